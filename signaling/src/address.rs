@@ -1,6 +1,6 @@
 //! Whose connection this is: addresses that share budgets, and what is left to each.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,15 +14,17 @@ const FORGET: Duration = Duration::from_secs(60);
 
 /// Addresses that share a budget: one IPv4 address, or the /64 of an IPv6 address, all of which belongs to one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum AddressKey {
+pub enum AddressKey {
+    /// One IPv4 address.
     V4(u32),
+    /// The first 64 bits of IPv6 addresses.
     V6(u64),
 }
 
 impl AddressKey {
     /// `None` for this machine itself: either the operator, or a proxy that was not named as trusted, behind which are
     /// many.
-    pub(crate) fn of(address: IpAddr) -> Option<Self> {
+    pub fn of(address: IpAddr) -> Option<Self> {
         match address.to_canonical() {
             address if address.is_loopback() => None,
             IpAddr::V4(v4) => Some(Self::V4(v4.to_bits())),
@@ -42,7 +44,7 @@ impl From<AddressKey> for AddressTag {
 
 /// One address that has, or recently had, connections.
 #[derive(Debug)]
-pub(crate) struct Address {
+pub struct Address {
     pub(crate) budget: Arc<Mutex<Budget>>,
     joins: Mutex<(Bucket, Duration)>,
     /// Of members who come back.
@@ -63,7 +65,7 @@ impl Address {
 
 /// All of them. Bounded by the connections there are and those there were within [`FORGET`].
 #[derive(Debug, Default)]
-pub(crate) struct Addresses(Mutex<HashMap<AddressKey, Arc<Address>>>);
+pub(crate) struct Addresses(Mutex<BTreeMap<AddressKey, Arc<Address>>>);
 
 impl Addresses {
     /// The address's entry, or `None` if it has too many connections already.

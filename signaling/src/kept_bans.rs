@@ -2,8 +2,7 @@
 //!
 //! Pure. `R` tells rooms apart, `K` addresses.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::room::Bans;
@@ -14,7 +13,7 @@ const ALL_BANS: usize = 4096;
 /// All bans of a server's dropped rooms.
 #[derive(Debug)]
 pub struct KeptBans<R, K> {
-    rooms: HashMap<R, Kept<K>>,
+    rooms: BTreeMap<R, Kept<K>>,
     count: usize,
 }
 
@@ -27,11 +26,11 @@ struct Kept<K> {
 
 impl<R, K> Default for KeptBans<R, K> {
     fn default() -> Self {
-        Self { rooms: HashMap::new(), count: 0 }
+        Self { rooms: BTreeMap::new(), count: 0 }
     }
 }
 
-impl<R: Clone + Eq + Hash, K: Copy + Eq + Hash> KeptBans<R, K> {
+impl<R: Clone + Ord, K: Copy + Ord> KeptBans<R, K> {
     /// A room is dropped. If there are too many bans, those that end first are dropped, of the address with the most: an address
     /// that makes many pushes out its own.
     pub fn keep(&mut self, now: Duration, room: R, made_by: Option<K>, mut bans: Bans) {
@@ -71,7 +70,7 @@ impl<R: Clone + Eq + Hash, K: Copy + Eq + Hash> KeptBans<R, K> {
     }
 
     fn drop_one(&mut self) {
-        let mut counts: HashMap<Option<K>, usize> = HashMap::new();
+        let mut counts: BTreeMap<Option<K>, usize> = BTreeMap::new();
         for kept in self.rooms.values() {
             *counts.entry(kept.made_by).or_default() += kept.bans.len();
         }

@@ -12,10 +12,11 @@ use voicemesh_wire::signaling::ErrorCode;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+pub struct Counter(AtomicU64);
 
 impl Counter {
-    pub(crate) fn add(&self, amount: u64) {
+    /// Counts so many more.
+    pub fn add(&self, amount: u64) {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
@@ -26,7 +27,7 @@ impl Counter {
 
 /// How many of each length there were. Each value counts in the first bucket whose bound it does not exceed.
 #[derive(Debug)]
-pub(crate) struct Histogram<const N: usize> {
+pub struct Histogram<const N: usize> {
     /// In milliseconds, rising.
     bounds: [u64; N],
     counts: [AtomicU64; N],
@@ -40,7 +41,8 @@ impl<const N: usize> Histogram<N> {
         Self { bounds, counts: [const { AtomicU64::new(0) }; N], more: AtomicU64::new(0), sum_us: AtomicU64::new(0) }
     }
 
-    pub(crate) fn observe(&self, length: Duration) {
+    /// One more of this length.
+    pub fn observe(&self, length: Duration) {
         let fits = self.bounds.iter().position(|bound| length <= Duration::from_millis(*bound));
         let count = fits.map_or(&self.more, |index| &self.counts[index]);
         count.fetch_add(1, Ordering::Relaxed);
@@ -64,44 +66,70 @@ impl<const N: usize> Histogram<N> {
 
 /// What is true at the moment of asking.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Gauges {
-    pub(crate) connections: usize,
-    pub(crate) rooms: usize,
-    pub(crate) members: usize,
-    pub(crate) hashes_waiting: usize,
+pub struct Gauges {
+    /// Open connections.
+    pub connections: usize,
+    /// Rooms, empty ones included.
+    pub rooms: usize,
+    /// Members of all rooms.
+    pub members: usize,
+    /// Passwords that wait to be hashed.
+    pub hashes_waiting: usize,
 }
 
 /// Everything that is counted.
 #[derive(Debug)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     /// How long relayed voice waited for its receiver's socket. What waits longer than the last bound is dropped.
-    pub(crate) relay_queue_age: Histogram<9>,
+    pub relay_queue_age: Histogram<9>,
     /// From the upgrade to the answer to the join.
-    pub(crate) join_time: Histogram<9>,
+    pub join_time: Histogram<9>,
     /// By error code, which the server itself chooses.
     refusals_by_code: Mutex<BTreeMap<String, u64>>,
-    pub(crate) bytes_in: Counter,
-    pub(crate) bytes_out: Counter,
-    pub(crate) accepted: Counter,
-    pub(crate) upgrades_refused: Counter,
-    pub(crate) joins: Counter,
-    pub(crate) joins_refused: Counter,
-    pub(crate) password_hashes: Counter,
-    pub(crate) messages: Counter,
-    pub(crate) packets: Counter,
-    pub(crate) packets_dropped: Counter,
-    pub(crate) deliveries: Counter,
-    pub(crate) voice_dropped: Counter,
-    pub(crate) data_dropped: Counter,
-    pub(crate) refusals: Counter,
-    pub(crate) over_budget: Counter,
-    pub(crate) slow_consumers: Counter,
-    pub(crate) lost: Counter,
-    pub(crate) receiver_busy: Counter,
-    pub(crate) snapshots: Counter,
-    pub(crate) voice_over_rate: Counter,
-    pub(crate) unfinished_ended: Counter,
-    pub(crate) turned_away: Counter,
+    /// Bytes received in WebSocket messages.
+    pub bytes_in: Counter,
+    /// Bytes sent in WebSocket messages.
+    pub bytes_out: Counter,
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Requests for a WebSocket that did not become one.
+    pub upgrades_refused: Counter,
+    /// Joins answered.
+    pub joins: Counter,
+    /// Joins refused.
+    pub joins_refused: Counter,
+    /// Passwords hashed.
+    pub password_hashes: Counter,
+    /// Signaling messages received.
+    pub messages: Counter,
+    /// Session packets received.
+    pub packets: Counter,
+    /// Session packets that had no effect.
+    pub packets_dropped: Counter,
+    /// Session packets handed to a receiver's queue.
+    pub deliveries: Counter,
+    /// Voice packets too late to be worth sending.
+    pub voice_dropped: Counter,
+    /// Packets of games' own bytes that a slow receiver had no room for.
+    pub data_dropped: Counter,
+    /// Errors answered.
+    pub refusals: Counter,
+    /// Messages and packets dropped because of a budget.
+    pub over_budget: Counter,
+    /// Connections ended because they took too little.
+    pub slow_consumers: Counter,
+    /// Connections ended because they fell silent.
+    pub lost: Counter,
+    /// Messages and packets refused because too much of their sender waited.
+    pub receiver_busy: Counter,
+    /// Snapshots sent in place of updates that waited too long.
+    pub snapshots: Counter,
+    /// Voice packets not passed on because their speaker sent too many.
+    pub voice_over_rate: Counter,
+    /// Connections ended because too much of unfinished messages waited.
+    pub unfinished_ended: Counter,
+    /// Connections beyond the limit that were told over HTTP that the server is full.
+    pub turned_away: Counter,
 }
 
 impl Default for Metrics {
@@ -138,13 +166,13 @@ impl Default for Metrics {
 
 impl Metrics {
     /// An error that was answered.
-    pub(crate) fn refused(&self, code: &ErrorCode) {
+    pub fn refused(&self, code: &ErrorCode) {
         self.refusals.add(1);
         *lock(&self.refusals_by_code).entry(code.as_str().to_owned()).or_default() += 1;
     }
 
     /// The text format that Prometheus reads (version 0.0.4).
-    pub(crate) fn render(&self, gauges: Gauges) -> String {
+    pub fn render(&self, gauges: Gauges) -> String {
         let Gauges { connections, rooms, members, hashes_waiting } = gauges;
         let counters = [
             ("connections_accepted", "Connections accepted.", &self.accepted),

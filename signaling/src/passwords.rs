@@ -1,6 +1,6 @@
 //! Passwords that wait for their slow hash, with what becomes of the answers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
@@ -62,12 +62,12 @@ impl<L> HashJob<L> {
 #[derive(Debug)]
 pub(crate) struct Passwords<L> {
     queue: HashQueue<BackoffKey>,
-    jobs: HashMap<HashId, HashJob<L>>,
+    jobs: BTreeMap<HashId, HashJob<L>>,
 }
 
 impl<L> Default for Passwords<L> {
     fn default() -> Self {
-        Self { queue: HashQueue::default(), jobs: HashMap::new() }
+        Self { queue: HashQueue::default(), jobs: BTreeMap::new() }
     }
 }
 

@@ -32,10 +32,10 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::gate::check_presence;
+use crate::grant::{Grant, TokenVerifier};
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Sender, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
-use crate::token::{Grant, TokenRules};
 
 pub use bans::{BanInfo, Bans};
 pub use ice::{IceRules, SharedSecret};
@@ -67,7 +67,7 @@ pub struct RoomRules {
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
     pub session: ServerConfig,
     /// Who may join; `None` is everyone.
-    pub tokens: Option<Arc<TokenRules>>,
+    pub tokens: Option<Arc<dyn TokenVerifier>>,
     /// How much speech is passed on.
     pub voice: VoiceRates,
 }

@@ -7,7 +7,7 @@
 //!
 //! Lock order: the rooms, then one room, then the kept bans or the passwords; last, one line. Nothing waits while it holds one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use voicemesh_wire::signaling::{ErrorCode, Join, PeerInfo};
 use voicemesh_wire::{PeerId, RoomName, SessionId};
 
-use crate::address::{AddressKey, Addresses};
+use crate::address::{Address, AddressKey, Addresses};
 use crate::budget::Budgets;
 use crate::gate::check_presence;
 use crate::kept_bans::KeptBans;
@@ -61,8 +61,8 @@ pub struct Signaling<L> {
     tickets: Option<TicketKey>,
     draw: Draw,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) addresses: Addresses,
-    rooms: Mutex<HashMap<RoomName, Arc<RoomEntry<L>>>>,
+    addresses: Addresses,
+    rooms: Mutex<BTreeMap<RoomName, Arc<RoomEntry<L>>>>,
     kept_bans: Mutex<KeptBans<RoomName, AddressKey>>,
     passwords: Mutex<Passwords<L>>,
     /// Seconds since 1970.
@@ -151,8 +151,24 @@ impl<L: Line> Signaling<L> {
         lock(&self.rooms).get(&RoomName::parse(name).ok()?).map(Arc::clone)
     }
 
+    /// Counters of this server; the caller counts what happens on its sockets.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The entry of an address from which a connection has come, for [`Visit::new`]; `None` if the address has too many connections
+    /// already.
+    pub fn enter_address(&self, now: Duration, key: AddressKey) -> Option<Arc<Address>> {
+        self.addresses.enter(now, key, &self.budgets)
+    }
+
+    /// Passwords that wait for their hash.
+    pub fn hashes_waiting(&self) -> usize {
+        lock(&self.passwords).waiting()
+    }
+
     /// How many rooms there are, and members in them.
-    pub(crate) fn sizes(&self) -> (usize, usize) {
+    pub fn sizes(&self) -> (usize, usize) {
         // Weak: a reference keeps a room from making space for another.
         let entries: Vec<Weak<RoomEntry<L>>> = lock(&self.rooms).values().map(Arc::downgrade).collect();
         let members = entries.iter().filter_map(Weak::upgrade).map(|entry| entry.len()).sum();
@@ -213,14 +229,14 @@ impl<L: Line> Signaling<L> {
 
     /// Of the address with the most empty rooms, drops the one that has been empty longest: an address that makes many pushes out
     /// its own. The server is full of rooms if none is empty.
-    fn make_space(&self, now: Duration, rooms: &mut HashMap<RoomName, Arc<RoomEntry<L>>>) -> bool {
+    fn make_space(&self, now: Duration, rooms: &mut BTreeMap<RoomName, Arc<RoomEntry<L>>>) -> bool {
         let unused = rooms.iter().filter(|(_, entry)| Arc::strong_count(entry) == 1);
         let emptied = unused.filter_map(|(name, entry)| {
             let (made_by, at) = entry.emptied()?;
             Some((made_by, at, name))
         });
         let emptied: Vec<_> = emptied.collect();
-        let mut counts: HashMap<Option<AddressKey>, usize> = HashMap::new();
+        let mut counts: BTreeMap<Option<AddressKey>, usize> = BTreeMap::new();
         for (made_by, ..) in &emptied {
             *counts.entry(*made_by).or_default() += 1;
         }

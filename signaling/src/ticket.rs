@@ -1,8 +1,7 @@
 //! Tickets: what the server gives each member and reads again when the member comes back, also after a restart.
 //!
-//! A ticket is a small record of one member of one room, sealed with ChaCha20-Poly1305 (RFC 8439) under a key that is
-//! derived by HKDF-SHA-256 (RFC 5869) from the operator's secret. The server keeps no list of tickets: what it finds in one,
-//! it has written itself. On the wire a ticket is the base64url of nonce, ciphertext and tag.
+//! A ticket is a small record of one member of one room, sealed by the caller's [`TicketCipher`]. The server keeps no list of
+//! tickets: what it finds in one, it has written itself. On the wire a ticket is the base64url of nonce, ciphertext and tag.
 //!
 //! Pure: given the time, and a seed for nonces.
 
@@ -12,26 +11,22 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::hkdf;
 use sha2::Sha256;
 use uuid::Uuid;
 use voicemesh_wire::limits::{FOLDED_ROOM_NAME_BYTES, TICKET_BYTES};
 use voicemesh_wire::signaling::Ticket;
 use voicemesh_wire::{PeerId, Permissions};
 
-use crate::token::Grant;
+use crate::grant::Grant;
 
 /// How long a ticket is valid, in seconds.
 pub const LIFETIME: u64 = 24 * 3600;
 /// A member gets a new one this often, in seconds.
 pub const RENEWAL: u64 = 3600;
-/// The least that a secret may have, in bytes.
-pub const SECRET_BYTES: usize = 16;
 /// A ticket may come from a clock that is this far ahead, in seconds.
 const CLOCK_SKEW: u64 = 60;
-/// Separates this key from any other that is ever derived from the same secret.
-const KEY_DOMAIN: &[u8] = b"voicemesh ticket key 1";
+/// Bytes of a nonce.
+pub const NONCE_BYTES: usize = 12;
 /// The first byte of a record.
 const VERSION: u8 = 1;
 const HAS_PASSWORD: u8 = 1;
@@ -86,10 +81,19 @@ pub struct Epoch {
     pub number: u32,
 }
 
+/// Authenticated encryption under one key.
+pub trait TicketCipher: Send + Sync {
+    /// Ciphertext and tag; `None` only if the text is too long for the cipher. A nonce must never be used for two texts.
+    fn seal(&self, nonce: [u8; NONCE_BYTES], text: Vec<u8>) -> Option<Vec<u8>>;
+
+    /// The text, if this key sealed it with this nonce.
+    fn open(&self, nonce: [u8; NONCE_BYTES], sealed: Vec<u8>) -> Option<Vec<u8>>;
+}
+
 /// Seals and opens tickets.
 #[derive(Clone)]
 pub struct TicketKey {
-    key: Arc<LessSafeKey>,
+    cipher: Arc<dyn TicketCipher>,
     server_run: u64,
 }
 
@@ -103,16 +107,8 @@ pub struct TicketIssuer {
 
 impl TicketKey {
     /// `server_run` is drawn at random at every start of the server.
-    ///
-    /// # Panics
-    /// Never: the lengths that are asked for are those of the algorithms.
-    pub fn new(secret: &[u8], server_run: u64) -> Self {
-        let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(secret);
-        let key = pseudorandom.expand(&[KEY_DOMAIN], &CHACHA20_POLY1305).map(UnboundKey::from);
-        match key {
-            Ok(key) => Self { key: Arc::new(LessSafeKey::new(key)), server_run },
-            Err(_) => unreachable!("HKDF refused to derive 32 bytes"),
-        }
+    pub fn new(cipher: Arc<dyn TicketCipher>, server_run: u64) -> Self {
+        Self { cipher, server_run }
     }
 
     /// Which run of the server this is.
@@ -133,22 +129,17 @@ impl TicketKey {
         if ticket.len() > TICKET_BYTES {
             return None;
         }
-        let mut bytes = URL_SAFE_NO_PAD.decode(ticket.as_str()).ok()?;
-        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let record = self.key.open_in_place(nonce, Aad::empty(), sealed).ok()?;
-        TicketRecord::read(record)
+        let mut nonce = URL_SAFE_NO_PAD.decode(ticket.as_str()).ok()?;
+        let sealed = (nonce.len() >= NONCE_BYTES).then(|| nonce.split_off(NONCE_BYTES))?;
+        let record = self.cipher.open(nonce.try_into().ok()?, sealed)?;
+        TicketRecord::read(&record)
     }
 
     /// A nonce must never be used for two records.
-    fn seal(&self, nonce: [u8; NONCE_LEN], record: &TicketRecord) -> Option<Ticket> {
-        let mut sealed = nonce.to_vec();
-        let mut bytes = record.write();
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::empty(), &mut bytes).ok()?;
-        sealed.extend_from_slice(&bytes);
-        sealed.extend_from_slice(tag.as_ref());
-        Some(Ticket::from(URL_SAFE_NO_PAD.encode(sealed)))
+    fn seal(&self, nonce: [u8; NONCE_BYTES], record: &TicketRecord) -> Option<Ticket> {
+        let mut bytes = nonce.to_vec();
+        bytes.extend(self.cipher.seal(nonce, record.write())?);
+        Some(Ticket::from(URL_SAFE_NO_PAD.encode(bytes)))
     }
 }
 
@@ -178,13 +169,13 @@ impl TicketIssuer {
         self.key.seal(nonce, record)
     }
 
-    fn nonce(&mut self) -> Option<[u8; NONCE_LEN]> {
+    fn nonce(&mut self) -> Option<[u8; NONCE_BYTES]> {
         // HMAC takes keys of any length.
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.seed).ok()?;
         mac.update(&self.sealed.to_be_bytes());
         self.sealed += 1;
-        let mut nonce = [0; NONCE_LEN];
-        nonce.copy_from_slice(&mac.finalize().into_bytes()[..NONCE_LEN]);
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.copy_from_slice(&mac.finalize().into_bytes()[..NONCE_BYTES]);
         Some(nonce)
     }
 }
@@ -330,6 +321,46 @@ impl fmt::Debug for TicketIssuer {
     }
 }
 
+/// A cipher for tests: a keystream and a tag, both of HMAC-SHA-256.
+#[cfg(test)]
+pub(crate) struct TestCipher(pub(crate) &'static [u8]);
+
+#[cfg(test)]
+impl TestCipher {
+    pub(crate) fn key(secret: &'static [u8], server_run: u64) -> TicketKey {
+        TicketKey::new(Arc::new(Self(secret)), server_run)
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0).expect("HMAC takes keys of any length");
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
+    }
+
+    fn with_keystream(&self, nonce: [u8; NONCE_BYTES], text: &[u8]) -> Vec<u8> {
+        let blocks = text.chunks(32).zip(0_u32..);
+        let sum = |(block, number): (&[u8], u32)| -> Vec<u8> {
+            let key = self.mac(&[b"key", &nonce, &number.to_be_bytes()]);
+            block.iter().zip(key).map(|(byte, key)| byte ^ key).collect()
+        };
+        blocks.flat_map(sum).collect()
+    }
+}
+
+#[cfg(test)]
+impl TicketCipher for TestCipher {
+    fn seal(&self, nonce: [u8; NONCE_BYTES], text: Vec<u8>) -> Option<Vec<u8>> {
+        let mut sealed = self.with_keystream(nonce, &text);
+        sealed.extend_from_slice(&self.mac(&[b"tag", &nonce, &sealed])[..16]);
+        Some(sealed)
+    }
+
+    fn open(&self, nonce: [u8; NONCE_BYTES], mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+        let tag = sealed.split_off(sealed.len().checked_sub(16)?);
+        (self.mac(&[b"tag", &nonce, &sealed])[..16] == tag).then(|| self.with_keystream(nonce, &sealed))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,7 +369,7 @@ mod tests {
     const SECRET: &[u8] = b"a secret of the operator";
 
     fn issuer() -> TicketIssuer {
-        TicketIssuer::new(TicketKey::new(SECRET, 7), [9; 32])
+        TicketIssuer::new(TestCipher::key(SECRET, 7), [9; 32])
     }
 
     fn peer(number: u8) -> PeerId {
@@ -375,7 +406,7 @@ mod tests {
         ] {
             let ticket = issuer().seal(&record).expect("a ticket");
             assert!(ticket.len() <= TICKET_BYTES * 3 / 4, "{}", ticket.len());
-            let again = TicketKey::new(SECRET, 8);
+            let again = TestCipher::key(SECRET, 8);
             assert!(again.open(&ticket, &record.room, record.peer, NOW) == Some(record), "after a restart as well");
         }
     }
@@ -391,7 +422,7 @@ mod tests {
         assert!(!opens("tea room é", peer(2), NOW));
         assert!(!opens("tea room é", peer(1), NOW + LIFETIME + 1));
         assert!(!opens("tea room é", peer(1), NOW - CLOCK_SKEW - 1));
-        assert!(TicketKey::new(b"another secret", 7).open(&ticket, "tea room é", peer(1), NOW).is_none());
+        assert!(TestCipher::key(b"another secret", 7).open(&ticket, "tea room é", peer(1), NOW).is_none());
     }
 
     #[test]

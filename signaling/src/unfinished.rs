@@ -3,8 +3,7 @@
 //!
 //! Pure. When there is too much, the message that has waited longest is given up.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::outbox::ConnectionId;
@@ -30,7 +29,7 @@ impl Most {
 pub struct Unfinished<K> {
     most: Most,
     messages: BTreeMap<ConnectionId, Message<K>>,
-    of_addresses: HashMap<K, usize>,
+    of_addresses: BTreeMap<K, usize>,
     bytes: usize,
 }
 
@@ -41,10 +40,10 @@ struct Message<K> {
     address: Option<K>,
 }
 
-impl<K: Copy + Eq + Hash> Unfinished<K> {
+impl<K: Copy + Ord> Unfinished<K> {
     /// None so far.
     pub fn new(most: Most) -> Self {
-        Self { most, messages: BTreeMap::new(), of_addresses: HashMap::new(), bytes: 0 }
+        Self { most, messages: BTreeMap::new(), of_addresses: BTreeMap::new(), bytes: 0 }
     }
 
     /// So many bytes of a connection's unfinished message have arrived; 0 if it has none. Gives the connection whose

@@ -103,7 +103,7 @@ struct PasswordChange {
 impl<L: Line> Visit<L> {
     /// A connection that has just been opened, by a client at `address`; without one its address tells nothing. A refusal ends it
     /// at once.
-    pub(crate) fn new(
+    pub fn new(
         now: Duration,
         id: ConnectionId,
         line: L,
@@ -392,7 +392,7 @@ impl Held {
 }
 
 /// Asks a connection to come back to this server, or to the next one, after a while; and ends it.
-pub(crate) fn send_away(now: Duration, line: &impl Line, retry_after_ms: u64) {
+pub fn send_away(now: Duration, line: &impl Line, retry_after_ms: u64) {
     line.text(now, &Text::from(&ServerMessage::GoingAway { retry_after_ms }), Purpose::Answer);
     line.end(now, CloseReason::GoingAway);
 }

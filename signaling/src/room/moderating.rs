@@ -11,10 +11,10 @@ use super::moderation::AddressTag;
 use super::packets::Packets;
 use super::tickets::Claims;
 use super::{Digest, Room};
+use crate::grant::{Grant, TokenError};
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Sender, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketRecord;
-use crate::token::{Grant, TokenError};
 
 /// A member whose token has expired may come back with its ticket for this long, in seconds.
 const GRACE: u64 = 600;
@@ -360,7 +360,7 @@ impl Room {
         let Some(token) = join.token.as_ref().filter(|token| !token.is_empty()) else {
             return by_ticket().map(Some).ok_or_else(|| Refusal::of(ErrorCode::TokenRequired));
         };
-        match rules.check(token, &join.room, unix) {
+        match rules.verify(token).and_then(|claims| claims.grant(&join.room, unix)) {
             Ok(grant) => Ok(Some(grant)),
             Err(TokenError::Expired) => by_ticket().map(Some).ok_or_else(|| TokenError::Expired.into()),
             Err(error) => Err(error.into()),

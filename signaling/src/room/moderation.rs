@@ -10,10 +10,10 @@ use super::RoomRules;
 use super::bans::{Banned, Bans};
 use super::departed::Departed;
 use super::moves::Moves;
+use crate::grant::Grant;
 use crate::outbox::ConnectionId;
 use crate::refusal::Refusal;
 use crate::ticket::{Epoch, OwnerRight, TicketRecord};
-use crate::token::Grant;
 
 /// For so long the right of a member who was lost waits in an empty room.
 const RIGHT_WAITS: Duration = Duration::from_secs(600);

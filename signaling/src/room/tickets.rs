@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{Join, Ticket};
 
+use crate::grant::Grant;
 use crate::outbox::ConnectionId;
 use crate::ticket::{OwnerRight, PasswordRecord, RENEWAL, TicketIssuer, TicketRecord};
-use crate::token::Grant;
 
 /// One room's tickets. At most one entry per member.
 #[derive(Debug, Default)]

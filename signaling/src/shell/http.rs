@@ -215,7 +215,7 @@ async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr)
     let key = AddressKey::of(client);
     let address = match key {
         Some(key) => {
-            let address = hub.signaling.addresses.enter(hub.now(), key, &hub.config.budgets);
+            let address = hub.signaling.enter_address(hub.now(), key);
             if address.is_none() {
                 refusal = Some(Refusal::too_many_connections());
             }

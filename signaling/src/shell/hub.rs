@@ -15,6 +15,7 @@ use super::places::Places;
 use super::refused::Upgrades;
 use crate::address::AddressKey;
 use crate::config::Config;
+use crate::grant::TokenVerifier;
 use crate::line::Line as _;
 use crate::metrics::{Gauges, Metrics};
 use crate::outbox::{CloseReason, ConnectionId, Purpose, Text};
@@ -23,6 +24,7 @@ use crate::room::RoomRules;
 use crate::signaling::{Settings, Signaling};
 use crate::sync::lock;
 use crate::ticket::TicketKey;
+use crate::ticket_cipher;
 use crate::token::TokenRules;
 use crate::unfinished::{Most, Unfinished};
 use crate::visit::send_away;
@@ -58,15 +60,18 @@ impl Hub {
     /// When the system has no random numbers.
     pub(super) fn new(config: Config, tokens: Option<TokenRules>) -> Result<Self, getrandom::Error> {
         let settings = Settings {
-            rules: RoomRules { tokens: tokens.map(Arc::new), ..config.room_rules() },
+            rules: RoomRules {
+                tokens: tokens.map(|rules| Arc::new(rules) as Arc<dyn TokenVerifier>),
+                ..config.room_rules()
+            },
             budgets: config.budgets,
             max_rooms: config.max_rooms,
-            tickets: Some(ticket_key(&config)?),
+            tickets: Some(key_of_tickets(&config)?),
         };
         let signaling = Signaling::new(settings, Box::new(draw));
         Ok(Self {
             config,
-            metrics: Arc::clone(&signaling.metrics),
+            metrics: Arc::clone(signaling.metrics()),
             signaling,
             upgrades: Upgrades::default(),
             hash_wanted: Notify::new(),
@@ -95,7 +100,7 @@ impl Hub {
     /// What the metrics show beside counters.
     pub(super) fn gauges(&self) -> Gauges {
         let (rooms, members) = self.signaling.sizes();
-        let hashes_waiting = self.signaling.passwords().waiting();
+        let hashes_waiting = self.signaling.hashes_waiting();
         Gauges { connections: self.connections(), rooms, members, hashes_waiting }
     }
 
@@ -215,12 +220,12 @@ pub(super) fn unix_time() -> u64 {
 }
 
 /// The key of the operator's secret; without one, of a secret that ends with this process.
-fn ticket_key(config: &Config) -> Result<TicketKey, getrandom::Error> {
+fn key_of_tickets(config: &Config) -> Result<TicketKey, getrandom::Error> {
     let (mut server_run, mut secret) = ([0; 8], [0; 32]);
     getrandom::fill(&mut server_run)?;
     getrandom::fill(&mut secret)?;
     let secret = config.secret.as_ref().map_or(&secret[..], |secret| secret.as_bytes());
-    Ok(TicketKey::new(secret, u64::from_be_bytes(server_run)))
+    Ok(ticket_cipher::ticket_key(secret, u64::from_be_bytes(server_run)))
 }
 
 fn draw(bytes: &mut [u8]) -> bool {

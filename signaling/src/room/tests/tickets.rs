@@ -4,7 +4,7 @@ use voicemesh_wire::signaling::Ticket;
 
 use super::lobby::with_password;
 use super::*;
-use crate::ticket::{LIFETIME, RENEWAL, TicketIssuer, TicketKey};
+use crate::ticket::{LIFETIME, RENEWAL, TestCipher, TicketIssuer};
 
 const SECRET: &[u8] = b"a secret of the operator";
 pub(super) const UNIX: u64 = 1_800_000_000;
@@ -18,7 +18,7 @@ impl World {
     }
 
     pub(super) fn issue_tickets(&mut self, run: u8, seconds: u64) {
-        let issuer = TicketIssuer::new(TicketKey::new(SECRET, run.into()), [run; 32]);
+        let issuer = TicketIssuer::new(TestCipher::key(SECRET, run.into()), [run; 32]);
         self.room.set_ticket_issuer(issuer, "lobby".to_owned());
         self.room.set_unix_time(UNIX + seconds);
     }
@@ -98,7 +98,7 @@ fn a_ticket_counts_for_its_member_its_room_and_a_day() {
     let (first, _) = friends(&mut World::of_run(1, 0));
     let refused = |join: Join, room: &str, seconds| {
         let mut world = World::of_run(2, seconds);
-        let issuer = TicketIssuer::new(TicketKey::new(SECRET, 2), [2; 32]);
+        let issuer = TicketIssuer::new(TestCipher::key(SECRET, 2), [2; 32]);
         world.room.set_ticket_issuer(issuer, room.to_owned());
         world.join_with(C, with_password(9, "mine")).expect("a stranger comes first");
         world.join_with(A, join).err()
