@@ -38,8 +38,8 @@ const UNWRITTEN_BYTES: usize = 64 * 1024;
 pub(super) struct Connection {
     id: ConnectionId,
     hub: Arc<Hub>,
-    mailbox: Arc<Mailbox>,
-    visit: Visit<Arc<Mailbox>>,
+    mailbox: Mailbox,
+    visit: Visit<Mailbox>,
     key: Option<AddressKey>,
     /// Its messages may be as large as those of members.
     is_joined: bool,
@@ -84,7 +84,7 @@ impl Connection {
             mailbox.end(now, CloseReason::Refused);
         }
         let address = key.map(|key| (key, address));
-        let visit = Visit::new(now, id, Arc::clone(&mailbox), address, &hub.signaling);
+        let visit = Visit::new(now, id, mailbox.clone(), address, &hub.signaling);
         let (is_joined, unfinished, unwritten, stage) = (false, 0, 0, Stage::Open);
         Some(Self { id, hub, mailbox, visit, key, is_joined, socket, unfinished, unwritten, stage })
     }

@@ -37,13 +37,13 @@ const RETRY_AFTER_STOP_MS: u64 = 1_000;
 /// Nothing waits while it holds one of the locks, and none is held while another one of them is taken.
 pub(super) struct Hub {
     pub(super) config: Config,
-    pub(super) signaling: Signaling<Arc<Mailbox>>,
+    pub(super) signaling: Signaling<Mailbox>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) upgrades: Upgrades,
     /// A password waits for its hash.
     pub(super) hash_wanted: Notify,
     started: Instant,
-    mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
+    mailboxes: Mutex<HashMap<ConnectionId, Mailbox>>,
     unfinished: Mutex<Unfinished<AddressKey>>,
     /// Large messages that are being written.
     unwritten: Mutex<Unfinished<AddressKey>>,
@@ -120,10 +120,10 @@ impl Hub {
     }
 
     /// A new WebSocket.
-    pub(super) fn enter(&self, now: Duration) -> (ConnectionId, Arc<Mailbox>) {
+    pub(super) fn enter(&self, now: Duration) -> (ConnectionId, Mailbox) {
         let id = self.next_id();
-        let mailbox = Arc::new(Mailbox::new(now));
-        lock(&self.mailboxes).insert(id, Arc::clone(&mailbox));
+        let mailbox = Mailbox::new(now);
+        lock(&self.mailboxes).insert(id, mailbox.clone());
         // Looked at after the insertion: either we see the flag, or `say_goodbye` sees the mailbox.
         if self.stopping.load(Ordering::SeqCst) {
             send_away(now, &mailbox, RETRY_AFTER_STOP_MS);
@@ -149,7 +149,7 @@ impl Hub {
         if let Some(head) = head {
             return head.give_up();
         }
-        let mailbox = lock(&self.mailboxes).get(&ended).map(Arc::clone);
+        let mailbox = lock(&self.mailboxes).get(&ended).cloned();
         if let Some(mailbox) = mailbox {
             let refusal = Refusal::unfinished();
             self.metrics.refused(&refusal.code);
@@ -162,7 +162,7 @@ impl Hub {
     /// waited longest ends its connection.
     pub(super) fn count_unwritten(&self, now: Duration, id: ConnectionId, address: Option<AddressKey>, bytes: usize) {
         let Some(ended) = lock(&self.unwritten).set(now, id, address, bytes) else { return };
-        let mailbox = lock(&self.mailboxes).get(&ended).map(Arc::clone);
+        let mailbox = lock(&self.mailboxes).get(&ended).cloned();
         if let Some(mailbox) = mailbox {
             self.metrics.slow_consumers.add(1);
             mailbox.abandon(CloseReason::SlowConsumer);
