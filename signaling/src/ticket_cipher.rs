@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf;
 
-use crate::ticket::{NONCE_BYTES, TicketCipher, TicketKey};
+use voicemesh_rooms::ticket::{NONCE_BYTES, TicketCipher, TicketKey};
 
 /// The least that a secret may have, in bytes.
 pub(crate) const SECRET_BYTES: usize = 16;
@@ -51,7 +51,7 @@ mod tests {
     use voicemesh_wire::signaling::Ticket;
 
     use super::*;
-    use crate::ticket::{TicketIssuer, TicketRecord};
+    use voicemesh_rooms::ticket::{TicketIssuer, TicketRecord};
 
     const NOW: u64 = 1_800_000_000;
     const PEER: PeerId = PeerId(Uuid::from_bytes([1; 16]));

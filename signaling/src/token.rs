@@ -17,7 +17,7 @@ use voicemesh_wire::names::NameError;
 use voicemesh_wire::signaling::AccessToken;
 use voicemesh_wire::{DisplayName, Permissions, RoomName};
 
-use crate::grant::{Claims, TokenError, TokenVerifier};
+use voicemesh_rooms::grant::{Claims, TokenError, TokenVerifier};
 
 /// The least that a secret may have, in bytes: as many as its hash (RFC 7518 §3.2).
 pub const SECRET_BYTES: usize = 32;

@@ -7,7 +7,7 @@ use super::files::root;
 use super::imports::metadata;
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "crates/wire/",
     "crates/uplink/",
     "crates/session/",
@@ -16,10 +16,11 @@ const PURE: [&str; 8] = [
     "crates/engine/",
     "crates/netsim/",
     "crates/networks/",
+    "crates/rooms/",
 ];
 
 /// The libraries that their products may stand on; each is without I/O as these crates use it.
-const LIBRARIES: [&str; 19] = [
+const LIBRARIES: [&str; 22] = [
     "bytes",
     "serde",
     "serde_json",
@@ -39,6 +40,9 @@ const LIBRARIES: [&str; 19] = [
     "icu_properties",
     "unicode-security",
     "rubato",
+    "argon2",
+    "base64",
+    "sha1",
 ];
 
 /// Features of those libraries that would read the system's chance or clock.

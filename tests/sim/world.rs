@@ -14,12 +14,13 @@ use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, PeerStatus, VoiceEngine};
 use voicemesh_mesh::{Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
+use voicemesh_rooms::{
+    CloseReason, ConnectionId, Digest, Input, Line, Part, Purpose, Put, Refusal, RoomRules, Settings, Signaling, Text,
+    Visit, digest,
+};
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Participant;
-use voicemesh_signaling::{
-    CloseReason, ConnectionId, Digest, Input, Line, Part, Purpose, Put, Refusal, RoomRules, Settings, Signaling, Text,
-    Visit, digest, ticket_key,
-};
+use voicemesh_signaling::ticket_key;
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{ClientMessage, LeaveReason, Metadata, Moderation, Presence};
 use voicemesh_wire::{PeerId, Permissions};

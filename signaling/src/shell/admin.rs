@@ -31,7 +31,7 @@ use voicemesh_wire::PeerId;
 
 use super::hub::Hub;
 use crate::config::AdminToken;
-use crate::sync::lock;
+use voicemesh_rooms::lock;
 
 /// The most that a request may bring.
 const BODY_BYTES: usize = 4096;

@@ -19,11 +19,9 @@ use super::hub::{Hub, unix_time};
 use super::mailbox::{Mailbox, Next};
 use super::socket::{Failure, Socket};
 use super::stream::Stream;
-use crate::address::{Address, AddressKey};
-use crate::line::Line as _;
-use crate::outbox::{CloseReason, ConnectionId, Malformed, Purpose, Text};
-use crate::refusal::Refusal;
-use crate::visit::{Input, Visit};
+use voicemesh_rooms::{
+    Address, AddressKey, CloseReason, ConnectionId, Input, Line as _, Malformed, Purpose, Refusal, Text, Visit,
+};
 
 /// Messages read in one go before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;

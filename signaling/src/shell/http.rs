@@ -25,8 +25,7 @@ use super::connection::Connection;
 use super::hub::Hub;
 use super::page::{Page, no_room};
 use super::refused::{Asker, Outcome, connect_check};
-use crate::address::AddressKey;
-use crate::refusal::Refusal;
+use voicemesh_rooms::{AddressKey, Refusal};
 
 /// Where a request's connection comes from.
 #[derive(Clone, Copy, Debug)]

@@ -13,21 +13,15 @@ use super::head::Head;
 use super::mailbox::{Checked, Mailbox};
 use super::places::Places;
 use super::refused::Upgrades;
-use crate::address::AddressKey;
 use crate::config::Config;
-use crate::grant::TokenVerifier;
-use crate::line::Line as _;
-use crate::metrics::{Gauges, Metrics};
-use crate::outbox::{CloseReason, ConnectionId, Purpose, Text};
-use crate::refusal::Refusal;
-use crate::room::RoomRules;
-use crate::signaling::{Settings, Signaling};
-use crate::sync::lock;
-use crate::ticket::TicketKey;
 use crate::ticket_cipher;
 use crate::token::TokenRules;
-use crate::unfinished::{Most, Unfinished};
-use crate::visit::send_away;
+use voicemesh_rooms::grant::TokenVerifier;
+use voicemesh_rooms::ticket::TicketKey;
+use voicemesh_rooms::{
+    AddressKey, CloseReason, ConnectionId, Gauges, Line as _, Metrics, Most, Purpose, Refusal, RoomRules, Settings,
+    Signaling, Text, Unfinished, lock, send_away,
+};
 
 /// The ticker's step; shorter if pings come very often.
 const TICK: Duration = Duration::from_millis(250);

@@ -20,14 +20,10 @@ use voicemesh_session::Delivery;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::ErrorCode;
 
-use crate::line::{Line, Put};
-use crate::outbox::{CloseReason, Purpose, Text};
-use crate::refusal::Refusal;
-use crate::room::{Digest, Part};
-use crate::sync::lock;
 use cost::cost;
 use senders::Senders;
 use voice::Voice;
+use voicemesh_rooms::{CloseReason, Digest, Line, Part, Purpose, Put, Refusal, Text, lock};
 
 /// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send again what must arrive.
 const DATA_PACKETS: usize = 128;

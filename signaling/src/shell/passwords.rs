@@ -1,5 +1,5 @@
 //! Slow hashes of passwords: one at a time in one work area, beside rooms and sockets that go on. Which is next is decided by
-//! [`Signaling::next_hash`](crate::Signaling::next_hash).
+//! [`Signaling::next_hash`](voicemesh_rooms::Signaling::next_hash).
 
 use std::time::Duration;
 
@@ -7,8 +7,7 @@ use tokio::time::Instant;
 
 use super::hub::Hub;
 use super::mailbox::Mailbox;
-use crate::passwords::HashJob;
-use crate::room::WorkArea;
+use voicemesh_rooms::{HashJob, WorkArea};
 
 /// The work area (19 MiB) is given back when no password has been hashed for this long.
 const KEPT: Duration = Duration::from_secs(2);

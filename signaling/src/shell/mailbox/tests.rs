@@ -1,7 +1,7 @@
 use super::cost::OVERHEAD_BYTES;
 use super::*;
-use crate::outbox::Sender;
 use uuid::Uuid;
+use voicemesh_rooms::Sender;
 use voicemesh_wire::signaling::ServerMessage;
 use voicemesh_wire::{ClientId, PeerId};
 
