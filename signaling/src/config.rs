@@ -14,9 +14,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 use voicemesh_wire::signaling::{IceServer, ServerLimits};
 
-use crate::budget::Budgets;
-use crate::room::{IceRules, RoomRules, SharedSecret};
 use crate::token::TokenRules;
+use voicemesh_rooms::{Budgets, IceRules, RoomRules, SharedSecret};
 
 pub(crate) use admin_token::AdminToken;
 pub use check::ConfigError;

@@ -1,6 +1,6 @@
-//! Access tokens: JSON Web Tokens (RFC 7519) by which a community with its own accounts lets its people in.
+//! The signatures of access tokens: JSON Web Tokens (RFC 7519) by which a community with its own accounts lets its people in.
 //!
-//! Pure: given the time. What a token is signed with is fixed by the operator's option and never by the token: a secret means
+//! What a token is signed with is fixed by the operator's option and never by the token: a secret means
 //! HS256 and nothing else, a set of public keys means the algorithm of each key. PROTOCOL.md, "Access tokens".
 
 mod crypto;
@@ -11,18 +11,14 @@ use std::fmt;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use voicemesh_wire::limits::{NAME_BYTES, ROOM_NAME_BYTES, TOKEN_BYTES, TOKEN_SUBJECT_BYTES};
 use voicemesh_wire::names::NameError;
 use voicemesh_wire::signaling::AccessToken;
 use voicemesh_wire::{DisplayName, Permissions, RoomName};
 
-use crate::refusal::Refusal;
-use voicemesh_wire::signaling::ErrorCode;
+use voicemesh_rooms::grant::{Claims, TokenError, TokenVerifier};
 
-/// Clocks may differ by this, in seconds.
-const LEEWAY: u64 = 60;
 /// The least that a secret may have, in bytes: as many as its hash (RFC 7518 §3.2).
 pub const SECRET_BYTES: usize = 32;
 /// Public keys in a set; each may be tried for a token that does not name its key.
@@ -43,50 +39,6 @@ struct Key {
     algorithm: Algorithm,
     id: Option<String>,
     key: DecodingKey,
-}
-
-/// What a valid token allows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// The display name, if the token decides it.
-    pub name: Option<String>,
-    /// What the member may do.
-    pub permissions: Permissions,
-    /// Who the token is about, to its issuer.
-    pub subject: Option<String>,
-    /// When it expires, in seconds since 1970.
-    pub expires_at: u64,
-}
-
-impl fmt::Debug for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Grant");
-        debug.field("permissions", &self.permissions).field("expires_at", &self.expires_at).finish_non_exhaustive()
-    }
-}
-
-/// Why a token does not let its bearer in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum TokenError {
-    /// It was valid once.
-    #[error("the access token has expired")]
-    Expired,
-    /// It is not for this server, this room or this moment, or is no token at all.
-    #[error("the access token is not valid: {0}")]
-    Invalid(&'static str),
-}
-
-impl From<TokenError> for Refusal {
-    fn from(error: TokenError) -> Self {
-        let code = match error {
-            TokenError::Expired => ErrorCode::TokenExpired,
-            TokenError::Invalid(_) => ErrorCode::TokenInvalid,
-        };
-        let mut message = error.to_string();
-        message.replace_range(..1, "T");
-        message.push('.');
-        Self { message, ..Self::of(code) }
-    }
 }
 
 /// A key file that cannot be used.
@@ -112,26 +64,6 @@ pub enum KeyError {
     /// It has too many.
     #[error("the set has more than {KEYS} keys")]
     TooManyKeys,
-}
-
-/// What a token says.
-#[derive(Serialize, Deserialize)]
-struct Claims {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    room: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    room_pattern: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    permissions: Option<Permissions>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sub: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    aud: Option<serde_json::Value>,
-    exp: serde_json::Number,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    nbf: Option<serde_json::Number>,
 }
 
 impl TokenRules {
@@ -167,37 +99,21 @@ impl TokenRules {
         if keys.is_empty() { Err(KeyError::NoKey) } else { Ok(Self { keys, audience }) }
     }
 
-    /// What a token allows in a room at `unix` (seconds since 1970).
-    ///
-    /// # Errors
-    ///
-    /// When it does not let its bearer in.
-    pub fn check(&self, token: &AccessToken, room: &str, unix: u64) -> Result<Grant, TokenError> {
-        let claims = self.verify(token)?;
-        if !is_for(&claims, room) {
-            return Err(TokenError::Invalid("it is for another room"));
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        // The time is given, not read.
+        validation.validate_exp = false;
+        let mut required = vec!["exp"];
+        if let Some(audience) = &self.audience {
+            validation.set_audience(&[audience]);
+            required.push("aud");
         }
-        if claims.sub.as_ref().is_some_and(|subject| subject.len() > TOKEN_SUBJECT_BYTES) {
-            return Err(TokenError::Invalid("its subject is too long"));
-        }
-        let name = claims.name.as_deref().map(DisplayName::parse).transpose();
-        let name = name.map_err(|_| TokenError::Invalid("its name is none that a member can have"))?;
-        if let Some(not_before) = &claims.nbf {
-            let not_before = seconds(not_before).ok_or(TokenError::Invalid("its nbf is no time"))?;
-            if not_before > unix.saturating_add(LEEWAY) {
-                return Err(TokenError::Invalid("it is not valid yet"));
-            }
-        }
-        let expires_at = seconds(&claims.exp).ok_or(TokenError::Invalid("its exp is no time"))?;
-        if expires_at.saturating_add(LEEWAY) < unix {
-            return Err(TokenError::Expired);
-        }
-        let permissions = claims.permissions.unwrap_or_default();
-        let name = name.map(|name| name.as_str().to_owned());
-        Ok(Grant { name, permissions, subject: claims.sub, expires_at })
+        validation.set_required_spec_claims(&required);
+        validation
     }
+}
 
-    /// Signature, algorithm and audience. Time is not looked at.
+impl TokenVerifier for TokenRules {
     fn verify(&self, token: &AccessToken) -> Result<Claims, TokenError> {
         if token.len() > TOKEN_BYTES {
             return Err(TokenError::Invalid("it is too long"));
@@ -221,19 +137,6 @@ impl TokenRules {
             }
         }
         Err(refused)
-    }
-
-    fn validation(&self, algorithm: Algorithm) -> Validation {
-        let mut validation = Validation::new(algorithm);
-        // The time is given, not read.
-        validation.validate_exp = false;
-        let mut required = vec!["exp"];
-        if let Some(audience) = &self.audience {
-            validation.set_audience(&[audience]);
-            required.push("aud");
-        }
-        validation.set_required_spec_claims(&required);
-        validation
     }
 }
 
@@ -372,53 +275,4 @@ fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
         ErrorKind::Json(_) => "its claims are not what they must be",
         _ => "it cannot be read",
     }
-}
-
-/// Whole seconds since 1970.
-fn seconds(number: &serde_json::Number) -> Option<u64> {
-    let fraction = || number.as_f64().filter(|seconds| (0.0..1e15).contains(seconds)).map(|seconds| seconds as u64);
-    number.as_u64().or_else(fraction)
-}
-
-/// A token names exactly one of a room and a pattern. Both are compared in the form in which rooms are.
-fn is_for(claims: &Claims, room: &str) -> bool {
-    let fits = |text: &str| text.len() <= ROOM_NAME_BYTES;
-    match (&claims.room, &claims.room_pattern) {
-        (Some(named), None) => fits(named) && folded(named) == folded(room),
-        (None, Some(pattern)) => fits(pattern) && matches(folded(pattern).as_bytes(), folded(room).as_bytes()),
-        (Some(_), Some(_)) | (None, None) => false,
-    }
-}
-
-/// The form in which rooms are compared.
-fn folded(room: &str) -> String {
-    RoomName::key_of(room)
-}
-
-/// Whether a pattern describes a whole text; `*` stands for any bytes, none included. Linear in time but for the product of
-/// both lengths, which are bounded.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut in_text) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while in_text < text.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, in_text));
-                at += 1;
-            }
-            Some(byte) if *byte == text[in_text] => {
-                at += 1;
-                in_text += 1;
-            }
-            _ => match star {
-                Some((position, taken)) => {
-                    star = Some((position, taken + 1));
-                    at = position + 1;
-                    in_text = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|byte| *byte == b'*')
 }

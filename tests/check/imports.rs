@@ -47,7 +47,8 @@ const TABLE: [(&str, &[&str]); 22] = [
         ],
     ),
     ("voicemesh-web", &[]),
-    ("voicemesh-signaling", &["voicemesh-wire", "voicemesh-session", "voicemesh-web"]),
+    ("voicemesh-rooms", &["voicemesh-wire", "voicemesh-session"]),
+    ("voicemesh-signaling", &["voicemesh-wire", "voicemesh-session", "voicemesh-rooms", "voicemesh-web"]),
     ("voicemesh-vectors", &[]),
     // The harness sees programs from outside; the benchmarks' load speaks the protocol; the impaired link does to frames what
     // the simulator does to packets; tests themselves are free (development dependencies).

@@ -17,10 +17,11 @@ const PURE: [&str; 9] = [
     "crates/netsim/",
     "crates/resample/",
     "crates/networks/",
+    "crates/rooms/",
 ];
 
 /// The libraries that their products may stand on; each is without I/O as these crates use it.
-const LIBRARIES: [&str; 19] = [
+const LIBRARIES: [&str; 22] = [
     "bytes",
     "serde",
     "serde_json",
@@ -40,6 +41,9 @@ const LIBRARIES: [&str; 19] = [
     "icu_properties",
     "unicode-security",
     "rubato",
+    "argon2",
+    "base64",
+    "sha1",
 ];
 
 /// Features of those libraries that would read the system's chance or clock.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_engine::EngineOnNetwork;
+use voicemesh_rooms::RoomRules;
 use voicemesh_session::Reliability;
 use voicemesh_session::client::DataEvent;
 use voicemesh_session::data::{DataError, PipeEvent};
-use voicemesh_signaling::RoomRules;
 use voicemesh_wire::limits::RELIABLE_DATA_BYTES;
 
 use crate::world::{STEP, SimPeer, World};

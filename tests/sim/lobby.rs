@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use voicemesh::{ChoiceError, ErrorCode, Metadata, Presence, REACHABILITY_KEY, Route};
 use voicemesh_mesh::{Connections, MeshConfig, MeshEvent, MetadataScope, Reachability, TransactionId};
-use voicemesh_signaling::RoomRules;
+use voicemesh_rooms::RoomRules;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::MetadataChanges;
 

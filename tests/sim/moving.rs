@@ -243,7 +243,7 @@ fn those_who_come_back_after_a_common_outage_do_not_come_at_once() {
     let since = world.now();
     world.wires.borrow_mut().opened.clear();
     world.kill_server();
-    world.start_server(voicemesh_signaling::RoomRules::default());
+    world.start_server(voicemesh_rooms::RoomRules::default());
     world.run(3 * SECOND);
     assert_spread(&world, since);
 }

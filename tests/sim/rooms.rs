@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use voicemesh::Route;
 use voicemesh_mesh::MeshEvent;
-use voicemesh_signaling::RoomRules;
+use voicemesh_rooms::RoomRules;
 
 use crate::world::World;
 

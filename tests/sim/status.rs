@@ -5,7 +5,7 @@ use std::time::Duration;
 use voicemesh::MemberStatus;
 use voicemesh::Route;
 use voicemesh_mesh::MeshEvent;
-use voicemesh_signaling::RoomRules;
+use voicemesh_rooms::RoomRules;
 
 use crate::world::World;
 

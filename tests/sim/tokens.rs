@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use voicemesh::Route;
 use voicemesh_mesh::MeshEvent;
-use voicemesh_signaling::RoomRules;
+use voicemesh_rooms::RoomRules;
 use voicemesh_signaling::token::{TokenRequest, TokenRules, sign};
 use voicemesh_wire::signaling::{AccessToken, ErrorCode};
 

@@ -14,13 +14,13 @@ use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, PeerStatus, VoiceEngine};
 use voicemesh_mesh::{Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
-use voicemesh_session::Delivery;
-use voicemesh_session::client::Participant;
-use voicemesh_signaling::ticket::TicketKey;
-use voicemesh_signaling::{
+use voicemesh_rooms::{
     CloseReason, ConnectionId, Digest, Input, Line, Part, Purpose, Put, Refusal, RoomRules, Settings, Signaling, Text,
     Visit, digest,
 };
+use voicemesh_session::Delivery;
+use voicemesh_session::client::Participant;
+use voicemesh_signaling::ticket_key;
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{ClientMessage, LeaveReason, Metadata, Moderation, Presence};
 use voicemesh_wire::{PeerId, Permissions};
@@ -107,7 +107,7 @@ impl World {
     /// The next run of a server with a secret: it reads the tickets of the one before.
     pub fn start_server_with_secret(&mut self) {
         let rules = RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() };
-        let tickets = Some(TicketKey::new(b"the operator's secret", u64::from(self.sessions) + 1));
+        let tickets = Some(ticket_key(b"the operator's secret", u64::from(self.sessions) + 1));
         self.start_server_with(Settings { rules, tickets, ..Settings::default() });
         self.set_server_time(1_800_000_000 + u64::from(self.sessions));
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
 use super::{Config, key_file};
-use crate::ticket::SECRET_BYTES;
+use crate::ticket_cipher::SECRET_BYTES;
 use crate::token::AUDIENCE_BYTES;
 
 /// A setting that cannot be meant: names the option, its variable, and what is wrong.

@@ -22,8 +22,8 @@ use super::hub::Hub;
 use super::page::Page;
 use super::places::Place;
 use super::stream::Stream;
-use crate::address::AddressKey;
 use crate::config::key_file::without_number;
+use voicemesh_rooms::AddressKey;
 
 /// Why a connection is beyond a limit. As many at a time as there are spare connections get an answer; the rest are closed
 /// without one.

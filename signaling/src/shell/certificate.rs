@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::key_file::{file_words, named};
 use crate::config::{Config, ConfigError};
-use crate::sync::lock;
+use voicemesh_rooms::lock;
 
 /// Between two looks at the files. A change is taken up when it has stood still for one of these, because certificate and
 /// key are two files.

@@ -19,11 +19,9 @@ use super::hub::{Hub, unix_time};
 use super::mailbox::{Mailbox, Next};
 use super::socket::{Failure, Socket};
 use super::stream::Stream;
-use crate::address::{Address, AddressKey};
-use crate::line::Line as _;
-use crate::outbox::{CloseReason, ConnectionId, Malformed, Purpose, Text};
-use crate::refusal::Refusal;
-use crate::visit::{Input, Visit};
+use voicemesh_rooms::{
+    Address, AddressKey, CloseReason, ConnectionId, Input, Line as _, Malformed, Purpose, Refusal, Text, Visit,
+};
 
 /// Messages read in one go before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
@@ -38,8 +36,8 @@ const UNWRITTEN_BYTES: usize = 64 * 1024;
 pub(super) struct Connection {
     id: ConnectionId,
     hub: Arc<Hub>,
-    mailbox: Arc<Mailbox>,
-    visit: Visit<Arc<Mailbox>>,
+    mailbox: Mailbox,
+    visit: Visit<Mailbox>,
     key: Option<AddressKey>,
     /// Its messages may be as large as those of members.
     is_joined: bool,
@@ -84,7 +82,7 @@ impl Connection {
             mailbox.end(now, CloseReason::Refused);
         }
         let address = key.map(|key| (key, address));
-        let visit = Visit::new(now, id, Arc::clone(&mailbox), address, &hub.signaling);
+        let visit = Visit::new(now, id, mailbox.clone(), address, &hub.signaling);
         let (is_joined, unfinished, unwritten, stage) = (false, 0, 0, Stage::Open);
         Some(Self { id, hub, mailbox, visit, key, is_joined, socket, unfinished, unwritten, stage })
     }

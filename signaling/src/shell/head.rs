@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use super::hub::Hub;
-use crate::address::AddressKey;
-use crate::outbox::ConnectionId;
-use crate::sync::lock;
+use voicemesh_rooms::{AddressKey, ConnectionId, lock};
 
 /// Read in one go, so that what comes behind a head and is not counted with the next one is no more.
 pub(super) const READ_BYTES: usize = 2 * 1024;

@@ -22,11 +22,11 @@ use voicemesh_wire::signaling::{ErrorCode, PATH, SUBPROTOCOL};
 
 use super::address::client_address;
 use super::connection::Connection;
+use super::host;
 use super::hub::Hub;
 use super::page::{Page, no_room};
 use super::refused::{Asker, Outcome, connect_check};
-use crate::address::AddressKey;
-use crate::refusal::Refusal;
+use voicemesh_rooms::{AddressKey, Refusal};
 
 /// Where a request's connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,9 @@ impl Site {
         &self,
         mut request: hyper::Request<Incoming>,
     ) -> Result<Response, std::convert::Infallible> {
+        if !host::is_named(request.version(), request.headers()) {
+            return Ok((StatusCode::BAD_REQUEST, host::MISSING).into_response());
+        }
         let path = request.uri().path();
         match path.strip_prefix(&*self.base) {
             _ if self.base.is_empty() => {}
@@ -215,7 +218,7 @@ async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr)
     let key = AddressKey::of(client);
     let address = match key {
         Some(key) => {
-            let address = hub.signaling.addresses.enter(hub.now(), key, &hub.config.budgets);
+            let address = hub.signaling.enter_address(hub.now(), key);
             if address.is_none() {
                 refusal = Some(Refusal::too_many_connections());
             }

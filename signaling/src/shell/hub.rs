@@ -13,19 +13,15 @@ use super::head::Head;
 use super::mailbox::{Checked, Mailbox};
 use super::places::Places;
 use super::refused::Upgrades;
-use crate::address::AddressKey;
 use crate::config::Config;
-use crate::line::Line as _;
-use crate::metrics::{Gauges, Metrics};
-use crate::outbox::{CloseReason, ConnectionId, Purpose, Text};
-use crate::refusal::Refusal;
-use crate::room::RoomRules;
-use crate::signaling::{Settings, Signaling};
-use crate::sync::lock;
-use crate::ticket::TicketKey;
+use crate::ticket_cipher;
 use crate::token::TokenRules;
-use crate::unfinished::{Most, Unfinished};
-use crate::visit::send_away;
+use voicemesh_rooms::grant::TokenVerifier;
+use voicemesh_rooms::ticket::TicketKey;
+use voicemesh_rooms::{
+    AddressKey, CloseReason, ConnectionId, Gauges, Line as _, Metrics, Most, Purpose, Refusal, RoomRules, Settings,
+    Signaling, Text, Unfinished, lock, send_away,
+};
 
 /// The ticker's step; shorter if pings come very often.
 const TICK: Duration = Duration::from_millis(250);
@@ -35,13 +31,13 @@ const RETRY_AFTER_STOP_MS: u64 = 1_000;
 /// Nothing waits while it holds one of the locks, and none is held while another one of them is taken.
 pub(super) struct Hub {
     pub(super) config: Config,
-    pub(super) signaling: Signaling<Arc<Mailbox>>,
+    pub(super) signaling: Signaling<Mailbox>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) upgrades: Upgrades,
     /// A password waits for its hash.
     pub(super) hash_wanted: Notify,
     started: Instant,
-    mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
+    mailboxes: Mutex<HashMap<ConnectionId, Mailbox>>,
     unfinished: Mutex<Unfinished<AddressKey>>,
     /// Large messages that are being written.
     unwritten: Mutex<Unfinished<AddressKey>>,
@@ -58,15 +54,18 @@ impl Hub {
     /// When the system has no random numbers.
     pub(super) fn new(config: Config, tokens: Option<TokenRules>) -> Result<Self, getrandom::Error> {
         let settings = Settings {
-            rules: RoomRules { tokens: tokens.map(Arc::new), ..config.room_rules() },
+            rules: RoomRules {
+                tokens: tokens.map(|rules| Arc::new(rules) as Arc<dyn TokenVerifier>),
+                ..config.room_rules()
+            },
             budgets: config.budgets,
             max_rooms: config.max_rooms,
-            tickets: Some(ticket_key(&config)?),
+            tickets: Some(key_of_tickets(&config)?),
         };
         let signaling = Signaling::new(settings, Box::new(draw));
         Ok(Self {
             config,
-            metrics: Arc::clone(&signaling.metrics),
+            metrics: Arc::clone(signaling.metrics()),
             signaling,
             upgrades: Upgrades::default(),
             hash_wanted: Notify::new(),
@@ -95,7 +94,7 @@ impl Hub {
     /// What the metrics show beside counters.
     pub(super) fn gauges(&self) -> Gauges {
         let (rooms, members) = self.signaling.sizes();
-        let hashes_waiting = self.signaling.passwords().waiting();
+        let hashes_waiting = self.signaling.hashes_waiting();
         Gauges { connections: self.connections(), rooms, members, hashes_waiting }
     }
 
@@ -115,10 +114,10 @@ impl Hub {
     }
 
     /// A new WebSocket.
-    pub(super) fn enter(&self, now: Duration) -> (ConnectionId, Arc<Mailbox>) {
+    pub(super) fn enter(&self, now: Duration) -> (ConnectionId, Mailbox) {
         let id = self.next_id();
-        let mailbox = Arc::new(Mailbox::new(now));
-        lock(&self.mailboxes).insert(id, Arc::clone(&mailbox));
+        let mailbox = Mailbox::new(now);
+        lock(&self.mailboxes).insert(id, mailbox.clone());
         // Looked at after the insertion: either we see the flag, or `say_goodbye` sees the mailbox.
         if self.stopping.load(Ordering::SeqCst) {
             send_away(now, &mailbox, RETRY_AFTER_STOP_MS);
@@ -144,7 +143,7 @@ impl Hub {
         if let Some(head) = head {
             return head.give_up();
         }
-        let mailbox = lock(&self.mailboxes).get(&ended).map(Arc::clone);
+        let mailbox = lock(&self.mailboxes).get(&ended).cloned();
         if let Some(mailbox) = mailbox {
             let refusal = Refusal::unfinished();
             self.metrics.refused(&refusal.code);
@@ -157,7 +156,7 @@ impl Hub {
     /// waited longest ends its connection.
     pub(super) fn count_unwritten(&self, now: Duration, id: ConnectionId, address: Option<AddressKey>, bytes: usize) {
         let Some(ended) = lock(&self.unwritten).set(now, id, address, bytes) else { return };
-        let mailbox = lock(&self.mailboxes).get(&ended).map(Arc::clone);
+        let mailbox = lock(&self.mailboxes).get(&ended).cloned();
         if let Some(mailbox) = mailbox {
             self.metrics.slow_consumers.add(1);
             mailbox.abandon(CloseReason::SlowConsumer);
@@ -215,12 +214,12 @@ pub(super) fn unix_time() -> u64 {
 }
 
 /// The key of the operator's secret; without one, of a secret that ends with this process.
-fn ticket_key(config: &Config) -> Result<TicketKey, getrandom::Error> {
+fn key_of_tickets(config: &Config) -> Result<TicketKey, getrandom::Error> {
     let (mut server_run, mut secret) = ([0; 8], [0; 32]);
     getrandom::fill(&mut server_run)?;
     getrandom::fill(&mut secret)?;
     let secret = config.secret.as_ref().map_or(&secret[..], |secret| secret.as_bytes());
-    Ok(TicketKey::new(secret, u64::from_be_bytes(server_run)))
+    Ok(ticket_cipher::ticket_key(secret, u64::from_be_bytes(server_run)))
 }
 
 fn draw(bytes: &mut [u8]) -> bool {

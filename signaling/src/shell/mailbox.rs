@@ -8,6 +8,7 @@ mod senders;
 mod voice;
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,14 +20,10 @@ use voicemesh_session::Delivery;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::ErrorCode;
 
-use crate::line::{Line, Put};
-use crate::outbox::{CloseReason, Purpose, Text};
-use crate::refusal::Refusal;
-use crate::room::{Digest, Part};
-use crate::sync::lock;
 use cost::cost;
 use senders::Senders;
 use voice::Voice;
+use voicemesh_rooms::{CloseReason, Digest, Line, Part, Purpose, Put, Refusal, Text, lock};
 
 /// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send again what must arrive.
 const DATA_PACKETS: usize = 128;
@@ -53,9 +50,13 @@ const STUCK: Duration = Duration::from_secs(10);
 /// In [`Mailbox::stuck_since_ms`]: the socket takes what it is given.
 const NOT_STUCK: u64 = u64::MAX;
 
-/// One connection's mailbox.
+/// One connection's mailbox. Clones are the same mailbox.
+#[derive(Clone, Debug)]
+pub(super) struct Mailbox(Arc<Shared>);
+
+/// What the clones of a mailbox share.
 #[derive(Debug)]
-pub(super) struct Mailbox {
+pub(super) struct Shared {
     queues: Mutex<Queues>,
     /// The connection's task.
     pub(super) waker: AtomicWaker,
@@ -148,9 +149,17 @@ pub(super) enum Checked {
     Stuck,
 }
 
+impl Deref for Mailbox {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
 impl Mailbox {
     pub(super) fn new(now: Duration) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             queues: Mutex::new(Queues {
                 snapshot: VecDeque::new(),
                 next_part: None,
@@ -178,7 +187,7 @@ impl Mailbox {
             heard_at_ms: AtomicU64::new(to_millis(now)),
             stuck_since_ms: AtomicU64::new(NOT_STUCK),
             hashed: Mutex::default(),
-        }
+        }))
     }
 
     /// The answer to a password that the connection has asked about, once.
@@ -298,7 +307,7 @@ impl Mailbox {
     }
 }
 
-impl Line for Arc<Mailbox> {
+impl Line for Mailbox {
     fn joined(&self) {
         let mut queues = lock(&self.queues);
         if let Phase::Waiting { .. } = queues.phase {

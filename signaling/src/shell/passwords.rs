@@ -1,15 +1,13 @@
 //! Slow hashes of passwords: one at a time in one work area, beside rooms and sockets that go on. Which is next is decided by
-//! [`Signaling::next_hash`](crate::Signaling::next_hash).
+//! [`Signaling::next_hash`](voicemesh_rooms::Signaling::next_hash).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::hub::Hub;
 use super::mailbox::Mailbox;
-use crate::passwords::HashJob;
-use crate::room::WorkArea;
+use voicemesh_rooms::{HashJob, WorkArea};
 
 /// The work area (19 MiB) is given back when no password has been hashed for this long.
 const KEPT: Duration = Duration::from_secs(2);
@@ -46,7 +44,7 @@ pub(super) async fn work(hub: &Hub) {
     }
 }
 
-async fn hash(hub: &Hub, job: HashJob<Arc<Mailbox>>, area: Option<WorkArea>) -> Option<WorkArea> {
+async fn hash(hub: &Hub, job: HashJob<Mailbox>, area: Option<WorkArea>) -> Option<WorkArea> {
     let (password, salt) = (job.password().clone(), job.salt());
     let hashed = tokio::task::spawn_blocking(move || {
         let mut area = area.or_else(WorkArea::new)?;

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use crate::address::AddressKey;
-use crate::sync::lock;
+use voicemesh_rooms::{AddressKey, lock};
 
 /// Every accepted connection holds one more reference to `all`, and to that of its address.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::origin::{UsedAddress, came_through_proxy, is_allowed, origin_of};
 use crate::config::{Config, TrustedProxy};
-use crate::sync::lock;
+use voicemesh_rooms::lock;
 
 /// Attempts that are remembered, and for how long. A page asks within seconds.
 const ATTEMPTS: usize = 256;

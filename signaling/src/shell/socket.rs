@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, JOIN_BYTES, JSON_MESSAGE_BYTES};
 
 use super::stream::Stream;
-use crate::outbox::Malformed;
+use voicemesh_rooms::Malformed;
 
 /// What an idle connection holds for reading.
 const READ_BUFFER_BYTES: usize = 1024;

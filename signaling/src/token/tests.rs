@@ -5,12 +5,19 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyP
 use serde_json::{Value, json};
 
 use super::*;
+use voicemesh_rooms::grant::Grant;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const NOW: u64 = 1_800_000_000;
 
 fn rules() -> TokenRules {
     TokenRules::from_secret(SECRET, None).unwrap()
+}
+
+impl TokenRules {
+    fn check(&self, token: &AccessToken, room: &str, unix: u64) -> Result<Grant, TokenError> {
+        self.verify(token)?.grant(room, unix)
+    }
 }
 
 fn base64(bytes: impl AsRef<[u8]>) -> String {

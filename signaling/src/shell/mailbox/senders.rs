@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use voicemesh_wire::PeerId;
 
-use crate::outbox::Sender;
-use crate::room::AddressTag;
+use voicemesh_rooms::{AddressTag, Sender};
 
 /// What may wait of one sender.
 const OF_ONE: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 use super::cost::OVERHEAD_BYTES;
 use super::*;
-use crate::outbox::Sender;
 use uuid::Uuid;
+use voicemesh_rooms::Sender;
 use voicemesh_wire::signaling::ServerMessage;
 use voicemesh_wire::{ClientId, PeerId};
 
@@ -19,15 +19,15 @@ const fn sent_by(number: u128) -> Purpose {
     Purpose::From(Sender { peer: PeerId(Uuid::from_u128(number)), address: None })
 }
 
-fn voice(mailbox: &Arc<Mailbox>, now: Duration, number: u8) -> Put {
+fn voice(mailbox: &Mailbox, now: Duration, number: u8) -> Put {
     mailbox.packet(now, Bytes::from(vec![number]), Delivery::Voice, SENDER)
 }
 
-fn reliable(mailbox: &Arc<Mailbox>, packet: Vec<u8>, purpose: Purpose) -> Put {
+fn reliable(mailbox: &Mailbox, packet: Vec<u8>, purpose: Purpose) -> Put {
     mailbox.packet(ms(0), packet.into(), Delivery::Reliable, purpose)
 }
 
-fn next(mailbox: &Arc<Mailbox>, now: Duration) -> Option<Message> {
+fn next(mailbox: &Mailbox, now: Duration) -> Option<Message> {
     match mailbox.take(now).0 {
         Next::Message(message) => Some(message),
         Next::Nothing => None,
@@ -35,14 +35,14 @@ fn next(mailbox: &Arc<Mailbox>, now: Duration) -> Option<Message> {
     }
 }
 
-fn drain(mailbox: &Arc<Mailbox>, now: Duration) -> Vec<Message> {
+fn drain(mailbox: &Mailbox, now: Duration) -> Vec<Message> {
     std::iter::from_fn(|| next(mailbox, now)).collect()
 }
 
 /// proves: D-24
 #[test]
 fn late_voice_is_dropped_oldest_first() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     for number in 0..voice::PACKETS as u8 {
         assert_eq!(voice(&mailbox, ms(0), number), Put::Queued);
     }
@@ -55,7 +55,7 @@ fn late_voice_is_dropped_oldest_first() {
 
 #[test]
 fn data_for_a_slow_receiver_is_refused_and_waits_behind_nothing() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     let put = |number: u8| mailbox.packet(ms(0), Bytes::from(vec![number]), Delivery::Data, SENDER);
     assert_eq!((0..DATA_PACKETS).map(|_| put(1)).filter(|put| *put == Put::Queued).count(), DATA_PACKETS);
     assert_eq!(put(1), Put::Refused);
@@ -70,7 +70,7 @@ fn data_for_a_slow_receiver_is_refused_and_waits_behind_nothing() {
 /// proves: D-24
 #[test]
 fn voice_that_waited_too_long_is_not_sent() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     voice(&mailbox, ms(0), 1);
     voice(&mailbox, ms(300), 2);
     assert_eq!(mailbox.take(ms(401)), (Next::Message(Message::binary(vec![2])), 1, Some(ms(101))));
@@ -79,7 +79,7 @@ fn voice_that_waited_too_long_is_not_sent() {
 /// proves: D-24
 #[test]
 fn voice_and_reliable_messages_take_turns() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     for number in 0..3 {
         reliable(&mailbox, vec![100 + number], SENDER);
         voice(&mailbox, ms(0), number);
@@ -92,7 +92,7 @@ fn voice_and_reliable_messages_take_turns() {
 
 #[test]
 fn large_voice_and_data_packets_are_bounded_by_their_bytes() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     let puts = (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Voice, SENDER));
     assert_eq!(puts.filter(|put| *put == Put::VoiceDropped(1)).count(), 99);
     let puts = (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Data, SENDER));
@@ -107,7 +107,7 @@ fn large_voice_and_data_packets_are_bounded_by_their_bytes() {
 
 #[test]
 fn a_large_message_is_followed_by_as_many_bytes_of_speech() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     (0..2).for_each(|_| assert_eq!(reliable(&mailbox, vec![7; 20_000], SENDER), Put::Queued));
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![7; 20_000])));
     for number in 0..30 {
@@ -121,7 +121,7 @@ fn a_large_message_is_followed_by_as_many_bytes_of_speech() {
 
 #[test]
 fn one_sender_has_its_share_and_ends_no_other() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     let puts: Vec<Put> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 1_000], SENDER)).collect();
     let queued = puts.iter().filter(|put| **put == Put::Queued).count();
     assert_eq!(queued, 64 * 1024 / (1_000 + OVERHEAD_BYTES));
@@ -134,7 +134,7 @@ fn one_sender_has_its_share_and_ends_no_other() {
 
 #[test]
 fn too_many_updates_become_one_snapshot_when_it_is_their_turn() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     let update = || reliable(&mailbox, vec![1; 1_000], Purpose::Update);
     reliable(&mailbox, vec![9], SENDER);
     let puts: Vec<Put> = (0..1_000).map(|_| update()).collect();
@@ -164,19 +164,19 @@ fn too_many_updates_become_one_snapshot_when_it_is_their_turn() {
 }
 
 /// What a room does when it is asked for a part.
-fn part(mailbox: &Arc<Mailbox>, byte: u8, next: Option<Part>) {
+fn part(mailbox: &Mailbox, byte: u8, next: Option<Part>) {
     mailbox.begin_part();
     assert_eq!(reliable(mailbox, vec![byte], Purpose::Snapshot), Put::Queued);
     mailbox.end_part(next);
 }
 
-fn first_bytes(mailbox: &Arc<Mailbox>) -> Vec<u8> {
+fn first_bytes(mailbox: &Mailbox) -> Vec<u8> {
     drain(mailbox, ms(0)).into_iter().map(|message| message.into_data()[0]).collect()
 }
 
 #[test]
 fn what_a_member_sends_does_not_come_before_the_state_that_announces_it() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     reliable(&mailbox, vec![9], SENDER);
     // The sender's arrival, then what it sends, then more changes than may wait.
     reliable(&mailbox, vec![1], Purpose::Update);
@@ -192,7 +192,7 @@ fn what_a_member_sends_does_not_come_before_the_state_that_announces_it() {
 
 #[test]
 fn a_pong_waits_behind_little_and_pongs_that_are_not_read_are_bounded() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     let pong = || mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 }));
     let brace = b'{';
     reliable(&mailbox, vec![1; 1_000], SENDER);
@@ -209,7 +209,7 @@ fn a_pong_waits_behind_little_and_pongs_that_are_not_read_are_bounded() {
 
 #[test]
 fn a_pong_in_order_waits_behind_neither_voice_nor_data() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     let small = BEFORE_PONG_BYTES / cost(1);
     (0..small).for_each(|_| assert_eq!(reliable(&mailbox, vec![1], SENDER), Put::Queued));
     for _ in 0..20 {
@@ -224,7 +224,7 @@ fn a_pong_in_order_waits_behind_neither_voice_nor_data() {
 
 #[test]
 fn a_pong_in_order_does_not_wait_for_a_snapshot_that_comes_in_between() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     reliable(&mailbox, vec![1], Purpose::Update);
     assert_eq!(mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })), Put::Queued);
     assert!(mailbox.defer_snapshot());
@@ -234,7 +234,7 @@ fn a_pong_in_order_does_not_wait_for_a_snapshot_that_comes_in_between() {
 
 #[test]
 fn a_joiner_of_a_large_room_gets_what_is_left_as_a_snapshot() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     let puts: Vec<Put> = (0..100).map(|_| reliable(&mailbox, vec![1; 16_000], Purpose::Snapshot)).collect();
     assert_eq!(puts.iter().filter(|put| **put == Put::Queued).count(), 1 + senders::SHARED / cost(16_000));
     assert_eq!(mailbox.ending(), None);
@@ -244,14 +244,14 @@ fn a_joiner_of_a_large_room_gets_what_is_left_as_a_snapshot() {
 
 #[test]
 fn of_notices_only_the_newest_waits() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     (0..100).for_each(|number| assert_eq!(reliable(&mailbox, vec![number], Purpose::Notice), Put::Queued));
     assert_eq!(drain(&mailbox, ms(0)), [Message::binary(vec![99])]);
 }
 
 #[test]
 fn who_asks_and_does_not_read_the_answers_is_told_so_and_ends() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     let puts: Vec<Put> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 36], Purpose::Answer)).collect();
     assert_eq!(puts.iter().filter(|put| **put == Put::Queued).count(), ANSWER_BYTES / 100);
     assert_eq!(puts.iter().filter(|put| **put == Put::Overflow).count(), 1);
@@ -262,7 +262,7 @@ fn who_asks_and_does_not_read_the_answers_is_told_so_and_ends() {
 
 #[test]
 fn who_takes_not_one_byte_for_ten_seconds_is_lost() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     mailbox.joined();
     let check = |now: u64| {
         mailbox.heard(ms(now));
@@ -283,7 +283,7 @@ fn who_takes_not_one_byte_for_ten_seconds_is_lost() {
 
 #[test]
 fn who_takes_a_large_message_slowly_is_not_silent() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     mailbox.joined();
     // It sees no ping before it has all of the message, and sends nothing by itself.
     for second in 0..300 {
@@ -297,7 +297,7 @@ fn who_takes_a_large_message_slowly_is_not_silent() {
 
 #[test]
 fn who_does_not_join_in_time_is_told_so() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     mailbox.check(ms(9_999), PING, JOIN);
     assert_eq!(mailbox.ending(), None);
     mailbox.check(ms(10_000), PING, JOIN);
@@ -307,7 +307,7 @@ fn who_does_not_join_in_time_is_told_so() {
 
 #[test]
 fn a_silent_peer_is_pinged_once_and_then_lost() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     mailbox.joined();
     assert_eq!(mailbox.check(ms(15_000), PING, JOIN), Checked::Well);
     mailbox.check(ms(15_250), PING, JOIN);
@@ -319,7 +319,7 @@ fn a_silent_peer_is_pinged_once_and_then_lost() {
 
 #[test]
 fn a_peer_that_answers_stays() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     mailbox.joined();
     let mut pings = 0;
     for second in 1..600 {
@@ -332,7 +332,7 @@ fn a_peer_that_answers_stays() {
 
 #[test]
 fn who_does_not_say_goodbye_is_not_waited_for() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     mailbox.end(ms(0), CloseReason::GoingAway);
     mailbox.check(ms(1_999), PING, JOIN);
     assert!(!mailbox.is_abandoned());
@@ -344,7 +344,7 @@ fn who_does_not_say_goodbye_is_not_waited_for() {
 /// Everything is put in that can be, by all others of a full room, to a receiver that takes nothing.
 #[test]
 fn all_that_waits_is_bounded_whatever_is_sent() {
-    let mailbox = Arc::new(Mailbox::new(ms(0)));
+    let mailbox = Mailbox::new(ms(0));
     assert_eq!(reliable(&mailbox, vec![0; 1_000_000], Purpose::Snapshot), Put::Queued, "the answer to the join");
     for size in [16_000, 1_000, 36] {
         for number in 0..10_000_u128 {

@@ -1,0 +1,54 @@
+//! The signaling server without sockets, clocks and randomness: rooms by name, introductions between peers, moderation, and the
+//! relay for peers without a direct link.
+//!
+//! Given the time and random bytes, it writes to the [`Line`]s of connections, so that the simulator runs what ships under a
+//! virtual clock.
+//! - [`Signaling`] is the server: its rooms by name, admission, addresses, passwords that wait for their hash.
+//! - [`Visit`] is one connection in it, with its [`Gate`]: budgets, what may come before a join, what is refused and with which
+//!   words. What arrives goes in by [`Signaling::handle`].
+//! - [`RoomEntry`] is one room with the lines of those in it, behind a lock that is the room's own, and [`Room`] its members, notices,
+//!   introductions, and the session server that relays.
+//!
+//! The caller brings what needs a system or a C library: sockets, the time, [`Draw`] for randomness, a place for slow hashes
+//! ([`WorkArea`]), the cipher of tickets ([`ticket::TicketCipher`]) and who signs access tokens ([`grant::TokenVerifier`]).
+
+mod address;
+mod budget;
+mod gate;
+pub mod grant;
+mod guesses;
+mod hash_queue;
+mod kept_bans;
+mod line;
+mod metrics;
+mod outbox;
+mod passwords;
+mod refusal;
+mod room;
+mod room_entry;
+mod signaling;
+mod sync;
+pub mod ticket;
+mod unfinished;
+mod visit;
+
+pub use address::{Address, AddressKey};
+pub use budget::{Budget, Budgets, Rate};
+pub use gate::{Allowance, Gate, Passed};
+pub use guesses::Guesses;
+pub use hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
+pub use kept_bans::KeptBans;
+pub use line::{Line, Put};
+pub use metrics::{Counter, Gauges, Histogram, Metrics};
+pub use outbox::{CloseReason, ConnectionId, Malformed, Outbox, Purpose, Sender, Text};
+pub use passwords::HashJob;
+pub use refusal::Refusal;
+pub use room::{
+    AddressTag, BanInfo, Bans, Digest, IceRules, Knock, Part, Question, Room, RoomRules, Salt, SharedSecret,
+    VoiceRates, WorkArea, digest,
+};
+pub use room_entry::{RoomEntry, RoomOutput};
+pub use signaling::{Draw, Settings, Signaling};
+pub use sync::lock;
+pub use unfinished::{Most, Unfinished};
+pub use visit::{Input, Visit, send_away};

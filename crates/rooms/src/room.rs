@@ -1,0 +1,650 @@
+//! One room: its members, what each learns of the others, and the session server that relays between them.
+//!
+//! Pure: told the time, writing to an [`Outbox`]. A room that everybody has left remembers its session's client ids for
+//! a while ([`Room::is_over`]), so that a peer that comes back soon gets the same one.
+
+mod bans;
+mod departed;
+mod ice;
+mod join_rates;
+mod lock;
+mod members;
+mod moderating;
+mod moderation;
+mod moves;
+mod packets;
+mod password;
+mod policing;
+mod status;
+#[cfg(test)]
+mod tests;
+mod tickets;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use voicemesh_session::{Server, ServerConfig};
+use voicemesh_wire::signaling::{
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
+    ServerLimits, ServerMessage, Signal, TakenOver, apply_metadata,
+};
+use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
+
+use crate::gate::check_presence;
+use crate::grant::{Grant, TokenVerifier};
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Sender, Text};
+use crate::refusal::Refusal;
+use crate::ticket::TicketIssuer;
+
+pub use bans::{BanInfo, Bans};
+pub use ice::{IceRules, SharedSecret};
+use lock::{Lock, Shown};
+use members::Members;
+pub use moderation::AddressTag;
+use packets::{Packets, TextsRead};
+pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
+use policing::Policing;
+pub use policing::VoiceRates;
+use tickets::Tickets;
+
+/// A connection from which another has taken over is still read for this long, for what was on its way.
+const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
+
+/// What holds for every room of a server.
+#[derive(Clone, Debug, Default)]
+pub struct RoomRules {
+    /// The limits sent to peers and enforced by the server.
+    pub limits: ServerLimits,
+    /// Peers may not open links: no signal is passed on, and no ICE server is named.
+    pub relay_only: bool,
+    /// A room that is entered sooner after the server's start gives no right to moderate: those who had it may still come back.
+    pub owner_after: Duration,
+    /// Tickets are valid after a restart of the server as well.
+    pub tickets_outlast_restarts: bool,
+    /// The ICE servers named to peers for their links.
+    pub ice: IceRules,
+    /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
+    pub session: ServerConfig,
+    /// Who may join; `None` is everyone.
+    pub tokens: Option<Arc<dyn TokenVerifier>>,
+    /// How much speech is passed on.
+    pub voice: VoiceRates,
+}
+
+/// One room.
+#[derive(Debug)]
+pub struct Room {
+    rules: Arc<RoomRules>,
+    session: Server<ConnectionId>,
+    members: Members,
+    /// Connections from which others have taken over.
+    former: BTreeMap<ConnectionId, Former>,
+    /// The written messages that each connection has brought, for who takes over from it.
+    texts_read: BTreeMap<ConnectionId, TextsRead>,
+    arrivals: u64,
+    mark_due: Duration,
+    emptied_at: Option<Duration>,
+    /// The password, if there is one.
+    lock: Option<Lock>,
+    tickets: Tickets,
+    moderation: moderation::Moderation,
+    metadata: Metadata,
+    credentials: ice::IssuedCredentials,
+    policing: Policing,
+    join_rates: join_rates::JoinRates,
+    statuses: status::Statuses,
+    /// What the tokens of members allow, where the server asks for tokens.
+    grants: BTreeMap<ConnectionId, Grant>,
+    /// When which sender was told that which receiver is busy.
+    told_busy: BTreeMap<(ConnectionId, ConnectionId), Duration>,
+}
+
+/// A connection whose peer has joined again on another.
+#[derive(Clone, Copy, Debug)]
+struct Former {
+    now: ConnectionId,
+    closes_at: Duration,
+}
+
+/// What is next of a snapshot of the whole state for one member: part by part, so that no more of it than one part waits for a slow
+/// receiver. Each part is made from the state at its own time. Changes in between are sent to the member behind the last part; each
+/// of them says what holds from then on, so that those which a part contains already change nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// The roster.
+    #[default]
+    Roster,
+    /// The room's metadata, and whether it is locked.
+    Room,
+    /// The response to a handshake.
+    Session,
+    /// The session state of these members, the last one first.
+    Members(Vec<ClientId>),
+}
+
+impl Room {
+    /// A room that no peer has joined yet. `session` is drawn at random by the caller.
+    pub fn new(now: Duration, rules: Arc<RoomRules>, session: SessionId) -> Self {
+        Self {
+            session: Server::new(rules.session.clone(), session),
+            rules,
+            members: Members::default(),
+            former: BTreeMap::new(),
+            texts_read: BTreeMap::new(),
+            arrivals: 0,
+            mark_due: now,
+            emptied_at: Some(now),
+            lock: None,
+            tickets: Tickets::default(),
+            moderation: moderation::Moderation::default(),
+            metadata: Metadata::new(),
+            credentials: ice::IssuedCredentials::default(),
+            policing: Policing::default(),
+            join_rates: join_rates::JoinRates::default(),
+            grants: BTreeMap::new(),
+            statuses: status::Statuses::default(),
+            told_busy: BTreeMap::new(),
+        }
+    }
+
+    /// The time of day, in seconds since 1970, from which TURN credentials and tickets count. Set it before a join and
+    /// before a tick.
+    pub fn set_unix_time(&mut self, seconds: u64) {
+        self.credentials.set_unix_time(seconds);
+        self.tickets.set_unix_time(seconds);
+    }
+
+    /// Gives members tickets from now on. `room` is the room's name, as joins have it.
+    pub fn set_ticket_issuer(&mut self, issuer: TicketIssuer, room: String) {
+        self.tickets.set_issuer(issuer, room);
+    }
+
+    /// How many peers are here.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether no peer is here.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The peer that has been here longest.
+    pub fn owner(&self) -> Option<PeerId> {
+        self.members.owner()
+    }
+
+    /// The session and who listens to what in it.
+    pub fn session(&self) -> &Server<ConnectionId> {
+        &self.session
+    }
+
+    /// Since when the room has been empty; `None` while a peer is here.
+    pub fn emptied_at(&self) -> Option<Duration> {
+        self.emptied_at
+    }
+
+    /// Whether the room can be dropped: no peer is here, the quarantine of client ids has passed, and the right to
+    /// moderate waits for no lost owner.
+    pub fn is_over(&self, now: Duration) -> bool {
+        let waits = self.moderation.waits_until().is_some_and(|until| now < until);
+        self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine) && !waits
+    }
+
+    /// What a joiner has to do before [`join`](Self::join) takes it. The first peer in an empty room decides its
+    /// password; `fresh` is the salt for that. A peer that is in the room already, on another connection, is known by
+    /// its proof.
+    ///
+    /// # Errors
+    ///
+    /// When it may not join: presence, a full room, a wrong password or none.
+    pub fn knock(&self, join: &Join, shown: Option<&Digest>, fresh: Salt) -> Result<Knock, Refusal> {
+        if self.taken_over_by(join).is_some() {
+            return Ok(Knock::Enter);
+        }
+        self.grant_of(join)?;
+        let returns = self.members.connection_of(join.proof.peer_id()).is_some();
+        let others = self.members.len() - usize::from(returns);
+        check_presence(join.presence, others)?;
+        if others >= self.rules.limits.peers_per_room as usize {
+            return Err(Refusal::of(ErrorCode::RoomFull));
+        }
+        if self.moderation.is_locked() && !returns && self.tickets.open(join).is_none() {
+            return Err(Refusal::of(ErrorCode::RoomLocked));
+        }
+        if self.shown_by_ticket(join, others) != Shown::Nothing {
+            return Ok(Knock::Enter);
+        }
+        let named = join.password.as_ref().is_some_and(|password| !password.is_empty());
+        if others == 0 {
+            let ready = !named || shown.is_some();
+            return Ok(if ready { Knock::Enter } else { Knock::Hash(Question { salt: fresh, expected: None }) });
+        }
+        match (self.lock.map(|lock| lock.digest), named, shown) {
+            _ if returns => Ok(Knock::Enter),
+            (None, false, _) => Ok(Knock::Enter),
+            (None, true, _) => Err(Refusal::no_password()),
+            (Some(_), false, _) => Err(Refusal::of(ErrorCode::PasswordRequired)),
+            (Some(lock), true, Some(shown)) if *shown == lock => Ok(Knock::Enter),
+            (Some(lock), true, Some(shown)) if shown.salt() == lock.salt() => {
+                Err(Refusal::of(ErrorCode::PasswordWrong))
+            }
+            (Some(lock), true, _) => Ok(Knock::Hash(Question { salt: lock.salt(), expected: Some(lock) })),
+        }
+    }
+
+    /// A connection that has passed its gate enters, or gets an error. If the same peer is here on another
+    /// connection, there are two cases. The same run takes over: its client id, order, groups and metadata stay, and the
+    /// others are sent nothing. Another run replaces it: the old connection goes, and its place in the order of arrival
+    /// passes on. `shown` is its password's digest, if [`knock`](Self::knock) asked for one.
+    pub fn join(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        join: Join,
+        shown: Option<Digest>,
+        out: &mut impl Outbox,
+    ) -> Result<PeerId, Refusal> {
+        if self.knock(&join, shown.as_ref(), Salt([0; 16]))? != Knock::Enter {
+            return Err(Refusal::of(ErrorCode::PasswordRequired));
+        }
+        let peer = join.proof.peer_id();
+        if let Some(old) = self.taken_over_by(&join) {
+            let grant = self.grant_of(&join).ok().flatten();
+            self.take_over(now, old, connection, join.room, out);
+            self.renew_grant(peer, connection, grant, out);
+            self.statuses.take(now, &mut self.members, connection, join.status, out);
+            return Ok(peer);
+        }
+        let grant = self.grant_of(&join)?;
+        self.put_out_subject(now, peer, grant.as_ref(), out);
+        let old = self.members.connection_of(peer);
+        let others = self.members.len() - usize::from(old.is_some());
+        let is_first = others == 0;
+        let by_ticket = self.shown_by_ticket(&join, others);
+        let ticket = self.tickets.open(&join);
+        self.take_password(now, peer, by_ticket, out);
+        let is_anew = self.members.is_empty();
+        let order = match old.and_then(|old| self.replace(now, old, out)) {
+            Some(order) => order,
+            None => {
+                self.arrivals += 1;
+                self.arrivals
+            }
+        };
+        let Join { room, name: asked, run, capabilities, metadata, status, password, room_metadata, .. } = join;
+        let name = grant.as_ref().and_then(|grant| grant.name.clone()).unwrap_or(asked);
+        let owner = peer.0.as_u128();
+        let full = |_| Refusal::of(ErrorCode::RoomFull);
+        let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
+        self.session.set_takes_group_text(connection, capabilities.group_text);
+        if is_first && by_ticket == Shown::Nothing {
+            let named = password.is_some_and(|password| !password.is_empty());
+            self.lock = shown.filter(|_| named).map(Lock::decided);
+        }
+        if is_anew {
+            self.metadata = room_metadata;
+        }
+        let base = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
+        // Where access tokens decide who may moderate, coming first does not.
+        self.take_rights(now, peer, is_anew && grant.is_none(), ticket.as_ref(), out);
+        let permissions = self.moderation.permissions(peer, base);
+        if let Some(grant) = grant {
+            self.grants.insert(connection, grant);
+        }
+        let held_in = self.moderation.held_in(peer).to_vec();
+        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, status, permissions, held_in };
+        self.enter(now, connection, info, room, out);
+        Ok(peer)
+    }
+
+    /// The connection from which a join takes over: that of the same peer and run.
+    fn taken_over_by(&self, join: &Join) -> Option<ConnectionId> {
+        let old = self.members.connection_of(join.proof.peer_id())?;
+        self.members.get(old).filter(|member| member.run == join.run).map(|_| old)
+    }
+
+    fn take_over(
+        &mut self,
+        now: Duration,
+        old: ConnectionId,
+        connection: ConnectionId,
+        room: String,
+        out: &mut impl Outbox,
+    ) {
+        let Some(info) = self.members.remove(old) else { return };
+        self.session.hand_over(old, connection);
+        let texts = self.texts_read.remove(&old).unwrap_or_default().to_be_kept();
+        let taken_over = TakenOver { metadata: info.metadata.clone(), texts: Some(texts) };
+        self.credentials.forget(old);
+        self.tickets.forget(old);
+        self.moderation.forget(old);
+        if let Some(grant) = self.grants.remove(&old) {
+            self.grants.insert(connection, grant);
+        }
+        self.forget_busy(old);
+        let joined = self.joined(connection, &info, room, Some(taken_over));
+        out.text(connection, &Text::from(&joined), Purpose::Snapshot);
+        out.hand_over(old, connection);
+        let peer = info.peer;
+        self.members.insert(connection, info);
+        self.bring_up_to_date(now, connection, peer, out);
+        for former in self.former.values_mut().filter(|former| former.now == old) {
+            former.now = connection;
+        }
+        self.former.insert(old, Former { now: connection, closes_at: now + TAKEN_OVER_GRACE });
+    }
+
+    /// Sets what a member may do, and tells everyone if that changes anything. False if the peer is not here.
+    pub fn set_permissions(&mut self, peer: PeerId, permissions: Permissions, out: &mut impl Outbox) -> bool {
+        let Some(connection) = self.members.connection_of(peer) else { return false };
+        let Some(member) = self.members.get_mut(connection) else { return false };
+        if member.permissions != permissions {
+            member.permissions = permissions;
+            self.session.set_permissions(connection, permissions);
+            self.members.changed();
+            self.members.broadcast(&ServerMessage::Permissions { peer, permissions }, Purpose::Update, out);
+        }
+        true
+    }
+
+    fn enter(&mut self, now: Duration, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
+        self.session.set_permissions(connection, info.permissions);
+        self.session.set_held_in(connection, &info.held_in, &mut Packets::of_server(out));
+        self.members.changed();
+        self.emptied_at = None;
+        let joined = self.joined(connection, &info, room, None);
+        out.text(connection, &Text::from(&joined), Purpose::Snapshot);
+        self.members.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, Purpose::Update, out);
+        self.policing.entered(info.peer);
+        self.moderation.entered(now, info.peer, info.run);
+        let peer = info.peer;
+        self.members.insert(connection, info);
+        self.bring_up_to_date(now, connection, peer, out);
+    }
+
+    /// The answer to the join of `info`, which is not among the members at this moment.
+    fn joined(
+        &mut self,
+        connection: ConnectionId,
+        info: &PeerInfo,
+        room: String,
+        taken_over: Option<TakenOver>,
+    ) -> ServerMessage {
+        ServerMessage::Joined(Joined {
+            you: info.peer,
+            client: info.client,
+            session: self.session.session().number(),
+            room,
+            order: info.order,
+            ice_servers: self.ice_servers_for(connection, info.peer),
+            limits: self.rules.limits.clone(),
+            relay_only: self.rules.relay_only,
+            group_text: true,
+            status: true,
+            roster: self.members.mark_with(info),
+            peers: self.members.roster(),
+            room_metadata: self.metadata.clone(),
+            permissions: info.permissions,
+            held_in: info.held_in.clone(),
+            locked: self.moderation.is_locked(),
+            owner_right: self.moderation.right(),
+            taken_over,
+            ticket: self.ticket_for(connection, info.peer),
+        })
+    }
+
+    /// The connection under which the peer of `connection` is known now.
+    fn present(&self, connection: ConnectionId) -> ConnectionId {
+        self.former.get(&connection).map_or(connection, |former| former.now)
+    }
+
+    fn ice_servers_for(&mut self, connection: ConnectionId, peer: PeerId) -> Vec<IceServer> {
+        if self.rules.relay_only { Vec::new() } else { self.credentials.issue(&self.rules.ice, connection, peer) }
+    }
+
+    /// Sends new credentials to members whose old ones will expire.
+    fn renew_credentials(&mut self, out: &mut impl Outbox) {
+        for connection in self.credentials.due(&self.rules.ice) {
+            let Some(peer) = self.members.peer_of(connection) else { continue };
+            let ice_servers = self.ice_servers_for(connection, peer);
+            out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }), Purpose::Answer);
+        }
+    }
+
+    /// The order of arrival of the connection that goes.
+    fn replace(&mut self, now: Duration, old: ConnectionId, out: &mut impl Outbox) -> Option<u64> {
+        let order = self.members.get(old).map(|member| member.order);
+        self.leave(now, old, LeaveReason::Replaced, out);
+        out.text(old, &Text::from(&ServerMessage::Replaced), Purpose::Answer);
+        out.close(old, CloseReason::Replaced);
+        order
+    }
+
+    /// A signaling message of a connection that has joined.
+    pub fn message(&mut self, now: Duration, from: ConnectionId, message: ClientMessage, out: &mut impl Outbox) {
+        let (answer_to, from) = (from, self.present(from));
+        if !self.members.contains(from) {
+            return;
+        }
+        let result = match message {
+            ClientMessage::Join(_) => Err(Refusal::of(ErrorCode::AlreadyJoined)),
+            ClientMessage::Signal { to, attempt, signal } => self.signal(from, to, attempt, signal, out),
+            ClientMessage::SetMetadata { request, set } => {
+                let set = self.members.set_metadata(from, set, out);
+                confirmed(from, request, set, out)
+            }
+            ClientMessage::SetRoomMetadata { request, set } => {
+                let set = self.set_room_metadata(from, set, out);
+                confirmed(from, request, set, out)
+            }
+            ClientMessage::Moderate { request, action } => {
+                self.moderate(now, from, request, action, out).map_err(|refusal| refusal.of_request(request))
+            }
+            // On a connection that another has taken over it is older than what that one's join said.
+            ClientMessage::Status(status) => {
+                if answer_to == from {
+                    self.statuses.take(now, &mut self.members, from, status, out);
+                }
+                Ok(())
+            }
+            ClientMessage::Roster => {
+                if !out.defer_snapshot(from) {
+                    self.send_roster(now, from, out);
+                }
+                Ok(())
+            }
+            // Asked of one connection, it is answered on that one.
+            ClientMessage::Ping { token } => {
+                out.pong(answer_to, &Text::from(&ServerMessage::Pong { token }));
+                Ok(())
+            }
+            ClientMessage::Leave => {
+                self.leave(now, from, LeaveReason::Left, out);
+                out.close(from, CloseReason::Left);
+                Ok(())
+            }
+        };
+        if let Err(refusal) = result {
+            answer(from, refusal, out);
+        }
+    }
+
+    /// Relay-only peers neither make nor take links, so nothing that leads to one passes: every kind of signal either
+    /// carries an address or asks for one.
+    fn signal(
+        &self,
+        sender: ConnectionId,
+        to: PeerId,
+        attempt: u32,
+        signal: Signal,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        let Some(from) = self.members.get(sender) else { return Ok(()) };
+        let unknown = || Refusal::of(ErrorCode::UnknownPeer);
+        let connection = self.members.connection_of(to).filter(|_| to != from.peer).ok_or_else(unknown)?;
+        let receiver = self.members.get(connection).ok_or_else(unknown)?;
+        if self.rules.relay_only || from.capabilities.relay_only || receiver.capabilities.relay_only {
+            return Err(Refusal::of(ErrorCode::RelayOnly));
+        }
+        let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
+        let sender = Sender { peer: from.peer, address: self.moderation.address_of(sender) };
+        if !out.text(connection, &signal, Purpose::From(sender)) {
+            return Err(Refusal::receiver_busy(to));
+        }
+        Ok(())
+    }
+
+    fn set_room_metadata(
+        &mut self,
+        from: ConnectionId,
+        set: MetadataChanges,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        let Some(member) = self.members.get(from) else { return Ok(()) };
+        if self.owner() != Some(member.peer) {
+            return Err(Refusal::of(ErrorCode::NotOwner));
+        }
+        self.metadata = apply_metadata(&self.metadata, set)?;
+        self.members.broadcast(&self.room_metadata(), Purpose::Update, out);
+        Ok(())
+    }
+
+    fn room_metadata(&self) -> ServerMessage {
+        ServerMessage::RoomMetadata { metadata: self.metadata.clone() }
+    }
+
+    fn forget_busy(&mut self, connection: ConnectionId) {
+        self.told_busy.retain(|(from, to), _| *from != connection && *to != connection);
+    }
+
+    /// A connection is no longer part of the room. Does nothing if it was not, or is no longer.
+    pub fn leave(&mut self, now: Duration, connection: ConnectionId, reason: LeaveReason, out: &mut impl Outbox) {
+        if self.former.remove(&connection).is_some() {
+            return;
+        }
+        let Some(member) = self.members.remove(connection) else { return };
+        self.close_former(out, |former| former.now == connection);
+        self.statuses.forget(member.peer);
+        self.credentials.forget(connection);
+        let grant = self.grants.remove(&connection);
+        self.tickets.forget(connection);
+        self.moderation.left(now, connection, &member, grant, reason);
+        self.policing.left(now, member.peer);
+        self.forget_busy(connection);
+        self.texts_read.remove(&connection);
+        self.session.disconnected(now, connection, &mut Packets::of_server(out));
+        self.members.changed();
+        if self.members.is_empty() {
+            self.emptied_at = Some(now);
+        }
+        if self.members.is_empty() && reason != LeaveReason::Replaced {
+            // An empty room keeps no secret but its bans and says nothing; who comes next decides.
+            self.lock = None;
+            self.metadata = Metadata::new();
+            self.moderation.emptied();
+        }
+        self.members.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, Purpose::Update, out);
+    }
+
+    /// Sends a member one part of everything as it is now: the roster, the room's metadata, and who listens to what. Gives
+    /// the part that follows. A mailbox asks for it in place of updates that waited too long.
+    pub fn refresh(&mut self, now: Duration, to: ConnectionId, part: Part, out: &mut impl Outbox) -> Option<Part> {
+        if !self.members.contains(to) {
+            return None;
+        }
+        match part {
+            Part::Roster => {
+                self.send_roster(now, to, out);
+                Some(Part::Room)
+            }
+            Part::Room => {
+                out.text(to, &Text::from(&self.room_metadata()), Purpose::Snapshot);
+                let locked = self.moderation.is_locked();
+                out.text(to, &Text::from(&ServerMessage::Locked { locked }), Purpose::Snapshot);
+                Some(Part::Session)
+            }
+            Part::Session => {
+                let mut members = self.session.refresh(to, &mut Packets::of_server(out));
+                members.reverse();
+                (!members.is_empty()).then_some(Part::Members(members))
+            }
+            Part::Members(mut members) => {
+                let next = members.pop()?;
+                self.session.refresh_member(to, next, &mut Packets::of_server(out));
+                (!members.is_empty()).then_some(Part::Members(members))
+            }
+        }
+    }
+
+    /// Counts a join that is about to enter. Who takes over from its own connection is not counted: the others are sent
+    /// nothing of it. `None` stands for connections whose address tells nothing.
+    ///
+    /// # Errors
+    ///
+    /// When this peer, or its address, enters too often.
+    pub fn count_join(&mut self, now: Duration, join: &Join, address: Option<AddressTag>) -> Result<(), Refusal> {
+        let Some(address) = address.filter(|_| self.taken_over_by(join).is_none()) else { return Ok(()) };
+        let allowed = self.join_rates.take(now, join.proof.peer_id(), address);
+        if allowed { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyJoins)) }
+    }
+
+    /// Runs timers: every few seconds each member receives the roster's mark, and credentials are renewed.
+    pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
+        self.statuses.send_due(now, &mut self.members, out);
+        self.renew_credentials(out);
+        self.give_due_right(now, out);
+        self.renew_tickets(out);
+        self.close_former(out, |former| now >= former.closes_at);
+        if now < self.mark_due {
+            return;
+        }
+        self.mark_due = now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
+        self.join_rates.tidy(now);
+        self.policing.tidy(now);
+        if !self.members.is_empty() {
+            self.members.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
+        }
+    }
+
+    fn close_former(&mut self, out: &mut impl Outbox, which: impl Fn(&Former) -> bool) {
+        self.former.retain(|connection, former| {
+            let closes = which(former);
+            if closes {
+                out.close(*connection, CloseReason::TakenOver);
+            }
+            !closes
+        });
+    }
+
+    /// The peer that is known by this connection.
+    pub fn peer_of(&self, connection: ConnectionId) -> Option<PeerId> {
+        self.members.peer_of(connection)
+    }
+
+    /// The roster's version and hash.
+    pub fn mark(&self) -> RosterMark {
+        self.members.mark()
+    }
+}
+
+/// Answers a change of metadata, by its request.
+fn confirmed(
+    to: ConnectionId,
+    request: Option<u32>,
+    set: Result<(), Refusal>,
+    out: &mut impl Outbox,
+) -> Result<(), Refusal> {
+    set.map_err(|refusal| refusal.of_request(request))?;
+    if let Some(request) = request {
+        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }), Purpose::Answer);
+    }
+    Ok(())
+}
+
+/// Answers a member with an error; its connection goes on.
+fn answer(to: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
+    out.count_refusal(&refusal.code);
+    out.text(to, &Text::from(&refusal.answer()), Purpose::Answer);
+}

@@ -1,0 +1,478 @@
+//! Who is let in, by tickets and tokens, and what members who may moderate and the server's operator decide.
+
+use std::time::Duration;
+
+use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, Moderation, PeerInfo, ServerMessage, Ticket};
+use voicemesh_wire::{PeerId, Permissions};
+
+use super::bans::{BanInfo, Banned, Bans};
+use super::lock::{self, Lock, Shown};
+use super::moderation::AddressTag;
+use super::packets::Packets;
+use super::tickets::Claims;
+use super::{Digest, Room};
+use crate::grant::{Grant, TokenError};
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Sender, Text};
+use crate::refusal::Refusal;
+use crate::ticket::TicketRecord;
+
+/// A member whose token has expired may come back with its ticket for this long, in seconds.
+const GRACE: u64 = 600;
+
+impl Room {
+    /// Whether a ban keeps a joiner out.
+    ///
+    /// # Errors
+    ///
+    /// When one does, with the time that is left of it.
+    pub fn check_ban(&self, now: Duration, join: &Join, address: Option<AddressTag>) -> Result<(), Refusal> {
+        let subject = self.grant_of(join).ok().flatten().and_then(|grant| grant.subject);
+        let ticket = self.tickets.open(join);
+        let who = Banned { peer: join.proof.peer_id(), subject, address: address.filter(|_| ticket.is_none()) };
+        let right = ticket.and_then(|ticket| ticket.owner).filter(|right| self.moderation.is_taken_by(*right));
+        self.moderation.bans.check(now, &who, right.map(|right| right.epoch.lineage))
+    }
+
+    /// The room is dropped: its bans, which hold until they end.
+    pub fn take_bans(&mut self) -> Bans {
+        std::mem::take(&mut self.moderation.bans)
+    }
+
+    /// The bans of an earlier room of this name.
+    pub fn set_bans(&mut self, bans: Bans) {
+        self.moderation.bans = bans;
+    }
+
+    /// What a join's ticket shows of the room's password.
+    pub(super) fn shown_by_ticket(&self, join: &Join, others: usize) -> Shown {
+        let Some(record) = self.tickets.open(join) else { return Shown::Nothing };
+        let is_taken = record.owner.is_some_and(|right| self.moderation.is_taken_from_newcomer_by(right));
+        let is_back = others > 0 && is_taken && self.tickets.is_of_earlier_run(&record);
+        match lock::shown(self.lock.as_ref(), others, &record, &self.tickets) {
+            // A password that was decided since the restart ends with the right of who decided it.
+            Shown::Nothing if is_back && record.password.is_none() && self.lock.is_some_and(|lock| lock.is_new()) => {
+                Shown::Ends
+            }
+            shown => shown,
+        }
+    }
+
+    /// Where a member's connection comes from; bans bind it.
+    pub fn set_address(&mut self, connection: ConnectionId, address: AddressTag) {
+        if self.members.contains(connection) {
+            self.moderation.set_address(connection, address);
+        }
+    }
+
+    /// Whether a member may moderate.
+    ///
+    /// # Errors
+    ///
+    /// When it may not.
+    pub fn check_moderator(&self, connection: ConnectionId) -> Result<(), Refusal> {
+        let member = self.members.get(self.present(connection));
+        let may = member.is_some_and(|member| member.permissions.moderate);
+        if may { Ok(()) } else { Err(Refusal::of(ErrorCode::NotModerator)) }
+    }
+
+    /// What a joiner gets or brings of the right to moderate.
+    pub(super) fn take_rights(
+        &mut self,
+        now: Duration,
+        peer: PeerId,
+        is_anew: bool,
+        ticket: Option<&TicketRecord>,
+        out: &mut impl Outbox,
+    ) {
+        if is_anew {
+            let Some(lineage) = self.tickets.begin_right() else { return };
+            self.moderation.created(now, peer, &self.rules, lineage);
+        }
+        if let Some(ticket) = ticket {
+            let was_locked = self.moderation.is_locked();
+            if self.moderation.bring(ticket).is_some() {
+                // What the former moderator decided ends with the right.
+                if was_locked {
+                    self.members.broadcast(&ServerMessage::Locked { locked: false }, Purpose::Update, out);
+                }
+                for peer in self.members.peers().into_iter().chain(self.moderation.departed.peers()) {
+                    self.renew_permissions(peer, out);
+                    self.renew_held(peer, out);
+                }
+            }
+        }
+    }
+
+    /// The right that had to wait after the server's start.
+    pub(super) fn give_due_right(&mut self, now: Duration, out: &mut impl Outbox) {
+        let Some(peer) = self.moderation.due(now, &self.rules) else { return };
+        let Some(lineage) = self.tickets.begin_right() else { return };
+        self.moderation.give(peer, lineage);
+        self.renew_permissions(peer, out);
+        self.renew_ticket(peer, out);
+    }
+
+    pub(super) fn moderate(
+        &mut self,
+        now: Duration,
+        from: ConnectionId,
+        request: Option<u32>,
+        action: Moderation,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        let Some(you) = self.members.peer_of(from) else { return Ok(()) };
+        self.check_moderator(from)?;
+        match action {
+            Moderation::Mute { peer } => {
+                self.run_of(now, peer)?;
+                self.moderation.mute(peer)?;
+                self.renew_permissions(peer, out);
+            }
+            Moderation::Unmute { peer } => {
+                self.moderation.unmute(peer);
+                self.renew_permissions(peer, out);
+            }
+            Moderation::Kick { peer } => match self.connection_of(peer) {
+                Ok(connection) => self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out),
+                Err(unknown) if self.moderation.departed.get(now, peer).is_none() => return Err(unknown),
+                Err(_) => self.put_out_departed(peer, out),
+            },
+            Moderation::Ban { peer, seconds } => match self.connection_of(peer) {
+                Ok(connection) => {
+                    let subject = self.grants.get(&connection).and_then(|grant| grant.subject.clone());
+                    if let Some(member) = self.members.get(connection) {
+                        self.moderation.ban(now, connection, member, subject, seconds);
+                    }
+                    let left = Duration::from_secs(u64::from(seconds));
+                    self.put_out(now, connection, Refusal::after_guess(ErrorCode::Banned, left), out);
+                }
+                Err(unknown) => {
+                    if !self.moderation.ban_departed(now, peer, seconds) {
+                        return Err(unknown);
+                    }
+                    self.put_out_departed(peer, out);
+                }
+            },
+            Moderation::Unban { peer } => {
+                self.moderation.bans.end(now, peer);
+            }
+            Moderation::Move { peer, groups } => self.move_to(now, from, peer, groups, out)?,
+            Moderation::Lock => self.set_locked(true, out),
+            Moderation::Unlock => self.set_locked(false, out),
+            // The shell hashes a password first, and then sets it.
+            Moderation::SetPassword { .. } => self.set_password(None, out),
+            Moderation::MakeOwner { peer } => {
+                self.connection_of(peer)?;
+                if !self.moderation.hand_on(you, peer) {
+                    return Err(Refusal::of(ErrorCode::NotModerator));
+                }
+                for peer in [you, peer] {
+                    self.renew_permissions(peer, out);
+                    self.renew_ticket(peer, out);
+                }
+            }
+        }
+        confirm(from, request, out);
+        Ok(())
+    }
+
+    /// Holds a member in groups, unless they are where everyone begins, and has its program listen and speak there: now, or when
+    /// it comes back.
+    fn move_to(
+        &mut self,
+        now: Duration,
+        from: ConnectionId,
+        peer: PeerId,
+        groups: Vec<String>,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        let run = self.run_of(now, peer)?;
+        let first = self.rules.session.first_group.as_ref();
+        let is_free = first.is_some_and(|first| groups.contains(first));
+        let held = if is_free { Vec::new() } else { groups.clone() };
+        self.moderation.may_hold(peer, &held)?;
+        if groups.is_empty() {
+            self.moderation.moves.forget(peer);
+        } else {
+            self.moderation.moves.may_move(peer, &groups)?;
+            let sender = self.members.peer_of(from).unwrap_or(peer);
+            let sender = Sender { peer: sender, address: self.moderation.address_of(from) };
+            let message = Text::from(&self.moderation.moves.next(&groups));
+            let connection = self.members.connection_of(peer);
+            if connection.is_some_and(|connection| !out.text(connection, &message, Purpose::From(sender))) {
+                return Err(Refusal::receiver_busy(peer));
+            }
+            self.moderation.moves.moved(peer, run, groups, connection.is_none().then_some(now));
+        }
+        self.moderation.hold(peer, held);
+        self.renew_held(peer, out);
+        Ok(())
+    }
+
+    /// Tells everyone in which groups a member is held, if that has changed.
+    pub(super) fn renew_held(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        let groups = self.moderation.held_in(peer).to_vec();
+        let Some(connection) = self.members.connection_of(peer) else {
+            if let Some(message) = self.moderation.departed.set_held(peer, groups) {
+                self.members.broadcast(&message, Purpose::Update, out);
+            }
+            return;
+        };
+        let Some(member) = self.members.get_mut(connection).filter(|member| member.held_in != groups) else { return };
+        member.held_in.clone_from(&groups);
+        self.session.set_held_in(connection, &groups, &mut Packets::of_server(out));
+        self.members.broadcast(&ServerMessage::Held { peer, groups }, Purpose::Update, out);
+    }
+
+    /// A moderator's password has been hashed: the room has it from now on. Those who are in stay.
+    ///
+    /// # Errors
+    ///
+    /// When the member may not moderate any more.
+    pub fn change_password(
+        &mut self,
+        from: ConnectionId,
+        request: Option<u32>,
+        digest: Digest,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        self.check_moderator(from)?;
+        self.set_password(Some(digest), out);
+        confirm(self.present(from), request, out);
+        Ok(())
+    }
+
+    fn set_password(&mut self, digest: Option<Digest>, out: &mut impl Outbox) {
+        self.lock = digest.map(|digest| match &self.lock {
+            Some(lock) => lock.changed(digest),
+            None => Lock::decided(digest),
+        });
+        let peers = self.members.peers();
+        peers.into_iter().for_each(|peer| self.renew_ticket(peer, out));
+    }
+
+    fn set_locked(&mut self, locked: bool, out: &mut impl Outbox) {
+        if self.moderation.set_locked(locked) {
+            self.members.broadcast(&ServerMessage::Locked { locked }, Purpose::Update, out);
+        }
+    }
+
+    fn connection_of(&self, peer: PeerId) -> Result<ConnectionId, Refusal> {
+        self.members.connection_of(peer).ok_or_else(|| Refusal::of(ErrorCode::UnknownPeer))
+    }
+
+    /// The run of a member that is here, or has left lately: what is decided about that one, the others enforce on links that
+    /// live, and it holds when the member comes back.
+    fn run_of(&self, now: Duration, peer: PeerId) -> Result<u32, Refusal> {
+        let here = self.members.connection_of(peer).and_then(|connection| self.members.get(connection));
+        let run = here.map(|member| member.run);
+        let run = run.or_else(|| self.moderation.departed.get(now, peer).map(|departed| departed.run));
+        run.ok_or_else(|| Refusal::of(ErrorCode::UnknownPeer))
+    }
+
+    /// Everyone who is here, and what was decided about those who are not, which the receiver may have missed. The roster comes
+    /// last, as its version counts the messages before.
+    pub(super) fn send_roster(&self, now: Duration, to: ConnectionId, out: &mut impl Outbox) {
+        self.send_decisions(now, to, out);
+        self.members.send_roster(to, out);
+    }
+
+    fn send_decisions(&self, now: Duration, to: ConnectionId, out: &mut impl Outbox) -> bool {
+        let decisions = self.moderation.departed.decisions(now);
+        for message in &decisions {
+            out.text(to, &Text::from(message), Purpose::Snapshot);
+        }
+        !decisions.is_empty()
+    }
+
+    /// What may have been lost with a member's former connection and is not in the answer to its join.
+    pub(super) fn bring_up_to_date(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        peer: PeerId,
+        out: &mut impl Outbox,
+    ) {
+        if self.send_decisions(now, connection, out) {
+            self.members.send_roster(connection, out);
+        }
+        if let Some(message) = self.moderation.moves.of(peer) {
+            out.text(connection, &Text::from(&message), Purpose::Answer);
+        }
+    }
+
+    pub(super) fn renew_permissions(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        let Some(connection) = self.members.connection_of(peer) else {
+            self.renew_departed(peer, out);
+            return;
+        };
+        let grant = self.grants.get(&connection);
+        let base = grant.map_or_else(Permissions::default, |grant| grant.permissions);
+        let permissions = self.moderation.permissions(peer, base);
+        self.set_permissions(peer, permissions, out);
+    }
+
+    /// The others may have links to a member that has left: they are sent what it may do there.
+    fn renew_departed(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        let Some(base) = self.moderation.departed.base(peer) else { return };
+        let permissions = self.moderation.permissions(peer, base);
+        if let Some(message) = self.moderation.departed.set_permissions(peer, permissions) {
+            self.members.changed();
+            self.members.broadcast(&message, Purpose::Update, out);
+        }
+    }
+
+    fn renew_ticket(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        let Some(connection) = self.members.connection_of(peer) else { return };
+        if let Some(ticket) = self.ticket_for(connection, peer) {
+            out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
+        }
+    }
+
+    pub(super) fn ticket_for(&mut self, connection: ConnectionId, peer: PeerId) -> Option<Ticket> {
+        let grant = self.grants.get(&connection).cloned();
+        let owner = self.moderation.right_of(peer);
+        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner, grant };
+        self.tickets.issue(connection, peer, claims)
+    }
+
+    /// Sends new tickets to members whose old ones will expire.
+    pub(super) fn renew_tickets(&mut self, out: &mut impl Outbox) {
+        for connection in self.tickets.due() {
+            let Some(peer) = self.members.peer_of(connection) else { continue };
+            if let Some(ticket) = self.ticket_for(connection, peer) {
+                out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
+            }
+        }
+    }
+}
+
+/// What access tokens let members in with.
+impl Room {
+    /// What lets a join in; `None` where the server asks for no tokens.
+    pub(super) fn grant_of(&self, join: &Join) -> Result<Option<Grant>, Refusal> {
+        let Some(rules) = &self.rules.tokens else { return Ok(None) };
+        let unix = self.tickets.unix_time();
+        let by_ticket = || {
+            let grant = self.tickets.open(join)?.grant?;
+            (unix <= grant.expires_at.saturating_add(GRACE)).then_some(grant)
+        };
+        let Some(token) = join.token.as_ref().filter(|token| !token.is_empty()) else {
+            return by_ticket().map(Some).ok_or_else(|| Refusal::of(ErrorCode::TokenRequired));
+        };
+        match rules.verify(token).and_then(|claims| claims.grant(&join.room, unix)) {
+            Ok(grant) => Ok(Some(grant)),
+            Err(TokenError::Expired) => by_ticket().map(Some).ok_or_else(|| TokenError::Expired.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The member of a connection that has taken over brought a newer token.
+    pub(super) fn renew_grant(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        grant: Option<Grant>,
+        out: &mut impl Outbox,
+    ) {
+        let Some(grant) = grant else { return };
+        let permissions = grant.permissions;
+        if self.grants.get(&connection).map(|former| former.permissions) != Some(permissions) {
+            self.grants.insert(connection, grant);
+            self.renew_permissions(peer, out);
+            return;
+        }
+        self.grants.insert(connection, grant);
+    }
+
+    /// A token's subject is one peer at a time: the later one replaces the earlier.
+    pub(super) fn put_out_subject(
+        &mut self,
+        now: Duration,
+        than: PeerId,
+        grant: Option<&Grant>,
+        out: &mut impl Outbox,
+    ) {
+        let Some(subject) = grant.and_then(|grant| grant.subject.as_ref()) else { return };
+        let is_it = |connection: &ConnectionId| self.members.get(*connection).is_some_and(|member| member.peer != than);
+        let same = self.grants.iter().filter(|(_, other)| other.subject.as_ref() == Some(subject));
+        let others: Vec<ConnectionId> = same.map(|(connection, _)| *connection).filter(is_it).collect();
+        for connection in others {
+            self.leave(now, connection, LeaveReason::Left, out);
+            out.text(connection, &Text::from(&ServerMessage::Replaced), Purpose::Answer);
+            out.close(connection, CloseReason::Replaced);
+        }
+    }
+}
+
+/// Who is put out.
+impl Room {
+    pub(super) fn put_out(&mut self, now: Duration, connection: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
+        self.leave(now, connection, LeaveReason::Kicked, out);
+        out.count_refusal(&refusal.code);
+        out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
+        out.close(connection, CloseReason::Refused);
+    }
+
+    /// A member whose connection was lost may still speak over its links for a while: the others close them.
+    fn put_out_departed(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        if let Some(message) = self.moderation.departed.put_out(peer) {
+            self.members.changed();
+            self.members.broadcast(&message, Purpose::Update, out);
+        }
+    }
+
+    /// The password that a joiner's ticket brings. Those who are in have not shown it, or were there before the owner came back.
+    pub(super) fn take_password(&mut self, now: Duration, joiner: PeerId, shown: Shown, out: &mut impl Outbox) {
+        let (code, lock) = match shown {
+            Shown::Restores(lock) => (ErrorCode::PasswordRequired, Some(lock)),
+            Shown::Ends => (ErrorCode::Kicked, None),
+            Shown::Nothing | Shown::Current => return,
+        };
+        self.put_out_others(now, joiner, &code, out);
+        self.lock = lock;
+    }
+
+    fn put_out_others(&mut self, now: Duration, than: PeerId, code: &ErrorCode, out: &mut impl Outbox) {
+        let others: Vec<ConnectionId> =
+            self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| connection).collect();
+        for connection in others {
+            self.put_out(now, connection, Refusal::of(code.clone()), out);
+        }
+    }
+}
+
+/// What the server's operator sees and does.
+impl Room {
+    /// Everyone in the room, in order of arrival, with the subject of its access token.
+    pub fn members(&self) -> Vec<(PeerInfo, Option<String>)> {
+        let subject = |connection| self.grants.get(&connection).and_then(|grant| grant.subject.clone());
+        let mut members: Vec<_> =
+            self.members.iter().map(|(connection, member)| (member.clone(), subject(connection))).collect();
+        members.sort_unstable_by_key(|(member, _)| member.order);
+        members
+    }
+
+    /// The bans that hold now; the one that ends first comes first.
+    pub fn bans(&self, now: Duration) -> Vec<BanInfo> {
+        self.moderation.bans.list(now)
+    }
+
+    /// Ends a ban. False if there is none.
+    pub fn unban(&mut self, now: Duration, peer: PeerId) -> bool {
+        self.moderation.bans.end(now, peer)
+    }
+
+    /// Puts a member out. False if it is not here.
+    pub fn kick(&mut self, now: Duration, peer: PeerId, out: &mut impl Outbox) -> bool {
+        let Some(connection) = self.members.connection_of(peer) else { return false };
+        self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out);
+        true
+    }
+}
+
+fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl Outbox) {
+    if let Some(request) = request {
+        out.text(to, &Text::from(&ServerMessage::Moderated { request }), Purpose::Answer);
+    }
+}

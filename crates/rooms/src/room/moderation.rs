@@ -1,0 +1,278 @@
+//! Who may moderate a room, and what was decided about its members.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use voicemesh_wire::signaling::{ErrorCode, LeaveReason, OwnerRightState, PeerInfo};
+use voicemesh_wire::{PeerId, Permissions};
+
+use super::RoomRules;
+use super::bans::{Banned, Bans};
+use super::departed::Departed;
+use super::moves::Moves;
+use crate::grant::Grant;
+use crate::outbox::ConnectionId;
+use crate::refusal::Refusal;
+use crate::ticket::{Epoch, OwnerRight, TicketRecord};
+
+/// For so long the right of a member who was lost waits in an empty room.
+const RIGHT_WAITS: Duration = Duration::from_secs(600);
+/// Members who are muted at a time.
+const MUTED: usize = 256;
+/// Members who are held in groups at a time, and bytes of the groups' names.
+const HELD: usize = 256;
+const HELD_BYTES: usize = 16 * 1024;
+
+/// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddressTag(pub u128);
+
+/// What a room knows of moderation.
+#[derive(Debug, Default)]
+pub(super) struct Moderation {
+    owner: Option<Owner>,
+    /// Gets the right when the server has run long enough.
+    pending: Option<PeerId>,
+    muted: BTreeSet<PeerId>,
+    /// The groups in which members are held.
+    held: BTreeMap<PeerId, Vec<String>>,
+    pub(super) bans: Bans,
+    addresses: BTreeMap<ConnectionId, AddressTag>,
+    pub(super) departed: Departed,
+    pub(super) moves: Moves,
+    is_locked: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    peer: PeerId,
+    epoch: Epoch,
+    lost_at: Option<Duration>,
+}
+
+impl Moderation {
+    pub(super) fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+
+    /// True if that changes anything.
+    pub(super) fn set_locked(&mut self, is_locked: bool) -> bool {
+        std::mem::replace(&mut self.is_locked, is_locked) != is_locked
+    }
+
+    pub(super) fn set_address(&mut self, connection: ConnectionId, address: AddressTag) {
+        self.addresses.insert(connection, address);
+    }
+
+    pub(super) fn address_of(&self, connection: ConnectionId) -> Option<AddressTag> {
+        self.addresses.get(&connection).copied()
+    }
+
+    /// What a member may do here that may do `base` by itself.
+    pub(super) fn permissions(&self, peer: PeerId, base: Permissions) -> Permissions {
+        let moderate = base.moderate || self.is_owner(peer);
+        Permissions { moderate, speak: base.speak && !self.muted.contains(&peer), ..base }
+    }
+
+    pub(super) fn is_owner(&self, peer: PeerId) -> bool {
+        self.owner.is_some_and(|owner| owner.peer == peer)
+    }
+
+    /// What a ticket says of a member's right.
+    pub(super) fn right_of(&self, peer: PeerId) -> Option<OwnerRight> {
+        self.owner.filter(|owner| owner.peer == peer).map(|owner| OwnerRight { epoch: owner.epoch })
+    }
+
+    /// The right as a joiner sees it.
+    pub(super) fn right(&self) -> OwnerRightState {
+        match (self.owner, self.pending) {
+            (Some(_), _) => OwnerRightState::Held,
+            (None, Some(_)) => OwnerRightState::Later,
+            (None, None) => OwnerRightState::None,
+        }
+    }
+
+    /// A member has come into the empty room.
+    pub(super) fn created(&mut self, now: Duration, peer: PeerId, rules: &RoomRules, lineage: u64) {
+        if self.owner.is_some_and(|owner| owner.lost_at.is_none_or(|at| now >= at + RIGHT_WAITS)) {
+            self.forget_decisions();
+        }
+        if self.owner.is_some() {
+            return;
+        }
+        if now >= rules.owner_after {
+            self.give(peer, lineage);
+        } else if rules.tickets_outlast_restarts {
+            self.pending = Some(peer);
+        }
+    }
+
+    /// The member who gets the right now that those with tickets have had time to come back.
+    pub(super) fn due(&mut self, now: Duration, rules: &RoomRules) -> Option<PeerId> {
+        if now >= rules.owner_after { self.pending.take().filter(|_| self.owner.is_none()) } else { None }
+    }
+
+    pub(super) fn give(&mut self, peer: PeerId, lineage: u64) {
+        self.pending = None;
+        let epoch = Epoch { lineage, number: 1 };
+        self.owner = Some(Owner { peer, epoch, lost_at: None });
+    }
+
+    /// The right passes on. False if `from` does not have it.
+    pub(super) fn hand_on(&mut self, from: PeerId, to: PeerId) -> bool {
+        let Some(owner) = self.owner.as_mut().filter(|owner| owner.peer == from) else { return false };
+        *owner = Owner { peer: to, epoch: owner.epoch.next(), ..*owner };
+        true
+    }
+
+    /// Whether a ticket with this right takes it from the member who has it now. Of two tickets of one right the higher epoch
+    /// counts, of different rights the one that began first.
+    pub(super) fn is_taken_by(&self, right: OwnerRight) -> bool {
+        match self.owner {
+            None => true,
+            Some(owner) if owner.epoch.lineage == right.epoch.lineage => right.epoch.number > owner.epoch.number,
+            Some(owner) => right.epoch.lineage < owner.epoch.lineage,
+        }
+    }
+
+    /// Whether a ticket with this right takes the room from a newcomer, and not from one who has handed the right on.
+    pub(super) fn is_taken_from_newcomer_by(&self, right: OwnerRight) -> bool {
+        self.is_taken_by(right) && self.owner.is_none_or(|owner| owner.epoch.lineage != right.epoch.lineage)
+    }
+
+    /// A member comes with a valid ticket. Gives the member who had the right until now, if the ticket takes it.
+    pub(super) fn bring(&mut self, ticket: &TicketRecord) -> Option<PeerId> {
+        let right = ticket.owner.filter(|right| self.is_taken_by(*right))?;
+        let former = self.owner.map(|owner| owner.peer);
+        if former.is_some() {
+            self.forget_decisions();
+        }
+        self.bans.end_those_of_later_rights(right.epoch.lineage);
+        self.pending = None;
+        self.owner = Some(Owner { peer: ticket.peer, epoch: right.epoch, lost_at: None });
+        former
+    }
+
+    pub(super) fn entered(&mut self, now: Duration, peer: PeerId, run: u32) {
+        self.departed.entered(peer);
+        self.moves.entered(now, peer, run);
+        if let Some(owner) = self.owner.as_mut().filter(|owner| owner.peer == peer) {
+            owner.lost_at = None;
+        }
+    }
+
+    pub(super) fn forget(&mut self, connection: ConnectionId) {
+        self.addresses.remove(&connection);
+    }
+
+    pub(super) fn left(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        member: &PeerInfo,
+        grant: Option<Grant>,
+        reason: LeaveReason,
+    ) {
+        let peer = member.peer;
+        let address = self.addresses.remove(&connection);
+        if reason == LeaveReason::Lost {
+            self.moves.lost(now, peer);
+        } else {
+            self.moves.forget(peer);
+        }
+        if reason != LeaveReason::Replaced {
+            let base = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
+            let of = Banned { peer, subject: grant.and_then(|grant| grant.subject), address };
+            self.departed.left(now, member, of, base, reason);
+        }
+        if self.pending == Some(peer) && reason != LeaveReason::Replaced {
+            self.pending = None;
+        }
+        if let Some(owner) = self.owner.as_mut().filter(|owner| owner.peer == peer) {
+            owner.lost_at = (reason == LeaveReason::Lost).then_some(now);
+        }
+    }
+
+    /// The last member has left: what was decided ends, bans excepted, unless the right waits for the one who was lost.
+    pub(super) fn emptied(&mut self) {
+        if self.owner.is_none_or(|owner| owner.lost_at.is_none()) {
+            self.forget_decisions();
+        }
+    }
+
+    /// For so long an empty room must be remembered.
+    pub(super) fn waits_until(&self) -> Option<Duration> {
+        self.owner.and_then(|owner| owner.lost_at).map(|at| at + RIGHT_WAITS)
+    }
+
+    /// Who has left is no decision: the next moderator can ban them as well.
+    fn forget_decisions(&mut self) {
+        self.departed.forget_decisions();
+        self.moves.forget_all();
+        let Self { addresses, bans, departed, moves, .. } = std::mem::take(self);
+        *self = Self { addresses, bans, departed, moves, ..Self::default() };
+    }
+
+    pub(super) fn mute(&mut self, peer: PeerId) -> Result<(), Refusal> {
+        if self.muted.len() >= MUTED && !self.muted.contains(&peer) {
+            return Err(Refusal::of(ErrorCode::TooManyMessages));
+        }
+        self.muted.insert(peer);
+        Ok(())
+    }
+
+    pub(super) fn unmute(&mut self, peer: PeerId) {
+        self.muted.remove(&peer);
+    }
+
+    /// The groups in which a member is held.
+    pub(super) fn held_in(&self, peer: PeerId) -> &[String] {
+        self.held.get(&peer).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether there is room for one more decision of this kind.
+    pub(super) fn may_hold(&self, peer: PeerId, groups: &[String]) -> Result<(), Refusal> {
+        let others = self.held.iter().filter(|(held, _)| **held != peer);
+        let (members, names) =
+            others.fold((0, 0), |(members, names), (_, groups)| (members + 1, names + bytes(groups)));
+        let fits = groups.is_empty() || members < HELD && names + bytes(groups) <= HELD_BYTES;
+        if fits { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyMessages)) }
+    }
+
+    /// Holds a member in groups, or nowhere.
+    pub(super) fn hold(&mut self, peer: PeerId, groups: Vec<String>) {
+        if groups.is_empty() {
+            self.held.remove(&peer);
+        } else {
+            self.held.insert(peer, groups);
+        }
+    }
+
+    pub(super) fn ban(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        member: &PeerInfo,
+        subject: Option<String>,
+        seconds: u32,
+    ) {
+        let of = Banned { peer: member.peer, subject, address: self.addresses.get(&connection).copied() };
+        self.add_ban(now, member.name.clone(), of, seconds);
+    }
+
+    /// False if no such member has left lately.
+    pub(super) fn ban_departed(&mut self, now: Duration, peer: PeerId, seconds: u32) -> bool {
+        let Some(departed) = self.departed.get(now, peer).cloned() else { return false };
+        self.add_ban(now, departed.name, departed.of, seconds);
+        true
+    }
+
+    fn add_ban(&mut self, now: Duration, name: String, of: Banned, seconds: u32) {
+        let by = self.owner.map(|owner| owner.epoch.lineage);
+        self.bans.add(now, name, of, Duration::from_secs(u64::from(seconds)), by);
+    }
+}
+
+fn bytes(groups: &[String]) -> usize {
+    groups.iter().map(String::len).sum()
+}

@@ -1,0 +1,218 @@
+//! Session packets: those of members on their way to the session server, and the server's on their way into the outbox.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_session::server::DropReason;
+use voicemesh_session::{self as session, Delivery, ServerOutput, Verdict};
+use voicemesh_wire::packet::{self, Kind, Recipient, TextData};
+use voicemesh_wire::signaling::ErrorCode;
+
+use super::members::Members;
+use super::policing::{Policing, Stream, VoiceRates};
+use super::{Room, TAKEN_OVER_GRACE, answer};
+use crate::outbox::{ConnectionId, Outbox, Purpose, Sender};
+use crate::refusal::Refusal;
+
+/// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
+const TAKEN_OVER_VOICE: Duration = Duration::from_millis(500);
+/// A sender gets `receiver-busy` about one receiver at most this often.
+const BUSY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Output of the session server. `pair` is what holds between a sender and its receivers, while a packet is passed on.
+pub(super) struct Packets<'a, O> {
+    pub(super) now: Duration,
+    pub(super) pair: Option<Passing<'a>>,
+    pub(super) out: &'a mut O,
+}
+
+/// What holds between a sender and its receivers.
+pub(super) struct Passing<'a> {
+    pub(super) sender: Sender,
+    pub(super) members: &'a Members,
+    pub(super) rates: &'a VoiceRates,
+    pub(super) policing: &'a mut Policing,
+    /// Receivers that took no more of this sender.
+    pub(super) busy: Vec<ConnectionId>,
+}
+
+impl Room {
+    /// A session packet of a connection that has joined. What is relayed shares `packet`'s memory.
+    pub fn packet(&mut self, now: Duration, from: ConnectionId, packet: &Bytes, out: &mut impl Outbox) -> Verdict {
+        let is = |wanted: fn(Kind) -> bool| packet::open(packet).is_ok_and(|(header, _)| wanted(header.kind));
+        let is_text = is(Kind::is_text);
+        if let Some(former) = self.former.get(&from) {
+            let is_late = now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE;
+            // A written message that was not read in time comes again on the other connection.
+            if is_text || is_late && is(|kind| kind == Kind::ServerRelayUnreliable) {
+                return Verdict::Dropped(DropReason::Outdated);
+            }
+        }
+        let text = self.count_text(from, packet);
+        let from = self.present(from);
+        let pair = self.members.get(from).map(|member| Passing {
+            sender: Sender { peer: member.peer, address: self.moderation.address_of(from) },
+            members: &self.members,
+            rates: &self.rules.voice,
+            policing: &mut self.policing,
+            busy: Vec::new(),
+        });
+        let mut packets = Packets { now, pair, out };
+        let verdict = self.session.receive(now, from, packet, &mut packets);
+        let busy = packets.pair.map(|passing| passing.busy).unwrap_or_default();
+        for receiver in busy {
+            self.tell_busy(now, from, receiver, Refused { text, is_private: is_private(packet) }, out);
+        }
+        match verdict {
+            Verdict::Dropped(DropReason::HeldElsewhere) => {
+                self.text_refused(from, text);
+                answer(from, Refusal::held().of_text(text), out);
+            }
+            Verdict::Dropped(DropReason::NotPermitted) if text.is_some() => {
+                self.text_refused(from, text);
+                answer(from, Refusal::of(ErrorCode::NotPermitted).of_text(text), out);
+            }
+            Verdict::Applied | Verdict::Relayed { .. } | Verdict::Dropped(_) => {}
+        }
+        verdict
+    }
+
+    /// A session packet that was read and is over a budget. Gives its number if it is a written message.
+    pub fn packet_refused(&mut self, from: ConnectionId, packet: &[u8]) -> Option<u32> {
+        let text = self.count_text(from, packet);
+        self.text_refused(from, text);
+        text
+    }
+
+    /// Written messages are counted as they were sent, whatever becomes of them: who takes over knows by the number which
+    /// of them were read, and sends the rest. Gives the number of this one on its connection, from 1 on.
+    fn count_text(&mut self, from: ConnectionId, packet: &[u8]) -> Option<u32> {
+        let is_text = packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text());
+        if !is_text || !self.members.contains(from) {
+            return None;
+        }
+        let texts = self.texts_read.entry(from).or_default();
+        texts.read = texts.read.saturating_add(1);
+        Some(texts.read)
+    }
+
+    /// The newest written message of a connection was refused as a whole: it has reached no member.
+    fn text_refused(&mut self, from: ConnectionId, text: Option<u32>) {
+        if let (Some(number), Some(texts)) = (text, self.texts_read.get_mut(&from)) {
+            texts.refused_from = texts.refused_from.filter(|_| texts.refused_to == number - 1).or(Some(number));
+            texts.refused_to = number;
+        }
+    }
+
+    /// Answers a sender, once in a while, that something was not passed on; each time, if it is a written message to this receiver
+    /// alone.
+    fn tell_busy(
+        &mut self,
+        now: Duration,
+        from: ConnectionId,
+        receiver: ConnectionId,
+        refused: Refused,
+        out: &mut impl Outbox,
+    ) {
+        let Some(peer) = self.members.peer_of(receiver) else { return };
+        let told = self.told_busy.get(&(from, receiver));
+        if refused.is_private {
+            self.text_refused(from, refused.text);
+        }
+        if refused.is_private || told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
+            self.told_busy.insert((from, receiver), now);
+            answer(from, Refusal::receiver_busy(peer).of_text(refused.text), out);
+        }
+    }
+}
+
+/// How many written messages a connection has brought, and which of the newest of them were refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TextsRead {
+    read: u32,
+    /// The numbers of the first and the last of the newest run of refused ones.
+    refused_from: Option<u32>,
+    refused_to: u32,
+}
+
+impl TextsRead {
+    /// How many the peer need not send again: all but those that were refused at the end. The answers to these may have been lost
+    /// with their connection, and no member has them: sent again, they are answered again.
+    pub(super) fn to_be_kept(self) -> u32 {
+        let refused = self.refused_from.filter(|_| self.refused_to == self.read);
+        refused.map_or(self.read, |first| first - 1)
+    }
+}
+
+/// What a receiver did not take.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    /// The number of a written message.
+    text: Option<u32>,
+    /// It is a written message to one client.
+    is_private: bool,
+}
+
+fn is_private(packet: &[u8]) -> bool {
+    let text = packet::open(packet).ok().filter(|(header, _)| header.kind == Kind::TextData);
+    let text = text.and_then(|(_, body)| TextData::decode(body).ok());
+    text.is_some_and(|text| matches!(text.recipient, Recipient::Client(_)))
+}
+
+impl<'a, O: Outbox> Packets<'a, O> {
+    /// For what the session server sends by itself.
+    pub(super) fn of_server(out: &'a mut O) -> Self {
+        Self { now: Duration::ZERO, pair: None, out }
+    }
+}
+
+impl Passing<'_> {
+    /// Whether the receiver may be sent this packet.
+    fn passes(&mut self, now: Duration, to: ConnectionId, packet: &[u8], delivery: Delivery) -> bool {
+        let Some(receiver) = self.members.peer_of(to) else { return true };
+        let kind = packet::open(packet).map(|(header, _)| header.kind);
+        let stream = match kind {
+            // Texts are few: each counts among its sender's messages.
+            Ok(kind) if kind.is_text() => return true,
+            Ok(kind) if delivery == Delivery::Voice || kind.is_voice() => Stream::Voice,
+            _ if delivery == Delivery::Data => Stream::Data,
+            _ => Stream::Other,
+        };
+        self.policing.passes(now, self.rates, (self.sender.peer, receiver), stream, packet.len())
+    }
+}
+
+impl<O: Outbox> ServerOutput<ConnectionId> for Packets<'_, O> {
+    fn send(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
+        self.out.packet(to, packet, delivery, Purpose::Answer);
+    }
+
+    fn deliver(
+        &mut self,
+        to: ConnectionId,
+        packet: Bytes,
+        delivery: Delivery,
+        purpose: session::Purpose<ConnectionId>,
+    ) -> bool {
+        let purpose = match (purpose, &mut self.pair) {
+            (session::Purpose::From(_), Some(passing)) => {
+                if !passing.passes(self.now, to, &packet, delivery) {
+                    self.out.count_policed();
+                    return false;
+                }
+                Purpose::From(passing.sender)
+            }
+            // Only what a member sends is from one.
+            (session::Purpose::From(_), None) => return false,
+            (session::Purpose::Answer, _) => Purpose::Answer,
+            (session::Purpose::Snapshot, _) => Purpose::Snapshot,
+            (session::Purpose::Update, _) => Purpose::Update,
+            (session::Purpose::Notice, _) => Purpose::Notice,
+        };
+        let taken = self.out.packet(to, packet, delivery, purpose);
+        if let Some(passing) = self.pair.as_mut().filter(|_| !taken) {
+            passing.busy.push(to);
+        }
+        taken
+    }
+}

@@ -1,0 +1,141 @@
+//! Access tokens: who is let in, as whom, and what a ticket is worth when the token has expired.
+
+use voicemesh_wire::signaling::AccessToken;
+
+use super::*;
+use crate::grant::{Claims, TokenError, TokenVerifier};
+use crate::ticket::{TestCipher, TicketIssuer};
+
+const UNIX: u64 = 1_800_000_000;
+
+/// Takes claims that nothing has signed.
+#[derive(Debug)]
+struct Unsigned;
+
+impl TokenVerifier for Unsigned {
+    fn verify(&self, token: &AccessToken) -> Result<Claims, TokenError> {
+        serde_json::from_str(token.as_str()).map_err(|_| TokenError::Invalid("it is no JSON"))
+    }
+}
+
+/// A room whose server asks for tokens.
+fn world() -> World {
+    let mut world = World::with(RoomRules { tokens: Some(Arc::new(Unsigned)), ..RoomRules::default() });
+    world
+        .room
+        .set_ticket_issuer(TicketIssuer::new(TestCipher::key(b"of the operator", 1), [1; 32]), "lobby".to_owned());
+    world.room.set_unix_time(UNIX);
+    world
+}
+
+fn request() -> Claims {
+    let exp = (UNIX + 60).into();
+    let room = Some("lobby".to_owned());
+    Claims { room, room_pattern: None, name: None, permissions: None, sub: None, aud: None, exp, nbf: None }
+}
+
+fn token(request: Claims) -> Option<AccessToken> {
+    Some(AccessToken::from(serde_json::to_string(&request).expect("claims can be written")))
+}
+
+fn with_token(person: u8, request: Claims) -> Join {
+    Join { token: token(request), ..join_of(person) }
+}
+
+fn refused(world: &mut World, connection: ConnectionId, join: Join) -> ErrorCode {
+    let refusal = world.try_join(connection, join).expect_err("a refusal");
+    assert!(!refusal.message.is_empty());
+    refusal.code
+}
+
+#[test]
+fn without_a_valid_token_no_one_is_let_in() {
+    let mut world = world();
+    assert_eq!(refused(&mut world, A, join_of(1)), ErrorCode::TokenRequired);
+    let empty = Join { token: Some("".into()), ..join_of(1) };
+    assert_eq!(refused(&mut world, A, empty), ErrorCode::TokenRequired);
+    let other_room = Claims { room: Some("other".to_owned()), ..request() };
+    assert_eq!(refused(&mut world, A, with_token(1, other_room)), ErrorCode::TokenInvalid);
+    let expired = Claims { exp: (UNIX - 61).into(), ..request() };
+    assert_eq!(refused(&mut world, A, with_token(1, expired)), ErrorCode::TokenExpired);
+    assert!(world.room.is_empty());
+    world.join_as(A, with_token(1, request()));
+    // The owner of the room is not asked for less.
+    assert_eq!(refused(&mut world, B, Join { run: 9, ..join_of(1) }), ErrorCode::TokenRequired);
+    let resumed = world.join_as(B, join_of(1));
+    assert!(resumed.taken_over.is_some(), "who is in the room may take over from its own connection");
+}
+
+#[test]
+fn the_token_decides_name_and_permissions() {
+    let mut world = world();
+    let permissions = Permissions { listen: true, ..Permissions::NONE };
+    let named = Claims { name: Some("Ana of the game".into()), permissions: Some(permissions), ..request() };
+    let joined = world.join_as(A, with_token(1, named));
+    assert_eq!(joined.permissions, permissions);
+    let second = world.join_as(B, with_token(2, request()));
+    assert_eq!((&*second.peers[0].name, second.peers[0].permissions), ("Ana of the game", permissions));
+    assert_eq!(second.permissions, Permissions::default());
+    for name in ["a\u{7}b".to_owned(), "\u{3164}".to_owned(), "x".repeat(65)] {
+        let join = with_token(3, Claims { name: Some(name), ..request() });
+        assert_eq!(refused(&mut world, C, join), ErrorCode::TokenInvalid);
+    }
+    // A connection that takes over brings a newer token.
+    world.told(B);
+    let moderator = Claims { permissions: Some(Permissions::ALL), ..request() };
+    let taken_over = world.join_as(C, with_token(1, moderator));
+    assert!(taken_over.taken_over.is_some());
+    let told = ServerMessage::Permissions { peer: peer_of(1), permissions: Permissions::ALL };
+    assert!(world.told(B).contains(&told));
+}
+
+#[test]
+fn a_subject_is_one_peer_at_a_time_in_a_room() {
+    let mut world = world();
+    let of = |subject: &str| Claims { sub: Some(subject.to_owned()), ..request() };
+    world.join_as(A, with_token(1, of("user-7")));
+    world.join_as(B, with_token(2, of("user-8")));
+    world.told(A);
+    world.told(B);
+    let third = world.join_as(C, with_token(3, of("user-7")));
+    assert_eq!(third.peers.iter().map(|peer| peer.peer).collect::<Vec<_>>(), [peer_of(2)]);
+    assert!(world.told(A).contains(&ServerMessage::Replaced));
+    assert!(world.sent.closed.contains(&(A, CloseReason::Replaced)));
+    let left = ServerMessage::PeerLeft { peer: peer_of(1), reason: LeaveReason::Left };
+    assert!(world.told(B).contains(&left));
+    assert_eq!(world.room.len(), 2);
+}
+
+/// The server's own ticket stands in for a token that has expired, for ten minutes.
+#[test]
+fn after_expiry_a_member_comes_back_by_its_ticket_for_ten_minutes() {
+    let permissions = Permissions { speak: true, listen: true, ..Permissions::NONE };
+    let asked = Claims { permissions: Some(permissions), name: Some("Ana".into()), ..request() };
+    let join = with_token(1, asked);
+    let mut world = world();
+    let ticket = world.join_as(A, join.clone()).ticket;
+    assert!(ticket.is_some());
+    let again = |seconds: u64, join: &Join| {
+        let mut world = self::world();
+        world.room.set_unix_time(UNIX + 60 + seconds);
+        world.try_join(A, Join { run: 50, ..join.clone() }).map_err(|refusal| refusal.code)?;
+        let joined = world.told(A).into_iter().find_map(|message| match message {
+            ServerMessage::Joined(joined) => Some((joined.permissions, joined.ticket)),
+            _ => None,
+        });
+        Ok::<_, ErrorCode>(joined.expect("joined"))
+    };
+    let with = Join { ticket: ticket.clone(), ..join.clone() };
+    let without_token = Join { token: None, ..with.clone() };
+    assert_eq!(again(61, &join).map(|_| ()), Err(ErrorCode::TokenExpired));
+    for (join, code) in [(&with, ErrorCode::TokenExpired), (&without_token, ErrorCode::TokenRequired)] {
+        let (same, newer) = again(600, join).expect("the ticket lets in");
+        assert_eq!(same, permissions, "and with nothing more than before");
+        assert_eq!(again(601, join).map(|_| ()), Err(code.clone()));
+        // The ticket that it got then does not add another ten minutes.
+        let newer = Join { ticket: newer, ..join.clone() };
+        assert_eq!(again(601, &newer).map(|_| ()), Err(code));
+    }
+    let other_person = Join { ticket, ..join_of(2) };
+    assert_eq!(again(0, &other_person).map(|_| ()), Err(ErrorCode::TokenRequired));
+}
