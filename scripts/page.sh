@@ -16,7 +16,7 @@ TARGET=wasm32-unknown-unknown
 MODULE=web/src/uplink.wasm.gz
 STAMP=crates/page/stamp.txt
 # Crates without I/O that the page may run. Those with sound need a C library as they stand.
-PURE=(wire uplink session mesh netsim networks)
+PURE=(wire e2ee uplink session mesh netsim networks)
 
 main() {
     case "${1:-}" in

@@ -6,11 +6,12 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 21] = [
+const TABLE: [(&str, &[&str]); 22] = [
     ("voicemesh-wire", &[]),
     ("voicemesh-device", &[]),
     ("voicemesh-netsim", &[]),
     ("voicemesh-uplink", &[]),
+    ("voicemesh-e2ee", &["voicemesh-wire"]),
     ("voicemesh-session", &["voicemesh-wire", "voicemesh-uplink"]),
     ("voicemesh-audio", &["voicemesh-wire", "voicemesh-uplink"]),
     ("voicemesh-mesh", &["voicemesh-wire", "voicemesh-session"]),

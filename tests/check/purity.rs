@@ -7,8 +7,9 @@ use super::files::root;
 use super::imports::metadata;
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "crates/wire/",
+    "crates/e2ee/",
     "crates/uplink/",
     "crates/session/",
     "crates/mesh/",
@@ -19,12 +20,20 @@ const PURE: [&str; 8] = [
 ];
 
 /// The libraries that their products may stand on; each is without I/O as these crates use it.
-const LIBRARIES: [&str; 19] = [
+const LIBRARIES: [&str; 27] = [
     "bytes",
     "serde",
     "serde_json",
     "uuid",
     "hmac",
+    "hkdf",
+    "aes",
+    "aes-gcm",
+    "base64",
+    "p256",
+    "sframe",
+    "subtle",
+    "zeroize",
     "sha2",
     "thiserror",
     "tracing",
@@ -42,7 +51,7 @@ const LIBRARIES: [&str; 19] = [
 ];
 
 /// Features of those libraries that would read the system's chance or clock.
-const IMPURE_FEATURES: [&str; 8] = ["v1", "v4", "v6", "v7", "thread_rng", "os_rng", "sys_rng", "default"];
+const IMPURE_FEATURES: [&str; 9] = ["v1", "v4", "v6", "v7", "thread_rng", "os_rng", "sys_rng", "getrandom", "default"];
 
 #[test]
 fn pure_crates_stand_on_libraries_without_io() {
