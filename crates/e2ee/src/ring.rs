@@ -77,10 +77,9 @@ pub struct KeyRing {
 
 impl KeyRing {
     /// A ring for one run of one member. The identity key is the same in every run, everything else is drawn anew.
-    pub fn new(configuration: Configuration<'_>, seed: &mut Seed) -> Self {
+    pub fn new(configuration: Configuration<'_>, seed: Seed) -> Self {
         let Configuration { secret, origin, room, instance, peer, room_key, max_members } = configuration;
-        let mut random = Random::new(seed);
-        zeroize::Zeroize::zeroize(seed);
+        let mut random = Random::new(&seed);
         let mut run = Run([0; RUN_BYTES]);
         random.fill(&mut run.0);
         let own = OwnKeys::new(&mut random, Owner { room, peer });

@@ -315,7 +315,7 @@ fn nothing_of_a_person_is_the_same_in_two_rooms() {
             room_key: None,
             max_members: 64,
         };
-        KeyRing::new(configuration, &mut Seed::new([9; 32])).own_identity()
+        KeyRing::new(configuration, Seed::new([9; 32])).own_identity()
     };
     let base = identity("lobby", "wss://voice.example", 0);
     assert_eq!(base, identity("lobby", "wss://voice.example", 0));

@@ -254,7 +254,7 @@ fn transcript(room_key: Option<RoomKey>) -> Value {
         let room_key = room_key.clone();
         let configuration =
             Configuration { secret: &secret, origin: ORIGIN, room: ROOM, instance: 0, peer, room_key, max_members: 64 };
-        (peer, KeyRing::new(configuration, &mut Seed::new(counting(first + 7))), secret)
+        (peer, KeyRing::new(configuration, Seed::new(counting(first + 7))), secret)
     });
     let now = Duration::ZERO;
     let [(first, one, one_secret), (second, two, two_secret)] = &mut rings;

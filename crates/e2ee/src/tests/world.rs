@@ -66,7 +66,7 @@ impl Maker {
             room_key: self.room_key.clone(),
             max_members: self.max_members,
         };
-        KeyRing::new(configuration, &mut Seed::new(seed))
+        KeyRing::new(configuration, Seed::new(seed))
     }
 }
 
