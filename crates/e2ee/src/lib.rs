@@ -14,6 +14,8 @@
 //!
 //! A ring lives in one process for one run and is never stored: counters begin anew with every ring, so its keys must as well.
 //!
+//! Keys are cleared from memory when they are dropped, and printed by nothing. Not cleared is what hash functions leave on the stack.
+//!
 //! Payloads are SFrame (RFC 9605) with the suite AES_128_GCM_SHA256_128.
 
 mod authentication;
