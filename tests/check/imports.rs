@@ -6,12 +6,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 22] = [
+const TABLE: [(&str, &[&str]); 24] = [
     ("voicemesh-wire", &[]),
     ("voicemesh-resample", &[]),
     ("voicemesh-device", &["voicemesh-resample"]),
     ("voicemesh-netsim", &[]),
     ("voicemesh-uplink", &[]),
+    ("voicemesh-e2ee", &["voicemesh-wire"]),
     ("voicemesh-session", &["voicemesh-wire", "voicemesh-uplink"]),
     ("voicemesh-audio", &["voicemesh-wire", "voicemesh-uplink"]),
     ("voicemesh-mesh", &["voicemesh-wire", "voicemesh-session"]),

@@ -7,8 +7,9 @@ use super::files::root;
 use super::imports::metadata;
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 9] = [
+const PURE: [&str; 11] = [
     "crates/wire/",
+    "crates/e2ee/",
     "crates/uplink/",
     "crates/session/",
     "crates/mesh/",
@@ -21,12 +22,20 @@ const PURE: [&str; 9] = [
 ];
 
 /// The libraries that their products may stand on; each is without I/O as these crates use it.
-const LIBRARIES: [&str; 22] = [
+const LIBRARIES: [&str; 30] = [
     "bytes",
     "serde",
     "serde_json",
     "uuid",
     "hmac",
+    "hkdf",
+    "aes",
+    "aes-gcm",
+    "base64",
+    "p256",
+    "sframe",
+    "subtle",
+    "zeroize",
     "sha2",
     "thiserror",
     "tracing",
@@ -47,7 +56,7 @@ const LIBRARIES: [&str; 22] = [
 ];
 
 /// Features of those libraries that would read the system's chance or clock.
-const IMPURE_FEATURES: [&str; 8] = ["v1", "v4", "v6", "v7", "thread_rng", "os_rng", "sys_rng", "default"];
+const IMPURE_FEATURES: [&str; 9] = ["v1", "v4", "v6", "v7", "thread_rng", "os_rng", "sys_rng", "getrandom", "default"];
 
 #[test]
 fn pure_crates_stand_on_libraries_without_io() {

@@ -3,6 +3,8 @@
 
 /// Scripted attempts to open links.
 pub const ATTEMPTS: &str = include_str!("attempts.json");
+/// End-to-end encryption: derivations, formats and sealed payloads.
+pub const E2EE: &str = include_str!("e2ee.json");
 /// Invitations and what they contain.
 pub const INVITATIONS: &str = include_str!("invitations.json");
 /// Scripted links: health and routes.

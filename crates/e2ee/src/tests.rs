@@ -1,0 +1,10 @@
+//! Tests of the whole ring.
+
+mod attacks;
+mod bench;
+mod fuzz;
+mod lifecycle;
+mod model;
+pub(crate) mod sealed;
+mod vectors;
+mod world;
