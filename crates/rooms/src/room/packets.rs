@@ -115,10 +115,10 @@ impl Room {
         out: &mut impl Outbox,
     ) {
         let Some(peer) = self.members.peer_of(receiver) else { return };
-        let told = self.told_busy.get(&(from, receiver));
         if refused.is_private {
             self.text_refused(from, refused.text);
         }
+        let told = self.told_busy.get(&(from, receiver));
         if refused.is_private || told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
             self.told_busy.insert((from, receiver), now);
             answer(from, Refusal::receiver_busy(peer).of_text(refused.text), out);
