@@ -389,7 +389,7 @@ impl Room {
             permissions: info.permissions,
             held_in: info.held_in.clone(),
             locked: self.moderation.is_locked(),
-            owner_right: self.moderation.right(),
+            owner_right: self.moderation.right(&self.rules),
             taken_over,
             ticket: self.ticket_for(connection, info.peer),
         })

@@ -163,8 +163,9 @@ impl<'a> Asker<'a> {
     pub(super) fn upgrade_line(&self) -> String {
         let host = shown(&self.address.host);
         format!(
-            "a request for a WebSocket arrived without \"Upgrade: websocket\" (Host {host:?}). If it came through a \
-             reverse proxy, have that pass Upgrade and Connection on (docs/reverse-proxy.md)"
+            "a request for a WebSocket arrived without \"Upgrade: websocket\", \"Connection: Upgrade\", a key or version 13 \
+             (Host {host:?}). If it came through a reverse proxy, have that pass Upgrade and Connection on \
+             (docs/reverse-proxy.md)"
         )
     }
 }

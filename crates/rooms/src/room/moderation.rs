@@ -83,8 +83,11 @@ impl Moderation {
         self.owner.filter(|owner| owner.peer == peer).map(|owner| OwnerRight { epoch: owner.epoch })
     }
 
-    /// The right as a joiner sees it.
-    pub(super) fn right(&self) -> OwnerRightState {
+    /// The right as a joiner sees it. Where access tokens say who may moderate, there is none that anyone waits for.
+    pub(super) fn right(&self, rules: &RoomRules) -> OwnerRightState {
+        if rules.tokens.is_some() {
+            return OwnerRightState::Held;
+        }
         match (self.owner, self.pending) {
             (Some(_), _) => OwnerRightState::Held,
             (None, Some(_)) => OwnerRightState::Later,

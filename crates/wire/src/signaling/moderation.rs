@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MessageError, Password};
-use crate::{PeerId, limits};
+use crate::{PeerId, RoomName, limits};
 
 /// One decision. On the wire `action` names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,10 @@ impl Moderation {
             {
                 Err(MessageError::BadField("too many groups, or too long a name".to_owned()))
             }
+            // A member would read that it is held in a group whose name it cannot see.
+            Self::Move { groups, .. } if groups.iter().any(|group| RoomName::parse(group).is_err()) => {
+                Err(MessageError::BadField("a group's name cannot be blank".to_owned()))
+            }
             Self::SetPassword { password: Some(password) } if password.len() > limits::PASSWORD_BYTES => {
                 Err(MessageError::BadPassword)
             }
@@ -87,5 +91,19 @@ impl Moderation {
             | Self::SetPassword { .. }
             | Self::MakeOwner { .. } => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_member_is_held_in_a_group_whose_name_cannot_be_seen() {
+        let peer = PeerId(uuid::Uuid::nil());
+        let move_to = |group: &str| Moderation::Move { peer, groups: vec![group.to_owned()] }.validate();
+        assert!(["Red", "café", "\u{1f469}\u{200d}\u{1f680}"].iter().all(|group| move_to(group).is_ok()));
+        assert!(["", " ", "\u{200b}", "\u{3164}"].iter().all(|group| move_to(group).is_err()));
+        assert!(Moderation::Move { peer, groups: Vec::new() }.validate().is_ok());
     }
 }

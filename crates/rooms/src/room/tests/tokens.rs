@@ -139,3 +139,9 @@ fn after_expiry_a_member_comes_back_by_its_ticket_for_ten_minutes() {
     let other_person = Join { ticket, ..join_of(2) };
     assert_eq!(again(0, &other_person).map(|_| ()), Err(ErrorCode::TokenRequired));
 }
+
+#[test]
+fn where_tokens_say_who_may_moderate_no_one_waits_for_an_owner() {
+    let mut world = world();
+    assert!(world.join_as(A, with_token(1, request())).owner_right.is_held());
+}
