@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use voicemesh::{
-    ErrorCode, Event, InputSpec, JoinOptions, MetadataTransaction, OutputSpec, Peer, Presence, REACHABILITY_KEY,
-    TokenError, TransactionId,
+    ErrorCode, Event, Events, InputSpec, JoinOptions, MetadataTransaction, OutputSpec, Presence, REACHABILITY_KEY,
+    Room, RoomEvent, TokenError, TransactionId,
 };
 use voicemesh_signaling::{Config, serve};
 use voicemesh_tests::room::{Folder, PATIENCE};
@@ -52,37 +52,39 @@ fn options(server: &Server, folder: &Path, name: &str) -> JoinOptions {
 }
 
 /// The first event that `pick` takes; what comes before is passed over.
-fn event<T>(peer: &mut Peer, what: &str, pick: impl Fn(Event) -> Option<T>) -> T {
+fn event<T>(events: &mut Events, what: &str, pick: impl Fn(Event) -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        while let Some(event) = peer.poll() {
+        while let Some(event) = events.poll() {
             if let Some(picked) = pick(event) {
                 return picked;
             }
         }
         assert!(Instant::now() < deadline, "waited too long: {what}");
-        peer.wait(Duration::from_millis(50));
+        events.wait(Duration::from_millis(50));
     }
 }
 
-fn owner(peer: &mut Peer) -> voicemesh::PeerId {
-    event(peer, "an owner", |event| match event {
-        Event::OwnerChanged { owner } => Some(owner),
+fn owner(events: &mut Events) -> voicemesh::PeerId {
+    event(events, "an owner", |event| match event {
+        Event::Room(RoomEvent::OwnerChanged { owner }) => Some(owner),
         _ => None,
     })
 }
 
 fn refusal(options: JoinOptions) -> (ErrorCode, Option<Duration>) {
-    let mut peer = Peer::join(options).unwrap();
-    event(&mut peer, "a refusal", |event| match event {
-        Event::Refused { code, retry_after, .. } => Some((code, retry_after)),
+    let (_room, mut events) = Room::join(options).unwrap();
+    event(&mut events, "a refusal", |event| match event {
+        Event::Room(RoomEvent::Refused { code, retry_after, .. }) => Some((code, retry_after)),
         _ => None,
     })
 }
 
-fn result(peer: &mut Peer, id: TransactionId) -> Result<(), ErrorCode> {
-    event(peer, "a result", |event| match event {
-        Event::TransactionDone { transaction, result } if transaction == id => Some(result.map_err(|error| error.code)),
+fn result(events: &mut Events, id: TransactionId) -> Result<(), ErrorCode> {
+    event(events, "a result", |event| match event {
+        Event::Room(RoomEvent::TransactionDone { transaction, result }) if transaction == id => {
+            Some(result.map_err(|error| error.code))
+        }
         _ => None,
     })
 }
@@ -97,28 +99,28 @@ fn a_lobby_is_claimed_guarded_and_described() {
     let missing = options(&server, &folder, "ada").presence(Presence::MustExist);
     assert_eq!(refusal(missing), (ErrorCode::RoomMissing, Some(Duration::from_secs(2))));
     let claim = |name| options(&server, &folder, name).presence(Presence::MustNotExist).password("sesame");
-    let mut ada = Peer::join(claim("ada")).unwrap();
-    let ada_id = owner(&mut ada);
+    let (ada, mut ada_events) = Room::join(claim("ada")).unwrap();
+    let ada_id = owner(&mut ada_events);
     assert_eq!(refusal(claim("bob")).0, ErrorCode::RoomExists);
     assert_eq!(refusal(options(&server, &folder, "bob")).0, ErrorCode::PasswordRequired);
-    let mut bob = Peer::join(options(&server, &folder, "bob").password("sesame")).unwrap();
-    assert_eq!(owner(&mut bob), ada_id);
+    let (bob, mut bob_events) = Room::join(options(&server, &folder, "bob").password("sesame")).unwrap();
+    assert_eq!(owner(&mut bob_events), ada_id);
     let wrong = refusal(options(&server, &folder, "cyd").password("guess"));
     assert_eq!(wrong, (ErrorCode::PasswordWrong, Some(Duration::from_secs(1))));
 
-    let seat = ada.set_metadata(MetadataTransaction::new().set("seat", "3")).unwrap();
-    assert_eq!(result(&mut ada, seat), Ok(()));
-    let metadata = event(&mut bob, "ada's seat", |event| match event {
-        Event::MetadataChanged { peer, metadata } if peer == ada_id => Some(metadata),
+    let seat = ada.lobby().set_metadata(MetadataTransaction::new().set("seat", "3")).unwrap();
+    assert_eq!(result(&mut ada_events, seat), Ok(()));
+    let metadata = event(&mut bob_events, "ada's seat", |event| match event {
+        Event::Room(RoomEvent::MetadataChanged { peer, metadata }) if peer == ada_id => Some(metadata),
         _ => None,
     });
     assert_eq!(metadata["seat"], "3");
-    let map = bob.set_room_metadata(MetadataTransaction::new().set("map", "castle")).unwrap();
-    assert_eq!(result(&mut bob, map), Err(ErrorCode::NotOwner));
-    let map = ada.set_room_metadata(MetadataTransaction::new().set("map", "harbour")).unwrap();
-    assert_eq!(result(&mut ada, map), Ok(()));
-    let room = event(&mut bob, "the map", |event| match event {
-        Event::RoomMetadataChanged { metadata } => Some(metadata),
+    let map = bob.lobby().set_room_metadata(MetadataTransaction::new().set("map", "castle")).unwrap();
+    assert_eq!(result(&mut bob_events, map), Err(ErrorCode::NotOwner));
+    let map = ada.lobby().set_room_metadata(MetadataTransaction::new().set("map", "harbour")).unwrap();
+    assert_eq!(result(&mut ada_events, map), Ok(()));
+    let room = event(&mut bob_events, "the map", |event| match event {
+        Event::Room(RoomEvent::RoomMetadataChanged { metadata }) => Some(metadata),
         _ => None,
     });
     assert_eq!(room["map"], "harbour");
@@ -130,15 +132,15 @@ fn a_lobby_is_claimed_guarded_and_described() {
             break snapshot;
         }
         assert!(Instant::now() < deadline, "{snapshot:?}");
-        bob.wait(Duration::from_millis(20));
+        bob_events.wait(Duration::from_millis(20));
     };
     assert_eq!((seen.name.as_str(), seen.owner), ("bob", Some(ada_id)));
     assert_eq!((seen.peers.len(), seen.peers[0].peer, seen.peers[0].order), (1, ada_id, 1));
     let token = &seen.peers[0].metadata[REACHABILITY_KEY];
-    assert_eq!(bob.connect_peer(ada_id, token), Ok(()));
-    assert_eq!(bob.connect_peer(seen.you.unwrap(), token), Err(TokenError::Foreign.into()));
+    assert_eq!(bob.participant(ada_id).connect(token), Ok(()));
+    assert_eq!(bob.participant(seen.you.unwrap()).connect(token), Err(TokenError::Foreign.into()));
 
-    ada.leave();
-    assert_eq!(Some(owner(&mut bob)), seen.you);
-    assert!(ada.set_metadata(MetadataTransaction::new()).is_err(), "safe after leaving");
+    ada.leave_and_wait(PATIENCE);
+    assert_eq!(Some(owner(&mut bob_events)), seen.you);
+    assert!(ada.lobby().set_metadata(MetadataTransaction::new()).is_err(), "safe after leaving");
 }

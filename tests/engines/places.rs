@@ -4,7 +4,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
-use voicemesh::{Event, InputSpec, JoinOptions, Metadata, MetadataTransaction, OutputSpec, Peer, PeerId, Reliability};
+use voicemesh::{
+    DataEvent, Event, Events, InputSpec, JoinOptions, Metadata, MetadataTransaction, OutputSpec, PeerId, Reliability,
+    Room, RoomEvent, VoiceEvent,
+};
 use voicemesh_tests::process::Program;
 use voicemesh_tests::room::{Folder, PATIENCE, Server, wait_for};
 
@@ -13,7 +16,8 @@ const CHANNEL: u8 = 7;
 
 /// Our side, "ada", who is in the room first and hums.
 struct Ada {
-    peer: Peer,
+    room: Room,
+    incoming: Events,
     happened: Vec<Event>,
 }
 
@@ -27,9 +31,9 @@ impl Ada {
             .positional(true)
             .metadata(Metadata::from([("team".to_owned(), "blue".to_owned())]))
             .state_dir(folder.file("ada"));
-        let peer = Peer::join(options).unwrap_or_else(|error| panic!("{error}"));
-        let mut ada = Self { peer, happened: Vec::new() };
-        ada.until("she is in", |event| matches!(event, Event::Connected).then_some(()));
+        let (room, incoming) = Room::join(options).unwrap_or_else(|error| panic!("{error}"));
+        let mut ada = Self { room, incoming, happened: Vec::new() };
+        ada.until("she is in", |event| matches!(event, Event::Room(RoomEvent::Connected)).then_some(()));
         ada
     }
 
@@ -41,8 +45,8 @@ impl Ada {
                 return found;
             }
             assert!(Instant::now() < deadline, "never: {what}\n{:?}", self.happened);
-            self.peer.wait(std::time::Duration::from_millis(20));
-            while let Some(event) = self.peer.poll() {
+            self.incoming.wait(std::time::Duration::from_millis(20));
+            while let Some(event) = self.incoming.poll() {
                 self.happened.push(event);
             }
         }
@@ -50,7 +54,7 @@ impl Ada {
 
     fn bob(&mut self) -> PeerId {
         self.until("bob", |event| match event {
-            Event::PeerJoined { peer, name, .. } if name == "bob" => Some(*peer),
+            Event::Room(RoomEvent::PeerJoined { peer, name, .. }) if name == "bob" => Some(*peer),
             _ => None,
         })
     }
@@ -81,31 +85,33 @@ pub fn play(mut command: Command) -> Program {
     assert_eq!(done(&asked["room"], 0).json["code"], "not-owner");
     assert_eq!(text(&mut program, "seat"), "3");
     ada.until("bob's metadata", |event| match event {
-        Event::MetadataChanged { peer, metadata } if *peer == bob => {
+        Event::Room(RoomEvent::MetadataChanged { peer, metadata }) if *peer == bob => {
             (metadata["team"] == "red" && metadata.get("seat")? == "3").then_some(())
         }
         _ => None,
     });
-    ada.peer.set_room_metadata(MetadataTransaction::new().set("map", "ice")).unwrap();
+    ada.room.lobby().set_room_metadata(MetadataTransaction::new().set("map", "ice")).unwrap();
     assert_eq!(text(&mut program, "room"), "map");
 
     // A channel and messages, both ways.
-    ada.peer.open_channel(bob, CHANNEL, Reliability::Reliable).unwrap();
+    ada.room.channel(bob, CHANNEL).open(Reliability::Reliable).unwrap();
     ada.until("the channel", |event| match event {
-        Event::ChannelOpened { peer, channel: CHANNEL, reliability: Reliability::Reliable } => {
+        Event::Data(DataEvent::ChannelOpened { peer, channel: CHANNEL, reliability: Reliability::Reliable }) => {
             (*peer == bob).then_some(())
         }
         _ => None,
     });
     let long: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
-    ada.peer.send_on(bob, CHANNEL, &long).unwrap();
-    ada.peer.send(bob, b"", Reliability::Reliable).unwrap();
+    ada.room.channel(bob, CHANNEL).send(&long).unwrap();
+    ada.room.participant(bob).send(b"", Reliability::Reliable).unwrap();
     ada.until("it comes back", |event| match event {
-        Event::ChannelMessage { from, channel: CHANNEL, data, .. } => (*from == bob && data[..] == long).then_some(()),
+        Event::Data(DataEvent::ChannelMessage { from, channel: CHANNEL, data, .. }) => {
+            (*from == bob && data[..] == long).then_some(())
+        }
         _ => None,
     });
     ada.until("the empty one as well", |event| match event {
-        Event::Message { from, data, reliability: Reliability::Reliable } => {
+        Event::Data(DataEvent::Message { from, data, reliability: Reliability::Reliable }) => {
             (*from == bob && data.is_empty()).then_some(())
         }
         _ => None,
@@ -117,11 +123,13 @@ pub fn play(mut command: Command) -> Program {
     let side = |side: &str| mix[side].as_f64().unwrap_or_default();
     assert!(side("right") > 2.0 * side("left") && side("left") > 0.0, "{mix}");
     assert!(json(&mut program, "voice")["mono"].as_f64() > Some(0.05));
-    ada.until("he is heard", |event| matches!(event, Event::FirstHeard { peer } if *peer == bob).then_some(()));
+    ada.until("he is heard", |event| {
+        matches!(event, Event::Voice(VoiceEvent::FirstHeard { peer }) if *peer == bob).then_some(())
+    });
 
-    ada.peer.send_private_text(bob, "leave, bob");
+    ada.room.participant(bob).send_text("leave, bob");
     let group = ada.until("he says goodbye", |event| match event {
-        Event::Text { from, group, text, .. } if *from == bob && text == "bye" => Some(group.clone()),
+        Event::Room(RoomEvent::Text { from, group, text, .. }) if *from == bob && text == "bye" => Some(group.clone()),
         _ => None,
     });
     assert_eq!(group.as_deref(), Some("Global"));
@@ -129,6 +137,8 @@ pub fn play(mut command: Command) -> Program {
     wait_for(&mut program, "done");
     let status = program.wait_for_exit(PATIENCE);
     assert!(status.success(), "{status}\n{}", program.transcript());
-    ada.until("he is gone", |event| matches!(event, Event::PeerLeft { peer, .. } if *peer == bob).then_some(()));
+    ada.until("he is gone", |event| {
+        matches!(event, Event::Room(RoomEvent::PeerLeft { peer, .. }) if *peer == bob).then_some(())
+    });
     program
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    Bytes, Connections, ErrorCode, Event, JoinOptions, Metadata, MetadataTransaction, Peer, PeerId, Presence,
-    Reliability, Route, SendError,
+    Bytes, Connections, DataEvent, ErrorCode, Event, Events, JoinOptions, Metadata, MetadataTransaction, PeerId,
+    Presence, Reliability, Room, RoomEvent, Route, SendError,
 };
 use voicemesh_tests::room::Folder;
 
@@ -26,7 +26,8 @@ fn until<P>(what: &str, programs: &mut [&mut P], turn: impl Fn(&mut P), done: im
 
 /// UnityP2P, "How to use it": P2PServer and P2PClient are the same here, but for how they come into the room.
 struct P2P {
-    peer: Peer,
+    room: Room,
+    incoming: Events,
     _folder: Folder,
     you: Option<PeerId>,
     owner: Option<PeerId>,
@@ -40,9 +41,10 @@ struct P2P {
 impl P2P {
     fn new(room: &str, name: &str, presence: Presence) -> Self {
         let folder = Folder::create("seeds");
-        let peer = Peer::join(friends::options(server(), room, name, &folder).presence(presence)).unwrap();
+        let (room, incoming) = Room::join(friends::options(server(), room, name, &folder).presence(presence)).unwrap();
         Self {
-            peer,
+            room,
+            incoming,
             _folder: folder,
             you: None,
             owner: None,
@@ -56,18 +58,20 @@ impl P2P {
 
     /// UpdateServer() and UpdateClient(), once a frame.
     fn update(&mut self) {
-        self.peer.wait(FRAME);
-        while let Some(event) = self.peer.poll() {
+        self.incoming.wait(FRAME);
+        while let Some(event) = self.incoming.poll() {
             match event {
                 // OnConnection
-                Event::PeerJoined { peer, .. } => self.on_connection(peer),
+                Event::Room(RoomEvent::PeerJoined { peer, .. }) => self.on_connection(peer),
                 // OnDisconnection
-                Event::PeerLeft { peer, .. } => self.on_disconnection(peer),
+                Event::Room(RoomEvent::PeerLeft { peer, .. }) => self.on_disconnection(peer),
                 // OnReceivedMessage
-                Event::Message { from, data, reliability } => self.on_received_message(from, &data, reliability),
-                Event::Joined { you, .. } => self.you = Some(you),
-                Event::OwnerChanged { owner } => self.owner = Some(owner),
-                Event::Refused { code, .. } => self.refused = Some(code),
+                Event::Data(DataEvent::Message { from, data, reliability }) => {
+                    self.on_received_message(from, &data, reliability)
+                }
+                Event::Room(RoomEvent::Joined { you, .. }) => self.you = Some(you),
+                Event::Room(RoomEvent::OwnerChanged { owner }) => self.owner = Some(owner),
+                Event::Room(RoomEvent::Refused { code, .. }) => self.refused = Some(code),
                 _ => {}
             }
         }
@@ -127,15 +131,15 @@ fn unity_p2ps_server_and_clients() {
     let data = b"..some data..";
     let (data_offset, data_len) = (2, 9);
     // server.SendMessage(connectionId, data, isReliable)
-    host.peer.send(client_id, data, Reliability::Reliable).unwrap();
+    host.room.participant(client_id).send(data, Reliability::Reliable).unwrap();
     // server.SendMessage(connectionId, data, dataOffset, dataLen, isReliable)
-    host.peer.send(client_id, &data[data_offset..data_offset + data_len], Reliability::Reliable).unwrap();
+    host.room.participant(client_id).send(&data[data_offset..data_offset + data_len], Reliability::Reliable).unwrap();
     // server.SendMessageToAll(data, isReliable)
-    host.peer.send_to_all(b"to all", Reliability::Reliable).unwrap();
+    host.room.send_to_all(b"to all", Reliability::Reliable).unwrap();
     // server.SendMessageToAll(data, dataOffset, dataLen, isReliable)
-    host.peer.send_to_all(&data[7..][..4], Reliability::Reliable).unwrap();
+    host.room.send_to_all(&data[7..][..4], Reliability::Reliable).unwrap();
     // And a client to a client, of which the server sees nothing.
-    client.peer.send(other_id, b"not by the server", Reliability::Reliable).unwrap();
+    client.room.participant(other_id).send(b"not by the server", Reliability::Reliable).unwrap();
     turn(&mut [&mut host, &mut client, &mut other], "all has come", &|p| {
         has_text(p[1], "data") && has_text(p[2], "data") && has_text(p[2], "not by the server")
     });
@@ -151,20 +155,20 @@ fn unity_p2ps_server_and_clients() {
     let deadline = Instant::now() + PATIENCE;
     while !has_text(&host, "perhaps") {
         assert!(Instant::now() < deadline, "all were lost");
-        client.peer.send(host_id, b"perhaps", Reliability::Unreliable).unwrap();
+        client.room.participant(host_id).send(b"perhaps", Reliability::Unreliable).unwrap();
         client.update();
         host.update();
     }
     assert!(host.received.iter().all(|message| *message == (client_id, b"perhaps".to_vec(), false)), "whole, or not");
 
     // OnApplicationQuit and OnDestroy both call client.Dispose()
-    client.peer.leave();
-    client.peer.leave();
-    assert_eq!(client.peer.send(host_id, b"after", Reliability::Reliable), Err(SendError::Left));
+    client.room.leave_and_wait(PATIENCE);
+    client.room.leave_and_wait(PATIENCE);
+    assert_eq!(client.room.participant(host_id).send(b"after", Reliability::Reliable), Err(SendError::Left));
     turn(&mut [&mut host, &mut other], "it is gone", &|p| p.iter().all(|p| p.disconnected == [client_id]));
     // server.Dispose(): the member that has been there longest owns the room now.
-    host.peer.leave();
-    host.peer.leave();
+    host.room.leave_and_wait(PATIENCE);
+    host.room.leave_and_wait(PATIENCE);
     turn(&mut [&mut other], "the server is gone", &|p| p[0].owner == Some(other_id) && p[0].disconnected.len() == 2);
     assert_eq!(host.disconnected, [client_id], "once");
     assert_eq!(other.disconnected, [client_id, host_id]);
@@ -172,7 +176,8 @@ fn unity_p2ps_server_and_clients() {
 
 /// Discord's networking manager, "Example: Connecting to Another Player in a Lobby". Both players run it.
 struct Lobby {
-    peer: Peer,
+    room: Room,
+    incoming: Events,
     _folder: Folder,
     me: Option<PeerId>,
     /// In order of arrival, with what each publishes.
@@ -194,8 +199,11 @@ impl Lobby {
         let folder = Folder::create("seeds");
         let lobby =
             |options: JoinOptions| options.password(secret).connections(Connections::Explicit).manual_flush(true);
+        let options = lobby(friends::options(server(), "Discord: 12345", name, &folder));
+        let (room, incoming) = Room::join(options).unwrap();
         Self {
-            peer: Peer::join(lobby(friends::options(server(), "Discord: 12345", name, &folder))).unwrap(),
+            room,
+            incoming,
             _folder: folder,
             me: None,
             members: Vec::new(),
@@ -212,44 +220,48 @@ impl Lobby {
     /// One turn of the game's loop.
     fn frame(&mut self) {
         // discord.RunCallbacks()
-        self.peer.wait(FRAME);
-        while let Some(event) = self.peer.poll() {
+        self.incoming.wait(FRAME);
+        while let Some(event) = self.incoming.poll() {
             self.on(event);
         }
         // networkManager.Flush()
-        self.peer.flush();
+        self.room.flush();
     }
 
     fn on(&mut self, event: Event) {
         match event {
             // networkManager.OnRouteUpdate
-            Event::ReachabilityChanged { token } => self.update_member("route", token),
+            Event::Room(RoomEvent::ReachabilityChanged { token }) => self.update_member("route", token),
             // The callback of lobbyManager.Connect, with userManager.GetCurrentUser
-            Event::Joined { you, .. } => {
+            Event::Room(RoomEvent::Joined { you, .. }) => {
                 self.me = Some(you);
                 // networkManager.GetPeerId()
                 self.update_member("peer_id", you.to_string());
             }
             // The result of lobbyManager.UpdateMember
-            Event::TransactionDone { result, .. } => {
+            Event::Room(RoomEvent::TransactionDone { result, .. }) => {
                 result.unwrap();
                 self.unanswered -= 1;
             }
-            Event::PeerJoined { peer, metadata, .. } => {
+            Event::Room(RoomEvent::PeerJoined { peer, metadata, .. }) => {
                 self.members.push((peer, metadata));
                 self.connect_to_the_first();
             }
             // lobbyManager.OnMemberUpdate
-            Event::MetadataChanged { peer, metadata } => self.on_member_update(peer, metadata),
+            Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => self.on_member_update(peer, metadata),
             // networkManager.OnMessage
-            Event::ChannelMessage { from, channel, data, reliability } => {
+            Event::Data(DataEvent::ChannelMessage { from, channel, data, reliability }) => {
                 assert_eq!(self.channels[&channel], reliability);
                 self.received.push((from, channel, data.to_vec()));
             }
-            Event::ChannelOpened { channel, reliability, .. } => drop(self.channels.insert(channel, reliability)),
-            Event::RouteChanged { route, .. } => self.route = Some(route),
-            Event::Refused { code, .. } => self.refused = Some(code),
-            Event::ChannelClosed { .. } | Event::Disconnected { .. } => self.ended.push(event),
+            Event::Data(DataEvent::ChannelOpened { channel, reliability, .. }) => {
+                self.channels.insert(channel, reliability);
+            }
+            Event::Room(RoomEvent::RouteChanged { route, .. }) => self.route = Some(route),
+            Event::Room(RoomEvent::Refused { code, .. }) => self.refused = Some(code),
+            Event::Data(DataEvent::ChannelClosed { .. }) | Event::Data(DataEvent::Disconnected { .. }) => {
+                self.ended.push(event)
+            }
             _ => {}
         }
     }
@@ -257,7 +269,7 @@ impl Lobby {
     /// GetMemberTransaction, SetMetadataString, UpdateMember
     fn update_member(&mut self, key: &str, value: String) {
         let transaction = MetadataTransaction::new().set(key, value);
-        self.peer.set_metadata(transaction).unwrap();
+        self.room.lobby().set_metadata(transaction).unwrap();
         self.unanswered += 1;
     }
 
@@ -270,7 +282,7 @@ impl Lobby {
         let (peer_id, route) = self.member(member).unwrap();
         assert_eq!(peer_id, other);
         // UpdateRoute
-        self.peer.update_peer(peer_id, &route).unwrap();
+        self.room.participant(peer_id).update(&route).unwrap();
     }
 
     /// GetMemberMetadata of "peer_id" and of "route"
@@ -285,16 +297,16 @@ impl Lobby {
         let Some((peer_id, route)) = self.member(first) else { return };
         self.other = Some(peer_id);
         // ConnectPeer, which the example calls OpenRoute
-        self.peer.connect_peer(peer_id, &route).unwrap();
+        self.room.participant(peer_id).connect(&route).unwrap();
         // OpenChannel(otherUserPeerId, 0, false) and (otherUserPeerId, 1, true)
-        self.peer.open_channel(peer_id, 0, Reliability::Unreliable).unwrap();
-        self.peer.open_channel(peer_id, 1, Reliability::Reliable).unwrap();
+        self.room.channel(peer_id, 0).open(Reliability::Unreliable).unwrap();
+        self.room.channel(peer_id, 1).open(Reliability::Reliable).unwrap();
     }
 
     /// SendMessage, on the channel that fits
     fn send(&mut self, data: &[u8]) {
         let is_loot = data.starts_with(b"loot");
-        self.peer.send_on(self.other.unwrap(), u8::from(is_loot), data).unwrap();
+        self.room.channel(self.other.unwrap(), u8::from(is_loot)).send(data).unwrap();
     }
 }
 
@@ -313,7 +325,7 @@ fn discords_two_players_connect_in_a_lobby() {
     assert_eq!((ada.other, ben.other), (ben.me, ada.me));
     let (ada_id, ben_id) = (ada.me.unwrap(), ben.me.unwrap());
     turn(&mut [&mut ada, &mut ben], "Ben knows who he is", &|p| {
-        let mine = p[1].peer.snapshot();
+        let mine = p[1].room.snapshot();
         let published = mine.metadata.get("peer_id") == Some(&ben_id.to_string());
         published && mine.you == Some(ben_id) && mine.name == "Ben"
     });
@@ -337,11 +349,11 @@ fn discords_two_players_connect_in_a_lobby() {
     // The way to Ada changes, often; Ben ends with the newest, and the connection goes on.
     let former = ben.member(ada_id).unwrap().1;
     for _ in 0..5 {
-        ada.peer.network_changed().unwrap();
+        ada.room.network_changed().unwrap();
         ada.frame();
     }
     turn(&mut [&mut ada, &mut ben], "the newest route is published", &|p| {
-        let own = p[0].peer.snapshot().metadata;
+        let own = p[0].room.snapshot().metadata;
         let seen = p[1].member(ada_id).unwrap().1;
         p[0].unanswered == 0
             && seen != former
@@ -354,20 +366,20 @@ fn discords_two_players_connect_in_a_lobby() {
     assert_eq!((ada.route, ben.route), (Some(Route::Direct), Some(Route::Direct)));
 
     // CloseChannel(playerAPeerId, 0)
-    ben.peer.close_channel(ada_id, 0).unwrap();
-    assert_eq!(ben.peer.send_on(ada_id, 0, b"position"), Err(SendError::ChannelClosed));
+    ben.room.channel(ada_id, 0).close().unwrap();
+    assert_eq!(ben.room.channel(ada_id, 0).send(b"position"), Err(SendError::ChannelClosed));
     turn(&mut [&mut ada, &mut ben], "that channel is closed", &|p| !p[0].ended.is_empty());
-    assert_eq!(ada.ended, [Event::ChannelClosed { peer: ben_id, channel: 0 }]);
+    assert_eq!(ada.ended, [Event::Data(DataEvent::ChannelClosed { peer: ben_id, channel: 0 })]);
     ada.send(b"loot: a bow");
     turn(&mut [&mut ada, &mut ben], "the other channel is open", &|p| of(p[1], 1).len() == 2);
     // DisconnectPeer(playerAPeerId): the channels and the connection to it.
-    ben.peer.disconnect(ada_id);
-    ben.peer.disconnect_peer(ada_id).unwrap();
+    ben.room.participant(ada_id).close_channels();
+    ben.room.participant(ada_id).disconnect().unwrap();
     turn(&mut [&mut ada, &mut ben], "they are disconnected", &|p| {
         p.iter().all(|p| p.route == Some(Route::Relayed)) && p[0].ended.len() == 2
     });
-    assert!(matches!(ada.ended[1], Event::Disconnected { peer, .. } if peer == ben_id));
-    assert_eq!(ada.peer.send_on(ben_id, 1, b"loot"), Err(SendError::ChannelClosed));
+    assert!(matches!(ada.ended[1], Event::Data(DataEvent::Disconnected { peer, .. }) if peer == ben_id));
+    assert_eq!(ada.room.channel(ben_id, 1).send(b"loot"), Err(SendError::ChannelClosed));
     // Last, because a wrong secret makes everyone at its address wait.
     let mut stranger = Lobby::connect("Stranger", "passwort");
     turn(&mut [&mut stranger], "a wrong secret is refused", &|p| p[0].refused == Some(ErrorCode::PasswordWrong));

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use voicemesh::{Event, InputSpec, JoinOptions, OutputSpec, Peer, PeerId};
+use voicemesh::{DataEvent, Event, Events, InputSpec, JoinOptions, OutputSpec, PeerId, Room, RoomEvent};
 use voicemesh_tests::room::Folder;
 
 /// How long anything may take that should take moments, on a machine that does other things as well.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A peer and its events that are not asked for yet.
+/// A place in a room, and the events that are not asked for yet.
 pub struct Player {
-    pub peer: Peer,
+    pub room: Room,
+    pub incoming: Events,
     pub you: PeerId,
     pub events: Vec<Event>,
     _folder: Folder,
@@ -32,20 +33,20 @@ impl Player {
 
     pub fn join_with(server: &str, room: &str, name: &str, with: impl FnOnce(JoinOptions) -> JoinOptions) -> Self {
         let folder = Folder::create("game");
-        let peer = Peer::join(with(options(server, room, name, &folder))).unwrap();
+        let (room, incoming) = Room::join(with(options(server, room, name, &folder))).unwrap();
         let unknown = PeerId(Default::default());
-        let mut player = Self { peer, you: unknown, events: Vec::new(), _folder: folder };
+        let mut player = Self { room, incoming, you: unknown, events: Vec::new(), _folder: folder };
         player.you = player.wait("to join", |event| match event {
-            Event::Joined { you, .. } => Some(*you),
+            Event::Room(RoomEvent::Joined { you, .. }) => Some(*you),
             _ => None,
         });
-        player.wait("the session", |event| matches!(event, Event::Connected).then_some(()));
+        player.wait("the session", |event| matches!(event, Event::Room(RoomEvent::Connected)).then_some(()));
         player
     }
 
     /// Takes what has come.
     pub fn poll(&mut self) {
-        while let Some(event) = self.peer.poll() {
+        while let Some(event) = self.incoming.poll() {
             self.events.push(event);
         }
     }
@@ -63,7 +64,7 @@ impl Player {
                 seen += 1;
             }
             assert!(Instant::now() < deadline, "waited in vain for {what}: {:?}", self.events);
-            self.peer.wait(Duration::from_millis(50));
+            self.incoming.wait(Duration::from_millis(50));
             self.poll();
         }
     }
@@ -71,7 +72,7 @@ impl Player {
     /// Waits until a member of this name is there.
     pub fn meets(&mut self, name: &str) -> PeerId {
         self.wait(name, |event| match event {
-            Event::PeerJoined { peer, name: joined, .. } if joined == name => Some(*peer),
+            Event::Room(RoomEvent::PeerJoined { peer, name: joined, .. }) if joined == name => Some(*peer),
             _ => None,
         })
     }
@@ -79,14 +80,14 @@ impl Player {
     /// Waits until this peer is reached directly.
     pub fn reaches_directly(&mut self, peer: PeerId) {
         self.wait("a direct route", |event| {
-            (*event == Event::RouteChanged { peer, route: voicemesh::Route::Direct }).then_some(())
+            (*event == Event::Room(RoomEvent::RouteChanged { peer, route: voicemesh::Route::Direct })).then_some(())
         });
     }
 
     /// The next message outside of channels.
     pub fn message(&mut self) -> (PeerId, Vec<u8>, voicemesh::Reliability) {
         self.wait("a message", |event| match event {
-            Event::Message { from, data, reliability } => Some((*from, data.to_vec(), *reliability)),
+            Event::Data(DataEvent::Message { from, data, reliability }) => Some((*from, data.to_vec(), *reliability)),
             _ => None,
         })
     }

@@ -10,6 +10,7 @@ mod hostile;
 mod many;
 mod player;
 mod recording;
+mod rooms;
 
 use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use voicemesh::{Event, Peer, PeerId, Reliability, SendError};
+use voicemesh::{DataEvent, Event, Events, PeerId, Reliability, Room, RoomEvent, SendError};
 use voicemesh_tests::process::Program;
 use voicemesh_tests::room::{Folder, PATIENCE};
 
@@ -71,9 +71,17 @@ fn program() {
     let (index, of) = (number("index"), number("of"));
     let name = format!("player {index}");
     let options = friends::options(part["server"].as_str().unwrap(), part["room"].as_str().unwrap(), &name, &folder);
-    let peer = Peer::join(options).unwrap();
-    let play =
-        Play { peer, index, of, friends: BTreeMap::new(), to_all: VecDeque::new(), batches: 0, told: Told::default() };
+    let (room, incoming) = Room::join(options).unwrap();
+    let play = Play {
+        room,
+        incoming,
+        index,
+        of,
+        friends: BTreeMap::new(),
+        to_all: VecDeque::new(),
+        batches: 0,
+        told: Told::default(),
+    };
     play.run(&orders());
 }
 
@@ -98,7 +106,8 @@ fn say(what: &Value) {
 }
 
 struct Play {
-    peer: Peer,
+    room: Room,
+    incoming: Events,
     index: usize,
     of: usize,
     friends: BTreeMap<PeerId, Friend>,
@@ -155,12 +164,12 @@ impl Play {
                 Err(std::sync::mpsc::TryRecvError::Empty) => {}
             }
             self.send_what_can_be();
-            self.peer.wait(TURN);
-            while let Some(event) = self.peer.poll() {
+            self.incoming.wait(TURN);
+            while let Some(event) = self.incoming.poll() {
                 self.on(event);
             }
         }
-        self.peer.leave();
+        self.room.leave_and_wait(PATIENCE);
         say(&json!({ "event": "left" }));
     }
 
@@ -174,7 +183,7 @@ impl Play {
         self.to_all.extend((self.batches - 1) * TO_ALL..self.batches * TO_ALL);
         for stranger in &self.told.strangers {
             let refusal = loop {
-                match self.peer.send(*stranger, &[0x55; 4_000], Reliability::Reliable) {
+                match self.room.participant(*stranger).send(&[0x55; 4_000], Reliability::Reliable) {
                     Ok(()) => {}
                     Err(error) => break error,
                 }
@@ -190,8 +199,8 @@ impl Play {
     /// The second player closes the channel and opens it as the first did.
     fn mend(&mut self) {
         let first = *self.friends.iter().find(|(_, friend)| friend.index == 0).unwrap().0;
-        self.peer.close_channel(first, TWO_WAYS).unwrap();
-        self.peer.open_channel(first, TWO_WAYS, Reliability::Reliable).unwrap();
+        self.room.channel(first, TWO_WAYS).close().unwrap();
+        self.room.channel(first, TWO_WAYS).open(Reliability::Reliable).unwrap();
     }
 
     fn report(&self) {
@@ -204,7 +213,7 @@ impl Play {
         for (peer, friend) in &mut self.friends {
             while let Some((channel, number)) = friend.to_send.front() {
                 let bytes = message(self.index, friend.index, Some(*channel), *number);
-                match self.peer.send_on(*peer, *channel, &bytes) {
+                match self.room.channel(*peer, *channel).send(&bytes) {
                     Ok(()) => drop(friend.to_send.pop_front()),
                     Err(error) if is_full(error) => break,
                     Err(error) => panic!("on channel {channel}: {error}"),
@@ -215,15 +224,15 @@ impl Play {
             // A stranger's full queue would hold everybody up.
             if !self.told.strangers.is_empty() {
                 let bytes = message(self.index, 0, None, *number);
-                let full = |(peer, _): (&PeerId, _)| self.peer.queued_bytes(*peer) > 900_000;
+                let full = |(peer, _): (&PeerId, _)| self.room.participant(*peer).queued_bytes() > 900_000;
                 if self.friends.iter().any(full) {
                     break;
                 }
                 for peer in self.friends.keys() {
-                    self.peer.send(*peer, &bytes, Reliability::Reliable).unwrap();
+                    self.room.participant(*peer).send(&bytes, Reliability::Reliable).unwrap();
                 }
             } else {
-                match self.peer.send_to_all(&message(self.index, 0, None, *number), Reliability::Reliable) {
+                match self.room.send_to_all(&message(self.index, 0, None, *number), Reliability::Reliable) {
                     Ok(()) => {}
                     Err(error) if is_full(error) => break,
                     Err(error) => panic!("to all: {error}"),
@@ -235,21 +244,27 @@ impl Play {
 
     fn on(&mut self, event: Event) {
         match event {
-            Event::PeerJoined { peer, name, .. } => self.met(peer, &name),
-            Event::PeerLeft { peer, .. } => drop(self.told.strangers.remove(&peer)),
-            Event::ChannelOpened { peer, channel, reliability } => self.opened(peer, channel, reliability),
-            Event::ChannelMismatch { peer, channel, ours, theirs } => self.mismatch(peer, channel, ours, theirs),
-            Event::Message { from, data, reliability } => self.got(from, None, &data, reliability),
-            Event::ChannelMessage { from, channel, data, reliability } => {
+            Event::Room(RoomEvent::PeerJoined { peer, name, .. }) => self.met(peer, &name),
+            Event::Room(RoomEvent::PeerLeft { peer, .. }) => drop(self.told.strangers.remove(&peer)),
+            Event::Data(DataEvent::ChannelOpened { peer, channel, reliability }) => {
+                self.opened(peer, channel, reliability)
+            }
+            Event::Data(DataEvent::ChannelMismatch { peer, channel, ours, theirs }) => {
+                self.mismatch(peer, channel, ours, theirs)
+            }
+            Event::Data(DataEvent::Message { from, data, reliability }) => self.got(from, None, &data, reliability),
+            Event::Data(DataEvent::ChannelMessage { from, channel, data, reliability }) => {
                 self.got(from, Some(channel), &data, reliability);
             }
-            Event::ChannelClosed { peer, channel } => {
+            Event::Data(DataEvent::ChannelClosed { peer, channel }) => {
                 assert!(self.is_strange(peer, "closed"), "player {peer} has closed channel {channel}");
             }
-            Event::Disconnected { peer, .. } => {
+            Event::Data(DataEvent::Disconnected { peer, .. }) => {
                 assert!(self.is_strange(peer, "disconnected"), "{peer} has disconnected");
             }
-            Event::Refused { .. } | Event::ServerAway { .. } | Event::Left => panic!("{event:?}"),
+            Event::Room(RoomEvent::Refused { .. })
+            | Event::Room(RoomEvent::ServerAway { .. })
+            | Event::Room(RoomEvent::Left) => panic!("{event:?}"),
             _ => {}
         }
     }
@@ -258,7 +273,7 @@ impl Play {
     fn met(&mut self, peer: PeerId, name: &str) {
         let Some(index) = name.strip_prefix("player ").and_then(|index| index.parse().ok()) else {
             self.told.strangers.insert(peer);
-            return self.peer.open_channel(peer, 10, Reliability::Reliable).unwrap();
+            return self.room.channel(peer, 10).open(Reliability::Reliable).unwrap();
         };
         let mut channels = CHANNELS.to_vec();
         channels.rotate_left((self.index + 3 * index) % CHANNELS.len());
@@ -271,7 +286,7 @@ impl Play {
             _ => {}
         }
         for (channel, reliability) in channels {
-            self.peer.open_channel(peer, channel, reliability).unwrap();
+            self.room.channel(peer, channel).open(reliability).unwrap();
         }
         let (begun, got) = (BTreeMap::new(), BTreeMap::new());
         let (to_send, opened) = (VecDeque::new(), BTreeSet::new());
@@ -304,7 +319,7 @@ impl Play {
         }
         let expected = [Reliability::Reliable, Reliability::Unreliable];
         assert_eq!((channel, ours, theirs), (TWO_WAYS, expected[self.index], expected[1 - self.index]));
-        assert_eq!(self.peer.send_on(peer, channel, b"x"), Err(SendError::ChannelMismatch { theirs }));
+        assert_eq!(self.room.channel(peer, channel).send(b"x"), Err(SendError::ChannelMismatch { theirs }));
         say(&json!({ "event": "mismatch" }));
     }
 

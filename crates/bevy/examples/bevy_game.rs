@@ -12,7 +12,10 @@ use std::time::Duration;
 use bevy_app::{App, AppExit, ScheduleRunnerPlugin, Startup, Update};
 use bevy_ecs::prelude::*;
 use voicemesh::{Reliability, SendError};
-use voicemesh_bevy::{Event, JoinOptions, Pose, Voice, VoiceEvent, VoiceListener, VoiceOf, VoicePlaces, VoicePlugin};
+use voicemesh_bevy::{
+    DataEvent, Event, JoinOptions, Pose, RoomEvent, RoomMessage, Voice, VoiceEvent, VoiceListener, VoiceOf,
+    VoicePlaces, VoicePlugin,
+};
 
 /// A game's frame.
 const FRAME: Duration = Duration::from_millis(16);
@@ -61,7 +64,7 @@ fn pose(place: &Place) -> Pose {
 }
 
 /// Walks on, and sends the position to all. What is lost is sent again in the next frame.
-fn walk(mut voice: ResMut<Voice>, mut own: Single<&mut Place, With<VoiceListener>>, mut angle: Local<f32>) {
+fn walk(voice: Res<Voice>, mut own: Single<&mut Place, With<VoiceListener>>, mut angle: Local<f32>) {
     *angle += FRAME.as_secs_f32();
     **own = Place { x: 3.0 * angle.cos(), z: 3.0 * angle.sin() };
     let message = [own.x.to_le_bytes(), own.z.to_le_bytes()].concat();
@@ -70,10 +73,10 @@ fn walk(mut voice: ResMut<Voice>, mut own: Single<&mut Place, With<VoiceListener
 }
 
 /// Says hello to each player that comes. A player in a browser takes no messages, and is one to talk with all the same.
-fn greet(mut voice: ResMut<Voice>, mut events: MessageReader<VoiceEvent>) {
-    for VoiceEvent(event) in events.read() {
-        if let Event::PeerJoined { peer, name, .. } = event {
-            match voice.send(*peer, format!("hello, {name}").as_bytes(), Reliability::Reliable) {
+fn greet(voice: Res<Voice>, mut events: MessageReader<RoomMessage>) {
+    for RoomMessage(event) in events.read() {
+        if let Event::Room(RoomEvent::PeerJoined { peer, name, .. }) = event {
+            match voice.participant(*peer).send(format!("hello, {name}").as_bytes(), Reliability::Reliable) {
                 Ok(()) | Err(SendError::Unsupported) => {}
                 Err(error) => eprintln!("{name}: {error}"),
             }
@@ -82,23 +85,23 @@ fn greet(mut voice: ResMut<Voice>, mut events: MessageReader<VoiceEvent>) {
 }
 
 /// Each player is an entity.
-fn meet(mut commands: Commands, mut events: MessageReader<VoiceEvent>, players: Query<(Entity, &VoiceOf)>) {
-    for VoiceEvent(event) in events.read() {
+fn meet(mut commands: Commands, mut events: MessageReader<RoomMessage>, players: Query<(Entity, &VoiceOf)>) {
+    for RoomMessage(event) in events.read() {
         match event {
-            Event::Joined { .. } => println!(r#"{{"event":"joined"}}"#),
-            Event::Connected => println!(r#"{{"event":"connected"}}"#),
-            Event::PeerJoined { peer, name, .. } => {
+            Event::Room(RoomEvent::Joined { .. }) => println!(r#"{{"event":"joined"}}"#),
+            Event::Room(RoomEvent::Connected) => println!(r#"{{"event":"connected"}}"#),
+            Event::Room(RoomEvent::PeerJoined { peer, name, .. }) => {
                 println!(r#"{{"event":"peer-joined","name":{name:?}}}"#);
                 commands.spawn(VoiceOf(*peer));
             }
-            Event::PeerLeft { peer, name, .. } => {
+            Event::Room(RoomEvent::PeerLeft { peer, name, .. }) => {
                 println!(r#"{{"event":"peer-left","name":{name:?}}}"#);
                 players
                     .iter()
                     .filter(|(_, of)| of.0 == *peer)
                     .for_each(|(entity, _)| commands.entity(entity).despawn());
             }
-            Event::FirstHeard { .. } => println!(r#"{{"event":"first-heard"}}"#),
+            Event::Voice(VoiceEvent::FirstHeard { .. }) => println!(r#"{{"event":"first-heard"}}"#),
             _ => {}
         }
     }
@@ -107,11 +110,11 @@ fn meet(mut commands: Commands, mut events: MessageReader<VoiceEvent>, players: 
 /// Where the others are, and what they say.
 fn hear_of(
     mut commands: Commands,
-    mut events: MessageReader<VoiceEvent>,
+    mut events: MessageReader<RoomMessage>,
     players: Query<(Entity, &VoiceOf, Has<Place>)>,
 ) {
-    for VoiceEvent(event) in events.read() {
-        let Event::Message { from, data, reliability } = event else { continue };
+    for RoomMessage(event) in events.read() {
+        let Event::Data(DataEvent::Message { from, data, reliability }) = event else { continue };
         if *reliability == Reliability::Reliable {
             println!(r#"{{"event":"message","text":{:?}}}"#, String::from_utf8_lossy(data));
             continue;
@@ -136,26 +139,26 @@ fn read_place(data: &[u8]) -> Option<Place> {
 fn answer(
     voice: Res<Voice>,
     own_name: Res<OwnName>,
-    mut events: MessageReader<VoiceEvent>,
+    mut events: MessageReader<RoomMessage>,
     mut exits: MessageWriter<AppExit>,
 ) {
-    for VoiceEvent(event) in events.read() {
+    for RoomMessage(event) in events.read() {
         match event {
-            Event::Text { text, .. } if *text == format!("leave, {}", own_name.0) => {
+            Event::Room(RoomEvent::Text { text, .. }) if *text == format!("leave, {}", own_name.0) => {
                 exits.write(AppExit::Success);
             }
-            Event::Text { from, name, text, .. } => {
+            Event::Room(RoomEvent::Text { from, name, text, .. }) => {
                 println!(r#"{{"event":"text","name":{name:?},"text":{text:?}}}"#);
-                voice.send_private_text(*from, &format!("you said: {text}"));
+                voice.participant(*from).send_text(&format!("you said: {text}"));
             }
-            Event::StatusChanged { status, .. } => {
+            Event::Room(RoomEvent::StatusChanged { status, .. }) => {
                 println!(r#"{{"event":"status-changed","muted":{}}}"#, status.muted);
             }
-            Event::Refused { message, .. } => {
+            Event::Room(RoomEvent::Refused { message, .. }) => {
                 eprintln!("{message}");
                 exits.write(AppExit::error());
             }
-            Event::Replaced | Event::Left => {
+            Event::Room(RoomEvent::Replaced) | Event::Room(RoomEvent::Left) => {
                 exits.write(AppExit::error());
             }
             _ => {}

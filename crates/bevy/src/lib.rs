@@ -3,7 +3,7 @@
 //! ```no_run
 //! use bevy_app::{App, Startup, Update};
 //! use bevy_ecs::prelude::*;
-//! use voicemesh_bevy::{Event, JoinOptions, Voice, VoiceEvent, VoicePlugin};
+//! use voicemesh_bevy::{Event, JoinOptions, RoomEvent, RoomMessage, Voice, VoicePlugin};
 //!
 //! fn join(mut commands: Commands) -> Result {
 //!     let options = JoinOptions::new("wss://voice.example.org", "lobby").name("Ada");
@@ -11,9 +11,9 @@
 //!     Ok(())
 //! }
 //!
-//! fn greet(mut events: MessageReader<VoiceEvent>) {
-//!     for VoiceEvent(event) in events.read() {
-//!         if let Event::PeerJoined { name, .. } = event {
+//! fn greet(mut events: MessageReader<RoomMessage>) {
+//!     for RoomMessage(event) in events.read() {
+//!         if let Event::Room(RoomEvent::PeerJoined { name, .. }) = event {
 //!             println!("{name} is here");
 //!         }
 //!     }
@@ -23,67 +23,65 @@
 //! ```
 //!
 //! [`Voice`] is a resource: a game inserts it when it joins a room, and removes it to leave. With it come all calls of
-//! [`Peer`]. For positions see [`VoicePlaces`].
+//! [`Room`]. For positions see [`VoicePlaces`].
 //!
 //! **Does.** Polls in `First`, flushes in `Last`, and tells what happened as messages of the world.
 //!
 //! **Never does.** Draw, play or record through Bevy: voice has its own devices, unless [`JoinOptions`] says otherwise.
 
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 
 use bevy_app::{App, First, Last, Plugin};
 use bevy_ecs::lifecycle::Discard;
 use bevy_ecs::message::MessageUpdateSystems;
 use bevy_ecs::prelude::*;
 
-pub use voicemesh::{Event, JoinError, JoinOptions, Peer, PeerId, Pose};
+pub use voicemesh::{
+    DataEvent, DeviceEvent, Event, Events, JoinError, JoinOptions, PeerId, Pose, Room, RoomEvent, VoiceEvent,
+};
 
 /// This game's own place in a room. As long as the resource is there, the game is in the room; replacing or removing it leaves,
 /// which waits until the others know, at most a second and a half.
 #[derive(Debug, Resource)]
-pub struct Voice(Peer);
+pub struct Voice {
+    room: Room,
+    events: Events,
+}
 
 impl Voice {
-    /// Begins to join, as [`Peer::join`] does.
+    /// Begins to join, as [`Room::join`] does.
     ///
     /// # Errors
     ///
     /// When it cannot even begin: no such device, no such address.
     pub fn join(options: JoinOptions) -> Result<Self, JoinError> {
-        Peer::join(options).map(Self)
+        Room::join(options).map(Self::from)
     }
 }
 
-impl From<Peer> for Voice {
-    fn from(peer: Peer) -> Self {
-        Self(peer)
+impl From<(Room, Events)> for Voice {
+    fn from((room, events): (Room, Events)) -> Self {
+        Self { room, events }
     }
 }
 
 impl Deref for Voice {
-    type Target = Peer;
+    type Target = Room;
 
-    fn deref(&self) -> &Peer {
-        &self.0
-    }
-}
-
-impl DerefMut for Voice {
-    /// For what sends. Who polls here takes events away from the systems that read [`VoiceEvent`].
-    fn deref_mut(&mut self) -> &mut Peer {
-        &mut self.0
+    fn deref(&self) -> &Room {
+        &self.room
     }
 }
 
 /// Something happened in the room. Read it in any system from `PreUpdate` on; after two frames it is gone.
 #[derive(Clone, Debug, Message, PartialEq)]
-pub struct VoiceEvent(pub Event);
+pub struct RoomMessage(pub Event);
 
 /// Where the plugin works, to order other systems by.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, SystemSet)]
 pub enum VoiceSystems {
-    /// In `First`: what happened becomes [`VoiceEvent`]s.
+    /// In `First`: what happened becomes [`RoomMessage`]s.
     Poll,
     /// In `Last`: positions are sent.
     Place,
@@ -97,7 +95,7 @@ pub struct VoicePlugin;
 
 impl Plugin for VoicePlugin {
     fn build(&self, app: &mut App) {
-        app.add_message::<VoiceEvent>()
+        app.add_message::<RoomMessage>()
             .configure_sets(Last, (VoiceSystems::Place, VoiceSystems::Flush).chain())
             .configure_sets(First, VoiceSystems::Poll.after(MessageUpdateSystems))
             .add_systems(First, poll.in_set(VoiceSystems::Poll).run_if(resource_exists::<Voice>))
@@ -152,30 +150,30 @@ impl<C: Component> Plugin for VoicePlaces<C> {
         let pose = self.pose;
         let place = move |voice: Res<Voice>, ears: Query<&C, With<VoiceListener>>, mouths: Query<(&VoiceOf, &C)>| {
             if let Some(listener) = ears.iter().next() {
-                voice.set_listener(pose(listener));
+                voice.speaker().set_listener(pose(listener));
             }
             for (VoiceOf(peer), at) in &mouths {
                 // Told every frame, it needs no velocity to go on by.
-                voice.set_position(*peer, pose(at).position, [0.0; 3]);
+                voice.participant(*peer).set_position(pose(at).position, [0.0; 3]);
             }
         };
         app.add_systems(Last, place.in_set(VoiceSystems::Place).run_if(resource_exists::<Voice>));
     }
 }
 
-fn poll(mut voice: ResMut<Voice>, mut events: MessageWriter<VoiceEvent>) {
-    while let Some(event) = voice.poll() {
-        events.write(VoiceEvent(event));
+fn poll(mut voice: ResMut<Voice>, mut events: MessageWriter<RoomMessage>) {
+    while let Some(event) = voice.events.poll() {
+        events.write(RoomMessage(event));
     }
 }
 
-fn flush(mut voice: ResMut<Voice>) {
+fn flush(voice: Res<Voice>) {
     voice.flush();
 }
 
 fn unplace(gone: On<Discard<VoiceOf>>, mouths: Query<&VoiceOf>, voice: Option<Res<Voice>>) {
     if let (Ok(VoiceOf(peer)), Some(voice)) = (mouths.get(gone.entity), voice) {
-        voice.clear_position(*peer);
+        voice.participant(*peer).clear_position();
     }
 }
 
@@ -193,8 +191,8 @@ mod tests {
     #[derive(Default, Resource)]
     struct Seen(Vec<Event>);
 
-    fn see(mut events: MessageReader<VoiceEvent>, mut seen: ResMut<Seen>) {
-        seen.0.extend(events.read().map(|VoiceEvent(event)| event.clone()));
+    fn see(mut events: MessageReader<RoomMessage>, mut seen: ResMut<Seen>) {
+        seen.0.extend(events.read().map(|RoomMessage(event)| event.clone()));
     }
 
     /// Without a room there is nothing to do; without a server an event says so.
@@ -212,10 +210,10 @@ mod tests {
         let voice = Voice::join(unreachable.input(InputSpec::Null).output(OutputSpec::Null)).unwrap();
         app.insert_resource(voice);
         let deadline = Instant::now() + Duration::from_secs(30);
-        let is_away = |event: &Event| matches!(event, Event::ServerAway { .. });
+        let is_away = |event: &Event| matches!(event, Event::Room(RoomEvent::ServerAway { .. }));
         while !app.world().resource::<Seen>().0.iter().any(is_away) {
             assert!(Instant::now() < deadline, "{:?}", app.world().resource::<Seen>().0);
-            app.world_mut().resource_mut::<Voice>().wait(Duration::from_millis(50));
+            app.world_mut().resource_mut::<Voice>().events.wait(Duration::from_millis(50));
             app.update();
         }
         app.world_mut().despawn(mouth);

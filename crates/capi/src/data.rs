@@ -1,6 +1,6 @@
 //! Messages and data channels.
 
-use voicemesh::{Peer, Reliability, SendError};
+use voicemesh::{Reliability, Room, SendError};
 
 use crate::guard::{Fault, guarded};
 use crate::peer::{vmesh_peer, with};
@@ -24,7 +24,7 @@ pub unsafe extern "C" fn vmesh_send(
         // SAFETY: the header's promise.
         let (to, data) = unsafe { (memory::read(to, "to")?, memory::bytes(data, length, "data")?) };
         let how = chosen(reliability)?;
-        sent(peer, |peer| peer.send(to.into(), data, how))
+        sent(peer, |room| room.participant(to.into()).send(data, how))
     })
 }
 
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn vmesh_send_to_all(
         // SAFETY: the header's promise.
         let data = unsafe { memory::bytes(data, length, "data")? };
         let how = chosen(reliability)?;
-        sent(peer, |peer| peer.send_to_all(data, how))
+        sent(peer, |room| room.send_to_all(data, how))
     })
 }
 
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn vmesh_open_channel(
         // SAFETY: the header's promise.
         let other = unsafe { memory::read(with_peer, "with_peer")? };
         let how = chosen(reliability)?;
-        sent(peer, |peer| peer.open_channel(other.into(), channel, how))
+        sent(peer, |room| room.channel(other.into(), channel).open(how))
     })
 }
 
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn vmesh_close_channel(
     guarded(|| {
         // SAFETY: the header's promise.
         let other = unsafe { memory::read(with_peer, "with_peer")? };
-        sent(peer, |peer| peer.close_channel(other.into(), channel))
+        sent(peer, |room| room.channel(other.into(), channel).close())
     })
 }
 
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn vmesh_send_on(
     guarded(|| {
         // SAFETY: the header's promise.
         let (to, data) = unsafe { (memory::read(to, "to")?, memory::bytes(data, length, "data")?) };
-        sent(peer, |peer| peer.send_on(to.into(), channel, data))
+        sent(peer, |room| room.channel(to.into(), channel).send(data))
     })
 }
 
@@ -104,8 +104,8 @@ pub unsafe extern "C" fn vmesh_disconnect(peer: vmesh_peer, from: *const vmesh_p
     guarded(|| {
         // SAFETY: the header's promise.
         let from = unsafe { memory::read(from, "from")? };
-        sent(peer, |peer| {
-            peer.disconnect(from.into());
+        sent(peer, |room| {
+            room.participant(from.into()).close_channels();
             Ok(())
         })
     })
@@ -123,7 +123,7 @@ pub unsafe extern "C" fn vmesh_queued_bytes(
     guarded(|| {
         // SAFETY: the header's promise.
         let to = unsafe { memory::read(to, "to")? };
-        let queued = with(peer, |peer| Ok(peer.queued_bytes(to.into())))?;
+        let queued = with(peer, |room| Ok(room.participant(to.into()).queued_bytes()))?;
         // SAFETY: the header's promise.
         unsafe { memory::write(count, queued, "count")? };
         Ok(vmesh_result::VMESH_OK)
@@ -136,15 +136,15 @@ pub unsafe extern "C" fn vmesh_queued_bytes(
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_flush(peer: vmesh_peer) -> vmesh_result {
     guarded(|| {
-        sent(peer, |peer| {
-            peer.flush();
+        sent(peer, |room| {
+            room.flush();
             Ok(())
         })
     })
 }
 
-fn sent(peer: vmesh_peer, call: impl FnOnce(&mut Peer) -> Result<(), SendError>) -> Result<vmesh_result, Fault> {
-    with(peer, |peer| call(peer).map(|()| vmesh_result::VMESH_OK).map_err(|error| refused(&error)))
+fn sent(peer: vmesh_peer, call: impl FnOnce(&Room) -> Result<(), SendError>) -> Result<vmesh_result, Fault> {
+    with(peer, |room| call(room).map(|()| vmesh_result::VMESH_OK).map_err(|error| refused(&error)))
 }
 
 fn refused(error: &SendError) -> Fault {

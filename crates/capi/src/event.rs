@@ -5,8 +5,8 @@ use std::mem::{offset_of, size_of};
 use std::time::Duration;
 
 use voicemesh::{
-    Bytes, DeviceRole, ErrorCode, Event, MemberStatus, Metadata, OwnerRightState, PeerId, PeerLeftReason, Permissions,
-    Reliability, Route, TimedEvent,
+    Bytes, DataEvent, DeviceEvent, DeviceRole, ErrorCode, Event, MemberStatus, Metadata, OwnerRightState, PeerId,
+    PeerLeftReason, Permissions, Reliability, RoomEvent, Route, TimedEvent, VoiceEvent,
 };
 
 use crate::memory::{Plain, Sized32};
@@ -148,141 +148,128 @@ impl Current {
     }
 
     fn fill(&mut self, event: Event, blank: vmesh_event) -> vmesh_event {
-        let told = |what: of| vmesh_event { r#type: what as i32, ..blank };
-        let about = |what: of, peer: PeerId| vmesh_event { peer: peer.into(), ..told(what) };
+        let blank = vmesh_event { r#type: event.kind().number(), ..blank };
+        let about = |peer: PeerId| vmesh_event { peer: peer.into(), ..blank };
         match event {
-            Event::Joined { you, room, session, others, relay_only } => vmesh_event {
+            Event::Room(RoomEvent::Joined { you, room, session, others, relay_only }) => vmesh_event {
                 name: hold(&mut self.name, &room),
                 session,
                 count: u32::try_from(others).unwrap_or(u32::MAX),
                 on: relay_only.into(),
-                ..about(of::VMESH_EVENT_JOINED, you)
+                ..about(you)
             },
-            Event::Connected => told(of::VMESH_EVENT_CONNECTED),
-            Event::PeerJoined { peer, name, metadata } => {
-                let event =
-                    vmesh_event { name: hold(&mut self.name, &name), ..about(of::VMESH_EVENT_PEER_JOINED, peer) };
+            Event::Room(RoomEvent::Connected) => blank,
+            Event::Room(RoomEvent::PeerJoined { peer, name, metadata }) => {
+                let event = vmesh_event { name: hold(&mut self.name, &name), ..about(peer) };
                 self.with_metadata(&metadata, event)
             }
-            Event::PeerLeft { peer, name, reason } => vmesh_event {
-                name: hold(&mut self.name, &name),
-                reason: reason_number(reason) as i32,
-                ..about(of::VMESH_EVENT_PEER_LEFT, peer)
-            },
-            Event::MetadataChanged { peer, metadata } => {
-                self.with_metadata(&metadata, about(of::VMESH_EVENT_METADATA_CHANGED, peer))
+            Event::Room(RoomEvent::PeerLeft { peer, name, reason }) => {
+                vmesh_event { name: hold(&mut self.name, &name), reason: reason_number(reason) as i32, ..about(peer) }
             }
-            Event::RouteChanged { peer, route } => {
-                vmesh_event { route: route_number(route) as i32, ..about(of::VMESH_EVENT_ROUTE_CHANGED, peer) }
+            Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => self.with_metadata(&metadata, about(peer)),
+            Event::Room(RoomEvent::RouteChanged { peer, route }) => {
+                vmesh_event { route: route_number(route) as i32, ..about(peer) }
             }
-            Event::FirstHeard { peer } => about(of::VMESH_EVENT_FIRST_HEARD, peer),
-            Event::Speaking { peer, speaking } => {
-                vmesh_event { on: speaking.into(), ..about(of::VMESH_EVENT_SPEAKING, peer) }
-            }
-            Event::Text { from, name, private, group, text } => {
+            Event::Voice(VoiceEvent::FirstHeard { peer }) => about(peer),
+            Event::Voice(VoiceEvent::Speaking { peer, speaking }) => vmesh_event { on: speaking.into(), ..about(peer) },
+            Event::Room(RoomEvent::Text { from, name, private, group, text }) => {
                 let event = vmesh_event {
                     name: hold(&mut self.name, &name),
                     text: hold(&mut self.text, &text),
                     on: private.into(),
-                    ..about(of::VMESH_EVENT_TEXT, from)
+                    ..about(from)
                 };
                 self.with_groups(group.as_slice(), event)
             }
-            Event::ServerConnected(connection) => vmesh_event {
+            Event::Room(RoomEvent::ServerConnected(connection)) => vmesh_event {
                 name: hold(&mut self.name, connection.proxy.as_deref().unwrap_or_default()),
                 on: connection.is_exposed().into(),
-                ..told(of::VMESH_EVENT_SERVER_CONNECTED)
+                ..blank
             },
-            Event::ServerAway { why, failure, retry_in } => vmesh_event {
+            Event::Room(RoomEvent::ServerAway { why, failure, retry_in }) => vmesh_event {
                 code: hold(&mut self.code, failure.as_ref().map(voicemesh::ConnectFailure::code).unwrap_or_default()),
                 text: hold(&mut self.text, &why),
                 wait_us: micros(retry_in),
-                ..told(of::VMESH_EVENT_SERVER_AWAY)
+                ..blank
             },
-            Event::Refused { code, message, retry_after } => {
-                let refused = vmesh_event {
-                    on: retry_after.is_some().into(),
-                    wait_us: retry_after.map_or(0, micros),
-                    ..told(of::VMESH_EVENT_REFUSED)
-                };
+            Event::Room(RoomEvent::Refused { code, message, retry_after }) => {
+                let refused =
+                    vmesh_event { on: retry_after.is_some().into(), wait_us: retry_after.map_or(0, micros), ..blank };
                 self.with_code(&code, &message, refused)
             }
-            Event::PermissionsChanged { peer, permissions } => {
+            Event::Room(RoomEvent::PermissionsChanged { peer, permissions }) => {
                 let names = permissions.names().collect::<Vec<_>>().join(" ");
-                vmesh_event { text: hold(&mut self.text, &names), ..about(of::VMESH_EVENT_PERMISSIONS_CHANGED, peer) }
+                vmesh_event { text: hold(&mut self.text, &names), ..about(peer) }
             }
-            Event::StatusChanged { peer, status } => {
-                vmesh_event { status: status_bits(status), ..about(of::VMESH_EVENT_STATUS_CHANGED, peer) }
+            Event::Room(RoomEvent::StatusChanged { peer, status }) => {
+                vmesh_event { status: status_bits(status), ..about(peer) }
             }
-            Event::Moved { groups } => self.with_groups(&groups, told(of::VMESH_EVENT_MOVED)),
-            Event::HeldIn { peer, groups } => self.with_groups(&groups, about(of::VMESH_EVENT_HELD, peer)),
-            Event::RoomLocked { locked } => vmesh_event { on: locked.into(), ..told(of::VMESH_EVENT_ROOM_LOCKED) },
-            Event::OwnerRight { state } => {
-                vmesh_event { code: hold(&mut self.code, right_name(state)), ..told(of::VMESH_EVENT_OWNER_RIGHT) }
+            Event::Room(RoomEvent::Moved { groups }) => self.with_groups(&groups, blank),
+            Event::Room(RoomEvent::Held { peer, groups }) => self.with_groups(&groups, about(peer)),
+            Event::Room(RoomEvent::RoomLocked { locked }) => vmesh_event { on: locked.into(), ..blank },
+            Event::Room(RoomEvent::OwnerRight { state }) => {
+                vmesh_event { code: hold(&mut self.code, right_name(state)), ..blank }
             }
-            Event::TokenNeeded { code, message } => self.with_code(&code, &message, told(of::VMESH_EVENT_TOKEN_NEEDED)),
-            Event::OwnerChanged { owner } => about(of::VMESH_EVENT_OWNER_CHANGED, owner),
-            Event::TransactionDone { transaction, result } => {
-                let done = vmesh_event { transaction: transaction.0, ..told(of::VMESH_EVENT_TRANSACTION_DONE) };
+            Event::Room(RoomEvent::TokenNeeded { code, message }) => self.with_code(&code, &message, blank),
+            Event::Room(RoomEvent::OwnerChanged { owner }) => about(owner),
+            Event::Room(RoomEvent::TransactionDone { transaction, result }) => {
+                let done = vmesh_event { transaction: transaction.0, ..blank };
                 match result {
                     Ok(()) => vmesh_event { on: 1, ..done },
                     Err(error) => self.with_code(&error.code, &error.message, done),
                 }
             }
-            Event::RoomMetadataChanged { metadata } => {
-                self.with_metadata(&metadata, told(of::VMESH_EVENT_ROOM_METADATA_CHANGED))
+            Event::Room(RoomEvent::RoomMetadataChanged { metadata }) => self.with_metadata(&metadata, blank),
+            Event::Room(RoomEvent::ReachabilityChanged { token }) => {
+                vmesh_event { text: hold(&mut self.text, &token), ..blank }
             }
-            Event::ReachabilityChanged { token } => {
-                vmesh_event { text: hold(&mut self.text, &token), ..told(of::VMESH_EVENT_REACHABILITY_CHANGED) }
+            Event::Room(RoomEvent::ConnectionRequested { peer }) => about(peer),
+            Event::Room(RoomEvent::Replaced) => blank,
+            Event::Room(RoomEvent::Warned { code, message, .. }) => self.with_code(&code, &message, blank),
+            Event::Voice(VoiceEvent::GroupRefused { group }) => {
+                vmesh_event { name: hold(&mut self.name, &group), ..blank }
             }
-            Event::ConnectionRequested { peer } => about(of::VMESH_EVENT_CONNECTION_REQUESTED, peer),
-            Event::Replaced => told(of::VMESH_EVENT_REPLACED),
-            Event::Warned { code, message, .. } => self.with_code(&code, &message, told(of::VMESH_EVENT_WARNED)),
-            Event::GroupRefused { group } => {
-                vmesh_event { name: hold(&mut self.name, &group), ..told(of::VMESH_EVENT_GROUP_REFUSED) }
+            Event::Device(DeviceEvent::Lost { which, why }) => {
+                vmesh_event { device: device_number(which) as i32, text: hold(&mut self.text, &why), ..blank }
             }
-            Event::DeviceLost { which, why } => vmesh_event {
-                device: device_number(which) as i32,
-                text: hold(&mut self.text, &why),
-                ..told(of::VMESH_EVENT_DEVICE_LOST)
-            },
-            Event::DeviceRecovered { which } => {
-                vmesh_event { device: device_number(which) as i32, ..told(of::VMESH_EVENT_DEVICE_RECOVERED) }
+            Event::Device(DeviceEvent::Recovered { which }) => {
+                vmesh_event { device: device_number(which) as i32, ..blank }
             }
-            Event::DeviceChanged { which } => {
-                vmesh_event { device: device_number(which) as i32, ..told(of::VMESH_EVENT_DEVICE_CHANGED) }
+            Event::Device(DeviceEvent::Changed { which }) => {
+                vmesh_event { device: device_number(which) as i32, ..blank }
             }
-            Event::RecordingFailed { why } => {
-                vmesh_event { text: hold(&mut self.text, &why), ..told(of::VMESH_EVENT_RECORDING_FAILED) }
+            Event::Voice(VoiceEvent::RecordingFailed { why }) => {
+                vmesh_event { text: hold(&mut self.text, &why), ..blank }
             }
-            Event::Message { from, data, reliability } => {
-                self.with_data(data, reliability, about(of::VMESH_EVENT_MESSAGE, from))
+            Event::Data(DataEvent::Message { from, data, reliability }) => {
+                self.with_data(data, reliability, about(from))
             }
-            Event::ChannelMessage { from, channel, data, reliability } => {
-                let event = vmesh_event { channel: channel.into(), ..about(of::VMESH_EVENT_CHANNEL_MESSAGE, from) };
+            Event::Data(DataEvent::ChannelMessage { from, channel, data, reliability }) => {
+                let event = vmesh_event { channel: channel.into(), ..about(from) };
                 self.with_data(data, reliability, event)
             }
-            Event::ChannelOpened { peer, channel, reliability } => vmesh_event {
-                channel: channel.into(),
-                reliability: number(reliability),
-                ..about(of::VMESH_EVENT_CHANNEL_OPENED, peer)
-            },
-            Event::ChannelMismatch { peer, channel, ours, theirs } => vmesh_event {
+            Event::Data(DataEvent::ChannelOpened { peer, channel, reliability }) => {
+                vmesh_event { channel: channel.into(), reliability: number(reliability), ..about(peer) }
+            }
+            Event::Data(DataEvent::ChannelMismatch { peer, channel, ours, theirs }) => vmesh_event {
                 channel: channel.into(),
                 reliability: number(ours),
                 theirs: number(theirs),
-                ..about(of::VMESH_EVENT_CHANNEL_MISMATCH, peer)
+                ..about(peer)
             },
-            Event::ChannelClosed { peer, channel } => {
-                vmesh_event { channel: channel.into(), ..about(of::VMESH_EVENT_CHANNEL_CLOSED, peer) }
+            Event::Data(DataEvent::ChannelClosed { peer, channel }) => {
+                vmesh_event { channel: channel.into(), ..about(peer) }
             }
-            Event::Disconnected { peer, undelivered_bytes } => vmesh_event {
-                undelivered_bytes: u64::try_from(undelivered_bytes).unwrap_or(u64::MAX),
-                ..about(of::VMESH_EVENT_DISCONNECTED, peer)
-            },
-            Event::Left => told(of::VMESH_EVENT_LEFT),
+            Event::Data(DataEvent::Disconnected { peer, undelivered_bytes }) => {
+                vmesh_event { undelivered_bytes: u64::try_from(undelivered_bytes).unwrap_or(u64::MAX), ..about(peer) }
+            }
+            Event::Room(RoomEvent::Left) => blank,
             // The enum of the crate below may grow before this one does.
-            other => vmesh_event { text: hold(&mut self.text, &format!("{other:?}")), ..told(of::VMESH_EVENT_OTHER) },
+            other => vmesh_event {
+                text: hold(&mut self.text, &format!("{other:?}")),
+                r#type: of::VMESH_EVENT_OTHER as i32,
+                ..blank
+            },
         }
     }
 

@@ -1,6 +1,6 @@
 //! The C ABI: what `include/voicemesh.h` declares, for C, C++, C# and every engine that can call C.
 //!
-//! **Does.** Translates: handles into [`voicemesh::Peer`]s, structures into options, events into a structure that the caller
+//! **Does.** Translates: handles into [`voicemesh::Room`]s, structures into options, events into a structure that the caller
 //! owns. **Never does.** Anything beyond the translation; call back; let a panic out; assume that the caller's
 //! structures have this library's version.
 //!

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use voicemesh::{ConnectError, Metadata, MetadataTransaction, Peer, Snapshot, TransactionId};
+use voicemesh::{ConnectError, Lobby, Metadata, MetadataTransaction, Room, Snapshot, TransactionId};
 
 use crate::guard::{Fault, Outcome, guarded};
 use crate::memory::{self, Plain};
@@ -32,7 +32,7 @@ unsafe impl Plain for vmesh_change {}
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_get_owner(peer: vmesh_peer, owner: *mut vmesh_peer_id) -> vmesh_result {
     guarded(|| {
-        let known = with(peer, |peer| Ok(peer.read_snapshot(|now| now.owner)))?;
+        let known = with(peer, |room| Ok(room.read_snapshot(|now| now.owner)))?;
         // SAFETY: the header's promise.
         unsafe { memory::write(owner, known.map(vmesh_peer_id::from).unwrap_or_default(), "owner")? };
         Ok(if known.is_some() { vmesh_result::VMESH_OK } else { vmesh_result::VMESH_EMPTY })
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn vmesh_set_metadata(
     transaction: *mut u64,
 ) -> vmesh_result {
     // SAFETY: the header's promise.
-    guarded(|| unsafe { transact(peer, changes, count, transaction, Peer::set_metadata) })
+    guarded(|| unsafe { transact(peer, changes, count, transaction, |lobby, changes| lobby.set_metadata(changes)) })
 }
 
 /// Changes what the room publishes; otherwise as vmesh_set_metadata. Only the owner may; for any other peer, the change
@@ -65,7 +65,9 @@ pub unsafe extern "C" fn vmesh_set_room_metadata(
     transaction: *mut u64,
 ) -> vmesh_result {
     // SAFETY: the header's promise.
-    guarded(|| unsafe { transact(peer, changes, count, transaction, Peer::set_room_metadata) })
+    guarded(|| unsafe {
+        transact(peer, changes, count, transaction, |lobby, changes| lobby.set_room_metadata(changes))
+    })
 }
 
 /// # Safety
@@ -76,7 +78,7 @@ unsafe fn transact(
     changes: *const vmesh_change,
     count: usize,
     transaction: *mut u64,
-    call: fn(&Peer, MetadataTransaction) -> Result<TransactionId, ConnectError>,
+    call: fn(&Lobby<'_>, MetadataTransaction) -> Result<TransactionId, ConnectError>,
 ) -> Outcome {
     let mut wanted = MetadataTransaction::new();
     // SAFETY: our caller's promise.
@@ -89,7 +91,7 @@ unsafe fn transact(
             _ => wanted.remove(key),
         };
     }
-    let number = with(peer, |peer| call(peer, wanted).map_err(refused_call))?;
+    let number = with(peer, |room| call(&room.lobby(), wanted).map_err(refused_call))?;
     if !transaction.is_null() {
         // SAFETY: our caller's promise.
         unsafe { memory::write(transaction, number.0, "transaction")? };
@@ -207,7 +209,7 @@ unsafe fn tell(
             Some(which(&state.metadata).cloned())
         }
     };
-    match with(peer, |peer| peer.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
+    match with(peer, |room| room.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
         // SAFETY: our caller's promise.
         Some(text) => unsafe { memory::copy_out(&text, buffer, capacity, needed) },
         None => Ok(vmesh_result::VMESH_EMPTY),
@@ -231,7 +233,7 @@ pub unsafe extern "C" fn vmesh_connect_peer(
     guarded(|| {
         // SAFETY: the header's promise.
         let (to, token) = unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
-        done(peer, |peer| peer.connect_peer(to.into(), token))
+        done(peer, |room| room.participant(to.into()).connect(token))
     })
 }
 
@@ -248,7 +250,7 @@ pub unsafe extern "C" fn vmesh_update_peer(
     guarded(|| {
         // SAFETY: the header's promise.
         let (to, token) = unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
-        done(peer, |peer| peer.update_peer(to.into(), token))
+        done(peer, |room| room.participant(to.into()).update(token))
     })
 }
 
@@ -260,7 +262,7 @@ pub unsafe extern "C" fn vmesh_disconnect_peer(peer: vmesh_peer, from: *const vm
     guarded(|| {
         // SAFETY: the header's promise.
         let from = unsafe { memory::read(from, "from")? };
-        done(peer, |peer| peer.disconnect_peer(from.into()))
+        done(peer, |room| room.participant(from.into()).disconnect())
     })
 }
 
@@ -269,11 +271,11 @@ pub unsafe extern "C" fn vmesh_disconnect_peer(peer: vmesh_peer, from: *const vm
 /// Errors: VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_network_changed(peer: vmesh_peer) -> vmesh_result {
-    guarded(|| done(peer, Peer::network_changed))
+    guarded(|| done(peer, Room::network_changed))
 }
 
-fn done(peer: vmesh_peer, call: impl FnOnce(&Peer) -> Result<(), ConnectError>) -> Outcome {
-    with(peer, |peer| call(peer).map(|()| vmesh_result::VMESH_OK).map_err(refused_call))
+fn done(peer: vmesh_peer, call: impl FnOnce(&Room) -> Result<(), ConnectError>) -> Outcome {
+    with(peer, |room| call(room).map(|()| vmesh_result::VMESH_OK).map_err(refused_call))
 }
 
 pub(crate) fn refused_call(error: ConnectError) -> Fault {

@@ -49,7 +49,7 @@ pub unsafe extern "C" fn vmesh_moderate(
             vmesh_decision::VMESH_DECISION_SET_PASSWORD => Moderation::SetPassword { password: Some(word()?.into()) },
             vmesh_decision::VMESH_DECISION_MAKE_OWNER => Moderation::MakeOwner { peer: member()? },
         };
-        let number = with(peer, |peer| peer.moderate(action).map_err(refused_call))?;
+        let number = with(peer, |room| room.lobby().moderate(action).map_err(refused_call))?;
         if !transaction.is_null() {
             // SAFETY: the header's promise.
             unsafe { memory::write(transaction, number.0, "transaction")? };

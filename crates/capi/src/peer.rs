@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use voicemesh::{Peer, RecordError, TimedEvent};
+use voicemesh::{Events, Group, RecordError, Room, TimedEvent};
 
 use crate::event::{self, Current, vmesh_event};
 use crate::guard::{Fault, Outcome, guarded};
@@ -33,7 +33,7 @@ pub(crate) struct OpenPeer {
 
 struct PeerSlot {
     /// `None` while and after it is closed.
-    peer: Option<Peer>,
+    open: Option<(Room, Events)>,
     /// Taken by vmesh_wait, not yet by vmesh_poll.
     next: Option<TimedEvent>,
 }
@@ -45,10 +45,11 @@ impl OpenPeer {
 }
 
 /// Runs a call on an open handle.
-pub(crate) fn with<T>(peer: vmesh_peer, call: impl FnOnce(&mut Peer) -> Result<T, Fault>) -> Result<T, Fault> {
+pub(crate) fn with<T>(peer: vmesh_peer, call: impl FnOnce(&Room) -> Result<T, Fault>) -> Result<T, Fault> {
     let open = PEERS.find(peer)?;
-    let mut place = open.lock();
-    call(place.peer.as_mut().ok_or_else(closed)?)
+    let place = open.lock();
+    let (room, _) = place.open.as_ref().ok_or_else(closed)?;
+    call(room)
 }
 
 fn closed() -> Fault {
@@ -56,10 +57,10 @@ fn closed() -> Fault {
 }
 
 /// A call that can only fail by its handle.
-fn done(peer: vmesh_peer, call: impl FnOnce(&Peer)) -> vmesh_result {
+fn done(peer: vmesh_peer, call: impl FnOnce(&Room)) -> vmesh_result {
     guarded(|| {
-        with(peer, |peer| {
-            call(peer);
+        with(peer, |room| {
+            call(room);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -91,8 +92,8 @@ pub unsafe extern "C" fn vmesh_join(options: *const vmesh_options, peer: *mut vm
         unsafe { memory::write(peer, 0, "peer")? };
         // SAFETY: the header's promise.
         let options = unsafe { options::read(options)? };
-        let joined = Peer::join(options).map_err(|error| options::refused(&error))?;
-        let place = Mutex::new(PeerSlot { peer: Some(joined), next: None });
+        let joined = Room::join(options).map_err(|error| options::refused(&error))?;
+        let place = Mutex::new(PeerSlot { open: Some(joined), next: None });
         let handle = PEERS.open(OpenPeer { place, current: Mutex::default() })?;
         // SAFETY: as above.
         unsafe { memory::write(peer, handle, "peer")? };
@@ -116,7 +117,7 @@ pub unsafe extern "C" fn vmesh_poll(peer: vmesh_peer, event: *mut vmesh_event) -
             let mut place = open.lock();
             match place.next.take() {
                 Some(stamped) => Some(stamped),
-                None => place.peer.as_mut().ok_or_else(closed)?.poll_stamped(),
+                None => place.open.as_mut().ok_or_else(closed)?.1.poll_timed(),
             }
         };
         let mut current = open.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,10 +156,10 @@ pub extern "C" fn vmesh_wait(peer: vmesh_peer, at_most_ms: u32) -> vmesh_result 
 
 fn is_pending(open: &Arc<OpenPeer>) -> Result<bool, Fault> {
     let mut place = open.lock();
-    let PeerSlot { peer, next } = &mut *place;
-    let peer = peer.as_mut().ok_or_else(closed)?;
+    let PeerSlot { open, next } = &mut *place;
+    let (_, events) = open.as_mut().ok_or_else(closed)?;
     if next.is_none() {
-        *next = peer.poll_stamped();
+        *next = events.poll_timed();
     }
     Ok(next.is_some())
 }
@@ -176,7 +177,7 @@ pub extern "C" fn vmesh_close(peer: vmesh_peer) -> vmesh_result {
         }
         if let Some(open) = PEERS.close(peer)? {
             // A separate statement: the lock must not be held while leaving.
-            let taken = open.lock().peer.take();
+            let taken = open.lock().open.take();
             drop(taken);
         }
         Ok(vmesh_result::VMESH_OK)
@@ -186,20 +187,20 @@ pub extern "C" fn vmesh_close(peer: vmesh_peer) -> vmesh_result {
 /// Muted, nothing is sent. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_set_muted(peer: vmesh_peer, muted: i32) -> vmesh_result {
-    done(peer, |peer| peer.set_muted(muted != 0))
+    done(peer, |room| room.microphone().set_muted(muted != 0))
 }
 
 /// Deafened, nothing is heard. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_set_deafened(peer: vmesh_peer, deafened: i32) -> vmesh_result {
-    done(peer, |peer| peer.set_deafened(deafened != 0))
+    done(peer, |room| room.speaker().set_deafened(deafened != 0))
 }
 
 /// Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors: VMESH_ERROR_BAD_HANDLE,
 /// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_set_talking(peer: vmesh_peer, talking: i32) -> vmesh_result {
-    done(peer, |peer| peer.set_talking(talking != 0))
+    done(peer, |room| room.microphone().set_talking(talking != 0))
 }
 
 /// When the microphone's sound is sent, from now on: a vmesh_activation, but not the default; release_ms as in vmesh_options.
@@ -210,8 +211,8 @@ pub extern "C" fn vmesh_set_activation(peer: vmesh_peer, activation: i32, releas
     guarded(|| {
         let chosen = options::activation(activation, release_ms)?;
         let chosen = chosen.ok_or_else(|| Fault::value("activation", "the default once the room is joined"))?;
-        with(peer, |peer| {
-            peer.set_activation(chosen);
+        with(peer, |room| {
+            room.microphone().set_activation(chosen);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -230,8 +231,8 @@ pub extern "C" fn vmesh_set_processing(
 ) -> vmesh_result {
     guarded(|| {
         let chosen = options::processing(echo_cancellation, noise_suppression, automatic_gain, high_pass)?;
-        with(peer, |peer| {
-            peer.set_processing(chosen);
+        with(peer, |room| {
+            room.microphone().set_processing(chosen);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -247,8 +248,8 @@ pub unsafe extern "C" fn vmesh_set_input(peer: vmesh_peer, input: *const c_char,
     let text = || unsafe { memory::text(input, length, "input") };
     guarded(|| {
         let input = options::input_spec(or_default(text()?))?;
-        with(peer, |peer| {
-            peer.set_input(input);
+        with(peer, |room| {
+            room.microphone().set_input(input);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -261,8 +262,8 @@ pub unsafe extern "C" fn vmesh_set_output(peer: vmesh_peer, output: *const c_cha
     let text = || unsafe { memory::text(output, length, "output") };
     guarded(|| {
         let output = options::output_spec(or_default(text()?))?;
-        with(peer, |peer| {
-            peer.set_output(output);
+        with(peer, |room| {
+            room.speaker().set_output(output);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -287,14 +288,14 @@ pub unsafe extern "C" fn vmesh_start_recording(peer: vmesh_peer, folder: *const 
         if folder.is_empty() {
             return Err(Fault::value("folder", "empty"));
         }
-        with(peer, |peer| peer.start_recording(folder).map(|()| vmesh_result::VMESH_OK).map_err(not_recorded))
+        with(peer, |room| room.start_recording(folder).map(|()| vmesh_result::VMESH_OK).map_err(not_recorded))
     })
 }
 
 /// Ends the recording, if one is kept. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_stop_recording(peer: vmesh_peer) -> vmesh_result {
-    done(peer, Peer::stop_recording)
+    done(peer, Room::stop_recording)
 }
 
 fn not_recorded(error: RecordError) -> Fault {
@@ -320,8 +321,8 @@ pub unsafe extern "C" fn vmesh_set_gain(peer: vmesh_peer, of: *const vmesh_peer_
         if !(0.0..=MOST_GAIN).contains(&gain) {
             return Err(Fault::value("gain", gain));
         }
-        with(peer, |peer| {
-            peer.set_gain(of.into(), gain);
+        with(peer, |room| {
+            room.participant(of.into()).set_gain(gain);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -335,8 +336,8 @@ pub unsafe extern "C" fn vmesh_set_peer_muted(peer: vmesh_peer, of: *const vmesh
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        with(peer, |peer| {
-            peer.set_peer_muted(of.into(), muted != 0);
+        with(peer, |room| {
+            room.participant(of.into()).set_muted(muted != 0);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -350,8 +351,8 @@ pub unsafe extern "C" fn vmesh_set_token(peer: vmesh_peer, token: *const c_char,
     guarded(|| {
         // SAFETY: the header's promise.
         let token = unsafe { memory::text(token, length, "token")? };
-        with(peer, |peer| {
-            peer.set_token(token);
+        with(peer, |room| {
+            room.lobby().set_token(token);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -373,10 +374,10 @@ pub unsafe extern "C" fn vmesh_send_text(
         let text = unsafe { memory::text(text, length, "text")? };
         // SAFETY: the header's promise.
         let to = if to.is_null() { None } else { Some(unsafe { memory::read(to, "to")? }) };
-        with(peer, |peer| {
+        with(peer, |room| {
             match to {
-                None => peer.send_text(text),
-                Some(to) => peer.send_private_text(to.into(), text),
+                None => room.send_text(text),
+                Some(to) => room.participant(to.into()).send_text(text),
             }
             Ok(vmesh_result::VMESH_OK)
         })
@@ -400,8 +401,8 @@ pub unsafe extern "C" fn vmesh_send_group_text(
         let group = unsafe { memory::text(group, group_length, "group")? };
         // SAFETY: the header's promise.
         let text = unsafe { memory::text(text, length, "text")? };
-        with(peer, |peer| {
-            peer.send_group_text(group, text);
+        with(peer, |room| {
+            room.group(group).send_text(text);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -414,7 +415,7 @@ pub unsafe extern "C" fn vmesh_send_group_text(
 pub unsafe extern "C" fn vmesh_join_group(peer: vmesh_peer, name: *const c_char, length: usize) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(name, length, "name") };
-    guarded(|| group(peer, name()?, Peer::join_group))
+    guarded(|| group(peer, name()?, |group| group.join()))
 }
 
 /// Ceases to listen and speak to a talk group. Errors as vmesh_join_group.
@@ -422,12 +423,13 @@ pub unsafe extern "C" fn vmesh_join_group(peer: vmesh_peer, name: *const c_char,
 pub unsafe extern "C" fn vmesh_leave_group(peer: vmesh_peer, name: *const c_char, length: usize) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(name, length, "name") };
-    guarded(|| group(peer, name()?, Peer::leave_group))
+    guarded(|| group(peer, name()?, |group| group.leave()))
 }
 
-fn group(peer: vmesh_peer, name: &str, call: fn(&Peer, &str)) -> Outcome {
-    with(peer, |peer| {
-        call(peer, name);
+/// A call about a talk group.
+pub(crate) fn group(peer: vmesh_peer, name: &str, call: impl FnOnce(Group<'_>)) -> Outcome {
+    with(peer, |room| {
+        call(room.group(name));
         Ok(vmesh_result::VMESH_OK)
     })
 }

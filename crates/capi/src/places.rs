@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::sync::{Mutex, PoisonError};
 
-use voicemesh::{Attenuation, Curve, GridAxes, Peer, Pose, ProximityGrid};
+use voicemesh::{Attenuation, Curve, GridAxes, Pose, ProximityGrid, Room};
 
 use crate::guard::{Fault, guarded};
 use crate::handles::Table;
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn vmesh_set_listener(peer: vmesh_peer, pose: *const vmesh
             forward: finite(pose.forward, "forward")?,
             up: finite(pose.up, "up")?,
         };
-        done(peer, |peer| peer.set_listener(pose))
+        done(peer, |room| room.speaker().set_listener(pose))
     })
 }
 
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn vmesh_set_position(
             false => unsafe { memory::read(velocity, "velocity")? },
         };
         let (position, velocity) = (finite(position, "position")?, finite(velocity, "velocity")?);
-        done(peer, |peer| peer.set_position(of.into(), position, velocity))
+        done(peer, |room| room.participant(of.into()).set_position(position, velocity))
     })
 }
 
@@ -94,7 +94,7 @@ pub unsafe extern "C" fn vmesh_clear_position(peer: vmesh_peer, of: *const vmesh
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        done(peer, |peer| peer.clear_position(of.into()))
+        done(peer, |room| room.participant(of.into()).clear_position())
     })
 }
 
@@ -119,7 +119,7 @@ pub extern "C" fn vmesh_set_attenuation(
             3 => Attenuation::Exponential { reference, max, rolloff },
             _ => return Err(Fault::value("kind", kind)),
         };
-        done(peer, |peer| peer.set_attenuation(attenuation))
+        done(peer, |room| room.speaker().set_attenuation(attenuation))
     })
 }
 
@@ -138,7 +138,7 @@ pub unsafe extern "C" fn vmesh_set_attenuation_points(
         let points = unsafe { memory::bytes(points, count, "points")? };
         let points: Vec<(f32, f32)> = points.iter().map(|point| (point.distance, point.gain)).collect();
         let curve = Curve::new(&points).ok_or_else(|| Fault::value("points", "no rising distances with such gains"))?;
-        done(peer, |peer| peer.set_attenuation(Attenuation::Points(curve)))
+        done(peer, |room| room.speaker().set_attenuation(Attenuation::Points(curve)))
     })
 }
 
@@ -190,14 +190,14 @@ pub unsafe extern "C" fn vmesh_move_in_grid(
     guarded(|| {
         // SAFETY: the header's promise.
         let position = finite(unsafe { memory::read(position, "position")? }, "position")?;
-        with_grid(peer, grid, |peer, grid| peer.move_in(grid, position))
+        with_grid(peer, grid, |room, grid| room.move_in(grid, position))
     })
 }
 
 /// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_leave_grid(peer: vmesh_peer, grid: vmesh_grid) -> vmesh_result {
-    guarded(|| with_grid(peer, grid, |peer, grid| peer.leave_grid(grid)))
+    guarded(|| with_grid(peer, grid, |room, grid| room.leave_grid(grid)))
 }
 
 /// Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening. Closing it again, or closing 0,
@@ -215,16 +215,16 @@ pub extern "C" fn vmesh_close_grid(grid: vmesh_grid) -> vmesh_result {
 fn with_grid(
     peer: vmesh_peer,
     grid: vmesh_grid,
-    call: impl FnOnce(&Peer, &mut ProximityGrid),
+    call: impl FnOnce(&Room, &mut ProximityGrid),
 ) -> Result<vmesh_result, Fault> {
     let grid = GRIDS.find(grid)?;
     let mut grid = grid.lock().unwrap_or_else(PoisonError::into_inner);
-    done(peer, |peer| call(peer, &mut grid))
+    done(peer, |room| call(room, &mut grid))
 }
 
-fn done(peer: vmesh_peer, call: impl FnOnce(&Peer)) -> Result<vmesh_result, Fault> {
-    with(peer, |peer| {
-        call(peer);
+fn done(peer: vmesh_peer, call: impl FnOnce(&Room)) -> Result<vmesh_result, Fault> {
+    with(peer, |room| {
+        call(room);
         Ok(vmesh_result::VMESH_OK)
     })
 }

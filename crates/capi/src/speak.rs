@@ -3,18 +3,18 @@
 use std::ffi::c_char;
 use std::sync::{Mutex, PoisonError};
 
-use voicemesh::{Peer, Priority, SpeakOptions, SpeakingTo, VoiceAudience};
+use voicemesh::{Priority, Transmission, TransmitOptions, VoiceAudience};
 
-use crate::guard::{Fault, Outcome, guarded};
+use crate::guard::{Fault, guarded};
 use crate::handles::Table;
-use crate::peer::{vmesh_peer, with};
+use crate::peer::{self, vmesh_peer, with};
 use crate::{memory, vmesh_peer_id, vmesh_result};
 
 /// A talk group or a peer that is spoken to. 0 is none.
 pub type vmesh_speaking = u64;
 
 /// As many as the crate below takes.
-static SPEAKING: Table<Mutex<SpeakingTo>> = Table::new(5);
+static SPEAKING: Table<Mutex<Transmission>> = Table::new(5);
 
 /// The highest volume of speech to an audience, as a factor.
 const MOST_VOLUME: f32 = 2.0;
@@ -108,31 +108,24 @@ pub extern "C" fn vmesh_stop_speaking(speaking: vmesh_speaking) -> vmesh_result 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_listen(peer: vmesh_peer, group: *const c_char, length: usize) -> vmesh_result {
     // SAFETY: the header's promise.
-    let group = || unsafe { memory::text(group, length, "group") };
-    guarded(|| listening(peer, group()?, Peer::listen))
+    let name = || unsafe { memory::text(group, length, "group") };
+    guarded(|| peer::group(peer, name()?, |group| group.listen()))
 }
 
 /// Stops listening to a talk group; speaking to it is not affected. Errors: as vmesh_listen.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_unlisten(peer: vmesh_peer, group: *const c_char, length: usize) -> vmesh_result {
     // SAFETY: the header's promise.
-    let group = || unsafe { memory::text(group, length, "group") };
-    guarded(|| listening(peer, group()?, Peer::unlisten))
+    let name = || unsafe { memory::text(group, length, "group") };
+    guarded(|| peer::group(peer, name()?, |group| group.stop_listening()))
 }
 
-fn listening(peer: vmesh_peer, group: &str, call: fn(&Peer, &str)) -> Outcome {
-    with(peer, |peer| {
-        call(peer, group);
-        Ok(vmesh_result::VMESH_OK)
-    })
-}
-
-fn open(peer: vmesh_peer, audience: VoiceAudience, options: SpeakOptions) -> Result<vmesh_speaking, Fault> {
-    let speaking = with(peer, |peer| Ok(peer.speak_to(audience, options)))?;
+fn open(peer: vmesh_peer, audience: VoiceAudience, options: TransmitOptions) -> Result<vmesh_speaking, Fault> {
+    let speaking = with(peer, |room| Ok(room.transmit_to(audience, options)))?;
     SPEAKING.open(Mutex::new(speaking))
 }
 
-fn chosen(volume: f32, priority: i32, positional: i32) -> Result<SpeakOptions, Fault> {
+fn chosen(volume: f32, priority: i32, positional: i32) -> Result<TransmitOptions, Fault> {
     if !(0.0..=MOST_VOLUME).contains(&volume) {
         return Err(Fault::value("volume", volume));
     }
@@ -143,5 +136,5 @@ fn chosen(volume: f32, priority: i32, positional: i32) -> Result<SpeakOptions, F
         2 => Priority::High,
         _ => return Err(Fault::value("priority", priority)),
     };
-    Ok(SpeakOptions { volume, priority, positional: positional != 0 })
+    Ok(TransmitOptions { volume, priority, positional: positional != 0 })
 }

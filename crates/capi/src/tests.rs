@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char};
 use std::mem::size_of;
 use std::ptr::{null, null_mut};
 
-use voicemesh::{Event, Metadata, TimedEvent};
+use voicemesh::{DataEvent, Event, Metadata, RoomEvent, TimedEvent};
 
 use crate::data::*;
 use crate::devices::*;
@@ -251,7 +251,7 @@ fn an_event_points_to_what_happened() {
     let id = vmesh_peer_id { bytes: [7; 16] };
     let joined = |metadata| TimedEvent {
         at: std::time::Duration::from_millis(3),
-        event: Event::PeerJoined { peer: id.into(), name: "Ada\0!".to_owned(), metadata },
+        event: Event::Room(RoomEvent::PeerJoined { peer: id.into(), name: "Ada\0!".to_owned(), metadata }),
     };
     let event = current.keep(joined(metadata));
     assert_eq!((event.r#type, event.at_us, event.peer), (vmesh_event_type::VMESH_EVENT_PEER_JOINED as i32, 3_000, id));
@@ -264,12 +264,12 @@ fn an_event_points_to_what_happened() {
     let sent = message.as_ptr();
     let event = current.keep(TimedEvent {
         at: std::time::Duration::ZERO,
-        event: Event::ChannelMessage {
+        event: Event::Data(DataEvent::ChannelMessage {
             from: id.into(),
             channel: 255,
             data: message,
             reliability: voicemesh::Reliability::Reliable,
-        },
+        }),
     });
     assert_eq!((event.data, event.data_length), (sent, 3), "not copied");
     assert_eq!((event.channel, event.reliability), (255, vmesh_reliability::VMESH_RELIABLE as i32));
@@ -290,36 +290,38 @@ fn what_moderators_and_members_do_is_an_event_of_its_own() {
         let groups = unsafe { std::slice::from_raw_parts(event.groups, event.group_count) };
         groups.iter().map(|group| read(*group)).collect()
     };
-    let event = keep(Event::Moved { groups: vec!["Red".to_owned(), "röd".to_owned()] });
+    let event = keep(Event::Room(RoomEvent::Moved { groups: vec!["Red".to_owned(), "röd".to_owned()] }));
     assert_eq!(
         (event.r#type, groups(event)),
         (vmesh_event_type::VMESH_EVENT_MOVED as i32, vec!["Red".into(), "röd".into()])
     );
-    let event = keep(Event::HeldIn { peer: id.into(), groups: vec!["Red".to_owned()] });
+    let event = keep(Event::Room(RoomEvent::Held { peer: id.into(), groups: vec!["Red".to_owned()] }));
     assert_eq!(
         (event.r#type, event.peer, groups(event)),
         (vmesh_event_type::VMESH_EVENT_HELD as i32, id, vec!["Red".into()])
     );
-    let event = keep(Event::HeldIn { peer: id.into(), groups: Vec::new() });
+    let event = keep(Event::Room(RoomEvent::Held { peer: id.into(), groups: Vec::new() }));
     assert_eq!((event.r#type, groups(event)), (vmesh_event_type::VMESH_EVENT_HELD as i32, Vec::<String>::new()));
-    let event = keep(Event::RoomLocked { locked: true });
+    let event = keep(Event::Room(RoomEvent::RoomLocked { locked: true }));
     assert_eq!((event.r#type, event.on), (vmesh_event_type::VMESH_EVENT_ROOM_LOCKED as i32, 1));
     assert_eq!(groups(event), Vec::<String>::new());
-    let event = keep(Event::OwnerRight { state: voicemesh::OwnerRightState::Later });
+    let event = keep(Event::Room(RoomEvent::OwnerRight { state: voicemesh::OwnerRightState::Later }));
     assert_eq!((event.r#type, read(event.code).as_str()), (vmesh_event_type::VMESH_EVENT_OWNER_RIGHT as i32, "later"));
     let status = voicemesh::MemberStatus { muted: true, recording: true, ..voicemesh::MemberStatus::default() };
-    let event = keep(Event::StatusChanged { peer: id.into(), status });
+    let event = keep(Event::Room(RoomEvent::StatusChanged { peer: id.into(), status }));
     let bits = vmesh_status::VMESH_STATUS_MUTED as i32 | vmesh_status::VMESH_STATUS_RECORDING as i32;
     assert_eq!(
         (event.r#type, event.peer, event.status),
         (vmesh_event_type::VMESH_EVENT_STATUS_CHANGED as i32, id, bits)
     );
-    let text = |group: Option<&str>| Event::Text {
-        from: id.into(),
-        name: "Ada".to_owned(),
-        private: group.is_none(),
-        group: group.map(str::to_owned),
-        text: "hello".to_owned(),
+    let text = |group: Option<&str>| {
+        Event::Room(RoomEvent::Text {
+            from: id.into(),
+            name: "Ada".to_owned(),
+            private: group.is_none(),
+            group: group.map(str::to_owned),
+            text: "hello".to_owned(),
+        })
     };
     let event = keep(text(Some("Red")));
     assert_eq!((groups(event), read(event.text).as_str(), event.on), (vec!["Red".to_owned()], "hello", 0));
@@ -353,4 +355,27 @@ fn a_panic_stays_inside() {
     let last = vmesh_result::VMESH_ERROR_SERVER_AWAY as i32;
     assert!((last..=1).all(|result| meaning(result) != meaning(77)));
     assert_eq!(meaning(last - 1), meaning(77), "another was added");
+}
+
+/// One table numbers and names the events; the header and the C# source follow it.
+#[test]
+fn the_header_and_the_csharp_source_number_the_events_as_the_table_does() {
+    let header = include_str!("../include/voicemesh.h");
+    let csharp = include_str!("../unity/Runtime/Native.cs");
+    let in_csharp = csharp.split("enum EventType").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+    for kind in voicemesh::EventKind::ALL {
+        let c = format!("VMESH_EVENT_{} = {},", kind.name().replace('-', "_").to_uppercase(), kind.number());
+        assert!(header.contains(&c), "{c}");
+        let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+        let name: String = kind.name().split('-').map(capital).collect();
+        assert_eq!(format!("{kind:?}"), name);
+        let is_there = |line: &str| line.trim().trim_end_matches(',') == format!("{name} = {}", kind.number());
+        assert!(in_csharp.lines().any(is_there), "{name} = {}", kind.number());
+    }
+    let numbered = |text: &str, prefix: &str| {
+        text.lines().filter(|line| line.trim().starts_with(prefix) && line.contains(" = ")).count()
+    };
+    // And VMESH_EVENT_NONE and VMESH_EVENT_OTHER, of which C# has the first.
+    assert_eq!(numbered(header, "VMESH_EVENT_"), voicemesh::EventKind::ALL.len() + 2);
+    assert_eq!(numbered(in_csharp, ""), voicemesh::EventKind::ALL.len() + 1);
 }

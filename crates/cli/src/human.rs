@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use voicemesh::{
-    ConnectFailure, DeviceRole, ErrorCode, Event, OwnerRightState, PeerId, PeerLeftReason, Permissions, Route,
-    ServerConnection, TimedEvent,
+    ConnectFailure, DeviceEvent, DeviceRole, ErrorCode, Event, OwnerRightState, PeerId, PeerLeftReason, Permissions,
+    RoomEvent, Route, ServerConnection, TimedEvent, VoiceEvent,
 };
 
 use crate::decisions::in_minutes;
@@ -23,7 +23,7 @@ const QUICK_RETRY: Duration = Duration::from_secs(1);
 
 /// The metadata by which everyone sees that a peer records, beside its status.
 const RECORDING: &str = "recording";
-/// What [`Event::ServerAway`] says of a server that has sent `going-away`.
+/// What [`RoomEvent::ServerAway`] says of a server that has sent `going-away`.
 const ABOUT_TO_STOP: &str = "it is about to stop";
 
 /// Where a member says that it records.
@@ -201,8 +201,10 @@ impl TextOutput {
     /// What to say about an event.
     pub fn event(&mut self, stamped: &TimedEvent, people: &People) -> Option<Line> {
         match &stamped.event {
-            Event::Joined { room, others, relay_only, .. } => Some(self.joined(room, *others, *relay_only)),
-            Event::PeerJoined { peer, name, metadata } => {
+            Event::Room(RoomEvent::Joined { room, others, relay_only, .. }) => {
+                Some(self.joined(room, *others, *relay_only))
+            }
+            Event::Room(RoomEvent::PeerJoined { peer, name, metadata }) => {
                 self.routes.entry(*peer).or_insert(Route::None);
                 let label = people.label_as(*peer, name);
                 let text = match self.recording_changed(*peer, By::Metadata, metadata.contains_key(RECORDING)) {
@@ -211,14 +213,14 @@ impl TextOutput {
                 };
                 Some(line(Mood::Came, text))
             }
-            Event::MetadataChanged { peer, metadata } => {
+            Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => {
                 self.recording_line(*peer, By::Metadata, metadata.contains_key(RECORDING), people)
             }
-            Event::StatusChanged { peer, status } => {
+            Event::Room(RoomEvent::StatusChanged { peer, status }) => {
                 let is_own = people.is_own(*peer);
                 if is_own { None } else { self.recording_line(*peer, By::Status, status.recording, people) }
             }
-            Event::PeerLeft { peer, name, reason } => {
+            Event::Room(RoomEvent::PeerLeft { peer, name, reason }) => {
                 self.spoke_at.remove(peer);
                 self.recorders.remove(peer);
                 self.cut_off.remove(peer);
@@ -227,12 +229,14 @@ impl TextOutput {
                 let label = people.label_as(*peer, name);
                 (!self.is_leaving).then(|| line(Mood::Went, format!("{label} {}.", departure(*reason))))
             }
-            Event::RouteChanged { peer, route } => self.route_changed(*peer, *route, people),
-            Event::PermissionsChanged { peer, permissions } => self.permissions_changed(*peer, *permissions, people),
+            Event::Room(RoomEvent::RouteChanged { peer, route }) => self.route_changed(*peer, *route, people),
+            Event::Room(RoomEvent::PermissionsChanged { peer, permissions }) => {
+                self.permissions_changed(*peer, *permissions, people)
+            }
             // The line about its speech comes with it.
-            Event::FirstHeard { .. } => None,
-            Event::Speaking { peer, speaking } => self.speaks(stamped.at, *peer, *speaking, people),
-            Event::Text { from, name, private, group, text } => {
+            Event::Voice(VoiceEvent::FirstHeard { .. }) => None,
+            Event::Voice(VoiceEvent::Speaking { peer, speaking }) => self.speaks(stamped.at, *peer, *speaking, people),
+            Event::Room(RoomEvent::Text { from, name, private, group, text }) => {
                 let to = match group {
                     _ if *private => " (to you alone)".to_owned(),
                     Some(group) if group != EVERYONE => format!(" (to {})", harmless(group)),
@@ -240,56 +244,74 @@ impl TextOutput {
                 };
                 Some(line(Mood::Text, format!("{}{to}: {}", people.label_as(*from, name), harmless(text.trim_end()))))
             }
-            Event::ServerAway { why, failure, retry_in } => self.server_away(why, failure.as_ref(), *retry_in),
-            Event::ServerConnected(connection) => self.server_connected(connection),
+            Event::Room(RoomEvent::ServerAway { why, failure, retry_in }) => {
+                self.server_away(why, failure.as_ref(), *retry_in)
+            }
+            Event::Room(RoomEvent::ServerConnected(connection)) => self.server_connected(connection),
             // The user asked for nothing that could have failed: the sentence is said as it is.
-            Event::Warned { code, message, .. }
+            Event::Room(RoomEvent::Warned { code, message, .. })
                 if matches!(code.as_str(), "identity-replaced" | "identity-not-kept" | "text-unconfirmed") =>
             {
                 Some(trouble(harmless(message)))
             }
-            Event::Warned { message, .. } => Some(trouble(format!("That did not work: {}", sentence(message)))),
-            Event::Moved { groups } if groups.iter().any(|group| group == EVERYONE) => {
+            Event::Room(RoomEvent::Warned { message, .. }) => {
+                Some(trouble(format!("That did not work: {}", sentence(message))))
+            }
+            Event::Room(RoomEvent::Moved { groups }) if groups.iter().any(|group| group == EVERYONE) => {
                 Some(plain("A moderator has moved you to everyone."))
             }
-            Event::Moved { groups } => {
+            Event::Room(RoomEvent::Moved { groups }) => {
                 Some(plain(format!("A moderator has moved you to “{}”.", harmless(&groups.join("”, “")))))
             }
-            Event::HeldIn { peer, groups } if people.is_own(*peer) => self.held(groups),
-            Event::RoomLocked { locked: true } => Some(plain("A moderator has closed the room to newcomers.")),
-            Event::RoomLocked { locked: false } => Some(plain("Newcomers are let in again.")),
-            Event::OwnerRight { state: OwnerRightState::Later } => {
+            Event::Room(RoomEvent::Held { peer, groups }) if people.is_own(*peer) => self.held(groups),
+            Event::Room(RoomEvent::RoomLocked { locked: true }) => {
+                Some(plain("A moderator has closed the room to newcomers."))
+            }
+            Event::Room(RoomEvent::RoomLocked { locked: false }) => Some(plain("Newcomers are let in again.")),
+            Event::Room(RoomEvent::OwnerRight { state: OwnerRightState::Later }) => {
                 Some(plain("The server has just started: who may moderate this room is decided within two minutes."))
             }
-            Event::OwnerRight { .. } => Some(plain(
+            Event::Room(RoomEvent::OwnerRight { .. }) => Some(plain(
                 "No member may moderate this room until it has been empty once: the server had just started.",
             )),
             // What was done is said by what asked for it.
-            Event::TransactionDone { result: Ok(()), .. } => None,
-            Event::TransactionDone { result: Err(error), .. } => {
+            Event::Room(RoomEvent::TransactionDone { result: Ok(()), .. }) => None,
+            Event::Room(RoomEvent::TransactionDone { result: Err(error), .. }) => {
                 Some(trouble(format!("That did not work: {}", sentence(&error.message))))
             }
             // A program that joins anew begins with everyone.
-            Event::GroupRefused { group } if !self.held_in.is_empty() => (group != EVERYONE).then(|| {
-                let held = self.held_in.join("”, “");
-                let held = harmless(&held);
-                trouble(format!("A moderator holds you in “{held}”: you cannot join “{}”.", harmless(group)))
-            }),
-            Event::GroupRefused { group } => Some(trouble(format!(
+            Event::Voice(VoiceEvent::GroupRefused { group }) if !self.held_in.is_empty() => {
+                (group != EVERYONE).then(|| {
+                    let held = self.held_in.join("”, “");
+                    let held = harmless(&held);
+                    trouble(format!("A moderator holds you in “{held}”: you cannot join “{}”.", harmless(group)))
+                })
+            }
+            Event::Voice(VoiceEvent::GroupRefused { group }) => Some(trouble(format!(
                 "The server refuses the group “{}”: another group has its number, or there are too many. Take another name.",
                 harmless(group)
             ))),
-            Event::DeviceLost { which, why } => Some(device_lost(*which, why)),
-            Event::DeviceRecovered { which } => Some(line(Mood::Came, format!("Your {} works again.", device(*which)))),
-            Event::DeviceChanged { which } => Some(plain(format!("Your {} has changed.", device(*which)))),
-            Event::RecordingFailed { why } => Some(trouble(format!("Nothing more is recorded: {}", sentence(why)))),
-            Event::Left => {
+            Event::Device(DeviceEvent::Lost { which, why }) => Some(device_lost(*which, why)),
+            Event::Device(DeviceEvent::Recovered { which }) => {
+                Some(line(Mood::Came, format!("Your {} works again.", device(*which))))
+            }
+            Event::Device(DeviceEvent::Changed { which }) => {
+                Some(plain(format!("Your {} has changed.", device(*which))))
+            }
+            Event::Voice(VoiceEvent::RecordingFailed { why }) => {
+                Some(trouble(format!("Nothing more is recorded: {}", sentence(why))))
+            }
+            Event::Room(RoomEvent::Left) => {
                 let room = harmless(&self.stay.room);
                 self.has_joined.then(|| plain(format!("You have left “{room}”.")))
             }
             // The session being complete is no news to a person. The others end the command with a sentence of their own.
-            Event::Connected | Event::Refused { .. } | Event::Replaced => None,
-            Event::OwnerChanged { .. } | Event::RoomMetadataChanged { .. } | Event::ReachabilityChanged { .. } => None,
+            Event::Room(RoomEvent::Connected)
+            | Event::Room(RoomEvent::Refused { .. })
+            | Event::Room(RoomEvent::Replaced) => None,
+            Event::Room(RoomEvent::OwnerChanged { .. })
+            | Event::Room(RoomEvent::RoomMetadataChanged { .. })
+            | Event::Room(RoomEvent::ReachabilityChanged { .. }) => None,
             // An event that is newer than this command.
             _ => None,
         }

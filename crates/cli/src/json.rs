@@ -75,8 +75,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use voicemesh::{
-    ConnectFailure, DeviceRole, Event, MemberStatus, MicrophoneState, OwnerRightState, PeerId, PeerLeftReason, Route,
-    ServerConnection, TimedEvent,
+    ConnectFailure, DeviceEvent, DeviceRole, Event, MemberStatus, MicrophoneState, OwnerRightState, PeerId,
+    PeerLeftReason, RoomEvent, Route, ServerConnection, TimedEvent, VoiceEvent,
 };
 
 use crate::end::End;
@@ -103,8 +103,7 @@ fn line(event: &str, at: Duration, rest: Value) -> String {
 
 /// What happened in the room.
 pub fn event(stamped: &TimedEvent, people: &People) -> String {
-    let (name, rest) = named(&stamped.event, people);
-    line(name, stamped.at, rest)
+    line(stamped.event.kind().name(), stamped.at, said(&stamped.event, people))
 }
 
 /// The first line.
@@ -150,76 +149,71 @@ fn state_name(state: OwnerRightState) -> &'static str {
     }
 }
 
-fn named(event: &Event, people: &People) -> (&'static str, Value) {
+/// What an event says, beside its name.
+fn said(event: &Event, people: &People) -> Value {
     let of = |peer: &PeerId| json!({ "peer": peer.to_string(), "name": people.raw_name(*peer) });
     match event {
-        Event::Joined { you, room, session, others, relay_only } => {
+        Event::Room(RoomEvent::Joined { you, room, session, others, relay_only }) => {
             let you = you.to_string();
-            let rest =
-                json!({ "you": you, "room": room, "session": session, "others": others, "relay_only": relay_only });
-            ("joined", rest)
+            json!({ "you": you, "room": room, "session": session, "others": others, "relay_only": relay_only })
         }
-        Event::Connected => ("connected", json!({})),
-        Event::PeerJoined { peer, name, metadata } => {
-            ("peer-joined", json!({ "peer": peer.to_string(), "name": name, "metadata": metadata }))
+        Event::Room(RoomEvent::Connected) => json!({}),
+        Event::Room(RoomEvent::PeerJoined { peer, name, metadata }) => {
+            json!({ "peer": peer.to_string(), "name": name, "metadata": metadata })
         }
-        Event::PeerLeft { peer, name, reason } => {
-            ("peer-left", json!({ "peer": peer.to_string(), "name": name, "reason": reason_name(*reason) }))
+        Event::Room(RoomEvent::PeerLeft { peer, name, reason }) => {
+            json!({ "peer": peer.to_string(), "name": name, "reason": reason_name(*reason) })
         }
-        Event::MetadataChanged { peer, metadata } => ("metadata-changed", with(of(peer), "metadata", json!(metadata))),
-        Event::PermissionsChanged { peer, permissions } => {
-            ("permissions-changed", with(of(peer), "permissions", json!(permissions)))
+        Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => with(of(peer), "metadata", json!(metadata)),
+        Event::Room(RoomEvent::PermissionsChanged { peer, permissions }) => {
+            with(of(peer), "permissions", json!(permissions))
         }
-        Event::StatusChanged { peer, status } => ("status-changed", with(of(peer), "status", member_status(*status))),
-        Event::RouteChanged { peer, route } => ("route-changed", with(of(peer), "route", route_name(*route).into())),
-        Event::FirstHeard { peer } => ("first-heard", of(peer)),
-        Event::Speaking { peer, speaking } => ("speaking", with(of(peer), "speaking", (*speaking).into())),
-        Event::Text { from, name, private, group, text } => {
-            let rest =
-                json!({ "peer": from.to_string(), "name": name, "private": private, "group": group, "text": text });
-            ("text", rest)
+        Event::Room(RoomEvent::StatusChanged { peer, status }) => with(of(peer), "status", member_status(*status)),
+        Event::Room(RoomEvent::RouteChanged { peer, route }) => with(of(peer), "route", route_name(*route).into()),
+        Event::Voice(VoiceEvent::FirstHeard { peer }) => of(peer),
+        Event::Voice(VoiceEvent::Speaking { peer, speaking }) => with(of(peer), "speaking", (*speaking).into()),
+        Event::Room(RoomEvent::Text { from, name, private, group, text }) => {
+            json!({ "peer": from.to_string(), "name": name, "private": private, "group": group, "text": text })
         }
-        Event::ServerConnected(connection) => ("server-connected", server_connection(connection)),
-        Event::ServerAway { why, failure, retry_in } => {
+        Event::Room(RoomEvent::ServerConnected(connection)) => server_connection(connection),
+        Event::Room(RoomEvent::ServerAway { why, failure, retry_in }) => {
             let code = failure.as_ref().map(ConnectFailure::code);
             let next_step = failure.as_ref().and_then(next_step);
             let retry_in_ms = millis(*retry_in);
-            let rest = json!({ "why": why, "code": code, "next_step": next_step, "retry_in_ms": retry_in_ms });
-            ("server-away", rest)
+            json!({ "why": why, "code": code, "next_step": next_step, "retry_in_ms": retry_in_ms })
         }
-        Event::Refused { code, message, retry_after } => {
+        Event::Room(RoomEvent::Refused { code, message, retry_after }) => {
             let retry_after_ms = retry_after.map(millis);
             let (code, next_step) = (code.as_str(), refusal_step(code));
-            let rest =
-                json!({ "code": code, "message": message, "next_step": next_step, "retry_after_ms": retry_after_ms });
-            ("refused", rest)
+            json!({ "code": code, "message": message, "next_step": next_step, "retry_after_ms": retry_after_ms })
         }
-        Event::OwnerChanged { owner } => ("owner-changed", of(owner)),
-        Event::RoomMetadataChanged { metadata } => ("room-metadata-changed", json!({ "metadata": metadata })),
-        Event::ReachabilityChanged { token } => ("reachability-changed", json!({ "token": token })),
-        Event::Replaced => ("replaced", json!({})),
-        Event::Warned { code, message, text } => {
-            ("warned", json!({ "code": code.as_str(), "message": message, "text": text }))
+        Event::Room(RoomEvent::OwnerChanged { owner }) => of(owner),
+        Event::Room(RoomEvent::RoomMetadataChanged { metadata }) => json!({ "metadata": metadata }),
+        Event::Room(RoomEvent::ReachabilityChanged { token }) => json!({ "token": token }),
+        Event::Room(RoomEvent::Replaced) => json!({}),
+        Event::Room(RoomEvent::Warned { code, message, text }) => {
+            json!({ "code": code.as_str(), "message": message, "text": text })
         }
-        Event::Moved { groups } => ("moved", json!({ "groups": groups })),
-        Event::HeldIn { peer, groups } => ("held", with(of(peer), "groups", json!(groups))),
-        Event::RoomLocked { locked } => ("room-locked", json!({ "locked": locked })),
-        Event::TransactionDone { result, .. } => {
+        Event::Room(RoomEvent::Moved { groups }) => json!({ "groups": groups }),
+        Event::Room(RoomEvent::Held { peer, groups }) => with(of(peer), "groups", json!(groups)),
+        Event::Room(RoomEvent::RoomLocked { locked }) => json!({ "locked": locked }),
+        Event::Room(RoomEvent::TransactionDone { result, .. }) => {
             let (code, message) = match result {
                 Ok(()) => (None, None),
                 Err(error) => (Some(error.code.as_str()), Some(error.message.as_str())),
             };
-            ("transaction-done", json!({ "code": code, "message": message }))
+            json!({ "code": code, "message": message })
         }
-        Event::OwnerRight { state } => ("owner-right", json!({ "state": state_name(*state) })),
-        Event::GroupRefused { group } => ("group-refused", json!({ "group": group })),
-        Event::DeviceLost { which, why } => ("device-lost", json!({ "device": device_name(*which), "why": why })),
-        Event::DeviceRecovered { which } => ("device-recovered", json!({ "device": device_name(*which) })),
-        Event::DeviceChanged { which } => ("device-changed", json!({ "device": device_name(*which) })),
-        Event::RecordingFailed { why } => ("recording-failed", json!({ "why": why })),
-        Event::Left => ("left", json!({})),
-        // An event that is newer than this command.
-        _ => ("unknown", json!({})),
+        Event::Room(RoomEvent::OwnerRight { state }) => json!({ "state": state_name(*state) }),
+        Event::Voice(VoiceEvent::GroupRefused { group }) => json!({ "group": group }),
+        Event::Device(DeviceEvent::Lost { which, why }) => json!({ "device": device_name(*which), "why": why }),
+        Event::Device(DeviceEvent::Recovered { which }) => json!({ "device": device_name(*which) }),
+        Event::Device(DeviceEvent::Changed { which }) => json!({ "device": device_name(*which) }),
+        Event::Voice(VoiceEvent::RecordingFailed { why }) => json!({ "why": why }),
+        Event::Room(RoomEvent::Left) => json!({}),
+        Event::Room(RoomEvent::ConnectionRequested { peer }) => of(peer),
+        // Messages and channels, which a person does not see, and events that are newer than this command.
+        _ => json!({}),
     }
 }
 
@@ -390,17 +384,17 @@ mod tests {
         let you = "aaaa0000-0000-0000-0000-000000000000";
         let expected = json!({ "you": you, "room": "lobby", "session": 7, "others": 1, "relay_only": false });
         assert_eq!(rest("joined", joined()), expected);
-        assert_eq!(rest("connected", Event::Connected), json!({}));
-        assert_eq!(rest("left", Event::Left), json!({}));
-        assert_eq!(rest("replaced", Event::Replaced), json!({}));
+        assert_eq!(rest("connected", Event::Room(RoomEvent::Connected)), json!({}));
+        assert_eq!(rest("left", Event::Room(RoomEvent::Left)), json!({}));
+        assert_eq!(rest("replaced", Event::Room(RoomEvent::Replaced)), json!({}));
     }
 
     #[test]
     fn the_others() {
         let metadata = Metadata::from([("kind".to_owned(), "echo".to_owned())]);
-        let came = Event::PeerJoined { peer: peer(1), name: "Ben".into(), metadata: metadata.clone() };
+        let came = Event::Room(RoomEvent::PeerJoined { peer: peer(1), name: "Ben".into(), metadata: metadata.clone() });
         assert_eq!(rest("peer-joined", came), json!({ "peer": BEN, "name": "Ben", "metadata": { "kind": "echo" } }));
-        let changed = Event::MetadataChanged { peer: peer(1), metadata };
+        let changed = Event::Room(RoomEvent::MetadataChanged { peer: peer(1), metadata });
         assert_eq!(
             rest("metadata-changed", changed),
             json!({ "peer": BEN, "name": "Ben", "metadata": { "kind": "echo" } })
@@ -411,28 +405,37 @@ mod tests {
             (PeerLeftReason::Lost, "lost"),
             (PeerLeftReason::Restarted, "restarted"),
         ] {
-            let gone = Event::PeerLeft { peer: peer(1), name: "Ben".into(), reason };
+            let gone = Event::Room(RoomEvent::PeerLeft { peer: peer(1), name: "Ben".into(), reason });
             assert_eq!(rest("peer-left", gone), json!({ "peer": BEN, "name": "Ben", "reason": name }));
         }
         for (route, name) in [(Route::Direct, "direct"), (Route::Relayed, "relayed"), (Route::None, "none")] {
-            let changed = Event::RouteChanged { peer: peer(1), route };
+            let changed = Event::Room(RoomEvent::RouteChanged { peer: peer(1), route });
             assert_eq!(rest("route-changed", changed), json!({ "peer": BEN, "name": "Ben", "route": name }));
         }
     }
 
     #[test]
     fn what_they_say_and_write() {
-        assert_eq!(rest("first-heard", Event::FirstHeard { peer: peer(1) }), json!({ "peer": BEN, "name": "Ben" }));
-        let speaking = Event::Speaking { peer: peer(1), speaking: true };
+        assert_eq!(
+            rest("first-heard", Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })),
+            json!({ "peer": BEN, "name": "Ben" })
+        );
+        let speaking = Event::Voice(VoiceEvent::Speaking { peer: peer(1), speaking: true });
         assert_eq!(rest("speaking", speaking), json!({ "peer": BEN, "name": "Ben", "speaking": true }));
         let text = "two\nlines \u{1b}[2J \"quoted\"";
-        let written = Event::Text { from: peer(1), name: "Ben".into(), private: true, group: None, text: text.into() };
+        let written = Event::Room(RoomEvent::Text {
+            from: peer(1),
+            name: "Ben".into(),
+            private: true,
+            group: None,
+            text: text.into(),
+        });
         assert_eq!(
             rest("text", written),
             json!({ "peer": BEN, "name": "Ben", "private": true, "group": null, "text": text })
         );
         let status = MemberStatus { muted: true, ..MemberStatus::default() };
-        let changed = rest("status-changed", Event::StatusChanged { peer: peer(1), status });
+        let changed = rest("status-changed", Event::Room(RoomEvent::StatusChanged { peer: peer(1), status }));
         assert_eq!(
             changed["status"],
             json!({ "muted": true, "deafened": false, "listening_only": false, "recording": false })
@@ -442,33 +445,40 @@ mod tests {
     #[test]
     fn troubles() {
         let retry_in = Duration::from_millis(2500);
-        let away = Event::ServerAway { why: "no route".into(), failure: None, retry_in };
+        let away = Event::Room(RoomEvent::ServerAway { why: "no route".into(), failure: None, retry_in });
         let expected = json!({ "why": "no route", "code": null, "next_step": null, "retry_in_ms": 2500.0 });
         assert_eq!(rest("server-away", away), expected);
         let failure = Some(ConnectFailure::SignInRequired);
-        let away = Event::ServerAway { why: "sign in".into(), failure, retry_in };
+        let away = Event::Room(RoomEvent::ServerAway { why: "sign in".into(), failure, retry_in });
         let step = "Open any page in a browser and sign in.";
         let expected =
             json!({ "why": "sign in", "code": "sign-in-required", "next_step": step, "retry_in_ms": 2500.0 });
         assert_eq!(rest("server-away", away), expected);
-        let connected = Event::ServerConnected(ServerConnection::new(false, true, Some("proxy:1".into())));
+        let connected =
+            Event::Room(RoomEvent::ServerConnected(ServerConnection::new(false, true, Some("proxy:1".into()))));
         let expected = json!({ "encrypted": false, "local": true, "proxy": "proxy:1" });
         assert_eq!(rest("server-connected", connected), expected);
-        let refused = Event::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None };
+        let refused =
+            Event::Room(RoomEvent::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None });
         let full = json!({ "code": "room-full", "message": "full", "next_step": "Try again later, or take another room.", "retry_after_ms": null });
         assert_eq!(rest("refused", refused), full);
         let retry_after = Some(Duration::from_secs(4));
-        let guessed = Event::Refused { code: ErrorCode::PasswordWait, message: "wait".into(), retry_after };
+        let guessed =
+            Event::Room(RoomEvent::Refused { code: ErrorCode::PasswordWait, message: "wait".into(), retry_after });
         let wait = json!({ "code": "password-wait", "message": "wait", "next_step": "Wait a while, then try again.", "retry_after_ms": 4000.0 });
         assert_eq!(rest("refused", guessed), wait);
-        let warned = Event::Warned { code: ErrorCode::Other("new".into()), message: "odd".into(), text: None };
+        let warned =
+            Event::Room(RoomEvent::Warned { code: ErrorCode::Other("new".into()), message: "odd".into(), text: None });
         assert_eq!(rest("warned", warned), json!({ "code": "new", "message": "odd", "text": null }));
-        assert_eq!(rest("group-refused", Event::GroupRefused { group: "Red".into() }), json!({ "group": "Red" }));
-        let lost = Event::DeviceLost { which: DeviceRole::Input, why: "unplugged".into() };
+        assert_eq!(
+            rest("group-refused", Event::Voice(VoiceEvent::GroupRefused { group: "Red".into() })),
+            json!({ "group": "Red" })
+        );
+        let lost = Event::Device(DeviceEvent::Lost { which: DeviceRole::Input, why: "unplugged".into() });
         assert_eq!(rest("device-lost", lost), json!({ "device": "input", "why": "unplugged" }));
-        let failed = Event::RecordingFailed { why: "disk full".into() };
+        let failed = Event::Voice(VoiceEvent::RecordingFailed { why: "disk full".into() });
         assert_eq!(rest("recording-failed", failed), json!({ "why": "disk full" }));
-        let back = Event::DeviceRecovered { which: DeviceRole::Output };
+        let back = Event::Device(DeviceEvent::Recovered { which: DeviceRole::Output });
         assert_eq!(rest("device-recovered", back), json!({ "device": "output" }));
     }
 
@@ -491,13 +501,16 @@ mod tests {
     fn status_and_summary_say_everything_about_everyone() {
         let mut tally = Summary::new();
         tally.event(&at(10, joined()));
-        tally.event(&at(20, Event::Connected));
+        tally.event(&at(20, Event::Room(RoomEvent::Connected)));
         tally.event(&at(30, arrival(1, "Ben")));
         tally.event(&at(30, arrival(2, "Cleo")));
-        tally.event(&at(60, Event::FirstHeard { peer: peer(1) }));
+        tally.event(&at(60, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })));
         let snapshot = Snapshot { mode: "client", connected: true, frames_spoken: 50, ..Snapshot::default() };
         tally.observe(Snapshot { you: Some(peer(0xaaaa)), peers: vec![state(1, "Ben"), state(2, "Cleo")], ..snapshot });
-        tally.event(&at(70, Event::PeerLeft { peer: peer(2), name: "Cleo".into(), reason: PeerLeftReason::Left }));
+        tally.event(&at(
+            70,
+            Event::Room(RoomEvent::PeerLeft { peer: peer(2), name: "Cleo".into(), reason: PeerLeftReason::Left }),
+        ));
 
         let now = Duration::from_millis(100);
         let value = |line: String| serde_json::from_str::<Value>(&line).expect("JSON");

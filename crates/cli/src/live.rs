@@ -24,7 +24,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{self, Event as Told};
-use voicemesh::{Event, Snapshot, TimedEvent};
+use voicemesh::{DeviceEvent, Event, RoomEvent, Snapshot, TimedEvent};
 
 use crate::format::{is_unicode, time_of_day};
 use crate::human::{Line, Mood};
@@ -124,12 +124,15 @@ impl Live {
         self.watch.event(stamped);
         self.problems.event(&stamped.event);
         match stamped.event {
-            Event::Joined { .. } => self.screen.locked = false,
-            Event::RoomLocked { locked } => self.screen.locked = locked,
+            Event::Room(RoomEvent::Joined { .. }) => self.screen.locked = false,
+            Event::Room(RoomEvent::RoomLocked { locked }) => self.screen.locked = locked,
             _ => {}
         }
         self.stale = true;
-        if let Event::DeviceLost { .. } | Event::DeviceRecovered { .. } | Event::DeviceChanged { .. } = stamped.event {
+        if let Event::Device(DeviceEvent::Lost { .. })
+        | Event::Device(DeviceEvent::Recovered { .. })
+        | Event::Device(DeviceEvent::Changed { .. }) = stamped.event
+        {
             // Where standard error cannot be read, sound systems write over the view when a device comes or goes.
             self.redraw();
         }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use voicemesh::{Event, Snapshot, TimedEvent};
+use voicemesh::{DeviceEvent, Event, RoomEvent, Snapshot, TimedEvent, VoiceEvent};
 
 use crate::end::End;
 use crate::exit::Failure;
@@ -239,11 +239,11 @@ impl Output {
 fn is_shown_all_the_time(event: &Event) -> bool {
     matches!(
         event,
-        Event::RouteChanged { .. }
-            | Event::FirstHeard { .. }
-            | Event::Speaking { .. }
-            | Event::ServerAway { .. }
-            | Event::DeviceLost { .. }
+        Event::Room(RoomEvent::RouteChanged { .. })
+            | Event::Voice(VoiceEvent::FirstHeard { .. })
+            | Event::Voice(VoiceEvent::Speaking { .. })
+            | Event::Room(RoomEvent::ServerAway { .. })
+            | Event::Device(DeviceEvent::Lost { .. })
     )
 }
 

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use voicemesh::{DisplayName, Event, PeerId, short_ids};
+use voicemesh::{DisplayName, Event, PeerId, RoomEvent, short_ids};
 
 use crate::text::harmless;
 
@@ -29,15 +29,15 @@ impl People {
     /// Learns from an event who is here.
     pub fn see(&mut self, event: &Event) {
         match event {
-            Event::Joined { you, .. } => {
+            Event::Room(RoomEvent::Joined { you, .. }) => {
                 self.you = Some(*you);
                 self.labels.take();
             }
-            Event::PeerJoined { peer, name, .. } => {
+            Event::Room(RoomEvent::PeerJoined { peer, name, .. }) => {
                 self.names.insert(*peer, name.clone());
                 self.labels.take();
             }
-            Event::PeerLeft { peer, .. } => {
+            Event::Room(RoomEvent::PeerLeft { peer, .. }) => {
                 self.names.remove(peer);
                 self.labels.take();
             }
@@ -198,7 +198,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn arrival(id: u16, name: &str) -> Event {
-        Event::PeerJoined { peer: peer(id), name: name.to_owned(), metadata: Metadata::new() }
+        Event::Room(RoomEvent::PeerJoined { peer: peer(id), name: name.to_owned(), metadata: Metadata::new() })
     }
 
     pub(crate) fn people(names: &[(u16, &str)]) -> People {
@@ -217,7 +217,7 @@ pub(crate) mod tests {
         assert!(people.find("ben").is_err_and(|why| why == "“ben” could be Ben#3f2a or Ben#81c0."));
         assert_eq!(people.find("Ben#81c0"), Ok(peer(0x81c0)));
         let reason = voicemesh::PeerLeftReason::Left;
-        people.see(&Event::PeerLeft { peer: peer(0x3f2a), name: "Ben".into(), reason });
+        people.see(&Event::Room(RoomEvent::PeerLeft { peer: peer(0x3f2a), name: "Ben".into(), reason }));
         assert_eq!((people.label(peer(0x81c0)).as_str(), people.find("ben")), ("Ben", Ok(peer(0x81c0))));
     }
 

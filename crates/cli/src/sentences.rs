@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use voicemesh::{
-    AddressFailure, ConnectFailure, DeviceError, ErrorCode, Event, InputSpec, JoinError, OutputSpec, Permissions,
-    PlainNotTried, ProxyFailure, Unreached,
+    AddressFailure, ConnectFailure, DeviceError, DeviceEvent, ErrorCode, Event, InputSpec, JoinError, OutputSpec,
+    Permissions, PlainNotTried, ProxyFailure, RoomEvent, Unreached,
 };
 use voicemesh_device::{Capture, Playback};
 
@@ -48,7 +48,11 @@ fn connecting(failure: ConnectFailure) -> String {
         record: None,
         part: Part::Talk,
     };
-    let away = Event::ServerAway { why: failure.to_string(), failure: Some(failure), retry_in: Duration::from_secs(1) };
+    let away = Event::Room(RoomEvent::ServerAway {
+        why: failure.to_string(),
+        failure: Some(failure),
+        retry_in: Duration::from_secs(1),
+    });
     TextOutput::new(stay).event(&at(0, away), &People::default()).map_or(String::new(), |line| line.text)
 }
 
@@ -219,7 +223,9 @@ fn problems() -> Vec<String> {
     use voicemesh::DeviceRole::{Input, Output};
     let lost = |roles: &[voicemesh::DeviceRole]| {
         let mut problems = Problems::default();
-        roles.iter().for_each(|which| problems.event(&Event::DeviceLost { which: *which, why: "gone".into() }));
+        roles
+            .iter()
+            .for_each(|which| problems.event(&Event::Device(DeviceEvent::Lost { which: *which, why: "gone".into() })));
         problems
     };
     let heard = crate::human::Heard::default();

@@ -8,7 +8,8 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, PeerLeftReason, Processing, SpeechConfig, TimedEvent,
+    Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerLeftReason, Processing, Room, RoomEvent,
+    SpeechConfig, TimedEvent, VoiceEvent,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -37,6 +38,8 @@ const TURN: Duration = Duration::from_millis(20);
 /// The situation is looked at this often, so that the summary knows those who have left.
 const OBSERVE_EVERY: Duration = Duration::from_millis(60);
 
+/// How long leaving waits for the others to know.
+const LEAVE_WITHIN: Duration = Duration::from_millis(1500);
 /// A recording that has not begun by then is said to be waiting.
 const RECORDS_WITHIN: Duration = Duration::from_secs(1);
 /// A snapshot is a little old: after this one surely holds all that was told and asked for before.
@@ -167,7 +170,7 @@ fn begin(
         output.notice(Duration::ZERO, &line);
     }
     let started = Instant::now();
-    let peer = Peer::join(options).map_err(|error| {
+    let (voice, events) = Room::join(options).map_err(|error| {
         let failure = Failure::from(error);
         output.failure(started.elapsed(), &failure);
         failure
@@ -182,7 +185,8 @@ fn begin(
     }
     let typed = (part == Part::Talk && output.live().is_none()).then(input::read);
     let talk = Talk {
-        peer,
+        voice,
+        events,
         output,
         typed,
         stop,
@@ -240,7 +244,8 @@ enum Kept {
 
 /// One stay.
 struct Talk {
-    peer: Peer,
+    voice: Room,
+    events: Events,
     output: Output,
     typed: Option<Receiver<Input>>,
     stop: Stop,
@@ -277,11 +282,11 @@ struct Talk {
 impl Talk {
     fn run(mut self) -> Result<Exit, Failure> {
         let end = self.until_the_end();
-        self.tally.observe(self.peer.snapshot());
+        self.tally.observe(self.voice.snapshot());
         self.output.leaving();
         self.output.end_live();
-        self.peer.leave();
-        while let Some(stamped) = self.peer.poll_stamped() {
+        self.voice.leave_and_wait(LEAVE_WITHIN);
+        while let Some(stamped) = self.events.poll_timed() {
             self.tell(&stamped);
         }
         let failure = self.failure.take();
@@ -296,8 +301,8 @@ impl Talk {
 
     fn until_the_end(&mut self) -> End {
         loop {
-            self.peer.wait(TURN);
-            while let Some(stamped) = self.peer.poll_stamped() {
+            self.events.wait(TURN);
+            while let Some(stamped) = self.events.poll_timed() {
                 self.tell(&stamped);
                 if let Some(end) = self.end_by(&stamped.event) {
                     return end;
@@ -320,26 +325,26 @@ impl Talk {
 
     fn tell(&mut self, stamped: &TimedEvent) {
         self.tally.event(stamped);
-        if let Event::ServerAway { why, failure, .. } = &stamped.event {
+        if let Event::Room(RoomEvent::ServerAway { why, failure, .. }) = &stamped.event {
             let step = failure.as_ref().and_then(next_step);
             self.trouble = Some((format!("{}.", why.trim_end_matches('.')), step));
         }
         match &stamped.event {
-            Event::Moved { groups } => self.set_groups(groups.clone()),
-            Event::HeldIn { peer, groups } if self.people.is_own(*peer) => {
+            Event::Room(RoomEvent::Moved { groups }) => self.set_groups(groups.clone()),
+            Event::Room(RoomEvent::Held { peer, groups }) if self.people.is_own(*peer) => {
                 self.held_in.clone_from(groups);
                 self.output.set_held_in(groups);
                 if !groups.is_empty() {
                     self.set_groups(groups.clone());
                 }
             }
-            Event::RecordingFailed { .. } => self.kept = Kept::Nothing,
-            Event::Warned { code, text, .. } => {
+            Event::Voice(VoiceEvent::RecordingFailed { .. }) => self.kept = Kept::Nothing,
+            Event::Room(RoomEvent::Warned { code, text, .. }) => {
                 if let Some(line) = self.written.refused(stamped.at, code, text.as_deref()) {
                     self.output.put_back(&line);
                 }
             }
-            Event::GroupRefused { group } => {
+            Event::Voice(VoiceEvent::GroupRefused { group }) => {
                 let groups = self.groups.iter().filter(|one| *one != group).cloned().collect();
                 self.set_groups(groups);
             }
@@ -348,23 +353,23 @@ impl Talk {
         if is_about_one_who_left(&stamped.event, &self.people) {
             return;
         }
-        let leaves = matches!(stamped.event, Event::PeerLeft { .. });
+        let leaves = matches!(stamped.event, Event::Room(RoomEvent::PeerLeft { .. }));
         if !leaves {
             self.people.see(&stamped.event);
         }
         // What the server answers to this decision says more.
-        let is_said = matches!(&stamped.event, Event::PeerLeft { peer, reason: PeerLeftReason::Kicked, .. }
+        let is_said = matches!(&stamped.event, Event::Room(RoomEvent::PeerLeft { peer, reason: PeerLeftReason::Kicked, .. })
             if self.decisions.puts_out(*peer));
-        if let Event::PeerLeft { peer, name, .. } = &stamped.event {
+        if let Event::Room(RoomEvent::PeerLeft { peer, name, .. }) = &stamped.event {
             self.decisions.left(stamped.at, *peer, self.people.label_as(*peer, name));
         }
         self.output.event(stamped, &self.people, is_said);
-        if let Event::TransactionDone { transaction, result } = &stamped.event
+        if let Event::Room(RoomEvent::TransactionDone { transaction, result }) = &stamped.event
             && let Some(done) = self.decisions.decided(*transaction, result.is_ok())
         {
             self.output.notice(stamped.at, &plain(done));
         }
-        if let Event::Joined { session, .. } = &stamped.event
+        if let Event::Room(RoomEvent::Joined { session, .. }) = &stamped.event
             && let Some(ended) = self.decisions.joined(stamped.at, *session)
         {
             self.output.notice(stamped.at, &plain(ended));
@@ -377,14 +382,14 @@ impl Talk {
     /// Whether nothing can follow, and the sentence about it.
     fn end_by(&mut self, event: &Event) -> Option<End> {
         let (end, failure) = match event {
-            Event::Refused { code, message, retry_after } => (
+            Event::Room(RoomEvent::Refused { code, message, retry_after }) => (
                 End::Refused,
                 (refusal(code, message, &self.room, *retry_after), refusal_step(code).map(str::to_owned)),
             ),
-            Event::Replaced => {
+            Event::Room(RoomEvent::Replaced) => {
                 (End::Replaced, (replaced(&self.room), Some("Join again to come back here.".to_owned())))
             }
-            Event::Left => {
+            Event::Room(RoomEvent::Left) => {
                 let step = "VOICEMESH_LOG=debug says more.";
                 (End::Failed, (format!("The peer ended by itself. {step}"), Some(step.to_owned())))
             }
@@ -415,7 +420,7 @@ impl Talk {
         if now >= self.observe_at {
             self.observe_at = now + OBSERVE_EVERY;
             let was_too_slow = self.tally.snapshot.sending.upload_too_slow;
-            self.tally.observe(self.peer.snapshot());
+            self.tally.observe(self.voice.snapshot());
             let is_too_slow = self.tally.snapshot.sending.upload_too_slow;
             if is_too_slow != was_too_slow {
                 self.output.notice(now, &upload(is_too_slow));
@@ -431,7 +436,7 @@ impl Talk {
             && now >= self.status_at
         {
             self.status_at = now + every;
-            self.tally.observe(self.peer.snapshot());
+            self.tally.observe(self.voice.snapshot());
             self.output.status(now, &self.tally);
         }
     }
@@ -457,9 +462,9 @@ impl Talk {
 /// What the engine says last of a peer may come after the news that it has left.
 fn is_about_one_who_left(event: &Event, people: &People) -> bool {
     match event {
-        Event::Speaking { peer, .. } | Event::RouteChanged { peer, .. } | Event::FirstHeard { peer } => {
-            !people.knows(*peer)
-        }
+        Event::Voice(VoiceEvent::Speaking { peer, .. })
+        | Event::Room(RoomEvent::RouteChanged { peer, .. })
+        | Event::Voice(VoiceEvent::FirstHeard { peer }) => !people.knows(*peer),
         _ => false,
     }
 }

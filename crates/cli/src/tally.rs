@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use voicemesh::{Event, PeerId, PeerState, Route, Snapshot, TimedEvent};
+use voicemesh::{Event, PeerId, PeerState, RoomEvent, Route, Snapshot, TimedEvent, VoiceEvent};
 
 /// Peers that have left and are still in the summary. When there are more, the one that left first is forgotten.
 const MOST_GONE: usize = 256;
@@ -53,39 +53,39 @@ impl Summary {
     pub fn event(&mut self, stamped: &TimedEvent) {
         let at = stamped.at;
         match &stamped.event {
-            Event::Joined { .. } => {
+            Event::Room(RoomEvent::Joined { .. }) => {
                 self.joined_at.get_or_insert(at);
                 self.joins += 1;
                 self.locked = false;
                 self.away_since = None;
             }
-            Event::Connected => {
+            Event::Room(RoomEvent::Connected) => {
                 self.connected_at.get_or_insert(at);
                 self.in_session = true;
             }
-            Event::ServerAway { .. } => {
+            Event::Room(RoomEvent::ServerAway { .. }) => {
                 self.away_since.get_or_insert(at);
                 self.in_session = false;
             }
-            Event::PeerJoined { peer, name, .. } => {
+            Event::Room(RoomEvent::PeerJoined { peer, name, .. }) => {
                 let seen = self.peers.entry(*peer).or_default();
                 seen.name.clone_from(name);
                 seen.left_at = None;
             }
-            Event::PeerLeft { peer, name, .. } => {
+            Event::Room(RoomEvent::PeerLeft { peer, name, .. }) => {
                 let seen = self.peers.entry(*peer).or_default();
                 seen.name.clone_from(name);
                 seen.left_at = Some(at);
                 self.forget_the_first_to_leave();
             }
-            Event::FirstHeard { peer } => {
+            Event::Voice(VoiceEvent::FirstHeard { peer }) => {
                 self.peers.entry(*peer).or_default().first_heard_at.get_or_insert(at);
             }
-            Event::RouteChanged { peer, route: Route::Direct } => {
+            Event::Room(RoomEvent::RouteChanged { peer, route: Route::Direct }) => {
                 self.peers.entry(*peer).or_default().direct_at.get_or_insert(at);
             }
-            Event::RoomLocked { locked } => self.locked = *locked,
-            Event::Left => self.in_session = false,
+            Event::Room(RoomEvent::RoomLocked { locked }) => self.locked = *locked,
+            Event::Room(RoomEvent::Left) => self.in_session = false,
             _ => {}
         }
     }
@@ -128,7 +128,13 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn joined() -> Event {
-        Event::Joined { you: peer(0xaaaa), room: "lobby".into(), session: 7, others: 1, relay_only: false }
+        Event::Room(RoomEvent::Joined {
+            you: peer(0xaaaa),
+            room: "lobby".into(),
+            session: 7,
+            others: 1,
+            relay_only: false,
+        })
     }
 
     pub(crate) fn state(id: u16, name: &str) -> PeerState {
@@ -161,7 +167,7 @@ pub(crate) mod tests {
     }
 
     fn left(id: u16) -> Event {
-        Event::PeerLeft { peer: peer(id), name: "Ben".into(), reason: PeerLeftReason::Left }
+        Event::Room(RoomEvent::PeerLeft { peer: peer(id), name: "Ben".into(), reason: PeerLeftReason::Left })
     }
 
     #[test]
@@ -169,14 +175,14 @@ pub(crate) mod tests {
         let mut tally = Summary::new();
         for stamped in [
             at(10, joined()),
-            at(12, Event::Connected),
+            at(12, Event::Room(RoomEvent::Connected)),
             at(20, arrival(1, "Ben")),
-            at(50, Event::FirstHeard { peer: peer(1) }),
-            at(90, Event::RouteChanged { peer: peer(1), route: Route::Direct }),
-            at(500, Event::ServerAway { why: "gone".into(), failure: None, retry_in: Duration::ZERO }),
+            at(50, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })),
+            at(90, Event::Room(RoomEvent::RouteChanged { peer: peer(1), route: Route::Direct })),
+            at(500, Event::Room(RoomEvent::ServerAway { why: "gone".into(), failure: None, retry_in: Duration::ZERO })),
             at(600, joined()),
-            at(700, Event::RouteChanged { peer: peer(1), route: Route::Direct }),
-            at(800, Event::FirstHeard { peer: peer(1) }),
+            at(700, Event::Room(RoomEvent::RouteChanged { peer: peer(1), route: Route::Direct })),
+            at(800, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })),
         ] {
             tally.event(&stamped);
         }
@@ -191,7 +197,13 @@ pub(crate) mod tests {
     #[test]
     fn the_server_is_out_of_reach_from_the_first_failure_to_the_next_join() {
         let mut tally = Summary::new();
-        let away = || Event::ServerAway { why: "refused".into(), failure: None, retry_in: Duration::from_secs(1) };
+        let away = || {
+            Event::Room(RoomEvent::ServerAway {
+                why: "refused".into(),
+                failure: None,
+                retry_in: Duration::from_secs(1),
+            })
+        };
         tally.event(&at(5, away()));
         assert_eq!(tally.away_since, Some(Duration::ZERO));
         tally.event(&at(10, joined()));

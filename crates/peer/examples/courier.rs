@@ -8,7 +8,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use voicemesh::{Event, InputSpec, JoinOptions, OutputSpec, Peer, PeerId, Reliability, SendError};
+use voicemesh::{
+    DataEvent, Event, InputSpec, JoinOptions, OutputSpec, PeerId, Reliability, Room, RoomEvent, SendError,
+};
 
 const FRAME: Duration = Duration::from_millis(16);
 /// As a busy game would.
@@ -22,23 +24,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let messages: u32 = messages.parse()?;
     let options = JoinOptions::new(server, room).name(name).input(InputSpec::Tone { hz: 440.0 });
-    let mut peer = Peer::join(options.output(OutputSpec::Null).state_dir(state).manual_flush(true))?;
+    let (room, mut events) = Room::join(options.output(OutputSpec::Null).state_dir(state).manual_flush(true))?;
     let (mut other, mut sent, mut received) = (None, 0, 0);
     let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
     loop {
-        while let Some(event) = peer.poll() {
+        while let Some(event) = events.poll() {
             match event {
-                Event::PeerJoined { peer, .. } => other = Some(peer),
-                Event::RouteChanged { route, .. } => println!("{}", format!("{route:?}").to_lowercase()),
-                Event::Message { data, .. } if data[..] == message(received)[..] => {
+                Event::Room(RoomEvent::PeerJoined { peer, .. }) => other = Some(peer),
+                Event::Room(RoomEvent::RouteChanged { route, .. }) => {
+                    println!("{}", format!("{route:?}").to_lowercase())
+                }
+                Event::Data(DataEvent::Message { data, .. }) if data[..] == message(received)[..] => {
                     received += 1;
                     if received % 100 == 0 {
                         println!("received {received}");
                     }
                 }
-                Event::Message { data, .. } => return Err(format!("{} bytes for {received}", data.len()).into()),
-                Event::PeerLeft { .. } if received < messages => return Err("the other left too early".into()),
-                Event::Refused { message, .. } => return Err(message.into()),
+                Event::Data(DataEvent::Message { data, .. }) => {
+                    return Err(format!("{} bytes for {received}", data.len()).into());
+                }
+                Event::Room(RoomEvent::PeerLeft { .. }) if received < messages => {
+                    return Err("the other left too early".into());
+                }
+                Event::Room(RoomEvent::Refused { message, .. }) => return Err(message.into()),
                 _ => {}
             }
         }
@@ -48,24 +56,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     waiting.push_back(message(sent));
                     sent += 1;
                 }
-                send(&mut peer, other, &mut waiting)?;
+                send(&room, other, &mut waiting)?;
             }
-            if sent == messages && waiting.is_empty() && received == messages && peer.queued_bytes(other) == 0 {
+            if sent == messages
+                && waiting.is_empty()
+                && received == messages
+                && room.participant(other).queued_bytes() == 0
+            {
                 break;
             }
         }
-        peer.flush();
-        peer.wait(FRAME);
+        room.flush();
+        events.wait(FRAME);
     }
-    let heard = peer.snapshot().peers.first().map_or(0, |peer| peer.frames_received);
+    let heard = room.snapshot().peers.first().map_or(0, |peer| peer.frames_received);
     println!("done, {heard} frames of speech beside");
-    peer.leave();
+    room.leave_and_wait(Duration::from_secs(2));
     Ok(())
 }
 
-fn send(peer: &mut Peer, to: PeerId, waiting: &mut VecDeque<Vec<u8>>) -> Result<(), SendError> {
+fn send(room: &Room, to: PeerId, waiting: &mut VecDeque<Vec<u8>>) -> Result<(), SendError> {
     let Some(message) = waiting.front() else { return Ok(()) };
-    match peer.send(to, message, Reliability::Reliable) {
+    match room.participant(to).send(message, Reliability::Reliable) {
         Ok(()) => {
             waiting.pop_front();
             Ok(())

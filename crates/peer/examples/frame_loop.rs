@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use voicemesh::{Event, InputSpec, JoinOptions, OutputSpec, Peer};
+use voicemesh::{Event, InputSpec, JoinOptions, OutputSpec, Room, RoomEvent};
 
 /// A game's frame.
 const FRAME: Duration = Duration::from_millis(16);
@@ -22,21 +22,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .input(InputSpec::Wav { path: input.into(), looped: false })
         .output(OutputSpec::Wav(output.into()))
         .state_dir(format!("{output}.state"));
-    let mut peer = Peer::join(options)?;
+    let (room, mut events) = Room::join(options)?;
     let ends = Instant::now() + Duration::from_secs_f64(seconds.parse()?);
     while Instant::now() < ends {
-        while let Some(event) = peer.poll() {
+        while let Some(event) = events.poll() {
             match event {
-                Event::Joined { .. } => println!("joined"),
-                Event::PeerJoined { name, .. } => println!("{name} is here"),
-                Event::Refused { message, .. } => return Err(message.into()),
-                Event::Left => return Ok(()),
+                Event::Room(RoomEvent::Joined { .. }) => println!("joined"),
+                Event::Room(RoomEvent::PeerJoined { name, .. }) => println!("{name} is here"),
+                Event::Room(RoomEvent::Refused { message, .. }) => return Err(message.into()),
+                Event::Room(RoomEvent::Left) => return Ok(()),
                 _ => {}
             }
         }
         // Here a game would move and draw.
         std::thread::sleep(FRAME);
     }
-    peer.leave();
+    room.leave_and_wait(Duration::from_secs(2));
     Ok(())
 }

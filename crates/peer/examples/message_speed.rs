@@ -11,29 +11,38 @@ mod measure;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use voicemesh::{Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, PeerId, Reliability, Route};
+use voicemesh::{
+    DataEvent, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerId, Reliability, Room, RoomEvent,
+    Route,
+};
 
 const FRAME: Duration = Duration::from_millis(16);
 
+/// A place in a room, and its events.
+struct Member {
+    room: Room,
+    events: Events,
+}
+
 struct Side {
-    peer: Peer,
+    peer: Member,
     other: PeerId,
 }
 
 impl measure::Side for Side {
     fn send(&mut self, message: &[u8]) -> bool {
-        self.peer.send(self.other, message, Reliability::Reliable).is_ok()
+        self.peer.room.participant(self.other).send(message, Reliability::Reliable).is_ok()
     }
 
     fn receive(&mut self, within: Duration) -> Option<usize> {
         let deadline = Instant::now() + within;
         loop {
-            while let Some(event) = self.peer.poll() {
-                if let Event::Message { data, .. } = event {
+            while let Some(event) = self.peer.events.poll() {
+                if let Event::Data(DataEvent::Message { data, .. }) = event {
                     return Some(data.len());
                 }
             }
-            self.peer.wait(deadline.checked_duration_since(Instant::now())?);
+            self.peer.events.wait(deadline.checked_duration_since(Instant::now())?);
         }
     }
 }
@@ -65,33 +74,33 @@ fn speed(server: &str, way: &str, quick: bool) -> Result<(), JoinError> {
 #[expect(clippy::disallowed_methods, reason = "stands for a game's frame")]
 fn frames(server: &str, peers: usize, seconds: u64) -> Result<(), JoinError> {
     let room = format!("frames {}", std::process::id());
-    let mut others: Vec<Peer> = Vec::new();
+    let mut others: Vec<Member> = Vec::new();
     for number in 1..peers {
         others.push(join(server, &room, &format!("peer {number}"), InputSpec::Tone { hz: 440.0 }, true)?);
     }
     let mut peer = join(server, &room, "the measured one", InputSpec::Tone { hz: 300.0 }, true)?;
     let mut met = 0;
     while met < peers - 1 {
-        peer.wait(Duration::from_millis(50));
-        while let Some(event) = peer.poll() {
-            met += usize::from(matches!(event, Event::PeerJoined { .. }));
+        peer.events.wait(Duration::from_millis(50));
+        while let Some(event) = peer.events.poll() {
+            met += usize::from(matches!(event, Event::Room(RoomEvent::PeerJoined { .. })));
         }
     }
     let (mut costs, mut messages) = (Vec::new(), 0);
     let ends = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < ends {
         for other in &mut others {
-            while other.poll().is_some() {}
-            let _ = other.send_to_all(b"here I am", Reliability::Unreliable);
+            while other.events.poll().is_some() {}
+            let _ = other.room.send_to_all(b"here I am", Reliability::Unreliable);
         }
         let begun = Instant::now();
-        while let Some(event) = peer.poll() {
-            messages += usize::from(matches!(event, Event::Message { .. }));
+        while let Some(event) = peer.events.poll() {
+            messages += usize::from(matches!(event, Event::Data(DataEvent::Message { .. })));
         }
         let polled = begun.elapsed();
-        let _ = peer.send_to_all(b"so am I", Reliability::Unreliable);
+        let _ = peer.room.send_to_all(b"so am I", Reliability::Unreliable);
         let flushing = Instant::now();
-        peer.flush();
+        peer.room.flush();
         costs.push((polled + flushing.elapsed()).as_secs_f64() * 1e6);
         std::thread::sleep(FRAME);
     }
@@ -106,21 +115,21 @@ fn frames(server: &str, peers: usize, seconds: u64) -> Result<(), JoinError> {
     Ok(())
 }
 
-fn join(server: &str, room: &str, name: &str, input: InputSpec, relay_only: bool) -> Result<Peer, JoinError> {
+fn join(server: &str, room: &str, name: &str, input: InputSpec, relay_only: bool) -> Result<Member, JoinError> {
     let state: PathBuf = std::env::temp_dir().join(format!("voicemesh-speed-{}-{name}", std::process::id()));
     let options = JoinOptions::new(server, room).name(name).input(input).output(OutputSpec::Null).state_dir(&state);
-    let peer = Peer::join(options.relay_only(relay_only).manual_flush(name == "the measured one"));
+    let joined = Room::join(options.relay_only(relay_only).manual_flush(name == "the measured one"));
     // The identity has been read, and this peer does not come back.
     let _ = std::fs::remove_dir_all(state);
-    peer
+    joined.map(|(room, events)| Member { room, events })
 }
 
 /// Waits until a peer is reached by this route.
-fn reached(peer: &mut Peer, wanted: Route) -> PeerId {
+fn reached(peer: &mut Member, wanted: Route) -> PeerId {
     loop {
-        peer.wait(Duration::from_millis(50));
-        while let Some(event) = peer.poll() {
-            if let Event::RouteChanged { peer, route } = event
+        peer.events.wait(Duration::from_millis(50));
+        while let Some(event) = peer.events.poll() {
+            if let Event::Room(RoomEvent::RouteChanged { peer, route }) = event
                 && route == wanted
             {
                 return peer;

@@ -35,7 +35,6 @@ pub(crate) enum Command {
     Record(Option<Box<Recorder>>),
     Lobby(LobbyCommand),
     Game(GameCommand),
-    Leave,
 }
 
 /// Whom a text is for.

@@ -12,7 +12,7 @@ use voicemesh_session::Reliability;
 use voicemesh_session::data::{MESSAGE_COST, QUEUE_BYTES, message_limit};
 use voicemesh_wire::PeerId;
 
-use crate::event::Event;
+use crate::event::{DataEvent, Event};
 
 /// Lossy messages to one peer that the engine has not taken yet; the next is refused.
 const LOSSY_ORDERS: usize = 128;
@@ -305,11 +305,13 @@ impl SendLedger {
 /// How many bytes of others' an event holds, if it is one that comes with them.
 fn data_bytes(event: &Event) -> Option<usize> {
     match event {
-        Event::Message { data, .. } | Event::ChannelMessage { data, .. } => Some(data.len()),
-        Event::ChannelOpened { .. }
-        | Event::ChannelMismatch { .. }
-        | Event::ChannelClosed { .. }
-        | Event::Disconnected { .. } => Some(0),
+        Event::Data(DataEvent::Message { data, .. }) | Event::Data(DataEvent::ChannelMessage { data, .. }) => {
+            Some(data.len())
+        }
+        Event::Data(DataEvent::ChannelOpened { .. })
+        | Event::Data(DataEvent::ChannelMismatch { .. })
+        | Event::Data(DataEvent::ChannelClosed { .. })
+        | Event::Data(DataEvent::Disconnected { .. }) => Some(0),
         _ => None,
     }
 }

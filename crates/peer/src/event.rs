@@ -23,10 +23,24 @@ pub struct TimedEvent {
     pub event: Event,
 }
 
-/// What happened. Each is emitted once.
+/// What happened. Each is emitted once. [`EventKind`] names them for other languages.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The room, its members and the server.
+    Room(RoomEvent),
+    /// Speech, talk groups and recording.
+    Voice(VoiceEvent),
+    /// Messages and data channels.
+    Data(DataEvent),
+    /// Microphone and speaker.
+    Device(DeviceEvent),
+}
+
+/// The room, its members and the server.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum RoomEvent {
     /// The server has let this peer into the room. Comes again after every rejoin, with the same id.
     Joined {
         /// The own id.
@@ -77,7 +91,7 @@ pub enum Event {
     },
     /// A moderator holds a member, or this peer itself, in these talk groups from now on: it listens to no other, and only those
     /// who listen to one of them hear it. Without groups it is held no longer. Told at first only of those who are held.
-    HeldIn {
+    Held {
         /// Which.
         peer: PeerId,
         /// The groups.
@@ -92,10 +106,10 @@ pub enum Event {
         status: MemberStatus,
     },
     /// The server asks for another access token. Told only to programs that said [`JoinOptions::renews_token`]; the answer is
-    /// [`Peer::set_token`], at any time later. Links go on meanwhile.
+    /// [`Lobby::set_token`], at any time later. Links go on meanwhile.
     ///
     /// [`JoinOptions::renews_token`]: crate::JoinOptions::renews_token
-    /// [`Peer::set_token`]: crate::Peer::set_token
+    /// [`Lobby::set_token`]: crate::Lobby::set_token
     TokenNeeded {
         /// `token-required`, `token-invalid` or `token-expired`.
         code: ErrorCode,
@@ -108,18 +122,6 @@ pub enum Event {
         peer: PeerId,
         /// The new route.
         route: Route,
-    },
-    /// A peer is heard for the first time since it joined.
-    FirstHeard {
-        /// Who.
-        peer: PeerId,
-    },
-    /// A peer begins or stops speaking.
-    Speaking {
-        /// Who.
-        peer: PeerId,
-        /// Which.
-        speaking: bool,
     },
     /// A peer wrote.
     Text {
@@ -134,6 +136,131 @@ pub enum Event {
         /// What.
         text: String,
     },
+    /// The server cannot be reached. Direct speech goes on; this peer tries again by itself.
+    ServerAway {
+        /// What was seen of it, for a person.
+        why: String,
+        /// The same for programs, if it could not even be connected to or does not let this peer in for now.
+        failure: Option<ConnectFailure>,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The server is connected to. [`RoomEvent::Joined`] follows if it lets this peer into the room; comes again with every
+    /// connection.
+    ServerConnected(ServerConnection),
+    /// The server does not let this peer in, now or ever; it does not try again.
+    Refused {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+        /// When trying again may work, if the server said so: with a back-off, or another password.
+        retry_after: Option<Duration>,
+    },
+    /// The room's owner is the peer that has been in it longest. Emitted after every [`RoomEvent::Joined`], and when it
+    /// changes.
+    OwnerChanged {
+        /// Perhaps oneself.
+        owner: PeerId,
+    },
+    /// A change of metadata is made, or has failed. Emitted once for each change.
+    TransactionDone {
+        /// As [`Lobby::set_metadata`](crate::Lobby::set_metadata) or its like returned it.
+        transaction: TransactionId,
+        /// How it went.
+        result: Result<(), TransactionError>,
+    },
+    /// The room publishes something else now.
+    RoomMetadataChanged {
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// The way to this peer has changed: a new session, or another network. The token is in its metadata already, or on
+    /// its way there.
+    ReachabilityChanged {
+        /// The own token.
+        token: String,
+    },
+    /// A peer requests a direct link and has none, because this program has not connected to it.
+    ConnectionRequested {
+        /// Who.
+        peer: PeerId,
+    },
+    /// This identity joined from somewhere else, and this connection ended. It does not come back by itself.
+    Replaced,
+    /// The server refused something, and goes on.
+    Warned {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+        /// The written message that it refused, where that is what it refused and the server says which.
+        text: Option<String>,
+    },
+    /// A moderator has moved this peer: it listens and speaks to these talk groups only.
+    Moved {
+        /// The groups.
+        groups: Vec<String>,
+    },
+    /// A moderator has closed the room to newcomers, or opened it again. Also told at the join if it is closed.
+    RoomLocked {
+        /// It is closed.
+        locked: bool,
+    },
+    /// After a join, if no member has the owner's right to moderate the room.
+    OwnerRight {
+        /// Why not.
+        state: OwnerRightState,
+    },
+    /// This peer has left; nothing follows.
+    Left,
+}
+
+impl From<RoomEvent> for Event {
+    fn from(event: RoomEvent) -> Self {
+        Self::Room(event)
+    }
+}
+
+/// Speech, talk groups and recording.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum VoiceEvent {
+    /// A peer is heard for the first time since it joined.
+    FirstHeard {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A peer begins or stops speaking.
+    Speaking {
+        /// Who.
+        peer: PeerId,
+        /// Which.
+        speaking: bool,
+    },
+    /// The server refused a talk group: another group's name has the same id, or there are too many.
+    GroupRefused {
+        /// Which.
+        group: String,
+    },
+    /// A recording could not be begun, because the others could not be shown that it is on; or has ended, because the disk takes
+    /// no more. The room goes on.
+    RecordingFailed {
+        /// In words for a person.
+        why: String,
+    },
+}
+
+impl From<VoiceEvent> for Event {
+    fn from(event: VoiceEvent) -> Self {
+        Self::Voice(event)
+    }
+}
+
+/// Messages and data channels.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum DataEvent {
     /// A peer sent a message outside of channels.
     Message {
         /// Who.
@@ -189,113 +316,126 @@ pub enum Event {
         /// Reliable bytes of this side's of which it is not known that they arrived, each message with a few more.
         undelivered_bytes: usize,
     },
-    /// The server cannot be reached. Direct speech goes on; this peer tries again by itself.
-    ServerAway {
-        /// What was seen of it, for a person.
-        why: String,
-        /// The same for programs, if it could not even be connected to or does not let this peer in for now.
-        failure: Option<ConnectFailure>,
-        /// When it is tried again.
-        retry_in: Duration,
-    },
-    /// The server is connected to. [`Event::Joined`] follows if it lets this peer into the room; comes again with every
-    /// connection.
-    ServerConnected(ServerConnection),
-    /// The server does not let this peer in, now or ever; it does not try again.
-    Refused {
-        /// For programs.
-        code: ErrorCode,
-        /// For people.
-        message: String,
-        /// When trying again may work, if the server said so: with a back-off, or another password.
-        retry_after: Option<Duration>,
-    },
-    /// The room's owner is the peer that has been in it longest. Emitted after every [`Event::Joined`], and when it
-    /// changes.
-    OwnerChanged {
-        /// Perhaps oneself.
-        owner: PeerId,
-    },
-    /// A change of metadata is made, or has failed. Emitted once for each change.
-    TransactionDone {
-        /// As [`Peer::set_metadata`](crate::Peer::set_metadata) or its like returned it.
-        transaction: TransactionId,
-        /// How it went.
-        result: Result<(), TransactionError>,
-    },
-    /// The room publishes something else now.
-    RoomMetadataChanged {
-        /// All of it.
-        metadata: Metadata,
-    },
-    /// The way to this peer has changed: a new session, or another network. The token is in its metadata already, or on
-    /// its way there.
-    ReachabilityChanged {
-        /// The own token.
-        token: String,
-    },
-    /// A peer requests a direct link and has none, because this program has not connected to it.
-    ConnectionRequested {
-        /// Who.
-        peer: PeerId,
-    },
-    /// This identity joined from somewhere else, and this connection ended. It does not come back by itself.
-    Replaced,
-    /// The server refused something, and goes on.
-    Warned {
-        /// For programs.
-        code: ErrorCode,
-        /// For people.
-        message: String,
-        /// The written message that it refused, where that is what it refused and the server says which.
-        text: Option<String>,
-    },
-    /// A moderator has moved this peer: it listens and speaks to these talk groups only.
-    Moved {
-        /// The groups.
-        groups: Vec<String>,
-    },
-    /// A moderator has closed the room to newcomers, or opened it again. Also told at the join if it is closed.
-    RoomLocked {
-        /// It is closed.
-        locked: bool,
-    },
-    /// After a join, if no member has the owner's right to moderate the room.
-    OwnerRight {
-        /// Why not.
-        state: OwnerRightState,
-    },
-    /// The server refused a talk group: another group's name has the same id, or there are too many.
-    GroupRefused {
-        /// Which.
-        group: String,
-    },
+}
+
+impl From<DataEvent> for Event {
+    fn from(event: DataEvent) -> Self {
+        Self::Data(event)
+    }
+}
+
+/// Microphone and speaker.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum DeviceEvent {
     /// A device is gone; the room goes on without it, and it is looked for.
-    DeviceLost {
+    Lost {
         /// Which: the microphone, or the speaker.
         which: DeviceRole,
         /// What was seen of it.
         why: String,
     },
     /// A device works again.
-    DeviceRecovered {
+    Recovered {
         /// Which.
         which: DeviceRole,
     },
-    /// Another device is in use, as was asked for with [`Peer::set_input`](crate::Peer::set_input) or
-    /// [`Peer::set_output`](crate::Peer::set_output).
-    DeviceChanged {
+    /// Another device is in use, as was asked for with [`Microphone::set_input`](crate::Microphone::set_input) or
+    /// [`Speaker::set_output`](crate::Speaker::set_output).
+    Changed {
         /// Which.
         which: DeviceRole,
     },
-    /// A recording could not be begun, because the others could not be shown that it is on; or has ended, because the disk takes
-    /// no more. The room goes on.
-    RecordingFailed {
-        /// In words for a person.
-        why: String,
-    },
-    /// This peer has left; nothing follows.
-    Left,
+}
+
+impl From<DeviceEvent> for Event {
+    fn from(event: DeviceEvent) -> Self {
+        Self::Device(event)
+    }
+}
+
+/// Makes [`EventKind`] and [`Event::kind`] from one table: the kind, its number and name for other languages, and the events
+/// that are of it.
+macro_rules! event_kinds {
+    ($($kind:ident = $number:literal, $name:literal, $event:pat,)*) => {
+        /// Which event, without its data: by a number and a name that stay the same from version to version.
+        ///
+        /// The numbers are those of `vmesh_event_type` in C; the kinds are called `EventType` in C# and, by their
+        /// [`name`](Self::name), `event` in the JSON lines of `voicemesh --json`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        #[expect(missing_docs, reason = "they are explained where the events are")]
+        pub enum EventKind {
+            $($kind = $number,)*
+        }
+
+        impl EventKind {
+            /// All kinds, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            /// The name, as in JSON: `peer-joined`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+
+            /// The number, as in C.
+            pub const fn number(self) -> i32 {
+                self as i32
+            }
+        }
+
+        impl Event {
+            /// Which event this is.
+            pub const fn kind(&self) -> EventKind {
+                match self {
+                    $($event => EventKind::$kind,)*
+                }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    Joined = 1, "joined", Event::Room(RoomEvent::Joined { .. }),
+    Connected = 2, "connected", Event::Room(RoomEvent::Connected),
+    PeerJoined = 3, "peer-joined", Event::Room(RoomEvent::PeerJoined { .. }),
+    PeerLeft = 4, "peer-left", Event::Room(RoomEvent::PeerLeft { .. }),
+    MetadataChanged = 5, "metadata-changed", Event::Room(RoomEvent::MetadataChanged { .. }),
+    RouteChanged = 6, "route-changed", Event::Room(RoomEvent::RouteChanged { .. }),
+    FirstHeard = 7, "first-heard", Event::Voice(VoiceEvent::FirstHeard { .. }),
+    Speaking = 8, "speaking", Event::Voice(VoiceEvent::Speaking { .. }),
+    Text = 9, "text", Event::Room(RoomEvent::Text { .. }),
+    ServerAway = 10, "server-away", Event::Room(RoomEvent::ServerAway { .. }),
+    Refused = 11, "refused", Event::Room(RoomEvent::Refused { .. }),
+    Replaced = 12, "replaced", Event::Room(RoomEvent::Replaced),
+    Warned = 13, "warned", Event::Room(RoomEvent::Warned { .. }),
+    GroupRefused = 14, "group-refused", Event::Voice(VoiceEvent::GroupRefused { .. }),
+    DeviceLost = 15, "device-lost", Event::Device(DeviceEvent::Lost { .. }),
+    DeviceRecovered = 16, "device-recovered", Event::Device(DeviceEvent::Recovered { .. }),
+    RecordingFailed = 17, "recording-failed", Event::Voice(VoiceEvent::RecordingFailed { .. }),
+    Left = 18, "left", Event::Room(RoomEvent::Left),
+    Message = 19, "message", Event::Data(DataEvent::Message { .. }),
+    ChannelMessage = 20, "channel-message", Event::Data(DataEvent::ChannelMessage { .. }),
+    ChannelOpened = 21, "channel-opened", Event::Data(DataEvent::ChannelOpened { .. }),
+    ChannelMismatch = 22, "channel-mismatch", Event::Data(DataEvent::ChannelMismatch { .. }),
+    ChannelClosed = 23, "channel-closed", Event::Data(DataEvent::ChannelClosed { .. }),
+    Disconnected = 24, "disconnected", Event::Data(DataEvent::Disconnected { .. }),
+    OwnerChanged = 25, "owner-changed", Event::Room(RoomEvent::OwnerChanged { .. }),
+    TransactionDone = 26, "transaction-done", Event::Room(RoomEvent::TransactionDone { .. }),
+    RoomMetadataChanged = 27, "room-metadata-changed", Event::Room(RoomEvent::RoomMetadataChanged { .. }),
+    ReachabilityChanged = 28, "reachability-changed", Event::Room(RoomEvent::ReachabilityChanged { .. }),
+    ConnectionRequested = 29, "connection-requested", Event::Room(RoomEvent::ConnectionRequested { .. }),
+    ServerConnected = 30, "server-connected", Event::Room(RoomEvent::ServerConnected(..)),
+    PermissionsChanged = 31, "permissions-changed", Event::Room(RoomEvent::PermissionsChanged { .. }),
+    TokenNeeded = 32, "token-needed", Event::Room(RoomEvent::TokenNeeded { .. }),
+    Moved = 33, "moved", Event::Room(RoomEvent::Moved { .. }),
+    RoomLocked = 34, "room-locked", Event::Room(RoomEvent::RoomLocked { .. }),
+    OwnerRight = 35, "owner-right", Event::Room(RoomEvent::OwnerRight { .. }),
+    StatusChanged = 36, "status-changed", Event::Room(RoomEvent::StatusChanged { .. }),
+    DeviceChanged = 37, "device-changed", Event::Device(DeviceEvent::Changed { .. }),
+    Held = 38, "held", Event::Room(RoomEvent::Held { .. }),
 }
 
 /// Which end of the sound.

@@ -13,4 +13,4 @@ pub(crate) use speak::{Audiences, JOINED, SharedOptions};
 
 pub use pcm::{MixVoice, PeerVoice};
 pub use proximity::{GridAxes, GridChange, ProximityGrid};
-pub use speak::{SpeakOptions, SpeakingTo, VoiceAudience};
+pub use speak::{Transmission, TransmitOptions, VoiceAudience};

@@ -1,18 +1,20 @@
 //! Voice between the people in a room, to embed in any program.
 //!
-//! One call joins; a background thread works; [`Peer::poll`] gives what happened and never blocks; dropping the
-//! [`Peer`] leaves the room.
+//! [`Room::join`] gives the room and its events. A background thread works; [`Events::poll`] gives what happened and never
+//! blocks; handles group the calls ([`Room::microphone`], [`Room::participant`] and so on); dropping both leaves the room.
 //!
 //! ```no_run
-//! use voicemesh::{Event, JoinOptions, Peer};
+//! use voicemesh::{Event, JoinOptions, Room, RoomEvent, VoiceEvent};
 //!
 //! fn main() -> Result<(), voicemesh::JoinError> {
-//!     let mut peer = Peer::join(JoinOptions::new("wss://voice.example.org", "lobby").name("Ada"))?;
+//!     let options = JoinOptions::new("wss://voice.example.org", "lobby").name("Ada");
+//!     let (room, mut events) = Room::join(options)?;
 //!     loop {
-//!         while let Some(event) = peer.poll() {
+//!         while let Some(event) = events.poll() {
 //!             match event {
-//!                 Event::PeerJoined { name, .. } => println!("{name} is here"),
-//!                 Event::Left | Event::Refused { .. } => return Ok(()),
+//!                 Event::Room(RoomEvent::PeerJoined { name, .. }) => println!("{name} is here"),
+//!                 Event::Voice(VoiceEvent::Speaking { peer, .. }) => room.participant(peer).set_gain(2.0),
+//!                 Event::Room(RoomEvent::Left | RoomEvent::Refused { .. }) => return Ok(()),
 //!                 _ => {}
 //!             }
 //!         }
@@ -42,8 +44,8 @@ mod join_error;
 mod lobby;
 mod network_watch;
 mod options;
-mod peer;
 mod record;
+mod room;
 mod server_url;
 mod shared;
 mod sleep_watch;
@@ -56,14 +58,17 @@ mod worker;
 pub use connect::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use data::SendError;
 pub use event::{
-    DeviceRole, ErrorCode, Event, MicrophoneState, PeerState, QueueDrops, Route, SendingState, Snapshot, TimedEvent,
+    DataEvent, DeviceEvent, DeviceRole, ErrorCode, Event, EventKind, MicrophoneState, PeerState, QueueDrops, RoomEvent,
+    Route, SendingState, Snapshot, TimedEvent, VoiceEvent,
 };
-pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOptions, SpeakingTo, VoiceAudience};
+pub use game::{
+    GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, Transmission, TransmitOptions, VoiceAudience,
+};
 pub use join_error::JoinError;
 pub use lobby::{ConnectError, MetadataTransaction};
 pub use options::JoinOptions;
-pub use peer::Peer;
 pub use record::{RecordError, RecordedSpeaker, Recorder};
+pub use room::{Channel, Events, Group, Lobby, Microphone, Participant, Room, Speaker};
 pub use voicemesh_mesh::{
     ChoiceError, Connections, PeerLeftReason, REACHABILITY_KEY, ServerConnection, TokenError, TransactionError,
     TransactionId,

@@ -108,7 +108,7 @@ impl JoinOptions {
     }
 
     /// If the room is a link to one, takes server, room and access token from it: an address with a scheme, or
-    /// `host.name/r/ROOM`. [`Peer::join`](crate::Peer::join) does this first, so that a pasted invitation is never a room's
+    /// `host.name/r/ROOM`. [`Room::join`](crate::Room::join) does this first, so that a pasted invitation is never a room's
     /// name. If the link is to another server than the one given, the access token and the password given are dropped.
     ///
     /// # Errors
@@ -209,9 +209,9 @@ impl JoinOptions {
         Self { token: Some(token.into()).filter(|token| !token.is_empty()), ..self }
     }
 
-    /// Whether the program answers [`Event::TokenNeeded`](crate::Event::TokenNeeded) with
-    /// [`Peer::set_token`](crate::Peer::set_token). Otherwise a server that asks for another token ends the stay
-    /// ([`Event::Refused`](crate::Event::Refused)).
+    /// Whether the program answers [`RoomEvent::TokenNeeded`](crate::RoomEvent::TokenNeeded) with
+    /// [`Lobby::set_token`](crate::Lobby::set_token). Otherwise a server that asks for another token ends the stay
+    /// ([`RoomEvent::Refused`](crate::RoomEvent::Refused)).
     #[must_use]
     pub fn renews_token(self, renews_token: bool) -> Self {
         Self { renews_token, ..self }
@@ -268,7 +268,7 @@ impl JoinOptions {
         Self { record: Some(folder.into()), ..self }
     }
 
-    /// What the program sends (messages, data channels) stays here until it calls [`Peer::flush`](crate::Peer::flush), as at
+    /// What the program sends (messages, data channels) stays here until it calls [`Room::flush`](crate::Room::flush), as at
     /// the end of a frame. Without this it leaves at once. Speech does not wait for it.
     #[must_use]
     pub fn manual_flush(self, manual_flush: bool) -> Self {
@@ -299,7 +299,7 @@ impl JoinOptions {
     }
 
     /// A game with places: the own speech to groups is to be heard from where this peer stands, and the speaker plays two
-    /// sides. See [`Peer::set_position`](crate::Peer::set_position).
+    /// sides. See [`Participant::set_position`](crate::Participant::set_position).
     #[must_use]
     pub fn positional(self, positional: bool) -> Self {
         Self { positional, ..self }

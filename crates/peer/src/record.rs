@@ -247,6 +247,12 @@ impl Recorder {
             self.state = State::Failed(None);
         }
     }
+
+    /// Ends all files on a thread that waits for the disk, and returns at once.
+    pub(crate) fn end_elsewhere(mut self) {
+        self.end_all();
+        let _ = std::thread::Builder::new().name("voicemesh-recorder-end".to_owned()).spawn(move || drop(self));
+    }
 }
 
 impl Drop for Recorder {

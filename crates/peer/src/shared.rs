@@ -1,5 +1,6 @@
 //! The situation, shared between the engine thread and the handle.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::event::Snapshot;
@@ -9,9 +10,19 @@ use crate::event::Snapshot;
 pub(crate) struct Shared {
     /// An `Arc`, so that the lock is held no longer than it takes to clone that.
     snapshot: Mutex<Arc<Snapshot>>,
+    is_leaving: AtomicBool,
 }
 
 impl Shared {
+    /// The program leaves: the engine takes what was asked for before, and ends.
+    pub(crate) fn request_leave(&self) {
+        self.is_leaving.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Acquire)
+    }
+
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

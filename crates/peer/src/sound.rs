@@ -333,8 +333,8 @@ impl Sound {
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         let Self::Devices(devices) = self else { return None };
         let told = |which, event| match event {
-            DeviceEvent::Lost { why } => Event::DeviceLost { which, why },
-            _ => Event::DeviceRecovered { which },
+            DeviceEvent::Lost { why } => Event::Device(crate::DeviceEvent::Lost { which, why }),
+            _ => Event::Device(crate::DeviceEvent::Recovered { which }),
         };
         let input = devices.capture.poll_event().map(|event| told(DeviceRole::Input, event));
         let event = input.or_else(|| devices.playback.poll_event().map(|event| told(DeviceRole::Output, event)));

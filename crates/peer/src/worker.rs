@@ -9,7 +9,7 @@ mod recording;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -26,7 +26,7 @@ use voicemesh_wire::signaling::MemberStatus;
 use crate::carrier::RealCarrier;
 use crate::command::{Command, LobbyCommand, TextTo};
 use crate::data::{DataCommand, SendLedger};
-use crate::event::{DeviceRole, Event, TimedEvent};
+use crate::event::{DeviceEvent, DeviceRole, Event, RoomEvent, TimedEvent, VoiceEvent};
 use crate::game::{Audiences, JOINED, MovedPositions, PcmOutputs, PendingPositions};
 use crate::identity::TicketFile;
 use crate::inbox::{Wake, WorkerReceiver};
@@ -53,6 +53,7 @@ pub(crate) struct Worker {
     tickets: TicketFile,
     arrivals: WorkerReceiver,
     commands: Receiver<Command>,
+    shared: Arc<Shared>,
     out: Publisher,
     sound: Sound,
     started: Instant,
@@ -118,7 +119,8 @@ impl Worker {
             tickets,
             arrivals,
             commands,
-            out: Publisher::new(events, shared, desk.clone(), told),
+            out: Publisher::new(events, shared.clone(), desk.clone(), told),
+            shared,
             sound,
             started,
             room: options.room.clone(),
@@ -175,22 +177,21 @@ impl Worker {
         let now = self.started.elapsed();
         self.comms.stop(now);
         self.take_events(now);
-        self.tell(now, Event::Left);
+        self.tell(now, Event::Room(RoomEvent::Left));
         self.publish(now);
     }
 
     fn take_commands(&mut self, now: Duration) -> Turn {
-        loop {
-            match self.commands.try_recv() {
-                Ok(Command::Leave) | Err(TryRecvError::Disconnected) => {
-                    self.leaving_since.get_or_insert(now);
-                    return Turn::Last;
-                }
-                Ok(command) => self.command(now, command),
-                Err(TryRecvError::Empty) if self.leaving_since.is_some() => return Turn::Last,
-                Err(TryRecvError::Empty) => return Turn::Next,
-            }
+        // Read before the queue: what the program wanted before it left is in there.
+        let is_leaving = self.shared.is_leaving();
+        while let Ok(command) = self.commands.try_recv() {
+            self.command(now, command);
         }
+        if is_leaving {
+            self.leaving_since.get_or_insert(now);
+            return Turn::Last;
+        }
+        Turn::Next
     }
 
     /// After sleep, sound and speech that waited in between are old.
@@ -238,9 +239,9 @@ impl Worker {
                 Ok(()) if which == DeviceRole::Input => {
                     self.microphone_lost = false;
                     self.follow_input();
-                    self.tell(now, Event::DeviceChanged { which });
+                    self.tell(now, Event::Device(DeviceEvent::Changed { which }));
                 }
-                Ok(()) => self.tell(now, Event::DeviceChanged { which }),
+                Ok(()) => self.tell(now, Event::Device(DeviceEvent::Changed { which })),
                 Err(why) => self.device_refused(now, which, why),
             }
         }
@@ -266,7 +267,10 @@ impl Worker {
             DeviceRole::Output => "speaker",
         };
         let code = crate::ErrorCode::Other("device".to_owned());
-        self.tell(now, Event::Warned { code, message: format!("the {what} stays as it is: {why}"), text: None });
+        self.tell(
+            now,
+            Event::Room(RoomEvent::Warned { code, message: format!("the {what} stays as it is: {why}"), text: None }),
+        );
     }
 
     fn command(&mut self, now: Duration, command: Command) {
@@ -336,11 +340,10 @@ impl Worker {
                 Ok(())
             }
             Command::Game(command) => self.game_command(now, command),
-            Command::Leave => Ok(()),
         };
         if let Err(error) = done {
             let code = crate::ErrorCode::Other("command".to_owned());
-            self.tell(now, Event::Warned { code, message: error.to_string(), text: None });
+            self.tell(now, Event::Room(RoomEvent::Warned { code, message: error.to_string(), text: None }));
         }
     }
 
@@ -380,7 +383,7 @@ impl Worker {
         if peer == self.comms.network().mesh.you() && !groups.is_empty() {
             self.move_to(now, &groups);
         }
-        Event::HeldIn { peer, groups }
+        Event::Room(RoomEvent::Held { peer, groups })
     }
 
     fn take_events(&mut self, now: Duration) {
@@ -397,7 +400,7 @@ impl Worker {
         let event = match event {
             MeshEvent::Joined { you, session, others, relay_only } => {
                 self.joined_with_recording();
-                Event::Joined { you, room: self.room.clone(), session, others, relay_only }
+                Event::Room(RoomEvent::Joined { you, room: self.room.clone(), session, others, relay_only })
             }
             MeshEvent::PeerJoined(member) => {
                 if self.sound.echoes() && member.metadata.get("kind").is_some_and(|kind| kind == "echo") {
@@ -405,36 +408,44 @@ impl Worker {
                     self.comms.set_peer_muted(Participant::Peer(member.peer), true);
                 }
                 self.desk.joined(member.peer, member.capabilities.data);
-                Event::PeerJoined { peer: member.peer, name: member.name, metadata: member.metadata }
+                Event::Room(RoomEvent::PeerJoined { peer: member.peer, name: member.name, metadata: member.metadata })
             }
             MeshEvent::PeerLeft { member, reason } => {
                 self.heard.remove(&member.peer);
                 self.last_data_of(now, member.peer);
                 self.comms.set_placement(Participant::Peer(member.peer), None);
-                Event::PeerLeft { peer: member.peer, name: member.name, reason }
+                Event::Room(RoomEvent::PeerLeft { peer: member.peer, name: member.name, reason })
             }
-            MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
-            MeshEvent::PermissionsChanged { peer, permissions } => Event::PermissionsChanged { peer, permissions },
+            MeshEvent::MetadataChanged { peer, metadata } => Event::Room(RoomEvent::MetadataChanged { peer, metadata }),
+            MeshEvent::PermissionsChanged { peer, permissions } => {
+                Event::Room(RoomEvent::PermissionsChanged { peer, permissions })
+            }
             MeshEvent::HeldIn { peer, groups } => self.held_in(now, peer, groups),
-            MeshEvent::StatusChanged { peer, status } => Event::StatusChanged { peer, status },
-            MeshEvent::ServerAway { why, failure, retry_in } => Event::ServerAway { why, failure, retry_in },
-            MeshEvent::ServerConnected(connection) => Event::ServerConnected(connection),
-            MeshEvent::TokenNeeded { code, message } => Event::TokenNeeded { code, message },
-            MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },
-            MeshEvent::Replaced => Event::Replaced,
-            MeshEvent::Warned { code, message, text } => Event::Warned { code, message, text },
-            MeshEvent::OwnerChanged { owner } => Event::OwnerChanged { owner },
+            MeshEvent::StatusChanged { peer, status } => Event::Room(RoomEvent::StatusChanged { peer, status }),
+            MeshEvent::ServerAway { why, failure, retry_in } => {
+                Event::Room(RoomEvent::ServerAway { why, failure, retry_in })
+            }
+            MeshEvent::ServerConnected(connection) => Event::Room(RoomEvent::ServerConnected(connection)),
+            MeshEvent::TokenNeeded { code, message } => Event::Room(RoomEvent::TokenNeeded { code, message }),
+            MeshEvent::Refused { code, message, retry_after } => {
+                Event::Room(RoomEvent::Refused { code, message, retry_after })
+            }
+            MeshEvent::Replaced => Event::Room(RoomEvent::Replaced),
+            MeshEvent::Warned { code, message, text } => Event::Room(RoomEvent::Warned { code, message, text }),
+            MeshEvent::OwnerChanged { owner } => Event::Room(RoomEvent::OwnerChanged { owner }),
             MeshEvent::TransactionDone { transaction, result } if self.announced(now, transaction, &result) => return,
-            MeshEvent::TransactionDone { transaction, result } => Event::TransactionDone { transaction, result },
-            MeshEvent::RoomMetadataChanged { metadata } => Event::RoomMetadataChanged { metadata },
-            MeshEvent::ReachabilityChanged { token } => Event::ReachabilityChanged { token },
-            MeshEvent::ConnectionRequested { peer } => Event::ConnectionRequested { peer },
+            MeshEvent::TransactionDone { transaction, result } => {
+                Event::Room(RoomEvent::TransactionDone { transaction, result })
+            }
+            MeshEvent::RoomMetadataChanged { metadata } => Event::Room(RoomEvent::RoomMetadataChanged { metadata }),
+            MeshEvent::ReachabilityChanged { token } => Event::Room(RoomEvent::ReachabilityChanged { token }),
+            MeshEvent::ConnectionRequested { peer } => Event::Room(RoomEvent::ConnectionRequested { peer }),
             MeshEvent::Moved { groups } => {
                 self.move_to(now, &groups);
-                Event::Moved { groups }
+                Event::Room(RoomEvent::Moved { groups })
             }
-            MeshEvent::RoomLocked { locked } => Event::RoomLocked { locked },
-            MeshEvent::OwnerRight { state } => Event::OwnerRight { state },
+            MeshEvent::RoomLocked { locked } => Event::Room(RoomEvent::RoomLocked { locked }),
+            MeshEvent::OwnerRight { state } => Event::Room(RoomEvent::OwnerRight { state }),
             MeshEvent::TicketRenewed { ticket } => return self.tickets.keep(&ticket),
         };
         self.tell(now, event);
@@ -442,27 +453,29 @@ impl Worker {
 
     fn comms_event(&mut self, now: Duration, event: EngineEvent<PeerId>) {
         let event = match event {
-            EngineEvent::Speaking { who: Participant::Peer(peer), speaking } => Event::Speaking { peer, speaking },
-            EngineEvent::FirstHeard { who: Participant::Peer(peer) } if self.heard.insert(peer) => {
-                Event::FirstHeard { peer }
+            EngineEvent::Speaking { who: Participant::Peer(peer), speaking } => {
+                Event::Voice(VoiceEvent::Speaking { peer, speaking })
             }
-            EngineEvent::Session(ClientEvent::Joined { .. }) => Event::Connected,
+            EngineEvent::FirstHeard { who: Participant::Peer(peer) } if self.heard.insert(peer) => {
+                Event::Voice(VoiceEvent::FirstHeard { peer })
+            }
+            EngineEvent::Session(ClientEvent::Joined { .. }) => Event::Room(RoomEvent::Connected),
             EngineEvent::Session(ClientEvent::RouteChanged { who: Participant::Peer(peer), route })
                 if self.comms.network().mesh.member(peer).is_some() =>
             {
-                Event::RouteChanged { peer, route }
+                Event::Room(RoomEvent::RouteChanged { peer, route })
             }
             EngineEvent::Session(ClientEvent::GroupRefused { group }) => {
                 // What is not listened to after a join is not spoken to by it, either.
                 let _ = self.hush(now, JOINED, &VoiceTarget::Group(group.clone()));
-                Event::GroupRefused { group }
+                Event::Voice(VoiceEvent::GroupRefused { group })
             }
             EngineEvent::Session(ClientEvent::Text {
                 from: Participant::Peer(from), recipient, group, text, ..
             }) => {
                 let name = self.comms.network().mesh.member(from).map(|member| member.name.clone());
                 let private = matches!(recipient, Recipient::Client(_));
-                Event::Text { from, name: name.unwrap_or_default(), private, group, text }
+                Event::Room(RoomEvent::Text { from, name: name.unwrap_or_default(), private, group, text })
             }
             // The application does not know clients that are not in the roster.
             _ => return,
@@ -483,8 +496,8 @@ impl Worker {
 
     fn device_event(&mut self, now: Duration, event: Event) {
         match event {
-            Event::DeviceLost { which: DeviceRole::Input, .. } => self.microphone_lost = true,
-            Event::DeviceRecovered { which: DeviceRole::Input } => self.microphone_lost = false,
+            Event::Device(DeviceEvent::Lost { which: DeviceRole::Input, .. }) => self.microphone_lost = true,
+            Event::Device(DeviceEvent::Recovered { which: DeviceRole::Input }) => self.microphone_lost = false,
             _ => {}
         }
         self.tell(now, event);
@@ -513,7 +526,10 @@ impl Worker {
             }
         };
         if let Err(error) = result {
-            self.tell(now, Event::Warned { code: error.code(), message: error.to_string(), text: None });
+            self.tell(
+                now,
+                Event::Room(RoomEvent::Warned { code: error.code(), message: error.to_string(), text: None }),
+            );
         }
     }
 

@@ -1,5 +1,7 @@
 //! The lobby and the voice in a game, as careless callers meet them.
 
+use voicemesh::RoomEvent;
+
 use super::*;
 use crate::lobby::*;
 use crate::pcm::*;
@@ -233,24 +235,29 @@ fn events_of_a_lobby_carry_what_they_say() {
         let event = current.keep(TimedEvent { at: std::time::Duration::ZERO, event });
         (event, read(event.code), read(event.text))
     };
-    let refused = |retry_after| Event::Refused {
-        code: voicemesh::ErrorCode::PasswordWrong,
-        message: "no".to_owned(),
-        retry_after,
+    let refused = |retry_after| {
+        Event::Room(RoomEvent::Refused {
+            code: voicemesh::ErrorCode::PasswordWrong,
+            message: "no".to_owned(),
+            retry_after,
+        })
     };
     let (event, code, text) = told(refused(Some(std::time::Duration::from_secs(2))));
     assert_eq!((event.on, event.wait_us, code.as_str(), text.as_str()), (1, 2_000_000, "password-wrong", "no"));
     assert_eq!(told(refused(None)).0.on, 0);
     let transaction = voicemesh::TransactionId(u64::MAX);
-    let (event, code, _) = told(Event::TransactionDone { transaction, result: Ok(()) });
+    let (event, code, _) = told(Event::Room(RoomEvent::TransactionDone { transaction, result: Ok(()) }));
     assert_eq!((event.r#type, event.transaction, event.on, code.as_str()), (26, u64::MAX, 1, ""));
-    let (event, _, text) = told(Event::ReachabilityChanged { token: "r1-x".to_owned() });
+    let (event, _, text) = told(Event::Room(RoomEvent::ReachabilityChanged { token: "r1-x".to_owned() }));
     assert_eq!((event.r#type, text.as_str()), (28, "r1-x"));
     let metadata = Metadata::from([("map".to_owned(), "ice".to_owned())]);
-    assert_eq!(told(Event::RoomMetadataChanged { metadata }).0.metadata_count, 1);
+    assert_eq!(told(Event::Room(RoomEvent::RoomMetadataChanged { metadata })).0.metadata_count, 1);
     for (event, number) in [
-        (Event::OwnerChanged { owner: ID.into() }, vmesh_event_type::VMESH_EVENT_OWNER_CHANGED),
-        (Event::ConnectionRequested { peer: ID.into() }, vmesh_event_type::VMESH_EVENT_CONNECTION_REQUESTED),
+        (Event::Room(RoomEvent::OwnerChanged { owner: ID.into() }), vmesh_event_type::VMESH_EVENT_OWNER_CHANGED),
+        (
+            Event::Room(RoomEvent::ConnectionRequested { peer: ID.into() }),
+            vmesh_event_type::VMESH_EVENT_CONNECTION_REQUESTED,
+        ),
     ] {
         let event = told(event).0;
         assert_eq!((event.r#type, event.peer), (number as i32, ID));

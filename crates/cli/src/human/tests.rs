@@ -1,4 +1,4 @@
-use voicemesh::{MemberStatus, Metadata};
+use voicemesh::{DeviceEvent, MemberStatus, Metadata, RoomEvent, VoiceEvent};
 
 use super::*;
 use crate::people::tests::{arrival, peer, people};
@@ -29,13 +29,17 @@ fn said(event: Event) -> String {
 }
 
 fn away(retry_ms: u64) -> Event {
-    Event::ServerAway { why: "connection refused".into(), failure: None, retry_in: Duration::from_millis(retry_ms) }
+    Event::Room(RoomEvent::ServerAway {
+        why: "connection refused".into(),
+        failure: None,
+        retry_in: Duration::from_millis(retry_ms),
+    })
 }
 
 #[test]
 fn a_server_that_is_about_to_stop_is_not_said_to_be_at_a_wrong_address() {
     let why = "it is about to stop".to_owned();
-    let text = said(Event::ServerAway { why, failure: None, retry_in: Duration::from_secs(5) });
+    let text = said(Event::Room(RoomEvent::ServerAway { why, failure: None, retry_in: Duration::from_secs(5) }));
     assert!(text.contains("lets no more people in: it is about to stop. The next try is in 5.0 s"), "{text}");
 }
 
@@ -64,9 +68,9 @@ fn joining_and_joining_again() {
     let mut human = human();
     let mut say = |event| human.event(&at(0, event), &People::default()).map(|line| line.text);
     assert_eq!(say(joined()).as_deref(), Some("You are in “lobby”; one other is there."));
-    assert_eq!(say(Event::Connected), None);
+    assert_eq!(say(Event::Room(RoomEvent::Connected)), None);
     assert_eq!(say(joined()).as_deref(), Some("Back in “lobby”."));
-    assert_eq!(say(Event::Left).as_deref(), Some("You have left “lobby”."));
+    assert_eq!(say(Event::Room(RoomEvent::Left)).as_deref(), Some("You have left “lobby”."));
 }
 
 #[test]
@@ -79,12 +83,12 @@ fn an_echo_says_that_it_is_one() {
 #[test]
 fn who_came_and_left_and_why() {
     assert_eq!(said(arrival(1, "Ben")), "Ben is here.");
-    let left = |reason| said(Event::PeerLeft { peer: peer(1), name: "Ben".into(), reason });
+    let left = |reason| said(Event::Room(RoomEvent::PeerLeft { peer: peer(1), name: "Ben".into(), reason }));
     assert_eq!(left(PeerLeftReason::Left), "Ben left.");
     assert_eq!(left(PeerLeftReason::Kicked), "Ben was put out.");
     assert_eq!(left(PeerLeftReason::Lost), "Ben is gone: the connection broke.");
     assert_eq!(left(PeerLeftReason::Restarted), "Ben starts again.");
-    assert_eq!(said(Event::MetadataChanged { peer: peer(1), metadata: Metadata::new() }), "");
+    assert_eq!(said(Event::Room(RoomEvent::MetadataChanged { peer: peer(1), metadata: Metadata::new() })), "");
 }
 
 /// proves: B-09
@@ -93,19 +97,24 @@ fn everyone_is_told_who_records() {
     let recording = Metadata::from([("recording".to_owned(), "1".to_owned())]);
     let (mut human, people) = (human(), people(&[(1, "Ben")]));
     let mut say = |event| human.event(&at(0, event), &people).map(|line| line.text);
-    let changed = |metadata: &Metadata| Event::MetadataChanged { peer: peer(1), metadata: metadata.clone() };
+    let changed =
+        |metadata: &Metadata| Event::Room(RoomEvent::MetadataChanged { peer: peer(1), metadata: metadata.clone() });
     assert_eq!(say(changed(&recording)).as_deref(), Some("Ben keeps a recording of the room from now on."));
     assert_eq!(say(changed(&recording)), None, "told once");
     assert_eq!(say(changed(&Metadata::new())).as_deref(), Some("Ben no longer keeps a recording of the room."));
-    let came = Event::PeerJoined { peer: peer(1), name: "Ben".into(), metadata: recording };
+    let came = Event::Room(RoomEvent::PeerJoined { peer: peer(1), name: "Ben".into(), metadata: recording });
     assert_eq!(say(came).as_deref(), Some("Ben is here, and keeps a recording of the room."));
     // The status says the same; it ends when neither does.
-    let status =
-        |recording| Event::StatusChanged { peer: peer(1), status: MemberStatus { recording, ..Default::default() } };
+    let status = |recording| {
+        Event::Room(RoomEvent::StatusChanged {
+            peer: peer(1),
+            status: MemberStatus { recording, ..Default::default() },
+        })
+    };
     assert_eq!([say(status(true)), say(changed(&Metadata::new()))], [None, None]);
     assert_eq!(say(status(false)).as_deref(), Some("Ben no longer keeps a recording of the room."));
     assert_eq!(say(status(true)).as_deref(), Some("Ben keeps a recording of the room from now on."));
-    let failed = Event::RecordingFailed { why: "the disk is full".into() };
+    let failed = Event::Voice(VoiceEvent::RecordingFailed { why: "the disk is full".into() });
     assert_eq!(say(failed).as_deref(), Some("Nothing more is recorded: the disk is full."));
 }
 
@@ -113,9 +122,9 @@ fn everyone_is_told_who_records() {
 fn a_person_who_joins_is_one_line_and_only_a_missing_route_is_another() {
     let (mut human, people) = (human(), people(&[(1, "Ben")]));
     let mut say = |event| human.event(&at(0, event), &people).map(|line| line.text);
-    let route = |route| Event::RouteChanged { peer: peer(1), route };
+    let route = |route| Event::Room(RoomEvent::RouteChanged { peer: peer(1), route });
     assert!(say(arrival(1, "Ben")).is_some());
-    for event in [route(Route::Relayed), Event::FirstHeard { peer: peer(1) }, route(Route::Direct)] {
+    for event in [route(Route::Relayed), Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) }), route(Route::Direct)] {
         assert_eq!(say(event), None);
     }
     assert!(say(route(Route::None)).is_some_and(|text| text.starts_with("No sound comes through between you and Ben")));
@@ -131,7 +140,9 @@ fn what_a_member_may_do_is_said_when_it_changes() {
     let mut human = human();
     let you = people.you().expect("known");
     let mut say = |peer, permissions| {
-        human.event(&at(0, Event::PermissionsChanged { peer, permissions }), &people).map(|line| line.text)
+        human
+            .event(&at(0, Event::Room(RoomEvent::PermissionsChanged { peer, permissions })), &people)
+            .map(|line| line.text)
     };
     let usual = Permissions::default();
     let mute = say(you, usual.without_speak());
@@ -151,8 +162,8 @@ fn what_a_member_may_do_is_said_when_it_changes() {
 fn speech_is_told_once_and_not_after_every_breath() {
     let (mut human, people) = (human(), people(&[(1, "Ben")]));
     let mut say = |ms, event| human.event(&at(ms, event), &people).map(|line| line.text);
-    let speaks = |speaking| Event::Speaking { peer: peer(1), speaking };
-    assert_eq!(say(0, Event::FirstHeard { peer: peer(1) }), None, "its speech is reported next");
+    let speaks = |speaking| Event::Voice(VoiceEvent::Speaking { peer: peer(1), speaking });
+    assert_eq!(say(0, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })), None, "its speech is reported next");
     assert_eq!(say(10, speaks(true)).as_deref(), Some("Ben speaks."));
     assert_eq!(say(9_000, speaks(false)), None);
     assert_eq!(say(11_000, speaks(true)), None, "a breath");
@@ -163,7 +174,13 @@ fn speech_is_told_once_and_not_after_every_breath() {
 #[test]
 fn texts_are_shown_harmlessly() {
     let text = |private, text: &str| {
-        said(Event::Text { from: peer(1), name: "Ben".into(), private, group: None, text: text.to_owned() })
+        said(Event::Room(RoomEvent::Text {
+            from: peer(1),
+            name: "Ben".into(),
+            private,
+            group: None,
+            text: text.to_owned(),
+        }))
     };
     assert_eq!(text(false, "hello\n"), "Ben: hello");
     assert_eq!(text(true, "psst"), "Ben (to you alone): psst");
@@ -192,7 +209,7 @@ fn who_is_heard_without_the_server_is_said_as_it_is() {
         say(joined());
         for (id, route) in routes {
             say(arrival(*id, "Ben"));
-            say(Event::RouteChanged { peer: peer(*id), route: *route });
+            say(Event::Room(RoomEvent::RouteChanged { peer: peer(*id), route: *route }));
         }
         say(away(200))
     };
@@ -206,10 +223,12 @@ fn who_is_heard_without_the_server_is_said_as_it_is() {
 fn a_reason_with_a_remedy_is_told_whenever_it_is_a_new_one() {
     let mut human = TextOutput::new(SessionInfo { server_by_default: false, ..stay(false, Part::Talk) });
     let mut say = |event| human.event(&at(0, event), &People::default()).map_or(String::new(), |line| line.text);
-    let failed = |failure: ConnectFailure| Event::ServerAway {
-        why: failure.to_string(),
-        failure: Some(failure),
-        retry_in: Duration::from_millis(300),
+    let failed = |failure: ConnectFailure| {
+        Event::Room(RoomEvent::ServerAway {
+            why: failure.to_string(),
+            failure: Some(failure),
+            retry_in: Duration::from_millis(300),
+        })
     };
     let first = say(failed(ConnectFailure::Status(502)));
     assert!(first.contains("(502). It may be starting") && !first.contains("address right"), "{first}");
@@ -223,7 +242,9 @@ fn an_exposed_or_proxied_connection_is_told_once() {
     let mut human = human();
     let mut say = |encrypted, local, proxy: Option<&str>| {
         let connection = ServerConnection::new(encrypted, local, proxy.map(str::to_owned));
-        human.event(&at(0, Event::ServerConnected(connection)), &People::default()).map(|line| line.text)
+        human
+            .event(&at(0, Event::Room(RoomEvent::ServerConnected(connection))), &People::default())
+            .map(|line| line.text)
     };
     assert_eq!(say(true, false, None), None);
     assert_eq!(say(false, true, None), None, "what never leaves this machine cannot be read on the way");
@@ -236,10 +257,13 @@ fn an_exposed_or_proxied_connection_is_told_once() {
 
 #[test]
 fn lost_devices_are_told_with_what_it_means() {
-    let lost = |which| said(Event::DeviceLost { which, why: "it was unplugged".into() });
+    let lost = |which| said(Event::Device(DeviceEvent::Lost { which, why: "it was unplugged".into() }));
     assert!(lost(DeviceRole::Input).starts_with("Your microphone does not work: it was unplugged. The others"));
     assert!(lost(DeviceRole::Output).contains("You cannot hear the others"));
-    assert_eq!(said(Event::DeviceRecovered { which: DeviceRole::Input }), "Your microphone works again.");
+    assert_eq!(
+        said(Event::Device(DeviceEvent::Recovered { which: DeviceRole::Input })),
+        "Your microphone works again."
+    );
 }
 
 #[test]
@@ -253,12 +277,15 @@ fn refusals_say_what_next() {
     assert_eq!(refused(ErrorCode::Other("odd".into())), "The server refused: no. (odd)");
     assert!(replaced("lobby").contains("from somewhere else"));
     assert_eq!(
-        said(Event::Warned { code: ErrorCode::BadField, message: "too long".into(), text: None }),
+        said(Event::Room(RoomEvent::Warned { code: ErrorCode::BadField, message: "too long".into(), text: None })),
         "That did not work: too long."
     );
-    assert!(said(Event::GroupRefused { group: "Red\u{7}".into() }).contains("“Red␇”"));
-    assert_eq!(said(Event::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None }), "");
-    assert_eq!(said(Event::Replaced), "");
+    assert!(said(Event::Voice(VoiceEvent::GroupRefused { group: "Red\u{7}".into() })).contains("“Red␇”"));
+    assert_eq!(
+        said(Event::Room(RoomEvent::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None })),
+        ""
+    );
+    assert_eq!(said(Event::Room(RoomEvent::Replaced)), "");
 }
 
 #[test]
@@ -268,9 +295,10 @@ fn who_is_held_in_groups_reads_it_and_why_others_are_refused() {
     people.see(&joined());
     let you = people.you().expect("it has joined");
     let mut say = |event: Event| human.event(&at(1000, event), &people).map_or(String::new(), |line| line.text);
-    let held =
-        |peer, groups: &[&str]| Event::HeldIn { peer, groups: groups.iter().map(|name| (*name).to_owned()).collect() };
-    let refused = |group: &str| Event::GroupRefused { group: group.to_owned() };
+    let held = |peer, groups: &[&str]| {
+        Event::Room(RoomEvent::Held { peer, groups: groups.iter().map(|name| (*name).to_owned()).collect() })
+    };
+    let refused = |group: &str| Event::Voice(VoiceEvent::GroupRefused { group: group.to_owned() });
     assert_eq!(say(held(peer(1), &["Red"])), "", "of others nothing is said");
     assert_eq!(say(held(you, &[])), "");
     assert!(say(held(you, &["Red"])).contains("holds you in “Red”"));
@@ -284,7 +312,7 @@ fn who_is_held_in_groups_reads_it_and_why_others_are_refused() {
 fn when_oneself_leaves_the_others_do_not() {
     let mut human = human();
     human.leaving();
-    let left = Event::PeerLeft { peer: peer(1), name: "Ben".into(), reason: PeerLeftReason::Left };
+    let left = Event::Room(RoomEvent::PeerLeft { peer: peer(1), name: "Ben".into(), reason: PeerLeftReason::Left });
     assert_eq!(human.event(&at(0, left), &people(&[(1, "Ben")])), None);
 }
 

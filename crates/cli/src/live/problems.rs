@@ -1,6 +1,6 @@
 //! What does not work now, one line each for as long as it lasts.
 
-use voicemesh::{DeviceRole, Event, Permissions};
+use voicemesh::{DeviceEvent, DeviceRole, Event, Permissions, RoomEvent};
 
 use crate::human::Heard;
 use crate::reach::next_step;
@@ -31,14 +31,16 @@ pub(crate) struct Condition {
 impl Problems {
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
-            Event::Joined { .. } => (self.server, self.has_joined) = (None, true),
-            Event::ServerAway { why, failure, .. } => {
+            Event::Room(RoomEvent::Joined { .. }) => (self.server, self.has_joined) = (None, true),
+            Event::Room(RoomEvent::ServerAway { why, failure, .. }) => {
                 let step = failure.as_ref().and_then(next_step).map(|step| format!(" {step}")).unwrap_or_default();
                 let why = harmless(why.trim_end_matches('.')).into_owned();
                 self.server = Some(format!("The server is not reached: {why}.{step}"));
             }
-            Event::DeviceLost { which, .. } => *self.lost(*which) = true,
-            Event::DeviceRecovered { which } | Event::DeviceChanged { which } => *self.lost(*which) = false,
+            Event::Device(DeviceEvent::Lost { which, .. }) => *self.lost(*which) = true,
+            Event::Device(DeviceEvent::Recovered { which }) | Event::Device(DeviceEvent::Changed { which }) => {
+                *self.lost(*which) = false
+            }
             _ => {}
         }
     }
@@ -116,14 +118,18 @@ mod tests {
     fn a_problem_is_shown_while_it_lasts() {
         let mut problems = Problems::default();
         assert!(problems.lines(FINE).is_empty());
-        problems.event(&Event::DeviceLost { which: DeviceRole::Input, why: "gone".into() });
+        problems.event(&Event::Device(DeviceEvent::Lost { which: DeviceRole::Input, why: "gone".into() }));
         assert!(problems.lines(FINE)[0].starts_with("No microphone works"));
-        problems.event(&Event::DeviceLost { which: DeviceRole::Output, why: "gone".into() });
+        problems.event(&Event::Device(DeviceEvent::Lost { which: DeviceRole::Output, why: "gone".into() }));
         assert!(problems.lines(FINE)[0].starts_with("No sound card works"));
         for which in [DeviceRole::Input, DeviceRole::Output] {
-            problems.event(&Event::DeviceRecovered { which });
+            problems.event(&Event::Device(DeviceEvent::Recovered { which }));
         }
-        let away = Event::ServerAway { why: "refused\u{1b}.".into(), failure: None, retry_in: Duration::ZERO };
+        let away = Event::Room(RoomEvent::ServerAway {
+            why: "refused\u{1b}.".into(),
+            failure: None,
+            retry_in: Duration::ZERO,
+        });
         problems.event(&away);
         assert_eq!(problems.lines(FINE), ["The server is not reached: refused␛."]);
         problems.event(&joined());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use voicemesh::{Event, MicrophoneState, PeerId, PeerState, Route, ServerConnection, Snapshot, TimedEvent};
+use voicemesh::{Event, MicrophoneState, PeerId, PeerState, RoomEvent, Route, ServerConnection, Snapshot, TimedEvent};
 
 use super::editor::Editor;
 use super::held_key::HeldKey;
@@ -327,15 +327,15 @@ pub(crate) struct LinkWatch {
 impl LinkWatch {
     pub(crate) fn event(&mut self, stamped: &TimedEvent) {
         match &stamped.event {
-            Event::Joined { .. } => {
+            Event::Room(RoomEvent::Joined { .. }) => {
                 self.joined_at.get_or_insert(stamped.at);
                 self.retry_at = None;
             }
-            Event::Connected => (self.connected, self.retry_at) = (true, None),
-            Event::ServerAway { retry_in, .. } => {
+            Event::Room(RoomEvent::Connected) => (self.connected, self.retry_at) = (true, None),
+            Event::Room(RoomEvent::ServerAway { retry_in, .. }) => {
                 (self.connected, self.retry_at) = (false, Some(stamped.at + *retry_in));
             }
-            Event::Left => self.connected = false,
+            Event::Room(RoomEvent::Left) => self.connected = false,
             _ => {}
         }
     }
@@ -434,11 +434,15 @@ pub(crate) mod tests {
         let mut watch = LinkWatch::default();
         assert_eq!((watch.link(Duration::ZERO), watch.seconds(Duration::ZERO)), (Link::Joining, None));
         watch.event(&at(1000, joined()));
-        watch.event(&at(1010, Event::Connected));
+        watch.event(&at(1010, Event::Room(RoomEvent::Connected)));
         assert_eq!(watch.link(Duration::from_secs(2)), Link::Connected);
         watch.event(&at(
             5000,
-            Event::ServerAway { why: "gone".into(), failure: None, retry_in: Duration::from_millis(2500) },
+            Event::Room(RoomEvent::ServerAway {
+                why: "gone".into(),
+                failure: None,
+                retry_in: Duration::from_millis(2500),
+            }),
         ));
         let away = |ms| watch.link(Duration::from_millis(ms));
         assert_eq!([away(5000), away(6600), away(9000)], [3, 1, 0].map(|retry_s| Link::Away { retry_s }));

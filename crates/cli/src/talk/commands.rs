@@ -64,11 +64,11 @@ impl Talk {
         match wish {
             Action::Line(line) => return self.take_line(&line),
             Action::Leave => return Some(End::Interrupted),
-            Action::Mute(muted) => self.peer.set_muted(muted),
-            Action::Deafen(deafened) => self.peer.set_deafened(deafened),
-            Action::Talk(held) => self.peer.set_talking(held),
-            Action::MutePeer(peer, muted) => self.peer.set_peer_muted(peer, muted),
-            Action::Gain(peer, factor) => self.peer.set_gain(peer, factor),
+            Action::Mute(muted) => self.voice.microphone().set_muted(muted),
+            Action::Deafen(deafened) => self.voice.speaker().set_deafened(deafened),
+            Action::Talk(held) => self.voice.microphone().set_talking(held),
+            Action::MutePeer(peer, muted) => self.voice.participant(peer).set_muted(muted),
+            Action::Gain(peer, factor) => self.voice.participant(peer).set_gain(factor),
             // The view does these itself.
             Action::Redraw | Action::Suspend => {}
         }
@@ -81,11 +81,11 @@ impl Talk {
             SlashCommand::Text(text) => self.send_text(&text)?,
             SlashCommand::Message { name_and_text } => self.send_private_text(&name_and_text)?,
             SlashCommand::Mute(None) => {
-                self.peer.set_muted(true);
+                self.voice.microphone().set_muted(true);
                 self.answer("Muted: the others do not hear you. /unmute ends that.");
             }
             SlashCommand::Unmute(None) => {
-                self.peer.set_muted(false);
+                self.voice.microphone().set_muted(false);
                 self.answer(match self.tally.snapshot.permissions.speak {
                     true => "Your microphone is on again.",
                     false => "Your microphone is on again, but you may not speak here: the others do not hear you.",
@@ -94,17 +94,17 @@ impl Talk {
             SlashCommand::Mute(Some(name)) => self.mute_peer(&name, true)?,
             SlashCommand::Unmute(Some(name)) => self.mute_peer(&name, false)?,
             SlashCommand::Deafen => {
-                self.peer.set_deafened(true);
+                self.voice.speaker().set_deafened(true);
                 self.answer("You do not hear the others any more; they still hear you. /undeafen ends that.");
             }
             SlashCommand::Undeafen => {
-                self.peer.set_deafened(false);
+                self.voice.speaker().set_deafened(false);
                 self.answer("You hear the others again.");
             }
             SlashCommand::Participant => self.who_at = Some(self.started.elapsed() + SNAPSHOT_AGE),
             SlashCommand::Gain { name, factor } => {
                 let peer = self.people.find(&name)?;
-                self.peer.set_gain(peer, factor);
+                self.voice.participant(peer).set_gain(factor);
                 self.answer(format!("You hear {} at {:.0} %.", self.people.label(peer), factor * 100.0));
             }
             SlashCommand::JoinGroup(group) => self.join_group(group)?,
@@ -112,7 +112,7 @@ impl Talk {
                 if !self.groups.contains(&group) {
                     return Err(format!("You are not in {}.", group_label(&group)));
                 }
-                self.peer.leave_group(&group);
+                self.voice.group(&group).leave();
                 let left = self.groups.iter().filter(|one| **one != group).cloned().collect();
                 self.set_groups(left);
                 self.answer(format!("You no longer listen or speak to {}.", group_label(&group)));
@@ -201,7 +201,8 @@ impl Talk {
                 (Moderation::MakeOwner { peer }, format!("{} moderates this room now.", label(peer)))
             }
         };
-        let transaction = self.peer.moderate(action).map_err(|error| format!("That did not work: {error}."))?;
+        let transaction =
+            self.voice.lobby().moderate(action).map_err(|error| format!("That did not work: {error}."))?;
         self.decisions.asked(transaction, Some(done).filter(|done| !done.is_empty()), change);
         Ok(())
     }
@@ -210,28 +211,28 @@ impl Talk {
         match change {
             Change::Noise(choice) => {
                 self.processing.noise_suppression = choice.setting();
-                self.peer.set_processing(self.processing);
+                self.voice.microphone().set_processing(self.processing);
                 self.answer(format!("Noise removal: {}.", word(choice)));
             }
             Change::Activation(choice) => {
-                self.peer.set_activation(choice.setting());
+                self.voice.microphone().set_activation(choice.setting());
                 self.activation = choice;
                 self.output.set_push_to_talk(choice == ActivationChoice::PushToTalk);
                 self.answer(activated(choice));
             }
             Change::Talk(held) => {
-                self.peer.set_talking(held);
+                self.voice.microphone().set_talking(held);
                 self.answer(talking(held, self.activation));
             }
             Change::Input(input) => {
                 self.answer(format!("Changing the microphone to {} …", harmless(&input.to_string())));
-                self.peer.set_input(input);
+                self.voice.microphone().set_input(input);
             }
             Change::Output(output) => {
                 let (output, is_beside) = beside_earlier(output);
                 let beside = if is_beside.is_some() { " The file that is there already stays." } else { "" };
                 self.answer(format!("Changing the speaker to {} …{beside}", harmless(&output.to_string())));
-                self.peer.set_output(output);
+                self.voice.speaker().set_output(output);
             }
         }
     }
@@ -241,13 +242,13 @@ impl Talk {
         if !self.held_in.is_empty() && !self.held_in.contains(&group) {
             // The server decides, and says so; but a program that joins anew asks for everyone by itself.
             if group != EVERYONE && self.server_answers() {
-                self.peer.join_group(&group);
+                self.voice.group(&group).join();
                 return Ok(());
             }
             let held = group_names(&self.held_in);
             return Err(format!("A moderator holds you in “{held}”: you cannot join {}.", group_label(&group)));
         }
-        self.peer.join_group(&group);
+        self.voice.group(&group).join();
         let joined = self.groups.iter().filter(|one| **one != group).cloned().chain([group.clone()]).collect();
         self.set_groups(joined);
         let later = if self.server_answers() { "" } else { " The others learn of it when the server is back." };
@@ -260,7 +261,7 @@ impl Talk {
         match (folder, &self.kept) {
             (None, Kept::Nothing) => return Err("Nothing is being recorded.".to_owned()),
             (None, Kept::Soon { .. } | Kept::Recording) => {
-                self.peer.stop_recording();
+                self.voice.stop_recording();
                 self.kept = Kept::Nothing;
                 let later = if self.server_answers() { "" } else { " The others see that when the server is back." };
                 self.answer(format!("Nothing is recorded any more.{later}"));
@@ -270,7 +271,7 @@ impl Talk {
             }
             (Some(folder), Kept::Nothing) => {
                 let folder = typed::absolute(folder);
-                self.peer.start_recording(&folder).map_err(|why| format!("Nothing is recorded: {why}."))?;
+                self.voice.start_recording(&folder).map_err(|why| format!("Nothing is recorded: {why}."))?;
                 let since = self.started.elapsed();
                 self.kept = Kept::Soon { folder, since, is_late: false };
             }
@@ -279,7 +280,7 @@ impl Talk {
     }
 
     fn server_answers(&self) -> bool {
-        let now = self.peer.snapshot();
+        let now = self.voice.snapshot();
         now.connected && now.server_answers
     }
 
@@ -289,7 +290,7 @@ impl Talk {
         let groups = written_to(&self.groups)?;
         self.written.sent(self.started.elapsed(), &self.line, text, false);
         for group in groups {
-            self.peer.send_group_text(group, text);
+            self.voice.group(group).send_text(text);
         }
         match groups {
             [group] if group == EVERYONE => {
@@ -307,7 +308,7 @@ impl Talk {
         let (peer, text) = self.people.addressee(name_and_text, "/msg NAME TEXT")?;
         must_fit("A text", text, TEXT_BYTES)?;
         self.written.sent(self.started.elapsed(), &self.line, text, true);
-        self.peer.send_private_text(peer, text);
+        self.voice.participant(peer).send_text(text);
         self.own_text(format!("You (to {} alone): {}", self.people.label(peer), harmless(text)));
         Ok(())
     }
@@ -325,14 +326,14 @@ impl Talk {
 
     fn mute_peer(&mut self, name: &str, muted: bool) -> Result<(), String> {
         let peer: PeerId = self.people.find(name)?;
-        self.peer.set_peer_muted(peer, muted);
+        self.voice.participant(peer).set_muted(muted);
         let label = self.people.label(peer);
         self.answer(if muted { format!("You hear {label} no more.") } else { format!("You hear {label} again.") });
         Ok(())
     }
 
     pub(super) fn show_who(&mut self) {
-        let snapshot = self.peer.snapshot();
+        let snapshot = self.voice.snapshot();
         self.tally.observe(snapshot.clone());
         let (people, name, room) = (&self.people, &self.name, &self.room);
         let locked = self.tally.locked;

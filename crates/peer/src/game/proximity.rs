@@ -5,7 +5,7 @@
 use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_wire::{GroupHash, GroupId};
 
-use super::SpeakingTo;
+use super::Transmission;
 
 /// Of the range, so much is the band at a cell's border in which one stays where one was: a 24th.
 const BAND: f64 = 1.0 / 24.0;
@@ -39,7 +39,7 @@ pub struct ProximityGrid {
     range: f64,
     axes: GridAxes,
     cell: Option<Cell>,
-    speaking: Option<SpeakingTo>,
+    speaking: Option<Transmission>,
 }
 
 type Cell = [i32; 3];
@@ -50,14 +50,14 @@ pub struct GridChange {
     /// Groups to listen to from now on.
     pub listen: Vec<String>,
     /// Groups to listen to no more.
-    pub unlisten: Vec<String>,
+    pub stop_listening: Vec<String>,
     /// The one group to speak to.
     pub speak: Option<String>,
 }
 
 impl ProximityGrid {
     /// Speaks by this handle from now on, instead of the one before.
-    pub(crate) fn speak_by(&mut self, speaking: Option<SpeakingTo>) {
+    pub(crate) fn transmit_by(&mut self, speaking: Option<Transmission>) {
         self.speaking = speaking;
     }
 
@@ -85,14 +85,18 @@ impl ProximityGrid {
         let names = |cells: &[Cell], but: &[Cell]| {
             cells.iter().filter(|cell| !but.contains(cell)).map(|cell| self.name(*cell)).collect()
         };
-        Some(GridChange { listen: names(&now, &before), unlisten: names(&before, &now), speak: Some(self.name(cell)) })
+        Some(GridChange {
+            listen: names(&now, &before),
+            stop_listening: names(&before, &now),
+            speak: Some(self.name(cell)),
+        })
     }
 
     /// What changes with going out of the grid.
     pub fn leave(&mut self) -> GridChange {
         let before = self.cell.take();
         let before = self.around(before);
-        GridChange { unlisten: before.into_iter().map(|cell| self.name(cell)).collect(), ..GridChange::default() }
+        GridChange { stop_listening: before.into_iter().map(|cell| self.name(cell)).collect(), ..GridChange::default() }
     }
 
     fn cell_at(&self, position: [f32; 3]) -> Cell {
@@ -189,7 +193,7 @@ mod tests {
             self.position = std::array::from_fn(|axis| self.position[axis] + step[axis]);
             let Some(change) = self.grid.move_to(self.position) else { return };
             self.changes += 1;
-            assert!(change.unlisten.iter().all(|group| self.listens.remove(group)), "only what was listened to");
+            assert!(change.stop_listening.iter().all(|group| self.listens.remove(group)), "only what was listened to");
             assert!(change.listen.into_iter().all(|group| self.listens.insert(group)), "nothing twice");
             self.speaks = change.speak.unwrap();
             assert!(self.listens.contains(&self.speaks));

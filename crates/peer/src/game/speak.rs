@@ -38,7 +38,7 @@ impl From<VoiceAudience> for VoiceTarget<PeerId> {
 /// How speech to an audience is to be heard. Where several handles speak to one audience, the highest volume and the
 /// highest priority count, and it is positional only if all are.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SpeakOptions {
+pub struct TransmitOptions {
     /// A factor of 0.0 to 2.0.
     pub volume: f32,
     /// Against other speech: what is less urgent is lowered by 12 dB meanwhile.
@@ -47,7 +47,7 @@ pub struct SpeakOptions {
     pub positional: bool,
 }
 
-impl Default for SpeakOptions {
+impl Default for TransmitOptions {
     /// As loud as spoken, as urgent as all speech, and without a place.
     fn default() -> Self {
         Self { volume: 1.0, priority: Priority::Default, positional: false }
@@ -59,24 +59,24 @@ impl Default for SpeakOptions {
 pub(crate) struct SharedOptions(AtomicU32);
 
 impl SharedOptions {
-    pub(crate) fn new(options: SpeakOptions) -> Self {
+    pub(crate) fn new(options: TransmitOptions) -> Self {
         let token = Self(AtomicU32::new(0));
         token.set(options);
         token
     }
 
     /// Volume in thousandths, then priority, then whether it has a place.
-    fn set(&self, SpeakOptions { volume, priority, positional }: SpeakOptions) {
+    fn set(&self, TransmitOptions { volume, priority, positional }: TransmitOptions) {
         let volume = if volume.is_nan() { 1.0 } else { volume.clamp(0.0, 2.0) };
         let word = (volume * 1_000.0).round() as u32 | (priority as u32) << 16 | u32::from(positional) << 24;
         self.0.store(word, Ordering::Release);
     }
 
-    fn get(&self) -> SpeakOptions {
+    fn get(&self) -> TransmitOptions {
         let word = self.0.load(Ordering::Acquire);
         let ranks = [Priority::Low, Priority::Default, Priority::Medium, Priority::High];
         let rank = |priority: &Priority| *priority as u32 == word >> 16 & 0xFF;
-        SpeakOptions {
+        TransmitOptions {
             volume: (word & 0xFFFF) as f32 / 1_000.0,
             priority: ranks.into_iter().find(rank).unwrap_or_default(),
             positional: word >> 24 != 0,
@@ -86,9 +86,9 @@ impl SharedOptions {
 
 /// An audience is spoken to as long as this is held. Dropping it closes; after leaving the room it does nothing.
 #[derive(Debug)]
-pub struct SpeakingTo {
+pub struct Transmission {
     audience: VoiceAudience,
-    options: SpeakOptions,
+    options: TransmitOptions,
     handle: u64,
     /// `None` once it is being dropped.
     token: Option<Arc<SharedOptions>>,
@@ -96,11 +96,11 @@ pub struct SpeakingTo {
     wake: Wake,
 }
 
-impl SpeakingTo {
+impl Transmission {
     /// The handle of that number, more than [`JOINED`]; the engine receives it.
     pub(crate) fn new(
         audience: VoiceAudience,
-        options: SpeakOptions,
+        options: TransmitOptions,
         handle: u64,
         commands: SyncSender<Command>,
         wake: Wake,
@@ -117,26 +117,26 @@ impl SpeakingTo {
     }
 
     /// How.
-    pub fn options(&self) -> SpeakOptions {
+    pub fn options(&self) -> TransmitOptions {
         self.options
     }
 
     /// From the next frame on, another factor: 0.0 to 2.0.
     pub fn set_volume(&mut self, volume: f32) {
-        self.set(SpeakOptions { volume, ..self.options });
+        self.set(TransmitOptions { volume, ..self.options });
     }
 
     /// From the next frame on, more or less urgent.
     pub fn set_priority(&mut self, priority: Priority) {
-        self.set(SpeakOptions { priority, ..self.options });
+        self.set(TransmitOptions { priority, ..self.options });
     }
 
     /// From the next frame on, from this peer's place or not.
     pub fn set_positional(&mut self, positional: bool) {
-        self.set(SpeakOptions { positional, ..self.options });
+        self.set(TransmitOptions { positional, ..self.options });
     }
 
-    fn set(&mut self, options: SpeakOptions) {
+    fn set(&mut self, options: TransmitOptions) {
         if self.options != options {
             self.options = options;
             if let Some(token) = &self.token {
@@ -155,7 +155,7 @@ impl SpeakingTo {
     }
 }
 
-impl Drop for SpeakingTo {
+impl Drop for Transmission {
     fn drop(&mut self) {
         self.token = None;
         // If the queue is full, the engine finds at its next look that no handle holds the token.
@@ -177,7 +177,7 @@ enum HandleRef {
 }
 
 impl HandleRef {
-    fn options(&self) -> Option<SpeakOptions> {
+    fn options(&self) -> Option<TransmitOptions> {
         match self {
             Self::Here(token) => Some(token.get()),
             Self::There(token) => token.upgrade().map(|token| token.get()),
@@ -211,9 +211,9 @@ impl Audiences {
     }
 
     /// How a target is to be spoken to, if it is.
-    pub(crate) fn wanted(&mut self, target: &VoiceTarget<PeerId>) -> Option<SpeakOptions> {
+    pub(crate) fn wanted(&mut self, target: &VoiceTarget<PeerId>) -> Option<TransmitOptions> {
         let handles = self.0.get(target)?;
-        let wanted = handles.values().filter_map(HandleRef::options).reduce(|one, other| SpeakOptions {
+        let wanted = handles.values().filter_map(HandleRef::options).reduce(|one, other| TransmitOptions {
             volume: one.volume.max(other.volume),
             priority: one.priority.max(other.priority),
             positional: one.positional && other.positional,
@@ -247,7 +247,7 @@ mod tests {
     fn handles_to_one_audience_add_up_and_the_last_to_go_closes_it() {
         let target = VoiceTarget::Group("team".to_owned());
         let mut audiences = Audiences::default();
-        let options = |volume, priority, positional| SpeakOptions { volume, priority, positional };
+        let options = |volume, priority, positional| TransmitOptions { volume, priority, positional };
         let near = Arc::new(SharedOptions::new(options(0.5, Priority::High, true)));
         let radio = Arc::new(SharedOptions::new(options(f32::NAN, Priority::Low, false)));
         assert_eq!(audiences.wanted(&target), None);
@@ -262,9 +262,9 @@ mod tests {
         assert_eq!(audiences.sweep(), std::slice::from_ref(&target));
         radio.set(options(9.0, Priority::Medium, true));
         assert_eq!(audiences.wanted(&target), Some(options(2.0, Priority::Medium, true)));
-        audiences.put(JOINED, target.clone(), Arc::new(SharedOptions::new(SpeakOptions::default())));
+        audiences.put(JOINED, target.clone(), Arc::new(SharedOptions::new(TransmitOptions::default())));
         drop(radio);
-        assert_eq!(audiences.wanted(&target), Some(SpeakOptions::default()), "it was joined as well");
+        assert_eq!(audiences.wanted(&target), Some(TransmitOptions::default()), "it was joined as well");
         audiences.remove(JOINED, &target);
         assert_eq!(audiences.wanted(&target), None);
         assert!(audiences.0.is_empty());
@@ -274,7 +274,7 @@ mod tests {
     fn the_number_of_handles_is_bounded() {
         let mut audiences = Audiences::default();
         let target = VoiceTarget::Group("team".to_owned());
-        let token = Arc::new(SharedOptions::new(SpeakOptions::default()));
+        let token = Arc::new(SharedOptions::new(TransmitOptions::default()));
         assert!((1..=HANDLES as u64).all(|handle| audiences.put(handle, target.clone(), token.clone())));
         assert!(!audiences.put(HANDLES as u64 + 1, target.clone(), token.clone()));
         assert!(audiences.put(1, target, token), "one that is known may change");

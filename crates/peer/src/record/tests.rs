@@ -213,3 +213,19 @@ fn a_disk_that_is_too_slow_ends_the_recording_and_delays_nothing() {
     assert_eq!((recorder.poll_failure(), queue.try_iter().count()), (None, 8), "told once, and no more than fits");
     drop((finished, failure));
 }
+
+#[test]
+fn a_recording_that_is_ended_elsewhere_does_not_keep_its_caller_waiting_for_the_disk() {
+    let (jobs, _queue) = sync_channel(QUEUE);
+    let (_failure, failures) = sync_channel(1);
+    let (finished, done) = sync_channel(0);
+    let recorder = Recorder::over(jobs, failures, done);
+    let lease = recorder.lease();
+    let begun = std::time::Instant::now();
+
+    recorder.end_elsewhere();
+
+    assert!(begun.elapsed() < LEAVE_TIMEOUT, "the writer has not finished, and the caller waited for it");
+    assert_eq!(lease.strong_count(), 0, "another recording may begin at once");
+    drop(finished);
+}

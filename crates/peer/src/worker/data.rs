@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use voicemesh_session::client::DataEvent;
+use voicemesh_session::client;
 use voicemesh_session::data::PipeEvent;
 use voicemesh_wire::PeerId;
 
 use super::Worker;
 use crate::data::DataCommand;
-use crate::event::Event;
+use crate::event::{DataEvent, Event};
 
 /// Who leaves stays so long at most for others to take what must arrive.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
@@ -69,27 +69,29 @@ impl Worker {
         had_time || pipes.all(|(_, pipe)| pipe.queued_bytes() == 0)
     }
 
-    fn data_event(&mut self, now: Duration, peer: PeerId, event: DataEvent) {
+    fn data_event(&mut self, now: Duration, peer: PeerId, event: client::DataEvent) {
         let event = match event {
-            DataEvent::Pipe(PipeEvent::Message { channel, reliability, bytes }) => match channel {
-                None => Event::Message { from: peer, data: bytes, reliability },
-                Some(channel) => Event::ChannelMessage { from: peer, channel, data: bytes, reliability },
+            client::DataEvent::Pipe(PipeEvent::Message { channel, reliability, bytes }) => match channel {
+                None => Event::Data(DataEvent::Message { from: peer, data: bytes, reliability }),
+                Some(channel) => {
+                    Event::Data(DataEvent::ChannelMessage { from: peer, channel, data: bytes, reliability })
+                }
             },
-            DataEvent::Pipe(PipeEvent::Opened { channel, reliability }) => {
+            client::DataEvent::Pipe(PipeEvent::Opened { channel, reliability }) => {
                 self.desk.set_mismatch(peer, channel, None);
-                Event::ChannelOpened { peer, channel, reliability }
+                Event::Data(DataEvent::ChannelOpened { peer, channel, reliability })
             }
-            DataEvent::Pipe(PipeEvent::Mismatch { channel, ours, theirs }) => {
+            client::DataEvent::Pipe(PipeEvent::Mismatch { channel, ours, theirs }) => {
                 self.desk.set_mismatch(peer, channel, Some(theirs));
-                Event::ChannelMismatch { peer, channel, ours, theirs }
+                Event::Data(DataEvent::ChannelMismatch { peer, channel, ours, theirs })
             }
-            DataEvent::Pipe(PipeEvent::Closed { channel }) => {
+            client::DataEvent::Pipe(PipeEvent::Closed { channel }) => {
                 self.desk.set_mismatch(peer, channel, None);
-                Event::ChannelClosed { peer, channel }
+                Event::Data(DataEvent::ChannelClosed { peer, channel })
             }
-            DataEvent::Disconnected { undelivered_bytes } => {
+            client::DataEvent::Disconnected { undelivered_bytes } => {
                 self.desk.disconnected(peer);
-                Event::Disconnected { peer, undelivered_bytes }
+                Event::Data(DataEvent::Disconnected { peer, undelivered_bytes })
             }
         };
         self.tell(now, event);

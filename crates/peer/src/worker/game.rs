@@ -13,7 +13,7 @@ use voicemesh_wire::PeerId;
 
 use super::Worker;
 use crate::command::GameCommand;
-use crate::game::{JOINED, SharedOptions, SpeakOptions};
+use crate::game::{JOINED, SharedOptions, TransmitOptions};
 
 /// Handles that were let go of without the queue's room to say so are found after so many blocks.
 const LOOK_ROUND: u32 = 100;
@@ -92,7 +92,7 @@ impl Worker {
 
     /// Speaks to a target until [`hush`](Self::hush) is called, in addition to all handles.
     pub(super) fn speak(&mut self, now: Duration, handle: u64, target: VoiceTarget<PeerId>) -> Result<(), EngineError> {
-        let options = SpeakOptions { positional: self.is_positional, ..SpeakOptions::default() };
+        let options = TransmitOptions { positional: self.is_positional, ..TransmitOptions::default() };
         self.audiences.put(handle, target.clone(), Arc::new(SharedOptions::new(options)));
         self.address(now, &target)
     }
@@ -105,7 +105,7 @@ impl Worker {
     /// Opens or closes a target as its handles together want it.
     fn address(&mut self, now: Duration, target: &VoiceTarget<PeerId>) -> Result<(), EngineError> {
         match self.audiences.wanted(target) {
-            Some(SpeakOptions { volume, priority, positional }) => {
+            Some(TransmitOptions { volume, priority, positional }) => {
                 self.comms.open_target(target.clone(), TargetOptions { priority, positional, volume })
             }
             None => self.comms.close_target(now, target),

@@ -14,7 +14,9 @@ use voicemesh_wire::PeerId;
 
 use crate::carrier::RealCarrier;
 use crate::data::SendLedger;
-use crate::event::{Event, MicrophoneState, PeerState, QueueDrops, SendingState, Snapshot, TimedEvent};
+use crate::event::{
+    DataEvent, Event, MicrophoneState, PeerState, QueueDrops, RoomEvent, SendingState, Snapshot, TimedEvent, VoiceEvent,
+};
 use crate::shared::Shared;
 
 /// The snapshot is at most this old.
@@ -96,9 +98,14 @@ impl Publisher {
             return;
         }
         for stamped in untold.drain(..) {
-            if let Err(TrySendError::Full(lost)) = self.events.try_send(stamped) {
-                self.desk.polled(&lost.event);
-                self.drop_event(&lost.event);
+            match self.events.try_send(stamped) {
+                Ok(()) => {}
+                Err(TrySendError::Full(lost)) => {
+                    self.desk.polled(&lost.event);
+                    self.drop_event(&lost.event);
+                }
+                // The program has dropped its events, and stays: senders must not wait for it.
+                Err(TrySendError::Disconnected(unwanted)) => self.desk.polled(&unwanted.event),
             }
         }
         self.told.notify_one();
@@ -215,13 +222,13 @@ fn fill_lobby(snapshot: &mut Snapshot, mesh: &Mesh) {
 fn changes_situation(event: &Event) -> bool {
     !matches!(
         event,
-        Event::Message { .. }
-            | Event::ChannelMessage { .. }
-            | Event::ChannelOpened { .. }
-            | Event::ChannelMismatch { .. }
-            | Event::ChannelClosed { .. }
-            | Event::Disconnected { .. }
-            | Event::Text { .. }
-            | Event::Speaking { .. }
+        Event::Data(DataEvent::Message { .. })
+            | Event::Data(DataEvent::ChannelMessage { .. })
+            | Event::Data(DataEvent::ChannelOpened { .. })
+            | Event::Data(DataEvent::ChannelMismatch { .. })
+            | Event::Data(DataEvent::ChannelClosed { .. })
+            | Event::Data(DataEvent::Disconnected { .. })
+            | Event::Room(RoomEvent::Text { .. })
+            | Event::Voice(VoiceEvent::Speaking { .. })
     )
 }

@@ -15,7 +15,7 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::ErrorCode;
 
 use super::{RECORDING, Worker};
-use crate::event::Event;
+use crate::event::{Event, RoomEvent, VoiceEvent};
 use crate::record::{RecordedSpeaker, Recorder};
 
 /// The server answers within this, or nothing is recorded.
@@ -79,8 +79,7 @@ impl Recording {
     fn end(&mut self, mut recorder: Recorder) {
         recorder.end_all();
         if let Some(earlier) = self.ended.replace(recorder) {
-            // It may wait for a disk, which this thread must not.
-            let _ = std::thread::Builder::new().spawn(move || drop(earlier));
+            earlier.end_elsewhere();
         }
     }
 }
@@ -91,7 +90,14 @@ impl Worker {
     pub(super) fn record(&mut self, now: Duration) {
         if let Some(why) = self.recording.ended.as_mut().and_then(Recorder::poll_failure) {
             // Another may be running: that one goes on.
-            self.tell(now, Event::Warned { code: ErrorCode::Other("recording".to_owned()), message: why, text: None });
+            self.tell(
+                now,
+                Event::Room(RoomEvent::Warned {
+                    code: ErrorCode::Other("recording".to_owned()),
+                    message: why,
+                    text: None,
+                }),
+            );
         }
         match &mut self.recording.state {
             State::Off => {}
@@ -130,9 +136,9 @@ impl Worker {
     /// Begins a recording once the others see it. The handle lets none begin while another is kept.
     pub(super) fn start_recording(&mut self, now: Duration, recorder: Recorder) {
         if !self.server_answers() {
-            drop_elsewhere(recorder);
+            recorder.end_elsewhere();
             let why = crate::RecordError::ServerAway.to_string();
-            return self.tell(now, Event::RecordingFailed { why });
+            return self.tell(now, Event::Voice(VoiceEvent::RecordingFailed { why }));
         }
         self.stop_recording(now);
         let id = self.announce_by_transaction(now, true);
@@ -213,7 +219,7 @@ impl Worker {
             self.stop_recording(now);
             // Who leaves knows that nothing more is recorded.
             if self.leaving_since.is_none() {
-                self.tell(now, Event::RecordingFailed { why });
+                self.tell(now, Event::Voice(VoiceEvent::RecordingFailed { why }));
             }
         }
     }
@@ -230,9 +236,4 @@ impl Worker {
     fn server_answers(&self) -> bool {
         self.comms.status().connected && self.comms.network().mesh.server_is_reached()
     }
-}
-
-/// Ends a recording that never began; its end waits for a thread, which this one must not.
-fn drop_elsewhere(recorder: Recorder) {
-    let _ = std::thread::Builder::new().spawn(move || drop(recorder));
 }

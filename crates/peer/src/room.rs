@@ -1,0 +1,221 @@
+//! The handle that a program holds.
+
+mod channel;
+mod events;
+mod group;
+mod join;
+mod leaving;
+mod lobby;
+mod outbox;
+mod participant;
+mod proximity;
+mod recording;
+mod sound;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use voicemesh_session::{GLOBAL_GROUP, Reliability};
+use voicemesh_wire::PeerId;
+
+use crate::command::{Command, GameCommand, LobbyCommand};
+use crate::data::SendError;
+use crate::event::Snapshot;
+use crate::game::{PendingPositions, Transmission, TransmitOptions, VoiceAudience};
+use crate::inbox::Wake;
+use crate::join_error::JoinError;
+use crate::lobby::ConnectError;
+use crate::options::JoinOptions;
+use crate::shared::Shared;
+use leaving::Ending;
+use outbox::Outbox;
+
+pub use channel::Channel;
+pub use events::Events;
+pub use group::Group;
+pub use lobby::Lobby;
+pub use participant::Participant;
+pub use sound::{Microphone, Speaker};
+
+/// This program's place in a room.
+///
+/// A clone is the same place: clones are cheap, and may be used by several threads at once. No call waits for the engine, the
+/// network or another thread, unless it says so; what is sent is checked and copied under a lock that is held for tens of
+/// microseconds. Dropping the last clone and the [`Events`] leaves the room, and waits until the others know, at most a second
+/// and a half.
+#[derive(Clone, Debug)]
+pub struct Room {
+    core: Arc<Core>,
+}
+
+/// What the clones of a room and its events share.
+#[derive(Debug)]
+struct Core {
+    commands: SyncSender<Command>,
+    outbox: Outbox,
+    /// The program has polled the last event.
+    has_left: AtomicBool,
+    started: Instant,
+    shared: Arc<Shared>,
+    wake: Wake,
+    /// Positions that the engine has not taken yet.
+    places: Arc<PendingPositions>,
+    /// The number of the next transmission.
+    transmissions: AtomicU64,
+    transactions: AtomicU64,
+    /// Alive while a recording is kept.
+    recording: Mutex<Weak<()>>,
+    ending: Mutex<Ending>,
+}
+
+impl Room {
+    /// Begins to join. Events report whether that works: [`RoomEvent::Joined`], [`RoomEvent::ServerAway`],
+    /// [`RoomEvent::Refused`].
+    ///
+    /// # Errors
+    ///
+    /// When it cannot even begin: no such device, no such address.
+    ///
+    /// [`RoomEvent::Joined`]: crate::RoomEvent::Joined
+    /// [`RoomEvent::ServerAway`]: crate::RoomEvent::ServerAway
+    /// [`RoomEvent::Refused`]: crate::RoomEvent::Refused
+    pub fn join(options: JoinOptions) -> Result<(Self, Events), JoinError> {
+        join::join(options)
+    }
+
+    /// Begins to leave, and returns at once. What was sent before still goes out; [`RoomEvent::Left`] is the last event. Calling it
+    /// again does nothing.
+    ///
+    /// [`RoomEvent::Left`]: crate::RoomEvent::Left
+    pub fn leave(&self) {
+        self.flush();
+        self.core.shared.request_leave();
+        self.core.wake.wake();
+    }
+
+    /// Leaves, and blocks until the others know and have taken what must arrive, at most for this long. Half a second is the most
+    /// that others are waited for, and writing the farewell takes a round trip. False if the time was too short; leaving then
+    /// goes on.
+    pub fn leave_and_wait(&self, at_most: Duration) -> bool {
+        self.leave();
+        self.core.ending.lock().unwrap_or_else(PoisonError::into_inner).wait(at_most)
+    }
+
+    /// The situation as of a few milliseconds ago. It includes everyone whom an event has named before.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::clone(&self.core.shared.snapshot())
+    }
+
+    /// Reads the situation as of a few milliseconds ago, without a copy of it. Reading it blocks no other thread.
+    pub fn read_snapshot<R>(&self, read: impl FnOnce(&Snapshot) -> R) -> R {
+        read(&self.core.shared.snapshot())
+    }
+
+    /// What this program sends: mute, push to talk, devices, processing.
+    pub fn microphone(&self) -> Microphone<'_> {
+        Microphone::new(self)
+    }
+
+    /// What this program plays: deafening, devices, the listener's place, the mix as samples.
+    pub fn speaker(&self) -> Speaker<'_> {
+        Speaker::new(self)
+    }
+
+    /// Another peer: how it is heard, where it is, and what is sent to it alone. Calls about a peer that is not in the room do
+    /// nothing, or say so.
+    pub fn participant(&self, peer: PeerId) -> Participant<'_> {
+        Participant::new(self, peer)
+    }
+
+    /// A data channel to a peer, one of 256; it need not be open.
+    pub fn channel(&self, peer: PeerId, number: u8) -> Channel<'_> {
+        Channel::new(self, peer, number)
+    }
+
+    /// A talk group: at most 256 bytes of name. All begin in `Global`, and may leave it.
+    pub fn group<'a>(&'a self, name: &'a str) -> Group<'a> {
+        Group::new(self, name)
+    }
+
+    /// Metadata, moderation, access token and owner.
+    pub fn lobby(&self) -> Lobby<'_> {
+        Lobby::new(self)
+    }
+
+    /// Speaks to an audience for as long as the handle is held, in addition to all that is spoken to already.
+    /// [`RoomEvent::Warned`](crate::RoomEvent::Warned) reports what cannot be done (more than 64 audiences at a time).
+    #[must_use = "dropping the handle ends the transmission"]
+    pub fn transmit_to(&self, audience: VoiceAudience, options: TransmitOptions) -> Transmission {
+        let handle = self.core.transmissions.fetch_add(1, Ordering::Relaxed);
+        Transmission::new(audience, options, handle, self.core.commands.clone(), self.core.wake.clone())
+    }
+
+    /// Writes to everyone who listens to the group `Global`, in which all begin. A text that cannot be sent raises
+    /// [`RoomEvent::Warned`](crate::RoomEvent::Warned).
+    pub fn send_text(&self, text: &str) {
+        self.group(GLOBAL_GROUP).send_text(text);
+    }
+
+    /// Sends a message to everyone in the room who takes messages, once each.
+    ///
+    /// # Errors
+    ///
+    /// As [`Participant::send`]; the message is then sent to no peer.
+    pub fn send_to_all(&self, data: &[u8], how: Reliability) -> Result<(), SendError> {
+        self.check_here()?;
+        self.core.outbox.order(|ledger, into| ledger.send_to_all(how, data, into))
+    }
+
+    /// Lets what was sent since the last time leave; see [`JoinOptions::manual_flush`]. Otherwise it does nothing.
+    pub fn flush(&self) {
+        self.core.outbox.flush();
+    }
+
+    /// Says that this machine's network is another than before. A lost connection to the server is noticed without this.
+    ///
+    /// # Errors
+    ///
+    /// When the engine does not take it.
+    pub fn network_changed(&self) -> Result<(), ConnectError> {
+        self.try_command(Command::Lobby(LobbyCommand::NetworkChanged))
+    }
+
+    fn check_here(&self) -> Result<(), SendError> {
+        if self.is_gone() { Err(SendError::Left) } else { Ok(()) }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.core.has_left.load(Ordering::Acquire) || self.core.shared.is_leaving()
+    }
+
+    /// For what the caller has to know the fate of.
+    fn try_command(&self, command: Command) -> Result<(), ConnectError> {
+        let sent = self.core.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => ConnectError::Busy,
+            TrySendError::Disconnected(_) => ConnectError::Left,
+        });
+        self.core.wake.wake();
+        sent
+    }
+
+    fn command(&self, command: Command) {
+        // A full queue means that the engine has not run for long; what is wanted now would come too late.
+        let _ = self.core.commands.try_send(command);
+        self.core.wake.wake();
+    }
+
+    fn game(&self, command: GameCommand) {
+        self.command(Command::Game(command));
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.outbox.flush();
+        self.shared.request_leave();
+        self.wake.wake();
+        self.ending.get_mut().unwrap_or_else(PoisonError::into_inner).wait_and_close();
+    }
+}

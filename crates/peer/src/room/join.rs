@@ -1,0 +1,156 @@
+//! Joining: everything that a room consists of is made, and the engine thread begins.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+use voicemesh_engine::{EngineConfig, EngineOnNetwork, VoiceEngine};
+use voicemesh_mesh::{Carried, Mesh, MeshConfig};
+use voicemesh_wire::signaling::ErrorCode;
+
+use super::leaving::Ending;
+use super::outbox::Outbox;
+use super::{Core, Events, Room};
+use crate::carrier::RealCarrier;
+use crate::command::COMMANDS;
+use crate::connect::Connector;
+use crate::data::{MESSAGES, SendLedger};
+use crate::event::{Event, RoomEvent, TimedEvent};
+use crate::game::{JOINED, PendingPositions};
+use crate::identity::{Identity, state_dir_or_default};
+use crate::inbox::{Wake, queues};
+use crate::join_error::JoinError;
+use crate::options::JoinOptions;
+use crate::record::Recorder;
+use crate::server_url::ServerUrl;
+use crate::shared::Shared;
+use crate::sound::Sound;
+use crate::tls::Tls;
+use crate::worker::{EVENTS, Ends, RECORDING, Worker};
+
+/// Begins to join, and starts the engine thread.
+pub(super) fn join(options: JoinOptions) -> Result<(Room, Events), JoinError> {
+    let started = Instant::now();
+    let mut options = options.follow_link()?;
+    let url = options.checked_server()?;
+    let (room, name) = options.checked_names()?;
+    (options.room, options.name) = (room.as_str().to_owned(), name.as_str().to_owned());
+    let tls = Tls::new(options.extra_root_pem.as_deref())?;
+    let proxy = options.chosen_proxy(&url)?;
+    let state_dir = state_dir_or_default(options.state_dir.as_deref());
+    let connector = Connector::new(url.clone(), tls, proxy, options.has_secret(), state_dir);
+    let load = |url: &ServerUrl| {
+        Identity::load(options.state_dir.as_deref(), &url.origin(), room.key()).map_err(refused_by_system)
+    };
+    let identity = load(&url)?;
+    let without_tls = connector.may_go_without_tls().then(|| load(&url.without_tls())).transpose()?;
+    let recorder = options.record.as_deref().map(Recorder::start).transpose().map_err(JoinError::Recording)?;
+    let wake = Wake::default();
+    let sound = Sound::open(&options, &wake)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("voicemesh-io")
+        .enable_all()
+        .build()
+        .map_err(refused_by_system)?;
+    let (inbox, arrivals) = queues(wake.clone());
+    let (farewell, farewells) = sync_channel(0);
+    let carrier = RealCarrier::new(runtime.handle().clone(), Arc::new(connector), inbox, farewell);
+    let mesh = Mesh::new(mesh_config(&options, &identity, without_tls.as_ref())?);
+    let config = EngineConfig {
+        speech: options.speech,
+        microphone: options.microphone().config(sound.is_simulated_input()),
+        uplink_bps: options.uplink_bps,
+        ..EngineConfig::new(options.name.clone(), random()?)
+    };
+    let engine = VoiceEngine::new(config).map_err(refused_by_system)?;
+    let mut comms = EngineOnNetwork::new(engine, Carried::new(mesh, carrier));
+    comms.set_muted(options.muted);
+    comms.run_as_client(started.elapsed(), ()).map_err(refused_by_system)?;
+    let (commands, command_queue) = sync_channel(COMMANDS);
+    let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
+    if let Some((code, message)) = identity.warning() {
+        let code = ErrorCode::Other(code.to_owned());
+        // The queue is new and has room.
+        let _ = event_queue.try_send(TimedEvent {
+            at: started.elapsed(),
+            event: Event::Room(RoomEvent::Warned { code, message, text: None }),
+        });
+    }
+    let shared = Arc::new(Shared::default());
+    let (ledger, told) = (Arc::new(SendLedger::default()), Arc::new(Notify::new()));
+    let places = Arc::new(PendingPositions::default());
+    let ends = Ends {
+        arrivals,
+        commands: command_queue,
+        events: event_queue,
+        shared: shared.clone(),
+        desk: ledger.clone(),
+        told: told.clone(),
+        places: places.clone(),
+    };
+    let tickets = identity.ticket_file(options.password.as_ref());
+    let recording = Mutex::new(recorder.as_ref().map_or_else(Weak::new, Recorder::lease));
+    let worker = Worker::new(started, comms, sound, tickets, recorder, ends, &options);
+    let worker_wake = wake.clone();
+    let thread = std::thread::Builder::new()
+        .name("voicemesh-engine".to_owned())
+        .spawn(move || worker.run(&worker_wake))
+        .map_err(refused_by_system)?;
+    let core = Arc::new(Core {
+        commands,
+        outbox: Outbox::new(ledger, wake.clone(), options.manual_flush),
+        has_left: AtomicBool::new(false),
+        started,
+        shared,
+        wake,
+        places,
+        transmissions: AtomicU64::new(JOINED + 1),
+        transactions: AtomicU64::new(1),
+        recording,
+        ending: Mutex::new(Ending::new(thread, runtime, farewells, (identity, without_tls))),
+    });
+    Ok((Room { core: core.clone() }, Events::new(core, events, told)))
+}
+
+fn mesh_config(
+    options: &JoinOptions,
+    identity: &Identity,
+    without_tls: Option<&Identity>,
+) -> Result<MeshConfig, JoinError> {
+    let mut metadata = options.metadata.clone();
+    if options.echo {
+        metadata.insert("kind".to_owned(), "echo".to_owned());
+    }
+    if options.record.is_some() {
+        metadata.insert(RECORDING.to_owned(), "on".to_owned());
+    }
+    Ok(MeshConfig {
+        room: options.room.clone(),
+        name: options.name.clone(),
+        proof: identity.proof,
+        proof_without_tls: without_tls.map(|identity| identity.proof),
+        run: random()? as u32,
+        relay_only: options.relay_only,
+        presence: options.presence,
+        password: options.password.clone(),
+        token: options.token.clone(),
+        renews_token: options.renews_token,
+        ticket: identity.ticket(options.password.as_ref()),
+        connections: options.connections,
+        metadata,
+        frame_ms: voicemesh_audio::FrameDuration::ALL.iter().map(|frame| frame.millis() as u8).collect(),
+        redundancy: true,
+        seed: random()?,
+    })
+}
+
+fn random() -> Result<u64, JoinError> {
+    getrandom::u64().map_err(refused_by_system)
+}
+
+fn refused_by_system(error: impl std::fmt::Display) -> JoinError {
+    JoinError::System(error.to_string())
+}

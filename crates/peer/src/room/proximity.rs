@@ -1,0 +1,42 @@
+//! Who is near, by a grid of talk groups.
+
+use super::Room;
+use crate::game::{GridChange, ProximityGrid, TransmitOptions, VoiceAudience};
+
+/// # Who is near
+///
+/// ```no_run
+/// # use voicemesh::{GridAxes, ProximityGrid, Room};
+/// # fn game(room: Room, walk: impl Iterator<Item = [f32; 3]>) -> Option<()> {
+/// room.group("Global").leave();
+/// let mut grid = ProximityGrid::new("field", 20.0, GridAxes::Ground)?;
+/// for position in walk {
+///     room.move_in(&mut grid, position); // each frame
+/// }
+/// room.leave_grid(&mut grid);
+/// # Some(()) }
+/// ```
+impl Room {
+    /// Listens to those around this position, and speaks to them, positionally. May be called each frame: only in another
+    /// cell is there anything to do. Dropping the grid ends the speaking, and [`leave_grid`](Self::leave_grid) also the
+    /// listening.
+    pub fn move_in(&self, grid: &mut ProximityGrid, position: [f32; 3]) {
+        if let Some(change) = grid.move_to(position) {
+            self.follow_grid(grid, change);
+        }
+    }
+
+    /// Stops listening and speaking to a grid's groups.
+    pub fn leave_grid(&self, grid: &mut ProximityGrid) {
+        let change = grid.leave();
+        self.follow_grid(grid, change);
+    }
+
+    fn follow_grid(&self, grid: &mut ProximityGrid, change: GridChange) {
+        change.stop_listening.iter().for_each(|group| self.group(group).stop_listening());
+        change.listen.iter().for_each(|group| self.group(group).listen());
+        // The new one is open before the old one closes, so that what is being said does not break off.
+        let options = TransmitOptions { positional: true, ..TransmitOptions::default() };
+        grid.transmit_by(change.speak.map(|group| self.transmit_to(VoiceAudience::Group(group), options)));
+    }
+}
