@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use voicemesh::{DataEvent, Event, Events, Reliability, Room, RoomEvent, SendError};
 
-use crate::friends::{PATIENCE, two};
+use voicemesh_tests::room::Folder;
+
+use crate::friends::{PATIENCE, Player, two};
 use crate::server;
 
 const THREADS: u8 = 4;
@@ -114,4 +116,20 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         assert!(Instant::now() < deadline, "never woken");
         std::thread::park_timeout(PATIENCE);
     }
+}
+
+/// Before, the warning that comes first was counted only when it was taken, and every event after it was dropped.
+#[test]
+fn a_peer_whose_identity_cannot_be_kept_joins_as_a_new_person() {
+    let folder = Folder::create("game-identity");
+    let no_folder = folder.file("a-file");
+    std::fs::write(&no_folder, "").unwrap();
+    let mut ada = Player::join_with(server(), "no-identity", "Ada", |options| options.state_dir(&no_folder));
+    let warned = ada.wait("the warning", |event| match event {
+        Event::Room(RoomEvent::Warned { code, .. }) => Some(code.as_str().to_owned()),
+        _ => None,
+    });
+    assert_eq!(warned, "identity-not-kept");
+    let _ben = Player::join(server(), "no-identity", "Ben");
+    ada.wait("the other", |event| matches!(event, Event::Room(RoomEvent::PeerJoined { .. })).then_some(()));
 }

@@ -219,7 +219,8 @@ impl SendLedger {
                 self.message_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
             None => {
-                self.others.fetch_sub(1, Ordering::Relaxed);
+                let before = self.others.fetch_sub(1, Ordering::Relaxed);
+                debug_assert!(before > 0, "an event that was not counted: {event:?}");
             }
         }
     }

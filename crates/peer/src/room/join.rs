@@ -71,16 +71,15 @@ pub(super) fn join(options: JoinOptions) -> Result<(Room, Events), JoinError> {
     comms.run_as_client(started.elapsed(), ()).map_err(refused_by_system)?;
     let (commands, command_queue) = sync_channel(COMMANDS);
     let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
-    if let Some((code, message)) = identity.warning() {
-        let code = ErrorCode::Other(code.to_owned());
-        // The queue is new and has room.
-        let _ = event_queue.try_send(TimedEvent {
-            at: started.elapsed(),
-            event: Event::Room(RoomEvent::Warned { code, message, text: None }),
-        });
-    }
     let shared = Arc::new(Shared::default());
     let (ledger, told) = (Arc::new(SendLedger::default()), Arc::new(Notify::new()));
+    if let Some((code, message)) = identity.warning() {
+        let event = Event::Room(RoomEvent::Warned { code: ErrorCode::Other(code.to_owned()), message, text: None });
+        // Both the queue and the ledger are new and have room; what is not counted would be subtracted all the same.
+        if ledger.tells(&event, EVENTS) {
+            let _ = event_queue.try_send(TimedEvent { at: started.elapsed(), event });
+        }
+    }
     let places = Arc::new(PendingPositions::default());
     let ends = Ends {
         arrivals,
