@@ -439,6 +439,16 @@ impl TextOutput {
         if before.as_deref() == Some(&why) {
             return None;
         }
+        // It was reached, and said when to come back.
+        if let Some(ConnectFailure::Refused { code, .. }) = failure {
+            let why = match code {
+                ErrorCode::PasswordWait => {
+                    "The server has not looked at the password yet: wrong ones came from here.".to_owned()
+                }
+                _ => format!("The server does not let you in for now: {why}."),
+            };
+            return Some(trouble(format!("{why} {retry}")));
+        }
         let step = failure.and_then(next_step);
         if before.is_some() && step.is_none() {
             return (retry_in >= QUICK_RETRY).then(|| trouble(format!("The server is still away: {why}. {retry}")));

@@ -8,8 +8,8 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerLeftReason, Processing, Room, RoomEvent,
-    SpeechConfig, TimedEvent, VoiceEvent,
+    ConnectFailure, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerLeftReason, Processing, Room,
+    RoomEvent, SpeechConfig, TimedEvent, VoiceEvent,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -220,10 +220,13 @@ fn begin(
 
 const PATIENCE: &str = "Leave out --give-up-after to wait for it.";
 
-fn gave_up(server: &str, limit: &str, why: Option<&str>, step: &str) -> String {
+/// What was the matter with the server, why, and what the person can do.
+type Trouble = (&'static str, String, Option<String>);
+
+fn gave_up(server: &str, limit: &str, why: Option<(&str, &str)>, step: &str) -> String {
     let server = harmless(server);
     match why {
-        Some(why) => format!("The server at {server} was out of reach for {limit}: {} {step}", harmless(why)),
+        Some((what, why)) => format!("The server at {server} {what} for {limit}: {} {step}", harmless(why)),
         None => format!("The server at {server} has not answered for {limit}. {step}"),
     }
 }
@@ -274,7 +277,7 @@ struct Talk {
     /// When the last `/who` is to be answered.
     who_at: Option<Duration>,
     /// Why the server was out of reach the last time, and what would help.
-    trouble: Option<(String, Option<String>)>,
+    trouble: Option<Trouble>,
     /// The sentence that goes with the end, if it is not what was wanted.
     failure: Option<(String, Option<String>)>,
 }
@@ -327,7 +330,13 @@ impl Talk {
         self.tally.event(stamped);
         if let Event::Room(RoomEvent::ServerAway { why, failure, .. }) = &stamped.event {
             let step = failure.as_ref().and_then(next_step);
-            self.trouble = Some((format!("{}.", why.trim_end_matches('.')), step));
+            // A server that says why it lets no one in was reached.
+            let what = if matches!(failure, Some(ConnectFailure::Refused { .. })) {
+                "did not let you in"
+            } else {
+                "was out of reach"
+            };
+            self.trouble = Some((what, format!("{}.", why.trim_end_matches('.')), step));
         }
         match &stamped.event {
             Event::Room(RoomEvent::Moved { groups }) => self.set_groups(groups.clone()),
@@ -408,9 +417,10 @@ impl Talk {
         }
         if is_over(self.tally.away_since, self.arguments.give_up_after) {
             let limit = short(self.arguments.give_up_after.unwrap_or_default());
-            let (why, step) = self.trouble.take().unzip();
-            let step = step.flatten().unwrap_or_else(|| PATIENCE.to_owned());
-            self.failure = Some((gave_up(self.arguments.server(), &limit, why.as_deref(), &step), Some(step)));
+            let trouble = self.trouble.take();
+            let why = trouble.as_ref().map(|(what, why, _)| (*what, why.as_str()));
+            let step = trouble.as_ref().and_then(|(.., step)| step.clone()).unwrap_or_else(|| PATIENCE.to_owned());
+            self.failure = Some((gave_up(self.arguments.server(), &limit, why, &step), Some(step)));
             return Some(End::GaveUp);
         }
         None

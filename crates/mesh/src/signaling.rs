@@ -24,7 +24,10 @@ impl Mesh {
     fn refused(&mut self, now: Duration, code: ErrorCode, message: String, fatal: bool, retry_after_ms: Option<u64>) {
         let retry_after = Duration::from_millis(retry_after_ms.unwrap_or(0).min(60_000));
         let has_joined = self.connection.has_joined();
-        if !fatal {
+        if !fatal && code == ErrorCode::UnknownPeer {
+            // A signal for a link to a member that has left meanwhile; what the program asked for has a request's number.
+            tracing::debug!("{message}");
+        } else if !fatal {
             self.tell(MeshEvent::Warned { code, message, text: None });
         } else if self.config.renews_token && asks_for_token(&code) {
             self.awaits_token = true;

@@ -71,6 +71,17 @@ fn a_refusal_that_may_pass_is_told_with_its_code() {
 }
 
 #[test]
+fn that_a_link_was_offered_to_a_member_that_has_left_is_no_warning() {
+    let told = |code: &str| {
+        let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+        let text = format!(r#"{{"type":"error","code":"{code}","message":"It is gone.","fatal":false}}"#);
+        mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Text(text) });
+        std::iter::from_fn(|| mesh.poll_event()).filter(|event| matches!(event, MeshEvent::Warned { .. })).count()
+    };
+    assert_eq!((told("unknown-peer"), told("over-budget")), (0, 1));
+}
+
+#[test]
 fn a_failure_to_connect_is_told_with_its_kind() {
     let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
     let failure = ConnectFailure::CertificateNotTrusted;

@@ -238,6 +238,25 @@ fn a_reason_with_a_remedy_is_told_whenever_it_is_a_new_one() {
 }
 
 #[test]
+fn a_server_that_lets_no_one_in_for_now_is_not_said_to_be_out_of_reach() {
+    let refused = |code: ErrorCode| {
+        let failure = ConnectFailure::Refused { code, message: "Later".to_owned() };
+        said(Event::Room(RoomEvent::ServerAway {
+            why: failure.to_string(),
+            failure: Some(failure),
+            retry_in: Duration::from_millis(3600),
+        }))
+    };
+    let wait = refused(ErrorCode::PasswordWait);
+    assert_eq!(
+        wait,
+        "The server has not looked at the password yet: wrong ones came from here. The next try is in 3.6 s; more follow."
+    );
+    let full = refused(ErrorCode::RoomFull);
+    assert!(full.contains("does not let you in for now: Later.") && !full.contains("reached"), "{full}");
+}
+
+#[test]
 fn an_exposed_or_proxied_connection_is_told_once() {
     let mut human = human();
     let mut say = |encrypted, local, proxy: Option<&str>| {
