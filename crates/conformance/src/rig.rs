@@ -12,17 +12,6 @@ const POLLS: usize = 20_000;
 
 type Peer<T> = <<T as Testbed>::Network as Network>::Peer;
 
-/// Which part of a peer an event is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// The client.
-    Client,
-    /// The server.
-    Server,
-    /// Direct links.
-    Links,
-}
-
 /// Peers of a testbed, the time, and what each has seen.
 pub struct Rig<T: Testbed> {
     testbed: T,
@@ -295,22 +284,3 @@ fn short<P: std::fmt::Debug>(event: &NetworkEvent<P>) -> String {
 }
 
 pub(crate) const PASSED: Verdict = Ok(Outcome::Passed);
-
-/// Whether the events for this side of a peer.
-pub(crate) fn side<P>(event: &NetworkEvent<P>) -> Side {
-    match event {
-        NetworkEvent::Hosting
-        | NetworkEvent::HostingFailed(_)
-        | NetworkEvent::FromClient { .. }
-        | NetworkEvent::ClientGone { .. } => Side::Server,
-        NetworkEvent::LinkUp(_) | NetworkEvent::LinkDown(_) | NetworkEvent::FromLink { .. } => Side::Links,
-        NetworkEvent::Connected
-        | NetworkEvent::Disconnected(_)
-        | NetworkEvent::Resumed
-        | NetworkEvent::PathChanged
-        | NetworkEvent::FromServer(_)
-        | NetworkEvent::RosterChanged(_)
-        | NetworkEvent::ServerPong(_)
-        | NetworkEvent::PeerRestarted(_) => Side::Client,
-    }
-}

@@ -24,6 +24,8 @@ pub struct EngineOnNetwork<N: Network> {
     engine: VoiceEngine<N::Peer>,
     network: N,
     is_initialised: bool,
+    /// What the network was asked to carry, and was not asked to end.
+    carries: Mode,
 }
 
 /// An engine did not start.
@@ -41,7 +43,7 @@ pub enum StartError {
 impl<N: Network> EngineOnNetwork<N> {
     /// Both together. Touches neither network nor device.
     pub fn new(engine: VoiceEngine<N::Peer>, network: N) -> Self {
-        Self { engine, network, is_initialised: false }
+        Self { engine, network, is_initialised: false, carries: Mode::None }
     }
 
     /// Begins to join a session. Listens and speaks to [`GLOBAL_GROUP`](voicemesh_session::GLOBAL_GROUP) until changed.
@@ -51,12 +53,9 @@ impl<N: Network> EngineOnNetwork<N> {
     /// When it runs already, or the network cannot begin to connect.
     pub fn run_as_client(&mut self, now: Duration, parameters: N::ClientParameters) -> Result<(), StartError> {
         self.initialise()?;
-        self.engine.run_as_client(self.network.limits())?;
-        let connecting = self.network.connect(now, parameters);
-        if connecting.is_err() {
-            self.engine.stop(now);
-        }
-        Ok(connecting?)
+        self.network.connect(now, parameters)?;
+        self.carries = Mode::Client;
+        self.engine.run_as_client(self.network.limits()).map_err(|error| self.give_up(now, error))
     }
 
     /// Begins to serve a new session, without microphone and speaker.
@@ -71,18 +70,27 @@ impl<N: Network> EngineOnNetwork<N> {
     ) -> Result<(), StartError> {
         self.initialise()?;
         self.network.host(now, parameters)?;
-        self.engine.run_as_dedicated_server(self.network.limits())?;
-        Ok(())
+        self.carries = Mode::DedicatedServer;
+        self.engine.run_as_dedicated_server(self.network.limits()).map_err(|error| self.give_up(now, error))
+    }
+
+    /// Begins to serve a new session, and joins it: server and client in one process. What the two send each other stays in the
+    /// process; the network is asked to serve, and not to connect.
+    ///
+    /// # Errors
+    ///
+    /// When it runs already, or the network cannot begin to serve.
+    pub fn run_as_host(&mut self, now: Duration, parameters: N::ServerParameters) -> Result<(), StartError> {
+        self.initialise()?;
+        self.network.host(now, parameters)?;
+        self.carries = Mode::Host;
+        self.engine.run_as_host(self.network.limits()).map_err(|error| self.give_up(now, error))
     }
 
     /// Ends whatever runs and frees it. Harmless when nothing does; starting again works.
     pub fn stop(&mut self, now: Duration) {
-        match self.engine.mode() {
-            Mode::None => {}
-            Mode::Client => self.network.disconnect(now),
-            Mode::DedicatedServer => self.network.stop_hosting(now),
-        }
         self.engine.stop(now);
+        self.settle(now);
     }
 
     /// Handles what has arrived, and runs timers. Call whenever something may have arrived, and at least every 5 ms.
@@ -92,6 +100,7 @@ impl<N: Network> EngineOnNetwork<N> {
             self.engine.set_server_health(self.network.server_health());
             self.engine.handle(now, event);
             self.transmit(now);
+            self.settle(now);
         }
         self.engine.set_server_health(self.network.server_health());
         self.engine.update(now);
@@ -99,6 +108,7 @@ impl<N: Network> EngineOnNetwork<N> {
         self.engine.set_background_bytes(self.network.background_bytes());
         self.engine.follow(now);
         self.transmit(now);
+        self.settle(now);
     }
 
     /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
@@ -173,6 +183,25 @@ impl<N: Network> EngineOnNetwork<N> {
             self.network.initialise();
         }
         Ok(())
+    }
+
+    fn give_up(&mut self, now: Duration, error: EngineError) -> StartError {
+        self.settle(now);
+        error.into()
+    }
+
+    /// Ends what the network carries for an engine that has ended.
+    fn settle(&mut self, now: Duration) {
+        if self.engine.mode() != Mode::None || self.carries == Mode::None {
+            return;
+        }
+        let carried = std::mem::take(&mut self.carries);
+        if carried.is_server() {
+            self.network.stop_hosting(now);
+        }
+        if carried.is_client() {
+            self.network.disconnect(now);
+        }
     }
 
     /// Does all that the engine wants of the network, and hands back what that refuses.

@@ -50,6 +50,20 @@ pub enum Mode {
     Client,
     /// A session's server, without microphone and speaker.
     DedicatedServer,
+    /// A session's server and a member of that session in one process.
+    Host,
+}
+
+impl Mode {
+    /// Whether a session's server runs.
+    pub fn is_server(self) -> bool {
+        matches!(self, Self::DedicatedServer | Self::Host)
+    }
+
+    /// Whether a member of a session runs.
+    pub fn is_client(self) -> bool {
+        matches!(self, Self::Client | Self::Host)
+    }
 }
 
 impl std::fmt::Display for Mode {
@@ -58,6 +72,7 @@ impl std::fmt::Display for Mode {
             Self::None => "none",
             Self::Client => "client",
             Self::DedicatedServer => "server",
+            Self::Host => "server & client",
         })
     }
 }
@@ -115,7 +130,7 @@ pub enum EngineEvent<P> {
 pub struct Status {
     /// What runs.
     pub mode: Mode,
-    /// A client: whether it is in a session. A server: whether it serves.
+    /// A client: whether it is in a session. A server: whether it serves. A host: whether both are so.
     pub connected: bool,
     /// The session.
     pub session: Option<SessionId>,
