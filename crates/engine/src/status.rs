@@ -11,6 +11,8 @@ use voicemesh_session::route::Route;
 use voicemesh_uplink::policy::UplinkStatus;
 use voicemesh_wire::{ClientId, SessionId};
 
+use crate::contract::ContractError;
+
 /// What a [`VoiceEngine`](crate::VoiceEngine) is made from.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -123,6 +125,8 @@ pub enum EngineEvent<P> {
     Hosting(SessionId),
     /// The server side has ended by itself.
     HostingFailed(String),
+    /// The network reported what it must not; that had no effect. Of each rule only the first breach after a start is reported.
+    ContractBroken(ContractError),
 }
 
 /// Mode, connection and members, at any time.

@@ -325,15 +325,22 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.role.mode()
     }
 
+    /// A client: whether it is in a session. A server: whether it serves. A host: whether both are so.
+    pub fn is_connected(&self) -> bool {
+        let serves = self.role.serving().map(|serving| serving.is_hosting);
+        let is_joined = self.client().map(|client| client.phase() == Phase::Joined);
+        self.mode() != Mode::None && serves.unwrap_or(true) && is_joined.unwrap_or(true)
+    }
+
     /// Mode, connection and members.
     pub fn status(&self) -> Status {
-        let view = self.client().filter(|client| client.phase() == Phase::Joined).and_then(Client::view);
-        let (connected, session, table) = match self.role.serving() {
-            Some(serving) => {
-                let is_joined = view.is_some() || self.client().is_none();
-                (serving.is_hosting && is_joined, Some(serving.server.session()), Some(serving.server.table()))
+        let connected = self.is_connected();
+        let (session, table) = match self.role.serving() {
+            Some(serving) => (Some(serving.server.session()), Some(serving.server.table())),
+            None => {
+                let view = self.client().filter(|_| connected).and_then(Client::view);
+                (view.map(View::session), view.map(View::table))
             }
-            None => (view.is_some(), view.map(View::session), view.map(View::table)),
         };
         let members = table
             .into_iter()
@@ -583,7 +590,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         }
     }
 
-    fn push(&mut self, event: EngineEvent<P>) {
+    pub(crate) fn push(&mut self, event: EngineEvent<P>) {
         if self.events.len() == EVENTS {
             self.events.pop_front();
             self.events_dropped += 1;

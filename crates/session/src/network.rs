@@ -169,6 +169,10 @@ pub trait Network {
     ) {
     }
 
+    /// What was sent since the last flush should leave now: one comes after all that a call wants sent. For networks that collect
+    /// packets; what they collect must leave by the next round of `poll` at the latest.
+    fn flush(&mut self, _now: Duration) {}
+
     /// Whether the server passes on what it is sent.
     fn server_health(&self) -> ServerHealth {
         ServerHealth::UNKNOWN
