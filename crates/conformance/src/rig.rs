@@ -244,6 +244,15 @@ impl<T: Testbed> Rig<T> {
         self.until(RULE, |rig| rig.count(peer, |event| *event == NetworkEvent::Connected) > before)
     }
 
+    /// Connects a peer to the server that it is itself. False if the network cannot: a host does without.
+    pub(crate) fn join_own(&mut self, host: usize, server: usize) -> Result<bool, Violation> {
+        let parameters = self.testbed.client_parameters(server);
+        match self.peers[host].network.connect(self.now, parameters) {
+            Err(NetworkError::Unsupported(_)) => Ok(false),
+            Ok(()) | Err(_) => self.join(host, server).map(|()| true),
+        }
+    }
+
     /// By what the server knows this client: it learns that from a packet.
     pub(crate) fn key(&mut self, server: usize, client: usize) -> Result<Peer<T>, Violation> {
         const RULE: &str = "a reliable packet arrives at the server";
@@ -284,3 +293,5 @@ fn short<P: std::fmt::Debug>(event: &NetworkEvent<P>) -> String {
 }
 
 pub(crate) const PASSED: Verdict = Ok(Outcome::Passed);
+pub(crate) const NOT_ITS_OWN_CLIENT: Verdict =
+    Ok(Outcome::Skipped("a peer of this network cannot be a client of its own server; a host does without"));
