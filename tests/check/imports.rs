@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 21] = [
+const TABLE: [(&str, &[&str]); 22] = [
     ("voicemesh-wire", &[]),
     ("voicemesh-device", &[]),
     ("voicemesh-netsim", &[]),
@@ -17,6 +17,7 @@ const TABLE: [(&str, &[&str]); 21] = [
     ("voicemesh-link", &["voicemesh-wire", "voicemesh-mesh"]),
     ("voicemesh-engine", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-uplink"]),
     ("voicemesh-networks", &["voicemesh-wire", "voicemesh-session"]),
+    ("voicemesh-renet", &["voicemesh-session"]),
     ("voicemesh-conformance", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-engine"]),
     (
         "voicemesh",
