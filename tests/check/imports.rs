@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 24] = [
+const TABLE: [(&str, &[&str]); 25] = [
     ("voicemesh-wire", &[]),
     ("voicemesh-resample", &[]),
     ("voicemesh-device", &["voicemesh-resample"]),
@@ -19,6 +19,7 @@ const TABLE: [(&str, &[&str]); 24] = [
     ("voicemesh-link", &["voicemesh-wire", "voicemesh-mesh"]),
     ("voicemesh-engine", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-uplink"]),
     ("voicemesh-networks", &["voicemesh-wire", "voicemesh-session"]),
+    ("voicemesh-renet", &["voicemesh-session"]),
     ("voicemesh-conformance", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-engine"]),
     (
         "voicemesh",

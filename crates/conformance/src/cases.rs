@@ -72,6 +72,11 @@ macro_rules! for_each_case {
             a_text_reaches_whom_it_is_for
             voice_is_relayed_to_who_listens
             a_new_session_begins_when_the_server_does
+            a_host_is_server_and_client
+            a_host_speaks_and_hears
+            a_text_reaches_a_host_and_comes_from_it
+            a_host_is_given_nothing_as_if_it_were_a_client
+            a_host_starts_again_after_it_stopped
         }
     };
 }

@@ -137,3 +137,8 @@ macro_rules! conformance_test {
         )*
     };
 }
+
+/// The guide's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/your-network.md")]
+struct Guide;

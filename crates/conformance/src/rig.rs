@@ -12,17 +12,6 @@ const POLLS: usize = 20_000;
 
 type Peer<T> = <<T as Testbed>::Network as Network>::Peer;
 
-/// Which part of a peer an event is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// The client.
-    Client,
-    /// The server.
-    Server,
-    /// Direct links.
-    Links,
-}
-
 /// Peers of a testbed, the time, and what each has seen.
 pub struct Rig<T: Testbed> {
     testbed: T,
@@ -255,6 +244,15 @@ impl<T: Testbed> Rig<T> {
         self.until(RULE, |rig| rig.count(peer, |event| *event == NetworkEvent::Connected) > before)
     }
 
+    /// Connects a peer to the server that it is itself. False if the network cannot: a host does without.
+    pub(crate) fn join_own(&mut self, host: usize, server: usize) -> Result<bool, Violation> {
+        let parameters = self.testbed.client_parameters(server);
+        match self.peers[host].network.connect(self.now, parameters) {
+            Err(NetworkError::Unsupported(_)) => Ok(false),
+            Ok(()) | Err(_) => self.join(host, server).map(|()| true),
+        }
+    }
+
     /// By what the server knows this client: it learns that from a packet.
     pub(crate) fn key(&mut self, server: usize, client: usize) -> Result<Peer<T>, Violation> {
         const RULE: &str = "a reliable packet arrives at the server";
@@ -295,22 +293,5 @@ fn short<P: std::fmt::Debug>(event: &NetworkEvent<P>) -> String {
 }
 
 pub(crate) const PASSED: Verdict = Ok(Outcome::Passed);
-
-/// Whether the events for this side of a peer.
-pub(crate) fn side<P>(event: &NetworkEvent<P>) -> Side {
-    match event {
-        NetworkEvent::Hosting
-        | NetworkEvent::HostingFailed(_)
-        | NetworkEvent::FromClient { .. }
-        | NetworkEvent::ClientGone { .. } => Side::Server,
-        NetworkEvent::LinkUp(_) | NetworkEvent::LinkDown(_) | NetworkEvent::FromLink { .. } => Side::Links,
-        NetworkEvent::Connected
-        | NetworkEvent::Disconnected(_)
-        | NetworkEvent::Resumed
-        | NetworkEvent::PathChanged
-        | NetworkEvent::FromServer(_)
-        | NetworkEvent::RosterChanged(_)
-        | NetworkEvent::ServerPong(_)
-        | NetworkEvent::PeerRestarted(_) => Side::Client,
-    }
-}
+pub(crate) const NOT_ITS_OWN_CLIENT: Verdict =
+    Ok(Outcome::Skipped("a peer of this network cannot be a client of its own server; a host does without"));

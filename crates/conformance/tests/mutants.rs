@@ -46,6 +46,11 @@ enum Fault {
     CountsLinksDown,
     NamesNoLink,
     KeepsLinksOfTheClient,
+    HandsAHostWhatOthersSend,
+    ConnectsWhoServes,
+    ServesOnce,
+    DropsReliablePacketsOfAServer,
+    LosesVoiceToAServer,
 }
 
 /// An endpoint with a fault.
@@ -62,6 +67,7 @@ struct Mutant {
     clients: Vec<PeerKey>,
     is_polling: bool,
     last_packet: Option<(PeerKey, Bytes)>,
+    times_hosted: u32,
 }
 
 impl Mutant {
@@ -96,6 +102,18 @@ impl Mutant {
                     self.extra.push_back(NetworkEvent::FromServer(packet.clone()));
                 }
                 Some(NetworkEvent::FromClient { peer, packet })
+            }
+            (Fault::HandsAHostWhatOthersSend, NetworkEvent::FromClient { peer, packet }) => {
+                self.extra.push_back(NetworkEvent::FromServer(packet.clone()));
+                Some(NetworkEvent::FromClient { peer, packet })
+            }
+            (Fault::ConnectsWhoServes, NetworkEvent::Hosting) => {
+                self.extra.push_back(NetworkEvent::Connected);
+                Some(NetworkEvent::Hosting)
+            }
+            (Fault::ServesOnce, NetworkEvent::Hosting) => {
+                self.times_hosted += 1;
+                (self.times_hosted == 1).then_some(NetworkEvent::Hosting)
             }
             (Fault::SpeaksAfterGone, event) => {
                 match &event {
@@ -203,6 +221,7 @@ impl Network for Mutant {
                 }
                 return sent;
             }
+            Fault::LosesVoiceToAServer if reliability == Reliability::Unreliable => return Ok(()),
             Fault::EchoesToTheSender => self.extra.push_back(NetworkEvent::FromServer(packet.clone())),
             Fault::CutsLargePackets => packet.truncate(1100),
             Fault::ChangesOneByte if packet.len() == 256 => {
@@ -226,6 +245,7 @@ impl Network for Mutant {
             (Fault::DeliversVoiceTwice, Delivery::Voice) => {
                 self.inner.send_to_client(now, to, delivery, packet.clone())?;
             }
+            (Fault::DropsReliablePacketsOfAServer, Delivery::Reliable) => return Ok(()),
             (Fault::LosesVoice, Delivery::Voice) | (Fault::LosesData, Delivery::Data) => return Ok(()),
             (Fault::SendsToEveryClient, _) => {
                 for client in self.clients.clone().into_iter().filter(|client| *client != to) {
@@ -286,6 +306,7 @@ impl Testbed for Faulty {
             clients: Vec::new(),
             is_polling: false,
             last_packet: None,
+            times_hosted: 0,
         }
     }
 
@@ -313,7 +334,7 @@ fn rig(fault: Fault) -> Rig<Faulty> {
 type Case = fn(&mut Rig<Faulty>) -> Verdict;
 
 /// Each fault and the case that is named for it.
-const FAULTS: [(Fault, &str, Case); 28] = {
+const FAULTS: [(Fault, &str, Case); 33] = {
     macro_rules! fault {
         ($fault:ident, $case:ident) => {
             (Fault::$fault, stringify!($case), cases::$case as Case)
@@ -348,6 +369,11 @@ const FAULTS: [(Fault, &str, Case); 28] = {
         fault!(CountsLinksDown, a_newer_link_has_a_higher_number),
         fault!(NamesNoLink, a_packet_on_a_link_names_the_link),
         fault!(KeepsLinksOfTheClient, links_end_with_the_client),
+        fault!(HandsAHostWhatOthersSend, a_host_is_given_nothing_as_if_it_were_a_client),
+        fault!(ConnectsWhoServes, a_host_is_given_nothing_as_if_it_were_a_client),
+        fault!(ServesOnce, a_host_starts_again_after_it_stopped),
+        fault!(DropsReliablePacketsOfAServer, a_host_is_server_and_client),
+        fault!(LosesVoiceToAServer, a_host_speaks_and_hears),
     ]
 };
 

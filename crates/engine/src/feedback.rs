@@ -9,7 +9,6 @@ use voicemesh_session::client::Participant;
 use voicemesh_wire::packet::{Captured, ClockEcho, ClockProbe, ReceptionReport};
 
 use crate::VoiceEngine;
-use crate::voice_engine::Role;
 
 /// A clock answers everyone together at most so often in a second, in bursts of as many: enough for a full room, and no
 /// help to a flood.
@@ -63,7 +62,7 @@ const ANSWER_BITS: u32 = 1_600;
 impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// Tells speakers how well they are received, and asks for their time.
     pub(crate) fn tell_speakers(&mut self, now: Duration) {
-        let Role::Client(client) = &mut self.role else { return };
+        let Some(client) = self.role.client_mut() else { return };
         for (who, reception) in self.playout.reports(now) {
             if client.roster().abilities(who.peer()).takes_reports {
                 client.send_to(who, |session, sender| report(&reception, sender).encode(session));
@@ -85,7 +84,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         if !takes_reports || !self.answers.allow(now, who, most.min(ANSWERS_PER_SECOND), listeners) {
             return;
         }
-        let Role::Client(client) = &mut self.role else { return };
+        let Some(client) = self.role.client_mut() else { return };
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let captured = self.captured.map(|(sequence, at)| (sequence, now.saturating_sub(at)));
         let captured = captured.filter(|(_, ago)| *ago < CAPTURED_LIFE);

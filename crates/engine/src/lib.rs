@@ -16,25 +16,34 @@
 //! while let Some(event) = engine.poll_event() { … }
 //! ```
 //!
+//! A game with networking of its own implements `Network` and mirrors that network's mode with a [`ModeMirror`]; what a network
+//! does against the contract of the trait comes back as [`EngineEvent::ContractBroken`].
+//!
 //! Without one, events of the network go in by [`VoiceEngine::handle`], and after each call that takes `&mut self`
 //! [`VoiceEngine::poll_output`] gives what is to be done; [`VoiceEngine::follow`] comes after what [`VoiceEngine::update`] wanted.
 
 mod capture;
 mod clocks;
+mod contract;
 mod feedback;
+mod mirror;
 mod on_network;
 mod output;
 mod playout;
 mod random;
 mod recording_tap;
+mod role;
 mod settings;
 mod status;
 mod voice_engine;
 
+pub use contract::{ContractError, Rule};
+pub use mirror::{Mirrored, ModeMirror};
 pub use on_network::{EngineOnNetwork, StartError};
 pub use output::EngineOutput;
 pub use playout::{HearingStats, Mixing};
 pub use recording_tap::RecordedFrame;
+pub use role::Connection;
 pub use status::{EngineConfig, EngineError, EngineEvent, Mode, PeerStatus, SpeakingStatus, Status};
 pub use voice_engine::VoiceEngine;
 pub use voicemesh_uplink::policy::UplinkStatus;

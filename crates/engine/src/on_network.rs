@@ -8,14 +8,18 @@ use voicemesh_session::Network;
 use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent, Refusal, perform};
 use voicemesh_wire::packet::Recipient;
 
+use crate::contract::ContractWatch;
 use crate::output::EngineOutput;
-use crate::status::{EngineError, Mode};
+use crate::status::{EngineError, EngineEvent, Mode};
 use crate::voice_engine::VoiceEngine;
 
 /// Events of the network handled in one update; what is more waits for the next, so that sound is never kept waiting.
 const EVENTS_PER_UPDATE: usize = 1024;
 
 /// An engine and its network: takes the events of the network to the engine, and the engine's outputs to the network.
+///
+/// What the network reports against the contract of the trait has no effect, and is reported as
+/// [`EngineEvent::ContractBroken`].
 ///
 /// What is here sends at once. All else is the engine's ([`Deref`]); what a call to it wants sent leaves with the next
 /// [`update`](Self::update).
@@ -24,6 +28,9 @@ pub struct EngineOnNetwork<N: Network> {
     engine: VoiceEngine<N::Peer>,
     network: N,
     is_initialised: bool,
+    /// What the network was asked to carry, and was not asked to end.
+    carries: Mode,
+    contract: ContractWatch<N::Peer>,
 }
 
 /// An engine did not start.
@@ -41,7 +48,7 @@ pub enum StartError {
 impl<N: Network> EngineOnNetwork<N> {
     /// Both together. Touches neither network nor device.
     pub fn new(engine: VoiceEngine<N::Peer>, network: N) -> Self {
-        Self { engine, network, is_initialised: false }
+        Self { engine, network, is_initialised: false, carries: Mode::None, contract: ContractWatch::default() }
     }
 
     /// Begins to join a session. Listens and speaks to [`GLOBAL_GROUP`](voicemesh_session::GLOBAL_GROUP) until changed.
@@ -51,12 +58,9 @@ impl<N: Network> EngineOnNetwork<N> {
     /// When it runs already, or the network cannot begin to connect.
     pub fn run_as_client(&mut self, now: Duration, parameters: N::ClientParameters) -> Result<(), StartError> {
         self.initialise()?;
-        self.engine.run_as_client(self.network.limits())?;
-        let connecting = self.network.connect(now, parameters);
-        if connecting.is_err() {
-            self.engine.stop(now);
-        }
-        Ok(connecting?)
+        self.network.connect(now, parameters)?;
+        self.begins(Mode::Client);
+        self.engine.run_as_client(self.network.limits()).map_err(|error| self.give_up(now, error))
     }
 
     /// Begins to serve a new session, without microphone and speaker.
@@ -71,27 +75,43 @@ impl<N: Network> EngineOnNetwork<N> {
     ) -> Result<(), StartError> {
         self.initialise()?;
         self.network.host(now, parameters)?;
-        self.engine.run_as_dedicated_server(self.network.limits())?;
-        Ok(())
+        self.begins(Mode::DedicatedServer);
+        self.engine.run_as_dedicated_server(self.network.limits()).map_err(|error| self.give_up(now, error))
+    }
+
+    /// Begins to serve a new session, and joins it: server and client in one process. What the two send each other stays in the
+    /// process; the network is asked to serve, and not to connect.
+    ///
+    /// # Errors
+    ///
+    /// When it runs already, or the network cannot begin to serve.
+    pub fn run_as_host(&mut self, now: Duration, parameters: N::ServerParameters) -> Result<(), StartError> {
+        self.initialise()?;
+        self.network.host(now, parameters)?;
+        self.begins(Mode::Host);
+        self.engine.run_as_host(self.network.limits()).map_err(|error| self.give_up(now, error))
     }
 
     /// Ends whatever runs and frees it. Harmless when nothing does; starting again works.
     pub fn stop(&mut self, now: Duration) {
-        match self.engine.mode() {
-            Mode::None => {}
-            Mode::Client => self.network.disconnect(now),
-            Mode::DedicatedServer => self.network.stop_hosting(now),
-        }
         self.engine.stop(now);
+        self.settle(now);
     }
 
     /// Handles what has arrived, and runs timers. Call whenever something may have arrived, and at least every 5 ms.
     pub fn update(&mut self, now: Duration) {
         for _ in 0..EVENTS_PER_UPDATE {
             let Some(event) = self.network.poll(now) else { break };
+            if let Err(breach) = self.contract.check(&event, self.network.limits()) {
+                if let Some(error) = breach {
+                    self.engine.push(EngineEvent::ContractBroken(error));
+                }
+                continue;
+            }
             self.engine.set_server_health(self.network.server_health());
             self.engine.handle(now, event);
             self.transmit(now);
+            self.settle(now);
         }
         self.engine.set_server_health(self.network.server_health());
         self.engine.update(now);
@@ -99,6 +119,7 @@ impl<N: Network> EngineOnNetwork<N> {
         self.engine.set_background_bytes(self.network.background_bytes());
         self.engine.follow(now);
         self.transmit(now);
+        self.settle(now);
     }
 
     /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
@@ -157,6 +178,16 @@ impl<N: Network> EngineOnNetwork<N> {
         done
     }
 
+    /// Whether a client's connection to its server was lost and there is no other yet.
+    pub fn is_lost(&self) -> bool {
+        self.contract.is_lost()
+    }
+
+    /// How often the network broke its contract, since it was made. [`EngineEvent::ContractBroken`] names the rules.
+    pub fn contract_breaches(&self) -> u64 {
+        self.contract.breaches()
+    }
+
     /// The network, for what only this one can do.
     pub fn network(&self) -> &N {
         &self.network
@@ -175,14 +206,42 @@ impl<N: Network> EngineOnNetwork<N> {
         Ok(())
     }
 
+    fn begins(&mut self, mode: Mode) {
+        self.carries = mode;
+        self.contract.started(mode);
+    }
+
+    fn give_up(&mut self, now: Duration, error: EngineError) -> StartError {
+        self.settle(now);
+        error.into()
+    }
+
+    /// Ends what the network carries for an engine that has ended.
+    fn settle(&mut self, now: Duration) {
+        if self.engine.mode() != Mode::None || self.carries == Mode::None {
+            return;
+        }
+        let carried = std::mem::take(&mut self.carries);
+        self.contract.ended();
+        if carried.is_server() {
+            self.network.stop_hosting(now);
+        }
+        if carried.is_client() {
+            self.network.disconnect(now);
+        }
+    }
+
     /// Does all that the engine wants of the network, and hands back what that refuses.
     fn transmit(&mut self, now: Duration) {
+        let mut is_sent = false;
         while let Some(output) = self.engine.poll_output() {
+            is_sent = true;
             match output {
                 EngineOutput::Client(output) => match perform(now, output, &mut self.network) {
                     None => {}
                     Some(Refusal::Links(packet)) => self.engine.refused(now, packet),
                     Some(Refusal::Server) => {
+                        self.contract.disconnected();
                         let reason = DisconnectReason::ReliabilityBroken;
                         self.engine.handle(now, NetworkEvent::Disconnected(reason));
                     }
@@ -192,6 +251,9 @@ impl<N: Network> EngineOnNetwork<N> {
                     let _ = self.network.send_to_client(now, to, delivery, packet);
                 }
             }
+        }
+        if is_sent {
+            self.network.flush(now);
         }
     }
 }

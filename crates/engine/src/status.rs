@@ -11,6 +11,8 @@ use voicemesh_session::route::Route;
 use voicemesh_uplink::policy::UplinkStatus;
 use voicemesh_wire::{ClientId, SessionId};
 
+use crate::contract::ContractError;
+
 /// What a [`VoiceEngine`](crate::VoiceEngine) is made from.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -50,6 +52,20 @@ pub enum Mode {
     Client,
     /// A session's server, without microphone and speaker.
     DedicatedServer,
+    /// A session's server and a member of that session in one process.
+    Host,
+}
+
+impl Mode {
+    /// Whether a session's server runs.
+    pub fn is_server(self) -> bool {
+        matches!(self, Self::DedicatedServer | Self::Host)
+    }
+
+    /// Whether a member of a session runs.
+    pub fn is_client(self) -> bool {
+        matches!(self, Self::Client | Self::Host)
+    }
 }
 
 impl std::fmt::Display for Mode {
@@ -58,6 +74,7 @@ impl std::fmt::Display for Mode {
             Self::None => "none",
             Self::Client => "client",
             Self::DedicatedServer => "server",
+            Self::Host => "server & client",
         })
     }
 }
@@ -108,6 +125,8 @@ pub enum EngineEvent<P> {
     Hosting(SessionId),
     /// The server side has ended by itself.
     HostingFailed(String),
+    /// The network reported what it must not; that had no effect. Of each rule only the first breach after a start is reported.
+    ContractBroken(ContractError),
 }
 
 /// Mode, connection and members, at any time.
@@ -115,7 +134,7 @@ pub enum EngineEvent<P> {
 pub struct Status {
     /// What runs.
     pub mode: Mode,
-    /// A client: whether it is in a session. A server: whether it serves.
+    /// A client: whether it is in a session. A server: whether it serves. A host: whether both are so.
     pub connected: bool,
     /// The session.
     pub session: Option<SessionId>,

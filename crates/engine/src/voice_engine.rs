@@ -11,10 +11,10 @@ use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
 use voicemesh_session::client::{
     AudienceMember, ClientEvent, DropCounts, Dropped, OutgoingFrame, Participant, Phase, View,
 };
-use voicemesh_session::network::{ClientLookup, DisconnectReason, NetworkEvent, PacketLimits};
+use voicemesh_session::network::{ClientLookup, DisconnectReason, NetworkEvent, PacketLimits, Side};
 use voicemesh_session::output::LinkPacket;
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
-use voicemesh_session::{Client, ClientConfig, GLOBAL_GROUP, Server, ServerConfig, ServerHealth};
+use voicemesh_session::{Client, ClientConfig, GLOBAL_GROUP, Server, ServerHealth};
 use voicemesh_uplink::Train;
 use voicemesh_uplink::path::PathState;
 use voicemesh_uplink::plan::RateLimits;
@@ -23,10 +23,11 @@ use voicemesh_wire::packet::{CodecSettings, ReceptionReport, Recipient};
 
 use crate::capture::CapturePipeline;
 use crate::feedback::Answers;
-use crate::output::{EngineOutput, ServerPackets};
+use crate::output::EngineOutput;
 use crate::playout::{Heard, HearingStats, Mixing, Playout};
 use crate::random::SplitMix64;
 use crate::recording_tap::{Frames, RecordedFrame};
+use crate::role::{Connection, Host, Role, Serving};
 use crate::status::{EngineConfig, EngineError, EngineEvent, Mode, PeerStatus, Status};
 
 /// Events that are not taken yet. When there are more, the oldest are dropped and counted.
@@ -65,13 +66,6 @@ pub(crate) struct Devices {
     pub playout_delay: Duration,
 }
 
-#[derive(Debug)]
-pub(crate) enum Role<P> {
-    None,
-    Client(Box<Client<P>>),
-    DedicatedServer { server: Box<Server<P>>, serving: bool, packets: ServerPackets<P> },
-}
-
 impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// A peer that does nothing yet.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
@@ -107,17 +101,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// When it runs already.
     pub fn run_as_client(&mut self, limits: PacketLimits) -> Result<(), EngineError> {
         self.check_idle()?;
-        let samples = self.config.speech.frame.samples() as u32;
-        let codec =
-            CodecSettings { codec: CodecSettings::OPUS, frame_samples: samples, sample_rate_hz: SAMPLE_RATE_HZ };
-        let first_sequence = self.random.next() as u16;
-        let data_seed = self.random.next();
-        let config =
-            ClientConfig { data_seed, limits, ..ClientConfig::new(self.config.name.clone(), codec, first_sequence) };
-        let mut client = Client::new(config);
-        client.join_group(GLOBAL_GROUP)?;
-        client.open_target(VoiceTarget::Group(GLOBAL_GROUP.to_owned()), TargetOptions::default())?;
-        self.role = Role::Client(Box::new(client));
+        self.role = Role::Client(Box::new(self.make_client(limits)?));
         Ok(())
     }
 
@@ -129,31 +113,65 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// When it runs already.
     pub fn run_as_dedicated_server(&mut self, limits: PacketLimits) -> Result<(), EngineError> {
         self.check_idle()?;
-        let config = ServerConfig { reliable_packet_bytes: limits.reliable_bytes, ..ServerConfig::default() };
-        let server = Box::new(Server::new(config, self.random.session()));
-        self.role = Role::DedicatedServer { server, serving: false, packets: ServerPackets::default() };
+        self.role = Role::DedicatedServer(Box::new(Serving::new(limits, self.random.session())));
         Ok(())
+    }
+
+    /// Becomes the server of a new session and a client of it. The client joins once the network serves
+    /// ([`NetworkEvent::Hosting`]); what the two send each other never passes the network. Listens and speaks to
+    /// [`GLOBAL_GROUP`] until changed. `limits`: the largest packets that the network carries.
+    ///
+    /// # Errors
+    ///
+    /// When it runs already.
+    pub fn run_as_host(&mut self, limits: PacketLimits) -> Result<(), EngineError> {
+        self.check_idle()?;
+        let serving = Serving::new(limits, self.random.session());
+        let client = self.make_client(limits)?;
+        self.role = Role::Host(Box::new(Host::new(serving, client)));
+        Ok(())
+    }
+
+    fn make_client(&mut self, limits: PacketLimits) -> Result<Client<P>, EngineError> {
+        let samples = self.config.speech.frame.samples() as u32;
+        let codec =
+            CodecSettings { codec: CodecSettings::OPUS, frame_samples: samples, sample_rate_hz: SAMPLE_RATE_HZ };
+        let first_sequence = self.random.next() as u16;
+        let data_seed = self.random.next();
+        let config =
+            ClientConfig { data_seed, limits, ..ClientConfig::new(self.config.name.clone(), codec, first_sequence) };
+        let mut client = Client::new(config);
+        client.join_group(GLOBAL_GROUP)?;
+        client.open_target(VoiceTarget::Group(GLOBAL_GROUP.to_owned()), TargetOptions::default())?;
+        Ok(client)
     }
 
     /// Ends whatever runs and frees it, and drops the outputs that wait. Harmless when nothing does; starting again works.
     pub fn stop(&mut self, now: Duration) {
-        match std::mem::replace(&mut self.role, Role::None) {
-            Role::None => {}
-            Role::Client(mut client) => {
-                client.leave();
-                while let Some(event) = client.poll_event() {
-                    self.take_client_event(now, event);
-                }
+        let mut role = std::mem::replace(&mut self.role, Role::None);
+        if let Some(client) = role.client_mut() {
+            client.leave();
+            while let Some(event) = client.poll_event() {
+                self.take_client_event(now, event);
             }
-            Role::DedicatedServer { .. } => {}
         }
         self.playout.clear();
         self.feedback.forget();
     }
 
-    /// Runs timers. Call after every arrival, and at least every 5 ms; [`follow`](Self::follow) comes after it.
+    /// Runs timers, and hands a host's own client what its server has sent it. Call after every arrival, and at least every
+    /// 5 ms; [`follow`](Self::follow) comes after it.
     pub fn update(&mut self, now: Duration) {
-        if let Role::Client(client) = &mut self.role {
+        if let Role::Host(host) = &mut self.role {
+            host.set_now(now);
+            // What the client answers waits among its outputs.
+            for _ in 0..host.waiting() {
+                let Role::Host(host) = &mut self.role else { break };
+                host.deliver_to_client(now);
+                self.drain_client(now);
+            }
+        }
+        if let Some(client) = self.role.client_mut() {
             client.update(now);
         }
     }
@@ -171,11 +189,13 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         match &mut self.role {
             Role::None => None,
             Role::Client(client) => client.poll_output().map(EngineOutput::Client),
-            Role::DedicatedServer { packets, .. } => packets.poll(),
+            Role::DedicatedServer(serving) => serving.poll_output(),
+            Role::Host(host) => host.poll_output(),
         }
     }
 
-    /// Whether the server passes on what it is sent. Owners say so whenever it may have changed.
+    /// Whether the server passes on what it is sent. Owners say so whenever it may have changed. Of no effect on a host, whose
+    /// server is its own.
     pub fn set_server_health(&mut self, server: ServerHealth) {
         if let Role::Client(client) = &mut self.role {
             client.set_server_health(server);
@@ -190,14 +210,14 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
 
     /// These links did not take a packet: see [`Client::refused`].
     pub fn refused(&mut self, now: Duration, refused: LinkPacket<P>) {
-        if let Role::Client(client) = &mut self.role {
+        if let Some(client) = self.role.client_mut() {
             client.refused(now, refused);
         }
     }
 
     /// Follows what the paths carry: how the next frames are sent, and by which routes.
     fn adapt(&mut self, now: Duration) {
-        let Role::Client(client) = &mut self.role else { return };
+        let Some(client) = self.role.client_mut() else { return };
         let Some(decision) = self.feedback.update(now, &ClientPaths(client, self.background_bytes)) else {
             return;
         };
@@ -214,7 +234,10 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
 
     /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
     pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), EngineError> {
-        let Role::Client(client) = &mut self.role else { return Ok(()) };
+        if let Role::Host(host) = &mut self.role {
+            host.set_now(now);
+        }
+        let Some(client) = self.role.client_mut() else { return Ok(()) };
         let (background_bytes, feedback, frames) = (self.background_bytes, &mut self.feedback, &mut self.frames);
         let mut sent = None;
         self.capture.push(block, |spoken| {
@@ -299,22 +322,25 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
 
     /// What runs.
     pub fn mode(&self) -> Mode {
-        match self.role {
-            Role::None => Mode::None,
-            Role::Client(_) => Mode::Client,
-            Role::DedicatedServer { .. } => Mode::DedicatedServer,
-        }
+        self.role.mode()
+    }
+
+    /// A client: whether it is in a session. A server: whether it serves. A host: whether both are so.
+    pub fn is_connected(&self) -> bool {
+        let serves = self.role.serving().map(|serving| serving.is_hosting);
+        let is_joined = self.client().map(|client| client.phase() == Phase::Joined);
+        self.mode() != Mode::None && serves.unwrap_or(true) && is_joined.unwrap_or(true)
     }
 
     /// Mode, connection and members.
     pub fn status(&self) -> Status {
-        let (connected, session, table) = match &self.role {
-            Role::None => (false, None, None),
-            Role::Client(client) => {
-                let view = client.view().filter(|_| client.phase() == Phase::Joined);
-                (view.is_some(), view.map(View::session), view.map(View::table))
+        let connected = self.is_connected();
+        let (session, table) = match self.role.serving() {
+            Some(serving) => (Some(serving.server.session()), Some(serving.server.table())),
+            None => {
+                let view = self.client().filter(|_| connected).and_then(Client::view);
+                (view.map(View::session), view.map(View::table))
             }
-            Role::DedicatedServer { server, serving, .. } => (*serving, Some(server.session()), Some(server.table())),
         };
         let members = table
             .into_iter()
@@ -325,7 +351,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
 
     /// Every other peer to whom there is, or was a moment ago, a way.
     pub fn peers(&self) -> Vec<PeerStatus<P>> {
-        let Role::Client(client) = &self.role else { return Vec::new() };
+        let Some(client) = self.client() else { return Vec::new() };
         client
             .routes()
             .map(|(who, route)| {
@@ -368,43 +394,27 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
 
     /// What a client received without effect, and why.
     pub fn dropped(&self) -> Option<&DropCounts> {
-        match &self.role {
-            Role::Client(client) => Some(client.dropped()),
-            Role::None | Role::DedicatedServer { .. } => None,
-        }
+        self.client().map(Client::dropped)
     }
 
     /// The session's client.
     pub fn client(&self) -> Option<&Client<P>> {
-        match &self.role {
-            Role::Client(client) => Some(client),
-            Role::None | Role::DedicatedServer { .. } => None,
-        }
+        self.role.client()
     }
 
     /// The session's client. What it wants sent is among the outputs.
     pub fn client_mut(&mut self) -> Option<&mut Client<P>> {
-        match &mut self.role {
-            Role::Client(client) => Some(client),
-            Role::None | Role::DedicatedServer { .. } => None,
-        }
+        self.role.client_mut()
     }
 
     /// The session's server.
-    pub fn server(&self) -> Option<&Server<P>> {
-        match &self.role {
-            Role::DedicatedServer { server, .. } => Some(server),
-            Role::None | Role::Client(_) => None,
-        }
+    pub fn server(&self) -> Option<&Server<Connection<P>>> {
+        self.role.serving().map(|serving| &serving.server)
     }
 
     /// The groups that are listened to.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        let client = match &self.role {
-            Role::Client(client) => Some(client),
-            Role::None | Role::DedicatedServer { .. } => None,
-        };
-        client.into_iter().flat_map(|client| client.groups())
+        self.client().into_iter().flat_map(Client::groups)
     }
 
     /// The groups that another peer listens to, as far as they are known.
@@ -453,10 +463,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     }
 
     fn as_client(&mut self) -> Result<&mut Client<P>, EngineError> {
-        match &mut self.role {
-            Role::Client(client) => Ok(client),
-            Role::None | Role::DedicatedServer { .. } => Err(EngineError::NotAClient),
-        }
+        self.role.client_mut().ok_or(EngineError::NotAClient)
     }
 
     /// # Errors
@@ -477,46 +484,79 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         {
             self.push(EngineEvent::Speaking { who: Participant::Peer(peer), speaking: false });
         }
+        if let Role::Host(host) = &mut self.role {
+            host.set_now(now);
+        }
+        match event.side() {
+            Side::Server => self.handle_server(now, event),
+            Side::Client | Side::Links => self.handle_client(now, event),
+        }
+    }
+
+    fn handle_client(&mut self, now: Duration, event: NetworkEvent<P>) {
+        if event == NetworkEvent::PathChanged {
+            self.feedback.network_changed();
+        }
         match &mut self.role {
-            Role::None => {}
+            Role::None | Role::DedicatedServer(_) => {}
             Role::Client(client) => {
-                if event == NetworkEvent::PathChanged {
-                    self.feedback.network_changed();
-                }
                 client.network_event(now, event);
                 self.drain_client(now);
             }
-            Role::DedicatedServer { server, serving, packets } => match event {
-                NetworkEvent::FromClient { peer, packet } => {
-                    server.receive(now, peer, &packet, packets);
-                }
-                NetworkEvent::ClientGone { peer } => server.disconnected(now, peer, packets),
-                NetworkEvent::Hosting => {
-                    *serving = true;
-                    let session = server.session();
-                    self.push(EngineEvent::Hosting(session));
-                }
-                NetworkEvent::HostingFailed(why) => {
-                    self.role = Role::None;
-                    self.push(EngineEvent::HostingFailed(why));
-                }
+            Role::Host(host) => match event {
+                // Its server is in this process: what a network reports of another is not for it, nor what it says comes from one.
                 NetworkEvent::Connected
                 | NetworkEvent::Disconnected(_)
                 | NetworkEvent::Resumed
-                | NetworkEvent::PathChanged
                 | NetworkEvent::FromServer(_)
-                | NetworkEvent::LinkUp(_)
-                | NetworkEvent::LinkDown(_)
-                | NetworkEvent::FromLink { .. }
-                | NetworkEvent::RosterChanged(_)
-                | NetworkEvent::ServerPong(_)
-                | NetworkEvent::PeerRestarted(_) => {}
+                | NetworkEvent::ServerPong(_) => {}
+                event => {
+                    host.client.network_event(now, event);
+                    self.drain_client(now);
+                }
             },
         }
     }
 
+    fn handle_server(&mut self, now: Duration, event: NetworkEvent<P>) {
+        let serving = match &mut self.role {
+            Role::None | Role::Client(_) => return,
+            Role::DedicatedServer(serving) => serving,
+            Role::Host(host) => &mut host.serving,
+        };
+        match event {
+            NetworkEvent::FromClient { peer, packet } => serving.receive(now, Connection::Remote(peer), &packet),
+            NetworkEvent::ClientGone { peer } => serving.client_gone(now, peer),
+            NetworkEvent::Hosting => {
+                let session = serving.server.session();
+                match &mut self.role {
+                    Role::DedicatedServer(serving) => serving.is_hosting = true,
+                    Role::Host(host) => host.hosting(),
+                    Role::None | Role::Client(_) => {}
+                }
+                self.push(EngineEvent::Hosting(session));
+            }
+            NetworkEvent::HostingFailed(why) => {
+                self.stop(now);
+                self.push(EngineEvent::HostingFailed(why));
+            }
+            // `side` says that these are not a server's.
+            NetworkEvent::Connected
+            | NetworkEvent::Disconnected(_)
+            | NetworkEvent::Resumed
+            | NetworkEvent::PathChanged
+            | NetworkEvent::FromServer(_)
+            | NetworkEvent::LinkUp(_)
+            | NetworkEvent::LinkDown(_)
+            | NetworkEvent::FromLink { .. }
+            | NetworkEvent::RosterChanged(_)
+            | NetworkEvent::ServerPong(_)
+            | NetworkEvent::PeerRestarted(_) => {}
+        }
+    }
+
     fn drain_client(&mut self, now: Duration) {
-        while let Role::Client(client) = &mut self.role {
+        while let Some(client) = self.role.client_mut() {
             let Some(event) = client.poll_event() else { return };
             self.take_client_event(now, event);
         }
@@ -550,7 +590,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         }
     }
 
-    fn push(&mut self, event: EngineEvent<P>) {
+    pub(crate) fn push(&mut self, event: EngineEvent<P>) {
         if self.events.len() == EVENTS {
             self.events.pop_front();
             self.events_dropped += 1;
@@ -560,14 +600,11 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
 
     /// Events and outputs, the session's included, that were dropped because they were not taken.
     pub fn events_dropped(&self) -> u64 {
-        let of_session = match &self.role {
-            Role::None => 0,
-            Role::Client(client) => {
-                let events = client.dropped().get(&Dropped::EventOverflow).copied().unwrap_or(0);
-                events + client.outputs_dropped()
-            }
-            Role::DedicatedServer { packets, .. } => packets.dropped(),
-        };
+        let of_client = self.client().map_or(0, |client| {
+            let events = client.dropped().get(&Dropped::EventOverflow).copied().unwrap_or(0);
+            events + client.outputs_dropped()
+        });
+        let of_session = of_client + self.role.serving().map_or(0, Serving::dropped);
         self.events_dropped + of_session
     }
 }

@@ -60,6 +60,36 @@ pub enum NetworkEvent<P> {
     PeerRestarted(P),
 }
 
+/// Which part of a peer an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client, and what it knows of its server.
+    Client,
+    /// The server.
+    Server,
+    /// The client's links, which do not depend on its server.
+    Links,
+}
+
+impl<P> NetworkEvent<P> {
+    /// Which part of a peer it is for. What is known of the others ([`RosterChanged`](Self::RosterChanged)) counts among the
+    /// client's.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Hosting | Self::HostingFailed(_) | Self::FromClient { .. } | Self::ClientGone { .. } => Side::Server,
+            Self::LinkUp(_) | Self::LinkDown(_) | Self::FromLink { .. } => Side::Links,
+            Self::Connected
+            | Self::Disconnected(_)
+            | Self::Resumed
+            | Self::PathChanged
+            | Self::FromServer(_)
+            | Self::RosterChanged(_)
+            | Self::ServerPong(_)
+            | Self::PeerRestarted(_) => Side::Client,
+        }
+    }
+}
+
 /// A call could not be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -82,6 +112,9 @@ pub enum NetworkError {
 ///
 /// `connect` and `host` only begin; an event reports success, however long it takes. Nothing blocks. All calls come
 /// from one thread, `poll` until it gives `None` once per update.
+///
+/// A peer that is server and client at once (a host) needs nothing for it: what its server and its client send each other stays in
+/// the process, and the network is asked to `host`, never to `connect`.
 pub trait Network {
     /// Any small value by which this network knows a peer.
     type Peer: Copy + Ord + Debug;
@@ -135,6 +168,10 @@ pub trait Network {
         _packet: &Bytes,
     ) {
     }
+
+    /// What was sent since the last flush should leave now: one comes after all that a call wants sent. For networks that collect
+    /// packets; what they collect must leave by the next round of `poll` at the latest.
+    fn flush(&mut self, _now: Duration) {}
 
     /// Whether the server passes on what it is sent.
     fn server_health(&self) -> ServerHealth {

@@ -1,8 +1,8 @@
 //! Connecting and leaving.
 
-use voicemesh_session::network::{Delivery, NetworkEvent, Reliability};
+use voicemesh_session::network::{Delivery, NetworkEvent, Reliability, Side};
 
-use crate::rig::{PASSED, Side, side};
+use crate::rig::PASSED;
 use crate::{Outcome, Rig, Testbed, Verdict};
 
 fn gone<T: Testbed>(rig: &Rig<T>, server: usize) -> usize {
@@ -174,7 +174,7 @@ pub fn a_connection_that_is_cut_is_reported_once_at_both_ends<T: Testbed>(rig: &
         "an end is reported once",
         lost(rig, client) == 1 && rig.count(server, is_it) == 1 && gone(rig, server) == 1,
     )?;
-    let last = rig.seen(client).iter().rposition(|event| side(event) == Side::Client);
+    let last = rig.seen(client).iter().rposition(|event| event.side() == Side::Client);
     let is_end = last.is_some_and(|last| matches!(rig.seen(client)[last], NetworkEvent::Disconnected(_)));
     rig.must("Disconnected is the last of a connection", is_end)?;
     PASSED

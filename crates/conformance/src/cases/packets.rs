@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use voicemesh_session::network::{Delivery, NetworkError, NetworkEvent, Reliability};
 
-use crate::rig::PASSED;
+use crate::rig::{NOT_ITS_OWN_CLIENT, PASSED};
 use crate::{Rig, Testbed, Verdict, Violation};
 
 const MANY: u32 = 500;
@@ -314,7 +314,9 @@ pub fn clients_do_not_hear_each_other_without_the_server<T: Testbed>(rig: &mut R
 pub fn an_answer_while_polling_waits_for_the_next_frame<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     const RULE: &str = "an answer that is sent while polling does not lead to one that is polled in the same frame";
     let host = rig.server(0)?;
-    rig.join(host, 0)?;
+    if !rig.join_own(host, 0)? {
+        return NOT_ITS_OWN_CLIENT;
+    }
     let key = rig.key(host, host)?;
     rig.send_to_server(host, Reliability::Reliable, b"ping").map_err(refused(RULE))?;
     for _ in 0..5 {
@@ -342,7 +344,9 @@ pub fn an_answer_while_polling_waits_for_the_next_frame<T: Testbed>(rig: &mut Ri
 pub fn a_host_is_its_own_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     const RULE: &str = "a host and its own client reach each other";
     let host = rig.server(0)?;
-    rig.join(host, 0)?;
+    if !rig.join_own(host, 0)? {
+        return NOT_ITS_OWN_CLIENT;
+    }
     let remote = rig.client(0)?;
     let (own, other) = (rig.key(host, host)?, rig.key(host, remote)?);
     rig.must("a host tells its own client from the others", own != other)?;
@@ -357,7 +361,9 @@ pub fn a_host_is_its_own_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
 pub fn what_others_send_never_reaches_the_hosts_own_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     const RULE: &str = "what others send never reaches the host's own client";
     let host = rig.server(0)?;
-    rig.join(host, 0)?;
+    if !rig.join_own(host, 0)? {
+        return NOT_ITS_OWN_CLIENT;
+    }
     let remote = rig.client(0)?;
     let own = rig.key(host, host)?;
     rig.key(host, remote)?;
@@ -382,7 +388,9 @@ pub fn what_others_send_never_reaches_the_hosts_own_client<T: Testbed>(rig: &mut
 pub fn a_packet_to_the_own_client_waits_for_the_next_frame<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     const RULE: &str = "a packet to the own client waits for the next frame";
     let host = rig.server(0)?;
-    rig.join(host, 0)?;
+    if !rig.join_own(host, 0)? {
+        return NOT_ITS_OWN_CLIENT;
+    }
     let own = rig.key(host, host)?;
     let client = rig.client(0)?;
     rig.send_to_server(client, Reliability::Reliable, b"begin").map_err(refused(RULE))?;
@@ -412,7 +420,9 @@ pub fn a_packet_to_the_own_client_waits_for_the_next_frame<T: Testbed>(rig: &mut
 /// As every other client does.
 pub fn a_host_that_stops_serving_loses_its_own_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let host = rig.server(0)?;
-    rig.join(host, 0)?;
+    if !rig.join_own(host, 0)? {
+        return NOT_ITS_OWN_CLIENT;
+    }
     rig.key(host, host)?;
     rig.stop_hosting(host);
     rig.until("the own client of a server that stops reports Disconnected", |rig| {

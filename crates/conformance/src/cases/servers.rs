@@ -1,8 +1,8 @@
 //! Serving.
 
-use voicemesh_session::network::{NetworkEvent, Reliability};
+use voicemesh_session::network::{NetworkEvent, Reliability, Side};
 
-use crate::rig::{PASSED, Side, side};
+use crate::rig::PASSED;
 use crate::{Rig, Testbed, Verdict, Violation};
 
 /// `host` leads to one [`NetworkEvent::Hosting`].
@@ -64,7 +64,7 @@ pub fn a_server_that_stopped_receives_nothing<T: Testbed>(rig: &mut Rig<T>) -> V
     rig.stop_hosting(server);
     rig.forget();
     rig.vigil()?;
-    let late = rig.count(server, |event| side(event) == Side::Server);
+    let late = rig.count(server, |event| event.side() == Side::Server);
     rig.must("a server that was stopped reports nothing", late == 0)?;
     PASSED
 }

@@ -11,6 +11,9 @@ use voicemesh_wire::packet::Recipient;
 use crate::rig::PASSED;
 use crate::{Rig, Testbed, Verdict, Violation};
 
+/// A host's number among those who hum.
+const HOST: usize = usize::MAX;
+
 /// A server and clients with sound, over a testbed.
 struct Room<'a, T: Testbed> {
     rig: &'a mut Rig<T>,
@@ -19,6 +22,8 @@ struct Room<'a, T: Testbed> {
     clients: Vec<EngineOnNetwork<T::Network>>,
     /// What the last frames sounded like to each, in dBFS at most.
     heard: Vec<f32>,
+    /// The same for a host.
+    server_heard: f32,
 }
 
 fn failed(error: &dyn std::error::Error) -> Violation {
@@ -27,14 +32,26 @@ fn failed(error: &dyn std::error::Error) -> Violation {
 
 impl<'a, T: Testbed> Room<'a, T> {
     fn new(rig: &'a mut Rig<T>, clients: usize) -> Result<Self, Violation> {
+        Self::begin(rig, Mode::DedicatedServer, clients)
+    }
+
+    /// The server is in this mode.
+    fn begin(rig: &'a mut Rig<T>, mode: Mode, clients: usize) -> Result<Self, Violation> {
         let make = |rig: &mut Rig<T>, name: String, seed| {
             let engine = VoiceEngine::new(EngineConfig::new(name, seed)).map_err(|error| failed(&error))?;
             Ok(EngineOnNetwork::new(engine, rig.testbed().peer()))
         };
         let mut server = make(rig, "server".to_owned(), 1)?;
         let parameters = rig.testbed().server_parameters(0);
-        server.run_as_dedicated_server(Duration::ZERO, parameters).map_err(|error| failed(&error))?;
-        let mut room = Self { rig, now: Duration::ZERO, server, clients: Vec::new(), heard: Vec::new() };
+        match mode {
+            Mode::Host => server.run_as_host(Duration::ZERO, parameters),
+            Mode::None | Mode::Client | Mode::DedicatedServer => {
+                server.run_as_dedicated_server(Duration::ZERO, parameters)
+            }
+        }
+        .map_err(|error| failed(&error))?;
+        let server_heard = f32::NEG_INFINITY;
+        let mut room = Self { rig, now: Duration::ZERO, server, server_heard, clients: Vec::new(), heard: Vec::new() };
         room.until("a server that can serve is connected", |room| room.server.status().connected)?;
         for number in 0..clients {
             let mut client = make(room.rig, format!("client {number}"), 100 + number as u64)?;
@@ -44,15 +61,22 @@ impl<'a, T: Testbed> Room<'a, T> {
             room.heard.push(f32::NEG_INFINITY);
         }
         room.until("every member sees every member", |room| {
-            room.clients.iter().all(|client| client.status().members.len() == clients)
+            let members = clients + usize::from(mode.is_client());
+            room.clients.iter().all(|client| client.status().members.len() == members)
         })?;
         Ok(room)
     }
 
-    /// One frame, in which these clients hum.
+    /// One frame, in which these clients hum, or [`HOST`].
     fn frame(&mut self, humming: &[usize]) -> Result<(), Violation> {
         self.now += self.rig.testbed().pass();
         self.server.update(self.now);
+        if humming.contains(&HOST) {
+            self.server.capture(self.now, &hum(self.now)).map_err(|error| failed(&error))?;
+        }
+        let mut block: Block = [0.0; BLOCK_SAMPLES];
+        self.server.render(self.now, &mut block);
+        self.server_heard = self.server_heard.max(level::rms_dbfs(&block));
         for (number, client) in self.clients.iter_mut().enumerate() {
             client.update(self.now);
             if humming.contains(&number) {
@@ -173,6 +197,125 @@ pub fn a_new_session_begins_when_the_server_does<T: Testbed>(rig: &mut Rig<T>) -
     let after = room.clients[0].status().session;
     if after == before || after != room.server.status().session {
         return Err(Violation { rule: RULE, seen: format!("session {before:?}, then {after:?}") });
+    }
+    PASSED
+}
+
+fn host_texts<T: Testbed>(room: &mut Room<'_, T>) -> Vec<String> {
+    let text = |event| match event {
+        EngineEvent::Session(ClientEvent::Text { text, .. }) => Some(text),
+        _ => None,
+    };
+    std::iter::from_fn(|| room.server.poll_event()).filter_map(text).collect()
+}
+
+/// The mode reads so, it is a member of its own session, and when it stops its clients lose it.
+pub fn a_host_is_server_and_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+    let mut room = Room::begin(rig, Mode::Host, 2)?;
+    let status = room.server.status();
+    if status.mode.to_string() != "server & client" || !status.connected || status.members.len() != 3 {
+        return Err(Violation {
+            rule: "a host is a member of the session that it serves",
+            seen: format!("{status:?}"),
+        });
+    }
+    let now = room.now;
+    room.server.stop(now);
+    room.until("clients of a host that stops are no longer connected", |room| {
+        room.clients.iter().all(|client| !client.status().connected)
+    })?;
+    PASSED
+}
+
+/// Voice and text go both ways.
+pub fn a_host_speaks_and_hears<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+    const RULE: &str = "a host and its clients hear each other, and none hears itself";
+    for speaker in [HOST, 0] {
+        let mut room = Room::begin(rig, Mode::Host, 2)?;
+        for _ in 0..150 {
+            room.frame(&[speaker])?;
+        }
+        let mut heard = vec![room.server_heard, room.heard[0], room.heard[1]];
+        let seen = format!("levels in dBFS of host and clients, {speaker} speaking: {heard:?}");
+        let own = heard.remove(if speaker == HOST { 0 } else { 1 });
+        if own > -80.0 || heard.iter().any(|level| *level < -25.0) {
+            return Err(Violation { rule: RULE, seen });
+        }
+    }
+    PASSED
+}
+
+/// To the host and from it.
+pub fn a_text_reaches_a_host_and_comes_from_it<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+    const RULE: &str = "a text reaches every other member once, the host as well";
+    let mut room = Room::begin(rig, Mode::Host, 2)?;
+    let (now, all) = (room.now, Recipient::Group(GroupId::of(voicemesh_session::GLOBAL_GROUP)));
+    room.server.send_text(now, all, "host").map_err(|error| failed(&error))?;
+    room.clients[0].send_text(now, all, "client").map_err(|error| failed(&error))?;
+    let mut texts = [Vec::new(), Vec::new(), Vec::new()];
+    let mut collect = |room: &mut Room<'_, T>| {
+        texts[0].extend(host_texts(room));
+        texts[1].extend(room.texts(0));
+        texts[2].extend(room.texts(1));
+        texts.iter().map(Vec::len).sum::<usize>()
+    };
+    room.until(RULE, |room| collect(room) >= 4)?;
+    for _ in 0..room.rig.testbed().vigil() {
+        room.frame(&[])?;
+    }
+    collect(&mut room);
+    texts[2].sort();
+    if texts[0] != ["client"] || texts[1] != ["host"] || texts[2] != ["client", "host"] {
+        return Err(Violation { rule: RULE, seen: format!("{texts:?}") });
+    }
+    PASSED
+}
+
+/// A host has no connection to a server of the network: what its peers send is for its server.
+pub fn a_host_is_given_nothing_as_if_it_were_a_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+    let mut room = Room::begin(rig, Mode::Host, 2)?;
+    let now = room.now;
+    room.clients[1].join_group(now, "others").map_err(|error| failed(&error))?;
+    for _ in 0..50 {
+        room.frame(&[0, HOST])?;
+    }
+    let broken = std::iter::from_fn(|| room.server.poll_event()).find_map(|event| match event {
+        EngineEvent::ContractBroken(error) => Some(error),
+        _ => None,
+    });
+    match broken {
+        None => PASSED,
+        Some(error) => Err(Violation { rule: "what peers send to a host is FromClient", seen: error.to_string() }),
+    }
+}
+
+/// And is each time a new session, which clients can enter.
+pub fn a_host_starts_again_after_it_stopped<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+    const RULE: &str = "a host that starts again begins a new session, which clients can enter";
+    let mut room = Room::begin(rig, Mode::Host, 1)?;
+    let mut sessions = vec![room.server.status().session];
+    for mode in [Mode::DedicatedServer, Mode::Host, Mode::Host] {
+        let now = room.now;
+        room.server.stop(now);
+        room.until(RULE, |room| !room.clients[0].status().connected)?;
+        let now = room.now;
+        room.clients[0].stop(now);
+        let parameters = room.rig.testbed().server_parameters(0);
+        match mode {
+            Mode::Host => room.server.run_as_host(now, parameters),
+            Mode::None | Mode::Client | Mode::DedicatedServer => room.server.run_as_dedicated_server(now, parameters),
+        }
+        .map_err(|error| failed(&error))?;
+        room.until(RULE, |room| room.server.status().connected)?;
+        let (now, parameters) = (room.now, room.rig.testbed().client_parameters(0));
+        room.clients[0].run_as_client(now, parameters).map_err(|error| failed(&error))?;
+        let members = 1 + usize::from(mode.is_client());
+        room.until(RULE, |room| room.clients[0].status().members.len() == members)?;
+        let session = room.clients[0].status().session;
+        if sessions.contains(&session) {
+            return Err(Violation { rule: RULE, seen: format!("session {session:?} again") });
+        }
+        sessions.push(session);
     }
     PASSED
 }

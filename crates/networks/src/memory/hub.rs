@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use voicemesh_session::network::{Delivery, DisconnectReason, LinkId, NetworkError, NetworkEvent, Reliability};
+use voicemesh_session::network::{Delivery, DisconnectReason, LinkId, NetworkError, NetworkEvent, Reliability, Side};
 
 use super::Endpoint;
 
@@ -147,26 +147,6 @@ impl Inbox {
     }
 }
 
-fn is_for_client_side(event: &NetworkEvent<PeerKey>) -> bool {
-    match event {
-        NetworkEvent::Connected
-        | NetworkEvent::Disconnected(_)
-        | NetworkEvent::Resumed
-        | NetworkEvent::PathChanged
-        | NetworkEvent::FromServer(_)
-        | NetworkEvent::LinkUp(_)
-        | NetworkEvent::LinkDown(_)
-        | NetworkEvent::FromLink { .. }
-        | NetworkEvent::RosterChanged(_)
-        | NetworkEvent::ServerPong(_)
-        | NetworkEvent::PeerRestarted(_) => true,
-        NetworkEvent::Hosting
-        | NetworkEvent::HostingFailed(_)
-        | NetworkEvent::FromClient { .. }
-        | NetworkEvent::ClientGone { .. } => false,
-    }
-}
-
 impl State {
     pub(super) fn poll(&mut self, key: PeerKey) -> Option<NetworkEvent<PeerKey>> {
         self.peers.get_mut(&key)?.inbox.poll()
@@ -205,7 +185,7 @@ impl State {
         for other in self.linked_to(key) {
             self.cut_links(key, other);
         }
-        self.hang_up(key, |event| !is_for_client_side(event));
+        self.hang_up(key, |event| event.side() == Side::Server);
     }
 
     /// Ends the connection to the server, if there is one, and forgets what waits and is not worth keeping.
@@ -239,7 +219,7 @@ impl State {
             self.end_connection(client, DisconnectReason::Lost);
         }
         if let Some(peer) = self.peers.get_mut(&key) {
-            peer.inbox.retain(is_for_client_side);
+            peer.inbox.retain(|event| event.side() != Side::Server);
         }
     }
 

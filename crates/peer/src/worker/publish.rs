@@ -169,6 +169,7 @@ impl Situation<'_> {
                 voicemesh_engine::Mode::None => "none",
                 voicemesh_engine::Mode::Client => "client",
                 voicemesh_engine::Mode::DedicatedServer => "server",
+                voicemesh_engine::Mode::Host => "server & client",
             },
             you: Some(mesh.you()),
             peers,

@@ -1,0 +1,206 @@
+//! What an engine is at the moment, and what it owns for it.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_session::network::{Delivery, DisconnectReason, NetworkEvent, PacketLimits};
+use voicemesh_session::output::Output;
+use voicemesh_session::{Client, Server, ServerConfig, ServerOutput};
+use voicemesh_wire::SessionId;
+use voicemesh_wire::limits::GROUPS_PER_CLIENT;
+
+use crate::output::EngineOutput;
+use crate::status::Mode;
+
+/// Packets of a server that the owner has not taken, at most. It takes them after every call, and the call that makes most is a
+/// handshake: a state of each client for the one that joins, that one's state for each of the others, and the groups that it is
+/// refused. So only a fault fills the queue; what is more is dropped and counted.
+const SERVER_PACKETS: usize = 2 * (1 << 16) + GROUPS_PER_CLIENT;
+
+/// Packets from a host's server to its own client that wait for the next update, at which voice and data are no longer added: four
+/// updates' worth of the busiest network. What is more is lost, as on any unreliable path.
+const OWN_UNRELIABLE: usize = 4096;
+
+/// A connection of a session's server. The own client of a host is none that a network could name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Connection<P> {
+    /// The client in the same process.
+    OwnClient,
+    /// A connection of the network.
+    Remote(P),
+}
+
+#[derive(Debug)]
+pub(crate) enum Role<P> {
+    None,
+    Client(Box<Client<P>>),
+    DedicatedServer(Box<Serving<P>>),
+    Host(Box<Host<P>>),
+}
+
+impl<P> Role<P> {
+    pub(crate) fn mode(&self) -> Mode {
+        match self {
+            Self::None => Mode::None,
+            Self::Client(_) => Mode::Client,
+            Self::DedicatedServer(_) => Mode::DedicatedServer,
+            Self::Host(_) => Mode::Host,
+        }
+    }
+
+    pub(crate) fn client(&self) -> Option<&Client<P>> {
+        match self {
+            Self::Client(client) => Some(client),
+            Self::Host(host) => Some(&host.client),
+            Self::None | Self::DedicatedServer(_) => None,
+        }
+    }
+
+    pub(crate) fn client_mut(&mut self) -> Option<&mut Client<P>> {
+        match self {
+            Self::Client(client) => Some(client),
+            Self::Host(host) => Some(&mut host.client),
+            Self::None | Self::DedicatedServer(_) => None,
+        }
+    }
+
+    pub(crate) fn serving(&self) -> Option<&Serving<P>> {
+        match self {
+            Self::DedicatedServer(serving) => Some(serving),
+            Self::Host(host) => Some(&host.serving),
+            Self::None | Self::Client(_) => None,
+        }
+    }
+}
+
+/// A session's server and what it wants sent.
+#[derive(Debug)]
+pub(crate) struct Serving<P> {
+    pub(crate) server: Server<Connection<P>>,
+    /// The network has said that it serves.
+    pub(crate) is_hosting: bool,
+    packets: ServerPackets<P>,
+}
+
+impl<P: Copy + Ord> Serving<P> {
+    pub(crate) fn new(limits: PacketLimits, session: SessionId) -> Self {
+        let config = ServerConfig { reliable_packet_bytes: limits.reliable_bytes, ..ServerConfig::default() };
+        Self { server: Server::new(config, session), is_hosting: false, packets: ServerPackets::default() }
+    }
+
+    pub(crate) fn receive(&mut self, now: Duration, from: Connection<P>, packet: &Bytes) {
+        self.server.receive(now, from, packet, &mut self.packets);
+    }
+
+    pub(crate) fn client_gone(&mut self, now: Duration, peer: P) {
+        self.server.disconnected(now, Connection::Remote(peer), &mut self.packets);
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<EngineOutput<P>> {
+        self.packets.to_network.pop_front()
+    }
+
+    /// How many packets were dropped because the owner did not take them.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.packets.dropped
+    }
+}
+
+/// A server and a client of it in one process.
+///
+/// What the client sends is given to the server as soon as the owner takes the outputs: both are machines without I/O, so that
+/// neither is inside a call meanwhile. What the server sends to the client waits for the next update. Neither passes the
+/// network.
+#[derive(Debug)]
+pub(crate) struct Host<P> {
+    pub(crate) serving: Serving<P>,
+    pub(crate) client: Client<P>,
+    /// The time of the latest call that said it.
+    now: Duration,
+}
+
+impl<P: Copy + Ord + Debug> Host<P> {
+    pub(crate) fn new(serving: Serving<P>, client: Client<P>) -> Self {
+        Self { serving, client, now: Duration::ZERO }
+    }
+
+    pub(crate) fn set_now(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    /// The network serves: so the own client has its connection, from the next update on.
+    pub(crate) fn hosting(&mut self) {
+        self.serving.is_hosting = true;
+        self.serving.packets.to_own_client.push_back(NetworkEvent::Connected);
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<EngineOutput<P>> {
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                Output::ToServer { packet, .. } => self.serving.receive(self.now, Connection::OwnClient, &packet),
+                Output::PingServer(number) => {
+                    self.serving.packets.to_own_client.push_back(NetworkEvent::ServerPong(number));
+                }
+                Output::ToLinks(_) | Output::ReleaseLink(_) | Output::ReplaceLink(_) | Output::LinkStalled(_) => {
+                    return Some(EngineOutput::Client(output));
+                }
+            }
+        }
+        self.serving.poll_output()
+    }
+
+    /// How many events wait for the own client. What is put into the queue later waits for the next update.
+    pub(crate) fn waiting(&self) -> usize {
+        self.serving.packets.to_own_client.len()
+    }
+
+    /// Delivers the oldest of them.
+    pub(crate) fn deliver_to_client(&mut self, now: Duration) {
+        if std::mem::take(&mut self.serving.packets.has_lost_reliable) {
+            self.client.network_event(now, NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken));
+        } else if let Some(event) = self.serving.packets.to_own_client.pop_front() {
+            self.client.network_event(now, event);
+        }
+    }
+}
+
+/// The queues of one server.
+#[derive(Debug)]
+struct ServerPackets<P> {
+    to_network: VecDeque<EngineOutput<P>>,
+    /// For the own client of a host.
+    to_own_client: VecDeque<NetworkEvent<P>>,
+    has_lost_reliable: bool,
+    dropped: u64,
+}
+
+impl<P> Default for ServerPackets<P> {
+    fn default() -> Self {
+        Self { to_network: VecDeque::new(), to_own_client: VecDeque::new(), has_lost_reliable: false, dropped: 0 }
+    }
+}
+
+impl<P> ServerOutput<Connection<P>> for ServerPackets<P> {
+    fn send(&mut self, to: Connection<P>, packet: Bytes, delivery: Delivery) {
+        match to {
+            Connection::Remote(to) if self.to_network.len() < SERVER_PACKETS => {
+                self.to_network.push_back(EngineOutput::ToClient { to, delivery, packet });
+            }
+            Connection::Remote(_) => self.dropped += 1,
+            Connection::OwnClient => {
+                let most = match delivery {
+                    Delivery::Reliable => SERVER_PACKETS,
+                    Delivery::Voice | Delivery::Data => OWN_UNRELIABLE,
+                };
+                if self.to_own_client.len() < most {
+                    self.to_own_client.push_back(NetworkEvent::FromServer(packet));
+                } else {
+                    self.has_lost_reliable |= delivery == Delivery::Reliable;
+                    self.dropped += 1;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The server side: one socket, a connection for each client.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use bytes::Bytes;
+use renet::{RenetServer, ServerEvent};
+use renet_netcode::{NetcodeServerTransport, ServerAuthentication, ServerConfig};
+use voicemesh_session::network::{NetworkError, NetworkEvent};
+
+use crate::{PROTOCOL, RELIABLE, RenetPeer, ServerParameters, UNRELIABLE};
+
+/// Netcode's own limit.
+const CLIENTS: usize = 1024;
+
+#[derive(Debug)]
+pub(crate) struct ServerSide {
+    transport: NetcodeServerTransport,
+    connections: RenetServer,
+    address: SocketAddr,
+    clients: BTreeSet<u64>,
+}
+
+impl ServerSide {
+    /// # Errors
+    ///
+    /// In words for a person.
+    pub(crate) fn new(parameters: &ServerParameters) -> Result<Self, String> {
+        let listen = parameters.listen;
+        let socket = UdpSocket::bind(listen).map_err(|error| format!("cannot serve at {listen}: {error}"))?;
+        let address = socket.local_addr().map_err(|error| format!("cannot serve at {listen}: {error}"))?;
+        let public = &parameters.public;
+        let config = ServerConfig {
+            current_time: crate::since_1970(),
+            max_clients: parameters.clients.min(CLIENTS),
+            protocol_id: PROTOCOL,
+            public_addresses: if public.is_empty() { vec![address] } else { public.clone() },
+            authentication: ServerAuthentication::Secure { private_key: parameters.key },
+        };
+        let transport = NetcodeServerTransport::new(config, socket)
+            .map_err(|error| format!("cannot serve at {listen}: {error}"))?;
+        let connections = RenetServer::new(crate::connection());
+        Ok(Self { transport, connections, address, clients: BTreeSet::new() })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes what has arrived.
+    ///
+    /// # Errors
+    ///
+    /// When the socket is of no more use.
+    pub(crate) fn look(
+        &mut self,
+        passed: Duration,
+        events: &mut VecDeque<NetworkEvent<RenetPeer>>,
+    ) -> Result<(), String> {
+        self.connections.update(passed);
+        self.transport.update(passed, &mut self.connections).map_err(|error| error.to_string())?;
+        while let Some(event) = self.connections.get_event() {
+            match event {
+                ServerEvent::ClientConnected { client_id } => {
+                    self.clients.insert(client_id);
+                }
+                ServerEvent::ClientDisconnected { client_id, .. } => {
+                    if self.clients.remove(&client_id) {
+                        events.push_back(NetworkEvent::ClientGone { peer: RenetPeer(client_id) });
+                    }
+                }
+            }
+        }
+        for client in &self.clients {
+            for channel in [RELIABLE, UNRELIABLE] {
+                while let Some(packet) = self.connections.receive_message(*client, channel) {
+                    if crate::is_within_limits(&packet) {
+                        events.push_back(NetworkEvent::FromClient { peer: RenetPeer(*client), packet });
+                    } else {
+                        self.connections.disconnect(*client);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn send(&mut self, to: RenetPeer, channel: u8, packet: Bytes) -> Result<(), NetworkError> {
+        if !self.connections.is_connected(to.0) {
+            return Err(NetworkError::NotConnected);
+        }
+        self.connections.send_message(to.0, channel, packet);
+        if self.connections.is_connected(to.0) { Ok(()) } else { Err(NetworkError::ReliabilityBroken) }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        self.transport.send_packets(&mut self.connections);
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.flush();
+        self.transport.disconnect_all(&mut self.connections);
+    }
+}
