@@ -25,6 +25,8 @@ mod messages;
 #[cfg(target_os = "linux")]
 mod mouth_to_ear;
 #[cfg(target_os = "linux")]
+mod policy;
+#[cfg(target_os = "linux")]
 mod programs;
 #[cfg(target_os = "linux")]
 mod relay;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::report::{Report, Row};
-use crate::{eight, idle, joining, links, machine, messages, mouth_to_ear, relay};
+use crate::{eight, idle, joining, links, machine, messages, mouth_to_ear, policy, relay};
 
 const USAGE: &str = "usage: voicemesh-bench [--quick] [--strict] [--only NAME]…
 
@@ -57,7 +57,7 @@ struct Benchmark {
     measure: fn(Scale) -> Vec<Row>,
 }
 
-const BENCHMARKS: [Benchmark; 8] = [
+const BENCHMARKS: [Benchmark; 9] = [
     Benchmark {
         name: "join",
         about: "from joining to the first voice, and to a direct link",
@@ -66,6 +66,11 @@ const BENCHMARKS: [Benchmark; 8] = [
     Benchmark { name: "links", about: "from making a direct link to its opening", measure: links::measure },
     Benchmark { name: "mouth-to-ear", about: "from microphone to speaker", measure: mouth_to_ear::measure },
     Benchmark { name: "peer", about: "CPU of one peer of eight, two of them speaking", measure: eight::measure },
+    Benchmark {
+        name: "policy",
+        about: "CPU of the uplink's policy with 15 listeners, beside encoding",
+        measure: policy::measure,
+    },
     Benchmark { name: "relay", about: "CPU of the server for a million relayed packets", measure: relay::measure },
     Benchmark {
         name: "saturated",

@@ -34,6 +34,10 @@ const OFFER_INTERVAL: Duration = Duration::from_millis(500);
 const REQUEST_REPEATS: u32 = 3;
 /// An answerer without a link asks for an offer after this.
 const ASK_AFTER: Duration = Duration::from_secs(5);
+/// For so long after links have waited, one opens after another …
+const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
+/// … and each sends much for so long, if it takes longer to open.
+const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
 /// A link that was replaced is closed after this, for what is still under way on it.
 const LINGER: Duration = Duration::from_secs(2);
 /// Links to one peer at a time; a further attempt closes the oldest.
@@ -55,6 +59,8 @@ pub(super) struct Links {
     turn_has_failed: bool,
     /// Peers without a link stay so for now.
     links_wait: bool,
+    /// When they last waited.
+    waited_at: Option<Duration>,
 }
 
 /// What links are negotiated with: the others, as the roster knows them, over the connection to the server.
@@ -118,6 +124,7 @@ impl Links {
             ice_servers: Vec::new(),
             turn_has_failed: false,
             links_wait: false,
+            waited_at: None,
         }
     }
 
@@ -137,6 +144,13 @@ impl Links {
     /// Whether peers without a link stay so for now.
     pub(super) fn set_links_wait(&mut self, wait: bool) {
         self.links_wait = wait;
+    }
+
+    /// Whether another link is not to open now. After they have waited, links open one after another: what several send at
+    /// once is more than a narrow way holds.
+    fn waits(&self, now: Duration) -> bool {
+        let is_lately = self.waited_at.is_some_and(|at| now < at + ONE_BY_ONE_FOR);
+        self.links_wait || is_lately && self.pairs.values().any(|pair| pair.is_newly_opening(now))
     }
 
     /// Wants a link to a peer, from now on.
@@ -199,24 +213,27 @@ impl Links {
         if !on.connection.is_joined() || on.connection.is_urgent() {
             return;
         }
+        if self.links_wait {
+            self.waited_at = Some(now);
+        }
         let wanting: Vec<PeerId> = on.roster.members().map(|member| member.peer).collect();
         for peer in wanting {
             if !self.may_link(peer, on.roster) {
                 continue;
             }
+            let waits = self.waits(now);
             let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
             if std::mem::take(&mut pair.renew) {
                 self.renew(peer, on);
                 continue;
             }
-            let waits = self.links_wait;
             if let Some(IgnoredOffer { attempt, .. }) = pair.ignored.take_if(|ignored| !waits && now >= ignored.ask_at)
             {
                 pair.attempt = pair.attempt.max(attempt);
                 self.ask_for_offer(peer, attempt, on);
                 continue;
             }
-            if self.links_wait && !pair.is_linked() {
+            if waits && !pair.is_linked() {
                 continue;
             }
             if self.repeat_request(peer, on) {
@@ -271,6 +288,7 @@ impl Links {
             return;
         }
         let offers = on.roster.you() < from;
+        let waits = self.waits(now);
         let pair = self.pairs.entry(from).or_insert_with(|| Pair::new(now));
         let link = LinkId { peer: from, generation: attempt };
         match signal {
@@ -282,7 +300,7 @@ impl Links {
                 pair.asked_beyond |= attempt > pair.attempt || (attempt == pair.attempt && pair.is_opening());
                 pair.attempt = pair.attempt.max(attempt);
                 let is_free = pair.asked_beyond || !pair.is_opening();
-                let waits = self.links_wait && !pair.is_linked();
+                let waits = waits && !pair.is_linked();
                 if offers && is_new && is_free && !waits && pair.may_negotiate(now, REQUEST_INTERVAL) {
                     self.offer(from, on);
                 }
@@ -291,8 +309,7 @@ impl Links {
                 // A peer that offers without end would have us open links without end.
                 if !offers && attempt <= pair.attempt {
                     self.offered_again(from, on);
-                } else if !offers && (!pair.may_negotiate(now, OFFER_INTERVAL) || self.links_wait && !pair.is_linked())
-                {
+                } else if !offers && (!pair.may_negotiate(now, OFFER_INTERVAL) || waits && !pair.is_linked()) {
                     let ask_at = pair.offered_at.map_or(now, |at| at + OFFER_INTERVAL);
                     pair.ignored = Some(IgnoredOffer { attempt, ask_at });
                 } else if !offers && let Some(ask_at) = self.answered_offers.waits_until(now, from) {
@@ -582,6 +599,11 @@ impl Pair {
 
     fn is_opening(&self) -> bool {
         self.links.values().any(|state| *state == LinkState::Opening)
+    }
+
+    /// An attempt is under way that began so short a time ago that it is sending much.
+    fn is_newly_opening(&self, now: Duration) -> bool {
+        self.is_opening() && !self.may_negotiate(now, OPENING_SENDS_FOR)
     }
 
     /// Another link is in use already.

@@ -97,6 +97,8 @@ struct World {
     log: Log,
     you: PeerId,
     other: PeerId,
+    /// Who else is in the room, the other included.
+    present: Vec<PeerId>,
     /// The connection whose events count.
     socket: u32,
 }
@@ -147,7 +149,7 @@ impl World {
         let other: PeerId = serde_json::from_value(other.into()).expect("an id");
         let mut mesh = Carried::new(Mesh::new(config), Recorder(log.clone()));
         mesh.connect(Duration::ZERO, ()).expect("it begins");
-        let mut world = Self { mesh, log, you, other, socket: 0 };
+        let mut world = Self { mesh, log, you, other, present: vec![other], socket: 0 };
         world.join();
         world
     }
@@ -156,9 +158,10 @@ impl World {
     fn join(&mut self) {
         self.socket = self.log.borrow().socket;
         self.socket(SocketEvent::Open);
-        let (you, other) = (self.you, self.other);
+        let you = self.you;
         let own = info(you, 2);
-        let peers = vec![info(other, 1)];
+        let clients = (1..).filter(|client| *client != 2);
+        let peers: Vec<PeerInfo> = self.present.iter().zip(clients).map(|(peer, client)| info(*peer, client)).collect();
         let joined = Joined {
             you,
             client: ClientId(2),
@@ -240,6 +243,32 @@ fn a_link_that_was_replaced_is_not_replaced_again() {
     }
     let offers: Vec<u32> = world.log.borrow().noted.iter().map(|(.., attempt)| *attempt).collect();
     assert_eq!(offers, [1, 2]);
+}
+
+/// What several links send at once while they open is more than a narrow way holds.
+#[test]
+fn links_that_have_waited_open_one_after_another() {
+    let mut world = World::new("offers");
+    world.given("open", 1);
+    let more = ["dddddddd-dddd-8ddd-8ddd-dddddddddddd", "eeeeeeee-eeee-8eee-8eee-eeeeeeeeeeee"];
+    world.present.extend(more.map(|peer| serde_json::from_value::<PeerId>(peer.into()).expect("an id")));
+    world.mesh.mesh.set_links_wait(true);
+    world.given("closed", 0);
+    let mut opened_at = Vec::new();
+    for at in (0..12_000).step_by(TICK as usize) {
+        world.log.borrow_mut().now = at;
+        let now = world.now();
+        while world.mesh.poll(now).is_some() {}
+        if world.log.borrow().socket != world.socket {
+            world.join();
+        }
+        world.answer();
+        world.mesh.mesh.set_links_wait(at < 6_000);
+        let offers = world.log.borrow().noted.len();
+        opened_at.resize(offers, at);
+    }
+    let [_, second, third] = opened_at[..] else { panic!("{opened_at:?}") };
+    assert!(second >= 6_000 && third >= second + 3_000, "{opened_at:?}");
 }
 
 /// proves: B-16

@@ -2,7 +2,8 @@
 //!
 //! First more speech shares a packet, which costs half as much in headers; if the path is still full its speech goes
 //! through the relay, whose TCP fits itself to the path. Loss that stays the same is the path's own and is left to
-//! redundancy.
+//! redundancy. A listener whose relayed speech came late until packets were longer stays on the relay when a link opens: a
+//! link's headers are larger, and TCP that starts in a full queue is silent for half a second.
 
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ const RELAYED_LOSS: f32 = 0.03;
 const RELAYED_QUEUE: Duration = Duration::from_millis(300);
 /// … or who has to let frames wait this long: on a full way, TCP delivers late instead of losing.
 const RELAYED_BUFFER: Duration = Duration::from_millis(250);
+/// Speech that comes late through the relay for so long, whatever is sent, does so for another reason than its amount: the link
+/// may be better.
+const RELAY_IS_WORSE: Duration = Duration::from_secs(10);
+const STAYS_LATE: Duration = Duration::from_millis(900);
 /// Loss this much higher than the path's own, as a factor and a share, is judged anew.
 const OWN_LOSS_GREW: (f32, f32) = (1.5, 0.05);
 /// A path that loses by itself delivers less in proportion when less is sent, up to this factor for chance; a full one as much as
@@ -94,6 +99,10 @@ pub(crate) struct ListenerPath {
     history: PathHistory,
     step: Step,
     step_at: Duration,
+    /// Relayed speech was more than the way to this listener carries.
+    is_narrow: bool,
+    /// Since when each report has shown trouble.
+    reported_since: Option<Duration>,
     trouble_since: Option<Duration>,
     troubled_at: Duration,
     /// What was seen when less was begun to be sent.
@@ -114,6 +123,8 @@ impl Default for ListenerPath {
             history: PathHistory::default(),
             step: Step::Usual,
             step_at: Duration::ZERO,
+            is_narrow: false,
+            reported_since: None,
             trouble_since: None,
             troubled_at: Duration::ZERO,
             before: Seen::default(),
@@ -190,11 +201,19 @@ impl ListenerPath {
     }
 
     /// As [`Self::update`], for a listener whose speech is relayed; `probed` is how long probes over its link wait on its own
-    /// part of the way.
-    pub(crate) fn update_relayed(&mut self, now: Duration, reported: Option<Reported>, probed: Duration) {
+    /// part of the way; `is_own` says that others receive well what was sent by the same way.
+    pub(crate) fn update_relayed(&mut self, now: Duration, reported: Option<Reported>, probed: Duration, is_own: bool) {
         self.trouble_since = None;
         self.seen = Seen::default();
-        if reported.is_some_and(Reported::is_trouble) || probed >= RELAYED_QUEUE {
+        let is_trouble = reported.is_some_and(Reported::is_trouble);
+        if is_trouble {
+            // One hiccup does not make a way narrow.
+            let since = *self.reported_since.get_or_insert(now);
+            self.is_narrow = (self.is_narrow || is_own && now >= since + STAYS_LATE) && now < since + RELAY_IS_WORSE;
+        } else if reported.is_some() {
+            self.reported_since = None;
+        }
+        if is_trouble || probed >= RELAYED_QUEUE {
             self.troubled_at = now;
             if self.step == Step::Usual {
                 self.go(now, Step::LongPackets);
@@ -209,13 +228,11 @@ impl ListenerPath {
             self.recovery = (self.recovery * 2).min(LONGEST_RECOVERY);
         }
         (self.step, self.step_at, self.trouble_since) = (step, now, None);
+        self.is_narrow &= step != Step::Usual;
     }
 
     fn recovery_of_step(&self) -> Duration {
-        match self.step {
-            Step::Relayed => self.recovery.max(FIRST_RETURN),
-            Step::LongPackets | Step::Usual => self.recovery,
-        }
+        if self.wants_relay() { self.recovery.max(FIRST_RETURN) } else { self.recovery }
     }
 
     fn recover(&mut self, now: Duration) {
@@ -224,14 +241,15 @@ impl ListenerPath {
                 Step::Relayed => Step::LongPackets,
                 Step::LongPackets | Step::Usual => Step::Usual,
             };
+            self.is_narrow = false;
             self.step_at = now;
             self.recovered_at = Some(now);
         }
     }
 
-    /// Its link carries less than is sent even so.
-    pub(crate) fn wants_relay(&self, _now: Duration) -> bool {
-        self.step == Step::Relayed
+    /// Its link carries less than is sent even so, or would.
+    pub(crate) fn wants_relay(&self) -> bool {
+        self.step == Step::Relayed || self.step == Step::LongPackets && self.is_narrow
     }
 
     /// What it loses, it loses because more is sent than its path carries: repeating frames would make that worse.
@@ -294,10 +312,10 @@ mod tests {
     fn a_path_that_was_full_from_the_beginning_is_known_by_what_it_delivers() {
         let mut path = ListenerPath::default();
         run(&mut path, 1_000, 8_000, |path| full(path, 35_000.0));
-        assert!(path.wants_relay(at(8_000)), "{path:?}");
+        assert!(path.wants_relay(), "{path:?}");
         let mut path = ListenerPath::default();
         run(&mut path, 1_000, 20_000, |path| full(path, 50_000.0));
-        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (3, false));
+        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay()), (3, false));
     }
 
     #[test]
@@ -316,11 +334,11 @@ mod tests {
         let full = |_: &ListenerPath| Seen { queueing: Some(at(300)), loss: Some(0.0), ..Seen::default() };
         let mut path = ListenerPath::default();
         run(&mut path, 1_000, 1_600, full);
-        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (3, false));
+        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay()), (3, false));
         run(&mut path, 1_600, 4_000, full);
-        assert!(path.wants_relay(at(4_000)));
+        assert!(path.wants_relay());
         for ms in (4_000..90_000).step_by(100) {
-            path.update_relayed(at(ms), reported(60), Duration::ZERO);
+            path.update_relayed(at(ms), reported(60), Duration::ZERO, true);
         }
         assert_eq!(path.frames_per_packet(FrameDuration::Ms20), 1, "it recovers");
     }
@@ -328,25 +346,61 @@ mod tests {
     #[test]
     fn a_relayed_listener_whose_probes_wait_is_sent_longer_packets_and_nothing_twice() {
         let mut path = ListenerPath::default();
-        path.update_relayed(at(1_000), None, at(200));
+        path.update_relayed(at(1_000), None, at(200), true);
         assert!(!path.is_too_narrow());
-        path.update_relayed(at(1_100), None, at(400));
+        path.update_relayed(at(1_100), None, at(400), true);
         assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.is_too_narrow()), (3, true));
         let mut path = ListenerPath::default();
-        path.update_relayed(at(1_000), reported(200), Duration::ZERO);
+        path.update_relayed(at(1_000), reported(200), Duration::ZERO, true);
         assert!(!path.is_too_narrow());
-        path.update_relayed(at(2_000), reported(300), Duration::ZERO);
+        path.update_relayed(at(2_000), reported(300), Duration::ZERO, true);
         assert!(path.is_too_narrow(), "TCP delivers late what does not fit");
+    }
+
+    /// Takes a report a second, each of frames that waited so long.
+    fn report(path: &mut ListenerPath, seconds: std::ops::Range<u64>, buffer_ms: u64) {
+        for second in seconds {
+            path.update_relayed(at(second * 1_000), reported(buffer_ms), Duration::ZERO, true);
+            path.update_relayed(at(second * 1_000 + 500), None, Duration::ZERO, true);
+        }
+    }
+
+    #[test]
+    fn a_listener_whose_relayed_speech_came_late_stays_relayed_for_a_minute_when_a_link_opens() {
+        let mut path = ListenerPath::default();
+        report(&mut path, 1..2, 400);
+        assert!(!path.wants_relay(), "one hiccup");
+        report(&mut path, 2..4, 400);
+        assert!(path.wants_relay());
+        // Between two stalls of TCP little waits for moments.
+        report(&mut path, 4..5, 100);
+        report(&mut path, 5..6, 400);
+        assert!(path.wants_relay());
+        report(&mut path, 6..65, 80);
+        assert!(path.wants_relay());
+        report(&mut path, 65..67, 80);
+        assert_eq!((path.wants_relay(), path.frames_per_packet(FrameDuration::Ms20)), (false, 1));
+        report(&mut path, 70..71, 400);
+        assert_eq!((path.wants_relay(), path.frames_per_packet(FrameDuration::Ms20)), (false, 3));
+    }
+
+    #[test]
+    fn a_listener_whose_relayed_speech_comes_late_whatever_is_sent_may_be_direct() {
+        let mut path = ListenerPath::default();
+        report(&mut path, 1..11, 400);
+        assert!(path.wants_relay());
+        report(&mut path, 11..20, 400);
+        assert!(!path.wants_relay(), "TCP may be what is slow");
     }
 
     #[test]
     fn loss_that_does_not_depend_on_what_is_sent_is_left_to_redundancy() {
         let mut path = ListenerPath::default();
         run(&mut path, 1_000, 8_000, |path| lossy(path, 0.15));
-        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (1, false));
+        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay()), (1, false));
         let mut path = ListenerPath::default();
         run(&mut path, 1_000, 4_000, |path| lossy(path, 0.6));
-        assert!(path.wants_relay(at(4_000)), "there is too little left to repair");
+        assert!(path.wants_relay(), "there is too little left to repair");
     }
 
     #[test]
@@ -356,6 +410,6 @@ mod tests {
             let queueing = if path.step == Step::Usual { at(300) } else { at(5) };
             Seen { queueing: Some(queueing), loss: Some(0.0), ..Seen::default() }
         });
-        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (3, false));
+        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay()), (3, false));
     }
 }

@@ -54,7 +54,8 @@ pub struct Feedback<P> {
     uplink: UplinkEstimate,
     relay: PathHistory,
     background: Background,
-    /// Listeners to whom speech is relayed although they have a link: for want of room, or because of the link's path.
+    /// Listeners to whom speech is relayed although they have a link, or if they get one: for want of room, or because of the
+    /// path.
     relayed: BTreeSet<P>,
     /// Who has no link.
     unlinked: BTreeSet<P>,
@@ -293,6 +294,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let reports = audience.iter().filter_map(|member| self.listeners.get(&member.who)?.news);
         let (few, all) = reports.fold((0, 0), |(few, all), news| (few + usize::from(news.is_trouble()), all + 1));
         let is_own = relay_is_clear && (few * 2 <= all || all == 1);
+        // What comes late at the only one may have waited on the uplink.
+        let are_compared = all > 1;
         for member in audience {
             let Some(listener) = self.listeners.get_mut(&member.who) else { continue };
             let is_relayed = !member.has_link || self.relayed.contains(&member.who);
@@ -306,7 +309,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
                 _ => {
                     let probed = probed.get(&member.who).filter(|_| is_relayed);
                     let probed = probed.copied().unwrap_or_default().saturating_sub(relay_queueing.unwrap_or_default());
-                    listener.path.update_relayed(now, news, probed);
+                    listener.path.update_relayed(now, news, probed, are_compared);
                 }
             }
         }
@@ -318,8 +321,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.relayed.retain(|who| audience.iter().any(|member| member.who == *who));
         let limit_bps = self.limit_bps(self.uplink.bps());
         let is_free = |member: &&AudienceMember<P>| member.has_link && member.has_relay;
-        for member in audience.iter().filter(is_free) {
-            if self.listeners.get(&member.who).is_some_and(|listener| listener.path.wants_relay(now)) {
+        // Who has no link yet is not to be direct for a moment when one opens.
+        for member in audience.iter().filter(|member| member.has_relay) {
+            if self.listeners.get(&member.who).is_some_and(|listener| listener.path.wants_relay()) {
                 self.relayed.insert(member.who);
             }
         }
@@ -350,7 +354,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             let waiting = self.relayed.iter().filter(|who| {
                 audience.iter().any(|member| member.who == **who && member.has_link)
                     && self.listeners.get(who).is_none_or(|listener| {
-                        !listener.path.wants_relay(now)
+                        !listener.path.wants_relay()
                             && listener.returned_at.is_none_or(|at| now >= at + RETURN_INTERVAL)
                     })
             });
