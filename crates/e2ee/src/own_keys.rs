@@ -22,7 +22,7 @@ pub(crate) const PACKAGE_BYTES: usize = 4 + 1 + 32 + 32;
 /// The key id of what is sealed in a step of an epoch. It tells keys apart that are in use at the same time; the keys
 /// themselves follow from the whole numbers.
 pub(crate) fn key_id(epoch: u32, step: u8) -> u8 {
-    ((epoch % EPOCHS) as u8) << 5 | step % STEPS
+    (((epoch % EPOCHS) as u8) << 5) | (step % STEPS)
 }
 
 /// Whose keys these are.

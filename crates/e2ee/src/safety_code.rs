@@ -38,7 +38,7 @@ impl SafetyCode {
         }
         let mut groups = [0; 6];
         for (group, bytes) in groups.iter_mut().zip(digest.chunks_exact(5)) {
-            let number = bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+            let number = bytes.iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
             *group = (number % 100_000) as u32;
         }
         Self(groups)
