@@ -29,7 +29,9 @@ mod tests {
 
     fn named(version: Version, hosts: &[&'static str]) -> bool {
         let mut headers = HeaderMap::new();
-        hosts.iter().for_each(|host| drop(headers.append(HOST, HeaderValue::from_static(host))));
+        for host in hosts {
+            headers.append(HOST, HeaderValue::from_static(host));
+        }
         is_named(version, &headers)
     }
 

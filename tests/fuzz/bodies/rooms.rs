@@ -13,13 +13,13 @@ use voicemesh_rooms::{
     Settings, Signaling, Text, Visit,
 };
 use voicemesh_session::{Delivery, ServerConfig};
+use voicemesh_wire::PeerId;
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, Join, LeaveReason, MemberStatus, Metadata, Moderation, PROTOCOL_VERSION, Presence,
     ServerLimits, ServerMessage, decode_server,
 };
-use voicemesh_wire::{ClientId, PeerId};
 
 use super::input::{Input, with_header};
 
@@ -44,7 +44,7 @@ struct State {
     /// How it answers what others send to it: taken, or too much waits.
     is_busy: Cell<bool>,
     session: Cell<Option<u32>>,
-    client: Cell<ClientId>,
+    client: Cell<u16>,
 }
 
 impl ScriptLine {
@@ -63,7 +63,7 @@ impl Line for ScriptLine {
         let message = decode_server(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         if let ServerMessage::Joined(joined) = message {
             self.0.session.set(Some(joined.session));
-            self.0.client.set(joined.client);
+            self.0.client.set(joined.client.0);
         }
         self.put(purpose)
     }
@@ -253,7 +253,7 @@ impl World {
         for _ in 0..input.u8() % 3 {
             body.push(input.u8());
         }
-        body.extend_from_slice(&client.0.to_be_bytes());
+        body.extend_from_slice(&client.to_be_bytes());
         body.extend_from_slice(input.block());
         self.arrives(slot, Arrives::Packet(with_header(kind, session, &body).into()));
     }
@@ -307,6 +307,7 @@ impl World {
             });
         }
         assert!(members.len() <= MAX_ROOMS);
-        assert_eq!(self.signaling.room_sizes().iter().map(|(_, count)| *count).sum::<usize>(), members.values().sum());
+        let listed: usize = self.signaling.room_sizes().iter().map(|(_, count)| *count).sum();
+        assert_eq!(listed, members.values().sum::<usize>());
     }
 }
