@@ -8,6 +8,7 @@ mod connection;
 mod descriptors;
 mod error;
 mod head;
+mod host;
 mod http;
 mod hub;
 mod listen;

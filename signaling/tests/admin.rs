@@ -83,6 +83,8 @@ async fn only_a_program_with_the_token_at_the_right_address_is_answered() {
         (format!("{host}Authorization: Basic {TOKEN}\r\n"), 401),
         (format!("{host}Cookie: token={TOKEN}\r\n"), 401),
         (format!("{wrong_host}{token}"), 421),
+        (token.clone(), 400),
+        (format!("{host}{host}{token}"), 400),
         (format!("{host}{token}Origin: http://{}\r\n", operated.admin), 403),
         (format!("{host}{token}Sec-Fetch-Site: same-origin\r\n"), 403),
     ];

@@ -79,6 +79,37 @@ fn unfinished_requests_are_bounded_together_and_the_newest_is_still_answered() {
     });
 }
 
+/// The status of the answer to a request of these lines.
+async fn status_of(server: &Server, lines: &str) -> String {
+    let mut connection = TcpStream::connect(server.address).await.expect("the server listens");
+    connection.write_all(format!("{lines}Connection: close\r\n\r\n").as_bytes()).await.expect("it is read");
+    let mut answer = String::new();
+    patiently("an answer", connection.read_to_string(&mut answer)).await.expect("an answer");
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// RFC 9112 §3.2.
+#[test]
+fn a_request_that_names_no_host_or_several_is_answered_with_400_and_the_next_client_is_served() {
+    let server = Server::start(&[]);
+    let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    run(async {
+        for path in ["/", "/healthz", "/metrics", "/ws", "/nothing"] {
+            for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a b\r\n", "Host: a@b\r\n"] {
+                let lines = format!("GET {path} HTTP/1.1\r\n{hosts}");
+                assert_eq!(status_of(&server, &lines).await, "400", "{lines:?}");
+            }
+        }
+        assert_eq!(status_of(&server, &format!("GET /ws HTTP/1.1\r\n{upgrade}")).await, "400");
+        for lines in
+            ["GET /healthz HTTP/1.1\r\nHost: x\r\n", "GET /healthz HTTP/1.1\r\nHost:\r\n", "GET /healthz HTTP/1.0\r\n"]
+        {
+            assert_eq!(status_of(&server, lines).await, "200", "{lines:?}");
+        }
+    });
+}
+
 #[test]
 fn unfinished_tls_handshakes_are_bounded_together() {
     let folder = Folder::create("handshakes");

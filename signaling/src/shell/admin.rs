@@ -29,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use voicemesh_wire::PeerId;
 
+use super::host;
 use super::hub::Hub;
 use crate::config::AdminToken;
 use voicemesh_rooms::lock;
@@ -142,6 +143,9 @@ async fn guard(
     next: Next,
 ) -> Response {
     let headers = request.headers();
+    if !host::is_named(request.version(), headers) {
+        return refusal(StatusCode::BAD_REQUEST, host::MISSING.trim_end());
+    }
     let address = named_address(admin.address, local);
     if !is_for(headers, address) {
         return refusal(StatusCode::MISDIRECTED_REQUEST, &format!("The Host must be {address}."));

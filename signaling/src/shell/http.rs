@@ -22,6 +22,7 @@ use voicemesh_wire::signaling::{ErrorCode, PATH, SUBPROTOCOL};
 
 use super::address::client_address;
 use super::connection::Connection;
+use super::host;
 use super::hub::Hub;
 use super::page::{Page, no_room};
 use super::refused::{Asker, Outcome, connect_check};
@@ -63,6 +64,9 @@ impl Site {
         &self,
         mut request: hyper::Request<Incoming>,
     ) -> Result<Response, std::convert::Infallible> {
+        if !host::is_named(request.version(), request.headers()) {
+            return Ok((StatusCode::BAD_REQUEST, host::MISSING).into_response());
+        }
         let path = request.uri().path();
         match path.strip_prefix(&*self.base) {
             _ if self.base.is_empty() => {}
