@@ -11,6 +11,7 @@ fn every_input_of_the_fuzzing_corpus_passes() {
     replay("signaling", bodies::signaling::run);
     replay("server", bodies::server::run);
     replay("client", bodies::client::run);
+    replay("rooms", bodies::rooms::run);
     replay("jitter", bodies::jitter::run);
 }
 

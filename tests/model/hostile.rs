@@ -15,6 +15,7 @@ use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use crate::net::Peer;
 use crate::reference::groups;
+use crate::server::Server;
 use crate::world::{CODEC, World};
 
 /// Packets that it remembers, to send them again.
@@ -61,7 +62,7 @@ impl World {
         let peer = hostile.peer;
         let connection = self.net.client_ends.get(&peer).copied();
         let server = self.server.as_ref();
-        let session = server.map_or(SessionId::new(1).expect("not zero"), |server| server.session());
+        let session = server.and_then(Server::session).unwrap_or(SessionId::new(1).expect("not zero"));
         let own = connection.and_then(|connection| server?.client_of(connection)).unwrap_or(ClientId(1));
         let mut malice = Malice { rng: ChaCha8Rng::seed_from_u64(seed), session, own, heard: &hostile.heard };
         let links: Vec<_> = hostile.links.iter().copied().collect();

@@ -12,6 +12,7 @@ mod net;
 mod promises;
 mod reference;
 mod room;
+mod server;
 mod world;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -86,7 +86,7 @@ fn a_link_whose_peer_claims_to_be_another_client_is_not_bound() {
     world.run(ms(500), TICK);
     let generation = world.link(0, 2);
     world.run(ms(200), TICK);
-    let session = world.server.as_ref().unwrap().session();
+    let session = world.server.as_ref().unwrap().session().unwrap();
     let claimed = world.client_id(0, 1).unwrap();
     let link = LinkId { peer: 0, generation };
     let handshake = HandshakeP2P { client: claimed }.encode(session);

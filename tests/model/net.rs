@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_netsim::{Conditions, Mode, Path, State};
 use voicemesh_session::network::{Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability};
-use voicemesh_session::server::ServerOutput;
 use voicemesh_session::{Abilities, Roster as SessionRoster, RosterEntry};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::{ClientId, Permissions, SessionId};
@@ -219,6 +218,17 @@ impl Net {
         far.arriving.send(now, mode, packet.len(), packet).is_ok()
     }
 
+    pub fn send_down(&mut self, now: Duration, to: Connection, packet: Bytes, delivery: Delivery) {
+        let mode = match delivery {
+            Delivery::Reliable => Mode::Reliable,
+            Delivery::Voice | Delivery::Data => Mode::Unreliable,
+        };
+        assert!(packet.len() <= BINARY_MESSAGE_BYTES);
+        if let Some(socket) = self.connections.get_mut(&to) {
+            let _ = socket.down.send(now, mode, packet.len(), Down::Packet(packet));
+        }
+    }
+
     pub fn send_up(&mut self, now: Duration, from: Peer, mode: Mode, packet: Bytes) -> Result<(), NetworkError> {
         let connection = self.client_ends.get(&from).ok_or(NetworkError::NotConnected)?;
         if mode == Mode::Reliable && self.breaking.remove(&from) {
@@ -241,25 +251,6 @@ impl Link {
 
 pub fn pair(a: Peer, b: Peer) -> (Peer, Peer) {
     (a.min(b), a.max(b))
-}
-
-/// Where the server's packets go.
-pub struct FromServer<'a> {
-    pub now: Duration,
-    pub net: &'a mut Net,
-}
-
-impl ServerOutput<Connection> for FromServer<'_> {
-    fn send(&mut self, to: Connection, packet: Bytes, delivery: Delivery) {
-        let mode = match delivery {
-            Delivery::Reliable => Mode::Reliable,
-            Delivery::Voice | Delivery::Data => Mode::Unreliable,
-        };
-        assert!(packet.len() <= BINARY_MESSAGE_BYTES);
-        if let Some(socket) = self.net.connections.get_mut(&to) {
-            let _ = socket.down.send(self.now, mode, packet.len(), Down::Packet(packet));
-        }
-    }
 }
 
 /// One client's view of the network.

@@ -8,17 +8,18 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh_netsim::State;
+use voicemesh_session::Client;
 use voicemesh_session::client::{ClientConfig, ClientError, Participant, Phase};
 use voicemesh_session::network::{DisconnectReason, LinkId, Network, NetworkEvent};
 use voicemesh_session::route::Route;
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
-use voicemesh_session::{Client, Server, ServerConfig};
 use voicemesh_wire::packet::{CodecSettings, Recipient};
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use crate::hostile::Hostile;
-use crate::net::{Connection, Down, FromServer, Net, Peer, Request, Roster, pair};
+use crate::net::{Connection, Down, Net, Peer, Request, Roster, pair};
 use crate::reference::{Reference, Target, fail};
+use crate::server::{Sent, Server};
 
 pub const CODEC: CodecSettings =
     CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
@@ -55,14 +56,15 @@ pub struct Member {
 pub struct World {
     pub now: Duration,
     pub net: Net,
-    pub server: Option<Server<Connection>>,
+    pub server: Option<Server>,
     pub members: Vec<Member>,
     pub hostile: Option<Hostile>,
     pub reference: Reference,
     /// Whether a leaver goes from the roster before or after its RemoveClient.
     roster_first: bool,
     rng: ChaCha8Rng,
-    sessions: u32,
+    seed: u64,
+    sessions: u64,
     later: BTreeMap<(Duration, u64), Later>,
     scheduled: u64,
 }
@@ -89,6 +91,7 @@ impl World {
             reference: Reference::new(kind.members.into(), kind.has_hostile, kind.has_roster),
             roster_first: kind.roster_first,
             rng,
+            seed,
             sessions: 0,
             later: BTreeMap::new(),
             scheduled: 0,
@@ -159,10 +162,12 @@ impl World {
         let mut server = self.new_session();
         let live: Vec<_> = self.net.connections.iter().map(|(connection, socket)| (*connection, socket.peer)).collect();
         for (connection, peer) in live {
-            let admitted = server.admit(self.now, connection, peer.into(), format!("member {peer}"));
-            self.reference.admit(server.session(), admitted.expect("there are ids"), peer);
+            let admitted = server.admit(self.now, connection, peer);
+            let session = server.session().unwrap_or_else(|| fail("there is no session"));
+            self.reference.admit(session, admitted, peer);
         }
         self.server = Some(server);
+        self.carry_out();
         self.tell_roster();
     }
 
@@ -267,6 +272,10 @@ impl World {
             let what = entry.remove();
             self.happen(what);
         }
+        if let Some(server) = &mut self.server {
+            server.tick(self.now);
+        }
+        self.carry_out();
         self.carry_up();
         self.carry_down();
         self.carry_on_links();
@@ -341,12 +350,14 @@ impl World {
         let former: Vec<_> =
             self.net.connections.iter().filter(|(_, socket)| socket.peer == peer).map(|(id, _)| *id).collect();
         let connection = self.net.connect(peer);
+        let client = server.admit(self.now, connection, peer);
         for former in former {
-            server.disconnected(self.now, former, &mut FromServer { now: self.now, net: &mut self.net });
+            server.disconnected(self.now, former);
             self.net.connections.remove(&former);
         }
-        let client = server.admit(self.now, connection, peer.into(), format!("member {peer}")).expect("there are ids");
-        self.reference.admit(server.session(), client, peer);
+        let session = server.session().unwrap_or_else(|| fail("there is no session"));
+        self.reference.admit(session, client, peer);
+        self.carry_out();
         self.tell_roster();
         self.deliver(peer, NetworkEvent::Connected);
     }
@@ -361,8 +372,9 @@ impl World {
             self.tell_roster();
         }
         if let Some(server) = &mut self.server {
-            server.disconnected(self.now, connection, &mut FromServer { now: self.now, net: &mut self.net });
+            server.disconnected(self.now, connection);
         }
+        self.carry_out();
         if !self.roster_first {
             self.tell_roster();
         }
@@ -370,29 +382,42 @@ impl World {
 
     fn tell_roster(&mut self) {
         let Some(server) = self.server.as_ref().filter(|_| self.net.has_roster) else { return };
+        let Some(session) = server.session() else { return };
         let named = self.net.connections.iter().filter_map(|(id, socket)| Some((socket.peer, server.client_of(*id)?)));
-        let roster = Roster { session: server.session(), clients: named.collect() };
+        let roster = Roster { session, clients: named.collect() };
         for socket in self.net.connections.values_mut() {
             let _ = socket.down.send(self.now, voicemesh_netsim::Mode::Reliable, 100, Down::Roster(roster.clone()));
         }
     }
 
-    fn new_session(&mut self) -> Server<Connection> {
+    fn new_session(&mut self) -> Server {
         self.sessions += 1;
-        // Small packets, so that what does not fit into one is exercised too.
-        let config = ServerConfig { reliable_packet_bytes: 200, ..ServerConfig::default() };
-        Server::new(config, SessionId::new(self.sessions.wrapping_mul(0x9E37_79B1)).expect("not zero"))
+        Server::new(self.seed ^ self.sessions.wrapping_mul(0x9E37_79B1))
     }
 
     fn carry_up(&mut self) {
-        let Some(server) = &mut self.server else { return };
         let connections: Vec<_> = self.net.connections.keys().copied().collect();
         for connection in connections {
             while let Some((_, packet)) = self.net.connections.get_mut(&connection).and_then(|s| s.up.poll(self.now)) {
-                let mut out = FromServer { now: self.now, net: &mut self.net };
-                server.receive(self.now, connection, &packet, &mut out);
+                if let Some(server) = &mut self.server {
+                    server.receive(self.now, connection, packet);
+                }
+                self.carry_out();
             }
         }
+    }
+
+    /// What the server sends goes on its way. A connection that it ends is lost to it.
+    fn carry_out(&mut self) {
+        let sent = self.server.as_mut().map(Server::take_sent).unwrap_or_default();
+        let mut ended = Vec::new();
+        for (connection, sent) in sent {
+            match sent {
+                Sent::Packet(packet, delivery) => self.net.send_down(self.now, connection, packet, delivery),
+                Sent::End => ended.push(connection),
+            }
+        }
+        ended.into_iter().for_each(|connection| self.server_loses(connection));
     }
 
     fn carry_down(&mut self) {
@@ -509,7 +534,7 @@ impl World {
 
     pub fn is_settled(&self) -> bool {
         let online = |peer: Peer| self.reference.members[usize::from(peer)].online;
-        let session = self.server.as_ref().map(|server| server.session());
+        let session = self.server.as_ref().and_then(Server::session);
         self.is_idle()
             && (0..self.members.len() as Peer).filter(|peer| online(*peer)).all(|peer| {
                 let client = &self.members[usize::from(peer)].client;

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod jitter;
 pub mod packet;
+pub mod rooms;
 pub mod server;
 pub mod signaling;
 
