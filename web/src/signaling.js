@@ -610,6 +610,8 @@ export class Signaling {
     if (!fatal && code === 'unknown-type' && this.#liveness?.refused()) return;
     if (!fatal && this.mesh.moderation.refused({ request, code, message })) return;
     if (!fatal) {
+      // A text that was answered is not sent again on another connection.
+      if (text !== undefined) this.#texts = this.#texts.filter(({ number }) => number + 1 !== text);
       this.mesh.emit({ type: 'warned', code, message, text });
       if (code === 'receiver-busy' && now >= this.#toldBusyAt + BUSY_TOLD_MS) {
         this.#toldBusyAt = now;

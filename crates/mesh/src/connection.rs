@@ -350,8 +350,9 @@ impl Connection {
         }
     }
 
-    /// What was written, of a message that the server refuses by its number on this connection.
-    pub(super) fn refused_text(&self, number: u32) -> Option<String> {
+    /// What was written, of a message that the server refuses by its number on this connection. It is not sent again.
+    pub(super) fn refused_text(&mut self, number: u32) -> Option<String> {
+        self.texts.refused(number);
         let (header, body) = packet::open(self.texts.numbered(number)?).ok()?;
         match header.kind {
             Kind::TextData => TextData::decode(body).ok().map(|text| text.text.to_owned()),

@@ -190,6 +190,12 @@ impl Texts {
         }
     }
 
+    /// The server has refused the one of this number, counted from 1 on this connection.
+    pub(super) fn refused(&mut self, number: u32) {
+        self.waiting.retain(|written| written.number + 1 != number);
+        self.bytes = self.waiting.iter().map(|written| written.packet.len()).sum();
+    }
+
     /// The packet of this number, counted from 1 on this connection (PROTOCOL.md, section 5), if it is among the newest.
     pub(super) fn numbered(&self, number: u32) -> Option<&Bytes> {
         let from_newest = self.sent.checked_sub(number)? as usize;
@@ -276,5 +282,10 @@ mod tests {
         assert_eq!(texts.taken_over(ms(50), None), ["three"], "a server that does not count");
         assert_eq!(texts.taken_over(ms(60), Some(1)), Vec::<Bytes>::new());
         assert!(!texts.is_unconfirmed() && texts.bytes == 0);
+        texts.push(ms(70), Bytes::from_static(b"four"));
+        texts.push(ms(70), Bytes::from_static(b"five"));
+        texts.refused(1);
+        assert_eq!(texts.numbered(1).map(AsRef::as_ref), Some(b"four".as_slice()), "its words are shown");
+        assert_eq!(texts.taken_over(ms(80), Some(0)), ["five"], "what is known to be refused is not sent again");
     }
 }

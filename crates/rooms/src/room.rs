@@ -42,7 +42,7 @@ pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
 use members::Members;
 pub use moderation::AddressTag;
-use packets::Packets;
+use packets::{Packets, TextsRead};
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
@@ -80,8 +80,8 @@ pub struct Room {
     members: Members,
     /// Connections from which others have taken over.
     former: BTreeMap<ConnectionId, Former>,
-    /// How many written messages each connection has brought, for who takes over from it.
-    texts_read: BTreeMap<ConnectionId, u32>,
+    /// The written messages that each connection has brought, for who takes over from it.
+    texts_read: BTreeMap<ConnectionId, TextsRead>,
     arrivals: u64,
     mark_due: Duration,
     emptied_at: Option<Duration>,
@@ -315,7 +315,7 @@ impl Room {
     ) {
         let Some(info) = self.members.remove(old) else { return };
         self.session.hand_over(old, connection);
-        let texts = self.texts_read.remove(&old).unwrap_or_default();
+        let texts = self.texts_read.remove(&old).unwrap_or_default().to_be_kept();
         let taken_over = TakenOver { metadata: info.metadata.clone(), texts: Some(texts) };
         self.credentials.forget(old);
         self.tickets.forget(old);

@@ -64,8 +64,12 @@ impl Room {
             self.tell_busy(now, from, receiver, Refused { text, is_private: is_private(packet) }, out);
         }
         match verdict {
-            Verdict::Dropped(DropReason::HeldElsewhere) => answer(from, Refusal::held().of_text(text), out),
+            Verdict::Dropped(DropReason::HeldElsewhere) => {
+                self.text_refused(from, text);
+                answer(from, Refusal::held().of_text(text), out);
+            }
             Verdict::Dropped(DropReason::NotPermitted) if text.is_some() => {
+                self.text_refused(from, text);
                 answer(from, Refusal::of(ErrorCode::NotPermitted).of_text(text), out);
             }
             Verdict::Applied | Verdict::Relayed { .. } | Verdict::Dropped(_) => {}
@@ -75,7 +79,9 @@ impl Room {
 
     /// A session packet that was read and is over a budget. Gives its number if it is a written message.
     pub fn packet_refused(&mut self, from: ConnectionId, packet: &[u8]) -> Option<u32> {
-        self.count_text(from, packet)
+        let text = self.count_text(from, packet);
+        self.text_refused(from, text);
+        text
     }
 
     /// Written messages are counted as they were sent, whatever becomes of them: who takes over knows by the number which
@@ -85,9 +91,17 @@ impl Room {
         if !is_text || !self.members.contains(from) {
             return None;
         }
-        let read = self.texts_read.entry(from).or_default();
-        *read = read.saturating_add(1);
-        Some(*read)
+        let texts = self.texts_read.entry(from).or_default();
+        texts.read = texts.read.saturating_add(1);
+        Some(texts.read)
+    }
+
+    /// The newest written message of a connection was refused as a whole: it has reached no member.
+    fn text_refused(&mut self, from: ConnectionId, text: Option<u32>) {
+        if let (Some(number), Some(texts)) = (text, self.texts_read.get_mut(&from)) {
+            texts.refused_from = texts.refused_from.filter(|_| texts.refused_to == number - 1).or(Some(number));
+            texts.refused_to = number;
+        }
     }
 
     /// Answers a sender, once in a while, that something was not passed on; each time, if it is a written message to this receiver
@@ -101,11 +115,32 @@ impl Room {
         out: &mut impl Outbox,
     ) {
         let Some(peer) = self.members.peer_of(receiver) else { return };
+        if refused.is_private {
+            self.text_refused(from, refused.text);
+        }
         let told = self.told_busy.get(&(from, receiver));
         if refused.is_private || told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
             self.told_busy.insert((from, receiver), now);
             answer(from, Refusal::receiver_busy(peer).of_text(refused.text), out);
         }
+    }
+}
+
+/// How many written messages a connection has brought, and which of the newest of them were refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TextsRead {
+    read: u32,
+    /// The numbers of the first and the last of the newest run of refused ones.
+    refused_from: Option<u32>,
+    refused_to: u32,
+}
+
+impl TextsRead {
+    /// How many the peer need not send again: all but those that were refused at the end. The answers to these may have been lost
+    /// with their connection, and no member has them: sent again, they are answered again.
+    pub(super) fn to_be_kept(self) -> u32 {
+        let refused = self.refused_from.filter(|_| self.refused_to == self.read);
+        refused.map_or(self.read, |first| first - 1)
     }
 }
 

@@ -137,7 +137,7 @@ fn a_written_message_is_passed_on_once_whichever_connection_brings_it() {
 }
 
 #[test]
-fn written_messages_count_as_read_whatever_becomes_of_them() {
+fn written_messages_count_as_read_unless_they_are_refused_at_the_end() {
     let (mut world, first, _) = room();
     let session = world.session();
     let text = |sender: ClientId| {
@@ -155,7 +155,44 @@ fn written_messages_count_as_read_whatever_becomes_of_them() {
     assert!(matches!(world.packet(A, text(first.client)), Verdict::Dropped(_)), "not permitted");
     world.room.packet_refused(A, &HandshakeRequest { codec: CODEC, name: String::new() }.encode());
     let joined = world.join(C, 1);
-    assert_eq!(joined.taken_over.and_then(|taken_over| taken_over.texts), Some(4));
+    assert_eq!(
+        joined.taken_over.and_then(|taken_over| taken_over.texts),
+        Some(3),
+        "the answer to the fourth may be lost"
+    );
+}
+
+#[test]
+fn texts_refused_at_the_end_are_sent_and_answered_again_on_the_next_connection() {
+    let (mut world, first, _) = room();
+    let session = world.session();
+    let recipient = packet::Recipient::Group(GroupId::of("Global"));
+    let text = packet::TextData { sender: first.client, recipient, text: "hello" }.encode(session);
+    let permit = |world: &mut World, data| {
+        let permissions = Permissions { data, ..Permissions::default() };
+        assert!(world.room.set_permissions(peer_of(1), permissions, &mut world.sent));
+    };
+    let read = |joined: Joined| joined.taken_over.and_then(|taken_over| taken_over.texts);
+    world.packet(A, text.clone());
+    permit(&mut world, false);
+    world.packet(A, text.clone());
+    world.packet(A, text.clone());
+    // Neither of the two answers arrives.
+    world.told(A);
+    assert_eq!(read(world.join_as(C, join_of(1))), Some(1));
+    world.told(C);
+    world.packet(C, text.clone());
+    assert_eq!(world.told(C), [Refusal::of(ErrorCode::NotPermitted).of_text(Some(1)).answer()]);
+    permit(&mut world, true);
+    world.packet(C, text.clone());
+    world.room.packet_refused(C, &text);
+    world.room.packet_refused(C, &text);
+    assert_eq!(
+        read(world.join_as(D, join_of(1))),
+        Some(2),
+        "what was passed on is not sent again, nor what was before it"
+    );
+    assert_eq!(read(world.join_as(A, join_of(1))), Some(0));
 }
 
 #[test]
@@ -340,11 +377,13 @@ fn learns(message: &ServerMessage) -> Learns {
         | ServerMessage::Held { .. }
         | ServerMessage::Move { .. } => Learns::FromRepeat,
         // Metadata is compared with `taken_over` and sent again; a decision without an answer fails after 10 s; a signal that
-        // does not come is asked for again (PROTOCOL.md, section 7).
+        // does not come is asked for again (PROTOCOL.md, section 7); refused texts at the end are not counted as read, so that
+        // they are sent and answered again.
         ServerMessage::MetadataSet { .. }
         | ServerMessage::Moderated { .. }
         | ServerMessage::Signal { .. }
-        | ServerMessage::Error { request: Some(_), .. } => Learns::AsksAgain,
+        | ServerMessage::Error { request: Some(_), .. }
+        | ServerMessage::Error { text: Some(_), .. } => Learns::AsksAgain,
         ServerMessage::Error { .. }
         | ServerMessage::GoingAway { .. }
         | ServerMessage::Replaced
