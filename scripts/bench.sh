@@ -5,7 +5,7 @@
 
 scripts/setup.sh run
 cargo build --release --workspace --bins --locked
-cargo build --release -p voicemesh --example message_speed --locked
+cargo build --release -p voicemesh-tests --example message_speed --locked
 cargo build --release -p voicemesh-link --example measure --locked
 case " $* " in
     *" --only "*) [[ " $* " != *" messages "* ]] || build_matchbox=yes ;;

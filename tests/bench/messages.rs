@@ -2,7 +2,7 @@
 //! same run; and what a frame costs in a room of 16.
 //!
 //! Both ends of a pair live in one process, so that its CPU is that of both (without the server's, where it relays); a
-//! latency is half of a round trip. The programs are `crates/peer/examples/message_speed.rs` and `matchbox/` beside this
+//! latency is half of a round trip. The programs are `message_speed.rs` and `matchbox/` beside this
 //! file, and measure by the same code (`messages/measure.rs`).
 
 use std::path::PathBuf;
@@ -93,7 +93,7 @@ fn lines(mut command: Command, scale: Scale) -> Vec<Value> {
 
 fn example() -> PathBuf {
     beside_programs("examples/message_speed")
-        .unwrap_or_else(|| panic!("cargo build --release -p voicemesh --example message_speed"))
+        .unwrap_or_else(|| panic!("cargo build --release -p voicemesh-tests --example message_speed"))
 }
 
 fn matchbox() -> Option<PathBuf> {

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 25] = [
+const TABLE: [(&str, &[&str]); 26] = [
     ("voicemesh-wire", &[]),
     ("voicemesh-resample", &[]),
     ("voicemesh-device", &["voicemesh-resample"]),
@@ -52,6 +52,7 @@ const TABLE: [(&str, &[&str]); 25] = [
     ("voicemesh-rooms", &["voicemesh-wire", "voicemesh-session"]),
     ("voicemesh-signaling", &["voicemesh-wire", "voicemesh-session", "voicemesh-rooms", "voicemesh-web"]),
     ("voicemesh-vectors", &[]),
+    ("voicemesh-examples", &[]),
     // The harness sees programs from outside; the benchmarks' load speaks the protocol; the impaired link does to frames what
     // the simulator does to packets; tests themselves are free (development dependencies).
     ("voicemesh-tests", &["voicemesh-wire", "voicemesh-quality", "voicemesh-netsim"]),

@@ -55,8 +55,7 @@ fn until(peer: &mut Member, what: &str, mut done: impl FnMut(&mut Member) -> boo
             assert!(
                 !matches!(
                     event,
-                    Event::Room(RoomEvent::Warned { .. })
-                        | Event::Room(RoomEvent::Left)
+                    Event::Room(RoomEvent::Warned { .. } | RoomEvent::Left)
                         | Event::Voice(VoiceEvent::GroupRefused { .. })
                 ),
                 "{event:?}"

@@ -259,9 +259,7 @@ impl Lobby {
             }
             Event::Room(RoomEvent::RouteChanged { route, .. }) => self.route = Some(route),
             Event::Room(RoomEvent::Refused { code, .. }) => self.refused = Some(code),
-            Event::Data(DataEvent::ChannelClosed { .. }) | Event::Data(DataEvent::Disconnected { .. }) => {
-                self.ended.push(event)
-            }
+            Event::Data(DataEvent::ChannelClosed { .. } | DataEvent::Disconnected { .. }) => self.ended.push(event),
             _ => {}
         }
     }

@@ -9,6 +9,7 @@ mod friends;
 mod hostile;
 mod many;
 mod player;
+mod programs;
 mod recording;
 mod rooms;
 

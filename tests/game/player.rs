@@ -262,9 +262,9 @@ impl Play {
             Event::Data(DataEvent::Disconnected { peer, .. }) => {
                 assert!(self.is_strange(peer, "disconnected"), "{peer} has disconnected");
             }
-            Event::Room(RoomEvent::Refused { .. })
-            | Event::Room(RoomEvent::ServerAway { .. })
-            | Event::Room(RoomEvent::Left) => panic!("{event:?}"),
+            Event::Room(RoomEvent::Refused { .. } | RoomEvent::ServerAway { .. } | RoomEvent::Left) => {
+                panic!("{event:?}")
+            }
             _ => {}
         }
     }

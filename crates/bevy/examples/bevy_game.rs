@@ -158,7 +158,7 @@ fn answer(
                 eprintln!("{message}");
                 exits.write(AppExit::error());
             }
-            Event::Room(RoomEvent::Replaced) | Event::Room(RoomEvent::Left) => {
+            Event::Room(RoomEvent::Replaced | RoomEvent::Left) => {
                 exits.write(AppExit::error());
             }
             _ => {}

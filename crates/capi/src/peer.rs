@@ -298,6 +298,20 @@ pub extern "C" fn vmesh_stop_recording(peer: vmesh_peer) -> vmesh_result {
     done(peer, Room::stop_recording)
 }
 
+/// Whether this peer records now: *recording becomes 1 once everyone in the room can see it, and 0 when the recording has ended;
+/// as `recording` of vmesh_state.
+///
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmesh_is_recording(peer: vmesh_peer, recording: *mut i32) -> vmesh_result {
+    guarded(|| {
+        let is_on = with(peer, |room| Ok(room.read_snapshot(|now| now.recording)))?;
+        // SAFETY: the header's promise.
+        unsafe { memory::write(recording, is_on.into(), "recording")? };
+        Ok(vmesh_result::VMESH_OK)
+    })
+}
+
 fn not_recorded(error: RecordError) -> Fault {
     let result = match error {
         RecordError::ServerAway => vmesh_result::VMESH_ERROR_SERVER_AWAY,

@@ -161,6 +161,10 @@ fn null_is_an_error_wherever_it_is_none() {
         assert_eq!(vmesh_start_recording(peer, text.as_ptr().cast(), text.len()), VMESH_ERROR_SERVER_AWAY);
         assert!(last_error().starts_with("the server is out of reach"), "{}", last_error());
         assert_eq!(vmesh_stop_recording(peer), VMESH_OK);
+        let mut recording = 7;
+        assert_eq!(vmesh_is_recording(peer, &raw mut recording), VMESH_OK);
+        assert_eq!(recording, 0);
+        assert_eq!(vmesh_is_recording(peer, null_mut()), VMESH_ERROR_NULL);
         assert_eq!(vmesh_get_held_group(peer, null(), 0, null_mut(), 0, null_mut()), VMESH_EMPTY);
         assert_eq!(vmesh_get_held_group(peer, &raw const id, 0, null_mut(), 0, null_mut()), VMESH_ERROR_UNKNOWN_PEER);
         assert_eq!(vmesh_send(peer, &raw const id, null(), 0, 2), VMESH_ERROR_BAD_VALUE);

@@ -306,12 +306,12 @@ impl TextOutput {
                 self.has_joined.then(|| plain(format!("You have left “{room}”.")))
             }
             // The session being complete is no news to a person. The others end the command with a sentence of their own.
-            Event::Room(RoomEvent::Connected)
-            | Event::Room(RoomEvent::Refused { .. })
-            | Event::Room(RoomEvent::Replaced) => None,
-            Event::Room(RoomEvent::OwnerChanged { .. })
-            | Event::Room(RoomEvent::RoomMetadataChanged { .. })
-            | Event::Room(RoomEvent::ReachabilityChanged { .. }) => None,
+            Event::Room(RoomEvent::Connected | RoomEvent::Refused { .. } | RoomEvent::Replaced) => None,
+            Event::Room(
+                RoomEvent::OwnerChanged { .. }
+                | RoomEvent::RoomMetadataChanged { .. }
+                | RoomEvent::ReachabilityChanged { .. },
+            ) => None,
             // An event that is newer than this command.
             _ => None,
         }

@@ -129,9 +129,8 @@ impl Live {
             _ => {}
         }
         self.stale = true;
-        if let Event::Device(DeviceEvent::Lost { .. })
-        | Event::Device(DeviceEvent::Recovered { .. })
-        | Event::Device(DeviceEvent::Changed { .. }) = stamped.event
+        if let Event::Device(DeviceEvent::Lost { .. } | DeviceEvent::Recovered { .. } | DeviceEvent::Changed { .. }) =
+            stamped.event
         {
             // Where standard error cannot be read, sound systems write over the view when a device comes or goes.
             self.redraw();

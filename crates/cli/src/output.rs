@@ -240,8 +240,7 @@ fn is_shown_all_the_time(event: &Event) -> bool {
     matches!(
         event,
         Event::Room(RoomEvent::RouteChanged { .. })
-            | Event::Voice(VoiceEvent::FirstHeard { .. })
-            | Event::Voice(VoiceEvent::Speaking { .. })
+            | Event::Voice(VoiceEvent::FirstHeard { .. } | VoiceEvent::Speaking { .. })
             | Event::Room(RoomEvent::ServerAway { .. })
             | Event::Device(DeviceEvent::Lost { .. })
     )

@@ -306,14 +306,14 @@ impl SendLedger {
 /// How many bytes of others' an event holds, if it is one that comes with them.
 fn data_bytes(event: &Event) -> Option<usize> {
     match event {
-        Event::Data(DataEvent::Message { data, .. }) | Event::Data(DataEvent::ChannelMessage { data, .. }) => {
-            Some(data.len())
-        }
-        Event::Data(DataEvent::ChannelOpened { .. })
-        | Event::Data(DataEvent::ChannelMismatch { .. })
-        | Event::Data(DataEvent::ChannelClosed { .. })
-        | Event::Data(DataEvent::Disconnected { .. }) => Some(0),
-        _ => None,
+        Event::Data(DataEvent::Message { data, .. } | DataEvent::ChannelMessage { data, .. }) => Some(data.len()),
+        Event::Data(
+            DataEvent::ChannelOpened { .. }
+            | DataEvent::ChannelMismatch { .. }
+            | DataEvent::ChannelClosed { .. }
+            | DataEvent::Disconnected { .. },
+        ) => Some(0),
+        Event::Room(_) | Event::Voice(_) | Event::Device(_) => None,
     }
 }
 

@@ -357,7 +357,7 @@ impl From<DeviceEvent> for Event {
 /// Makes [`EventKind`] and [`Event::kind`] from one table: the kind, its number and name for other languages, and the events
 /// that are of it.
 macro_rules! event_kinds {
-    ($($kind:ident = $number:literal, $name:literal, $event:pat,)*) => {
+    (pub enum $kinds:ident { $($kind:ident = $number:literal, $name:literal, $event:pat,)* }) => {
         /// Which event, without its data: by a number and a name that stay the same from version to version.
         ///
         /// The numbers are those of `vmesh_event_type` in C; the kinds are called `EventType` in C# and, by their
@@ -365,11 +365,11 @@ macro_rules! event_kinds {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         #[expect(missing_docs, reason = "they are explained where the events are")]
-        pub enum EventKind {
+        pub enum $kinds {
             $($kind = $number,)*
         }
 
-        impl EventKind {
+        impl $kinds {
             /// All kinds, in the order of their numbers.
             pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
 
@@ -388,9 +388,9 @@ macro_rules! event_kinds {
 
         impl Event {
             /// Which event this is.
-            pub const fn kind(&self) -> EventKind {
+            pub const fn kind(&self) -> $kinds {
                 match self {
-                    $($event => EventKind::$kind,)*
+                    $($event => $kinds::$kind,)*
                 }
             }
         }
@@ -398,44 +398,46 @@ macro_rules! event_kinds {
 }
 
 event_kinds! {
-    Joined = 1, "joined", Event::Room(RoomEvent::Joined { .. }),
-    Connected = 2, "connected", Event::Room(RoomEvent::Connected),
-    PeerJoined = 3, "peer-joined", Event::Room(RoomEvent::PeerJoined { .. }),
-    PeerLeft = 4, "peer-left", Event::Room(RoomEvent::PeerLeft { .. }),
-    MetadataChanged = 5, "metadata-changed", Event::Room(RoomEvent::MetadataChanged { .. }),
-    RouteChanged = 6, "route-changed", Event::Room(RoomEvent::RouteChanged { .. }),
-    FirstHeard = 7, "first-heard", Event::Voice(VoiceEvent::FirstHeard { .. }),
-    Speaking = 8, "speaking", Event::Voice(VoiceEvent::Speaking { .. }),
-    Text = 9, "text", Event::Room(RoomEvent::Text { .. }),
-    ServerAway = 10, "server-away", Event::Room(RoomEvent::ServerAway { .. }),
-    Refused = 11, "refused", Event::Room(RoomEvent::Refused { .. }),
-    Replaced = 12, "replaced", Event::Room(RoomEvent::Replaced),
-    Warned = 13, "warned", Event::Room(RoomEvent::Warned { .. }),
-    GroupRefused = 14, "group-refused", Event::Voice(VoiceEvent::GroupRefused { .. }),
-    DeviceLost = 15, "device-lost", Event::Device(DeviceEvent::Lost { .. }),
-    DeviceRecovered = 16, "device-recovered", Event::Device(DeviceEvent::Recovered { .. }),
-    RecordingFailed = 17, "recording-failed", Event::Voice(VoiceEvent::RecordingFailed { .. }),
-    Left = 18, "left", Event::Room(RoomEvent::Left),
-    Message = 19, "message", Event::Data(DataEvent::Message { .. }),
-    ChannelMessage = 20, "channel-message", Event::Data(DataEvent::ChannelMessage { .. }),
-    ChannelOpened = 21, "channel-opened", Event::Data(DataEvent::ChannelOpened { .. }),
-    ChannelMismatch = 22, "channel-mismatch", Event::Data(DataEvent::ChannelMismatch { .. }),
-    ChannelClosed = 23, "channel-closed", Event::Data(DataEvent::ChannelClosed { .. }),
-    Disconnected = 24, "disconnected", Event::Data(DataEvent::Disconnected { .. }),
-    OwnerChanged = 25, "owner-changed", Event::Room(RoomEvent::OwnerChanged { .. }),
-    TransactionDone = 26, "transaction-done", Event::Room(RoomEvent::TransactionDone { .. }),
-    RoomMetadataChanged = 27, "room-metadata-changed", Event::Room(RoomEvent::RoomMetadataChanged { .. }),
-    ReachabilityChanged = 28, "reachability-changed", Event::Room(RoomEvent::ReachabilityChanged { .. }),
-    ConnectionRequested = 29, "connection-requested", Event::Room(RoomEvent::ConnectionRequested { .. }),
-    ServerConnected = 30, "server-connected", Event::Room(RoomEvent::ServerConnected(..)),
-    PermissionsChanged = 31, "permissions-changed", Event::Room(RoomEvent::PermissionsChanged { .. }),
-    TokenNeeded = 32, "token-needed", Event::Room(RoomEvent::TokenNeeded { .. }),
-    Moved = 33, "moved", Event::Room(RoomEvent::Moved { .. }),
-    RoomLocked = 34, "room-locked", Event::Room(RoomEvent::RoomLocked { .. }),
-    OwnerRight = 35, "owner-right", Event::Room(RoomEvent::OwnerRight { .. }),
-    StatusChanged = 36, "status-changed", Event::Room(RoomEvent::StatusChanged { .. }),
-    DeviceChanged = 37, "device-changed", Event::Device(DeviceEvent::Changed { .. }),
-    Held = 38, "held", Event::Room(RoomEvent::Held { .. }),
+    pub enum EventKind {
+        Joined = 1, "joined", Event::Room(RoomEvent::Joined { .. }),
+        Connected = 2, "connected", Event::Room(RoomEvent::Connected),
+        PeerJoined = 3, "peer-joined", Event::Room(RoomEvent::PeerJoined { .. }),
+        PeerLeft = 4, "peer-left", Event::Room(RoomEvent::PeerLeft { .. }),
+        MetadataChanged = 5, "metadata-changed", Event::Room(RoomEvent::MetadataChanged { .. }),
+        RouteChanged = 6, "route-changed", Event::Room(RoomEvent::RouteChanged { .. }),
+        FirstHeard = 7, "first-heard", Event::Voice(VoiceEvent::FirstHeard { .. }),
+        Speaking = 8, "speaking", Event::Voice(VoiceEvent::Speaking { .. }),
+        Text = 9, "text", Event::Room(RoomEvent::Text { .. }),
+        ServerAway = 10, "server-away", Event::Room(RoomEvent::ServerAway { .. }),
+        Refused = 11, "refused", Event::Room(RoomEvent::Refused { .. }),
+        Replaced = 12, "replaced", Event::Room(RoomEvent::Replaced),
+        Warned = 13, "warned", Event::Room(RoomEvent::Warned { .. }),
+        GroupRefused = 14, "group-refused", Event::Voice(VoiceEvent::GroupRefused { .. }),
+        DeviceLost = 15, "device-lost", Event::Device(DeviceEvent::Lost { .. }),
+        DeviceRecovered = 16, "device-recovered", Event::Device(DeviceEvent::Recovered { .. }),
+        RecordingFailed = 17, "recording-failed", Event::Voice(VoiceEvent::RecordingFailed { .. }),
+        Left = 18, "left", Event::Room(RoomEvent::Left),
+        Message = 19, "message", Event::Data(DataEvent::Message { .. }),
+        ChannelMessage = 20, "channel-message", Event::Data(DataEvent::ChannelMessage { .. }),
+        ChannelOpened = 21, "channel-opened", Event::Data(DataEvent::ChannelOpened { .. }),
+        ChannelMismatch = 22, "channel-mismatch", Event::Data(DataEvent::ChannelMismatch { .. }),
+        ChannelClosed = 23, "channel-closed", Event::Data(DataEvent::ChannelClosed { .. }),
+        Disconnected = 24, "disconnected", Event::Data(DataEvent::Disconnected { .. }),
+        OwnerChanged = 25, "owner-changed", Event::Room(RoomEvent::OwnerChanged { .. }),
+        TransactionDone = 26, "transaction-done", Event::Room(RoomEvent::TransactionDone { .. }),
+        RoomMetadataChanged = 27, "room-metadata-changed", Event::Room(RoomEvent::RoomMetadataChanged { .. }),
+        ReachabilityChanged = 28, "reachability-changed", Event::Room(RoomEvent::ReachabilityChanged { .. }),
+        ConnectionRequested = 29, "connection-requested", Event::Room(RoomEvent::ConnectionRequested { .. }),
+        ServerConnected = 30, "server-connected", Event::Room(RoomEvent::ServerConnected(..)),
+        PermissionsChanged = 31, "permissions-changed", Event::Room(RoomEvent::PermissionsChanged { .. }),
+        TokenNeeded = 32, "token-needed", Event::Room(RoomEvent::TokenNeeded { .. }),
+        Moved = 33, "moved", Event::Room(RoomEvent::Moved { .. }),
+        RoomLocked = 34, "room-locked", Event::Room(RoomEvent::RoomLocked { .. }),
+        OwnerRight = 35, "owner-right", Event::Room(RoomEvent::OwnerRight { .. }),
+        StatusChanged = 36, "status-changed", Event::Room(RoomEvent::StatusChanged { .. }),
+        DeviceChanged = 37, "device-changed", Event::Device(DeviceEvent::Changed { .. }),
+        Held = 38, "held", Event::Room(RoomEvent::Held { .. }),
+    }
 }
 
 /// Which end of the sound.

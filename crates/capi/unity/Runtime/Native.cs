@@ -378,6 +378,9 @@ namespace Voicemesh
         public static extern Result vmesh_stop_recording(ulong peer);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vmesh_is_recording(ulong peer, out int recording);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern Result vmesh_send_text(ulong peer, ref PeerId to, byte[] text, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl, EntryPoint = "vmesh_send_text")]

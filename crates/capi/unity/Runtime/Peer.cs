@@ -178,6 +178,17 @@ namespace Voicemesh
         /// <summary>Ends the recording, if one is kept.</summary>
         public void StopRecording() { Check(Native.vmesh_stop_recording(handle)); }
 
+        /// <summary>Whether this peer records now, which everyone in the room can see.</summary>
+        public bool IsRecording
+        {
+            get
+            {
+                int recording;
+                Check(Native.vmesh_is_recording(handle, out recording));
+                return recording != 0;
+            }
+        }
+
         public void SendText(PeerId to, string text)
         {
             var bytes = Encoding.UTF8.GetBytes(text);

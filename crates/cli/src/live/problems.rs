@@ -38,7 +38,7 @@ impl Problems {
                 self.server = Some(format!("The server is not reached: {why}.{step}"));
             }
             Event::Device(DeviceEvent::Lost { which, .. }) => *self.lost(*which) = true,
-            Event::Device(DeviceEvent::Recovered { which }) | Event::Device(DeviceEvent::Changed { which }) => {
+            Event::Device(DeviceEvent::Recovered { which } | DeviceEvent::Changed { which }) => {
                 *self.lost(*which) = false
             }
             _ => {}

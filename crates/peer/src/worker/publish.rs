@@ -223,13 +223,14 @@ fn fill_lobby(snapshot: &mut Snapshot, mesh: &Mesh) {
 fn changes_situation(event: &Event) -> bool {
     !matches!(
         event,
-        Event::Data(DataEvent::Message { .. })
-            | Event::Data(DataEvent::ChannelMessage { .. })
-            | Event::Data(DataEvent::ChannelOpened { .. })
-            | Event::Data(DataEvent::ChannelMismatch { .. })
-            | Event::Data(DataEvent::ChannelClosed { .. })
-            | Event::Data(DataEvent::Disconnected { .. })
-            | Event::Room(RoomEvent::Text { .. })
+        Event::Data(
+            DataEvent::Message { .. }
+                | DataEvent::ChannelMessage { .. }
+                | DataEvent::ChannelOpened { .. }
+                | DataEvent::ChannelMismatch { .. }
+                | DataEvent::ChannelClosed { .. }
+                | DataEvent::Disconnected { .. }
+        ) | Event::Room(RoomEvent::Text { .. })
             | Event::Voice(VoiceEvent::Speaking { .. })
     )
 }

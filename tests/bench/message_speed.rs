@@ -5,7 +5,7 @@
 //! message_speed SERVER frames PEERS SECONDS
 //! ```
 
-#[path = "../../../tests/bench/messages/measure.rs"]
+#[path = "messages/measure.rs"]
 mod measure;
 
 use std::path::PathBuf;

@@ -97,7 +97,7 @@ impl Game {
             }
             Event::Room(RoomEvent::Text { text, .. }) => self.is_over = text == format!("leave, {}", self.own_name),
             Event::Room(RoomEvent::Refused { message, .. }) => return Err(message.into()),
-            Event::Room(RoomEvent::Replaced) | Event::Room(RoomEvent::Left) => self.is_over = true,
+            Event::Room(RoomEvent::Replaced | RoomEvent::Left) => self.is_over = true,
             _ => {}
         }
         Ok(())
