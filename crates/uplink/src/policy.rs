@@ -284,6 +284,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             packets: PacketLoss::of(common),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
+            is_relaying: relay.sent_bps > 0.0,
             relay_waits: if relay.sent_bps > 0.0 { relay_queueing.unwrap_or_default() } else { Duration::ZERO },
             has_links: linked > 0,
             ..Observation::default()
