@@ -139,6 +139,11 @@ const FIRST_DISBELIEF: Duration = Duration::from_secs(60);
 const LONGEST_DISBELIEF: Duration = Duration::from_secs(240);
 /// For so long after a limit that lost packets without delaying them, trains count one step at a time.
 const POLICED_FOR: Duration = Duration::from_secs(20);
+/// While speech is relayed, for so long …
+const RELAY_POLICED_FOR: Duration = Duration::from_secs(180);
+/// … and beyond what arrived then by steps so small that a policer drops few packets of them: relayed speech is silent for half a
+/// second when TCP loses several.
+const POLICED_STEP: f64 = 1.08;
 /// A train adds at most this much queue if the estimate is right.
 const TRAIN_SECONDS: f64 = 0.1;
 /// Packets in a train: what a link's congestion window lets out at once.
@@ -168,6 +173,8 @@ pub(crate) struct Observation {
     pub round_trip: Duration,
     /// For how long an acknowledgement has been missing on every path.
     pub overdue: Duration,
+    /// Some of the speech is relayed.
+    pub is_relaying: bool,
     /// How long relayed speech waits; zero while none is relayed.
     pub relay_waits: Duration,
     /// There is a link to which a train of probes can be sent.
@@ -228,7 +235,9 @@ pub(crate) struct UplinkEstimate {
     /// When the last train showed room, and how much.
     shown: Option<(Duration, f64)>,
     /// A limit was met that lost packets without delaying them, as a policer does.
-    policed_at: Option<Duration>,
+    policed: Option<Policed>,
+    /// Some of the speech is relayed.
+    is_relaying: bool,
     /// What a train showed and speech has not proved yet.
     unproved: Option<Unproved>,
     /// Since when relayed speech has waited too long.
@@ -248,6 +257,15 @@ struct Unproved {
     packets: PacketLoss,
     /// For how long more than that was sent without loss.
     sent_for: Duration,
+}
+
+/// A limit that lost packets without delaying them.
+#[derive(Clone, Copy, Debug)]
+struct Policed {
+    /// When it was met last.
+    at: Duration,
+    /// The most that arrived when it was.
+    most_bps: f64,
 }
 
 /// Less is sent for a moment, to see what becomes of the loss.
@@ -317,7 +335,8 @@ impl UplinkEstimate {
             train_at: Duration::ZERO,
             train: None,
             shown: None,
-            policed_at: None,
+            policed: None,
+            is_relaying: false,
             relay_starves_since: None,
             unproved: None,
             relay_spared_until: None,
@@ -385,6 +404,7 @@ impl UplinkEstimate {
         self.unbroken_for = if is_unbroken { self.unbroken_for + elapsed } else { Duration::ZERO };
         let queueing = seen.queueing.unwrap_or_default();
         self.queueing = queueing;
+        self.is_relaying = seen.is_relaying;
         if queueing > QUEUE_LIMIT {
             self.overused_since.get_or_insert(now);
         } else {
@@ -513,6 +533,8 @@ impl UplinkEstimate {
         let proved_bps = unproved.proved_bps;
         let proved = Observation { delivered_bps: proved_bps, sent_bps: proved_bps, background_bps: 0.0, ..seen };
         self.lower_for_loss(now, proved, seen);
+        // What was too much is known now.
+        self.policed = self.policed.map(|policed| Policed { most_bps: proved_bps, ..policed });
         self.disbelieved_until = now + self.disbelief;
         self.disbelief = (self.disbelief * 2).min(LONGEST_DISBELIEF);
     }
@@ -600,7 +622,7 @@ impl UplinkEstimate {
         if before.is_some() {
             self.disbelieved_until = now;
         }
-        (self.lowered_at, self.ceiling_bps, self.policed_at) = (None, None, None);
+        (self.lowered_at, self.ceiling_bps, self.policed) = (None, None, None);
         (self.hold, self.hold_until) = (FIRST_HOLD, now);
     }
 
@@ -630,7 +652,10 @@ impl UplinkEstimate {
         let most = if is_stuck { self.estimate_bps * BACK_OFF } else { self.estimate_bps };
         self.estimate_bps = most.min(carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS).min(self.estimate_bps);
         self.lowered_with = queueing;
-        self.policed_at = (queueing <= QUEUE_LIMIT).then_some(now);
+        // What arrives at a moment may be less than the policer's rate, and hardly more.
+        let before = self.policed.filter(|policed| now < policed.at + RELAY_POLICED_FOR);
+        let most_bps = before.map_or(0.0, |policed| policed.most_bps).max(seen.delivered_bps);
+        self.policed = (queueing <= QUEUE_LIMIT).then_some(Policed { at: now, most_bps });
         self.beyond_for = Duration::ZERO;
         self.ceiling_bps = Some(carried);
         self.is_starting = false;
@@ -724,8 +749,13 @@ impl UplinkEstimate {
             let proved_bps = self.unproved.get_or_insert(unproved).proved_bps;
             let growth_bps = growth * self.estimate_bps;
             // Where a train may pass that speech does not, each step is to be proved.
-            let is_policed = self.policed_at.is_some_and(|at| now < at + POLICED_FOR);
-            let most_bps = if is_policed { growth_bps.min(UNCONFIRMED_GROWTH * proved_bps) } else { growth_bps };
+            let most_bps = match self.policed {
+                Some(policed) if self.is_relaying && now < policed.at + RELAY_POLICED_FOR => {
+                    growth_bps.min(POLICED_STEP * proved_bps.max(policed.most_bps))
+                }
+                Some(policed) if now < policed.at + POLICED_FOR => growth_bps.min(UNCONFIRMED_GROWTH * proved_bps),
+                _ => growth_bps,
+            };
             let most_bps = most_bps.min(HIGHEST_ESTIMATE_BPS);
             let before_bps = self.estimate_bps;
             self.estimate_bps = (TRAIN_SHARE * least_bps).max(before_bps).min(most_bps.max(before_bps));

@@ -23,6 +23,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const AFTER_SPEECH: Duration = Duration::from_millis(800);
 /// What was measured for this long is as good as older measurements.
 const KNOWN_AFTER: Duration = Duration::from_secs(6);
+/// Reports are compared with others that came within this time.
+const LATEST: Duration = Duration::from_secs(3);
 /// With a queue shorter than this on the way to the server, a relayed listener's loss is its own.
 const RELAY_IS_CLEAR: Duration = Duration::from_millis(60);
 /// A link's loss is known from this many packets on.
@@ -83,6 +85,8 @@ struct Listener {
     reported_at: Duration,
     /// The newest report, until it is looked at.
     news: Option<Reported>,
+    /// When it came, and whether it showed trouble.
+    latest: Option<(Duration, bool)>,
     path: ListenerPath,
     returned_at: Option<Duration>,
 }
@@ -94,6 +98,7 @@ impl Listener {
             unrepaired: 0.0,
             reported_at: now,
             news: None,
+            latest: None,
             path: ListenerPath::default(),
             returned_at: None,
         }
@@ -142,7 +147,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         listener.loss.report(report.expected.into(), report.lost.into(), report.mean_run);
         if report.expected > 0 {
             let share = |frames: u16| f32::from(frames) / f32::from(report.expected);
-            listener.news = Some(Reported { lost: share(report.lost), buffer: report.buffer });
+            let news = Reported { lost: share(report.lost), buffer: report.buffer };
+            (listener.news, listener.latest) = (Some(news), Some((now, news.is_trouble())));
             listener.unrepaired += (share(report.unrepaired) - listener.unrepaired) * 0.4;
         }
     }
@@ -284,6 +290,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             packets: PacketLoss::of(common),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
+            is_relaying: relay.sent_bps > 0.0,
             relay_waits: if relay.sent_bps > 0.0 { relay_queueing.unwrap_or_default() } else { Duration::ZERO },
             has_links: linked > 0,
             ..Observation::default()
@@ -294,8 +301,11 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let reports = audience.iter().filter_map(|member| self.listeners.get(&member.who)?.news);
         let (few, all) = reports.fold((0, 0), |(few, all), news| (few + usize::from(news.is_trouble()), all + 1));
         let is_own = relay_is_clear && (few * 2 <= all || all == 1);
-        // What comes late at the only one may have waited on the uplink.
-        let are_compared = all > 1;
+        // What comes late at the only one, or at most of them, may have waited on the uplink.
+        let heard = audience.iter().filter_map(|member| self.listeners.get(&member.who)?.latest);
+        let heard = heard.filter(|(at, _)| now < *at + LATEST);
+        let (late, heard) = heard.fold((0, 0), |(late, all), (_, is_late)| (late + usize::from(is_late), all + 1));
+        let are_compared = heard > 1 && late * 2 <= heard;
         for member in audience {
             let Some(listener) = self.listeners.get_mut(&member.who) else { continue };
             let is_relayed = !member.has_link || self.relayed.contains(&member.who);

@@ -310,6 +310,31 @@ fn trains_that_pass_a_policer_are_disbelieved_for_longer_each_time() {
     assert!((120_000..210_000).contains(&estimate.bps()), "{}", estimate.bps());
 }
 
+/// What goes over a policer's limit by much takes several packets of TCP at once, and relayed speech is silent for half a second.
+#[test]
+fn where_packets_were_lost_without_a_queue_a_train_raises_the_estimate_by_a_small_step() {
+    for (lowered_with, most) in [(Duration::ZERO, 1.08), (Duration::from_millis(300), 1.3)] {
+        let mut estimate = UplinkEstimate::new();
+        let is_relaying = true;
+        let known =
+            Observation { sent_bps: 200_000.0, delivered_bps: 200_000.0, is_relaying, ..Observation::default() };
+        estimate.lower(Duration::ZERO, Observation { queueing: Some(lowered_with), ..known });
+        let lowered_bps = f64::from(estimate.bps());
+        for tick in 5..600_u32 {
+            let now = TICK * tick;
+            estimate.update(now, Observation { queueing: Some(Duration::ZERO), ..known });
+            let Some(train) = estimate.train(now, 900_000) else { continue };
+            estimate.train_sent(train, 500);
+            estimate.train_arrived(now, train.number, train.packets, Duration::from_millis(1));
+            if lowered_with.is_zero() {
+                assert!(f64::from(estimate.bps()) <= 200_000.0 * most + 1.0, "{}", estimate.bps());
+            }
+        }
+        let grew = f64::from(estimate.bps()) / lowered_bps;
+        assert!(if lowered_with.is_zero() { grew > 1.2 } else { grew > most }, "{grew}");
+    }
+}
+
 #[test]
 fn an_uplink_that_was_policed_and_became_wide_is_found() {
     let mut link = Link { rate_bps: 64_000.0, queue_bits: 0.0, longest_queue: Duration::ZERO, path_loss: 0.0 };
