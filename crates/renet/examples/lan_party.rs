@@ -88,6 +88,7 @@ fn tone(at: Duration) -> Block {
 }
 
 #[allow(dead_code, reason = "the test that plays it has its own")]
+#[expect(clippy::disallowed_methods, reason = "the frames of a game follow a clock")]
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (mode, address) = match &arguments[..] {

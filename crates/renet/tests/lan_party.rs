@@ -10,6 +10,7 @@ use lan_party::Game;
 use voicemesh_engine::{EngineEvent, Mode};
 
 /// Until this is so, or for 30 s at most.
+#[expect(clippy::disallowed_methods, reason = "the frames of a game follow a clock")]
 fn play(games: &mut [(Game, Mode, bool)], what: &str, mut is_so: impl FnMut(&mut [(Game, Mode, bool)]) -> bool) {
     let began = Instant::now();
     while !is_so(games) {
