@@ -989,7 +989,8 @@ vmesh_result vmesh_stop_recording(vmesh_peer peer);
 // as `recording` of vmesh_state.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_is_recording(vmesh_peer peer, int32_t *recording);
+vmesh_result vmesh_is_recording(vmesh_peer peer,
+                                int32_t *recording);
 
 // How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the room is passed over.
 //
