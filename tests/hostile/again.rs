@@ -1,6 +1,6 @@
 //! Peers that come again and again on other connections.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use tokio::io::AsyncReadExt as _;
 use voicemesh_tests::room::Server;
@@ -100,10 +100,10 @@ fn many_connections_of_one_member_are_one_sender() {
 /// Written messages of one client, more than its budget.
 const TEXTS: u32 = 260;
 
-/// Texts that are refused because there were too many count as read, so that a client which takes over sends again those
-/// that were not read, and no others.
+/// Texts that are refused because there were too many count as read, but for those at the end: no member has these, and their
+/// answers may be lost with the connection. A client that takes over sends those again, and no others.
 #[test]
-fn refused_texts_count_among_those_that_were_read() {
+fn refused_texts_count_among_those_that_were_read_but_for_the_last() {
     let server = Server::start(&[]);
     run(async {
         let _witness = Member::join(&server, "texts", "witness").await;
@@ -113,26 +113,28 @@ fn refused_texts_count_among_those_that_were_read() {
         for _ in 0..TEXTS {
             first.client.packet(&packet).await;
         }
-        let refused = first.client.until("a refusal", |received| {
-            matches!(received, Received::Message(ServerMessage::Error { code: ErrorCode::TooManyMessages, .. }))
-                .then_some(())
-        });
-        refused.await;
         // A signal is handled behind them, and has a budget that is not used up.
         let to = first.joined.you;
         first.client.say(&ClientMessage::Signal { to, attempt: 1, signal: Signal::RequestOffer }).await;
-        let answered = first.client.until("an answer", |received| {
-            matches!(received, Received::Message(ServerMessage::Error { code: ErrorCode::UnknownPeer, .. }))
-                .then_some(())
+        let mut refused = BTreeSet::new();
+        let answered = first.client.until("an answer", |received| match received {
+            Received::Message(ServerMessage::Error { code: ErrorCode::TooManyMessages, text, .. }) => {
+                refused.extend(*text);
+                None
+            }
+            Received::Message(ServerMessage::Error { code: ErrorCode::UnknownPeer, .. }) => Some(()),
+            _ => None,
         });
         answered.await;
+        let passed_on = (1..=TEXTS).rev().find(|number| !refused.contains(number));
+        assert!(!refused.is_empty() && passed_on.is_some(), "some are refused, and some not");
         let mut second = Client::connect(&server).await;
         second.say(&ClientMessage::Join(join_of("texts", "writer"))).await;
         let taken_over = second.until("joined", |received| match received {
             Received::Message(ServerMessage::Joined(joined)) => Some(joined.taken_over.clone()),
             _ => None,
         });
-        assert_eq!(taken_over.await.and_then(|taken_over| taken_over.texts), Some(TEXTS));
+        assert_eq!(taken_over.await.and_then(|taken_over| taken_over.texts), passed_on);
     });
 }
 
