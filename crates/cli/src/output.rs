@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use voicemesh::{DeviceEvent, Event, RoomEvent, Snapshot, TimedEvent, VoiceEvent};
+use voicemesh_device::file_words;
 
 use crate::end::End;
 use crate::exit::Failure;
@@ -22,6 +23,8 @@ pub(crate) struct Output {
     form: OutputFormat,
     /// The reader is gone: a pipe was closed.
     closed: bool,
+    /// Why nothing more can be printed, if it is not that.
+    fault: Option<String>,
 }
 
 enum OutputFormat {
@@ -39,11 +42,16 @@ enum OutputFormat {
 
 impl Output {
     pub(crate) fn for_people(view: TextOutput) -> Self {
-        Self { form: OutputFormat::TextOutput { view, coloured: takes_colours() }, closed: false }
+        Self { form: OutputFormat::TextOutput { view, coloured: takes_colours() }, closed: false, fault: None }
     }
 
     pub(crate) fn for_programs() -> Self {
-        Self { form: OutputFormat::Json, closed: false }
+        Self { form: OutputFormat::Json, closed: false, fault: None }
+    }
+
+    /// What keeps from printing, other than a reader that has gone.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -229,8 +237,11 @@ impl Output {
 
     fn write(&mut self, line: &str) {
         let mut stdout = io::stdout().lock();
-        if writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_err() {
+        if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
             self.closed = true;
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.fault.get_or_insert_with(|| file_words(&error));
+            }
         }
     }
 }

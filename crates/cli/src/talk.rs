@@ -3,6 +3,7 @@
 mod commands;
 mod written;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -189,6 +190,8 @@ fn begin(
         events,
         output,
         typed,
+        types_at_terminal: std::io::stdin().is_terminal(),
+        early: None,
         stop,
         arguments,
         people: People::beside(&name),
@@ -251,6 +254,9 @@ struct Talk {
     events: Events,
     output: Output,
     typed: Option<Receiver<Input>>,
+    types_at_terminal: bool,
+    /// What came last from the input. The lines of a pipe wait for the room behind their first.
+    early: Option<Input>,
     stop: Stop,
     arguments: StayArguments,
     room: String,
@@ -317,6 +323,11 @@ impl Talk {
             let now = self.started.elapsed();
             self.look(now);
             self.output.tick(now);
+            if let Some(fault) = self.output.fault() {
+                let step = "Free some room, or print elsewhere.";
+                self.failure = Some((format!("Nothing more can be printed: {fault}. {step}"), Some(step.to_owned())));
+                return End::Failed;
+            }
             if self.stop.is_asked() || self.output.is_closed() {
                 return End::Interrupted;
             }

@@ -259,6 +259,35 @@ fn two_write_to_each_other_and_each_sees_the_other_leave() {
     ben.wait_for_line("Ada left.", PATIENCE);
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_cannot_be_written_ends_with_a_sentence_and_code_1() {
+    let dir = StateDir::new("full-disk");
+    let (_server, url) = server(&[]);
+    let mut command =
+        voicemesh(&["join", "lobby", "--server", &url, "--input", "silence", "--output", "null", "--json"]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let output = command.args(["--state-dir", dir.path()]).stdout(full).output().expect("the command starts");
+    assert_eq!(code(&output), Some(1));
+    assert!(stderr(&output).contains("Nothing more can be printed: the disk is full."), "{}", stderr(&output));
+}
+
+/// Lines that are piped in come sooner than the room; they are sent once it is joined.
+#[test]
+fn what_a_pipe_says_before_the_room_is_joined_is_sent_when_it_is() {
+    let dir = StateDir::new("early");
+    let (_server, url) = server(&[]);
+    let mut ben = peer("Ben", &url, &dir, &["--plain"]);
+    ben.wait_for_line("You are in", PATIENCE);
+    for number in 0..5 {
+        let mut ada = peer("Ada", &url, &dir, &["--json"]);
+        ada.type_line(&format!("line {number}"));
+        ada.type_line("/quit");
+        ben.wait_for_line(&format!("Ada: line {number}"), PATIENCE);
+        assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
+    }
+}
+
 /// proves: U-18
 #[cfg(unix)]
 #[test]

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use voicemesh_audio::space::Handedness;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineEvent, EngineOnNetwork};
-use voicemesh_mesh::{Carried, CarrierEvent, MeshEvent, PathChange};
+use voicemesh_mesh::{Carried, CarrierEvent, MeshEvent, PathChange, SocketEvent};
 use voicemesh_session::client::{ClientEvent, Participant};
 use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::PeerId;
@@ -207,6 +207,11 @@ impl Worker {
     fn take_arrivals(&mut self, now: Duration) {
         for _ in 0..ARRIVALS_PER_TURN {
             let Some(event) = self.arrivals.next() else { return };
+            // It may change the roster: what came before it belongs to those who were in it, a last text as well.
+            if matches!(&event, CarrierEvent::Socket { event: SocketEvent::Text(_), .. }) {
+                self.comms.update(now);
+                self.take_events(now);
+            }
             self.comms.network_mut().handle(now, event);
         }
     }

@@ -21,7 +21,7 @@ use crate::who::{self, group_names};
 impl Talk {
     /// Everything that has been typed, by lines or by keys.
     pub(super) fn take_typed(&mut self) -> Option<End> {
-        while let Some(input) = self.typed.as_ref().and_then(|typed| typed.try_recv().ok()) {
+        while let Some(input) = self.next_input() {
             let end = match input {
                 Input::Ended => Some(End::InputEnded),
                 Input::TooLong => {
@@ -37,6 +37,17 @@ impl Talk {
         }
         let now = self.started.elapsed();
         self.output.wishes(now).into_iter().find_map(|wish| self.grant(wish))
+    }
+
+    /// The next line, if its turn has come. A pipe is quicker than a join, so its lines wait for the room; of them, only a first
+    /// `/quit` is not held back. A person at a terminal is answered at once.
+    fn next_input(&mut self) -> Option<Input> {
+        if self.early.is_none() {
+            self.early = self.typed.as_ref().and_then(|typed| typed.try_recv().ok());
+        }
+        let quits = matches!(&self.early, Some(Input::Line(line)) if matches!(parse(line), Ok(SlashCommand::Quit)));
+        let is_its_turn = self.types_at_terminal || self.tally.connected_at.is_some() || quits;
+        self.early.take_if(|_| is_its_turn)
     }
 
     fn take_line(&mut self, line: &str) -> Option<End> {
