@@ -78,8 +78,13 @@ impl Problems {
         let server =
             self.server.iter().map(|server| [server.as_str()].into_iter().chain(goes_on).collect::<Vec<_>>().join(" "));
         let fixed = |text: Option<&str>| text.map(str::to_owned);
-        let group = in_no_group.then(|| self.in_no_group());
+        let group = if in_no_group { Some(self.in_no_group()) } else { self.held() };
         server.chain([fixed(sound), fixed(may), group, fixed(upload)].into_iter().flatten()).collect()
+    }
+
+    fn held(&self) -> Option<String> {
+        let held = (!self.held_in.is_empty()).then(|| group_names(&self.held_in))?;
+        Some(format!("A moderator holds you in “{held}”: you can be in no other talk group."))
     }
 
     fn in_no_group(&self) -> String {
@@ -149,6 +154,9 @@ mod tests {
         assert!(of(Permissions::ALL, true)[0].ends_with("/join everyone"));
         let mut held = Problems::default();
         held.held_in(&["Red".to_owned()]);
+        assert!(held.lines(FINE)[0].starts_with("A moderator holds you in “Red”: you can be in no other"));
+        let muted = Condition { permissions: Permissions::ALL.without_speak(), ..FINE };
+        assert_eq!(held.lines(muted).len(), 2, "that it may not speak hides nothing");
         let line = &held.lines(Condition { in_no_group: true, ..FINE })[0];
         assert!(line.ends_with("A moderator holds you in “Red”: /join Red"), "{line}");
     }
