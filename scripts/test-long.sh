@@ -12,7 +12,7 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching firefox windows packages debian image soak server-soak"
+PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching firefox hosts windows packages debian image soak server-soak"
 MEASURED=$REPO/docs/measured
 
 main() {
@@ -47,6 +47,7 @@ run_part() {
         nets-changes) nets moving::changes_table ;;
         nets-reaching) nets reaching::reaching_table ;;
         firefox) firefox ;;
+        hosts) hosts ;;
         windows) windows ;;
         packages) packages ;;
         debian) debian ;;
@@ -69,6 +70,12 @@ firefox() {
     (cd web && npm ci --loglevel=error) && cp web/package-lock.json web/node_modules/.installed-lock &&
         cargo build --locked --workspace --all-targets &&
         CI=true FIREFOX_CALLS=${FIREFOX_CALLS:-10} VOICEMESH_REPORT=$REPORT node --test --test-reporter=spec tests/browser/firefox.test.js
+}
+
+# A room of twenty on a host that ends sockets, sleeps and restarts, under the virtual clock.
+hosts() {
+    cargo build --locked --workspace --all-targets &&
+        reported cargo test --locked --workspace --test sim -- --ignored --exact hosts::a_room_of_twenty_outlives_what_hosts_do_to_its_sockets
 }
 
 windows() {

@@ -8,6 +8,7 @@ mod permissions;
 mod world;
 
 mod data;
+mod hosts;
 mod lobby;
 mod lost_and_found;
 mod moderation;

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, PeerStatus, VoiceEngine};
 use voicemesh_mesh::{Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
 use voicemesh_rooms::{
-    CloseReason, ConnectionId, Digest, Input, Line, Part, Purpose, Put, Refusal, RoomRules, Settings, Signaling, Text,
-    Visit, digest,
+    AddressKey, CloseReason, ConnectionId, Digest, Input, Line, Part, Purpose, Put, Refusal, RoomRules, Settings,
+    Signaling, Text, Visit, digest,
 };
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Participant;
@@ -38,6 +39,10 @@ pub struct World {
     server: Option<Server>,
     sessions: u32,
     connections: u64,
+    /// Whose address every peer has, to the server; none: that of the server's own machine.
+    pub address: Option<IpAddr>,
+    /// When connections were opened, of all peers.
+    pub opened: Vec<Duration>,
     seed: u64,
 }
 
@@ -70,6 +75,8 @@ struct Server {
     signaling: Signaling<SimLine>,
     /// By peer and the number of its socket.
     visits: BTreeMap<(usize, u32), Visit<SimLine>>,
+    /// When something came on them last.
+    heard: BTreeMap<(usize, u32), Duration>,
 }
 
 /// What one peer got of another's speech.
@@ -89,6 +96,8 @@ impl World {
             server: None,
             sessions: 0,
             connections: 0,
+            address: None,
+            opened: Vec::new(),
             seed,
         };
         world.start_server(RoomRules::default());
@@ -119,7 +128,11 @@ impl World {
             random.lock().expect("nothing panics while it is held").fill_bytes(bytes);
             true
         };
-        self.server = Some(Server { signaling: Signaling::new(settings, Box::new(draw)), visits: BTreeMap::new() });
+        self.server = Some(Server {
+            signaling: Signaling::new(settings, Box::new(draw)),
+            visits: BTreeMap::new(),
+            heard: BTreeMap::new(),
+        });
         self.wires.borrow_mut().server_up = true;
     }
 
@@ -285,9 +298,14 @@ impl World {
             self.connections += 1;
             let line = SimLine::new(self.wires.clone(), from, generation);
             let id = ConnectionId(self.connections);
-            server.visits.insert((from, generation), Visit::local(now, id, line, &server.signaling));
+            let key = self.address.and_then(AddressKey::of);
+            let address = key.map(|key| (key, server.signaling.enter_address(now, key)));
+            server.visits.insert((from, generation), Visit::new(now, id, line, address, &server.signaling));
+            server.heard.insert((from, generation), now);
+            self.opened.push(now);
             return;
         }
+        server.heard.insert((from, generation), now);
         let Some(visit) = server.visits.get_mut(&(from, generation)) else { return };
         match word {
             Word::Open => {}
@@ -351,6 +369,31 @@ impl World {
             let closed = SocketEvent::Closed("the connection broke".to_owned());
             self.wires.borrow_mut().tell_peer(of, generation, closed);
         }
+    }
+
+    /// What stands between the peers and the server cuts the connections on which nothing has passed for so long, or all. Gives how
+    /// many.
+    pub fn cut_sockets(&mut self, idle_for: Duration) -> usize {
+        let now = self.now();
+        let Some(server) = &mut self.server else { return 0 };
+        let is_idle = |socket, heard: Duration| {
+            let sent = server.visits.get(&socket).map_or(Duration::ZERO, |visit| visit.line().sent_at.get());
+            heard.max(sent) + idle_for <= now
+        };
+        let cut: Vec<_> =
+            server.heard.iter().filter(|(socket, at)| is_idle(**socket, **at)).map(|(socket, _)| *socket).collect();
+        let mut ended = 0;
+        for (of, generation) in cut {
+            server.heard.remove(&(of, generation));
+            if !server.visits.contains_key(&(of, generation)) {
+                continue;
+            }
+            server.close(now, (of, generation));
+            let closed = SocketEvent::Closed("the connection broke".to_owned());
+            self.wires.borrow_mut().tell_peer(of, generation, closed);
+            ended += 1;
+        }
+        ended
     }
 
     pub fn forget_silence(&mut self) {
@@ -443,17 +486,28 @@ struct SimLine {
     peer: usize,
     generation: u32,
     is_deaf: Rc<Cell<bool>>,
+    /// When something left on it last.
+    sent_at: Rc<Cell<Duration>>,
     ending: Rc<Cell<Option<CloseReason>>>,
     hashed: Rc<RefCell<Option<Result<Digest, Refusal>>>>,
 }
 
 impl SimLine {
     fn new(wires: Rc<RefCell<Wires>>, peer: usize, generation: u32) -> Self {
-        Self { wires, peer, generation, is_deaf: Rc::default(), ending: Rc::default(), hashed: Rc::default() }
+        Self {
+            wires,
+            peer,
+            generation,
+            is_deaf: Rc::default(),
+            sent_at: Rc::default(),
+            ending: Rc::default(),
+            hashed: Rc::default(),
+        }
     }
 
     fn send(&self, event: SocketEvent) {
         if !self.is_deaf.get() {
+            self.sent_at.set(self.wires.borrow().now);
             self.wires.borrow_mut().tell_peer(self.peer, self.generation, event);
         }
     }
