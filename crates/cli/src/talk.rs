@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use voicemesh::{
     ConnectFailure, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerLeftReason, Processing, Room,
-    RoomEvent, SpeechConfig, TimedEvent, VoiceEvent,
+    RoomEvent, RoomName, SpeechConfig, TimedEvent, VoiceEvent,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -140,6 +140,8 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
 }
 
 fn described(arguments: &StayArguments, room: String, name: String, part: Part) -> SessionInfo {
+    // In the form in which everyone in it reads it; what is no name is refused with what was typed.
+    let room = RoomName::parse(&room).map_or(room, |name| name.as_str().to_owned());
     SessionInfo {
         server: arguments.server().to_owned(),
         server_by_default: arguments.server.is_none(),

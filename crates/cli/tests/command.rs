@@ -272,6 +272,19 @@ fn output_that_cannot_be_written_ends_with_a_sentence_and_code_1() {
     assert!(stderr(&output).contains("Nothing more can be printed: the disk is full."), "{}", stderr(&output));
 }
 
+#[test]
+fn a_room_is_called_the_same_from_the_first_line_to_the_last() {
+    let dir = StateDir::new("form");
+    let (_server, url) = server(&[]);
+    let stay =
+        ["--server", &url, "--input", "silence", "--output", "null", "--state-dir", dir.path(), "--duration", "0.2"];
+    let output = voicemesh(&["join", " tea\ntime "]).args(stay).output().expect("the command starts");
+    let printed = stdout(&output);
+    for line in ["Joining “tea time”", "You are in “tea time”", "You have left “tea time”"] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+}
+
 /// Lines that are piped in come sooner than the room; they are sent once it is joined.
 #[test]
 fn what_a_pipe_says_before_the_room_is_joined_is_sent_when_it_is() {
