@@ -153,6 +153,11 @@ check() {
 
 in_root() { chroot "$ROOT" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C "$@"; }
 
+# The same in the background: the process that is started is the program itself, so that it can be ended.
+become_in_root() {
+    exec chroot "$ROOT" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C "$@"
+}
+
 secret_is_kept() {
     local before
     before=$(cat "$ROOT/etc/voicemesh/secret")
@@ -163,10 +168,10 @@ secret_is_kept() {
 # The installed server, as the unit starts it, and two of the installed commands that talk through it.
 a_call_through_it() {
     local server echo_peer log=$ROOT/tmp/server.log
-    in_root sh -c '. /etc/voicemesh/secret; export VOICEMESH_SECRET; exec voicemesh-signaling --listen 127.0.0.1:18080 --stun none' >"$log" 2>&1 &
+    become_in_root sh -c '. /etc/voicemesh/secret; export VOICEMESH_SECRET; exec voicemesh-signaling --listen 127.0.0.1:18080 --stun none' >"$log" 2>&1 &
     server=$!
     wait_for "$log" "127.0.0.1:18080"
-    in_root voicemesh echo lobby --server ws://127.0.0.1:18080 --state-dir /tmp/a --duration 30 >"$ROOT/tmp/echo.log" 2>&1 &
+    become_in_root voicemesh echo lobby --server ws://127.0.0.1:18080 --state-dir /tmp/a --duration 30 >"$ROOT/tmp/echo.log" 2>&1 &
     echo_peer=$!
     if in_root voicemesh join lobby --server ws://127.0.0.1:18080 --state-dir /tmp/b --input tone --output /tmp/heard.wav --duration 8 --plain \
         >"$ROOT/tmp/join.log" 2>&1 && [ "$(stat -c %s "$ROOT/tmp/heard.wav")" -gt 100000 ]; then
