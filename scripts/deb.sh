@@ -6,7 +6,7 @@
 #   scripts/deb.sh check    installs both of them in a fresh Debian root, uses and purges them there (root, debootstrap)
 #   scripts/deb.sh quick    packs the programs of target/debug and looks at what is in the packages
 #
-# The server's package is for systemd: a unit with a user of its own and as few rights as it needs, /etc/default/voicemesh
+# The server's package is for systemd: a unit whose user exists only while it runs, with as few rights as it needs, /etc/default/voicemesh
 # for settings, and a secret that is drawn at the first installation.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

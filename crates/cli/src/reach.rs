@@ -34,7 +34,7 @@ pub fn next_step(failure: &ConnectFailure) -> Option<String> {
         }
         ConnectFailure::CertificateNotYetValid => "Check this machine's date and time.",
         ConnectFailure::CertificateUnusable(_) | ConnectFailure::Tls(_) => {
-            "Whoever runs the server must see to its certificate and TLS settings."
+            "The server's operator must see to its certificate and TLS settings."
         }
         ConnectFailure::WebPage(_) => {
             "On a guest network, open any page in a browser and sign in first; otherwise check the address: the server may be under a path, such as https://host/voice/."
@@ -70,9 +70,9 @@ fn without_tls(plain: &str, why: PlainNotTried) -> String {
 
 fn status_step(status: u16) -> Option<&'static str> {
     Some(match status {
-        400 => "Whoever runs the server, or a proxy before it, finds the reason in its log.",
+        400 => "The operator of the server, or of a proxy before it, finds the reason in its log.",
         401 => "There is no way yet to give that password.",
-        403 => "Whoever runs the server must let WebSocket connections to /ws through.",
+        403 => "The server's operator must let WebSocket connections to /ws through.",
         404 => "Check the address: the server may be under a path, such as https://host/voice/.",
         426 => "Its operator must pass the headers Upgrade and Connection on, as docs/reverse-proxy.md shows.",
         429 => "Wait a while.",

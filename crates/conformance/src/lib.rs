@@ -52,7 +52,7 @@ pub trait Testbed {
     /// One more peer, which is neither a client nor a server yet. [`Network::initialise`] is called by the cases.
     fn peer(&mut self) -> Self::Network;
 
-    /// What makes a peer serve. Each number is an address of its own; cases use 0 to 2.
+    /// What makes a peer serve. Each number is another address; cases use 0 to 2.
     fn server_parameters(&mut self, server: usize) -> <Self::Network as Network>::ServerParameters;
 
     /// What makes a peer join the server of this number.

@@ -282,7 +282,7 @@ impl<T: Testbed> Rig<T> {
     }
 }
 
-/// A packet is told by its length.
+/// Packets are recognized by their lengths.
 fn short<P: std::fmt::Debug>(event: &NetworkEvent<P>) -> String {
     match event {
         NetworkEvent::FromServer(packet) => format!("{} bytes from the server", packet.len()),
@@ -294,4 +294,4 @@ fn short<P: std::fmt::Debug>(event: &NetworkEvent<P>) -> String {
 
 pub(crate) const PASSED: Verdict = Ok(Outcome::Passed);
 pub(crate) const NOT_ITS_OWN_CLIENT: Verdict =
-    Ok(Outcome::Skipped("a peer of this network cannot be a client of its own server; a host does without"));
+    Ok(Outcome::Skipped("a peer of this network cannot be a client of the server that it runs; a host does without"));

@@ -13,7 +13,7 @@ use crate::suite::{Label, Opener, Sealer};
 
 /// The label of packages with sender keys, beside those of [`Label`].
 const PACKAGE: u8 = 4;
-/// Pair keys have one id: they are told from sender keys by how a packet is addressed.
+/// Pair keys have one id: how a packet is addressed tells them from sender keys.
 const KEY_ID: u8 = 0;
 
 /// One end of a pair.

@@ -50,7 +50,7 @@ pub struct Configuration<'a> {
 pub struct Opened {
     /// The sender's epoch; 0 for what was sealed for a pair.
     pub epoch: u32,
-    /// The payload's number, by which later state is told from earlier: with [`Opened::epoch`] it only grows.
+    /// The payload's number, which tells later state from earlier: with [`Opened::epoch`] it only grows.
     pub counter: u64,
 }
 
@@ -471,7 +471,7 @@ fn authority<'a>(room_key: Option<&'a RoomKey>, room: &'a str, session: SessionI
     room_key.map(|room_key| Authority { room_key, room, session })
 }
 
-/// The key of what one ring seals for the room. Members share the room's key, so each ring has a key of its own under it:
+/// The key of what one ring seals for the room. Members share the room's key, so each ring derives another key from it:
 /// otherwise two of them would use the same counters.
 pub(crate) fn room_state_key(room_key: &RoomKey, room: &str, run: Run) -> Key {
     derive(room_key.bytes(), ROOM_STATE, &[&length(room), room.as_bytes(), &run.0])

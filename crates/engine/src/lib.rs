@@ -16,7 +16,7 @@
 //! while let Some(event) = engine.poll_event() { … }
 //! ```
 //!
-//! A game with networking of its own implements `Network` and mirrors that network's mode with a [`ModeMirror`]; what a network
+//! A game that has networking already implements `Network` and mirrors that network's mode with a [`ModeMirror`]; what a network
 //! does against the contract of the trait comes back as [`EngineEvent::ContractBroken`].
 //!
 //! Without one, events of the network go in by [`VoiceEngine::handle`], and after each call that takes `&mut self`

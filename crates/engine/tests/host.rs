@@ -283,7 +283,7 @@ fn a_hundred_starts_and_stops_in_any_order_leave_nothing_behind() {
         for _ in 0..rounds {
             for peer in peers.iter_mut() {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                // Refused by whoever runs already or finds the address taken: neither leaves anything behind.
+                // Refused by an engine that runs already or finds the address taken: neither leaves anything behind.
                 let _ = match (random >> 33) % 5 {
                     0 => peer.run_as_host(now, serve()),
                     1 => peer.run_as_dedicated_server(now, serve()),

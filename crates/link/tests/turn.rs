@@ -1,4 +1,4 @@
-//! Links that are told of a TURN server: coturn.
+//! Links that use a TURN server: coturn.
 
 mod common;
 
@@ -20,7 +20,7 @@ const CANDIDATES: usize = 24;
 /// How long datagrams are counted.
 const WINDOW: Duration = Duration::from_secs(4);
 
-/// coturn on loopback, as links are told of it.
+/// coturn on loopback, as it is named to links.
 fn coturn() -> (Program, IceServer) {
     let free = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let port = free.local_addr().expect("an address").port();

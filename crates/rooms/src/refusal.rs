@@ -31,8 +31,8 @@ impl Refusal {
             ErrorCode::AlreadyJoined => ("This connection has joined already; open another one.", None),
             ErrorCode::RoomFull => ("The room is full.", Some(5_000)),
             ErrorCode::ServerFull => ("The server is full.", Some(10_000)),
-            ErrorCode::RoomMissing => ("Nobody is in that room.", Some(2_000)),
-            ErrorCode::RoomExists => ("Somebody is in that room already.", None),
+            ErrorCode::RoomMissing => ("No member is in that room.", Some(2_000)),
+            ErrorCode::RoomExists => ("That room has members already.", None),
             ErrorCode::PasswordRequired => ("The room has a password.", None),
             ErrorCode::PasswordWrong => ("That is not the room's password.", None),
             ErrorCode::PasswordWait => ("The password is not looked at yet; try again after a while.", Some(300)),
@@ -48,7 +48,7 @@ impl Refusal {
                 ("Too much of yours waits for this receiver; what comes now is not passed on.", Some(1_000))
             }
             ErrorCode::TooManyJoins => ("Too many joins from this address.", Some(10_000)),
-            ErrorCode::UnknownPeer => ("Nobody of that id is in the room.", None),
+            ErrorCode::UnknownPeer => ("No member of that id is in the room.", None),
             ErrorCode::RelayOnly => ("Direct links are not allowed between these peers.", None),
             ErrorCode::TooLarge => ("The message is too large.", None),
             ErrorCode::SlowConsumer => ("The connection takes less than it is sent.", Some(1_000)),

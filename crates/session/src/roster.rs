@@ -94,7 +94,7 @@ impl<P> Default for Roster<P> {
 }
 
 impl<P: Copy + Ord> Roster<P> {
-    /// The roster of a session, without entries. Whoever has none is not a member.
+    /// The roster of a session, without entries. A peer without one is not a member.
     pub fn of_session(session: Option<SessionId>) -> Self {
         Self { is_kept: true, session, others: Abilities::NONE, ..Self::default() }
     }

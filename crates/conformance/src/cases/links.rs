@@ -135,7 +135,7 @@ pub fn a_link_that_is_released_ends_at_both_ends<T: Testbed>(rig: &mut Rig<T>) -
     PASSED
 }
 
-/// So that what comes late on the old one is told from the new.
+/// So that what comes late on the old one is not taken for the new.
 pub fn a_newer_link_has_a_higher_number<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let clients = room(rig, 2)?;
     let Some([first, _]) = rig.link(clients[0], clients[1])? else { return NO_LINKS };

@@ -211,7 +211,7 @@ pub fn a_burst_of_voice_does_not_break_what_is_reliable<T: Testbed>(rig: &mut Ri
     PASSED
 }
 
-/// Each connection has a key of its own, which stays.
+/// Each connection has another key, which stays.
 pub fn a_packet_says_which_connection_it_came_by<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     const RULE: &str = "a packet says which connection it came by";
     let server = rig.server(0)?;
@@ -220,7 +220,7 @@ pub fn a_packet_says_which_connection_it_came_by<T: Testbed>(rig: &mut Rig<T>) -
     for client in &clients {
         keys.push(rig.key(server, *client)?);
     }
-    rig.must("each connection has a key of its own", keys.iter().collect::<BTreeSet<_>>().len() == keys.len())?;
+    rig.must("each connection has another key", keys.iter().collect::<BTreeSet<_>>().len() == keys.len())?;
     rig.forget();
     for round in 0..20_u8 {
         for client in &clients {

@@ -209,7 +209,7 @@ fn host_texts<T: Testbed>(room: &mut Room<'_, T>) -> Vec<String> {
     std::iter::from_fn(|| room.server.poll_event()).filter_map(text).collect()
 }
 
-/// The mode reads so, it is a member of its own session, and when it stops its clients lose it.
+/// The mode reads so, it is a member of the session that it hosts, and when it stops its clients lose it.
 pub fn a_host_is_server_and_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let mut room = Room::begin(rig, Mode::Host, 2)?;
     let status = room.server.status();

@@ -90,7 +90,7 @@ pub fn alone_with(stack: &dyn LinkStack, role: Role, remote: u128) -> End {
     open(stack, LinkConfig { role, remote, ice_servers: Vec::new() }, Remote::Absent).0
 }
 
-/// A link on this stack that is told of these servers, and whose signals stay with it as events.
+/// A link on this stack that uses these servers, and whose signals stay with it as events.
 pub fn alone_by(stack: &dyn LinkStack, role: Role, ice_servers: Vec<IceServer>) -> End {
     open(stack, LinkConfig { role, remote: 0, ice_servers }, Remote::Absent).0
 }

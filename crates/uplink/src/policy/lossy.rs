@@ -14,7 +14,7 @@ const STEP_MS: u64 = 5;
 const FRAME_MS: u64 = 20;
 const BEGINS_MS: u64 = 1_000;
 const LOSES_FROM_MS: u64 = 5_000;
-/// Loss is told from congestion by then.
+/// By then the policy knows loss from congestion.
 const COUNTED_FROM_MS: u64 = LOSES_FROM_MS + 8_000;
 const ENDS_MS: u64 = 69_000;
 /// How much later than its frame a copy is of use.
