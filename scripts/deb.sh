@@ -28,7 +28,7 @@ main() {
 
 pack() {
     local server=$1 command=$2
-    have dpkg-deb || die "dpkg-deb is not here: packages for Debian are made on Debian or Ubuntu."
+    { have dpkg-deb && have dpkg-shlibdeps; } || die "dpkg-dev is not installed: packages for Debian are made on Debian or Ubuntu."
     rm -rf "$OUT"
     mkdir -p "$OUT"
     pack_server "$server/voicemesh-signaling"
@@ -55,6 +55,7 @@ pack_command() {
     end "$root" sound "" "Peer-to-peer voice in a terminal" \
         "voicemesh join ROOM talks with the people in a room, directly from peer to peer
 where their networks allow it and through the server where they do not."
+    dpkg-deb --field "$OUT"/voicemesh_*.deb Depends | grep -q libopus0 || die "The command's package does not depend on libopus0."
 }
 
 # begin ROOT PROGRAM DOCUMENT…
@@ -74,7 +75,7 @@ begin() {
 end() {
     local root=$1 section=$2 depends=$3 name libraries
     name=$(basename "$root")
-    libraries=$(libraries_of "$root")
+    libraries=$(libraries_of "$root") || die "It cannot be said which packages $name needs."
     depends=$(say "$depends${depends:+${libraries:+, }}$libraries")
     {
         say "Package: $name"
@@ -99,7 +100,9 @@ libraries_of() {
     work=$(mktemp -d)
     mkdir "$work/debian"
     printf 'Source: voicemesh\n\nPackage: voicemesh\nArchitecture: any\n' >"$work/debian/control"
-    (cd "$work" && dpkg-shlibdeps -O --warnings=0 "$1"/usr/bin/* 2>/dev/null) | sed -n 's/^shlibs:Depends=//p'
+    # A static program is no fault to dpkg-shlibdeps; anything else that keeps it from an answer is one here.
+    (cd "$work" && dpkg-shlibdeps -O --warnings=0 "$1"/usr/bin/* >found 2>errors) || { warn "$(cat "$work/errors")"; return 1; }
+    sed -n 's/^shlibs:Depends=//p' "$work/found"
     rm -r "$work"
 }
 
@@ -114,7 +117,6 @@ quick() {
         dpkg-deb --control "$OUT/${name}"_*.deb "$OUT/$name/DEBIAN"
         "$OUT/$name/usr/bin/$name" --version
     done
-    dpkg-deb --field "$OUT"/voicemesh_*.deb Depends | grep -q libopus0 || die "The command's package does not depend on libopus0."
     for script in postinst prerm postrm; do sh -n "$OUT/voicemesh-signaling/DEBIAN/$script"; done
     grep -qx /etc/default/voicemesh "$OUT/voicemesh-signaling/DEBIAN/conffiles" || die "The settings are no conffile."
     # What the unit names is in the package.
@@ -135,7 +137,6 @@ check() {
     debootstrap --variant=minbase --include=ca-certificates,init-system-helpers "$SUITE" "$ROOT" >/dev/null
     mount -t proc proc "$ROOT/proc"
     cp "$OUT"/*.deb "$ROOT/tmp/"
-    in_root find /etc /usr /lib /var/lib/dpkg/info -xdev | LC_ALL=C sort >"$ROOT/tmp/before"
 
     in_root sh -c 'apt-get install -y --no-install-recommends /tmp/*.deb'
     in_root voicemesh --version
@@ -146,8 +147,7 @@ check() {
     a_call_through_it
 
     in_root apt-get purge -y voicemesh-signaling voicemesh
-    in_root find /etc /usr /lib -xdev | LC_ALL=C sort >"$ROOT/tmp/after"
-    if grep voicemesh "$ROOT/tmp/after"; then die "That is left after the purge."; fi
+    if in_root find /etc /usr /lib /var -xdev -name '*voicemesh*' | grep .; then die "That is left after the purge."; fi
     say "Installed, used and purged in Debian $SUITE."
 }
 
@@ -174,7 +174,7 @@ a_call_through_it() {
     become_in_root voicemesh echo lobby --server ws://127.0.0.1:18080 --state-dir /tmp/a --duration 30 >"$ROOT/tmp/echo.log" 2>&1 &
     echo_peer=$!
     if in_root voicemesh join lobby --server ws://127.0.0.1:18080 --state-dir /tmp/b --input tone --output /tmp/heard.wav --duration 8 --plain \
-        >"$ROOT/tmp/join.log" 2>&1 && [ "$(stat -c %s "$ROOT/tmp/heard.wav")" -gt 100000 ]; then
+        >"$ROOT/tmp/join.log" 2>&1 && is_heard "$ROOT/tmp/heard.wav"; then
         say "A call through the installed server: heard."
     else
         cat "$log" "$ROOT/tmp/join.log"

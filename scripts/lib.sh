@@ -28,3 +28,15 @@ target_dir() {
         *) say "$REPO/$CARGO_TARGET_DIR" ;;
     esac
 }
+
+# is_heard FILE.wav: whether an echo of a tone is in it, and not silence.
+is_heard() {
+    python3 - "$1" <<'EOF'
+import array, sys, wave
+with wave.open(sys.argv[1]) as file:
+    samples = array.array("h", file.readframes(file.getnframes()))
+loud = sum(1 for sample in samples if abs(sample) > 300)
+print(f"{loud} of {len(samples)} samples of the echo are loud")
+sys.exit(loud < len(samples) // 20)
+EOF
+}

@@ -91,13 +91,15 @@ check_for_windows() {
 # Either rustup has the target, or Debian's compiler builds the standard library for it, and Zig links it.
 check_for_static() {
     have musl-gcc || need "a C compiler for musl" musl-tools ""
+    have python3 || want "Python (looks at what was heard)" python3 ""
+    have dpkg-shlibdeps || ! have dpkg || want "dpkg-dev (makes the Debian packages)" dpkg-dev ""
     have umoci || want "umoci (makes a container image)" umoci ""
     have runc || want "runc (runs it)" runc ""
     have debootstrap || want "debootstrap (a fresh Debian root to install the packages in)" debootstrap ""
     ! rustup target list --installed 2>/dev/null | grep -qx "$(uname -m)-unknown-linux-musl" || return 0
     { [ -x /usr/bin/rustc ] && ls -d /usr/src/rustc-*/library >/dev/null 2>&1; } ||
         need "Rust's standard library for musl (or: rustup target add $(uname -m)-unknown-linux-musl)" "rustc-web rust-web-src" ""
-    have python3 || need "Python, with pip" "python3 python3-pip" ""
+    python3 -m pip --version >/dev/null 2>&1 || need "Python, with pip" "python3 python3-pip" ""
 }
 
 # A Node.js that is here but old is left alone: the system's own package would be the same, or stand in its way.
