@@ -427,6 +427,17 @@ impl World {
     }
 }
 
+/// Whatever happened in it, the mesh has kept the contract of a network.
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            for (number, peer) in self.peers.iter().enumerate() {
+                assert_eq!(peer.comms.contract_breaches(), 0, "peer {number} (seed {})", self.seed);
+            }
+        }
+    }
+}
+
 impl SimPeer {
     /// The speech, else a tone with syllables in it.
     fn speak(&mut self, block: &mut Block) {

@@ -42,7 +42,7 @@ pub enum Rule {
     #[error("a link is reported with LinkUp before anything comes by it, and with LinkDown last")]
     LinksAreAnnounced,
     /// [`NetworkEvent::LinkUp`] for a link that is there.
-    #[error("LinkUp is reported once for each link, and a link that replaces another has a higher generation")]
+    #[error("LinkUp is reported once for each link")]
     LinkUpOnce,
     /// Links whose end was never reported.
     #[error("LinkDown is reported for each link that is gone")]

@@ -16,7 +16,7 @@ const LAST_RETRY: Duration = Duration::from_secs(8);
 /// engine.
 ///
 /// What does not start, or is lost while the game's network is not (a client that connects before its host serves), is tried
-/// again at once, and then after 1, 2, 4, and at most every 8 seconds.
+/// again at once, and then after 1, 2, 4, and at most every 8 seconds, until it has lasted for 8 seconds.
 ///
 /// Programs that start and stop voice themselves call [`EngineOnNetwork::run_as_host`] and its siblings instead.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub struct ModeMirror {
     outer: Mode,
     tries: u32,
     next_try: Duration,
+    /// Since when it has been connected without a break.
+    connected_since: Option<Duration>,
 }
 
 /// What [`ModeMirror::update`] has done.
@@ -62,11 +64,14 @@ impl ModeMirror {
         }
         let mode = engine.mode();
         if mode == outer && !engine.is_lost() {
-            if engine.is_connected() {
+            if !engine.is_connected() {
+                self.connected_since = None;
+            } else if now.saturating_sub(*self.connected_since.get_or_insert(now)) >= LAST_RETRY {
                 self.tries = 0;
             }
             return Ok(Mirrored::Unchanged);
         }
+        self.connected_since = None;
         let mut done = Mirrored::Unchanged;
         if mode != outer && mode != Mode::None {
             engine.stop(now);

@@ -112,6 +112,16 @@ enum LinkState {
     Lingering { until: Duration },
 }
 
+impl LinkState {
+    /// Whether the session knows of the link, and must learn of its end.
+    fn is_announced(&self) -> bool {
+        match self {
+            Self::Opening => false,
+            Self::Open | Self::Lingering { .. } => true,
+        }
+    }
+}
+
 impl Links {
     pub(super) fn new(connections: Connections, relay_only: bool) -> Self {
         Self {
@@ -373,7 +383,9 @@ impl Links {
                     Some(LinkState::Open) => pair.next_attempt_at = now + retry_after(&reason),
                     Some(LinkState::Lingering { .. }) | None => {}
                 }
-                on.queues.tell_network(NetworkEvent::LinkDown(link));
+                if state.is_some_and(|state| state.is_announced()) {
+                    on.queues.tell_network(NetworkEvent::LinkDown(link));
+                }
             }
         }
     }
@@ -437,10 +449,12 @@ impl Links {
 
     fn drop_links(&mut self, peer: PeerId, queues: &mut Queues) {
         let Some(pair) = self.pairs.remove(&peer) else { return };
-        for generation in pair.links.into_keys() {
+        for (generation, state) in pair.links {
             let link = LinkId { peer, generation };
             queues.out.close_link(link);
-            queues.tell_network(NetworkEvent::LinkDown(link));
+            if state.is_announced() {
+                queues.tell_network(NetworkEvent::LinkDown(link));
+            }
         }
     }
 
@@ -561,10 +575,12 @@ impl Links {
 
     fn close_link(&mut self, link: MeshLink, queues: &mut Queues) {
         if let Some(pair) = self.pairs.get_mut(&link.peer)
-            && pair.links.remove(&link.generation).is_some()
+            && let Some(state) = pair.links.remove(&link.generation)
         {
             queues.out.close_link(link);
-            queues.tell_network(NetworkEvent::LinkDown(link));
+            if state.is_announced() {
+                queues.tell_network(NetworkEvent::LinkDown(link));
+            }
         }
     }
 }
