@@ -101,7 +101,7 @@ fn twelve_minutes(members: Members) {
             spread.push(*back.last().expect("some") - back[0]);
             for at in members.direct()..members.all {
                 let gap = world.longest_silence(at);
-                assert!(gap <= Duration::from_millis(1_300), "{at}: {gap:?} without the speaker");
+                assert!(gap <= Duration::from_millis(500), "{at}: {gap:?} without the speaker");
             }
             for at in 1..members.direct() {
                 assert!(world.longest_silence(at) <= Duration::from_millis(60), "{at} is direct");
@@ -120,7 +120,7 @@ fn twelve_minutes(members: Members) {
     world.run(SECOND);
     assert_eq!(idle, 0, "pings keep every connection from being idle");
     assert_eq!(warnings(&world), 0, "no budget is used up behind one address");
-    assert!(spread.iter().all(|spread| *spread >= 300 * SECOND / 1_000), "all came back at once: {spread:?}");
+    assert!(spread.iter().all(|spread| *spread >= SECOND), "all came back at once: {spread:?}");
     assert!(members.all_are_reached(&world));
     let spoken = world.peers[0].comms.frames_spoken() - spoken;
     assert!(spoken > 30_000);

@@ -9,7 +9,9 @@ import { Liveness } from './liveness.js';
 import { join, leave, ping, readServer, roster } from './messages.js';
 import { GLOBAL } from './session.js';
 
-const FIRST_RETRY_MS = 1000;
+/** The first wait: up to the first while the relay carries speech, else between the two. */
+const FIRST_RETRY_IN_USE_MS = 250;
+const FIRST_RETRY_MS = 1500;
 const NEXT_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 5000;
 const OPEN_LIMIT_MS = 90_000;
@@ -377,13 +379,17 @@ export class Signaling {
    */
   lost(now, why, atLeastMs = 0) {
     if (this.isOpen) this.mesh.session.disconnected(now);
+    const firstWait = this.#liveness?.isUsed(now)
+      ? [0, FIRST_RETRY_IN_USE_MS]
+      : [FIRST_RETRY_IN_USE_MS, FIRST_RETRY_MS];
     this.#textsLost();
     this.#closeAll();
     this.awaySince ??= now;
     const longest = Math.min(NEXT_RETRY_MS * 2 ** Math.min(this.#failures, 8), LONGEST_RETRY_MS);
     const asked = Math.min(atLeastMs, LONGEST_WAIT_ASKED_MS);
     const random = this.mesh.random();
-    const waitMs = this.#failures === 0 ? FIRST_RETRY_MS * random : longest * (0.5 + 0.5 * random);
+    const [least, most] = this.#failures === 0 ? firstWait : [longest * 0.5, longest];
+    const waitMs = least + (most - least) * random;
     const retryInMs = Math.max(waitMs, asked);
     this.#failures += 1;
     this.phase = 'waiting';

@@ -17,9 +17,11 @@ use crate::liveness::{Liveness, Path, Texts};
 use crate::queues::Queues;
 use crate::random::Random;
 
-/// The first reconnection waits up to this long, so that not everyone comes back at the same moment after a common outage;
-/// the next ones wait longer each time …
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The first reconnection waits up to this long if the relay carried speech, so that little of it is lost …
+const FIRST_RETRY_IN_USE: Duration = Duration::from_millis(250);
+/// … and else longer than that, up to this, so that not everyone comes back at the same moment after a common outage; the next
+/// ones wait longer each time …
+const FIRST_RETRY: Duration = Duration::from_millis(1500);
 /// … from this on, twice as long each …
 const NEXT_RETRY: Duration = Duration::from_millis(250);
 /// … up to this, so that a server that is back is found soon, and a sleeping one is not hammered.
@@ -396,12 +398,14 @@ impl Connection {
     pub(super) fn back_off(&mut self, now: Duration, at_least: Duration, queues: &mut Queues) -> Option<Duration> {
         let memory = self.state.memory()?;
         let away_since = self.state.away_since().unwrap_or(now);
+        let relay_is_in_use = self.state.relay_is_in_use(now);
         self.end(DisconnectReason::Lost, queues);
         self.lose_texts(queues);
         self.beside.close(&mut queues.out);
         queues.out.close_socket(memory.generation);
         let retry_in = match memory.failures {
-            0 => FIRST_RETRY.mul_f64(self.random.fraction()),
+            0 if relay_is_in_use => FIRST_RETRY_IN_USE.mul_f64(self.random.fraction()),
+            0 => FIRST_RETRY_IN_USE + (FIRST_RETRY - FIRST_RETRY_IN_USE).mul_f64(self.random.fraction()),
             failures => {
                 let longest = NEXT_RETRY.saturating_mul(1 << failures.min(8)).min(LONGEST_RETRY);
                 longest.mul_f64(0.5 + 0.5 * self.random.fraction())

@@ -112,7 +112,7 @@ impl Liveness {
         if !self.pings.is_empty() {
             return now >= self.asked_at + ASK_AGAIN;
         }
-        if now < self.in_use_until {
+        if self.is_in_use(now) {
             return now >= self.heard_at + QUIET_IN_USE || now >= self.asked_at + ASK_IN_USE;
         }
         now >= self.heard_at + QUIET
@@ -126,7 +126,12 @@ impl Liveness {
         was_asked
     }
 
-    /// The relay is in use.
+    /// Whether the relay carries speech, one way or the other.
+    pub(super) fn is_in_use(&self, now: Duration) -> bool {
+        now < self.in_use_until
+    }
+
+    /// The relay carries speech.
     pub(super) fn relay_used(&mut self, now: Duration) {
         self.in_use_until = now + IN_USE;
     }

@@ -65,7 +65,7 @@ pub(crate) enum GameCommand {
     OpenMix(Box<Source>),
     UseMicrophone(Box<Capture>),
     /// A handle was dropped.
-    LookRound,
+    SweepHandles,
 }
 
 impl std::fmt::Debug for GameCommand {

@@ -1,4 +1,4 @@
-//! The game's own bytes between the handle and the engine: orders go down, messages come up, and both are bounded.
+//! The game's own bytes between the handle and the engine: commands go down, messages come up, and both are bounded.
 //!
 //! The handle answers at once whether a message is taken; for that it keeps, under a lock that is held for moments, what
 //! the engine last said of each peer.
@@ -15,7 +15,7 @@ use voicemesh_wire::PeerId;
 use crate::event::{DataEvent, Event};
 
 /// Lossy messages to one peer that the engine has not taken yet; the next is refused.
-const LOSSY_ORDERS: usize = 128;
+const LOSSY_COMMANDS: usize = 128;
 /// Messages, and events of channels, that the program has not polled; what is more stays with its sender, if it must
 /// arrive.
 pub(crate) const MESSAGES: usize = 1024;
@@ -95,7 +95,7 @@ pub(crate) struct SendLedger {
 
 #[derive(Debug, Default)]
 struct Inner {
-    orders: VecDeque<DataCommand>,
+    commands: VecDeque<DataCommand>,
     peers: BTreeMap<PeerId, PeerQuota>,
 }
 
@@ -105,9 +105,9 @@ struct PeerQuota {
     takes_data: bool,
     /// In the engine, as it last said.
     queued_bytes: usize,
-    /// In orders that the engine has not taken, those that the program holds back included.
-    ordered_bytes: usize,
-    ordered_lossy: usize,
+    /// In commands that the engine has not taken, those that the program holds back included.
+    pending_bytes: usize,
+    pending_lossy: usize,
     channels: BTreeMap<u8, Opened>,
 }
 
@@ -120,7 +120,7 @@ struct Opened {
 
 impl PeerQuota {
     fn queued(&self) -> usize {
-        self.queued_bytes + self.ordered_bytes
+        self.queued_bytes + self.pending_bytes
     }
 
     fn check(&self, how: Reliability, bytes: usize) -> Result<(), SendError> {
@@ -131,19 +131,19 @@ impl PeerQuota {
         let queued_bytes = self.queued();
         let is_full = match how {
             Reliability::Reliable => queued_bytes + bytes + MESSAGE_COST > QUEUE_BYTES,
-            Reliability::Unreliable => self.ordered_lossy >= LOSSY_ORDERS,
+            Reliability::Unreliable => self.pending_lossy >= LOSSY_COMMANDS,
         };
         if is_full { Err(SendError::WouldBlock { queued_bytes }) } else { Ok(()) }
     }
 }
 
-/// The program's side. What is ordered is charged at once, and takes effect when it is given to the engine.
+/// The program's side. A command is charged at once, and takes effect when it is given to the engine.
 impl SendLedger {
     pub(crate) fn send(&self, to: PeerId, how: Reliability, data: &[u8]) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
-        let account = inner.account(to)?;
-        account.check(how, data.len())?;
-        Ok(account.charge(DataCommand::Send { to, how, bytes: Bytes::copy_from_slice(data) }))
+        let quota = inner.quota(to)?;
+        quota.check(how, data.len())?;
+        Ok(quota.charge(DataCommand::Send { to, how, bytes: Bytes::copy_from_slice(data) }))
     }
 
     /// To every peer that takes messages, or, on an error, to none. The bytes are held once.
@@ -159,59 +159,59 @@ impl SendLedger {
         if data.len() > limit {
             return Err(SendError::TooLarge { limit });
         }
-        for account in inner.peers.values().filter(|account| account.takes_data) {
-            account.check(how, data.len())?;
+        for quota in inner.peers.values().filter(|quota| quota.takes_data) {
+            quota.check(how, data.len())?;
         }
-        for (to, account) in inner.peers.iter_mut().filter(|(_, account)| account.takes_data) {
-            into.push_back(account.charge(DataCommand::Send { to: *to, how, bytes: bytes.clone() }));
+        for (to, quota) in inner.peers.iter_mut().filter(|(_, quota)| quota.takes_data) {
+            into.push_back(quota.charge(DataCommand::Send { to: *to, how, bytes: bytes.clone() }));
         }
         Ok(())
     }
 
     pub(crate) fn send_on(&self, to: PeerId, channel: u8, data: &[u8]) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
-        let account = inner.account(to)?;
-        let opened = *account.channels.get(&channel).ok_or(SendError::ChannelClosed)?;
+        let quota = inner.quota(to)?;
+        let opened = *quota.channels.get(&channel).ok_or(SendError::ChannelClosed)?;
         if let Some(theirs) = opened.mismatch {
             return Err(SendError::ChannelMismatch { theirs });
         }
-        account.check(opened.how, data.len())?;
+        quota.check(opened.how, data.len())?;
         let bytes = Bytes::copy_from_slice(data);
-        Ok(account.charge(DataCommand::SendOn { to, channel, how: opened.how, bytes }))
+        Ok(quota.charge(DataCommand::SendOn { to, channel, how: opened.how, bytes }))
     }
 
     pub(crate) fn open(&self, to: PeerId, channel: u8, how: Reliability) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
-        let account = inner.account(to)?;
-        account.check(Reliability::Reliable, 0)?;
-        account.channels.insert(channel, Opened { how, mismatch: None });
-        Ok(account.charge(DataCommand::Open { to, channel, how }))
+        let quota = inner.quota(to)?;
+        quota.check(Reliability::Reliable, 0)?;
+        quota.channels.insert(channel, Opened { how, mismatch: None });
+        Ok(quota.charge(DataCommand::Open { to, channel, how }))
     }
 
     pub(crate) fn close(&self, to: PeerId, channel: u8) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
-        let account = inner.account(to)?;
-        account.channels.remove(&channel);
-        Ok(account.charge(DataCommand::Close { to, channel }))
+        let quota = inner.quota(to)?;
+        quota.channels.remove(&channel);
+        Ok(quota.charge(DataCommand::Close { to, channel }))
     }
 
     pub(crate) fn disconnect(&self, peer: PeerId) -> Option<DataCommand> {
         let mut inner = self.lock();
-        let account = inner.peers.get_mut(&peer)?;
-        account.channels.clear();
-        Some(account.charge(DataCommand::Disconnect { peer }))
+        let quota = inner.peers.get_mut(&peer)?;
+        quota.channels.clear();
+        Some(quota.charge(DataCommand::Disconnect { peer }))
     }
 
     pub(crate) fn queued_bytes(&self, peer: PeerId) -> usize {
         self.lock().peers.get(&peer).map_or(0, PeerQuota::queued)
     }
 
-    /// Passes orders on to the engine, which is to be woken then.
-    pub(crate) fn give(&self, orders: impl IntoIterator<Item = DataCommand>) {
-        self.lock().orders.extend(orders);
+    /// Passes commands on to the engine, which is to be woken then.
+    pub(crate) fn push_commands(&self, commands: impl IntoIterator<Item = DataCommand>) {
+        self.lock().commands.extend(commands);
     }
 
-    /// The program has polled an event, or will never be told of it.
+    /// The program has polled an event, or never will.
     pub(crate) fn polled(&self, event: &Event) {
         match data_bytes(event) {
             Some(bytes) => {
@@ -238,24 +238,24 @@ impl SendLedger {
         self.lock().peers.remove(&peer);
     }
 
-    /// What the program has ordered since the last time, into an empty queue.
-    pub(crate) fn take_orders(&self, into: &mut VecDeque<DataCommand>) {
-        std::mem::swap(&mut self.lock().orders, into);
+    /// The commands of the program since the last time, into an empty queue.
+    pub(crate) fn take_commands(&self, into: &mut VecDeque<DataCommand>) {
+        std::mem::swap(&mut self.lock().commands, into);
     }
 
-    /// So much waits in the engine for each peer now; `done` are the orders that were carried out.
-    pub(crate) fn settle(&self, done: &VecDeque<DataCommand>, queued: impl Iterator<Item = (PeerId, usize)>) {
+    /// So much waits in the engine for each peer now; `done` are the commands that were carried out.
+    pub(crate) fn reconcile(&self, done: &VecDeque<DataCommand>, queued: impl Iterator<Item = (PeerId, usize)>) {
         let mut inner = self.lock();
-        for order in done {
-            let (peer, bytes, lossy) = order.cost();
-            if let Some(account) = inner.peers.get_mut(&peer) {
-                account.ordered_bytes = account.ordered_bytes.saturating_sub(bytes);
-                account.ordered_lossy = account.ordered_lossy.saturating_sub(lossy);
+        for command in done {
+            let (peer, bytes, lossy) = command.cost();
+            if let Some(quota) = inner.peers.get_mut(&peer) {
+                quota.pending_bytes = quota.pending_bytes.saturating_sub(bytes);
+                quota.pending_lossy = quota.pending_lossy.saturating_sub(lossy);
             }
         }
         for (peer, queued_bytes) in queued {
-            if let Some(account) = inner.peers.get_mut(&peer) {
-                account.queued_bytes = queued_bytes;
+            if let Some(quota) = inner.peers.get_mut(&peer) {
+                quota.queued_bytes = queued_bytes;
             }
         }
     }
@@ -263,27 +263,28 @@ impl SendLedger {
     /// A channel that both have open is not open alike, or is now.
     pub(crate) fn set_mismatch(&self, peer: PeerId, channel: u8, theirs: Option<Reliability>) {
         let mut inner = self.lock();
-        let account = inner.peers.get_mut(&peer);
-        if let Some(opened) = account.and_then(|account| account.channels.get_mut(&channel)) {
+        let quota = inner.peers.get_mut(&peer);
+        if let Some(opened) = quota.and_then(|quota| quota.channels.get_mut(&channel)) {
             opened.mismatch = theirs;
         }
     }
 
     /// The other side has ended everything.
     pub(crate) fn disconnected(&self, peer: PeerId) {
-        if let Some(account) = self.lock().peers.get_mut(&peer) {
-            account.channels.clear();
-            account.queued_bytes = 0;
+        if let Some(quota) = self.lock().peers.get_mut(&peer) {
+            quota.channels.clear();
+            quota.queued_bytes = 0;
         }
     }
 
-    /// Whether the program may be told of one more message.
+    /// Whether one more message may be queued for the program.
     pub(crate) fn has_room(&self) -> bool {
         self.messages.load(Ordering::Relaxed) < MESSAGES && self.message_bytes.load(Ordering::Relaxed) < MESSAGE_BYTES
     }
 
-    /// Whether the program is to be told of an event. What others sent was asked after before ([`has_room`](Self::has_room)).
-    pub(crate) fn tells(&self, event: &Event, most_others: usize) -> bool {
+    /// Counts an event that is to be queued for the program; false if too many wait. For what others sent,
+    /// [`has_room`](Self::has_room) was asked before.
+    pub(crate) fn try_reserve(&self, event: &Event, most_others: usize) -> bool {
         match data_bytes(event) {
             Some(bytes) => {
                 self.messages.fetch_add(1, Ordering::Relaxed);
@@ -318,17 +319,17 @@ fn data_bytes(event: &Event) -> Option<usize> {
 }
 
 impl PeerQuota {
-    fn charge(&mut self, order: DataCommand) -> DataCommand {
-        let (_, bytes, lossy) = order.cost();
-        self.ordered_bytes += bytes;
-        self.ordered_lossy += lossy;
-        order
+    fn charge(&mut self, command: DataCommand) -> DataCommand {
+        let (_, bytes, lossy) = command.cost();
+        self.pending_bytes += bytes;
+        self.pending_lossy += lossy;
+        command
     }
 }
 
 impl Inner {
-    fn account(&mut self, peer: PeerId) -> Result<&mut PeerQuota, SendError> {
-        let account = self.peers.get_mut(&peer).ok_or(SendError::UnknownPeer)?;
-        if account.takes_data { Ok(account) } else { Err(SendError::Unsupported) }
+    fn quota(&mut self, peer: PeerId) -> Result<&mut PeerQuota, SendError> {
+        let quota = self.peers.get_mut(&peer).ok_or(SendError::UnknownPeer)?;
+        if quota.takes_data { Ok(quota) } else { Err(SendError::Unsupported) }
     }
 }

@@ -61,7 +61,7 @@ struct Core {
     shared: Arc<Shared>,
     wake: Wake,
     /// Positions that the engine has not taken yet.
-    places: Arc<PendingPositions>,
+    positions: Arc<PendingPositions>,
     /// The number of the next transmission.
     transmissions: AtomicU64,
     transactions: AtomicU64,
@@ -165,7 +165,7 @@ impl Room {
     /// As [`Participant::send`]; the message is then sent to no peer.
     pub fn send_to_all(&self, data: &[u8], how: Reliability) -> Result<(), SendError> {
         self.check_here()?;
-        self.core.outbox.order(|ledger, into| ledger.send_to_all(how, data, into))
+        self.core.outbox.queue(|ledger, into| ledger.send_to_all(how, data, into))
     }
 
     /// Lets what was sent since the last time leave; see [`JoinOptions::manual_flush`]. Otherwise it does nothing.

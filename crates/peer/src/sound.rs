@@ -67,7 +67,7 @@ pub(crate) struct Devices {
 pub(crate) struct SwapResult {
     pub(crate) which: DeviceRole,
     /// Whether it was, or why not.
-    pub(crate) told: Result<(), String>,
+    pub(crate) result: Result<(), String>,
 }
 
 /// What is heard is said, a second later.
@@ -222,26 +222,26 @@ impl Sound {
             if opened.is_err() {
                 devices.inputs_named[1] = devices.inputs_named[0].clone();
             }
-            let told = opened.map(|capture| {
+            let result = opened.map(|capture| {
                 close(std::mem::replace(&mut devices.capture, capture));
                 devices.is_simulated_input = devices.next_is_simulated;
                 devices.inputs_named[0] = devices.inputs_named[1].clone();
                 devices.drift = DriftEstimator::new();
             });
-            return Some(SwapResult { which: DeviceRole::Input, told });
+            return Some(SwapResult { which: DeviceRole::Input, result });
         }
         let opened = devices.outputs.poll()?;
         if opened.is_err() {
             devices.outputs_named[1] = devices.outputs_named[0].clone();
         }
-        let told = opened.map(|playback| {
+        let result = opened.map(|playback| {
             close(std::mem::replace(&mut devices.playback, playback));
             devices.is_program_output = devices.next_is_program;
             (devices.least_queued, devices.underruns) = (LEAST_QUEUED, 0);
             devices.outputs_named[0] = devices.outputs_named[1].clone();
             devices.drift = DriftEstimator::new();
         });
-        Some(SwapResult { which: DeviceRole::Output, told })
+        Some(SwapResult { which: DeviceRole::Output, result })
     }
 
     /// Once a turn, before anything else.
@@ -332,12 +332,12 @@ impl Sound {
     /// What happened to the devices.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         let Self::Devices(devices) = self else { return None };
-        let told = |which, event| match event {
+        let as_event = |which, event| match event {
             DeviceEvent::Lost { why } => Event::Device(crate::DeviceEvent::Lost { which, why }),
             _ => Event::Device(crate::DeviceEvent::Recovered { which }),
         };
-        let input = devices.capture.poll_event().map(|event| told(DeviceRole::Input, event));
-        let event = input.or_else(|| devices.playback.poll_event().map(|event| told(DeviceRole::Output, event)));
+        let input = devices.capture.poll_event().map(|event| as_event(DeviceRole::Input, event));
+        let event = input.or_else(|| devices.playback.poll_event().map(|event| as_event(DeviceRole::Output, event)));
         if event.is_some() {
             devices.drift.restart();
         }

@@ -13,7 +13,6 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use voicemesh_audio::space::Handedness;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineEvent, EngineOnNetwork};
 use voicemesh_mesh::{Carried, CarrierEvent, MeshEvent, PathChange, SocketEvent};
@@ -24,10 +23,10 @@ use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::signaling::MemberStatus;
 
 use crate::carrier::RealCarrier;
-use crate::command::{Command, LobbyCommand, TextTo};
+use crate::command::{Command, GameCommand, LobbyCommand, TextTo};
 use crate::data::{DataCommand, SendLedger};
 use crate::event::{DeviceEvent, DeviceRole, Event, RoomEvent, TimedEvent, VoiceEvent};
-use crate::game::{Audiences, JOINED, MovedPositions, PcmOutputs, PendingPositions};
+use crate::game::{JOINED, PendingPositions};
 use crate::identity::TicketFile;
 use crate::inbox::{Wake, WorkerReceiver};
 use crate::options::{JoinOptions, MicrophoneChoice};
@@ -35,6 +34,7 @@ use crate::record::Recorder;
 use crate::shared::Shared;
 use crate::sleep_watch::SleepWatch;
 use crate::sound::{Sound, SwapResult};
+use game::GameAudio;
 use publish::{Publisher, Situation};
 use recording::Recording;
 
@@ -49,12 +49,12 @@ const ARRIVALS_PER_TURN: usize = 512;
 const BLOCKS_PER_TURN: usize = 50;
 /// Everything that the thread owns.
 pub(crate) struct Worker {
-    comms: EngineOnNetwork<Carried<RealCarrier>>,
+    engine: EngineOnNetwork<Carried<RealCarrier>>,
     tickets: TicketFile,
     arrivals: WorkerReceiver,
     commands: Receiver<Command>,
     shared: Arc<Shared>,
-    out: Publisher,
+    publisher: Publisher,
     sound: Sound,
     started: Instant,
     room: String,
@@ -67,20 +67,12 @@ pub(crate) struct Worker {
     microphone: MicrophoneChoice,
     recording: Recording,
     microphone_lost: bool,
-    desk: Arc<SendLedger>,
+    ledger: Arc<SendLedger>,
     /// Empty between turns.
-    orders: VecDeque<DataCommand>,
+    data_commands: VecDeque<DataCommand>,
     leaving_since: Option<Duration>,
     sleep: SleepWatch,
-    handedness: Handedness,
-    /// Both sides are played, and the own speech to groups is to be placed.
-    is_positional: bool,
-    places: Arc<PendingPositions>,
-    moved: MovedPositions,
-    audiences: Audiences,
-    taps: PcmOutputs,
-    /// Blocks rendered.
-    blocks: u32,
+    game: GameAudio,
 }
 
 /// The engine's ends of what it shares with the handle and the runtime.
@@ -89,10 +81,10 @@ pub(crate) struct Ends {
     pub commands: Receiver<Command>,
     pub events: SyncSender<TimedEvent>,
     pub shared: Arc<Shared>,
-    pub desk: Arc<SendLedger>,
+    pub ledger: Arc<SendLedger>,
     /// Wakes the task that awaits an event.
-    pub told: Arc<Notify>,
-    pub places: Arc<PendingPositions>,
+    pub event_wake: Arc<Notify>,
+    pub positions: Arc<PendingPositions>,
 }
 
 /// Whether to go on.
@@ -106,20 +98,20 @@ impl Worker {
     /// A worker that has not begun.
     pub(crate) fn new(
         started: Instant,
-        comms: EngineOnNetwork<Carried<RealCarrier>>,
+        engine: EngineOnNetwork<Carried<RealCarrier>>,
         sound: Sound,
         tickets: TicketFile,
         recorder: Option<Recorder>,
         ends: Ends,
         options: &JoinOptions,
     ) -> Self {
-        let Ends { arrivals, commands, events, shared, desk, told, places } = ends;
+        let Ends { arrivals, commands, events, shared, ledger, event_wake, positions } = ends;
         Self {
-            comms,
+            engine,
             tickets,
             arrivals,
             commands,
-            out: Publisher::new(events, shared.clone(), desk.clone(), told),
+            publisher: Publisher::new(events, shared.clone(), ledger.clone(), event_wake),
             shared,
             sound,
             started,
@@ -130,36 +122,30 @@ impl Worker {
             microphone: options.microphone(),
             recording: Recording::from_the_beginning(recorder),
             microphone_lost: false,
-            desk,
-            orders: VecDeque::new(),
+            ledger,
+            data_commands: VecDeque::new(),
             leaving_since: None,
             sleep: SleepWatch::start(),
-            handedness: options.handedness,
-            is_positional: options.positional,
-            places,
-            moved: MovedPositions::default(),
-            audiences: Audiences::default(),
-            taps: PcmOutputs::default(),
-            blocks: 0,
+            game: GameAudio::new(options.handedness, options.positional, positions),
         }
     }
 
-    /// Works until told to leave, or until the handle is gone.
+    /// Works until the program leaves, or until the handle is gone.
     pub(crate) fn run(mut self, wake: &Wake) {
         wake.is_this_thread();
-        self.begin_game(self.started.elapsed());
+        self.game.begin(self.started.elapsed(), &mut self.engine);
         self.update_status(self.started.elapsed());
         loop {
             let now = self.started.elapsed();
             self.look_for_sleep(now);
             let turn = self.take_commands(now);
-            self.take_orders();
+            self.take_data_commands();
             self.take_arrivals(now);
-            self.comms.update(now);
-            let uplink_bps = self.comms.speaking_status().uplink.estimate_bps;
-            let links_wait = self.comms.links_wait(now);
-            self.comms.network_mut().carrier.set_uplink(uplink_bps, links_wait);
-            self.comms.network_mut().mesh.set_links_wait(links_wait);
+            self.engine.update(now);
+            let uplink_bps = self.engine.speaking_status().uplink.estimate_bps;
+            let links_wait = self.engine.links_wait(now);
+            self.engine.network_mut().carrier.set_uplink(uplink_bps, links_wait);
+            self.engine.network_mut().mesh.set_links_wait(links_wait);
             self.sound(now);
             self.record(now);
             self.update_status(now);
@@ -175,9 +161,9 @@ impl Worker {
 
     fn end(mut self) {
         let now = self.started.elapsed();
-        self.comms.stop(now);
+        self.engine.stop(now);
         self.take_events(now);
-        self.tell(now, Event::Room(RoomEvent::Left));
+        self.report(now, Event::Room(RoomEvent::Left));
         self.publish(now);
     }
 
@@ -200,7 +186,7 @@ impl Worker {
             tracing::info!("the machine slept, or this process stood still");
             self.arrivals.drop_voice();
             self.sound.drop_captured();
-            self.comms.network_mut().handle(now, CarrierEvent::Path(PathChange::Woke));
+            self.engine.network_mut().handle(now, CarrierEvent::Path(PathChange::Woke));
         }
     }
 
@@ -209,10 +195,10 @@ impl Worker {
             let Some(event) = self.arrivals.next() else { return };
             // It may change the roster: what came before it belongs to those who were in it, a last text as well.
             if matches!(&event, CarrierEvent::Socket { event: SocketEvent::Text(_), .. }) {
-                self.comms.update(now);
+                self.engine.update(now);
                 self.take_events(now);
             }
-            self.comms.network_mut().handle(now, event);
+            self.engine.network_mut().handle(now, event);
         }
     }
 
@@ -220,16 +206,16 @@ impl Worker {
         let mut block: Block = [0.0; BLOCK_SAMPLES];
         self.sound.begin(now);
         for _ in 0..BLOCKS_PER_TURN {
-            let plays = self.wants_block(now);
+            let plays = self.game.wants_block(now, &mut self.sound);
             if plays {
-                self.comms.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
-                self.render(now);
+                self.engine.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
+                self.game.render(now, &mut self.engine, &mut self.sound);
             }
             let speaks = self.sound.read_block(&mut block);
             if speaks {
-                self.comms.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
+                self.engine.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
             }
-            if speaks && let Err(error) = self.comms.capture(now, &block) {
+            if speaks && let Err(error) = self.engine.capture(now, &block) {
                 tracing::warn!(%error, "a block of speech was not sent");
             }
             if !plays && !speaks {
@@ -239,14 +225,14 @@ impl Worker {
         while let Some(event) = self.sound.poll_event() {
             self.device_event(now, event);
         }
-        while let Some(SwapResult { which, told }) = self.sound.poll_switch() {
-            match told {
+        while let Some(SwapResult { which, result }) = self.sound.poll_switch() {
+            match result {
                 Ok(()) if which == DeviceRole::Input => {
                     self.microphone_lost = false;
                     self.follow_input();
-                    self.tell(now, Event::Device(DeviceEvent::Changed { which }));
+                    self.report(now, Event::Device(DeviceEvent::Changed { which }));
                 }
-                Ok(()) => self.tell(now, Event::Device(DeviceEvent::Changed { which })),
+                Ok(()) => self.report(now, Event::Device(DeviceEvent::Changed { which })),
                 Err(why) => self.device_refused(now, which, why),
             }
         }
@@ -255,9 +241,9 @@ impl Worker {
     /// Another microphone is in use: what the program has not set follows from its kind.
     pub(crate) fn follow_input(&mut self) {
         let wanted = self.microphone.config(self.sound.is_simulated_input());
-        self.comms.set_processing(wanted.processing);
+        self.engine.set_processing(wanted.processing);
         // It was valid when it was set.
-        let _ = self.comms.set_activation(wanted.activation);
+        let _ = self.engine.set_activation(wanted.activation);
     }
 
     fn begun(&mut self, now: Duration, which: DeviceRole, begin: impl FnOnce(&mut Sound) -> Result<(), String>) {
@@ -272,7 +258,7 @@ impl Worker {
             DeviceRole::Output => "speaker",
         };
         let code = crate::ErrorCode::Other("device".to_owned());
-        self.tell(
+        self.report(
             now,
             Event::Room(RoomEvent::Warned { code, message: format!("the {what} stays as it is: {why}"), text: None }),
         );
@@ -281,44 +267,44 @@ impl Worker {
     fn command(&mut self, now: Duration, command: Command) {
         let done = match command {
             Command::SetMuted(muted) => {
-                self.comms.set_muted(muted);
+                self.engine.set_muted(muted);
                 Ok(())
             }
             Command::SetDeafened(deafened) => {
-                self.comms.set_deafened(deafened);
+                self.engine.set_deafened(deafened);
                 Ok(())
             }
             Command::SetGain(peer, gain) => {
-                self.comms.set_gain(Participant::Peer(peer), gain);
+                self.engine.set_gain(Participant::Peer(peer), gain);
                 Ok(())
             }
             Command::SetPeerMuted(peer, muted) => {
-                self.comms.set_peer_muted(Participant::Peer(peer), muted);
+                self.engine.set_peer_muted(Participant::Peer(peer), muted);
                 Ok(())
             }
-            Command::SendText(TextTo::Group(group), text) => self.comms.send_group_text(now, &group, &text),
-            Command::SendText(TextTo::Peer(peer), text) => match self.comms.network().mesh.client(peer) {
-                Some(client) => self.comms.send_text(now, Recipient::Client(client), &text),
+            Command::SendText(TextTo::Group(group), text) => self.engine.send_group_text(now, &group, &text),
+            Command::SendText(TextTo::Peer(peer), text) => match self.engine.network().mesh.client(peer) {
+                Some(client) => self.engine.send_text(now, Recipient::Client(client), &text),
                 None => Ok(()),
             },
             Command::JoinGroup(name) => self.join_group(now, name),
             Command::LeaveGroup(name) => self.leave_group(now, name),
             Command::SetToken(token) => {
-                self.comms.network_mut().mesh.set_token(now, token);
+                self.engine.network_mut().mesh.set_token(now, token);
                 Ok(())
             }
             Command::SetTalking(talking) => {
-                self.comms.set_talking(talking);
+                self.engine.set_talking(talking);
                 self.talking = talking;
                 Ok(())
             }
             Command::SetProcessing(processing) => {
                 self.microphone.processing = Some(processing);
-                self.comms.set_processing(processing);
+                self.engine.set_processing(processing);
                 Ok(())
             }
             Command::SetActivation(activation) => {
-                let done = self.comms.set_activation(activation);
+                let done = self.engine.set_activation(activation);
                 if done.is_ok() {
                     self.microphone.activation = Some(activation);
                 }
@@ -348,33 +334,53 @@ impl Worker {
         };
         if let Err(error) = done {
             let code = crate::ErrorCode::Other("command".to_owned());
-            self.tell(now, Event::Room(RoomEvent::Warned { code, message: error.to_string(), text: None }));
+            self.report(now, Event::Room(RoomEvent::Warned { code, message: error.to_string(), text: None }));
         }
     }
 
+    fn game_command(&mut self, now: Duration, command: GameCommand) -> Result<(), voicemesh_engine::EngineError> {
+        let Self { game, engine, .. } = self;
+        match command {
+            GameCommand::Speak(handle, target, options) => {
+                return game.speak_with(now, engine, handle, target, options);
+            }
+            GameCommand::Listen(group) => return engine.join_group(now, &group),
+            GameCommand::Unlisten(group) => return engine.leave_group(now, &group),
+            GameCommand::SweepHandles => return game.sweep(now, engine),
+            GameCommand::OpenVoice(peer, source) => game.open_voice(peer, *source),
+            GameCommand::OpenMix(source) => game.open_mix(*source),
+            GameCommand::UseMicrophone(capture) => {
+                self.sound.use_input(*capture);
+                self.microphone_lost = false;
+                self.follow_input();
+            }
+        }
+        Ok(())
+    }
+
     fn join_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::EngineError> {
-        self.comms.join_group(now, &name)?;
-        self.speak(now, JOINED, VoiceTarget::Group(name))
+        self.engine.join_group(now, &name)?;
+        self.game.speak(now, &mut self.engine, JOINED, VoiceTarget::Group(name))
     }
 
     fn leave_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::EngineError> {
-        self.comms.leave_group(now, &name)?;
-        self.hush(now, JOINED, &VoiceTarget::Group(name))
+        self.engine.leave_group(now, &name)?;
+        self.game.hush(now, &mut self.engine, JOINED, &VoiceTarget::Group(name))
     }
 
     /// Listens and speaks to these groups only.
     fn move_to(&mut self, now: Duration, groups: &[String]) {
         let left: Vec<String> = self
-            .comms
+            .engine
             .groups()
             .filter(|group| !groups.iter().any(|wanted| wanted == group))
             .map(str::to_owned)
             .collect();
         let steps = left.into_iter().map(|group| self.leave_group(now, group)).collect::<Vec<_>>();
         // A group that the server has refused meanwhile is only spoken to.
-        for target in self.audiences.held_by(JOINED) {
+        for target in self.game.targets_of(JOINED) {
             if !groups.iter().any(|wanted| target == VoiceTarget::Group(wanted.clone())) {
-                let _ = self.hush(now, JOINED, &target);
+                let _ = self.game.hush(now, &mut self.engine, JOINED, &target);
             }
         }
         let joined = groups.iter().map(|group| self.join_group(now, group.clone())).collect::<Vec<_>>();
@@ -385,18 +391,18 @@ impl Worker {
 
     /// A member, or this peer itself, is held in these groups. A program that was started anew begins elsewhere.
     fn held_in(&mut self, now: Duration, peer: PeerId, groups: Vec<String>) -> Event {
-        if peer == self.comms.network().mesh.you() && !groups.is_empty() {
+        if peer == self.engine.network().mesh.you() && !groups.is_empty() {
             self.move_to(now, &groups);
         }
         Event::Room(RoomEvent::Held { peer, groups })
     }
 
     fn take_events(&mut self, now: Duration) {
-        while let Some(event) = self.comms.network_mut().mesh.poll_event() {
+        while let Some(event) = self.engine.network_mut().mesh.poll_event() {
             self.mesh_event(now, event);
         }
-        while let Some(event) = self.comms.poll_event() {
-            self.comms_event(now, event);
+        while let Some(event) = self.engine.poll_event() {
+            self.engine_event(now, event);
         }
         self.take_data(now);
     }
@@ -410,15 +416,15 @@ impl Worker {
             MeshEvent::PeerJoined(member) => {
                 if self.sound.echoes() && member.metadata.get("kind").is_some_and(|kind| kind == "echo") {
                     // Two that say back what they hear would never stop.
-                    self.comms.set_peer_muted(Participant::Peer(member.peer), true);
+                    self.engine.set_peer_muted(Participant::Peer(member.peer), true);
                 }
-                self.desk.joined(member.peer, member.capabilities.data);
+                self.ledger.joined(member.peer, member.capabilities.data);
                 Event::Room(RoomEvent::PeerJoined { peer: member.peer, name: member.name, metadata: member.metadata })
             }
             MeshEvent::PeerLeft { member, reason } => {
                 self.heard.remove(&member.peer);
                 self.last_data_of(now, member.peer);
-                self.comms.set_placement(Participant::Peer(member.peer), None);
+                self.engine.set_placement(Participant::Peer(member.peer), None);
                 Event::Room(RoomEvent::PeerLeft { peer: member.peer, name: member.name, reason })
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::Room(RoomEvent::MetadataChanged { peer, metadata }),
@@ -453,10 +459,10 @@ impl Worker {
             MeshEvent::OwnerRight { state } => Event::Room(RoomEvent::OwnerRight { state }),
             MeshEvent::TicketRenewed { ticket } => return self.tickets.keep(&ticket),
         };
-        self.tell(now, event);
+        self.report(now, event);
     }
 
-    fn comms_event(&mut self, now: Duration, event: EngineEvent<PeerId>) {
+    fn engine_event(&mut self, now: Duration, event: EngineEvent<PeerId>) {
         let event = match event {
             EngineEvent::Speaking { who: Participant::Peer(peer), speaking } => {
                 Event::Voice(VoiceEvent::Speaking { peer, speaking })
@@ -466,37 +472,37 @@ impl Worker {
             }
             EngineEvent::Session(ClientEvent::Joined { .. }) => Event::Room(RoomEvent::Connected),
             EngineEvent::Session(ClientEvent::RouteChanged { who: Participant::Peer(peer), route })
-                if self.comms.network().mesh.member(peer).is_some() =>
+                if self.engine.network().mesh.member(peer).is_some() =>
             {
                 Event::Room(RoomEvent::RouteChanged { peer, route })
             }
             EngineEvent::Session(ClientEvent::GroupRefused { group }) => {
                 // What is not listened to after a join is not spoken to by it, either.
-                let _ = self.hush(now, JOINED, &VoiceTarget::Group(group.clone()));
+                let _ = self.game.hush(now, &mut self.engine, JOINED, &VoiceTarget::Group(group.clone()));
                 Event::Voice(VoiceEvent::GroupRefused { group })
             }
             EngineEvent::Session(ClientEvent::Text {
                 from: Participant::Peer(from), recipient, group, text, ..
             }) => {
-                let name = self.comms.network().mesh.member(from).map(|member| member.name.clone());
+                let name = self.engine.network().mesh.member(from).map(|member| member.name.clone());
                 let private = matches!(recipient, Recipient::Client(_));
                 Event::Room(RoomEvent::Text { from, name: name.unwrap_or_default(), private, group, text })
             }
             // The application does not know clients that are not in the roster.
             _ => return,
         };
-        self.tell(now, event);
+        self.report(now, event);
     }
 
     /// Cheap enough for every turn: the mesh says it only when it has changed.
     fn update_status(&mut self, now: Duration) {
         let status = MemberStatus {
-            muted: self.comms.is_muted(),
-            deafened: self.comms.is_deafened(),
+            muted: self.engine.is_muted(),
+            deafened: self.engine.is_deafened(),
             listening_only: self.microphone_lost || !self.sound.has_input(),
             recording: self.recording.is_announced(),
         };
-        self.comms.network_mut().mesh.set_status(now, status);
+        self.engine.network_mut().mesh.set_status(now, status);
     }
 
     fn device_event(&mut self, now: Duration, event: Event) {
@@ -505,11 +511,11 @@ impl Worker {
             Event::Device(DeviceEvent::Recovered { which: DeviceRole::Input }) => self.microphone_lost = false,
             _ => {}
         }
-        self.tell(now, event);
+        self.report(now, event);
     }
 
     fn lobby(&mut self, now: Duration, command: LobbyCommand) {
-        let mesh = &mut self.comms.network_mut().mesh;
+        let mesh = &mut self.engine.network_mut().mesh;
         let result = match command {
             LobbyCommand::Transact(id, whose, changes) => {
                 mesh.transact(now, id, whose, changes);
@@ -531,20 +537,20 @@ impl Worker {
             }
         };
         if let Err(error) = result {
-            self.tell(
+            self.report(
                 now,
                 Event::Room(RoomEvent::Warned { code: error.code(), message: error.to_string(), text: None }),
             );
         }
     }
 
-    fn tell(&self, at: Duration, event: Event) {
-        self.out.tell(at, event);
+    fn report(&self, at: Duration, event: Event) {
+        self.publisher.add(at, event);
     }
 
     /// Lets the program see what happened in this turn, and the situation after it.
     fn publish(&mut self, now: Duration) {
-        let Self { out, comms, name, talking, recording, .. } = self;
-        out.publish(now, &Situation { comms, name, talking: *talking, recording: recording.is_on() });
+        let Self { publisher, engine, name, talking, recording, .. } = self;
+        publisher.publish(now, &Situation { engine, name, talking: *talking, recording: recording.is_on() });
     }
 }

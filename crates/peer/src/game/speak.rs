@@ -159,7 +159,7 @@ impl Drop for Transmission {
     fn drop(&mut self) {
         self.token = None;
         // If the queue is full, the engine finds at its next look that no handle holds the token.
-        let _ = self.commands.try_send(Command::Game(GameCommand::LookRound));
+        let _ = self.commands.try_send(Command::Game(GameCommand::SweepHandles));
         self.wake.wake();
     }
 }

@@ -28,7 +28,7 @@ impl<'a> Channel<'a> {
     /// See [`SendError`].
     pub fn open(&self, how: Reliability) -> Result<(), SendError> {
         self.room.check_here()?;
-        self.room.core.outbox.order(|ledger, into| {
+        self.room.core.outbox.queue(|ledger, into| {
             into.push_back(ledger.open(self.peer, self.number, how)?);
             Ok(())
         })
@@ -41,7 +41,7 @@ impl<'a> Channel<'a> {
     /// See [`SendError`].
     pub fn send(&self, data: &[u8]) -> Result<(), SendError> {
         self.room.check_here()?;
-        self.room.core.outbox.order(|ledger, into| {
+        self.room.core.outbox.queue(|ledger, into| {
             into.push_back(ledger.send_on(self.peer, self.number, data)?);
             Ok(())
         })
@@ -54,7 +54,7 @@ impl<'a> Channel<'a> {
     /// See [`SendError`].
     pub fn close(&self) -> Result<(), SendError> {
         self.room.check_here()?;
-        self.room.core.outbox.order(|ledger, into| {
+        self.room.core.outbox.queue(|ledger, into| {
             into.push_back(ledger.close(self.peer, self.number)?);
             Ok(())
         })

@@ -66,33 +66,33 @@ pub(super) fn join(options: JoinOptions) -> Result<(Room, Events), JoinError> {
         ..EngineConfig::new(options.name.clone(), random()?)
     };
     let engine = VoiceEngine::new(config).map_err(refused_by_system)?;
-    let mut comms = EngineOnNetwork::new(engine, Carried::new(mesh, carrier));
-    comms.set_muted(options.muted);
-    comms.run_as_client(started.elapsed(), ()).map_err(refused_by_system)?;
+    let mut engine = EngineOnNetwork::new(engine, Carried::new(mesh, carrier));
+    engine.set_muted(options.muted);
+    engine.run_as_client(started.elapsed(), ()).map_err(refused_by_system)?;
     let (commands, command_queue) = sync_channel(COMMANDS);
     let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
     let shared = Arc::new(Shared::default());
-    let (ledger, told) = (Arc::new(SendLedger::default()), Arc::new(Notify::new()));
+    let (ledger, event_wake) = (Arc::new(SendLedger::default()), Arc::new(Notify::new()));
     if let Some((code, message)) = identity.warning() {
         let event = Event::Room(RoomEvent::Warned { code: ErrorCode::Other(code.to_owned()), message, text: None });
         // Both the queue and the ledger are new and have room; what is not counted would be subtracted all the same.
-        if ledger.tells(&event, EVENTS) {
+        if ledger.try_reserve(&event, EVENTS) {
             let _ = event_queue.try_send(TimedEvent { at: started.elapsed(), event });
         }
     }
-    let places = Arc::new(PendingPositions::default());
+    let positions = Arc::new(PendingPositions::default());
     let ends = Ends {
         arrivals,
         commands: command_queue,
         events: event_queue,
         shared: shared.clone(),
-        desk: ledger.clone(),
-        told: told.clone(),
-        places: places.clone(),
+        ledger: ledger.clone(),
+        event_wake: event_wake.clone(),
+        positions: positions.clone(),
     };
     let tickets = identity.ticket_file(options.password.as_ref());
     let recording = Mutex::new(recorder.as_ref().map_or_else(Weak::new, Recorder::lease));
-    let worker = Worker::new(started, comms, sound, tickets, recorder, ends, &options);
+    let worker = Worker::new(started, engine, sound, tickets, recorder, ends, &options);
     let worker_wake = wake.clone();
     let thread = std::thread::Builder::new()
         .name("voicemesh-engine".to_owned())
@@ -105,13 +105,13 @@ pub(super) fn join(options: JoinOptions) -> Result<(Room, Events), JoinError> {
         started,
         shared,
         wake,
-        places,
+        positions,
         transmissions: AtomicU64::new(JOINED + 1),
         transactions: AtomicU64::new(1),
         recording,
         ending: Mutex::new(Ending::new(thread, runtime, farewells, (identity, without_tls))),
     });
-    Ok((Room { core: core.clone() }, Events::new(core, events, told)))
+    Ok((Room { core: core.clone() }, Events::new(core, events, event_wake)))
 }
 
 fn mesh_config(

@@ -11,7 +11,7 @@ use crate::inbox::Wake;
 pub(super) struct Outbox {
     ledger: Arc<SendLedger>,
     wake: Wake,
-    /// Orders that wait for a flush.
+    /// Commands that wait for a flush.
     held: Mutex<VecDeque<DataCommand>>,
     manual_flush: bool,
 }
@@ -25,26 +25,26 @@ impl Outbox {
         &self.ledger
     }
 
-    /// What is ordered of the ledger reaches the engine in the same order, from whatever thread.
-    pub(super) fn order(
+    /// What the ledger accepts reaches the engine in the same order, from any thread.
+    pub(super) fn queue(
         &self,
-        order: impl FnOnce(&SendLedger, &mut VecDeque<DataCommand>) -> Result<(), SendError>,
+        accept: impl FnOnce(&SendLedger, &mut VecDeque<DataCommand>) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
         let mut held = self.lock();
-        order(&self.ledger, &mut held)?;
+        accept(&self.ledger, &mut held)?;
         if !self.manual_flush {
-            self.give(&mut held);
+            self.pass_on(&mut held);
         }
         Ok(())
     }
 
     pub(super) fn flush(&self) {
-        self.give(&mut self.lock());
+        self.pass_on(&mut self.lock());
     }
 
-    fn give(&self, held: &mut VecDeque<DataCommand>) {
+    fn pass_on(&self, held: &mut VecDeque<DataCommand>) {
         if !held.is_empty() {
-            self.ledger.give(held.drain(..));
+            self.ledger.push_commands(held.drain(..));
             self.wake.wake();
         }
     }

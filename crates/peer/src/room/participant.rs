@@ -71,13 +71,13 @@ impl Participant<'_> {
     /// position.
     pub fn set_position(&self, position: [f32; 3], velocity: [f32; 3]) {
         if let Some(placement) = Placement::new(self.room.core.started.elapsed(), position, velocity) {
-            self.room.core.places.lock().put(self.peer, Some(placement));
+            self.room.core.positions.lock().put(self.peer, Some(placement));
         }
     }
 
     /// It stands nowhere: it is heard as it is.
     pub fn clear_position(&self) {
-        self.room.core.places.lock().put(self.peer, None);
+        self.room.core.positions.lock().put(self.peer, None);
     }
 }
 
@@ -114,7 +114,7 @@ impl Participant<'_> {
     /// See [`SendError`]; with [`SendError::WouldBlock`], try again in a later frame.
     pub fn send(&self, data: &[u8], how: Reliability) -> Result<(), SendError> {
         self.room.check_here()?;
-        self.room.core.outbox.order(|ledger, into| {
+        self.room.core.outbox.queue(|ledger, into| {
             into.push_back(ledger.send(self.peer, how, data)?);
             Ok(())
         })
@@ -123,7 +123,7 @@ impl Participant<'_> {
     /// Closes every data channel with it, and drops what waits to be sent to it. It stays in the room, and is heard; it receives
     /// [`DataEvent::Disconnected`](crate::DataEvent::Disconnected).
     pub fn close_channels(&self) {
-        let ordered = self.room.core.outbox.order(|ledger, into| {
+        let ordered = self.room.core.outbox.queue(|ledger, into| {
             into.extend(ledger.disconnect(self.peer));
             Ok(())
         });

@@ -90,12 +90,12 @@ impl<'a> Speaker<'a> {
 
     /// Where this peer's ears are, each frame if they move. A pose with a number that is none has no effect.
     pub fn set_listener(&self, pose: Pose) {
-        self.room.core.places.lock().listener = Some(pose);
+        self.room.core.positions.lock().listener = Some(pose);
     }
 
     /// How voices get softer with distance. At first [`Attenuation::default`].
     pub fn set_attenuation(&self, attenuation: Attenuation) {
-        self.room.core.places.lock().attenuation = Some(attenuation);
+        self.room.core.positions.lock().attenuation = Some(attenuation);
     }
 
     /// Everyone together, two sides, at `rate_hz` of 8,000 to 192,000. One at a time: another takes its place.

@@ -1,4 +1,4 @@
-//! The game's own bytes in the engine: orders are carried out, and what arrived is passed on as the program takes it.
+//! The own bytes of a game in the engine: commands are carried out, and what arrived is passed on as the program takes it.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
 
 impl Worker {
     /// What the program wants sent.
-    pub(super) fn take_orders(&mut self) {
-        self.desk.take_orders(&mut self.orders);
-        let Some(client) = self.comms.client_mut() else { return };
-        for order in &self.orders {
-            let done = match order {
+    pub(super) fn take_data_commands(&mut self) {
+        self.ledger.take_commands(&mut self.data_commands);
+        let Some(client) = self.engine.client_mut() else { return };
+        for command in &self.data_commands {
+            let done = match command {
                 DataCommand::Send { to, how, bytes } => client.send_data(*to, *how, bytes.clone()),
                 DataCommand::SendOn { to, channel, bytes, .. } => client.send_on(*to, *channel, bytes.clone()),
                 DataCommand::Open { to, channel, how } => client.open_channel(*to, *channel, *how),
@@ -32,7 +32,7 @@ impl Worker {
                     Ok(())
                 }
             };
-            // The desk has checked it; an event reports what has changed since then.
+            // The ledger has checked it; an event reports what has changed since then.
             if let Err(error) = done {
                 tracing::debug!(%error, "an order came too late");
             }
@@ -41,31 +41,31 @@ impl Worker {
 
     /// What came of it, and how much waits now.
     pub(super) fn take_data(&mut self, now: Duration) {
-        while self.desk.has_room()
-            && let Some((peer, event)) = self.comms.client_mut().and_then(|client| client.poll_data(now))
+        while self.ledger.has_room()
+            && let Some((peer, event)) = self.engine.client_mut().and_then(|client| client.poll_data(now))
         {
             self.data_event(now, peer, event);
         }
-        let pipes = self.comms.client().into_iter().flat_map(|client| client.data_pipes());
-        self.desk.settle(&self.orders, pipes.map(|(peer, pipe)| (peer, pipe.queued_bytes())));
-        self.orders.clear();
+        let pipes = self.engine.client().into_iter().flat_map(|client| client.data_pipes());
+        self.ledger.reconcile(&self.data_commands, pipes.map(|(peer, pipe)| (peer, pipe.queued_bytes())));
+        self.data_commands.clear();
     }
 
     /// A peer has left: what it sent before is passed on first.
     pub(super) fn last_data_of(&mut self, now: Duration, peer: PeerId) {
-        while let Some(event) = self.comms.client_mut().and_then(|client| client.poll_data_of(now, peer)) {
+        while let Some(event) = self.engine.client_mut().and_then(|client| client.poll_data_of(now, peer)) {
             self.data_event(now, peer, event);
         }
-        if let Some(client) = self.comms.client_mut() {
+        if let Some(client) = self.engine.client_mut() {
             client.forget_data(peer);
         }
-        self.desk.left(peer);
+        self.ledger.left(peer);
     }
 
     /// Whether this peer can leave: everyone who can be reached has taken what must arrive, or had the time.
     pub(super) fn may_go(&self, now: Duration) -> bool {
         let had_time = self.leaving_since.is_none_or(|since| now >= since + FLUSH_TIMEOUT);
-        let mut pipes = self.comms.client().into_iter().flat_map(|client| client.data_pipes());
+        let mut pipes = self.engine.client().into_iter().flat_map(|client| client.data_pipes());
         had_time || pipes.all(|(_, pipe)| pipe.queued_bytes() == 0)
     }
 
@@ -78,22 +78,22 @@ impl Worker {
                 }
             },
             client::DataEvent::Pipe(PipeEvent::Opened { channel, reliability }) => {
-                self.desk.set_mismatch(peer, channel, None);
+                self.ledger.set_mismatch(peer, channel, None);
                 Event::Data(DataEvent::ChannelOpened { peer, channel, reliability })
             }
             client::DataEvent::Pipe(PipeEvent::Mismatch { channel, ours, theirs }) => {
-                self.desk.set_mismatch(peer, channel, Some(theirs));
+                self.ledger.set_mismatch(peer, channel, Some(theirs));
                 Event::Data(DataEvent::ChannelMismatch { peer, channel, ours, theirs })
             }
             client::DataEvent::Pipe(PipeEvent::Closed { channel }) => {
-                self.desk.set_mismatch(peer, channel, None);
+                self.ledger.set_mismatch(peer, channel, None);
                 Event::Data(DataEvent::ChannelClosed { peer, channel })
             }
             client::DataEvent::Disconnected { undelivered_bytes } => {
-                self.desk.disconnected(peer);
+                self.ledger.disconnected(peer);
                 Event::Data(DataEvent::Disconnected { peer, undelivered_bytes })
             }
         };
-        self.tell(now, event);
+        self.report(now, event);
     }
 }

@@ -31,10 +31,10 @@ pub(crate) const RECORDING: &str = "recording";
 pub(super) struct Publisher {
     events: SyncSender<TimedEvent>,
     shared: Arc<Shared>,
-    desk: Arc<SendLedger>,
-    told: Arc<Notify>,
+    ledger: Arc<SendLedger>,
+    event_wake: Arc<Notify>,
     /// What happened in this turn.
-    untold: RefCell<Vec<TimedEvent>>,
+    unpublished: RefCell<Vec<TimedEvent>>,
     /// Events that the program did not take in time.
     dropped: Cell<u64>,
     snapshot_due: Duration,
@@ -46,7 +46,7 @@ type KnownGroups = BTreeMap<PeerId, Arc<[String]>>;
 
 /// What a snapshot is made from.
 pub(super) struct Situation<'a> {
-    pub comms: &'a EngineOnNetwork<Carried<RealCarrier>>,
+    pub engine: &'a EngineOnNetwork<Carried<RealCarrier>>,
     pub name: &'a str,
     pub talking: bool,
     pub recording: bool,
@@ -56,25 +56,25 @@ impl Publisher {
     pub(super) fn new(
         events: SyncSender<TimedEvent>,
         shared: Arc<Shared>,
-        desk: Arc<SendLedger>,
-        told: Arc<Notify>,
+        ledger: Arc<SendLedger>,
+        event_wake: Arc<Notify>,
     ) -> Self {
         Self {
             events,
             shared,
-            desk,
-            told,
-            untold: RefCell::default(),
+            ledger,
+            event_wake,
+            unpublished: RefCell::default(),
             dropped: Cell::new(0),
             snapshot_due: Duration::ZERO,
             known_groups: KnownGroups::new(),
         }
     }
 
-    /// Tells the program something, at the end of this turn: by then the snapshot knows of it.
-    pub(super) fn tell(&self, at: Duration, event: Event) {
-        if self.desk.tells(&event, EVENTS) {
-            self.untold.borrow_mut().push(TimedEvent { at, event });
+    /// An event for the program, queued at the end of this turn: by then the snapshot knows of it.
+    pub(super) fn add(&self, at: Duration, event: Event) {
+        if self.ledger.try_reserve(&event, EVENTS) {
+            self.unpublished.borrow_mut().push(TimedEvent { at, event });
         } else {
             self.drop_event(&event);
         }
@@ -87,45 +87,45 @@ impl Publisher {
 
     /// Puts the situation where the program sees it, if it is time or something happened, and then says what did.
     pub(super) fn publish(&mut self, now: Duration, situation: &Situation<'_>) {
-        let mut untold = self.untold.take();
-        if now >= self.snapshot_due || untold.iter().any(|stamped| changes_situation(&stamped.event)) {
+        let mut unpublished = self.unpublished.take();
+        if now >= self.snapshot_due || unpublished.iter().any(|timed| changes_situation(&timed.event)) {
             self.snapshot_due = now + SNAPSHOT_INTERVAL;
             let mut snapshot = situation.snapshot(&mut self.known_groups);
             snapshot.drops.events = self.dropped.get();
             self.shared.put(snapshot);
         }
-        if untold.is_empty() {
+        if unpublished.is_empty() {
             return;
         }
-        for stamped in untold.drain(..) {
-            match self.events.try_send(stamped) {
+        for timed in unpublished.drain(..) {
+            match self.events.try_send(timed) {
                 Ok(()) => {}
                 Err(TrySendError::Full(lost)) => {
-                    self.desk.polled(&lost.event);
+                    self.ledger.polled(&lost.event);
                     self.drop_event(&lost.event);
                 }
                 // The program has dropped its events, and stays: senders must not wait for it.
-                Err(TrySendError::Disconnected(unwanted)) => self.desk.polled(&unwanted.event),
+                Err(TrySendError::Disconnected(unwanted)) => self.ledger.polled(&unwanted.event),
             }
         }
-        self.told.notify_one();
+        self.event_wake.notify_one();
         // Its memory is used again.
-        self.untold.replace(untold);
+        self.unpublished.replace(unpublished);
     }
 }
 
 impl Situation<'_> {
     fn snapshot(&self, known_groups: &mut KnownGroups) -> Snapshot {
-        let mesh = &self.comms.network().mesh;
-        let peers = self.comms.peers();
+        let mesh = &self.engine.network().mesh;
+        let peers = self.engine.peers();
         let status = |peer: PeerId| peers.iter().find(|status| status.who == Participant::Peer(peer));
         if known_groups.len() > mesh.members().count() {
             known_groups.retain(|peer, _| mesh.members().any(|member| member.peer == *peer));
         }
         let mut groups_of = |peer: PeerId| {
             let known = known_groups.entry(peer).or_default();
-            if !known.iter().map(String::as_str).eq(self.comms.groups_of(peer)) {
-                *known = self.comms.groups_of(peer).map(str::to_owned).collect();
+            if !known.iter().map(String::as_str).eq(self.engine.groups_of(peer)) {
+                *known = self.engine.groups_of(peer).map(str::to_owned).collect();
             }
             Arc::clone(known)
         };
@@ -160,12 +160,12 @@ impl Situation<'_> {
             }
         });
         let peers = states.collect();
-        let comms = self.comms.status();
-        let speaking = self.comms.speaking_status();
+        let engine = self.engine.status();
+        let speaking = self.engine.speaking_status();
         let mut snapshot = Snapshot {
-            connected: comms.connected,
-            server_answers: comms.connected && mesh.server_is_reached(),
-            mode: match comms.mode {
+            connected: engine.connected,
+            server_answers: engine.connected && mesh.server_is_reached(),
+            mode: match engine.mode {
                 voicemesh_engine::Mode::None => "none",
                 voicemesh_engine::Mode::Client => "client",
                 voicemesh_engine::Mode::DedicatedServer => "server",
@@ -173,9 +173,9 @@ impl Situation<'_> {
             },
             you: Some(mesh.you()),
             peers,
-            frames_spoken: self.comms.frames_spoken(),
-            muted: self.comms.is_muted(),
-            deafened: self.comms.is_deafened(),
+            frames_spoken: self.engine.frames_spoken(),
+            muted: self.engine.is_muted(),
+            deafened: self.engine.is_deafened(),
             listening_only: mesh.status().listening_only,
             microphone: MicrophoneState {
                 level_dbfs: speaking.level.level_dbfs,
@@ -200,7 +200,7 @@ impl Situation<'_> {
             server_connection: mesh.server_connection().cloned(),
             drops: QueueDrops {
                 events: 0,
-                internal: mesh.events_dropped() + mesh.outputs_dropped() + self.comms.events_dropped(),
+                internal: mesh.events_dropped() + mesh.outputs_dropped() + self.engine.events_dropped(),
             },
             ..Snapshot::default()
         };

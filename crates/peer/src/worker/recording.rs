@@ -90,7 +90,7 @@ impl Worker {
     pub(super) fn record(&mut self, now: Duration) {
         if let Some(why) = self.recording.ended.as_mut().and_then(Recorder::poll_failure) {
             // Another may be running: that one goes on.
-            self.tell(
+            self.report(
                 now,
                 Event::Room(RoomEvent::Warned {
                     code: ErrorCode::Other("recording".to_owned()),
@@ -107,8 +107,8 @@ impl Worker {
                 self.end_recording_because(now, why);
             }
             State::On(recorder) => {
-                while let Some(frame) = self.comms.poll_frame() {
-                    let mesh = &self.comms.network().mesh;
+                while let Some(frame) = self.engine.poll_frame() {
+                    let mesh = &self.engine.network().mesh;
                     let (key, name) = match frame.from {
                         None => (mesh.you().to_string(), self.name.clone()),
                         Some(Participant::Peer(peer)) => {
@@ -138,7 +138,7 @@ impl Worker {
         if !self.server_answers() {
             recorder.end_elsewhere();
             let why = crate::RecordError::ServerAway.to_string();
-            return self.tell(now, Event::Voice(VoiceEvent::RecordingFailed { why }));
+            return self.report(now, Event::Voice(VoiceEvent::RecordingFailed { why }));
         }
         self.stop_recording(now);
         let id = self.announce_by_transaction(now, true);
@@ -153,14 +153,14 @@ impl Worker {
             State::On(recorder) | State::Announced { recorder, by: Announcement::Join } => recorder,
             State::Announced { recorder, by: Announcement::Transaction { id, .. } } => {
                 // What announces must not be the last word: neither if it waits still, nor if it was sent.
-                if !self.comms.network_mut().mesh.withdraw(id) {
+                if !self.engine.network_mut().mesh.withdraw(id) {
                     self.announce_by_transaction(now, false);
                 }
                 recorder
             }
         };
-        self.comms.set_tapped(false);
-        self.comms.network_mut().mesh.publish(now, [(RECORDING.to_owned(), None)].into());
+        self.engine.set_tapped(false);
+        self.engine.network_mut().mesh.publish(now, [(RECORDING.to_owned(), None)].into());
         self.recording.end(recorder);
     }
 
@@ -193,11 +193,11 @@ impl Worker {
     }
 
     fn recording_is_seen(&mut self) {
-        let members = self.comms.network().mesh.members();
+        let members = self.engine.network().mesh.members();
         self.recording.unaware = members.filter(|member| member.is_lost()).map(|member| member.peer).collect();
         self.recording.state = match std::mem::take(&mut self.recording.state) {
             State::Announced { recorder, .. } | State::On(recorder) => {
-                self.comms.set_tapped(true);
+                self.engine.set_tapped(true);
                 State::On(recorder)
             }
             State::Off => State::Off,
@@ -219,7 +219,7 @@ impl Worker {
             self.stop_recording(now);
             // Who leaves knows that nothing more is recorded.
             if self.leaving_since.is_none() {
-                self.tell(now, Event::Voice(VoiceEvent::RecordingFailed { why }));
+                self.report(now, Event::Voice(VoiceEvent::RecordingFailed { why }));
             }
         }
     }
@@ -229,11 +229,11 @@ impl Worker {
         let id = TransactionId(FIRST_ANNOUNCEMENT + self.recording.announcements);
         self.recording.announcements += 1;
         let value = is_on.then(|| "on".to_owned());
-        self.comms.network_mut().mesh.transact(now, id, MetadataScope::Own, [(RECORDING.to_owned(), value)].into());
+        self.engine.network_mut().mesh.transact(now, id, MetadataScope::Own, [(RECORDING.to_owned(), value)].into());
         id
     }
 
     fn server_answers(&self) -> bool {
-        self.comms.status().connected && self.comms.network().mesh.server_is_reached()
+        self.engine.status().connected && self.engine.network().mesh.server_is_reached()
     }
 }
