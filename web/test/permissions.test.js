@@ -155,7 +155,10 @@ test('a room whose right to moderate is given to no member until it was empty sa
   world.server.ownerRight = 'none';
   const ada = world.join('Ada');
   world.run(1000);
-  assert.match(remarks(ada).join(), /^No member may moderate this room until it has been empty once/);
+  assert.match(
+    remarks(ada).join(),
+    /^No member may moderate this room until it has been empty once/,
+  );
 });
 
 test('of one who is moved, the others know at once that it is not spoken to', () => {
