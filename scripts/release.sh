@@ -7,6 +7,7 @@
 #   scripts/release.sh sbom               lists what each program is built from (CycloneDX; cargo install --locked cargo-cyclonedx)
 #   scripts/release.sh finish             installers, Homebrew formula and SHA256SUMS, when all archives are there
 #   scripts/release.sh notes              the changelog's part on this version
+#   scripts/release.sh try-windows FOLDER        whether install.ps1 installs the archives in FOLDER, and refuses one that was tampered with
 #   scripts/release.sh check              makes a release of stand-ins and installs from it; what was tampered with is refused
 #
 # All files lie in target/dist (DIST=…).
@@ -29,8 +30,9 @@ main() {
         sbom) sbom ;;
         finish) finish ;;
         notes) notes ;;
+        try-windows) try_windows "${1:?which folder?}" ;;
         check) check ;;
-        *) die "usage: scripts/release.sh ready|archive|glibc|sbom|finish|notes|check" ;;
+        *) die "usage: scripts/release.sh ready|archive|glibc|sbom|finish|notes|try-windows|check" ;;
     esac
 }
 
@@ -99,7 +101,7 @@ compress() {
     case "$1" in
         *-windows-*)
             rm -f "$DIST/$1.zip"
-            python3 - "$WORK" "$1" "$DIST/$1.zip" "$(git log -1 --format=%ct)" <<'EOS'
+            python3 - "$WORK" "$1" "$DIST/$1.zip" "$(commit_time)" <<'EOS'
 import os, sys, time, zipfile
 work, name, to, seconds = sys.argv[1:]
 with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -113,7 +115,7 @@ EOS
             say "$DIST/$1.zip"
             ;;
         *)
-            python3 - "$WORK" "$1" "$DIST/$1.tar.gz" "$(git log -1 --format=%ct)" <<'EOS'
+            python3 - "$WORK" "$1" "$DIST/$1.tar.gz" "$(commit_time)" <<'EOS'
 import gzip, os, sys, tarfile
 work, name, to, seconds = sys.argv[1:]
 def plain(entry):
@@ -130,6 +132,9 @@ EOS
     esac
     rm -r "${WORK:?}/$1"
 }
+
+# In an unpacked archive of the sources there is no commit.
+commit_time() { git log -1 --format=%ct 2>/dev/null || say "${SOURCE_DATE_EPOCH:-315532800}"; }
 
 # The highest version of glibc whose symbols a program asks for.
 glibc() {
@@ -189,6 +194,37 @@ formula() {
 sums() { if have sha256sum; then sha256sum "$@"; else shasum -a 256 "$@"; fi; }
 
 notes() { awk -v version="$VERSION" '/^## / { wanted = $2 == version || $2 == "[" version "]"; next } wanted' CHANGELOG.md; }
+
+# --- on Windows ------------------------------------------------------------------------------------------------------
+
+# From a copy of the folder, which a server of Python's shows on this machine alone.
+try_windows() {
+    local shell=powershell python=python3 server
+    have "$shell" || shell=pwsh
+    have "$shell" || die "There is no PowerShell here."
+    have python3 || python=python
+    cp -r "$1" "$WORK/dist"
+    fill deploy/install/install.ps1 >"$WORK/install.ps1"
+    (cd "$WORK/dist" && sha256sum -- *.zip >SHA256SUMS)
+    (cd "$WORK/dist" && exec "$python" -m http.server --bind 127.0.0.1 18099) >"$WORK/server.log" 2>&1 &
+    server=$!
+    curl -fsS --retry 20 --retry-delay 1 --retry-all-errors -o "$WORK/seen" http://127.0.0.1:18099/SHA256SUMS
+    with_powershell "$shell" voicemesh || die "install.ps1 failed: $(cat "$WORK/said")"
+    with_powershell "$shell" voicemesh-signaling || die "install.ps1 failed: $(cat "$WORK/said")"
+    "$WORK/installed/voicemesh.exe" --version
+    "$WORK/installed/voicemesh-signaling.exe" --version
+    rm -r "$WORK/installed"
+    for file in "$WORK"/dist/*.zip; do printf x >>"$file"; done
+    ! with_powershell "$shell" voicemesh || die "A tampered archive was installed."
+    grep -q checksum "$WORK/said" || die "It was refused for another reason: $(cat "$WORK/said")"
+    kill "$server"
+    say "install.ps1 installs both programs and refuses a tampered archive."
+}
+
+# with_powershell SHELL PROGRAM
+with_powershell() {
+    "$1" -NoProfile -ExecutionPolicy Bypass -File "$WORK/install.ps1" -Program "$2" -To "$WORK/installed" -From http://127.0.0.1:18099 >"$WORK/said" 2>&1
+}
 
 # --- without a release -----------------------------------------------------------------------------------------------
 

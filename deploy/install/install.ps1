@@ -17,11 +17,13 @@ param(
     [string] $From = '@REPOSITORY@/releases/download/v@VERSION@'
 )
 
-Set-StrictMode -Version 3
-$ErrorActionPreference = 'Stop'
-$ProgressPreference = 'SilentlyContinue'
+function Install-Voicemesh([string] $Program, [string] $To, [string] $From) {
+    # Inside, so that the terminal it is pasted into keeps its own.
+    Set-StrictMode -Version 3
+    $ErrorActionPreference = 'Stop'
+    # The bar makes a download slow in Windows PowerShell.
+    $ProgressPreference = 'SilentlyContinue'
 
-function Install-Voicemesh {
     # Windows on ARM runs programs for x86-64 as well.
     if (-not [Environment]::Is64BitOperatingSystem) { throw 'There is no voicemesh for 32-bit Windows.' }
     [Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor [Net.SecurityProtocolType]::Tls12
@@ -34,9 +36,10 @@ function Install-Voicemesh {
         Invoke-WebRequest -UseBasicParsing "$From/$name.zip" -OutFile $archive
         Invoke-WebRequest -UseBasicParsing "$From/SHA256SUMS" -OutFile (Join-Path $work 'SHA256SUMS')
 
-        $line = Get-Content (Join-Path $work 'SHA256SUMS') | Where-Object { ($_ -split '\s+\*?', 2)[1] -eq "$name.zip" }
+        $listed = '^([0-9a-f]{64}) [ *]' + [regex]::Escape("$name.zip") + '$'
+        $line = Select-String -Path (Join-Path $work 'SHA256SUMS') -Pattern $listed | Select-Object -First 1
         if (-not $line) { throw "SHA256SUMS has no checksum of $name.zip: nothing was installed." }
-        $wanted = ($line -split '\s+')[0]
+        $wanted = $line.Matches[0].Groups[1].Value
         $found = (Get-FileHash -Algorithm SHA256 $archive).Hash
         if ($found -ne $wanted) { throw "The checksum of $name.zip is $found and should be ${wanted}: nothing was installed." }
 
@@ -56,4 +59,4 @@ function Install-Voicemesh {
     Write-Output "$Program @VERSION@ is in $To."
 }
 
-Install-Voicemesh
+Install-Voicemesh -Program $Program -To $To -From $From
