@@ -17,6 +17,7 @@
 DIST=${DIST:-$(target_dir)/dist}
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 REPOSITORY=${REPOSITORY:-$(sed -n 's/^repository = "\(..*\)"/\1/p' release.toml)}
+CHANGELOG=CHANGELOG.md
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 
@@ -45,7 +46,7 @@ ready() {
     [ -z "${GITHUB_REPOSITORY:-}" ] || [ "$REPOSITORY" = "https://github.com/$GITHUB_REPOSITORY" ] ||
         die "release.toml names $REPOSITORY, and this is https://github.com/$GITHUB_REPOSITORY: a fork publishes nothing."
     [ "$1" = "v$VERSION" ] || die "The tag is $1, and Cargo.toml has version $VERSION: the tag has to be v$VERSION."
-    [ -n "$(notes)" ] || die "CHANGELOG.md has no part \"## $VERSION\"."
+    [ -n "$(notes | tr -d '[:space:]')" ] || die "CHANGELOG.md has no part \"## $VERSION\"."
     scripts/address.py check
     say "$1 of $REPOSITORY can be released."
 }
@@ -193,7 +194,7 @@ formula() {
 # macOS has no sha256sum.
 sums() { if have sha256sum; then sha256sum "$@"; else shasum -a 256 "$@"; fi; }
 
-notes() { awk -v version="$VERSION" '/^## / { wanted = $2 == version || $2 == "[" version "]"; next } wanted' CHANGELOG.md; }
+notes() { awk -v version="$VERSION" '/^## / { wanted = $2 == version || $2 == "[" version "]"; next } wanted' "$CHANGELOG"; }
 
 # --- on Windows ------------------------------------------------------------------------------------------------------
 
@@ -233,6 +234,8 @@ check() {
     local target
     DIST=$WORK/releases/download/v$VERSION
     REPOSITORY=https://github.com/example/voicemesh
+    # Where a workflow runs is another repository than this.
+    unset GITHUB_REPOSITORY
     mkdir -p "$DIST" "$WORK/built"
     for program in voicemesh voicemesh-signaling; do
         printf '#!/bin/sh\necho "%s %s"\n' "$program" "$VERSION" >"$WORK/built/$program"
@@ -248,7 +251,7 @@ check() {
     formula_is_whole
     installs
     what_was_tampered_with_is_refused
-    a_commit_without_address_is_not_ready
+    only_what_is_ready_can_be_released
     say "A release of stand-ins: packed, summed, installed; tampered archives are refused."
 }
 
@@ -293,11 +296,18 @@ what_was_tampered_with_is_refused() {
     ! install >"$WORK/said" 2>&1 || die "An archive without checksum was installed."
 }
 
-a_commit_without_address_is_not_ready() {
+only_what_is_ready_can_be_released() {
+    CHANGELOG=$WORK/changelog
+    printf '## Unreleased\n\nlater\n\n## %s - 2026-12-01\n\n- this\n\n## 0.0.1\n\n- earlier\n' "$VERSION" >"$CHANGELOG"
+    [ "$(notes)" = "$(printf '\n- this\n\n')" ] || die "The notes are not those of this version: $(notes)"
+    (ready "v$VERSION") >"$WORK/said" 2>&1 || die "It does not count as ready: $(cat "$WORK/said")"
+    (GITHUB_REPOSITORY=example/voicemesh ready "v$VERSION") >"$WORK/said" 2>&1 || die "It does not count as ready: $(cat "$WORK/said")"
     (REPOSITORY="" is_refused "names no repository" "v$VERSION")
     (REPOSITORY=https://voicemesh.example/x is_refused "only" "v$VERSION")
     is_refused "the tag has to be" v9.9.9
-    (GITHUB_REPOSITORY=someone/fork is_refused "a fork publishes nothing" "v$VERSION")
+    (GITHUB_REPOSITORY=example/fork is_refused "a fork publishes nothing" "v$VERSION")
+    printf '## Unreleased\n\nthis\n' >"$CHANGELOG"
+    is_refused "has no part" "v$VERSION"
 }
 
 # is_refused WHY TAG
