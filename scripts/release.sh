@@ -85,12 +85,12 @@ library() {
         cp "$folder/voicemesh_capi.dll" "$WORK/$name/bin/"
         cp "$folder/libvoicemesh_capi.dll.a" "$folder/libvoicemesh_capi.a" "$WORK/$name/lib/"
     else
-        # Where it will lie is not known; pkg-config takes the folder that voicemesh.pc is in.
+        # Where it will lie is not known; pkg-config takes the folder that voicemesh.pc is in. Opus is built in, whatever is installed here.
         BUILT=$folder DESTDIR=$WORK/$name scripts/install-capi.sh /prefix >/dev/null
         mv "$WORK/$name/prefix"/* "$WORK/$name/"
         rmdir "$WORK/$name/prefix"
         # shellcheck disable=SC2016 # pkg-config's variable
-        sed 's|^prefix=.*|prefix=${pcfiledir}/../..|' "$WORK/$name/lib/pkgconfig/voicemesh.pc" >"$WORK/voicemesh.pc"
+        sed 's|^prefix=.*|prefix=${pcfiledir}/../..|; /^Requires.private:/s/ opus$//' "$WORK/$name/lib/pkgconfig/voicemesh.pc" >"$WORK/voicemesh.pc"
         mv "$WORK/voicemesh.pc" "$WORK/$name/lib/pkgconfig/voicemesh.pc"
     fi
     cp LICENSE-MIT LICENSE-APACHE docs/c-and-unity.md "$WORK/$name/"
