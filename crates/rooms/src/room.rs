@@ -14,6 +14,7 @@ mod moderation;
 mod moves;
 mod packets;
 mod password;
+mod peer_records;
 mod policing;
 mod status;
 #[cfg(test)]
@@ -329,7 +330,8 @@ impl Room {
         out.hand_over(old, connection);
         let peer = info.peer;
         self.members.insert(connection, info);
-        self.bring_up_to_date(now, connection, peer, out);
+        self.send_missed_decisions(now, connection, out);
+        self.repeat_move(connection, peer, out);
         for former in self.former.values_mut().filter(|former| former.now == old) {
             former.now = connection;
         }
@@ -358,10 +360,14 @@ impl Room {
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
         self.members.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, Purpose::Update, out);
         self.policing.entered(info.peer);
+        let was_here = self.moderation.departed.was_here(now, info.peer, info.run);
         self.moderation.entered(now, info.peer, info.run);
         let peer = info.peer;
         self.members.insert(connection, info);
-        self.bring_up_to_date(now, connection, peer, out);
+        if was_here {
+            self.send_missed_decisions(now, connection, out);
+        }
+        self.repeat_move(connection, peer, out);
     }
 
     /// The answer to the join of `info`, which is not among the members at this moment.

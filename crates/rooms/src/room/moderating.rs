@@ -125,7 +125,7 @@ impl Room {
         match action {
             Moderation::Mute { peer } => {
                 self.run_of(now, peer)?;
-                self.moderation.mute(peer)?;
+                self.moderation.mute(now, peer, &self.members)?;
                 self.renew_permissions(peer, out);
             }
             Moderation::Unmute { peer } => {
@@ -190,11 +190,11 @@ impl Room {
         let first = self.rules.session.first_group.as_ref();
         let is_free = first.is_some_and(|first| groups.contains(first));
         let held = if is_free { Vec::new() } else { groups.clone() };
-        self.moderation.may_hold(peer, &held)?;
+        self.moderation.may_hold(now, peer, &held, &self.members)?;
         if groups.is_empty() {
             self.moderation.moves.forget(peer);
         } else {
-            self.moderation.moves.may_move(peer, &groups)?;
+            self.moderation.moves.may_move(now, peer, &groups, is_free)?;
             let sender = self.members.peer_of(from).unwrap_or(peer);
             let sender = Sender { peer: sender, address: self.moderation.address_of(from) };
             let message = Text::from(&self.moderation.moves.next(&groups));
@@ -202,9 +202,9 @@ impl Room {
             if connection.is_some_and(|connection| !out.text(connection, &message, Purpose::From(sender))) {
                 return Err(Refusal::receiver_busy(peer));
             }
-            self.moderation.moves.moved(peer, run, groups, connection.is_none().then_some(now));
+            self.moderation.moves.moved((peer, run), groups, is_free, connection.is_none().then_some(now));
         }
-        self.moderation.hold(peer, held);
+        self.moderation.hold(now, peer, held, &self.members);
         self.renew_held(peer, out);
         Ok(())
     }
@@ -285,17 +285,15 @@ impl Room {
         !decisions.is_empty()
     }
 
-    /// What may have been lost with a member's former connection and is not in the answer to its join.
-    pub(super) fn bring_up_to_date(
-        &mut self,
-        now: Duration,
-        connection: ConnectionId,
-        peer: PeerId,
-        out: &mut impl Outbox,
-    ) {
+    /// What the run of a member may have missed that was in the room before, and is not in the answer to its join.
+    pub(super) fn send_missed_decisions(&self, now: Duration, connection: ConnectionId, out: &mut impl Outbox) {
         if self.send_decisions(now, connection, out) {
             self.members.send_roster(connection, out);
         }
+    }
+
+    /// The last move of a member's run, which may have been lost with its former connection.
+    pub(super) fn repeat_move(&self, connection: ConnectionId, peer: PeerId, out: &mut impl Outbox) {
         if let Some(message) = self.moderation.moves.of(peer) {
             out.text(connection, &Text::from(&message), Purpose::Answer);
         }

@@ -378,6 +378,46 @@ fn one_who_is_behind_closes_its_link_to_a_member_that_was_put_out() {
 }
 
 #[test]
+fn only_a_run_that_was_in_the_room_before_is_sent_what_was_decided_about_members_who_have_left() {
+    let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
+    let rosters = |told: &[ServerMessage]| {
+        let is_state =
+            |message: &&ServerMessage| matches!(message, ServerMessage::Joined(_) | ServerMessage::Roster { .. });
+        told.iter().filter(is_state).count()
+    };
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    world.join(B, 2);
+    world.join(C, 3);
+    world.leave(C, LeaveReason::Lost);
+    assert_eq!(world.decide(A, kick(2)), None);
+
+    world.told(C);
+    world.try_join(C, join_of(3)).expect("it comes back");
+    let told = world.told(C);
+    assert!(told.contains(&left) && rosters(&told) == 2, "it may have a link: {told:?}");
+
+    let newcomer = ConnectionId(4);
+    world.try_join(newcomer, join_of(4)).expect("it is new");
+    let told = world.told(newcomer);
+    assert!(!told.contains(&left) && rosters(&told) == 1, "{told:?}");
+    world.leave(newcomer, LeaveReason::Left);
+    world.try_join(newcomer, Join { run: 99, ..join_of(4) }).expect("another run of it");
+    assert_eq!(rosters(&world.told(newcomer)), 1);
+
+    // Of those that left before many others it is not known.
+    for person in 10..80 {
+        let connection = ConnectionId(u64::from(person));
+        world.join(connection, person);
+        world.leave(connection, LeaveReason::Lost);
+    }
+    assert_eq!(world.decide(A, kick(79)), None);
+    let first = ConnectionId(10);
+    world.try_join(first, join_of(10)).expect("it comes back");
+    assert_eq!(rosters(&world.told(first)), 2);
+}
+
+#[test]
 fn a_member_who_is_put_out_is_told_so_and_the_others_close_their_links() {
     let mut world = World::of_server(1, true, 10 * MINUTE);
     world.join(A, 1);
@@ -520,4 +560,57 @@ fn what_is_kept_of_members_who_were_moved_is_bounded() {
         world.leave(connection, LeaveReason::Left);
     }
     assert_eq!(refused, 58 - 16 * 1024 / (8 * 251));
+}
+
+#[test]
+fn a_move_that_frees_is_never_refused_and_those_who_are_free_leave_room_for_others() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    let long = |first: &str| -> Vec<String> {
+        let names = (10..72).map(|group| format!("{group}{}", "x".repeat(250)));
+        [first.to_owned()].into_iter().chain(names).collect()
+    };
+    let move_to =
+        |world: &mut World, person, groups| world.decide(A, Moderation::Move { peer: peer_of(person), groups });
+    for person in 2..6 {
+        world.join(ConnectionId(u64::from(person)), person);
+        assert_eq!(move_to(&mut world, person, long("Global")), None, "{person}");
+    }
+    assert_eq!(move_to(&mut world, 2, long("Red")), None, "in place of what was kept of the free ones");
+    assert_eq!(move_to(&mut world, 3, long("Red")), Some(ErrorCode::TooManyMessages));
+    assert_eq!(move_to(&mut world, 3, long("Global")), None);
+    // The one that is held is still moved on its next connection.
+    world.leave(B, LeaveReason::Lost);
+    world.try_join(B, join_of(2)).expect("it comes back");
+    let moved =
+        |message: &ServerMessage| matches!(message, ServerMessage::Move { groups, .. } if *groups == long("Red"));
+    assert!(world.told(B).iter().any(moved));
+    assert_eq!(move_to(&mut world, 2, long("Global")), None);
+    assert_eq!(move_to(&mut world, 3, long("Red")), None);
+}
+
+#[test]
+fn what_was_decided_about_members_who_are_long_gone_leaves_room_for_others() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    let groups: Vec<String> = (0..8).map(|group| format!("{group}{}", "x".repeat(250))).collect();
+    let decide = |world: &mut World, person: u16| {
+        let secret = InstallationSecret(std::array::from_fn(|at| person.to_be_bytes()[at % 2] ^ 0xA0));
+        let join = Join { proof: prove(&secret, "wss://voice.example", "lobby", 0), ..join_of(2) };
+        let peer = join.proof.peer_id();
+        world.join_as(B, join);
+        let codes = [Moderation::Mute { peer }, Moderation::Move { peer, groups: groups.clone() }]
+            .map(|action| world.decide(A, action));
+        world.leave(B, LeaveReason::Left);
+        codes
+    };
+    for person in 0..8 {
+        assert_eq!(decide(&mut world, person), [None, None]);
+    }
+    assert_eq!(decide(&mut world, 8)[1], Some(ErrorCode::TooManyMessages), "they may come back");
+    for person in 9..400 {
+        world.now += MINUTE;
+        assert_eq!(decide(&mut world, person)[0], None, "{person}");
+    }
+    assert_eq!(decide(&mut world, 401), [None, None]);
 }
