@@ -13,7 +13,7 @@ use super::members::Members;
 use super::moves::Moves;
 use super::peer_records::{PeerRecords, Record as _};
 use crate::grant::Grant;
-use crate::outbox::ConnectionId;
+use crate::output::ConnectionId;
 use crate::refusal::Refusal;
 use crate::ticket::{Epoch, OwnerRight, TicketRecord};
 
