@@ -2,7 +2,7 @@
  * How long speech takes from a peer's microphone to one's own ear, measured: four times of a question and its answer (RFC
  * 5905, section 8) tell how far the clocks are apart, and the answer when one frame was captured. Pure.
  *
- * @typedef {{sequence: number, stretch: number}} Place `stretch`: of speech between two pauses
+ * @typedef {{sequence: number, talkspurt: number}} Place `talkspurt`: speech between two pauses
  */
 
 const SAMPLES = 40;
@@ -34,7 +34,7 @@ export class Clock {
     const captured = this.#captured;
     const knows =
       captured !== null &&
-      captured.place.stretch === place.stretch &&
+      captured.place.talkspurt === place.talkspurt &&
       now < captured.toldAt + ASK_AGAIN_MS;
     if ((knows && this.#samples.length >= ENOUGH_SAMPLES) || now < this.#askedAt + ASK_SOON_MS)
       return null;
@@ -76,7 +76,8 @@ export class Clock {
    */
   heard(playsAt, place, offsetMs, frameMs) {
     const captured = this.#captured;
-    if (!captured || captured.place.stretch !== place.stretch || this.#samples.length === 0) return;
+    if (!captured || captured.place.talkspurt !== place.talkspurt || this.#samples.length === 0)
+      return;
     const saidAt =
       captured.atMs +
       (place.sequence - captured.place.sequence) * frameMs +

@@ -38,7 +38,7 @@ export class Ear {
   #entries = [];
   /** @type {number[]} frames after which there was a pause */
   #pauses = [];
-  #stretch = 0;
+  #talkspurt = 0;
   #targetMs = 0;
   #reportedAt = 0;
   heardAt = -Infinity;
@@ -70,7 +70,7 @@ export class Ear {
   }
 
   /** @param {number} now @param {Heard} heard */
-  receive(now, { sequence, burst, behind, pauseFollows, frame }) {
+  receive(now, { sequence, talkspurt, behind, pauseFollows, frame }) {
     if (behind === 0 && frame.length > 0) {
       this.frameMs = opusMs(frame);
       this.heardAt = pauseFollows ? -Infinity : now;
@@ -78,13 +78,13 @@ export class Ear {
         this.#pauses.push(sequence);
         if (this.#pauses.length > PAUSES) {
           this.#pauses.shift();
-          this.#stretch += 1;
+          this.#talkspurt += 1;
         }
       }
     }
     const { frameMs } = this;
     if (frameMs >= 10 && frameMs <= 120)
-      this.#jitter.insert(now, { sequence, burst, behind, pauseFollows, frame, frameMs });
+      this.#jitter.insert(now, { sequence, talkspurt, behind, pauseFollows, frame, frameMs });
     this.tick(now);
   }
 
@@ -113,7 +113,7 @@ export class Ear {
   place(sequence) {
     return {
       sequence,
-      stretch: this.#stretch + this.#pauses.filter((pause) => pause < sequence).length,
+      talkspurt: this.#talkspurt + this.#pauses.filter((pause) => pause < sequence).length,
     };
   }
 
@@ -162,7 +162,7 @@ export class Ear {
         if (this.#decoder === decoder) this.#decoded(data);
         data.close();
       },
-      // What cannot be decoded is guessed; the next frame begins with a new decoder.
+      // What cannot be decoded is concealed; the next frame begins with a new decoder.
       error: () => {
         if (this.#decoder === decoder) this.#stop();
       },

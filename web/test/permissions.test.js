@@ -209,10 +209,10 @@ test('a missed change is found by the roster\u2019s version', () => {
 
 test('a copy of a frame that was for others is not taken', () => {
   const stream = new Stream();
-  const burst = { bits: 2, value: 0 };
-  stream.accept(0, 100, burst);
+  const talkspurt = { bits: 2, value: 0 };
+  stream.accept(0, 100, talkspurt);
   stream.interrupt('by-listener');
-  const after = stream.accept(20, 150, burst)?.sequence ?? 0;
+  const after = stream.accept(20, 150, talkspurt)?.sequence ?? 0;
   assert.ok(stream.hasSeen(after - 3));
   assert.ok(!stream.hasSeen(after + 1));
 });

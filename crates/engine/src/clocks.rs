@@ -3,7 +3,7 @@
 //! Two machines' clocks have nothing in common. A question and its answer carry four times (RFC 5905 §8), from which
 //! follows how far the clocks are apart, wrong by at most half of what the two ways differ; those of several
 //! questions with the shortest round trips are believed. The answer also tells when one frame was captured, and from there every frame
-//! of the same stretch of speech is known.
+//! of the same talkspurt is known.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,8 +32,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 pub(crate) struct FramePosition {
     /// The frame.
     pub sequence: u64,
-    /// The stretch of speech without a pause, in which frames follow each other in time as in number.
-    pub stretch: u64,
+    /// The talkspurt, in which frames follow each other in time as in number.
+    pub talkspurt: u64,
 }
 
 /// Another participant's clock.
@@ -70,7 +70,7 @@ impl Clock {
     pub fn ask(&mut self, now: Duration, place: FramePosition) -> Option<u64> {
         let knows = self
             .captured
-            .is_some_and(|captured| captured.place.stretch == place.stretch && now < captured.told_at + ASK_AGAIN);
+            .is_some_and(|captured| captured.place.talkspurt == place.talkspurt && now < captured.told_at + ASK_AGAIN);
         if knows && self.samples.len() >= ENOUGH_SAMPLES {
             return None;
         }
@@ -124,7 +124,9 @@ impl Clock {
 
     /// Learns that what lies `into` the frame at `place` is heard at `plays_at`; frames last `frame`.
     pub fn heard(&mut self, plays_at: Duration, place: FramePosition, into: Duration, frame: Duration) {
-        let Some(captured) = self.captured.filter(|captured| captured.place.stretch == place.stretch) else { return };
+        let Some(captured) = self.captured.filter(|captured| captured.place.talkspurt == place.talkspurt) else {
+            return;
+        };
         let Some(offset_us) = self.offset_us else { return };
         let frames = place.sequence.wrapping_sub(captured.place.sequence) as i64;
         let Some(since) = frames.checked_mul(micros(frame)) else { return };
@@ -168,7 +170,7 @@ mod tests {
     }
 
     fn place(sequence: u64) -> FramePosition {
-        FramePosition { sequence, stretch: 1 }
+        FramePosition { sequence, talkspurt: 1 }
     }
 
     /// Asks at `now` a clock that is 1,000 s ahead over ways of these lengths; frame 100 was captured at 5 s of ours.
@@ -209,9 +211,9 @@ mod tests {
     fn another_stretch_of_speech_is_not_reckoned_from_the_last() {
         let mut clock = Clock::default();
         exchange(&mut clock, ms(6_000), ms(40), ms(40));
-        clock.heard(ms(9_000), FramePosition { sequence: 200, stretch: 2 }, Duration::ZERO, FRAME);
+        clock.heard(ms(9_000), FramePosition { sequence: 200, talkspurt: 2 }, Duration::ZERO, FRAME);
         assert_eq!(clock.delay(), None);
-        assert!(clock.ask(ms(6_500), FramePosition { sequence: 200, stretch: 2 }).is_some());
+        assert!(clock.ask(ms(6_500), FramePosition { sequence: 200, talkspurt: 2 }).is_some());
     }
 
     #[test]

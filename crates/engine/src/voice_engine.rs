@@ -568,7 +568,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 self.frames.put(|| RecordedFrame {
                     from: Some(voice.from),
                     sequence: voice.sequence,
-                    pause_follows: voice.pause_follows || voice.last_of_burst,
+                    pause_follows: voice.pause_follows || voice.last_of_talkspurt,
                     frame: voice.frame.clone(),
                 });
                 // A decoder that cannot be made is the machine's fault: this speaker is not heard, the others are.

@@ -51,8 +51,8 @@ pub fn losses() -> [(&'static str, Weather); 4] {
     [
         ("10 % random", Weather::random(0.1)),
         ("20 % random", Weather::random(0.2)),
-        ("10 % in talkspurts of 3", Weather::talkspurts(0.1)),
-        ("20 % in talkspurts of 3", Weather::talkspurts(0.2)),
+        ("10 % in bursts of 3", Weather::bursts(0.1)),
+        ("20 % in bursts of 3", Weather::bursts(0.2)),
     ]
 }
 

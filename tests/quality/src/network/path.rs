@@ -31,9 +31,9 @@ impl Weather {
         Self::Lossy(Loss::Random(share))
     }
 
-    /// This share of packets lost, in talkspurts of three on average (Gilbert and Elliott).
+    /// This share of packets lost, in bursts of three on average (Gilbert and Elliott).
     #[must_use]
-    pub fn talkspurts(share: f64) -> Self {
+    pub fn bursts(share: f64) -> Self {
         let to_good = 1.0 / 3.0;
         let to_bad = to_good * share / (1.0 - share);
         Self::Lossy(Loss::Bursts { to_bad, to_good, while_good: 0.0, while_bad: 1.0 })

@@ -38,8 +38,8 @@ fn under_loss_ours_loses_less_and_is_understood_better_than_a_plain_pipeline_of_
     for (weather, offsets, limit) in [
         (Weather::random(0.1), AGAINST_A_TENTH, 1.5),
         (Weather::random(0.2), AGAINST_A_FIFTH, 4.0),
-        (Weather::talkspurts(0.1), AGAINST_A_TENTH_IN_BURSTS, 3.0),
-        (Weather::talkspurts(0.2), AGAINST_A_FIFTH, 8.0),
+        (Weather::bursts(0.1), AGAINST_A_TENTH_IN_BURSTS, 3.0),
+        (Weather::bursts(0.2), AGAINST_A_FIFTH, 8.0),
     ] {
         let plain = Sending::plain(FrameDuration::Ms20, PLAIN_BPS, 10);
         let layout = Sending { offsets: offsets.to_vec(), fec_percent: 0, ..plain.clone() };
