@@ -150,6 +150,14 @@ test('that the room is closed stands on the page, and hides nothing else at a jo
   ]);
 });
 
+test('a room whose right to moderate is given to no member until it was empty says so', () => {
+  const world = new World();
+  world.server.ownerRight = 'none';
+  const ada = world.join('Ada');
+  world.run(1000);
+  assert.match(remarks(ada).join(), /^No member may moderate this room until it has been empty once/);
+});
+
 test('of one who is moved, the others know at once that it is not spoken to', () => {
   const { world, ada, bo } = pair();
   assert.equal(ada.mesh.session.speech.isFor(bo.id), true);

@@ -215,8 +215,8 @@ impl Live {
 
     fn suspend(&mut self, wishes: &mut Vec<Action>) {
         self.screen.held_key.release();
-        if self.screen.own.talking {
-            // The release of the key would be told to the shell.
+        if std::mem::take(&mut self.screen.own.talking) {
+            // The shell would get the release of the key.
             wishes.push(Action::Talk(false));
         }
         if self.console.suspend().is_err() {

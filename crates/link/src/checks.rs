@@ -7,7 +7,8 @@
 //! ([`CheckBudget`]). A dropped check is one that the network lost: the stack sends the next one anyway.
 //!
 //! An address has answered when it has sent a success response to a check of ours, told by its transaction id of 96
-//! random bits. From then on only the intervals limit checks to it.
+//! random bits, and with a MESSAGE-INTEGRITY attribute: a public STUN server answers anyone, but without one. From then
+//! on only the intervals limit checks to it.
 //!
 //! Checks that go through a TURN server count as those that are sent directly: it sends each of them on to the remote's address.
 
@@ -40,6 +41,8 @@ const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
 /// Only checks carry it, not the requests to a STUN server (RFC 8445 §7.2.2).
 const USERNAME: u16 = 0x0006;
+/// Answers to checks carry it (RFC 8445 §7.2.2), those of a STUN server do not.
+const MESSAGE_INTEGRITY: u16 = 0x0008;
 /// A check that chooses its pair (RFC 8445 §8.1.1).
 const USE_CANDIDATE: u16 = 0x0025;
 
@@ -155,7 +158,9 @@ impl CheckLimiter {
         let Some((kind, transaction)) = stun(datagram) else { return };
         let Some(pair) = self.pairs.get_mut(&path) else { return };
         match kind {
-            BINDING_SUCCESS => pair.has_answered |= pair.transactions.contains(&transaction),
+            BINDING_SUCCESS if attributes(datagram).any(|kind| kind == MESSAGE_INTEGRITY) => {
+                pair.has_answered |= pair.transactions.contains(&transaction);
+            }
             BINDING_REQUEST if pair.encouraged_at.is_none_or(|at| now >= at + ENCOURAGED_INTERVAL) => {
                 (pair.encouraged_at, pair.checks.next_at) = (Some(now), now);
             }
@@ -211,17 +216,25 @@ fn check(datagram: &[u8]) -> Option<Check> {
         return None;
     }
     let (mut is_check, mut nominates) = (false, false);
-    let mut attributes = datagram.get(STUN_HEADER_BYTES..)?;
-    while let Some((header, rest)) = attributes.split_first_chunk::<4>() {
-        match u16::from_be_bytes([header[0], header[1]]) {
+    for kind in attributes(datagram) {
+        match kind {
             USERNAME => is_check = true,
             USE_CANDIDATE => nominates = true,
             _ => {}
         }
-        let value_bytes = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        attributes = rest.get(value_bytes.next_multiple_of(4)..).unwrap_or_default();
     }
     is_check.then_some(Check { transaction, nominates })
+}
+
+/// The types of a STUN message's attributes, in order (RFC 8489 §14).
+fn attributes(message: &[u8]) -> impl Iterator<Item = u16> {
+    let mut rest = message.get(STUN_HEADER_BYTES..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (header, value) = rest.split_first_chunk::<4>()?;
+        let value_bytes = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        rest = value.get(value_bytes.next_multiple_of(4)..).unwrap_or_default();
+        Some(u16::from_be_bytes([header[0], header[1]]))
+    })
 }
 
 #[cfg(test)]
@@ -246,6 +259,14 @@ mod tests {
     fn nomination(transaction: u8) -> Vec<u8> {
         let mut message = message(BINDING_REQUEST, transaction, true);
         message.extend([0, 0x25, 0, 0]);
+        message
+    }
+
+    /// The answer to a check.
+    fn answer(transaction: u8) -> Vec<u8> {
+        let mut message = message(BINDING_SUCCESS, transaction, false);
+        message.extend([0, 8, 0, 20]);
+        message.extend([0; 20]);
         message
     }
 
@@ -285,12 +306,15 @@ mod tests {
         let (mut limiter, now) = (limiter(), Instant::now());
         let (local, remote) = (address(1, 1), address(2, 2));
         assert!(limiter.admits(now, local, remote, &message(BINDING_REQUEST, 7, true)));
-        limiter.received(now, local, remote, &message(BINDING_SUCCESS, 8, false));
+        limiter.received(now, local, remote, &answer(8));
         assert!(!limiter.admits(now, local, remote, &message(BINDING_REQUEST, 9, true)), "not an answer to a check");
-        limiter.received(now, local, address(3, 3), &message(BINDING_SUCCESS, 7, false));
+        limiter.received(now, local, address(3, 3), &answer(7));
         assert!(!limiter.admits(now, local, remote, &message(BINDING_REQUEST, 9, true)), "from elsewhere");
         limiter.received(now, local, remote, &message(BINDING_SUCCESS, 7, false));
         while limiter.budget.take(now, 0) {}
+        let later = now + Duration::from_millis(20);
+        assert!(!limiter.admits(later, local, remote, &message(BINDING_REQUEST, 9, true)), "a public STUN server");
+        limiter.received(now, local, remote, &answer(7));
         let first_second = rounds(&mut limiter, now, 50, &[remote])[0];
         assert!((6..=8).contains(&first_second), "{first_second}");
         let nomination = nomination(1);
@@ -332,7 +356,7 @@ mod tests {
         let (local, server, remote) = (address(1, 1), address(9, 3478), address(2, 2));
         let check = message(BINDING_REQUEST, 7, true);
         assert!(limiter.admits(now, local, server, &relayed::tests::indication(remote, &check)));
-        limiter.received(now, local, server, &relayed::tests::indication(remote, &message(BINDING_SUCCESS, 7, false)));
+        limiter.received(now, local, server, &relayed::tests::indication(remote, &answer(7)));
         while limiter.budget.take(now, 0) {}
         let later = now + Duration::from_millis(20);
         assert!(limiter.admits(later, local, server, &relayed::tests::indication(remote, &check)), "it has answered");

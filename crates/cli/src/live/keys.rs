@@ -226,7 +226,9 @@ mod tests {
     use super::*;
     use crate::human::{Line, Mood};
     use crate::live::screen::tests::screen;
+    use crate::people::People;
     use crate::people::tests::peer;
+    use voicemesh::Snapshot;
 
     const SIZE: Size = Size { width: 80, height: 24 };
 
@@ -319,6 +321,21 @@ mod tests {
             Some(Action::Talk(false)),
             "the release goes elsewhere"
         );
+    }
+
+    #[test]
+    fn a_release_counts_whatever_an_older_snapshot_says() {
+        let mut screen = screen(&[]);
+        screen.talk_key = TalkKey::Hold;
+        press(&mut screen, KeyCode::F(4));
+        screen.observe(&Snapshot { talking: false, ..Snapshot::default() }, &People::default());
+        assert!(screen.own.talking, "the view shows what the key does");
+        assert_eq!(kind(&mut screen, KeyCode::F(4), KeyEventKind::Release), Some(Action::Talk(false)));
+        screen.observe(&Snapshot { talking: true, ..Snapshot::default() }, &People::default());
+        assert!(!screen.own.talking);
+        press(&mut screen, KeyCode::F(4));
+        screen.observe(&Snapshot { talking: false, ..Snapshot::default() }, &People::default());
+        assert_eq!(take(&mut screen, Duration::ZERO, Event::FocusLost, SIZE), Some(Action::Talk(false)));
     }
 
     #[test]

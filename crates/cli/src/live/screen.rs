@@ -137,7 +137,7 @@ pub(crate) struct Own {
     pub reaches: (usize, usize),
     pub muted: bool,
     pub deafened: bool,
-    /// Whether the key to talk counts as held.
+    /// Whether the key to talk counts as held: keys alone change it, and a snapshot may be older than they are.
     pub talking: bool,
     pub sending: bool,
     pub recording: bool,
@@ -189,6 +189,7 @@ impl Screen {
         self.own = Own {
             listening_only: snapshot.listening_only || self.own.listening_only,
             without_speaker: self.own.without_speaker,
+            talking: self.own.talking,
             groups: self.own.groups.take(),
             reaches: (reached, self.people.len()),
             ..Own::new(snapshot)
@@ -302,7 +303,7 @@ impl Own {
         Self {
             muted: snapshot.muted,
             deafened: snapshot.deafened,
-            talking: snapshot.talking,
+            talking: false,
             sending,
             recording: snapshot.recording,
             level_dbfs: whole_db(level_dbfs),

@@ -83,6 +83,8 @@ impl Talk {
             // The view does these itself.
             Action::Redraw | Action::Suspend => {}
         }
+        // The view shows it already: an older snapshot would take it back, and the next key would start from that.
+        self.observe_at = self.observe_at.max(self.started.elapsed() + SNAPSHOT_AGE);
         None
     }
 
