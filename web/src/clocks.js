@@ -30,7 +30,7 @@ export class Clock {
    * @param {Place} place
    * @returns {number | null} the question's time, in µs
    */
-  ask(now, place) {
+  pollProbe(now, place) {
     const captured = this.#captured;
     const knows =
       captured !== null &&
@@ -48,7 +48,7 @@ export class Clock {
    * @param {import('./wire.js').ClockEcho} echo
    * @param {(sequence: number) => Place | null} place
    */
-  told(now, { askedUs, receivedUs, sentUs, captured }, place) {
+  handleEcho(now, { askedUs, receivedUs, sentUs, captured }, place) {
     if (this.#answered || askedUs !== Math.round(this.#askedAt * 1000)) return;
     this.#answered = true;
     const roundTripMs = now - this.#askedAt - (sentUs - receivedUs) / 1000;
@@ -74,7 +74,7 @@ export class Clock {
    * @param {number} offsetMs
    * @param {number} frameMs
    */
-  heard(playsAt, place, offsetMs, frameMs) {
+  observePlayout(playsAt, place, offsetMs, frameMs) {
     const captured = this.#captured;
     if (!captured || captured.place.talkspurt !== place.talkspurt || this.#samples.length === 0)
       return;

@@ -301,7 +301,7 @@ export class Session {
   #fromServer(now, bytes) {
     const { kind, session, fields } = decode(bytes);
     if (session === null) return 'WrongSession';
-    if (kind === 'HandshakeResponse') return this.#welcome(now, session, fields);
+    if (kind === 'HandshakeResponse') return this.#handleHandshakeResponse(now, session, fields);
     if (kind === 'ErrorWrongSession') return this.#wrongSession(now, session);
     const view = this.current;
     if (!view || !this.isJoined) return 'Unexpected';
@@ -454,7 +454,7 @@ export class Session {
   }
 
   /** @param {number} now @param {number} session @param {any} response @returns {string | void} */
-  #welcome(now, session, { you, clients, groups, listeners }) {
+  #handleHandshakeResponse(now, session, { you, clients, groups, listeners }) {
     const isMember = this.#resuming || this.phase === 'joined';
     const former =
       isMember && this.current?.session === session && this.current.you === you

@@ -10,7 +10,7 @@
  */
 
 import { NO_ROUTE, uses } from './route.js';
-import { earlierFrame, sameAddress, Speaker } from './stream.js';
+import { earlierFrame, sameAddress, VoiceTargets } from './stream.js';
 import { encode, LIMITS } from './wire.js';
 
 const RECENT_FRAMES = 64;
@@ -44,7 +44,7 @@ export class Speech {
   constructor(session, firstSequence) {
     this.session = session;
     this.mesh = session.mesh;
-    this.speaker = new Speaker(firstSequence);
+    this.speaker = new VoiceTargets(firstSequence);
   }
 
   /** How many heard the last frame. */

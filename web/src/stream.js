@@ -20,7 +20,7 @@ const ORIGIN = 1 << 20;
  * @typedef {'by-speaker' | 'by-listener'} Interruption
  */
 
-export class Stream {
+export class ReplayWindow {
   /** @type {{at: number, newest: number, seen: Set<number>, talkspurt: number, counter: number, over: number, resumed: number} | null} `over`: frames up to this one are of a talkspurt that is over; `resumed`: the first after an interruption by the listener, those before it were not for it */
   #last = null;
   /** Until the next frame ahead of the newest: those missing before it were not lost. @type {Interruption | null} */
@@ -146,12 +146,12 @@ const STREAMS = 1024;
 
 /** The streams of all speakers, in the order in which they were heard last. When there are too many, the first is forgotten. */
 export class Streams {
-  /** @type {Map<string, Stream>} */
+  /** @type {Map<string, ReplayWindow>} */
   #streams = new Map();
 
   /** A speaker's stream, of which something came. @param {string} peer */
   of(peer) {
-    const stream = this.#streams.get(peer) ?? new Stream();
+    const stream = this.#streams.get(peer) ?? new ReplayWindow();
     this.#streams.delete(peer);
     if (this.#streams.size >= STREAMS) this.#streams.delete([...this.#streams.keys()][0]);
     this.#streams.set(peer, stream);
@@ -189,7 +189,7 @@ function talkspurtStep(current, arrived) {
 const MOST_TARGETS = 64;
 
 /** What one is saying and to whom: open targets, frame counter, talkspurts. */
-export class Speaker {
+export class VoiceTargets {
   /** @type {{key: string, kind: 'group' | 'peer', name: string, group: number, closing: boolean, session: number}[]} `group`: its id */
   #targets = [];
   #talkspurt = 0;

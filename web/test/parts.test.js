@@ -6,14 +6,14 @@ import { Feedback } from '../src/feedback.js';
 import { Health } from '../src/health.js';
 import { opusMs } from '../src/playback.js';
 import { nextRoute, NO_ROUTE, OVERLAP_MS, uses } from '../src/route.js';
-import { Speaker, Stream } from '../src/stream.js';
+import { VoiceTargets, ReplayWindow } from '../src/stream.js';
 import { Volumes } from '../src/volumes.js';
 
 const TALKSPURT = { bits: 7, value: 5 };
 
 // proves: D-20
 test('numbers are extended over the wrap, and each frame is taken once', () => {
-  const stream = new Stream();
+  const stream = new ReplayWindow();
   const first = stream.accept(0, 0xfffe, TALKSPURT)?.sequence ?? NaN;
   const at = (/** @type {number} */ sequence) => stream.accept(0, sequence, TALKSPURT)?.sequence;
   assert.equal(at(0), first + 2);
@@ -26,7 +26,7 @@ test('numbers are extended over the wrap, and each frame is taken once', () => {
 });
 
 test('what is left of an older talkspurt is dropped, and after two silent seconds anything is new', () => {
-  const stream = new Stream();
+  const stream = new ReplayWindow();
   stream.accept(0, 10, { bits: 7, value: 127 });
   assert.equal(stream.accept(0, 12, { bits: 7, value: 0 })?.talkspurt, 1);
   assert.equal(stream.accept(0, 11, { bits: 7, value: 127 }), null);
@@ -36,7 +36,7 @@ test('what is left of an older talkspurt is dropped, and after two silent second
 
 test('a speaker whose numbers jump back is heard again within a second, and what comes again by a late route is no jump', () => {
   for (const back of [1, 60, 127, 1_000, 30_000]) {
-    const stream = new Stream();
+    const stream = new ReplayWindow();
     for (let number = 0; number < 200; number += 1)
       stream.accept(0, 40_000 - 199 + number, TALKSPURT);
     const frames = Array.from({ length: 100 }, (_, number) => number);
@@ -45,7 +45,7 @@ test('a speaker whose numbers jump back is heard again within a second, and what
     );
     assert.ok(heard !== undefined && 20 * heard <= 700, `back by ${back}: after ${heard} frames`);
   }
-  const stream = new Stream();
+  const stream = new ReplayWindow();
   for (let number = 0; number < 100; number += 1) stream.accept(0, number, TALKSPURT);
   for (let number = 50; number < 100; number += 1)
     assert.equal(stream.accept(800, number, TALKSPURT), null);
@@ -55,7 +55,7 @@ test('a speaker whose numbers jump back is heard again within a second, and what
 
 // proves: D-19
 test('the talkspurt steps only when every target has closed', () => {
-  const speaker = new Speaker(0xffff);
+  const speaker = new VoiceTargets(0xffff);
   assert.equal(speaker.nextFrame(), null);
   speaker.open('group', 'a');
   speaker.open('group', 'b');
@@ -187,8 +187,8 @@ test('the measured delay is the true one, though the clocks differ and answers t
   for (let now = 1000; now < 6000; now += 20) {
     const sequence = Math.floor(now / 20);
     const place = { sequence, talkspurt: 0 };
-    clock.heard(now, place, 0, 20);
-    const askedUs = clock.ask(now, place);
+    clock.observePlayout(now, place, 0, 20);
+    const askedUs = clock.pollProbe(now, place);
     if (askedUs === null) continue;
     const [there, back] = [wayMs + 20 * random(), wayMs + 20 * random()];
     const theirs = (now + there + offsetMs) * 1000;
@@ -198,7 +198,7 @@ test('the measured delay is the true one, though the clocks differ and answers t
       agoUs: Math.round((delayMs + there - 40) * 1000),
     };
     const echo = { sender: 1, askedUs, receivedUs: theirs, sentUs: theirs, captured };
-    clock.told(now + there + back, echo, (low) => ({ sequence: low, talkspurt: 0 }));
+    clock.handleEcho(now + there + back, echo, (low) => ({ sequence: low, talkspurt: 0 }));
   }
   assert.ok(Math.abs((clock.delayMs ?? NaN) - delayMs) <= 5, `${clock.delayMs} ms`);
 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { JitterBuffer } from '../src/jitter.js';
-import { Stream } from '../src/stream.js';
+import { ReplayWindow } from '../src/stream.js';
 import { World } from './world.js';
 
 function pair() {
@@ -155,7 +155,10 @@ test('a room whose right to moderate is given to no member until it was empty sa
   world.server.ownerRight = 'none';
   const ada = world.join('Ada');
   world.run(1000);
-  assert.match(remarks(ada).join(), /^No member may moderate this room until it has been empty once/);
+  assert.match(
+    remarks(ada).join(),
+    /^No member may moderate this room until it has been empty once/,
+  );
 });
 
 test('of one who is moved, the others know at once that it is not spoken to', () => {
@@ -216,7 +219,7 @@ test('a missed change is found by the roster\u2019s version', () => {
 });
 
 test('a copy of a frame that was for others is not taken', () => {
-  const stream = new Stream();
+  const stream = new ReplayWindow();
   const talkspurt = { bits: 2, value: 0 };
   stream.accept(0, 100, talkspurt);
   stream.interrupt('by-listener');

@@ -240,7 +240,7 @@ impl<P: Copy + Ord> Playout<P> {
             }
             if let Some(playing) = speaker.listener.playing() {
                 let place = FramePosition { sequence: playing.sequence, talkspurt: playing.talkspurt };
-                speaker.clock.heard(plays_at, place, playing.offset, speaker.frame);
+                speaker.clock.observe_playout(plays_at, place, playing.offset, speaker.frame);
             }
             if each(*who, &self.scratch) == Mixing::In {
                 let placed = self.placements.get(who).filter(|_| speaker.positional);
@@ -324,20 +324,20 @@ impl<P: Copy + Ord> Playout<P> {
     }
 
     /// Whose clock to ask now, and with which time.
-    pub(crate) fn questions(&mut self, now: Duration) -> Vec<(Participant<P>, u64)> {
+    pub(crate) fn poll_probes(&mut self, now: Duration) -> Vec<(Participant<P>, u64)> {
         let playing = self.speakers.iter_mut().filter_map(|(who, speaker)| {
             let playing = speaker.listener.playing()?;
             let place = FramePosition { sequence: playing.sequence, talkspurt: playing.talkspurt };
-            Some((*who, speaker.clock.ask(now, place)?))
+            Some((*who, speaker.clock.poll_probe(now, place)?))
         });
         playing.collect()
     }
 
     /// Takes the answer to a clock probe.
-    pub(crate) fn told(&mut self, now: Duration, who: Participant<P>, echo: &ClockEcho) {
+    pub(crate) fn handle_echo(&mut self, now: Duration, who: Participant<P>, echo: &ClockEcho) {
         if let Some(speaker) = self.speakers.get_mut(&who) {
             let mut clock = std::mem::take(&mut speaker.clock);
-            clock.told(now, echo, |low| Some(speaker.place(low)));
+            clock.handle_echo(now, echo, |low| Some(speaker.place(low)));
             speaker.clock = clock;
         }
     }
