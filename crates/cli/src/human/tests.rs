@@ -2,7 +2,7 @@ use voicemesh::{DeviceEvent, MemberStatus, Metadata, RoomEvent, VoiceEvent};
 
 use super::*;
 use crate::people::tests::{arrival, peer, people};
-use crate::tally::tests::{at, joined};
+use crate::summary::tests::{at, joined};
 
 fn stay(relay_only: bool, part: Part) -> SessionInfo {
     let (server, room, name) = ("ws://127.0.0.1:8080".to_owned(), "lobby".to_owned(), "Ada".to_owned());

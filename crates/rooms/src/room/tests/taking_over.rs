@@ -37,7 +37,8 @@ impl World {
     fn speak(&mut self, from: ConnectionId, client: ClientId, to: ClientId) -> Verdict {
         let session = self.session();
         let mut voice = Vec::new();
-        let header = packet::VoiceHeader { sender: client, burst: packet::BurstCounter::TwoBit(0), sequence: 7 };
+        let header =
+            packet::VoiceHeader { sender: client, talkspurt: packet::TalkspurtCounter::TwoBit(0), sequence: 7 };
         header.encode_packet(session, &[], &[1, 2, 3], &mut voice);
         let mut relay = Vec::new();
         Relay::encode_packet(Kind::ServerRelayUnreliable, session, &[to], &voice, &mut relay);
@@ -248,7 +249,7 @@ fn spoken(world: &mut World, seconds: u64, mut again: impl FnMut(&mut World, u64
     let (first, second) = (first.expect("it is here"), second.expect("it is here"));
     let session = world.session();
     let mut voice = Vec::new();
-    let header = packet::VoiceHeader { sender: first, burst: packet::BurstCounter::TwoBit(0), sequence: 7 };
+    let header = packet::VoiceHeader { sender: first, talkspurt: packet::TalkspurtCounter::TwoBit(0), sequence: 7 };
     header.encode_packet(session, &[], &[0; 200], &mut voice);
     let mut relay = Vec::new();
     Relay::encode_packet(Kind::ServerRelayUnreliable, session, &[second], &voice, &mut relay);
