@@ -8,7 +8,7 @@ use voicemesh_engine::{Connection, EngineConfig, EngineOutput, VoiceEngine};
 use voicemesh_session::Server;
 use voicemesh_session::network::{NetworkEvent, PacketLimits};
 use voicemesh_wire::limits::RELAY_DESTINATIONS;
-use voicemesh_wire::packet::{BurstCounter, CodecSettings, HandshakeRequest, Kind, Relay, VoiceHeader};
+use voicemesh_wire::packet::{CodecSettings, HandshakeRequest, Kind, Relay, TalkspurtCounter, VoiceHeader};
 use voicemesh_wire::{ClientId, SessionId};
 
 use crate::machine::{cpu_time, resident_kib};
@@ -83,7 +83,7 @@ fn session_and_ids(server: &VoiceEngine<u32>, clients: u32) -> (SessionId, Vec<C
 fn delivery_ns(listeners: u32, at_least: usize) -> f64 {
     let mut host = server(true, listeners + 1);
     let (session, ids) = session_and_ids(&host, listeners + 1);
-    let header = VoiceHeader { sender: ids[SPEAKER as usize], burst: BurstCounter::SevenBit(0), sequence: 0 };
+    let header = VoiceHeader { sender: ids[SPEAKER as usize], talkspurt: TalkspurtCounter::SevenBit(0), sequence: 0 };
     let mut frame = Vec::new();
     header.encode_packet(session, &[], &[7; FRAME_BYTES], &mut frame);
     let packets = ids[1..].chunks(RELAY_DESTINATIONS).map(|some| {

@@ -8,7 +8,7 @@ use voicemesh_session::Server;
 use voicemesh_session::network::{NetworkEvent, PacketLimits};
 use voicemesh_wire::ClientId;
 use voicemesh_wire::limits::RELAY_DESTINATIONS;
-use voicemesh_wire::packet::{BurstCounter, CodecSettings, HandshakeRequest, Kind, Relay, VoiceHeader};
+use voicemesh_wire::packet::{CodecSettings, HandshakeRequest, Kind, Relay, TalkspurtCounter, VoiceHeader};
 
 const FRAME: Duration = Duration::from_millis(20);
 const SPEAKER: u32 = 0;
@@ -39,7 +39,7 @@ fn deliveries(host: &mut VoiceEngine<u32>) -> usize {
 /// A frame of the speaker to all listeners, as the packets in which it comes: they are the network's, as is their memory.
 fn relayed(host: &VoiceEngine<u32>, listeners: u32, sequence: u16) -> Vec<Bytes> {
     let session = host.server().map(Server::session).unwrap();
-    let header = VoiceHeader { sender: client_of(host, SPEAKER), burst: BurstCounter::SevenBit(0), sequence };
+    let header = VoiceHeader { sender: client_of(host, SPEAKER), talkspurt: TalkspurtCounter::SevenBit(0), sequence };
     let mut frame = Vec::new();
     header.encode_packet(session, &[], &[7; 50], &mut frame);
     let listeners: Vec<ClientId> = (1..=listeners).map(|peer| client_of(host, peer)).collect();
