@@ -75,6 +75,11 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_OWNER_AFTER", value_name = "SECONDS", default_value = "120", value_parser = whole_seconds)]
     pub owner_after: Duration,
 
+    /// Seconds after which the host in front of the server ends every WebSocket (Cloud Run: 300, or what its request timeout is
+    /// set to); 0 if it does not. Peers open their next connection before, so that nothing is lost.
+    #[arg(long, env = "VOICEMESH_CONNECTION_LIFETIME", value_name = "SECONDS", default_value = "0", value_parser = connection_lifetime)]
+    pub connection_lifetime: Duration,
+
     /// No peer may open direct links, so that none learns another's address.
     #[arg(long, env = "VOICEMESH_RELAY_ONLY", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub relay_only: bool,
@@ -91,7 +96,7 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096, value_parser = count::<usize>)]
     pub max_connections: usize,
 
-    /// Connections beyond [`max_connections`](Self::max_connections) that are still accepted, to be told that the server is
+    /// Connections beyond [`max_connections`](Self::max_connections) that are still accepted, to be answered that the server is
     /// full, or for health checks.
     #[arg(skip = SPARE_CONNECTIONS)]
     pub spare_connections: usize,
@@ -181,6 +186,7 @@ impl Default for Config {
             turn_credential: None,
             secret: None,
             owner_after: Duration::from_secs(120),
+            connection_lifetime: Duration::ZERO,
             relay_only: false,
             max_peers_per_room: 64,
             max_rooms: 4096,
@@ -225,6 +231,7 @@ impl Config {
             peers_per_room: self.max_peers_per_room,
             ping_interval_ms: millis(self.ping_interval),
             roster_interval_ms: millis(self.roster_interval),
+            connection_lifetime_ms: millis(self.connection_lifetime),
             ..ServerLimits::default()
         };
         RoomRules {
@@ -337,6 +344,14 @@ fn whole_seconds(text: &str) -> Result<Duration, String> {
         return Err("at most 3600 seconds".to_owned());
     }
     Ok(Duration::from_secs(seconds))
+}
+
+fn connection_lifetime(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(0) => Ok(Duration::ZERO),
+        Ok(seconds @ 20..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("0, or between 20 and 86400 seconds".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

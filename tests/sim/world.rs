@@ -16,14 +16,14 @@ use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, PeerStatus, VoiceEngine};
 use voicemesh_mesh::{Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
 use voicemesh_rooms::{
-    AddressKey, CloseReason, ConnectionId, Digest, Input, Line, Part, Purpose, Put, Refusal, RoomRules, Settings,
+    AddressKey, CloseReason, ConnectionId, Digest, Enqueue, Input, Line, Part, Purpose, Refusal, RoomRules, Settings,
     Signaling, Text, Visit, digest,
 };
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Participant;
 use voicemesh_signaling::ticket_key;
 use voicemesh_wire::identity::{InstallationSecret, prove};
-use voicemesh_wire::signaling::{ClientMessage, LeaveReason, Metadata, Moderation, Presence};
+use voicemesh_wire::signaling::{ClientMessage, LeaveReason, Metadata, Moderation, Presence, ServerLimits};
 use voicemesh_wire::{PeerId, Permissions};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
@@ -43,6 +43,8 @@ pub struct World {
     pub address: Option<IpAddr>,
     /// When connections were opened, of all peers.
     pub opened: Vec<Duration>,
+    /// What a server with a secret says of the host in front of it; 0: nothing.
+    pub connection_lifetime_ms: u32,
     seed: u64,
 }
 
@@ -77,6 +79,8 @@ struct Server {
     visits: BTreeMap<(usize, u32), Visit<SimLine>>,
     /// When something came on them last.
     heard: BTreeMap<(usize, u32), Duration>,
+    /// When they were opened.
+    opened: BTreeMap<(usize, u32), Duration>,
 }
 
 /// What one peer got of another's speech.
@@ -98,6 +102,7 @@ impl World {
             connections: 0,
             address: None,
             opened: Vec::new(),
+            connection_lifetime_ms: 0,
             seed,
         };
         world.start_server(RoomRules::default());
@@ -115,7 +120,8 @@ impl World {
 
     /// The next run of a server with a secret: it reads the tickets of the one before.
     pub fn start_server_with_secret(&mut self) {
-        let rules = RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() };
+        let limits = ServerLimits { connection_lifetime_ms: self.connection_lifetime_ms, ..ServerLimits::default() };
+        let rules = RoomRules { limits, tickets_outlast_restarts: true, ..RoomRules::default() };
         let tickets = Some(ticket_key(b"the operator's secret", u64::from(self.sessions) + 1));
         self.start_server_with(Settings { rules, tickets, ..Settings::default() });
         self.set_server_time(1_800_000_000 + u64::from(self.sessions));
@@ -132,6 +138,7 @@ impl World {
             signaling: Signaling::new(settings, Box::new(draw)),
             visits: BTreeMap::new(),
             heard: BTreeMap::new(),
+            opened: BTreeMap::new(),
         });
         self.wires.borrow_mut().server_up = true;
     }
@@ -302,6 +309,7 @@ impl World {
             let address = key.map(|key| (key, server.signaling.enter_address(now, key)));
             server.visits.insert((from, generation), Visit::new(now, id, line, address, &server.signaling));
             server.heard.insert((from, generation), now);
+            server.opened.insert((from, generation), now);
             self.opened.push(now);
             return;
         }
@@ -375,16 +383,26 @@ impl World {
     /// many.
     pub fn cut_sockets(&mut self, idle_for: Duration) -> usize {
         let now = self.now();
+        self.cut(|server, socket| {
+            let sent = server.visits.get(socket).map_or(Duration::ZERO, |visit| visit.line().sent_at.get());
+            server.heard[socket].max(sent) + idle_for <= now
+        })
+    }
+
+    /// The same, for connections that were opened so long ago.
+    pub fn cut_old_sockets(&mut self, age: Duration) -> usize {
+        let now = self.now();
+        self.cut(|server, socket| server.opened[socket] + age <= now)
+    }
+
+    fn cut(&mut self, is_cut: impl Fn(&Server, &(usize, u32)) -> bool) -> usize {
+        let now = self.now();
         let Some(server) = &mut self.server else { return 0 };
-        let is_idle = |socket, heard: Duration| {
-            let sent = server.visits.get(&socket).map_or(Duration::ZERO, |visit| visit.line().sent_at.get());
-            heard.max(sent) + idle_for <= now
-        };
-        let cut: Vec<_> =
-            server.heard.iter().filter(|(socket, at)| is_idle(**socket, **at)).map(|(socket, _)| *socket).collect();
+        let cut: Vec<_> = server.heard.keys().filter(|socket| is_cut(server, socket)).copied().collect();
         let mut ended = 0;
         for (of, generation) in cut {
             server.heard.remove(&(of, generation));
+            server.opened.remove(&(of, generation));
             if !server.visits.contains_key(&(of, generation)) {
                 continue;
             }
@@ -529,17 +547,17 @@ impl SimLine {
 }
 
 impl Line for SimLine {
-    fn text(&self, _now: Duration, message: &Text, _purpose: Purpose) -> Put {
+    fn text(&self, _now: Duration, message: &Text, _purpose: Purpose) -> Enqueue {
         self.send(SocketEvent::Text(String::from_utf8(message.bytes().to_vec()).unwrap()));
-        Put::Queued
+        Enqueue::Queued
     }
 
-    fn packet(&self, _now: Duration, packet: Bytes, _delivery: Delivery, _purpose: Purpose) -> Put {
+    fn packet(&self, _now: Duration, packet: Bytes, _delivery: Delivery, _purpose: Purpose) -> Enqueue {
         self.send(SocketEvent::Packet(packet));
-        Put::Queued
+        Enqueue::Queued
     }
 
-    fn pong(&self, now: Duration, message: &Text) -> Put {
+    fn pong(&self, now: Duration, message: &Text) -> Enqueue {
         self.text(now, message, Purpose::Answer)
     }
 

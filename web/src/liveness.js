@@ -43,11 +43,6 @@ export class Liveness {
     this.#inUseUntil = now + IN_USE_MS;
   }
 
-  /** Whether it did a moment ago. @param {number} now */
-  isUsed(now) {
-    return now < this.#inUseUntil;
-  }
-
   /** @param {number} now @returns {number | null} the token of a question to send */
   ask(now) {
     if (this.unsupported || (this.#pings.length > 0 && now < this.#askedAt + ASK_INTERVAL_MS))
@@ -88,7 +83,7 @@ export class Liveness {
     // What else comes is no answer: only one direction may work.
     const unansweredMs = first ? now - first.at : 0;
     this.silent = this.lost || unansweredMs >= ANSWER_LIMIT_MS;
-    const inUse = this.isUsed(now);
+    const inUse = now < this.#inUseUntil;
     const quietMs = inUse ? QUIET_IN_USE_MS : QUIET_MS;
     const due = now >= this.heardAt + quietMs || (inUse && now >= this.#askedAt + ASK_IN_USE_MS);
     const ask = first ? now >= this.#askedAt + ASK_AGAIN_MS : due;

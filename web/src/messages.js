@@ -27,6 +27,7 @@ const LIMITS = {
   peers_per_room: 64,
   ping_interval_ms: 15000,
   roster_interval_ms: 5000,
+  connection_lifetime_ms: 0,
 };
 /** @type {Permission[]} */
 const PERMISSIONS = ['speak', 'listen', 'data', 'moderate'];

@@ -9,8 +9,6 @@ import { Liveness } from './liveness.js';
 import { join, leave, ping, readServer, roster } from './messages.js';
 import { GLOBAL } from './session.js';
 
-/** The first wait: up to the first while the relay carries speech, else between the two. */
-const FIRST_RETRY_IN_USE_MS = 250;
 const FIRST_RETRY_MS = 1500;
 const NEXT_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 5000;
@@ -26,6 +24,10 @@ const ATTEMPTS = 3;
 /** Least time between two remarks that a receiver is behind. */
 const BUSY_TOLD_MS = 10_000;
 const BESIDE_SPREAD_MS = 500;
+/** A connection that the host will end is replaced after this share of its life, or up to the second of it later. */
+const RENEWAL = 0.7;
+const RENEWAL_SPREAD = 0.2;
+const SHORTEST_LIFE_MS = 10_000;
 const BESIDE_JOIN_LIMIT_MS = 4000;
 const TEXTS = 128;
 /** Tokens of pings that measure the way to the server begin here. */
@@ -73,6 +75,8 @@ export class Signaling {
   /** When `phase` ends by itself: the next try, or the end of patience. */
   #until = 0;
   #joinLimitMs = JOIN_LIMIT_MS;
+  /** When the connection in use is replaced, before the host ends it. */
+  #renewalAt = Infinity;
   #silenceLimitMs = 16_000;
   /** The connection in use. */
   #generation = 0;
@@ -379,17 +383,13 @@ export class Signaling {
    */
   lost(now, why, atLeastMs = 0) {
     if (this.isOpen) this.mesh.session.disconnected(now);
-    const firstWait = this.#liveness?.isUsed(now)
-      ? [0, FIRST_RETRY_IN_USE_MS]
-      : [FIRST_RETRY_IN_USE_MS, FIRST_RETRY_MS];
     this.#textsLost();
     this.#closeAll();
     this.awaySince ??= now;
     const longest = Math.min(NEXT_RETRY_MS * 2 ** Math.min(this.#failures, 8), LONGEST_RETRY_MS);
     const asked = Math.min(atLeastMs, LONGEST_WAIT_ASKED_MS);
     const random = this.mesh.random();
-    const [least, most] = this.#failures === 0 ? firstWait : [longest * 0.5, longest];
-    const waitMs = least + (most - least) * random;
+    const waitMs = this.#failures === 0 ? FIRST_RETRY_MS * random : longest * (0.5 + 0.5 * random);
     const retryInMs = Math.max(waitMs, asked);
     this.#failures += 1;
     this.phase = 'waiting';
@@ -446,7 +446,7 @@ export class Signaling {
     ) {
       this.#besideClosed(beside.joining.generation);
     }
-    if (!silent && !this.isUrgent) {
+    if (!silent && !this.isUrgent && now < this.#renewalAt) {
       this.#closeOpening();
       beside.nextAt = null;
       return;
@@ -548,6 +548,9 @@ export class Signaling {
     this.awaySince = null;
     const markMs = Math.min(Math.max(joined.limits.roster_interval_ms, 100), 60_000);
     this.#silenceLimitMs = MARKS_MISSED * markMs + 1000;
+    const lifeMs = joined.limits.connection_lifetime_ms;
+    const share = RENEWAL + RENEWAL_SPREAD * this.mesh.random();
+    this.#renewalAt = lifeMs > 0 ? now + Math.max(lifeMs, SHORTEST_LIFE_MS) * share : Infinity;
     this.#heard(now);
     const { mesh } = this;
     this.#keepTicket(joined.ticket);

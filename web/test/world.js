@@ -333,6 +333,8 @@ class FakeServer {
   locked = false;
   /** Where a moderator holds who joins. @type {string[]} */
   heldIn = [];
+  /** When the host in front of it ends a connection; 0: never. */
+  lifetimeMs = 0;
   /** Who may moderate, as `joined` says it. @type {string | undefined} */
   ownerRight;
   version = 0;
@@ -424,6 +426,7 @@ class FakeServer {
         room: message.room,
         peers,
         order,
+        limits: { connection_lifetime_ms: this.lifetimeMs },
       };
       this.tell(peer, {
         type: 'joined',
@@ -463,6 +466,7 @@ class FakeServer {
         room: message.room,
         peers,
         order: info.order,
+        limits: { connection_lifetime_ms: this.lifetimeMs },
       };
       this.tell(peer, {
         type: 'joined',

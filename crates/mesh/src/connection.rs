@@ -17,10 +17,8 @@ use crate::liveness::{Liveness, Path, Texts};
 use crate::queues::Queues;
 use crate::random::Random;
 
-/// The first reconnection waits up to this long if the relay carried speech, so that little of it is lost …
-const FIRST_RETRY_IN_USE: Duration = Duration::from_millis(250);
-/// … and else longer than that, up to this, so that not everyone comes back at the same moment after a common outage; the next
-/// ones wait longer each time …
+/// The first reconnection waits up to this long, so that not everyone comes back at the same moment after a common outage;
+/// the next ones wait longer each time …
 const FIRST_RETRY: Duration = Duration::from_millis(1500);
 /// … from this on, twice as long each …
 const NEXT_RETRY: Duration = Duration::from_millis(250);
@@ -35,6 +33,11 @@ const MARKS_MISSED: u32 = 3;
 /// A connection beside one in use that does not answer begins up to so much later, so that not everyone comes back at the same
 /// moment.
 const BESIDE_SPREAD: Duration = Duration::from_millis(500);
+/// A connection that the host will end is replaced after this share of its life, or up to [`RENEWAL_SPREAD`] of it later.
+const RENEWAL: f64 = 0.7;
+const RENEWAL_SPREAD: f64 = 0.2;
+/// However short a life the server names.
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
 
 /// Every connection to the server, and what is known of the way to it.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(super) struct Connection {
     generations: u32,
     path: Path,
     texts: Texts,
+    /// When the connection in use is replaced, before the host ends it.
+    renewal_at: Option<Duration>,
     random: Random,
 }
 
@@ -96,6 +101,7 @@ impl Connection {
             generations: 0,
             path: Path::default(),
             texts: Texts::default(),
+            renewal_at: None,
             random: Random::new(seed),
         }
     }
@@ -296,7 +302,7 @@ impl Connection {
             session,
             memory: ReconnectState { failures: 0, has_joined: true, ..memory },
         };
-        self.renewed(queues);
+        self.renewed(now, limits, queues);
     }
 
     /// The server has let this peer in anew on a connection beside, which takes the place of the one in use: the answer to its
@@ -325,7 +331,7 @@ impl Connection {
         let (session, memory) = (*session, *memory);
         queues.out.close_socket(memory.generation);
         self.beside.close_but_joining(&mut queues.out);
-        self.renewed(queues);
+        self.renewed(now, limits, queues);
         self.state = ConnectionState::Joined {
             liveness: Box::new(Liveness::new(now)),
             silence_limit: silence_limit(limits),
@@ -336,7 +342,14 @@ impl Connection {
     }
 
     /// Another connection has taken over: whatever waited for the former one is over.
-    fn renewed(&mut self, queues: &mut Queues) {
+    fn renewed(&mut self, now: Duration, limits: &ServerLimits, queues: &mut Queues) {
+        self.renewal_at = match limits.connection_lifetime_ms {
+            0 => None,
+            life => {
+                let life = Duration::from_millis(life.into()).max(SHORTEST_LIFE);
+                Some(now + life.mul_f64(RENEWAL + RENEWAL_SPREAD * self.random.fraction()))
+            }
+        };
         self.beside.close(&mut queues.out);
         self.path.renewed();
     }
@@ -398,14 +411,12 @@ impl Connection {
     pub(super) fn back_off(&mut self, now: Duration, at_least: Duration, queues: &mut Queues) -> Option<Duration> {
         let memory = self.state.memory()?;
         let away_since = self.state.away_since().unwrap_or(now);
-        let relay_is_in_use = self.state.relay_is_in_use(now);
         self.end(DisconnectReason::Lost, queues);
         self.lose_texts(queues);
         self.beside.close(&mut queues.out);
         queues.out.close_socket(memory.generation);
         let retry_in = match memory.failures {
-            0 if relay_is_in_use => FIRST_RETRY_IN_USE.mul_f64(self.random.fraction()),
-            0 => FIRST_RETRY_IN_USE + (FIRST_RETRY - FIRST_RETRY_IN_USE).mul_f64(self.random.fraction()),
+            0 => FIRST_RETRY.mul_f64(self.random.fraction()),
             failures => {
                 let longest = NEXT_RETRY.saturating_mul(1 << failures.min(8)).min(LONGEST_RETRY);
                 longest.mul_f64(0.5 + 0.5 * self.random.fraction())
@@ -554,7 +565,8 @@ impl Connection {
             ConnectionState::Joined { liveness, .. } => {
                 liveness.tick(now);
                 round_trip = liveness.round_trip().unwrap_or_default();
-                self.beside.is_urgent() || liveness.wants_another(now)
+                let is_due = self.renewal_at.is_some_and(|at| now >= at);
+                is_due || self.beside.is_urgent() || liveness.wants_another(now)
             }
         };
         if let ConnectionState::Joined { liveness, .. } = &self.state

@@ -85,11 +85,6 @@ impl ConnectionState {
         matches!(self, Self::Joined { .. })
     }
 
-    /// Whether the relay carries speech, one way or the other.
-    pub(super) fn relay_is_in_use(&self, now: Duration) -> bool {
-        matches!(self, Self::Joined { liveness, .. } if liveness.is_in_use(now))
-    }
-
     /// Since when the server is away.
     pub(super) fn away_since(&self) -> Option<Duration> {
         match self {

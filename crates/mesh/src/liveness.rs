@@ -112,7 +112,7 @@ impl Liveness {
         if !self.pings.is_empty() {
             return now >= self.asked_at + ASK_AGAIN;
         }
-        if self.is_in_use(now) {
+        if now < self.in_use_until {
             return now >= self.heard_at + QUIET_IN_USE || now >= self.asked_at + ASK_IN_USE;
         }
         now >= self.heard_at + QUIET
@@ -124,11 +124,6 @@ impl Liveness {
         self.is_unsupported |= was_asked;
         self.pings.clear();
         was_asked
-    }
-
-    /// Whether the relay carries speech, one way or the other.
-    pub(super) fn is_in_use(&self, now: Duration) -> bool {
-        now < self.in_use_until
     }
 
     /// The relay carries speech.

@@ -427,6 +427,8 @@ pub struct ServerLimits {
     pub ping_interval_ms: u32,
     /// A roster mark comes this often; a client that misses three reconnects.
     pub roster_interval_ms: u32,
+    /// The host in front of the server ends every connection after this; 0 if it does not. A client opens the next one before.
+    pub connection_lifetime_ms: u32,
 }
 
 impl Default for ServerLimits {
@@ -437,6 +439,7 @@ impl Default for ServerLimits {
             peers_per_room: 64,
             ping_interval_ms: 15_000,
             roster_interval_ms: 5_000,
+            connection_lifetime_ms: 0,
         }
     }
 }
