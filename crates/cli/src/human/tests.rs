@@ -47,8 +47,8 @@ fn a_server_that_is_about_to_stop_is_not_said_to_be_at_a_wrong_address() {
 #[test]
 fn the_first_line_says_who_sees_addresses() {
     let first = |relay_only| human_with(relay_only).opening()[0].text.clone();
-    assert!(first(false).contains("see each other's network addresses") && first(false).contains("--relay-only"));
-    assert!(first(true).contains("no one in the room sees this machine's network address"));
+    assert!(first(false).contains("see each other's IP addresses") && first(false).contains("--relay-only"));
+    assert!(first(true).contains("no one in the room sees this machine's IP address"));
 }
 
 fn human_with(relay_only: bool) -> TextOutput {
