@@ -21,6 +21,8 @@ main() {
     step "format" check_format
     step "shell scripts" check_scripts
     step "licences and bans" check_dependencies
+    step "workflows and hosts" check_workflows
+    step "release files" scripts/release.sh check
     step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
     # Only libraries: the command and the crate to embed are both called voicemesh.
     step "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps --locked
@@ -65,7 +67,7 @@ check_format() {
 
 check_scripts() {
     if have shellcheck; then
-        shellcheck scripts/*.sh .ci/run
+        shellcheck scripts/*.sh deploy/*.sh deploy/vps/*.sh deploy/install/*.sh .ci/run
     else
         skip shellcheck "not installed"
     fi
@@ -77,6 +79,15 @@ check_dependencies() {
     else
         skip "cargo deny" "not installed (cargo install --locked cargo-deny)"
     fi
+}
+
+# Workflows, the Dockerfile and the files for hosts, with linters from PyPI.
+check_workflows() {
+    local result=0
+    have python3 || { skip "workflows and hosts" "Python is not installed"; return; }
+    scripts/lint.sh || result=$?
+    [ "$result" = 3 ] || return "$result"
+    skip "workflows and hosts" "the linters cannot be had"
 }
 
 # counted COMMAND…: what it says is counted at the end.
