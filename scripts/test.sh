@@ -69,15 +69,15 @@ check_scripts() {
     if have shellcheck; then
         shellcheck scripts/*.sh deploy/*.sh deploy/vps/*.sh deploy/install/*.sh .ci/run
     else
-        say "SKIPPED shellcheck: not installed"
+        skip shellcheck "not installed"
     fi
 }
 
 check_dependencies() {
     if cargo deny --version >/dev/null 2>&1; then
-        cargo deny --locked check --allow duplicate licenses bans
+        cargo deny --locked check --allow duplicate licenses bans sources
     else
-        say "SKIPPED cargo deny: not installed (cargo install --locked cargo-deny)"
+        skip "cargo deny" "not installed (cargo install --locked cargo-deny)"
     fi
 }
 

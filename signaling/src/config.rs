@@ -96,7 +96,7 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096, value_parser = count::<usize>)]
     pub max_connections: usize,
 
-    /// Connections beyond [`max_connections`](Self::max_connections) that are still accepted, to be told that the server is
+    /// Connections beyond [`max_connections`](Self::max_connections) that are still accepted, to be answered that the server is
     /// full, or for health checks.
     #[arg(skip = SPARE_CONNECTIONS)]
     pub spare_connections: usize,

@@ -5,6 +5,8 @@ mod address;
 mod admin;
 mod certificate;
 mod connection;
+mod connection_slots;
+mod counted_io;
 mod descriptors;
 mod error;
 mod head;
@@ -16,10 +18,8 @@ mod mailbox;
 mod origin;
 mod page;
 mod passwords;
-mod places;
 mod refused;
 mod socket;
-mod stream;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -112,7 +112,7 @@ fn ice(config: &Config) -> String {
     format!("STUN: {}; TURN: {}{credentials}", list(config.stun_servers()), list(config.turn_servers()))
 }
 
-/// Serves on `listener` until `shutdown` is ready; then tells everybody, and returns within ten seconds.
+/// Serves on `listener` until `shutdown` is ready; then says so to everyone, and returns within ten seconds.
 ///
 /// # Errors
 ///
@@ -160,7 +160,7 @@ async fn serve_prepared(
     if let Some(fresh) = fresh {
         fresh.abort();
     }
-    tracing::info!("stopping: telling {} connections", hub.connections());
+    tracing::info!("stopping: asking {} connections to come back", hub.connections());
     hub.say_goodbye();
     let farewell = tokio::time::timeout(FAREWELL, hub.wait_until_empty()).await;
     if farewell.is_err() {

@@ -124,9 +124,9 @@ async fn a_flood_of_messages_is_told_so_and_then_ended_while_others_are_served()
     });
     assert_eq!(good.expect_answer().await.len(), 2);
     let codes = within("the end of the flood", flood).await.expect("it does not panic");
-    assert_eq!(codes.first(), Some(&(ErrorCode::TooManyMessages, false)), "told first");
+    assert_eq!(codes.first(), Some(&(ErrorCode::TooManyMessages, false)), "said first");
     assert_eq!(codes.last(), Some(&(ErrorCode::TooManyMessages, true)), "then ended");
-    assert!(codes.len() < 10, "not told each time: {}", codes.len());
+    assert!(codes.len() < 10, "not said each time: {}", codes.len());
     assert_eq!(good.expect_left().await.1, LeaveReason::Kicked);
     assert_eq!(good.expect_answer().await.len(), 1);
 }

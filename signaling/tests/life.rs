@@ -226,7 +226,7 @@ impl Program {
         BufReader::new(stdout).read_line(&mut banner).expect("it says where it listens");
         let address = banner.split("://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
         let port = address.parse::<SocketAddr>().expect("an address with a port").port();
-        // Whichever family it was told, IPv4 is taken.
+        // Whichever family was asked for, IPv4 is taken.
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         Self { child, banner, address }
     }

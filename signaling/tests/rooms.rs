@@ -148,8 +148,8 @@ async fn a_second_connection_of_the_same_run_takes_over_in_silence() {
     let to_bo = [second.client];
     let voice = |client: ClientId| {
         let mut packet = Vec::new();
-        let burst = voicemesh_wire::packet::BurstCounter::TwoBit(0);
-        voicemesh_wire::packet::VoiceHeader { sender: client, burst, sequence: 1 }.encode_packet(
+        let talkspurt = voicemesh_wire::packet::TalkspurtCounter::TwoBit(0);
+        voicemesh_wire::packet::VoiceHeader { sender: client, talkspurt, sequence: 1 }.encode_packet(
             session,
             &[],
             &[7],

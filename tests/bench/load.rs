@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::packet::{
-    BurstCounter, CodecSettings, HandshakeRequest, HandshakeResponse, Header, Kind, Relay, Target, TargetKind,
+    CodecSettings, HandshakeRequest, HandshakeResponse, Header, Kind, Relay, TalkspurtCounter, Target, TargetKind,
     VoiceHeader, open,
 };
 use voicemesh_wire::signaling::{
@@ -167,7 +167,8 @@ impl Speaker {
         for _ in 0..packets {
             self.packet.clear();
             self.relay.clear();
-            let header = VoiceHeader { sender: self.client, burst: BurstCounter::SevenBit(0), sequence: self.sequence };
+            let header =
+                VoiceHeader { sender: self.client, talkspurt: TalkspurtCounter::SevenBit(0), sequence: self.sequence };
             self.sequence = self.sequence.wrapping_add(1);
             header.encode_packet(self.session, &[target], &[0x55; FRAME_BYTES], &mut self.packet);
             let kind = Kind::ServerRelayUnreliable;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::report::{Report, Row};
-use crate::{eight, idle, joining, links, machine, messages, mouth_to_ear, policy, relay};
+use crate::{eight, idle, joining, links, machine, messages, mouth_to_ear, policy, relay, session};
 
 const USAGE: &str = "usage: voicemesh-bench [--quick] [--strict] [--only NAME]…
 
@@ -57,7 +57,7 @@ struct Benchmark {
     measure: fn(Scale) -> Vec<Row>,
 }
 
-const BENCHMARKS: [Benchmark; 9] = [
+const BENCHMARKS: [Benchmark; 10] = [
     Benchmark {
         name: "join",
         about: "from joining to the first voice, and to a direct link",
@@ -81,6 +81,11 @@ const BENCHMARKS: [Benchmark; 9] = [
         name: "idle",
         about: "CPU of 2,000 joins, and memory of those who have joined",
         measure: idle::measure,
+    },
+    Benchmark {
+        name: "session",
+        about: "CPU of a host that passes frames on; memory and CPU of one client of 1,000",
+        measure: session::measure,
     },
     Benchmark {
         name: "messages",

@@ -7,9 +7,8 @@ import { crowd } from './harness/crowd.js';
 import { look } from './harness/look.js';
 import { speechFile } from './harness/sound.js';
 import { Stage, within } from './harness/stage.js';
+import { bytesOf, measureTransfers, MOST_BYTES } from './harness/transfers.js';
 
-/** Transferred, heads included, with brotli: at the first visit. */
-const MOST_BYTES = 198_000;
 const SCREENS = [
   { name: 'wide', context: { viewport: { width: 1280, height: 800 } } },
   {
@@ -232,33 +231,19 @@ test(
   Stage.for(async (stage) => {
     const server = await stage.server();
     const browser = await stage.browserSpeakingOn();
-    /** @type {Map<string, {bytes: number, encoding: string | null}>} */
-    const loaded = new Map();
-    /** @type {Promise<unknown>[]} */
-    const measured = [];
+    /** @type {() => Promise<Map<string, import('./harness/transfers.js').Transfer>>} */
+    let transfers = async () => new Map();
     // A request to another host is reported as a fault by itself.
     const before = async (/** @type {import('playwright-core').Page} */ page) => {
-      page.on('requestfinished', (request) =>
-        measured.push(
-          (async () => {
-            const [{ responseBodySize, responseHeadersSize }, response] = await Promise.all([
-              request.sizes(),
-              request.response(),
-            ]);
-            const encoding = (await response?.headerValue('content-encoding')) ?? null;
-            loaded.set(request.url(), { bytes: responseBodySize + responseHeadersSize, encoding });
-          })(),
-        ),
-      );
+      transfers = measureTransfers(page);
     };
     const ada = await stage.open(browser, server.url, 'ada', { recorded: false, before });
     await ada.join();
     await ada.waitForPhase('joined');
-    await Promise.all(measured);
-    const sizes = [...loaded.values()].map(({ bytes }) => bytes);
-    const bytes = sizes.reduce((sum, size) => sum + size, 0);
-    stage.tell(`${bytes} bytes in ${sizes.length} files`);
-    assert.ok(loaded.has(`${server.url}/`) && sizes.length > 10, [...loaded.keys()].join('\n'));
+    const loaded = await transfers();
+    const bytes = bytesOf(loaded);
+    stage.tell(`${bytes} bytes in ${loaded.size} files`);
+    assert.ok(loaded.has(`${server.url}/`) && loaded.size > 10, [...loaded.keys()].join('\n'));
     const plain = [...loaded]
       .filter(([url, { encoding }]) => encoding !== 'br' && !url.endsWith('.gz'))
       .map(([url]) => url);

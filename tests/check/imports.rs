@@ -53,11 +53,19 @@ const TABLE: [(&str, &[&str]); 26] = [
     ("voicemesh-signaling", &["voicemesh-wire", "voicemesh-session", "voicemesh-rooms", "voicemesh-web"]),
     ("voicemesh-vectors", &[]),
     ("voicemesh-examples", &[]),
-    // The harness sees programs from outside; the benchmarks' load speaks the protocol, and they time the uplink's policy beside the encoder; the impaired link does to frames what
+    // The harness sees programs from outside; the benchmarks' load speaks the protocol, and they time the uplink's policy beside the encoder, and a session's server; the impaired link does to frames what
     // the simulator does to packets; tests themselves are free (development dependencies).
     (
         "voicemesh-tests",
-        &["voicemesh-wire", "voicemesh-quality", "voicemesh-netsim", "voicemesh-audio", "voicemesh-uplink"],
+        &[
+            "voicemesh-wire",
+            "voicemesh-quality",
+            "voicemesh-netsim",
+            "voicemesh-audio",
+            "voicemesh-uplink",
+            "voicemesh-engine",
+            "voicemesh-session",
+        ],
     ),
     ("voicemesh-quality", &["voicemesh-audio", "voicemesh-netsim"]),
 ];

@@ -19,9 +19,9 @@ mod sound_server;
 mod tap;
 #[cfg(unix)]
 mod terminal;
+mod text;
 #[cfg(target_os = "linux")]
 mod turn;
-mod words;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

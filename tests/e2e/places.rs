@@ -115,7 +115,7 @@ fn two_who_stand_left_and_right_are_heard_left_and_right() {
     cyd.leave_and_wait(PATIENCE);
     let sides = [0, 1].map(|channel| wav::read_channel(&file, channel).unwrap());
     let last = sides.each_ref().map(|side| &side[side.len() - 48_000..side.len() - 9_600]);
-    // Of pieces of 50 ms the middle one: on a busy machine a piece is guessed or missing now and then.
+    // Of pieces of 50 ms the middle one: on a busy machine a piece is concealed or missing now and then.
     let db = |hz| {
         last.map(|side| {
             let mut pieces: Vec<f32> = side.chunks_exact(2_400).map(|piece| amplitude(piece, hz, 48_000.0)).collect();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use voicemesh::Reliability;
+use voicemesh::{DataEvent, Event, GridAxes, ProximityGrid, Reliability, RoomEvent, VoiceEvent};
 use voicemesh_tests::process::{Program, binary};
 use voicemesh_tests::room::Folder;
 
@@ -41,7 +41,7 @@ fn the_bot_answers_what_is_written_and_sent_and_leaves_on_request() {
     assert_eq!(ben.message().1, b"marco");
     ben.room.participant(bot).send_text("hello");
     ben.wait("an answer", |event| match event {
-        voicemesh::Event::Room(voicemesh::RoomEvent::Text { text, .. }) => (text == "you said: hello").then_some(()),
+        Event::Room(RoomEvent::Text { text, .. }) => (text == "you said: hello").then_some(()),
         _ => None,
     });
     ben.room.send_text("leave, Bot");
@@ -50,25 +50,61 @@ fn the_bot_answers_what_is_written_and_sent_and_leaves_on_request() {
 }
 
 #[test]
-fn a_program_with_its_own_audio_engine_and_a_walker_are_heard() {
+fn a_program_with_its_own_audio_engine_is_heard() {
     let folder = Folder::create("engine");
     let mut ben = Player::join(server(), "engine", "Ben");
-    let state = |name: &str| folder.file(name).display().to_string();
-    let mut engine = example("own_audio_engine", &[server(), "engine", "Engine", &state("engine"), "60"]);
+    let state = folder.file("engine").display().to_string();
+    let _engine = example("own_audio_engine", &[server(), "engine", "Engine", &state, "60"]);
     let humming = ben.meets("Engine");
     ben.wait("the hum", |event| {
-        let heard = voicemesh::VoiceEvent::FirstHeard { peer: humming };
-        (*event == voicemesh::Event::Voice(heard)).then_some(())
+        let heard = VoiceEvent::FirstHeard { peer: humming };
+        (*event == Event::Voice(heard)).then_some(())
     });
-    engine.kill();
-    let walker = example("proximity", &[server(), "engine", "Walker", &state("walker"), "tone", "null"]);
+}
+
+#[test]
+fn a_walker_is_heard_near_and_not_far_away() {
+    let folder = Folder::create("walker");
+    let mut ben = Player::join(server(), "walk", "Ben");
+    ben.room.group("Global").leave();
+    let mut grid = ProximityGrid::new("line", 20.0, GridAxes::Ground).unwrap();
+    let state = folder.file("state").display().to_string();
+    let _walker = example("proximity", &[server(), "walk", "Walker", &state, "tone", "null"]);
     let walking = ben.meets("Walker");
-    // It sends its position in each frame.
-    ben.wait("a position", |event| match event {
-        voicemesh::Event::Data(voicemesh::DataEvent::Message { from, data, .. }) => {
-            (*from == walking && data.len() == 4).then_some(())
+    let speaking = |ben: &mut Player, wanted: bool, what: &str| {
+        ben.wait(what, |event| match event {
+            Event::Voice(VoiceEvent::Speaking { peer, speaking }) => {
+                (*peer == walking && *speaking == wanted).then_some(())
+            }
+            _ => None,
+        });
+    };
+    // Twice, so that the silence is one of distance, and not of a walker that is gone.
+    for _ in 0..2 {
+        let x = ben.wait("where the walker is", |event| match event {
+            Event::Data(DataEvent::Message { from, data, .. }) if *from == walking => {
+                <[u8; 4]>::try_from(&data[..]).ok().map(f32::from_le_bytes)
+            }
+            _ => None,
+        });
+        ben.room.move_in(&mut grid, [x, 0.0, 0.0]);
+        speaking(&mut ben, true, "the walker's speech nearby");
+        // Half a kilometre beyond the line that it walks on.
+        ben.room.move_in(&mut grid, [600.0, 0.0, 0.0]);
+        speaking(&mut ben, false, "silence far away");
+        let frames = |ben: &Player| {
+            let snapshot = ben.room.snapshot();
+            snapshot.peers.iter().find(|peer| peer.peer == walking).map_or(0, |peer| peer.frames_received)
+        };
+        let before = frames(&ben);
+        // Each message is one of the walker's frames of 16 ms, so that this is about a second.
+        ben.poll();
+        ben.events.clear();
+        for _ in 0..60 {
+            assert_eq!(ben.message().0, walking);
         }
-        _ => None,
-    });
-    drop(walker);
+        let late = frames(&ben) - before;
+        assert!(late <= 5, "{late} frames came from far away");
+        ben.events.clear();
+    }
 }

@@ -46,26 +46,26 @@ pub enum Command {
     Unlink(Peer, Peer),
     Stall(Peer, Peer, bool),
     Pass { ms: u32 },
-    Change(Weather),
+    Change(NetworkConditions),
     Misbehave(u64),
     Settle { keep_stalls: bool },
 }
 
 /// How bad the network is.
 #[derive(Clone, Copy, Debug)]
-pub enum Weather {
-    Fair,
-    Rough,
-    Foul,
+pub enum NetworkConditions {
+    Good,
+    Poor,
+    Bad,
     Bursts,
 }
 
-impl Weather {
+impl NetworkConditions {
     fn conditions(self) -> Conditions {
         let ms = Duration::from_millis;
         match self {
-            Self::Fair => Conditions::delay(ms(10)),
-            Self::Rough => Conditions {
+            Self::Good => Conditions::delay(ms(10)),
+            Self::Poor => Conditions {
                 latency: ms(20),
                 jitter: ms(40),
                 loss: Loss::Random(0.05),
@@ -74,7 +74,7 @@ impl Weather {
                 held_back: ms(60),
                 bytes_per_second: None,
             },
-            Self::Foul => Conditions {
+            Self::Bad => Conditions {
                 latency: ms(60),
                 jitter: ms(60),
                 loss: Loss::Random(0.3),
@@ -142,7 +142,10 @@ fn draw_one(below: &mut impl FnMut(u32) -> u32, kind: Kind) -> Command {
         77..=79 => Command::Stall(p, other, below(2) == 0),
         80..=84 => Command::Pass { ms: 10 + below(200) },
         85 => Command::Pass { ms: 1000 + below(2000) },
-        86..=88 => Command::Change([Weather::Fair, Weather::Rough, Weather::Foul, Weather::Bursts][below(4) as usize]),
+        86..=88 => Command::Change(
+            [NetworkConditions::Good, NetworkConditions::Poor, NetworkConditions::Bad, NetworkConditions::Bursts]
+                [below(4) as usize],
+        ),
         89..=97 if kind.has_hostile => Command::Misbehave(u64::from(below(u32::MAX))),
         98 => Command::Settle { keep_stalls: below(4) == 0 },
         _ => Command::Talk(p, 1 + below(5)),
@@ -156,7 +159,7 @@ pub fn run(seed: u64, kind: Kind, commands: &[Command]) -> Result<(), (usize, St
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::new(seed, kind);
         for command in commands {
-            world.obey(command);
+            world.apply(command);
             world.tick(TICK);
             done += 1;
         }
@@ -193,7 +196,7 @@ pub fn reduce(seed: u64, kind: Kind, mut commands: Vec<Command>, tries: usize) -
 }
 
 impl World {
-    fn obey(&mut self, command: &Command) {
+    fn apply(&mut self, command: &Command) {
         let ms = |ms: u32| Duration::from_millis(ms.into());
         match *command {
             Command::Connect(peer) => self.connect(peer),
@@ -245,7 +248,7 @@ impl World {
 
     fn quieten(&mut self, keep_stalls: bool) {
         self.start_server();
-        self.net.set_conditions(Weather::Fair.conditions());
+        self.net.set_conditions(NetworkConditions::Good.conditions());
         self.net.breaking.clear();
         if !keep_stalls {
             for (a, b) in std::mem::take(&mut self.net.stalled) {

@@ -59,7 +59,7 @@ fn a_frame_that_was_lost_comes_inside_a_later_one_and_one_that_came_does_not_com
     let heard = voices(&room, 1);
     assert_eq!(frames(&heard), [(&b"two"[..], 0), (b"one", 2), (b"three", 0)]);
     let of = |frame: &[u8]| heard.iter().find(|voice| &voice.frame[..] == frame).unwrap();
-    assert_eq!((of(b"one").sequence + 1, of(b"one").burst), (of(b"two").sequence, of(b"two").burst));
+    assert_eq!((of(b"one").sequence + 1, of(b"one").talkspurt), (of(b"two").sequence, of(b"two").talkspurt));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh_netsim::Mode;
 use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::packet::{
-    self, BurstCounter, ClientInfo, ClientState, DeltaClientState, HandshakeP2P, HandshakeRequest, HandshakeResponse,
-    Kind, Probe, Recipient, Relay, RemoveClient, Target, TargetKind, TextData, VoiceAck, VoiceHeader,
+    self, ClientInfo, ClientState, DeltaClientState, HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, Probe,
+    Recipient, Relay, RemoveClient, TalkspurtCounter, Target, TargetKind, TextData, VoiceAck, VoiceHeader,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -206,8 +206,8 @@ impl Malice<'_> {
     /// Speech that copies the content of an honest frame.
     fn voice(&mut self, session: SessionId, sender: ClientId, group: &str) -> Vec<u8> {
         let targets = [TargetKind::Group(GroupId::of(group)), TargetKind::Client(self.id())].map(Target::plain);
-        let burst = BurstCounter::SevenBit(self.below(128) as u8);
-        let header = VoiceHeader { sender, burst, sequence: self.rng.next_u32() as u16 };
+        let talkspurt = TalkspurtCounter::SevenBit(self.below(128) as u8);
+        let header = VoiceHeader { sender, talkspurt, sequence: self.rng.next_u32() as u16 };
         let mut packet = Vec::new();
         header.encode_packet(session, &targets, &u64::from(self.below(50)).to_be_bytes(), &mut packet);
         packet

@@ -7,11 +7,11 @@ mod commands;
 mod copies;
 mod corpus;
 mod hostile;
-mod moves;
 mod net;
 mod promises;
 mod reference;
 mod room;
+mod route_changes;
 mod server;
 mod world;
 

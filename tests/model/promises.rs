@@ -11,7 +11,7 @@ use voicemesh_session::server::DropReason;
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_session::{ClientEvent, Server, ServerConfig, Verdict};
 use voicemesh_wire::packet::{
-    self, BurstCounter, HandshakeP2P, Kind, Recipient, Relay, RemoveClient, Routing, VoiceHeader,
+    self, HandshakeP2P, Kind, Recipient, Relay, RemoveClient, Routing, TalkspurtCounter, VoiceHeader,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId};
 
@@ -151,7 +151,7 @@ fn private_speech_arrives_without_a_subscription_and_the_server_only_routes() {
     assert_eq!((room.heard(1).len(), room.heard(2)), (0, vec![Bytes::from_static(b"psst")]));
     // The server passes a frame to the ids it is given, whatever the frame's own targets say.
     room.forget();
-    let frame = VoiceHeader { sender: room.id(0), burst: BurstCounter::TwoBit(0), sequence: 7 };
+    let frame = VoiceHeader { sender: room.id(0), talkspurt: TalkspurtCounter::TwoBit(0), sequence: 7 };
     let mut inside = Vec::new();
     frame.encode_packet(session(7), &[], b"psst", &mut inside);
     let mut relay = Vec::new();

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use voicemesh_rooms::{
-    CloseReason, ConnectionId, Digest, Input, Line, Part, Purpose, Put, Refusal, RoomRules, Settings, Signaling, Text,
-    Visit,
+    CloseReason, ConnectionId, Digest, Enqueue, Input, Line, Part, Purpose, Refusal, RoomRules, Settings, Signaling,
+    Text, Visit,
 };
 use voicemesh_session::network::Delivery;
 use voicemesh_session::table::Table;
@@ -144,17 +144,17 @@ impl ModelLine {
 
 impl Line for ModelLine {
     /// What the session's clients have of it, the rosters of the network say.
-    fn text(&self, _: Duration, _: &Text, _: Purpose) -> Put {
-        Put::Queued
+    fn text(&self, _: Duration, _: &Text, _: Purpose) -> Enqueue {
+        Enqueue::Queued
     }
 
-    fn packet(&self, _: Duration, packet: Bytes, delivery: Delivery, _: Purpose) -> Put {
+    fn packet(&self, _: Duration, packet: Bytes, delivery: Delivery, _: Purpose) -> Enqueue {
         self.send(Sent::Packet(packet, delivery));
-        Put::Queued
+        Enqueue::Queued
     }
 
-    fn pong(&self, _: Duration, _: &Text) -> Put {
-        Put::Queued
+    fn pong(&self, _: Duration, _: &Text) -> Enqueue {
+        Enqueue::Queued
     }
 
     fn defer_snapshot(&self) -> bool {

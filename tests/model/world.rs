@@ -120,7 +120,7 @@ impl World {
         self.members[usize::from(peer)].present.clear();
         self.members[usize::from(peer)].routes.clear();
         self.drain(peer);
-        self.obey_requests();
+        self.answer_requests();
     }
 
     /// The connection is gone; each end learns of it when it learns of it.
@@ -284,7 +284,7 @@ impl World {
             self.with_client(peer, |client, now, _| client.update(now));
             self.drain(peer);
         }
-        self.obey_requests();
+        self.answer_requests();
     }
 
     fn schedule(&mut self, after: Duration, what: Later) {
@@ -454,7 +454,7 @@ impl World {
         if usize::from(peer) < self.members.len() {
             self.with_client(peer, |client, now, _| client.network_event(now, event));
             self.drain(peer);
-            self.obey_requests();
+            self.answer_requests();
         } else if let Some(hostile) = &mut self.hostile {
             hostile.hears(&event);
             self.reference.overheard(peer, &event);
@@ -464,7 +464,7 @@ impl World {
         }
     }
 
-    fn obey_requests(&mut self) {
+    fn answer_requests(&mut self) {
         for request in std::mem::take(&mut self.net.requests) {
             match request {
                 Request::Disconnect(peer) => self.client_hangs_up(peer),

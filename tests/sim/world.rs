@@ -16,7 +16,7 @@ use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, PeerStatus, VoiceEngine};
 use voicemesh_mesh::{Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
 use voicemesh_rooms::{
-    AddressKey, CloseReason, ConnectionId, Digest, Input, Line, Part, Purpose, Put, Refusal, RoomRules, Settings,
+    AddressKey, CloseReason, ConnectionId, Digest, Enqueue, Input, Line, Part, Purpose, Refusal, RoomRules, Settings,
     Signaling, Text, Visit, digest,
 };
 use voicemesh_session::Delivery;
@@ -547,17 +547,17 @@ impl SimLine {
 }
 
 impl Line for SimLine {
-    fn text(&self, _now: Duration, message: &Text, _purpose: Purpose) -> Put {
+    fn text(&self, _now: Duration, message: &Text, _purpose: Purpose) -> Enqueue {
         self.send(SocketEvent::Text(String::from_utf8(message.bytes().to_vec()).unwrap()));
-        Put::Queued
+        Enqueue::Queued
     }
 
-    fn packet(&self, _now: Duration, packet: Bytes, _delivery: Delivery, _purpose: Purpose) -> Put {
+    fn packet(&self, _now: Duration, packet: Bytes, _delivery: Delivery, _purpose: Purpose) -> Enqueue {
         self.send(SocketEvent::Packet(packet));
-        Put::Queued
+        Enqueue::Queued
     }
 
-    fn pong(&self, now: Duration, message: &Text) -> Put {
+    fn pong(&self, now: Duration, message: &Text) -> Enqueue {
         self.text(now, message, Purpose::Answer)
     }
 

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{
-    BurstCounter, ClientInfo, ClientState, HandshakeRequest, Kind, Relay, Target, TargetKind, VoiceHeader,
+    ClientInfo, ClientState, HandshakeRequest, Kind, Relay, TalkspurtCounter, Target, TargetKind, VoiceHeader,
 };
 use voicemesh_wire::signaling::{ClientMessage, Join, Joined, ServerMessage, Ticket, decode_server};
 use voicemesh_wire::{ClientId, GroupId};
@@ -192,7 +192,8 @@ impl Member {
         let number = room.said.get();
         let mut speech = [0x55; FRAME_BYTES];
         speech[..8].copy_from_slice(&number.to_be_bytes());
-        let header = VoiceHeader { sender: self.client, burst: BurstCounter::SevenBit(0), sequence: number as u16 };
+        let header =
+            VoiceHeader { sender: self.client, talkspurt: TalkspurtCounter::SevenBit(0), sequence: number as u16 };
         let (mut packet, mut relay, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
         header.encode_packet(self.session, &[target], &speech, &mut packet);
         Relay::encode_packet(Kind::ServerRelayUnreliable, self.session, &listeners, &packet, &mut relay);

@@ -2,7 +2,7 @@
  * How long speech takes from a peer's microphone to one's own ear, measured: four times of a question and its answer (RFC
  * 5905, section 8) tell how far the clocks are apart, and the answer when one frame was captured. Pure.
  *
- * @typedef {{sequence: number, stretch: number}} Place `stretch`: of speech between two pauses
+ * @typedef {{sequence: number, talkspurt: number}} Place `talkspurt`: speech between two pauses
  */
 
 const SAMPLES = 40;
@@ -30,11 +30,11 @@ export class Clock {
    * @param {Place} place
    * @returns {number | null} the question's time, in µs
    */
-  ask(now, place) {
+  pollProbe(now, place) {
     const captured = this.#captured;
     const knows =
       captured !== null &&
-      captured.place.stretch === place.stretch &&
+      captured.place.talkspurt === place.talkspurt &&
       now < captured.toldAt + ASK_AGAIN_MS;
     if ((knows && this.#samples.length >= ENOUGH_SAMPLES) || now < this.#askedAt + ASK_SOON_MS)
       return null;
@@ -48,7 +48,7 @@ export class Clock {
    * @param {import('./wire.js').ClockEcho} echo
    * @param {(sequence: number) => Place | null} place
    */
-  told(now, { askedUs, receivedUs, sentUs, captured }, place) {
+  handleEcho(now, { askedUs, receivedUs, sentUs, captured }, place) {
     if (this.#answered || askedUs !== Math.round(this.#askedAt * 1000)) return;
     this.#answered = true;
     const roundTripMs = now - this.#askedAt - (sentUs - receivedUs) / 1000;
@@ -74,9 +74,10 @@ export class Clock {
    * @param {number} offsetMs
    * @param {number} frameMs
    */
-  heard(playsAt, place, offsetMs, frameMs) {
+  observePlayout(playsAt, place, offsetMs, frameMs) {
     const captured = this.#captured;
-    if (!captured || captured.place.stretch !== place.stretch || this.#samples.length === 0) return;
+    if (!captured || captured.place.talkspurt !== place.talkspurt || this.#samples.length === 0)
+      return;
     const saidAt =
       captured.atMs +
       (place.sequence - captured.place.sequence) * frameMs +

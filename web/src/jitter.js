@@ -16,7 +16,7 @@ const MOST_BYTES = 1275;
 /**
  * A frame that arrived: `sequence` is its own, extended; `frame` one Opus packet, empty if nothing is said; `behind` tells
  * how many frames later the packet was that a copy came in; nothing is missing between a pause and the next frame.
- * @typedef {{sequence: number, frame: Uint8Array, behind?: number, burst?: number, pauseFollows?: boolean, frameMs?: number}} Packet
+ * @typedef {{sequence: number, frame: Uint8Array, behind?: number, talkspurt?: number, pauseFollows?: boolean, frameMs?: number}} Packet
  * @typedef {Required<Omit<Packet, 'behind'>> & {at: number, isCopy: boolean}} Arrival
  *
  * `heldMs`: since it arrived; the player counts the delay from then.
@@ -33,10 +33,10 @@ export class JitterBuffer {
   /** The frame that is due; NaN before the first. */
   #next = NaN;
   #lastAt = -Infinity;
-  #newestBurst = 0;
-  /** Whether what is due is missing if it is not here, and of which burst it is. */
+  #newestTalkspurt = 0;
+  /** Whether what is due is missing if it is not here, and of which talkspurt it is. */
   #isTalking = false;
-  #burst = 0;
+  #talkspurt = 0;
   #lostMs = 0;
   #isPauseDue = false;
   #log = new Log();
@@ -67,7 +67,7 @@ export class JitterBuffer {
   /** Takes a frame, in any order and any number of times. @param {number} nowMs @param {Packet} packet */
   insert(
     nowMs,
-    { sequence, frame, behind = 0, burst = 0, pauseFollows = false, frameMs = this.#frameMs },
+    { sequence, frame, behind = 0, talkspurt = 0, pauseFollows = false, frameMs = this.#frameMs },
   ) {
     if (
       !Number.isSafeInteger(sequence) ||
@@ -75,21 +75,21 @@ export class JitterBuffer {
       frame.length > MOST_BYTES
     )
       return;
-    if (!Number.isFinite(burst) || !(frameMs >= 2.5 && frameMs <= 120)) return;
+    if (!Number.isFinite(talkspurt) || !(frameMs >= 2.5 && frameMs <= 120)) return;
     const at = this.#advance(nowMs);
     const isCopy = behind !== 0;
     if (at - this.#lastAt > FORGET_MS) {
-      this.#newestBurst = burst;
+      this.#newestTalkspurt = talkspurt;
       if (!(sequence >= this.#next)) this.#restart(sequence);
     }
     this.#lastAt = at;
     // Older, by the shorter way around.
-    if ((((burst - this.#newestBurst) % 128) + 128) % 128 > 63) {
+    if ((((talkspurt - this.#newestTalkspurt) % 128) + 128) % 128 > 63) {
       this.#counts.late += Number(!isCopy);
       return;
     }
-    this.#newestBurst = burst;
-    const arrival = { sequence, frame, frameMs, burst, pauseFollows, at, isCopy };
+    this.#newestTalkspurt = talkspurt;
+    const arrival = { sequence, frame, frameMs, talkspurt, pauseFollows, at, isCopy };
     const isAgain = this.#log.note(arrival);
     const here = this.#waiting.get(sequence);
     if (here) {
@@ -184,11 +184,11 @@ export class JitterBuffer {
   }
 
   /** @param {Arrival} due @param {Release[]} out */
-  #release({ sequence, frame, frameMs, burst, at, isCopy, pauseFollows }, out) {
-    if (this.#isTalking && burst !== this.#burst) this.#pause(out);
+  #release({ sequence, frame, frameMs, talkspurt, at, isCopy, pauseFollows }, out) {
+    if (this.#isTalking && talkspurt !== this.#talkspurt) this.#pause(out);
     this.#waiting.delete(sequence);
     this.#next = sequence + 1;
-    this.#burst = burst;
+    this.#talkspurt = talkspurt;
     this.#isTalking = true;
     this.#lostMs = 0;
     this.#log.notePlayed(sequence);
@@ -199,8 +199,8 @@ export class JitterBuffer {
   }
 
   /** @param {Arrival} head @param {Release[]} out */
-  #giveUp({ sequence, burst, frameMs }, out) {
-    if (this.#isTalking && burst === this.#burst && this.#lostMs < LONGEST_LOSS_MS) {
+  #giveUp({ sequence, talkspurt, frameMs }, out) {
+    if (this.#isTalking && talkspurt === this.#talkspurt && this.#lostMs < LONGEST_LOSS_MS) {
       out.push({ kind: 'lost', sequence: this.#next, frameMs });
       this.#lostMs += frameMs;
       this.#next += 1;
@@ -256,7 +256,7 @@ const WEIGH_EVERY_MS = 60;
 /**
  * How late each frame's original came, behind the fastest of its time, and how late a copy of it. So to wait for jitter
  * and to wait for copies is one question: how many more frames would be there? What that is worth is held against the
- * delay. Times are compared within a *stretch*: no pause, one burst, one duration.
+ * delay. Times are compared within a *stretch*: no pause, one talkspurt, one duration.
  */
 class Log {
   waitMs = (PRIOR_BIN + 1) * BIN_MS;
@@ -271,7 +271,7 @@ class Log {
   #first = 0;
   #base = 0;
   #baseAt = 0;
-  #burst = 0;
+  #talkspurt = 0;
   #frameMs = 20;
   #pausedAfter = -Infinity;
   #fastest = 0;
@@ -342,11 +342,11 @@ class Log {
   }
 
   /** Continues the log up to a frame, in a new stretch if need be. @param {Arrival} arrival */
-  #reach({ sequence, burst, frameMs, at }) {
+  #reach({ sequence, talkspurt, frameMs, at }) {
     const ahead = sequence - this.#highest;
     if (ahead <= 0) return;
     const isFar = ahead > LARGEST_LOSS;
-    const isOther = isFar || burst !== this.#burst;
+    const isOther = isFar || talkspurt !== this.#talkspurt;
     const hasPaused = this.#pausedAfter >= this.#first || at - this.#lastAt >= UNMARKED_PAUSE_MS;
     const isNew =
       isOther || frameMs !== this.#frameMs || (hasPaused && sequence > this.#pausedAfter);
@@ -367,7 +367,7 @@ class Log {
     this.#highest = sequence;
     if (!isNew) return;
     this.#first = missingFrom;
-    [this.#base, this.#baseAt, this.#burst, this.#frameMs] = [sequence, at, burst, frameMs];
+    [this.#base, this.#baseAt, this.#talkspurt, this.#frameMs] = [sequence, at, talkspurt, frameMs];
     this.#lastTransit = NaN;
     this.#setFastest(at, 0);
   }

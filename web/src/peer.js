@@ -202,7 +202,7 @@ export class Peer extends EventTarget {
 
   /** The server is tried at once. */
   retryNow() {
-    this.#mesh?.signaling.hurry(clock());
+    this.#mesh?.signaling.reconnectNow(clock());
   }
 
   // --- the room -----------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ export class Peer extends EventTarget {
       ...ticketsOf(peer, this.#password),
     };
     const config = { ...about, capabilities, firstSequence: first & 0xffff };
-    const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
+    const mesh = new Mesh(config, carrier, (event) => this.#onMeshEvent(event), Math.random);
     carrier.mesh = mesh;
     if (uplink)
       mesh.uplink = startUplink(uplink, BITRATE, () => {
@@ -263,7 +263,7 @@ export class Peer extends EventTarget {
   }
 
   /** @param {MeshEvent} event */
-  #happened(event) {
+  #onMeshEvent(event) {
     switch (event.type) {
       case 'voice':
         return this.sound.hear(event.heard);
@@ -272,7 +272,13 @@ export class Peer extends EventTarget {
       case 'clock-asked':
         return this.#reports.asked(clock(), this.#mesh, event.peer, event.askedUs);
       case 'clock-told':
-        return this.#reports.told(clock(), this.#mesh, this.sound.playback, event.peer, event.echo);
+        return this.#reports.handleEcho(
+          clock(),
+          this.#mesh,
+          this.sound.playback,
+          event.peer,
+          event.echo,
+        );
       case 'text':
         return this.texts.came(this.#nameOf(event.peer), event);
       case 'joined':
@@ -332,7 +338,7 @@ export class Peer extends EventTarget {
       this.sound.playback?.tick(now);
       this.#mesh?.tick(now);
       this.#mesh?.ownStatus.set(this.sound.status);
-      this.#listen(now);
+      this.#sendFeedback(now);
     }
     if (now >= this.#changedAt + CHANGE_EVERY_MS && (this.#changed || this.#mesh)) {
       this.#changedAt = now;
@@ -368,7 +374,7 @@ export class Peer extends EventTarget {
   // --- speech ------------------------------------------------------------------------------------------------------
 
   /** @param {number} now */
-  #listen(now) {
+  #sendFeedback(now) {
     const mesh = this.#mesh;
     const { capture, output, playback } = this.sound;
     if (!mesh || !playback) return;

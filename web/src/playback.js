@@ -8,7 +8,7 @@
 
 import { JitterBuffer } from './jitter.js';
 
-const MOST_EARS = 64;
+const MOST_REMOTES = 64;
 /** Frames before a decoder at most; beyond, it has stopped and is made anew. */
 const MOST_DECODING = 64;
 const SPEAKS_FOR_MS = 250;
@@ -30,7 +30,7 @@ export function opusMs(packet) {
 }
 
 /** One speaker's way to the worklet. */
-export class Ear {
+export class RemoteAudio {
   #jitter = new JitterBuffer({ frameMs: 20 });
   /** @type {AudioDecoder | null} */
   #decoder = null;
@@ -38,7 +38,7 @@ export class Ear {
   #entries = [];
   /** @type {number[]} frames after which there was a pause */
   #pauses = [];
-  #stretch = 0;
+  #talkspurt = 0;
   #targetMs = 0;
   #reportedAt = 0;
   heardAt = -Infinity;
@@ -70,7 +70,7 @@ export class Ear {
   }
 
   /** @param {number} now @param {Heard} heard */
-  receive(now, { sequence, burst, behind, pauseFollows, frame }) {
+  receive(now, { sequence, talkspurt, behind, pauseFollows, frame }) {
     if (behind === 0 && frame.length > 0) {
       this.frameMs = opusMs(frame);
       this.heardAt = pauseFollows ? -Infinity : now;
@@ -78,13 +78,13 @@ export class Ear {
         this.#pauses.push(sequence);
         if (this.#pauses.length > PAUSES) {
           this.#pauses.shift();
-          this.#stretch += 1;
+          this.#talkspurt += 1;
         }
       }
     }
     const { frameMs } = this;
     if (frameMs >= 10 && frameMs <= 120)
-      this.#jitter.insert(now, { sequence, burst, behind, pauseFollows, frame, frameMs });
+      this.#jitter.insert(now, { sequence, talkspurt, behind, pauseFollows, frame, frameMs });
     this.tick(now);
   }
 
@@ -113,7 +113,7 @@ export class Ear {
   place(sequence) {
     return {
       sequence,
-      stretch: this.#stretch + this.#pauses.filter((pause) => pause < sequence).length,
+      talkspurt: this.#talkspurt + this.#pauses.filter((pause) => pause < sequence).length,
     };
   }
 
@@ -162,7 +162,7 @@ export class Ear {
         if (this.#decoder === decoder) this.#decoded(data);
         data.close();
       },
-      // What cannot be decoded is guessed; the next frame begins with a new decoder.
+      // What cannot be decoded is concealed; the next frame begins with a new decoder.
       error: () => {
         if (this.#decoder === decoder) this.#stop();
       },
@@ -206,8 +206,8 @@ export class Ear {
 const answersAtOnce = () => !/ Gecko\//.test(globalThis.navigator?.userAgent ?? '');
 
 export class Playback {
-  /** @type {Map<string, Ear>} */
-  ears = new Map();
+  /** @type {Map<string, RemoteAudio>} */
+  remotes = new Map();
   /** From a sample leaving the worklet until it is heard, in ms, as far as the browser tells. */
   outputLatencyMs = 0;
 
@@ -240,19 +240,21 @@ export class Playback {
 
   /** @param {number} now @param {Heard} heard */
   receive(now, heard) {
-    let ear = this.ears.get(heard.peer);
-    if (!ear) {
-      if (this.ears.size >= MOST_EARS) this.#makeRoom(now);
-      if (this.ears.size >= MOST_EARS) return;
-      ear = new Ear(heard.peer, (message, transfer = []) => this.#post(message, transfer));
-      this.ears.set(heard.peer, ear);
+    let remote = this.remotes.get(heard.peer);
+    if (!remote) {
+      if (this.remotes.size >= MOST_REMOTES) this.#makeRoom(now);
+      if (this.remotes.size >= MOST_REMOTES) return;
+      remote = new RemoteAudio(heard.peer, (message, transfer = []) =>
+        this.#post(message, transfer),
+      );
+      this.remotes.set(heard.peer, remote);
       this.measureLatency();
     }
-    if (ear.volume !== heard.volume) {
-      ear.volume = heard.volume;
+    if (remote.volume !== heard.volume) {
+      remote.volume = heard.volume;
       this.#setGain(heard.peer);
     }
-    ear.receive(now, heard);
+    remote.receive(now, heard);
   }
 
   /** What is to be played while nothing plays would wait there without end, and come late. @param {any} message @param {Transferable[]} transfer */
@@ -263,21 +265,21 @@ export class Playback {
 
   /** @param {number} now */
   tick(now) {
-    for (const ear of this.ears.values()) ear.tick(now);
+    for (const remote of this.remotes.values()) remote.tick(now);
   }
 
   /** How loud one peer shall be heard here. @param {string} id @param {number} gain */
   setGain(id, gain) {
-    const ear = this.ears.get(id);
-    if (!ear) return;
-    ear.gain = gain;
+    const remote = this.remotes.get(id);
+    if (!remote) return;
+    remote.gain = gain;
     this.#setGain(id);
   }
 
   /** That, and how loud the speaker wants to be heard. @param {string} id */
   #setGain(id) {
-    const ear = this.ears.get(id);
-    if (ear) this.node.port.postMessage({ type: 'gain', id, gain: ear.gain * ear.volume });
+    const remote = this.remotes.get(id);
+    if (remote) this.node.port.postMessage({ type: 'gain', id, gain: remote.gain * remote.volume });
   }
 
   /** @param {boolean} on */
@@ -297,34 +299,34 @@ export class Playback {
 
   /** @param {string} id */
   remove(id) {
-    this.ears.get(id)?.close();
-    this.ears.delete(id);
+    this.remotes.get(id)?.close();
+    this.remotes.delete(id);
   }
 
   /** The room is left. */
   end() {
-    for (const id of [...this.ears.keys()]) this.remove(id);
+    for (const id of [...this.remotes.keys()]) this.remove(id);
   }
 
   /** Removes the one that has been silent longest, unless it speaks. @param {number} now */
   #makeRoom(now) {
-    const [oldest] = [...this.ears.values()].sort((a, b) => a.heardAt - b.heardAt);
+    const [oldest] = [...this.remotes.values()].sort((a, b) => a.heardAt - b.heardAt);
     if (!oldest.speaks(now)) this.remove(oldest.id);
   }
 
   /** @param {{id: string, level: number, bufferedMs: number, playingSequence: number | null, playingOffsetMs: number, concealedMs: number}[]} people */
   #played(people) {
-    for (const ear of this.ears.values()) ear.level *= 0.85;
+    for (const remote of this.remotes.values()) remote.level *= 0.85;
     for (const person of people) {
-      const ear = this.ears.get(person.id);
-      if (!ear) continue;
-      ear.level = Math.max(ear.level, person.level);
-      ear.bufferedMs = person.bufferedMs;
-      ear.concealedMs = person.concealedMs;
+      const remote = this.remotes.get(person.id);
+      if (!remote) continue;
+      remote.level = Math.max(remote.level, person.level);
+      remote.bufferedMs = person.bufferedMs;
+      remote.concealedMs = person.concealedMs;
       const sequence = person.playingSequence;
-      ear.playing =
+      remote.playing =
         typeof sequence === 'number' && sequence >= 0
-          ? { sequence, offsetMs: person.playingOffsetMs, frameMs: ear.frameMs }
+          ? { sequence, offsetMs: person.playingOffsetMs, frameMs: remote.frameMs }
           : null;
     }
   }

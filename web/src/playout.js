@@ -2,7 +2,7 @@
  * Decoded sound of each speaker, kept for as long as it should wait, and the sum of all: the playback worklet's work.
  *
  * The delay is how long the fastest frames of late wait until they are heard. It changes by cutting or repeating whole
- * pitch periods, in pauses first; what is missing is guessed by repeating the last ones. 48 kHz mono; lengths are in
+ * pitch periods, in pauses first; what is missing is concealed by repeating the last ones. 48 kHz mono; lengths are in
  * samples unless a name says otherwise. `render` allocates nothing while all goes well.
  */
 
@@ -19,9 +19,9 @@ const LONGEST = 15 * MS;
 const OVERLAP = 5 * MS;
 const WINDOW = 10 * MS;
 
-/** A guess is full for so long, then fades to nothing. It repeats at least so much: single periods buzz. */
-const GUESS_FULL = 60 * MS;
-const GUESS_END = 100 * MS;
+/** Concealment is full for so long, then fades to nothing. It repeats at least so much: single periods buzz. */
+const CONCEALMENT_FULL = 60 * MS;
+const CONCEALMENT_END = 100 * MS;
 const CYCLE = 10 * MS;
 
 /** So much too little or too much delay is changed in a pause, in running speech, and in haste. */
@@ -56,7 +56,7 @@ export class Player {
   #marks = [];
   #newest = -Infinity;
   #hasEnded = true;
-  /** What there is at the end. @type {'silence' | 'speech' | 'guess'} */
+  /** What there is at the end. @type {'silence' | 'speech' | 'concealment'} */
   #tail = 'silence';
 
   #target = 20 * MS;
@@ -66,18 +66,18 @@ export class Player {
   #shortestBefore = Infinity;
   #arrived = 0;
   #added = 0;
-  /** Guessed while nothing was here, perhaps in place of something lost. */
+  /** Concealed while nothing was here, perhaps in place of something lost. */
   #waited = 0;
   #rendered = 0;
   #changeAt = 0;
   #loudness = 0;
 
-  #guess = new Float32Array(2 * CYCLE);
+  #concealment = new Float32Array(2 * CYCLE);
   #cycle = CYCLE;
   /** 0: it has no pitch. */
   #period = 0;
   #phase = 0;
-  #age = GUESS_END;
+  #age = CONCEALMENT_END;
   #jump = 0;
 
   /** How far behind the fastest frames speech should be. @param {number} ms */
@@ -119,7 +119,7 @@ export class Player {
     if (sequence > this.#newest) this.#newest = sequence;
     const samples = Math.round(frameMs * MS);
     if (this.#hasEnded || !(samples > 0 && samples <= LONGEST_FRAME)) return;
-    // What was guessed while waiting stands for it, unless the delay should grow: this is the moment.
+    // What was concealed while waiting stands for it, unless the delay should grow: this is the moment.
     const filled = Math.round(
       Math.max(0, Math.min(this.#delay() - this.#target, this.#waited, samples)),
     );
@@ -164,7 +164,7 @@ export class Player {
       delayMs: this.isPlaying ? this.#delay() / MS : 0,
       concealedMs: this.#concealed / MS,
       stretchedMs: this.#stretched / MS,
-      /** The frame that is heard, null in pauses and guesses; and how far into it, in ms. */
+      /** The frame that is heard, null in pauses and concealment; and how far into it, in ms. */
       playingSequence: mark ? mark.sequence : null,
       playingOffset: mark ? (at - mark.at) / MS : 0,
     };
@@ -178,7 +178,7 @@ export class Player {
     return this.#longest + this.#added;
   }
 
-  /** A stretch of speech begins, after as much silence as it should wait. @param {number} held */
+  /** A talkspurt begins, after as much silence as it should wait. @param {number} held */
   #begin(held) {
     if (!this.isPlaying) {
       this.#end = this.#start;
@@ -189,7 +189,7 @@ export class Player {
     this.#hasEnded = false;
     this.#added = this.#rendered = this.#changeAt = this.#waited = 0;
     this.#tail = 'silence';
-    this.#age = GUESS_END;
+    this.#age = CONCEALMENT_END;
     this.#extend(Math.max(0, this.#target - Math.round(held) - this.#waiting()));
     this.#tail = 'silence';
   }
@@ -200,14 +200,15 @@ export class Player {
     this.#makeRoom(LONGEST_FRAME);
     let [faded, likeness] = [0, 0];
     if (this.#tail !== 'speech') {
-      // The guess goes over into the frame where it resembles it most.
+      // The concealment goes over into the frame where it resembles it most.
       faded = Math.min(OVERLAP, pcm.length);
       const [end, concealed, least] = [
         this.#end,
         this.#concealed,
         -Math.min(this.#period >> 1, this.#age, this.#waiting()),
       ];
-      const most = this.#age < GUESS_END && faded === OVERLAP ? least + this.#period : -Infinity;
+      const most =
+        this.#age < CONCEALMENT_END && faded === OVERLAP ? least + this.#period : -Infinity;
       this.#extend(LONGEST + OVERLAP);
       buffer.set(pcm.subarray(0, faded), this.#end);
       const shift = find(least, most, (at) => alike(buffer, this.#end, end + at, OVERLAP));
@@ -227,17 +228,21 @@ export class Player {
     this.#tail = 'speech';
   }
 
-  /** Appends a guess of how the sound goes on. @param {number} samples */
+  /** Appends concealment: how the sound probably goes on. @param {number} samples */
   #extend(samples) {
     this.#makeRoom(samples);
-    if (this.#tail === 'speech') this.#prepareGuess();
-    if (this.#tail !== 'guess') this.#mark(null);
-    if (this.#age < GUESS_END) this.#concealed += samples;
-    this.#tail = 'guess';
+    if (this.#tail === 'speech') this.#prepareConcealment();
+    if (this.#tail !== 'concealment') this.#mark(null);
+    if (this.#age < CONCEALMENT_END) this.#concealed += samples;
+    this.#tail = 'concealment';
     for (let i = 0; i < samples; i += 1) {
-      const share = Math.max(0, Math.min(1, (GUESS_END - this.#age) / (GUESS_END - GUESS_FULL)));
+      const share = Math.max(
+        0,
+        Math.min(1, (CONCEALMENT_END - this.#age) / (CONCEALMENT_END - CONCEALMENT_FULL)),
+      );
       const left = Math.max(0, 1 - this.#age / OVERLAP);
-      this.#pcm[this.#end + i] = (this.#guess[this.#phase] + this.#jump * left * left) * share;
+      this.#pcm[this.#end + i] =
+        (this.#concealment[this.#phase] + this.#jump * left * left) * share;
       this.#phase = (this.#phase + 1) % this.#cycle;
       this.#age += 1;
     }
@@ -245,7 +250,7 @@ export class Player {
   }
 
   /** Takes from the last of the speech what to repeat. */
-  #prepareGuess() {
+  #prepareConcealment() {
     const [buffer, end] = [this.#pcm, this.#end];
     const here = end - WINDOW;
     const lag = find(SHORTEST, LONGEST, (each) => alike(buffer, here, here - each, WINDOW));
@@ -256,16 +261,16 @@ export class Player {
       // Its end goes over into what was before its beginning.
       const share = (i + 1 - this.#cycle + OVERLAP) / (OVERLAP + 1);
       const sample = buffer[from + i];
-      this.#guess[i] =
+      this.#concealment[i] =
         share > 0 ? fade(sample, buffer[from + i - this.#cycle], share, found.likeness) : sample;
     }
     this.#jump = buffer[end - 1] - buffer[from - 1];
     this.#phase = this.#age = 0;
   }
 
-  /** Nothing is here: guess for a while, then be silent. @param {number} missing */
+  /** Nothing is here: conceal for a while, then be silent. @param {number} missing */
   #starve(missing) {
-    if (this.#tail === 'guess' && this.#age >= GUESS_END) this.#hasEnded = true;
+    if (this.#tail === 'concealment' && this.#age >= CONCEALMENT_END) this.#hasEnded = true;
     if (this.#hasEnded) return;
     this.#extend(missing);
     this.#added += missing;

@@ -43,16 +43,21 @@ export class Reports {
 
   /** Reports to speakers, and asks for their time. @param {number} now @param {Mesh} mesh @param {Playback} playback @param {boolean} plays */
   send(now, { session, roster }, playback, plays) {
-    for (const [id, ear] of playback.ears) {
-      const report = ear.report(now);
+    for (const [id, remote] of playback.remotes) {
+      const report = remote.report(now);
       if (!roster.capabilities(id)?.reports) continue;
       if (report) session.sendTo(id, 'ReceptionReport', report);
-      if (!ear.playing || !ear.speaks(now) || !plays) continue;
+      if (!remote.playing || !remote.speaks(now) || !plays) continue;
       let known = this.clocks.get(id);
       if (!known) this.clocks.set(id, (known = new Clock()));
-      const place = ear.place(ear.playing.sequence);
-      known.heard(now + playback.outputLatencyMs, place, ear.playing.offsetMs, ear.playing.frameMs);
-      const askedUs = known.ask(now, place);
+      const place = remote.place(remote.playing.sequence);
+      known.observePlayout(
+        now + playback.outputLatencyMs,
+        place,
+        remote.playing.offsetMs,
+        remote.playing.frameMs,
+      );
+      const askedUs = known.pollProbe(now, place);
       if (askedUs !== null) session.sendTo(id, 'ClockProbe', { askedUs });
     }
   }
@@ -70,12 +75,12 @@ export class Reports {
   }
 
   /** @param {number} now @param {Mesh | null} mesh @param {Playback | null} playback @param {string} peer @param {import('./wire.js').ClockEcho} echo */
-  told(now, mesh, playback, peer, echo) {
-    const ear = playback?.ears.get(peer);
-    if (!ear) return;
-    this.clocks.get(peer)?.told(now, echo, (sequence) => {
+  handleEcho(now, mesh, playback, peer, echo) {
+    const remote = playback?.remotes.get(peer);
+    if (!remote) return;
+    this.clocks.get(peer)?.handleEcho(now, echo, (sequence) => {
       const extended = mesh?.session.extend(peer, sequence) ?? null;
-      return extended === null ? null : ear.place(extended);
+      return extended === null ? null : remote.place(extended);
     });
   }
 }

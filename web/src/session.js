@@ -5,7 +5,7 @@
  * @typedef {import('./mesh.js').Mesh} Mesh
  * @typedef {import('./wire.js').ClientInfo} ClientInfo
  * @typedef {import('./route.js').RouteState} RouteState
- * @typedef {{peer: string, sequence: number, burst: number, behind: number, pauseFollows: boolean, frame: Uint8Array,
+ * @typedef {{peer: string, sequence: number, talkspurt: number, behind: number, pauseFollows: boolean, frame: Uint8Array,
  *   volume: number, priority: number}} Heard
  */
 
@@ -301,7 +301,7 @@ export class Session {
   #fromServer(now, bytes) {
     const { kind, session, fields } = decode(bytes);
     if (session === null) return 'WrongSession';
-    if (kind === 'HandshakeResponse') return this.#welcome(now, session, fields);
+    if (kind === 'HandshakeResponse') return this.#handleHandshakeResponse(now, session, fields);
     if (kind === 'ErrorWrongSession') return this.#wrongSession(now, session);
     const view = this.current;
     if (!view || !this.isJoined) return 'Unexpected';
@@ -418,18 +418,19 @@ export class Session {
     // Sent in this packet for the first time, oldest first.
     for (let behind = bundled; behind > 0; behind--) {
       const frame = copies.find((copy) => copy.behind === behind)?.frame;
-      const place = frame && stream.accept(now, (fields.sequence - behind) & 0xffff, fields.burst);
+      const place =
+        frame && stream.accept(now, (fields.sequence - behind) & 0xffff, fields.talkspurt);
       if (place)
         this.mesh.emit({
           type: 'voice',
           heard: { peer, ...place, volume, priority, behind: 0, pauseFollows: false, frame },
         });
     }
-    const place = stream.accept(now, fields.sequence, fields.burst);
+    const place = stream.accept(now, fields.sequence, fields.talkspurt);
     if (!place) return 'Stale';
     if (reaches.every((/** @type {any} */ target) => target.closing))
       stream.interrupt('by-speaker');
-    const common = { peer, burst: place.burst, volume, priority };
+    const common = { peer, talkspurt: place.talkspurt, volume, priority };
     for (const { behind, frame } of copies) {
       const sequence = place.sequence - behind;
       if (behind > bundled && frame.length > 0 && !stream.hasSeen(sequence)) {
@@ -453,7 +454,7 @@ export class Session {
   }
 
   /** @param {number} now @param {number} session @param {any} response @returns {string | void} */
-  #welcome(now, session, { you, clients, groups, listeners }) {
+  #handleHandshakeResponse(now, session, { you, clients, groups, listeners }) {
     const isMember = this.#resuming || this.phase === 'joined';
     const former =
       isMember && this.current?.session === session && this.current.you === you

@@ -165,14 +165,14 @@ export class Signaling {
   }
 
   /** Ends the wait for the next attempt: the network came back, or the page woke. @param {number} now */
-  hurry(now) {
+  reconnectNow(now) {
     if (this.phase === 'waiting') this.#until = now;
     this.tick(now);
   }
 
   /** The page is looked at again: it may have slept, and its connection with it. @param {number} now */
   shown(now) {
-    this.hurry(now);
+    this.reconnectNow(now);
     this.ask(now);
   }
 
@@ -184,7 +184,7 @@ export class Signaling {
 
   /** Another network, or a machine that slept: another connection is opened at once. @param {number} now @param {boolean} slept */
   pathChanged(now, slept) {
-    this.hurry(now);
+    this.reconnectNow(now);
     if (!this.isJoined) return;
     this.#urgentSince = now;
     if (slept) this.#wokeAt = now;

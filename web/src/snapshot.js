@@ -29,12 +29,12 @@ export function people(
 ) {
   const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
   return members.map(({ info, label, client, lost, silenced }) => {
-    const ear = playback?.ears.get(info.peer);
-    const loss = ear?.loss ?? null;
+    const remote = playback?.remotes.get(info.peer);
+    const loss = remote?.loss ?? null;
     return {
       id: info.peer,
       name: label,
-      speaking: ear?.speaks(now) ?? false,
+      speaking: remote?.speaks(now) ?? false,
       route: session.route(info.peer),
       roundTripMs: rounded(pairs.bound(info.peer)?.health.roundTripMs),
       lossPercent: loss === null ? null : Math.round(loss * 1000) / 10,

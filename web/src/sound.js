@@ -146,7 +146,10 @@ export class Sound {
 
   levels() {
     const people = new Map(
-      [...(this.playback?.ears ?? [])].map(([id, ear]) => [id, this.output.plays ? ear.level : 0]),
+      [...(this.playback?.remotes ?? [])].map(([id, remote]) => [
+        id,
+        this.output.plays ? remote.level : 0,
+      ]),
     );
     return { own: this.capture?.level ?? 0, people };
   }
@@ -191,7 +194,7 @@ export class Sound {
   /** @param {import('./session.js').Heard} heard */
   hear(heard) {
     if (!this.playback) return;
-    const isNew = !this.playback.ears.has(heard.peer);
+    const isNew = !this.playback.remotes.has(heard.peer);
     this.playback.receive(this.clock(), heard);
     if (isNew) this.#applyVolume(heard.peer);
   }

@@ -3,14 +3,14 @@
  *
  * @typedef {import('./session.js').Session} Session
  * @typedef {{kind: 'group' | 'peer', name: string, group: number, closing: boolean, session: number}} OpenTarget
- * @typedef {{sequence: number, burst: {bits: number, value: number}, targets: OpenTarget[]}} Address
+ * @typedef {{sequence: number, talkspurt: {bits: number, value: number}, targets: OpenTarget[]}} Address
  * @typedef {{at: number, address: Address, frame: Uint8Array}} Recent
  * @typedef {(peer: string) => number[]} CopiesFor how far behind the frames are that a listener is sent again
  * @typedef {{peer: string, relay: number | null, link: import('./pairs.js').Link | null}} Remote
  */
 
 import { NO_ROUTE, uses } from './route.js';
-import { earlierFrame, sameAddress, Speaker } from './stream.js';
+import { earlierFrame, sameAddress, VoiceTargets } from './stream.js';
 import { encode, LIMITS } from './wire.js';
 
 const RECENT_FRAMES = 64;
@@ -44,7 +44,7 @@ export class Speech {
   constructor(session, firstSequence) {
     this.session = session;
     this.mesh = session.mesh;
-    this.speaker = new Speaker(firstSequence);
+    this.speaker = new VoiceTargets(firstSequence);
   }
 
   /** How many heard the last frame. */
@@ -100,7 +100,7 @@ export class Speech {
     if (before && !sameAddress(before.address, address)) this.#flush(now);
     const audience = this.#audience(address.targets);
     // What is sent to no listener is no loss of those who listen next.
-    if (audience.length === 0 && this.#isHeard) this.speaker.endBurst();
+    if (audience.length === 0 && this.#isHeard) this.speaker.endTalkspurt();
     this.#isHeard = audience.length > 0;
     this.#note(audience);
     const mustLeave =
@@ -349,7 +349,7 @@ export class Speech {
     });
     const voice = {
       sender: view.you,
-      burst: address.burst,
+      talkspurt: address.talkspurt,
       sequence: address.sequence,
       targets,
       frame,

@@ -1,4 +1,4 @@
-/** One speaker's frames in order: sequence numbers extended beyond 16 bits, doubles and old bursts told (PROTOCOL.md, section 8). */
+/** One speaker's frames in order: sequence numbers extended beyond 16 bits, doubles and old talkspurts told (PROTOCOL.md, section 8). */
 
 import { groupId } from './wire.js';
 
@@ -20,8 +20,8 @@ const ORIGIN = 1 << 20;
  * @typedef {'by-speaker' | 'by-listener'} Interruption
  */
 
-export class Stream {
-  /** @type {{at: number, newest: number, seen: Set<number>, burst: number, counter: number, over: number, resumed: number} | null} `over`: frames up to this one are of a burst that is over; `resumed`: the first after an interruption by the listener, those before it were not for it */
+export class ReplayWindow {
+  /** @type {{at: number, newest: number, seen: Set<number>, talkspurt: number, counter: number, over: number, resumed: number} | null} `over`: frames up to this one are of a talkspurt that is over; `resumed`: the first after an interruption by the listener, those before it were not for it */
   #last = null;
   /** Until the next frame ahead of the newest: those missing before it were not lost. @type {Interruption | null} */
   #interruption = null;
@@ -30,13 +30,13 @@ export class Stream {
   #target = '';
 
   /**
-   * Places a frame that arrived now; null if it is a duplicate, too old, or of an older burst.
+   * Places a frame that arrived now; null if it is a duplicate, too old, or of an older talkspurt.
    * @param {number} now ms
    * @param {number} sequence
-   * @param {{bits: number, value: number}} burst
-   * @returns {{sequence: number, burst: number} | null}
+   * @param {{bits: number, value: number}} talkspurt
+   * @returns {{sequence: number, talkspurt: number} | null}
    */
-  accept(now, sequence, burst) {
+  accept(now, sequence, talkspurt) {
     const last = this.#last;
     if (!last) {
       const newest = ORIGIN + sequence;
@@ -44,31 +44,33 @@ export class Stream {
         at: now,
         newest,
         seen: new Set([newest]),
-        burst: 0,
-        counter: burst.value,
+        talkspurt: 0,
+        counter: talkspurt.value,
         over: 0,
         resumed: 0,
       };
-      return { sequence: newest, burst: 0 };
+      return { sequence: newest, talkspurt: 0 };
     }
-    if (now > last.at + FORGET_AFTER_MS) return this.#startOver(now, last, sequence, burst);
-    const step = burstStep(last.counter, burst);
+    if (now > last.at + FORGET_AFTER_MS) return this.#startOver(now, last, sequence, talkspurt);
+    const step = talkspurtStep(last.counter, talkspurt);
     const ahead = ((sequence - last.newest) << 16) >> 16;
     const extended = last.newest + ahead;
     if (step < 0 || ahead <= -WINDOW || extended <= last.over || last.seen.has(extended)) {
-      return this.#hasJumped(now, sequence) ? this.#startOver(now, last, sequence, burst) : null;
+      return this.#hasJumped(now, sequence)
+        ? this.#startOver(now, last, sequence, talkspurt)
+        : null;
     }
     this.#old = null;
     if (ahead > 0 && this.#interruption !== null) {
       if (ahead > 1) {
-        [last.burst, last.over] = [last.burst + 1, last.newest];
+        [last.talkspurt, last.over] = [last.talkspurt + 1, last.newest];
         if (this.#interruption === 'by-listener') last.resumed = extended;
       }
       this.#interruption = null;
     }
     if (step > 0) {
-      last.burst += step;
-      last.counter = burst.value;
+      last.talkspurt += step;
+      last.counter = talkspurt.value;
     }
     last.seen.add(extended);
     if (ahead > 0) {
@@ -76,24 +78,24 @@ export class Stream {
       for (const old of last.seen) if (old <= extended - WINDOW) last.seen.delete(old);
     }
     last.at = now;
-    return { sequence: extended, burst: last.burst };
+    return { sequence: extended, talkspurt: last.talkspurt };
   }
 
   /**
    * The newest number with these low bits that is ahead of all that came.
-   * @param {number} now @param {{at: number, newest: number, seen: Set<number>, burst: number, counter: number, over: number}} last
-   * @param {number} sequence @param {{value: number}} burst
+   * @param {number} now @param {{at: number, newest: number, seen: Set<number>, talkspurt: number, counter: number, over: number}} last
+   * @param {number} sequence @param {{value: number}} talkspurt
    */
-  #startOver(now, last, sequence, burst) {
+  #startOver(now, last, sequence, talkspurt) {
     const ahead = (sequence - last.newest) & 0xffff;
     last.newest += ahead === 0 ? 65536 : ahead;
     last.seen = new Set([last.newest]);
-    last.burst += 1;
-    last.counter = burst.value;
+    last.talkspurt += 1;
+    last.counter = talkspurt.value;
     last.at = now;
     this.#old = null;
     this.#interruption = null;
-    return { sequence: last.newest, burst: last.burst };
+    return { sequence: last.newest, talkspurt: last.talkspurt };
   }
 
   /** Notes a frame that seems old; true if the sender counts anew. @param {number} now @param {number} sequence */
@@ -109,7 +111,7 @@ export class Stream {
     return run.frames >= JUMPED_FRAMES && now >= run.since + JUMPED_FOR_MS;
   }
 
-  /** The speaker may have spoken, but not to this listener: the next frame begins a burst if others are missing before it. @param {Interruption} interruption */
+  /** The speaker may have spoken, but not to this listener: the next frame begins a talkspurt if others are missing before it. @param {Interruption} interruption */
   interrupt(interruption) {
     if (this.#last && this.#interruption !== 'by-listener') this.#interruption = interruption;
   }
@@ -144,12 +146,12 @@ const STREAMS = 1024;
 
 /** The streams of all speakers, in the order in which they were heard last. When there are too many, the first is forgotten. */
 export class Streams {
-  /** @type {Map<string, Stream>} */
+  /** @type {Map<string, ReplayWindow>} */
   #streams = new Map();
 
   /** A speaker's stream, of which something came. @param {string} peer */
   of(peer) {
-    const stream = this.#streams.get(peer) ?? new Stream();
+    const stream = this.#streams.get(peer) ?? new ReplayWindow();
     this.#streams.delete(peer);
     if (this.#streams.size >= STREAMS) this.#streams.delete([...this.#streams.keys()][0]);
     this.#streams.set(peer, stream);
@@ -174,11 +176,11 @@ export class Streams {
 }
 
 /**
- * How many bursts ahead (positive) or behind (negative), by the shorter way around.
+ * How many talkspurts ahead (positive) or behind (negative), by the shorter way around.
  * @param {number} current
  * @param {{bits: number, value: number}} arrived
  */
-function burstStep(current, arrived) {
+function talkspurtStep(current, arrived) {
   const modulus = 1 << arrived.bits;
   const ahead = (((arrived.value - current) % modulus) + modulus) % modulus;
   return ahead > modulus / 2 ? ahead - modulus : ahead;
@@ -186,11 +188,11 @@ function burstStep(current, arrived) {
 
 const MOST_TARGETS = 64;
 
-/** What one is saying and to whom: open targets, frame counter, bursts. */
-export class Speaker {
+/** What one is saying and to whom: open targets, frame counter, talkspurts. */
+export class VoiceTargets {
   /** @type {{key: string, kind: 'group' | 'peer', name: string, group: number, closing: boolean, session: number}[]} `group`: its id */
   #targets = [];
-  #burst = 0;
+  #talkspurt = 0;
   #begun = false;
   #openings = 0;
 
@@ -256,25 +258,25 @@ export class Speaker {
     if (this.#targets.length === 0) return null;
     const address = {
       sequence: this.nextSequence,
-      burst: { bits: 7, value: this.#burst },
+      talkspurt: { bits: 7, value: this.#talkspurt },
       targets: this.#targets.map((target) => ({ ...target })),
     };
     this.nextSequence = (this.nextSequence + 1) & 0xffff;
     this.#begun = true;
     this.#targets = this.#targets.filter((target) => !target.closing);
-    if (this.#targets.length === 0) this.endBurst();
+    if (this.#targets.length === 0) this.endTalkspurt();
     return address;
   }
 
-  /** The next frame is the first of a burst: those before it had other listeners, or none. */
-  endBurst() {
-    if (this.#begun) this.#burst = (this.#burst + 1) & 0x7f;
+  /** The next frame is the first of a talkspurt: those before it had other listeners, or none. */
+  endTalkspurt() {
+    if (this.#begun) this.#talkspurt = (this.#talkspurt + 1) & 0x7f;
     this.#begun = false;
   }
 }
 
 /**
- * An earlier frame of the same burst to the same targets: a frame to other targets is not for these listeners.
+ * An earlier frame of the same talkspurt to the same targets: a frame to other targets is not for these listeners.
  * @param {import('./speech.js').Recent[]} recents
  * @param {import('./speech.js').Address} address
  * @param {number} behind
@@ -294,5 +296,5 @@ export function earlierFrame(recents, address, behind) {
 export function sameAddress(one, other) {
   const names = (/** @type {import('./speech.js').Address} */ { targets }) =>
     targets.map((target) => `${target.kind} ${target.name} ${target.closing}`).join('\n');
-  return one.burst.value === other.burst.value && names(one) === names(other);
+  return one.talkspurt.value === other.talkspurt.value && names(one) === names(other);
 }

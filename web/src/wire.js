@@ -6,7 +6,7 @@
  * @typedef {{kind: 'group' | 'client', id: number, positional: boolean, closing: boolean,
  *   priority: 'default' | 'low' | 'medium' | 'high', session: number, volume: number}} Target
  * @typedef {{behind: number, frame: Uint8Array}} Copy
- * @typedef {{sender: number, burst: {bits: number, value: number}, sequence: number, targets: Target[],
+ * @typedef {{sender: number, talkspurt: {bits: number, value: number}, sequence: number, targets: Target[],
  *   frame: Uint8Array}} Voice
  * @typedef {Voice & {pauseFollows: boolean, bundled?: number, copies: Copy[]}} VoiceCopies
  * @typedef {{sender: number, expected: number, lost: number, unrepaired: number, lossRunSixteenths: number,
@@ -256,21 +256,21 @@ function writeInfo(w, info) {
 function readVoiceHeader(r) {
   const sender = r.u16();
   const options = r.u8();
-  const burst =
+  const talkspurt =
     options & 0x80 ? { bits: 7, value: options & 0x7f } : { bits: 2, value: options & 3 };
   const sequence = r.u16();
   const count = r.u16();
   if (count > LIMITS.targets) throw new WireError('TooLong');
   const targets = r.list(count, () => readTarget(r));
-  return { sender, burst, sequence, targets };
+  return { sender, talkspurt, sequence, targets };
 }
 /**
  * @param {Writer} w
  * @param {Omit<Voice, 'frame'>} voice
  */
-function writeVoiceHeader(w, { sender, burst, sequence, targets }) {
+function writeVoiceHeader(w, { sender, talkspurt, sequence, targets }) {
   w.u16(sender);
-  w.u8(burst.bits === 7 ? 0x80 | burst.value : burst.value);
+  w.u8(talkspurt.bits === 7 ? 0x80 | talkspurt.value : talkspurt.value);
   w.u16(sequence);
   w.u16(targets.length);
   for (const target of targets) writeTarget(w, target);

@@ -59,7 +59,7 @@ function listen(story) {
     for (let due = buffer.nextAt(); due !== null && due <= packet.at; due = buffer.nextAt())
       take(due);
     const frame = Uint8Array.of(packet.sequence & 255, packet.sequence >> 8);
-    buffer.insert(packet.at, { ...packet, frame, behind: 0, burst: 3, frameMs: FRAME_MS });
+    buffer.insert(packet.at, { ...packet, frame, behind: 0, talkspurt: 3, frameMs: FRAME_MS });
     for (const behind of copies) {
       const copied = packet.sequence - behind;
       if (copied < first) continue;
@@ -67,7 +67,7 @@ function listen(story) {
         sequence: copied,
         frame: Uint8Array.of(copied & 255, copied >> 8),
         behind,
-        burst: 3,
+        talkspurt: 3,
       });
     }
     take(packet.at);
@@ -238,27 +238,27 @@ test('pauses without a mark teach no jitter either', () => {
   assert.ok(buffer.targetMs <= 25 && buffer.stats.jitterMs < 1);
 });
 
-test('the mark of a pause may come with the original after its copy, and a later burst ends one that was not marked', () => {
+test('the mark of a pause may come with the original after its copy, and a later talkspurt ends one that was not marked', () => {
   const buffer = new JitterBuffer();
   const frame = Uint8Array.of(1);
-  buffer.insert(0, { sequence: 1, frame, burst: 1 });
-  buffer.insert(10, { sequence: 2, frame, burst: 1, behind: 3 });
+  buffer.insert(0, { sequence: 1, frame, talkspurt: 1 });
+  buffer.insert(10, { sequence: 2, frame, talkspurt: 1, behind: 3 });
   assert.deepEqual(
     buffer.take(10).map(({ kind }) => kind),
     ['frame', 'frame'],
   );
-  buffer.insert(20, { sequence: 2, frame, burst: 1, pauseFollows: true });
+  buffer.insert(20, { sequence: 2, frame, talkspurt: 1, pauseFollows: true });
   assert.equal(buffer.nextAt(), 20);
   assert.deepEqual(buffer.take(20), [{ kind: 'pause', sequence: 2 }]);
-  buffer.insert(300, { sequence: 3, frame, burst: 1 });
-  buffer.insert(320, { sequence: 4, frame, burst: 2 });
+  buffer.insert(300, { sequence: 3, frame, talkspurt: 1 });
+  buffer.insert(320, { sequence: 4, frame, talkspurt: 2 });
   assert.deepEqual(
     buffer.take(320).map(({ kind }) => kind),
     ['frame', 'pause', 'frame'],
   );
-  buffer.insert(330, { sequence: 5, frame, burst: 1 });
-  assert.deepEqual(buffer.take(330), [], 'of a burst that is over');
-  buffer.insert(340, { sequence: 5, frame: new Uint8Array(0), burst: 2 });
+  buffer.insert(330, { sequence: 5, frame, talkspurt: 1 });
+  assert.deepEqual(buffer.take(330), [], 'of a talkspurt that is over');
+  buffer.insert(340, { sequence: 5, frame: new Uint8Array(0), talkspurt: 2 });
   assert.deepEqual(
     buffer.take(340),
     [{ kind: 'pause', sequence: 5 }],
@@ -332,21 +332,21 @@ test('hours of speech change nothing', () => {
   assert.ok(buffer.take(1e9).length === 0);
 });
 
-test('what comes two seconds later is new, whatever its number and burst', () => {
+test('what comes two seconds later is new, whatever its number and talkspurt', () => {
   const buffer = new JitterBuffer();
   const frame = Uint8Array.of(1);
-  buffer.insert(0, { sequence: 5000, frame, burst: 9 });
+  buffer.insert(0, { sequence: 5000, frame, talkspurt: 9 });
   assert.equal(buffer.take(0).length, 1);
-  buffer.insert(1000, { sequence: 40, frame, burst: 9 });
+  buffer.insert(1000, { sequence: 40, frame, talkspurt: 9 });
   assert.deepEqual(buffer.take(1000), []);
-  buffer.insert(3100, { sequence: 40, frame, burst: 2 });
+  buffer.insert(3100, { sequence: 40, frame, talkspurt: 2 });
   assert.deepEqual(
     buffer.take(3100).map(({ sequence }) => sequence),
     [40],
   );
 });
 
-test('a hole after which much is missing ends after the longest guess', () => {
+test('a hole after which much is missing ends after the longest concealment', () => {
   const buffer = new JitterBuffer();
   const frame = Uint8Array.of(1);
   buffer.insert(0, { sequence: 0, frame });
@@ -376,7 +376,7 @@ test('whatever is put in, it keeps order, stays small and does not throw', () =>
             ? /** @type {any} */ (null)
             : new Uint8Array(next() < 0.02 ? 5000 : next() < 0.05 ? 0 : 40),
         behind: pick(next() < 0.3 ? 3 : 0),
-        burst: pick(Math.floor(step / 700)),
+        talkspurt: pick(Math.floor(step / 700)),
         pauseFollows: next() < 0.03,
         frameMs: pick(next() < 0.1 ? 40 : 20),
       };

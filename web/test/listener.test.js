@@ -50,9 +50,9 @@ function linked(capabilities = {}) {
       volume: 128,
     };
     const frame = frames[frames.length - 1];
-    const burst = { bits: 7, value: 0 };
+    const talkspurt = { bits: 7, value: 0 };
     send('VoiceCopies', {
-      burst,
+      talkspurt,
       sequence,
       targets: [target],
       pauseFollows: false,

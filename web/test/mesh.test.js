@@ -344,7 +344,7 @@ test('a peer cannot speak for another on a link', () => {
   };
   const voice = {
     sender: you,
-    burst: { bits: 7, value: 0 },
+    talkspurt: { bits: 7, value: 0 },
     sequence: 1,
     targets: [target],
     frame: new Uint8Array([9]),

@@ -6,16 +6,16 @@ import { Feedback } from '../src/feedback.js';
 import { Health } from '../src/health.js';
 import { opusMs } from '../src/playback.js';
 import { nextRoute, NO_ROUTE, OVERLAP_MS, uses } from '../src/route.js';
-import { Speaker, Stream } from '../src/stream.js';
+import { VoiceTargets, ReplayWindow } from '../src/stream.js';
 import { Volumes } from '../src/volumes.js';
 
-const BURST = { bits: 7, value: 5 };
+const TALKSPURT = { bits: 7, value: 5 };
 
 // proves: D-20
 test('numbers are extended over the wrap, and each frame is taken once', () => {
-  const stream = new Stream();
-  const first = stream.accept(0, 0xfffe, BURST)?.sequence ?? NaN;
-  const at = (/** @type {number} */ sequence) => stream.accept(0, sequence, BURST)?.sequence;
+  const stream = new ReplayWindow();
+  const first = stream.accept(0, 0xfffe, TALKSPURT)?.sequence ?? NaN;
+  const at = (/** @type {number} */ sequence) => stream.accept(0, sequence, TALKSPURT)?.sequence;
   assert.equal(at(0), first + 2);
   assert.equal(at(0xffff), first + 1, 'a reordered frame takes its place');
   assert.equal(at(0xffff), undefined);
@@ -25,10 +25,10 @@ test('numbers are extended over the wrap, and each frame is taken once', () => {
   assert.equal(stream.extend(1), first + 3);
 });
 
-test('what is left of an older burst is dropped, and after two silent seconds anything is new', () => {
-  const stream = new Stream();
+test('what is left of an older talkspurt is dropped, and after two silent seconds anything is new', () => {
+  const stream = new ReplayWindow();
   stream.accept(0, 10, { bits: 7, value: 127 });
-  assert.equal(stream.accept(0, 12, { bits: 7, value: 0 })?.burst, 1);
+  assert.equal(stream.accept(0, 12, { bits: 7, value: 0 })?.talkspurt, 1);
   assert.equal(stream.accept(0, 11, { bits: 7, value: 127 }), null);
   const later = stream.accept(2001, 3, { bits: 2, value: 3 });
   assert.ok(later && later.sequence > (1 << 20) + 12 && (later.sequence & 0xffff) === 3);
@@ -36,30 +36,31 @@ test('what is left of an older burst is dropped, and after two silent seconds an
 
 test('a speaker whose numbers jump back is heard again within a second, and what comes again by a late route is no jump', () => {
   for (const back of [1, 60, 127, 1_000, 30_000]) {
-    const stream = new Stream();
-    for (let number = 0; number < 200; number += 1) stream.accept(0, 40_000 - 199 + number, BURST);
+    const stream = new ReplayWindow();
+    for (let number = 0; number < 200; number += 1)
+      stream.accept(0, 40_000 - 199 + number, TALKSPURT);
     const frames = Array.from({ length: 100 }, (_, number) => number);
     const heard = frames.find((number) =>
-      stream.accept(20 * (number + 1), (40_000 - back + number) & 0xffff, BURST),
+      stream.accept(20 * (number + 1), (40_000 - back + number) & 0xffff, TALKSPURT),
     );
     assert.ok(heard !== undefined && 20 * heard <= 700, `back by ${back}: after ${heard} frames`);
   }
-  const stream = new Stream();
-  for (let number = 0; number < 100; number += 1) stream.accept(0, number, BURST);
+  const stream = new ReplayWindow();
+  for (let number = 0; number < 100; number += 1) stream.accept(0, number, TALKSPURT);
   for (let number = 50; number < 100; number += 1)
-    assert.equal(stream.accept(800, number, BURST), null);
+    assert.equal(stream.accept(800, number, TALKSPURT), null);
   for (let number = 0; number < 10; number += 1)
-    assert.equal(stream.accept(900 + 20 * number, number, BURST), null);
+    assert.equal(stream.accept(900 + 20 * number, number, TALKSPURT), null);
 });
 
 // proves: D-19
-test('the burst steps only when every target has closed', () => {
-  const speaker = new Speaker(0xffff);
+test('the talkspurt steps only when every target has closed', () => {
+  const speaker = new VoiceTargets(0xffff);
   assert.equal(speaker.nextFrame(), null);
   speaker.open('group', 'a');
   speaker.open('group', 'b');
   assert.deepEqual(
-    [speaker.nextFrame()].map((frame) => [frame?.sequence, frame?.burst.value]),
+    [speaker.nextFrame()].map((frame) => [frame?.sequence, frame?.talkspurt.value]),
     [[0xffff, 0]],
   );
   speaker.close('group', 'a');
@@ -69,11 +70,15 @@ test('the burst steps only when every target has closed', () => {
     [0, [true, false]],
   );
   speaker.close('group', 'b');
-  assert.equal(speaker.nextFrame()?.burst.value, 0, 'the last frame still belongs to the burst');
+  assert.equal(
+    speaker.nextFrame()?.talkspurt.value,
+    0,
+    'the last frame still belongs to the talkspurt',
+  );
   assert.equal(speaker.nextFrame(), null);
   speaker.open('group', 'a');
   assert.deepEqual(
-    [speaker.nextFrame()].map((frame) => [frame?.sequence, frame?.burst.value]),
+    [speaker.nextFrame()].map((frame) => [frame?.sequence, frame?.talkspurt.value]),
     [[2, 1]],
   );
   for (let n = 1; n < 64; n++) assert.ok(speaker.open('group', String(n)));
@@ -181,9 +186,9 @@ test('the measured delay is the true one, though the clocks differ and answers t
   const random = () => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
   for (let now = 1000; now < 6000; now += 20) {
     const sequence = Math.floor(now / 20);
-    const place = { sequence, stretch: 0 };
-    clock.heard(now, place, 0, 20);
-    const askedUs = clock.ask(now, place);
+    const place = { sequence, talkspurt: 0 };
+    clock.observePlayout(now, place, 0, 20);
+    const askedUs = clock.pollProbe(now, place);
     if (askedUs === null) continue;
     const [there, back] = [wayMs + 20 * random(), wayMs + 20 * random()];
     const theirs = (now + there + offsetMs) * 1000;
@@ -193,7 +198,7 @@ test('the measured delay is the true one, though the clocks differ and answers t
       agoUs: Math.round((delayMs + there - 40) * 1000),
     };
     const echo = { sender: 1, askedUs, receivedUs: theirs, sentUs: theirs, captured };
-    clock.told(now + there + back, echo, (low) => ({ sequence: low, stretch: 0 }));
+    clock.handleEcho(now + there + back, echo, (low) => ({ sequence: low, talkspurt: 0 }));
   }
   assert.ok(Math.abs((clock.delayMs ?? NaN) - delayMs) <= 5, `${clock.delayMs} ms`);
 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { JitterBuffer } from '../src/jitter.js';
-import { Stream } from '../src/stream.js';
+import { ReplayWindow } from '../src/stream.js';
 import { World } from './world.js';
 
 function pair() {
@@ -219,11 +219,11 @@ test('a missed change is found by the roster\u2019s version', () => {
 });
 
 test('a copy of a frame that was for others is not taken', () => {
-  const stream = new Stream();
-  const burst = { bits: 2, value: 0 };
-  stream.accept(0, 100, burst);
+  const stream = new ReplayWindow();
+  const talkspurt = { bits: 2, value: 0 };
+  stream.accept(0, 100, talkspurt);
   stream.interrupt('by-listener');
-  const after = stream.accept(20, 150, burst)?.sequence ?? 0;
+  const after = stream.accept(20, 150, talkspurt)?.sequence ?? 0;
   assert.ok(stream.hasSeen(after - 3));
   assert.ok(!stream.hasSeen(after + 1));
 });

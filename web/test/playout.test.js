@@ -151,7 +151,7 @@ test('pauses are changed rather than words', () => {
   assert.ok(Math.abs(loud - 100 * 15) < 40, `${loud} ms of words`);
 });
 
-test('a lost frame of a tone is guessed so well that the tone goes on', () => {
+test('a lost frame of a tone is concealed so well that the tone goes on', () => {
   for (const hz of [110, 300, 700]) {
     const listening = new Listening();
     listening.player.setTarget(30);
@@ -181,7 +181,7 @@ test('a lost frame of a tone is guessed so well that the tone goes on', () => {
   }
 });
 
-test('what a guess is shorter or longer than the frame it stands for is counted as delay', () => {
+test('what concealment is shorter or longer than the frame it stands for is counted as delay', () => {
   const listening = new Listening();
   listening.player.setTarget(30);
   const sound = new Float32Array(200 * FRAME).map(
@@ -206,20 +206,20 @@ test('what a guess is shorter or longer than the frame it stands for is counted 
   assert.ok(roughest(heard) < roughnessOfTone(110) * 1.3 + 1e-3);
 });
 
-test('a late frame is waited for with a guess, and goes on without a step', () => {
+test('a late frame is waited for with concealment, and goes on without a step', () => {
   const listening = new Listening();
   listening.player.setTarget(15);
   listening.speak(0, 50, (index) => tone(220, index));
   const waiting = listening.hear(45);
   const after = listening.speak(50, 100, (index) => tone(220, index));
   const heard = join([waiting, after]);
-  assert.ok(level(waiting.slice(-960)) > 0.3, 'the guess is heard');
+  assert.ok(level(waiting.slice(-960)) > 0.3, 'the concealment is heard');
   assert.ok(roughest(heard) < roughnessOfTone(220) * 1.3 + 1e-3);
   assert.ok(listening.player.stats.concealedMs > 10);
   assert.ok(level(heard.slice(0, 48 * 500)) > 0.33);
 });
 
-test('a guess fades to silence, and what comes then is begun anew', () => {
+test('concealment fades to silence, and what comes then is begun anew', () => {
   const listening = new Listening();
   listening.player.setTarget(20);
   listening.speak(0, 50, (index) => tone(220, index));
@@ -233,7 +233,7 @@ test('a guess fades to silence, and what comes then is begun anew', () => {
   assert.ok(level(again.slice(25 * 48, 40 * 48)) > 0.33);
 });
 
-test('what is lost while nothing is here takes the time that was already guessed', () => {
+test('what is lost while nothing is here takes the time that was already concealed', () => {
   const listening = new Listening();
   listening.player.setTarget(20);
   listening.speak(0, 50, (index) => tone(220, index));
@@ -249,7 +249,7 @@ test('what is lost while nothing is here takes the time that was already guessed
   );
 });
 
-test('after a pause nothing is guessed, and the end does not click', () => {
+test('after a pause nothing is concealed, and the end does not click', () => {
   const listening = new Listening();
   listening.player.setTarget(20);
   const heard = join([
@@ -269,7 +269,7 @@ test('after a pause nothing is guessed, and the end does not click', () => {
   assert.ok(roughest(rest) < 0.02);
 });
 
-test('a frame that the decoder swallowed is guessed too', () => {
+test('a frame that the decoder swallowed is concealed too', () => {
   const listening = new Listening();
   listening.player.setTarget(30);
   const heard = listening
@@ -603,13 +603,13 @@ for (const {
     const { concealedMs, stretchedMs } = player.stats;
     const base = name.includes('longer') || name.includes('shorter') ? 100 : 0;
     const delay = mean(delays) - base;
-    const guessed = concealedMs / SECONDS;
+    const concealed = concealedMs / SECONDS;
     t.diagnostic(
       `delay ${delay.toFixed(1)} ms, ${mean(levels).toFixed(1)} ms wait, target ${jitter.targetMs.toFixed(0)} ms; ` +
-        `a second: ${guessed.toFixed(1)} ms guessed, ${(stretchedMs / SECONDS).toFixed(1)} ms stretched`,
+        `a second: ${concealed.toFixed(1)} ms concealed, ${(stretchedMs / SECONDS).toFixed(1)} ms stretched`,
     );
     assert.ok(delay > 0 && delay <= most[0], `delay ${delay}`);
-    assert.ok(guessed <= most[1], `guessed ${guessed}`);
+    assert.ok(concealed <= most[1], `concealed ${concealed}`);
     if (name === 'perfect') assert.ok(mean(levels) <= 25 && stretchedMs < 50);
     assert.ok(
       roughest(join(heard)) < 6 * roughest(speech),

@@ -560,8 +560,8 @@ test('each state of the speaker has its own words, and one that plays has none',
     assert.equal(outputWords(state({ output })), '');
 });
 
-test('who sees the network address is said as it is', () => {
-  assert.match(privacyWords(state({})), /can see your network address/);
+test('who sees the IP address is said as it is', () => {
+  assert.match(privacyWords(state({})), /can see your IP address/);
   assert.match(privacyWords(state({ relayOnly: true })), /do not see/);
   assert.match(privacyWords(state({ serverRelayOnly: true })), /through the server/);
 });

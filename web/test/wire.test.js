@@ -82,7 +82,7 @@ test('packets of every length are written whole', () => {
     const frame = Uint8Array.from({ length }, (_, at) => at);
     const voice = {
       sender: 1,
-      burst: { bits: 7, value: 0 },
+      talkspurt: { bits: 7, value: 0 },
       sequence: 2,
       targets: [],
       pauseFollows: true,

@@ -395,7 +395,7 @@ impl JitterBuffer {
         Playout::Repair { sequence, talkspurt, samples, next: self.slots.payload(head.sequence) }
     }
 
-    /// Guesses 10 ms, of which `bridged` samples stand for the missing frames and the rest adds to the delay.
+    /// Conceals 10 ms, of which `bridged` samples stand for the missing frames and the rest adds to the delay.
     fn conceal(&mut self, playing: Playing, bridged: u32) -> Playout<'_> {
         let samples = BLOCK_SAMPLES as u32;
         let (bridged, concealed) = (playing.bridged.saturating_add(bridged), playing.concealed + samples);

@@ -8,7 +8,7 @@
 //!
 //! - [`guard`]: every function's frame: catches panics, keeps the sentence of the last error.
 //! - [`handles`]: numbers for open objects, each used only once, so that a closed one is always recognized.
-//! - [`seats`]: the same for objects that audio threads use: calls on those threads never block.
+//! - [`realtime_handles`]: the same for objects that audio threads use: calls on those threads never block.
 //! - [`memory`]: the only place that reads and writes the caller's memory.
 //! - [`options`], [`event`], [`peer`], [`data`], [`lobby`], [`places`], [`speak`], [`pcm`], [`state`], [`devices`]: the
 //!   functions.
@@ -34,7 +34,7 @@ pub mod options;
 pub mod pcm;
 pub mod peer;
 pub mod places;
-pub mod seats;
+pub mod realtime_handles;
 pub mod speak;
 pub mod state;
 #[cfg(test)]

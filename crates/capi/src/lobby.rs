@@ -116,9 +116,9 @@ pub unsafe extern "C" fn vmesh_get_metadata(
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        let (whose, key) = unsafe { (of_peer(of)?, memory::text(key, key_length, "key")?) };
+        let (scope, key) = unsafe { (of_peer(of)?, memory::text(key, key_length, "key")?) };
         // SAFETY: the header's promise.
-        unsafe { tell(peer, whose, |metadata| metadata.get(key), buffer, capacity, needed) }
+        unsafe { tell(peer, scope, |metadata| metadata.get(key), buffer, capacity, needed) }
     })
 }
 
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn vmesh_get_room_metadata(
         // SAFETY: the header's promise.
         let key = unsafe { memory::text(key, key_length, "key")? };
         // SAFETY: the header's promise.
-        unsafe { tell(peer, Whose::Room, |metadata| metadata.get(key), buffer, capacity, needed) }
+        unsafe { tell(peer, MetadataScope::Room, |metadata| metadata.get(key), buffer, capacity, needed) }
     })
 }
 
@@ -153,9 +153,9 @@ pub unsafe extern "C" fn vmesh_get_metadata_key(
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        let whose = unsafe { of_peer(of)? };
+        let scope = unsafe { of_peer(of)? };
         // SAFETY: the header's promise.
-        unsafe { tell(peer, whose, |metadata| metadata.keys().nth(number), buffer, capacity, needed) }
+        unsafe { tell(peer, scope, |metadata| metadata.keys().nth(number), buffer, capacity, needed) }
     })
 }
 
@@ -170,13 +170,13 @@ pub unsafe extern "C" fn vmesh_get_room_metadata_key(
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        unsafe { tell(peer, Whose::Room, |metadata| metadata.keys().nth(number), buffer, capacity, needed) }
+        unsafe { tell(peer, MetadataScope::Room, |metadata| metadata.keys().nth(number), buffer, capacity, needed) }
     })
 }
 
-/// Whose metadata is read.
+/// MetadataScope metadata is read.
 #[derive(Clone, Copy)]
-enum Whose {
+enum MetadataScope {
     Own,
     Peer(vmesh_peer_id),
     Room,
@@ -185,9 +185,9 @@ enum Whose {
 /// # Safety
 ///
 /// `of` is null or points to an id.
-unsafe fn of_peer(of: *const vmesh_peer_id) -> Result<Whose, Fault> {
+unsafe fn of_peer(of: *const vmesh_peer_id) -> Result<MetadataScope, Fault> {
     // SAFETY: our caller's promise.
-    if of.is_null() { Ok(Whose::Own) } else { unsafe { memory::read(of, "of") }.map(Whose::Peer) }
+    if of.is_null() { Ok(MetadataScope::Own) } else { unsafe { memory::read(of, "of") }.map(MetadataScope::Peer) }
 }
 
 /// # Safety
@@ -195,16 +195,16 @@ unsafe fn of_peer(of: *const vmesh_peer_id) -> Result<Whose, Fault> {
 /// As [`memory::copy_out`].
 unsafe fn tell(
     peer: vmesh_peer,
-    whose: Whose,
+    scope: MetadataScope,
     which: impl FnOnce(&Metadata) -> Option<&String>,
     buffer: *mut c_char,
     capacity: usize,
     needed: *mut usize,
 ) -> Outcome {
-    let found = |now: &Snapshot| match whose {
-        Whose::Own => Some(which(&now.metadata).cloned()),
-        Whose::Room => Some(which(&now.room_metadata).cloned()),
-        Whose::Peer(of) => {
+    let found = |now: &Snapshot| match scope {
+        MetadataScope::Own => Some(which(&now.metadata).cloned()),
+        MetadataScope::Room => Some(which(&now.room_metadata).cloned()),
+        MetadataScope::Peer(of) => {
             let state = now.peers.iter().find(|state| vmesh_peer_id::from(state.peer) == of)?;
             Some(which(&state.metadata).cloned())
         }

@@ -5,7 +5,7 @@ use voicemesh::{DeviceError, MicrophoneFeed, MixVoice, PeerVoice};
 use crate::guard::{Fault, Outcome, guarded, guarded_quietly};
 use crate::memory;
 use crate::peer::{vmesh_peer, with};
-use crate::seats::RealtimeHandles;
+use crate::realtime_handles::RealtimeHandles;
 use crate::{vmesh_peer_id, vmesh_result};
 
 /// One peer's voice, to be read. 0 is none.
@@ -155,9 +155,9 @@ pub extern "C" fn vmesh_close_microphone(microphone: vmesh_microphone) -> vmesh_
     guarded(|| closed(&MICROPHONES, microphone))
 }
 
-fn closed<T, const N: usize>(seats: &RealtimeHandles<T, N>, handle: u64) -> Outcome {
+fn closed<T, const N: usize>(handles: &RealtimeHandles<T, N>, handle: u64) -> Outcome {
     if handle != 0 {
-        seats.close(handle)?;
+        handles.close(handle)?;
     }
     Ok(vmesh_result::VMESH_OK)
 }

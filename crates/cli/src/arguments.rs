@@ -256,7 +256,7 @@ pub struct StayArguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub give_up_after: Option<Duration>,
 
-    /// No direct connections, so that no other peer sees this machine's network address.
+    /// No direct connections, so that no other peer sees this machine's IP address.
     #[arg(long)]
     pub relay_only: bool,
 

@@ -168,9 +168,9 @@ impl TextOutput {
     pub fn opening(&self) -> Vec<Line> {
         let stay = &self.stay;
         let addresses = if stay.relay_only {
-            "Relay only: no one in the room sees this machine's network address; all goes through the server."
+            "Relay only: no one in the room sees this machine's IP address; all goes through the server."
         } else {
-            "Peers see each other's network addresses when they are directly connected; --relay-only prevents that."
+            "Peers see each other's IP addresses when they are directly connected; --relay-only prevents that."
         };
         let by_default = if stay.server_by_default { " (this machine; --server names another)" } else { "" };
         let (room, name, server) = (harmless(&stay.room), harmless(&stay.name), harmless(&stay.server));

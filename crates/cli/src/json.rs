@@ -84,7 +84,7 @@ use crate::exit::Failure;
 use crate::human::refusal_step;
 use crate::people::People;
 use crate::reach::next_step;
-use crate::tally::{Seen, Summary};
+use crate::summary::{Seen, Summary};
 
 /// One line. `event` and `at_ms` come first, for eyes.
 #[derive(Serialize)]
@@ -127,13 +127,13 @@ pub fn error(at: Duration, failure: &Failure) -> String {
 }
 
 /// The situation now.
-pub fn status(at: Duration, tally: &Summary) -> String {
-    line("status", at, Value::Object(situation(tally, |seen| seen.left_at.is_none())))
+pub fn status(at: Duration, summary: &Summary) -> String {
+    line("status", at, Value::Object(situation(summary, |seen| seen.left_at.is_none())))
 }
 
 /// The last line.
-pub fn summary(at: Duration, tally: &Summary, end: End) -> String {
-    let mut rest = situation(tally, |_| true);
+pub fn summary(at: Duration, summary: &Summary, end: End) -> String {
+    let mut rest = situation(summary, |_| true);
     rest.insert("reason".to_owned(), end.as_str().into());
     rest.insert("exit_code".to_owned(), end.exit().code().into());
     line("summary", at, Value::Object(rest))
@@ -217,22 +217,22 @@ fn said(event: &Event, people: &People) -> Value {
     }
 }
 
-fn situation(tally: &Summary, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value> {
-    let snapshot = &tally.snapshot;
-    let peers = tally.peers().filter(|(_, seen)| wanted(seen)).map(|(peer, seen)| peer_state(peer, seen));
+fn situation(summary: &Summary, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value> {
+    let snapshot = &summary.snapshot;
+    let peers = summary.peers().filter(|(_, seen)| wanted(seen)).map(|(peer, seen)| peer_state(peer, seen));
     let value = json!({
         "you": snapshot.you.map(|you| you.to_string()),
         "mode": snapshot.mode,
         "connected": snapshot.connected,
         "server_answers": snapshot.server_answers,
-        "locked": tally.locked,
+        "locked": summary.locked,
         "muted": snapshot.muted,
         "deafened": snapshot.deafened,
         "listening_only": snapshot.listening_only,
         "permissions": snapshot.permissions,
-        "joined_ms": tally.joined_at.map(millis),
-        "connected_ms": tally.connected_at.map(millis),
-        "joins": tally.joins,
+        "joined_ms": summary.joined_at.map(millis),
+        "connected_ms": summary.connected_at.map(millis),
+        "joins": summary.joins,
         "frames_spoken": snapshot.frames_spoken,
         "server_connection": snapshot.server_connection.as_ref().map(server_connection),
         "recording": snapshot.recording,
@@ -364,7 +364,7 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
     use crate::people::tests::{arrival, peer, people};
-    use crate::tally::tests::{at, joined, state};
+    use crate::summary::tests::{at, joined, state};
 
     const BEN: &str = "00010000-0000-0000-0000-000000000000";
 
@@ -499,22 +499,26 @@ mod tests {
 
     #[test]
     fn status_and_summary_say_everything_about_everyone() {
-        let mut tally = Summary::new();
-        tally.event(&at(10, joined()));
-        tally.event(&at(20, Event::Room(RoomEvent::Connected)));
-        tally.event(&at(30, arrival(1, "Ben")));
-        tally.event(&at(30, arrival(2, "Cleo")));
-        tally.event(&at(60, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })));
+        let mut summary = Summary::new();
+        summary.event(&at(10, joined()));
+        summary.event(&at(20, Event::Room(RoomEvent::Connected)));
+        summary.event(&at(30, arrival(1, "Ben")));
+        summary.event(&at(30, arrival(2, "Cleo")));
+        summary.event(&at(60, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })));
         let snapshot = Snapshot { mode: "client", connected: true, frames_spoken: 50, ..Snapshot::default() };
-        tally.observe(Snapshot { you: Some(peer(0xaaaa)), peers: vec![state(1, "Ben"), state(2, "Cleo")], ..snapshot });
-        tally.event(&at(
+        summary.observe(Snapshot {
+            you: Some(peer(0xaaaa)),
+            peers: vec![state(1, "Ben"), state(2, "Cleo")],
+            ..snapshot
+        });
+        summary.event(&at(
             70,
             Event::Room(RoomEvent::PeerLeft { peer: peer(2), name: "Cleo".into(), reason: PeerLeftReason::Left }),
         ));
 
         let now = Duration::from_millis(100);
         let value = |line: String| serde_json::from_str::<Value>(&line).expect("JSON");
-        let (status, summary) = (value(status(now, &tally)), value(summary(now, &tally, End::Duration)));
+        let (status, summary) = (value(status(now, &summary)), value(super::summary(now, &summary, End::Duration)));
         assert_eq!(status["peers"].as_array().map(Vec::len), Some(1), "only who is present");
         let ben = json!({
             "peer": BEN, "name": "Ben", "label": "Ben", "present": true, "route": "direct", "round_trip_ms": 12.345, "speaking": true,

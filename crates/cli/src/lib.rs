@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 pub mod arguments;
+mod command_arguments;
 mod decisions;
 mod devices;
 pub mod end;
@@ -39,11 +40,10 @@ mod serve;
 mod signals;
 pub mod slash;
 mod stderr;
+pub mod summary;
 pub mod talk;
-pub mod tally;
 pub mod text;
 mod token;
-mod typed;
 mod who;
 
 use arguments::{Arguments, Command};

@@ -15,7 +15,7 @@ use crate::live::Live;
 use crate::live::keys::Action;
 use crate::people::People;
 use crate::slash::HELP;
-use crate::tally::Summary;
+use crate::summary::Summary;
 use crate::text::ascii;
 
 /// Where all output goes.
@@ -174,11 +174,11 @@ impl Output {
     }
 
     /// The answer to `/who`: a table, or a status.
-    pub(crate) fn who(&mut self, at: Duration, tally: &Summary, table: impl FnOnce() -> Vec<String>) {
+    pub(crate) fn who(&mut self, at: Duration, summary: &Summary, table: impl FnOnce() -> Vec<String>) {
         match self.form {
             OutputFormat::TextOutput { .. } => table().into_iter().for_each(|line| self.say(&plain(line))),
             OutputFormat::Live { ref mut live, .. } => live.show_lines("Who is here", table()),
-            OutputFormat::Json => self.write(&json::status(at, tally)),
+            OutputFormat::Json => self.write(&json::status(at, summary)),
         }
     }
 
@@ -190,9 +190,9 @@ impl Output {
         }
     }
 
-    pub(crate) fn status(&mut self, at: Duration, tally: &Summary) {
+    pub(crate) fn status(&mut self, at: Duration, summary: &Summary) {
         if let OutputFormat::Json = self.form {
-            self.write(&json::status(at, tally));
+            self.write(&json::status(at, summary));
         }
     }
 
@@ -209,9 +209,9 @@ impl Output {
         }
     }
 
-    pub(crate) fn summary(&mut self, at: Duration, tally: &Summary, end: End) {
+    pub(crate) fn summary(&mut self, at: Duration, summary: &Summary, end: End) {
         if let OutputFormat::Json = self.form {
-            self.write(&json::summary(at, tally, end));
+            self.write(&json::summary(at, summary, end));
         }
     }
 

@@ -272,7 +272,7 @@ pub(crate) mod tests {
         let people = people(&[(0x0abc, "Ben"), (0x0def, "B\u{435}n"), (0x0123, "Ada")]);
         assert_eq!([0x0abc, 0x0def, 0x0123].map(|id| people.label(peer(id))), ["Ben#0abc", "B\u{435}n#0def", "Ada"]);
         let mut people = People { names: people.names, ..People::beside("Ada") };
-        people.see(&crate::tally::tests::joined());
+        people.see(&crate::summary::tests::joined());
         let you = people.you().expect("known since it joined");
         assert_eq!((people.raw_name(you), people.label(you).as_str()), ("Ada", "You"));
         assert_eq!(people.label(peer(0x0123)), "Ada#0123");

@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::human::{Part, SessionInfo, TextOutput, refusal, replaced};
 use crate::live::problems::{Condition, Problems};
 use crate::people::People;
-use crate::tally::tests::at;
+use crate::summary::tests::at;
 
 /// Words of libraries and of systems that no person should meet.
 const FOREIGN: [&str; 14] = [

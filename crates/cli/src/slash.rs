@@ -7,9 +7,9 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use voicemesh::{InputSpec, OutputSpec};
 
+use crate::command_arguments;
 use crate::microphone::{ActivationChoice, NoiseChoice, Switch};
 use crate::text::harmless;
-use crate::typed;
 
 /// A typed line, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -215,8 +215,10 @@ pub fn parse(line: &str) -> Result<SlashCommand, String> {
         "set-password" | "password" => Ok(SlashCommand::Moderate(Decision::SetPassword(rest.to_owned()))),
         "make-owner" => Ok(SlashCommand::Moderate(Decision::MakeOwner(needed("a name")?))),
         "msg" => Ok(SlashCommand::Message { name_and_text: needed("a name and a text: /msg Ada hello")? }),
-        "join" => Ok(SlashCommand::JoinGroup(typed::group(&needed("a group's name")?)?)),
-        "leave" => Ok(SlashCommand::LeaveGroup(typed::group(&needed("a group's name (/quit leaves the room)")?)?)),
+        "join" => Ok(SlashCommand::JoinGroup(command_arguments::group(&needed("a group's name")?)?)),
+        "leave" => {
+            Ok(SlashCommand::LeaveGroup(command_arguments::group(&needed("a group's name (/quit leaves the room)")?)?))
+        }
         "noise" => {
             chosen(rest, "/noise needs off, low, moderate or high.").map(Change::Noise).map(SlashCommand::Change)
         }
@@ -230,7 +232,7 @@ pub fn parse(line: &str) -> Result<SlashCommand, String> {
         "output" => device(&needed("a speaker's name, or default")?).map(Change::Output).map(SlashCommand::Change),
         "record" => match needed("a folder, or stop: /record calls")?.as_str() {
             "stop" => Ok(SlashCommand::Record(None)),
-            folder => Ok(SlashCommand::Record(Some(typed::at_home(folder).into_owned().into()))),
+            folder => Ok(SlashCommand::Record(Some(command_arguments::at_home(folder).into_owned().into()))),
         },
         "help" | "?" => alone(SlashCommand::Help),
         "quit" | "exit" | "q" => alone(SlashCommand::Quit),
@@ -246,7 +248,7 @@ fn device<T: FromStr>(name: &str) -> Result<T, String>
 where
     T::Err: Display,
 {
-    typed::at_home(name).parse().map_err(|error: T::Err| format!("{error}."))
+    command_arguments::at_home(name).parse().map_err(|error: T::Err| format!("{error}."))
 }
 
 /// Parts a name and the minutes of a ban. What begins like a number at the end is the minutes, unless all of it is the name of a

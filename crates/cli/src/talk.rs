@@ -15,6 +15,7 @@ use voicemesh::{
 use voicemesh_device::{refuse_same_file, unused_wav};
 
 use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
+use crate::command_arguments::absolute;
 use crate::decisions::Decisions;
 use crate::end::End;
 use crate::exit::{Exit, Failure};
@@ -29,9 +30,8 @@ use crate::output::{Output, can_be_live};
 use crate::people::People;
 use crate::reach::next_step;
 use crate::signals::Stop;
-use crate::tally::Summary;
+use crate::summary::Summary;
 use crate::text::harmless;
-use crate::typed::absolute;
 use written::LastWritten;
 
 /// Events are awaited at most this long, before typed lines, signals and the clock get their turn.
@@ -213,7 +213,7 @@ fn begin(
         line: String::new(),
         written: LastWritten::default(),
         decisions: Decisions::default(),
-        tally: Summary::new(),
+        summary: Summary::new(),
         observe_at: Duration::ZERO,
         status_at: Duration::ZERO,
         who_at: None,
@@ -279,7 +279,7 @@ struct Talk {
     written: LastWritten,
     decisions: Decisions,
     people: People,
-    tally: Summary,
+    summary: Summary,
     observe_at: Duration,
     status_at: Duration,
     /// When the last `/who` is to be answered.
@@ -293,7 +293,7 @@ struct Talk {
 impl Talk {
     fn run(mut self) -> Result<Exit, Failure> {
         let end = self.until_the_end();
-        self.tally.observe(self.voice.snapshot());
+        self.summary.observe(self.voice.snapshot());
         self.output.leaving();
         self.output.end_live();
         self.voice.leave_and_wait(LEAVE_WITHIN);
@@ -306,7 +306,7 @@ impl Talk {
         if let Some(failure) = &failure {
             self.output.failure(now, failure);
         }
-        self.output.summary(now, &self.tally, end);
+        self.output.summary(now, &self.summary, end);
         failure.map_or(Ok(end.exit()), Err)
     }
 
@@ -340,7 +340,7 @@ impl Talk {
     }
 
     fn tell(&mut self, stamped: &TimedEvent) {
-        self.tally.event(stamped);
+        self.summary.event(stamped);
         if let Event::Room(RoomEvent::ServerAway { why, failure, .. }) = &stamped.event {
             let step = failure.as_ref().and_then(next_step);
             // A server that says why it lets no one in was reached.
@@ -425,10 +425,10 @@ impl Talk {
         let is_over = |since: Option<Duration>, limit: Option<Duration>| {
             since.zip(limit).is_some_and(|(since, limit)| now.saturating_sub(since) >= limit)
         };
-        if is_over(self.tally.joined_at, self.arguments.duration) {
+        if is_over(self.summary.joined_at, self.arguments.duration) {
             return Some(End::Duration);
         }
-        if is_over(self.tally.away_since, self.arguments.give_up_after) {
+        if is_over(self.summary.away_since, self.arguments.give_up_after) {
             let limit = short(self.arguments.give_up_after.unwrap_or_default());
             let trouble = self.trouble.take();
             let why = trouble.as_ref().map(|(what, why, _)| (*what, why.as_str()));
@@ -442,13 +442,13 @@ impl Talk {
     fn look(&mut self, now: Duration) {
         if now >= self.observe_at {
             self.observe_at = now + OBSERVE_EVERY;
-            let was_too_slow = self.tally.snapshot.sending.upload_too_slow;
-            self.tally.observe(self.voice.snapshot());
-            let is_too_slow = self.tally.snapshot.sending.upload_too_slow;
+            let was_too_slow = self.summary.snapshot.sending.upload_too_slow;
+            self.summary.observe(self.voice.snapshot());
+            let is_too_slow = self.summary.snapshot.sending.upload_too_slow;
             if is_too_slow != was_too_slow {
                 self.output.notice(now, &upload(is_too_slow));
             }
-            self.output.observe(&self.tally.snapshot, &self.people);
+            self.output.observe(&self.summary.snapshot, &self.people);
             self.look_at_recording(now);
         }
         if self.who_at.is_some_and(|due| now >= due) {
@@ -459,8 +459,8 @@ impl Talk {
             && now >= self.status_at
         {
             self.status_at = now + every;
-            self.tally.observe(self.voice.snapshot());
-            self.output.status(now, &self.tally);
+            self.summary.observe(self.voice.snapshot());
+            self.output.status(now, &self.summary);
         }
     }
 }
@@ -472,7 +472,7 @@ impl Talk {
         if now < *since + SNAPSHOT_AGE {
             return;
         }
-        if self.tally.snapshot.recording {
+        if self.summary.snapshot.recording {
             self.output.notice(now, &plain(recording_into(folder)));
             self.kept = Kept::Recording;
         } else if !*is_late && now >= *since + RECORDS_WITHIN {

@@ -97,7 +97,7 @@ pub(crate) fn group_names(groups: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::people::tests::people;
-    use crate::tally::tests::state;
+    use crate::summary::tests::state;
 
     /// proves: D-52
     #[test]

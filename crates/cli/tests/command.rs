@@ -237,7 +237,7 @@ fn two_write_to_each_other_and_each_sees_the_other_leave() {
     ada.wait_for("to be connected", PATIENCE, is("connected"));
     let mut ben = peer("Ben", &url, &dir, &["--relay-only"]);
     let first = ben.wait_for_text("its first line", PATIENCE, |line| Some(line.to_owned()));
-    assert!(first.contains("no one in the room sees this machine's network address"), "{first}");
+    assert!(first.contains("no one in the room sees this machine's IP address"), "{first}");
     ben.wait_for_line("You are in “lobby”; one other is there.", PATIENCE);
     ben.wait_for_line("Ada is here.", PATIENCE);
     ada.wait_for("Ben", PATIENCE, |line| line["event"] == "route-changed" && line["route"] == "relayed");

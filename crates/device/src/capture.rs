@@ -14,7 +14,7 @@ use crate::convert;
 use crate::count::Counter;
 use crate::downmix::{Downmix, MicrophoneChannels, SharedChannels};
 use crate::simulated::{self, Voice};
-use crate::stream::{Latency, Mixed, Opening, Running};
+use crate::stream::{Latency, Mixed, OpenOptions, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
 use crate::worker::Worker;
 use crate::{DeviceError, DeviceEvent, Direction, InputSpec, SAMPLE_RATE, Waker, wav};
@@ -165,7 +165,7 @@ impl Capture {
     ) -> Result<Self, DeviceError> {
         let (latency, captured) = (Arc::new(Latency::default()), Arc::new(AtomicU64::new(0)));
         let channels = Arc::new(SharedChannels::default());
-        let opening = Opening {
+        let options = OpenOptions {
             direction: Direction::Input,
             channels: 1,
             name,
@@ -173,7 +173,7 @@ impl Capture {
             latency: Arc::clone(&latency),
             moved: Arc::clone(&captured),
         };
-        let microphone = Microphone { opening, channel, channels: Arc::clone(&channels) };
+        let microphone = Microphone { options, channel, channels: Arc::clone(&channels) };
         let Supervised { feed, events, supervisor } = supervise::open(microphone, waker, waits)?;
         let feed = RefCell::new(feed);
         Ok(Self { feed, events, latency, captured, correction_ppm: 0.0, channels, _device: Some(supervisor) })
@@ -231,7 +231,7 @@ impl std::fmt::Debug for MicrophoneFeed {
 
 /// A microphone of the machine.
 struct Microphone {
-    opening: Opening,
+    options: OpenOptions,
     /// The one to hear, counted from 1.
     channel: Option<u16>,
     channels: Arc<SharedChannels>,
@@ -241,7 +241,7 @@ impl Kind for Microphone {
     type Feed = Feed;
 
     fn open(&self, earlier: Option<HostId>) -> Result<(Running, Feed), DeviceError> {
-        self.opening.open(earlier, |rate_hz, count| {
+        self.options.open(earlier, |rate_hz, count| {
             if let Some(channel) = self.channel.filter(|channel| usize::from(*channel) > count) {
                 return Err(format!("it has {count} channels, so there is no channel {channel}"));
             }

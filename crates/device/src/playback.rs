@@ -11,7 +11,7 @@ use voicemesh_resample::Converter;
 
 use crate::count::Counter;
 use crate::simulated::{self, Outlet};
-use crate::stream::{Latency, Opening, Running};
+use crate::stream::{Latency, OpenOptions, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
 use crate::wav::WavSpeaker;
 use crate::worker::Worker;
@@ -157,7 +157,7 @@ impl Playback {
         waits: impl Fn(&DeviceError) -> bool,
     ) -> Result<Self, DeviceError> {
         let (latency, played) = (Arc::new(Latency::default()), Arc::new(AtomicU64::new(0)));
-        let opening = Opening {
+        let options = OpenOptions {
             direction: Direction::Output,
             channels: channels.count(),
             name,
@@ -166,7 +166,7 @@ impl Playback {
             moved: Arc::clone(&played),
         };
         let underruns = Arc::new(AtomicU64::new(0));
-        let speaker = PlaybackDevice { opening, underruns: Arc::clone(&underruns) };
+        let speaker = PlaybackDevice { options, underruns: Arc::clone(&underruns) };
         let Supervised { feed, events, supervisor } = supervise::open(speaker, waker, waits)?;
         Ok(Self { feed: RefCell::new(feed), underruns, played, events, latency, channels, _device: supervisor })
     }
@@ -174,7 +174,7 @@ impl Playback {
 
 /// A speaker of the machine.
 struct PlaybackDevice {
-    opening: Opening,
+    options: OpenOptions,
     underruns: Arc<AtomicU64>,
 }
 
@@ -182,13 +182,13 @@ impl Kind for PlaybackDevice {
     type Feed = Feed;
 
     fn open(&self, earlier: Option<HostId>) -> Result<(Running, Feed), DeviceError> {
-        self.opening.open(earlier, |rate_hz, _| Feed::new(rate_hz, self.opening.channels, &self.underruns))
+        self.options.open(earlier, |rate_hz, _| Feed::new(rate_hz, self.options.channels, &self.underruns))
     }
 
     /// Takes at pace what would have been played. What it misses is not the device's doing and not counted.
     fn stand_in(&self) -> (Feed, Box<dyn FnMut() + Send>) {
-        let (mut outlet, feed) = Feed::unconverted(self.opening.channels, &Arc::new(AtomicU64::new(0)));
-        let mut counter = Counter::new(&self.opening.moved, SAMPLE_RATE);
+        let (mut outlet, feed) = Feed::unconverted(self.options.channels, &Arc::new(AtomicU64::new(0)));
+        let mut counter = Counter::new(&self.options.moved, SAMPLE_RATE);
         let mut block = [0.0; 2 * STEP_SAMPLES];
         let step = move || {
             outlet.take(&mut block[..STEP_SAMPLES * outlet.channels()]);

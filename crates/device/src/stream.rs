@@ -39,7 +39,7 @@ pub(crate) struct Running {
 
 /// What a real device is opened with.
 #[derive(Clone)]
-pub(crate) struct Opening {
+pub(crate) struct OpenOptions {
     pub(crate) direction: Direction,
     /// Of the caller's sound; the device may have others.
     pub(crate) channels: usize,
@@ -65,7 +65,7 @@ impl Latency {
     }
 
     /// Called by one callback at a time only; a thread that reads meanwhile gets the value before.
-    fn told(&self, latency: Duration) {
+    fn report(&self, latency: Duration) {
         if latency <= LONGEST_LATENCY {
             let (before, told) = (self.0.load(Ordering::Relaxed), latency.as_micros() as u64);
             let smoothed =
@@ -81,7 +81,7 @@ struct Reports {
     supervisor: Arc<OnceLock<Thread>>,
 }
 
-impl Opening {
+impl OpenOptions {
     /// Opens the device and starts it. `ends(rate, channels)` makes the callback's end of a ring for a stream of that rate
     /// and number of channels, and the caller's end; it is called for each format that is tried.
     pub(crate) fn open<E: End, F>(
@@ -230,7 +230,7 @@ impl End for Mixed {
             // The timestamps give the age of the first sample; that of the last is less by the length of the block.
             let (first, frames) = (info.timestamp(), samples.len() / channels);
             let length = Duration::from_micros(frames as u64 * 1_000_000 / u64::from(rate_hz.max(1)));
-            latency.told(first.callback.duration_since(first.capture).saturating_sub(length));
+            latency.report(first.callback.duration_since(first.capture).saturating_sub(length));
             give(samples, channels, &mut mixed);
             alarm.moved(frames);
         };
@@ -252,7 +252,7 @@ impl End for Outlet {
         let Plumbing { end: mut outlet, channels, latency, mut alarm, mut reports, .. } = plumbing;
         let wanted = move |samples: &mut [T], info: &cpal::OutputCallbackInfo| {
             let told = info.timestamp();
-            latency.told(told.playback.duration_since(told.callback));
+            latency.report(told.playback.duration_since(told.callback));
             take(samples, channels, &mut outlet);
             alarm.moved(samples.len() / channels);
         };
@@ -323,11 +323,11 @@ mod tests {
     fn latency_is_smoothed_and_nonsense_is_not_believed() {
         let latency = Latency::default();
         assert_eq!(latency.get(), Duration::ZERO);
-        latency.told(Duration::from_millis(40));
+        latency.report(Duration::from_millis(40));
         assert_eq!(latency.get(), Duration::from_millis(40), "the first is believed at once");
-        latency.told(Duration::from_secs(4_000));
+        latency.report(Duration::from_secs(4_000));
         assert_eq!(latency.get(), Duration::from_millis(40));
-        (0..200).for_each(|_| latency.told(Duration::from_millis(20)));
+        (0..200).for_each(|_| latency.report(Duration::from_millis(20)));
         assert!((20_000..20_100).contains(&latency.get().as_micros()), "{:?}", latency.get());
     }
 

@@ -33,7 +33,7 @@ impl CapturePipeline {
         Ok(Self { microphone, speech, in_speech: false, frames: 0 })
     }
 
-    /// Muting really stops sending, and leaves burst and targets as they are.
+    /// Muting really stops sending, and leaves talkspurt and targets as they are.
     pub(crate) fn set_muted(&mut self, muted: bool) {
         self.microphone.set_muted(muted);
     }

@@ -2,8 +2,8 @@
 //!
 //! Two machines' clocks have nothing in common. A question and its answer carry four times (RFC 5905 §8), from which
 //! follows how far the clocks are apart, wrong by at most half of what the two ways differ; those of several
-//! questions with the shortest round trips are believed. The answer also tells when one frame was captured, and from there every frame
-//! of the same stretch of speech is known.
+//! probes with the shortest round trips are believed. The answer also tells when one frame was captured, and from there every frame
+//! of the same talkspurt is known.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,12 +15,12 @@ const SAMPLES: usize = 40;
 /// A question older than this says nothing any more: clocks drift by up to 0.1 ms a second.
 const SAMPLE_LIFE: Duration = Duration::from_secs(30);
 /// A clock that is not known well is asked this often, half as often after each question that is not answered …
-const ASK_SOON: Duration = Duration::from_millis(200);
+const FIRST_PROBE_INTERVAL: Duration = Duration::from_millis(200);
 /// … until it has answered so many times; …
 const ENOUGH_SAMPLES: usize = 4;
 /// … and then this often, while its owner speaks.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Questions without an answer; the oldest is forgotten first.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Probes without an answer; the oldest is forgotten first.
 const UNANSWERED: usize = 5;
 /// Of a newly measured delay, how much is believed with each block of 10 ms.
 const SMOOTHING: f32 = 0.05;
@@ -32,8 +32,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 pub(crate) struct FramePosition {
     /// The frame.
     pub sequence: u64,
-    /// The stretch of speech without a pause, in which frames follow each other in time as in number.
-    pub stretch: u64,
+    /// The talkspurt, in which frames follow each other in time as in number.
+    pub talkspurt: u64,
 }
 
 /// Another participant's clock.
@@ -42,7 +42,7 @@ pub(crate) struct Clock {
     samples: VecDeque<Sample>,
     /// Their clock minus ours, as believed.
     offset_us: Option<i64>,
-    /// When questions were asked that have no answer yet: answers may take longer than the next question.
+    /// When probes were sent that have no answer yet: answers may take longer than the next probe.
     unanswered: VecDeque<Duration>,
     asked_at: Option<Duration>,
     captured: Option<Captured>,
@@ -62,19 +62,19 @@ struct Captured {
     place: FramePosition,
     /// By their clock.
     at_us: i64,
-    told_at: Duration,
+    reported_at: Duration,
 }
 
 impl Clock {
-    /// Whether to ask now; `place` is where they are heard at the moment. Counts as asked.
-    pub fn ask(&mut self, now: Duration, place: FramePosition) -> Option<u64> {
-        let knows = self
-            .captured
-            .is_some_and(|captured| captured.place.stretch == place.stretch && now < captured.told_at + ASK_AGAIN);
+    /// Whether to ask now; `place` is where they are heard at the moment. Counts as sent.
+    pub fn poll_probe(&mut self, now: Duration, place: FramePosition) -> Option<u64> {
+        let knows = self.captured.is_some_and(|captured| {
+            captured.place.talkspurt == place.talkspurt && now < captured.reported_at + PROBE_INTERVAL
+        });
         if knows && self.samples.len() >= ENOUGH_SAMPLES {
             return None;
         }
-        let interval = ASK_SOON * (1 << self.unanswered.len().min(UNANSWERED));
+        let interval = FIRST_PROBE_INTERVAL * (1 << self.unanswered.len().min(UNANSWERED));
         if self.asked_at.is_some_and(|at| now < at + interval) {
             return None;
         }
@@ -87,7 +87,7 @@ impl Clock {
     }
 
     /// Takes an answer; `place` gives the place of one of their frames by the low bits of its number.
-    pub fn told(&mut self, now: Duration, echo: &ClockEcho, place: impl Fn(u16) -> Option<FramePosition>) {
+    pub fn handle_echo(&mut self, now: Duration, echo: &ClockEcho, place: impl Fn(u16) -> Option<FramePosition>) {
         let is_asked = |at: &Duration| micros(*at).unsigned_abs() == echo.asked_us;
         let Some(index) = self.unanswered.iter().position(is_asked) else { return };
         let asked_at = self.unanswered[index];
@@ -107,7 +107,7 @@ impl Clock {
         self.offset_us = self.estimate();
         self.captured = echo.captured.and_then(|captured| {
             let place = place(captured.sequence)?;
-            Some(Captured { place, at_us: sent - i64::from(captured.ago_us), told_at: now })
+            Some(Captured { place, at_us: sent - i64::from(captured.ago_us), reported_at: now })
         });
     }
 
@@ -123,8 +123,10 @@ impl Clock {
     }
 
     /// Learns that what lies `into` the frame at `place` is heard at `plays_at`; frames last `frame`.
-    pub fn heard(&mut self, plays_at: Duration, place: FramePosition, into: Duration, frame: Duration) {
-        let Some(captured) = self.captured.filter(|captured| captured.place.stretch == place.stretch) else { return };
+    pub fn observe_playout(&mut self, plays_at: Duration, place: FramePosition, into: Duration, frame: Duration) {
+        let Some(captured) = self.captured.filter(|captured| captured.place.talkspurt == place.talkspurt) else {
+            return;
+        };
         let Some(offset_us) = self.offset_us else { return };
         let frames = place.sequence.wrapping_sub(captured.place.sequence) as i64;
         let Some(since) = frames.checked_mul(micros(frame)) else { return };
@@ -168,39 +170,39 @@ mod tests {
     }
 
     fn place(sequence: u64) -> FramePosition {
-        FramePosition { sequence, stretch: 1 }
+        FramePosition { sequence, talkspurt: 1 }
     }
 
     /// Asks at `now` a clock that is 1,000 s ahead over ways of these lengths; frame 100 was captured at 5 s of ours.
     fn exchange(clock: &mut Clock, now: Duration, there: Duration, back: Duration) {
-        let asked_us = clock.ask(now, place(100)).expect("it is time");
+        let asked_us = clock.poll_probe(now, place(100)).expect("it is time");
         let received_us = (now + there + ms(1_000_000)).as_micros() as u64;
         let sent_us = received_us + 2_000;
         let ago_us = (now + there + ms(2) - ms(5_000)).as_micros() as u32;
         let captured = Some(WireCaptured { sequence: 100, ago_us });
         let echo = ClockEcho { sender: ClientId(1), asked_us, received_us, sent_us, captured };
-        clock.told(now + there + ms(2) + back, &echo, |low| Some(place(low.into())));
+        clock.handle_echo(now + there + ms(2) + back, &echo, |low| Some(place(low.into())));
     }
 
     #[test]
     fn the_delay_is_what_lies_between_capture_and_playing() {
         let mut clock = Clock::default();
         exchange(&mut clock, ms(6_000), ms(40), ms(40));
-        clock.heard(ms(5_090), place(100), Duration::ZERO, FRAME);
+        clock.observe_playout(ms(5_090), place(100), Duration::ZERO, FRAME);
         assert_eq!(clock.delay().map(|delay| delay.as_millis()), Some(90));
         let mut clock = Clock::default();
         exchange(&mut clock, ms(6_000), ms(40), ms(40));
-        clock.heard(ms(6_087), place(150), ms(7), FRAME);
+        clock.observe_playout(ms(6_087), place(150), ms(7), FRAME);
         assert_eq!(clock.delay().map(|delay| delay.as_millis()), Some(80), "50 frames and 7 ms later");
     }
 
     #[test]
-    fn the_questions_with_the_shortest_round_trips_are_believed() {
+    fn the_probes_with_the_shortest_round_trips_are_believed() {
         let mut clock = Clock::default();
         exchange(&mut clock, ms(6_000), ms(240), ms(40));
         exchange(&mut clock, ms(6_500), ms(41), ms(40));
         exchange(&mut clock, ms(7_000), ms(40), ms(400));
-        clock.heard(ms(5_090), place(100), Duration::ZERO, FRAME);
+        clock.observe_playout(ms(5_090), place(100), Duration::ZERO, FRAME);
         let delay = clock.delay().unwrap();
         assert!((ms(89)..=ms(91)).contains(&delay), "{delay:?}");
     }
@@ -209,9 +211,9 @@ mod tests {
     fn another_stretch_of_speech_is_not_reckoned_from_the_last() {
         let mut clock = Clock::default();
         exchange(&mut clock, ms(6_000), ms(40), ms(40));
-        clock.heard(ms(9_000), FramePosition { sequence: 200, stretch: 2 }, Duration::ZERO, FRAME);
+        clock.observe_playout(ms(9_000), FramePosition { sequence: 200, talkspurt: 2 }, Duration::ZERO, FRAME);
         assert_eq!(clock.delay(), None);
-        assert!(clock.ask(ms(6_500), FramePosition { sequence: 200, stretch: 2 }).is_some());
+        assert!(clock.poll_probe(ms(6_500), FramePosition { sequence: 200, talkspurt: 2 }).is_some());
     }
 
     #[test]
@@ -224,31 +226,31 @@ mod tests {
             sent_us: 1,
             captured: Some(WireCaptured { sequence: 1, ago_us: 0 }),
         };
-        clock.told(ms(10), &echo, |_| Some(place(1)));
-        clock.heard(ms(5), place(1), Duration::ZERO, FRAME);
+        clock.handle_echo(ms(10), &echo, |_| Some(place(1)));
+        clock.observe_playout(ms(5), place(1), Duration::ZERO, FRAME);
         assert_eq!(clock.delay(), None);
         exchange(&mut clock, ms(6_000), ms(1), ms(1));
         let again = ClockEcho { asked_us: 6_000_000, received_us: u64::MAX, sent_us: u64::MAX, ..echo };
-        clock.told(ms(6_100), &again, |_| Some(place(1)));
-        clock.heard(ms(5_090), place(100), Duration::ZERO, FRAME);
+        clock.handle_echo(ms(6_100), &again, |_| Some(place(1)));
+        clock.observe_playout(ms(5_090), place(100), Duration::ZERO, FRAME);
         assert_eq!(clock.delay().map(|delay| delay.as_millis()), Some(90));
     }
 
     #[test]
     fn a_clock_that_is_known_is_asked_again_only_now_and_then() {
         let mut clock = Clock::default();
-        let mut questions = 0;
+        let mut probes = 0;
         for step in 0..1_000 {
             let now = ms(10_000 + step * 10);
-            if let Some(asked_us) = clock.ask(now, place(1)) {
-                questions += 1;
+            if let Some(asked_us) = clock.poll_probe(now, place(1)) {
+                probes += 1;
                 let received_us = now.as_micros() as u64;
                 let captured = Some(WireCaptured { sequence: 1, ago_us: 0 });
                 let echo = ClockEcho { sender: ClientId(1), asked_us, received_us, sent_us: received_us, captured };
-                clock.told(now, &echo, |_| Some(place(1)));
+                clock.handle_echo(now, &echo, |_| Some(place(1)));
             }
         }
-        assert!((10..=15).contains(&questions), "{questions} in ten seconds");
+        assert!((10..=15).contains(&probes), "{probes} in ten seconds");
     }
 
     #[test]
@@ -256,14 +258,14 @@ mod tests {
         let mut clock = Clock::default();
         let mut asked = Vec::new();
         for step in 0..400 {
-            asked.extend(clock.ask(ms(step * 10), place(1)).map(|_| ms(step * 10)));
+            asked.extend(clock.poll_probe(ms(step * 10), place(1)).map(|_| ms(step * 10)));
         }
         assert!(asked.len() <= 5, "{asked:?}");
         let asked_us = asked[1].as_micros() as u64;
         let captured = Some(WireCaptured { sequence: 1, ago_us: 0 });
         let echo = ClockEcho { sender: ClientId(1), asked_us, received_us: asked_us, sent_us: asked_us, captured };
-        clock.told(asked[1] + ms(700), &echo, |_| Some(place(1)));
-        clock.heard(ms(1_000), place(1), Duration::ZERO, FRAME);
+        clock.handle_echo(asked[1] + ms(700), &echo, |_| Some(place(1)));
+        clock.observe_playout(ms(1_000), place(1), Duration::ZERO, FRAME);
         assert!(clock.delay().is_some());
     }
 }

@@ -60,23 +60,23 @@ const ANSWERS_SHARE: u32 = 25;
 const ANSWER_BITS: u32 = 1_600;
 
 impl<P: Copy + Ord + Debug> VoiceEngine<P> {
-    /// Tells speakers how well they are received, and asks for their time.
-    pub(crate) fn tell_speakers(&mut self, now: Duration) {
+    /// Sends reception reports to speakers, and clock probes.
+    pub(crate) fn send_reception_reports(&mut self, now: Duration) {
         let Some(client) = self.role.client_mut() else { return };
         for (who, reception) in self.playout.reports(now) {
             if client.roster().abilities(who.peer()).takes_reports {
                 client.send_to(who, |session, sender| report(&reception, sender).encode(session));
             }
         }
-        for (who, asked_us) in self.playout.questions(now) {
+        for (who, asked_us) in self.playout.poll_probes(now) {
             if client.roster().abilities(who.peer()).takes_reports {
                 client.send_to(who, |session, sender| ClockProbe { sender, asked_us }.encode(session));
             }
         }
     }
 
-    /// Answers a question after the time.
-    pub(crate) fn tell_time(&mut self, now: Duration, who: Participant<P>, asked_us: u64) {
+    /// Answers a clock probe.
+    pub(crate) fn answer_clock_probe(&mut self, now: Duration, who: Participant<P>, asked_us: u64) {
         let listeners = self.client().map_or(0, |client| client.last_audience().len());
         let narrow = self.feedback.uplink().estimate_bps;
         let most = narrow.map_or(ANSWERS_PER_SECOND, |bps| (bps / ANSWERS_SHARE / ANSWER_BITS).max(1));

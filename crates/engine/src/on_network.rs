@@ -31,6 +31,8 @@ pub struct EngineOnNetwork<N: Network> {
     /// What the network was asked to carry, and was not asked to end.
     carries: Mode,
     contract: ContractWatch<N::Peer>,
+    /// The network was given something since it was flushed.
+    is_unflushed: bool,
 }
 
 /// An engine did not start.
@@ -48,7 +50,14 @@ pub enum StartError {
 impl<N: Network> EngineOnNetwork<N> {
     /// Both together. Touches neither network nor device.
     pub fn new(engine: VoiceEngine<N::Peer>, network: N) -> Self {
-        Self { engine, network, is_initialised: false, carries: Mode::None, contract: ContractWatch::default() }
+        Self {
+            engine,
+            network,
+            is_initialised: false,
+            carries: Mode::None,
+            contract: ContractWatch::default(),
+            is_unflushed: false,
+        }
     }
 
     /// Begins to join a session. Listens and speaks to [`GLOBAL_GROUP`](voicemesh_session::GLOBAL_GROUP) until changed.
@@ -120,6 +129,7 @@ impl<N: Network> EngineOnNetwork<N> {
         self.engine.follow(now);
         self.transmit(now);
         self.settle(now);
+        self.flush(now);
     }
 
     /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
@@ -131,6 +141,7 @@ impl<N: Network> EngineOnNetwork<N> {
         self.engine.set_background_bytes(self.network.background_bytes());
         let done = self.engine.capture(now, block);
         self.transmit(now);
+        self.flush(now);
         done
     }
 
@@ -142,6 +153,7 @@ impl<N: Network> EngineOnNetwork<N> {
     pub fn join_group(&mut self, now: Duration, name: &str) -> Result<(), EngineError> {
         let done = self.engine.join_group(name);
         self.transmit(now);
+        self.flush(now);
         done
     }
 
@@ -153,6 +165,7 @@ impl<N: Network> EngineOnNetwork<N> {
     pub fn leave_group(&mut self, now: Duration, name: &str) -> Result<(), EngineError> {
         let done = self.engine.leave_group(name);
         self.transmit(now);
+        self.flush(now);
         done
     }
 
@@ -164,6 +177,7 @@ impl<N: Network> EngineOnNetwork<N> {
     pub fn send_text(&mut self, now: Duration, recipient: Recipient, text: &str) -> Result<(), EngineError> {
         let done = self.engine.send_text(recipient, text);
         self.transmit(now);
+        self.flush(now);
         done
     }
 
@@ -175,6 +189,7 @@ impl<N: Network> EngineOnNetwork<N> {
     pub fn send_group_text(&mut self, now: Duration, group: &str, text: &str) -> Result<(), EngineError> {
         let done = self.engine.send_group_text(group, text);
         self.transmit(now);
+        self.flush(now);
         done
     }
 
@@ -221,6 +236,7 @@ impl<N: Network> EngineOnNetwork<N> {
         if self.engine.mode() != Mode::None || self.carries == Mode::None {
             return;
         }
+        self.flush(now);
         let carried = std::mem::take(&mut self.carries);
         self.contract.ended();
         if carried.is_server() {
@@ -231,11 +247,10 @@ impl<N: Network> EngineOnNetwork<N> {
         }
     }
 
-    /// Does all that the engine wants of the network, and hands back what that refuses.
+    /// Does all that the engine wants of the network, and hands back what that refuses. [`flush`](Self::flush) must follow.
     fn transmit(&mut self, now: Duration) {
-        let mut is_sent = false;
         while let Some(output) = self.engine.poll_output() {
-            is_sent = true;
+            self.is_unflushed = true;
             match output {
                 EngineOutput::Client(output) => match perform(now, output, &mut self.network) {
                     None => {}
@@ -252,7 +267,11 @@ impl<N: Network> EngineOnNetwork<N> {
                 }
             }
         }
-        if is_sent {
+    }
+
+    /// Once for all that a call of the owner has sent: a network that collects packets then fills its datagrams.
+    fn flush(&mut self, now: Duration) {
+        if std::mem::take(&mut self.is_unflushed) {
             self.network.flush(now);
         }
     }

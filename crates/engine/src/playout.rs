@@ -69,7 +69,7 @@ struct RemoteVoice {
     panner: Panner,
     heard: bool,
     speaking: bool,
-    stretches: Stretches,
+    talkspurts: Talkspurts,
     newest: u64,
     frame: Duration,
     clock: Clock,
@@ -89,7 +89,7 @@ impl RemoteVoice {
             panner: Panner::default(),
             heard: false,
             speaking: false,
-            stretches: Stretches::default(),
+            talkspurts: Talkspurts::default(),
             newest: 0,
             frame: Duration::from_millis(FrameDuration::Ms20.millis()),
             clock: Clock::default(),
@@ -102,25 +102,26 @@ impl RemoteVoice {
     fn place(&self, low: u16) -> FramePosition {
         let ahead = low.wrapping_sub(self.newest as u16) as i16;
         let sequence = self.newest.wrapping_add_signed(ahead.into());
-        FramePosition { sequence, stretch: self.stretches.of_sequence(sequence) }
+        FramePosition { sequence, talkspurt: self.talkspurts.of_sequence(sequence) }
     }
 }
 
-/// Which frames follow each other without a pause. The session's burst steps only when every target closes; a pause within
+/// Which frames follow each other without a pause. The sender's counter steps only when every target closes; a pause in between
 /// it is announced with the frame before it.
 #[derive(Debug, Default)]
-struct Stretches {
-    burst: u64,
+struct Talkspurts {
+    /// The newest value of the sender's counter, extended.
+    counter: u64,
     /// Pauses that are no longer remembered one by one.
     before: u64,
     /// The last frame before each pause, ascending.
     pauses: VecDeque<u64>,
 }
 
-impl Stretches {
-    /// Numbers the stretch that a frame belongs to: never smaller for a later frame.
-    fn note(&mut self, sequence: u64, burst: u64, pause_follows: bool) -> u64 {
-        self.burst = self.burst.max(burst);
+impl Talkspurts {
+    /// Numbers the talkspurt that a frame belongs to: never smaller for a later frame.
+    fn note(&mut self, sequence: u64, counter: u64, pause_follows: bool) -> u64 {
+        self.counter = self.counter.max(counter);
         if pause_follows && !self.pauses.contains(&sequence) {
             let place = self.pauses.partition_point(|pause| *pause < sequence);
             self.pauses.insert(place, sequence);
@@ -129,11 +130,11 @@ impl Stretches {
                 self.before += 1;
             }
         }
-        burst + self.pauses_before(sequence)
+        counter + self.pauses_before(sequence)
     }
 
     fn of_sequence(&self, sequence: u64) -> u64 {
-        self.burst + self.pauses_before(sequence)
+        self.counter + self.pauses_before(sequence)
     }
 
     fn pauses_before(&self, sequence: u64) -> u64 {
@@ -202,9 +203,9 @@ impl<P: Copy + Ord> Playout<P> {
         if voice.frame.is_empty() {
             return Ok(());
         }
-        let stretch = speaker.stretches.note(voice.sequence, voice.burst, voice.pause_follows);
+        let talkspurt = speaker.talkspurts.note(voice.sequence, voice.talkspurt, voice.pause_follows);
         if voice.behind > 0 {
-            speaker.listener.receive_copy(now, voice.sequence, stretch, voice.behind.into(), &voice.frame);
+            speaker.listener.receive_copy(now, voice.sequence, talkspurt, voice.behind.into(), &voice.frame);
             return Ok(());
         }
         speaker.volume = voice.volume;
@@ -212,8 +213,8 @@ impl<P: Copy + Ord> Playout<P> {
         speaker.positional = voice.positional;
         speaker.newest = speaker.newest.max(voice.sequence);
         speaker.frame = voicemesh_audio::packet_duration(&voice.frame).unwrap_or(speaker.frame);
-        let last = voice.last_of_burst || voice.pause_follows;
-        speaker.listener.receive(now, voice.sequence, stretch, last, &voice.frame);
+        let last = voice.last_of_talkspurt || voice.pause_follows;
+        speaker.listener.receive(now, voice.sequence, talkspurt, last, &voice.frame);
         Ok(())
     }
 
@@ -238,8 +239,8 @@ impl<P: Copy + Ord> Playout<P> {
                 found.push(Heard::First(*who));
             }
             if let Some(playing) = speaker.listener.playing() {
-                let place = FramePosition { sequence: playing.sequence, stretch: playing.talkspurt };
-                speaker.clock.heard(plays_at, place, playing.offset, speaker.frame);
+                let place = FramePosition { sequence: playing.sequence, talkspurt: playing.talkspurt };
+                speaker.clock.observe_playout(plays_at, place, playing.offset, speaker.frame);
             }
             if each(*who, &self.scratch) == Mixing::In {
                 let placed = self.placements.get(who).filter(|_| speaker.positional);
@@ -323,20 +324,20 @@ impl<P: Copy + Ord> Playout<P> {
     }
 
     /// Whose clock to ask now, and with which time.
-    pub(crate) fn questions(&mut self, now: Duration) -> Vec<(Participant<P>, u64)> {
+    pub(crate) fn poll_probes(&mut self, now: Duration) -> Vec<(Participant<P>, u64)> {
         let playing = self.speakers.iter_mut().filter_map(|(who, speaker)| {
             let playing = speaker.listener.playing()?;
-            let place = FramePosition { sequence: playing.sequence, stretch: playing.talkspurt };
-            Some((*who, speaker.clock.ask(now, place)?))
+            let place = FramePosition { sequence: playing.sequence, talkspurt: playing.talkspurt };
+            Some((*who, speaker.clock.poll_probe(now, place)?))
         });
         playing.collect()
     }
 
     /// Takes the answer to a clock probe.
-    pub(crate) fn told(&mut self, now: Duration, who: Participant<P>, echo: &ClockEcho) {
+    pub(crate) fn handle_echo(&mut self, now: Duration, who: Participant<P>, echo: &ClockEcho) {
         if let Some(speaker) = self.speakers.get_mut(&who) {
             let mut clock = std::mem::take(&mut speaker.clock);
-            clock.told(now, echo, |low| Some(speaker.place(low)));
+            clock.handle_echo(now, echo, |low| Some(speaker.place(low)));
             speaker.clock = clock;
         }
     }
@@ -429,21 +430,21 @@ mod tests {
 
     #[test]
     fn stretches_of_speech_are_told_apart_also_for_frames_that_come_late() {
-        let mut stretches = Stretches::default();
-        assert_eq!(stretches.note(100, 5, false), 5);
-        assert_eq!(stretches.note(102, 5, true), 5);
-        assert_eq!(stretches.note(103, 5, false), 6);
-        assert_eq!(stretches.note(101, 5, false), 5, "it was late");
-        assert_eq!(stretches.note(102, 5, true), 5, "and this one came twice");
-        assert_eq!(stretches.note(104, 6, false), 7, "a burst is another stretch too");
-        assert_eq!(stretches.of_sequence(105), 7);
+        let mut talkspurts = Talkspurts::default();
+        assert_eq!(talkspurts.note(100, 5, false), 5);
+        assert_eq!(talkspurts.note(102, 5, true), 5);
+        assert_eq!(talkspurts.note(103, 5, false), 6);
+        assert_eq!(talkspurts.note(101, 5, false), 5, "it was late");
+        assert_eq!(talkspurts.note(102, 5, true), 5, "and this one came twice");
+        assert_eq!(talkspurts.note(104, 6, false), 7, "a step of the counter begins a talkspurt too");
+        assert_eq!(talkspurts.of_sequence(105), 7);
         let mut last = 7;
         for sequence in 105..200 {
-            let stretch = stretches.note(sequence, 6, sequence % 3 == 0);
-            assert!(stretch >= last);
-            last = stretch;
+            let talkspurt = talkspurts.note(sequence, 6, sequence % 3 == 0);
+            assert!(talkspurt >= last);
+            last = talkspurt;
         }
-        assert!(stretches.pauses.len() <= PAUSES);
+        assert!(talkspurts.pauses.len() <= PAUSES);
         assert_eq!(last, 7 + 32, "a pause after each third of them");
     }
 }

@@ -18,7 +18,7 @@ use crate::recording_tap::RecordedFrame;
 use crate::status::{EngineError, SpeakingStatus};
 
 impl<P: Copy + Ord + Debug> VoiceEngine<P> {
-    /// Muted, nothing is sent; targets and burst stay as they are.
+    /// Muted, nothing is sent; targets and talkspurt stay as they are.
     pub fn set_muted(&mut self, muted: bool) {
         self.capture.set_muted(muted);
     }

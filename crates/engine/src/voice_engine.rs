@@ -181,7 +181,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     pub fn follow(&mut self, now: Duration) {
         self.drain_client(now);
         self.adapt(now);
-        self.tell_speakers(now);
+        self.send_reception_reports(now);
     }
 
     /// The next thing to do with the network.
@@ -568,7 +568,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 self.frames.put(|| RecordedFrame {
                     from: Some(voice.from),
                     sequence: voice.sequence,
-                    pause_follows: voice.pause_follows || voice.last_of_burst,
+                    pause_follows: voice.pause_follows || voice.last_of_talkspurt,
                     frame: voice.frame.clone(),
                 });
                 // A decoder that cannot be made is the machine's fault: this speaker is not heard, the others are.
@@ -579,8 +579,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 let span = Duration::from_micros(report.span_us.into());
                 self.feedback.train_arrived(now, from, report.train, report.received, span);
             }
-            ClientEvent::ClockAsked { from, asked_us } => self.tell_time(now, from, asked_us),
-            ClientEvent::ClockTold { from, echo } => self.playout.told(now, from, &echo),
+            ClientEvent::ClockAsked { from, asked_us } => self.answer_clock_probe(now, from, asked_us),
+            ClientEvent::ClockTold { from, echo } => self.playout.handle_echo(now, from, &echo),
             ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken) => {
                 self.push(EngineEvent::Session(event));
                 self.role = Role::None;

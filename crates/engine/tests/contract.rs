@@ -9,6 +9,7 @@ use voicemesh_session::network::{
     Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent, Reliability,
 };
 use voicemesh_wire::limits::RELIABLE_PACKET_BYTES;
+use voicemesh_wire::packet::{CodecSettings, HandshakeRequest};
 
 /// A network that reports what it is given.
 #[derive(Default)]
@@ -20,6 +21,8 @@ struct Scripted {
     /// Takes nothing that must arrive.
     refuses: bool,
     calls: Vec<&'static str>,
+    sent: usize,
+    flushes: usize,
 }
 
 impl Network for Scripted {
@@ -56,7 +59,12 @@ impl Network for Scripted {
     }
 
     fn send_to_client(&mut self, _: Duration, _: u8, _: Delivery, _: Bytes) -> Result<(), NetworkError> {
+        self.sent += 1;
         Err(NetworkError::NotConnected)
+    }
+
+    fn flush(&mut self, _: Duration) {
+        self.flushes += 1;
     }
 
     /// Invents a destination.
@@ -204,4 +212,19 @@ fn a_network_that_refuses_what_must_arrive_is_ended_with_the_session() {
     assert_eq!(engine.mode(), Mode::None);
     assert!(engine.network().calls.contains(&"disconnect"));
     assert_eq!(broken(&mut engine, &[from_server(9)]), [Rule::SilentAfterDisconnect]);
+}
+
+#[test]
+fn an_update_that_sends_to_many_flushes_once_and_one_that_sends_nothing_does_not() {
+    let mut engine = engine(Mode::DedicatedServer);
+    engine.network_mut().events.push_back(NetworkEvent::Hosting);
+    let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+    let request = HandshakeRequest { codec, name: "anyone".to_owned() };
+    let requests = (0..100).map(|peer| NetworkEvent::FromClient { peer, packet: request.encode().into() });
+    engine.network_mut().events.extend(requests);
+    engine.update(Duration::from_millis(10));
+    assert!(engine.network().sent >= 100, "an answer to each");
+    assert_eq!(engine.network().flushes, 1);
+    engine.update(Duration::from_millis(20));
+    assert_eq!(engine.network().flushes, 1);
 }

@@ -91,7 +91,8 @@ fn a_client_that_comes_before_its_host_or_loses_it_tries_again() {
 
     let mut host = Game::new(&hub, 2, "here", "");
     host.frame(Mode::Host).unwrap();
-    for _ in 0..400 {
+    // The next try, and the 8 s that a connection must last.
+    for _ in 0..1_200 {
         host.frame(Mode::Host).unwrap();
         client.frame(Mode::Client).unwrap();
     }
@@ -104,6 +105,58 @@ fn a_client_that_comes_before_its_host_or_loses_it_tries_again() {
     }
     assert!(client.voice.status().connected, "one that was connected comes back at once");
     assert_eq!(host.voice.status().members.len(), 2);
+}
+
+/// proves: D-40
+#[test]
+fn a_connection_that_is_cut_again_and_again_is_tried_less_and_less_often_until_one_lasts() {
+    /// From a client's start on, or from its connection.
+    const CUT_AFTER: Duration = Duration::from_millis(300);
+    let hub = Hub::new();
+    let (mut host, mut client) = (Game::new(&hub, 1, "here", ""), Game::new(&hub, 2, "", "here"));
+    host.frame(Mode::Host).unwrap();
+    let mut play = |client: &mut Game| {
+        host.frame(Mode::Host).unwrap();
+        client.frame(Mode::Client).unwrap()
+    };
+    let (mut starts, mut connected_at) = (Vec::new(), None);
+    while starts.len() < 7 {
+        if play(&mut client) == Mirrored::Started(Mode::Client) {
+            starts.push(client.now);
+            connected_at = None;
+        }
+        if !client.voice.status().connected {
+            continue;
+        }
+        if client.now - *connected_at.get_or_insert(client.now) >= CUT_AFTER {
+            assert!(hub.cut_server(client.voice.network().key()));
+        }
+        assert!(client.now < Duration::from_secs(100), "{starts:?}");
+    }
+    let gaps: Vec<u128> = starts.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+    assert_eq!(gaps, [1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
+
+    // One that lasts for almost as long as it must is no better.
+    for _ in 0..790 {
+        assert_eq!(play(&mut client), Mirrored::Unchanged);
+    }
+    assert!(client.voice.status().connected);
+    assert!(hub.cut_server(client.voice.network().key()));
+    let cut_at = client.now;
+    while play(&mut client) == Mirrored::Unchanged {}
+    let lasted = client.now - cut_at;
+    assert_eq!((client.now - starts[6]).as_millis(), 8_000, "{lasted:?} after the cut");
+
+    // One that lasted is tried again at once.
+    for _ in 0..900 {
+        assert_eq!(play(&mut client), Mirrored::Unchanged);
+    }
+    assert!(hub.cut_server(client.voice.network().key()));
+    let mut frames = 1;
+    while play(&mut client) == Mirrored::Unchanged {
+        frames += 1;
+        assert!(frames < 10);
+    }
 }
 
 /// proves: D-40

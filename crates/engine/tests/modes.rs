@@ -163,7 +163,7 @@ fn only_the_group_hears_its_speaker() {
 
 /// proves: D-19
 #[test]
-fn muting_stops_sending_and_never_steps_the_burst() {
+fn muting_stops_sending_and_never_steps_the_talkspurt() {
     let mut house = House::new(2);
     house.run_with(50, &[0]);
     let before = house.clients[0].frames_spoken();

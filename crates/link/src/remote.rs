@@ -51,17 +51,17 @@ pub(crate) enum Candidate {
     /// Check it.
     Usable,
     /// Nothing wrong with it, but no use here: TCP, or the mark of the end.
-    Useless,
+    Ignored,
     /// Malformed, or aimed at what is not one machine.
     Refused,
 }
 
-/// Judges a candidate line (RFC 8839 §5.1), with or without its `candidate:`.
-pub(crate) fn judge_candidate(line: &str) -> Candidate {
+/// Classifies a candidate line (RFC 8839 §5.1), with or without its `candidate:`.
+pub(crate) fn classify_candidate(line: &str) -> Candidate {
     let line = line.strip_prefix("a=").unwrap_or(line);
     let line = line.strip_prefix("candidate:").unwrap_or(line).trim();
     if line.is_empty() {
-        return Candidate::Useless;
+        return Candidate::Ignored;
     }
     if line.len() > CANDIDATE_BYTES || line.contains(char::is_control) {
         return Candidate::Refused;
@@ -71,7 +71,7 @@ pub(crate) fn judge_candidate(line: &str) -> Candidate {
         return Candidate::Refused;
     };
     if transport.eq_ignore_ascii_case("tcp") {
-        return Candidate::Useless;
+        return Candidate::Ignored;
     }
     let (Some(_priority), Some(address), Some(port)) = (words.next(), words.next(), words.next()) else {
         return Candidate::Refused;
@@ -106,14 +106,14 @@ mod tests {
             "a=candidate:1 1 udp 2113937151 6c0f8b54-57b4-4ea4-a2c1-6a5b6e4b0b5c.local 50000 typ host",
             "1 1 udp 2130706431 127.0.0.1 9 typ host",
         ] {
-            assert_eq!(judge_candidate(line), Candidate::Usable, "{line}");
+            assert_eq!(classify_candidate(line), Candidate::Usable, "{line}");
         }
     }
 
     #[test]
     fn candidates_that_are_no_use_are_passed_over() {
         for line in ["", "candidate:", "candidate:1 1 tcp 1518280447 192.0.2.7 9 typ host tcptype active"] {
-            assert_eq!(judge_candidate(line), Candidate::Useless, "{line}");
+            assert_eq!(classify_candidate(line), Candidate::Ignored, "{line}");
         }
     }
 
@@ -135,7 +135,7 @@ mod tests {
             "candidate:1 1 udp 1 192.0.2.7 9 typ host\r\na=x",
             long.as_str(),
         ] {
-            assert_eq!(judge_candidate(line), Candidate::Refused, "{line}");
+            assert_eq!(classify_candidate(line), Candidate::Refused, "{line}");
         }
     }
 

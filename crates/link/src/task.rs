@@ -25,7 +25,7 @@ use crate::limits::{
 use crate::openings::{Openings, Turn};
 use crate::pace::Pacer;
 use crate::queues::{LinkQueues, LossyStream};
-use crate::remote::{Candidate, Description, judge_candidate};
+use crate::remote::{Candidate, Description, classify_candidate};
 use crate::runtime::Lookups;
 use crate::{CloseReason, LinkConfig, LinkEvent, LinkSink, Role, Stream};
 
@@ -354,8 +354,8 @@ impl<'a> LinkTask<'a> {
     }
 
     async fn remote_candidate(&mut self, candidate: String) {
-        match judge_candidate(&candidate) {
-            Candidate::Useless => return,
+        match classify_candidate(&candidate) {
+            Candidate::Ignored => return,
             Candidate::Usable if self.remote_candidates < REMOTE_CANDIDATES => self.remote_candidates += 1,
             Candidate::Usable | Candidate::Refused => {
                 self.queues.count(|stats| stats.signals_refused += 1);

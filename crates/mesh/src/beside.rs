@@ -77,7 +77,7 @@ impl Beside {
     }
 
     /// The path has changed: attempts begin now.
-    pub(super) fn hurry(&mut self, now: Duration) {
+    pub(super) fn reconnect_now(&mut self, now: Duration) {
         self.urgent_since = Some(now);
         self.attempts = 0;
         self.next_at = Some(now);

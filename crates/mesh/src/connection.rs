@@ -171,8 +171,8 @@ impl Connection {
     }
 
     /// A retry that waits begins at once.
-    pub(super) fn hurry(&mut self, now: Duration) {
-        self.state.hurry(now);
+    pub(super) fn reconnect_now(&mut self, now: Duration) {
+        self.state.reconnect_now(now);
     }
 
     /// Opens what is due if `may_open`, and finds what is overdue.
@@ -471,8 +471,8 @@ impl Connection {
     /// Addresses or routes of this machine changed, or it slept.
     pub(super) fn path_changed(&mut self, now: Duration, change: PathChange, queues: &mut Queues) {
         self.path.changed(now, change);
-        self.beside.hurry(now);
-        self.state.hurry(now);
+        self.beside.reconnect_now(now);
+        self.state.reconnect_now(now);
         self.ask_server(now, queues);
     }
 

@@ -67,7 +67,7 @@ impl ConnectionState {
     }
 
     /// The machine has another network: a retry that waits begins at once.
-    pub(super) fn hurry(&mut self, now: Duration) {
+    pub(super) fn reconnect_now(&mut self, now: Duration) {
         if let Self::Waiting { until, .. } = self {
             *until = now;
         }

@@ -218,7 +218,7 @@ impl Mesh {
     pub fn set_token(&mut self, now: Duration, token: AccessToken) {
         self.config.token = Some(token);
         if std::mem::take(&mut self.awaits_token) {
-            self.connection.hurry(now);
+            self.connection.reconnect_now(now);
             self.tick_connection(now);
         }
     }

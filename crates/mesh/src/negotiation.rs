@@ -84,7 +84,7 @@ struct Pair {
     /// An offer that was asked for and has not come.
     requested: Option<Requested>,
     /// The other side will not answer the attempt under way, and wants the next.
-    asked_beyond: bool,
+    wants_newer_attempt: bool,
     /// A new attempt is due as soon as the server can be spoken to: this machine's path has changed, or what was said of
     /// the last attempt may not have arrived.
     renew: bool,
@@ -250,7 +250,7 @@ impl Links {
                 continue;
             }
             let Some(pair) = self.pairs.get(&peer) else { continue };
-            let is_awaited = pair.asked_beyond && pair.may_negotiate(now, REQUEST_INTERVAL);
+            let is_awaited = pair.wants_newer_attempt && pair.may_negotiate(now, REQUEST_INTERVAL);
             if pair.is_linked() && !is_awaited {
                 continue;
             }
@@ -307,9 +307,9 @@ impl Links {
                 let is_new = attempt >= pair.attempt;
                 // A peer that asks for an attempt beyond the one under way, or asks during it, will not answer that
                 // one.
-                pair.asked_beyond |= attempt > pair.attempt || (attempt == pair.attempt && pair.is_opening());
+                pair.wants_newer_attempt |= attempt > pair.attempt || (attempt == pair.attempt && pair.is_opening());
                 pair.attempt = pair.attempt.max(attempt);
-                let is_free = pair.asked_beyond || !pair.is_opening();
+                let is_free = pair.wants_newer_attempt || !pair.is_opening();
                 let waits = waits && !pair.is_linked();
                 if offers && is_new && is_free && !waits && pair.may_negotiate(now, REQUEST_INTERVAL) {
                     self.offer(from, on);
@@ -368,7 +368,7 @@ impl Links {
                     self.answered_offers.opened(link.peer);
                 }
                 // A request that crossed the offer is answered by it.
-                pair.asked_beyond = false;
+                pair.wants_newer_attempt = false;
                 on.queues.tell_network(NetworkEvent::LinkUp(link));
             }
             LinkEvent::TurnFailed => self.turn_failed(on.queues),
@@ -550,7 +550,7 @@ impl Links {
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
         pair.attempt = pair.attempt.saturating_add(1);
         pair.offered_at = Some(now);
-        pair.asked_beyond = false;
+        pair.wants_newer_attempt = false;
         let link = LinkId { peer, generation: pair.attempt };
         self.open_link(link, Role::Offer, on.queues);
     }
@@ -603,7 +603,7 @@ impl Pair {
             offered_at: None,
             asked_at: now,
             requested: None,
-            asked_beyond: false,
+            wants_newer_attempt: false,
             renew: false,
             ignored: None,
         }

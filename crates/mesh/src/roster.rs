@@ -179,7 +179,7 @@ impl Roster {
         let missing: Vec<PeerId> =
             self.present().map(|member| member.peer).filter(|peer| !listed.contains(peer)).collect();
         for peer in missing {
-            self.lose(peer, KEEP_RETURNING, around);
+            self.mark_lost(peer, KEEP_RETURNING, around);
         }
         for member in self.members.values_mut().filter(|member| !listed.contains(&member.peer)) {
             member.client = None;
@@ -198,10 +198,10 @@ impl Roster {
     pub(super) fn peer_left(&mut self, peer: PeerId, reason: LeaveReason, around: &mut Membership<'_>) {
         self.version += 1;
         match reason {
-            LeaveReason::Left | LeaveReason::Unknown => self.give_up(peer, PeerLeftReason::Left, around),
-            LeaveReason::Kicked => self.give_up(peer, PeerLeftReason::Kicked, around),
-            LeaveReason::Lost => self.lose(peer, Duration::ZERO, around),
-            LeaveReason::Replaced => self.lose(peer, KEEP_RETURNING, around),
+            LeaveReason::Left | LeaveReason::Unknown => self.remove(peer, PeerLeftReason::Left, around),
+            LeaveReason::Kicked => self.remove(peer, PeerLeftReason::Kicked, around),
+            LeaveReason::Lost => self.mark_lost(peer, Duration::ZERO, around),
+            LeaveReason::Replaced => self.mark_lost(peer, KEEP_RETURNING, around),
         }
     }
 
@@ -274,7 +274,7 @@ impl Roster {
             let unreachable: Vec<PeerId> =
                 self.present().map(|member| member.peer).filter(|peer| !around.links.has_open_link(*peer)).collect();
             for peer in unreachable {
-                self.give_up(peer, PeerLeftReason::Lost, around);
+                self.remove(peer, PeerLeftReason::Lost, around);
             }
         }
         let over = |member: &&Member| match member.presence {
@@ -285,7 +285,7 @@ impl Roster {
         };
         let given_up: Vec<PeerId> = self.members().filter(over).map(|member| member.peer).collect();
         for peer in given_up {
-            self.give_up(peer, PeerLeftReason::Lost, around);
+            self.remove(peer, PeerLeftReason::Lost, around);
         }
     }
 
@@ -298,7 +298,7 @@ impl Roster {
             return;
         }
         if self.member(info.peer).is_some_and(|known| known.run != info.run) {
-            self.give_up(info.peer, PeerLeftReason::Restarted, around);
+            self.remove(info.peer, PeerLeftReason::Restarted, around);
             around.queues.tell_network(NetworkEvent::PeerRestarted(info.peer));
         }
         self.name(info.client, info.peer);
@@ -344,19 +344,19 @@ impl Roster {
     }
 
     /// The server no longer has this peer. It is kept while a link reaches it, and at least for `grace`.
-    fn lose(&mut self, peer: PeerId, grace: Duration, around: &mut Membership<'_>) {
+    fn mark_lost(&mut self, peer: PeerId, grace: Duration, around: &mut Membership<'_>) {
         let linked = around.links.has_open_link(peer);
         let until = around.now + if linked { KEEP_LINKED } else { grace };
         if let Some(member) = self.members.get_mut(&peer) {
             member.presence = Presence::Lost { until, kept_by_link: linked && grace.is_zero() };
         }
         if !linked && grace.is_zero() {
-            self.give_up(peer, PeerLeftReason::Lost, around);
+            self.remove(peer, PeerLeftReason::Lost, around);
         }
     }
 
     /// Removes a peer: closes all links to it, and emits [`MeshEvent::PeerLeft`].
-    fn give_up(&mut self, peer: PeerId, reason: PeerLeftReason, around: &mut Membership<'_>) {
+    fn remove(&mut self, peer: PeerId, reason: PeerLeftReason, around: &mut Membership<'_>) {
         around.links.forget(peer, around.queues);
         if let Some(member) = self.members.remove(&peer) {
             self.clients.retain(|_, named| *named != peer);

@@ -482,7 +482,7 @@ pub struct PeerState {
     pub frames_received: u64,
     /// Frames of it that were heard.
     pub frames_heard: u64,
-    /// Frames of it that were guessed, because they did not come in time.
+    /// Frames of it that were concealed, because they did not come in time.
     pub frames_concealed: u64,
     /// Frames of it that were lost, and heard because a later packet carried them again.
     pub frames_from_copies: u64,

@@ -18,7 +18,7 @@ impl SleepWatch {
     }
 
     /// Whether the machine slept since the last look.
-    pub(crate) fn woke(&mut self) -> bool {
+    pub(crate) fn has_woken(&mut self) -> bool {
         let (running, passed) = (Instant::now(), time_passed());
         let ran_for = running.saturating_duration_since(std::mem::replace(&mut self.running, running));
         let before = std::mem::replace(&mut self.passed, passed);
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn a_machine_that_is_awake_does_not_wake() {
         let mut watch = SleepWatch::start();
-        assert!(!watch.woke());
-        assert!(!watch.woke());
+        assert!(!watch.has_woken());
+        assert!(!watch.has_woken());
     }
 }

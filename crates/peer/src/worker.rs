@@ -8,6 +8,7 @@ mod publish;
 mod recording;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
@@ -87,13 +88,6 @@ pub(crate) struct Ends {
     pub positions: Arc<PendingPositions>,
 }
 
-/// Whether to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    Next,
-    Last,
-}
-
 impl Worker {
     /// A worker that has not begun.
     pub(crate) fn new(
@@ -138,7 +132,7 @@ impl Worker {
         loop {
             let now = self.started.elapsed();
             self.look_for_sleep(now);
-            let turn = self.take_commands(now);
+            let flow = self.take_commands(now);
             self.take_data_commands();
             self.take_arrivals(now);
             self.engine.update(now);
@@ -150,7 +144,7 @@ impl Worker {
             self.record(now);
             self.update_status(now);
             self.take_events(now);
-            if turn == Turn::Last && self.may_go(now) {
+            if flow.is_break() && self.may_go(now) {
                 break;
             }
             self.publish(now);
@@ -167,7 +161,7 @@ impl Worker {
         self.publish(now);
     }
 
-    fn take_commands(&mut self, now: Duration) -> Turn {
+    fn take_commands(&mut self, now: Duration) -> ControlFlow<()> {
         // Read before the queue: what the program wanted before it left is in there.
         let is_leaving = self.shared.is_leaving();
         while let Ok(command) = self.commands.try_recv() {
@@ -175,14 +169,14 @@ impl Worker {
         }
         if is_leaving {
             self.leaving_since.get_or_insert(now);
-            return Turn::Last;
+            return ControlFlow::Break(());
         }
-        Turn::Next
+        ControlFlow::Continue(())
     }
 
     /// After sleep, sound and speech that waited in between are old.
     fn look_for_sleep(&mut self, now: Duration) {
-        if self.sleep.woke() {
+        if self.sleep.has_woken() {
             tracing::info!("the machine slept, or this process stood still");
             self.arrivals.drop_voice();
             self.sound.drop_captured();

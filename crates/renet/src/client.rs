@@ -11,16 +11,20 @@ use renet_netcode::{
 };
 use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent};
 
+use crate::socket_errors::SocketErrors;
 use crate::{ClientParameters, PROTOCOL, RELIABLE, RenetPeer, UNRELIABLE};
 
 /// For how long a token is good: long enough for clocks that are wrong by hours.
 const TOKEN_SECONDS: u64 = 48 * 60 * 60;
+/// Packets that one look takes; what is more waits for the next. A host passes on what all others say.
+const PACKETS_PER_LOOK: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct ClientSide {
     transport: NetcodeClientTransport,
     connection: RenetClient,
     is_reported: bool,
+    errors: SocketErrors,
 }
 
 impl ClientSide {
@@ -51,7 +55,13 @@ impl ClientSide {
         .map_err(|error| format!("no connection can be asked for: {error}"))?;
         let transport = NetcodeClientTransport::new(now, ClientAuthentication::Secure { connect_token }, socket)
             .map_err(|error| format!("no connection can be asked for: {error}"))?;
-        Ok(Self { transport, connection: RenetClient::new(crate::connection()), is_reported: false })
+        let connection = RenetClient::new(crate::connection());
+        Ok(Self { transport, connection, is_reported: false, errors: SocketErrors::default() })
+    }
+
+    /// Errors of the socket so far.
+    pub(crate) fn socket_errors(&self) -> u64 {
+        self.errors.count()
     }
 
     /// Takes what has arrived.
@@ -65,17 +75,21 @@ impl ClientSide {
         events: &mut VecDeque<NetworkEvent<RenetPeer>>,
     ) -> Result<(), DisconnectReason> {
         self.connection.update(passed);
-        let updated = self.transport.update(passed, &mut self.connection);
+        // Netcode's clock goes on only after the socket was read without an error.
+        let updated = self.errors.look(passed, || self.transport.update(passed, &mut self.connection));
         if !self.is_reported && self.connection.is_connected() {
             self.is_reported = true;
             events.push_back(NetworkEvent::Connected);
         }
         if self.is_reported {
-            for channel in [RELIABLE, UNRELIABLE] {
-                while let Some(packet) = self.connection.receive_message(channel) {
-                    if crate::is_within_limits(&packet) {
-                        events.push_back(NetworkEvent::FromServer(packet));
-                    }
+            for _ in 0..PACKETS_PER_LOOK {
+                let packet = crate::next_packet(|| {
+                    let reliable = self.connection.receive_message(RELIABLE);
+                    reliable.or_else(|| self.connection.receive_message(UNRELIABLE))
+                });
+                let Some(packet) = packet else { break };
+                if !crate::is_too_large(&packet) {
+                    events.push_back(NetworkEvent::FromServer(packet));
                 }
             }
         }

@@ -3,12 +3,14 @@
 //! **Does.** [`RenetNetwork`] is an integration of [`Network`]: it owns the sockets, serves and connects. A host needs nothing
 //! more: [`EngineOnNetwork::run_as_host`] keeps what server and own client send each other in the process.
 //!
-//! **Never does.** No thread and no async: it works in [`Network::poll`] and [`Network::flush`], which the engine calls.
+//! **Never does.** No thread and no async: it works in [`Network::poll`] and [`Network::flush`], which the engine calls. No datagram
+//! leaves for every poll: acknowledgements wait for what is sent, at most 50 ms.
 //!
 //! [`EngineOnNetwork::run_as_host`]: https://docs.rs/voicemesh-engine
 
 mod client;
 mod server;
+mod socket_errors;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -34,11 +36,16 @@ const UNRELIABLE: u8 = 0;
 const RELIABLE: u8 = 1;
 /// A reliable packet without an acknowledgement is sent again after this. Zero would send it at every flush.
 const RESEND_AFTER: Duration = Duration::from_millis(300);
-/// Packets of speech and data to one peer that wait for a flush, or from it for a poll. What is more is lost.
-const UNRELIABLE_WAITING_BYTES: usize = 1024 * 1024;
-/// Reliable packets to one peer that wait for their acknowledgement: the state of some 50,000 clients. What is more ends the
-/// connection.
-const RELIABLE_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// Packets of speech and data that wait at one end of a connection, for a flush or for a poll. What is more is lost.
+const UNRELIABLE_WAITING_BYTES: Waiting = Waiting { to_clients: 1024 * 1024, to_servers: 256 * 1024 };
+/// Reliable packets that wait for their acknowledgement, or for a poll. To a client: the state of some 50,000 others. What is more
+/// ends the connection.
+const RELIABLE_WAITING_BYTES: Waiting = Waiting { to_clients: 8 * 1024 * 1024, to_servers: 2 * 1024 * 1024 };
+/// The header that each packet of a session begins with: magic number and type.
+const SHORTEST_PACKET_BYTES: usize = 3;
+/// Between two flushes in which nothing new is sent: for acknowledgements, and for what is sent again. Each peer answers an
+/// acknowledgement with one of its own, so that this is what two silent peers send. Well below [`RESEND_AFTER`].
+const IDLE_FLUSH: Duration = Duration::from_millis(50);
 /// What one flush sends to one peer at most.
 const FLUSH_BYTES: u64 = 256 * 1024;
 
@@ -80,6 +87,9 @@ pub struct RenetNetwork {
     /// When the sockets were last looked at.
     looked_at: Duration,
     is_polling: bool,
+    /// Something was sent since the last flush.
+    is_queued: bool,
+    flushed_at: Duration,
 }
 
 impl RenetNetwork {
@@ -91,6 +101,23 @@ impl RenetNetwork {
     /// The address at which it serves: with the port that the system has chosen, if it was bound to port 0.
     pub fn serves_at(&self) -> Option<SocketAddr> {
         self.server.as_ref().map(ServerSide::address)
+    }
+
+    /// Errors of the sockets that are open now, since they were opened. Errors of single datagrams are skipped; others end a side
+    /// only after five seconds of them.
+    pub fn socket_errors(&self) -> u64 {
+        let of_server = self.server.as_ref().map_or(0, ServerSide::socket_errors);
+        of_server + self.client.as_ref().map_or(0, ClientSide::socket_errors)
+    }
+
+    fn send_queued(&mut self, now: Duration) {
+        (self.is_queued, self.flushed_at) = (false, now);
+        if let Some(server) = &mut self.server {
+            server.flush();
+        }
+        if let Some(client) = &mut self.client {
+            client.flush();
+        }
     }
 
     fn look(&mut self, now: Duration) {
@@ -154,9 +181,9 @@ impl Network for RenetNetwork {
         }
         let event = self.events.pop_front();
         self.is_polling = event.is_some();
-        if event.is_none() {
-            // Acknowledgements, and what a caller without `flush` has sent.
-            self.flush(now);
+        // What a caller without `flush` has sent, or acknowledgements.
+        if event.is_none() && (self.is_queued || now.saturating_sub(self.flushed_at) >= IDLE_FLUSH) {
+            self.send_queued(now);
         }
         event
     }
@@ -166,6 +193,7 @@ impl Network for RenetNetwork {
             Reliability::Reliable => RELIABLE,
             Reliability::Unreliable => UNRELIABLE,
         };
+        self.is_queued = true;
         self.client.as_mut().ok_or(NetworkError::NotConnected)?.send(channel, packet)
     }
 
@@ -180,30 +208,36 @@ impl Network for RenetNetwork {
             Delivery::Reliable => RELIABLE,
             Delivery::Voice | Delivery::Data => UNRELIABLE,
         };
+        self.is_queued = true;
         self.server.as_mut().ok_or(NetworkError::NotConnected)?.send(to, channel, packet)
     }
 
-    fn flush(&mut self, _now: Duration) {
-        if let Some(server) = &mut self.server {
-            server.flush();
-        }
-        if let Some(client) = &mut self.client {
-            client.flush();
+    fn flush(&mut self, now: Duration) {
+        if self.is_queued {
+            self.send_queued(now);
         }
     }
+}
+
+/// What may wait, by direction: a server has many clients, and any of them may be hostile.
+struct Waiting {
+    to_clients: usize,
+    to_servers: usize,
 }
 
 fn connection() -> ConnectionConfig {
     let channel =
         |channel_id, max_memory_usage_bytes, send_type| ChannelConfig { channel_id, max_memory_usage_bytes, send_type };
-    let channels = vec![
-        channel(UNRELIABLE, UNRELIABLE_WAITING_BYTES, SendType::Unreliable),
-        channel(RELIABLE, RELIABLE_WAITING_BYTES, SendType::ReliableOrdered { resend_time: RESEND_AFTER }),
-    ];
+    let channels = |bytes: fn(Waiting) -> usize| {
+        vec![
+            channel(UNRELIABLE, bytes(UNRELIABLE_WAITING_BYTES), SendType::Unreliable),
+            channel(RELIABLE, bytes(RELIABLE_WAITING_BYTES), SendType::ReliableOrdered { resend_time: RESEND_AFTER }),
+        ]
+    };
     ConnectionConfig {
         available_bytes_per_tick: FLUSH_BYTES,
-        server_channels_config: channels.clone(),
-        client_channels_config: channels,
+        server_channels_config: channels(|waiting| waiting.to_clients),
+        client_channels_config: channels(|waiting| waiting.to_servers),
     }
 }
 
@@ -212,9 +246,14 @@ fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Whether a packet that came is one that this session could have sent.
-fn is_within_limits(packet: &Bytes) -> bool {
-    packet.len() <= PacketLimits::default().reliable_bytes
+fn is_too_large(packet: &Bytes) -> bool {
+    packet.len() > PacketLimits::default().reliable_bytes
+}
+
+/// The next of the messages that `next` gives, without those that are too short for a packet. Those cost a sender one byte, and
+/// nothing of the memory that bounds renet's queues: they are taken out at once, however many there are.
+fn next_packet(next: impl FnMut() -> Option<Bytes>) -> Option<Bytes> {
+    std::iter::from_fn(next).find(|message| message.len() >= SHORTEST_PACKET_BYTES)
 }
 
 /// Renet ends a connection on which something reliable is lost.

@@ -9,10 +9,14 @@ use renet::{RenetServer, ServerEvent};
 use renet_netcode::{NetcodeServerTransport, ServerAuthentication, ServerConfig};
 use voicemesh_session::network::{NetworkError, NetworkEvent};
 
+use crate::socket_errors::SocketErrors;
 use crate::{PROTOCOL, RELIABLE, RenetPeer, ServerParameters, UNRELIABLE};
 
 /// Netcode's own limit.
 const CLIENTS: usize = 1024;
+/// Packets of one client that one look takes; what is more waits for the next, within the memory of its channels. So a client that
+/// sends as fast as it can delays its own packets, and those of the others by this at most.
+const PACKETS_PER_LOOK: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct ServerSide {
@@ -20,6 +24,7 @@ pub(crate) struct ServerSide {
     connections: RenetServer,
     address: SocketAddr,
     clients: BTreeSet<u64>,
+    errors: SocketErrors,
 }
 
 impl ServerSide {
@@ -41,11 +46,16 @@ impl ServerSide {
         let transport = NetcodeServerTransport::new(config, socket)
             .map_err(|error| format!("cannot serve at {listen}: {error}"))?;
         let connections = RenetServer::new(crate::connection());
-        Ok(Self { transport, connections, address, clients: BTreeSet::new() })
+        Ok(Self { transport, connections, address, clients: BTreeSet::new(), errors: SocketErrors::default() })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Errors of the socket so far.
+    pub(crate) fn socket_errors(&self) -> u64 {
+        self.errors.count()
     }
 
     /// Takes what has arrived.
@@ -59,7 +69,11 @@ impl ServerSide {
         events: &mut VecDeque<NetworkEvent<RenetPeer>>,
     ) -> Result<(), String> {
         self.connections.update(passed);
-        self.transport.update(passed, &mut self.connections).map_err(|error| error.to_string())?;
+        // Netcode's clock goes on before the socket is read, also when that fails.
+        let mut step = passed;
+        self.errors
+            .look(passed, || self.transport.update(std::mem::take(&mut step), &mut self.connections))
+            .map_err(|error| error.to_string())?;
         while let Some(event) = self.connections.get_event() {
             match event {
                 ServerEvent::ClientConnected { client_id } => {
@@ -73,14 +87,17 @@ impl ServerSide {
             }
         }
         for client in &self.clients {
-            for channel in [RELIABLE, UNRELIABLE] {
-                while let Some(packet) = self.connections.receive_message(*client, channel) {
-                    if crate::is_within_limits(&packet) {
-                        events.push_back(NetworkEvent::FromClient { peer: RenetPeer(*client), packet });
-                    } else {
-                        self.connections.disconnect(*client);
-                    }
+            for _ in 0..PACKETS_PER_LOOK {
+                let packet = crate::next_packet(|| {
+                    let reliable = self.connections.receive_message(*client, RELIABLE);
+                    reliable.or_else(|| self.connections.receive_message(*client, UNRELIABLE))
+                });
+                let Some(packet) = packet else { break };
+                if crate::is_too_large(&packet) {
+                    self.connections.disconnect(*client);
+                    break;
                 }
+                events.push_back(NetworkEvent::FromClient { peer: RenetPeer(*client), packet });
             }
         }
         Ok(())

@@ -24,7 +24,7 @@ impl Rate {
 /// The rates of one connection. A room of 50 in normal use stays below a fifth of each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budgets {
-    /// Messages that go to everyone in the room, questions to the server, and WebSocket pings and pongs. A message counts once,
+    /// Messages that go to everyone in the room, requests to the server, and WebSocket pings and pongs. A message counts once,
     /// a session packet for everyone once and again for each 512 bytes, a change of metadata (which may be 8 KiB) eight
     /// times.
     pub messages: Rate,
@@ -37,7 +37,7 @@ pub struct Budgets {
     /// Bytes that leave the server, relayed packets and signals together.
     pub bytes: Rate,
     /// What is over the budget, has no effect or cannot be decoded is dropped, and this many drops end the connection.
-    pub patience: Rate,
+    pub violations: Rate,
     /// An address has each of these rates so many times over, for all its connections together.
     pub address_factor: f64,
     /// Joins of one address.
@@ -54,7 +54,7 @@ impl Default for Budgets {
             signals: Rate::new(4_000.0, 400.0),
             copies: Rate::new(50_000.0, 25_000.0),
             bytes: Rate::new(8e6, 4e6),
-            patience: Rate::new(200.0, 10.0),
+            violations: Rate::new(200.0, 10.0),
             address_factor: 32.0,
             address_joins: Rate::new(200.0, 4.0),
             address_connections: 512,
@@ -111,18 +111,18 @@ impl Bucket {
 
 /// What is about to be spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expense {
+pub(crate) enum Cost {
     Message,
     /// A message that is answered with state, of a size that is known afterwards ([`Budget::charge_answer`]).
-    Question,
+    RosterRequest,
     StateRequest {
         bytes: usize,
     },
-    Announcement,
+    MetadataUpdate,
     Signal {
         bytes: usize,
     },
-    Statement {
+    Broadcast {
         bytes: usize,
     },
     Packet {
@@ -180,27 +180,27 @@ impl Budget {
         }
     }
 
-    /// State was sent in answer to a question.
+    /// State was sent in answer to a request.
     pub(crate) fn charge_answer(&mut self, bytes: usize) {
         self.answers.charge(bytes as f64);
     }
 
-    pub(crate) fn spend(&mut self, now: Duration, expense: Expense) -> bool {
+    pub(crate) fn spend(&mut self, now: Duration, cost: Cost) -> bool {
         let rates = self.rates;
-        match expense {
-            Expense::Message => self.messages.take(now, rates.messages, 1.0),
-            Expense::Announcement => self.messages.take(now, rates.messages, 8.0),
-            Expense::Question => {
+        match cost {
+            Cost::Message => self.messages.take(now, rates.messages, 1.0),
+            Cost::MetadataUpdate => self.messages.take(now, rates.messages, 8.0),
+            Cost::RosterRequest => {
                 self.answers.has_any(now, rates.answers) && self.messages.take(now, rates.messages, 1.0)
             }
-            Expense::StateRequest { bytes } => {
-                self.answers.has_any(now, rates.answers) && self.spend(now, Expense::Statement { bytes })
+            Cost::StateRequest { bytes } => {
+                self.answers.has_any(now, rates.answers) && self.spend(now, Cost::Broadcast { bytes })
             }
-            Expense::Statement { bytes } => self.messages.take(now, rates.messages, 1.0 + (bytes / 512) as f64),
-            Expense::Signal { bytes } => {
+            Cost::Broadcast { bytes } => self.messages.take(now, rates.messages, 1.0 + (bytes / 512) as f64),
+            Cost::Signal { bytes } => {
                 self.signals.take(now, rates.signals, 1.0) && self.bytes.take(now, rates.bytes, bytes as f64)
             }
-            Expense::Packet { copies, bytes } => {
+            Cost::Packet { copies, bytes } => {
                 let copies = copies as f64;
                 self.copies.take(now, rates.copies, copies) && self.bytes.take(now, rates.bytes, copies * bytes as f64)
             }
@@ -250,12 +250,12 @@ mod tests {
         // Everyone comes back at once: fifteen signals to each of the others within two seconds.
         for number in 0..49 * 15 {
             let now = Duration::from_micros(number * 2_700);
-            assert!(budget.spend(now, Expense::Signal { bytes: 600 }), "signal {number}");
+            assert!(budget.spend(now, Cost::Signal { bytes: 600 }), "signal {number}");
         }
         // Then a minute of uninterrupted speech in 10 ms frames, every frame sent twice.
         for number in 0..60 * 200 {
             let now = Duration::from_secs(2) + Duration::from_millis(number * 5);
-            assert!(budget.spend(now, Expense::Packet { copies: 49, bytes: 150 }), "packet {number}");
+            assert!(budget.spend(now, Cost::Packet { copies: 49, bytes: 150 }), "packet {number}");
         }
     }
 }

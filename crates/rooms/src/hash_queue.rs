@@ -2,7 +2,7 @@
 //!
 //! A hash is slow, so each address has only so many a minute, for all its peers. Nothing tells a newcomer who knows the password
 //! from one who guesses under ever new peer ids; what a guesser cannot have is both many ids and time. So a peer that was
-//! told to come back, and does, is served before peers that were never seen: in turns the one that was told first, and the one
+//! asked to come back, and does, is served before peers that were never seen: in turns the one that was asked first, and the one
 //! that came last. Of peers that were never seen the newest goes first: what waits is a few joins, never a backlog. A wrong
 //! password costs its peer id a wait.
 //!
@@ -15,15 +15,15 @@ use std::time::Duration;
 use voicemesh_wire::PeerId;
 
 use crate::budget::{Bucket, Rate};
-use crate::guesses::Guesses;
+use crate::password_backoff::PasswordBackoff;
 
 /// Hashes of one address: at most 30 in any minute.
 pub const ADDRESS_HASHES: Rate = Rate { burst: 10.0, per_second: 1.0 / 3.0 };
-/// Hashes of one room by connections that cannot be told apart by their address.
+/// Hashes of one room by connections that are not distinguished by their address.
 pub const SHARED_HASHES: Rate = Rate { burst: 64.0, per_second: 0.5 };
 
 /// Joins of one address that wait although it has no hash left.
-const PLACES: usize = 16;
+const QUEUE_SLOTS: usize = 16;
 /// Joins that wait in all.
 const WAITING: usize = 256;
 /// How long a join waits, …
@@ -32,11 +32,11 @@ const HOLD: Duration = Duration::from_secs(1);
 const HOLD_RETURNED: Duration = Duration::from_secs(5);
 /// When a join that was not served comes back.
 const COME_BACK: Duration = Duration::from_millis(300);
-/// What comes back sooner has not done as it was told, …
+/// What comes back sooner came before its time, …
 const TOO_SOON: Duration = Duration::from_millis(200);
 /// … and what comes later is new.
 const REMEMBERED: Duration = Duration::from_secs(10);
-/// Peers remembered that were told to come back. The oldest is forgotten first.
+/// Peers remembered that were asked to come back. The oldest is forgotten first.
 const REMEMBERED_PEERS: usize = 8192;
 /// Addresses of which is known how many hashes they had. When there are more, the one that has rested longest is forgotten.
 const ADDRESSES: usize = 8192;
@@ -60,17 +60,17 @@ pub struct HashQueue<K> {
     waiting: Vec<Waiting<K>>,
     refused: VecDeque<(HashId, Duration)>,
     buckets: BTreeMap<K, HashBucket>,
-    told: BTreeMap<(K, PeerId), Told>,
-    told_in_order: VecDeque<(Duration, K, PeerId)>,
-    guesses: Guesses<(K, PeerId)>,
+    deferrals: BTreeMap<(K, PeerId), Deferral>,
+    deferred_in_order: VecDeque<(Duration, K, PeerId)>,
+    backoff: PasswordBackoff<(K, PeerId)>,
     asked: u64,
-    /// Whether the next of those who came back is the one that was told first.
+    /// Whether the next of those who came back is the one that was asked first.
     longest_next: bool,
 }
 
-/// When a peer was told to come back, at first and the last time.
+/// When a peer was asked to come back, at first and the last time.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct Deferral {
     first: Duration,
     last: Duration,
 }
@@ -81,7 +81,7 @@ struct Waiting<K> {
     key: K,
     peer: PeerId,
     since: Duration,
-    /// When it was first told to come back, if it has come back.
+    /// When it was first asked to come back, if it has come back.
     returned: Option<Duration>,
 }
 
@@ -98,9 +98,9 @@ impl<K> Default for HashQueue<K> {
             waiting: Vec::new(),
             refused: VecDeque::new(),
             buckets: BTreeMap::new(),
-            told: BTreeMap::new(),
-            told_in_order: VecDeque::new(),
-            guesses: Guesses::default(),
+            deferrals: BTreeMap::new(),
+            deferred_in_order: VecDeque::new(),
+            backoff: PasswordBackoff::default(),
             asked: 0,
             longest_next: true,
         }
@@ -110,20 +110,20 @@ impl<K> Default for HashQueue<K> {
 impl<K: Ord + Clone> HashQueue<K> {
     /// A join asks for a hash. `rate` is what its address may have.
     pub fn ask(&mut self, now: Duration, key: &K, peer: PeerId, rate: Rate) -> Asked {
-        if let Some(wait) = self.guesses.wait(now, &(key.clone(), peer)) {
+        if let Some(wait) = self.backoff.wait(now, &(key.clone(), peer)) {
             return Asked::Refused(wait);
         }
         let hashes_left = self.bucket(now, key, rate).bucket.has(now, rate);
         let waiting = self.waiting.iter().filter(|waiting| waiting.key == *key).count();
         if self.waiting.len() >= WAITING {
-            self.tell(now, key, peer);
+            self.defer(now, key, peer);
             return Asked::Refused(COME_BACK);
         }
         self.asked += 1;
         let id = HashId(self.asked);
         let returned = self.returned(now, key, peer);
         self.waiting.push(Waiting { id, key: key.clone(), peer, since: now, returned });
-        if waiting >= PLACES + hashes_left as usize {
+        if waiting >= QUEUE_SLOTS + hashes_left as usize {
             self.refuse_one_of(now, key);
         }
         Asked::Waits(id)
@@ -139,8 +139,8 @@ impl<K: Ord + Clone> HashQueue<K> {
         let best = candidates.filter_map(|(index, waiting)| {
             // Addresses in turns; of one address those who came back, then the newest.
             let used_at = ready(self, waiting)?;
-            let told_first = waiting.returned.filter(|_| self.longest_next).map(Reverse);
-            Some(((Reverse(used_at), waiting.returned.is_some(), told_first, waiting.id), index))
+            let deferred_first = waiting.returned.filter(|_| self.longest_next).map(Reverse);
+            Some(((Reverse(used_at), waiting.returned.is_some(), deferred_first, waiting.id), index))
         });
         let index = best.max_by_key(|(rank, _)| *rank)?.1;
         let Waiting { id, key, returned, .. } = self.waiting.swap_remove(index);
@@ -183,7 +183,7 @@ impl<K: Ord + Clone> HashQueue<K> {
 
     /// This peer named a wrong password, and waits so long from now.
     pub fn wrong(&mut self, now: Duration, key: &K, peer: PeerId) -> Duration {
-        self.guesses.wrong(now, (key.clone(), peer))
+        self.backoff.wrong(now, (key.clone(), peer))
     }
 
     /// When a join is sent away to come back later: not while its address has a hash for it.
@@ -213,31 +213,31 @@ impl<K: Ord + Clone> HashQueue<K> {
 
     fn refuse(&mut self, now: Duration, index: usize) {
         let Waiting { id, key, peer, .. } = self.waiting.swap_remove(index);
-        self.tell(now, &key, peer);
+        self.defer(now, &key, peer);
         self.refused.push_back((id, COME_BACK));
     }
 
-    fn tell(&mut self, now: Duration, key: &K, peer: PeerId) {
-        let told = self.told.entry((key.clone(), peer)).or_insert(Told { first: now, last: now });
-        if now > told.last + REMEMBERED {
-            told.first = now;
+    fn defer(&mut self, now: Duration, key: &K, peer: PeerId) {
+        let deferral = self.deferrals.entry((key.clone(), peer)).or_insert(Deferral { first: now, last: now });
+        if now > deferral.last + REMEMBERED {
+            deferral.first = now;
         }
-        told.last = now;
-        self.told_in_order.push_back((now, key.clone(), peer));
-        while self.told_in_order.len() > REMEMBERED_PEERS
-            || self.told_in_order.front().is_some_and(|(at, ..)| now > *at + REMEMBERED)
+        deferral.last = now;
+        self.deferred_in_order.push_back((now, key.clone(), peer));
+        while self.deferred_in_order.len() > REMEMBERED_PEERS
+            || self.deferred_in_order.front().is_some_and(|(at, ..)| now > *at + REMEMBERED)
         {
-            let Some((at, key, peer)) = self.told_in_order.pop_front() else { return };
+            let Some((at, key, peer)) = self.deferred_in_order.pop_front() else { return };
             let of_peer = (key, peer);
-            if self.told.get(&of_peer).is_some_and(|told| told.last == at) {
-                self.told.remove(&of_peer);
+            if self.deferrals.get(&of_peer).is_some_and(|deferral| deferral.last == at) {
+                self.deferrals.remove(&of_peer);
             }
         }
     }
 
     fn returned(&self, now: Duration, key: &K, peer: PeerId) -> Option<Duration> {
-        let told = self.told.get(&(key.clone(), peer))?;
-        (now >= told.last + TOO_SOON && now <= told.last + REMEMBERED).then_some(told.first)
+        let deferral = self.deferrals.get(&(key.clone(), peer))?;
+        (now >= deferral.last + TOO_SOON && now <= deferral.last + REMEMBERED).then_some(deferral.first)
     }
 }
 
@@ -359,7 +359,7 @@ mod tests {
             };
             assert!(outcome.hashes.iter().all(|from| in_a_minute(*from) <= 30));
             assert!(outcome.hashes.len() >= 30, "{}", outcome.hashes.len());
-            assert!(outcome.most_waiting <= PLACES + 10, "{}", outcome.most_waiting);
+            assert!(outcome.most_waiting <= QUEUE_SLOTS + 10, "{}", outcome.most_waiting);
         }
     }
 

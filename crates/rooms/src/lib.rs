@@ -4,24 +4,24 @@
 //! Given the time and random bytes, it writes to the [`Line`]s of connections, so that the simulator runs what ships under a
 //! virtual clock.
 //! - [`Signaling`] is the server: its rooms by name, admission, addresses, passwords that wait for their hash.
-//! - [`Visit`] is one connection in it, with its [`Gate`]: budgets, what may come before a join, what is refused and with which
+//! - [`Visit`] is one connection in it, with its [`ConnectionGuard`]: budgets, what may come before a join, what is refused and with which
 //!   words. What arrives goes in by [`Signaling::handle`].
 //! - [`RoomEntry`] is one room with the lines of those in it, behind a lock that is the room's own, and [`Room`] its members, notices,
 //!   introductions, and the session server that relays.
 //!
-//! The caller brings what needs a system or a C library: sockets, the time, [`Draw`] for randomness, a place for slow hashes
+//! The caller brings what needs a system or a C library: sockets, the time, [`Draw`] for randomness, memory for slow hashes
 //! ([`WorkArea`]), the cipher of tickets ([`ticket::TicketCipher`]) and who signs access tokens ([`grant::TokenVerifier`]).
 
 mod address;
 mod budget;
-mod gate;
 pub mod grant;
-mod guesses;
+mod guard;
 mod hash_queue;
 mod kept_bans;
 mod line;
 mod metrics;
-mod outbox;
+mod output;
+mod password_backoff;
 mod passwords;
 mod refusal;
 mod room;
@@ -34,20 +34,20 @@ mod visit;
 
 pub use address::{Address, AddressKey};
 pub use budget::{Budget, Budgets, Rate};
-pub use gate::{Allowance, Gate, Passed};
-pub use guesses::Guesses;
+pub use guard::{Allowance, ConnectionGuard, GuardVerdict};
 pub use hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
 pub use kept_bans::KeptBans;
-pub use line::{Line, Put};
+pub use line::{Enqueue, Line};
 pub use metrics::{Counter, Gauges, Histogram, Metrics};
-pub use outbox::{CloseReason, ConnectionId, Malformed, Outbox, Purpose, Sender, Text};
+pub use output::{CloseReason, ConnectionId, Malformed, Purpose, RoomOutput, Sender, Text};
+pub use password_backoff::PasswordBackoff;
 pub use passwords::HashJob;
 pub use refusal::Refusal;
 pub use room::{
-    AddressTag, BanInfo, Bans, Digest, IceRules, Knock, Part, Question, Room, RoomRules, Salt, SharedSecret,
+    AddressTag, BanInfo, Bans, Digest, HashRequest, IceRules, JoinCheck, Part, Room, RoomRules, Salt, SharedSecret,
     VoiceRates, WorkArea, digest,
 };
-pub use room_entry::{RoomEntry, RoomOutput};
+pub use room_entry::{LineOutput, RoomEntry};
 pub use signaling::{Draw, Settings, Signaling};
 pub use sync::lock;
 pub use unfinished::{Most, Unfinished};

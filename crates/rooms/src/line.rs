@@ -5,13 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::Delivery;
 
-use crate::outbox::{CloseReason, Purpose, Text};
+use crate::output::{CloseReason, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::room::{Digest, Part};
 
 /// What became of something that was put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
+pub enum Enqueue {
     /// It waits, or is on its way.
     Queued,
     /// A snapshot that is made later contains it.
@@ -31,11 +31,11 @@ pub enum Put {
 /// One connection's outgoing end. Clones are the same end. Must not call back into the room or the server.
 pub trait Line: Clone {
     /// A signaling message, reliably and in order.
-    fn text(&self, now: Duration, message: &Text, purpose: Purpose) -> Put;
+    fn text(&self, now: Duration, message: &Text, purpose: Purpose) -> Enqueue;
     /// A session packet.
-    fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose) -> Put;
+    fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose) -> Enqueue;
     /// The answer to a ping, which need not wait until all that others send has been read.
-    fn pong(&self, now: Duration, message: &Text) -> Put;
+    fn pong(&self, now: Duration, message: &Text) -> Enqueue;
     /// If something reliable waits, the updates among it are dropped, and a snapshot is asked for in their place
     /// ([`Visit::refresh`](crate::Visit::refresh)). False, and without effect, if nothing waits.
     fn defer_snapshot(&self) -> bool;

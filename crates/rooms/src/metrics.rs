@@ -128,7 +128,7 @@ pub struct Metrics {
     pub voice_over_rate: Counter,
     /// Connections ended because too much of unfinished messages waited.
     pub unfinished_ended: Counter,
-    /// Connections beyond the limit that were told over HTTP that the server is full.
+    /// Connections beyond the limit that were answered over HTTP: the server is full.
     pub turned_away: Counter,
 }
 
@@ -210,7 +210,7 @@ impl Metrics {
             ),
             (
                 "turned_away",
-                "Connections beyond the limit that were told over HTTP that the server is full.",
+                "Connections beyond the limit that were answered over HTTP: the server is full.",
                 &self.turned_away,
             ),
         ];

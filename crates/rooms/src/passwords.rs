@@ -11,7 +11,7 @@ use crate::budget::Rate;
 use crate::hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
 use crate::line::Line;
 use crate::refusal::Refusal;
-use crate::room::{Digest, Question, Salt};
+use crate::room::{Digest, HashRequest, Salt};
 
 /// Connections that share hashes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +42,7 @@ pub struct HashJob<L> {
     key: BackoffKey,
     peer: PeerId,
     password: Password,
-    question: Question,
+    request: HashRequest,
     line: L,
 }
 
@@ -54,7 +54,7 @@ impl<L> HashJob<L> {
 
     /// With this salt.
     pub fn salt(&self) -> Salt {
-        self.question.salt
+        self.request.salt
     }
 }
 
@@ -83,15 +83,15 @@ impl<L: Line> Passwords<L> {
         key: BackoffKey,
         peer: PeerId,
         password: Password,
-        question: Question,
+        request: HashRequest,
         line: &L,
     ) -> Result<HashId, Refusal> {
         match self.queue.ask(now, &key, peer, key.rate()) {
             Asked::Waits(id) => {
-                self.jobs.insert(id, HashJob { key, peer, password, question, line: line.clone() });
+                self.jobs.insert(id, HashJob { key, peer, password, request, line: line.clone() });
                 Ok(id)
             }
-            Asked::Refused(after) => Err(Refusal::after_guess(ErrorCode::PasswordWait, after)),
+            Asked::Refused(after) => Err(Refusal::retry_after(ErrorCode::PasswordWait, after)),
         }
     }
 
@@ -106,7 +106,7 @@ impl<L: Line> Passwords<L> {
     pub(crate) fn next(&mut self, now: Duration) -> (Option<HashJob<L>>, Option<Duration>) {
         while let Some((id, after)) = self.queue.next_refused(now) {
             if let Some(job) = self.jobs.remove(&id) {
-                job.line.hashed(Err(Refusal::after_guess(ErrorCode::PasswordWait, after)));
+                job.line.hashed(Err(Refusal::retry_after(ErrorCode::PasswordWait, after)));
             }
         }
         let job = self.queue.next(now).and_then(|id| self.jobs.remove(&id));
@@ -114,14 +114,14 @@ impl<L: Line> Passwords<L> {
     }
 
     /// One has been hashed; `None` if there was no memory for it.
-    pub(crate) fn hashed(&mut self, now: Duration, job: HashJob<L>, shown: Option<Digest>) {
-        let HashJob { key, peer, question, line, .. } = job;
-        line.hashed(match (shown, question.expected) {
-            (Some(shown), Some(expected)) if shown != expected => {
+    pub(crate) fn hashed(&mut self, now: Duration, job: HashJob<L>, presented: Option<Digest>) {
+        let HashJob { key, peer, request, line, .. } = job;
+        line.hashed(match (presented, request.expected) {
+            (Some(presented), Some(expected)) if presented != expected => {
                 let wait = self.queue.wrong(now, &key, peer);
-                Err(Refusal::after_guess(ErrorCode::PasswordWrong, wait))
+                Err(Refusal::retry_after(ErrorCode::PasswordWrong, wait))
             }
-            (Some(shown), _) => Ok(shown),
+            (Some(presented), _) => Ok(presented),
             (None, _) => Err(Refusal::of(ErrorCode::ServerFull)),
         });
     }

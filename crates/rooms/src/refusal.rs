@@ -73,7 +73,7 @@ impl Refusal {
     }
 
     /// After a wrong password, or because of one before.
-    pub fn after_guess(code: ErrorCode, wait: Duration) -> Self {
+    pub fn retry_after(code: ErrorCode, wait: Duration) -> Self {
         Self { retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)), ..Self::of(code) }
     }
 

@@ -1,6 +1,6 @@
 //! One room: its members, what each learns of the others, and the session server that relays between them.
 //!
-//! Pure: told the time, writing to an [`Outbox`]. A room that everybody has left remembers its session's client ids for
+//! Pure: given the time, writing to a [`RoomOutput`]. A room that everybody has left remembers its session's client ids for
 //! a while ([`Room::is_over`]), so that a peer that comes back soon gets the same one.
 
 mod bans;
@@ -14,6 +14,7 @@ mod moderation;
 mod moves;
 mod packets;
 mod password;
+mod peer_records;
 mod policing;
 mod status;
 #[cfg(test)]
@@ -31,19 +32,19 @@ use voicemesh_wire::signaling::{
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
-use crate::gate::check_presence;
 use crate::grant::{Grant, TokenVerifier};
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Sender, Text};
+use crate::guard::check_presence;
+use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Sender, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
 
 pub use bans::{BanInfo, Bans};
 pub use ice::{IceRules, SharedSecret};
-use lock::{Lock, Shown};
+use lock::{Lock, Presented};
 use members::Members;
 pub use moderation::AddressTag;
 use packets::{Packets, TextsRead};
-pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
+pub use password::{Digest, HashRequest, JoinCheck, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
 use tickets::Tickets;
@@ -96,8 +97,8 @@ pub struct Room {
     statuses: status::Statuses,
     /// What the tokens of members allow, where the server asks for tokens.
     grants: BTreeMap<ConnectionId, Grant>,
-    /// When which sender was told that which receiver is busy.
-    told_busy: BTreeMap<(ConnectionId, ConnectionId), Duration>,
+    /// When which sender got an error that which receiver is busy.
+    busy_notified: BTreeMap<(ConnectionId, ConnectionId), Duration>,
 }
 
 /// A connection whose peer has joined again on another.
@@ -144,7 +145,7 @@ impl Room {
             join_rates: join_rates::JoinRates::default(),
             grants: BTreeMap::new(),
             statuses: status::Statuses::default(),
-            told_busy: BTreeMap::new(),
+            busy_notified: BTreeMap::new(),
         }
     }
 
@@ -199,9 +200,9 @@ impl Room {
     /// # Errors
     ///
     /// When it may not join: presence, a full room, a wrong password or none.
-    pub fn knock(&self, join: &Join, shown: Option<&Digest>, fresh: Salt) -> Result<Knock, Refusal> {
+    pub fn check_join(&self, join: &Join, presented: Option<&Digest>, fresh: Salt) -> Result<JoinCheck, Refusal> {
         if self.taken_over_by(join).is_some() {
-            return Ok(Knock::Enter);
+            return Ok(JoinCheck::Enter);
         }
         self.grant_of(join)?;
         let returns = self.members.connection_of(join.proof.peer_id()).is_some();
@@ -213,40 +214,44 @@ impl Room {
         if self.moderation.is_locked() && !returns && self.tickets.open(join).is_none() {
             return Err(Refusal::of(ErrorCode::RoomLocked));
         }
-        if self.shown_by_ticket(join, others) != Shown::Nothing {
-            return Ok(Knock::Enter);
+        if self.presented_by_ticket(join, others) != Presented::Nothing {
+            return Ok(JoinCheck::Enter);
         }
         let named = join.password.as_ref().is_some_and(|password| !password.is_empty());
         if others == 0 {
-            let ready = !named || shown.is_some();
-            return Ok(if ready { Knock::Enter } else { Knock::Hash(Question { salt: fresh, expected: None }) });
+            let ready = !named || presented.is_some();
+            return Ok(if ready {
+                JoinCheck::Enter
+            } else {
+                JoinCheck::Hash(HashRequest { salt: fresh, expected: None })
+            });
         }
-        match (self.lock.map(|lock| lock.digest), named, shown) {
-            _ if returns => Ok(Knock::Enter),
-            (None, false, _) => Ok(Knock::Enter),
+        match (self.lock.map(|lock| lock.digest), named, presented) {
+            _ if returns => Ok(JoinCheck::Enter),
+            (None, false, _) => Ok(JoinCheck::Enter),
             (None, true, _) => Err(Refusal::no_password()),
             (Some(_), false, _) => Err(Refusal::of(ErrorCode::PasswordRequired)),
-            (Some(lock), true, Some(shown)) if *shown == lock => Ok(Knock::Enter),
-            (Some(lock), true, Some(shown)) if shown.salt() == lock.salt() => {
+            (Some(lock), true, Some(presented)) if *presented == lock => Ok(JoinCheck::Enter),
+            (Some(lock), true, Some(presented)) if presented.salt() == lock.salt() => {
                 Err(Refusal::of(ErrorCode::PasswordWrong))
             }
-            (Some(lock), true, _) => Ok(Knock::Hash(Question { salt: lock.salt(), expected: Some(lock) })),
+            (Some(lock), true, _) => Ok(JoinCheck::Hash(HashRequest { salt: lock.salt(), expected: Some(lock) })),
         }
     }
 
-    /// A connection that has passed its gate enters, or gets an error. If the same peer is here on another
+    /// A connection whose join its guard has taken enters, or gets an error. If the same peer is here on another
     /// connection, there are two cases. The same run takes over: its client id, order, groups and metadata stay, and the
     /// others are sent nothing. Another run replaces it: the old connection goes, and its place in the order of arrival
-    /// passes on. `shown` is its password's digest, if [`knock`](Self::knock) asked for one.
+    /// passes on. `presented` is its password's digest, if [`check_join`](Self::check_join) asked for one.
     pub fn join(
         &mut self,
         now: Duration,
         connection: ConnectionId,
         join: Join,
-        shown: Option<Digest>,
-        out: &mut impl Outbox,
+        presented: Option<Digest>,
+        out: &mut impl RoomOutput,
     ) -> Result<PeerId, Refusal> {
-        if self.knock(&join, shown.as_ref(), Salt([0; 16]))? != Knock::Enter {
+        if self.check_join(&join, presented.as_ref(), Salt([0; 16]))? != JoinCheck::Enter {
             return Err(Refusal::of(ErrorCode::PasswordRequired));
         }
         let peer = join.proof.peer_id();
@@ -262,7 +267,7 @@ impl Room {
         let old = self.members.connection_of(peer);
         let others = self.members.len() - usize::from(old.is_some());
         let is_first = others == 0;
-        let by_ticket = self.shown_by_ticket(&join, others);
+        let by_ticket = self.presented_by_ticket(&join, others);
         let ticket = self.tickets.open(&join);
         self.take_password(now, peer, by_ticket, out);
         let is_anew = self.members.is_empty();
@@ -279,9 +284,9 @@ impl Room {
         let full = |_| Refusal::of(ErrorCode::RoomFull);
         let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
         self.session.set_takes_group_text(connection, capabilities.group_text);
-        if is_first && by_ticket == Shown::Nothing {
+        if is_first && by_ticket == Presented::Nothing {
             let named = password.is_some_and(|password| !password.is_empty());
-            self.lock = shown.filter(|_| named).map(Lock::decided);
+            self.lock = presented.filter(|_| named).map(Lock::decided);
         }
         if is_anew {
             self.metadata = room_metadata;
@@ -311,7 +316,7 @@ impl Room {
         old: ConnectionId,
         connection: ConnectionId,
         room: String,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) {
         let Some(info) = self.members.remove(old) else { return };
         self.session.hand_over(old, connection);
@@ -329,15 +334,16 @@ impl Room {
         out.hand_over(old, connection);
         let peer = info.peer;
         self.members.insert(connection, info);
-        self.bring_up_to_date(now, connection, peer, out);
+        self.send_missed_decisions(now, connection, out);
+        self.repeat_move(connection, peer, out);
         for former in self.former.values_mut().filter(|former| former.now == old) {
             former.now = connection;
         }
         self.former.insert(old, Former { now: connection, closes_at: now + TAKEN_OVER_GRACE });
     }
 
-    /// Sets what a member may do, and tells everyone if that changes anything. False if the peer is not here.
-    pub fn set_permissions(&mut self, peer: PeerId, permissions: Permissions, out: &mut impl Outbox) -> bool {
+    /// Sets what a member may do, and sends it to everyone if that changes anything. False if the peer is not here.
+    pub fn set_permissions(&mut self, peer: PeerId, permissions: Permissions, out: &mut impl RoomOutput) -> bool {
         let Some(connection) = self.members.connection_of(peer) else { return false };
         let Some(member) = self.members.get_mut(connection) else { return false };
         if member.permissions != permissions {
@@ -349,7 +355,14 @@ impl Room {
         true
     }
 
-    fn enter(&mut self, now: Duration, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
+    fn enter(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        info: PeerInfo,
+        room: String,
+        out: &mut impl RoomOutput,
+    ) {
         self.session.set_permissions(connection, info.permissions);
         self.session.set_held_in(connection, &info.held_in, &mut Packets::of_server(out));
         self.members.changed();
@@ -358,10 +371,14 @@ impl Room {
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
         self.members.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, Purpose::Update, out);
         self.policing.entered(info.peer);
+        let was_here = self.moderation.departed.was_here(now, info.peer, info.run);
         self.moderation.entered(now, info.peer, info.run);
         let peer = info.peer;
         self.members.insert(connection, info);
-        self.bring_up_to_date(now, connection, peer, out);
+        if was_here {
+            self.send_missed_decisions(now, connection, out);
+        }
+        self.repeat_move(connection, peer, out);
     }
 
     /// The answer to the join of `info`, which is not among the members at this moment.
@@ -405,7 +422,7 @@ impl Room {
     }
 
     /// Sends new credentials to members whose old ones will expire.
-    fn renew_credentials(&mut self, out: &mut impl Outbox) {
+    fn renew_credentials(&mut self, out: &mut impl RoomOutput) {
         for connection in self.credentials.due(&self.rules.ice) {
             let Some(peer) = self.members.peer_of(connection) else { continue };
             let ice_servers = self.ice_servers_for(connection, peer);
@@ -414,7 +431,7 @@ impl Room {
     }
 
     /// The order of arrival of the connection that goes.
-    fn replace(&mut self, now: Duration, old: ConnectionId, out: &mut impl Outbox) -> Option<u64> {
+    fn replace(&mut self, now: Duration, old: ConnectionId, out: &mut impl RoomOutput) -> Option<u64> {
         let order = self.members.get(old).map(|member| member.order);
         self.leave(now, old, LeaveReason::Replaced, out);
         out.text(old, &Text::from(&ServerMessage::Replaced), Purpose::Answer);
@@ -423,7 +440,7 @@ impl Room {
     }
 
     /// A signaling message of a connection that has joined.
-    pub fn message(&mut self, now: Duration, from: ConnectionId, message: ClientMessage, out: &mut impl Outbox) {
+    pub fn message(&mut self, now: Duration, from: ConnectionId, message: ClientMessage, out: &mut impl RoomOutput) {
         let (answer_to, from) = (from, self.present(from));
         if !self.members.contains(from) {
             return;
@@ -479,7 +496,7 @@ impl Room {
         to: PeerId,
         attempt: u32,
         signal: Signal,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) -> Result<(), Refusal> {
         let Some(from) = self.members.get(sender) else { return Ok(()) };
         let unknown = || Refusal::of(ErrorCode::UnknownPeer);
@@ -500,7 +517,7 @@ impl Room {
         &mut self,
         from: ConnectionId,
         set: MetadataChanges,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) -> Result<(), Refusal> {
         let Some(member) = self.members.get(from) else { return Ok(()) };
         if self.owner() != Some(member.peer) {
@@ -516,11 +533,11 @@ impl Room {
     }
 
     fn forget_busy(&mut self, connection: ConnectionId) {
-        self.told_busy.retain(|(from, to), _| *from != connection && *to != connection);
+        self.busy_notified.retain(|(from, to), _| *from != connection && *to != connection);
     }
 
     /// A connection is no longer part of the room. Does nothing if it was not, or is no longer.
-    pub fn leave(&mut self, now: Duration, connection: ConnectionId, reason: LeaveReason, out: &mut impl Outbox) {
+    pub fn leave(&mut self, now: Duration, connection: ConnectionId, reason: LeaveReason, out: &mut impl RoomOutput) {
         if self.former.remove(&connection).is_some() {
             return;
         }
@@ -550,7 +567,7 @@ impl Room {
 
     /// Sends a member one part of everything as it is now: the roster, the room's metadata, and who listens to what. Gives
     /// the part that follows. A mailbox asks for it in place of updates that waited too long.
-    pub fn refresh(&mut self, now: Duration, to: ConnectionId, part: Part, out: &mut impl Outbox) -> Option<Part> {
+    pub fn refresh(&mut self, now: Duration, to: ConnectionId, part: Part, out: &mut impl RoomOutput) -> Option<Part> {
         if !self.members.contains(to) {
             return None;
         }
@@ -579,7 +596,7 @@ impl Room {
     }
 
     /// Counts a join that is about to enter. Who takes over from its own connection is not counted: the others are sent
-    /// nothing of it. `None` stands for connections whose address tells nothing.
+    /// nothing of it. `None` stands for connections whose address says nothing.
     ///
     /// # Errors
     ///
@@ -591,7 +608,7 @@ impl Room {
     }
 
     /// Runs timers: every few seconds each member receives the roster's mark, and credentials are renewed.
-    pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
+    pub fn tick(&mut self, now: Duration, out: &mut impl RoomOutput) {
         self.statuses.send_due(now, &mut self.members, out);
         self.renew_credentials(out);
         self.give_due_right(now, out);
@@ -608,7 +625,7 @@ impl Room {
         }
     }
 
-    fn close_former(&mut self, out: &mut impl Outbox, which: impl Fn(&Former) -> bool) {
+    fn close_former(&mut self, out: &mut impl RoomOutput, which: impl Fn(&Former) -> bool) {
         self.former.retain(|connection, former| {
             let closes = which(former);
             if closes {
@@ -634,7 +651,7 @@ fn confirmed(
     to: ConnectionId,
     request: Option<u32>,
     set: Result<(), Refusal>,
-    out: &mut impl Outbox,
+    out: &mut impl RoomOutput,
 ) -> Result<(), Refusal> {
     set.map_err(|refusal| refusal.of_request(request))?;
     if let Some(request) = request {
@@ -644,7 +661,7 @@ fn confirmed(
 }
 
 /// Answers a member with an error; its connection goes on.
-fn answer(to: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
+fn answer(to: ConnectionId, refusal: Refusal, out: &mut impl RoomOutput) {
     out.count_refusal(&refusal.code);
     out.text(to, &Text::from(&refusal.answer()), Purpose::Answer);
 }

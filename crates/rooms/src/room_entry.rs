@@ -11,12 +11,12 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason};
 
 use crate::address::AddressKey;
-use crate::gate::Allowance;
-use crate::line::{Line, Put};
+use crate::guard::Allowance;
+use crate::line::{Enqueue, Line};
 use crate::metrics::Metrics;
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
+use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
-use crate::room::{AddressTag, Digest, Knock, Part, Question, Room, Salt};
+use crate::room::{AddressTag, Digest, HashRequest, JoinCheck, Part, Room, Salt};
 use crate::sync::lock;
 
 /// Peers of one room of which it is remembered what is left to them; beyond that, those that have gone are forgotten.
@@ -26,11 +26,11 @@ const ALLOWANCES: usize = 128;
 #[derive(Debug)]
 pub struct RoomEntry<L> {
     metrics: Arc<Metrics>,
-    occupied: Mutex<Occupied<L>>,
+    inner: Mutex<Inner<L>>,
 }
 
 #[derive(Debug)]
-struct Occupied<L> {
+struct Inner<L> {
     room: Room,
     /// What is left to each peer that is here, or was lately.
     allowances: BTreeMap<PeerId, Allowance>,
@@ -51,27 +51,27 @@ pub(crate) struct Handled {
 impl<L: Line> RoomEntry<L> {
     pub(crate) fn new(metrics: Arc<Metrics>, room: Room, made_by: Option<AddressKey>) -> Self {
         let (allowances, lines) = (BTreeMap::new(), BTreeMap::new());
-        Self { metrics, occupied: Mutex::new(Occupied { room, allowances, made_by, lines }) }
+        Self { metrics, inner: Mutex::new(Inner { room, allowances, made_by, lines }) }
     }
 
     /// Reads or changes the room. What it sends goes to the connections of its members.
-    pub fn with<T>(&self, now: Duration, act: impl FnOnce(&mut Room, &mut RoomOutput<'_, L>) -> T) -> T {
-        lock(&self.occupied).with(&self.metrics, now, act)
+    pub fn with<T>(&self, now: Duration, act: impl FnOnce(&mut Room, &mut LineOutput<'_, L>) -> T) -> T {
+        lock(&self.inner).with(&self.metrics, now, act)
     }
 
     /// The address that made it, and since when it has been empty.
     pub(crate) fn emptied(&self) -> Option<(Option<AddressKey>, Duration)> {
-        let occupied = lock(&self.occupied);
-        Some((occupied.made_by, occupied.room.emptied_at()?))
+        let inner = lock(&self.inner);
+        Some((inner.made_by, inner.room.emptied_at()?))
     }
 
     /// How many members it has.
     pub(crate) fn len(&self) -> usize {
-        lock(&self.occupied).room.len()
+        lock(&self.inner).room.len()
     }
 
     pub(crate) fn made_by(&self) -> Option<AddressKey> {
-        lock(&self.occupied).made_by
+        lock(&self.inner).made_by
     }
 
     /// Lets a connection in, or gives what must be hashed first: bans, the room's own rules, its password, and how often one may
@@ -82,29 +82,29 @@ impl<L: Line> RoomEntry<L> {
         unix: u64,
         (id, line): (ConnectionId, &L),
         join: Box<Join>,
-        (shown, fresh): (Option<Digest>, Salt),
+        (presented, fresh): (Option<Digest>, Salt),
         address: Option<AddressKey>,
-    ) -> Result<Option<(Box<Join>, Question)>, Refusal> {
-        let mut occupied = lock(&self.occupied);
+    ) -> Result<Option<(Box<Join>, HashRequest)>, Refusal> {
+        let mut inner = lock(&self.inner);
         let tag = address.map(AddressTag::from);
-        occupied.room.set_unix_time(unix);
-        occupied.room.check_ban(now, &join, tag)?;
-        if let Knock::Hash(question) = occupied.room.knock(&join, shown.as_ref(), fresh)? {
-            return Ok(Some((join, question)));
+        inner.room.set_unix_time(unix);
+        inner.room.check_ban(now, &join, tag)?;
+        if let JoinCheck::Hash(request) = inner.room.check_join(&join, presented.as_ref(), fresh)? {
+            return Ok(Some((join, request)));
         }
-        occupied.room.count_join(now, &join, tag)?;
-        occupied.lines.insert(id, line.clone());
-        let was_empty = occupied.room.is_empty();
-        let joined = occupied.with(&self.metrics, now, |room, out| room.join(now, id, *join, shown, out));
+        inner.room.count_join(now, &join, tag)?;
+        inner.lines.insert(id, line.clone());
+        let was_empty = inner.room.is_empty();
+        let joined = inner.with(&self.metrics, now, |room, out| room.join(now, id, *join, presented, out));
         if let Err(refusal) = joined {
-            occupied.lines.remove(&id);
+            inner.lines.remove(&id);
             return Err(refusal);
         }
         if was_empty {
-            occupied.made_by = address;
+            inner.made_by = address;
         }
         if let Some(tag) = tag {
-            occupied.room.set_address(id, tag);
+            inner.room.set_address(id, tag);
         }
         line.joined();
         self.metrics.joins.add(1);
@@ -114,9 +114,9 @@ impl<L: Line> RoomEntry<L> {
     /// What is left to a peer of what one connection may send: a peer that comes again on another connection has no more.
     /// `fresh` is what a peer has that was not here lately.
     pub(crate) fn allowance(&self, id: ConnectionId, fresh: Allowance) -> Allowance {
-        let mut occupied = lock(&self.occupied);
-        let Some(peer) = occupied.room.peer_of(id) else { return fresh };
-        let allowances = &mut occupied.allowances;
+        let mut inner = lock(&self.inner);
+        let Some(peer) = inner.room.peer_of(id) else { return fresh };
+        let allowances = &mut inner.allowances;
         if allowances.len() >= ALLOWANCES {
             allowances.retain(|_, allowance| allowance.is_shared());
         }
@@ -150,7 +150,7 @@ impl<L: Line> RoomEntry<L> {
 
     /// A packet was read that is over a budget. Gives its number if it is a written message.
     pub(crate) fn packet_refused(&self, from: ConnectionId, packet: &[u8]) -> Option<u32> {
-        lock(&self.occupied).room.packet_refused(from, packet)
+        lock(&self.inner).room.packet_refused(from, packet)
     }
 
     /// Puts a part of a snapshot into a line in place of updates that it did not take. Gives its bytes.
@@ -158,29 +158,29 @@ impl<L: Line> RoomEntry<L> {
         if part == Part::default() {
             self.metrics.snapshots.add(1);
         }
-        let mut occupied = lock(&self.occupied);
+        let mut inner = lock(&self.inner);
         line.begin_part();
         let (next, bytes) =
-            occupied.with(&self.metrics, now, |room, out| (room.refresh(now, to, part, out), out.state_bytes(to)));
+            inner.with(&self.metrics, now, |room, out| (room.refresh(now, to, part, out), out.state_bytes(to)));
         line.end_part(next);
         bytes
     }
 
     pub(crate) fn leave(&self, now: Duration, id: ConnectionId, reason: LeaveReason) {
-        let mut occupied = lock(&self.occupied);
-        occupied.with(&self.metrics, now, |room, out| room.leave(now, id, reason, out));
-        occupied.lines.remove(&id);
+        let mut inner = lock(&self.inner);
+        inner.with(&self.metrics, now, |room, out| room.leave(now, id, reason, out));
+        inner.lines.remove(&id);
     }
 }
 
-impl<L: Line> Occupied<L> {
+impl<L: Line> Inner<L> {
     fn with<T>(
         &mut self,
         metrics: &Metrics,
         now: Duration,
-        act: impl FnOnce(&mut Room, &mut RoomOutput<'_, L>) -> T,
+        act: impl FnOnce(&mut Room, &mut LineOutput<'_, L>) -> T,
     ) -> T {
-        let mut out = RoomOutput {
+        let mut out = LineOutput {
             lines: &self.lines,
             metrics,
             now,
@@ -211,7 +211,7 @@ impl<L: Line> Occupied<L> {
 
 /// A room's output, put into the lines of its members and counted.
 #[derive(Debug)]
-pub struct RoomOutput<'a, L> {
+pub struct LineOutput<'a, L> {
     lines: &'a BTreeMap<ConnectionId, L>,
     metrics: &'a Metrics,
     now: Duration,
@@ -225,7 +225,7 @@ pub struct RoomOutput<'a, L> {
     state: Option<(ConnectionId, usize)>,
 }
 
-impl<L> RoomOutput<'_, L> {
+impl<L> LineOutput<'_, L> {
     fn state_bytes(&self, of: ConnectionId) -> usize {
         self.state.filter(|(to, _)| *to == of).map_or(0, |(_, bytes)| bytes)
     }
@@ -237,36 +237,36 @@ impl<L> RoomOutput<'_, L> {
         }
     }
 
-    fn count(&mut self, put: Put) {
-        match put {
-            Put::VoiceDropped(packets) => self.voice_dropped += packets as u64,
-            Put::Refused => self.data_dropped += 1,
-            Put::Overflow => {
+    fn count(&mut self, enqueued: Enqueue) {
+        match enqueued {
+            Enqueue::VoiceDropped(packets) => self.voice_dropped += packets as u64,
+            Enqueue::Refused => self.data_dropped += 1,
+            Enqueue::Overflow => {
                 self.slow_consumers += 1;
                 self.metrics.refused(&ErrorCode::SlowConsumer);
             }
-            Put::Busy => self.busy += 1,
-            Put::Queued | Put::Covered | Put::Ended => {}
+            Enqueue::Busy => self.busy += 1,
+            Enqueue::Queued | Enqueue::Covered | Enqueue::Ended => {}
         }
     }
 }
 
-impl<L: Line> Outbox for RoomOutput<'_, L> {
+impl<L: Line> RoomOutput for LineOutput<'_, L> {
     fn text(&mut self, to: ConnectionId, message: &Text, purpose: Purpose) -> bool {
         let Some(line) = self.lines.get(&to) else { return true };
         self.count_state(to, message.bytes().len(), purpose);
-        let put = line.text(self.now, message, purpose);
-        self.count(put);
-        put != Put::Busy
+        let enqueued = line.text(self.now, message, purpose);
+        self.count(enqueued);
+        enqueued != Enqueue::Busy
     }
 
     fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery, purpose: Purpose) -> bool {
         let Some(line) = self.lines.get(&to) else { return true };
         self.deliveries += 1;
         self.count_state(to, packet.len(), purpose);
-        let put = line.packet(self.now, packet, delivery, purpose);
-        self.count(put);
-        put != Put::Busy
+        let enqueued = line.packet(self.now, packet, delivery, purpose);
+        self.count(enqueued);
+        enqueued != Enqueue::Busy
     }
 
     fn defer_snapshot(&mut self, to: ConnectionId) -> bool {
@@ -275,8 +275,8 @@ impl<L: Line> Outbox for RoomOutput<'_, L> {
 
     fn pong(&mut self, to: ConnectionId, message: &Text) {
         if let Some(line) = self.lines.get(&to) {
-            let put = line.pong(self.now, message);
-            self.count(put);
+            let enqueued = line.pong(self.now, message);
+            self.count(enqueued);
         }
     }
 
@@ -291,8 +291,8 @@ impl<L: Line> Outbox for RoomOutput<'_, L> {
     fn hand_over(&mut self, from: ConnectionId, to: ConnectionId) {
         if let (Some(old), Some(new)) = (self.lines.get(&from), self.lines.get(&to)) {
             for (packet, purpose) in old.take_texts() {
-                let put = new.packet(self.now, packet, Delivery::Reliable, purpose);
-                self.count(put);
+                let enqueued = new.packet(self.now, packet, Delivery::Reliable, purpose);
+                self.count(enqueued);
             }
         }
     }

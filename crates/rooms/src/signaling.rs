@@ -18,14 +18,14 @@ use voicemesh_wire::{PeerId, RoomName, SessionId};
 
 use crate::address::{Address, AddressKey, Addresses};
 use crate::budget::Budgets;
-use crate::gate::check_presence;
+use crate::guard::check_presence;
 use crate::kept_bans::KeptBans;
 use crate::line::Line;
 use crate::metrics::Metrics;
-use crate::outbox::ConnectionId;
+use crate::output::ConnectionId;
 use crate::passwords::{HashJob, Passwords};
 use crate::refusal::Refusal;
-use crate::room::{BanInfo, Digest, Question, Room, RoomRules, Salt};
+use crate::room::{BanInfo, Digest, HashRequest, Room, RoomRules, Salt};
 use crate::room_entry::RoomEntry;
 use crate::sync::lock;
 use crate::ticket::{TicketIssuer, TicketKey};
@@ -76,7 +76,7 @@ pub(crate) enum JoinOutcome<L> {
     /// It is in.
     Inside(Arc<RoomEntry<L>>),
     /// Its password has to be hashed first.
-    Hash(Box<Join>, Question),
+    Hash(Box<Join>, HashRequest),
     /// The server is about to stop, and takes no more.
     GoingAway,
 }
@@ -186,13 +186,13 @@ impl<L: Line> Signaling<L> {
         join.ticket.as_ref().is_some_and(|ticket| opened(ticket).is_some())
     }
 
-    /// Into a room, which is made if it must be. `shown` is the password's digest, if the room has asked for one.
+    /// Into a room, which is made if it must be. `presented` is the password's digest, if the room has asked for one.
     pub(crate) fn join(
         &self,
         now: Duration,
         connection: (ConnectionId, &L),
         join: Box<Join>,
-        shown: Option<Digest>,
+        presented: Option<Digest>,
         address: Option<AddressKey>,
     ) -> Result<JoinOutcome<L>, Refusal> {
         if self.is_draining() {
@@ -201,8 +201,8 @@ impl<L: Line> Signaling<L> {
         // Only a join that names a password may need one.
         let fresh = if join.password.is_some() { self.fresh_salt()? } else { Salt([0; 16]) };
         let entry = self.room_for(now, &join, address)?;
-        Ok(match entry.join(now, self.unix(), connection, join, (shown, fresh), address)? {
-            Some((join, question)) => JoinOutcome::Hash(join, question),
+        Ok(match entry.join(now, self.unix(), connection, join, (presented, fresh), address)? {
+            Some((join, request)) => JoinOutcome::Hash(join, request),
             None => JoinOutcome::Inside(entry),
         })
     }
@@ -261,7 +261,7 @@ impl<L: Line> Signaling<L> {
 
 /// Passwords and randomness.
 impl<L: Line> Signaling<L> {
-    /// The next password to be hashed, slowly, in a place of the caller's choice; then [`hashed`](Self::hashed). Without one, when
+    /// The next password to be hashed, slowly, on a thread of the caller's choice; then [`hashed`](Self::hashed). Without one, when
     /// to ask again at the latest.
     pub fn next_hash(&self, now: Duration) -> (Option<HashJob<L>>, Option<Duration>) {
         lock(&self.passwords).next(now)
@@ -269,9 +269,9 @@ impl<L: Line> Signaling<L> {
 
     /// A password has been hashed; `None` if there was no memory for it. The connection that asked gets the answer
     /// ([`Line::hashed`]).
-    pub fn hashed(&self, now: Duration, job: HashJob<L>, shown: Option<Digest>) {
+    pub fn hashed(&self, now: Duration, job: HashJob<L>, presented: Option<Digest>) {
         self.metrics.password_hashes.add(1);
-        lock(&self.passwords).hashed(now, job, shown);
+        lock(&self.passwords).hashed(now, job, presented);
     }
 
     pub(crate) fn passwords(&self) -> std::sync::MutexGuard<'_, Passwords<L>> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::outbox::ConnectionId;
+use crate::output::ConnectionId;
 
 /// What may wait.
 #[derive(Clone, Copy, Debug)]

@@ -9,10 +9,10 @@ use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, Mod
 use voicemesh_wire::{PeerId, RoomName};
 
 use crate::address::{Address, AddressKey};
-use crate::gate::{Gate, Passed};
+use crate::guard::{ConnectionGuard, GuardVerdict};
 use crate::hash_queue::HashId;
-use crate::line::{Line, Put};
-use crate::outbox::{CloseReason, ConnectionId, Malformed, Purpose, Text};
+use crate::line::{Enqueue, Line};
+use crate::output::{CloseReason, ConnectionId, Malformed, Purpose, Text};
 use crate::passwords::BackoffKey;
 use crate::refusal::Refusal;
 use crate::room::{Digest, Part};
@@ -52,7 +52,7 @@ pub enum Input<'a> {
 pub struct Visit<L> {
     id: ConnectionId,
     line: L,
-    gate: Gate,
+    guard: ConnectionGuard,
     address: Option<Arc<Address>>,
     key: Option<AddressKey>,
     stage: Stage<L>,
@@ -101,7 +101,7 @@ struct PasswordChange {
 }
 
 impl<L: Line> Visit<L> {
-    /// A connection that has just been opened, by a client at `address`; without one its address tells nothing. A refusal ends it
+    /// A connection that has just been opened, by a client at `address`; without one its address says nothing. A refusal ends it
     /// at once.
     pub fn new(
         now: Duration,
@@ -113,11 +113,11 @@ impl<L: Line> Visit<L> {
         let key = address.as_ref().map(|(key, _)| *key);
         let address = address.and_then(|(_, address)| address);
         let shared = address.as_ref().map(|address| Arc::clone(&address.budget));
-        let gate = Gate::new(now, signaling.budgets(), shared);
+        let guard = ConnectionGuard::new(now, signaling.budgets(), shared);
         Self {
             id,
             line,
-            gate,
+            guard,
             address,
             key,
             stage: Stage::Outside,
@@ -164,7 +164,7 @@ impl<L: Line> Visit<L> {
             let bytes = room.refresh(now, self.id, &self.line, part);
             // One that was not asked for replaces changes that were more.
             if self.pays_snapshot {
-                self.gate.charge_answer(bytes);
+                self.guard.charge_answer(bytes);
             }
         }
     }
@@ -176,10 +176,10 @@ impl<L: Line> Visit<L> {
             (Input::Text(text), _) => self.text(now, text, signaling),
             (Input::Packet(packet), _) => self.packet(now, &packet, signaling),
             (Input::Control, _) => {
-                let passed = self.gate.control(now);
-                self.act(now, passed, signaling);
+                let verdict = self.guard.control(now);
+                self.act(now, verdict, signaling);
             }
-            (Input::TooLarge, _) => self.act(now, Gate::too_large(), signaling),
+            (Input::TooLarge, _) => self.act(now, ConnectionGuard::too_large(), signaling),
             (Input::Malformed(how), _) => self.line.end(now, CloseReason::Malformed(how)),
             (Input::Hashed(answer), _) => self.hashed(now, answer, signaling),
             (Input::Left(reason), _) => self.leave(now, reason, signaling),
@@ -188,54 +188,54 @@ impl<L: Line> Visit<L> {
     }
 
     fn text(&mut self, now: Duration, text: &str, signaling: &Signaling<L>) {
-        let passed = self.gate.text(now, text);
-        self.act(now, passed, signaling);
+        let verdict = self.guard.text(now, text);
+        self.act(now, verdict, signaling);
     }
 
     fn packet(&mut self, now: Duration, packet: &Bytes, signaling: &Signaling<L>) {
-        match self.gate.packet(now, packet) {
-            Passed::Packet => {
+        match self.guard.packet(now, packet) {
+            GuardVerdict::Packet => {
                 let Stage::Inside { room, .. } = &self.stage else { return };
                 let handled = room.packet(now, self.id, packet);
-                self.gate.charge_answer(handled.state_bytes);
+                self.guard.charge_answer(handled.state_bytes);
                 if handled.is_violation
-                    && let Some(end) = self.gate.violation(now)
+                    && let Some(end) = self.guard.violation(now)
                 {
                     self.act(now, end, signaling);
                 }
             }
-            passed => {
+            verdict => {
                 let text = match &self.stage {
                     Stage::Inside { room, .. } => room.packet_refused(self.id, packet),
                     Stage::Outside | Stage::Hashing(_) | Stage::Gone => None,
                 };
-                self.act(now, passed.of_text(text), signaling);
+                self.act(now, verdict.of_text(text), signaling);
             }
         }
     }
 
-    fn act(&mut self, now: Duration, passed: Passed, signaling: &Signaling<L>) {
-        match passed {
-            Passed::Join(join) => self.join(now, join, signaling),
-            Passed::Message(ClientMessage::Moderate {
+    fn act(&mut self, now: Duration, verdict: GuardVerdict, signaling: &Signaling<L>) {
+        match verdict {
+            GuardVerdict::Join(join) => self.join(now, join, signaling),
+            GuardVerdict::Message(ClientMessage::Moderate {
                 request,
                 action: Moderation::SetPassword { password: Some(password) },
             }) if !password.is_empty() => self.change_password(now, request, password, signaling),
-            Passed::Message(message) => {
+            GuardVerdict::Message(message) => {
                 if let Stage::Inside { room, .. } = &self.stage {
                     let is_roster = message == ClientMessage::Roster;
                     let state_bytes = room.message(now, self.id, message);
                     self.owes_roster |= is_roster && state_bytes == 0;
-                    self.gate.charge_answer(state_bytes);
+                    self.guard.charge_answer(state_bytes);
                 }
             }
-            Passed::Packet => {}
-            Passed::Answer(message) => self.answer(now, &message, signaling),
-            Passed::End(message, reason) => {
+            GuardVerdict::Packet => {}
+            GuardVerdict::Answer(message) => self.answer(now, &message, signaling),
+            GuardVerdict::End(message, reason) => {
                 self.answer(now, &message, signaling);
                 self.line.end(now, reason);
             }
-            Passed::Dropped => signaling.metrics.over_budget.add(1),
+            GuardVerdict::Dropped => signaling.metrics.over_budget.add(1),
         }
     }
 
@@ -247,7 +247,7 @@ impl<L: Line> Visit<L> {
                 metrics.over_budget.add(1);
             }
         }
-        if self.line.text(now, &Text::from(message), Purpose::Answer) == Put::Overflow {
+        if self.line.text(now, &Text::from(message), Purpose::Answer) == Enqueue::Overflow {
             metrics.slow_consumers.add(1);
             metrics.refused(&ErrorCode::SlowConsumer);
         }
@@ -271,14 +271,21 @@ impl<L: Line> Visit<L> {
 
     fn refuse(&mut self, now: Duration, refusal: Refusal, signaling: &Signaling<L>) {
         signaling.metrics.joins_refused.add(1);
-        self.act(now, Passed::End(refusal.farewell(), CloseReason::Refused), signaling);
+        self.act(now, GuardVerdict::End(refusal.farewell(), CloseReason::Refused), signaling);
     }
 
     /// Into the room, or into the queue of passwords.
-    fn enter(&mut self, now: Duration, join: Box<Join>, shown: Option<Digest>, hashes: u32, signaling: &Signaling<L>) {
-        match signaling.join(now, (self.id, &self.line), join, shown, self.key) {
+    fn enter(
+        &mut self,
+        now: Duration,
+        join: Box<Join>,
+        presented: Option<Digest>,
+        hashes: u32,
+        signaling: &Signaling<L>,
+    ) {
+        match signaling.join(now, (self.id, &self.line), join, presented, self.key) {
             Ok(JoinOutcome::Inside(room)) => {
-                self.gate.take_allowance(|own| room.allowance(self.id, own));
+                self.guard.take_allowance(|own| room.allowance(self.id, own));
                 self.stage = Stage::Inside { room, changing: None };
                 signaling.metrics.join_time.observe(now.saturating_sub(self.opened_at));
             }
@@ -289,11 +296,11 @@ impl<L: Line> Visit<L> {
             Ok(JoinOutcome::Hash(..)) if hashes >= HASHES_PER_JOIN => {
                 self.refuse(now, Refusal::of(ErrorCode::TooManyJoins), signaling);
             }
-            Ok(JoinOutcome::Hash(join, question)) => {
+            Ok(JoinOutcome::Hash(join, hash_request)) => {
                 let key = BackoffKey::of(self.key, &RoomName::key_of(&join.room));
                 let password = join.password.clone().unwrap_or_else(|| "".into());
                 let peer = join.proof.peer_id();
-                let asked = signaling.passwords().ask(now, key, peer, password, question, &self.line);
+                let asked = signaling.passwords().ask(now, key, peer, password, hash_request, &self.line);
                 match asked {
                     Ok(hash) => {
                         self.line.joined();
@@ -313,13 +320,13 @@ impl<L: Line> Visit<L> {
         let asked = match changing {
             Some(_) => Err(Refusal::of(ErrorCode::TooManyMessages)),
             None => {
-                let question = room.with(now, |room, _| room.check_moderator(self.id)).and_then(|()| {
+                let hash_request = room.with(now, |room, _| room.check_moderator(self.id)).and_then(|()| {
                     let salt = signaling.fresh_salt()?;
-                    Ok(crate::room::Question { salt, expected: None })
+                    Ok(crate::room::HashRequest { salt, expected: None })
                 });
-                question.and_then(|question| {
+                hash_request.and_then(|hash_request| {
                     let (key, peer) = (BackoffKey::of(self.key, ""), PeerId(Uuid::nil()));
-                    signaling.passwords().ask(now, key, peer, password, question, &self.line)
+                    signaling.passwords().ask(now, key, peer, password, hash_request, &self.line)
                 })
             }
         };
@@ -328,7 +335,7 @@ impl<L: Line> Visit<L> {
                 *changing = Some(PasswordChange { request, hash });
                 self.asks_hash = true;
             }
-            Err(refusal) => self.act(now, Passed::Answer(refusal.of_request(request).answer()), signaling),
+            Err(refusal) => self.act(now, GuardVerdict::Answer(refusal.of_request(request).answer()), signaling),
         }
     }
 
@@ -339,7 +346,7 @@ impl<L: Line> Visit<L> {
             Stage::Hashing(_) if self.line.ending().is_some() => self.stage = Stage::Gone,
             Stage::Hashing(Hashing { join, hashes, held, .. }) => {
                 match answer {
-                    Ok(shown) => self.enter(now, join, Some(shown), hashes, signaling),
+                    Ok(presented) => self.enter(now, join, Some(presented), hashes, signaling),
                     Err(refusal) => self.refuse(now, refusal, signaling),
                 }
                 match &mut self.stage {
@@ -360,7 +367,7 @@ impl<L: Line> Visit<L> {
                     .and_then(|digest| room.with(now, |room, out| room.change_password(self.id, request, digest, out)));
                 self.stage = Stage::Inside { room, changing: None };
                 if let Err(refusal) = changed {
-                    self.act(now, Passed::Answer(refusal.of_request(request).answer()), signaling);
+                    self.act(now, GuardVerdict::Answer(refusal.of_request(request).answer()), signaling);
                 }
             }
             stage @ (Stage::Outside | Stage::Inside { .. } | Stage::Gone) => self.stage = stage,

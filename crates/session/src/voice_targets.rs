@@ -1,8 +1,8 @@
-//! What a client is saying and to whom: its open voice targets, its frame counter and its bursts (PROTOCOL.md,
+//! What a client is saying and to whom: its open voice targets, its frame counter and its talkspurts (PROTOCOL.md,
 //! section 8).
 
 use voicemesh_wire::limits::VOICE_TARGETS;
-use voicemesh_wire::packet::{BurstCounter, Priority, Target, TargetKind, volume_to_wire};
+use voicemesh_wire::packet::{Priority, TalkspurtCounter, Target, TargetKind, volume_to_wire};
 use voicemesh_wire::{ClientId, GroupId};
 
 /// Whom speech is addressed to. A peer is addressed by what it is outside of sessions, where the network knows that.
@@ -43,9 +43,9 @@ pub struct TooManyTargets;
 pub struct VoiceTargets<P> {
     targets: Vec<OpenTarget<P>>,
     next_sequence: u16,
-    burst: u8,
-    /// Whether a frame of this burst has been sent.
-    burst_begun: bool,
+    talkspurt: u8,
+    /// Whether a frame of this talkspurt has been sent.
+    talkspurt_begun: bool,
     openings: u8,
 }
 
@@ -62,8 +62,8 @@ struct OpenTarget<P> {
 pub struct FrameAddress<P> {
     /// The frame's number.
     pub sequence: u16,
-    /// Its burst.
-    pub burst: BurstCounter,
+    /// Its talkspurt.
+    pub talkspurt: TalkspurtCounter,
     /// Its targets, as they go into the packet once clients are known.
     pub targets: Vec<(VoiceTarget<P>, Target)>,
 }
@@ -71,7 +71,7 @@ pub struct FrameAddress<P> {
 impl<P: Clone + PartialEq> VoiceTargets<P> {
     /// Counting starts at `first_sequence`, which the caller draws.
     pub fn new(first_sequence: u16) -> Self {
-        Self { targets: Vec::new(), next_sequence: first_sequence, burst: 0, burst_begun: false, openings: 0 }
+        Self { targets: Vec::new(), next_sequence: first_sequence, talkspurt: 0, talkspurt_begun: false, openings: 0 }
     }
 
     /// Begins to speak to a target, or changes how. A target that is closing opens again.
@@ -95,7 +95,7 @@ impl<P: Clone + PartialEq> VoiceTargets<P> {
 
     /// Ceases to speak to a target: the next frame is its last. One that never carried a frame goes at once.
     pub fn close(&mut self, target: &VoiceTarget<P>) {
-        if !self.burst_begun {
+        if !self.talkspurt_begun {
             self.targets.retain(|open| open.target != *target);
         } else if let Some(open) = self.targets.iter_mut().find(|open| open.target == *target) {
             open.closing = true;
@@ -119,20 +119,20 @@ impl<P: Clone + PartialEq> VoiceTargets<P> {
 
     /// Takes the address of the next frame. `None` when there is no target: the frame is not sent and takes no number.
     ///
-    /// The burst steps when every target has closed, and by [`end_burst`](Self::end_burst).
+    /// The talkspurt steps when every target has closed, and by [`end_talkspurt`](Self::end_talkspurt).
     pub fn next_frame(&mut self) -> Option<FrameAddress<P>> {
         if self.targets.is_empty() {
             return None;
         }
         let address = FrameAddress {
             sequence: self.next_sequence,
-            burst: BurstCounter::SevenBit(self.burst),
+            talkspurt: TalkspurtCounter::SevenBit(self.talkspurt),
             targets: self.next_targets(),
         };
         self.next_sequence = self.next_sequence.wrapping_add(1);
-        self.burst_begun = true;
+        self.talkspurt_begun = true;
         self.targets.retain(|open| !open.closing);
-        self.end_burst_without_targets();
+        self.end_talkspurt_without_targets();
         Some(address)
     }
 
@@ -144,20 +144,20 @@ impl<P: Clone + PartialEq> VoiceTargets<P> {
     /// Another session: in it, a client's id belongs to another client. Peers and groups go on being spoken to.
     pub fn forget_clients(&mut self) {
         self.targets.retain(|open| !matches!(open.target, VoiceTarget::Client(_)));
-        self.end_burst_without_targets();
+        self.end_talkspurt_without_targets();
     }
 
-    fn end_burst_without_targets(&mut self) {
+    fn end_talkspurt_without_targets(&mut self) {
         if self.targets.is_empty() {
-            self.end_burst();
+            self.end_talkspurt();
         }
     }
 
-    /// The next frame is the first of a burst: those before it had other listeners, or none.
-    pub fn end_burst(&mut self) {
-        if self.burst_begun {
-            self.burst = (self.burst + 1) & 0x7F;
-            self.burst_begun = false;
+    /// The next frame is the first of a talkspurt: those before it had other listeners, or none.
+    pub fn end_talkspurt(&mut self) {
+        if self.talkspurt_begun {
+            self.talkspurt = (self.talkspurt + 1) & 0x7F;
+            self.talkspurt_begun = false;
         }
     }
 }
@@ -189,42 +189,42 @@ mod tests {
         VoiceTarget::Group(name.into())
     }
 
-    fn burst(frame: &FrameAddress<u8>) -> u8 {
-        frame.burst.value()
+    fn talkspurt(frame: &FrameAddress<u8>) -> u8 {
+        frame.talkspurt.value()
     }
 
     /// proves: D-19
     #[test]
-    fn the_burst_steps_only_when_every_target_has_closed() {
+    fn the_talkspurt_steps_only_when_every_target_has_closed() {
         let mut speaker = VoiceTargets::new(0xFFFF);
         assert_eq!(speaker.next_frame(), None);
         speaker.open(group("a"), TargetOptions::default()).unwrap();
         speaker.open(group("b"), TargetOptions::default()).unwrap();
         let first = speaker.next_frame().unwrap();
-        assert_eq!((first.sequence, burst(&first)), (0xFFFF, 0));
+        assert_eq!((first.sequence, talkspurt(&first)), (0xFFFF, 0));
         speaker.close(&group("a"));
         let last_of_a = speaker.next_frame().unwrap();
         assert_eq!(last_of_a.targets.iter().map(|(_, target)| target.closing).collect::<Vec<_>>(), [true, false]);
         assert_eq!(last_of_a.sequence, 0, "the counter wraps and never restarts");
         let only_b = speaker.next_frame().unwrap();
-        assert_eq!((only_b.targets.len(), burst(&only_b)), (1, 0));
+        assert_eq!((only_b.targets.len(), talkspurt(&only_b)), (1, 0));
         speaker.close(&group("b"));
-        assert_eq!(burst(&speaker.next_frame().unwrap()), 0, "the last frame still belongs to the burst");
+        assert_eq!(talkspurt(&speaker.next_frame().unwrap()), 0, "the last frame still belongs to the talkspurt");
         assert_eq!(speaker.next_frame(), None);
         speaker.open(group("a"), TargetOptions::default()).unwrap();
         let next = speaker.next_frame().unwrap();
-        assert_eq!((next.sequence, burst(&next)), (3, 1));
+        assert_eq!((next.sequence, talkspurt(&next)), (3, 1));
     }
 
     #[test]
-    fn reopening_a_closing_target_keeps_the_burst() {
+    fn reopening_a_closing_target_keeps_the_talkspurt() {
         let mut speaker = VoiceTargets::new(0);
         speaker.open(group("a"), TargetOptions::default()).unwrap();
         let before = speaker.next_frame().unwrap();
         speaker.close(&group("a"));
         speaker.open(group("a"), TargetOptions::default()).unwrap();
         let after = speaker.next_frame().unwrap();
-        assert_eq!(burst(&after), burst(&before));
+        assert_eq!(talkspurt(&after), talkspurt(&before));
         assert_ne!(after.targets[0].1.session, before.targets[0].1.session, "the target's own opening is a new one");
     }
 
@@ -237,7 +237,7 @@ mod tests {
         speaker.forget_clients();
         assert_eq!(speaker.next_frame(), None);
         speaker.open(group("a"), TargetOptions::default()).unwrap();
-        assert_ne!(burst(&speaker.next_frame().unwrap()), burst(&before));
+        assert_ne!(talkspurt(&speaker.next_frame().unwrap()), talkspurt(&before));
     }
 
     #[test]

@@ -100,13 +100,13 @@ pub struct ListenerLoss {
     /// Frames lost in a row, on average.
     run: f32,
     /// Quick to rise and slow to fall.
-    feared: f32,
+    peak_loss: f32,
     wants_copies: bool,
 }
 
 impl ListenerLoss {
     /// Nothing is lost.
-    pub(crate) const NONE: Self = Self { mean: Some(0.0), run: 0.0, feared: 0.0, wants_copies: false };
+    pub(crate) const NONE: Self = Self { mean: Some(0.0), run: 0.0, peak_loss: 0.0, wants_copies: false };
 
     /// Takes a report: of so many frames, so many did not come, in runs of so many on average.
     pub fn report(&mut self, expected: u32, lost: u32, mean_run: f32) {
@@ -124,8 +124,8 @@ impl ListenerLoss {
                 (self.run.max(1.0), if mean_run.is_finite() { mean_run.clamp(1.0, 100.0) } else { 1.0 });
             self.run = before + (mean_run - before) * SMOOTHING * weight;
         }
-        self.feared = toward(self.feared, if fraction > self.feared { ATTACK } else { RELEASE });
-        self.wants_copies = self.feared >= if self.wants_copies { COPIES_UNTIL } else { COPIES_FROM };
+        self.peak_loss = toward(self.peak_loss, if fraction > self.peak_loss { ATTACK } else { RELEASE });
+        self.wants_copies = self.peak_loss >= if self.wants_copies { COPIES_UNTIL } else { COPIES_FROM };
     }
 
     /// The smoothed loss, once reported: 0.0 to 1.0.

@@ -25,7 +25,7 @@ pub use state::{
     HandshakeResponse, RemoveClient,
 };
 pub use text::{GroupText, Recipient, TextData};
-pub use voice::{BurstCounter, Priority, Target, TargetKind, TargetList, VoiceData, VoiceHeader, volume_to_wire};
+pub use voice::{Priority, TalkspurtCounter, Target, TargetKind, TargetList, VoiceData, VoiceHeader, volume_to_wire};
 
 use crate::SessionId;
 use crate::cursor::{Reader, Writer};

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use voicemesh_wire::packet::{
-    self, BandwidthProbe, BandwidthReport, BurstCounter, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe,
-    CodecSettings, CopiesMarks, Copy, DataAck, DataMessage, DataReset, DataSegment, DeltaClientState, GroupListeners,
-    GroupText, HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, PipeEnd, Priority, Probe, ReceptionReport,
-    Recipient, Record, Relay, RemoveClient, Target, TargetKind, TargetList, TextData, VoiceAck, VoiceCopies, VoiceData,
-    VoiceHeader,
+    self, BandwidthProbe, BandwidthReport, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe, CodecSettings,
+    CopiesMarks, Copy, DataAck, DataMessage, DataReset, DataSegment, DeltaClientState, GroupListeners, GroupText,
+    HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, PipeEnd, Priority, Probe, ReceptionReport, Recipient,
+    Record, Relay, RemoveClient, TalkspurtCounter, Target, TargetKind, TargetList, TextData, VoiceAck, VoiceCopies,
+    VoiceData, VoiceHeader,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
 
@@ -452,10 +452,10 @@ fn header_json(header: VoiceHeader, targets: TargetList<'_>) -> Value {
             "session": target.session, "volume": target.volume,
         })
     };
-    let bits = if header.burst.modulus() == 128 { 7 } else { 2 };
+    let bits = if header.talkspurt.modulus() == 128 { 7 } else { 2 };
     json!({
         "sender": header.sender.0,
-        "burst": { "bits": bits, "value": header.burst.value() },
+        "talkspurt": { "bits": bits, "value": header.talkspurt.value() },
         "sequence": header.sequence,
         "targets": targets.iter().map(target_json).collect::<Vec<_>>(),
     })
@@ -482,13 +482,16 @@ fn write_copies(fields: &Value, session: SessionId) -> Vec<u8> {
 }
 
 fn voice_header(fields: &Value) -> (VoiceHeader, Vec<Target>) {
-    let value = number(&fields["burst"], "value");
-    let burst = match fields["burst"]["bits"].as_u64() {
-        Some(7) => BurstCounter::SevenBit(value),
-        _ => BurstCounter::TwoBit(value),
+    let value = number(&fields["talkspurt"], "value");
+    let talkspurt = match fields["talkspurt"]["bits"].as_u64() {
+        Some(7) => TalkspurtCounter::SevenBit(value),
+        _ => TalkspurtCounter::TwoBit(value),
     };
     let targets = list(fields, "targets").iter().map(target).collect();
-    (VoiceHeader { sender: ClientId(number(fields, "sender")), burst, sequence: number(fields, "sequence") }, targets)
+    (
+        VoiceHeader { sender: ClientId(number(fields, "sender")), talkspurt, sequence: number(fields, "sequence") },
+        targets,
+    )
 }
 
 fn target(value: &Value) -> Target {

@@ -15,13 +15,13 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificate::Certificate;
+use super::connection_slots::ConnectionSlot;
+use super::counted_io::CountedIo;
 use super::descriptors;
 use super::head::Head;
 use super::http::{Site, SocketAddress};
 use super::hub::Hub;
 use super::page::Page;
-use super::places::Place;
-use super::stream::Stream;
 use crate::config::key_file::without_number;
 use voicemesh_rooms::AddressKey;
 
@@ -66,10 +66,10 @@ const UNSENT_BYTES: u32 = 2 * 1024;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
 /// How long one connection may speak HTTP, and then as long again for the answer that is under way, so that no client
-/// keeps its place by reading the page slowly or not at all. A client that is not done by then connects again.
+/// keeps its slot by reading the page slowly or not at all. A client that is not done by then connects again.
 const HTTP: Duration = Duration::from_secs(30);
 /// One address may have so many times its WebSockets in connections of any kind, while pages are loaded and renewed.
-const ADDRESS_PLACES: usize = 2;
+const ADDRESS_SLOTS: usize = 2;
 /// After an error that is the machine's (no more descriptors), before accepting again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The head of a request: browsers send the cookies of every application on the same host, which can be 16 KiB and
@@ -97,7 +97,7 @@ pub(super) async fn accept(
                     // The descriptor kept in reserve answers one waiting connection.
                     let accepted = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await;
                     if let Ok(Ok((socket, _))) = accepted {
-                        let stream = Stream::plain(socket, None, Place::default());
+                        let stream = CountedIo::plain(socket, None, ConnectionSlot::default());
                         turn_away(stream, TurnedAway::ServerFull, MOMENT).await;
                     }
                     reserve = self::reserve();
@@ -111,13 +111,13 @@ pub(super) async fn accept(
         let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
         let key = key_of(&hub, address.ip());
         // Taken here and not in the task, which runs when all that wait have been accepted.
-        let place = match place_for(&hub, key) {
-            Ok(place) => place,
+        let slot = match slot_for(&hub, key) {
+            Ok(slot) => slot,
             Err(why) => {
                 hub.metrics.turned_away.add(1);
                 if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
                     tokio::spawn(async move {
-                        if let Some(stream) = open(acceptor, socket, None, Place::default()).await {
+                        if let Some(stream) = open(acceptor, socket, None, ConnectionSlot::default()).await {
                             turn_away(stream, why, TURNING_AWAY).await;
                         }
                         drop(permit);
@@ -128,7 +128,7 @@ pub(super) async fn accept(
         };
         set_options(&socket);
         let head = Head::new(Arc::clone(&hub), key);
-        tokio::spawn(serve(place, head, site.clone(), acceptor, socket, address));
+        tokio::spawn(serve(slot, head, site.clone(), acceptor, socket, address));
     }
 }
 
@@ -139,12 +139,12 @@ fn key_of(hub: &Hub, address: IpAddr) -> Option<AddressKey> {
 }
 
 /// An error if the server is full, or too much of it is taken by this address.
-fn place_for(hub: &Hub, key: Option<AddressKey>) -> Result<Place, TurnedAway> {
+fn slot_for(hub: &Hub, key: Option<AddressKey>) -> Result<ConnectionSlot, TurnedAway> {
     let config = &hub.config;
-    if hub.places.taken() >= config.max_connections.saturating_add(config.spare_connections) {
+    if hub.connection_slots.taken() >= config.max_connections.saturating_add(config.spare_connections) {
         return Err(TurnedAway::ServerFull);
     }
-    hub.places.take(key, ADDRESS_PLACES * config.budgets.address_connections).ok_or(TurnedAway::AddressFull)
+    hub.connection_slots.take(key, ADDRESS_SLOTS * config.budgets.address_connections).ok_or(TurnedAway::AddressFull)
 }
 
 /// A descriptor to give up when there are no more.
@@ -152,9 +152,9 @@ fn reserve() -> Option<std::net::UdpSocket> {
     std::net::UdpSocket::bind("127.0.0.1:0").ok()
 }
 
-/// Says over HTTP why there is no place. What the client sends is read for a while: closing over unread bytes would
+/// Says over HTTP why there is no slot. What the client sends is read for a while: closing over unread bytes would
 /// destroy the answer.
-async fn turn_away(mut stream: Stream, why: TurnedAway, limit: Duration) {
+async fn turn_away(mut stream: CountedIo, why: TurnedAway, limit: Duration) {
     let answering = async {
         stream.write_all(why.answer()).await?;
         stream.shutdown().await?;
@@ -196,7 +196,7 @@ fn set_options(socket: &TcpStream) {
 }
 
 async fn serve(
-    place: Place,
+    slot: ConnectionSlot,
     head: Arc<Head>,
     site: Site,
     tls: Option<TlsAcceptor>,
@@ -204,7 +204,7 @@ async fn serve(
     address: SocketAddr,
 ) {
     let serving = async {
-        if let Some(stream) = open(tls, socket, Some(Arc::clone(&head)), place).await {
+        if let Some(stream) = open(tls, socket, Some(Arc::clone(&head)), slot).await {
             speak_http(stream, Arc::clone(&head), site, address.ip(), HTTP).await;
         }
     };
@@ -214,18 +214,23 @@ async fn serve(
     }
 }
 
-async fn open(tls: Option<TlsAcceptor>, socket: TcpStream, head: Option<Arc<Head>>, place: Place) -> Option<Stream> {
+async fn open(
+    tls: Option<TlsAcceptor>,
+    socket: TcpStream,
+    head: Option<Arc<Head>>,
+    slot: ConnectionSlot,
+) -> Option<CountedIo> {
     match tls {
-        None => Some(Stream::plain(socket, head, place)),
+        None => Some(CountedIo::plain(socket, head, slot)),
         Some(acceptor) => {
-            let opened = tokio::time::timeout(OPENING, Stream::tls(acceptor, socket, head, place)).await;
+            let opened = tokio::time::timeout(OPENING, CountedIo::tls(acceptor, socket, head, slot)).await;
             opened.ok()?.ok()
         }
     }
 }
 
 /// Until the client is done, the connection has become a WebSocket, or `limit` is over twice.
-async fn speak_http(stream: Stream, head: Arc<Head>, site: Site, client: IpAddr, limit: Duration) {
+async fn speak_http(stream: CountedIo, head: Arc<Head>, site: Site, client: IpAddr, limit: Duration) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         head.finish();
         request.extensions_mut().insert(SocketAddress(client));
@@ -259,7 +264,7 @@ mod tests {
     use bytes::Bytes;
 
     use crate::config::Config;
-    use crate::shell::places::Places;
+    use crate::shell::connection_slots::ConnectionSlots;
 
     #[test]
     fn an_answer_to_those_turned_away_is_as_long_as_it_says() {
@@ -284,20 +289,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_read_an_answer_loses_the_place() {
+    async fn who_does_not_read_an_answer_loses_its_slot() {
         // More than the system keeps between the two ends.
         let large = Bytes::from(vec![0; 64 << 20]);
         let site = Site::of(Router::new().route("/", get(async move || large)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
         let (socket, address) = listener.accept().await.expect("a connection");
-        let places = Places::default();
-        let stream = Stream::plain(socket, None, places.take(None, 1).expect("a place"));
+        let slots = ConnectionSlots::default();
+        let stream = CountedIo::plain(socket, None, slots.take(None, 1).expect("a slot"));
         let head = Head::new(Arc::new(Hub::new(Config::default(), None).expect("random numbers")), None);
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it fits");
         let served = speak_http(stream, head, site, address.ip(), Duration::from_millis(100));
         tokio::time::timeout(OPENING, served).await.expect("it ends by itself");
-        assert_eq!(places.taken(), 0);
+        assert_eq!(slots.taken(), 0);
         drop(client);
     }
 }

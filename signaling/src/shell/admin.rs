@@ -43,7 +43,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How long the head of a request may take, the wait for it included.
 const HEAD_LIMIT: Duration = Duration::from_secs(2);
 /// Between two answers to wrong tokens, and the line about them in the log.
-const GUESS_PAUSE: Duration = Duration::from_secs(1);
+const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 /// A drain sends its peers away within this.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -81,14 +81,14 @@ struct Admin {
     token: AdminToken,
     address: SocketAddr,
     /// One wrong token at a time is answered.
-    guesses: tokio::sync::Mutex<()>,
+    wrong_tokens: tokio::sync::Mutex<()>,
 }
 
 /// Serves until it is dropped.
 #[expect(clippy::disallowed_methods, reason = "the system does not report that descriptors are free again")]
 pub(super) async fn serve(hub: Arc<Hub>, token: AdminToken, listener: TcpListener) {
     let Ok(address) = listener.local_addr() else { return };
-    let admin = Arc::new(Admin { hub, token, address, guesses: tokio::sync::Mutex::default() });
+    let admin = Arc::new(Admin { hub, token, address, wrong_tokens: tokio::sync::Mutex::default() });
     let router = router(admin);
     let open = Arc::new(Mutex::new(Open::default()));
     loop {
@@ -155,8 +155,8 @@ async fn guard(
     }
     let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| value.strip_prefix(b"Bearer "));
     if !given.is_some_and(|given| admin.token.is(given)) {
-        let _turn = admin.guesses.lock().await;
-        tokio::time::sleep(GUESS_PAUSE).await;
+        let _turn = admin.wrong_tokens.lock().await;
+        tokio::time::sleep(WRONG_TOKEN_PAUSE).await;
         tracing::warn!(target: "voicemesh_signaling::audit", "admin: a request without the token was refused");
         let mut answer = refusal(StatusCode::UNAUTHORIZED, "Authorization: Bearer TOKEN is missing or wrong.");
         answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -15,10 +15,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, LeaveReason};
 
+use super::counted_io::CountedIo;
 use super::hub::{Hub, unix_time};
 use super::mailbox::{Mailbox, Next};
 use super::socket::{Failure, Socket};
-use super::stream::Stream;
 use voicemesh_rooms::{
     Address, AddressKey, CloseReason, ConnectionId, Input, Line as _, Malformed, Purpose, Refusal, Text, Visit,
 };
@@ -70,7 +70,7 @@ impl Connection {
         key: Option<AddressKey>,
         refusal: Option<Refusal>,
     ) -> Option<Self> {
-        let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+        let parts = upgraded.downcast::<TokioIo<CountedIo>>().ok()?;
         let mut stream = parts.io.into_inner();
         stream.end_heads();
         let socket = Socket::new(stream, parts.read_buf.to_vec());

@@ -150,7 +150,7 @@ fn missing_base(path: &str, wants_socket: bool, through_proxy: bool) -> Option<&
     (base.len() <= HINT_BYTES && parts.all(|part| is_plain(part) && part != "r")).then_some(base)
 }
 
-/// Tells a page why its WebSocket did not open.
+/// Says to a page why its WebSocket did not open.
 async fn check(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let Some(SocketAddress(socket)) = request.extensions().get::<SocketAddress>().copied() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -242,8 +242,8 @@ fn upgrade_key(method: &Method, headers: &HeaderMap) -> Option<String> {
 
 /// The answer to what is no upgrade says what would be.
 fn no_upgrade() -> Response {
-    let told = [(SEC_WEBSOCKET_VERSION, "13"), (UPGRADE, "websocket")];
-    (StatusCode::UPGRADE_REQUIRED, told, "This is a WebSocket.\n").into_response()
+    let headers = [(SEC_WEBSOCKET_VERSION, "13"), (UPGRADE, "websocket")];
+    (StatusCode::UPGRADE_REQUIRED, headers, "This is a WebSocket.\n").into_response()
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
@@ -272,9 +272,9 @@ fn protocol(headers: &HeaderMap) -> Protocol {
 }
 
 fn switching(key: &str, protocol: Option<HeaderValue>) -> Response {
-    let told = [(CONNECTION, "upgrade"), (UPGRADE, "websocket")];
+    let headers = [(CONNECTION, "upgrade"), (UPGRADE, "websocket")];
     let accept = [(SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()))];
-    let mut response = (StatusCode::SWITCHING_PROTOCOLS, told, accept, Body::empty()).into_response();
+    let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers, accept, Body::empty()).into_response();
     if let Some(protocol) = protocol {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }

@@ -1,4 +1,4 @@
-//! Everything that connections share besides rooms: mailboxes, unfinished messages, places, the clock, and the ticker.
+//! Everything that connections share besides rooms: mailboxes, unfinished messages, connection slots, the clock, and the ticker.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use voicemesh_wire::signaling::ErrorCode;
 
+use super::connection_slots::ConnectionSlots;
 use super::head::Head;
-use super::mailbox::{Checked, Mailbox};
-use super::places::Places;
+use super::mailbox::{Liveness, Mailbox};
 use super::refused::Upgrades;
 use crate::config::Config;
 use crate::ticket_cipher;
@@ -45,7 +45,7 @@ pub(super) struct Hub {
     next_connection: AtomicU64,
     stopping: AtomicBool,
     emptied: Notify,
-    pub(super) places: Places,
+    pub(super) connection_slots: ConnectionSlots,
 }
 
 impl Hub {
@@ -77,7 +77,7 @@ impl Hub {
             next_connection: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             emptied: Notify::new(),
-            places: Places::default(),
+            connection_slots: ConnectionSlots::default(),
         })
     }
 
@@ -163,7 +163,7 @@ impl Hub {
         }
     }
 
-    /// Tells everybody that the server stops, and ends their connections.
+    /// Says to everyone that the server stops, and ends their connections.
     pub(super) fn say_goodbye(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         let now = self.now();
@@ -197,12 +197,12 @@ impl Hub {
 
     fn check_connections(&self, now: Duration) {
         for mailbox in lock(&self.mailboxes).values() {
-            let checked = mailbox.check(now, self.config.ping_interval, self.config.join_timeout);
-            match checked {
-                Checked::Well => {}
-                Checked::Late => self.metrics.refused(&ErrorCode::JoinTimeout),
-                Checked::Lost => self.metrics.lost.add(1),
-                Checked::Stuck => self.metrics.slow_consumers.add(1),
+            let liveness = mailbox.check(now, self.config.ping_interval, self.config.join_timeout);
+            match liveness {
+                Liveness::Well => {}
+                Liveness::Late => self.metrics.refused(&ErrorCode::JoinTimeout),
+                Liveness::Lost => self.metrics.lost.add(1),
+                Liveness::Stuck => self.metrics.slow_consumers.add(1),
             }
         }
     }
@@ -240,6 +240,6 @@ pub(super) async fn tick(hub: Arc<Hub>) {
         hub.check_connections(now);
         hub.signaling.set_unix_time(unix_time());
         hub.signaling.tick(now);
-        hub.places.tidy();
+        hub.connection_slots.tidy();
     }
 }

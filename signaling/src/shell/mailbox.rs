@@ -23,7 +23,7 @@ use voicemesh_wire::signaling::ErrorCode;
 use cost::cost;
 use senders::Senders;
 use voice::Voice;
-use voicemesh_rooms::{CloseReason, Digest, Line, Part, Purpose, Put, Refusal, Text, lock};
+use voicemesh_rooms::{CloseReason, Digest, Enqueue, Line, Part, Purpose, Refusal, Text, lock};
 
 /// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send again what must arrive.
 const DATA_PACKETS: usize = 128;
@@ -141,7 +141,7 @@ pub(super) enum Next {
 
 /// What [`Mailbox::check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Checked {
+pub(super) enum Liveness {
     Well,
     /// It has not joined in time.
     Late,
@@ -213,38 +213,38 @@ impl Mailbox {
         }
     }
 
-    fn put_reliable(&self, now: Duration, message: Message, purpose: Purpose) -> Put {
+    fn put_reliable(&self, now: Duration, message: Message, purpose: Purpose) -> Enqueue {
         self.put(|queues| queues.put_reliable(now, message, purpose))
     }
 
-    fn put_voice(&self, now: Duration, packet: Bytes) -> Put {
+    fn put_voice(&self, now: Duration, packet: Bytes) -> Enqueue {
         self.put(|queues| match queues.voice.push(now, packet) {
-            0 => Put::Queued,
-            dropped => Put::VoiceDropped(dropped),
+            0 => Enqueue::Queued,
+            dropped => Enqueue::VoiceDropped(dropped),
         })
     }
 
-    fn put_data(&self, packet: Bytes) -> Put {
+    fn put_data(&self, packet: Bytes) -> Enqueue {
         self.put(|queues| {
             if queues.data.len() >= DATA_PACKETS || queues.data_bytes + cost(packet.len()) > DATA_BYTES {
-                return Put::Refused;
+                return Enqueue::Refused;
             }
             queues.data_bytes += cost(packet.len());
             queues.data.push_back(packet);
-            Put::Queued
+            Enqueue::Queued
         })
     }
 
-    fn put(&self, act: impl FnOnce(&mut Queues) -> Put) -> Put {
-        let put = {
+    fn put(&self, act: impl FnOnce(&mut Queues) -> Enqueue) -> Enqueue {
+        let enqueued = {
             let mut queues = lock(&self.queues);
             if queues.is_ending() {
-                return Put::Ended;
+                return Enqueue::Ended;
             }
             act(&mut queues)
         };
         self.waker.wake();
-        put
+        enqueued
     }
 
     /// The connection goes at once, without a last word: that would wait behind what is being written.
@@ -270,25 +270,25 @@ impl Mailbox {
     }
 
     /// What happens by itself: pings, and the ends of those that do not join, fall silent, do not read, or do not go.
-    pub(super) fn check(&self, now: Duration, ping_interval: Duration, join_timeout: Duration) -> Checked {
+    pub(super) fn check(&self, now: Duration, ping_interval: Duration, join_timeout: Duration) -> Liveness {
         let heard_at = Duration::from_millis(self.heard_at_ms.load(Ordering::Relaxed));
         let stuck_since = Some(self.stuck_since_ms.load(Ordering::Relaxed)).filter(|since| *since != NOT_STUCK);
         let is_stuck = stuck_since.is_some_and(|since| now >= Duration::from_millis(since) + STUCK);
-        let mut checked = Checked::Well;
+        let mut liveness = Liveness::Well;
         {
             let mut queues = lock(&self.queues);
             match queues.phase {
                 Phase::Waiting { .. } | Phase::Joined if is_stuck => {
                     queues.phase = Phase::Abandoned { reason: CloseReason::SlowConsumer };
-                    checked = Checked::Stuck;
+                    liveness = Liveness::Stuck;
                 }
                 Phase::Waiting { since } if now >= since + join_timeout => {
                     queues.end_with(now, CloseReason::Refused, ErrorCode::JoinTimeout);
-                    checked = Checked::Late;
+                    liveness = Liveness::Late;
                 }
                 Phase::Waiting { .. } | Phase::Joined if now >= heard_at + 2 * ping_interval => {
                     queues.phase = Phase::Abandoned { reason: CloseReason::Silent };
-                    checked = Checked::Lost;
+                    liveness = Liveness::Lost;
                 }
                 Phase::Waiting { .. } | Phase::Joined if now >= queues.pinged_at + ping_interval => {
                     queues.pinged_at = now;
@@ -297,13 +297,13 @@ impl Mailbox {
                 Phase::Ending { reason, since } if now >= since + LINGER => {
                     queues.phase = Phase::Abandoned { reason };
                 }
-                Phase::Waiting { .. } | Phase::Joined | Phase::Ending { .. } => return checked,
+                Phase::Waiting { .. } | Phase::Joined | Phase::Ending { .. } => return liveness,
                 // Woken again, in case that it is still there.
                 Phase::Abandoned { .. } => {}
             }
         }
         self.waker.wake();
-        checked
+        liveness
     }
 }
 
@@ -315,17 +315,17 @@ impl Line for Mailbox {
         }
     }
 
-    fn text(&self, now: Duration, text: &Text, purpose: Purpose) -> Put {
-        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Put::Ended };
+    fn text(&self, now: Duration, text: &Text, purpose: Purpose) -> Enqueue {
+        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Enqueue::Ended };
         self.put_reliable(now, Message::Text(text), purpose)
     }
 
-    fn pong(&self, now: Duration, text: &Text) -> Put {
-        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Put::Ended };
+    fn pong(&self, now: Duration, text: &Text) -> Enqueue {
+        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Enqueue::Ended };
         self.put(|queues| queues.put_pong(now, Message::Text(text)))
     }
 
-    fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose) -> Put {
+    fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose) -> Enqueue {
         match delivery {
             Delivery::Reliable => self.put_reliable(now, Message::Binary(packet), purpose),
             Delivery::Voice => self.put_voice(now, packet),
@@ -385,43 +385,43 @@ impl Line for Mailbox {
 }
 
 impl Queues {
-    fn put_reliable(&mut self, now: Duration, message: Message, purpose: Purpose) -> Put {
+    fn put_reliable(&mut self, now: Duration, message: Message, purpose: Purpose) -> Enqueue {
         let bytes = cost(message.len());
         match purpose {
             Purpose::Snapshot if self.takes_snapshot => {
                 self.snapshot.push_back(message);
-                return Put::Queued;
+                return Enqueue::Queued;
             }
-            Purpose::Snapshot if self.snapshot_due => return Put::Covered,
+            Purpose::Snapshot if self.snapshot_due => return Enqueue::Covered,
             Purpose::Snapshot if self.reliable.is_empty() && !self.is_in_snapshot() => {
                 self.reliable.push_back(Entry::First(message));
-                return Put::Queued;
+                return Enqueue::Queued;
             }
             Purpose::Snapshot if self.snapshot_bytes + self.senders.bytes() + bytes > senders::SHARED => {
                 self.demand_snapshot();
-                return Put::Covered;
+                return Enqueue::Covered;
             }
             Purpose::Snapshot => self.snapshot_bytes += bytes,
             Purpose::Answer if self.answer_bytes + bytes > ANSWER_BYTES => return self.overflow(now),
             Purpose::Answer => self.answer_bytes += bytes,
-            Purpose::Update | Purpose::Notice if self.snapshot_due => return Put::Covered,
+            Purpose::Update | Purpose::Notice if self.snapshot_due => return Enqueue::Covered,
             Purpose::Update if self.updates >= UPDATES || self.update_bytes + bytes > UPDATE_BYTES => {
                 self.demand_snapshot();
-                return Put::Covered;
+                return Enqueue::Covered;
             }
             Purpose::Update => {
                 self.updates += 1;
                 self.update_bytes += bytes;
             }
             Purpose::Notice => self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Notice))),
-            Purpose::From(sender) if !self.senders.reserve(sender, bytes, self.snapshot_bytes) => return Put::Busy,
+            Purpose::From(sender) if !self.senders.reserve(sender, bytes, self.snapshot_bytes) => return Enqueue::Busy,
             Purpose::From(_) => {}
         }
         self.reliable.push_back(Entry::Message(message, purpose));
-        Put::Queued
+        Enqueue::Queued
     }
 
-    fn put_pong(&mut self, now: Duration, pong: Message) -> Put {
+    fn put_pong(&mut self, now: Duration, pong: Message) -> Enqueue {
         let waiting = self.update_bytes + self.snapshot_bytes + self.answer_bytes + self.senders.bytes();
         let in_order =
             waiting <= BEFORE_PONG_BYTES && !self.is_in_snapshot() && !self.snapshot_due && !self.has_first();
@@ -436,7 +436,7 @@ impl Queues {
         } else {
             self.pongs.push_back(pong);
         }
-        Put::Queued
+        Enqueue::Queued
     }
 
     /// A snapshot is being sent.
@@ -448,11 +448,11 @@ impl Queues {
         matches!(self.reliable.front(), Some(Entry::First(_)))
     }
 
-    fn overflow(&mut self, now: Duration) -> Put {
+    fn overflow(&mut self, now: Duration) -> Enqueue {
         self.reliable.clear();
         self.pongs_in_order = 0;
         self.end_with(now, CloseReason::SlowConsumer, ErrorCode::SlowConsumer);
-        Put::Overflow
+        Enqueue::Overflow
     }
 
     /// A snapshot in place of the updates that wait, where the first of them is: members write after they are announced.
@@ -461,17 +461,17 @@ impl Queues {
             return;
         }
         let mut kept = VecDeque::with_capacity(self.reliable.len());
-        let mut place = None;
+        let mut position = None;
         for entry in std::mem::take(&mut self.reliable) {
             match entry {
-                Entry::Message(_, Purpose::Update) => place = place.or(Some(kept.len())),
+                Entry::Message(_, Purpose::Update) => position = position.or(Some(kept.len())),
                 Entry::Message(_, Purpose::Notice) => {}
                 // It does not wait for a snapshot of any size.
                 Entry::Pong(pong) => self.pongs.push_back(pong),
                 entry @ (Entry::Message(..) | Entry::First(_) | Entry::Snapshot) => kept.push_back(entry),
             }
         }
-        kept.insert(place.unwrap_or(kept.len()), Entry::Snapshot);
+        kept.insert(position.unwrap_or(kept.len()), Entry::Snapshot);
         self.reliable = kept;
         self.pongs_in_order = 0;
         (self.updates, self.update_bytes) = (0, 0);

@@ -45,7 +45,7 @@ const PERMISSIONS: &str = "microphone=(self), speaker-selection=(self), screen-w
     camera=(), clipboard-read=(), display-capture=(), encrypted-media=(), geolocation=(), gyroscope=(), hid=(), \
     idle-detection=(), local-fonts=(), magnetometer=(), midi=(), payment=(), serial=(), usb=(), xr-spatial-tracking=()";
 
-/// Told with every answer of the page's routes.
+/// Sent with every answer of the page's routes.
 const BOUNDS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS)),
     // Other sites must not learn a room's name.

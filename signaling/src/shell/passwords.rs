@@ -48,10 +48,10 @@ async fn hash(hub: &Hub, job: HashJob<Mailbox>, area: Option<WorkArea>) -> Optio
     let (password, salt) = (job.password().clone(), job.salt());
     let hashed = tokio::task::spawn_blocking(move || {
         let mut area = area.or_else(WorkArea::new)?;
-        let shown = area.digest(&password, salt);
-        Some((area, shown))
+        let digest = area.digest(&password, salt);
+        Some((area, digest))
     });
-    let (area, shown) = hashed.await.ok().flatten().map_or((None, None), |(area, shown)| (Some(area), shown));
-    hub.signaling.hashed(hub.now(), job, shown);
+    let (area, digest) = hashed.await.ok().flatten().map_or((None, None), |(area, digest)| (Some(area), digest));
+    hub.signaling.hashed(hub.now(), job, digest);
     area
 }

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketC
 use tokio_tungstenite::tungstenite::{Error, Message};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, JOIN_BYTES, JSON_MESSAGE_BYTES};
 
-use super::stream::Stream;
+use super::counted_io::CountedIo;
 use voicemesh_rooms::Malformed;
 
 /// What an idle connection holds for reading.
@@ -39,7 +39,7 @@ const OPCODE: u8 = 0x0F;
 /// One WebSocket.
 pub(super) struct Socket {
     context: WebSocketContext,
-    stream: Stream,
+    stream: CountedIo,
     outgoing: Outgoing,
     /// Bytes read since the last whole message.
     unfinished: usize,
@@ -72,7 +72,7 @@ struct Outgoing {
 
 impl Socket {
     /// An upgraded stream; `early` was read behind the upgrade.
-    pub(super) fn new(stream: Stream, early: Vec<u8>) -> Self {
+    pub(super) fn new(stream: CountedIo, early: Vec<u8>) -> Self {
         // What tungstenite writes are control frames, one at a time.
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
@@ -197,7 +197,7 @@ impl Socket {
     }
 
     /// The stream below, once nothing more is read as frames.
-    pub(super) fn stream(&mut self) -> &mut Stream {
+    pub(super) fn stream(&mut self) -> &mut CountedIo {
         &mut self.stream
     }
 }
@@ -286,7 +286,7 @@ impl Outgoing {
 
 /// What tungstenite reads from and writes to.
 struct Io<'a, 'b> {
-    stream: &'a mut Stream,
+    stream: &'a mut CountedIo,
     outgoing: &'a mut Outgoing,
     unfinished: &'a mut usize,
     turn: usize,

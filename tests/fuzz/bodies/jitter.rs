@@ -21,7 +21,7 @@ pub fn run(data: &[u8]) {
         now: Duration::from_millis(u64::from(input.u16())),
         // A quarter of the scripts begins just before the numbers end.
         sequence: if input.u8() & 3 == 0 { u64::MAX - 40 } else { 1 << 20 },
-        burst: 0,
+        talkspurt: 0,
         blocks: 0,
     };
     for _ in 0..STEPS {
@@ -37,7 +37,7 @@ struct Script {
     listener: VoiceDecoder,
     now: Duration,
     sequence: u64,
-    burst: u64,
+    talkspurt: u64,
     blocks: u64,
 }
 
@@ -47,19 +47,20 @@ impl Script {
         match op % 10 {
             // Speech as it should come.
             0..=2 => {
-                self.listener.receive(self.now, self.sequence, self.burst, op >= 0xF0, &packet(input));
+                self.listener.receive(self.now, self.sequence, self.talkspurt, op >= 0xF0, &packet(input));
                 self.sequence = self.sequence.wrapping_add(1);
-                self.burst += u64::from(op >= 0xF0);
+                self.talkspurt += u64::from(op >= 0xF0);
             }
-            // As it may come: late, early, twice, of another burst.
+            // As it may come: late, early, twice, of another talkspurt.
             3 => {
-                let (sequence, burst) = (self.near(input), self.burst.wrapping_add(u64::from(op >> 5)).wrapping_sub(3));
-                self.listener.receive(self.now, sequence, burst, op & 16 != 0, &packet(input));
+                let (sequence, talkspurt) =
+                    (self.near(input), self.talkspurt.wrapping_add(u64::from(op >> 5)).wrapping_sub(3));
+                self.listener.receive(self.now, sequence, talkspurt, op & 16 != 0, &packet(input));
             }
             4 | 5 => {
                 let behind = u16::from(input.u8() % 12);
                 let sequence = self.sequence.wrapping_sub(u64::from(behind));
-                self.listener.receive_copy(self.now, sequence, self.burst, behind, &packet(input));
+                self.listener.receive_copy(self.now, sequence, self.talkspurt, behind, &packet(input));
             }
             // Lost.
             6 => self.sequence = self.sequence.wrapping_add(u64::from(op >> 4)),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_rooms::{
-    CloseReason, ConnectionId, Digest, Input as Arrives, Line, Malformed, Part, Purpose, Put, Refusal, RoomRules,
+    CloseReason, ConnectionId, Digest, Enqueue, Input as Arrives, Line, Malformed, Part, Purpose, Refusal, RoomRules,
     Settings, Signaling, Text, Visit,
 };
 use voicemesh_session::{Delivery, ServerConfig};
@@ -48,17 +48,17 @@ struct State {
 }
 
 impl ScriptLine {
-    fn put(&self, purpose: Purpose) -> Put {
+    fn put(&self, purpose: Purpose) -> Enqueue {
         match purpose {
-            _ if self.0.ending.get().is_some() => Put::Ended,
-            Purpose::From(_) if self.0.is_busy.get() => Put::Busy,
-            _ => Put::Queued,
+            _ if self.0.ending.get().is_some() => Enqueue::Ended,
+            Purpose::From(_) if self.0.is_busy.get() => Enqueue::Busy,
+            _ => Enqueue::Queued,
         }
     }
 }
 
 impl Line for ScriptLine {
-    fn text(&self, _: Duration, message: &Text, purpose: Purpose) -> Put {
+    fn text(&self, _: Duration, message: &Text, purpose: Purpose) -> Enqueue {
         let text = std::str::from_utf8(message.bytes()).expect("messages are UTF-8");
         let message = decode_server(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         if let ServerMessage::Joined(joined) = message {
@@ -68,12 +68,12 @@ impl Line for ScriptLine {
         self.put(purpose)
     }
 
-    fn packet(&self, _: Duration, packet: Bytes, _: Delivery, purpose: Purpose) -> Put {
+    fn packet(&self, _: Duration, packet: Bytes, _: Delivery, purpose: Purpose) -> Enqueue {
         assert!(packet::open(&packet).is_ok(), "only packets are sent");
         self.put(purpose)
     }
 
-    fn pong(&self, now: Duration, message: &Text) -> Put {
+    fn pong(&self, now: Duration, message: &Text) -> Enqueue {
         self.text(now, message, Purpose::Answer)
     }
 

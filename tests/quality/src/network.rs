@@ -20,7 +20,7 @@ use std::time::Duration;
 use voicemesh_audio::FrameDuration;
 
 use self::hearers::{Hearer, Ours, Outcome, Plain, converse};
-pub use self::path::Weather;
+pub use self::path::PathConditions;
 use self::score::{Scores, mean};
 use self::speaker::Sending;
 use crate::pesq::Pairs;
@@ -47,12 +47,12 @@ pub const AGAINST_A_FIFTH: &[u16] = &[2, 4];
 
 /// The losses of the figures.
 #[must_use]
-pub fn losses() -> [(&'static str, Weather); 4] {
+pub fn losses() -> [(&'static str, PathConditions); 4] {
     [
-        ("10 % random", Weather::random(0.1)),
-        ("20 % random", Weather::random(0.2)),
-        ("10 % in talkspurts of 3", Weather::talkspurts(0.1)),
-        ("20 % in talkspurts of 3", Weather::talkspurts(0.2)),
+        ("10 % random", PathConditions::random(0.1)),
+        ("20 % random", PathConditions::random(0.2)),
+        ("10 % in bursts of 3", PathConditions::bursts(0.1)),
+        ("20 % in bursts of 3", PathConditions::bursts(0.2)),
     ]
 }
 
@@ -66,8 +66,14 @@ pub fn figures(options: &Options) -> Vec<Row> {
     for (frame, limit_ms) in [(FrameDuration::Ms20, 45.0), (FrameDuration::Ms10, 30.0)] {
         rows.extend(perfect(options, frame, limit_ms));
     }
-    rows.extend(jitter(options, "exponential, mean 15 ms", Weather::Jitter(15.0), 60, 1.0));
-    rows.extend(jitter(options, "5 and 40 ms, alternating every 20 s", Weather::Alternating(5.0, 40.0), 120, 0.6));
+    rows.extend(jitter(options, "exponential, mean 15 ms", PathConditions::Jitter(15.0), 60, 1.0));
+    rows.extend(jitter(
+        options,
+        "5 and 40 ms, alternating every 20 s",
+        PathConditions::Alternating(5.0, 40.0),
+        120,
+        0.6,
+    ));
     rows.extend(lossy(options));
     rows.extend(detour(options));
     rows.extend(cpu::figures());
@@ -83,7 +89,7 @@ fn perfect(options: &Options, frame: FrameDuration, limit_ms: f64) -> Vec<Row> {
         // As many seeds as there are places of the device's blocks between the packets.
         for seed in 0..2 * seeds(options) {
             let mut ours = Ours::new(&sending);
-            outcomes.push(converse(&mut ours, &packets, &sending, Weather::Perfect, seed, Duration::ZERO));
+            outcomes.push(converse(&mut ours, &packets, &sending, PathConditions::Perfect, seed, Duration::ZERO));
             buffers_ms.push(f64::from(ours.listener().stats().buffer_ms));
         }
     }
@@ -98,7 +104,7 @@ fn perfect(options: &Options, frame: FrameDuration, limit_ms: f64) -> Vec<Row> {
 }
 
 /// Ours beside what fixed buffers would need to conceal at most as much.
-fn jitter(options: &Options, name: &str, weather: Weather, seconds: usize, share: f64) -> Vec<Row> {
+fn jitter(options: &Options, name: &str, conditions: PathConditions, seconds: usize, share: f64) -> Vec<Row> {
     let sending = Sending::plain(FrameDuration::Ms20, PLAIN_BPS, 10);
     let judged_from = Duration::from_secs(10);
     let mut conversations = Vec::new();
@@ -111,7 +117,7 @@ fn jitter(options: &Options, name: &str, weather: Weather, seconds: usize, share
         let mut outcomes = Vec::new();
         for packets in &conversations {
             for seed in 0..seeds(options) {
-                outcomes.push(converse(make().as_mut(), packets, &sending, weather, seed, judged_from));
+                outcomes.push(converse(make().as_mut(), packets, &sending, conditions, seed, judged_from));
             }
         }
         outcomes
@@ -155,9 +161,9 @@ fn lossy(options: &Options) -> Vec<Row> {
     ];
     let few = Options { quick: true };
     for (plain_bps, options) in [(PLAIN_BPS, options), (48_000, &few), (32_000, &few)] {
-        for ((name, weather), (limit, fec_percent, offsets)) in losses().into_iter().zip(against) {
+        for ((name, conditions), (limit, fec_percent, offsets)) in losses().into_iter().zip(against) {
             let plain = Sending::plain(FrameDuration::Ms20, plain_bps, fec_percent);
-            rows.extend(one_loss(options, (name, weather, limit), &plain, offsets));
+            rows.extend(one_loss(options, (name, conditions, limit), &plain, offsets));
         }
     }
     rows
@@ -165,7 +171,7 @@ fn lossy(options: &Options) -> Vec<Row> {
 
 fn one_loss(
     options: &Options,
-    (name, weather, limit): (&str, Weather, f64),
+    (name, conditions, limit): (&str, PathConditions, f64),
     plain: &Sending,
     offsets: &[u16],
 ) -> Vec<Row> {
@@ -180,11 +186,11 @@ fn one_loss(
         wires.push((our.wire_bps(&spoken), plain.wire_bps(&spoken)));
         let (our_packets, plain_packets) = (our.packets(&spoken), plain.packets(&spoken));
         for seed in 0..seeds(options) {
-            let outcome = converse(&mut Ours::new(&our), &our_packets, &our, weather, seed, judged_from);
+            let outcome = converse(&mut Ours::new(&our), &our_packets, &our, conditions, seed, judged_from);
             our_scores.add(&mut pairs, &spoken, &outcome.heard, once, outcome.delay_ms + 30.0);
             ours.push(outcome);
             let mut hearer = Plain::new(plain, PLAIN_BUFFER);
-            let outcome = converse(&mut hearer, &plain_packets, plain, weather, seed, judged_from);
+            let outcome = converse(&mut hearer, &plain_packets, plain, conditions, seed, judged_from);
             plain_scores.add(&mut pairs, &spoken, &outcome.heard, once, outcome.delay_ms + 30.0);
             plains.push(outcome);
         }
@@ -236,8 +242,8 @@ fn detour(options: &Options) -> Vec<Row> {
                 let from = if part == 0 { there } else { back };
                 let kept = packets.len().min((until.as_millis() / 20) as usize);
                 let mut ours = Ours::new(&sending);
-                let weather = Weather::Detour(there, back);
-                let outcome = converse(&mut ours, &packets[..kept], &sending, weather, seed, from);
+                let conditions = PathConditions::Detour(there, back);
+                let outcome = converse(&mut ours, &packets[..kept], &sending, conditions, seed, from);
                 let played = outcome.heard.len() as f64 / 48.0 - from.as_secs_f64() * 1e3;
                 // Whatever is neither speech nor stretched speech is a disturbance, silence included.
                 disturbed_ms[part] = played - outcome.delays.len() as f64 * 10.0 + outcome.stretched_ms;

@@ -152,7 +152,7 @@ export function lobby(app, room, invited) {
           h(
             'p',
             { className: 'hint', id: 'relay' },
-            'Direct talk is fastest, and shows your network address to the others in the room. Through the server, they do not see it.',
+            'Direct talk is fastest, and shows your IP address to the others in the room. Through the server, they do not see it.',
           ),
         ),
       ),

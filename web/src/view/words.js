@@ -317,8 +317,8 @@ export function durationWords(ms) {
 export function privacyWords({ relayOnly, serverRelayOnly }) {
   if (serverRelayOnly) return 'All speech here goes through the server.';
   return relayOnly
-    ? 'Your speech goes through the server: the others do not see your network address.'
-    : 'People who are connected to you directly can see your network address.';
+    ? 'Your speech goes through the server: the others do not see your IP address.'
+    : 'People who are connected to you directly can see your IP address.';
 }
 
 export const ROUTE = {

@@ -2,7 +2,7 @@ use voicemesh::{DeviceEvent, MemberStatus, Metadata, RoomEvent, VoiceEvent};
 
 use super::*;
 use crate::people::tests::{arrival, peer, people};
-use crate::tally::tests::{at, joined};
+use crate::summary::tests::{at, joined};
 
 fn stay(relay_only: bool, part: Part) -> SessionInfo {
     let (server, room, name) = ("ws://127.0.0.1:8080".to_owned(), "lobby".to_owned(), "Ada".to_owned());
@@ -47,8 +47,8 @@ fn a_server_that_is_about_to_stop_is_not_said_to_be_at_a_wrong_address() {
 #[test]
 fn the_first_line_says_who_sees_addresses() {
     let first = |relay_only| human_with(relay_only).opening()[0].text.clone();
-    assert!(first(false).contains("see each other's network addresses") && first(false).contains("--relay-only"));
-    assert!(first(true).contains("no one in the room sees this machine's network address"));
+    assert!(first(false).contains("see each other's IP addresses") && first(false).contains("--relay-only"));
+    assert!(first(true).contains("no one in the room sees this machine's IP address"));
 }
 
 fn human_with(relay_only: bool) -> TextOutput {

@@ -110,7 +110,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tally::tests::joined;
+    use crate::summary::tests::joined;
 
     const FINE: Condition = Condition {
         permissions: Permissions::ALL,

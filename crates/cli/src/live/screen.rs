@@ -369,7 +369,7 @@ fn permille(loss: f32) -> u32 {
 pub(crate) mod tests {
     use super::*;
     use crate::people::tests::{peer, people};
-    use crate::tally::tests::{at, joined, state};
+    use crate::summary::tests::{at, joined, state};
 
     /// A room with these people in it.
     pub(crate) fn screen(names: &[(u16, &str)]) -> Screen {

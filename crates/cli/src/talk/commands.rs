@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
 use super::{End, Kept, SNAPSHOT_AGE, Talk, beside_earlier};
+use crate::command_arguments;
 use crate::decisions::{Change as Decided, in_minutes};
 use crate::format::EVERYONE;
 use crate::human::{Line, Mood, plain, trouble};
@@ -15,7 +16,6 @@ use crate::live::keys::Action;
 use crate::microphone::ActivationChoice;
 use crate::slash::{Change, Decision, SlashCommand, ban, parse};
 use crate::text::harmless;
-use crate::typed;
 use crate::who::{self, group_names};
 
 impl Talk {
@@ -46,7 +46,7 @@ impl Talk {
             self.early = self.typed.as_ref().and_then(|typed| typed.try_recv().ok());
         }
         let quits = matches!(&self.early, Some(Input::Line(line)) if matches!(parse(line), Ok(SlashCommand::Quit)));
-        let is_its_turn = self.types_at_terminal || self.tally.connected_at.is_some() || quits;
+        let is_its_turn = self.types_at_terminal || self.summary.connected_at.is_some() || quits;
         self.early.take_if(|_| is_its_turn)
     }
 
@@ -57,7 +57,7 @@ impl Talk {
             Ok(typed) => {
                 line.clone_into(&mut self.line);
                 let is_text = matches!(&typed, SlashCommand::Text(_) | SlashCommand::Message { .. });
-                (self.obey(typed), is_text)
+                (self.execute(typed), is_text)
             }
             Err(why) => (Err(why), true),
         };
@@ -88,7 +88,7 @@ impl Talk {
         None
     }
 
-    fn obey(&mut self, typed: SlashCommand) -> Result<(), String> {
+    fn execute(&mut self, typed: SlashCommand) -> Result<(), String> {
         match typed {
             SlashCommand::Nothing | SlashCommand::Quit => {}
             SlashCommand::Text(text) => self.send_text(&text)?,
@@ -99,7 +99,7 @@ impl Talk {
             }
             SlashCommand::Unmute(None) => {
                 self.voice.microphone().set_muted(false);
-                self.answer(match self.tally.snapshot.permissions.speak {
+                self.answer(match self.summary.snapshot.permissions.speak {
                     true => "Your microphone is on again.",
                     false => "Your microphone is on again, but you may not speak here: the others do not hear you.",
                 });
@@ -188,9 +188,9 @@ impl Talk {
             }
             Decision::Move { name_and_group } => {
                 let (peer, group) = self.people.addressee(&name_and_group, "/move NAME GROUP")?;
-                let group = typed::group(group)?;
+                let group = command_arguments::group(group)?;
                 must_fit("A group's name", &group, GROUP_NAME_BYTES)?;
-                let others = self.tally.snapshot.peers.iter().filter(|other| other.peer != peer);
+                let others = self.summary.snapshot.peers.iter().filter(|other| other.peer != peer);
                 let is_alone =
                     !self.groups.contains(&group) && !others.flat_map(|other| &*other.groups).any(|one| *one == group);
                 let done = moved(&label(peer), &group, is_alone);
@@ -283,7 +283,7 @@ impl Talk {
                 return Err("You are recording already. /record stop ends that.".to_owned());
             }
             (Some(folder), Kept::Nothing) => {
-                let folder = typed::absolute(folder);
+                let folder = command_arguments::absolute(folder);
                 self.voice.start_recording(&folder).map_err(|why| format!("Nothing is recorded: {why}."))?;
                 let since = self.started.elapsed();
                 self.kept = Kept::Soon { folder, since, is_late: false };
@@ -328,10 +328,10 @@ impl Talk {
 
     /// Texts go through the server.
     fn must_be_in_session(&self) -> Result<(), String> {
-        if self.tally.in_session && !self.tally.snapshot.permissions.data {
+        if self.summary.in_session && !self.summary.snapshot.permissions.data {
             return Err("Not sent: you may not write in this room.".to_owned());
         }
-        if self.tally.in_session {
+        if self.summary.in_session {
             return Ok(());
         }
         Err("Not sent: the server is out of reach. Send it again when you are back.".to_owned())
@@ -347,11 +347,11 @@ impl Talk {
 
     pub(super) fn show_who(&mut self) {
         let snapshot = self.voice.snapshot();
-        self.tally.observe(snapshot.clone());
+        self.summary.observe(snapshot.clone());
         let (people, name, room) = (&self.people, &self.name, &self.room);
-        let locked = self.tally.locked;
+        let locked = self.summary.locked;
         let table = || who::lines(&snapshot, people, name, room, locked);
-        self.output.who(self.started.elapsed(), &self.tally, table);
+        self.output.who(self.started.elapsed(), &self.summary, table);
     }
 
     pub(super) fn set_groups(&mut self, groups: Vec<String>) {
@@ -378,7 +378,7 @@ fn moved(label: &str, group: &str, is_alone: bool) -> String {
     if group == EVERYONE {
         return format!("{label} was moved to everyone, and may choose talk groups again.");
     }
-    let one = if typed::is_like_a_list(group) { ", which is one group" } else { "" };
+    let one = if command_arguments::is_like_a_list(group) { ", which is one group" } else { "" };
     let alone = if is_alone { " No one else is in it." } else { "" };
     format!("{label} was moved to “{}”{one}.{alone}", harmless(group))
 }

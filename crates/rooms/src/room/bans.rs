@@ -70,7 +70,7 @@ impl Bans {
         let ends = |ban: &Ban| takes.is_some_and(|lineage| ban.is_of_later_right(lineage));
         let holds = |ban: &&Ban| now < ban.until && ban.of.covers(who) && !ends(ban);
         match self.0.iter().filter(holds).map(|ban| ban.until - now).max() {
-            Some(left) => Err(Refusal::after_guess(ErrorCode::Banned, left)),
+            Some(left) => Err(Refusal::retry_after(ErrorCode::Banned, left)),
             None => Ok(()),
         }
     }

@@ -14,9 +14,14 @@ const WAIT: Duration = Duration::from_secs(300);
 /// At most so many; the one that left first is forgotten.
 const MEMBERS: usize = 64;
 
-/// The members who have left lately, the latest last.
+/// The members who have left lately.
 #[derive(Debug, Default)]
-pub(super) struct Departed(VecDeque<DepartedMember>);
+pub(super) struct Departed {
+    /// The latest last.
+    members: VecDeque<DepartedMember>,
+    /// When the last of those left that were forgotten before their time.
+    forgotten: Option<Duration>,
+}
 
 /// A member who has left: leaving in time is no way round a ban.
 #[derive(Clone, Debug)]
@@ -51,11 +56,11 @@ impl Departed {
         base: Permissions,
         reason: LeaveReason,
     ) {
-        self.0.retain(|departed| departed.peer() != member.peer && now < departed.left_at + WAIT);
-        if self.0.len() >= MEMBERS {
-            self.0.pop_front();
+        self.members.retain(|departed| departed.peer() != member.peer && now < departed.left_at + WAIT);
+        if self.members.len() >= MEMBERS {
+            self.forgotten = self.members.pop_front().map(|first| first.left_at);
         }
-        self.0.push_back(DepartedMember {
+        self.members.push_back(DepartedMember {
             left_at: now,
             of,
             name: member.name.clone(),
@@ -71,20 +76,27 @@ impl Departed {
 
     /// It is here again.
     pub(super) fn entered(&mut self, peer: PeerId) {
-        self.0.retain(|departed| departed.peer() != peer);
+        self.members.retain(|departed| departed.peer() != peer);
+    }
+
+    /// Whether this run was in the room lately, as far as is known: it may have missed decisions about others that have left, and
+    /// have links to them. Too many that leave make it true of every run.
+    pub(super) fn was_here(&self, now: Duration, peer: PeerId, run: u32) -> bool {
+        let is_known = self.get(now, peer).is_some_and(|departed| departed.run == run);
+        is_known || self.forgotten.is_some_and(|left_at| now < left_at + WAIT)
     }
 
     pub(super) fn get(&self, now: Duration, peer: PeerId) -> Option<&DepartedMember> {
-        self.0.iter().find(|departed| departed.peer() == peer && now < departed.left_at + WAIT)
+        self.members.iter().find(|departed| departed.peer() == peer && now < departed.left_at + WAIT)
     }
 
     /// What it may do unless a moderator decides otherwise.
     pub(super) fn base(&self, peer: PeerId) -> Option<Permissions> {
-        self.0.iter().find(|departed| departed.peer() == peer).map(|departed| departed.base)
+        self.members.iter().find(|departed| departed.peer() == peer).map(|departed| departed.base)
     }
 
     pub(super) fn peers(&self) -> Vec<PeerId> {
-        self.0.iter().map(DepartedMember::peer).collect()
+        self.members.iter().map(DepartedMember::peer).collect()
     }
 
     /// What it may do. Gives the message for the others, if that is news to them.
@@ -112,7 +124,7 @@ impl Departed {
     /// What no roster says: for a member that may have missed it.
     pub(super) fn decisions(&self, now: Duration) -> Vec<ServerMessage> {
         let mut messages = Vec::new();
-        for departed in self.0.iter().filter(|departed| now < departed.left_at + WAIT) {
+        for departed in self.members.iter().filter(|departed| now < departed.left_at + WAIT) {
             let peer = departed.peer();
             if departed.is_put_out {
                 messages.push(ServerMessage::PeerLeft { peer, reason: LeaveReason::Kicked });
@@ -130,12 +142,12 @@ impl Departed {
 
     /// What was decided about those who are away holds no longer; who was put out stays out of the others' links.
     pub(super) fn forget_decisions(&mut self) {
-        for departed in &mut self.0 {
+        for departed in &mut self.members {
             (departed.is_permitted_anew, departed.is_held_anew) = (false, false);
         }
     }
 
     fn find(&mut self, peer: PeerId) -> Option<&mut DepartedMember> {
-        self.0.iter_mut().find(|departed| departed.peer() == peer)
+        self.members.iter_mut().find(|departed| departed.peer() == peer)
     }
 }

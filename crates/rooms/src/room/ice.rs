@@ -15,7 +15,7 @@ use sha1::Sha1;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::IceServer;
 
-use crate::outbox::ConnectionId;
+use crate::output::ConnectionId;
 
 /// The ICE servers of a server's members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl fmt::Debug for SharedSecret {
 /// When each member of a room got its credentials. At most one entry per member.
 #[derive(Debug, Default)]
 pub(super) struct IssuedCredentials {
-    /// Seconds since 1970, as far as the room was told.
+    /// Seconds since 1970, as the room was given it last.
     unix: u64,
     issued_at: BTreeMap<ConnectionId, u64>,
 }

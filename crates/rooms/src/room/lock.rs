@@ -15,7 +15,7 @@ pub(super) struct Lock {
 
 /// What a ticket shows of a room's password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum Presented {
     /// Nothing that counts.
     Nothing,
     /// That its holder knew the room's password.
@@ -56,29 +56,29 @@ impl Lock {
 /// A ticket restores the password of an empty room; in a room that has begun anew since a restart, also while others are
 /// inside. Of two tickets for the same room the higher epoch counts; where the password began anew between them, the ticket
 /// that was issued last, because it shows what the room's password was at the end.
-pub(super) fn shown(lock: Option<&Lock>, others: usize, ticket: &TicketRecord, tickets: &Tickets) -> Shown {
-    let Some(record) = ticket.password else { return Shown::Nothing };
+pub(super) fn presented(lock: Option<&Lock>, others: usize, ticket: &TicketRecord, tickets: &Tickets) -> Presented {
+    let Some(record) = ticket.password else { return Presented::Nothing };
     let is_earlier = tickets.is_of_earlier_run(ticket);
     let restores = || {
         let digest = Digest::from_parts(Salt(record.salt), record.hash);
-        Shown::Restores(Lock { digest, epoch: record.epoch, restored_from: is_earlier.then_some(ticket.issued_at) })
+        Presented::Restores(Lock { digest, epoch: record.epoch, restored_from: is_earlier.then_some(ticket.issued_at) })
     };
     match lock {
-        Some(lock) if lock.epoch == record.epoch => Shown::Current,
+        Some(lock) if lock.epoch == record.epoch => Presented::Current,
         Some(lock) if lock.epoch.lineage == record.epoch.lineage => {
             if record.epoch.number > lock.epoch.number {
                 restores()
             } else {
-                Shown::Nothing
+                Presented::Nothing
             }
         }
         _ if others == 0 => restores(),
-        Some(Lock { restored_from: Some(at), .. }) if *at >= ticket.issued_at => Shown::Nothing,
+        Some(Lock { restored_from: Some(at), .. }) if *at >= ticket.issued_at => Presented::Nothing,
         Some(_) | None => {
             if is_earlier {
                 restores()
             } else {
-                Shown::Nothing
+                Presented::Nothing
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{MetadataChanges, PeerInfo, RosterMark, ServerMessage, apply_metadata, roster_hash};
 
-use crate::outbox::{ConnectionId, Outbox, Purpose, Text};
+use crate::output::{ConnectionId, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
 
 /// All members. Each has one connection, and each peer is one member.
@@ -91,7 +91,7 @@ impl Members {
         RosterMark { version: self.version, hash: roster_hash(self.members.values().chain([joiner])) }
     }
 
-    pub(super) fn broadcast(&self, message: &ServerMessage, purpose: Purpose, out: &mut impl Outbox) {
+    pub(super) fn broadcast(&self, message: &ServerMessage, purpose: Purpose, out: &mut impl RoomOutput) {
         if self.members.is_empty() {
             return;
         }
@@ -101,7 +101,7 @@ impl Members {
         }
     }
 
-    pub(super) fn send_roster(&self, to: ConnectionId, out: &mut impl Outbox) {
+    pub(super) fn send_roster(&self, to: ConnectionId, out: &mut impl RoomOutput) {
         let roster = ServerMessage::Roster { mark: self.mark(), peers: self.roster() };
         out.text(to, &Text::from(&roster), Purpose::Snapshot);
     }
@@ -111,7 +111,7 @@ impl Members {
         &mut self,
         from: ConnectionId,
         set: MetadataChanges,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) -> Result<(), Refusal> {
         let Some(member) = self.members.get_mut(&from) else { return Ok(()) };
         member.metadata = apply_metadata(&member.metadata, set)?;

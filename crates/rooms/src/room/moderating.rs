@@ -6,13 +6,13 @@ use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, Moderation, PeerIn
 use voicemesh_wire::{PeerId, Permissions};
 
 use super::bans::{BanInfo, Banned, Bans};
-use super::lock::{self, Lock, Shown};
+use super::lock::{self, Lock, Presented};
 use super::moderation::AddressTag;
 use super::packets::Packets;
 use super::tickets::Claims;
 use super::{Digest, Room};
 use crate::grant::{Grant, TokenError};
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Sender, Text};
+use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Sender, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketRecord;
 
@@ -44,16 +44,18 @@ impl Room {
     }
 
     /// What a join's ticket shows of the room's password.
-    pub(super) fn shown_by_ticket(&self, join: &Join, others: usize) -> Shown {
-        let Some(record) = self.tickets.open(join) else { return Shown::Nothing };
+    pub(super) fn presented_by_ticket(&self, join: &Join, others: usize) -> Presented {
+        let Some(record) = self.tickets.open(join) else { return Presented::Nothing };
         let is_taken = record.owner.is_some_and(|right| self.moderation.is_taken_from_newcomer_by(right));
         let is_back = others > 0 && is_taken && self.tickets.is_of_earlier_run(&record);
-        match lock::shown(self.lock.as_ref(), others, &record, &self.tickets) {
+        match lock::presented(self.lock.as_ref(), others, &record, &self.tickets) {
             // A password that was decided since the restart ends with the right of who decided it.
-            Shown::Nothing if is_back && record.password.is_none() && self.lock.is_some_and(|lock| lock.is_new()) => {
-                Shown::Ends
+            Presented::Nothing
+                if is_back && record.password.is_none() && self.lock.is_some_and(|lock| lock.is_new()) =>
+            {
+                Presented::Ends
             }
-            shown => shown,
+            presented => presented,
         }
     }
 
@@ -82,7 +84,7 @@ impl Room {
         peer: PeerId,
         is_anew: bool,
         ticket: Option<&TicketRecord>,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) {
         if is_anew {
             let Some(lineage) = self.tickets.begin_right() else { return };
@@ -104,7 +106,7 @@ impl Room {
     }
 
     /// The right that had to wait after the server's start.
-    pub(super) fn give_due_right(&mut self, now: Duration, out: &mut impl Outbox) {
+    pub(super) fn give_due_right(&mut self, now: Duration, out: &mut impl RoomOutput) {
         let Some(peer) = self.moderation.due(now, &self.rules) else { return };
         let Some(lineage) = self.tickets.begin_right() else { return };
         self.moderation.give(peer, lineage);
@@ -118,14 +120,14 @@ impl Room {
         from: ConnectionId,
         request: Option<u32>,
         action: Moderation,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) -> Result<(), Refusal> {
         let Some(you) = self.members.peer_of(from) else { return Ok(()) };
         self.check_moderator(from)?;
         match action {
             Moderation::Mute { peer } => {
                 self.run_of(now, peer)?;
-                self.moderation.mute(peer)?;
+                self.moderation.mute(now, peer, &self.members)?;
                 self.renew_permissions(peer, out);
             }
             Moderation::Unmute { peer } => {
@@ -144,7 +146,7 @@ impl Room {
                         self.moderation.ban(now, connection, member, subject, seconds);
                     }
                     let left = Duration::from_secs(u64::from(seconds));
-                    self.put_out(now, connection, Refusal::after_guess(ErrorCode::Banned, left), out);
+                    self.put_out(now, connection, Refusal::retry_after(ErrorCode::Banned, left), out);
                 }
                 Err(unknown) => {
                     if !self.moderation.ban_departed(now, peer, seconds) {
@@ -184,17 +186,17 @@ impl Room {
         from: ConnectionId,
         peer: PeerId,
         groups: Vec<String>,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) -> Result<(), Refusal> {
         let run = self.run_of(now, peer)?;
         let first = self.rules.session.first_group.as_ref();
         let is_free = first.is_some_and(|first| groups.contains(first));
         let held = if is_free { Vec::new() } else { groups.clone() };
-        self.moderation.may_hold(peer, &held)?;
+        self.moderation.may_hold(now, peer, &held, &self.members)?;
         if groups.is_empty() {
             self.moderation.moves.forget(peer);
         } else {
-            self.moderation.moves.may_move(peer, &groups)?;
+            self.moderation.moves.may_move(now, peer, &groups, is_free)?;
             let sender = self.members.peer_of(from).unwrap_or(peer);
             let sender = Sender { peer: sender, address: self.moderation.address_of(from) };
             let message = Text::from(&self.moderation.moves.next(&groups));
@@ -202,15 +204,15 @@ impl Room {
             if connection.is_some_and(|connection| !out.text(connection, &message, Purpose::From(sender))) {
                 return Err(Refusal::receiver_busy(peer));
             }
-            self.moderation.moves.moved(peer, run, groups, connection.is_none().then_some(now));
+            self.moderation.moves.moved((peer, run), groups, is_free, connection.is_none().then_some(now));
         }
-        self.moderation.hold(peer, held);
+        self.moderation.hold(now, peer, held, &self.members);
         self.renew_held(peer, out);
         Ok(())
     }
 
-    /// Tells everyone in which groups a member is held, if that has changed.
-    pub(super) fn renew_held(&mut self, peer: PeerId, out: &mut impl Outbox) {
+    /// Sends everyone in which groups a member is held, if that has changed.
+    pub(super) fn renew_held(&mut self, peer: PeerId, out: &mut impl RoomOutput) {
         let groups = self.moderation.held_in(peer).to_vec();
         let Some(connection) = self.members.connection_of(peer) else {
             if let Some(message) = self.moderation.departed.set_held(peer, groups) {
@@ -234,7 +236,7 @@ impl Room {
         from: ConnectionId,
         request: Option<u32>,
         digest: Digest,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) -> Result<(), Refusal> {
         self.check_moderator(from)?;
         self.set_password(Some(digest), out);
@@ -242,7 +244,7 @@ impl Room {
         Ok(())
     }
 
-    fn set_password(&mut self, digest: Option<Digest>, out: &mut impl Outbox) {
+    fn set_password(&mut self, digest: Option<Digest>, out: &mut impl RoomOutput) {
         self.lock = digest.map(|digest| match &self.lock {
             Some(lock) => lock.changed(digest),
             None => Lock::decided(digest),
@@ -251,7 +253,7 @@ impl Room {
         peers.into_iter().for_each(|peer| self.renew_ticket(peer, out));
     }
 
-    fn set_locked(&mut self, locked: bool, out: &mut impl Outbox) {
+    fn set_locked(&mut self, locked: bool, out: &mut impl RoomOutput) {
         if self.moderation.set_locked(locked) {
             self.members.broadcast(&ServerMessage::Locked { locked }, Purpose::Update, out);
         }
@@ -272,12 +274,12 @@ impl Room {
 
     /// Everyone who is here, and what was decided about those who are not, which the receiver may have missed. The roster comes
     /// last, as its version counts the messages before.
-    pub(super) fn send_roster(&self, now: Duration, to: ConnectionId, out: &mut impl Outbox) {
+    pub(super) fn send_roster(&self, now: Duration, to: ConnectionId, out: &mut impl RoomOutput) {
         self.send_decisions(now, to, out);
         self.members.send_roster(to, out);
     }
 
-    fn send_decisions(&self, now: Duration, to: ConnectionId, out: &mut impl Outbox) -> bool {
+    fn send_decisions(&self, now: Duration, to: ConnectionId, out: &mut impl RoomOutput) -> bool {
         let decisions = self.moderation.departed.decisions(now);
         for message in &decisions {
             out.text(to, &Text::from(message), Purpose::Snapshot);
@@ -285,23 +287,21 @@ impl Room {
         !decisions.is_empty()
     }
 
-    /// What may have been lost with a member's former connection and is not in the answer to its join.
-    pub(super) fn bring_up_to_date(
-        &mut self,
-        now: Duration,
-        connection: ConnectionId,
-        peer: PeerId,
-        out: &mut impl Outbox,
-    ) {
+    /// What the run of a member may have missed that was in the room before, and is not in the answer to its join.
+    pub(super) fn send_missed_decisions(&self, now: Duration, connection: ConnectionId, out: &mut impl RoomOutput) {
         if self.send_decisions(now, connection, out) {
             self.members.send_roster(connection, out);
         }
+    }
+
+    /// The last move of a member's run, which may have been lost with its former connection.
+    pub(super) fn repeat_move(&self, connection: ConnectionId, peer: PeerId, out: &mut impl RoomOutput) {
         if let Some(message) = self.moderation.moves.of(peer) {
             out.text(connection, &Text::from(&message), Purpose::Answer);
         }
     }
 
-    pub(super) fn renew_permissions(&mut self, peer: PeerId, out: &mut impl Outbox) {
+    pub(super) fn renew_permissions(&mut self, peer: PeerId, out: &mut impl RoomOutput) {
         let Some(connection) = self.members.connection_of(peer) else {
             self.renew_departed(peer, out);
             return;
@@ -313,7 +313,7 @@ impl Room {
     }
 
     /// The others may have links to a member that has left: they are sent what it may do there.
-    fn renew_departed(&mut self, peer: PeerId, out: &mut impl Outbox) {
+    fn renew_departed(&mut self, peer: PeerId, out: &mut impl RoomOutput) {
         let Some(base) = self.moderation.departed.base(peer) else { return };
         let permissions = self.moderation.permissions(peer, base);
         if let Some(message) = self.moderation.departed.set_permissions(peer, permissions) {
@@ -322,7 +322,7 @@ impl Room {
         }
     }
 
-    fn renew_ticket(&mut self, peer: PeerId, out: &mut impl Outbox) {
+    fn renew_ticket(&mut self, peer: PeerId, out: &mut impl RoomOutput) {
         let Some(connection) = self.members.connection_of(peer) else { return };
         if let Some(ticket) = self.ticket_for(connection, peer) {
             out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
@@ -337,7 +337,7 @@ impl Room {
     }
 
     /// Sends new tickets to members whose old ones will expire.
-    pub(super) fn renew_tickets(&mut self, out: &mut impl Outbox) {
+    pub(super) fn renew_tickets(&mut self, out: &mut impl RoomOutput) {
         for connection in self.tickets.due() {
             let Some(peer) = self.members.peer_of(connection) else { continue };
             if let Some(ticket) = self.ticket_for(connection, peer) {
@@ -373,7 +373,7 @@ impl Room {
         peer: PeerId,
         connection: ConnectionId,
         grant: Option<Grant>,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) {
         let Some(grant) = grant else { return };
         let permissions = grant.permissions;
@@ -391,7 +391,7 @@ impl Room {
         now: Duration,
         than: PeerId,
         grant: Option<&Grant>,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) {
         let Some(subject) = grant.and_then(|grant| grant.subject.as_ref()) else { return };
         let is_it = |connection: &ConnectionId| self.members.get(*connection).is_some_and(|member| member.peer != than);
@@ -407,7 +407,13 @@ impl Room {
 
 /// Who is put out.
 impl Room {
-    pub(super) fn put_out(&mut self, now: Duration, connection: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
+    pub(super) fn put_out(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        refusal: Refusal,
+        out: &mut impl RoomOutput,
+    ) {
         self.leave(now, connection, LeaveReason::Kicked, out);
         out.count_refusal(&refusal.code);
         out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
@@ -415,7 +421,7 @@ impl Room {
     }
 
     /// A member whose connection was lost may still speak over its links for a while: the others close them.
-    fn put_out_departed(&mut self, peer: PeerId, out: &mut impl Outbox) {
+    fn put_out_departed(&mut self, peer: PeerId, out: &mut impl RoomOutput) {
         if let Some(message) = self.moderation.departed.put_out(peer) {
             self.members.changed();
             self.members.broadcast(&message, Purpose::Update, out);
@@ -423,17 +429,23 @@ impl Room {
     }
 
     /// The password that a joiner's ticket brings. Those who are in have not shown it, or were there before the owner came back.
-    pub(super) fn take_password(&mut self, now: Duration, joiner: PeerId, shown: Shown, out: &mut impl Outbox) {
-        let (code, lock) = match shown {
-            Shown::Restores(lock) => (ErrorCode::PasswordRequired, Some(lock)),
-            Shown::Ends => (ErrorCode::Kicked, None),
-            Shown::Nothing | Shown::Current => return,
+    pub(super) fn take_password(
+        &mut self,
+        now: Duration,
+        joiner: PeerId,
+        presented: Presented,
+        out: &mut impl RoomOutput,
+    ) {
+        let (code, lock) = match presented {
+            Presented::Restores(lock) => (ErrorCode::PasswordRequired, Some(lock)),
+            Presented::Ends => (ErrorCode::Kicked, None),
+            Presented::Nothing | Presented::Current => return,
         };
         self.put_out_others(now, joiner, &code, out);
         self.lock = lock;
     }
 
-    fn put_out_others(&mut self, now: Duration, than: PeerId, code: &ErrorCode, out: &mut impl Outbox) {
+    fn put_out_others(&mut self, now: Duration, than: PeerId, code: &ErrorCode, out: &mut impl RoomOutput) {
         let others: Vec<ConnectionId> =
             self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| connection).collect();
         for connection in others {
@@ -464,14 +476,14 @@ impl Room {
     }
 
     /// Puts a member out. False if it is not here.
-    pub fn kick(&mut self, now: Duration, peer: PeerId, out: &mut impl Outbox) -> bool {
+    pub fn kick(&mut self, now: Duration, peer: PeerId, out: &mut impl RoomOutput) -> bool {
         let Some(connection) = self.members.connection_of(peer) else { return false };
         self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out);
         true
     }
 }
 
-fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl Outbox) {
+fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl RoomOutput) {
     if let Some(request) = request {
         out.text(to, &Text::from(&ServerMessage::Moderated { request }), Purpose::Answer);
     }

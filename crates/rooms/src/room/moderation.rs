@@ -1,6 +1,6 @@
 //! Who may moderate a room, and what was decided about its members.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use voicemesh_wire::signaling::{ErrorCode, LeaveReason, OwnerRightState, PeerInfo};
@@ -9,19 +9,16 @@ use voicemesh_wire::{PeerId, Permissions};
 use super::RoomRules;
 use super::bans::{Banned, Bans};
 use super::departed::Departed;
+use super::members::Members;
 use super::moves::Moves;
+use super::peer_records::{PeerRecords, Record as _};
 use crate::grant::Grant;
-use crate::outbox::ConnectionId;
+use crate::output::ConnectionId;
 use crate::refusal::Refusal;
 use crate::ticket::{Epoch, OwnerRight, TicketRecord};
 
 /// For so long the right of a member who was lost waits in an empty room.
 const RIGHT_WAITS: Duration = Duration::from_secs(600);
-/// Members who are muted at a time.
-const MUTED: usize = 256;
-/// Members who are held in groups at a time, and bytes of the groups' names.
-const HELD: usize = 256;
-const HELD_BYTES: usize = 16 * 1024;
 
 /// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,9 +30,9 @@ pub(super) struct Moderation {
     owner: Option<Owner>,
     /// Gets the right when the server has run long enough.
     pending: Option<PeerId>,
-    muted: BTreeSet<PeerId>,
+    muted: PeerRecords<()>,
     /// The groups in which members are held.
-    held: BTreeMap<PeerId, Vec<String>>,
+    held: PeerRecords<Vec<String>>,
     pub(super) bans: Bans,
     addresses: BTreeMap<ConnectionId, AddressTag>,
     pub(super) departed: Departed,
@@ -71,7 +68,7 @@ impl Moderation {
     /// What a member may do here that may do `base` by itself.
     pub(super) fn permissions(&self, peer: PeerId, base: Permissions) -> Permissions {
         let moderate = base.moderate || self.is_owner(peer);
-        Permissions { moderate, speak: base.speak && !self.muted.contains(&peer), ..base }
+        Permissions { moderate, speak: base.speak && self.muted.get(peer).is_none(), ..base }
     }
 
     pub(super) fn is_owner(&self, peer: PeerId) -> bool {
@@ -216,38 +213,43 @@ impl Moderation {
         *self = Self { addresses, bans, departed, moves, ..Self::default() };
     }
 
-    pub(super) fn mute(&mut self, peer: PeerId) -> Result<(), Refusal> {
-        if self.muted.len() >= MUTED && !self.muted.contains(&peer) {
+    /// Without room for one more, the oldest mute of a peer is forgotten that has been away for so long that no link to it lives.
+    pub(super) fn mute(&mut self, now: Duration, peer: PeerId, members: &Members) -> Result<(), Refusal> {
+        let is_away = |of| is_away(now, of, members, &self.departed);
+        if !self.muted.has_room(peer, 0, |of, ()| is_away(of)) {
             return Err(Refusal::of(ErrorCode::TooManyMessages));
         }
-        self.muted.insert(peer);
+        self.muted.insert(peer, (), |of, ()| is_away(of));
         Ok(())
     }
 
     pub(super) fn unmute(&mut self, peer: PeerId) {
-        self.muted.remove(&peer);
+        self.muted.remove(peer);
     }
 
     /// The groups in which a member is held.
     pub(super) fn held_in(&self, peer: PeerId) -> &[String] {
-        self.held.get(&peer).map_or(&[], Vec::as_slice)
+        self.held.get(peer).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether there is room for one more decision of this kind.
-    pub(super) fn may_hold(&self, peer: PeerId, groups: &[String]) -> Result<(), Refusal> {
-        let others = self.held.iter().filter(|(held, _)| **held != peer);
-        let (members, names) =
-            others.fold((0, 0), |(members, names), (_, groups)| (members + 1, names + bytes(groups)));
-        let fits = groups.is_empty() || members < HELD && names + bytes(groups) <= HELD_BYTES;
-        if fits { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyMessages)) }
+    /// Whether there is room for one more decision of this kind. What is forgotten for it is as with [`mute`](Self::mute).
+    pub(super) fn may_hold(
+        &self,
+        now: Duration,
+        peer: PeerId,
+        groups: &Vec<String>,
+        members: &Members,
+    ) -> Result<(), Refusal> {
+        let has_room = || self.held.has_room(peer, groups.bytes(), |of, _| is_away(now, of, members, &self.departed));
+        if groups.is_empty() || has_room() { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyMessages)) }
     }
 
     /// Holds a member in groups, or nowhere.
-    pub(super) fn hold(&mut self, peer: PeerId, groups: Vec<String>) {
+    pub(super) fn hold(&mut self, now: Duration, peer: PeerId, groups: Vec<String>, members: &Members) {
         if groups.is_empty() {
-            self.held.remove(&peer);
+            self.held.remove(peer);
         } else {
-            self.held.insert(peer, groups);
+            self.held.insert(peer, groups, |of, _| is_away(now, of, members, &self.departed));
         }
     }
 
@@ -276,6 +278,7 @@ impl Moderation {
     }
 }
 
-fn bytes(groups: &[String]) -> usize {
-    groups.iter().map(String::len).sum()
+/// Whether a peer is not here, and has not left lately.
+fn is_away(now: Duration, peer: PeerId, members: &Members, departed: &Departed) -> bool {
+    members.connection_of(peer).is_none() && departed.get(now, peer).is_none()
 }

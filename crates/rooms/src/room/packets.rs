@@ -1,4 +1,4 @@
-//! Session packets: those of members on their way to the session server, and the server's on their way into the outbox.
+//! Session packets: those of members on their way to the session server, and the server's on their way into the room's output.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use voicemesh_wire::packet::{self, Kind, Recipient, TextData};
 use voicemesh_wire::signaling::ErrorCode;
 
 use super::members::Members;
-use super::policing::{Policing, Stream, VoiceRates};
+use super::policing::{Policing, TrafficClass, VoiceRates};
 use super::{Room, TAKEN_OVER_GRACE, answer};
-use crate::outbox::{ConnectionId, Outbox, Purpose, Sender};
+use crate::output::{ConnectionId, Purpose, RoomOutput, Sender};
 use crate::refusal::Refusal;
 
 /// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
@@ -38,7 +38,7 @@ pub(super) struct Passing<'a> {
 
 impl Room {
     /// A session packet of a connection that has joined. What is relayed shares `packet`'s memory.
-    pub fn packet(&mut self, now: Duration, from: ConnectionId, packet: &Bytes, out: &mut impl Outbox) -> Verdict {
+    pub fn packet(&mut self, now: Duration, from: ConnectionId, packet: &Bytes, out: &mut impl RoomOutput) -> Verdict {
         let is = |wanted: fn(Kind) -> bool| packet::open(packet).is_ok_and(|(header, _)| wanted(header.kind));
         let is_text = is(Kind::is_text);
         if let Some(former) = self.former.get(&from) {
@@ -61,7 +61,7 @@ impl Room {
         let verdict = self.session.receive(now, from, packet, &mut packets);
         let busy = packets.pair.map(|passing| passing.busy).unwrap_or_default();
         for receiver in busy {
-            self.tell_busy(now, from, receiver, Refused { text, is_private: is_private(packet) }, out);
+            self.notify_busy(now, from, receiver, Refused { text, is_private: is_private(packet) }, out);
         }
         match verdict {
             Verdict::Dropped(DropReason::HeldElsewhere) => {
@@ -106,21 +106,21 @@ impl Room {
 
     /// Answers a sender, once in a while, that something was not passed on; each time, if it is a written message to this receiver
     /// alone.
-    fn tell_busy(
+    fn notify_busy(
         &mut self,
         now: Duration,
         from: ConnectionId,
         receiver: ConnectionId,
         refused: Refused,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) {
         let Some(peer) = self.members.peer_of(receiver) else { return };
         if refused.is_private {
             self.text_refused(from, refused.text);
         }
-        let told = self.told_busy.get(&(from, receiver));
-        if refused.is_private || told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
-            self.told_busy.insert((from, receiver), now);
+        let notified_at = self.busy_notified.get(&(from, receiver));
+        if refused.is_private || notified_at.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
+            self.busy_notified.insert((from, receiver), now);
             answer(from, Refusal::receiver_busy(peer).of_text(refused.text), out);
         }
     }
@@ -159,7 +159,7 @@ fn is_private(packet: &[u8]) -> bool {
     text.is_some_and(|text| matches!(text.recipient, Recipient::Client(_)))
 }
 
-impl<'a, O: Outbox> Packets<'a, O> {
+impl<'a, O: RoomOutput> Packets<'a, O> {
     /// For what the session server sends by itself.
     pub(super) fn of_server(out: &'a mut O) -> Self {
         Self { now: Duration::ZERO, pair: None, out }
@@ -171,18 +171,18 @@ impl Passing<'_> {
     fn passes(&mut self, now: Duration, to: ConnectionId, packet: &[u8], delivery: Delivery) -> bool {
         let Some(receiver) = self.members.peer_of(to) else { return true };
         let kind = packet::open(packet).map(|(header, _)| header.kind);
-        let stream = match kind {
+        let class = match kind {
             // Texts are few: each counts among its sender's messages.
             Ok(kind) if kind.is_text() => return true,
-            Ok(kind) if delivery == Delivery::Voice || kind.is_voice() => Stream::Voice,
-            _ if delivery == Delivery::Data => Stream::Data,
-            _ => Stream::Other,
+            Ok(kind) if delivery == Delivery::Voice || kind.is_voice() => TrafficClass::Voice,
+            _ if delivery == Delivery::Data => TrafficClass::Data,
+            _ => TrafficClass::Other,
         };
-        self.policing.passes(now, self.rates, (self.sender.peer, receiver), stream, packet.len())
+        self.policing.passes(now, self.rates, (self.sender.peer, receiver), class, packet.len())
     }
 }
 
-impl<O: Outbox> ServerOutput<ConnectionId> for Packets<'_, O> {
+impl<O: RoomOutput> ServerOutput<ConnectionId> for Packets<'_, O> {
     fn send(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
         self.out.packet(to, packet, delivery, Purpose::Answer);
     }

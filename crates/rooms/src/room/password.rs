@@ -1,7 +1,7 @@
 //! What a room keeps of its password, and what a joiner has to show.
 //!
 //! Pure, and quick but for [`WorkArea::digest`], which takes tens of milliseconds and 19 MiB: the shell runs it elsewhere,
-//! one at a time, between asking [`Room::knock`](super::Room::knock) and asking again.
+//! one at a time, between asking [`Room::check_join`](super::Room::check_join) and asking again.
 
 use std::fmt;
 
@@ -31,16 +31,16 @@ pub struct Digest {
 
 /// What a room says to a joiner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Knock {
+pub enum JoinCheck {
     /// It may join.
     Enter,
-    /// Its password has to be hashed first; then it knocks again.
-    Hash(Question),
+    /// Its password has to be hashed first; then it is checked again.
+    Hash(HashRequest),
 }
 
 /// A hash that is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Question {
+pub struct HashRequest {
     /// With this salt.
     pub salt: Salt,
     /// The answer that lets the joiner in; `None` if the joiner decides the password.
@@ -107,7 +107,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-impl fmt::Debug for Question {
+impl fmt::Debug for HashRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.expected.is_some() { "check" } else { "decide" })
     }

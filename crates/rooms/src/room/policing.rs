@@ -46,7 +46,7 @@ const OTHER: VoiceRates = VoiceRates {
 
 /// What is limited apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stream {
+pub(super) enum TrafficClass {
     Voice,
     Data,
     Other,
@@ -56,7 +56,7 @@ pub(super) enum Stream {
 /// same peer has no more.
 #[derive(Debug, Default)]
 pub(super) struct Policing {
-    pairs: BTreeMap<(PeerId, PeerId, Stream), Pair>,
+    pairs: BTreeMap<(PeerId, PeerId, TrafficClass), Pair>,
     /// Peers that have left, with the time, in order.
     former: VecDeque<(PeerId, Duration)>,
 }
@@ -75,20 +75,20 @@ impl Policing {
         now: Duration,
         voice: &VoiceRates,
         (from, to): (PeerId, PeerId),
-        stream: Stream,
+        class: TrafficClass,
         bytes: usize,
     ) -> bool {
-        let rates = match stream {
-            Stream::Voice => voice,
-            Stream::Data => &DATA,
-            Stream::Other => &OTHER,
+        let rates = match class {
+            TrafficClass::Voice => voice,
+            TrafficClass::Data => &DATA,
+            TrafficClass::Other => &OTHER,
         };
-        let pair = self.pairs.entry((from, to, stream)).or_insert_with(|| Pair {
+        let pair = self.pairs.entry((from, to, class)).or_insert_with(|| Pair {
             since: now,
             packets: Bucket::full(now, rates.packets),
             bytes: Bucket::full(now, rates.bytes),
         });
-        let factor = if stream == Stream::Voice && now < pair.since + DOUBLED { 2.0 } else { 1.0 };
+        let factor = if class == TrafficClass::Voice && now < pair.since + DOUBLED { 2.0 } else { 1.0 };
         let steady = |rate: Rate| Rate { per_second: rate.per_second * factor, ..rate };
         pair.packets.take(now, steady(rates.packets), 1.0) && pair.bytes.take(now, steady(rates.bytes), bytes as f64)
     }
@@ -131,13 +131,13 @@ mod tests {
     const A: PeerId = PeerId(Uuid::from_u128(1));
     const B: PeerId = PeerId(Uuid::from_u128(2));
 
-    fn passes(policing: &mut Policing, now: Duration, stream: Stream, bytes: usize) -> bool {
-        policing.passes(now, &VoiceRates::default(), (A, B), stream, bytes)
+    fn passes(policing: &mut Policing, now: Duration, class: TrafficClass, bytes: usize) -> bool {
+        policing.passes(now, &VoiceRates::default(), (A, B), class, bytes)
     }
 
     fn passed(policing: &mut Policing, from_ms: u64, to_ms: u64, every_us: u64, bytes: usize) -> u64 {
         let times = (from_ms * 1_000..to_ms * 1_000).step_by(every_us as usize).map(Duration::from_micros);
-        times.filter(|now| passes(policing, *now, Stream::Voice, bytes)).count() as u64
+        times.filter(|now| passes(policing, *now, TrafficClass::Voice, bytes)).count() as u64
     }
 
     #[test]
@@ -168,7 +168,8 @@ mod tests {
         let mut policing = Policing::default();
         passed(&mut policing, 0, 12_000, 20_000, 100);
         passed(&mut policing, 20_000, 20_001, 2_000, 100);
-        let at_once = (0..200).filter(|_| passes(&mut policing, Duration::from_secs(25), Stream::Voice, 100)).count();
+        let at_once =
+            (0..200).filter(|_| passes(&mut policing, Duration::from_secs(25), TrafficClass::Voice, 100)).count();
         assert_eq!(at_once, 128);
     }
 
@@ -196,7 +197,7 @@ mod tests {
         let mut policing = Policing::default();
         for number in 0..1_000 {
             let peer = PeerId(Uuid::from_u128(10 + number));
-            policing.passes(Duration::ZERO, &VoiceRates::default(), (peer, B), Stream::Voice, 100);
+            policing.passes(Duration::ZERO, &VoiceRates::default(), (peer, B), TrafficClass::Voice, 100);
             policing.left(Duration::ZERO, peer);
         }
         assert_eq!((policing.former.len(), policing.pairs.len()), (FORMER, FORMER));
@@ -205,12 +206,12 @@ mod tests {
     #[test]
     fn data_passes_as_fast_as_it_is_sent_and_a_flood_of_it_does_not() {
         let mut policing = Policing::default();
-        let mut passed = |from_ms: u64, every_us: usize, stream: Stream| {
+        let mut passed = |from_ms: u64, every_us: usize, class: TrafficClass| {
             let times = (from_ms * 1_000..(from_ms + 10_000) * 1_000).step_by(every_us).map(Duration::from_micros);
-            times.filter(|now| passes(&mut policing, *now, stream, 1_020)).count()
+            times.filter(|now| passes(&mut policing, *now, class, 1_020)).count()
         };
-        assert_eq!(passed(0, 1_020, Stream::Data), 9_804, "1 MB/s");
-        assert!((10_700..=11_100).contains(&passed(20_000, 300, Stream::Data)));
-        assert!((2_500..=3_100).contains(&passed(0, 300, Stream::Other)));
+        assert_eq!(passed(0, 1_020, TrafficClass::Data), 9_804, "1 MB/s");
+        assert!((10_700..=11_100).contains(&passed(20_000, 300, TrafficClass::Data)));
+        assert!((2_500..=3_100).contains(&passed(0, 300, TrafficClass::Other)));
     }
 }

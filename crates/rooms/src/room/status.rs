@@ -7,7 +7,7 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{MemberStatus, ServerMessage};
 
 use super::members::Members;
-use crate::outbox::{ConnectionId, Outbox, Purpose};
+use crate::output::{ConnectionId, Purpose, RoomOutput};
 
 /// The others are sent a member's status at most this often.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -40,7 +40,7 @@ impl Statuses {
         members: &mut Members,
         from: ConnectionId,
         status: MemberStatus,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) {
         let Some(peer) = members.peer_of(from) else { return };
         if let Some(last) = self.0.get_mut(&peer) {
@@ -55,7 +55,7 @@ impl Statuses {
     }
 
     /// Sends the statuses that waited and whose time has come.
-    pub(super) fn send_due(&mut self, now: Duration, members: &mut Members, out: &mut impl Outbox) {
+    pub(super) fn send_due(&mut self, now: Duration, members: &mut Members, out: &mut impl RoomOutput) {
         let over = self.0.iter_mut().filter(|(_, last)| now >= last.at + INTERVAL);
         let due: Vec<_> = over.filter_map(|(peer, last)| Some((*peer, last.next.take()?))).collect();
         for (peer, status) in due {
@@ -69,7 +69,7 @@ impl Statuses {
         members: &mut Members,
         peer: PeerId,
         status: MemberStatus,
-        out: &mut impl Outbox,
+        out: &mut impl RoomOutput,
     ) {
         let member = members.connection_of(peer).and_then(|connection| members.get_mut(connection));
         let Some(member) = member.filter(|member| member.status != status) else { return };

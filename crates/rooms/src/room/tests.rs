@@ -1,4 +1,4 @@
-//! A room under a virtual clock, with an outbox that remembers.
+//! A room under a virtual clock, with an output that remembers.
 
 mod lobby;
 mod moderation;
@@ -24,7 +24,7 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{GroupId, PeerId, Permissions, SessionId};
 
 use super::{IceRules, Part, Room, RoomRules, SharedSecret};
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
+use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
 
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Sent {
     policed: usize,
 }
 
-impl Outbox for Sent {
+impl RoomOutput for Sent {
     fn text(&mut self, to: ConnectionId, message: &Text, purpose: Purpose) -> bool {
         if self.refuses(to, purpose) {
             return false;
@@ -144,11 +144,11 @@ impl World {
 
     fn join_as(&mut self, connection: ConnectionId, join: Join) -> Joined {
         self.try_join(connection, join).expect("the join is in order");
-        let told = self.told(connection).into_iter().find_map(|message| match message {
+        let received = self.received(connection).into_iter().find_map(|message| match message {
             ServerMessage::Joined(joined) => Some(joined),
             _ => None,
         });
-        told.expect("a join is answered")
+        received.expect("a join is answered")
     }
 
     fn say(&mut self, from: ConnectionId, message: ClientMessage) {
@@ -169,13 +169,13 @@ impl World {
         self.room.leave(self.now, connection, reason, &mut self.sent);
     }
 
-    /// What a connection was told since the last time.
-    fn told(&mut self, connection: ConnectionId) -> Vec<ServerMessage> {
+    /// What a connection received since the last time.
+    fn received(&mut self, connection: ConnectionId) -> Vec<ServerMessage> {
         self.sent.texts.remove(&connection).unwrap_or_default()
     }
 
     fn refusals(&mut self, connection: ConnectionId) -> Vec<ErrorCode> {
-        let codes = self.told(connection).into_iter().filter_map(|message| match message {
+        let codes = self.received(connection).into_iter().filter_map(|message| match message {
             ServerMessage::Error { code, fatal: false, .. } => Some(code),
             _ => None,
         });
@@ -194,15 +194,15 @@ fn a_joiner_gets_everyone_and_everyone_is_told_of_the_joiner_and_of_leavers() {
     assert_eq!((second.peers[0].client, second.peers[0].order), (first.client, first.order));
     assert_ne!(first.client, second.client);
 
-    let told = world.told(A);
-    let [ServerMessage::PeerJoined { peer }] = &told[..] else { panic!("{told:?}") };
+    let received = world.received(A);
+    let [ServerMessage::PeerJoined { peer }] = &received[..] else { panic!("{received:?}") };
     assert_eq!((peer.peer, peer.client, peer.order), (peer_of(2), second.client, second.order));
-    assert!(world.told(B).is_empty(), "no member is reported to itself");
+    assert!(world.received(B).is_empty(), "no member is reported to itself");
 
     world.leave(B, LeaveReason::Lost);
-    assert_eq!(world.told(A), [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Lost }]);
+    assert_eq!(world.received(A), [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Lost }]);
     world.leave(B, LeaveReason::Lost);
-    assert!(world.told(A).is_empty(), "once");
+    assert!(world.received(A).is_empty(), "once");
 }
 
 #[test]
@@ -237,19 +237,20 @@ fn another_run_of_a_peer_replaces_the_first() {
     let mut world = World::new();
     let first = world.join(A, 1);
     world.join(B, 2);
-    world.told(A);
+    world.received(A);
     let again = world.join_as(C, Join { run: 77, ..join_of(1) });
     assert_eq!((again.you, again.client, again.order), (first.you, first.client, first.order));
-    assert_eq!(world.told(A), [ServerMessage::Replaced]);
+    assert_eq!(world.received(A), [ServerMessage::Replaced]);
     assert_eq!(world.sent.closed, [(A, CloseReason::Replaced)]);
-    let told = world.told(B);
-    let [ServerMessage::PeerLeft { reason: LeaveReason::Replaced, .. }, ServerMessage::PeerJoined { peer }] = &told[..]
+    let received = world.received(B);
+    let [ServerMessage::PeerLeft { reason: LeaveReason::Replaced, .. }, ServerMessage::PeerJoined { peer }] =
+        &received[..]
     else {
-        panic!("{told:?}")
+        panic!("{received:?}")
     };
     assert_eq!(peer.peer, peer_of(1));
     world.leave(A, LeaveReason::Lost);
-    assert!(world.told(B).is_empty(), "the end of the replaced connection is no departure");
+    assert!(world.received(B).is_empty(), "the end of the replaced connection is no departure");
     assert_eq!(world.room.len(), 2);
 }
 
@@ -283,12 +284,15 @@ fn a_signal_reaches_one_peer_under_its_senders_true_id() {
         world.join(connection, person);
     }
     for connection in [A, B, C] {
-        world.told(connection);
+        world.received(connection);
     }
     world.signal(A, peer_of(2));
-    let told = world.told(B);
-    assert!(matches!(&told[..], [ServerMessage::Signal { from, attempt: 1, .. }] if *from == peer_of(1)), "{told:?}");
-    assert!(world.told(A).is_empty() && world.told(C).is_empty());
+    let received = world.received(B);
+    assert!(
+        matches!(&received[..], [ServerMessage::Signal { from, attempt: 1, .. }] if *from == peer_of(1)),
+        "{received:?}"
+    );
+    assert!(world.received(A).is_empty() && world.received(C).is_empty());
 
     world.signal(A, peer_of(9));
     world.signal(A, peer_of(1));
@@ -301,13 +305,13 @@ fn signals_do_not_end_a_slow_connection() {
     world.join(A, 1);
     world.join(B, 2);
     world.sent.busy = Some(B);
-    world.told(A);
-    world.told(B);
+    world.received(A);
+    world.received(B);
     world.signal(A, peer_of(2));
-    assert!(world.told(B).is_empty());
-    let told = world.told(A);
-    let [ServerMessage::Error { code: ErrorCode::ReceiverBusy, fatal: false, peer, .. }] = &told[..] else {
-        panic!("{told:?}");
+    assert!(world.received(B).is_empty());
+    let received = world.received(A);
+    let [ServerMessage::Error { code: ErrorCode::ReceiverBusy, fatal: false, peer, .. }] = &received[..] else {
+        panic!("{received:?}");
     };
     assert_eq!(*peer, Some(peer_of(2)));
 }
@@ -320,7 +324,7 @@ fn a_receiver_that_is_behind_is_refused_by_name_once_a_second_and_the_others_are
     let receivers = [world.join(B, 2).client, world.join(C, 3).client];
     [A, B, C].into_iter().for_each(|connection| world.enter_session(connection));
     world.sent.busy = Some(B);
-    world.told(A);
+    world.received(A);
     world.sent.packets.clear();
     let mut inside = Probe { sender: sender.client, token: 1 }.encode(session);
     inside[2] = Kind::Unassigned(50).number();
@@ -345,19 +349,19 @@ fn each_written_message_that_its_receiver_did_not_take_is_named_by_its_number() 
     let receiver = world.join(B, 2).client;
     [A, B].into_iter().for_each(|connection| world.enter_session(connection));
     world.sent.busy = Some(B);
-    world.told(A);
+    world.received(A);
     let write = |world: &mut World, recipient| {
         let text = TextData { sender: sender.client, recipient, text: "hi" }.encode(session);
         world.room.packet(world.now, A, &text.into(), &mut world.sent);
     };
     (0..3).for_each(|_| write(&mut world, Recipient::Client(receiver)));
     let refused = |number| Refusal::receiver_busy(peer_of(2)).of_text(Some(number)).answer();
-    assert_eq!(world.told(A), [refused(1), refused(2), refused(3)]);
+    assert_eq!(world.received(A), [refused(1), refused(2), refused(3)]);
     // Of what goes to many, one receiver that did not take it is named once a second.
     world.now += Duration::from_secs(1);
     let global = Recipient::Group(GroupId::of("Global"));
     (0..3).for_each(|_| write(&mut world, global));
-    assert_eq!(world.told(A), [refused(4)]);
+    assert_eq!(world.received(A), [refused(4)]);
     assert_eq!(
         world
             .room
@@ -375,10 +379,10 @@ fn what_is_written_without_the_permission_is_refused_by_its_number() {
     let receiver = world.join(B, 2).client;
     [A, B].into_iter().for_each(|connection| world.enter_session(connection));
     assert!(world.room.set_permissions(peer_of(1), Permissions { data: false, ..Permissions::ALL }, &mut world.sent));
-    world.told(A);
+    world.received(A);
     let text = TextData { sender: sender.client, recipient: Recipient::Client(receiver), text: "hi" }.encode(session);
     world.room.packet(world.now, A, &text.into(), &mut world.sent);
-    assert_eq!(world.told(A), [Refusal::of(ErrorCode::NotPermitted).of_text(Some(1)).answer()]);
+    assert_eq!(world.received(A), [Refusal::of(ErrorCode::NotPermitted).of_text(Some(1)).answer()]);
 }
 
 #[test]
@@ -402,17 +406,17 @@ fn a_snapshot_holds_the_roster_the_metadata_and_the_session() {
     world.join(B, 2);
     let handshake = HandshakeRequest { codec: CODEC, name: String::new() }.encode();
     world.room.packet(world.now, A, &handshake.into(), &mut world.sent);
-    world.told(A);
+    world.received(A);
     world.sent.packets.clear();
     world.refresh(A);
-    let told = world.told(A);
+    let received = world.received(A);
     let [
         ServerMessage::Roster { peers, .. },
         ServerMessage::RoomMetadata { .. },
         ServerMessage::Locked { locked: false },
-    ] = &told[..]
+    ] = &received[..]
     else {
-        panic!("{told:?}");
+        panic!("{received:?}");
     };
     assert_eq!(peers.len(), 2);
     let kinds: Vec<_> =
@@ -432,8 +436,8 @@ fn nothing_that_shows_an_address_passes_to_or_from_a_relay_only_peer() {
     let hidden = Capabilities { relay_only: true, ..Capabilities::default() };
     world.join(A, 1);
     world.try_join(B, Join { capabilities: hidden, ..join_of(2) }).expect("the join is in order");
-    world.told(A);
-    world.told(B);
+    world.received(A);
+    world.received(B);
     let signals = [
         Signal::Offer { sdp: "v=0".to_owned() },
         Signal::Answer { sdp: "v=0".to_owned() },
@@ -461,9 +465,9 @@ fn a_relay_only_server_passes_no_signal_and_names_no_ice_server() {
     world.join(A, 1);
     let joined = world.join(B, 2);
     assert!(joined.relay_only && joined.ice_servers.is_empty());
-    world.told(A);
+    world.received(A);
     world.signal(B, peer_of(1));
-    assert!(world.told(A).is_empty());
+    assert!(world.received(A).is_empty());
     assert_eq!(world.refusals(B), [ErrorCode::RelayOnly]);
 }
 
@@ -472,7 +476,7 @@ fn metadata_is_told_to_all_and_a_change_that_does_not_fit_changes_nothing() {
     let mut world = World::new();
     world.join(A, 1);
     world.join(B, 2);
-    world.told(A);
+    world.received(A);
     let set = |key: &str, value: &str| ClientMessage::SetMetadata {
         request: None,
         set: [(key.to_owned(), Some(value.to_owned()))].into(),
@@ -480,11 +484,11 @@ fn metadata_is_told_to_all_and_a_change_that_does_not_fit_changes_nothing() {
     world.say(A, set("seat", "3"));
     let metadata: BTreeMap<String, String> = [("seat".to_owned(), "3".to_owned())].into();
     let expected = [ServerMessage::Metadata { peer: peer_of(1), metadata: metadata.clone() }];
-    assert_eq!(world.told(A), expected);
-    assert_eq!(world.told(B), expected);
+    assert_eq!(world.received(A), expected);
+    assert_eq!(world.received(B), expected);
     world.say(A, set("long", &"x".repeat(8190)));
     assert_eq!(world.refusals(A), [ErrorCode::BadMetadata]);
-    assert!(world.told(B).is_empty());
+    assert!(world.received(B).is_empty());
     assert_eq!(world.join(C, 3).peers[0].metadata, metadata);
 }
 
@@ -497,13 +501,13 @@ fn a_client_that_counts_and_hashes_agrees_with_every_mark() {
     world.leave(B, LeaveReason::Lost);
     world.say(C, ClientMessage::SetMetadata { request: None, set: [("k".to_owned(), Some("v".to_owned()))].into() });
     world.room.tick(world.now, &mut world.sent);
-    let told = world.told(A);
-    let Some((ServerMessage::RosterMark(mark), changes)) = told.split_last() else { panic!("{told:?}") };
+    let received = world.received(A);
+    let Some((ServerMessage::RosterMark(mark), changes)) = received.split_last() else { panic!("{received:?}") };
     assert_eq!(mark.version, joined.roster.version + changes.len() as u64);
 
     world.say(A, ClientMessage::Roster);
-    let told = world.told(A);
-    let [ServerMessage::Roster { mark: with_peers, peers }] = &told[..] else { panic!("{told:?}") };
+    let received = world.received(A);
+    let [ServerMessage::Roster { mark: with_peers, peers }] = &received[..] else { panic!("{received:?}") };
     assert_eq!(with_peers, mark);
     assert_eq!(roster_hash(peers), mark.hash);
     assert_eq!(peers.iter().map(|peer| peer.peer).collect::<Vec<_>>(), [peer_of(1), peer_of(3)]);
@@ -514,12 +518,12 @@ fn a_client_that_counts_and_hashes_agrees_with_every_mark() {
 fn the_mark_comes_every_five_seconds() {
     let mut world = World::new();
     world.join(A, 1);
-    world.told(A);
+    world.received(A);
     for _ in 0..600 {
         world.now += Duration::from_millis(100);
         world.room.tick(world.now, &mut world.sent);
     }
-    assert_eq!(world.told(A).len(), 12);
+    assert_eq!(world.received(A).len(), 12);
 }
 
 #[test]
@@ -527,12 +531,12 @@ fn leaving_is_told_with_its_reason_and_ends_the_connection() {
     let mut world = World::new();
     world.join(A, 1);
     world.join(B, 2);
-    world.told(A);
+    world.received(A);
     world.say(B, ClientMessage::Leave);
-    assert_eq!(world.told(A), [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Left }]);
+    assert_eq!(world.received(A), [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Left }]);
     assert_eq!(world.sent.closed, [(B, CloseReason::Left)]);
     world.say(B, ClientMessage::Roster);
-    assert!(world.told(B).is_empty(), "who has left is not answered");
+    assert!(world.received(B).is_empty(), "who has left is not answered");
 }
 
 #[test]
@@ -552,11 +556,11 @@ fn an_empty_room_is_over_when_no_client_id_rests_in_it_any_more() {
 fn a_connection_that_is_not_in_the_room_is_not_listened_to() {
     let mut world = World::new();
     world.join(A, 1);
-    world.told(A);
+    world.received(A);
     world.signal(B, peer_of(1));
     let verdict = world.room.packet(world.now, B, &Bytes::from_static(b"nonsense"), &mut world.sent);
     assert!(matches!(verdict, Verdict::Dropped(_)));
-    assert!(world.told(A).is_empty() && world.told(B).is_empty() && world.sent.packets.is_empty());
+    assert!(world.received(A).is_empty() && world.received(B).is_empty() && world.sent.packets.is_empty());
 }
 
 #[test]

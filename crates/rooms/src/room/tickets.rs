@@ -6,7 +6,7 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{Join, Ticket};
 
 use crate::grant::Grant;
-use crate::outbox::ConnectionId;
+use crate::output::ConnectionId;
 use crate::ticket::{OwnerRight, PasswordRecord, RENEWAL, TicketIssuer, TicketRecord};
 
 /// One room's tickets. At most one entry per member.
@@ -14,7 +14,7 @@ use crate::ticket::{OwnerRight, PasswordRecord, RENEWAL, TicketIssuer, TicketRec
 pub(super) struct Tickets {
     issuer: Option<TicketIssuer>,
     room: String,
-    /// Seconds since 1970, as far as the room was told.
+    /// Seconds since 1970, as the room was given it last.
     unix: u64,
     issued_at: BTreeMap<ConnectionId, u64>,
     /// In which second rights began last, and how many.

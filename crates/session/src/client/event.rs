@@ -36,10 +36,10 @@ pub struct Voice<P> {
     pub from: Participant<P>,
     /// The extended sequence number: one more for each frame, over wraps, sessions and routes.
     pub sequence: u64,
-    /// Grows with each burst.
-    pub burst: u64,
+    /// Grows with each talkspurt.
+    pub talkspurt: u64,
     /// Whether the speaker closes all that reaches this listener.
-    pub last_of_burst: bool,
+    pub last_of_talkspurt: bool,
     /// The loudest of the targets by which it reaches this listener, 0.0 to 2.0.
     pub volume: f32,
     /// The highest of them.
@@ -186,8 +186,8 @@ pub enum Dropped {
     NotPermitted,
     /// The frame came before.
     Duplicate,
-    /// The frame belongs to a burst that is over.
-    OldBurst,
+    /// The frame belongs to a talkspurt that is over.
+    OldTalkspurt,
     /// The frame is too old to be told from a double.
     TooOld,
     /// Too many events were waiting to be polled.

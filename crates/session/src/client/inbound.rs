@@ -441,7 +441,7 @@ impl From<Stale> for Dropped {
     fn from(stale: Stale) -> Self {
         match stale {
             Stale::Duplicate => Self::Duplicate,
-            Stale::OldBurst => Self::OldBurst,
+            Stale::OldTalkspurt => Self::OldTalkspurt,
             Stale::TooOld => Self::TooOld,
         }
     }

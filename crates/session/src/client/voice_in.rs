@@ -99,7 +99,7 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         route: Route,
     ) -> Result<(), Dropped> {
         let (mut heard, reached_by) = self.addressed(core, voice.session, voice.targets, from, route)?;
-        let last_of_burst = heard.last_of_burst;
+        let last_of_talkspurt = heard.last_of_talkspurt;
         let stream = self.streams.entry(from).or_default();
         // What comes late, or twice by both routes, says nothing of what is addressed now.
         if stream.window.is_ahead(voice.header.sequence)
@@ -111,31 +111,38 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
             let Some(frame) = voice.bundled(behind) else { continue };
             let number = voice.header.sequence.wrapping_sub(u16::from(behind));
             let stream = self.streams.entry(from).or_default();
-            let Ok(Accepted { sequence, burst }) = stream.window.accept(now, number, voice.header.burst) else {
+            let Ok(Accepted { sequence, talkspurt }) = stream.window.accept(now, number, voice.header.talkspurt) else {
                 continue;
             };
             let frame = packet.slice_ref(frame);
-            core.push(ClientEvent::Voice(Voice { sequence, burst, last_of_burst: false, frame, ..heard.clone() }));
+            core.push(ClientEvent::Voice(Voice {
+                sequence,
+                talkspurt,
+                last_of_talkspurt: false,
+                frame,
+                ..heard.clone()
+            }));
         }
         let stream = self.streams.entry(from).or_default();
-        let Accepted { sequence, burst } = stream.window.accept(now, voice.header.sequence, voice.header.burst)?;
+        let Accepted { sequence, talkspurt } =
+            stream.window.accept(now, voice.header.sequence, voice.header.talkspurt)?;
         stream.heard_at = now;
-        if last_of_burst {
+        if last_of_talkspurt {
             stream.window.interrupt(Interruption::BySpeaker);
         }
-        heard.burst = burst;
+        heard.talkspurt = talkspurt;
         for copy in voice.copies() {
             let Some(earlier) = sequence.checked_sub(u64::from(copy.behind)) else { continue };
             let is_new = self.streams.get(&from).is_some_and(|stream| !stream.window.has_seen(earlier));
             if is_new && !copy.frame.is_empty() {
                 let frame = packet.slice_ref(copy.frame);
                 let copied =
-                    Voice { sequence: earlier, behind: copy.behind, last_of_burst: false, frame, ..heard.clone() };
+                    Voice { sequence: earlier, behind: copy.behind, last_of_talkspurt: false, frame, ..heard.clone() };
                 core.push(ClientEvent::Voice(copied));
             }
         }
         let (pause_follows, frame) = (voice.pause_follows, packet.slice_ref(voice.frame));
-        core.push(ClientEvent::Voice(Voice { sequence, last_of_burst, pause_follows, frame, ..heard }));
+        core.push(ClientEvent::Voice(Voice { sequence, last_of_talkspurt, pause_follows, frame, ..heard }));
         Ok(())
     }
 
@@ -180,8 +187,8 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         let mut heard = Voice {
             from,
             sequence: 0,
-            burst: 0,
-            last_of_burst: true,
+            talkspurt: 0,
+            last_of_talkspurt: true,
             volume: 0.0,
             priority: Priority::Low,
             positional: false,
@@ -193,7 +200,7 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         let mut first = None;
         for target in targets.iter().filter(reaches_us) {
             first.get_or_insert((target.kind, target.session));
-            heard.last_of_burst &= target.closing;
+            heard.last_of_talkspurt &= target.closing;
             heard.volume = heard.volume.max(target.volume_factor());
             heard.priority = heard.priority.max(target.priority);
             heard.positional |= target.positional;

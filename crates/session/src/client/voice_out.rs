@@ -170,7 +170,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         let was_heard = std::mem::replace(&mut self.is_heard, !audience.is_empty());
         if was_heard && !self.is_heard {
             // What is sent to no listener is no loss of those who listen next.
-            self.speaker.end_burst();
+            self.speaker.end_talkspurt();
         }
         let must_leave =
             spoken.pause_follows || spoken.frame.is_empty() || address.targets.iter().any(|(_, target)| target.closing);
@@ -310,7 +310,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         count
     }
 
-    /// Earlier frames of the same burst and to the same targets: frames to other targets are not for these listeners.
+    /// Earlier frames of the same talkspurt and to the same targets: frames to other targets are not for these listeners.
     fn earlier(&self, address: &FrameAddress<P>, behind: &[u8]) -> Vec<(u8, Bytes)> {
         let behind = behind.iter().copied().filter(|behind| *behind > 0).take(VOICE_COPIES);
         let find = |behind: u8| {
@@ -480,7 +480,7 @@ fn addresses<P: Copy + Ord>(
 
 /// Whether two frames are said to the same people in one talkspurt, so that they may share a packet.
 fn same_address<P: PartialEq>(a: &FrameAddress<P>, b: &FrameAddress<P>) -> bool {
-    a.burst == b.burst && a.targets == b.targets
+    a.talkspurt == b.talkspurt && a.targets == b.targets
 }
 
 /// A frame with its address and what goes with it.
@@ -532,7 +532,7 @@ impl PacketCache {
             };
             targets.extend(kind.map(|kind| Target { kind, ..*wire }));
         }
-        let header = VoiceHeader { sender: view.you, burst: address.burst, sequence: address.sequence };
+        let header = VoiceHeader { sender: view.you, talkspurt: address.talkspurt, sequence: address.sequence };
         // With one destination around it, it has to fit into what the network carries.
         let room = core.config.limits.unreliable_bytes.saturating_sub(Relay::overhead(1));
         let earlier = match encoding {

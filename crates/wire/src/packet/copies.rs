@@ -1,7 +1,7 @@
 //! Voice with earlier frames in it again, against losses that come in bursts. The layout is RFC 2198's idea: short headers
 //! for what is repeated first, then the bytes, the newest frame last.
 
-use super::voice::{BurstCounter, TARGET_BYTES, Target, TargetList, VoiceHeader};
+use super::voice::{TARGET_BYTES, TalkspurtCounter, Target, TargetList, VoiceHeader};
 use super::{DecodeError, Kind, write_header};
 use crate::cursor::{Reader, Writer};
 use crate::limits::{VOICE_COPIES, VOICE_FRAME_BYTES, VOICE_TARGETS};
@@ -15,7 +15,7 @@ const BUNDLED_MASK: u8 = 0b0000_0011;
 /// A copy's header: how far behind, and how long.
 const COPY_HEADER_BYTES: usize = 3;
 
-/// An earlier frame of the same burst, to the same targets.
+/// An earlier frame of the same talkspurt, to the same targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copy<'a> {
     /// Frames between it and the packet's own: its sequence number is this much lower. Never 0.
@@ -76,7 +76,7 @@ impl<'a> VoiceCopies<'a> {
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let sender = ClientId(reader.u16()?);
-        let burst = BurstCounter::from_options(reader.u8()?);
+        let talkspurt = TalkspurtCounter::from_options(reader.u8()?);
         let sequence = reader.u16()?;
         let target_count = usize::from(reader.u16()?);
         if target_count > VOICE_TARGETS {
@@ -102,7 +102,7 @@ impl<'a> VoiceCopies<'a> {
         let frame = reader.bytes(length)?;
         reader.end()?;
         Ok(Self {
-            header: VoiceHeader { sender, burst, sequence },
+            header: VoiceHeader { sender, talkspurt, sequence },
             targets: TargetList(targets),
             pause_follows: marks & PAUSE_FOLLOWS != 0,
             bundled,
@@ -130,7 +130,7 @@ impl VoiceHeader {
         write_header(packet, Kind::VoiceCopies, Some(session));
         let mut writer = Writer(packet);
         writer.u16(self.sender.0);
-        writer.u8(self.burst.to_options());
+        writer.u8(self.talkspurt.to_options());
         writer.u16(self.sequence);
         writer.count(targets.len());
         for target in targets {
@@ -160,7 +160,7 @@ mod tests {
     use crate::packet::open;
 
     const HEADER: VoiceHeader =
-        VoiceHeader { sender: ClientId(0x0102), burst: BurstCounter::SevenBit(5), sequence: 0xFFFE };
+        VoiceHeader { sender: ClientId(0x0102), talkspurt: TalkspurtCounter::SevenBit(5), sequence: 0xFFFE };
 
     /// Assembled by hand from the table in PROTOCOL §6.
     #[test]

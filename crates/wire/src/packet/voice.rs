@@ -8,16 +8,16 @@ use crate::{ClientId, GroupId, SessionId};
 pub(super) const TARGET_BYTES: usize = 4;
 const SEVEN_BIT_MARK: u8 = 0x80;
 
-/// Which stretch of speech a frame belongs to. Steps when every target of the speaker has closed.
+/// Which talkspurt a frame belongs to, as its sender counts them. Steps when every target of the speaker has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BurstCounter {
+pub enum TalkspurtCounter {
     /// Ours: 7 bits, wrapping.
     SevenBit(u8),
     /// An old sender's: 2 bits, wrapping.
     TwoBit(u8),
 }
 
-impl BurstCounter {
+impl TalkspurtCounter {
     /// The counter's value.
     pub const fn value(self) -> u8 {
         match self {
@@ -180,8 +180,8 @@ pub struct VoiceData<'a> {
 pub struct VoiceHeader {
     /// Who speaks.
     pub sender: ClientId,
-    /// Which burst.
-    pub burst: BurstCounter,
+    /// Which talkspurt.
+    pub talkspurt: TalkspurtCounter,
     /// Counts frames and wraps; never restarts.
     pub sequence: u16,
 }
@@ -191,7 +191,7 @@ impl<'a> VoiceData<'a> {
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let sender = ClientId(reader.u16()?);
-        let burst = BurstCounter::from_options(reader.u8()?);
+        let talkspurt = TalkspurtCounter::from_options(reader.u8()?);
         let sequence = reader.u16()?;
         let target_count = usize::from(reader.u16()?);
         if target_count > VOICE_TARGETS {
@@ -204,7 +204,7 @@ impl<'a> VoiceData<'a> {
         }
         let frame = reader.bytes(frame_bytes)?;
         reader.end()?;
-        Ok(Self { header: VoiceHeader { sender, burst, sequence }, targets: TargetList(targets), frame })
+        Ok(Self { header: VoiceHeader { sender, talkspurt, sequence }, targets: TargetList(targets), frame })
     }
 }
 
@@ -217,7 +217,7 @@ impl VoiceHeader {
         write_header(packet, Kind::VoiceData, Some(session));
         let mut writer = Writer(packet);
         writer.u16(self.sender.0);
-        writer.u8(self.burst.to_options());
+        writer.u8(self.talkspurt.to_options());
         writer.u16(self.sequence);
         writer.count(targets.len());
         for target in targets {
@@ -252,7 +252,8 @@ mod tests {
                 volume: 127,
             }
         }];
-        let header = VoiceHeader { sender: ClientId(0x0102), burst: BurstCounter::SevenBit(5), sequence: 0xFFFE };
+        let header =
+            VoiceHeader { sender: ClientId(0x0102), talkspurt: TalkspurtCounter::SevenBit(5), sequence: 0xFFFE };
         let mut packet = Vec::new();
         header.encode_packet(SessionId::new(0xAABBCCDD).unwrap(), &targets, &[7, 8, 9], &mut packet);
         #[rustfmt::skip]
@@ -276,10 +277,10 @@ mod tests {
 
     /// proves: D-19
     #[test]
-    fn an_old_senders_two_bit_burst_is_read() {
+    fn an_old_senders_two_bit_talkspurt_is_read() {
         let body = [0, 1, 0b0000_0011, 0, 0, 0, 0, 0, 1, 42];
         let voice = VoiceData::decode(&body).unwrap();
-        assert_eq!(voice.header.burst, BurstCounter::TwoBit(3));
+        assert_eq!(voice.header.talkspurt, TalkspurtCounter::TwoBit(3));
     }
 
     #[test]

@@ -19,11 +19,11 @@ const fn sent_by(number: u128) -> Purpose {
     Purpose::From(Sender { peer: PeerId(Uuid::from_u128(number)), address: None })
 }
 
-fn voice(mailbox: &Mailbox, now: Duration, number: u8) -> Put {
+fn voice(mailbox: &Mailbox, now: Duration, number: u8) -> Enqueue {
     mailbox.packet(now, Bytes::from(vec![number]), Delivery::Voice, SENDER)
 }
 
-fn reliable(mailbox: &Mailbox, packet: Vec<u8>, purpose: Purpose) -> Put {
+fn reliable(mailbox: &Mailbox, packet: Vec<u8>, purpose: Purpose) -> Enqueue {
     mailbox.packet(ms(0), packet.into(), Delivery::Reliable, purpose)
 }
 
@@ -44,9 +44,9 @@ fn drain(mailbox: &Mailbox, now: Duration) -> Vec<Message> {
 fn late_voice_is_dropped_oldest_first() {
     let mailbox = Mailbox::new(ms(0));
     for number in 0..voice::PACKETS as u8 {
-        assert_eq!(voice(&mailbox, ms(0), number), Put::Queued);
+        assert_eq!(voice(&mailbox, ms(0), number), Enqueue::Queued);
     }
-    assert_eq!(voice(&mailbox, ms(0), 99), Put::VoiceDropped(1));
+    assert_eq!(voice(&mailbox, ms(0), 99), Enqueue::VoiceDropped(1));
     let taken = drain(&mailbox, ms(0));
     assert_eq!(taken.len(), voice::PACKETS);
     assert_eq!(taken[0], Message::binary(vec![1]));
@@ -57,8 +57,8 @@ fn late_voice_is_dropped_oldest_first() {
 fn data_for_a_slow_receiver_is_refused_and_waits_behind_nothing() {
     let mailbox = Mailbox::new(ms(0));
     let put = |number: u8| mailbox.packet(ms(0), Bytes::from(vec![number]), Delivery::Data, SENDER);
-    assert_eq!((0..DATA_PACKETS).map(|_| put(1)).filter(|put| *put == Put::Queued).count(), DATA_PACKETS);
-    assert_eq!(put(1), Put::Refused);
+    assert_eq!((0..DATA_PACKETS).map(|_| put(1)).filter(|put| *put == Enqueue::Queued).count(), DATA_PACKETS);
+    assert_eq!(put(1), Enqueue::Refused);
     voice(&mailbox, ms(0), 2);
     reliable(&mailbox, vec![3], SENDER);
     let first: Vec<_> = drain(&mailbox, ms(0)).into_iter().take(4).collect();
@@ -94,13 +94,13 @@ fn voice_and_reliable_messages_take_turns() {
 fn large_voice_and_data_packets_are_bounded_by_their_bytes() {
     let mailbox = Mailbox::new(ms(0));
     let puts = (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Voice, SENDER));
-    assert_eq!(puts.filter(|put| *put == Put::VoiceDropped(1)).count(), 99);
+    assert_eq!(puts.filter(|put| *put == Enqueue::VoiceDropped(1)).count(), 99);
     let puts = (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Data, SENDER));
-    assert_eq!(puts.filter(|put| *put == Put::Queued).count(), 2);
+    assert_eq!(puts.filter(|put| *put == Enqueue::Queued).count(), 2);
     assert_eq!(drain(&mailbox, ms(0)).len(), 1 + 2);
     assert_eq!(
         mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Data, SENDER),
-        Put::Queued,
+        Enqueue::Queued,
         "there is room again"
     );
 }
@@ -108,10 +108,10 @@ fn large_voice_and_data_packets_are_bounded_by_their_bytes() {
 #[test]
 fn a_large_message_is_followed_by_as_many_bytes_of_speech() {
     let mailbox = Mailbox::new(ms(0));
-    (0..2).for_each(|_| assert_eq!(reliable(&mailbox, vec![7; 20_000], SENDER), Put::Queued));
+    (0..2).for_each(|_| assert_eq!(reliable(&mailbox, vec![7; 20_000], SENDER), Enqueue::Queued));
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![7; 20_000])));
     for number in 0..30 {
-        assert_eq!(voice(&mailbox, ms(0), number), Put::Queued);
+        assert_eq!(voice(&mailbox, ms(0), number), Enqueue::Queued);
     }
     for number in 0..30 {
         assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![number])));
@@ -122,14 +122,14 @@ fn a_large_message_is_followed_by_as_many_bytes_of_speech() {
 #[test]
 fn one_sender_has_its_share_and_ends_no_other() {
     let mailbox = Mailbox::new(ms(0));
-    let puts: Vec<Put> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 1_000], SENDER)).collect();
-    let queued = puts.iter().filter(|put| **put == Put::Queued).count();
+    let puts: Vec<Enqueue> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 1_000], SENDER)).collect();
+    let queued = puts.iter().filter(|put| **put == Enqueue::Queued).count();
     assert_eq!(queued, 64 * 1024 / (1_000 + OVERHEAD_BYTES));
-    assert_eq!(puts.iter().filter(|put| **put == Put::Busy).count(), 1_000 - queued);
-    assert_eq!(reliable(&mailbox, vec![0; 4_000], OTHER), Put::Queued, "another sender is not affected");
+    assert_eq!(puts.iter().filter(|put| **put == Enqueue::Busy).count(), 1_000 - queued);
+    assert_eq!(reliable(&mailbox, vec![0; 4_000], OTHER), Enqueue::Queued, "another sender is not affected");
     assert_eq!(mailbox.ending(), None);
     (0..4).for_each(|_| drop(next(&mailbox, ms(0))));
-    assert_eq!(reliable(&mailbox, vec![0; 1_000], SENDER), Put::Queued, "what was written makes room");
+    assert_eq!(reliable(&mailbox, vec![0; 1_000], SENDER), Enqueue::Queued, "what was written makes room");
 }
 
 #[test]
@@ -137,15 +137,15 @@ fn too_many_updates_become_one_snapshot_when_it_is_their_turn() {
     let mailbox = Mailbox::new(ms(0));
     let update = || reliable(&mailbox, vec![1; 1_000], Purpose::Update);
     reliable(&mailbox, vec![9], SENDER);
-    let puts: Vec<Put> = (0..1_000).map(|_| update()).collect();
-    assert!(puts.iter().filter(|put| **put == Put::Queued).count() <= UPDATE_BYTES / 1_000);
+    let puts: Vec<Enqueue> = (0..1_000).map(|_| update()).collect();
+    assert!(puts.iter().filter(|put| **put == Enqueue::Queued).count() <= UPDATE_BYTES / 1_000);
     reliable(&mailbox, vec![8], SENDER);
-    assert_eq!(reliable(&mailbox, vec![2], Purpose::Notice), Put::Covered);
+    assert_eq!(reliable(&mailbox, vec![2], Purpose::Notice), Enqueue::Covered);
     assert!(mailbox.defer_snapshot(), "one is due already");
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![9])));
     assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
     part(&mailbox, 5, Some(Part::Room));
-    assert_eq!(update(), Put::Queued, "what changes from now on is sent");
+    assert_eq!(update(), Enqueue::Queued, "what changes from now on is sent");
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![5])));
     assert!(mailbox.defer_snapshot(), "it is not complete");
     let rest = Part::Members(vec![ClientId(7)]);
@@ -154,7 +154,7 @@ fn too_many_updates_become_one_snapshot_when_it_is_their_turn() {
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![6])));
     assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(rest));
     part(&mailbox, 7, None);
-    assert_eq!(update(), Put::Covered, "one more was asked for");
+    assert_eq!(update(), Enqueue::Covered, "one more was asked for");
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![7])));
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![8])));
     assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
@@ -166,7 +166,7 @@ fn too_many_updates_become_one_snapshot_when_it_is_their_turn() {
 /// What a room does when it is asked for a part.
 fn part(mailbox: &Mailbox, byte: u8, next: Option<Part>) {
     mailbox.begin_part();
-    assert_eq!(reliable(mailbox, vec![byte], Purpose::Snapshot), Put::Queued);
+    assert_eq!(reliable(mailbox, vec![byte], Purpose::Snapshot), Enqueue::Queued);
     mailbox.end_part(next);
 }
 
@@ -182,8 +182,8 @@ fn what_a_member_sends_does_not_come_before_the_state_that_announces_it() {
     reliable(&mailbox, vec![1], Purpose::Update);
     reliable(&mailbox, vec![8], OTHER);
     reliable(&mailbox, vec![7], Purpose::Answer);
-    let puts: Vec<Put> = (0..UPDATES).map(|_| reliable(&mailbox, vec![1], Purpose::Update)).collect();
-    assert_eq!(puts.last(), Some(&Put::Covered));
+    let puts: Vec<Enqueue> = (0..UPDATES).map(|_| reliable(&mailbox, vec![1], Purpose::Update)).collect();
+    assert_eq!(puts.last(), Some(&Enqueue::Covered));
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![9])));
     assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
     part(&mailbox, 5, None);
@@ -196,13 +196,13 @@ fn a_pong_waits_behind_little_and_pongs_that_are_not_read_are_bounded() {
     let pong = || mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 }));
     let brace = b'{';
     reliable(&mailbox, vec![1; 1_000], SENDER);
-    assert_eq!(pong(), Put::Queued);
+    assert_eq!(pong(), Enqueue::Queued);
     assert_eq!(first_bytes(&mailbox), [1, brace], "in order while little waits");
-    assert!((0..50).all(|_| reliable(&mailbox, vec![1; 1_000], SENDER) == Put::Queued));
-    assert_eq!(pong(), Put::Queued);
+    assert!((0..50).all(|_| reliable(&mailbox, vec![1; 1_000], SENDER) == Enqueue::Queued));
+    assert_eq!(pong(), Enqueue::Queued);
     voice(&mailbox, ms(0), 2);
     assert_eq!(first_bytes(&mailbox)[0], brace, "before everything else");
-    let answered = (0..10_000).take_while(|_| pong() == Put::Queued).count();
+    let answered = (0..10_000).take_while(|_| pong() == Enqueue::Queued).count();
     assert!(answered * 64 <= ANSWER_BYTES && answered > 100, "{answered}");
     assert_eq!(mailbox.ending(), Some(CloseReason::SlowConsumer));
 }
@@ -211,12 +211,12 @@ fn a_pong_waits_behind_little_and_pongs_that_are_not_read_are_bounded() {
 fn a_pong_in_order_waits_behind_neither_voice_nor_data() {
     let mailbox = Mailbox::new(ms(0));
     let small = BEFORE_PONG_BYTES / cost(1);
-    (0..small).for_each(|_| assert_eq!(reliable(&mailbox, vec![1], SENDER), Put::Queued));
+    (0..small).for_each(|_| assert_eq!(reliable(&mailbox, vec![1], SENDER), Enqueue::Queued));
     for _ in 0..20 {
         mailbox.packet(ms(0), Bytes::from(vec![2; 1_000]), Delivery::Voice, SENDER);
         mailbox.packet(ms(0), Bytes::from(vec![3; 1_000]), Delivery::Data, OTHER);
     }
-    assert_eq!(mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })), Put::Queued);
+    assert_eq!(mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })), Enqueue::Queued);
     let taken = first_bytes(&mailbox);
     assert_eq!(taken.iter().position(|first| *first == b'{'), Some(small), "behind what was there, and only that");
     assert_eq!(taken.len(), small + 1 + 40);
@@ -226,7 +226,7 @@ fn a_pong_in_order_waits_behind_neither_voice_nor_data() {
 fn a_pong_in_order_does_not_wait_for_a_snapshot_that_comes_in_between() {
     let mailbox = Mailbox::new(ms(0));
     reliable(&mailbox, vec![1], Purpose::Update);
-    assert_eq!(mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })), Put::Queued);
+    assert_eq!(mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })), Enqueue::Queued);
     assert!(mailbox.defer_snapshot());
     assert!(matches!(mailbox.take(ms(0)).0, Next::Message(Message::Text(_))));
     assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
@@ -235,8 +235,8 @@ fn a_pong_in_order_does_not_wait_for_a_snapshot_that_comes_in_between() {
 #[test]
 fn a_joiner_of_a_large_room_gets_what_is_left_as_a_snapshot() {
     let mailbox = Mailbox::new(ms(0));
-    let puts: Vec<Put> = (0..100).map(|_| reliable(&mailbox, vec![1; 16_000], Purpose::Snapshot)).collect();
-    assert_eq!(puts.iter().filter(|put| **put == Put::Queued).count(), 1 + senders::SHARED / cost(16_000));
+    let puts: Vec<Enqueue> = (0..100).map(|_| reliable(&mailbox, vec![1; 16_000], Purpose::Snapshot)).collect();
+    assert_eq!(puts.iter().filter(|put| **put == Enqueue::Queued).count(), 1 + senders::SHARED / cost(16_000));
     assert_eq!(mailbox.ending(), None);
     while mailbox.take(ms(0)).0 != Next::Snapshot(Part::Roster) {}
     assert_eq!(mailbox.take(ms(0)).0, Next::Nothing);
@@ -245,16 +245,16 @@ fn a_joiner_of_a_large_room_gets_what_is_left_as_a_snapshot() {
 #[test]
 fn of_notices_only_the_newest_waits() {
     let mailbox = Mailbox::new(ms(0));
-    (0..100).for_each(|number| assert_eq!(reliable(&mailbox, vec![number], Purpose::Notice), Put::Queued));
+    (0..100).for_each(|number| assert_eq!(reliable(&mailbox, vec![number], Purpose::Notice), Enqueue::Queued));
     assert_eq!(drain(&mailbox, ms(0)), [Message::binary(vec![99])]);
 }
 
 #[test]
 fn who_asks_and_does_not_read_the_answers_is_told_so_and_ends() {
     let mailbox = Mailbox::new(ms(0));
-    let puts: Vec<Put> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 36], Purpose::Answer)).collect();
-    assert_eq!(puts.iter().filter(|put| **put == Put::Queued).count(), ANSWER_BYTES / 100);
-    assert_eq!(puts.iter().filter(|put| **put == Put::Overflow).count(), 1);
+    let puts: Vec<Enqueue> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 36], Purpose::Answer)).collect();
+    assert_eq!(puts.iter().filter(|put| **put == Enqueue::Queued).count(), ANSWER_BYTES / 100);
+    assert_eq!(puts.iter().filter(|put| **put == Enqueue::Overflow).count(), 1);
     assert_eq!(mailbox.ending(), Some(CloseReason::SlowConsumer));
     let words = drain(&mailbox, ms(0));
     assert!(matches!(&words[..], [Message::Text(text)] if text.contains("slow-consumer")), "{words:?}");
@@ -270,13 +270,13 @@ fn who_takes_not_one_byte_for_ten_seconds_is_lost() {
     };
     mailbox.wrote(ms(1_000), true, true);
     mailbox.wrote(ms(6_000), false, true);
-    assert_eq!(check(10_999), Checked::Well);
+    assert_eq!(check(10_999), Liveness::Well);
     mailbox.wrote(ms(10_999), true, true);
-    assert_eq!(check(20_998), Checked::Well, "a byte was taken");
+    assert_eq!(check(20_998), Liveness::Well, "a byte was taken");
     mailbox.wrote(ms(20_998), true, false);
-    assert_eq!(check(60_000), Checked::Well, "nothing waits");
+    assert_eq!(check(60_000), Liveness::Well, "nothing waits");
     mailbox.wrote(ms(60_000), false, true);
-    assert_eq!(check(70_000), Checked::Stuck);
+    assert_eq!(check(70_000), Liveness::Stuck);
     assert_eq!(mailbox.ending(), Some(CloseReason::SlowConsumer));
     assert!(mailbox.is_abandoned());
 }
@@ -288,11 +288,11 @@ fn who_takes_a_large_message_slowly_is_not_silent() {
     // It sees no ping before it has all of the message, and sends nothing by itself.
     for second in 0..300 {
         mailbox.wrote(ms(second * 1_000), true, true);
-        assert_eq!(mailbox.check(ms(second * 1_000), PING, JOIN), Checked::Well, "after {second} s");
+        assert_eq!(mailbox.check(ms(second * 1_000), PING, JOIN), Liveness::Well, "after {second} s");
     }
     mailbox.wrote(ms(300_000), true, false);
-    assert_eq!(mailbox.check(ms(329_999), PING, JOIN), Checked::Well);
-    assert_eq!(mailbox.check(ms(330_000), PING, JOIN), Checked::Lost, "what a socket takes at once says nothing");
+    assert_eq!(mailbox.check(ms(329_999), PING, JOIN), Liveness::Well);
+    assert_eq!(mailbox.check(ms(330_000), PING, JOIN), Liveness::Lost, "what a socket takes at once says nothing");
 }
 
 #[test]
@@ -309,11 +309,11 @@ fn who_does_not_join_in_time_is_told_so() {
 fn a_silent_peer_is_pinged_once_and_then_lost() {
     let mailbox = Mailbox::new(ms(0));
     mailbox.joined();
-    assert_eq!(mailbox.check(ms(15_000), PING, JOIN), Checked::Well);
+    assert_eq!(mailbox.check(ms(15_000), PING, JOIN), Liveness::Well);
     mailbox.check(ms(15_250), PING, JOIN);
     assert!(matches!(&drain(&mailbox, ms(15_250))[..], [Message::Ping(_)]));
-    assert_eq!(mailbox.check(ms(29_999), PING, JOIN), Checked::Well);
-    assert_eq!(mailbox.check(ms(30_000), PING, JOIN), Checked::Lost);
+    assert_eq!(mailbox.check(ms(29_999), PING, JOIN), Liveness::Well);
+    assert_eq!(mailbox.check(ms(30_000), PING, JOIN), Liveness::Lost);
     assert!(mailbox.is_abandoned());
 }
 
@@ -324,7 +324,7 @@ fn a_peer_that_answers_stays() {
     let mut pings = 0;
     for second in 1..600 {
         mailbox.heard(ms(second * 1_000));
-        assert_eq!(mailbox.check(ms(second * 1_000), PING, JOIN), Checked::Well);
+        assert_eq!(mailbox.check(ms(second * 1_000), PING, JOIN), Liveness::Well);
         pings += drain(&mailbox, ms(second * 1_000)).len();
     }
     assert_eq!(pings, 39, "one every 15 s");
@@ -345,7 +345,7 @@ fn who_does_not_say_goodbye_is_not_waited_for() {
 #[test]
 fn all_that_waits_is_bounded_whatever_is_sent() {
     let mailbox = Mailbox::new(ms(0));
-    assert_eq!(reliable(&mailbox, vec![0; 1_000_000], Purpose::Snapshot), Put::Queued, "the answer to the join");
+    assert_eq!(reliable(&mailbox, vec![0; 1_000_000], Purpose::Snapshot), Enqueue::Queued, "the answer to the join");
     for size in [16_000, 1_000, 36] {
         for number in 0..10_000_u128 {
             let sender = sent_by(number);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use voicemesh_audio::{BLOCK_SAMPLES, FrameDuration};
 
 use super::hearers::{Hearer, Ours};
-use super::path::{Packet, Path, Weather};
+use super::path::{Packet, Path, PathConditions};
 use super::speaker::Sending;
 use super::{PLAIN_BPS, repeated};
 use crate::report::Row;
@@ -16,19 +16,22 @@ const SECONDS: usize = 120;
 /// What of a core's time one heard speaker takes.
 #[must_use]
 pub fn figures() -> Vec<Row> {
-    [("perfect network", Weather::Perfect), ("jitter, mean 15 ms, stretched all the time", Weather::Jitter(15.0))]
-        .into_iter()
-        .map(|(name, weather)| {
-            Row::new("one heard speaker", name, percent_of_a_core(weather), "% of a core").at_most(0.5)
-        })
-        .collect()
+    [
+        ("perfect network", PathConditions::Perfect),
+        ("jitter, mean 15 ms, stretched all the time", PathConditions::Jitter(15.0)),
+    ]
+    .into_iter()
+    .map(|(name, conditions)| {
+        Row::new("one heard speaker", name, percent_of_a_core(conditions), "% of a core").at_most(0.5)
+    })
+    .collect()
 }
 
-fn percent_of_a_core(weather: Weather) -> f64 {
+fn percent_of_a_core(conditions: PathConditions) -> f64 {
     let (once, _) = repeated("reader", 1);
     let (_, spoken) = repeated("reader", (SECONDS * 48_000).div_ceil(once));
     let sending = Sending { offsets: vec![2], ..Sending::plain(FrameDuration::Ms20, PLAIN_BPS / 2, 10) };
-    let arrivals = arrivals(&sending.packets(&spoken), weather);
+    let arrivals = arrivals(&sending.packets(&spoken), conditions);
     let mut ours = Ours::new(&sending);
     let mut out = [0.0; BLOCK_SAMPLES];
     let before = processor_time();
@@ -44,8 +47,8 @@ fn percent_of_a_core(weather: Weather) -> f64 {
 }
 
 /// What arrives before each block.
-fn arrivals(packets: &[Packet], weather: Weather) -> Vec<Vec<(Duration, Packet)>> {
-    let mut path = Path::new(weather, 1);
+fn arrivals(packets: &[Packet], conditions: PathConditions) -> Vec<Vec<(Duration, Packet)>> {
+    let mut path = Path::new(conditions, 1);
     let mut packets = packets.iter();
     (0..SECONDS as u64 * 100)
         .map(|tick| {

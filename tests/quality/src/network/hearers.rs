@@ -7,7 +7,7 @@ use audiopus::{Channels, MutSignals, SampleRate, coder::Decoder};
 use voicemesh_audio::decode::VoiceDecoder;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 
-use super::path::{LATENCY, Packet, Path, Weather};
+use super::path::{LATENCY, Packet, Path, PathConditions};
 use super::speaker::Sending;
 
 /// A receiver of packets that plays blocks.
@@ -46,12 +46,12 @@ pub fn converse(
     hearer: &mut dyn Hearer,
     packets: &[Packet],
     sending: &Sending,
-    weather: Weather,
+    conditions: PathConditions,
     seed: u64,
     judged_from: Duration,
 ) -> Outcome {
     let frame = Duration::from_millis(sending.frame.millis());
-    let mut path = Path::new(weather, seed);
+    let mut path = Path::new(conditions, seed);
     // The device's blocks lie anywhere between the packets.
     let phase = Duration::from_micros(seed.wrapping_mul(2_654_435_761) % 10_000);
     let last = frame * packets.len() as u32 + LATENCY;

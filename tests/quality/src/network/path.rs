@@ -11,7 +11,7 @@ pub const LATENCY: Duration = Duration::from_millis(30);
 
 /// What a network does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Weather {
+pub enum PathConditions {
     /// Every packet takes the same time.
     Perfect,
     /// Packets are lost.
@@ -24,16 +24,16 @@ pub enum Weather {
     Detour(Duration, Duration),
 }
 
-impl Weather {
+impl PathConditions {
     /// Each packet lost with this probability.
     #[must_use]
     pub const fn random(share: f64) -> Self {
         Self::Lossy(Loss::Random(share))
     }
 
-    /// This share of packets lost, in talkspurts of three on average (Gilbert and Elliott).
+    /// This share of packets lost, in bursts of three on average (Gilbert and Elliott).
     #[must_use]
-    pub fn talkspurts(share: f64) -> Self {
+    pub fn bursts(share: f64) -> Self {
         let to_good = 1.0 / 3.0;
         let to_bad = to_good * share / (1.0 - share);
         Self::Lossy(Loss::Bursts { to_bad, to_good, while_good: 0.0, while_bad: 1.0 })
@@ -57,7 +57,7 @@ pub type Packet = Vec<Carried>;
 /// The network.
 #[derive(Debug)]
 pub struct Path {
-    weather: Weather,
+    conditions: PathConditions,
     pipe: Channel<Packet>,
     rng: ChaCha8Rng,
 }
@@ -65,9 +65,9 @@ pub struct Path {
 impl Path {
     /// A network of this kind; the same seed gives the same fate to each packet.
     #[must_use]
-    pub fn new(weather: Weather, seed: u64) -> Self {
+    pub fn new(conditions: PathConditions, seed: u64) -> Self {
         Self {
-            weather,
+            conditions,
             pipe: Channel::new(Mode::Unreliable, Conditions::delay(LATENCY), seed, 0),
             rng: ChaCha8Rng::seed_from_u64(seed ^ 0x5EED),
         }
@@ -76,7 +76,7 @@ impl Path {
     /// Sends a packet.
     pub fn send(&mut self, now: Duration, packet: Packet) {
         let mut conditions = Conditions::delay(LATENCY + self.extra(now));
-        if let Weather::Lossy(loss) = self.weather {
+        if let PathConditions::Lossy(loss) = self.conditions {
             conditions.loss = loss;
         }
         self.pipe.set_conditions(conditions);
@@ -94,14 +94,14 @@ impl Path {
         // Always drawn, so that the dice fall alike in all weathers.
         let share: f64 = self.rng.random();
         let exponential = |mean_ms: f64| Duration::from_secs_f64(-mean_ms * (1.0 - share).ln() / 1_000.0);
-        match self.weather {
-            Weather::Perfect | Weather::Lossy(_) => Duration::ZERO,
-            Weather::Jitter(mean_ms) => exponential(mean_ms),
-            Weather::Alternating(first_ms, second_ms) => {
+        match self.conditions {
+            PathConditions::Perfect | PathConditions::Lossy(_) => Duration::ZERO,
+            PathConditions::Jitter(mean_ms) => exponential(mean_ms),
+            PathConditions::Alternating(first_ms, second_ms) => {
                 exponential(if (now.as_secs() / 20).is_multiple_of(2) { first_ms } else { second_ms })
             }
-            Weather::Detour(from, to) if (from..to).contains(&now) => Duration::from_millis(200),
-            Weather::Detour(..) => Duration::ZERO,
+            PathConditions::Detour(from, to) if (from..to).contains(&now) => Duration::from_millis(200),
+            PathConditions::Detour(..) => Duration::ZERO,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use voicemesh_audio::FrameDuration;
 
 use super::{
-    PLAIN_BPS, Weather,
+    PLAIN_BPS, PathConditions,
     hearers::{Ours, Outcome, converse},
     repeated,
     score::{Scores, mean},
@@ -42,11 +42,11 @@ const LAYOUTS: [(&[u16], u8); 15] = [
 #[must_use]
 pub fn figures(options: &Options) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (weather_name, weather) in super::losses() {
+    for (weather_name, conditions) in super::losses() {
         let mut pairs = Pairs::new("spacing").unwrap_or_else(|error| panic!("{error}"));
         let scored: Vec<_> = LAYOUTS
             .iter()
-            .map(|(offsets, fec)| (offsets, fec, hear(options, weather, offsets, *fec, &mut pairs)))
+            .map(|(offsets, fec)| (offsets, fec, hear(options, conditions, offsets, *fec, &mut pairs)))
             .collect();
         let pesq = pairs.score().unwrap_or_else(|error| {
             eprintln!("NO PESQ: {error}");
@@ -70,7 +70,7 @@ pub fn figures(options: &Options) -> Vec<Row> {
 
 fn hear(
     options: &Options,
-    weather: Weather,
+    conditions: PathConditions,
     offsets: &[u16],
     fec_percent: u8,
     pairs: &mut Pairs,
@@ -86,7 +86,7 @@ fn hear(
         let packets = sending.packets(&spoken);
         for seed in 0..seeds(options) {
             let judged_from = Duration::from_secs_f64(once as f64 / 48_000.0);
-            let outcome = converse(&mut Ours::new(&sending), &packets, &sending, weather, seed, judged_from);
+            let outcome = converse(&mut Ours::new(&sending), &packets, &sending, conditions, seed, judged_from);
             scores.add(pairs, &spoken, &outcome.heard, once, outcome.delay_ms + 30.0);
             outcomes.push(outcome);
         }

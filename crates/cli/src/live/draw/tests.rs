@@ -8,7 +8,7 @@ use crate::live::overlay::{Content, Overlay};
 use crate::live::screen::tests::screen;
 use crate::people::People;
 use crate::people::tests::peer;
-use crate::tally::tests::state;
+use crate::summary::tests::state;
 
 /// Common sizes and the smallest ones.
 pub(super) const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (60, 15), (40, 10)];

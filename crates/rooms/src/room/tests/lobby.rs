@@ -3,7 +3,7 @@
 use voicemesh_wire::signaling::{Metadata, MetadataChanges, Password};
 
 use super::*;
-use crate::room::{Digest, Knock, Salt, digest};
+use crate::room::{Digest, JoinCheck, Salt, digest};
 
 pub(super) fn with_password(person: u8, password: &str) -> Join {
     Join { password: Some(Password::from(password)), ..join_of(person) }
@@ -14,43 +14,43 @@ fn fresh(number: u8) -> Salt {
 }
 
 impl World {
-    /// Knocks, hashes what is asked for, and says what it showed; as the shell does, without another in between.
-    pub(super) fn shown(&self, join: &Join, salt: Salt) -> Result<Option<Digest>, ErrorCode> {
-        match self.room.knock(join, None, salt).map_err(|refusal| refusal.code)? {
-            Knock::Enter => Ok(None),
-            Knock::Hash(question) => {
+    /// Checks a join, hashes what is asked for, and gives what it presents; as the shell does, without another in between.
+    pub(super) fn presented(&self, join: &Join, salt: Salt) -> Result<Option<Digest>, ErrorCode> {
+        match self.room.check_join(join, None, salt).map_err(|refusal| refusal.code)? {
+            JoinCheck::Enter => Ok(None),
+            JoinCheck::Hash(request) => {
                 let password = join.password.as_ref().expect("only a password is hashed");
-                Ok(digest(password, question.salt))
+                Ok(digest(password, request.salt))
             }
         }
     }
 
     pub(super) fn join_with(&mut self, connection: ConnectionId, join: Join) -> Result<Joined, ErrorCode> {
-        let shown = self.shown(&join, fresh(connection.0 as u8))?;
-        self.enter(connection, join, shown)
+        let presented = self.presented(&join, fresh(connection.0 as u8))?;
+        self.enter(connection, join, presented)
     }
 
     pub(super) fn enter(
         &mut self,
         connection: ConnectionId,
         join: Join,
-        shown: Option<Digest>,
+        presented: Option<Digest>,
     ) -> Result<Joined, ErrorCode> {
-        self.room.join(self.now, connection, join, shown, &mut self.sent).map_err(|refusal| refusal.code)?;
-        let told = self.told(connection).into_iter().find_map(|message| match message {
+        self.room.join(self.now, connection, join, presented, &mut self.sent).map_err(|refusal| refusal.code)?;
+        let received = self.received(connection).into_iter().find_map(|message| match message {
             ServerMessage::Joined(joined) => Some(joined),
             _ => None,
         });
-        Ok(told.expect("a join is answered"))
+        Ok(received.expect("a join is answered"))
     }
 
     fn requests(&mut self, connection: ConnectionId) -> Vec<(u32, Option<ErrorCode>)> {
-        let told = self.told(connection).into_iter().filter_map(|message| match message {
+        let received = self.received(connection).into_iter().filter_map(|message| match message {
             ServerMessage::MetadataSet { request } => Some((request, None)),
             ServerMessage::Error { code, request: Some(request), .. } => Some((request, Some(code))),
             _ => None,
         });
-        told.collect()
+        received.collect()
     }
 }
 
@@ -62,7 +62,7 @@ fn the_first_member_decides_the_password_and_a_wrong_one_or_none_is_refused() {
     assert_eq!(world.join_with(B, join_of(2)).unwrap_err(), ErrorCode::PasswordRequired);
     assert_eq!(world.join_with(B, with_password(2, "")).unwrap_err(), ErrorCode::PasswordRequired);
     assert_eq!(world.join_with(B, with_password(2, "Sesame")).unwrap_err(), ErrorCode::PasswordWrong);
-    assert!(world.told(A).is_empty(), "the refused were never here");
+    assert!(world.received(A).is_empty(), "the refused were never here");
     assert_eq!(world.join_with(B, with_password(2, "sesame")).expect("it is right").peers.len(), 1);
 
     world.leave(A, LeaveReason::Left);
@@ -77,7 +77,7 @@ fn the_first_member_decides_the_password_and_a_wrong_one_or_none_is_refused() {
 fn a_room_without_a_password_hashes_nothing_and_takes_none() {
     let mut world = World::new();
     world.join(A, 1);
-    assert_eq!(world.room.knock(&join_of(2), None, fresh(1)), Ok(Knock::Enter));
+    assert_eq!(world.room.check_join(&join_of(2), None, fresh(1)), Ok(JoinCheck::Enter));
     assert_eq!(world.join_with(B, with_password(2, "sesame")).unwrap_err(), ErrorCode::PasswordWrong);
     world.join(B, 2);
 }
@@ -87,12 +87,12 @@ fn a_room_without_a_password_hashes_nothing_and_takes_none() {
 fn of_two_first_joiners_with_different_passwords_one_wins() {
     let mut world = World::new();
     let (one, other) = (with_password(1, "one"), with_password(2, "other"));
-    let both = [world.shown(&one, fresh(1)).unwrap(), world.shown(&other, fresh(2)).unwrap()];
+    let both = [world.presented(&one, fresh(1)).unwrap(), world.presented(&other, fresh(2)).unwrap()];
     world.enter(A, one, both[0]).expect("the first to be ready");
-    let Ok(Knock::Hash(again)) = world.room.knock(&other, both[1].as_ref(), fresh(3)) else { panic!() };
+    let Ok(JoinCheck::Hash(again)) = world.room.check_join(&other, both[1].as_ref(), fresh(3)) else { panic!() };
     assert!(again.expected.is_some(), "its password is held against the winner's");
-    let shown = digest(other.password.as_ref().unwrap(), again.salt);
-    assert_eq!(world.room.knock(&other, shown.as_ref(), fresh(3)).unwrap_err().code, ErrorCode::PasswordWrong);
+    let presented = digest(other.password.as_ref().unwrap(), again.salt);
+    assert_eq!(world.room.check_join(&other, presented.as_ref(), fresh(3)).unwrap_err().code, ErrorCode::PasswordWrong);
     assert_eq!(
         world.enter(B, other.clone(), both[1]).unwrap_err(),
         ErrorCode::PasswordRequired,
@@ -100,7 +100,7 @@ fn of_two_first_joiners_with_different_passwords_one_wins() {
     );
 
     // Had it named the same, it would be in; and a room that became empty meanwhile takes what was hashed for another.
-    let late = world.shown(&with_password(2, "one"), fresh(2)).unwrap();
+    let late = world.presented(&with_password(2, "one"), fresh(2)).unwrap();
     world.leave(A, LeaveReason::Left);
     world.enter(B, with_password(2, "one"), late).expect("now it is the first");
     world.join_with(A, with_password(1, "one")).expect("and that is the password");
@@ -112,7 +112,7 @@ fn who_is_here_on_another_connection_is_known_and_a_lone_ghost_decides_anew() {
     let mut world = World::new();
     world.join_with(A, with_password(1, "sesame")).unwrap();
     world.join_with(B, with_password(2, "sesame")).unwrap();
-    assert_eq!(world.room.knock(&join_of(2), None, fresh(9)), Ok(Knock::Enter));
+    assert_eq!(world.room.check_join(&join_of(2), None, fresh(9)), Ok(JoinCheck::Enter));
     world.leave(B, LeaveReason::Left);
     let another_run = Join { run: 99, ..with_password(1, "changed") };
     world.join_with(C, another_run).expect("no other member is here");
@@ -145,9 +145,9 @@ fn a_numbered_change_is_answered_after_everyone_was_told() {
     world.join(B, 2);
     world.say(B, ClientMessage::SetMetadata { request: Some(7), set: set("seat", Some("3")) });
     let metadata: Metadata = [("seat".to_owned(), "3".to_owned())].into();
-    let told = ServerMessage::Metadata { peer: peer_of(2), metadata };
-    assert_eq!(world.told(B), [told.clone(), ServerMessage::MetadataSet { request: 7 }]);
-    assert_eq!(world.told(A).last(), Some(&told));
+    let received = ServerMessage::Metadata { peer: peer_of(2), metadata };
+    assert_eq!(world.received(B), [received.clone(), ServerMessage::MetadataSet { request: 7 }]);
+    assert_eq!(world.received(A).last(), Some(&received));
     world.say(B, ClientMessage::SetMetadata { request: Some(8), set: set("long", Some(&"v".repeat(8192))) });
     assert_eq!(world.requests(B), [(8, Some(ErrorCode::BadMetadata))]);
 }
@@ -161,12 +161,12 @@ fn only_the_owner_changes_what_the_room_publishes_and_it_outlasts_the_owner() {
     let change = |request, value| ClientMessage::SetRoomMetadata { request: Some(request), set: set("map", value) };
     world.say(B, change(1, Some("castle")));
     assert_eq!(world.requests(B), [(1, Some(ErrorCode::NotOwner))]);
-    world.told(A);
+    world.received(A);
     world.say(A, change(2, Some("harbour")));
     let metadata: Metadata = [("map".to_owned(), "harbour".to_owned())].into();
-    let told = ServerMessage::RoomMetadata { metadata: metadata.clone() };
-    assert_eq!(world.told(B), std::slice::from_ref(&told));
-    assert_eq!(world.told(A), [told, ServerMessage::MetadataSet { request: 2 }]);
+    let received = ServerMessage::RoomMetadata { metadata: metadata.clone() };
+    assert_eq!(world.received(B), std::slice::from_ref(&received));
+    assert_eq!(world.received(A), [received, ServerMessage::MetadataSet { request: 2 }]);
     let mark = world.room.mark();
 
     world.leave(A, LeaveReason::Left);
@@ -205,9 +205,9 @@ fn everyone_is_told_what_a_member_may_do_and_a_later_joiner_finds_it() {
     world.sent.texts.clear();
     let muted = Permissions::default().without_speak();
     assert!(world.room.set_permissions(peer_of(1), muted, &mut world.sent));
-    let told = ServerMessage::Permissions { peer: peer_of(1), permissions: muted };
+    let received = ServerMessage::Permissions { peer: peer_of(1), permissions: muted };
     for member in [A, B] {
-        assert_eq!(world.sent.texts[&member], std::slice::from_ref(&told));
+        assert_eq!(world.sent.texts[&member], std::slice::from_ref(&received));
     }
     assert_eq!(world.room.mark().version, joined.roster.version + 1);
     world.sent.texts.clear();

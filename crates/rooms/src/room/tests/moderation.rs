@@ -21,9 +21,9 @@ impl World {
     }
 
     fn decide(&mut self, from: ConnectionId, action: Moderation) -> Option<ErrorCode> {
-        self.told(from);
+        self.received(from);
         self.say(from, ClientMessage::Moderate { request: Some(7), action });
-        let answer = self.told(from).into_iter().find_map(|message| match message {
+        let answer = self.received(from).into_iter().find_map(|message| match message {
             ServerMessage::Moderated { request: 7 } => Some(None),
             ServerMessage::Error { code, request: Some(7), .. } => Some(Some(code)),
             _ => None,
@@ -62,7 +62,7 @@ fn the_member_who_makes_a_room_may_moderate_it_and_no_other() {
     assert_eq!(world.decide(B, mute(1)), Some(ErrorCode::NotModerator));
     assert_eq!(world.decide(A, mute(2)), None);
     let muted = ServerMessage::Permissions { peer: peer_of(2), permissions: Permissions::default().without_speak() };
-    assert!(world.told(B).contains(&muted), "the muted member gets it as well");
+    assert!(world.received(B).contains(&muted), "the muted member gets it as well");
     let again = world.join_as(C, Join { run: 77, ..join_of(2) });
     assert!(!again.permissions.speak, "it stays muted when it comes back");
     assert_eq!(world.decide(A, Moderation::Unmute { peer: peer_of(2) }), None);
@@ -187,10 +187,10 @@ fn after_a_restart_a_newcomer_keeps_the_former_owner_out_neither_by_a_ban_nor_by
     let returns = back(1, &owner);
     assert!(world.room.check_ban(world.now, &join_of(1), None).is_err());
     assert!(world.room.check_ban(world.now, &returns, None).is_ok());
-    world.told(B);
+    world.received(B);
     let joined = world.join_as(A, returns);
     assert!(joined.permissions.moderate && joined.peers.is_empty(), "who was behind the password is not heard");
-    let last = world.told(B).pop();
+    let last = world.received(B).pop();
     assert!(matches!(last, Some(ServerMessage::Error { code: ErrorCode::Kicked, fatal: true, .. })), "{last:?}");
     world.join(B, 2);
     assert!(world.room.check_ban(world.now, &join_of(1), None).is_ok(), "the newcomer's bans have ended");
@@ -290,7 +290,7 @@ fn the_right_is_handed_on_and_the_newer_ticket_counts() {
     let first = world.join(A, 1);
     let second = world.join(B, 2);
     assert_eq!(world.decide(A, Moderation::MakeOwner { peer: peer_of(2) }), None);
-    let ticket = world.told(B).into_iter().rev().find_map(|message| match message {
+    let ticket = world.received(B).into_iter().rev().find_map(|message| match message {
         ServerMessage::Ticket { ticket } => Some(ticket),
         _ => None,
     });
@@ -313,9 +313,9 @@ fn one_whose_connection_was_lost_is_put_out_of_the_others_links_as_well() {
         world.join(B, 2);
         world.join(C, 3);
         world.leave(B, LeaveReason::Lost);
-        world.told(C);
+        world.received(C);
         assert_eq!(world.decide(A, action), None);
-        assert_eq!(world.told(C), std::slice::from_ref(&left));
+        assert_eq!(world.received(C), std::slice::from_ref(&left));
         let unknown = world.decide(A, Moderation::Kick { peer: peer_of(4) });
         assert_eq!(unknown, Some(ErrorCode::UnknownPeer), "who was never here");
     }
@@ -328,39 +328,39 @@ fn what_is_decided_about_a_member_whose_connection_was_lost_is_sent_to_the_other
     world.join(B, 2);
     world.join(C, 3);
     world.leave(B, LeaveReason::Lost);
-    world.told(C);
+    world.received(C);
     let (peer, red) = (peer_of(2), vec!["Red".to_owned()]);
     let before = world.room.mark();
     assert_eq!(world.decide(A, mute(2)), None);
     let muted = ServerMessage::Permissions { peer, permissions: Permissions::default().without_speak() };
-    assert_eq!(world.told(C), std::slice::from_ref(&muted));
+    assert_eq!(world.received(C), std::slice::from_ref(&muted));
     assert_eq!(world.room.mark().version, before.version + 1, "as each `permissions`");
     assert_eq!(world.decide(A, Moderation::Move { peer, groups: red.clone() }), None);
     let held = ServerMessage::Held { peer, groups: red.clone() };
-    assert_eq!(world.told(C), std::slice::from_ref(&held));
+    assert_eq!(world.received(C), std::slice::from_ref(&held));
 
     // One that was behind gets both before its roster, which says nothing of the lost one.
     world.refresh(C);
-    let told = world.told(C);
-    assert_eq!(told[..2], [muted, held]);
-    assert!(matches!(told[2], ServerMessage::Roster { .. }), "{told:?}");
+    let received = world.received(C);
+    assert_eq!(received[..2], [muted, held]);
+    assert!(matches!(received[2], ServerMessage::Roster { .. }), "{received:?}");
 
-    world.told(B);
+    world.received(B);
     world.try_join(B, join_of(2)).expect("it comes back");
-    let told = world.told(B);
-    let [ServerMessage::Joined(joined), ServerMessage::Move { groups, number: Some(1) }] = told.as_slice() else {
-        panic!("{told:?}")
+    let received = world.received(B);
+    let [ServerMessage::Joined(joined), ServerMessage::Move { groups, number: Some(1) }] = received.as_slice() else {
+        panic!("{received:?}")
     };
     assert!(!joined.permissions.speak && joined.held_in == red && *groups == red);
-    world.told(C);
+    world.received(C);
     world.refresh(C);
-    assert!(matches!(world.told(C)[0], ServerMessage::Roster { .. }), "it is in the roster again");
+    assert!(matches!(world.received(C)[0], ServerMessage::Roster { .. }), "it is in the roster again");
 
     // What is taken back while it is away is news as well.
     world.leave(B, LeaveReason::Lost);
-    world.told(C);
+    world.received(C);
     assert_eq!(world.decide(A, Moderation::Unmute { peer }), None);
-    assert_eq!(world.told(C), [ServerMessage::Permissions { peer, permissions: Permissions::default() }]);
+    assert_eq!(world.received(C), [ServerMessage::Permissions { peer, permissions: Permissions::default() }]);
     world.now += 6 * MINUTE;
     assert_eq!(world.decide(A, mute(2)), Some(ErrorCode::UnknownPeer), "no link lives so long");
 }
@@ -372,9 +372,49 @@ fn one_who_is_behind_closes_its_link_to_a_member_that_was_put_out() {
     world.join(B, 2);
     world.join(C, 3);
     assert_eq!(world.decide(A, kick(2)), None);
-    world.told(C);
+    world.received(C);
     world.refresh(C);
-    assert_eq!(world.told(C)[0], ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked });
+    assert_eq!(world.received(C)[0], ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked });
+}
+
+#[test]
+fn only_a_run_that_was_in_the_room_before_is_sent_what_was_decided_about_members_who_have_left() {
+    let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
+    let rosters = |received: &[ServerMessage]| {
+        let is_state =
+            |message: &&ServerMessage| matches!(message, ServerMessage::Joined(_) | ServerMessage::Roster { .. });
+        received.iter().filter(is_state).count()
+    };
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    world.join(B, 2);
+    world.join(C, 3);
+    world.leave(C, LeaveReason::Lost);
+    assert_eq!(world.decide(A, kick(2)), None);
+
+    world.received(C);
+    world.try_join(C, join_of(3)).expect("it comes back");
+    let received = world.received(C);
+    assert!(received.contains(&left) && rosters(&received) == 2, "it may have a link: {received:?}");
+
+    let newcomer = ConnectionId(4);
+    world.try_join(newcomer, join_of(4)).expect("it is new");
+    let received = world.received(newcomer);
+    assert!(!received.contains(&left) && rosters(&received) == 1, "{received:?}");
+    world.leave(newcomer, LeaveReason::Left);
+    world.try_join(newcomer, Join { run: 99, ..join_of(4) }).expect("another run of it");
+    assert_eq!(rosters(&world.received(newcomer)), 1);
+
+    // Of those that left before many others it is not known.
+    for person in 10..80 {
+        let connection = ConnectionId(u64::from(person));
+        world.join(connection, person);
+        world.leave(connection, LeaveReason::Lost);
+    }
+    assert_eq!(world.decide(A, kick(79)), None);
+    let first = ConnectionId(10);
+    world.try_join(first, join_of(10)).expect("it comes back");
+    assert_eq!(rosters(&world.received(first)), 2);
 }
 
 #[test]
@@ -384,11 +424,11 @@ fn a_member_who_is_put_out_is_told_so_and_the_others_close_their_links() {
     let second = world.join(B, 2);
     world.join(C, 3);
     world.room.set_address(B, AddressTag(7));
-    world.told(C);
+    world.received(C);
     assert_eq!(world.decide(A, Moderation::Ban { peer: peer_of(2), seconds: 600 }), None);
     let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
-    assert_eq!(world.told(C), [left]);
-    let last = world.told(B).pop();
+    assert_eq!(world.received(C), [left]);
+    let last = world.received(B).pop();
     assert!(matches!(last, Some(ServerMessage::Error { code: ErrorCode::Banned, fatal: true, .. })), "{last:?}");
     assert_eq!(world.sent.closed, [(B, CloseReason::Refused)]);
 
@@ -408,10 +448,10 @@ fn a_room_that_is_locked_lets_in_members_with_tickets_only() {
     world.join(A, 1);
     let second = world.join(B, 2);
     assert_eq!(world.decide(A, Moderation::Lock), None);
-    assert!(world.told(B).contains(&ServerMessage::Locked { locked: true }));
+    assert!(world.received(B).contains(&ServerMessage::Locked { locked: true }));
     // A member that was sent too much for its mailbox to keep is brought up to date.
     world.refresh(B);
-    assert!(world.told(B).contains(&ServerMessage::Locked { locked: true }));
+    assert!(world.received(B).contains(&ServerMessage::Locked { locked: true }));
     world.leave(B, LeaveReason::Lost);
     assert_eq!(world.try_join(C, join_of(3)).unwrap_err().code, ErrorCode::RoomLocked);
     assert!(world.join_as(C, back(2, &second)).locked);
@@ -428,7 +468,7 @@ fn a_password_that_a_moderator_sets_holds_for_newcomers_and_raises_the_epoch() {
     let refused = world.room.change_password(B, Some(7), digest, &mut world.sent).unwrap_err();
     assert_eq!(refused.code, ErrorCode::NotModerator);
     world.room.change_password(A, Some(7), digest, &mut world.sent).expect("it may");
-    let ticket = world.told(A).into_iter().find_map(|message| match message {
+    let ticket = world.received(A).into_iter().find_map(|message| match message {
         ServerMessage::Ticket { ticket } => Some(ticket),
         _ => None,
     });
@@ -451,18 +491,21 @@ fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
     world.join(B, 2);
     let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let (red, peer) = (groups(&["Red"]), peer_of(2));
-    world.told(A);
-    world.told(B);
+    world.received(A);
+    world.received(B);
     let action = Moderation::Move { peer, groups: red.clone() };
     world.say(A, ClientMessage::Moderate { request: Some(7), action });
     let held = |groups: &Vec<String>| ServerMessage::Held { peer, groups: groups.clone() };
-    assert_eq!(world.told(B), [ServerMessage::Move { groups: red.clone(), number: Some(1) }, held(&red)]);
-    let told = world.told(A);
-    assert!(told.contains(&held(&red)) && told.contains(&ServerMessage::Moderated { request: 7 }), "{told:?}");
+    assert_eq!(world.received(B), [ServerMessage::Move { groups: red.clone(), number: Some(1) }, held(&red)]);
+    let received = world.received(A);
+    assert!(
+        received.contains(&held(&red)) && received.contains(&ServerMessage::Moderated { request: 7 }),
+        "{received:?}"
+    );
     // It is so for newcomers, and when it comes back.
     assert_eq!(world.join(C, 3).peers[1].held_in, red);
     world.leave(B, LeaveReason::Lost);
-    world.told(A);
+    world.received(A);
     let again = world.join_as(B, Join { run: 9, ..join_of(2) });
     assert_eq!(again.held_in, red);
     world.refresh(C);
@@ -470,15 +513,15 @@ fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
         ServerMessage::Roster { peers, .. } => peers.iter().any(|info| info.peer == peer && info.held_in == red),
         _ => false,
     };
-    assert!(world.told(C).iter().any(is_held));
-    world.told(A);
+    assert!(world.received(C).iter().any(is_held));
+    world.received(A);
     for free in [groups(&["Global"]), groups(&[])] {
         assert_eq!(world.decide(A, Moderation::Move { peer, groups: red.clone() }), None);
-        world.told(B);
-        world.told(C);
+        world.received(B);
+        world.received(C);
         assert_eq!(world.decide(A, Moderation::Move { peer, groups: free.clone() }), None);
-        assert!(world.told(C).contains(&held(&Vec::new())));
-        let asked = world.told(B).iter().any(|message| matches!(message, ServerMessage::Move { .. }));
+        assert!(world.received(C).contains(&held(&Vec::new())));
+        let asked = world.received(B).iter().any(|message| matches!(message, ServerMessage::Move { .. }));
         assert_eq!(asked, !free.is_empty(), "a member who may choose again is not asked to leave everything");
     }
 }
@@ -491,7 +534,7 @@ fn what_a_held_member_writes_to_others_is_refused_by_its_number() {
     [A, B, C].into_iter().for_each(|connection| world.enter_session(connection));
     let red = vec!["Red".to_owned()];
     assert_eq!(world.decide(A, Moderation::Move { peer: peer_of(2), groups: red }), None);
-    world.told(B);
+    world.received(B);
     let session = SessionId::new(held.session).expect("not zero");
     let write = |world: &mut World, recipient| {
         let text = TextData { sender: held.client, recipient, text: "hi" }.encode(session);
@@ -502,7 +545,7 @@ fn what_a_held_member_writes_to_others_is_refused_by_its_number() {
     write(&mut world, Recipient::Client(other.client));
     write(&mut world, Recipient::Group(GroupId::of("Global")));
     let refused = |number| Refusal::held().of_text(Some(number)).answer();
-    assert_eq!(world.told(B), [refused(2), refused(3)], "who may moderate is written to");
+    assert_eq!(world.received(B), [refused(2), refused(3)], "who may moderate is written to");
 }
 
 #[test]
@@ -520,4 +563,57 @@ fn what_is_kept_of_members_who_were_moved_is_bounded() {
         world.leave(connection, LeaveReason::Left);
     }
     assert_eq!(refused, 58 - 16 * 1024 / (8 * 251));
+}
+
+#[test]
+fn a_move_that_frees_is_never_refused_and_those_who_are_free_leave_room_for_others() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    let long = |first: &str| -> Vec<String> {
+        let names = (10..72).map(|group| format!("{group}{}", "x".repeat(250)));
+        [first.to_owned()].into_iter().chain(names).collect()
+    };
+    let move_to =
+        |world: &mut World, person, groups| world.decide(A, Moderation::Move { peer: peer_of(person), groups });
+    for person in 2..6 {
+        world.join(ConnectionId(u64::from(person)), person);
+        assert_eq!(move_to(&mut world, person, long("Global")), None, "{person}");
+    }
+    assert_eq!(move_to(&mut world, 2, long("Red")), None, "in place of what was kept of the free ones");
+    assert_eq!(move_to(&mut world, 3, long("Red")), Some(ErrorCode::TooManyMessages));
+    assert_eq!(move_to(&mut world, 3, long("Global")), None);
+    // The one that is held is still moved on its next connection.
+    world.leave(B, LeaveReason::Lost);
+    world.try_join(B, join_of(2)).expect("it comes back");
+    let moved =
+        |message: &ServerMessage| matches!(message, ServerMessage::Move { groups, .. } if *groups == long("Red"));
+    assert!(world.received(B).iter().any(moved));
+    assert_eq!(move_to(&mut world, 2, long("Global")), None);
+    assert_eq!(move_to(&mut world, 3, long("Red")), None);
+}
+
+#[test]
+fn what_was_decided_about_members_who_are_long_gone_leaves_room_for_others() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    let groups: Vec<String> = (0..8).map(|group| format!("{group}{}", "x".repeat(250))).collect();
+    let decide = |world: &mut World, person: u16| {
+        let secret = InstallationSecret(std::array::from_fn(|at| person.to_be_bytes()[at % 2] ^ 0xA0));
+        let join = Join { proof: prove(&secret, "wss://voice.example", "lobby", 0), ..join_of(2) };
+        let peer = join.proof.peer_id();
+        world.join_as(B, join);
+        let codes = [Moderation::Mute { peer }, Moderation::Move { peer, groups: groups.clone() }]
+            .map(|action| world.decide(A, action));
+        world.leave(B, LeaveReason::Left);
+        codes
+    };
+    for person in 0..8 {
+        assert_eq!(decide(&mut world, person), [None, None]);
+    }
+    assert_eq!(decide(&mut world, 8)[1], Some(ErrorCode::TooManyMessages), "they may come back");
+    for person in 9..400 {
+        world.now += MINUTE;
+        assert_eq!(decide(&mut world, person)[0], None, "{person}");
+    }
+    assert_eq!(decide(&mut world, 401), [None, None]);
 }

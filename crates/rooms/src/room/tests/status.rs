@@ -17,11 +17,11 @@ impl World {
 
     /// The statuses of a member that a connection was sent since the last time.
     fn statuses(&mut self, to: ConnectionId, of: u8) -> Vec<MemberStatus> {
-        let told = self.told(to).into_iter().filter_map(|message| match message {
+        let received = self.received(to).into_iter().filter_map(|message| match message {
             ServerMessage::Status { peer, status } if peer == peer_of(of) => Some(status),
             _ => None,
         });
-        told.collect()
+        received.collect()
     }
 }
 
@@ -32,18 +32,18 @@ fn a_status_is_sent_to_everyone_once_and_a_later_joiner_finds_it() {
     let second = world.join(B, 2);
     assert!(second.status, "the server says that it takes one");
     assert_eq!(second.peers[0].status, MemberStatus::default());
-    world.told(A);
+    world.received(A);
     world.say(A, ClientMessage::Status(muted(true)));
-    let told = ServerMessage::Status { peer: peer_of(1), status: muted(true) };
-    assert_eq!(world.told(B), std::slice::from_ref(&told));
-    assert_eq!(world.told(A), [told], "the member counts the version with the others");
+    let received = ServerMessage::Status { peer: peer_of(1), status: muted(true) };
+    assert_eq!(world.received(B), std::slice::from_ref(&received));
+    assert_eq!(world.received(A), [received], "the member counts the version with the others");
     assert_eq!(world.room.mark().version, second.roster.version + 1);
     world.now += Duration::from_secs(1);
     world.say(A, ClientMessage::Status(muted(true)));
-    assert!(world.told(B).is_empty(), "nothing has changed");
+    assert!(world.received(B).is_empty(), "nothing has changed");
     let third = world.join_as(C, Join { status: muted(true), ..join_of(3) });
     assert_eq!(third.peers.iter().map(|peer| peer.status.muted).collect::<Vec<_>>(), [true, false]);
-    let newcomer = world.told(B).into_iter().find_map(|message| match message {
+    let newcomer = world.received(B).into_iter().find_map(|message| match message {
         ServerMessage::PeerJoined { peer } => Some(peer.status),
         _ => None,
     });
@@ -56,7 +56,7 @@ fn a_status_is_sent_at_most_four_times_a_second_and_the_newest_counts() {
     world.join(A, 1);
     world.join(B, 2);
     let recording = MemberStatus { recording: true, ..MemberStatus::default() };
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     // A thousand changes in two seconds.
     for change in 0..1000 {
         world.now += Duration::from_millis(2);
@@ -64,16 +64,16 @@ fn a_status_is_sent_at_most_four_times_a_second_and_the_newest_counts() {
         if change % 125 == 0 {
             world.run_timers();
         }
-        told.extend(world.statuses(B, 1));
+        received.extend(world.statuses(B, 1));
     }
     world.say(A, ClientMessage::Status(recording));
     for _ in 0..2 {
         world.now += Duration::from_millis(250);
         world.run_timers();
     }
-    told.extend(world.statuses(B, 1));
-    assert!((4..=10).contains(&told.len()), "{} in 2.5 s", told.len());
-    assert_eq!(told.last(), Some(&recording));
+    received.extend(world.statuses(B, 1));
+    assert!((4..=10).contains(&received.len()), "{} in 2.5 s", received.len());
+    assert_eq!(received.last(), Some(&recording));
     world.now += Duration::from_secs(1);
     world.run_timers();
     assert!(world.statuses(B, 1).is_empty(), "it is sent once");

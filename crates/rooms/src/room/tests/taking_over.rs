@@ -37,7 +37,8 @@ impl World {
     fn speak(&mut self, from: ConnectionId, client: ClientId, to: ClientId) -> Verdict {
         let session = self.session();
         let mut voice = Vec::new();
-        let header = packet::VoiceHeader { sender: client, burst: packet::BurstCounter::TwoBit(0), sequence: 7 };
+        let header =
+            packet::VoiceHeader { sender: client, talkspurt: packet::TalkspurtCounter::TwoBit(0), sequence: 7 };
         header.encode_packet(session, &[], &[1, 2, 3], &mut voice);
         let mut relay = Vec::new();
         Relay::encode_packet(Kind::ServerRelayUnreliable, session, &[to], &voice, &mut relay);
@@ -55,8 +56,8 @@ fn room() -> (World, Joined, Joined) {
     let session = world.session();
     let joins = DeltaClientState { joins: true, client: first.client, group: "red".to_owned() };
     world.packet(A, joins.encode(session));
-    world.told(A);
-    world.told(B);
+    world.received(A);
+    world.received(B);
     world.sent.packets.clear();
     (world, first, second)
 }
@@ -77,7 +78,7 @@ fn the_same_run_takes_over_and_the_others_are_sent_nothing() {
 
     // Its handshake asks for the state and changes none: neither the groups nor what the others know.
     world.shake_hands(C, 1);
-    assert!(world.told(B).is_empty() && world.got(B).is_empty());
+    assert!(world.received(B).is_empty() && world.got(B).is_empty());
     let got = world.got(C);
     let (header, body) = packet::open(&got[0]).expect("a packet");
     assert_eq!(header.kind, Kind::HandshakeResponse);
@@ -92,7 +93,7 @@ fn the_same_run_takes_over_and_the_others_are_sent_nothing() {
     world.packet(C, ClientState { ..member }.encode(session));
     assert!(world.got(B).is_empty());
     world.leave(A, LeaveReason::Lost);
-    assert!(world.told(B).is_empty(), "the end of the old connection is no departure");
+    assert!(world.received(B).is_empty(), "the end of the old connection is no departure");
     assert_eq!(world.room.len(), 2);
     assert_eq!(world.room.mark(), mark);
 }
@@ -112,9 +113,9 @@ fn what_is_on_its_way_on_the_old_connection_is_still_taken_and_answers_go_to_the
     world.speak(B, second.client, first.client);
     assert!(world.got(A).is_empty());
     assert_eq!(world.got(C).len(), 1, "speech to the peer takes the new connection");
-    world.told(A);
+    world.received(A);
     world.say(A, ClientMessage::Ping { token: 9 });
-    assert_eq!(world.told(A), [ServerMessage::Pong { token: 9 }], "a probe is answered where it was asked");
+    assert_eq!(world.received(A), [ServerMessage::Pong { token: 9 }], "a probe is answered where it was asked");
 }
 
 #[test]
@@ -178,11 +179,11 @@ fn texts_refused_at_the_end_are_sent_and_answered_again_on_the_next_connection()
     world.packet(A, text.clone());
     world.packet(A, text.clone());
     // Neither of the two answers arrives.
-    world.told(A);
+    world.received(A);
     assert_eq!(read(world.join_as(C, join_of(1))), Some(1));
-    world.told(C);
+    world.received(C);
     world.packet(C, text.clone());
-    assert_eq!(world.told(C), [Refusal::of(ErrorCode::NotPermitted).of_text(Some(1)).answer()]);
+    assert_eq!(world.received(C), [Refusal::of(ErrorCode::NotPermitted).of_text(Some(1)).answer()]);
     permit(&mut world, true);
     world.packet(C, text.clone());
     world.room.packet_refused(C, &text);
@@ -206,7 +207,7 @@ fn the_old_connection_is_closed_with_a_code_that_its_peer_knows() {
     world.now += Duration::from_millis(1);
     world.room.tick(world.now, &mut world.sent);
     assert_eq!(world.sent.closed, [(A, CloseReason::TakenOver)]);
-    assert!(world.told(A).iter().all(|message| *message != ServerMessage::Replaced));
+    assert!(world.received(A).iter().all(|message| *message != ServerMessage::Replaced));
     world.leave(A, CloseReason::TakenOver.leave_reason());
     assert_eq!(world.room.len(), 2);
 }
@@ -220,9 +221,9 @@ fn a_chain_of_connections_is_one_member_and_leaves_once() {
     for old in [A, C, D] {
         assert_eq!(world.speak(old, first.client, second.client), Verdict::Relayed { copies: 1 });
     }
-    world.told(B);
+    world.received(B);
     world.leave(D, LeaveReason::Lost);
-    assert_eq!(world.told(B), [ServerMessage::PeerLeft { peer: peer_of(1), reason: LeaveReason::Lost }]);
+    assert_eq!(world.received(B), [ServerMessage::PeerLeft { peer: peer_of(1), reason: LeaveReason::Lost }]);
     assert_eq!(world.sent.closed, [(A, CloseReason::TakenOver), (C, CloseReason::TakenOver)]);
     assert_eq!(
         world.speak(C, first.client, second.client),
@@ -230,7 +231,7 @@ fn a_chain_of_connections_is_one_member_and_leaves_once() {
     );
     world.leave(A, LeaveReason::Lost);
     world.leave(C, LeaveReason::Lost);
-    assert!(world.told(B).is_empty());
+    assert!(world.received(B).is_empty());
 }
 
 #[test]
@@ -248,7 +249,7 @@ fn spoken(world: &mut World, seconds: u64, mut again: impl FnMut(&mut World, u64
     let (first, second) = (first.expect("it is here"), second.expect("it is here"));
     let session = world.session();
     let mut voice = Vec::new();
-    let header = packet::VoiceHeader { sender: first, burst: packet::BurstCounter::TwoBit(0), sequence: 7 };
+    let header = packet::VoiceHeader { sender: first, talkspurt: packet::TalkspurtCounter::TwoBit(0), sequence: 7 };
     header.encode_packet(session, &[], &[0; 200], &mut voice);
     let mut relay = Vec::new();
     Relay::encode_packet(Kind::ServerRelayUnreliable, session, &[second], &voice, &mut relay);
@@ -311,7 +312,7 @@ fn a_snapshot_comes_in_parts_and_each_is_of_its_own_time() {
         let state = ClientState { client: info(client), groups: long(of) };
         world.packet(connection, state.encode(session));
     }
-    world.told(B);
+    world.received(B);
     world.got(B);
     let mut part = Some(Part::default());
     let mut largest = 0;
@@ -400,12 +401,12 @@ fn taken_over_after(decide: impl FnOnce(&mut World)) -> (Vec<ServerMessage>, Vec
     world.join(B, 2);
     world.join(C, 3);
     world.join(D, 4);
-    world.told(B);
+    world.received(B);
     decide(&mut world);
-    let lost = world.told(B);
+    let lost = world.received(B);
     let again = ConnectionId(9);
     world.try_join(again, join_of(2)).expect("it takes over");
-    (lost, world.told(again))
+    (lost, world.received(again))
 }
 
 fn moderate(world: &mut World, action: Moderation) {
@@ -416,7 +417,7 @@ fn moderate(world: &mut World, action: Moderation) {
 fn what_waits_on_a_dying_connection_is_known_after_the_takeover() {
     let (you, third) = (peer_of(2), peer_of(3));
     let groups = |name: &str| vec![name.to_owned()];
-    let (lost, told) = taken_over_after(|world| {
+    let (lost, received) = taken_over_after(|world| {
         moderate(world, Moderation::Mute { peer: you });
         moderate(world, Moderation::Move { peer: you, groups: groups("Red") });
         moderate(world, Moderation::Move { peer: you, groups: groups("Global") });
@@ -450,7 +451,7 @@ fn what_waits_on_a_dying_connection_is_known_after_the_takeover() {
     for how in [Learns::FromJoined, Learns::FromRepeat, Learns::AsksAgain] {
         assert!(lost_and(how) >= 3, "{how:?}: {lost:?}");
     }
-    let [ServerMessage::Joined(joined), behind @ ..] = told.as_slice() else { panic!("{told:?}") };
+    let [ServerMessage::Joined(joined), behind @ ..] = received.as_slice() else { panic!("{received:?}") };
     assert!(joined.permissions.moderate && !joined.permissions.speak && joined.held_in.is_empty() && joined.locked);
     assert!(joined.ticket.is_some() && joined.owner_right.is_held());
     assert_eq!(joined.room_metadata, [("map".to_owned(), "two".to_owned())].into());
@@ -489,6 +490,6 @@ fn a_move_is_repeated_to_the_same_run_also_when_the_server_had_lost_it_and_not_t
         }
         world.try_join(C, Join { run, ..join_of(2) }).expect("it comes back");
         let moves = |message: &ServerMessage| matches!(message, ServerMessage::Move { number: Some(1), .. });
-        assert_eq!(world.told(C).iter().any(moves), repeated, "{run}, {reason:?}");
+        assert_eq!(world.received(C).iter().any(moves), repeated, "{run}, {reason:?}");
     }
 }

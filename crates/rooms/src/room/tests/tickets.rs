@@ -24,17 +24,17 @@ impl World {
     }
 
     fn newest_ticket(&mut self, connection: ConnectionId) -> Option<Ticket> {
-        let mut told = self.told(connection).into_iter().filter_map(|message| match message {
+        let mut received = self.received(connection).into_iter().filter_map(|message| match message {
             ServerMessage::Ticket { ticket } => Some(ticket),
             _ => None,
         });
-        told.next_back()
+        received.next_back()
     }
 
     /// Whether a connection was ended, and with which last words.
     fn farewell(&mut self, connection: ConnectionId) -> Option<ErrorCode> {
         let is_closed = self.sent.closed.iter().any(|(closed, _)| *closed == connection);
-        let last = self.told(connection).into_iter().rev().find_map(|message| match message {
+        let last = self.received(connection).into_iter().rev().find_map(|message| match message {
             ServerMessage::Error { code, fatal: true, .. } => Some(code),
             _ => None,
         });
@@ -60,7 +60,7 @@ fn after_a_restart_a_friend_who_comes_second_gets_the_room_back_from_a_stranger(
     for stranger in [with_password(9, "mine"), join_of(9)] {
         let mut world = World::of_run(2, 60);
         world.join_with(C, stranger.clone()).expect("a stranger comes first");
-        world.told(C);
+        world.received(C);
         let back = world.join_with(A, with_ticket(1, &first)).expect("the ticket counts");
         assert!(back.peers.is_empty(), "those who have not shown the password are gone before");
         assert_eq!(world.farewell(C), Some(ErrorCode::PasswordRequired));
@@ -120,7 +120,7 @@ fn in_a_room_that_goes_on_a_member_with_a_ticket_is_let_in_without_a_hash() {
     let (_, second) = friends(&mut world);
     world.leave(B, LeaveReason::Lost);
     let join = Join { password: Some("sesame".into()), ..with_ticket(2, &second) };
-    assert_eq!(world.room.knock(&join, None, crate::room::Salt([7; 16])), Ok(crate::room::Knock::Enter));
+    assert_eq!(world.room.check_join(&join, None, crate::room::Salt([7; 16])), Ok(crate::room::JoinCheck::Enter));
     assert_eq!(world.join_with(B, join).expect("the ticket counts").peers.len(), 1);
 }
 

@@ -81,12 +81,12 @@ fn the_token_decides_name_and_permissions() {
         assert_eq!(refused(&mut world, C, join), ErrorCode::TokenInvalid);
     }
     // A connection that takes over brings a newer token.
-    world.told(B);
+    world.received(B);
     let moderator = Claims { permissions: Some(Permissions::ALL), ..request() };
     let taken_over = world.join_as(C, with_token(1, moderator));
     assert!(taken_over.taken_over.is_some());
-    let told = ServerMessage::Permissions { peer: peer_of(1), permissions: Permissions::ALL };
-    assert!(world.told(B).contains(&told));
+    let received = ServerMessage::Permissions { peer: peer_of(1), permissions: Permissions::ALL };
+    assert!(world.received(B).contains(&received));
 }
 
 #[test]
@@ -95,14 +95,14 @@ fn a_subject_is_one_peer_at_a_time_in_a_room() {
     let of = |subject: &str| Claims { sub: Some(subject.to_owned()), ..request() };
     world.join_as(A, with_token(1, of("user-7")));
     world.join_as(B, with_token(2, of("user-8")));
-    world.told(A);
-    world.told(B);
+    world.received(A);
+    world.received(B);
     let third = world.join_as(C, with_token(3, of("user-7")));
     assert_eq!(third.peers.iter().map(|peer| peer.peer).collect::<Vec<_>>(), [peer_of(2)]);
-    assert!(world.told(A).contains(&ServerMessage::Replaced));
+    assert!(world.received(A).contains(&ServerMessage::Replaced));
     assert!(world.sent.closed.contains(&(A, CloseReason::Replaced)));
     let left = ServerMessage::PeerLeft { peer: peer_of(1), reason: LeaveReason::Left };
-    assert!(world.told(B).contains(&left));
+    assert!(world.received(B).contains(&left));
     assert_eq!(world.room.len(), 2);
 }
 
@@ -119,7 +119,7 @@ fn after_expiry_a_member_comes_back_by_its_ticket_for_ten_minutes() {
         let mut world = self::world();
         world.room.set_unix_time(UNIX + 60 + seconds);
         world.try_join(A, Join { run: 50, ..join.clone() }).map_err(|refusal| refusal.code)?;
-        let joined = world.told(A).into_iter().find_map(|message| match message {
+        let joined = world.received(A).into_iter().find_map(|message| match message {
             ServerMessage::Joined(joined) => Some((joined.permissions, joined.ticket)),
             _ => None,
         });

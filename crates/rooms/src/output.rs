@@ -89,7 +89,7 @@ pub struct Sender {
 }
 
 /// Where a room's output goes. Must not call back into the room.
-pub trait Outbox {
+pub trait RoomOutput {
     /// A signaling message to one connection, reliably and in order. False if it was not taken, which happens only to
     /// [`Purpose::From`]: too much of that sender waits for this receiver.
     fn text(&mut self, to: ConnectionId, message: &Text, purpose: Purpose) -> bool;

@@ -172,7 +172,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_first_time_counts() {
-        let mut tally = Summary::new();
+        let mut summary = Summary::new();
         for stamped in [
             at(10, joined()),
             at(12, Event::Room(RoomEvent::Connected)),
@@ -184,19 +184,19 @@ pub(crate) mod tests {
             at(700, Event::Room(RoomEvent::RouteChanged { peer: peer(1), route: Route::Direct })),
             at(800, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })),
         ] {
-            tally.event(&stamped);
+            summary.event(&stamped);
         }
-        assert_eq!((tally.joined_at, tally.joins), (Some(Duration::from_millis(10)), 2));
-        assert_eq!(tally.connected_at, Some(Duration::from_millis(12)));
-        let (_, seen) = tally.peers().next().expect("Ben");
+        assert_eq!((summary.joined_at, summary.joins), (Some(Duration::from_millis(10)), 2));
+        assert_eq!(summary.connected_at, Some(Duration::from_millis(12)));
+        let (_, seen) = summary.peers().next().expect("Ben");
         assert_eq!(seen.first_heard_at, Some(Duration::from_millis(50)));
         assert_eq!(seen.direct_at, Some(Duration::from_millis(90)));
-        assert!(!tally.in_session, "joined again, but the session is not complete yet");
+        assert!(!summary.in_session, "joined again, but the session is not complete yet");
     }
 
     #[test]
     fn the_server_is_out_of_reach_from_the_first_failure_to_the_next_join() {
-        let mut tally = Summary::new();
+        let mut summary = Summary::new();
         let away = || {
             Event::Room(RoomEvent::ServerAway {
                 why: "refused".into(),
@@ -204,35 +204,35 @@ pub(crate) mod tests {
                 retry_in: Duration::from_secs(1),
             })
         };
-        tally.event(&at(5, away()));
-        assert_eq!(tally.away_since, Some(Duration::ZERO));
-        tally.event(&at(10, joined()));
-        assert_eq!(tally.away_since, None);
-        tally.event(&at(100, away()));
-        tally.event(&at(200, away()));
-        assert_eq!(tally.away_since, Some(Duration::from_millis(100)));
+        summary.event(&at(5, away()));
+        assert_eq!(summary.away_since, Some(Duration::ZERO));
+        summary.event(&at(10, joined()));
+        assert_eq!(summary.away_since, None);
+        summary.event(&at(100, away()));
+        summary.event(&at(200, away()));
+        assert_eq!(summary.away_since, Some(Duration::from_millis(100)));
     }
 
     #[test]
     fn who_has_left_stays_in_the_summary_as_last_seen() {
-        let mut tally = Summary::new();
-        tally.event(&at(20, arrival(1, "Ben")));
-        tally.observe(Snapshot { peers: vec![state(1, "Ben")], ..Snapshot::default() });
-        tally.event(&at(900, left(1)));
-        tally.observe(Snapshot::default());
-        let (_, seen) = tally.peers().next().expect("Ben");
+        let mut summary = Summary::new();
+        summary.event(&at(20, arrival(1, "Ben")));
+        summary.observe(Snapshot { peers: vec![state(1, "Ben")], ..Snapshot::default() });
+        summary.event(&at(900, left(1)));
+        summary.observe(Snapshot::default());
+        let (_, seen) = summary.peers().next().expect("Ben");
         assert_eq!(seen.left_at, Some(Duration::from_millis(900)));
         assert_eq!(seen.state.as_ref().map(|state| state.frames_heard), Some(495));
     }
 
     #[test]
     fn of_many_who_left_the_first_are_forgotten() {
-        let mut tally = Summary::new();
+        let mut summary = Summary::new();
         for id in 1..=(MOST_GONE as u16 + 10) {
-            tally.event(&at(u64::from(id), arrival(id, "Ben")));
-            tally.event(&at(u64::from(id), left(id)));
+            summary.event(&at(u64::from(id), arrival(id, "Ben")));
+            summary.event(&at(u64::from(id), left(id)));
         }
-        assert_eq!(tally.peers().count(), MOST_GONE);
-        assert!(tally.peers().all(|(id, _)| id > peer(10)));
+        assert_eq!(summary.peers().count(), MOST_GONE);
+        assert!(summary.peers().all(|(id, _)| id > peer(10)));
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes under a connection, with or without TLS.
+//! The bytes under a connection, with or without TLS; counted while they are heads of requests.
 
 use std::io;
 use std::pin::Pin;
@@ -10,31 +10,31 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::connection_slots::ConnectionSlot;
 use super::head::{Head, READ_BYTES};
-use super::places::Place;
 
-/// An accepted connection. Holds its place among the connections for as long as it lives.
-pub(super) struct Stream {
+/// An accepted connection. Holds its slot among the connections for as long as it lives.
+pub(super) struct CountedIo {
     transport: Transport,
     /// While it speaks HTTP.
     head: Option<Arc<Head>>,
-    _place: Place,
+    _slot: ConnectionSlot,
 }
 
 enum Transport {
     Plain(TcpStream),
-    Tls(Box<TlsStream<Counted>>),
+    Tls(Box<TlsStream<HandshakeIo>>),
 }
 
 /// What TLS reads from; counted during the handshake.
-struct Counted {
+struct HandshakeIo {
     socket: TcpStream,
     handshake: Option<Arc<Head>>,
 }
 
-impl Stream {
-    pub(super) fn plain(socket: TcpStream, head: Option<Arc<Head>>, place: Place) -> Self {
-        Self { transport: Transport::Plain(socket), head, _place: place }
+impl CountedIo {
+    pub(super) fn plain(socket: TcpStream, head: Option<Arc<Head>>, slot: ConnectionSlot) -> Self {
+        Self { transport: Transport::Plain(socket), head, _slot: slot }
     }
 
     /// After a handshake.
@@ -42,14 +42,14 @@ impl Stream {
         acceptor: TlsAcceptor,
         socket: TcpStream,
         head: Option<Arc<Head>>,
-        place: Place,
+        slot: ConnectionSlot,
     ) -> io::Result<Self> {
-        let mut stream = acceptor.accept(Counted { socket, handshake: head.clone() }).await?;
+        let mut stream = acceptor.accept(HandshakeIo { socket, handshake: head.clone() }).await?;
         stream.get_mut().0.handshake = None;
         if let Some(head) = &head {
             head.finish();
         }
-        Ok(Self { transport: Transport::Tls(Box::new(stream)), head, _place: place })
+        Ok(Self { transport: Transport::Tls(Box::new(stream)), head, _slot: slot })
     }
 
     /// It has become a WebSocket, which counts what is unfinished by itself.
@@ -83,7 +83,7 @@ impl AsyncRead for Transport {
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for CountedIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { transport, head, .. } = self.get_mut();
         match head {
@@ -93,7 +93,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for CountedIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().transport {
             Transport::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
@@ -116,7 +116,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for HandshakeIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { socket, handshake } = self.get_mut();
         match handshake {
@@ -126,7 +126,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for HandshakeIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().socket).poll_write(cx, buf)
     }

@@ -10,7 +10,7 @@ use crate::vmesh_result;
 /// At most `N` things of one kind. Numbers are as in [`Table`](crate::handles::Table).
 pub(crate) struct RealtimeHandles<T, const N: usize> {
     kind: u8,
-    seats: [Slot<T>; N],
+    handles: [Slot<T>; N],
 }
 
 struct Slot<T> {
@@ -27,19 +27,19 @@ struct SlotState<T> {
 
 impl<T, const N: usize> RealtimeHandles<T, N> {
     pub(crate) const fn new(kind: u8) -> Self {
-        let seats = [const {
+        let handles = [const {
             Slot { is_taken: AtomicBool::new(false), inside: Mutex::new(SlotState { generation: 0, entry: None }) }
         }; N];
-        Self { kind, seats }
+        Self { kind, handles }
     }
 
     pub(crate) fn open(&self, entry: T) -> Result<u64, Fault> {
-        for (index, seat) in self.seats.iter().enumerate() {
-            if seat.is_taken.swap(true, Ordering::Acquire) {
+        for (index, slot) in self.handles.iter().enumerate() {
+            if slot.is_taken.swap(true, Ordering::Acquire) {
                 continue;
             }
-            let mut inside = lock(&seat.inside);
-            // A seat whose numbers are used up stays taken.
+            let mut inside = lock(&slot.inside);
+            // A slot whose numbers are used up stays taken.
             if inside.generation < LAST_GENERATION {
                 inside.generation += 1;
                 inside.entry = Some(entry);
@@ -51,8 +51,8 @@ impl<T, const N: usize> RealtimeHandles<T, N> {
 
     /// Runs a call on an open thing, without waiting and without memory: `VMESH_EMPTY` while another thread has it.
     pub(crate) fn with<R>(&self, handle: u64, call: impl FnOnce(&mut T) -> R) -> Result<R, vmesh_result> {
-        let (seat, generation) = self.seat(handle).ok_or(vmesh_result::VMESH_ERROR_BAD_HANDLE)?;
-        let mut inside = match seat.inside.try_lock() {
+        let (slot, generation) = self.slot(handle).ok_or(vmesh_result::VMESH_ERROR_BAD_HANDLE)?;
+        let mut inside = match slot.inside.try_lock() {
             Ok(inside) => inside,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Err(vmesh_result::VMESH_EMPTY),
@@ -68,8 +68,8 @@ impl<T, const N: usize> RealtimeHandles<T, N> {
 
     /// Waits for the call that runs on it, and drops it here, not on the thread of that call. Closing again does nothing.
     pub(crate) fn close(&self, handle: u64) -> Result<(), Fault> {
-        let (seat, generation) = self.seat(handle).ok_or_else(|| never_given(handle))?;
-        let mut inside = lock(&seat.inside);
+        let (slot, generation) = self.slot(handle).ok_or_else(|| never_given(handle))?;
+        let mut inside = lock(&slot.inside);
         let taken = match inside.generation {
             now if now == generation => inside.entry.take(),
             now if (1..now).contains(&generation) => None,
@@ -77,15 +77,15 @@ impl<T, const N: usize> RealtimeHandles<T, N> {
         };
         drop(inside);
         if taken.is_some() {
-            seat.is_taken.store(false, Ordering::Release);
+            slot.is_taken.store(false, Ordering::Release);
         }
         Ok(())
     }
 
-    fn seat(&self, handle: u64) -> Option<(&Slot<T>, u32)> {
+    fn slot(&self, handle: u64) -> Option<(&Slot<T>, u32)> {
         let (kind, generation, index) = parts(handle);
         (kind == self.kind && generation != 0).then_some(())?;
-        Some((self.seats.get(index)?, generation))
+        Some((self.handles.get(index)?, generation))
     }
 }
 
@@ -100,16 +100,16 @@ mod tests {
 
     #[test]
     fn a_seat_is_taken_again_under_another_number() {
-        let seats = RealtimeHandles::<u32, 2>::new(9);
-        let (first, second) = (seats.open(1).unwrap(), seats.open(2).unwrap());
-        assert_eq!(seats.open(3).unwrap_err().result, VMESH_ERROR_TOO_MANY);
-        assert_eq!((seats.with(first, |held| *held), seats.with(second, |held| *held)), (Ok(1), Ok(2)));
-        assert!(seats.close(first).is_ok() && seats.close(first).is_ok(), "closing is idempotent");
-        let third = seats.open(3).unwrap();
+        let handles = RealtimeHandles::<u32, 2>::new(9);
+        let (first, second) = (handles.open(1).unwrap(), handles.open(2).unwrap());
+        assert_eq!(handles.open(3).unwrap_err().result, VMESH_ERROR_TOO_MANY);
+        assert_eq!((handles.with(first, |held| *held), handles.with(second, |held| *held)), (Ok(1), Ok(2)));
+        assert!(handles.close(first).is_ok() && handles.close(first).is_ok(), "closing is idempotent");
+        let third = handles.open(3).unwrap();
         assert_ne!(first, third);
-        assert_eq!(seats.with(first, |held| *held), Err(VMESH_ERROR_CLOSED));
-        assert!(seats.close(first).is_ok(), "and does not close another's");
-        assert_eq!(seats.with(third, |held| *held), Ok(3));
+        assert_eq!(handles.with(first, |held| *held), Err(VMESH_ERROR_CLOSED));
+        assert!(handles.close(first).is_ok(), "and does not close another's");
+        assert_eq!(handles.with(third, |held| *held), Ok(3));
         for wrong in [
             0,
             u64::MAX,
@@ -118,22 +118,22 @@ mod tests {
             second - (1 << 32),
             RealtimeHandles::<u32, 2>::new(8).open(0).unwrap(),
         ] {
-            assert_eq!(seats.with(wrong, |held| *held), Err(VMESH_ERROR_BAD_HANDLE), "{wrong:x}");
-            assert_eq!(seats.close(wrong).unwrap_err().result, VMESH_ERROR_BAD_HANDLE, "{wrong:x}");
+            assert_eq!(handles.with(wrong, |held| *held), Err(VMESH_ERROR_BAD_HANDLE), "{wrong:x}");
+            assert_eq!(handles.close(wrong).unwrap_err().result, VMESH_ERROR_BAD_HANDLE, "{wrong:x}");
         }
     }
 
     #[test]
     fn a_call_that_finds_it_in_use_does_not_wait_and_closing_does() {
-        let seats = RealtimeHandles::<u32, 1>::new(9);
-        let handle = seats.open(1).unwrap();
+        let handles = RealtimeHandles::<u32, 1>::new(9);
+        let handle = handles.open(1).unwrap();
         std::thread::scope(|scope| {
-            let closing = seats.with(handle, |_| {
-                assert_eq!(seats.with(handle, |_| ()), Err(VMESH_EMPTY));
-                scope.spawn(|| seats.close(handle).map_err(|fault| fault.result))
+            let closing = handles.with(handle, |_| {
+                assert_eq!(handles.with(handle, |_| ()), Err(VMESH_EMPTY));
+                scope.spawn(|| handles.close(handle).map_err(|fault| fault.result))
             });
             assert_eq!(closing.unwrap().join().unwrap(), Ok(()));
         });
-        assert_eq!(seats.with(handle, |_| ()), Err(VMESH_ERROR_CLOSED));
+        assert_eq!(handles.with(handle, |_| ()), Err(VMESH_ERROR_CLOSED));
     }
 }

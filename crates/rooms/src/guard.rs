@@ -9,31 +9,31 @@ use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, Presence, ServerMessage, decode_client, request_of,
 };
 
-use crate::budget::{Bucket, Budget, Budgets, Expense, Rate};
-use crate::outbox::CloseReason;
+use crate::budget::{Bucket, Budget, Budgets, Cost, Rate};
+use crate::output::CloseReason;
 use crate::refusal::Refusal;
 
-/// At most one error in this time tells a connection that it is over its budget.
+/// A connection that is over its budget gets at most one error in this time.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One connection's gate.
+/// What is checked of everything that comes on one connection.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ConnectionGuard {
     own: Allowance,
     address: Option<Arc<Mutex<Budget>>>,
-    patience_rate: Rate,
+    violation_rate: Rate,
     joined: bool,
     complained_at: Option<Duration>,
 }
 
 /// What is left of one connection's budgets. Connections of the same peer share one.
 #[derive(Clone, Debug)]
-pub struct Allowance(Arc<Mutex<Left>>);
+pub struct Allowance(Arc<Mutex<Remaining>>);
 
 #[derive(Debug)]
-struct Left {
+struct Remaining {
     budget: Budget,
-    patience: Bucket,
+    violations: Bucket,
 }
 
 impl Allowance {
@@ -42,14 +42,14 @@ impl Allowance {
         Arc::strong_count(&self.0) > 1
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Left) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Remaining) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// What becomes of something that arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Passed {
+pub enum GuardVerdict {
     /// The connection wants into a room.
     Join(Box<Join>),
     /// For the room.
@@ -60,11 +60,11 @@ pub enum Passed {
     Answer(ServerMessage),
     /// Not for the room, and these are the connection's last words.
     End(ServerMessage, CloseReason),
-    /// Over the budget; the connection was told so a moment ago.
+    /// Over the budget; the connection got an error a moment ago.
     Dropped,
 }
 
-impl Passed {
+impl GuardVerdict {
     /// An error about a written message names it by its number on its connection.
     #[must_use]
     pub fn of_text(mut self, number: Option<u32>) -> Self {
@@ -77,17 +77,17 @@ impl Passed {
     }
 }
 
-impl Gate {
+impl ConnectionGuard {
     /// A connection that has just been opened. `address` is what it shares with others of its address, if that is
     /// limited.
     pub fn new(now: Duration, budgets: &Budgets, address: Option<Arc<Mutex<Budget>>>) -> Self {
         Self {
-            own: Allowance(Arc::new(Mutex::new(Left {
+            own: Allowance(Arc::new(Mutex::new(Remaining {
                 budget: Budget::of_connection(now, budgets),
-                patience: Bucket::full(now, budgets.patience),
+                violations: Bucket::full(now, budgets.violations),
             }))),
             address,
-            patience_rate: budgets.patience,
+            violation_rate: budgets.violations,
             joined: false,
             complained_at: None,
         }
@@ -99,19 +99,19 @@ impl Gate {
     }
 
     /// A text frame.
-    pub fn text(&mut self, now: Duration, text: &str) -> Passed {
+    pub fn text(&mut self, now: Duration, text: &str) -> GuardVerdict {
         let message = decode_client(text);
-        let expense = match &message {
-            Ok(ClientMessage::Signal { .. }) => Expense::Signal { bytes: text.len() },
+        let cost = match &message {
+            Ok(ClientMessage::Signal { .. }) => Cost::Signal { bytes: text.len() },
             Ok(
                 ClientMessage::SetMetadata { .. }
                 | ClientMessage::SetRoomMetadata { .. }
                 | ClientMessage::Moderate { .. },
-            ) => Expense::Announcement,
-            Ok(ClientMessage::Roster) => Expense::Question,
-            Ok(_) | Err(_) => Expense::Message,
+            ) => Cost::MetadataUpdate,
+            Ok(ClientMessage::Roster) => Cost::RosterRequest,
+            Ok(_) | Err(_) => Cost::Message,
         };
-        if !self.spend(now, expense) {
+        if !self.spend(now, cost) {
             let request = message.as_ref().ok().and_then(ClientMessage::request);
             return self.over_budget(now, request, false);
         }
@@ -122,111 +122,114 @@ impl Gate {
     }
 
     /// A binary frame.
-    pub fn packet(&mut self, now: Duration, packet: &[u8]) -> Passed {
+    pub fn packet(&mut self, now: Duration, packet: &[u8]) -> GuardVerdict {
         if !self.joined {
-            return Passed::End(Refusal::of(ErrorCode::NotJoined).farewell(), CloseReason::Refused);
+            return GuardVerdict::End(Refusal::of(ErrorCode::NotJoined).farewell(), CloseReason::Refused);
         }
         if packet.len() > BINARY_MESSAGE_BYTES {
             return Self::too_large();
         }
-        let expense = expense(packet);
-        if !self.spend(now, expense) {
+        let cost = cost(packet);
+        if !self.spend(now, cost) {
             let is_text = packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text());
             return self.over_budget(now, None, is_text);
         }
-        Passed::Packet
+        GuardVerdict::Packet
     }
 
     /// A WebSocket ping or pong.
-    pub fn control(&mut self, now: Duration) -> Passed {
-        if self.spend(now, Expense::Message) { Passed::Packet } else { self.over_budget(now, None, false) }
+    pub fn control(&mut self, now: Duration) -> GuardVerdict {
+        if self.spend(now, Cost::Message) { GuardVerdict::Packet } else { self.over_budget(now, None, false) }
     }
 
     /// Something that was sent had no effect: forged, malformed, or not for the server. `Some` if it was once too often.
-    pub fn violation(&mut self, now: Duration) -> Option<Passed> {
-        let bearable = self.is_bearable(now);
-        (!bearable).then(|| Passed::End(Refusal::of(ErrorCode::TooManyMessages).farewell(), CloseReason::Flooding))
+    pub fn violation(&mut self, now: Duration) -> Option<GuardVerdict> {
+        let takes_violation = self.takes_violation(now);
+        (!takes_violation)
+            .then(|| GuardVerdict::End(Refusal::of(ErrorCode::TooManyMessages).farewell(), CloseReason::Flooding))
     }
 
-    /// State of this size was sent in answer to a question.
+    /// State of this size was sent in answer to a request.
     pub fn charge_answer(&mut self, bytes: usize) {
-        self.own.with(|left| left.budget.charge_answer(bytes));
+        self.own.with(|remaining| remaining.budget.charge_answer(bytes));
         if let Some(address) = &self.address {
             address.lock().unwrap_or_else(PoisonError::into_inner).charge_answer(bytes);
         }
     }
 
     /// A frame so large that it was not even read.
-    pub fn too_large() -> Passed {
-        Passed::End(Refusal::of(ErrorCode::TooLarge).farewell(), CloseReason::TooLarge)
+    pub fn too_large() -> GuardVerdict {
+        GuardVerdict::End(Refusal::of(ErrorCode::TooLarge).farewell(), CloseReason::TooLarge)
     }
 
-    fn spend(&mut self, now: Duration, expense: Expense) -> bool {
+    fn spend(&mut self, now: Duration, cost: Cost) -> bool {
         let shared =
-            |budget: &Arc<Mutex<Budget>>| budget.lock().unwrap_or_else(PoisonError::into_inner).spend(now, expense);
-        self.own.with(|left| left.budget.spend(now, expense)) && self.address.as_ref().is_none_or(shared)
+            |budget: &Arc<Mutex<Budget>>| budget.lock().unwrap_or_else(PoisonError::into_inner).spend(now, cost);
+        self.own.with(|remaining| remaining.budget.spend(now, cost)) && self.address.as_ref().is_none_or(shared)
     }
 
-    fn is_bearable(&self, now: Duration) -> bool {
-        self.own.with(|left| left.patience.take(now, self.patience_rate, 1.0))
+    fn takes_violation(&self, now: Duration) -> bool {
+        self.own.with(|remaining| remaining.violations.take(now, self.violation_rate, 1.0))
     }
 
     /// A request gets an error each time, because its sender waits for the answer, and so does a written message, which is lost
     /// otherwise; the violation budget bounds that as well.
-    fn over_budget(&mut self, now: Duration, request: Option<u32>, is_text: bool) -> Passed {
+    fn over_budget(&mut self, now: Duration, request: Option<u32>, is_text: bool) -> GuardVerdict {
         let refusal = Refusal::of(ErrorCode::TooManyMessages).of_request(request);
         // Before a join every error is the last.
-        if !self.is_bearable(now) || !self.joined {
-            return Passed::End(refusal.farewell(), CloseReason::Flooding);
+        if !self.takes_violation(now) || !self.joined {
+            return GuardVerdict::End(refusal.farewell(), CloseReason::Flooding);
         }
         if request.is_none() && !is_text && self.complained_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
-            return Passed::Dropped;
+            return GuardVerdict::Dropped;
         }
         self.complained_at = Some(now);
-        Passed::Answer(refusal.answer())
+        GuardVerdict::Answer(refusal.answer())
     }
 
-    /// Nonsense is answered, but tries the patience: it costs more than it looks.
-    fn undecodable(&mut self, now: Duration, refusal: Refusal) -> Passed {
+    /// Nonsense is answered, and is a violation: it costs more than it looks.
+    fn undecodable(&mut self, now: Duration, refusal: Refusal) -> GuardVerdict {
         if refusal.code == ErrorCode::TooLarge {
-            return Passed::End(refusal.farewell(), CloseReason::TooLarge);
+            return GuardVerdict::End(refusal.farewell(), CloseReason::TooLarge);
         }
-        let bearable = self.is_bearable(now);
-        match (self.joined, bearable) {
-            (true, true) => Passed::Answer(refusal.answer()),
-            (true, false) => Passed::End(Refusal::of(ErrorCode::TooManyMessages).farewell(), CloseReason::Flooding),
-            (false, _) => Passed::End(refusal.farewell(), CloseReason::Refused),
+        let takes_violation = self.takes_violation(now);
+        match (self.joined, takes_violation) {
+            (true, true) => GuardVerdict::Answer(refusal.answer()),
+            (true, false) => {
+                GuardVerdict::End(Refusal::of(ErrorCode::TooManyMessages).farewell(), CloseReason::Flooding)
+            }
+            (false, _) => GuardVerdict::End(refusal.farewell(), CloseReason::Refused),
         }
     }
 
-    fn in_its_turn(&mut self, message: ClientMessage) -> Passed {
+    fn in_its_turn(&mut self, message: ClientMessage) -> GuardVerdict {
         match (message, self.joined) {
-            (ClientMessage::Join(_), true) => Passed::Answer(Refusal::of(ErrorCode::AlreadyJoined).answer()),
+            (ClientMessage::Join(_), true) => GuardVerdict::Answer(Refusal::of(ErrorCode::AlreadyJoined).answer()),
             (ClientMessage::Join(join), false) if join.protocol != PROTOCOL_VERSION => {
-                Passed::End(Refusal::of(ErrorCode::UnsupportedProtocol).farewell(), CloseReason::Refused)
+                GuardVerdict::End(Refusal::of(ErrorCode::UnsupportedProtocol).farewell(), CloseReason::Refused)
             }
             (ClientMessage::Join(join), false) => {
                 self.joined = true;
-                Passed::Join(Box::new(join))
+                GuardVerdict::Join(Box::new(join))
             }
-            (message, true) => Passed::Message(message),
-            (_, false) => Passed::End(Refusal::of(ErrorCode::NotJoined).farewell(), CloseReason::Refused),
+            (message, true) => GuardVerdict::Message(message),
+            (_, false) => GuardVerdict::End(Refusal::of(ErrorCode::NotJoined).farewell(), CloseReason::Refused),
         }
     }
 }
 
 /// What a packet makes the server do: copies for those whom a relay packet lists, a copy for everyone of what changes
 /// the session or is written, and nothing of what it will drop.
-fn expense(packet: &[u8]) -> Expense {
+fn cost(packet: &[u8]) -> Cost {
     let bytes = packet.len();
-    let Ok((header, body)) = packet::open(packet) else { return Expense::Packet { copies: 1, bytes } };
+    let Ok((header, body)) = packet::open(packet) else { return Cost::Packet { copies: 1, bytes } };
     match header.kind {
         Kind::ServerRelayReliable | Kind::ServerRelayUnreliable => {
             let copies = body.first().map_or(1, |count| usize::from(*count).max(1));
-            Expense::Packet { copies, bytes }
+            Cost::Packet { copies, bytes }
         }
-        Kind::HandshakeRequest => Expense::StateRequest { bytes },
-        Kind::ClientState | Kind::DeltaClientState | Kind::TextData | Kind::GroupText => Expense::Statement { bytes },
+        Kind::HandshakeRequest => Cost::StateRequest { bytes },
+        Kind::ClientState | Kind::DeltaClientState | Kind::TextData | Kind::GroupText => Cost::Broadcast { bytes },
         Kind::HandshakeResponse
         | Kind::ErrorWrongSession
         | Kind::RemoveClient
@@ -245,7 +248,7 @@ fn expense(packet: &[u8]) -> Expense {
         | Kind::DataReset
         | Kind::BandwidthProbe
         | Kind::BandwidthReport
-        | Kind::Unassigned(_) => Expense::Packet { copies: 1, bytes },
+        | Kind::Unassigned(_) => Cost::Packet { copies: 1, bytes },
     }
 }
 
@@ -288,17 +291,16 @@ mod tests {
         ClientMessage::Join(join).to_json()
     }
 
-    fn joined(address: Option<Arc<Mutex<Budget>>>) -> Gate {
-        let mut gate = Gate::new(START, &Budgets::default(), address);
-        assert!(matches!(gate.text(START, &join()), Passed::Join(_)));
-        gate
+    fn joined(address: Option<Arc<Mutex<Budget>>>) -> ConnectionGuard {
+        let mut guard = ConnectionGuard::new(START, &Budgets::default(), address);
+        assert!(matches!(guard.text(START, &join()), GuardVerdict::Join(_)));
+        guard
     }
 
-    fn code(passed: Passed) -> Option<ErrorCode> {
-        match passed {
-            Passed::Answer(ServerMessage::Error { code, .. }) | Passed::End(ServerMessage::Error { code, .. }, _) => {
-                Some(code)
-            }
+    fn code(verdict: GuardVerdict) -> Option<ErrorCode> {
+        match verdict {
+            GuardVerdict::Answer(ServerMessage::Error { code, .. })
+            | GuardVerdict::End(ServerMessage::Error { code, .. }, _) => Some(code),
             _ => None,
         }
     }
@@ -313,107 +315,109 @@ mod tests {
 
     #[test]
     fn over_the_budget_one_is_told_once_a_second_and_then_ended() {
-        let mut gate = joined(None);
+        let mut guard = joined(None);
         let roster = ClientMessage::Roster.to_json();
         let mut answers = 0;
         let mut passed = 0;
-        let ended = (0..10_000).find(|_| match gate.text(START, &roster) {
-            Passed::Message(_) => {
+        let ended = (0..10_000).find(|_| match guard.text(START, &roster) {
+            GuardVerdict::Message(_) => {
                 passed += 1;
                 false
             }
-            Passed::Answer(_) => {
+            GuardVerdict::Answer(_) => {
                 answers += 1;
                 false
             }
-            Passed::Dropped => false,
-            Passed::End(_, reason) => reason == CloseReason::Flooding,
+            GuardVerdict::Dropped => false,
+            GuardVerdict::End(_, reason) => reason == CloseReason::Flooding,
             other => panic!("{other:?}"),
         });
         assert_eq!((passed, answers), (199, 1), "the join was paid for as well");
         assert!(ended.is_some());
 
-        let mut gate = joined(None);
+        let mut guard = joined(None);
         for _ in 0..300 {
-            gate.text(START, &roster);
+            guard.text(START, &roster);
         }
         let later = START + Duration::from_secs(5);
-        assert!(matches!(gate.text(later, &roster), Passed::Message(_)), "who stops is served again");
+        assert!(matches!(guard.text(later, &roster), GuardVerdict::Message(_)), "who stops is served again");
     }
 
     #[test]
     fn who_waits_for_an_answer_gets_one_even_over_the_budget() {
-        let mut gate = joined(None);
+        let mut guard = joined(None);
         let request = |request| ClientMessage::SetMetadata { request: Some(request), set: [].into() }.to_json();
-        let answers = (0..60).filter(|number| match gate.text(START, &request(*number)) {
-            Passed::Answer(ServerMessage::Error { code, request, .. }) => {
+        let answers = (0..60).filter(|number| match guard.text(START, &request(*number)) {
+            GuardVerdict::Answer(ServerMessage::Error { code, request, .. }) => {
                 assert_eq!((code, request), (ErrorCode::TooManyMessages, Some(*number)));
                 true
             }
-            passed => {
-                assert!(matches!(passed, Passed::Message(_)), "{passed:?}");
+            verdict => {
+                assert!(matches!(verdict, GuardVerdict::Message(_)), "{verdict:?}");
                 false
             }
         });
         assert_eq!(answers.count(), 60 - 199 / 8);
 
-        let mut gate = joined(None);
+        let mut guard = joined(None);
         let many: Vec<String> = (0..65).map(|key| format!("\"{key}\":null")).collect();
         let text = format!(r#"{{"type":"set-metadata","request":9,"set":{{{}}}}}"#, many.join(","));
-        let Passed::Answer(ServerMessage::Error { code, request, .. }) = gate.text(START, &text) else { panic!() };
+        let GuardVerdict::Answer(ServerMessage::Error { code, request, .. }) = guard.text(START, &text) else {
+            panic!()
+        };
         assert_eq!((code, request), (ErrorCode::BadMetadata, Some(9)));
     }
 
     #[test]
     fn pings_are_counted_before_and_after_a_join() {
-        let taken = |mut gate: Gate| {
-            let passed = (0..10_000).take_while(|_| gate.control(START) == Passed::Packet).count();
-            let ends = (0..1_000).any(|_| matches!(gate.control(START), Passed::End(_, CloseReason::Flooding)));
+        let taken = |mut guard: ConnectionGuard| {
+            let passed = (0..10_000).take_while(|_| guard.control(START) == GuardVerdict::Packet).count();
+            let ends = (0..1_000).any(|_| matches!(guard.control(START), GuardVerdict::End(_, CloseReason::Flooding)));
             (passed, ends)
         };
-        assert_eq!(taken(Gate::new(START, &Budgets::default(), None)), (200, true));
+        assert_eq!(taken(ConnectionGuard::new(START, &Budgets::default(), None)), (200, true));
         assert_eq!(taken(joined(None)), (199, true));
-        let mut patient = joined(None);
+        let mut slow = joined(None);
         for second in 0..3_600 {
-            assert_eq!(patient.control(START + Duration::from_secs(second)), Passed::Packet);
+            assert_eq!(slow.control(START + Duration::from_secs(second)), GuardVerdict::Packet);
         }
     }
 
     #[test]
     fn what_has_no_effect_draws_on_the_violation_budget() {
-        let mut gate = joined(None);
-        assert_eq!((0..1_000).take_while(|_| gate.violation(START).is_none()).count(), 200);
-        assert!(gate.violation(START + Duration::from_secs(1)).is_none(), "who stops is served again");
+        let mut guard = joined(None);
+        assert_eq!((0..1_000).take_while(|_| guard.violation(START).is_none()).count(), 200);
+        assert!(guard.violation(START + Duration::from_secs(1)).is_none(), "who stops is served again");
     }
 
     #[test]
     fn state_that_is_asked_for_is_paid_by_its_bytes() {
-        let mut gate = joined(None);
+        let mut guard = joined(None);
         let roster = ClientMessage::Roster.to_json();
-        let answered = |gate: &mut Gate, from: u64, to: u64| {
+        let answered = |guard: &mut ConnectionGuard, from: u64, to: u64| {
             let times = (from * 20..to * 20).map(|tick| Duration::from_millis(50 * tick));
             times
                 .filter(|now| {
-                    let passed = matches!(gate.text(*now, &roster), Passed::Message(_));
+                    let passed = matches!(guard.text(*now, &roster), GuardVerdict::Message(_));
                     if passed {
-                        gate.charge_answer(500_000);
+                        guard.charge_answer(500_000);
                     }
                     passed
                 })
                 .count()
         };
-        answered(&mut gate, 0, 20);
-        let rosters = answered(&mut gate, 20, 120);
+        answered(&mut guard, 0, 20);
+        let rosters = answered(&mut guard, 20, 120);
         assert!((24..=28).contains(&rosters), "{rosters} in 100 s");
     }
 
     #[test]
     fn nonsense_without_end_ends_the_connection() {
-        let mut gate = joined(None);
+        let mut guard = joined(None);
         let mut now = START;
         let ended = (0..2_000).find(|_| {
             now += Duration::from_millis(20);
-            matches!(gate.text(now, "nonsense"), Passed::End(_, CloseReason::Flooding))
+            matches!(guard.text(now, "nonsense"), GuardVerdict::End(_, CloseReason::Flooding))
         });
         assert!(ended.is_some());
     }
@@ -421,8 +425,8 @@ mod tests {
     #[test]
     fn a_relayed_packet_costs_what_it_makes_the_server_send() {
         let taken = |packet: &[u8]| {
-            let mut gate = joined(None);
-            (0..100_000).take_while(|_| gate.packet(START, packet) == Passed::Packet).count()
+            let mut guard = joined(None);
+            (0..100_000).take_while(|_| guard.packet(START, packet) == GuardVerdict::Packet).count()
         };
         let few = taken(&relay(1, 100));
         let many = taken(&relay(250, 100));
@@ -436,8 +440,8 @@ mod tests {
         let taken = |bytes: usize| {
             let recipient = Recipient::Group(GroupId(1));
             let text = TextData { sender: ClientId(1), recipient, text: &"x".repeat(bytes) }.encode(session);
-            let mut gate = joined(None);
-            (0..1_000).take_while(|_| gate.packet(START, &text) == Passed::Packet).count()
+            let mut guard = joined(None);
+            (0..1_000).take_while(|_| guard.packet(START, &text) == GuardVerdict::Packet).count()
         };
         assert_eq!(taken(100), 199);
         assert_eq!(taken(4_096), 22);
@@ -448,15 +452,16 @@ mod tests {
         let session = SessionId::new(7).expect("not zero");
         let text =
             TextData { sender: ClientId(1), recipient: Recipient::Client(ClientId(2)), text: "x" }.encode(session);
-        let mut gate = joined(None);
-        let passed = (0..1_000).take_while(|_| gate.packet(START, &text) == Passed::Packet).count();
+        let mut guard = joined(None);
+        let passed = (0..1_000).take_while(|_| guard.packet(START, &text) == GuardVerdict::Packet).count();
         assert_eq!(passed, 199);
         for number in 1..100 {
-            let answer = gate.packet(START, &text).of_text(Some(number));
-            let named = matches!(&answer, Passed::Answer(ServerMessage::Error { text, .. }) if *text == Some(number));
+            let answer = guard.packet(START, &text).of_text(Some(number));
+            let named =
+                matches!(&answer, GuardVerdict::Answer(ServerMessage::Error { text, .. }) if *text == Some(number));
             assert!(named, "{answer:?}");
         }
-        assert!((0..200).any(|_| matches!(gate.packet(START, &text), Passed::End(_, CloseReason::Flooding))));
+        assert!((0..200).any(|_| matches!(guard.packet(START, &text), GuardVerdict::End(_, CloseReason::Flooding))));
     }
 
     #[test]
@@ -464,8 +469,9 @@ mod tests {
         let budgets = Budgets { address_factor: 1.5, ..Budgets::default() };
         let shared = Arc::new(Mutex::new(Budget::of_address(START, &budgets)));
         let roster = ClientMessage::Roster.to_json();
-        let served =
-            |gate: &mut Gate| (0..300).take_while(|_| matches!(gate.text(START, &roster), Passed::Message(_))).count();
+        let served = |guard: &mut ConnectionGuard| {
+            (0..300).take_while(|_| matches!(guard.text(START, &roster), GuardVerdict::Message(_))).count()
+        };
         let mut first = joined(Some(Arc::clone(&shared)));
         let mut second = joined(Some(Arc::clone(&shared)));
         let mut elsewhere = joined(None);
@@ -475,12 +481,12 @@ mod tests {
 
     #[test]
     fn before_a_join_nothing_else_passes_and_after_it_no_second_one() {
-        let mut gate = Gate::new(START, &Budgets::default(), None);
-        assert_eq!(code(gate.text(START, r#"{"type":"leave"}"#)), Some(ErrorCode::NotJoined));
-        assert_eq!(code(gate.packet(START, &[])), Some(ErrorCode::NotJoined));
-        assert!(matches!(gate.text(START, "{"), Passed::End(_, CloseReason::Refused)));
-        let mut gate = joined(None);
-        assert_eq!(code(gate.text(START, &join())), Some(ErrorCode::AlreadyJoined));
-        assert_eq!(code(gate.packet(START, &[0; BINARY_MESSAGE_BYTES + 1])), Some(ErrorCode::TooLarge));
+        let mut guard = ConnectionGuard::new(START, &Budgets::default(), None);
+        assert_eq!(code(guard.text(START, r#"{"type":"leave"}"#)), Some(ErrorCode::NotJoined));
+        assert_eq!(code(guard.packet(START, &[])), Some(ErrorCode::NotJoined));
+        assert!(matches!(guard.text(START, "{"), GuardVerdict::End(_, CloseReason::Refused)));
+        let mut guard = joined(None);
+        assert_eq!(code(guard.text(START, &join())), Some(ErrorCode::AlreadyJoined));
+        assert_eq!(code(guard.packet(START, &[0; BINARY_MESSAGE_BYTES + 1])), Some(ErrorCode::TooLarge));
     }
 }
