@@ -151,8 +151,9 @@ impl Current {
         let blank = vmesh_event { r#type: event.kind().number(), ..blank };
         let about = |peer: PeerId| vmesh_event { peer: peer.into(), ..blank };
         match event {
-            Event::Room(RoomEvent::Joined { you, room, session, others, relay_only }) => vmesh_event {
+            Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }) => vmesh_event {
                 name: hold(&mut self.name, &room),
+                text: hold(&mut self.text, &name),
                 session,
                 count: u32::try_from(others).unwrap_or(u32::MAX),
                 on: relay_only.into(),

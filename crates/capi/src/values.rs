@@ -131,8 +131,8 @@ pub const VMESH_ABI_VERSION: u32 = 0;
 pub enum vmesh_event_type {
     /// Nothing: left by a vmesh_poll that gave VMESH_EMPTY.
     VMESH_EVENT_NONE = 0,
-    /// The server has let this peer in: peer (the own id), name (the room), count (how many others), session. Comes again
-    /// after every rejoin.
+    /// The server has let this peer in: peer (the own id), name (the room), text (the own name as the others see it: an access
+    /// token may name another than vmesh_options), count (how many others), session. Comes again after every rejoin.
     VMESH_EVENT_JOINED = 1,
     /// The session is complete: speech flows from here on.
     VMESH_EVENT_CONNECTED = 2,

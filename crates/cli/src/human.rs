@@ -79,8 +79,10 @@ pub struct SessionInfo {
     pub unused_server: Option<String>,
     /// The room.
     pub room: String,
-    /// The own name.
+    /// The own name: as it was asked for, and once joined as the others see it.
     pub name: String,
+    /// An access token is shown to the server.
+    pub has_token: bool,
     /// No direct connections.
     pub relay_only: bool,
     /// Where a recording is kept, if one is.
@@ -196,6 +198,18 @@ impl TextOutput {
     /// From here on the others going means nothing: oneself goes.
     pub fn leaving(&mut self) {
         self.is_leaving = true;
+    }
+
+    /// What to say of the own name, if the server has entered the user under another than the last one.
+    pub fn renamed(&mut self, event: &Event) -> Option<Line> {
+        let Event::Room(RoomEvent::Joined { name, .. }) = event else { return None };
+        let before = std::mem::replace(&mut self.stay.name, name.clone());
+        // Of the echo, the line about the room says it.
+        if before == *name || self.stay.part == Part::Echo {
+            return None;
+        }
+        let by = if self.stay.has_token { "your token" } else { "the server" };
+        Some(plain(format!("You are here as {}, as {by} says.", harmless(name))))
     }
 
     /// What to say about an event.

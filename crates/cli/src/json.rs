@@ -8,7 +8,7 @@
 //! | `event` | further keys | when |
 //! |---|---|---|
 //! | `joining` | `server`, `room`, `name`, `relay_only` | first line, before anything happens |
-//! | `joined` | `you`, `room`, `session`, `others`, `relay_only` | the server let this peer in; again after every rejoin |
+//! | `joined` | `you`, `name`, `room`, `session`, `others`, `relay_only` | the server let this peer in; again after every rejoin. `name`: as the others see it; an access token may name another than `joining` |
 //! | `connected` | | the session is complete: speech flows, texts can be sent; again after every rejoin |
 //! | `peer-joined` | `peer`, `name`, `metadata` | another peer is in the room |
 //! | `peer-left` | `peer`, `name`, `reason` | `reason`: `left`, `kicked`, `lost`, `restarted` |
@@ -153,9 +153,11 @@ fn state_name(state: OwnerRightState) -> &'static str {
 fn said(event: &Event, people: &People) -> Value {
     let of = |peer: &PeerId| json!({ "peer": peer.to_string(), "name": people.raw_name(*peer) });
     match event {
-        Event::Room(RoomEvent::Joined { you, room, session, others, relay_only }) => {
+        Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }) => {
             let you = you.to_string();
-            json!({ "you": you, "room": room, "session": session, "others": others, "relay_only": relay_only })
+            json!({
+                "you": you, "name": name, "room": room, "session": session, "others": others, "relay_only": relay_only,
+            })
         }
         Event::Room(RoomEvent::Connected) => json!({}),
         Event::Room(RoomEvent::PeerJoined { peer, name, metadata }) => {
@@ -382,7 +384,8 @@ mod tests {
     #[test]
     fn joining_and_the_session() {
         let you = "aaaa0000-0000-0000-0000-000000000000";
-        let expected = json!({ "you": you, "room": "lobby", "session": 7, "others": 1, "relay_only": false });
+        let expected =
+            json!({ "you": you, "name": "Ada", "room": "lobby", "session": 7, "others": 1, "relay_only": false });
         assert_eq!(rest("joined", joined()), expected);
         assert_eq!(rest("connected", Event::Room(RoomEvent::Connected)), json!({}));
         assert_eq!(rest("left", Event::Room(RoomEvent::Left)), json!({}));

@@ -146,8 +146,12 @@ impl Output {
     pub(crate) fn event(&mut self, stamped: &TimedEvent, people: &People, is_said: bool) {
         match &mut self.form {
             OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } => {
+                let renamed = view.renamed(&stamped.event);
                 let line = view.event(stamped, people).filter(|_| !is_said);
                 if let Some(line) = line.filter(|_| self.live().is_none() || !is_shown_all_the_time(&stamped.event)) {
+                    self.say(&line);
+                }
+                if let Some(line) = renamed {
                     self.say(&line);
                 }
             }

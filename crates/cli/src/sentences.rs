@@ -42,6 +42,7 @@ fn connecting(failure: ConnectFailure) -> String {
         server_by_default: false,
         room,
         name,
+        has_token: false,
         relay_only: false,
         unused_server: None,
         written_beside: None,

@@ -9,8 +9,8 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    ConnectFailure, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerLeftReason, Processing, Room,
-    RoomEvent, RoomName, SpeechConfig, TimedEvent, VoiceEvent,
+    ConnectFailure, DisplayName, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerLeftReason,
+    Processing, Room, RoomEvent, RoomName, SpeechConfig, TimedEvent, VoiceEvent,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -140,14 +140,16 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
 }
 
 fn described(arguments: &StayArguments, room: String, name: String, part: Part) -> SessionInfo {
-    // In the form in which everyone in it reads it; what is no name is refused with what was typed.
+    // In the form in which everyone reads them; what is no name is refused with what was typed.
     let room = RoomName::parse(&room).map_or(room, |name| name.as_str().to_owned());
+    let name = DisplayName::parse(&name).map_or(name, |name| name.as_str().to_owned());
     SessionInfo {
         server: arguments.server().to_owned(),
         server_by_default: arguments.server.is_none(),
         unused_server: arguments.unused_server.clone(),
         room,
         name,
+        has_token: arguments.token.is_some(),
         relay_only: arguments.relay_only,
         record: None,
         written_beside: None,
@@ -360,6 +362,7 @@ impl Talk {
                     self.set_groups(groups.clone());
                 }
             }
+            Event::Room(RoomEvent::Joined { name, .. }) => self.name.clone_from(name),
             Event::Voice(VoiceEvent::RecordingFailed { .. }) => self.kept = Kept::Nothing,
             Event::Room(RoomEvent::Warned { code, text, .. }) => {
                 if let Some(line) = self.written.refused(stamped.at, code, text.as_deref()) {

@@ -130,6 +130,7 @@ pub(crate) mod tests {
     pub(crate) fn joined() -> Event {
         Event::Room(RoomEvent::Joined {
             you: peer(0xaaaa),
+            name: "Ada".into(),
             room: "lobby".into(),
             session: 7,
             others: 1,

@@ -17,6 +17,8 @@ pub enum MeshEvent {
     Joined {
         /// The own id.
         you: PeerId,
+        /// The own name in the room. It differs from the one that was asked for where an access token or a ticket names another.
+        name: String,
         /// The session.
         session: u32,
         /// How many others are there.

@@ -45,6 +45,8 @@ pub enum RoomEvent {
     Joined {
         /// The own id.
         you: PeerId,
+        /// The own name as the others see it. An access token or a ticket may name another than the one that was asked for.
+        name: String,
         /// The room.
         room: String,
         /// The session's number.
@@ -562,7 +564,7 @@ pub struct Snapshot {
     pub mode: &'static str,
     /// The own id, once known.
     pub you: Option<PeerId>,
-    /// The own name.
+    /// The own name: as the others see it, once joined.
     pub name: String,
     /// What this peer may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
     pub permissions: Permissions,

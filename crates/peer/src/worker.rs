@@ -58,7 +58,7 @@ pub(crate) struct Worker {
     sound: Sound,
     started: Instant,
     room: String,
-    /// The own name.
+    /// The own name: the one that was asked for, and once joined the one that the others see.
     name: String,
     /// Peers that have been heard since they joined.
     heard: BTreeSet<PeerId>,
@@ -403,9 +403,10 @@ impl Worker {
 
     fn mesh_event(&mut self, now: Duration, event: MeshEvent) {
         let event = match event {
-            MeshEvent::Joined { you, session, others, relay_only } => {
+            MeshEvent::Joined { you, name, session, others, relay_only } => {
+                self.name.clone_from(&name);
                 self.joined_with_recording();
-                Event::Room(RoomEvent::Joined { you, room: self.room.clone(), session, others, relay_only })
+                Event::Room(RoomEvent::Joined { you, name, room: self.room.clone(), session, others, relay_only })
             }
             MeshEvent::PeerJoined(member) => {
                 if self.sound.echoes() && member.metadata.get("kind").is_some_and(|kind| kind == "echo") {

@@ -12,6 +12,7 @@ fn stay(relay_only: bool, part: Part) -> SessionInfo {
         room,
         name,
         relay_only,
+        has_token: true,
         unused_server: None,
         record: None,
         written_beside: None,
@@ -78,6 +79,26 @@ fn an_echo_says_that_it_is_one() {
     let mut echo = TextOutput::new(SessionInfo { name: "echo".into(), ..stay(false, Part::Echo) });
     let line = echo.event(&at(0, joined()), &People::default()).expect("a line");
     assert_eq!(line.text, "The echo peer “echo” is in “lobby” and says back what it hears; one other is there.");
+}
+
+#[test]
+fn the_own_name_is_said_when_it_is_another_than_the_one_asked_for() {
+    let as_name = |name: &str| {
+        let Event::Room(RoomEvent::Joined { you, room, session, others, relay_only, .. }) = joined() else { panic!() };
+        Event::Room(RoomEvent::Joined { you, name: name.to_owned(), room, session, others, relay_only })
+    };
+    let said = |human: &mut TextOutput, name: &str| human.renamed(&as_name(name)).map(|line| line.text);
+    let mut human = human();
+    assert_eq!(said(&mut human, "Ada"), None);
+    assert_eq!(said(&mut human, "Dr. Ada").as_deref(), Some("You are here as Dr. Ada, as your token says."));
+    assert_eq!(said(&mut human, "Dr. Ada"), None, "said once");
+    assert_eq!(said(&mut human, "\u{1b}[2J").as_deref(), Some("You are here as ␛[2J, as your token says."));
+    let mut without = TextOutput::new(SessionInfo { has_token: false, ..stay(false, Part::Talk) });
+    assert_eq!(said(&mut without, "Dr. Ada").as_deref(), Some("You are here as Dr. Ada, as the server says."));
+    let mut echo = TextOutput::new(stay(false, Part::Echo));
+    assert_eq!(said(&mut echo, "Cave"), None);
+    let line = echo.event(&at(0, as_name("Cave")), &People::default()).expect("a line");
+    assert!(line.text.starts_with("The echo peer “Cave” is in “lobby”"), "{}", line.text);
 }
 
 #[test]
