@@ -187,7 +187,7 @@ impl Current {
                 on: connection.is_exposed().into(),
                 ..blank
             },
-            Event::Room(RoomEvent::ServerAway { why, failure, retry_in }) => vmesh_event {
+            Event::Room(RoomEvent::ServerAway { why, failure, retry_in, .. }) => vmesh_event {
                 code: hold(&mut self.code, failure.as_ref().map(voicemesh::ConnectFailure::code).unwrap_or_default()),
                 text: hold(&mut self.text, &why),
                 wait_us: micros(retry_in),

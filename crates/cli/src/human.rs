@@ -258,7 +258,7 @@ impl TextOutput {
                 };
                 Some(line(Mood::Text, format!("{}{to}: {}", people.label_as(*from, name), harmless(text.trim_end()))))
             }
-            Event::Room(RoomEvent::ServerAway { why, failure, retry_in }) => {
+            Event::Room(RoomEvent::ServerAway { why, failure, retry_in, .. }) => {
                 self.server_away(why, failure.as_ref(), *retry_in)
             }
             Event::Room(RoomEvent::ServerConnected(connection)) => self.server_connected(connection),

@@ -25,7 +25,7 @@
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
 //! | `text` | `peer`, `name`, `private`, `group`, `text` | a peer wrote; `group`: the talk group it was written to, `null` if it is private |
 //! | `server-connected` | `encrypted`, `local`, `proxy` | the server is connected to; `local`: it is on this machine; `proxy`: `null`, or `host:port` |
-//! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` is `null` unless connecting failed or the server lets no one in for now (then it is the server's own, as in `refused`), `next_step` unless something is known to help |
+//! | `server-away` | `why`, `code`, `next_step`, `silent_ms`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` is `null` unless connecting failed or the server lets no one in for now (then it is the server's own, as in `refused`), `next_step` unless something is known to help. `silent_ms`: how long nothing had come on a connection that is lost |
 //! | `refused` | `code`, `message`, `next_step`, `retry_after_ms` | the server does not let this peer in; `error` and `summary` follow |
 //! | `replaced` | | joined from somewhere else with this identity; `error` and `summary` follow |
 //! | `warned` | `code`, `message`, `text` | something was refused; the stay goes on; `text` is the written message, if that was refused and the server says which, else null |
@@ -178,11 +178,13 @@ fn said(event: &Event, people: &People) -> Value {
             json!({ "peer": from.to_string(), "name": name, "private": private, "group": group, "text": text })
         }
         Event::Room(RoomEvent::ServerConnected(connection)) => server_connection(connection),
-        Event::Room(RoomEvent::ServerAway { why, failure, retry_in }) => {
+        Event::Room(RoomEvent::ServerAway { why, failure, silent_for, retry_in }) => {
             let code = failure.as_ref().map(ConnectFailure::code);
             let next_step = failure.as_ref().and_then(next_step);
-            let retry_in_ms = millis(*retry_in);
-            json!({ "why": why, "code": code, "next_step": next_step, "retry_in_ms": retry_in_ms })
+            let (silent_ms, retry_in_ms) = (millis(*silent_for), millis(*retry_in));
+            json!({
+                "why": why, "code": code, "next_step": next_step, "silent_ms": silent_ms, "retry_in_ms": retry_in_ms,
+            })
         }
         Event::Room(RoomEvent::Refused { code, message, retry_after }) => {
             let retry_after_ms = retry_after.map(millis);
@@ -448,15 +450,19 @@ mod tests {
     #[test]
     fn troubles() {
         let retry_in = Duration::from_millis(2500);
-        let away = Event::Room(RoomEvent::ServerAway { why: "no route".into(), failure: None, retry_in });
-        let expected = json!({ "why": "no route", "code": null, "next_step": null, "retry_in_ms": 2500.0 });
-        assert_eq!(rest("server-away", away), expected);
-        let failure = Some(ConnectFailure::SignInRequired);
-        let away = Event::Room(RoomEvent::ServerAway { why: "sign in".into(), failure, retry_in });
+        let away = |why: &str, failure, silent_for| {
+            Event::Room(RoomEvent::ServerAway { why: why.to_owned(), failure, silent_for, retry_in })
+        };
+        let expected = json!({
+            "why": "no route", "code": null, "next_step": null, "silent_ms": 16000.0, "retry_in_ms": 2500.0,
+        });
+        assert_eq!(rest("server-away", away("no route", None, Duration::from_secs(16))), expected);
         let step = "Open any page in a browser and sign in.";
-        let expected =
-            json!({ "why": "sign in", "code": "sign-in-required", "next_step": step, "retry_in_ms": 2500.0 });
-        assert_eq!(rest("server-away", away), expected);
+        let expected = json!({
+            "why": "sign in", "code": "sign-in-required", "next_step": step, "silent_ms": 0.0, "retry_in_ms": 2500.0,
+        });
+        let failure = Some(ConnectFailure::SignInRequired);
+        assert_eq!(rest("server-away", away("sign in", failure, Duration::ZERO)), expected);
         let connected =
             Event::Room(RoomEvent::ServerConnected(ServerConnection::new(false, true, Some("proxy:1".into()))));
         let expected = json!({ "encrypted": false, "local": true, "proxy": "proxy:1" });

@@ -52,6 +52,7 @@ fn connecting(failure: ConnectFailure) -> String {
     let away = Event::Room(RoomEvent::ServerAway {
         why: failure.to_string(),
         failure: Some(failure),
+        silent_for: Duration::ZERO,
         retry_in: Duration::from_secs(1),
     });
     TextOutput::new(stay).event(&at(0, away), &People::default()).map_or(String::new(), |line| line.text)

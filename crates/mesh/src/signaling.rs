@@ -397,12 +397,13 @@ impl Mesh {
 
     /// The connection in use has ended. A further one that is being opened or joins already goes on in its place.
     pub(super) fn connection_closed(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>) {
+        let silent_for = self.connection.silence(now);
         match self.connection.closed(now, &mut self.queues) {
             AfterClose::Nothing => {}
             AfterClose::GoesOn { was_open } => {
                 self.lobby.lost();
                 if was_open {
-                    self.tell(MeshEvent::ServerAway { why, failure, retry_in: Duration::ZERO });
+                    self.tell(MeshEvent::ServerAway { why, failure, silent_for, retry_in: Duration::ZERO });
                 }
             }
             AfterClose::TryAgain => self.try_again_later(now, why, failure, Duration::ZERO),
@@ -430,9 +431,10 @@ impl Mesh {
 
     /// The connection is gone; the next is opened after a while.
     fn try_again_later(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>, at_least: Duration) {
+        let silent_for = self.connection.silence(now);
         let Some(retry_in) = self.connection.back_off(now, at_least, &mut self.queues) else { return };
         self.lobby.lost();
-        self.tell(MeshEvent::ServerAway { why, failure, retry_in });
+        self.tell(MeshEvent::ServerAway { why, failure, silent_for, retry_in });
     }
 
     fn request_done(&mut self, now: Duration, request: u32, result: Result<(), TransactionError>) {

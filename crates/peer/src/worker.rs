@@ -428,8 +428,8 @@ impl Worker {
             }
             MeshEvent::HeldIn { peer, groups } => self.held_in(now, peer, groups),
             MeshEvent::StatusChanged { peer, status } => Event::Room(RoomEvent::StatusChanged { peer, status }),
-            MeshEvent::ServerAway { why, failure, retry_in } => {
-                Event::Room(RoomEvent::ServerAway { why, failure, retry_in })
+            MeshEvent::ServerAway { why, failure, silent_for, retry_in } => {
+                Event::Room(RoomEvent::ServerAway { why, failure, silent_for, retry_in })
             }
             MeshEvent::ServerConnected(connection) => Event::Room(RoomEvent::ServerConnected(connection)),
             MeshEvent::TokenNeeded { code, message } => Event::Room(RoomEvent::TokenNeeded { code, message }),

@@ -33,6 +33,7 @@ fn away(retry_ms: u64) -> Event {
     Event::Room(RoomEvent::ServerAway {
         why: "connection refused".into(),
         failure: None,
+        silent_for: Duration::ZERO,
         retry_in: Duration::from_millis(retry_ms),
     })
 }
@@ -40,7 +41,8 @@ fn away(retry_ms: u64) -> Event {
 #[test]
 fn a_server_that_is_about_to_stop_is_not_said_to_be_at_a_wrong_address() {
     let why = "it is about to stop".to_owned();
-    let text = said(Event::Room(RoomEvent::ServerAway { why, failure: None, retry_in: Duration::from_secs(5) }));
+    let (silent_for, retry_in) = (Duration::ZERO, Duration::from_secs(5));
+    let text = said(Event::Room(RoomEvent::ServerAway { why, failure: None, silent_for, retry_in }));
     assert!(text.contains("lets no more people in: it is about to stop. The next try is in 5.0 s"), "{text}");
 }
 
@@ -248,6 +250,7 @@ fn a_reason_with_a_remedy_is_told_whenever_it_is_a_new_one() {
         Event::Room(RoomEvent::ServerAway {
             why: failure.to_string(),
             failure: Some(failure),
+            silent_for: Duration::ZERO,
             retry_in: Duration::from_millis(300),
         })
     };
@@ -265,6 +268,7 @@ fn a_server_that_lets_no_one_in_for_now_is_not_said_to_be_out_of_reach() {
         said(Event::Room(RoomEvent::ServerAway {
             why: failure.to_string(),
             failure: Some(failure),
+            silent_for: Duration::ZERO,
             retry_in: Duration::from_millis(3600),
         }))
     };
