@@ -1,6 +1,7 @@
 //! `voicemesh join` and `voicemesh echo`: one stay in a room, from joining to the summary.
 
 mod commands;
+mod pending;
 mod written;
 
 use std::io::IsTerminal as _;
@@ -9,8 +10,8 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    ConnectFailure, DisplayName, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerLeftReason,
-    Processing, Room, RoomEvent, RoomName, SpeechConfig, TimedEvent, VoiceEvent,
+    ConnectFailure, DeviceEvent, DisplayName, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec,
+    PeerLeftReason, Processing, Room, RoomEvent, RoomName, SpeechConfig, TimedEvent, VoiceEvent,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -32,6 +33,7 @@ use crate::signals::Stop;
 use crate::tally::Summary;
 use crate::text::harmless;
 use crate::typed::absolute;
+use pending::{PendingCommands, Request};
 use written::LastWritten;
 
 /// Events are awaited at most this long, before typed lines, signals and the clock get their turn.
@@ -166,7 +168,6 @@ fn begin(
 ) -> Result<Exit, Failure> {
     logs::init("warn");
     let stop = Stop::listen();
-    let groups = vec![EVERYONE.to_owned()];
     let SessionInfo { server, room, name, part, written_beside, record, .. } = stay.clone();
     let unused_server = TextOutput::new(stay.clone()).unused_server().filter(|_| arguments.json);
     let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(TextOutput::new(stay)) };
@@ -189,40 +190,14 @@ fn begin(
         output.notice(started.elapsed(), &plain(sentence));
     }
     let typed = (part == Part::Talk && output.live().is_none()).then(input::read);
-    let talk = Talk {
-        voice,
-        events,
-        output,
-        typed,
-        types_at_terminal: std::io::stdin().is_terminal(),
-        early: None,
-        stop,
-        arguments,
-        people: People::beside(&name),
-        room,
-        name,
-        started,
-        processing,
-        activation,
-        groups,
-        held_in: Vec::new(),
-        kept: record.map_or(Kept::Nothing, |folder| Kept::Soon {
-            folder: absolute(&folder),
-            since: Duration::ZERO,
-            // That the room is not joined yet is said by itself.
-            is_late: true,
-        }),
-        line: String::new(),
-        written: LastWritten::default(),
-        decisions: Decisions::default(),
-        tally: Summary::new(),
-        observe_at: Duration::ZERO,
-        status_at: Duration::ZERO,
-        who_at: None,
-        trouble: None,
-        failure: None,
-    };
-    talk.run()
+    let kept = record.map_or(Kept::Nothing, |folder| Kept::Soon {
+        folder: absolute(&folder),
+        since: Duration::ZERO,
+        // That the room is not joined yet is said by itself.
+        is_late: true,
+    });
+    let talk = Talk::new((voice, events), output, stop, arguments, (room, name), started);
+    Talk { typed, processing, activation, kept, ..talk }.run()
 }
 
 const PATIENCE: &str = "Leave out --give-up-after to wait for it.";
@@ -279,6 +254,7 @@ struct Talk {
     /// The line that was typed last.
     line: String,
     written: LastWritten,
+    pending: PendingCommands,
     decisions: Decisions,
     people: People,
     tally: Summary,
@@ -293,6 +269,46 @@ struct Talk {
 }
 
 impl Talk {
+    /// One who begins in the group of everyone, and types nothing. `started`: when it joined.
+    fn new(
+        (voice, events): (Room, Events),
+        output: Output,
+        stop: Stop,
+        arguments: StayArguments,
+        (room, name): (String, String),
+        started: Instant,
+    ) -> Self {
+        Self {
+            voice,
+            events,
+            output,
+            typed: None,
+            types_at_terminal: std::io::stdin().is_terminal(),
+            early: None,
+            stop,
+            arguments,
+            people: People::beside(&name),
+            room,
+            name,
+            started,
+            processing: Processing::OFF,
+            activation: ActivationChoice::Always,
+            groups: vec![EVERYONE.to_owned()],
+            held_in: Vec::new(),
+            kept: Kept::Nothing,
+            line: String::new(),
+            written: LastWritten::default(),
+            pending: PendingCommands::default(),
+            decisions: Decisions::default(),
+            tally: Summary::new(),
+            observe_at: Duration::ZERO,
+            status_at: Duration::ZERO,
+            who_at: None,
+            trouble: None,
+            failure: None,
+        }
+    }
+
     fn run(mut self) -> Result<Exit, Failure> {
         let end = self.until_the_end();
         self.tally.observe(self.voice.snapshot());
@@ -369,11 +385,17 @@ impl Talk {
                     self.output.put_back(&line);
                 }
             }
+            Event::Device(DeviceEvent::Changed { .. }) => self.pending.done(&Request::Device),
             Event::Voice(VoiceEvent::GroupRefused { group }) => {
                 let groups = self.groups.iter().filter(|one| *one != group).cloned().collect();
                 self.set_groups(groups);
             }
             _ => {}
+        }
+        if let Some(request) = refused_by(&stamped.event)
+            && let Some(line) = self.pending.refused(stamped.at, &request)
+        {
+            self.output.put_back(&line);
         }
         if is_about_one_who_left(&stamped.event, &self.people) {
             return;
@@ -477,11 +499,25 @@ impl Talk {
         }
         if self.tally.snapshot.recording {
             self.output.notice(now, &plain(recording_into(folder)));
+            self.pending.done(&Request::Recording);
             self.kept = Kept::Recording;
         } else if !*is_late && now >= *since + RECORDS_WITHIN {
             *is_late = true;
             self.output.notice(now, &plain("The recording begins when everyone can see it …"));
         }
+    }
+}
+
+/// What a typed command asked for that is refused hereby.
+fn refused_by(event: &Event) -> Option<Request> {
+    match event {
+        Event::Room(RoomEvent::TransactionDone { transaction, result: Err(_) }) => {
+            Some(Request::Decision(*transaction))
+        }
+        Event::Room(RoomEvent::Warned { code, .. }) if code.as_str() == "device" => Some(Request::Device),
+        Event::Voice(VoiceEvent::GroupRefused { group }) => Some(Request::Group(group.clone())),
+        Event::Voice(VoiceEvent::RecordingFailed { .. }) => Some(Request::Recording),
+        _ => None,
     }
 }
 
@@ -505,3 +541,6 @@ fn upload(is_too_slow: bool) -> Line {
         plain("Your upload is fast enough again.")
     }
 }
+
+#[cfg(test)]
+mod tests;
