@@ -207,6 +207,7 @@ impl Current {
             }
             Event::Room(RoomEvent::Moved { groups }) => self.with_groups(&groups, blank),
             Event::Room(RoomEvent::Held { peer, groups }) => self.with_groups(&groups, about(peer)),
+            Event::Voice(VoiceEvent::Recording { recording }) => vmesh_event { on: recording.into(), ..blank },
             Event::Room(RoomEvent::RoomLocked { locked }) => vmesh_event { on: locked.into(), ..blank },
             Event::Room(RoomEvent::OwnerRight { state }) => {
                 vmesh_event { code: hold(&mut self.code, right_name(state)), ..blank }

@@ -218,6 +218,8 @@ pub enum vmesh_event_type {
     /// A moderator holds a member, or this peer itself, in these talk groups from now on, and it listens and speaks to no other:
     /// peer, groups. Without groups it is held no longer.
     VMESH_EVENT_HELD = 38,
+    /// The recording that this peer keeps has begun, and everyone in the room can see that (on), or has ended, for whatever reason.
+    VMESH_EVENT_RECORDING = 39,
     /// Something that this library knows and this header does not.
     VMESH_EVENT_OTHER = 1000,
 }

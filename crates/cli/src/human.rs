@@ -320,6 +320,8 @@ impl TextOutput {
                 self.has_joined.then(|| plain(format!("You have left “{room}”.")))
             }
             // The session being complete is no news to a person. The others end the command with a sentence of their own.
+            // Where it goes and why it ended, other lines say.
+            Event::Voice(VoiceEvent::Recording { .. }) => None,
             Event::Room(RoomEvent::Connected | RoomEvent::Refused { .. } | RoomEvent::Replaced) => None,
             Event::Room(
                 RoomEvent::OwnerChanged { .. }

@@ -33,6 +33,7 @@
 //! | `device-lost` | `device`, `why` | `device`: `input`, `output`; it is looked for by itself |
 //! | `device-recovered` | `device` | it works again |
 //! | `device-changed` | `device` | the microphone or speaker asked for is in use from now on |
+//! | `recording` | `recording` | the recording that this peer keeps has begun, and everyone can see that (`true`), or has ended (`false`) |
 //! | `recording-failed` | `why` | a recording could not be begun, because the others could not see it, or has ended; the stay goes on |
 //! | `left` | | this peer has left |
 //! | `notice` | `message` | the answer to a typed command; and that a recording has begun, which everyone can see by then |
@@ -213,6 +214,7 @@ fn said(event: &Event, people: &People) -> Value {
         Event::Device(DeviceEvent::Lost { which, why }) => json!({ "device": device_name(*which), "why": why }),
         Event::Device(DeviceEvent::Recovered { which }) => json!({ "device": device_name(*which) }),
         Event::Device(DeviceEvent::Changed { which }) => json!({ "device": device_name(*which) }),
+        Event::Voice(VoiceEvent::Recording { recording }) => json!({ "recording": recording }),
         Event::Voice(VoiceEvent::RecordingFailed { why }) => json!({ "why": why }),
         Event::Room(RoomEvent::Left) => json!({}),
         Event::Room(RoomEvent::ConnectionRequested { peer }) => of(peer),

@@ -247,6 +247,11 @@ pub enum VoiceEvent {
         /// Which.
         group: String,
     },
+    /// The recording that this peer keeps has begun, and everyone in the room can see that; or it has ended, for whatever reason.
+    Recording {
+        /// It has begun.
+        recording: bool,
+    },
     /// A recording could not be begun, because the others could not be shown that it is on; or has ended, because the disk takes
     /// no more. The room goes on.
     RecordingFailed {
@@ -441,6 +446,7 @@ event_kinds! {
         StatusChanged = 36, "status-changed", Event::Room(RoomEvent::StatusChanged { .. }),
         DeviceChanged = 37, "device-changed", Event::Device(DeviceEvent::Changed { .. }),
         Held = 38, "held", Event::Room(RoomEvent::Held { .. }),
+        Recording = 39, "recording", Event::Voice(VoiceEvent::Recording { .. }),
     }
 }
 

@@ -177,6 +177,9 @@ impl Worker {
         let now = self.started.elapsed();
         self.comms.stop(now);
         self.take_events(now);
+        if self.recording.is_on() {
+            self.tell(now, Event::Voice(VoiceEvent::Recording { recording: false }));
+        }
         self.tell(now, Event::Room(RoomEvent::Left));
         self.publish(now);
     }
@@ -405,7 +408,7 @@ impl Worker {
         let event = match event {
             MeshEvent::Joined { you, name, session, others, relay_only } => {
                 self.name.clone_from(&name);
-                self.joined_with_recording();
+                self.joined_with_recording(now);
                 Event::Room(RoomEvent::Joined { you, name, room: self.room.clone(), session, others, relay_only })
             }
             MeshEvent::PeerJoined(member) => {
