@@ -168,6 +168,8 @@ fn begin(
 ) -> Result<Exit, Failure> {
     logs::init("warn");
     let stop = Stop::listen();
+    // What cannot be is said first, and alone.
+    let prepared = options.prepare().map_err(|error| told(arguments.json, error.into()))?;
     let SessionInfo { server, room, name, part, written_beside, record, .. } = stay.clone();
     let unused_server = TextOutput::new(stay.clone()).unused_server().filter(|_| arguments.json);
     let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(TextOutput::new(stay)) };
@@ -176,7 +178,7 @@ fn begin(
         output.notice(Duration::ZERO, &line);
     }
     let started = Instant::now();
-    let (voice, events) = Room::join(options).map_err(|error| {
+    let (voice, events) = prepared.join().map_err(|error| {
         let failure = Failure::from(error);
         output.failure(started.elapsed(), &failure);
         failure
