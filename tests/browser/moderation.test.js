@@ -1,6 +1,8 @@
 /** Who may moderate does so in the page, the others see what was decided, and what opens a room leaves no trace. */
 
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { look } from './harness/look.js';
@@ -218,5 +220,41 @@ test(
     assert.equal(ada.page.url(), 'about:blank');
     await ada.page.goForward();
     assert.ok(!ada.page.url().includes('t='), ada.page.url());
+  }),
+);
+
+/** An access token for any room, signed as an issuer does it (RFC 7515). @param {string} secret @param {string} name */
+function token(secret, name) {
+  const part = (/** @type {object} */ value) =>
+    Buffer.from(JSON.stringify(value)).toString('base64url');
+  const claims = { room_pattern: '*', name, exp: Math.floor(Date.now() / 1000) + 3600 };
+  const signed = `${part({ alg: 'HS256' })}.${part(claims)}`;
+  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
+}
+
+test(
+  'who comes by a token sees the name that it gives, as the others do',
+  within(),
+  Stage.for(async (stage) => {
+    const secret = 'a secret of more than thirty-two bytes';
+    writeFileSync(stage.file('secret'), secret);
+    const server = await stage.server('--auth-secret', stage.file('secret'));
+    const browser = await stage.browserSpeakingOn();
+    const join = async (/** @type {string} */ typed, /** @type {string} */ named) => {
+      const person = await stage.open(browser, server.url, typed, { recorded: false });
+      await person.page.goto('about:blank');
+      await person.page.goto(`${server.url}/r/room#t=${token(secret, named)}`);
+      await person.at('name').fill(typed);
+      await person.at('join-silent').click();
+      await person.waitForPhase('joined');
+      return person;
+    };
+    const ada = await join('ada', 'Dr. Ada Lovelace');
+    await reads(ada, 'You are here as \u2068Dr. Ada Lovelace\u2069, as your token says.');
+    assert.equal(await ada.at('own-name').textContent(), 'Dr. Ada Lovelace');
+    await look(ada, 'named-by-token');
+    const bob = await join('bob', 'bob');
+    await bob.sees('Dr. Ada Lovelace').waitFor();
+    assert.equal(await bob.page.getByText('You are here as').count(), 0);
   }),
 );

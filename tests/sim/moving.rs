@@ -174,6 +174,31 @@ fn a_server_that_was_dark_for_ten_seconds_is_used_again_within_a_second() {
     assert!(after[after.len() / 2] <= ms(1000) && after[after.len() - 1] <= ms(1300), "{after:?}");
 }
 
+/// What is lost by silence is noticed 16 s after the last sign of life, and the event says how long that is ago; an end that
+/// was seen was a sign of life.
+#[test]
+fn the_loss_of_the_server_says_how_long_it_had_been_silent() {
+    let away = |world: &World| {
+        let events = world.peers[0].mesh_events.iter();
+        let silences = events.filter_map(|event| match event {
+            MeshEvent::ServerAway { silent_for, .. } => Some(*silent_for),
+            _ => None,
+        });
+        silences.collect::<Vec<_>>()
+    };
+    let mut world = room(480, true);
+    let dark_at = world.now();
+    world.wires.borrow_mut().darken(0);
+    world.run_until(20 * SECOND, "noticed", |world| !away(world).is_empty());
+    let noticed_after = world.now() - dark_at;
+    let [silent_for] = away(&world)[..] else { panic!("{:?}", away(&world)) };
+    assert!(silent_for >= noticed_after && silent_for <= 17 * SECOND, "{silent_for:?} after {noticed_after:?}");
+    let mut world = room(481, true);
+    world.kill_server();
+    world.run_until(20 * SECOND, "noticed", |world| !away(world).is_empty());
+    assert_eq!(away(&world)[0], Duration::ZERO);
+}
+
 /// Nothing of one peer gets anywhere any more, and no notice of the system tells it so. The server does not know yet.
 ///
 /// proves: B-16

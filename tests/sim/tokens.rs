@@ -65,6 +65,33 @@ fn a_program_that_said_so_is_asked_for_a_token_once_and_joins_when_it_has_one() 
     world.run_until(5 * SECOND, "joined", |world| joins(world, peer) == 1);
 }
 
+/// The names under which the server has entered this peer.
+fn names(world: &World, peer: usize) -> Vec<&str> {
+    let events = world.peers[peer].mesh_events.iter();
+    let names = events.filter_map(|event| match event {
+        MeshEvent::Joined { name, .. } => Some(name.as_str()),
+        _ => None,
+    });
+    names.collect()
+}
+
+#[test]
+fn a_member_learns_the_name_that_its_token_gives_it_and_keeps_it_through_a_restart_of_the_server() {
+    let mut world = guarded(4);
+    let request = TokenRequest { room: "room".to_owned(), expires_at: UNIX + 600, ..TokenRequest::default() };
+    let named = sign(TokenRequest { name: Some("Dr. Ada".to_owned()), ..request.clone() }, SECRET).expect("a token");
+    let by_token = world.add_peer_with(|config| (config.name, config.token) = ("ada".to_owned(), Some(named)));
+    let unnamed = sign(request, SECRET).expect("a token");
+    let by_itself = world.add_peer_with(|config| (config.name, config.token) = ("ben".to_owned(), Some(unnamed)));
+    world.run_until(5 * SECOND, "joined", |world| (0..2).all(|peer| joins(world, peer) == 1));
+    assert_eq!((names(&world, by_token), names(&world, by_itself)), (vec!["Dr. Ada"], vec!["ben"]));
+    world.kill_server();
+    world.start_server(rules());
+    world.set_server_time(UNIX);
+    world.run_until(30 * SECOND, "joined again", |world| joins(world, by_token) == 2);
+    assert_eq!(names(&world, by_token), ["Dr. Ada", "Dr. Ada"]);
+}
+
 #[test]
 fn a_program_that_did_not_say_so_is_refused_for_good() {
     let mut world = guarded(2);

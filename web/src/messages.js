@@ -189,6 +189,7 @@ const READ = {
     client: integer(m.client, 0xffff),
     session: integer(m.session, 0xffffffff),
     room: text(m.room),
+    ...(m.name !== undefined && { name: text(m.name) }),
     peers: peers(m.peers),
     order: integer(m.order),
     ice_servers: iceServers(m.ice_servers ?? []),

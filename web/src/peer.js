@@ -55,7 +55,10 @@ export class Peer extends EventTarget {
   #joins = 0;
   #release = () => {};
   #room = '';
+  /** As it was asked for. */
   #name = '';
+  /** The own name that the user knows of. */
+  #saidName = '';
   #relayOnly = false;
   #password = '';
   #tickedAt = 0;
@@ -113,6 +116,7 @@ export class Peer extends EventTarget {
       shownName(displayName(name), 'Guest'),
       relayOnly || !hasWebRtc(),
     ];
+    this.#saidName = this.#name;
     [this.#password, this.#joiningSince] = [password, clock()];
     this.#show();
     // Sound is opened within the click, since browsers want one; the server is asked meanwhile.
@@ -163,7 +167,7 @@ export class Peer extends EventTarget {
 
   /** @param {string} text @param {string | null} personId null: the room */
   sendText(text, personId = null) {
-    this.texts.send(this.#mesh, this.#name, text, personId);
+    this.texts.send(this.#mesh, this.#ownName, text, personId);
   }
 
   /** @param {string} name */
@@ -285,6 +289,7 @@ export class Peer extends EventTarget {
         if (this.#phase === 'joining') this.#joinedAt = clock();
         this.#phase = 'joined';
         if (event.again) this.#notice('server-back', 'The server is back.');
+        this.#renamed();
         return this.#show();
       case 'server-away':
         if (this.#phase === 'joined') {
@@ -402,7 +407,7 @@ export class Peer extends EventTarget {
       refusal: this.#refusal,
       joinedAt: this.#joinedAt,
       room: this.#room,
-      name: this.#name,
+      name: this.#ownName,
       relayOnly: this.#relayOnly,
       messages: this.texts.messages,
       problem: busy ? this.check.problem : null,
@@ -412,6 +417,19 @@ export class Peer extends EventTarget {
       pathChangedAt: this.#pathChangedAt,
     };
     return peerState(clock(), about, times, this.#mesh, this.sound, this.#reports);
+  }
+
+  get #ownName() {
+    return this.#mesh?.roster.ownName ?? this.#name;
+  }
+
+  /** Says so if the server has entered this page under another name than the last one. */
+  #renamed() {
+    const name = this.#ownName;
+    if (name === this.#saidName) return;
+    this.#saidName = name;
+    const by = currentToken() ? 'your token' : 'the server';
+    this.#notice('renamed', `You are here as ${isolated(name)}, as ${by} says.`);
   }
 
   /** @param {string} peer */

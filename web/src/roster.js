@@ -113,6 +113,11 @@ export class Roster {
     this.mesh.session.rosterChanged(now);
   }
 
+  /** The own name as the others see it: an access token may name another than the one that was asked for. */
+  get ownName() {
+    return this.#own?.name ?? this.mesh.config.name;
+  }
+
   /** The groups in which a moderator holds this page; none: nowhere. */
   get heldIn() {
     return this.#own?.held_in ?? [];
@@ -180,7 +185,7 @@ export class Roster {
    */
   set(now, infos, mark) {
     const [former, own] = [this.#own, infos.find((info) => info.peer === this.mesh.config.peer)];
-    this.#own = own ?? former;
+    this.#own = own ? { ...own, name: receivedName(own.name, own.peer) } : former;
     if (former && own) this.#permitted(null, former, own);
     if (own) this.#heldByRoster(now, former?.held_in ?? [], own.held_in ?? []);
     this.#clients.clear();

@@ -567,7 +567,7 @@ export class Signaling {
       peer: joined.you,
       client: joined.client,
       run: config.run,
-      name: config.name,
+      name: joined.name ?? config.name,
       metadata: config.metadata,
       capabilities: config.capabilities,
       order: joined.order,

@@ -134,6 +134,22 @@ test('a password that is not looked at yet is named again when the server says',
   assert.equal(world.events.filter((event) => event.type === 'refused').length, 0);
 });
 
+test('the own name is the one under which the server has entered this page', () => {
+  const world = page();
+  assert.equal(world.mesh.roster.ownName, 'me', 'before it is said');
+  world.join({ name: 'Dr. Ada\u0007' });
+  assert.equal(world.mesh.roster.ownName, 'Dr. Ada');
+  const other = { peer: YOU.replaceAll('7', '8'), client: 3, run: 1, name: 'Dr. \u0410da', order: 3 };
+  world.say({ type: 'peer-joined', peer: other });
+  assert.equal(world.mesh.roster.members.get(other.peer)?.label, `${other.name}#8888`);
+  world.say({ type: 'going-away', retry_after_ms: 1000 });
+  world.untilOpened();
+  assert.equal(world.open().name, 'me', 'it is asked for as before');
+  const older = page();
+  older.join();
+  assert.equal(older.mesh.roster.ownName, 'me', 'an older server does not say');
+});
+
 test('what a moderator decides is final, and so is a password that this page cannot name', () => {
   for (const code of ['kicked', 'banned', 'room-locked', 'password-required']) {
     const world = page();

@@ -151,8 +151,9 @@ impl Current {
         let blank = vmesh_event { r#type: event.kind().number(), ..blank };
         let about = |peer: PeerId| vmesh_event { peer: peer.into(), ..blank };
         match event {
-            Event::Room(RoomEvent::Joined { you, room, session, others, relay_only }) => vmesh_event {
+            Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }) => vmesh_event {
                 name: hold(&mut self.name, &room),
+                text: hold(&mut self.text, &name),
                 session,
                 count: u32::try_from(others).unwrap_or(u32::MAX),
                 on: relay_only.into(),
@@ -186,7 +187,7 @@ impl Current {
                 on: connection.is_exposed().into(),
                 ..blank
             },
-            Event::Room(RoomEvent::ServerAway { why, failure, retry_in }) => vmesh_event {
+            Event::Room(RoomEvent::ServerAway { why, failure, retry_in, .. }) => vmesh_event {
                 code: hold(&mut self.code, failure.as_ref().map(voicemesh::ConnectFailure::code).unwrap_or_default()),
                 text: hold(&mut self.text, &why),
                 wait_us: micros(retry_in),
@@ -206,6 +207,7 @@ impl Current {
             }
             Event::Room(RoomEvent::Moved { groups }) => self.with_groups(&groups, blank),
             Event::Room(RoomEvent::Held { peer, groups }) => self.with_groups(&groups, about(peer)),
+            Event::Voice(VoiceEvent::Recording { recording }) => vmesh_event { on: recording.into(), ..blank },
             Event::Room(RoomEvent::RoomLocked { locked }) => vmesh_event { on: locked.into(), ..blank },
             Event::Room(RoomEvent::OwnerRight { state }) => {
                 vmesh_event { code: hold(&mut self.code, right_name(state)), ..blank }

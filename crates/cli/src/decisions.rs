@@ -92,6 +92,12 @@ impl Decisions {
         self.asked.push_back(Asked { transaction, done, change });
     }
 
+    /// What was asked last.
+    #[cfg(test)]
+    pub(crate) fn asked_last(&self) -> Option<TransactionId> {
+        self.asked.back().map(|asked| asked.transaction)
+    }
+
     /// The server's answer to anything that it was asked; what is to be said of it.
     pub fn decided(&mut self, transaction: TransactionId, is_done: bool) -> Option<String> {
         let at = self.asked.iter().position(|asked| asked.transaction == transaction)?;

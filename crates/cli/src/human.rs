@@ -79,8 +79,10 @@ pub struct SessionInfo {
     pub unused_server: Option<String>,
     /// The room.
     pub room: String,
-    /// The own name.
+    /// The own name: as it was asked for, and once joined as the others see it.
     pub name: String,
+    /// An access token is shown to the server.
+    pub has_token: bool,
     /// No direct connections.
     pub relay_only: bool,
     /// Where a recording is kept, if one is.
@@ -198,6 +200,18 @@ impl TextOutput {
         self.is_leaving = true;
     }
 
+    /// What to say of the own name, if the server has entered the user under another than the last one.
+    pub fn renamed(&mut self, event: &Event) -> Option<Line> {
+        let Event::Room(RoomEvent::Joined { name, .. }) = event else { return None };
+        let before = std::mem::replace(&mut self.stay.name, name.clone());
+        // Of the echo, the line about the room says it.
+        if before == *name || self.stay.part == Part::Echo {
+            return None;
+        }
+        let by = if self.stay.has_token { "your token" } else { "the server" };
+        Some(plain(format!("You are here as {}, as {by} says.", harmless(name))))
+    }
+
     /// What to say about an event.
     pub fn event(&mut self, stamped: &TimedEvent, people: &People) -> Option<Line> {
         match &stamped.event {
@@ -244,7 +258,7 @@ impl TextOutput {
                 };
                 Some(line(Mood::Text, format!("{}{to}: {}", people.label_as(*from, name), harmless(text.trim_end()))))
             }
-            Event::Room(RoomEvent::ServerAway { why, failure, retry_in }) => {
+            Event::Room(RoomEvent::ServerAway { why, failure, retry_in, .. }) => {
                 self.server_away(why, failure.as_ref(), *retry_in)
             }
             Event::Room(RoomEvent::ServerConnected(connection)) => self.server_connected(connection),
@@ -306,6 +320,8 @@ impl TextOutput {
                 self.has_joined.then(|| plain(format!("You have left “{room}”.")))
             }
             // The session being complete is no news to a person. The others end the command with a sentence of their own.
+            // Where it goes and why it ended, other lines say.
+            Event::Voice(VoiceEvent::Recording { .. }) => None,
             Event::Room(RoomEvent::Connected | RoomEvent::Refused { .. } | RoomEvent::Replaced) => None,
             Event::Room(
                 RoomEvent::OwnerChanged { .. }

@@ -8,7 +8,7 @@
 //! | `event` | further keys | when |
 //! |---|---|---|
 //! | `joining` | `server`, `room`, `name`, `relay_only` | first line, before anything happens |
-//! | `joined` | `you`, `room`, `session`, `others`, `relay_only` | the server let this peer in; again after every rejoin |
+//! | `joined` | `you`, `name`, `room`, `session`, `others`, `relay_only` | the server let this peer in; again after every rejoin. `name`: as the others see it; an access token may name another than `joining` |
 //! | `connected` | | the session is complete: speech flows, texts can be sent; again after every rejoin |
 //! | `peer-joined` | `peer`, `name`, `metadata` | another peer is in the room |
 //! | `peer-left` | `peer`, `name`, `reason` | `reason`: `left`, `kicked`, `lost`, `restarted` |
@@ -25,7 +25,7 @@
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
 //! | `text` | `peer`, `name`, `private`, `group`, `text` | a peer wrote; `group`: the talk group it was written to, `null` if it is private |
 //! | `server-connected` | `encrypted`, `local`, `proxy` | the server is connected to; `local`: it is on this machine; `proxy`: `null`, or `host:port` |
-//! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` is `null` unless connecting failed or the server lets no one in for now (then it is the server's own, as in `refused`), `next_step` unless something is known to help |
+//! | `server-away` | `why`, `code`, `next_step`, `silent_ms`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` is `null` unless connecting failed or the server lets no one in for now (then it is the server's own, as in `refused`), `next_step` unless something is known to help. `silent_ms`: how long nothing had come on a connection that is lost |
 //! | `refused` | `code`, `message`, `next_step`, `retry_after_ms` | the server does not let this peer in; `error` and `summary` follow |
 //! | `replaced` | | joined from somewhere else with this identity; `error` and `summary` follow |
 //! | `warned` | `code`, `message`, `text` | something was refused; the stay goes on; `text` is the written message, if that was refused and the server says which, else null |
@@ -33,6 +33,7 @@
 //! | `device-lost` | `device`, `why` | `device`: `input`, `output`; it is looked for by itself |
 //! | `device-recovered` | `device` | it works again |
 //! | `device-changed` | `device` | the microphone or speaker asked for is in use from now on |
+//! | `recording` | `recording` | the recording that this peer keeps has begun, and everyone can see that (`true`), or has ended (`false`) |
 //! | `recording-failed` | `why` | a recording could not be begun, because the others could not see it, or has ended; the stay goes on |
 //! | `left` | | this peer has left |
 //! | `notice` | `message` | the answer to a typed command; and that a recording has begun, which everyone can see by then |
@@ -153,9 +154,11 @@ fn state_name(state: OwnerRightState) -> &'static str {
 fn said(event: &Event, people: &People) -> Value {
     let of = |peer: &PeerId| json!({ "peer": peer.to_string(), "name": people.raw_name(*peer) });
     match event {
-        Event::Room(RoomEvent::Joined { you, room, session, others, relay_only }) => {
+        Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }) => {
             let you = you.to_string();
-            json!({ "you": you, "room": room, "session": session, "others": others, "relay_only": relay_only })
+            json!({
+                "you": you, "name": name, "room": room, "session": session, "others": others, "relay_only": relay_only,
+            })
         }
         Event::Room(RoomEvent::Connected) => json!({}),
         Event::Room(RoomEvent::PeerJoined { peer, name, metadata }) => {
@@ -176,11 +179,13 @@ fn said(event: &Event, people: &People) -> Value {
             json!({ "peer": from.to_string(), "name": name, "private": private, "group": group, "text": text })
         }
         Event::Room(RoomEvent::ServerConnected(connection)) => server_connection(connection),
-        Event::Room(RoomEvent::ServerAway { why, failure, retry_in }) => {
+        Event::Room(RoomEvent::ServerAway { why, failure, silent_for, retry_in }) => {
             let code = failure.as_ref().map(ConnectFailure::code);
             let next_step = failure.as_ref().and_then(next_step);
-            let retry_in_ms = millis(*retry_in);
-            json!({ "why": why, "code": code, "next_step": next_step, "retry_in_ms": retry_in_ms })
+            let (silent_ms, retry_in_ms) = (millis(*silent_for), millis(*retry_in));
+            json!({
+                "why": why, "code": code, "next_step": next_step, "silent_ms": silent_ms, "retry_in_ms": retry_in_ms,
+            })
         }
         Event::Room(RoomEvent::Refused { code, message, retry_after }) => {
             let retry_after_ms = retry_after.map(millis);
@@ -209,6 +214,7 @@ fn said(event: &Event, people: &People) -> Value {
         Event::Device(DeviceEvent::Lost { which, why }) => json!({ "device": device_name(*which), "why": why }),
         Event::Device(DeviceEvent::Recovered { which }) => json!({ "device": device_name(*which) }),
         Event::Device(DeviceEvent::Changed { which }) => json!({ "device": device_name(*which) }),
+        Event::Voice(VoiceEvent::Recording { recording }) => json!({ "recording": recording }),
         Event::Voice(VoiceEvent::RecordingFailed { why }) => json!({ "why": why }),
         Event::Room(RoomEvent::Left) => json!({}),
         Event::Room(RoomEvent::ConnectionRequested { peer }) => of(peer),
@@ -382,7 +388,8 @@ mod tests {
     #[test]
     fn joining_and_the_session() {
         let you = "aaaa0000-0000-0000-0000-000000000000";
-        let expected = json!({ "you": you, "room": "lobby", "session": 7, "others": 1, "relay_only": false });
+        let expected =
+            json!({ "you": you, "name": "Ada", "room": "lobby", "session": 7, "others": 1, "relay_only": false });
         assert_eq!(rest("joined", joined()), expected);
         assert_eq!(rest("connected", Event::Room(RoomEvent::Connected)), json!({}));
         assert_eq!(rest("left", Event::Room(RoomEvent::Left)), json!({}));
@@ -445,15 +452,19 @@ mod tests {
     #[test]
     fn troubles() {
         let retry_in = Duration::from_millis(2500);
-        let away = Event::Room(RoomEvent::ServerAway { why: "no route".into(), failure: None, retry_in });
-        let expected = json!({ "why": "no route", "code": null, "next_step": null, "retry_in_ms": 2500.0 });
-        assert_eq!(rest("server-away", away), expected);
-        let failure = Some(ConnectFailure::SignInRequired);
-        let away = Event::Room(RoomEvent::ServerAway { why: "sign in".into(), failure, retry_in });
+        let away = |why: &str, failure, silent_for| {
+            Event::Room(RoomEvent::ServerAway { why: why.to_owned(), failure, silent_for, retry_in })
+        };
+        let expected = json!({
+            "why": "no route", "code": null, "next_step": null, "silent_ms": 16000.0, "retry_in_ms": 2500.0,
+        });
+        assert_eq!(rest("server-away", away("no route", None, Duration::from_secs(16))), expected);
         let step = "Open any page in a browser and sign in.";
-        let expected =
-            json!({ "why": "sign in", "code": "sign-in-required", "next_step": step, "retry_in_ms": 2500.0 });
-        assert_eq!(rest("server-away", away), expected);
+        let expected = json!({
+            "why": "sign in", "code": "sign-in-required", "next_step": step, "silent_ms": 0.0, "retry_in_ms": 2500.0,
+        });
+        let failure = Some(ConnectFailure::SignInRequired);
+        assert_eq!(rest("server-away", away("sign in", failure, Duration::ZERO)), expected);
         let connected =
             Event::Room(RoomEvent::ServerConnected(ServerConnection::new(false, true, Some("proxy:1".into()))));
         let expected = json!({ "encrypted": false, "local": true, "proxy": "proxy:1" });

@@ -123,9 +123,12 @@ impl Live {
     pub(crate) fn event(&mut self, stamped: &TimedEvent) {
         self.watch.event(stamped);
         self.problems.event(&stamped.event);
-        match stamped.event {
-            Event::Room(RoomEvent::Joined { .. }) => self.screen.locked = false,
-            Event::Room(RoomEvent::RoomLocked { locked }) => self.screen.locked = locked,
+        match &stamped.event {
+            Event::Room(RoomEvent::Joined { name, .. }) => {
+                self.screen.locked = false;
+                self.screen.name = harmless(name).into_owned();
+            }
+            Event::Room(RoomEvent::RoomLocked { locked }) => self.screen.locked = *locked,
             _ => {}
         }
         self.stale = true;

@@ -25,6 +25,10 @@ pub(crate) struct Output {
     closed: bool,
     /// Why nothing more can be printed, if it is not that.
     fault: Option<String>,
+    sink: Box<dyn Write>,
+    /// Lines that were not taken, where no view has them.
+    #[cfg(test)]
+    pub(crate) put_back: Vec<String>,
 }
 
 enum OutputFormat {
@@ -42,11 +46,28 @@ enum OutputFormat {
 
 impl Output {
     pub(crate) fn for_people(view: TextOutput) -> Self {
-        Self { form: OutputFormat::TextOutput { view, coloured: takes_colours() }, closed: false, fault: None }
+        Self::new(OutputFormat::TextOutput { view, coloured: takes_colours() }, Box::new(io::stdout()))
     }
 
     pub(crate) fn for_programs() -> Self {
-        Self { form: OutputFormat::Json, closed: false, fault: None }
+        Self::new(OutputFormat::Json, Box::new(io::stdout()))
+    }
+
+    fn new(form: OutputFormat, sink: Box<dyn Write>) -> Self {
+        Self {
+            form,
+            closed: false,
+            fault: None,
+            sink,
+            #[cfg(test)]
+            put_back: Vec::new(),
+        }
+    }
+
+    /// What programs would read goes to `sink`.
+    #[cfg(test)]
+    pub(crate) fn for_tests(sink: Box<dyn Write>) -> Self {
+        Self::new(OutputFormat::Json, sink)
     }
 
     /// What keeps from printing, other than a reader that has gone.
@@ -146,8 +167,12 @@ impl Output {
     pub(crate) fn event(&mut self, stamped: &TimedEvent, people: &People, is_said: bool) {
         match &mut self.form {
             OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } => {
+                let renamed = view.renamed(&stamped.event);
                 let line = view.event(stamped, people).filter(|_| !is_said);
                 if let Some(line) = line.filter(|_| self.live().is_none() || !is_shown_all_the_time(&stamped.event)) {
+                    self.say(&line);
+                }
+                if let Some(line) = renamed {
                     self.say(&line);
                 }
             }
@@ -168,6 +193,8 @@ impl Output {
 
     /// A line that was not taken stands where it was typed, unless another has been begun.
     pub(crate) fn put_back(&mut self, line: &str) {
+        #[cfg(test)]
+        self.put_back.push(line.to_owned());
         if let Some(live) = self.live() {
             live.put_back(line);
         }
@@ -236,8 +263,7 @@ impl Output {
     }
 
     fn write(&mut self, line: &str) {
-        let mut stdout = io::stdout().lock();
-        if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        if let Err(error) = writeln!(self.sink, "{line}").and_then(|()| self.sink.flush()) {
             self.closed = true;
             if error.kind() != io::ErrorKind::BrokenPipe {
                 self.fault.get_or_insert_with(|| file_words(&error));

@@ -29,8 +29,9 @@ impl People {
     /// Learns from an event who is here.
     pub fn see(&mut self, event: &Event) {
         match event {
-            Event::Room(RoomEvent::Joined { you, .. }) => {
+            Event::Room(RoomEvent::Joined { you, name, .. }) => {
                 self.you = Some(*you);
+                self.own_name = Some(name.clone());
                 self.labels.take();
             }
             Event::Room(RoomEvent::PeerJoined { peer, name, .. }) => {
@@ -276,5 +277,14 @@ pub(crate) mod tests {
         let you = people.you().expect("known since it joined");
         assert_eq!((people.raw_name(you), people.label(you).as_str()), ("Ada", "You"));
         assert_eq!(people.label(peer(0x0123)), "Ada#0123");
+        let mut renamed = people_beside_ada();
+        assert_eq!(renamed.label(peer(0x0123)), "Ada");
+        renamed.see(&crate::summary::tests::joined());
+        assert_eq!(renamed.label(peer(0x0123)), "Ada#0123", "the server has entered the user as Ada");
+    }
+
+    /// The user asked for another name.
+    fn people_beside_ada() -> People {
+        People { names: people(&[(0x0123, "Ada")]).names, ..People::beside("Zed") }
     }
 }

@@ -42,6 +42,7 @@ fn connecting(failure: ConnectFailure) -> String {
         server_by_default: false,
         room,
         name,
+        has_token: false,
         relay_only: false,
         unused_server: None,
         written_beside: None,
@@ -51,6 +52,7 @@ fn connecting(failure: ConnectFailure) -> String {
     let away = Event::Room(RoomEvent::ServerAway {
         why: failure.to_string(),
         failure: Some(failure),
+        silent_for: Duration::ZERO,
         retry_in: Duration::from_secs(1),
     });
     TextOutput::new(stay).event(&at(0, away), &People::default()).map_or(String::new(), |line| line.text)

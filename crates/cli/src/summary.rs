@@ -17,7 +17,7 @@ pub struct Summary {
     pub connected_at: Option<Duration>,
     /// How often the server let this peer in.
     pub joins: u32,
-    /// Since when the server has been out of reach, if it is.
+    /// Since when the server has been out of reach, if it is: the last time that anything came from it, or the beginning.
     pub away_since: Option<Duration>,
     /// Whether the session is complete now; texts need that.
     pub in_session: bool,
@@ -63,8 +63,8 @@ impl Summary {
                 self.connected_at.get_or_insert(at);
                 self.in_session = true;
             }
-            Event::Room(RoomEvent::ServerAway { .. }) => {
-                self.away_since.get_or_insert(at);
+            Event::Room(RoomEvent::ServerAway { silent_for, .. }) => {
+                self.away_since.get_or_insert(at.saturating_sub(*silent_for));
                 self.in_session = false;
             }
             Event::Room(RoomEvent::PeerJoined { peer, name, .. }) => {
@@ -130,6 +130,7 @@ pub(crate) mod tests {
     pub(crate) fn joined() -> Event {
         Event::Room(RoomEvent::Joined {
             you: peer(0xaaaa),
+            name: "Ada".into(),
             room: "lobby".into(),
             session: 7,
             others: 1,
@@ -179,7 +180,15 @@ pub(crate) mod tests {
             at(20, arrival(1, "Ben")),
             at(50, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })),
             at(90, Event::Room(RoomEvent::RouteChanged { peer: peer(1), route: Route::Direct })),
-            at(500, Event::Room(RoomEvent::ServerAway { why: "gone".into(), failure: None, retry_in: Duration::ZERO })),
+            at(
+                500,
+                Event::Room(RoomEvent::ServerAway {
+                    why: "gone".into(),
+                    failure: None,
+                    silent_for: Duration::ZERO,
+                    retry_in: Duration::ZERO,
+                }),
+            ),
             at(600, joined()),
             at(700, Event::Room(RoomEvent::RouteChanged { peer: peer(1), route: Route::Direct })),
             at(800, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })),
@@ -197,20 +206,25 @@ pub(crate) mod tests {
     #[test]
     fn the_server_is_out_of_reach_from_the_first_failure_to_the_next_join() {
         let mut summary = Summary::new();
-        let away = || {
+        let away = |silent_ms| {
             Event::Room(RoomEvent::ServerAway {
                 why: "refused".into(),
                 failure: None,
+                silent_for: Duration::from_millis(silent_ms),
                 retry_in: Duration::from_secs(1),
             })
         };
-        summary.event(&at(5, away()));
+        summary.event(&at(5, away(0)));
         assert_eq!(summary.away_since, Some(Duration::ZERO));
         summary.event(&at(10, joined()));
         assert_eq!(summary.away_since, None);
-        summary.event(&at(100, away()));
-        summary.event(&at(200, away()));
+        summary.event(&at(100, away(0)));
+        summary.event(&at(200, away(0)));
         assert_eq!(summary.away_since, Some(Duration::from_millis(100)));
+        summary.event(&at(300, joined()));
+        summary.event(&at(20_000, away(16_000)));
+        summary.event(&at(21_000, away(0)));
+        assert_eq!(summary.away_since, Some(Duration::from_secs(4)), "since the last sign of life");
     }
 
     #[test]

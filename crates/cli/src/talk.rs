@@ -1,6 +1,7 @@
 //! `voicemesh join` and `voicemesh echo`: one stay in a room, from joining to the summary.
 
 mod commands;
+mod pending;
 mod written;
 
 use std::io::IsTerminal as _;
@@ -9,8 +10,8 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    ConnectFailure, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerLeftReason, Processing, Room,
-    RoomEvent, RoomName, SpeechConfig, TimedEvent, VoiceEvent,
+    ConnectFailure, DeviceEvent, DisplayName, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec,
+    PeerLeftReason, Processing, Room, RoomEvent, RoomName, SpeechConfig, TimedEvent, VoiceEvent,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -32,6 +33,7 @@ use crate::reach::next_step;
 use crate::signals::Stop;
 use crate::summary::Summary;
 use crate::text::harmless;
+use pending::{PendingCommands, Request};
 use written::LastWritten;
 
 /// Events are awaited at most this long, before typed lines, signals and the clock get their turn.
@@ -140,14 +142,16 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
 }
 
 fn described(arguments: &StayArguments, room: String, name: String, part: Part) -> SessionInfo {
-    // In the form in which everyone in it reads it; what is no name is refused with what was typed.
+    // In the form in which everyone reads them; what is no name is refused with what was typed.
     let room = RoomName::parse(&room).map_or(room, |name| name.as_str().to_owned());
+    let name = DisplayName::parse(&name).map_or(name, |name| name.as_str().to_owned());
     SessionInfo {
         server: arguments.server().to_owned(),
         server_by_default: arguments.server.is_none(),
         unused_server: arguments.unused_server.clone(),
         room,
         name,
+        has_token: arguments.token.is_some(),
         relay_only: arguments.relay_only,
         record: None,
         written_beside: None,
@@ -164,7 +168,8 @@ fn begin(
 ) -> Result<Exit, Failure> {
     logs::init("warn");
     let stop = Stop::listen();
-    let groups = vec![EVERYONE.to_owned()];
+    // What cannot be is said first, and alone.
+    let prepared = options.prepare().map_err(|error| told(arguments.json, error.into()))?;
     let SessionInfo { server, room, name, part, written_beside, record, .. } = stay.clone();
     let unused_server = TextOutput::new(stay.clone()).unused_server().filter(|_| arguments.json);
     let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(TextOutput::new(stay)) };
@@ -173,7 +178,7 @@ fn begin(
         output.notice(Duration::ZERO, &line);
     }
     let started = Instant::now();
-    let (voice, events) = Room::join(options).map_err(|error| {
+    let (voice, events) = prepared.join().map_err(|error| {
         let failure = Failure::from(error);
         output.failure(started.elapsed(), &failure);
         failure
@@ -187,40 +192,14 @@ fn begin(
         output.notice(started.elapsed(), &plain(sentence));
     }
     let typed = (part == Part::Talk && output.live().is_none()).then(input::read);
-    let talk = Talk {
-        voice,
-        events,
-        output,
-        typed,
-        types_at_terminal: std::io::stdin().is_terminal(),
-        early: None,
-        stop,
-        arguments,
-        people: People::beside(&name),
-        room,
-        name,
-        started,
-        processing,
-        activation,
-        groups,
-        held_in: Vec::new(),
-        kept: record.map_or(Kept::Nothing, |folder| Kept::Soon {
-            folder: absolute(&folder),
-            since: Duration::ZERO,
-            // That the room is not joined yet is said by itself.
-            is_late: true,
-        }),
-        line: String::new(),
-        written: LastWritten::default(),
-        decisions: Decisions::default(),
-        summary: Summary::new(),
-        observe_at: Duration::ZERO,
-        status_at: Duration::ZERO,
-        who_at: None,
-        trouble: None,
-        failure: None,
-    };
-    talk.run()
+    let kept = record.map_or(Kept::Nothing, |folder| Kept::Soon {
+        folder: absolute(&folder),
+        since: Duration::ZERO,
+        // That the room is not joined yet is said by itself.
+        is_late: true,
+    });
+    let talk = Talk::new((voice, events), output, stop, arguments, (room, name), started);
+    Talk { typed, processing, activation, kept, ..talk }.run()
 }
 
 const PATIENCE: &str = "Leave out --give-up-after to wait for it.";
@@ -277,6 +256,7 @@ struct Talk {
     /// The line that was typed last.
     line: String,
     written: LastWritten,
+    pending: PendingCommands,
     decisions: Decisions,
     people: People,
     summary: Summary,
@@ -291,6 +271,46 @@ struct Talk {
 }
 
 impl Talk {
+    /// One who begins in the group of everyone, and types nothing. `started`: when it joined.
+    fn new(
+        (voice, events): (Room, Events),
+        output: Output,
+        stop: Stop,
+        arguments: StayArguments,
+        (room, name): (String, String),
+        started: Instant,
+    ) -> Self {
+        Self {
+            voice,
+            events,
+            output,
+            typed: None,
+            types_at_terminal: std::io::stdin().is_terminal(),
+            early: None,
+            stop,
+            arguments,
+            people: People::beside(&name),
+            room,
+            name,
+            started,
+            processing: Processing::OFF,
+            activation: ActivationChoice::Always,
+            groups: vec![EVERYONE.to_owned()],
+            held_in: Vec::new(),
+            kept: Kept::Nothing,
+            line: String::new(),
+            written: LastWritten::default(),
+            pending: PendingCommands::default(),
+            decisions: Decisions::default(),
+            summary: Summary::new(),
+            observe_at: Duration::ZERO,
+            status_at: Duration::ZERO,
+            who_at: None,
+            trouble: None,
+            failure: None,
+        }
+    }
+
     fn run(mut self) -> Result<Exit, Failure> {
         let end = self.until_the_end();
         self.summary.observe(self.voice.snapshot());
@@ -360,17 +380,24 @@ impl Talk {
                     self.set_groups(groups.clone());
                 }
             }
+            Event::Room(RoomEvent::Joined { name, .. }) => self.name.clone_from(name),
             Event::Voice(VoiceEvent::RecordingFailed { .. }) => self.kept = Kept::Nothing,
             Event::Room(RoomEvent::Warned { code, text, .. }) => {
                 if let Some(line) = self.written.refused(stamped.at, code, text.as_deref()) {
                     self.output.put_back(&line);
                 }
             }
+            Event::Device(DeviceEvent::Changed { .. }) => self.pending.done(&Request::Device),
             Event::Voice(VoiceEvent::GroupRefused { group }) => {
                 let groups = self.groups.iter().filter(|one| *one != group).cloned().collect();
                 self.set_groups(groups);
             }
             _ => {}
+        }
+        if let Some(request) = refused_by(&stamped.event)
+            && let Some(line) = self.pending.refused(stamped.at, &request)
+        {
+            self.output.put_back(&line);
         }
         if is_about_one_who_left(&stamped.event, &self.people) {
             return;
@@ -474,11 +501,25 @@ impl Talk {
         }
         if self.summary.snapshot.recording {
             self.output.notice(now, &plain(recording_into(folder)));
+            self.pending.done(&Request::Recording);
             self.kept = Kept::Recording;
         } else if !*is_late && now >= *since + RECORDS_WITHIN {
             *is_late = true;
             self.output.notice(now, &plain("The recording begins when everyone can see it …"));
         }
+    }
+}
+
+/// What a typed command asked for that is refused hereby.
+fn refused_by(event: &Event) -> Option<Request> {
+    match event {
+        Event::Room(RoomEvent::TransactionDone { transaction, result: Err(_) }) => {
+            Some(Request::Decision(*transaction))
+        }
+        Event::Room(RoomEvent::Warned { code, .. }) if code.as_str() == "device" => Some(Request::Device),
+        Event::Voice(VoiceEvent::GroupRefused { group }) => Some(Request::Group(group.clone())),
+        Event::Voice(VoiceEvent::RecordingFailed { .. }) => Some(Request::Recording),
+        _ => None,
     }
 }
 
@@ -502,3 +543,6 @@ fn upload(is_too_slow: bool) -> Line {
         plain("Your upload is fast enough again.")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,14 +45,19 @@ impl Place {
     }
 
     fn join(&self, room: &str, more: &[&str], token: Option<&str>) -> Output {
+        self.command(&[&[room, "--json"], more].concat(), token).output().expect("the command starts")
+    }
+
+    fn command(&self, arguments: &[&str], token: Option<&str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_voicemesh"));
-        command.args(["join", room, "--input", "silence", "--output", "null", "--json", "--duration", "0.2"]);
-        command.args(more).arg("--state-dir").arg(&self.0);
+        command.args(["join", "--input", "silence", "--output", "null", "--duration", "0.2"]);
+        command.args(arguments).arg("--state-dir").arg(&self.0);
         command.env_remove("VOICEMESH_SERVER").env_remove("VOICEMESH_TOKEN").env("VOICEMESH_LOG", "trace");
         if let Some(token) = token {
             command.env("VOICEMESH_TOKEN", token);
         }
-        command.stdin(Stdio::null()).output().expect("the command starts")
+        command.stdin(Stdio::null());
+        command
     }
 }
 
@@ -96,8 +101,13 @@ fn the_commands_of_the_guide_let_in_who_has_a_token_and_no_log_shows_it() {
     let by_link = place.join(&link, &[], None);
     for joined in [&by_variable, &by_link] {
         assert_eq!(joined.status.code(), Some(0), "{}", text(joined));
-        assert!(text(joined).contains(r#""event":"joined""#), "{}", text(joined));
+        let line = text(joined).lines().find(|line| line.contains(r#""event":"joined""#)).map(str::to_owned);
+        assert!(line.as_deref().is_some_and(|line| line.contains(r#""name":"Ada""#)), "{}", text(joined));
     }
+    let read = place.command(&["lobby", "--name", "Someone else", "--server", &url], Some(&token)).output();
+    let read = text(&read.expect("the command starts"));
+    let about: Vec<&str> = read.lines().filter(|line| line.contains("You are here as")).collect();
+    assert!(matches!(&about[..], [line] if line.ends_with("You are here as Ada, as your token says.")), "{read}");
     let broken_link = place.join(&format!("http://127.0.0.1:x/r/lobby#k=room-key-7&t={token}"), &[], None);
     let no_room = place.join(&format!("http://127.0.0.1/#k=room-key-7&t={token}"), &[], None);
     let outputs = [without, other_room, by_variable, by_link, broken_link, no_room];

@@ -130,6 +130,43 @@ fn programs_read_of_every_failure_before_the_room() {
     }
 }
 
+/// Nothing is said of joining what cannot be joined.
+#[test]
+fn what_is_refused_before_a_device_is_opened_is_said_alone() {
+    let dir = StateDir::new("refused");
+    let (long_room, long_name) = ("x".repeat(300), "x".repeat(70));
+    let here = ["--server", "ws://127.0.0.1:9"];
+    let with = |more: &[&'static str]| [&["lobby"][..], &here, more].concat();
+    let mut refused: Vec<Vec<&str>> = vec![
+        vec!["lobby", "--server", "ftp://x"],
+        vec!["lobby", "--server", "wss://voice.example.org:99999"],
+        vec!["http://127.0.0.1:9/r/a/b"],
+        with(&["--ca", "/nowhere/ca.pem"]),
+        with(&["--proxy", "ftp://127.0.0.1"]),
+    ];
+    refused.extend([" ", "..", &long_room].map(|room| [&[room][..], &here].concat()));
+    let password = "x".repeat(200);
+    refused.push([&["lobby", "--password", &password][..], &here].concat());
+    for (command, more) in [("join", &["--input", "silence", "--output", "null"][..]), ("echo", &[])] {
+        let mut refused = refused.clone();
+        refused.push([&["lobby", "--name", &long_name][..], &here].concat());
+        if command == "join" {
+            refused.push(with(&["--record", READER]));
+        }
+        for arguments in refused {
+            let arguments = [&[command], &arguments[..], more, &["--state-dir", dir.path()]].concat();
+            let failed = output(&arguments);
+            assert_ne!(code(&failed), Some(0), "{arguments:?}");
+            assert_eq!(stdout(&failed), "", "{arguments:?}");
+            assert!(!stderr(&failed).is_empty() && !stderr(&failed).contains("Joining"), "{}", stderr(&failed));
+            let for_programs = output(&[&arguments[..], &["--json"]].concat());
+            let lines: Vec<String> = stdout(&for_programs).lines().map(str::to_owned).collect();
+            assert!(matches!(&lines[..], [one] if one.contains(r#""event":"error""#)), "{arguments:?}: {lines:?}");
+            assert_eq!(code(&for_programs), code(&failed));
+        }
+    }
+}
+
 /// The command ends with this code, and its last line for programs says so.
 fn assert_error_line(arguments: &[&str], expected: i32) {
     let failed = output(arguments);

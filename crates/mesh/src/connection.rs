@@ -217,6 +217,17 @@ impl Connection {
         }
     }
 
+    /// How long nothing has come on the connection in use; zero if it has not joined.
+    pub(super) fn silence(&self, now: Duration) -> Duration {
+        match &self.state {
+            ConnectionState::Joined { liveness, .. } => now.saturating_sub(liveness.heard_at()),
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Joining { .. } => Duration::ZERO,
+        }
+    }
+
     /// A part of a message has come on the connection in use.
     pub(super) fn receiving(&mut self, now: Duration) {
         if let ConnectionState::Joining { heard_at, .. } = &mut self.state {

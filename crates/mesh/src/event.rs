@@ -17,6 +17,8 @@ pub enum MeshEvent {
     Joined {
         /// The own id.
         you: PeerId,
+        /// The own name in the room. It differs from the one that was asked for where an access token or a ticket names another.
+        name: String,
         /// The session.
         session: u32,
         /// How many others are there.
@@ -67,6 +69,8 @@ pub enum MeshEvent {
         why: String,
         /// The same for programs, if it could not be connected to or does not let this peer in for now.
         failure: Option<ConnectFailure>,
+        /// How long nothing had come on the connection that is lost. Zero if its end was seen, or if there was none.
+        silent_for: Duration,
         /// When it is tried again.
         retry_in: Duration,
     },

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::network::{DisconnectReason, NetworkEvent};
-use voicemesh_wire::SessionId;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, MemberStatus, Metadata, PROTOCOL_VERSION,
     PeerInfo, Presence, ServerMessage, Ticket, decode_server,
 };
+use voicemesh_wire::{DisplayName, PeerId, SessionId};
 
 use crate::Mesh;
 use crate::connect_failure::ConnectFailure;
@@ -331,7 +331,7 @@ impl Mesh {
             peer: joined.you,
             client: joined.client,
             run: self.config.run,
-            name: self.config.name.clone(),
+            name: self.entered_name(joined.you, joined.name.as_deref()),
             // Of oneself, the roster's hash needs the rest only.
             metadata: Metadata::new(),
             capabilities: Capabilities::default(),
@@ -348,6 +348,7 @@ impl Mesh {
         self.links.joined(joined.ice_servers, joined.relay_only, &mut self.queues);
         self.tell(MeshEvent::Joined {
             you: joined.you,
+            name: own.name.clone(),
             session: joined.session,
             others: joined.peers.len(),
             relay_only: joined.relay_only,
@@ -366,6 +367,11 @@ impl Mesh {
         let (lobby, mut outlet) = self.publishing(now);
         lobby.joined(joined.room_metadata, &mut outlet);
         self.tick_links(now);
+    }
+
+    /// The own name in the room: what the server says, as the others read it, else the one that was asked for.
+    fn entered_name(&self, you: PeerId, said: Option<&str>) -> String {
+        said.map_or_else(|| self.config.name.clone(), |name| DisplayName::received(name, you).as_str().to_owned())
     }
 
     fn set_locked(&mut self, locked: bool) {
@@ -391,12 +397,13 @@ impl Mesh {
 
     /// The connection in use has ended. A further one that is being opened or joins already goes on in its place.
     pub(super) fn connection_closed(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>) {
+        let silent_for = self.connection.silence(now);
         match self.connection.closed(now, &mut self.queues) {
             AfterClose::Nothing => {}
             AfterClose::GoesOn { was_open } => {
                 self.lobby.lost();
                 if was_open {
-                    self.tell(MeshEvent::ServerAway { why, failure, retry_in: Duration::ZERO });
+                    self.tell(MeshEvent::ServerAway { why, failure, silent_for, retry_in: Duration::ZERO });
                 }
             }
             AfterClose::TryAgain => self.try_again_later(now, why, failure, Duration::ZERO),
@@ -424,9 +431,10 @@ impl Mesh {
 
     /// The connection is gone; the next is opened after a while.
     fn try_again_later(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>, at_least: Duration) {
+        let silent_for = self.connection.silence(now);
         let Some(retry_in) = self.connection.back_off(now, at_least, &mut self.queues) else { return };
         self.lobby.lost();
-        self.tell(MeshEvent::ServerAway { why, failure, retry_in });
+        self.tell(MeshEvent::ServerAway { why, failure, silent_for, retry_in });
     }
 
     fn request_done(&mut self, now: Duration, request: u32, result: Result<(), TransactionError>) {

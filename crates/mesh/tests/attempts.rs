@@ -167,6 +167,7 @@ impl World {
             client: ClientId(2),
             session: 5,
             room: "room".to_owned(),
+            name: None,
             order: 2,
             ice_servers: Vec::new(),
             limits: ServerLimits::default(),

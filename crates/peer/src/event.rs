@@ -45,6 +45,8 @@ pub enum RoomEvent {
     Joined {
         /// The own id.
         you: PeerId,
+        /// The own name as the others see it. An access token or a ticket may name another than the one that was asked for.
+        name: String,
         /// The room.
         room: String,
         /// The session's number.
@@ -142,6 +144,8 @@ pub enum RoomEvent {
         why: String,
         /// The same for programs, if it could not even be connected to or does not let this peer in for now.
         failure: Option<ConnectFailure>,
+        /// How long nothing had come on the connection that is lost. Zero if its end was seen, or if there was none.
+        silent_for: Duration,
         /// When it is tried again.
         retry_in: Duration,
     },
@@ -242,6 +246,11 @@ pub enum VoiceEvent {
     GroupRefused {
         /// Which.
         group: String,
+    },
+    /// The recording that this peer keeps has begun, and everyone in the room can see that; or it has ended, for whatever reason.
+    Recording {
+        /// It has begun.
+        recording: bool,
     },
     /// A recording could not be begun, because the others could not be shown that it is on; or has ended, because the disk takes
     /// no more. The room goes on.
@@ -437,6 +446,7 @@ event_kinds! {
         StatusChanged = 36, "status-changed", Event::Room(RoomEvent::StatusChanged { .. }),
         DeviceChanged = 37, "device-changed", Event::Device(DeviceEvent::Changed { .. }),
         Held = 38, "held", Event::Room(RoomEvent::Held { .. }),
+        Recording = 39, "recording", Event::Voice(VoiceEvent::Recording { .. }),
     }
 }
 
@@ -562,7 +572,7 @@ pub struct Snapshot {
     pub mode: &'static str,
     /// The own id, once known.
     pub you: Option<PeerId>,
-    /// The own name.
+    /// The own name: as the others see it, once joined.
     pub name: String,
     /// What this peer may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
     pub permissions: Permissions,

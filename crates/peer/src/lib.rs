@@ -68,7 +68,7 @@ pub use join_error::JoinError;
 pub use lobby::{ConnectError, MetadataTransaction};
 pub use options::JoinOptions;
 pub use record::{RecordError, RecordedSpeaker, Recorder};
-pub use room::{Channel, Events, Group, Lobby, Microphone, Participant, Room, Speaker};
+pub use room::{Channel, Events, Group, Lobby, Microphone, Participant, PreparedJoin, Room, Speaker};
 pub use voicemesh_mesh::{
     ChoiceError, Connections, PeerLeftReason, REACHABILITY_KEY, ServerConnection, TokenError, TransactionError,
     TransactionId,

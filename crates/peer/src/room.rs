@@ -35,6 +35,8 @@ use outbox::Outbox;
 pub use channel::Channel;
 pub use events::Events;
 pub use group::Group;
+pub use join::PreparedJoin;
+pub(crate) use join::prepare;
 pub use lobby::Lobby;
 pub use participant::Participant;
 pub use sound::{Microphone, Speaker};
@@ -76,13 +78,14 @@ impl Room {
     ///
     /// # Errors
     ///
-    /// When it cannot even begin: no such device, no such address.
+    /// When it cannot even begin: no such device, no such address. [`JoinOptions::prepare`] finds everything but the devices'
+    /// failures before any device is opened.
     ///
     /// [`RoomEvent::Joined`]: crate::RoomEvent::Joined
     /// [`RoomEvent::ServerAway`]: crate::RoomEvent::ServerAway
     /// [`RoomEvent::Refused`]: crate::RoomEvent::Refused
     pub fn join(options: JoinOptions) -> Result<(Self, Events), JoinError> {
-        join::join(options)
+        options.prepare()?.join()
     }
 
     /// Begins to leave, and returns at once. What was sent before still goes out; [`RoomEvent::Left`] is the last event. Calling it

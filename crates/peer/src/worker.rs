@@ -59,7 +59,7 @@ pub(crate) struct Worker {
     sound: Sound,
     started: Instant,
     room: String,
-    /// The own name.
+    /// The own name: the one that was asked for, and once joined the one that the others see.
     name: String,
     /// Peers that have been heard since they joined.
     heard: BTreeSet<PeerId>,
@@ -157,6 +157,9 @@ impl Worker {
         let now = self.started.elapsed();
         self.engine.stop(now);
         self.take_events(now);
+        if self.recording.is_on() {
+            self.report(now, Event::Voice(VoiceEvent::Recording { recording: false }));
+        }
         self.report(now, Event::Room(RoomEvent::Left));
         self.publish(now);
     }
@@ -403,9 +406,10 @@ impl Worker {
 
     fn mesh_event(&mut self, now: Duration, event: MeshEvent) {
         let event = match event {
-            MeshEvent::Joined { you, session, others, relay_only } => {
-                self.joined_with_recording();
-                Event::Room(RoomEvent::Joined { you, room: self.room.clone(), session, others, relay_only })
+            MeshEvent::Joined { you, name, session, others, relay_only } => {
+                self.name.clone_from(&name);
+                self.joined_with_recording(now);
+                Event::Room(RoomEvent::Joined { you, name, room: self.room.clone(), session, others, relay_only })
             }
             MeshEvent::PeerJoined(member) => {
                 if self.sound.echoes() && member.metadata.get("kind").is_some_and(|kind| kind == "echo") {
@@ -427,8 +431,8 @@ impl Worker {
             }
             MeshEvent::HeldIn { peer, groups } => self.held_in(now, peer, groups),
             MeshEvent::StatusChanged { peer, status } => Event::Room(RoomEvent::StatusChanged { peer, status }),
-            MeshEvent::ServerAway { why, failure, retry_in } => {
-                Event::Room(RoomEvent::ServerAway { why, failure, retry_in })
+            MeshEvent::ServerAway { why, failure, silent_for, retry_in } => {
+                Event::Room(RoomEvent::ServerAway { why, failure, silent_for, retry_in })
             }
             MeshEvent::ServerConnected(connection) => Event::Room(RoomEvent::ServerConnected(connection)),
             MeshEvent::TokenNeeded { code, message } => Event::Room(RoomEvent::TokenNeeded { code, message }),

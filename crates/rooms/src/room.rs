@@ -394,6 +394,7 @@ impl Room {
             client: info.client,
             session: self.session.session().number(),
             room,
+            name: Some(info.name.clone()),
             order: info.order,
             ice_servers: self.ice_servers_for(connection, info.peer),
             limits: self.rules.limits.clone(),

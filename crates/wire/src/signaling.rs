@@ -333,6 +333,10 @@ pub struct Joined {
     pub session: u32,
     /// The room, as asked for, in the form that is shown.
     pub room: String,
+    /// The display name under which the joiner entered: that of its access token or ticket, else the join's. `None` from a server
+    /// that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The others, in order of arrival. The owner is the member with the lowest order, the joiner included.
     pub peers: Vec<PeerInfo>,
     /// The joiner's own place in the order of arrival.

@@ -14,7 +14,6 @@ const PRESSES = 'button, summary';
 /** @param {App} app */
 export function bar(app) {
   const { peer, settings, tell } = app;
-  const { name } = peer.state;
   const level = meter();
   const tag = h('span', 'tag');
   const enable = button(
@@ -114,14 +113,18 @@ export function bar(app) {
   addEventListener('blur', release, { signal });
   keepAwake(signal);
 
+  // An access token may name another than the one that was asked for.
+  let { name } = peer.state;
+  let face = avatar(name, peer.ownId);
+  const shownName = h('strong', { dir: 'auto', test: 'own-name' }, name);
   const me = h(
     'div',
     'me',
-    avatar(name, peer.ownId),
+    face,
     h(
       'div',
       'who',
-      h('div', 'name', h('strong', { dir: 'auto' }, name), tag),
+      h('div', 'name', shownName, tag),
       level.element,
       enable,
     ),
@@ -140,6 +143,13 @@ export function bar(app) {
       const { microphone, muted, deafened, activation, talking, speaking } = peer.state;
       const silent = microphone !== 'on';
       const doing = ownWords(peer.state);
+      if (peer.state.name !== name) {
+        ({ name } = peer.state);
+        setText(shownName, name);
+        const other = avatar(name, peer.ownId);
+        face.replaceWith(other);
+        face = other;
+      }
       setText(tag, doing);
       tag.hidden = doing === '';
       setAttribute(me, 'data-speaking', speaking);

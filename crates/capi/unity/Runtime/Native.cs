@@ -82,7 +82,9 @@ namespace Voicemesh
         StatusChanged = 36,
         DeviceChanged = 37,
         /// <summary>A moderator holds a member, perhaps oneself, in Event.Groups; null: it is held no longer.</summary>
-        Held = 38
+        Held = 38,
+        /// <summary>The recording that this peer keeps has begun, and everyone can see that (Event.On), or has ended.</summary>
+        Recording = 39
     }
 
     /// <summary>How a member takes part, as its own program says.</summary>

@@ -12,6 +12,7 @@ fn stay(relay_only: bool, part: Part) -> SessionInfo {
         room,
         name,
         relay_only,
+        has_token: true,
         unused_server: None,
         record: None,
         written_beside: None,
@@ -32,6 +33,7 @@ fn away(retry_ms: u64) -> Event {
     Event::Room(RoomEvent::ServerAway {
         why: "connection refused".into(),
         failure: None,
+        silent_for: Duration::ZERO,
         retry_in: Duration::from_millis(retry_ms),
     })
 }
@@ -39,7 +41,8 @@ fn away(retry_ms: u64) -> Event {
 #[test]
 fn a_server_that_is_about_to_stop_is_not_said_to_be_at_a_wrong_address() {
     let why = "it is about to stop".to_owned();
-    let text = said(Event::Room(RoomEvent::ServerAway { why, failure: None, retry_in: Duration::from_secs(5) }));
+    let (silent_for, retry_in) = (Duration::ZERO, Duration::from_secs(5));
+    let text = said(Event::Room(RoomEvent::ServerAway { why, failure: None, silent_for, retry_in }));
     assert!(text.contains("lets no more people in: it is about to stop. The next try is in 5.0 s"), "{text}");
 }
 
@@ -78,6 +81,26 @@ fn an_echo_says_that_it_is_one() {
     let mut echo = TextOutput::new(SessionInfo { name: "echo".into(), ..stay(false, Part::Echo) });
     let line = echo.event(&at(0, joined()), &People::default()).expect("a line");
     assert_eq!(line.text, "The echo peer “echo” is in “lobby” and says back what it hears; one other is there.");
+}
+
+#[test]
+fn the_own_name_is_said_when_it_is_another_than_the_one_asked_for() {
+    let as_name = |name: &str| {
+        let Event::Room(RoomEvent::Joined { you, room, session, others, relay_only, .. }) = joined() else { panic!() };
+        Event::Room(RoomEvent::Joined { you, name: name.to_owned(), room, session, others, relay_only })
+    };
+    let said = |human: &mut TextOutput, name: &str| human.renamed(&as_name(name)).map(|line| line.text);
+    let mut human = human();
+    assert_eq!(said(&mut human, "Ada"), None);
+    assert_eq!(said(&mut human, "Dr. Ada").as_deref(), Some("You are here as Dr. Ada, as your token says."));
+    assert_eq!(said(&mut human, "Dr. Ada"), None, "said once");
+    assert_eq!(said(&mut human, "\u{1b}[2J").as_deref(), Some("You are here as ␛[2J, as your token says."));
+    let mut without = TextOutput::new(SessionInfo { has_token: false, ..stay(false, Part::Talk) });
+    assert_eq!(said(&mut without, "Dr. Ada").as_deref(), Some("You are here as Dr. Ada, as the server says."));
+    let mut echo = TextOutput::new(stay(false, Part::Echo));
+    assert_eq!(said(&mut echo, "Cave"), None);
+    let line = echo.event(&at(0, as_name("Cave")), &People::default()).expect("a line");
+    assert!(line.text.starts_with("The echo peer “Cave” is in “lobby”"), "{}", line.text);
 }
 
 #[test]
@@ -227,6 +250,7 @@ fn a_reason_with_a_remedy_is_told_whenever_it_is_a_new_one() {
         Event::Room(RoomEvent::ServerAway {
             why: failure.to_string(),
             failure: Some(failure),
+            silent_for: Duration::ZERO,
             retry_in: Duration::from_millis(300),
         })
     };
@@ -244,6 +268,7 @@ fn a_server_that_lets_no_one_in_for_now_is_not_said_to_be_out_of_reach() {
         said(Event::Room(RoomEvent::ServerAway {
             why: failure.to_string(),
             failure: Some(failure),
+            silent_for: Duration::ZERO,
             retry_in: Duration::from_millis(3600),
         }))
     };

@@ -39,6 +39,8 @@ const COLUMNS_FOR_SERVER: u16 = 60;
 const COLUMNS_FOR_EXPOSED: u16 = 80;
 /// Columns of a recorder's name in the header.
 const MOST_RECORDER: usize = 12;
+/// Columns of the own name above the people.
+const MOST_OWN_NAME: usize = 24;
 const PROMPT: &str = "> ";
 
 /// Where the sections stand.
@@ -204,10 +206,11 @@ fn status(screen: &Screen) -> String {
 }
 
 fn people_title(screen: &Screen) -> String {
+    let own = cut(&screen.name, MOST_OWN_NAME);
     match screen.people.len() {
-        0 => "People".to_owned(),
-        1 => "1 other person".to_owned(),
-        more => format!("{more} other people"),
+        0 => format!("You: {own}"),
+        1 => format!("You: {own}, and 1 other person"),
+        more => format!("You: {own}, and {more} other people"),
     }
 }
 

@@ -133,6 +133,7 @@ mod tests {
         let away = Event::Room(RoomEvent::ServerAway {
             why: "refused\u{1b}.".into(),
             failure: None,
+            silent_for: Duration::ZERO,
             retry_in: Duration::ZERO,
         });
         problems.event(&away);

@@ -442,6 +442,7 @@ pub(crate) mod tests {
             Event::Room(RoomEvent::ServerAway {
                 why: "gone".into(),
                 failure: None,
+                silent_for: Duration::ZERO,
                 retry_in: Duration::from_millis(2500),
             }),
         ));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
+use super::pending::Request;
 use super::{End, Kept, SNAPSHOT_AGE, Talk, beside_earlier};
 use crate::command_arguments;
 use crate::decisions::{Change as Decided, in_minutes};
@@ -50,22 +51,19 @@ impl Talk {
         self.early.take_if(|_| is_its_turn)
     }
 
-    fn take_line(&mut self, line: &str) -> Option<End> {
-        // What was written, or cannot be understood, stays to be corrected. A command that was understood and refused does not.
-        let (done, stays) = match parse(line) {
+    pub(super) fn take_line(&mut self, line: &str) -> Option<End> {
+        let done = match parse(line) {
             Ok(SlashCommand::Quit) => return Some(End::Quit),
             Ok(typed) => {
                 line.clone_into(&mut self.line);
-                let is_text = matches!(&typed, SlashCommand::Text(_) | SlashCommand::Message { .. });
-                (self.execute(typed), is_text)
+                self.execute(typed)
             }
-            Err(why) => (Err(why), true),
+            Err(why) => Err(why),
         };
+        // Whatever was the matter with it, the line stays to be corrected.
         if let Err(why) = done {
             self.output.notice(self.started.elapsed(), &trouble(why));
-            if stays {
-                self.output.put_back(line);
-            }
+            self.output.put_back(line);
         }
         None
     }
@@ -216,6 +214,7 @@ impl Talk {
         };
         let transaction =
             self.voice.lobby().moderate(action).map_err(|error| format!("That did not work: {error}."))?;
+        self.pending.asked(now, Request::Decision(transaction), &self.line);
         self.decisions.asked(transaction, Some(done).filter(|done| !done.is_empty()), change);
         Ok(())
     }
@@ -239,12 +238,14 @@ impl Talk {
             }
             Change::Input(input) => {
                 self.answer(format!("Changing the microphone to {} …", harmless(&input.to_string())));
+                self.pending.asked(self.started.elapsed(), Request::Device, &self.line);
                 self.voice.microphone().set_input(input);
             }
             Change::Output(output) => {
                 let (output, is_beside) = beside_earlier(output);
                 let beside = if is_beside.is_some() { " The file that is there already stays." } else { "" };
                 self.answer(format!("Changing the speaker to {} …{beside}", harmless(&output.to_string())));
+                self.pending.asked(self.started.elapsed(), Request::Device, &self.line);
                 self.voice.speaker().set_output(output);
             }
         }
@@ -256,12 +257,14 @@ impl Talk {
             // The server decides, and says so; but a program that joins anew asks for everyone by itself.
             if group != EVERYONE && self.server_answers() {
                 self.voice.group(&group).join();
+                self.pending.asked(self.started.elapsed(), Request::Group(group), &self.line);
                 return Ok(());
             }
             let held = group_names(&self.held_in);
             return Err(format!("A moderator holds you in “{held}”: you cannot join {}.", group_label(&group)));
         }
         self.voice.group(&group).join();
+        self.pending.asked(self.started.elapsed(), Request::Group(group.clone()), &self.line);
         let joined = self.groups.iter().filter(|one| **one != group).cloned().chain([group.clone()]).collect();
         self.set_groups(joined);
         let later = if self.server_answers() { "" } else { " The others learn of it when the server is back." };
@@ -286,6 +289,7 @@ impl Talk {
                 let folder = command_arguments::absolute(folder);
                 self.voice.start_recording(&folder).map_err(|why| format!("Nothing is recorded: {why}."))?;
                 let since = self.started.elapsed();
+                self.pending.asked(since, Request::Recording, &self.line);
                 self.kept = Kept::Soon { folder, since, is_late: false };
             }
         }

@@ -30,9 +30,31 @@ use crate::sound::Sound;
 use crate::tls::Tls;
 use crate::worker::{EVENTS, Ends, RECORDING, Worker};
 
-/// Begins to join, and starts the engine thread.
-pub(super) fn join(options: JoinOptions) -> Result<(Room, Events), JoinError> {
-    let started = Instant::now();
+/// A join whose address, names, files and options are in order. No device is open yet, and nothing is connected. Made by
+/// [`JoinOptions::prepare`].
+#[derive(Debug)]
+pub struct PreparedJoin {
+    options: JoinOptions,
+    connector: Connector,
+    identity: Identity,
+    /// The identity on a server without TLS, if this join may go without it.
+    without_tls: Option<Identity>,
+    recorder: Option<Recorder>,
+}
+
+impl PreparedJoin {
+    /// Begins to join, as [`Room::join`] does. Moments of events count from here.
+    ///
+    /// # Errors
+    ///
+    /// When microphone or speaker cannot be opened, or the system refuses a thread.
+    pub fn join(self) -> Result<(Room, Events), JoinError> {
+        begin(self)
+    }
+}
+
+/// Checks everything that can be checked without a device and without the server.
+pub(crate) fn prepare(options: JoinOptions) -> Result<PreparedJoin, JoinError> {
     let mut options = options.follow_link()?;
     let url = options.checked_server()?;
     let (room, name) = options.checked_names()?;
@@ -47,6 +69,13 @@ pub(super) fn join(options: JoinOptions) -> Result<(Room, Events), JoinError> {
     let identity = load(&url)?;
     let without_tls = connector.may_go_without_tls().then(|| load(&url.without_tls())).transpose()?;
     let recorder = options.record.as_deref().map(Recorder::start).transpose().map_err(JoinError::Recording)?;
+    Ok(PreparedJoin { options, connector, identity, without_tls, recorder })
+}
+
+/// Opens the devices and starts the engine thread.
+fn begin(prepared: PreparedJoin) -> Result<(Room, Events), JoinError> {
+    let started = Instant::now();
+    let PreparedJoin { options, connector, identity, without_tls, recorder } = prepared;
     let wake = Wake::default();
     let sound = Sound::open(&options, &wake)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -150,7 +150,11 @@ impl Worker {
     pub(super) fn stop_recording(&mut self, now: Duration) {
         let recorder = match std::mem::take(&mut self.recording.state) {
             State::Off => return,
-            State::On(recorder) | State::Announced { recorder, by: Announcement::Join } => recorder,
+            State::On(recorder) => {
+                self.report(now, Event::Voice(VoiceEvent::Recording { recording: false }));
+                recorder
+            }
+            State::Announced { recorder, by: Announcement::Join } => recorder,
             State::Announced { recorder, by: Announcement::Transaction { id, .. } } => {
                 // What announces must not be the last word: neither if it waits still, nor if it was sent.
                 if !self.engine.network_mut().mesh.withdraw(id) {
@@ -165,9 +169,9 @@ impl Worker {
     }
 
     /// The server has let this peer in, and the others see what the join said.
-    pub(super) fn joined_with_recording(&mut self) {
+    pub(super) fn joined_with_recording(&mut self, now: Duration) {
         if let State::Announced { by: Announcement::Join, .. } = self.recording.state {
-            self.recording_is_seen();
+            self.recording_is_seen(now);
         }
     }
 
@@ -182,7 +186,7 @@ impl Worker {
             && id == transaction
         {
             match result {
-                Ok(()) => self.recording_is_seen(),
+                Ok(()) => self.recording_is_seen(now),
                 Err(error) => {
                     let why = format!("the others cannot see it: {}", error.message);
                     self.end_recording_because(now, Some(why));
@@ -192,7 +196,7 @@ impl Worker {
         transaction.0 >= FIRST_ANNOUNCEMENT
     }
 
-    fn recording_is_seen(&mut self) {
+    fn recording_is_seen(&mut self, now: Duration) {
         let members = self.engine.network().mesh.members();
         self.recording.unaware = members.filter(|member| member.is_lost()).map(|member| member.peer).collect();
         self.recording.state = match std::mem::take(&mut self.recording.state) {
@@ -200,8 +204,9 @@ impl Worker {
                 self.engine.set_tapped(true);
                 State::On(recorder)
             }
-            State::Off => State::Off,
+            State::Off => return,
         };
+        self.report(now, Event::Voice(VoiceEvent::Recording { recording: true }));
     }
 
     /// Why what was announced does not begin.

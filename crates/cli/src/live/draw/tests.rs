@@ -155,7 +155,10 @@ fn of_many_people_those_who_do_not_fit_are_counted_and_speakers_among_them_named
     let mut screen = screen(&named);
     screen.people.iter_mut().for_each(|person| person.speaking = person.label == "Guest 49");
     let shown = text(&screen, 80, 24);
-    assert!(shown.contains("50 other people") && shown.contains("… and 42 more (↑↓) ● Guest 49"), "{shown}");
+    assert!(
+        shown.contains("You: Ada, and 50 other people") && shown.contains("… and 42 more (↑↓) ● Guest 49"),
+        "{shown}"
+    );
     screen.chosen = Some(peer(50));
     let shown = text(&screen, 80, 24);
     assert!(shown.contains("▸ ● Guest 49") && !shown.contains("(↑↓) ●"), "{shown}");

@@ -72,8 +72,9 @@ fn the_token_decides_name_and_permissions() {
     let permissions = Permissions { listen: true, ..Permissions::NONE };
     let named = Claims { name: Some("Ana of the game".into()), permissions: Some(permissions), ..request() };
     let joined = world.join_as(A, with_token(1, named));
-    assert_eq!(joined.permissions, permissions);
+    assert_eq!((joined.permissions, joined.name.as_deref()), (permissions, Some("Ana of the game")));
     let second = world.join_as(B, with_token(2, request()));
+    assert_eq!(second.name, Some(join_of(2).name), "without a name in the token it is the join's");
     assert_eq!((&*second.peers[0].name, second.peers[0].permissions), ("Ana of the game", permissions));
     assert_eq!(second.permissions, Permissions::default());
     for name in ["a\u{7}b".to_owned(), "\u{3164}".to_owned(), "x".repeat(65)] {
@@ -85,6 +86,7 @@ fn the_token_decides_name_and_permissions() {
     let moderator = Claims { permissions: Some(Permissions::ALL), ..request() };
     let taken_over = world.join_as(C, with_token(1, moderator));
     assert!(taken_over.taken_over.is_some());
+    assert_eq!(taken_over.name.as_deref(), Some("Ana of the game"), "who takes over keeps the name");
     let received = ServerMessage::Permissions { peer: peer_of(1), permissions: Permissions::ALL };
     assert!(world.received(B).contains(&received));
 }

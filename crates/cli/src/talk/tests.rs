@@ -1,0 +1,232 @@
+//! What is typed, against a room whose server is not there.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::rc::Rc;
+
+use clap::Parser as _;
+use voicemesh::{ErrorCode, GROUP_NAME_BYTES, Permissions, TEXT_BYTES, TransactionError, TransactionId};
+
+use super::*;
+use crate::arguments::{Arguments, Command};
+use crate::people::tests::arrival;
+use crate::slash::COMMANDS;
+use crate::summary::tests::joined;
+
+/// What was printed.
+#[derive(Clone, Default)]
+struct Printed(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Printed {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.borrow_mut())).expect("UTF-8")
+    }
+}
+
+struct World {
+    talk: Talk,
+    printed: Printed,
+    folder: PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl World {
+    /// Ada, who is in the room with Ben and two called Cleo, as far as she knows.
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("voicemesh-talk-{name}-{}", std::process::id()));
+        let command = ["voicemesh", "join", "lobby", "--server", "ws://127.0.0.1:1", "--json"];
+        let Command::Join(arguments) = Arguments::parse_from(command).command else { panic!("it joins") };
+        let options = JoinOptions::new("ws://127.0.0.1:1", "lobby").name("Ada").state_dir(&folder);
+        let room = Room::join(options.input(InputSpec::Silence).output(OutputSpec::Null)).expect("it begins");
+        let printed = Printed::default();
+        let output = Output::for_tests(Box::new(printed.clone()));
+        let names = ("lobby".to_owned(), "Ada".to_owned());
+        let talk = Talk::new(room, output, Stop::default(), arguments.stay, names, Instant::now());
+        let mut world = Self { talk, printed, folder };
+        for event in [joined(), arrival(1, "Ben"), arrival(0x2222, "Cleo"), arrival(0x3333, "Cleo")] {
+            world.happens(event);
+        }
+        world.happens(Event::Room(RoomEvent::Connected));
+        world
+    }
+
+    fn happens(&mut self, event: Event) {
+        let at = self.talk.started.elapsed();
+        self.talk.tell(&TimedEvent { at, event });
+    }
+
+    /// What was said to this line, and whether it stays.
+    fn types(&mut self, line: &str) -> (String, bool) {
+        self.printed.take();
+        assert_eq!(self.talk.take_line(line), None);
+        (self.printed.take(), self.stays(line))
+    }
+
+    /// Whether this line, and no other, was put back since.
+    fn stays(&mut self, line: &str) -> bool {
+        match std::mem::take(&mut self.talk.output.put_back).as_slice() {
+            [] => false,
+            [one] => {
+                assert_eq!(one, line);
+                true
+            }
+            several => panic!("{several:?}"),
+        }
+    }
+}
+
+/// Lines that are refused at once, and a part of the sentence about it.
+fn refused_at_once() -> Vec<(String, &'static str)> {
+    let long = "x".repeat(GROUP_NAME_BYTES + 1);
+    let known = [
+        ("/nonsense", "no command"),
+        ("/", "no command"),
+        // Something is missing.
+        ("/activation", "needs"),
+        ("/ban", "needs"),
+        ("/gain", "needs"),
+        ("/gain Ben", "needs"),
+        ("/input", "needs"),
+        ("/join", "needs"),
+        ("/kick", "needs"),
+        ("/leave", "needs"),
+        ("/make-owner", "needs"),
+        ("/move", "needs"),
+        ("/move Ben", "missing"),
+        ("/msg", "needs"),
+        ("/msg Ben", "missing"),
+        ("/mute-all", "needs"),
+        ("/noise", "needs"),
+        ("/output", "needs"),
+        ("/record", "needs"),
+        ("/talk", "needs"),
+        ("/unmute-all", "needs"),
+        // There is too much.
+        ("/deafen Ben", "nothing more"),
+        ("/help me", "nothing more"),
+        ("/lock it", "nothing more"),
+        ("/quit now", "nothing more"),
+        ("/undeafen Ben", "nothing more"),
+        ("/unlock it", "nothing more"),
+        ("/who is", "nothing more"),
+        // It is none of what can be chosen.
+        ("/activation loud", "needs"),
+        ("/ban Ben 0", "no time for a ban"),
+        ("/gain Ben 9", "from 0 to 4"),
+        ("/noise much", "needs"),
+        ("/talk perhaps", "needs"),
+        ("/join \u{200b}", "needs a name"),
+        // No such person, or several.
+        ("/ban Zoe", "Zoe"),
+        ("/gain Zoe 1", "Zoe"),
+        ("/kick Zoe", "Zoe"),
+        ("/kick Cleo", "could be"),
+        ("/make-owner Zoe", "Zoe"),
+        ("/move Zoe Red", "Zoe"),
+        ("/msg Zoe hello", "Zoe"),
+        ("/mute Zoe", "Zoe"),
+        ("/mute-all Zoe", "Zoe"),
+        ("/unban Zoe", "Zoe"),
+        ("/unmute Zoe", "Zoe"),
+        ("/unmute-all Zoe", "Zoe"),
+        // There is nothing to end, or nothing to begin it with.
+        ("/leave Red", "not in"),
+        ("/record stop", "Nothing is being recorded"),
+        ("/record calls", "Nothing is recorded"),
+    ];
+    let too_long = [
+        (format!("/join {long}"), "at most"),
+        (format!("/move Ben {long}"), "at most"),
+        (format!("/msg Ben {}", "x".repeat(TEXT_BYTES + 1)), "at most"),
+        ("x".repeat(TEXT_BYTES + 1), "at most"),
+    ];
+    known.map(|(line, why)| (line.to_owned(), why)).into_iter().chain(too_long).collect()
+}
+
+#[test]
+fn every_line_that_is_refused_at_once_stays_to_be_corrected() {
+    let mut world = World::new("at-once");
+    let refused = refused_at_once();
+    for (line, why) in &refused {
+        let (said, stays) = world.types(line);
+        assert!(said.contains(why) && stays, "{line:.80}: stays {stays}, {said}");
+    }
+    for (command, _) in COMMANDS {
+        let is_refused = |(line, _): &(String, _)| line.split_whitespace().next() == Some(&format!("/{command}"));
+        assert!(refused.iter().any(is_refused), "no refusal of /{command} is tried");
+    }
+    world.talk.summary.snapshot.permissions = Permissions { data: false, ..Permissions::default() };
+    for line in ["hello", "/msg Ben hello"] {
+        let (said, stays) = world.types(line);
+        assert!(said.contains("may not write") && stays, "{line}: {said}");
+    }
+    world.talk.summary.in_session = false;
+    for line in ["hello", "/msg Ben hello"] {
+        let (said, stays) = world.types(line);
+        assert!(said.contains("out of reach") && stays, "{line}: {said}");
+    }
+}
+
+#[test]
+fn what_the_server_or_a_device_refuses_later_comes_back() {
+    let mut world = World::new("later");
+    for line in ["/lock", "/kick Ben", "/set-password sesame", "/move Ben Red"] {
+        let (said, stays) = world.types(line);
+        assert!(!stays && !said.contains("did not work"), "{line}: {said}");
+        let Some(transaction) = world.talk.decisions.asked_last() else { panic!("{line} asks the server") };
+        let error = TransactionError { code: ErrorCode::NotPermitted, message: "you may not moderate".to_owned() };
+        world.happens(Event::Room(RoomEvent::TransactionDone { transaction, result: Err(error) }));
+        assert!(world.stays(line), "{line}");
+    }
+    assert!(!world.types("/join Red").1);
+    world.happens(Event::Voice(VoiceEvent::GroupRefused { group: "Blue".to_owned() }));
+    assert!(!world.stays("/join Red"), "another group was refused");
+    world.happens(Event::Voice(VoiceEvent::GroupRefused { group: "Red".to_owned() }));
+    assert!(world.stays("/join Red"));
+    for line in ["/input missing.wav", "/output nowhere"] {
+        assert!(!world.types(line).1);
+        let code = ErrorCode::Other("device".to_owned());
+        world.happens(Event::Room(RoomEvent::Warned { code, message: "it stays as it is".to_owned(), text: None }));
+        assert!(world.stays(line), "{line}");
+    }
+}
+
+#[test]
+fn what_was_done_does_not_come_back() {
+    let mut world = World::new("done");
+    for line in [
+        "hello",
+        "/mute",
+        "/unmute Ben",
+        "/gain Ben 0.5",
+        "/who",
+        "/help",
+        "/join Red",
+        "/leave Red",
+        "/talk on",
+        "/lock",
+    ] {
+        assert!(!world.types(line).1, "{line}");
+    }
+    let transaction = world.talk.decisions.asked_last().expect("the lock");
+    world.happens(Event::Room(RoomEvent::TransactionDone { transaction, result: Ok(()) }));
+    let error = TransactionError { code: ErrorCode::NotPermitted, message: "another".to_owned() };
+    let other = TransactionId(transaction.0 + 1);
+    world.happens(Event::Room(RoomEvent::TransactionDone { transaction: other, result: Err(error) }));
+    assert!(!world.stays("/lock"));
+}
