@@ -139,7 +139,13 @@ test('the own name is the one under which the server has entered this page', () 
   assert.equal(world.mesh.roster.ownName, 'me', 'before it is said');
   world.join({ name: 'Dr. Ada\u0007' });
   assert.equal(world.mesh.roster.ownName, 'Dr. Ada');
-  const other = { peer: YOU.replaceAll('7', '8'), client: 3, run: 1, name: 'Dr. \u0410da', order: 3 };
+  const other = {
+    peer: YOU.replaceAll('7', '8'),
+    client: 3,
+    run: 1,
+    name: 'Dr. \u0410da',
+    order: 3,
+  };
   world.say({ type: 'peer-joined', peer: other });
   assert.equal(world.mesh.roster.members.get(other.peer)?.label, `${other.name}#8888`);
   world.say({ type: 'going-away', retry_after_ms: 1000 });

@@ -121,13 +121,7 @@ export function bar(app) {
     'div',
     'me',
     face,
-    h(
-      'div',
-      'who',
-      h('div', 'name', shownName, tag),
-      level.element,
-      enable,
-    ),
+    h('div', 'who', h('div', 'name', shownName, tag), level.element, enable),
   );
   const element = h(
     'footer',
