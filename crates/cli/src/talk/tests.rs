@@ -193,7 +193,7 @@ fn what_the_server_or_a_device_refuses_later_comes_back() {
         world.happens(Event::Room(RoomEvent::TransactionDone { transaction, result: Err(error) }));
         assert!(world.stays(line), "{line}");
     }
-    assert_eq!(world.types("/join Red").1, false);
+    assert!(!world.types("/join Red").1);
     world.happens(Event::Voice(VoiceEvent::GroupRefused { group: "Blue".to_owned() }));
     assert!(!world.stays("/join Red"), "another group was refused");
     world.happens(Event::Voice(VoiceEvent::GroupRefused { group: "Red".to_owned() }));
