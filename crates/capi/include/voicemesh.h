@@ -113,8 +113,8 @@ enum vmesh_event_type
  {
   // Nothing: left by a vmesh_poll that gave VMESH_EMPTY.
   VMESH_EVENT_NONE = 0,
-  // The server has let this peer in: peer (the own id), name (the room), count (how many others), session. Comes again
-  // after every rejoin.
+  // The server has let this peer in: peer (the own id), name (the room), text (the own name as the others see it: an access
+  // token may name another than vmesh_options), count (how many others), session. Comes again after every rejoin.
   VMESH_EVENT_JOINED = 1,
   // The session is complete: speech flows from here on.
   VMESH_EVENT_CONNECTED = 2,
@@ -200,6 +200,8 @@ enum vmesh_event_type
   // A moderator holds a member, or this peer itself, in these talk groups from now on, and it listens and speaks to no other:
   // peer, groups. Without groups it is held no longer.
   VMESH_EVENT_HELD = 38,
+  // The recording that this peer keeps has begun, and everyone in the room can see that (on), or has ended, for whatever reason.
+  VMESH_EVENT_RECORDING = 39,
   // Something that this library knows and this header does not.
   VMESH_EVENT_OTHER = 1000,
 };

@@ -7,7 +7,7 @@
 //!
 //! | `event` | further keys | when |
 //! |---|---|---|
-//! | `joining` | `server`, `room`, `name`, `relay_only` | first line, before anything happens |
+//! | `joining` | `server`, `room`, `name`, `relay_only` | first line, before anything happens; missing if what was asked for is refused before |
 //! | `joined` | `you`, `name`, `room`, `session`, `others`, `relay_only` | the server let this peer in; again after every rejoin. `name`: as the others see it; an access token may name another than `joining` |
 //! | `connected` | | the session is complete: speech flows, texts can be sent; again after every rejoin |
 //! | `peer-joined` | `peer`, `name`, `metadata` | another peer is in the room |

@@ -542,12 +542,17 @@ fn a_recording_begins_and_ends_during_a_call_and_everyone_sees_both() {
     answered(&mut ada, "/record stop", "Nothing is being recorded");
     answered(&mut ada, &format!("/record {READER}"), "a recording needs a folder");
     answered(&mut ada, &format!("/record {}", recordings.path()), "Recording into");
+    let own = |ada: &mut Program, on: bool| {
+        ada.wait_for("its own event", PATIENCE, |line| line["event"] == "recording" && line["recording"] == on);
+    };
+    own(&mut ada, true);
     recording(&mut ben, true);
     answered(&mut ada, "/record elsewhere", "recording already");
     let is_recorded = |line: &Value| line["event"] == "status" && line["recording"] == true && frames(line) > 0;
     let begun = frames(&ada.wait_for("Ben", PATIENCE, is_recorded).json);
     ada.wait_for("a second of Ben", PATIENCE, |line| is_recorded(line) && frames(line) > begun + 50);
     answered(&mut ada, "/record stop", "Nothing is recorded any more");
+    own(&mut ada, false);
     recording(&mut ben, false);
     ada.type_line("/quit");
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
