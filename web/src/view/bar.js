@@ -2,7 +2,7 @@
 
 import { button, h, icon, meter, setAttribute, setText, toggle } from './dom.js';
 import { closeDialog, keepScreenOn, openDialog } from '../optional.js';
-import { avatar } from './person.js';
+import { avatar, paint } from './person.js';
 import { devices, voice } from './sound.js';
 import { ownWords } from './words.js';
 
@@ -15,6 +15,7 @@ const PRESSES = 'button, summary';
 export function bar(app) {
   const { peer, settings, tell } = app;
   const { name } = peer.state;
+  const face = avatar(name);
   const level = meter();
   const tag = h('span', 'tag');
   const enable = button(
@@ -117,7 +118,7 @@ export function bar(app) {
   const me = h(
     'div',
     'me',
-    avatar(name, peer.ownId),
+    face,
     h(
       'div',
       'who',
@@ -136,6 +137,8 @@ export function bar(app) {
   return {
     element,
     showSettings: dialog.show,
+    /** @param {number | undefined} hue */
+    paint: (hue) => paint(face, hue),
     update() {
       const { microphone, muted, deafened, activation, talking, speaking } = peer.state;
       const silent = microphone !== 'on';
