@@ -15,6 +15,7 @@ const SCREENS = [
     name: 'wide-dark',
     context: { viewport: { width: 1280, height: 800 }, colorScheme: /** @type {const} */ ('dark') },
   },
+  { name: 'narrow', context: { viewport: { width: 1024, height: 768 } } },
   // A wide screen at 200 %, and a telephone on its side.
   { name: 'zoomed', context: { viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 } },
   {

@@ -7,22 +7,27 @@ import { PATIENCE_MS } from './harness/program.js';
 import { speechFile } from './harness/sound.js';
 import { Stage, within, withSound } from './harness/stage.js';
 
-/** Where each is found, and its name there. */
+/** Where each is found, with its name there, and what the page says without it. @type {[path: string, said: string][]} */
 const OPTIONAL = [
-  'localStorage',
-  'sessionStorage',
-  'navigator.locks',
-  'RTCPeerConnection',
-  'navigator.wakeLock',
-  'navigator.clipboard',
-  'navigator.mediaDevices',
-  'navigator.connection',
-  'AudioContext.prototype.setSinkId',
-  'HTMLDialogElement.prototype.showModal',
-  'crypto.randomUUID',
-  'WebAssembly',
-  'DecompressionStream',
-  'history.replaceState',
+  ['localStorage', 'stores nothing for this page'],
+  ['sessionStorage', 'keeps nothing for this tab'],
+  ['navigator.locks', 'does not tell this page’s tabs apart'],
+  ['RTCPeerConnection', 'does not allow WebRTC'],
+  // The screen goes dark, as it does for any page.
+  ['navigator.wakeLock', ''],
+  // The link is shown, to be copied by hand.
+  ['navigator.clipboard', ''],
+  // Said in the room: see below.
+  ['navigator.mediaDevices', ''],
+  ['navigator.connection', ''],
+  // The choice of a speaker is greyed out.
+  ['AudioContext.prototype.setSinkId', ''],
+  ['HTMLDialogElement.prototype.showModal', ''],
+  ['crypto.randomUUID', ''],
+  // The page adapts to a narrow network with less skill.
+  ['WebAssembly', ''],
+  ['DecompressionStream', ''],
+  ['history.replaceState', 'does not let the page change its address'],
 ];
 /** `throwing`: to look at it throws, as a blocked storage does. `refusing`: each of its methods throws, or refuses where it promises. */
 const WAYS = ['gone', 'throwing', 'refusing'];
@@ -50,10 +55,10 @@ function takeAway({ path, way }) {
 
 /**
  * Joins and leaves without something.
- * @param {import('playwright-core').Browser} browser @param {string} url @param {{path: string, way: string}} what
+ * @param {import('playwright-core').Browser} browser @param {string} url @param {{path: string, way: string}} what @param {string} said
  * @returns {Promise<string | null>} what went wrong
  */
-async function visitWithout(browser, url, what) {
+async function visitWithout(browser, url, what, said) {
   const context = await browser.newContext({ permissions: ['microphone'] });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
@@ -64,9 +69,13 @@ async function visitWithout(browser, url, what) {
   await page.addInitScript(takeAway, what);
   try {
     await page.goto(url);
+    if (said) await page.locator('[data-test="lacks"]').getByText(said).waitFor();
+    else assert.equal(await page.innerText('[data-test="lacks"]'), '');
     await page.fill('[data-test="name"]', 'ada');
     await page.click('[data-test="join"]');
     await page.waitForSelector('[data-phase="joined"]');
+    if (what.path === 'navigator.mediaDevices')
+      await page.getByText(/gives this page no microphone|microphone is not allowed/).waitFor();
     await page.click('[data-test="invite"]');
     await page.click('[data-test="settings"]');
     await page.click('dialog >> text=Done');
@@ -86,12 +95,12 @@ test(
     const server = await stage.server();
     const browser = await stage.browserSpeakingOn();
     const failed = [];
-    for (const path of OPTIONAL) {
+    for (const [path, said] of OPTIONAL) {
       // Each in a separate room, all ways at once.
       failed.push(
         ...(await Promise.all(
           WAYS.map((way) =>
-            visitWithout(browser, `${server.url}/r/${way}#t=unused`, { path, way }),
+            visitWithout(browser, `${server.url}/r/${way}#t=unused`, { path, way }, said),
           ),
         )),
       );

@@ -129,10 +129,18 @@ const STATES = [
   ['quiet', {}],
   ['unsupported-insecure', {}, { support: 'insecure' }],
   ['unsupported-webcodecs', {}, { support: 'no-webcodecs' }],
+  ['unsupported-worklet', {}, { support: 'no-worklet' }],
   ['unsupported-failure', {}, { support: 'failure' }],
   ['replaced', { phase: 'replaced' }],
   ['joining', { phase: 'joining', microphone: 'asking' }],
   ['joining-waking', { phase: 'joining', waking: true }],
+  ...['slow', 'busy', 'cookies', 'protocol', 'redirect', 'blocked', 'stranger', 'no-upgrade'].map(
+    (kind) =>
+      /** @type {[string, any]} */ ([
+        `joining-${kind}`,
+        { phase: 'joining', problem: { kind, host: '', status: 503 } },
+      ]),
+  ),
   ['joining-gateway', { phase: 'joining', problem: { kind: 'gateway', host: '', status: 502 } }],
   [
     'joining-origin',
@@ -147,6 +155,15 @@ const STATES = [
       people: [person('Ben', { route: 'none', away: true })],
     },
   ],
+  ...[
+    'bad-room',
+    'token-invalid',
+    'no-sound',
+    'too-many-tabs',
+    'too-many-joins',
+    'unsupported-protocol',
+    'room-full',
+  ].map((code) => /** @type {[string, Partial<PeerState>]} */ ([`refused-${code}`, refused(code)])),
   ['refused-kicked', refused('kicked')],
   ['refused-banned', refused('banned', '', 42 * 60_000)],
   ['refused-locked', refused('room-locked')],
@@ -232,6 +249,11 @@ const STATES = [
     { press: '[data-quality=poor] summary' },
   ],
   [
+    'connection-gone',
+    { people: [person('Ben', { route: 'none', silentMs: 300 }), PEOPLE[1]] },
+    { press: '[data-quality=gone] summary' },
+  ],
+  [
     'recording',
     {
       people: [
@@ -304,6 +326,8 @@ async function openViews() {
   const storage = { getItem: () => null, setItem: () => {} };
   const options = { root, room: '', storage, lasts: true };
   const target = new EventTarget();
+  /** @type {string[]} what the views have asked of the peer */
+  const asked = [];
   const levels = { own: 0.4, people: new Map() };
   const withActions = (/** @type {any} */ has) =>
     new Proxy(has, { get: (_, name) => (name in has ? has[name] : () => {}) });
@@ -321,7 +345,7 @@ async function openViews() {
         ? /** @type {any} */ (own)[name]
         : name in target
           ? /** @type {any} */ (target)[name].bind(target)
-          : () => {},
+          : () => void asked.push(String(name)),
   });
   let isOpen = false;
   const set = (/** @type {any} */ state) => {
@@ -345,6 +369,11 @@ async function openViews() {
         ? showFailure(root, new Error('this is no module'))
         : show(null, { ...options, support });
     },
+    openLobby(/** @type {any} */ state, /** @type {{room: string, lasts: boolean}} */ how) {
+      own.state = state;
+      show(peer, { ...options, ...how, support: null });
+    },
+    asked,
     changeState: set,
     refuseText: (/** @type {string} */ text) =>
       target.dispatchEvent(new CustomEvent('text-refused', { detail: { text, to: null } })),
@@ -508,6 +537,90 @@ test(
     for (const text of ['Can you hear me?', 'Another']) {
       await ada.page.evaluate((text) => /** @type {any} */ (globalThis).refuseText(text), text);
       assert.equal(await ada.at('chat-input').inputValue(), 'Can you hear me?');
+    }
+  }),
+);
+
+test(
+  'a row shows who does not hear one and why a connection is poor, also on a telephone on its side',
+  within(60),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.wide);
+    const { page } = ada;
+    const people = [
+      person('Ben', { delayMs: 780, roundTripMs: 640, hearsMe: false }),
+      person('Cleo', { hearsMe: false }),
+      person('Dan', { delayMs: 250 }),
+    ];
+    const rest = ['Eve', 'Finn', 'Gil', 'Hal'].map((name) => person(name));
+    for (const [width, height] of [
+      [1280, 800],
+      [844, 390],
+      [568, 320],
+    ]) {
+      await page.setViewportSize({ width, height });
+      await setState(ada, { ...IN_ROOM, people: height < 500 ? people : [...people, ...rest] });
+      const seen = await Promise.all(
+        people.map(({ name }) => ada.sees(name).locator('summary').innerText()),
+      );
+      assert.deepEqual(
+        seen.map((text) => text.replaceAll(/\s+/g, ' ').trim()),
+        [
+          'Poor · arrives late: the way is long · does not hear you',
+          'Clear · does not hear you',
+          'Fair',
+        ],
+        `${width}x${height}`,
+      );
+      await look(ada, `rows-${width}x${height}`, { seenBefore: true });
+    }
+  }),
+);
+
+test(
+  'while the server is away, the next attempt is counted down, and a press tries at once',
+  within(),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.phone);
+    await setState(ada, { ...IN_ROOM, phase: 'reconnecting', retryInMs: 6100 });
+    assert.equal(await ada.at('try-now').innerText(), 'Try now (next in 7 s)');
+    await ada.at('try-now').click();
+    assert.deepEqual(await ada.page.evaluate(() => /** @type {any} */ (globalThis).asked), [
+      'retryNow',
+    ]);
+  }),
+);
+
+test(
+  'the name and Join are seen without scrolling on every phone, invited or not, whatever is lacking',
+  within(60),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.phone);
+    const { page } = ada;
+    const lobby = { ...IN_ROOM, phase: 'lobby', room: '', microphone: 'none', people: [] };
+    for (const [width, height] of [
+      [320, 568],
+      [360, 640],
+      [568, 320],
+      [390, 844],
+    ]) {
+      await page.setViewportSize({ width, height });
+      for (const room of ['', 'Kitchen table of the third floor'])
+        for (const lasts of [true, false]) {
+          await page.evaluate(
+            ([state, how]) => /** @type {any} */ (globalThis).openLobby(state, how),
+            /** @type {const} */ ([lobby, { room, lasts }]),
+          );
+          const size = `${width}x${height}${room && '-invited'}${lasts ? '' : '-lacking'}`;
+          await look(ada, `lobby-${size}`, { seenBefore: true });
+          for (const hook of ['name', 'join']) {
+            const box = await ada.at(hook).boundingBox();
+            assert.ok(box && box.y + box.height <= height, `${size}: ${hook} is below the fold`);
+          }
+        }
     }
   }),
 );

@@ -7,6 +7,7 @@
  */
 
 import { Activity, levelDb } from './activity.js';
+import { openMicrophone } from './optional.js';
 
 const FRAME = 960;
 const RELEASE_MS = 200;
@@ -234,7 +235,7 @@ export class Capture {
   async open(deviceId) {
     const opening = ++this.#opening;
     const { echo, noise, gain } = this.processing;
-    const stream = await navigator.mediaDevices.getUserMedia({
+    const stream = await openMicrophone({
       audio: {
         ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
         // All its channels: which of them is heard, the worklet decides.

@@ -1,6 +1,6 @@
 /** The messages of a room, kept in the tab so that they are there after a reload. */
 
-import { optional } from './optional.js';
+import { optional, tabStorage } from './optional.js';
 
 /** @typedef {import('./state.js').Message} Message */
 
@@ -28,7 +28,7 @@ export class ChatLog {
   open(peer) {
     this.#write();
     this.#peer = peer;
-    const kept = optional(() => JSON.parse(sessionStorage.getItem(KEY + peer) ?? '[]'), []);
+    const kept = optional(() => JSON.parse(tabStorage.getItem(KEY + peer) ?? '[]'), []);
     this.messages = Array.isArray(kept) ? kept.filter(isMessage).slice(-MOST_KEPT) : [];
   }
 
@@ -41,14 +41,14 @@ export class ChatLog {
   /** The room is left on purpose: nothing is kept. */
   forget() {
     this.#stop();
-    optional(() => sessionStorage.removeItem(KEY + this.#peer), undefined);
+    tabStorage.removeItem(KEY + this.#peer);
   }
 
   #write() {
     if (this.#timer === undefined) return;
     this.#stop();
     const kept = JSON.stringify(this.messages.slice(-MOST_KEPT));
-    optional(() => sessionStorage.setItem(KEY + this.#peer, kept), undefined);
+    tabStorage.setItem(KEY + this.#peer, kept);
   }
 
   #stop() {

@@ -7,7 +7,7 @@
  * @typedef {{kind: ProblemKind, host?: string, status?: number}} Problem
  */
 
-import { randomId } from './optional.js';
+import { isOffline as deviceIsOffline, randomId } from './optional.js';
 
 /** A server that is awake answers by then. */
 const PATIENCE_MS = 4000;
@@ -42,12 +42,7 @@ export class ConnectCheck {
    */
   constructor(
     base,
-    {
-      changed,
-      clock,
-      fetch: ask = (...what) => fetch(...what),
-      isOffline = () => !navigator.onLine,
-    },
+    { changed, clock, fetch: ask = (...what) => fetch(...what), isOffline = deviceIsOffline },
   ) {
     this.base = base;
     this.changed = changed;

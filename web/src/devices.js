@@ -1,6 +1,6 @@
 /** The microphones and speakers that this browser names. */
 
-import { mediaDevices } from './optional.js';
+import { choosesSpeaker, mediaDevices } from './optional.js';
 
 /**
  * @returns {Promise<{inputs: {id: string, label: string}[], outputs: {id: string, label: string}[], canChooseOutput: boolean,
@@ -17,7 +17,7 @@ export async function soundDevices() {
     found
       .filter((device) => device.kind === kind && device.deviceId !== '')
       .map(({ deviceId, label }) => ({ id: deviceId, label }));
-  const canChooseOutput = 'setSinkId' in AudioContext.prototype;
+  const canChooseOutput = choosesSpeaker();
   // Without permission for a microphone, each kind that there is has one entry without an id.
   const hasOutput =
     !canChooseOutput || !named || found.some((device) => device.kind === 'audiooutput');

@@ -76,11 +76,13 @@ const SECRET_KEY = 'voicemesh.secret';
 /**
  * The browser's secret, drawn at its first use. Without storage it lives as long as the page.
  * @param {Pick<Storage, 'getItem' | 'setItem'>} storage
+ * @param {() => void} [replaced] what was stored is no secret, and another takes its place
  */
-export function secret(storage) {
+export function secret(storage, replaced = () => {}) {
   try {
     const kept = storage.getItem(SECRET_KEY);
     if (kept && /^[0-9a-f]{64}$/.test(kept)) return unhex(kept);
+    if (kept !== null) replaced();
   } catch {
     // Storage is switched off.
   }

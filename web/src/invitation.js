@@ -1,7 +1,9 @@
 /**
  * What an invitation carries behind its `#` (PROTOCOL.md, "Invitations"). The token is taken out of the address before
- * anything else of the page runs: this module is the first that `main.js` imports.
+ * anything else of the page runs: this module is the first that `main.js` imports, and what it imports only defines.
  */
+
+import { optional, showAddress, tabStorage } from './optional.js';
 
 const MOST_BYTES = 8192;
 const TOKEN_BYTES = 4096;
@@ -11,11 +13,7 @@ const STORED = 'voicemesh-token';
 /** @param {string} value */
 function decoded(value) {
   if (/%(?![0-9a-f]{2})/i.test(value)) return null;
-  try {
-    return decodeURIComponent(value);
-  } catch {
-    return null;
-  }
+  return optional(() => decodeURIComponent(value), null);
 }
 
 /**
@@ -48,55 +46,26 @@ export function withoutToken(fragment) {
 
 /**
  * Moves the token from the address to memory, and to the tab's own storage for a reload.
- * @param {{location: {pathname: string, search: string, hash: string}, history: {state: any, replaceState: (state: any, unused: string, url: string) => void}, storage: Storage | null}} page
+ * @param {{pathname: string, search: string, hash: string}} address
  * @returns {string | null} the token
  */
-export function takeToken({ location, history, storage }) {
-  const { t } = readFragment(location.hash);
-  if (/(^#|&)t(=|&|$)/.test(location.hash)) {
-    try {
-      history.replaceState(
-        history.state,
-        '',
-        location.pathname + location.search + withoutToken(location.hash),
-      );
-    } catch {
-      // The browser keeps its address as it is, and the token in it.
-    }
-  }
-  try {
-    if (t) storage?.setItem(STORED, t);
-    return t ?? storage?.getItem(STORED) ?? null;
-  } catch {
-    return t;
-  }
-}
-
-/** @returns {Storage | null} */
-function tabStorage() {
-  try {
-    return globalThis.sessionStorage ?? null;
-  } catch {
-    return null;
-  }
+export function takeToken({ pathname, search, hash }) {
+  const { t } = readFragment(hash);
+  // Where the browser keeps its address as it is, the token stays in it.
+  if (/(^#|&)t(=|&|$)/.test(hash)) showAddress(pathname + search + withoutToken(hash));
+  if (t) tabStorage.setItem(STORED, t);
+  return t ?? tabStorage.getItem(STORED);
 }
 
 /** The token of this page, if it came by one. */
-let token =
-  globalThis.location && globalThis.history
-    ? takeToken({ location, history, storage: tabStorage() })
-    : null;
+let token = globalThis.location ? takeToken(location) : null;
 
 export const currentToken = () => token;
 
 /** @param {string} newer */
 export function setToken(newer) {
   token = newer;
-  try {
-    tabStorage()?.setItem(STORED, newer);
-  } catch {
-    // Then a reload does not find it.
-  }
+  tabStorage.setItem(STORED, newer);
 }
 
 /** The codes by which a server asks for another token. @param {string} code */

@@ -1,6 +1,6 @@
 /**
  * What a browser may lack, or refuse by throwing: each such thing is touched here and nowhere else, so that the page goes
- * on without it.
+ * on without it. What a person loses by it is said (`lackWords` in view/words.js, or where the thing is used).
  */
 
 /** Why the page cannot go on, under a code for which it has words. */
@@ -55,7 +55,42 @@ export function openStorage() {
   return { storage, lasts: stored !== null };
 }
 
+/** The tab's own storage, looked for at each use. What is not kept is not found. @type {Store & Pick<Storage, 'removeItem'>} */
+export const tabStorage = {
+  getItem: (key) => optional(() => sessionStorage.getItem(key), null),
+  setItem: (key, value) => optional(() => sessionStorage.setItem(key, value), undefined),
+  removeItem: (key) => optional(() => sessionStorage.removeItem(key), undefined),
+};
+
 export const locks = () => optional(() => navigator.locks, undefined);
+
+/**
+ * What the browser lets this page do, of what it tells only when it is tried.
+ * @typedef {{storage: boolean, tabStorage: boolean, locks: boolean, webRtc: boolean, address: boolean}} Abilities
+ *   `storage`: what is stored is there at the next visit
+ * @param {boolean} storage @param {() => void} changed the locks' answer comes later
+ * @returns {Abilities}
+ */
+export function abilities(storage, changed) {
+  tabStorage.setItem(PROBE, '1');
+  const found = {
+    storage,
+    tabStorage: tabStorage.getItem(PROBE) === '1',
+    locks: true,
+    webRtc: hasWebRtc(),
+    address: optional(() => {
+      history.replaceState(history.state, '', location.href);
+      return true;
+    }, false),
+  };
+  tabStorage.removeItem(PROBE);
+  const asked = async () => navigator.locks.request(PROBE, { ifAvailable: true }, () => {});
+  asked().catch(() => {
+    found.locks = false;
+    changed();
+  });
+  return found;
+}
 
 /** @returns {any} newer than the types */
 export const networkInformation = () =>
@@ -65,7 +100,27 @@ export const networkInformation = () =>
 export const onChange = (target, changed) =>
   optional(() => target?.addEventListener('change', changed), undefined);
 
+export const isOffline = () => optional(() => !navigator.onLine, false);
+
 export const mediaDevices = () => optional(() => navigator.mediaDevices, undefined);
+
+/** @param {MediaStreamConstraints} wanted @throws {unknown} as getUserMedia does */
+export async function openMicrophone(wanted) {
+  return navigator.mediaDevices.getUserMedia(wanted);
+}
+
+/** Whether the page may choose the speaker. */
+export const choosesSpeaker = () => optional(() => 'setSinkId' in AudioContext.prototype, false);
+
+/**
+ * Which speaker a context plays to; nothing happens where a browser leaves no choice.
+ * @param {AudioContext & {setSinkId?: (sink: string) => Promise<void>, sinkId?: string}} context newer than the types
+ * @param {string} id '' is the system's @throws {unknown} where there is no such speaker
+ */
+export async function chooseSpeaker(context, id) {
+  const choose = optional(() => context.setSinkId, null);
+  if (choose && context.sinkId !== id) await choose.call(context, id);
+}
 
 /** @param {() => void} changed @param {AbortSignal} [signal] until then */
 export function onDeviceChange(changed, signal) {
@@ -83,15 +138,15 @@ export const isMicrophoneBlocked = () =>
     return policy ? !policy.allowsFeature('microphone') : true;
   }, false);
 
-/** Whether it looks as if peers can be reached directly; without it, the server relays. */
-export const namesWebRtc = () => optional(() => typeof RTCPeerConnection === 'function', false);
+/** @type {boolean | null} */
+let webRtcWorks = null;
 
-/** Whether they can be, tried. */
+/** Whether peers can be reached directly, tried once; without it, the server relays. */
 export const hasWebRtc = () =>
-  optional(() => {
+  (webRtcWorks ??= optional(() => {
     new RTCPeerConnection().close();
     return true;
-  }, false);
+  }, false));
 
 /** Keeps the screen on, if that is possible. @returns {Promise<WakeLockSentinel | null>} */
 export async function keepScreenOn() {
@@ -113,7 +168,8 @@ export async function copy(text) {
 }
 
 /** The page's address, without loading it. Where it cannot be changed, it stays. @param {string} url */
-export const showAddress = (url) => optional(() => history.replaceState(null, '', url), undefined);
+export const showAddress = (url) =>
+  optional(() => history.replaceState(history.state, '', url), undefined);
 
 /** @param {HTMLDialogElement} dialog */
 export function openDialog(dialog) {

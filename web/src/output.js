@@ -9,7 +9,7 @@
  */
 
 import { soundDevices } from './devices.js';
-import { PageError, optional } from './optional.js';
+import { PageError, chooseSpeaker } from './optional.js';
 
 const RATE = 48_000;
 /** A speaker that is gone is tried again so often. */
@@ -144,23 +144,13 @@ export class Output {
 
   /** @param {Context} context */
   async #setSink(context) {
-    const setSinkId = optional(() => context.setSinkId, null);
-    if (!setSinkId || context.sinkId === this.#sink) {
-      this.#isReplaced = false;
-      return;
-    }
     try {
-      await setSinkId.call(context, this.#sink);
+      await chooseSpeaker(context, this.#sink);
       this.#isReplaced = false;
     } catch {
       this.#isReplaced = this.#sink !== '';
-      await this.#useDefault(context).catch(() => {});
+      await chooseSpeaker(context, '').catch(() => {});
     }
-  }
-
-  /** @param {Context} context */
-  async #useDefault(context) {
-    if (context.sinkId) await context.setSinkId?.('');
   }
 
   async #look() {
@@ -179,7 +169,7 @@ export class Output {
     if (context.sinkId) {
       this.#isReplaced = true;
       this.#wasAway = false;
-      this.#useDefault(context).then(
+      chooseSpeaker(context, '').then(
         () => this.#restart(context),
         () => this.#gone(context),
       );

@@ -29,6 +29,8 @@ const TICK_EVERY_MS = 20;
 const BITRATE = 32_000;
 /** How a member left, if not by itself. Not every `kicked` is a moderator's decision. @type {Record<string, string>} */
 export const LEFT = { kicked: 'was put out of the room' };
+const IDENTITY_REPLACED =
+  'What this browser had stored of who you are was damaged: you are a new person in each room.';
 const CAPABILITIES = {
   redundancy: true,
   voice_ack: true,
@@ -128,7 +130,7 @@ export class Peer extends EventTarget {
       if (joins !== this.#joins) return taken.release();
       this.#release = taken.release;
       const { proof, peer } = await prove(
-        secret(this.storage),
+        secret(this.storage, () => this.#notice('identity-replaced', IDENTITY_REPLACED)),
         serverOrigin(this.url),
         roomKey(room),
         taken.instance,

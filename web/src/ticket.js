@@ -1,5 +1,7 @@
 /** The tab's newest ticket of each peer, so that a room is come back to after a reload or a restart of the server. */
 
+import { tabStorage } from './optional.js';
+
 const KEY = 'voicemesh ticket ';
 /** @type {Map<string, string>} the password that each peer's join named in this page */
 const named = new Map();
@@ -8,22 +10,10 @@ const named = new Map();
 export function ticketsOf(peer, password) {
   const isOther = password !== '' && named.get(peer) !== password;
   named.set(peer, password);
-  /** @type {string | undefined} */
-  let ticket;
-  try {
-    ticket = isOther ? undefined : (sessionStorage.getItem(KEY + peer) ?? undefined);
-  } catch {
-    // Storage is closed to this page: the ticket lives as long as the peer.
-  }
   return {
-    ticket,
+    // Where storage is closed to this page, it lives as long as the peer.
+    ticket: isOther ? undefined : (tabStorage.getItem(KEY + peer) ?? undefined),
     /** @param {string} newest */
-    keepTicket(newest) {
-      try {
-        sessionStorage.setItem(KEY + peer, newest);
-      } catch {
-        // As above.
-      }
-    },
+    keepTicket: (newest) => tabStorage.setItem(KEY + peer, newest),
   };
 }

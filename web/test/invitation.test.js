@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { afterEach, test } from 'node:test';
 
 import { askForToken, readFragment, takeToken, withoutToken } from '../src/invitation.js';
 import { roomUrl } from '../src/place.js';
@@ -20,53 +20,61 @@ test('fragments are read as the vectors say', () => {
   assert.equal(readFragment(`x=${'a'.repeat(8192)}&t=b`).t, null);
 });
 
+const GLOBALS = ['history', 'sessionStorage'];
+const former = GLOBALS.map((name) => Object.getOwnPropertyDescriptor(globalThis, name));
+afterEach(() =>
+  GLOBALS.forEach((name, at) => {
+    const one = former[at];
+    if (one) Object.defineProperty(globalThis, name, one);
+    else Reflect.deleteProperty(globalThis, name);
+  }),
+);
+
+/** @param {string} name @param {any} value */
+const set = (name, value) => Object.defineProperty(globalThis, name, { configurable: true, value });
+
 function page(/** @type {string} */ hash) {
   /** @type {string[]} */
   const urls = [];
   const stored = new Map();
-  const storage = /** @type {any} */ ({
+  set('sessionStorage', {
     setItem: (/** @type {string} */ key, /** @type {string} */ value) => stored.set(key, value),
     getItem: (/** @type {string} */ key) => stored.get(key) ?? null,
   });
-  const history = {
+  set('history', {
     state: null,
     replaceState: (
       /** @type {any} */ _state,
       /** @type {string} */ _unused,
       /** @type {string} */ url,
     ) => void urls.push(url),
-  };
-  return {
-    urls,
-    stored,
-    of: { location: { pathname: '/r/lobby', search: '?x=1', hash }, history, storage },
-  };
+  });
+  return { urls, stored, address: { pathname: '/r/lobby', search: '?x=1', hash } };
 }
 
 test('the token leaves the address, and a reload finds it in the tab\u2019s storage', () => {
-  const { of, urls, stored } = page('#t=abc&k=room&z=9');
-  assert.equal(takeToken(of), 'abc');
+  const { address, urls, stored } = page('#t=abc&k=room&z=9');
+  assert.equal(takeToken(address), 'abc');
   assert.deepEqual(urls, ['/r/lobby?x=1#k=room&z=9']);
   assert.deepEqual([...stored.values()], ['abc']);
-  assert.equal(takeToken({ ...of, location: { ...of.location, hash: '#k=room&z=9' } }), 'abc');
+  assert.equal(takeToken({ ...address, hash: '#k=room&z=9' }), 'abc');
   assert.equal(urls.length, 1, 'nothing to remove');
 });
 
 test('a browser that does not let its address be changed gives the token all the same', () => {
-  const { of } = page('#t=abc');
-  const refusing = {
-    state: null,
+  const { address } = page('#t=abc');
+  set('history', {
     replaceState() {
       throw new Error('SecurityError');
     },
-  };
-  assert.equal(takeToken({ ...of, history: refusing }), 'abc');
+  });
+  assert.equal(takeToken(address), 'abc');
 });
 
 test('what looks like a token leaves the address even where it is none', () => {
   for (const hash of ['#t=%zz', '#t=', '#t', '#k=1&t=', `#t=${'a'.repeat(9000)}`]) {
-    const { of, urls } = page(hash);
-    assert.equal(takeToken(of), null, hash);
+    const { address, urls } = page(hash);
+    assert.equal(takeToken(address), null, hash);
     assert.equal(urls.length, 1, hash);
     assert.ok(!urls[0].includes('t='), hash);
   }

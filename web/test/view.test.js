@@ -18,7 +18,7 @@ import {
   groupWords,
   hearingWords,
   heldWords,
-  hue,
+  hues,
   initials,
   keyName,
   lackWords,
@@ -27,8 +27,11 @@ import {
   ownWords,
   permissionWords,
   privacyWords,
+  problemWords,
   quality,
+  QUALITY,
   reasonWords,
+  REFUSALS,
   serverWords,
   silenceWords,
   statusWords,
@@ -463,9 +466,16 @@ test('every lack of a browser is shown with what to do', () => {
 });
 
 test('what a browser refuses and the page can do without is said in one line', () => {
-  assert.equal(lackWords(true, true), '');
-  assert.match(lackWords(false, true), /stores nothing.* a new person/);
-  assert.match(lackWords(true, false), /WebRTC: all speech goes through the server/);
+  const all = { storage: true, tabStorage: true, locks: true, webRtc: true, address: true };
+  assert.equal(lackWords(all), '');
+  assert.match(lackWords({ ...all, storage: false }), /stores nothing.* a new person/);
+  assert.match(lackWords({ ...all, tabStorage: false }), /messages are gone/);
+  assert.match(lackWords({ ...all, locks: false }), /tabs apart: after a reload.* a new person/);
+  assert.match(lackWords({ ...all, webRtc: false }), /WebRTC: all speech goes through the server/);
+  assert.match(lackWords({ ...all, address: false }), /use “Copy invite link”/);
+  // What the first sentence says is not said twice.
+  const none = { ...all, storage: false, tabStorage: false, locks: false };
+  assert.equal(lackWords(none), lackWords({ ...all, storage: false }));
   assert.match(failureWords(new Error('the moon'))[1], /Reload it.*the moon/);
 });
 
@@ -589,11 +599,24 @@ test('a face has one or two letters of any alphabet', () => {
   );
 });
 
-test('a colour goes with the id', () => {
-  assert.equal(hue('abc'), hue('abc'));
-  assert.notEqual(hue('abc'), hue('abd'));
-  for (const id of ['', 'abc', '\u{1f600}', 'x'.repeat(1000)])
-    assert.ok(hue(id) >= 0 && hue(id) < 360, id.slice(0, 5));
+test('up to twelve people have different colours, the same on every screen', () => {
+  const ids = Array.from({ length: 30 }, (_, at) => `${(at * 7919) % 1000}-\u{1f600}`);
+  for (let count = 1; count <= 12; count += 1) {
+    const found = hues(ids.slice(0, count));
+    assert.equal(new Set(found.values()).size, count);
+    assert.deepEqual([...hues(ids.slice(0, count).reverse())], [...found]);
+  }
+  // Then each is used again before one is used a third time.
+  const times = new Map();
+  for (const hue of hues(ids.slice(0, 24)).values()) times.set(hue, (times.get(hue) ?? 0) + 1);
+  assert.deepEqual([...new Set(times.values())], [2]);
+  // Who comes later, with a later id, changes no one's colour.
+  const [first, ...rest] = [...ids].sort().reverse();
+  const before = hues(rest);
+  const after = hues([first, ...rest]);
+  for (const id of rest) assert.equal(after.get(id), before.get(id));
+  for (const hue of hues(['', 'abc', 'x'.repeat(1000)]).values())
+    assert.ok(hue >= 0 && hue < 360 && hue % 30 === 0);
 });
 
 test('messages are shown once each, also when the oldest were dropped', () => {
@@ -624,6 +647,64 @@ test('what the guide to trouble quotes is what the page says', () => {
   assert.ok(quoted.length > 20);
   assert.deepEqual(
     quoted.filter((words) => !page.includes(words)),
+    [],
+  );
+});
+
+test('each sentence of the page about what does not work has a row in the guide to trouble', () => {
+  const guide = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
+  const quoted = [...guide.matchAll(/^\| “([^”]+)”/gm)].map(([, words]) => words);
+  const source = (/** @type {string} */ file) =>
+    readFileSync(new URL(`../src/${file}`, import.meta.url), 'utf8');
+  // All that a union type names, so that what is new is looked at.
+  const all = (/** @type {string} */ text) =>
+    [...text.matchAll(/'([a-z-]+)'/g)].map(([, name]) => /** @type {any} */ (name));
+  const kinds = all(source('connect-check.js').split('} ProblemKind')[0]);
+  const microphones = all(source('state.js').split('} MicrophoneState')[0].split('Phase')[1]);
+  const outputs = all(source('output.js').split('} OutputState')[0]);
+  assert.ok(kinds.length > 10 && microphones.length > 7 && outputs.length > 5);
+  const refused = (/** @type {string} */ code, retryAt = 60_000) =>
+    ending(state({ phase: 'refused', refusal: { code, message: 'x', retryAt } }), 0).join(' ');
+  const able = { storage: true, tabStorage: true, locks: true, webRtc: true, address: true };
+  const phase = 'reconnecting';
+  const bad = [{ lossPercent: 20 }, { delayMs: 900 }, { delayMs: 900, roundTripMs: 800 }].map(
+    (how) => person({ ...how, id: 'bad' }),
+  );
+  const others = [[], [person({ lossPercent: 0 })], [person({ lossPercent: 30, delayMs: 900 })]];
+  const said = [
+    ...['insecure', 'no-webcodecs', 'no-worklet'].map((lack) => unsupported(lack).join(' ')),
+    failureWords('x').join(' '),
+    ...Object.keys(able).map((lack) => lackWords({ ...able, [lack]: false })),
+    ...[...REFUSALS.keys()].map((code) => refused(code)),
+    ...['password-required', 'password-wrong', 'password-later', 'failed', 'banned', 'new'].map(
+      (code) => refused(code),
+    ),
+    refused('banned', -1),
+    ending(state({ phase: 'replaced' })).join(' '),
+    ...kinds.map((kind) => problemWords({ kind, host: 'h', status: 500 }, 'o')),
+    serverWords(state({ phase })),
+    serverWords(state({ phase, people: [person({})] })),
+    silenceWords(state({ people: [person({ route: 'none', silentMs: 5000 })] })),
+    uploadWords(state({ uploadTooSlow: true })),
+    ...microphones.map(microphoneWords),
+    ...outputs.map((output) => outputWords(state({ output }))),
+    permissionWords(state({ mayNot: ['speak'], silenced: true })),
+    permissionWords(state({ mayNot: ['data'] })),
+    heldWords(state({ heldIn: ['Red'] })),
+    hearingWords(person({ hearsMe: false })),
+    QUALITY.gone,
+    QUALITY.unheard,
+    ...bad.flatMap((one) =>
+      others.flatMap((rest) =>
+        [true, false].map((networkChanged) =>
+          reasonWords(one, { people: [one, ...rest], output: 'on', networkChanged }),
+        ),
+      ),
+    ),
+    reasonWords(bad[0], { people: bad, output: 'none', networkChanged: false }),
+  ];
+  assert.deepEqual(
+    said.filter((words) => words !== '' && !quoted.some((quote) => words.includes(quote))),
     [],
   );
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { hex, prove, serverOrigin, unhex } from '../src/identity.js';
+import { hex, prove, secret as secretOf, serverOrigin, unhex } from '../src/identity.js';
 import { cut, decode, encode, groupId, WireError } from '../src/wire.js';
 
 const vectors = JSON.parse(
@@ -122,4 +122,26 @@ test('any bytes are read or refused, and never more than that', () => {
     }
   }
   assert.ok(read > 100, `${read} were readable`);
+});
+
+test('a stored identity that is damaged is replaced, and that is said once', () => {
+  for (const damaged of ['', 'ab', 'x'.repeat(64), 'A'.repeat(64)]) {
+    const kept = new Map([['voicemesh.secret', damaged]]);
+    const storage = {
+      getItem: (/** @type {string} */ key) => kept.get(key) ?? null,
+      setItem: (/** @type {string} */ key, /** @type {string} */ value) =>
+        void kept.set(key, value),
+    };
+    let said = 0;
+    const drawn = secretOf(storage, () => (said += 1));
+    assert.deepEqual([drawn.length, said], [32, 1], damaged);
+    assert.deepEqual(
+      secretOf(storage, () => (said += 1)),
+      drawn,
+    );
+    assert.equal(said, 1, damaged);
+    kept.clear();
+    secretOf(storage, () => (said += 1));
+    assert.equal(said, 1, 'a first visit is no damage');
+  }
 });

@@ -2,7 +2,7 @@
 
 import { button, h, icon, meter, setAttribute, setText, toggle } from './dom.js';
 import { closeDialog, keepScreenOn, openDialog } from '../optional.js';
-import { avatar } from './person.js';
+import { avatar, paint } from './person.js';
 import { devices, voice } from './sound.js';
 import { ownWords } from './words.js';
 
@@ -115,7 +115,7 @@ export function bar(app) {
 
   // An access token may name another than the one that was asked for.
   let { name } = peer.state;
-  let face = avatar(name, peer.ownId);
+  let face = avatar(name);
   const shownName = h('strong', { dir: 'auto', test: 'own-name' }, name);
   const me = h(
     'div',
@@ -133,6 +133,8 @@ export function bar(app) {
   return {
     element,
     showSettings: dialog.show,
+    /** @param {number | undefined} hue */
+    paint: (hue) => paint(face, hue),
     update() {
       const { microphone, muted, deafened, activation, talking, speaking } = peer.state;
       const silent = microphone !== 'on';
@@ -140,7 +142,7 @@ export function bar(app) {
       if (peer.state.name !== name) {
         ({ name } = peer.state);
         setText(shownName, name);
-        const other = avatar(name, peer.ownId);
+        const other = avatar(name);
         face.replaceWith(other);
         face = other;
       }

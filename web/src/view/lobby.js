@@ -1,7 +1,7 @@
 /** Before joining: who one is, which room, and whether one can be heard. */
 
 import { displayName, roomName, shownName } from '../names.js';
-import { locks, namesWebRtc, showAddress } from '../optional.js';
+import { showAddress } from '../optional.js';
 import { BASE, invitationOf, isUnlinkable, linkFault, roomUrl, serverUrl } from '../place.js';
 import { button, h, logo, setText, toggle } from './dom.js';
 import { devices, voice } from './sound.js';
@@ -60,6 +60,7 @@ export function lobby(app, room, invited) {
     'Cancel',
   );
   const words = h('p', { id: 'wait', role: 'status' });
+  const lacks = h('p', { className: 'hint', test: 'lacks' });
 
   /** Links are pasted where a name is asked for. @returns {boolean} whether it names a room of this server */
   function readRoom() {
@@ -185,11 +186,7 @@ export function lobby(app, room, invited) {
         h('p', {}, 'Talk to the people in a room.'),
       ),
       form,
-      h(
-        'p',
-        { className: 'hint', test: 'lacks' },
-        lackWords(app.lasts, namesWebRtc(), locks() !== undefined),
-      ),
+      lacks,
       invited ? h('a', { href: BASE.href }, 'Another room') : null,
       h(
         'p',
@@ -210,6 +207,7 @@ export function lobby(app, room, invited) {
       const joining = state.phase === 'joining';
       found.update();
       how.update();
+      setText(lacks, lackWords(app.able));
       setText(words, `${serverWords(state)} ${microphoneWords(state.microphone)}`);
       if (fields.hidden === joining) return;
       fields.hidden = joining;

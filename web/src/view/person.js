@@ -9,7 +9,6 @@ import {
   figures,
   groupWords,
   hearingWords,
-  hue,
   initials,
   quality,
   QUALITY,
@@ -21,11 +20,15 @@ import {
 /** @import { App } from './view.js' */
 /** @import { PersonState } from '../state.js' */
 
-/** A circle with initials, in a colour that goes with the id. @param {string} name @param {string} id */
-export function avatar(name, id) {
-  const element = h('span', { className: 'avatar', ariaHidden: 'true' }, initials(name));
-  element.style.setProperty('--hue', String(hue(id)));
-  return element;
+/** A circle with initials. @param {string} name */
+export const avatar = (name) =>
+  h('span', { className: 'avatar', ariaHidden: 'true' }, initials(name));
+
+/** @param {HTMLElement} face an avatar @param {number | undefined} hue in degrees */
+export function paint(face, hue = 0) {
+  if (face.dataset.hue === String(hue)) return;
+  face.dataset.hue = String(hue);
+  face.style.setProperty('--hue', String(hue));
 }
 
 /** Without the id that tells it from another name. @param {string} label */
@@ -36,14 +39,14 @@ export function personCard(app, first) {
   const { peer } = app;
   const { id } = first;
   let { muted } = first;
-  const face = avatar(bare(first.name), id);
+  const face = avatar(bare(first.name));
   const level = meter();
   const called = h('strong', { dir: 'auto' });
   const status = h('span', { className: 'tag', test: 'status' });
   const within = h('span', { className: 'tag', dir: 'auto', test: 'person-groups' });
   const recording = h('span', 'tag recording', 'recording');
   const word = h('span', 'word');
-  const about = h('span', 'about-quality');
+  const about = ['reason', 'route', 'hearing'].map(() => h('span'));
   const numbers = figures(first).map(([term]) => h('div', {}, h('dt', {}, term), h('dd')));
   const mute = button(
     'icon',
@@ -69,7 +72,7 @@ export function personCard(app, first) {
     h(
       'details',
       'quality',
-      h('summary', {}, word, about),
+      h('summary', {}, word, h('span', 'about-quality', ...about)),
       h('dl', {}, ...numbers),
       h('div', 'controls', mute, volume, percent),
       moderation.element,
@@ -78,6 +81,7 @@ export function personCard(app, first) {
   return {
     element,
     level,
+    face,
     /** @param {PersonState} person */
     update(person) {
       const { name } = person;
@@ -105,12 +109,17 @@ export function personCard(app, first) {
       within.hidden = groups === '';
       recording.hidden = !person.recording;
       setText(word, QUALITY[how]);
-      setText(
-        about,
-        [reasonWords(person, peer.state), ROUTE[person.route], hearingWords(person)]
-          .filter(Boolean)
-          .map((part) => ` · ${part}`)
-          .join(''),
+      const said = [reasonWords(person, peer.state), ROUTE[person.route], hearingWords(person)];
+      // What is wrong stands in a row as well, where the rest is folded.
+      const isGrave = [how === 'poor', false, person.hearsMe === false];
+      said.forEach((part, at) => {
+        setText(about[at], part && ` · ${part}`);
+        setAttribute(about[at], 'data-grave', isGrave[at] && part !== '');
+      });
+      setAttribute(
+        element,
+        'data-grave',
+        said.some((part, at) => isGrave[at] && part !== ''),
       );
       figures(person).forEach(([, figure], at) => setText(numbers[at].children[1], figure));
       setAttribute(mute, 'aria-pressed', muted);

@@ -8,11 +8,12 @@ import { chat } from './chat.js';
 import { button, h, icon, keyed, setAttribute, setText } from './dom.js';
 import { groups } from './groups.js';
 import { roomModeration } from './moderation.js';
-import { personCard } from './person.js';
+import { paint, personCard } from './person.js';
 import { chime } from './sounds.js';
 import {
   durationWords,
   heldWords,
+  hues,
   lackWords,
   microphoneWords,
   outputWords,
@@ -188,6 +189,9 @@ export function room(app) {
     update() {
       const { state } = peer;
       cards = showPeople([...state.people].sort(byName));
+      const colours = hues([peer.ownId, ...state.people.map(({ id }) => id)]);
+      for (const [id, card] of cards) paint(card.face, colours.get(id));
+      own.paint(colours.get(peer.ownId));
       alone.hidden = state.people.length > 0;
       link.hidden = !alone.hidden;
       setText(count, String(state.people.length + 1));
@@ -214,7 +218,7 @@ export function room(app) {
       sound.calm(state.output !== 'none');
       // On a small screen they scroll, and whatever scrolls must be reached by keys.
       alerts.tabIndex = said.filter(({ isShown }) => isShown()).length > 1 ? 0 : -1;
-      setText(about, `${privacyWords(state)} ${lackWords(app.lasts, true)}`);
+      setText(about, `${privacyWords(state)} ${lackWords(app.able)}`);
       setText(since, durationWords(performance.now() - state.joinedAt));
       own.update();
     },

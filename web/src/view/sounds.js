@@ -1,9 +1,11 @@
 /** Two notes when a person joins, the same backwards when one leaves, one for a message. */
 
+import { chooseSpeaker } from '../optional.js';
+
 /** @type {Record<string, number[]>} */
 const NOTES = { joined: [523, 784], left: [784, 523], message: [659] };
 
-/** @type {any} Not every browser can choose its speaker. */
+/** @type {AudioContext | null} */
 let context = null;
 
 /** @param {string} kind others are silent @param {string} output the speaker's id; '' is the system's */
@@ -12,9 +14,7 @@ export async function chime(kind, output) {
   if (!notes) return;
   const sound = (context ??= new AudioContext());
   // From the system's speaker if the chosen one is gone.
-  await Promise.resolve(output)
-    .then((id) => sound.setSinkId?.(id))
-    .catch(() => {});
+  await chooseSpeaker(sound, output).catch(() => {});
   notes.forEach((frequency, at) => {
     const begins = sound.currentTime + 0.02 + at * 0.09;
     const tone = new OscillatorNode(sound, { frequency });

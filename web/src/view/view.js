@@ -1,6 +1,7 @@
 /** Everything that is seen: one screen for each phase, kept in step with the peer. */
 
 import { askForToken, isTokenCode } from '../invitation.js';
+import { abilities } from '../optional.js';
 import { button, h, logo, setText } from './dom.js';
 import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
@@ -9,7 +10,7 @@ import { chime } from './sounds.js';
 import { ending, failureWords, unsupported, waitWords } from './words.js';
 
 /** @import { Peer } from '../peer.js' */
-/** @typedef {{peer: Peer, settings: Settings, lasts: boolean, tell: (text: string, kind?: string) => void}} App `tell`: says something for a moment */
+/** @typedef {{peer: Peer, settings: Settings, able: import('../optional.js').Abilities, tell: (text: string, kind?: string) => void}} App `tell`: says something for a moment */
 /** @typedef {{element: HTMLElement, focus: () => void, update: () => void, frame?: () => void, close?: () => void}} Screen */
 
 const NOTICE_MS = 6000;
@@ -65,7 +66,8 @@ function run(peer, root, room, storage, lasts) {
     setTimeout(() => notice.remove(), NOTICE_MS);
   };
 
-  const app = { peer, settings, lasts, tell };
+  const able = abilities(lasts, () => screen?.update());
+  const app = { peer, settings, able, tell };
   /** @type {Screen | null} */
   let screen = null;
   let shown = '';

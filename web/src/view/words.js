@@ -26,22 +26,28 @@ export const failureWords = (error) => [
   `Reload it, or use another browser. The browser said: “${error instanceof Error ? error.message : String(error)}”.`,
 ];
 
-/** What this browser lacks or refuses that the page can do without. @param {boolean} lasts @param {boolean} webRtc @param {boolean} [tabsApart] */
-export function lackWords(lasts, webRtc, tabsApart = true) {
+/** What this browser lacks or refuses that the page can do without. @param {import('../optional.js').Abilities} able */
+export function lackWords({ storage, tabStorage, locks, webRtc, address }) {
   return [
-    lasts
+    storage
       ? ''
       : 'This browser stores nothing for this page: after a reload you are a new person here, and your settings are gone.',
-    lasts && !tabsApart
+    storage && !locks
       ? 'This browser does not tell this page’s tabs apart: after a reload you are a new person here.'
       : '',
+    storage && !tabStorage
+      ? 'This browser keeps nothing for this tab: after a reload the messages are gone, and a password is asked for again.'
+      : '',
     webRtc ? '' : 'This browser does not allow WebRTC: all speech goes through the server.',
+    address
+      ? ''
+      : 'This browser does not let the page change its address: to invite people, use “Copy invite link”.',
   ]
     .filter(Boolean)
     .join(' ');
 }
 
-const REFUSALS = new Map(
+export const REFUSALS = new Map(
   Object.entries({
     kicked: 'A moderator has put you out of this room.',
     'room-locked': 'A moderator has closed this room to newcomers. Try again later.',
@@ -438,9 +444,32 @@ export function initials(name) {
   return (first.length > 1 ? first[0] + first[first.length - 1] : first[0]) ?? '·';
 }
 
-/** The same colour for the same id, wherever it is seen: one of twelve that can be told apart. @param {string} id */
-export function hue(id) {
+/** So many colours can be told apart. */
+const HUES = 12;
+
+/** The colour that an id has where no other has it. @param {string} id */
+function ownHue(id) {
   let sum = 0;
   for (const character of id) sum = (sum * 31 + character.charCodeAt(0)) % 65_521;
-  return (sum % 12) * 30;
+  return sum % HUES;
+}
+
+/**
+ * The colours of those who are in a room, in degrees: each another one while there are at most twelve people, and the same
+ * on everybody's screen. In the order of ids, who finds a colour taken has the next that is taken least.
+ * @param {string[]} ids @returns {Map<string, number>}
+ */
+export function hues(ids) {
+  const taken = new Array(HUES).fill(0);
+  /** @type {Map<string, number>} */
+  const found = new Map();
+  for (const id of [...new Set(ids)].sort()) {
+    const least = Math.min(...taken);
+    let hue = ownHue(id);
+    // The next is far from it: of colours side by side one looks almost like the other.
+    while (taken[hue] > least) hue = (hue + 5) % HUES;
+    taken[hue] += 1;
+    found.set(id, hue * 30);
+  }
+  return found;
 }
