@@ -10,9 +10,11 @@ use voicemesh_engine::{EngineConfig, EngineOnNetwork, VoiceEngine};
 use voicemesh_mesh::{Carried, Mesh, MeshConfig};
 use voicemesh_wire::signaling::ErrorCode;
 
+use super::core::Core;
+use super::events::Events;
 use super::leaving::Ending;
 use super::outbox::Outbox;
-use super::{Core, Events, Room};
+
 use crate::carrier::RealCarrier;
 use crate::command::COMMANDS;
 use crate::connect::Connector;
@@ -31,7 +33,7 @@ use crate::tls::Tls;
 use crate::worker::{EVENTS, Ends, RECORDING, Worker};
 
 /// Begins to join, and starts the engine thread.
-pub(super) fn join(options: JoinOptions) -> Result<(Room, Events), JoinError> {
+pub(super) fn join(options: JoinOptions) -> Result<(Arc<Core>, Events), JoinError> {
     let started = Instant::now();
     let mut options = options.follow_link()?;
     let url = options.checked_server()?;
@@ -111,7 +113,7 @@ pub(super) fn join(options: JoinOptions) -> Result<(Room, Events), JoinError> {
         recording,
         ending: Mutex::new(Ending::new(thread, runtime, farewells, (identity, without_tls))),
     });
-    Ok((Room { core: core.clone() }, Events::new(core, events, event_wake)))
+    Ok((core.clone(), Events::new(core, events, event_wake)))
 }
 
 fn mesh_config(
