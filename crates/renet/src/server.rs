@@ -9,7 +9,7 @@ use renet::{RenetServer, ServerEvent};
 use renet_netcode::{NetcodeServerTransport, ServerAuthentication, ServerConfig};
 use voicemesh_session::network::{NetworkError, NetworkEvent};
 
-use crate::{PROTOCOL, RELIABLE, RenetPeer, ServerParameters, UNRELIABLE};
+use crate::parameters::{PROTOCOL, RELIABLE, RenetPeer, ServerParameters, UNRELIABLE};
 
 /// Netcode's own limit.
 const CLIENTS: usize = 1024;
@@ -32,7 +32,7 @@ impl ServerSide {
         let address = socket.local_addr().map_err(|error| format!("cannot serve at {listen}: {error}"))?;
         let public = &parameters.public;
         let config = ServerConfig {
-            current_time: crate::since_1970(),
+            current_time: crate::connection::since_1970(),
             max_clients: parameters.clients.min(CLIENTS),
             protocol_id: PROTOCOL,
             public_addresses: if public.is_empty() { vec![address] } else { public.clone() },
@@ -40,7 +40,7 @@ impl ServerSide {
         };
         let transport = NetcodeServerTransport::new(config, socket)
             .map_err(|error| format!("cannot serve at {listen}: {error}"))?;
-        let connections = RenetServer::new(crate::connection());
+        let connections = RenetServer::new(crate::connection::connection());
         Ok(Self { transport, connections, address, clients: BTreeSet::new() })
     }
 
@@ -75,7 +75,7 @@ impl ServerSide {
         for client in &self.clients {
             for channel in [RELIABLE, UNRELIABLE] {
                 while let Some(packet) = self.connections.receive_message(*client, channel) {
-                    if crate::is_within_limits(&packet) {
+                    if crate::connection::is_within_limits(&packet) {
                         events.push_back(NetworkEvent::FromClient { peer: RenetPeer(*client), packet });
                     } else {
                         self.connections.disconnect(*client);

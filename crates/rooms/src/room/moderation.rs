@@ -10,6 +10,7 @@ use super::RoomRules;
 use super::bans::{Banned, Bans};
 use super::departed::Departed;
 use super::moves::Moves;
+use crate::address::AddressTag;
 use crate::grant::Grant;
 use crate::outbox::ConnectionId;
 use crate::refusal::Refusal;
@@ -22,10 +23,6 @@ const MUTED: usize = 256;
 /// Members who are held in groups at a time, and bytes of the groups' names.
 const HELD: usize = 256;
 const HELD_BYTES: usize = 16 * 1024;
-
-/// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AddressTag(pub u128);
 
 /// What a room knows of moderation.
 #[derive(Debug, Default)]
