@@ -15,6 +15,7 @@
 
 mod arrivals;
 mod cost;
+mod frame;
 mod report;
 mod slots;
 
@@ -27,6 +28,7 @@ use self::{
 use crate::BLOCK_SAMPLES;
 
 pub use self::{
+    frame::Frame,
     report::{JitterStats, LossReport},
     slots::CAPACITY,
 };
@@ -54,25 +56,6 @@ const BLOCK_US: i64 = 10_000;
 
 /// Talkspurts are compared only within this time of the last frame; after it, any talkspurt is new (PROTOCOL.md, section 8).
 const TALKSPURT_MEMORY: Duration = Duration::from_secs(2);
-
-/// A frame as it travelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame<'a> {
-    /// The speaker's frame number, already extended beyond its 16 bits.
-    pub sequence: u64,
-    /// The speaker's talkspurt, already extended.
-    pub talkspurt: u64,
-    /// Whether the speaker falls silent after this frame.
-    pub last_of_talkspurt: bool,
-    /// How many samples of speech it is.
-    pub samples: u32,
-    /// Whether it came inside the packet of a later frame.
-    pub is_copy: bool,
-    /// Whether it carries a coarse copy of the frame before it.
-    pub repairs: bool,
-    /// The encoded speech.
-    pub payload: &'a [u8],
-}
 
 /// What became of an inserted frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,6 +23,7 @@ mod devices;
 pub mod end;
 pub mod exit;
 mod format;
+mod held_logs;
 pub mod human;
 mod input;
 pub mod json;

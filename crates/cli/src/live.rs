@@ -16,6 +16,7 @@ mod held_key;
 pub(crate) mod keys;
 mod log;
 mod overlay;
+mod overlay_state;
 pub(crate) mod problems;
 pub(crate) mod screen;
 pub(crate) mod taken;
@@ -27,8 +28,8 @@ use ratatui::crossterm::event::{self, Event as Told};
 use voicemesh::{DeviceEvent, Event, RoomEvent, Snapshot, TimedEvent};
 
 use crate::format::{is_unicode, time_of_day};
+use crate::held_logs;
 use crate::human::{Line, Mood};
-use crate::logs;
 use crate::people::People;
 use crate::text::harmless;
 use console::Console;
@@ -36,7 +37,7 @@ use draw::Palette;
 pub(crate) use draw::meter;
 use escape::Escapes;
 use keys::Action;
-use overlay::Content;
+use overlay_state::Content;
 use problems::Problems;
 use screen::{LinkWatch, Screen, TalkKey};
 
@@ -189,7 +190,7 @@ impl Live {
 
     /// Draws, if something has changed and it is time.
     pub(crate) fn tick(&mut self, now: Duration) -> io::Result<()> {
-        for text in logs::held() {
+        for text in held_logs::take() {
             self.say(&Line { mood: Mood::Trouble, text: harmless(text.trim_end()).into_owned() });
         }
         let shown = (self.screen.link, self.screen.seconds);

@@ -1,28 +1,18 @@
 //! Logs, on standard error, as much as `VOICEMESH_LOG` asks for (`debug`, or `voicemesh=trace,warn`). While a view has
 //! the terminal to which standard error goes, they are held for it to show.
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::held_logs::hold;
 use crate::live::taken;
 use crate::stderr;
 
 const VARIABLE: &str = "VOICEMESH_LOG";
-/// Lines that the view has not taken. When there are more, the oldest goes.
-const MOST_HELD: usize = 256;
-
-/// Lines of libraries that a view shows; later ones are dropped.
-const MOST_FOREIGN: usize = 20;
-
-static HELD: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
-static FOREIGN: AtomicUsize = AtomicUsize::new(0);
 
 /// Begins to log; `default` holds where the variable says nothing.
 pub(crate) fn init(default: &str) {
@@ -38,27 +28,6 @@ pub(crate) fn init(default: &str) {
     let log = tracing_subscriber::registry().with(filter).with(filter_fn(|about| may_log(about.target())));
     // Only a program that logs already could refuse.
     let _ = log.with(lines).try_init();
-}
-
-/// What has been logged while a view has the terminal.
-pub(crate) fn held() -> Vec<String> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
-}
-
-/// Keeps a line that a library wrote to standard error for the view to show.
-#[cfg_attr(not(unix), allow(dead_code))]
-pub(crate) fn hold_foreign(line: &str) {
-    if FOREIGN.fetch_add(1, Ordering::Relaxed) < MOST_FOREIGN {
-        hold(line.to_owned());
-    }
-}
-
-fn hold(line: String) {
-    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    if held.len() >= MOST_HELD {
-        held.pop_front();
-    }
-    held.push_back(line);
 }
 
 /// Where a line goes, decided anew for each.

@@ -145,7 +145,7 @@ fn take_line(line: &str) {
     if NOISE.iter().any(|noise| line.starts_with(noise)) {
         tracing::debug!(text = line, "a sound library");
     } else if crate::live::taken::is_taken() && is_terminal() {
-        crate::logs::hold_foreign(line);
+        crate::held_logs::hold_foreign(line);
     } else {
         let _ = write(format!("{line}\n").as_bytes());
     }

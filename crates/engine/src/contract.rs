@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use voicemesh_session::network::{LinkId, NetworkEvent, PacketLimits};
 
-use crate::status::Mode;
+use crate::mode::Mode;
 
 /// Links at one time. A network that reports more never reports that one is gone.
 const LINKS: usize = 1 << 16;

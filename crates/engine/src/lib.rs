@@ -22,11 +22,13 @@
 //! Without one, events of the network go in by [`VoiceEngine::handle`], and after each call that takes `&mut self`
 //! [`VoiceEngine::poll_output`] gives what is to be done; [`VoiceEngine::follow`] comes after what [`VoiceEngine::update`] wanted.
 
+mod answers;
 mod capture;
 mod clocks;
 mod contract;
 mod feedback;
 mod mirror;
+mod mode;
 mod on_network;
 mod output;
 mod playout;
@@ -39,11 +41,12 @@ mod voice_engine;
 
 pub use contract::{ContractError, Rule};
 pub use mirror::{Mirrored, ModeMirror};
+pub use mode::Mode;
 pub use on_network::{EngineOnNetwork, StartError};
 pub use output::EngineOutput;
 pub use playout::{HearingStats, Mixing};
 pub use recording_tap::RecordedFrame;
 pub use role::Connection;
-pub use status::{EngineConfig, EngineError, EngineEvent, Mode, PeerStatus, SpeakingStatus, Status};
+pub use status::{EngineConfig, EngineError, EngineEvent, PeerStatus, SpeakingStatus, Status};
 pub use voice_engine::VoiceEngine;
 pub use voicemesh_uplink::policy::UplinkStatus;

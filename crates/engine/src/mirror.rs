@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use voicemesh_session::Network;
 
+use crate::mode::Mode;
 use crate::on_network::{EngineOnNetwork, StartError};
-use crate::status::Mode;
 
 /// What could not start, or was lost, is tried again after this, then after twice as long each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);

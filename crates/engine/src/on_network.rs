@@ -9,8 +9,9 @@ use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent, R
 use voicemesh_wire::packet::Recipient;
 
 use crate::contract::ContractWatch;
+use crate::mode::Mode;
 use crate::output::EngineOutput;
-use crate::status::{EngineError, EngineEvent, Mode};
+use crate::status::{EngineError, EngineEvent};
 use crate::voice_engine::VoiceEngine;
 
 /// Events of the network handled in one update; what is more waits for the next, so that sound is never kept waiting.

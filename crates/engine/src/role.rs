@@ -11,8 +11,8 @@ use voicemesh_session::{Client, Server, ServerConfig, ServerOutput};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 
+use crate::mode::Mode;
 use crate::output::EngineOutput;
-use crate::status::Mode;
 
 /// Packets of a server that the owner has not taken, at most. It takes them after every call, and the call that makes most is a
 /// handshake: a state of each client for the one that joins, that one's state for each of the others, and the groups that it is

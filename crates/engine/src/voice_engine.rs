@@ -21,14 +21,15 @@ use voicemesh_uplink::plan::RateLimits;
 use voicemesh_uplink::policy::{Feedback, LossReport, Paths};
 use voicemesh_wire::packet::{CodecSettings, ReceptionReport, Recipient};
 
+use crate::answers::Answers;
 use crate::capture::CapturePipeline;
-use crate::feedback::Answers;
+use crate::mode::Mode;
 use crate::output::EngineOutput;
 use crate::playout::{Heard, HearingStats, Mixing, Playout};
 use crate::random::SplitMix64;
 use crate::recording_tap::{Frames, RecordedFrame};
 use crate::role::{Connection, Host, Role, Serving};
-use crate::status::{EngineConfig, EngineError, EngineEvent, Mode, PeerStatus, Status};
+use crate::status::{EngineConfig, EngineError, EngineEvent, PeerStatus, Status};
 
 /// Events that are not taken yet. When there are more, the oldest are dropped and counted.
 const EVENTS: usize = 4096;

@@ -34,6 +34,7 @@ mod random;
 mod reachability;
 mod refused;
 mod roster;
+mod roster_changes;
 mod server_connection;
 mod signaling;
 mod status;
@@ -54,7 +55,8 @@ use connection::{Connection, Overdue};
 use lobby::{Lobby, Outlet};
 use negotiation::{Links, Negotiation};
 use queues::Queues;
-use roster::{Membership, Roster};
+use roster::Roster;
+use roster_changes::Membership;
 use status::OwnStatus;
 
 pub use carried::{Carried, Carrier};

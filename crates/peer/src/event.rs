@@ -8,8 +8,7 @@ use voicemesh_session::Reliability;
 use voicemesh_wire::signaling::{MemberStatus, Metadata, OwnerRightState};
 use voicemesh_wire::{PeerId, Permissions};
 
-use crate::connect::ConnectFailure;
-use voicemesh_mesh::{PeerLeftReason, ServerConnection, TransactionError, TransactionId};
+use voicemesh_mesh::{ConnectFailure, PeerLeftReason, ServerConnection, TransactionError, TransactionId};
 
 pub use voicemesh_session::route::Route;
 pub use voicemesh_wire::signaling::ErrorCode;

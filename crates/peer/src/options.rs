@@ -14,7 +14,6 @@ use voicemesh_wire::{DisplayName, RoomName};
 
 use crate::connect::{BadProxy, Proxy};
 use crate::join_error::JoinError;
-use crate::room::{PreparedJoin, prepare};
 use crate::server_url::{ServerUrl, room_problem};
 use voicemesh_mesh::Connections;
 
@@ -132,19 +131,6 @@ impl JoinOptions {
             self.token = linked.token.or(self.token);
         }
         Ok(self)
-    }
-
-    /// Checks the join without opening a device or connecting: the server's address, the names of the room and of this peer,
-    /// password and token, certificates, proxy, identity, and the folder of a recording. [`Room::join`](crate::Room::join) begins
-    /// with it; a program that says something before it joins calls it first, so that a refusal comes alone.
-    ///
-    /// Makes the identity and the recording's folder if they are not there.
-    ///
-    /// # Errors
-    ///
-    /// What is not in order.
-    pub fn prepare(self) -> Result<PreparedJoin, JoinError> {
-        prepare(self)
     }
 
     /// The server's address.

@@ -1,6 +1,7 @@
 //! The handle that a program holds.
 
 mod channel;
+mod core;
 mod events;
 mod group;
 mod join;
@@ -12,31 +13,26 @@ mod proximity;
 mod recording;
 mod sound;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use voicemesh_session::{GLOBAL_GROUP, Reliability};
 use voicemesh_wire::PeerId;
 
-use crate::command::{Command, GameCommand, LobbyCommand};
+use crate::command::{Command, LobbyCommand};
 use crate::data::SendError;
 use crate::event::Snapshot;
-use crate::game::{PendingPositions, Transmission, TransmitOptions, VoiceAudience};
-use crate::inbox::Wake;
+use crate::game::{Transmission, TransmitOptions, VoiceAudience};
 use crate::join_error::JoinError;
 use crate::lobby::ConnectError;
 use crate::options::JoinOptions;
-use crate::shared::Shared;
-use leaving::Ending;
-use outbox::Outbox;
+use core::Core;
 
 pub use channel::Channel;
 pub use events::Events;
 pub use group::Group;
 pub use join::PreparedJoin;
-pub(crate) use join::prepare;
 pub use lobby::Lobby;
 pub use participant::Participant;
 pub use sound::{Microphone, Speaker};
@@ -52,24 +48,31 @@ pub struct Room {
     core: Arc<Core>,
 }
 
-/// What the clones of a room and its events share.
-#[derive(Debug)]
-struct Core {
-    commands: SyncSender<Command>,
-    outbox: Outbox,
-    /// The program has polled the last event.
-    has_left: AtomicBool,
-    started: Instant,
-    shared: Arc<Shared>,
-    wake: Wake,
-    /// Positions that the engine has not taken yet.
-    positions: Arc<PendingPositions>,
-    /// The number of the next transmission.
-    transmissions: AtomicU64,
-    transactions: AtomicU64,
-    /// Alive while a recording is kept.
-    recording: Mutex<Weak<()>>,
-    ending: Mutex<Ending>,
+impl JoinOptions {
+    /// Checks the join without opening a device or connecting: the server's address, the names of the room and of this peer,
+    /// password and token, certificates, proxy, identity, and the folder of a recording. [`Room::join`](crate::Room::join) begins
+    /// with it; a program that says something before it joins calls it first, so that a refusal comes alone.
+    ///
+    /// Makes the identity and the recording's folder if they are not there.
+    ///
+    /// # Errors
+    ///
+    /// What is not in order.
+    pub fn prepare(self) -> Result<PreparedJoin, JoinError> {
+        join::prepare(self)
+    }
+}
+
+impl PreparedJoin {
+    /// Begins to join, as [`Room::join`] does. Moments of events count from here.
+    ///
+    /// # Errors
+    ///
+    /// When microphone or speaker cannot be opened, or the system refuses a thread.
+    pub fn join(self) -> Result<(Room, Events), JoinError> {
+        let (core, events) = join::begin(self)?;
+        Ok((Room { core }, events))
+    }
 }
 
 impl Room {
@@ -113,38 +116,38 @@ impl Room {
 
     /// Reads the situation as of a few milliseconds ago, without a copy of it. Reading it blocks no other thread.
     pub fn read_snapshot<R>(&self, read: impl FnOnce(&Snapshot) -> R) -> R {
-        read(&self.core.shared.snapshot())
+        self.core.read_snapshot(read)
     }
 
     /// What this program sends: mute, push to talk, devices, processing.
     pub fn microphone(&self) -> Microphone<'_> {
-        Microphone::new(self)
+        Microphone::new(&self.core)
     }
 
     /// What this program plays: deafening, devices, the listener's place, the mix as samples.
     pub fn speaker(&self) -> Speaker<'_> {
-        Speaker::new(self)
+        Speaker::new(&self.core)
     }
 
     /// Another peer: how it is heard, where it is, and what is sent to it alone. Calls about a peer that is not in the room do
     /// nothing, or say so.
     pub fn participant(&self, peer: PeerId) -> Participant<'_> {
-        Participant::new(self, peer)
+        Participant::new(&self.core, peer)
     }
 
     /// A data channel to a peer, one of 256; it need not be open.
     pub fn channel(&self, peer: PeerId, number: u8) -> Channel<'_> {
-        Channel::new(self, peer, number)
+        Channel::new(&self.core, peer, number)
     }
 
     /// A talk group: at most 256 bytes of name. All begin in `Global`, and may leave it.
     pub fn group<'a>(&'a self, name: &'a str) -> Group<'a> {
-        Group::new(self, name)
+        Group::new(&self.core, name)
     }
 
     /// Metadata, moderation, access token and owner.
     pub fn lobby(&self) -> Lobby<'_> {
-        Lobby::new(self)
+        Lobby::new(&self.core)
     }
 
     /// Speaks to an audience for as long as the handle is held, in addition to all that is spoken to already.
@@ -167,7 +170,7 @@ impl Room {
     ///
     /// As [`Participant::send`]; the message is then sent to no peer.
     pub fn send_to_all(&self, data: &[u8], how: Reliability) -> Result<(), SendError> {
-        self.check_here()?;
+        self.core.check_here()?;
         self.core.outbox.queue(|ledger, into| ledger.send_to_all(how, data, into))
     }
 
@@ -182,43 +185,6 @@ impl Room {
     ///
     /// When the engine does not take it.
     pub fn network_changed(&self) -> Result<(), ConnectError> {
-        self.try_command(Command::Lobby(LobbyCommand::NetworkChanged))
-    }
-
-    fn check_here(&self) -> Result<(), SendError> {
-        if self.is_gone() { Err(SendError::Left) } else { Ok(()) }
-    }
-
-    fn is_gone(&self) -> bool {
-        self.core.has_left.load(Ordering::Acquire) || self.core.shared.is_leaving()
-    }
-
-    /// For what the caller has to know the fate of.
-    fn try_command(&self, command: Command) -> Result<(), ConnectError> {
-        let sent = self.core.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => ConnectError::Busy,
-            TrySendError::Disconnected(_) => ConnectError::Left,
-        });
-        self.core.wake.wake();
-        sent
-    }
-
-    fn command(&self, command: Command) {
-        // A full queue means that the engine has not run for long; what is wanted now would come too late.
-        let _ = self.core.commands.try_send(command);
-        self.core.wake.wake();
-    }
-
-    fn game(&self, command: GameCommand) {
-        self.command(Command::Game(command));
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        self.outbox.flush();
-        self.shared.request_leave();
-        self.wake.wake();
-        self.ending.get_mut().unwrap_or_else(PoisonError::into_inner).wait_and_close();
+        self.core.try_command(Command::Lobby(LobbyCommand::NetworkChanged))
     }
 }

@@ -6,6 +6,7 @@ mod data;
 mod game;
 mod publish;
 mod recording;
+mod recording_state;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
@@ -37,7 +38,7 @@ use crate::sleep_watch::SleepWatch;
 use crate::sound::{Sound, SwapResult};
 use game::GameAudio;
 use publish::{Publisher, Situation};
-use recording::Recording;
+use recording_state::Recording;
 
 pub(crate) use publish::{EVENTS, RECORDING};
 

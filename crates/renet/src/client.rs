@@ -11,8 +11,8 @@ use renet_netcode::{
 };
 use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent};
 
+use crate::parameters::{ClientParameters, PROTOCOL, RELIABLE, RenetPeer, UNRELIABLE};
 use crate::socket_errors::SocketErrors;
-use crate::{ClientParameters, PROTOCOL, RELIABLE, RenetPeer, UNRELIABLE};
 
 /// For how long a token is good: long enough for clocks that are wrong by hours.
 const TOKEN_SECONDS: u64 = 48 * 60 * 60;
@@ -40,7 +40,7 @@ impl ClientSide {
             parameters.servers.iter().copied().filter(|server| server.is_ipv4() == first.is_ipv4()).collect();
         let any = if first.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
         let socket = UdpSocket::bind((any, 0)).map_err(|error| format!("no UDP socket: {error}"))?;
-        let now = crate::since_1970();
+        let now = crate::connection::since_1970();
         let timeout = i32::try_from(parameters.timeout.as_secs().max(1)).unwrap_or(i32::MAX);
         let connect_token = ConnectToken::generate(
             now,
@@ -55,7 +55,7 @@ impl ClientSide {
         .map_err(|error| format!("no connection can be asked for: {error}"))?;
         let transport = NetcodeClientTransport::new(now, ClientAuthentication::Secure { connect_token }, socket)
             .map_err(|error| format!("no connection can be asked for: {error}"))?;
-        let connection = RenetClient::new(crate::connection());
+        let connection = RenetClient::new(crate::connection::connection());
         Ok(Self { transport, connection, is_reported: false, errors: SocketErrors::default() })
     }
 
@@ -83,12 +83,12 @@ impl ClientSide {
         }
         if self.is_reported {
             for _ in 0..PACKETS_PER_LOOK {
-                let packet = crate::next_packet(|| {
+                let packet = crate::connection::next_packet(|| {
                     let reliable = self.connection.receive_message(RELIABLE);
                     reliable.or_else(|| self.connection.receive_message(UNRELIABLE))
                 });
                 let Some(packet) = packet else { break };
-                if !crate::is_too_large(&packet) {
+                if !crate::connection::is_too_large(&packet) {
                     events.push_back(NetworkEvent::FromServer(packet));
                 }
             }
@@ -97,7 +97,7 @@ impl ClientSide {
             (Some(reason), _) => Err(self.reason_of(reason)),
             (None, Some(reason)) => {
                 self.transport.disconnect();
-                Err(crate::reason_of(reason))
+                Err(crate::connection::reason_of(reason))
             }
             (None, None) => updated.map_err(|error| match error {
                 renet_netcode::NetcodeTransportError::IO(error) => DisconnectReason::Refused(error.to_string()),

@@ -9,74 +9,24 @@
 //! [`EngineOnNetwork::run_as_host`]: https://docs.rs/voicemesh-engine
 
 mod client;
+mod connection;
+mod parameters;
 mod server;
 mod socket_errors;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use renet::{ChannelConfig, ConnectionConfig, SendType};
-use voicemesh_session::network::{
-    Delivery, DisconnectReason, Network, NetworkError, NetworkEvent, PacketLimits, Reliability, Side,
-};
+use voicemesh_session::network::{Delivery, Network, NetworkError, NetworkEvent, Reliability, Side};
+
+pub use parameters::{ClientParameters, KEY_BYTES, RenetPeer, ServerParameters};
 
 use client::ClientSide;
+use connection::IDLE_FLUSH;
+use parameters::{RELIABLE, UNRELIABLE};
 use server::ServerSide;
-
-/// Bytes of a netcode key.
-pub const KEY_BYTES: usize = renet_netcode::NETCODE_KEY_BYTES;
-
-/// Tells this from other programs that speak netcode; a change of the channels changes it.
-const PROTOCOL: u64 = 0x766d_7265_6e65_7401;
-/// Speech and data. First, so that it has the room when there is little.
-const UNRELIABLE: u8 = 0;
-/// What must arrive in order.
-const RELIABLE: u8 = 1;
-/// A reliable packet without an acknowledgement is sent again after this. Zero would send it at every flush.
-const RESEND_AFTER: Duration = Duration::from_millis(300);
-/// Packets of speech and data that wait at one end of a connection, for a flush or for a poll. What is more is lost.
-const UNRELIABLE_WAITING_BYTES: Waiting = Waiting { to_clients: 1024 * 1024, to_servers: 256 * 1024 };
-/// Reliable packets that wait for their acknowledgement, or for a poll. To a client: the state of some 50,000 others. What is more
-/// ends the connection.
-const RELIABLE_WAITING_BYTES: Waiting = Waiting { to_clients: 8 * 1024 * 1024, to_servers: 2 * 1024 * 1024 };
-/// The header that each packet of a session begins with: magic number and type.
-const SHORTEST_PACKET_BYTES: usize = 3;
-/// Between two flushes in which nothing new is sent: for acknowledgements, and for what is sent again. Each peer answers an
-/// acknowledgement with one of its own, so that this is what two silent peers send. Well below [`RESEND_AFTER`].
-const IDLE_FLUSH: Duration = Duration::from_millis(50);
-/// What one flush sends to one peer at most.
-const FLUSH_BYTES: u64 = 256 * 1024;
-
-/// How a peer is known: netcode's client id, drawn at random for each connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RenetPeer(pub u64);
-
-/// Where to serve.
-#[derive(Clone, Debug)]
-pub struct ServerParameters {
-    /// The address to bind, for example `0.0.0.0:7777`.
-    pub listen: SocketAddr,
-    /// The addresses by which clients may reach it: netcode refuses a client that was given none of these. Empty for the bound
-    /// address alone.
-    pub public: Vec<SocketAddr>,
-    /// The secret that lets a client in.
-    pub key: [u8; KEY_BYTES],
-    /// Clients at one time, at most 1,024.
-    pub clients: usize,
-}
-
-/// Where to join.
-#[derive(Clone, Debug)]
-pub struct ClientParameters {
-    /// The server's addresses, at most 32; they are tried one after the other.
-    pub servers: Vec<SocketAddr>,
-    /// The server's secret.
-    pub key: [u8; KEY_BYTES],
-    /// How long each address is tried, and after how long a silence a connection is lost. Whole seconds, at least one.
-    pub timeout: Duration,
-}
 
 /// One peer's way to the others.
 #[derive(Debug, Default)]
@@ -216,52 +166,5 @@ impl Network for RenetNetwork {
         if self.is_queued {
             self.send_queued(now);
         }
-    }
-}
-
-/// What may wait, by direction: a server has many clients, and any of them may be hostile.
-struct Waiting {
-    to_clients: usize,
-    to_servers: usize,
-}
-
-fn connection() -> ConnectionConfig {
-    let channel =
-        |channel_id, max_memory_usage_bytes, send_type| ChannelConfig { channel_id, max_memory_usage_bytes, send_type };
-    let channels = |bytes: fn(Waiting) -> usize| {
-        vec![
-            channel(UNRELIABLE, bytes(UNRELIABLE_WAITING_BYTES), SendType::Unreliable),
-            channel(RELIABLE, bytes(RELIABLE_WAITING_BYTES), SendType::ReliableOrdered { resend_time: RESEND_AFTER }),
-        ]
-    };
-    ConnectionConfig {
-        available_bytes_per_tick: FLUSH_BYTES,
-        server_channels_config: channels(|waiting| waiting.to_clients),
-        client_channels_config: channels(|waiting| waiting.to_servers),
-    }
-}
-
-/// Netcode's tokens are dated.
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-}
-
-fn is_too_large(packet: &Bytes) -> bool {
-    packet.len() > PacketLimits::default().reliable_bytes
-}
-
-/// The next of the messages that `next` gives, without those that are too short for a packet. Those cost a sender one byte, and
-/// nothing of the memory that bounds renet's queues: they are taken out at once, however many there are.
-fn next_packet(next: impl FnMut() -> Option<Bytes>) -> Option<Bytes> {
-    std::iter::from_fn(next).find(|message| message.len() >= SHORTEST_PACKET_BYTES)
-}
-
-/// Renet ends a connection on which something reliable is lost.
-fn reason_of(renet: renet::DisconnectReason) -> DisconnectReason {
-    match renet {
-        renet::DisconnectReason::SendChannelError { .. } | renet::DisconnectReason::ReceiveChannelError { .. } => {
-            DisconnectReason::ReliabilityBroken
-        }
-        _ => DisconnectReason::Lost,
     }
 }

@@ -9,8 +9,8 @@ use renet::{RenetServer, ServerEvent};
 use renet_netcode::{NetcodeServerTransport, ServerAuthentication, ServerConfig};
 use voicemesh_session::network::{NetworkError, NetworkEvent};
 
+use crate::parameters::{PROTOCOL, RELIABLE, RenetPeer, ServerParameters, UNRELIABLE};
 use crate::socket_errors::SocketErrors;
-use crate::{PROTOCOL, RELIABLE, RenetPeer, ServerParameters, UNRELIABLE};
 
 /// Netcode's own limit.
 const CLIENTS: usize = 1024;
@@ -37,7 +37,7 @@ impl ServerSide {
         let address = socket.local_addr().map_err(|error| format!("cannot serve at {listen}: {error}"))?;
         let public = &parameters.public;
         let config = ServerConfig {
-            current_time: crate::since_1970(),
+            current_time: crate::connection::since_1970(),
             max_clients: parameters.clients.min(CLIENTS),
             protocol_id: PROTOCOL,
             public_addresses: if public.is_empty() { vec![address] } else { public.clone() },
@@ -45,7 +45,7 @@ impl ServerSide {
         };
         let transport = NetcodeServerTransport::new(config, socket)
             .map_err(|error| format!("cannot serve at {listen}: {error}"))?;
-        let connections = RenetServer::new(crate::connection());
+        let connections = RenetServer::new(crate::connection::connection());
         Ok(Self { transport, connections, address, clients: BTreeSet::new(), errors: SocketErrors::default() })
     }
 
@@ -88,12 +88,12 @@ impl ServerSide {
         }
         for client in &self.clients {
             for _ in 0..PACKETS_PER_LOOK {
-                let packet = crate::next_packet(|| {
+                let packet = crate::connection::next_packet(|| {
                     let reliable = self.connections.receive_message(*client, RELIABLE);
                     reliable.or_else(|| self.connections.receive_message(*client, UNRELIABLE))
                 });
                 let Some(packet) = packet else { break };
-                if crate::is_too_large(&packet) {
+                if crate::connection::is_too_large(&packet) {
                     self.connections.disconnect(*client);
                     break;
                 }

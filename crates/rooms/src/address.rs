@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::budget::{Bucket, Budget, Budgets};
-use crate::room::AddressTag;
 use crate::sync::lock;
 
 /// An address without connections is forgotten after this time; by then its buckets are full again.
 const FORGET: Duration = Duration::from_secs(60);
+
+/// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddressTag(pub u128);
 
 /// Addresses that share a budget: one IPv4 address, or the /64 of an IPv6 address, all of which belongs to one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

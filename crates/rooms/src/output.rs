@@ -5,7 +5,7 @@ use voicemesh_session::Delivery;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, LeaveReason, ServerMessage};
 
-use crate::room::AddressTag;
+use crate::address::AddressTag;
 
 /// One connection, for as long as the process runs; never given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -16,6 +16,7 @@ mod packets;
 mod password;
 mod peer_records;
 mod policing;
+mod rules;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -25,53 +26,33 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use voicemesh_session::{Server, ServerConfig};
+use voicemesh_session::Server;
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
-    ServerLimits, ServerMessage, Signal, TakenOver, apply_metadata,
+    ServerMessage, Signal, TakenOver, apply_metadata,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
-use crate::grant::{Grant, TokenVerifier};
+use crate::grant::Grant;
 use crate::guard::check_presence;
 use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Sender, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
 
+pub use crate::address::AddressTag;
 pub use bans::{BanInfo, Bans};
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Presented};
 use members::Members;
-pub use moderation::AddressTag;
 use packets::{Packets, TextsRead};
 pub use password::{Digest, HashRequest, JoinCheck, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
+pub use rules::RoomRules;
 use tickets::Tickets;
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
-
-/// What holds for every room of a server.
-#[derive(Clone, Debug, Default)]
-pub struct RoomRules {
-    /// The limits sent to peers and enforced by the server.
-    pub limits: ServerLimits,
-    /// Peers may not open links: no signal is passed on, and no ICE server is named.
-    pub relay_only: bool,
-    /// A room that is entered sooner after the server's start gives no right to moderate: those who had it may still come back.
-    pub owner_after: Duration,
-    /// Tickets are valid after a restart of the server as well.
-    pub tickets_outlast_restarts: bool,
-    /// The ICE servers named to peers for their links.
-    pub ice: IceRules,
-    /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
-    pub session: ServerConfig,
-    /// Who may join; `None` is everyone.
-    pub tokens: Option<Arc<dyn TokenVerifier>>,
-    /// How much speech is passed on.
-    pub voice: VoiceRates,
-}
 
 /// One room.
 #[derive(Debug)]

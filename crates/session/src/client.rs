@@ -6,9 +6,11 @@
 mod answering;
 mod bandwidth;
 mod bundling;
+mod config;
 mod core;
 mod data;
 mod event;
+mod handshakes;
 mod health;
 mod inbound;
 #[cfg(test)]
@@ -28,31 +30,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_uplink::path::{PathState, RelayPath};
-use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
-use voicemesh_wire::packet::{CodecSettings, HandshakeRequest};
+use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT};
+use voicemesh_wire::packet::HandshakeRequest;
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use crate::data::{DataError, Pipe};
-use crate::network::NetworkEvent;
+use crate::network_event::NetworkEvent;
 use crate::output::{Fallback, LinkPacket, Output};
 use crate::roster::{Roster, ServerHealth};
 use crate::route::Route;
-use crate::transport::{DisconnectReason, LinkId, PacketLimits, Reliability};
-use crate::voice_targets::{TargetOptions, TooManyTargets, VoiceTarget};
+use crate::transport::{DisconnectReason, LinkId, Reliability};
+use crate::voice_targets::{TargetOptions, VoiceTarget};
 use bundling::Bundling;
 use core::Core;
 use pairs::Pairs;
 use voice_in::VoiceReceiver;
 use voice_out::VoiceSender;
 
+pub use bundling::FRAMES_PER_PACKET;
+pub use config::{ClientConfig, ClientError, Phase};
 pub use data::DataEvent;
-pub use event::{ClientEvent, DropCounts, Dropped, Participant, Voice};
-pub use inbound::Received;
+pub use event::{ClientEvent, DropCounts, Dropped, Participant, Received, Voice};
 pub use view::View;
-pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, OutgoingFrame, SendSummary};
+pub use voice_out::{AudienceMember, OutgoingFrame, SendSummary};
 
-/// Events that were not polled yet, at most. When there are more, new ones are dropped and counted.
-const EVENTS: usize = 4096;
 /// Outputs that the owner has not taken, at most. It takes them after every call, and the call that makes most is
 /// [`Client::update`] with as many peers as there are pipes, when every pipe has a turn's packets to send, every link stalls and
 /// what it has not acknowledged is sent again, and three links to each peer report, probe and are replaced; then the owner reports to
@@ -65,89 +66,8 @@ const OUTPUTS_PER_LINK: usize = 8;
 const OUTPUTS_OF_OWNER: usize = 4;
 /// Speakers remembered. When there are more, those that have been silent longest are forgotten.
 const STREAMS: usize = 1024;
-/// Former sessions in which a pair may still speak. When there are more, the oldest is forgotten.
-const PREVIOUS_VIEWS: usize = 3;
 /// A former session is remembered this long even when no pair speaks it, for what is still under way.
 const RETIRED_FOR: Duration = Duration::from_secs(10);
-
-/// What a client is made from.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// Display name.
-    pub name: String,
-    /// How it encodes its voice.
-    pub codec: CodecSettings,
-    /// Where its frame counter starts; draw it at random.
-    pub first_sequence: u16,
-    /// Names this end of what is open to others; draw it at random.
-    pub data_seed: u64,
-    /// A handshake without an answer is repeated after this.
-    pub handshake_retry: Duration,
-    /// A client that the server lost but a link reaches is kept this long.
-    pub keep_lost: Duration,
-    /// The largest packets that the network carries.
-    pub limits: PacketLimits,
-}
-
-impl ClientConfig {
-    /// The usual times.
-    pub fn new(name: impl Into<String>, codec: CodecSettings, first_sequence: u16) -> Self {
-        let name = name.into();
-        Self {
-            name,
-            codec,
-            first_sequence,
-            data_seed: first_sequence.into(),
-            handshake_retry: Duration::from_secs(5),
-            keep_lost: Duration::from_secs(120),
-            limits: PacketLimits::default(),
-        }
-    }
-}
-
-/// Where a client is on its way into a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// No connection to a server.
-    Offline,
-    /// Connected, and waiting for the server's answer.
-    Handshaking {
-        /// When it was last asked for.
-        asked_at: Duration,
-    },
-    /// In the session.
-    Joined,
-}
-
-/// A call could not be carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// Wait for [`ClientEvent::Joined`].
-    #[error("not in a session")]
-    NotJoined,
-    /// The text is over the limit.
-    #[error("text can have at most {TEXT_BYTES} bytes")]
-    TextTooLong,
-    /// The name is over the limit.
-    #[error("a group's name can have at most {GROUP_NAME_BYTES} bytes")]
-    GroupNameTooLong,
-    /// Another group is in use whose name has the same id.
-    #[error("another group in this session shares this name's id; choose another name")]
-    GroupNameTaken,
-    /// Leave another group first.
-    #[error("one can listen to at most {GROUPS_PER_CLIENT} groups")]
-    TooManyGroups,
-    /// Close another target first.
-    #[error(transparent)]
-    TooManyTargets(#[from] TooManyTargets),
-    /// The server does not permit this client to write.
-    #[error("this client may not write in this room")]
-    NotPermitted,
-    /// No such client is in the session.
-    #[error("no such client is in the session")]
-    UnknownClient,
-}
 
 /// One member of a session: routes between its parts, each of which owns its state.
 #[derive(Debug)]
@@ -165,7 +85,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             sender: VoiceSender::new(config.first_sequence),
             receiver: VoiceReceiver::default(),
             data: data::Pipes::new(config.data_seed),
-            core: Core::new(config),
+            core: Core::new(config, OUTPUTS),
         }
     }
 

@@ -14,6 +14,7 @@
 pub mod client;
 pub mod data;
 pub mod network;
+mod network_event;
 pub mod output;
 pub mod roster;
 pub mod route;

@@ -1,6 +1,6 @@
 //! Reading and writing big-endian fields. Every read is checked; a write can only grow its own buffer.
 
-use crate::packet::DecodeError;
+use crate::decode_error::DecodeError;
 
 /// Reads fields off the front of a packet.
 pub(crate) struct Reader<'a> {

@@ -18,9 +18,10 @@ pub mod packet;
 pub mod signaling;
 
 mod cursor;
+mod decode_error;
 mod permissions;
 
+pub use decode_error::DecodeError;
 pub use ids::{ClientId, GroupHash, GroupId, PeerId, SessionId};
 pub use names::{DisplayName, RoomName};
-pub use packet::DecodeError;
 pub use permissions::Permissions;

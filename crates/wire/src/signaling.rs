@@ -15,18 +15,22 @@ use crate::{ClientId, PeerId, Permissions};
 mod access_token;
 mod decode;
 mod error_code;
+mod message_error;
 mod moderation;
 mod password;
 mod roster;
+mod roster_hash;
 mod status;
 mod ticket;
 
 pub use access_token::AccessToken;
-pub use decode::{MessageError, apply_metadata, decode_client, decode_server, request_of};
+pub use decode::{apply_metadata, decode_client, decode_server, request_of};
 pub use error_code::ErrorCode;
+pub use message_error::MessageError;
 pub use moderation::Moderation;
 pub use password::Password;
-pub use roster::{RosterHash, RosterMark, roster_hash};
+pub use roster::{RosterHash, RosterMark};
+pub use roster_hash::roster_hash;
 pub use status::MemberStatus;
 pub use ticket::Ticket;
 

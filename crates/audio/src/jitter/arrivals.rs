@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::cost::{Costs, Fate};
+use super::cost::{Costs, Fate, NEVER};
 
 /// Frames remembered: 10 s of frames of 20 ms. The oldest is overwritten.
 const LOG: usize = 512;
@@ -42,9 +42,6 @@ const RECENT: usize = 50;
 
 /// No sequence is further from its talkspurt's first, for the arithmetic's sake.
 const FARTHEST: i64 = 1 << 32;
-
-/// Lateness of what never came.
-pub(super) const NEVER: i64 = i64::MAX;
 
 /// A frame that arrived in some form.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use super::arrivals::NEVER;
+/// Lateness of what never came.
+pub(super) const NEVER: i64 = i64::MAX;
 
 /// Width of a histogram bin.
 const BIN_US: i64 = 2_000;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Frame;
+use super::frame::Frame;
 use crate::MAX_FRAME_BYTES;
 
 /// Frames a buffer holds. Overflow: the oldest frames are dropped and counted, so that a late but large delivery ends

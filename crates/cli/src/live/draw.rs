@@ -141,7 +141,7 @@ fn events(frame: &mut Frame, sections: Sections, screen: &Screen, palette: Palet
     problems.truncate(rows);
     let events = match screen.overlay {
         // The overlay shows them all.
-        Some(super::overlay::Overlay { content: super::overlay::Content::Events, .. }) => Vec::new(),
+        Some(super::overlay_state::Overlay { content: super::overlay_state::Content::Events, .. }) => Vec::new(),
         _ => screen.events.newest(columns, rows - problems.len()),
     };
     let problems = problems.into_iter().map(|text| Line::styled(format!(" {text}"), palette.mood(Mood::Trouble)));

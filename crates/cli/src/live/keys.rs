@@ -8,7 +8,8 @@ use voicemesh::PeerId;
 
 use super::complete::{Completion, complete};
 use super::draw::layout;
-use super::overlay::{Content, Overlay, last_offset};
+use super::overlay::last_offset;
+use super::overlay_state::{Content, Overlay};
 use super::screen::{Person, Screen, TalkKey};
 use crate::format::time_of_day;
 use crate::human::plain;

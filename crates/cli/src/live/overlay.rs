@@ -1,6 +1,7 @@
 //! Text over the rest of the view until a key closes it: the help, the events so far, the answer to `/who`.
 
 use super::cells::{width, wrap};
+use super::overlay_state::Content;
 use super::screen::{Screen, TalkKey};
 use crate::slash::HELP;
 
@@ -9,26 +10,6 @@ const HANGING: &str = "  ";
 /// Columns and rows of the border, and a column of space on each side.
 pub(crate) const BORDER_COLUMNS: usize = 4;
 pub(crate) const BORDER_ROWS: usize = 2;
-
-/// What is shown, and how far it is scrolled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Overlay {
-    pub content: Content,
-    /// The first row shown.
-    pub offset: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
-    Help,
-    /// Everything that happened, newest last.
-    Events,
-    /// The answer to a command.
-    Answer {
-        title: String,
-        lines: Vec<String>,
-    },
-}
 
 const KEYS: [&str; 16] = [
     "F2                mute or unmute yourself",

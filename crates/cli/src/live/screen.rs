@@ -7,7 +7,7 @@ use voicemesh::{Event, MicrophoneState, PeerId, PeerState, RoomEvent, Route, Ser
 use super::editor::Editor;
 use super::held_key::HeldKey;
 use super::log::Log;
-use super::overlay::{Content, Overlay};
+use super::overlay_state::{Content, Overlay};
 use super::problems::{Condition, Problems};
 use crate::format::EVERYONE;
 use crate::human::Heard;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::Core;
+use super::core::Core;
 use crate::event::{Event, RoomEvent, TimedEvent};
 
 /// The events of a room, in the order in which things happened.

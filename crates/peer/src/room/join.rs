@@ -10,9 +10,10 @@ use voicemesh_engine::{EngineConfig, EngineOnNetwork, VoiceEngine};
 use voicemesh_mesh::{Carried, Mesh, MeshConfig};
 use voicemesh_wire::signaling::ErrorCode;
 
+use super::core::Core;
+use super::events::Events;
 use super::leaving::Ending;
 use super::outbox::Outbox;
-use super::{Core, Events, Room};
 use crate::carrier::RealCarrier;
 use crate::command::COMMANDS;
 use crate::connect::Connector;
@@ -42,19 +43,8 @@ pub struct PreparedJoin {
     recorder: Option<Recorder>,
 }
 
-impl PreparedJoin {
-    /// Begins to join, as [`Room::join`] does. Moments of events count from here.
-    ///
-    /// # Errors
-    ///
-    /// When microphone or speaker cannot be opened, or the system refuses a thread.
-    pub fn join(self) -> Result<(Room, Events), JoinError> {
-        begin(self)
-    }
-}
-
 /// Checks everything that can be checked without a device and without the server.
-pub(crate) fn prepare(options: JoinOptions) -> Result<PreparedJoin, JoinError> {
+pub(super) fn prepare(options: JoinOptions) -> Result<PreparedJoin, JoinError> {
     let mut options = options.follow_link()?;
     let url = options.checked_server()?;
     let (room, name) = options.checked_names()?;
@@ -73,7 +63,7 @@ pub(crate) fn prepare(options: JoinOptions) -> Result<PreparedJoin, JoinError> {
 }
 
 /// Opens the devices and starts the engine thread.
-fn begin(prepared: PreparedJoin) -> Result<(Room, Events), JoinError> {
+pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinError> {
     let started = Instant::now();
     let PreparedJoin { options, connector, identity, without_tls, recorder } = prepared;
     let wake = Wake::default();
@@ -140,7 +130,7 @@ fn begin(prepared: PreparedJoin) -> Result<(Room, Events), JoinError> {
         recording,
         ending: Mutex::new(Ending::new(thread, runtime, farewells, (identity, without_tls))),
     });
-    Ok((Room { core: core.clone() }, Events::new(core, events, event_wake)))
+    Ok((core.clone(), Events::new(core, events, event_wake)))
 }
 
 fn mesh_config(

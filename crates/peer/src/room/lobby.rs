@@ -6,29 +6,29 @@ use voicemesh_mesh::{MetadataScope, TransactionId};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{AccessToken, Moderation};
 
-use super::Room;
+use super::core::Core;
 use crate::command::{Command, LobbyCommand};
 use crate::lobby::{ConnectError, MetadataTransaction};
 
-/// What the server decides about the room and its members; see [`Room::lobby`].
+/// What the server decides about the room and its members; see [`Room::lobby`](super::Room::lobby).
 #[derive(Clone, Copy, Debug)]
 pub struct Lobby<'a> {
-    room: &'a Room,
+    core: &'a Core,
 }
 
 impl<'a> Lobby<'a> {
-    pub(super) fn new(room: &'a Room) -> Self {
-        Self { room }
+    pub(super) fn new(core: &'a Core) -> Self {
+        Self { core }
     }
 
     /// The peer that has been in the room longest, once known; perhaps this one.
     pub fn owner(&self) -> Option<PeerId> {
-        self.room.read_snapshot(|snapshot| snapshot.owner)
+        self.core.read_snapshot(|snapshot| snapshot.owner)
     }
 
     /// The access token from now on; answers [`RoomEvent::TokenNeeded`](crate::RoomEvent::TokenNeeded).
     pub fn set_token(&self, token: impl Into<AccessToken>) {
-        self.room.command(Command::SetToken(token.into()));
+        self.core.command(Command::SetToken(token.into()));
     }
 
     /// Changes what this peer publishes about itself: at most 31 keys and 8 KiB, beside its token.
@@ -65,15 +65,15 @@ impl<'a> Lobby<'a> {
     /// [`RoomEvent::TransactionDone`]: crate::RoomEvent::TransactionDone
     pub fn moderate(&self, action: Moderation) -> Result<TransactionId, ConnectError> {
         let id = self.next_transaction();
-        self.room.try_command(Command::Lobby(LobbyCommand::Moderate(id, action))).map(|()| id)
+        self.core.try_command(Command::Lobby(LobbyCommand::Moderate(id, action))).map(|()| id)
     }
 
     fn transact(&self, scope: MetadataScope, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
         let id = self.next_transaction();
-        self.room.try_command(Command::Lobby(LobbyCommand::Transact(id, scope, changes.0))).map(|()| id)
+        self.core.try_command(Command::Lobby(LobbyCommand::Transact(id, scope, changes.0))).map(|()| id)
     }
 
     fn next_transaction(&self) -> TransactionId {
-        TransactionId(self.room.core.transactions.fetch_add(1, Ordering::Relaxed))
+        TransactionId(self.core.transactions.fetch_add(1, Ordering::Relaxed))
     }
 }

@@ -6,22 +6,22 @@ use voicemesh_mesh::Reachability;
 use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
 
-use super::Room;
+use super::core::Core;
 use crate::command::{Command, GameCommand, LobbyCommand, TextTo};
 use crate::data::SendError;
 use crate::game::{PeerVoice, ring};
 use crate::lobby::ConnectError;
 
-/// Another peer; see [`Room::participant`].
+/// Another peer; see [`Room::participant`](super::Room::participant).
 #[derive(Clone, Copy, Debug)]
 pub struct Participant<'a> {
-    room: &'a Room,
+    core: &'a Core,
     peer: PeerId,
 }
 
 impl<'a> Participant<'a> {
-    pub(super) fn new(room: &'a Room, peer: PeerId) -> Self {
-        Self { room, peer }
+    pub(super) fn new(core: &'a Core, peer: PeerId) -> Self {
+        Self { core, peer }
     }
 
     /// Its id.
@@ -31,28 +31,28 @@ impl<'a> Participant<'a> {
 
     /// How loud it is heard: a factor, 1.0 as spoken, at most 4.0.
     pub fn set_gain(&self, gain: f32) {
-        self.room.command(Command::SetGain(self.peer, gain));
+        self.core.command(Command::SetGain(self.peer, gain));
     }
 
     /// Whether it is not heard here. For all, a moderator mutes it: [`Lobby::moderate`](super::Lobby::moderate).
     pub fn set_muted(&self, muted: bool) {
-        self.room.command(Command::SetPeerMuted(self.peer, muted));
+        self.core.command(Command::SetPeerMuted(self.peer, muted));
     }
 
     /// How loud it speaks, in dBFS from −120 (silence) to 0; −50 is where speech begins. `None` if nothing was heard lately, or it
     /// is not here. At most 20 ms old; allocates nothing.
     pub fn level(&self) -> Option<f32> {
-        self.room.read_snapshot(|snapshot| snapshot.peers.iter().find(|state| state.peer == self.peer)?.level_dbfs)
+        self.core.read_snapshot(|snapshot| snapshot.peers.iter().find(|state| state.peer == self.peer)?.level_dbfs)
     }
 
     /// Whether it speaks. At most 20 ms old; allocates nothing.
     pub fn is_speaking(&self) -> bool {
-        self.room.read_snapshot(|snapshot| snapshot.peers.iter().any(|state| state.peer == self.peer && state.speaking))
+        self.core.read_snapshot(|snapshot| snapshot.peers.iter().any(|state| state.peer == self.peer && state.speaking))
     }
 
     /// Writes to it. A text that cannot be sent raises [`RoomEvent::Warned`](crate::RoomEvent::Warned).
     pub fn send_text(&self, text: &str) {
-        self.room.command(Command::SendText(TextTo::Peer(self.peer), text.to_owned()));
+        self.core.command(Command::SendText(TextTo::Peer(self.peer), text.to_owned()));
     }
 }
 
@@ -70,14 +70,14 @@ impl Participant<'_> {
     /// Ignored for a peer that is not in the room, and if a component is not a number. A peer that leaves the room loses its
     /// position.
     pub fn set_position(&self, position: [f32; 3], velocity: [f32; 3]) {
-        if let Some(placement) = Placement::new(self.room.core.started.elapsed(), position, velocity) {
-            self.room.core.positions.lock().put(self.peer, Some(placement));
+        if let Some(placement) = Placement::new(self.core.started.elapsed(), position, velocity) {
+            self.core.positions.lock().put(self.peer, Some(placement));
         }
     }
 
     /// It stands nowhere: it is heard as it is.
     pub fn clear_position(&self) {
-        self.room.core.positions.lock().put(self.peer, None);
+        self.core.positions.lock().put(self.peer, None);
     }
 }
 
@@ -97,8 +97,8 @@ impl Participant<'_> {
     ///
     /// A rate outside of the range.
     pub fn open_voice_at(&self, rate_hz: u32) -> Result<PeerVoice, DeviceError> {
-        let (source, reader) = ring(rate_hz, 1, &self.room.core.wake)?;
-        self.room.game(GameCommand::OpenVoice(self.peer, Box::new(source)));
+        let (source, reader) = ring(rate_hz, 1, &self.core.wake)?;
+        self.core.game(GameCommand::OpenVoice(self.peer, Box::new(source)));
         Ok(PeerVoice::new(reader, self.peer, rate_hz))
     }
 }
@@ -113,8 +113,8 @@ impl Participant<'_> {
     ///
     /// See [`SendError`]; with [`SendError::WouldBlock`], try again in a later frame.
     pub fn send(&self, data: &[u8], how: Reliability) -> Result<(), SendError> {
-        self.room.check_here()?;
-        self.room.core.outbox.queue(|ledger, into| {
+        self.core.check_here()?;
+        self.core.outbox.queue(|ledger, into| {
             into.push_back(ledger.send(self.peer, how, data)?);
             Ok(())
         })
@@ -123,7 +123,7 @@ impl Participant<'_> {
     /// Closes every data channel with it, and drops what waits to be sent to it. It stays in the room, and is heard; it receives
     /// [`DataEvent::Disconnected`](crate::DataEvent::Disconnected).
     pub fn close_channels(&self) {
-        let ordered = self.room.core.outbox.queue(|ledger, into| {
+        let ordered = self.core.outbox.queue(|ledger, into| {
             into.extend(ledger.disconnect(self.peer));
             Ok(())
         });
@@ -132,7 +132,7 @@ impl Participant<'_> {
 
     /// Reliable bytes that wait to be sent to it, or of which it has not said that they arrived. Each message counts 64 more.
     pub fn queued_bytes(&self) -> usize {
-        self.room.core.outbox.ledger().queued_bytes(self.peer)
+        self.core.outbox.ledger().queued_bytes(self.peer)
     }
 }
 
@@ -172,6 +172,6 @@ impl Participant<'_> {
     }
 
     fn lobby(&self, command: LobbyCommand) -> Result<(), ConnectError> {
-        self.room.try_command(Command::Lobby(command))
+        self.core.try_command(Command::Lobby(command))
     }
 }

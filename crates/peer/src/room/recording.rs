@@ -27,7 +27,7 @@ impl Room {
     /// [`VoiceEvent::RecordingFailed`]: crate::VoiceEvent::RecordingFailed
     pub fn start_recording(&self, folder: impl AsRef<Path>) -> Result<(), RecordError> {
         let snapshot = self.core.shared.snapshot();
-        if self.is_gone() {
+        if self.core.is_gone() {
             return Err(RecordError::Left);
         }
         let mut recording = self.core.recording.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,51 +4,51 @@ use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::space::{Attenuation, Pose};
 use voicemesh_device::{Capture, DeviceError, InputSpec, MicrophoneFeed, OutputSpec};
 
-use super::Room;
+use super::core::Core;
 use crate::command::{Command, GameCommand};
 use crate::game::{MixVoice, ring};
 use crate::sound::waker;
 
-/// What this program sends; see [`Room::microphone`].
+/// What this program sends; see [`Room::microphone`](super::Room::microphone).
 #[derive(Clone, Copy, Debug)]
 pub struct Microphone<'a> {
-    room: &'a Room,
+    core: &'a Core,
 }
 
 impl<'a> Microphone<'a> {
-    pub(super) fn new(room: &'a Room) -> Self {
-        Self { room }
+    pub(super) fn new(core: &'a Core) -> Self {
+        Self { core }
     }
 
     /// Muted, nothing is sent.
     pub fn set_muted(&self, muted: bool) {
-        self.room.command(Command::SetMuted(muted));
+        self.core.command(Command::SetMuted(muted));
     }
 
     /// Whether the key to talk is held. It matters with push-to-talk only.
     pub fn set_talking(&self, talking: bool) {
-        self.room.command(Command::SetTalking(talking));
+        self.core.command(Command::SetTalking(talking));
     }
 
     /// When the sound is sent, from now on.
     pub fn set_activation(&self, activation: Activation) {
-        self.room.command(Command::SetActivation(activation));
+        self.core.command(Command::SetActivation(activation));
     }
 
     /// What is done to the sound, from now on.
     pub fn set_processing(&self, processing: Processing) {
-        self.room.command(Command::SetProcessing(processing));
+        self.core.command(Command::SetProcessing(processing));
     }
 
     /// Changes the device. The one in use goes on until the new one is open;
     /// [`RoomEvent::Warned`](crate::RoomEvent::Warned) reports one that cannot be opened.
     pub fn set_input(&self, input: InputSpec) {
-        self.room.command(Command::SetInput(input));
+        self.core.command(Command::SetInput(input));
     }
 
     /// How loud it is, in dBFS, after processing; also while nothing is sent. At most 20 ms old; allocates nothing.
     pub fn level(&self) -> f32 {
-        self.room.read_snapshot(|snapshot| snapshot.microphone.level_dbfs)
+        self.core.read_snapshot(|snapshot| snapshot.microphone.level_dbfs)
     }
 
     /// A microphone whose samples the program writes itself: mono, `rate_hz` of 8,000 to 192,000. It takes the place of the
@@ -61,41 +61,41 @@ impl<'a> Microphone<'a> {
     ///
     /// A rate outside of the range.
     pub fn open_feed(&self, rate_hz: u32) -> Result<MicrophoneFeed, DeviceError> {
-        let (capture, feed) = Capture::of_program(rate_hz, waker(&self.room.core.wake))?;
-        self.room.game(GameCommand::UseMicrophone(Box::new(capture)));
+        let (capture, feed) = Capture::of_program(rate_hz, waker(&self.core.wake))?;
+        self.core.game(GameCommand::UseMicrophone(Box::new(capture)));
         Ok(feed)
     }
 }
 
-/// What this program plays; see [`Room::speaker`].
+/// What this program plays; see [`Room::speaker`](super::Room::speaker).
 #[derive(Clone, Copy, Debug)]
 pub struct Speaker<'a> {
-    room: &'a Room,
+    core: &'a Core,
 }
 
 impl<'a> Speaker<'a> {
-    pub(super) fn new(room: &'a Room) -> Self {
-        Self { room }
+    pub(super) fn new(core: &'a Core) -> Self {
+        Self { core }
     }
 
     /// Deafened, nothing is heard.
     pub fn set_deafened(&self, deafened: bool) {
-        self.room.command(Command::SetDeafened(deafened));
+        self.core.command(Command::SetDeafened(deafened));
     }
 
     /// Changes the device; otherwise as [`Microphone::set_input`].
     pub fn set_output(&self, output: OutputSpec) {
-        self.room.command(Command::SetOutput(output));
+        self.core.command(Command::SetOutput(output));
     }
 
     /// Where this peer's ears are, each frame if they move. A pose with a number that is none has no effect.
     pub fn set_listener(&self, pose: Pose) {
-        self.room.core.positions.lock().listener = Some(pose);
+        self.core.positions.lock().listener = Some(pose);
     }
 
     /// How voices get softer with distance. At first [`Attenuation::default`].
     pub fn set_attenuation(&self, attenuation: Attenuation) {
-        self.room.core.positions.lock().attenuation = Some(attenuation);
+        self.core.positions.lock().attenuation = Some(attenuation);
     }
 
     /// Everyone together, two sides, at `rate_hz` of 8,000 to 192,000. One at a time: another takes its place.
@@ -104,8 +104,8 @@ impl<'a> Speaker<'a> {
     ///
     /// A rate outside of the range.
     pub fn open_mix(&self, rate_hz: u32) -> Result<MixVoice, DeviceError> {
-        let (source, reader) = ring(rate_hz, 2, &self.room.core.wake)?;
-        self.room.game(GameCommand::OpenMix(Box::new(source)));
+        let (source, reader) = ring(rate_hz, 2, &self.core.wake)?;
+        self.core.game(GameCommand::OpenMix(Box::new(source)));
         Ok(MixVoice::new(reader, rate_hz))
     }
 }

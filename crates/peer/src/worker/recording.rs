@@ -6,83 +6,16 @@
 //! away a recording that has begun goes on: those who are linked have seen it, and those who come later are introduced by the server,
 //! which has it from the next join.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use voicemesh_mesh::{Member, MetadataScope, TransactionError, TransactionId};
 use voicemesh_session::client::Participant;
-use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::ErrorCode;
 
+use super::recording_state::{ANNOUNCED_WITHIN, Announcement, FIRST_ANNOUNCEMENT, State};
 use super::{RECORDING, Worker};
 use crate::event::{Event, RoomEvent, VoiceEvent};
 use crate::record::{RecordedSpeaker, Recorder};
-
-/// The server answers within this, or nothing is recorded.
-const ANNOUNCED_WITHIN: Duration = Duration::from_secs(5);
-/// The numbers from here on are for announcements; those of the program begin at 1.
-const FIRST_ANNOUNCEMENT: u64 = 1 << 63;
-
-/// What is recorded, and what the others see of it.
-#[derive(Debug, Default)]
-pub(super) struct Recording {
-    state: State,
-    /// Members that have not seen the announcement, since the server had lost them.
-    unaware: BTreeSet<PeerId>,
-    /// The recording that was ended last: what waits of it goes to the disk meanwhile.
-    ended: Option<Recorder>,
-    /// Announcements so far.
-    announcements: u64,
-}
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Off,
-    /// The others do not surely see it yet, and nothing is recorded.
-    Announced {
-        recorder: Recorder,
-        by: Announcement,
-    },
-    On(Recorder),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Announcement {
-    /// The server lets this peer in, whenever that is.
-    Join,
-    Transaction {
-        id: TransactionId,
-        /// Until when the server must answer.
-        until: Duration,
-    },
-}
-
-impl Recording {
-    /// As the options say, announced by the join.
-    pub(super) fn from_the_beginning(recorder: Option<Recorder>) -> Self {
-        let announced = |recorder| State::Announced { recorder, by: Announcement::Join };
-        Self { state: recorder.map_or(State::Off, announced), ..Self::default() }
-    }
-
-    /// Whether the others are to see that a recording is kept.
-    pub(super) fn is_announced(&self) -> bool {
-        !matches!(self.state, State::Off)
-    }
-
-    /// Whether what is heard is recorded.
-    pub(super) fn is_on(&self) -> bool {
-        matches!(self.state, State::On(_))
-    }
-
-    /// Lets a recording finish its files without waiting for the disk.
-    fn end(&mut self, mut recorder: Recorder) {
-        recorder.end_all();
-        if let Some(earlier) = self.ended.replace(recorder) {
-            earlier.end_elsewhere();
-        }
-    }
-}
 
 impl Worker {
     /// Hands what was sent and received to the recording. A failure is reported once, to the program and to everyone in

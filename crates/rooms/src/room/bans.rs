@@ -5,7 +5,7 @@ use std::time::Duration;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::ErrorCode;
 
-use super::moderation::AddressTag;
+use crate::address::AddressTag;
 use crate::refusal::Refusal;
 
 /// Bans of a room at a time; the one that ends first is forgotten.

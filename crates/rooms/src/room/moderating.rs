@@ -7,10 +7,10 @@ use voicemesh_wire::{PeerId, Permissions};
 
 use super::bans::{BanInfo, Banned, Bans};
 use super::lock::{self, Lock, Presented};
-use super::moderation::AddressTag;
 use super::packets::Packets;
 use super::tickets::Claims;
 use super::{Digest, Room};
+use crate::address::AddressTag;
 use crate::grant::{Grant, TokenError};
 use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Sender, Text};
 use crate::refusal::Refusal;

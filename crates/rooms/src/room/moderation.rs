@@ -12,6 +12,7 @@ use super::departed::Departed;
 use super::members::Members;
 use super::moves::Moves;
 use super::peer_records::{PeerRecords, Record as _};
+use crate::address::AddressTag;
 use crate::grant::Grant;
 use crate::output::ConnectionId;
 use crate::refusal::Refusal;
@@ -19,10 +20,6 @@ use crate::ticket::{Epoch, OwnerRight, TicketRecord};
 
 /// For so long the right of a member who was lost waits in an empty room.
 const RIGHT_WAITS: Duration = Duration::from_secs(600);
-
-/// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AddressTag(pub u128);
 
 /// What a room knows of moderation.
 #[derive(Debug, Default)]

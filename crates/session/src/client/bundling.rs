@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{FRAMES_PER_PACKET, Participant};
+use super::Participant;
+
+/// The most frames that share a packet.
+pub const FRAMES_PER_PACKET: u8 = 4;
 
 /// How many of the latest frames wait to share a packet with the next, by listener.
 #[derive(Debug)]

@@ -11,12 +11,15 @@ use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
 
 use super::answering::Answering;
 use super::pairs::Pairs;
-use super::{ClientConfig, ClientEvent, DropCounts, Dropped, EVENTS, OUTPUTS, Participant, Phase, View};
+use super::{ClientConfig, ClientEvent, DropCounts, Dropped, Participant, Phase, View};
 use crate::output::{Fallback, Outputs};
 use crate::permits;
 use crate::roster::{Roster, ServerHealth};
 use crate::route::{LinkQuality, Route, RouteInputs, RouteState, is_dark};
 use crate::transport::{ClientLookup, Destination, DisconnectReason, Reliability};
+
+/// Events that were not polled yet, at most. When there are more, new ones are dropped and counted.
+const EVENTS: usize = 4096;
 
 /// Membership, links and routes of one client.
 #[derive(Debug)]
@@ -52,7 +55,8 @@ pub(super) struct Core<P> {
 }
 
 impl<P: Copy + Ord + Debug> Core<P> {
-    pub(super) fn new(config: ClientConfig) -> Self {
+    /// Keeps this many outputs that the owner has not taken.
+    pub(super) fn new(config: ClientConfig, outputs: usize) -> Self {
         Self {
             config,
             phase: Phase::Offline,
@@ -71,7 +75,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
             server: ServerHealth::UNKNOWN,
             dark_since: None,
             is_dark: false,
-            out: Outputs::new(OUTPUTS),
+            out: Outputs::new(outputs),
             events: VecDeque::new(),
             dropped: DropCounts::new(),
             resuming: false,

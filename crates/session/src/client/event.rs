@@ -196,3 +196,10 @@ pub enum Dropped {
 
 /// How often each reason occurred.
 pub type DropCounts = BTreeMap<Dropped, u64>;
+
+/// What a received packet was, for an integration that keeps its own notes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// It was a HandshakeP2P, in which the sender gives itself this id. Whether that was believed is the pair's matter.
+    pub handshake_p2p: Option<ClientId>,
+}

@@ -9,12 +9,12 @@ use voicemesh_wire::packet::{
     self, ClientState, DeltaClientState, DirectionError, FromMember, FromServer, HandshakeResponse, Kind, PeerToPeer,
     Probe, RemoveClient, Routing,
 };
-use voicemesh_wire::{ClientId, GroupId, SessionId};
+use voicemesh_wire::{GroupId, SessionId};
 
-use super::event::{ClientEvent, Dropped, Participant};
+use super::event::{ClientEvent, Dropped, Participant, Received};
 use super::view::View;
 use super::voice_in::VoicePacket;
-use super::{Client, PREVIOUS_VIEWS, Phase};
+use super::{Client, Phase};
 use crate::output::Fallback;
 use crate::route::Route;
 use crate::stream::Stale;
@@ -22,13 +22,8 @@ use crate::transport::{ClientLookup, Destination, LinkId, Reliability};
 
 /// A probe is answered at most once in this time, so that a link cannot be made to answer a flood.
 const ECHO_INTERVAL: Duration = Duration::from_millis(20);
-
-/// What a received packet was, for an integration that keeps its own notes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Received {
-    /// It was a HandshakeP2P, in which the sender gives itself this id. Whether that was believed is the pair's matter.
-    pub handshake_p2p: Option<ClientId>,
-}
+/// Former sessions in which a pair may still speak. When there are more, the oldest is forgotten.
+const PREVIOUS_VIEWS: usize = 3;
 
 impl<P: Copy + Ord + Debug> Client<P> {
     pub(super) fn receive_from_server(&mut self, now: Duration, packet: Bytes) -> Received {

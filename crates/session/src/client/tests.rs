@@ -1,5 +1,5 @@
 use voicemesh_wire::Permissions;
-use voicemesh_wire::packet::{self, HandshakeP2P, Kind, Relay};
+use voicemesh_wire::packet::{self, CodecSettings, HandshakeP2P, Kind, Relay};
 
 use super::*;
 use crate::roster::{Abilities, RosterEntry};

@@ -53,13 +53,10 @@ pub struct OutgoingFrame<'a, P> {
     pub copies: &'a [u8],
     /// Who is sent them.
     pub wants_copies: &'a dyn Fn(Participant<P>) -> bool,
-    /// How many frames share a packet to this listener (1 to [`FRAMES_PER_PACKET`]). Listeners that do not read bundles get
+    /// How many frames share a packet to this listener (1 to [`FRAMES_PER_PACKET`](super::FRAMES_PER_PACKET)). Listeners that do not read bundles get
     /// one frame in each packet; a bundle carries no copies.
     pub frames_per_packet: &'a dyn Fn(Participant<P>) -> u8,
 }
-
-/// The most frames that share a packet.
-pub const FRAMES_PER_PACKET: u8 = 4;
 
 impl<P> OutgoingFrame<'_, P> {
     /// A frame alone.

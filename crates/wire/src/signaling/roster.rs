@@ -5,8 +5,6 @@ use std::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::PeerInfo;
-
 /// The roster at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterMark {
@@ -19,26 +17,6 @@ pub struct RosterMark {
 /// 64 bits, on the wire as 16 lower-case hexadecimal digits because JSON numbers end at 2^53.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RosterHash(pub u64);
-
-/// FNV-1a (64 bit, offset basis 0xcbf29ce484222325, prime 0x100000001b3) over, for each peer of the room, the receiver
-/// included, in ascending order of arrival: the 16 bytes of its peer id, u16 client id, u32 run, u64 order, big-endian.
-pub fn roster_hash<'a>(peers: impl IntoIterator<Item = &'a PeerInfo>) -> RosterHash {
-    let mut peers: Vec<&PeerInfo> = peers.into_iter().collect();
-    peers.sort_unstable_by_key(|peer| peer.order);
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut feed = |bytes: &[u8]| {
-        for byte in bytes {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    for peer in peers {
-        feed(peer.peer.0.as_bytes());
-        feed(&peer.client.0.to_be_bytes());
-        feed(&peer.run.to_be_bytes());
-        feed(&peer.order.to_be_bytes());
-    }
-    RosterHash(hash)
-}
 
 impl fmt::Debug for RosterHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -130,10 +130,10 @@ fn muted_deafened_and_push_to_talk_are_words() {
 #[test]
 fn long_answers_lie_over_the_view() {
     let mut help = three();
-    help.open(super::super::overlay::Content::Help);
+    help.open(super::super::overlay_state::Content::Help);
     assert_each("help", &capture("help", &help, true), &["Help", "Esc closes"]);
     let mut events = three();
     (0..60).for_each(|number| events.say("14:05", &trouble(format!("event {number}"))));
-    events.open(super::super::overlay::Content::Events);
+    events.open(super::super::overlay_state::Content::Events);
     assert_each("events", &capture("events", &events, true), &["Events", "Esc closes"]);
 }

@@ -7,7 +7,8 @@ use ratatui::widgets::{Block, Clear};
 
 use super::palette::Palette;
 use crate::live::cells::cut;
-use crate::live::overlay::{BORDER_COLUMNS, BORDER_ROWS, Overlay, inner_size, lines, rows};
+use crate::live::overlay::{BORDER_COLUMNS, BORDER_ROWS, inner_size, lines, rows};
+use crate::live::overlay_state::Overlay;
 use crate::live::screen::Screen;
 
 pub(super) fn draw(frame: &mut Frame, area: Rect, overlay: &Overlay, screen: &Screen, palette: Palette) {

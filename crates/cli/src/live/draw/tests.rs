@@ -4,7 +4,7 @@ use ratatui::style::Color;
 
 use super::*;
 use crate::human::{Line as Said, plain};
-use crate::live::overlay::{Content, Overlay};
+use crate::live::overlay_state::{Content, Overlay};
 use crate::live::screen::tests::screen;
 use crate::people::People;
 use crate::people::tests::peer;

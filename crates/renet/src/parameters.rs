@@ -1,0 +1,45 @@
+//! Where to serve and to join, and how peers and channels are known.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Bytes of a netcode key.
+pub const KEY_BYTES: usize = renet_netcode::NETCODE_KEY_BYTES;
+
+/// Tells this from other programs that speak netcode; a change of the channels changes it.
+pub(crate) const PROTOCOL: u64 = 0x766d_7265_6e65_7401;
+
+/// Speech and data. First, so that it has the room when there is little.
+pub(crate) const UNRELIABLE: u8 = 0;
+
+/// What must arrive in order.
+pub(crate) const RELIABLE: u8 = 1;
+
+/// How a peer is known: netcode's client id, drawn at random for each connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RenetPeer(pub u64);
+
+/// Where to serve.
+#[derive(Clone, Debug)]
+pub struct ServerParameters {
+    /// The address to bind, for example `0.0.0.0:7777`.
+    pub listen: SocketAddr,
+    /// The addresses by which clients may reach it: netcode refuses a client that was given none of these. Empty for the bound
+    /// address alone.
+    pub public: Vec<SocketAddr>,
+    /// The secret that lets a client in.
+    pub key: [u8; KEY_BYTES],
+    /// Clients at one time, at most 1,024.
+    pub clients: usize,
+}
+
+/// Where to join.
+#[derive(Clone, Debug)]
+pub struct ClientParameters {
+    /// The server's addresses, at most 32; they are tried one after the other.
+    pub servers: Vec<SocketAddr>,
+    /// The server's secret.
+    pub key: [u8; KEY_BYTES],
+    /// How long each address is tried, and after how long a silence a connection is lost. Whole seconds, at least one.
+    pub timeout: Duration,
+}
