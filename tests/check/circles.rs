@@ -24,7 +24,6 @@ const REEXPORTS: usize = 16;
 #[derive(Debug, Default)]
 struct Module {
     file: usize,
-    path: Vec<String>,
     children: BTreeSet<String>,
     defined: BTreeSet<String>,
     /// Name here, and the path that it was imported from.
@@ -73,7 +72,7 @@ impl Crate {
         items: Vec<Item>,
         source: &dyn Fn(&Path) -> Option<String>,
     ) {
-        let mut module = Module { file, path: path.clone(), ..Module::default() };
+        let mut module = Module { file, ..Module::default() };
         let mut code = TokenStream::new();
         for item in items {
             if attributes(&item).iter().any(is_test) {
