@@ -26,8 +26,9 @@
 //! **Does.** Speaks to the signaling server, opens links to the others, runs the engine and the devices. A peer that
 //! cannot be reached directly is served through the server, pair by pair.
 //!
-//! **Never does.** Block its caller; call back into the program from another thread; give up on a server that may come
-//! back.
+//! **Never does.** Block its caller, but in the calls that say so: dropping the last handle waits until the others know, at most
+//! a second and a half, unless [`Room::leave_and_wait`] has done so before. Call back into the program from another thread. Give
+//! up on a server that may come back.
 //!
 //! Inside: [`voicemesh_mesh::Mesh`] is the [`Network`](voicemesh_session::Network) over signaling and links, without I/O; one engine
 //! thread owns it together with the sound; the runtime's tasks only move bytes into bounded queues.

@@ -3,18 +3,15 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 /// A proxy, or a network of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedProxy {
     /// Every address that the public internet does not route.
     Private,
-    /// Addresses that share their first bits with this one.
-    Network {
-        /// Any address of the network.
-        address: IpAddr,
-        /// How many bits are shared.
-        bits: u8,
-    },
+    /// Addresses that share their first bits.
+    Network(IpNet),
 }
 
 impl TrustedProxy {
@@ -27,15 +24,7 @@ impl TrustedProxy {
                 v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared
             }
             (Self::Private, IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-            (Self::Network { address: IpAddr::V4(network), bits }, IpAddr::V4(v4)) => {
-                let shift = 32 - u32::from(*bits);
-                (u64::from(network.to_bits()) >> shift) == (u64::from(v4.to_bits()) >> shift)
-            }
-            (Self::Network { address: IpAddr::V6(network), bits }, IpAddr::V6(v6)) => {
-                let differing = network.to_bits() ^ v6.to_bits();
-                differing.leading_zeros() >= u32::from(*bits)
-            }
-            (Self::Network { .. }, _) => false,
+            (Self::Network(network), address) => network.contains(&address),
         }
     }
 }
@@ -52,14 +41,15 @@ impl FromStr for TrustedProxy {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is not an address"))?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            None => most,
-            Some(bits) => {
-                bits.parse().ok().filter(|bits| *bits <= most).ok_or("a network has at most 32 or 128 bits")?
-            }
+        let network = match bits {
+            None => IpNet::from(address),
+            Some(bits) => bits
+                .parse()
+                .ok()
+                .and_then(|bits| IpNet::new(address, bits).ok())
+                .ok_or("a network has at most 32 or 128 bits")?,
         };
-        Ok(Self::Network { address, bits })
+        Ok(Self::Network(network))
     }
 }
 
