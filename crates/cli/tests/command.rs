@@ -504,6 +504,12 @@ fn a_recording_is_seen_by_everyone_and_keeps_everyone() {
     let heard = |line: &Value| line["event"] == "status" && line["peers"][0]["frames_received"].as_u64() > Some(50);
     let status = ada.wait_for("a second of Ben", PATIENCE, heard).json;
     assert_eq!(status["recording"], true);
+    let is_about = |event: &Value| event["event"] == "joined" || event["event"] == "recording";
+    let begun: Vec<Value> = ada.history().map(|event| event.json.clone()).filter(is_about).collect();
+    assert!(
+        matches!(&begun[..], [first, then] if first["event"] == "joined" && then["recording"] == true),
+        "{begun:?}"
+    );
     ada.type_line("/quit");
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
     let files: Vec<PathBuf> =

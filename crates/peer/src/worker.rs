@@ -409,8 +409,9 @@ impl Worker {
         let event = match event {
             MeshEvent::Joined { you, name, session, others, relay_only } => {
                 self.name.clone_from(&name);
-                self.joined_with_recording(now);
-                Event::Room(RoomEvent::Joined { you, name, room: self.room.clone(), session, others, relay_only })
+                let room = self.room.clone();
+                self.tell(now, Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }));
+                return self.joined_with_recording(now);
             }
             MeshEvent::PeerJoined(member) => {
                 if self.sound.echoes() && member.metadata.get("kind").is_some_and(|kind| kind == "echo") {
