@@ -1,9 +1,10 @@
 //! What fuzzing found is tried again with every run of the tests.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::bodies;
+use crate::bodies::rooms::Reached;
 
 #[test]
 fn every_input_of_the_fuzzing_corpus_passes() {
@@ -15,15 +16,34 @@ fn every_input_of_the_fuzzing_corpus_passes() {
     replay("jitter", bodies::jitter::run);
 }
 
+/// Where the fuzzer starts from, the password paths are reached: hashes, right and wrong ones, new passwords, tickets.
+#[test]
+fn the_corpus_of_rooms_gets_past_passwords() {
+    let mut sum = [0; 5];
+    for (_, input) in corpus("rooms") {
+        let Reached { hashes, let_in, wrong, set, with_ticket } = bodies::rooms::reached(&input);
+        let reached = [hashes, let_in, wrong, set, with_ticket];
+        sum.iter_mut().zip(reached).for_each(|(sum, reached)| *sum += reached);
+    }
+    println!("hashes, let in, wrong, set, with a ticket: {sum:?}");
+    assert!(sum.iter().all(|reached| *reached > 0), "{sum:?}");
+}
+
 fn replay(target: &str, run: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let files = fs::read_dir(corpus).unwrap_or_else(|error| panic!("no corpus for {target}: {error}"));
     let mut inputs = 0;
-    for file in files {
-        let path = file.unwrap().path();
-        let input = fs::read(&path).unwrap();
+    for (path, input) in corpus(target) {
         std::panic::catch_unwind(|| run(&input)).unwrap_or_else(|_| panic!("{} fails", path.display()));
         inputs += 1;
     }
     assert!(inputs > 20, "{target} has only {inputs} inputs");
+}
+
+fn corpus(target: &str) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let files = fs::read_dir(corpus).unwrap_or_else(|error| panic!("no corpus for {target}: {error}"));
+    files.map(|file| {
+        let path = file.unwrap().path();
+        let input = fs::read(&path).unwrap();
+        (path, input)
+    })
 }

@@ -1,24 +1,27 @@
 //! A script of connections, texts and packets against the whole signaling server: no panic, only messages that can be read, nothing
-//! to a connection that has ended, and rooms that know exactly those who are in them.
+//! to a connection that has ended, rooms that know exactly those who are in them. Passwords
+//! are hashed by a quick stand-in, so that scripts get past them; members get tickets, and with them the right to moderate.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_rooms::ticket::{NONCE_BYTES, TicketCipher, TicketKey};
 use voicemesh_rooms::{
     CloseReason, ConnectionId, Digest, Enqueue, Input as Arrives, Line, Malformed, Part, Purpose, Refusal, RoomRules,
-    Settings, Signaling, Text, Visit,
+    Salt, Settings, Signaling, Text, Visit,
 };
 use voicemesh_session::{Delivery, ServerConfig};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, Join, LeaveReason, MemberStatus, Metadata, Moderation, PROTOCOL_VERSION, Presence,
-    ServerLimits, ServerMessage, decode_server,
+    Capabilities, ClientMessage, ErrorCode, Join, LeaveReason, MemberStatus, Metadata, Moderation, PROTOCOL_VERSION,
+    Password, Presence, ServerLimits, ServerMessage, Ticket, decode_server,
 };
 
 use super::input::{Input, with_header};
@@ -45,6 +48,49 @@ struct State {
     is_busy: Cell<bool>,
     session: Cell<Option<u32>>,
     client: Cell<u16>,
+    ticket: RefCell<Option<Ticket>>,
+}
+
+/// What scripts have reached, for those who look whether they reach what they are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Passwords that were hashed.
+    pub hashes: u32,
+    /// Joins that were let in after a hash.
+    pub let_in: u32,
+    /// Hashed passwords that were wrong.
+    pub wrong: u32,
+    /// Passwords that a moderator set.
+    pub set: u32,
+    /// Joins that were let in with a ticket.
+    pub with_ticket: u32,
+}
+
+/// Stands in for the cipher of tickets: no secret is needed where all is in one process.
+struct OpenCipher;
+
+impl TicketCipher for OpenCipher {
+    fn seal(&self, nonce: [u8; NONCE_BYTES], text: Vec<u8>) -> Option<Vec<u8>> {
+        Some([&nonce[..], &text].concat())
+    }
+
+    fn open(&self, nonce: [u8; NONCE_BYTES], sealed: Vec<u8>) -> Option<Vec<u8>> {
+        Some(sealed.strip_prefix(&nonce[..])?.to_vec())
+    }
+}
+
+/// Stands in for Argon2id: as different for different passwords and salts, and quick.
+fn quick_digest(password: &Password, salt: Salt) -> Digest {
+    let mut hash = [0; 32];
+    let mut state = 0xCBF2_9CE4_8422_2325_u64;
+    for byte in salt.0.iter().chain(password.as_bytes()) {
+        state = (state ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3);
+    }
+    for part in hash.chunks_exact_mut(8) {
+        state = (state ^ state >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        part.copy_from_slice(&state.to_be_bytes());
+    }
+    Digest::from_parts(salt, hash)
 }
 
 impl ScriptLine {
@@ -61,9 +107,16 @@ impl Line for ScriptLine {
     fn text(&self, _: Duration, message: &Text, purpose: Purpose) -> Enqueue {
         let text = std::str::from_utf8(message.bytes()).expect("messages are UTF-8");
         let message = decode_server(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        if let ServerMessage::Joined(joined) = message {
-            self.0.session.set(Some(joined.session));
-            self.0.client.set(joined.client.0);
+        match message {
+            ServerMessage::Joined(joined) => {
+                self.0.session.set(Some(joined.session));
+                self.0.client.set(joined.client.0);
+                self.0.ticket.replace(joined.ticket);
+            }
+            ServerMessage::Ticket { ticket } => {
+                self.0.ticket.replace(Some(ticket));
+            }
+            _ => {}
         }
         self.put(purpose)
     }
@@ -117,10 +170,20 @@ struct World {
     signaling: Signaling<ScriptLine>,
     visits: BTreeMap<u8, (ConnectionId, Visit<ScriptLine>)>,
     connections: u64,
+    /// Who joined last on each slot.
+    people: BTreeMap<u8, u8>,
+    /// The newest ticket of each person, whatever the room.
+    tickets: BTreeMap<u8, Ticket>,
+    reached: Reached,
 }
 
 /// One input.
 pub fn run(data: &[u8]) {
+    reached(data);
+}
+
+/// One input; gives what it has reached.
+pub fn reached(data: &[u8]) -> Reached {
     let mut input = Input(data);
     let mut world = World::new();
     while !input.is_over() {
@@ -139,6 +202,7 @@ pub fn run(data: &[u8]) {
         }
         world.check();
     }
+    world.reached
 }
 
 impl World {
@@ -146,7 +210,8 @@ impl World {
         let limits = ServerLimits { peers_per_room: PEERS_PER_ROOM, ..ServerLimits::default() };
         let session = ServerConfig { reliable_packet_bytes: 300, ..ServerConfig::default() };
         let rules = RoomRules { limits, session, ..RoomRules::default() };
-        let settings = Settings { rules, max_rooms: MAX_ROOMS, ..Settings::default() };
+        let tickets = Some(TicketKey::new(Arc::new(OpenCipher), 1));
+        let settings = Settings { rules, max_rooms: MAX_ROOMS, tickets, ..Settings::default() };
         let drawn = AtomicU32::new(1);
         let draw = move |bytes: &mut [u8]| {
             let number = drawn.fetch_add(1, Ordering::Relaxed).to_be_bytes();
@@ -154,11 +219,20 @@ impl World {
             true
         };
         let signaling = Signaling::new(settings, Box::new(draw));
-        Self { now: Duration::ZERO, signaling, visits: BTreeMap::new(), connections: 0 }
+        Self {
+            now: Duration::ZERO,
+            signaling,
+            visits: BTreeMap::new(),
+            connections: 0,
+            people: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            reached: Reached::default(),
+        }
     }
 
     /// A new connection, in place of the one that was there.
     fn open(&mut self, slot: u8) {
+        self.keep_tickets();
         self.arrives(slot, Arrives::Left(LeaveReason::Lost));
         self.connections += 1;
         let id = ConnectionId(self.connections);
@@ -166,8 +240,17 @@ impl World {
         self.visits.insert(slot, (id, visit));
     }
 
+    fn keep_tickets(&mut self) {
+        for (slot, (_, visit)) in &self.visits {
+            if let (Some(person), Some(ticket)) = (self.people.get(slot), visit.line().0.ticket.take()) {
+                self.tickets.insert(*person, ticket);
+            }
+        }
+    }
+
     fn pass(&mut self, time: Duration) {
         self.now += time;
+        self.signaling.set_unix_time(self.now.as_secs());
         self.signaling.tick(self.now);
     }
 
@@ -192,6 +275,7 @@ impl World {
         let password = match how & 3 {
             0 => Some("sesame".into()),
             1 => Some("".into()),
+            2 => Some("other".into()),
             _ => None,
         };
         let presence = match how >> 2 & 7 {
@@ -199,9 +283,13 @@ impl World {
             1 => Presence::MustNotExist,
             _ => Presence::Either,
         };
+        let place = input.u8();
+        self.keep_tickets();
+        let ticket = self.tickets.get(&person).filter(|_| place & 0x80 != 0).cloned();
+        let has_ticket = ticket.is_some();
         let join = Join {
             protocol: PROTOCOL_VERSION,
-            room: ROOMS[usize::from(input.u8()) % ROOMS.len()].to_owned(),
+            room: ROOMS[usize::from(place) % ROOMS.len()].to_owned(),
             name: format!("person {person}"),
             proof: IdentityProof([person; 32]),
             run: u32::from(how >> 5 & 1),
@@ -212,9 +300,14 @@ impl World {
             password,
             room_metadata: Metadata::new(),
             token: None,
-            ticket: None,
+            ticket,
         };
+        let was_inside = self.is_inside(slot);
         self.arrives(slot, Arrives::Text(&ClientMessage::Join(join).to_json()));
+        if !was_inside {
+            self.people.insert(slot, person);
+            self.reached.with_ticket += u32::from(has_ticket && self.is_inside(slot));
+        }
     }
 
     fn says(&mut self, slot: u8, input: &mut Input<'_>) {
@@ -269,17 +362,30 @@ impl World {
         self.arrives(slot, what);
     }
 
-    /// The connection takes what waits for it, or a password has been hashed, without a machine that has the memory for it.
+    fn is_inside(&self, slot: u8) -> bool {
+        self.visits.get(&slot).is_some_and(|(_, visit)| visit.is_inside())
+    }
+
+    /// The connection takes what waits for it; before that a password is hashed, or the machine has no memory for it.
     fn takes(&mut self, slot: u8, input: &mut Input<'_>) {
         let what = input.u8();
         if what & 1 == 0
             && let (Some(job), _) = self.signaling.next_hash(self.now)
         {
-            self.signaling.hashed(self.now, job, None);
+            let has_memory = what & 4 == 0;
+            let digest = has_memory.then(|| quick_digest(job.password(), job.salt()));
+            self.reached.hashes += u32::from(has_memory);
+            self.signaling.hashed(self.now, job, digest);
         }
         let hashed = self.visits.get(&slot).and_then(|(_, visit)| visit.line().0.hashed.take());
         if let Some(answer) = hashed {
+            let (was_inside, is_right) = (self.is_inside(slot), answer.is_ok());
+            let is_wrong = answer.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::PasswordWrong);
             self.arrives(slot, Arrives::Hashed(answer));
+            let is_inside = self.is_inside(slot);
+            self.reached.wrong += u32::from(is_wrong);
+            self.reached.let_in += u32::from(!was_inside && is_inside);
+            self.reached.set += u32::from(was_inside && is_inside && is_right);
         }
         let Some((_, visit)) = self.visits.get_mut(&slot) else { return };
         visit.line().0.is_busy.set(what & 2 != 0);

@@ -57,7 +57,8 @@ impl Digest {
         self.hash
     }
 
-    pub(super) fn from_parts(salt: Salt, hash: [u8; 32]) -> Self {
+    /// Of a hash that was computed before, or by another function than [`WorkArea::digest`].
+    pub fn from_parts(salt: Salt, hash: [u8; 32]) -> Self {
         Self { salt, hash }
     }
 }
