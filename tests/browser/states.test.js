@@ -579,6 +579,24 @@ test(
 );
 
 test(
+  'what an end advises is its first button',
+  within(),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.phone);
+    for (const [code, first] of [
+      ['no-sound', 'Reload'],
+      ['bad-name', 'Change name or room'],
+      ['room-full', 'Join again'],
+    ]) {
+      await setState(ada, { ...IN_ROOM, ...refused(code) });
+      assert.equal(await ada.page.locator('form button').first().innerText(), first);
+      assert.equal(await ada.page.locator('form button.primary').innerText(), first);
+    }
+  }),
+);
+
+test(
   'while the server is away, the next attempt is counted down, and a press tries at once',
   within(),
   Stage.for(async (stage) => {

@@ -32,6 +32,7 @@ import {
   QUALITY,
   reasonWords,
   REFUSALS,
+  remedy,
   serverWords,
   silenceWords,
   statusWords,
@@ -456,6 +457,24 @@ test('each end of a room has its own words, and a refusal that is not known says
     ending(state({ phase: 'replaced' }))[1],
     /another tab or window with the same identity/,
   );
+});
+
+test('what a sentence about an end advises is the first button, and what a reload mends is not tried in vain', () => {
+  const codes = ['failed', 'no-sound', 'unsupported-protocol', 'bad-name', 'bad-room', 'room-full'];
+  for (const code of codes) {
+    const refusal = { code, message: 'x', retryAt: null };
+    const words = ending(state({ phase: 'refused', refusal }))[1];
+    assert.equal(
+      remedy(code),
+      /Reload/.test(words) ? 'reload' : /Choose another/.test(words) ? 'change' : 'again',
+      words,
+    );
+  }
+  const joining = (/** @type {any} */ kind) =>
+    serverWords(state({ phase: 'joining', problem: { kind, status: 503 } }));
+  for (const kind of ['protocol', 'redirect'])
+    assert.match(joining(kind), /Reload( the page| it)?\.$/);
+  assert.match(joining('busy'), /It is tried again\.$/);
 });
 
 test('every lack of a browser is shown with what to do', () => {

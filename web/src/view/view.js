@@ -7,7 +7,7 @@ import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
 import { Settings } from './settings.js';
 import { chime } from './sounds.js';
-import { ending, failureWords, unsupported, waitWords } from './words.js';
+import { ending, failureWords, remedy, unsupported, waitWords } from './words.js';
 
 /** @import { Peer } from '../peer.js' */
 /** @typedef {{peer: Peer, settings: Settings, able: import('../optional.js').Abilities, tell: (text: string, kind?: string) => void}} App `tell`: says something for a moment */
@@ -118,11 +118,20 @@ function run(peer, root, room, storage, lasts) {
       });
     const { code = '' } = state.refusal ?? {};
     if (isTokenCode(code)) askForToken({ room: state.room, code }, again);
+    const helps = remedy(code);
+    const look = (/** @type {string} */ what) => (what === helps ? 'primary' : 'quiet');
     const join = h(
       'button',
-      { type: 'submit', className: 'primary', test: 'rejoin' },
+      { type: 'submit', className: look('again'), test: 'rejoin' },
       kind === 'replaced' ? 'Take it back' : asks ? 'Join' : 'Join again',
     );
+    const back = button(
+      look('change'),
+      () => peer.reset(),
+      { test: 'back' },
+      'Change name or room',
+    );
+    const reload = button('primary', () => location.reload(), { test: 'reload' }, 'Reload');
     const form = h(
       'form',
       {
@@ -133,8 +142,11 @@ function run(peer, root, room, storage, lasts) {
         },
       },
       secret,
-      join,
-      button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room'),
+      ...(helps === 'change'
+        ? [back, join]
+        : helps === 'reload'
+          ? [reload, join, back]
+          : [join, back]),
     );
     const screen = message(ending(state), form);
     // What is left of a ban.

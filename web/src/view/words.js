@@ -68,6 +68,12 @@ export const REFUSALS = new Map(
   }),
 );
 
+/** What helps after a refusal, where it is not to join again as before. @param {string} code @returns {'reload' | 'change' | 'again'} */
+export function remedy(code) {
+  if (['failed', 'no-sound', 'unsupported-protocol'].includes(code)) return 'reload';
+  return code === 'bad-name' || code === 'bad-room' ? 'change' : 'again';
+}
+
 /** What is wrong with a name that was typed. @param {import('../names.js').Name} name */
 export function nameFault({ refused }) {
   if (refused === undefined) return '';
@@ -178,7 +184,7 @@ export function serverWords({ phase, waking, people, problem, microphone, muted,
   const why = problem && problem.kind !== 'slow' ? problemWords(problem) : '';
   if (phase === 'joining')
     return why
-      ? `${why} It is tried again.`
+      ? `${why}${why.includes('Reload') ? '' : ' It is tried again.'}`
       : waking
         ? 'The server was asleep and is waking up. This can take a minute.'
         : 'Joining…';
