@@ -268,7 +268,6 @@ async fn the_relay_refuses_a_handshake_and_a_forged_sender() {
     assert_eq!(server.metric("voicemesh_packets_dropped_total").await, 3);
 }
 
-/// proves: B-02
 #[tokio::test]
 async fn a_handshake_may_come_right_behind_the_join() {
     let server = Server::start().await;

@@ -37,7 +37,7 @@ async function browserAndCommandLine(stage, route) {
   return ada;
 }
 
-// proves: D-15, D-31, U-01, U-05
+// proves: D-15
 test(
   'a browser and a command line hear each other directly',
   within(),
@@ -46,7 +46,7 @@ test(
   }),
 );
 
-// proves: S-14, D-24
+// proves: S-14
 test(
   'a browser that wants the relay only is heard and hears, and opens no connection',
   within(),

@@ -8,6 +8,9 @@ use super::files::{Source, files, root};
 const PROMISES: &str = "docs/features.md";
 /// A test begins within this many lines after its proof is named.
 const REACH: usize = 12;
+/// A test proves at most so many rows: a name says no more than three things, and what it does not say, a reader of the row
+/// does not find, and a change of the test loses unnoticed.
+const MOST_ROWS: usize = 3;
 
 /// Row → whether it is called tested.
 fn promises() -> BTreeMap<String, bool> {
@@ -46,6 +49,13 @@ fn proofs(sources: &[Source], promises: &BTreeMap<String, bool>) -> (BTreeMap<St
             if !lines[number + 1..].iter().take(REACH).any(|line| begins_test(line)) {
                 complaints.push(format!("{place}: no test follows"));
                 continue;
+            }
+            if rows.split(',').count() > MOST_ROWS {
+                complaints.push(format!("{place}: more than {MOST_ROWS} rows; name those that the test's name states"));
+            }
+            let next = lines[number + 1..].iter().take_while(|line| !begins_test(line));
+            if next.filter_map(|line| proof_in(line)).next().is_some() {
+                complaints.push(format!("{place}: two lists of rows above one test"));
             }
             for row in rows.split(',').map(str::trim) {
                 if promises.contains_key(row) {
@@ -110,5 +120,9 @@ fn a_proof_without_a_test_or_with_an_unknown_row_is_a_complaint() {
         let (found, complaints) = proofs(&source(wrong), &promises);
         assert_eq!((found.len(), complaints.len()), (0, 1), "{wrong}");
     }
+    let many = source("/// proves: D-05, D-06, D-05, D-06\n#[test]\nfn a() {}\n");
+    assert!(proofs(&many, &promises).1[0].contains("more than 3 rows"));
+    let two = source("/// proves: D-05\n/// proves: D-06\n#[test]\nfn a() {}\n");
+    assert!(proofs(&two, &promises).1[0].contains("above one test"));
     assert!(proofs(&source("let text = \"proves: D-05\";\n#[test]\n"), &promises).0.is_empty());
 }

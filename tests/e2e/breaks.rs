@@ -27,7 +27,7 @@ fn you(program: &mut Program) -> Value {
     wait_for(program, "joined").json["you"].clone()
 }
 
-/// proves: B-03, D-04, D-29, D-34
+/// proves: B-03
 #[test]
 fn a_server_killed_in_mid_speech_leaves_no_gap_in_direct_speech() {
     let _alone = alone();

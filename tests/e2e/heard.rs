@@ -1,6 +1,9 @@
 //! Rooms in which nothing goes wrong.
 
-use voicemesh_tests::process::Program;
+use std::process::Command;
+use std::time::Duration;
+
+use voicemesh_tests::process::{Program, binary};
 use voicemesh_tests::room::{
     Folder, Joining, Server, finish, heard, leave, of_peer, wait_for, wait_for_peer, wait_for_route,
 };
@@ -13,13 +16,13 @@ const PAUSE_S: usize = 10;
 /// −60 dBFS.
 const NEARLY_NOTHING: f32 = 0.001;
 
-/// proves: D-15, D-24, D-32, U-01, U-23, S-14
+/// proves: D-15, S-14
 #[test]
 fn two_relayed_peers_hear_each_other() {
     two_peers(&["--relay-only"], "relayed");
 }
 
-/// proves: D-15, D-31, D-32, U-01, U-05, U-06, B-02
+/// proves: D-15
 #[test]
 fn two_direct_peers_hear_each_other() {
     two_peers(&[], "direct");
@@ -49,7 +52,7 @@ fn two_peers(arguments: &[&str], route: &str) {
     }
 }
 
-/// proves: D-15, D-22, D-52, U-05, U-06, U-10
+/// proves: D-15
 #[test]
 fn five_peers_hear_two_speakers_one_after_the_other() {
     let _alone = alone();
@@ -129,7 +132,7 @@ fn an_echo_says_back_what_it_hears() {
     let mut command = std::process::Command::new(voicemesh_tests::process::binary("voicemesh"));
     command.args(["echo", "lobby", "--json", "--server", &server.url()]);
     command.arg("--state-dir").arg(folder.file("echo"));
-    let mut echo = voicemesh_tests::process::Program::start("echo", command);
+    let mut echo = Program::start("echo", command);
     wait_for(&mut echo, "connected");
     let file = folder.file("ada.wav");
     let ada = Joining::new(&server.url(), "lobby", "ada").speaking("cards").hearing_into(&file);
@@ -178,4 +181,18 @@ fn microphone_and_speaker_can_be_changed_while_talking() {
     leave(ada);
     leave(bob);
     assert_heard("cards", &file);
+}
+
+/// proves: U-23
+#[test]
+fn one_command_runs_a_server_and_two_peers_and_shows_what_was_heard() {
+    let _alone = alone();
+    let folder = Folder::create("demo");
+    let mut command = Command::new(binary("voicemesh-demo"));
+    command.current_dir(folder.file(""));
+    let mut demo = Program::start("demo", command);
+    let status = demo.wait_for_exit(Duration::from_secs(90));
+    let said = demo.transcript();
+    assert!(status.success() && said.contains("Everything was heard."), "{said}");
+    assert!(said.contains("relayed") && said.contains("direct"), "{said}");
 }

@@ -25,7 +25,7 @@ fn reason_of_leaving(program: &mut Program, name: &str) -> serde_json::Value {
     wait_for_peer(program, "peer-left", name).json["reason"].clone()
 }
 
-/// proves: D-13, U-06, U-09, U-18
+/// proves: D-13, U-06, U-09
 #[test]
 fn a_peer_that_leaves_is_gone_at_once_and_once() {
     let _alone = alone();

@@ -89,7 +89,7 @@ fn result(events: &mut Events, id: TransactionId) -> Result<(), ErrorCode> {
     })
 }
 
-/// proves: S-16, S-17, S-18, S-19, S-20, S-05, U-03, U-04
+/// proves: U-03, S-16, S-17
 #[test]
 fn a_lobby_is_claimed_guarded_and_described() {
     let _alone = alone();

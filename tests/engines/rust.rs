@@ -15,7 +15,7 @@ fn start(example: &str, name: &str, voice: &str, server: &Server, folder: &Folde
     Program::start(name, command)
 }
 
-/// proves: B-11, U-10
+/// proves: B-11
 #[test]
 fn a_bevy_game_and_a_plain_loop_walk_and_talk_in_one_room() {
     let _alone = alone();

@@ -19,7 +19,7 @@ fn message_on(player: &mut Player, number: u8) -> Vec<u8> {
     })
 }
 
-/// proves: S-06, S-08, S-09, S-10, S-11
+/// proves: S-06, S-10, S-11
 #[test]
 fn channels_are_opened_used_and_closed_one_by_one_or_all_with_the_peer() {
     let (mut ada, mut ben) = two(server(), "channels");
@@ -72,4 +72,28 @@ fn a_channel_that_is_opened_in_two_ways_is_told_to_both_and_can_be_mended() {
     assert_eq!((opened(&mut ada, 4), opened(&mut ben, 4)), (Reliability::Reliable, Reliability::Reliable));
     ada.room.channel(ben.you, 4).send(b"mended").unwrap();
     assert_eq!(message_on(&mut ben, 4), b"mended");
+}
+
+/// proves: S-09
+#[test]
+fn what_is_received_has_its_sender_channel_and_bytes_and_comes_of_open_channels_only() {
+    let (mut ada, mut ben) = two(server(), "received");
+    for number in [5, 6] {
+        ada.room.channel(ben.you, number).open(Reliability::Reliable).unwrap();
+    }
+    ada.room.channel(ben.you, 5).send(b"not yet open there").unwrap();
+    ben.room.channel(ada.you, 6).open(Reliability::Reliable).unwrap();
+    opened(&mut ada, 6);
+    ada.room.channel(ben.you, 6).send(b"open").unwrap();
+    let received = |ben: &mut Player| {
+        ben.wait("a message on a channel", |event| match event {
+            Event::Data(DataEvent::ChannelMessage { from, channel, data, .. }) => {
+                Some((*from, *channel, data.to_vec()))
+            }
+            _ => None,
+        })
+    };
+    assert_eq!(received(&mut ben), (ada.you, 6, b"open".to_vec()), "and nothing of channel 5 before it");
+    ben.room.channel(ada.you, 5).open(Reliability::Reliable).unwrap();
+    assert_eq!(received(&mut ben), (ada.you, 5, b"not yet open there".to_vec()));
 }

@@ -105,7 +105,6 @@ fn has_text(program: &P2P, text: &str) -> bool {
     program.log.iter().any(|line| line.contains(&format!("received message: {text} from")))
 }
 
-/// proves: U-03, U-04, U-07, U-08, U-09, U-10, U-11, U-12, U-15, U-16, U-17, U-18, U-19
 #[test]
 fn unity_p2ps_server_and_clients() {
     let room = "UnityP2P: hi";
@@ -308,7 +307,6 @@ impl Lobby {
     }
 }
 
-/// proves: S-02, S-03, S-04, S-05, S-06, S-08, S-09, S-10, S-11, S-12, S-13, S-16, S-17, S-18, S-19, S-20
 #[test]
 fn discords_two_players_connect_in_a_lobby() {
     let turn = |programs: &mut [&mut Lobby], what: &str, done: &dyn Fn(&[&mut Lobby]) -> bool| {

@@ -1,21 +1,20 @@
 //! The frame loop: what is sent, when it leaves, and what it costs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use voicemesh::{DataEvent, Event, Reliability, RoomEvent, SendError};
 
 use crate::friends::{PATIENCE, Player, two};
-use crate::server;
+use crate::{OwnServer, server};
 
-/// proves: U-07, U-08, U-11, U-12, U-15, U-16, U-19
+/// proves: U-11, U-12, U-15
 #[test]
 fn a_message_reaches_one_peer_with_its_bytes_its_sender_and_how_it_was_sent() {
     let (mut ada, mut ben) = two(server(), "one");
     let mut cleo = Player::join(server(), "one", "Cleo");
     ada.meets("Cleo");
     cleo.meets("Ada");
-    let buffer = b"xxhello benxx";
-    ada.room.participant(ben.you).send(&buffer[2..11], Reliability::Reliable).unwrap();
+    ada.room.participant(ben.you).send(b"hello ben", Reliability::Reliable).unwrap();
     assert_eq!(ben.message(), (ada.you, b"hello ben".to_vec(), Reliability::Reliable));
     ada.reaches_directly(ben.you);
     ada.room.participant(ben.you).send(b"direct", Reliability::Reliable).unwrap();
@@ -37,7 +36,101 @@ fn a_message_reaches_one_peer_with_its_bytes_its_sender_and_how_it_was_sent() {
     );
 }
 
-/// proves: U-10, U-17
+/// proves: U-16
+#[test]
+fn any_slice_of_a_buffer_can_be_sent() {
+    let (ada, mut ben) = two(server(), "slices");
+    let buffer: Vec<u8> = (0..=255).collect();
+    let slices = [0..1, 255..256, 2..11, 0..256, 100..199];
+    for slice in slices.clone() {
+        ada.room.participant(ben.you).send(&buffer[slice], Reliability::Reliable).unwrap();
+    }
+    for slice in slices {
+        assert_eq!(ben.message().1, buffer[slice]);
+    }
+}
+
+/// proves: U-07
+#[test]
+fn messages_go_from_peer_to_peer_when_the_server_is_gone() {
+    let own = OwnServer::start();
+    let (mut ada, mut ben) = two(&own.url, "without a server");
+    ada.reaches_directly(ben.you);
+    ben.reaches_directly(ada.you);
+    own.stop();
+    for player in [&mut ada, &mut ben] {
+        player.wait("the loss of the server", |event| {
+            matches!(event, Event::Room(RoomEvent::ServerAway { .. })).then_some(())
+        });
+    }
+    ada.room.participant(ben.you).send(b"still there?", Reliability::Reliable).unwrap();
+    assert_eq!(ben.message().1, b"still there?");
+    ben.room.participant(ada.you).send(b"yes", Reliability::Reliable).unwrap();
+    assert_eq!(ada.message().1, b"yes");
+}
+
+/// proves: U-08, S-12
+#[test]
+fn polls_at_the_start_of_a_frame_take_what_has_arrived_and_do_not_wait() {
+    let (mut ada, mut ben) = two(server(), "polls");
+    ben.poll();
+    ben.events.clear();
+    for number in 0..20u8 {
+        ada.room.participant(ben.you).send(&[number], Reliability::Reliable).unwrap();
+    }
+    // All of it has arrived when the last of it is acknowledged; not polled, it waits.
+    let deadline = Instant::now() + PATIENCE;
+    while ada.room.participant(ben.you).queued_bytes() > 0 {
+        assert!(Instant::now() < deadline, "Ben's side does not take it");
+        ada.incoming.wait(Duration::from_millis(5));
+    }
+    let mut numbers = Vec::new();
+    let mut frames = 0;
+    while numbers.len() < 20 {
+        assert!(Instant::now() < deadline, "only {numbers:?}");
+        frames += 1;
+        while let Some(event) = ben.incoming.poll() {
+            if let Event::Data(DataEvent::Message { data, .. }) = event {
+                numbers.push(data[0]);
+            }
+        }
+        // Between the frames of a game.
+        ben.incoming.wait(Duration::from_millis(16));
+    }
+    assert_eq!(numbers, (0..20).collect::<Vec<u8>>(), "after {frames} frames");
+    let begun = Instant::now();
+    for _ in 0..1_000 {
+        assert_eq!(ben.incoming.poll(), None);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "1,000 polls of an empty queue took {:?}", begun.elapsed());
+}
+
+/// proves: S-20
+#[test]
+fn ones_own_name_id_and_metadata_can_be_read() {
+    let color = [("color".to_owned(), "red".to_owned())];
+    let ada = Player::join_with(server(), "own", "Ada", |options| options.metadata(color.clone().into()));
+    let own = ada.room.snapshot();
+    assert_eq!((own.you, own.name.as_str()), (Some(ada.you), "Ada"));
+    assert_eq!(own.metadata.get("color").map(String::as_str), Some("red"));
+}
+
+/// proves: U-10, S-19
+#[test]
+fn the_list_of_members_has_their_ids_in_order_of_arrival_and_follows_who_comes_and_goes() {
+    let (mut ada, ben) = two(server(), "list");
+    let cleo = Player::join(server(), "list", "Cleo");
+    ada.meets("Cleo");
+    let listed = |ada: &Player| ada.room.snapshot().peers.iter().map(|peer| peer.peer).collect::<Vec<_>>();
+    assert_eq!(listed(&ada), [ben.you, cleo.you]);
+    ben.room.leave_and_wait(PATIENCE);
+    ada.wait("that Ben is gone", |event| {
+        matches!(event, Event::Room(RoomEvent::PeerLeft { peer, .. }) if *peer == ben.you).then_some(())
+    });
+    assert_eq!(listed(&ada), [cleo.you]);
+}
+
+/// proves: U-17
 #[test]
 fn a_message_to_all_reaches_everyone_once() {
     let (mut ada, mut ben) = two(server(), "all");
@@ -54,7 +147,7 @@ fn a_message_to_all_reaches_everyone_once() {
     assert!(!ada.events.iter().any(|event| matches!(event, Event::Data(DataEvent::Message { .. }))), "not to oneself");
 }
 
-/// proves: S-12, S-13
+/// proves: S-13
 #[test]
 fn in_manual_mode_nothing_leaves_before_the_flush() {
     let mut ada = Player::join_with(server(), "manual", "Ada", |options| options.manual_flush(true));

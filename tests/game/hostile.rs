@@ -43,7 +43,6 @@ const MOST_FLOODING: u32 = 400_000;
 /// 600 segments and 128 lossy messages of it in the pipe, 1 MiB of it that is not polled; the rest is for allocators.
 const MOST_GROWTH_KIB: u64 = 16 * 1024;
 
-/// proves: U-13, U-14, S-07, S-09
 #[test]
 fn a_peer_that_floods_lies_and_opens_everything_disturbs_no_other_and_fills_no_memory() {
     let server = Server::start(&[]);

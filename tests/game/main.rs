@@ -36,3 +36,33 @@ fn server() -> &'static str {
         told.recv().unwrap()
     })
 }
+
+/// A server that a test can stop.
+struct OwnServer {
+    url: String,
+    stop: tokio::sync::oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl OwnServer {
+    fn start() -> Self {
+        let (tell, told) = sync_channel(1);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                tell.send(format!("ws://{}", listener.local_addr().unwrap())).unwrap();
+                let stopped = async { drop(stopped.await) };
+                serve(Config::default(), listener, stopped).await.unwrap();
+            });
+        });
+        Self { url: told.recv().unwrap(), stop, thread }
+    }
+
+    /// Returns when it has ended.
+    fn stop(self) {
+        let _ = self.stop.send(());
+        self.thread.join().unwrap();
+    }
+}

@@ -12,7 +12,7 @@ const BATCHES: u32 = 2;
 /// Every pair opens four channels, each side in another order; two of them open a fifth in two ways, and mend it while
 /// all send.
 ///
-/// proves: U-13, U-14, U-17, S-06, S-07, S-08, S-09
+/// proves: U-13, S-08
 #[test]
 fn eight_processes_send_on_four_channels_each_and_all_is_exact_and_in_order() {
     let start = |index| player::start(server(), "many", index, PLAYERS);

@@ -16,7 +16,6 @@ const ASKED_FIRST: u32 = 180;
 /// Questions on the one that takes over.
 const ASKED_AGAIN: u32 = 100;
 
-/// proves: D-24
 #[test]
 fn another_connection_of_the_same_peer_has_no_more_to_spend() {
     let server = Server::start(&[]);
@@ -145,8 +144,6 @@ const PEERS_AT_ONCE: usize = 50;
 
 /// A receiver that is behind still takes something of a friend, when an attacker has sent it all that it may under one
 /// peer id after the other.
-///
-/// proves: D-24
 #[test]
 fn many_peers_of_one_address_leave_others_their_part_of_a_slow_receiver() {
     let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
@@ -203,8 +200,6 @@ const BEHIND: usize = 32;
 const METADATA_BYTES: usize = 2_000;
 
 /// Of the state of a room, at most one part waits for each member that is behind.
-///
-/// proves: D-24
 #[test]
 fn the_state_of_a_room_waits_for_no_slow_member_as_a_whole() {
     let server = Server::start(&[]);
@@ -248,8 +243,6 @@ const LARGE_MEMBERS: usize = 60;
 const LARGE_METADATA: usize = 8_000;
 
 /// State that is being written to members who hardly read is bounded for one address; a friend elsewhere that reads slowly is served.
-///
-/// proves: D-24
 #[test]
 fn the_state_that_is_written_to_members_of_one_address_is_bounded() {
     let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);

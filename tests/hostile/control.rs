@@ -12,7 +12,6 @@ const PINGS: usize = 400_000;
 const PINGS_AT_ONCE: usize = 500;
 const MOST_GROWTH_KIB: u64 = 6 * 1024;
 
-/// proves: S-09
 #[test]
 fn pings_whose_pongs_are_not_read_fill_no_memory_before_and_after_a_join() {
     for opcode in [PING, PONG] {

@@ -149,7 +149,6 @@ const METADATA_BYTES: usize = 8_000;
 const CHANGES: usize = 20;
 const MOST_UNREAD_BYTES: usize = 1_500_000;
 
-/// proves: U-07
 #[test]
 fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
     let server = Server::start(&[]);

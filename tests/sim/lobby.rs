@@ -81,7 +81,7 @@ fn connect(world: &mut World, at: usize, of: usize) -> Result<(), ChoiceError> {
     world.peers[at].comms.network_mut().mesh.connect_peer(now, token)
 }
 
-/// proves: U-03, S-19
+/// proves: U-03
 #[test]
 fn everyone_knows_the_owner_who_is_the_one_longest_there() {
     let mut world = room_of(1, 3);
@@ -208,7 +208,7 @@ fn with_tickets_friends_take_their_room_back_from_a_stranger_who_was_quicker() {
     }
 }
 
-/// proves: S-17, S-18, S-20
+/// proves: S-17, S-18
 #[test]
 fn a_change_of_metadata_has_one_result_and_everyone_sees_it() {
     let mut world = room_of(4, 3);

@@ -48,7 +48,7 @@ fn fifty_peers_hear_three_speakers_and_the_same_seed_gives_the_same_trace() {
     assert!(world.trace != fifty(8).trace, "another seed gave the same trace: the trace says nothing");
 }
 
-/// proves: U-05, U-06, U-09, U-10, D-52
+/// proves: U-05, U-06, U-09
 #[test]
 fn everyone_learns_of_everyone_once_and_of_every_leaver_once() {
     let mut world = World::new(1);

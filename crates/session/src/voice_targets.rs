@@ -228,7 +228,6 @@ mod tests {
         assert_ne!(after.targets[0].1.session, before.targets[0].1.session, "the target's own opening is a new one");
     }
 
-    /// proves: D-16
     #[test]
     fn a_client_of_another_session_is_not_spoken_to() {
         let mut speaker = VoiceTargets::new(0);

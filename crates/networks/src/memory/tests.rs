@@ -28,9 +28,9 @@ fn packet(n: u8) -> Bytes {
     Bytes::from(vec![n])
 }
 
-/// proves: D-45, D-46, D-47, D-48
+/// proves: D-45, D-47, D-48
 #[test]
-fn packets_arrive_once_in_order_and_with_the_peer_that_sent_them() {
+fn packets_go_both_ways_once_in_order_and_with_the_peer_that_sent_them() {
     let hub = Hub::new();
     let mut server = serve(&hub);
     let mut ada = join(&hub);

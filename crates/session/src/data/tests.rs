@@ -256,7 +256,7 @@ fn a_program_that_takes_nothing_holds_the_sender_back_and_then_gets_everything()
     assert_eq!(world.messages(1), sent);
 }
 
-/// proves: S-06, S-07, S-08, S-09, S-10
+/// proves: S-07, S-08
 #[test]
 fn data_flows_on_channels_that_both_opened_alike_and_on_no_others() {
     let mut world = World::new(CALM, 1);

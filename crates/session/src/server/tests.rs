@@ -70,7 +70,6 @@ fn response(packet: &Bytes) -> HandshakeResponse {
     HandshakeResponse::decode(packet::open(packet).unwrap().1).unwrap()
 }
 
-/// proves: D-08, D-12
 /// proves: D-25
 #[test]
 fn what_is_for_links_is_not_relayed() {
@@ -87,6 +86,7 @@ fn what_is_for_links_is_not_relayed() {
     }
 }
 
+/// proves: D-08, D-12
 #[test]
 fn a_joiner_is_told_who_is_here_and_who_listens_to_what() {
     let mut room = Room::new();
@@ -489,4 +489,28 @@ fn who_is_held_in_groups_writes_to_their_listeners_and_to_moderators_only() {
     assert_eq!(written(&mut room, text(Recipient::Client(mia))), passed(&[4]), "who may moderate can be asked");
     room.server.set_held_in(1, &[], &mut room.sent);
     assert_eq!(written(&mut room, text(Recipient::Client(bob))), passed(&[2]));
+}
+
+/// proves: D-46
+#[test]
+fn a_peer_is_identified_by_any_small_type() {
+    struct Last<P>(Option<P>);
+
+    impl<P: Copy> ServerOutput<P> for Last<P> {
+        fn send(&mut self, to: P, _packet: Bytes, _delivery: Delivery) {
+            self.0 = Some(to);
+        }
+    }
+
+    fn joins<P: Copy + Ord + std::fmt::Debug>(peer: P) {
+        let (mut server, mut last) = (Server::new(ServerConfig::default(), session()), Last(None));
+        let request = HandshakeRequest { codec: CODEC, name: "p".into() };
+        assert_eq!(server.receive(NOW, peer, &request.encode().into(), &mut last), Verdict::Applied);
+        assert!(last.0 == Some(peer) && server.client_of(peer).is_some(), "{peer:?}");
+    }
+
+    joins(u64::MAX);
+    joins('x');
+    joins(["name", "of", "a peer"]);
+    joins(std::net::SocketAddr::from(([192, 0, 2, 1], 5)));
 }

@@ -229,7 +229,6 @@ mod tests {
         !matches!(decoded, Err(DirectionError::Misplaced(_)))
     }
 
-    /// proves: D-25
     #[test]
     fn each_direction_knows_its_types_and_no_other() {
         for number in 0..=255 {

@@ -336,7 +336,6 @@ mod tests {
         assert_eq!(HandshakeResponse::decode(body(&expected)), Ok(response));
     }
 
-    /// proves: D-09, D-10, D-13, D-27
     #[test]
     fn state_delta_remove_and_p2p_are_the_bytes_of_the_table() {
         let state = ClientState {
