@@ -410,7 +410,7 @@ impl Worker {
             MeshEvent::Joined { you, name, session, others, relay_only } => {
                 self.name.clone_from(&name);
                 let room = self.room.clone();
-                self.tell(now, Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }));
+                self.report(now, Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }));
                 return self.joined_with_recording(now);
             }
             MeshEvent::PeerJoined(member) => {
