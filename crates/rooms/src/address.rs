@@ -66,15 +66,41 @@ impl Address {
     }
 }
 
-/// All of them. Bounded by the connections there are and those there were within [`FORGET`].
+/// Addresses of which some may have no connection. When there are more, all of those are forgotten at once.
+const REMEMBERED: usize = 16_384;
+
+/// All of them. Bounded by [`REMEMBERED`] and by twice the addresses that have connections.
 #[derive(Debug, Default)]
-pub(crate) struct Addresses(Mutex<BTreeMap<AddressKey, Arc<Address>>>);
+pub(crate) struct Addresses(Mutex<Table>);
+
+#[derive(Debug)]
+struct Table {
+    entries: BTreeMap<AddressKey, Arc<Address>>,
+    /// With so many, those without connections are forgotten.
+    most: usize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), most: REMEMBERED }
+    }
+}
+
+impl Table {
+    fn retain(&mut self, stays: impl Fn(&Address) -> bool) {
+        self.entries.retain(|_, address| Arc::strong_count(address) > 1 || stays(address));
+        self.most = REMEMBERED.max(2 * self.entries.len());
+    }
+}
 
 impl Addresses {
     /// The address's entry, or `None` if it has too many connections already.
     pub(crate) fn enter(&self, now: Duration, key: AddressKey, budgets: &Budgets) -> Option<Arc<Address>> {
-        let mut addresses = lock(&self.0);
-        let address = addresses.entry(key).or_insert_with(|| {
+        let mut table = lock(&self.0);
+        if table.entries.len() >= table.most && !table.entries.contains_key(&key) {
+            table.retain(|_| false);
+        }
+        let address = table.entries.entry(key).or_insert_with(|| {
             Arc::new(Address {
                 budget: Arc::new(Mutex::new(Budget::of_address(now, budgets))),
                 joins: Mutex::new((Bucket::full(now, budgets.address_joins), now)),
@@ -87,7 +113,7 @@ impl Addresses {
 
     /// Forgets who has gone.
     pub(crate) fn tidy(&self, now: Duration) {
-        lock(&self.0).retain(|_, address| Arc::strong_count(address) > 1 || now < lock(&address.joins).1 + FORGET);
+        lock(&self.0).retain(|address| now < lock(&address.joins).1 + FORGET);
     }
 }
 
@@ -129,9 +155,25 @@ mod tests {
         drop(first);
         assert!(enter().is_some());
         addresses.tidy(FORGET);
-        assert_eq!(lock(&addresses.0).len(), 1, "a connection is still there");
+        assert_eq!(lock(&addresses.0).entries.len(), 1, "a connection is still there");
         drop(second);
         addresses.tidy(FORGET);
-        assert_eq!(lock(&addresses.0).len(), 0);
+        assert_eq!(lock(&addresses.0).entries.len(), 0);
+    }
+
+    #[test]
+    fn ever_new_addresses_take_a_bounded_space_and_those_with_connections_stay() {
+        let budgets = Budgets { address_connections: 1, ..Budgets::default() };
+        let addresses = Addresses::default();
+        let stays = addresses.enter(Duration::ZERO, AddressKey::V6(0), &budgets);
+        for network in 1..3 * REMEMBERED as u64 {
+            assert!(addresses.enter(Duration::ZERO, AddressKey::V6(network), &budgets).is_some());
+            assert!(lock(&addresses.0).entries.len() <= REMEMBERED);
+        }
+        assert!(
+            addresses.enter(Duration::ZERO, AddressKey::V6(0), &budgets).is_none(),
+            "it has one connection already"
+        );
+        drop(stays);
     }
 }

@@ -115,7 +115,7 @@ impl<K: Ord + Clone> HashQueue<K> {
         }
         let hashes_left = self.bucket(now, key, rate).bucket.has(now, rate);
         let waiting = self.waiting.iter().filter(|waiting| waiting.key == *key).count();
-        if self.waiting.len() >= WAITING {
+        if self.waiting.len() >= WAITING && !self.make_room(now, waiting) {
             self.defer(now, key, peer);
             return Asked::Refused(COME_BACK);
         }
@@ -200,6 +200,25 @@ impl<K: Ord + Clone> HashQueue<K> {
         }
         let fresh = || HashBucket { bucket: Bucket::full(now, rate), rate, used_at: Duration::ZERO };
         self.buckets.entry(key.clone()).or_insert_with(fresh)
+    }
+
+    /// When all that may wait do, one goes of the address with the most: few addresses keep no other out. False if none has more than
+    /// `own`.
+    fn make_room(&mut self, now: Duration, own: usize) -> bool {
+        let mut counts: BTreeMap<&K, usize> = BTreeMap::new();
+        for waiting in &self.waiting {
+            *counts.entry(&waiting.key).or_default() += 1;
+        }
+        let most = counts.values().copied().max().unwrap_or(0);
+        let of_most = self.waiting.iter().enumerate().filter(|(_, waiting)| counts.get(&waiting.key) == Some(&most));
+        let goes = of_most.min_by_key(|(_, waiting)| (waiting.returned.is_some(), waiting.id)).map(|(index, _)| index);
+        match goes.filter(|_| most > own) {
+            Some(index) => {
+                self.refuse(now, index);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Of one address the oldest that has not come back, or else the oldest.
@@ -337,6 +356,20 @@ mod tests {
         outcome
     }
 
+    #[test]
+    fn addresses_that_fill_the_queue_keep_no_other_address_out() {
+        let mut random = Random(5);
+        let mut queue = HashQueue::<u16>::default();
+        let now = Duration::from_secs(1);
+        for address in (1..=20).cycle().take(40 * 20) {
+            queue.ask(now, &address, random.peer(), ADDRESS_HASHES);
+        }
+        assert_eq!(queue.waiting.len(), WAITING);
+        let Asked::Waits(id) = queue.ask(now, &99, random.peer(), ADDRESS_HASHES) else { panic!("it waits as well") };
+        assert_eq!(queue.waiting.len(), WAITING);
+        assert!((0..21).any(|_| queue.next(now) == Some(id)), "addresses take turns");
+    }
+
     /// proves: S-16
     #[test]
     fn a_newcomer_gets_in_while_a_stranger_of_the_same_address_guesses() {
@@ -376,6 +409,9 @@ mod tests {
                 }
                 Asked::Refused(_) => refused += 1,
             }
+        }
+        while queue.next_refused(Duration::ZERO).is_some() {
+            refused += 1;
         }
         assert_eq!((queue.waiting.len(), refused), (WAITING, 800 - WAITING));
         let now = |step: u64| Duration::from_millis(60 * step);

@@ -21,6 +21,8 @@ pub(crate) enum BackoffKey {
     /// This machine, or everyone behind a proxy that is not named as trusted: one room's guessers do not lock the others
     /// out of theirs.
     Here { room: String },
+    /// The same, for passwords that moderators of the room set.
+    HereSets { room: String },
 }
 
 impl BackoffKey {
@@ -28,10 +30,15 @@ impl BackoffKey {
         address.map_or_else(|| Self::Here { room: room.to_owned() }, Self::Address)
     }
 
+    /// Of a member that sets its room's password.
+    pub(crate) fn of_moderator(address: Option<AddressKey>, room: &str) -> Self {
+        address.map_or_else(|| Self::HereSets { room: room.to_owned() }, Self::Address)
+    }
+
     fn rate(&self) -> Rate {
         match self {
             Self::Address(_) => ADDRESS_HASHES,
-            Self::Here { .. } => SHARED_HASHES,
+            Self::Here { .. } | Self::HereSets { .. } => SHARED_HASHES,
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Verdict};
-use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason};
+use voicemesh_wire::{PeerId, RoomName};
 
 use crate::address::AddressKey;
 use crate::guard::Allowance;
@@ -25,6 +25,7 @@ const ALLOWANCES: usize = 128;
 /// A room with the connections of those in it. Each has its own lock, so that what is relayed in one room waits for no other.
 #[derive(Debug)]
 pub struct RoomEntry<L> {
+    name: RoomName,
     metrics: Arc<Metrics>,
     inner: Mutex<Inner<L>>,
 }
@@ -39,6 +40,14 @@ struct Inner<L> {
     lines: BTreeMap<ConnectionId, L>,
 }
 
+/// Where a join comes from.
+pub(crate) struct JoinOrigin<'a> {
+    /// `None` if the address says nothing.
+    pub(crate) address: Option<AddressKey>,
+    /// Counts a join that no hash bounds, of a member who comes back or of another; false if it is one too many.
+    pub(crate) may_join: &'a dyn Fn(bool) -> bool,
+}
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handled {
@@ -49,14 +58,18 @@ pub(crate) struct Handled {
 }
 
 impl<L: Line> RoomEntry<L> {
-    pub(crate) fn new(metrics: Arc<Metrics>, room: Room, made_by: Option<AddressKey>) -> Self {
+    pub(crate) fn new(name: RoomName, metrics: Arc<Metrics>, room: Room, made_by: Option<AddressKey>) -> Self {
         let (allowances, lines) = (BTreeMap::new(), BTreeMap::new());
-        Self { metrics, inner: Mutex::new(Inner { room, allowances, made_by, lines }) }
+        Self { name, metrics, inner: Mutex::new(Inner { room, allowances, made_by, lines }) }
     }
 
     /// Reads or changes the room. What it sends goes to the connections of its members.
     pub fn with<T>(&self, now: Duration, act: impl FnOnce(&mut Room, &mut LineOutput<'_, L>) -> T) -> T {
         lock(&self.inner).with(&self.metrics, now, act)
+    }
+
+    pub(crate) fn name(&self) -> &RoomName {
+        &self.name
     }
 
     /// The address that made it, and since when it has been empty.
@@ -83,14 +96,17 @@ impl<L: Line> RoomEntry<L> {
         (id, line): (ConnectionId, &L),
         join: Box<Join>,
         (presented, fresh): (Option<Digest>, Salt),
-        address: Option<AddressKey>,
+        origin: &JoinOrigin<'_>,
     ) -> Result<Option<(Box<Join>, HashRequest)>, Refusal> {
         let mut inner = lock(&self.inner);
-        let tag = address.map(AddressTag::from);
+        let tag = origin.address.map(AddressTag::from);
         inner.room.set_unix_time(unix);
         inner.room.check_ban(now, &join, tag)?;
         if let JoinCheck::Hash(request) = inner.room.check_join(&join, presented.as_ref(), fresh)? {
             return Ok(Some((join, request)));
+        }
+        if presented.is_none() && !(origin.may_join)(true) {
+            return Err(Refusal::of(ErrorCode::TooManyJoins));
         }
         inner.room.count_join(now, &join, tag)?;
         inner.lines.insert(id, line.clone());
@@ -101,7 +117,7 @@ impl<L: Line> RoomEntry<L> {
             return Err(refusal);
         }
         if was_empty {
-            inner.made_by = address;
+            inner.made_by = origin.address;
         }
         if let Some(tag) = tag {
             inner.room.set_address(id, tag);

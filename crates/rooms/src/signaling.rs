@@ -26,7 +26,7 @@ use crate::output::ConnectionId;
 use crate::passwords::{HashJob, Passwords};
 use crate::refusal::Refusal;
 use crate::room::{BanInfo, Digest, HashRequest, Room, RoomRules, Salt};
-use crate::room_entry::RoomEntry;
+use crate::room_entry::{JoinOrigin, RoomEntry};
 use crate::sync::lock;
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::visit::{Input, Visit};
@@ -193,27 +193,30 @@ impl<L: Line> Signaling<L> {
         connection: (ConnectionId, &L),
         join: Box<Join>,
         presented: Option<Digest>,
-        address: Option<AddressKey>,
+        origin: &JoinOrigin<'_>,
     ) -> Result<JoinOutcome<L>, Refusal> {
         if self.is_draining() {
             return Ok(JoinOutcome::GoingAway);
         }
         // Only a join that names a password may need one.
         let fresh = if join.password.is_some() { self.fresh_salt()? } else { Salt([0; 16]) };
-        let entry = self.room_for(now, &join, address)?;
-        Ok(match entry.join(now, self.unix(), connection, join, (presented, fresh), address)? {
+        let entry = self.room_for(now, &join, origin)?;
+        Ok(match entry.join(now, self.unix(), connection, join, (presented, fresh), origin)? {
             Some((join, request)) => JoinOutcome::Hash(join, request),
             None => JoinOutcome::Inside(entry),
         })
     }
 
-    fn room_for(&self, now: Duration, join: &Join, made_by: Option<AddressKey>) -> Result<Arc<RoomEntry<L>>, Refusal> {
+    fn room_for(&self, now: Duration, join: &Join, origin: &JoinOrigin<'_>) -> Result<Arc<RoomEntry<L>>, Refusal> {
         let name = join.room_name()?;
         let mut rooms = lock(&self.rooms);
         if let Some(entry) = rooms.get(&name) {
             return Ok(Arc::clone(entry));
         }
         check_presence(join.presence, 0)?;
+        if !(origin.may_join)(false) {
+            return Err(Refusal::of(ErrorCode::TooManyJoins));
+        }
         if rooms.len() >= self.max_rooms && !self.make_space(now, &mut rooms) {
             return Err(Refusal::of(ErrorCode::ServerFull));
         }
@@ -222,7 +225,7 @@ impl<L: Line> Signaling<L> {
             room.set_ticket_issuer(TicketIssuer::new(key.clone(), self.random_bytes()?), name.key().to_owned());
         }
         room.set_bans(lock(&self.kept_bans).take(&name));
-        let entry = Arc::new(RoomEntry::new(Arc::clone(&self.metrics), room, made_by));
+        let entry = Arc::new(RoomEntry::new(name.clone(), Arc::clone(&self.metrics), room, origin.address));
         rooms.insert(name, Arc::clone(&entry));
         Ok(entry)
     }

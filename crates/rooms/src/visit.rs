@@ -16,7 +16,7 @@ use crate::output::{CloseReason, ConnectionId, Malformed, Purpose, Text};
 use crate::passwords::BackoffKey;
 use crate::refusal::Refusal;
 use crate::room::{Digest, Part};
-use crate::room_entry::RoomEntry;
+use crate::room_entry::{JoinOrigin, RoomEntry};
 use crate::signaling::{JoinOutcome, Signaling};
 
 /// What a peer sends while its password is looked at is kept, up to so many messages …
@@ -254,16 +254,17 @@ impl<L: Line> Visit<L> {
     }
 
     fn join(&mut self, now: Duration, join: Box<Join>, signaling: &Signaling<L>) {
-        let budgets = signaling.budgets();
-        // Joins with a password are bounded by their hashes, and those with a ticket by a budget that strangers cannot use up.
+        // Joins with a password are bounded by their hashes, and counted where they need none; those with a ticket are bounded by
+        // a budget that strangers cannot use up.
         let is_named = join.password.as_ref().is_some_and(|password| !password.is_empty());
         let has_ticket = signaling.has_ticket(&join);
-        let allowed = match &self.address {
-            Some(address) => (is_named && !has_ticket) || address.may_join(now, budgets, has_ticket),
-            None => true,
-        };
-        if allowed {
-            self.enter(now, join, None, 0, signaling);
+        if is_named && !has_ticket {
+            let address = self.address.clone();
+            self.enter(now, join, (None, 0), signaling, &|is_member| {
+                may_join(now, address.as_ref(), is_member, signaling)
+            });
+        } else if may_join(now, self.address.as_ref(), has_ticket, signaling) {
+            self.enter(now, join, (None, 0), signaling, &|_| true);
         } else {
             self.refuse(now, Refusal::of(ErrorCode::TooManyJoins), signaling);
         }
@@ -274,16 +275,17 @@ impl<L: Line> Visit<L> {
         self.act(now, GuardVerdict::End(refusal.farewell(), CloseReason::Refused), signaling);
     }
 
-    /// Into the room, or into the queue of passwords.
+    /// Into the room, or into the queue of passwords. `presented` is what was hashed, and `hashes` how often.
     fn enter(
         &mut self,
         now: Duration,
         join: Box<Join>,
-        presented: Option<Digest>,
-        hashes: u32,
+        (presented, hashes): (Option<Digest>, u32),
         signaling: &Signaling<L>,
+        may_join: &dyn Fn(bool) -> bool,
     ) {
-        match signaling.join(now, (self.id, &self.line), join, presented, self.key) {
+        let origin = JoinOrigin { address: self.key, may_join };
+        match signaling.join(now, (self.id, &self.line), join, presented, &origin) {
             Ok(JoinOutcome::Inside(room)) => {
                 self.guard.take_allowance(|own| room.allowance(self.id, own));
                 self.stage = Stage::Inside { room, changing: None };
@@ -325,7 +327,7 @@ impl<L: Line> Visit<L> {
                     Ok(crate::room::HashRequest { salt, expected: None })
                 });
                 hash_request.and_then(|hash_request| {
-                    let (key, peer) = (BackoffKey::of(self.key, ""), PeerId(Uuid::nil()));
+                    let (key, peer) = (BackoffKey::of_moderator(self.key, room.name().key()), PeerId(Uuid::nil()));
                     signaling.passwords().ask(now, key, peer, password, hash_request, &self.line)
                 })
             }
@@ -346,7 +348,7 @@ impl<L: Line> Visit<L> {
             Stage::Hashing(_) if self.line.ending().is_some() => self.stage = Stage::Gone,
             Stage::Hashing(Hashing { join, hashes, held, .. }) => {
                 match answer {
-                    Ok(presented) => self.enter(now, join, Some(presented), hashes, signaling),
+                    Ok(presented) => self.enter(now, join, (Some(presented), hashes), signaling, &|_| true),
                     Err(refusal) => self.refuse(now, refusal, signaling),
                 }
                 match &mut self.stage {
@@ -389,6 +391,11 @@ impl<L: Line> Visit<L> {
     }
 }
 
+/// Whether one more join of this address is within its budget.
+fn may_join<L: Line>(now: Duration, address: Option<&Arc<Address>>, is_member: bool, signaling: &Signaling<L>) -> bool {
+    address.is_none_or(|address| address.may_join(now, signaling.budgets(), is_member))
+}
+
 impl Held {
     fn len(&self) -> usize {
         match self {
@@ -403,3 +410,6 @@ pub fn send_away(now: Duration, line: &impl Line, retry_after_ms: u64) {
     line.text(now, &Text::from(&ServerMessage::GoingAway { retry_after_ms }), Purpose::Answer);
     line.end(now, CloseReason::GoingAway);
 }
+
+#[cfg(test)]
+mod tests;

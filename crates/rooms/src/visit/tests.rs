@@ -1,0 +1,133 @@
+//! Joins of one address, as connections bring them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use voicemesh_session::Delivery;
+use voicemesh_wire::identity::IdentityProof;
+use voicemesh_wire::signaling::{Capabilities, MemberStatus, Metadata, PROTOCOL_VERSION, Presence, decode_server};
+
+use super::*;
+use crate::budget::{Budgets, Rate};
+use crate::signaling::Settings;
+
+const NOW: Duration = Duration::from_secs(1);
+const JOINS: u32 = 5;
+const HERE: AddressKey = AddressKey::V4(7);
+
+/// Keeps the errors that were sent, and why the connection ends.
+#[derive(Clone, Default)]
+struct TestLine {
+    errors: Rc<RefCell<Vec<ErrorCode>>>,
+    ending: Rc<RefCell<Option<CloseReason>>>,
+}
+
+impl Line for TestLine {
+    fn text(&self, _: Duration, message: &Text, _: Purpose) -> Enqueue {
+        let text = std::str::from_utf8(message.bytes()).expect("messages are UTF-8");
+        if let Ok(ServerMessage::Error { code, .. }) = decode_server(text) {
+            self.errors.borrow_mut().push(code);
+        }
+        Enqueue::Queued
+    }
+
+    fn packet(&self, _: Duration, _: Bytes, _: Delivery, _: Purpose) -> Enqueue {
+        Enqueue::Queued
+    }
+
+    fn pong(&self, _: Duration, _: &Text) -> Enqueue {
+        Enqueue::Queued
+    }
+
+    fn defer_snapshot(&self) -> bool {
+        false
+    }
+
+    fn begin_part(&self) {}
+
+    fn end_part(&self, _: Option<Part>) {}
+
+    fn take_texts(&self) -> Vec<(Bytes, Purpose)> {
+        Vec::new()
+    }
+
+    fn joined(&self) {}
+
+    fn hashed(&self, _: Result<Digest, Refusal>) {}
+
+    fn end(&self, _: Duration, reason: CloseReason) {
+        self.ending.replace(Some(reason));
+    }
+
+    fn ending(&self) -> Option<CloseReason> {
+        *self.ending.borrow()
+    }
+}
+
+fn server() -> Signaling<TestLine> {
+    let address_joins = Rate { burst: JOINS.into(), per_second: 0.0 };
+    let settings = Settings { budgets: Budgets { address_joins, ..Budgets::default() }, ..Settings::default() };
+    Signaling::new(
+        settings,
+        Box::new(|bytes| {
+            bytes.fill(7);
+            true
+        }),
+    )
+}
+
+/// The first error that a join gets.
+fn refusal(signaling: &Signaling<TestLine>, visits: &mut Vec<Visit<TestLine>>, join: Join) -> Option<ErrorCode> {
+    let id = ConnectionId(visits.len() as u64 + 1);
+    let address = (HERE, signaling.enter_address(NOW, HERE));
+    let mut visit = Visit::new(NOW, id, TestLine::default(), Some(address), signaling);
+    signaling.handle(NOW, &mut visit, Input::Text(&ClientMessage::Join(join).to_json()));
+    let first = visit.line().errors.borrow().first().cloned();
+    visits.push(visit);
+    first
+}
+
+fn join_of(person: u8, room: &str, password: Option<&str>) -> Join {
+    Join {
+        protocol: PROTOCOL_VERSION,
+        room: room.to_owned(),
+        name: format!("person {person}"),
+        proof: IdentityProof([person; 32]),
+        run: 1,
+        capabilities: Capabilities::default(),
+        metadata: Metadata::new(),
+        status: MemberStatus::default(),
+        presence: Presence::Either,
+        password: password.map(Password::from),
+        room_metadata: Metadata::new(),
+        token: None,
+        ticket: None,
+    }
+}
+
+#[test]
+fn to_name_a_password_that_is_not_looked_at_is_no_way_round_the_budget_of_joins() {
+    let signaling = server();
+    let mut visits = Vec::new();
+    assert_eq!(refusal(&signaling, &mut visits, join_of(1, "lobby", None)), None);
+    for number in 1..=2 * JOINS {
+        let again = refusal(&signaling, &mut visits, join_of(1, "lobby", Some("any")));
+        let expected = (number > JOINS).then_some(ErrorCode::TooManyJoins);
+        assert_eq!(again, expected, "it takes over for the {number}th time");
+    }
+    assert_eq!(refusal(&signaling, &mut visits, join_of(2, "lobby", None)), None, "strangers are counted apart");
+}
+
+#[test]
+fn rooms_that_are_made_with_a_password_are_counted_and_those_who_wait_for_a_hash_are_not() {
+    let signaling = server();
+    let mut visits = Vec::new();
+    for number in 1..=2 * JOINS {
+        let made = refusal(&signaling, &mut visits, join_of(1, &format!("room {number}"), Some("any")));
+        assert_eq!(made, (number > JOINS).then_some(ErrorCode::TooManyJoins), "room {number}");
+    }
+    assert_eq!(signaling.sizes().0, JOINS as usize);
+    for person in 2..2 + 2 * JOINS as u8 {
+        assert_eq!(refusal(&signaling, &mut visits, join_of(person, "room 1", Some("any"))), None);
+    }
+}
