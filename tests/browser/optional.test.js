@@ -135,6 +135,25 @@ test(
   }),
 );
 
+test(
+  'a stored identity that is damaged is replaced, which is said once',
+  within(),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn();
+    const ada = await stage.open(browser, server.url, 'ada', { recorded: false });
+    const damaged = ada.page.getByText('you are a new person in each room');
+    await ada.page.evaluate(() => localStorage.setItem('voicemesh.secret', '0123'));
+    await ada.join({ silent: true });
+    await damaged.waitFor();
+    await ada.waitForPhase('joined');
+    await ada.page.reload();
+    await ada.at('join-silent').click();
+    await ada.waitForPhase('joined');
+    assert.equal(await damaged.count(), 0);
+  }),
+);
+
 /** As text, for a browser that takes no parameters. @param {{path: string, way: string}} what */
 const takingAway = (what) =>
   `() => { if (location.protocol === 'http:') (${takeAway})(${JSON.stringify(what)}); }`;
