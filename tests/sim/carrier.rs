@@ -17,7 +17,10 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{IceServer, Signal};
 
-use crate::narrow::{LINK_OVERHEAD_BYTES, SACK_BYTES, SACK_HOLD, STREAM_OVERHEAD_BYTES, Stream};
+use crate::narrow::{
+    LINK_OVERHEAD_BYTES, SACK_BYTES, SACK_HOLD, STREAM_OVERHEAD_BYTES, Stream, UNSENT_BY_PEER_BYTES,
+    UNSENT_BY_SERVER_BYTES,
+};
 use crate::opening::{DESCRIPTION_BYTES, Flight, Openings};
 
 /// What the network does to packets. Times are one way.
@@ -102,6 +105,8 @@ pub struct Wires {
     pub downlinks: BTreeMap<usize, Bottleneck>,
     /// Where a way is narrow, opening a link takes room and turns. Otherwise links open for nothing.
     pub openings_cost: bool,
+    /// TCP loses what a narrow way drops.
+    pub tcp_loses: bool,
     openings: Openings,
     /// What waits for a narrow way: of a peer's socket to the server, and the server's to the peer.
     to_server: BTreeMap<usize, Stream<(u32, Word)>>,
@@ -137,6 +142,7 @@ impl Wires {
             uplinks: BTreeMap::new(),
             downlinks: BTreeMap::new(),
             openings_cost: false,
+            tcp_loses: false,
             openings: Openings::default(),
             to_server: BTreeMap::new(),
             from_server: BTreeMap::new(),
@@ -176,7 +182,12 @@ impl Wires {
                 _ => (2, false),
             };
             let now = self.now;
-            self.from_server.entry(to).or_default().put(now, bytes, is_voice, (generation, event));
+            self.from_server.entry(to).or_insert_with(|| stream(self.tcp_loses, UNSENT_BY_SERVER_BYTES)).put(
+                now,
+                bytes,
+                is_voice,
+                (generation, event),
+            );
             self.pump();
         } else {
             self.reach_peer(to, self.now, generation, event);
@@ -268,7 +279,12 @@ impl Wires {
                 Word::Open | Word::Ping(_) | Word::Closed => (2, false),
             };
             let now = self.now;
-            self.to_server.entry(from).or_default().put(now, bytes, is_voice, (generation, word));
+            self.to_server.entry(from).or_insert_with(|| stream(self.tcp_loses, UNSENT_BY_PEER_BYTES)).put(
+                now,
+                bytes,
+                is_voice,
+                (generation, word),
+            );
             self.pump();
         } else {
             self.reach_server(from, self.now, generation, word);
@@ -582,4 +598,8 @@ impl Carrier for SimCarrier {
     fn background_bytes(&self) -> u64 {
         self.wires.borrow().openings.sent_bytes(self.peer)
     }
+}
+
+fn stream<T>(loses: bool, unsent_bytes: usize) -> Stream<T> {
+    if loses { Stream::lossy(unsent_bytes) } else { Stream::default() }
 }

@@ -5,6 +5,7 @@ mod carrier;
 mod narrow;
 mod opening;
 mod permissions;
+mod tcp;
 mod world;
 
 mod data;

@@ -1,10 +1,13 @@
 //! A socket's stream over a narrow way: what does not fit waits, and voice that has waited too long is dropped, as in
-//! the peer's socket and in the server's mailbox. TCP is taken as ideal: it fills the queue and loses nothing.
+//! the peer's socket and in the server's mailbox. TCP is either ideal, so that it fills the queue and loses nothing, or
+//! one that loses what the way drops.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use voicemesh_netsim::Bottleneck;
+
+use crate::tcp::Tcp;
 
 /// As `crates/peer/src/socket.rs` and `signaling/src/shell/mailbox.rs`.
 const VOICE_PACKETS: usize = 32;
@@ -18,12 +21,19 @@ pub const SACK_BYTES: usize = 85;
 /// … and at most this often, as in `crates/link/src/acks.rs`.
 pub const SACK_HOLD: Duration = Duration::from_millis(240);
 
+/// What the kernel is left to hold unsent, as in `signaling/src/shell/accept.rs` and `crates/peer/src/socket.rs`.
+pub const UNSENT_BY_SERVER_BYTES: usize = 2_048;
+pub const UNSENT_BY_PEER_BYTES: usize = 512;
+/// Of the overhead, what is TCP's own.
+const TCP_BYTES: usize = 52;
 /// Longer messages pass in parts.
 const SEGMENT_BYTES: usize = 536;
 
 #[derive(Debug)]
 pub struct Stream<T> {
     waiting: VecDeque<Waiting<T>>,
+    /// `None` where TCP is ideal.
+    tcp: Option<(Tcp<T>, usize)>,
 }
 
 #[derive(Debug)]
@@ -36,11 +46,16 @@ struct Waiting<T> {
 
 impl<T> Default for Stream<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new() }
+        Self { waiting: VecDeque::new(), tcp: None }
     }
 }
 
 impl<T> Stream<T> {
+    /// Over a TCP that loses what the way drops, and is given more while it holds less than so much unsent.
+    pub fn lossy(unsent_bytes: usize) -> Self {
+        Self { tcp: Some((Tcp::default(), unsent_bytes)), ..Self::default() }
+    }
+
     pub fn put(&mut self, now: Duration, bytes: usize, is_voice: bool, what: T) {
         if is_voice && self.waiting.iter().filter(|waiting| waiting.is_voice).count() == VOICE_PACKETS {
             let oldest = self.waiting.iter().position(|waiting| waiting.is_voice);
@@ -52,11 +67,18 @@ impl<T> Stream<T> {
     /// What leaves now, and when it has passed the narrow way.
     pub fn pump(&mut self, now: Duration, way: &mut Bottleneck) -> Vec<(Duration, T)> {
         let mut leaving = Vec::new();
-        while let Some(first) = self.waiting.front_mut() {
-            if first.is_voice && now > first.since + VOICE_AGE {
-                self.waiting.pop_front();
-                continue;
+        if let Some((mut tcp, unsent_bytes)) = self.tcp.take() {
+            leaving.extend(tcp.poll(now, way));
+            while tcp.unsent_bytes() < unsent_bytes
+                && let Some(Waiting { bytes, what, .. }) = self.next(now)
+            {
+                tcp.write(bytes - TCP_BYTES, what);
+                leaving.extend(tcp.poll(now, way));
             }
+            self.tcp = Some((tcp, unsent_bytes));
+            return leaving;
+        }
+        while let Some(first) = self.next_mut(now) {
             let segment = first.bytes.min(SEGMENT_BYTES);
             if !way.has_room(now, segment) {
                 break;
@@ -68,5 +90,18 @@ impl<T> Stream<T> {
             }
         }
         leaving
+    }
+
+    fn next(&mut self, now: Duration) -> Option<Waiting<T>> {
+        self.next_mut(now)?;
+        self.waiting.pop_front()
+    }
+
+    /// The first that is not too old.
+    fn next_mut(&mut self, now: Duration) -> Option<&mut Waiting<T>> {
+        while self.waiting.front().is_some_and(|first| first.is_voice && now > first.since + VOICE_AGE) {
+            self.waiting.pop_front();
+        }
+        self.waiting.front_mut()
     }
 }

@@ -50,12 +50,19 @@ fn narrow(world: &mut World, at: At, rate_bps: u32, excess: Excess) {
     };
 }
 
+/// What a call that begins behind a narrow downlink finds there.
+const BEHIND: [Excess; 2] = [Excess::Queue(Duration::from_millis(400)), Excess::Policer { burst_bytes: 4_000 }];
+const SEEDS_BEHIND: u64 = 3;
+
 /// What was heard after the settling time, worst listener first.
 #[derive(Debug)]
 struct Heard {
     concealed: f64,
     silence: Duration,
+    /// The longest of the medians that are known …
     delay: Duration,
+    /// … of which the first listener's has to be.
+    knows_first: bool,
     direct: usize,
 }
 
@@ -70,15 +77,20 @@ fn listen(world: &mut World, seconds: u32) -> Heard {
             delays.extend(world.status(peer, 0).and_then(|status| status.delay));
         }
     }
-    let mut heard = Heard { concealed: 0.0, silence: Duration::ZERO, delay: Duration::ZERO, direct: 0 };
+    let mut heard =
+        Heard { concealed: 0.0, silence: Duration::ZERO, delay: Duration::ZERO, knows_first: false, direct: 0 };
     for ((peer, before), mut delays) in listeners.zip(before).zip(delays) {
         let after = world.heard(peer, 0);
         let (whole, concealed) = (after.heard - before.heard, after.concealed - before.concealed);
         heard.concealed = heard.concealed.max(concealed as f64 / (whole + concealed).max(1) as f64);
         heard.silence = heard.silence.max(world.longest_silence(peer));
         delays.sort();
-        // Of many listeners on a narrow uplink some are never told the speaker's clock, which would cost too much.
-        heard.delay = heard.delay.max(delays.get(delays.len() / 2).copied().unwrap_or_default());
+        // Of many listeners on a narrow uplink some never learn the speaker's clock, which would cost too much.
+        let delay = delays.get(delays.len() / 2).copied();
+        if peer == 1 {
+            heard.knows_first = delay.is_some();
+        }
+        heard.delay = heard.delay.max(delay.unwrap_or_default());
         heard.direct += usize::from(world.route(0, peer) == Route::Direct);
     }
     heard
@@ -106,6 +118,27 @@ fn check_beginning(rate_kbps: u32, listeners: usize, excess: Excess) -> Option<S
     settle(&mut world);
     let heard = listen(&mut world, 25);
     judge(&world, format!("from the beginning {rate_kbps} kbit/s, {listeners} listeners, {excess:?}"), &heard)
+}
+
+/// A call that begins behind a narrow downlink: the first member listens there, and links open while speech is sent.
+fn check_listening(seed: u64, rate_kbps: u32, listeners: usize, excess: Excess) -> Option<String> {
+    let mut world = World::new(seed * 1_000_000 + u64::from(rate_kbps) * 100 + listeners as u64);
+    {
+        let mut wires = world.wires.borrow_mut();
+        wires.conditions = Conditions { to_server: ms(20), on_links: ms(15), jitter: ms(5), ..Conditions::default() };
+        (wires.openings_cost, wires.tcp_loses) = (true, true);
+    }
+    world.add_peer();
+    world.add_peer();
+    narrow(&mut world, At::OneDownlink, rate_kbps * 1_000, excess);
+    world.peers[0].speaking = true;
+    for _ in 1..listeners {
+        world.run(ms(100));
+        world.add_peer();
+    }
+    settle(&mut world);
+    let heard = listen(&mut world, 25);
+    judge(&world, format!("seed {seed}: behind {rate_kbps} kbit/s, {listeners} listeners, {excess:?}"), &heard)
 }
 
 /// A room of one on a narrow uplink, with rooms of 20 to 60 ms of latency.
@@ -144,7 +177,7 @@ fn judge(world: &World, case: String, heard: &Heard) -> Option<String> {
         sending.bitrate_bps, sending.frames_per_packet, sending.uplink
     );
     println!("{case}");
-    let is_well = heard.concealed <= 0.02 && heard.silence <= ms(150) && heard.delay <= ms(300);
+    let is_well = heard.concealed <= 0.02 && heard.silence <= ms(150) && heard.delay <= ms(300) && heard.knows_first;
     (!is_well).then_some(case)
 }
 
@@ -181,6 +214,27 @@ fn calls_that_begin_on_a_narrow_uplink_carry_speech_whole_while_their_links_open
                 continue;
             }
             failed.extend(check_beginning(rate, listeners, excess));
+        }
+    }
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// Not yet with 64 kbit/s and a queue: what links send to open fills it, and the relay's TCP needs longer than five seconds
+/// to repair what was dropped (gaps of up to 0.6 s, 4 to 5 % concealed). That case runs only when it is named.
+#[test]
+fn a_call_that_begins_behind_a_downlink_of_100_kilobits_or_a_policer_of_64_is_whole() {
+    let from: u64 = std::env::var(ANOTHER_SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_default();
+    let only = std::env::var(ONE_CASE).ok();
+    let mut failed = Vec::new();
+    for (queue, excess) in BEHIND.into_iter().enumerate() {
+        for rate_kbps in [64, 100, 128, 200, 512] {
+            for seed in from..from + SEEDS_BEHIND {
+                let is_known = rate_kbps == 64 && matches!(excess, Excess::Queue(_));
+                if only.as_ref().map_or(is_known, |only| *only != format!("{rate_kbps} 4 {queue}")) {
+                    continue;
+                }
+                failed.extend(check_listening(seed, rate_kbps, 4, excess));
+            }
         }
     }
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));

@@ -8,6 +8,7 @@ use voicemesh_audio::mix::{Ducking, Mixer, Width};
 use voicemesh_audio::space::{Gains, Panner, Panning, Placement, Space, StereoBlock};
 use voicemesh_audio::{AudioError, BLOCK_SAMPLES, Block, FrameDuration};
 use voicemesh_session::client::{Participant, Voice};
+use voicemesh_session::route::Route;
 use voicemesh_uplink::plan::ListenerLoss;
 use voicemesh_wire::packet::{ClockEcho, Priority};
 
@@ -48,6 +49,9 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_millis(250);
 /// That was so this lately: between two stalls of TCP little waits for moments.
 const LATELY: Duration = Duration::from_millis(1_500);
+/// Relayed speech that goes on and of which nothing has come for this long is late, though nothing waits: TCP is silent until
+/// it has repaired a loss, and opening links would cost it more of them.
+const STALLED: Duration = Duration::from_millis(200);
 /// While speech is late, links wait at most this long, and then have this long to open.
 const LINKS_WAIT_AT_MOST: Duration = Duration::from_secs(10);
 const LINKS_MAY_OPEN_FOR: Duration = Duration::from_secs(2);
@@ -61,6 +65,8 @@ const PAUSES: usize = 8;
 struct RemoteVoice {
     listener: VoiceDecoder,
     heard_at: Duration,
+    /// The newest frame came through the relay, and no pause was announced with it.
+    relay_goes_on: bool,
     volume: f32,
     priority: Priority,
     ducking: Ducking,
@@ -82,6 +88,7 @@ impl RemoteVoice {
         Ok(Self {
             listener: VoiceDecoder::new()?,
             heard_at: now,
+            relay_goes_on: false,
             volume: 1.0,
             priority: Priority::Default,
             ducking: Ducking::default(),
@@ -201,6 +208,7 @@ impl<P: Copy + Ord> Playout<P> {
         };
         speaker.heard_at = now;
         if voice.frame.is_empty() {
+            speaker.relay_goes_on &= !voice.last_of_talkspurt;
             return Ok(());
         }
         let talkspurt = speaker.talkspurts.note(voice.sequence, voice.talkspurt, voice.pause_follows);
@@ -211,9 +219,12 @@ impl<P: Copy + Ord> Playout<P> {
         speaker.volume = voice.volume;
         speaker.priority = voice.priority;
         speaker.positional = voice.positional;
+        let last = voice.last_of_talkspurt || voice.pause_follows;
+        if voice.sequence >= speaker.newest {
+            speaker.relay_goes_on = voice.route == Route::Relayed && !last;
+        }
         speaker.newest = speaker.newest.max(voice.sequence);
         speaker.frame = voicemesh_audio::packet_duration(&voice.frame).unwrap_or(speaker.frame);
-        let last = voice.last_of_talkspurt || voice.pause_follows;
         speaker.listener.receive(now, voice.sequence, talkspurt, last, &voice.frame);
         Ok(())
     }
@@ -308,7 +319,9 @@ impl<P: Copy + Ord> Playout<P> {
     /// Whether links should not open now, because speech comes late.
     pub(crate) fn links_wait(&mut self, now: Duration) -> bool {
         let is_late = self.speakers.values().any(|speaker| {
-            now < speaker.heard_at + SILENT && speaker.listener.stats().buffer_ms >= LATE.as_secs_f32() * 1e3
+            let waits = speaker.listener.stats().buffer_ms >= LATE.as_secs_f32() * 1e3;
+            let is_stalled = speaker.relay_goes_on && now >= speaker.heard_at + STALLED;
+            now < speaker.heard_at + SILENT && (waits || is_stalled)
         });
         let (since, lately) = match self.late {
             Some((since, lately)) if now < lately + LATELY => (since, if is_late { now } else { lately }),

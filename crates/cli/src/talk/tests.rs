@@ -166,7 +166,8 @@ fn every_line_that_is_refused_at_once_stays_to_be_corrected() {
         let (said, stays) = world.types(line);
         assert!(said.contains(why) && stays, "{line:.80}: stays {stays}, {said}");
     }
-    for (command, _) in COMMANDS {
+    // A password of any length and form goes to the server, which alone may refuse it.
+    for (command, _) in COMMANDS.iter().filter(|(command, _)| *command != "set-password") {
         let is_refused = |(line, _): &(String, _)| line.split_whitespace().next() == Some(&format!("/{command}"));
         assert!(refused.iter().any(is_refused), "no refusal of /{command} is tried");
     }
