@@ -1,4 +1,5 @@
-//! A bot without a microphone: it says back what others write to it or send to it, and leaves on request.
+//! A bot without a microphone: it says back what others write to it or send to it, and leaves on
+//! request.
 //!
 //! ```text
 //! bot SERVER ROOM NAME STATE-DIR
@@ -20,7 +21,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while let Some(event) = events.next().await {
         match event {
             Event::Room(RoomEvent::PeerJoined { name, .. }) => println!("{name} is here"),
-            Event::Room(RoomEvent::Text { text, .. }) if text == format!("leave, {name}") => room.leave(),
+            Event::Room(RoomEvent::Text { text, .. }) if text == format!("leave, {name}") => {
+                room.leave()
+            }
             Event::Room(RoomEvent::Text { from, text, .. }) => {
                 room.participant(from).send_text(&format!("you said: {text}"));
             }

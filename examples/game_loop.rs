@@ -1,18 +1,19 @@
-//! A game without an engine and without a picture: everybody walks in circles, says where by messages, and is heard from
-//! there.
+//! A game without an engine and without a picture: everybody walks in circles, says where by
+//! messages, and is heard from there.
 //!
 //! ```text
 //! game_loop SERVER ROOM NAME [STATE-DIR [INPUT [OUTPUT]]]
 //! ```
 //!
-//! It plays with `bevy_game`, the same with Bevy; prints what happens, one line of JSON each; and leaves when another
-//! peer writes "leave, NAME".
+//! It plays with `bevy_game`, the same with Bevy; prints what happens, one line of JSON each; and
+//! leaves when another peer writes "leave, NAME".
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    DataEvent, Event, Events, JoinOptions, PeerId, Pose, Reliability, Room, RoomEvent, SendError, VoiceEvent,
+    DataEvent, Event, Events, JoinOptions, PeerId, Pose, Reliability, Room, RoomEvent, SendError,
+    VoiceEvent,
 };
 
 /// A game's frame.
@@ -49,7 +50,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         options = options.output(output.parse()?);
     }
     let (room, events) = Room::join(options)?;
-    let mut game = Game { room, events, own_name: name.clone(), players: BTreeMap::new(), is_over: false };
+    let mut game =
+        Game { room, events, own_name: name.clone(), players: BTreeMap::new(), is_over: false };
     let began = Instant::now();
     while !game.is_over {
         let frame = Instant::now();
@@ -76,8 +78,13 @@ impl Game {
         match event {
             Event::Room(RoomEvent::PeerJoined { peer, name, .. }) => {
                 println!(r#"{{"event":"peer-joined","name":{name:?}}}"#);
-                match self.room.participant(peer).send(format!("hello, {name}").as_bytes(), Reliability::Reliable) {
-                    // A player in a browser takes no messages, and is one to talk with all the same.
+                match self
+                    .room
+                    .participant(peer)
+                    .send(format!("hello, {name}").as_bytes(), Reliability::Reliable)
+                {
+                    // A player in a browser takes no messages, and is one to talk with all the
+                    // same.
                     Ok(()) | Err(SendError::Unsupported) => {}
                     Err(error) => eprintln!("{name}: {error}"),
                 }
@@ -92,10 +99,14 @@ impl Game {
                 println!(r#"{{"event":"message","text":{:?}}}"#, String::from_utf8_lossy(&data));
                 self.print("said-hello", from);
             }
-            Event::Data(DataEvent::Message { from, data, reliability: Reliability::Unreliable }) => {
-                self.moved(from, &data)
+            Event::Data(DataEvent::Message {
+                from,
+                data,
+                reliability: Reliability::Unreliable,
+            }) => self.moved(from, &data),
+            Event::Room(RoomEvent::Text { text, .. }) => {
+                self.is_over = text == format!("leave, {}", self.own_name)
             }
-            Event::Room(RoomEvent::Text { text, .. }) => self.is_over = text == format!("leave, {}", self.own_name),
             Event::Room(RoomEvent::Refused { message, .. }) => return Err(message.into()),
             Event::Room(RoomEvent::Replaced | RoomEvent::Left) => self.is_over = true,
             _ => {}
@@ -105,9 +116,9 @@ impl Game {
 
     /// Anybody can send anything: what is no place is none.
     fn moved(&mut self, from: PeerId, data: &[u8]) {
-        let place = data
-            .split_first_chunk()
-            .and_then(|(x, z)| Some([f32::from_le_bytes(*x), 0.0, f32::from_le_bytes(z.try_into().ok()?)]));
+        let place = data.split_first_chunk().and_then(|(x, z)| {
+            Some([f32::from_le_bytes(*x), 0.0, f32::from_le_bytes(z.try_into().ok()?)])
+        });
         let (Some(place), Some(player)) = (place, self.players.get_mut(&from)) else { return };
         self.room.participant(from).set_position(place, [0.0; 3]);
         if player.place.replace(place).is_none() {
@@ -115,7 +126,8 @@ impl Game {
         }
     }
 
-    /// Walks on, and sends the position to everyone. A lost message is replaced by the next frame's.
+    /// Walks on, and sends the position to everyone. A lost message is replaced by the next
+    /// frame's.
     fn walk(&mut self, seconds: f32) {
         let (x, z) = (3.0 * seconds.cos(), 3.0 * seconds.sin());
         self.room.speaker().set_listener(Pose { position: [x, 0.0, z], ..Pose::default() });

@@ -5,7 +5,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let options = match &arguments[..] {
         [server, room] => JoinOptions::new(server, room),
-        [server, room, input, output] => JoinOptions::new(server, room).input(input.parse()?).output(output.parse()?),
+        [server, room, input, output] => {
+            JoinOptions::new(server, room).input(input.parse()?).output(output.parse()?)
+        }
         _ => return Err("usage: minimal SERVER ROOM [INPUT OUTPUT]".into()),
     };
     let (_room, mut events) = Room::join(options.name("Ada"))?;

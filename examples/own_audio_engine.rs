@@ -1,4 +1,5 @@
-//! A program that mixes and plays sound itself: it writes the microphone and reads each voice, and no device is opened.
+//! A program that mixes and plays sound itself: it writes the microphone and reads each voice, and
+//! no device is opened.
 //!
 //! ```text
 //! own_audio_engine SERVER ROOM NAME STATE-DIR SECONDS
@@ -23,7 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: own_audio_engine SERVER ROOM NAME STATE-DIR SECONDS".into());
     };
     let options = JoinOptions::new(server, room).name(name).state_dir(state);
-    let (room, mut events) = Room::join(options.input(InputSpec::Program).output(OutputSpec::Program))?;
+    let (room, mut events) =
+        Room::join(options.input(InputSpec::Program).output(OutputSpec::Program))?;
     let mut microphone = room.microphone().open_feed(RATE_HZ)?;
     let mut voices: BTreeMap<PeerId, PeerVoice> = BTreeMap::new();
     let blocks = seconds.parse::<u64>()? * 100;
@@ -54,7 +56,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 println!("{peer} {loudest:.2}");
             }
         }
-        std::thread::sleep((began + Duration::from_millis(10 * (block + 1))).saturating_duration_since(Instant::now()));
+        std::thread::sleep(
+            (began + Duration::from_millis(10 * (block + 1)))
+                .saturating_duration_since(Instant::now()),
+        );
     }
     Ok(())
 }

@@ -4,13 +4,15 @@
 //! proximity SERVER ROOM NAME STATE-DIR [INPUT OUTPUT]
 //! ```
 //!
-//! Each walks to and fro along 100 m, each at another speed. Players within 20 m hear each other; nothing is sent to those
-//! further away than 45 m. A game sends positions itself, here as unreliable messages.
+//! Each walks to and fro along 100 m, each at another speed. Players within 20 m hear each other;
+//! nothing is sent to those further away than 45 m. A game sends positions itself, here as
+//! unreliable messages.
 
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    DataEvent, Event, Events, GridAxes, JoinOptions, Pose, ProximityGrid, Reliability, Room, RoomEvent, VoiceEvent,
+    DataEvent, Event, Events, GridAxes, JoinOptions, Pose, ProximityGrid, Reliability, Room,
+    RoomEvent, VoiceEvent,
 };
 
 /// A game's frame.
@@ -54,7 +56,8 @@ fn take(room: &Room, events: &mut Events) -> Result<bool, String> {
             Event::Data(DataEvent::Message { from, data, .. }) => {
                 // Any member can send anything.
                 if let Ok(x) = <[u8; 4]>::try_from(&data[..]) {
-                    room.participant(from).set_position([f32::from_le_bytes(x), 0.0, 0.0], [0.0; 3]);
+                    room.participant(from)
+                        .set_position([f32::from_le_bytes(x), 0.0, 0.0], [0.0; 3]);
                 }
             }
             Event::Voice(VoiceEvent::Speaking { peer, speaking }) => {

@@ -1,5 +1,5 @@
-//! Makes `src` ready to be carried by a server's binary: scripts and styles without comments, everything compressed, and a list
-//! of all files, which the library includes.
+//! Makes `src` ready to be carried by a server's binary: scripts and styles without comments,
+//! everything compressed, and a list of all files, which the library includes.
 
 use std::fmt::Write;
 use std::io::Write as _;
@@ -23,7 +23,8 @@ const BROTLI: (u32, u32) = (11, 18);
 fn main() -> io::Result<()> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap_or_default());
     let folder = here.join("src");
-    // Cargo looks at everything in the folder, so that a file that comes or goes builds anew as well.
+    // Cargo looks at everything in the folder, so that a file that comes or goes builds anew as
+    // well.
     println!("cargo::rerun-if-changed={}", folder.display());
     if !folder.join(INDEX).is_file() {
         println!("cargo::error=the page is missing: there is no {}", folder.join(INDEX).display());
@@ -31,7 +32,8 @@ fn main() -> io::Result<()> {
     }
     let mut names = Vec::new();
     collect(&folder, "", &mut names)?;
-    // Names are looked up by halving, and the version must not depend on the order in which a file system lists them.
+    // Names are looked up by halving, and the version must not depend on the order in which a file
+    // system lists them.
     names.sort();
     let mut files = Vec::new();
     for name in names {
@@ -47,9 +49,13 @@ fn main() -> io::Result<()> {
     for (name, contents) in &files {
         if name == INDEX {
             for up in UP {
-                let page = String::from_utf8_lossy(contents).replace(ASSETS, &format!("{up}assets/{version}"));
-                let _ =
-                    writeln!(index, "    {},", stored(&out.join(up.replace('.', "_")).join(name), page.as_bytes())?);
+                let page = String::from_utf8_lossy(contents)
+                    .replace(ASSETS, &format!("{up}assets/{version}"));
+                let _ = writeln!(
+                    index,
+                    "    {},",
+                    stored(&out.join(up.replace('.', "_")).join(name), page.as_bytes())?
+                );
             }
         } else {
             let _ = writeln!(list, "    ({name:?}, {}),", stored(&out.join(name), contents)?);
@@ -62,8 +68,8 @@ fn main() -> io::Result<()> {
     fs::write(out.join("assets.rs"), list)
 }
 
-/// Writes a file and its compressed forms, and returns the expression that includes them. A form that is not smaller is left
-/// out.
+/// Writes a file and its compressed forms, and returns the expression that includes them. A form
+/// that is not smaller is left out.
 fn stored(path: &Path, contents: &[u8]) -> io::Result<String> {
     fs::create_dir_all(path.parent().unwrap_or(path))?;
     fs::write(path, contents)?;
@@ -100,19 +106,23 @@ fn gzip(contents: &[u8]) -> io::Result<Vec<u8>> {
 
 /// The same in fewer bytes.
 fn without_comments(name: &str, contents: Vec<u8>) -> io::Result<Vec<u8>> {
-    let text = |contents| String::from_utf8(contents).map_err(|error| io::Error::other(format!("{name}: {error}")));
+    let text = |contents| {
+        String::from_utf8(contents).map_err(|error| io::Error::other(format!("{name}: {error}")))
+    };
     Ok(match name.rsplit_once('.') {
         Some((_, "js")) => minifier::js::minify(&text(contents)?).to_string().into_bytes(),
         Some((_, "css")) => {
             let style = text(contents)?;
-            let style = minifier::css::minify(&style).map_err(|error| io::Error::other(format!("{name}: {error}")))?;
+            let style = minifier::css::minify(&style)
+                .map_err(|error| io::Error::other(format!("{name}: {error}")))?;
             style.to_string().into_bytes()
         }
         _ => contents,
     })
 }
 
-/// Changes when any file does. Names and lengths count as well, so that no two sets of files run together into the same bytes.
+/// Changes when any file does. Names and lengths count as well, so that no two sets of files run
+/// together into the same bytes.
 fn version(files: &[(String, Vec<u8>)]) -> String {
     let mut hash = Sha256::new();
     for (name, contents) in files {

@@ -1,4 +1,5 @@
-//! The page's files as a server sends them: made ready by the build script from `src`, which holds the browser client.
+//! The page's files as a server sends them: made ready by the build script from `src`, which holds
+//! the browser client.
 
 /// The one file that is a page; the others are its assets.
 pub const INDEX: &str = "index.html";

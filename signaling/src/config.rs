@@ -50,11 +50,13 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_TURN", value_name = "URL", value_delimiter = ',')]
     pub turn: Vec<String>,
 
-    /// Secret shared with the TURN servers (coturn: static-auth-secret); each peer gets credentials that expire.
+    /// Secret shared with the TURN servers (coturn: static-auth-secret); each peer gets credentials
+    /// that expire.
     #[arg(long, env = "VOICEMESH_TURN_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub turn_secret: Option<String>,
 
-    /// Seconds until credentials made from --turn-secret expire; peers get new ones after half of that.
+    /// Seconds until credentials made from --turn-secret expire; peers get new ones after half of
+    /// that.
     #[arg(long, env = "VOICEMESH_TURN_LIFETIME", value_name = "SECONDS", default_value = "14400", value_parser = lifetime)]
     pub turn_lifetime: Duration,
 
@@ -63,20 +65,27 @@ pub struct Config {
     pub turn_username: Option<String>,
 
     /// Password for the TURN servers; every peer gets to see it.
-    #[arg(long, env = "VOICEMESH_TURN_CREDENTIAL", value_name = "PASSWORD", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "VOICEMESH_TURN_CREDENTIAL",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
     pub turn_credential: Option<String>,
 
-    /// Secret of at least 16 bytes from which the keys of members' tickets are made; with it, passwords of rooms survive a
-    /// restart of the server.
+    /// Secret of at least 16 bytes from which the keys of members' tickets are made; with it,
+    /// passwords of rooms survive a restart of the server.
     #[arg(long, env = "VOICEMESH_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub secret: Option<String>,
 
-    /// Seconds after the server's start in which a room gives no right to moderate it to the member who makes it.
+    /// Seconds after the server's start in which a room gives no right to moderate it to the member
+    /// who makes it.
     #[arg(long, env = "VOICEMESH_OWNER_AFTER", value_name = "SECONDS", default_value = "120", value_parser = whole_seconds)]
     pub owner_after: Duration,
 
-    /// Seconds after which the host in front of the server ends every WebSocket (Cloud Run: 300, or what its request timeout is
-    /// set to); 0 if it does not. Peers open their next connection before, so that nothing is lost.
+    /// Seconds after which the host in front of the server ends every WebSocket (Cloud Run: 300, or
+    /// what its request timeout is set to); 0 if it does not. Peers open their next connection
+    /// before, so that nothing is lost.
     #[arg(long, env = "VOICEMESH_CONNECTION_LIFETIME", value_name = "SECONDS", default_value = "0", value_parser = connection_lifetime)]
     pub connection_lifetime: Duration,
 
@@ -96,8 +105,8 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096, value_parser = count::<usize>)]
     pub max_connections: usize,
 
-    /// Connections beyond [`max_connections`](Self::max_connections) that are still accepted, to be answered that the server is
-    /// full, or for health checks.
+    /// Connections beyond [`max_connections`](Self::max_connections) that are still accepted, to be
+    /// answered that the server is full, or for health checks.
     #[arg(skip = SPARE_CONNECTIONS)]
     pub spare_connections: usize,
 
@@ -105,7 +114,8 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_AUTH_SECRET", value_name = "FILE", conflicts_with = "auth_jwks")]
     pub auth_secret: Option<PathBuf>,
 
-    /// The same, for tokens signed (EdDSA or ES256) with a key whose public half is in this JWK set.
+    /// The same, for tokens signed (EdDSA or ES256) with a key whose public half is in this JWK
+    /// set.
     #[arg(long, env = "VOICEMESH_AUTH_JWKS", value_name = "FILE")]
     pub auth_jwks: Option<PathBuf>,
 
@@ -134,23 +144,41 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
 
     /// Origins of web pages that may connect besides this server's own, with scheme; "*" for all.
-    #[arg(long = "allow-origin", env = "VOICEMESH_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    #[arg(
+        long = "allow-origin",
+        env = "VOICEMESH_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
     pub allowed_origins: Vec<String>,
 
-    /// Origins of web pages that may show this server's page in a frame, with scheme; none by default.
-    #[arg(long = "embed-origin", env = "VOICEMESH_EMBED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    /// Origins of web pages that may show this server's page in a frame, with scheme; none by
+    /// default.
+    #[arg(
+        long = "embed-origin",
+        env = "VOICEMESH_EMBED_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
     pub embed_origins: Vec<String>,
 
-    /// Reverse proxies whose Forwarded and X-Forwarded-For, -Host and -Proto headers are used: addresses, networks
-    /// (10.0.0.0/8), or "private" for every address that is not public.
-    #[arg(long = "trusted-proxy", env = "VOICEMESH_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
+    /// Reverse proxies whose Forwarded and X-Forwarded-For, -Host and -Proto headers are used:
+    /// addresses, networks (10.0.0.0/8), or "private" for every address that is not public.
+    #[arg(
+        long = "trusted-proxy",
+        env = "VOICEMESH_TRUSTED_PROXY",
+        value_name = "NETWORK",
+        value_delimiter = ','
+    )]
     pub trusted_proxies: Vec<TrustedProxy>,
 
-    /// Path under which a reverse proxy passes requests on without removing it ("/voice"); the root is served as well.
+    /// Path under which a reverse proxy passes requests on without removing it ("/voice"); the root
+    /// is served as well.
     #[arg(long, env = "VOICEMESH_BASE_PATH", value_name = "PATH")]
     pub base_path: Option<String>,
 
-    /// Folder to serve the web page from, read anew for every request; without it, the page is the one in this program.
+    /// Folder to serve the web page from, read anew for every request; without it, the page is the
+    /// one in this program.
     #[arg(long, env = "VOICEMESH_WEB_DIR", value_name = "FOLDER")]
     pub web_dir: Option<PathBuf>,
 
@@ -158,12 +186,13 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_NO_WEB", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub no_web: bool,
 
-    /// Address with port for the operator's own requests (rooms, members, kick, drain); without it there are none.
+    /// Address with port for the operator's own requests (rooms, members, kick, drain); without it
+    /// there are none.
     #[arg(long, env = "VOICEMESH_ADMIN_LISTEN", value_name = "ADDRESS", value_parser = socket_address)]
     pub admin_listen: Option<SocketAddr>,
 
-    /// File with the token that those requests must bring; only its owner may read it. Instead, VOICEMESH_ADMIN_TOKEN may hold
-    /// the token itself.
+    /// File with the token that those requests must bring; only its owner may read it. Instead,
+    /// VOICEMESH_ADMIN_TOKEN may hold the token itself.
     #[arg(long, env = "VOICEMESH_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 
@@ -173,7 +202,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// The defaults of flags and environment, but without STUN servers, so that no other host is contacted.
+    /// The defaults of flags and environment, but without STUN servers, so that no other host is
+    /// contacted.
     fn default() -> Self {
         Self {
             listen: None,
@@ -214,7 +244,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The STUN servers named to peers: none if one of them is "none", or if peers may not open links.
+    /// The STUN servers named to peers: none if one of them is "none", or if peers may not open
+    /// links.
     pub fn stun_servers(&self) -> &[String] {
         let none = self.stun.iter().any(|url| url.trim().eq_ignore_ascii_case("none"));
         if none || self.relay_only { &[] } else { &self.stun }
@@ -250,11 +281,13 @@ impl Config {
     ///
     /// When a file cannot be read, or holds no key of its kind.
     pub fn token_rules(&self) -> Result<Option<TokenRules>, ConfigError> {
-        let wrong = |option, variable| move |problem: String| ConfigError { option, variable, problem };
+        let wrong =
+            |option, variable| move |problem: String| ConfigError { option, variable, problem };
         let audience = self.auth_audience.clone().filter(|audience| !audience.is_empty());
         if let Some(path) = &self.auth_secret {
             let rules = key_file::read(path).and_then(|file| {
-                TokenRules::from_secret(&file, audience).map_err(|error| key_file::named(path, &error))
+                TokenRules::from_secret(&file, audience)
+                    .map_err(|error| key_file::named(path, &error))
             });
             return rules.map(Some).map_err(wrong("--auth-secret", "VOICEMESH_AUTH_SECRET"));
         }
@@ -270,24 +303,32 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When there is an address and no token, a token's file and no address, or a token that is not safe.
+    /// When there is an address and no token, a token's file and no address, or a token that is not
+    /// safe.
     pub(crate) fn admin_token(&self) -> Result<Option<AdminToken>, ConfigError> {
-        let wrong =
-            |problem| ConfigError { option: "--admin-token-file", variable: "VOICEMESH_ADMIN_TOKEN_FILE", problem };
+        let wrong = |problem| ConfigError {
+            option: "--admin-token-file",
+            variable: "VOICEMESH_ADMIN_TOKEN_FILE",
+            problem,
+        };
         if self.admin_listen.is_none() {
             return match &self.admin_token_file {
-                Some(_) => Err(wrong("it has no effect without --admin-listen, which is missing".to_owned())),
+                Some(_) => Err(wrong(
+                    "it has no effect without --admin-listen, which is missing".to_owned(),
+                )),
                 None => Ok(None),
             };
         }
         match (&self.admin_token_file, std::env::var(ADMIN_TOKEN)) {
-            (Some(path), _) => AdminToken::read(path)
-                .map(Some)
-                .map_err(|problem| wrong(format!("{problem}; instead, {ADMIN_TOKEN} may hold the token itself"))),
+            (Some(path), _) => AdminToken::read(path).map(Some).map_err(|problem| {
+                wrong(format!("{problem}; instead, {ADMIN_TOKEN} may hold the token itself"))
+            }),
             (None, Ok(token)) if !token.is_empty() => AdminToken::parse(token.as_bytes())
                 .map(Some)
                 .map_err(|problem| wrong(format!("{ADMIN_TOKEN}: {problem}"))),
-            (None, _) => Err(wrong(format!("--admin-listen needs a token: name its file, or set {ADMIN_TOKEN}"))),
+            (None, _) => Err(wrong(format!(
+                "--admin-listen needs a token: name its file, or set {ADMIN_TOKEN}"
+            ))),
         }
     }
 
@@ -299,9 +340,13 @@ impl Config {
             credential: self.turn_credential.clone(),
         };
         let secret = self.turn_secret.as_ref().filter(|_| !turn.urls.is_empty());
-        let shared = secret.map(|secret| SharedSecret::new(turn.urls.clone(), secret, self.turn_lifetime));
+        let shared =
+            secret.map(|secret| SharedSecret::new(turn.urls.clone(), secret, self.turn_lifetime));
         let fixed_turn = Some(turn).filter(|_| shared.is_none());
-        let fixed = std::iter::once(stun).chain(fixed_turn).filter(|server| !server.urls.is_empty()).collect();
+        let fixed = std::iter::once(stun)
+            .chain(fixed_turn)
+            .filter(|server| !server.urls.is_empty())
+            .collect();
         IceRules { fixed, shared }
     }
 }
@@ -316,9 +361,9 @@ fn millis(duration: Duration) -> u32 {
 }
 
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| "write an address with its port: 192.0.2.1:8080, 0.0.0.0:8080 or [::1]:8080".to_owned())
+    text.trim().parse().map_err(|_| {
+        "write an address with its port: 192.0.2.1:8080, 0.0.0.0:8080 or [::1]:8080".to_owned()
+    })
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -356,7 +401,8 @@ fn connection_lifetime(text: &str) -> Result<Duration, String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| "between 0.1 and 3600 seconds".to_owned())?;
+    let duration = Duration::try_from_secs_f64(seconds)
+        .map_err(|_| "between 0.1 and 3600 seconds".to_owned())?;
     if duration < Duration::from_millis(100) || duration > Duration::from_secs(3600) {
         return Err("between 0.1 and 3600 seconds".to_owned());
     }

@@ -1,12 +1,13 @@
-//! The signaling server: rooms by name, introductions between peers, and the relay for peers without a direct link. It
-//! also serves the web page with which a browser takes part.
+//! The signaling server: rooms by name, introductions between peers, and the relay for peers
+//! without a direct link. It also serves the web page with which a browser takes part.
 //!
-//! What it decides is [`voicemesh_rooms`]. This is the shell around that: sockets, TLS, HTTP, one bounded mailbox and one task per
-//! connection, hashing, one ticker for everything that happens by itself. It decides nothing about rooms. The page in it is what
-//! `web/src` held when the library was built.
+//! What it decides is [`voicemesh_rooms`]. This is the shell around that: sockets, TLS, HTTP, one
+//! bounded mailbox and one task per connection, hashing, one ticker for everything that happens by
+//! itself. It decides nothing about rooms. The page in it is what `web/src` held when the library
+//! was built.
 //!
-//! The server never looks behind the routing header of what it relays, keeps nothing on disk, and writes no address,
-//! name or room name to the log above DEBUG.
+//! The server never looks behind the routing header of what it relays, keeps nothing on disk, and
+//! writes no address, name or room name to the log above DEBUG.
 //!
 //! [`run`] is the whole program; [`serve`] runs it on a listener of the caller's.
 

@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         EnvFilter::new("info")
     });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    // One thread relays tens of thousands of packets a second, and waking a task costs no system call.
+    // One thread relays tens of thousands of packets a second, and waking a task costs no system
+    // call.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(voicemesh_signaling::run(arguments.config)),
@@ -35,7 +36,11 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("voicemesh-signaling: {error}");
             // As for an option that cannot be parsed.
-            if matches!(error, ServeError::Config(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if matches!(error, ServeError::Config(_)) {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -36,13 +36,14 @@ use error::listen_words;
 use hub::Hub;
 use page::Page;
 
-/// How long connections have to say goodbye when the server stops. Hosts kill a process 10 to 30 s after SIGTERM.
+/// How long connections have to say goodbye when the server stops. Hosts kill a process 10 to 30 s
+/// after SIGTERM.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 pub use error::ServeError;
 
-/// The whole program: binds, prints the [`banner`], serves until SIGTERM or Ctrl-C. SIGHUP loads the certificate again;
-/// without one it stops the server too, as the end of a terminal does.
+/// The whole program: binds, prints the [`banner`], serves until SIGTERM or Ctrl-C. SIGHUP loads
+/// the certificate again; without one it stops the server too, as the end of a terminal does.
 pub async fn run(config: Config) -> Result<(), ServeError> {
     let config = descriptors::fit(config);
     config.check()?;
@@ -76,8 +77,8 @@ impl Prepared {
     }
 }
 
-/// Checks the configuration and listens where it says: at the address of `--listen`, else on IPv6 and IPv4 where the
-/// system has both.
+/// Checks the configuration and listens where it says: at the address of `--listen`, else on IPv6
+/// and IPv4 where the system has both.
 ///
 /// # Errors
 ///
@@ -87,13 +88,17 @@ pub async fn bind(config: &Config) -> Result<TcpListener, ServeError> {
     listen::bind(config)
 }
 
-/// One line for people: where the server listens, and which STUN and TURN servers it names to peers.
+/// One line for people: where the server listens, and which STUN and TURN servers it names to
+/// peers.
 pub fn banner(config: &Config, address: SocketAddr) -> String {
     let scheme = if config.tls_cert.is_some() { "wss" } else { "ws" };
     let families = if listen::is_every_address(address) { "IPv6 and IPv4; " } else { "" };
     let base = config.base();
     let below = if base.is_empty() { String::new() } else { format!("also below {base}/; ") };
-    format!("voicemesh signaling server listening on {scheme}://{address} ({families}{below}{})", ice(config))
+    format!(
+        "voicemesh signaling server listening on {scheme}://{address} ({families}{below}{})",
+        ice(config)
+    )
 }
 
 fn ice(config: &Config) -> String {
@@ -102,17 +107,27 @@ fn ice(config: &Config) -> String {
     }
     let list = |urls: &[String]| match urls {
         [] => "none".to_owned(),
-        urls => urls.iter().map(|url| url.trim()).filter(|url| !url.is_empty()).collect::<Vec<_>>().join(", "),
+        urls => urls
+            .iter()
+            .map(|url| url.trim())
+            .filter(|url| !url.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
     };
     let credentials = match (config.turn_servers(), &config.turn_secret) {
         ([], _) => String::new(),
         (_, None) => " with one password for all".to_owned(),
         (_, Some(_)) => format!(" with credentials for {} s each", config.turn_lifetime.as_secs()),
     };
-    format!("STUN: {}; TURN: {}{credentials}", list(config.stun_servers()), list(config.turn_servers()))
+    format!(
+        "STUN: {}; TURN: {}{credentials}",
+        list(config.stun_servers()),
+        list(config.turn_servers())
+    )
 }
 
-/// Serves on `listener` until `shutdown` is ready; then says so to everyone, and returns within ten seconds.
+/// Serves on `listener` until `shutdown` is ready; then says so to everyone, and returns within ten
+/// seconds.
 ///
 /// # Errors
 ///
@@ -149,8 +164,11 @@ async fn serve_prepared(
         let hub = Arc::clone(&hub);
         tokio::spawn(async move { passwords::work(&hub).await })
     };
-    let fresh = certificate.clone().map(|certificate| tokio::spawn(certificate::keep_fresh(certificate, reload)));
-    let admin = admin.map(|(token, listener)| tokio::spawn(admin::serve(Arc::clone(&hub), token, listener)));
+    let fresh = certificate
+        .clone()
+        .map(|certificate| tokio::spawn(certificate::keep_fresh(certificate, reload)));
+    let admin = admin
+        .map(|(token, listener)| tokio::spawn(admin::serve(Arc::clone(&hub), token, listener)));
     let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), page, listener, certificate));
     shutdown.await;
     accepting.abort();
@@ -175,16 +193,24 @@ async fn bind_admin(address: SocketAddr) -> Result<TcpListener, ServeError> {
     let failed = |error: std::io::Error| ConfigError {
         option: "--admin-listen",
         variable: "VOICEMESH_ADMIN_LISTEN",
-        problem: format!("cannot listen on {address}: {}; choose another address or port", listen_words(&error)),
+        problem: format!(
+            "cannot listen on {address}: {}; choose another address or port",
+            listen_words(&error)
+        ),
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr()?;
-    let host = if bound.ip().is_unspecified() { "; their Host must be the address at which they arrive" } else { "" };
+    let host = if bound.ip().is_unspecified() {
+        "; their Host must be the address at which they arrive"
+    } else {
+        ""
+    };
     tracing::info!("the operator's own requests are answered on {bound}{host}");
     Ok(listener)
 }
 
-/// Ready when the process is asked to stop. SIGHUP asks for `reload` where there is something to load.
+/// Ready when the process is asked to stop. SIGHUP asks for `reload` where there is something to
+/// load.
 fn stop_signals(reload: Option<Arc<Notify>>) -> Result<impl Future<Output = ()>, ServeError> {
     #[cfg(unix)]
     let (mut terminate, mut hang_up) = {

@@ -1,5 +1,5 @@
-//! What tickets are sealed with: ChaCha20-Poly1305 (RFC 8439) under a key that is derived by HKDF-SHA-256 (RFC 5869) from the
-//! operator's secret.
+//! What tickets are sealed with: ChaCha20-Poly1305 (RFC 8439) under a key that is derived by
+//! HKDF-SHA-256 (RFC 5869) from the operator's secret.
 
 use std::sync::Arc;
 

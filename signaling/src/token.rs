@@ -1,7 +1,9 @@
-//! The signatures of access tokens: JSON Web Tokens (RFC 7519) by which a community with its own accounts lets its people in.
+//! The signatures of access tokens: JSON Web Tokens (RFC 7519) by which a community with its own
+//! accounts lets its people in.
 //!
-//! What a token is signed with is fixed by the operator's option and never by the token: a secret means
-//! HS256 and nothing else, a set of public keys means the algorithm of each key. PROTOCOL.md, "Access tokens".
+//! What a token is signed with is fixed by the operator's option and never by the token: a secret
+//! means HS256 and nothing else, a set of public keys means the algorithm of each key. PROTOCOL.md,
+//! "Access tokens".
 
 mod crypto;
 #[cfg(test)]
@@ -9,8 +11,12 @@ mod tests;
 
 use std::fmt;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse,
+};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
+};
 use thiserror::Error;
 use voicemesh_wire::limits::{NAME_BYTES, ROOM_NAME_BYTES, TOKEN_BYTES, TOKEN_SUBJECT_BYTES};
 use voicemesh_wire::names::NameError;
@@ -45,7 +51,9 @@ struct Key {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// A secret is too short.
-    #[error("the secret has {bytes} bytes; write at least {SECRET_BYTES}, such as `openssl rand -hex 32`")]
+    #[error(
+        "the secret has {bytes} bytes; write at least {SECRET_BYTES}, such as `openssl rand -hex 32`"
+    )]
     ShortSecret {
         /// How long it is.
         bytes: usize,
@@ -67,7 +75,8 @@ pub enum KeyError {
 }
 
 impl TokenRules {
-    /// Tokens are signed with HS256 and the secret in this file. A line break at its end does not count.
+    /// Tokens are signed with HS256 and the secret in this file. A line break at its end does not
+    /// count.
     ///
     /// # Errors
     ///
@@ -80,12 +89,13 @@ impl TokenRules {
         if secret.len() < SECRET_BYTES {
             return Err(KeyError::ShortSecret { bytes: secret.len() });
         }
-        let key = Key { algorithm: Algorithm::HS256, id: None, key: DecodingKey::from_secret(secret) };
+        let key =
+            Key { algorithm: Algorithm::HS256, id: None, key: DecodingKey::from_secret(secret) };
         Ok(Self { keys: vec![key], audience })
     }
 
-    /// Tokens are signed with EdDSA or ES256, and these are the public keys: a JWK set (RFC 7517 §5). Keys of other kinds in
-    /// it are not used.
+    /// Tokens are signed with EdDSA or ES256, and these are the public keys: a JWK set (RFC 7517
+    /// §5). Keys of other kinds in it are not used.
     ///
     /// # Errors
     ///
@@ -119,7 +129,8 @@ impl TokenVerifier for TokenRules {
             return Err(TokenError::Invalid("it is too long"));
         }
         crypto::install();
-        let header = decode_header(token.as_str()).map_err(|_| TokenError::Invalid("it is no JWT"))?;
+        let header =
+            decode_header(token.as_str()).map_err(|_| TokenError::Invalid("it is no JWT"))?;
         if header.crit.is_some() {
             return Err(TokenError::Invalid("it has critical extensions"));
         }
@@ -178,7 +189,9 @@ pub enum RequestError {
     #[error("the room's name is too long: at most {ROOM_NAME_BYTES} bytes")]
     RoomTooLong,
     /// The display name.
-    #[error("no member can have this display name (--name): {0}; at most {NAME_BYTES} bytes, on one line")]
+    #[error(
+        "no member can have this display name (--name): {0}; at most {NAME_BYTES} bytes, on one line"
+    )]
     Name(NameError),
     /// The subject.
     #[error("the subject (--subject) is too long: at most {TOKEN_SUBJECT_BYTES} bytes")]
@@ -222,7 +235,8 @@ impl TokenRequest {
 pub fn sign(request: TokenRequest, secret: &[u8]) -> Result<AccessToken, KeyError> {
     TokenRules::from_secret(secret, None)?;
     crypto::install();
-    let TokenRequest { room, is_pattern, name, permissions, subject, audience, expires_at } = request;
+    let TokenRequest { room, is_pattern, name, permissions, subject, audience, expires_at } =
+        request;
     let (room, room_pattern) = if is_pattern { (None, Some(room)) } else { (Some(room), None) };
     let claims = Claims {
         room,
@@ -243,8 +257,12 @@ pub fn sign(request: TokenRequest, secret: &[u8]) -> Result<AccessToken, KeyErro
 
 fn public_key(jwk: &Jwk) -> Option<Key> {
     let algorithm = match &jwk.algorithm {
-        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+            Algorithm::EdDSA
+        }
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            Algorithm::ES256
+        }
         _ => return None,
     };
     let said = match algorithm {
@@ -252,8 +270,9 @@ fn public_key(jwk: &Jwk) -> Option<Key> {
         _ => KeyAlgorithm::ES256,
     };
     let common = &jwk.common;
-    let is_for_signatures = common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature)
-        && common.key_algorithm.is_none_or(|algorithm| algorithm == said);
+    let is_for_signatures =
+        common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature)
+            && common.key_algorithm.is_none_or(|algorithm| algorithm == said);
     let key = DecodingKey::from_jwk(jwk).ok().filter(|_| is_for_signatures)?;
     Some(Key { algorithm, id: common.key_id.clone(), key })
 }
@@ -262,7 +281,9 @@ fn public_key(jwk: &Jwk) -> Option<Key> {
 fn looks_public(secret: &[u8]) -> bool {
     let text = String::from_utf8_lossy(secret);
     let text = text.trim_start();
-    text.starts_with("-----BEGIN") || text.starts_with("ssh-") || (text.starts_with('{') && text.contains("\"kty\""))
+    text.starts_with("-----BEGIN")
+        || text.starts_with("ssh-")
+        || (text.starts_with('{') && text.contains("\"kty\""))
 }
 
 fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {

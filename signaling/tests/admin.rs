@@ -32,16 +32,23 @@ impl Operated {
     }
 
     async fn start_with(name: &str, config: Config) -> Self {
-        let file = std::env::temp_dir().join(format!("voicemesh-admin-{}-{name}", std::process::id()));
+        let file =
+            std::env::temp_dir().join(format!("voicemesh-admin-{}-{name}", std::process::id()));
         std::fs::write(&file, format!("{TOKEN}\n")).expect("a file");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))
+                .expect("a mode");
         }
-        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let free = || {
+            TcpListener::bind("127.0.0.1:0")
+                .and_then(|listener| listener.local_addr())
+                .expect("a port")
+        };
         let admin = config.admin_listen.unwrap_or_else(free);
-        let config = Config { admin_listen: Some(admin), admin_token_file: Some(file.clone()), ..config };
+        let config =
+            Config { admin_listen: Some(admin), admin_token_file: Some(file.clone()), ..config };
         let server = Server::with(config).await;
         // It accepts when the other address is bound.
         assert!(server.http("/healthz").await.contains("ok"));
@@ -50,10 +57,12 @@ impl Operated {
 
     async fn ask(&self, line: &str, headers: &str, body: &str) -> (u16, String) {
         let length = body.len();
-        let request =
-            format!("{line} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+        let request = format!(
+            "{line} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
         let answer = http(self.admin, &request).await;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let status =
+            answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         (status, answer)
     }
 
@@ -92,11 +101,19 @@ async fn only_a_program_with_the_token_at_the_right_address_is_answered() {
         let (answered, answer) = operated.ask("GET /rooms", &headers, "").await;
         assert_eq!(answered, status, "{headers}: {answer}");
         let lower = answer.to_lowercase();
-        assert!(!lower.contains("access-control") && !lower.contains("set-cookie") && !answer.contains(TOKEN));
+        assert!(
+            !lower.contains("access-control")
+                && !lower.contains("set-cookie")
+                && !answer.contains(TOKEN)
+        );
     }
-    let (preflight, _) = operated.ask("OPTIONS /drain", &format!("{host}Origin: http://evil.example\r\n"), "").await;
+    let (preflight, _) =
+        operated.ask("OPTIONS /drain", &format!("{host}Origin: http://evil.example\r\n"), "").await;
     assert_eq!(preflight, 403);
-    assert!(!operated.server.http("/rooms").await.contains("\"rooms\""), "not at the public address");
+    assert!(
+        !operated.server.http("/rooms").await.contains("\"rooms\""),
+        "not at the public address"
+    );
     operated.stop().await;
 }
 
@@ -107,13 +124,18 @@ async fn a_member_that_is_kicked_is_gone_and_told_why() {
     let (mut bo, second) = Person::join(&operated.server, "tea room", "bo").await;
     ana.expect_joined().await;
     let (status, rooms) = operated.act("GET /rooms", "").await;
-    assert_eq!((status, rooms), (200, serde_json::json!({ "rooms": [{ "room": "tea room", "members": 2 }] })));
+    assert_eq!(
+        (status, rooms),
+        (200, serde_json::json!({ "rooms": [{ "room": "tea room", "members": 2 }] }))
+    );
     let (status, members) = operated.act("GET /rooms/tea%20room/members", "").await;
     assert_eq!(status, 200);
     assert_eq!(members["members"][0]["peer"], joined.you.to_string());
     assert_eq!(members["members"][1]["name"], "bo");
     assert_eq!(operated.act("GET /rooms/other/members", "").await.0, 404);
-    for (body, status) in [("", 400), ("{}", 400), (r#"{"peer":"00000000-0000-8000-8000-000000000000"}"#, 404)] {
+    for (body, status) in
+        [("", 400), ("{}", 400), (r#"{"peer":"00000000-0000-8000-8000-000000000000"}"#, 404)]
+    {
         assert_eq!(operated.act("POST /rooms/tea%20room/kick", body).await.0, status, "{body}");
     }
     let body = format!(r#"{{"peer":"{}"}}"#, second.you);
@@ -136,20 +158,27 @@ async fn what_is_no_request_is_answered_with_a_sentence() {
     ] {
         let (answered, answer) = operated.act(line, "").await;
         assert_eq!(answered, status, "{line}");
-        assert!(answer["error"].as_str().is_some_and(|error| error.ends_with('.')), "{line}: {answer}");
+        assert!(
+            answer["error"].as_str().is_some_and(|error| error.ends_with('.')),
+            "{line}: {answer}"
+        );
     }
     operated.stop().await;
 }
 
 #[tokio::test]
 async fn at_an_unspecified_address_the_host_is_the_one_at_which_a_request_arrives() {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port();
     let mut operated = Operated::start_at("unspecified", ([0, 0, 0, 0], port).into()).await;
     operated.admin = ([127, 0, 0, 1], port).into();
     assert_eq!(operated.act("GET /rooms", "").await.0, 200);
     let token = format!("Authorization: Bearer {TOKEN}\r\n");
     for host in ["0.0.0.0", "127.0.0.2", "localhost", "rebound.example"] {
-        let (status, answer) = operated.ask("GET /rooms", &format!("Host: {host}:{port}\r\n{token}"), "").await;
+        let (status, answer) =
+            operated.ask("GET /rooms", &format!("Host: {host}:{port}\r\n{token}"), "").await;
         assert!(status == 421 && answer.contains(&format!("127.0.0.1:{port}")), "{host}: {answer}");
     }
     operated.admin = ([127, 0, 0, 2], port).into();
@@ -167,16 +196,20 @@ async fn connections_without_the_token_do_not_hold_the_operator_off() {
     for number in 0..MANY {
         let mut stream = TcpStream::connect(operated.admin).await.expect("it listens");
         if number % 2 == 0 {
-            let request =
-                format!("GET /rooms HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer no\r\n\r\n", operated.admin);
+            let request = format!(
+                "GET /rooms HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer no\r\n\r\n",
+                operated.admin
+            );
             stream.write_all(request.as_bytes()).await.expect("it reads");
         }
         idle.push(stream);
     }
-    let answered = tokio::time::timeout(SOON, operated.act("GET /rooms", "")).await.expect("an answer soon");
+    let answered =
+        tokio::time::timeout(SOON, operated.act("GET /rooms", "")).await.expect("an answer soon");
     assert_eq!(answered.0, 200);
     let mut last = idle.pop().expect("an idle connection");
-    let read = tokio::time::timeout(SOON, last.read(&mut [0; 16])).await.expect("a head has a time limit");
+    let read =
+        tokio::time::timeout(SOON, last.read(&mut [0; 16])).await.expect("a head has a time limit");
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     operated.stop().await;
 }
@@ -189,21 +222,34 @@ async fn bans_are_listed_and_lifted() {
     let join = common::join_of("tea room", "bo");
     let mut bo = Person::connect(&operated.server).await;
     let second = bo.enter(join.clone()).await;
-    assert_eq!(operated.act("GET /rooms/tea%20room/bans", "").await, (200, serde_json::json!({ "bans": [] })));
+    assert_eq!(
+        operated.act("GET /rooms/tea%20room/bans", "").await,
+        (200, serde_json::json!({ "bans": [] }))
+    );
     let action = Moderation::Ban { peer: second.you, seconds: 600 };
     ana.say(&ClientMessage::Moderate { request: Some(1), action }).await;
     assert_eq!(bo.expect_error().await, (ErrorCode::Banned, true));
     let (_, listed) = operated.act("GET /rooms/tea%20room/bans", "").await;
     let ban = &listed["bans"][0];
-    assert_eq!((ban["peer"].as_str(), ban["name"].as_str()), (Some(&*second.you.to_string()), Some("bo")));
-    assert!(ban["seconds_left"].as_f64().is_some_and(|left| (1.0..=600.0).contains(&left)), "{listed}");
+    assert_eq!(
+        (ban["peer"].as_str(), ban["name"].as_str()),
+        (Some(&*second.you.to_string()), Some("bo"))
+    );
+    assert!(
+        ban["seconds_left"].as_f64().is_some_and(|left| (1.0..=600.0).contains(&left)),
+        "{listed}"
+    );
     let mut again = Person::connect(&operated.server).await;
     again.say(&ClientMessage::Join(join.clone())).await;
     assert_eq!(again.expect_error().await, (ErrorCode::Banned, true));
     ana.say(&ClientMessage::Leave).await;
     ana.expect_end().await;
     let (_, listed) = operated.act("GET /rooms/tea%20room/bans", "").await;
-    assert_eq!(listed["bans"].as_array().map(Vec::len), Some(1), "also while the room is empty: {listed}");
+    assert_eq!(
+        listed["bans"].as_array().map(Vec::len),
+        Some(1),
+        "also while the room is empty: {listed}"
+    );
     let body = format!(r#"{{"peer":"{}"}}"#, second.you);
     assert_eq!(operated.act("POST /rooms/tea%20room/unban", "").await.0, 400);
     assert_eq!(operated.act("POST /rooms/tea%20room/unban", &body).await.0, 200);
@@ -218,7 +264,11 @@ async fn a_drained_server_sends_its_peers_away_at_different_times_and_takes_no_m
     let operated = Operated::start("drain").await;
     let mut clients = Vec::new();
     for number in 0..PEERS {
-        clients.push(Person::join(&operated.server, &format!("room {number}"), &format!("peer {number}")).await.0);
+        clients.push(
+            Person::join(&operated.server, &format!("room {number}"), &format!("peer {number}"))
+                .await
+                .0,
+        );
     }
     assert!(operated.server.http("/healthz").await.contains("ok"));
     let (status, answer) = operated.act("POST /drain", "").await;
@@ -256,7 +306,13 @@ async fn metrics_tell_how_long_things_take_and_why_they_are_refused_without_a_na
     voice.extend_from_slice(&session.number().to_be_bytes());
     voice.extend_from_slice(&joined.client.0.to_be_bytes());
     voice.resize(60, 0);
-    ana.relay(session, voicemesh_wire::packet::Kind::ServerRelayUnreliable, &[second.client], &voice).await;
+    ana.relay(
+        session,
+        voicemesh_wire::packet::Kind::ServerRelayUnreliable,
+        &[second.client],
+        &voice,
+    )
+    .await;
     bo.expect_packet(voicemesh_wire::packet::Kind::VoiceData).await;
     let mut late = Person::connect(&server).await;
     late.say(&ClientMessage::Leave).await;

@@ -10,7 +10,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use voicemesh_signaling::{Budgets, Config, Rate};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, JSON_MESSAGE_BYTES, RELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{Kind, Probe, Relay};
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, PROTOCOL_VERSION, ServerMessage};
+use voicemesh_wire::signaling::{
+    ClientMessage, ErrorCode, LeaveReason, PROTOCOL_VERSION, ServerMessage,
+};
 
 /// A server, a well-behaved client in a room, and a second client in the same room.
 async fn two() -> (Server, Person, Person) {
@@ -45,12 +47,16 @@ async fn nonsense_is_answered_with_what_is_wrong_and_the_connection_goes_on() {
 async fn a_frame_over_the_limit_ends_that_connection_with_a_reason() {
     let packet = |bytes| Message::binary(vec![0; bytes]);
     let text = |bytes| Message::text(" ".repeat(bytes));
-    for message in
-        [packet(BINARY_MESSAGE_BYTES + 1), packet(4 * 1024 * 1024), text(JSON_MESSAGE_BYTES + 1), text(4 * 1024 * 1024)]
-    {
+    for message in [
+        packet(BINARY_MESSAGE_BYTES + 1),
+        packet(4 * 1024 * 1024),
+        text(JSON_MESSAGE_BYTES + 1),
+        text(4 * 1024 * 1024),
+    ] {
         let bytes = message.len();
         let (_server, mut good, mut bad) = two().await;
-        // All of it is sent before the answer is looked at: closing over unread bytes would have destroyed the answer.
+        // All of it is sent before the answer is looked at: closing over unread bytes would have
+        // destroyed the answer.
         bad.send(message).await;
         assert_eq!(bad.expect_error().await, (ErrorCode::TooLarge, true), "{bytes}");
         assert_eq!(bad.expect_end().await, Some(CloseCode::Size), "{bytes}");
@@ -65,7 +71,8 @@ async fn the_largest_frames_that_are_allowed_are_taken() {
     let mut padded = r#"{"type":"roster"}"#.to_owned();
     padded.extend(std::iter::repeat_n(' ', JSON_MESSAGE_BYTES - padded.len()));
     bad.send(Message::text(padded)).await;
-    bad.expect("roster", |message| matches!(message, ServerMessage::Roster { .. }).then_some(())).await;
+    bad.expect("roster", |message| matches!(message, ServerMessage::Roster { .. }).then_some(()))
+        .await;
     bad.send(Message::binary(vec![0; BINARY_MESSAGE_BYTES])).await;
     assert_eq!(bad.expect_answer().await.len(), 2);
     assert_eq!(good.expect_answer().await.len(), 2);
@@ -94,7 +101,9 @@ async fn another_protocol_version_is_told_ours() {
 
 #[tokio::test]
 async fn who_does_not_join_is_told_so_and_sent_away() {
-    let server = Server::with(Config { join_timeout: Duration::from_millis(300), ..Config::default() }).await;
+    let server =
+        Server::with(Config { join_timeout: Duration::from_millis(300), ..Config::default() })
+            .await;
     let (mut good, _) = Person::join(&server, "lobby", "good").await;
     let mut bad = Person::connect(&server).await;
     assert_eq!(bad.expect_error().await, (ErrorCode::JoinTimeout, true));
@@ -116,7 +125,9 @@ async fn a_flood_of_messages_is_told_so_and_then_ended_while_others_are_served()
         }
         loop {
             match bad.next().await {
-                Received::Message(ServerMessage::Error { code, fatal, .. }) => codes.push((code, fatal)),
+                Received::Message(ServerMessage::Error { code, fatal, .. }) => {
+                    codes.push((code, fatal))
+                }
                 Received::Message(_) | Received::Packet(_) => {}
                 Received::Closed(_) | Received::Cut => return codes,
             }
@@ -148,7 +159,8 @@ async fn a_flood_of_relayed_bytes_is_ended_and_disturbs_no_other() {
     Relay::encode_packet(Kind::ServerRelayUnreliable, session, &to, &inside, &mut packet);
     let flood = tokio::spawn(async move {
         loop {
-            let sent = futures_util::SinkExt::send(&mut bad.socket, Message::binary(packet.clone())).await;
+            let sent =
+                futures_util::SinkExt::send(&mut bad.socket, Message::binary(packet.clone())).await;
             if sent.is_err() {
                 return bad.expect_end().await;
             }
@@ -159,7 +171,8 @@ async fn a_flood_of_relayed_bytes_is_ended_and_disturbs_no_other() {
     assert_eq!(good.expect_answer().await.len(), 1);
 }
 
-/// Packets of 16 kB: within the 512 kB that pass from one member to another at once, and more than waits for a receiver.
+/// Packets of 16 kB: within the 512 kB that pass from one member to another at once, and more than
+/// waits for a receiver.
 const PACKETS: u32 = 30;
 
 /// proves: D-24
@@ -187,7 +200,9 @@ async fn a_receiver_that_does_not_read_is_lost_and_the_others_get_everything() {
                 Received::Packet(packet) if packet[2] == Kind::Unassigned(50).number() => {
                     arrive.send(()).await.expect("the sender waits for it");
                 }
-                Received::Message(ServerMessage::PeerLeft { peer, reason }) => return (peer, reason, good),
+                Received::Message(ServerMessage::PeerLeft { peer, reason }) => {
+                    return (peer, reason, good);
+                }
                 Received::Message(_) | Received::Packet(_) => {}
                 ended => panic!("{ended:?}"),
             }
@@ -202,7 +217,9 @@ async fn a_receiver_that_does_not_read_is_lost_and_the_others_get_everything() {
         sender.say(&ClientMessage::Ping { token: sent }).await;
         let is_busy = loop {
             match sender.next().await {
-                Received::Message(ServerMessage::Error { code: ErrorCode::ReceiverBusy, .. }) => break true,
+                Received::Message(ServerMessage::Error {
+                    code: ErrorCode::ReceiverBusy, ..
+                }) => break true,
                 Received::Message(ServerMessage::Pong { token }) if token == sent => break false,
                 Received::Message(_) | Received::Packet(_) => {}
                 ended => panic!("{ended:?}"),
@@ -308,7 +325,9 @@ async fn a_page_of_another_host_may_not_connect() {
         request
     };
     let refused = Person::try_connect(&server, with_origin("https://evil.example")).await;
-    assert!(matches!(refused, Err(tokio_tungstenite::tungstenite::Error::Http(response)) if response.status() == 403));
+    assert!(
+        matches!(refused, Err(tokio_tungstenite::tungstenite::Error::Http(response)) if response.status() == 403)
+    );
     let own = format!("http://{}", server.address);
     assert!(Person::try_connect(&server, with_origin(&own)).await.is_ok());
 }

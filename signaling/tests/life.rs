@@ -19,7 +19,9 @@ use voicemesh_wire::signaling::{LeaveReason, ServerMessage};
 /// proves: U-20
 #[tokio::test]
 async fn an_idle_socket_is_pinged_before_a_host_would_cut_it() {
-    let server = Server::with(Config { ping_interval: Duration::from_millis(400), ..Config::default() }).await;
+    let server =
+        Server::with(Config { ping_interval: Duration::from_millis(400), ..Config::default() })
+            .await;
     let (mut ana, _) = Person::join(&server, "lobby", "ana").await;
     let pings = async {
         let mut pings = 0;
@@ -31,7 +33,8 @@ async fn an_idle_socket_is_pinged_before_a_host_would_cut_it() {
             }
         }
     };
-    // Five intervals are longer than the two of silence that end a connection: the pongs count as signs of life.
+    // Five intervals are longer than the two of silence that end a connection: the pongs count as
+    // signs of life.
     within("five pings", pings).await;
     assert_eq!(ana.expect_answer().await.len(), 1);
     assert!(Config::default().ping_interval < Duration::from_secs(55) / 2);
@@ -56,7 +59,9 @@ async fn a_peer_that_no_longer_answers_is_lost_within_two_ping_periods() {
 
 #[tokio::test]
 async fn the_rosters_mark_comes_by_itself() {
-    let server = Server::with(Config { roster_interval: Duration::from_millis(200), ..Config::default() }).await;
+    let server =
+        Server::with(Config { roster_interval: Duration::from_millis(200), ..Config::default() })
+            .await;
     let (mut ana, joined) = Person::join(&server, "lobby", "ana").await;
     for _ in 0..3 {
         let mark = ana.expect("a mark", |message| match message {
@@ -77,7 +82,11 @@ async fn a_server_that_stops_says_so_and_ends() {
     let since = Instant::now();
     let stopped = tokio::spawn(server.stop());
     for person in [&mut ana, &mut waiting] {
-        person.expect("going-away", |message| matches!(message, ServerMessage::GoingAway { .. }).then_some(())).await;
+        person
+            .expect("going-away", |message| {
+                matches!(message, ServerMessage::GoingAway { .. }).then_some(())
+            })
+            .await;
         assert_eq!(person.expect_end().await, Some(CloseCode::Restart));
     }
     within("the end", stopped).await.expect("it does not panic").expect("it ends well");
@@ -101,10 +110,13 @@ async fn http_answers_what_a_host_asks() {
 #[tokio::test]
 async fn the_operators_own_certificate_is_used() {
     let files = Files::new();
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certified =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let cert = files.write("cert.pem", &certified.cert.pem());
     let key = files.write("key.pem", &certified.signing_key.serialize_pem());
-    let server = Server::with(Config { tls_cert: Some(cert), tls_key: Some(key), ..Config::default() }).await;
+    let server =
+        Server::with(Config { tls_cert: Some(cert), tls_key: Some(key), ..Config::default() })
+            .await;
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certified.cert.der().clone()).expect("a certificate");
@@ -117,7 +129,9 @@ async fn the_operators_own_certificate_is_used() {
     let stream = TcpStream::connect(server.address).await.expect("the server listens");
     let name = "localhost".try_into().expect("a name");
     let connector = TlsConnector::from(Arc::new(config));
-    let stream = within("TLS", connector.connect(name, stream)).await.expect("the certificate is the operator's");
+    let stream = within("TLS", connector.connect(name, stream))
+        .await
+        .expect("the certificate is the operator's");
     let upgrade = tokio_tungstenite::client_async(request(server.address), stream);
     let (socket, _) = within("an upgrade", upgrade).await.expect("a WebSocket");
     let mut ana = Person { socket };
@@ -134,9 +148,15 @@ async fn the_operators_own_certificate_is_used() {
 async fn a_certificate_that_is_none_is_named() {
     let files = Files::new();
     let cert = files.write("cert.pem", "not a certificate");
-    let config = Config { tls_cert: Some(cert.clone()), tls_key: Some(cert.clone()), ..Config::default() };
-    let Err(ServeError::Config(error)) = Server::with(config).await.stop().await else { panic!("it started") };
-    assert!(error.option == "--tls-cert" && error.problem.contains(&cert.display().to_string()), "{error}");
+    let config =
+        Config { tls_cert: Some(cert.clone()), tls_key: Some(cert.clone()), ..Config::default() };
+    let Err(ServeError::Config(error)) = Server::with(config).await.stop().await else {
+        panic!("it started")
+    };
+    assert!(
+        error.option == "--tls-cert" && error.problem.contains(&cert.display().to_string()),
+        "{error}"
+    );
 }
 
 /// proves: U-20
@@ -152,7 +172,10 @@ async fn the_program_takes_its_port_from_the_environment_and_ends_on_sigterm() {
 
     let since = Instant::now();
     program.terminate();
-    ana.expect("going-away", |message| matches!(message, ServerMessage::GoingAway { .. }).then_some(())).await;
+    ana.expect("going-away", |message| {
+        matches!(message, ServerMessage::GoingAway { .. }).then_some(())
+    })
+    .await;
     assert!(matches!(ana.next().await, Received::Closed(Some(CloseCode::Restart))));
     let status = tokio::task::spawn_blocking(move || program.child.wait()).await;
     assert!(status.expect("no panic").expect("it ended").success());
@@ -184,12 +207,16 @@ fn an_option_that_cannot_be_used_is_named_before_the_server_says_that_it_listens
         (&["--tls-cert", &made[0].0, "--tls-key", &junk], "--tls-key (VOICEMESH_TLS_KEY)"),
         (&["--tls-cert", &made[0].0, "--tls-key", &made[1].1], "--tls-key (VOICEMESH_TLS_KEY)"),
         (&["--web-dir", &missing], "--web-dir (VOICEMESH_WEB_DIR)"),
-        (&["--admin-listen", &taken, "--admin-token-file", &token], "--admin-listen (VOICEMESH_ADMIN_LISTEN)"),
+        (
+            &["--admin-listen", &taken, "--admin-token-file", &token],
+            "--admin-listen (VOICEMESH_ADMIN_LISTEN)",
+        ),
         (&["--admin-token-file", &token], "--admin-token-file (VOICEMESH_ADMIN_TOKEN_FILE)"),
     ];
     for (arguments, named) in cases {
         let mut command = Command::new(env!("CARGO_BIN_EXE_voicemesh-signaling"));
-        let output = command.args(["--listen", "127.0.0.1:0"]).args(arguments).output().expect("it runs");
+        let output =
+            command.args(["--listen", "127.0.0.1:0"]).args(arguments).output().expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(output.stdout.is_empty() && said.contains(named), "{arguments:?}: {said}");
@@ -224,7 +251,8 @@ impl Program {
         let mut banner = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut banner).expect("it says where it listens");
-        let address = banner.split("://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
+        let address =
+            banner.split("://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
         let port = address.parse::<SocketAddr>().expect("an address with a port").port();
         // Whichever family was asked for, IPv4 is taken.
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -250,7 +278,8 @@ impl Files {
     fn new() -> Self {
         let mut number = [0; 8];
         getrandom::fill(&mut number).expect("random numbers");
-        let path = std::env::temp_dir().join(format!("voicemesh-{:016x}", u64::from_ne_bytes(number)));
+        let path =
+            std::env::temp_dir().join(format!("voicemesh-{:016x}", u64::from_ne_bytes(number)));
         std::fs::create_dir(&path).expect("a new directory");
         Self(path)
     }

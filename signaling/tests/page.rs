@@ -1,4 +1,5 @@
-//! The web page over a real socket: what it is made of, how long it may be kept, and what bounds it.
+//! The web page over a real socket: what it is made of, how long it may be kept, and what bounds
+//! it.
 
 mod common;
 
@@ -36,7 +37,9 @@ impl Answer {
 
 async fn ask(server: &Server, method: &str, path: &str, headers: &str) -> Answer {
     let address = server.address;
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"
+    );
     let text = http(address, &request).await;
     let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
@@ -50,8 +53,9 @@ async fn get(server: &Server, path: &str) -> Answer {
 /// Head and body of an answer to a client that takes these encodings.
 async fn ask_encoded(server: &Server, path: &str, accepted: &str) -> (Answer, Vec<u8>) {
     let address = server.address;
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAccept-Encoding: {accepted}\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAccept-Encoding: {accepted}\r\n\r\n"
+    );
     let bytes = http_bytes(address, &request).await;
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head and a body");
     let head = String::from_utf8(bytes[..end].to_vec()).expect("text");
@@ -96,7 +100,8 @@ impl Folder {
     fn new() -> Self {
         let mut number = [0; 8];
         getrandom::fill(&mut number).expect("random numbers");
-        let path = std::env::temp_dir().join(format!("voicemesh-page-{:016x}", u64::from_ne_bytes(number)));
+        let path = std::env::temp_dir()
+            .join(format!("voicemesh-page-{:016x}", u64::from_ne_bytes(number)));
         std::fs::create_dir(&path).expect("a new folder");
         Self(path)
     }
@@ -124,11 +129,24 @@ async fn every_room_has_the_same_page_which_names_the_version_of_its_assets() {
     assert!(page.body.contains("voicemesh") && !page.body.contains("{{"), "{}", page.body);
     let version = page.assets();
     assert!(page.body.contains("\"assets/"), "{}", page.body);
-    assert!(version.len() == 16 && version.chars().all(|digit| digit.is_ascii_hexdigit()), "{version}");
-    for room in ["/r/lobby", "/r/a%2Fb", "/r/%3Cscript%3Ealert(1)%3C%2Fscript%3E", "/r/%FF%00", "/r/lobby?mute=1"] {
+    assert!(
+        version.len() == 16 && version.chars().all(|digit| digit.is_ascii_hexdigit()),
+        "{version}"
+    );
+    for room in [
+        "/r/lobby",
+        "/r/a%2Fb",
+        "/r/%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+        "/r/%FF%00",
+        "/r/lobby?mute=1",
+    ] {
         let room = get(&server, room).await;
         let same = room.body.replace("\"../assets/", "\"assets/");
-        assert_eq!((room.status, &same), (200, &page.body), "no answer holds anything of its request");
+        assert_eq!(
+            (room.status, &same),
+            (200, &page.body),
+            "no answer holds anything of its request"
+        );
     }
 }
 
@@ -145,13 +163,27 @@ async fn every_file_of_the_page_is_served_and_kept_for_ever_its_scripts_without_
     ];
     let mut served = 0;
     for name in files(&web(), "") {
-        let Some((_, media_type)) = types.iter().find(|(ending, _)| name.ends_with(ending)) else { continue };
+        let Some((_, media_type)) = types.iter().find(|(ending, _)| name.ends_with(ending)) else {
+            continue;
+        };
         let asset = get(&server, &format!("/assets/{}/{name}", page.assets())).await;
-        assert_eq!((asset.status, asset.header("content-type")), (200, Some(*media_type)), "{name}");
-        assert_eq!(asset.header("cache-control"), Some("public, max-age=31536000, immutable"), "{name}");
+        assert_eq!(
+            (asset.status, asset.header("content-type")),
+            (200, Some(*media_type)),
+            "{name}"
+        );
+        assert_eq!(
+            asset.header("cache-control"),
+            Some("public, max-age=31536000, immutable"),
+            "{name}"
+        );
         let source = std::fs::read_to_string(web().join(&name)).expect("a text");
         match name.ends_with(".js") || name.ends_with(".css") {
-            true => assert!((1..source.len()).contains(&asset.body.len()), "{name}: {} bytes", asset.body.len()),
+            true => assert!(
+                (1..source.len()).contains(&asset.body.len()),
+                "{name}: {} bytes",
+                asset.body.len()
+            ),
             false => assert!(asset.body == source, "{name} is another"),
         }
         assert!(!asset.body.contains("/**"), "{name} has comments");
@@ -160,7 +192,8 @@ async fn every_file_of_the_page_is_served_and_kept_for_ever_its_scripts_without_
     assert!(served > 0, "the page has scripts");
 }
 
-/// The crate that removes comments takes a pattern after `return` for a division, and two slashes in it for a comment.
+/// The crate that removes comments takes a pattern after `return` for a division, and two slashes
+/// in it for a comment.
 #[test]
 fn no_script_returns_a_pattern_with_slashes() {
     for name in files(&web(), "").into_iter().filter(|name| name.ends_with(".js")) {
@@ -190,7 +223,10 @@ async fn every_file_comes_in_the_smallest_form_that_is_taken_and_is_the_same_in_
     let version = get(&server, "/").await.assets().to_owned();
     let mut paths = vec!["/".to_owned(), "/r/lobby".to_owned(), "/r/lobby/".to_owned()];
     paths.extend(
-        files(&web(), "").iter().filter(|name| *name != "index.html").map(|name| format!("/assets/{version}/{name}")),
+        files(&web(), "")
+            .iter()
+            .filter(|name| *name != "index.html")
+            .map(|name| format!("/assets/{version}/{name}")),
     );
     let mut sent = [0; 3];
     for path in &paths {
@@ -198,20 +234,31 @@ async fn every_file_comes_in_the_smallest_form_that_is_taken_and_is_the_same_in_
         assert_eq!((plain.status, plain.header("content-encoding")), (200, None), "{path}");
         let mut tags = vec![plain.header("etag").map(str::to_owned)];
         sent[0] += body.len();
-        for (at, accepted, encoding) in [(1, "gzip, deflate", "gzip"), (2, "gzip, deflate, br, zstd", "br")] {
+        for (at, accepted, encoding) in
+            [(1, "gzip, deflate", "gzip"), (2, "gzip, deflate, br, zstd", "br")]
+        {
             let (answer, compressed) = ask_encoded(&server, path, accepted).await;
             assert_eq!(answer.status, 200, "{path}");
             assert_eq!(answer.header("vary"), Some("accept-encoding"), "{path}");
             assert_eq!(answer.header("content-type"), plain.header("content-type"), "{path}");
             assert_eq!(answer.header("cache-control"), plain.header("cache-control"), "{path}");
-            assert_eq!(answer.header("content-length"), Some(compressed.len().to_string().as_str()), "{path}");
+            assert_eq!(
+                answer.header("content-length"),
+                Some(compressed.len().to_string().as_str()),
+                "{path}"
+            );
             assert!(decoded(&answer, &compressed) == body, "{path} is another in {accepted}");
             // The module is compressed already, and a few bytes do not become fewer.
             let is_compressed = answer.header("content-encoding").is_some();
             assert!(is_compressed || path.ends_with(".gz") || body.len() < 200, "{path}");
             if is_compressed {
                 assert_eq!(answer.header("content-encoding"), Some(encoding), "{path}");
-                assert!(compressed.len() < body.len(), "{path}: {} of {}", compressed.len(), body.len());
+                assert!(
+                    compressed.len() < body.len(),
+                    "{path}: {} of {}",
+                    compressed.len(),
+                    body.len()
+                );
             }
             sent[at] += compressed.len();
             tags.push(answer.header("etag").map(str::to_owned));
@@ -221,7 +268,9 @@ async fn every_file_comes_in_the_smallest_form_that_is_taken_and_is_the_same_in_
         assert!(tags.iter().all(|tag| tag.is_some() == is_index), "{path}: {tags:?}");
         if is_index {
             assert!(tags[0] != tags[1] && tags[1] != tags[2] && tags[0] != tags[2], "{tags:?}");
-            for (tag, accepted, status) in [(2, "br", 304), (1, "gzip", 304), (1, "br", 200), (2, "identity", 200)] {
+            for (tag, accepted, status) in
+                [(2, "br", 304), (1, "gzip", 304), (1, "br", 200), (2, "identity", 200)]
+            {
                 let tag = tags[tag].as_deref().expect("a tag");
                 let headers = format!("If-None-Match: {tag}\r\nAccept-Encoding: {accepted}\r\n");
                 let answer = ask(&server, "HEAD", path, &headers).await;
@@ -235,7 +284,10 @@ async fn every_file_comes_in_the_smallest_form_that_is_taken_and_is_the_same_in_
     }
     let [plain, gzip, brotli] = sent;
     println!("bytes: {plain} as they are, {gzip} with gzip, {brotli} with brotli");
-    assert!(gzip <= MOST_BYTES_GZIP && brotli <= MOST_BYTES_BROTLI, "{gzip} with gzip, {brotli} with brotli");
+    assert!(
+        gzip <= MOST_BYTES_GZIP && brotli <= MOST_BYTES_BROTLI,
+        "{gzip} with gzip, {brotli} with brotli"
+    );
 }
 
 #[tokio::test]
@@ -256,12 +308,15 @@ async fn the_head_of_a_page_or_an_asset_comes_alone() {
     let server = Server::start().await;
     let page = get(&server, "/").await;
     let base = format!("assets/{}/", page.assets());
-    let asset = page.body.split('"').find(|text| text.starts_with(&base)).expect("the page names an asset");
+    let asset =
+        page.body.split('"').find(|text| text.starts_with(&base)).expect("the page names an asset");
     let asset = format!("/{asset}");
     for path in ["/", "/r/lobby", &asset] {
         let (whole, head) = (get(&server, path).await, ask(&server, "HEAD", path, "").await);
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
-        for name in ["content-length", "content-type", "cache-control", "etag", "content-security-policy"] {
+        for name in
+            ["content-length", "content-type", "cache-control", "etag", "content-security-policy"]
+        {
             assert_eq!(head.header(name), whole.header(name), "{path}: {name}");
         }
         assert_eq!(whole.header("content-length"), Some(whole.body.len().to_string().as_str()));
@@ -278,13 +333,23 @@ async fn assets_of_another_version_and_unknown_ones_are_not_found_and_that_is_no
     assert_eq!(other.status, 404);
     assert!(other.body.contains("another version"), "{}", other.body);
     let mut unknown = vec!["/assets/".to_owned() + version];
-    for name in ["nothing.js", "index.html", "../signaling/Cargo.toml", "%2e%2e/package.json", "view/", "..%5cmain.js"]
-    {
+    for name in [
+        "nothing.js",
+        "index.html",
+        "../signaling/Cargo.toml",
+        "%2e%2e/package.json",
+        "view/",
+        "..%5cmain.js",
+    ] {
         unknown.push(format!("/assets/{version}/{name}"));
     }
     for path in unknown {
         let missing = get(&server, &path).await;
-        assert_eq!((missing.status, missing.header("cache-control")), (404, Some("no-store")), "{path}");
+        assert_eq!(
+            (missing.status, missing.header("cache-control")),
+            (404, Some("no-store")),
+            "{path}"
+        );
         assert!(!missing.body.contains("another version"), "{path}");
     }
     assert_eq!(other.header("cache-control"), Some("no-store"));
@@ -314,9 +379,14 @@ async fn every_answer_of_the_page_bounds_what_it_may_do() {
         }
         // Compiling the page's own WebAssembly is all that is allowed beyond.
         let strict = policy.replace("'wasm-unsafe-eval'", "");
-        assert!(!strict.contains("unsafe") && !strict.contains('*') && !policy.contains("  "), "{policy}");
+        assert!(
+            !strict.contains("unsafe") && !strict.contains('*') && !policy.contains("  "),
+            "{policy}"
+        );
         let permissions = answer.header("permissions-policy").expect("permissions");
-        for wanted in ["microphone=(self)", "screen-wake-lock=(self)", "camera=()", "geolocation=()"] {
+        for wanted in
+            ["microphone=(self)", "screen-wake-lock=(self)", "camera=()", "geolocation=()"]
+        {
             assert!(permissions.split(", ").any(|one| one == wanted), "{wanted} in {permissions}");
         }
         for (name, value) in [
@@ -332,12 +402,16 @@ async fn every_answer_of_the_page_bounds_what_it_may_do() {
 
 #[tokio::test]
 async fn only_the_origins_that_the_operator_names_may_frame_the_page() {
-    let embed_origins = vec!["https://club.example/".to_owned(), " http://127.0.0.1:8000".to_owned()];
+    let embed_origins =
+        vec!["https://club.example/".to_owned(), " http://127.0.0.1:8000".to_owned()];
     let server = Server::with(Config { embed_origins, ..Config::default() }).await;
     for path in ["/", "/r/lobby", "/no/such/path"] {
         let answer = get(&server, path).await;
         let policy = answer.header("content-security-policy").expect("a policy");
-        assert!(policy.ends_with("; frame-ancestors https://club.example http://127.0.0.1:8000"), "{policy}");
+        assert!(
+            policy.ends_with("; frame-ancestors https://club.example http://127.0.0.1:8000"),
+            "{policy}"
+        );
     }
 }
 
@@ -349,14 +423,25 @@ async fn a_folder_is_served_as_it_is_at_that_moment() {
     folder.write("notes.md", "not for the page");
     let server = Server::with(folder.config()).await;
     let page = get(&server, "/r/lobby").await;
-    assert_eq!((page.assets(), page.header("cache-control"), page.header("etag")), ("dev", Some("no-store"), None));
+    assert_eq!(
+        (page.assets(), page.header("cache-control"), page.header("etag")),
+        ("dev", Some("no-store"), None)
+    );
     assert_eq!(get(&server, "/assets/dev/main.js").await.body, "one");
     folder.write("main.js", "two");
     let changed = get(&server, "/assets/dev/main.js").await;
     assert_eq!((changed.body.as_str(), changed.header("cache-control")), ("two", Some("no-store")));
     folder.write("index.html", "<p>another page</p>");
     assert_eq!(get(&server, "/").await.body, "<p>another page</p>");
-    for path in ["notes.md", "index.html", "../Cargo.toml", "%2e%2e/%2e%2e/etc/passwd", "/etc/passwd", ".", ""] {
+    for path in [
+        "notes.md",
+        "index.html",
+        "../Cargo.toml",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "/etc/passwd",
+        ".",
+        "",
+    ] {
         assert_eq!(get(&server, &format!("/assets/dev/{path}")).await.status, 404, "{path}");
     }
     std::fs::remove_file(folder.0.join("index.html")).expect("the file is there");
@@ -377,7 +462,11 @@ async fn a_folder_without_a_page_is_named() {
 async fn a_server_without_a_page_still_says_what_it_is_and_serves_programs() {
     let server = Server::with(Config { no_web: true, ..Config::default() }).await;
     let page = get(&server, "/").await;
-    assert!(page.status == 200 && page.body.contains("voicemesh join") && !page.body.contains("<script"));
+    assert!(
+        page.status == 200
+            && page.body.contains("voicemesh join")
+            && !page.body.contains("<script")
+    );
     assert_eq!(get(&server, "/r/lobby").await.status, 404);
     assert_eq!(get(&server, "/assets/dev/main.js").await.status, 404);
     assert_eq!(get(&server, "/healthz").await.status, 200);
@@ -390,7 +479,10 @@ async fn the_page_takes_nothing_from_the_servers_own_routes() {
     let server = Server::start().await;
     assert_eq!(get(&server, "/ws").await.status, 426);
     let health = get(&server, "/healthz").await;
-    assert_eq!((health.status, health.body.as_str(), health.header("cache-control")), (200, "ok\n", None));
+    assert_eq!(
+        (health.status, health.body.as_str(), health.header("cache-control")),
+        (200, "ok\n", None)
+    );
     assert!(get(&server, "/metrics").await.body.contains("voicemesh_connections 0"));
     for path in ["/r", "/r/", "/r/a/b", "/index.html", "/assets", "/favicon.ico"] {
         assert_eq!(get(&server, path).await.status, 404, "{path}");
@@ -399,7 +491,10 @@ async fn the_page_takes_nothing_from_the_servers_own_routes() {
 
 #[test]
 fn the_program_has_the_flags() {
-    let help = Command::new(env!("CARGO_BIN_EXE_voicemesh-signaling")).arg("--help").output().expect("it runs");
+    let help = Command::new(env!("CARGO_BIN_EXE_voicemesh-signaling"))
+        .arg("--help")
+        .output()
+        .expect("it runs");
     let help = String::from_utf8(help.stdout).expect("text");
     for flag in ["--web-dir <FOLDER>", "VOICEMESH_WEB_DIR", "--no-web", "VOICEMESH_NO_WEB"] {
         assert!(help.contains(flag), "{flag} in {help}");

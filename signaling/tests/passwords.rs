@@ -13,7 +13,10 @@ fn with_password(room: &str, name: &str, password: &str) -> Join {
 }
 
 /// In, or why not and when to come back.
-async fn try_join(server: &Server, join: Join) -> Result<(Person, Joined), (ErrorCode, Option<u64>)> {
+async fn try_join(
+    server: &Server,
+    join: Join,
+) -> Result<(Person, Joined), (ErrorCode, Option<u64>)> {
     let mut person = Person::connect(server).await;
     person.say(&ClientMessage::Join(join)).await;
     match person.next().await {
@@ -37,20 +40,31 @@ async fn expect_joined(person: &mut Person) {
 #[tokio::test]
 async fn a_wrong_password_is_refused_and_costs_a_wait_in_which_none_is_hashed() {
     let server = Server::start().await;
-    let (mut ana, _) = try_join(&server, with_password("lobby", "ana", "sesame")).await.expect("the first");
-    let (bo, met) = try_join(&server, with_password("lobby", "bo", "sesame")).await.expect("the same password");
+    let (mut ana, _) =
+        try_join(&server, with_password("lobby", "ana", "sesame")).await.expect("the first");
+    let (bo, met) =
+        try_join(&server, with_password("lobby", "bo", "sesame")).await.expect("the same password");
     assert_eq!(met.peers.len(), 1);
     assert_eq!(ana.expect_joined().await.peer, met.you);
     let none = try_join(&server, join_of("lobby", "cy")).await;
     assert_eq!(none.err(), Some((ErrorCode::PasswordRequired, None)));
-    assert_eq!(server.metric("voicemesh_password_hashes_total").await, 2, "to name none costs nothing");
+    assert_eq!(
+        server.metric("voicemesh_password_hashes_total").await,
+        2,
+        "to name none costs nothing"
+    );
 
     let wrong = try_join(&server, with_password("lobby", "cy", "guess")).await;
     assert_eq!(wrong.err(), Some((ErrorCode::PasswordWrong, Some(1_000))));
-    let soon = try_join(&server, with_password("lobby", "cy", "sesame")).await.err().expect("it waits");
+    let soon =
+        try_join(&server, with_password("lobby", "cy", "sesame")).await.err().expect("it waits");
     assert_eq!(soon.0, ErrorCode::PasswordWait);
     assert!(soon.1.is_some_and(|wait| (1..=1_000).contains(&wait)), "{soon:?}");
-    assert_eq!(server.metric("voicemesh_password_hashes_total").await, 3, "nothing is hashed meanwhile");
+    assert_eq!(
+        server.metric("voicemesh_password_hashes_total").await,
+        3,
+        "nothing is hashed meanwhile"
+    );
     let elsewhere = try_join(&server, with_password("elsewhere", "cy", "mine")).await;
     elsewhere.expect("its wait is for this room");
 
@@ -65,7 +79,11 @@ async fn a_wrong_password_is_refused_and_costs_a_wait_in_which_none_is_hashed() 
     };
     assert_eq!(cy.1.peers.len(), 2);
     let again = try_join(&server, with_password("lobby", "di", "guess")).await;
-    assert_eq!(again.err(), Some((ErrorCode::PasswordWrong, Some(1_000))), "another peer's wait is its own");
+    assert_eq!(
+        again.err(),
+        Some((ErrorCode::PasswordWrong, Some(1_000))),
+        "another peer's wait is its own"
+    );
     drop(bo);
 }
 
@@ -78,10 +96,14 @@ async fn of_many_who_come_first_with_different_passwords_one_decides() {
         try_join(&server, with_password("lobby", &name, &format!("password {}", number % 2)))
     });
     let joined: Vec<_> = futures_util::future::join_all(joins).await;
-    let won: Vec<usize> = joined.iter().enumerate().filter(|(_, joined)| joined.is_ok()).map(|(at, _)| at).collect();
+    let won: Vec<usize> =
+        joined.iter().enumerate().filter(|(_, joined)| joined.is_ok()).map(|(at, _)| at).collect();
     assert!(!won.is_empty() && won.iter().all(|at| at % 2 == won[0] % 2), "{won:?}");
     for refused in joined.iter().filter_map(|joined| joined.as_ref().err()) {
-        assert!(matches!(refused.0, ErrorCode::PasswordWrong | ErrorCode::PasswordWait), "{refused:?}");
+        assert!(
+            matches!(refused.0, ErrorCode::PasswordWrong | ErrorCode::PasswordWait),
+            "{refused:?}"
+        );
     }
 }
 
@@ -100,7 +122,9 @@ async fn what_follows_a_join_waits_for_the_password_and_is_not_lost() {
         let request = loop {
             match ana.next().await {
                 Received::Message(ServerMessage::MetadataSet { request }) => break request,
-                Received::Message(ServerMessage::Metadata { .. } | ServerMessage::RosterMark(_)) => {}
+                Received::Message(
+                    ServerMessage::Metadata { .. } | ServerMessage::RosterMark(_),
+                ) => {}
                 other => panic!("{other:?}"),
             }
         };
@@ -112,12 +136,15 @@ async fn what_follows_a_join_waits_for_the_password_and_is_not_lost() {
 #[tokio::test]
 async fn who_goes_while_its_password_is_looked_at_was_never_there() {
     let server = Server::start().await;
-    let (mut ana, joined) = try_join(&server, with_password("lobby", "ana", "sesame")).await.expect("the first");
+    let (mut ana, joined) =
+        try_join(&server, with_password("lobby", "ana", "sesame")).await.expect("the first");
     // Work before it, so that its password is not hashed yet when it goes.
     let mut before = Vec::new();
     for number in 0..12 {
         let mut person = Person::connect(&server).await;
-        person.say(&ClientMessage::Join(with_password("lobby", &format!("p {number}"), "sesame"))).await;
+        person
+            .say(&ClientMessage::Join(with_password("lobby", &format!("p {number}"), "sesame")))
+            .await;
         before.push(person);
     }
     let mut gone = Person::connect(&server).await;
@@ -128,7 +155,8 @@ async fn who_goes_while_its_password_is_looked_at_was_never_there() {
     for person in &mut before {
         expect_joined(person).await;
     }
-    let (_bo, met) = try_join(&server, with_password("lobby", "bo", "sesame")).await.expect("the queue goes on");
+    let (_bo, met) =
+        try_join(&server, with_password("lobby", "bo", "sesame")).await.expect("the queue goes on");
     assert_eq!(met.peers.len(), 13);
     assert_eq!(ana.expect_answer().await.len(), 14);
     assert_eq!(met.peers[0].peer, joined.you);
@@ -142,11 +170,14 @@ async fn who_goes_while_its_password_is_looked_at_was_never_there() {
 #[tokio::test]
 async fn a_room_goes_on_while_many_passwords_are_looked_at() {
     let server = Server::start().await;
-    let (mut ana, _) = try_join(&server, with_password("lobby", "ana", "sesame")).await.expect("the first");
+    let (mut ana, _) =
+        try_join(&server, with_password("lobby", "ana", "sesame")).await.expect("the first");
     let mut knocking = Vec::new();
     for number in 0..20 {
         let mut person = Person::connect(&server).await;
-        person.say(&ClientMessage::Join(with_password("lobby", &format!("p {number}"), "sesame"))).await;
+        person
+            .say(&ClientMessage::Join(with_password("lobby", &format!("p {number}"), "sesame")))
+            .await;
         knocking.push(person);
     }
     let here = ana.expect_answer().await.len();

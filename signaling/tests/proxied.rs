@@ -1,5 +1,5 @@
-//! A server behind something: reverse proxies that keep or strip a path, hosts that other applications share, pages whose
-//! WebSocket does not open.
+//! A server behind something: reverse proxies that keep or strip a path, hosts that other
+//! applications share, pages whose WebSocket does not open.
 
 mod common;
 
@@ -17,7 +17,9 @@ struct Answer {
 }
 
 async fn ask(server: &Server, method: &str, path: &str, headers: &str) -> Answer {
-    let request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n"
+    );
     let text = http(server.address, &request).await;
     let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
@@ -72,8 +74,14 @@ async fn a_trusted_proxy_says_which_host_the_browser_used() {
     let server = Server::with(trusting("127.0.0.1")).await;
     let page = ("origin", "https://voice.example");
     let upstream = ("host", "127.0.0.1:8080");
-    assert_eq!(refused(&server, "/ws", &[page, upstream]).await, Some(403), "no trusted header says it");
-    for said in [("x-forwarded-host", "voice.example"), ("forwarded", "host=voice.example;proto=https")] {
+    assert_eq!(
+        refused(&server, "/ws", &[page, upstream]).await,
+        Some(403),
+        "no trusted header says it"
+    );
+    for said in
+        [("x-forwarded-host", "voice.example"), ("forwarded", "host=voice.example;proto=https")]
+    {
         assert_eq!(refused(&server, "/ws", &[page, upstream, said]).await, None, "{said:?}");
     }
     let evil = ("x-forwarded-host", "voice.example, evil.example");
@@ -88,7 +96,10 @@ async fn a_trusted_proxy_says_which_host_the_browser_used() {
 async fn a_page_learns_why_its_socket_did_not_open() {
     let server = Server::start().await;
     let page = ("origin", "https://voice.example");
-    assert_eq!(refused(&server, "/ws?attempt=one", &[page, ("host", "127.0.0.1:8080")]).await, Some(403));
+    assert_eq!(
+        refused(&server, "/ws?attempt=one", &[page, ("host", "127.0.0.1:8080")]).await,
+        Some(403)
+    );
     let asked = "Host: 127.0.0.1:8080\r\nOrigin: https://voice.example\r\n";
     let answer = check(&server, "one", asked).await;
     assert_eq!((&answer["attempt"], &answer["origin"]), (&"origin".into(), &"refused".into()));
@@ -114,11 +125,16 @@ async fn a_page_learns_why_its_socket_did_not_open() {
 /// proves: B-17
 #[tokio::test]
 async fn a_proxy_may_strip_a_path_or_keep_it() {
-    let server = Server::with(Config { base_path: Some("/voice/".to_owned()), ..Config::default() }).await;
+    let server =
+        Server::with(Config { base_path: Some("/voice/".to_owned()), ..Config::default() }).await;
     for base in ["", "/voice"] {
         let page = get(&server, &format!("{base}/")).await;
         assert_eq!(page.status, 200, "{base}");
-        assert!(page.body.contains("src=\"assets/") && !page.body.contains("\"/assets/"), "{}", page.body);
+        assert!(
+            page.body.contains("src=\"assets/") && !page.body.contains("\"/assets/"),
+            "{}",
+            page.body
+        );
         let room = get(&server, &format!("{base}/r/lobby")).await;
         assert!(room.body.contains("src=\"../assets/"), "{}", room.body);
         let slash = get(&server, &format!("{base}/r/lobby/")).await;
@@ -140,7 +156,12 @@ async fn a_proxy_may_strip_a_path_or_keep_it() {
 async fn a_path_that_is_no_room_says_so_and_leads_to_the_lobby() {
     for config in [Config::default(), Config { no_web: true, ..Config::default() }] {
         let server = Server::with(config).await;
-        for (path, lobby) in [("/room", "./"), ("/r/", "../"), ("/voice/r/lobby", "../../"), ("/a/b/c/", "../../../")] {
+        for (path, lobby) in [
+            ("/room", "./"),
+            ("/r/", "../"),
+            ("/voice/r/lobby", "../../"),
+            ("/a/b/c/", "../../../"),
+        ] {
             let page = get(&server, path).await;
             assert_eq!(page.status, 404, "{path}");
             assert!(page.body.contains(&format!("<a href=\"{lobby}\">")), "{path}: {}", page.body);
@@ -157,7 +178,10 @@ async fn what_cannot_be_meant_is_refused_before_anybody_is_served() {
     let Err(ServeError::Config(error)) = bind(&turn).await else { panic!("it has no scheme") };
     assert_eq!((error.option, error.variable), ("--turn", "VOICEMESH_TURN"));
     let server = Server::with(turn).await;
-    assert!(matches!(server.stop().await, Err(ServeError::Config(_))), "nor by a listener of the caller's");
+    assert!(
+        matches!(server.stop().await, Err(ServeError::Config(_))),
+        "nor by a listener of the caller's"
+    );
 }
 
 #[tokio::test]
@@ -172,7 +196,9 @@ async fn the_start_line_names_families_stun_and_turn() {
     };
     let listener = bind(&config).await.expect("a free port");
     let line = banner(&config, listener.local_addr().expect("it is bound"));
-    for part in ["STUN: stun:stun.example", "TURN: turn:turn.example", "14400 s", "also below /voice/"] {
+    for part in
+        ["STUN: stun:stun.example", "TURN: turn:turn.example", "14400 s", "also below /voice/"]
+    {
         assert!(line.contains(part), "{line}");
     }
     assert!(!line.contains("secret"), "{line}");
@@ -197,7 +223,9 @@ async fn credentials_expire_and_new_ones_come_without_a_rejoin() {
             _ => None,
         })
         .await;
-    let expiry = |name: &str| name.split(':').next().and_then(|time| time.parse::<u64>().ok()).expect("a time");
+    let expiry = |name: &str| {
+        name.split(':').next().and_then(|time| time.parse::<u64>().ok()).expect("a time")
+    };
     assert!(expiry(&renewed) > expiry(&first), "{first} {renewed}");
 }
 
@@ -211,7 +239,10 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) 
 #[test]
 fn the_program_names_the_setting_that_cannot_be_meant_and_ends_with_2() {
     let (code, said) = run(&[], &[("VOICEMESH_TURN", "turn.example:3478")]);
-    assert!(code == Some(2) && said.contains("--turn (VOICEMESH_TURN)") && said.contains("turn:HOST"), "{said}");
+    assert!(
+        code == Some(2) && said.contains("--turn (VOICEMESH_TURN)") && said.contains("turn:HOST"),
+        "{said}"
+    );
     let (code, said) = run(&["--turn", "turn:turn.example"], &[]);
     assert!(code == Some(2) && said.contains("--turn-secret"), "{said}");
     let (code, said) = run(&[], &[("VOICEMESH_RELAY_ONLY", "perhaps")]);
@@ -220,7 +251,13 @@ fn the_program_names_the_setting_that_cannot_be_meant_and_ends_with_2() {
 
 #[test]
 fn an_empty_variable_is_as_if_not_set_and_a_switch_takes_yes() {
-    let names = ["PORT", "VOICEMESH_LISTEN", "VOICEMESH_TRUSTED_PROXY", "VOICEMESH_PING_INTERVAL", "VOICEMESH_NO_WEB"];
+    let names = [
+        "PORT",
+        "VOICEMESH_LISTEN",
+        "VOICEMESH_TRUSTED_PROXY",
+        "VOICEMESH_PING_INTERVAL",
+        "VOICEMESH_NO_WEB",
+    ];
     let mut variables = names.map(|name| (name, "")).to_vec();
     variables.push(("VOICEMESH_RELAY_ONLY", "yes"));
     // Everything is read before this is refused.

@@ -77,7 +77,10 @@ async fn everyone_is_told_of_the_joiner_and_of_the_leaver() {
 
     drop(cy);
     assert_eq!(ana.expect_left().await, (joined_cy.you, LeaveReason::Lost));
-    assert_eq!(ana.expect_answer().await.iter().map(|peer| peer.peer).collect::<Vec<_>>(), [joined_ana.you]);
+    assert_eq!(
+        ana.expect_answer().await.iter().map(|peer| peer.peer).collect::<Vec<_>>(),
+        [joined_ana.you]
+    );
 }
 
 #[tokio::test]
@@ -149,12 +152,8 @@ async fn a_second_connection_of_the_same_run_takes_over_in_silence() {
     let voice = |client: ClientId| {
         let mut packet = Vec::new();
         let talkspurt = voicemesh_wire::packet::TalkspurtCounter::TwoBit(0);
-        voicemesh_wire::packet::VoiceHeader { sender: client, talkspurt, sequence: 1 }.encode_packet(
-            session,
-            &[],
-            &[7],
-            &mut packet,
-        );
+        voicemesh_wire::packet::VoiceHeader { sender: client, talkspurt, sequence: 1 }
+            .encode_packet(session, &[], &[7], &mut packet);
         packet
     };
     ana.relay(session, Kind::ServerRelayUnreliable, &to_bo, &voice(met.client)).await;
@@ -175,7 +174,11 @@ async fn a_second_connection_of_the_same_run_takes_over_in_silence() {
 async fn an_empty_room_can_be_refused_and_is_not_made() {
     let server = Server::start().await;
     let mut ana = Person::connect(&server).await;
-    ana.say(&ClientMessage::Join(Join { presence: Presence::MustExist, ..join_of("lobby", "ana") })).await;
+    ana.say(&ClientMessage::Join(Join {
+        presence: Presence::MustExist,
+        ..join_of("lobby", "ana")
+    }))
+    .await;
     assert_eq!(ana.expect_error().await, (ErrorCode::RoomMissing, true));
     assert_eq!(server.metric("voicemesh_rooms").await, 0);
 }
@@ -227,7 +230,8 @@ async fn the_relay_passes_bytes_on_unchanged_and_skips_who_is_not_there() {
     bo.take_part(&joined_bo).await;
     let (mut cy, joined_cy) = Person::join(&server, "lobby", "cy").await;
     cy.take_part(&joined_cy).await;
-    let to = [ClientId(999), joined_bo.client, ClientId(0xFFFF), joined_cy.client, joined_bo.client];
+    let to =
+        [ClientId(999), joined_bo.client, ClientId(0xFFFF), joined_cy.client, joined_bo.client];
     for token in 0..50 {
         let inside = unassigned(session, joined_ana.client, token);
         ana.relay(session, Kind::ServerRelayReliable, &to, &inside).await;
@@ -251,12 +255,15 @@ async fn the_relay_refuses_a_handshake_and_a_forged_sender() {
     let handshake = HandshakeP2P { client: joined_ana.client }.encode(session);
     ana.relay(session, Kind::ServerRelayReliable, &to, &handshake).await;
     ana.relay(session, Kind::ServerRelayUnreliable, &to, &handshake).await;
-    ana.relay(session, Kind::ServerRelayReliable, &to, &unassigned(session, joined_bo.client, 1)).await;
+    ana.relay(session, Kind::ServerRelayReliable, &to, &unassigned(session, joined_bo.client, 1))
+        .await;
     let genuine = unassigned(session, joined_ana.client, 2);
     ana.relay(session, Kind::ServerRelayReliable, &to, &genuine).await;
     loop {
         match bo.next().await {
-            Received::Packet(packet) if packet[2] == Kind::HandshakeP2P.number() => panic!("a handshake came through"),
+            Received::Packet(packet) if packet[2] == Kind::HandshakeP2P.number() => {
+                panic!("a handshake came through")
+            }
             Received::Packet(packet) if packet[2] == UNASSIGNED.number() => {
                 assert_eq!(packet, genuine);
                 break;
@@ -273,7 +280,11 @@ async fn a_handshake_may_come_right_behind_the_join() {
     let server = Server::start().await;
     let mut ana = Person::connect(&server).await;
     let request = voicemesh_wire::packet::HandshakeRequest {
-        codec: voicemesh_wire::packet::CodecSettings { codec: 1, frame_samples: 960, sample_rate_hz: 48_000 },
+        codec: voicemesh_wire::packet::CodecSettings {
+            codec: 1,
+            frame_samples: 960,
+            sample_rate_hz: 48_000,
+        },
         name: "ana".to_owned(),
     };
     ana.say(&ClientMessage::Join(join_of("lobby", "ana"))).await;

@@ -1,5 +1,5 @@
-//! Two of these send each other messages of all sizes and check every byte, while a test takes away routes between
-//! them.
+//! Two of these send each other messages of all sizes and check every byte, while a test takes away
+//! routes between them.
 //!
 //! ```text
 //! courier SERVER ROOM NAME MESSAGES STATE-DIR
@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use voicemesh::{
-    DataEvent, Event, InputSpec, JoinOptions, OutputSpec, PeerId, Reliability, Room, RoomEvent, SendError,
+    DataEvent, Event, InputSpec, JoinOptions, OutputSpec, PeerId, Reliability, Room, RoomEvent,
+    SendError,
 };
 
 const FRAME: Duration = Duration::from_millis(16);
@@ -24,7 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let messages: u32 = messages.parse()?;
     let options = JoinOptions::new(server, room).name(name).input(InputSpec::Tone { hz: 440.0 });
-    let (room, mut events) = Room::join(options.output(OutputSpec::Null).state_dir(state).manual_flush(true))?;
+    let (room, mut events) =
+        Room::join(options.output(OutputSpec::Null).state_dir(state).manual_flush(true))?;
     let (mut other, mut sent, mut received) = (None, 0, 0);
     let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
     loop {
@@ -34,7 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Event::Room(RoomEvent::RouteChanged { route, .. }) => {
                     println!("{}", format!("{route:?}").to_lowercase())
                 }
-                Event::Data(DataEvent::Message { data, .. }) if data[..] == message(received)[..] => {
+                Event::Data(DataEvent::Message { data, .. })
+                    if data[..] == message(received)[..] =>
+                {
                     received += 1;
                     if received % 100 == 0 {
                         println!("received {received}");
@@ -87,7 +91,8 @@ fn send(room: &Room, to: PeerId, waiting: &mut VecDeque<Vec<u8>>) -> Result<(), 
     }
 }
 
-/// The message of a number: 1 B to 256 KiB, most of them small, different from all others of its length and more.
+/// The message of a number: 1 B to 256 KiB, most of them small, different from all others of its
+/// length and more.
 fn message(number: u32) -> Vec<u8> {
     let mixed = u64::from(number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let share = ((mixed >> 40) as f64 / f64::from(1 << 24)).powi(4);

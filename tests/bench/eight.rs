@@ -1,4 +1,5 @@
-//! What one of eight in a room costs its machine while two of them speak: eight processes, simulated devices.
+//! What one of eight in a room costs its machine while two of them speak: eight processes,
+//! simulated devices.
 
 use std::time::Duration;
 
@@ -39,21 +40,32 @@ fn room(scale: Scale, way: Way) -> Vec<Row> {
     peers.into_iter().for_each(leave);
     server.program.kill();
     let (speaker, listener) = match way {
-        Way::Direct => {
-            ("CPU of a speaker in a room of 8, 2 speak, direct", "CPU of a listener in a room of 8, 2 speak, direct")
-        }
-        Way::Relayed => {
-            ("CPU of a speaker in a room of 8, 2 speak, relayed", "CPU of a listener in a room of 8, 2 speak, relayed")
-        }
+        Way::Direct => (
+            "CPU of a speaker in a room of 8, 2 speak, direct",
+            "CPU of a listener in a room of 8, 2 speak, direct",
+        ),
+        Way::Relayed => (
+            "CPU of a speaker in a room of 8, 2 speak, relayed",
+            "CPU of a listener in a room of 8, 2 speak, relayed",
+        ),
     };
-    let row = |name, values| Row { name, unit: "% of one core", target: None, values, note: note.clone() };
+    let row = |name, values| Row {
+        name,
+        unit: "% of one core",
+        target: None,
+        values,
+        note: note.clone(),
+    };
     vec![row(speaker, speaking), row(listener, listening)]
 }
 
 /// The speakers first.
 fn enter(server: &Server, folder: &Folder, way: Way) -> Vec<Program> {
-    let inputs = (0..PEERS).map(|number| if number < SPEAKERS { speaking() } else { "silence".to_owned() });
-    let peers = inputs.enumerate().map(|(number, input)| join(server, folder, &format!("peer-{number}"), way, &input));
+    let inputs =
+        (0..PEERS).map(|number| if number < SPEAKERS { speaking() } else { "silence".to_owned() });
+    let peers = inputs
+        .enumerate()
+        .map(|(number, input)| join(server, folder, &format!("peer-{number}"), way, &input));
     peers.collect()
 }
 

@@ -1,5 +1,5 @@
-//! What 2,000 people cost the server who have joined, in rooms of eight, and say nothing: the CPU of their joins, and the
-//! memory of each connection.
+//! What 2,000 people cost the server who have joined, in rooms of eight, and say nothing: the CPU
+//! of their joins, and the memory of each connection.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ const ROOMS: usize = 250;
 const KIB_TARGET: f64 = 8.0;
 /// CPU-seconds for 2,000 joins.
 const JOINS_TARGET: f64 = 0.4;
-/// Memory counts when it has not changed for so long, which is longer than the server's own rhythm of 5 s.
+/// Memory counts when it has not changed for so long, which is longer than the server's own rhythm
+/// of 5 s.
 const STEADY: Duration = Duration::from_secs(6);
 /// Or after so long.
 const LONGEST: Duration = Duration::from_secs(30);

@@ -1,7 +1,9 @@
-//! How long it takes until one hears, and until the link is direct: one speaks, and others join one after the other, each
-//! a new process with a new identity.
+//! How long it takes until one hears, and until the link is direct: one speaks, and others join one
+//! after the other, each a new process with a new identity.
 
-use crate::programs::{Folder, Server, Way, at_ms, join, leave, speaking, wait_for, wait_for_direct};
+use crate::programs::{
+    Folder, Server, Way, at_ms, join, leave, speaking, wait_for, wait_for_direct,
+};
 use crate::report::{Row, Spread};
 use crate::run::Scale;
 
@@ -19,7 +21,8 @@ pub fn measure(scale: Scale) -> Vec<Row> {
     wait_for(&mut speaker, "connected");
     let (mut voice, mut direct, mut direct_after_answer) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..scale.count(JOINERS).max(2) {
-        let mut joiner = join(&server, &folder, &format!("joiner-{number}"), Way::Direct, "silence");
+        let mut joiner =
+            join(&server, &folder, &format!("joiner-{number}"), Way::Direct, "silence");
         let answer = at_ms(&wait_for(&mut joiner, "joined"));
         voice.push(at_ms(&wait_for(&mut joiner, "first-heard")) - answer);
         let at = at_ms(&wait_for_direct(&mut joiner));

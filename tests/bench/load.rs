@@ -1,5 +1,5 @@
-//! Many members of many rooms in one process: they join as peers do and count what they are sent. They neither code nor
-//! decode speech.
+//! Many members of many rooms in one process: they join as peers do and count what they are sent.
+//! They neither code nor decode speech.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,11 +14,12 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::packet::{
-    CodecSettings, HandshakeRequest, HandshakeResponse, Header, Kind, Relay, TalkspurtCounter, Target, TargetKind,
-    VoiceHeader, open,
+    CodecSettings, HandshakeRequest, HandshakeResponse, Header, Kind, Relay, TalkspurtCounter,
+    Target, TargetKind, VoiceHeader, open,
 };
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, Join, MemberStatus, Metadata, PROTOCOL_VERSION, Presence, ServerMessage, decode_server,
+    Capabilities, ClientMessage, Join, MemberStatus, Metadata, PROTOCOL_VERSION, Presence,
+    ServerMessage, decode_server,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -51,7 +52,8 @@ pub struct Member {
 
 /// The runtime of all members, on so many threads.
 pub fn runtime(threads: usize) -> Runtime {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     runtime.unwrap_or_else(|error| panic!("no runtime: {error}"))
 }
 
@@ -68,7 +70,10 @@ pub async fn fill_rooms(server: SocketAddr, rooms: usize, entry: Entry) -> Vec<V
             let _place = places.acquire_owned().await;
             let joined = tokio::time::timeout(PATIENCE, Member::join(server, number, entry)).await;
             let joined = joined.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            (number / ROOM, joined.unwrap_or_else(|error| panic!("member {number} cannot join: {error}")))
+            (
+                number / ROOM,
+                joined.unwrap_or_else(|error| panic!("member {number} cannot join: {error}")),
+            )
         });
     }
     let mut filled: Vec<Vec<Member>> = (0..rooms).map(|_| Vec::new()).collect();
@@ -85,7 +90,11 @@ impl Member {
         let mut request = Vec::new();
         frame(TEXT, ClientMessage::Join(join(server, number)).to_json().as_bytes(), &mut request);
         if entry == Entry::Session {
-            let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+            let codec = CodecSettings {
+                codec: CodecSettings::OPUS,
+                frame_samples: 960,
+                sample_rate_hz: 48_000,
+            };
             frame(BINARY, &HandshakeRequest { codec, name: String::new() }.encode(), &mut request);
         }
         socket.writer.write_all(&request).await?;
@@ -100,7 +109,9 @@ impl Member {
                 }
             }
             match joined {
-                Some((client, session)) if in_session => return Ok(Self { socket, client, session }),
+                Some((client, session)) if in_session => {
+                    return Ok(Self { socket, client, session });
+                }
                 _ => socket.incoming.fill(&mut socket.reader).await?,
             }
         }
@@ -132,8 +143,12 @@ fn join(server: SocketAddr, number: usize) -> Join {
 fn answer(text: &[u8]) -> io::Result<Option<(ClientId, SessionId)>> {
     let text = std::str::from_utf8(text).map_err(io::Error::other)?;
     match decode_server(text) {
-        Ok(ServerMessage::Joined(joined)) => Ok(SessionId::new(joined.session).map(|session| (joined.client, session))),
-        Ok(ServerMessage::Error { code, message, .. }) => Err(io::Error::other(format!("{code}: {message}"))),
+        Ok(ServerMessage::Joined(joined)) => {
+            Ok(SessionId::new(joined.session).map(|session| (joined.client, session)))
+        }
+        Ok(ServerMessage::Error { code, message, .. }) => {
+            Err(io::Error::other(format!("{code}: {message}")))
+        }
         _ => Ok(None),
     }
 }
@@ -167,12 +182,21 @@ impl Speaker {
         for _ in 0..packets {
             self.packet.clear();
             self.relay.clear();
-            let header =
-                VoiceHeader { sender: self.client, talkspurt: TalkspurtCounter::SevenBit(0), sequence: self.sequence };
+            let header = VoiceHeader {
+                sender: self.client,
+                talkspurt: TalkspurtCounter::SevenBit(0),
+                sequence: self.sequence,
+            };
             self.sequence = self.sequence.wrapping_add(1);
             header.encode_packet(self.session, &[target], &[0x55; FRAME_BYTES], &mut self.packet);
             let kind = Kind::ServerRelayUnreliable;
-            Relay::encode_packet(kind, self.session, &self.listeners, &self.packet, &mut self.relay);
+            Relay::encode_packet(
+                kind,
+                self.session,
+                &self.listeners,
+                &self.packet,
+                &mut self.relay,
+            );
             frame(BINARY, &self.relay, &mut self.frames);
         }
         self.writer.write_all(&self.frames).await
@@ -210,16 +234,22 @@ impl Drop for Listening {
     }
 }
 
-/// Lets everybody listen; the first `speakers` of every room are given back to speak, with so much of a window.
-/// To be called in the runtime.
-pub fn listen(rooms: Vec<Vec<Member>>, speakers: usize, window: usize) -> (Listening, Vec<Speaker>) {
+/// Lets everybody listen; the first `speakers` of every room are given back to speak, with so much
+/// of a window. To be called in the runtime.
+pub fn listen(
+    rooms: Vec<Vec<Member>>,
+    speakers: usize,
+    window: usize,
+) -> (Listening, Vec<Speaker>) {
     let heard = Arc::new(Heard::default());
     let mut all = Vec::new();
     let mut tasks = Vec::new();
     for room in rooms {
         let clients: Vec<ClientId> = room.iter().map(|member| member.client).collect();
-        let windows: Vec<(ClientId, Arc<Semaphore>)> =
-            clients[..speakers].iter().map(|client| (*client, Arc::new(Semaphore::new(window)))).collect();
+        let windows: Vec<(ClientId, Arc<Semaphore>)> = clients[..speakers]
+            .iter()
+            .map(|client| (*client, Arc::new(Semaphore::new(window))))
+            .collect();
         for (number, Member { mut socket, client, session }) in room.into_iter().enumerate() {
             let mut ears = Ears { heard: heard.clone(), windows: Vec::new(), pongs: None };
             if number < speakers {
@@ -227,7 +257,17 @@ pub fn listen(rooms: Vec<Vec<Member>>, speakers: usize, window: usize) -> (Liste
                 let window = windows[number].1.clone();
                 let (packet, relay, frames) = (Vec::new(), Vec::new(), Vec::new());
                 let writer = socket.writer;
-                all.push(Speaker { writer, client, session, listeners, sequence: 0, window, packet, relay, frames });
+                all.push(Speaker {
+                    writer,
+                    client,
+                    session,
+                    listeners,
+                    sequence: 0,
+                    window,
+                    packet,
+                    relay,
+                    frames,
+                });
             } else {
                 ears.pongs = Some(socket.writer);
                 if number == speakers {
@@ -280,7 +320,9 @@ impl Ears {
     /// 1 for voice, 0 for anything else.
     fn take(&self, packet: &[u8]) -> u64 {
         let sender = match open(packet) {
-            Ok((Header { kind: Kind::VoiceData, .. }, [high, low, ..])) => ClientId(u16::from_be_bytes([*high, *low])),
+            Ok((Header { kind: Kind::VoiceData, .. }, [high, low, ..])) => {
+                ClientId(u16::from_be_bytes([*high, *low]))
+            }
             _ => return 0,
         };
         if let Some((_, window)) = self.windows.iter().find(|(speaker, _)| *speaker == sender) {

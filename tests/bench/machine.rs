@@ -61,15 +61,23 @@ impl Machine {
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.versions.join("; "))?;
-        write!(f, "{} cores, {}, Linux {}, load at start {:.2}", self.cores, self.model, self.kernel, self.load)?;
+        write!(
+            f,
+            "{} cores, {}, Linux {}, load at start {:.2}",
+            self.cores, self.model, self.kernel, self.load
+        )?;
         if self.load > QUIET_LOAD {
-            write!(f, "\nWARNING: something else works on this machine; these figures are worse than on a quiet one.")?;
+            write!(
+                f,
+                "\nWARNING: something else works on this machine; these figures are worse than on a quiet one."
+            )?;
         }
         Ok(())
     }
 }
 
-/// Allows this process, and those that it starts, as many files as the largest benchmark needs, or as the system lets.
+/// Allows this process, and those that it starts, as many files as the largest benchmark needs, or
+/// as the system lets.
 pub fn allow_many_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         let wanted = MANY_FILES.min(hard).max(soft);
@@ -77,21 +85,26 @@ pub fn allow_many_files() {
     });
     match raised {
         Ok(files) if files >= MANY_FILES => {}
-        Ok(files) => eprintln!("The system allows only {files} open files: the largest benchmarks may fail."),
+        Ok(files) => {
+            eprintln!("The system allows only {files} open files: the largest benchmarks may fail.")
+        }
         Err(error) => eprintln!("The limit of open files cannot be raised: {error}"),
     }
 }
 
-/// CPU time that a process has used, all threads, user and system. The kernel tells it in steps of 10 ms.
+/// CPU time that a process has used, all threads, user and system. The kernel tells it in steps of
+/// 10 ms.
 ///
 /// # Panics
 /// If there is no such process.
 pub fn cpu_time(process: u32) -> Duration {
     let path = format!("/proc/{process}/stat");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    // The name, in parentheses, may contain anything; utime and stime are the 12th and 13th of what follows it.
+    // The name, in parentheses, may contain anything; utime and stime are the 12th and 13th of what
+    // follows it.
     let after_name = text.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
     Duration::from_secs_f64(ticks as f64 / per_second as f64)
 }

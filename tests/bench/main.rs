@@ -1,12 +1,14 @@
-//! `make bench`: latency, CPU and memory of the real programs, on loopback, each figure beside its target.
+//! `make bench`: latency, CPU and memory of the real programs, on loopback, each figure beside its
+//! target.
 //!
 //! ```text
 //! voicemesh-bench [--quick] [--strict] [--only NAME]…
 //! ```
 //!
-//! Every figure is measured several times; the table shows median, least and most, and `out/bench.json` every value.
-//! The programs are processes of their own and end with this one. How each figure is taken stands in the module that
-//! takes it; README.md beside this file sums that up.
+//! Every figure is measured several times; the table shows median, least and most, and
+//! `out/bench.json` every value. The programs are processes of their own and end with this one. How
+//! each figure is taken stands in the module that takes it; README.md beside this file sums that
+//! up.
 
 #[cfg(target_os = "linux")]
 mod eight;

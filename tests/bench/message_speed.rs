@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    DataEvent, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerId, Reliability, Room, RoomEvent,
-    Route,
+    DataEvent, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec, PeerId, Reliability,
+    Room, RoomEvent, Route,
 };
 
 const FRAME: Duration = Duration::from_millis(16);
@@ -50,10 +50,18 @@ impl measure::Side for Side {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
-    match arguments.iter().map(String::as_str).filter(|argument| *argument != "--quick").collect::<Vec<_>>()[..] {
+    match arguments
+        .iter()
+        .map(String::as_str)
+        .filter(|argument| *argument != "--quick")
+        .collect::<Vec<_>>()[..]
+    {
         [server, way @ ("direct" | "relayed")] => speed(server, way, quick)?,
         [server, "frames", peers, seconds] => frames(server, peers.parse()?, seconds.parse()?)?,
-        _ => return Err("usage: message_speed SERVER direct|relayed [--quick] | SERVER frames PEERS SECONDS".into()),
+        _ => return Err(
+            "usage: message_speed SERVER direct|relayed [--quick] | SERVER frames PEERS SECONDS"
+                .into(),
+        ),
     }
     Ok(())
 }
@@ -70,13 +78,20 @@ fn speed(server: &str, way: &str, quick: bool) -> Result<(), JoinError> {
     Ok(())
 }
 
-/// One peer's frames among many: all of them speak a tone, and send each other a short message in each frame.
+/// One peer's frames among many: all of them speak a tone, and send each other a short message in
+/// each frame.
 #[expect(clippy::disallowed_methods, reason = "stands for a game's frame")]
 fn frames(server: &str, peers: usize, seconds: u64) -> Result<(), JoinError> {
     let room = format!("frames {}", std::process::id());
     let mut others: Vec<Member> = Vec::new();
     for number in 1..peers {
-        others.push(join(server, &room, &format!("peer {number}"), InputSpec::Tone { hz: 440.0 }, true)?);
+        others.push(join(
+            server,
+            &room,
+            &format!("peer {number}"),
+            InputSpec::Tone { hz: 440.0 },
+            true,
+        )?);
     }
     let mut peer = join(server, &room, "the measured one", InputSpec::Tone { hz: 300.0 }, true)?;
     let mut met = 0;
@@ -115,10 +130,22 @@ fn frames(server: &str, peers: usize, seconds: u64) -> Result<(), JoinError> {
     Ok(())
 }
 
-fn join(server: &str, room: &str, name: &str, input: InputSpec, relay_only: bool) -> Result<Member, JoinError> {
-    let state: PathBuf = std::env::temp_dir().join(format!("voicemesh-speed-{}-{name}", std::process::id()));
-    let options = JoinOptions::new(server, room).name(name).input(input).output(OutputSpec::Null).state_dir(&state);
-    let joined = Room::join(options.relay_only(relay_only).manual_flush(name == "the measured one"));
+fn join(
+    server: &str,
+    room: &str,
+    name: &str,
+    input: InputSpec,
+    relay_only: bool,
+) -> Result<Member, JoinError> {
+    let state: PathBuf =
+        std::env::temp_dir().join(format!("voicemesh-speed-{}-{name}", std::process::id()));
+    let options = JoinOptions::new(server, room)
+        .name(name)
+        .input(input)
+        .output(OutputSpec::Null)
+        .state_dir(&state);
+    let joined =
+        Room::join(options.relay_only(relay_only).manual_flush(name == "the measured one"));
     // The identity has been read, and this peer does not come back.
     let _ = std::fs::remove_dir_all(state);
     joined.map(|(room, events)| Member { room, events })

@@ -1,9 +1,9 @@
-//! Messages: how soon one arrives, how many a second, what they cost, by route and size, beside `matchbox_socket` in the
-//! same run; and what a frame costs in a room of 16.
+//! Messages: how soon one arrives, how many a second, what they cost, by route and size, beside
+//! `matchbox_socket` in the same run; and what a frame costs in a room of 16.
 //!
-//! Both ends of a pair live in one process, so that its CPU is that of both (without the server's, where it relays); a
-//! latency is half of a round trip. The programs are `message_speed.rs` and `matchbox/` beside this
-//! file, and measure by the same code (`messages/measure.rs`).
+//! Both ends of a pair live in one process, so that its CPU is that of both (without the server's,
+//! where it relays); a latency is half of a round trip. The programs are `message_speed.rs` and
+//! `matchbox/` beside this file, and measure by the same code (`messages/measure.rs`).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -31,17 +31,29 @@ pub fn measure(scale: Scale) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut ways = vec![("direct", ours("direct")), ("relayed", ours("relayed"))];
     match matchbox() {
-        Some(program) => ways.push(("matchbox_socket", Box::new(move |scale| lines(Command::new(&program), scale)))),
-        None => eprintln!("matchbox_socket is not here: make bench builds it (tests/bench/matchbox)."),
+        Some(program) => ways
+            .push(("matchbox_socket", Box::new(move |scale| lines(Command::new(&program), scale)))),
+        None => {
+            eprintln!("matchbox_socket is not here: make bench builds it (tests/bench/matchbox).")
+        }
     }
     for (way, run) in ways {
         let runs: Vec<Vec<Value>> = (0..scale.runs()).map(|_| run(scale)).collect();
         for size in SIZES {
             for (key, figure, unit) in FIGURES {
-                let values =
-                    runs.iter().flatten().filter(|line| line["bytes"] == size).filter_map(|line| line[key].as_f64());
+                let values = runs
+                    .iter()
+                    .flatten()
+                    .filter(|line| line["bytes"] == size)
+                    .filter_map(|line| line[key].as_f64());
                 let name = format!("{size} B, reliable, {way}: {figure}");
-                rows.push(Row { name: name.leak(), unit, target: None, values: values.collect(), note: String::new() });
+                rows.push(Row {
+                    name: name.leak(),
+                    unit,
+                    target: None,
+                    values: values.collect(),
+                    note: String::new(),
+                });
             }
         }
     }
@@ -77,7 +89,13 @@ fn frames(scale: Scale) -> Row {
     let values = lines.iter().filter_map(|line| line["median_us"].as_f64()).collect();
     let worst = lines.iter().filter_map(|line| line["p99_us"].as_f64()).fold(0.0, f64::max);
     let note = format!("all 16 speak and send; 99th percentile at most {worst:.0} µs");
-    Row { name: "poll and flush, a frame in a room of 16", unit: "µs", target: Some(FRAME_TARGET_US), values, note }
+    Row {
+        name: "poll and flush, a frame in a room of 16",
+        unit: "µs",
+        target: Some(FRAME_TARGET_US),
+        values,
+        note,
+    }
 }
 
 /// What a program prints.
@@ -92,8 +110,9 @@ fn lines(mut command: Command, scale: Scale) -> Vec<Value> {
 }
 
 fn example() -> PathBuf {
-    beside_programs("examples/message_speed")
-        .unwrap_or_else(|| panic!("cargo build --release -p voicemesh-tests --example message_speed"))
+    beside_programs("examples/message_speed").unwrap_or_else(|| {
+        panic!("cargo build --release -p voicemesh-tests --example message_speed")
+    })
 }
 
 fn matchbox() -> Option<PathBuf> {

@@ -1,16 +1,20 @@
-//! How old speech is when it is heard: one process speaks chirps from a file, another writes what it hears into a file.
+//! How old speech is when it is heard: one process speaks chirps from a file, another writes what
+//! it hears into a file.
 //!
-//! Both simulated devices move 10 ms at a time. A sample leaves the mouth when its 10 ms begin, so that recording them
-//! counts; it is at the ear when its turn comes in the 10 ms that the speaker has just taken. Each device logs the moment
-//! at which its first 10 ms begin, with the machine's clock; from there its file counts time. The age of a chirp is
-//! where it correlates best with what was heard.
+//! Both simulated devices move 10 ms at a time. A sample leaves the mouth when its 10 ms begin, so
+//! that recording them counts; it is at the ear when its turn comes in the 10 ms that the speaker
+//! has just taken. Each device logs the moment at which its first 10 ms begin, with the machine's
+//! clock; from there its file counts time. The age of a chirp is where it correlates best with what
+//! was heard.
 
 use std::time::Duration;
 
 use voicemesh_tests::process::Program;
 use voicemesh_tests::wav;
 
-use crate::programs::{Folder, PATIENCE, Server, Way, at_ms, join_command, wait_for, wait_for_direct};
+use crate::programs::{
+    Folder, PATIENCE, Server, Way, at_ms, join_command, wait_for, wait_for_direct,
+};
 use crate::report::Row;
 use crate::run::Scale;
 
@@ -63,7 +67,8 @@ fn run(scale: Scale, way: Way) -> Vec<f64> {
     let mut ear = start(&server, &folder, "ear", way, "silence", &heard_path);
     let ear_began_s = device_began_s(&mut ear, "speaker");
     wait_for(&mut ear, "connected");
-    let mut mouth = start(&server, &folder, "mouth", way, &spoken_file.display().to_string(), "null");
+    let mut mouth =
+        start(&server, &folder, "mouth", way, &spoken_file.display().to_string(), "null");
     let mouth_began_s = device_began_s(&mut mouth, "microphone");
     if way == Way::Direct {
         let direct_ms = at_ms(&wait_for_direct(&mut mouth));
@@ -86,11 +91,22 @@ fn run(scale: Scale, way: Way) -> Vec<f64> {
     // A clock that passes midnight in between.
     let ahead_s = (mouth_began_s - ear_began_s).rem_euclid(24.0 * 3600.0);
     let ages = spoken.ages_ms(&heard, ahead_s);
-    assert!(ages.len() * 10 >= spoken.counted().count() * 9, "only {} chirps were heard", ages.len());
+    assert!(
+        ages.len() * 10 >= spoken.counted().count() * 9,
+        "only {} chirps were heard",
+        ages.len()
+    );
     ages
 }
 
-fn start(server: &Server, folder: &Folder, name: &str, way: Way, input: &str, output: &str) -> Program {
+fn start(
+    server: &Server,
+    folder: &Folder,
+    name: &str,
+    way: Way,
+    input: &str,
+    output: &str,
+) -> Program {
     let mut command = join_command(server, folder, name, way, input, output);
     command.env("VOICEMESH_LOG", "warn,voicemesh_device=debug");
     if name == "mouth" {
@@ -105,7 +121,9 @@ fn start(server: &Server, folder: &Folder, name: &str, way: Way, input: &str, ou
 /// Seconds since midnight at which a device's first step began, by the machine's clock.
 fn device_began_s(program: &mut Program, which: &str) -> f64 {
     let mark = format!("the simulated {which} begins");
-    program.wait_for_text(&mark, PATIENCE, |line| if line.contains(&mark) { time_of_day_s(line) } else { None })
+    program.wait_for_text(&mark, PATIENCE, |line| {
+        if line.contains(&mark) { time_of_day_s(line) } else { None }
+    })
 }
 
 /// Of a line that begins with a time such as `2026-01-31T12:34:56.789012Z`.
@@ -132,11 +150,15 @@ impl Spoken {
             ((state >> 8) as f32 / (1 << 23) as f32 - 1.0) * NOISE_AMPLITUDE
         };
         let mut samples: Vec<f32> = (0..(length_s * RATE) as usize).map(|_| noise()).collect();
-        let times =
-            (1..).map(|number| f64::from(number) * CHIRP_EVERY_S).take_while(|time_s| time_s + TAIL_S < length_s);
+        let times = (1..)
+            .map(|number| f64::from(number) * CHIRP_EVERY_S)
+            .take_while(|time_s| time_s + TAIL_S < length_s);
         let starts: Vec<usize> = times.map(|time_s| (time_s * RATE) as usize).collect();
         for start in &starts {
-            samples[*start..*start + chirp.len()].iter_mut().zip(&chirp).for_each(|(sample, chirp)| *sample += chirp);
+            samples[*start..*start + chirp.len()]
+                .iter_mut()
+                .zip(&chirp)
+                .for_each(|(sample, chirp)| *sample += chirp);
         }
         Self { samples, chirp, starts }
     }
@@ -146,7 +168,8 @@ impl Spoken {
         self.starts.iter().copied().filter(|start| *start as f64 / RATE >= SETTLING_S)
     }
 
-    /// How old each chirp is when it is heard. The microphone's file begins `ahead_s` after the speaker's.
+    /// How old each chirp is when it is heard. The microphone's file begins `ahead_s` after the
+    /// speaker's.
     fn ages_ms(&self, heard: &[f32], ahead_s: f64) -> Vec<f64> {
         let ages = self.counted().filter_map(|start| {
             // The speaker takes its first 10 ms when they have passed.
@@ -175,10 +198,12 @@ fn chirp() -> Vec<f32> {
 fn find(wanted: &[f32], samples: &[f32]) -> Option<usize> {
     let lags = samples.len() - wanted.len();
     let best = |lags: &mut dyn Iterator<Item = usize>| {
-        lags.map(|lag| (lag, correlation(wanted, &samples[lag..]))).max_by(|(_, a), (_, b)| a.total_cmp(b))
+        lags.map(|lag| (lag, correlation(wanted, &samples[lag..])))
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
     };
     let (near, _) = best(&mut (0..lags).step_by(COARSE_SAMPLES))?;
-    let (lag, correlation) = best(&mut (near.saturating_sub(COARSE_SAMPLES)..lags.min(near + COARSE_SAMPLES + 1)))?;
+    let (lag, correlation) =
+        best(&mut (near.saturating_sub(COARSE_SAMPLES)..lags.min(near + COARSE_SAMPLES + 1)))?;
     (correlation >= LEAST_CORRELATION).then_some(lag)
 }
 

@@ -1,5 +1,6 @@
-//! What the policy of the uplink costs: the time that it takes for a second of speech to 15 listeners, and beside it the time of
-//! encoding that second. Both in this process, on one thread, with nothing sent.
+//! What the policy of the uplink costs: the time that it takes for a second of speech to 15
+//! listeners, and beside it the time of encoding that second. Both in this process, on one thread,
+//! with nothing sent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,12 +33,20 @@ const ENCODED: usize = 10;
 /// Two rows: milliseconds for a second of speech, and the share of what encoding takes.
 pub fn measure(scale: Scale) -> Vec<Row> {
     let seconds = scale.length(SPEECH).as_secs();
-    let runs: Vec<(f64, f64)> = (0..scale.runs()).map(|_| (policy_ms(seconds), encoding_ms())).collect();
-    let note = format!("encoding one takes {:.2} ms", runs.first().map_or(f64::NAN, |(_, encoding)| *encoding));
+    let runs: Vec<(f64, f64)> =
+        (0..scale.runs()).map(|_| (policy_ms(seconds), encoding_ms())).collect();
+    let note = format!(
+        "encoding one takes {:.2} ms",
+        runs.first().map_or(f64::NAN, |(_, encoding)| *encoding)
+    );
     let row = |name, unit, values| Row { name, unit, target: None, values, note: String::new() };
-    let (name, policy) = ("policy, 15 direct listeners: a second of speech", runs.iter().map(|(policy, _)| *policy));
+    let (name, policy) =
+        ("policy, 15 direct listeners: a second of speech", runs.iter().map(|(policy, _)| *policy));
     let shares = runs.iter().map(|(policy, encoding)| 100.0 * policy / encoding);
-    vec![Row { note, ..row(name, "ms", policy.collect()) }, row("the same beside encoding", "%", shares.collect())]
+    vec![
+        Row { note, ..row(name, "ms", policy.collect()) },
+        row("the same beside encoding", "%", shares.collect()),
+    ]
 }
 
 struct Listeners {
@@ -60,13 +69,20 @@ impl Paths<u8> for Listeners {
     }
 }
 
-/// Milliseconds of CPU for a second of speech: packets to 15 links and their acknowledgements, a report of each listener a
-/// second, and what is decided.
+/// Milliseconds of CPU for a second of speech: packets to 15 links and their acknowledgements, a
+/// report of each listener a second, and what is decided.
 fn policy_ms(seconds: u64) -> f64 {
-    let limits = RateLimits { bitrate_bps: 32_000, frame: FrameDuration::Ms20, uplink_bps: None, redundancy: true };
+    let limits = RateLimits {
+        bitrate_bps: 32_000,
+        frame: FrameDuration::Ms20,
+        uplink_bps: None,
+        redundancy: true,
+    };
     let mut feedback = Feedback::new(limits);
     let mut paths = Listeners {
-        audience: (0..LISTENERS).map(|who| AudienceMember { who, has_link: true, has_relay: true }).collect(),
+        audience: (0..LISTENERS)
+            .map(|who| AudienceMember { who, has_link: true, has_relay: true })
+            .collect(),
         links: (0..LISTENERS).map(|_| PathMonitor::new()).collect(),
         relay: RelayPath::new(),
     };
@@ -105,7 +121,8 @@ fn policy_ms(seconds: u64) -> f64 {
 
 /// Milliseconds of CPU to encode a second of speech with the usual settings.
 fn encoding_ms() -> f64 {
-    let mut encoder = VoiceEncoder::new(SpeechConfig::default()).unwrap_or_else(|error| panic!("{error}"));
+    let mut encoder =
+        VoiceEncoder::new(SpeechConfig::default()).unwrap_or_else(|error| panic!("{error}"));
     let said = speech::load("reader");
     let blocks = said.as_chunks::<BLOCK_SAMPLES>().0;
     let before = cpu_time(std::process::id());

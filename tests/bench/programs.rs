@@ -9,7 +9,8 @@ use std::time::Duration;
 use voicemesh_tests::process::{Event, Program, binary};
 use voicemesh_tests::speech;
 
-/// How long anything may take that should take milliseconds, on a machine that does other things as well.
+/// How long anything may take that should take milliseconds, on a machine that does other things as
+/// well.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The signaling server, on a free port, without STUN and TURN servers.
@@ -53,9 +54,14 @@ impl Folder {
     /// A new, empty one.
     pub fn create() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("voicemesh-bench-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "voicemesh-bench-{}-{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        std::fs::create_dir_all(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self(path)
     }
 
@@ -72,7 +78,14 @@ impl Drop for Folder {
 }
 
 /// The command that lets `name` join; its identity lies in `folder`.
-pub fn join_command(server: &Server, folder: &Folder, name: &str, way: Way, input: &str, output: &str) -> Command {
+pub fn join_command(
+    server: &Server,
+    folder: &Folder,
+    name: &str,
+    way: Way,
+    input: &str,
+    output: &str,
+) -> Command {
     if output.ends_with(".wav") {
         // The new file would have a number beside an earlier one.
         let _ = std::fs::remove_file(output);
@@ -104,12 +117,16 @@ pub fn wait_for(program: &mut Program, event: &str) -> Event {
 
 /// The next change of a route to direct.
 pub fn wait_for_direct(program: &mut Program) -> Event {
-    program.wait_for("a direct route", PATIENCE, |json| json["event"] == "route-changed" && json["route"] == "direct")
+    program.wait_for("a direct route", PATIENCE, |json| {
+        json["event"] == "route-changed" && json["route"] == "direct"
+    })
 }
 
 /// When the program says that it happened, since the call that joined.
 pub fn at_ms(event: &Event) -> f64 {
-    event.json["at_ms"].as_f64().unwrap_or_else(|| panic!("an event without its time: {}", event.json))
+    event.json["at_ms"]
+        .as_f64()
+        .unwrap_or_else(|| panic!("an event without its time: {}", event.json))
 }
 
 /// Lets a peer leave and waits until it has.

@@ -1,8 +1,8 @@
 //! What a relayed packet costs the server: rooms of eight with two speakers each.
 //!
-//! Paced as speech is, the speakers are not in step, and every packet finds the server asleep or nearly so. Saturated,
-//! each speaker sends as soon as an earlier packet has come back to a listener, with so few on the way that the server
-//! need not drop any.
+//! Paced as speech is, the speakers are not in step, and every packet finds the server asleep or
+//! nearly so. Saturated, each speaker sends as soon as an earlier packet has come back to a
+//! listener, with so few on the way that the server need not drop any.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,8 @@ const SATURATED_LENGTH: Duration = Duration::from_secs(5);
 const TARGET: f64 = 5.0;
 /// As much as mumble-server needs with encrypted UDP on this class of machine.
 const SATURATED_TARGET: f64 = 2.6;
-/// A saturating speaker has this many packets on their way, half of what the server keeps for a listener who hears two.
+/// A saturating speaker has this many packets on their way, half of what the server keeps for a
+/// listener who hears two.
 const WINDOW: usize = 16;
 /// And sends so many at a time.
 const BATCH: usize = 8;
@@ -51,8 +52,14 @@ impl Run {
         let per_second = self.delivered as f64 / self.passed.as_secs_f64();
         let arrived = 100.0 * self.delivered as f64 / (self.sent * COPIES) as f64;
         let busy = 100.0 * self.cpu.as_secs_f64() / self.passed.as_secs_f64();
-        let lost = if self.ended > 0 { format!(", {} connections lost", self.ended) } else { String::new() };
-        format!("{per_second:.0} deliveries/s, {arrived:.2} % arrived, server {busy:.0} % of one core{lost}")
+        let lost = if self.ended > 0 {
+            format!(", {} connections lost", self.ended)
+        } else {
+            String::new()
+        };
+        format!(
+            "{per_second:.0} deliveries/s, {arrived:.2} % arrived, server {busy:.0} % of one core{lost}"
+        )
     }
 }
 
@@ -75,7 +82,8 @@ pub fn measure_saturated(scale: Scale) -> Vec<Row> {
 }
 
 fn row(scale: Scale, name: &'static str, target: Option<f64>, pace: Pace, length: Duration) -> Row {
-    let runs: Vec<Run> = (0..scale.runs()).map(|_| run(scale.count(ROOMS), pace, scale.length(length))).collect();
+    let runs: Vec<Run> =
+        (0..scale.runs()).map(|_| run(scale.count(ROOMS), pace, scale.length(length))).collect();
     let values = runs.iter().map(Run::cpu_s_per_million).collect();
     let note = runs.last().map(Run::note).unwrap_or_default();
     Row { name, unit: "CPU-s/million", target, values, note }

@@ -59,11 +59,16 @@ impl Row {
     fn line(&self) -> String {
         let figures = self.spread().map_or_else(
             || format!("{:>31}", "not measured"),
-            |Spread { median, least, most }| format!("{median:>9.2} {:>21}", format!("{least:.2} – {most:.2}")),
+            |Spread { median, least, most }| {
+                format!("{median:>9.2} {:>21}", format!("{least:.2} – {most:.2}"))
+            },
         );
         let target = self.target.map_or_else(String::new, |target| format!("≤ {target}"));
         let verdict = self.is_met().map_or("", |met| if met { "met" } else { "MISSED" });
-        let line = format!("{:<52} {figures} {:<18} {target:<7} {verdict:<6} {}", self.name, self.unit, self.note);
+        let line = format!(
+            "{:<52} {figures} {:<18} {target:<7} {verdict:<6} {}",
+            self.name, self.unit, self.note
+        );
         line.trim_end().to_owned()
     }
 
@@ -95,7 +100,9 @@ impl Report {
     pub fn begin(machine: Machine, quick: bool) -> Self {
         println!("{machine}");
         if quick {
-            println!("A tenth of everything (--quick): these figures show that it works, and little else.");
+            println!(
+                "A tenth of everything (--quick): these figures show that it works, and little else."
+            );
         }
         println!("\n{:<52} {:>9} {:>21} {:<18} target", "", "median", "min – max", "");
         Self { machine, quick, rows: Vec::new() }
@@ -128,8 +135,14 @@ mod tests {
 
     #[test]
     fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
-        assert_eq!(Spread::of(&[4.0, 1.0, 3.0, 2.0]), Some(Spread { median: 2.5, least: 1.0, most: 4.0 }));
-        assert_eq!(Spread::of(&[5.0, 1.0, 3.0]), Some(Spread { median: 3.0, least: 1.0, most: 5.0 }));
+        assert_eq!(
+            Spread::of(&[4.0, 1.0, 3.0, 2.0]),
+            Some(Spread { median: 2.5, least: 1.0, most: 4.0 })
+        );
+        assert_eq!(
+            Spread::of(&[5.0, 1.0, 3.0]),
+            Some(Spread { median: 3.0, least: 1.0, most: 5.0 })
+        );
         assert_eq!(Spread::of(&[]), None);
     }
 

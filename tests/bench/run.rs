@@ -63,15 +63,31 @@ const BENCHMARKS: [Benchmark; 10] = [
         about: "from joining to the first voice, and to a direct link",
         measure: joining::measure,
     },
-    Benchmark { name: "links", about: "from making a direct link to its opening", measure: links::measure },
-    Benchmark { name: "mouth-to-ear", about: "from microphone to speaker", measure: mouth_to_ear::measure },
-    Benchmark { name: "peer", about: "CPU of one peer of eight, two of them speaking", measure: eight::measure },
+    Benchmark {
+        name: "links",
+        about: "from making a direct link to its opening",
+        measure: links::measure,
+    },
+    Benchmark {
+        name: "mouth-to-ear",
+        about: "from microphone to speaker",
+        measure: mouth_to_ear::measure,
+    },
+    Benchmark {
+        name: "peer",
+        about: "CPU of one peer of eight, two of them speaking",
+        measure: eight::measure,
+    },
     Benchmark {
         name: "policy",
         about: "CPU of the uplink's policy with 15 listeners, beside encoding",
         measure: policy::measure,
     },
-    Benchmark { name: "relay", about: "CPU of the server for a million relayed packets", measure: relay::measure },
+    Benchmark {
+        name: "relay",
+        about: "CPU of the server for a million relayed packets",
+        measure: relay::measure,
+    },
     Benchmark {
         name: "saturated",
         about: "the same with as many packets as it can take",
@@ -112,8 +128,9 @@ pub fn main() -> ExitCode {
     machine::allow_many_files();
     let mut report = Report::begin(machine::describe(), arguments.scale == Scale::Quick);
     let mut failed = false;
-    let wanted =
-        |benchmark: &&Benchmark| arguments.only.is_empty() || arguments.only.iter().any(|name| name == benchmark.name);
+    let wanted = |benchmark: &&Benchmark| {
+        arguments.only.is_empty() || arguments.only.iter().any(|name| name == benchmark.name)
+    };
     for benchmark in BENCHMARKS.iter().filter(wanted) {
         // A failure has said what it waited for; the other benchmarks do not depend on it.
         match catch_unwind(AssertUnwindSafe(|| (benchmark.measure)(arguments.scale))) {
@@ -135,7 +152,8 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--quick" => arguments.scale = Scale::Quick,
             "--strict" => arguments.strict = true,
             "--only" => {
-                let known = |name: &String| BENCHMARKS.iter().any(|benchmark| benchmark.name == name);
+                let known =
+                    |name: &String| BENCHMARKS.iter().any(|benchmark| benchmark.name == name);
                 arguments.only.push(given.next().filter(known).ok_or_else(usage)?);
             }
             _ => return Err(usage()),
@@ -145,11 +163,14 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
 }
 
 fn usage() -> String {
-    let lines = BENCHMARKS.iter().map(|benchmark| format!("\n  {:<13} {}", benchmark.name, benchmark.about));
+    let lines = BENCHMARKS
+        .iter()
+        .map(|benchmark| format!("\n  {:<13} {}", benchmark.name, benchmark.about));
     lines.fold(USAGE.to_owned(), |usage, line| usage + &line)
 }
 
-/// Lets what is measured go on for so long: the one thing that cannot be waited for is the length of a measurement.
+/// Lets what is measured go on for so long: the one thing that cannot be waited for is the length
+/// of a measurement.
 #[expect(clippy::disallowed_methods, reason = "a measurement of CPU time lasts as long as it says")]
 pub fn measure_for(length: Duration) {
     thread::sleep(length);

@@ -1,5 +1,5 @@
-//! What a session's server costs the program that runs it: passing a frame on, by the number of listeners, and one client of a
-//! thousand. All in this process, on one thread, with nothing sent.
+//! What a session's server costs the program that runs it: passing a frame on, by the number of
+//! listeners, and one client of a thousand. All in this process, on one thread, with nothing sent.
 
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use voicemesh_engine::{Connection, EngineConfig, EngineOutput, VoiceEngine};
 use voicemesh_session::Server;
 use voicemesh_session::network::{NetworkEvent, PacketLimits};
 use voicemesh_wire::limits::RELAY_DESTINATIONS;
-use voicemesh_wire::packet::{CodecSettings, HandshakeRequest, Kind, Relay, TalkspurtCounter, VoiceHeader};
+use voicemesh_wire::packet::{
+    CodecSettings, HandshakeRequest, Kind, Relay, TalkspurtCounter, VoiceHeader,
+};
 use voicemesh_wire::{ClientId, SessionId};
 
 use crate::machine::{cpu_time, resident_kib};
@@ -26,9 +28,12 @@ const CROWD: u32 = 1_000;
 const CROWDS: usize = 10;
 const JOINS: usize = 1_000;
 
-/// Nanoseconds of a host's CPU for each delivery to 8, 64 and 512 listeners; memory and time of one client of a thousand.
+/// Nanoseconds of a host's CPU for each delivery to 8, 64 and 512 listeners; memory and time of one
+/// client of a thousand.
 pub fn measure(scale: Scale) -> Vec<Row> {
-    let relaying = |listeners| (0..scale.runs()).map(|_| delivery_ns(listeners, scale.count(DELIVERIES))).collect();
+    let relaying = |listeners| {
+        (0..scale.runs()).map(|_| delivery_ns(listeners, scale.count(DELIVERIES))).collect()
+    };
     let few: Vec<f64> = relaying(8);
     let most = Spread::of(&few).map(|spread| FLAT_WITHIN * spread.median);
     let row = |name, target, values| Row { name, unit: "ns", target, values, note: String::new() };
@@ -39,8 +44,16 @@ pub fn measure(scale: Scale) -> Vec<Row> {
     ];
     let crowds: Vec<(f64, f64)> = (0..scale.runs()).map(|_| crowd(scale.count(JOINS))).collect();
     let row = |name, unit, values| Row { name, unit, target: None, values, note: String::new() };
-    rows.push(row("one of 1,000 clients: memory at its server", "KiB", crowds.iter().map(|crowd| crowd.0).collect()));
-    rows.push(row("its join and its leave: the server's CPU", "ms", crowds.iter().map(|crowd| crowd.1).collect()));
+    rows.push(row(
+        "one of 1,000 clients: memory at its server",
+        "KiB",
+        crowds.iter().map(|crowd| crowd.0).collect(),
+    ));
+    rows.push(row(
+        "its join and its leave: the server's CPU",
+        "ms",
+        crowds.iter().map(|crowd| crowd.1).collect(),
+    ));
     rows
 }
 
@@ -48,11 +61,14 @@ fn own_cpu() -> Duration {
     cpu_time(std::process::id())
 }
 
-/// A session's server with so many clients. As a host it has one more, in this process, which is not spoken to.
+/// A session's server with so many clients. As a host it has one more, in this process, which is
+/// not spoken to.
 fn server(as_host: bool, clients: u32) -> VoiceEngine<u32> {
-    let mut server = VoiceEngine::new(EngineConfig::new("server", 1)).unwrap_or_else(|error| panic!("{error}"));
+    let mut server =
+        VoiceEngine::new(EngineConfig::new("server", 1)).unwrap_or_else(|error| panic!("{error}"));
     let limits = PacketLimits::default();
-    let started = if as_host { server.run_as_host(limits) } else { server.run_as_dedicated_server(limits) };
+    let started =
+        if as_host { server.run_as_host(limits) } else { server.run_as_dedicated_server(limits) };
     started.unwrap_or_else(|error| panic!("{error}"));
     server.handle(Duration::ZERO, NetworkEvent::Hosting);
     (0..clients).for_each(|peer| {
@@ -63,7 +79,8 @@ fn server(as_host: bool, clients: u32) -> VoiceEngine<u32> {
 
 /// One more client. How many packets that makes.
 fn join(server: &mut VoiceEngine<u32>, peer: u32) -> usize {
-    let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+    let codec =
+        CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
     let packet = HandshakeRequest { codec, name: format!("client {peer}") }.encode().into();
     server.handle(Duration::ZERO, NetworkEvent::FromClient { peer, packet });
     deliveries(server)
@@ -71,7 +88,9 @@ fn join(server: &mut VoiceEngine<u32>, peer: u32) -> usize {
 
 /// Takes all outputs. How many packets there are for clients.
 fn deliveries(server: &mut VoiceEngine<u32>) -> usize {
-    std::iter::from_fn(|| server.poll_output()).filter(|output| matches!(output, EngineOutput::ToClient { .. })).count()
+    std::iter::from_fn(|| server.poll_output())
+        .filter(|output| matches!(output, EngineOutput::ToClient { .. }))
+        .count()
 }
 
 fn session_and_ids(server: &VoiceEngine<u32>, clients: u32) -> (SessionId, Vec<ClientId>) {
@@ -83,7 +102,11 @@ fn session_and_ids(server: &VoiceEngine<u32>, clients: u32) -> (SessionId, Vec<C
 fn delivery_ns(listeners: u32, at_least: usize) -> f64 {
     let mut host = server(true, listeners + 1);
     let (session, ids) = session_and_ids(&host, listeners + 1);
-    let header = VoiceHeader { sender: ids[SPEAKER as usize], talkspurt: TalkspurtCounter::SevenBit(0), sequence: 0 };
+    let header = VoiceHeader {
+        sender: ids[SPEAKER as usize],
+        talkspurt: TalkspurtCounter::SevenBit(0),
+        sequence: 0,
+    };
     let mut frame = Vec::new();
     header.encode_packet(session, &[], &[7; FRAME_BYTES], &mut frame);
     let packets = ids[1..].chunks(RELAY_DESTINATIONS).map(|some| {
@@ -96,14 +119,18 @@ fn delivery_ns(listeners: u32, at_least: usize) -> f64 {
     let before = own_cpu();
     while done < at_least {
         for packet in &packets {
-            host.handle(Duration::ZERO, NetworkEvent::FromClient { peer: SPEAKER, packet: packet.clone() });
+            host.handle(
+                Duration::ZERO,
+                NetworkEvent::FromClient { peer: SPEAKER, packet: packet.clone() },
+            );
             done += deliveries(&mut host);
         }
     }
     (own_cpu() - before).as_secs_f64() * 1e9 / done as f64
 }
 
-/// KiB of one client of a thousand at its server, and milliseconds of the server's CPU when one of them leaves and joins again.
+/// KiB of one client of a thousand at its server, and milliseconds of the server's CPU when one of
+/// them leaves and joins again.
 fn crowd(joins: usize) -> (f64, f64) {
     let before = resident_kib(std::process::id());
     let mut crowds: Vec<_> = (0..CROWDS).map(|_| server(false, CROWD)).collect();

@@ -1,5 +1,5 @@
-//! The least WebSocket that can load a server (RFC 6455 §5.2): no masking work, no allocation per frame, so that the
-//! generator costs less than what it measures.
+//! The least WebSocket that can load a server (RFC 6455 §5.2): no masking work, no allocation per
+//! frame, so that the generator costs less than what it measures.
 
 use std::io;
 use std::net::SocketAddr;
@@ -51,7 +51,9 @@ impl Incoming {
         let rest = &self.bytes[self.taken..];
         let (header, length) = match (*rest.get(1)?, rest) {
             (126, [_, _, a, b, ..]) => (4, usize::from(u16::from_be_bytes([*a, *b]))),
-            (127, [_, _, length @ ..]) => (10, u64::from_be_bytes(*length.first_chunk::<8>()?) as usize),
+            (127, [_, _, length @ ..]) => {
+                (10, u64::from_be_bytes(*length.first_chunk::<8>()?) as usize)
+            }
             (126 | 127, _) => return None,
             (length, _) => (2, usize::from(length & 0x7F)),
         };
@@ -111,7 +113,11 @@ impl Socket {
             let answer = &self.incoming.bytes;
             if let Some(end) = answer.windows(4).position(|end| end == b"\r\n\r\n") {
                 if !answer.starts_with(b"HTTP/1.1 101 ") {
-                    let line = String::from_utf8_lossy(&answer[..end]).lines().next().unwrap_or_default().to_owned();
+                    let line = String::from_utf8_lossy(&answer[..end])
+                        .lines()
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned();
                     return Err(io::Error::other(format!("the server does not upgrade: {line}")));
                 }
                 self.incoming.taken = end + 4;

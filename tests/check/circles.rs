@@ -1,9 +1,10 @@
-//! The structure inside each crate: no circle of imports over more than two files, and no type with `impl` blocks in more than
-//! three.
+//! The structure inside each crate: no circle of imports over more than two files, and no type with
+//! `impl` blocks in more than three.
 //!
-//! Read from the sources with `syn`. A file imports another if a path in it (in a `use`, a type, an expression or a macro's
-//! call) leads to an item there; re-exports are followed to where the item stands. `pub use` alone imports nothing: it counts
-//! once the file names the item itself. Code under `cfg(test)` is left out.
+//! Read from the sources with `syn`. A file imports another if a path in it (in a `use`, a type, an
+//! expression or a macro's call) leads to an item there; re-exports are followed to where the item
+//! stands. `pub use` alone imports nothing: it counts once the file names the item itself. Code
+//! under `cfg(test)` is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -57,9 +58,17 @@ impl Crate {
         house
     }
 
-    fn add_file(&mut self, file: &Path, folder: &Path, path: Vec<String>, source: &dyn Fn(&Path) -> Option<String>) {
+    fn add_file(
+        &mut self,
+        file: &Path,
+        folder: &Path,
+        path: Vec<String>,
+        source: &dyn Fn(&Path) -> Option<String>,
+    ) {
         let text = source(file).unwrap_or_else(|| panic!("{} is missing", file.display()));
-        let items = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display())).items;
+        let items = syn::parse_file(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+            .items;
         self.files.push(file.display().to_string());
         self.add_module(self.files.len() - 1, folder, path, items, source);
     }
@@ -85,14 +94,19 @@ impl Crate {
                     let below = [path.clone(), vec![name.clone()]].concat();
                     let folder_below = folder.join(&name);
                     match child.content {
-                        Some((_, items)) => self.add_module(file, &folder_below, below, items, source),
+                        Some((_, items)) => {
+                            self.add_module(file, &folder_below, below, items, source)
+                        }
                         None => {
                             let of_file = PathBuf::from(&self.files[file]);
                             let given = child.attrs.iter().find_map(path_attribute);
                             let given = given.map(|at| of_file.with_file_name(at));
-                            let usual = [folder.join(format!("{name}.rs")), folder_below.join("mod.rs")];
+                            let usual =
+                                [folder.join(format!("{name}.rs")), folder_below.join("mod.rs")];
                             let at = given.into_iter().chain(usual).find(|at| source(at).is_some());
-                            let at = at.unwrap_or_else(|| panic!("{}: module {name} has no file", of_file.display()));
+                            let at = at.unwrap_or_else(|| {
+                                panic!("{}: module {name} has no file", of_file.display())
+                            });
                             self.add_file(&at, &folder_below, below, source);
                         }
                     }
@@ -186,15 +200,20 @@ impl Crate {
     /// What hangs together in circles of more than so many files.
     fn circles(&self, most: usize) -> Vec<Vec<&str>> {
         let imports = self.imports();
-        let reached: Vec<BTreeSet<usize>> = (0..imports.len()).map(|from| reached(&imports, from)).collect();
+        let reached: Vec<BTreeSet<usize>> =
+            (0..imports.len()).map(|from| reached(&imports, from)).collect();
         let mut circles = BTreeSet::new();
         for from in 0..imports.len() {
-            let with: Vec<usize> = reached[from].iter().copied().filter(|to| reached[*to].contains(&from)).collect();
+            let with: Vec<usize> =
+                reached[from].iter().copied().filter(|to| reached[*to].contains(&from)).collect();
             if with.len() > most {
                 circles.insert(with);
             }
         }
-        circles.into_iter().map(|files| files.into_iter().map(|file| self.files[file].as_str()).collect()).collect()
+        circles
+            .into_iter()
+            .map(|files| files.into_iter().map(|file| self.files[file].as_str()).collect())
+            .collect()
     }
 
     /// Types with `impl` blocks in more than so many files.
@@ -209,7 +228,9 @@ impl Crate {
         }
         let scattered = implementing.into_iter().filter(|(_, files)| files.len() > most);
         scattered
-            .map(|((_, name), files)| (name, files.iter().map(|file| self.files[*file].as_str()).collect()))
+            .map(|((_, name), files)| {
+                (name, files.iter().map(|file| self.files[*file].as_str()).collect())
+            })
             .collect()
     }
 }
@@ -245,7 +266,8 @@ impl Module {
         if !is_reexport {
             self.named.push(whole.clone());
         }
-        // A name imported from a child of the same name, as `use core::Core`, must not hide that child.
+        // A name imported from a child of the same name, as `use core::Core`, must not hide that
+        // child.
         if outside != "_" && whole != [outside.clone()] {
             self.imported.insert(outside, whole);
         }
@@ -348,17 +370,22 @@ fn name(item: &Item) -> Vec<String> {
     vec![name.to_string()]
 }
 
-/// The types that a macro's call defines: `enum Name`, `struct Name`, or the name as its first word.
+/// The types that a macro's call defines: `enum Name`, `struct Name`, or the name as its first
+/// word.
 fn type_names(tokens: TokenStream) -> Vec<String> {
     let words: Vec<String> = tokens.into_iter().map(|token| token.to_string()).collect();
-    let first = words.first().filter(|word| word.starts_with(|first: char| first.is_ascii_uppercase()));
-    let after = words.windows(2).filter(|pair| ["enum", "struct", "type"].contains(&pair[0].as_str()));
+    let first =
+        words.first().filter(|word| word.starts_with(|first: char| first.is_ascii_uppercase()));
+    let after =
+        words.windows(2).filter(|pair| ["enum", "struct", "type"].contains(&pair[0].as_str()));
     first.cloned().into_iter().chain(after.map(|pair| pair[1].clone())).collect()
 }
 
 fn type_path(target: &Type) -> Option<Vec<String>> {
     match target {
-        Type::Path(path) => Some(path.path.segments.iter().map(|segment| segment.ident.to_string()).collect()),
+        Type::Path(path) => {
+            Some(path.path.segments.iter().map(|segment| segment.ident.to_string()).collect())
+        }
         Type::Reference(reference) => type_path(&reference.elem),
         _ => None,
     }
@@ -370,7 +397,9 @@ fn roots() -> Vec<PathBuf> {
     for package in super::imports::metadata()["packages"].as_array().expect("packages") {
         for target in package["targets"].as_array().expect("targets") {
             let root = PathBuf::from(target["src_path"].as_str().expect("a path"));
-            let is_product = root.parent().is_some_and(|folder| folder.file_name().is_some_and(|name| name == "src"));
+            let is_product = root
+                .parent()
+                .is_some_and(|folder| folder.file_name().is_some_and(|name| name == "src"));
             roots.extend(is_product.then_some(root));
         }
     }
@@ -389,7 +418,11 @@ fn no_imports_go_round_in_a_circle_of_more_than_two_files() {
         let imports = house.imports();
         for circle in house.circles(CIRCLE) {
             found.push_str("These files import each other in a circle:\n");
-            for (from, to) in imports.iter().enumerate().flat_map(|(from, to)| to.iter().map(move |to| (from, *to))) {
+            for (from, to) in imports
+                .iter()
+                .enumerate()
+                .flat_map(|(from, to)| to.iter().map(move |to| (from, *to)))
+            {
                 let (from, to) = (house.files[from].as_str(), house.files[to].as_str());
                 if circle.contains(&from) && circle.contains(&to) {
                     found.push_str(&format!("  {from} imports {to}\n"));
@@ -428,7 +461,12 @@ fn a_planted_circle_is_seen_through_a_reexport() {
         ("src/c.rs", "use super::{a}; pub struct C(a::A);"),
     ];
     assert_eq!(planted(&circle).circles(CIRCLE), [["src/a.rs", "src/b.rs", "src/c.rs"]]);
-    let of_tests = [circle[0], circle[1], circle[2], ("src/c.rs", "#[cfg(test)] use crate::a::A; pub struct C;")];
+    let of_tests = [
+        circle[0],
+        circle[1],
+        circle[2],
+        ("src/c.rs", "#[cfg(test)] use crate::a::A; pub struct C;"),
+    ];
     assert!(planted(&of_tests).circles(CIRCLE).is_empty());
     let two = [
         lib,
@@ -446,7 +484,8 @@ fn a_reexport_counts_where_its_file_names_the_item() {
     let child = ("src/child.rs", "use super::Parent;  pub struct Child(Parent);");
     let alone = [("src/lib.rs", "mod child; pub use child::Child; pub struct Parent;"), child];
     assert!(planted(&alone).circles(1).is_empty());
-    let used = [("src/lib.rs", "mod child; pub use child::Child; pub struct Parent(Box<Child>);"), child];
+    let used =
+        [("src/lib.rs", "mod child; pub use child::Child; pub struct Parent(Box<Child>);"), child];
     assert_eq!(planted(&used).circles(1), [["src/lib.rs", "src/child.rs"]]);
 }
 
@@ -457,7 +496,10 @@ fn a_planted_type_with_many_files_is_seen() {
     let files = [("src/lib.rs", lib), ("src/a.rs", part), ("src/b.rs", part), ("src/c.rs", part)];
     let house = planted(&files);
     let scattered = house.scattered(IMPLEMENTING);
-    assert_eq!(scattered, [("Wide".to_owned(), vec!["src/lib.rs", "src/a.rs", "src/b.rs", "src/c.rs"])]);
+    assert_eq!(
+        scattered,
+        [("Wide".to_owned(), vec!["src/lib.rs", "src/a.rs", "src/b.rs", "src/c.rs"])]
+    );
     let other = "pub struct Wide; impl Wide {}";
     let files = [("src/lib.rs", lib), ("src/a.rs", part), ("src/b.rs", part), ("src/c.rs", other)];
     assert!(planted(&files).scattered(IMPLEMENTING).is_empty());

@@ -29,11 +29,14 @@ fn collect(directory: &Path, name: &str, endings: &[&str], found: &mut Vec<Sourc
         let file_name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{name}/{file_name}");
         if entry.path().is_dir() {
-            if !["target", "node_modules", "dist", "corpus", "artifacts"].contains(&file_name.as_str()) {
+            if !["target", "node_modules", "dist", "corpus", "artifacts"]
+                .contains(&file_name.as_str())
+            {
                 collect(&entry.path(), &path, endings, found);
             }
         } else if endings.iter().any(|ending| file_name.ends_with(ending)) {
-            let text = std::fs::read_to_string(entry.path()).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let text = std::fs::read_to_string(entry.path())
+                .unwrap_or_else(|error| panic!("{path}: {error}"));
             found.push(Source { path, text });
         }
     }

@@ -17,10 +17,16 @@ const TABLE: [(&str, &[&str]); 26] = [
     ("voicemesh-audio", &["voicemesh-wire", "voicemesh-uplink"]),
     ("voicemesh-mesh", &["voicemesh-wire", "voicemesh-session"]),
     ("voicemesh-link", &["voicemesh-wire", "voicemesh-mesh"]),
-    ("voicemesh-engine", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-uplink"]),
+    (
+        "voicemesh-engine",
+        &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-uplink"],
+    ),
     ("voicemesh-networks", &["voicemesh-wire", "voicemesh-session"]),
     ("voicemesh-renet", &["voicemesh-session"]),
-    ("voicemesh-conformance", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-engine"]),
+    (
+        "voicemesh-conformance",
+        &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-engine"],
+    ),
     (
         "voicemesh",
         &[
@@ -50,11 +56,16 @@ const TABLE: [(&str, &[&str]); 26] = [
     ),
     ("voicemesh-web", &[]),
     ("voicemesh-rooms", &["voicemesh-wire", "voicemesh-session"]),
-    ("voicemesh-signaling", &["voicemesh-wire", "voicemesh-session", "voicemesh-rooms", "voicemesh-web"]),
+    (
+        "voicemesh-signaling",
+        &["voicemesh-wire", "voicemesh-session", "voicemesh-rooms", "voicemesh-web"],
+    ),
     ("voicemesh-vectors", &[]),
     ("voicemesh-examples", &[]),
-    // The harness sees programs from outside; the benchmarks' load speaks the protocol, and they time the uplink's policy beside the encoder, and a session's server; the impaired link does to frames what
-    // the simulator does to packets; tests themselves are free (development dependencies).
+    // The harness sees programs from outside; the benchmarks' load speaks the protocol, and they
+    // time the uplink's policy beside the encoder, and a session's server; the impaired link does
+    // to frames what the simulator does to packets; tests themselves are free (development
+    // dependencies).
     (
         "voicemesh-tests",
         &[
@@ -97,7 +108,9 @@ fn imports() -> Vec<Import> {
 pub fn metadata() -> Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
-    command.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]).current_dir(super::files::root());
+    command
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(super::files::root());
     let output = command.output().unwrap_or_else(|error| panic!("cargo metadata: {error}"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("cargo metadata: {error}"))
@@ -115,7 +128,9 @@ fn offences(imports: &[Import]) -> Vec<String> {
         }
         match table.get(from.as_str()) {
             None => offences.push(format!("{from} stands in no row of the table")),
-            Some(allowed) if !allowed.contains(&to.as_str()) => offences.push(format!("{from} imports {to}")),
+            Some(allowed) if !allowed.contains(&to.as_str()) => {
+                offences.push(format!("{from} imports {to}"))
+            }
             Some(_) => {}
         }
     }
@@ -132,16 +147,25 @@ fn every_crate_imports_only_what_the_table_allows() {
 fn every_package_stands_in_the_table() {
     for package in metadata()["packages"].as_array().expect("packages") {
         let name = package["name"].as_str().expect("a name");
-        assert!(TABLE.iter().any(|(known, _)| *known == name), "{name} stands in no row of the table");
+        assert!(
+            TABLE.iter().any(|(known, _)| *known == name),
+            "{name} stands in no row of the table"
+        );
     }
 }
 
 #[test]
 fn planted_imports_are_caught() {
-    let import = |from: &str, to: &str| Import { from: from.to_owned(), to: to.to_owned(), development: false };
-    for (from, to) in
-        [("voicemesh-wire", "voicemesh-session"), ("voicemesh-signaling", "voicemesh"), ("voicemesh", "webrtc")]
-    {
+    let import = |from: &str, to: &str| Import {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        development: false,
+    };
+    for (from, to) in [
+        ("voicemesh-wire", "voicemesh-session"),
+        ("voicemesh-signaling", "voicemesh"),
+        ("voicemesh", "webrtc"),
+    ] {
         assert_eq!(offences(&[import(from, to)]).len(), 1, "{from} → {to}");
     }
     let development = Import { development: true, ..import("voicemesh-wire", "voicemesh-session") };

@@ -1,4 +1,5 @@
-//! Documents: a link to a file or a heading of the project leads somewhere, and the README stays one page.
+//! Documents: a link to a file or a heading of the project leads somewhere, and the README stays
+//! one page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -21,7 +22,10 @@ fn documents() -> Documents {
     for folder in FOLDERS {
         collect(&root().join(folder), &format!("{folder}/"), true, &mut found);
     }
-    assert!(found.contains_key(README) && found.len() > 10, "the project's documents were not found");
+    assert!(
+        found.contains_key(README) && found.len() > 10,
+        "the project's documents were not found"
+    );
     found
 }
 
@@ -35,7 +39,8 @@ fn collect(folder: &Path, prefix: &str, with_folders: bool, found: &mut Document
                 collect(&entry.path(), &format!("{path}/"), true, found);
             }
         } else if name.ends_with(".md") {
-            let text = std::fs::read_to_string(entry.path()).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let text = std::fs::read_to_string(entry.path())
+                .unwrap_or_else(|error| panic!("{path}: {error}"));
             found.insert(path, without_code(&text));
         }
     }
@@ -52,23 +57,33 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 
 /// The anchors that a host makes of the headings.
 fn anchors(text: &str) -> BTreeSet<String> {
-    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let headings = text
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches('#').trim());
     headings.map(anchor).collect()
 }
 
 fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter));
-    kept.flat_map(char::to_lowercase).map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+    let kept = heading
+        .chars()
+        .filter(|letter| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter));
+    kept.flat_map(char::to_lowercase)
+        .map(|letter| if letter == ' ' { '-' } else { letter })
+        .collect()
 }
 
 fn broken(documents: &Documents, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in documents {
-        for link in links(text).filter(|link| !link.contains(':') && !link.starts_with(AT_THE_HOST)) {
-            let (file, heading) = link.split_once('#').map_or((link, None), |(file, heading)| (file, Some(heading)));
+        for link in links(text).filter(|link| !link.contains(':') && !link.starts_with(AT_THE_HOST))
+        {
+            let (file, heading) =
+                link.split_once('#').map_or((link, None), |(file, heading)| (file, Some(heading)));
             let target = if file.is_empty() { path.clone() } else { beside(path, file) };
             let is_there = documents.contains_key(&target) || exists(&target);
-            let has_heading = |heading| documents.get(&target).is_none_or(|text| anchors(text).contains(heading));
+            let has_heading =
+                |heading| documents.get(&target).is_none_or(|text| anchors(text).contains(heading));
             if !is_there || !heading.is_none_or(has_heading) {
                 found.push(format!("{path}: {link}"));
             }
@@ -101,7 +116,10 @@ fn links_between_documents_lead_somewhere() {
 fn the_readme_is_one_page() {
     let text = std::fs::read_to_string(root().join(README)).unwrap();
     let lines = text.lines().count();
-    assert!(lines <= README_LINES, "{README} has {lines} lines, more than {README_LINES}; docs/ has room");
+    assert!(
+        lines <= README_LINES,
+        "{README} has {lines} lines, more than {README_LINES}; docs/ has room"
+    );
 }
 
 #[test]

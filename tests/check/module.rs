@@ -1,4 +1,5 @@
-//! The page's WebAssembly module is the one that its sources make: `scripts/page.sh` builds it and writes the stamp.
+//! The page's WebAssembly module is the one that its sources make: `scripts/page.sh` builds it and
+//! writes the stamp.
 
 use std::fs;
 
@@ -28,7 +29,8 @@ fn inputs() -> Sha256 {
     let mut hash = Sha256::new();
     for source in inputs {
         let lines = source.text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
-        let lines = lines.filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//"));
+        let lines =
+            lines.filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//"));
         for line in std::iter::once(source.path.as_str()).chain(lines) {
             hash.update(line);
             hash.update("\n");
@@ -39,9 +41,20 @@ fn inputs() -> Sha256 {
 
 #[test]
 fn the_pages_module_is_the_one_that_its_sources_make() {
-    let read = |name: &str| fs::read(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let read =
+        |name: &str| fs::read(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let stamp = String::from_utf8(read(STAMP)).unwrap();
-    let [sources, module] = stamp.lines().collect::<Vec<_>>()[..] else { panic!("{STAMP} has two lines") };
-    assert_eq!(digits(inputs()), sources, "crates/page or crates/uplink has changed: run scripts/page.sh");
-    assert_eq!(digits(Sha256::new_with_prefix(read(MODULE))), module, "{MODULE} is not what scripts/page.sh made");
+    let [sources, module] = stamp.lines().collect::<Vec<_>>()[..] else {
+        panic!("{STAMP} has two lines")
+    };
+    assert_eq!(
+        digits(inputs()),
+        sources,
+        "crates/page or crates/uplink has changed: run scripts/page.sh"
+    );
+    assert_eq!(
+        digits(Sha256::new_with_prefix(read(MODULE))),
+        module,
+        "{MODULE} is not what scripts/page.sh made"
+    );
 }

@@ -1,8 +1,10 @@
-//! The public API of the crate to embed, one line per item, so that a change of it is seen in a review.
+//! The public API of the crate to embed, one line per item, so that a change of it is seen in a
+//! review.
 //!
-//! Read from the sources with `syn`: what `crates/peer/src/lib.rs` exports at its root, with the fields, variants, methods and
-//! trait implementations of each type, in this crate and in those that it re-exports from. A type that a macro defines stands there
-//! as the macro's call. Bodies, doc comments and private items do not.
+//! Read from the sources with `syn`: what `crates/peer/src/lib.rs` exports at its root, with the
+//! fields, variants, methods and trait implementations of each type, in this crate and in those
+//! that it re-exports from. A type that a macro defines stands there as the macro's call. Bodies,
+//! doc comments and private items do not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +16,8 @@ use syn::{Fields, ImplItem, Item, TraitItem, Type, UseTree, Visibility};
 
 const KEPT: &str = "crates/peer/public-api.txt";
 
-/// The crates that the root re-exports from, as they are called in `use`, and where their sources are.
+/// The crates that the root re-exports from, as they are called in `use`, and where their sources
+/// are.
 fn folder(name: &str) -> Option<PathBuf> {
     match name {
         "self" | "crate" => Some("crates/peer/src".into()),
@@ -29,12 +32,16 @@ fn exports(lib: &str) -> BTreeMap<String, (String, String)> {
     let modules: BTreeSet<String> = file
         .items
         .iter()
-        .filter_map(|item| if let Item::Mod(module) = item { Some(module.ident.to_string()) } else { None })
+        .filter_map(|item| {
+            if let Item::Mod(module) = item { Some(module.ident.to_string()) } else { None }
+        })
         .collect();
     let mut found = BTreeMap::new();
     for item in &file.items {
         match item {
-            Item::Use(item) if is_public(&item.vis) => names(&item.tree, &mut Vec::new(), &modules, &mut found),
+            Item::Use(item) if is_public(&item.vis) => {
+                names(&item.tree, &mut Vec::new(), &modules, &mut found)
+            }
             _ => {}
         }
     }
@@ -60,8 +67,12 @@ fn names(
             names(&step.tree, path, modules, found);
             path.pop();
         }
-        UseTree::Group(group) => group.items.iter().for_each(|tree| names(tree, path, modules, found)),
-        UseTree::Glob(_) => panic!("`pub use {}::*` hides what is public: name it", path.join("::")),
+        UseTree::Group(group) => {
+            group.items.iter().for_each(|tree| names(tree, path, modules, found))
+        }
+        UseTree::Glob(_) => {
+            panic!("`pub use {}::*` hides what is public: name it", path.join("::"))
+        }
     }
 }
 
@@ -92,13 +103,15 @@ fn dump(root: &Path) -> String {
                 lines.insert(format!("{outside}: {origin}::{inside}"));
                 break;
             };
-            let items = sources.entry(origin.clone()).or_insert_with(|| items_below(&root.join(folder)));
+            let items =
+                sources.entry(origin.clone()).or_insert_with(|| items_below(&root.join(folder)));
             items.iter().for_each(|item| describe(item, &outside, &inside, &mut lines));
             if lines.len() > before {
                 break;
             }
             let further = passed_on(items, &inside).filter(|(further, _)| *further != origin);
-            (origin, inside) = further.unwrap_or_else(|| panic!("{origin}::{inside} is exported, and not defined"));
+            (origin, inside) = further
+                .unwrap_or_else(|| panic!("{origin}::{inside} is exported, and not defined"));
         }
     }
     let mut text = lines.into_iter().collect::<Vec<_>>().join("\n");
@@ -109,8 +122,10 @@ fn dump(root: &Path) -> String {
 /// All items of the sources below a folder, those of inline modules included, tests not.
 fn items_below(folder: &Path) -> Vec<Item> {
     let mut items = Vec::new();
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     entries.sort();
     for path in entries {
         if path.file_stem().is_some_and(|name| name == "tests") {
@@ -120,7 +135,8 @@ fn items_below(folder: &Path) -> Vec<Item> {
             items.extend(items_below(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("a source");
-            let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let file = syn::parse_file(&text)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             unfold(file.items, &mut items);
         }
     }
@@ -153,8 +169,13 @@ fn describe(item: &Item, outside: &str, name: &str, lines: &mut BTreeSet<String>
             add(format!("{outside}: enum{}{}", generics(&item.generics), marks(&item.attrs)));
             for variant in &item.variants {
                 let path = format!("{outside}::{}", variant.ident);
-                let value = variant.discriminant.as_ref().map(|(_, value)| format!(" = {}", plain(value)));
-                add(format!("{path}: variant{}{}", value.unwrap_or_default(), marks(&variant.attrs)));
+                let value =
+                    variant.discriminant.as_ref().map(|(_, value)| format!(" = {}", plain(value)));
+                add(format!(
+                    "{path}: variant{}{}",
+                    value.unwrap_or_default(),
+                    marks(&variant.attrs)
+                ));
                 fields(&variant.fields, &format!("{path}."), false).into_iter().for_each(&mut add);
             }
         }
@@ -178,7 +199,11 @@ fn describe(item: &Item, outside: &str, name: &str, lines: &mut BTreeSet<String>
         Item::Impl(item) if is_of(&item.self_ty, name) => {
             let target = plain(&item.self_ty);
             if let Some((_, path, _)) = &item.trait_ {
-                add(format!("{outside}: impl{} {} for {target}", generics(&item.generics), plain(path)));
+                add(format!(
+                    "{outside}: impl{} {} for {target}",
+                    generics(&item.generics),
+                    plain(path)
+                ));
                 return;
             }
             for inner in &item.items {
@@ -188,7 +213,11 @@ fn describe(item: &Item, outside: &str, name: &str, lines: &mut BTreeSet<String>
                     }
                     ImplItem::Const(constant) if is_public(&constant.vis) => {
                         let value = plain(&constant.expr);
-                        add(format!("{outside}::{}: const {} = {value}", constant.ident, plain(&constant.ty)));
+                        add(format!(
+                            "{outside}::{}: const {} = {value}",
+                            constant.ident,
+                            plain(&constant.ty)
+                        ));
                     }
                     _ => {}
                 }
@@ -217,7 +246,9 @@ fn is_of(target: &Type, name: &str) -> bool {
 /// Whether a macro's call defines this: `enum Name`, `struct Name`, or the name as its first word.
 fn names_it(tokens: TokenStream, name: &str) -> bool {
     let words: Vec<String> = tokens.into_iter().map(|token| token.to_string()).collect();
-    let defines = |pair: &[String]| ["enum", "struct", "fn", "type"].contains(&pair[0].as_str()) && pair[1] == name;
+    let defines = |pair: &[String]| {
+        ["enum", "struct", "fn", "type"].contains(&pair[0].as_str()) && pair[1] == name
+    };
     words.first().is_some_and(|first| first == name) || words.windows(2).any(defines)
 }
 
@@ -226,7 +257,12 @@ fn fields(fields: &Fields, path: &str, only_public: bool) -> Vec<String> {
         let name = field.ident.as_ref().map_or_else(|| at.to_string(), ToString::to_string);
         format!("{path}{name}: {}", plain(&field.ty))
     };
-    fields.iter().enumerate().filter(|(_, field)| !only_public || is_public(&field.vis)).map(line).collect()
+    fields
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| !only_public || is_public(&field.vis))
+        .map(line)
+        .collect()
 }
 
 fn generics(generics: &syn::Generics) -> String {
@@ -247,7 +283,11 @@ fn marks(attributes: &[syn::Attribute]) -> String {
 
 /// The text of tokens, without doc comments and with spaces where a reader expects them.
 fn plain(tokens: &impl ToTokens) -> String {
-    let mut text = without_docs(tokens.to_token_stream()).to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut text = without_docs(tokens.to_token_stream())
+        .to_string()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     for (from, to) in [
         (" :: ", "::"),
         (":: ", "::"),
@@ -318,11 +358,13 @@ fn the_public_api_is_the_one_that_is_committed() {
 
 #[test]
 fn a_planted_public_function_is_seen_and_a_private_one_is_not() {
-    let source =
-        "impl Peer { pub fn added(&self, at: Duration) -> bool { true } fn hidden(&self) {} pub(crate) fn inner() {} }";
+    let source = "impl Peer { pub fn added(&self, at: Duration) -> bool { true } fn hidden(&self) {} pub(crate) fn inner() {} }";
     let mut lines = BTreeSet::new();
     for item in &syn::parse_file(source).expect("Rust").items {
         describe(item, "Peer", "Peer", &mut lines);
     }
-    assert_eq!(lines.into_iter().collect::<Vec<_>>(), ["Peer::added: fn added(&self, at: Duration) -> bool"]);
+    assert_eq!(
+        lines.into_iter().collect::<Vec<_>>(),
+        ["Peer::added: fn added(&self, at: Duration) -> bool"]
+    );
 }

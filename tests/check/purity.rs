@@ -1,4 +1,5 @@
-//! Pure crates take the time and their seeds as arguments: no clock, socket, device, thread or ambient randomness.
+//! Pure crates take the time and their seeds as arguments: no clock, socket, device, thread or
+//! ambient randomness.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -56,7 +57,8 @@ const LIBRARIES: [&str; 30] = [
 ];
 
 /// Features of those libraries that would read the system's chance or clock.
-const IMPURE_FEATURES: [&str; 9] = ["v1", "v4", "v6", "v7", "thread_rng", "os_rng", "sys_rng", "getrandom", "default"];
+const IMPURE_FEATURES: [&str; 9] =
+    ["v1", "v4", "v6", "v7", "thread_rng", "os_rng", "sys_rng", "getrandom", "default"];
 
 #[test]
 fn pure_crates_stand_on_libraries_without_io() {
@@ -73,11 +75,16 @@ fn pure_crates_stand_on_libraries_without_io() {
             }
             assert!(LIBRARIES.contains(&name), "{manifest} imports {name}");
             let features = dependency["features"].as_array().expect("features");
-            let impure =
-                features.iter().filter_map(|feature| feature.as_str()).find(|name| IMPURE_FEATURES.contains(name));
+            let impure = features
+                .iter()
+                .filter_map(|feature| feature.as_str())
+                .find(|name| IMPURE_FEATURES.contains(name));
             assert!(impure.is_none(), "{manifest} imports {name} with {impure:?}");
             let defaults = dependency["uses_default_features"] == true;
-            assert!(!(defaults && name == "rand"), "{manifest} imports {name} with the system's chance");
+            assert!(
+                !(defaults && name == "rand"),
+                "{manifest} imports {name} with the system's chance"
+            );
         }
     }
 }
@@ -97,10 +104,29 @@ fn pure_crates_have_the_same_rules_for_clippy() {
 /// Runs clippy over `code` under the rules of the pure crates; `true` if it has no complaint.
 fn clippy_accepts(code: &str) -> bool {
     let mut clippy = Command::new("clippy-driver");
-    clippy.args(["--edition", "2024", "--crate-type", "lib", "--crate-name", "planted", "--emit", "metadata"]);
-    clippy.args(["-A", "warnings", "-D", "clippy::disallowed_methods", "-D", "clippy::disallowed_types"]);
+    clippy.args([
+        "--edition",
+        "2024",
+        "--crate-type",
+        "lib",
+        "--crate-name",
+        "planted",
+        "--emit",
+        "metadata",
+    ]);
+    clippy.args([
+        "-A",
+        "warnings",
+        "-D",
+        "clippy::disallowed_methods",
+        "-D",
+        "clippy::disallowed_types",
+    ]);
     clippy.arg("--out-dir").arg(env!("CARGO_TARGET_TMPDIR")).arg("-");
-    clippy.env("CLIPPY_CONF_DIR", root().join(PURE[0])).stdin(Stdio::piped()).stderr(Stdio::piped());
+    clippy
+        .env("CLIPPY_CONF_DIR", root().join(PURE[0]))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut clippy = clippy.spawn().unwrap_or_else(|error| panic!("clippy-driver: {error}"));
     clippy.stdin.take().unwrap().write_all(code.as_bytes()).unwrap();
     let output = clippy.wait_with_output().unwrap();
@@ -111,7 +137,9 @@ fn clippy_accepts(code: &str) -> bool {
 
 #[test]
 fn clippy_catches_planted_offences() {
-    assert!(clippy_accepts("pub fn f(now: std::time::Duration) -> std::time::Duration { now * 2 }"));
+    assert!(clippy_accepts(
+        "pub fn f(now: std::time::Duration) -> std::time::Duration { now * 2 }"
+    ));
     for code in [
         "pub fn f() { let _ = std::time::Instant::now(); }",
         "pub fn f(_: std::time::SystemTime) {}",

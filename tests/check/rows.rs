@@ -1,4 +1,5 @@
-//! Every promise that is called tested has a test that names it: `/// proves: D-05, D-06` above the test.
+//! Every promise that is called tested has a test that names it: `/// proves: D-05, D-06` above the
+//! test.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +9,15 @@ use super::files::{Source, files, root};
 const PROMISES: &str = "docs/features.md";
 /// A test begins within this many lines after its proof is named.
 const REACH: usize = 12;
-/// A test proves at most so many rows: a name says no more than three things, and what it does not say, a reader of the row
-/// does not find, and a change of the test loses unnoticed.
+/// A test proves at most so many rows: a name says no more than three things, and what it does not
+/// say, a reader of the row does not find, and a change of the test loses unnoticed.
 const MOST_ROWS: usize = 3;
 
 /// Row → whether it is called tested.
 fn promises() -> BTreeMap<String, bool> {
     let path = root().join(PROMISES);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     promises_in(&text)
 }
 
@@ -23,7 +25,9 @@ fn promises_in(text: &str) -> BTreeMap<String, bool> {
     let mut rows = BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [row, _, state] = cells[..] else { panic!("{PROMISES}: not a row of three cells: {line}") };
+        let [row, _, state] = cells[..] else {
+            panic!("{PROMISES}: not a row of three cells: {line}")
+        };
         if row == "row" {
             continue;
         }
@@ -38,7 +42,10 @@ fn promises_in(text: &str) -> BTreeMap<String, bool> {
 }
 
 /// Row → places that prove it; and what is wrong with places that do not.
-fn proofs(sources: &[Source], promises: &BTreeMap<String, bool>) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
+fn proofs(
+    sources: &[Source],
+    promises: &BTreeMap<String, bool>,
+) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
     let mut proofs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut complaints = Vec::new();
     for source in sources {
@@ -51,7 +58,9 @@ fn proofs(sources: &[Source], promises: &BTreeMap<String, bool>) -> (BTreeMap<St
                 continue;
             }
             if rows.split(',').count() > MOST_ROWS {
-                complaints.push(format!("{place}: more than {MOST_ROWS} rows; name those that the test's name states"));
+                complaints.push(format!(
+                    "{place}: more than {MOST_ROWS} rows; name those that the test's name states"
+                ));
             }
             let next = lines[number + 1..].iter().take_while(|line| !begins_test(line));
             if next.filter_map(|line| proof_in(line)).next().is_some() {
@@ -72,13 +81,16 @@ fn proofs(sources: &[Source], promises: &BTreeMap<String, bool>) -> (BTreeMap<St
 /// The list of rows in a comment line that names a proof.
 fn proof_in(line: &str) -> Option<&str> {
     let comment = line.trim_start();
-    let comment = ["///", "//!", "//", "*", "#"].iter().find_map(|mark| comment.strip_prefix(mark))?;
+    let comment =
+        ["///", "//!", "//", "*", "#"].iter().find_map(|mark| comment.strip_prefix(mark))?;
     comment.trim_start().strip_prefix("proves:").map(str::trim)
 }
 
 fn begins_test(line: &str) -> bool {
     let line = line.trim_start();
-    (line.starts_with("#[") && line.contains("test")) || line.starts_with("test(") || line.starts_with("it(")
+    (line.starts_with("#[") && line.contains("test"))
+        || line.starts_with("test(")
+        || line.starts_with("it(")
 }
 
 fn test_sources() -> Vec<Source> {
@@ -90,8 +102,11 @@ fn test_sources() -> Vec<Source> {
 fn every_tested_row_has_a_test_that_names_it() {
     let promises = promises();
     let (proofs, _) = proofs(&test_sources(), &promises);
-    let missing: Vec<&String> =
-        promises.iter().filter(|(row, tested)| **tested && !proofs.contains_key(*row)).map(|(row, _)| row).collect();
+    let missing: Vec<&String> = promises
+        .iter()
+        .filter(|(row, tested)| **tested && !proofs.contains_key(*row))
+        .map(|(row, _)| row)
+        .collect();
     assert!(missing.is_empty(), "no test proves: {missing:?}");
 }
 
@@ -106,11 +121,13 @@ fn every_proof_names_a_tested_row_and_stands_above_a_test() {
 
 #[test]
 fn a_proof_without_a_test_or_with_an_unknown_row_is_a_complaint() {
-    let promises =
-        promises_in("| row | promise | state |\n|---|---|---|\n| D-05 | a | tested |\n| D-06 | b | open |\n");
+    let promises = promises_in(
+        "| row | promise | state |\n|---|---|---|\n| D-05 | a | tested |\n| D-06 | b | open |\n",
+    );
     assert_eq!(promises.len(), 2);
     let source = |text: &str| [Source { path: "tests/x.rs".to_owned(), text: text.to_owned() }];
-    let (found, complaints) = proofs(&source("/// proves: D-05, D-06\n#[test]\nfn a() {}\n"), &promises);
+    let (found, complaints) =
+        proofs(&source("/// proves: D-05, D-06\n#[test]\nfn a() {}\n"), &promises);
     assert_eq!((found.len(), complaints.len()), (2, 0));
     for wrong in [
         "/// proves: D-05\nfn a() {}\n",

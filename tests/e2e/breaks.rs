@@ -7,7 +7,9 @@ use std::time::Instant;
 use serde_json::Value;
 use voicemesh_tests::hear::{Floor, compare};
 use voicemesh_tests::process::{Event, Program, binary};
-use voicemesh_tests::room::{self, Folder, Joining, Server, finish, of_peer, wait_for, wait_for_peer, wait_for_route};
+use voicemesh_tests::room::{
+    self, Folder, Joining, Server, finish, of_peer, wait_for, wait_for_peer, wait_for_route,
+};
 use voicemesh_tests::{speech, wav};
 
 use crate::{alone, wait_until_heard_more};
@@ -20,7 +22,12 @@ const FRAMES_AFTERWARDS: u64 = 50;
 fn restart(server: Server) -> Server {
     let Server { mut program, address } = server;
     program.kill();
-    Server::start_by(Command::new(binary("voicemesh-signaling")), Ipv4Addr::LOCALHOST, address.port(), &[])
+    Server::start_by(
+        Command::new(binary("voicemesh-signaling")),
+        Ipv4Addr::LOCALHOST,
+        address.port(),
+        &[],
+    )
 }
 
 fn you(program: &mut Program) -> Value {
@@ -34,8 +41,10 @@ fn a_server_killed_in_mid_speech_leaves_no_gap_in_direct_speech() {
     let folder = Folder::create("direct");
     let server = Server::start(&[]);
     let file = folder.file("bob.wav");
-    let mut bob =
-        Joining::new(&server.url(), "breaks", "bob").hearing_into(&file).with(&["--duration", "18"]).start(&folder);
+    let mut bob = Joining::new(&server.url(), "breaks", "bob")
+        .hearing_into(&file)
+        .with(&["--duration", "18"])
+        .start(&folder);
     let bob_before = you(&mut bob);
     // Long enough to be in mid-speech when the server is away, and again when it is back.
     let spoken = [speech::load("reader"), speech::load("cards")].concat();
@@ -58,8 +67,8 @@ fn a_server_killed_in_mid_speech_leaves_no_gap_in_direct_speech() {
     assert_eq!(you(&mut bob), bob_before, "the same peer id");
     assert_eq!(you(&mut ada), ada_before, "the same peer id");
     wait_until_heard_more(&mut bob, "ada", FRAMES_AFTERWARDS);
-    // Looked at while she still speaks: when she leaves, her link may end a moment before the server says that she left, and
-    // the route is the relay in between.
+    // Looked at while she still speaks: when she leaves, her link may end a moment before the
+    // server says that she left, and the route is the relay in between.
     let moves = |event: &Event| event.at > killed_at && event.json["event"] == "route-changed";
     let moved: Vec<Event> = bob.events().into_iter().filter(moves).collect();
     assert!(moved.is_empty(), "direct all the time: {moved:?}");

@@ -60,7 +60,8 @@ fn five_peers_hear_two_speakers_one_after_the_other() {
     let server = Server::start(&[]);
     let file = |name: &str| folder.file(&format!("{name}.wav"));
     let join = |name: &str| Joining::new(&server.url(), "five", name).hearing_into(&file(name));
-    let mut peers: Vec<Program> = ["cyd", "dan", "eve"].iter().map(|name| join(name).start(&folder)).collect();
+    let mut peers: Vec<Program> =
+        ["cyd", "dan", "eve"].iter().map(|name| join(name).start(&folder)).collect();
     for listener in &mut peers {
         wait_for(listener, "connected");
     }
@@ -99,7 +100,10 @@ fn five_peers_hear_two_speakers_one_after_the_other() {
     }
     // No peer hears its own speech: while only Ada spoke, there was nothing for her to hear.
     let to_ada = heard(&file("ada"));
-    assert!(to_ada[..48_000 * 6].iter().all(|sample| sample.abs() < NEARLY_NOTHING), "Ada hears herself");
+    assert!(
+        to_ada[..48_000 * 6].iter().all(|sample| sample.abs() < NEARLY_NOTHING),
+        "Ada hears herself"
+    );
 }
 
 /// proves: U-02, U-21
@@ -113,14 +117,19 @@ fn rooms_of_one_server_hear_nothing_of_each_other() {
     let mut same = Joining::new(&server.url(), "same", "bob").start(&folder);
     wait_for(&mut other, "connected");
     wait_for(&mut same, "connected");
-    let ada = Joining::new(&server.url(), "same", "ada").speaking("numbers").with(&["--duration", "3"]);
+    let ada =
+        Joining::new(&server.url(), "same", "ada").speaking("numbers").with(&["--duration", "3"]);
     finish(&mut ada.start(&folder));
     let same = leave(same);
     assert!(of_peer(&same, "ada")["frames_heard"].as_u64().unwrap() > 100, "{same}");
     let other = leave(other);
     assert_eq!(other["peers"].as_array().map(Vec::len), Some(0), "{other}");
     let heard = heard(&file);
-    assert!(heard.len() > 48_000 * 3 && heard.iter().all(|sample| *sample == 0.0), "{} samples", heard.len());
+    assert!(
+        heard.len() > 48_000 * 3 && heard.iter().all(|sample| *sample == 0.0),
+        "{} samples",
+        heard.len()
+    );
 }
 
 /// One person alone can try everything: an echo says back what it hears.
@@ -159,7 +168,8 @@ fn who_joins_hears_a_speaker_at_once() {
     leave(ada);
 }
 
-/// The room goes on while devices change, and one that is not there leaves the one in use where it is.
+/// The room goes on while devices change, and one that is not there leaves the one in use where it
+/// is.
 #[test]
 fn microphone_and_speaker_can_be_changed_while_talking() {
     let _alone = alone();
@@ -173,7 +183,11 @@ fn microphone_and_speaker_can_be_changed_while_talking() {
     bob.type_line(&format!("/output {}", file.display()));
     ada.type_line("/input no-such-folder/no-such-voice.wav");
     let refused = wait_for(&mut ada, "warned");
-    assert!(refused.json["message"].as_str().unwrap().contains("stays as it is"), "{}", refused.json);
+    assert!(
+        refused.json["message"].as_str().unwrap().contains("stays as it is"),
+        "{}",
+        refused.json
+    );
     ada.type_line(&format!("/input {}", speech::path("cards").display()));
     wait_for_peer(&mut bob, "first-heard", "ada");
     let spoken = speech::load("cards").len() as u64 / 960;

@@ -3,14 +3,16 @@
 use std::time::{Duration, Instant};
 
 use voicemesh_tests::process::Program;
-use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, wait_for, wait_for_peer, wait_for_route};
+use voicemesh_tests::room::{
+    Folder, Joining, PATIENCE, Server, leave, wait_for, wait_for_peer, wait_for_route,
+};
 
 use crate::alone;
 
 /// The server's pings in these tests; a peer silent for two of them is gone.
 const PING: &[&str] = &["--ping-interval", "1"];
-/// A silent link is found stalled after 4 s, and its peer, which the server has lost, is given up within 2 s more. The rest
-/// is for a busy machine.
+/// A silent link is found stalled after 4 s, and its peer, which the server has lost, is given up
+/// within 2 s more. The rest is for a busy machine.
 const LINK_GIVEN_UP: Duration = Duration::from_secs(10);
 
 fn two(server: &Server, folder: &Folder, arguments: &[&str], route: &str) -> (Program, Program) {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use voicemesh::{
-    ErrorCode, Event, Events, InputSpec, JoinOptions, MetadataTransaction, OutputSpec, Presence, REACHABILITY_KEY,
-    Room, RoomEvent, TokenError, TransactionId,
+    ErrorCode, Event, Events, InputSpec, JoinOptions, MetadataTransaction, OutputSpec, Presence,
+    REACHABILITY_KEY, Room, RoomEvent, TokenError, TransactionId,
 };
 use voicemesh_signaling::{Config, serve};
 use voicemesh_tests::room::{Folder, PATIENCE};
@@ -23,7 +23,11 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -98,12 +102,14 @@ fn a_lobby_is_claimed_guarded_and_described() {
     let server = Server::start();
     let missing = options(&server, &folder, "ada").presence(Presence::MustExist);
     assert_eq!(refusal(missing), (ErrorCode::RoomMissing, Some(Duration::from_secs(2))));
-    let claim = |name| options(&server, &folder, name).presence(Presence::MustNotExist).password("sesame");
+    let claim =
+        |name| options(&server, &folder, name).presence(Presence::MustNotExist).password("sesame");
     let (ada, mut ada_events) = Room::join(claim("ada")).unwrap();
     let ada_id = owner(&mut ada_events);
     assert_eq!(refusal(claim("bob")).0, ErrorCode::RoomExists);
     assert_eq!(refusal(options(&server, &folder, "bob")).0, ErrorCode::PasswordRequired);
-    let (bob, mut bob_events) = Room::join(options(&server, &folder, "bob").password("sesame")).unwrap();
+    let (bob, mut bob_events) =
+        Room::join(options(&server, &folder, "bob").password("sesame")).unwrap();
     assert_eq!(owner(&mut bob_events), ada_id);
     let wrong = refusal(options(&server, &folder, "cyd").password("guess"));
     assert_eq!(wrong, (ErrorCode::PasswordWrong, Some(Duration::from_secs(1))));
@@ -111,13 +117,17 @@ fn a_lobby_is_claimed_guarded_and_described() {
     let seat = ada.lobby().set_metadata(MetadataTransaction::new().set("seat", "3")).unwrap();
     assert_eq!(result(&mut ada_events, seat), Ok(()));
     let metadata = event(&mut bob_events, "ada's seat", |event| match event {
-        Event::Room(RoomEvent::MetadataChanged { peer, metadata }) if peer == ada_id => Some(metadata),
+        Event::Room(RoomEvent::MetadataChanged { peer, metadata }) if peer == ada_id => {
+            Some(metadata)
+        }
         _ => None,
     });
     assert_eq!(metadata["seat"], "3");
-    let map = bob.lobby().set_room_metadata(MetadataTransaction::new().set("map", "castle")).unwrap();
+    let map =
+        bob.lobby().set_room_metadata(MetadataTransaction::new().set("map", "castle")).unwrap();
     assert_eq!(result(&mut bob_events, map), Err(ErrorCode::NotOwner));
-    let map = ada.lobby().set_room_metadata(MetadataTransaction::new().set("map", "harbour")).unwrap();
+    let map =
+        ada.lobby().set_room_metadata(MetadataTransaction::new().set("map", "harbour")).unwrap();
     assert_eq!(result(&mut ada_events, map), Ok(()));
     let room = event(&mut bob_events, "the map", |event| match event {
         Event::Room(RoomEvent::RoomMetadataChanged { metadata }) => Some(metadata),

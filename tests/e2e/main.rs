@@ -1,4 +1,5 @@
-//! End to end: real processes, real sockets, real WebRTC, real Opus, and sound that is compared with what was spoken.
+//! End to end: real processes, real sockets, real WebRTC, real Opus, and sound that is compared
+//! with what was spoken.
 //!
 //! One room runs at a time ([`alone`]): several at once would measure how busy the machine is.
 
@@ -47,8 +48,8 @@ fn assert_heard(voice: &str, file: &Path) -> Hearing {
     hearing
 }
 
-/// The same, but for a cut: what is not heard because of it, the gap itself and what is hurried through after it, is at most
-/// so long in all.
+/// The same, but for a cut: what is not heard because of it, the gap itself and what is hurried
+/// through after it, is at most so long in all.
 fn assert_heard_but_for(voice: &str, file: &Path, cut_ms: f64) -> Hearing {
     let hearing = compare_with_cut(&speech::load(voice), &room::heard(file), cut_ms);
     let unheard_ms = hearing.unheard_in_cut_ms + hearing.unheard_total_ms;
@@ -74,7 +75,9 @@ fn wait_until_heard(program: &mut Program, name: &str, frames: u64) {
 
 /// The same of a peer that has been heard before.
 fn wait_until_heard_more(program: &mut Program, name: &str, frames: u64) {
-    let heard = |program: &mut Program| room::of_peer(&status(program), name)["frames_heard"].as_u64().unwrap();
+    let heard = |program: &mut Program| {
+        room::of_peer(&status(program), name)["frames_heard"].as_u64().unwrap()
+    };
     let (before, deadline) = (heard(program), Instant::now() + room::PATIENCE);
     while heard(program) < before + frames {
         assert!(Instant::now() < deadline, "{name} is not heard\n{}", program.transcript());

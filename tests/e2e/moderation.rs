@@ -4,14 +4,17 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 
 use voicemesh_tests::process::{Program, binary};
-use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, of_peer, wait_for, wait_for_peer};
+use voicemesh_tests::room::{
+    Folder, Joining, PATIENCE, Server, leave, of_peer, wait_for, wait_for_peer,
+};
 
 use crate::{alone, status};
 
 const SECRET: [&str; 2] = ["--secret", "a secret of the operator's tests"];
 
 fn transaction_done(peer: &mut Program) -> bool {
-    let done = peer.wait_for("an answer", PATIENCE, |json| json["event"] == "transaction-done").json;
+    let done =
+        peer.wait_for("an answer", PATIENCE, |json| json["event"] == "transaction-done").json;
     done["code"].is_null()
 }
 
@@ -31,8 +34,12 @@ fn the_member_who_made_the_room_mutes_for_all_and_puts_out() {
     assert!(!transaction_done(&mut cyd), "only the member who made the room may");
     ada.type_line("/mute-all bob");
     assert!(transaction_done(&mut ada));
-    cyd.wait_for("bob may not speak", PATIENCE, |json| json["event"] == "permissions-changed" && json["name"] == "bob");
-    let received = |cyd: &mut Program| of_peer(&status(cyd), "bob")["frames_received"].as_u64().expect("a count");
+    cyd.wait_for("bob may not speak", PATIENCE, |json| {
+        json["event"] == "permissions-changed" && json["name"] == "bob"
+    });
+    let received = |cyd: &mut Program| {
+        of_peer(&status(cyd), "bob")["frames_received"].as_u64().expect("a count")
+    };
     // What arrived within the moment that it takes to be told.
     received(&mut cyd);
     let before = received(&mut cyd);
@@ -62,7 +69,8 @@ fn who_was_held_elsewhere_is_not_heard_by_a_group_that_was_refused_meanwhile() {
     wait_for_peer(&mut ada, "first-heard", "bob");
     let held = |ada: &mut Program, count: usize| {
         ada.wait_for("bob is held", PATIENCE, |json| {
-            json["event"] == "held" && json["groups"].as_array().is_some_and(|groups| groups.len() == count)
+            json["event"] == "held"
+                && json["groups"].as_array().is_some_and(|groups| groups.len() == count)
         });
     };
     ada.type_line("/move bob Red");
@@ -72,7 +80,9 @@ fn who_was_held_elsewhere_is_not_heard_by_a_group_that_was_refused_meanwhile() {
     wait_for(&mut bob, "group-refused");
     ada.type_line("/move bob Global");
     held(&mut ada, 0);
-    let received = |peer: &mut Program| of_peer(&status(peer), "bob")["frames_received"].as_u64().expect("a count");
+    let received = |peer: &mut Program| {
+        of_peer(&status(peer), "bob")["frames_received"].as_u64().expect("a count")
+    };
     let before = received(&mut ada);
     while received(&mut ada) < before + 50 {}
     assert_eq!(received(&mut cyd), 0, "he speaks to Global alone again");
@@ -84,8 +94,14 @@ fn who_was_held_elsewhere_is_not_heard_by_a_group_that_was_refused_meanwhile() {
 fn after_a_restart_programs_take_their_room_back_and_one_that_was_started_again_does_as_well() {
     let _alone = alone();
     let folder = Folder::create("tickets");
-    let start =
-        |port| Server::start_by(Command::new(binary("voicemesh-signaling")), Ipv4Addr::LOCALHOST, port, &SECRET);
+    let start = |port| {
+        Server::start_by(
+            Command::new(binary("voicemesh-signaling")),
+            Ipv4Addr::LOCALHOST,
+            port,
+            &SECRET,
+        )
+    };
     let joining = |url: &str, name: &str, password: &str| {
         let mut joining = Joining::new(url, "den", name);
         joining.arguments.extend(["--password".to_owned(), password.to_owned()]);

@@ -1,10 +1,13 @@
-//! Networks that change in mid-call: another address, another interface behind its own NAT, a server that goes dark.
+//! Networks that change in mid-call: another address, another interface behind its own NAT, a
+//! server that goes dark.
 
 use std::time::Duration;
 
 use voicemesh_tests::netns::{Host, Lab, Loss};
 use voicemesh_tests::process::{Event, Program, binary};
-use voicemesh_tests::room::{Folder, Joining, Server, finish, wait_for, wait_for_peer, wait_for_route};
+use voicemesh_tests::room::{
+    Folder, Joining, Server, finish, wait_for, wait_for_peer, wait_for_route,
+};
 
 use crate::{alone, assert_heard_but_for, wait_until_heard_more};
 
@@ -23,12 +26,16 @@ impl Room {
         let lab = Lab::new(test, 3)?;
         let folder = Folder::create("moving");
         let there = lab.host(0);
-        let server = Server::start_by(there.command(binary("voicemesh-signaling")), there.address, 0, &[]);
-        let bob = Joining::new(&server.url(), "moving", "bob").hearing_into(&folder.file("bob.wav"));
+        let server =
+            Server::start_by(there.command(binary("voicemesh-signaling")), there.address, 0, &[]);
+        let bob =
+            Joining::new(&server.url(), "moving", "bob").hearing_into(&folder.file("bob.wav"));
         let bob = bob.with(&["--duration", "14"]).with(arguments);
         let mut bob = bob.start_by(lab.host(2).command(binary("voicemesh")), &folder);
         wait_for(&mut bob, "connected");
-        let ada = Joining::new(&server.url(), "moving", "ada").speaking("reader").with(&["--duration", "12"]);
+        let ada = Joining::new(&server.url(), "moving", "ada")
+            .speaking("reader")
+            .with(&["--duration", "12"]);
         let ada = ada.with(arguments).start_by(lab.host(1).command(binary("voicemesh")), &folder);
         Some(Self { ada, bob, _server: server, lab, folder })
     }
@@ -40,7 +47,8 @@ impl Room {
         wait_for_peer(&mut self.bob, "speaking", "ada");
     }
 
-    /// No peer saw another come or go, or the server go away, and at most so much of Ada's speech was lost.
+    /// No peer saw another come or go, or the server go away, and at most so much of Ada's speech
+    /// was lost.
     fn end(mut self, lost_ms: f64) {
         finish(&mut self.ada);
         finish(&mut self.bob);
@@ -87,7 +95,9 @@ fn another_interface_behind_a_nat_costs_little_and_the_pair_is_direct_again() {
 #[test]
 fn a_dark_server_is_shown_and_used_again_by_a_relayed_pair_soon_after() {
     let _alone = alone();
-    let Some(mut room) = Room::open("a_dark_server_of_a_relayed_pair", &["--relay-only"]) else { return };
+    let Some(mut room) = Room::open("a_dark_server_of_a_relayed_pair", &["--relay-only"]) else {
+        return;
+    };
     room.wait_for_speech("relayed");
     let server = room.lab.host(0);
     room.lab.lose(Loss::All(server.clone()));
@@ -96,6 +106,10 @@ fn a_dark_server_is_shown_and_used_again_by_a_relayed_pair_soon_after() {
     room.lab.restore(&Loss::All(server));
     let back = wait_for_route(&mut room.ada, "bob", "relayed");
     wait_for_route(&mut room.bob, "ada", "relayed");
-    assert!(at(&back) - at(&dark) <= Duration::from_secs(3), "used again after {:?}", at(&back) - at(&dark));
+    assert!(
+        at(&back) - at(&dark) <= Duration::from_secs(3),
+        "used again after {:?}",
+        at(&back) - at(&dark)
+    );
     wait_until_heard_more(&mut room.bob, "ada", 10);
 }

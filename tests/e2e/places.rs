@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    Activation, Event, Events, GridAxes, InputSpec, JoinOptions, OutputSpec, PeerId, Pose, Processing, ProximityGrid,
-    Room, RoomEvent, TransmitOptions, VoiceAudience, VoiceEvent,
+    Activation, Event, Events, GridAxes, InputSpec, JoinOptions, OutputSpec, PeerId, Pose,
+    Processing, ProximityGrid, Room, RoomEvent, TransmitOptions, VoiceAudience, VoiceEvent,
 };
 use voicemesh_tests::room::{Folder, PATIENCE, Server};
 use voicemesh_tests::wav;
@@ -65,13 +65,17 @@ fn until(peer: &mut Member, what: &str, mut done: impl FnMut(&mut Member) -> boo
 }
 
 fn id(peer: &mut Member, name: &str) -> PeerId {
-    let of = |peer: &Room| peer.read_snapshot(|now| now.peers.iter().find(|state| state.name == name).map(|s| s.peer));
+    let of = |peer: &Room| {
+        peer.read_snapshot(|now| now.peers.iter().find(|state| state.name == name).map(|s| s.peer))
+    };
     until(peer, name, |peer| of(peer).is_some());
     of(peer).unwrap()
 }
 
 fn frames_heard(peer: &Room, of: PeerId) -> u64 {
-    peer.read_snapshot(|now| now.peers.iter().find(|state| state.peer == of).map_or(0, |state| state.frames_heard))
+    peer.read_snapshot(|now| {
+        now.peers.iter().find(|state| state.peer == of).map_or(0, |state| state.frames_heard)
+    })
 }
 
 /// The amplitude of one frequency.
@@ -106,19 +110,24 @@ fn two_who_stand_left_and_right_are_heard_left_and_right() {
         frames_heard(cyd, ada).min(frames_heard(cyd, bob)) > 100
     });
     let (a, b) = (frames_heard(&cyd, ada) + 60, frames_heard(&cyd, bob) + 60);
-    until(&mut cyd, "another second of both", |cyd| frames_heard(cyd, ada) > a && frames_heard(cyd, bob) > b);
+    until(&mut cyd, "another second of both", |cyd| {
+        frames_heard(cyd, ada) > a && frames_heard(cyd, bob) > b
+    });
     assert!(
-        cyd.participant(ada).level().is_some_and(|level| level > -30.0) && cyd.participant(ada).is_speaking(),
+        cyd.participant(ada).level().is_some_and(|level| level > -30.0)
+            && cyd.participant(ada).is_speaking(),
         "{:?}",
         cyd.participant(ada).level()
     );
     cyd.leave_and_wait(PATIENCE);
     let sides = [0, 1].map(|channel| wav::read_channel(&file, channel).unwrap());
     let last = sides.each_ref().map(|side| &side[side.len() - 48_000..side.len() - 9_600]);
-    // Of pieces of 50 ms the middle one: on a busy machine a piece is concealed or missing now and then.
+    // Of pieces of 50 ms the middle one: on a busy machine a piece is concealed or missing now and
+    // then.
     let db = |hz| {
         last.map(|side| {
-            let mut pieces: Vec<f32> = side.chunks_exact(2_400).map(|piece| amplitude(piece, hz, 48_000.0)).collect();
+            let mut pieces: Vec<f32> =
+                side.chunks_exact(2_400).map(|piece| amplitude(piece, hz, 48_000.0)).collect();
             pieces.sort_by(f32::total_cmp);
             20.0 * pieces[pieces.len() / 2].log10()
         })
@@ -127,7 +136,10 @@ fn two_who_stand_left_and_right_are_heard_left_and_right() {
     println!("ada {ada_left:.1} and {ada_right:.1} dB, bob {bob_left:.1} and {bob_right:.1} dB");
     assert!((ada_left - ada_right - 14.0).abs() < 1.5, "{ada_left} and {ada_right}");
     assert!((bob_right - bob_left - 14.0).abs() < 1.5, "{bob_left} and {bob_right}");
-    assert!((ada_left - bob_right - 6.0).abs() < 2.0, "twice as far is half as loud: {ada_left} and {bob_right}");
+    assert!(
+        (ada_left - bob_right - 6.0).abs() < 2.0,
+        "twice as far is half as loud: {ada_left} and {bob_right}"
+    );
 }
 
 /// proves: B-11
@@ -143,7 +155,8 @@ fn a_game_without_devices_writes_its_microphone_and_reads_each_voice() {
             .processing(Processing::OFF)
             .activation(Activation::Always)
     };
-    let (mut ada, mut bob, mut cyd) = (join(program("ada")), join(program("bob")), join(program("cyd")));
+    let (mut ada, mut bob, mut cyd) =
+        (join(program("ada")), join(program("bob")), join(program("cyd")));
     let mut microphones = [&ada, &cyd].map(|peer| peer.microphone().open_feed(44_100).unwrap());
     let (a, c) = (id(&mut bob, "ada"), id(&mut bob, "cyd"));
     id(&mut ada, "bob");
@@ -158,7 +171,8 @@ fn a_game_without_devices_writes_its_microphone_and_reads_each_voice() {
         while begun.elapsed() >= FRAME * steps as u32 {
             for (hz, speech) in [500.0, 1_200.0].into_iter().zip(&mut speech) {
                 for (at, sample) in speech.iter_mut().enumerate() {
-                    *sample = 0.25 * (TAU * hz * ((steps * 441 + at) % 44_100) as f32 / 44_100.0).sin();
+                    *sample =
+                        0.25 * (TAU * hz * ((steps * 441 + at) % 44_100) as f32 / 44_100.0).sin();
                 }
             }
             for (microphone, speech) in microphones.iter_mut().zip(&speech) {
@@ -174,11 +188,18 @@ fn a_game_without_devices_writes_its_microphone_and_reads_each_voice() {
     });
     let apart = &apart[apart.len() - 16_000..];
     let together = &together[together.len() - 48_000..];
-    let (ada_apart, cyd_apart) = (amplitude(apart, 500.0, 16_000.0), amplitude(apart, 1_200.0, 16_000.0));
-    let (ada_mixed, cyd_mixed) = (amplitude(together, 500.0, 48_000.0), amplitude(together, 1_200.0, 48_000.0));
-    println!("ada {ada_apart:.3} apart, {ada_mixed:.4} mixed; cyd {cyd_apart:.4} apart, {cyd_mixed:.3} mixed");
+    let (ada_apart, cyd_apart) =
+        (amplitude(apart, 500.0, 16_000.0), amplitude(apart, 1_200.0, 16_000.0));
+    let (ada_mixed, cyd_mixed) =
+        (amplitude(together, 500.0, 48_000.0), amplitude(together, 1_200.0, 48_000.0));
+    println!(
+        "ada {ada_apart:.3} apart, {ada_mixed:.4} mixed; cyd {cyd_apart:.4} apart, {cyd_mixed:.3} mixed"
+    );
     assert!((0.15..0.35).contains(&ada_apart) && cyd_apart < 0.01, "the voice is Ada's alone");
-    assert!((0.15..0.35).contains(&cyd_mixed) && ada_mixed < 0.01, "who is read apart is in no mix");
+    assert!(
+        (0.15..0.35).contains(&cyd_mixed) && ada_mixed < 0.01,
+        "who is read apart is in no mix"
+    );
     bob.leave_and_wait(PATIENCE);
     voice.read(&mut [0.0; 20_000]);
     assert_eq!(voice.read(&mut sound), 0, "what was left has been read");

@@ -1,5 +1,5 @@
-//! Real reverse proxies before a real server, configured as `docs/reverse-proxy.md` says: the page, its WebSocket and
-//! speech go through, and what is configured wrongly is said.
+//! Real reverse proxies before a real server, configured as `docs/reverse-proxy.md` says: the page,
+//! its WebSocket and speech go through, and what is configured wrongly is said.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -20,8 +20,11 @@ const DOCUMENT: &str = "docs/reverse-proxy.md";
 /// The configuration in a code block of the document, by what stands behind its three backticks.
 fn documented(name: &str, upstream: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(DOCUMENT);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let (_, rest) = text.split_once(&format!("```{name}\n")).unwrap_or_else(|| panic!("{DOCUMENT} has no {name}"));
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (_, rest) = text
+        .split_once(&format!("```{name}\n"))
+        .unwrap_or_else(|| panic!("{DOCUMENT} has no {name}"));
     let (block, _) = rest.split_once("```").expect("the block ends");
     block.replace("127.0.0.1:8080", upstream)
 }
@@ -62,8 +65,11 @@ impl Proxy {
         fs::create_dir_all(&home).expect("a folder");
         let site = documented(name, upstream).replace("voice.example", &format!("http://:{port}"));
         let file = home.join("Caddyfile");
-        fs::write(&file, format!("{{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n}}\n{site}"))
-            .expect("a file");
+        fs::write(
+            &file,
+            format!("{{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n}}\n{site}"),
+        )
+        .expect("a file");
         let mut command = Command::new(skip::find_program("caddy").expect("caddy is installed"));
         command.args(["run", "--adapter", "caddyfile", "--config"]).arg(&file);
         command.env("HOME", &home).env("XDG_DATA_HOME", &home).env("XDG_CONFIG_HOME", &home);
@@ -83,7 +89,8 @@ impl Proxy {
     fn ask(&self, method: &str, path: &str, head: &str) -> (u16, String) {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).expect("the proxy listens");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: voice.example:{}\r\n{head}\r\n", self.port);
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: voice.example:{}\r\n{head}\r\n", self.port);
         socket.write_all(request.as_bytes()).expect("the proxy reads");
         let mut answer = Vec::new();
         let mut buffer = [0; 4096];
@@ -101,7 +108,11 @@ impl Proxy {
     }
 
     fn get(&self, path: &str) -> (u16, String) {
-        self.ask("GET", path, &format!("Connection: close\r\nCookie: other={}\r\n", "x".repeat(16 * 1024)))
+        self.ask(
+            "GET",
+            path,
+            &format!("Connection: close\r\nCookie: other={}\r\n", "x".repeat(16 * 1024)),
+        )
     }
 
     /// The status of a WebSocket that a page of this origin asks for.
@@ -114,11 +125,15 @@ impl Proxy {
     }
 
     fn check(&self, path: &str, origin: &str) -> Value {
-        let (status, text) =
-            self.ask("POST", path, &format!("Connection: close\r\nContent-Length: 0\r\nOrigin: {origin}\r\n"));
+        let (status, text) = self.ask(
+            "POST",
+            path,
+            &format!("Connection: close\r\nContent-Length: 0\r\nOrigin: {origin}\r\n"),
+        );
         assert_eq!(status, 200, "{text}");
         let json = text.find('{').and_then(|start| Some(&text[start..=text.rfind('}')?]));
-        json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_else(|| panic!("no JSON: {text}"))
+        json.and_then(|json| serde_json::from_str(json).ok())
+            .unwrap_or_else(|| panic!("no JSON: {text}"))
     }
 
     fn origin(&self) -> String {
@@ -216,12 +231,18 @@ fn what_is_missing_in_nginx_is_said_by_the_server() {
     let (mut server, upstream) = server(&[]);
     let without = |part: &str| {
         let config = documented("nginx root", &upstream);
-        config.lines().filter(|line| !line.contains(part)).fold(String::new(), |all, line| all + line + "\n")
+        config
+            .lines()
+            .filter(|line| !line.contains(part))
+            .fold(String::new(), |all, line| all + line + "\n")
     };
     {
         let proxy = Proxy::nginx(&folder, &upstream, &without("Upgrade"));
         assert_eq!(proxy.upgrade("/ws?attempt=one", &proxy.origin()), 426);
-        assert_eq!(proxy.check("/connect-check?attempt=one", &proxy.origin())["attempt"], "no-upgrade");
+        assert_eq!(
+            proxy.check("/connect-check?attempt=one", &proxy.origin())["attempt"],
+            "no-upgrade"
+        );
         server.program.wait_for_line("arrived without \"Upgrade: websocket\"", patience);
     }
     {
@@ -229,12 +250,20 @@ fn what_is_missing_in_nginx_is_said_by_the_server() {
         let origin = proxy.origin();
         assert_eq!(proxy.upgrade("/ws?attempt=two", &origin), 403);
         let answer = proxy.check("/connect-check?attempt=two", &origin);
-        assert_eq!((&answer["origin"], &answer["host"]), (&"refused".into(), &upstream.as_str().into()), "{answer}");
+        assert_eq!(
+            (&answer["origin"], &answer["host"]),
+            (&"refused".into(), &upstream.as_str().into()),
+            "{answer}"
+        );
         let line = server.program.wait_for_line(&format!("--allow-origin {origin}"), patience);
         assert!(line.contains("--trusted-proxy 127.0.0.1") && line.contains(&upstream), "{line}");
     }
     {
-        let proxy = Proxy::nginx(&folder, &upstream, &strips_not(&documented("nginx path", &upstream), &upstream));
+        let proxy = Proxy::nginx(
+            &folder,
+            &upstream,
+            &strips_not(&documented("nginx path", &upstream), &upstream),
+        );
         assert_eq!(proxy.get("/voice/").0, 404);
         server.program.wait_for_line("--base-path /voice", patience);
     }
@@ -252,7 +281,8 @@ fn a_named_proxy_that_sends_its_own_host_says_the_browsers() {
     }
     let folder = Folder::create("nginx-forwarded");
     let (_server, upstream) = server(&["--trusted-proxy", "127.0.0.1"]);
-    let config = documented("nginx root", &upstream).replace("proxy_set_header Host $http_host;", "");
+    let config =
+        documented("nginx root", &upstream).replace("proxy_set_header Host $http_host;", "");
     let proxy = Proxy::nginx(&folder, &upstream, &config);
     proxy.assert_serves("");
     let forged = format!(
@@ -261,7 +291,10 @@ fn a_named_proxy_that_sends_its_own_host_says_the_browsers() {
         proxy.origin()
     );
     let (_, answer) = proxy.ask("POST", "/connect-check", &forged);
-    assert!(answer.contains("\"origin\":\"allowed\""), "what a client sends is overwritten: {answer}");
+    assert!(
+        answer.contains("\"origin\":\"allowed\""),
+        "what a client sends is overwritten: {answer}"
+    );
 }
 
 /// proves: B-17

@@ -13,7 +13,8 @@ use ogg::PacketReader;
 use voicemesh_tests::hear::{Floor, compare};
 use voicemesh_tests::process::{Program, binary};
 use voicemesh_tests::room::{
-    Folder, Joining, PATIENCE, Server, finish, heard, leave, of_peer, wait_for, wait_for_peer, wait_for_route,
+    Folder, Joining, PATIENCE, Server, finish, heard, leave, of_peer, wait_for, wait_for_peer,
+    wait_for_route,
 };
 use voicemesh_tests::speech;
 
@@ -26,7 +27,9 @@ const LONGEST: usize = 5_760;
 
 /// What a player plays of an Ogg/Opus file.
 fn played(file: &Path) -> Vec<f32> {
-    let mut reader = PacketReader::new(File::open(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+    let mut reader = PacketReader::new(
+        File::open(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())),
+    );
     let mut decoder = Decoder::new(SampleRate::Hz48000, Channels::Mono).unwrap();
     let (mut samples, mut number) = (Vec::new(), 0);
     while let Some(packet) = reader.read_packet().unwrap() {
@@ -34,8 +37,9 @@ fn played(file: &Path) -> Vec<f32> {
         if number > HEADERS {
             let mut block = vec![0.0; LONGEST];
             let packet = Packet::try_from(&packet.data[..]).unwrap();
-            let length =
-                decoder.decode_float(Some(packet), MutSignals::try_from(&mut block[..]).unwrap(), false).unwrap();
+            let length = decoder
+                .decode_float(Some(packet), MutSignals::try_from(&mut block[..]).unwrap(), false)
+                .unwrap();
             samples.extend_from_slice(&block[..length]);
         }
     }
@@ -45,7 +49,9 @@ fn played(file: &Path) -> Vec<f32> {
 /// The only file of a speaker.
 fn file_of(folder: &Path, speaker: &str) -> std::path::PathBuf {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let own = |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(speaker);
+    let own = |path: &std::path::PathBuf| {
+        path.file_name().unwrap().to_string_lossy().starts_with(speaker)
+    };
     let found: Vec<_> = files.filter(own).collect();
     assert_eq!(found.len(), 1, "{found:?}");
     found[0].clone()
@@ -82,14 +88,21 @@ fn a_recording_holds_each_speaker_apart_and_everyone_sees_that_it_is_kept() {
     for (speaker, voice) in [("cyd", "cards"), ("dan", "announcer")] {
         let spoken = speech::load(voice);
         let hearing = compare(&spoken, &played(&file_of(&kept, speaker)));
-        hearing.verdict(&Floor::default()).unwrap_or_else(|why| panic!("{speaker}: {why} ({hearing})"));
+        hearing
+            .verdict(&Floor::default())
+            .unwrap_or_else(|why| panic!("{speaker}: {why} ({hearing})"));
         begins.push(hearing.delay_ms);
     }
-    // Cyd's words begin as far before Dan's in the files as they did in the room, where Bob heard both at once.
+    // Cyd's words begin as far before Dan's in the files as they did in the room, where Bob heard
+    // both at once.
     let room = heard(&folder.file("bob.wav"));
-    let in_room = compare(&speech::load("announcer"), &room).delay_ms - compare(&speech::load("cards"), &room).delay_ms;
+    let in_room = compare(&speech::load("announcer"), &room).delay_ms
+        - compare(&speech::load("cards"), &room).delay_ms;
     let in_files = begins[1] - begins[0];
-    assert!((in_room - in_files).abs() < 150.0, "{in_room} ms apart in the room, {in_files} ms in the files");
+    assert!(
+        (in_room - in_files).abs() < 150.0,
+        "{in_room} ms apart in the room, {in_files} ms in the files"
+    );
 }
 
 /// Names of what is in a folder; none if there is no folder.
@@ -102,7 +115,8 @@ fn files_in(folder: &Path) -> Vec<String> {
 fn wait_for_refusal(program: &mut Program) -> String {
     let event = program.wait_for("that nothing is recorded", PATIENCE, |json| {
         json["event"] == "recording-failed"
-            || json["event"] == "notice" && json["message"].as_str().is_some_and(|text| text.contains("is recorded: "))
+            || json["event"] == "notice"
+                && json["message"].as_str().is_some_and(|text| text.contains("is recorded: "))
     });
     let text = |key: &str| event.json[key].as_str().map(str::to_owned);
     text("why").or_else(|| text("message")).unwrap()
@@ -129,7 +143,9 @@ fn nothing_is_recorded_while_the_others_cannot_see_that_it_is() {
     server.program.resume();
     // What was said to it before is passed on now, and taken back.
     bob.wait_for("that ada does not record", PATIENCE, |json| {
-        json["event"] == "status-changed" && json["name"] == "ada" && json["status"]["recording"] == false
+        json["event"] == "status-changed"
+            && json["name"] == "ada"
+            && json["status"]["recording"] == false
     });
     assert!(!sees_recording(&mut bob, "ada"));
 
@@ -138,7 +154,9 @@ fn nothing_is_recorded_while_the_others_cannot_see_that_it_is() {
     wait_for(&mut ada, "server-away");
     wait_for(&mut bob, "server-away");
     ada.type_line(&record);
-    assert!(wait_for_refusal(&mut ada).starts_with("Nothing is recorded: the server is out of reach"));
+    assert!(
+        wait_for_refusal(&mut ada).starts_with("Nothing is recorded: the server is out of reach")
+    );
     assert!(!sees_recording(&mut bob, "ada") && status(&mut ada)["recording"] == false);
     assert_eq!(files_in(&kept), [""; 0]);
     leave(ada);
@@ -157,7 +175,8 @@ fn a_recording_goes_on_without_the_server_and_who_comes_later_sees_it() {
     wait_for_route(&mut ada, "bob", "direct");
     ada.type_line(&format!("/record {}", kept.display()));
     ada.wait_for("the recording", PATIENCE, |json| {
-        json["event"] == "notice" && json["message"].as_str().is_some_and(|text| text.starts_with("Recording into /"))
+        json["event"] == "notice"
+            && json["message"].as_str().is_some_and(|text| text.starts_with("Recording into /"))
     });
     assert!(sees_recording(&mut bob, "ada"), "it is seen before it is said to have begun");
     let cyd = join("cyd");
@@ -166,8 +185,12 @@ fn a_recording_goes_on_without_the_server_and_who_comes_later_sees_it() {
     wait_for(&mut ada, "server-away");
     crate::wait_until_heard_more(&mut ada, "bob", 100);
     assert_eq!(status(&mut ada)["recording"], true);
-    let server =
-        Server::start_by(Command::new(binary("voicemesh-signaling")), Ipv4Addr::LOCALHOST, address.port(), &[]);
+    let server = Server::start_by(
+        Command::new(binary("voicemesh-signaling")),
+        Ipv4Addr::LOCALHOST,
+        address.port(),
+        &[],
+    );
     wait_for(&mut ada, "joined");
     let mut cyd = cyd.start(&folder);
     wait_for_peer(&mut cyd, "peer-joined", "ada");
@@ -176,7 +199,11 @@ fn a_recording_goes_on_without_the_server_and_who_comes_later_sees_it() {
     leave(ada);
     leave(bob);
     let spoken = played(&file_of(&kept, "bob"));
-    assert!(spoken.len() > 100 * 960, "what bob said without the server is kept: {} samples", spoken.len());
+    assert!(
+        spoken.len() > 100 * 960,
+        "what bob said without the server is kept: {} samples",
+        spoken.len()
+    );
     drop(server);
 }
 
@@ -190,12 +217,17 @@ struct Detour {
 impl Detour {
     fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let detour = Self { address: listener.local_addr().unwrap(), open: Arc::new(Mutex::new(Some(Vec::new()))) };
+        let detour = Self {
+            address: listener.local_addr().unwrap(),
+            open: Arc::new(Mutex::new(Some(Vec::new()))),
+        };
         let open = Arc::clone(&detour.open);
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 let mut open = open.lock().unwrap();
-                let (Some(open), Ok(far)) = (open.as_mut(), TcpStream::connect(server)) else { continue };
+                let (Some(open), Ok(far)) = (open.as_mut(), TcpStream::connect(server)) else {
+                    continue;
+                };
                 for (from, to) in [(&near, &far), (&far, &near)] {
                     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     std::thread::spawn(move || {
@@ -235,20 +267,25 @@ fn a_member_whom_the_server_has_lost_is_not_recorded_before_it_can_see_that() {
     crate::wait_until_heard(&mut ada, "bob", 25);
     wait_for_peer(&mut dan, "peer-joined", "bob");
 
-    // The server says it to everyone at once, and to Ada before it answers what she publishes. Dan has no link to Bob.
+    // The server says it to everyone at once, and to Ada before it answers what she publishes. Dan
+    // has no link to Bob.
     detour.cut();
     wait_for_peer(&mut dan, "peer-left", "bob");
     ada.type_line(&format!("/record {}", kept.display()));
     ada.wait_for("the recording", PATIENCE, |json| {
-        json["event"] == "notice" && json["message"].as_str().is_some_and(|text| text.starts_with("Recording into /"))
+        json["event"] == "notice"
+            && json["message"].as_str().is_some_and(|text| text.starts_with("Recording into /"))
     });
     crate::wait_until_heard_more(&mut ada, "bob", 50);
-    let of_bob = || files_in(&kept).into_iter().filter(|name| name.starts_with("bob")).collect::<Vec<_>>();
+    let of_bob =
+        || files_in(&kept).into_iter().filter(|name| name.starts_with("bob")).collect::<Vec<_>>();
     assert_eq!(of_bob(), [""; 0], "he is heard over the link, and has not seen it");
 
     detour.mend();
     bob.wait_for("that ada records", PATIENCE, |json| {
-        json["event"] == "status-changed" && json["name"] == "ada" && json["status"]["recording"] == true
+        json["event"] == "status-changed"
+            && json["name"] == "ada"
+            && json["status"]["recording"] == true
     });
     crate::wait_until_heard_more(&mut ada, "bob", 100);
     leave(ada);

@@ -53,7 +53,8 @@ fn beginning_of_speech(program: &mut Program) -> Vec<u8> {
     [&[0x8B, 0xC7, 2][..], &session.to_be_bytes()].concat()
 }
 
-/// Ada speaks once and writes; Bob hears and reads it. Gives the beginning of each packet of speech.
+/// Ada speaks once and writes; Bob hears and reads it. Gives the beginning of each packet of
+/// speech.
 fn converse(url: &str, folder: &Folder, more: &[&str]) -> Vec<u8> {
     let join = |name| Joining::new(url, "secret", name).with(&["--relay-only"]).with(more);
     let mut bob = join("bob").hearing_into(&folder.file("bob.wav")).start(folder);
@@ -86,7 +87,11 @@ fn with_a_certificate_neither_text_nor_speech_shows_on_the_wire() {
     let server = Server::start(&[]);
     let tap = Tap::before(server.address);
     let speech = converse(&format!("ws://{}", tap.address), &folder, &[]);
-    assert!(tap.count(TEXT.as_bytes()) == 1 && tap.count(&speech) > 250, "{} packets", tap.count(&speech));
+    assert!(
+        tap.count(TEXT.as_bytes()) == 1 && tap.count(&speech) > 250,
+        "{} packets",
+        tap.count(&speech)
+    );
 }
 
 /// proves: S-15
@@ -95,14 +100,17 @@ fn a_certificate_without_a_trusted_issuer_is_refused() {
     let _alone = alone();
     let folder = Folder::create("unknown");
     let server = Certificate::of(&folder).serve();
-    let ada = Joining::new(&secured(server.address), "secret", "ada").with(&["--give-up-after", "1"]);
+    let ada =
+        Joining::new(&secured(server.address), "secret", "ada").with(&["--give-up-after", "1"]);
     let mut ada = ada.start(&folder);
-    let why = wait_for(&mut ada, "server-away").json["why"].as_str().unwrap_or_default().to_lowercase();
+    let why =
+        wait_for(&mut ada, "server-away").json["why"].as_str().unwrap_or_default().to_lowercase();
     assert!(why.contains("certificate"), "{why}");
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(3));
 }
 
-/// A link is encrypted between the keys whose fingerprints the introduction names: none goes without.
+/// A link is encrypted between the keys whose fingerprints the introduction names: none goes
+/// without.
 ///
 /// proves: S-15
 #[test]
@@ -132,7 +140,9 @@ fn every_introduction_names_the_key_of_its_link() {
 fn a_relay_only_peer_reveals_no_address() {
     let _alone = alone();
     let relay_only = &["--relay-only"][..];
-    for (server, ada, bob) in [(&[][..], relay_only, &[][..]), (&[], relay_only, relay_only), (relay_only, &[], &[])] {
+    for (server, ada, bob) in
+        [(&[][..], relay_only, &[][..]), (&[], relay_only, relay_only), (relay_only, &[], &[])]
+    {
         let folder = Folder::create("hidden");
         let server = Server::start(server);
         let tap = Tap::before(server.address);
@@ -148,7 +158,10 @@ fn a_relay_only_peer_reveals_no_address() {
         assert_eq!(udp_sockets(&ada), 0, "nor does she listen for anybody");
         for (program, other) in [(ada, "bob"), (bob, "ada")] {
             let summary = leave(program);
-            assert!(voicemesh_tests::room::of_peer(&summary, other)["direct_ms"].is_null(), "{summary}");
+            assert!(
+                voicemesh_tests::room::of_peer(&summary, other)["direct_ms"].is_null(),
+                "{summary}"
+            );
         }
     }
 }
@@ -157,10 +170,14 @@ fn a_relay_only_peer_reveals_no_address() {
 #[cfg(target_os = "linux")]
 fn udp_sockets(program: &Program) -> usize {
     let process = format!("/proc/{}", program.id());
-    let tables = ["udp", "udp6"].map(|table| std::fs::read_to_string(format!("{process}/net/{table}")).unwrap());
-    let known: Vec<&str> = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(inode).collect();
+    let tables = ["udp", "udp6"]
+        .map(|table| std::fs::read_to_string(format!("{process}/net/{table}")).unwrap());
+    let known: Vec<&str> =
+        tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(inode).collect();
     let open = std::fs::read_dir(format!("{process}/fd")).unwrap().flatten();
-    let open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok()?.into_os_string().into_string().ok());
+    let open = open.filter_map(|entry| {
+        std::fs::read_link(entry.path()).ok()?.into_os_string().into_string().ok()
+    });
     open.filter(|target| {
         let socket = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
         socket.is_some_and(|socket| known.contains(&socket))

@@ -15,9 +15,20 @@ use voicemesh_tests::speech;
 
 use crate::{alone, status};
 
-/// Nothing is done to the microphone's sound, and all of it is sent: what is heard can be compared with what was spoken.
-const AS_IT_IS: [&str; 10] =
-    ["--activation", "always", "--noise", "off", "--echo-cancel", "off", "--gain-control", "off", "--high-pass", "off"];
+/// Nothing is done to the microphone's sound, and all of it is sent: what is heard can be compared
+/// with what was spoken.
+const AS_IT_IS: [&str; 10] = [
+    "--activation",
+    "always",
+    "--noise",
+    "off",
+    "--echo-cancel",
+    "off",
+    "--gain-control",
+    "off",
+    "--high-pass",
+    "off",
+];
 
 fn joining(server: &Server, name: &str) -> Joining {
     Joining::new(&server.url(), "sound", name)
@@ -66,7 +77,8 @@ fn from_a_microphone_to_a_speaker_over_a_network_that_loses_every_tenth_packet()
     let Some(mut lab) = Lab::new(TEST, 3) else { return };
     let folder = Folder::create("lossy");
     let there = lab.host(0);
-    let server = Server::start_by(there.command(binary("voicemesh-signaling")), there.address, 0, &[]);
+    let server =
+        Server::start_by(there.command(binary("voicemesh-signaling")), there.address, 0, &[]);
     let start = |host: usize, joining: Joining| {
         let mut command = lab.host(host).command(binary("voicemesh"));
         pulse.use_in(&mut command);
@@ -78,9 +90,9 @@ fn from_a_microphone_to_a_speaker_over_a_network_that_loses_every_tenth_packet()
     wait_for_route(&mut bob, "ada", "direct");
     wait_for_route(&mut ada, "bob", "direct");
     lab.lose(Loss::SomeUdp(lab.host(1), lab.host(2), 10));
-    // The listener has to hear some of it before it can report what is lost of it.
-    // Loss is distinguished from congestion within about six seconds of speech; once in seven times wrongly at first, which is
-    // taken back within 15 s.
+    // The listener has to hear some of it before it can report what is lost of it. Loss is
+    // distinguished from congestion within about six seconds of speech; once in seven times wrongly
+    // at first, which is taken back within 15 s.
     let cards = Duration::from_secs_f64(speech::load("cards").len() as f64 / 48_000.0);
     let is_repaired = (0..8).any(|_| {
         let playing = pulse.play_into_microphone(&speech::path("cards"));
@@ -112,25 +124,40 @@ fn from_a_microphone_to_a_speaker_over_a_network_that_loses_every_tenth_packet()
 #[test]
 fn a_dying_sound_server_does_not_end_the_stay() {
     let _alone = alone();
-    let Some(mut pulse) = Pulse::start("a_dying_sound_server_does_not_end_the_stay") else { return };
+    let Some(mut pulse) = Pulse::start("a_dying_sound_server_does_not_end_the_stay") else {
+        return;
+    };
     let folder = Folder::create("dying");
     let server = Server::start(&[]);
     let mut command = Command::new(binary("voicemesh"));
     pulse.use_in(&mut command);
-    let ada = Joining { input: "default".to_owned(), output: "default".to_owned(), ..joining(&server, "ada") };
+    let ada = Joining {
+        input: "default".to_owned(),
+        output: "default".to_owned(),
+        ..joining(&server, "ada")
+    };
     let mut ada = ada.start_by(command, &folder);
     wait_for(&mut ada, "connected");
     pulse.daemon().kill();
     for device in ["input", "output"] {
-        ada.wait_for(device, PATIENCE, |json| json["event"] == "device-lost" && json["device"] == device);
+        ada.wait_for(device, PATIENCE, |json| {
+            json["event"] == "device-lost" && json["device"] == device
+        });
     }
     let mut bob = joining(&server, "bob").start(&folder);
     wait_for_route(&mut bob, "ada", "direct");
     pulse.restart();
     for device in ["input", "output"] {
-        ada.wait_for(device, PATIENCE, |json| json["event"] == "device-recovered" && json["device"] == device);
+        ada.wait_for(device, PATIENCE, |json| {
+            json["event"] == "device-recovered" && json["device"] == device
+        });
     }
-    assert_eq!(ada.transcript().matches("\"event\":\"device-lost\"").count(), 2, "{}", ada.transcript());
+    assert_eq!(
+        ada.transcript().matches("\"event\":\"device-lost\"").count(),
+        2,
+        "{}",
+        ada.transcript()
+    );
     leave(bob);
     leave(ada);
 }
@@ -139,18 +166,27 @@ fn a_dying_sound_server_does_not_end_the_stay() {
 #[test]
 fn a_peer_that_finds_no_sound_system_joins_all_the_same_and_uses_it_when_it_comes() {
     let _alone = alone();
-    let Some(mut pulse) = Pulse::start("a_peer_that_finds_no_sound_system_joins_all_the_same") else { return };
+    let Some(mut pulse) = Pulse::start("a_peer_that_finds_no_sound_system_joins_all_the_same")
+    else {
+        return;
+    };
     pulse.daemon().kill();
     let folder = Folder::create("soundless");
     let server = Server::start(&[]);
     let mut command = Command::new(binary("voicemesh"));
     pulse.use_in(&mut command);
-    let ada = Joining { input: "default".to_owned(), output: "default".to_owned(), ..joining(&server, "ada") };
+    let ada = Joining {
+        input: "default".to_owned(),
+        output: "default".to_owned(),
+        ..joining(&server, "ada")
+    };
     let mut ada = ada.start_by(command, &folder);
     wait_for(&mut ada, "connected");
     let of_both = |ada: &mut Program, event: &str| {
         for device in ["input", "output"] {
-            ada.wait_for(event, PATIENCE, |json| json["event"] == event && json["device"] == device);
+            ada.wait_for(event, PATIENCE, |json| {
+                json["event"] == event && json["device"] == device
+            });
         }
     };
     of_both(&mut ada, "device-lost");
@@ -158,18 +194,35 @@ fn a_peer_that_finds_no_sound_system_joins_all_the_same_and_uses_it_when_it_come
     wait_for_route(&mut bob, "ada", "direct");
     pulse.restart();
     of_both(&mut ada, "device-recovered");
-    assert_eq!(ada.transcript().matches("\"event\":\"device-lost\"").count(), 2, "{}", ada.transcript());
+    assert_eq!(
+        ada.transcript().matches("\"event\":\"device-lost\"").count(),
+        2,
+        "{}",
+        ada.transcript()
+    );
     leave(bob);
     leave(ada);
 }
 
-/// A peer that uses the default microphone goes on with the new one when another becomes the default.
+/// A peer that uses the default microphone goes on with the new one when another becomes the
+/// default.
 #[test]
 fn a_peer_follows_the_default_microphone() {
     let _alone = alone();
     let Some(pulse) = Pulse::start("a_peer_follows_the_default_microphone") else { return };
-    pulse.control(&["load-module", "module-null-sink", "sink_name=feed2", "rate=48000", "channels=1"]);
-    pulse.control(&["load-module", "module-remap-source", "source_name=microphone2", "master=feed2.monitor"]);
+    pulse.control(&[
+        "load-module",
+        "module-null-sink",
+        "sink_name=feed2",
+        "rate=48000",
+        "channels=1",
+    ]);
+    pulse.control(&[
+        "load-module",
+        "module-remap-source",
+        "source_name=microphone2",
+        "master=feed2.monitor",
+    ]);
     pulse.control(&["set-default-source", pulse::MICROPHONE]);
     let folder = Folder::create("follows");
     let server = Server::start(&[]);

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Most that is kept of one direction of one connection; a test that needs more would prove nothing, so it fails.
+/// Most that is kept of one direction of one connection; a test that needs more would prove
+/// nothing, so it fails.
 const MOST_BYTES: usize = 4 << 20;
 
 /// One direction of one connection, from its beginning.

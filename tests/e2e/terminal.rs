@@ -1,4 +1,5 @@
-//! `voicemesh join` in a terminal: what a person sees there, and what keys do as a terminal sends them.
+//! `voicemesh join` in a terminal: what a person sees there, and what keys do as a terminal sends
+//! them.
 //!
 //! What was seen is kept in `target/terminal/real` for people to look at, as text and with colours.
 
@@ -19,13 +20,16 @@ const SMALL: (u16, u16) = (40, 10);
 
 /// What the line being typed shows while it is empty.
 const NOTHING_TYPED: &str = "> write to everyone, or /help";
-/// Parameters of SGR besides the sixteen colours: none, bold, dim, reversed; the terminal's own colours.
+/// Parameters of SGR besides the sixteen colours: none, bold, dim, reversed; the terminal's own
+/// colours.
 const ATTRIBUTES: [u8; 6] = [0, 1, 2, 7, 39, 49];
 
 /// `voicemesh join` as a person starts it.
 fn join(server: &Server, room: &str, name: &str, folder: &Folder) -> Command {
     let mut command = Command::new(binary("voicemesh"));
-    command.args(["join", room, "--server", &server.url(), "--name", name, "--state-dir"]).arg(folder.file(name));
+    command
+        .args(["join", room, "--server", &server.url(), "--name", name, "--state-dir"])
+        .arg(folder.file(name));
     command
 }
 
@@ -62,7 +66,9 @@ fn is_whole(text: &str, room: &str, (columns, rows): (u16, u16)) -> bool {
         && header.contains("connected")
         && input.starts_with(NOTHING_TYPED)
         && keys.starts_with(" F1 help")
-        && ["connected", NOTHING_TYPED, "F1 help"].iter().all(|part| text.matches(part).count() == 1)
+        && ["connected", NOTHING_TYPED, "F1 help"]
+            .iter()
+            .all(|part| text.matches(part).count() == 1)
         && rules == vec![usize::from(columns); if rows < 16 { 0 } else { 4 }]
 }
 
@@ -74,24 +80,31 @@ fn row_has(text: &str, beginning: &str, part: &str) -> bool {
 fn assert_sixteen_colours(window: &Window<'_>) {
     let coloured = window.coloured();
     let sequences = coloured.split('\u{1b}').skip(1);
-    let parameters = sequences.map(|rest| rest.strip_prefix('[').and_then(|rest| rest.split_once('m')).expect("SGR").0);
-    let numbers = parameters.flat_map(|parameters| parameters.split(';')).map(|number| number.parse().unwrap_or(0));
+    let parameters = sequences
+        .map(|rest| rest.strip_prefix('[').and_then(|rest| rest.split_once('m')).expect("SGR").0);
+    let numbers = parameters
+        .flat_map(|parameters| parameters.split(';'))
+        .map(|number| number.parse().unwrap_or(0));
     let used: Vec<u8> = numbers.filter(|number| !ATTRIBUTES.contains(number)).collect();
     let is_of_sixteen = |number: &u8| matches!(number, 30..=37 | 40..=47 | 90..=97 | 100..=107);
     assert!(used.contains(&32) && used.iter().all(is_of_sixteen), "{used:?}\n{coloured:?}");
 }
 
-/// Sends these pieces, of which the last mutes or unmutes; waits until that is seen. Nothing of them is text.
+/// Sends these pieces, of which the last mutes or unmutes; waits until that is seen. Nothing of
+/// them is text.
 fn press(window: &Window<'_>, pieces: &[&str], muted: bool) {
     pieces.iter().for_each(|piece| window.write(piece.as_bytes()));
     let what = if muted { "MUTED" } else { "an open microphone" };
-    let text = window.wait_until(what, |text| row_has(text, if muted { " MUTED" } else { " silent" }, "noise"));
+    let text = window
+        .wait_until(what, |text| row_has(text, if muted { " MUTED" } else { " silent" }, "noise"));
     assert!(text.contains(NOTHING_TYPED), "after {pieces:?}:\n{text}");
 }
 
 /// The program has ended, and the terminal is as before.
 fn assert_given_back(window: &Window<'_>, ending: &str) {
-    window.wait_until("the end", |text| text.contains(&format!("ended with {ending}, terminal same")));
+    window.wait_until("the end", |text| {
+        text.contains(&format!("ended with {ending}, terminal same"))
+    });
     assert!(!window.is_alternate() && window.has_cursor() && !window.reports_mouse());
     window.paste("echoed");
     let text = window.wait_until("what is typed", |text| text.contains("echoed"));
@@ -104,12 +117,17 @@ fn three_people_are_seen_and_who_of_them_speaks_in_sixteen_colours_or_in_ascii()
     let Some(tmux) = Tmux::start("three_people_are_seen_and_who_of_them_speaks") else { return };
     let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
     let kinds = [("three", "Ada", USUAL), ("three", "Ben", LARGE), ("ascii", "Cleo", ASCII)];
-    let windows = kinds.map(|(room, name, kind)| tmux.open(name, kind, &join_silent(&server, room, name, &folder)));
+    let windows = kinds.map(|(room, name, kind)| {
+        tmux.open(name, kind, &join_silent(&server, room, name, &folder))
+    });
     let mut muted = Joining::new(&server.url(), "ascii", "Dora").with(&["--muted"]).start(&folder);
     // Who is seen may not yet be in the session, where texts go.
     wait_for(&mut muted, "connected");
-    windows.iter().for_each(|window| drop(window.wait_until("the connection", |shown| shown.contains("connected"))));
-    let mut speakers = [speaker(&server, "three", "Toni", &folder), speaker(&server, "ascii", "Tom", &folder)];
+    windows.iter().for_each(|window| {
+        drop(window.wait_until("the connection", |shown| shown.contains("connected")))
+    });
+    let mut speakers =
+        [speaker(&server, "three", "Toni", &folder), speaker(&server, "ascii", "Tom", &folder)];
     for (speaker, viewers) in speakers.iter_mut().zip([["Ada", "Ben"], ["Cleo", "Dora"]]) {
         viewers.iter().for_each(|viewer| drop(wait_for_peer(speaker, "peer-joined", viewer)));
         wait_for(speaker, "connected");
@@ -117,8 +135,11 @@ fn three_people_are_seen_and_who_of_them_speaks_in_sixteen_colours_or_in_ascii()
     }
     for ((room, name, kind), window) in kinds.iter().zip(&windows) {
         let (is_ascii, (columns, rows)) = (kind.lang == "C", kind.size);
-        let (speaks, text) =
-            if is_ascii { ("  * Tom", "Tom: Gruse - ? ?") } else { ("  ● Toni", "Toni: Grüße – 日本") };
+        let (speaks, text) = if is_ascii {
+            ("  * Tom", "Tom: Gruse - ? ?")
+        } else {
+            ("  ● Toni", "Toni: Grüße – 日本")
+        };
         let text = window.wait_until("two others, who speaks and what was written", |shown| {
             is_whole(shown, room, kind.size)
                 && shown.contains("2 other people")
@@ -138,13 +159,16 @@ fn without_a_sound_system_the_view_is_whole_and_says_so_in_one_line() {
     let Some(tmux) = Tmux::start("without_a_sound_system_the_view_is_whole") else { return };
     let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
     let mut command = join(&server, "alone", "Ada", &folder);
-    // PulseAudio is away, and ALSA knows a card that is none, also on a machine that has one; libasound says so at length.
+    // PulseAudio is away, and ALSA knows a card that is none, also on a machine that has one;
+    // libasound says so at length.
     fs::write(folder.file("asound.conf"), "pcm.!default { type hw card 31 }\n").unwrap();
     command.env("PULSE_SERVER", "/nowhere").env("XDG_RUNTIME_DIR", folder.file("nothing"));
     command.env("ALSA_CONFIG_PATH", folder.file("asound.conf"));
     let window = tmux.open("no-sound-system", USUAL, &command);
     let text = window.wait_until("what is missing", |text| {
-        is_whole(text, "alone", USUAL.size) && text.contains("No sound card works") && text.contains("LISTENING ONLY")
+        is_whole(text, "alone", USUAL.size)
+            && text.contains("No sound card works")
+            && text.contains("LISTENING ONLY")
     });
     keep("no-sound-system-80x24", &window);
     assert_eq!(text.matches("sound card").count(), 1, "{text}");
@@ -156,7 +180,9 @@ fn of_twenty_people_the_speaker_is_named_and_another_size_draws_everything_anew(
     let _alone = alone();
     let Some(tmux) = Tmux::start("of_twenty_people_the_speaker_is_named") else { return };
     let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
-    let silent = |number| Joining::new(&server.url(), "twenty", &format!("Guest {number:02}")).with(&["--relay-only"]);
+    let silent = |number| {
+        Joining::new(&server.url(), "twenty", &format!("Guest {number:02}")).with(&["--relay-only"])
+    };
     let _silent: Vec<Program> = (1..=18).map(|number| silent(number).start(&folder)).collect();
     let _speaker = speaker(&server, "twenty", "Toni", &folder);
     let window = tmux.open("twenty", USUAL, &join_silent(&server, "twenty", "Ada", &folder));
@@ -165,8 +191,11 @@ fn of_twenty_people_the_speaker_is_named_and_another_size_draws_everything_anew(
         window.wait_until("all of it", |text| {
             let all = rows < 16 || text.contains("19 other people");
             let has_rest = text.contains(" more (↑↓) ● Toni");
-            let speaks = if rows < 40 { has_rest } else { row_has(text, "  ● Toni", "━") && !has_rest };
-            all && speaks && text.contains("· Guest 01") && is_whole(text, "twenty", (columns, rows))
+            let speaks =
+                if rows < 40 { has_rest } else { row_has(text, "  ● Toni", "━") && !has_rest };
+            all && speaks
+                && text.contains("· Guest 01")
+                && is_whole(text, "twenty", (columns, rows))
         });
         keep(&format!("twenty-{columns}x{rows}"), &window);
     }
@@ -205,7 +234,9 @@ fn keys_that_arrive_in_pieces_and_answers_of_the_terminal_type_no_letters_and_it
     }
     // What is typed after all this is a line.
     window.write("to all\r".as_bytes());
-    window.wait_until("the line as a message", |text| text.contains("You: to all") && text.contains(NOTHING_TYPED));
+    window.wait_until("the line as a message", |text| {
+        text.contains("You: to all") && text.contains(NOTHING_TYPED)
+    });
     keep("keys-80x24", &window);
     // A line that was refused stands there again, to be mended.
     window.write(b"/msg Zoe hi\r");
@@ -223,14 +254,27 @@ fn keys_that_arrive_in_pieces_and_answers_of_the_terminal_type_no_letters_and_it
 #[test]
 fn a_terminal_is_given_back_when_the_program_is_told_to_end_and_a_dumb_one_gets_lines() {
     let _alone = alone();
-    let Some(tmux) = Tmux::start("a_terminal_is_given_back_when_the_program_is_told_to_end") else { return };
+    let Some(tmux) = Tmux::start("a_terminal_is_given_back_when_the_program_is_told_to_end") else {
+        return;
+    };
     let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
-    let dumb = tmux.open("dumb", Kind { term: "dumb", ..USUAL }, &join_silent(&server, "lines", "Ada", &folder));
+    let dumb = tmux.open(
+        "dumb",
+        Kind { term: "dumb", ..USUAL },
+        &join_silent(&server, "lines", "Ada", &folder),
+    );
     dumb.wait_until("that one is in", |text| text.contains("lines"));
     let view = tmux.open("view", USUAL, &join_silent(&server, "lines", "Ben", &folder));
-    view.wait_until("the other one", |text| is_whole(text, "lines", USUAL.size) && text.contains("· Ada"));
+    view.wait_until("the other one", |text| {
+        is_whole(text, "lines", USUAL.size) && text.contains("· Ada")
+    });
     let text = dumb.wait_until("who came", |text| text.contains("Ben is here."));
-    assert!(!dumb.is_alternate() && !text.contains(NOTHING_TYPED) && !dumb.coloured().contains('\u{1b}'), "{text}");
+    assert!(
+        !dumb.is_alternate()
+            && !text.contains(NOTHING_TYPED)
+            && !dumb.coloured().contains('\u{1b}'),
+        "{text}"
+    );
     keep("dumb-80x24", &dumb);
     view.terminate();
     assert_given_back(&view, "0");
@@ -249,7 +293,9 @@ fn a_refused_command_leaves_the_line_and_one_who_is_held_reads_what_is_possible(
     ada.wait_until("the other", |text| text.contains("· Ben"));
     let typed = |window: &Window<'_>, line: &str| window.write(format!("{line}\r").as_bytes());
     typed(&ada, "/kick Zoe");
-    ada.wait_until("an empty line", |text| text.contains("called “Zoe”") && text.contains(NOTHING_TYPED));
+    ada.wait_until("an empty line", |text| {
+        text.contains("called “Zoe”") && text.contains(NOTHING_TYPED)
+    });
     typed(&ada, "/gain Ben");
     ada.wait_until("what was typed", |text| text.contains("> /gain Ben"));
     ada.write(b"\x15");
@@ -263,7 +309,9 @@ fn a_refused_command_leaves_the_line_and_one_who_is_held_reads_what_is_possible(
     typed(&ben, "/join all");
     ben.wait_until("why not", |text| text.contains("you cannot join everyone"));
     typed(&ben, "/leave red,blue");
-    ben.wait_until("a way back", |text| text.contains("TO NO GROUP") && text.contains("/join red,blue"));
+    ben.wait_until("a way back", |text| {
+        text.contains("TO NO GROUP") && text.contains("/join red,blue")
+    });
     typed(&ada, "/move Ben ALL");
     ben.wait_until("everyone", |text| {
         text.contains("You may choose your talk groups again.") && !text.contains("to red")

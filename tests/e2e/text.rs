@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, of_peer, wait_for, wait_for_peer};
+use voicemesh_tests::room::{
+    Folder, Joining, PATIENCE, Server, leave, of_peer, wait_for, wait_for_peer,
+};
 
 use crate::{alone, status};
 
@@ -12,8 +14,10 @@ fn text_reaches_everyone_and_a_private_one_its_addressee_only() {
     let _alone = alone();
     let folder = Folder::create("text");
     let server = Server::start(&[]);
-    let mut peers: Vec<_> =
-        ["ada", "bob", "cyd"].iter().map(|name| Joining::new(&server.url(), "text", name).start(&folder)).collect();
+    let mut peers: Vec<_> = ["ada", "bob", "cyd"]
+        .iter()
+        .map(|name| Joining::new(&server.url(), "text", name).start(&folder))
+        .collect();
     for name in ["bob", "cyd"] {
         wait_for_peer(&mut peers[0], "peer-joined", name);
     }
@@ -34,10 +38,13 @@ fn text_reaches_everyone_and_a_private_one_its_addressee_only() {
     assert_eq!(text(&mut peers[2])["text"], "hello, everyone", "and nothing before it");
     peers[1].type_line("/msg ada and this for you");
     peers[2].type_line("hello, Ada");
-    let mut answers =
-        [text(&mut peers[0]), text(&mut peers[0])].map(|text| (text["name"].clone(), text["text"].clone()));
+    let mut answers = [text(&mut peers[0]), text(&mut peers[0])]
+        .map(|text| (text["name"].clone(), text["text"].clone()));
     answers.sort_by_key(|(name, _)| name.to_string());
-    assert_eq!(answers, [("bob", "and this for you"), ("cyd", "hello, Ada")].map(|(a, b)| (a.into(), b.into())));
+    assert_eq!(
+        answers,
+        [("bob", "and this for you"), ("cyd", "hello, Ada")].map(|(a, b)| (a.into(), b.into()))
+    );
     peers.into_iter().for_each(|peer| drop(leave(peer)));
 }
 
@@ -49,7 +56,8 @@ fn how_a_member_takes_part_is_seen_by_all_and_by_who_comes_later() {
     let mut bob = Joining::new(&server.url(), "status", "bob").start(&folder);
     wait_for(&mut bob, "connected");
     let record = folder.file("recording").display().to_string();
-    let mut ada = Joining::new(&server.url(), "status", "ada").with(&["--record", &record]).start(&folder);
+    let mut ada =
+        Joining::new(&server.url(), "status", "ada").with(&["--record", &record]).start(&folder);
     let seen = |program: &mut voicemesh_tests::process::Program, what: &[&str]| {
         program.wait_for(&what.join(", "), PATIENCE, |json| {
             let is_so = |name: &&str| json["status"][*name] == what.contains(name);
@@ -87,7 +95,8 @@ fn muting_really_stops_sending() {
         assert_eq!((&status["mode"], &status["connected"]), (&"client".into(), &true.into()));
         of_peer(&status, "ada")["frames_received"].as_u64().unwrap()
     };
-    // The wish to be silent and what was already under way arrive within a moment; then the count stands still.
+    // The wish to be silent and what was already under way arrive within a moment; then the count
+    // stands still.
     let mut before = received(&mut bob);
     let deadline = std::time::Instant::now() + PATIENCE;
     let mut still = 0;
@@ -99,7 +108,9 @@ fn muting_really_stops_sending() {
     }
     bob.forget();
     ada.type_line("/unmute");
-    bob.wait_for("speech again", PATIENCE, |json| json["event"] == "speaking" && json["speaking"] == true);
+    bob.wait_for("speech again", PATIENCE, |json| {
+        json["event"] == "speaking" && json["speaking"] == true
+    });
     assert!(received(&mut bob) > before);
     leave(ada);
     leave(bob);

@@ -16,7 +16,8 @@ const PLACES: &str = "crates/capi/examples/places.c";
 fn talk(mut command: Command) -> (Program, String) {
     let folder = Folder::create("c");
     let server = Server::start(&[]);
-    let mut ada = Joining::new(&server.url(), "engines", "ada").speaking_on("reader").start(&folder);
+    let mut ada =
+        Joining::new(&server.url(), "engines", "ada").speaking_on("reader").start(&folder);
     command.args([&server.url(), "engines", "bob"]).arg(folder.file("bob"));
     command.arg(format!("{}:loop", speech::path("numbers").display())).arg("null");
     let mut bob = Program::start("bob", command);
@@ -45,7 +46,11 @@ fn the_c_example_talks_linked_either_way() {
 #[test]
 fn a_game_in_c_has_places_its_own_sound_and_a_lobby() {
     let _alone = alone();
-    if !skip::can_run("a_game_in_c_has_places_its_own_sound_and_a_lobby", false, &["cc", "pkg-config"]) {
+    if !skip::can_run(
+        "a_game_in_c_has_places_its_own_sound_and_a_lobby",
+        false,
+        &["cc", "pkg-config"],
+    ) {
         return;
     }
     let prefix = Prefix::install();
@@ -59,11 +64,16 @@ fn a_game_in_c_has_places_its_own_sound_and_a_lobby() {
 #[cfg(target_os = "linux")]
 fn valgrind_finds_no_fault_in_the_c_examples() {
     let _alone = alone();
-    if !skip::can_run("valgrind_finds_no_fault_in_the_c_examples", false, &["cc", "pkg-config", "valgrind"]) {
+    if !skip::can_run(
+        "valgrind_finds_no_fault_in_the_c_examples",
+        false,
+        &["cc", "pkg-config", "valgrind"],
+    ) {
         return;
     }
     let prefix = Prefix::install();
-    // Leaving waits a second for the farewell; under valgrind that can be too short, and "lost" is right as well.
+    // Leaving waits a second for the farewell; under valgrind that can be too short, and "lost" is
+    // right as well.
     talk(valgrind(&prefix, EXAMPLE, "room"));
     places::play(valgrind(&prefix, PLACES, "places"));
 }
@@ -73,21 +83,31 @@ fn valgrind_finds_no_fault_in_the_c_examples() {
 fn valgrind(prefix: &Prefix, example: &str, name: &str) -> Command {
     let program = prefix.compile(example, name, false);
     let mut valgrind = Command::new("valgrind");
-    // Lost memory counts where nothing points to it any more: what lives as long as the program is no leak.
-    valgrind.args(["--quiet", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=definite"]);
+    // Lost memory counts where nothing points to it any more: what lives as long as the program is
+    // no leak.
+    valgrind.args([
+        "--quiet",
+        "--error-exitcode=99",
+        "--leak-check=full",
+        "--show-leak-kinds=definite",
+    ]);
     valgrind.args(["--errors-for-leak-kinds=definite", "--fair-sched=yes"]);
-    valgrind.arg(format!("--suppressions={}", root().join("tests/engines/valgrind.supp").display())).arg(program);
+    valgrind
+        .arg(format!("--suppressions={}", root().join("tests/engines/valgrind.supp").display()))
+        .arg(program);
     prefix.lend(&mut valgrind);
     valgrind
 }
 
-/// Run by scripts/sanitize.sh, which builds the example for it. The sanitizers end a program in which they find a fault with a
-/// result of their own.
+/// Run by scripts/sanitize.sh, which builds the example for it. The sanitizers end a program in
+/// which they find a fault with a result of their own.
 #[test]
 #[ignore = "needs a separate build: make sanitize"]
 fn a_sanitizer_finds_no_fault_in_the_c_examples() {
     let _alone = alone();
-    let built = |name: &str| Command::new(std::env::var_os(name).unwrap_or_else(|| panic!("{name} names an example")));
+    let built = |name: &str| {
+        Command::new(std::env::var_os(name).unwrap_or_else(|| panic!("{name} names an example")))
+    };
     for bob in [talk(built("VOICEMESH_ROOM")).0, places::play(built("VOICEMESH_PLACES"))] {
         assert!(!bob.transcript().contains("Sanitizer"), "{}", bob.transcript());
     }

@@ -19,9 +19,11 @@ fn compile(prefix: &Prefix, example: &str) -> PathBuf {
     // What the oldest Unity of the package compiles.
     compiler.args(["-langversion:7.2", "-warnaserror+"]).arg(format!("-out:{}", program.display()));
     compiler.arg(root().join(PACKAGE).join(format!("Example/{example}.cs")));
-    let runtime = std::fs::read_dir(root().join(PACKAGE).join("Runtime")).expect("the package is there");
+    let runtime =
+        std::fs::read_dir(root().join(PACKAGE).join("Runtime")).expect("the package is there");
     let sources = runtime.map(|entry| entry.expect("a file").path());
-    compiler.args(sources.filter(|path| path.extension().is_some_and(|extension| extension == "cs")));
+    compiler
+        .args(sources.filter(|path| path.extension().is_some_and(|extension| extension == "cs")));
     run(&mut compiler);
     program
 }
@@ -37,7 +39,8 @@ fn the_unity_package_talks_under_mono() {
     let program = compile(&prefix, "Room");
     let folder = Folder::create("mono");
     let server = Server::start(&[]);
-    let mut ada = Joining::new(&server.url(), "engines", "ada").speaking_on("reader").start(&folder);
+    let mut ada =
+        Joining::new(&server.url(), "engines", "ada").speaking_on("reader").start(&folder);
     let mut mono = Command::new("mono");
     prefix.lend(&mut mono);
     mono.arg(program).args([&server.url(), "engines", "bob"]).arg(folder.file("bob"));
@@ -51,7 +54,8 @@ fn the_unity_package_talks_under_mono() {
 #[test]
 fn servers_and_clients_as_in_unityp2p_meet_under_mono() {
     let _alone = alone();
-    if !skip::can_run("servers_and_clients_as_in_unityp2p_meet_under_mono", false, &["mcs", "mono"]) {
+    if !skip::can_run("servers_and_clients_as_in_unityp2p_meet_under_mono", false, &["mcs", "mono"])
+    {
         return;
     }
     let prefix = Prefix::install();

@@ -1,4 +1,5 @@
-//! Programs in other languages, built as their authors would build them, in a room with a peer of ours.
+//! Programs in other languages, built as their authors would build them, in a room with a peer of
+//! ours.
 //!
 //! One room runs at a time ([`alone`]).
 
@@ -19,8 +20,8 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A peer of ours, "ada", meets a program, "bob": they hear each other, it answers what she writes, and leaves when she says so.
-/// Gives why it left, as she was told.
+/// A peer of ours, "ada", meets a program, "bob": they hear each other, it answers what she writes,
+/// and leaves when she says so. Gives why it left, as she was told.
 fn assert_talks(ada: &mut Program, bob: &mut Program) -> String {
     for event in ["joined", "connected"] {
         wait_for(bob, event);
@@ -32,12 +33,16 @@ fn assert_talks(ada: &mut Program, bob: &mut Program) -> String {
     // By way of the server that goes quickly; a link has more to do.
     wait_for_route(ada, "bob", "direct");
     ada.type_line("grüß \"dich\" \\");
-    let text = |program: &mut Program| program.wait_for("a text", PATIENCE, |json| json["event"] == "text").json;
+    let text = |program: &mut Program| {
+        program.wait_for("a text", PATIENCE, |json| json["event"] == "text").json
+    };
     let heard = text(bob);
     assert_eq!((&heard["name"], &heard["text"]), (&"ada".into(), &"grüß \"dich\" \\".into()));
     assert_eq!(text(ada)["text"], "you said: grüß \"dich\" \\");
     ada.type_line("/mute");
-    bob.wait_for("ada muted", PATIENCE, |json| json["event"] == "status-changed" && json["muted"] == true);
+    bob.wait_for("ada muted", PATIENCE, |json| {
+        json["event"] == "status-changed" && json["muted"] == true
+    });
     ada.type_line("leave, bob");
     wait_for(bob, "done");
     let status = bob.wait_for_exit(PATIENCE);

@@ -1,12 +1,13 @@
-//! Voice inside a game in C: the example's audio thread and its lobby, with a peer of ours in this process.
+//! Voice inside a game in C: the example's audio thread and its lobby, with a peer of ours in this
+//! process.
 
 use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
 use voicemesh::{
-    DataEvent, Event, Events, InputSpec, JoinOptions, Metadata, MetadataTransaction, OutputSpec, PeerId, Reliability,
-    Room, RoomEvent, VoiceEvent,
+    DataEvent, Event, Events, InputSpec, JoinOptions, Metadata, MetadataTransaction, OutputSpec,
+    PeerId, Reliability, Room, RoomEvent, VoiceEvent,
 };
 use voicemesh_tests::process::Program;
 use voicemesh_tests::room::{Folder, PATIENCE, Server, wait_for};
@@ -33,7 +34,9 @@ impl Ada {
             .state_dir(folder.file("ada"));
         let (room, incoming) = Room::join(options).unwrap_or_else(|error| panic!("{error}"));
         let mut ada = Self { room, incoming, happened: Vec::new() };
-        ada.until("she is in", |event| matches!(event, Event::Room(RoomEvent::Connected)).then_some(()));
+        ada.until("she is in", |event| {
+            matches!(event, Event::Room(RoomEvent::Connected)).then_some(())
+        });
         ada
     }
 
@@ -70,11 +73,16 @@ pub fn play(mut command: Command) -> Program {
     let bob = ada.bob();
 
     // The lobby.
-    let json =
-        |program: &mut Program, event: &str| program.wait_for(event, PATIENCE, |json| json["event"] == event).json;
-    let text =
-        |program: &mut Program, event: &str| json(program, event)["text"].as_str().unwrap_or_default().to_owned();
-    assert_eq!((text(&mut program, "team"), text(&mut program, "owner")), ("blue".to_owned(), "the other".to_owned()));
+    let json = |program: &mut Program, event: &str| {
+        program.wait_for(event, PATIENCE, |json| json["event"] == event).json
+    };
+    let text = |program: &mut Program, event: &str| {
+        json(program, event)["text"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        (text(&mut program, "team"), text(&mut program, "owner")),
+        ("blue".to_owned(), "the other".to_owned())
+    );
     let asked = json(&mut program, "asked");
     let mut done = |which: &Value, on: i32| {
         program.wait_for("its end", PATIENCE, |json| {
@@ -96,9 +104,11 @@ pub fn play(mut command: Command) -> Program {
     // A channel and messages, both ways.
     ada.room.channel(bob, CHANNEL).open(Reliability::Reliable).unwrap();
     ada.until("the channel", |event| match event {
-        Event::Data(DataEvent::ChannelOpened { peer, channel: CHANNEL, reliability: Reliability::Reliable }) => {
-            (*peer == bob).then_some(())
-        }
+        Event::Data(DataEvent::ChannelOpened {
+            peer,
+            channel: CHANNEL,
+            reliability: Reliability::Reliable,
+        }) => (*peer == bob).then_some(()),
         _ => None,
     });
     let long: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
@@ -129,7 +139,9 @@ pub fn play(mut command: Command) -> Program {
 
     ada.room.participant(bob).send_text("leave, bob");
     let group = ada.until("he says goodbye", |event| match event {
-        Event::Room(RoomEvent::Text { from, group, text, .. }) if *from == bob && text == "bye" => Some(group.clone()),
+        Event::Room(RoomEvent::Text { from, group, text, .. }) if *from == bob && text == "bye" => {
+            Some(group.clone())
+        }
         _ => None,
     });
     assert_eq!(group.as_deref(), Some("Global"));

@@ -30,7 +30,9 @@ impl Prefix {
     pub fn compile(&self, source: &str, name: &str, is_static: bool) -> PathBuf {
         let program = self.folder.file(name);
         let mut asked = Command::new("pkg-config");
-        asked.args(["--cflags", "--libs", "voicemesh"]).env("PKG_CONFIG_PATH", self.libraries().join("pkgconfig"));
+        asked
+            .args(["--cflags", "--libs", "voicemesh"])
+            .env("PKG_CONFIG_PATH", self.libraries().join("pkgconfig"));
         if is_static {
             asked.arg("--static");
             // With both kinds side by side the linker takes the shared one.
@@ -54,7 +56,8 @@ impl Prefix {
 
     /// Lets a program find the shared library.
     pub fn lend(&self, command: &mut Command) {
-        let variable = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
+        let variable =
+            if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
         command.env(variable, self.libraries());
     }
 }
@@ -67,7 +70,8 @@ pub fn root() -> PathBuf {
 /// Runs a command to its end and gives its output.
 pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     assert!(output.status.success(), "{command:?}: {}\n{out}{err}", output.status);
     out
 }

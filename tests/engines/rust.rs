@@ -30,7 +30,8 @@ fn a_bevy_game_and_a_plain_loop_walk_and_talk_in_one_room() {
     for (game, words) in [(&mut bob, "hello, bob"), (&mut cleo, "hello, cleo")] {
         game.wait_for(words, PATIENCE, |json| json["event"] == "message" && json["text"] == words);
     }
-    let mut ada = Joining::new(&server.url(), "engines", "ada").speaking_on("reader").start(&folder);
+    let mut ada =
+        Joining::new(&server.url(), "engines", "ada").speaking_on("reader").start(&folder);
     assert_eq!(assert_talks(&mut ada, &mut bob), "left");
     wait_for_peer(&mut cleo, "peer-left", "bob");
     ada.type_line("leave, cleo");

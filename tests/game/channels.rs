@@ -7,14 +7,20 @@ use crate::server;
 
 fn opened(player: &mut Player, number: u8) -> Reliability {
     player.wait("a channel to open", |event| match event {
-        Event::Data(DataEvent::ChannelOpened { channel, reliability, .. }) if *channel == number => Some(*reliability),
+        Event::Data(DataEvent::ChannelOpened { channel, reliability, .. })
+            if *channel == number =>
+        {
+            Some(*reliability)
+        }
         _ => None,
     })
 }
 
 fn message_on(player: &mut Player, number: u8) -> Vec<u8> {
     player.wait("a message on a channel", |event| match event {
-        Event::Data(DataEvent::ChannelMessage { channel, data, .. }) if *channel == number => Some(data.to_vec()),
+        Event::Data(DataEvent::ChannelMessage { channel, data, .. }) if *channel == number => {
+            Some(data.to_vec())
+        }
         _ => None,
     })
 }
@@ -23,7 +29,9 @@ fn message_on(player: &mut Player, number: u8) -> Vec<u8> {
 #[test]
 fn channels_are_opened_used_and_closed_one_by_one_or_all_with_the_peer() {
     let (mut ada, mut ben) = two(server(), "channels");
-    for (number, how) in [(0, Reliability::Unreliable), (1, Reliability::Reliable), (255, Reliability::Reliable)] {
+    for (number, how) in
+        [(0, Reliability::Unreliable), (1, Reliability::Reliable), (255, Reliability::Reliable)]
+    {
         ada.room.channel(ben.you, number).open(how).unwrap();
         ada.room.channel(ben.you, number).send(&[number, 1]).unwrap();
         ben.room.channel(ada.you, number).open(how).unwrap();
@@ -36,13 +44,16 @@ fn channels_are_opened_used_and_closed_one_by_one_or_all_with_the_peer() {
 
     ben.room.channel(ada.you, 1).close().unwrap();
     ada.wait("the end of a channel", |event| {
-        (*event == Event::Data(DataEvent::ChannelClosed { peer: ben.you, channel: 1 })).then_some(())
+        (*event == Event::Data(DataEvent::ChannelClosed { peer: ben.you, channel: 1 }))
+            .then_some(())
     });
     ada.room.channel(ben.you, 255).send(b"that channel only").unwrap();
     assert_eq!(message_on(&mut ben, 255), b"that channel only");
 
     ben.room.participant(ada.you).close_channels();
-    ada.wait("to be disconnected", |event| matches!(event, Event::Data(DataEvent::Disconnected { .. })).then_some(()));
+    ada.wait("to be disconnected", |event| {
+        matches!(event, Event::Data(DataEvent::Disconnected { .. })).then_some(())
+    });
     for number in [0, 1, 255] {
         assert_eq!(ada.room.channel(ben.you, number).send(b"x"), Err(SendError::ChannelClosed));
     }
@@ -60,7 +71,9 @@ fn a_channel_that_is_opened_in_two_ways_is_told_to_both_and_can_be_mended() {
     ben.room.channel(ada.you, 4).open(Reliability::Unreliable).unwrap();
     let mismatch = |player: &mut Player| {
         player.wait("the mismatch", |event| match event {
-            Event::Data(DataEvent::ChannelMismatch { channel: 4, ours, theirs, .. }) => Some((*ours, *theirs)),
+            Event::Data(DataEvent::ChannelMismatch { channel: 4, ours, theirs, .. }) => {
+                Some((*ours, *theirs))
+            }
             _ => None,
         })
     };
@@ -69,7 +82,10 @@ fn a_channel_that_is_opened_in_two_ways_is_told_to_both_and_can_be_mended() {
     let refused = ada.room.channel(ben.you, 4).send(b"x");
     assert_eq!(refused, Err(SendError::ChannelMismatch { theirs: Reliability::Unreliable }));
     ben.room.channel(ada.you, 4).open(Reliability::Reliable).unwrap();
-    assert_eq!((opened(&mut ada, 4), opened(&mut ben, 4)), (Reliability::Reliable, Reliability::Reliable));
+    assert_eq!(
+        (opened(&mut ada, 4), opened(&mut ben, 4)),
+        (Reliability::Reliable, Reliability::Reliable)
+    );
     ada.room.channel(ben.you, 4).send(b"mended").unwrap();
     assert_eq!(message_on(&mut ben, 4), b"mended");
 }
@@ -93,7 +109,11 @@ fn what_is_received_has_its_sender_channel_and_bytes_and_comes_of_open_channels_
             _ => None,
         })
     };
-    assert_eq!(received(&mut ben), (ada.you, 6, b"open".to_vec()), "and nothing of channel 5 before it");
+    assert_eq!(
+        received(&mut ben),
+        (ada.you, 6, b"open".to_vec()),
+        "and nothing of channel 5 before it"
+    );
     ben.room.channel(ada.you, 5).open(Reliability::Reliable).unwrap();
     assert_eq!(received(&mut ben), (ada.you, 5, b"not yet open there".to_vec()));
 }

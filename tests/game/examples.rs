@@ -1,11 +1,12 @@
-//! The example programs of UnityP2P and of Discord's networking manager, line by line in our calls; the comments name what stands at that line there.
+//! The example programs of UnityP2P and of Discord's networking manager, line by line in our calls;
+//! the comments name what stands at that line there.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    Bytes, Connections, DataEvent, ErrorCode, Event, Events, JoinOptions, Metadata, MetadataTransaction, PeerId,
-    Presence, Reliability, Room, RoomEvent, Route, SendError,
+    Bytes, Connections, DataEvent, ErrorCode, Event, Events, JoinOptions, Metadata,
+    MetadataTransaction, PeerId, Presence, Reliability, Room, RoomEvent, Route, SendError,
 };
 use voicemesh_tests::room::Folder;
 
@@ -16,7 +17,12 @@ use crate::server;
 const FRAME: Duration = Duration::from_millis(10);
 
 /// Turns every program's loop until something has happened.
-fn until<P>(what: &str, programs: &mut [&mut P], turn: impl Fn(&mut P), done: impl Fn(&[&mut P]) -> bool) {
+fn until<P>(
+    what: &str,
+    programs: &mut [&mut P],
+    turn: impl Fn(&mut P),
+    done: impl Fn(&[&mut P]) -> bool,
+) {
     let deadline = Instant::now() + PATIENCE;
     while !done(programs) {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
@@ -24,7 +30,8 @@ fn until<P>(what: &str, programs: &mut [&mut P], turn: impl Fn(&mut P), done: im
     }
 }
 
-/// UnityP2P, "How to use it": P2PServer and P2PClient are the same here, but for how they come into the room.
+/// UnityP2P, "How to use it": P2PServer and P2PClient are the same here, but for how they come into
+/// the room.
 struct P2P {
     room: Room,
     incoming: Events,
@@ -41,7 +48,8 @@ struct P2P {
 impl P2P {
     fn new(room: &str, name: &str, presence: Presence) -> Self {
         let folder = Folder::create("seeds");
-        let (room, incoming) = Room::join(friends::options(server(), room, name, &folder).presence(presence)).unwrap();
+        let (room, incoming) =
+            Room::join(friends::options(server(), room, name, &folder).presence(presence)).unwrap();
         Self {
             room,
             incoming,
@@ -113,26 +121,40 @@ fn unity_p2ps_server_and_clients() {
     };
     // A client before there is a server: it gets an error, and may try again.
     let mut early = P2P::new(room, "early", Presence::MustExist);
-    turn(&mut [&mut early], "the room is missing", &|p| p[0].refused == Some(ErrorCode::RoomMissing));
+    turn(&mut [&mut early], "the room is missing", &|p| {
+        p[0].refused == Some(ErrorCode::RoomMissing)
+    });
 
     // new P2PServer(signalingServer, roomName)
     let mut host = P2P::new(room, "server", Presence::MustNotExist);
     turn(&mut [&mut host], "the server is there", &|p| p[0].owner.is_some());
     let mut second = P2P::new(room, "second server", Presence::MustNotExist);
-    turn(&mut [&mut second], "the name is in use", &|p| p[0].refused == Some(ErrorCode::RoomExists));
+    turn(&mut [&mut second], "the name is in use", &|p| {
+        p[0].refused == Some(ErrorCode::RoomExists)
+    });
     // new P2PClient(signalingServer, roomName)
     let mut client = P2P::new(room, "client", Presence::MustExist);
     let mut other = P2P::new(room, "other", Presence::MustExist);
-    turn(&mut [&mut host, &mut client, &mut other], "all have met", &|p| p.iter().all(|p| p.connected.len() == 2));
-    let (host_id, client_id, other_id) = (host.you.unwrap(), client.you.unwrap(), other.you.unwrap());
-    assert_eq!([host.owner, client.owner, other.owner], [Some(host_id); 3], "everyone can tell who is the server");
+    turn(&mut [&mut host, &mut client, &mut other], "all have met", &|p| {
+        p.iter().all(|p| p.connected.len() == 2)
+    });
+    let (host_id, client_id, other_id) =
+        (host.you.unwrap(), client.you.unwrap(), other.you.unwrap());
+    assert_eq!(
+        [host.owner, client.owner, other.owner],
+        [Some(host_id); 3],
+        "everyone can tell who is the server"
+    );
 
     let data = b"..some data..";
     let (data_offset, data_len) = (2, 9);
     // server.SendMessage(connectionId, data, isReliable)
     host.room.participant(client_id).send(data, Reliability::Reliable).unwrap();
     // server.SendMessage(connectionId, data, dataOffset, dataLen, isReliable)
-    host.room.participant(client_id).send(&data[data_offset..data_offset + data_len], Reliability::Reliable).unwrap();
+    host.room
+        .participant(client_id)
+        .send(&data[data_offset..data_offset + data_len], Reliability::Reliable)
+        .unwrap();
     // server.SendMessageToAll(data, isReliable)
     host.room.send_to_all(b"to all", Reliability::Reliable).unwrap();
     // server.SendMessageToAll(data, dataOffset, dataLen, isReliable)
@@ -143,12 +165,19 @@ fn unity_p2ps_server_and_clients() {
         has_text(p[1], "data") && has_text(p[2], "data") && has_text(p[2], "not by the server")
     });
     let of = |program: &P2P, from: PeerId| -> Vec<Vec<u8>> {
-        program.received.iter().filter(|(sender, ..)| *sender == from).map(|(_, bytes, _)| bytes.clone()).collect()
+        program
+            .received
+            .iter()
+            .filter(|(sender, ..)| *sender == from)
+            .map(|(_, bytes, _)| bytes.clone())
+            .collect()
     };
     assert_eq!(of(&client, host_id), [&data[..], b"some data", b"to all", b"data"]);
     assert_eq!(of(&other, host_id), [&b"to all"[..], b"data"]);
     assert_eq!(of(&other, client_id), [b"not by the server"]);
-    assert!(host.received.is_empty() && client.received.iter().all(|(.., is_reliable)| *is_reliable));
+    assert!(
+        host.received.is_empty() && client.received.iter().all(|(.., is_reliable)| *is_reliable)
+    );
 
     // isReliable = false: it may be lost, so it is sent until one has come.
     let deadline = Instant::now() + PATIENCE;
@@ -158,22 +187,33 @@ fn unity_p2ps_server_and_clients() {
         client.update();
         host.update();
     }
-    assert!(host.received.iter().all(|message| *message == (client_id, b"perhaps".to_vec(), false)), "whole, or not");
+    assert!(
+        host.received.iter().all(|message| *message == (client_id, b"perhaps".to_vec(), false)),
+        "whole, or not"
+    );
 
     // OnApplicationQuit and OnDestroy both call client.Dispose()
     client.room.leave_and_wait(PATIENCE);
     client.room.leave_and_wait(PATIENCE);
-    assert_eq!(client.room.participant(host_id).send(b"after", Reliability::Reliable), Err(SendError::Left));
-    turn(&mut [&mut host, &mut other], "it is gone", &|p| p.iter().all(|p| p.disconnected == [client_id]));
+    assert_eq!(
+        client.room.participant(host_id).send(b"after", Reliability::Reliable),
+        Err(SendError::Left)
+    );
+    turn(&mut [&mut host, &mut other], "it is gone", &|p| {
+        p.iter().all(|p| p.disconnected == [client_id])
+    });
     // server.Dispose(): the member that has been there longest owns the room now.
     host.room.leave_and_wait(PATIENCE);
     host.room.leave_and_wait(PATIENCE);
-    turn(&mut [&mut other], "the server is gone", &|p| p[0].owner == Some(other_id) && p[0].disconnected.len() == 2);
+    turn(&mut [&mut other], "the server is gone", &|p| {
+        p[0].owner == Some(other_id) && p[0].disconnected.len() == 2
+    });
     assert_eq!(host.disconnected, [client_id], "once");
     assert_eq!(other.disconnected, [client_id, host_id]);
 }
 
-/// Discord's networking manager, "Example: Connecting to Another Player in a Lobby". Both players run it.
+/// Discord's networking manager, "Example: Connecting to Another Player in a Lobby". Both players
+/// run it.
 struct Lobby {
     room: Room,
     incoming: Events,
@@ -196,8 +236,9 @@ impl Lobby {
     /// lobbyManager.Connect(12345, "password", …)
     fn connect(name: &str, secret: &str) -> Self {
         let folder = Folder::create("seeds");
-        let lobby =
-            |options: JoinOptions| options.password(secret).connections(Connections::Explicit).manual_flush(true);
+        let lobby = |options: JoinOptions| {
+            options.password(secret).connections(Connections::Explicit).manual_flush(true)
+        };
         let options = lobby(friends::options(server(), "Discord: 12345", name, &folder));
         let (room, incoming) = Room::join(options).unwrap();
         Self {
@@ -230,7 +271,9 @@ impl Lobby {
     fn on(&mut self, event: Event) {
         match event {
             // networkManager.OnRouteUpdate
-            Event::Room(RoomEvent::ReachabilityChanged { token }) => self.update_member("route", token),
+            Event::Room(RoomEvent::ReachabilityChanged { token }) => {
+                self.update_member("route", token)
+            }
             // The callback of lobbyManager.Connect, with userManager.GetCurrentUser
             Event::Room(RoomEvent::Joined { you, .. }) => {
                 self.me = Some(you);
@@ -247,7 +290,9 @@ impl Lobby {
                 self.connect_to_the_first();
             }
             // lobbyManager.OnMemberUpdate
-            Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => self.on_member_update(peer, metadata),
+            Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => {
+                self.on_member_update(peer, metadata)
+            }
             // networkManager.OnMessage
             Event::Data(DataEvent::ChannelMessage { from, channel, data, reliability }) => {
                 assert_eq!(self.channels[&channel], reliability);
@@ -258,7 +303,9 @@ impl Lobby {
             }
             Event::Room(RoomEvent::RouteChanged { route, .. }) => self.route = Some(route),
             Event::Room(RoomEvent::Refused { code, .. }) => self.refused = Some(code),
-            Event::Data(DataEvent::ChannelClosed { .. } | DataEvent::Disconnected { .. }) => self.ended.push(event),
+            Event::Data(DataEvent::ChannelClosed { .. } | DataEvent::Disconnected { .. }) => {
+                self.ended.push(event)
+            }
             _ => {}
         }
     }
@@ -313,10 +360,13 @@ fn discords_two_players_connect_in_a_lobby() {
         until(what, programs, Lobby::frame, done);
     };
     let mut ada = Lobby::connect("Ada", "password");
-    turn(&mut [&mut ada], "Ada has published herself", &|p| p[0].me.is_some() && p[0].unanswered == 0);
+    turn(&mut [&mut ada], "Ada has published herself", &|p| {
+        p[0].me.is_some() && p[0].unanswered == 0
+    });
     let mut ben = Lobby::connect("Ben", "password");
     turn(&mut [&mut ada, &mut ben], "both are connected", &|p| {
-        p.iter().all(|p| p.route == Some(Route::Direct) && p.channels.len() == 2 && p.unanswered == 0)
+        p.iter()
+            .all(|p| p.route == Some(Route::Direct) && p.channels.len() == 2 && p.unanswered == 0)
     });
     assert_eq!((ada.other, ben.other), (ben.me, ada.me));
     let (ada_id, ben_id) = (ada.me.unwrap(), ben.me.unwrap());
@@ -374,9 +424,13 @@ fn discords_two_players_connect_in_a_lobby() {
     turn(&mut [&mut ada, &mut ben], "they are disconnected", &|p| {
         p.iter().all(|p| p.route == Some(Route::Relayed)) && p[0].ended.len() == 2
     });
-    assert!(matches!(ada.ended[1], Event::Data(DataEvent::Disconnected { peer, .. }) if peer == ben_id));
+    assert!(
+        matches!(ada.ended[1], Event::Data(DataEvent::Disconnected { peer, .. }) if peer == ben_id)
+    );
     assert_eq!(ada.room.channel(ben_id, 1).send(b"loot"), Err(SendError::ChannelClosed));
     // Last, because a wrong secret makes everyone at its address wait.
     let mut stranger = Lobby::connect("Stranger", "passwort");
-    turn(&mut [&mut stranger], "a wrong secret is refused", &|p| p[0].refused == Some(ErrorCode::PasswordWrong));
+    turn(&mut [&mut stranger], "a wrong secret is refused", &|p| {
+        p[0].refused == Some(ErrorCode::PasswordWrong)
+    });
 }

@@ -28,7 +28,10 @@ fn a_message_reaches_one_peer_with_its_bytes_its_sender_and_how_it_was_sent() {
             break ada.message();
         }
     };
-    assert_eq!((from, bytes.as_slice(), how), (cleo.you, &b"again and again"[..], Reliability::Unreliable));
+    assert_eq!(
+        (from, bytes.as_slice(), how),
+        (cleo.you, &b"again and again"[..], Reliability::Unreliable)
+    );
     cleo.poll();
     assert!(
         !cleo.events.iter().any(|event| matches!(event, Event::Data(DataEvent::Message { .. }))),
@@ -102,14 +105,19 @@ fn polls_at_the_start_of_a_frame_take_what_has_arrived_and_do_not_wait() {
     for _ in 0..1_000 {
         assert_eq!(ben.incoming.poll(), None);
     }
-    assert!(begun.elapsed() < Duration::from_secs(1), "1,000 polls of an empty queue took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "1,000 polls of an empty queue took {:?}",
+        begun.elapsed()
+    );
 }
 
 /// proves: S-20
 #[test]
 fn ones_own_name_id_and_metadata_can_be_read() {
     let color = [("color".to_owned(), "red".to_owned())];
-    let ada = Player::join_with(server(), "own", "Ada", |options| options.metadata(color.clone().into()));
+    let ada =
+        Player::join_with(server(), "own", "Ada", |options| options.metadata(color.clone().into()));
     let own = ada.room.snapshot();
     assert_eq!((own.you, own.name.as_str()), (Some(ada.you), "Ada"));
     assert_eq!(own.metadata.get("color").map(String::as_str), Some("red"));
@@ -121,11 +129,13 @@ fn the_list_of_members_has_their_ids_in_order_of_arrival_and_follows_who_comes_a
     let (mut ada, ben) = two(server(), "list");
     let cleo = Player::join(server(), "list", "Cleo");
     ada.meets("Cleo");
-    let listed = |ada: &Player| ada.room.snapshot().peers.iter().map(|peer| peer.peer).collect::<Vec<_>>();
+    let listed =
+        |ada: &Player| ada.room.snapshot().peers.iter().map(|peer| peer.peer).collect::<Vec<_>>();
     assert_eq!(listed(&ada), [ben.you, cleo.you]);
     ben.room.leave_and_wait(PATIENCE);
     ada.wait("that Ben is gone", |event| {
-        matches!(event, Event::Room(RoomEvent::PeerLeft { peer, .. }) if *peer == ben.you).then_some(())
+        matches!(event, Event::Room(RoomEvent::PeerLeft { peer, .. }) if *peer == ben.you)
+            .then_some(())
     });
     assert_eq!(listed(&ada), [cleo.you]);
 }
@@ -144,13 +154,17 @@ fn a_message_to_all_reaches_everyone_once() {
         }
     }
     ada.poll();
-    assert!(!ada.events.iter().any(|event| matches!(event, Event::Data(DataEvent::Message { .. }))), "not to oneself");
+    assert!(
+        !ada.events.iter().any(|event| matches!(event, Event::Data(DataEvent::Message { .. }))),
+        "not to oneself"
+    );
 }
 
 /// proves: S-13
 #[test]
 fn in_manual_mode_nothing_leaves_before_the_flush() {
-    let mut ada = Player::join_with(server(), "manual", "Ada", |options| options.manual_flush(true));
+    let mut ada =
+        Player::join_with(server(), "manual", "Ada", |options| options.manual_flush(true));
     let mut ben = Player::join(server(), "manual", "Ben");
     ada.meets("Ben");
     ada.reaches_directly(ben.you);
@@ -158,7 +172,8 @@ fn in_manual_mode_nothing_leaves_before_the_flush() {
         ada.room.participant(ben.you).send(&[number], Reliability::Reliable).unwrap();
     }
     assert!(ada.room.participant(ben.you).queued_bytes() >= 20, "what waits is seen");
-    // Whatever Ben says after it has come, and been answered, before anything of Ada's: a round trip and more.
+    // Whatever Ben says after it has come, and been answered, before anything of Ada's: a round
+    // trip and more.
     let mut answers = 0;
     while answers < 5 {
         ben.room.participant(ada.you).send(b"?", Reliability::Reliable).unwrap();
@@ -185,15 +200,23 @@ fn closing_is_idempotent_and_a_closed_peer_is_safe_to_use() {
     ada.room.leave_and_wait(PATIENCE);
     ada.room.leave_and_wait(PATIENCE);
     assert_eq!(ben.message().1, b"the last word");
-    assert_eq!(ada.room.participant(ben.you).send(b"x", Reliability::Reliable), Err(SendError::Left));
+    assert_eq!(
+        ada.room.participant(ben.you).send(b"x", Reliability::Reliable),
+        Err(SendError::Left)
+    );
     assert_eq!(ada.room.send_to_all(b"x", Reliability::Reliable), Err(SendError::Left));
     assert_eq!(ada.room.channel(ben.you, 1).open(Reliability::Reliable), Err(SendError::Left));
     ada.room.participant(ben.you).close_channels();
     ada.room.flush();
     ada.wait("the end", |event| (*event == Event::Room(RoomEvent::Left)).then_some(()));
     assert_eq!(ada.incoming.poll(), None);
-    ben.wait("that Ada is gone", |event| matches!(event, Event::Room(RoomEvent::PeerLeft { .. })).then_some(()));
-    assert_eq!(ben.room.participant(ada.you).send(b"x", Reliability::Reliable), Err(SendError::UnknownPeer));
+    ben.wait("that Ada is gone", |event| {
+        matches!(event, Event::Room(RoomEvent::PeerLeft { .. })).then_some(())
+    });
+    assert_eq!(
+        ben.room.participant(ada.you).send(b"x", Reliability::Reliable),
+        Err(SendError::UnknownPeer)
+    );
 }
 
 #[test]
@@ -214,7 +237,10 @@ fn what_is_too_much_is_said_at_once_and_nothing_of_it_is_lost() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(blocked, SendError::WouldBlock { queued_bytes } if queued_bytes > 900_000), "{blocked}");
+    assert!(
+        matches!(blocked, SendError::WouldBlock { queued_bytes } if queued_bytes > 900_000),
+        "{blocked}"
+    );
     for number in 0..taken {
         assert_eq!(ben.message().1[..4], number.to_be_bytes());
     }

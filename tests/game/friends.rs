@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use voicemesh::{DataEvent, Event, Events, InputSpec, JoinOptions, OutputSpec, PeerId, Room, RoomEvent};
+use voicemesh::{
+    DataEvent, Event, Events, InputSpec, JoinOptions, OutputSpec, PeerId, Room, RoomEvent,
+};
 use voicemesh_tests::room::Folder;
 
-/// How long anything may take that should take moments, on a machine that does other things as well.
+/// How long anything may take that should take moments, on a machine that does other things as
+/// well.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A place in a room, and the events that are not asked for yet.
@@ -31,7 +34,12 @@ impl Player {
         Self::join_with(server, room, name, |options| options)
     }
 
-    pub fn join_with(server: &str, room: &str, name: &str, with: impl FnOnce(JoinOptions) -> JoinOptions) -> Self {
+    pub fn join_with(
+        server: &str,
+        room: &str,
+        name: &str,
+        with: impl FnOnce(JoinOptions) -> JoinOptions,
+    ) -> Self {
         let folder = Folder::create("game");
         let (room, incoming) = Room::join(with(options(server, room, name, &folder))).unwrap();
         let unknown = PeerId(Default::default());
@@ -40,7 +48,9 @@ impl Player {
             Event::Room(RoomEvent::Joined { you, .. }) => Some(*you),
             _ => None,
         });
-        player.wait("the session", |event| matches!(event, Event::Room(RoomEvent::Connected)).then_some(()));
+        player.wait("the session", |event| {
+            matches!(event, Event::Room(RoomEvent::Connected)).then_some(())
+        });
         player
     }
 
@@ -72,7 +82,9 @@ impl Player {
     /// Waits until a member of this name is there.
     pub fn meets(&mut self, name: &str) -> PeerId {
         self.wait(name, |event| match event {
-            Event::Room(RoomEvent::PeerJoined { peer, name: joined, .. }) if joined == name => Some(*peer),
+            Event::Room(RoomEvent::PeerJoined { peer, name: joined, .. }) if joined == name => {
+                Some(*peer)
+            }
             _ => None,
         })
     }
@@ -80,14 +92,18 @@ impl Player {
     /// Waits until this peer is reached directly.
     pub fn reaches_directly(&mut self, peer: PeerId) {
         self.wait("a direct route", |event| {
-            (*event == Event::Room(RoomEvent::RouteChanged { peer, route: voicemesh::Route::Direct })).then_some(())
+            (*event
+                == Event::Room(RoomEvent::RouteChanged { peer, route: voicemesh::Route::Direct }))
+            .then_some(())
         });
     }
 
     /// The next message outside of channels.
     pub fn message(&mut self) -> (PeerId, Vec<u8>, voicemesh::Reliability) {
         self.wait("a message", |event| match event {
-            Event::Data(DataEvent::Message { from, data, reliability }) => Some((*from, data.to_vec(), *reliability)),
+            Event::Data(DataEvent::Message { from, data, reliability }) => {
+                Some((*from, data.to_vec(), *reliability))
+            }
             _ => None,
         })
     }

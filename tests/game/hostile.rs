@@ -1,7 +1,7 @@
 //! A member that keeps to no rule of data channels, beside two players.
 //!
-//! It speaks to the server over a bare socket, as a member of the room, and has packets passed on to the players, who are
-//! processes of their own so that their memory can be looked at.
+//! It speaks to the server over a bare socket, as a member of the room, and has packets passed on
+//! to the players, who are processes of their own so that their memory can be looked at.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,12 +15,12 @@ use voicemesh_tests::process::Program;
 use voicemesh_tests::room::{PATIENCE, Server};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::packet::{
-    ClientInfo, ClientState, CodecSettings, DataAck, DataMessage, DataReset, DataSegment, HandshakeRequest, Kind,
-    PipeEnd, Record, Relay, open,
+    ClientInfo, ClientState, CodecSettings, DataAck, DataMessage, DataReset, DataSegment,
+    HandshakeRequest, Kind, PipeEnd, Record, Relay, open,
 };
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, Join, Joined, MemberStatus, Metadata, PROTOCOL_VERSION, Presence, ServerMessage,
-    decode_server,
+    Capabilities, ClientMessage, Join, Joined, MemberStatus, Metadata, PROTOCOL_VERSION, Presence,
+    ServerMessage, decode_server,
 };
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -39,14 +39,16 @@ const PACKETS: u32 = 600;
 const PACKETS_AT_ONCE: usize = 150;
 /// After the attacks: this many packets at most until it is thrown out.
 const MOST_FLOODING: u32 = 400_000;
-/// A player's memory may grow by so much over all visits. What may be held for one hostile peer: 1 MiB that waits for it,
-/// 600 segments and 128 lossy messages of it in the pipe, 1 MiB of it that is not polled; the rest is for allocators.
+/// A player's memory may grow by so much over all visits. What may be held for one hostile peer: 1
+/// MiB that waits for it, 600 segments and 128 lossy messages of it in the pipe, 1 MiB of it that
+/// is not polled; the rest is for allocators.
 const MOST_GROWTH_KIB: u64 = 16 * 1024;
 
 #[test]
 fn a_peer_that_floods_lies_and_opens_everything_disturbs_no_other_and_fills_no_memory() {
     let server = Server::start(&[]);
-    let mut players: Vec<Program> = (0..2).map(|index| player::start(&server.url(), ROOM, index, 2)).collect();
+    let mut players: Vec<Program> =
+        (0..2).map(|index| player::start(&server.url(), ROOM, index, 2)).collect();
     for player in &mut players {
         wait_for(player, "ready");
         wait_for(player, "mismatch");
@@ -68,7 +70,8 @@ fn a_peer_that_floods_lies_and_opens_everything_disturbs_no_other_and_fills_no_m
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for visit in 0..VISITS {
-        let mut hostile = runtime.block_on(patiently(Hostile::enter(server.address, visit))).unwrap();
+        let mut hostile =
+            runtime.block_on(patiently(Hostile::enter(server.address, visit))).unwrap();
         // The players send to it, too, as much as they can, and go on with each other.
         let batch = send_all(&mut players);
         runtime.block_on(patiently(hostile.attack(visit)));
@@ -85,7 +88,10 @@ fn a_peer_that_floods_lies_and_opens_everything_disturbs_no_other_and_fills_no_m
         println!("grew by {growth} KiB of {before} KiB: {report}");
         assert!(growth <= MOST_GROWTH_KIB, "{growth} KiB more than {before} KiB");
         for what in ["messages", "opened", "closed", "mismatch", "disconnected"] {
-            assert!(report["strangers"][what].as_u64().is_some_and(|count| count > 0), "no {what} came: {report}");
+            assert!(
+                report["strangers"][what].as_u64().is_some_and(|count| count > 0),
+                "no {what} came: {report}"
+            );
         }
         assert_eq!(report["refusals"], Value::from(vec!["would-block"]));
     }
@@ -126,7 +132,11 @@ impl Hostile {
         let mut socket = Socket::connect(server).await?;
         let mut frames = Vec::new();
         frame(TEXT, ClientMessage::Join(join(server, visit)).to_json().as_bytes(), &mut frames);
-        let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+        let codec = CodecSettings {
+            codec: CodecSettings::OPUS,
+            frame_samples: 960,
+            sample_rate_hz: 48_000,
+        };
         frame(BINARY, &HandshakeRequest { codec, name: String::new() }.encode(), &mut frames);
         socket.writer.write_all(&frames).await?;
         let Joined { client: own, session, peers, .. } = joined(&mut socket).await?;
@@ -183,8 +193,11 @@ impl Hostile {
 
     async fn open_and_close_everything(&mut self, victim: ClientId) {
         self.begin_anew();
-        let kinds = [Record::OpenReliable, Record::OpenUnreliable, Record::OpenReliable, Record::Close];
-        for (number, (kind, channel)) in (0..).zip(kinds.iter().flat_map(|kind| (0..=255).map(move |n| (kind, n)))) {
+        let kinds =
+            [Record::OpenReliable, Record::OpenUnreliable, Record::OpenReliable, Record::Close];
+        for (number, (kind, channel)) in
+            (0..).zip(kinds.iter().flat_map(|kind| (0..=255).map(move |n| (kind, n))))
+        {
             self.segment(victim, number, kind(channel), true, true, 0).await;
         }
     }
@@ -232,27 +245,46 @@ impl Hostile {
         self.segment(victim, 0, Record::OpenReliable(10), true, true, 0).await;
         self.turn().await;
         for _ in 0..PACKETS {
-            let (Some(from), Some(to)) = (PipeEnd::new(self.own_end), self.ends.get(&victim).copied()) else { return };
+            let (Some(from), Some(to)) =
+                (PipeEnd::new(self.own_end), self.ends.get(&victim).copied())
+            else {
+                return;
+            };
             let next = self.rng.next_u32() >> (self.rng.next_u32() % 32);
             let later = self.rng.next_u64();
-            let ack = DataAck { sender: self.own, from, to, next, later, window: self.rng.next_u32() as u16 };
+            let ack = DataAck {
+                sender: self.own,
+                from,
+                to,
+                next,
+                later,
+                window: self.rng.next_u32() as u16,
+            };
             self.send(victim, &ack.encode(self.session)).await;
         }
     }
 
     async fn lose_on_every_channel(&mut self, victim: ClientId) {
         for number in 0..PACKETS {
-            let on = self.ends.get(&victim).map(|end| (*end, number as u8)).filter(|_| number % 2 > 0);
-            let message = DataMessage { sender: self.own, on, payload: &[7; 1_100][..number as usize % 1_101] };
+            let on =
+                self.ends.get(&victim).map(|end| (*end, number as u8)).filter(|_| number % 2 > 0);
+            let message = DataMessage {
+                sender: self.own,
+                on,
+                payload: &[7; 1_100][..number as usize % 1_101],
+            };
             self.send(victim, &message.encode(self.session)).await;
         }
     }
 
     async fn send_what_is_too_large(&mut self, victim: ClientId) {
         for size in (1_001..16_000).step_by(300) {
-            let mut packets =
-                vec![DataMessage { sender: self.own, on: None, payload: &vec![7; size] }.encode(self.session)];
-            let segment = self.made(0, Record::Message, true, true, &vec![7; size]).encode(self.session);
+            let mut packets = vec![
+                DataMessage { sender: self.own, on: None, payload: &vec![7; size] }
+                    .encode(self.session),
+            ];
+            let segment =
+                self.made(0, Record::Message, true, true, &vec![7; size]).encode(self.session);
             packets.push(segment.clone());
             packets.push(segment[..size % 30].to_vec());
             for packet in packets {
@@ -304,8 +336,17 @@ impl Hostile {
         DataSegment { sender: self.own, from, to: None, number, record, is_first, is_last, payload }
     }
 
-    async fn segment(&mut self, to: ClientId, number: u32, record: Record, first: bool, last: bool, bytes: usize) {
-        let packet = self.made(number, record, first, last, &[0x77; 1_000][..bytes]).encode(self.session);
+    async fn segment(
+        &mut self,
+        to: ClientId,
+        number: u32,
+        record: Record,
+        first: bool,
+        last: bool,
+        bytes: usize,
+    ) {
+        let packet =
+            self.made(number, record, first, last, &[0x77; 1_000][..bytes]).encode(self.session);
         self.send(to, &packet).await;
     }
 
@@ -371,12 +412,15 @@ async fn joined(socket: &mut Socket) -> io::Result<Joined> {
                     let text = std::str::from_utf8(payload).map_err(io::Error::other)?;
                     match decode_server(text) {
                         Ok(ServerMessage::Joined(answer)) => joined = Some(answer),
-                        Ok(ServerMessage::Error { message, .. }) => return Err(io::Error::other(message)),
+                        Ok(ServerMessage::Error { message, .. }) => {
+                            return Err(io::Error::other(message));
+                        }
                         _ => {}
                     }
                 }
                 BINARY => {
-                    let is_answer = open(payload).is_ok_and(|(header, _)| header.kind == Kind::HandshakeResponse);
+                    let is_answer = open(payload)
+                        .is_ok_and(|(header, _)| header.kind == Kind::HandshakeResponse);
                     if is_answer && let Some(joined) = joined.take() {
                         return Ok(joined);
                     }
@@ -388,11 +432,17 @@ async fn joined(socket: &mut Socket) -> io::Result<Joined> {
     }
 }
 
-/// Each visit is another person: what one has used up of its budgets stays used up when it comes back.
+/// Each visit is another person: what one has used up of its budgets stays used up when it comes
+/// back.
 fn join(server: SocketAddr, visit: u32) -> Join {
     Join {
         protocol: PROTOCOL_VERSION,
-        proof: prove(&InstallationSecret([66 + visit as u8; 32]), &format!("ws://{server}"), ROOM, 0),
+        proof: prove(
+            &InstallationSecret([66 + visit as u8; 32]),
+            &format!("ws://{server}"),
+            ROOM,
+            0,
+        ),
         room: ROOM.to_owned(),
         name: "Mallory".to_owned(),
         run: 1,

@@ -1,5 +1,5 @@
-//! What a game does: a frame loop, messages, data channels, a lobby. Real peers in this process, a real server, real
-//! WebRTC.
+//! What a game does: a frame loop, messages, data channels, a lobby. Real peers in this process, a
+//! real server, real WebRTC.
 
 mod channels;
 mod examples;
@@ -19,13 +19,15 @@ use std::thread;
 
 use voicemesh_signaling::{Config, serve};
 
-/// One server for all the tests of this file, in this process and as long as it; each test has its own room.
+/// One server for all the tests of this file, in this process and as long as it; each test has its
+/// own room.
 fn server() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     URL.get_or_init(|| {
         let (tell, told) = sync_channel(1);
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 tell.send(format!("ws://{}", listener.local_addr().unwrap())).unwrap();
@@ -49,7 +51,8 @@ impl OwnServer {
         let (tell, told) = sync_channel(1);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 tell.send(format!("ws://{}", listener.local_addr().unwrap())).unwrap();

@@ -9,8 +9,8 @@ use crate::server;
 const PLAYERS: usize = 8;
 const BATCHES: u32 = 2;
 
-/// Every pair opens four channels, each side in another order; two of them open a fifth in two ways, and mend it while
-/// all send.
+/// Every pair opens four channels, each side in another order; two of them open a fifth in two
+/// ways, and mend it while all send.
 ///
 /// proves: U-13, S-08
 #[test]
@@ -33,7 +33,9 @@ fn eight_processes_send_on_four_channels_each_and_all_is_exact_and_in_order() {
     let mut lossy = 0;
     for (index, player) in players.iter_mut().enumerate() {
         for number in 1..=BATCHES {
-            (0..PLAYERS).filter(|from| *from != index).for_each(|from| wait_for_batch(player, number, from));
+            (0..PLAYERS)
+                .filter(|from| *from != index)
+                .for_each(|from| wait_for_batch(player, number, from));
         }
         if index < 2 {
             wait_for(player, "mended");

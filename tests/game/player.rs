@@ -1,7 +1,9 @@
-//! A player as a separate process: this very program, started to run one test that otherwise is left out. It opens
-//! channels to everyone who plays, sends what it is asked to, and checks every byte that comes.
+//! A player as a separate process: this very program, started to run one test that otherwise is
+//! left out. It opens channels to everyone who plays, sends what it is asked to, and checks every
+//! byte that comes.
 //!
-//! It is controlled by lines: `send` a batch to everyone, `mend` the channel that was opened in two ways, `report`, `end`.
+//! It is controlled by lines: `send` a batch to everyone, `mend` the channel that was opened in two
+//! ways, `report`, `end`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead as _, Write as _};
@@ -44,7 +46,8 @@ const LOSSY_LENGTHS: [usize; 3] = [8, 300, 1_100];
 pub fn start(server: &str, room: &str, index: usize, of: usize) -> Program {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["player::program", "--exact", "--ignored", "--nocapture"]);
-    command.env(PART, json!({ "server": server, "room": room, "index": index, "of": of }).to_string());
+    command
+        .env(PART, json!({ "server": server, "room": room, "index": index, "of": of }).to_string());
     Program::start(&format!("player {index}"), command)
 }
 
@@ -70,7 +73,12 @@ fn program() {
     let folder = Folder::create("player");
     let (index, of) = (number("index"), number("of"));
     let name = format!("player {index}");
-    let options = friends::options(part["server"].as_str().unwrap(), part["room"].as_str().unwrap(), &name, &folder);
+    let options = friends::options(
+        part["server"].as_str().unwrap(),
+        part["room"].as_str().unwrap(),
+        &name,
+        &folder,
+    );
     let (room, incoming) = Room::join(options).unwrap();
     let play = Play {
         room,
@@ -141,7 +149,8 @@ struct Told {
     refusals: BTreeSet<&'static str>,
 }
 
-/// One message, known by who sent it to whom, on what, and which it is. `None` is to all, outside of channels.
+/// One message, known by who sent it to whom, on what, and which it is. `None` is to all, outside
+/// of channels.
 fn message(from: usize, to: usize, lane: Option<u8>, number: u32) -> Vec<u8> {
     let lossy = CHANNELS.contains(&(lane.unwrap_or(0), Reliability::Unreliable));
     let lengths: &[usize] = if lossy { &LOSSY_LENGTHS } else { &LENGTHS };
@@ -205,7 +214,9 @@ impl Play {
 
     fn report(&self) {
         let Told { lossy, of_strangers, refusals, .. } = &self.told;
-        say(&json!({ "event": "report", "lossy": lossy, "strangers": of_strangers, "refusals": refusals }));
+        say(
+            &json!({ "event": "report", "lossy": lossy, "strangers": of_strangers, "refusals": refusals }),
+        );
     }
 
     fn send_what_can_be(&mut self) {
@@ -224,7 +235,8 @@ impl Play {
             // A stranger's full queue would hold everybody up.
             if !self.told.strangers.is_empty() {
                 let bytes = message(self.index, 0, None, *number);
-                let full = |(peer, _): (&PeerId, _)| self.room.participant(*peer).queued_bytes() > 900_000;
+                let full =
+                    |(peer, _): (&PeerId, _)| self.room.participant(*peer).queued_bytes() > 900_000;
                 if self.friends.iter().any(full) {
                     break;
                 }
@@ -232,7 +244,10 @@ impl Play {
                     self.room.participant(*peer).send(&bytes, Reliability::Reliable).unwrap();
                 }
             } else {
-                match self.room.send_to_all(&message(self.index, 0, None, *number), Reliability::Reliable) {
+                match self
+                    .room
+                    .send_to_all(&message(self.index, 0, None, *number), Reliability::Reliable)
+                {
                     Ok(()) => {}
                     Err(error) if is_full(error) => break,
                     Err(error) => panic!("to all: {error}"),
@@ -245,24 +260,33 @@ impl Play {
     fn on(&mut self, event: Event) {
         match event {
             Event::Room(RoomEvent::PeerJoined { peer, name, .. }) => self.met(peer, &name),
-            Event::Room(RoomEvent::PeerLeft { peer, .. }) => drop(self.told.strangers.remove(&peer)),
+            Event::Room(RoomEvent::PeerLeft { peer, .. }) => {
+                self.told.strangers.remove(&peer);
+            }
             Event::Data(DataEvent::ChannelOpened { peer, channel, reliability }) => {
                 self.opened(peer, channel, reliability)
             }
             Event::Data(DataEvent::ChannelMismatch { peer, channel, ours, theirs }) => {
                 self.mismatch(peer, channel, ours, theirs)
             }
-            Event::Data(DataEvent::Message { from, data, reliability }) => self.got(from, None, &data, reliability),
+            Event::Data(DataEvent::Message { from, data, reliability }) => {
+                self.got(from, None, &data, reliability)
+            }
             Event::Data(DataEvent::ChannelMessage { from, channel, data, reliability }) => {
                 self.got(from, Some(channel), &data, reliability);
             }
             Event::Data(DataEvent::ChannelClosed { peer, channel }) => {
-                assert!(self.is_strange(peer, "closed"), "player {peer} has closed channel {channel}");
+                assert!(
+                    self.is_strange(peer, "closed"),
+                    "player {peer} has closed channel {channel}"
+                );
             }
             Event::Data(DataEvent::Disconnected { peer, .. }) => {
                 assert!(self.is_strange(peer, "disconnected"), "{peer} has disconnected");
             }
-            Event::Room(RoomEvent::Refused { .. } | RoomEvent::ServerAway { .. } | RoomEvent::Left) => {
+            Event::Room(
+                RoomEvent::Refused { .. } | RoomEvent::ServerAway { .. } | RoomEvent::Left,
+            ) => {
                 panic!("{event:?}")
             }
             _ => {}
@@ -298,7 +322,11 @@ impl Play {
             return;
         }
         let friend = self.friends.get_mut(&peer).unwrap();
-        assert!(friend.opened.insert(channel), "channel {channel} with {} has opened twice", friend.index);
+        assert!(
+            friend.opened.insert(channel),
+            "channel {channel} with {} has opened twice",
+            friend.index
+        );
         if channel == TWO_WAYS {
             assert_eq!(reliability, Reliability::Reliable);
             for _ in 0..MENDED {
@@ -307,7 +335,8 @@ impl Play {
             return;
         }
         assert!(CHANNELS.contains(&(channel, reliability)), "{channel} is {reliability:?}");
-        let all = |friend: &Friend| CHANNELS.iter().all(|(channel, _)| friend.opened.contains(channel));
+        let all =
+            |friend: &Friend| CHANNELS.iter().all(|(channel, _)| friend.opened.contains(channel));
         if self.friends.len() == self.of - 1 && self.friends.values().all(all) {
             say(&json!({ "event": "ready" }));
         }
@@ -318,8 +347,14 @@ impl Play {
             return;
         }
         let expected = [Reliability::Reliable, Reliability::Unreliable];
-        assert_eq!((channel, ours, theirs), (TWO_WAYS, expected[self.index], expected[1 - self.index]));
-        assert_eq!(self.room.channel(peer, channel).send(b"x"), Err(SendError::ChannelMismatch { theirs }));
+        assert_eq!(
+            (channel, ours, theirs),
+            (TWO_WAYS, expected[self.index], expected[1 - self.index])
+        );
+        assert_eq!(
+            self.room.channel(peer, channel).send(b"x"),
+            Err(SendError::ChannelMismatch { theirs })
+        );
         say(&json!({ "event": "mismatch" }));
     }
 
@@ -330,9 +365,14 @@ impl Play {
         let friend = self.friends.get_mut(&from).unwrap();
         let number = u32::from_be_bytes(*data[4..].first_chunk().unwrap());
         let place = || format!("player {}'s number {number} on {lane:?}", friend.index);
-        assert!(data == message(friend.index, self.index, lane, number), "{} is not what was sent", place());
-        let how = if lane == Some(TWO_WAYS) { Some(&(TWO_WAYS, Reliability::Reliable)) } else { None }
-            .or(CHANNELS.iter().find(|(channel, _)| Some(*channel) == lane));
+        assert!(
+            data == message(friend.index, self.index, lane, number),
+            "{} is not what was sent",
+            place()
+        );
+        let how =
+            if lane == Some(TWO_WAYS) { Some(&(TWO_WAYS, Reliability::Reliable)) } else { None }
+                .or(CHANNELS.iter().find(|(channel, _)| Some(*channel) == lane));
         assert_eq!(reliability, how.map_or(Reliability::Reliable, |(_, how)| *how), "{}", place());
         if reliability == Reliability::Unreliable {
             self.told.lossy += 1;

@@ -94,7 +94,11 @@ fn a_walker_is_heard_near_and_not_far_away() {
         speaking(&mut ben, false, "silence far away");
         let frames = |ben: &Player| {
             let snapshot = ben.room.snapshot();
-            snapshot.peers.iter().find(|peer| peer.peer == walking).map_or(0, |peer| peer.frames_received)
+            snapshot
+                .peers
+                .iter()
+                .find(|peer| peer.peer == walking)
+                .map_or(0, |peer| peer.frames_received)
         };
         let before = frames(&ben);
         // Each message is one of the walker's frames of 16 ms, so that this is about a second.

@@ -12,7 +12,9 @@ fn one_recording_is_kept_at_a_time_and_none_after_leaving() {
     let (ada, mut ben) = two(server(), "recording");
     ada.room.start_recording(folder.file("first")).unwrap();
     ben.wait("Ada records", |event| match event {
-        Event::Room(RoomEvent::StatusChanged { peer, status }) => (*peer == ada.you && status.recording).then_some(()),
+        Event::Room(RoomEvent::StatusChanged { peer, status }) => {
+            (*peer == ada.you && status.recording).then_some(())
+        }
         _ => None,
     });
     assert_eq!(ada.room.start_recording(folder.file("second")), Err(RecordError::AlreadyRecording));
@@ -29,7 +31,9 @@ fn one_recording_is_kept_at_a_time_and_none_after_leaving() {
 #[test]
 fn a_recording_from_the_join_on_is_kept_until_it_is_ended() {
     let folder = Folder::create("recorded");
-    let ada = Player::join_with(server(), "recorded", "Ada", |options| options.record(folder.file("first")));
+    let ada = Player::join_with(server(), "recorded", "Ada", |options| {
+        options.record(folder.file("first"))
+    });
     assert_eq!(ada.room.start_recording(folder.file("second")), Err(RecordError::AlreadyRecording));
     ada.room.stop_recording();
     ada.room.start_recording(folder.file("second")).unwrap();
@@ -39,7 +43,8 @@ fn a_recording_from_the_join_on_is_kept_until_it_is_ended() {
 fn no_recording_begins_while_the_others_cannot_learn_of_it() {
     let folder = Folder::create("unannounced");
     // The port for discarding is not listened to.
-    let (room, _events) = Room::join(options("ws://127.0.0.1:9", "nowhere", "Ada", &folder)).unwrap();
+    let (room, _events) =
+        Room::join(options("ws://127.0.0.1:9", "nowhere", "Ada", &folder)).unwrap();
     assert_eq!(room.start_recording(folder.file("first")), Err(RecordError::ServerAway));
     assert!(!folder.file("first").exists());
 }

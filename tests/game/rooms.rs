@@ -58,7 +58,10 @@ fn events_are_awaited_on_a_plain_thread_until_the_room_is_left() {
     });
     assert_eq!(&data[..], b"to be awaited");
     ada.room.leave();
-    assert_eq!(ada.room.participant(ben.you).send(b"late", Reliability::Reliable), Err(SendError::Left));
+    assert_eq!(
+        ada.room.participant(ben.you).send(b"late", Reliability::Reliable),
+        Err(SendError::Left)
+    );
     let last = block_on(async {
         let mut last = None;
         while let Some(event) = incoming.next().await {
@@ -67,7 +70,9 @@ fn events_are_awaited_on_a_plain_thread_until_the_room_is_left() {
         last
     });
     assert_eq!(last, Some(Event::Room(RoomEvent::Left)));
-    ben.wait("Ada's leaving", |event| matches!(event, Event::Room(RoomEvent::PeerLeft { .. })).then_some(()));
+    ben.wait("Ada's leaving", |event| {
+        matches!(event, Event::Room(RoomEvent::PeerLeft { .. })).then_some(())
+    });
 }
 
 #[test]
@@ -82,7 +87,9 @@ fn a_room_goes_on_without_its_events_and_ends_with_its_last_clone() {
         loop {
             match ben.room.participant(ada_id).send(&[0; 1_000], Reliability::Reliable) {
                 Ok(()) => break,
-                Err(SendError::WouldBlock { .. }) => ben.incoming.wait(std::time::Duration::from_millis(5)),
+                Err(SendError::WouldBlock { .. }) => {
+                    ben.incoming.wait(std::time::Duration::from_millis(5))
+                }
                 Err(error) => panic!("{error}"),
             }
             ben.poll();
@@ -93,7 +100,9 @@ fn a_room_goes_on_without_its_events_and_ends_with_its_last_clone() {
     let begun = Instant::now();
     drop(clone);
     assert!(begun.elapsed() < PATIENCE);
-    ben.wait("Ada's leaving", |event| matches!(event, Event::Room(RoomEvent::PeerLeft { .. })).then_some(()));
+    ben.wait("Ada's leaving", |event| {
+        matches!(event, Event::Room(RoomEvent::PeerLeft { .. })).then_some(())
+    });
 }
 
 struct Unpark(Thread);
@@ -118,18 +127,22 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Before, the warning that comes first was counted only when it was taken, and every event after it was dropped.
+/// Before, the warning that comes first was counted only when it was taken, and every event after
+/// it was dropped.
 #[test]
 fn a_peer_whose_identity_cannot_be_kept_joins_as_a_new_person() {
     let folder = Folder::create("game-identity");
     let no_folder = folder.file("a-file");
     std::fs::write(&no_folder, "").unwrap();
-    let mut ada = Player::join_with(server(), "no-identity", "Ada", |options| options.state_dir(&no_folder));
+    let mut ada =
+        Player::join_with(server(), "no-identity", "Ada", |options| options.state_dir(&no_folder));
     let warned = ada.wait("the warning", |event| match event {
         Event::Room(RoomEvent::Warned { code, .. }) => Some(code.as_str().to_owned()),
         _ => None,
     });
     assert_eq!(warned, "identity-not-kept");
     let _ben = Player::join(server(), "no-identity", "Ben");
-    ada.wait("the other", |event| matches!(event, Event::Room(RoomEvent::PeerJoined { .. })).then_some(()));
+    ada.wait("the other", |event| {
+        matches!(event, Event::Room(RoomEvent::PeerJoined { .. })).then_some(())
+    });
 }

@@ -33,10 +33,18 @@ fn another_connection_of_the_same_peer_has_no_more_to_spend() {
         }
         // What follows the questions to the witness and back shows that they have been handled.
         let mark = Kind::Unassigned(50);
-        let there = second.relay(Kind::ServerRelayReliable, &[witness.joined.client], &second.inner(mark, 20));
+        let there = second.relay(
+            Kind::ServerRelayReliable,
+            &[witness.joined.client],
+            &second.inner(mark, 20),
+        );
         second.client.packet(&there).await;
         witness.client.until("the mark", |received| is_kind(received, mark)).await;
-        let back = witness.relay(Kind::ServerRelayReliable, &[second.joined.client], &witness.inner(mark, 20));
+        let back = witness.relay(
+            Kind::ServerRelayReliable,
+            &[second.joined.client],
+            &witness.inner(mark, 20),
+        );
         witness.client.packet(&back).await;
         let mut answered = 0;
         loop {
@@ -58,19 +66,21 @@ fn another_connection_of_the_same_peer_has_no_more_to_spend() {
 const CONNECTIONS: usize = 30;
 const PACKETS: usize = 700;
 
-/// A receiver that is behind still takes something of each other member, when one member comes on connection after
-/// connection.
+/// A receiver that is behind still takes something of each other member, when one member comes on
+/// connection after connection.
 #[test]
 fn many_connections_of_one_member_are_one_sender() {
     let server = Server::start(&[]);
     let watch = Watch::start("many connections of one sender", &server);
     run(async {
         let mut friend = Member::join(&server, "share", "friend").await;
-        let slow = Member::enter(Client::connect_narrow(&server).await, join_of("share", "slow")).await;
+        let slow =
+            Member::enter(Client::connect_narrow(&server).await, join_of("share", "slow")).await;
         let to = slow.joined.client;
         let mut former = Vec::new();
         for number in 0..CONNECTIONS {
-            let mut hostile = Member::enter(Client::connect(&server).await, join_of("share", "hostile")).await;
+            let mut hostile =
+                Member::enter(Client::connect(&server).await, join_of("share", "hostile")).await;
             let inside = hostile.inner(Kind::Unassigned(50), 200);
             let packet = hostile.relay(Kind::ServerRelayReliable, &[to], &inside);
             for _ in 0..if number == 0 { PACKETS } else { PACKETS / 12 } {
@@ -81,11 +91,14 @@ fn many_connections_of_one_member_are_one_sender() {
         }
         let text = "x".repeat(300);
         let recipient = Recipient::Client(to);
-        let packet = TextData { sender: friend.joined.client, recipient, text: &text }.encode(friend.session);
+        let packet = TextData { sender: friend.joined.client, recipient, text: &text }
+            .encode(friend.session);
         friend.client.packet(&packet).await;
         friend.client.say(&ClientMessage::Ping { token: 9 }).await;
         let refused = friend.client.until("an answer", |received| match received {
-            Received::Message(ServerMessage::Error { code: ErrorCode::ReceiverBusy, .. }) => Some(true),
+            Received::Message(ServerMessage::Error { code: ErrorCode::ReceiverBusy, .. }) => {
+                Some(true)
+            }
             Received::Message(ServerMessage::Pong { token: 9 }) => Some(false),
             _ => None,
         });
@@ -99,8 +112,9 @@ fn many_connections_of_one_member_are_one_sender() {
 /// Written messages of one client, more than its budget.
 const TEXTS: u32 = 260;
 
-/// Texts that are refused because there were too many count as read, but for those at the end: no member has these, and their
-/// answers may be lost with the connection. A client that takes over sends those again, and no others.
+/// Texts that are refused because there were too many count as read, but for those at the end: no
+/// member has these, and their answers may be lost with the connection. A client that takes over
+/// sends those again, and no others.
 #[test]
 fn refused_texts_count_among_those_that_were_read_but_for_the_last() {
     let server = Server::start(&[]);
@@ -108,20 +122,30 @@ fn refused_texts_count_among_those_that_were_read_but_for_the_last() {
         let _witness = Member::join(&server, "texts", "witness").await;
         let mut first = Member::join(&server, "texts", "writer").await;
         let recipient = Recipient::Group(GroupId::of("Global"));
-        let packet = TextData { sender: first.joined.client, recipient, text: "hello" }.encode(first.session);
+        let packet = TextData { sender: first.joined.client, recipient, text: "hello" }
+            .encode(first.session);
         for _ in 0..TEXTS {
             first.client.packet(&packet).await;
         }
         // A signal is handled behind them, and has a budget that is not used up.
         let to = first.joined.you;
-        first.client.say(&ClientMessage::Signal { to, attempt: 1, signal: Signal::RequestOffer }).await;
+        first
+            .client
+            .say(&ClientMessage::Signal { to, attempt: 1, signal: Signal::RequestOffer })
+            .await;
         let mut refused = BTreeSet::new();
         let answered = first.client.until("an answer", |received| match received {
-            Received::Message(ServerMessage::Error { code: ErrorCode::TooManyMessages, text, .. }) => {
+            Received::Message(ServerMessage::Error {
+                code: ErrorCode::TooManyMessages,
+                text,
+                ..
+            }) => {
                 refused.extend(*text);
                 None
             }
-            Received::Message(ServerMessage::Error { code: ErrorCode::UnknownPeer, .. }) => Some(()),
+            Received::Message(ServerMessage::Error { code: ErrorCode::UnknownPeer, .. }) => {
+                Some(())
+            }
             _ => None,
         });
         answered.await;
@@ -142,22 +166,27 @@ const PEERS: usize = 110;
 /// At the same time.
 const PEERS_AT_ONCE: usize = 50;
 
-/// A receiver that is behind still takes something of a friend, when an attacker has sent it all that it may under one
-/// peer id after the other.
+/// A receiver that is behind still takes something of a friend, when an attacker has sent it all
+/// that it may under one peer id after the other.
 #[test]
 fn many_peers_of_one_address_leave_others_their_part_of_a_slow_receiver() {
     let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
     let watch = Watch::start("many senders of one address", &server);
     run(async {
-        let mut friend =
-            Member::enter(Client::connect_from(&server, "203.0.113.2").await, join_of("address", "friend")).await;
-        let slow = Member::enter(Client::connect_narrow(&server).await, join_of("address", "slow")).await;
+        let mut friend = Member::enter(
+            Client::connect_from(&server, "203.0.113.2").await,
+            join_of("address", "friend"),
+        )
+        .await;
+        let slow =
+            Member::enter(Client::connect_narrow(&server).await, join_of("address", "slow")).await;
         let to = slow.joined.client;
         let mut here = VecDeque::new();
         let mut refusals = 0;
         for number in 0..PEERS {
             let client = Client::connect_from(&server, "203.0.113.9").await;
-            let mut hostile = Member::enter(client, join_of("address", &format!("hostile {number}"))).await;
+            let mut hostile =
+                Member::enter(client, join_of("address", &format!("hostile {number}"))).await;
             let inside = hostile.inner(Kind::Unassigned(50), 200);
             let packet = hostile.relay(Kind::ServerRelayReliable, &[to], &inside);
             for _ in 0..if number < 4 { PACKETS } else { 8 } {
@@ -165,7 +194,9 @@ fn many_peers_of_one_address_leave_others_their_part_of_a_slow_receiver() {
             }
             hostile.client.say(&ClientMessage::Ping { token: 5 }).await;
             let refused = hostile.client.until("an answer", |received| match received {
-                Received::Message(ServerMessage::Error { code: ErrorCode::ReceiverBusy, .. }) => Some(true),
+                Received::Message(ServerMessage::Error {
+                    code: ErrorCode::ReceiverBusy, ..
+                }) => Some(true),
                 Received::Message(ServerMessage::Pong { token: 5 }) => Some(false),
                 _ => None,
             });
@@ -178,11 +209,14 @@ fn many_peers_of_one_address_leave_others_their_part_of_a_slow_receiver() {
         assert!(refusals > PEERS / 2, "{refusals}: the receiver is behind");
         let text = "x".repeat(300);
         let recipient = Recipient::Client(to);
-        let packet = TextData { sender: friend.joined.client, recipient, text: &text }.encode(friend.session);
+        let packet = TextData { sender: friend.joined.client, recipient, text: &text }
+            .encode(friend.session);
         friend.client.packet(&packet).await;
         friend.client.say(&ClientMessage::Ping { token: 9 }).await;
         let refused = friend.client.until("an answer", |received| match received {
-            Received::Message(ServerMessage::Error { code: ErrorCode::ReceiverBusy, .. }) => Some(true),
+            Received::Message(ServerMessage::Error { code: ErrorCode::ReceiverBusy, .. }) => {
+                Some(true)
+            }
             Received::Message(ServerMessage::Pong { token: 9 }) => Some(false),
             _ => None,
         });
@@ -210,13 +244,16 @@ fn the_state_of_a_room_waits_for_no_slow_member_as_a_whole() {
             let name = format!("slow {number}");
             let metadata = [("k".to_owned(), "x".repeat(METADATA_BYTES))].into();
             let client = Client::connect_narrow(&server).await;
-            let mut member = Member::enter(client, Join { metadata, ..join_of("state", &name) }).await;
-            let groups: Vec<String> = (0..60).map(|group| format!("{number}.{group}.{}", "x".repeat(240))).collect();
+            let mut member =
+                Member::enter(client, Join { metadata, ..join_of("state", &name) }).await;
+            let groups: Vec<String> =
+                (0..60).map(|group| format!("{number}.{group}.{}", "x".repeat(240))).collect();
             let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
             member.listen(&groups).await;
             members.push(member);
         }
-        // Each reads the beginning of the roster that comes in place of what it has missed, and no more.
+        // Each reads the beginning of the roster that comes in place of what it has missed, and no
+        // more.
         for member in members.iter_mut().take(BEHIND) {
             let (mut seen, mut bytes) = (Vec::new(), [0; 1024]);
             while !seen.windows(ROSTER.len()).any(|window| window == ROSTER) {
@@ -237,12 +274,14 @@ fn the_state_of_a_room_waits_for_no_slow_member_as_a_whole() {
 /// How a roster begins; a mark begins otherwise.
 const ROSTER: &[u8] = br#"{"type":"roster","#;
 
-/// Rooms of an attacker, members of each, and what each member publishes: a `joined` has up to a megabyte.
+/// Rooms of an attacker, members of each, and what each member publishes: a `joined` has up to a
+/// megabyte.
 const ROOMS: usize = 2;
 const LARGE_MEMBERS: usize = 60;
 const LARGE_METADATA: usize = 8_000;
 
-/// State that is being written to members who hardly read is bounded for one address; a friend elsewhere that reads slowly is served.
+/// State that is being written to members who hardly read is bounded for one address; a friend
+/// elsewhere that reads slowly is served.
 #[test]
 fn the_state_that_is_written_to_members_of_one_address_is_bounded() {
     let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);

@@ -2,10 +2,14 @@
 
 use std::time::Instant;
 
-use voicemesh_wire::packet::{ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind, open};
+use voicemesh_wire::packet::{
+    ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind, open,
+};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
 
-use crate::client::{CODEC, Client, Member, Received, is_kind, join_of, packet_header, patiently, run};
+use crate::client::{
+    CODEC, Client, Member, Received, is_kind, join_of, packet_header, patiently, run,
+};
 use crate::memory::{Watch, WatchedServer as Server};
 use crate::socket::{BINARY, TEXT, frame};
 
@@ -22,8 +26,10 @@ fn a_speaker_who_floods_is_heard_at_the_rate_of_speech_and_stays() {
     let watch = Watch::start("a flood of voice", &server);
     run(async {
         for relay in [Kind::ServerRelayUnreliable, Kind::ServerRelayReliable] {
-            let mut speaker = Member::join(&server, "flood", &format!("speaker by {relay:?}")).await;
-            let mut listener = Member::join(&server, "flood", &format!("listener by {relay:?}")).await;
+            let mut speaker =
+                Member::join(&server, "flood", &format!("speaker by {relay:?}")).await;
+            let mut listener =
+                Member::join(&server, "flood", &format!("listener by {relay:?}")).await;
             let voice = speaker.inner(Kind::VoiceData, 200);
             let packet = speaker.relay(relay, &[listener.joined.client], &voice);
             let mut frames = Vec::new();
@@ -38,7 +44,9 @@ fn a_speaker_who_floods_is_heard_at_the_rate_of_speech_and_stays() {
                     match listener.client.next().await {
                         Received::Packet(_) => heard += 1,
                         Received::Message(ServerMessage::Pong { .. }) => break,
-                        Received::Message(ServerMessage::PeerLeft { .. }) => panic!("the speaker is put out"),
+                        Received::Message(ServerMessage::PeerLeft { .. }) => {
+                            panic!("the speaker is put out")
+                        }
                         Received::Closed(_) | Received::Cut => panic!("the listener is put out"),
                         _ => {}
                     }
@@ -62,24 +70,39 @@ fn packets_without_effect_draw_on_the_violation_budget() {
     let watch = Watch::start("packets without effect", &server);
     run(async {
         let mut witness = Member::join(&server, "violations", "witness").await;
-        for what in ["truncated voice", "a truncated relay packet", "a forged relay packet", "another's state"] {
+        for what in [
+            "truncated voice",
+            "a truncated relay packet",
+            "a forged relay packet",
+            "another's state",
+        ] {
             let mut hostile = Member::join(&server, "violations", "hostile").await;
             let packet = match what {
                 "truncated voice" => hostile.inner(Kind::VoiceData, 11),
-                "a truncated relay packet" => packet_header(Kind::ServerRelayUnreliable, hostile.session),
+                "a truncated relay packet" => {
+                    packet_header(Kind::ServerRelayUnreliable, hostile.session)
+                }
                 "a forged relay packet" => {
                     let mut inside = packet_header(Kind::VoiceData, hostile.session);
                     inside.extend_from_slice(&witness.joined.client.0.to_be_bytes());
                     inside.extend_from_slice(&[0; 20]);
                     hostile.relay(Kind::ServerRelayUnreliable, &[witness.joined.client], &inside)
                 }
-                _ => DeltaClientState { joins: true, client: witness.joined.client, group: "g".to_owned() }
-                    .encode(hostile.session),
+                _ => DeltaClientState {
+                    joins: true,
+                    client: witness.joined.client,
+                    group: "g".to_owned(),
+                }
+                .encode(hostile.session),
             };
             let mut frames = Vec::new();
             (0..VIOLATIONS).for_each(|_| frame(BINARY, &packet, &mut frames));
             hostile.client.try_send(&frames).await;
-            assert_eq!(hostile.client.end().await, (Some(ErrorCode::TooManyMessages), Some(1008)), "{what}");
+            assert_eq!(
+                hostile.client.end().await,
+                (Some(ErrorCode::TooManyMessages), Some(1008)),
+                "{what}"
+            );
             let left = witness.client.until("the end of it", |received| match received {
                 Received::Message(ServerMessage::PeerLeft { reason, .. }) => Some(*reason),
                 _ => None,
@@ -106,7 +129,8 @@ async fn large_room(server: &Server) -> Vec<Member> {
     members
 }
 
-/// Questions of one that is behind, what a friend sends before each, and the rosters that the budget has for it.
+/// Questions of one that is behind, what a friend sends before each, and the rosters that the
+/// budget has for it.
 const DEFERRED: usize = 40;
 const BEFORE_QUESTION: usize = 3;
 const ROSTERS: f64 = 6.0;
@@ -118,7 +142,8 @@ fn a_roster_that_has_to_wait_is_budgeted_as_well() {
     run(async {
         let _members = large_room(&server).await;
         let mut friend = Member::join(&server, "large", "friend").await;
-        let mut asker = Member::enter(Client::connect_narrow(&server).await, join_of("large", "asker")).await;
+        let mut asker =
+            Member::enter(Client::connect_narrow(&server).await, join_of("large", "asker")).await;
         let relayed = friend.relay(
             Kind::ServerRelayReliable,
             &[asker.joined.client],
@@ -142,7 +167,8 @@ fn a_roster_that_has_to_wait_is_budgeted_as_well() {
             asker
                 .client
                 .until("the end of a round", |received| {
-                    let is_roster = matches!(received, Received::Message(ServerMessage::Roster { .. }));
+                    let is_roster =
+                        matches!(received, Received::Message(ServerMessage::Roster { .. }));
                     rosters += f64::from(u8::from(is_roster));
                     is_kind(received, Kind::Unassigned(51))
                 })
@@ -167,7 +193,9 @@ fn metadata_that_grows_when_it_is_sent_is_refused() {
         let set = [("key".to_owned(), Some(controls))].into();
         member.client.say(&ClientMessage::SetMetadata { request: Some(3), set }).await;
         let refused = member.client.until("an answer", |received| match received {
-            Received::Message(ServerMessage::Error { code, request: Some(3), .. }) => Some(code.clone()),
+            Received::Message(ServerMessage::Error { code, request: Some(3), .. }) => {
+                Some(code.clone())
+            }
             Received::Message(ServerMessage::MetadataSet { .. }) => panic!("it was taken"),
             _ => None,
         });
@@ -187,14 +215,24 @@ fn state_that_is_asked_for_is_budgeted_by_its_bytes() {
             let mut frames = Vec::new();
             for _ in 0..QUESTIONS {
                 match question {
-                    "roster" => frame(TEXT, ClientMessage::Roster.to_json().as_bytes(), &mut frames),
-                    _ => frame(BINARY, &HandshakeRequest { codec: CODEC, name: String::new() }.encode(), &mut frames),
+                    "roster" => {
+                        frame(TEXT, ClientMessage::Roster.to_json().as_bytes(), &mut frames)
+                    }
+                    _ => frame(
+                        BINARY,
+                        &HandshakeRequest { codec: CODEC, name: String::new() }.encode(),
+                        &mut frames,
+                    ),
                 }
             }
             assert!(asker.client.try_send(&frames).await);
             asker.client.handled(1).await;
             println!("{QUESTIONS} times {question}: {} bytes", asker.client.received);
-            assert!(asker.client.received < MOST_ANSWERED_BYTES, "{question}: {} bytes", asker.client.received);
+            assert!(
+                asker.client.received < MOST_ANSWERED_BYTES,
+                "{question}: {} bytes",
+                asker.client.received
+            );
         }
     });
     watch.held();
@@ -208,7 +246,8 @@ fn groups_beyond_the_limit_are_refused_by_name_and_names_are_those_of_the_join()
         let mut witness = Member::join(&server, "groups", "witness").await;
         let mut greedy = Member::join(&server, "groups", "greedy").await;
         let names: Vec<String> = (0..70).map(|number| format!("group {number}")).collect();
-        let client = ClientInfo { name: "\u{202e}\n".to_owned(), id: greedy.joined.client, codec: CODEC };
+        let client =
+            ClientInfo { name: "\u{202e}\n".to_owned(), id: greedy.joined.client, codec: CODEC };
         let mut packet = packet_header(Kind::ClientState, greedy.session);
         let whole = ClientState { client, groups: names.clone() }.encode(greedy.session);
         packet.extend_from_slice(&whole[packet.len()..]);
@@ -216,8 +255,11 @@ fn groups_beyond_the_limit_are_refused_by_name_and_names_are_those_of_the_join()
         let mut refused = Vec::new();
         while refused.len() < 6 {
             let received = greedy.client.next().await;
-            if let (Received::Packet(packet), Some(())) = (&received, is_kind(&received, Kind::DeltaClientState)) {
-                let delta = DeltaClientState::decode(open(packet).expect("a packet").1).expect("a delta");
+            if let (Received::Packet(packet), Some(())) =
+                (&received, is_kind(&received, Kind::DeltaClientState))
+            {
+                let delta =
+                    DeltaClientState::decode(open(packet).expect("a packet").1).expect("a delta");
                 assert_eq!((delta.joins, delta.client), (false, greedy.joined.client));
                 refused.push(delta.group);
             }
@@ -225,7 +267,9 @@ fn groups_beyond_the_limit_are_refused_by_name_and_names_are_those_of_the_join()
         }
         assert_eq!(refused, names[64..]);
         let state = witness.client.until("the groups", |received| {
-            let (Received::Packet(packet), Some(())) = (received, is_kind(received, Kind::ClientState)) else {
+            let (Received::Packet(packet), Some(())) =
+                (received, is_kind(received, Kind::ClientState))
+            else {
                 return None;
             };
             let state = ClientState::decode(open(packet).expect("a packet").1).expect("a state");
@@ -258,7 +302,8 @@ fn messages_that_do_not_end_are_bounded_for_an_address_and_the_oldest_goes() {
         let (mut ended, mut begun) = (0, 0);
         let last = clients.pop().expect("the last one");
         for mut client in clients {
-            // The rest of the message is an answer for those that are still listened to: it is no JSON.
+            // The rest of the message is an answer for those that are still listened to: it is no
+            // JSON.
             client.try_send(&whole[PART_BYTES..]).await;
             match client.end().await.0 {
                 Some(ErrorCode::BadJson) => begun += 1,
@@ -270,7 +315,11 @@ fn messages_that_do_not_end_are_bounded_for_an_address_and_the_oldest_goes() {
         assert!(begun >= OF_ONE_ADDRESS / PART_BYTES - 2, "{begun}");
         for mut client in [last, other] {
             client.try_send(&whole[PART_BYTES..]).await;
-            assert_eq!(client.end().await.0, Some(ErrorCode::BadJson), "the newest, and another address, go on");
+            assert_eq!(
+                client.end().await.0,
+                Some(ErrorCode::BadJson),
+                "the newest, and another address, go on"
+            );
         }
     });
     let held = watch.held();

@@ -8,10 +8,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use voicemesh_tests::room::Server;
 use voicemesh_wire::identity::{InstallationSecret, prove};
-use voicemesh_wire::packet::{self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, Kind, Relay};
+use voicemesh_wire::packet::{
+    self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, Kind, Relay,
+};
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, Joined, MemberStatus, Metadata, PROTOCOL_VERSION, Presence,
-    ServerMessage, decode_server,
+    Capabilities, ClientMessage, ErrorCode, Join, Joined, MemberStatus, Metadata, PROTOCOL_VERSION,
+    Presence, ServerMessage, decode_server,
 };
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -52,12 +54,17 @@ pub struct Member {
 
 /// Runs a case; it may take at most two minutes.
 pub fn run<T>(case: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(4 * PATIENCE, case).await.expect("the case takes too long") })
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        tokio::time::timeout(4 * PATIENCE, case).await.expect("the case takes too long")
+    })
 }
 
 pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited too long: {what}"))
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited too long: {what}"))
 }
 
 pub fn join_of(room: &str, name: &str) -> Join {
@@ -152,18 +159,23 @@ impl Client {
                 return match opcode {
                     TEXT => {
                         let text = std::str::from_utf8(payload).expect("the server sends UTF-8");
-                        Received::Message(decode_server(text).expect("the server sends what can be read"))
+                        Received::Message(
+                            decode_server(text).expect("the server sends what can be read"),
+                        )
                     }
                     BINARY => Received::Packet(payload.to_vec()),
                     PING => Received::Ping,
                     PONG => Received::Pong(payload.to_vec()),
-                    CLOSE => {
-                        Received::Closed(payload.first_chunk::<2>().map_or(1005, |code| u16::from_be_bytes(*code)))
-                    }
+                    CLOSE => Received::Closed(
+                        payload.first_chunk::<2>().map_or(1005, |code| u16::from_be_bytes(*code)),
+                    ),
                     other => panic!("a frame of opcode {other}"),
                 };
             }
-            let filled = patiently("something from the server", self.socket.incoming.fill(&mut self.socket.reader));
+            let filled = patiently(
+                "something from the server",
+                self.socket.incoming.fill(&mut self.socket.reader),
+            );
             if filled.await.is_err() {
                 return Received::Cut;
             }
@@ -171,13 +183,20 @@ impl Client {
     }
 
     /// The first thing that `pick` takes; an end is a failure.
-    pub async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(&Received) -> Option<T>) -> T {
+    pub async fn until<T>(
+        &mut self,
+        what: &str,
+        mut pick: impl FnMut(&Received) -> Option<T>,
+    ) -> T {
         loop {
             let received = self.next().await;
             if let Some(picked) = pick(&received) {
                 return picked;
             }
-            assert!(!matches!(received, Received::Closed(_) | Received::Cut), "waiting for {what}, got {received:?}");
+            assert!(
+                !matches!(received, Received::Closed(_) | Received::Cut),
+                "waiting for {what}, got {received:?}"
+            );
         }
     }
 
@@ -200,7 +219,8 @@ impl Client {
                 Received::Message(ServerMessage::Error { code: last, .. }) => code = Some(last),
                 Received::Closed(close) => return (code, Some(close)),
                 Received::Cut => return (code, None),
-                Received::Message(_) | Received::Packet(_) | Received::Ping | Received::Pong(_) => {}
+                Received::Message(_) | Received::Packet(_) | Received::Ping | Received::Pong(_) => {
+                }
             }
         }
     }
@@ -227,13 +247,18 @@ impl Member {
         let joined = client
             .until("joined", |received| match received {
                 Received::Message(ServerMessage::Joined(joined)) => Some(joined.clone()),
-                Received::Message(ServerMessage::Error { code, message, .. }) => panic!("{code}: {message}"),
+                Received::Message(ServerMessage::Error { code, message, .. }) => {
+                    panic!("{code}: {message}")
+                }
                 _ => None,
             })
             .await;
         let session = SessionId::new(joined.session).expect("a session");
         let mut member = Self { client, joined, session };
-        member.client.until("the handshake's answer", |received| is_kind(received, Kind::HandshakeResponse)).await;
+        member
+            .client
+            .until("the handshake's answer", |received| is_kind(received, Kind::HandshakeResponse))
+            .await;
         member.listen(&["Global"]).await;
         member.client.handled(0).await;
         member

@@ -28,7 +28,11 @@ fn pings_whose_pongs_are_not_read_fill_no_memory_before_and_after_a_join() {
                     sent += PINGS_AT_ONCE;
                 }
                 let ended = client.end().await;
-                assert_eq!(ended, (Some(ErrorCode::TooManyMessages), Some(1008)), "after {sent} of them");
+                assert_eq!(
+                    ended,
+                    (Some(ErrorCode::TooManyMessages), Some(1008)),
+                    "after {sent} of them"
+                );
             }
             Member::join(&server, "pings", "another").await;
         });
@@ -95,11 +99,16 @@ fn what_is_no_websocket_ends_with_a_code_that_says_so() {
 fn a_join_is_at_most_32_kib_long_and_later_messages_64() {
     let server = Server::start(&[]);
     run(async {
-        let padded = |text: &str, bytes: usize| format!("{text}{}", " ".repeat(bytes - text.len())).into_bytes();
-        let join = voicemesh_wire::signaling::ClientMessage::Join(join_of("long", "member")).to_json();
+        let padded = |text: &str, bytes: usize| {
+            format!("{text}{}", " ".repeat(bytes - text.len())).into_bytes()
+        };
+        let join =
+            voicemesh_wire::signaling::ClientMessage::Join(join_of("long", "member")).to_json();
         let mut client = Client::connect(&server).await;
         client.send(TEXT, &padded(&join, 32 * 1024)).await;
-        client.until("joined", |received| matches!(received, Received::Message(_)).then_some(())).await;
+        client
+            .until("joined", |received| matches!(received, Received::Message(_)).then_some(()))
+            .await;
         client.send(TEXT, &padded(r#"{"type":"ping","token":9}"#, 65_535)).await;
         client.handled(10).await;
         let mut client = Client::connect(&server).await;

@@ -43,23 +43,34 @@ async fn try_join(mut client: Client, join: Join) -> Result<Client, (ErrorCode, 
 fn after_a_restart_a_friend_takes_the_room_back_from_a_stranger_who_hears_nothing() {
     run(async {
         let before = Server::start(&SECRET);
-        let ana = Member::enter(Client::connect(&before).await, with_password("den", "ana", "sesame")).await;
-        let bo = Member::enter(Client::connect(&before).await, with_password("den", "bo", "sesame")).await;
+        let ana =
+            Member::enter(Client::connect(&before).await, with_password("den", "ana", "sesame"))
+                .await;
+        let bo =
+            Member::enter(Client::connect(&before).await, with_password("den", "bo", "sesame"))
+                .await;
         let elsewhere = Member::join(&before, "kitchen", "cy").await;
         let (first, second) = (ana.joined.ticket.clone(), bo.joined.ticket.clone());
         drop((ana, bo, before));
 
         let after = Server::start(&SECRET);
-        let mut stranger = Member::enter(Client::connect(&after).await, with_password("den", "eve", "mine")).await;
-        for (ticket, whose) in
-            [(&first, "another peer's"), (&elsewhere.joined.ticket, "another room's"), (&None, "none")]
-        {
-            let refused = try_join(Client::connect(&after).await, with_ticket("den", "bo", ticket)).await.err();
+        let mut stranger =
+            Member::enter(Client::connect(&after).await, with_password("den", "eve", "mine")).await;
+        for (ticket, whose) in [
+            (&first, "another peer's"),
+            (&elsewhere.joined.ticket, "another room's"),
+            (&None, "none"),
+        ] {
+            let refused = try_join(Client::connect(&after).await, with_ticket("den", "bo", ticket))
+                .await
+                .err();
             assert_eq!(refused, Some((ErrorCode::PasswordRequired, None)), "{whose}");
         }
-        let mut ana = Member::enter(Client::connect(&after).await, with_ticket("den", "ana", &first)).await;
+        let mut ana =
+            Member::enter(Client::connect(&after).await, with_ticket("den", "ana", &first)).await;
         assert!(ana.joined.peers.is_empty(), "the stranger is gone before");
-        let mut bo = Member::enter(Client::connect(&after).await, with_ticket("den", "bo", &second)).await;
+        let mut bo =
+            Member::enter(Client::connect(&after).await, with_ticket("den", "bo", &second)).await;
         assert_eq!(bo.joined.peers.len(), 1);
         let speech = bo.inner(Kind::VoiceData, 60);
         let relayed = bo.relay(Kind::ServerRelayUnreliable, &[ana.joined.client], &speech);
@@ -70,9 +81,12 @@ fn after_a_restart_a_friend_takes_the_room_back_from_a_stranger_who_hears_nothin
         let ended = loop {
             match stranger.client.next().await {
                 Received::Message(ServerMessage::Error { code, fatal: true, .. }) => break code,
-                Received::Message(ServerMessage::PeerJoined { .. }) => panic!("the stranger met a member"),
+                Received::Message(ServerMessage::PeerJoined { .. }) => {
+                    panic!("the stranger met a member")
+                }
                 Received::Packet(packet) => {
-                    heard += usize::from(is_kind(&Received::Packet(packet), Kind::VoiceData).is_some())
+                    heard +=
+                        usize::from(is_kind(&Received::Packet(packet), Kind::VoiceData).is_some())
                 }
                 Received::Message(_) | Received::Ping | Received::Pong(_) => {}
                 ended @ (Received::Closed(_) | Received::Cut) => panic!("{ended:?} without a word"),
@@ -127,12 +141,14 @@ fn while_strangers_of_the_same_address_guess_a_member_comes_back_at_once_and_a_n
             newcomer += 1;
             match try_join(from_router().await, with_password("den", "cy", "sesame")).await {
                 Ok(_) if told => break,
-                // It came before the strangers had used up what the address may have at once: it leaves again.
+                // It came before the strangers had used up what the address may have at once: it
+                // leaves again.
                 Ok(client) => drop(client),
                 Err((code, after)) => {
                     assert_eq!(code, ErrorCode::PasswordWait, "at try {newcomer}");
                     told = true;
-                    let back = try_join(from_router().await, with_ticket("den", "bo", &ticket)).await;
+                    let back =
+                        try_join(from_router().await, with_ticket("den", "bo", &ticket)).await;
                     back.expect("a member comes back at once");
                     let after = Duration::from_millis(after.expect("a time to come back"));
                     tokio::time::interval_at(Instant::now() + after, GUESS_INTERVAL).tick().await;
@@ -146,7 +162,8 @@ fn while_strangers_of_the_same_address_guess_a_member_comes_back_at_once_and_a_n
     });
 }
 
-/// By when a newcomer with the password is in while a stranger of its address guesses once a second.
+/// By when a newcomer with the password is in while a stranger of its address guesses once a
+/// second.
 const NEWCOMER_IN: Duration = Duration::from_secs(15);
 
 /// proves: S-16
@@ -170,9 +187,15 @@ fn while_a_stranger_of_the_same_address_guesses_once_a_second_a_newcomer_is_in_w
         }
         let guesser = tokio::spawn(guess(server.address, Duration::from_secs(1)));
         let begun = Instant::now();
-        while let Err((code, after)) = try_join(from_router().await, with_password("den", "cy", "sesame")).await {
+        while let Err((code, after)) =
+            try_join(from_router().await, with_password("den", "cy", "sesame")).await
+        {
             assert_eq!(code, ErrorCode::PasswordWait);
-            assert!(begun.elapsed() < NEWCOMER_IN, "the newcomer waits since {:?}", begun.elapsed());
+            assert!(
+                begun.elapsed() < NEWCOMER_IN,
+                "the newcomer waits since {:?}",
+                begun.elapsed()
+            );
             let after = Duration::from_millis(after.expect("a time to come back"));
             tokio::time::interval_at(Instant::now() + after, GUESS_INTERVAL).tick().await;
         }
@@ -191,7 +214,9 @@ const AT_ONCE: usize = 20;
 fn a_member_that_comes_again_and_again_waits_and_neither_its_neighbours_nor_a_reconnection_do() {
     run(async {
         let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
-        let mut witness = Member::enter(Client::connect_from(&server, "192.0.2.1").await, join_of("den", "ana")).await;
+        let mut witness =
+            Member::enter(Client::connect_from(&server, "192.0.2.1").await, join_of("den", "ana"))
+                .await;
         let from_router = || Client::connect_from(&server, ROUTER);
         let first = Member::enter(from_router().await, join_of("den", "eve")).await;
         let (peer, ticket) = (first.joined.you, first.joined.ticket.clone());
@@ -199,7 +224,8 @@ fn a_member_that_comes_again_and_again_waits_and_neither_its_neighbours_nor_a_re
         let mut last = first.client;
         let mut refused = 0;
         for coming in 0..COMINGS {
-            let join = Join { ticket: ticket.clone(), run: 2 + coming as u32, ..join_of("den", "eve") };
+            let join =
+                Join { ticket: ticket.clone(), run: 2 + coming as u32, ..join_of("den", "eve") };
             match try_join(from_router().await, join).await {
                 Ok(client) => last = client,
                 Err((code, after)) => {
@@ -222,7 +248,9 @@ fn a_member_that_comes_again_and_again_waits_and_neither_its_neighbours_nor_a_re
         witness
             .client
             .until("the neighbour", |received| match received {
-                Received::Message(ServerMessage::PeerJoined { peer: info }) if info.peer == bo => Some(()),
+                Received::Message(ServerMessage::PeerJoined { peer: info }) if info.peer == bo => {
+                    Some(())
+                }
                 Received::Message(ServerMessage::PeerJoined { peer: info }) => {
                     seen += usize::from(info.peer == peer);
                     None

@@ -36,13 +36,15 @@ fn client_hello() -> Vec<u8> {
     hello.chunks(RECORD_BYTES).flat_map(record).collect()
 }
 
-/// Connections that send this and nothing more; gives what the server held, once it has ended as many as do not fit.
+/// Connections that send this and nothing more; gives what the server held, once it has ended as
+/// many as do not fit.
 fn unfinished(name: &str, server: &Server, head: &[u8]) -> Held {
     let watch = Watch::start(name, server);
     run(async {
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
-            let mut connection = TcpStream::connect(server.address).await.expect("the server listens");
+            let mut connection =
+                TcpStream::connect(server.address).await.expect("the server listens");
             // It may be ended by then.
             let _ = connection.write_all(head).await;
             connections.push(connection);
@@ -50,7 +52,10 @@ fn unfinished(name: &str, server: &Server, head: &[u8]) -> Held {
         // The oldest first.
         for connection in &mut connections[..CONNECTIONS - MOST_WAITING] {
             let end = patiently("an end", connection.read(&mut [0; 64])).await;
-            assert!(matches!(end, Ok(0)) || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+            assert!(
+                matches!(end, Ok(0))
+                    || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+            );
         }
         watch.held()
     })
@@ -58,7 +63,8 @@ fn unfinished(name: &str, server: &Server, head: &[u8]) -> Held {
 
 /// What the server counts as ended for this; connections that were too slow are not among them.
 fn ended(metrics: &str) -> usize {
-    let line = metrics.lines().find_map(|line| line.strip_prefix("voicemesh_unfinished_ended_total "));
+    let line =
+        metrics.lines().find_map(|line| line.strip_prefix("voicemesh_unfinished_ended_total "));
     line.and_then(|count| count.parse().ok()).expect("a count")
 }
 
@@ -82,7 +88,10 @@ fn unfinished_requests_are_bounded_together_and_the_newest_is_still_answered() {
 /// The status of the answer to a request of these lines.
 async fn status_of(server: &Server, lines: &str) -> String {
     let mut connection = TcpStream::connect(server.address).await.expect("the server listens");
-    connection.write_all(format!("{lines}Connection: close\r\n\r\n").as_bytes()).await.expect("it is read");
+    connection
+        .write_all(format!("{lines}Connection: close\r\n\r\n").as_bytes())
+        .await
+        .expect("it is read");
     let mut answer = String::new();
     patiently("an answer", connection.read_to_string(&mut answer)).await.expect("an answer");
     answer.split(' ').nth(1).unwrap_or_default().to_owned()
@@ -102,9 +111,11 @@ fn a_request_that_names_no_host_or_several_is_answered_with_400_and_the_next_cli
             }
         }
         assert_eq!(status_of(&server, &format!("GET /ws HTTP/1.1\r\n{upgrade}")).await, "400");
-        for lines in
-            ["GET /healthz HTTP/1.1\r\nHost: x\r\n", "GET /healthz HTTP/1.1\r\nHost:\r\n", "GET /healthz HTTP/1.0\r\n"]
-        {
+        for lines in [
+            "GET /healthz HTTP/1.1\r\nHost: x\r\n",
+            "GET /healthz HTTP/1.1\r\nHost:\r\n",
+            "GET /healthz HTTP/1.0\r\n",
+        ] {
             assert_eq!(status_of(&server, lines).await, "200", "{lines:?}");
         }
     });

@@ -59,7 +59,9 @@ fn joins(name: &'static str, password: Option<&str>) -> (Held, u64) {
 async fn wait_until_in(client: &mut Client) {
     let joined = client.until("joined", |received| match received {
         Received::Message(ServerMessage::Joined(_)) => Some(()),
-        Received::Message(ServerMessage::Error { code, message, .. }) => panic!("{code}: {message}"),
+        Received::Message(ServerMessage::Error { code, message, .. }) => {
+            panic!("{code}: {message}")
+        }
         _ => None,
     });
     joined.await;
@@ -73,7 +75,9 @@ fn passwords_are_hashed_in_one_work_area_that_is_given_back() {
     println!("5 s later: {left_without} KiB without, {left} KiB with");
     let more = with.growth().saturating_sub(without.growth());
     assert!(more <= MOST_HASHING_KIB, "{more} KiB more at the peak");
-    let kept = left.saturating_sub(with.before).saturating_sub(left_without.saturating_sub(without.before));
+    let kept = left
+        .saturating_sub(with.before)
+        .saturating_sub(left_without.saturating_sub(without.before));
     assert!(kept <= MOST_LEFT_KIB, "{kept} KiB are kept");
 }
 
@@ -94,11 +98,18 @@ fn out_of_descriptors_newcomers_are_told_that_the_server_is_full() {
         for number in 0..CONNECTIONS {
             match patiently("an answer", Client::try_connect(server.address)).await {
                 Ok(mut client) => {
-                    let _ =
-                        client.say_if_there(&ClientMessage::Join(join_of("full", &format!("member {number}")))).await;
+                    let _ = client
+                        .say_if_there(&ClientMessage::Join(join_of(
+                            "full",
+                            &format!("member {number}"),
+                        )))
+                        .await;
                     match client.next().await {
                         Received::Message(ServerMessage::Joined(_)) => members.push(client),
-                        Received::Message(ServerMessage::Error { code: ErrorCode::ServerFull, .. }) => told += 1,
+                        Received::Message(ServerMessage::Error {
+                            code: ErrorCode::ServerFull,
+                            ..
+                        }) => told += 1,
                         other => panic!("connection {number}: {other:?}"),
                     }
                 }
@@ -125,7 +136,8 @@ fn out_of_descriptors_newcomers_are_told_that_the_server_is_full() {
         }
     });
     let _ = server.program.events();
-    let complaints = server.program.transcript().lines().filter(|line| line.contains("cannot accept")).count();
+    let complaints =
+        server.program.transcript().lines().filter(|line| line.contains("cannot accept")).count();
     assert!(complaints <= 1, "{complaints} lines in a few seconds");
     watch.held();
 }
@@ -157,7 +169,10 @@ fn beyond_all_connections_the_answer_is_503_with_a_time_to_come_back() {
         let mut answer = String::new();
         let mut last = held.pop().expect("the last one");
         patiently("an answer", last.read_to_string(&mut answer)).await.expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 10"), "{answer:?}");
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 10"),
+            "{answer:?}"
+        );
         drop(held);
     });
 }
@@ -176,7 +191,13 @@ fn switches_in_the_environment_are_read_as_people_write_them() {
     ] {
         let mut command = Command::new(binary("voicemesh-signaling"));
         command.env("VOICEMESH_RELAY_ONLY", value).env("VOICEMESH_NO_WEB", value);
-        for variable in ["VOICEMESH_TURN", "VOICEMESH_TLS_CERT", "VOICEMESH_TLS_KEY", "VOICEMESH_MAX_ROOMS", "PORT"] {
+        for variable in [
+            "VOICEMESH_TURN",
+            "VOICEMESH_TLS_CERT",
+            "VOICEMESH_TLS_KEY",
+            "VOICEMESH_MAX_ROOMS",
+            "PORT",
+        ] {
             command.env(variable, "");
         }
         let server = Server::start_by(command, Ipv4Addr::LOCALHOST, 0, &[]);
@@ -189,7 +210,8 @@ fn switches_in_the_environment_are_read_as_people_write_them() {
 
 /// A certificate for `localhost` and its key, as PEM.
 pub fn certificate() -> (String, String) {
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certified =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     (certified.cert.pem(), certified.signing_key.serialize_pem())
 }
 
@@ -204,12 +226,16 @@ pub async fn ask_by_tls(server: &Server, trusted: &str, path: &str) -> Option<St
     use rustls::pki_types::{CertificateDer, ServerName};
 
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(trusted.as_bytes()).expect("PEM")).expect("a certificate");
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    roots
+        .add(CertificateDer::from_pem_slice(trusted.as_bytes()).expect("PEM"))
+        .expect("a certificate");
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .expect("versions")
+    .with_root_certificates(roots)
+    .with_no_client_auth();
     let stream = TcpStream::connect(server.address).await.expect("the server listens");
     let name = ServerName::try_from("localhost").expect("a name");
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);

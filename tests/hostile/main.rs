@@ -1,5 +1,6 @@
-//! A hostile client of the project's own, against the server as operators run it: over real sockets on loopback, bounded
-//! in count and time. Each case prints what the server held before, at its peak and after.
+//! A hostile client of the project's own, against the server as operators run it: over real sockets
+//! on loopback, bounded in count and time. Each case prints what the server held before, at its
+//! peak and after.
 
 mod again;
 mod bytes;

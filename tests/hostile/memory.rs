@@ -79,7 +79,11 @@ impl Held {
 
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "memory before {} KiB, peak {} KiB, after {} KiB", self.before, self.peak, self.after)
+        write!(
+            f,
+            "memory before {} KiB, peak {} KiB, after {} KiB",
+            self.before, self.peak, self.after
+        )
     }
 }
 
@@ -96,7 +100,15 @@ impl Watch {
             }
         });
         let reported = AtomicBool::new(false);
-        Self { process, name: name.to_owned(), before, peak, stop: Some(stop), thread: Some(thread), reported }
+        Self {
+            process,
+            name: name.to_owned(),
+            before,
+            peak,
+            stop: Some(stop),
+            thread: Some(thread),
+            reported,
+        }
     }
 
     /// What was held until now; printed.

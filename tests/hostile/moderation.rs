@@ -26,7 +26,9 @@ async fn decide(member: &mut Member, action: Moderation) -> Option<ErrorCode> {
     member.client.say(&ClientMessage::Moderate { request: Some(5), action }).await;
     let answer = member.client.until("an answer", |received| match received {
         Received::Message(ServerMessage::Moderated { request: 5 }) => Some(None),
-        Received::Message(ServerMessage::Error { code, request: Some(5), .. }) => Some(Some(code.clone())),
+        Received::Message(ServerMessage::Error { code, request: Some(5), .. }) => {
+            Some(Some(code.clone()))
+        }
         _ => None,
     });
     answer.await
@@ -47,7 +49,8 @@ fn a_member_who_is_muted_or_put_out_is_not_heard_whatever_its_program_does() {
         );
         assert_eq!(decide(&mut owner, Moderation::Mute { peer }).await, None);
         let speech = heckler.inner(Kind::VoiceData, 60);
-        let relayed = heckler.relay(Kind::ServerRelayUnreliable, &[listener.joined.client], &speech);
+        let relayed =
+            heckler.relay(Kind::ServerRelayUnreliable, &[listener.joined.client], &speech);
         for _ in 0..20 {
             heckler.client.packet(&relayed).await;
         }
@@ -56,9 +59,14 @@ fn a_member_who_is_muted_or_put_out_is_not_heard_whatever_its_program_does() {
         let mut heard = 0;
         let reason = loop {
             match listener.client.next().await {
-                Received::Message(ServerMessage::PeerLeft { peer: left, reason }) if left == peer => break reason,
+                Received::Message(ServerMessage::PeerLeft { peer: left, reason })
+                    if left == peer =>
+                {
+                    break reason;
+                }
                 Received::Packet(packet) => {
-                    heard += usize::from(is_kind(&Received::Packet(packet), Kind::VoiceData).is_some());
+                    heard +=
+                        usize::from(is_kind(&Received::Packet(packet), Kind::VoiceData).is_some());
                 }
                 ended @ (Received::Closed(_) | Received::Cut) => panic!("{ended:?}"),
                 Received::Message(_) | Received::Ping | Received::Pong(_) => {}
@@ -78,11 +86,18 @@ async fn refused_texts(client: &mut Client, token: u32) -> Vec<Option<u32>> {
     client.say(&ClientMessage::Ping { token }).await;
     let mut refused = Vec::new();
     let answered = client.until("a pong", |received| match received {
-        Received::Message(ServerMessage::Error { code: ErrorCode::NotPermitted, fatal: false, text, .. }) => {
+        Received::Message(ServerMessage::Error {
+            code: ErrorCode::NotPermitted,
+            fatal: false,
+            text,
+            ..
+        }) => {
             refused.push(*text);
             None
         }
-        Received::Message(ServerMessage::Pong { token: answer }) => (*answer == token).then_some(()),
+        Received::Message(ServerMessage::Pong { token: answer }) => {
+            (*answer == token).then_some(())
+        }
         _ => None,
     });
     answered.await;
@@ -98,7 +113,10 @@ fn who_is_held_comes_back_without_a_refusal_and_writes_to_its_groups_and_to_mode
         let mut listener = Member::join(&server, "stage", "bo").await;
         let peer = heckler.joined.you;
         let groups = vec!["Red".to_owned()];
-        assert_eq!(decide(&mut owner, Moderation::Move { peer, groups: groups.clone() }).await, None);
+        assert_eq!(
+            decide(&mut owner, Moderation::Move { peer, groups: groups.clone() }).await,
+            None
+        );
         drop(heckler);
 
         let mut client = Client::connect(&server).await;
@@ -110,10 +128,16 @@ fn who_is_held_comes_back_without_a_refusal_and_writes_to_its_groups_and_to_mode
         });
         let joined = joined.await;
         assert_eq!(joined.held_in, groups);
-        client.until("the handshake's answer", |received| is_kind(received, Kind::HandshakeResponse)).await;
+        client
+            .until("the handshake's answer", |received| is_kind(received, Kind::HandshakeResponse))
+            .await;
         client.say(&ClientMessage::Ping { token: 1 }).await;
         let answered = client.until("a pong", |received| {
-            assert_eq!(is_kind(received, Kind::DeltaClientState), None, "it is refused what it did not ask for");
+            assert_eq!(
+                is_kind(received, Kind::DeltaClientState),
+                None,
+                "it is refused what it did not ask for"
+            );
             matches!(received, Received::Message(ServerMessage::Pong { token: 1 })).then_some(())
         });
         answered.await;
@@ -123,10 +147,17 @@ fn who_is_held_comes_back_without_a_refusal_and_writes_to_its_groups_and_to_mode
         heckler.listen(&["Red"]).await;
         let sender = heckler.joined.client;
         let to = |recipient, text| TextData { sender, recipient, text }.encode(session);
-        let (bo, ana) = (Recipient::Client(listener.joined.client), Recipient::Client(owner.joined.client));
+        let (bo, ana) =
+            (Recipient::Client(listener.joined.client), Recipient::Client(owner.joined.client));
         heckler.client.packet(&to(bo, "heckling")).await;
-        heckler.client.packet(&GroupText { sender, group: "Global", text: "heckling" }.encode(session)).await;
-        heckler.client.packet(&GroupText { sender, group: "Red", text: "hello" }.encode(session)).await;
+        heckler
+            .client
+            .packet(&GroupText { sender, group: "Global", text: "heckling" }.encode(session))
+            .await;
+        heckler
+            .client
+            .packet(&GroupText { sender, group: "Red", text: "hello" }.encode(session))
+            .await;
         heckler.client.packet(&to(ana, "why?")).await;
         assert_eq!(refused_texts(&mut heckler.client, 2).await, [Some(1), Some(2)]);
         owner.client.until("a text", |received| is_kind(received, Kind::TextData)).await;
@@ -145,7 +176,8 @@ fn who_is_held_comes_back_without_a_refusal_and_writes_to_its_groups_and_to_mode
 }
 
 #[test]
-fn a_stranger_who_polls_during_a_restart_and_one_who_waits_for_the_owner_to_go_can_moderate_nothing() {
+fn a_stranger_who_polls_during_a_restart_and_one_who_waits_for_the_owner_to_go_can_moderate_nothing()
+ {
     run(async {
         let before = Server::start(&[&SECRET[..], &["--owner-after", "0"]].concat());
         let owner = Member::join(&before, "stage", "ana").await;
@@ -171,14 +203,16 @@ fn a_stranger_who_polls_during_a_restart_and_one_who_waits_for_the_owner_to_go_c
             _ => None,
         });
         left.await;
-        for action in [Moderation::Lock, Moderation::SetPassword { password: Some("mine".into()) }] {
+        for action in [Moderation::Lock, Moderation::SetPassword { password: Some("mine".into()) }]
+        {
             assert_eq!(decide(&mut stranger, action).await, Some(ErrorCode::NotModerator));
         }
     });
 }
 
 #[test]
-fn a_stranger_who_polls_during_a_restart_and_waits_moderates_nothing_once_the_former_owner_is_back() {
+fn a_stranger_who_polls_during_a_restart_and_waits_moderates_nothing_once_the_former_owner_is_back()
+{
     run(async {
         let before = Server::start(&[&SECRET[..], &["--owner-after", "0"]].concat());
         let owner = Member::join(&before, "stage", "ana").await;
@@ -188,7 +222,12 @@ fn a_stranger_who_polls_during_a_restart_and_waits_moderates_nothing_once_the_fo
         let anew = tokio::task::spawn_blocking(move || {
             let command = Command::new(binary("voicemesh-signaling"));
             let arguments = [&SECRET[..], &["--owner-after", "1"]].concat();
-            voicemesh_tests::room::Server::start_by(command, Ipv4Addr::LOCALHOST, address.port(), &arguments)
+            voicemesh_tests::room::Server::start_by(
+                command,
+                Ipv4Addr::LOCALHOST,
+                address.port(),
+                &arguments,
+            )
         });
         let first_in = async {
             let mut polls = interval(POLL);
@@ -216,11 +255,18 @@ fn a_stranger_who_polls_during_a_restart_and_waits_moderates_nothing_once_the_fo
         let back = Join { ticket, run: 2, ..join_of("stage", "ana") };
         let mut owner = Member::enter(Client::connect(&after).await, back).await;
         assert!(owner.joined.permissions.moderate && !owner.joined.locked);
-        assert_eq!(stranger.client.end().await.0, Some(ErrorCode::Kicked), "it is not overheard behind its password");
-        let again = Join { ticket: stranger.joined.ticket.clone(), run: 2, ..join_of("stage", "eve") };
+        assert_eq!(
+            stranger.client.end().await.0,
+            Some(ErrorCode::Kicked),
+            "it is not overheard behind its password"
+        );
+        let again =
+            Join { ticket: stranger.joined.ticket.clone(), run: 2, ..join_of("stage", "eve") };
         let mut stranger = Member::enter(Client::connect(&after).await, again).await;
         let peer = owner.joined.you;
-        for action in [Moderation::Lock, Moderation::Kick { peer }, Moderation::Ban { peer, seconds: 60 }] {
+        for action in
+            [Moderation::Lock, Moderation::Kick { peer }, Moderation::Ban { peer, seconds: 60 }]
+        {
             assert_eq!(decide(&mut stranger, action).await, Some(ErrorCode::NotModerator));
         }
         assert_eq!(decide(&mut owner, Moderation::Kick { peer: you }).await, None);
@@ -237,7 +283,8 @@ fn in_an_emptied_room_bans_hold_and_the_former_owner_has_the_right_again() {
         assert_eq!(decide(&mut owner, action).await, None);
         owner.client.say(&ClientMessage::Leave).await;
         owner.client.end().await;
-        let again = || Join { ticket: banned.joined.ticket.clone(), run: 2, ..join_of("stage", "eve") };
+        let again =
+            || Join { ticket: banned.joined.ticket.clone(), run: 2, ..join_of("stage", "eve") };
         assert_eq!(Client::connect(&server).await.refusal(again()).await, Some(ErrorCode::Banned));
 
         let mut newcomer = Member::join(&server, "stage", "mal").await;
@@ -262,6 +309,9 @@ fn a_moderator_sets_the_password_and_newcomers_need_it() {
         newcomer.say(&ClientMessage::Join(join_of("stage", "bo"))).await;
         assert_eq!(newcomer.end().await.0, Some(ErrorCode::PasswordRequired));
         let named = Join { password: Some("sesame".into()), ..join_of("stage", "bo") };
-        assert_eq!(Member::enter(Client::connect(&server).await, named).await.joined.peers.len(), 1);
+        assert_eq!(
+            Member::enter(Client::connect(&server).await, named).await.joined.peers.len(),
+            1
+        );
     });
 }

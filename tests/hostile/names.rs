@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use voicemesh_wire::packet::{GroupText, Kind, TextData};
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, Moderation, Password, ServerMessage};
+use voicemesh_wire::signaling::{
+    ClientMessage, ErrorCode, Join, Moderation, Password, ServerMessage,
+};
 use voicemesh_wire::{GroupId, RoomName};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, run};
@@ -12,7 +14,10 @@ use crate::memory::WatchedServer as Server;
 /// A name with the id of `name`, as a squatter finds it: one in 65,536 has.
 fn made_for(name: &str) -> String {
     let wanted = GroupId::of(name);
-    (0..4_000_000_u32).map(|n| format!("x{n}")).find(|made| GroupId::of(made) == wanted).expect("a name with this id")
+    (0..4_000_000_u32)
+        .map(|n| format!("x{n}"))
+        .find(|made| GroupId::of(made) == wanted)
+        .expect("a name with this id")
 }
 
 async fn member(server: &Server, name: &str) -> Member {
@@ -72,7 +77,10 @@ fn spellings_of_a_room_meet_and_blank_names_are_refused() {
         let first = Member::join(&server, "Caf\u{e9}", "first").await;
         let second = Member::join(&server, " cAFE\u{301}\u{200b}", "  second\n").await;
         assert_eq!(second.joined.session, first.joined.session);
-        assert_eq!((first.joined.room.as_str(), second.joined.room.as_str()), ("Caf\u{e9}", "cAF\u{c9}"));
+        assert_eq!(
+            (first.joined.room.as_str(), second.joined.room.as_str()),
+            ("Caf\u{e9}", "cAF\u{c9}")
+        );
         let third = Member::join(&server, "caf\u{e9}", "th\u{202e}ird").await;
         let names: Vec<&str> = third.joined.peers.iter().map(|peer| peer.name.as_str()).collect();
         assert_eq!(names, ["first", "second"]);
@@ -103,7 +111,9 @@ async fn decide(member: &mut Member, action: Moderation) {
     member.client.say(&ClientMessage::Moderate { request: Some(1), action }).await;
     let answer = member.client.until("an answer", |received| match received {
         Received::Message(ServerMessage::Moderated { request: 1 }) => Some(()),
-        Received::Message(ServerMessage::Error { code, message, .. }) => panic!("{code}: {message}"),
+        Received::Message(ServerMessage::Error { code, message, .. }) => {
+            panic!("{code}: {message}")
+        }
         _ => None,
     });
     answer.await;
@@ -111,17 +121,27 @@ async fn decide(member: &mut Member, action: Moderation) {
 
 #[test]
 fn what_is_decided_in_a_room_holds_for_every_spelling_of_its_name() {
-    const SECRET: [&str; 4] = ["--owner-after", "0", "--secret", "a secret of the operator's tests"];
+    const SECRET: [&str; 4] =
+        ["--owner-after", "0", "--secret", "a secret of the operator's tests"];
     let server = Server::start(&SECRET);
     run(async {
         let spellings = ["Caf\u{e9}", "CAFE\u{301}", " caf\u{e9}\u{200b}"];
-        let mut owner = Member::enter(Client::connect(&server).await, spelled(spellings[0], "ana")).await;
+        let mut owner =
+            Member::enter(Client::connect(&server).await, spelled(spellings[0], "ana")).await;
         let eve = Member::enter(Client::connect(&server).await, spelled(spellings[1], "eve")).await;
         decide(&mut owner, Moderation::Ban { peer: eve.joined.you, seconds: 600 }).await;
         decide(&mut owner, Moderation::SetPassword { password: Some("sesame".into()) }).await;
         for room in spellings {
-            assert_eq!(refused(&server, spelled(room, "eve")).await, Some(ErrorCode::Banned), "{room:?}");
-            assert_eq!(refused(&server, spelled(room, "bo")).await, Some(ErrorCode::PasswordRequired), "{room:?}");
+            assert_eq!(
+                refused(&server, spelled(room, "eve")).await,
+                Some(ErrorCode::Banned),
+                "{room:?}"
+            );
+            assert_eq!(
+                refused(&server, spelled(room, "bo")).await,
+                Some(ErrorCode::PasswordRequired),
+                "{room:?}"
+            );
             let named = Join { password: Some(Password::from("sesame")), ..spelled(room, room) };
             assert_eq!(refused(&server, named).await, None, "{room:?}");
         }
@@ -140,7 +160,10 @@ fn what_is_decided_in_a_room_holds_for_every_spelling_of_its_name() {
                 let back = Join { ticket: Some(ticket.clone()), run: 7, ..spelled(room, "ana") };
                 let back = Member::enter(Client::connect(&server).await, back).await;
                 assert!(back.joined.permissions.moderate, "{room:?}");
-                assert_eq!(refused(&server, spelled(spellings[0], "bo")).await, Some(ErrorCode::PasswordRequired));
+                assert_eq!(
+                    refused(&server, spelled(spellings[0], "bo")).await,
+                    Some(ErrorCode::PasswordRequired)
+                );
             }
         }
     });
@@ -163,14 +186,17 @@ fn names_of_any_length_take_no_time_from_others() {
             is_there = is_there && eve.client.say_if_there(&join).await;
         }
         witness.client.handled(1).await;
-        // All that she said is looked at: she is answered, or ended because it was too much for her budget.
+        // All that she said is looked at: she is answered, or ended because it was too much for her
+        // budget.
         if is_there && eve.client.say_if_there(&ClientMessage::Ping { token: 2 }).await {
             let pong = ServerMessage::Pong { token: 2 };
             let is_answer = |received: &Received| match received {
                 Received::Message(message) => *message == pong,
                 end => matches!(end, Received::Closed(_) | Received::Cut),
             };
-            eve.client.until("a pong or the end", |received| is_answer(received).then_some(())).await;
+            eve.client
+                .until("a pong or the end", |received| is_answer(received).then_some(()))
+                .await;
         }
     });
 }

@@ -28,7 +28,9 @@ async fn ask(admin: SocketAddr, token: &str, line: &str, body: &str) -> String {
 
 #[test]
 fn every_request_of_the_operator_is_one_line_in_the_log_and_none_has_a_name_or_the_token() {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let free = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port");
     let mut command = Command::new(binary("voicemesh-signaling"));
     command.env("VOICEMESH_ADMIN_TOKEN", TOKEN).env("VOICEMESH_ADMIN_LISTEN", free.to_string());
     let mut server = Server::start_by(command, Ipv4Addr::LOCALHOST, 0, &[]);
@@ -37,13 +39,37 @@ fn every_request_of_the_operator_is_one_line_in_the_log_and_none_has_a_name_or_t
         let body = format!(r#"{{"peer":"{}"}}"#, member.joined.you);
         for (token, line, body, status, said) in [
             (TOKEN, "GET /rooms", "", "200", "admin: listed 1 rooms"),
-            (TOKEN, "GET /rooms/secret-room/members", "", "200", "admin: listed 1 members of a room"),
+            (
+                TOKEN,
+                "GET /rooms/secret-room/members",
+                "",
+                "200",
+                "admin: listed 1 members of a room",
+            ),
             (TOKEN, "GET /rooms/secret-room/bans", "", "200", "admin: listed 0 bans of a room"),
-            (TOKEN, "GET /rooms/no-secret-room/members", "", "404", "admin: members of a room that is not there"),
-            (TOKEN, "GET /rooms/no-secret-room/bans", "", "404", "admin: bans of a room that is not there"),
+            (
+                TOKEN,
+                "GET /rooms/no-secret-room/members",
+                "",
+                "404",
+                "admin: members of a room that is not there",
+            ),
+            (
+                TOKEN,
+                "GET /rooms/no-secret-room/bans",
+                "",
+                "404",
+                "admin: bans of a room that is not there",
+            ),
             (TOKEN, "POST /rooms/secret-room/unban", &body, "404", "admin: unban"),
             (TOKEN, "POST /rooms/secret-room/kick", &body, "200", "admin: kick"),
-            ("a-wrong-token-of-the-tests", "GET /rooms", "", "401", "admin: a request without the token"),
+            (
+                "a-wrong-token-of-the-tests",
+                "GET /rooms",
+                "",
+                "401",
+                "admin: a request without the token",
+            ),
             (TOKEN, "POST /drain", "", "200", "admin: drain"),
         ] {
             assert_eq!(ask(free, token, line, body).await, status, "{line}");
@@ -51,6 +77,9 @@ fn every_request_of_the_operator_is_one_line_in_the_log_and_none_has_a_name_or_t
             assert!(logged.contains(said), "{line}: {logged}");
         }
         let transcript = server.program.transcript();
-        assert!(!transcript.contains("secret-") && !transcript.contains("-token-of"), "{transcript}");
+        assert!(
+            !transcript.contains("secret-") && !transcript.contains("-token-of"),
+            "{transcript}"
+        );
     });
 }

@@ -27,7 +27,11 @@ const BURSTS: usize = 24;
 const READ_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Reads so many bytes a second until it is stopped; true if the connection still was there.
-async fn read_slowly(mut client: Client, bytes_per_second: usize, mut stop: mpsc::Receiver<()>) -> bool {
+async fn read_slowly(
+    mut client: Client,
+    bytes_per_second: usize,
+    mut stop: mpsc::Receiver<()>,
+) -> bool {
     let mut interval = tokio::time::interval(READ_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut buffer = vec![0; bytes_per_second / 10];
@@ -57,7 +61,8 @@ fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
         let mut running = Vec::new();
         let (mut stops, mut stopped) = (Vec::new(), Vec::new());
         for (name, rate) in [("100 kB/s", 100_000), ("5 kB/s", 5_000), ("0", 0)] {
-            let member = Member::enter(Client::connect_narrow(&server).await, join_of("slow", name)).await;
+            let member =
+                Member::enter(Client::connect_narrow(&server).await, join_of("slow", name)).await;
             readers.insert(name, (member.joined.you, member.joined.client));
             if rate == 0 {
                 stopped.push(member);
@@ -70,7 +75,8 @@ fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
         let victims: Vec<_> = readers.values().map(|(_, client)| *client).collect();
         let inside = hostile.inner(Kind::Unassigned(50), PACKET_BYTES);
         let attack = hostile.relay(Kind::ServerRelayReliable, &victims, &inside);
-        let to_witness = hostile.relay(Kind::ServerRelayReliable, &[witness.joined.client], &inside);
+        let to_witness =
+            hostile.relay(Kind::ServerRelayReliable, &[witness.joined.client], &inside);
         let begun = Instant::now();
         let mut busy: BTreeMap<PeerId, usize> = BTreeMap::new();
         let mut left: BTreeMap<PeerId, (LeaveReason, Duration)> = BTreeMap::new();
@@ -87,7 +93,10 @@ fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
             let recipient = Recipient::Client(witness.joined.client);
             friend
                 .client
-                .packet(&TextData { sender: friend.joined.client, recipient, text: &text }.encode(friend.session))
+                .packet(
+                    &TextData { sender: friend.joined.client, recipient, text: &text }
+                        .encode(friend.session),
+                )
                 .await;
             // A receiver that is not slow gets everything, from the attacker and from others.
             let (mut of_hostile, mut of_friend) = (false, false);
@@ -135,7 +144,11 @@ fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
     watch.held();
 }
 
-fn note_leaver(received: &Received, begun: Instant, left: &mut BTreeMap<PeerId, (LeaveReason, Duration)>) {
+fn note_leaver(
+    received: &Received,
+    begun: Instant,
+    left: &mut BTreeMap<PeerId, (LeaveReason, Duration)>,
+) {
     if let Received::Message(ServerMessage::PeerLeft { peer, reason }) = received {
         left.insert(*peer, (*reason, begun.elapsed()));
     }
@@ -154,7 +167,8 @@ fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
     let server = Server::start(&[]);
     let watch = Watch::start("changes that are not read", &server);
     run(async {
-        let mut behind = Member::enter(Client::connect_narrow(&server).await, join_of("state", "behind")).await;
+        let mut behind =
+            Member::enter(Client::connect_narrow(&server).await, join_of("state", "behind")).await;
         let mut changers = Vec::new();
         for number in 0..CHANGERS {
             changers.push(Member::join(&server, "state", &format!("changer {number}")).await);
@@ -166,12 +180,17 @@ fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
             for changer in &mut changers {
                 let value = format!("{change} {}", "x".repeat(METADATA_BYTES));
                 let set = [("key".to_owned(), Some(value))].into();
-                changer.client.say(&ClientMessage::SetMetadata { request: Some(change as u32), set }).await;
+                changer
+                    .client
+                    .say(&ClientMessage::SetMetadata { request: Some(change as u32), set })
+                    .await;
             }
             for changer in &mut changers {
                 let confirmed = changer.client.until("a confirmation", |received| match received {
                     Received::Message(ServerMessage::MetadataSet { request }) => Some(*request),
-                    Received::Message(ServerMessage::Error { code, message, .. }) => panic!("{code}: {message}"),
+                    Received::Message(ServerMessage::Error { code, message, .. }) => {
+                        panic!("{code}: {message}")
+                    }
                     _ => None,
                 });
                 assert_eq!(confirmed.await, change as u32);
@@ -182,7 +201,9 @@ fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
         behind.client.say(&ClientMessage::Ping { token: 99 }).await;
         let mut known = BTreeMap::new();
         let mut is_answered = false;
-        while known.values().filter(|value: &&String| value.starts_with(&last)).count() < CHANGERS || !is_answered {
+        while known.values().filter(|value: &&String| value.starts_with(&last)).count() < CHANGERS
+            || !is_answered
+        {
             match behind.client.next().await {
                 Received::Message(ServerMessage::Metadata { peer, metadata }) => {
                     known.insert(peer, metadata["key"].clone());
@@ -198,7 +219,11 @@ fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
             }
         }
         println!("read {} bytes in the end", behind.client.received);
-        assert!(behind.client.received < MOST_UNREAD_BYTES, "{} bytes waited", behind.client.received);
+        assert!(
+            behind.client.received < MOST_UNREAD_BYTES,
+            "{} bytes waited",
+            behind.client.received
+        );
         let mut witness = Member::join(&server, "state", "witness").await;
         witness.client.say(&ClientMessage::Roster).await;
         let peers = witness.client.until("the roster", |received| match received {
@@ -278,17 +303,21 @@ fn pongs_come_before_what_others_have_sent() {
     run(async {
         let mut hostile = Member::join(&server, "pong", "hostile").await;
         let mut friend = Member::join(&server, "pong", "friend").await;
-        let mut victim = Member::enter(Client::connect_narrow(&server).await, join_of("pong", "victim")).await;
+        let mut victim =
+            Member::enter(Client::connect_narrow(&server).await, join_of("pong", "victim")).await;
         // Until it is full: the victim reads nothing.
         let inside = hostile.inner(Kind::Unassigned(50), PACKET_BYTES);
         let packet = hostile.relay(Kind::ServerRelayReliable, &[victim.joined.client], &inside);
         loop {
             let mut frames = Vec::new();
-            (0..BURST).for_each(|_| crate::socket::frame(crate::socket::BINARY, &packet, &mut frames));
+            (0..BURST)
+                .for_each(|_| crate::socket::frame(crate::socket::BINARY, &packet, &mut frames));
             assert!(hostile.client.try_send(&frames).await);
             hostile.client.say(&ClientMessage::Ping { token: 1 }).await;
             let is_busy = hostile.client.until("an answer", |received| match received {
-                Received::Message(ServerMessage::Error { code: ErrorCode::ReceiverBusy, .. }) => Some(true),
+                Received::Message(ServerMessage::Error {
+                    code: ErrorCode::ReceiverBusy, ..
+                }) => Some(true),
                 Received::Message(ServerMessage::Pong { .. }) => Some(false),
                 _ => None,
             });
@@ -300,7 +329,8 @@ fn pongs_come_before_what_others_have_sent() {
         victim.client.send(PING, b"eight").await;
         let (mut behind, mut behind_control) = (None, None);
         let recipient = Recipient::Client(victim.joined.client);
-        let text = TextData { sender: friend.joined.client, recipient, text: "the last" }.encode(friend.session);
+        let text = TextData { sender: friend.joined.client, recipient, text: "the last" }
+            .encode(friend.session);
         let mut is_sent = false;
         loop {
             let received = victim.client.next().await;
@@ -323,7 +353,9 @@ fn pongs_come_before_what_others_have_sent() {
                 break;
             }
         }
-        println!("{behind:?} bytes came after the pong, {behind_control:?} after the control frame");
+        println!(
+            "{behind:?} bytes came after the pong, {behind_control:?} after the control frame"
+        );
         assert!(behind >= Some(BEHIND_PONG) && behind_control >= Some(BEHIND_PONG));
     });
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, MemberStatus, ServerMessage};
+use voicemesh_wire::signaling::{
+    ClientMessage, ErrorCode, LeaveReason, MemberStatus, ServerMessage,
+};
 
 use crate::client::{Client, Member, Received, run};
 use crate::memory::WatchedServer as Server;
@@ -68,11 +70,17 @@ fn a_member_that_goes_on_is_put_out_and_the_others_get_no_more_of_it() {
                 told += 1;
                 None
             }
-            Received::Message(ServerMessage::PeerLeft { peer, reason }) if *peer == id => Some(*reason),
+            Received::Message(ServerMessage::PeerLeft { peer, reason }) if *peer == id => {
+                Some(*reason)
+            }
             _ => None,
         });
         assert_eq!(left.await, LeaveReason::Kicked);
-        assert!(told <= 1 + (begun.elapsed().as_millis() / 250) as u32, "{told} in {:?}", begun.elapsed());
+        assert!(
+            told <= 1 + (begun.elapsed().as_millis() / 250) as u32,
+            "{told} in {:?}",
+            begun.elapsed()
+        );
         other.client.handled(1).await;
     });
 }

@@ -1,4 +1,5 @@
-//! Access tokens and what they permit, against clients that have none, a forged one, or send more than it permits.
+//! Access tokens and what they permit, against clients that have none, a forged one, or send more
+//! than it permits.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,7 +27,8 @@ impl Guarded {
     fn start() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let file = std::env::temp_dir().join(format!("voicemesh-secret-{}-{number}", std::process::id()));
+        let file =
+            std::env::temp_dir().join(format!("voicemesh-secret-{}-{number}", std::process::id()));
         std::fs::write(&file, SECRET).expect("a folder for temporary files");
         let secret = file.to_str().expect("a path in UTF-8");
         let server = Server::start(&["--auth-secret", secret, "--trusted-proxy", "127.0.0.1"]);
@@ -72,8 +74,10 @@ fn a_forged_token_opens_nothing_and_says_nothing_of_the_secret() {
     let changed = if signature.starts_with('A') { 'B' } else { 'A' };
     // {"alg":"none"}
     let unsigned = "eyJhbGciOiJub25lIn0";
-    let old = sign(TokenRequest { expires_at: now() - 3600, ..request("a", Permissions::ALL) }, SECRET);
-    let other = sign(TokenRequest { room: "other".to_owned(), ..request("a", Permissions::ALL) }, SECRET);
+    let old =
+        sign(TokenRequest { expires_at: now() - 3600, ..request("a", Permissions::ALL) }, SECRET);
+    let other =
+        sign(TokenRequest { room: "other".to_owned(), ..request("a", Permissions::ALL) }, SECRET);
     let foreign = sign(request("a", Permissions::ALL), b"another secret of sufficient length!");
     let cases: Vec<(Option<String>, ErrorCode)> = vec![
         (None, ErrorCode::TokenRequired),
@@ -109,7 +113,8 @@ fn a_member_without_a_permission_reaches_no_one_whatever_it_sends_and_is_not_end
         let mut eve = enter(&guarded, "eve", muted).await;
         let to = listener.joined.client;
         for _ in 0..PACKETS {
-            let voice = eve.relay(Kind::ServerRelayUnreliable, &[to], &eve.inner(Kind::VoiceData, 60));
+            let voice =
+                eve.relay(Kind::ServerRelayUnreliable, &[to], &eve.inner(Kind::VoiceData, 60));
             eve.client.packet(&voice).await;
         }
         for kind in [Kind::VoiceCopies, Kind::DataMessage, Kind::DataSegment] {
@@ -118,7 +123,8 @@ fn a_member_without_a_permission_reaches_no_one_whatever_it_sends_and_is_not_end
                 eve.client.packet(&packet).await;
             }
         }
-        let text = TextData { sender: eve.joined.client, recipient: Recipient::Client(to), text: "hello" };
+        let text =
+            TextData { sender: eve.joined.client, recipient: Recipient::Client(to), text: "hello" };
         eve.client.packet(&text.encode(eve.session)).await;
         eve.client.handled(1).await;
         listener.client.say(&ClientMessage::Ping { token: 2 }).await;
@@ -126,21 +132,39 @@ fn a_member_without_a_permission_reaches_no_one_whatever_it_sends_and_is_not_end
         listener
             .client
             .until("a pong", |received| {
-                let kinds = [Kind::VoiceData, Kind::VoiceCopies, Kind::DataMessage, Kind::DataSegment, Kind::TextData];
+                let kinds = [
+                    Kind::VoiceData,
+                    Kind::VoiceCopies,
+                    Kind::DataMessage,
+                    Kind::DataSegment,
+                    Kind::TextData,
+                ];
                 came += kinds.iter().filter(|kind| is_kind(received, **kind).is_some()).count();
-                matches!(received, Received::Message(voicemesh_wire::signaling::ServerMessage::Pong { .. }))
-                    .then_some(())
+                matches!(
+                    received,
+                    Received::Message(voicemesh_wire::signaling::ServerMessage::Pong { .. })
+                )
+                .then_some(())
             })
             .await;
         assert_eq!(came, 0, "nothing of it reached the listener");
         // And it is sent no speech if it may not listen.
-        let mut deaf = enter(&guarded, "kim", Permissions { speak: true, ..Permissions::NONE }).await;
+        let mut deaf =
+            enter(&guarded, "kim", Permissions { speak: true, ..Permissions::NONE }).await;
         let to = deaf.joined.client;
         for _ in 0..10 {
-            let voice = listener.relay(Kind::ServerRelayUnreliable, &[to], &listener.inner(Kind::VoiceData, 60));
+            let voice = listener.relay(
+                Kind::ServerRelayUnreliable,
+                &[to],
+                &listener.inner(Kind::VoiceData, 60),
+            );
             listener.client.packet(&voice).await;
         }
-        let data = listener.relay(Kind::ServerRelayUnreliable, &[to], &listener.inner(Kind::DataMessage, 60));
+        let data = listener.relay(
+            Kind::ServerRelayUnreliable,
+            &[to],
+            &listener.inner(Kind::DataMessage, 60),
+        );
         listener.client.packet(&data).await;
         let mut voices = 0;
         deaf.client
@@ -156,8 +180,16 @@ fn a_member_without_a_permission_reaches_no_one_whatever_it_sends_and_is_not_end
 /// A token about an account.
 fn account(subject: &str, room: &str) -> AccessToken {
     let subject = Some(subject.to_owned());
-    sign(TokenRequest { subject, name: None, room: room.to_owned(), ..request("", Permissions::default()) }, SECRET)
-        .expect("a token")
+    sign(
+        TokenRequest {
+            subject,
+            name: None,
+            room: room.to_owned(),
+            ..request("", Permissions::default())
+        },
+        SECRET,
+    )
+    .expect("a token")
 }
 
 async fn refused(guarded: &Guarded, address: &str, join: Join) -> Option<ErrorCode> {
@@ -170,11 +202,16 @@ fn a_ban_binds_the_account_whatever_its_peer_id_its_address_and_the_spelling_of_
     const HERE: &str = "192.0.2.7";
     let guarded = Guarded::start();
     run(async {
-        let may_moderate = sign(TokenRequest { name: None, ..request("", Permissions::ALL) }, SECRET).expect("a token");
+        let may_moderate =
+            sign(TokenRequest { name: None, ..request("", Permissions::ALL) }, SECRET)
+                .expect("a token");
         let moderator = with(may_moderate, "ana");
-        let mut moderator = Member::enter(Client::connect_from(&guarded.server, "192.0.2.1").await, moderator).await;
+        let mut moderator =
+            Member::enter(Client::connect_from(&guarded.server, "192.0.2.1").await, moderator)
+                .await;
         let heckler = with(account("eve", "guarded"), "eve");
-        let mut heckler = Member::enter(Client::connect_from(&guarded.server, HERE).await, heckler).await;
+        let mut heckler =
+            Member::enter(Client::connect_from(&guarded.server, HERE).await, heckler).await;
         let action = Moderation::Ban { peer: heckler.joined.you, seconds: 60 };
         moderator.client.say(&ClientMessage::Moderate { request: Some(1), action }).await;
         assert_eq!(heckler.client.end().await.0, Some(ErrorCode::Banned));
@@ -188,11 +225,14 @@ fn a_ban_binds_the_account_whatever_its_peer_id_its_address_and_the_spelling_of_
             let join = Join { room: room.to_owned(), ..with(account("eve", "GUARDED"), name) };
             assert_eq!(refused(&guarded, address, join).await, Some(ErrorCode::Banned), "{name}");
         }
-        // With its ticket, and with a token that says nothing of an account: the peer id is bound as well.
-        let by_ticket = Join { ticket: heckler.joined.ticket.clone(), run: 2, ..join_of("guarded", "eve") };
+        // With its ticket, and with a token that says nothing of an account: the peer id is bound
+        // as well.
+        let by_ticket =
+            Join { ticket: heckler.joined.ticket.clone(), run: 2, ..join_of("guarded", "eve") };
         assert_eq!(refused(&guarded, HERE, by_ticket).await, Some(ErrorCode::Banned));
         let anonymous = with(
-            sign(TokenRequest { name: None, ..request("", Permissions::default()) }, SECRET).expect("a token"),
+            sign(TokenRequest { name: None, ..request("", Permissions::default()) }, SECRET)
+                .expect("a token"),
             "eve",
         );
         assert_eq!(refused(&guarded, HERE, anonymous).await, Some(ErrorCode::Banned));

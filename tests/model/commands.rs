@@ -1,4 +1,5 @@
-//! What can happen to a world, drawn from a seed; and the comparison with the reference once all is quiet.
+//! What can happen to a world, drawn from a seed; and the comparison with the reference once all is
+//! quiet.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -97,7 +98,12 @@ pub fn draw(seed: u64, count: usize) -> (Kind, Vec<Command>) {
     rng.set_stream(1);
     let mut below = |bound: u32| rng.next_u32() % bound;
     let members = 2 + below(7) as u8;
-    let kind = Kind { members, has_roster: below(4) != 0, has_hostile: below(2) == 0, roster_first: below(2) == 0 };
+    let kind = Kind {
+        members,
+        has_roster: below(4) != 0,
+        has_hostile: below(2) == 0,
+        roster_first: below(2) == 0,
+    };
     let mut commands: Vec<_> = (0..members).map(Command::Connect).collect();
     while commands.len() < count {
         let next = draw_one(&mut below, kind);
@@ -143,8 +149,12 @@ fn draw_one(below: &mut impl FnMut(u32) -> u32, kind: Kind) -> Command {
         80..=84 => Command::Pass { ms: 10 + below(200) },
         85 => Command::Pass { ms: 1000 + below(2000) },
         86..=88 => Command::Change(
-            [NetworkConditions::Good, NetworkConditions::Poor, NetworkConditions::Bad, NetworkConditions::Bursts]
-                [below(4) as usize],
+            [
+                NetworkConditions::Good,
+                NetworkConditions::Poor,
+                NetworkConditions::Bad,
+                NetworkConditions::Bursts,
+            ][below(4) as usize],
         ),
         89..=97 if kind.has_hostile => Command::Misbehave(u64::from(below(u32::MAX))),
         98 => Command::Settle { keep_stalls: below(4) == 0 },
@@ -152,8 +162,8 @@ fn draw_one(below: &mut impl FnMut(u32) -> u32, kind: Kind) -> Command {
     }
 }
 
-/// Runs the commands in a world of this seed. An error says what was not as the reference says, and after how many
-/// commands.
+/// Runs the commands in a world of this seed. An error says what was not as the reference says, and
+/// after how many commands.
 pub fn run(seed: u64, kind: Kind, commands: &[Command]) -> Result<(), (usize, String)> {
     let mut done = 0;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -172,14 +182,23 @@ pub fn run(seed: u64, kind: Kind, commands: &[Command]) -> Result<(), (usize, St
 }
 
 /// Leaves out what is not needed for the failure.
-pub fn reduce(seed: u64, kind: Kind, mut commands: Vec<Command>, tries: usize) -> (Vec<Command>, String) {
+pub fn reduce(
+    seed: u64,
+    kind: Kind,
+    mut commands: Vec<Command>,
+    tries: usize,
+) -> (Vec<Command>, String) {
     let mut why = String::new();
     let mut left = tries;
     let mut size = commands.len().div_ceil(2);
     while left > 0 && size > 0 {
         let mut start = 0;
         while start < commands.len() && left > 0 {
-            let fewer: Vec<_> = commands[..start].iter().chain(commands.iter().skip(start + size)).cloned().collect();
+            let fewer: Vec<_> = commands[..start]
+                .iter()
+                .chain(commands.iter().skip(start + size))
+                .cloned()
+                .collect();
             left -= 1;
             match run(seed, kind, &fewer) {
                 Err((done, text)) => {
@@ -209,8 +228,12 @@ impl World {
             Command::SwapSession => self.swap_session(),
             Command::JoinGroup(peer, group) => self.join_group(peer, &groups()[group]),
             Command::LeaveGroup(peer, group) => self.leave_group(peer, &groups()[group]),
-            Command::OpenGroup(peer, group) => self.open(peer, VoiceTarget::Group(groups()[group].clone())),
-            Command::CloseGroup(peer, group) => self.close(peer, &VoiceTarget::Group(groups()[group].clone())),
+            Command::OpenGroup(peer, group) => {
+                self.open(peer, VoiceTarget::Group(groups()[group].clone()))
+            }
+            Command::CloseGroup(peer, group) => {
+                self.close(peer, &VoiceTarget::Group(groups()[group].clone()))
+            }
             Command::OpenPeer(peer, to) => self.open(peer, VoiceTarget::Peer(to)),
             Command::ClosePeer(peer, to) => self.close(peer, &VoiceTarget::Peer(to)),
             Command::OpenClient(peer, to) => {
@@ -261,8 +284,8 @@ impl World {
         for peer in 0..self.members.len() as Peer {
             self.write_to_group(peer, "a group without listeners");
         }
-        // A silent link is probed every ten seconds at most and stalled after four more; three answers, asked for at most
-        // 750 ms apart, make it sound again.
+        // A silent link is probed every ten seconds at most and stalled after four more; three
+        // answers, asked for at most 750 ms apart, make it sound again.
         let stays_stalled = keep_stalls && !self.net.stalled.is_empty();
         self.run(Duration::from_millis(if stays_stalled { 15_000 } else { 2_500 }), COARSE_TICK);
         let since = self.now;
@@ -272,7 +295,8 @@ impl World {
             }
             self.run(Duration::from_millis(200), COARSE_TICK);
         }
-        // Who joined last is asked within 750 ms by those whose links to it had stalled, and answers three times.
+        // Who joined last is asked within 750 ms by those whose links to it had stalled, and
+        // answers three times.
         self.run(Duration::from_millis(1_600), COARSE_TICK);
     }
 
@@ -283,9 +307,14 @@ impl World {
         let nothing = || (SessionId::new(1).expect("not zero"), Table::default());
         let (session, table) = server.state().unwrap_or_else(nothing);
         for (connection, socket) in &self.net.connections {
-            let Some(wants) = self.reference.members.get(usize::from(socket.peer)) else { continue };
-            let client = server.client_of(*connection).unwrap_or_else(|| fail("a connection without an id"));
-            let Some(member) = table.member(client) else { fail(format!("{} is not in the table", socket.peer)) };
+            let Some(wants) = self.reference.members.get(usize::from(socket.peer)) else {
+                continue;
+            };
+            let client =
+                server.client_of(*connection).unwrap_or_else(|| fail("a connection without an id"));
+            let Some(member) = table.member(client) else {
+                fail(format!("{} is not in the table", socket.peer))
+            };
             let groups: BTreeSet<_> = member.groups.values().cloned().collect();
             if groups != wants.groups || !wants.online {
                 fail(format!("{} wants {wants:?} and the server has {groups:?}", socket.peer));
@@ -302,11 +331,15 @@ impl World {
         }
         let groups: Vec<_> = table.groups().collect();
         for (id, name, count) in &groups {
-            let listening = table.members().filter(|member| member.groups.values().any(|own| own == name)).count();
+            let listening = table
+                .members()
+                .filter(|member| member.groups.values().any(|own| own == name))
+                .count();
             if listening != *count || listening == 0 {
                 fail(format!("{name:?} has {listening} listeners and the list says {count}"));
             }
-            let named_otherwise = table.members().any(|member| member.groups.get(id).is_some_and(|own| own != name));
+            let named_otherwise =
+                table.members().any(|member| member.groups.get(id).is_some_and(|own| own != name));
             if named_otherwise {
                 fail(format!("two names share the id of {name:?}"));
             }
@@ -318,7 +351,10 @@ impl World {
                 fail(format!("{peer} has {:?} and the server {:?}", view.table(), table));
             }
             if view.table().groups().collect::<Vec<_>>() != groups {
-                fail(format!("{peer} lists {:?} and the server {groups:?}", view.table().groups().collect::<Vec<_>>()));
+                fail(format!(
+                    "{peer} lists {:?} and the server {groups:?}",
+                    view.table().groups().collect::<Vec<_>>()
+                ));
             }
             if *member.told_present() != member.client.others() {
                 let told = member.told_present();
@@ -326,29 +362,46 @@ impl World {
             }
         }
         for (peer, wants) in self.reference.members.iter().enumerate() {
-            if self.members[peer].client.groups().map(str::to_owned).collect::<BTreeSet<_>>() != wants.groups {
+            if self.members[peer].client.groups().map(str::to_owned).collect::<BTreeSet<_>>()
+                != wants.groups
+            {
                 fail(format!("{peer} does not want what it was told to want: {wants:?}"));
             }
         }
     }
 
-    /// Those who are linked speak directly, the others through the relay; with those who are gone there is no route.
+    /// Those who are linked speak directly, the others through the relay; with those who are gone
+    /// there is no route.
     fn check_routes(&mut self) {
         let present = self.present();
         for &a in &present {
             for &b in present.iter().filter(|b| **b != a) {
                 let stalled = self.net.stalled.contains(&crate::net::pair(a, b));
-                let expected = if self.net.is_linked(a, b) && !stalled { Route::Direct } else { Route::Relayed };
+                let expected = if self.net.is_linked(a, b) && !stalled {
+                    Route::Direct
+                } else {
+                    Route::Relayed
+                };
                 let route = self.route(a, b);
                 if route != expected {
-                    fail(format!("the route from {a} to {b} is {route:?} and should be {expected:?}"));
+                    fail(format!(
+                        "the route from {a} to {b} is {route:?} and should be {expected:?}"
+                    ));
                 }
             }
         }
         for (peer, member) in self.members.iter().enumerate() {
-            let routes: Vec<_> = member.client.routes().filter(|(_, route)| *route != Route::None).collect();
-            if !routes.iter().copied().eq(member.told_routes().iter().map(|(who, route)| (*who, *route))) {
-                fail(format!("{peer} was told of the routes {:?} and has {routes:?}", member.told_routes()));
+            let routes: Vec<_> =
+                member.client.routes().filter(|(_, route)| *route != Route::None).collect();
+            if !routes
+                .iter()
+                .copied()
+                .eq(member.told_routes().iter().map(|(who, route)| (*who, *route)))
+            {
+                fail(format!(
+                    "{peer} was told of the routes {:?} and has {routes:?}",
+                    member.told_routes()
+                ));
             }
         }
     }
@@ -360,14 +413,20 @@ impl World {
                 fail(format!("{peer} lost events"));
             }
             let suspicious = dropped.keys().find(|reason| {
-                matches!(reason, Dropped::Malformed(_) | Dropped::Misplaced(_) | Dropped::WrongHandshake)
+                matches!(
+                    reason,
+                    Dropped::Malformed(_) | Dropped::Misplaced(_) | Dropped::WrongHandshake
+                )
             });
             if let Some(reason) = suspicious.filter(|_| self.hostile.is_none()) {
                 fail(format!("{peer} dropped something for {reason:?} though everybody is honest"));
             }
             let routes = member.client.routes().count();
             if routes > usize::from(u8::MAX) || self.net.links.len() > 4096 {
-                fail(format!("{peer} has {routes} routes, and there are {} links", self.net.links.len()));
+                fail(format!(
+                    "{peer} has {routes} routes, and there are {} links",
+                    self.net.links.len()
+                ));
             }
             member.heard.clear();
         }

@@ -13,7 +13,12 @@ fn say(room: &mut Room, frame: &'static [u8], copies: &[u8], pause_follows: bool
     room.with(0, |client, now, _| {
         client.send_spoken(
             now,
-            &OutgoingFrame { pause_follows, copies, wants_copies: &|_| true, ..OutgoingFrame::plain(frame) },
+            &OutgoingFrame {
+                pause_follows,
+                copies,
+                wants_copies: &|_| true,
+                ..OutgoingFrame::plain(frame)
+            },
         )
     })
 }
@@ -59,7 +64,10 @@ fn a_frame_that_was_lost_comes_inside_a_later_one_and_one_that_came_does_not_com
     let heard = voices(&room, 1);
     assert_eq!(frames(&heard), [(&b"two"[..], 0), (b"one", 2), (b"three", 0)]);
     let of = |frame: &[u8]| heard.iter().find(|voice| &voice.frame[..] == frame).unwrap();
-    assert_eq!((of(b"one").sequence + 1, of(b"one").talkspurt), (of(b"two").sequence, of(b"two").talkspurt));
+    assert_eq!(
+        (of(b"one").sequence + 1, of(b"one").talkspurt),
+        (of(b"two").sequence, of(b"two").talkspurt)
+    );
 }
 
 #[test]
@@ -88,6 +96,9 @@ fn a_pause_is_told_and_a_packet_that_grows_too_large_loses_its_copies_and_not_it
     say(&mut room, &[8; 700], &[1], false);
     room.settle();
     let heard = voices(&room, 1);
-    assert_eq!(heard.iter().map(|voice| voice.pause_follows).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(
+        heard.iter().map(|voice| voice.pause_follows).collect::<Vec<_>>(),
+        [true, false, false]
+    );
     assert_eq!(heard.iter().map(|voice| voice.frame.len()).collect::<Vec<_>>(), [7, 700, 700]);
 }

@@ -16,7 +16,8 @@ fn every_input_of_the_fuzzing_corpus_passes() {
     replay("jitter", bodies::jitter::run);
 }
 
-/// Where the fuzzer starts from, the password paths are reached: hashes, right and wrong ones, new passwords, tickets.
+/// Where the fuzzer starts from, the password paths are reached: hashes, right and wrong ones, new
+/// passwords, tickets.
 #[test]
 fn the_corpus_of_rooms_gets_past_passwords() {
     let mut sum = [0; 5];
@@ -32,7 +33,8 @@ fn the_corpus_of_rooms_gets_past_passwords() {
 fn replay(target: &str, run: fn(&[u8])) {
     let mut inputs = 0;
     for (path, input) in corpus(target) {
-        std::panic::catch_unwind(|| run(&input)).unwrap_or_else(|_| panic!("{} fails", path.display()));
+        std::panic::catch_unwind(|| run(&input))
+            .unwrap_or_else(|_| panic!("{} fails", path.display()));
         inputs += 1;
     }
     assert!(inputs > 20, "{target} has only {inputs} inputs");
@@ -40,7 +42,8 @@ fn replay(target: &str, run: fn(&[u8])) {
 
 fn corpus(target: &str) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let files = fs::read_dir(corpus).unwrap_or_else(|error| panic!("no corpus for {target}: {error}"));
+    let files =
+        fs::read_dir(corpus).unwrap_or_else(|error| panic!("no corpus for {target}: {error}"));
     files.map(|file| {
         let path = file.unwrap().path();
         let input = fs::read(&path).unwrap();

@@ -1,4 +1,5 @@
-//! A member that keeps to no rule but cannot be anybody else: it has one connection and its own links.
+//! A member that keeps to no rule but cannot be anybody else: it has one connection and its own
+//! links.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -8,8 +9,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh_netsim::Mode;
 use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::packet::{
-    self, ClientInfo, ClientState, DeltaClientState, HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, Probe,
-    Recipient, Relay, RemoveClient, TalkspurtCounter, Target, TargetKind, TextData, VoiceAck, VoiceHeader,
+    self, ClientInfo, ClientState, DeltaClientState, HandshakeP2P, HandshakeRequest,
+    HandshakeResponse, Kind, Probe, Recipient, Relay, RemoveClient, TalkspurtCounter, Target,
+    TargetKind, TextData, VoiceAck, VoiceHeader,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -62,9 +64,12 @@ impl World {
         let peer = hostile.peer;
         let connection = self.net.client_ends.get(&peer).copied();
         let server = self.server.as_ref();
-        let session = server.and_then(Server::session).unwrap_or(SessionId::new(1).expect("not zero"));
-        let own = connection.and_then(|connection| server?.client_of(connection)).unwrap_or(ClientId(1));
-        let mut malice = Malice { rng: ChaCha8Rng::seed_from_u64(seed), session, own, heard: &hostile.heard };
+        let session =
+            server.and_then(Server::session).unwrap_or(SessionId::new(1).expect("not zero"));
+        let own =
+            connection.and_then(|connection| server?.client_of(connection)).unwrap_or(ClientId(1));
+        let mut malice =
+            Malice { rng: ChaCha8Rng::seed_from_u64(seed), session, own, heard: &hostile.heard };
         let links: Vec<_> = hostile.links.iter().copied().collect();
         let what = malice.below(10);
         let packets: Vec<Bytes> = match what {
@@ -100,7 +105,11 @@ impl Malice<'_> {
     }
 
     fn session(&mut self) -> SessionId {
-        if self.below(8) == 0 { SessionId::new(self.below(4) + 1).expect("not zero") } else { self.session }
+        if self.below(8) == 0 {
+            SessionId::new(self.below(4) + 1).expect("not zero")
+        } else {
+            self.session
+        }
     }
 
     fn group(&mut self) -> String {
@@ -157,7 +166,11 @@ impl Malice<'_> {
     }
 
     fn relay(&mut self, inside: &[u8]) -> Bytes {
-        let kind = if self.below(2) == 0 { Kind::ServerRelayReliable } else { Kind::ServerRelayUnreliable };
+        let kind = if self.below(2) == 0 {
+            Kind::ServerRelayReliable
+        } else {
+            Kind::ServerRelayUnreliable
+        };
         let to: Vec<_> = (0..self.below(12)).map(|_| ClientId(self.below(14) as u16)).collect();
         let mut packet = Vec::new();
         Relay::encode_packet(kind, self.session, &to, inside, &mut packet);
@@ -178,7 +191,8 @@ impl Malice<'_> {
             4 => {
                 let client = ClientInfo { name: "forged".into(), id: self.id(), codec: CODEC };
                 let (groups, listeners) = (vec![group], Vec::new());
-                HandshakeResponse { you: id, clients: vec![client], groups, listeners }.encode(session)
+                HandshakeResponse { you: id, clients: vec![client], groups, listeners }
+                    .encode(session)
             }
             5 => HandshakeP2P { client: id }.encode(session),
             6 => {
@@ -205,11 +219,17 @@ impl Malice<'_> {
 
     /// Speech that copies the content of an honest frame.
     fn voice(&mut self, session: SessionId, sender: ClientId, group: &str) -> Vec<u8> {
-        let targets = [TargetKind::Group(GroupId::of(group)), TargetKind::Client(self.id())].map(Target::plain);
+        let targets = [TargetKind::Group(GroupId::of(group)), TargetKind::Client(self.id())]
+            .map(Target::plain);
         let talkspurt = TalkspurtCounter::SevenBit(self.below(128) as u8);
         let header = VoiceHeader { sender, talkspurt, sequence: self.rng.next_u32() as u16 };
         let mut packet = Vec::new();
-        header.encode_packet(session, &targets, &u64::from(self.below(50)).to_be_bytes(), &mut packet);
+        header.encode_packet(
+            session,
+            &targets,
+            &u64::from(self.below(50)).to_be_bytes(),
+            &mut packet,
+        );
         packet
     }
 }

@@ -1,5 +1,5 @@
-//! Real servers and clients under random commands, held against a small reference; and the session's promises one by
-//! one.
+//! Real servers and clients under random commands, held against a small reference; and the
+//! session's promises one by one.
 
 #[path = "../fuzz/bodies/mod.rs"]
 mod bodies;

@@ -1,12 +1,14 @@
-//! The network between the world's server and clients: sockets and links made of `netsim` paths, and a roster that
-//! arrives as late as everything else.
+//! The network between the world's server and clients: sockets and links made of `netsim` paths,
+//! and a roster that arrives as late as everything else.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_netsim::{Conditions, Mode, Path, State};
-use voicemesh_session::network::{Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability};
+use voicemesh_session::network::{
+    Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability,
+};
 use voicemesh_session::{Abilities, Roster as SessionRoster, RosterEntry};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::{ClientId, Permissions, SessionId};
@@ -33,7 +35,8 @@ pub enum Down {
     Roster(Roster),
 }
 
-/// A connection between a client and the server. Either end may notice its end later than it happens.
+/// A connection between a client and the server. Either end may notice its end later than it
+/// happens.
 pub struct Socket {
     pub peer: Peer,
     pub up: Path<Bytes>,
@@ -123,7 +126,10 @@ impl Net {
         let mut roster = roster.with_others(Abilities::ALL);
         for (peer, client) in newest.iter().flat_map(|newest| &newest.clients) {
             let (client, permissions) = (Some(*client), Permissions::default());
-            roster.insert(*peer, RosterEntry { client, abilities: Abilities::ALL, permissions, held_in: Vec::new() });
+            roster.insert(
+                *peer,
+                RosterEntry { client, abilities: Abilities::ALL, permissions, held_in: Vec::new() },
+            );
         }
         roster
     }
@@ -194,22 +200,36 @@ impl Net {
     /// Whether a link between two stands, seen from both ends.
     pub fn is_linked(&self, a: Peer, b: Peer) -> bool {
         let (low, high) = pair(a, b);
-        self.links.range((low, high, 0)..=(low, high, u32::MAX)).any(|(_, link)| link.low.is_up && link.high.is_up)
+        self.links
+            .range((low, high, 0)..=(low, high, u32::MAX))
+            .any(|(_, link)| link.low.is_up && link.high.is_up)
     }
 
     /// Reliable packets under way. Nothing is settled while there are any.
     pub fn reliable_in_flight(&self) -> usize {
         let sockets = self.connections.values();
-        let on_sockets: usize =
-            sockets.map(|socket| socket.up.in_flight(Mode::Reliable) + socket.down.in_flight(Mode::Reliable)).sum();
-        let moving = self.links.iter().filter(|((low, high, _), _)| !self.stalled.contains(&(*low, *high)));
+        let on_sockets: usize = sockets
+            .map(|socket| {
+                socket.up.in_flight(Mode::Reliable) + socket.down.in_flight(Mode::Reliable)
+            })
+            .sum();
+        let moving =
+            self.links.iter().filter(|((low, high, _), _)| !self.stalled.contains(&(*low, *high)));
         let on_links = moving.map(|(_, link)| {
-            link.low.arriving.in_flight(Mode::Reliable) + link.high.arriving.in_flight(Mode::Reliable)
+            link.low.arriving.in_flight(Mode::Reliable)
+                + link.high.arriving.in_flight(Mode::Reliable)
         });
         on_sockets + on_links.sum::<usize>()
     }
 
-    pub fn send_on_link(&mut self, now: Duration, from: Peer, link: LinkId<Peer>, mode: Mode, packet: Bytes) -> bool {
+    pub fn send_on_link(
+        &mut self,
+        now: Duration,
+        from: Peer,
+        link: LinkId<Peer>,
+        mode: Mode,
+        packet: Bytes,
+    ) -> bool {
         if !self.end_mut(from, link).is_some_and(|end| end.is_up) {
             return false;
         }
@@ -229,7 +249,13 @@ impl Net {
         }
     }
 
-    pub fn send_up(&mut self, now: Duration, from: Peer, mode: Mode, packet: Bytes) -> Result<(), NetworkError> {
+    pub fn send_up(
+        &mut self,
+        now: Duration,
+        from: Peer,
+        mode: Mode,
+        packet: Bytes,
+    ) -> Result<(), NetworkError> {
         let connection = self.client_ends.get(&from).ok_or(NetworkError::NotConnected)?;
         if mode == Mode::Reliable && self.breaking.remove(&from) {
             return Err(NetworkError::ReliabilityBroken);
@@ -282,7 +308,12 @@ impl Network for Port<'_> {
         None
     }
 
-    fn send_to_server(&mut self, now: Duration, how: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+    fn send_to_server(
+        &mut self,
+        now: Duration,
+        how: Reliability,
+        packet: Bytes,
+    ) -> Result<(), NetworkError> {
         if how == Reliability::Unreliable {
             assert!(packet.len() <= UNRELIABLE_PACKET_BYTES);
         }
@@ -290,7 +321,13 @@ impl Network for Port<'_> {
         self.net.send_up(now, self.me, mode_of(how), packet)
     }
 
-    fn send_to_client(&mut self, _: Duration, _: Peer, _: Delivery, _: Bytes) -> Result<(), NetworkError> {
+    fn send_to_client(
+        &mut self,
+        _: Duration,
+        _: Peer,
+        _: Delivery,
+        _: Bytes,
+    ) -> Result<(), NetworkError> {
         Err(NetworkError::Unsupported("serve"))
     }
 
@@ -301,7 +338,9 @@ impl Network for Port<'_> {
         how: Reliability,
         packet: &Bytes,
     ) {
-        destinations.retain(|to| !self.net.send_on_link(now, self.me, to.link, mode_of(how), packet.clone()));
+        destinations.retain(|to| {
+            !self.net.send_on_link(now, self.me, to.link, mode_of(how), packet.clone())
+        });
     }
 
     fn release_link(&mut self, _: Duration, link: LinkId<Peer>) {

@@ -5,13 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_networks::memory::{ClientParameters, Endpoint, PeerKey, ServerParameters};
 use voicemesh_session::client::{Dropped, Participant, Phase};
-use voicemesh_session::network::{Destination, DisconnectReason, LinkId, Network, NetworkEvent, Reliability};
+use voicemesh_session::network::{
+    Destination, DisconnectReason, LinkId, Network, NetworkEvent, Reliability,
+};
 use voicemesh_session::route::Route;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_session::{ClientEvent, Server, ServerConfig, Verdict};
 use voicemesh_wire::packet::{
-    self, HandshakeP2P, Kind, Recipient, Relay, RemoveClient, Routing, TalkspurtCounter, VoiceHeader,
+    self, HandshakeP2P, Kind, Recipient, Relay, RemoveClient, Routing, TalkspurtCounter,
+    VoiceHeader,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId};
 
@@ -65,7 +68,8 @@ fn send_raw(end: &mut Endpoint, link: LinkId<PeerKey>, how: Reliability, packet:
 fn a_packet_of_an_unknown_type_is_counted_and_the_session_goes_on() {
     let mut room = Room::new(2);
     let unknown = Bytes::from_static(&[0x8B, 0xC7, 20, 0, 0, 0, 7, 1, 2, 3]);
-    room.with(0, |_, now, net| net.send_to_server(now, Reliability::Reliable, unknown.clone())).unwrap();
+    room.with(0, |_, now, net| net.send_to_server(now, Reliability::Reliable, unknown.clone()))
+        .unwrap();
     room.feed(1, NetworkEvent::FromServer(unknown));
     room.settle();
     let reason = DecodeError::UnknownKind(20);
@@ -94,7 +98,11 @@ fn a_client_in_a_former_session_is_told_and_joins_the_new_one_by_itself() {
     listen(&mut room, 1, "g");
     let equal = packet::error_wrong_session(session(7));
     room.feed(0, NetworkEvent::FromServer(equal.into()));
-    assert_eq!(room.guests[0].client.phase(), Phase::Joined, "an equal number is no reason to leave");
+    assert_eq!(
+        room.guests[0].client.phase(),
+        Phase::Joined,
+        "an equal number is no reason to leave"
+    );
     room.server = Server::new(ServerConfig::default(), session(8));
     room.forget();
     for guest in 0..2 {
@@ -104,8 +112,15 @@ fn a_client_in_a_former_session_is_told_and_joins_the_new_one_by_itself() {
     room.settle();
     for guest in 0..2 {
         let view = room.guests[guest].client.view().unwrap();
-        assert_eq!((view.session(), room.guests[guest].client.phase()), (session(8), Phase::Joined));
-        assert!(room.guests[guest].events.contains(&ClientEvent::Rejoining { session: Some(session(8)) }));
+        assert_eq!(
+            (view.session(), room.guests[guest].client.phase()),
+            (session(8), Phase::Joined)
+        );
+        assert!(
+            room.guests[guest]
+                .events
+                .contains(&ClientEvent::Rejoining { session: Some(session(8)) })
+        );
         assert_eq!(view.table(), room.server.table());
     }
     assert!(room.server.table().listens(room.id(1), GroupId::of("g")), "groups are restored");
@@ -151,12 +166,20 @@ fn private_speech_arrives_without_a_subscription_and_the_server_only_routes() {
     assert_eq!((room.heard(1).len(), room.heard(2)), (0, vec![Bytes::from_static(b"psst")]));
     // The server passes a frame to the ids it is given, whatever the frame's own targets say.
     room.forget();
-    let frame = VoiceHeader { sender: room.id(0), talkspurt: TalkspurtCounter::TwoBit(0), sequence: 7 };
+    let frame =
+        VoiceHeader { sender: room.id(0), talkspurt: TalkspurtCounter::TwoBit(0), sequence: 7 };
     let mut inside = Vec::new();
     frame.encode_packet(session(7), &[], b"psst", &mut inside);
     let mut relay = Vec::new();
-    Relay::encode_packet(Kind::ServerRelayUnreliable, session(7), &[room.id(1)], &inside, &mut relay);
-    room.with(0, |_, now, net| net.send_to_server(now, Reliability::Unreliable, relay.into())).unwrap();
+    Relay::encode_packet(
+        Kind::ServerRelayUnreliable,
+        session(7),
+        &[room.id(1)],
+        &inside,
+        &mut relay,
+    );
+    room.with(0, |_, now, net| net.send_to_server(now, Reliability::Unreliable, relay.into()))
+        .unwrap();
     room.settle();
     assert_eq!(room.verdicts, [(room.key(0), Verdict::Relayed { copies: 1 })]);
 }
@@ -178,7 +201,10 @@ fn a_link_is_greeted_once_reliably_and_its_handshake_is_reported_to_the_integrat
     let answers = kinds(&poll_all(&mut end));
     assert!(!answers.contains(&Kind::HandshakeP2P), "it is not greeted again: {answers:?}");
     assert_eq!(room.guests[0].client.route(Participant::Peer(end.key())), Route::Direct);
-    let text = room.feed(0, NetworkEvent::FromServer(RemoveClient { client: claimed }.encode(session(7)).into()));
+    let text = room.feed(
+        0,
+        NetworkEvent::FromServer(RemoveClient { client: claimed }.encode(session(7)).into()),
+    );
     assert_eq!(text.handshake_p2p, None);
 }
 
@@ -212,19 +238,24 @@ fn each_destination_gets_one_copy_over_its_link_or_through_the_relay() {
     open(&mut room, 0, group("g"));
     room.forget();
     assert_eq!(speak(&mut room, 0, b"frame"), 2);
-    let extension = Bytes::from([&[0x8B, 0xC7, 60, 0, 0, 0, 7][..], &room.id(0).0.to_be_bytes(), b"data"].concat());
+    let extension = Bytes::from(
+        [&[0x8B, 0xC7, 60, 0, 0, 0, 7][..], &room.id(0).0.to_be_bytes(), b"data"].concat(),
+    );
     for how in [Reliability::Reliable, Reliability::Unreliable] {
         room.with(0, |client, _, _| client.send_to_clients(&ids, how, &extension)).unwrap();
     }
     room.settle();
     for guest in [1, 2] {
         assert_eq!(room.heard(guest), [Bytes::from_static(b"frame")]);
-        let copies =
-            |event: &&ClientEvent<_>| matches!(event, ClientEvent::Extension { packet, .. } if *packet == extension);
+        let copies = |event: &&ClientEvent<_>| matches!(event, ClientEvent::Extension { packet, .. } if *packet == extension);
         assert_eq!(room.guests[guest].events.iter().filter(copies).count(), 2);
     }
     let relayed: Vec<_> = room.verdicts.iter().map(|(_, verdict)| *verdict).collect();
-    assert_eq!(relayed, [Verdict::Relayed { copies: 1 }; 3], "only the one without a link is served by the relay");
+    assert_eq!(
+        relayed,
+        [Verdict::Relayed { copies: 1 }; 3],
+        "only the one without a link is served by the relay"
+    );
 }
 
 /// proves: D-34, D-35
@@ -232,7 +263,12 @@ fn each_destination_gets_one_copy_over_its_link_or_through_the_relay() {
 fn with_a_link_up_text_and_state_still_go_through_the_server() {
     let mut room = Room::new(2);
     let (mut end, link) = stranger(&mut room, 0);
-    send_raw(&mut end, link, Reliability::Reliable, HandshakeP2P { client: room.id(1) }.encode(session(7)));
+    send_raw(
+        &mut end,
+        link,
+        Reliability::Reliable,
+        HandshakeP2P { client: room.id(1) }.encode(session(7)),
+    );
     room.settle();
     room.forget();
     listen(&mut room, 1, "g");
@@ -246,7 +282,10 @@ fn with_a_link_up_text_and_state_still_go_through_the_server() {
     for event in poll_all(&mut end) {
         if let NetworkEvent::FromLink { packet, .. } = event {
             let is_handshake = packet::open(&packet).unwrap().0.kind == Kind::HandshakeP2P;
-            assert!(is_handshake || Routing::read(&packet).is_ok(), "only what names its sender goes direct");
+            assert!(
+                is_handshake || Routing::read(&packet).is_ok(),
+                "only what names its sender goes direct"
+            );
         }
     }
 }
@@ -266,7 +305,10 @@ fn a_client_that_left_or_a_server_that_stopped_can_begin_again() {
     assert_eq!(room.guests[1].client.others().len(), 0);
     room.connect(0);
     room.settle();
-    assert!(room.server.table().listens(room.id(0), GroupId::of("g")), "what it listened to stays for the next time");
+    assert!(
+        room.server.table().listens(room.id(0), GroupId::of("g")),
+        "what it listened to stays for the next time"
+    );
 
     let now = room.now;
     room.host.stop_hosting(now);
@@ -276,7 +318,9 @@ fn a_client_that_left_or_a_server_that_stopped_can_begin_again() {
     room.server = Server::new(ServerConfig::default(), session(8));
     (0..2).for_each(|guest| room.connect(guest));
     room.settle();
-    assert!(room.guests.iter().all(|guest| guest.client.view().unwrap().table() == room.server.table()));
+    assert!(
+        room.guests.iter().all(|guest| guest.client.view().unwrap().table() == room.server.table())
+    );
 }
 
 /// proves: D-41
@@ -325,7 +369,10 @@ fn a_loss_on_the_reliable_path_ends_the_session_at_once_and_says_so() {
     assert!(room.hub.break_reliability(room.key(0)));
     room.tick();
     assert_eq!(room.guests[0].client.phase(), Phase::Offline);
-    assert_eq!(room.guests[0].events[0], ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken));
+    assert_eq!(
+        room.guests[0].events[0],
+        ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken)
+    );
     room.settle();
     assert_eq!(room.guests[1].client.others().len(), 0);
 }

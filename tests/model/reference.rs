@@ -1,4 +1,5 @@
-//! The reference: who wants what, and so who may hear what. It knows nothing of packets, tables or routes.
+//! The reference: who wants what, and so who may hear what. It knows nothing of packets, tables or
+//! routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -69,7 +70,8 @@ impl Wants {
 struct Said {
     by: Peer,
     to: BTreeSet<Target>,
-    /// Those of them that may be served or not: a target that closed before it ever carried a frame is gone at once.
+    /// Those of them that may be served or not: a target that closed before it ever carried a frame
+    /// is gone at once.
     perhaps: BTreeSet<Target>,
     /// By id: a text names a group by nothing else.
     to_group_id: Option<GroupId>,
@@ -97,7 +99,12 @@ pub struct Reference {
 
 impl Reference {
     pub fn new(members: usize, has_hostile: bool, has_roster: bool) -> Self {
-        Self { members: vec![Wants::default(); members], has_hostile, has_roster, ..Self::default() }
+        Self {
+            members: vec![Wants::default(); members],
+            has_hostile,
+            has_roster,
+            ..Self::default()
+        }
     }
 
     pub fn admit(&mut self, session: SessionId, client: ClientId, peer: Peer) {
@@ -114,9 +121,9 @@ impl Reference {
     pub fn peer(&self, who: Participant<Peer>) -> Peer {
         match who {
             Participant::Peer(peer) => peer,
-            Participant::Client(session, client) => {
-                self.owner(session, client).unwrap_or_else(|| fail(format!("no client was ever {who:?}")))
-            }
+            Participant::Client(session, client) => self
+                .owner(session, client)
+                .unwrap_or_else(|| fail(format!("no client was ever {who:?}"))),
         }
     }
 
@@ -127,7 +134,8 @@ impl Reference {
 
     /// A name may be refused only because of another with its id.
     pub fn check_refusal(&self, peer: Peer, group: &str) {
-        let rival = namesake(group).filter(|rival| self.has_hostile || self.recent_groups.contains(*rival));
+        let rival =
+            namesake(group).filter(|rival| self.has_hostile || self.recent_groups.contains(*rival));
         if rival.is_none() {
             fail(format!("{peer} was refused {group:?}, which is free"));
         }
@@ -146,9 +154,17 @@ impl Reference {
         let mut perhaps = std::mem::take(&mut wants.closing);
         let to = wants.targets.union(&perhaps).cloned().collect();
         if !self.has_roster {
-            perhaps.extend(wants.targets.iter().filter(|target| matches!(target, Target::Peer(_))).cloned());
+            perhaps.extend(
+                wants.targets.iter().filter(|target| matches!(target, Target::Peer(_))).cloned(),
+            );
         }
-        self.frames.push(Said { by: peer, to, perhaps, to_group_id: None, heard_by: BTreeSet::new() });
+        self.frames.push(Said {
+            by: peer,
+            to,
+            perhaps,
+            to_group_id: None,
+            heard_by: BTreeSet::new(),
+        });
         self.frames.len() as u64 - 1
     }
 
@@ -157,7 +173,13 @@ impl Reference {
             Recipient::Group(group) => (BTreeSet::new(), Some(group)),
             Recipient::Client(client) => (BTreeSet::from([Target::Client(session, client)]), None),
         };
-        self.texts.push(Said { by: peer, to, perhaps: BTreeSet::new(), to_group_id, heard_by: BTreeSet::new() });
+        self.texts.push(Said {
+            by: peer,
+            to,
+            perhaps: BTreeSet::new(),
+            to_group_id,
+            heard_by: BTreeSet::new(),
+        });
         self.texts.len() - 1
     }
 
@@ -183,16 +205,24 @@ impl Reference {
 
     /// `peer` heard a frame from `from` again, or for the first time inside a later one's packet.
     pub fn may_hear(&self, peer: Peer, from: Peer, number: u64) {
-        let Some(frame) = self.frames.get(number as usize) else { fail(format!("{peer} heard what was never said")) };
+        let Some(frame) = self.frames.get(number as usize) else {
+            fail(format!("{peer} heard what was never said"))
+        };
         self.check(frame, "copied frame", peer, from);
     }
 
-    /// What only others are addressed by does not reach the hostile member. Which groups it listens to is its own matter.
+    /// What only others are addressed by does not reach the hostile member. Which groups it listens
+    /// to is its own matter.
     pub fn overheard(&self, peer: Peer, event: &NetworkEvent<Peer>) {
-        let (NetworkEvent::FromServer(packet) | NetworkEvent::FromLink { packet, .. }) = event else { return };
+        let (NetworkEvent::FromServer(packet) | NetworkEvent::FromLink { packet, .. }) = event
+        else {
+            return;
+        };
         let Ok((header, body)) = packet::open(packet) else { return };
         let frames: Vec<&[u8]> = match header.kind {
-            Kind::VoiceData => VoiceData::decode(body).into_iter().map(|voice| voice.frame).collect(),
+            Kind::VoiceData => {
+                VoiceData::decode(body).into_iter().map(|voice| voice.frame).collect()
+            }
             Kind::VoiceCopies => {
                 let Ok(voice) = VoiceCopies::decode(body) else { return };
                 voice.copies.iter().map(|copy| copy.frame).chain([voice.frame]).collect()
@@ -204,12 +234,16 @@ impl Reference {
             let Some(frame) = self.frames.get(number as usize) else { continue };
             let is_group = |target: &Target| matches!(target, Target::Group(_));
             if !frame.to.iter().any(is_group) && !self.reaches(&frame.to, peer, |_| false) {
-                fail(format!("a frame of {} to {:?} reached the hostile member {peer}", frame.by, frame.to));
+                fail(format!(
+                    "a frame of {} to {:?} reached the hostile member {peer}",
+                    frame.by, frame.to
+                ));
             }
         }
     }
 
-    /// Who leaves forgets whom it heard: what is still under way and finds it back in time is news to it.
+    /// Who leaves forgets whom it heard: what is still under way and finds it back in time is news
+    /// to it.
     pub fn leaves(&mut self, peer: Peer) {
         let wants = &mut self.members[usize::from(peer)];
         wants.online = false;
@@ -220,7 +254,9 @@ impl Reference {
     }
 
     pub fn reads(&mut self, peer: Peer, from: Peer, number: usize) {
-        let Some(text) = self.texts.get(number) else { fail(format!("{peer} read what was never written")) };
+        let Some(text) = self.texts.get(number) else {
+            fail(format!("{peer} read what was never written"))
+        };
         self.check(text, "text", peer, from);
         if !self.texts[number].heard_by.insert((peer, None)) {
             fail(format!("{peer} read text {number} of {from} twice"));
@@ -233,17 +269,25 @@ impl Reference {
         }
         if !self.is_for(said, &said.to, peer) {
             let listens = &self.members[usize::from(peer)].groups;
-            fail(format!("a {what} of {from} to {:?} reached {peer}, who listens to {listens:?}", said.to));
+            fail(format!(
+                "a {what} of {from} to {:?} reached {peer}, who listens to {listens:?}",
+                said.to
+            ));
         }
     }
 
     fn is_for(&self, said: &Said, to: &BTreeSet<Target>, peer: Peer) -> bool {
         let listens = &self.members[usize::from(peer)].groups;
-        let by_id = said.to_group_id.is_some_and(|id| listens.iter().any(|group| GroupId::of(group) == id));
-        // A packet names groups by id. In a frame that reaches a client by another of its targets, as it does while news of
-        // a leave is under way, a name that shares its id with one that is listened to cannot be told from it.
-        let in_doubt =
-            |group: &str| !self.is_quiet && to.len() > 1 && namesake(group).is_some_and(|name| listens.contains(name));
+        let by_id =
+            said.to_group_id.is_some_and(|id| listens.iter().any(|group| GroupId::of(group) == id));
+        // A packet names groups by id. In a frame that reaches a client by another of its targets,
+        // as it does while news of a leave is under way, a name that shares its id with one that is
+        // listened to cannot be told from it.
+        let in_doubt = |group: &str| {
+            !self.is_quiet
+                && to.len() > 1
+                && namesake(group).is_some_and(|name| listens.contains(name))
+        };
         let by_target = self.reaches(to, peer, |group| listens.contains(group) || in_doubt(group));
         said.by != peer && (by_id || by_target)
     }
@@ -256,14 +300,16 @@ impl Reference {
         })
     }
 
-    /// In a quiet, lossless world: who has to have heard everything said since the last quiet moment. `present` are those
-    /// in the session.
+    /// In a quiet, lossless world: who has to have heard everything said since the last quiet
+    /// moment. `present` are those in the session.
     pub fn check_all_heard(&mut self, present: &BTreeSet<Peer>) {
         for (what, all) in [("frame", &self.frames[self.settled..]), ("text", &self.texts)] {
             for said in all {
                 let must = &said.to - &said.perhaps;
                 let heard: BTreeSet<_> = said.heard_by.iter().map(|(peer, _)| *peer).collect();
-                let deaf = present.iter().find(|peer| self.is_for(said, &must, **peer) && !heard.contains(peer));
+                let deaf = present
+                    .iter()
+                    .find(|peer| self.is_for(said, &must, **peer) && !heard.contains(peer));
                 if let Some(deaf) = deaf {
                     fail(format!(
                         "a {what} of {} to {:?} {:?} never reached {deaf}",
@@ -279,6 +325,7 @@ impl Reference {
     pub fn forget(&mut self) {
         self.settled = self.frames.len();
         self.texts.clear();
-        self.recent_groups = self.members.iter().flat_map(|wants| wants.groups.iter().cloned()).collect();
+        self.recent_groups =
+            self.members.iter().flat_map(|wants| wants.groups.iter().cloned()).collect();
     }
 }

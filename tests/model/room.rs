@@ -48,7 +48,14 @@ impl Room {
         let mut host = hub.endpoint();
         host.host(Duration::ZERO, ServerParameters { address: ADDRESS.into() }).unwrap();
         let server = Server::new(ServerConfig::default(), session(7));
-        let mut room = Self { now: Duration::ZERO, hub, host, server, verdicts: Vec::new(), guests: Vec::new() };
+        let mut room = Self {
+            now: Duration::ZERO,
+            hub,
+            host,
+            server,
+            verdicts: Vec::new(),
+            guests: Vec::new(),
+        };
         for _ in 0..guests {
             room.add_guest();
         }
@@ -60,8 +67,13 @@ impl Room {
 
     pub fn add_guest(&mut self) -> usize {
         let net = self.hub.endpoint();
-        let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
-        let client = Client::new(ClientConfig::new(format!("guest {}", self.guests.len()), codec, 65_500));
+        let codec = CodecSettings {
+            codec: CodecSettings::OPUS,
+            frame_samples: 960,
+            sample_rate_hz: 48_000,
+        };
+        let client =
+            Client::new(ClientConfig::new(format!("guest {}", self.guests.len()), codec, 65_500));
         self.guests.push(Guest { net, client, received: Vec::new(), events: Vec::new() });
         let guest = self.guests.len() - 1;
         self.connect(guest);
@@ -69,7 +81,10 @@ impl Room {
     }
 
     pub fn connect(&mut self, guest: usize) {
-        self.guests[guest].net.connect(self.now, ClientParameters { address: ADDRESS.into() }).unwrap();
+        self.guests[guest]
+            .net
+            .connect(self.now, ClientParameters { address: ADDRESS.into() })
+            .unwrap();
     }
 
     /// What was seen so far is of no interest.
@@ -98,7 +113,9 @@ impl Room {
                     let verdict = self.server.receive(self.now, peer, &packet, &mut out);
                     self.verdicts.push((peer, verdict));
                 }
-                NetworkEvent::ClientGone { peer } => self.server.disconnected(self.now, peer, &mut out),
+                NetworkEvent::ClientGone { peer } => {
+                    self.server.disconnected(self.now, peer, &mut out)
+                }
                 _ => {}
             }
         }
@@ -127,7 +144,11 @@ impl Room {
     }
 
     /// With a guest's client and its network.
-    pub fn with<T>(&mut self, guest: usize, f: impl FnOnce(&mut Client<PeerKey>, Duration, &mut Endpoint) -> T) -> T {
+    pub fn with<T>(
+        &mut self,
+        guest: usize,
+        f: impl FnOnce(&mut Client<PeerKey>, Duration, &mut Endpoint) -> T,
+    ) -> T {
         let guest = &mut self.guests[guest];
         let done = f(&mut guest.client, self.now, &mut guest.net);
         carry_out(self.now, &mut guest.client, &mut guest.net);

@@ -25,7 +25,8 @@ fn pair() -> World {
 }
 
 fn pair_with(has_roster: bool) -> World {
-    let mut world = World::new(1, Kind { members: 2, has_roster, has_hostile: false, roster_first: false });
+    let mut world =
+        World::new(1, Kind { members: 2, has_roster, has_hostile: false, roster_first: false });
     (0..2).for_each(|peer| world.connect(peer));
     world.run(ms(500), TICK);
     let listener = world.client_id(0, 1).unwrap();
@@ -52,7 +53,8 @@ fn lost(world: &mut World, said: usize) -> usize {
     said - heard(world).len()
 }
 
-/// Speech overtakes the handshake that binds a link, so that the link's other end does not know yet whose it is.
+/// Speech overtakes the handshake that binds a link, so that the link's other end does not know yet
+/// whose it is.
 ///
 /// proves: B-02, D-32
 #[test]
@@ -81,7 +83,10 @@ fn a_hundred_moves_between_relay_and_link_lose_no_frame() {
 /// proves: D-27
 #[test]
 fn a_link_whose_peer_claims_to_be_another_client_is_not_bound() {
-    let mut world = World::new(1, Kind { members: 2, has_roster: true, has_hostile: true, roster_first: false });
+    let mut world = World::new(
+        1,
+        Kind { members: 2, has_roster: true, has_hostile: true, roster_first: false },
+    );
     (0..3).for_each(|peer| world.connect(peer));
     world.run(ms(500), TICK);
     let generation = world.link(0, 2);
@@ -135,7 +140,10 @@ fn a_server_that_dies_and_comes_back_costs_a_linked_pair_no_frame_in_either_orde
             assert_eq!(world.members[usize::from(peer)].sessions.len(), 2);
             assert_eq!(world.route(peer, 1 - peer), Route::Direct);
         }
-        assert!(heard(&world).iter().skip(60).all(|(.., route)| *route == Route::Direct), "there was always the link");
+        assert!(
+            heard(&world).iter().skip(60).all(|(.., route)| *route == Route::Direct),
+            "there was always the link"
+        );
     }
 }
 

@@ -10,15 +10,16 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use voicemesh_rooms::{
-    CloseReason, ConnectionId, Digest, Enqueue, Input, Line, Part, Purpose, Refusal, RoomRules, Settings, Signaling,
-    Text, Visit,
+    CloseReason, ConnectionId, Digest, Enqueue, Input, Line, Part, Purpose, Refusal, RoomRules,
+    Settings, Signaling, Text, Visit,
 };
 use voicemesh_session::network::Delivery;
 use voicemesh_session::table::Table;
 use voicemesh_session::{Server as SessionServer, ServerConfig};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, Join, LeaveReason, MemberStatus, Metadata, PROTOCOL_VERSION, Presence,
+    Capabilities, ClientMessage, Join, LeaveReason, MemberStatus, Metadata, PROTOCOL_VERSION,
+    Presence,
 };
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -47,7 +48,10 @@ impl Server {
     pub fn new(seed: u64) -> Self {
         // Small packets, so that what does not fit into one is exercised too.
         let session = ServerConfig { reliable_packet_bytes: 200, ..ServerConfig::default() };
-        let settings = Settings { rules: RoomRules { session, ..RoomRules::default() }, ..Settings::default() };
+        let settings = Settings {
+            rules: RoomRules { session, ..RoomRules::default() },
+            ..Settings::default()
+        };
         let random = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
         let draw = move |bytes: &mut [u8]| {
             random.lock().expect("nothing panics while it is held").fill_bytes(bytes);
@@ -57,9 +61,11 @@ impl Server {
         Self { signaling, visits: BTreeMap::new(), outgoing: Outgoing::default() }
     }
 
-    /// A connection on which a peer joins, each time as another run of its program: an earlier connection is replaced.
+    /// A connection on which a peer joins, each time as another run of its program: an earlier
+    /// connection is replaced.
     pub fn admit(&mut self, now: Duration, connection: Connection, peer: Peer) -> ClientId {
-        let line = ModelLine { connection, outgoing: Rc::clone(&self.outgoing), ending: Rc::default() };
+        let line =
+            ModelLine { connection, outgoing: Rc::clone(&self.outgoing), ending: Rc::default() };
         let visit = Visit::local(now, ConnectionId(connection.into()), line, &self.signaling);
         self.visits.insert(connection, visit);
         let join = Join {

@@ -1,4 +1,5 @@
-//! One real server, real clients and a hostile member on a simulated network, under a virtual clock.
+//! One real server, real clients and a hostile member on a simulated network, under a virtual
+//! clock.
 
 mod events;
 
@@ -81,7 +82,8 @@ pub struct Kind {
 impl World {
     pub fn new(seed: u64, kind: Kind) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let members = (0..kind.members).map(|peer| Member::new(peer, rng.next_u32() as u16)).collect();
+        let members =
+            (0..kind.members).map(|peer| Member::new(peer, rng.next_u32() as u16)).collect();
         let mut world = Self {
             now: Duration::from_secs(1),
             net: Net::new(seed, kind.has_roster),
@@ -100,7 +102,8 @@ impl World {
         world
     }
 
-    // --- What the commands do -----------------------------------------------------------------------------------------
+    // --- What the commands do
+    // -----------------------------------------------------------------------------------------
 
     pub fn connect(&mut self, peer: Peer) {
         if let Some(wants) = self.reference.members.get_mut(usize::from(peer)) {
@@ -137,7 +140,8 @@ impl World {
         if self.server.take().is_none() {
             return;
         }
-        let ends: Vec<_> = self.net.client_ends.iter().map(|(peer, connection)| (*peer, *connection)).collect();
+        let ends: Vec<_> =
+            self.net.client_ends.iter().map(|(peer, connection)| (*peer, *connection)).collect();
         for (peer, connection) in ends {
             self.net.cut(self.now, connection);
             self.schedule_in(0, 300, Later::ClientNotices(peer, connection));
@@ -160,7 +164,12 @@ impl World {
             return;
         }
         let mut server = self.new_session();
-        let live: Vec<_> = self.net.connections.iter().map(|(connection, socket)| (*connection, socket.peer)).collect();
+        let live: Vec<_> = self
+            .net
+            .connections
+            .iter()
+            .map(|(connection, socket)| (*connection, socket.peer))
+            .collect();
         for (connection, peer) in live {
             let admitted = server.admit(self.now, connection, peer);
             let session = server.session().unwrap_or_else(|| fail("there is no session"));
@@ -189,7 +198,8 @@ impl World {
         let wants = &mut self.reference.members[usize::from(peer)];
         wants.closing.remove(&wanted);
         wants.targets.insert(wanted);
-        let opened = self.members[usize::from(peer)].client.open_target(target, TargetOptions::default());
+        let opened =
+            self.members[usize::from(peer)].client.open_target(target, TargetOptions::default());
         opened.unwrap_or_else(|error| fail(error.to_string()));
     }
 
@@ -220,7 +230,11 @@ impl World {
     }
 
     fn write(&mut self, peer: Peer, recipient: Recipient) {
-        let Some(session) = self.members[usize::from(peer)].client.view().map(|view| view.session()) else { return };
+        let Some(session) =
+            self.members[usize::from(peer)].client.view().map(|view| view.session())
+        else {
+            return;
+        };
         let number = self.reference.writes(peer, session, recipient);
         let text = number.to_string();
         let sent = self.with_client(peer, |client, _, _| client.send_text(recipient, &text));
@@ -239,7 +253,12 @@ impl World {
 
     pub fn unlink(&mut self, a: Peer, b: Peer) {
         let (low, high) = pair(a, b);
-        let links: Vec<_> = self.net.links.range((low, high, 0)..=(low, high, u32::MAX)).map(|(id, _)| id.2).collect();
+        let links: Vec<_> = self
+            .net
+            .links
+            .range((low, high, 0)..=(low, high, u32::MAX))
+            .map(|(id, _)| id.2)
+            .collect();
         links.into_iter().for_each(|generation| self.end_link(a, LinkId { peer: b, generation }));
     }
 
@@ -257,7 +276,8 @@ impl World {
         }
     }
 
-    // --- Time ---------------------------------------------------------------------------------------------------------
+    // --- Time
+    // ---------------------------------------------------------------------------------------------------------
 
     pub fn run(&mut self, time: Duration, tick: Duration) {
         let until = self.now + time;
@@ -314,7 +334,9 @@ impl World {
             }
             Later::ServerNotices(connection) => self.server_loses(connection),
             Later::EndUp(peer, id) => {
-                if let Some(end) = self.net.end_mut(peer, id).filter(|end| end.arriving.state() != State::Cut) {
+                if let Some(end) =
+                    self.net.end_mut(peer, id).filter(|end| end.arriving.state() != State::Cut)
+                {
                     end.is_up = true;
                     self.deliver(peer, NetworkEvent::LinkUp(id));
                 }
@@ -330,7 +352,8 @@ impl World {
         if std::mem::take(&mut end.is_up) {
             self.deliver(peer, NetworkEvent::LinkDown(id));
         }
-        let far_is_up = self.net.end_mut(id.peer, LinkId { peer, ..id }).is_some_and(|end| end.is_up);
+        let far_is_up =
+            self.net.end_mut(id.peer, LinkId { peer, ..id }).is_some_and(|end| end.is_up);
         if !far_is_up {
             let (low, high) = pair(peer, id.peer);
             self.net.links.remove(&(low, high, id.generation));
@@ -345,10 +368,17 @@ impl World {
         if self.net.client_ends.contains_key(&peer) || !self.wants_online(peer) {
             return;
         }
-        let Some(server) = &mut self.server else { return self.schedule_in(100, 300, Later::Connect(peer)) };
+        let Some(server) = &mut self.server else {
+            return self.schedule_in(100, 300, Later::Connect(peer));
+        };
         // A connection of the same peer that the server still holds is replaced.
-        let former: Vec<_> =
-            self.net.connections.iter().filter(|(_, socket)| socket.peer == peer).map(|(id, _)| *id).collect();
+        let former: Vec<_> = self
+            .net
+            .connections
+            .iter()
+            .filter(|(_, socket)| socket.peer == peer)
+            .map(|(id, _)| *id)
+            .collect();
         let connection = self.net.connect(peer);
         let client = server.admit(self.now, connection, peer);
         for former in former {
@@ -383,10 +413,19 @@ impl World {
     fn tell_roster(&mut self) {
         let Some(server) = self.server.as_ref().filter(|_| self.net.has_roster) else { return };
         let Some(session) = server.session() else { return };
-        let named = self.net.connections.iter().filter_map(|(id, socket)| Some((socket.peer, server.client_of(*id)?)));
+        let named = self
+            .net
+            .connections
+            .iter()
+            .filter_map(|(id, socket)| Some((socket.peer, server.client_of(*id)?)));
         let roster = Roster { session, clients: named.collect() };
         for socket in self.net.connections.values_mut() {
-            let _ = socket.down.send(self.now, voicemesh_netsim::Mode::Reliable, 100, Down::Roster(roster.clone()));
+            let _ = socket.down.send(
+                self.now,
+                voicemesh_netsim::Mode::Reliable,
+                100,
+                Down::Roster(roster.clone()),
+            );
         }
     }
 
@@ -398,7 +437,9 @@ impl World {
     fn carry_up(&mut self) {
         let connections: Vec<_> = self.net.connections.keys().copied().collect();
         for connection in connections {
-            while let Some((_, packet)) = self.net.connections.get_mut(&connection).and_then(|s| s.up.poll(self.now)) {
+            while let Some((_, packet)) =
+                self.net.connections.get_mut(&connection).and_then(|s| s.up.poll(self.now))
+            {
                 if let Some(server) = &mut self.server {
                     server.receive(self.now, connection, packet);
                 }
@@ -413,7 +454,9 @@ impl World {
         let mut ended = Vec::new();
         for (connection, sent) in sent {
             match sent {
-                Sent::Packet(packet, delivery) => self.net.send_down(self.now, connection, packet, delivery),
+                Sent::Packet(packet, delivery) => {
+                    self.net.send_down(self.now, connection, packet, delivery)
+                }
                 Sent::End => ended.push(connection),
             }
         }
@@ -421,12 +464,15 @@ impl World {
     }
 
     fn carry_down(&mut self) {
-        let ends: Vec<_> = self.net.client_ends.iter().map(|(peer, connection)| (*peer, *connection)).collect();
+        let ends: Vec<_> =
+            self.net.client_ends.iter().map(|(peer, connection)| (*peer, *connection)).collect();
         for (peer, connection) in ends {
             while self.net.client_ends.get(&peer) == Some(&connection) {
                 let socket = self.net.connections.get_mut(&connection);
                 match socket.and_then(|socket| socket.down.poll(self.now)) {
-                    Some((_, Down::Packet(packet))) => self.deliver(peer, NetworkEvent::FromServer(packet)),
+                    Some((_, Down::Packet(packet))) => {
+                        self.deliver(peer, NetworkEvent::FromServer(packet))
+                    }
                     Some((_, Down::Roster(roster))) => {
                         self.net.learn_roster(peer, roster);
                         let roster = Box::new(self.net.session_roster(peer));
@@ -441,7 +487,9 @@ impl World {
     fn carry_on_links(&mut self) {
         let links: Vec<_> = self.net.links.keys().copied().collect();
         for (low, high, generation) in links {
-            for (to, id) in [(low, LinkId { peer: high, generation }), (high, LinkId { peer: low, generation })] {
+            for (to, id) in
+                [(low, LinkId { peer: high, generation }), (high, LinkId { peer: low, generation })]
+            {
                 while let Some(end) = self.net.end_mut(to, id).filter(|end| end.is_up) {
                     let Some((_, packet)) = end.arriving.poll(self.now) else { break };
                     self.deliver(to, NetworkEvent::FromLink { link: id, packet });
@@ -473,7 +521,9 @@ impl World {
                         self.end_link(peer, link);
                     }
                 }
-                Request::Replace(peer, link) => self.schedule_in(50, 300, Later::ReplaceLink(peer, link.peer)),
+                Request::Replace(peer, link) => {
+                    self.schedule_in(50, 300, Later::ReplaceLink(peer, link.peer))
+                }
             }
         }
     }
@@ -488,7 +538,13 @@ impl World {
             }
         }
         if !self.wants_online(peer) {
-            let linked: Vec<_> = self.net.links.keys().filter(|(a, b, _)| *a == peer || *b == peer).copied().collect();
+            let linked: Vec<_> = self
+                .net
+                .links
+                .keys()
+                .filter(|(a, b, _)| *a == peer || *b == peer)
+                .copied()
+                .collect();
             for (a, b, generation) in linked {
                 let other = if a == peer { b } else { a };
                 if let Some(end) = self.net.end_mut(peer, LinkId { peer: other, generation }) {
@@ -538,7 +594,8 @@ impl World {
         self.is_idle()
             && (0..self.members.len() as Peer).filter(|peer| online(*peer)).all(|peer| {
                 let client = &self.members[usize::from(peer)].client;
-                client.phase() == Phase::Joined && client.view().map(|view| view.session()) == session
+                client.phase() == Phase::Joined
+                    && client.view().map(|view| view.session()) == session
             })
     }
 }

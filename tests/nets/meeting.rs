@@ -44,7 +44,10 @@ const NAT_CASES: Table<Meeting> = Table {
     columns: COLUMNS,
     cases: &[
         ("full cone, full cone", nats(Nat::FullCone, Nat::FullCone, SOON)),
-        ("address restricted, address restricted", nats(Nat::AddressRestricted, Nat::AddressRestricted, SOON)),
+        (
+            "address restricted, address restricted",
+            nats(Nat::AddressRestricted, Nat::AddressRestricted, SOON),
+        ),
         ("port restricted, port restricted", nats(Nat::PortRestricted, Nat::PortRestricted, SOON)),
         ("symmetric, full cone", nats(Nat::Symmetric, Nat::FullCone, SOON)),
         ("symmetric, address restricted", nats(Nat::Symmetric, Nat::AddressRestricted, SOON)),
@@ -52,16 +55,28 @@ const NAT_CASES: Table<Meeting> = Table {
         ("symmetric, symmetric", nats(Nat::Symmetric, Nat::Symmetric, Way::Relayed)),
         (
             "symmetric, symmetric, TURN",
-            Meeting { turn: true, ..nats(Nat::Symmetric, Nat::Symmetric, Way::Direct { within_ms: 4_000.0 }) },
+            Meeting {
+                turn: true,
+                ..nats(Nat::Symmetric, Nat::Symmetric, Way::Direct { within_ms: 4_000.0 })
+            },
         ),
         (
             "symmetric, port restricted, TURN",
-            Meeting { turn: true, ..nats(Nat::Symmetric, Nat::PortRestricted, Way::Direct { within_ms: 4_000.0 }) },
+            Meeting {
+                turn: true,
+                ..nats(Nat::Symmetric, Nat::PortRestricted, Way::Direct { within_ms: 4_000.0 })
+            },
         ),
         ("no UDP, port restricted", nats(Nat::NoUdp, Nat::PortRestricted, Way::Relayed)),
         ("no UDP, no UDP", nats(Nat::NoUdp, Nat::NoUdp, Way::Relayed)),
-        ("no UDP, no UDP, TURN over UDP", Meeting { turn: true, ..nats(Nat::NoUdp, Nat::NoUdp, Way::Relayed) }),
-        ("TCP to web ports only, port restricted", nats(Nat::WebOnly, Nat::PortRestricted, Way::Relayed)),
+        (
+            "no UDP, no UDP, TURN over UDP",
+            Meeting { turn: true, ..nats(Nat::NoUdp, Nat::NoUdp, Way::Relayed) },
+        ),
+        (
+            "TCP to web ports only, port restricted",
+            nats(Nat::WebOnly, Nat::PortRestricted, Way::Relayed),
+        ),
         ("public address, port restricted", arranged(public_address, SOON)),
         ("one LAN", arranged(one_lan, SOON)),
         ("one LAN with client isolation", arranged(isolated_lan, Way::Relayed)),
@@ -81,18 +96,25 @@ const PATH_CASES: Table<Meeting> = Table {
         ("dual stack, IPv6 only", arranged(dual_stack_and_ipv6_only, SOON)),
         ("IPv4 only, IPv6 only", arranged(ipv4_only_and_ipv6_only, Way::Relayed)),
         ("MTU 1280 on the way", arranged(small_mtu, SOON)),
-        ("UDP above 1200 bytes lost", arranged(|lab| lab.lose_long_packets("meta l4proto udp "), SOON)),
+        (
+            "UDP above 1200 bytes lost",
+            arranged(|lab| lab.lose_long_packets("meta l4proto udp "), SOON),
+        ),
         ("everything above 1200 bytes lost", arranged(|lab| lab.lose_long_packets(""), SOON)),
         ("Docker bridge and tunnel", arranged(bridge_and_tunnel, SOON)),
         ("five bridges before the card", arranged(|lab| five_bridges(lab, false), SOON)),
         ("one cable, addresses of 169.254.0.0/16", arranged(cable_with_ipv4_link_local, SOON)),
-        ("one cable, IPv6 link-local addresses only", arranged(cable_with_ipv6_link_local, Way::Relayed)),
+        (
+            "one cable, IPv6 link-local addresses only",
+            arranged(cable_with_ipv6_link_local, Way::Relayed),
+        ),
         ("five bridges with masquerading", arranged(|lab| five_bridges(lab, true), SOON)),
     ],
     run: meet,
 };
 
-const COLUMNS: &[&str] = &["route", "heard after", "direct after", "longest gap", "concealed", "mouth to ear"];
+const COLUMNS: &[&str] =
+    &["route", "heard after", "direct after", "longest gap", "concealed", "mouth to ear"];
 
 #[test]
 fn two_homes_with_common_routers_speak_directly() {
@@ -140,14 +162,18 @@ fn judge(ada: &Ended, bob: &Ended, way: Way) -> Outcome {
     };
     let settled = both_joined + SETTLING_S;
     let heard_ms = each(&|exchange| Some((exchange.first_heard_at? - both_joined).max(0.0) * 1e3));
-    let direct_ms = each(&|exchange| Some((exchange.direct_after(0.0)? - both_joined).max(0.0) * 1e3));
-    let gap_ms = each(&|exchange| exchange.heard.first_at.map(|_| exchange.heard.longest_gap_after(settled) * 1e3));
+    let direct_ms =
+        each(&|exchange| Some((exchange.direct_after(0.0)? - both_joined).max(0.0) * 1e3));
+    let gap_ms = each(&|exchange| {
+        exchange.heard.first_at.map(|_| exchange.heard.longest_gap_after(settled) * 1e3)
+    });
     let concealed = each(&|exchange| exchange.concealed);
     let delay_ms = each(&|exchange| exchange.heard.median_delay_after(settled));
     let routes: Vec<&str> = directions.iter().map(|exchange| exchange.route.as_str()).collect();
 
-    let shown =
-        |figure: Option<f64>, unit: &str| figure.map_or("never".to_owned(), |figure| format!("{figure:.0}{unit}"));
+    let shown = |figure: Option<f64>, unit: &str| {
+        figure.map_or("never".to_owned(), |figure| format!("{figure:.0}{unit}"))
+    };
     let mut outcome = Outcome {
         figures: vec![
             if routes[0] == routes[1] { routes[0].to_owned() } else { routes.join(" / ") },
@@ -164,9 +190,13 @@ fn judge(ada: &Ended, bob: &Ended, way: Way) -> Outcome {
     match way {
         Way::Direct { within_ms } => {
             outcome.check(routes == ["direct", "direct"], || "not direct at the end".to_owned());
-            outcome.check(at_most(direct_ms, within_ms), || format!("direct later than {within_ms} ms"));
+            outcome.check(at_most(direct_ms, within_ms), || {
+                format!("direct later than {within_ms} ms")
+            });
         }
-        Way::Relayed => outcome.check(routes == ["relayed", "relayed"], || "not relayed at the end".to_owned()),
+        Way::Relayed => {
+            outcome.check(routes == ["relayed", "relayed"], || "not relayed at the end".to_owned())
+        }
     }
     outcome.check(at_most(heard_ms, 1_500.0), || "heard later than 1500 ms".to_owned());
     outcome.check(at_most(gap_ms, 150.0), || "a gap above 150 ms".to_owned());
@@ -207,7 +237,10 @@ fn cable_with_ipv4_link_local(lab: &mut TwoHomes) {
 fn cable_with_ipv6_link_local(lab: &mut TwoHomes) {
     one_cable(lab, |nas| {
         let addresses = nas.run("ip -6 -brief address show dev eth0 scope link");
-        let address = addresses.split_whitespace().find_map(|word| word.strip_suffix("/64")).unwrap_or_default();
+        let address = addresses
+            .split_whitespace()
+            .find_map(|word| word.strip_suffix("/64"))
+            .unwrap_or_default();
         format!("[{address}%eth0]")
     });
     for host in [&lab.ada, &lab.bob] {

@@ -1,4 +1,5 @@
-//! Networks that change during a call: new addresses, other interfaces, routers that restart, servers that vanish.
+//! Networks that change during a call: new addresses, other interfaces, routers that restart,
+//! servers that vanish.
 
 use voicemesh_tests::nets::{Ended, Home, Nat, Speaker, now};
 
@@ -24,9 +25,11 @@ pub struct Change {
     second: bool,
     /// The change; the speaker lets time pass.
     act: fn(&mut TwoHomes, &mut Speaker),
-    /// Most speech lost by the worse direction, in seconds; the outage of the network itself included.
+    /// Most speech lost by the worse direction, in seconds; the outage of the network itself
+    /// included.
     lost_s: f64,
-    /// Longest time from the end of the change until both are direct again; none where they are not to be.
+    /// Longest time from the end of the change until both are direct again; none where they are not
+    /// to be.
     direct_s: Option<f64>,
 }
 
@@ -44,12 +47,26 @@ const CASES: Table<Change> = Table {
     columns: &["lost", "lost the other way", "direct again after", "mouth to ear at the end"],
     cases: &[
         ("new address in the same LAN", change(renumber, 2.0, 5.0)),
-        ("another interface, the first one gone", Change { second: true, ..change(move_ada, 2.0, 5.0) }),
-        ("another interface, the first one silent", Change { second: true, ..change(fade, 2.0, 5.0) }),
-        ("both ends change their interface at once", Change { second: true, ..change(move_both, 2.0, 5.0) }),
+        (
+            "another interface, the first one gone",
+            Change { second: true, ..change(move_ada, 2.0, 5.0) },
+        ),
+        (
+            "another interface, the first one silent",
+            Change { second: true, ..change(fade, 2.0, 5.0) },
+        ),
+        (
+            "both ends change their interface at once",
+            Change { second: true, ..change(move_both, 2.0, 5.0) },
+        ),
         (
             "another interface, relayed",
-            Change { second: true, nats: (Nat::NoUdp, Nat::NoUdp), direct_s: None, ..change(move_ada, 2.0, 0.0) },
+            Change {
+                second: true,
+                nats: (Nat::NoUdp, Nat::NoUdp),
+                direct_s: None,
+                ..change(move_ada, 2.0, 0.0)
+            },
         ),
         ("router forgets its mappings", change(|lab, _| lab.ada_home.forget_mappings(), 2.0, 5.0)),
         (
@@ -65,7 +82,10 @@ const CASES: Table<Change> = Table {
         ),
         ("cable unplugged for 3 s", change(|lab, ada| unplug(lab, ada, 3.0), 4.0, 5.0)),
         ("cable unplugged for 3 s, relayed", relayed(|lab, ada| unplug(lab, ada, 3.0), 4.0)),
-        ("server dark for 10 s, direct", change(|lab, ada| darken_server(lab, ada, 10.0), 0.1, 0.0)),
+        (
+            "server dark for 10 s, direct",
+            change(|lab, ada| darken_server(lab, ada, 10.0), 0.1, 0.0),
+        ),
         ("server dark for 2 s, relayed", relayed(|lab, ada| darken_server(lab, ada, 2.0), 3.0)),
         ("server dark for 10 s, relayed", relayed(|lab, ada| darken_server(lab, ada, 10.0), 11.0)),
         ("direct path silent for 0.5 s, server dark", change(hiccup_with_dark_server, 0.8, 5.0)),
@@ -108,14 +128,16 @@ fn run(name: &str, case: &Change) -> Option<Outcome> {
 }
 
 fn judge(case: &Change, ada: &Ended, bob: &Ended, began: f64, ended: f64) -> Outcome {
-    let directions = [ada.exchange_with(bob, began - BEFORE_S), bob.exchange_with(ada, began - BEFORE_S)];
+    let directions =
+        [ada.exchange_with(bob, began - BEFORE_S), bob.exchange_with(ada, began - BEFORE_S)];
     let lost = directions.each_ref().map(|exchange| match exchange.heard.first_at {
         Some(first) if first < began => exchange.heard.lost_after(began),
         // Not heard before the change either.
         _ => f64::INFINITY,
     });
     let direct_again = directions.each_ref().map(|exchange| {
-        let changes: Vec<&(f64, String)> = exchange.routes.iter().filter(|(at, _)| *at >= began).collect();
+        let changes: Vec<&(f64, String)> =
+            exchange.routes.iter().filter(|(at, _)| *at >= began).collect();
         match changes.last() {
             None if exchange.route == "direct" => Some(0.0),
             Some((at, route)) if route == "direct" => Some((at - ended).max(0.0)),
@@ -133,7 +155,12 @@ fn judge(case: &Change, ada: &Ended, bob: &Ended, began: f64, ended: f64) -> Out
         (_, Some(seconds)) => format!("{seconds:.1} s"),
     };
     let mut outcome = Outcome {
-        figures: vec![format!("{:.2} s", lost[1]), format!("{:.2} s", lost[0]), direct, format!("{delay_ms:.0} ms")],
+        figures: vec![
+            format!("{:.2} s", lost[1]),
+            format!("{:.2} s", lost[0]),
+            direct,
+            format!("{delay_ms:.0} ms"),
+        ],
         held_up_ms: ada.held_up_ms + bob.held_up_ms,
         ..Outcome::default()
     };

@@ -1,4 +1,5 @@
-//! Reaching the server: address families, proxies, reverse proxies, certificates, LANs; and the sentence where it cannot be.
+//! Reaching the server: address families, proxies, reverse proxies, certificates, LANs; and the
+//! sentence where it cannot be.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -75,28 +76,48 @@ const CASES: Table<Reach> = Table {
         ("name, IPv4 leads nowhere", joined(1_000.0, |lab| by_name(lab, "ip"))),
         ("name, the first of two IPv4 addresses is dead", joined(1_000.0, first_address_dead)),
         ("link-local address with zone", joined(1_000.0, |lab| link_local(lab, "%"))),
-        ("link-local address with zone, as in a URL", joined(1_000.0, |lab| link_local(lab, "%25"))),
+        (
+            "link-local address with zone, as in a URL",
+            joined(1_000.0, |lab| link_local(lab, "%25")),
+        ),
         ("LAN address without scheme, plain server", joined(2_000.0, bare_lan_address)),
         ("HTTP proxy", joined(2_000.0, |lab| by_proxy(lab, "http", "http://", None))),
         (
             "HTTP proxy with password",
             joined(2_000.0, |lab| by_proxy(lab, "http", "http://voice:lab@", Some("voice:lab"))),
         ),
-        ("HTTP proxy, password missing", says(&["proxy"], |lab| by_proxy(lab, "http", "http://", Some("voice:lab")))),
-        ("SOCKS proxy that resolves the name", joined(2_000.0, |lab| by_proxy(lab, "socks5", "socks5h://", None))),
+        (
+            "HTTP proxy, password missing",
+            says(&["proxy"], |lab| by_proxy(lab, "http", "http://", Some("voice:lab"))),
+        ),
+        (
+            "SOCKS proxy that resolves the name",
+            joined(2_000.0, |lab| by_proxy(lab, "socks5", "socks5h://", None)),
+        ),
         (
             "SOCKS proxy with password",
-            joined(2_000.0, |lab| by_proxy(lab, "socks5", "socks5h://voice:lab@", Some("voice:lab"))),
+            joined(2_000.0, |lab| {
+                by_proxy(lab, "socks5", "socks5h://voice:lab@", Some("voice:lab"))
+            }),
         ),
-        ("own certificate (CA:TRUE) named with --ca", joined(1_000.0, |lab| own_certificate(lab, true))),
-        ("own certificate, not named", says(&["certificate-not-trusted"], |lab| own_certificate(lab, false))),
+        (
+            "own certificate (CA:TRUE) named with --ca",
+            joined(1_000.0, |lab| own_certificate(lab, true)),
+        ),
+        (
+            "own certificate, not named",
+            says(&["certificate-not-trusted"], |lab| own_certificate(lab, false)),
+        ),
         ("nginx at the root", joined(1_000.0, |lab| by_nginx(lab, "/", "/", UPGRADE))),
         ("nginx under a path", joined(1_000.0, |lab| by_nginx(lab, "/voice/", "/voice/", UPGRADE))),
         (
             "nginx that does not pass the upgrade on",
             says(&["http-status", "web-page"], |lab| by_nginx(lab, "/", "/", "")),
         ),
-        ("nginx under another path", says(&["http-status"], |lab| by_nginx(lab, "/voice/", "/elsewhere/", UPGRADE))),
+        (
+            "nginx under another path",
+            says(&["http-status"], |lab| by_nginx(lab, "/voice/", "/elsewhere/", UPGRADE)),
+        ),
         ("nginx whose server is down (502)", says(&["http-status"], nginx_without_server)),
         (
             "everything above 1200 bytes lost, TLS",
@@ -107,7 +128,10 @@ const CASES: Table<Reach> = Table {
             joined(1_000.0, |lab| short_packets(lab, |lab| by_nginx(lab, "/", "/", UPGRADE))),
         ),
         ("IPv6 only, NAT64: name", needing("tayga", joined(2_000.0, |lab| by_nat64(lab, NAME)))),
-        ("IPv6 only, NAT64: IPv4 address", needing("tayga", joined(2_000.0, |lab| by_nat64(lab, &SERVER.to_string())))),
+        (
+            "IPv6 only, NAT64: IPv4 address",
+            needing("tayga", joined(2_000.0, |lab| by_nat64(lab, &SERVER.to_string()))),
+        ),
         ("captive portal", says(&["web-page", "sign-in-required", "redirected"], captive_portal)),
         (
             "TLS spoken to a plain server",
@@ -152,15 +176,21 @@ fn run(name: &str, case: &Reach) -> Option<Outcome> {
     }
     let mut lab = TwoHomes::new(name, (Nat::PortRestricted, Nat::PortRestricted))?;
     let attempt = (case.arrange)(&mut lab);
-    let mut joining = Joining::new(&attempt.server, "lab", None).with(&["--give-up-after", GIVE_UP]);
+    let mut joining =
+        Joining::new(&attempt.server, "lab", None).with(&["--give-up-after", GIVE_UP]);
     joining.arguments.extend(attempt.arguments);
     joining.environment = attempt.environment;
     let began = Instant::now();
     let mut ada = joining.start(&lab.ada, "ada", &lab.folder);
-    let last = ada.wait_for("an end of trying", PATIENCE, |json| json["event"] == "joined" || json["event"] == "error");
+    let last = ada.wait_for("an end of trying", PATIENCE, |json| {
+        json["event"] == "joined" || json["event"] == "error"
+    });
     let joined_ms = (last.json["event"] == "joined").then(|| (last.at - began).as_secs_f64() * 1e3);
-    let away: Vec<serde_json::Value> =
-        ada.history().filter(|event| event.json["event"] == "server-away").map(|event| event.json.clone()).collect();
+    let away: Vec<serde_json::Value> = ada
+        .history()
+        .filter(|event| event.json["event"] == "server-away")
+        .map(|event| event.json.clone())
+        .collect();
     let said = away.last().map_or("", |json| json["why"].as_str().unwrap_or_default());
     let mut outcome = Outcome {
         figures: vec![
@@ -177,7 +207,9 @@ fn run(name: &str, case: &Reach) -> Option<Outcome> {
         Expect::Says(codes) => {
             outcome.check(joined_ms.is_none(), || "joined".to_owned());
             let code = away.last().and_then(|json| json["code"].as_str()).unwrap_or("none");
-            outcome.check(codes.contains(&code), || format!("the code is {code} instead of {}", codes.join(" or ")));
+            outcome.check(codes.contains(&code), || {
+                format!("the code is {code} instead of {}", codes.join(" or "))
+            });
         }
     }
     Some(outcome)
@@ -222,15 +254,18 @@ fn first_address_dead(lab: &mut TwoHomes) -> Attempt {
 /// A machine in Ada's LAN that runs the server.
 fn lan_server(lab: &mut TwoHomes) -> &Host {
     let host = lab.ada_home.host("nas", 10);
-    lab.programs
-        .push(servers::signaling_as_given(&host, &["--listen", &format!("[::]:{}", servers::PORT), "--stun", "none"]));
+    lab.programs.push(servers::signaling_as_given(
+        &host,
+        &["--listen", &format!("[::]:{}", servers::PORT), "--stun", "none"],
+    ));
     lab.others.push(host);
     &lab.others[lab.others.len() - 1]
 }
 
 fn link_local(lab: &mut TwoHomes, zone: &str) -> Attempt {
     let addresses = lan_server(lab).run("ip -6 -brief address show dev eth0 scope link");
-    let address = addresses.split_whitespace().find_map(|word| word.strip_suffix("/64")).unwrap_or_default();
+    let address =
+        addresses.split_whitespace().find_map(|word| word.strip_suffix("/64")).unwrap_or_default();
     Attempt::to(format!("ws://[{address}{zone}eth0]:{}", servers::PORT))
 }
 
@@ -260,22 +295,24 @@ fn own_certificate(lab: &mut TwoHomes, named: bool) -> Attempt {
     let (certificate, key) = servers::self_signed_certificate(&lab.folder);
     let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
     let listen = format!("[::]:{}", servers::PORT);
-    let arguments = ["--listen", &listen, "--stun", "none", "--tls-cert", &certificate, "--tls-key", &key];
+    let arguments =
+        ["--listen", &listen, "--stun", "none", "--tls-cert", &certificate, "--tls-key", &key];
     lab.programs.push(servers::signaling_as_given(lab.internet.server(), &arguments));
     lab.ada.set_names(&[(&SERVER.to_string(), NAME)]);
     let attempt = Attempt::to(format!("wss://{NAME}:{}", servers::PORT));
     if named { attempt.with("--ca", certificate) } else { attempt }
 }
 
-const UPGRADE: &str =
-    "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";";
+const UPGRADE: &str = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";";
 
 /// nginx with TLS before a server that listens on loopback; it has `location`, Ada asks for `path`.
 fn by_nginx(lab: &mut TwoHomes, location: &str, path: &str, upgrade: &str) -> Attempt {
     let host = lab.internet.server();
     let listen = format!("127.0.0.1:{}", servers::PORT);
-    let server =
-        servers::signaling_as_given(host, &["--listen", &listen, "--stun", "none", "--trusted-proxy", "127.0.0.0/8"]);
+    let server = servers::signaling_as_given(
+        host,
+        &["--listen", &listen, "--stun", "none", "--trusted-proxy", "127.0.0.0/8"],
+    );
     lab.programs.push(server);
     nginx(
         lab,
@@ -310,7 +347,8 @@ fn short_packets(lab: &mut TwoHomes, arrange: fn(&mut TwoHomes) -> Attempt) -> A
     attempt
 }
 
-/// Ada has IPv6 only. Her router translates to IPv4, and its name server writes IPv4 addresses as IPv6 ones (DNS64).
+/// Ada has IPv6 only. Her router translates to IPv4, and its name server writes IPv4 addresses as
+/// IPv6 ones (DNS64).
 fn by_nat64(lab: &mut TwoHomes, host: &str) -> Attempt {
     lab.serve(&[]);
     lab.ada_home.enable_ipv6();
@@ -318,7 +356,10 @@ fn by_nat64(lab: &mut TwoHomes, host: &str) -> Attempt {
     lab.ada.run("ip -4 address flush dev eth0");
     lab.programs.push(servers::nat64(&lab.ada_home, &lab.folder));
     let translated = |address: Ipv4Addr| servers::translated(address).to_string();
-    lab.ada.set_names(&[(&translated(SERVER), NAME), (&translated(Ipv4Addr::new(192, 0, 0, 170)), "ipv4only.arpa")]);
+    lab.ada.set_names(&[
+        (&translated(SERVER), NAME),
+        (&translated(Ipv4Addr::new(192, 0, 0, 170)), "ipv4only.arpa"),
+    ]);
     Attempt::to(format!("ws://{host}:{}", servers::PORT))
 }
 

@@ -1,4 +1,5 @@
-//! Tables of cases: each is run, its figures become a row of Markdown, and what misses its bound fails the table.
+//! Tables of cases: each is run, its figures become a row of Markdown, and what misses its bound
+//! fails the table.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -48,23 +49,37 @@ impl Outcome {
 const HELD_UP_MS: u64 = 100;
 
 impl<C> Table<C> {
-    /// Runs one case as a test, twice if it misses a bound while a busy machine held up the devices.
+    /// Runs one case as a test, twice if it misses a bound while a busy machine held up the
+    /// devices.
     ///
     /// # Panics
     /// If it misses a bound, or there is no such case.
     pub fn run_one(&self, name: &str) {
         let _alone = alone();
-        let (_, case) = self.cases.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no case {name}"));
+        let (_, case) = self
+            .cases
+            .iter()
+            .find(|(known, _)| *known == name)
+            .unwrap_or_else(|| panic!("no case {name}"));
         let Some(mut outcome) = (self.run)(name, case) else { return };
         println!("{}", self.row(name, &outcome));
         if !outcome.missed.is_empty()
             && outcome.held_up_ms >= HELD_UP_MS
             && let Some(second) = (self.run)(name, case)
         {
-            println!("again, since devices were held up for {} ms:\n{}", outcome.held_up_ms, self.row(name, &second));
+            println!(
+                "again, since devices were held up for {} ms:\n{}",
+                outcome.held_up_ms,
+                self.row(name, &second)
+            );
             outcome = second;
         }
-        assert!(outcome.missed.is_empty(), "{name}: {}\n{}", outcome.missed.join("; "), self.row(name, &outcome));
+        assert!(
+            outcome.missed.is_empty(),
+            "{name}: {}\n{}",
+            outcome.missed.join("; "),
+            self.row(name, &outcome)
+        );
     }
 
     /// Runs all cases and writes the report; fails at its end if a case missed a bound.
@@ -74,7 +89,8 @@ impl<C> Table<C> {
     pub fn run_all(&self) {
         let _alone = alone();
         let wanted = std::env::var(CASES).unwrap_or_default();
-        let is_wanted = |name: &str| wanted.is_empty() || wanted.split(';').any(|one| one.trim() == name);
+        let is_wanted =
+            |name: &str| wanted.is_empty() || wanted.split(';').any(|one| one.trim() == name);
         let mut failed = Vec::new();
         write_report(&format!(
             "\n## {}\n\n| case | {} | verdict |\n|---|{}---|\n",
@@ -97,7 +113,13 @@ impl<C> Table<C> {
                 failed.push(*name);
             }
         }
-        assert!(failed.is_empty(), "{} of {}: bounds missed by {}", failed.len(), self.cases.len(), failed.join(", "));
+        assert!(
+            failed.is_empty(),
+            "{} of {}: bounds missed by {}",
+            failed.len(),
+            self.cases.len(),
+            failed.join(", ")
+        );
     }
 
     fn row(&self, name: &str, outcome: &Outcome) -> String {
@@ -105,9 +127,14 @@ impl<C> Table<C> {
         for column in 0..self.columns.len() {
             let _ = write!(row, " {} |", outcome.figures.get(column).map_or("–", String::as_str));
         }
-        let mut verdict = if outcome.missed.is_empty() { "holds".to_owned() } else { outcome.missed.join("; ") };
+        let mut verdict =
+            if outcome.missed.is_empty() { "holds".to_owned() } else { outcome.missed.join("; ") };
         if outcome.held_up_ms > 0 {
-            let _ = write!(verdict, " (a busy machine held up the devices for {} ms)", outcome.held_up_ms);
+            let _ = write!(
+                verdict,
+                " (a busy machine held up the devices for {} ms)",
+                outcome.held_up_ms
+            );
         }
         row + " " + &verdict + " |"
     }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use voicemesh_tests::nets::{
-    Ended, Home, Host, ImpairedLink, Internet, Joining, Nat, SERVER, SERVER_V6, Speaker, continuous_speech, servers,
+    Ended, Home, Host, ImpairedLink, Internet, Joining, Nat, SERVER, SERVER_V6, Speaker,
+    continuous_speech, servers,
 };
 use voicemesh_tests::process::Program;
 use voicemesh_tests::room::Folder;
@@ -13,7 +14,8 @@ use voicemesh_tests::wav;
 /// Long enough that no two moments of a call are alike.
 const SPEECH_SECONDS: usize = 60;
 
-/// Two homes and a server; see [`TwoHomes::new`]. Programs end before the network they run in: fields are dropped in order.
+/// Two homes and a server; see [`TwoHomes::new`]. Programs end before the network they run in:
+/// fields are dropped in order.
 pub struct TwoHomes {
     /// The signaling server, coturn and others.
     pub programs: Vec<Program>,
@@ -58,7 +60,18 @@ impl TwoHomes {
         let folder = Folder::create("nets");
         let (programs, others) = (Vec::new(), Vec::new());
         let urls = [server_url(), server_url()];
-        Some(Self { programs, uplink, others, ada, bob, ada_home, bob_home, internet, folder, urls })
+        Some(Self {
+            programs,
+            uplink,
+            others,
+            ada,
+            bob,
+            ada_home,
+            bob_home,
+            internet,
+            folder,
+            urls,
+        })
     }
 
     /// Starts coturn and the signaling server.
@@ -67,7 +80,8 @@ impl TwoHomes {
         self.programs.push(servers::signaling(self.internet.server(), arguments));
     }
 
-    /// Packets above 1200 bytes vanish in Ada's router without a notice: all, or those that match `only`, in nftables' words.
+    /// Packets above 1200 bytes vanish in Ada's router without a notice: all, or those that match
+    /// `only`, in nftables' words.
     pub fn lose_long_packets(&self, only: &str) {
         let rules = format!(
             "table ip hole {{\n chain forward {{\n  type filter hook forward priority -5;\n  {only}ip length > 1200 drop\n }}\n}}\n"
@@ -111,7 +125,8 @@ pub fn speech(seed: u64) -> PathBuf {
     let write = || {
         let folder = FOLDER.get_or_init(|| Folder::create("speech"));
         let file = folder.file(&format!("speech-{seed}.wav"));
-        wav::write(&file, &continuous_speech(seed, SPEECH_SECONDS)).unwrap_or_else(|error| panic!("{error}"));
+        wav::write(&file, &continuous_speech(seed, SPEECH_SECONDS))
+            .unwrap_or_else(|error| panic!("{error}"));
         file
     };
     FILES[seed as usize % SEEDS].get_or_init(write).clone()

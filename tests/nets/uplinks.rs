@@ -1,6 +1,8 @@
-//! Narrow access links: one peer speaks, and either its uplink or the downlink of one listener is limited.
+//! Narrow access links: one peer speaks, and either its uplink or the downlink of one listener is
+//! limited.
 //!
-//! The whole matrix runs in the simulator (`tests/sim`); these cases are its corners on real sockets.
+//! The whole matrix runs in the simulator (`tests/sim`); these cases are its corners on real
+//! sockets.
 
 use std::time::Duration;
 
@@ -57,7 +59,14 @@ enum Side {
 }
 
 const fn uplink(kbit: u32, listeners: u8, bottleneck: Bottleneck) -> Uplink {
-    Uplink { kbit, listeners, bottleneck, side: Side::Speaker, seconds: 60.0, direct: Direct::AsThereIsRoom }
+    Uplink {
+        kbit,
+        listeners,
+        bottleneck,
+        side: Side::Speaker,
+        seconds: 60.0,
+        direct: Direct::AsThereIsRoom,
+    }
 }
 
 const fn downlink(kbit: u32, listeners: u8, bottleneck: Bottleneck) -> Uplink {
@@ -69,7 +78,14 @@ const SHORT_CASE: &str = "200 kbit/s up, 4 listeners, queue 400 ms, for 20 s";
 
 const CASES: Table<Uplink> = Table {
     title: "Narrow uplinks and downlinks",
-    columns: &["routes at the end", "all direct after", "longest gap", "concealed", "mouth to ear", "sent by the home"],
+    columns: &[
+        "routes at the end",
+        "all direct after",
+        "longest gap",
+        "concealed",
+        "mouth to ear",
+        "sent by the home",
+    ],
     cases: &[
         ("64 kbit/s up, 1 listener, queue 30 ms", uplink(64, 1, Bottleneck::Queue(30))),
         ("64 kbit/s up, 1 listener, queue 400 ms", uplink(64, 1, Bottleneck::Queue(400))),
@@ -86,7 +102,11 @@ const CASES: Table<Uplink> = Table {
         ("100 kbit/s up, 1 listener, queue 400 ms", uplink(100, 1, Bottleneck::Queue(400))),
         (
             "2 Mbit/s up, 7 listeners, queue 400 ms",
-            Uplink { seconds: 20.0, direct: Direct::Within(10.0), ..uplink(2_000, 7, Bottleneck::Queue(400)) },
+            Uplink {
+                seconds: 20.0,
+                direct: Direct::Within(10.0),
+                ..uplink(2_000, 7, Bottleneck::Queue(400))
+            },
         ),
         (
             "64 kbit/s, then 2 Mbit/s up, 7 listeners, queue 400 ms",
@@ -96,7 +116,10 @@ const CASES: Table<Uplink> = Table {
                 ..uplink(64, 7, Bottleneck::Queue(400))
             },
         ),
-        ("64 kbit/s down at one of 4 listeners, queue 400 ms", downlink(64, 4, Bottleneck::Queue(400))),
+        (
+            "64 kbit/s down at one of 4 listeners, queue 400 ms",
+            downlink(64, 4, Bottleneck::Queue(400)),
+        ),
         ("100 kbit/s down at one of 4 listeners, policer", downlink(100, 4, Bottleneck::Policer)),
     ],
     run,
@@ -106,8 +129,11 @@ const CASES: Table<Uplink> = Table {
 #[test]
 fn a_link_of_40_ms_each_way_delays_speech_by_40_ms_and_answers_by_80() {
     let _alone = alone();
-    let Some(mut lab) = TwoHomes::with_uplink("a_link_of_40_ms", (Nat::PortRestricted, Nat::PortRestricted), Some(1))
-    else {
+    let Some(mut lab) = TwoHomes::with_uplink(
+        "a_link_of_40_ms",
+        (Nat::PortRestricted, Nat::PortRestricted),
+        Some(1),
+    ) else {
         return;
     };
     let delay = Impairment::delay(Duration::from_millis(40));
@@ -118,7 +144,10 @@ fn a_link_of_40_ms_each_way_delays_speech_by_40_ms_and_answers_by_80() {
     let (ada, bob) = lab.call(5.0, &[]);
     let from = ada.joined_at().into_iter().chain(bob.joined_at()).fold(0.0, f64::max) + 1.0;
     // Bob's last status no longer knows Ada, who left first.
-    let trip_ms = bob.statuses().filter_map(|(_, status)| status["peers"][0]["round_trip_ms"].as_f64()).last();
+    let trip_ms = bob
+        .statuses()
+        .filter_map(|(_, status)| status["peers"][0]["round_trip_ms"].as_f64())
+        .last();
     assert!(trip_ms.is_some_and(|ms| (80.0..140.0).contains(&ms)), "{trip_ms:?}");
     for exchange in [ada.exchange_with(&bob, from), bob.exchange_with(&ada, from)] {
         let delay_ms = exchange.heard.median_delay_after(from);
@@ -126,7 +155,8 @@ fn a_link_of_40_ms_each_way_delays_speech_by_40_ms_and_answers_by_80() {
     }
 }
 
-/// Bytes on the wire, IP headers included, of one who speaks to one silent listener: direct and relayed.
+/// Bytes on the wire, IP headers included, of one who speaks to one silent listener: direct and
+/// relayed.
 #[test]
 fn a_listener_sends_back_at_most_16_kbit_per_s_and_the_plan_counts_what_the_wire_carries() {
     const COUNTED_S: f64 = 8.0;
@@ -144,8 +174,13 @@ fn a_listener_sends_back_at_most_16_kbit_per_s_and_the_plan_counts_what_the_wire
         lab.serve(&[]);
         let url = server_url();
         let joining = |speech| Joining::new(&url, "lab", speech);
-        let joining =
-            |speech| if route == "direct" { joining(speech) } else { joining(speech).with(&["--relay-only"]) };
+        let joining = |speech| {
+            if route == "direct" {
+                joining(speech)
+            } else {
+                joining(speech).with(&["--relay-only"])
+            }
+        };
         let ada = Speaker::join(&lab.ada, "ada", &lab.folder, &joining(Some(speech(1))));
         let mut bob = Speaker::join(&lab.bob, "bob", &lab.folder, &joining(None));
         bob.wait_for_route("ada", route, Duration::from_secs(10));
@@ -156,7 +191,8 @@ fn a_listener_sends_back_at_most_16_kbit_per_s_and_the_plan_counts_what_the_wire
         let (ended_at, after) = (now(), link.counts());
         let ada = ada.leave();
         let kbit = |before: Counts, after: Counts| {
-            let bytes = (after.bytes - before.bytes) - ETHERNET_BYTES * (after.frames - before.frames);
+            let bytes =
+                (after.bytes - before.bytes) - ETHERNET_BYTES * (after.frames - before.frames);
             bytes as f64 * 8.0 / 1e3 / (ended_at - began_at)
         };
         let (speaker, listener) = (kbit(before.0, after.0), kbit(before.1, after.1));
@@ -170,8 +206,14 @@ fn a_listener_sends_back_at_most_16_kbit_per_s_and_the_plan_counts_what_the_wire
             "{route}: the speaker sent {speaker:.1} kbit/s, {planned:.1} by its plan; what came back: {listener:.1} kbit/s"
         );
         // What comes back of relayed speech is TCP's.
-        assert!(route != "direct" || listener - REPORTS_KBIT <= 16.0, "a listener sends {listener:.1} kbit/s");
-        assert!((speaker / planned - 1.0).abs() <= 0.05, "{route}: {speaker:.1} kbit/s, {planned:.1} by the plan");
+        assert!(
+            route != "direct" || listener - REPORTS_KBIT <= 16.0,
+            "a listener sends {listener:.1} kbit/s"
+        );
+        assert!(
+            (speaker / planned - 1.0).abs() <= 0.05,
+            "{route}: {speaker:.1} kbit/s, {planned:.1} by the plan"
+        );
     }
 }
 
@@ -233,8 +275,8 @@ fn call(name: &str, case: &Uplink) -> Option<Call> {
     let bob = Speaker::join(&lab.bob, "bob", &lab.folder, bob_does);
     let office = lab.internet.public_host("office", 60);
     let (speaker, first) = if case.side == Side::Speaker { (ada, bob) } else { (bob, ada) };
-    let others =
-        (1..case.listeners).map(|number| Speaker::join(&office, &format!("guest{number}"), &lab.folder, &listening));
+    let others = (1..case.listeners)
+        .map(|number| Speaker::join(&office, &format!("guest{number}"), &lab.folder, &listening));
     let mut listeners: Vec<Speaker> = std::iter::once(first).chain(others).collect();
     lab.others.push(office);
     let mut joined_at = 0.0;
@@ -260,7 +302,14 @@ fn call(name: &str, case: &Uplink) -> Option<Call> {
     let speaker = speaker.leave();
     let listeners: Vec<Ended> = listeners.into_iter().map(Speaker::leave).collect();
     let rate_kbit = sent.bytes as f64 * 8.0 / 1e3 / (SETTLING_S + case.seconds);
-    Some(Call { speaker, listeners, from: joined_at + SETTLING_S, direct: case.direct, direct_from, rate_kbit })
+    Some(Call {
+        speaker,
+        listeners,
+        from: joined_at + SETTLING_S,
+        direct: case.direct,
+        direct_from,
+        rate_kbit,
+    })
 }
 
 impl Bottleneck {
@@ -275,26 +324,42 @@ impl Bottleneck {
 impl Call {
     /// To how many listeners speech went this way at the end.
     fn count(&self, route: &str) -> usize {
-        self.listeners.iter().filter(|listener| self.speaker.route_to(listener.name()) == route).count()
+        self.listeners
+            .iter()
+            .filter(|listener| self.speaker.route_to(listener.name()) == route)
+            .count()
     }
 
     /// After how long the last one was direct, if all were at the end.
     fn all_direct_after(&self) -> Option<f64> {
-        let since =
-            |listener: &Ended| self.speaker.last_route_to(listener.name()).filter(|(_, route)| *route == "direct");
-        let since: Option<Vec<f64>> =
-            self.listeners.iter().map(|listener| since(listener).map(|(at, _)| at - self.direct_from)).collect();
+        let since = |listener: &Ended| {
+            self.speaker.last_route_to(listener.name()).filter(|(_, route)| *route == "direct")
+        };
+        let since: Option<Vec<f64>> = self
+            .listeners
+            .iter()
+            .map(|listener| since(listener).map(|(at, _)| at - self.direct_from))
+            .collect();
         since.map(|since| since.into_iter().fold(0.0, f64::max))
     }
 
     fn worst(&self) -> Worst {
         let from = self.from;
-        let all: Vec<Exchange> =
-            self.listeners.iter().map(|listener| listener.exchange_with(&self.speaker, from)).collect();
+        let all: Vec<Exchange> = self
+            .listeners
+            .iter()
+            .map(|listener| listener.exchange_with(&self.speaker, from))
+            .collect();
         Worst {
-            gap_s: all.iter().map(|exchange| exchange.heard.longest_gap_after(from)).fold(0.0, f64::max),
+            gap_s: all
+                .iter()
+                .map(|exchange| exchange.heard.longest_gap_after(from))
+                .fold(0.0, f64::max),
             concealed: all.iter().filter_map(|exchange| exchange.concealed).fold(0.0, f64::max),
-            delay_ms: all.iter().filter_map(|exchange| exchange.heard.median_delay_after(from)).fold(0.0, f64::max),
+            delay_ms: all
+                .iter()
+                .filter_map(|exchange| exchange.heard.median_delay_after(from))
+                .fold(0.0, f64::max),
             silent: all.iter().filter(|exchange| exchange.heard.delays.is_empty()).count(),
         }
     }
@@ -311,7 +376,10 @@ impl Call {
                 format!("{delay_ms:.0} ms"),
                 format!("{:.0} kbit/s", self.rate_kbit),
             ],
-            held_up_ms: std::iter::once(&self.speaker).chain(&self.listeners).map(|peer| peer.held_up_ms).sum(),
+            held_up_ms: std::iter::once(&self.speaker)
+                .chain(&self.listeners)
+                .map(|peer| peer.held_up_ms)
+                .sum(),
             ..Outcome::default()
         };
         outcome.check(silent == 0, || format!("{silent} listeners heard nothing"));

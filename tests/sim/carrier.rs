@@ -1,4 +1,5 @@
-//! The carrier of a simulated peer: its sockets and links are entries in one shared, seeded set of wires.
+//! The carrier of a simulated peer: its sockets and links are entries in one shared, seeded set of
+//! wires.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +19,8 @@ use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{IceServer, Signal};
 
 use crate::narrow::{
-    LINK_OVERHEAD_BYTES, SACK_BYTES, SACK_HOLD, STREAM_OVERHEAD_BYTES, Stream, UNSENT_BY_PEER_BYTES,
-    UNSENT_BY_SERVER_BYTES,
+    LINK_OVERHEAD_BYTES, SACK_BYTES, SACK_HOLD, STREAM_OVERHEAD_BYTES, Stream,
+    UNSENT_BY_PEER_BYTES, UNSENT_BY_SERVER_BYTES,
 };
 use crate::opening::{DESCRIPTION_BYTES, Flight, Openings};
 
@@ -85,8 +86,8 @@ pub struct Wires {
     pub links_cut: BTreeSet<(usize, usize)>,
     /// Nothing of these peers gets anywhere: neither to the server nor on links.
     pub peers_cut: BTreeSet<usize>,
-    /// Nothing passes between the server and these peers, though links may: neither new connections nor, ever again, those
-    /// that were open when it began.
+    /// Nothing passes between the server and these peers, though links may: neither new connections
+    /// nor, ever again, those that were open when it began.
     pub server_dark: BTreeSet<usize>,
     dead_sockets: BTreeSet<(usize, u32)>,
     dead_links: BTreeSet<(usize, MeshLink)>,
@@ -103,7 +104,8 @@ pub struct Wires {
     /// Narrow ways of peers to and from everyone else.
     pub uplinks: BTreeMap<usize, Bottleneck>,
     pub downlinks: BTreeMap<usize, Bottleneck>,
-    /// Where a way is narrow, opening a link takes room and turns. Otherwise links open for nothing.
+    /// Where a way is narrow, opening a link takes room and turns. Otherwise links open for
+    /// nothing.
     pub openings_cost: bool,
     /// TCP loses what a narrow way drops.
     pub tcp_loses: bool,
@@ -182,12 +184,10 @@ impl Wires {
                 _ => (2, false),
             };
             let now = self.now;
-            self.from_server.entry(to).or_insert_with(|| stream(self.tcp_loses, UNSENT_BY_SERVER_BYTES)).put(
-                now,
-                bytes,
-                is_voice,
-                (generation, event),
-            );
+            self.from_server
+                .entry(to)
+                .or_insert_with(|| stream(self.tcp_loses, UNSENT_BY_SERVER_BYTES))
+                .put(now, bytes, is_voice, (generation, event));
             self.pump();
         } else {
             self.reach_peer(to, self.now, generation, event);
@@ -209,7 +209,12 @@ impl Wires {
         let (mut up, mut down) = (Vec::new(), Vec::new());
         for (peer, stream) in &mut self.to_server {
             let Some(way) = self.uplinks.get_mut(peer) else { continue };
-            up.extend(stream.pump(now, way).into_iter().map(|(at, (generation, word))| (*peer, at, generation, word)));
+            up.extend(
+                stream
+                    .pump(now, way)
+                    .into_iter()
+                    .map(|(at, (generation, word))| (*peer, at, generation, word)),
+            );
         }
         for (peer, stream) in &mut self.from_server {
             let Some(way) = self.downlinks.get_mut(peer) else { continue };
@@ -224,8 +229,8 @@ impl Wires {
         }
     }
 
-    /// The way between a peer and the server goes dark: its sockets are dead for good, without an end of them, and what
-    /// links it has go on.
+    /// The way between a peer and the server goes dark: its sockets are dead for good, without an
+    /// end of them, and what links it has go on.
     pub fn darken(&mut self, peer: usize) {
         self.server_dark.insert(peer);
         self.dead_sockets.extend(self.sockets.iter().filter(|(of, _)| *of == peer));
@@ -234,8 +239,12 @@ impl Wires {
     /// A peer has another address: whatever it had open is dead.
     pub fn move_peer(&mut self, peer: usize) {
         self.dead_sockets.extend(self.sockets.iter().filter(|(of, _)| *of == peer));
-        let dead: Vec<_> =
-            self.ends.keys().filter(|(at, link)| *at == peer || self.index(link.peer) == peer).copied().collect();
+        let dead: Vec<_> = self
+            .ends
+            .keys()
+            .filter(|(at, link)| *at == peer || self.index(link.peer) == peer)
+            .copied()
+            .collect();
         self.dead_links.extend(dead);
     }
 
@@ -261,7 +270,12 @@ impl Wires {
             .collect();
         for (at, link) in between {
             self.ends.remove(&(at, link));
-            self.tell_link(at, link, Duration::from_millis(5), LinkEvent::Closed(CloseReason::Lost));
+            self.tell_link(
+                at,
+                link,
+                Duration::from_millis(5),
+                LinkEvent::Closed(CloseReason::Lost),
+            );
         }
     }
 
@@ -273,18 +287,17 @@ impl Wires {
             let (bytes, is_voice) = match &word {
                 Word::Packet(packet) => (
                     packet.len(),
-                    packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::ServerRelayUnreliable),
+                    packet::open(packet)
+                        .is_ok_and(|(header, _)| header.kind == Kind::ServerRelayUnreliable),
                 ),
                 Word::Text(text) => (text.len(), false),
                 Word::Open | Word::Ping(_) | Word::Closed => (2, false),
             };
             let now = self.now;
-            self.to_server.entry(from).or_insert_with(|| stream(self.tcp_loses, UNSENT_BY_PEER_BYTES)).put(
-                now,
-                bytes,
-                is_voice,
-                (generation, word),
-            );
+            self.to_server
+                .entry(from)
+                .or_insert_with(|| stream(self.tcp_loses, UNSENT_BY_PEER_BYTES))
+                .put(now, bytes, is_voice, (generation, word));
             self.pump();
         } else {
             self.reach_server(from, self.now, generation, word);
@@ -293,15 +306,21 @@ impl Wires {
 
     fn reach_server(&mut self, from: usize, left_at: Duration, generation: u32, word: Word) {
         let delay = left_at - self.now + self.conditions.to_server + self.jitter();
-        self.in_order((server_wire(generation), from, true), delay, Arrival::Server { from, generation, word });
+        self.in_order(
+            (server_wire(generation), from, true),
+            delay,
+            Arrival::Server { from, generation, word },
+        );
     }
 
-    /// How long a packet on a link takes through the narrow ways, beside the latency; `None` if it is lost there.
+    /// How long a packet on a link takes through the narrow ways, beside the latency; `None` if it
+    /// is lost there.
     fn through_narrow_ways(&mut self, from: usize, to: usize, bytes: usize) -> Option<Duration> {
         let now = self.now;
         let left_at = self.uplinks.get_mut(&from).map_or(Some(now), |way| way.pass(now, bytes))?;
         let comes_at = left_at + self.conditions.on_links;
-        let arrives_at = self.downlinks.get_mut(&to).map_or(Some(comes_at), |way| way.pass(comes_at, bytes))?;
+        let arrives_at =
+            self.downlinks.get_mut(&to).map_or(Some(comes_at), |way| way.pass(comes_at, bytes))?;
         Some(arrives_at - now - self.conditions.on_links)
     }
 
@@ -320,14 +339,23 @@ impl Wires {
         self.put(delay, Arrival::Peer { to: at, event: CarrierEvent::Link { link, event } });
     }
 
-    fn send_link(&mut self, from: usize, link: MeshLink, stream: LinkStream, packet: Bytes) -> Result<(), SendError> {
+    fn send_link(
+        &mut self,
+        from: usize,
+        link: MeshLink,
+        stream: LinkStream,
+        packet: Bytes,
+    ) -> Result<(), SendError> {
         let end = self.ends.get(&(from, link)).ok_or(SendError::Closed)?;
         if !end.open {
             return Err(SendError::NotOpen);
         }
         let to = self.index(link.peer);
         self.voice_on_links += u64::from(stream == LinkStream::Voice);
-        if self.links_cut.contains(&pair(from, to)) || self.peers_cut.contains(&from) || self.peers_cut.contains(&to) {
+        if self.links_cut.contains(&pair(from, to))
+            || self.peers_cut.contains(&from)
+            || self.peers_cut.contains(&to)
+        {
             return Ok(());
         }
         if self.dead_links.contains(&(from, link)) {
@@ -335,12 +363,15 @@ impl Wires {
         }
         let there = LinkId { peer: self.ids[from], generation: link.generation };
         let through = self.through_narrow_ways(from, to, packet.len() + LINK_OVERHEAD_BYTES);
-        let Some(waited) = through.or((stream == LinkStream::Reliable).then_some(ONE_RETRANSMISSION)) else {
+        let Some(waited) =
+            through.or((stream == LinkStream::Reliable).then_some(ONE_RETRANSMISSION))
+        else {
             return Ok(());
         };
         self.sack(from, to);
         let delay = waited + self.conditions.on_links + self.jitter();
-        let event = CarrierEvent::Link { link: there, event: LinkEvent::Received { stream, packet } };
+        let event =
+            CarrierEvent::Link { link: there, event: LinkEvent::Received { stream, packet } };
         let arrival = Arrival::Peer { to, event };
         if stream == LinkStream::Reliable {
             self.in_order((to, from, false), delay, arrival);
@@ -377,7 +408,8 @@ impl Wires {
         let (delay, event) = if blocked {
             (Duration::from_secs(15), LinkEvent::Closed(CloseReason::OpenTimeout))
         } else if self.is_narrow(offerer, answerer) {
-            return self.put(Duration::ZERO, Arrival::Flight { offerer, link, flight: Flight::default() });
+            return self
+                .put(Duration::ZERO, Arrival::Flight { offerer, link, flight: Flight::default() });
         } else {
             self.links_opened += 1;
             (4 * self.conditions.on_links, LinkEvent::Open)
@@ -392,7 +424,9 @@ impl Wires {
 
     fn is_narrow(&self, a: usize, b: usize) -> bool {
         self.openings_cost
-            && [a, b].iter().any(|peer| self.uplinks.contains_key(peer) || self.downlinks.contains_key(peer))
+            && [a, b]
+                .iter()
+                .any(|peer| self.uplinks.contains_key(peer) || self.downlinks.contains_key(peer))
     }
 
     /// Sends one flight; after the last one both ends are open.
@@ -412,9 +446,11 @@ impl Wires {
             }
             return;
         };
-        let (from, to) = if flight.is_offerers() { (offerer, answerer) } else { (answerer, offerer) };
+        let (from, to) =
+            if flight.is_offerers() { (offerer, answerer) } else { (answerer, offerer) };
         self.openings.sent(from, datagrams.iter().sum());
-        let waits: Vec<_> = datagrams.iter().map(|bytes| self.through_narrow_ways(from, to, *bytes)).collect();
+        let waits: Vec<_> =
+            datagrams.iter().map(|bytes| self.through_narrow_ways(from, to, *bytes)).collect();
         let (delay, next) = flight.next(&waits);
         self.put(delay + self.conditions.on_links, Arrival::Flight { offerer, link, flight: next });
     }
@@ -459,8 +495,10 @@ impl Wires {
         }
         let other = self.index(link.peer);
         let there = LinkId { peer: self.ids[at], generation: link.generation };
-        let is_dead = self.dead_links.contains(&(at, link)) || self.dead_links.contains(&(other, there));
-        let reaches = !is_dead && !self.links_cut.contains(&pair(at, other)) && !self.peers_cut.contains(&at);
+        let is_dead =
+            self.dead_links.contains(&(at, link)) || self.dead_links.contains(&(other, there));
+        let reaches =
+            !is_dead && !self.links_cut.contains(&pair(at, other)) && !self.peers_cut.contains(&at);
         if reaches && self.ends.remove(&(other, there)).is_some() {
             let delay = self.conditions.on_links;
             self.tell_link(other, there, delay, LinkEvent::Closed(CloseReason::Remote));
@@ -540,7 +578,10 @@ impl Carrier for SimCarrier {
             );
         } else {
             let event = SocketEvent::Closed("nothing listens there".to_owned());
-            wires.put(round_trip, Arrival::Peer { to: self.peer, event: CarrierEvent::Socket { generation, event } });
+            wires.put(
+                round_trip,
+                Arrival::Peer { to: self.peer, event: CarrierEvent::Socket { generation, event } },
+            );
         }
     }
 
@@ -587,7 +628,12 @@ impl Carrier for SimCarrier {
         }
     }
 
-    fn send_link(&mut self, link: MeshLink, stream: LinkStream, packet: Bytes) -> Result<(), SendError> {
+    fn send_link(
+        &mut self,
+        link: MeshLink,
+        stream: LinkStream,
+        packet: Bytes,
+    ) -> Result<(), SendError> {
         self.wires.borrow_mut().send_link(self.peer, link, stream, packet)
     }
 

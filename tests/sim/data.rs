@@ -60,7 +60,11 @@ impl Stream {
     fn send(&mut self, from: &mut SimPeer, to: voicemesh_wire::PeerId, at_most: usize) {
         for _ in 0..at_most {
             let Some(bytes) = self.to_send.front() else { return };
-            match from.comms.client_mut().unwrap().send_data(to, Reliability::Reliable, bytes.clone()) {
+            match from.comms.client_mut().unwrap().send_data(
+                to,
+                Reliability::Reliable,
+                bytes.clone(),
+            ) {
                 Ok(()) => {
                     self.to_send.pop_front();
                 }
@@ -76,9 +80,18 @@ impl Stream {
     fn take(&mut self, at: &mut SimPeer, now: Duration) {
         for event in received(&mut at.comms, now + at.clock) {
             match event {
-                DataEvent::Pipe(PipeEvent::Message { bytes, reliability: Reliability::Reliable, .. }) => {
+                DataEvent::Pipe(PipeEvent::Message {
+                    bytes,
+                    reliability: Reliability::Reliable,
+                    ..
+                }) => {
                     let expected = self.expected.pop_front().expect("no more than was sent");
-                    assert!(bytes == expected, "another message than the next: {} for {}", bytes.len(), expected.len());
+                    assert!(
+                        bytes == expected,
+                        "another message than the next: {} for {}",
+                        bytes.len(),
+                        expected.len()
+                    );
                 }
                 other => panic!("{other:?}"),
             }
@@ -86,8 +99,13 @@ impl Stream {
     }
 }
 
-fn received<N: voicemesh_session::Network>(comms: &mut EngineOnNetwork<N>, now: Duration) -> Vec<DataEvent> {
-    std::iter::from_fn(|| comms.client_mut().unwrap().poll_data(now)).map(|(_, event)| event).collect()
+fn received<N: voicemesh_session::Network>(
+    comms: &mut EngineOnNetwork<N>,
+    now: Duration,
+) -> Vec<DataEvent> {
+    std::iter::from_fn(|| comms.client_mut().unwrap().poll_data(now))
+        .map(|(_, event)| event)
+        .collect()
 }
 
 /// A way is taken from under the pair, in one of the ways in which that happens.
@@ -117,7 +135,12 @@ struct Outcome {
 }
 
 /// Both speak, and send each other `messages` while the world is disturbed every few seconds.
-fn exchange(seed: u64, messages: usize, disturbances: usize, change: impl Fn(&mut World)) -> Outcome {
+fn exchange(
+    seed: u64,
+    messages: usize,
+    disturbances: usize,
+    change: impl Fn(&mut World),
+) -> Outcome {
     let mut world = World::new(seed);
     world.add_peer();
     world.add_peer();
@@ -154,7 +177,11 @@ fn exchange(seed: u64, messages: usize, disturbances: usize, change: impl Fn(&mu
         if disturbed == disturbances && streams.iter().all(|stream| stream.expected.is_empty()) {
             break;
         }
-        assert!(passed < last + 1_200 * SECOND, "{:?} are missing", streams.map(|stream| stream.expected.len()));
+        assert!(
+            passed < last + 1_200 * SECOND,
+            "{:?} are missing",
+            streams.map(|stream| stream.expected.len())
+        );
         world.step();
     }
     let time = world.now() - begun;
@@ -163,7 +190,8 @@ fn exchange(seed: u64, messages: usize, disturbances: usize, change: impl Fn(&mu
     }
     world.run(2 * SECOND);
     for (at, peer) in world.peers.iter().enumerate() {
-        let left: usize = peer.comms.client().unwrap().data_pipes().map(|(_, pipe)| pipe.queued_bytes()).sum();
+        let left: usize =
+            peer.comms.client().unwrap().data_pipes().map(|(_, pipe)| pipe.queued_bytes()).sum();
         assert_eq!(left, 0, "peer {at} knows that all has come");
     }
     let voice_received = world.heard(0, 1).received + world.heard(1, 0).received;
@@ -171,8 +199,8 @@ fn exchange(seed: u64, messages: usize, disturbances: usize, change: impl Fn(&mu
     Outcome { time, bytes, voice_received, voice_spoken }
 }
 
-/// 10,000 messages of 1 B to 256 KiB each way, while links are cut and break, sockets break and servers start anew, fifty
-/// times in all.
+/// 10,000 messages of 1 B to 256 KiB each way, while links are cut and break, sockets break and
+/// servers start anew, fifty times in all.
 ///
 /// proves: U-13, D-32
 #[test]

@@ -1,5 +1,6 @@
-//! What hosts do to a server and its sockets: Cloud Run ends every WebSocket after five minutes, free plans end idle ones, put
-//! the server to sleep and restart it as they like, and behind their edge all peers have one address.
+//! What hosts do to a server and its sockets: Cloud Run ends every WebSocket after five minutes,
+//! free plans end idle ones, put the server to sleep and restart it as they like, and behind their
+//! edge all peers have one address.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -30,11 +31,14 @@ impl Members {
     }
 
     fn pairs(self) -> impl Iterator<Item = (usize, usize)> {
-        (0..self.all).flat_map(move |at| (0..self.all).filter(move |of| *of != at).map(move |of| (at, of)))
+        (0..self.all)
+            .flat_map(move |at| (0..self.all).filter(move |of| *of != at).map(move |of| (at, of)))
     }
 
     fn all_are_reached(self, world: &World) -> bool {
-        let route = |at: usize, of: usize| if at.max(of) >= self.direct() { Route::Relayed } else { Route::Direct };
+        let route = |at: usize, of: usize| {
+            if at.max(of) >= self.direct() { Route::Relayed } else { Route::Direct }
+        };
         self.pairs().all(|(at, of)| world.route(at, of) == route(at, of))
     }
 }
@@ -58,12 +62,15 @@ fn room(seed: u64, members: Members, connection_lifetime_ms: u32) -> World {
 
 /// At a moment in seconds: a tone in syllables.
 fn tone(at: f32) -> f32 {
-    0.3 * (at * std::f32::consts::TAU * 3.0).sin().abs() * (at * std::f32::consts::TAU * 220.0).sin()
+    0.3 * (at * std::f32::consts::TAU * 3.0).sin().abs()
+        * (at * std::f32::consts::TAU * 220.0).sin()
 }
 
 fn warnings(world: &World) -> usize {
     let events = world.peers.iter().flat_map(|peer| &peer.mesh_events);
-    events.filter(|event| matches!(event, MeshEvent::Warned { .. } | MeshEvent::Refused { .. })).count()
+    events
+        .filter(|event| matches!(event, MeshEvent::Warned { .. } | MeshEvent::Refused { .. }))
+        .count()
 }
 
 #[test]
@@ -77,7 +84,8 @@ fn a_room_of_twenty_outlives_what_hosts_do_to_its_sockets() {
     twelve_minutes(Members { all: 20, relayed: 5 });
 }
 
-/// A host that says when it ends a connection ends none: each is replaced before, and no frame is lost, relayed or direct.
+/// A host that says when it ends a connection ends none: each is replaced before, and no frame is
+/// lost, relayed or direct.
 #[test]
 fn where_the_server_knows_how_long_connections_last_none_is_ended_by_the_host() {
     twelve_minutes_announced(Members { all: 8, relayed: 3 });
@@ -118,12 +126,15 @@ fn twelve_minutes_announced(members: Members) {
     }
 }
 
-/// Twelve minutes on such a host: all connections end at 300 and at 600 s, the server is killed and sleeps for a minute between.
+/// Twelve minutes on such a host: all connections end at 300 and at 600 s, the server is killed and
+/// sleeps for a minute between.
 fn twelve_minutes(members: Members) {
     let mut world = room(1, members, 0);
     let begun = world.now();
-    let (spoken, heard): (u64, Vec<_>) =
-        (world.peers[0].comms.frames_spoken(), (1..members.all).map(|at| world.heard(at, 0)).collect());
+    let (spoken, heard): (u64, Vec<_>) = (
+        world.peers[0].comms.frames_spoken(),
+        (1..members.all).map(|at| world.heard(at, 0)).collect(),
+    );
     let mut spread = Vec::new();
     let mut idle = 0;
     for minute in 1..=12_u32 {
@@ -163,7 +174,10 @@ fn twelve_minutes(members: Members) {
     assert_eq!(idle, 0, "pings keep every connection from being idle");
     assert_eq!(warnings(&world), 0, "no budget is used up behind one address");
     // Eight draw eight moments: on average of the outages.
-    assert!(spread.iter().sum::<Duration>() >= SECOND * spread.len() as u32, "all came back at once: {spread:?}");
+    assert!(
+        spread.iter().sum::<Duration>() >= SECOND * spread.len() as u32,
+        "all came back at once: {spread:?}"
+    );
     assert!(members.all_are_reached(&world));
     let spoken = world.peers[0].comms.frames_spoken() - spoken;
     assert!(spoken > 30_000);

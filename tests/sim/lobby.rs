@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use voicemesh::{ChoiceError, ErrorCode, Metadata, Presence, REACHABILITY_KEY, Route};
-use voicemesh_mesh::{Connections, MeshConfig, MeshEvent, MetadataScope, Reachability, TransactionId};
+use voicemesh_mesh::{
+    Connections, MeshConfig, MeshEvent, MetadataScope, Reachability, TransactionId,
+};
 use voicemesh_rooms::RoomRules;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::MetadataChanges;
@@ -42,7 +44,9 @@ fn done(world: &World, at: usize) -> BTreeMap<u64, Vec<Option<ErrorCode>>> {
     let mut done = BTreeMap::<u64, Vec<_>>::new();
     for event in &world.peers[at].mesh_events {
         if let MeshEvent::TransactionDone { transaction, result } = event {
-            done.entry(transaction.0).or_default().push(result.clone().err().map(|error| error.code));
+            done.entry(transaction.0)
+                .or_default()
+                .push(result.clone().err().map(|error| error.code));
         }
     }
     done
@@ -66,7 +70,8 @@ fn transact(world: &mut World, at: usize, id: u64, whose: MetadataScope, changes
 
 /// What `at` sees of `of`.
 fn seen(world: &World, at: usize, of: usize) -> Metadata {
-    let member = world.peers[at].comms.network().mesh.member(world.peers[of].id).expect("it is here");
+    let member =
+        world.peers[at].comms.network().mesh.member(world.peers[of].id).expect("it is here");
     member.metadata.clone()
 }
 
@@ -99,7 +104,8 @@ fn everyone_knows_the_owner_who_is_the_one_longest_there() {
         assert_eq!(owners(&world, at).last(), Some(&ids[1]));
         assert_eq!(world.peers[at].comms.network().mesh.owner(), Some(ids[1]));
     }
-    // The server restarts: the peer that is back first owns the room, and all agree which one that is.
+    // The server restarts: the peer that is back first owns the room, and all agree which one that
+    // is.
     world.kill_server();
     world.run(SECOND);
     world.start_server(RoomRules::default());
@@ -128,7 +134,10 @@ fn a_claim_holds_for_the_first_join_and_coming_back_is_no_second_one() {
     world.run(SECOND);
     let second = world.add_peer_with(|config| config.presence = Presence::MustNotExist);
     world.run(SECOND);
-    assert_eq!((refused(&world, claimer), refused(&world, second)), (vec![], vec![ErrorCode::RoomExists]));
+    assert_eq!(
+        (refused(&world, claimer), refused(&world, second)),
+        (vec![], vec![ErrorCode::RoomExists])
+    );
     // Again with a back-off, and now another peer is there.
     let now = world.now() + world.peers[0].clock;
     world.peers[0].comms.stop(now);
@@ -150,7 +159,9 @@ fn a_claim_holds_for_the_first_join_and_coming_back_is_no_second_one() {
 /// proves: S-16
 #[test]
 fn a_protected_room_is_protected_again_after_a_restart() {
-    let with = |password: &'static str| move |config: &mut MeshConfig| config.password = Some(password.into());
+    let with = |password: &'static str| {
+        move |config: &mut MeshConfig| config.password = Some(password.into())
+    };
     let mut world = World::new(3);
     world.add_peer_with(with("sesame"));
     world.run(SECOND);
@@ -170,7 +181,8 @@ fn a_protected_room_is_protected_again_after_a_restart() {
     world.run(SECOND);
     assert_eq!(refused(&world, late), [ErrorCode::PasswordWrong]);
 
-    // A stranger was quicker than the room after the next restart: those with the password wait, and never join it.
+    // A stranger was quicker than the room after the next restart: those with the password wait,
+    // and never join it.
     world.kill_server();
     world.run(SECOND / 10);
     world.start_server(RoomRules::default());
@@ -187,7 +199,9 @@ fn a_protected_room_is_protected_again_after_a_restart() {
 /// proves: S-16
 #[test]
 fn with_tickets_friends_take_their_room_back_from_a_stranger_who_was_quicker() {
-    let with = |password: &'static str| move |config: &mut MeshConfig| config.password = Some(password.into());
+    let with = |password: &'static str| {
+        move |config: &mut MeshConfig| config.password = Some(password.into())
+    };
     let mut world = World::new(8);
     world.start_server_with_secret();
     world.add_peer_with(with("sesame"));
@@ -202,7 +216,11 @@ fn with_tickets_friends_take_their_room_back_from_a_stranger_who_was_quicker() {
         world.run_until(15 * SECOND, "both are back", |world| {
             (0..2).all(|at| world.peers[at].comms.status().members.len() == 2)
         });
-        assert_eq!(world.peers[0].comms.network().mesh.members().count(), 1, "without the stranger");
+        assert_eq!(
+            world.peers[0].comms.network().mesh.members().count(),
+            1,
+            "without the stranger"
+        );
         let now = world.now() + world.peers[stranger].clock;
         world.peers[stranger].comms.stop(now);
     }
@@ -234,7 +252,9 @@ fn a_change_of_metadata_has_one_result_and_everyone_sees_it() {
     for at in 1..3 {
         assert_eq!(seen(&world, at, 0), own);
         let told = events(&world, at, |event| match event {
-            MeshEvent::MetadataChanged { peer, metadata } if *peer == world.peers[0].id => Some(metadata.clone()),
+            MeshEvent::MetadataChanged { peer, metadata } if *peer == world.peers[0].id => {
+                Some(metadata.clone())
+            }
             _ => None,
         });
         assert_eq!(told.len(), 2, "one for each that changed something");
@@ -271,7 +291,11 @@ fn what_the_connections_end_left_unanswered_is_done_with_the_next_and_none_waits
     assert_eq!(done(&world, 0)[&5], [Some(ErrorCode::NotOwner)]);
     assert_eq!(seen(&world, 1, 0)["seat"], "4");
     let room: Metadata = [("map".to_owned(), "harbour".to_owned())].into();
-    assert_eq!(*world.peers[0].comms.network().mesh.room_metadata(), room, "the first brought what it knew");
+    assert_eq!(
+        *world.peers[0].comms.network().mesh.room_metadata(),
+        room,
+        "the first brought what it knew"
+    );
 
     world.kill_server();
     transact(&mut world, 0, 6, MetadataScope::Own, set("seat", 6));
@@ -372,7 +396,8 @@ fn two_that_connect_a_moment_apart_are_linked_soon() {
         connect(&mut world, first, second).unwrap();
         world.run(SECOND / 5);
         connect(&mut world, second, first).unwrap();
-        let took = world.run_until(20 * SECOND, "direct", |world| world.all_routes_are(Route::Direct));
+        let took =
+            world.run_until(20 * SECOND, "direct", |world| world.all_routes_are(Route::Direct));
         assert!(took < 4 * SECOND, "{took:?}");
     }
 }

@@ -46,10 +46,12 @@ fn joined_ids(world: &World, at: usize) -> Vec<voicemesh::PeerId> {
 fn a_server_that_is_away_for_a_minute_costs_direct_speech_nothing() {
     for seed in [1, 2, 3, 4, 5] {
         let mut world = three_talking(seed);
-        let spoken_before: Vec<u64> = world.peers.iter().map(|peer| peer.comms.frames_spoken()).collect();
+        let spoken_before: Vec<u64> =
+            world.peers.iter().map(|peer| peer.comms.frames_spoken()).collect();
         let before = |world: &World, at, of| world.heard(at, of);
-        let pairs: Vec<(usize, usize)> =
-            (0..3).flat_map(|at| (0..3).filter(move |of| *of != at).map(move |of| (at, of))).collect();
+        let pairs: Vec<(usize, usize)> = (0..3)
+            .flat_map(|at| (0..3).filter(move |of| *of != at).map(move |of| (at, of)))
+            .collect();
         let heard_before: Vec<_> = pairs.iter().map(|(at, of)| before(&world, *at, *of)).collect();
         let session_before = world.peers[0].comms.status().session;
 
@@ -73,8 +75,14 @@ fn a_server_that_is_away_for_a_minute_costs_direct_speech_nothing() {
             let heard = world.heard(at, of);
             assert!(spoken > 3000);
             let received = heard.received - heard_before[number].received;
-            assert!(received.abs_diff(spoken) <= 1, "seed {seed}, {of} to {at}: spoken {spoken}, got {received}");
-            assert_eq!(heard.concealed, heard_before[number].concealed, "seed {seed}, {of} to {at}");
+            assert!(
+                received.abs_diff(spoken) <= 1,
+                "seed {seed}, {of} to {at}: spoken {spoken}, got {received}"
+            );
+            assert_eq!(
+                heard.concealed, heard_before[number].concealed,
+                "seed {seed}, {of} to {at}"
+            );
         }
         for at in 0..3 {
             let ids = joined_ids(&world, at);

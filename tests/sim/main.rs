@@ -1,5 +1,6 @@
-//! Whole rooms under a virtual clock and a seeded network: the signaling server's rooms, the peers' meshes, sessions
-//! and sound are the real ones; only sockets and links are simulated. The same seed gives the same trace.
+//! Whole rooms under a virtual clock and a seeded network: the signaling server's rooms, the peers'
+//! meshes, sessions and sound are the real ones; only sockets and links are simulated. The same
+//! seed gives the same trace.
 
 mod carrier;
 mod narrow;

@@ -49,7 +49,10 @@ fn a_member_who_is_muted_or_put_out_is_not_heard_although_its_program_goes_on() 
             let before = received(&world);
             world.run(SECOND);
             assert_eq!(received(&world), before, "{route:?}, {decision}");
-            assert!(world.peers[0].comms.network().mesh.own_permissions().speak, "its program does not know");
+            assert!(
+                world.peers[0].comms.network().mesh.own_permissions().speak,
+                "its program does not know"
+            );
         }
     }
 }
@@ -77,7 +80,10 @@ fn a_member_who_is_moved_is_heard_by_listeners_of_its_groups_only_until_it_is_mo
         world.run(SECOND / 2);
         let before = received(&world);
         world.run(SECOND);
-        assert!(received(&world).iter().zip(before).all(|(now, before)| *now > before + 40), "{route:?}: free again");
+        assert!(
+            received(&world).iter().zip(before).all(|(now, before)| *now > before + 40),
+            "{route:?}: free again"
+        );
     }
 }
 
@@ -88,7 +94,9 @@ fn a_member_who_knows_that_it_is_moved_sends_nothing_elsewhere() {
     let peer = world.peers[0].id;
     world.moderate(1, Moderation::Move { peer, groups: vec!["Red".to_owned()] }, usize::MAX);
     world.run(SECOND / 2);
-    assert!(world.peers[0].mesh_events.iter().any(|event| matches!(event, MeshEvent::Moved { .. })));
+    assert!(
+        world.peers[0].mesh_events.iter().any(|event| matches!(event, MeshEvent::Moved { .. }))
+    );
     let dropped = |world: &World| format!("{:?}", world.peers[1].comms.dropped());
     let before = dropped(&world);
     world.run(SECOND);
@@ -106,7 +114,10 @@ fn what_is_decided_about_a_member_whom_only_links_reach_holds_there_and_when_it_
         world.run(2 * SECOND);
         let before = received(&world);
         world.run(SECOND);
-        assert!(received(&world).iter().zip(before).all(|(now, before)| *now > before + 40), "{decision}: links live");
+        assert!(
+            received(&world).iter().zip(before).all(|(now, before)| *now > before + 40),
+            "{decision}: links live"
+        );
         let red = vec!["Red".to_owned()];
         let action = match decision {
             "mute" => Moderation::Mute { peer },
@@ -125,7 +136,8 @@ fn what_is_decided_about_a_member_whom_only_links_reach_holds_there_and_when_it_
         }
         world.run_until(20 * SECOND, "it learns of it", |world| {
             let mesh = &world.peers[0].comms.network().mesh;
-            let moved = |event: &MeshEvent| matches!(event, MeshEvent::Moved { groups } if *groups == red);
+            let moved =
+                |event: &MeshEvent| matches!(event, MeshEvent::Moved { groups } if *groups == red);
             let is_moved = world.peers[0].mesh_events.iter().any(moved);
             if decision == "mute" { !mesh.own_permissions().speak } else { is_moved }
         });

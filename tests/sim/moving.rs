@@ -1,4 +1,5 @@
-//! Networks that change under a call, and servers that fall silent without an end of the connection.
+//! Networks that change under a call, and servers that fall silent without an end of the
+//! connection.
 
 use std::time::Duration;
 
@@ -61,11 +62,17 @@ fn assert_unnoticed(world: &World, seed: u64) {
             matches!(
                 event,
                 EngineEvent::Session(
-                    ClientEvent::SessionEnded(_) | ClientEvent::MemberLeft { .. } | ClientEvent::MemberJoined { .. }
+                    ClientEvent::SessionEnded(_)
+                        | ClientEvent::MemberLeft { .. }
+                        | ClientEvent::MemberJoined { .. }
                 )
             )
         };
-        assert!(!peer.events.iter().any(|(_, event)| ended(event)), "seed {seed}, peer {number}: {:?}", peer.events);
+        assert!(
+            !peer.events.iter().any(|(_, event)| ended(event)),
+            "seed {seed}, peer {number}: {:?}",
+            peer.events
+        );
     }
 }
 
@@ -158,24 +165,31 @@ fn a_server_that_was_dark_for_ten_seconds_is_used_again_within_a_second() {
         }
         world.run(4 * SECOND);
         for at in 0..2 {
-            assert_eq!(world.route(at, 1 - at), Route::None, "seed {seed}: nothing comes through, and that is shown");
+            assert_eq!(
+                world.route(at, 1 - at),
+                Route::None,
+                "seed {seed}: nothing comes through, and that is shown"
+            );
         }
         world.run(6 * SECOND + ms(seed * 37));
         world.wires.borrow_mut().server_dark.clear();
         let heard = world.heard(1, 0).heard;
-        after.push(world.run_until(3 * SECOND, "heard again", |world| world.heard(1, 0).heard > heard + 5));
+        after.push(
+            world.run_until(3 * SECOND, "heard again", |world| world.heard(1, 0).heard > heard + 5),
+        );
         world.run(2 * SECOND);
         assert_unnoticed(&world, seed);
         assert!(world.all_routes_are(Route::Relayed), "seed {seed}");
     }
     after.sort_unstable();
     println!("heard again after: {after:?}");
-    // Both ends have to be back; in a real network the system's own repetitions come on top of the attempts counted here.
+    // Both ends have to be back; in a real network the system's own repetitions come on top of the
+    // attempts counted here.
     assert!(after[after.len() / 2] <= ms(1000) && after[after.len() - 1] <= ms(1300), "{after:?}");
 }
 
-/// What is lost by silence is noticed 16 s after the last sign of life, and the event says how long that is ago; an end that
-/// was seen was a sign of life.
+/// What is lost by silence is noticed 16 s after the last sign of life, and the event says how long
+/// that is ago; an end that was seen was a sign of life.
 #[test]
 fn the_loss_of_the_server_says_how_long_it_had_been_silent() {
     let away = |world: &World| {
@@ -192,14 +206,18 @@ fn the_loss_of_the_server_says_how_long_it_had_been_silent() {
     world.run_until(20 * SECOND, "noticed", |world| !away(world).is_empty());
     let noticed_after = world.now() - dark_at;
     let [silent_for] = away(&world)[..] else { panic!("{:?}", away(&world)) };
-    assert!(silent_for >= noticed_after && silent_for <= 17 * SECOND, "{silent_for:?} after {noticed_after:?}");
+    assert!(
+        silent_for >= noticed_after && silent_for <= 17 * SECOND,
+        "{silent_for:?} after {noticed_after:?}"
+    );
     let mut world = room(481, true);
     world.kill_server();
     world.run_until(20 * SECOND, "noticed", |world| !away(world).is_empty());
     assert_eq!(away(&world)[0], Duration::ZERO);
 }
 
-/// Nothing of one peer gets anywhere any more, and no notice of the system tells it so. The server does not know yet.
+/// Nothing of one peer gets anywhere any more, and no notice of the system tells it so. The server
+/// does not know yet.
 ///
 /// proves: B-16
 #[test]
@@ -211,14 +229,18 @@ fn a_peer_whose_network_is_gone_is_shown_as_such_at_both_ends() {
             world.peers[speaker].speaking = true;
             world.run(2 * SECOND);
             world.wires.borrow_mut().peers_cut.insert(0);
-            let shown = |world: &World| world.route(0, 1) == Route::None && world.route(1, 0) == Route::None;
+            let shown = |world: &World| {
+                world.route(0, 1) == Route::None && world.route(1, 0) == Route::None
+            };
             let limit = if relay_only { 7 } else { 9 };
             let after = world.run_until(limit * SECOND, "shown at both ends", shown);
             println!("relay only {relay_only}, {speaker} speaks: shown after {after:?}");
             assert_eq!(world.route(1, 2), world.route(2, 1), "the others reach each other");
             assert_ne!(world.route(1, 2), Route::None);
             world.wires.borrow_mut().peers_cut.clear();
-            let again = |world: &World| world.route(0, 1) != Route::None && world.route(1, 0) != Route::None;
+            let again = |world: &World| {
+                world.route(0, 1) != Route::None && world.route(1, 0) != Route::None
+            };
             world.run_until(6 * SECOND, "reached again", again);
         }
     }
@@ -277,7 +299,8 @@ fn those_who_come_back_after_a_common_outage_do_not_come_at_once() {
 /// The first connections of everyone since then lie apart.
 fn assert_spread(world: &World, since: Duration, least: Duration) {
     let wires = world.wires.borrow();
-    let first = |peer: usize| wires.opened.iter().find(|(_, of)| *of == peer).map(|(at, _)| *at - since);
+    let first =
+        |peer: usize| wires.opened.iter().find(|(_, of)| *of == peer).map(|(at, _)| *at - since);
     let mut first: Vec<Duration> = (0..40).filter_map(first).collect();
     assert_eq!(first.len(), 40, "everyone came back");
     first.sort_unstable();
@@ -340,10 +363,19 @@ fn a_connection_that_takes_over_brings_the_state_up_to_date() {
     let status = world.peers[0].comms.status();
     assert_eq!(status.members.len(), 3, "{:?}", status.members);
     assert_eq!(world.route(0, new), Route::Relayed);
-    let left = world.peers[0].mesh_events.iter().filter(|event| matches!(event, MeshEvent::PeerLeft { .. })).count();
+    let left = world.peers[0]
+        .mesh_events
+        .iter()
+        .filter(|event| matches!(event, MeshEvent::PeerLeft { .. }))
+        .count();
     assert_eq!(left, 1);
-    let changed = |event: &EngineEvent<_>| matches!(event, EngineEvent::Session(ClientEvent::GroupsChanged { .. }));
-    assert!(world.peers[0].events.iter().any(|(_, event)| changed(event)), "the group that one joined meanwhile");
+    let changed = |event: &EngineEvent<_>| {
+        matches!(event, EngineEvent::Session(ClientEvent::GroupsChanged { .. }))
+    };
+    assert!(
+        world.peers[0].events.iter().any(|(_, event)| changed(event)),
+        "the group that one joined meanwhile"
+    );
 }
 
 /// 30 s, 10 min and 8 h of sleep: the clock of the sleeper stands still.
@@ -356,7 +388,8 @@ fn a_laptop_that_wakes_is_heard_soon_and_plays_nothing_old() {
             let mut world = room(1000 + seed, relay_only);
             world.peers[1].frozen = true;
             world.wires.borrow_mut().peers_cut.insert(1);
-            // Eight hours of a room are not simulated second by second: only what the server notices of them counts.
+            // Eight hours of a room are not simulated second by second: only what the server
+            // notices of them counts.
             let simulated = asleep.min(40);
             if asleep > 30 {
                 world.run(16 * SECOND);
@@ -370,8 +403,9 @@ fn a_laptop_that_wakes_is_heard_soon_and_plays_nothing_old() {
             world.wires.borrow_mut().peers_cut.clear();
             world.path_changes(1, PathChange::Woke);
             let before = world.heard(1, 0);
-            let back = world
-                .run_until(3 * SECOND, "heard after waking", |world| world.heard(1, 0).received > before.received + 10);
+            let back = world.run_until(3 * SECOND, "heard after waking", |world| {
+                world.heard(1, 0).received > before.received + 10
+            });
             println!("asleep for {asleep} s, relay only {relay_only}: heard again after {back:?}");
             assert!(world.now() - slept <= 3 * SECOND);
         }

@@ -1,6 +1,6 @@
-//! A socket's stream over a narrow way: what does not fit waits, and voice that has waited too long is dropped, as in
-//! the peer's socket and in the server's mailbox. TCP is either ideal, so that it fills the queue and loses nothing, or
-//! one that loses what the way drops.
+//! A socket's stream over a narrow way: what does not fit waits, and voice that has waited too long
+//! is dropped, as in the peer's socket and in the server's mailbox. TCP is either ideal, so that it
+//! fills the queue and loses nothing, or one that loses what the way drops.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,7 +21,8 @@ pub const SACK_BYTES: usize = 85;
 /// … and at most this often, as in `crates/link/src/acks.rs`.
 pub const SACK_HOLD: Duration = Duration::from_millis(240);
 
-/// What the kernel is left to hold unsent, as in `signaling/src/shell/accept.rs` and `crates/peer/src/socket.rs`.
+/// What the kernel is left to hold unsent, as in `signaling/src/shell/accept.rs` and
+/// `crates/peer/src/socket.rs`.
 pub const UNSENT_BY_SERVER_BYTES: usize = 2_048;
 pub const UNSENT_BY_PEER_BYTES: usize = 512;
 /// Of the overhead, what is TCP's own.
@@ -51,17 +52,25 @@ impl<T> Default for Stream<T> {
 }
 
 impl<T> Stream<T> {
-    /// Over a TCP that loses what the way drops, and is given more while it holds less than so much unsent.
+    /// Over a TCP that loses what the way drops, and is given more while it holds less than so much
+    /// unsent.
     pub fn lossy(unsent_bytes: usize) -> Self {
         Self { tcp: Some((Tcp::default(), unsent_bytes)), ..Self::default() }
     }
 
     pub fn put(&mut self, now: Duration, bytes: usize, is_voice: bool, what: T) {
-        if is_voice && self.waiting.iter().filter(|waiting| waiting.is_voice).count() == VOICE_PACKETS {
+        if is_voice
+            && self.waiting.iter().filter(|waiting| waiting.is_voice).count() == VOICE_PACKETS
+        {
             let oldest = self.waiting.iter().position(|waiting| waiting.is_voice);
             self.waiting.remove(oldest.unwrap());
         }
-        self.waiting.push_back(Waiting { since: now, bytes: bytes + STREAM_OVERHEAD_BYTES, is_voice, what });
+        self.waiting.push_back(Waiting {
+            since: now,
+            bytes: bytes + STREAM_OVERHEAD_BYTES,
+            is_voice,
+            what,
+        });
     }
 
     /// What leaves now, and when it has passed the narrow way.
@@ -99,7 +108,11 @@ impl<T> Stream<T> {
 
     /// The first that is not too old.
     fn next_mut(&mut self, now: Duration) -> Option<&mut Waiting<T>> {
-        while self.waiting.front().is_some_and(|first| first.is_voice && now > first.since + VOICE_AGE) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|first| first.is_voice && now > first.since + VOICE_AGE)
+        {
             self.waiting.pop_front();
         }
         self.waiting.front_mut()

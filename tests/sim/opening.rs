@@ -1,5 +1,6 @@
-//! What opening a link costs where a way is narrow: both descriptions, connectivity checks and two handshakes, of
-//! about the sizes that real ones have, and the turns that links take, as in `crates/link/src/openings.rs`.
+//! What opening a link costs where a way is narrow: both descriptions, connectivity checks and two
+//! handshakes, of about the sizes that real ones have, and the turns that links take, as in
+//! `crates/link/src/openings.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -27,7 +28,8 @@ const FLIGHTS: [&[usize]; 10] = [
 ];
 /// Those of these flights are checks, of which one has to arrive.
 const CHECKS: usize = 2;
-/// Any other flight of which a datagram was lost goes again after this, and twice as long each further time.
+/// Any other flight of which a datagram was lost goes again after this, and twice as long each
+/// further time.
 const RETRANSMISSION: Duration = Duration::from_millis(400);
 const MOST_DOUBLINGS: u32 = 4;
 
@@ -48,11 +50,16 @@ impl Flight {
         self.number.is_multiple_of(2)
     }
 
-    /// What comes next and after how long, when the datagrams wait so long in the narrow ways, or are lost there.
+    /// What comes next and after how long, when the datagrams wait so long in the narrow ways, or
+    /// are lost there.
     pub fn next(self, waits: &[Option<Duration>]) -> (Duration, Self) {
         let arrives = match self.number {
             ..CHECKS => waits.iter().flatten().min().copied(),
-            _ => waits.iter().copied().collect::<Option<Vec<_>>>().and_then(|waits| waits.into_iter().max()),
+            _ => waits
+                .iter()
+                .copied()
+                .collect::<Option<Vec<_>>>()
+                .and_then(|waits| waits.into_iter().max()),
         };
         let again = RETRANSMISSION * 2_u32.pow(self.repeats.min(MOST_DOUBLINGS));
         arrives.map_or((again, Self { repeats: self.repeats + 1, ..self }), |after| {
@@ -67,7 +74,8 @@ const OPENING_BITS: f64 = 80_000.0;
 const SHARE: f64 = 0.25;
 const LONGEST_DISTANCE: Duration = Duration::from_secs(10);
 
-/// The openings of all links where a way is narrow. Turns are those of a peer and a role: whether it offers.
+/// The openings of all links where a way is narrow. Turns are those of a peer and a role: whether
+/// it offers.
 #[derive(Debug, Default)]
 pub struct Openings {
     sent_bytes: BTreeMap<usize, u64>,
@@ -94,7 +102,10 @@ impl Openings {
         let mut begun = Vec::new();
         for ((peer, is_offer), turns) in &mut self.turns {
             let distance = self.distances.entry(*peer).or_default();
-            begun.extend(std::iter::from_fn(|| turns.next(now, distance)).map(|link| (*peer, *is_offer, link)));
+            begun.extend(
+                std::iter::from_fn(|| turns.next(now, distance))
+                    .map(|link| (*peer, *is_offer, link)),
+            );
         }
         begun
     }
@@ -159,7 +170,8 @@ struct Distance {
 
 impl Distance {
     fn keep(&mut self, now: Duration) -> bool {
-        let seconds = self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
+        let seconds =
+            self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
         let distance = Duration::from_secs_f64(seconds).min(LONGEST_DISTANCE);
         let may_begin = !self.lacks_room && self.last.is_none_or(|last| now >= last + distance);
         if may_begin {

@@ -1,4 +1,5 @@
-//! What a member may do holds for everyone, on links and through the relay, whatever its own program does.
+//! What a member may do holds for everyone, on links and through the relay, whatever its own
+//! program does.
 
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ fn talking(seed: u64, route: Route) -> World {
     world
 }
 
-/// How many frames of the first peer each other one receives in a second and a half, after what was on its way.
+/// How many frames of the first peer each other one receives in a second and a half, after what was
+/// on its way.
 fn received(world: &mut World) -> [u64; 2] {
     world.run(SECOND / 2);
     let before = [1, 2].map(|at| world.heard(at, 0).received);
@@ -50,7 +52,10 @@ fn without_speak_a_member_is_not_heard_by_any_route_even_if_its_program_goes_on(
             let sent = world.peers[0].comms.network().mesh.own_permissions();
             assert_eq!(sent.speak, unheard, "what its program knows");
             world.set_permissions(0, Permissions::default(), false);
-            assert!(received(&mut world).iter().all(|frames| *frames > 60), "{route:?}: allowed again");
+            assert!(
+                received(&mut world).iter().all(|frames| *frames > 60),
+                "{route:?}: allowed again"
+            );
         }
     }
 }
@@ -80,7 +85,12 @@ fn without_data_neither_texts_nor_data_are_taken_but_data_can_be_received() {
     // Its program does not know.
     let at = now(&world, 0);
     world.peers[0].comms.send_text(at, group, "hello").unwrap();
-    world.peers[0].comms.client_mut().unwrap().send_data(ids[1], Reliability::Unreliable, hello()).unwrap();
+    world.peers[0]
+        .comms
+        .client_mut()
+        .unwrap()
+        .send_data(ids[1], Reliability::Unreliable, hello())
+        .unwrap();
     world.run(SECOND);
     let events = world.peers[1].events.iter().map(|(_, event)| format!("{event:?}"));
     assert_eq!(events.filter(|event| event.contains("hello")).count(), 0);
@@ -91,20 +101,43 @@ fn without_data_neither_texts_nor_data_are_taken_but_data_can_be_received() {
     let at = now(&world, 0);
     assert!(world.peers[0].comms.send_text(at, group, "hello").is_err());
     assert!(world.peers[0].comms.send_group_text(at, "Global", "hello").is_err());
-    let refused = world.peers[0].comms.client_mut().unwrap().send_data(ids[1], Reliability::Reliable, hello());
+    let refused = world.peers[0].comms.client_mut().unwrap().send_data(
+        ids[1],
+        Reliability::Reliable,
+        hello(),
+    );
     assert_eq!(refused, Err(DataError::NotPermitted));
-    world.peers[1].comms.client_mut().unwrap().send_data(ids[0], Reliability::Reliable, hello()).unwrap();
+    world.peers[1]
+        .comms
+        .client_mut()
+        .unwrap()
+        .send_data(ids[0], Reliability::Reliable, hello())
+        .unwrap();
     world.run(SECOND);
     let at = now(&world, 0);
-    let message = PipeEvent::Message { channel: None, reliability: Reliability::Reliable, bytes: hello() };
-    assert_eq!(world.peers[0].comms.client_mut().unwrap().poll_data(at), Some((ids[1], DataEvent::Pipe(message))));
-    let waits = world.peers[1].comms.client().unwrap().data_pipes().map(|(_, pipe)| pipe.queued_bytes()).sum::<usize>();
+    let message =
+        PipeEvent::Message { channel: None, reliability: Reliability::Reliable, bytes: hello() };
+    assert_eq!(
+        world.peers[0].comms.client_mut().unwrap().poll_data(at),
+        Some((ids[1], DataEvent::Pipe(message)))
+    );
+    let waits = world.peers[1]
+        .comms
+        .client()
+        .unwrap()
+        .data_pipes()
+        .map(|(_, pipe)| pipe.queued_bytes())
+        .sum::<usize>();
     assert_eq!(waits, 0, "it was acknowledged");
 }
 
 /// Says that the second peer heard the first without a loss, and that the first was told so.
 fn no_loss_is_counted(world: &World, concealed: u64, what: &str) {
-    assert_eq!(world.heard(1, 0).concealed, concealed, "{what}: frames that were sent to no listener are no loss");
+    assert_eq!(
+        world.heard(1, 0).concealed,
+        concealed,
+        "{what}: frames that were sent to no listener are no loss"
+    );
     let heard = world.status(1, 0).expect("the speaker is known");
     let told = world.status(0, 1).expect("the listener is known");
     assert_eq!((heard.loss, told.reported_loss), (0.0, Some(0.0)), "{what}");
@@ -146,7 +179,8 @@ fn a_group_that_is_left_and_joined_again_by_either_side_costs_no_frame() {
             let mut world = talking(seed, route);
             world.run(3 * SECOND);
             let concealed = world.heard(1, 0).concealed;
-            let (whose, global) = (usize::from(!speaker_moves), VoiceTarget::Group("Global".to_owned()));
+            let (whose, global) =
+                (usize::from(!speaker_moves), VoiceTarget::Group("Global".to_owned()));
             let now = world.now() + world.peers[whose].clock;
             if speaker_moves {
                 let elsewhere = VoiceTarget::Group("Elsewhere".to_owned());
@@ -167,7 +201,11 @@ fn a_group_that_is_left_and_joined_again_by_either_side_costs_no_frame() {
             }
             world.run(3 * SECOND);
             assert!(world.heard(1, 0).received > before + 100, "heard again");
-            no_loss_is_counted(&world, concealed, &format!("{route:?}, the speaker moves: {speaker_moves}"));
+            no_loss_is_counted(
+                &world,
+                concealed,
+                &format!("{route:?}, the speaker moves: {speaker_moves}"),
+            );
         }
     }
 }

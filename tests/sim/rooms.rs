@@ -45,7 +45,10 @@ fn fifty_peers_hear_three_speakers_and_the_same_seed_gives_the_same_trace() {
     }
     let again = fifty(7);
     assert!(world.trace == again.trace, "the same seed gave another trace");
-    assert!(world.trace != fifty(8).trace, "another seed gave the same trace: the trace says nothing");
+    assert!(
+        world.trace != fifty(8).trace,
+        "another seed gave the same trace: the trace says nothing"
+    );
 }
 
 /// proves: U-05, U-06, U-09
@@ -57,7 +60,11 @@ fn everyone_learns_of_everyone_once_and_of_every_leaver_once() {
     }
     world.run(2 * SECOND);
     for peer in &world.peers {
-        let joined = peer.mesh_events.iter().filter(|event| matches!(event, MeshEvent::PeerJoined(_))).count();
+        let joined = peer
+            .mesh_events
+            .iter()
+            .filter(|event| matches!(event, MeshEvent::PeerJoined(_)))
+            .count();
         assert_eq!(joined, 4);
         let status = peer.comms.status();
         assert!(status.connected);
@@ -68,7 +75,11 @@ fn everyone_learns_of_everyone_once_and_of_every_leaver_once() {
     world.peers[2].comms.stop(now);
     world.run(SECOND);
     for (number, peer) in world.peers.iter().enumerate().filter(|(number, _)| *number != 2) {
-        let left = peer.mesh_events.iter().filter(|event| matches!(event, MeshEvent::PeerLeft { .. })).count();
+        let left = peer
+            .mesh_events
+            .iter()
+            .filter(|event| matches!(event, MeshEvent::PeerLeft { .. }))
+            .count();
         assert_eq!(left, 1, "peer {number}");
         assert_eq!(peer.comms.network().mesh.members().count(), 3);
     }

@@ -27,7 +27,8 @@ fn talking(seed: u64) -> World {
 }
 
 fn connected_at(world: &World, peer: usize) -> Option<Duration> {
-    let connected = |event: &EngineEvent<_>| matches!(event, EngineEvent::Session(ClientEvent::Joined { .. }));
+    let connected =
+        |event: &EngineEvent<_>| matches!(event, EngineEvent::Session(ClientEvent::Joined { .. }));
     world.peers[peer].events.iter().find(|(_, event)| connected(event)).map(|(at, _)| *at)
 }
 
@@ -45,7 +46,11 @@ fn the_first_voice_is_heard_one_round_trip_after_the_join_and_before_any_link() 
     world.run_until(SECOND, "heard", |world| world.heard(1, 0).received > 0);
     let round_trip = 2 * world.wires.borrow().conditions.to_server;
     let frame = Duration::from_millis(20);
-    assert!(world.now() - joined_at <= round_trip + frame + crate::world::STEP, "{:?}", world.now() - joined_at);
+    assert!(
+        world.now() - joined_at <= round_trip + frame + crate::world::STEP,
+        "{:?}",
+        world.now() - joined_at
+    );
     assert_eq!(links_before, 0, "no link was up yet");
     world.run_until(SECOND, "direct", |world| world.all_routes_are(Route::Direct));
 }
@@ -84,8 +89,8 @@ fn a_pair_that_cannot_link_stays_on_the_relay_and_is_heard() {
     assert!(heard.received > 1900 && heard.concealed == 0, "{heard:?}");
 }
 
-/// A link is cut in mid-speech, fifty times, at other moments and with other delays each time: how much speech is not
-/// heard?
+/// A link is cut in mid-speech, fifty times, at other moments and with other delays each time: how
+/// much speech is not heard?
 ///
 /// proves: D-32
 #[test]
@@ -138,7 +143,11 @@ fn text_goes_through_the_server_while_speech_is_direct() {
     world.run(SECOND);
     let relayed_before = world.wires.borrow().voice_to_server;
     world.run(SECOND);
-    assert_eq!(world.wires.borrow().voice_to_server, relayed_before, "speech no longer passes the server");
+    assert_eq!(
+        world.wires.borrow().voice_to_server,
+        relayed_before,
+        "speech no longer passes the server"
+    );
     let now = world.now();
     world.peers[0].comms.send_group_text(now, "Global", "hello").unwrap();
     let got_text = |world: &World| {
@@ -148,5 +157,8 @@ fn text_goes_through_the_server_while_speech_is_direct() {
             .any(|(_, event)| matches!(event, EngineEvent::Session(ClientEvent::Text { text, group, .. }) if text == "hello" && group.as_deref() == Some("Global")))
     };
     let after = world.run_until(SECOND, "text", got_text);
-    assert!(after >= 2 * world.wires.borrow().conditions.to_server, "it took the way over the server: {after:?}");
+    assert!(
+        after >= 2 * world.wires.borrow().conditions.to_server,
+        "it took the way over the server: {after:?}"
+    );
 }

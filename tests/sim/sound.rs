@@ -23,13 +23,15 @@ fn talking(seed: u64, voice: &str, conditions: Conditions, route: Route) -> Worl
     world.add_peer();
     world.peers[0].speech = speech::load(voice);
     world.peers[0].speaking = true;
-    world.run_until(3 * SECOND, "a route", |world| world.route(1, 0) == route && world.route(0, 1) == route);
+    world.run_until(3 * SECOND, "a route", |world| {
+        world.route(1, 0) == route && world.route(0, 1) == route
+    });
     world.wires.borrow_mut().conditions = conditions;
     world
 }
 
-/// The delay from the first peer's microphone to the second's speaker over so many seconds, in milliseconds: as measured by
-/// the second, and as it truly was, each the median.
+/// The delay from the first peer's microphone to the second's speaker over so many seconds, in
+/// milliseconds: as measured by the second, and as it truly was, each the median.
 fn delays(world: &mut World, seconds: u32) -> (f64, f64) {
     for peer in &mut world.peers {
         peer.recorded = true;
@@ -42,8 +44,8 @@ fn delays(world: &mut World, seconds: u32) -> (f64, f64) {
     }
     measured.sort_by(f64::total_cmp);
     let hearing = hear::compare(&world.peers[0].said, &world.peers[1].played);
-    // A block is handed over when its last sample has been captured, 10 ms after its first; the block that is rendered at
-    // the same moment begins to play then.
+    // A block is handed over when its last sample has been captured, 10 ms after its first; the
+    // block that is rendered at the same moment begins to play then.
     (measured[measured.len() / 2], hearing.delay_ms + 10.0)
 }
 
@@ -62,7 +64,10 @@ fn the_measured_delay_is_within_five_milliseconds_of_the_truth() {
         world.run(10 * SECOND);
         let (measured, truth) = delays(&mut world, 14);
         println!("{route:?} {conditions:?}: measured {measured:.1} ms, true {truth:.1} ms");
-        assert!((measured - truth).abs() <= 5.0, "{route:?}, {conditions:?}: measured {measured}, true {truth}");
+        assert!(
+            (measured - truth).abs() <= 5.0,
+            "{route:?}, {conditions:?}: measured {measured}, true {truth}"
+        );
         assert!(truth > 40.0, "{truth}");
     }
     // Four trembling ways lie between the two clocks: what one seed gives is chance.
@@ -93,8 +98,10 @@ fn a_lossy_link_is_reported_and_speech_is_repaired_with_copies() {
     let before = world.status(1, 0).unwrap().heard.unwrap();
     world.run(30 * SECOND);
     let after = world.status(1, 0).unwrap().heard.unwrap();
-    let (heard, concealed) =
-        (after.frames_heard - before.frames_heard, after.frames_concealed - before.frames_concealed);
+    let (heard, concealed) = (
+        after.frames_heard - before.frames_heard,
+        after.frames_concealed - before.frames_concealed,
+    );
     println!(
         "{heard} heard, {concealed} concealed, {} from copies",
         after.frames_from_copies - before.frames_from_copies

@@ -10,8 +10,10 @@ use voicemesh_rooms::RoomRules;
 use crate::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
-const MUTED: MemberStatus = MemberStatus { muted: true, deafened: false, listening_only: false, recording: false };
-const DEAFENED: MemberStatus = MemberStatus { muted: true, deafened: true, listening_only: false, recording: false };
+const MUTED: MemberStatus =
+    MemberStatus { muted: true, deafened: false, listening_only: false, recording: false };
+const DEAFENED: MemberStatus =
+    MemberStatus { muted: true, deafened: true, listening_only: false, recording: false };
 
 fn set(world: &mut World, at: usize, status: MemberStatus) {
     let now = world.now() + world.peers[at].clock;
@@ -98,6 +100,9 @@ fn a_connection_that_takes_over_loses_no_status() {
     world.run(3 * SECOND);
     let events = &world.peers[0].mesh_events;
     assert_eq!(events.iter().filter(|event| matches!(event, MeshEvent::Joined { .. })).count(), 1);
-    assert!(!events.iter().any(|event| matches!(event, MeshEvent::ServerAway { .. })), "it was never away");
+    assert!(
+        !events.iter().any(|event| matches!(event, MeshEvent::ServerAway { .. })),
+        "it was never away"
+    );
     assert_eq!(told(&world, 1, 0), [MUTED]);
 }

@@ -1,8 +1,9 @@
-//! One direction of a TCP connection over a way that drops what does not fit: a window of packets, small writes that share
-//! a segment while the window is full, delivery in order, and losses that are found by later acknowledgements, by a probe
-//! or by time. As Linux has it with `TCP_NODELAY`, SACK and CUBIC (RFC 5681, 6298, 6937, 8985, 9438), with three
-//! simplifications: every segment is acknowledged at once, no acknowledgement is lost, and a time-out that was too
-//! early is known as such (RFC 5682), so that it repeats one segment and leaves the window.
+//! One direction of a TCP connection over a way that drops what does not fit: a window of packets,
+//! small writes that share a segment while the window is full, delivery in order, and losses that
+//! are found by later acknowledgements, by a probe or by time. As Linux has it with `TCP_NODELAY`,
+//! SACK and CUBIC (RFC 5681, 6298, 6937, 8985, 9438), with three simplifications: every segment is
+//! acknowledged at once, no acknowledgement is lost, and a time-out that was too early is known as
+//! such (RFC 5682), so that it repeats one segment and leaves the window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,10 +20,12 @@ const LEAST_VARIATION: Duration = Duration::from_millis(200);
 const LONGEST_RTO: Duration = Duration::from_secs(120);
 const FIRST_WINDOW: f64 = 10.0;
 const LEAST_WINDOW: f64 = 2.0;
-/// What a loss leaves of the window, and what the window grows by in a round trip (RFC 9438 §4.6, §4.3).
+/// What a loss leaves of the window, and what the window grows by in a round trip (RFC 9438 §4.6,
+/// §4.3).
 const AFTER_LOSS: f64 = 0.7;
 const GROWTH: f64 = 0.53;
-/// From this window on, so many round trips in a row that show a queue end the slow start (RFC 9406).
+/// From this window on, so many round trips in a row that show a queue end the slow start (RFC
+/// 9406).
 const HYSTART_WINDOW: f64 = 16.0;
 const HYSTART_SAMPLES: u32 = 8;
 /// So many acknowledgements of later segments rule out that they have overtaken an earlier one.
@@ -175,12 +178,15 @@ impl<T> Tcp<T> {
             }
         }
         if self.recovery.as_ref().is_some_and(|recovery| {
-            self.flight.iter().all(|segment| segment.state == State::Acknowledged || segment.number > recovery.until)
+            self.flight.iter().all(|segment| {
+                segment.state == State::Acknowledged || segment.number > recovery.until
+            })
         }) {
             self.window = self.window.min(self.threshold).max(LEAST_WINDOW);
             self.recovery = None;
         }
-        let is_reducing = self.recovery.as_ref().is_some_and(|recovery| recovery.reduction.is_some());
+        let is_reducing =
+            self.recovery.as_ref().is_some_and(|recovery| recovery.reduction.is_some());
         for _ in 0..acked {
             if !is_reducing {
                 self.grow();
@@ -195,8 +201,10 @@ impl<T> Tcp<T> {
         });
         self.smoothed = Some((mean, deviation));
         self.least_round_trip = self.least_round_trip.min(sample);
-        let queue = (self.least_round_trip / 8).clamp(Duration::from_millis(4), Duration::from_millis(16));
-        self.slow_samples = if sample >= self.least_round_trip + queue { self.slow_samples + 1 } else { 0 };
+        let queue =
+            (self.least_round_trip / 8).clamp(Duration::from_millis(4), Duration::from_millis(16));
+        self.slow_samples =
+            if sample >= self.least_round_trip + queue { self.slow_samples + 1 } else { 0 };
         if self.window >= HYSTART_WINDOW && self.slow_samples >= HYSTART_SAMPLES {
             self.threshold = self.threshold.min(self.window);
         }
@@ -210,10 +218,12 @@ impl<T> Tcp<T> {
         }
     }
 
-    /// Those that were sent a round trip before the newest of which is known that it arrived (RFC 8985 §6.2).
+    /// Those that were sent a round trip before the newest of which is known that it arrived (RFC
+    /// 8985 §6.2).
     fn find_losses(&mut self, now: Duration) {
         let newest = self.newest_acked.0;
-        let later = self.flight.iter().filter(|segment| segment.state == State::Acknowledged).count();
+        let later =
+            self.flight.iter().filter(|segment| segment.state == State::Acknowledged).count();
         let is_certain = self.recovery.is_some() || later >= DUPLICATES;
         let reordering = if is_certain { Duration::ZERO } else { self.least_round_trip / 4 };
         let mut found = false;
@@ -225,7 +235,8 @@ impl<T> Tcp<T> {
             }
         }
         if found && self.recovery.is_none() {
-            let unacknowledged = self.flight.iter().filter(|segment| segment.state != State::Acknowledged).count();
+            let unacknowledged =
+                self.flight.iter().filter(|segment| segment.state != State::Acknowledged).count();
             let in_flight_before = unacknowledged.max(1) as f64;
             self.threshold = (self.window * AFTER_LOSS).max(LEAST_WINDOW);
             let reduction = Reduction { in_flight_before, delivered: 0.0, sent: 0.0 };
@@ -237,13 +248,18 @@ impl<T> Tcp<T> {
 
     fn reduce(&mut self, acked: usize) {
         let in_flight = self.in_flight() as f64;
-        let Some(reduction) = self.recovery.as_mut().and_then(|recovery| recovery.reduction.as_mut()) else { return };
+        let Some(reduction) =
+            self.recovery.as_mut().and_then(|recovery| recovery.reduction.as_mut())
+        else {
+            return;
+        };
         if acked == 0 {
             return;
         }
         reduction.delivered += acked as f64;
         let allowed = if in_flight > self.threshold {
-            (reduction.delivered * self.threshold / reduction.in_flight_before).ceil() - reduction.sent
+            (reduction.delivered * self.threshold / reduction.in_flight_before).ceil()
+                - reduction.sent
         } else {
             let limit = (reduction.delivered - reduction.sent).max(acked as f64) + 1.0;
             (self.threshold - in_flight).min(limit)
@@ -253,11 +269,19 @@ impl<T> Tcp<T> {
     }
 
     fn check_timers(&mut self, now: Duration, way: &mut Bottleneck) {
-        let Some(first) = self.flight.iter().position(|segment| segment.state != State::Acknowledged) else { return };
+        let Some(first) =
+            self.flight.iter().position(|segment| segment.state != State::Acknowledged)
+        else {
+            return;
+        };
         if now >= self.progress_at.max(self.flight[first].sent_at) + self.rto {
             return self.time_out(first);
         }
-        let Some(last) = self.flight.iter().rposition(|segment| segment.state != State::Acknowledged) else { return };
+        let Some(last) =
+            self.flight.iter().rposition(|segment| segment.state != State::Acknowledged)
+        else {
+            return;
+        };
         let (mean, _) = self.smoothed.unwrap_or((FIRST_RTO / 2, Duration::ZERO));
         let rest = if self.flight.len() == 1 { LEAST_VARIATION } else { Duration::from_millis(2) };
         if self.recovery.is_none()
@@ -265,7 +289,11 @@ impl<T> Tcp<T> {
             && now >= self.progress_at.max(self.flight[last].sent_at) + 2 * mean + rest
         {
             self.has_probed = true;
-            if self.unsent.is_empty() { self.repeat(now, last, way) } else { self.send_new(now, way) }
+            if self.unsent.is_empty() {
+                self.repeat(now, last, way)
+            } else {
+                self.send_new(now, way)
+            }
         }
     }
 
@@ -302,7 +330,8 @@ impl<T> Tcp<T> {
             }
         }
         let in_flight = self.in_flight();
-        self.most_in_flight = if self.is_limited { in_flight } else { self.most_in_flight.max(in_flight) };
+        self.most_in_flight =
+            if self.is_limited { in_flight } else { self.most_in_flight.max(in_flight) };
     }
 
     fn send_new(&mut self, now: Duration, way: &mut Bottleneck) {
@@ -321,7 +350,15 @@ impl<T> Tcp<T> {
         let passed_at = way.pass(now, bytes + HEADER_BYTES);
         let number = self.count_sending();
         let state = State::UnderWay;
-        self.flight.push_back(Segment { bytes, messages, number, sent_at: now, passed_at, state, is_repeated: false });
+        self.flight.push_back(Segment {
+            bytes,
+            messages,
+            number,
+            sent_at: now,
+            passed_at,
+            state,
+            is_repeated: false,
+        });
     }
 
     fn repeat(&mut self, now: Duration, index: usize, way: &mut Bottleneck) {
@@ -335,7 +372,9 @@ impl<T> Tcp<T> {
     }
 
     fn count_sending(&mut self) -> u64 {
-        if let Some(reduction) = self.recovery.as_mut().and_then(|recovery| recovery.reduction.as_mut()) {
+        if let Some(reduction) =
+            self.recovery.as_mut().and_then(|recovery| recovery.reduction.as_mut())
+        {
             reduction.sent += 1.0;
         }
         self.sent += 1;
@@ -347,7 +386,8 @@ impl<T> Tcp<T> {
         for segment in &mut self.flight {
             let Some(passed_at) = segment.passed_at else { break };
             self.delivered_at = self.delivered_at.max(passed_at);
-            delivered.extend(segment.messages.drain(..).map(|message| (self.delivered_at, message)));
+            delivered
+                .extend(segment.messages.drain(..).map(|message| (self.delivered_at, message)));
         }
         while self.flight.front().is_some_and(|segment| segment.state == State::Acknowledged) {
             self.flight.pop_front();
@@ -366,7 +406,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Writes a message of so many bytes every 20 ms; gives when each was written and when it arrived.
+    /// Writes a message of so many bytes every 20 ms; gives when each was written and when it
+    /// arrived.
     fn run(way: &mut Bottleneck, bytes: usize, messages: u64) -> Vec<(Duration, Duration)> {
         let (mut tcp, mut arrived) = (Tcp::default(), Vec::new());
         for step in 0..=messages * 4 + 8_000 {
@@ -381,11 +422,17 @@ mod tests {
 
     #[test]
     fn every_message_arrives_once_and_in_order_whatever_is_dropped() {
-        for excess in [Excess::Queue(ms(30)), Excess::Queue(ms(400)), Excess::Policer { burst_bytes: 1_600 }] {
+        for excess in
+            [Excess::Queue(ms(30)), Excess::Queue(ms(400)), Excess::Policer { burst_bytes: 1_600 }]
+        {
             let mut way = Bottleneck::new(64_000, excess);
             let arrived = run(&mut way, 150, 500);
             let written: Vec<_> = arrived.iter().map(|(at, _)| *at).collect();
-            assert_eq!(written, (0..500).map(|number| ms(number * 20)).collect::<Vec<_>>(), "{excess:?}");
+            assert_eq!(
+                written,
+                (0..500).map(|number| ms(number * 20)).collect::<Vec<_>>(),
+                "{excess:?}"
+            );
             assert!(arrived.is_sorted_by_key(|(_, at)| *at));
             assert!(way.dropped() > 0, "{excess:?}");
         }
@@ -393,7 +440,8 @@ mod tests {
 
     #[test]
     fn what_a_full_window_holds_back_shares_segments() {
-        // Alone in a packet, each message would need 80,800 bit/s, and the last would come 9 s late.
+        // Alone in a packet, each message would need 80,800 bit/s, and the last would come 9 s
+        // late.
         let mut way = Bottleneck::new(70_000, Excess::Queue(ms(4_000)));
         let arrived = run(&mut way, 150, 3_000);
         let longest = arrived.iter().map(|(written_at, at)| *at - *written_at).max();
@@ -414,7 +462,9 @@ mod tests {
             if step.is_multiple_of(4) {
                 tcp.write(150, now);
             }
-            arrived.extend(tcp.poll(now, &mut way).into_iter().map(|(at, written_at)| (written_at, at)));
+            arrived.extend(
+                tcp.poll(now, &mut way).into_iter().map(|(at, written_at)| (written_at, at)),
+            );
         }
         let (_, at) = arrived.iter().find(|(written_at, _)| *written_at == ms(100)).unwrap();
         assert!((ms(160)..=ms(260)).contains(at), "{at:?}");

@@ -43,7 +43,11 @@ fn asked(world: &World, peer: usize) -> Vec<ErrorCode> {
 }
 
 fn joins(world: &World, peer: usize) -> usize {
-    world.peers[peer].mesh_events.iter().filter(|event| matches!(event, MeshEvent::Joined { .. })).count()
+    world.peers[peer]
+        .mesh_events
+        .iter()
+        .filter(|event| matches!(event, MeshEvent::Joined { .. }))
+        .count()
 }
 
 fn give(world: &mut World, peer: usize, token: AccessToken) {
@@ -57,7 +61,11 @@ fn a_program_that_said_so_is_asked_for_a_token_once_and_joins_when_it_has_one() 
     let peer = world.add_peer_with(|config| config.renews_token = true);
     world.run_until(5 * SECOND, "asked", |world| !asked(world, peer).is_empty());
     world.run(60 * SECOND);
-    assert_eq!(asked(&world, peer), [ErrorCode::TokenRequired], "nothing is tried without another token");
+    assert_eq!(
+        asked(&world, peer),
+        [ErrorCode::TokenRequired],
+        "nothing is tried without another token"
+    );
     give(&mut world, peer, token(UNIX - 1000));
     world.run_until(5 * SECOND, "asked again", |world| asked(world, peer).len() == 2);
     assert_eq!(asked(&world, peer)[1], ErrorCode::TokenExpired);
@@ -78,11 +86,15 @@ fn names(world: &World, peer: usize) -> Vec<&str> {
 #[test]
 fn a_member_learns_the_name_that_its_token_gives_it_and_keeps_it_through_a_restart_of_the_server() {
     let mut world = guarded(4);
-    let request = TokenRequest { room: "room".to_owned(), expires_at: UNIX + 600, ..TokenRequest::default() };
-    let named = sign(TokenRequest { name: Some("Dr. Ada".to_owned()), ..request.clone() }, SECRET).expect("a token");
-    let by_token = world.add_peer_with(|config| (config.name, config.token) = ("ada".to_owned(), Some(named)));
+    let request =
+        TokenRequest { room: "room".to_owned(), expires_at: UNIX + 600, ..TokenRequest::default() };
+    let named = sign(TokenRequest { name: Some("Dr. Ada".to_owned()), ..request.clone() }, SECRET)
+        .expect("a token");
+    let by_token =
+        world.add_peer_with(|config| (config.name, config.token) = ("ada".to_owned(), Some(named)));
     let unnamed = sign(request, SECRET).expect("a token");
-    let by_itself = world.add_peer_with(|config| (config.name, config.token) = ("ben".to_owned(), Some(unnamed)));
+    let by_itself = world
+        .add_peer_with(|config| (config.name, config.token) = ("ben".to_owned(), Some(unnamed)));
     world.run_until(5 * SECOND, "joined", |world| (0..2).all(|peer| joins(world, peer) == 1));
     assert_eq!((names(&world, by_token), names(&world, by_itself)), (vec!["Dr. Ada"], vec!["ben"]));
     world.kill_server();
@@ -123,10 +135,17 @@ fn direct_speech_goes_on_while_a_program_gets_another_token() {
     world.kill_server();
     world.start_server(rules());
     world.set_server_time(UNIX + 3600);
-    world.run_until(15 * SECOND, "asked", |world| (0..2).all(|peer| asked(world, peer) == [ErrorCode::TokenExpired]));
+    world.run_until(15 * SECOND, "asked", |world| {
+        (0..2).all(|peer| asked(world, peer) == [ErrorCode::TokenExpired])
+    });
     let before = world.heard(1, 0).received;
     world.run(20 * SECOND);
-    assert!(world.heard(1, 0).received > before + 900, "{} to {}", before, world.heard(1, 0).received);
+    assert!(
+        world.heard(1, 0).received > before + 900,
+        "{} to {}",
+        before,
+        world.heard(1, 0).received
+    );
     (0..2).for_each(|peer| give(&mut world, peer, token(UNIX + 7200)));
     world.run_until(5 * SECOND, "joined again", |world| (0..2).all(|peer| joins(world, peer) == 2));
 }

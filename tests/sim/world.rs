@@ -1,4 +1,5 @@
-//! A room under a virtual clock: the real signaling server, the real peers, and wires that are simulated.
+//! A room under a virtual clock: the real signaling server, the real peers, and wires that are
+//! simulated.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,16 +15,20 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, PeerStatus, VoiceEngine};
-use voicemesh_mesh::{Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
+use voicemesh_mesh::{
+    Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent,
+};
 use voicemesh_rooms::{
-    AddressKey, CloseReason, ConnectionId, Digest, Enqueue, Input, Line, Part, Purpose, Refusal, RoomRules, Settings,
-    Signaling, Text, Visit, digest,
+    AddressKey, CloseReason, ConnectionId, Digest, Enqueue, Input, Line, Part, Purpose, Refusal,
+    RoomRules, Settings, Signaling, Text, Visit, digest,
 };
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Participant;
 use voicemesh_signaling::ticket_key;
 use voicemesh_wire::identity::{InstallationSecret, prove};
-use voicemesh_wire::signaling::{ClientMessage, LeaveReason, Metadata, Moderation, Presence, ServerLimits};
+use voicemesh_wire::signaling::{
+    ClientMessage, LeaveReason, Metadata, Moderation, Presence, ServerLimits,
+};
 use voicemesh_wire::{PeerId, Permissions};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
@@ -59,7 +64,8 @@ pub struct SimPeer {
     pub clock: Duration,
     /// What it says instead of the tone, again and again.
     pub speech: Vec<f32>,
-    /// What it said and what it heard while it did, sample by sample from the same moment on, if `recorded`.
+    /// What it said and what it heard while it did, sample by sample from the same moment on, if
+    /// `recorded`.
     pub recorded: bool,
     pub said: Vec<f32>,
     pub played: Vec<f32>,
@@ -120,7 +126,10 @@ impl World {
 
     /// The next run of a server with a secret: it reads the tickets of the one before.
     pub fn start_server_with_secret(&mut self) {
-        let limits = ServerLimits { connection_lifetime_ms: self.connection_lifetime_ms, ..ServerLimits::default() };
+        let limits = ServerLimits {
+            connection_lifetime_ms: self.connection_lifetime_ms,
+            ..ServerLimits::default()
+        };
         let rules = RoomRules { limits, tickets_outlast_restarts: true, ..RoomRules::default() };
         let tickets = Some(ticket_key(b"the operator's secret", u64::from(self.sessions) + 1));
         self.start_server_with(Settings { rules, tickets, ..Settings::default() });
@@ -149,7 +158,11 @@ impl World {
         let mut wires = self.wires.borrow_mut();
         wires.server_up = false;
         for (peer, generation) in server.visits.into_keys() {
-            wires.tell_peer(peer, generation, SocketEvent::Closed("it closed the connection".to_owned()));
+            wires.tell_peer(
+                peer,
+                generation,
+                SocketEvent::Closed("it closed the connection".to_owned()),
+            );
         }
     }
 
@@ -188,7 +201,8 @@ impl World {
         let carrier = SimCarrier { peer, wires: self.wires.clone() };
         let mesh = Carried::new(Mesh::new(config), carrier);
         let speech = SpeechConfig { complexity: 0, ..SpeechConfig::default() };
-        let comms_config = EngineConfig { speech, ..EngineConfig::new(name, self.seed.wrapping_add(number)) };
+        let comms_config =
+            EngineConfig { speech, ..EngineConfig::new(name, self.seed.wrapping_add(number)) };
         let mut comms = EngineOnNetwork::new(VoiceEngine::new(comms_config).unwrap(), mesh);
         // No two clocks show the same.
         let clock = Duration::from_secs(1_000) * number as u32;
@@ -221,10 +235,19 @@ impl World {
     }
 
     /// Runs until the condition holds; panics if it does not in time.
-    pub fn run_until(&mut self, at_most: Duration, what: &str, condition: impl Fn(&Self) -> bool) -> Duration {
+    pub fn run_until(
+        &mut self,
+        at_most: Duration,
+        what: &str,
+        condition: impl Fn(&Self) -> bool,
+    ) -> Duration {
         let begun = self.now();
         while !condition(self) {
-            assert!(self.now() < begun + at_most, "{what}: not within {at_most:?} (seed {})", self.seed);
+            assert!(
+                self.now() < begun + at_most,
+                "{what}: not within {at_most:?} (seed {})",
+                self.seed
+            );
             self.step();
         }
         self.now() - begun
@@ -245,8 +268,12 @@ impl World {
                     }
                 }
                 Arrival::OpenLimit { at, link } => self.wires.borrow_mut().open_limit(at, link),
-                Arrival::Flight { offerer, link, flight } => self.wires.borrow_mut().flight(offerer, link, flight),
-                Arrival::Server { from, generation, word } => self.at_server(now, from, generation, word),
+                Arrival::Flight { offerer, link, flight } => {
+                    self.wires.borrow_mut().flight(offerer, link, flight)
+                }
+                Arrival::Server { from, generation, word } => {
+                    self.at_server(now, from, generation, word)
+                }
             }
         }
         if let Some(server) = &mut self.server {
@@ -307,7 +334,9 @@ impl World {
             let id = ConnectionId(self.connections);
             let key = self.address.and_then(AddressKey::of);
             let address = key.map(|key| (key, server.signaling.enter_address(now, key)));
-            server.visits.insert((from, generation), Visit::new(now, id, line, address, &server.signaling));
+            server
+                .visits
+                .insert((from, generation), Visit::new(now, id, line, address, &server.signaling));
             server.heard.insert((from, generation), now);
             server.opened.insert((from, generation), now);
             self.opened.push(now);
@@ -341,7 +370,8 @@ impl World {
         }
     }
 
-    /// The server sets what a peer may do. `unheard`: that peer itself is not told, as if its program did not care.
+    /// The server sets what a peer may do. `unheard`: that peer itself is not told, as if its
+    /// program did not care.
     pub fn set_permissions(&mut self, peer: usize, permissions: Permissions, unheard: bool) {
         let (now, id) = (self.now(), self.peers[peer].id);
         let Some(server) = &mut self.server else { return };
@@ -355,7 +385,8 @@ impl World {
     pub fn moderate(&mut self, by: usize, action: Moderation, unheard: usize) {
         let now = self.now();
         let Some(server) = &mut self.server else { return };
-        let socket = server.visits.keys().copied().find(|(of, _)| *of == by).expect("it is connected");
+        let socket =
+            server.visits.keys().copied().find(|(of, _)| *of == by).expect("it is connected");
         server.set_deaf(unheard, true);
         let message = ClientMessage::Moderate { request: None, action }.to_json();
         server.handle(now, socket, Input::Text(&message));
@@ -364,7 +395,9 @@ impl World {
 
     /// How many connections the server has of a peer.
     pub fn connections_of(&self, peer: usize) -> usize {
-        self.server.as_ref().map_or(0, |server| server.visits.keys().filter(|(of, _)| *of == peer).count())
+        self.server
+            .as_ref()
+            .map_or(0, |server| server.visits.keys().filter(|(of, _)| *of == peer).count())
     }
 
     /// A peer's socket breaks: the server notices at once, the peer too.
@@ -379,12 +412,15 @@ impl World {
         }
     }
 
-    /// What stands between the peers and the server cuts the connections on which nothing has passed for so long, or all. Gives how
-    /// many.
+    /// What stands between the peers and the server cuts the connections on which nothing has
+    /// passed for so long, or all. Gives how many.
     pub fn cut_sockets(&mut self, idle_for: Duration) -> usize {
         let now = self.now();
         self.cut(|server, socket| {
-            let sent = server.visits.get(socket).map_or(Duration::ZERO, |visit| visit.line().sent_at.get());
+            let sent = server
+                .visits
+                .get(socket)
+                .map_or(Duration::ZERO, |visit| visit.line().sent_at.get());
             server.heard[socket].max(sent) + idle_for <= now
         })
     }
@@ -398,7 +434,8 @@ impl World {
     fn cut(&mut self, is_cut: impl Fn(&Server, &(usize, u32)) -> bool) -> usize {
         let now = self.now();
         let Some(server) = &mut self.server else { return 0 };
-        let cut: Vec<_> = server.heard.keys().filter(|socket| is_cut(server, socket)).copied().collect();
+        let cut: Vec<_> =
+            server.heard.keys().filter(|socket| is_cut(server, socket)).copied().collect();
         let mut ended = 0;
         for (of, generation) in cut {
             server.heard.remove(&(of, generation));
@@ -432,7 +469,11 @@ impl World {
 
     pub fn heard(&self, at: usize, of: usize) -> Heard {
         let stats = self.status(at, of).and_then(|status| status.heard).unwrap_or_default();
-        Heard { received: stats.frames_received, heard: stats.frames_heard, concealed: stats.frames_concealed }
+        Heard {
+            received: stats.frames_received,
+            heard: stats.frames_heard,
+            concealed: stats.frames_concealed,
+        }
     }
 
     pub fn route(&self, at: usize, of: usize) -> voicemesh::Route {
@@ -441,7 +482,9 @@ impl World {
 
     pub fn all_routes_are(&self, route: voicemesh::Route) -> bool {
         let everyone = 0..self.peers.len();
-        everyone.clone().all(|at| everyone.clone().filter(|of| *of != at).all(|of| self.route(at, of) == route))
+        everyone
+            .clone()
+            .all(|at| everyone.clone().filter(|of| *of != at).all(|of| self.route(at, of) == route))
     }
 }
 
@@ -552,7 +595,13 @@ impl Line for SimLine {
         Enqueue::Queued
     }
 
-    fn packet(&self, _now: Duration, packet: Bytes, _delivery: Delivery, _purpose: Purpose) -> Enqueue {
+    fn packet(
+        &self,
+        _now: Duration,
+        packet: Bytes,
+        _delivery: Delivery,
+        _purpose: Purpose,
+    ) -> Enqueue {
         self.send(SocketEvent::Packet(packet));
         Enqueue::Queued
     }

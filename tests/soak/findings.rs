@@ -88,7 +88,9 @@ impl Findings {
 
     fn worst_room(&self) -> (usize, f64) {
         let speech = self.speech.borrow();
-        let parts = speech.iter().map(|(room, (expected, heard))| (*room, *heard as f64 / (*expected).max(1) as f64));
+        let parts = speech
+            .iter()
+            .map(|(room, (expected, heard))| (*room, *heard as f64 / (*expected).max(1) as f64));
         parts.min_by(|(_, a), (_, b)| a.total_cmp(b)).expect("there was a listener")
     }
 
@@ -98,8 +100,11 @@ impl Findings {
 
     pub fn line(&self) -> String {
         let Self { joins, rosters, attacks, wrong, .. } = self;
-        let (joins, rosters, attacks, wrong) = (joins.get(), rosters.get(), attacks.get(), wrong.get());
-        format!("{joins} joins, {rosters} rosters compared, {attacks} attacks, {wrong} disturbances")
+        let (joins, rosters, attacks, wrong) =
+            (joins.get(), rosters.get(), attacks.get(), wrong.get());
+        format!(
+            "{joins} joins, {rosters} rosters compared, {attacks} attacks, {wrong} disturbances"
+        )
     }
 
     pub fn summary(&self) -> String {
@@ -116,14 +121,26 @@ impl Findings {
         )
     }
 
-    /// `late`: how late the clients themselves were, to tell a machine that is too busy from a server that fails.
+    /// `late`: how late the clients themselves were, to tell a machine that is too busy from a
+    /// server that fails.
     pub fn assert_undisturbed(&self, in_room: f64, in_all: f64, late: Duration) {
         let lines = self.lines.borrow().join("\n");
-        assert_eq!(self.wrong.get(), 0, "disturbances (clients late by {late:?}), the first of them:\n{lines}");
+        assert_eq!(
+            self.wrong.get(),
+            0,
+            "disturbances (clients late by {late:?}), the first of them:\n{lines}"
+        );
         let (room, part) = self.worst_room();
         assert!(part >= in_room, "room {room} heard {part} of its speech");
         let (expected, heard) = self.all();
-        assert!(heard as f64 >= in_all * expected as f64 && expected > 0, "{heard} of {expected} packets were heard");
-        assert!(self.attacks.get() > 0 && self.departures.get() > 0 && self.rosters.get() > 0, "{}", self.line());
+        assert!(
+            heard as f64 >= in_all * expected as f64 && expected > 0,
+            "{heard} of {expected} packets were heard"
+        );
+        assert!(
+            self.attacks.get() > 0 && self.departures.get() > 0 && self.rosters.get() > 0,
+            "{}",
+            self.line()
+        );
     }
 }

@@ -11,9 +11,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{
-    ClientInfo, ClientState, HandshakeRequest, Kind, Relay, TalkspurtCounter, Target, TargetKind, VoiceHeader,
+    ClientInfo, ClientState, HandshakeRequest, Kind, Relay, TalkspurtCounter, Target, TargetKind,
+    VoiceHeader,
 };
-use voicemesh_wire::signaling::{ClientMessage, Join, Joined, ServerMessage, Ticket, decode_server};
+use voicemesh_wire::signaling::{
+    ClientMessage, Join, Joined, ServerMessage, Ticket, decode_server,
+};
 use voicemesh_wire::{ClientId, GroupId};
 
 use crate::client::{CODEC, join_of};
@@ -115,10 +118,15 @@ impl Member {
     async fn enter(room: &Room, seat: usize, run: u32, ticket: Option<Ticket>) -> io::Result<Self> {
         let stream = TcpStream::connect(room.server).await?;
         let mut socket = Socket::upgrade(stream, room.server, &address(room, seat)).await?;
-        let join = Join { run, ticket, ..join_of(&room.name, &format!("{}, seat {seat}", room.name)) };
+        let join =
+            Join { run, ticket, ..join_of(&room.name, &format!("{}, seat {seat}", room.name)) };
         let mut request = Vec::new();
         frame(TEXT, ClientMessage::Join(join.clone()).to_json().as_bytes(), &mut request);
-        frame(BINARY, &HandshakeRequest { codec: CODEC, name: String::new() }.encode(), &mut request);
+        frame(
+            BINARY,
+            &HandshakeRequest { codec: CODEC, name: String::new() }.encode(),
+            &mut request,
+        );
         socket.writer.write_all(&request).await?;
         let joined = loop {
             if let Some((opcode, payload)) = socket.incoming.next() {
@@ -130,7 +138,8 @@ impl Member {
             }
         };
         Findings::count(&room.findings.joins);
-        let session = SessionId::new(joined.session).ok_or_else(|| io::Error::other("no session"))?;
+        let session =
+            SessionId::new(joined.session).ok_or_else(|| io::Error::other("no session"))?;
         let info = ClientInfo { name: String::new(), id: joined.client, codec: CODEC };
         let state = ClientState { client: info, groups: vec!["Global".to_owned()] }.encode(session);
         let mut bytes = Vec::new();
@@ -144,7 +153,13 @@ impl Member {
     }
 
     /// In the room until `until`; a speaker speaks until `end`.
-    async fn stay(&mut self, room: &Room, speaks: bool, until: Instant, end: Instant) -> Result<(), String> {
+    async fn stay(
+        &mut self,
+        room: &Room,
+        speaks: bool,
+        until: Instant,
+        end: Instant,
+    ) -> Result<(), String> {
         let mut frames = interval(FRAME);
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -183,8 +198,13 @@ impl Member {
     /// The next frame to everyone that it knows, or a part of a pause.
     async fn speak(&mut self, room: &Room) -> io::Result<()> {
         self.ticks += 1;
-        let listeners: Vec<ClientId> =
-            self.view.roster.values().map(|info| info.client).filter(|client| *client != self.client).collect();
+        let listeners: Vec<ClientId> = self
+            .view
+            .roster
+            .values()
+            .map(|info| info.client)
+            .filter(|client| *client != self.client)
+            .collect();
         if self.ticks % (SPOKEN + PAUSED) > SPOKEN || listeners.is_empty() {
             return Ok(());
         }
@@ -192,11 +212,20 @@ impl Member {
         let number = room.said.get();
         let mut speech = [0x55; FRAME_BYTES];
         speech[..8].copy_from_slice(&number.to_be_bytes());
-        let header =
-            VoiceHeader { sender: self.client, talkspurt: TalkspurtCounter::SevenBit(0), sequence: number as u16 };
+        let header = VoiceHeader {
+            sender: self.client,
+            talkspurt: TalkspurtCounter::SevenBit(0),
+            sequence: number as u16,
+        };
         let (mut packet, mut relay, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
         header.encode_packet(self.session, &[target], &speech, &mut packet);
-        Relay::encode_packet(Kind::ServerRelayUnreliable, self.session, &listeners, &packet, &mut relay);
+        Relay::encode_packet(
+            Kind::ServerRelayUnreliable,
+            self.session,
+            &listeners,
+            &packet,
+            &mut relay,
+        );
         frame(BINARY, &relay, &mut bytes);
         room.said.set(number + 1);
         self.socket.writer.write_all(&bytes).await
@@ -218,7 +247,9 @@ fn answer(opcode: u8, payload: &[u8]) -> io::Result<Option<Joined>> {
     match opcode {
         TEXT => match decode_server(std::str::from_utf8(payload).map_err(io::Error::other)?) {
             Ok(ServerMessage::Joined(joined)) => Ok(Some(joined)),
-            Ok(ServerMessage::Error { code, message, .. }) => Err(io::Error::other(format!("{code}: {message}"))),
+            Ok(ServerMessage::Error { code, message, .. }) => {
+                Err(io::Error::other(format!("{code}: {message}")))
+            }
             _ => Ok(None),
         },
         CLOSE => Err(io::Error::other("the server closes")),

@@ -1,4 +1,5 @@
-//! A member who does all that the hostile cases do, one after the other, until it is put out or the time is over.
+//! A member who does all that the hostile cases do, one after the other, until it is put out or the
+//! time is over.
 
 use std::io;
 use std::rc::Rc;
@@ -7,8 +8,12 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, sleep_until, timeout};
-use voicemesh_wire::packet::{ClientInfo, ClientState, HandshakeRequest, Kind, Recipient, Relay, TextData};
-use voicemesh_wire::signaling::{ClientMessage, Join, Moderation, Password, ServerMessage, Signal, decode_server};
+use voicemesh_wire::packet::{
+    ClientInfo, ClientState, HandshakeRequest, Kind, Recipient, Relay, TextData,
+};
+use voicemesh_wire::signaling::{
+    ClientMessage, Join, Moderation, Password, ServerMessage, Signal, decode_server,
+};
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
 use crate::client::{CODEC, join_of, packet_header};
@@ -123,7 +128,11 @@ impl Member {
         let mut socket = connect(room).await?;
         let mut request = Vec::new();
         say(&ClientMessage::Join(Join { run, ..join_of(&room.name, name) }), &mut request);
-        frame(BINARY, &HandshakeRequest { codec: CODEC, name: String::new() }.encode(), &mut request);
+        frame(
+            BINARY,
+            &HandshakeRequest { codec: CODEC, name: String::new() }.encode(),
+            &mut request,
+        );
         socket.writer.write_all(&request).await?;
         loop {
             let Some((opcode, payload)) = socket.incoming.next() else {
@@ -138,7 +147,8 @@ impl Member {
             }
             let text = std::str::from_utf8(payload).map_err(io::Error::other)?;
             if let Ok(ServerMessage::Joined(joined)) = decode_server(text) {
-                let session = SessionId::new(joined.session).ok_or_else(|| io::Error::other("no session"))?;
+                let session =
+                    SessionId::new(joined.session).ok_or_else(|| io::Error::other("no session"))?;
                 let others = joined.peers.iter().map(|info| (info.peer, info.client)).collect();
                 let (client, name) = (joined.client, name.to_owned());
                 return Ok(Self { socket, name, client, session, others, more: Vec::new() });
@@ -196,31 +206,41 @@ impl Member {
     /// What is sent in one blow.
     async fn blow(&mut self, room: &Room, attack: Attack, number: u32) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        let mut packets = |packet: &[u8]| (0..AT_ONCE).for_each(|_| frame(BINARY, packet, &mut out));
+        let mut packets =
+            |packet: &[u8]| (0..AT_ONCE).for_each(|_| frame(BINARY, packet, &mut out));
         match attack {
             Attack::Bursts => {
-                packets(
-                    &self.relayed(Kind::ServerRelayReliable, &self.inner(Kind::Unassigned(50), self.client, 1_000)),
-                );
+                packets(&self.relayed(
+                    Kind::ServerRelayReliable,
+                    &self.inner(Kind::Unassigned(50), self.client, 1_000),
+                ));
             }
             Attack::Flood => {
-                packets(&self.relayed(Kind::ServerRelayUnreliable, &self.inner(Kind::VoiceData, self.client, 200)));
+                packets(&self.relayed(
+                    Kind::ServerRelayUnreliable,
+                    &self.inner(Kind::VoiceData, self.client, 200),
+                ));
             }
             Attack::Forgery => {
                 let speaker = room.speaker.get().unwrap_or(self.client);
-                packets(&self.relayed(Kind::ServerRelayUnreliable, &self.inner(Kind::VoiceData, speaker, 200)));
+                packets(&self.relayed(
+                    Kind::ServerRelayUnreliable,
+                    &self.inner(Kind::VoiceData, speaker, 200),
+                ));
             }
             Attack::Truncated => packets(&self.inner(Kind::VoiceData, self.client, 11)),
             Attack::Groups => {
                 let groups = (0..100).map(|group| format!("group {number} {group}")).collect();
-                let client = ClientInfo { name: "\u{202e}".to_owned(), id: self.client, codec: CODEC };
+                let client =
+                    ClientInfo { name: "\u{202e}".to_owned(), id: self.client, codec: CODEC };
                 frame(BINARY, &ClientState { client, groups }.encode(self.session), &mut out);
             }
             Attack::Texts => {
                 let text = "x".repeat(3_000);
                 for (_, client) in &self.others {
                     let recipient = Recipient::Client(*client);
-                    let packet = TextData { sender: self.client, recipient, text: &text }.encode(self.session);
+                    let packet = TextData { sender: self.client, recipient, text: &text }
+                        .encode(self.session);
                     frame(BINARY, &packet, &mut out);
                 }
             }
@@ -229,7 +249,10 @@ impl Member {
             Attack::Metadata => {
                 let value = format!("{number} {}", "y".repeat(8_000));
                 say(
-                    &ClientMessage::SetMetadata { request: None, set: [("key".to_owned(), Some(value))].into() },
+                    &ClientMessage::SetMetadata {
+                        request: None,
+                        set: [("key".to_owned(), Some(value))].into(),
+                    },
                     &mut out,
                 );
             }
@@ -240,9 +263,10 @@ impl Member {
                 }
             }
             Attack::NotJson => (0..AT_ONCE).for_each(|_| frame(TEXT, b"{\"type\":", &mut out)),
-            Attack::Deaf => {
-                packets(&self.relayed(Kind::ServerRelayReliable, &self.inner(Kind::Unassigned(50), self.client, 500)))
-            }
+            Attack::Deaf => packets(&self.relayed(
+                Kind::ServerRelayReliable,
+                &self.inner(Kind::Unassigned(50), self.client, 500),
+            )),
             Attack::Unfinished => {
                 let mut socket = connect(room).await?;
                 let mut whole = Vec::new();

@@ -38,8 +38,16 @@ impl View {
             permissions: joined.permissions,
             held_in: joined.held_in.clone(),
         };
-        let roster = joined.peers.iter().chain([&own]).map(|info| (info.peer, info.clone())).collect();
-        Self { you: joined.you, roster, version: joined.roster.version, first: None, heard: 0, until: None }
+        let roster =
+            joined.peers.iter().chain([&own]).map(|info| (info.peer, info.clone())).collect();
+        Self {
+            you: joined.you,
+            roster,
+            version: joined.roster.version,
+            first: None,
+            heard: 0,
+            until: None,
+        }
     }
 
     /// A message of the server. An error is the end of the connection, against its will.
@@ -55,7 +63,9 @@ impl View {
                 self.roster.remove(&peer);
                 self.judge_leave(room, peer, &reason);
             }
-            ServerMessage::Metadata { .. } | ServerMessage::Permissions { .. } | ServerMessage::Status { .. } => {
+            ServerMessage::Metadata { .. }
+            | ServerMessage::Permissions { .. }
+            | ServerMessage::Status { .. } => {
                 self.version += 1;
             }
             ServerMessage::Roster { mark, peers } => {
@@ -76,7 +86,9 @@ impl View {
     fn judge_leave(&self, room: &Room, peer: PeerId, reason: &LeaveReason) {
         let went = room.parted.borrow().contains(&peer);
         let is_honest = went || room.present.borrow().contains(&peer);
-        if is_honest && (*reason == LeaveReason::Kicked || (*reason != LeaveReason::Replaced && !went)) {
+        if is_honest
+            && (*reason == LeaveReason::Kicked || (*reason != LeaveReason::Replaced && !went))
+        {
             room.note(format!("an honest member left: {reason:?}"));
         }
     }
@@ -85,13 +97,21 @@ impl View {
         Findings::count(&room.findings.rosters);
         let hash = roster_hash(self.roster.values());
         if (mark.version, &mark.hash) != (self.version, &hash) {
-            room.note(format!("a roster differs: version {} and not {}, hash {hash:?}", self.version, mark.version));
+            room.note(format!(
+                "a roster differs: version {} and not {}, hash {hash:?}",
+                self.version, mark.version
+            ));
         }
     }
 
     pub fn packet(&mut self, room: &Room, packet: &[u8]) {
-        let Ok((Header { kind: Kind::VoiceData, .. }, [high, low, ..])) = open(packet) else { return };
-        let is_speaker = room.speaker.get().is_some_and(|speaker| speaker.0 == u16::from_be_bytes([*high, *low]));
+        let Ok((Header { kind: Kind::VoiceData, .. }, [high, low, ..])) = open(packet) else {
+            return;
+        };
+        let is_speaker = room
+            .speaker
+            .get()
+            .is_some_and(|speaker| speaker.0 == u16::from_be_bytes([*high, *low]));
         let number = packet.get(FRAME_AT..FRAME_AT + 8).and_then(|bytes| bytes.first_chunk::<8>());
         let number = number.map(|number| u64::from_be_bytes(*number));
         if let (true, Some(number)) =
@@ -117,7 +137,8 @@ impl View {
 
     /// At the end, when all honest members are in.
     pub fn check_everyone(&self, room: &Room) {
-        let missing = room.present.borrow().iter().filter(|peer| !self.roster.contains_key(peer)).count();
+        let missing =
+            room.present.borrow().iter().filter(|peer| !self.roster.contains_key(peer)).count();
         if missing > 0 {
             room.note(format!("a roster lacks {missing} members in the end"));
         }

@@ -1,15 +1,18 @@
 //! What the end-to-end tests, `make demo` and the benchmarks stand on.
 //!
-//! - [`hear`](mod@hear), [`speech`], [`wav`]: what was spoken and what was heard, from `tests/quality`.
+//! - [`hear`](mod@hear), [`speech`], [`wav`]: what was spoken and what was heard, from
+//!   `tests/quality`.
 //! - [`process`]: our own programs as child processes, their JSON lines as events to wait for.
 //! - [`netns`]: hosts in network namespaces, behind a router that can lose what it should pass on.
-//! - [`nets`]: an internet of namespaces: homes behind NAT, STUN and TURN, IPv6, an impaired link; what a call sounds like there.
+//! - [`nets`]: an internet of namespaces: homes behind NAT, STUN and TURN, IPv6, an impaired link;
+//!   what a call sounds like there.
 //! - [`pulse`]: a sound server for a test with a virtual microphone and a virtual speaker.
 //! - [`room`]: a server and peers as people start them.
 //! - [`tmux`]: a terminal for a test, in tmux.
 //! - [`skip`]: what to do where the machine lacks root or a program.
 //!
-//! Nothing here waits for a fixed time: it waits for a line, a number of samples or the end of a process, up to a limit.
+//! Nothing here waits for a fixed time: it waits for a line, a number of samples or the end of a
+//! process, up to a limit.
 
 #[cfg(target_os = "linux")]
 pub mod netns;

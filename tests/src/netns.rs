@@ -6,8 +6,9 @@
 //! host 3 ── 10.x.3.0/24 ──┘
 //! ```
 //!
-//! What the router loses vanishes in silence, as behind a real firewall: no host gets an error, no local send fails.
-//! Namespaces are named after the test's process; those of processes that no longer exist are removed by the next lab.
+//! What the router loses vanishes in silence, as behind a real firewall: no host gets an error, no
+//! local send fails. Namespaces are named after the test's process; those of processes that no
+//! longer exist are removed by the next lab.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -50,7 +51,8 @@ pub enum Loss {
 }
 
 impl Lab {
-    /// A lab of `hosts` machines, all of which reach each other. None (said loudly) where it cannot be made.
+    /// A lab of `hosts` machines, all of which reach each other. None (said loudly) where it cannot
+    /// be made.
     ///
     /// # Panics
     /// With `CI=true` where it cannot be made, and if making it fails half-way.
@@ -61,8 +63,10 @@ impl Lab {
         }
         remove_abandoned();
         static LABS: AtomicU32 = AtomicU32::new(0);
-        let lab = format!("{PREFIX}-{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
-        let mut made = Self { router: format!("{lab}-router"), hosts: Vec::new(), losses: Vec::new() };
+        let lab =
+            format!("{PREFIX}-{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let mut made =
+            Self { router: format!("{lab}-router"), hosts: Vec::new(), losses: Vec::new() };
         if let Err(error) = add_namespace(&made.router) {
             skip::refuse(test, &format!("no network namespaces: {error}"));
             return None;
@@ -87,18 +91,33 @@ impl Lab {
         self.hosts[index].clone()
     }
 
-    /// One more machine, behind `gate`, which becomes a NAT router for it: each destination sees another port (endpoint-
-    /// dependent mapping, "symmetric"; RFC 4787 §4.1), and nothing comes in that was not asked for.
+    /// One more machine, behind `gate`, which becomes a NAT router for it: each destination sees
+    /// another port (endpoint- dependent mapping, "symmetric"; RFC 4787 §4.1), and nothing comes in
+    /// that was not asked for.
     ///
     /// # Panics
     /// If it cannot be made.
     pub fn behind(&mut self, gate: &Host) -> Host {
         let namespace = format!("{}-inside", gate.namespace);
         add_namespace(&namespace).unwrap_or_else(|error| panic!("{error}"));
-        let octet = u8::try_from(gate.number).unwrap_or_else(|_| panic!("{} is too many", gate.number));
-        let (address, gateway) = (Ipv4Addr::new(192, 168, octet, 2), Ipv4Addr::new(192, 168, octet, 1));
+        let octet =
+            u8::try_from(gate.number).unwrap_or_else(|_| panic!("{} is too many", gate.number));
+        let (address, gateway) =
+            (Ipv4Addr::new(192, 168, octet, 2), Ipv4Addr::new(192, 168, octet, 1));
         let inside = |command: &[&str]| in_namespace(&namespace, command);
-        inside(&["ip", "link", "add", "up0", "type", "veth", "peer", "name", "inside0", "netns", &gate.namespace]);
+        inside(&[
+            "ip",
+            "link",
+            "add",
+            "up0",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "inside0",
+            "netns",
+            &gate.namespace,
+        ]);
         inside(&["ip", "address", "add", &format!("{address}/24"), "dev", "up0"]);
         inside(&["ip", "link", "set", "up0", "up"]);
         let outside = |command: &[&str]| in_namespace(&gate.namespace, command);
@@ -139,7 +158,10 @@ impl Lab {
     /// Pulls the plug of a host (its interface loses the carrier) or puts it back.
     pub fn plug(&self, host: &Host, plugged: bool) {
         let interface = format!("to{}", host.number);
-        in_namespace(&self.router, &["ip", "link", "set", &interface, if plugged { "up" } else { "down" }]);
+        in_namespace(
+            &self.router,
+            &["ip", "link", "set", &interface, if plugged { "up" } else { "down" }],
+        );
     }
 
     /// Gives a host another address of its network: the old one goes, and with it every route.
@@ -151,14 +173,27 @@ impl Lab {
         inside(&["ip", "route", "replace", "default", "via", &format!("{a}.{b}.{c}.1")]);
     }
 
-    /// Moves a host to another interface, behind a router that translates its addresses. The first interface is gone.
+    /// Moves a host to another interface, behind a router that translates its addresses. The first
+    /// interface is gone.
     pub fn move_behind_nat(&self, host: &Host) {
         let inside = |command: &[&str]| in_namespace(&host.namespace, command);
         let router = |command: &[&str]| in_namespace(&self.router, command);
         let (number, far) = (host.number, format!("nat{}", host.number));
         inside(&["ip", "address", "flush", "dev", "up0"]);
         inside(&["ip", "link", "set", "up0", "down"]);
-        inside(&["ip", "link", "add", "up1", "type", "veth", "peer", "name", &far, "netns", &self.router]);
+        inside(&[
+            "ip",
+            "link",
+            "add",
+            "up1",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            &far,
+            "netns",
+            &self.router,
+        ]);
         router(&["ip", "address", "add", &format!("10.78.{number}.1/24"), "dev", &far]);
         router(&["ip", "link", "set", &far, "up"]);
         let translation = "table ip translation {\n chain post {\n type nat hook postrouting priority 100;\n \
@@ -176,9 +211,24 @@ impl Lab {
         let octet = u8::try_from(number).unwrap_or_else(|_| panic!("{number} hosts are too many"));
         let (address, gateway) = (Ipv4Addr::new(10, 77, octet, 2), Ipv4Addr::new(10, 77, octet, 1));
         let (near, far) = ("up0", format!("to{number}"));
-        let create = ["ip", "link", "add", near, "type", "veth", "peer", "name", &far, "netns", &self.router];
+        let create = [
+            "ip",
+            "link",
+            "add",
+            near,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            &far,
+            "netns",
+            &self.router,
+        ];
         in_namespace(&namespace, &create);
-        in_namespace(&self.router, &["ip", "address", "add", &format!("{gateway}/24"), "dev", &far]);
+        in_namespace(
+            &self.router,
+            &["ip", "address", "add", &format!("{gateway}/24"), "dev", &far],
+        );
         in_namespace(&self.router, &["ip", "link", "set", &far, "up"]);
         in_namespace(&namespace, &["ip", "address", "add", &format!("{address}/24"), "dev", near]);
         in_namespace(&namespace, &["ip", "link", "set", near, "up"]);
@@ -188,23 +238,29 @@ impl Lab {
 
     /// Replaces the router's whole rule set in one transaction.
     fn load_rules(&self) -> Result<(), String> {
-        let mut rules =
-            String::from("flush ruleset\ntable ip loss {\n chain forward {\n  type filter hook forward priority 0;\n");
+        let mut rules = String::from(
+            "flush ruleset\ntable ip loss {\n chain forward {\n  type filter hook forward priority 0;\n",
+        );
         for loss in &self.losses {
             let pairs = match loss {
                 Loss::Udp(a, b) => pair_rules(a, b, " meta l4proto udp"),
-                Loss::SomeUdp(a, b, percent) => {
-                    pair_rules(a, b, &format!(" meta l4proto udp numgen random mod 100 < {percent}"))
-                }
+                Loss::SomeUdp(a, b, percent) => pair_rules(
+                    a,
+                    b,
+                    &format!(" meta l4proto udp numgen random mod 100 < {percent}"),
+                ),
                 Loss::Between(a, b) => pair_rules(a, b, ""),
-                Loss::All(host) => format!("  ip saddr {0} drop\n  ip daddr {0} drop\n", host.address),
+                Loss::All(host) => {
+                    format!("  ip saddr {0} drop\n  ip daddr {0} drop\n", host.address)
+                }
             };
             rules.push_str(&pairs);
         }
         rules.push_str(" }\n}\n");
         let file = std::env::temp_dir().join(format!("{}.nft", self.router));
         std::fs::write(&file, rules).map_err(|error| format!("{}: {error}", file.display()))?;
-        let loaded = run(Command::new("ip").args(["netns", "exec", &self.router, "nft", "-f"]).arg(&file));
+        let loaded =
+            run(Command::new("ip").args(["netns", "exec", &self.router, "nft", "-f"]).arg(&file));
         let _ = std::fs::remove_file(&file);
         loaded
     }
@@ -252,8 +308,9 @@ pub(crate) fn remove_namespace(name: &str) {
 pub(crate) fn remove_abandoned() {
     let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        let process =
-            name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('-')?.split('-').next()?.parse::<u32>().ok());
+        let process = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.strip_prefix('-')?.split('-').next()?.parse::<u32>().ok());
         if process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
             remove_namespace(&name);
         }
@@ -261,7 +318,8 @@ pub(crate) fn remove_abandoned() {
 }
 
 fn in_namespace(namespace: &str, command: &[&str]) {
-    run(Command::new("ip").args(["netns", "exec", namespace]).args(command)).unwrap_or_else(|error| panic!("{error}"));
+    run(Command::new("ip").args(["netns", "exec", namespace]).args(command))
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

@@ -1,8 +1,9 @@
 //! Programs as child processes: their lines are events to wait for, and they end with the test.
 //!
-//! Every line of standard output and standard error goes into a bounded transcript; a line of standard output that is JSON is
-//! also an event. Waiting takes the first matching event that no wait has taken before, so the order of two waits does not matter;
-//! [`Program::forget`] drops what has come so far, for "from now on". A wait that fails shows the whole transcript.
+//! Every line of standard output and standard error goes into a bounded transcript; a line of
+//! standard output that is JSON is also an event. Waiting takes the first matching event that no
+//! wait has taken before, so the order of two waits does not matter; [`Program::forget`] drops what
+//! has come so far, for "from now on". A wait that fails shows the whole transcript.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write as _};
@@ -66,7 +67,8 @@ pub struct Program {
 
 /// Path of one of our own programs, built beforehand.
 ///
-/// Tests of this package find them beside their own executable, where Cargo puts the programs of all packages.
+/// Tests of this package find them beside their own executable, where Cargo puts the programs of
+/// all packages.
 ///
 /// # Panics
 /// If it has not been built, saying how to.
@@ -75,8 +77,15 @@ pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap_or_else(|error| panic!("own executable: {error}"));
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     // A test lies in target/<profile>/deps, a program in target/<profile>.
-    let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(&file)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("{file} is not built beside {}: run `cargo build --workspace` first", own.display()))
+    let found = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join(&file))
+        .find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{file} is not built beside {}: run `cargo build --workspace` first", own.display())
+    })
 }
 
 impl Program {
@@ -87,7 +96,9 @@ impl Program {
     #[must_use]
     pub fn start(name: &str, mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
         let (sender, messages) = sync_channel(MOST_IN_FLIGHT);
         let readers = [
             child.stdout.take().map(|pipe| read_lines(pipe, Stream::Out, sender.clone())),
@@ -96,7 +107,8 @@ impl Program {
         let (id, input) = (child.id(), child.stdin.take());
         thread::spawn(move || {
             let status = wait(&mut child);
-            // The readers end when the last process that holds the pipe does, which may be a child of the program's own.
+            // The readers end when the last process that holds the pipe does, which may be a child
+            // of the program's own.
             drop(readers);
             let _ = sender.send(Message::Exited(status));
         });
@@ -121,7 +133,12 @@ impl Program {
     ///
     /// # Panics
     /// With the transcript, if none comes within `patience` or the program ends without it.
-    pub fn wait_for(&mut self, what: &str, patience: Duration, wanted: impl Fn(&Value) -> bool) -> Event {
+    pub fn wait_for(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Event {
         self.take_line(what, patience, |line| {
             let json = line.json.as_ref().filter(|json| wanted(json))?;
             Some(Event { at: line.at, json: json.clone() })
@@ -136,12 +153,17 @@ impl Program {
         self.take_line(part, patience, |line| line.text.contains(part).then(|| line.text.clone()))
     }
 
-    /// What `pick` makes of the first line of either output not yet taken for which it makes something: a port from
-    /// `listening on 127.0.0.1:40123`, say.
+    /// What `pick` makes of the first line of either output not yet taken for which it makes
+    /// something: a port from `listening on 127.0.0.1:40123`, say.
     ///
     /// # Panics
     /// As [`Program::wait_for`].
-    pub fn wait_for_text<T>(&mut self, what: &str, patience: Duration, pick: impl Fn(&str) -> Option<T>) -> T {
+    pub fn wait_for_text<T>(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        pick: impl Fn(&str) -> Option<T>,
+    ) -> T {
         self.take_line(what, patience, |line| pick(&line.text))
     }
 
@@ -150,7 +172,10 @@ impl Program {
         while let Ok(message) = self.messages.try_recv() {
             self.note(message);
         }
-        self.waiting.iter().filter_map(|line| line.json.clone().map(|json| Event { at: line.at, json })).collect()
+        self.waiting
+            .iter()
+            .filter_map(|line| line.json.clone().map(|json| Event { at: line.at, json }))
+            .collect()
     }
 
     /// All events that have come, taken or not.
@@ -170,9 +195,12 @@ impl Program {
     /// # Panics
     /// If it no longer reads.
     pub fn type_line(&mut self, line: &str) {
-        let input = self.input.as_mut().unwrap_or_else(|| panic!("the input of {} was closed", self.name));
+        let input =
+            self.input.as_mut().unwrap_or_else(|| panic!("the input of {} was closed", self.name));
         let written = writeln!(input, "{line}").and_then(|()| input.flush());
-        written.unwrap_or_else(|error| panic!("typing to {}: {error}\n{}", self.name, self.transcript()));
+        written.unwrap_or_else(|error| {
+            panic!("typing to {}: {error}\n{}", self.name, self.transcript())
+        });
     }
 
     /// Ends its standard input, as Ctrl-D does.
@@ -188,7 +216,8 @@ impl Program {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.status {
-                // Its last lines are in the pipe still; they end with it unless one of its children lives on.
+                // Its last lines are in the pipe still; they end with it unless one of its children
+                // lives on.
                 let last = Instant::now() + LAST_LINES_PATIENCE;
                 while self.receive_until(last) {}
                 return status;
@@ -213,11 +242,17 @@ impl Program {
             text.push_str(line);
             text.push('\n');
         }
-        let ending = self.status.map_or_else(|| "still running".to_owned(), |status| status.to_string());
+        let ending =
+            self.status.map_or_else(|| "still running".to_owned(), |status| status.to_string());
         text + "--- " + &ending
     }
 
-    fn take_line<T>(&mut self, what: &str, patience: Duration, pick: impl Fn(&Line) -> Option<T>) -> T {
+    fn take_line<T>(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        pick: impl Fn(&Line) -> Option<T>,
+    ) -> T {
         let deadline = Instant::now() + patience;
         let mut looked_at = 0;
         loop {
@@ -255,7 +290,8 @@ impl Program {
                 let mark = if stream == Stream::Err { "!" } else { " " };
                 let seconds = at.saturating_duration_since(self.started).as_secs_f64();
                 push_bounded(&mut self.transcript, format!("{seconds:8.3}{mark} {text}"));
-                let json: Option<Value> = if stream == Stream::Out { serde_json::from_str(&text).ok() } else { None };
+                let json: Option<Value> =
+                    if stream == Stream::Out { serde_json::from_str(&text).ok() } else { None };
                 if let Some(json) = &json {
                     push_bounded(&mut self.history, Event { at, json: json.clone() });
                 }
@@ -313,7 +349,8 @@ impl Program {
     fn signal(&mut self, signal: nix::sys::signal::Signal) {
         if self.is_running() {
             let id = nix::unistd::Pid::from_raw(self.id.cast_signed());
-            nix::sys::signal::kill(id, signal).unwrap_or_else(|error| panic!("{signal} to {}: {error}", self.name));
+            nix::sys::signal::kill(id, signal)
+                .unwrap_or_else(|error| panic!("{signal} to {}: {error}", self.name));
         }
     }
 }
@@ -323,7 +360,8 @@ impl Program {
     pub fn kill(&mut self) -> ExitStatus {
         let _ = self.events();
         self.end();
-        self.status.unwrap_or_else(|| panic!("{} survived being killed\n{}", self.name, self.transcript()))
+        self.status
+            .unwrap_or_else(|| panic!("{} survived being killed\n{}", self.name, self.transcript()))
     }
 }
 
@@ -343,7 +381,11 @@ fn wait(child: &mut Child) -> ExitStatus {
     child.wait().unwrap_or_else(|error| panic!("waiting for process {}: {error}", child.id()))
 }
 
-fn read_lines(pipe: impl Read + Send + 'static, stream: Stream, sender: SyncSender<Message>) -> thread::JoinHandle<()> {
+fn read_lines(
+    pipe: impl Read + Send + 'static,
+    stream: Stream,
+    sender: SyncSender<Message>,
+) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n') {
             let Ok(line) = line else { return };
@@ -378,7 +420,8 @@ mod tests {
 
     #[test]
     fn events_are_taken_once_in_any_order_of_waiting() {
-        let mut program = script(r#"echo '{"type":"first"}'; echo plain; echo '{"type":"second"}'; read answer"#);
+        let mut program =
+            script(r#"echo '{"type":"first"}'; echo plain; echo '{"type":"second"}'; read answer"#);
         program.wait_for("second", PATIENCE, |event| event["type"] == "second");
         program.wait_for("first", PATIENCE, |event| event["type"] == "first");
         assert!(program.events().is_empty());
@@ -390,10 +433,15 @@ mod tests {
         let mut program = script("echo one; echo two >&2; exit 3");
         assert_eq!(program.wait_for_exit(PATIENCE).code(), Some(3));
         let before = Instant::now();
-        let failure = catch_unwind(AssertUnwindSafe(|| program.wait_for("three", PATIENCE, |_| true))).unwrap_err();
+        let failure =
+            catch_unwind(AssertUnwindSafe(|| program.wait_for("three", PATIENCE, |_| true)))
+                .unwrap_err();
         assert!(before.elapsed() < PATIENCE);
         let text = failure.downcast_ref::<String>().unwrap();
-        assert!(text.contains("three") && text.contains("  one") && text.contains("! two"), "{text}");
+        assert!(
+            text.contains("three") && text.contains("  one") && text.contains("! two"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -421,7 +469,9 @@ mod tests {
         program.wait_for_line("ready", PATIENCE);
         program.pause();
         program.type_line("word");
-        let silence = catch_unwind(AssertUnwindSafe(|| program.wait_for_line("got", Duration::from_millis(200))));
+        let silence = catch_unwind(AssertUnwindSafe(|| {
+            program.wait_for_line("got", Duration::from_millis(200))
+        }));
         assert!(silence.is_err());
         program.resume();
         program.wait_for_line("got word", PATIENCE);
@@ -430,14 +480,16 @@ mod tests {
     #[test]
     fn killing_and_terminating_end_it() {
         use std::os::unix::process::ExitStatusExt as _;
-        let mut stubborn = script("trap '' TERM; echo ready; while read line; do echo still here; done");
+        let mut stubborn =
+            script("trap '' TERM; echo ready; while read line; do echo still here; done");
         stubborn.wait_for_line("ready", PATIENCE);
         stubborn.terminate();
         stubborn.type_line("there?");
         stubborn.wait_for_line("still here", PATIENCE);
         assert_eq!(stubborn.kill().signal(), Some(9));
         assert!(!stubborn.is_running());
-        let mut polite = script("trap 'echo bye; exit 0' TERM; echo ready; while true; do read line; done");
+        let mut polite =
+            script("trap 'echo bye; exit 0' TERM; echo ready; while true; do read line; done");
         polite.wait_for_line("ready", PATIENCE);
         polite.terminate();
         polite.wait_for_line("bye", PATIENCE);

@@ -5,9 +5,10 @@
 //! play_into_microphone ─→ sink "feed" ─→ its monitor, remapped ─→ source "microphone" ─→ program
 //! ```
 //!
-//! Both are the defaults, so that a program which asks for the default devices gets them; no other sound server is touched
-//! and none starts by itself. A null sink takes about two seconds ahead when a stream begins: discard the first
-//! [`PRERENDERED`] of a measurement, or align with [`crate::hear`](mod@crate::hear), which finds the speech wherever it is.
+//! Both are the defaults, so that a program which asks for the default devices gets them; no other
+//! sound server is touched and none starts by itself. A null sink takes about two seconds ahead
+//! when a stream begins: discard the first [`PRERENDERED`] of a measurement, or align with
+//! [`crate::hear`](mod@crate::hear), which finds the speech wherever it is.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ pub const MICROPHONE: &str = "microphone";
 /// What a null sink takes ahead when a stream begins, and somewhat more.
 pub const PRERENDERED: Duration = Duration::from_millis(2_500);
 
-/// Everybody may use the server, but clients that do not ask libpulse (ours) are refused if they show no cookie at all.
+/// Everybody may use the server, but clients that do not ask libpulse (ours) are refused if they
+/// show no cookie at all.
 const COOKIE: [u8; 256] = [0; 256];
 
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -67,11 +69,14 @@ impl Pulse {
         }
         static SERVERS: AtomicU32 = AtomicU32::new(0);
         let number = SERVERS.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("voicemesh-pulse-{}-{number}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("voicemesh-pulse-{}-{number}", std::process::id()));
         make_private(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         let script = script(&directory);
-        std::fs::write(&script, setup(&directory)).unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-        std::fs::write(cookie(&directory), COOKIE).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        std::fs::write(&script, setup(&directory))
+            .unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+        std::fs::write(cookie(&directory), COOKIE)
+            .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         Some(Self { daemon: start_daemon(&directory, &script), directory })
     }
 
@@ -103,7 +108,11 @@ impl Pulse {
         command.args(arguments);
         self.use_in(&mut command);
         let output = command.output().unwrap_or_else(|error| panic!("pactl: {error}"));
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Plays a file into a sink that was made with [`control`](Self::control), once.
@@ -124,15 +133,22 @@ impl Pulse {
         self.play(file, SPEAKER)
     }
 
-    /// Records a source, 48 kHz mono: [`MICROPHONE`] or [`SPEAKER_MONITOR`]. Returns when sound comes, so that nothing that
-    /// is played from then on is missed.
+    /// Records a source, 48 kHz mono: [`MICROPHONE`] or [`SPEAKER_MONITOR`]. Returns when sound
+    /// comes, so that nothing that is played from then on is missed.
     ///
     /// # Panics
     /// If the recorder does not start.
     #[must_use]
     pub fn record(&self, source: &str) -> Recording {
         let mut command = Command::new("parec");
-        command.args(["--raw", "--format=s16le", "--rate=48000", "--channels=1", "--latency-msec", LATENCY_MS]);
+        command.args([
+            "--raw",
+            "--format=s16le",
+            "--rate=48000",
+            "--channels=1",
+            "--latency-msec",
+            LATENCY_MS,
+        ]);
         command.args(["--device", source]).stdin(Stdio::null()).stdout(Stdio::piped());
         self.use_in(&mut command);
         let mut recorder = command.spawn().unwrap_or_else(|error| panic!("parec: {error}"));
@@ -179,7 +195,8 @@ impl Playing {
 }
 
 impl Recording {
-    /// Waits until there are `length` of sound since the beginning or the last call, and takes them.
+    /// Waits until there are `length` of sound since the beginning or the last call, and takes
+    /// them.
     ///
     /// # Panics
     /// If they do not come within `length` and another 20 s.
@@ -196,7 +213,9 @@ impl Recording {
     fn receive(&mut self, patience: Duration) {
         let piece = self.pieces.recv_timeout(patience);
         let so_far = self.bytes.len();
-        self.bytes.extend(piece.unwrap_or_else(|error| panic!("recorded {so_far} bytes, then nothing: {error}")));
+        self.bytes.extend(
+            piece.unwrap_or_else(|error| panic!("recorded {so_far} bytes, then nothing: {error}")),
+        );
     }
 
     /// Ends the recording and returns what has not been taken.
@@ -219,7 +238,10 @@ impl Drop for Recording {
 
 fn samples(bytes: impl Iterator<Item = u8>) -> Vec<f32> {
     let bytes: Vec<u8> = bytes.collect();
-    bytes.chunks_exact(2).map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_768.0).collect()
+    bytes
+        .chunks_exact(2)
+        .map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_768.0)
+        .collect()
 }
 
 fn setup(directory: &Path) -> String {
@@ -237,7 +259,13 @@ fn setup(directory: &Path) -> String {
 
 fn start_daemon(directory: &Path, script: &Path) -> Program {
     let mut command = Command::new("pulseaudio");
-    command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]);
+    command.args([
+        "-n",
+        "--daemonize=no",
+        "--exit-idle-time=-1",
+        "--use-pid-file=no",
+        "--disable-shm=yes",
+    ]);
     command.args(["--log-level=info", "--log-target=stderr", "--fail=yes", "--file"]).arg(script);
     set_environment(&mut command, directory);
     let mut daemon = Program::start("pulseaudio", command);
@@ -259,9 +287,15 @@ fn cookie(directory: &Path) -> PathBuf {
 
 fn set_environment(command: &mut Command, directory: &Path) {
     command.env("XDG_RUNTIME_DIR", directory).env("PULSE_RUNTIME_PATH", directory);
-    command.env("HOME", directory).env("XDG_CONFIG_HOME", directory).env("PULSE_CONFIG_PATH", directory);
+    command
+        .env("HOME", directory)
+        .env("XDG_CONFIG_HOME", directory)
+        .env("PULSE_CONFIG_PATH", directory);
     command.env("PULSE_SERVER", format!("unix:{}", socket(directory).display()));
-    command.env_remove("PULSE_SINK").env_remove("PULSE_SOURCE").env("PULSE_COOKIE", cookie(directory));
+    command
+        .env_remove("PULSE_SINK")
+        .env_remove("PULSE_SOURCE")
+        .env("PULSE_COOKIE", cookie(directory));
     command.env_remove("DBUS_SESSION_BUS_ADDRESS").env_remove("DISPLAY");
 }
 
@@ -288,7 +322,10 @@ mod tests {
 
     #[test]
     fn what_is_played_into_the_microphone_is_heard_from_it_and_not_from_the_speaker() {
-        let Some(pulse) = Pulse::start("what_is_played_into_the_microphone_is_heard_from_it") else { return };
+        let Some(pulse) = Pulse::start("what_is_played_into_the_microphone_is_heard_from_it")
+        else {
+            return;
+        };
         let microphone = pulse.record(MICROPHONE);
         let speaker = pulse.record(SPEAKER_MONITOR);
         let playing = pulse.play_into_microphone(&speech::path("announcer"));
@@ -300,7 +337,10 @@ mod tests {
 
     #[test]
     fn what_is_played_to_the_speaker_is_heard_from_its_monitor() {
-        let Some(pulse) = Pulse::start("what_is_played_to_the_speaker_is_heard_from_its_monitor") else { return };
+        let Some(pulse) = Pulse::start("what_is_played_to_the_speaker_is_heard_from_its_monitor")
+        else {
+            return;
+        };
         let monitor = pulse.record(SPEAKER_MONITOR);
         let playing = pulse.play_to_speaker(&speech::path("reader"));
         let hearing = compare(&speech::load("reader"), &heard(monitor, "reader"));

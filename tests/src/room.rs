@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::process::{Event, Program, binary};
 use crate::{speech, wav};
 
-/// How long anything may take that should take moments, on a machine that does other things as well.
+/// How long anything may take that should take moments, on a machine that does other things as
+/// well.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A temporary folder; removed when dropped.
@@ -26,8 +27,10 @@ impl Folder {
     pub fn create(name: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("voicemesh-{name}-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let path =
+            std::env::temp_dir().join(format!("voicemesh-{name}-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self(path)
     }
 
@@ -56,7 +59,12 @@ impl Server {
     /// On this machine, on a free port.
     #[must_use]
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_by(Command::new(binary("voicemesh-signaling")), Ipv4Addr::LOCALHOST, 0, arguments)
+        Self::start_by(
+            Command::new(binary("voicemesh-signaling")),
+            Ipv4Addr::LOCALHOST,
+            0,
+            arguments,
+        )
     }
 
     /// By a command that may run it somewhere else, at a given address; 0 takes a free port.
@@ -145,7 +153,15 @@ impl Joining {
     /// Joins, by a command that may run it somewhere else.
     #[must_use]
     pub fn start_by(&self, mut command: Command, folder: &Folder) -> Program {
-        command.args(["join", &self.room, "--json", "--server", &self.server, "--name", &self.name]);
+        command.args([
+            "join",
+            &self.room,
+            "--json",
+            "--server",
+            &self.server,
+            "--name",
+            &self.name,
+        ]);
         // What an earlier program of this name heard: the new file would have a number.
         if self.output.ends_with(".wav") {
             let _ = std::fs::remove_file(&self.output);
@@ -163,7 +179,9 @@ pub fn wait_for(program: &mut Program, event: &str) -> Event {
 
 /// Waits for an event of this name about a peer of this name.
 pub fn wait_for_peer(program: &mut Program, event: &str, name: &str) -> Event {
-    program.wait_for(&format!("{event} of {name}"), PATIENCE, |json| json["event"] == event && json["name"] == name)
+    program.wait_for(&format!("{event} of {name}"), PATIENCE, |json| {
+        json["event"] == event && json["name"] == name
+    })
 }
 
 /// Waits until this route to a peer is in use.
@@ -193,7 +211,10 @@ pub fn finish(program: &mut Program) -> Value {
 #[must_use]
 pub fn of_peer<'a>(summary: &'a Value, name: &str) -> &'a Value {
     let peers = summary["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    peers.iter().find(|peer| peer["name"] == name).unwrap_or_else(|| panic!("nothing about {name} in {summary}"))
+    peers
+        .iter()
+        .find(|peer| peer["name"] == name)
+        .unwrap_or_else(|| panic!("nothing about {name} in {summary}"))
 }
 
 /// What was heard into a file.

@@ -1,4 +1,5 @@
-//! What a test does on a machine that lacks something it needs: it says so loudly and passes, but fails where `CI=true`.
+//! What a test does on a machine that lacks something it needs: it says so loudly and passes, but
+//! fails where `CI=true`.
 
 use std::path::PathBuf;
 
@@ -10,7 +11,8 @@ use std::path::PathBuf;
 /// With `CI=true` in the environment, instead of returning false.
 #[must_use]
 pub fn can_run(test: &str, root: bool, programs: &[&str]) -> bool {
-    let missing: Vec<&str> = programs.iter().copied().filter(|program| find_program(program).is_none()).collect();
+    let missing: Vec<&str> =
+        programs.iter().copied().filter(|program| find_program(program).is_none()).collect();
     if !missing.is_empty() {
         return refuse(test, &format!("not installed: {}", missing.join(", ")));
     }
@@ -31,7 +33,8 @@ pub fn refuse(test: &str, why: &str) -> bool {
     false
 }
 
-/// The first executable of that name on `PATH` or in the system directories that are often missing from it.
+/// The first executable of that name on `PATH` or in the system directories that are often missing
+/// from it.
 #[must_use]
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,7 +1,8 @@
 //! A terminal for a test: programs in tmux, what they show, and bytes typed to them.
 //!
-//! tmux takes a program's escape sequences apart as a terminal does and answers its questions; a capture is what a person would
-//! see. Each test starts its own tmux server, which ends with the test and with all that runs in it.
+//! tmux takes a program's escape sequences apart as a terminal does and answers its questions; a
+//! capture is what a person would see. Each test starts its own tmux server, which ends with the
+//! test and with all that runs in it.
 
 use std::fs;
 use std::io::Write as _;
@@ -16,7 +17,8 @@ use crate::skip;
 
 /// How often a window is looked at.
 const LOOK: Duration = Duration::from_millis(30);
-/// Runs the program given as arguments, with its process id in the file given first. Says how it leaves the terminal, and stays.
+/// Runs the program given as arguments, with its process id in the file given first. Says how it
+/// leaves the terminal, and stays.
 const SCRIPT: &str = r#"
 before=$(stty -a)
 sh -c 'echo $$ >"$0"; exec "$@"' "$@"
@@ -66,7 +68,8 @@ impl Tmux {
         Some(Self { socket, folder: Folder::create("tmux") })
     }
 
-    /// Opens a terminal and runs `command` in it, with the arguments and the environment of `command`.
+    /// Opens a terminal and runs `command` in it, with the arguments and the environment of
+    /// `command`.
     ///
     /// # Panics
     /// If tmux does not.
@@ -75,13 +78,17 @@ impl Tmux {
         let window = Window { tmux: self, name: name.to_owned() };
         let (columns, rows) = kind.size;
         let (columns, rows) = (columns.to_string(), rows.to_string());
-        let mut tmux = self.command(&["new-session", "-d", "-s", name, "-x", &columns, "-y", &rows]);
+        let mut tmux =
+            self.command(&["new-session", "-d", "-s", name, "-x", &columns, "-y", &rows]);
         tmux.args(["env", "-u", "LC_ALL", "-u", "LC_CTYPE", "-u", "NO_COLOR", "-u", "COLORTERM"]);
         tmux.arg(format!("TERM={}", kind.term)).arg(format!("LANG={}", kind.lang));
         for (variable, value) in command.get_envs() {
             tmux.arg(format!("{}={}", variable.display(), value.unwrap_or_default().display()));
         }
-        tmux.args(["sh", "-c", SCRIPT, "sh"]).arg(window.id_file()).arg(command.get_program()).args(command.get_args());
+        tmux.args(["sh", "-c", SCRIPT, "sh"])
+            .arg(window.id_file())
+            .arg(command.get_program())
+            .args(command.get_args());
         run(tmux, b"");
         window
     }
@@ -89,7 +96,10 @@ impl Tmux {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("tmux");
         // tmux itself needs a locale with UTF-8; TMUX would name another server.
-        command.env("LC_ALL", "C.UTF-8").env_remove("TMUX").env("TMUX_TMPDIR", self.folder.file(""));
+        command
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("TMUX")
+            .env("TMUX_TMPDIR", self.folder.file(""));
         command.args(["-u", "-L", &self.socket, "-f", "/dev/null"]).args(arguments);
         command
     }
@@ -118,7 +128,10 @@ impl Window<'_> {
     ///
     /// # Panics
     /// With what it shows, if that does not become so within [`PATIENCE`].
-    #[expect(clippy::disallowed_methods, reason = "tmux gives no event when a terminal shows something else")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tmux gives no event when a terminal shows something else"
+    )]
     pub fn wait_until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -174,7 +187,8 @@ impl Window<'_> {
     /// If there is none.
     pub fn terminate(&self) {
         let file = self.id_file();
-        let id = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let id =
+            fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let id = id.trim().parse().unwrap_or_else(|error| panic!("{id}: {error}"));
         let signal = nix::sys::signal::Signal::SIGTERM;
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal)
@@ -182,7 +196,8 @@ impl Window<'_> {
     }
 
     fn flag(&self, name: &str) -> bool {
-        self.tell(&["display-message", "-p", "-t", &self.target(), &format!("#{{{name}}}")]).trim() == "1"
+        self.tell(&["display-message", "-p", "-t", &self.target(), &format!("#{{{name}}}")]).trim()
+            == "1"
     }
 
     fn tell(&self, arguments: &[&str]) -> String {

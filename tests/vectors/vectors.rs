@@ -1,5 +1,5 @@
-//! Golden vectors of the protocol as JSON, for any implementation to test against. Each file says in `about` how it is read
-//! (PROTOCOL.md of `voicemesh-wire`, section 14).
+//! Golden vectors of the protocol as JSON, for any implementation to test against. Each file says
+//! in `about` how it is read (PROTOCOL.md of `voicemesh-wire`, section 14).
 
 /// Scripted attempts to open links.
 pub const ATTEMPTS: &str = include_str!("attempts.json");

@@ -50,7 +50,8 @@ const PAUSE_BELOW_SPEECH_DB: f32 = 25.0;
 /// To cut running speech, so much of it must be decoded (30 ms).
 const ENOUGH_TO_SHORTEN: usize = 1_440;
 
-/// Between two changes of running speech at leisure lie so many samples (50 ms), in haste so many (20 ms).
+/// Between two changes of running speech at leisure lie so many samples (50 ms), in haste so many
+/// (20 ms).
 const CALM_INTERVAL: usize = 2_400;
 const URGENT_INTERVAL: usize = 960;
 
@@ -71,7 +72,8 @@ pub struct VoiceDecoder {
     decoded: Option<(u64, u64)>,
     /// Samples concealed in a row.
     concealed_in_a_row: u32,
-    /// Samples rendered since speech was last stretched, and by how much it was since a frame was decoded.
+    /// Samples rendered since speech was last stretched, and by how much it was since a frame was
+    /// decoded.
     since_stretch: usize,
     lengthened_since_frame: usize,
     playing: Option<Playing>,
@@ -115,16 +117,32 @@ impl VoiceDecoder {
         })
     }
 
-    /// Takes a frame that arrived, in any order and any number of times. `sequence` and `talkspurt` are extended: they never
-    /// wrap. What is no Opus of 10 to 120 ms is counted and otherwise as if it were lost. Allocates nothing.
-    pub fn receive(&mut self, now: Duration, sequence: u64, talkspurt: u64, last_of_talkspurt: bool, payload: &[u8]) {
+    /// Takes a frame that arrived, in any order and any number of times. `sequence` and `talkspurt`
+    /// are extended: they never wrap. What is no Opus of 10 to 120 ms is counted and otherwise as
+    /// if it were lost. Allocates nothing.
+    pub fn receive(
+        &mut self,
+        now: Duration,
+        sequence: u64,
+        talkspurt: u64,
+        last_of_talkspurt: bool,
+        payload: &[u8],
+    ) {
         self.insert(now, sequence, talkspurt, last_of_talkspurt, false, payload);
     }
 
-    /// Takes a copy of the frame `sequence` that came inside the packet of a frame `behind_frames` later (the packet's
-    /// own frame, with 0, is an original and belongs into [`receive`](Self::receive)). The copy is played if the original
-    /// has not come when it is time. Allocates nothing.
-    pub fn receive_copy(&mut self, now: Duration, sequence: u64, talkspurt: u64, behind_frames: u16, payload: &[u8]) {
+    /// Takes a copy of the frame `sequence` that came inside the packet of a frame `behind_frames`
+    /// later (the packet's own frame, with 0, is an original and belongs into
+    /// [`receive`](Self::receive)). The copy is played if the original has not come when it is
+    /// time. Allocates nothing.
+    pub fn receive_copy(
+        &mut self,
+        now: Duration,
+        sequence: u64,
+        talkspurt: u64,
+        behind_frames: u16,
+        payload: &[u8],
+    ) {
         if behind_frames > 0 {
             self.insert(now, sequence, talkspurt, false, true, payload);
         }
@@ -154,22 +172,27 @@ impl VoiceDecoder {
         self.playing
     }
 
-    /// How the speaker's frames arrived since this was last asked; `None` if none should have come. A frame is judged
-    /// about 300 ms after those around it came, so that one that was overtaken is not called lost.
+    /// How the speaker's frames arrived since this was last asked; `None` if none should have come.
+    /// A frame is judged about 300 ms after those around it came, so that one that was overtaken is
+    /// not called lost.
     pub fn take_reception(&mut self) -> Option<Reception> {
         let report = self.jitter.take_losses();
         (report.expected > 0).then(|| Reception {
             expected: report.expected,
             lost: report.lost,
             unrepaired: report.unrepaired,
-            mean_loss_run: if report.lost > 0 { report.lost as f32 / report.runs.max(1) as f32 } else { 0.0 },
+            mean_loss_run: if report.lost > 0 {
+                report.lost as f32 / report.runs.max(1) as f32
+            } else {
+                0.0
+            },
             jitter_ms: report.jitter_ms,
             buffer_ms: self.jitter.buffer_ms(),
         })
     }
 
-    /// Sets how loud this speaker is heard: 1 as sent, 0 not at all. The change spreads over one block. What is not a
-    /// number or below zero counts as 0.
+    /// Sets how loud this speaker is heard: 1 as sent, 0 not at all. The change spreads over one
+    /// block. What is not a number or below zero counts as 0.
     pub fn set_gain(&mut self, gain: f32) {
         self.gain = gain.max(0.0);
     }
@@ -192,7 +215,14 @@ impl VoiceDecoder {
     /// The counters.
     pub fn stats(&self) -> VoiceDecoderStats {
         let jitter = self.jitter.stats();
-        let Counts { heard, skipped, invalid, concealed_samples, shortened_samples, lengthened_samples } = self.counts;
+        let Counts {
+            heard,
+            skipped,
+            invalid,
+            concealed_samples,
+            shortened_samples,
+            lengthened_samples,
+        } = self.counts;
         VoiceDecoderStats {
             frames_received: jitter.accepted,
             frames_heard: heard,
@@ -225,7 +255,15 @@ impl VoiceDecoder {
         match packet_samples(payload) {
             Some(samples) => {
                 let repairs = repairs_the_one_before(payload);
-                let frame = Frame { sequence, talkspurt, last_of_talkspurt, samples, is_copy, repairs, payload };
+                let frame = Frame {
+                    sequence,
+                    talkspurt,
+                    last_of_talkspurt,
+                    samples,
+                    is_copy,
+                    repairs,
+                    payload,
+                };
                 self.jitter.insert(now, frame);
             }
             None => self.counts.invalid += 1,
@@ -275,7 +313,11 @@ impl VoiceDecoder {
                 if !is_quiet && !self.may_stretch(when) {
                     return;
                 }
-                let enough = if is_quiet { (most + BLOCK_SAMPLES).max(ENOUGH_TO_SHORTEN) } else { ENOUGH_TO_SHORTEN };
+                let enough = if is_quiet {
+                    (most + BLOCK_SAMPLES).max(ENOUGH_TO_SHORTEN)
+                } else {
+                    ENOUGH_TO_SHORTEN
+                };
                 while self.queue.len() < enough && self.jitter.has_next() && self.queue.has_room() {
                     self.decode_next(now);
                 }
@@ -329,7 +371,8 @@ impl VoiceDecoder {
 
     /// Whether all that waits is a pause.
     fn is_quiet(&self) -> bool {
-        rms_dbfs(self.queue.waiting()) < SPEAKING_DBFS.max(self.loudness_dbfs - PAUSE_BELOW_SPEECH_DB)
+        rms_dbfs(self.queue.waiting())
+            < SPEAKING_DBFS.max(self.loudness_dbfs - PAUSE_BELOW_SPEECH_DB)
     }
 
     fn measure(&mut self, block: &Block) {
@@ -355,9 +398,15 @@ impl VoiceDecoder {
 }
 
 /// Where a frame about to be decoded lies; remembers it for the next.
-fn place(decoded: &mut Option<(u64, u64)>, sequence: u64, talkspurt: u64, frame_samples: u32) -> FramePosition {
+fn place(
+    decoded: &mut Option<(u64, u64)>,
+    sequence: u64,
+    talkspurt: u64,
+    frame_samples: u32,
+) -> FramePosition {
     let before = decoded.replace((sequence, talkspurt));
-    // A talkspurt's first frame follows nothing; after a loss within a talkspurt, what was lost was spoken all the same.
+    // A talkspurt's first frame follows nothing; after a loss within a talkspurt, what was lost was
+    // spoken all the same.
     let follows = before.is_some_and(|(_, talkspurt_before)| talkspurt_before == talkspurt);
     FramePosition { sequence, talkspurt, frame_samples, follows, offset: 0 }
 }
@@ -385,5 +434,7 @@ fn begin_softly(pcm: &mut [f32], concealed_in_a_row: u32) {
 }
 
 fn share_of_concealment(age: u32) -> f32 {
-    1.0 - (age.saturating_sub(FADE_START_SAMPLES) as f32 / (FADE_END_SAMPLES - FADE_START_SAMPLES) as f32).min(1.0)
+    1.0 - (age.saturating_sub(FADE_START_SAMPLES) as f32
+        / (FADE_END_SAMPLES - FADE_START_SAMPLES) as f32)
+        .min(1.0)
 }

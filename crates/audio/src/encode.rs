@@ -31,8 +31,8 @@ impl Profile {
     }
 }
 
-/// The relay passes 24 kB/s of one speaker to one listener: frames of 10 ms at this bitrate, with two copies each (three
-/// fifths of the bitrate each time) and their headers, are just below.
+/// The relay passes 24 kB/s of one speaker to one listener: frames of 10 ms at this bitrate, with
+/// two copies each (three fifths of the bitrate each time) and their headers, are just below.
 pub const MAX_BITRATE_BPS: u32 = 90_000;
 
 /// How speech is encoded.
@@ -40,13 +40,16 @@ pub const MAX_BITRATE_BPS: u32 = 90_000;
 pub struct SpeechConfig {
     /// Speech per frame.
     pub frame: FrameDuration,
-    /// Payload bits per second, 6,000 to 90,000; [`RECOMMENDED_BITRATE_BPS`] are those to choose from.
+    /// Payload bits per second, 6,000 to 90,000; [`RECOMMENDED_BITRATE_BPS`] are those to choose
+    /// from.
     pub bitrate_bps: u32,
     /// Effort of the encoder, 0 to 10; a [`Profile`] gives one.
     pub complexity: u8,
-    /// Whether a frame also carries a coarse copy of the one before it, from which a receiver repairs a loss.
+    /// Whether a frame also carries a coarse copy of the one before it, from which a receiver
+    /// repairs a loss.
     pub fec: bool,
-    /// The loss the encoder prepares for, 0 to 100. With 0 the encoder sends no copies whatever `fec` says.
+    /// The loss the encoder prepares for, 0 to 100. With 0 the encoder sends no copies whatever
+    /// `fec` says.
     pub expected_loss_percent: u8,
 }
 
@@ -88,9 +91,9 @@ impl VoiceEncoder {
         Ok(speech)
     }
 
-    /// Changes the settings, mid-speech if need be: they hold from the next frame on, without a gap or a click, and without
-    /// an allocation. Only another frame duration is heard, because it forgets the blocks of the frame in the making. On an
-    /// error the old settings stay.
+    /// Changes the settings, mid-speech if need be: they hold from the next frame on, without a gap
+    /// or a click, and without an allocation. Only another frame duration is heard, because it
+    /// forgets the blocks of the frame in the making. On an error the old settings stay.
     pub fn configure(&mut self, config: SpeechConfig) -> Result<(), AudioError> {
         check(&config)?;
         self.encoder.set_bitrate(Bitrate::BitsPerSecond(config.bitrate_bps as i32))?;
@@ -109,8 +112,8 @@ impl VoiceEncoder {
         &self.config
     }
 
-    /// Takes the next block; gives the encoded frame when this block completed one. Allocates nothing. Samples that are
-    /// not numbers count as silence.
+    /// Takes the next block; gives the encoded frame when this block completed one. Allocates
+    /// nothing. Samples that are not numbers count as silence.
     pub fn push(&mut self, block: &Block) -> Result<Option<&[u8]>, AudioError> {
         let place = &mut self.pending[self.pending_samples..self.pending_samples + BLOCK_SAMPLES];
         for (slot, &sample) in place.iter_mut().zip(block) {
@@ -122,12 +125,14 @@ impl VoiceEncoder {
             return Ok(None);
         }
         self.pending_samples = 0;
-        let length = self.encoder.encode_float(&self.pending[..frame_samples], &mut self.encoded)?;
+        let length =
+            self.encoder.encode_float(&self.pending[..frame_samples], &mut self.encoded)?;
         Ok(Some(&self.encoded[..length]))
     }
 
-    /// How many blocks wait for the rest of their frame. At the end of a talkspurt the caller pushes silence until the frame
-    /// is complete, or forgets it with [`reset_partial`](Self::reset_partial).
+    /// How many blocks wait for the rest of their frame. At the end of a talkspurt the caller
+    /// pushes silence until the frame is complete, or forgets it with
+    /// [`reset_partial`](Self::reset_partial).
     pub fn partial_blocks(&self) -> usize {
         self.pending_samples / BLOCK_SAMPLES
     }
@@ -159,7 +164,10 @@ mod tests {
         for (config, name) in [
             (SpeechConfig { bitrate_bps: 5_999, ..Default::default() }, "bitrate_bps"),
             (SpeechConfig { complexity: 11, ..Default::default() }, "complexity"),
-            (SpeechConfig { expected_loss_percent: 101, ..Default::default() }, "expected_loss_percent"),
+            (
+                SpeechConfig { expected_loss_percent: 101, ..Default::default() },
+                "expected_loss_percent",
+            ),
         ] {
             let error = VoiceEncoder::new(config).expect_err(name);
             assert!(error.to_string().starts_with(name), "{error}");
@@ -169,7 +177,9 @@ mod tests {
     #[test]
     fn a_refused_change_leaves_the_old_settings() {
         let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("default settings");
-        speech.configure(SpeechConfig { complexity: 11, ..Default::default() }).expect_err("complexity");
+        speech
+            .configure(SpeechConfig { complexity: 11, ..Default::default() })
+            .expect_err("complexity");
         assert_eq!(speech.config(), &SpeechConfig::default());
     }
 
@@ -199,14 +209,18 @@ mod tests {
                 ..SpeechConfig::default()
             };
             speech.configure(config).expect("valid settings");
-            let tone = |sample: usize| 0.3 * (std::f32::consts::TAU * 440.0 * sample as f32 / 48_000.0).sin();
+            let tone = |sample: usize| {
+                0.3 * (std::f32::consts::TAU * 440.0 * sample as f32 / 48_000.0).sin()
+            };
             let block = std::array::from_fn(|at| tone(index * BLOCK_SAMPLES + at));
             let frame = speech.push(&block).expect("encodes");
             assert_eq!(frame.is_some(), index % 2 == 1);
             if let Some(frame) = frame {
                 let mut pcm = [0.0; 960];
                 let packet = frame.try_into().expect("not empty");
-                decoder.decode_float(Some(packet), (&mut pcm[..]).try_into().expect("fits"), false).expect("decodes");
+                decoder
+                    .decode_float(Some(packet), (&mut pcm[..]).try_into().expect("fits"), false)
+                    .expect("decodes");
                 heard.extend(pcm);
             }
         }
@@ -219,8 +233,12 @@ mod tests {
     fn every_frame_duration_is_encoded_at_both_ends_of_the_recommended_bitrates() {
         for frame in FrameDuration::ALL {
             for bitrate_bps in [*RECOMMENDED_BITRATE_BPS.start(), *RECOMMENDED_BITRATE_BPS.end()] {
-                let mut speech = VoiceEncoder::new(SpeechConfig { frame, bitrate_bps, ..SpeechConfig::default() })
-                    .expect("valid settings");
+                let mut speech = VoiceEncoder::new(SpeechConfig {
+                    frame,
+                    bitrate_bps,
+                    ..SpeechConfig::default()
+                })
+                .expect("valid settings");
                 for index in 1..=60 {
                     let is_frame = speech.push(&[0.1; BLOCK_SAMPLES]).expect("encodes").is_some();
                     assert_eq!(is_frame, index % frame.blocks() == 0);
@@ -232,7 +250,9 @@ mod tests {
     #[test]
     fn what_is_not_a_number_does_not_break_the_encoder() {
         let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("default settings");
-        for block in [[f32::NAN; BLOCK_SAMPLES], [f32::INFINITY; BLOCK_SAMPLES], [1e30; BLOCK_SAMPLES]] {
+        for block in
+            [[f32::NAN; BLOCK_SAMPLES], [f32::INFINITY; BLOCK_SAMPLES], [1e30; BLOCK_SAMPLES]]
+        {
             speech.push(&block).expect("encodes");
             speech.push(&block).expect("encodes");
         }

@@ -14,7 +14,8 @@ pub enum AudioError {
         /// What was asked for.
         given: u32,
     },
-    /// The codec refused; with valid settings this means that memory has run out or the library is broken.
+    /// The codec refused; with valid settings this means that memory has run out or the library is
+    /// broken.
     #[error("the Opus codec failed: {0}")]
     Codec(#[from] audiopus::Error),
 }

@@ -1,16 +1,20 @@
-//! The jitter buffer of one speaker: frames in as the network delivers them, frames out as playback needs them.
+//! The jitter buffer of one speaker: frames in as the network delivers them, frames out as playback
+//! needs them.
 //!
-//! It knows sequence numbers, talkspurts and durations, and nothing of what is in a frame. Playback *pulls*: whenever the
-//! decoder has less than a block left it calls [`JitterBuffer::next`], and before each block it asks
-//! [`JitterBuffer::pace`] whether to speak faster or slower. The rules:
+//! It knows sequence numbers, talkspurts and durations, and nothing of what is in a frame. Playback
+//! *pulls*: whenever the decoder has less than a block left it calls [`JitterBuffer::next`], and
+//! before each block it asks [`JitterBuffer::pace`] whether to speak faster or slower. The rules:
 //!
-//! - *Depth* is how far playback is behind the fastest frames of late; it should be the target that the log of arrivals
-//!   says is worth it (`arrivals`, `cost`). A talkspurt begins at the target, or deeper if its first frames come late or
-//!   together. After that the depth changes by stretching, in pauses first.
-//! - A frame may come as the original or as a copy in a later packet, which is as good; whichever comes first is played.
-//! - A missing frame is waited for up to the target. If the frame behind it is there, its coarse in-band copy repairs the
-//!   loss, else it is concealed for as long as it lasts. If nothing at all is there, concealment lasts until it comes, so
-//!   that a route that became slower costs a pause and no words.
+//! - *Depth* is how far playback is behind the fastest frames of late; it should be the target that
+//!   the log of arrivals says is worth it (`arrivals`, `cost`). A talkspurt begins at the target,
+//!   or deeper if its first frames come late or together. After that the depth changes by
+//!   stretching, in pauses first.
+//! - A frame may come as the original or as a copy in a later packet, which is as good; whichever
+//!   comes first is played.
+//! - A missing frame is waited for up to the target. If the frame behind it is there, its coarse
+//!   in-band copy repairs the loss, else it is concealed for as long as it lasts. If nothing at all
+//!   is there, concealment lasts until it comes, so that a route that became slower costs a pause
+//!   and no words.
 //! - Concealment ends after [`LONGEST_CONCEALMENT`]; then there is silence until frames come again.
 
 mod arrivals;
@@ -33,28 +37,32 @@ pub use self::{
     slots::CAPACITY,
 };
 
-/// After this much concealment in a row (120 ms) there is silence: longer concealment sounds like a machine.
+/// After this much concealment in a row (120 ms) there is silence: longer concealment sounds like a
+/// machine.
 pub const LONGEST_CONCEALMENT: Duration = Duration::from_millis(120);
 
-/// How playback's steps of 10 ms are rounded: a frame may start this much before its delay is over. Not more than a bin of
-/// the histogram, whose end the target is.
+/// How playback's steps of 10 ms are rounded: a frame may start this much before its delay is over.
+/// Not more than a bin of the histogram, whose end the target is.
 const EARLY_US: i64 = 2_000;
 
-/// The depth may be so much more than the target before a pause is cut, and before running speech is.
+/// The depth may be so much more than the target before a pause is cut, and before running speech
+/// is.
 const PAUSE_TOO_DEEP_US: i64 = 2_500;
 const SPEECH_TOO_DEEP_US: i64 = 17_000;
 
 /// From here on haste is better than delay.
 const URGENT_US: i64 = 50_000;
 
-/// Of what the latest frames waited, so much stays when the depth is reduced, and how many these are.
+/// Of what the latest frames waited, so much stays when the depth is reduced, and how many these
+/// are.
 const KEPT_US: i64 = 5_000;
 const RECENT_WAITS: usize = 4;
 
 /// Playback's step.
 const BLOCK_US: i64 = 10_000;
 
-/// Talkspurts are compared only within this time of the last frame; after it, any talkspurt is new (PROTOCOL.md, section 8).
+/// Talkspurts are compared only within this time of the last frame; after it, any talkspurt is new
+/// (PROTOCOL.md, section 8).
 const TALKSPURT_MEMORY: Duration = Duration::from_secs(2);
 
 /// What became of an inserted frame.
@@ -191,14 +199,21 @@ impl JitterBuffer {
         }
     }
 
-    /// Takes a frame that arrived. The payload is copied; nothing is allocated for one of ordinary length.
+    /// Takes a frame that arrived. The payload is copied; nothing is allocated for one of ordinary
+    /// length.
     pub fn insert(&mut self, now: Duration, frame: Frame<'_>) -> Inserted {
         let is_old = self.newest.is_some_and(|newest| {
             frame.talkspurt < newest.talkspurt && now.saturating_sub(newest.at) <= TALKSPURT_MEMORY
         });
-        let is_again = !is_old && !frame.is_copy && self.arrivals.has_original(frame.sequence, frame.talkspurt);
+        let is_again = !is_old
+            && !frame.is_copy
+            && self.arrivals.has_original(frame.sequence, frame.talkspurt);
         if !is_old {
-            let form = if frame.is_copy { ArrivalKind::Copy } else { ArrivalKind::Original { repairs: frame.repairs } };
+            let form = if frame.is_copy {
+                ArrivalKind::Copy
+            } else {
+                ArrivalKind::Original { repairs: frame.repairs }
+            };
             let Frame { sequence, talkspurt, samples, .. } = frame;
             self.arrivals.note(Arrival { now, sequence, talkspurt, samples, form });
         }
@@ -206,7 +221,10 @@ impl JitterBuffer {
         let inserted = if is_again || self.slots.has(frame.sequence) {
             only_copies_before = self.slots.has(frame.sequence) && self.slots.merge(&frame);
             Inserted::Duplicate
-        } else if is_old || frame.sequence < self.next_sequence || self.slots.is_beyond_reach(frame.sequence) {
+        } else if is_old
+            || frame.sequence < self.next_sequence
+            || self.slots.is_beyond_reach(frame.sequence)
+        {
             Inserted::Late
         } else {
             Inserted::Accepted
@@ -222,15 +240,16 @@ impl JitterBuffer {
             }
             // Copies are meant to come after what they copy.
             Inserted::Duplicate => {
-                self.stats.duplicate += u64::from(!frame.is_copy && (is_again || !only_copies_before))
+                self.stats.duplicate +=
+                    u64::from(!frame.is_copy && (is_again || !only_copies_before))
             }
             Inserted::Late => self.stats.late += u64::from(!frame.is_copy),
         }
         inserted
     }
 
-    /// Says what to play next, when `left` samples are still to be played before it. Call it again as soon as less than a
-    /// block is left, or after 10 ms for [`Playout::Silence`].
+    /// Says what to play next, when `left` samples are still to be played before it. Call it again
+    /// as soon as less than a block is left, or after 10 ms for [`Playout::Silence`].
     pub fn next(&mut self, now: Duration, left: u32) -> Playout<'_> {
         self.arrivals.judge(now);
         match self.state {
@@ -248,34 +267,44 @@ impl JitterBuffer {
         }
     }
 
-    /// Says how the depth should change, when `left` samples are still to be played before the next frame.
+    /// Says how the depth should change, when `left` samples are still to be played before the next
+    /// frame.
     pub fn pace(&self, now: Duration, left: u32) -> Pace {
         let State::Playing(playing) = self.state else { return Pace::Keep };
         let next_at_us = micros(now).saturating_add(micros_of(left));
-        let Some(depth_us) = self.arrivals.depth_us(next_at_us, self.next_sequence, playing.talkspurt) else {
+        let Some(depth_us) =
+            self.arrivals.depth_us(next_at_us, self.next_sequence, playing.talkspurt)
+        else {
             return Pace::Keep;
         };
         let is_next_here = self.has_next();
         if !is_next_here && playing.concealed == 0 && self.is_overdue(depth_us, left) {
             return Pace::Lengthen { most: LONGEST_LENGTHENING, when: When::Urgently };
         }
-        // The next frame is asked for when less than a block is left, and that moment must not come too early: what counts
-        // are whole blocks.
+        // The next frame is asked for when less than a block is left, and that moment must not come
+        // too early: what counts are whole blocks.
         let fraction_us = micros_of(left % BLOCK_SAMPLES as u32);
         let asked_us = depth_us.saturating_sub(fraction_us);
         let target_us = micros(self.arrivals.target());
         let missing_us = target_us.saturating_sub(asked_us) - EARLY_US;
         if missing_us > 0 {
-            let most = samples_of((missing_us.saturating_add(BLOCK_US - 1)) / BLOCK_US * BLOCK_US - fraction_us);
+            let most = samples_of(
+                (missing_us.saturating_add(BLOCK_US - 1)) / BLOCK_US * BLOCK_US - fraction_us,
+            );
             let when = if is_next_here { urgency(missing_us, 0) } else { When::Quiet };
             return Pace::Lengthen { most: most.max(SHORTEST), when };
         }
         let blocks_us = (asked_us.saturating_sub(target_us)).max(0) / BLOCK_US * BLOCK_US;
-        let waiting_us = micros_of(self.slots.content_from(self.next_sequence, playing.talkspurt) + left);
+        let waiting_us =
+            micros_of(self.slots.content_from(self.next_sequence, playing.talkspurt) + left);
         let least_us = self.recent_waits_us.iter().copied().min().unwrap_or(0);
-        let removable_us = (blocks_us + fraction_us).min(waiting_us - BLOCK_US).min(least_us - KEPT_US);
+        let removable_us =
+            (blocks_us + fraction_us).min(waiting_us - BLOCK_US).min(least_us - KEPT_US);
         if removable_us > PAUSE_TOO_DEEP_US {
-            return Pace::Shorten { most: samples_of(removable_us), when: urgency(removable_us, SPEECH_TOO_DEEP_US) };
+            return Pace::Shorten {
+                most: samples_of(removable_us),
+                when: urgency(removable_us, SPEECH_TOO_DEEP_US),
+            };
         }
         Pace::Keep
     }
@@ -283,7 +312,9 @@ impl JitterBuffer {
     /// Whether the frame that comes next is here.
     pub fn has_next(&self) -> bool {
         let State::Playing(playing) = self.state else { return false };
-        self.slots.head().is_some_and(|head| head.sequence == self.next_sequence && head.talkspurt == playing.talkspurt)
+        self.slots.head().is_some_and(|head| {
+            head.sequence == self.next_sequence && head.talkspurt == playing.talkspurt
+        })
     }
 
     /// How long frames waited lately from their arrival to being played, in milliseconds.
@@ -322,7 +353,8 @@ impl JitterBuffer {
         LossReport { expected, lost, unrepaired, runs, jitter_ms: self.arrivals.jitter_ms() }
     }
 
-    /// Begins a talkspurt, or what is left of one after a stall, once its first frame has waited long enough.
+    /// Begins a talkspurt, or what is left of one after a stall, once its first frame has waited
+    /// long enough.
     fn start(&mut self, now: Duration, left: u32) -> Playout<'_> {
         let Some(head) = self.slots.head() else {
             self.state = State::Idle;
@@ -330,7 +362,8 @@ impl JitterBuffer {
         };
         let target_us = micros(self.arrivals.target());
         let waited_us = micros(now.saturating_sub(head.arrived));
-        let depth_us = self.arrivals.depth_us(micros(now), head.sequence, head.talkspurt).unwrap_or(waited_us);
+        let depth_us =
+            self.arrivals.depth_us(micros(now), head.sequence, head.talkspurt).unwrap_or(waited_us);
         if depth_us.max(waited_us) + EARLY_US >= target_us {
             self.play(now, left, head.sequence)
         } else {
@@ -356,9 +389,11 @@ impl JitterBuffer {
         // All that wait are less than CAPACITY apart, but the one expected may be far behind them.
         let missing_samples = missing.min(CAPACITY as u64) as u32 * playing.frame_samples;
         let remaining = missing_samples.saturating_sub(playing.bridged);
-        // A gap is the moment to grow: what is missing may be late, or come as a copy, rather than be lost.
+        // A gap is the moment to grow: what is missing may be late, or come as a copy, rather than
+        // be lost.
         let head_at_us = micros(now).saturating_add(micros_of(left + remaining));
-        let depth_us = self.arrivals.depth_us(head_at_us, head.sequence, head.talkspurt).unwrap_or(i64::MAX);
+        let depth_us =
+            self.arrivals.depth_us(head_at_us, head.sequence, head.talkspurt).unwrap_or(i64::MAX);
         if depth_us.saturating_add(EARLY_US) < micros(self.arrivals.target()) {
             return self.conceal(playing, 0);
         }
@@ -378,10 +413,12 @@ impl JitterBuffer {
         Playout::Repair { sequence, talkspurt, samples, next: self.slots.payload(head.sequence) }
     }
 
-    /// Conceals 10 ms, of which `bridged` samples stand for the missing frames and the rest adds to the delay.
+    /// Conceals 10 ms, of which `bridged` samples stand for the missing frames and the rest adds to
+    /// the delay.
     fn conceal(&mut self, playing: Playing, bridged: u32) -> Playout<'_> {
         let samples = BLOCK_SAMPLES as u32;
-        let (bridged, concealed) = (playing.bridged.saturating_add(bridged), playing.concealed + samples);
+        let (bridged, concealed) =
+            (playing.bridged.saturating_add(bridged), playing.concealed + samples);
         self.state = State::Playing(Playing { bridged, concealed, ..playing });
         Playout::Conceal { samples }
     }
@@ -397,14 +434,18 @@ impl JitterBuffer {
         self.stats.played += 1;
         self.stats.from_copies += u64::from(is_copy);
         self.arrivals.played(sequence, talkspurt);
-        self.recent_waits_us[(self.stats.played % RECENT_WAITS as u64) as usize] = micros(now.saturating_sub(arrived));
+        self.recent_waits_us[(self.stats.played % RECENT_WAITS as u64) as usize] =
+            micros(now.saturating_sub(arrived));
         let wait_ms = (now.saturating_sub(arrived) + duration_of(left)).as_secs_f32() * 1_000.0;
         let mean_ms = self.mean_wait_ms.unwrap_or(wait_ms);
         self.mean_wait_ms = Some(mean_ms + (wait_ms - mean_ms) * 0.1);
         self.state = match self.slots.head() {
-            _ if !last_of_talkspurt => {
-                State::Playing(Playing { talkspurt, frame_samples: samples, bridged: 0, concealed: 0 })
-            }
+            _ if !last_of_talkspurt => State::Playing(Playing {
+                talkspurt,
+                frame_samples: samples,
+                bridged: 0,
+                concealed: 0,
+            }),
             Some(_) => State::Filling,
             None => State::Idle,
         };
@@ -419,7 +460,8 @@ impl JitterBuffer {
         self.next_sequence = self.next_sequence.max(sequence);
     }
 
-    /// Whether the next frame, not here although the last block before it is about to be played, is worth slowing down for.
+    /// Whether the next frame, not here although the last block before it is about to be played, is
+    /// worth slowing down for.
     fn is_overdue(&self, depth_us: i64, left: u32) -> bool {
         let late_us = depth_us - micros_of(left);
         left < 2 * BLOCK_SAMPLES as u32

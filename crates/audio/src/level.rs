@@ -3,7 +3,8 @@
 /// What digital silence is reported as.
 pub const SILENCE_DBFS: f32 = -120.0;
 
-/// The root mean square of `samples` in dBFS, where a full-scale sine wave is −3; never below [`SILENCE_DBFS`].
+/// The root mean square of `samples` in dBFS, where a full-scale sine wave is −3; never below
+/// [`SILENCE_DBFS`].
 pub fn rms_dbfs(samples: &[f32]) -> f32 {
     let energy: f32 = samples.iter().map(|sample| sample * sample).sum();
     // Half of 20·log10: the square root is left to the logarithm.
@@ -16,7 +17,11 @@ pub fn peak(samples: &[f32]) -> f32 {
 }
 
 fn decibels(amplitude: f32) -> f32 {
-    if amplitude > 0.0 { (20.0 * amplitude.log10()).max(2.0 * SILENCE_DBFS) } else { 2.0 * SILENCE_DBFS }
+    if amplitude > 0.0 {
+        (20.0 * amplitude.log10()).max(2.0 * SILENCE_DBFS)
+    } else {
+        2.0 * SILENCE_DBFS
+    }
 }
 
 #[cfg(test)]

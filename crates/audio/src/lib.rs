@@ -1,12 +1,13 @@
 //! Speech as numbers: process → encode on the way out, jitter → decode → mix on the way in.
 //!
-//! **Does.** Takes and gives blocks of 10 ms ([`Block`]), 48 kHz, one channel, `f32` in ±1. One [`encode::VoiceEncoder`] per
-//! microphone makes Opus frames; one [`decode::VoiceDecoder`] per remote speaker takes frames as they arrive, in any order
-//! and any number of times, and renders a block whenever asked; one [`mix::Mixer`] adds the listeners up.
+//! **Does.** Takes and gives blocks of 10 ms ([`Block`]), 48 kHz, one channel, `f32` in ±1. One
+//! [`encode::VoiceEncoder`] per microphone makes Opus frames; one [`decode::VoiceDecoder`] per
+//! remote speaker takes frames as they arrive, in any order and any number of times, and renders a
+//! block whenever asked; one [`mix::Mixer`] adds the listeners up.
 //!
-//! **Never does.** It has no clock, device, thread or socket: every call that depends on time takes `now`, the
-//! [`Duration`](std::time::Duration) since an epoch of the caller's choice that never runs backwards. The same calls
-//! give the same samples.
+//! **Never does.** It has no clock, device, thread or socket: every call that depends on time takes
+//! `now`, the [`Duration`](std::time::Duration) since an epoch of the caller's choice that never
+//! runs backwards. The same calls give the same samples.
 //!
 //! **Shape of the loop**, once per 10 ms of playback:
 //!
@@ -56,8 +57,8 @@ pub const BLOCK_SAMPLES: usize = 480;
 /// How much time a block is.
 pub const BLOCK_DURATION: std::time::Duration = std::time::Duration::from_millis(10);
 
-/// The longest Opus packet that is accepted or made, in bytes: the codec's own limit for one frame (RFC 6716 §3.4). An
-/// unreliable packet of the network is shorter anyway.
+/// The longest Opus packet that is accepted or made, in bytes: the codec's own limit for one frame
+/// (RFC 6716 §3.4). An unreliable packet of the network is shorter anyway.
 pub const MAX_FRAME_BYTES: usize = 1_275;
 
 /// 10 ms of sound.

@@ -14,11 +14,13 @@ const RELEASE_PER_BLOCK: f32 = 1.03;
 
 /// Adds up one block per speaker and limits the sum.
 ///
-/// While the sum stays below [`LIMIT`] it is passed on bit for bit. Above, the gain goes down within a millisecond and
-/// recovers slowly; what overshoots in that millisecond is rounded off below full scale.
+/// While the sum stays below [`LIMIT`] it is passed on bit for bit. Above, the gain goes down
+/// within a millisecond and recovers slowly; what overshoots in that millisecond is rounded off
+/// below full scale.
 ///
-/// Speakers that stand somewhere ([`add_placed`](Self::add_placed)) are summed for each ear; without any, nothing of that
-/// is touched. One gain limits both ears, so that directions stay when it is loud.
+/// Speakers that stand somewhere ([`add_placed`](Self::add_placed)) are summed for each ear;
+/// without any, nothing of that is touched. One gain limits both ears, so that directions stay when
+/// it is loud.
 #[derive(Clone, Debug)]
 pub struct Mixer {
     sum: Block,
@@ -57,7 +59,8 @@ impl Mixer {
         }
     }
 
-    /// The same for a speaker that stands somewhere, with gains that go from one pair to the other within the block.
+    /// The same for a speaker that stands somewhere, with gains that go from one pair to the other
+    /// within the block.
     pub fn add_placed(&mut self, block: &Block, from: Gains, to: Gains) {
         self.sides.add(block, from, to);
         self.is_placed = true;
@@ -73,7 +76,8 @@ impl Mixer {
         self.deafened
     }
 
-    /// Writes the limited sum and begins the next block. Of those who stand somewhere, the mean of both ears.
+    /// Writes the limited sum and begins the next block. Of those who stand somewhere, the mean of
+    /// both ears.
     pub fn finish(&mut self, out: &mut Block) {
         *out = std::mem::replace(&mut self.sum, [0.0; BLOCK_SAMPLES]);
         if self.is_placed {

@@ -7,9 +7,10 @@
 //!                                        └─► voice detector ─► open or closed ──┘
 //! ```
 //!
-//! A [`Microphone`] takes what the loudspeaker plays and what the microphone hears, a [`Block`](crate::Block) each, and gives the
-//! blocks that are to be encoded: none during silence; several at once when speech begins, because the detector
-//! needs a moment and the first syllable is to be whole; then one for one.
+//! A [`Microphone`] takes what the loudspeaker plays and what the microphone hears, a
+//! [`Block`](crate::Block) each, and gives the blocks that are to be encoded: none during silence;
+//! several at once when speech begins, because the detector needs a moment and the first syllable
+//! is to be whole; then one for one.
 
 mod chain;
 mod decimate;

@@ -1,7 +1,8 @@
 //! Where speakers stand: the distance makes them softer, the direction moves them to one ear.
 //!
-//! Units are metres and metres a second. Gains are factors for the left and the right ear; a voice straight ahead, or
-//! unplaced, is 1.0 in both, so that placing a speaker changes nothing but its place. Front and back sound alike.
+//! Units are metres and metres a second. Gains are factors for the left and the right ear; a voice
+//! straight ahead, or unplaced, is 1.0 in both, so that placing a speaker changes nothing but its
+//! place. Front and back sound alike.
 
 use std::f32::consts::FRAC_PI_4;
 use std::time::Duration;
@@ -21,12 +22,15 @@ const FASTEST: f32 = 1e4;
 const INSIDE: f32 = 0.3;
 /// The ear on the far side hears this share of the near one: −14 dB.
 const FAR_EAR: f32 = 0.2;
-/// The last share of the way to the greatest distance, on which a voice that is still heard fades away.
+/// The last share of the way to the greatest distance, on which a voice that is still heard fades
+/// away.
 const EDGE: f32 = 0.1;
-/// A gain changes by at most this in a block: below −60 dB from one sample to the next, wherever a speaker jumps.
+/// A gain changes by at most this in a block: below −60 dB from one sample to the next, wherever a
+/// speaker jumps.
 const MOST_CHANGE: f32 = 0.45;
 
-/// Which way the axes lie: with x to the right and y up, whether forward is −z (Godot, Bevy, OpenAL) or +z (Unity).
+/// Which way the axes lie: with x to the right and y up, whether forward is −z (Godot, Bevy,
+/// OpenAL) or +z (Unity).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Handedness {
     /// Forward × up is to the right.
@@ -54,8 +58,9 @@ impl Default for Pose {
     }
 }
 
-/// How a voice gets softer with its distance `d`, after OpenAL 1.1 §3.4 (the *clamped* models). Where OpenAL holds the
-/// gain beyond `max`, a voice here is silent: over the last tenth of the way it fades by what would be left.
+/// How a voice gets softer with its distance `d`, after OpenAL 1.1 §3.4 (the *clamped* models).
+/// Where OpenAL holds the gain beyond `max`, a voice here is silent: over the last tenth of the way
+/// it fades by what would be left.
 ///
 /// Numbers that make no sense (below zero, not a number) are taken to be the nearest that do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,8 +95,8 @@ pub enum Attenuation {
         /// The exponent.
         rolloff: f32,
     },
-    /// Straight lines between points of one's own. The first gain holds before its point and the last behind; let it be
-    /// 0.0 for silence.
+    /// Straight lines between points of one's own. The first gain holds before its point and the
+    /// last behind; let it be 0.0 for silence.
     Points(Curve),
 }
 
@@ -108,14 +113,21 @@ impl Attenuation {
         let distance = at_least(distance, 0.0);
         match self {
             Self::None => 1.0,
-            Self::Inverse { reference, max, rolloff } => Range::new(*reference, *max)
-                .fade(distance, |range, d| range.reference / (range.reference + beyond(*rolloff, d - range.reference))),
-            Self::Linear { reference, max, rolloff } => Range::new(*reference, *max).fade(distance, |range, d| {
-                let length = (range.max - range.reference).max(f32::MIN_POSITIVE);
-                (1.0 - beyond(*rolloff, (d - range.reference) / length)).max(0.0)
-            }),
+            Self::Inverse { reference, max, rolloff } => {
+                Range::new(*reference, *max).fade(distance, |range, d| {
+                    range.reference / (range.reference + beyond(*rolloff, d - range.reference))
+                })
+            }
+            Self::Linear { reference, max, rolloff } => {
+                Range::new(*reference, *max).fade(distance, |range, d| {
+                    let length = (range.max - range.reference).max(f32::MIN_POSITIVE);
+                    (1.0 - beyond(*rolloff, (d - range.reference) / length)).max(0.0)
+                })
+            }
             Self::Exponential { reference, max, rolloff } => Range::new(*reference, *max)
-                .fade(distance, |range, d| (d / range.reference).powf(-at_least(*rolloff, 0.0).min(1e6))),
+                .fade(distance, |range, d| {
+                    (d / range.reference).powf(-at_least(*rolloff, 0.0).min(1e6))
+                }),
             Self::Points(curve) => curve.gain(distance),
         }
     }
@@ -162,12 +174,16 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// From pairs of a distance in metres and a gain of 0.0 to 2.0, nearest first. `None` if there is no point or too many,
-    /// if a number is not finite or out of range, or if a distance is not greater than the one before.
+    /// From pairs of a distance in metres and a gain of 0.0 to 2.0, nearest first. `None` if there
+    /// is no point or too many, if a number is not finite or out of range, or if a distance is not
+    /// greater than the one before.
     pub fn new(points: &[(f32, f32)]) -> Option<Self> {
-        let sound = |(distance, gain): &(f32, f32)| (0.0..=FARTHEST).contains(distance) && (0.0..=2.0).contains(gain);
+        let sound = |(distance, gain): &(f32, f32)| {
+            (0.0..=FARTHEST).contains(distance) && (0.0..=2.0).contains(gain)
+        };
         let ascends = points.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        if points.is_empty() || points.len() > CURVE_POINTS || !ascends || !points.iter().all(sound) {
+        if points.is_empty() || points.len() > CURVE_POINTS || !ascends || !points.iter().all(sound)
+        {
             return None;
         }
         let mut curve = Self { points: [(0.0, 0.0); CURVE_POINTS], length: points.len() };
@@ -179,7 +195,9 @@ impl Curve {
         let points = &self.points[..self.length];
         let after = points.partition_point(|point| point.0 <= distance);
         match (after.checked_sub(1).map(|before| points[before]), points.get(after)) {
-            (Some((from, gain)), Some((to, next))) => gain + (next - gain) * (distance - from) / (to - from),
+            (Some((from, gain)), Some((to, next))) => {
+                gain + (next - gain) * (distance - from) / (to - from)
+            }
             (Some((_, gain)), None) | (None, Some(&(_, gain))) => gain,
             (None, None) => 1.0,
         }
@@ -195,8 +213,8 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// In metres and metres a second, as of `now`. `None` if the position is no number; a velocity that is none counts as
-    /// standing still.
+    /// In metres and metres a second, as of `now`. `None` if the position is no number; a velocity
+    /// that is none counts as standing still.
     pub fn new(now: Duration, position: [f32; 3], velocity: [f32; 3]) -> Option<Self> {
         let velocity = bounded(velocity, FASTEST).unwrap_or_default();
         Some(Self { position: bounded(position, FARTHEST)?, velocity, told_at: now })
@@ -224,7 +242,8 @@ impl Gains {
     /// Not heard.
     pub const SILENT: Self = Self { left: 0.0, right: 0.0 };
 
-    /// Equal power: the squares' sum is 2 × `gain`² wherever `pan` is, from −1.0 (left) to 1.0 (right).
+    /// Equal power: the squares' sum is 2 × `gain`² wherever `pan` is, from −1.0 (left) to 1.0
+    /// (right).
     pub fn panned(pan: f32, gain: f32) -> Self {
         let widest = FRAC_PI_4 - FAR_EAR.atan();
         let angle = FRAC_PI_4 + widest * pan.clamp(-1.0, 1.0);
@@ -251,7 +270,11 @@ impl Space {
     /// Where the listener is now. A pose with a number that is none has no effect.
     pub fn set_listener(&mut self, pose: Pose) {
         let Some(position) = bounded(pose.position, FARTHEST) else { return };
-        let (Some(forward), Some(up)) = (bounded(pose.forward, FARTHEST), bounded(pose.up, FARTHEST)) else { return };
+        let (Some(forward), Some(up)) =
+            (bounded(pose.forward, FARTHEST), bounded(pose.up, FARTHEST))
+        else {
+            return;
+        };
         self.listener = Pose { position, forward, up };
         self.turn();
     }
@@ -269,7 +292,8 @@ impl Space {
 
     /// How loud a voice from there is in each ear.
     pub fn gains(&self, position: [f32; 3]) -> Gains {
-        let away: [f32; 3] = std::array::from_fn(|axis| position[axis] - self.listener.position[axis]);
+        let away: [f32; 3] =
+            std::array::from_fn(|axis| position[axis] - self.listener.position[axis]);
         let distance = length(away);
         let gain = self.attenuation.gain(distance);
         if gain <= 0.0 {
@@ -280,7 +304,9 @@ impl Space {
     }
 
     fn turn(&mut self) {
-        let Some((forward, up)) = unit(self.listener.forward).zip(unit(self.listener.up)) else { return };
+        let Some((forward, up)) = unit(self.listener.forward).zip(unit(self.listener.up)) else {
+            return;
+        };
         let cross = [
             forward[1] * up[2] - forward[2] * up[1],
             forward[2] * up[0] - forward[0] * up[2],
@@ -320,7 +346,8 @@ pub enum Panning {
 }
 
 impl Panner {
-    /// The way to `target` in the next block. If that `is_silent` anyway, the speaker is there at once.
+    /// The way to `target` in the next block. If that `is_silent` anyway, the speaker is there at
+    /// once.
     pub fn next(&mut self, target: Gains, is_silent: bool) -> Panning {
         if is_silent {
             self.gains = target;

@@ -1,17 +1,20 @@
-//! Speech a little shorter or longer without another pitch: overlap-add of pieces that are whole pitch periods apart.
+//! Speech a little shorter or longer without another pitch: overlap-add of pieces that are whole
+//! pitch periods apart.
 //!
 //! ```text
 //! shorten   before │ a b c …      with b one period after a: before, a fading into b, c …
 //! lengthen  … z before │ a b …    with z one period before a: before, a fading into z, the rest up to before, a b …
 //! ```
 //!
-//! Both begin exactly as the sound would have gone on, and end exactly in what follows, so there is no step. The length
-//! of a period is where the sound resembles itself most. What resembles itself nowhere (a hiss, a pause) may be joined
-//! anywhere: then the fade keeps the power, not the amplitude.
+//! Both begin exactly as the sound would have gone on, and end exactly in what follows, so there is
+//! no step. The length of a period is where the sound resembles itself most. What resembles itself
+//! nowhere (a hiss, a pause) may be joined anywhere: then the fade keeps the power, not the
+//! amplitude.
 
 use std::ops::RangeInclusive;
 
-/// The shortest piece taken out or put in (2.5 ms), and so the highest pitch (400 Hz; higher ones match at a multiple).
+/// The shortest piece taken out or put in (2.5 ms), and so the highest pitch (400 Hz; higher ones
+/// match at a multiple).
 pub const SHORTEST: usize = 120;
 
 /// The longest piece taken out of or put into running speech (15 ms): the lowest pitch, 67 Hz.
@@ -41,13 +44,15 @@ pub struct Join {
     pub likeness: f32,
 }
 
-/// The best number of samples, up to `most`, to take out after the beginning of `sound`. `None` if it is too short.
+/// The best number of samples, up to `most`, to take out after the beginning of `sound`. `None` if
+/// it is too short.
 pub fn find_shortening(sound: &[f32], most: usize) -> Option<Join> {
     let longest = most.min(LONGEST).min(sound.len().saturating_sub(OVERLAP));
     find(sound, longest, WINDOW.min(sound.len().saturating_sub(longest)))
 }
 
-/// The best number of samples, up to `most`, to put in between `before` and `sound`. `None` if either is too short.
+/// The best number of samples, up to `most`, to put in between `before` and `sound`. `None` if
+/// either is too short.
 pub fn find_lengthening(before: &[f32], sound: &[f32], most: usize) -> Option<Join> {
     let longest = most.min(LONGEST).min(before.len());
     let window = WINDOW.min(sound.len());
@@ -60,14 +65,16 @@ pub fn find_lengthening(before: &[f32], sound: &[f32], most: usize) -> Option<Jo
     find(turned, longest, window)
 }
 
-/// Fades from the beginning of `from` into `into`, in place. Alike sounds keep their amplitude, others their power.
+/// Fades from the beginning of `from` into `into`, in place. Alike sounds keep their amplitude,
+/// others their power.
 pub fn fade(from: &[f32], into: &mut [f32], likeness: f32) {
     let count = from.len().min(into.len());
     let likeness = likeness.clamp(0.0, 1.0);
     for (index, (sample, old)) in into.iter_mut().zip(from).enumerate() {
         let new_share = (index as f32 + 1.0) / (count as f32 + 1.0);
         let old_share = 1.0 - new_share;
-        let power = new_share * new_share + old_share * old_share + 2.0 * likeness * new_share * old_share;
+        let power =
+            new_share * new_share + old_share * old_share + 2.0 * likeness * new_share * old_share;
         *sample = (*sample * new_share + old * old_share) / power.sqrt();
     }
 }
@@ -83,14 +90,19 @@ fn find(sound: &[f32], longest: usize, window: usize) -> Option<Join> {
     }
     let thin = &thin[..((longest + window) / DECIMATION).min(LONGEST_SEARCH)];
     let thin_window = window / DECIMATION;
-    let coarse = most_alike(thin, thin_window, SHORTEST / DECIMATION..=thin.len() - thin_window)?.samples * DECIMATION;
-    let near = coarse.saturating_sub(DECIMATION - 1).max(SHORTEST)..=(coarse + DECIMATION - 1).min(longest);
+    let coarse = most_alike(thin, thin_window, SHORTEST / DECIMATION..=thin.len() - thin_window)?
+        .samples
+        * DECIMATION;
+    let near = coarse.saturating_sub(DECIMATION - 1).max(SHORTEST)
+        ..=(coarse + DECIMATION - 1).min(longest);
     most_alike(sound, window, near)
 }
 
 fn most_alike(sound: &[f32], window: usize, lags: RangeInclusive<usize>) -> Option<Join> {
-    let join =
-        |samples: usize| Join { samples, likeness: likeness(&sound[..window], &sound[samples..samples + window]) };
+    let join = |samples: usize| Join {
+        samples,
+        likeness: likeness(&sound[..window], &sound[samples..samples + window]),
+    };
     lags.map(join).max_by(|a, b| a.likeness.total_cmp(&b.likeness))
 }
 

@@ -11,7 +11,8 @@ use voicemesh_audio::{
     level::rms_dbfs,
 };
 
-/// Something like a voice: a gliding pitch with harmonics, in syllables of 250 ms with pauses between.
+/// Something like a voice: a gliding pitch with harmonics, in syllables of 250 ms with pauses
+/// between.
 fn voice(blocks: usize) -> Vec<Block> {
     let mut phase = 0.0f32;
     let sample = |index: usize, phase: &mut f32| {
@@ -21,11 +22,18 @@ fn voice(blocks: usize) -> Vec<Block> {
         let tone: f32 = (1..12).map(|k| (TAU * *phase * k as f32).sin() / k as f32).sum();
         0.3 * syllable * tone
     };
-    (0..blocks).map(|block| std::array::from_fn(|i| sample(block * BLOCK_SAMPLES + i, &mut phase))).collect()
+    (0..blocks)
+        .map(|block| std::array::from_fn(|i| sample(block * BLOCK_SAMPLES + i, &mut phase)))
+        .collect()
 }
 
-/// Encodes `said`, delivers each frame with 30 ms of delay unless `lost` says otherwise, and renders until all is heard.
-fn converse(said: &[Block], config: SpeechConfig, lost: impl Fn(u64) -> bool) -> (Vec<Block>, VoiceDecoder) {
+/// Encodes `said`, delivers each frame with 30 ms of delay unless `lost` says otherwise, and
+/// renders until all is heard.
+fn converse(
+    said: &[Block],
+    config: SpeechConfig,
+    lost: impl Fn(u64) -> bool,
+) -> (Vec<Block>, VoiceDecoder) {
     let mut speech = VoiceEncoder::new(config).expect("valid settings");
     let mut listener = VoiceDecoder::new().expect("a decoder");
     let mut on_the_way: Vec<(Duration, u64, Vec<u8>)> = Vec::new();
@@ -52,7 +60,8 @@ fn converse(said: &[Block], config: SpeechConfig, lost: impl Fn(u64) -> bool) ->
     (heard, listener)
 }
 
-/// The best normalised correlation of what was said with what was heard up to 300 ms later, and that delay in samples.
+/// The best normalised correlation of what was said with what was heard up to 300 ms later, and
+/// that delay in samples.
 fn correlation(said: &[Block], heard: &[Block]) -> (f32, usize) {
     let (said, heard) = (said.as_flattened(), heard.as_flattened());
     let at = |lag: usize| {
@@ -63,7 +72,9 @@ fn correlation(said: &[Block], heard: &[Block]) -> (f32, usize) {
         (product / (energy * energy_heard).sqrt()) as f32
     };
     let coarse = (0..14_400).step_by(8).max_by(|a, b| at(*a).total_cmp(&at(*b))).expect("lags");
-    let best = (coarse.saturating_sub(8)..coarse + 8).max_by(|a, b| at(*a).total_cmp(&at(*b))).expect("lags");
+    let best = (coarse.saturating_sub(8)..coarse + 8)
+        .max_by(|a, b| at(*a).total_cmp(&at(*b)))
+        .expect("lags");
     (at(best), best)
 }
 
@@ -89,21 +100,28 @@ fn decoded(said: &[Block], config: SpeechConfig) -> Vec<Block> {
 fn frames_of_10_20_40_and_60_ms_are_heard_as_they_were_said() {
     let said = voice(200);
     for frame in FrameDuration::ALL {
-        // Copies for lost frames would take their bits from the waveform, most of all in short frames.
+        // Copies for lost frames would take their bits from the waveform, most of all in short
+        // frames.
         let config = SpeechConfig { frame, expected_loss_percent: 0, ..SpeechConfig::default() };
         let (heard, listener) = converse(&said, config, |_| false);
-        // What the codec alone makes of it, without a network between; the delay takes a second to settle.
+        // What the codec alone makes of it, without a network between; the delay takes a second to
+        // settle.
         let (likeness, delay) = correlation(&decoded(&said, config)[100..], &heard[100..]);
         assert!(likeness > 0.99, "{frame:?}: correlation {likeness}");
         let delay_ms = delay as u64 / 48;
-        // The frame itself, the network's 30 ms, and the buffer; one block is rendered while it is said.
+        // The frame itself, the network's 30 ms, and the buffer; one block is rendered while it is
+        // said.
         let most = frame.millis() + 30 + 30 - 10;
         assert!(delay_ms <= most, "{frame:?}: {delay_ms} ms, at most {most}");
         let level = rms_dbfs(heard.as_flattened()) - rms_dbfs(said.as_flattened());
         assert!(level.abs() < 2.0, "{frame:?}: level differs by {level} dB");
         let stats = listener.stats();
         assert_eq!(stats.frames_heard, 200 / frame.blocks() as u64, "{frame:?}");
-        assert_eq!(stats.frames_concealed + stats.frames_invalid + stats.frames_late, 0, "{stats:?}");
+        assert_eq!(
+            stats.frames_concealed + stats.frames_invalid + stats.frames_late,
+            0,
+            "{stats:?}"
+        );
     }
 }
 
@@ -111,21 +129,27 @@ fn frames_of_10_20_40_and_60_ms_are_heard_as_they_were_said() {
 #[test]
 fn a_frame_is_one_opus_packet_of_the_duration_asked_for() {
     for frame in FrameDuration::ALL {
-        let mut speech = VoiceEncoder::new(SpeechConfig { frame, ..SpeechConfig::default() }).expect("valid settings");
+        let mut speech = VoiceEncoder::new(SpeechConfig { frame, ..SpeechConfig::default() })
+            .expect("valid settings");
         let blocks = voice(60);
         let lengths: Vec<usize> = blocks
             .iter()
             .filter_map(|block| {
                 let packet = speech.push(block).expect("encodes")?;
-                let samples =
-                    audiopus::packet::nb_samples(packet.try_into().expect("not empty"), audiopus::SampleRate::Hz48000);
+                let samples = audiopus::packet::nb_samples(
+                    packet.try_into().expect("not empty"),
+                    audiopus::SampleRate::Hz48000,
+                );
                 assert_eq!(samples, Ok(frame.samples()));
                 Some(packet.len())
             })
             .collect();
         assert_eq!(lengths.len(), 60 / frame.blocks());
         let bits_per_second = 8.0 * lengths.iter().sum::<usize>() as f64 / 0.6;
-        assert!((10_000.0..45_000.0).contains(&bits_per_second), "{frame:?}: {bits_per_second} bit/s");
+        assert!(
+            (10_000.0..45_000.0).contains(&bits_per_second),
+            "{frame:?}: {bits_per_second} bit/s"
+        );
     }
 }
 
@@ -135,7 +159,8 @@ fn a_listener_may_hear_frames_of_changing_duration() {
     let mut out = [0.0; BLOCK_SAMPLES];
     let mut now = Duration::ZERO;
     for (sequence, frame) in FrameDuration::ALL.into_iter().cycle().take(40).enumerate() {
-        let mut speech = VoiceEncoder::new(SpeechConfig { frame, ..SpeechConfig::default() }).expect("valid settings");
+        let mut speech = VoiceEncoder::new(SpeechConfig { frame, ..SpeechConfig::default() })
+            .expect("valid settings");
         let mut packet = None;
         for block in voice(frame.blocks()) {
             packet = speech.push(&block).expect("encodes").map(<[u8]>::to_vec);
@@ -159,7 +184,8 @@ fn at_ten_percent_loss_speech_is_repaired_from_the_next_frames() {
     assert_eq!(stats.frames_concealed + stats.frames_repaired, 50, "{stats:?}");
     // Frames of silence carry no copy, and need none.
     assert!(stats.frames_repaired >= 25, "{stats:?}");
-    // After the delay has grown by the frame that repairs take, what is heard resembles what was said again.
+    // After the delay has grown by the frame that repairs take, what is heard resembles what was
+    // said again.
     let later = 500..1_000;
     let (likeness, _) = correlation(&said[later.clone()], &heard[later.start..]);
     assert!(likeness > 0.85, "correlation {likeness}");
@@ -227,7 +253,8 @@ fn a_surplus_of_delay_is_removed_in_the_pauses_between_syllables() {
     assert!((240..=320).contains(&stats.accelerated_ms), "{stats:?}");
     assert!(stats.buffer_ms <= 60.0, "{stats:?}");
     assert_eq!(stats.frames_late, 0);
-    let natural = said.as_flattened().windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
+    let natural =
+        said.as_flattened().windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
     assert!(loud_jump <= natural * 1.5, "a click of {loud_jump}, the voice itself jumps {natural}");
 }
 
@@ -235,7 +262,8 @@ fn a_surplus_of_delay_is_removed_in_the_pauses_between_syllables() {
 fn the_gain_scales_what_is_heard_and_not_the_level_shown() {
     let said = voice(100);
     let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("valid settings");
-    let (mut full, mut half) = (VoiceDecoder::new().expect("a decoder"), VoiceDecoder::new().expect("a decoder"));
+    let (mut full, mut half) =
+        (VoiceDecoder::new().expect("a decoder"), VoiceDecoder::new().expect("a decoder"));
     half.set_gain(0.5);
     let (mut loud, mut soft) = ([0.0; BLOCK_SAMPLES], [0.0; BLOCK_SAMPLES]);
     for (tick, block) in said.iter().enumerate() {

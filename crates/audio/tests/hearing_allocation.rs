@@ -19,13 +19,16 @@ fn voice(block: usize) -> Block {
 /// Sequence, talkspurt, how far behind its packet's own frame, payload.
 type Arrival = (u64, u64, u16, Vec<u8>);
 
-/// The packets that arrive at each block: own frame and its copy two packets later, with loss, jitter, pauses and a stall.
+/// The packets that arrive at each block: own frame and its copy two packets later, with loss,
+/// jitter, pauses and a stall.
 fn arrivals(blocks: usize) -> Vec<Vec<Arrival>> {
     let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("valid settings");
     let mut frames: Vec<Vec<u8>> = Vec::new();
     let mut arrivals = vec![Vec::new(); blocks + 60];
     for block in 0..blocks {
-        let Some(frame) = speech.push(&voice(block)).expect("encodes").map(<[u8]>::to_vec) else { continue };
+        let Some(frame) = speech.push(&voice(block)).expect("encodes").map(<[u8]>::to_vec) else {
+            continue;
+        };
         let sequence = frames.len() as u64;
         frames.push(frame);
         let dice = sequence.wrapping_mul(2_654_435_761) >> 7;
@@ -53,7 +56,9 @@ fn receiving_and_rendering_allocate_nothing_in_the_steady_state() {
             let now = Duration::from_millis(10 * tick as u64);
             for (sequence, talkspurt, behind, payload) in &arrivals[tick] {
                 match behind {
-                    0 => listener.receive(now, *sequence, *talkspurt, sequence % 200 == 199, payload),
+                    0 => {
+                        listener.receive(now, *sequence, *talkspurt, sequence % 200 == 199, payload)
+                    }
                     behind => listener.receive_copy(now, *sequence, *talkspurt, *behind, payload),
                 }
             }

@@ -3,7 +3,9 @@
 use std::f32::consts::TAU;
 
 use proptest::prelude::*;
-use voicemesh_audio::stretch::{LONGEST, OVERLAP, SHORTEST, fade, find_lengthening, find_shortening};
+use voicemesh_audio::stretch::{
+    LONGEST, OVERLAP, SHORTEST, fade, find_lengthening, find_shortening,
+};
 
 fn sine(hertz: f32, samples: usize) -> Vec<f32> {
     (0..samples).map(|index| 0.5 * (TAU * hertz * index as f32 / 48_000.0).sin()).collect()
@@ -39,7 +41,8 @@ fn largest_step(sound: &[f32]) -> f32 {
 
 /// Rising zero crossings in a second.
 fn pitch(sound: &[f32]) -> f32 {
-    let crossings: Vec<usize> = (1..sound.len()).filter(|at| sound[at - 1] < 0.0 && sound[*at] >= 0.0).collect();
+    let crossings: Vec<usize> =
+        (1..sound.len()).filter(|at| sound[at - 1] < 0.0 && sound[*at] >= 0.0).collect();
     let (first, last) = (crossings[0], crossings[crossings.len() - 1]);
     48_000.0 * (crossings.len() - 1) as f32 / (last - first) as f32
 }
@@ -56,7 +59,11 @@ fn a_stretched_sine_has_no_step_larger_than_its_own_and_keeps_its_pitch() {
             for stretched in [shorter, longer] {
                 let steps = (largest_step(&stretched), largest_step(&sound));
                 assert!(steps.0 <= steps.1 * 1.02, "{hertz} Hz: {steps:?}");
-                assert!((pitch(&stretched) / pitch(&sound) - 1.0).abs() < 0.01, "{hertz} Hz: {} Hz", pitch(&stretched));
+                assert!(
+                    (pitch(&stretched) / pitch(&sound) - 1.0).abs() < 0.01,
+                    "{hertz} Hz: {} Hz",
+                    pitch(&stretched)
+                );
             }
         }
     }

@@ -53,7 +53,16 @@ impl Playback {
     fn new() -> Self {
         let buffer = JitterBuffer::new();
         let (arrivals, heard) = (BTreeMap::new(), Heard::default());
-        Self { buffer, pending: 0, stretches: false, stretched: 0, last_real: None, now: ms(7), arrivals, heard }
+        Self {
+            buffer,
+            pending: 0,
+            stretches: false,
+            stretched: 0,
+            last_real: None,
+            now: ms(7),
+            arrivals,
+            heard,
+        }
     }
 
     fn stretching() -> Self {
@@ -67,7 +76,8 @@ impl Playback {
                 Playout::Frame(Frame { sequence, samples, .. }) => {
                     self.heard.frames.push((sequence, played_at - arrivals[&sequence]));
                     if let Some(last) = self.last_real {
-                        self.heard.longest_gap = self.heard.longest_gap.max(played_at.saturating_sub(last));
+                        self.heard.longest_gap =
+                            self.heard.longest_gap.max(played_at.saturating_sub(last));
                     }
                     self.pending += samples;
                     self.last_real = Some(played_at + FRAME);
@@ -103,7 +113,8 @@ impl Playback {
         self.stretched += self.pending.abs_diff(before);
     }
 
-    /// Delivers each frame at its time and plays until `until`. The playback's blocks lie 7 ms off the arrivals' grid.
+    /// Delivers each frame at its time and plays until `until`. The playback's blocks lie 7 ms off
+    /// the arrivals' grid.
     fn run(&mut self, deliveries: &[(Duration, Frame<'static>)], until: Duration) {
         let mut deliveries = deliveries.to_vec();
         deliveries.sort_by_key(|(at, _)| *at);
@@ -128,7 +139,10 @@ impl Playback {
 }
 
 /// Frames sent every 20 ms; `delay` says how long each travels, `None` that it is lost.
-fn deliveries(count: u64, delay: impl Fn(u64) -> Option<Duration>) -> Vec<(Duration, Frame<'static>)> {
+fn deliveries(
+    count: u64,
+    delay: impl Fn(u64) -> Option<Duration>,
+) -> Vec<(Duration, Frame<'static>)> {
     (0..count)
         .filter_map(|sequence| {
             let mut frame = frame(sequence);
@@ -179,7 +193,8 @@ fn a_later_talkspurt_starts_with_10_to_20_ms_on_a_perfect_network() {
 fn reordered_frames_play_in_order_and_duplicates_once() {
     let mut playback = Playback::new();
     // Every third frame is overtaken by the next; each comes a second time later.
-    let mut frames = deliveries(300, |sequence| Some(if sequence % 3 == 0 { ms(65) } else { ms(30) }));
+    let mut frames =
+        deliveries(300, |sequence| Some(if sequence % 3 == 0 { ms(65) } else { ms(30) }));
     frames.extend(deliveries(300, |sequence| Some(ms(40 + sequence % 90))));
     playback.run(&frames, ms(7_000));
     let sequences = sequences(&playback.heard);
@@ -205,8 +220,11 @@ fn the_wrap_of_the_senders_16_bits_is_an_ordinary_step() {
 fn a_late_talkspurt_after_a_stall_of_300_ms_is_played_and_the_delay_shrinks_again() {
     let mut playback = Playback::stretching();
     // Frames 100 to 114 all come with frame 115.
-    let stalled =
-        |sequence| Some(ms(30) + FRAME * if (100..115).contains(&sequence) { 115 - sequence as u32 } else { 0 });
+    let stalled = |sequence| {
+        Some(
+            ms(30) + FRAME * if (100..115).contains(&sequence) { 115 - sequence as u32 } else { 0 },
+        )
+    };
     playback.run(&deliveries(1_000, stalled), ms(21_000));
     let heard = sequences(&playback.heard);
     assert_eq!(heard, (0..1_000).collect::<Vec<_>>(), "nothing that came late is thrown away");
@@ -220,7 +238,9 @@ fn a_late_talkspurt_after_a_stall_of_300_ms_is_played_and_the_delay_shrinks_agai
 #[test]
 fn a_stall_is_made_up_for_by_the_next_talkspurt_without_skipping() {
     let mut playback = Playback::new();
-    let stalled = |sequence| Some(ms(30) + FRAME * if (50..65).contains(&sequence) { 65 - sequence as u32 } else { 0 });
+    let stalled = |sequence| {
+        Some(ms(30) + FRAME * if (50..65).contains(&sequence) { 65 - sequence as u32 } else { 0 })
+    };
     let mut second = deliveries(100, |_| Some(ms(30)));
     for (at, frame) in &mut second {
         *at += ms(4_000);
@@ -236,7 +256,10 @@ fn a_stall_is_made_up_for_by_the_next_talkspurt_without_skipping() {
 #[test]
 fn a_route_200_ms_longer_costs_a_pause_and_no_words() {
     let mut playback = Playback::stretching();
-    playback.run(&deliveries(400, |sequence| Some(ms(if sequence < 200 { 20 } else { 220 }))), ms(9_000));
+    playback.run(
+        &deliveries(400, |sequence| Some(ms(if sequence < 200 { 20 } else { 220 }))),
+        ms(9_000),
+    );
     assert_eq!(sequences(&playback.heard), (0..400).collect::<Vec<_>>());
     assert!(playback.heard.longest_gap <= ms(240), "{:?}", playback.heard.longest_gap);
     assert!(playback.heard.concealed <= ms(160), "{:?}", playback.heard.concealed);
@@ -248,7 +271,10 @@ fn a_route_200_ms_longer_costs_a_pause_and_no_words() {
 #[test]
 fn a_route_200_ms_shorter_loses_nothing_and_is_caught_up_with_by_stretching() {
     let mut playback = Playback::stretching();
-    playback.run(&deliveries(400, |sequence| Some(ms(if sequence < 200 { 220 } else { 20 }))), ms(9_000));
+    playback.run(
+        &deliveries(400, |sequence| Some(ms(if sequence < 200 { 220 } else { 20 }))),
+        ms(9_000),
+    );
     assert_eq!(sequences(&playback.heard), (0..400).collect::<Vec<_>>());
     assert_eq!(playback.heard.concealed, Duration::ZERO);
     let stretched_ms = playback.stretched / 48;
@@ -278,7 +304,11 @@ fn with_steady_loss_the_delay_grows_until_losses_are_repaired_and_shrinks_when_t
     assert_eq!(stats.given_up + stats.repaired, 100);
     assert!(stats.repaired >= 80, "repaired {}", stats.repaired);
     assert_eq!(playback.heard.repaired, stats.repaired);
-    assert!(mean_wait_ms(&playback.heard.frames[..900]) <= 35.0, "{}", mean_wait_ms(&playback.heard.frames[..900]));
+    assert!(
+        mean_wait_ms(&playback.heard.frames[..900]) <= 35.0,
+        "{}",
+        mean_wait_ms(&playback.heard.frames[..900])
+    );
     let at_the_end = mean_wait_ms(&playback.heard.frames[1_800..]);
     assert!(at_the_end <= 20.0, "without loss nothing is waited for: {at_the_end} ms");
 }
@@ -286,8 +316,13 @@ fn with_steady_loss_the_delay_grows_until_losses_are_repaired_and_shrinks_when_t
 #[test]
 fn rare_losses_are_not_waited_for() {
     let mut playback = Playback::stretching();
-    playback.run(&deliveries(3_000, |sequence| (sequence % 200 != 5).then_some(ms(30))), ms(61_000));
-    assert!(mean_wait_ms(&playback.heard.frames) <= 20.0, "{} ms", mean_wait_ms(&playback.heard.frames));
+    playback
+        .run(&deliveries(3_000, |sequence| (sequence % 200 != 5).then_some(ms(30))), ms(61_000));
+    assert!(
+        mean_wait_ms(&playback.heard.frames) <= 20.0,
+        "{} ms",
+        mean_wait_ms(&playback.heard.frames)
+    );
 }
 
 /// Every 10th frame is lost; its copy comes in the packet `behind` frames later.
@@ -296,7 +331,12 @@ fn with_copies(count: u64, behind: u64) -> Vec<(Duration, Frame<'static>)> {
     let plain = |frame: &mut Frame<'static>| frame.repairs = false;
     frames.iter_mut().for_each(|(_, frame)| plain(frame));
     for (at, original) in frames.clone().into_iter().filter(|(_, frame)| frame.sequence >= behind) {
-        let copy = Frame { sequence: original.sequence - behind, is_copy: true, last_of_talkspurt: false, ..original };
+        let copy = Frame {
+            sequence: original.sequence - behind,
+            is_copy: true,
+            last_of_talkspurt: false,
+            ..original
+        };
         frames.push((at, copy));
     }
     frames
@@ -312,8 +352,15 @@ fn copies_are_waited_for_as_far_behind_as_they_come() {
         assert_eq!(stats.from_copies + stats.given_up, 200, "{behind} behind: {stats:?}");
         let at_the_end = mean_wait_ms(&playback.heard.frames[1_500..]);
         let behind_ms = 20.0 * behind as f64;
-        assert!((behind_ms - 20.0..behind_ms + 15.0).contains(&at_the_end), "{behind} behind: {at_the_end} ms");
-        assert_eq!((stats.late, stats.duplicate), (0, 0), "copies are meant to come after what they copy");
+        assert!(
+            (behind_ms - 20.0..behind_ms + 15.0).contains(&at_the_end),
+            "{behind} behind: {at_the_end} ms"
+        );
+        assert_eq!(
+            (stats.late, stats.duplicate),
+            (0, 0),
+            "copies are meant to come after what they copy"
+        );
     }
 }
 
@@ -325,20 +372,33 @@ fn copies_are_not_waited_for_when_nothing_is_lost() {
         frames.push((at, Frame { sequence: original.sequence - 4, is_copy: true, ..original }));
     }
     playback.run(&frames, ms(21_000));
-    assert!(mean_wait_ms(&playback.heard.frames) <= 20.0, "{} ms", mean_wait_ms(&playback.heard.frames));
+    assert!(
+        mean_wait_ms(&playback.heard.frames) <= 20.0,
+        "{} ms",
+        mean_wait_ms(&playback.heard.frames)
+    );
     assert_eq!(playback.buffer.stats().from_copies, 0);
 }
 
 #[test]
 fn losses_are_judged_by_originals_with_patience_for_those_overtaken() {
     let mut playback = Playback::stretching();
-    // Two in a row of every twenty are lost, and repaired by copies; every seventh is overtaken by two others.
+    // Two in a row of every twenty are lost, and repaired by copies; every seventh is overtaken by
+    // two others.
     let lost = |sequence: u64| sequence % 20 == 5 || sequence % 20 == 6;
-    let mut frames =
-        deliveries(1_000, |sequence| (!lost(sequence)).then_some(ms(if sequence % 7 == 3 { 75 } else { 30 })));
+    let mut frames = deliveries(1_000, |sequence| {
+        (!lost(sequence)).then_some(ms(if sequence % 7 == 3 { 75 } else { 30 }))
+    });
     for (at, original) in frames.clone().into_iter().filter(|(_, frame)| frame.sequence >= 3) {
-        frames
-            .push((at, Frame { sequence: original.sequence - 3, is_copy: true, last_of_talkspurt: false, ..original }));
+        frames.push((
+            at,
+            Frame {
+                sequence: original.sequence - 3,
+                is_copy: true,
+                last_of_talkspurt: false,
+                ..original
+            },
+        ));
     }
     playback.run(&frames, ms(22_000));
     let report = playback.buffer.take_losses();
@@ -370,8 +430,10 @@ fn a_senders_clock_may_drift_for_hours() {
                 .map(|index| {
                     let sequence = hour * 180_000 + index;
                     let nominal_us = 20_000 * sequence as i64;
-                    let at_us =
-                        30_000 + nominal_us + nominal_us / 1_000_000 * drift_ppm + (sequence % 3) as i64 * 1_000;
+                    let at_us = 30_000
+                        + nominal_us
+                        + nominal_us / 1_000_000 * drift_ppm
+                        + (sequence % 3) as i64 * 1_000;
                     last = Duration::from_micros(at_us as u64);
                     (last, frame(sequence))
                 })
@@ -381,12 +443,24 @@ fn a_senders_clock_may_drift_for_hours() {
             waits.extend(playback.heard.frames.drain(..).map(|(_, wait)| wait));
         }
         let stats = *playback.buffer.stats();
-        assert_eq!((stats.given_up, stats.late, stats.overflow), (0, 0, 0), "{drift_ppm} ppm: {stats:?}");
-        assert!(playback.heard.concealed < ms(50), "{drift_ppm} ppm: {:?}", playback.heard.concealed);
+        assert_eq!(
+            (stats.given_up, stats.late, stats.overflow),
+            (0, 0, 0),
+            "{drift_ppm} ppm: {stats:?}"
+        );
+        assert!(
+            playback.heard.concealed < ms(50),
+            "{drift_ppm} ppm: {:?}",
+            playback.heard.concealed
+        );
         let longest = waits.iter().max().expect("frames were heard");
         assert!(*longest <= ms(40), "{drift_ppm} ppm: waited {longest:?}");
         let drifted_ms = 2 * 3_600 * drift_ppm.unsigned_abs() / 1_000;
-        assert!(u64::from(stretched / 48) <= 3 * drifted_ms, "{drift_ppm} ppm: stretched {} ms", stretched / 48);
+        assert!(
+            u64::from(stretched / 48) <= 3 * drifted_ms,
+            "{drift_ppm} ppm: stretched {} ms",
+            stretched / 48
+        );
     }
 }
 
@@ -428,7 +502,8 @@ proptest! {
     #[test]
     fn any_order_within_the_delay_is_undone(shuffle in prop::collection::vec(0..12u64, 200)) {
         let mut playback = Playback::new();
-        // A first talkspurt teaches the buffer how late frames come; the second must then be complete.
+        // A first talkspurt teaches the buffer how late frames come; the second must then be
+        // complete.
         let mut frames = deliveries(200, |sequence| Some(ms(30 + 10 * shuffle[sequence as usize])));
         frames.iter_mut().for_each(|(_, frame)| frame.last_of_talkspurt = false);
         playback.run(&frames, ms(9_000));

@@ -1,5 +1,5 @@
-//! The way out allocates nothing in its steady state, as far as it is ours; what the echo canceller and the gain control
-//! allocate inside is bounded, and given back before they return.
+//! The way out allocates nothing in its steady state, as far as it is ours; what the echo canceller
+//! and the gain control allocate inside is bounded, and given back before they return.
 
 use allocation_counter::{AllocationInfo, measure};
 use voicemesh_audio::{
@@ -23,7 +23,8 @@ fn noise(seed: &mut u32) -> Block {
 
 /// Ten seconds on the way out, half of them silent; what was allocated after the first two.
 fn allocations(processing: Processing, activation: Activation) -> AllocationInfo {
-    let mut microphone = Microphone::new(MicrophoneConfig { processing, activation }).expect("valid settings");
+    let mut microphone =
+        Microphone::new(MicrophoneConfig { processing, activation }).expect("valid settings");
     let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("valid settings");
     let mut seed = 1;
     let mut step = |index: usize| {
@@ -37,7 +38,12 @@ fn allocations(processing: Processing, activation: Activation) -> AllocationInfo
         }
         let bitrate_bps = if index % 20 < 10 { 16_000 } else { 64_000 };
         let expected_loss_percent = (index % 30) as u8;
-        let config = SpeechConfig { bitrate_bps, expected_loss_percent, fec: index % 7 < 4, ..SpeechConfig::default() };
+        let config = SpeechConfig {
+            bitrate_bps,
+            expected_loss_percent,
+            fec: index % 7 < 4,
+            ..SpeechConfig::default()
+        };
         speech.configure(config).expect("valid settings");
         assert!(microphone.level().level_dbfs.is_finite());
     };
@@ -47,11 +53,19 @@ fn allocations(processing: Processing, activation: Activation) -> AllocationInfo
 
 #[test]
 fn activation_detector_metering_suppression_and_encoding_allocate_nothing() {
-    let suppressed = Processing { noise_suppression: NoiseSuppression::High, high_pass: true, ..Processing::OFF };
+    let suppressed = Processing {
+        noise_suppression: NoiseSuppression::High,
+        high_pass: true,
+        ..Processing::OFF
+    };
     let held = Activation::PushToTalk { release: std::time::Duration::from_millis(200) };
     for activation in [Activation::Always, Activation::Voice, held] {
         for processing in [Processing::OFF, suppressed] {
-            assert_eq!(allocations(processing, activation).count_total, 0, "{processing:?} {activation:?}");
+            assert_eq!(
+                allocations(processing, activation).count_total,
+                0,
+                "{processing:?} {activation:?}"
+            );
         }
     }
 }

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use voicemesh_audio::{
     BLOCK_SAMPLES, Block,
     level::peak,
-    process::{Activation, LONGEST_RELEASE, Microphone, MicrophoneConfig, NoiseSuppression, Processing},
+    process::{
+        Activation, LONGEST_RELEASE, Microphone, MicrophoneConfig, NoiseSuppression, Processing,
+    },
 };
 
 const NOTHING: Block = [0.0; BLOCK_SAMPLES];
@@ -23,7 +25,9 @@ fn push(microphone: &mut Microphone, block: &Block) -> Vec<Block> {
 }
 
 fn tone(index: usize) -> Block {
-    std::array::from_fn(|sample| 0.3 * (TAU * 440.0 * (index * BLOCK_SAMPLES + sample) as f32 / 48_000.0).sin())
+    std::array::from_fn(|sample| {
+        0.3 * (TAU * 440.0 * (index * BLOCK_SAMPLES + sample) as f32 / 48_000.0).sin()
+    })
 }
 
 fn bits(block: &Block) -> [u32; BLOCK_SAMPLES] {
@@ -55,7 +59,10 @@ fn after_switching_everything_off_blocks_pass_bit_for_bit_again() {
     microphone.set_processing(Processing::OFF);
     (50..55).for_each(|index| drop(push(&mut microphone, &tone(index))));
     for index in 55..100 {
-        assert_eq!(push(&mut microphone, &tone(index)).iter().map(bits).collect::<Vec<_>>(), [bits(&tone(index))]);
+        assert_eq!(
+            push(&mut microphone, &tone(index)).iter().map(bits).collect::<Vec<_>>(),
+            [bits(&tone(index))]
+        );
     }
 }
 
@@ -84,14 +91,20 @@ fn always_sends_a_quiet_room_and_stays_open_over_a_short_silence() {
 
 #[test]
 fn push_to_talk_sends_from_the_press_until_the_release_delay_is_over_and_nothing_else() {
-    let mut microphone = microphone(Processing::OFF, Activation::PushToTalk { release: Duration::from_millis(200) });
+    let mut microphone =
+        microphone(Processing::OFF, Activation::PushToTalk { release: Duration::from_millis(200) });
     assert!((0..50).all(|index| push(&mut microphone, &tone(index)).is_empty()));
     microphone.set_talking(true);
     for index in 50..60 {
-        assert_eq!(push(&mut microphone, &tone(index)), [tone(index)], "nothing from before the press either");
+        assert_eq!(
+            push(&mut microphone, &tone(index)),
+            [tone(index)],
+            "nothing from before the press either"
+        );
     }
     microphone.set_talking(false);
-    let after_release = (60..160).take_while(|index| push(&mut microphone, &tone(*index)).len() == 1).count();
+    let after_release =
+        (60..160).take_while(|index| push(&mut microphone, &tone(*index)).len() == 1).count();
     assert_eq!(after_release, 20);
     assert!(!microphone.is_open());
 }
@@ -100,7 +113,8 @@ fn push_to_talk_sends_from_the_press_until_the_release_delay_is_over_and_nothing
 fn a_release_delay_that_is_too_long_is_refused_and_the_old_rule_stays() {
     let mut microphone = microphone(Processing::OFF, Activation::Always);
     let release = LONGEST_RELEASE + Duration::from_millis(1);
-    let error = microphone.set_activation(Activation::PushToTalk { release }).expect_err("too long");
+    let error =
+        microphone.set_activation(Activation::PushToTalk { release }).expect_err("too long");
     assert!(error.to_string().starts_with("release"), "{error}");
     assert_eq!(microphone.activation(), Activation::Always);
 }
@@ -117,9 +131,12 @@ fn a_muted_microphone_gives_nothing_and_what_was_said_meanwhile_is_never_given()
         assert!(microphone.level().level_dbfs > -20.0, "a muted microphone still shows its level");
         microphone.set_muted(false);
         let hiss = |index: usize| -> Block {
-            std::array::from_fn(|sample| if (index + sample * 7919) % 13 > 6 { 2e-4 } else { -2e-4 })
+            std::array::from_fn(
+                |sample| if (index + sample * 7919) % 13 > 6 { 2e-4 } else { -2e-4 },
+            )
         };
-        let after: Vec<Block> = (0..100).flat_map(|index| push(&mut microphone, &hiss(index))).collect();
+        let after: Vec<Block> =
+            (0..100).flat_map(|index| push(&mut microphone, &hiss(index))).collect();
         assert!(after.len() > 90, "it sends again");
         let loudest = after.iter().map(|block| peak(block)).fold(0.0, f32::max);
         assert!(loudest < 0.003, "{loudest} of the tone came through, {processing:?}");
@@ -152,7 +169,8 @@ fn switching_processing_in_mid_sound_does_not_click() {
     let high_pass = Processing { high_pass: true, ..Processing::OFF };
     let mut microphone = microphone(Processing::OFF, Activation::Always);
     let mut sent = Vec::new();
-    let settings = [Processing::OFF, low, high_pass, Processing { high_pass: true, ..low }, Processing::OFF];
+    let settings =
+        [Processing::OFF, low, high_pass, Processing { high_pass: true, ..low }, Processing::OFF];
     for (index, processing) in settings.into_iter().cycle().take(40).enumerate() {
         microphone.set_processing(processing);
         (0..13).for_each(|block| sent.extend(push(&mut microphone, &tone(13 * index + block))));
@@ -165,7 +183,8 @@ fn switching_processing_in_mid_sound_does_not_click() {
 #[test]
 fn clipping_and_levels_are_shown() {
     let mut microphone = microphone(Processing::default(), Activation::Voice);
-    (0..700).for_each(|index| drop(push(&mut microphone, &tone(index).map(|sample| sample * 0.01))));
+    (0..700)
+        .for_each(|index| drop(push(&mut microphone, &tone(index).map(|sample| sample * 0.01))));
     let level = microphone.level();
     assert!((level.level_dbfs + 53.5).abs() < 0.5, "{level:?}");
     assert!((level.peak_dbfs + 50.5).abs() < 0.5, "{level:?}");

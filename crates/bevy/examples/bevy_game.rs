@@ -1,11 +1,12 @@
-//! A Bevy game without a picture: everybody walks in circles, says where by messages, and is heard from there.
+//! A Bevy game without a picture: everybody walks in circles, says where by messages, and is heard
+//! from there.
 //!
 //! ```text
 //! bevy_game SERVER ROOM NAME [STATE-DIR [INPUT [OUTPUT]]]
 //! ```
 //!
-//! It plays with `game_loop`, the same without Bevy; prints what happens, one line of JSON each; and leaves when a player
-//! writes "leave, NAME".
+//! It plays with `game_loop`, the same without Bevy; prints what happens, one line of JSON each;
+//! and leaves when a player writes "leave, NAME".
 
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use bevy_app::{App, AppExit, ScheduleRunnerPlugin, Startup, Update};
 use bevy_ecs::prelude::*;
 use voicemesh::{Reliability, SendError};
 use voicemesh_bevy::{
-    DataEvent, Event, JoinOptions, Pose, RoomEvent, RoomMessage, Voice, VoiceEvent, VoiceListener, VoiceOf,
-    VoicePlaces, VoicePlugin,
+    DataEvent, Event, JoinOptions, Pose, RoomEvent, RoomMessage, Voice, VoiceEvent, VoiceListener,
+    VoiceOf, VoicePlaces, VoicePlugin,
 };
 
 /// A game's frame.
@@ -64,7 +65,11 @@ fn pose(place: &Place) -> Pose {
 }
 
 /// Walks on, and sends the position to all. What is lost is sent again in the next frame.
-fn walk(voice: Res<Voice>, mut own: Single<&mut Place, With<VoiceListener>>, mut angle: Local<f32>) {
+fn walk(
+    voice: Res<Voice>,
+    mut own: Single<&mut Place, With<VoiceListener>>,
+    mut angle: Local<f32>,
+) {
     *angle += FRAME.as_secs_f32();
     **own = Place { x: 3.0 * angle.cos(), z: 3.0 * angle.sin() };
     let message = [own.x.to_le_bytes(), own.z.to_le_bytes()].concat();
@@ -72,11 +77,15 @@ fn walk(voice: Res<Voice>, mut own: Single<&mut Place, With<VoiceListener>>, mut
     let _ = voice.send_to_all(&message, Reliability::Unreliable);
 }
 
-/// Says hello to each player that comes. A player in a browser takes no messages, and is one to talk with all the same.
+/// Says hello to each player that comes. A player in a browser takes no messages, and is one to
+/// talk with all the same.
 fn greet(voice: Res<Voice>, mut events: MessageReader<RoomMessage>) {
     for RoomMessage(event) in events.read() {
         if let Event::Room(RoomEvent::PeerJoined { peer, name, .. }) = event {
-            match voice.participant(*peer).send(format!("hello, {name}").as_bytes(), Reliability::Reliable) {
+            match voice
+                .participant(*peer)
+                .send(format!("hello, {name}").as_bytes(), Reliability::Reliable)
+            {
                 Ok(()) | Err(SendError::Unsupported) => {}
                 Err(error) => eprintln!("{name}: {error}"),
             }
@@ -85,7 +94,11 @@ fn greet(voice: Res<Voice>, mut events: MessageReader<RoomMessage>) {
 }
 
 /// Each player is an entity.
-fn meet(mut commands: Commands, mut events: MessageReader<RoomMessage>, players: Query<(Entity, &VoiceOf)>) {
+fn meet(
+    mut commands: Commands,
+    mut events: MessageReader<RoomMessage>,
+    players: Query<(Entity, &VoiceOf)>,
+) {
     for RoomMessage(event) in events.read() {
         match event {
             Event::Room(RoomEvent::Joined { .. }) => println!(r#"{{"event":"joined"}}"#),
@@ -144,7 +157,9 @@ fn answer(
 ) {
     for RoomMessage(event) in events.read() {
         match event {
-            Event::Room(RoomEvent::Text { text, .. }) if *text == format!("leave, {}", own_name.0) => {
+            Event::Room(RoomEvent::Text { text, .. })
+                if *text == format!("leave, {}", own_name.0) =>
+            {
                 exits.write(AppExit::Success);
             }
             Event::Room(RoomEvent::Text { from, name, text, .. }) => {

@@ -22,12 +22,13 @@
 //! App::new().add_plugins(VoicePlugin).add_systems(Startup, join).add_systems(Update, greet).run();
 //! ```
 //!
-//! [`Voice`] is a resource: a game inserts it when it joins a room, and removes it to leave. With it come all calls of
-//! [`Room`]. For positions see [`VoicePlaces`].
+//! [`Voice`] is a resource: a game inserts it when it joins a room, and removes it to leave. With
+//! it come all calls of [`Room`]. For positions see [`VoicePlaces`].
 //!
 //! **Does.** Polls in `First`, flushes in `Last`, and tells what happened as messages of the world.
 //!
-//! **Never does.** Draw, play or record through Bevy: voice has its own devices, unless [`JoinOptions`] says otherwise.
+//! **Never does.** Draw, play or record through Bevy: voice has its own devices, unless
+//! [`JoinOptions`] says otherwise.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -38,11 +39,12 @@ use bevy_ecs::message::MessageUpdateSystems;
 use bevy_ecs::prelude::*;
 
 pub use voicemesh::{
-    DataEvent, DeviceEvent, Event, Events, JoinError, JoinOptions, PeerId, Pose, Room, RoomEvent, VoiceEvent,
+    DataEvent, DeviceEvent, Event, Events, JoinError, JoinOptions, PeerId, Pose, Room, RoomEvent,
+    VoiceEvent,
 };
 
-/// This game's own place in a room. As long as the resource is there, the game is in the room; replacing or removing it leaves,
-/// which waits until the others know, at most a second and a half.
+/// This game's own place in a room. As long as the resource is there, the game is in the room;
+/// replacing or removing it leaves, which waits until the others know, at most a second and a half.
 #[derive(Debug, Resource)]
 pub struct Voice {
     room: Room,
@@ -74,7 +76,8 @@ impl Deref for Voice {
     }
 }
 
-/// Something happened in the room. Read it in any system from `PreUpdate` on; after two frames it is gone.
+/// Something happened in the room. Read it in any system from `PreUpdate` on; after two frames it
+/// is gone.
 #[derive(Clone, Debug, Message, PartialEq)]
 pub struct RoomMessage(pub Event);
 
@@ -85,7 +88,8 @@ pub enum VoiceSystems {
     Poll,
     /// In `Last`: positions are sent.
     Place,
-    /// In `Last`, after that: what the frame has sent leaves, if the game joined with [`JoinOptions::manual_flush`].
+    /// In `Last`, after that: what the frame has sent leaves, if the game joined with
+    /// [`JoinOptions::manual_flush`].
     Flush,
 }
 
@@ -112,8 +116,8 @@ pub struct VoiceOf(pub PeerId);
 #[derive(Clone, Copy, Component, Debug, Default)]
 pub struct VoiceListener;
 
-/// Voices come from where entities stand, as their component `C` says; a game that joins with [`JoinOptions::positional`] hears
-/// and is heard so.
+/// Voices come from where entities stand, as their component `C` says; a game that joins with
+/// [`JoinOptions::positional`] hears and is heard so.
 ///
 /// ```no_run
 /// use bevy_app::App;
@@ -127,11 +131,12 @@ pub struct VoiceListener;
 /// App::new().add_plugins((VoicePlugin, places));
 /// ```
 ///
-/// Of Bevy's own `GlobalTransform`, which has moved on by then, take `translation()`, `forward()` and `up()`, each with
-/// `to_array()`.
+/// Of Bevy's own `GlobalTransform`, which has moved on by then, take `translation()`, `forward()`
+/// and `up()`, each with `to_array()`.
 ///
-/// An entity with [`VoiceOf`] and `C` is a mouth, one with [`VoiceListener`] and `C` the ears. A mouth that is despawned, or
-/// has no [`VoiceOf`] any more, stands nowhere: its peer is heard as it is.
+/// An entity with [`VoiceOf`] and `C` is a mouth, one with [`VoiceListener`] and `C` the ears. A
+/// mouth that is despawned, or has no [`VoiceOf`] any more, stands nowhere: its peer is heard as it
+/// is.
 #[derive(Debug)]
 pub struct VoicePlaces<C> {
     pose: fn(&C) -> Pose,
@@ -148,7 +153,9 @@ impl<C: Component> VoicePlaces<C> {
 impl<C: Component> Plugin for VoicePlaces<C> {
     fn build(&self, app: &mut App) {
         let pose = self.pose;
-        let place = move |voice: Res<Voice>, ears: Query<&C, With<VoiceListener>>, mouths: Query<(&VoiceOf, &C)>| {
+        let place = move |voice: Res<Voice>,
+                          ears: Query<&C, With<VoiceListener>>,
+                          mouths: Query<(&VoiceOf, &C)>| {
             if let Some(listener) = ears.iter().next() {
                 voice.speaker().set_listener(pose(listener));
             }
@@ -200,14 +207,17 @@ mod tests {
     fn what_happens_is_told_for_as_long_as_there_is_a_voice() {
         let folder = std::env::temp_dir().join(format!("voicemesh-bevy-{}", std::process::id()));
         let mut app = App::new();
-        let places = VoicePlaces::new(|place: &Place| Pose { position: place.0, ..Pose::default() });
+        let places =
+            VoicePlaces::new(|place: &Place| Pose { position: place.0, ..Pose::default() });
         app.add_plugins((VoicePlugin, places)).init_resource::<Seen>().add_systems(Last, see);
-        let mouth = app.world_mut().spawn((VoiceOf(PeerId(Default::default())), Place([1.0; 3]))).id();
+        let mouth =
+            app.world_mut().spawn((VoiceOf(PeerId(Default::default())), Place([1.0; 3]))).id();
         app.update();
         assert_eq!(app.world().resource::<Seen>().0, []);
 
         let unreachable = JoinOptions::new("ws://127.0.0.1:1", "room").state_dir(&folder);
-        let voice = Voice::join(unreachable.input(InputSpec::Null).output(OutputSpec::Null)).unwrap();
+        let voice =
+            Voice::join(unreachable.input(InputSpec::Null).output(OutputSpec::Null)).unwrap();
         app.insert_resource(voice);
         let deadline = Instant::now() + Duration::from_secs(30);
         let is_away = |event: &Event| matches!(event, Event::Room(RoomEvent::ServerAway { .. }));

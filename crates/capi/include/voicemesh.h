@@ -113,14 +113,16 @@ enum vmesh_event_type
  {
   // Nothing: left by a vmesh_poll that gave VMESH_EMPTY.
   VMESH_EVENT_NONE = 0,
-  // The server has let this peer in: peer (the own id), name (the room), text (the own name as the others see it: an access
-  // token may name another than vmesh_options), count (how many others), session. Comes again after every rejoin.
+  // The server has let this peer in: peer (the own id), name (the room), text (the own name as
+  // the others see it: an access token may name another than vmesh_options), count (how many
+  // others), session. Comes again after every rejoin.
   VMESH_EVENT_JOINED = 1,
   // The session is complete: speech flows from here on.
   VMESH_EVENT_CONNECTED = 2,
   // A peer is in the room: peer, name, metadata.
   VMESH_EVENT_PEER_JOINED = 3,
-  // A peer is no longer in the room: peer, name, reason (vmesh_leave_reason; VMESH_LEAVE_KICKED: the server put it out, by a moderator's decision or by its own).
+  // A peer is no longer in the room: peer, name, reason (vmesh_leave_reason; VMESH_LEAVE_KICKED:
+  // the server put it out, by a moderator's decision or by its own).
   VMESH_EVENT_PEER_LEFT = 4,
   // What a peer publishes has changed: peer, metadata (all of it).
   VMESH_EVENT_METADATA_CHANGED = 5,
@@ -130,13 +132,15 @@ enum vmesh_event_type
   VMESH_EVENT_FIRST_HEARD = 7,
   // A peer begins or stops speaking: peer, on.
   VMESH_EVENT_SPEAKING = 8,
-  // A peer wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
+  // A peer wrote: peer, name, text, on (only to this peer), else groups (the one that it was
+  // written to).
   VMESH_EVENT_TEXT = 9,
-  // The server cannot be reached, and is tried again: text (why), code (what failed, if it could not be connected to),
-  // wait_us (when).
+  // The server cannot be reached, and is tried again: text (why), code (what failed, if it could
+  // not be connected to), wait_us (when).
   VMESH_EVENT_SERVER_AWAY = 10,
-  // The server does not let this peer in, or has put it out, and it does not try again: code ("kicked" and "banned" are a
-  // moderator's), text, on (the server said when trying again may work), wait_us (when).
+  // The server does not let this peer in, or has put it out, and it does not try again: code
+  // ("kicked" and "banned" are a moderator's), text, on (the server said when trying again may
+  // work), wait_us (when).
   VMESH_EVENT_REFUSED = 11,
   // This identity joined from somewhere else. It does not come back by itself.
   VMESH_EVENT_REPLACED = 12,
@@ -158,49 +162,59 @@ enum vmesh_event_type
   VMESH_EVENT_CHANNEL_MESSAGE = 20,
   // Both sides have opened a data channel alike: peer, channel, reliability.
   VMESH_EVENT_CHANNEL_OPENED = 21,
-  // Both sides have opened a data channel, each as another kind: peer, channel, reliability (this side's), theirs.
+  // Both sides have opened a data channel, each as another kind: peer, channel, reliability
+  // (this side's), theirs.
   VMESH_EVENT_CHANNEL_MISMATCH = 22,
   // The other side has closed a data channel: peer, channel.
   VMESH_EVENT_CHANNEL_CLOSED = 23,
   // The other side has closed every data channel: peer, undelivered_bytes.
   VMESH_EVENT_DISCONNECTED = 24,
-  // The room's owner, the peer that has been in it longest: peer, possibly this one. Comes after every
-  // VMESH_EVENT_JOINED, and when it changes.
+  // The room's owner, the peer that has been in it longest: peer, possibly this one. Comes after
+  // every VMESH_EVENT_JOINED, and when it changes.
   VMESH_EVENT_OWNER_CHANGED = 25,
-  // A change of metadata or a decision of vmesh_moderate is made, or has failed: transaction, on (it is made), else code, text.
+  // A change of metadata or a decision of vmesh_moderate is made, or has failed: transaction, on
+  // (it is made), else code, text.
   VMESH_EVENT_TRANSACTION_DONE = 26,
   // The room publishes something else now: metadata (all of it).
   VMESH_EVENT_ROOM_METADATA_CHANGED = 27,
-  // The way to this peer has changed: text (the own token, which its metadata has too, as VMESH_REACHABILITY_KEY).
+  // The way to this peer has changed: text (the own token, which its metadata has too, as
+  // VMESH_REACHABILITY_KEY).
   VMESH_EVENT_REACHABILITY_CHANGED = 28,
   // A peer requests a direct link, and this program has not called vmesh_connect_peer: peer.
   VMESH_EVENT_CONNECTION_REQUESTED = 29,
-  // The server is connected to: on (others on the network can read what goes there, because it is not encrypted and the
-  // server not on this machine), name (the proxy it goes through, as host:port; empty without one). VMESH_EVENT_JOINED follows
-  // if the server lets this peer in.
+  // The server is connected to: on (others on the network can read what goes there, because it
+  // is not encrypted and the server not on this machine), name (the proxy it goes through, as
+  // host:port; empty without one). VMESH_EVENT_JOINED follows if the server lets this peer in.
   VMESH_EVENT_SERVER_CONNECTED = 30,
-  // A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen", "data" and "moderate" those that
-  // are allowed, with a space between). Without "speak" a moderator has muted it for all, or its token forbids it. Not told at first of members that may
-  // do all but "moderate".
+  // A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen",
+  // "data" and "moderate" those that are allowed, with a space between). Without "speak" a
+  // moderator has muted it for all, or its token forbids it. Not told at first of members that
+  // may do all but "moderate".
   VMESH_EVENT_PERMISSIONS_CHANGED = 31,
-  // The server asks for another access token, and the program joined with renews_token: code ("token-required",
-  // "token-invalid" or "token-expired"), text. The answer is vmesh_set_token, at any time later; links go on meanwhile.
+  // The server asks for another access token, and the program joined with renews_token: code
+  // ("token-required", "token-invalid" or "token-expired"), text. The answer is vmesh_set_token,
+  // at any time later; links go on meanwhile.
   VMESH_EVENT_TOKEN_NEEDED = 32,
-  // A moderator has moved this peer: it listens and speaks to these talk groups only: groups. It does so already.
+  // A moderator has moved this peer: it listens and speaks to these talk groups only: groups. It
+  // does so already.
   VMESH_EVENT_MOVED = 33,
-  // A moderator has closed the room to newcomers, or opened it again: on (it is closed). Comes at the join too, if it is closed.
+  // A moderator has closed the room to newcomers, or opened it again: on (it is closed). Comes
+  // at the join too, if it is closed.
   VMESH_EVENT_ROOM_LOCKED = 34,
-  // After a join, if no member has the owner's right to moderate: code ("later": the first member gets it soon after the
-  // server's start; "none": no member gets it until the room has been empty).
+  // After a join, if no member has the owner's right to moderate: code ("later": the first
+  // member gets it soon after the server's start; "none": no member gets it until the room has
+  // been empty).
   VMESH_EVENT_OWNER_RIGHT = 35,
-  // How a member takes part from now on, as its own program says: peer, status. Not told at first where nothing of it is so.
+  // How a member takes part from now on, as its own program says: peer, status. Not told at
+  // first where nothing of it is so.
   VMESH_EVENT_STATUS_CHANGED = 36,
   // The device that was chosen (vmesh_set_input, vmesh_set_output) is in use: device.
   VMESH_EVENT_DEVICE_CHANGED = 37,
-  // A moderator holds a member, or this peer itself, in these talk groups from now on, and it listens and speaks to no other:
-  // peer, groups. Without groups it is held no longer.
+  // A moderator holds a member, or this peer itself, in these talk groups from now on, and it
+  // listens and speaks to no other: peer, groups. Without groups it is held no longer.
   VMESH_EVENT_HELD = 38,
-  // The recording that this peer keeps has begun, and everyone in the room can see that (on), or has ended, for whatever reason.
+  // The recording that this peer keeps has begun, and everyone in the room can see that (on), or
+  // has ended, for whatever reason.
   VMESH_EVENT_RECORDING = 39,
   // Something that this library knows and this header does not.
   VMESH_EVENT_OTHER = 1000,
@@ -479,7 +493,8 @@ enum vmesh_decision
   VMESH_DECISION_UNMUTE = 1,
   // It leaves the room, and may come back.
   VMESH_DECISION_KICK = 2,
-  // It leaves, and neither its peer id nor its address is let in for so many seconds, at most 86,400.
+  // It leaves, and neither its peer id nor its address is let in for so many seconds, at most
+  // 86,400.
   VMESH_DECISION_BAN = 3,
   // Ends a ban.
   VMESH_DECISION_UNBAN = 4,
@@ -525,7 +540,8 @@ typedef int32_t vmesh_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// What a member may do; the bits of its permissions. Without VMESH_MAY_SPEAK a moderator has muted it for all, or its token forbids it.
+// What a member may do; the bits of its permissions. Without VMESH_MAY_SPEAK a moderator has muted
+// it for all, or its token forbids it.
 enum vmesh_permission
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -564,7 +580,8 @@ typedef struct vmesh_pair {
   struct vmesh_string value;
 } vmesh_pair;
 
-// How to join a room. vmesh_options_init fills in what is left open; a server and a room are enough.
+// How to join a room. vmesh_options_init fills in what is left open; a server and a room are
+// enough.
 typedef struct vmesh_options {
   // sizeof(vmesh_options), set by vmesh_options_init.
   uint32_t size;
@@ -576,22 +593,24 @@ typedef struct vmesh_options {
   struct vmesh_string room;
   // The name that others see, at most 64 bytes; "somebody" if empty.
   struct vmesh_string name;
-  // The microphone: the default one if empty; the name of a device; FILE.wav, FILE.wav:loop, tone:HZ, silence, null.
+  // The microphone: the default one if empty; the name of a device; FILE.wav, FILE.wav:loop,
+  // tone:HZ, silence, null.
   struct vmesh_string input;
   // The speaker: the default one if empty; the name of a device; FILE.wav, null.
   struct vmesh_string output;
-  // Where the installation's secret is kept, by which it is known again; the user's configuration folder if empty.
+  // Where the installation's secret is kept, by which it is known again; the user's
+  // configuration folder if empty.
   struct vmesh_string state_dir;
   // A folder to keep a recording in, which everyone in the room sees; none if empty.
   struct vmesh_string record;
-  // A file with certificates (PEM) to trust beside those the system trusts: the server's own, or its authority's; none if
-  // empty.
+  // A file with certificates (PEM) to trust beside those the system trusts: the server's own, or
+  // its authority's; none if empty.
   struct vmesh_string extra_root_pem;
-  // The proxy to the server: `http://user:password@host:port`, https, socks5 or socks5h, or "none"; what the
-  // environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
+  // The proxy to the server: `http://user:password@host:port`, https, socks5 or socks5h, or
+  // "none"; what the environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
   struct vmesh_string proxy;
-  // The room's password, at most 128 bytes, checked by the server: the peer that joins an empty room sets it. None
-  // if empty.
+  // The room's password, at most 128 bytes, checked by the server: the peer that joins an empty
+  // room sets it. None if empty.
   struct vmesh_string password;
   // What to publish about oneself; null if metadata_count is 0.
   const struct vmesh_pair *metadata;
@@ -609,7 +628,8 @@ typedef struct vmesh_options {
   int32_t muted;
   // Says back what it hears.
   int32_t echo;
-  // Whether the four that follow count. Otherwise everything that helps is done for a microphone, and nothing for a file.
+  // Whether the four that follow count. Otherwise everything that helps is done for a
+  // microphone, and nothing for a file.
   int32_t has_processing;
   // Removes what the loudspeaker plays.
   int32_t echo_cancellation;
@@ -623,23 +643,25 @@ typedef struct vmesh_options {
   int32_t manual_flush;
   // A vmesh_connections.
   int32_t connections;
-  // A game with places: the own speech is heard from where this peer stands, and the speaker plays two sides. See
-  // vmesh_set_position.
+  // A game with places: the own speech is heard from where this peer stands, and the speaker
+  // plays two sides. See vmesh_set_position.
   int32_t positional;
   // A vmesh_handedness.
   int32_t handedness;
   // There is no microphone but the one that vmesh_open_microphone makes; input does not count.
   int32_t program_input;
-  // There is no speaker: the program plays what vmesh_open_mix or vmesh_open_voice gives; output does not count.
+  // There is no speaker: the program plays what vmesh_open_mix or vmesh_open_voice gives; output
+  // does not count.
   int32_t program_output;
   // Zero.
   int32_t reserved;
   // An access token, for servers that ask for one, at most 4096 bytes. None if empty.
   struct vmesh_string token;
-  // The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_set_token; else a server that asks for another token refuses it.
+  // The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_set_token; else a server that asks
+  // for another token refuses it.
   int32_t renews_token;
-  // The channel of the microphone or file to hear, counted from 1. 0: channels that carry the same are mixed, and of others
-  // the loudest is heard.
+  // The channel of the microphone or file to hear, counted from 1. 0: channels that carry the
+  // same are mixed, and of others the loudest is heard.
   uint32_t input_channel;
 } vmesh_options;
 
@@ -652,10 +674,11 @@ typedef struct vmesh_peer_id {
   uint8_t bytes[16];
 } vmesh_peer_id;
 
-// What happened. Which fields count stands at the vmesh_event_type; the others are 0, empty or null.
+// What happened. Which fields count stands at the vmesh_event_type; the others are 0, empty or
+// null.
 //
-// The program owns the structure. What its texts and data point to belongs to the handle, and stays as it is until the next
-// vmesh_poll on that handle, or vmesh_close.
+// The program owns the structure. What its texts and data point to belongs to the handle, and
+// stays as it is until the next vmesh_poll on that handle, or vmesh_close.
 typedef struct vmesh_event {
   // sizeof(vmesh_event), set by the program before the first vmesh_poll; it stays.
   uint32_t size;
@@ -824,7 +847,8 @@ typedef struct vmesh_remote {
   int32_t route;
   // Who.
   struct vmesh_peer_id peer;
-  // The name to show: followed by # and the beginning of its id if it looks like the name of another peer in the room.
+  // The name to show: followed by # and the beginning of its id if it looks like the name of
+  // another peer in the room.
   char name[72];
   // It speaks.
   int32_t speaking;
@@ -880,59 +904,63 @@ typedef struct vmesh_device {
 extern "C" {
 #endif // __cplusplus
 
-// The last error of a call on this thread, as a sentence for people that ends in a NUL; the empty text if there was none.
+// The last error of a call on this thread, as a sentence for people that ends in a NUL; the empty
+// text if there was none.
 //
-// It is the library's, and stays as it is until the next call of this thread fails, or the thread ends. A call that succeeds
-// does not change it.
+// It is the library's, and stays as it is until the next call of this thread fails, or the thread
+// ends. A call that succeeds does not change it.
 const char *vmesh_last_error(void);
 
-// What a result means, as a sentence for people that ends in a NUL. It is the library's, and constant.
+// What a result means, as a sentence for people that ends in a NUL. It is the library's, and
+// constant.
 //
 // Takes any number; one that is no vmesh_result is said to be unknown.
 const char *vmesh_result_text(int32_t result);
 
-// Sets every option to its default, and every text to the empty one with the length VMESH_NUL_TERMINATED.
+// Sets every option to its default, and every text to the empty one with the length
+// VMESH_NUL_TERMINATED.
 //
-// `size` is sizeof(vmesh_options), and options points to that many bytes. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE.
-vmesh_result vmesh_options_init(struct vmesh_options *options,
-                                uint32_t size);
+// `size` is sizeof(vmesh_options), and options points to that many bytes. Errors:
+// VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE.
+vmesh_result vmesh_options_init(struct vmesh_options *options, uint32_t size);
 
-// The number VMESH_ABI_VERSION of the header that this library was built with. A program that was built with another should not
-// go on.
+// The number VMESH_ABI_VERSION of the header that this library was built with. A program that was
+// built with another should not go on.
 uint32_t vmesh_abi_version(void);
 
 // The library's version, "0.1.0" for example; constant.
 const char *vmesh_version(void);
 
-// Begins to join a room, and gives the handle. Events report whether that works: VMESH_EVENT_JOINED,
-// VMESH_EVENT_SERVER_AWAY, VMESH_EVENT_REFUSED.
+// Begins to join a room, and gives the handle. Events report whether that works:
+// VMESH_EVENT_JOINED, VMESH_EVENT_SERVER_AWAY, VMESH_EVENT_REFUSED.
 //
-// The handle is the program's to close, with vmesh_close. Returns at once but for opening devices. Errors: VMESH_ERROR_NULL,
-// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
-// VMESH_ERROR_RECORDING, VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
-vmesh_result vmesh_join(const struct vmesh_options *options,
-                        vmesh_peer *peer);
+// The handle is the program's to close, with vmesh_close. Returns at once but for opening devices.
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
+// VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE, VMESH_ERROR_RECORDING,
+// VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
+vmesh_result vmesh_join(const struct vmesh_options *options, vmesh_peer *peer);
 
-// The next thing that happened: VMESH_OK and an event, or VMESH_EMPTY and one of the type VMESH_EVENT_NONE. Never blocks. The order
-// is that in which things happened.
+// The next thing that happened: VMESH_OK and an event, or VMESH_EMPTY and one of the type
+// VMESH_EVENT_NONE. Never blocks. The order is that in which things happened.
 //
-// event->size must be set. What the event points to stays as it is until the next vmesh_poll on this handle, or vmesh_close; so one
-// thread at a time polls a handle. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_poll(vmesh_peer peer,
-                        struct vmesh_event *event);
+// event->size must be set. What the event points to stays as it is until the next vmesh_poll on
+// this handle, or vmesh_close; so one thread at a time polls a handle. Errors: VMESH_ERROR_NULL,
+// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_poll(vmesh_peer peer, struct vmesh_event *event);
 
-// Waits until there is something to poll, at most so long: VMESH_OK if there is, VMESH_EMPTY if not. For programs without a frame
-// loop of their own.
+// Waits until there is something to poll, at most so long: VMESH_OK if there is, VMESH_EMPTY if
+// not. For programs without a frame loop of their own.
 //
-// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_wait(vmesh_peer peer,
-                        uint32_t at_most_ms);
+// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors:
+// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_wait(vmesh_peer peer, uint32_t at_most_ms);
 
-// Leaves the room, waits until the others have been told (at most a second), and closes the handle.
+// Leaves the room, waits until the others have been told (at most a second), and closes the
+// handle.
 //
-// Closing it again, or closing 0, does nothing and gives VMESH_OK. Calls that other threads make with the handle give
-// VMESH_ERROR_CLOSED from now on. A program that ends without it is noticed by the others after some seconds. Error:
-// VMESH_ERROR_BAD_HANDLE.
+// Closing it again, or closing 0, does nothing and gives VMESH_OK. Calls that other threads make
+// with the handle give VMESH_ERROR_CLOSED from now on. A program that ends without it is noticed
+// by the others after some seconds. Error: VMESH_ERROR_BAD_HANDLE.
 vmesh_result vmesh_close(vmesh_peer peer);
 
 // Muted, nothing is sent. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
@@ -941,17 +969,15 @@ vmesh_result vmesh_set_muted(vmesh_peer peer, int32_t muted);
 // Deafened, nothing is heard. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_deafened(vmesh_peer peer, int32_t deafened);
 
-// Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors: VMESH_ERROR_BAD_HANDLE,
-// VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_talking(vmesh_peer peer,
-                               int32_t talking);
+// Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors:
+// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_talking(vmesh_peer peer, int32_t talking);
 
-// When the microphone's sound is sent, from now on: a vmesh_activation, but not the default; release_ms as in vmesh_options.
+// When the microphone's sound is sent, from now on: a vmesh_activation, but not the default;
+// release_ms as in vmesh_options.
 //
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_activation(vmesh_peer peer,
-                                  int32_t activation,
-                                  uint32_t release_ms);
+vmesh_result vmesh_set_activation(vmesh_peer peer, int32_t activation, uint32_t release_ms);
 
 // What is done to the microphone's sound, from now on; the four as in vmesh_options.
 //
@@ -962,44 +988,41 @@ vmesh_result vmesh_set_processing(vmesh_peer peer,
                                   int32_t automatic_gain,
                                   int32_t high_pass);
 
-// Changes the microphone, named as in vmesh_options; the one in use goes on until the new one is open. VMESH_EVENT_WARNED
-// reports one that cannot be opened.
+// Changes the microphone, named as in vmesh_options; the one in use goes on until the new one is
+// open. VMESH_EVENT_WARNED reports one that cannot be opened.
 //
-// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_DEVICE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_input(vmesh_peer peer,
-                             const char *input,
-                             size_t length);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_DEVICE, VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_input(vmesh_peer peer, const char *input, size_t length);
 
 // Changes the speaker; otherwise as vmesh_set_input.
 vmesh_result vmesh_set_output(vmesh_peer peer, const char *output, size_t length);
 
-// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of vmesh_options does at the join.
-// VMESH_OK means that it is announced: nothing is recorded before everyone in the room can see that it is on, which is when
-// `recording` of vmesh_state says so, a round trip to the server later. VMESH_EVENT_RECORDING_FAILED reports that it comes to nothing, or
-// has ended early.
+// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of
+// vmesh_options does at the join. VMESH_OK means that it is announced: nothing is recorded before
+// everyone in the room can see that it is on, which is when `recording` of vmesh_state says so, a
+// round trip to the server later. VMESH_EVENT_RECORDING_FAILED reports that it comes to nothing,
+// or has ended early.
 //
-// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_RECORDING (nothing can be written there), VMESH_ERROR_ALREADY_RECORDING,
-// VMESH_ERROR_SERVER_AWAY, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_start_recording(vmesh_peer peer,
-                                   const char *folder,
-                                   size_t length);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_RECORDING
+// (nothing can be written there), VMESH_ERROR_ALREADY_RECORDING, VMESH_ERROR_SERVER_AWAY,
+// VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_start_recording(vmesh_peer peer, const char *folder, size_t length);
 
 // Ends the recording, if one is kept. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_stop_recording(vmesh_peer peer);
 
-// Whether this peer records now: *recording becomes 1 once everyone in the room can see it, and 0 when the recording has ended;
-// as `recording` of vmesh_state.
+// Whether this peer records now: *recording becomes 1 once everyone in the room can see it, and 0
+// when the recording has ended; as `recording` of vmesh_state.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_is_recording(vmesh_peer peer,
-                                int32_t *recording);
+vmesh_result vmesh_is_recording(vmesh_peer peer, int32_t *recording);
 
-// How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the room is passed over.
+// How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the
+// room is passed over.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_gain(vmesh_peer peer,
-                            const struct vmesh_peer_id *of,
-                            float gain);
+vmesh_result vmesh_set_gain(vmesh_peer peer, const struct vmesh_peer_id *of, float gain);
 
 // Whether a peer is not heard. A peer that is not in the room is passed over.
 //
@@ -1011,8 +1034,8 @@ vmesh_result vmesh_set_peer_muted(vmesh_peer peer, const struct vmesh_peer_id *o
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_token(vmesh_peer peer, const char *token, size_t length);
 
-// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. VMESH_EVENT_WARNED reports what
-// cannot be sent.
+// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes.
+// VMESH_EVENT_WARNED reports what cannot be sent.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_send_text(vmesh_peer peer,
@@ -1020,8 +1043,9 @@ vmesh_result vmesh_send_text(vmesh_peer peer,
                              const char *text,
                              size_t length);
 
-// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096 bytes. This peer need not
-// listen to it. vmesh_send_text to everyone writes to "Global". A text that cannot be sent raises VMESH_EVENT_WARNED.
+// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096
+// bytes. This peer need not listen to it. vmesh_send_text to everyone writes to "Global". A text
+// that cannot be sent raises VMESH_EVENT_WARNED.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_send_group_text(vmesh_peer peer,
@@ -1030,7 +1054,8 @@ vmesh_result vmesh_send_group_text(vmesh_peer peer,
                                    const char *text,
                                    size_t length);
 
-// Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins in "Global".
+// Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins
+// in "Global".
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_join_group(vmesh_peer peer, const char *name, size_t length);
@@ -1038,27 +1063,26 @@ vmesh_result vmesh_join_group(vmesh_peer peer, const char *name, size_t length);
 // Ceases to listen and speak to a talk group. Errors as vmesh_join_group.
 vmesh_result vmesh_leave_group(vmesh_peer peer, const char *name, size_t length);
 
-// Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in order as long as both stay in
-// the room; an unreliable one (at most 1,100 bytes) may be lost, doubled or overtaken. The bytes are copied.
+// Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in
+// order as long as both stay in the room; an unreliable one (at most 1,100 bytes) may be lost,
+// doubled or overtaken. The bytes are copied.
 //
-// `reliability` is a vmesh_reliability; data may be null if length is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE,
-// VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_TOO_LARGE, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_UNSUPPORTED, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
-// VMESH_ERROR_CLOSED.
+// `reliability` is a vmesh_reliability; data may be null if length is 0. Errors: VMESH_ERROR_NULL,
+// VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_TOO_LARGE, VMESH_ERROR_UNKNOWN_PEER,
+// VMESH_ERROR_UNSUPPORTED, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_send(vmesh_peer peer,
                         const struct vmesh_peer_id *to,
                         const uint8_t *data,
                         size_t length,
                         int32_t reliability);
 
-// Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no peer. Otherwise as
-// vmesh_send.
-vmesh_result vmesh_send_to_all(vmesh_peer peer,
-                               const uint8_t *data,
-                               size_t length,
-                               int32_t reliability);
+// Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no
+// peer. Otherwise as vmesh_send.
+vmesh_result vmesh_send_to_all(vmesh_peer peer, const uint8_t *data, size_t length, int32_t reliability);
 
-// Opens a data channel (0 to 255) to a peer from this side. Data flows once the other side has opened the same number alike,
-// which VMESH_EVENT_CHANNEL_OPENED tells; until then it waits. VMESH_EVENT_CHANNEL_MISMATCH tells that it did so otherwise.
+// Opens a data channel (0 to 255) to a peer from this side. Data flows once the other side has
+// opened the same number alike, which VMESH_EVENT_CHANNEL_OPENED tells; until then it waits.
+// VMESH_EVENT_CHANNEL_MISMATCH tells that it did so otherwise.
 //
 // Errors: as vmesh_send.
 vmesh_result vmesh_open_channel(vmesh_peer peer,
@@ -1066,7 +1090,8 @@ vmesh_result vmesh_open_channel(vmesh_peer peer,
                                 uint8_t channel,
                                 int32_t reliability);
 
-// Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as vmesh_send.
+// Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as
+// vmesh_send.
 vmesh_result vmesh_close_channel(vmesh_peer peer, const struct vmesh_peer_id *with_peer, uint8_t channel);
 
 // Sends a message on a data channel that this side has open.
@@ -1078,50 +1103,54 @@ vmesh_result vmesh_send_on(vmesh_peer peer,
                            const uint8_t *data,
                            size_t length);
 
-// Closes every data channel with a peer, and drops what waits to be sent to it. It stays in the room, and is heard.
+// Closes every data channel with a peer, and drops what waits to be sent to it. It stays in the
+// room, and is heard.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_disconnect(vmesh_peer peer,
-                              const struct vmesh_peer_id *from);
+vmesh_result vmesh_disconnect(vmesh_peer peer, const struct vmesh_peer_id *from);
 
 // How many reliable bytes wait to be sent to a peer, or are not known to have arrived.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_queued_bytes(vmesh_peer peer, const struct vmesh_peer_id *to, size_t *count);
 
-// With vmesh_options.manual_flush: lets what was sent since the last time leave, at the end of a frame. Otherwise it does nothing.
+// With vmesh_options.manual_flush: lets what was sent since the last time leave, at the end of a
+// frame. Otherwise it does nothing.
 //
 // Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_flush(vmesh_peer peer);
 
-// Gives the room's owner: the peer that has been in it longest, possibly this one. VMESH_EMPTY: it is not known yet.
+// Gives the room's owner: the peer that has been in it longest, possibly this one. VMESH_EMPTY: it
+// is not known yet.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_get_owner(vmesh_peer peer,
-                             struct vmesh_peer_id *owner);
+vmesh_result vmesh_get_owner(vmesh_peer peer, struct vmesh_peer_id *owner);
 
-// Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8 KiB, beside its token.
-// VMESH_EVENT_TRANSACTION_DONE tells how it went, with the number that *transaction becomes, which may be null.
+// Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8
+// KiB, beside its token. VMESH_EVENT_TRANSACTION_DONE tells how it went, with the number that
+// *transaction becomes, which may be null.
 //
-// Errors, after which nothing follows: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK,
-// VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+// Errors, after which nothing follows: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT,
+// VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_metadata(vmesh_peer peer,
                                 const struct vmesh_change *changes,
                                 size_t count,
                                 uint64_t *transaction);
 
-// Changes what the room publishes; otherwise as vmesh_set_metadata. Only the owner may; for any other peer, the change
-// fails with the code "not-owner".
+// Changes what the room publishes; otherwise as vmesh_set_metadata. Only the owner may; for any
+// other peer, the change fails with the code "not-owner".
 vmesh_result vmesh_set_room_metadata(vmesh_peer peer,
                                      const struct vmesh_change *changes,
                                      size_t count,
                                      uint64_t *transaction);
 
-// Copies one value of what a peer publishes, oneself if `of` is null, with a NUL behind it, into the program's buffer.
-// *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was copied. VMESH_EMPTY: it publishes no
-// such key.
+// Copies one value of what a peer publishes, oneself if `of` is null, with a NUL behind it, into
+// the program's buffer. *needed, unless it is null, becomes the bytes that takes; with
+// VMESH_ERROR_BUFFER nothing was copied. VMESH_EMPTY: it publishes no such key.
 //
-// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER,
+// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_get_metadata(vmesh_peer peer,
                                 const struct vmesh_peer_id *of,
                                 const char *key,
@@ -1138,8 +1167,8 @@ vmesh_result vmesh_get_room_metadata(vmesh_peer peer,
                                      size_t capacity,
                                      size_t *needed);
 
-// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as vmesh_get_metadata. VMESH_EMPTY:
-// there are not so many.
+// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as
+// vmesh_get_metadata. VMESH_EMPTY: there are not so many.
 vmesh_result vmesh_get_metadata_key(vmesh_peer peer,
                                     const struct vmesh_peer_id *of,
                                     size_t number,
@@ -1155,18 +1184,20 @@ vmesh_result vmesh_get_room_metadata_key(vmesh_peer peer,
                                          size_t *needed);
 
 // Requests a direct link to a peer, by the token that it publishes as VMESH_REACHABILITY_KEY. With
-// VMESH_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives VMESH_EVENT_CONNECTION_REQUESTED. The
-// request holds until the peer leaves the room or vmesh_disconnect_peer. VMESH_EVENT_WARNED reports a token that is not the
-// newest, or of a peer that is not in the room.
+// VMESH_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives
+// VMESH_EVENT_CONNECTION_REQUESTED. The request holds until the peer leaves the room or
+// vmesh_disconnect_peer. VMESH_EVENT_WARNED reports a token that is not the newest, or of a peer
+// that is not in the room.
 //
-// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_TOKEN, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
-// VMESH_ERROR_CLOSED.
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_TOKEN, VMESH_ERROR_WOULD_BLOCK,
+// VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_connect_peer(vmesh_peer peer,
                                 const struct vmesh_peer_id *to,
                                 const char *token,
                                 size_t length);
 
-// Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+// Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried
+// at once.
 //
 // Errors: as vmesh_connect_peer.
 vmesh_result vmesh_update_peer(vmesh_peer peer,
@@ -1174,24 +1205,28 @@ vmesh_result vmesh_update_peer(vmesh_peer peer,
                                const char *token,
                                size_t length);
 
-// Closes the link to a peer; there is none until vmesh_connect_peer. Speech goes on, through the server.
+// Closes the link to a peer; there is none until vmesh_connect_peer. Speech goes on, through the
+// server.
 //
-// Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_disconnect_peer(vmesh_peer peer,
-                                   const struct vmesh_peer_id *from);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
+vmesh_result vmesh_disconnect_peer(vmesh_peer peer, const struct vmesh_peer_id *from);
 
-// Says that this machine's network is another than before. A lost connection to the server is noticed without this.
+// Says that this machine's network is another than before. A lost connection to the server is
+// noticed without this.
 //
 // Errors: VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_network_changed(vmesh_peer peer);
 
-// Decides about another member or the room: `decision` is a vmesh_decision. A member that may not moderate is answered with the code "not-moderator".
-// `about` is the member, and may be null where none is meant. `text` is the group for VMESH_DECISION_MOVE and the password for
-// VMESH_DECISION_SET_PASSWORD (of length 0 for none), else null with length 0. `seconds` counts with VMESH_DECISION_BAN.
-// *transaction, unless it is null, is what VMESH_EVENT_TRANSACTION_DONE will name. What the connection's end left without an
-// answer has failed, and is not sent again.
+// Decides about another member or the room: `decision` is a vmesh_decision. A member that may not
+// moderate is answered with the code "not-moderator". `about` is the member, and may be null where
+// none is meant. `text` is the group for VMESH_DECISION_MOVE and the password for
+// VMESH_DECISION_SET_PASSWORD (of length 0 for none), else null with length 0. `seconds` counts
+// with VMESH_DECISION_BAN. *transaction, unless it is null, is what VMESH_EVENT_TRANSACTION_DONE
+// will name. What the connection's end left without an answer has failed, and is not sent again.
 //
-// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_WOULD_BLOCK,
+// VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_moderate(vmesh_peer peer,
                             int32_t decision,
                             const struct vmesh_peer_id *about,
@@ -1202,15 +1237,15 @@ vmesh_result vmesh_moderate(vmesh_peer peer,
 
 // Where this peer's ears are. To be called each frame, as the next two; only the latest counts.
 //
-// Places need vmesh_options.positional. A peer is heard from its place if the program has told it, and if it says itself that
-// what it says has one: by vmesh_options.positional, or as vmesh_speak_to_group and vmesh_speak_to_peer ask. Errors: VMESH_ERROR_NULL,
+// Places need vmesh_options.positional. A peer is heard from its place if the program has told it,
+// and if it says itself that what it says has one: by vmesh_options.positional, or as
+// vmesh_speak_to_group and vmesh_speak_to_peer ask. Errors: VMESH_ERROR_NULL,
 // VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_listener(vmesh_peer peer,
-                                const struct vmesh_pose *pose);
+vmesh_result vmesh_set_listener(vmesh_peer peer, const struct vmesh_pose *pose);
 
-// Where another peer's mouth is, and how it moves; null for one that stands still. Between two calls it is assumed to
-// go on moving for at most a quarter of a second. A peer that is not in the room is ignored; one that leaves loses its
-// position.
+// Where another peer's mouth is, and how it moves; null for one that stands still. Between two
+// calls it is assumed to go on moving for at most a quarter of a second. A peer that is not in the
+// room is ignored; one that leaves loses its position.
 //
 // Errors: as vmesh_set_listener.
 vmesh_result vmesh_set_position(vmesh_peer peer,
@@ -1218,64 +1253,62 @@ vmesh_result vmesh_set_position(vmesh_peer peer,
                                 const struct vmesh_vector *position,
                                 const struct vmesh_vector *velocity);
 
-// Another peer stands nowhere: it is heard as it is. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_clear_position(vmesh_peer peer,
-                                  const struct vmesh_peer_id *of);
+// Another peer stands nowhere: it is heard as it is. Errors: VMESH_ERROR_NULL,
+// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_clear_position(vmesh_peer peer, const struct vmesh_peer_id *of);
 
-// How voices get softer with distance: a vmesh_attenuation, the distance up to which they are as loud as spoken, the one beyond
-// which they are silent, and how fast. At first VMESH_ATTENUATION_INVERSE, 1.0, 50.0, 1.0. Numbers that make no sense are taken
-// to be the nearest that do.
+// How voices get softer with distance: a vmesh_attenuation, the distance up to which they are as
+// loud as spoken, the one beyond which they are silent, and how fast. At first
+// VMESH_ATTENUATION_INVERSE, 1.0, 50.0, 1.0. Numbers that make no sense are taken to be the
+// nearest that do.
 //
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_attenuation(vmesh_peer peer,
-                                   int32_t kind,
-                                   float reference,
-                                   float max,
-                                   float rolloff);
+vmesh_result vmesh_set_attenuation(vmesh_peer peer, int32_t kind, float reference, float max, float rolloff);
 
-// The same by straight lines between points, of which there are 1 to 16, nearest first. The first gain holds before its point
-// and the last behind; let that be 0.0 for silence.
+// The same by straight lines between points, of which there are 1 to 16, nearest first. The first
+// gain holds before its point and the last behind; let that be 0.0 for silence.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_attenuation_points(vmesh_peer peer,
-                                          const struct vmesh_point *points,
-                                          size_t count);
+vmesh_result vmesh_set_attenuation_points(vmesh_peer peer, const struct vmesh_point *points, size_t count);
 
-// Makes a grid: who is near hears each other, by talk groups called by `prefix` (at most 128 bytes) and their cell. Along each
-// of the axes that count (a vmesh_axes), two who are within `range` metres of each other always hear each other, and two who are
-// further apart than 2.25 times that never do. Everyone in a room uses the same prefix, range and axes, and leaves "Global".
+// Makes a grid: who is near hears each other, by talk groups called by `prefix` (at most 128
+// bytes) and their cell. Along each of the axes that count (a vmesh_axes), two who are within
+// `range` metres of each other always hear each other, and two who are further apart than 2.25
+// times that never do. Everyone in a room uses the same prefix, range and axes, and leaves
+// "Global".
 //
-// The grid is the program's to close, with vmesh_close_grid. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
-// VMESH_ERROR_TOO_MANY; *grid is then 0.
+// The grid is the program's to close, with vmesh_close_grid. Errors: VMESH_ERROR_NULL,
+// VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_TOO_MANY; *grid is then 0.
 vmesh_result vmesh_create_grid(const char *prefix,
                                size_t length,
                                float range,
                                int32_t axes,
                                vmesh_grid *grid);
 
-// Listens to those around this position, and speaks to them, positionally. To be called each frame: only in another cell is
-// there anything to do. A grid is of one peer.
+// Listens to those around this position, and speaks to them, positionally. To be called each
+// frame: only in another cell is there anything to do. A grid is of one peer.
 //
-// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_move_in_grid(vmesh_peer peer,
-                                vmesh_grid grid,
-                                const struct vmesh_vector *position);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
+vmesh_result vmesh_move_in_grid(vmesh_peer peer, vmesh_grid grid, const struct vmesh_vector *position);
 
-// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_leave_grid(vmesh_peer peer,
-                              vmesh_grid grid);
+// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors:
+// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_leave_grid(vmesh_peer peer, vmesh_grid grid);
 
-// Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening. Closing it again, or closing 0,
-// does nothing. Error: VMESH_ERROR_BAD_HANDLE.
+// Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening.
+// Closing it again, or closing 0, does nothing. Error: VMESH_ERROR_BAD_HANDLE.
 vmesh_result vmesh_close_grid(vmesh_grid grid);
 
-// Speaks to a talk group until vmesh_stop_speaking, in addition to all that is spoken to already. Where several handles
-// speak to one audience, the highest volume and the highest priority count, and it is positional only if all are.
-// VMESH_EVENT_WARNED reports what cannot be done (more than 64 audiences at a time).
+// Speaks to a talk group until vmesh_stop_speaking, in addition to all that is spoken to already.
+// Where several handles speak to one audience, the highest volume and the highest priority count,
+// and it is positional only if all are. VMESH_EVENT_WARNED reports what cannot be done (more than
+// 64 audiences at a time).
 //
-// `volume` is a factor of 0.0 to 2.0; `priority` a vmesh_priority; `positional` says whether those who know where this peer stands
-// hear it from there. The handle is the program's to close. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
-// VMESH_ERROR_TOO_MANY, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *speaking is then 0.
+// `volume` is a factor of 0.0 to 2.0; `priority` a vmesh_priority; `positional` says whether those
+// who know where this peer stands hear it from there. The handle is the program's to close.
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_TOO_MANY,
+// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *speaking is then 0.
 vmesh_result vmesh_speak_to_group(vmesh_peer peer,
                                   const char *name,
                                   size_t length,
@@ -1297,7 +1330,8 @@ vmesh_result vmesh_speak_to_peer(vmesh_peer peer,
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_speaking(vmesh_speaking speaking, float volume, int32_t priority, int32_t positional);
 
-// Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error: VMESH_ERROR_BAD_HANDLE.
+// Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error:
+// VMESH_ERROR_BAD_HANDLE.
 vmesh_result vmesh_stop_speaking(vmesh_speaking speaking);
 
 // Begins to listen to a talk group, without speaking to it: at most 64 of them.
@@ -1308,67 +1342,63 @@ vmesh_result vmesh_listen(vmesh_peer peer, const char *group, size_t length);
 // Stops listening to a talk group; speaking to it is not affected. Errors: as vmesh_listen.
 vmesh_result vmesh_unlisten(vmesh_peer peer, const char *group, size_t length);
 
-// Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to 192000. While it is open, the
-// peer is in no mix and no speaker. Mute and gain of the peer count; its position does not. Opened again, it goes to the new
-// handle, and the old one reads silence; so it does after vmesh_close.
+// Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to
+// 192000. While it is open, the peer is in no mix and no speaker. Mute and gain of the peer count;
+// its position does not. Opened again, it goes to the new handle, and the old one reads silence;
+// so it does after vmesh_close.
 //
-// The handle is the program's to close, with vmesh_close_voice; 256 are open at most. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE
-// (the rate), VMESH_ERROR_TOO_MANY, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *voice is then 0.
+// The handle is the program's to close, with vmesh_close_voice; 256 are open at most. Errors:
+// VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (the rate), VMESH_ERROR_TOO_MANY,
+// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *voice is then 0.
 vmesh_result vmesh_open_voice(vmesh_peer peer,
                               const struct vmesh_peer_id *of,
                               uint32_t rate_hz,
                               vmesh_voice *voice);
 
-// Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time: another takes its place.
+// Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time:
+// another takes its place.
 //
 // The handle is the program's to close, with vmesh_close_mix. Errors: as vmesh_open_voice.
-vmesh_result vmesh_open_mix(vmesh_peer peer,
-                            uint32_t rate_hz,
-                            vmesh_mix *mix);
+vmesh_result vmesh_open_mix(vmesh_peer peer, uint32_t rate_hz, vmesh_mix *mix);
 
-// Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes the place of the one in use
-// and is processed like one; vmesh_set_input takes its place again. To have no other before it, join with
-// vmesh_options.program_input.
+// Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes
+// the place of the one in use and is processed like one; vmesh_set_input takes its place again. To
+// have no other before it, join with vmesh_options.program_input.
 //
 // The handle is the program's to close, with vmesh_close_microphone. Errors: as vmesh_open_voice.
-vmesh_result vmesh_open_microphone(vmesh_peer peer,
-                                   uint32_t rate_hz,
-                                   vmesh_microphone *microphone);
+vmesh_result vmesh_open_microphone(vmesh_peer peer, uint32_t rate_hz, vmesh_microphone *microphone);
 
-// Fills `samples` with the next `count` of a voice. *given, unless it is null, becomes how many of them are sound; silence is
-// behind them, and all is silence after an error.
+// Fills `samples` with the next `count` of a voice. *given, unless it is null, becomes how many of
+// them are sound; silence is behind them, and all is silence after an error.
 //
-// Made for an audio thread, as the next two: it waits for nothing, takes no memory, and shares no lock with any other handle;
-// an error leaves vmesh_last_error as it is. One thread at a time reads a voice. VMESH_EMPTY: another thread reads or closes it just
-// now. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (not aligned, or too many), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_read_voice(vmesh_voice voice,
-                              float *samples,
-                              size_t count,
-                              size_t *given);
+// Made for an audio thread, as the next two: it waits for nothing, takes no memory, and shares no
+// lock with any other handle; an error leaves vmesh_last_error as it is. One thread at a time
+// reads a voice. VMESH_EMPTY: another thread reads or closes it just now. Errors:
+// VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (not aligned, or too many), VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
+vmesh_result vmesh_read_voice(vmesh_voice voice, float *samples, size_t count, size_t *given);
 
-// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as vmesh_read_voice, but that *given
-// counts frames as well.
-vmesh_result vmesh_read_mix(vmesh_mix mix,
-                            float *samples,
-                            size_t frames,
-                            size_t *given);
+// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as
+// vmesh_read_voice, but that *given counts frames as well.
+vmesh_result vmesh_read_mix(vmesh_mix mix, float *samples, size_t frames, size_t *given);
 
-// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of
-// samples already waits unread. A sample that is not a number becomes silence. Otherwise as vmesh_read_voice.
+// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for:
+// fewer if a second of samples already waits unread. A sample that is not a number becomes
+// silence. Otherwise as vmesh_read_voice.
 vmesh_result vmesh_write_microphone(vmesh_microphone microphone,
                                     const float *samples,
                                     size_t count,
                                     size_t *taken);
 
-// Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0, does nothing. Error:
-// VMESH_ERROR_BAD_HANDLE.
+// Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0,
+// does nothing. Error: VMESH_ERROR_BAD_HANDLE.
 vmesh_result vmesh_close_voice(vmesh_voice voice);
 
 // Closes a mix; otherwise as vmesh_close_voice.
 vmesh_result vmesh_close_mix(vmesh_mix mix);
 
-// Closes a microphone; otherwise as vmesh_close_voice. Its sound is silence from then on, until vmesh_set_input or
-// vmesh_open_microphone.
+// Closes a microphone; otherwise as vmesh_close_voice. Its sound is silence from then on, until
+// vmesh_set_input or vmesh_open_microphone.
 vmesh_result vmesh_close_microphone(vmesh_microphone microphone);
 
 // Tells one's own situation. state->size must be set.
@@ -1376,32 +1406,35 @@ vmesh_result vmesh_close_microphone(vmesh_microphone microphone);
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_get_state(vmesh_peer peer, struct vmesh_state *state);
 
-// Tells of everyone else, in order of arrival: at most `capacity` of them, one behind the other. *count becomes the number of all,
-// which may be more.
+// Tells of everyone else, in order of arrival: at most `capacity` of them, one behind the other.
+// *count becomes the number of all, which may be more.
 //
-// `size` is sizeof(vmesh_remote); peers may be null if capacity is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
-// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+// `size` is sizeof(vmesh_remote); peers may be null if capacity is 0. Errors: VMESH_ERROR_NULL,
+// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_get_peers(vmesh_peer peer,
                              struct vmesh_remote *peers,
                              uint32_t size,
                              size_t capacity,
                              size_t *count);
 
-// How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost. `of` null is oneself:
-// *speaking is then whether what the microphone gives is sent. Either of the two may be null.
+// How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost.
+// `of` null is oneself: *speaking is then whether what the microphone gives is sent. Either of the
+// two may be null.
 //
-// *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins at about -50.
-// Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+// *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins
+// at about -50. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_get_level(vmesh_peer peer,
                              const struct vmesh_peer_id *of,
                              float *level_dbfs,
                              int32_t *speaking);
 
-// Copies the talk group with that number, from 0 on, in which a moderator holds a peer, oneself if `of` is null, with a NUL
-// behind it, into the program's buffer. *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing
-// was copied. VMESH_EMPTY: it is not held in so many.
+// Copies the talk group with that number, from 0 on, in which a moderator holds a peer, oneself if
+// `of` is null, with a NUL behind it, into the program's buffer. *needed, unless it is null,
+// becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was copied. VMESH_EMPTY: it is not
+// held in so many.
 //
-// Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+// Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
 vmesh_result vmesh_get_held_group(vmesh_peer peer,
                                   const struct vmesh_peer_id *of,
                                   size_t number,
@@ -1409,18 +1442,16 @@ vmesh_result vmesh_get_held_group(vmesh_peer peer,
                                   size_t capacity,
                                   size_t *needed);
 
-// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BUFFER.
+// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL,
+// VMESH_ERROR_BUFFER.
 vmesh_result vmesh_peer_id_text(const struct vmesh_peer_id *id, char *buffer, size_t capacity);
 
-// Tells the microphones and speakers of this machine, defaults first: at most `capacity` of them. *count becomes the number
-// of all. It asks the sound system, which may take a moment.
+// Tells the microphones and speakers of this machine, defaults first: at most `capacity` of them.
+// *count becomes the number of all. It asks the sound system, which may take a moment.
 //
-// `size` is sizeof(vmesh_device); devices may be null if capacity is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
-// VMESH_ERROR_DEVICE (there is no sound system).
-vmesh_result vmesh_get_devices(struct vmesh_device *devices,
-                               uint32_t size,
-                               size_t capacity,
-                               size_t *count);
+// `size` is sizeof(vmesh_device); devices may be null if capacity is 0. Errors: VMESH_ERROR_NULL,
+// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_DEVICE (there is no sound system).
+vmesh_result vmesh_get_devices(struct vmesh_device *devices, uint32_t size, size_t capacity, size_t *count);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -6,12 +6,13 @@ use crate::guard::{Fault, guarded};
 use crate::peer::{vmesh_peer, with};
 use crate::{memory, vmesh_peer_id, vmesh_result};
 
-/// Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in order as long as both stay in
-/// the room; an unreliable one (at most 1,100 bytes) may be lost, doubled or overtaken. The bytes are copied.
+/// Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in
+/// order as long as both stay in the room; an unreliable one (at most 1,100 bytes) may be lost,
+/// doubled or overtaken. The bytes are copied.
 ///
-/// `reliability` is a vmesh_reliability; data may be null if length is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE,
-/// VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_TOO_LARGE, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_UNSUPPORTED, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
-/// VMESH_ERROR_CLOSED.
+/// `reliability` is a vmesh_reliability; data may be null if length is 0. Errors: VMESH_ERROR_NULL,
+/// VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_TOO_LARGE, VMESH_ERROR_UNKNOWN_PEER,
+/// VMESH_ERROR_UNSUPPORTED, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_send(
     peer: vmesh_peer,
@@ -28,8 +29,8 @@ pub unsafe extern "C" fn vmesh_send(
     })
 }
 
-/// Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no peer. Otherwise as
-/// vmesh_send.
+/// Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no
+/// peer. Otherwise as vmesh_send.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_send_to_all(
     peer: vmesh_peer,
@@ -45,8 +46,9 @@ pub unsafe extern "C" fn vmesh_send_to_all(
     })
 }
 
-/// Opens a data channel (0 to 255) to a peer from this side. Data flows once the other side has opened the same number alike,
-/// which VMESH_EVENT_CHANNEL_OPENED tells; until then it waits. VMESH_EVENT_CHANNEL_MISMATCH tells that it did so otherwise.
+/// Opens a data channel (0 to 255) to a peer from this side. Data flows once the other side has
+/// opened the same number alike, which VMESH_EVENT_CHANNEL_OPENED tells; until then it waits.
+/// VMESH_EVENT_CHANNEL_MISMATCH tells that it did so otherwise.
 ///
 /// Errors: as vmesh_send.
 #[unsafe(no_mangle)]
@@ -64,7 +66,8 @@ pub unsafe extern "C" fn vmesh_open_channel(
     })
 }
 
-/// Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as vmesh_send.
+/// Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as
+/// vmesh_send.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_close_channel(
     peer: vmesh_peer,
@@ -96,11 +99,15 @@ pub unsafe extern "C" fn vmesh_send_on(
     })
 }
 
-/// Closes every data channel with a peer, and drops what waits to be sent to it. It stays in the room, and is heard.
+/// Closes every data channel with a peer, and drops what waits to be sent to it. It stays in the
+/// room, and is heard.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_disconnect(peer: vmesh_peer, from: *const vmesh_peer_id) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_disconnect(
+    peer: vmesh_peer,
+    from: *const vmesh_peer_id,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let from = unsafe { memory::read(from, "from")? };
@@ -130,7 +137,8 @@ pub unsafe extern "C" fn vmesh_queued_bytes(
     })
 }
 
-/// With vmesh_options.manual_flush: lets what was sent since the last time leave, at the end of a frame. Otherwise it does nothing.
+/// With vmesh_options.manual_flush: lets what was sent since the last time leave, at the end of a
+/// frame. Otherwise it does nothing.
 ///
 /// Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
@@ -143,7 +151,10 @@ pub extern "C" fn vmesh_flush(peer: vmesh_peer) -> vmesh_result {
     })
 }
 
-fn sent(peer: vmesh_peer, call: impl FnOnce(&Room) -> Result<(), SendError>) -> Result<vmesh_result, Fault> {
+fn sent(
+    peer: vmesh_peer,
+    call: impl FnOnce(&Room) -> Result<(), SendError>,
+) -> Result<vmesh_result, Fault> {
     with(peer, |room| call(room).map(|()| vmesh_result::VMESH_OK).map_err(|error| refused(&error)))
 }
 

@@ -35,11 +35,11 @@ unsafe impl Sized32 for vmesh_device {
     const FIRST: usize = size_of::<Self>();
 }
 
-/// Tells the microphones and speakers of this machine, defaults first: at most `capacity` of them. *count becomes the number
-/// of all. It asks the sound system, which may take a moment.
+/// Tells the microphones and speakers of this machine, defaults first: at most `capacity` of them.
+/// *count becomes the number of all. It asks the sound system, which may take a moment.
 ///
-/// `size` is sizeof(vmesh_device); devices may be null if capacity is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
-/// VMESH_ERROR_DEVICE (there is no sound system).
+/// `size` is sizeof(vmesh_device); devices may be null if capacity is 0. Errors: VMESH_ERROR_NULL,
+/// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_DEVICE (there is no sound system).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_get_devices(
     devices: *mut vmesh_device,
@@ -55,14 +55,18 @@ pub unsafe extern "C" fn vmesh_get_devices(
         }
         // SAFETY: the header's promise.
         unsafe { memory::write(count, 0, "count")? };
-        let found =
-            voicemesh::devices().map_err(|error| Fault::new(vmesh_result::VMESH_ERROR_DEVICE, format!("{error}")))?;
-        let listed: Vec<&DeviceInfo> = found.iter().filter(|device| device.name.len() < NAME).collect();
+        let found = voicemesh::devices()
+            .map_err(|error| Fault::new(vmesh_result::VMESH_ERROR_DEVICE, format!("{error}")))?;
+        let listed: Vec<&DeviceInfo> =
+            found.iter().filter(|device| device.name.len() < NAME).collect();
         // SAFETY: the header's promise.
         unsafe { memory::write(count, listed.len(), "count")? };
         for (number, device) in listed.into_iter().take(capacity).enumerate() {
-            // SAFETY: the caller has room for `capacity` structures of `size` bytes, and `number` is below that.
-            unsafe { memory::write_part(devices.cast::<u8>().add(number * size), told(device), size) };
+            // SAFETY: the caller has room for `capacity` structures of `size` bytes, and `number`
+            // is below that.
+            unsafe {
+                memory::write_part(devices.cast::<u8>().add(number * size), told(device), size)
+            };
         }
         Ok(vmesh_result::VMESH_OK)
     })

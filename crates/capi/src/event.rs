@@ -1,25 +1,28 @@
-//! What happened, in a structure that the caller owns; its texts belong to the handle, until the next poll.
+//! What happened, in a structure that the caller owns; its texts belong to the handle, until the
+//! next poll.
 
 use std::ffi::c_char;
 use std::mem::{offset_of, size_of};
 use std::time::Duration;
 
 use voicemesh::{
-    Bytes, DataEvent, DeviceEvent, DeviceRole, ErrorCode, Event, MemberStatus, Metadata, OwnerRightState, PeerId,
-    PeerLeftReason, Permissions, Reliability, RoomEvent, Route, TimedEvent, VoiceEvent,
+    Bytes, DataEvent, DeviceEvent, DeviceRole, ErrorCode, Event, MemberStatus, Metadata,
+    OwnerRightState, PeerId, PeerLeftReason, Permissions, Reliability, RoomEvent, Route,
+    TimedEvent, VoiceEvent,
 };
 
 use crate::memory::{Plain, Sized32};
 use crate::vmesh_event_type as of;
 use crate::{
-    vmesh_device_role, vmesh_leave_reason, vmesh_pair, vmesh_peer_id, vmesh_permission, vmesh_reliability, vmesh_route,
-    vmesh_status, vmesh_string,
+    vmesh_device_role, vmesh_leave_reason, vmesh_pair, vmesh_peer_id, vmesh_permission,
+    vmesh_reliability, vmesh_route, vmesh_status, vmesh_string,
 };
 
-/// What happened. Which fields count stands at the vmesh_event_type; the others are 0, empty or null.
+/// What happened. Which fields count stands at the vmesh_event_type; the others are 0, empty or
+/// null.
 ///
-/// The program owns the structure. What its texts and data point to belongs to the handle, and stays as it is until the next
-/// vmesh_poll on that handle, or vmesh_close.
+/// The program owns the structure. What its texts and data point to belongs to the handle, and
+/// stays as it is until the next vmesh_poll on that handle, or vmesh_close.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct vmesh_event {
@@ -130,7 +133,8 @@ pub(crate) struct Current {
     data: Bytes,
 }
 
-// SAFETY: the pairs and groups point into `entries` of the same Current, which only `&mut self` changes.
+// SAFETY: the pairs and groups point into `entries` of the same Current, which only `&mut self`
+// changes.
 unsafe impl Send for Current {}
 
 impl Current {
@@ -151,28 +155,36 @@ impl Current {
         let blank = vmesh_event { r#type: event.kind().number(), ..blank };
         let about = |peer: PeerId| vmesh_event { peer: peer.into(), ..blank };
         match event {
-            Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }) => vmesh_event {
-                name: hold(&mut self.name, &room),
-                text: hold(&mut self.text, &name),
-                session,
-                count: u32::try_from(others).unwrap_or(u32::MAX),
-                on: relay_only.into(),
-                ..about(you)
-            },
+            Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }) => {
+                vmesh_event {
+                    name: hold(&mut self.name, &room),
+                    text: hold(&mut self.text, &name),
+                    session,
+                    count: u32::try_from(others).unwrap_or(u32::MAX),
+                    on: relay_only.into(),
+                    ..about(you)
+                }
+            }
             Event::Room(RoomEvent::Connected) => blank,
             Event::Room(RoomEvent::PeerJoined { peer, name, metadata }) => {
                 let event = vmesh_event { name: hold(&mut self.name, &name), ..about(peer) };
                 self.with_metadata(&metadata, event)
             }
-            Event::Room(RoomEvent::PeerLeft { peer, name, reason }) => {
-                vmesh_event { name: hold(&mut self.name, &name), reason: reason_number(reason) as i32, ..about(peer) }
+            Event::Room(RoomEvent::PeerLeft { peer, name, reason }) => vmesh_event {
+                name: hold(&mut self.name, &name),
+                reason: reason_number(reason) as i32,
+                ..about(peer)
+            },
+            Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => {
+                self.with_metadata(&metadata, about(peer))
             }
-            Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => self.with_metadata(&metadata, about(peer)),
             Event::Room(RoomEvent::RouteChanged { peer, route }) => {
                 vmesh_event { route: route_number(route) as i32, ..about(peer) }
             }
             Event::Voice(VoiceEvent::FirstHeard { peer }) => about(peer),
-            Event::Voice(VoiceEvent::Speaking { peer, speaking }) => vmesh_event { on: speaking.into(), ..about(peer) },
+            Event::Voice(VoiceEvent::Speaking { peer, speaking }) => {
+                vmesh_event { on: speaking.into(), ..about(peer) }
+            }
             Event::Room(RoomEvent::Text { from, name, private, group, text }) => {
                 let event = vmesh_event {
                     name: hold(&mut self.name, &name),
@@ -188,14 +200,20 @@ impl Current {
                 ..blank
             },
             Event::Room(RoomEvent::ServerAway { why, failure, retry_in, .. }) => vmesh_event {
-                code: hold(&mut self.code, failure.as_ref().map(voicemesh::ConnectFailure::code).unwrap_or_default()),
+                code: hold(
+                    &mut self.code,
+                    failure.as_ref().map(voicemesh::ConnectFailure::code).unwrap_or_default(),
+                ),
                 text: hold(&mut self.text, &why),
                 wait_us: micros(retry_in),
                 ..blank
             },
             Event::Room(RoomEvent::Refused { code, message, retry_after }) => {
-                let refused =
-                    vmesh_event { on: retry_after.is_some().into(), wait_us: retry_after.map_or(0, micros), ..blank };
+                let refused = vmesh_event {
+                    on: retry_after.is_some().into(),
+                    wait_us: retry_after.map_or(0, micros),
+                    ..blank
+                };
                 self.with_code(&code, &message, refused)
             }
             Event::Room(RoomEvent::PermissionsChanged { peer, permissions }) => {
@@ -207,12 +225,18 @@ impl Current {
             }
             Event::Room(RoomEvent::Moved { groups }) => self.with_groups(&groups, blank),
             Event::Room(RoomEvent::Held { peer, groups }) => self.with_groups(&groups, about(peer)),
-            Event::Voice(VoiceEvent::Recording { recording }) => vmesh_event { on: recording.into(), ..blank },
-            Event::Room(RoomEvent::RoomLocked { locked }) => vmesh_event { on: locked.into(), ..blank },
+            Event::Voice(VoiceEvent::Recording { recording }) => {
+                vmesh_event { on: recording.into(), ..blank }
+            }
+            Event::Room(RoomEvent::RoomLocked { locked }) => {
+                vmesh_event { on: locked.into(), ..blank }
+            }
             Event::Room(RoomEvent::OwnerRight { state }) => {
                 vmesh_event { code: hold(&mut self.code, right_name(state)), ..blank }
             }
-            Event::Room(RoomEvent::TokenNeeded { code, message }) => self.with_code(&code, &message, blank),
+            Event::Room(RoomEvent::TokenNeeded { code, message }) => {
+                self.with_code(&code, &message, blank)
+            }
             Event::Room(RoomEvent::OwnerChanged { owner }) => about(owner),
             Event::Room(RoomEvent::TransactionDone { transaction, result }) => {
                 let done = vmesh_event { transaction: transaction.0, ..blank };
@@ -221,19 +245,25 @@ impl Current {
                     Err(error) => self.with_code(&error.code, &error.message, done),
                 }
             }
-            Event::Room(RoomEvent::RoomMetadataChanged { metadata }) => self.with_metadata(&metadata, blank),
+            Event::Room(RoomEvent::RoomMetadataChanged { metadata }) => {
+                self.with_metadata(&metadata, blank)
+            }
             Event::Room(RoomEvent::ReachabilityChanged { token }) => {
                 vmesh_event { text: hold(&mut self.text, &token), ..blank }
             }
             Event::Room(RoomEvent::ConnectionRequested { peer }) => about(peer),
             Event::Room(RoomEvent::Replaced) => blank,
-            Event::Room(RoomEvent::Warned { code, message, .. }) => self.with_code(&code, &message, blank),
+            Event::Room(RoomEvent::Warned { code, message, .. }) => {
+                self.with_code(&code, &message, blank)
+            }
             Event::Voice(VoiceEvent::GroupRefused { group }) => {
                 vmesh_event { name: hold(&mut self.name, &group), ..blank }
             }
-            Event::Device(DeviceEvent::Lost { which, why }) => {
-                vmesh_event { device: device_number(which) as i32, text: hold(&mut self.text, &why), ..blank }
-            }
+            Event::Device(DeviceEvent::Lost { which, why }) => vmesh_event {
+                device: device_number(which) as i32,
+                text: hold(&mut self.text, &why),
+                ..blank
+            },
             Event::Device(DeviceEvent::Recovered { which }) => {
                 vmesh_event { device: device_number(which) as i32, ..blank }
             }
@@ -250,21 +280,26 @@ impl Current {
                 let event = vmesh_event { channel: channel.into(), ..about(from) };
                 self.with_data(data, reliability, event)
             }
-            Event::Data(DataEvent::ChannelOpened { peer, channel, reliability }) => {
-                vmesh_event { channel: channel.into(), reliability: number(reliability), ..about(peer) }
-            }
-            Event::Data(DataEvent::ChannelMismatch { peer, channel, ours, theirs }) => vmesh_event {
+            Event::Data(DataEvent::ChannelOpened { peer, channel, reliability }) => vmesh_event {
                 channel: channel.into(),
-                reliability: number(ours),
-                theirs: number(theirs),
+                reliability: number(reliability),
                 ..about(peer)
             },
+            Event::Data(DataEvent::ChannelMismatch { peer, channel, ours, theirs }) => {
+                vmesh_event {
+                    channel: channel.into(),
+                    reliability: number(ours),
+                    theirs: number(theirs),
+                    ..about(peer)
+                }
+            }
             Event::Data(DataEvent::ChannelClosed { peer, channel }) => {
                 vmesh_event { channel: channel.into(), ..about(peer) }
             }
-            Event::Data(DataEvent::Disconnected { peer, undelivered_bytes }) => {
-                vmesh_event { undelivered_bytes: u64::try_from(undelivered_bytes).unwrap_or(u64::MAX), ..about(peer) }
-            }
+            Event::Data(DataEvent::Disconnected { peer, undelivered_bytes }) => vmesh_event {
+                undelivered_bytes: u64::try_from(undelivered_bytes).unwrap_or(u64::MAX),
+                ..about(peer)
+            },
             Event::Room(RoomEvent::Left) => blank,
             // The enum of the crate below may grow before this one does.
             other => vmesh_event {
@@ -277,11 +312,20 @@ impl Current {
 
     fn with_data(&mut self, data: Bytes, how: Reliability, event: vmesh_event) -> vmesh_event {
         self.data = data;
-        vmesh_event { data: self.data.as_ptr(), data_length: self.data.len(), reliability: number(how), ..event }
+        vmesh_event {
+            data: self.data.as_ptr(),
+            data_length: self.data.len(),
+            reliability: number(how),
+            ..event
+        }
     }
 
     fn with_code(&mut self, code: &ErrorCode, message: &str, event: vmesh_event) -> vmesh_event {
-        vmesh_event { code: hold(&mut self.code, code.as_str()), text: hold(&mut self.text, message), ..event }
+        vmesh_event {
+            code: hold(&mut self.code, code.as_str()),
+            text: hold(&mut self.text, message),
+            ..event
+        }
     }
 
     fn with_groups(&mut self, groups: &[String], event: vmesh_event) -> vmesh_event {
@@ -289,7 +333,8 @@ impl Current {
         self.hold_entries(groups.iter());
         let mut rest = self.entries.as_slice();
         for group in groups {
-            self.groups.push(vmesh_string { data: rest.as_ptr().cast::<c_char>(), length: group.len() });
+            self.groups
+                .push(vmesh_string { data: rest.as_ptr().cast::<c_char>(), length: group.len() });
             rest = rest.get(group.len() + 1..).unwrap_or_default();
         }
         if self.groups.is_empty() {
@@ -313,7 +358,8 @@ impl Current {
         let mut rest = self.entries.as_slice();
         for (key, value) in metadata {
             let pair = [key, value].map(|text| {
-                let string = vmesh_string { data: rest.as_ptr().cast::<c_char>(), length: text.len() };
+                let string =
+                    vmesh_string { data: rest.as_ptr().cast::<c_char>(), length: text.len() };
                 rest = rest.get(text.len() + 1..).unwrap_or_default();
                 string
             });

@@ -1,4 +1,5 @@
-//! The frame of every function: a panic becomes a result, and the last error of a thread keeps its sentence.
+//! The frame of every function: a panic becomes a result, and the last error of a thread keeps its
+//! sentence.
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
@@ -38,8 +39,8 @@ thread_local! {
     static LAST: RefCell<Option<CString>> = const { RefCell::new(None) };
 }
 
-/// Runs the body of a function. State that a panic leaves incomplete is behind locks whose poisoning is ignored, and
-/// belongs to a handle that the caller is advised to close.
+/// Runs the body of a function. State that a panic leaves incomplete is behind locks whose
+/// poisoning is ignored, and belongs to a handle that the caller is advised to close.
 pub(crate) fn guarded(body: impl FnOnce() -> Outcome) -> vmesh_result {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(result)) => result,
@@ -49,7 +50,8 @@ pub(crate) fn guarded(body: impl FnOnce() -> Outcome) -> vmesh_result {
         }
         Err(payload) => {
             let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+            let text =
+                text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
             // Whatever else it is could panic again as it is dropped.
             std::mem::forget(payload);
             remember(format!("a fault of voicemesh: {text}"));
@@ -72,17 +74,19 @@ fn remember(why: String) {
     let _ = LAST.try_with(|last| last.replace(Some(why)));
 }
 
-/// The last error of a call on this thread, as a sentence for people that ends in a NUL; the empty text if there was none.
+/// The last error of a call on this thread, as a sentence for people that ends in a NUL; the empty
+/// text if there was none.
 ///
-/// It is the library's, and stays as it is until the next call of this thread fails, or the thread ends. A call that succeeds
-/// does not change it.
+/// It is the library's, and stays as it is until the next call of this thread fails, or the thread
+/// ends. A call that succeeds does not change it.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_last_error() -> *const c_char {
     let last = LAST.try_with(|last| last.borrow().as_ref().map(|why| why.as_ptr()));
     last.ok().flatten().unwrap_or(c"".as_ptr())
 }
 
-/// What a result means, as a sentence for people that ends in a NUL. It is the library's, and constant.
+/// What a result means, as a sentence for people that ends in a NUL. It is the library's, and
+/// constant.
 ///
 /// Takes any number; one that is no vmesh_result is said to be unknown.
 #[unsafe(no_mangle)]

@@ -1,4 +1,5 @@
-//! Handles: numbers for open objects. A number is used only once, so a call with a closed object's number fails.
+//! Handles: numbers for open objects. A number is used only once, so a call with a closed object's
+//! number fails.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -10,8 +11,8 @@ const MOST_OPEN: usize = 1_024;
 /// A slot that was used so often is never used again. 24 bits of a handle.
 pub(crate) const LAST_GENERATION: u32 = (1 << 24) - 1;
 
-/// The open things of one kind. A handle is, from its highest byte: the kind, the slot's generation (three bytes), the
-/// slot's number (four bytes).
+/// The open things of one kind. A handle is, from its highest byte: the kind, the slot's generation
+/// (three bytes), the slot's number (four bytes).
 pub(crate) struct Table<T> {
     kind: u8,
     slots: RwLock<Vec<Slot<T>>>,
@@ -36,7 +37,8 @@ impl<T> Table<T> {
                 format!("{MOST_OPEN} handles of this kind are open"),
             ));
         }
-        let free = slots.iter().position(|slot| slot.entry.is_none() && slot.generation < LAST_GENERATION);
+        let free =
+            slots.iter().position(|slot| slot.entry.is_none() && slot.generation < LAST_GENERATION);
         let index = match free {
             Some(index) => {
                 slots[index].generation += 1;
@@ -55,7 +57,9 @@ impl<T> Table<T> {
         let (generation, index) = self.parts(handle)?;
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         match slots.get(index) {
-            Some(Slot { generation: used, entry: Some(entry) }) if *used == generation => Ok(entry.clone()),
+            Some(Slot { generation: used, entry: Some(entry) }) if *used == generation => {
+                Ok(entry.clone())
+            }
             Some(slot) if (1..=slot.generation).contains(&generation) => {
                 Err(Fault::new(vmesh_result::VMESH_ERROR_CLOSED, "the handle was closed"))
             }
@@ -96,7 +100,10 @@ pub(crate) fn parts(handle: u64) -> (u8, u32, usize) {
 }
 
 pub(crate) fn never_given(handle: u64) -> Fault {
-    Fault::new(vmesh_result::VMESH_ERROR_BAD_HANDLE, format!("{handle:#x} is no handle of this kind"))
+    Fault::new(
+        vmesh_result::VMESH_ERROR_BAD_HANDLE,
+        format!("{handle:#x} is no handle of this kind"),
+    )
 }
 
 #[cfg(test)]
@@ -124,7 +131,11 @@ mod tests {
         let handle = table.open(()).unwrap();
         let foreign = other.open(()).unwrap();
         for wrong in [0, u64::MAX, handle + 1, handle + (1 << 32), handle - (1 << 32), foreign] {
-            assert_eq!(table.find(wrong).unwrap_err().result, vmesh_result::VMESH_ERROR_BAD_HANDLE, "{wrong:x}");
+            assert_eq!(
+                table.find(wrong).unwrap_err().result,
+                vmesh_result::VMESH_ERROR_BAD_HANDLE,
+                "{wrong:x}"
+            );
             assert!(table.close(wrong).is_err(), "{wrong:x}");
         }
     }

@@ -1,20 +1,23 @@
 //! The C ABI: what `include/voicemesh.h` declares, for C, C++, C# and every engine that can call C.
 //!
-//! **Does.** Translates: handles into [`voicemesh::Room`]s, structures into options, events into a structure that the caller
-//! owns. **Never does.** Anything beyond the translation; call back; let a panic out; assume that the caller's
-//! structures have this library's version.
+//! **Does.** Translates: handles into [`voicemesh::Room`]s, structures into options, events into a
+//! structure that the caller owns. **Never does.** Anything beyond the translation; call back; let
+//! a panic out; assume that the caller's structures have this library's version.
 //!
-//! Its loop is the caller's: `vmesh_join`, then each frame `vmesh_poll` until it gives `VMESH_EMPTY`, then `vmesh_close`.
+//! Its loop is the caller's: `vmesh_join`, then each frame `vmesh_poll` until it gives
+//! `VMESH_EMPTY`, then `vmesh_close`.
 //!
 //! - [`guard`]: every function's frame: catches panics, keeps the sentence of the last error.
-//! - [`handles`]: numbers for open objects, each used only once, so that a closed one is always recognized.
-//! - [`realtime_handles`]: the same for objects that audio threads use: calls on those threads never block.
+//! - [`handles`]: numbers for open objects, each used only once, so that a closed one is always
+//!   recognized.
+//! - [`realtime_handles`]: the same for objects that audio threads use: calls on those threads
+//!   never block.
 //! - [`memory`]: the only place that reads and writes the caller's memory.
-//! - [`options`], [`event`], [`peer`], [`data`], [`lobby`], [`places`], [`speak`], [`pcm`], [`state`], [`devices`]: the
-//!   functions.
+//! - [`options`], [`event`], [`peer`], [`data`], [`lobby`], [`places`], [`speak`], [`pcm`],
+//!   [`state`], [`devices`]: the functions.
 //!
-//! `unsafe` of this house is here alone. Each block rests on one promise, which is the header's: a pointer is null or points to
-//! as much as its function says.
+//! `unsafe` of this house is here alone. Each block rests on one promise, which is the header's: a
+//! pointer is null or points to as much as its function says.
 
 #![deny(missing_docs)]
 // The header's names.

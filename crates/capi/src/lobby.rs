@@ -1,8 +1,11 @@
-//! The room as a lobby: its owner, metadata as transactions, and connections to peers by their tokens.
+//! The room as a lobby: its owner, metadata as transactions, and connections to peers by their
+//! tokens.
 
 use std::ffi::c_char;
 
-use voicemesh::{ConnectError, Lobby, Metadata, MetadataTransaction, Room, Snapshot, TransactionId};
+use voicemesh::{
+    ConnectError, Lobby, Metadata, MetadataTransaction, Room, Snapshot, TransactionId,
+};
 
 use crate::guard::{Fault, Outcome, guarded};
 use crate::memory::{self, Plain};
@@ -26,24 +29,32 @@ pub struct vmesh_change {
 // SAFETY: numbers and raw pointers.
 unsafe impl Plain for vmesh_change {}
 
-/// Gives the room's owner: the peer that has been in it longest, possibly this one. VMESH_EMPTY: it is not known yet.
+/// Gives the room's owner: the peer that has been in it longest, possibly this one. VMESH_EMPTY: it
+/// is not known yet.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_owner(peer: vmesh_peer, owner: *mut vmesh_peer_id) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_get_owner(
+    peer: vmesh_peer,
+    owner: *mut vmesh_peer_id,
+) -> vmesh_result {
     guarded(|| {
         let known = with(peer, |room| Ok(room.read_snapshot(|now| now.owner)))?;
         // SAFETY: the header's promise.
-        unsafe { memory::write(owner, known.map(vmesh_peer_id::from).unwrap_or_default(), "owner")? };
+        unsafe {
+            memory::write(owner, known.map(vmesh_peer_id::from).unwrap_or_default(), "owner")?
+        };
         Ok(if known.is_some() { vmesh_result::VMESH_OK } else { vmesh_result::VMESH_EMPTY })
     })
 }
 
-/// Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8 KiB, beside its token.
-/// VMESH_EVENT_TRANSACTION_DONE tells how it went, with the number that *transaction becomes, which may be null.
+/// Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8
+/// KiB, beside its token. VMESH_EVENT_TRANSACTION_DONE tells how it went, with the number that
+/// *transaction becomes, which may be null.
 ///
-/// Errors, after which nothing follows: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK,
-/// VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Errors, after which nothing follows: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT,
+/// VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_set_metadata(
     peer: vmesh_peer,
@@ -52,11 +63,13 @@ pub unsafe extern "C" fn vmesh_set_metadata(
     transaction: *mut u64,
 ) -> vmesh_result {
     // SAFETY: the header's promise.
-    guarded(|| unsafe { transact(peer, changes, count, transaction, |lobby, changes| lobby.set_metadata(changes)) })
+    guarded(|| unsafe {
+        transact(peer, changes, count, transaction, |lobby, changes| lobby.set_metadata(changes))
+    })
 }
 
-/// Changes what the room publishes; otherwise as vmesh_set_metadata. Only the owner may; for any other peer, the change
-/// fails with the code "not-owner".
+/// Changes what the room publishes; otherwise as vmesh_set_metadata. Only the owner may; for any
+/// other peer, the change fails with the code "not-owner".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_set_room_metadata(
     peer: vmesh_peer,
@@ -66,7 +79,9 @@ pub unsafe extern "C" fn vmesh_set_room_metadata(
 ) -> vmesh_result {
     // SAFETY: the header's promise.
     guarded(|| unsafe {
-        transact(peer, changes, count, transaction, |lobby, changes| lobby.set_room_metadata(changes))
+        transact(peer, changes, count, transaction, |lobby, changes| {
+            lobby.set_room_metadata(changes)
+        })
     })
 }
 
@@ -99,11 +114,12 @@ unsafe fn transact(
     Ok(vmesh_result::VMESH_OK)
 }
 
-/// Copies one value of what a peer publishes, oneself if `of` is null, with a NUL behind it, into the program's buffer.
-/// *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was copied. VMESH_EMPTY: it publishes no
-/// such key.
+/// Copies one value of what a peer publishes, oneself if `of` is null, with a NUL behind it, into
+/// the program's buffer. *needed, unless it is null, becomes the bytes that takes; with
+/// VMESH_ERROR_BUFFER nothing was copied. VMESH_EMPTY: it publishes no such key.
 ///
-/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER,
+/// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_get_metadata(
     peer: vmesh_peer,
@@ -136,12 +152,14 @@ pub unsafe extern "C" fn vmesh_get_room_metadata(
         // SAFETY: the header's promise.
         let key = unsafe { memory::text(key, key_length, "key")? };
         // SAFETY: the header's promise.
-        unsafe { tell(peer, MetadataScope::Room, |metadata| metadata.get(key), buffer, capacity, needed) }
+        unsafe {
+            tell(peer, MetadataScope::Room, |metadata| metadata.get(key), buffer, capacity, needed)
+        }
     })
 }
 
-/// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as vmesh_get_metadata. VMESH_EMPTY:
-/// there are not so many.
+/// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as
+/// vmesh_get_metadata. VMESH_EMPTY: there are not so many.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_get_metadata_key(
     peer: vmesh_peer,
@@ -155,7 +173,9 @@ pub unsafe extern "C" fn vmesh_get_metadata_key(
         // SAFETY: the header's promise.
         let scope = unsafe { of_peer(of)? };
         // SAFETY: the header's promise.
-        unsafe { tell(peer, scope, |metadata| metadata.keys().nth(number), buffer, capacity, needed) }
+        unsafe {
+            tell(peer, scope, |metadata| metadata.keys().nth(number), buffer, capacity, needed)
+        }
     })
 }
 
@@ -170,7 +190,16 @@ pub unsafe extern "C" fn vmesh_get_room_metadata_key(
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        unsafe { tell(peer, MetadataScope::Room, |metadata| metadata.keys().nth(number), buffer, capacity, needed) }
+        unsafe {
+            tell(
+                peer,
+                MetadataScope::Room,
+                |metadata| metadata.keys().nth(number),
+                buffer,
+                capacity,
+                needed,
+            )
+        }
     })
 }
 
@@ -186,8 +215,11 @@ enum MetadataScope {
 ///
 /// `of` is null or points to an id.
 unsafe fn of_peer(of: *const vmesh_peer_id) -> Result<MetadataScope, Fault> {
+    if of.is_null() {
+        return Ok(MetadataScope::Own);
+    }
     // SAFETY: our caller's promise.
-    if of.is_null() { Ok(MetadataScope::Own) } else { unsafe { memory::read(of, "of") }.map(MetadataScope::Peer) }
+    unsafe { memory::read(of, "of") }.map(MetadataScope::Peer)
 }
 
 /// # Safety
@@ -217,12 +249,13 @@ unsafe fn tell(
 }
 
 /// Requests a direct link to a peer, by the token that it publishes as VMESH_REACHABILITY_KEY. With
-/// VMESH_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives VMESH_EVENT_CONNECTION_REQUESTED. The
-/// request holds until the peer leaves the room or vmesh_disconnect_peer. VMESH_EVENT_WARNED reports a token that is not the
-/// newest, or of a peer that is not in the room.
+/// VMESH_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives
+/// VMESH_EVENT_CONNECTION_REQUESTED. The request holds until the peer leaves the room or
+/// vmesh_disconnect_peer. VMESH_EVENT_WARNED reports a token that is not the newest, or of a peer
+/// that is not in the room.
 ///
-/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_TOKEN, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
-/// VMESH_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_TOKEN, VMESH_ERROR_WOULD_BLOCK,
+/// VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_connect_peer(
     peer: vmesh_peer,
@@ -232,12 +265,14 @@ pub unsafe extern "C" fn vmesh_connect_peer(
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        let (to, token) = unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
+        let (to, token) =
+            unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
         done(peer, |room| room.participant(to.into()).connect(token))
     })
 }
 
-/// Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+/// Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried
+/// at once.
 ///
 /// Errors: as vmesh_connect_peer.
 #[unsafe(no_mangle)]
@@ -249,16 +284,22 @@ pub unsafe extern "C" fn vmesh_update_peer(
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        let (to, token) = unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
+        let (to, token) =
+            unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
         done(peer, |room| room.participant(to.into()).update(token))
     })
 }
 
-/// Closes the link to a peer; there is none until vmesh_connect_peer. Speech goes on, through the server.
+/// Closes the link to a peer; there is none until vmesh_connect_peer. Speech goes on, through the
+/// server.
 ///
-/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_disconnect_peer(peer: vmesh_peer, from: *const vmesh_peer_id) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_disconnect_peer(
+    peer: vmesh_peer,
+    from: *const vmesh_peer_id,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let from = unsafe { memory::read(from, "from")? };
@@ -266,7 +307,8 @@ pub unsafe extern "C" fn vmesh_disconnect_peer(peer: vmesh_peer, from: *const vm
     })
 }
 
-/// Says that this machine's network is another than before. A lost connection to the server is noticed without this.
+/// Says that this machine's network is another than before. A lost connection to the server is
+/// noticed without this.
 ///
 /// Errors: VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]

@@ -97,18 +97,24 @@ pub(crate) fn check_size<T: Sized32>(size: usize, what: &str) -> Result<(), Faul
     Ok(())
 }
 
-/// Reads a structure of any version: what an older caller does not have stays as in `value`; what a newer one has, and this
-/// library does not know, must be zero.
+/// Reads a structure of any version: what an older caller does not have stays as in `value`; what a
+/// newer one has, and this library does not know, must be zero.
 ///
 /// # Safety
 ///
 /// `pointer` is null or points to a structure that begins with its size.
-pub(crate) unsafe fn read_sized<T: Sized32>(pointer: *const T, mut value: T, what: &str) -> Result<T, Fault> {
+pub(crate) unsafe fn read_sized<T: Sized32>(
+    pointer: *const T,
+    mut value: T,
+    what: &str,
+) -> Result<T, Fault> {
     // SAFETY: our caller's promise.
     let size = unsafe { size_of_theirs(pointer, what)? };
     let known = size.min(size_of::<T>());
     // SAFETY: theirs has `size` bytes, and ours at least `known`; T is plain, so any bytes are one.
-    unsafe { std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut value).cast::<u8>(), known) };
+    unsafe {
+        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut value).cast::<u8>(), known)
+    };
     for at in known..size {
         // SAFETY: within the `size` bytes of theirs.
         if unsafe { pointer.cast::<u8>().add(at).read() } != 0 {
@@ -126,7 +132,11 @@ pub(crate) unsafe fn read_sized<T: Sized32>(pointer: *const T, mut value: T, wha
 /// # Safety
 ///
 /// As [`read_sized`], and it may be written.
-pub(crate) unsafe fn write_sized<T: Sized32>(pointer: *mut T, value: T, what: &str) -> Result<(), Fault> {
+pub(crate) unsafe fn write_sized<T: Sized32>(
+    pointer: *mut T,
+    value: T,
+    what: &str,
+) -> Result<(), Fault> {
     // SAFETY: our caller's promise.
     let size = unsafe { size_of_theirs(pointer.cast_const(), what)? };
     // SAFETY: just read.
@@ -152,9 +162,13 @@ pub(crate) unsafe fn write_part<T: Sized32>(to: *mut u8, value: T, size: usize) 
 ///
 /// # Safety
 ///
-/// `data` is null or points to `length` bytes, or to bytes with a NUL among them if `length` says so, which stay as they are
-/// for `'a`.
-pub(crate) unsafe fn text<'a>(data: *const c_char, length: usize, what: &str) -> Result<&'a str, Fault> {
+/// `data` is null or points to `length` bytes, or to bytes with a NUL among them if `length` says
+/// so, which stay as they are for `'a`.
+pub(crate) unsafe fn text<'a>(
+    data: *const c_char,
+    length: usize,
+    what: &str,
+) -> Result<&'a str, Fault> {
     let bytes = if data.is_null() {
         match length {
             0 | VMESH_NUL_TERMINATED => &[],
@@ -176,7 +190,11 @@ pub(crate) unsafe fn text<'a>(data: *const c_char, length: usize, what: &str) ->
 /// # Safety
 ///
 /// `data` is null or points to `count` aligned items, which stay as they are for `'a`.
-pub(crate) unsafe fn bytes<'a, T: Plain>(data: *const T, count: usize, what: &str) -> Result<&'a [T], Fault> {
+pub(crate) unsafe fn bytes<'a, T: Plain>(
+    data: *const T,
+    count: usize,
+    what: &str,
+) -> Result<&'a [T], Fault> {
     if count == 0 {
         return Ok(&[]);
     }
@@ -189,7 +207,8 @@ pub(crate) unsafe fn bytes<'a, T: Plain>(data: *const T, count: usize, what: &st
     if !data.is_aligned() {
         return Err(Fault::value(what, "unaligned"));
     }
-    // SAFETY: not null, aligned, and of that many items, by our caller's promise; bounded far below isize::MAX.
+    // SAFETY: not null, aligned, and of that many items, by our caller's promise; bounded far below
+    // isize::MAX.
     Ok(unsafe { std::slice::from_raw_parts(data, count) })
 }
 
@@ -198,12 +217,16 @@ pub(crate) unsafe fn bytes<'a, T: Plain>(data: *const T, count: usize, what: &st
 /// # Safety
 ///
 /// `data` is null or points to memory for `count` samples, which nothing else accesses for `'a`.
-pub(crate) unsafe fn samples<'a>(data: *mut f32, count: usize) -> Result<&'a mut [f32], vmesh_result> {
+pub(crate) unsafe fn samples<'a>(
+    data: *mut f32,
+    count: usize,
+) -> Result<&'a mut [f32], vmesh_result> {
     if count == 0 {
         return Ok(&mut []);
     }
     check_samples(data, count)?;
-    // SAFETY: not null, aligned, of that many samples, and bounded; zeros are samples, so that all of it is initialised.
+    // SAFETY: not null, aligned, of that many samples, and bounded; zeros are samples, so that all
+    // of it is initialised.
     unsafe {
         data.write_bytes(0, count);
         Ok(std::slice::from_raw_parts_mut(data, count))
@@ -256,7 +279,9 @@ pub(crate) unsafe fn metadata(pairs: *const vmesh_pair, count: usize) -> Result<
     let mut metadata = Metadata::new();
     for pair in pairs {
         // SAFETY: our caller's promise, for both.
-        let (key, value) = unsafe { (string(pair.key, "a metadata key")?, string(pair.value, "a metadata value")?) };
+        let (key, value) = unsafe {
+            (string(pair.key, "a metadata key")?, string(pair.value, "a metadata value")?)
+        };
         metadata.insert(key.to_owned(), value.to_owned());
     }
     Ok(metadata)
@@ -279,7 +304,10 @@ pub(crate) unsafe fn copy_out(
         unsafe { write(needed, size, "needed")? };
     }
     if buffer.is_null() || capacity < size {
-        return Err(Fault::new(vmesh_result::VMESH_ERROR_BUFFER, format!("the buffer needs {size} bytes")));
+        return Err(Fault::new(
+            vmesh_result::VMESH_ERROR_BUFFER,
+            format!("the buffer needs {size} bytes"),
+        ));
     }
     // SAFETY: the buffer has room for the text and one byte more.
     unsafe {
@@ -289,7 +317,8 @@ pub(crate) unsafe fn copy_out(
     Ok(vmesh_result::VMESH_OK)
 }
 
-/// A text in an array of `N` bytes with a NUL behind it; what does not fit is cut off between two characters.
+/// A text in an array of `N` bytes with a NUL behind it; what does not fit is cut off between two
+/// characters.
 pub(crate) fn array<const N: usize>(text: &str) -> [c_char; N] {
     let mut array = [0; N];
     let end = text.floor_char_boundary(N - 1);

@@ -10,13 +10,15 @@ use crate::memory;
 use crate::peer::{vmesh_peer, with};
 use crate::{vmesh_decision, vmesh_peer_id, vmesh_result};
 
-/// Decides about another member or the room: `decision` is a vmesh_decision. A member that may not moderate is answered with the code "not-moderator".
-/// `about` is the member, and may be null where none is meant. `text` is the group for VMESH_DECISION_MOVE and the password for
-/// VMESH_DECISION_SET_PASSWORD (of length 0 for none), else null with length 0. `seconds` counts with VMESH_DECISION_BAN.
-/// *transaction, unless it is null, is what VMESH_EVENT_TRANSACTION_DONE will name. What the connection's end left without an
-/// answer has failed, and is not sent again.
+/// Decides about another member or the room: `decision` is a vmesh_decision. A member that may not
+/// moderate is answered with the code "not-moderator". `about` is the member, and may be null where
+/// none is meant. `text` is the group for VMESH_DECISION_MOVE and the password for
+/// VMESH_DECISION_SET_PASSWORD (of length 0 for none), else null with length 0. `seconds` counts
+/// with VMESH_DECISION_BAN. *transaction, unless it is null, is what VMESH_EVENT_TRANSACTION_DONE
+/// will name. What the connection's end left without an answer has failed, and is not sent again.
 ///
-/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_WOULD_BLOCK,
+/// VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_moderate(
     peer: vmesh_peer,
@@ -46,7 +48,9 @@ pub unsafe extern "C" fn vmesh_moderate(
             }
             vmesh_decision::VMESH_DECISION_LOCK => Moderation::Lock,
             vmesh_decision::VMESH_DECISION_UNLOCK => Moderation::Unlock,
-            vmesh_decision::VMESH_DECISION_SET_PASSWORD => Moderation::SetPassword { password: Some(word()?.into()) },
+            vmesh_decision::VMESH_DECISION_SET_PASSWORD => {
+                Moderation::SetPassword { password: Some(word()?.into()) }
+            }
             vmesh_decision::VMESH_DECISION_MAKE_OWNER => Moderation::MakeOwner { peer: member()? },
         };
         let number = with(peer, |room| room.lobby().moderate(action).map_err(refused_call))?;
@@ -72,5 +76,7 @@ fn decision_of(number: i32) -> Result<vmesh_decision, Fault> {
         vmesh_decision::VMESH_DECISION_MAKE_OWNER,
     ];
     let found = all.into_iter().find(|decision| *decision as i32 == number);
-    found.ok_or_else(|| Fault::new(vmesh_result::VMESH_ERROR_BAD_VALUE, format!("{number} is no vmesh_decision")))
+    found.ok_or_else(|| {
+        Fault::new(vmesh_result::VMESH_ERROR_BAD_VALUE, format!("{number} is no vmesh_decision"))
+    })
 }

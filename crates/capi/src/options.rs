@@ -4,15 +4,16 @@ use std::mem::{offset_of, size_of};
 use std::time::Duration;
 
 use voicemesh::{
-    Activation, Connections, Handedness, InputSpec, JoinError, JoinOptions, NoiseSuppression, OutputSpec, Presence,
-    Processing,
+    Activation, Connections, Handedness, InputSpec, JoinError, JoinOptions, NoiseSuppression,
+    OutputSpec, Presence, Processing,
 };
 
 use crate::guard::{Fault, guarded};
 use crate::memory::{self, Plain, Sized32};
 use crate::{VMESH_NUL_TERMINATED, vmesh_pair, vmesh_result, vmesh_string};
 
-/// How to join a room. vmesh_options_init fills in what is left open; a server and a room are enough.
+/// How to join a room. vmesh_options_init fills in what is left open; a server and a room are
+/// enough.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct vmesh_options {
@@ -26,22 +27,24 @@ pub struct vmesh_options {
     pub room: vmesh_string,
     /// The name that others see, at most 64 bytes; "somebody" if empty.
     pub name: vmesh_string,
-    /// The microphone: the default one if empty; the name of a device; FILE.wav, FILE.wav:loop, tone:HZ, silence, null.
+    /// The microphone: the default one if empty; the name of a device; FILE.wav, FILE.wav:loop,
+    /// tone:HZ, silence, null.
     pub input: vmesh_string,
     /// The speaker: the default one if empty; the name of a device; FILE.wav, null.
     pub output: vmesh_string,
-    /// Where the installation's secret is kept, by which it is known again; the user's configuration folder if empty.
+    /// Where the installation's secret is kept, by which it is known again; the user's
+    /// configuration folder if empty.
     pub state_dir: vmesh_string,
     /// A folder to keep a recording in, which everyone in the room sees; none if empty.
     pub record: vmesh_string,
-    /// A file with certificates (PEM) to trust beside those the system trusts: the server's own, or its authority's; none if
-    /// empty.
+    /// A file with certificates (PEM) to trust beside those the system trusts: the server's own, or
+    /// its authority's; none if empty.
     pub extra_root_pem: vmesh_string,
-    /// The proxy to the server: `http://user:password@host:port`, https, socks5 or socks5h, or "none"; what the
-    /// environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
+    /// The proxy to the server: `http://user:password@host:port`, https, socks5 or socks5h, or
+    /// "none"; what the environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
     pub proxy: vmesh_string,
-    /// The room's password, at most 128 bytes, checked by the server: the peer that joins an empty room sets it. None
-    /// if empty.
+    /// The room's password, at most 128 bytes, checked by the server: the peer that joins an empty
+    /// room sets it. None if empty.
     pub password: vmesh_string,
     /// What to publish about oneself; null if metadata_count is 0.
     pub metadata: *const vmesh_pair,
@@ -59,7 +62,8 @@ pub struct vmesh_options {
     pub muted: i32,
     /// Says back what it hears.
     pub echo: i32,
-    /// Whether the four that follow count. Otherwise everything that helps is done for a microphone, and nothing for a file.
+    /// Whether the four that follow count. Otherwise everything that helps is done for a
+    /// microphone, and nothing for a file.
     pub has_processing: i32,
     /// Removes what the loudspeaker plays.
     pub echo_cancellation: i32,
@@ -73,23 +77,25 @@ pub struct vmesh_options {
     pub manual_flush: i32,
     /// A vmesh_connections.
     pub connections: i32,
-    /// A game with places: the own speech is heard from where this peer stands, and the speaker plays two sides. See
-    /// vmesh_set_position.
+    /// A game with places: the own speech is heard from where this peer stands, and the speaker
+    /// plays two sides. See vmesh_set_position.
     pub positional: i32,
     /// A vmesh_handedness.
     pub handedness: i32,
     /// There is no microphone but the one that vmesh_open_microphone makes; input does not count.
     pub program_input: i32,
-    /// There is no speaker: the program plays what vmesh_open_mix or vmesh_open_voice gives; output does not count.
+    /// There is no speaker: the program plays what vmesh_open_mix or vmesh_open_voice gives; output
+    /// does not count.
     pub program_output: i32,
     /// Zero.
     pub reserved: i32,
     /// An access token, for servers that ask for one, at most 4096 bytes. None if empty.
     pub token: vmesh_string,
-    /// The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_set_token; else a server that asks for another token refuses it.
+    /// The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_set_token; else a server that asks
+    /// for another token refuses it.
     pub renews_token: i32,
-    /// The channel of the microphone or file to hear, counted from 1. 0: channels that carry the same are mixed, and of others
-    /// the loudest is heard.
+    /// The channel of the microphone or file to hear, counted from 1. 0: channels that carry the
+    /// same are mixed, and of others the loudest is heard.
     pub input_channel: u32,
 }
 
@@ -141,11 +147,16 @@ pub(crate) const DEFAULTS: vmesh_options = vmesh_options {
     input_channel: 0,
 };
 
-/// Sets every option to its default, and every text to the empty one with the length VMESH_NUL_TERMINATED.
+/// Sets every option to its default, and every text to the empty one with the length
+/// VMESH_NUL_TERMINATED.
 ///
-/// `size` is sizeof(vmesh_options), and options points to that many bytes. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE.
+/// `size` is sizeof(vmesh_options), and options points to that many bytes. Errors:
+/// VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_options_init(options: *mut vmesh_options, size: u32) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_options_init(
+    options: *mut vmesh_options,
+    size: u32,
+) -> vmesh_result {
     guarded(|| {
         if options.is_null() {
             return Err(Fault::null("options"));
@@ -195,16 +206,20 @@ pub(crate) unsafe fn read(options: *const vmesh_options) -> Result<JoinOptions, 
     }
     if given.input_channel != 0 {
         let channel = u16::try_from(given.input_channel);
-        options = options.input_channel(channel.map_err(|_| Fault::value("input_channel", given.input_channel))?);
+        options = options.input_channel(
+            channel.map_err(|_| Fault::value("input_channel", given.input_channel))?,
+        );
     }
     if given.program_output != 0 {
         options = options.output(OutputSpec::Program);
     } else if !output.is_empty() {
         options = options.output(output_spec(output)?);
     }
-    for (folder, what) in
-        [(given.state_dir, "state_dir"), (given.record, "record"), (given.extra_root_pem, "extra_root_pem")]
-    {
+    for (folder, what) in [
+        (given.state_dir, "state_dir"),
+        (given.record, "record"),
+        (given.extra_root_pem, "extra_root_pem"),
+    ] {
         let path = text(folder, what)?;
         options = match what {
             _ if path.is_empty() => options,
@@ -280,7 +295,12 @@ pub(crate) fn activation(value: i32, release_ms: u32) -> Result<Option<Activatio
     }
 }
 
-pub(crate) fn processing(echo: i32, noise: i32, gain: i32, high_pass: i32) -> Result<Processing, Fault> {
+pub(crate) fn processing(
+    echo: i32,
+    noise: i32,
+    gain: i32,
+    high_pass: i32,
+) -> Result<Processing, Fault> {
     let noise_suppression = match noise {
         0 => NoiseSuppression::Off,
         1 => NoiseSuppression::Low,
@@ -299,12 +319,19 @@ pub(crate) fn processing(echo: i32, noise: i32, gain: i32, high_pass: i32) -> Re
 /// What keeps a join from beginning.
 pub(crate) fn refused(error: &JoinError) -> Fault {
     let result = match error {
-        JoinError::BadServer { .. } | JoinError::BadProxy { .. } => vmesh_result::VMESH_ERROR_BAD_SERVER,
-        JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::RoomUnlinkable | JoinError::BadName => {
+        JoinError::BadServer { .. } | JoinError::BadProxy { .. } => {
+            vmesh_result::VMESH_ERROR_BAD_SERVER
+        }
+        JoinError::RoomTooLong
+        | JoinError::RoomBlank
+        | JoinError::RoomUnlinkable
+        | JoinError::BadName => vmesh_result::VMESH_ERROR_BAD_NAME,
+        JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
             vmesh_result::VMESH_ERROR_BAD_NAME
         }
-        JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => vmesh_result::VMESH_ERROR_BAD_NAME,
-        JoinError::PasswordTooLong | JoinError::TokenTooLong => vmesh_result::VMESH_ERROR_BAD_PASSWORD,
+        JoinError::PasswordTooLong | JoinError::TokenTooLong => {
+            vmesh_result::VMESH_ERROR_BAD_PASSWORD
+        }
         JoinError::Input(_) | JoinError::Output(_) => vmesh_result::VMESH_ERROR_DEVICE,
         JoinError::Recording(_) => vmesh_result::VMESH_ERROR_RECORDING,
         JoinError::Certificate(_) => vmesh_result::VMESH_ERROR_CERTIFICATE,

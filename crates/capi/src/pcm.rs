@@ -1,4 +1,5 @@
-//! Sound for the game's own audio engine, and from its own microphone: made on one thread, read on another.
+//! Sound for the game's own audio engine, and from its own microphone: made on one thread, read on
+//! another.
 
 use voicemesh::{DeviceError, MicrophoneFeed, MixVoice, PeerVoice};
 
@@ -20,12 +21,14 @@ static VOICES: RealtimeHandles<PeerVoice, 256> = RealtimeHandles::new(2);
 static MIXES: RealtimeHandles<MixVoice, 64> = RealtimeHandles::new(3);
 static MICROPHONES: RealtimeHandles<MicrophoneFeed, 64> = RealtimeHandles::new(4);
 
-/// Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to 192000. While it is open, the
-/// peer is in no mix and no speaker. Mute and gain of the peer count; its position does not. Opened again, it goes to the new
-/// handle, and the old one reads silence; so it does after vmesh_close.
+/// Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to
+/// 192000. While it is open, the peer is in no mix and no speaker. Mute and gain of the peer count;
+/// its position does not. Opened again, it goes to the new handle, and the old one reads silence;
+/// so it does after vmesh_close.
 ///
-/// The handle is the program's to close, with vmesh_close_voice; 256 are open at most. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE
-/// (the rate), VMESH_ERROR_TOO_MANY, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *voice is then 0.
+/// The handle is the program's to close, with vmesh_close_voice; 256 are open at most. Errors:
+/// VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (the rate), VMESH_ERROR_TOO_MANY,
+/// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *voice is then 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_open_voice(
     peer: vmesh_peer,
@@ -38,32 +41,39 @@ pub unsafe extern "C" fn vmesh_open_voice(
         unsafe { memory::write(voice, 0, "voice")? };
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        let opened =
-            with(peer, |room| room.participant(of.into()).open_voice_at(rate_hz).map_err(|error| bad_rate(&error)))?;
+        let opened = with(peer, |room| {
+            room.participant(of.into()).open_voice_at(rate_hz).map_err(|error| bad_rate(&error))
+        })?;
         // SAFETY: as above.
         unsafe { memory::write(voice, VOICES.open(opened)?, "voice")? };
         Ok(vmesh_result::VMESH_OK)
     })
 }
 
-/// Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time: another takes its place.
+/// Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time:
+/// another takes its place.
 ///
 /// The handle is the program's to close, with vmesh_close_mix. Errors: as vmesh_open_voice.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_open_mix(peer: vmesh_peer, rate_hz: u32, mix: *mut vmesh_mix) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_open_mix(
+    peer: vmesh_peer,
+    rate_hz: u32,
+    mix: *mut vmesh_mix,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(mix, 0, "mix")? };
-        let opened = with(peer, |room| room.speaker().open_mix(rate_hz).map_err(|error| bad_rate(&error)))?;
+        let opened =
+            with(peer, |room| room.speaker().open_mix(rate_hz).map_err(|error| bad_rate(&error)))?;
         // SAFETY: as above.
         unsafe { memory::write(mix, MIXES.open(opened)?, "mix")? };
         Ok(vmesh_result::VMESH_OK)
     })
 }
 
-/// Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes the place of the one in use
-/// and is processed like one; vmesh_set_input takes its place again. To have no other before it, join with
-/// vmesh_options.program_input.
+/// Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes
+/// the place of the one in use and is processed like one; vmesh_set_input takes its place again. To
+/// have no other before it, join with vmesh_options.program_input.
 ///
 /// The handle is the program's to close, with vmesh_close_microphone. Errors: as vmesh_open_voice.
 #[unsafe(no_mangle)]
@@ -75,19 +85,23 @@ pub unsafe extern "C" fn vmesh_open_microphone(
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(microphone, 0, "microphone")? };
-        let opened = with(peer, |room| room.microphone().open_feed(rate_hz).map_err(|error| bad_rate(&error)))?;
+        let opened = with(peer, |room| {
+            room.microphone().open_feed(rate_hz).map_err(|error| bad_rate(&error))
+        })?;
         // SAFETY: as above.
         unsafe { memory::write(microphone, MICROPHONES.open(opened)?, "microphone")? };
         Ok(vmesh_result::VMESH_OK)
     })
 }
 
-/// Fills `samples` with the next `count` of a voice. *given, unless it is null, becomes how many of them are sound; silence is
-/// behind them, and all is silence after an error.
+/// Fills `samples` with the next `count` of a voice. *given, unless it is null, becomes how many of
+/// them are sound; silence is behind them, and all is silence after an error.
 ///
-/// Made for an audio thread, as the next two: it waits for nothing, takes no memory, and shares no lock with any other handle;
-/// an error leaves vmesh_last_error as it is. One thread at a time reads a voice. VMESH_EMPTY: another thread reads or closes it just
-/// now. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (not aligned, or too many), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Made for an audio thread, as the next two: it waits for nothing, takes no memory, and shares no
+/// lock with any other handle; an error leaves vmesh_last_error as it is. One thread at a time
+/// reads a voice. VMESH_EMPTY: another thread reads or closes it just now. Errors:
+/// VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (not aligned, or too many), VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_read_voice(
     voice: vmesh_voice,
@@ -101,8 +115,8 @@ pub unsafe extern "C" fn vmesh_read_voice(
     })
 }
 
-/// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as vmesh_read_voice, but that *given
-/// counts frames as well.
+/// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as
+/// vmesh_read_voice, but that *given counts frames as well.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_read_mix(
     mix: vmesh_mix,
@@ -117,8 +131,9 @@ pub unsafe extern "C" fn vmesh_read_mix(
     })
 }
 
-/// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of
-/// samples already waits unread. A sample that is not a number becomes silence. Otherwise as vmesh_read_voice.
+/// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for:
+/// fewer if a second of samples already waits unread. A sample that is not a number becomes
+/// silence. Otherwise as vmesh_read_voice.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_write_microphone(
     microphone: vmesh_microphone,
@@ -129,14 +144,15 @@ pub unsafe extern "C" fn vmesh_write_microphone(
     guarded_quietly(|| {
         // SAFETY: the header's promise.
         let samples = unsafe { memory::heard(samples, count) };
-        let written = samples.and_then(|samples| MICROPHONES.with(microphone, |feed| feed.write(samples)));
+        let written =
+            samples.and_then(|samples| MICROPHONES.with(microphone, |feed| feed.write(samples)));
         // SAFETY: the header's promise.
         unsafe { counted(taken, written) }
     })
 }
 
-/// Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0, does nothing. Error:
-/// VMESH_ERROR_BAD_HANDLE.
+/// Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0,
+/// does nothing. Error: VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_close_voice(voice: vmesh_voice) -> vmesh_result {
     guarded(|| closed(&VOICES, voice))
@@ -148,8 +164,8 @@ pub extern "C" fn vmesh_close_mix(mix: vmesh_mix) -> vmesh_result {
     guarded(|| closed(&MIXES, mix))
 }
 
-/// Closes a microphone; otherwise as vmesh_close_voice. Its sound is silence from then on, until vmesh_set_input or
-/// vmesh_open_microphone.
+/// Closes a microphone; otherwise as vmesh_close_voice. Its sound is silence from then on, until
+/// vmesh_set_input or vmesh_open_microphone.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_close_microphone(microphone: vmesh_microphone) -> vmesh_result {
     guarded(|| closed(&MICROPHONES, microphone))

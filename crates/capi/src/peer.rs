@@ -16,7 +16,8 @@ use crate::{VMESH_ABI_VERSION, memory, vmesh_peer_id, vmesh_result};
 /// This program's own place in a room. 0 is none.
 pub type vmesh_peer = u64;
 
-/// How often vmesh_wait looks. It holds no lock in between, so that other threads can use the handle.
+/// How often vmesh_wait looks. It holds no lock in between, so that other threads can use the
+/// handle.
 const LOOK: Duration = Duration::from_millis(2);
 /// The highest volume of a peer, as a factor.
 const MOST_GAIN: f32 = 4.0;
@@ -26,8 +27,8 @@ pub(crate) static PEERS: Table<OpenPeer> = Table::new(1);
 /// What a handle stands for.
 pub(crate) struct OpenPeer {
     place: Mutex<PeerSlot>,
-    /// What the last event points to. Under a separate lock, so that reading an event does not block calls from other
-    /// threads.
+    /// What the last event points to. Under a separate lock, so that reading an event does not
+    /// block calls from other threads.
     current: Mutex<Current>,
 }
 
@@ -45,7 +46,10 @@ impl OpenPeer {
 }
 
 /// Runs a call on an open handle.
-pub(crate) fn with<T>(peer: vmesh_peer, call: impl FnOnce(&Room) -> Result<T, Fault>) -> Result<T, Fault> {
+pub(crate) fn with<T>(
+    peer: vmesh_peer,
+    call: impl FnOnce(&Room) -> Result<T, Fault>,
+) -> Result<T, Fault> {
     let open = PEERS.find(peer)?;
     let place = open.lock();
     let (room, _) = place.open.as_ref().ok_or_else(closed)?;
@@ -66,8 +70,8 @@ fn done(peer: vmesh_peer, call: impl FnOnce(&Room)) -> vmesh_result {
     })
 }
 
-/// The number VMESH_ABI_VERSION of the header that this library was built with. A program that was built with another should not
-/// go on.
+/// The number VMESH_ABI_VERSION of the header that this library was built with. A program that was
+/// built with another should not go on.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_abi_version() -> u32 {
     VMESH_ABI_VERSION
@@ -79,14 +83,18 @@ pub extern "C" fn vmesh_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Begins to join a room, and gives the handle. Events report whether that works: VMESH_EVENT_JOINED,
-/// VMESH_EVENT_SERVER_AWAY, VMESH_EVENT_REFUSED.
+/// Begins to join a room, and gives the handle. Events report whether that works:
+/// VMESH_EVENT_JOINED, VMESH_EVENT_SERVER_AWAY, VMESH_EVENT_REFUSED.
 ///
-/// The handle is the program's to close, with vmesh_close. Returns at once but for opening devices. Errors: VMESH_ERROR_NULL,
-/// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
-/// VMESH_ERROR_RECORDING, VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
+/// The handle is the program's to close, with vmesh_close. Returns at once but for opening devices.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
+/// VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE, VMESH_ERROR_RECORDING,
+/// VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_join(options: *const vmesh_options, peer: *mut vmesh_peer) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_join(
+    options: *const vmesh_options,
+    peer: *mut vmesh_peer,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(peer, 0, "peer")? };
@@ -101,11 +109,12 @@ pub unsafe extern "C" fn vmesh_join(options: *const vmesh_options, peer: *mut vm
     })
 }
 
-/// The next thing that happened: VMESH_OK and an event, or VMESH_EMPTY and one of the type VMESH_EVENT_NONE. Never blocks. The order
-/// is that in which things happened.
+/// The next thing that happened: VMESH_OK and an event, or VMESH_EMPTY and one of the type
+/// VMESH_EVENT_NONE. Never blocks. The order is that in which things happened.
 ///
-/// event->size must be set. What the event points to stays as it is until the next vmesh_poll on this handle, or vmesh_close; so one
-/// thread at a time polls a handle. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// event->size must be set. What the event points to stays as it is until the next vmesh_poll on
+/// this handle, or vmesh_close; so one thread at a time polls a handle. Errors: VMESH_ERROR_NULL,
+/// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_poll(peer: vmesh_peer, event: *mut vmesh_event) -> vmesh_result {
     guarded(|| {
@@ -131,12 +140,16 @@ pub unsafe extern "C" fn vmesh_poll(peer: vmesh_peer, event: *mut vmesh_event) -
     })
 }
 
-/// Waits until there is something to poll, at most so long: VMESH_OK if there is, VMESH_EMPTY if not. For programs without a frame
-/// loop of their own.
+/// Waits until there is something to poll, at most so long: VMESH_OK if there is, VMESH_EMPTY if
+/// not. For programs without a frame loop of their own.
 ///
-/// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors:
+/// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-#[expect(clippy::disallowed_methods, reason = "several threads may wait for one peer, whose events one of them takes")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "several threads may wait for one peer, whose events one of them takes"
+)]
 pub extern "C" fn vmesh_wait(peer: vmesh_peer, at_most_ms: u32) -> vmesh_result {
     guarded(|| {
         let deadline = Instant::now() + Duration::from_millis(at_most_ms.into());
@@ -164,11 +177,12 @@ fn is_pending(open: &Arc<OpenPeer>) -> Result<bool, Fault> {
     Ok(next.is_some())
 }
 
-/// Leaves the room, waits until the others have been told (at most a second), and closes the handle.
+/// Leaves the room, waits until the others have been told (at most a second), and closes the
+/// handle.
 ///
-/// Closing it again, or closing 0, does nothing and gives VMESH_OK. Calls that other threads make with the handle give
-/// VMESH_ERROR_CLOSED from now on. A program that ends without it is noticed by the others after some seconds. Error:
-/// VMESH_ERROR_BAD_HANDLE.
+/// Closing it again, or closing 0, does nothing and gives VMESH_OK. Calls that other threads make
+/// with the handle give VMESH_ERROR_CLOSED from now on. A program that ends without it is noticed
+/// by the others after some seconds. Error: VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_close(peer: vmesh_peer) -> vmesh_result {
     guarded(|| {
@@ -196,21 +210,27 @@ pub extern "C" fn vmesh_set_deafened(peer: vmesh_peer, deafened: i32) -> vmesh_r
     done(peer, |room| room.speaker().set_deafened(deafened != 0))
 }
 
-/// Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors: VMESH_ERROR_BAD_HANDLE,
-/// VMESH_ERROR_CLOSED.
+/// Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors:
+/// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_set_talking(peer: vmesh_peer, talking: i32) -> vmesh_result {
     done(peer, |room| room.microphone().set_talking(talking != 0))
 }
 
-/// When the microphone's sound is sent, from now on: a vmesh_activation, but not the default; release_ms as in vmesh_options.
+/// When the microphone's sound is sent, from now on: a vmesh_activation, but not the default;
+/// release_ms as in vmesh_options.
 ///
 /// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_set_activation(peer: vmesh_peer, activation: i32, release_ms: u32) -> vmesh_result {
+pub extern "C" fn vmesh_set_activation(
+    peer: vmesh_peer,
+    activation: i32,
+    release_ms: u32,
+) -> vmesh_result {
     guarded(|| {
         let chosen = options::activation(activation, release_ms)?;
-        let chosen = chosen.ok_or_else(|| Fault::value("activation", "the default once the room is joined"))?;
+        let chosen = chosen
+            .ok_or_else(|| Fault::value("activation", "the default once the room is joined"))?;
         with(peer, |room| {
             room.microphone().set_activation(chosen);
             Ok(vmesh_result::VMESH_OK)
@@ -230,7 +250,8 @@ pub extern "C" fn vmesh_set_processing(
     high_pass: i32,
 ) -> vmesh_result {
     guarded(|| {
-        let chosen = options::processing(echo_cancellation, noise_suppression, automatic_gain, high_pass)?;
+        let chosen =
+            options::processing(echo_cancellation, noise_suppression, automatic_gain, high_pass)?;
         with(peer, |room| {
             room.microphone().set_processing(chosen);
             Ok(vmesh_result::VMESH_OK)
@@ -238,12 +259,17 @@ pub extern "C" fn vmesh_set_processing(
     })
 }
 
-/// Changes the microphone, named as in vmesh_options; the one in use goes on until the new one is open. VMESH_EVENT_WARNED
-/// reports one that cannot be opened.
+/// Changes the microphone, named as in vmesh_options; the one in use goes on until the new one is
+/// open. VMESH_EVENT_WARNED reports one that cannot be opened.
 ///
-/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_DEVICE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_DEVICE, VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_input(peer: vmesh_peer, input: *const c_char, length: usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_set_input(
+    peer: vmesh_peer,
+    input: *const c_char,
+    length: usize,
+) -> vmesh_result {
     // SAFETY: the header's promise.
     let text = || unsafe { memory::text(input, length, "input") };
     guarded(|| {
@@ -257,7 +283,11 @@ pub unsafe extern "C" fn vmesh_set_input(peer: vmesh_peer, input: *const c_char,
 
 /// Changes the speaker; otherwise as vmesh_set_input.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_output(peer: vmesh_peer, output: *const c_char, length: usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_set_output(
+    peer: vmesh_peer,
+    output: *const c_char,
+    length: usize,
+) -> vmesh_result {
     // SAFETY: the header's promise.
     let text = || unsafe { memory::text(output, length, "output") };
     guarded(|| {
@@ -273,22 +303,30 @@ fn or_default(text: &str) -> &str {
     if text.is_empty() { "default" } else { text }
 }
 
-/// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of vmesh_options does at the join.
-/// VMESH_OK means that it is announced: nothing is recorded before everyone in the room can see that it is on, which is when
-/// `recording` of vmesh_state says so, a round trip to the server later. VMESH_EVENT_RECORDING_FAILED reports that it comes to nothing, or
-/// has ended early.
+/// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of
+/// vmesh_options does at the join. VMESH_OK means that it is announced: nothing is recorded before
+/// everyone in the room can see that it is on, which is when `recording` of vmesh_state says so, a
+/// round trip to the server later. VMESH_EVENT_RECORDING_FAILED reports that it comes to nothing,
+/// or has ended early.
 ///
-/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_RECORDING (nothing can be written there), VMESH_ERROR_ALREADY_RECORDING,
-/// VMESH_ERROR_SERVER_AWAY, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_RECORDING
+/// (nothing can be written there), VMESH_ERROR_ALREADY_RECORDING, VMESH_ERROR_SERVER_AWAY,
+/// VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_start_recording(peer: vmesh_peer, folder: *const c_char, length: usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_start_recording(
+    peer: vmesh_peer,
+    folder: *const c_char,
+    length: usize,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let folder = unsafe { memory::text(folder, length, "folder")? };
         if folder.is_empty() {
             return Err(Fault::value("folder", "empty"));
         }
-        with(peer, |room| room.start_recording(folder).map(|()| vmesh_result::VMESH_OK).map_err(not_recorded))
+        with(peer, |room| {
+            room.start_recording(folder).map(|()| vmesh_result::VMESH_OK).map_err(not_recorded)
+        })
     })
 }
 
@@ -298,8 +336,8 @@ pub extern "C" fn vmesh_stop_recording(peer: vmesh_peer) -> vmesh_result {
     done(peer, Room::stop_recording)
 }
 
-/// Whether this peer records now: *recording becomes 1 once everyone in the room can see it, and 0 when the recording has ended;
-/// as `recording` of vmesh_state.
+/// Whether this peer records now: *recording becomes 1 once everyone in the room can see it, and 0
+/// when the recording has ended; as `recording` of vmesh_state.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
@@ -324,11 +362,16 @@ fn not_recorded(error: RecordError) -> Fault {
     Fault::new(result, error.to_string())
 }
 
-/// How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the room is passed over.
+/// How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the
+/// room is passed over.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_gain(peer: vmesh_peer, of: *const vmesh_peer_id, gain: f32) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_set_gain(
+    peer: vmesh_peer,
+    of: *const vmesh_peer_id,
+    gain: f32,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
@@ -346,7 +389,11 @@ pub unsafe extern "C" fn vmesh_set_gain(peer: vmesh_peer, of: *const vmesh_peer_
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_peer_muted(peer: vmesh_peer, of: *const vmesh_peer_id, muted: i32) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_set_peer_muted(
+    peer: vmesh_peer,
+    of: *const vmesh_peer_id,
+    muted: i32,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
@@ -361,7 +408,11 @@ pub unsafe extern "C" fn vmesh_set_peer_muted(peer: vmesh_peer, of: *const vmesh
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_token(peer: vmesh_peer, token: *const c_char, length: usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_set_token(
+    peer: vmesh_peer,
+    token: *const c_char,
+    length: usize,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let token = unsafe { memory::text(token, length, "token")? };
@@ -372,8 +423,8 @@ pub unsafe extern "C" fn vmesh_set_token(peer: vmesh_peer, token: *const c_char,
     })
 }
 
-/// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. VMESH_EVENT_WARNED reports what
-/// cannot be sent.
+/// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes.
+/// VMESH_EVENT_WARNED reports what cannot be sent.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
@@ -398,8 +449,9 @@ pub unsafe extern "C" fn vmesh_send_text(
     })
 }
 
-/// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096 bytes. This peer need not
-/// listen to it. vmesh_send_text to everyone writes to "Global". A text that cannot be sent raises VMESH_EVENT_WARNED.
+/// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096
+/// bytes. This peer need not listen to it. vmesh_send_text to everyone writes to "Global". A text
+/// that cannot be sent raises VMESH_EVENT_WARNED.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
@@ -422,11 +474,16 @@ pub unsafe extern "C" fn vmesh_send_group_text(
     })
 }
 
-/// Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins in "Global".
+/// Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins
+/// in "Global".
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_join_group(peer: vmesh_peer, name: *const c_char, length: usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_join_group(
+    peer: vmesh_peer,
+    name: *const c_char,
+    length: usize,
+) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(name, length, "name") };
     guarded(|| group(peer, name()?, |group| group.join()))
@@ -434,7 +491,11 @@ pub unsafe extern "C" fn vmesh_join_group(peer: vmesh_peer, name: *const c_char,
 
 /// Ceases to listen and speak to a talk group. Errors as vmesh_join_group.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_leave_group(peer: vmesh_peer, name: *const c_char, length: usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_leave_group(
+    peer: vmesh_peer,
+    name: *const c_char,
+    length: usize,
+) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(name, length, "name") };
     guarded(|| group(peer, name()?, |group| group.leave()))

@@ -46,11 +46,15 @@ unsafe impl Plain for vmesh_point {}
 
 /// Where this peer's ears are. To be called each frame, as the next two; only the latest counts.
 ///
-/// Places need vmesh_options.positional. A peer is heard from its place if the program has told it, and if it says itself that
-/// what it says has one: by vmesh_options.positional, or as vmesh_speak_to_group and vmesh_speak_to_peer ask. Errors: VMESH_ERROR_NULL,
+/// Places need vmesh_options.positional. A peer is heard from its place if the program has told it,
+/// and if it says itself that what it says has one: by vmesh_options.positional, or as
+/// vmesh_speak_to_group and vmesh_speak_to_peer ask. Errors: VMESH_ERROR_NULL,
 /// VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_listener(peer: vmesh_peer, pose: *const vmesh_pose) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_set_listener(
+    peer: vmesh_peer,
+    pose: *const vmesh_pose,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let pose = unsafe { memory::read(pose, "pose")? };
@@ -63,9 +67,9 @@ pub unsafe extern "C" fn vmesh_set_listener(peer: vmesh_peer, pose: *const vmesh
     })
 }
 
-/// Where another peer's mouth is, and how it moves; null for one that stands still. Between two calls it is assumed to
-/// go on moving for at most a quarter of a second. A peer that is not in the room is ignored; one that leaves loses its
-/// position.
+/// Where another peer's mouth is, and how it moves; null for one that stands still. Between two
+/// calls it is assumed to go on moving for at most a quarter of a second. A peer that is not in the
+/// room is ignored; one that leaves loses its position.
 ///
 /// Errors: as vmesh_set_listener.
 #[unsafe(no_mangle)]
@@ -77,7 +81,8 @@ pub unsafe extern "C" fn vmesh_set_position(
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        let (of, position) = unsafe { (memory::read(of, "of")?, memory::read(position, "position")?) };
+        let (of, position) =
+            unsafe { (memory::read(of, "of")?, memory::read(position, "position")?) };
         let velocity = match velocity.is_null() {
             true => vmesh_vector::default(),
             // SAFETY: the header's promise.
@@ -88,9 +93,13 @@ pub unsafe extern "C" fn vmesh_set_position(
     })
 }
 
-/// Another peer stands nowhere: it is heard as it is. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Another peer stands nowhere: it is heard as it is. Errors: VMESH_ERROR_NULL,
+/// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_clear_position(peer: vmesh_peer, of: *const vmesh_peer_id) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_clear_position(
+    peer: vmesh_peer,
+    of: *const vmesh_peer_id,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
@@ -98,9 +107,10 @@ pub unsafe extern "C" fn vmesh_clear_position(peer: vmesh_peer, of: *const vmesh
     })
 }
 
-/// How voices get softer with distance: a vmesh_attenuation, the distance up to which they are as loud as spoken, the one beyond
-/// which they are silent, and how fast. At first VMESH_ATTENUATION_INVERSE, 1.0, 50.0, 1.0. Numbers that make no sense are taken
-/// to be the nearest that do.
+/// How voices get softer with distance: a vmesh_attenuation, the distance up to which they are as
+/// loud as spoken, the one beyond which they are silent, and how fast. At first
+/// VMESH_ATTENUATION_INVERSE, 1.0, 50.0, 1.0. Numbers that make no sense are taken to be the
+/// nearest that do.
 ///
 /// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
@@ -123,8 +133,8 @@ pub extern "C" fn vmesh_set_attenuation(
     })
 }
 
-/// The same by straight lines between points, of which there are 1 to 16, nearest first. The first gain holds before its point
-/// and the last behind; let that be 0.0 for silence.
+/// The same by straight lines between points, of which there are 1 to 16, nearest first. The first
+/// gain holds before its point and the last behind; let that be 0.0 for silence.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
@@ -136,18 +146,22 @@ pub unsafe extern "C" fn vmesh_set_attenuation_points(
     guarded(|| {
         // SAFETY: the header's promise.
         let points = unsafe { memory::bytes(points, count, "points")? };
-        let points: Vec<(f32, f32)> = points.iter().map(|point| (point.distance, point.gain)).collect();
-        let curve = Curve::new(&points).ok_or_else(|| Fault::value("points", "no rising distances with such gains"))?;
+        let points: Vec<(f32, f32)> =
+            points.iter().map(|point| (point.distance, point.gain)).collect();
+        let curve = Curve::new(&points)
+            .ok_or_else(|| Fault::value("points", "no rising distances with such gains"))?;
         done(peer, |room| room.speaker().set_attenuation(Attenuation::Points(curve)))
     })
 }
 
-/// Makes a grid: who is near hears each other, by talk groups called by `prefix` (at most 128 bytes) and their cell. Along each
-/// of the axes that count (a vmesh_axes), two who are within `range` metres of each other always hear each other, and two who are
-/// further apart than 2.25 times that never do. Everyone in a room uses the same prefix, range and axes, and leaves "Global".
+/// Makes a grid: who is near hears each other, by talk groups called by `prefix` (at most 128
+/// bytes) and their cell. Along each of the axes that count (a vmesh_axes), two who are within
+/// `range` metres of each other always hear each other, and two who are further apart than 2.25
+/// times that never do. Everyone in a room uses the same prefix, range and axes, and leaves
+/// "Global".
 ///
-/// The grid is the program's to close, with vmesh_close_grid. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
-/// VMESH_ERROR_TOO_MANY; *grid is then 0.
+/// The grid is the program's to close, with vmesh_close_grid. Errors: VMESH_ERROR_NULL,
+/// VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_TOO_MANY; *grid is then 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_create_grid(
     prefix: *const c_char,
@@ -168,8 +182,9 @@ pub unsafe extern "C" fn vmesh_create_grid(
             _ => return Err(Fault::value("axes", axes)),
         };
         let made = ProximityGrid::new(prefix, range, axes);
-        let made =
-            made.ok_or_else(|| Fault::value("range", format!("{range} with a prefix of {} bytes", prefix.len())))?;
+        let made = made.ok_or_else(|| {
+            Fault::value("range", format!("{range} with a prefix of {} bytes", prefix.len()))
+        })?;
         let handle = GRIDS.open(Mutex::new(made))?;
         // SAFETY: as above.
         unsafe { memory::write(grid, handle, "grid")? };
@@ -177,10 +192,11 @@ pub unsafe extern "C" fn vmesh_create_grid(
     })
 }
 
-/// Listens to those around this position, and speaks to them, positionally. To be called each frame: only in another cell is
-/// there anything to do. A grid is of one peer.
+/// Listens to those around this position, and speaks to them, positionally. To be called each
+/// frame: only in another cell is there anything to do. A grid is of one peer.
 ///
-/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_move_in_grid(
     peer: vmesh_peer,
@@ -194,14 +210,15 @@ pub unsafe extern "C" fn vmesh_move_in_grid(
     })
 }
 
-/// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors:
+/// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_leave_grid(peer: vmesh_peer, grid: vmesh_grid) -> vmesh_result {
     guarded(|| with_grid(peer, grid, |room, grid| room.leave_grid(grid)))
 }
 
-/// Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening. Closing it again, or closing 0,
-/// does nothing. Error: VMESH_ERROR_BAD_HANDLE.
+/// Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening.
+/// Closing it again, or closing 0, does nothing. Error: VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_close_grid(grid: vmesh_grid) -> vmesh_result {
     guarded(|| {
@@ -231,5 +248,9 @@ fn done(peer: vmesh_peer, call: impl FnOnce(&Room)) -> Result<vmesh_result, Faul
 
 fn finite(vector: vmesh_vector, what: &str) -> Result<[f32; 3], Fault> {
     let axes = [vector.x, vector.y, vector.z];
-    if axes.iter().all(|axis| axis.is_finite()) { Ok(axes) } else { Err(Fault::value(what, format!("{axes:?}"))) }
+    if axes.iter().all(|axis| axis.is_finite()) {
+        Ok(axes)
+    } else {
+        Err(Fault::value(what, format!("{axes:?}")))
+    }
 }

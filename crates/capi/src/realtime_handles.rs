@@ -1,4 +1,5 @@
-//! Handles for audio threads: each object has a separate lock, which only its reader and its closer ever take.
+//! Handles for audio threads: each object has a separate lock, which only its reader and its closer
+//! ever take.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -28,7 +29,10 @@ struct SlotState<T> {
 impl<T, const N: usize> RealtimeHandles<T, N> {
     pub(crate) const fn new(kind: u8) -> Self {
         let handles = [const {
-            Slot { is_taken: AtomicBool::new(false), inside: Mutex::new(SlotState { generation: 0, entry: None }) }
+            Slot {
+                is_taken: AtomicBool::new(false),
+                inside: Mutex::new(SlotState { generation: 0, entry: None }),
+            }
         }; N];
         Self { kind, handles }
     }
@@ -46,11 +50,19 @@ impl<T, const N: usize> RealtimeHandles<T, N> {
                 return Ok(handle(self.kind, inside.generation, index));
             }
         }
-        Err(Fault::new(vmesh_result::VMESH_ERROR_TOO_MANY, format!("{N} handles of this kind are open")))
+        Err(Fault::new(
+            vmesh_result::VMESH_ERROR_TOO_MANY,
+            format!("{N} handles of this kind are open"),
+        ))
     }
 
-    /// Runs a call on an open thing, without waiting and without memory: `VMESH_EMPTY` while another thread has it.
-    pub(crate) fn with<R>(&self, handle: u64, call: impl FnOnce(&mut T) -> R) -> Result<R, vmesh_result> {
+    /// Runs a call on an open thing, without waiting and without memory: `VMESH_EMPTY` while
+    /// another thread has it.
+    pub(crate) fn with<R>(
+        &self,
+        handle: u64,
+        call: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, vmesh_result> {
         let (slot, generation) = self.slot(handle).ok_or(vmesh_result::VMESH_ERROR_BAD_HANDLE)?;
         let mut inside = match slot.inside.try_lock() {
             Ok(inside) => inside,
@@ -58,7 +70,9 @@ impl<T, const N: usize> RealtimeHandles<T, N> {
             Err(TryLockError::WouldBlock) => return Err(vmesh_result::VMESH_EMPTY),
         };
         match &mut *inside {
-            SlotState { generation: now, entry: Some(entry) } if *now == generation => Ok(call(entry)),
+            SlotState { generation: now, entry: Some(entry) } if *now == generation => {
+                Ok(call(entry))
+            }
             SlotState { generation: now, .. } if (1..=*now).contains(&generation) => {
                 Err(vmesh_result::VMESH_ERROR_CLOSED)
             }
@@ -66,7 +80,8 @@ impl<T, const N: usize> RealtimeHandles<T, N> {
         }
     }
 
-    /// Waits for the call that runs on it, and drops it here, not on the thread of that call. Closing again does nothing.
+    /// Waits for the call that runs on it, and drops it here, not on the thread of that call.
+    /// Closing again does nothing.
     pub(crate) fn close(&self, handle: u64) -> Result<(), Fault> {
         let (slot, generation) = self.slot(handle).ok_or_else(|| never_given(handle))?;
         let mut inside = lock(&slot.inside);
@@ -103,8 +118,14 @@ mod tests {
         let handles = RealtimeHandles::<u32, 2>::new(9);
         let (first, second) = (handles.open(1).unwrap(), handles.open(2).unwrap());
         assert_eq!(handles.open(3).unwrap_err().result, VMESH_ERROR_TOO_MANY);
-        assert_eq!((handles.with(first, |held| *held), handles.with(second, |held| *held)), (Ok(1), Ok(2)));
-        assert!(handles.close(first).is_ok() && handles.close(first).is_ok(), "closing is idempotent");
+        assert_eq!(
+            (handles.with(first, |held| *held), handles.with(second, |held| *held)),
+            (Ok(1), Ok(2))
+        );
+        assert!(
+            handles.close(first).is_ok() && handles.close(first).is_ok(),
+            "closing is idempotent"
+        );
         let third = handles.open(3).unwrap();
         assert_ne!(first, third);
         assert_eq!(handles.with(first, |held| *held), Err(VMESH_ERROR_CLOSED));
@@ -119,7 +140,11 @@ mod tests {
             RealtimeHandles::<u32, 2>::new(8).open(0).unwrap(),
         ] {
             assert_eq!(handles.with(wrong, |held| *held), Err(VMESH_ERROR_BAD_HANDLE), "{wrong:x}");
-            assert_eq!(handles.close(wrong).unwrap_err().result, VMESH_ERROR_BAD_HANDLE, "{wrong:x}");
+            assert_eq!(
+                handles.close(wrong).unwrap_err().result,
+                VMESH_ERROR_BAD_HANDLE,
+                "{wrong:x}"
+            );
         }
     }
 

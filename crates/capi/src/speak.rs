@@ -19,13 +19,15 @@ static SPEAKING: Table<Mutex<Transmission>> = Table::new(5);
 /// The highest volume of speech to an audience, as a factor.
 const MOST_VOLUME: f32 = 2.0;
 
-/// Speaks to a talk group until vmesh_stop_speaking, in addition to all that is spoken to already. Where several handles
-/// speak to one audience, the highest volume and the highest priority count, and it is positional only if all are.
-/// VMESH_EVENT_WARNED reports what cannot be done (more than 64 audiences at a time).
+/// Speaks to a talk group until vmesh_stop_speaking, in addition to all that is spoken to already.
+/// Where several handles speak to one audience, the highest volume and the highest priority count,
+/// and it is positional only if all are. VMESH_EVENT_WARNED reports what cannot be done (more than
+/// 64 audiences at a time).
 ///
-/// `volume` is a factor of 0.0 to 2.0; `priority` a vmesh_priority; `positional` says whether those who know where this peer stands
-/// hear it from there. The handle is the program's to close. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
-/// VMESH_ERROR_TOO_MANY, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *speaking is then 0.
+/// `volume` is a factor of 0.0 to 2.0; `priority` a vmesh_priority; `positional` says whether those
+/// who know where this peer stands hear it from there. The handle is the program's to close.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_TOO_MANY,
+/// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *speaking is then 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_speak_to_group(
     peer: vmesh_peer,
@@ -41,7 +43,11 @@ pub unsafe extern "C" fn vmesh_speak_to_group(
         unsafe { memory::write(speaking, 0, "speaking")? };
         // SAFETY: the header's promise.
         let name = unsafe { memory::text(name, length, "name")? };
-        let handle = open(peer, VoiceAudience::Group(name.to_owned()), chosen(volume, priority, positional)?)?;
+        let handle = open(
+            peer,
+            VoiceAudience::Group(name.to_owned()),
+            chosen(volume, priority, positional)?,
+        )?;
         // SAFETY: as above.
         unsafe { memory::write(speaking, handle, "speaking")? };
         Ok(vmesh_result::VMESH_OK)
@@ -63,7 +69,8 @@ pub unsafe extern "C" fn vmesh_speak_to_peer(
         unsafe { memory::write(speaking, 0, "speaking")? };
         // SAFETY: the header's promise.
         let to = unsafe { memory::read(to, "to")? };
-        let handle = open(peer, VoiceAudience::Peer(to.into()), chosen(volume, priority, positional)?)?;
+        let handle =
+            open(peer, VoiceAudience::Peer(to.into()), chosen(volume, priority, positional)?)?;
         // SAFETY: as above.
         unsafe { memory::write(speaking, handle, "speaking")? };
         Ok(vmesh_result::VMESH_OK)
@@ -91,7 +98,8 @@ pub extern "C" fn vmesh_set_speaking(
     })
 }
 
-/// Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error: VMESH_ERROR_BAD_HANDLE.
+/// Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error:
+/// VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_stop_speaking(speaking: vmesh_speaking) -> vmesh_result {
     guarded(|| {
@@ -106,7 +114,11 @@ pub extern "C" fn vmesh_stop_speaking(speaking: vmesh_speaking) -> vmesh_result 
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_listen(peer: vmesh_peer, group: *const c_char, length: usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_listen(
+    peer: vmesh_peer,
+    group: *const c_char,
+    length: usize,
+) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(group, length, "group") };
     guarded(|| peer::group(peer, name()?, |group| group.listen()))
@@ -114,13 +126,21 @@ pub unsafe extern "C" fn vmesh_listen(peer: vmesh_peer, group: *const c_char, le
 
 /// Stops listening to a talk group; speaking to it is not affected. Errors: as vmesh_listen.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_unlisten(peer: vmesh_peer, group: *const c_char, length: usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_unlisten(
+    peer: vmesh_peer,
+    group: *const c_char,
+    length: usize,
+) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(group, length, "group") };
     guarded(|| peer::group(peer, name()?, |group| group.stop_listening()))
 }
 
-fn open(peer: vmesh_peer, audience: VoiceAudience, options: TransmitOptions) -> Result<vmesh_speaking, Fault> {
+fn open(
+    peer: vmesh_peer,
+    audience: VoiceAudience,
+    options: TransmitOptions,
+) -> Result<vmesh_speaking, Fault> {
     let speaking = with(peer, |room| Ok(room.transmit_to(audience, options)))?;
     SPEAKING.open(Mutex::new(speaking))
 }

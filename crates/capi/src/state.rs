@@ -85,7 +85,8 @@ pub struct vmesh_remote {
     pub route: i32,
     /// Who.
     pub peer: vmesh_peer_id,
-    /// The name to show: followed by # and the beginning of its id if it looks like the name of another peer in the room.
+    /// The name to show: followed by # and the beginning of its id if it looks like the name of
+    /// another peer in the room.
     pub name: [c_char; 72],
     /// It speaks.
     pub speaking: i32,
@@ -137,7 +138,10 @@ const LABEL_BYTES: usize = size_of::<[c_char; 72]>() - 1;
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_state(peer: vmesh_peer, state: *mut vmesh_state) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_get_state(
+    peer: vmesh_peer,
+    state: *mut vmesh_state,
+) -> vmesh_result {
     guarded(|| {
         let snapshot = with(peer, |room| Ok(room.snapshot()))?;
         // SAFETY: the header's promise.
@@ -146,11 +150,11 @@ pub unsafe extern "C" fn vmesh_get_state(peer: vmesh_peer, state: *mut vmesh_sta
     })
 }
 
-/// Tells of everyone else, in order of arrival: at most `capacity` of them, one behind the other. *count becomes the number of all,
-/// which may be more.
+/// Tells of everyone else, in order of arrival: at most `capacity` of them, one behind the other.
+/// *count becomes the number of all, which may be more.
 ///
-/// `size` is sizeof(vmesh_remote); peers may be null if capacity is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
-/// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// `size` is sizeof(vmesh_remote); peers may be null if capacity is 0. Errors: VMESH_ERROR_NULL,
+/// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_get_peers(
     peer: vmesh_peer,
@@ -169,18 +173,22 @@ pub unsafe extern "C" fn vmesh_get_peers(
         // SAFETY: the header's promise.
         unsafe { memory::write(count, snapshot.peers.len(), "count")? };
         for (number, state) in snapshot.peers.iter().take(capacity).enumerate() {
-            // SAFETY: the caller has room for `capacity` structures of `size` bytes, and `number` is below that.
-            unsafe { memory::write_part(peers.cast::<u8>().add(number * size), remote(state), size) };
+            // SAFETY: the caller has room for `capacity` structures of `size` bytes, and `number`
+            // is below that.
+            unsafe {
+                memory::write_part(peers.cast::<u8>().add(number * size), remote(state), size)
+            };
         }
         Ok(vmesh_result::VMESH_OK)
     })
 }
 
-/// How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost. `of` null is oneself:
-/// *speaking is then whether what the microphone gives is sent. Either of the two may be null.
+/// How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost.
+/// `of` null is oneself: *speaking is then whether what the microphone gives is sent. Either of the
+/// two may be null.
 ///
-/// *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins at about -50.
-/// Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins
+/// at about -50. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_get_level(
     peer: vmesh_peer,
@@ -212,11 +220,13 @@ pub unsafe extern "C" fn vmesh_get_level(
     })
 }
 
-/// Copies the talk group with that number, from 0 on, in which a moderator holds a peer, oneself if `of` is null, with a NUL
-/// behind it, into the program's buffer. *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing
-/// was copied. VMESH_EMPTY: it is not held in so many.
+/// Copies the talk group with that number, from 0 on, in which a moderator holds a peer, oneself if
+/// `of` is null, with a NUL behind it, into the program's buffer. *needed, unless it is null,
+/// becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was copied. VMESH_EMPTY: it is not
+/// held in so many.
 ///
-/// Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_get_held_group(
     peer: vmesh_peer,
@@ -244,7 +254,8 @@ pub unsafe extern "C" fn vmesh_get_held_group(
     })
 }
 
-/// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BUFFER.
+/// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL,
+/// VMESH_ERROR_BUFFER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_peer_id_text(
     id: *const vmesh_peer_id,
@@ -321,7 +332,8 @@ fn count(groups: &[String]) -> u32 {
     u32::try_from(groups.len()).unwrap_or(u32::MAX)
 }
 
-/// The name and what follows its last `#`, which tells it from names that look alike: if both do not fit, the name is cut.
+/// The name and what follows its last `#`, which tells it from names that look alike: if both do
+/// not fit, the name is cut.
 fn label(label: &str) -> Cow<'_, str> {
     match label.rsplit_once('#') {
         Some((name, id)) if label.len() > LABEL_BYTES && id.len() < LABEL_BYTES => {

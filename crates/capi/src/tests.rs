@@ -26,7 +26,8 @@ struct Folder(std::path::PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("voicemesh-capi-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("voicemesh-capi-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -45,7 +46,8 @@ fn in_c(text: &CStr) -> vmesh_string {
 fn filled() -> vmesh_options {
     let mut options = DEFAULTS;
     // SAFETY: a structure of its size.
-    assert_eq!(unsafe { vmesh_options_init(&raw mut options, size_of::<vmesh_options>() as u32) }, VMESH_OK);
+    let done = unsafe { vmesh_options_init(&raw mut options, size_of::<vmesh_options>() as u32) };
+    assert_eq!(done, VMESH_OK);
     vmesh_options {
         server: in_c(NOWHERE),
         room: in_c(c"room"),
@@ -99,7 +101,11 @@ fn a_handle_is_of_use_until_it_is_closed_and_harmless_after() {
     let folder = Folder::new("closed");
     let peer = joined(&folder);
     let mut event = NONE;
-    assert_eq!(vmesh_wait(peer, 10_000), VMESH_OK, "the event that the room is empty wakes the wait");
+    assert_eq!(
+        vmesh_wait(peer, 10_000),
+        VMESH_OK,
+        "the event that the room is empty wakes the wait"
+    );
     assert_eq!(poll(peer, &mut event), VMESH_OK);
     assert_eq!(event.r#type, vmesh_event_type::VMESH_EVENT_SERVER_AWAY as i32);
     assert!(!read(event.text).is_empty() && event.wait_us > 0);
@@ -110,9 +116,16 @@ fn a_handle_is_of_use_until_it_is_closed_and_harmless_after() {
     assert_eq!((vmesh_close(peer), vmesh_close(0)), (VMESH_OK, VMESH_OK));
     assert_eq!(poll(peer, &mut event), VMESH_ERROR_CLOSED);
     assert_eq!(event.r#type, vmesh_event_type::VMESH_EVENT_NONE as i32);
-    assert_eq!((vmesh_set_muted(peer, 0), vmesh_wait(peer, 0)), (VMESH_ERROR_CLOSED, VMESH_ERROR_CLOSED));
+    assert_eq!(
+        (vmesh_set_muted(peer, 0), vmesh_wait(peer, 0)),
+        (VMESH_ERROR_CLOSED, VMESH_ERROR_CLOSED)
+    );
     assert_eq!(last_error(), "the handle was closed");
-    assert_eq!(vmesh_close(peer | u64::from(u32::MAX)), VMESH_ERROR_BAD_HANDLE, "no slot has this number");
+    assert_eq!(
+        vmesh_close(peer | u64::from(u32::MAX)),
+        VMESH_ERROR_BAD_HANDLE,
+        "no slot has this number"
+    );
 }
 
 #[test]
@@ -154,11 +167,17 @@ fn null_is_an_error_wherever_it_is_none() {
             assert_eq!(result, VMESH_ERROR_NULL);
             assert!(last_error().ends_with("is a null pointer"), "{}", last_error());
         }
-        assert_eq!(vmesh_get_peers(peer, null_mut(), size_of::<vmesh_remote>() as u32, 0, &raw mut count), VMESH_OK);
+        assert_eq!(
+            vmesh_get_peers(peer, null_mut(), size_of::<vmesh_remote>() as u32, 0, &raw mut count),
+            VMESH_OK
+        );
         assert_eq!(vmesh_start_recording(peer, null(), 0), VMESH_ERROR_BAD_VALUE);
         let file = folder.0.join("recording");
         let text = file.to_str().unwrap();
-        assert_eq!(vmesh_start_recording(peer, text.as_ptr().cast(), text.len()), VMESH_ERROR_SERVER_AWAY);
+        assert_eq!(
+            vmesh_start_recording(peer, text.as_ptr().cast(), text.len()),
+            VMESH_ERROR_SERVER_AWAY
+        );
         assert!(last_error().starts_with("the server is out of reach"), "{}", last_error());
         assert_eq!(vmesh_stop_recording(peer), VMESH_OK);
         let mut recording = 7;
@@ -166,7 +185,10 @@ fn null_is_an_error_wherever_it_is_none() {
         assert_eq!(recording, 0);
         assert_eq!(vmesh_is_recording(peer, null_mut()), VMESH_ERROR_NULL);
         assert_eq!(vmesh_get_held_group(peer, null(), 0, null_mut(), 0, null_mut()), VMESH_EMPTY);
-        assert_eq!(vmesh_get_held_group(peer, &raw const id, 0, null_mut(), 0, null_mut()), VMESH_ERROR_UNKNOWN_PEER);
+        assert_eq!(
+            vmesh_get_held_group(peer, &raw const id, 0, null_mut(), 0, null_mut()),
+            VMESH_ERROR_UNKNOWN_PEER
+        );
         assert_eq!(vmesh_send(peer, &raw const id, null(), 0, 2), VMESH_ERROR_BAD_VALUE);
         assert_eq!(vmesh_send(peer, &raw const id, null(), 0, 1), VMESH_ERROR_UNKNOWN_PEER);
         assert_eq!(vmesh_send_on(peer, &raw const id, 9, null(), 0), VMESH_ERROR_UNKNOWN_PEER);
@@ -196,7 +218,10 @@ fn what_stands_for_no_choice_is_refused() {
         (vmesh_options { room: too_long, ..good }, VMESH_ERROR_BAD_NAME),
         (vmesh_options { name: in_c(c"a\nb"), ..good }, VMESH_ERROR_BAD_NAME),
         (vmesh_options { server: in_c(c"ftp://x"), ..good }, VMESH_ERROR_BAD_SERVER),
-        (vmesh_options { server: vmesh_string { data: null(), length: 3 }, ..good }, VMESH_ERROR_NULL),
+        (
+            vmesh_options { server: vmesh_string { data: null(), length: 3 }, ..good },
+            VMESH_ERROR_NULL,
+        ),
         (vmesh_options { metadata_count: 1, ..good }, VMESH_ERROR_NULL),
         (vmesh_options { input: in_c(c"tone:x"), ..good }, VMESH_ERROR_DEVICE),
         (vmesh_options { extra_root_pem: in_c(c"/nowhere.pem"), ..good }, VMESH_ERROR_CERTIFICATE),
@@ -224,7 +249,8 @@ fn structures_of_other_versions_are_understood() {
     longer.ours.server = in_c(c"ftp://x");
     let mut peer = 0;
     // SAFETY: as above.
-    let mut join = |longer: &Longer| unsafe { vmesh_join((&raw const *longer).cast(), &raw mut peer) };
+    let mut join =
+        |longer: &Longer| unsafe { vmesh_join((&raw const *longer).cast(), &raw mut peer) };
     assert_eq!(join(&longer), VMESH_ERROR_BAD_SERVER, "it was read");
     longer.more = 1;
     assert_eq!(join(&longer), VMESH_ERROR_BAD_SIZE);
@@ -251,14 +277,22 @@ fn structures_of_other_versions_are_understood() {
 #[test]
 fn an_event_points_to_what_happened() {
     let mut current = Current::default();
-    let metadata = Metadata::from([("a".to_owned(), String::new()), ("team".to_owned(), "röd".to_owned())]);
+    let metadata =
+        Metadata::from([("a".to_owned(), String::new()), ("team".to_owned(), "röd".to_owned())]);
     let id = vmesh_peer_id { bytes: [7; 16] };
     let joined = |metadata| TimedEvent {
         at: std::time::Duration::from_millis(3),
-        event: Event::Room(RoomEvent::PeerJoined { peer: id.into(), name: "Ada\0!".to_owned(), metadata }),
+        event: Event::Room(RoomEvent::PeerJoined {
+            peer: id.into(),
+            name: "Ada\0!".to_owned(),
+            metadata,
+        }),
     };
     let event = current.keep(joined(metadata));
-    assert_eq!((event.r#type, event.at_us, event.peer), (vmesh_event_type::VMESH_EVENT_PEER_JOINED as i32, 3_000, id));
+    assert_eq!(
+        (event.r#type, event.at_us, event.peer),
+        (vmesh_event_type::VMESH_EVENT_PEER_JOINED as i32, 3_000, id)
+    );
     assert_eq!((read(event.name), read(event.text)), ("Ada\0!".to_owned(), String::new()));
     // SAFETY: so many pairs, until the next event.
     let pairs = unsafe { std::slice::from_raw_parts(event.metadata, event.metadata_count) };
@@ -294,26 +328,40 @@ fn what_moderators_and_members_do_is_an_event_of_its_own() {
         let groups = unsafe { std::slice::from_raw_parts(event.groups, event.group_count) };
         groups.iter().map(|group| read(*group)).collect()
     };
-    let event = keep(Event::Room(RoomEvent::Moved { groups: vec!["Red".to_owned(), "röd".to_owned()] }));
+    let event =
+        keep(Event::Room(RoomEvent::Moved { groups: vec!["Red".to_owned(), "röd".to_owned()] }));
     assert_eq!(
         (event.r#type, groups(event)),
         (vmesh_event_type::VMESH_EVENT_MOVED as i32, vec!["Red".into(), "röd".into()])
     );
-    let event = keep(Event::Room(RoomEvent::Held { peer: id.into(), groups: vec!["Red".to_owned()] }));
+    let event =
+        keep(Event::Room(RoomEvent::Held { peer: id.into(), groups: vec!["Red".to_owned()] }));
     assert_eq!(
         (event.r#type, event.peer, groups(event)),
         (vmesh_event_type::VMESH_EVENT_HELD as i32, id, vec!["Red".into()])
     );
     let event = keep(Event::Room(RoomEvent::Held { peer: id.into(), groups: Vec::new() }));
-    assert_eq!((event.r#type, groups(event)), (vmesh_event_type::VMESH_EVENT_HELD as i32, Vec::<String>::new()));
+    assert_eq!(
+        (event.r#type, groups(event)),
+        (vmesh_event_type::VMESH_EVENT_HELD as i32, Vec::<String>::new())
+    );
     let event = keep(Event::Room(RoomEvent::RoomLocked { locked: true }));
     assert_eq!((event.r#type, event.on), (vmesh_event_type::VMESH_EVENT_ROOM_LOCKED as i32, 1));
     assert_eq!(groups(event), Vec::<String>::new());
-    let event = keep(Event::Room(RoomEvent::OwnerRight { state: voicemesh::OwnerRightState::Later }));
-    assert_eq!((event.r#type, read(event.code).as_str()), (vmesh_event_type::VMESH_EVENT_OWNER_RIGHT as i32, "later"));
-    let status = voicemesh::MemberStatus { muted: true, recording: true, ..voicemesh::MemberStatus::default() };
+    let event =
+        keep(Event::Room(RoomEvent::OwnerRight { state: voicemesh::OwnerRightState::Later }));
+    assert_eq!(
+        (event.r#type, read(event.code).as_str()),
+        (vmesh_event_type::VMESH_EVENT_OWNER_RIGHT as i32, "later")
+    );
+    let status = voicemesh::MemberStatus {
+        muted: true,
+        recording: true,
+        ..voicemesh::MemberStatus::default()
+    };
     let event = keep(Event::Room(RoomEvent::StatusChanged { peer: id.into(), status }));
-    let bits = vmesh_status::VMESH_STATUS_MUTED as i32 | vmesh_status::VMESH_STATUS_RECORDING as i32;
+    let bits =
+        vmesh_status::VMESH_STATUS_MUTED as i32 | vmesh_status::VMESH_STATUS_RECORDING as i32;
     assert_eq!(
         (event.r#type, event.peer, event.status),
         (vmesh_event_type::VMESH_EVENT_STATUS_CHANGED as i32, id, bits)
@@ -328,7 +376,10 @@ fn what_moderators_and_members_do_is_an_event_of_its_own() {
         })
     };
     let event = keep(text(Some("Red")));
-    assert_eq!((groups(event), read(event.text).as_str(), event.on), (vec!["Red".to_owned()], "hello", 0));
+    assert_eq!(
+        (groups(event), read(event.text).as_str(), event.on),
+        (vec!["Red".to_owned()], "hello", 0)
+    );
     assert!(keep(text(None)).groups.is_null());
 }
 
@@ -341,7 +392,10 @@ fn texts_fit_the_buffer_or_say_what_they_need() {
         assert_eq!(vmesh_peer_id_text(&raw const id, buffer.as_mut_ptr(), 36), VMESH_ERROR_BUFFER);
         assert_eq!(buffer, [1; 37]);
         assert_eq!(vmesh_peer_id_text(&raw const id, buffer.as_mut_ptr(), 37), VMESH_OK);
-        assert_eq!(CStr::from_ptr(buffer.as_ptr()).to_str(), Ok("abababab-abab-abab-abab-abababababab"));
+        assert_eq!(
+            CStr::from_ptr(buffer.as_ptr()).to_str(),
+            Ok("abababab-abab-abab-abab-abababababab")
+        );
     }
     let cut: [c_char; 4] = memory::array("aöö");
     assert_eq!(cut.map(|byte| byte as u8), [b'a', 0xC3, 0xB6, 0], "never within a character");
@@ -366,14 +420,20 @@ fn a_panic_stays_inside() {
 fn the_header_and_the_csharp_source_number_the_events_as_the_table_does() {
     let header = include_str!("../include/voicemesh.h");
     let csharp = include_str!("../unity/Runtime/Native.cs");
-    let in_csharp = csharp.split("enum EventType").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+    let in_csharp =
+        csharp.split("enum EventType").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
     for kind in voicemesh::EventKind::ALL {
-        let c = format!("VMESH_EVENT_{} = {},", kind.name().replace('-', "_").to_uppercase(), kind.number());
+        let c = format!(
+            "VMESH_EVENT_{} = {},",
+            kind.name().replace('-', "_").to_uppercase(),
+            kind.number()
+        );
         assert!(header.contains(&c), "{c}");
         let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
         let name: String = kind.name().split('-').map(capital).collect();
         assert_eq!(format!("{kind:?}"), name);
-        let is_there = |line: &str| line.trim().trim_end_matches(',') == format!("{name} = {}", kind.number());
+        let is_there =
+            |line: &str| line.trim().trim_end_matches(',') == format!("{name} = {}", kind.number());
         assert!(in_csharp.lines().any(is_there), "{name} = {}", kind.number());
     }
     let numbered = |text: &str, prefix: &str| {

@@ -131,14 +131,16 @@ pub const VMESH_ABI_VERSION: u32 = 0;
 pub enum vmesh_event_type {
     /// Nothing: left by a vmesh_poll that gave VMESH_EMPTY.
     VMESH_EVENT_NONE = 0,
-    /// The server has let this peer in: peer (the own id), name (the room), text (the own name as the others see it: an access
-    /// token may name another than vmesh_options), count (how many others), session. Comes again after every rejoin.
+    /// The server has let this peer in: peer (the own id), name (the room), text (the own name as
+    /// the others see it: an access token may name another than vmesh_options), count (how many
+    /// others), session. Comes again after every rejoin.
     VMESH_EVENT_JOINED = 1,
     /// The session is complete: speech flows from here on.
     VMESH_EVENT_CONNECTED = 2,
     /// A peer is in the room: peer, name, metadata.
     VMESH_EVENT_PEER_JOINED = 3,
-    /// A peer is no longer in the room: peer, name, reason (vmesh_leave_reason; VMESH_LEAVE_KICKED: the server put it out, by a moderator's decision or by its own).
+    /// A peer is no longer in the room: peer, name, reason (vmesh_leave_reason; VMESH_LEAVE_KICKED:
+    /// the server put it out, by a moderator's decision or by its own).
     VMESH_EVENT_PEER_LEFT = 4,
     /// What a peer publishes has changed: peer, metadata (all of it).
     VMESH_EVENT_METADATA_CHANGED = 5,
@@ -148,13 +150,15 @@ pub enum vmesh_event_type {
     VMESH_EVENT_FIRST_HEARD = 7,
     /// A peer begins or stops speaking: peer, on.
     VMESH_EVENT_SPEAKING = 8,
-    /// A peer wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
+    /// A peer wrote: peer, name, text, on (only to this peer), else groups (the one that it was
+    /// written to).
     VMESH_EVENT_TEXT = 9,
-    /// The server cannot be reached, and is tried again: text (why), code (what failed, if it could not be connected to),
-    /// wait_us (when).
+    /// The server cannot be reached, and is tried again: text (why), code (what failed, if it could
+    /// not be connected to), wait_us (when).
     VMESH_EVENT_SERVER_AWAY = 10,
-    /// The server does not let this peer in, or has put it out, and it does not try again: code ("kicked" and "banned" are a
-    /// moderator's), text, on (the server said when trying again may work), wait_us (when).
+    /// The server does not let this peer in, or has put it out, and it does not try again: code
+    /// ("kicked" and "banned" are a moderator's), text, on (the server said when trying again may
+    /// work), wait_us (when).
     VMESH_EVENT_REFUSED = 11,
     /// This identity joined from somewhere else. It does not come back by itself.
     VMESH_EVENT_REPLACED = 12,
@@ -176,49 +180,59 @@ pub enum vmesh_event_type {
     VMESH_EVENT_CHANNEL_MESSAGE = 20,
     /// Both sides have opened a data channel alike: peer, channel, reliability.
     VMESH_EVENT_CHANNEL_OPENED = 21,
-    /// Both sides have opened a data channel, each as another kind: peer, channel, reliability (this side's), theirs.
+    /// Both sides have opened a data channel, each as another kind: peer, channel, reliability
+    /// (this side's), theirs.
     VMESH_EVENT_CHANNEL_MISMATCH = 22,
     /// The other side has closed a data channel: peer, channel.
     VMESH_EVENT_CHANNEL_CLOSED = 23,
     /// The other side has closed every data channel: peer, undelivered_bytes.
     VMESH_EVENT_DISCONNECTED = 24,
-    /// The room's owner, the peer that has been in it longest: peer, possibly this one. Comes after every
-    /// VMESH_EVENT_JOINED, and when it changes.
+    /// The room's owner, the peer that has been in it longest: peer, possibly this one. Comes after
+    /// every VMESH_EVENT_JOINED, and when it changes.
     VMESH_EVENT_OWNER_CHANGED = 25,
-    /// A change of metadata or a decision of vmesh_moderate is made, or has failed: transaction, on (it is made), else code, text.
+    /// A change of metadata or a decision of vmesh_moderate is made, or has failed: transaction, on
+    /// (it is made), else code, text.
     VMESH_EVENT_TRANSACTION_DONE = 26,
     /// The room publishes something else now: metadata (all of it).
     VMESH_EVENT_ROOM_METADATA_CHANGED = 27,
-    /// The way to this peer has changed: text (the own token, which its metadata has too, as VMESH_REACHABILITY_KEY).
+    /// The way to this peer has changed: text (the own token, which its metadata has too, as
+    /// VMESH_REACHABILITY_KEY).
     VMESH_EVENT_REACHABILITY_CHANGED = 28,
     /// A peer requests a direct link, and this program has not called vmesh_connect_peer: peer.
     VMESH_EVENT_CONNECTION_REQUESTED = 29,
-    /// The server is connected to: on (others on the network can read what goes there, because it is not encrypted and the
-    /// server not on this machine), name (the proxy it goes through, as host:port; empty without one). VMESH_EVENT_JOINED follows
-    /// if the server lets this peer in.
+    /// The server is connected to: on (others on the network can read what goes there, because it
+    /// is not encrypted and the server not on this machine), name (the proxy it goes through, as
+    /// host:port; empty without one). VMESH_EVENT_JOINED follows if the server lets this peer in.
     VMESH_EVENT_SERVER_CONNECTED = 30,
-    /// A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen", "data" and "moderate" those that
-    /// are allowed, with a space between). Without "speak" a moderator has muted it for all, or its token forbids it. Not told at first of members that may
-    /// do all but "moderate".
+    /// A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen",
+    /// "data" and "moderate" those that are allowed, with a space between). Without "speak" a
+    /// moderator has muted it for all, or its token forbids it. Not told at first of members that
+    /// may do all but "moderate".
     VMESH_EVENT_PERMISSIONS_CHANGED = 31,
-    /// The server asks for another access token, and the program joined with renews_token: code ("token-required",
-    /// "token-invalid" or "token-expired"), text. The answer is vmesh_set_token, at any time later; links go on meanwhile.
+    /// The server asks for another access token, and the program joined with renews_token: code
+    /// ("token-required", "token-invalid" or "token-expired"), text. The answer is vmesh_set_token,
+    /// at any time later; links go on meanwhile.
     VMESH_EVENT_TOKEN_NEEDED = 32,
-    /// A moderator has moved this peer: it listens and speaks to these talk groups only: groups. It does so already.
+    /// A moderator has moved this peer: it listens and speaks to these talk groups only: groups. It
+    /// does so already.
     VMESH_EVENT_MOVED = 33,
-    /// A moderator has closed the room to newcomers, or opened it again: on (it is closed). Comes at the join too, if it is closed.
+    /// A moderator has closed the room to newcomers, or opened it again: on (it is closed). Comes
+    /// at the join too, if it is closed.
     VMESH_EVENT_ROOM_LOCKED = 34,
-    /// After a join, if no member has the owner's right to moderate: code ("later": the first member gets it soon after the
-    /// server's start; "none": no member gets it until the room has been empty).
+    /// After a join, if no member has the owner's right to moderate: code ("later": the first
+    /// member gets it soon after the server's start; "none": no member gets it until the room has
+    /// been empty).
     VMESH_EVENT_OWNER_RIGHT = 35,
-    /// How a member takes part from now on, as its own program says: peer, status. Not told at first where nothing of it is so.
+    /// How a member takes part from now on, as its own program says: peer, status. Not told at
+    /// first where nothing of it is so.
     VMESH_EVENT_STATUS_CHANGED = 36,
     /// The device that was chosen (vmesh_set_input, vmesh_set_output) is in use: device.
     VMESH_EVENT_DEVICE_CHANGED = 37,
-    /// A moderator holds a member, or this peer itself, in these talk groups from now on, and it listens and speaks to no other:
-    /// peer, groups. Without groups it is held no longer.
+    /// A moderator holds a member, or this peer itself, in these talk groups from now on, and it
+    /// listens and speaks to no other: peer, groups. Without groups it is held no longer.
     VMESH_EVENT_HELD = 38,
-    /// The recording that this peer keeps has begun, and everyone in the room can see that (on), or has ended, for whatever reason.
+    /// The recording that this peer keeps has begun, and everyone in the room can see that (on), or
+    /// has ended, for whatever reason.
     VMESH_EVENT_RECORDING = 39,
     /// Something that this library knows and this header does not.
     VMESH_EVENT_OTHER = 1000,
@@ -238,7 +252,8 @@ pub enum vmesh_status {
     VMESH_STATUS_RECORDING = 8,
 }
 
-/// What a member may do; the bits of its permissions. Without VMESH_MAY_SPEAK a moderator has muted it for all, or its token forbids it.
+/// What a member may do; the bits of its permissions. Without VMESH_MAY_SPEAK a moderator has muted
+/// it for all, or its token forbids it.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum vmesh_permission {
@@ -298,7 +313,8 @@ pub enum vmesh_decision {
     VMESH_DECISION_UNMUTE = 1,
     /// It leaves the room, and may come back.
     VMESH_DECISION_KICK = 2,
-    /// It leaves, and neither its peer id nor its address is let in for so many seconds, at most 86,400.
+    /// It leaves, and neither its peer id nor its address is let in for so many seconds, at most
+    /// 86,400.
     VMESH_DECISION_BAN = 3,
     /// Ends a ban.
     VMESH_DECISION_UNBAN = 4,

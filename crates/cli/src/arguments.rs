@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use voicemesh::{
-    AccessToken, FrameDuration, InputSpec, JoinError, JoinOptions, OutputSpec, Password, Permissions, Presence,
+    AccessToken, FrameDuration, InputSpec, JoinError, JoinOptions, OutputSpec, Password,
+    Permissions, Presence,
 };
 use voicemesh_netsim::{Conditions, Loss};
 
@@ -65,7 +66,8 @@ pub struct JoinArguments {
     #[arg(long)]
     pub name: Option<String>,
 
-    /// What you speak with: a microphone's name, "default", a .wav file, "tone", "silence" or "null".
+    /// What you speak with: a microphone's name, "default", a .wav file, "tone", "silence" or
+    /// "null".
     #[arg(long, default_value = "default")]
     pub input: InputSpec,
 
@@ -97,7 +99,8 @@ pub struct JoinArguments {
     #[allow(missing_docs)]
     pub microphone: MicrophoneArguments,
 
-    /// Keep a recording in this folder, one Ogg/Opus file for each who speaks. Everyone in the room sees that it is on.
+    /// Keep a recording in this folder, one Ogg/Opus file for each who speaks. Everyone in the room
+    /// sees that it is on.
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
 }
@@ -239,12 +242,13 @@ pub struct StayArguments {
     #[arg(skip)]
     pub unused_server: Option<String>,
 
-    /// The room's password, decided by its first peer. In the environment it does not show among the processes.
+    /// The room's password, decided by its first peer. In the environment it does not show among
+    /// the processes.
     #[arg(long, env = "VOICEMESH_PASSWORD", hide_env_values = true)]
     pub password: Option<Password>,
 
-    /// The access token, for servers that ask for one. Like the password, for the server that is named; for the link's, if
-    /// none is. In the environment it does not show among the processes.
+    /// The access token, for servers that ask for one. Like the password, for the server that is
+    /// named; for the link's, if none is. In the environment it does not show among the processes.
     #[arg(long, env = "VOICEMESH_TOKEN", hide_env_values = true)]
     pub token: Option<AccessToken>,
 
@@ -272,11 +276,13 @@ pub struct StayArguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "json")]
     pub status_interval: Option<Duration>,
 
-    /// Folder of the identity by which the server knows you again [default: your configuration folder].
+    /// Folder of the identity by which the server knows you again [default: your configuration
+    /// folder].
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
-    /// Certificates (PEM) to trust beside those that the system trusts: the server's own, or its authority's.
+    /// Certificates (PEM) to trust beside those that the system trusts: the server's own, or its
+    /// authority's.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
 
@@ -344,7 +350,8 @@ impl EchoArguments {
 }
 
 impl StayArguments {
-    /// The room that a name or link names. Of a link the server and the access token are taken as well.
+    /// The room that a name or link names. Of a link the server and the access token are taken as
+    /// well.
     fn follow_link(&mut self, room: String) -> Result<String, JoinError> {
         let options = JoinOptions::new(self.server(), room.as_str()).follow_link()?;
         if options.room() != room {
@@ -368,7 +375,10 @@ impl StayArguments {
 /// The login name, as far as it can be a display name.
 pub fn login_name() -> String {
     let variables = ["USER", "LOGNAME", "USERNAME"];
-    let name = variables.iter().filter_map(|name| std::env::var(name).ok()).find(|name| !name.trim().is_empty());
+    let name = variables
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|name| !name.trim().is_empty());
     name.map_or_else(
         || "somebody".to_owned(),
         |name| name.chars().filter(|letter| !letter.is_control()).take(16).collect(),
@@ -387,8 +397,12 @@ fn permissions(text: &str) -> Result<Permissions, String> {
 
 fn time_from_now(text: &str) -> Result<Duration, String> {
     let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
-    let read = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?.parse::<u32>().ok()?, *seconds)));
-    let (count, unit) = read.filter(|(count, _)| *count > 0).ok_or("a number from 1 and s, m, h or d, such as 15m")?;
+    let read = units.iter().find_map(|(unit, seconds)| {
+        Some((text.strip_suffix(unit)?.parse::<u32>().ok()?, *seconds))
+    });
+    let (count, unit) = read
+        .filter(|(count, _)| *count > 0)
+        .ok_or("a number from 1 and s, m, h or d, such as 15m")?;
     Ok(Duration::from_secs(u64::from(count) * unit))
 }
 
@@ -444,7 +458,10 @@ mod tests {
     fn a_room_and_a_server_are_enough() {
         let join = join("voicemesh join lobby --server wss://voice.example.org");
         assert_eq!((join.room.as_str(), join.stay.server()), ("lobby", "wss://voice.example.org"));
-        assert_eq!((join.presence(), join.frame_ms, join.bitrate), (Presence::Either, FrameDuration::Ms20, 32_000));
+        assert_eq!(
+            (join.presence(), join.frame_ms, join.bitrate),
+            (Presence::Either, FrameDuration::Ms20, 32_000)
+        );
         assert_eq!((join.stay.duration, join.stay.give_up_after), (None, None));
     }
 
@@ -458,15 +475,23 @@ mod tests {
         assert_eq!(join.stay.duration, Some(Duration::from_millis(1500)));
         assert_eq!(join.stay.give_up_after, Some(Duration::from_secs(30)));
         assert_eq!(join.stay.status_interval, Some(Duration::from_millis(500)));
-        assert_eq!((join.presence(), join.frame_ms, join.bitrate), (Presence::MustExist, FrameDuration::Ms10, 24_000));
+        assert_eq!(
+            (join.presence(), join.frame_ms, join.bitrate),
+            (Presence::MustExist, FrameDuration::Ms10, 24_000)
+        );
     }
 
     #[test]
     fn a_link_names_server_and_room() {
         let followed = |line: &str| join(line).follow_link();
-        let link = followed("voicemesh join https://voice.example.org/voice/r/tea%20time --server wss://other");
+        let link = followed(
+            "voicemesh join https://voice.example.org/voice/r/tea%20time --server wss://other",
+        );
         let link = link.expect("a link");
-        assert_eq!((link.room.as_str(), link.stay.server()), ("tea time", "wss://voice.example.org/voice"));
+        assert_eq!(
+            (link.room.as_str(), link.stay.server()),
+            ("tea time", "wss://voice.example.org/voice")
+        );
         let name = followed("voicemesh join a/r/b --server wss://other").expect("a name");
         assert_eq!((name.room.as_str(), name.stay.server()), ("a/r/b", "wss://other"));
         assert!(followed("voicemesh join https://voice.example.org/").is_err());
@@ -477,13 +502,17 @@ mod tests {
     #[test]
     fn what_is_for_one_server_is_not_given_to_another() {
         let followed = |server: &str, room: &str| {
-            let line = format!("voicemesh join {room} --server {server} --token secret --password sesame");
+            let line =
+                format!("voicemesh join {room} --server {server} --token secret --password sesame");
             let stay = join(&line).follow_link().expect("a link").stay;
             (stay.token.is_some(), stay.password.is_some())
         };
         let link = "https://voice.example.org/r/tea";
         assert_eq!(followed("wss://game.example", link), (false, false));
-        assert_eq!(followed("wss://game.example", "https://voice.example.org/r/tea#t=theirs"), (true, false));
+        assert_eq!(
+            followed("wss://game.example", "https://voice.example.org/r/tea#t=theirs"),
+            (true, false)
+        );
         assert_eq!(followed("wss://voice.example.org", link), (true, true));
         assert_eq!(followed("wss://game.example", "tea"), (true, true));
     }
@@ -501,9 +530,17 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let good = conditions("voicemesh loopback");
-        assert_eq!((good.latency, good.jitter, good.loss.share()), (Duration::ZERO, Duration::ZERO, 0.0));
-        let bad = conditions("voicemesh loopback --delay 40 --jitter 25.5 --loss 10 --burst 3 --seconds 5");
-        assert_eq!((bad.latency, bad.jitter), (Duration::from_millis(40), Duration::from_micros(25_500)));
+        assert_eq!(
+            (good.latency, good.jitter, good.loss.share()),
+            (Duration::ZERO, Duration::ZERO, 0.0)
+        );
+        let bad = conditions(
+            "voicemesh loopback --delay 40 --jitter 25.5 --loss 10 --burst 3 --seconds 5",
+        );
+        assert_eq!(
+            (bad.latency, bad.jitter),
+            (Duration::from_millis(40), Duration::from_micros(25_500))
+        );
         assert!((bad.loss.share() - 0.1).abs() < 1e-9 && matches!(bad.loss, Loss::Bursts { .. }));
         assert_eq!(conditions("voicemesh loopback --loss 100 --burst 3").loss, Loss::Random(1.0));
     }

@@ -1,4 +1,5 @@
-//! What people type where no shell stands between: paths with `~`, quotes, and the names of talk groups.
+//! What people type where no shell stands between: paths with `~`, quotes, and the names of talk
+//! groups.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ const LOOKED_AT: usize = 60;
 /// The text without the quotes around it, if they are around all of it.
 pub(crate) fn unquoted(text: &str) -> &str {
     let text = text.trim();
-    let inner = ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
+    let inner =
+        ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
     inner.map_or(text, str::trim)
 }
 
@@ -25,7 +27,9 @@ pub(crate) fn at_home(text: &str) -> Cow<'_, str> {
 }
 
 fn at<'t>(home: Option<&Path>, text: &'t str) -> Cow<'t, str> {
-    let below = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with(std::path::is_separator));
+    let below = text
+        .strip_prefix('~')
+        .filter(|rest| rest.is_empty() || rest.starts_with(std::path::is_separator));
     match (home.and_then(Path::to_str), below) {
         (Some(home), Some(below)) => format!("{home}{below}").into(),
         _ => text.into(),
@@ -91,7 +95,11 @@ mod tests {
             assert_eq!(group(typed).as_deref(), Ok(EVERYONE), "{typed}");
         }
         assert_eq!(group("'Red Team'").as_deref(), Ok("Red Team"));
-        assert_eq!(group(&"x".repeat(300)).map(|name| name.len()), Ok(300), "the length is judged elsewhere");
+        assert_eq!(
+            group(&"x".repeat(300)).map(|name| name.len()),
+            Ok(300),
+            "the length is judged elsewhere"
+        );
         for typed in ["", "\"\"", "  ", "\u{200b}"] {
             assert!(group(typed).is_err_and(|why| why.contains("needs a name")), "{typed:?}");
         }

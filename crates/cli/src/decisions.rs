@@ -1,5 +1,5 @@
-//! What the user of this program has decided as a moderator: what is said once the server agrees, and the bans, whose members
-//! are gone from the room, and so from its list of names.
+//! What the user of this program has decided as a moderator: what is said once the server agrees,
+//! and the bans, whose members are gone from the room, and so from its list of names.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -85,7 +85,12 @@ pub struct Decisions {
 
 impl Decisions {
     /// The server was asked. It counts once the server agrees.
-    pub fn asked(&mut self, transaction: TransactionId, done: Option<String>, change: Option<Change>) {
+    pub fn asked(
+        &mut self,
+        transaction: TransactionId,
+        done: Option<String>,
+        change: Option<Change>,
+    ) {
         if self.asked.len() >= MOST {
             self.asked.pop_front();
         }
@@ -135,15 +140,18 @@ impl Decisions {
         self.left.push_back(Left { peer, label, at });
     }
 
-    /// The member of this label who has just left, and the label as it was shown; none if several had it.
+    /// The member of this label who has just left, and the label as it was shown; none if several
+    /// had it.
     pub fn find_left(&self, now: Duration, typed: &str) -> Option<(PeerId, String)> {
         let lower = typed.trim().to_lowercase();
-        let is_meant = |left: &&Left| left.label.to_lowercase() == lower && now < left.at + LEFT_WAITS;
+        let is_meant =
+            |left: &&Left| left.label.to_lowercase() == lower && now < left.at + LEFT_WAITS;
         let mut meant = self.left.iter().filter(is_meant);
         meant.next().filter(|_| meant.next().is_none()).map(|left| (left.peer, left.label.clone()))
     }
 
-    /// Whether a member who leaves does so by such a decision, of which something is said by itself.
+    /// Whether a member who leaves does so by such a decision, of which something is said by
+    /// itself.
     pub fn puts_out(&mut self, peer: PeerId) -> bool {
         let is_asked = self.asked.iter().any(|asked| match &asked.change {
             Some(Change::Banned { peer: of, .. } | Change::PutOut(of)) => *of == peer,
@@ -152,8 +160,8 @@ impl Decisions {
         is_asked || self.put_out.take_if(|of| *of == peer).is_some()
     }
 
-    /// This program is in the room, in this session. What is to be said of decisions that may have ended because the room has
-    /// begun anew.
+    /// This program is in the room, in this session. What is to be said of decisions that may have
+    /// ended because the room has begun anew.
     pub fn joined(&mut self, now: Duration, session: u32) -> Option<String> {
         if self.session.replace(session).is_none_or(|before| before == session) {
             return None;
@@ -163,7 +171,10 @@ impl Decisions {
             (!self.muted.is_empty(), "mutes for all have ended"),
             (self.locked, "the lock has ended"),
             (!self.banned.is_empty(), "bans have ended if the server was started again"),
-            (self.password, "the password has ended if the server was started again without a secret"),
+            (
+                self.password,
+                "the password has ended if the server was started again without a secret",
+            ),
         ]
         .into_iter()
         .filter_map(|(was_decided, what)| was_decided.then_some(what))
@@ -204,10 +215,16 @@ impl Decisions {
         };
         match those(&|label| label == lower).as_slice() {
             [banned] if !typed.is_empty() => Ok(banned.peer),
-            [] | [_] => Err(format!("You have banned no one called “{}”. {}", harmless(typed), self.listed(now))),
+            [] | [_] => Err(format!(
+                "You have banned no one called “{}”. {}",
+                harmless(typed),
+                self.listed(now)
+            )),
             several => {
-                let ids: Vec<String> =
-                    several.iter().map(|banned| format!("{} ({})", banned.label, banned.peer)).collect();
+                let ids: Vec<String> = several
+                    .iter()
+                    .map(|banned| format!("{} ({})", banned.label, banned.peer))
+                    .collect();
                 Err(format!("“{}” could be {}. Write the id.", harmless(typed), ids.join(" or ")))
             }
         }
@@ -216,11 +233,15 @@ impl Decisions {
     /// Those banned and for how long, in a sentence.
     pub fn listed(&self, now: Duration) -> String {
         if self.banned.is_empty() {
-            return "You have banned no one since you joined. The server's operator sees all bans.".to_owned();
+            return "You have banned no one since you joined. The server's operator sees all bans."
+                .to_owned();
         }
         let left = |banned: &Banned| in_minutes(banned.until.saturating_sub(now));
-        let listed: Vec<_> =
-            self.banned.iter().map(|banned| format!("{} (for {})", banned.label, left(banned))).collect();
+        let listed: Vec<_> = self
+            .banned
+            .iter()
+            .map(|banned| format!("{} (for {})", banned.label, left(banned)))
+            .collect();
         format!("Banned by you: {}. /unban NAME lets one in again.", listed.join(", "))
     }
 }
@@ -251,19 +272,26 @@ mod tests {
     #[test]
     fn those_banned_are_found_by_name_and_by_id() {
         let mut bans = Decisions::default();
-        assert!(bans.find(Duration::ZERO, "Ben").is_err_and(|why| why.contains("no one since you joined")));
+        assert!(
+            bans.find(Duration::ZERO, "Ben")
+                .is_err_and(|why| why.contains("no one since you joined"))
+        );
         for (id, label) in [(1, "Ben"), (2, "Benno"), (3, "Ada#0003"), (4, "Ada")] {
             ban(&mut bans, id, label, true);
         }
         assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(1)));
         assert_eq!(bans.find(Duration::ZERO, "Benno"), Ok(peer(2)));
-        assert_eq!(bans.find(Duration::ZERO, &peer(9).to_string()), Ok(peer(9)), "banned by another moderator");
+        assert_eq!(
+            bans.find(Duration::ZERO, &peer(9).to_string()),
+            Ok(peer(9)),
+            "banned by another moderator"
+        );
         assert!(bans.find(Duration::ZERO, "benn").is_err(), "only a whole name means a person");
         assert!(
             bans.find(Duration::ZERO, "").is_err()
-                && bans
-                    .find(Duration::ZERO, "Zoe")
-                    .is_err_and(|why| why.contains("Banned by you: Ben (for 60 minutes), Benno (for"))
+                && bans.find(Duration::ZERO, "Zoe").is_err_and(
+                    |why| why.contains("Banned by you: Ben (for 60 minutes), Benno (for")
+                )
         );
         bans.asked(TransactionId(9), None, Some(Change::Lifted(peer(1))));
         assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(1)), "the server has not answered");
@@ -278,7 +306,10 @@ mod tests {
         let mut decisions = Decisions::default();
         assert!(!decisions.puts_out(peer(1)));
         decisions.asked(TransactionId(1), None, Some(Change::PutOut(peer(1))));
-        assert!(decisions.puts_out(peer(1)) && !decisions.puts_out(peer(2)), "the member leaves before the answer");
+        assert!(
+            decisions.puts_out(peer(1)) && !decisions.puts_out(peer(2)),
+            "the member leaves before the answer"
+        );
         ban(&mut decisions, 2, "Ben", true);
         assert!(decisions.puts_out(peer(2)), "or after it");
         assert!(!decisions.puts_out(peer(2)), "a later end has another cause");
@@ -315,13 +346,18 @@ mod tests {
             decisions.decided(TransactionId(1), true);
         };
         assert_eq!(decisions.joined(Duration::ZERO, 1), None);
-        for change in [Change::MutedForAll(peer(1), true), Change::Locked(true), Change::Password(true)] {
+        for change in
+            [Change::MutedForAll(peer(1), true), Change::Locked(true), Change::Password(true)]
+        {
             decide(&mut decisions, change);
         }
         ban(&mut decisions, 2, "Ben", true);
         assert_eq!(decisions.joined(Duration::ZERO, 1), None, "it is the same room");
         let said = decisions.joined(Duration::ZERO, 2).expect("it is another");
-        assert!(["mutes", "lock", "bans", "password"].iter().all(|what| said.contains(what)), "{said}");
+        assert!(
+            ["mutes", "lock", "bans", "password"].iter().all(|what| said.contains(what)),
+            "{said}"
+        );
         decide(&mut decisions, Change::Locked(true));
         decide(&mut decisions, Change::Locked(false));
         assert_eq!(decisions.joined(HOUR, 3), None, "nothing is left that could end");
@@ -329,8 +365,12 @@ mod tests {
 
     #[test]
     fn a_ban_is_said_in_minutes_or_hours() {
-        let said = [1, 60, 61, 3_600, 7_199, 7_201, 86_400].map(|seconds| in_minutes(Duration::from_secs(seconds)));
-        assert_eq!(said, ["a minute", "a minute", "2 minutes", "60 minutes", "2 hours", "3 hours", "24 hours"]);
+        let said = [1, 60, 61, 3_600, 7_199, 7_201, 86_400]
+            .map(|seconds| in_minutes(Duration::from_secs(seconds)));
+        assert_eq!(
+            said,
+            ["a minute", "a minute", "2 minutes", "60 minutes", "2 hours", "3 hours", "24 hours"]
+        );
     }
 
     #[test]

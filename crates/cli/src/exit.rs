@@ -77,7 +77,8 @@ impl Failure {
 
     /// A device that cannot be opened, where there is no room to join.
     pub fn device(error: &DeviceError) -> Self {
-        let next = if error.is_about_a_file() { "" } else { "`voicemesh devices` lists what there is." };
+        let next =
+            if error.is_about_a_file() { "" } else { "`voicemesh devices` lists what there is." };
         let next_step = (!next.is_empty()).then(|| next.to_owned());
         Self { exit: Exit::Device, message: two_sentences(&error.to_string(), next), next_step }
     }
@@ -92,30 +93,45 @@ impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         let (exit, next) = match &error {
             JoinError::BadServer { .. } => (Exit::Usage, ""),
-            JoinError::RoomTooLong | JoinError::RoomBlank => (Exit::Usage, "Choose another name for the room."),
+            JoinError::RoomTooLong | JoinError::RoomBlank => {
+                (Exit::Usage, "Choose another name for the room.")
+            }
             JoinError::RoomUnlinkable => (Exit::Usage, "Choose another name."),
             JoinError::BadName => (Exit::Usage, "Choose another with --name."),
-            JoinError::TokenTooLong => (Exit::Usage, "Copy the link or the token again, whole and alone."),
-            JoinError::PasswordTooLong => (Exit::Usage, "Ask for the room's password, or choose a shorter one."),
+            JoinError::TokenTooLong => {
+                (Exit::Usage, "Copy the link or the token again, whole and alone.")
+            }
+            JoinError::PasswordTooLong => {
+                (Exit::Usage, "Ask for the room's password, or choose a shorter one.")
+            }
             JoinError::BadProxy { .. } => (Exit::Usage, "--proxy none does without."),
-            JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
-                (Exit::Usage, "Copy the link again, or name the room, and the server with --server.")
-            }
+            JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => (
+                Exit::Usage,
+                "Copy the link again, or name the room, and the server with --server.",
+            ),
             JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
-            JoinError::Input(why) if why.is_about_a_file() => (Exit::Device, "--input silence does without."),
-            JoinError::Output(why) if why.is_about_a_file() => (Exit::Device, "--output null does without."),
-            JoinError::Input(_) => {
-                (Exit::Device, "`voicemesh devices` lists what there is; --input silence does without.")
+            JoinError::Input(why) if why.is_about_a_file() => {
+                (Exit::Device, "--input silence does without.")
             }
-            JoinError::Output(_) => {
-                (Exit::Device, "`voicemesh devices` lists what there is; --output null does without.")
+            JoinError::Output(why) if why.is_about_a_file() => {
+                (Exit::Device, "--output null does without.")
             }
+            JoinError::Input(_) => (
+                Exit::Device,
+                "`voicemesh devices` lists what there is; --input silence does without.",
+            ),
+            JoinError::Output(_) => (
+                Exit::Device,
+                "`voicemesh devices` lists what there is; --output null does without.",
+            ),
             JoinError::Recording(_) => (Exit::Other, "Name another folder with --record."),
             _ => (Exit::Other, ""),
         };
         let next_step = match &error {
             // Its own sentence has it.
-            JoinError::BadServer { .. } => Some("Use wss://host, or ws://host:port on your own machine.".to_owned()),
+            JoinError::BadServer { .. } => {
+                Some("Use wss://host, or ws://host:port on your own machine.".to_owned())
+            }
             _ => (!next.is_empty()).then(|| next.to_owned()),
         };
         Self { exit, message: two_sentences(&error.to_string(), next), next_step }
@@ -137,8 +153,15 @@ mod tests {
 
     #[test]
     fn every_way_to_end_has_its_own_number_and_help_names_it() {
-        let all =
-            [Exit::Done, Exit::Other, Exit::Usage, Exit::Unreachable, Exit::Refused, Exit::Device, Exit::Replaced];
+        let all = [
+            Exit::Done,
+            Exit::Other,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::Refused,
+            Exit::Device,
+            Exit::Replaced,
+        ];
         for (number, exit) in all.into_iter().enumerate() {
             assert_eq!(usize::from(exit.code()), number);
             assert!(EXIT_CODES.contains(&format!("\n  {number}  ")), "{exit:?}");
@@ -147,10 +170,16 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_a_wrong_command_line() {
-        let error = JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with wss:// or ws://" };
+        let error = JoinError::BadServer {
+            url: "ftp://x".into(),
+            why: "it must begin with wss:// or ws://",
+        };
         let failure = Failure::from(error);
         assert_eq!(failure.exit, Exit::Usage);
-        assert!(failure.message.contains("ftp://x") && failure.message.contains("Use wss://"), "{failure:?}");
+        assert!(
+            failure.message.contains("ftp://x") && failure.message.contains("Use wss://"),
+            "{failure:?}"
+        );
     }
 
     #[test]
@@ -158,9 +187,13 @@ mod tests {
         let failure = Failure::from(JoinError::Input(DeviceError::NoMicrophone));
         assert_eq!(failure.exit, Exit::Device);
         assert!(failure.message.starts_with("no microphone was found"), "{failure:?}");
-        assert!(failure.message.contains("voicemesh devices") && failure.message.contains("--input silence"));
+        assert!(
+            failure.message.contains("voicemesh devices")
+                && failure.message.contains("--input silence")
+        );
         assert_eq!(Failure::from(JoinError::Output(DeviceError::NoSpeaker)).exit, Exit::Device);
-        let failure = Failure::from(JoinError::Output(DeviceError::SameFile { path: "a.wav".into() }));
+        let failure =
+            Failure::from(JoinError::Output(DeviceError::SameFile { path: "a.wav".into() }));
         assert!(
             !failure.message.contains("voicemesh devices"),
             "the list of devices says nothing about a file: {failure:?}"

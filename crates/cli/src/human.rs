@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use voicemesh::{
-    ConnectFailure, DeviceEvent, DeviceRole, ErrorCode, Event, OwnerRightState, PeerId, PeerLeftReason, Permissions,
-    RoomEvent, Route, ServerConnection, TimedEvent, VoiceEvent,
+    ConnectFailure, DeviceEvent, DeviceRole, ErrorCode, Event, OwnerRightState, PeerId,
+    PeerLeftReason, Permissions, RoomEvent, Route, ServerConnection, TimedEvent, VoiceEvent,
 };
 
 use crate::decisions::in_minutes;
@@ -136,16 +136,23 @@ impl Heard {
     pub(crate) fn without_server(self) -> &'static str {
         match self {
             Self { others: 0, .. } => "",
-            Self { direct: 0, .. } => "Until it is back, you and the others cannot hear each other.",
+            Self { direct: 0, .. } => {
+                "Until it is back, you and the others cannot hear each other."
+            }
             Self { others, direct } if others == direct => "Direct connections continue.",
-            _ => "Direct connections continue; until it is back, you and the rest cannot hear each other.",
+            _ => {
+                "Direct connections continue; until it is back, you and the rest cannot hear each other."
+            }
         }
     }
 }
 
 /// What is said when a recording has begun.
 pub(crate) fn recording_into(folder: &Path) -> String {
-    format!("Recording into {}; everyone in the room sees that.", harmless(&folder.display().to_string()))
+    format!(
+        "Recording into {}; everyone in the room sees that.",
+        harmless(&folder.display().to_string())
+    )
 }
 
 impl TextOutput {
@@ -174,8 +181,10 @@ impl TextOutput {
         } else {
             "Peers see each other's IP addresses when they are directly connected; --relay-only prevents that."
         };
-        let by_default = if stay.server_by_default { " (this machine; --server names another)" } else { "" };
-        let (room, name, server) = (harmless(&stay.room), harmless(&stay.name), harmless(&stay.server));
+        let by_default =
+            if stay.server_by_default { " (this machine; --server names another)" } else { "" };
+        let (room, name, server) =
+            (harmless(&stay.room), harmless(&stay.name), harmless(&stay.server));
         let joining = plain(format!("Joining “{room}” at {server}{by_default} as {name} …"));
         [plain(addresses)].into_iter().chain(self.unused_server()).chain([joining]).collect()
     }
@@ -200,7 +209,8 @@ impl TextOutput {
         self.is_leaving = true;
     }
 
-    /// What to say of the own name, if the server has entered the user under another than the last one.
+    /// What to say of the own name, if the server has entered the user under another than the last
+    /// one.
     pub fn renamed(&mut self, event: &Event) -> Option<Line> {
         let Event::Room(RoomEvent::Joined { name, .. }) = event else { return None };
         let before = std::mem::replace(&mut self.stay.name, name.clone());
@@ -221,7 +231,11 @@ impl TextOutput {
             Event::Room(RoomEvent::PeerJoined { peer, name, metadata }) => {
                 self.routes.entry(*peer).or_insert(Route::None);
                 let label = people.label_as(*peer, name);
-                let text = match self.recording_changed(*peer, By::Metadata, metadata.contains_key(RECORDING)) {
+                let text = match self.recording_changed(
+                    *peer,
+                    By::Metadata,
+                    metadata.contains_key(RECORDING),
+                ) {
                     Some(true) => format!("{label} is here, and keeps a recording of the room."),
                     _ => format!("{label} is here."),
                 };
@@ -232,7 +246,11 @@ impl TextOutput {
             }
             Event::Room(RoomEvent::StatusChanged { peer, status }) => {
                 let is_own = people.is_own(*peer);
-                if is_own { None } else { self.recording_line(*peer, By::Status, status.recording, people) }
+                if is_own {
+                    None
+                } else {
+                    self.recording_line(*peer, By::Status, status.recording, people)
+                }
             }
             Event::Room(RoomEvent::PeerLeft { peer, name, reason }) => {
                 self.spoke_at.remove(peer);
@@ -241,50 +259,70 @@ impl TextOutput {
                 self.routes.remove(peer);
                 self.permissions.remove(peer);
                 let label = people.label_as(*peer, name);
-                (!self.is_leaving).then(|| line(Mood::Went, format!("{label} {}.", departure(*reason))))
+                (!self.is_leaving)
+                    .then(|| line(Mood::Went, format!("{label} {}.", departure(*reason))))
             }
-            Event::Room(RoomEvent::RouteChanged { peer, route }) => self.route_changed(*peer, *route, people),
+            Event::Room(RoomEvent::RouteChanged { peer, route }) => {
+                self.route_changed(*peer, *route, people)
+            }
             Event::Room(RoomEvent::PermissionsChanged { peer, permissions }) => {
                 self.permissions_changed(*peer, *permissions, people)
             }
             // The line about its speech comes with it.
             Event::Voice(VoiceEvent::FirstHeard { .. }) => None,
-            Event::Voice(VoiceEvent::Speaking { peer, speaking }) => self.speaks(stamped.at, *peer, *speaking, people),
+            Event::Voice(VoiceEvent::Speaking { peer, speaking }) => {
+                self.speaks(stamped.at, *peer, *speaking, people)
+            }
             Event::Room(RoomEvent::Text { from, name, private, group, text }) => {
                 let to = match group {
                     _ if *private => " (to you alone)".to_owned(),
                     Some(group) if group != EVERYONE => format!(" (to {})", harmless(group)),
                     _ => String::new(),
                 };
-                Some(line(Mood::Text, format!("{}{to}: {}", people.label_as(*from, name), harmless(text.trim_end()))))
+                Some(line(
+                    Mood::Text,
+                    format!("{}{to}: {}", people.label_as(*from, name), harmless(text.trim_end())),
+                ))
             }
             Event::Room(RoomEvent::ServerAway { why, failure, retry_in, .. }) => {
                 self.server_away(why, failure.as_ref(), *retry_in)
             }
-            Event::Room(RoomEvent::ServerConnected(connection)) => self.server_connected(connection),
+            Event::Room(RoomEvent::ServerConnected(connection)) => {
+                self.server_connected(connection)
+            }
             // The user asked for nothing that could have failed: the sentence is said as it is.
             Event::Room(RoomEvent::Warned { code, message, .. })
-                if matches!(code.as_str(), "identity-replaced" | "identity-not-kept" | "text-unconfirmed") =>
+                if matches!(
+                    code.as_str(),
+                    "identity-replaced" | "identity-not-kept" | "text-unconfirmed"
+                ) =>
             {
                 Some(trouble(harmless(message)))
             }
             Event::Room(RoomEvent::Warned { message, .. }) => {
                 Some(trouble(format!("That did not work: {}", sentence(message))))
             }
-            Event::Room(RoomEvent::Moved { groups }) if groups.iter().any(|group| group == EVERYONE) => {
+            Event::Room(RoomEvent::Moved { groups })
+                if groups.iter().any(|group| group == EVERYONE) =>
+            {
                 Some(plain("A moderator has moved you to everyone."))
             }
-            Event::Room(RoomEvent::Moved { groups }) => {
-                Some(plain(format!("A moderator has moved you to “{}”.", harmless(&groups.join("”, “")))))
+            Event::Room(RoomEvent::Moved { groups }) => Some(plain(format!(
+                "A moderator has moved you to “{}”.",
+                harmless(&groups.join("”, “"))
+            ))),
+            Event::Room(RoomEvent::Held { peer, groups }) if people.is_own(*peer) => {
+                self.held(groups)
             }
-            Event::Room(RoomEvent::Held { peer, groups }) if people.is_own(*peer) => self.held(groups),
             Event::Room(RoomEvent::RoomLocked { locked: true }) => {
                 Some(plain("A moderator has closed the room to newcomers."))
             }
-            Event::Room(RoomEvent::RoomLocked { locked: false }) => Some(plain("Newcomers are let in again.")),
-            Event::Room(RoomEvent::OwnerRight { state: OwnerRightState::Later }) => {
-                Some(plain("The server has just started: who may moderate this room is decided within two minutes."))
+            Event::Room(RoomEvent::RoomLocked { locked: false }) => {
+                Some(plain("Newcomers are let in again."))
             }
+            Event::Room(RoomEvent::OwnerRight { state: OwnerRightState::Later }) => Some(plain(
+                "The server has just started: who may moderate this room is decided within two minutes.",
+            )),
             Event::Room(RoomEvent::OwnerRight { .. }) => Some(plain(
                 "No member may moderate this room until it has been empty once: the server had just started.",
             )),
@@ -298,7 +336,10 @@ impl TextOutput {
                 (group != EVERYONE).then(|| {
                     let held = self.held_in.join("”, “");
                     let held = harmless(&held);
-                    trouble(format!("A moderator holds you in “{held}”: you cannot join “{}”.", harmless(group)))
+                    trouble(format!(
+                        "A moderator holds you in “{held}”: you cannot join “{}”.",
+                        harmless(group)
+                    ))
                 })
             }
             Event::Voice(VoiceEvent::GroupRefused { group }) => Some(trouble(format!(
@@ -319,10 +360,12 @@ impl TextOutput {
                 let room = harmless(&self.stay.room);
                 self.has_joined.then(|| plain(format!("You have left “{room}”.")))
             }
-            // The session being complete is no news to a person. The others end the command with a sentence of their own.
-            // Where it goes and why it ended, other lines say.
+            // The session being complete is no news to a person. The others end the command with a
+            // sentence of their own. Where it goes and why it ended, other lines say.
             Event::Voice(VoiceEvent::Recording { .. }) => None,
-            Event::Room(RoomEvent::Connected | RoomEvent::Refused { .. } | RoomEvent::Replaced) => None,
+            Event::Room(RoomEvent::Connected | RoomEvent::Refused { .. } | RoomEvent::Replaced) => {
+                None
+            }
             Event::Room(
                 RoomEvent::OwnerChanged { .. }
                 | RoomEvent::RoomMetadataChanged { .. }
@@ -337,16 +380,27 @@ impl TextOutput {
     fn route_changed(&mut self, peer: PeerId, route: Route, people: &People) -> Option<Line> {
         let label = people.label(peer);
         self.routes.insert(peer, route);
-        let changed = if route == Route::None { self.cut_off.insert(peer) } else { self.cut_off.remove(&peer) };
+        let changed = if route == Route::None {
+            self.cut_off.insert(peer)
+        } else {
+            self.cut_off.remove(&peer)
+        };
         (changed && !self.is_leaving).then(|| match route {
-            Route::None => trouble(format!("No sound comes through between you and {label} at the moment.")),
+            Route::None => {
+                trouble(format!("No sound comes through between you and {label} at the moment."))
+            }
             Route::Direct | Route::Relayed => {
                 line(Mood::Came, format!("Sound comes through between you and {label} again."))
             }
         })
     }
 
-    fn permissions_changed(&mut self, peer: PeerId, now: Permissions, people: &People) -> Option<Line> {
+    fn permissions_changed(
+        &mut self,
+        peer: PeerId,
+        now: Permissions,
+        people: &People,
+    ) -> Option<Line> {
         let before = self.permissions.insert(peer, now).unwrap_or_default();
         let is_own = people.is_own(peer);
         let label = people.label(peer);
@@ -354,13 +408,19 @@ impl TextOutput {
         if before.speak != now.speak {
             parts.push(match (is_own, now.speak) {
                 (true, true) => "You may speak.".to_owned(),
-                (true, false) => "You may not speak in this room: the others cannot hear you.".to_owned(),
+                (true, false) => {
+                    "You may not speak in this room: the others cannot hear you.".to_owned()
+                }
                 (false, true) => format!("{label} may speak."),
                 (false, false) => format!("{label} may not speak in this room."),
             });
         }
         if is_own && before.listen != now.listen {
-            let text = if now.listen { "You may listen." } else { "You may not listen: you cannot hear the others." };
+            let text = if now.listen {
+                "You may listen."
+            } else {
+                "You may not listen: you cannot hear the others."
+            };
             parts.push(text.to_owned());
         }
         if now.moderate != before.moderate {
@@ -374,7 +434,8 @@ impl TextOutput {
         (!parts.is_empty()).then(|| plain(parts.join(" ")))
     }
 
-    /// Whether a member begins (`true`) or ceases to keep a recording, as its status or its metadata says.
+    /// Whether a member begins (`true`) or ceases to keep a recording, as its status or its
+    /// metadata says.
     fn recording_changed(&mut self, peer: PeerId, by: By, records: bool) -> Option<bool> {
         let said = self.recorders.entry(peer).or_default();
         let before = said.iter().any(|says| *says);
@@ -386,7 +447,13 @@ impl TextOutput {
         (before != after).then_some(after)
     }
 
-    fn recording_line(&mut self, peer: PeerId, by: By, records: bool, people: &People) -> Option<Line> {
+    fn recording_line(
+        &mut self,
+        peer: PeerId,
+        by: By,
+        records: bool,
+        people: &People,
+    ) -> Option<Line> {
         let label = people.label(peer);
         self.recording_changed(peer, by, records).map(|records| match records {
             true => trouble(format!("{label} keeps a recording of the room from now on.")),
@@ -403,21 +470,33 @@ impl TextOutput {
             1 => "one other is there".to_owned(),
             more => format!("{more} others are there"),
         };
-        let relayed = if relay_only { " This server relays everything; no one sees another's address." } else { "" };
+        let relayed = if relay_only {
+            " This server relays everything; no one sees another's address."
+        } else {
+            ""
+        };
         let text = match (again, self.stay.part) {
             // Who was reached directly meanwhile is there, too, whatever the server counts.
             (true, _) => format!("Back in “{room}”."),
             (false, Part::Talk) => format!("You are in “{room}”; {others}.{relayed}"),
             (false, Part::Echo) => {
                 let name = harmless(&self.stay.name);
-                format!("The echo peer “{name}” is in “{room}” and says back what it hears; {others}.{relayed}")
+                format!(
+                    "The echo peer “{name}” is in “{room}” and says back what it hears; {others}.{relayed}"
+                )
             }
         };
         line(Mood::Came, text)
     }
 
     /// A line for the beginning of speech, but not after every breath.
-    fn speaks(&mut self, at: Duration, peer: PeerId, speaking: bool, people: &People) -> Option<Line> {
+    fn speaks(
+        &mut self,
+        at: Duration,
+        peer: PeerId,
+        speaking: bool,
+        people: &People,
+    ) -> Option<Line> {
         let before = self.spoke_at.insert(peer, at);
         let is_news = before.is_none_or(|before| at.saturating_sub(before) > PAUSE);
         (speaking && is_news).then(|| line(Mood::Voice, format!("{} speaks.", people.label(peer))))
@@ -447,7 +526,12 @@ impl TextOutput {
         }
     }
 
-    fn server_away(&mut self, why: &str, failure: Option<&ConnectFailure>, retry_in: Duration) -> Option<Line> {
+    fn server_away(
+        &mut self,
+        why: &str,
+        failure: Option<&ConnectFailure>,
+        retry_in: Duration,
+    ) -> Option<Line> {
         let why = harmless(why.trim_end_matches('.')).into_owned();
         let retry = format!("The next try is in {}; more follow.", short(retry_in));
         let before = self.away_told.replace(why.clone());
@@ -459,7 +543,8 @@ impl TextOutput {
         if let Some(ConnectFailure::Refused { code, .. }) = failure {
             let why = match code {
                 ErrorCode::PasswordWait => {
-                    "The server has not looked at the password yet: wrong ones came from here.".to_owned()
+                    "The server has not looked at the password yet: wrong ones came from here."
+                        .to_owned()
                 }
                 _ => format!("The server does not let you in for now: {why}."),
             };
@@ -467,7 +552,8 @@ impl TextOutput {
         }
         let step = failure.and_then(next_step);
         if before.is_some() && step.is_none() {
-            return (retry_in >= QUICK_RETRY).then(|| trouble(format!("The server is still away: {why}. {retry}")));
+            return (retry_in >= QUICK_RETRY)
+                .then(|| trouble(format!("The server is still away: {why}. {retry}")));
         }
         if self.has_joined {
             let step = step.map(|step| format!("{step} ")).unwrap_or_default();
@@ -481,7 +567,9 @@ impl TextOutput {
         };
         let server = harmless(&self.stay.server);
         if why == ABOUT_TO_STOP {
-            return Some(trouble(format!("The server at {server} lets no more people in: {why}. {retry}")));
+            return Some(trouble(format!(
+                "The server at {server} lets no more people in: {why}. {retry}"
+            )));
         }
         let step = step.unwrap_or_else(|| hint.to_owned());
         Some(trouble(format!("The server at {server} cannot be reached: {why}. {step} {retry}")))
@@ -489,7 +577,12 @@ impl TextOutput {
 }
 
 /// Why one is not let in, and what next.
-pub fn refusal(code: &ErrorCode, message: &str, room: &str, retry_after: Option<Duration>) -> String {
+pub fn refusal(
+    code: &ErrorCode,
+    message: &str,
+    room: &str,
+    retry_after: Option<Duration>,
+) -> String {
     let room = harmless(room);
     let why = match code {
         ErrorCode::RoomFull => format!("The room “{room}” is full."),
@@ -501,13 +594,18 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str, retry_after: Option<
         ErrorCode::TokenInvalid | ErrorCode::TokenExpired => {
             format!("“{room}” is not open to this access token: {}", sentence(message))
         }
-        ErrorCode::PasswordWrong => format!("“{room}” is not open to this password: {}", sentence(message)),
+        ErrorCode::PasswordWrong => {
+            format!("“{room}” is not open to this password: {}", sentence(message))
+        }
         ErrorCode::PasswordWait => {
             "The server has not looked at the password yet: wrong ones came from here.".to_owned()
         }
         ErrorCode::Kicked => format!("A moderator has put you out of “{room}”."),
         ErrorCode::Banned => {
-            format!("A moderator of “{room}” keeps you, or your address, out for {}.", for_how_long(retry_after))
+            format!(
+                "A moderator of “{room}” keeps you, or your address, out for {}.",
+                for_how_long(retry_after)
+            )
         }
         ErrorCode::RoomLocked => format!("A moderator has closed “{room}” to newcomers."),
         ErrorCode::TooManyJoins => "The server has had too many joins from here.".to_owned(),
@@ -533,7 +631,9 @@ pub fn refusal_step(code: &ErrorCode) -> Option<&'static str> {
         ErrorCode::RoomMissing => "Check the name, or be the first: join without --must-exist.",
         ErrorCode::RoomExists => "Take another name, or join without --must-not-exist.",
         ErrorCode::PasswordRequired => "Name it with VOICEMESH_PASSWORD or --password.",
-        ErrorCode::TokenRequired => "Name it with VOICEMESH_TOKEN, or take the link you were given.",
+        ErrorCode::TokenRequired => {
+            "Name it with VOICEMESH_TOKEN, or take the link you were given."
+        }
         ErrorCode::TokenInvalid | ErrorCode::TokenExpired => "Get a new link.",
         ErrorCode::PasswordWrong => "Ask for the right one; a room without a password takes none.",
         ErrorCode::PasswordWait => "Wait a while, then try again.",
@@ -551,7 +651,9 @@ pub fn refusal_step(code: &ErrorCode) -> Option<&'static str> {
 /// What happened when the same identity joined from somewhere else.
 pub fn replaced(room: &str) -> String {
     let room = harmless(room);
-    format!("You joined “{room}” from somewhere else, so this connection ended. Join again to come back here.")
+    format!(
+        "You joined “{room}” from somewhere else, so this connection ended. Join again to come back here."
+    )
 }
 
 /// A line that is neither good nor bad news.
@@ -597,7 +699,10 @@ fn device_lost(which: DeviceRole, why: &str) -> Line {
         DeviceRole::Output => "You cannot hear the others until it is back; they hear you.",
     };
     let why = harmless(why.trim_end_matches('.'));
-    trouble(format!("Your {} does not work: {why}. {effect} It is used again as soon as it works.", device(which)))
+    trouble(format!(
+        "Your {} does not work: {why}. {effect} It is used again as soon as it works.",
+        device(which)
+    ))
 }
 
 #[cfg(test)]

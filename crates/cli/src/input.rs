@@ -16,8 +16,8 @@ pub(crate) enum Input {
     Line(String),
     /// A line that is longer than any that can be sent was dropped.
     TooLong,
-    /// A person at a terminal has pressed Ctrl-D. If the input is no terminal (a pipe, a file, a service), its end
-    /// means nothing.
+    /// A person at a terminal has pressed Ctrl-D. If the input is no terminal (a pipe, a file, a
+    /// service), its end means nothing.
     Ended,
 }
 

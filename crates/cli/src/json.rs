@@ -1,9 +1,11 @@
-//! What `--json` prints: one object a line on standard output, for tests, the demo, benchmarks and anybody's scripts.
+//! What `--json` prints: one object a line on standard output, for tests, the demo, benchmarks and
+//! anybody's scripts.
 //!
-//! Every line has `event`, which names it, and `at_ms`. Moments and lengths of time are milliseconds, with fractions;
-//! moments count from the call that joined. What is not known (yet) is `null`. A `peer` is an id, the same across
-//! reconnects; names are in the normal form that every peer makes of them. Keys may be added, never changed;
-//! so a reader passes over what it does not know, events included.
+//! Every line has `event`, which names it, and `at_ms`. Moments and lengths of time are
+//! milliseconds, with fractions; moments count from the call that joined. What is not known (yet)
+//! is `null`. A `peer` is an id, the same across reconnects; names are in the normal form that
+//! every peer makes of them. Keys may be added, never changed; so a reader passes over what it does
+//! not know, events included.
 //!
 //! | `event` | further keys | when |
 //! |---|---|---|
@@ -41,43 +43,55 @@
 //! | `error` | `exit_code`, `message`, `next_step` | the command fails; the same sentence is on standard error. `next_step`: the part of it that helps, or `null` |
 //! | `summary` | see below | last line; missing only if joining could not even begin |
 //!
-//! `summary`: `reason` (`quit`, `interrupted`, `duration`, `input-ended`, `refused`, `replaced`, `gave-up`, `failed`),
-//! `exit_code`, `you`, `mode`, `connected`, `server_answers` (while it does not, nothing is known to arrive through it), `locked` (newcomers are not let in), `muted`, `deafened`, `listening_only` (there is no microphone), `permissions` (as in
-//! `permissions-changed`), `joined_ms`, `connected_ms` (both of the first time),
-//! `joins`, `frames_spoken`, `server_connection` (as `server-connected`, or `null` before the first), `recording`, `talking`, `microphone` (`level_dbfs`, `peak_dbfs`, `noise_floor_dbfs`,
-//! `clipping`, `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`, `uplink_bps`,
-//! `frames_per_packet`, `uplink_estimate_bps` (null while no limit was met), `upload_too_slow`), and
-//! `peers`: everyone who was ever there, as last seen, at most a tenth of a second before it left. Of each: `peer`,
-//! `name`, `label` (the name, and `#` with the beginning of the id if it looks like another's), `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`, `frames_heard`,
-//! `frames_concealed`, `frames_from_copies` and `frames_repaired` (lost, and heard all the same), `buffer_ms` (how long
-//! its frames lately waited to be heard), `loss` (lost on the way lately, before any repair, 0 to 1), `delay_ms` (from its microphone to this speaker, measured), `recording`, `gain` (1 is as
-//! spoken), `muted` (not heard, by one's own choice), `groups` (the talk groups it listens to, as far as they are known), `status` and `permissions` (as in `status-changed` and `permissions-changed`), `first_heard_ms`, `direct_ms` (the first moments of both).
+//! `summary`: `reason` (`quit`, `interrupted`, `duration`, `input-ended`, `refused`, `replaced`,
+//! `gave-up`, `failed`), `exit_code`, `you`, `mode`, `connected`, `server_answers` (while it does
+//! not, nothing is known to arrive through it), `locked` (newcomers are not let in), `muted`,
+//! `deafened`, `listening_only` (there is no microphone), `permissions` (as in
+//! `permissions-changed`), `joined_ms`, `connected_ms` (both of the first time), `joins`,
+//! `frames_spoken`, `server_connection` (as `server-connected`, or `null` before the first),
+//! `recording`, `talking`, `microphone` (`level_dbfs`, `peak_dbfs`, `noise_floor_dbfs`, `clipping`,
+//! `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`,
+//! `uplink_bps`, `frames_per_packet`, `uplink_estimate_bps` (null while no limit was met),
+//! `upload_too_slow`), and `peers`: everyone who was ever there, as last seen, at most a tenth of a
+//! second before it left. Of each: `peer`, `name`, `label` (the name, and `#` with the beginning of
+//! the id if it looks like another's), `present`, `route`, `round_trip_ms`, `speaking`,
+//! `level_dbfs`, `frames_received`, `frames_heard`, `frames_concealed`, `frames_from_copies` and
+//! `frames_repaired` (lost, and heard all the same), `buffer_ms` (how long its frames lately waited
+//! to be heard), `loss` (lost on the way lately, before any repair, 0 to 1), `delay_ms` (from its
+//! microphone to this speaker, measured), `recording`, `gain` (1 is as spoken), `muted` (not heard,
+//! by one's own choice), `groups` (the talk groups it listens to, as far as they are known),
+//! `status` and `permissions` (as in `status-changed` and `permissions-changed`), `first_heard_ms`,
+//! `direct_ms` (the first moments of both).
 //!
-//! `voicemesh mic --json` prints `microphone` with the keys of the same name above, ten times a second, `notice` when the
-//! device is lost or back, and `summary` at the end: `seconds`, `peak_dbfs`, `noise_floor_dbfs`, `speech_dbfs` (`null` if
-//! none was recognized), `clipped_seconds`, `sent_seconds` and `advice`, a list of sentences.
+//! `voicemesh mic --json` prints `microphone` with the keys of the same name above, ten times a
+//! second, `notice` when the device is lost or back, and `summary` at the end: `seconds`,
+//! `peak_dbfs`, `noise_floor_dbfs`, `speech_dbfs` (`null` if none was recognized),
+//! `clipped_seconds`, `sent_seconds` and `advice`, a list of sentences.
 //!
-//! `voicemesh loopback --json` prints `loopback` once a second: `level_dbfs`, `sending`, `loss_percent`, `buffer_ms`,
-//! `mouth_to_ear_ms` (`null` while nothing is heard), `bitrate_bps`, `copies`; `notice` as above, and `summary` at the end:
-//! `frames_sent`, `frames_lost`, `frames_late`, `frames_from_copies`, `frames_repaired`, `frames_concealed`, `concealed_ms`,
+//! `voicemesh loopback --json` prints `loopback` once a second: `level_dbfs`, `sending`,
+//! `loss_percent`, `buffer_ms`, `mouth_to_ear_ms` (`null` while nothing is heard), `bitrate_bps`,
+//! `copies`; `notice` as above, and `summary` at the end: `frames_sent`, `frames_lost`,
+//! `frames_late`, `frames_from_copies`, `frames_repaired`, `frames_concealed`, `concealed_ms`,
 //! `stretched_ms`, `copies_sent`, `mean_packet_bytes`, `mean_buffer_ms`, `mouth_to_ear_ms`.
 //!
-//! `voicemesh devices --json` prints one `devices`: `inputs` and `outputs`, each a list of `name` (for `--input` and
-//! `--output`), `description` and `default` (used when none is named), and `why` there are no inputs or no outputs, a sentence, or
-//! `null` if there are both.
+//! `voicemesh devices --json` prints one `devices`: `inputs` and `outputs`, each a list of `name`
+//! (for `--input` and `--output`), `description` and `default` (used when none is named), and `why`
+//! there are no inputs or no outputs, a sentence, or `null` if there are both.
 //!
-//! Where one of these fails, its last line is `error`, as above. An option or a value that is not understood is found before
-//! anything is printed, whatever the command: standard output stays empty, the reason is on standard error, and the exit code is 2.
+//! Where one of these fails, its last line is `error`, as above. An option or a value that is not
+//! understood is found before anything is printed, whatever the command: standard output stays
+//! empty, the reason is on standard error, and the exit code is 2.
 //!
-//! With `--json`, standard input takes the same lines as without: text, or [commands](crate::slash).
+//! With `--json`, standard input takes the same lines as without: text, or
+//! [commands](crate::slash).
 
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use voicemesh::{
-    ConnectFailure, DeviceEvent, DeviceRole, Event, MemberStatus, MicrophoneState, OwnerRightState, PeerId,
-    PeerLeftReason, RoomEvent, Route, ServerConnection, TimedEvent, VoiceEvent,
+    ConnectFailure, DeviceEvent, DeviceRole, Event, MemberStatus, MicrophoneState, OwnerRightState,
+    PeerId, PeerLeftReason, RoomEvent, Route, ServerConnection, TimedEvent, VoiceEvent,
 };
 
 use crate::end::End;
@@ -167,14 +181,22 @@ fn said(event: &Event, people: &People) -> Value {
         Event::Room(RoomEvent::PeerLeft { peer, name, reason }) => {
             json!({ "peer": peer.to_string(), "name": name, "reason": reason_name(*reason) })
         }
-        Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => with(of(peer), "metadata", json!(metadata)),
+        Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => {
+            with(of(peer), "metadata", json!(metadata))
+        }
         Event::Room(RoomEvent::PermissionsChanged { peer, permissions }) => {
             with(of(peer), "permissions", json!(permissions))
         }
-        Event::Room(RoomEvent::StatusChanged { peer, status }) => with(of(peer), "status", member_status(*status)),
-        Event::Room(RoomEvent::RouteChanged { peer, route }) => with(of(peer), "route", route_name(*route).into()),
+        Event::Room(RoomEvent::StatusChanged { peer, status }) => {
+            with(of(peer), "status", member_status(*status))
+        }
+        Event::Room(RoomEvent::RouteChanged { peer, route }) => {
+            with(of(peer), "route", route_name(*route).into())
+        }
         Event::Voice(VoiceEvent::FirstHeard { peer }) => of(peer),
-        Event::Voice(VoiceEvent::Speaking { peer, speaking }) => with(of(peer), "speaking", (*speaking).into()),
+        Event::Voice(VoiceEvent::Speaking { peer, speaking }) => {
+            with(of(peer), "speaking", (*speaking).into())
+        }
         Event::Room(RoomEvent::Text { from, name, private, group, text }) => {
             json!({ "peer": from.to_string(), "name": name, "private": private, "group": group, "text": text })
         }
@@ -211,21 +233,25 @@ fn said(event: &Event, people: &People) -> Value {
         }
         Event::Room(RoomEvent::OwnerRight { state }) => json!({ "state": state_name(*state) }),
         Event::Voice(VoiceEvent::GroupRefused { group }) => json!({ "group": group }),
-        Event::Device(DeviceEvent::Lost { which, why }) => json!({ "device": device_name(*which), "why": why }),
+        Event::Device(DeviceEvent::Lost { which, why }) => {
+            json!({ "device": device_name(*which), "why": why })
+        }
         Event::Device(DeviceEvent::Recovered { which }) => json!({ "device": device_name(*which) }),
         Event::Device(DeviceEvent::Changed { which }) => json!({ "device": device_name(*which) }),
         Event::Voice(VoiceEvent::Recording { recording }) => json!({ "recording": recording }),
         Event::Voice(VoiceEvent::RecordingFailed { why }) => json!({ "why": why }),
         Event::Room(RoomEvent::Left) => json!({}),
         Event::Room(RoomEvent::ConnectionRequested { peer }) => of(peer),
-        // Messages and channels, which a person does not see, and events that are newer than this command.
+        // Messages and channels, which a person does not see, and events that are newer than this
+        // command.
         _ => json!({}),
     }
 }
 
 fn situation(summary: &Summary, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value> {
     let snapshot = &summary.snapshot;
-    let peers = summary.peers().filter(|(_, seen)| wanted(seen)).map(|(peer, seen)| peer_state(peer, seen));
+    let peers =
+        summary.peers().filter(|(_, seen)| wanted(seen)).map(|(peer, seen)| peer_state(peer, seen));
     let value = json!({
         "you": snapshot.you.map(|you| you.to_string()),
         "mode": snapshot.mode,
@@ -379,7 +405,9 @@ mod tests {
         let line = super::event(&at(1500, event), &people(&[(1, "Ben")]));
         assert!(line.starts_with(&format!("{{\"event\":\"{name}\",\"at_ms\":1500.0")), "{line}");
         assert!(!line.contains('\n'), "{line}");
-        let Value::Object(mut map) = serde_json::from_str(&line).expect("JSON") else { panic!("{line}") };
+        let Value::Object(mut map) = serde_json::from_str(&line).expect("JSON") else {
+            panic!("{line}")
+        };
         map.remove("event");
         map.remove("at_ms");
         Value::Object(map)
@@ -388,8 +416,7 @@ mod tests {
     #[test]
     fn joining_and_the_session() {
         let you = "aaaa0000-0000-0000-0000-000000000000";
-        let expected =
-            json!({ "you": you, "name": "Ada", "room": "lobby", "session": 7, "others": 1, "relay_only": false });
+        let expected = json!({ "you": you, "name": "Ada", "room": "lobby", "session": 7, "others": 1, "relay_only": false });
         assert_eq!(rest("joined", joined()), expected);
         assert_eq!(rest("connected", Event::Room(RoomEvent::Connected)), json!({}));
         assert_eq!(rest("left", Event::Room(RoomEvent::Left)), json!({}));
@@ -399,8 +426,15 @@ mod tests {
     #[test]
     fn the_others() {
         let metadata = Metadata::from([("kind".to_owned(), "echo".to_owned())]);
-        let came = Event::Room(RoomEvent::PeerJoined { peer: peer(1), name: "Ben".into(), metadata: metadata.clone() });
-        assert_eq!(rest("peer-joined", came), json!({ "peer": BEN, "name": "Ben", "metadata": { "kind": "echo" } }));
+        let came = Event::Room(RoomEvent::PeerJoined {
+            peer: peer(1),
+            name: "Ben".into(),
+            metadata: metadata.clone(),
+        });
+        assert_eq!(
+            rest("peer-joined", came),
+            json!({ "peer": BEN, "name": "Ben", "metadata": { "kind": "echo" } })
+        );
         let changed = Event::Room(RoomEvent::MetadataChanged { peer: peer(1), metadata });
         assert_eq!(
             rest("metadata-changed", changed),
@@ -412,12 +446,21 @@ mod tests {
             (PeerLeftReason::Lost, "lost"),
             (PeerLeftReason::Restarted, "restarted"),
         ] {
-            let gone = Event::Room(RoomEvent::PeerLeft { peer: peer(1), name: "Ben".into(), reason });
-            assert_eq!(rest("peer-left", gone), json!({ "peer": BEN, "name": "Ben", "reason": name }));
+            let gone =
+                Event::Room(RoomEvent::PeerLeft { peer: peer(1), name: "Ben".into(), reason });
+            assert_eq!(
+                rest("peer-left", gone),
+                json!({ "peer": BEN, "name": "Ben", "reason": name })
+            );
         }
-        for (route, name) in [(Route::Direct, "direct"), (Route::Relayed, "relayed"), (Route::None, "none")] {
+        for (route, name) in
+            [(Route::Direct, "direct"), (Route::Relayed, "relayed"), (Route::None, "none")]
+        {
             let changed = Event::Room(RoomEvent::RouteChanged { peer: peer(1), route });
-            assert_eq!(rest("route-changed", changed), json!({ "peer": BEN, "name": "Ben", "route": name }));
+            assert_eq!(
+                rest("route-changed", changed),
+                json!({ "peer": BEN, "name": "Ben", "route": name })
+            );
         }
     }
 
@@ -428,7 +471,10 @@ mod tests {
             json!({ "peer": BEN, "name": "Ben" })
         );
         let speaking = Event::Voice(VoiceEvent::Speaking { peer: peer(1), speaking: true });
-        assert_eq!(rest("speaking", speaking), json!({ "peer": BEN, "name": "Ben", "speaking": true }));
+        assert_eq!(
+            rest("speaking", speaking),
+            json!({ "peer": BEN, "name": "Ben", "speaking": true })
+        );
         let text = "two\nlines \u{1b}[2J \"quoted\"";
         let written = Event::Room(RoomEvent::Text {
             from: peer(1),
@@ -442,7 +488,8 @@ mod tests {
             json!({ "peer": BEN, "name": "Ben", "private": true, "group": null, "text": text })
         );
         let status = MemberStatus { muted: true, ..MemberStatus::default() };
-        let changed = rest("status-changed", Event::Room(RoomEvent::StatusChanged { peer: peer(1), status }));
+        let changed =
+            rest("status-changed", Event::Room(RoomEvent::StatusChanged { peer: peer(1), status }));
         assert_eq!(
             changed["status"],
             json!({ "muted": true, "deafened": false, "listening_only": false, "recording": false })
@@ -453,7 +500,12 @@ mod tests {
     fn troubles() {
         let retry_in = Duration::from_millis(2500);
         let away = |why: &str, failure, silent_for| {
-            Event::Room(RoomEvent::ServerAway { why: why.to_owned(), failure, silent_for, retry_in })
+            Event::Room(RoomEvent::ServerAway {
+                why: why.to_owned(),
+                failure,
+                silent_for,
+                retry_in,
+            })
         };
         let expected = json!({
             "why": "no route", "code": null, "next_step": null, "silent_ms": 16000.0, "retry_in_ms": 2500.0,
@@ -465,27 +517,43 @@ mod tests {
         });
         let failure = Some(ConnectFailure::SignInRequired);
         assert_eq!(rest("server-away", away("sign in", failure, Duration::ZERO)), expected);
-        let connected =
-            Event::Room(RoomEvent::ServerConnected(ServerConnection::new(false, true, Some("proxy:1".into()))));
+        let connected = Event::Room(RoomEvent::ServerConnected(ServerConnection::new(
+            false,
+            true,
+            Some("proxy:1".into()),
+        )));
         let expected = json!({ "encrypted": false, "local": true, "proxy": "proxy:1" });
         assert_eq!(rest("server-connected", connected), expected);
-        let refused =
-            Event::Room(RoomEvent::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None });
+        let refused = Event::Room(RoomEvent::Refused {
+            code: ErrorCode::RoomFull,
+            message: "full".into(),
+            retry_after: None,
+        });
         let full = json!({ "code": "room-full", "message": "full", "next_step": "Try again later, or take another room.", "retry_after_ms": null });
         assert_eq!(rest("refused", refused), full);
         let retry_after = Some(Duration::from_secs(4));
-        let guessed =
-            Event::Room(RoomEvent::Refused { code: ErrorCode::PasswordWait, message: "wait".into(), retry_after });
+        let guessed = Event::Room(RoomEvent::Refused {
+            code: ErrorCode::PasswordWait,
+            message: "wait".into(),
+            retry_after,
+        });
         let wait = json!({ "code": "password-wait", "message": "wait", "next_step": "Wait a while, then try again.", "retry_after_ms": 4000.0 });
         assert_eq!(rest("refused", guessed), wait);
-        let warned =
-            Event::Room(RoomEvent::Warned { code: ErrorCode::Other("new".into()), message: "odd".into(), text: None });
-        assert_eq!(rest("warned", warned), json!({ "code": "new", "message": "odd", "text": null }));
+        let warned = Event::Room(RoomEvent::Warned {
+            code: ErrorCode::Other("new".into()),
+            message: "odd".into(),
+            text: None,
+        });
+        assert_eq!(
+            rest("warned", warned),
+            json!({ "code": "new", "message": "odd", "text": null })
+        );
         assert_eq!(
             rest("group-refused", Event::Voice(VoiceEvent::GroupRefused { group: "Red".into() })),
             json!({ "group": "Red" })
         );
-        let lost = Event::Device(DeviceEvent::Lost { which: DeviceRole::Input, why: "unplugged".into() });
+        let lost =
+            Event::Device(DeviceEvent::Lost { which: DeviceRole::Input, why: "unplugged".into() });
         assert_eq!(rest("device-lost", lost), json!({ "device": "input", "why": "unplugged" }));
         let failed = Event::Voice(VoiceEvent::RecordingFailed { why: "disk full".into() });
         assert_eq!(rest("recording-failed", failed), json!({ "why": "disk full" }));
@@ -496,7 +564,10 @@ mod tests {
     #[test]
     fn the_commands_own_lines() {
         let value = |line: String| serde_json::from_str::<Value>(&line).expect("JSON");
-        let failure = Failure { next_step: Some("Plug one in.".into()), ..Failure::new(Exit::Device, "there is none") };
+        let failure = Failure {
+            next_step: Some("Plug one in.".into()),
+            ..Failure::new(Exit::Device, "there is none")
+        };
         let expected = json!({ "event": "error", "at_ms": 1.5, "exit_code": 5, "message": "there is none", "next_step": "Plug one in." });
         assert_eq!(value(error(Duration::from_micros(1500), &failure)), expected);
         let expected = json!({ "event": "notice", "at_ms": 2000.0, "message": "Muted." });
@@ -516,7 +587,8 @@ mod tests {
         summary.event(&at(30, arrival(1, "Ben")));
         summary.event(&at(30, arrival(2, "Cleo")));
         summary.event(&at(60, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })));
-        let snapshot = Snapshot { mode: "client", connected: true, frames_spoken: 50, ..Snapshot::default() };
+        let snapshot =
+            Snapshot { mode: "client", connected: true, frames_spoken: 50, ..Snapshot::default() };
         summary.observe(Snapshot {
             you: Some(peer(0xaaaa)),
             peers: vec![state(1, "Ben"), state(2, "Cleo")],
@@ -524,12 +596,17 @@ mod tests {
         });
         summary.event(&at(
             70,
-            Event::Room(RoomEvent::PeerLeft { peer: peer(2), name: "Cleo".into(), reason: PeerLeftReason::Left }),
+            Event::Room(RoomEvent::PeerLeft {
+                peer: peer(2),
+                name: "Cleo".into(),
+                reason: PeerLeftReason::Left,
+            }),
         ));
 
         let now = Duration::from_millis(100);
         let value = |line: String| serde_json::from_str::<Value>(&line).expect("JSON");
-        let (status, summary) = (value(status(now, &summary)), value(super::summary(now, &summary, End::Duration)));
+        let (status, summary) =
+            (value(status(now, &summary)), value(super::summary(now, &summary, End::Duration)));
         assert_eq!(status["peers"].as_array().map(Vec::len), Some(1), "only who is present");
         let ben = json!({
             "peer": BEN, "name": "Ben", "label": "Ben", "present": true, "route": "direct", "round_trip_ms": 12.345, "speaking": true,

@@ -1,16 +1,17 @@
-//! The `voicemesh` command: talk in a room from a terminal, let an echo answer, try microphone and network, list
-//! devices, run the server.
+//! The `voicemesh` command: talk in a room from a terminal, let an echo answer, try microphone and
+//! network, list devices, run the server.
 //!
-//! **Does.** Turns a command line into [`voicemesh::JoinOptions`], events into lines for people ([`human`]) or programs
-//! ([`json`]) or a view of the whole terminal (`live`), and typed lines into commands ([`slash`]). Every failure is a sentence that says what happened and what
-//! next, and an exit code ([`exit`]).
+//! **Does.** Turns a command line into [`voicemesh::JoinOptions`], events into lines for people
+//! ([`human`]) or programs ([`json`]) or a view of the whole terminal (`live`), and typed lines
+//! into commands ([`slash`]). Every failure is a sentence that says what happened and what next,
+//! and an exit code ([`exit`]).
 //!
-//! **Never does.** Touch the sound or the network of a room: that is the business of the crate it stands on; only `mic`
-//! and `loopback`, where there is no room, run the sound themselves. Trust a terminal to what others send: everything
-//! foreign goes through [`text`] first.
+//! **Never does.** Touch the sound or the network of a room: that is the business of the crate it
+//! stands on; only `mic` and `loopback`, where there is no room, run the sound themselves. Trust a
+//! terminal to what others send: everything foreign goes through [`text`] first.
 //!
-//! The shape of its loop: events are waited for on the main thread ([`talk`]); standard input is read on a separate
-//! thread, and so are the signals that ask to end.
+//! The shape of its loop: events are waited for on the main thread ([`talk`]); standard input is
+//! read on a separate thread, and so are the signals that ask to end.
 
 use std::process::ExitCode;
 

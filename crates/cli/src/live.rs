@@ -1,8 +1,9 @@
-//! The live view on a terminal: who is here, who speaks, how well each is heard, what was said, and oneself.
+//! The live view on a terminal: who is here, who speaks, how well each is heard, what was said, and
+//! oneself.
 //!
-//! What is shown is a plain value ([`screen`]), what a key does to it a function ([`keys`]), and the drawing another
-//! ([`draw`]); only this file and [`console`] touch the terminal. It is drawn when something has changed, and at most
-//! [`FRAMES_PER_SECOND`] times a second.
+//! What is shown is a plain value ([`screen`]), what a key does to it a function ([`keys`]), and
+//! the drawing another ([`draw`]); only this file and [`console`] touch the terminal. It is drawn
+//! when something has changed, and at most [`FRAMES_PER_SECOND`] times a second.
 
 #[cfg(not(windows))]
 mod ansi;
@@ -69,7 +70,8 @@ impl Live {
         let console = Console::take()?;
         let screen = Screen::new(room, server, name, TalkKey::None);
         let palette = Palette { coloured, unicode: is_unicode() };
-        let (watch, escapes, problems) = (LinkWatch::default(), Escapes::default(), Problems::default());
+        let (watch, escapes, problems) =
+            (LinkWatch::default(), Escapes::default(), Problems::default());
         Ok(Self { console, screen, watch, problems, escapes, palette, stale: true, drawn_at: None })
     }
 
@@ -133,10 +135,12 @@ impl Live {
             _ => {}
         }
         self.stale = true;
-        if let Event::Device(DeviceEvent::Lost { .. } | DeviceEvent::Recovered { .. } | DeviceEvent::Changed { .. }) =
-            stamped.event
+        if let Event::Device(
+            DeviceEvent::Lost { .. } | DeviceEvent::Recovered { .. } | DeviceEvent::Changed { .. },
+        ) = stamped.event
         {
-            // Where standard error cannot be read, sound systems write over the view when a device comes or goes.
+            // Where standard error cannot be read, sound systems write over the view when a device
+            // comes or goes.
             self.redraw();
         }
     }
@@ -148,7 +152,8 @@ impl Live {
         self.screen.observe(snapshot, people);
         self.screen.judge(&self.problems, snapshot);
         let Screen { people, own, chosen, exposed, problems, .. } = &self.screen;
-        self.stale |= before != (people.clone(), (own.clone(), *chosen, *exposed, problems.clone()));
+        self.stale |=
+            before != (people.clone(), (own.clone(), *chosen, *exposed, problems.clone()));
     }
 
     /// Actions of the keys that were pressed.
@@ -196,7 +201,9 @@ impl Live {
         let shown = (self.screen.link, self.screen.seconds);
         (self.screen.link, self.screen.seconds) = (self.watch.link(now), self.watch.seconds(now));
         self.stale |= shown != (self.screen.link, self.screen.seconds);
-        let is_time = self.drawn_at.is_none_or(|at| at.elapsed() >= Duration::from_secs(1) / FRAMES_PER_SECOND);
+        let is_time = self
+            .drawn_at
+            .is_none_or(|at| at.elapsed() >= Duration::from_secs(1) / FRAMES_PER_SECOND);
         if self.stale && is_time {
             let (screen, palette) = (&self.screen, self.palette);
             self.console.terminal.draw(|frame| draw::draw(frame, screen, palette))?;

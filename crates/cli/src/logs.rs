@@ -1,5 +1,6 @@
-//! Logs, on standard error, as much as `VOICEMESH_LOG` asks for (`debug`, or `voicemesh=trace,warn`). While a view has
-//! the terminal to which standard error goes, they are held for it to show.
+//! Logs, on standard error, as much as `VOICEMESH_LOG` asks for (`debug`, or
+//! `voicemesh=trace,warn`). While a view has the terminal to which standard error goes, they are
+//! held for it to show.
 
 use std::io::{self, Write};
 
@@ -25,7 +26,9 @@ pub(crate) fn init(default: &str) {
         }),
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Sink);
-    let log = tracing_subscriber::registry().with(filter).with(filter_fn(|about| may_log(about.target())));
+    let log = tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(|about| may_log(about.target())));
     // Only a program that logs already could refuse.
     let _ = log.with(lines).try_init();
 }
@@ -47,7 +50,8 @@ impl Write for Sink {
     }
 }
 
-/// The WebRTC stack names addresses even in its warnings; nothing of it is kept, whatever is asked for.
+/// The WebRTC stack names addresses even in its warnings; nothing of it is kept, whatever is asked
+/// for.
 fn may_log(target: &str) -> bool {
     let root = target.split("::").next().unwrap_or_default();
     root != "webrtc" && root != "rtc" && !root.starts_with("rtc_") && !root.starts_with("webrtc_")
@@ -59,7 +63,14 @@ mod tests {
 
     #[test]
     fn the_stack_that_names_addresses_is_left_out() {
-        for target in ["webrtc", "webrtc::peer_connection", "rtc", "rtc::ice", "rtc_ice::agent", "webrtc_util"] {
+        for target in [
+            "webrtc",
+            "webrtc::peer_connection",
+            "rtc",
+            "rtc::ice",
+            "rtc_ice::agent",
+            "webrtc_util",
+        ] {
             assert!(!may_log(target), "{target}");
         }
         for target in ["voicemesh", "voicemesh_link::task", "voicemesh_signaling::shell", "rtcp"] {

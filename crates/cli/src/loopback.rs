@@ -1,7 +1,7 @@
 //! `voicemesh loopback`: hear yourself as others hear you, over a network as bad as you like.
 //!
-//! [`path`] is the whole way from one's own microphone to one's own speaker without a clock or a device; this file runs
-//! it between the two.
+//! [`path`] is the whole way from one's own microphone to one's own speaker without a clock or a
+//! device; this file runs it between the two.
 
 mod path;
 
@@ -26,7 +26,8 @@ use path::{Path, Settings, Totals};
 const NAP: Duration = Duration::from_millis(5);
 /// A line comes this often.
 const LINE_EVERY: Duration = Duration::from_secs(1);
-/// The speaker's queue holds at least a block, and half a block more after it has run dry, up to four.
+/// The speaker's queue holds at least a block, and half a block more after it has run dry, up to
+/// four.
 const LEAST_QUEUED: usize = BLOCK_SAMPLES;
 const QUEUE_STEP: usize = BLOCK_SAMPLES / 2;
 const MOST_QUEUED: usize = 4 * BLOCK_SAMPLES;
@@ -52,7 +53,8 @@ fn loop_back(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
     refuse_same_file(&arguments.input, &arguments.output).map_err(device)?;
     let (output, earlier) = beside_earlier(arguments.output.clone());
     let playback = Playback::open(&output, waker()).map_err(device)?;
-    let capture = Capture::open(&arguments.input, arguments.microphone.channel, waker()).map_err(device)?;
+    let capture =
+        Capture::open(&arguments.input, arguments.microphone.channel, waker()).map_err(device)?;
     let microphone = MicrophoneConfig {
         processing: arguments.microphone.processing(&arguments.input),
         activation: arguments.microphone.activation(&arguments.input).setting(),
@@ -70,7 +72,10 @@ fn loop_back(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
         show.say(Duration::ZERO, &sentence);
     }
     if !arguments.json {
-        show.say(Duration::ZERO, "You hear yourself as others hear you. Wear headphones; Ctrl-C ends.");
+        show.say(
+            Duration::ZERO,
+            "You hear yourself as others hear you. Wear headphones; Ctrl-C ends.",
+        );
     }
     let started = Instant::now();
     let mut devices = Devices { capture, playback, least_queued: LEAST_QUEUED, underruns: 0, show };
@@ -103,7 +108,11 @@ impl Show {
     }
 
     fn progress(self, at: Duration, path: &Path) -> bool {
-        if self.for_programs { println(&json::own_line("loopback", at, path.json())) } else { println(&path.line()) }
+        if self.for_programs {
+            println(&json::own_line("loopback", at, path.json()))
+        } else {
+            println(&path.line())
+        }
     }
 }
 
@@ -116,7 +125,13 @@ struct Devices {
 }
 
 impl Devices {
-    fn run(&mut self, mut path: Path, started: Instant, limit: Option<Duration>, stop: &Stop) -> Totals {
+    fn run(
+        &mut self,
+        mut path: Path,
+        started: Instant,
+        limit: Option<Duration>,
+        stop: &Stop,
+    ) -> Totals {
         let mut line_at = LINE_EVERY;
         loop {
             let now = started.elapsed();
@@ -142,7 +157,8 @@ impl Devices {
             self.least_queued = (self.least_queued + QUEUE_STEP).min(MOST_QUEUED);
         }
         while self.playback.queued() < self.least_queued {
-            let queued = Duration::from_secs(1) * self.playback.queued() as u32 / voicemesh_device::SAMPLE_RATE;
+            let queued = Duration::from_secs(1) * self.playback.queued() as u32
+                / voicemesh_device::SAMPLE_RATE;
             path.render(now, queued, &mut block);
             if self.playback.write(&block) == 0 {
                 break;
@@ -156,9 +172,9 @@ impl Devices {
         let output = self.playback.poll_event().map(|event| ("speaker", event));
         for (which, event) in input.into_iter().chain(output) {
             match event {
-                DeviceEvent::Lost { why } => {
-                    self.show.say(now, &format!("Your {which} does not work any more: {}.", harmless(&why)))
-                }
+                DeviceEvent::Lost { why } => self
+                    .show
+                    .say(now, &format!("Your {which} does not work any more: {}.", harmless(&why))),
                 _ => self.show.say(now, &format!("Your {which} works again.")),
             };
         }

@@ -1,4 +1,5 @@
-//! `voicemesh mic`: what the microphone gives, what the detector thinks of it, and what to do about it.
+//! `voicemesh mic`: what the microphone gives, what the detector thinks of it, and what to do about
+//! it.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -89,7 +90,8 @@ fn show(arguments: &MicArguments) -> Result<Exit, Failure> {
         show.state(started.elapsed(), &state(&microphone));
         std::thread::park_timeout(NAP);
     }
-    let channels = capture.channels().map(|channels| channels_line(channels, arguments.microphone.channel));
+    let channels =
+        capture.channels().map(|channels| channels_line(channels, arguments.microphone.channel));
     show.end(started.elapsed(), &heard, &arguments.input, channels.as_deref());
     Ok(Exit::Done)
 }
@@ -99,7 +101,9 @@ fn channels_line(channels: MicrophoneChannels, named: Option<u16>) -> String {
     let MicrophoneChannels { count, mix } = channels;
     match (mix, named) {
         _ if count == 1 => "It has one channel.".to_owned(),
-        (ChannelMix::One(channel), Some(_)) => format!("Channel {channel} of {count} is heard, as you asked."),
+        (ChannelMix::One(channel), Some(_)) => {
+            format!("Channel {channel} of {count} is heard, as you asked.")
+        }
         (ChannelMix::One(channel), None) => {
             format!(
                 "Channel {channel} of {count} is heard: it is the loudest, and the channels differ. --channel names another."
@@ -155,7 +159,8 @@ impl Heard {
         self.peak_dbfs = self.peak_dbfs.max(state.peak_dbfs);
         self.noise_floor_dbfs = state.noise_floor_dbfs;
         if state.speech_probability >= SURE {
-            self.speech_dbfs = Some(self.speech_dbfs.map_or(state.level_dbfs, |most| most.max(state.level_dbfs)));
+            self.speech_dbfs =
+                Some(self.speech_dbfs.map_or(state.level_dbfs, |most| most.max(state.level_dbfs)));
         }
     }
 
@@ -173,7 +178,9 @@ impl Heard {
         }
         let mut advice = Vec::new();
         if self.clipped_blocks > 0 {
-            advice.push("It clips: it is too loud for the device. Turn it down, or move away from it.");
+            advice.push(
+                "It clips: it is too loud for the device. Turn it down, or move away from it.",
+            );
         }
         match self.speech_dbfs {
             None => advice.push("No speech was recognized: speak while this runs."),
@@ -183,7 +190,9 @@ impl Heard {
             Some(_) => {}
         }
         if self.noise_floor_dbfs > NOISY_DBFS {
-            advice.push("The room is noisy, or it has music in it: move closer, and use --noise high.");
+            advice.push(
+                "The room is noisy, or it has music in it: move closer, and use --noise high.",
+            );
         }
         if advice.is_empty() {
             advice.push("That sounds right.");
@@ -232,7 +241,9 @@ impl Show {
 
     fn device(&mut self, now: Duration, event: &DeviceEvent) {
         let text = match event {
-            DeviceEvent::Lost { why } => format!("The microphone does not work any more: {}.", harmless(why)),
+            DeviceEvent::Lost { why } => {
+                format!("The microphone does not work any more: {}.", harmless(why))
+            }
             _ => "The microphone works again.".to_owned(),
         };
         self.say(now, &text);
@@ -248,7 +259,10 @@ impl Show {
         let percent = (heard.sent_blocks * 100).checked_div(heard.blocks).unwrap_or_default();
         let seconds = heard.blocks / 100;
         let input = harmless(&input.to_string()).into_owned();
-        self.say(now, &format!("{seconds} s of “{input}”; {percent} % of it would have been sent."));
+        self.say(
+            now,
+            &format!("{seconds} s of “{input}”; {percent} % of it would have been sent."),
+        );
         advice.into_iter().for_each(|line| self.say(now, line));
     }
 
@@ -261,7 +275,8 @@ impl Show {
     }
 
     fn overwrite(&mut self, state: &MicrophoneState) {
-        let columns = terminal::size().map_or(80, |(columns, _)| usize::from(columns)).saturating_sub(SPARE);
+        let columns =
+            terminal::size().map_or(80, |(columns, _)| usize::from(columns)).saturating_sub(SPARE);
         let meter = columns.saturating_sub(WORDS).clamp(LEAST_METER, MOST_METER);
         self.put(&format!("\r\u{1b}[K{}", cut(&row(state, meter), columns)));
     }
@@ -278,7 +293,8 @@ impl Show {
 
 fn row(state: &MicrophoneState, columns: usize) -> String {
     let whole = |level: f32| level.round().clamp(-99.0, 0.0) as i32;
-    let [full, empty] = meter(whole(state.level_dbfs), Some(whole(state.noise_floor_dbfs)), columns);
+    let [full, empty] =
+        meter(whole(state.level_dbfs), Some(whole(state.noise_floor_dbfs)), columns);
     let sent = if state.sending { "SENT    " } else { "not sent" };
     let clips = if state.clipping { "  CLIPS" } else { "" };
     format!(
@@ -328,10 +344,22 @@ mod tests {
         assert_eq!(heard(&[speech()]), "That sounds right.");
         assert!(heard(&[]).starts_with("No sound at all: the microphone gave nothing."));
         assert!(heard(&[MicrophoneState::default()]).contains("gives silence"));
-        assert!(heard(&[MicrophoneState { clipping: true, ..speech() }, speech()]).starts_with("It clips"));
-        assert!(heard(&[MicrophoneState { level_dbfs: -50.0, ..speech() }]).starts_with("It is too quiet"));
-        assert!(heard(&[MicrophoneState { speech_probability: 0.1, ..speech() }]).starts_with("No speech"));
-        assert!(heard(&[MicrophoneState { noise_floor_dbfs: -30.0, ..speech() }]).starts_with("The room is noisy"));
+        assert!(
+            heard(&[MicrophoneState { clipping: true, ..speech() }, speech()])
+                .starts_with("It clips")
+        );
+        assert!(
+            heard(&[MicrophoneState { level_dbfs: -50.0, ..speech() }])
+                .starts_with("It is too quiet")
+        );
+        assert!(
+            heard(&[MicrophoneState { speech_probability: 0.1, ..speech() }])
+                .starts_with("No speech")
+        );
+        assert!(
+            heard(&[MicrophoneState { noise_floor_dbfs: -30.0, ..speech() }])
+                .starts_with("The room is noisy")
+        );
     }
 
     #[test]
@@ -339,14 +367,20 @@ mod tests {
         let line = |count, mix, named| channels_line(MicrophoneChannels { count, mix }, named);
         assert_eq!(line(1, ChannelMix::Mean, None), "It has one channel.");
         assert_eq!(line(2, ChannelMix::Mean, None), "All 2 channels are heard, mixed.");
-        assert!(line(8, ChannelMix::One(3), None).starts_with("Channel 3 of 8 is heard: it is the loudest"));
+        assert!(
+            line(8, ChannelMix::One(3), None)
+                .starts_with("Channel 3 of 8 is heard: it is the loudest")
+        );
         assert_eq!(line(8, ChannelMix::One(3), Some(3)), "Channel 3 of 8 is heard, as you asked.");
     }
 
     #[test]
     fn a_row_says_all_of_it_in_words_and_numbers() {
         let row = row(&MicrophoneState { clipping: true, ..speech() }, 30);
-        assert!(row.ends_with(" -22 dB  SENT      CLIPS  speech  90 %  peak -10  noise -65"), "{row}");
+        assert!(
+            row.ends_with(" -22 dB  SENT      CLIPS  speech  90 %  peak -10  noise -65"),
+            "{row}"
+        );
         assert!(row.starts_with("╎━━━"), "{row}");
     }
 }

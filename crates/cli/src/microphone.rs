@@ -13,14 +13,17 @@ pub(crate) const RELEASE: Duration = Duration::from_millis(200);
 const NO_CHANNEL: &str = "--channel is for microphones and files. Leave it out.";
 const NO_KEY: &str = "Use --activation voice or --activation always.";
 
-/// What was said on the command line. Nothing said means: all of it for a microphone, nothing for a file or a tone.
+/// What was said on the command line. Nothing said means: all of it for a microphone, nothing for a
+/// file or a tone.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MicrophoneArguments {
-    /// When you are heard: when you speak, always, or while a key is held (F4 in the live view) [default: voice].
+    /// When you are heard: when you speak, always, or while a key is held (F4 in the live view)
+    /// [default: voice].
     #[arg(long, value_enum, value_name = "WHEN")]
     pub activation: Option<ActivationChoice>,
 
-    /// The channel of the microphone or file to hear [default: their mean, or the loudest where they differ].
+    /// The channel of the microphone or file to hear [default: their mean, or the loudest where
+    /// they differ].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub channel: Option<u16>,
 
@@ -78,7 +81,9 @@ impl MicrophoneArguments {
     /// What is done to the sound that comes from there.
     pub fn processing(&self, input: &InputSpec) -> Processing {
         let usual = if is_microphone(input) { Processing::default() } else { Processing::OFF };
-        let is_on = |switch: Option<Switch>, usual: bool| switch.map_or(usual, |switch| switch == Switch::On);
+        let is_on = |switch: Option<Switch>, usual: bool| {
+            switch.map_or(usual, |switch| switch == Switch::On)
+        };
         Processing {
             echo_cancellation: is_on(self.echo_cancel, usual.echo_cancellation),
             noise_suppression: self.noise.map_or(usual.noise_suppression, NoiseChoice::setting),
@@ -103,7 +108,8 @@ impl MicrophoneArguments {
         }
     }
 
-    /// Whether the channel that was named can be heard at all. Whether it is there is seen when the source is opened.
+    /// Whether the channel that was named can be heard at all. Whether it is there is seen when the
+    /// source is opened.
     ///
     /// # Errors
     ///
@@ -122,7 +128,8 @@ impl MicrophoneArguments {
 
     /// When it is sent.
     pub fn activation(&self, input: &InputSpec) -> ActivationChoice {
-        let usual = if is_microphone(input) { ActivationChoice::Voice } else { ActivationChoice::Always };
+        let usual =
+            if is_microphone(input) { ActivationChoice::Voice } else { ActivationChoice::Always };
         self.activation.unwrap_or(usual)
     }
 }
@@ -153,9 +160,11 @@ impl NoiseChoice {
 fn is_microphone(input: &InputSpec) -> bool {
     match input {
         InputSpec::Device(_) => true,
-        InputSpec::Wav { .. } | InputSpec::Tone { .. } | InputSpec::Silence | InputSpec::Null | InputSpec::Program => {
-            false
-        }
+        InputSpec::Wav { .. }
+        | InputSpec::Tone { .. }
+        | InputSpec::Silence
+        | InputSpec::Null
+        | InputSpec::Program => false,
     }
 }
 
@@ -188,7 +197,10 @@ mod tests {
     fn only_what_has_channels_can_be_asked_for_one() {
         let of = |input: &str| said("mic --channel 7").must_fit(&input.parse().expect("a source"));
         for input in ["tone", "tone:300", "silence", "null"] {
-            assert!(of(input).is_err_and(|failure| failure.message.contains("has no channel 7")), "{input}");
+            assert!(
+                of(input).is_err_and(|failure| failure.message.contains("has no channel 7")),
+                "{input}"
+            );
         }
         assert!(of("default").is_ok() && of("speech.wav").is_ok());
         assert!(said("mic").must_fit(&InputSpec::Silence).is_ok());
@@ -197,9 +209,15 @@ mod tests {
     #[test]
     fn each_setting_is_said_alone() {
         let arguments = said("mic --activation push-to-talk --noise low --echo-cancel off");
-        assert_eq!(arguments.activation(&InputSpec::default()).setting(), Activation::PushToTalk { release: RELEASE });
-        let expected =
-            Processing { echo_cancellation: false, noise_suppression: NoiseSuppression::Low, ..Processing::default() };
+        assert_eq!(
+            arguments.activation(&InputSpec::default()).setting(),
+            Activation::PushToTalk { release: RELEASE }
+        );
+        let expected = Processing {
+            echo_cancellation: false,
+            noise_suppression: NoiseSuppression::Low,
+            ..Processing::default()
+        };
         assert_eq!(arguments.processing(&InputSpec::default()), expected);
         let of_a_file = Processing { noise_suppression: NoiseSuppression::Low, ..Processing::OFF };
         assert_eq!(arguments.processing(&InputSpec::Silence), of_a_file);

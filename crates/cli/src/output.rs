@@ -46,7 +46,10 @@ enum OutputFormat {
 
 impl Output {
     pub(crate) fn for_people(view: TextOutput) -> Self {
-        Self::new(OutputFormat::TextOutput { view, coloured: takes_colours() }, Box::new(io::stdout()))
+        Self::new(
+            OutputFormat::TextOutput { view, coloured: takes_colours() },
+            Box::new(io::stdout()),
+        )
     }
 
     pub(crate) fn for_programs() -> Self {
@@ -87,7 +90,10 @@ impl Output {
                 view.opening().iter().for_each(|line| live.say(line));
                 self.form = OutputFormat::Live { view: view.clone(), live: Box::new(live) };
             }
-            Err(error) => tracing::warn!("no live view on this terminal: {}", voicemesh_device::file_words(&error)),
+            Err(error) => tracing::warn!(
+                "no live view on this terminal: {}",
+                voicemesh_device::file_words(&error)
+            ),
         }
     }
 
@@ -169,7 +175,9 @@ impl Output {
             OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } => {
                 let renamed = view.renamed(&stamped.event);
                 let line = view.event(stamped, people).filter(|_| !is_said);
-                if let Some(line) = line.filter(|_| self.live().is_none() || !is_shown_all_the_time(&stamped.event)) {
+                if let Some(line) =
+                    line.filter(|_| self.live().is_none() || !is_shown_all_the_time(&stamped.event))
+                {
                     self.say(&line);
                 }
                 if let Some(line) = renamed {
@@ -201,9 +209,16 @@ impl Output {
     }
 
     /// The answer to `/who`: a table, or a status.
-    pub(crate) fn who(&mut self, at: Duration, summary: &Summary, table: impl FnOnce() -> Vec<String>) {
+    pub(crate) fn who(
+        &mut self,
+        at: Duration,
+        summary: &Summary,
+        table: impl FnOnce() -> Vec<String>,
+    ) {
         match self.form {
-            OutputFormat::TextOutput { .. } => table().into_iter().for_each(|line| self.say(&plain(line))),
+            OutputFormat::TextOutput { .. } => {
+                table().into_iter().for_each(|line| self.say(&plain(line)))
+            }
             OutputFormat::Live { ref mut live, .. } => live.show_lines("Who is here", table()),
             OutputFormat::Json => self.write(&json::status(at, summary)),
         }
@@ -224,7 +239,9 @@ impl Output {
     }
 
     pub(crate) fn leaving(&mut self) {
-        if let OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } = &mut self.form {
+        if let OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } =
+            &mut self.form
+        {
             view.leaving();
         }
     }
@@ -285,7 +302,8 @@ fn is_shown_all_the_time(event: &Event) -> bool {
 
 /// Whether standard input and output are one terminal that a view can be drawn on.
 pub(crate) fn can_be_live() -> bool {
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty()) && cfg!(unix);
+    let dumb =
+        std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty()) && cfg!(unix);
     io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
 }
 
@@ -305,7 +323,8 @@ fn rendered(clock: &str, line: &Line, coloured: bool) -> String {
     format!("\u{1b}[2m{clock}\u{1b}[0m  \u{1b}[{colour}m{}\u{1b}[0m", line.text)
 }
 
-/// NO_COLOR and TERM=dumb are what terminals and people set. Old Windows consoles would show the codes themselves.
+/// NO_COLOR and TERM=dumb are what terminals and people set. Old Windows consoles would show the
+/// codes themselves.
 fn takes_colours() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -10,7 +10,8 @@ use crate::text::harmless;
 /// The label of the user of this program.
 const OWN_LABEL: &str = "You";
 
-/// Names of those who are present. Names that look alike are followed by the beginning of the id: `Ben#3f2a`.
+/// Names of those who are present. Names that look alike are followed by the beginning of the id:
+/// `Ben#3f2a`.
 #[derive(Clone, Debug, Default)]
 pub struct People {
     you: Option<PeerId>,
@@ -90,13 +91,18 @@ impl People {
     }
 
     fn labels_of(&self, names: &BTreeMap<PeerId, String>) -> BTreeMap<PeerId, String> {
-        let written = |name: &String| if name.trim().is_empty() { "nameless".to_owned() } else { name.clone() };
-        let mut written: BTreeMap<PeerId, String> = names.iter().map(|(peer, name)| (*peer, written(name))).collect();
+        let written = |name: &String| {
+            if name.trim().is_empty() { "nameless".to_owned() } else { name.clone() }
+        };
+        let mut written: BTreeMap<PeerId, String> =
+            names.iter().map(|(peer, name)| (*peer, written(name))).collect();
         let own = self.you.zip(self.own_name.clone());
         let received = |(peer, name): (PeerId, &str)| (peer, DisplayName::received(name, peer));
         let others = written.iter().map(|(peer, name)| (*peer, name.as_str()));
-        let shown: Vec<(PeerId, DisplayName)> =
-            others.chain(own.iter().map(|(peer, name)| (*peer, name.as_str()))).map(received).collect();
+        let shown: Vec<(PeerId, DisplayName)> = others
+            .chain(own.iter().map(|(peer, name)| (*peer, name.as_str())))
+            .map(received)
+            .collect();
         let ids = short_ids(shown.iter().map(|(peer, name)| (*peer, name)));
         for (peer, name) in &mut written {
             *name = match ids.get(peer) {
@@ -110,8 +116,9 @@ impl People {
         written
     }
 
-    /// The peer that a typed name means: the one with this label, else the only one whose name it is, without regard to case.
-    /// The beginning of a name means no peer: it could mean another one a moment after the one who was meant has left.
+    /// The peer that a typed name means: the one with this label, else the only one whose name it
+    /// is, without regard to case. The beginning of a name means no peer: it could mean another one
+    /// a moment after the one who was meant has left.
     ///
     /// # Errors
     ///
@@ -125,7 +132,9 @@ impl People {
         if self.is_own_name(&lower) {
             return Err(format!("“{}” is you.", harmless(typed)));
         }
-        let labels = |peers: &[PeerId]| peers.iter().map(|peer| self.label(*peer)).collect::<Vec<_>>().join(" or ");
+        let labels = |peers: &[PeerId]| {
+            peers.iter().map(|peer| self.label(*peer)).collect::<Vec<_>>().join(" or ")
+        };
         match self.called(&lower).as_slice() {
             [one] if !typed.is_empty() => Ok(*one),
             [] | [_] => {
@@ -143,27 +152,40 @@ impl People {
     /// Whether only the user is called this, in lower case.
     fn is_own_name(&self, lower: &str) -> bool {
         let own = self.own_name.as_deref().map(|own| own.trim().to_lowercase());
-        (lower == OWN_LABEL.to_lowercase() || own.is_some_and(|own| own == lower)) && self.called(lower).is_empty()
+        (lower == OWN_LABEL.to_lowercase() || own.is_some_and(|own| own == lower))
+            && self.called(lower).is_empty()
     }
 
     /// Those whose name or label is this, in lower case.
     fn called(&self, lower: &str) -> Vec<PeerId> {
         let is_name = |peer: &PeerId| self.raw_name(*peer).trim().to_lowercase() == lower;
-        self.names.keys().copied().filter(|peer| is_name(peer) || self.label(*peer).to_lowercase() == lower).collect()
+        self.names
+            .keys()
+            .copied()
+            .filter(|peer| is_name(peer) || self.label(*peer).to_lowercase() == lower)
+            .collect()
     }
 
-    /// Parts `NAME TEXT`. The longest name in the room counts, because names may contain spaces. `usage` shows the form.
+    /// Parts `NAME TEXT`. The longest name in the room counts, because names may contain spaces.
+    /// `usage` shows the form.
     ///
     /// # Errors
     ///
     /// A sentence, when no name stands there, or no text after it.
-    pub fn addressee<'t>(&self, name_and_text: &'t str, usage: &str) -> Result<(PeerId, &'t str), String> {
-        let parts = name_and_text.match_indices(char::is_whitespace).map(|(at, _)| name_and_text.split_at(at));
+    pub fn addressee<'t>(
+        &self,
+        name_and_text: &'t str,
+        usage: &str,
+    ) -> Result<(PeerId, &'t str), String> {
+        let parts = name_and_text
+            .match_indices(char::is_whitespace)
+            .map(|(at, _)| name_and_text.split_at(at));
         let labelled = |name: &str| {
             let lower = name.to_lowercase();
             self.called(&lower).first().and_then(|_| self.find(name).ok())
         };
-        let longest = parts.clone().filter_map(|(name, text)| Some((labelled(name)?, text))).next_back();
+        let longest =
+            parts.clone().filter_map(|(name, text)| Some((labelled(name)?, text))).next_back();
         let found = match (longest, parts.clone().next()) {
             (Some(found), _) => found,
             (None, Some((name, text))) => (self.find(name)?, text),
@@ -173,14 +195,20 @@ impl People {
     }
 
     fn those(&self, wanted: impl Fn(&str) -> bool) -> Vec<PeerId> {
-        self.names.keys().copied().filter(|peer| wanted(&self.label(*peer).to_lowercase())).collect()
+        self.names
+            .keys()
+            .copied()
+            .filter(|peer| wanted(&self.label(*peer).to_lowercase()))
+            .collect()
     }
 }
 
-/// Whether a line of this person could be taken for the user's own, one of this program, or a private one.
+/// Whether a line of this person could be taken for the user's own, one of this program, or a
+/// private one.
 fn imitates(name: &str) -> bool {
     let lower = name.trim().to_lowercase();
-    [OWN_LABEL.to_lowercase().as_str(), "everyone", "a moderator", "the server"].contains(&lower.as_str())
+    [OWN_LABEL.to_lowercase().as_str(), "everyone", "a moderator", "the server"]
+        .contains(&lower.as_str())
         || lower.contains("(to ")
 }
 
@@ -199,7 +227,11 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn arrival(id: u16, name: &str) -> Event {
-        Event::Room(RoomEvent::PeerJoined { peer: peer(id), name: name.to_owned(), metadata: Metadata::new() })
+        Event::Room(RoomEvent::PeerJoined {
+            peer: peer(id),
+            name: name.to_owned(),
+            metadata: Metadata::new(),
+        })
     }
 
     pub(crate) fn people(names: &[(u16, &str)]) -> People {
@@ -218,13 +250,21 @@ pub(crate) mod tests {
         assert!(people.find("ben").is_err_and(|why| why == "“ben” could be Ben#3f2a or Ben#81c0."));
         assert_eq!(people.find("Ben#81c0"), Ok(peer(0x81c0)));
         let reason = voicemesh::PeerLeftReason::Left;
-        people.see(&Event::Room(RoomEvent::PeerLeft { peer: peer(0x3f2a), name: "Ben".into(), reason }));
-        assert_eq!((people.label(peer(0x81c0)).as_str(), people.find("ben")), ("Ben", Ok(peer(0x81c0))));
+        people.see(&Event::Room(RoomEvent::PeerLeft {
+            peer: peer(0x3f2a),
+            name: "Ben".into(),
+            reason,
+        }));
+        assert_eq!(
+            (people.label(peer(0x81c0)).as_str(), people.find("ben")),
+            ("Ben", Ok(peer(0x81c0)))
+        );
     }
 
     #[test]
     fn a_name_that_several_have_in_any_case_means_none_of_them() {
-        let mut people = people(&[(0x3f2a, "Ben"), (0x81c0, "Ben"), (0x1111, "BEN"), (0x2222, "Ada")]);
+        let mut people =
+            people(&[(0x3f2a, "Ben"), (0x81c0, "Ben"), (0x1111, "BEN"), (0x2222, "Ada")]);
         assert!(people.find("Ben").is_err_and(|why| why.contains("could be")));
         assert!(people.addressee("Ben secret", USAGE).is_err());
         assert_eq!(people.find("BEN"), Ok(peer(0x1111)), "as it is written");
@@ -239,7 +279,9 @@ pub(crate) mod tests {
         assert_eq!(people.find("ada"), Ok(peer(3)), "a whole name goes before a beginning");
         assert_eq!(people.find("ada lovelace"), Ok(peer(1)));
         assert!(people.find("ada l").is_err_and(|why| why.ends_with("Did you mean Ada Lovelace?")));
-        assert!(people.find("a").is_err() && people.find("Zoe").is_err() && people.find("").is_err());
+        assert!(
+            people.find("a").is_err() && people.find("Zoe").is_err() && people.find("").is_err()
+        );
     }
 
     #[test]
@@ -250,7 +292,11 @@ pub(crate) mod tests {
         assert_eq!(people.addressee("ben  hi", USAGE), Ok((peer(3), "hi")));
         assert!(people.addressee("be hi", USAGE).is_err());
         assert!(people.addressee("Zoe hi", USAGE).is_err_and(|why| why.contains("Zoe")));
-        assert!(people.addressee("Ben", USAGE).is_err_and(|why| why.contains("missing: /msg NAME TEXT")));
+        assert!(
+            people
+                .addressee("Ben", USAGE)
+                .is_err_and(|why| why.contains("missing: /msg NAME TEXT"))
+        );
     }
 
     #[test]
@@ -265,13 +311,20 @@ pub(crate) mod tests {
         let people = people(&[(0x0abc, "\u{1b}[31mEve"), (0x0def, "  ")]);
         assert_eq!(people.label(peer(0x0abc)), "␛[31mEve");
         assert_eq!(people.label(peer(0x0def)), "nameless");
-        assert_eq!(people.label_as(peer(0x0123), "you"), "you#0123", "a line of theirs is not the user's own");
+        assert_eq!(
+            people.label_as(peer(0x0123), "you"),
+            "you#0123",
+            "a line of theirs is not the user's own"
+        );
     }
 
     #[test]
     fn names_that_look_alike_are_told_apart_from_each_other_and_from_the_own() {
         let people = people(&[(0x0abc, "Ben"), (0x0def, "B\u{435}n"), (0x0123, "Ada")]);
-        assert_eq!([0x0abc, 0x0def, 0x0123].map(|id| people.label(peer(id))), ["Ben#0abc", "B\u{435}n#0def", "Ada"]);
+        assert_eq!(
+            [0x0abc, 0x0def, 0x0123].map(|id| people.label(peer(id))),
+            ["Ben#0abc", "B\u{435}n#0def", "Ada"]
+        );
         let mut people = People { names: people.names, ..People::beside("Ada") };
         people.see(&crate::summary::tests::joined());
         let you = people.you().expect("known since it joined");
@@ -280,7 +333,11 @@ pub(crate) mod tests {
         let mut renamed = people_beside_ada();
         assert_eq!(renamed.label(peer(0x0123)), "Ada");
         renamed.see(&crate::summary::tests::joined());
-        assert_eq!(renamed.label(peer(0x0123)), "Ada#0123", "the server has entered the user as Ada");
+        assert_eq!(
+            renamed.label(peer(0x0123)),
+            "Ada#0123",
+            "the server has entered the user as Ada"
+        );
     }
 
     /// The user asked for another name.

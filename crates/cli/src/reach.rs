@@ -1,4 +1,5 @@
-//! What a person can do about a server that cannot be reached, and what is said about the way to one that can.
+//! What a person can do about a server that cannot be reached, and what is said about the way to
+//! one that can.
 
 use voicemesh::{ConnectFailure, PlainNotTried, ProxyFailure, ServerConnection};
 
@@ -10,16 +11,24 @@ pub(crate) const EXPOSED: &str = "not encrypted on the way to the server";
 /// One sentence: the next step. `None` if nothing is known that would help.
 pub fn next_step(failure: &ConnectFailure) -> Option<String> {
     let step = match failure {
-        ConnectFailure::UnknownHost => "Check the address for typing errors, and whether this machine is online.",
-        ConnectFailure::LookupFailed(_) | ConnectFailure::Io(_) => "Check whether this machine is online.",
+        ConnectFailure::UnknownHost => {
+            "Check the address for typing errors, and whether this machine is online."
+        }
+        ConnectFailure::LookupFailed(_) | ConnectFailure::Io(_) => {
+            "Check whether this machine is online."
+        }
         ConnectFailure::ZoneMissing => {
             "Write the interface behind the address, such as ws://[fe80::1%eth0]:8080; `ip link` lists them."
         }
-        ConnectFailure::UnknownZone(_) => "Write one that this machine has behind the %; `ip link` lists them.",
+        ConnectFailure::UnknownZone(_) => {
+            "Write one that this machine has behind the %; `ip link` lists them."
+        }
         ConnectFailure::NotTls { plain, plain_not_tried } => {
             return Some(without_tls(&harmless(plain), *plain_not_tried));
         }
-        ConnectFailure::WantsTls { secured } => return Some(format!("Write --server {}.", harmless(secured))),
+        ConnectFailure::WantsTls { secured } => {
+            return Some(format!("Write --server {}.", harmless(secured)));
+        }
         ConnectFailure::NoTrustedRoots => {
             "Install the package ca-certificates, or name the server's certificate with --ca FILE."
         }
@@ -41,13 +50,19 @@ pub fn next_step(failure: &ConnectFailure) -> Option<String> {
         }
         ConnectFailure::SignInRequired => "Open any page in a browser and sign in.",
         ConnectFailure::Redirected { location } => {
-            return Some(format!("If you trust that address, write --server {}.", harmless(location)));
+            return Some(format!(
+                "If you trust that address, write --server {}.",
+                harmless(location)
+            ));
         }
         ConnectFailure::Status(status) => return status_step(*status).map(str::to_owned),
         ConnectFailure::NotVoicemesh(_) => "Check host and port: something else runs there.",
-        ConnectFailure::Ended => "Check host and port; if they are right, the server's operator finds more in its log.",
+        ConnectFailure::Ended => {
+            "Check host and port; if they are right, the server's operator finds more in its log."
+        }
         ConnectFailure::Proxy { failure, .. } => return proxy_step(failure),
-        // Host and port may be wrong or the server not running, or it is one of this command's newer failures.
+        // Host and port may be wrong or the server not running, or it is one of this command's
+        // newer failures.
         _ => return None,
     };
     Some(step.to_owned())
@@ -74,7 +89,9 @@ fn status_step(status: u16) -> Option<&'static str> {
         401 => "There is no way yet to give that password.",
         403 => "The server's operator must let WebSocket connections to /ws through.",
         404 => "Check the address: the server may be under a path, such as https://host/voice/.",
-        426 => "Its operator must pass the headers Upgrade and Connection on, as docs/reverse-proxy.md shows.",
+        426 => {
+            "Its operator must pass the headers Upgrade and Connection on, as docs/reverse-proxy.md shows."
+        }
         429 => "Wait a while.",
         502..=504 => "It may be starting; if this lasts, its operator must start it.",
         _ => return None,
@@ -86,7 +103,9 @@ fn proxy_step(failure: &ProxyFailure) -> Option<String> {
         ProxyFailure::Unreached(_) | ProxyFailure::Silent | ProxyFailure::NotAProxy(_) => {
             "Check its address in --proxy or in the environment (https_proxy, all_proxy), or try --proxy none."
         }
-        ProxyFailure::NoAddress(_) => "With socks5h:// instead of socks5:// the proxy looks the name up.",
+        ProxyFailure::NoAddress(_) => {
+            "With socks5h:// instead of socks5:// the proxy looks the name up."
+        }
         ProxyFailure::AuthenticationRequired => {
             "Write them into its address: --proxy http://USER:PASSWORD@HOST:PORT, or the same in https_proxy."
         }
@@ -122,7 +141,8 @@ pub(crate) fn remarks(connection: &ServerConnection, relay_only: bool) -> Vec<St
                 " Direct connections to the others do not go through it; --relay-only keeps everything on this way."
             }
         };
-        remarks.push(format!("The server is reached through the proxy {}.{links}", harmless(proxy)));
+        remarks
+            .push(format!("The server is reached through the proxy {}.{links}", harmless(proxy)));
     }
     remarks
 }
@@ -133,8 +153,13 @@ mod tests {
 
     #[test]
     fn a_server_without_tls_gets_one_sentence_that_names_the_address_to_write() {
-        for why in [PlainNotTried::SchemeGiven, PlainNotTried::Secret, PlainNotTried::SpokeTlsBefore] {
-            let failure = ConnectFailure::NotTls { plain: "ws://192.168.1.5:8080".into(), plain_not_tried: why };
+        for why in
+            [PlainNotTried::SchemeGiven, PlainNotTried::Secret, PlainNotTried::SpokeTlsBefore]
+        {
+            let failure = ConnectFailure::NotTls {
+                plain: "ws://192.168.1.5:8080".into(),
+                plain_not_tried: why,
+            };
             let step = next_step(&failure).expect("a step");
             assert!(step.contains("--server ws://192.168.1.5:8080"), "{step}");
             assert!(step.contains("can then be read"), "{step}");

@@ -1,13 +1,13 @@
-//! Every cause of trouble and the sentence that a person gets for it: what happened, the next step, and no word of a
-//! library. `docs/troubleshooting.md` quotes beginnings of these sentences.
+//! Every cause of trouble and the sentence that a person gets for it: what happened, the next step,
+//! and no word of a library. `docs/troubleshooting.md` quotes beginnings of these sentences.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use voicemesh::{
-    AddressFailure, ConnectFailure, DeviceError, DeviceEvent, ErrorCode, Event, InputSpec, JoinError, OutputSpec,
-    Permissions, PlainNotTried, ProxyFailure, RoomEvent, Unreached,
+    AddressFailure, ConnectFailure, DeviceError, DeviceEvent, ErrorCode, Event, InputSpec,
+    JoinError, OutputSpec, Permissions, PlainNotTried, ProxyFailure, RoomEvent, Unreached,
 };
 use voicemesh_device::{Capture, Playback};
 
@@ -36,7 +36,8 @@ const FOREIGN: [&str; 14] = [
 ];
 
 fn connecting(failure: ConnectFailure) -> String {
-    let (server, room, name) = ("wss://voice.example.org".to_owned(), "lobby".to_owned(), "Ada".to_owned());
+    let (server, room, name) =
+        ("wss://voice.example.org".to_owned(), "lobby".to_owned(), "Ada".to_owned());
     let stay = SessionInfo {
         server,
         server_by_default: false,
@@ -55,7 +56,9 @@ fn connecting(failure: ConnectFailure) -> String {
         silent_for: Duration::ZERO,
         retry_in: Duration::from_secs(1),
     });
-    TextOutput::new(stay).event(&at(0, away), &People::default()).map_or(String::new(), |line| line.text)
+    TextOutput::new(stay)
+        .event(&at(0, away), &People::default())
+        .map_or(String::new(), |line| line.text)
 }
 
 fn unreached(failure: AddressFailure) -> ConnectFailure {
@@ -68,11 +71,20 @@ fn proxy(failure: ProxyFailure) -> ConnectFailure {
 
 /// Causes on the way to the server, a part of the sentence, and a part of the next step.
 fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
-    let plain = |plain_not_tried| ConnectFailure::NotTls { plain: "ws://192.168.1.5:8080".into(), plain_not_tried };
-    let other_name =
-        ConnectFailure::CertificateForOtherName { host: "a.example".into(), presented: vec!["b.example".into()] };
+    let plain = |plain_not_tried| ConnectFailure::NotTls {
+        plain: "ws://192.168.1.5:8080".into(),
+        plain_not_tried,
+    };
+    let other_name = ConnectFailure::CertificateForOtherName {
+        host: "a.example".into(),
+        presented: vec!["b.example".into()],
+    };
     vec![
-        (plain(PlainNotTried::SchemeGiven), "it speaks no TLS", "Write --server ws://192.168.1.5:8080"),
+        (
+            plain(PlainNotTried::SchemeGiven),
+            "it speaks no TLS",
+            "Write --server ws://192.168.1.5:8080",
+        ),
         (plain(PlainNotTried::PublicHost), "it speaks no TLS", "if that is meant"),
         (plain(PlainNotTried::Secret), "it speaks no TLS", "never sent unencrypted by itself"),
         (plain(PlainNotTried::SpokeTlsBefore), "it speaks no TLS", "It did before"),
@@ -84,10 +96,26 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
             "Write --server wss://a",
         ),
         (ConnectFailure::CertificateNotTrusted, "its certificate is not trusted here", "--ca FILE"),
-        (ConnectFailure::NoTrustedRoots, "no certificates to check", "Install the package ca-certificates"),
-        (other_name, "its certificate is for b.example, not for a.example", "Use a name that is in the certificate"),
-        (ConnectFailure::CertificateExpired, "its certificate has expired", "Check this machine's date"),
-        (ConnectFailure::CertificateNotYetValid, "its certificate is not valid yet", "Check this machine's date"),
+        (
+            ConnectFailure::NoTrustedRoots,
+            "no certificates to check",
+            "Install the package ca-certificates",
+        ),
+        (
+            other_name,
+            "its certificate is for b.example, not for a.example",
+            "Use a name that is in the certificate",
+        ),
+        (
+            ConnectFailure::CertificateExpired,
+            "its certificate has expired",
+            "Check this machine's date",
+        ),
+        (
+            ConnectFailure::CertificateNotYetValid,
+            "its certificate is not valid yet",
+            "Check this machine's date",
+        ),
         (ConnectFailure::UnknownHost, "no host of that name is known", "typing errors"),
         (
             ConnectFailure::Io("no answer came in time".into()),
@@ -106,12 +134,28 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
         ),
         (ConnectFailure::ZoneMissing, "behind which network interface", "%eth0"),
         (ConnectFailure::UnknownZone("eth9".into()), "no network interface “eth9”", "behind the %"),
-        (ConnectFailure::NotVoicemesh("its answer is no HTTP".into()), "should: its answer is", "Check host and port"),
-        (unreached(AddressFailure::Other("no answer came in time".into())), "cannot be connected to", "Is the address"),
-        (ConnectFailure::LookupFailed("try later".into()), "its name cannot be looked up", "online"),
+        (
+            ConnectFailure::NotVoicemesh("its answer is no HTTP".into()),
+            "should: its answer is",
+            "Check host and port",
+        ),
+        (
+            unreached(AddressFailure::Other("no answer came in time".into())),
+            "cannot be connected to",
+            "Is the address",
+        ),
+        (
+            ConnectFailure::LookupFailed("try later".into()),
+            "its name cannot be looked up",
+            "online",
+        ),
         (unreached(AddressFailure::Refused), "it refuses the connection", "does the server run?"),
         (unreached(AddressFailure::Silent), "it does not answer", "Is the address right"),
-        (unreached(AddressFailure::NoRoute), "it cannot be reached from this network", "Is the address right"),
+        (
+            unreached(AddressFailure::NoRoute),
+            "it cannot be reached from this network",
+            "Is the address right",
+        ),
         (ConnectFailure::Silent, "it does not answer", "Is the address right"),
         (ConnectFailure::Ended, "it ends the connection before", "Check host and port"),
         (
@@ -121,15 +165,39 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
         ),
         (ConnectFailure::Status(400), "(400)", "reason in its log"),
         (ConnectFailure::Status(401), "(401)", "password"),
-        (ConnectFailure::Status(403), "refuses this connection (403)", "let WebSocket connections to /ws through"),
-        (ConnectFailure::Status(404), "no voicemesh server under this path (404)", "may be under a path"),
-        (ConnectFailure::Status(426), "does not pass WebSocket connections on (426)", "docs/reverse-proxy.md"),
+        (
+            ConnectFailure::Status(403),
+            "refuses this connection (403)",
+            "let WebSocket connections to /ws through",
+        ),
+        (
+            ConnectFailure::Status(404),
+            "no voicemesh server under this path (404)",
+            "may be under a path",
+        ),
+        (
+            ConnectFailure::Status(426),
+            "does not pass WebSocket connections on (426)",
+            "docs/reverse-proxy.md",
+        ),
         (ConnectFailure::Status(429), "too many connections from here (429)", "Wait a while"),
-        (ConnectFailure::Status(502), "not the voicemesh server behind it (502)", "It may be starting"),
+        (
+            ConnectFailure::Status(502),
+            "not the voicemesh server behind it (502)",
+            "It may be starting",
+        ),
         (ConnectFailure::WebPage("HTML".into()), "a web page answers", "sign in first"),
         (ConnectFailure::SignInRequired, "sign in first", "Open any page in a browser"),
-        (proxy(ProxyFailure::AuthenticationRequired), "asks for a user name and a password", "--proxy http://USER"),
-        (proxy(ProxyFailure::NotAllowed("a:443".into())), "does not allow connections to a:443", "--proxy none"),
+        (
+            proxy(ProxyFailure::AuthenticationRequired),
+            "asks for a user name and a password",
+            "--proxy http://USER",
+        ),
+        (
+            proxy(ProxyFailure::NotAllowed("a:443".into())),
+            "does not allow connections to a:443",
+            "--proxy none",
+        ),
         (
             proxy(ProxyFailure::Unreached(Box::new(ConnectFailure::Silent))),
             "proxy:3128 cannot be reached",
@@ -141,9 +209,21 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
             "socks5h://",
         ),
         (proxy(ProxyFailure::AuthenticationRefused), "does not accept the user name", "%40"),
-        (proxy(ProxyFailure::AuthenticationUnsupported("NTLM".into())), "not supported (NTLM)", "cntlm"),
-        (proxy(ProxyFailure::TargetUnreachable("a:443".into())), "cannot reach a:443", "Check host and port"),
-        (proxy(ProxyFailure::NotAProxy("it ends the connection".into())), "does not answer as a proxy", "--proxy none"),
+        (
+            proxy(ProxyFailure::AuthenticationUnsupported("NTLM".into())),
+            "not supported (NTLM)",
+            "cntlm",
+        ),
+        (
+            proxy(ProxyFailure::TargetUnreachable("a:443".into())),
+            "cannot reach a:443",
+            "Check host and port",
+        ),
+        (
+            proxy(ProxyFailure::NotAProxy("it ends the connection".into())),
+            "does not answer as a proxy",
+            "--proxy none",
+        ),
         (proxy(ProxyFailure::Status(500)), "answers with status 500", "--proxy none"),
         (proxy(ProxyFailure::Silent), "the proxy proxy:3128 does not answer", "--proxy none"),
     ]
@@ -153,19 +233,32 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
 fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
     let input = |spec: &str| {
         let spec: InputSpec = spec.parse().expect("a microphone");
-        JoinError::Input(Capture::open(&spec, None, std::sync::Arc::new(|| {})).err().expect("an error"))
+        JoinError::Input(
+            Capture::open(&spec, None, std::sync::Arc::new(|| {})).err().expect("an error"),
+        )
     };
     let output = |spec: &str| {
         let spec: OutputSpec = spec.parse().expect("a speaker");
-        JoinError::Output(Playback::open(&spec, std::sync::Arc::new(|| {})).err().expect("an error"))
+        JoinError::Output(
+            Playback::open(&spec, std::sync::Arc::new(|| {})).err().expect("an error"),
+        )
     };
     const CLOSE: &str = "close what else uses it, or choose another device";
-    let busy = DeviceError::CannotOpen { name: "Mic".into(), why: "another program uses it".into(), step: CLOSE };
+    let busy = DeviceError::CannotOpen {
+        name: "Mic".into(),
+        why: "another program uses it".into(),
+        step: CLOSE,
+    };
     let absent = DeviceError::NotAnswering { name: "pulse".into() };
-    let missing = DeviceError::NotFound { direction: "microphone", name: "Mic".into(), present: "none".into() };
+    let missing = DeviceError::NotFound {
+        direction: "microphone",
+        name: "Mic".into(),
+        present: "none".into(),
+    };
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     let number = CALLS.fetch_add(1, Ordering::Relaxed);
-    let no_wav = std::env::temp_dir().join(format!("voicemesh-{}-{number}-no-speech.wav", std::process::id()));
+    let no_wav = std::env::temp_dir()
+        .join(format!("voicemesh-{}-{number}-no-speech.wav", std::process::id()));
     std::fs::write(&no_wav, "this is text").expect("written");
     let found = vec![
         (input("/nowhere/none.wav"), "/nowhere/none.wav", "there is no such file or folder"),
@@ -174,27 +267,62 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
             "a.wav is being written with what is heard",
             "name another file as the microphone",
         ),
-        (input(no_wav.to_str().expect("UTF-8")), "no-speech.wav cannot be played as a microphone", "--input silence"),
-        (output("/dev/null"), "/dev/null cannot be written as a speaker", "its name must end in .wav"),
-        (output("/nowhere/out.wav"), "/nowhere/out.wav cannot be written", "check the folder and its permissions"),
+        (
+            input(no_wav.to_str().expect("UTF-8")),
+            "no-speech.wav cannot be played as a microphone",
+            "--input silence",
+        ),
+        (
+            output("/dev/null"),
+            "/dev/null cannot be written as a speaker",
+            "its name must end in .wav",
+        ),
+        (
+            output("/nowhere/out.wav"),
+            "/nowhere/out.wav cannot be written",
+            "check the folder and its permissions",
+        ),
         (JoinError::Input(busy), "another program uses it", "close what else uses it"),
-        (JoinError::Input(absent), "`pulse` does not answer", "its sound server does not run; connect or start it"),
-        (JoinError::Input(missing), "no microphone called `Mic`", "`voicemesh devices` lists what there is"),
+        (
+            JoinError::Input(absent),
+            "`pulse` does not answer",
+            "its sound server does not run; connect or start it",
+        ),
+        (
+            JoinError::Input(missing),
+            "no microphone called `Mic`",
+            "`voicemesh devices` lists what there is",
+        ),
         (JoinError::Input(DeviceError::NoMicrophone), "no microphone was found", "plug one in"),
         (JoinError::Output(DeviceError::NoSpeaker), "no speaker was found", "plug one in"),
         (JoinError::RoomUnlinkable, "a room cannot be called . or ..", "Choose another name"),
         (JoinError::RoomTooLong, "a room's name can have at most", "Choose another name"),
         (JoinError::BadName, "a name can have at most", "--name"),
         (JoinError::PasswordTooLong, "a password can have at most", "choose a shorter one"),
-        (JoinError::TokenTooLong, "an access token can have at most", "Copy the link or the token again"),
         (
-            JoinError::BadRoomInLink { link: "https://a/r/..".into(), why: "a room cannot be called . or .." },
+            JoinError::TokenTooLong,
+            "an access token can have at most",
+            "Copy the link or the token again",
+        ),
+        (
+            JoinError::BadRoomInLink {
+                link: "https://a/r/..".into(),
+                why: "a room cannot be called . or ..",
+            },
             "is not a link to a room: a room cannot be called",
             "Copy the link again",
         ),
         (JoinError::NoRoomInLink("https://a".into()), "is not a link to a room", "/r/ROOM"),
-        (JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with wss://" }, "ftp://x", "Use wss://host"),
-        (JoinError::Certificate("a.pem: there is no such file or folder".into()), "a.pem", "Name a PEM file with --ca"),
+        (
+            JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with wss://" },
+            "ftp://x",
+            "Use wss://host",
+        ),
+        (
+            JoinError::Certificate("a.pem: there is no such file or folder".into()),
+            "a.pem",
+            "Name a PEM file with --ca",
+        ),
     ];
     std::fs::remove_file(&no_wav).expect("removed");
     found
@@ -225,13 +353,18 @@ fn problems() -> Vec<String> {
     use voicemesh::DeviceRole::{Input, Output};
     let lost = |roles: &[voicemesh::DeviceRole]| {
         let mut problems = Problems::default();
-        roles
-            .iter()
-            .for_each(|which| problems.event(&Event::Device(DeviceEvent::Lost { which: *which, why: "gone".into() })));
+        roles.iter().for_each(|which| {
+            problems.event(&Event::Device(DeviceEvent::Lost { which: *which, why: "gone".into() }))
+        });
         problems
     };
     let heard = crate::human::Heard::default();
-    let fine = Condition { permissions: Permissions::ALL, upload_too_slow: false, in_no_group: false, heard };
+    let fine = Condition {
+        permissions: Permissions::ALL,
+        upload_too_slow: false,
+        in_no_group: false,
+        heard,
+    };
     let conditions = [
         Condition { permissions: Permissions::ALL.without_speak(), ..fine },
         Condition { permissions: Permissions::NONE, ..fine },
@@ -239,21 +372,31 @@ fn problems() -> Vec<String> {
     ];
     let devices = [lost(&[Input, Output]), lost(&[Input]), lost(&[Output])];
     let of_devices = devices.iter().flat_map(|problems| problems.lines(fine));
-    of_devices.chain(conditions.into_iter().flat_map(|condition| Problems::default().lines(condition))).collect()
+    of_devices
+        .chain(conditions.into_iter().flat_map(|condition| Problems::default().lines(condition)))
+        .collect()
 }
 
 fn all() -> Vec<String> {
     let connections = connections().into_iter().map(|(failure, ..)| connecting(failure));
     let beginnings = beginnings().into_iter().map(|(error, ..)| Failure::from(error).message);
     let refusals = refusals().into_iter().map(|(code, _)| refusal(&code, "No.", "lobby", None));
-    connections.chain(beginnings).chain(refusals).chain(problems()).chain([replaced("lobby")]).collect()
+    connections
+        .chain(beginnings)
+        .chain(refusals)
+        .chain(problems())
+        .chain([replaced("lobby")])
+        .collect()
 }
 
 #[test]
 fn every_cause_on_the_way_to_the_server_has_a_sentence_and_a_next_step() {
     for (failure, cause, step) in connections() {
         let sentence = connecting(failure);
-        assert!(sentence.contains(cause) && sentence.contains(step), "{cause} / {step}: {sentence}");
+        assert!(
+            sentence.contains(cause) && sentence.contains(step),
+            "{cause} / {step}: {sentence}"
+        );
     }
 }
 
@@ -270,17 +413,25 @@ fn no_cause_on_the_way_to_the_server_is_left_out() {
     let enumerated = |name: &str| {
         let (_, variants) = source.split_once(&format!("pub enum {name} {{")).expect(name);
         let (variants, _) = variants.split_once("\n}\n").expect("its end");
-        let variants =
-            variants.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with(' '));
-        let named = variants.map(|line| line.split(['(', ' ', ',']).next().unwrap_or_default().to_owned());
+        let variants = variants
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .filter(|line| !line.starts_with(' '));
+        let named =
+            variants.map(|line| line.split(['(', ' ', ',']).next().unwrap_or_default().to_owned());
         named.filter(|variant| variant.starts_with(char::is_uppercase)).collect::<Vec<_>>()
     };
-    let written = connections().iter().map(|(failure, ..)| format!("{failure:?}")).collect::<Vec<_>>().join("\n");
+    let written = connections()
+        .iter()
+        .map(|(failure, ..)| format!("{failure:?}"))
+        .collect::<Vec<_>>()
+        .join("\n");
     for name in ["ConnectFailure", "AddressFailure", "ProxyFailure", "PlainNotTried"] {
         let variants = enumerated(name);
         assert!(variants.len() > 3, "{variants:?}");
         for variant in variants {
-            let is_there = written.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == variant);
+            let is_there =
+                written.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == variant);
             assert!(is_there, "{name}::{variant}");
         }
     }
@@ -290,7 +441,10 @@ fn no_cause_on_the_way_to_the_server_is_left_out() {
 fn every_cause_at_the_start_has_a_sentence_and_a_next_step() {
     for (error, cause, step) in beginnings() {
         let sentence = Failure::from(error).message;
-        assert!(sentence.contains(cause) && sentence.contains(step), "{cause} / {step}: {sentence}");
+        assert!(
+            sentence.contains(cause) && sentence.contains(step),
+            "{cause} / {step}: {sentence}"
+        );
     }
     for (code, step) in refusals() {
         let sentence = refusal(&code, "No.", "lobby", None);
@@ -309,7 +463,8 @@ fn no_word_of_a_library_reaches_a_person() {
 fn the_troubleshooting_guide_quotes_what_the_command_says() {
     let Some(guide) = in_repository("docs/troubleshooting.md") else { return };
     let (_, terminal) = guide.split_once("## In the terminal").expect("its section");
-    let quoted: Vec<&str> = terminal.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let quoted: Vec<&str> =
+        terminal.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     assert!(quoted.len() > 20, "{quoted:?}");
     let said = all();
     for words in quoted {

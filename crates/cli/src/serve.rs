@@ -8,9 +8,11 @@ use crate::logs;
 /// Serves until asked to stop.
 pub(crate) fn serve(config: Config) -> Result<Exit, Failure> {
     logs::init("info");
-    // One thread relays tens of thousands of packets a second, and waking a task costs no system call.
+    // One thread relays tens of thousands of packets a second, and waking a task costs no system
+    // call.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::other(format!("the system refused: {error}")))?;
+    let runtime =
+        runtime.map_err(|error| Failure::other(format!("the system refused: {error}")))?;
     runtime.block_on(voicemesh_signaling::run(config)).map_err(|error| {
         let exit = if matches!(error, ServeError::Config(_)) { Exit::Usage } else { Exit::Other };
         Failure::new(exit, error.to_string())

@@ -1,5 +1,6 @@
-//! Ctrl-C, SIGTERM and a terminal that closes: once is a request to leave, twice ends the program where it stands, and so
-//! does a request that is not met: no microphone stays open for want of a turn.
+//! Ctrl-C, SIGTERM and a terminal that closes: once is a request to leave, twice ends the program
+//! where it stands, and so does a request that is not met: no microphone stays open for want of a
+//! turn.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::exit::INTERRUPTED_TWICE;
 
-/// Signals that follow each other faster are one request: `timeout` and some shells send to the process and to its group.
+/// Signals that follow each other faster are one request: `timeout` and some shells send to the
+/// process and to its group.
 const ONE_REQUEST: Duration = Duration::from_millis(500);
 
 /// Leaving takes at most this; longer than the farewell and the end of a recording.
@@ -24,12 +26,15 @@ impl Stop {
     pub(crate) fn listen() -> Self {
         let stop = Self::default();
         let flag = stop.clone();
-        let spawned = thread::Builder::new().name("voicemesh-signals".to_owned()).spawn(move || {
-            if let Err(error) = flag.follow() {
-                let why = voicemesh_device::file_words(&error);
-                tracing::warn!("signals cannot be heard ({why}); Ctrl-C ends without a farewell");
-            }
-        });
+        let spawned =
+            thread::Builder::new().name("voicemesh-signals".to_owned()).spawn(move || {
+                if let Err(error) = flag.follow() {
+                    let why = voicemesh_device::file_words(&error);
+                    tracing::warn!(
+                        "signals cannot be heard ({why}); Ctrl-C ends without a farewell"
+                    );
+                }
+            });
         if let Err(error) = spawned {
             let why = voicemesh_device::file_words(&error);
             tracing::warn!("signals cannot be heard ({why}); Ctrl-C ends without a farewell");

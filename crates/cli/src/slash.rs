@@ -1,4 +1,5 @@
-//! What a typed line asks for. `/` begins a command, `//` a text that begins with `/`; anything else is a text.
+//! What a typed line asks for. `/` begins a command, `//` a text that begins with `/`; anything
+//! else is a text.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -35,7 +36,8 @@ pub enum SlashCommand {
         /// 1.0 is as spoken.
         factor: f32,
     },
-    /// A text to one peer. Names can contain spaces, so that only who knows all names can part the two.
+    /// A text to one peer. Names can contain spaces, so that only who knows all names can part the
+    /// two.
     Message {
         /// Name, space, text.
         name_and_text: String,
@@ -184,7 +186,11 @@ const MOST_GAIN: f32 = 4.0;
 pub fn parse(line: &str) -> Result<SlashCommand, String> {
     let line = line.trim();
     let Some(command) = line.strip_prefix('/') else {
-        return Ok(if line.is_empty() { SlashCommand::Nothing } else { SlashCommand::Text(line.to_owned()) });
+        return Ok(if line.is_empty() {
+            SlashCommand::Nothing
+        } else {
+            SlashCommand::Text(line.to_owned())
+        });
     };
     if command.starts_with('/') {
         return Ok(SlashCommand::Text(command.to_owned()));
@@ -193,8 +199,9 @@ pub fn parse(line: &str) -> Result<SlashCommand, String> {
     let rest = rest.trim();
     let some = |rest: &str| (!rest.is_empty()).then(|| rest.to_owned());
     let needed = |what: &str| some(rest).ok_or_else(|| format!("/{word} needs {what}."));
-    let alone =
-        |typed: SlashCommand| if rest.is_empty() { Ok(typed) } else { Err(format!("/{word} takes nothing more.")) };
+    let alone = |typed: SlashCommand| {
+        if rest.is_empty() { Ok(typed) } else { Err(format!("/{word} takes nothing more.")) }
+    };
     match word.to_lowercase().as_str() {
         "mute" => Ok(SlashCommand::Mute(some(rest))),
         "unmute" => Ok(SlashCommand::Unmute(some(rest))),
@@ -205,38 +212,54 @@ pub fn parse(line: &str) -> Result<SlashCommand, String> {
         "mute-all" => Ok(SlashCommand::Moderate(Decision::MuteForAll(needed("a name")?, true))),
         "unmute-all" => Ok(SlashCommand::Moderate(Decision::MuteForAll(needed("a name")?, false))),
         "kick" => Ok(SlashCommand::Moderate(Decision::Kick(needed("a name")?))),
-        "ban" => Ok(SlashCommand::Moderate(Decision::Ban(needed("a name, and perhaps minutes: /ban Ada 60")?))),
+        "ban" => Ok(SlashCommand::Moderate(Decision::Ban(needed(
+            "a name, and perhaps minutes: /ban Ada 60",
+        )?))),
         "unban" => Ok(SlashCommand::Moderate(Decision::Unban(some(rest)))),
-        "move" => {
-            Ok(SlashCommand::Moderate(Decision::Move { name_and_group: needed("a name and a group: /move Ada Red")? }))
-        }
+        "move" => Ok(SlashCommand::Moderate(Decision::Move {
+            name_and_group: needed("a name and a group: /move Ada Red")?,
+        })),
         "lock" => alone(SlashCommand::Moderate(Decision::Lock(true))),
         "unlock" => alone(SlashCommand::Moderate(Decision::Lock(false))),
-        "set-password" | "password" => Ok(SlashCommand::Moderate(Decision::SetPassword(rest.to_owned()))),
+        "set-password" | "password" => {
+            Ok(SlashCommand::Moderate(Decision::SetPassword(rest.to_owned())))
+        }
         "make-owner" => Ok(SlashCommand::Moderate(Decision::MakeOwner(needed("a name")?))),
-        "msg" => Ok(SlashCommand::Message { name_and_text: needed("a name and a text: /msg Ada hello")? }),
-        "join" => Ok(SlashCommand::JoinGroup(command_arguments::group(&needed("a group's name")?)?)),
-        "leave" => {
-            Ok(SlashCommand::LeaveGroup(command_arguments::group(&needed("a group's name (/quit leaves the room)")?)?))
+        "msg" => Ok(SlashCommand::Message {
+            name_and_text: needed("a name and a text: /msg Ada hello")?,
+        }),
+        "join" => {
+            Ok(SlashCommand::JoinGroup(command_arguments::group(&needed("a group's name")?)?))
         }
-        "noise" => {
-            chosen(rest, "/noise needs off, low, moderate or high.").map(Change::Noise).map(SlashCommand::Change)
-        }
+        "leave" => Ok(SlashCommand::LeaveGroup(command_arguments::group(&needed(
+            "a group's name (/quit leaves the room)",
+        )?)?)),
+        "noise" => chosen(rest, "/noise needs off, low, moderate or high.")
+            .map(Change::Noise)
+            .map(SlashCommand::Change),
         "activation" => chosen(rest, "/activation needs voice, always or push-to-talk.")
             .map(Change::Activation)
             .map(SlashCommand::Change),
         "talk" => chosen(rest, "/talk needs on or off.")
             .map(|switch: Switch| Change::Talk(switch == Switch::On))
             .map(SlashCommand::Change),
-        "input" => device(&needed("a microphone's name, or default")?).map(Change::Input).map(SlashCommand::Change),
-        "output" => device(&needed("a speaker's name, or default")?).map(Change::Output).map(SlashCommand::Change),
+        "input" => device(&needed("a microphone's name, or default")?)
+            .map(Change::Input)
+            .map(SlashCommand::Change),
+        "output" => device(&needed("a speaker's name, or default")?)
+            .map(Change::Output)
+            .map(SlashCommand::Change),
         "record" => match needed("a folder, or stop: /record calls")?.as_str() {
             "stop" => Ok(SlashCommand::Record(None)),
-            folder => Ok(SlashCommand::Record(Some(command_arguments::at_home(folder).into_owned().into()))),
+            folder => Ok(SlashCommand::Record(Some(
+                command_arguments::at_home(folder).into_owned().into(),
+            ))),
         },
         "help" | "?" => alone(SlashCommand::Help),
         "quit" | "exit" | "q" => alone(SlashCommand::Quit),
-        _ => Err(format!("There is no command /{word}. /help lists them; // begins a text with a slash.")),
+        _ => Err(format!(
+            "There is no command /{word}. /help lists them; // begins a text with a slash."
+        )),
     }
 }
 
@@ -251,8 +274,8 @@ where
     command_arguments::at_home(name).parse().map_err(|error: T::Err| format!("{error}."))
 }
 
-/// Parts a name and the minutes of a ban. What begins like a number at the end is the minutes, unless all of it is the name of a
-/// person, as `is_name` says.
+/// Parts a name and the minutes of a ban. What begins like a number at the end is the minutes,
+/// unless all of it is the name of a person, as `is_name` says.
 ///
 /// # Errors
 ///
@@ -263,10 +286,13 @@ pub fn ban(name_and_minutes: &str, is_name: impl Fn(&str) -> bool) -> Result<(&s
         let digits = word.trim_start_matches(['-', '+']);
         digits.starts_with(|letter: char| letter.is_ascii_digit())
     };
-    let parts = name_and_minutes.rsplit_once(char::is_whitespace).filter(|(_, word)| looks_like_minutes(word));
+    let parts = name_and_minutes
+        .rsplit_once(char::is_whitespace)
+        .filter(|(_, word)| looks_like_minutes(word));
     match parts {
         Some((name, minutes)) if !is_name(name_and_minutes) => {
-            let lasts = minutes.parse().ok().filter(|minutes| (1..=MOST_BAN_MINUTES).contains(minutes));
+            let lasts =
+                minutes.parse().ok().filter(|minutes| (1..=MOST_BAN_MINUTES).contains(minutes));
             let lasts = lasts.ok_or_else(|| {
                 format!(
                     "“{}” is no time for a ban: write whole minutes from 1 to {MOST_BAN_MINUTES}, as in /ban Ada 60. /kick \
@@ -298,7 +324,10 @@ mod tests {
     fn what_begins_without_a_slash_is_a_text() {
         assert_eq!(parse("  hello there \n"), Ok(SlashCommand::Text("hello there".into())));
         assert_eq!(parse("1/2"), Ok(SlashCommand::Text("1/2".into())));
-        assert_eq!(parse("//mute is a command"), Ok(SlashCommand::Text("/mute is a command".into())));
+        assert_eq!(
+            parse("//mute is a command"),
+            Ok(SlashCommand::Text("/mute is a command".into()))
+        );
         assert_eq!(parse(" \r\n"), Ok(SlashCommand::Nothing));
     }
 
@@ -324,7 +353,10 @@ mod tests {
             parse("/gain Ada Lovelace 0.5"),
             Ok(SlashCommand::Gain { name: "Ada Lovelace".into(), factor: 0.5 })
         );
-        assert_eq!(parse("/mute Ada Lovelace"), Ok(SlashCommand::Mute(Some("Ada Lovelace".into()))));
+        assert_eq!(
+            parse("/mute Ada Lovelace"),
+            Ok(SlashCommand::Mute(Some("Ada Lovelace".into())))
+        );
         assert_eq!(
             parse("/msg Ada Lovelace hi"),
             Ok(SlashCommand::Message { name_and_text: "Ada Lovelace hi".into() })
@@ -337,12 +369,18 @@ mod tests {
     #[test]
     fn decisions_name_a_member_and_what_else_they_need() {
         let decided = |decision| Ok(SlashCommand::Moderate(decision));
-        assert_eq!(parse("/mute-all Ada Lovelace"), decided(Decision::MuteForAll("Ada Lovelace".into(), true)));
+        assert_eq!(
+            parse("/mute-all Ada Lovelace"),
+            decided(Decision::MuteForAll("Ada Lovelace".into(), true))
+        );
         assert_eq!(parse("/ban Ada Lovelace 5"), decided(Decision::Ban("Ada Lovelace 5".into())));
         assert_eq!(parse("/unban"), decided(Decision::Unban(None)));
         assert_eq!(parse("/unban Ada L"), decided(Decision::Unban(Some("Ada L".into()))));
         assert_eq!(parse("/set-password"), decided(Decision::SetPassword(String::new())));
-        assert_eq!([parse("/lock"), parse("/unlock")], [true, false].map(|lock| decided(Decision::Lock(lock))));
+        assert_eq!(
+            [parse("/lock"), parse("/unlock")],
+            [true, false].map(|lock| decided(Decision::Lock(lock)))
+        );
         assert!(parse("/kick").is_err() && parse("/lock now").is_err());
     }
 
@@ -358,13 +396,19 @@ mod tests {
         for wrong in ["0", "-5", "1441", "999999999999", "1.5", "5m", "+-2"] {
             let typed = format!("Mia {wrong}");
             let why = parted(&typed).expect_err(wrong);
-            assert!(why.contains(&format!("“{wrong}” is no time for a ban")) && why.contains("1 to 1440"), "{why}");
+            assert!(
+                why.contains(&format!("“{wrong}” is no time for a ban"))
+                    && why.contains("1 to 1440"),
+                "{why}"
+            );
         }
     }
 
     #[test]
     fn what_is_missing_or_wrong_is_said() {
-        for line in ["/gain", "/gain Ada", "/gain Ada loud", "/gain Ada -1", "/gain Ada 5", "/gain Ada NaN"] {
+        for line in
+            ["/gain", "/gain Ada", "/gain Ada loud", "/gain Ada -1", "/gain Ada 5", "/gain Ada NaN"]
+        {
             assert!(parse(line).is_err_and(|why| why.contains("/gain Ada 0.5")), "{line}");
         }
         for line in ["/msg", "/join", "/leave"] {
@@ -384,17 +428,25 @@ mod tests {
             [parse("/talk on"), parse("/talk off")],
             [true, false].map(|held| Ok(SlashCommand::Change(Change::Talk(held))))
         );
-        assert_eq!(parse("/input default"), Ok(SlashCommand::Change(Change::Input(InputSpec::Device(None)))));
+        assert_eq!(
+            parse("/input default"),
+            Ok(SlashCommand::Change(Change::Input(InputSpec::Device(None))))
+        );
         assert_eq!(
             parse("/output USB Headset"),
-            Ok(SlashCommand::Change(Change::Output(OutputSpec::Device(Some("USB Headset".into())))))
+            Ok(SlashCommand::Change(Change::Output(OutputSpec::Device(Some(
+                "USB Headset".into()
+            )))))
         );
         assert_eq!(parse("/record my calls"), Ok(SlashCommand::Record(Some("my calls".into()))));
         assert_eq!(parse("/record stop"), Ok(SlashCommand::Record(None)));
         assert!(parse("/record").is_err_and(|why| why.contains("a folder, or stop")));
         assert!(parse("/noise").is_err_and(|why| why.contains("off, low, moderate or high")));
         assert!(parse("/activation never").is_err_and(|why| why.contains("push-to-talk")));
-        assert!(parse("/input").is_err_and(|why| why.contains("microphone")) && parse("/input tone:x").is_err());
+        assert!(
+            parse("/input").is_err_and(|why| why.contains("microphone"))
+                && parse("/input tone:x").is_err()
+        );
     }
 
     #[test]
@@ -402,7 +454,8 @@ mod tests {
         let help = HELP.join("\n");
         for (command, takes) in COMMANDS {
             assert!(help.contains(&format!("/{command}")), "{command}");
-            let unknown = parse(&format!("/{command} x")).is_err_and(|why| why.contains("no command"));
+            let unknown =
+                parse(&format!("/{command} x")).is_err_and(|why| why.contains("no command"));
             assert!(!unknown, "{command}");
             let argument = match takes {
                 Takes::Nothing => "",

@@ -1,9 +1,9 @@
 //! Standard error of the process, read here whatever it is: a terminal, a pipe or a file.
 //!
-//! Sound libraries write to it what a person cannot use, also over the live view. A pipe takes its place, and a thread
-//! reads the other end: known noise becomes a debug log, other text goes where standard error led, or, while there is a
-//! live view on that terminal, into the view, a bounded number of lines. Dropping the guard restores it, and so does a
-//! panic.
+//! Sound libraries write to it what a person cannot use, also over the live view. A pipe takes its
+//! place, and a thread reads the other end: known noise becomes a debug log, other text goes where
+//! standard error led, or, while there is a live view on that terminal, into the view, a bounded
+//! number of lines. Dropping the guard restores it, and so does a panic.
 
 #[cfg(unix)]
 mod redirect {
@@ -18,7 +18,8 @@ mod redirect {
 
     /// The descriptor of standard error while the pipe is in its place.
     static TERMINAL: Mutex<Option<OwnedFd>> = Mutex::new(None);
-    /// Text that is still in the pipe at the end is waited for this long. A child process may hold the pipe open.
+    /// Text that is still in the pipe at the end is waited for this long. A child process may hold
+    /// the pipe open.
     const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
     /// While it lives, standard error goes through [`take_line`].
@@ -29,7 +30,9 @@ mod redirect {
     impl Redirect {
         /// Does nothing if the system refuses.
         pub(crate) fn begin() -> Self {
-            Self { drained: redirect().inspect_err(|error| tracing::debug!(%error, "no pipe")).ok() }
+            Self {
+                drained: redirect().inspect_err(|error| tracing::debug!(%error, "no pipe")).ok(),
+            }
         }
     }
 

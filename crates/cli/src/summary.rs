@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use voicemesh::{Event, PeerId, PeerState, RoomEvent, Route, Snapshot, TimedEvent, VoiceEvent};
 
-/// Peers that have left and are still in the summary. When there are more, the one that left first is forgotten.
+/// Peers that have left and are still in the summary. When there are more, the one that left first
+/// is forgotten.
 const MOST_GONE: usize = 256;
 
 /// Fed with events and snapshots; all moments count from the call that joined.
@@ -17,7 +18,8 @@ pub struct Summary {
     pub connected_at: Option<Duration>,
     /// How often the server let this peer in.
     pub joins: u32,
-    /// Since when the server has been out of reach, if it is: the last time that anything came from it, or the beginning.
+    /// Since when the server has been out of reach, if it is: the last time that anything came from
+    /// it, or the beginning.
     pub away_since: Option<Duration>,
     /// Whether the session is complete now; texts need that.
     pub in_session: bool,
@@ -168,7 +170,11 @@ pub(crate) mod tests {
     }
 
     fn left(id: u16) -> Event {
-        Event::Room(RoomEvent::PeerLeft { peer: peer(id), name: "Ben".into(), reason: PeerLeftReason::Left })
+        Event::Room(RoomEvent::PeerLeft {
+            peer: peer(id),
+            name: "Ben".into(),
+            reason: PeerLeftReason::Left,
+        })
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    ConnectFailure, DeviceEvent, DisplayName, Event, Events, InputSpec, JoinError, JoinOptions, OutputSpec,
-    PeerLeftReason, Processing, Room, RoomEvent, RoomName, SpeechConfig, TimedEvent, VoiceEvent,
+    ConnectFailure, DeviceEvent, DisplayName, Event, Events, InputSpec, JoinError, JoinOptions,
+    OutputSpec, PeerLeftReason, Processing, Room, RoomEvent, RoomName, SpeechConfig, TimedEvent,
+    VoiceEvent,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -22,7 +23,8 @@ use crate::end::End;
 use crate::exit::{Exit, Failure};
 use crate::format::{EVERYONE, short};
 use crate::human::{
-    Line, Part, SessionInfo, TextOutput, plain, recording_into, refusal, refusal_step, replaced, trouble,
+    Line, Part, SessionInfo, TextOutput, plain, recording_into, refusal, refusal_step, replaced,
+    trouble,
 };
 use crate::input::{self, Input};
 use crate::logs;
@@ -53,7 +55,11 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     let for_programs = arguments.stay.json;
     let arguments = checked(arguments).map_err(|failure| told(for_programs, failure))?;
     let name = arguments.name.clone().unwrap_or_else(login_name);
-    let speech = SpeechConfig { frame: arguments.frame_ms, bitrate_bps: arguments.bitrate, ..SpeechConfig::default() };
+    let speech = SpeechConfig {
+        frame: arguments.frame_ms,
+        bitrate_bps: arguments.bitrate,
+        ..SpeechConfig::default()
+    };
     let presence = arguments.presence();
     let (output, written_beside) = beside_earlier(arguments.output);
     let processing = arguments.microphone.processing(&arguments.input);
@@ -104,7 +110,11 @@ pub(crate) fn beside_earlier(output: OutputSpec) -> (OutputSpec, Option<String>)
     let unused = unused_wav(&path);
     let sentence = (unused != path).then(|| {
         let (path, unused) = (path.display().to_string(), unused.display().to_string());
-        format!("{} is there already; what is heard goes to {}.", harmless(&path), harmless(&unused))
+        format!(
+            "{} is there already; what is heard goes to {}.",
+            harmless(&path),
+            harmless(&unused)
+        )
     });
     (OutputSpec::Wav(unused), sentence)
 }
@@ -172,7 +182,11 @@ fn begin(
     let prepared = options.prepare().map_err(|error| told(arguments.json, error.into()))?;
     let SessionInfo { server, room, name, part, written_beside, record, .. } = stay.clone();
     let unused_server = TextOutput::new(stay.clone()).unused_server().filter(|_| arguments.json);
-    let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(TextOutput::new(stay)) };
+    let mut output = if arguments.json {
+        Output::for_programs()
+    } else {
+        Output::for_people(TextOutput::new(stay))
+    };
     output.opening(&server, &room, &name, arguments.relay_only);
     if let Some(line) = unused_server {
         output.notice(Duration::ZERO, &line);
@@ -210,7 +224,9 @@ type Trouble = (&'static str, String, Option<String>);
 fn gave_up(server: &str, limit: &str, why: Option<(&str, &str)>, step: &str) -> String {
     let server = harmless(server);
     match why {
-        Some((what, why)) => format!("The server at {server} {what} for {limit}: {} {step}", harmless(why)),
+        Some((what, why)) => {
+            format!("The server at {server} {what} for {limit}: {} {step}", harmless(why))
+        }
         None => format!("The server at {server} has not answered for {limit}. {step}"),
     }
 }
@@ -321,7 +337,8 @@ impl Talk {
             self.tell(&stamped);
         }
         let failure = self.failure.take();
-        let failure = failure.map(|(message, next_step)| Failure { exit: end.exit(), message, next_step });
+        let failure =
+            failure.map(|(message, next_step)| Failure { exit: end.exit(), message, next_step });
         let now = self.started.elapsed();
         if let Some(failure) = &failure {
             self.output.failure(now, failure);
@@ -347,7 +364,10 @@ impl Talk {
             self.output.tick(now);
             if let Some(fault) = self.output.fault() {
                 let step = "Free some room, or print elsewhere.";
-                self.failure = Some((format!("Nothing more can be printed: {fault}. {step}"), Some(step.to_owned())));
+                self.failure = Some((
+                    format!("Nothing more can be printed: {fault}. {step}"),
+                    Some(step.to_owned()),
+                ));
                 return End::Failed;
             }
             if self.stop.is_asked() || self.output.is_closed() {
@@ -433,11 +453,15 @@ impl Talk {
         let (end, failure) = match event {
             Event::Room(RoomEvent::Refused { code, message, retry_after }) => (
                 End::Refused,
-                (refusal(code, message, &self.room, *retry_after), refusal_step(code).map(str::to_owned)),
+                (
+                    refusal(code, message, &self.room, *retry_after),
+                    refusal_step(code).map(str::to_owned),
+                ),
             ),
-            Event::Room(RoomEvent::Replaced) => {
-                (End::Replaced, (replaced(&self.room), Some("Join again to come back here.".to_owned())))
-            }
+            Event::Room(RoomEvent::Replaced) => (
+                End::Replaced,
+                (replaced(&self.room), Some("Join again to come back here.".to_owned())),
+            ),
             Event::Room(RoomEvent::Left) => {
                 let step = "VOICEMESH_LOG=debug says more.";
                 (End::Failed, (format!("The peer ended by itself. {step}"), Some(step.to_owned())))
@@ -459,7 +483,10 @@ impl Talk {
             let limit = short(self.arguments.give_up_after.unwrap_or_default());
             let trouble = self.trouble.take();
             let why = trouble.as_ref().map(|(what, why, _)| (*what, why.as_str()));
-            let step = trouble.as_ref().and_then(|(.., step)| step.clone()).unwrap_or_else(|| PATIENCE.to_owned());
+            let step = trouble
+                .as_ref()
+                .and_then(|(.., step)| step.clone())
+                .unwrap_or_else(|| PATIENCE.to_owned());
             self.failure = Some((gave_up(self.arguments.server(), &limit, why, &step), Some(step)));
             return Some(End::GaveUp);
         }
@@ -516,7 +543,9 @@ fn refused_by(event: &Event) -> Option<Request> {
         Event::Room(RoomEvent::TransactionDone { transaction, result: Err(_) }) => {
             Some(Request::Decision(*transaction))
         }
-        Event::Room(RoomEvent::Warned { code, .. }) if code.as_str() == "device" => Some(Request::Device),
+        Event::Room(RoomEvent::Warned { code, .. }) if code.as_str() == "device" => {
+            Some(Request::Device)
+        }
         Event::Voice(VoiceEvent::GroupRefused { group }) => Some(Request::Group(group.clone())),
         Event::Voice(VoiceEvent::RecordingFailed { .. }) => Some(Request::Recording),
         _ => None,

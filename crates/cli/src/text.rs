@@ -1,11 +1,12 @@
-//! Foreign text on a terminal: what others send can contain anything, and a terminal obeys much of it.
+//! Foreign text on a terminal: what others send can contain anything, and a terminal obeys much of
+//! it.
 
 use std::borrow::Cow;
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
-/// One line in which nothing moves the cursor, changes colours, hides letters or turns their order around. Control
-/// characters become visible signs.
+/// One line in which nothing moves the cursor, changes colours, hides letters or turns their order
+/// around. Control characters become visible signs.
 pub fn harmless(text: &str) -> Cow<'_, str> {
     if text.chars().all(|letter| sign(letter) == letter) {
         return Cow::Borrowed(text);
@@ -19,7 +20,9 @@ fn sign(letter: char) -> char {
         '\t' => ' ',
         '\n' => '⏎',
         // The pictures of control characters stand in the same order as these.
-        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(letter)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\0'..='\u{1f}' => {
+            char::from_u32(0x2400 + u32::from(letter)).unwrap_or(char::REPLACEMENT_CHARACTER)
+        }
         '\u{7f}' => '\u{2421}',
         '\u{80}'..='\u{9f}' => char::REPLACEMENT_CHARACTER,
         _ if is_invisible(letter) => char::REPLACEMENT_CHARACTER,
@@ -27,7 +30,8 @@ fn sign(letter: char) -> char {
     }
 }
 
-/// What stands for a character on a terminal that has ASCII alone: a letter without its marks, if that is one.
+/// What stands for a character on a terminal that has ASCII alone: a letter without its marks, if
+/// that is one.
 pub fn ascii(letter: char) -> char {
     match letter {
         '\0'..='\u{7f}' => letter,
@@ -64,8 +68,9 @@ pub fn ascii(letter: char) -> char {
     }
 }
 
-/// Line and paragraph separators, marks and overrides of direction, and letters of no width with which one name can be
-/// made to look like another. The joiners that scripts and emoji need are none of these.
+/// Line and paragraph separators, marks and overrides of direction, and letters of no width with
+/// which one name can be made to look like another. The joiners that scripts and emoji need are
+/// none of these.
 fn is_invisible(letter: char) -> bool {
     matches!(letter,
         '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -78,7 +83,8 @@ mod tests {
 
     #[test]
     fn ordinary_text_of_any_script_stays_as_it_is() {
-        for text in ["Ada", "Zoë Müller", "日本語", "مرحبا", "👩\u{200d}🚀", "क्\u{200d}ष", "a b"] {
+        for text in ["Ada", "Zoë Müller", "日本語", "مرحبا", "👩\u{200d}🚀", "क्\u{200d}ष", "a b"]
+        {
             assert_eq!(harmless(text), text);
         }
     }
@@ -107,7 +113,10 @@ mod tests {
     fn every_sign_of_the_view_has_one_in_ascii() {
         let signs = "─━│╎┌┐└┘●◉·…▸»←→↑↓“”–";
         assert!(signs.chars().map(ascii).all(|letter| letter.is_ascii() && letter != '?'));
-        assert_eq!("Zoë Łukasz Nguyễn 日".chars().map(ascii).collect::<String>(), "Zoe Lukasz Nguyen ?");
+        assert_eq!(
+            "Zoë Łukasz Nguyễn 日".chars().map(ascii).collect::<String>(),
+            "Zoe Lukasz Nguyen ?"
+        );
     }
 
     #[test]

@@ -14,10 +14,22 @@ pub(crate) fn make(arguments: TokenArguments) -> Result<Exit, Failure> {
     let path = arguments.secret.display();
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let secret = std::fs::read(&arguments.secret).map_err(|error| {
-        usage(format!("{path}: {}. Name the file of the server's --auth-secret with --secret.", file_words(&error)))
+        usage(format!(
+            "{path}: {}. Name the file of the server's --auth-secret with --secret.",
+            file_words(&error)
+        ))
     })?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let TokenArguments { room, pattern: is_pattern, name, permissions, subject, audience, expires, .. } = &arguments;
+    let TokenArguments {
+        room,
+        pattern: is_pattern,
+        name,
+        permissions,
+        subject,
+        audience,
+        expires,
+        ..
+    } = &arguments;
     let room = match is_pattern {
         true => room.clone(),
         false => JoinOptions::new("", room.as_str()).follow_link()?.room().to_owned(),

@@ -18,17 +18,25 @@ const LONGEST_NAME: usize = 28;
 const LONGEST_GROUPS: usize = 30;
 
 /// A line about oneself, then a table.
-pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str, locked: bool) -> Vec<String> {
+pub fn lines(
+    snapshot: &Snapshot,
+    people: &People,
+    name: &str,
+    room: &str,
+    locked: bool,
+) -> Vec<String> {
     let mut lines = vec![oneself(snapshot, name, room, locked)];
     if snapshot.peers.is_empty() {
         lines.push("No other person is here yet.".to_owned());
         return lines;
     }
-    let mut rows: Vec<[String; 5]> = snapshot.peers.iter().map(|state| row(state, people)).collect();
+    let mut rows: Vec<[String; 5]> =
+        snapshot.peers.iter().map(|state| row(state, people)).collect();
     rows.sort_by_cached_key(|row| row[0].to_lowercase());
     let headings = COLUMNS.map(str::to_owned);
     let table = std::iter::once(&headings).chain(&rows);
-    let widest = |column: usize| table.clone().map(|row| width(&row[column])).max().unwrap_or_default();
+    let widest =
+        |column: usize| table.clone().map(|row| width(&row[column])).max().unwrap_or_default();
     let widths: [usize; 5] = std::array::from_fn(widest);
     lines.extend(table.clone().map(|row| {
         let cells = row.iter().zip(widths).map(|(cell, columns)| fit(cell, columns));
@@ -40,14 +48,19 @@ pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str, locke
 fn oneself(snapshot: &Snapshot, name: &str, room: &str, locked: bool) -> String {
     let (name, room) = (harmless(name), harmless(room));
     let state = if snapshot.connected { "connected to" } else { "not connected to" };
-    let silent = if snapshot.connected && !snapshot.server_answers { ", but the server does not answer" } else { "" };
+    let silent = if snapshot.connected && !snapshot.server_answers {
+        ", but the server does not answer"
+    } else {
+        ""
+    };
     let muted = if snapshot.muted { ", muted" } else { "" };
     let deafened = if snapshot.deafened { ", deafened" } else { "" };
     let locked = if locked { " The room is closed to newcomers." } else { "" };
-    let exposed = match snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed) {
-        true => format!(" This connection is {EXPOSED}."),
-        false => String::new(),
-    };
+    let exposed =
+        match snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed) {
+            true => format!(" This connection is {EXPOSED}."),
+            false => String::new(),
+        };
     format!("You are {name}{muted}{deafened}, {state} “{room}”{silent}.{locked}{exposed}")
 }
 
@@ -89,7 +102,9 @@ pub(crate) fn in_groups(groups: &[String]) -> Option<String> {
 
 /// Talk groups in a sentence.
 pub(crate) fn group_names(groups: &[String]) -> String {
-    let names = groups.iter().map(|group| if group == EVERYONE { "everyone".into() } else { harmless(group) });
+    let names = groups
+        .iter()
+        .map(|group| if group == EVERYONE { "everyone".into() } else { harmless(group) });
     names.collect::<Vec<_>>().join(", ")
 }
 
@@ -112,7 +127,8 @@ mod tests {
             frames_repaired: 0,
             ..state(2, "Cleo the Long")
         };
-        let ben = PeerState { groups: ["Global".to_owned(), "Red".to_owned()].into(), ..state(1, "Ben") };
+        let ben =
+            PeerState { groups: ["Global".to_owned(), "Red".to_owned()].into(), ..state(1, "Ben") };
         let peers = vec![ben, relayed];
         let snapshot = Snapshot {
             connected: true,
@@ -131,16 +147,31 @@ mod tests {
         ];
         assert_eq!(lines(&snapshot, &people, "Ada", "lobby", false), expected);
         let locked = lines(&snapshot, &people, "Ada", "lobby", true);
-        assert_eq!(locked[0], "You are Ada, muted, connected to “lobby”. The room is closed to newcomers.");
+        assert_eq!(
+            locked[0],
+            "You are Ada, muted, connected to “lobby”. The room is closed to newcomers."
+        );
     }
 
     #[test]
     fn the_longest_row_fits_80_columns_beside_the_time() {
         let long = "Karl-Theodor von Guttenplag zu Sandhausen am Neckar";
-        let status = voicemesh::MemberStatus { muted: true, deafened: true, listening_only: true, recording: true };
+        let status = voicemesh::MemberStatus {
+            muted: true,
+            deafened: true,
+            listening_only: true,
+            recording: true,
+        };
         let groups = ["Global".to_owned(), "a group with a rather long name".to_owned()].into();
         let (permissions, route) = (voicemesh::Permissions::NONE, Route::None);
-        let state = PeerState { permissions, status, groups, route, frames_concealed: 495, ..state(1, long) };
+        let state = PeerState {
+            permissions,
+            status,
+            groups,
+            route,
+            frames_concealed: 495,
+            ..state(1, long)
+        };
         let snapshot = Snapshot { peers: vec![state], ..Snapshot::default() };
         let lines = lines(&snapshot, &people(&[(1, long)]), "Ada", "lobby", false);
         assert!(lines[1..].iter().all(|line| width(line) <= 72), "{lines:#?}");
@@ -148,7 +179,12 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_answer_and_people_whom_nothing_reaches_are_named() {
-        let peers = vec![PeerState { route: Route::None, round_trip: None, speaking: false, ..state(1, "Ben") }];
+        let peers = vec![PeerState {
+            route: Route::None,
+            round_trip: None,
+            speaking: false,
+            ..state(1, "Ben")
+        }];
         let snapshot = Snapshot { connected: true, mode: "client", peers, ..Snapshot::default() };
         let lines = lines(&snapshot, &people(&[(1, "Ben")]), "Ada", "lobby", false);
         assert_eq!(lines[0], "You are Ada, connected to “lobby”, but the server does not answer.");
@@ -159,13 +195,22 @@ mod tests {
     fn what_others_say_of_themselves_stands_behind_their_names() {
         let status = voicemesh::MemberStatus { muted: true, deafened: true, ..Default::default() };
         let peers = vec![PeerState { status, speaking: false, ..state(1, "Ben") }];
-        let lines = lines(&Snapshot { peers, ..Snapshot::default() }, &people(&[(1, "Ben")]), "Ada", "lobby", false);
+        let lines = lines(
+            &Snapshot { peers, ..Snapshot::default() },
+            &people(&[(1, "Ben")]),
+            "Ada",
+            "lobby",
+            false,
+        );
         assert!(lines[2].ends_with("muted, deafened"), "{}", lines[2]);
     }
 
     #[test]
     fn who_is_alone_or_not_connected_is_told_so() {
         let lines = lines(&Snapshot::default(), &People::default(), "Ada", "lobby", false);
-        assert_eq!(lines, ["You are Ada, not connected to “lobby”.", "No other person is here yet."]);
+        assert_eq!(
+            lines,
+            ["You are Ada, not connected to “lobby”.", "No other person is here yet."]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The guide to one's own accounts: its commands do what it says, and a token is printed by nothing but the command that makes it.
+//! The guide to one's own accounts: its commands do what it says, and a token is printed by nothing
+//! but the command that makes it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -21,7 +22,8 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Self {
-        let place = std::env::temp_dir().join(format!("voicemesh-accounts-{}-{name}", std::process::id()));
+        let place =
+            std::env::temp_dir().join(format!("voicemesh-accounts-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&place).expect("a folder for temporary files");
         Self(place)
     }
@@ -45,14 +47,19 @@ impl Place {
     }
 
     fn join(&self, room: &str, more: &[&str], token: Option<&str>) -> Output {
-        self.command(&[&[room, "--json"], more].concat(), token).output().expect("the command starts")
+        self.command(&[&[room, "--json"], more].concat(), token)
+            .output()
+            .expect("the command starts")
     }
 
     fn command(&self, arguments: &[&str], token: Option<&str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_voicemesh"));
         command.args(["join", "--input", "silence", "--output", "null", "--duration", "0.2"]);
         command.args(arguments).arg("--state-dir").arg(&self.0);
-        command.env_remove("VOICEMESH_SERVER").env_remove("VOICEMESH_TOKEN").env("VOICEMESH_LOG", "trace");
+        command
+            .env_remove("VOICEMESH_SERVER")
+            .env_remove("VOICEMESH_TOKEN")
+            .env("VOICEMESH_LOG", "trace");
         if let Some(token) = token {
             command.env("VOICEMESH_TOKEN", token);
         }
@@ -68,17 +75,24 @@ impl Drop for Place {
 }
 
 fn text(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
+    [&output.stdout, &output.stderr]
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        .concat()
 }
 
 #[test]
 fn the_commands_of_the_guide_let_in_who_has_a_token_and_no_log_shows_it() {
-    let [secret, serve, token] = &commands()[..] else { panic!("the guide has other commands than this test knows") };
+    let [secret, serve, token] = &commands()[..] else {
+        panic!("the guide has other commands than this test knows")
+    };
     let place = Place::new("guide");
     place.run(secret);
     let mut server = Program::start("server", {
         let mut command = place.shell(&format!("exec {serve}"));
-        command.env("VOICEMESH_LISTEN", "127.0.0.1:0").env("VOICEMESH_STUN", "none").env("VOICEMESH_LOG", "trace");
+        command
+            .env("VOICEMESH_LISTEN", "127.0.0.1:0")
+            .env("VOICEMESH_STUN", "none")
+            .env("VOICEMESH_LOG", "trace");
         command
     });
     let url = server.wait_for_text("its address", PATIENCE, |line| {
@@ -101,14 +115,27 @@ fn the_commands_of_the_guide_let_in_who_has_a_token_and_no_log_shows_it() {
     let by_link = place.join(&link, &[], None);
     for joined in [&by_variable, &by_link] {
         assert_eq!(joined.status.code(), Some(0), "{}", text(joined));
-        let line = text(joined).lines().find(|line| line.contains(r#""event":"joined""#)).map(str::to_owned);
-        assert!(line.as_deref().is_some_and(|line| line.contains(r#""name":"Ada""#)), "{}", text(joined));
+        let line = text(joined)
+            .lines()
+            .find(|line| line.contains(r#""event":"joined""#))
+            .map(str::to_owned);
+        assert!(
+            line.as_deref().is_some_and(|line| line.contains(r#""name":"Ada""#)),
+            "{}",
+            text(joined)
+        );
     }
-    let read = place.command(&["lobby", "--name", "Someone else", "--server", &url], Some(&token)).output();
+    let read = place
+        .command(&["lobby", "--name", "Someone else", "--server", &url], Some(&token))
+        .output();
     let read = text(&read.expect("the command starts"));
     let about: Vec<&str> = read.lines().filter(|line| line.contains("You are here as")).collect();
-    assert!(matches!(&about[..], [line] if line.ends_with("You are here as Ada, as your token says.")), "{read}");
-    let broken_link = place.join(&format!("http://127.0.0.1:x/r/lobby#k=room-key-7&t={token}"), &[], None);
+    assert!(
+        matches!(&about[..], [line] if line.ends_with("You are here as Ada, as your token says.")),
+        "{read}"
+    );
+    let broken_link =
+        place.join(&format!("http://127.0.0.1:x/r/lobby#k=room-key-7&t={token}"), &[], None);
     let no_room = place.join(&format!("http://127.0.0.1/#k=room-key-7&t={token}"), &[], None);
     let outputs = [without, other_room, by_variable, by_link, broken_link, no_room];
     let signature = token.rsplit('.').next().expect("a signature");
@@ -144,12 +171,17 @@ fn what_cannot_be_a_token_is_said_with_exit_code_2() {
         "lobby --secret long --expires 0s",
         "lobby",
     ] {
-        let output = place.shell(&format!("exec voicemesh token {arguments}")).output().expect("a shell");
+        let output =
+            place.shell(&format!("exec voicemesh token {arguments}")).output().expect("a shell");
         assert_eq!(output.status.code(), Some(2), "{arguments}: {}", text(&output));
         assert!(output.stdout.is_empty() && !text(&output).contains("0123456789"), "{arguments}");
     }
     let serve = "exec voicemesh serve --listen 127.0.0.1:0 --stun none --auth-secret short";
     let output = place.shell(serve).output().expect("a shell");
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
-    assert!(text(&output).contains("--auth-secret") && text(&output).contains("at least 32"), "{}", text(&output));
+    assert!(
+        text(&output).contains("--auth-secret") && text(&output).contains("at least 32"),
+        "{}",
+        text(&output)
+    );
 }

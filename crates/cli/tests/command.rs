@@ -13,7 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn voicemesh(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_voicemesh"));
-    command.args(arguments).env_remove("VOICEMESH_SERVER").env_remove("VOICEMESH_LOG").env_remove("PORT");
+    command
+        .args(arguments)
+        .env_remove("VOICEMESH_SERVER")
+        .env_remove("VOICEMESH_LOG")
+        .env_remove("PORT");
     command
 }
 
@@ -68,7 +72,8 @@ fn server(more: &[&str]) -> (Program, String) {
 
 /// A peer in the room `lobby` without devices.
 fn peer(name: &str, server: &str, dir: &StateDir, more: &[&str]) -> Program {
-    let silent = ["--input", "silence", "--output", "null", "--state-dir", dir.path(), "--name", name];
+    let silent =
+        ["--input", "silence", "--output", "null", "--state-dir", dir.path(), "--name", name];
     let mut command = voicemesh(&["join", "lobby", "--server", server]);
     command.args(silent).args(more);
     Program::start(name, command)
@@ -94,10 +99,15 @@ fn help_names_commands_and_exit_codes() {
 
 #[test]
 fn a_wrong_address_is_a_sentence_and_code_2() {
-    let arguments = ["join", "lobby", "--server", "ftp://x", "--input", "silence", "--output", "null"];
+    let arguments =
+        ["join", "lobby", "--server", "ftp://x", "--input", "silence", "--output", "null"];
     let failed = output(&arguments);
     assert_eq!(code(&failed), Some(2));
-    assert!(stderr(&failed).contains("ftp://x") && stderr(&failed).contains("Use wss://"), "{}", stderr(&failed));
+    assert!(
+        stderr(&failed).contains("ftp://x") && stderr(&failed).contains("Use wss://"),
+        "{}",
+        stderr(&failed)
+    );
 
     assert_error_line(&[&arguments[..], &["--json"]].concat(), 2);
 }
@@ -114,7 +124,10 @@ fn a_value_that_cannot_be_is_said_before_anything_is_printed() {
     }
     let no_channel = ["--channel", "7", "--input", "tone", "--json"];
     assert_error_line(&[&["mic"], &no_channel[..]].concat(), 2);
-    assert_error_line(&[&["join", "lobby", "--server", "ws://127.0.0.1:9"], &no_channel[..]].concat(), 2);
+    assert_error_line(
+        &[&["join", "lobby", "--server", "ws://127.0.0.1:9"], &no_channel[..]].concat(),
+        2,
+    );
 }
 
 #[test]
@@ -122,11 +135,17 @@ fn programs_read_of_every_failure_before_the_room() {
     let server = ["--server", "ws://127.0.0.1:9", "--json"];
     assert_error_line(&[&["join", "http://127.0.0.1:9/r/a/b"], &server[..]].concat(), 2);
     assert_error_line(&[&["echo", "127.0.0.1:9/r/a/b"], &server[..]].concat(), 2);
-    assert_error_line(&[&["join", "lobby", "--input", READER, "--output", READER], &server[..]].concat(), 5);
+    assert_error_line(
+        &[&["join", "lobby", "--input", READER, "--output", READER], &server[..]].concat(),
+        5,
+    );
     for command in ["mic", "loopback"] {
         assert_error_line(&[command, "--json", "--input", "/nowhere/none.wav"], 5);
         // There is no key to hold.
-        assert_error_line(&[command, "--json", "--input", "silence", "--activation", "push-to-talk"], 2);
+        assert_error_line(
+            &[command, "--json", "--input", "silence", "--activation", "push-to-talk"],
+            2,
+        );
     }
 }
 
@@ -147,21 +166,31 @@ fn what_is_refused_before_a_device_is_opened_is_said_alone() {
     refused.extend([" ", "..", &long_room].map(|room| [&[room][..], &here].concat()));
     let password = "x".repeat(200);
     refused.push([&["lobby", "--password", &password][..], &here].concat());
-    for (command, more) in [("join", &["--input", "silence", "--output", "null"][..]), ("echo", &[])] {
+    for (command, more) in
+        [("join", &["--input", "silence", "--output", "null"][..]), ("echo", &[])]
+    {
         let mut refused = refused.clone();
         refused.push([&["lobby", "--name", &long_name][..], &here].concat());
         if command == "join" {
             refused.push(with(&["--record", READER]));
         }
         for arguments in refused {
-            let arguments = [&[command], &arguments[..], more, &["--state-dir", dir.path()]].concat();
+            let arguments =
+                [&[command], &arguments[..], more, &["--state-dir", dir.path()]].concat();
             let failed = output(&arguments);
             assert_ne!(code(&failed), Some(0), "{arguments:?}");
             assert_eq!(stdout(&failed), "", "{arguments:?}");
-            assert!(!stderr(&failed).is_empty() && !stderr(&failed).contains("Joining"), "{}", stderr(&failed));
+            assert!(
+                !stderr(&failed).is_empty() && !stderr(&failed).contains("Joining"),
+                "{}",
+                stderr(&failed)
+            );
             let for_programs = output(&[&arguments[..], &["--json"]].concat());
             let lines: Vec<String> = stdout(&for_programs).lines().map(str::to_owned).collect();
-            assert!(matches!(&lines[..], [one] if one.contains(r#""event":"error""#)), "{arguments:?}: {lines:?}");
+            assert!(
+                matches!(&lines[..], [one] if one.contains(r#""event":"error""#)),
+                "{arguments:?}: {lines:?}"
+            );
             assert_eq!(code(&for_programs), code(&failed));
         }
     }
@@ -173,7 +202,10 @@ fn assert_error_line(arguments: &[&str], expected: i32) {
     assert_eq!(code(&failed), Some(expected), "{}", stderr(&failed));
     let lines = stdout(&failed);
     let last: Value = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
-    assert_eq!((&last["event"], &last["exit_code"]), (&Value::from("error"), &Value::from(expected)));
+    assert_eq!(
+        (&last["event"], &last["exit_code"]),
+        (&Value::from("error"), &Value::from(expected))
+    );
 }
 
 #[test]
@@ -201,7 +233,10 @@ fn a_microphone_that_is_not_there_is_code_5_and_says_what_next() {
     assert_eq!(code(&failed), Some(5), "{}", stderr(&failed));
     let said = stderr(&failed);
     assert!(said.contains("none.wav") && said.contains("--input silence"), "{said}");
-    assert!(!said.contains("voicemesh devices"), "the list of devices says nothing about a file: {said}");
+    assert!(
+        !said.contains("voicemesh devices"),
+        "the list of devices says nothing about a file: {said}"
+    );
 }
 
 #[test]
@@ -210,10 +245,17 @@ fn devices_are_listed_or_it_is_said_what_to_do_without() {
     assert_eq!(code(&list), Some(0), "{}", stderr(&list));
     let text = stdout(&list);
     let says_what_next = text.contains("--input silence") && text.contains("--output");
-    assert!(says_what_next || (text.contains("Microphones") && text.contains("Speakers")), "{text}");
+    assert!(
+        says_what_next || (text.contains("Microphones") && text.contains("Speakers")),
+        "{text}"
+    );
 
-    let list: Value = serde_json::from_str(&stdout(&output(&["devices", "--json"]))).expect("one object");
-    assert!(list["event"] == "devices" && list["inputs"].is_array() && list["outputs"].is_array(), "{list}");
+    let list: Value =
+        serde_json::from_str(&stdout(&output(&["devices", "--json"]))).expect("one object");
+    assert!(
+        list["event"] == "devices" && list["inputs"].is_array() && list["outputs"].is_array(),
+        "{list}"
+    );
 }
 
 #[test]
@@ -229,7 +271,10 @@ fn a_sound_server_that_does_not_run_is_no_device() {
     let said = stderr(&failed);
     assert_eq!(code(&failed), Some(5), "{said}");
     // Where ALSA does not name it, there is none of that name.
-    assert!(said.contains("its sound server does not run") || said.contains("no microphone called"), "{said}");
+    assert!(
+        said.contains("its sound server does not run") || said.contains("no microphone called"),
+        "{said}"
+    );
     assert!(!said.contains("close what else uses it"), "{said}");
 }
 
@@ -239,9 +284,15 @@ fn a_server_that_is_away_is_told_and_given_up_with_code_3() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
     let mut ada = peer("Ada", &format!("ws://{free}"), &dir, &["--give-up-after", "0.5", "--json"]);
     let away = ada.wait_for("the server to be away", PATIENCE, is("server-away")).json;
-    assert!(away["retry_in_ms"].is_number() && !away["why"].as_str().unwrap_or_default().is_empty(), "{away}");
+    assert!(
+        away["retry_in_ms"].is_number() && !away["why"].as_str().unwrap_or_default().is_empty(),
+        "{away}"
+    );
     let summary = ada.wait_for("the summary", PATIENCE, is("summary")).json;
-    assert_eq!((&summary["reason"], &summary["exit_code"]), (&Value::from("gave-up"), &Value::from(3)));
+    assert_eq!(
+        (&summary["reason"], &summary["exit_code"]),
+        (&Value::from("gave-up"), &Value::from(3))
+    );
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(3));
 }
 
@@ -277,7 +328,9 @@ fn two_write_to_each_other_and_each_sees_the_other_leave() {
     assert!(first.contains("no one in the room sees this machine's IP address"), "{first}");
     ben.wait_for_line("You are in “lobby”; one other is there.", PATIENCE);
     ben.wait_for_line("Ada is here.", PATIENCE);
-    ada.wait_for("Ben", PATIENCE, |line| line["event"] == "route-changed" && line["route"] == "relayed");
+    ada.wait_for("Ben", PATIENCE, |line| {
+        line["event"] == "route-changed" && line["route"] == "relayed"
+    });
 
     ada.type_line("/msg ben only you");
     ben.wait_for_line("Ada (to you alone): only you", PATIENCE);
@@ -290,7 +343,10 @@ fn two_write_to_each_other_and_each_sees_the_other_leave() {
 
     ada.type_line("/quit");
     let summary = ada.wait_for("the summary", PATIENCE, is("summary")).json;
-    assert_eq!((&summary["reason"], &summary["exit_code"]), (&Value::from("quit"), &Value::from(0)));
+    assert_eq!(
+        (&summary["reason"], &summary["exit_code"]),
+        (&Value::from("quit"), &Value::from(0))
+    );
     assert_eq!(summary["peers"][0]["name"], "Ben");
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
     ben.wait_for_line("Ada left.", PATIENCE);
@@ -301,23 +357,44 @@ fn two_write_to_each_other_and_each_sees_the_other_leave() {
 fn output_that_cannot_be_written_ends_with_a_sentence_and_code_1() {
     let dir = StateDir::new("full-disk");
     let (_server, url) = server(&[]);
-    let mut command =
-        voicemesh(&["join", "lobby", "--server", &url, "--input", "silence", "--output", "null", "--json"]);
+    let mut command = voicemesh(&[
+        "join", "lobby", "--server", &url, "--input", "silence", "--output", "null", "--json",
+    ]);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-    let output = command.args(["--state-dir", dir.path()]).stdout(full).output().expect("the command starts");
+    let output = command
+        .args(["--state-dir", dir.path()])
+        .stdout(full)
+        .output()
+        .expect("the command starts");
     assert_eq!(code(&output), Some(1));
-    assert!(stderr(&output).contains("Nothing more can be printed: the disk is full."), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("Nothing more can be printed: the disk is full."),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
 fn a_room_is_called_the_same_from_the_first_line_to_the_last() {
     let dir = StateDir::new("form");
     let (_server, url) = server(&[]);
-    let stay =
-        ["--server", &url, "--input", "silence", "--output", "null", "--state-dir", dir.path(), "--duration", "0.2"];
-    let output = voicemesh(&["join", " tea\ntime "]).args(stay).output().expect("the command starts");
+    let stay = [
+        "--server",
+        &url,
+        "--input",
+        "silence",
+        "--output",
+        "null",
+        "--state-dir",
+        dir.path(),
+        "--duration",
+        "0.2",
+    ];
+    let output =
+        voicemesh(&["join", " tea\ntime "]).args(stay).output().expect("the command starts");
     let printed = stdout(&output);
-    for line in ["Joining “tea time”", "You are in “tea time”", "You have left “tea time”"] {
+    for line in ["Joining “tea time”", "You are in “tea time”", "You have left “tea time”"]
+    {
         assert!(printed.contains(line), "{line}: {printed}");
     }
 }
@@ -344,11 +421,17 @@ fn what_a_pipe_says_before_the_room_is_joined_is_sent_when_it_is() {
 fn ctrl_c_leaves_and_so_does_sigterm_with_an_echo() {
     let dir = StateDir::new("signals");
     let (_server, url) = server(&[]);
-    let mut echo = Program::start("echo", voicemesh(&["echo", "lobby", "--server", &url, "--state-dir", dir.path()]));
+    let mut echo = Program::start(
+        "echo",
+        voicemesh(&["echo", "lobby", "--server", &url, "--state-dir", dir.path()]),
+    );
     echo.wait_for_line("The echo peer “echo” is in “lobby”", PATIENCE);
     let mut ada = peer("Ada", &url, &dir, &["--json"]);
-    ada.wait_for("the echo", PATIENCE, |line| line["event"] == "peer-joined" && line["name"] == "echo");
-    // As `timeout` does it, to the process and to its group: one request, and no reason to go without a farewell.
+    ada.wait_for("the echo", PATIENCE, |line| {
+        line["event"] == "peer-joined" && line["name"] == "echo"
+    });
+    // As `timeout` does it, to the process and to its group: one request, and no reason to go
+    // without a farewell.
     echo.terminate();
     echo.terminate();
     assert_eq!(echo.wait_for_exit(PATIENCE).code(), Some(0));
@@ -367,17 +450,20 @@ fn ctrl_c_leaves_and_so_does_sigterm_with_an_echo() {
 fn a_stay_of_a_given_length_ends_by_itself() {
     let dir = StateDir::new("duration");
     let (_server, url) = server(&[]);
-    let mut ada = peer("Ada", &url, &dir, &["--json", "--duration", "0.3", "--status-interval", "0.1"]);
+    let mut ada =
+        peer("Ada", &url, &dir, &["--json", "--duration", "0.3", "--status-interval", "0.1"]);
     let status = ada.wait_for("a status", PATIENCE, is("status")).json;
     assert!(status["peers"].is_array() && status.get("reason").is_none(), "{status}");
     let summary = ada.wait_for("the summary", PATIENCE, is("summary")).json;
     assert_eq!(summary["reason"], "duration");
-    let stayed_ms = summary["at_ms"].as_f64().unwrap_or_default() - summary["joined_ms"].as_f64().unwrap_or_default();
+    let stayed_ms = summary["at_ms"].as_f64().unwrap_or_default()
+        - summary["joined_ms"].as_f64().unwrap_or_default();
     assert!(stayed_ms >= 300.0, "{summary}");
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
 }
 
-/// The terminal is entered and left; the shell finds it as it was, and the reason in its last lines.
+/// The terminal is entered and left; the shell finds it as it was, and the reason in its last
+/// lines.
 #[cfg(target_os = "linux")]
 #[test]
 fn on_a_terminal_there_is_a_view_and_afterwards_the_terminal_is_as_before() {
@@ -387,14 +473,24 @@ fn on_a_terminal_there_is_a_view_and_afterwards_the_terminal_is_as_before() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
     let program = env!("CARGO_BIN_EXE_voicemesh");
     let arguments = "--input silence --output null --name Ada --give-up-after 0.5";
-    let join = format!("exec '{program}' join lobby --server ws://{free} --state-dir '{}' {arguments}", dir.path());
+    let join = format!(
+        "exec '{program}' join lobby --server ws://{free} --state-dir '{}' {arguments}",
+        dir.path()
+    );
     let mut terminal = Command::new("script");
     terminal.args(["-qec", &format!("stty cols 80 rows 24; {join}"), "/dev/null"]);
-    terminal.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    terminal
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let started = match terminal.spawn() {
         Ok(started) => started,
         Err(error) => {
-            assert!(std::env::var_os("CI").is_none(), "`script`, which makes a terminal, is missing: {error}");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "`script`, which makes a terminal, is missing: {error}"
+            );
             println!("SKIPPED on_a_terminal_there_is_a_view: `script` is missing: {error}");
             return;
         }
@@ -409,7 +505,8 @@ fn on_a_terminal_there_is_a_view_and_afterwards_the_terminal_is_as_before() {
     let (before, view) = shown.split_once("\u{1b}[?1049h").expect("the view takes the screen");
     let (view, after) = view.split_once("\u{1b}[?1049l").expect("and gives it back");
     assert!(before.contains("Joining “lobby”"), "{before:?}");
-    for part in ["lobby", "server away", "No other person is here yet.", "F1", "write to everyone"] {
+    for part in ["lobby", "server away", "No other person is here yet.", "F1", "write to everyone"]
+    {
         assert!(view.contains(part), "{part}: {view:?}");
     }
     assert!(after.contains("was out of reach for 500 ms"), "{after:?}");
@@ -421,14 +518,22 @@ const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/speech/re
 
 #[test]
 fn a_microphone_is_tried_and_judged() {
-    let tried = output(&["mic", "--input", READER, "--activation", "voice", "--seconds", "2.5", "--json"]);
+    let tried =
+        output(&["mic", "--input", READER, "--activation", "voice", "--seconds", "2.5", "--json"]);
     assert_eq!(code(&tried), Some(0), "{}", stderr(&tried));
-    let lines: Vec<Value> = stdout(&tried).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert!(lines.iter().any(|line| line["event"] == "microphone" && line["sending"] == true), "{lines:?}");
+    let lines: Vec<Value> =
+        stdout(&tried).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(
+        lines.iter().any(|line| line["event"] == "microphone" && line["sending"] == true),
+        "{lines:?}"
+    );
     let summary = lines.last().expect("a summary");
     assert_eq!(summary["event"], "summary");
     assert!(summary["speech_dbfs"].as_f64().is_some_and(|level| level > -45.0), "{summary}");
-    assert!(summary["sent_seconds"].as_f64() <= summary["seconds"].as_f64() && summary["seconds"].as_f64() > Some(1.0));
+    assert!(
+        summary["sent_seconds"].as_f64() <= summary["seconds"].as_f64()
+            && summary["seconds"].as_f64() > Some(1.0)
+    );
     assert!(!summary["advice"].as_array().expect("a list").is_empty());
 
     let silent = output(&["mic", "--input", "silence", "--seconds", "0.3"]);
@@ -454,7 +559,16 @@ fn a_file_that_is_played_is_never_written_over() {
     for output_file in [&spoken, &link] {
         let (input, target) = (path(&spoken), path(output_file));
         let files = ["--input", &input, "--output", &target];
-        let join = ["join", "lobby", "--server", "ws://127.0.0.1:9", "--state-dir", dir.path(), "--duration", "5"];
+        let join = [
+            "join",
+            "lobby",
+            "--server",
+            "ws://127.0.0.1:9",
+            "--state-dir",
+            dir.path(),
+            "--duration",
+            "5",
+        ];
         for command in [&join[..], &["loopback", "--seconds", "0.3"]] {
             let refused = output(&[command, &files].concat());
             assert_eq!(code(&refused), Some(5), "{}", stderr(&refused));
@@ -467,8 +581,10 @@ fn a_file_that_is_played_is_never_written_over() {
 
 #[test]
 fn oneself_is_heard_over_a_bad_network_and_the_losses_are_counted() {
-    let network = ["--delay", "20", "--jitter", "10", "--loss", "20", "--burst", "2", "--seconds", "4"];
-    let heard = output(&[&["loopback", "--input", READER, "--output", "null"], &network[..]].concat());
+    let network =
+        ["--delay", "20", "--jitter", "10", "--loss", "20", "--burst", "2", "--seconds", "4"];
+    let heard =
+        output(&[&["loopback", "--input", READER, "--output", "null"], &network[..]].concat());
     assert_eq!(code(&heard), Some(0), "{}", stderr(&heard));
     let text = stdout(&heard);
     for part in ["Sent: ", "Lost on the way: ", "Repaired: ", "Concealed: ", "Mouth to ear: "] {
@@ -476,11 +592,19 @@ fn oneself_is_heard_over_a_bad_network_and_the_losses_are_counted() {
     }
     assert!(!text.contains("Lost on the way: 0 "), "{text}");
 
-    let heard = output(&["loopback", "--json", "--input", READER, "--output", "null", "--seconds", "1.5"]);
-    let lines: Vec<Value> = stdout(&heard).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let heard =
+        output(&["loopback", "--json", "--input", READER, "--output", "null", "--seconds", "1.5"]);
+    let lines: Vec<Value> =
+        stdout(&heard).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let [second, summary] = lines.as_slice() else { panic!("{lines:?}") };
-    assert!(second["event"] == "loopback" && second["mouth_to_ear_ms"].as_f64() > Some(0.0), "{second}");
-    assert!(summary["event"] == "summary" && summary["frames_sent"].as_u64() > Some(10), "{summary}");
+    assert!(
+        second["event"] == "loopback" && second["mouth_to_ear_ms"].as_f64() > Some(0.0),
+        "{second}"
+    );
+    assert!(
+        summary["event"] == "summary" && summary["frames_sent"].as_u64() > Some(10),
+        "{summary}"
+    );
 }
 
 /// proves: B-09
@@ -489,36 +613,75 @@ fn a_recording_is_seen_by_everyone_and_keeps_everyone() {
     let (dir, recordings) = (StateDir::new("record"), StateDir::new("recordings"));
     let (_server, url) = server(&[]);
     let spoken = ["--json", "--input", READER];
-    let mut ben =
-        voicemesh(&["join", "lobby", "--server", &url, "--state-dir", dir.path(), "--name", "Ben", "--output", "null"]);
+    let mut ben = voicemesh(&[
+        "join",
+        "lobby",
+        "--server",
+        &url,
+        "--state-dir",
+        dir.path(),
+        "--name",
+        "Ben",
+        "--output",
+        "null",
+    ]);
     ben.args(spoken);
     let mut ben = Program::start("Ben", ben);
     ben.wait_for("to be connected", PATIENCE, is("connected"));
-    let ada = ["join", "lobby", "--server", &url, "--state-dir", dir.path(), "--name", "Ada", "--output", "null"];
+    let ada = [
+        "join",
+        "lobby",
+        "--server",
+        &url,
+        "--state-dir",
+        dir.path(),
+        "--name",
+        "Ada",
+        "--output",
+        "null",
+    ];
     let mut command = voicemesh(&ada);
-    command.args(["--json", "--status-interval", "0.1", "--input", "tone", "--record", recordings.path()]);
+    command.args([
+        "--json",
+        "--status-interval",
+        "0.1",
+        "--input",
+        "tone",
+        "--record",
+        recordings.path(),
+    ]);
     let mut ada = Program::start("Ada", command);
     ben.wait_for("the one who records", PATIENCE, |line| {
-        line["event"] == "peer-joined" && line["name"] == "Ada" && !line["metadata"]["recording"].is_null()
+        line["event"] == "peer-joined"
+            && line["name"] == "Ada"
+            && !line["metadata"]["recording"].is_null()
     });
-    let heard = |line: &Value| line["event"] == "status" && line["peers"][0]["frames_received"].as_u64() > Some(50);
+    let heard = |line: &Value| {
+        line["event"] == "status" && line["peers"][0]["frames_received"].as_u64() > Some(50)
+    };
     let status = ada.wait_for("a second of Ben", PATIENCE, heard).json;
     assert_eq!(status["recording"], true);
     let is_about = |event: &Value| event["event"] == "joined" || event["event"] == "recording";
-    let begun: Vec<Value> = ada.history().map(|event| event.json.clone()).filter(is_about).collect();
+    let begun: Vec<Value> =
+        ada.history().map(|event| event.json.clone()).filter(is_about).collect();
     assert!(
         matches!(&begun[..], [first, then] if first["event"] == "joined" && then["recording"] == true),
         "{begun:?}"
     );
     ada.type_line("/quit");
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
-    let files: Vec<PathBuf> =
-        std::fs::read_dir(&recordings.0).expect("files").map(|file| file.expect("one").path()).collect();
+    let files: Vec<PathBuf> = std::fs::read_dir(&recordings.0)
+        .expect("files")
+        .map(|file| file.expect("one").path())
+        .collect();
     let of = |name: &str| {
-        files.iter().find(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)))
+        files.iter().find(|path| {
+            path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name))
+        })
     };
     for name in ["Ada-", "Ben-"] {
-        let bytes = std::fs::read(of(name).unwrap_or_else(|| panic!("{name}: {files:?}"))).expect("readable");
+        let bytes = std::fs::read(of(name).unwrap_or_else(|| panic!("{name}: {files:?}")))
+            .expect("readable");
         assert!(bytes.starts_with(b"OggS") && bytes.len() > 2_000, "{name}: {} bytes", bytes.len());
     }
 }
@@ -527,7 +690,17 @@ fn a_recording_is_seen_by_everyone_and_keeps_everyone() {
 fn a_recording_begins_and_ends_during_a_call_and_everyone_sees_both() {
     let (dir, recordings) = (StateDir::new("record-later"), StateDir::new("recordings-later"));
     let (_server, url) = server(&[]);
-    let mut ben = voicemesh(&["join", "lobby", "--server", &url, "--state-dir", dir.path(), "--name", "Ben", "--json"]);
+    let mut ben = voicemesh(&[
+        "join",
+        "lobby",
+        "--server",
+        &url,
+        "--state-dir",
+        dir.path(),
+        "--name",
+        "Ben",
+        "--json",
+    ]);
     ben.args(["--output", "null", "--input", "tone"]);
     let mut ben = Program::start("Ben", ben);
     ben.wait_for("to be connected", PATIENCE, is("connected"));
@@ -536,12 +709,15 @@ fn a_recording_begins_and_ends_during_a_call_and_everyone_sees_both() {
     let answered = |ada: &mut Program, line: &str, answer: &str| {
         ada.type_line(line);
         ada.wait_for(answer, PATIENCE, |line| {
-            line["event"] == "notice" && line["message"].as_str().is_some_and(|text| text.contains(answer))
+            line["event"] == "notice"
+                && line["message"].as_str().is_some_and(|text| text.contains(answer))
         });
     };
     let recording = |ben: &mut Program, on: bool| {
         ben.wait_for("what Ada does", PATIENCE, |line| {
-            line["event"] == "status-changed" && line["name"] == "Ada" && line["status"]["recording"] == on
+            line["event"] == "status-changed"
+                && line["name"] == "Ada"
+                && line["status"]["recording"] == on
         });
     };
     let frames = |line: &Value| line["peers"][0]["frames_received"].as_u64().unwrap_or_default();
@@ -549,21 +725,28 @@ fn a_recording_begins_and_ends_during_a_call_and_everyone_sees_both() {
     answered(&mut ada, &format!("/record {READER}"), "a recording needs a folder");
     answered(&mut ada, &format!("/record {}", recordings.path()), "Recording into");
     let own = |ada: &mut Program, on: bool| {
-        ada.wait_for("its own event", PATIENCE, |line| line["event"] == "recording" && line["recording"] == on);
+        ada.wait_for("its own event", PATIENCE, |line| {
+            line["event"] == "recording" && line["recording"] == on
+        });
     };
     own(&mut ada, true);
     recording(&mut ben, true);
     answered(&mut ada, "/record elsewhere", "recording already");
-    let is_recorded = |line: &Value| line["event"] == "status" && line["recording"] == true && frames(line) > 0;
+    let is_recorded =
+        |line: &Value| line["event"] == "status" && line["recording"] == true && frames(line) > 0;
     let begun = frames(&ada.wait_for("Ben", PATIENCE, is_recorded).json);
-    ada.wait_for("a second of Ben", PATIENCE, |line| is_recorded(line) && frames(line) > begun + 50);
+    ada.wait_for("a second of Ben", PATIENCE, |line| {
+        is_recorded(line) && frames(line) > begun + 50
+    });
     answered(&mut ada, "/record stop", "Nothing is recorded any more");
     own(&mut ada, false);
     recording(&mut ben, false);
     ada.type_line("/quit");
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
-    let files: Vec<PathBuf> =
-        std::fs::read_dir(&recordings.0).expect("files").map(|file| file.expect("one").path()).collect();
+    let files: Vec<PathBuf> = std::fs::read_dir(&recordings.0)
+        .expect("files")
+        .map(|file| file.expect("one").path())
+        .collect();
     let [file] = files.as_slice() else { panic!("{files:?}") };
     let bytes = std::fs::read(file).expect("readable");
     assert!(bytes.starts_with(b"OggS") && bytes.len() > 2_000, "{} bytes", bytes.len());
@@ -572,9 +755,15 @@ fn a_recording_begins_and_ends_during_a_call_and_everyone_sees_both() {
 #[test]
 fn a_folder_that_cannot_be_recorded_into_is_a_sentence() {
     let dir = StateDir::new("unrecordable");
-    let arguments = ["join", "lobby", "--server", "ws://127.0.0.1:9", "--input", "silence", "--output", "null"];
-    let failed = output(&[&arguments[..], &["--state-dir", dir.path(), "--record", READER]].concat());
+    let arguments =
+        ["join", "lobby", "--server", "ws://127.0.0.1:9", "--input", "silence", "--output", "null"];
+    let failed =
+        output(&[&arguments[..], &["--state-dir", dir.path(), "--record", READER]].concat());
     assert_eq!(code(&failed), Some(1));
     assert!(!stdout(&failed).contains("Recording"), "{}", stdout(&failed));
-    assert!(stderr(&failed).contains("reader.wav") && stderr(&failed).contains("--record"), "{}", stderr(&failed));
+    assert!(
+        stderr(&failed).contains("reader.wav") && stderr(&failed).contains("--record"),
+        "{}",
+        stderr(&failed)
+    );
 }

@@ -1,5 +1,5 @@
-//! The way to the server on networks where one of its addresses leads nowhere (Linux, root): each in a separate network
-//! namespace, with a separate table of names.
+//! The way to the server on networks where one of its addresses leads nowhere (Linux, root): each
+//! in a separate network namespace, with a separate table of names.
 #![cfg(target_os = "linux")]
 
 use std::path::PathBuf;
@@ -13,7 +13,8 @@ use voicemesh_tests::skip;
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A machine without a network but what a test gives it; removed at the end, with what it was told about names.
+/// A machine without a network but what a test gives it; removed at the end, with what it was told
+/// about names.
 struct Machine {
     name: String,
 }
@@ -24,8 +25,10 @@ impl Machine {
         if !skip::can_run(test, true, &["ip"]) {
             return None;
         }
-        // A lab of the tests removes what is left of processes that were killed, by the number in the name.
-        let machine = Self { name: format!("voicemesh-{}-{}", std::process::id(), test.replace(' ', "-")) };
+        // A lab of the tests removes what is left of processes that were killed, by the number in
+        // the name.
+        let machine =
+            Self { name: format!("voicemesh-{}-{}", std::process::id(), test.replace(' ', "-")) };
         let added = Command::new("ip").args(["netns", "add", &machine.name]).status();
         if !added.is_ok_and(|status| status.success()) {
             skip::refuse(test, "no network namespaces");
@@ -44,7 +47,8 @@ impl Machine {
     }
 
     fn ip(&self, arguments: &str) {
-        let status = Command::new("ip").args(["-n", &self.name]).args(arguments.split(' ')).status();
+        let status =
+            Command::new("ip").args(["-n", &self.name]).args(arguments.split(' ')).status();
         assert!(status.is_ok_and(|status| status.success()), "ip {arguments}");
     }
 
@@ -60,16 +64,30 @@ impl Machine {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, env!("CARGO_BIN_EXE_voicemesh")]).args(arguments);
-        for variable in ["VOICEMESH_SERVER", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        command
+            .args(["netns", "exec", &self.name, env!("CARGO_BIN_EXE_voicemesh")])
+            .args(arguments);
+        for variable in [
+            "VOICEMESH_SERVER",
+            "http_proxy",
+            "https_proxy",
+            "HTTPS_PROXY",
+            "all_proxy",
+            "ALL_PROXY",
+        ] {
             command.env_remove(variable);
         }
         command
     }
 
     fn serve(&self, listen: &str) -> Program {
-        let mut server = Program::start("server", self.command(&["serve", "--listen", listen, "--stun", "none"]));
-        server.wait_for_text("its address", PATIENCE, |line| line.contains("listening on ").then_some(()));
+        let mut server = Program::start(
+            "server",
+            self.command(&["serve", "--listen", listen, "--stun", "none"]),
+        );
+        server.wait_for_text("its address", PATIENCE, |line| {
+            line.contains("listening on ").then_some(())
+        });
         server
     }
 
@@ -77,7 +95,14 @@ impl Machine {
     fn join(&self, url: &str) -> f64 {
         let state = self.folder().join("state");
         let mut arguments = vec!["join", "lobby", "--server", url, "--name", "Ada", "--json"];
-        arguments.extend(["--input", "silence", "--output", "null", "--state-dir", state.to_str().expect("UTF-8")]);
+        arguments.extend([
+            "--input",
+            "silence",
+            "--output",
+            "null",
+            "--state-dir",
+            state.to_str().expect("UTF-8"),
+        ]);
         let mut ada = Program::start("Ada", self.command(&arguments));
         let joined = ada.wait_for("the room", PATIENCE, |line: &Value| {
             assert_ne!(line["event"], "server-away", "{line}");

@@ -1,4 +1,5 @@
-//! The way to the server, from outside: what is printed when something else answers, and for as long as others can read it.
+//! The way to the server, from outside: what is printed when something else answers, and for as
+//! long as others can read it.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -48,7 +49,8 @@ fn voicemesh(arguments: &[&str]) -> Command {
 }
 
 fn join(room: &str, dir: &StateDir, more: &[&str]) -> Command {
-    let mut command = voicemesh(&["join", room, "--input", "silence", "--output", "null", "--name", "Ada"]);
+    let mut command =
+        voicemesh(&["join", room, "--input", "silence", "--output", "null", "--name", "Ada"]);
     command.arg("--state-dir").arg(&dir.0).args(more);
     command
 }
@@ -98,8 +100,7 @@ fn failure(url: &str, more: &[&str]) -> (String, String) {
 
 #[test]
 fn what_answers_instead_of_a_server_is_said_with_the_next_step() {
-    let portal =
-        "HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let portal = "HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let (code, step) = failure(&format!("ws://127.0.0.1:{}", answering(portal)), &[]);
     assert_eq!(code, "web-page");
     assert!(step.contains("in a browser and sign in"), "{step}");
@@ -117,7 +118,10 @@ fn a_server_without_tls_is_named_as_such_and_no_password_goes_there_by_itself() 
     assert!(step.contains(&format!("--server ws://127.0.0.1:{port}")), "{step}");
     let (code, step) = failure(&format!("[::ffff:127.0.0.1]:{port}"), &["--password", "sesame"]);
     assert_eq!(code, "not-tls");
-    assert!(step.starts_with("A password is never sent unencrypted by itself: write --server ws://["), "{step}");
+    assert!(
+        step.starts_with("A password is never sent unencrypted by itself: write --server ws://["),
+        "{step}"
+    );
 }
 
 #[test]
@@ -126,12 +130,16 @@ fn a_bare_local_address_is_joined_without_tls_and_that_is_said_all_along() {
     let dir = StateDir::new("bare");
     // Of this machine, but not written as if it were.
     let bare = format!("[::ffff:127.0.0.1]:{port}");
-    let mut ada =
-        Program::start("Ada", join("lobby", &dir, &["--server", &bare, "--json", "--status-interval", "0.2"]));
+    let mut ada = Program::start(
+        "Ada",
+        join("lobby", &dir, &["--server", &bare, "--json", "--status-interval", "0.2"]),
+    );
     let connected = ada.wait_for("the connection", PATIENCE, is("server-connected")).json;
     assert_eq!(connected["encrypted"], false);
     ada.wait_for("the room", PATIENCE, is("joined"));
-    let status = ada.wait_for("the status", PATIENCE, |line| is("status")(line) && line["connected"] == true).json;
+    let status = ada
+        .wait_for("the status", PATIENCE, |line| is("status")(line) && line["connected"] == true)
+        .json;
     assert_eq!(status["server_connection"]["encrypted"], false);
 }
 

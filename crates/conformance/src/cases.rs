@@ -12,7 +12,8 @@ pub use packets::*;
 pub use servers::*;
 pub use sessions::*;
 
-/// Calls a macro, whose path stands in brackets, with what is given, a comma, and the names of all cases.
+/// Calls a macro, whose path stands in brackets, with what is given, a comma, and the names of all
+/// cases.
 #[macro_export]
 macro_rules! for_each_case {
     ([$($callback:tt)+], $given:expr) => {

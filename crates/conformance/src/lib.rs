@@ -1,7 +1,8 @@
 //! Whether an integration of the [`Network`](voicemesh_session::Network) trait keeps its contract.
 //!
-//! Each case is one public function of [`cases`] with a name that says what must hold. A [`Testbed`] makes peers of the
-//! integration and lets time pass for them; [`conformance_tests!`] makes a `#[test]` of every case:
+//! Each case is one public function of [`cases`] with a name that says what must hold. A
+//! [`Testbed`] makes peers of the integration and lets time pass for them; [`conformance_tests!`]
+//! makes a `#[test]` of every case:
 //!
 //! ```no_run
 //! # mod my_network {
@@ -32,8 +33,8 @@
 //! conformance_tests!(MyTestbed::default());
 //! ```
 //!
-//! A case fails with a [`Violation`] that names the rule and says what was seen. A case whose means the testbed does not have
-//! (links, a connection that it can cut) is skipped, and says so.
+//! A case fails with a [`Violation`] that names the rule and says what was seen. A case whose means
+//! the testbed does not have (links, a connection that it can cut) is skipped, and says so.
 
 pub mod cases;
 mod rig;

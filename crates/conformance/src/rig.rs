@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_session::network::{Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability};
+use voicemesh_session::network::{
+    Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability,
+};
 
 use crate::{Outcome, Testbed, Verdict, Violation};
 
-/// Polls of one peer in one frame. More, and the integration gives what it was just sent while it is polled.
+/// Polls of one peer in one frame. More, and the integration gives what it was just sent while it
+/// is polled.
 const POLLS: usize = 20_000;
 
 type Peer<T> = <<T as Testbed>::Network as Network>::Peer;
@@ -61,7 +64,11 @@ impl<T: Testbed> Rig<T> {
     }
 
     /// Opens a link and waits until both ends have it. None if the integration has no links.
-    pub(crate) fn link(&mut self, a: usize, b: usize) -> Result<Option<[LinkId<Peer<T>>; 2]>, Violation> {
+    pub(crate) fn link(
+        &mut self,
+        a: usize,
+        b: usize,
+    ) -> Result<Option<[LinkId<Peer<T>>; 2]>, Violation> {
         let before = [self.links(a).len(), self.links(b).len()];
         let (low, high) = (a.min(b), a.max(b));
         let (left, right) = self.peers.split_at_mut(high);
@@ -83,7 +90,12 @@ impl<T: Testbed> Rig<T> {
         self.seen(peer).iter().filter_map(link).collect()
     }
 
-    pub(crate) fn send_to_server(&mut self, peer: usize, how: Reliability, packet: &[u8]) -> Result<(), NetworkError> {
+    pub(crate) fn send_to_server(
+        &mut self,
+        peer: usize,
+        how: Reliability,
+        packet: &[u8],
+    ) -> Result<(), NetworkError> {
         self.peers[peer].network.send_to_server(self.now, how, Bytes::copy_from_slice(packet))
     }
 
@@ -151,7 +163,11 @@ impl<T: Testbed> Rig<T> {
     }
 
     /// Lets frames pass until this is so.
-    pub(crate) fn until(&mut self, rule: &'static str, mut is_so: impl FnMut(&Self) -> bool) -> Result<(), Violation> {
+    pub(crate) fn until(
+        &mut self,
+        rule: &'static str,
+        mut is_so: impl FnMut(&Self) -> bool,
+    ) -> Result<(), Violation> {
         for _ in 0..self.testbed.patience() {
             if is_so(self) {
                 return Ok(());
@@ -183,7 +199,11 @@ impl<T: Testbed> Rig<T> {
         }
     }
 
-    pub(crate) fn count(&self, peer: usize, is_it: impl Fn(&NetworkEvent<Peer<T>>) -> bool) -> usize {
+    pub(crate) fn count(
+        &self,
+        peer: usize,
+        is_it: impl Fn(&NetworkEvent<Peer<T>>) -> bool,
+    ) -> usize {
         self.seen(peer).iter().filter(|event| is_it(event)).count()
     }
 
@@ -225,7 +245,8 @@ impl<T: Testbed> Rig<T> {
     pub(crate) fn serve(&mut self, peer: usize, server: usize) -> Result<(), Violation> {
         const RULE: &str = "a server that can serve reports Hosting";
         let before = self.count(peer, |event| *event == NetworkEvent::Hosting);
-        self.host(peer, server).map_err(|error| Violation { rule: RULE, seen: error.to_string() })?;
+        self.host(peer, server)
+            .map_err(|error| Violation { rule: RULE, seen: error.to_string() })?;
         self.until(RULE, |rig| rig.count(peer, |event| *event == NetworkEvent::Hosting) > before)
     }
 
@@ -240,11 +261,13 @@ impl<T: Testbed> Rig<T> {
     pub(crate) fn join(&mut self, peer: usize, server: usize) -> Result<(), Violation> {
         const RULE: &str = "a client that reaches a server reports Connected";
         let before = self.count(peer, |event| *event == NetworkEvent::Connected);
-        self.connect(peer, server).map_err(|error| Violation { rule: RULE, seen: error.to_string() })?;
+        self.connect(peer, server)
+            .map_err(|error| Violation { rule: RULE, seen: error.to_string() })?;
         self.until(RULE, |rig| rig.count(peer, |event| *event == NetworkEvent::Connected) > before)
     }
 
-    /// Connects a peer to the server that it is itself. False if the network cannot: a host does without.
+    /// Connects a peer to the server that it is itself. False if the network cannot: a host does
+    /// without.
     pub(crate) fn join_own(&mut self, host: usize, server: usize) -> Result<bool, Violation> {
         let parameters = self.testbed.client_parameters(server);
         match self.peers[host].network.connect(self.now, parameters) {
@@ -257,7 +280,9 @@ impl<T: Testbed> Rig<T> {
     pub(crate) fn key(&mut self, server: usize, client: usize) -> Result<Peer<T>, Violation> {
         const RULE: &str = "a reliable packet arrives at the server";
         let name = format!("who is {client}");
-        let from = |rig: &Self| rig.at_server(server).into_iter().rev().find(|(_, packet)| *packet == name);
+        let from = |rig: &Self| {
+            rig.at_server(server).into_iter().rev().find(|(_, packet)| *packet == name)
+        };
         self.send_to_server(client, Reliability::Reliable, name.as_bytes())
             .map_err(|error| Violation { rule: RULE, seen: error.to_string() })?;
         self.until(RULE, |rig| from(rig).is_some())?;
@@ -270,7 +295,8 @@ impl<T: Testbed> Rig<T> {
     /// The last events of each peer, for a person.
     pub(crate) fn told(&self) -> String {
         let of_one = |(number, seat): (usize, &Seat<T>)| {
-            let last = seat.seen.iter().rev().take(3).rev().map(short).collect::<Vec<_>>().join(", ");
+            let last =
+                seat.seen.iter().rev().take(3).rev().map(short).collect::<Vec<_>>().join(", ");
             format!("peer {number}: {} events, last [{last}]", seat.seen.len())
         };
         self.peers.iter().enumerate().map(of_one).collect::<Vec<_>>().join("; ")
@@ -286,12 +312,15 @@ impl<T: Testbed> Rig<T> {
 fn short<P: std::fmt::Debug>(event: &NetworkEvent<P>) -> String {
     match event {
         NetworkEvent::FromServer(packet) => format!("{} bytes from the server", packet.len()),
-        NetworkEvent::FromClient { peer, packet } => format!("{} bytes from client {peer:?}", packet.len()),
+        NetworkEvent::FromClient { peer, packet } => {
+            format!("{} bytes from client {peer:?}", packet.len())
+        }
         NetworkEvent::FromLink { link, packet } => format!("{} bytes on {link:?}", packet.len()),
         event => format!("{event:?}"),
     }
 }
 
 pub(crate) const PASSED: Verdict = Ok(Outcome::Passed);
-pub(crate) const NOT_ITS_OWN_CLIENT: Verdict =
-    Ok(Outcome::Skipped("a peer of this network cannot be a client of the server that it runs; a host does without"));
+pub(crate) const NOT_ITS_OWN_CLIENT: Verdict = Ok(Outcome::Skipped(
+    "a peer of this network cannot be a client of the server that it runs; a host does without",
+));

@@ -9,7 +9,8 @@ pub trait Testbed {
     /// The integration.
     type Network: Network;
 
-    /// One more peer, which is neither a client nor a server yet. [`Network::initialise`] is called by the cases.
+    /// One more peer, which is neither a client nor a server yet. [`Network::initialise`] is called
+    /// by the cases.
     fn peer(&mut self) -> Self::Network;
 
     /// What makes a peer serve. Each number is another address; cases use 0 to 2.
@@ -18,7 +19,8 @@ pub trait Testbed {
     /// What makes a peer join the server of this number.
     fn client_parameters(&mut self, server: usize) -> <Self::Network as Network>::ClientParameters;
 
-    /// Lets some time pass, a frame of a game or so. A network of real sockets sleeps here for some milliseconds.
+    /// Lets some time pass, a frame of a game or so. A network of real sockets sleeps here for some
+    /// milliseconds.
     fn pass(&mut self) -> Duration {
         Duration::from_millis(10)
     }
@@ -38,13 +40,14 @@ pub trait Testbed {
         0.8
     }
 
-    /// Cuts a client's connection to its server, as a failing network would: neither asked for it. False if this testbed
-    /// cannot.
+    /// Cuts a client's connection to its server, as a failing network would: neither asked for it.
+    /// False if this testbed cannot.
     fn cut(&mut self, _client: &mut Self::Network) -> bool {
         false
     }
 
-    /// Opens a direct link between two peers that are connected to one server. False if this integration has none.
+    /// Opens a direct link between two peers that are connected to one server. False if this
+    /// integration has none.
     fn link(&mut self, _a: &mut Self::Network, _b: &mut Self::Network) -> bool {
         false
     }

@@ -17,7 +17,8 @@ use voicemesh_session::network::{
 /// Of a hundred unreliable packets so many are lost.
 const LOST: u32 = 10;
 
-/// An endpoint that loses unreliable packets, and of whose events some wait for a later frame, in their order.
+/// An endpoint that loses unreliable packets, and of whose events some wait for a later frame, in
+/// their order.
 struct Impaired {
     inner: Endpoint,
     random: ChaCha8Rng,
@@ -68,7 +69,12 @@ impl Network for Impaired {
         event
     }
 
-    fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+    fn send_to_server(
+        &mut self,
+        now: Duration,
+        reliability: Reliability,
+        packet: Bytes,
+    ) -> Result<(), NetworkError> {
         if reliability == Reliability::Unreliable && self.is_lost() {
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! The cases themselves are tested: networks that break one rule each fail the case named for it, and pass it without the
-//! fault.
+//! The cases themselves are tested: networks that break one rule each fail the case named for it,
+//! and pass it without the fault.
 
 mod testbed;
 
@@ -11,7 +11,8 @@ use testbed::Memory;
 use voicemesh_conformance::{Outcome, Rig, Testbed, Verdict, cases};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, PeerKey, ServerParameters};
 use voicemesh_session::network::{
-    Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent, PacketLimits, Reliability,
+    Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent,
+    PacketLimits, Reliability,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +92,10 @@ impl Mutant {
             }
             (Fault::NeverTellsGone, NetworkEvent::ClientGone { .. })
             | (Fault::NeverTellsDisconnected, NetworkEvent::Disconnected(_)) => None,
-            (Fault::ConnectsToNothing, NetworkEvent::Disconnected(DisconnectReason::Refused(_))) => {
-                Some(NetworkEvent::Connected)
-            }
+            (
+                Fault::ConnectsToNothing,
+                NetworkEvent::Disconnected(DisconnectReason::Refused(_)),
+            ) => Some(NetworkEvent::Connected),
             (Fault::MixesUpPeers, NetworkEvent::FromClient { packet, .. }) => {
                 Some(NetworkEvent::FromClient { peer: self.clients[0], packet })
             }
@@ -117,9 +119,13 @@ impl Mutant {
             }
             (Fault::SpeaksAfterGone, event) => {
                 match &event {
-                    NetworkEvent::FromClient { peer, packet } => self.last_packet = Some((*peer, packet.clone())),
+                    NetworkEvent::FromClient { peer, packet } => {
+                        self.last_packet = Some((*peer, packet.clone()))
+                    }
                     NetworkEvent::ClientGone { peer } => {
-                        if let Some((from, packet)) = self.last_packet.take().filter(|(from, _)| from == peer) {
+                        if let Some((from, packet)) =
+                            self.last_packet.take().filter(|(from, _)| from == peer)
+                        {
                             self.extra.push_back(NetworkEvent::FromClient { peer: from, packet });
                         }
                     }
@@ -127,11 +133,15 @@ impl Mutant {
                 }
                 Some(event)
             }
-            (Fault::CountsLinksDown, NetworkEvent::LinkUp(link)) => Some(NetworkEvent::LinkUp(Self::count_down(link))),
+            (Fault::CountsLinksDown, NetworkEvent::LinkUp(link)) => {
+                Some(NetworkEvent::LinkUp(Self::count_down(link)))
+            }
             (Fault::CountsLinksDown, NetworkEvent::LinkDown(link)) => {
                 Some(NetworkEvent::LinkDown(Self::count_down(link)))
             }
-            (Fault::NamesNoLink, NetworkEvent::FromLink { packet, .. }) => Some(NetworkEvent::FromServer(packet)),
+            (Fault::NamesNoLink, NetworkEvent::FromLink { packet, .. }) => {
+                Some(NetworkEvent::FromServer(packet))
+            }
             (_, event) => Some(event),
         }
     }
@@ -196,7 +206,12 @@ impl Network for Mutant {
         }
     }
 
-    fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+    fn send_to_server(
+        &mut self,
+        now: Duration,
+        reliability: Reliability,
+        packet: Bytes,
+    ) -> Result<(), NetworkError> {
         let mut packet = packet;
         match self.fault {
             Fault::TakesPacketsWithoutAConnection => {
@@ -222,7 +237,9 @@ impl Network for Mutant {
                 return sent;
             }
             Fault::LosesVoiceToAServer if reliability == Reliability::Unreliable => return Ok(()),
-            Fault::EchoesToTheSender => self.extra.push_back(NetworkEvent::FromServer(packet.clone())),
+            Fault::EchoesToTheSender => {
+                self.extra.push_back(NetworkEvent::FromServer(packet.clone()))
+            }
             Fault::CutsLargePackets => packet.truncate(1100),
             Fault::ChangesOneByte if packet.len() == 256 => {
                 let mut changed = packet.to_vec();
@@ -246,7 +263,9 @@ impl Network for Mutant {
                 self.inner.send_to_client(now, to, delivery, packet.clone())?;
             }
             (Fault::DropsReliablePacketsOfAServer, Delivery::Reliable) => return Ok(()),
-            (Fault::LosesVoice, Delivery::Voice) | (Fault::LosesData, Delivery::Data) => return Ok(()),
+            (Fault::LosesVoice, Delivery::Voice) | (Fault::LosesData, Delivery::Data) => {
+                return Ok(());
+            }
             (Fault::SendsToEveryClient, _) => {
                 for client in self.clients.clone().into_iter().filter(|client| *client != to) {
                     let _ = self.inner.send_to_client(now, client, delivery, packet.clone());
@@ -362,7 +381,10 @@ const FAULTS: [(Fault, &str, Case); 33] = {
         fault!(ChangesOneByte, packets_of_every_byte_arrive_unchanged),
         fault!(TakesPacketsWithoutAConnection, nothing_is_sent_before_the_connection_is_there),
         fault!(SendsToEveryClient, a_packet_reaches_only_whom_it_is_for),
-        fault!(HandsTheOwnClientWhatOthersSend, what_others_send_never_reaches_the_hosts_own_client),
+        fault!(
+            HandsTheOwnClientWhatOthersSend,
+            what_others_send_never_reaches_the_hosts_own_client
+        ),
         fault!(GoesOnServing, a_server_that_stops_is_lost_to_its_clients),
         fault!(EmptiesTheList, what_no_link_reaches_stays_on_the_list),
         fault!(LeavesTheList, what_goes_by_links_is_taken_from_the_list_and_arrives_once),

@@ -19,10 +19,12 @@ use crate::supervise::{self, Kind, Newest, Supervised};
 use crate::worker::Worker;
 use crate::{DeviceError, DeviceEvent, Direction, InputSpec, SAMPLE_RATE, Waker, wav};
 
-/// How much captured sound waits for its reader: 1 s. When it is full the newest is dropped, because the device's end of a
-/// wait-free ring cannot take back what it gave; a reader that comes late and wants the newest reads the rest away.
+/// How much captured sound waits for its reader: 1 s. When it is full the newest is dropped,
+/// because the device's end of a wait-free ring cannot take back what it gave; a reader that comes
+/// late and wants the newest reads the rest away.
 const MOST_WAITING_S: usize = 1;
-/// How much is corrected ahead of its reader: 1 s too. When there is more, the rest waits uncorrected.
+/// How much is corrected ahead of its reader: 1 s too. When there is more, the rest waits
+/// uncorrected.
 const MOST_READY: usize = SAMPLE_RATE as usize;
 
 /// An open microphone; closed when dropped.
@@ -38,21 +40,28 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Opens a microphone. `channel`, counted from 1, is the one to hear; without it the channels are mixed, or the loudest
-    /// is taken where they do not agree ([`Self::channels`]). `waker` is called whenever it has given samples.
+    /// Opens a microphone. `channel`, counted from 1, is the one to hear; without it the channels
+    /// are mixed, or the loudest is taken where they do not agree ([`Self::channels`]). `waker` is
+    /// called whenever it has given samples.
     ///
     /// # Errors
-    /// A [`DeviceError`], if the device is not there or cannot be opened or has no such channel, or the file cannot be read.
+    /// A [`DeviceError`], if the device is not there or cannot be opened or has no such channel, or
+    /// the file cannot be read.
     pub fn open(spec: &InputSpec, channel: Option<u16>, waker: Waker) -> Result<Self, DeviceError> {
         Self::begin(spec, channel, waker, |_| false)
     }
 
-    /// The same, but a machine without a microphone or a sound system is no error: the microphone is lost from the
-    /// beginning, which an event says, and recovers when there is one. A name that no device has stays an error.
+    /// The same, but a machine without a microphone or a sound system is no error: the microphone
+    /// is lost from the beginning, which an event says, and recovers when there is one. A name that
+    /// no device has stays an error.
     ///
     /// # Errors
     /// A [`DeviceError`], if the name or the file is wrong.
-    pub fn open_or_wait(spec: &InputSpec, channel: Option<u16>, waker: Waker) -> Result<Self, DeviceError> {
+    pub fn open_or_wait(
+        spec: &InputSpec,
+        channel: Option<u16>,
+        waker: Waker,
+    ) -> Result<Self, DeviceError> {
         let unnamed = *spec == InputSpec::Device(None);
         Self::begin(spec, channel, waker, move |error| error.may_pass(unnamed))
     }
@@ -81,8 +90,8 @@ impl Capture {
         Ok(Self::simulated(consumer, captured, Some(device)))
     }
 
-    /// A microphone whose samples, mono at `rate_hz`, the program writes itself, and the end to write them to. `waker` is
-    /// called whenever another 10 ms are complete.
+    /// A microphone whose samples, mono at `rate_hz`, the program writes itself, and the end to
+    /// write them to. `waker` is called whenever another 10 ms are complete.
     ///
     /// # Errors
     /// A rate outside of 8 to 192 kHz.
@@ -100,11 +109,14 @@ impl Capture {
         let (events, latency) = (RingBuffer::new(0).1, Arc::default());
         let feed = RefCell::new(Newest::only(feed));
         let channels = Arc::default();
-        Ok((Self { feed, events, latency, captured, correction_ppm: 0.0, channels, _device: None }, writer))
+        Ok((
+            Self { feed, events, latency, captured, correction_ppm: 0.0, channels, _device: None },
+            writer,
+        ))
     }
 
-    /// Takes up to `out.len()` samples of 48 kHz mono, the oldest first, and says how many. Never blocks. To take whole
-    /// blocks only, ask [`Self::available`] first.
+    /// Takes up to `out.len()` samples of 48 kHz mono, the oldest first, and says how many. Never
+    /// blocks. To take whole blocks only, ask [`Self::available`] first.
     pub fn read(&mut self, out: &mut [f32]) -> usize {
         self.with_feed(|feed| feed.read(out))
     }
@@ -115,38 +127,43 @@ impl Capture {
         self.with_feed(Feed::available)
     }
 
-    /// Makes what [`Self::read`] gives from now on slower by `ppm` parts per million (faster if negative), at most 1000: to
-    /// the pace of a speaker whose clock is that much slower than the microphone's, as [`DriftEstimator`] tells it. Without
-    /// a click, and also after the device was opened again.
+    /// Makes what [`Self::read`] gives from now on slower by `ppm` parts per million (faster if
+    /// negative), at most 1000: to the pace of a speaker whose clock is that much slower than the
+    /// microphone's, as [`DriftEstimator`] tells it. Without a click, and also after the device was
+    /// opened again.
     ///
-    /// Until it is first told anything but 0, a device of 48 kHz gives exactly what it has captured.
+    /// Until it is first told anything but 0, a device of 48 kHz gives exactly what it has
+    /// captured.
     ///
     /// [`DriftEstimator`]: crate::DriftEstimator
     pub fn set_rate_correction(&mut self, ppm: f64) {
         self.correction_ppm = ppm;
     }
 
-    /// How late samples are because of the conversion from the device's rate and to the corrected one.
+    /// How late samples are because of the conversion from the device's rate and to the corrected
+    /// one.
     #[must_use]
     pub fn conversion_delay(&self) -> Duration {
         let samples = self.with_feed(|feed| feed.delay());
         Duration::from_micros(samples as u64 * 1_000_000 / u64::from(SAMPLE_RATE))
     }
 
-    /// How many samples the device has given since it was opened, before any correction, whatever its own rate; it goes on
-    /// when the device is lost and opened again. One atomic load.
+    /// How many samples the device has given since it was opened, before any correction, whatever
+    /// its own rate; it goes on when the device is lost and opened again. One atomic load.
     #[must_use]
     pub fn samples_captured(&self) -> u64 {
         self.captured.load(Ordering::Relaxed)
     }
 
-    /// How old the newest sample was when the device handed it over, as its sound system says; zero for what is simulated.
+    /// How old the newest sample was when the device handed it over, as its sound system says; zero
+    /// for what is simulated.
     #[must_use]
     pub fn latency(&self) -> Duration {
         self.latency.get()
     }
 
-    /// The channels of a real device, and which of them are heard; `None` for what is simulated and before it is open.
+    /// The channels of a real device, and which of them are heard; `None` for what is simulated and
+    /// before it is open.
     #[must_use]
     pub fn channels(&self) -> Option<MicrophoneChannels> {
         self.channels.get()
@@ -176,13 +193,29 @@ impl Capture {
         let microphone = Microphone { options, channel, channels: Arc::clone(&channels) };
         let Supervised { feed, events, supervisor } = supervise::open(microphone, waker, waits)?;
         let feed = RefCell::new(feed);
-        Ok(Self { feed, events, latency, captured, correction_ppm: 0.0, channels, _device: Some(supervisor) })
+        Ok(Self {
+            feed,
+            events,
+            latency,
+            captured,
+            correction_ppm: 0.0,
+            channels,
+            _device: Some(supervisor),
+        })
     }
 
     fn simulated(ring: Consumer<f32>, captured: Arc<AtomicU64>, device: Option<Worker>) -> Self {
         let feed = RefCell::new(Newest::only(Feed::unconverted(ring)));
         let (events, latency) = (RingBuffer::new(0).1, Arc::default());
-        Self { feed, events, latency, captured, correction_ppm: 0.0, channels: Arc::default(), _device: device }
+        Self {
+            feed,
+            events,
+            latency,
+            captured,
+            correction_ppm: 0.0,
+            channels: Arc::default(),
+            _device: device,
+        }
     }
 
     /// The newest stream, corrected as all are.
@@ -205,8 +238,9 @@ pub struct MicrophoneFeed {
 }
 
 impl MicrophoneFeed {
-    /// Hands over samples of the rate it was opened with and returns how many were taken: fewer if a second of them
-    /// waits already, unread. What is not a finite number becomes silence. Wait-free; allocates nothing.
+    /// Hands over samples of the rate it was opened with and returns how many were taken: fewer if
+    /// a second of them waits already, unread. What is not a finite number becomes silence.
+    /// Wait-free; allocates nothing.
     pub fn write(&mut self, samples: &[f32]) -> usize {
         let taken = samples.len().min(self.ring.slots());
         if let Ok(room) = self.ring.write_chunk_uninit(taken) {
@@ -256,7 +290,8 @@ impl Kind for Microphone {
     }
 }
 
-/// The reader's end of one opened stream: at 48 kHz, and at another clock's pace if it is corrected.
+/// The reader's end of one opened stream: at 48 kHz, and at another clock's pace if it is
+/// corrected.
 pub(crate) struct Feed {
     source: Source,
     pace: Pace,
@@ -274,7 +309,8 @@ enum Pace {
 struct Correction {
     corrector: Corrector,
     ppm: f64,
-    /// Corrected and not read yet: what waits is corrected whenever anyone looks, so that it is known how much it makes.
+    /// Corrected and not read yet: what waits is corrected whenever anyone looks, so that it is
+    /// known how much it makes.
     ready: VecDeque<f32>,
 }
 
@@ -283,7 +319,8 @@ impl Feed {
     fn new(rate_hz: u32) -> Result<(Producer<f32>, Self), String> {
         let (producer, ring) = RingBuffer::new(rate_hz as usize * MOST_WAITING_S);
         let conversion = Converter::new(rate_hz, SAMPLE_RATE)?.map(|converter| {
-            let (chunk, ready) = (vec![0.0; converter.chunk_in()], vec![0.0; converter.chunk_out()]);
+            let (chunk, ready) =
+                (vec![0.0; converter.chunk_in()], vec![0.0; converter.chunk_out()]);
             Conversion { converter, chunk, read: ready.len(), ready }
         });
         Ok((producer, Self::over(Source { ring, conversion })))
@@ -305,7 +342,9 @@ impl Feed {
                     let ready = VecDeque::with_capacity(MOST_READY + 2 * CORRECTED_AT_A_TIME);
                     self.pace = Pace::Corrected(Box::new(Correction { corrector, ppm, ready }));
                 }
-                Err(why) => debug_assert!(false, "the corrector's parameters are always the same: {why}"),
+                Err(why) => {
+                    debug_assert!(false, "the corrector's parameters are always the same: {why}")
+                }
             },
             Pace::Corrected(correction) if correction.ppm != ppm => {
                 correction.ppm = ppm;
@@ -345,7 +384,8 @@ impl Feed {
             Pace::Own { .. } => 0,
             Pace::Corrected(correction) => correction.corrector.delay(),
         };
-        corrector + self.source.conversion.as_ref().map_or(0, |conversion| conversion.converter.delay())
+        corrector
+            + self.source.conversion.as_ref().map_or(0, |conversion| conversion.converter.delay())
     }
 }
 
@@ -457,7 +497,8 @@ mod tests {
         assert!((out[0] - 0.5).abs() < 0.001, "a constant stays what it is");
     }
 
-    /// A tone through a corrected stream, in uneven pieces; `ppm(at)` is set before the piece that begins there.
+    /// A tone through a corrected stream, in uneven pieces; `ppm(at)` is set before the piece that
+    /// begins there.
     fn corrected_tone(hz: f64, seconds: usize, ppm: impl Fn(usize) -> f64) -> Vec<f32> {
         let (mut ring, mut feed) = Feed::new(48_000).unwrap();
         let (mut heard, mut captured) = (Vec::new(), 0);
@@ -468,7 +509,8 @@ mod tests {
             }
             feed.set_correction(ppm(captured));
             for _ in 0..100 + piece % 7 * 131 {
-                ring.push((captured as f64 * hz / 48_000.0 * std::f64::consts::TAU).sin() as f32).unwrap();
+                ring.push((captured as f64 * hz / 48_000.0 * std::f64::consts::TAU).sin() as f32)
+                    .unwrap();
                 captured += 1;
             }
             let available = feed.available();
@@ -482,7 +524,8 @@ mod tests {
         heard
     }
 
-    /// The largest second difference, which is `amplitude * (TAU * hz / rate)^2` for a tone and more for a click.
+    /// The largest second difference, which is `amplitude * (TAU * hz / rate)^2` for a tone and
+    /// more for a click.
     fn roughest(samples: &[f32]) -> f64 {
         let bend = |three: &[f32]| f64::from(three[0] - 2.0 * three[1] + three[2]).abs();
         samples.windows(3).map(bend).fold(0.0, f64::max)
@@ -491,7 +534,8 @@ mod tests {
     #[test]
     fn a_stream_that_was_never_corrected_is_what_was_captured_to_the_bit() {
         let heard = corrected_tone(997.0, 3, |_| 0.0);
-        let spoken = |at: usize| (at as f64 * 997.0 / 48_000.0 * std::f64::consts::TAU).sin() as f32;
+        let spoken =
+            |at: usize| (at as f64 * 997.0 / 48_000.0 * std::f64::consts::TAU).sin() as f32;
         assert!(heard.len() >= 3 * 48_000, "without delay");
         assert!(heard.iter().enumerate().all(|(at, sample)| *sample == spoken(at)));
     }
@@ -510,10 +554,15 @@ mod tests {
             let found = roughest(&heard);
             assert!(found < tone * 1.01 + 2e-5, "{hz} Hz: {found}, a tone alone {tone}");
             let loudest = heard[48_000..].chunks_exact(4_800).map(|piece| {
-                (piece.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / piece.len() as f64).sqrt()
+                (piece.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>()
+                    / piece.len() as f64)
+                    .sqrt()
             });
             for level in loudest {
-                assert!((level * std::f64::consts::SQRT_2 - 1.0).abs() < 0.002, "{hz} Hz: level {level}");
+                assert!(
+                    (level * std::f64::consts::SQRT_2 - 1.0).abs() < 0.002,
+                    "{hz} Hz: level {level}"
+                );
             }
         }
     }
@@ -533,9 +582,14 @@ mod tests {
         for ppm in [-500.0, -100.0, 100.0, 500.0] {
             let heard = corrected_tone(1_000.0, 20, |_| ppm);
             let expected = 20.0 * 48_000.0 / (1.0 + ppm * 1e-6);
-            assert!((heard.len() as f64 - expected).abs() < 900.0, "{ppm} ppm: {} for {expected}", heard.len());
+            assert!(
+                (heard.len() as f64 - expected).abs() < 900.0,
+                "{ppm} ppm: {} for {expected}",
+                heard.len()
+            );
             let rising = |at: &usize| heard[at - 1] < 0.0 && heard[*at] >= 0.0;
-            let crossing = |at: usize| at as f64 - f64::from(heard[at] / (heard[at] - heard[at - 1]));
+            let crossing =
+                |at: usize| at as f64 - f64::from(heard[at] / (heard[at] - heard[at - 1]));
             let begins: Vec<usize> = (480..heard.len()).filter(rising).collect();
             let (first, last) = (crossing(begins[0]), crossing(begins[begins.len() - 1]));
             let period = (last - first) / (begins.len() - 1) as f64;
@@ -549,7 +603,11 @@ mod tests {
         let (mut ring, mut feed) = Feed::new(44_100).unwrap();
         let converted = feed.delay();
         feed.set_correction(250.0);
-        assert!((1..48).contains(&(feed.delay() - converted)), "within a millisecond: {}", feed.delay() - converted);
+        assert!(
+            (1..48).contains(&(feed.delay() - converted)),
+            "within a millisecond: {}",
+            feed.delay() - converted
+        );
         let mut out = vec![0.0; 48_000];
         for step in 0..100 {
             (0..100 + step * 7).for_each(|_| ring.push(0.5).unwrap());

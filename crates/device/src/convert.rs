@@ -24,12 +24,13 @@ impl Resampler {
         Ok(Self { converter, gathered })
     }
 
-    /// Converts what is complete, and calls `give` with each piece of it. Late by about 10 ms, if it converts at all;
-    /// allocates nothing.
+    /// Converts what is complete, and calls `give` with each piece of it. Late by about 10 ms, if
+    /// it converts at all; allocates nothing.
     pub fn push(&mut self, mut samples: &[f32], mut give: impl FnMut(&[f32])) {
         let Some(converter) = &mut self.converter else { return give(samples) };
         while !samples.is_empty() {
-            let (piece, rest) = samples.split_at(samples.len().min(converter.chunk_in() - self.gathered.len()));
+            let (piece, rest) =
+                samples.split_at(samples.len().min(converter.chunk_in() - self.gathered.len()));
             self.gathered.extend_from_slice(piece);
             samples = rest;
             if self.gathered.len() == converter.chunk_in() {
@@ -52,5 +53,8 @@ pub(crate) fn checked(rate_hz: u32) -> Result<(), DeviceError> {
 }
 
 pub(crate) fn bad_rate(rate_hz: u32) -> DeviceError {
-    DeviceError::BadSpec { text: format!("{rate_hz} Hz"), why: "a rate is 8000 to 192000 samples a second" }
+    DeviceError::BadSpec {
+        text: format!("{rate_hz} Hz"),
+        why: "a rate is 8000 to 192000 samples a second",
+    }
 }

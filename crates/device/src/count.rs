@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::SAMPLE_RATE;
 
-/// Counts one stream's samples into a total that goes on when the device is opened again, maybe at another rate.
+/// Counts one stream's samples into a total that goes on when the device is opened again, maybe at
+/// another rate.
 #[derive(Debug)]
 pub(crate) struct Counter {
     total: Arc<AtomicU64>,

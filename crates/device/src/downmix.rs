@@ -1,8 +1,9 @@
 //! Mono from the channels of a microphone.
 //!
-//! The mean of all channels is right where they carry the same voice. A voice on one of eight inputs would be 18 dB too
-//! quiet in it, and opposite phases would cancel, so where the channels do not agree the loudest one is taken. That is
-//! decided over 1 s of speech and changed only for a difference of 6 dB that lasts for another second.
+//! The mean of all channels is right where they carry the same voice. A voice on one of eight
+//! inputs would be 18 dB too quiet in it, and opposite phases would cancel, so where the channels
+//! do not agree the loudest one is taken. That is decided over 1 s of speech and changed only for a
+//! difference of 6 dB that lasts for another second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +18,8 @@ const CHOICE: u32 = 100;
 const LEAST_SPEECH: f64 = 1e-5;
 /// … and this much above the noise floor (10 dB), …
 const ABOVE_FLOOR: f64 = 10.0;
-/// … which rises by 1 dB/s and falls at once, but not below -70 dBFS, where it begins: exact zeros say nothing of the noise.
+/// … which rises by 1 dB/s and falls at once, but not below -70 dBFS, where it begins: exact zeros
+/// say nothing of the noise.
 const FLOOR_RISE: f64 = 1.0023;
 const FIRST_FLOOR: f64 = 1e-7;
 /// The largest ratio of powers among channels that agree (6 dB), and what another choice must gain.
@@ -114,9 +116,11 @@ impl Powers {
     fn of(&self, mix: ChannelMix) -> f64 {
         match mix {
             ChannelMix::Mean => self.of_mean,
-            ChannelMix::One(channel) => {
-                self.of_channels.get(usize::from(channel).wrapping_sub(1)).copied().unwrap_or_default()
-            }
+            ChannelMix::One(channel) => self
+                .of_channels
+                .get(usize::from(channel).wrapping_sub(1))
+                .copied()
+                .unwrap_or_default(),
         }
     }
 
@@ -131,12 +135,13 @@ impl Powers {
         if loudest <= quietest * SAME_LEVEL && self.correlation() > CORRELATED {
             return ChannelMix::Mean;
         }
-        let channel = self.of_channels.iter().position(|power| *power == loudest).unwrap_or_default();
+        let channel =
+            self.of_channels.iter().position(|power| *power == loudest).unwrap_or_default();
         ChannelMix::One(u16::try_from(channel + 1).unwrap_or(u16::MAX))
     }
 
-    /// The correlation of two channels, as a mean over all pairs, weighted by their levels: how much the power of the sum
-    /// exceeds the sum of powers, against the most that is possible.
+    /// The correlation of two channels, as a mean over all pairs, weighted by their levels: how
+    /// much the power of the sum exceeds the sum of powers, against the most that is possible.
     fn correlation(&self) -> f64 {
         let count = self.of_channels.len() as f64;
         let powers: f64 = self.of_channels.iter().sum();
@@ -147,8 +152,14 @@ impl Powers {
 }
 
 impl Downmix {
-    /// Of `count` channels at `rate_hz`. `channel`, counted from 1, is the one to hear; without it the choice is made here.
-    pub(crate) fn new(count: usize, rate_hz: u32, channel: Option<u16>, shared: Arc<SharedChannels>) -> Self {
+    /// Of `count` channels at `rate_hz`. `channel`, counted from 1, is the one to hear; without it
+    /// the choice is made here.
+    pub(crate) fn new(
+        count: usize,
+        rate_hz: u32,
+        channel: Option<u16>,
+        shared: Arc<SharedChannels>,
+    ) -> Self {
         let mix = channel.map_or(ChannelMix::Mean, ChannelMix::One);
         shared.set(count, mix);
         Self {
@@ -235,12 +246,19 @@ impl Downmix {
 fn of_frame(mix: ChannelMix, count: usize, mut frame: impl Iterator<Item = f32>) -> f32 {
     match mix {
         ChannelMix::Mean => frame.sum::<f32>() / count as f32,
-        ChannelMix::One(channel) => frame.nth(usize::from(channel).saturating_sub(1)).unwrap_or_default(),
+        ChannelMix::One(channel) => {
+            frame.nth(usize::from(channel).saturating_sub(1)).unwrap_or_default()
+        }
     }
 }
 
 /// Interleaved samples of a file as mono; the choice is made once, over its first 10 s.
-pub(crate) fn of_clip(samples: Vec<f32>, count: usize, rate_hz: u32, channel: Option<u16>) -> Vec<f32> {
+pub(crate) fn of_clip(
+    samples: Vec<f32>,
+    count: usize,
+    rate_hz: u32,
+    channel: Option<u16>,
+) -> Vec<f32> {
     if count == 1 {
         return samples;
     }
@@ -252,13 +270,16 @@ fn choose_for_clip(samples: &[f32], count: usize, rate_hz: u32) -> ChannelMix {
     let frames_per_block = (rate_hz / BLOCKS_PER_SECOND).max(1) as usize;
     let mut speech = Powers::new(count);
     let mut block = Powers::new(count);
-    for frames in samples.chunks(frames_per_block * count).take(CLIP_SECONDS * BLOCKS_PER_SECOND as usize) {
+    for frames in
+        samples.chunks(frames_per_block * count).take(CLIP_SECONDS * BLOCKS_PER_SECOND as usize)
+    {
         block.clear();
         for frame in frames.chunks_exact(count) {
             for (power, sample) in block.of_channels.iter_mut().zip(frame) {
                 *power += f64::from(*sample).powi(2);
             }
-            block.of_mean += (frame.iter().map(|sample| f64::from(*sample)).sum::<f64>() / count as f64).powi(2);
+            block.of_mean +=
+                (frame.iter().map(|sample| f64::from(*sample)).sum::<f64>() / count as f64).powi(2);
         }
         if block.loudest() > LEAST_SPEECH * frames_per_block as f64 {
             speech.add(&block);
@@ -283,7 +304,10 @@ mod tests {
     /// Hiss that differs from channel to channel.
     fn hiss(at: usize, channel: usize) -> f32 {
         let mixed = (at as u64 * 64 + channel as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1 << 24) as f32 * 0.002 - 0.001
+        ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32
+            / (1 << 24) as f32
+            * 0.002
+            - 0.001
     }
 
     struct Room {
@@ -296,7 +320,12 @@ mod tests {
     impl Room {
         fn new(count: usize, channel: Option<u16>) -> Self {
             let shared = Arc::new(SharedChannels::default());
-            Self { downmix: Downmix::new(count, RATE, channel, Arc::clone(&shared)), shared, count, at: 0 }
+            Self {
+                downmix: Downmix::new(count, RATE, channel, Arc::clone(&shared)),
+                shared,
+                count,
+                at: 0,
+            }
         }
 
         /// The voice at these levels in the channels.
@@ -306,7 +335,8 @@ mod tests {
                 .map(|_| {
                     self.at += 1;
                     let at = self.at;
-                    let frame = (0..self.count).map(|channel| voice(at, levels[channel]) + hiss(at, channel));
+                    let frame = (0..self.count)
+                        .map(|channel| voice(at, levels[channel]) + hiss(at, channel));
                     self.downmix.mix(frame)
                 })
                 .collect()
@@ -333,7 +363,8 @@ mod tests {
     /// What is heard in the last second against the voice itself, in dB.
     fn gain_db(room: &Room, heard: &[f32], level: f32) -> f32 {
         let second = RATE as usize;
-        let spoken: Vec<f32> = (room.at - second + 1..=room.at).map(|at| voice(at, level)).collect();
+        let spoken: Vec<f32> =
+            (room.at - second + 1..=room.at).map(|at| voice(at, level)).collect();
         10.0 * (power(&heard[heard.len() - second..]) / power(&spoken)).log10()
     }
 
@@ -398,7 +429,10 @@ mod tests {
     fn a_named_channel_stays() {
         let mut room = Room::new(4, Some(3));
         let heard = room.hear(3, &[0.5, 0.5, 0.2, 0.5]);
-        assert_eq!(room.shared.get(), Some(MicrophoneChannels { count: 4, mix: ChannelMix::One(3) }));
+        assert_eq!(
+            room.shared.get(),
+            Some(MicrophoneChannels { count: 4, mix: ChannelMix::One(3) })
+        );
         assert!(gain_db(&room, &heard, 0.2).abs() < 0.2);
     }
 

@@ -1,8 +1,9 @@
 //! How much faster one device's clock runs than another's, from how many samples each has moved.
 //!
-//! A callback may be late and never early, so of the samples counted in a second the point least behind says most. The line
-//! that lies just above all those points, and nearest to them, has the slope of the device's clock, however late most
-//! callbacks are. Two such lines, the microphone's and the speaker's, give the drift between them.
+//! A callback may be late and never early, so of the samples counted in a second the point least
+//! behind says most. The line that lies just above all those points, and nearest to them, has the
+//! slope of the device's clock, however late most callbacks are. Two such lines, the microphone's
+//! and the speaker's, give the drift between them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use crate::SAMPLE_RATE;
 
 /// Of each such time the point least behind is kept.
 const BIN_S: f64 = 1.0;
-/// Points kept for each device: three minutes; the oldest goes. A clock changes more slowly, with the temperature.
+/// Points kept for each device: three minutes; the oldest goes. A clock changes more slowly, with
+/// the temperature.
 const MOST_POINTS: usize = 180;
 /// Fewer points say nothing.
 const LEAST_POINTS: usize = 10;
@@ -25,20 +27,24 @@ const MOST_PPM: f64 = 500.0;
 const IMPLAUSIBLE_PPM: f64 = 2_000.0;
 /// How fast the reported correction changes: a fiftieth of a cent each second, which is inaudible.
 const SLEW_PPM_PER_S: f64 = 12.0;
-/// A line over `n` points that lie a mean gap below it, over a time, is wrong by less than so many `gap / (time · n)`.
-/// Measured with callbacks that are late by up to 5, 20 and 40 ms; about eight times the root of the mean square.
+/// A line over `n` points that lie a mean gap below it, over a time, is wrong by less than so many
+/// `gap / (time · n)`. Measured with callbacks that are late by up to 5, 20 and 40 ms; about eight
+/// times the root of the mean square.
 const UNCERTAINTY: f64 = 60.0;
-/// Callbacks are never taken to be more regular than this: their counts are read every few milliseconds only.
+/// Callbacks are never taken to be more regular than this: their counts are read every few
+/// milliseconds only.
 const LEAST_GAP_S: f64 = 100e-6;
 /// What was found becomes less certain with time.
 const FORGETTING_PPM_PER_S: f64 = 0.2;
-/// A point this far off the line (or so many mean gaps) is not jitter: samples were lost, or came from nowhere.
+/// A point this far off the line (or so many mean gaps) is not jitter: samples were lost, or came
+/// from nowhere.
 const JUMP_S: f64 = 4e-3;
 const JUMP_GAPS: f64 = 6.0;
 /// Below the line it may still be a stall that is caught up; after so many points it is a jump.
 const LATE_POINTS: usize = 3;
 
-/// Finds the clock drift of a microphone against a speaker. Told the time, and how much each has moved.
+/// Finds the clock drift of a microphone against a speaker. Told the time, and how much each has
+/// moved.
 #[derive(Debug, Default)]
 pub struct DriftEstimator {
     captured: Envelope,
@@ -63,17 +69,22 @@ impl DriftEstimator {
         Self::default()
     }
 
-    /// Tells how many samples of 48 kHz [`Capture`](crate::Capture) and [`Playback`](crate::Playback) have moved by `now`.
-    /// It must be called promptly after the devices' callbacks, at each turn of a loop that they wake: a rhythm of the
-    /// caller's own would beat with theirs. It is cheap.
+    /// Tells how many samples of 48 kHz [`Capture`](crate::Capture) and
+    /// [`Playback`](crate::Playback) have moved by `now`. It must be called promptly after the
+    /// devices' callbacks, at each turn of a loop that they wake: a rhythm of the caller's own
+    /// would beat with theirs. It is cheap.
     pub fn observe(&mut self, now: Duration, captured_total: u64, played_total: u64) {
-        let elapsed_s = self.last.and_then(|last| now.checked_sub(last)).unwrap_or_default().as_secs_f64();
+        let elapsed_s =
+            self.last.and_then(|last| now.checked_sub(last)).unwrap_or_default().as_secs_f64();
         if self.last.is_some_and(|last| now < last) {
             self.restart();
         }
         self.last = Some(now);
         let seconds = now.as_secs_f64();
-        let complete = [self.captured.observe(seconds, captured_total), self.played.observe(seconds, played_total)];
+        let complete = [
+            self.captured.observe(seconds, captured_total),
+            self.played.observe(seconds, played_total),
+        ];
         if let Some(estimate) = &mut self.estimate {
             estimate.uncertainty_ppm += FORGETTING_PPM_PER_S * elapsed_s;
         }
@@ -85,22 +96,25 @@ impl DriftEstimator {
         self.reported_ppm += (wanted - self.reported_ppm).clamp(-most, most);
     }
 
-    /// How much faster the microphone gives samples than the speaker takes them, in parts per million: within ±500, by 12 a
-    /// second at most, and exactly 0 while the clocks cannot be told apart.
+    /// How much faster the microphone gives samples than the speaker takes them, in parts per
+    /// million: within ±500, by 12 a second at most, and exactly 0 while the clocks cannot be told
+    /// apart.
     #[must_use]
     pub fn ppm(&self) -> f64 {
         self.reported_ppm
     }
 
-    /// A device was lost or opened again: its count says nothing about what it was before. What was found stays until
-    /// something else is found.
+    /// A device was lost or opened again: its count says nothing about what it was before. What was
+    /// found stays until something else is found.
     pub fn restart(&mut self) {
         self.captured = Envelope::default();
         self.played = Envelope::default();
     }
 
     fn learn(&mut self) {
-        let (Some(captured), Some(played)) = (self.captured.clock(), self.played.clock()) else { return };
+        let (Some(captured), Some(played)) = (self.captured.clock(), self.played.clock()) else {
+            return;
+        };
         let ppm = ((1.0 + captured.slope) / (1.0 + played.slope) - 1.0) * 1e6;
         let uncertainty_ppm = (captured.uncertainty + played.uncertainty) * 1e6;
         let corrected = self.estimate.is_some_and(|estimate| estimate.ppm != 0.0);
@@ -108,11 +122,13 @@ impl DriftEstimator {
         let news = match self.estimate {
             None => true,
             Some(estimate) => {
-                uncertainty_ppm <= estimate.uncertainty_ppm || (ppm - estimate.ppm).abs() > uncertainty_ppm.max(band)
+                uncertainty_ppm <= estimate.uncertainty_ppm
+                    || (ppm - estimate.ppm).abs() > uncertainty_ppm.max(band)
             }
         };
         if news {
-            self.estimate = Some(Estimate { ppm: if ppm.abs() > band { ppm } else { 0.0 }, uncertainty_ppm });
+            self.estimate =
+                Some(Estimate { ppm: if ppm.abs() > band { ppm } else { 0.0 }, uncertainty_ppm });
         }
     }
 }
@@ -216,12 +232,14 @@ impl Envelope {
         }
     }
 
-    /// The line above all points whose mean gap to them is least: the edge of their upper hull over their mean time.
+    /// The line above all points whose mean gap to them is least: the edge of their upper hull over
+    /// their mean time.
     fn line_above(&mut self) -> Option<Line> {
         self.corners.clear();
         for &point in &self.points {
             while let [.., before, last] = self.corners[..]
-                && (last.1 - before.1) * (point.0 - before.0) <= (point.1 - before.1) * (last.0 - before.0)
+                && (last.1 - before.1) * (point.0 - before.0)
+                    <= (point.1 - before.1) * (last.0 - before.0)
             {
                 self.corners.pop();
             }
@@ -232,7 +250,8 @@ impl Envelope {
         let edge = self.corners.windows(2).find(|edge| edge[1].0 >= mean_s)?;
         let slope = (edge[1].1 - edge[0].1) / (edge[1].0 - edge[0].0);
         let mut line = Line { corner: edge[0], slope, mean_gap_s: 0.0 };
-        line.mean_gap_s = self.points.iter().map(|&(at_s, ahead_s)| line.at(at_s) - ahead_s).sum::<f64>() / count;
+        line.mean_gap_s =
+            self.points.iter().map(|&(at_s, ahead_s)| line.at(at_s) - ahead_s).sum::<f64>() / count;
         Some(line)
     }
 
@@ -262,13 +281,17 @@ mod tests {
 
     impl Device {
         fn new(ppm: f64, late_s: f64, seed: u64) -> Self {
-            let mut device = Self { ppm, late_s, seed, blocks: 0, lost_blocks: 0, total: 0, due_s: 0.0 };
+            let mut device =
+                Self { ppm, late_s, seed, blocks: 0, lost_blocks: 0, total: 0, due_s: 0.0 };
             device.next();
             device
         }
 
         fn random(&mut self) -> f64 {
-            self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            self.seed = self
+                .seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (self.seed >> 11) as f64 / (1_u64 << 53) as f64
         }
 
@@ -291,7 +314,8 @@ mod tests {
         }
     }
 
-    /// Two devices, and a loop that each callback wakes a little later, and which turns at least every 5 ms.
+    /// Two devices, and a loop that each callback wakes a little later, and which turns at least
+    /// every 5 ms.
     struct Pair {
         estimator: DriftEstimator,
         capture: Device,
@@ -314,9 +338,11 @@ mod tests {
         fn run_for(&mut self, length_s: f64, mut seen: impl FnMut(f64, f64)) {
             let end_s = self.now_s + length_s;
             while self.now_s < end_s {
-                let woken_s = self.capture.due_s.min(self.playback.due_s) + 0.0003 * self.capture.random();
+                let woken_s =
+                    self.capture.due_s.min(self.playback.due_s) + 0.0003 * self.capture.random();
                 self.now_s = woken_s.clamp(self.now_s, self.now_s + 0.005);
-                let (captured, played) = (self.capture.total(self.now_s), self.playback.total(self.now_s));
+                let (captured, played) =
+                    (self.capture.total(self.now_s), self.playback.total(self.now_s));
                 self.estimator.observe(Duration::from_secs_f64(self.now_s), captured, played);
                 seen(self.now_s, self.estimator.ppm());
             }
@@ -326,7 +352,9 @@ mod tests {
     #[test]
     fn drift_is_found_the_sooner_the_more_regular_the_callbacks_are() {
         for (late_ms, within_s) in [(5.0, 40.0), (20.0, 75.0), (40.0, 180.0)] {
-            for (seed, ppm) in (1..=20).flat_map(|seed| [-300.0, -100.0, 100.0, 300.0].map(|ppm| (seed, ppm))) {
+            for (seed, ppm) in
+                (1..=20).flat_map(|seed| [-300.0, -100.0, 100.0, 300.0].map(|ppm| (seed, ppm)))
+            {
                 let mut pair = Pair::new(ppm, late_ms, seed);
                 pair.run_for(within_s, |_, _| {});
                 let mut worst: f64 = 0.0;
@@ -338,9 +366,13 @@ mod tests {
 
     #[test]
     fn equal_clocks_are_never_corrected() {
-        for (seed, late_ms) in (1..=20).flat_map(|seed| [0.0, 1.0, 20.0, 40.0].map(|late_ms| (seed, late_ms))) {
+        for (seed, late_ms) in
+            (1..=20).flat_map(|seed| [0.0, 1.0, 20.0, 40.0].map(|late_ms| (seed, late_ms)))
+        {
             let mut pair = Pair::new(0.0, late_ms, seed);
-            pair.run_for(600.0, |now_s, told| assert_eq!(told, 0.0, "seed {seed}, {late_ms} ms late, at {now_s} s"));
+            pair.run_for(600.0, |now_s, told| {
+                assert_eq!(told, 0.0, "seed {seed}, {late_ms} ms late, at {now_s} s")
+            });
         }
     }
 
@@ -349,7 +381,10 @@ mod tests {
         let mut pair = Pair::new(400.0, 20.0, 7);
         let (mut before, mut before_s) = (0.0, 0.0);
         pair.run_for(100.0, |now_s, told: f64| {
-            assert!((told - before).abs() <= 12.001 * (now_s - before_s), "from {before} to {told} at {now_s} s");
+            assert!(
+                (told - before).abs() <= 12.001 * (now_s - before_s),
+                "from {before} to {told} at {now_s} s"
+            );
             (before, before_s) = (told, now_s);
         });
         assert!((before - 400.0).abs() < 10.0, "{before}");

@@ -16,7 +16,9 @@ pub enum DeviceError {
         why: &'static str,
     },
     /// There is no sound system, or it does not answer.
-    #[error("the sound system of this machine does not answer: {why}; start it, or use files or silence as devices")]
+    #[error(
+        "the sound system of this machine does not answer: {why}; start it, or use files or silence as devices"
+    )]
     NoSoundSystem {
         /// The sound system's own words.
         why: String,
@@ -101,13 +103,15 @@ pub enum DeviceError {
         path: PathBuf,
     },
     /// No thread could be started for the device.
-    #[error("no thread could be started for the device: {0}; end other programs, or raise the limit on threads")]
+    #[error(
+        "no thread could be started for the device: {0}; end other programs, or raise the limit on threads"
+    )]
     NoThread(String),
 }
 
 impl DeviceError {
-    /// Whether the error may pass when a device is plugged in or a sound system is started. Failing to open a
-    /// device that was named does not count: the caller, who named it, gets the error.
+    /// Whether the error may pass when a device is plugged in or a sound system is started. Failing
+    /// to open a device that was named does not count: the caller, who named it, gets the error.
     pub(crate) fn may_pass(&self, unnamed: bool) -> bool {
         match self {
             Self::NoSoundSystem { .. } | Self::NoMicrophone | Self::NoSpeaker => true,
@@ -147,7 +151,9 @@ pub fn file_words(error: &io::Error) -> String {
         ErrorKind::NotADirectory => "a part of its path is not a folder".to_owned(),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
         ErrorKind::ReadOnlyFilesystem => "the disk is read-only".to_owned(),
-        ErrorKind::ResourceBusy | ErrorKind::ExecutableFileBusy => "another program has locked it".to_owned(),
+        ErrorKind::ResourceBusy | ErrorKind::ExecutableFileBusy => {
+            "another program has locked it".to_owned()
+        }
         ErrorKind::AlreadyExists => "it is there already".to_owned(),
         // The system's own words, which end with the number.
         _ => error.to_string().split(" (os error").next().unwrap_or_default().to_owned(),

@@ -1,9 +1,13 @@
-//! The machine's own sound system, by cpal: which devices there are, and which format to ask of one.
+//! The machine's own sound system, by cpal: which devices there are, and which format to ask of
+//! one.
 
 use std::path::Path;
 
 use cpal::traits::{DeviceTrait as _, HostTrait as _};
-use cpal::{BufferSize, ErrorKind, HostId, SampleFormat, StreamConfig, SupportedBufferSize, SupportedStreamConfig};
+use cpal::{
+    BufferSize, ErrorKind, HostId, SampleFormat, StreamConfig, SupportedBufferSize,
+    SupportedStreamConfig,
+};
 
 use crate::{DeviceError, DeviceInfo, Direction, SAMPLE_RATE};
 
@@ -40,13 +44,13 @@ const ALSA_PLUG_INS: [&str; 20] = [
 /// Names of ALSA's ways to sound servers.
 const ALSA_SERVERS: [&str; 2] = ["pulse", "pipewire"];
 
-/// The sound system to use: the one of an earlier stream, so that a stream returns to where it was, or else the default.
+/// The sound system to use: the one of an earlier stream, so that a stream returns to where it was,
+/// or else the default.
 pub(crate) fn host(earlier: Option<HostId>) -> Result<cpal::Host, DeviceError> {
     match earlier {
         None => Ok(cpal::default_host()),
-        Some(id) => {
-            cpal::host_from_id(id).map_err(|error| DeviceError::NoSoundSystem { why: words(&error).to_owned() })
-        }
+        Some(id) => cpal::host_from_id(id)
+            .map_err(|error| DeviceError::NoSoundSystem { why: words(&error).to_owned() }),
     }
 }
 
@@ -62,7 +66,12 @@ pub(crate) fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
                 continue;
             }
             let is_default = default.is_some() && device.id().ok() == default;
-            let info = DeviceInfo { name: name(&device), direction, is_default, description: description(&device) };
+            let info = DeviceInfo {
+                name: name(&device),
+                direction,
+                is_default,
+                description: description(&device),
+            };
             listed.push(info);
         }
         let of_direction: &mut [DeviceInfo] = &mut listed[of_direction..];
@@ -73,14 +82,16 @@ pub(crate) fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
     Ok(listed)
 }
 
-/// ALSA lists its plug-ins among the devices: rate converters, mixers, bridges to other sound systems. They open by name,
-/// but only the cards behind them, and the sound servers, are devices to a person.
+/// ALSA lists its plug-ins among the devices: rate converters, mixers, bridges to other sound
+/// systems. They open by name, but only the cards behind them, and the sound servers, are devices
+/// to a person.
 fn is_alsa_plug_in(identity: &str) -> bool {
     let plug_in = identity.split(':').next().unwrap_or_default();
     ALSA_PLUG_INS.contains(&plug_in)
 }
 
-/// Whether it is a device to a person, and there. ALSA names its ways to sound servers whether or not those run.
+/// Whether it is a device to a person, and there. ALSA names its ways to sound servers whether or
+/// not those run.
 fn is_usable(device: &cpal::Device, direction: Direction) -> bool {
     let Some(id) = identity(device) else { return true };
     if is_alsa_plug_in(&id) {
@@ -90,12 +101,17 @@ fn is_usable(device: &cpal::Device, direction: Direction) -> bool {
         return true;
     }
     match direction {
-        Direction::Input => device.supported_input_configs().is_ok_and(|mut formats| formats.next().is_some()),
-        Direction::Output => device.supported_output_configs().is_ok_and(|mut formats| formats.next().is_some()),
+        Direction::Input => {
+            device.supported_input_configs().is_ok_and(|mut formats| formats.next().is_some())
+        }
+        Direction::Output => {
+            device.supported_output_configs().is_ok_and(|mut formats| formats.next().is_some())
+        }
     }
 }
 
-/// Sound servers and whole cards first; the many ways that ALSA has of opening a part of a card last.
+/// Sound servers and whole cards first; the many ways that ALSA has of opening a part of a card
+/// last.
 fn rank(description: &str) -> u8 {
     let identity = description.rsplit(", ").next().unwrap_or_default();
     match identity.split(':').next().unwrap_or_default() {
@@ -122,7 +138,11 @@ fn short_list(mut names: Vec<String>) -> String {
 }
 
 /// The device of that name, or the default one.
-pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>) -> Result<cpal::Device, DeviceError> {
+pub(crate) fn find(
+    host: &cpal::Host,
+    direction: Direction,
+    wanted: Option<&str>,
+) -> Result<cpal::Device, DeviceError> {
     let Some(wanted) = wanted else {
         return default_device(host, direction).ok_or_else(|| none_found(direction));
     };
@@ -153,16 +173,21 @@ pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>
     })
 }
 
-/// What to ask of a device that should have so many channels, the best first; the next when it refuses. A microphone is asked
-/// for the channels that it has: a sound system that makes one of them takes their mean, in which one voice of eight is lost.
+/// What to ask of a device that should have so many channels, the best first; the next when it
+/// refuses. A microphone is asked for the channels that it has: a sound system that makes one of
+/// them takes their mean, in which one voice of eight is lost.
 pub(crate) fn configurations(
     device: &cpal::Device,
     direction: Direction,
     channels: usize,
 ) -> Vec<(StreamConfig, SampleFormat)> {
     let supported: Vec<_> = match direction {
-        Direction::Input => device.supported_input_configs().map(Iterator::collect).unwrap_or_default(),
-        Direction::Output => device.supported_output_configs().map(Iterator::collect).unwrap_or_default(),
+        Direction::Input => {
+            device.supported_input_configs().map(Iterator::collect).unwrap_or_default()
+        }
+        Direction::Output => {
+            device.supported_output_configs().map(Iterator::collect).unwrap_or_default()
+        }
     };
     let usual = match direction {
         Direction::Input => device.default_input_config(),
@@ -170,7 +195,9 @@ pub(crate) fn configurations(
     };
     let usual = usual.ok().filter(|config| format_rank(config.sample_format()).is_some());
     let channels = match (direction, &usual) {
-        (Direction::Input, Some(usual)) => usize::from(usual.channels()).min(MOST_CAPTURED_CHANNELS),
+        (Direction::Input, Some(usual)) => {
+            usize::from(usual.channels()).min(MOST_CAPTURED_CHANNELS)
+        }
         (Direction::Input, None) | (Direction::Output, _) => channels,
     };
     let best = supported
@@ -181,14 +208,16 @@ pub(crate) fn configurations(
             range.try_with_sample_rate(rate)
         })
         .min_by_key(|config| {
-            let (rate_off, has) = (config.sample_rate().abs_diff(SAMPLE_RATE), usize::from(config.channels()));
+            let (rate_off, has) =
+                (config.sample_rate().abs_diff(SAMPLE_RATE), usize::from(config.channels()));
             (rate_off, has < channels, has, format_rank(config.sample_format()))
         });
     let mut asked = Vec::new();
     for config in [best, usual].into_iter().flatten() {
         for buffer_size in [fixed_buffer(&config), BufferSize::Default] {
             let (channels, sample_rate) = (config.channels(), config.sample_rate());
-            let asking = (StreamConfig { channels, sample_rate, buffer_size }, config.sample_format());
+            let asking =
+                (StreamConfig { channels, sample_rate, buffer_size }, config.sample_format());
             if channels > 0 && sample_rate > 0 && !asked.contains(&asking) {
                 asked.push(asking);
             }
@@ -206,7 +235,9 @@ pub(crate) fn words(error: &cpal::Error) -> &'static str {
         ErrorKind::DeviceChanged | ErrorKind::StreamInvalidated => "it has changed",
         ErrorKind::HostUnavailable => "there is no sound card and no sound server",
         ErrorKind::UnsupportedConfig => "it takes none of the usual formats",
-        ErrorKind::InvalidInput | ErrorKind::UnsupportedOperation => "it cannot do what it was asked for",
+        ErrorKind::InvalidInput | ErrorKind::UnsupportedOperation => {
+            "it cannot do what it was asked for"
+        }
         ErrorKind::PermissionDenied => "permission denied",
         ErrorKind::ResourceExhausted => "the system has no resources left for it",
         _ => "the sound system has failed",
@@ -214,7 +245,11 @@ pub(crate) fn words(error: &cpal::Error) -> &'static str {
 }
 
 /// Why a device was not opened, in our words.
-pub(crate) fn cannot_open(error: &cpal::Error, direction: Direction, wanted: Option<&str>) -> DeviceError {
+pub(crate) fn cannot_open(
+    error: &cpal::Error,
+    direction: Direction,
+    wanted: Option<&str>,
+) -> DeviceError {
     let why = words(error).to_owned();
     let name = wanted.map_or_else(|| format!("default {}", word(direction)), String::from);
     match (error.kind(), wanted) {
@@ -222,9 +257,11 @@ pub(crate) fn cannot_open(error: &cpal::Error, direction: Direction, wanted: Opt
         (ErrorKind::PermissionDenied, _) => DeviceError::Refused { name, why },
         (ErrorKind::DeviceNotAvailable, None) => none_found(direction),
         (ErrorKind::DeviceNotAvailable, Some(_)) => DeviceError::NotAnswering { name },
-        (ErrorKind::DeviceBusy, _) => {
-            DeviceError::CannotOpen { name, why, step: "close what else uses it, or choose another device" }
-        }
+        (ErrorKind::DeviceBusy, _) => DeviceError::CannotOpen {
+            name,
+            why,
+            step: "close what else uses it, or choose another device",
+        },
         _ => DeviceError::CannotOpen { name, why, step: "choose another device" },
     }
 }
@@ -276,18 +313,21 @@ fn description(device: &cpal::Device) -> String {
     let described = device.description().ok();
     let maker = described.as_ref().and_then(|described| described.manufacturer()).map(String::from);
     let more = described.iter().flat_map(|described| described.extended()).map(String::from);
-    let mut parts: Vec<String> = maker.into_iter().chain(more).filter(|part| *part != name(device)).collect();
+    let mut parts: Vec<String> =
+        maker.into_iter().chain(more).filter(|part| *part != name(device)).collect();
     // Last, because a name that two devices have is replaced by it.
     parts.extend(identity(device));
     parts.join(", ")
 }
 
-/// Devices that share a name get the sound system's own name for each instead, which ends its description.
+/// Devices that share a name get the sound system's own name for each instead, which ends its
+/// description.
 fn name_apart(devices: &mut [DeviceInfo]) {
     let names: Vec<String> = devices.iter().map(|info| info.name.clone()).collect();
     for info in devices {
         if names.iter().filter(|name| **name == info.name).count() > 1
-            && let Some(identity) = info.description.rsplit(", ").next().filter(|identity| !identity.is_empty())
+            && let Some(identity) =
+                info.description.rsplit(", ").next().filter(|identity| !identity.is_empty())
         {
             info.name = identity.into();
         }
@@ -310,7 +350,9 @@ fn format_rank(format: SampleFormat) -> Option<u8> {
 fn fixed_buffer(config: &SupportedStreamConfig) -> BufferSize {
     let wanted = config.sample_rate() / CALLBACKS_A_SECOND;
     match *config.buffer_size() {
-        SupportedBufferSize::Range { min, max } if min <= max => BufferSize::Fixed(wanted.clamp(min, max)),
+        SupportedBufferSize::Range { min, max } if min <= max => {
+            BufferSize::Fixed(wanted.clamp(min, max))
+        }
         _ => BufferSize::Fixed(wanted),
     }
 }
@@ -328,26 +370,54 @@ mod tests {
 
     #[test]
     fn servers_and_cards_come_before_their_parts() {
-        let mut listed =
-            ["x, surround51:CARD=PCH", "hw:CARD=PCH,DEV=0, hw:CARD=PCH", "y, sysdefault:CARD=PCH", "pulse"];
+        let mut listed = [
+            "x, surround51:CARD=PCH",
+            "hw:CARD=PCH,DEV=0, hw:CARD=PCH",
+            "y, sysdefault:CARD=PCH",
+            "pulse",
+        ];
         listed.sort_by_key(|description| rank(description));
         assert_eq!(
             listed,
-            ["pulse", "y, sysdefault:CARD=PCH", "x, surround51:CARD=PCH", "hw:CARD=PCH,DEV=0, hw:CARD=PCH"]
+            [
+                "pulse",
+                "y, sysdefault:CARD=PCH",
+                "x, surround51:CARD=PCH",
+                "hw:CARD=PCH,DEV=0, hw:CARD=PCH"
+            ]
         );
     }
 
     #[test]
     fn no_word_of_the_sound_library_stands_for_a_usual_cause() {
         for (kind, words) in [
-            (ErrorKind::DeviceBusy, "`Mic` could not be opened: another program uses it; close what else uses it"),
-            (ErrorKind::UnsupportedConfig, "it takes none of the usual formats; choose another device"),
-            (ErrorKind::DeviceNotAvailable, "`Mic` does not answer: it is not connected, or its sound server"),
-            (ErrorKind::PermissionDenied, "the system does not let this program use `Mic`; allow it"),
-            (ErrorKind::BackendError, "`Mic` could not be opened: the sound system has failed; choose"),
-            (ErrorKind::HostUnavailable, "does not answer: there is no sound card and no sound server; start it"),
+            (
+                ErrorKind::DeviceBusy,
+                "`Mic` could not be opened: another program uses it; close what else uses it",
+            ),
+            (
+                ErrorKind::UnsupportedConfig,
+                "it takes none of the usual formats; choose another device",
+            ),
+            (
+                ErrorKind::DeviceNotAvailable,
+                "`Mic` does not answer: it is not connected, or its sound server",
+            ),
+            (
+                ErrorKind::PermissionDenied,
+                "the system does not let this program use `Mic`; allow it",
+            ),
+            (
+                ErrorKind::BackendError,
+                "`Mic` could not be opened: the sound system has failed; choose",
+            ),
+            (
+                ErrorKind::HostUnavailable,
+                "does not answer: there is no sound card and no sound server; start it",
+            ),
         ] {
-            let error = cpal::Error::with_message(kind, "ALSA function 'snd_pcm_open' failed (-16)");
+            let error =
+                cpal::Error::with_message(kind, "ALSA function 'snd_pcm_open' failed (-16)");
             let sentence = cannot_open(&error, Direction::Input, Some("Mic")).to_string();
             assert!(sentence.contains(words) && !sentence.contains("snd_pcm"), "{sentence}");
         }
@@ -360,9 +430,14 @@ mod tests {
         for plug_in in ["null", "lavrate", "dsnoop:CARD=PCH,DEV=0", "usbstream:CARD=PCH"] {
             assert!(is_alsa_plug_in(plug_in), "{plug_in}");
         }
-        for device in
-            ["default", "pulse", "pipewire", "sysdefault:CARD=PCH", "hw:CARD=PCH,DEV=0", "plughw:CARD=PCH,DEV=0"]
-        {
+        for device in [
+            "default",
+            "pulse",
+            "pipewire",
+            "sysdefault:CARD=PCH",
+            "hw:CARD=PCH,DEV=0",
+            "plughw:CARD=PCH,DEV=0",
+        ] {
             assert!(!is_alsa_plug_in(device), "{device}");
         }
     }

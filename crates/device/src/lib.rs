@@ -1,18 +1,19 @@
 //! Microphones and speakers, WAV files, a tone, silence.
 //!
-//! **Does**: gives [`Capture`] (mono) and [`Playback`] (mono, or stereo on demand), 48 kHz f32 whatever the device behind them takes, and tells by
-//! [`DeviceEvent`] when a device is lost and when it is back. **Never does**: speech processing, coding, mixing; it imports
-//! nothing of ours.
+//! **Does**: gives [`Capture`] (mono) and [`Playback`] (mono, or stereo on demand), 48 kHz f32
+//! whatever the device behind them takes, and tells by [`DeviceEvent`] when a device is lost and
+//! when it is back. **Never does**: speech processing, coding, mixing; it imports nothing of ours.
 //!
 //! ```text
 //! microphone ─ callback ─→ ring ─→ Capture::read (conversion to 48 kHz) ─→ the caller's thread
 //! speaker   ←─ callback ─── ring ←─ Playback::write (conversion)        ←─ the caller's thread
 //! ```
 //!
-//! A device's callback only copies between the device's buffer and a wait-free ring, then calls the [`Waker`]. What may take
-//! time (opening, noticing a loss, opening again) is done by one supervising thread per stream, which ends when the
-//! [`Capture`] or [`Playback`] is dropped. Simulated devices have a pacing thread in place of callbacks: 10 ms steps with
-//! absolute deadlines.
+//! A device's callback only copies between the device's buffer and a wait-free ring, then calls the
+//! [`Waker`]. What may take time (opening, noticing a loss, opening again) is done by one
+//! supervising thread per stream, which ends when the [`Capture`] or [`Playback`] is dropped.
+//! Simulated devices have a pacing thread in place of callbacks: 10 ms steps with absolute
+//! deadlines.
 //!
 //! ```
 //! use std::sync::Arc;

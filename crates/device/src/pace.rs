@@ -1,11 +1,12 @@
-//! When a simulated device moves its next 10 ms: absolute deadlines, so that late steps do not add up.
+//! When a simulated device moves its next 10 ms: absolute deadlines, so that late steps do not add
+//! up.
 
 use std::time::Duration;
 
 /// The length of a step.
 pub(crate) const STEP: Duration = Duration::from_millis(10);
-/// Fallen behind by more than this (the machine slept, the process was stopped), the missed steps never happen: a burst of
-/// them would be a second of sound at once. Up to this much is caught up.
+/// Fallen behind by more than this (the machine slept, the process was stopped), the missed steps
+/// never happen: a burst of them would be a second of sound at once. Up to this much is caught up.
 pub(crate) const MOST_CAUGHT_UP: Duration = Duration::from_millis(200);
 
 /// What to do now.
@@ -24,7 +25,8 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
-    /// The first step is due 10 ms after `now`: a device has nothing to give before it has recorded it.
+    /// The first step is due 10 ms after `now`: a device has nothing to give before it has recorded
+    /// it.
     pub(crate) fn new(now: Duration) -> Self {
         Self { deadline: now + STEP }
     }
@@ -34,7 +36,8 @@ impl Pacer {
         let Some(behind) = now.checked_sub(self.deadline) else {
             return Pace::Wait(self.deadline - now);
         };
-        let skipped = if behind > MOST_CAUGHT_UP { (behind.as_nanos() / STEP.as_nanos()) as u32 } else { 0 };
+        let skipped =
+            if behind > MOST_CAUGHT_UP { (behind.as_nanos() / STEP.as_nanos()) as u32 } else { 0 };
         self.deadline += STEP * skipped + STEP;
         Pace::Step { skipped: u64::from(skipped) }
     }
@@ -61,7 +64,11 @@ mod tests {
             }
         }
         let last = 1_017 + (2_000 - 1_018) / 17 * 17;
-        assert_eq!(steps, (last - 1_010) / 10, "a step for every 10 ms, whatever the thread's own rhythm");
+        assert_eq!(
+            steps,
+            (last - 1_010) / 10,
+            "a step for every 10 ms, whatever the thread's own rhythm"
+        );
     }
 
     #[test]

@@ -15,9 +15,12 @@ use crate::stream::{Latency, OpenOptions, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
 use crate::wav::WavSpeaker;
 use crate::worker::Worker;
-use crate::{Channels, DeviceError, DeviceEvent, Direction, OutputSpec, SAMPLE_RATE, STEP_SAMPLES, Waker};
+use crate::{
+    Channels, DeviceError, DeviceEvent, Direction, OutputSpec, SAMPLE_RATE, STEP_SAMPLES, Waker,
+};
 
-/// How much written sound waits for the device: 200 ms. When it is full, [`Playback::write`] takes no more and says so.
+/// How much written sound waits for the device: 200 ms. When it is full, [`Playback::write`] takes
+/// no more and says so.
 const MOST_WAITING_MS: usize = 200;
 /// A file is lost at most once.
 const MOST_EVENTS: usize = 1;
@@ -38,7 +41,8 @@ impl Playback {
     /// Opens a speaker. `waker` is called whenever it has taken samples.
     ///
     /// # Errors
-    /// A [`DeviceError`], if the device is not there or cannot be opened, or the file cannot be written.
+    /// A [`DeviceError`], if the device is not there or cannot be opened, or the file cannot be
+    /// written.
     pub fn open(spec: &OutputSpec, waker: Waker) -> Result<Self, DeviceError> {
         Self::open_with(spec, Channels::Mono, waker)
     }
@@ -47,16 +51,25 @@ impl Playback {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_with(spec: &OutputSpec, channels: Channels, waker: Waker) -> Result<Self, DeviceError> {
+    pub fn open_with(
+        spec: &OutputSpec,
+        channels: Channels,
+        waker: Waker,
+    ) -> Result<Self, DeviceError> {
         Self::begin(spec, channels, waker, |_| false)
     }
 
-    /// The same, but a machine without a speaker or a sound system is no error: the speaker is lost from the beginning,
-    /// which an event says, and recovers when there is one. A name that no device has stays an error.
+    /// The same, but a machine without a speaker or a sound system is no error: the speaker is lost
+    /// from the beginning, which an event says, and recovers when there is one. A name that no
+    /// device has stays an error.
     ///
     /// # Errors
     /// A [`DeviceError`], if the name or the file is wrong.
-    pub fn open_or_wait(spec: &OutputSpec, channels: Channels, waker: Waker) -> Result<Self, DeviceError> {
+    pub fn open_or_wait(
+        spec: &OutputSpec,
+        channels: Channels,
+        waker: Waker,
+    ) -> Result<Self, DeviceError> {
         let unnamed = *spec == OutputSpec::Device(None);
         Self::begin(spec, channels, waker, move |error| error.may_pass(unnamed))
     }
@@ -79,7 +92,8 @@ impl Playback {
         let (outlet, feed) = Feed::unconverted(channels.count(), &underruns);
         let (news, events) = RingBuffer::new(MOST_EVENTS);
         let (latency, played) = Default::default();
-        let device = simulated::speaker(file, outlet, Counter::new(&played, SAMPLE_RATE), news, waker)?;
+        let device =
+            simulated::speaker(file, outlet, Counter::new(&played, SAMPLE_RATE), news, waker)?;
         Ok(Self {
             feed: RefCell::new(Newest::only(feed)),
             underruns,
@@ -91,8 +105,8 @@ impl Playback {
         })
     }
 
-    /// Hands over samples of 48 kHz mono and says how many were taken: fewer than given if 200 ms are waiting already. Never
-    /// blocks. Both sides of two play them.
+    /// Hands over samples of 48 kHz mono and says how many were taken: fewer than given if 200 ms
+    /// are waiting already. Never blocks. Both sides of two play them.
     pub fn write(&mut self, samples: &[f32]) -> usize {
         let feed = self.feed.get_mut().get();
         match self.channels {
@@ -101,7 +115,8 @@ impl Playback {
         }
     }
 
-    /// The same for two sides of equal length; what only has one plays their mean, of at most 10 ms at a time.
+    /// The same for two sides of equal length; what only has one plays their mean, of at most 10 ms
+    /// at a time.
     pub fn write_stereo(&mut self, left: &[f32], right: &[f32]) -> usize {
         let feed = self.feed.get_mut().get();
         let length = left.len().min(right.len());
@@ -124,22 +139,22 @@ impl Playback {
         self.feed.borrow_mut().get().queued()
     }
 
-    /// How often the device ran dry: wanted samples and found too few after it had found enough. It then plays silence,
-    /// which is not counted again until there is something to play.
+    /// How often the device ran dry: wanted samples and found too few after it had found enough. It
+    /// then plays silence, which is not counted again until there is something to play.
     #[must_use]
     pub fn underruns(&self) -> u64 {
         self.underruns.load(Ordering::Relaxed)
     }
 
-    /// How many samples the device has taken since it was opened, silence included, whatever its own rate; it goes on when
-    /// the device is lost and opened again. One atomic load.
+    /// How many samples the device has taken since it was opened, silence included, whatever its
+    /// own rate; it goes on when the device is lost and opened again. One atomic load.
     #[must_use]
     pub fn samples_played(&self) -> u64 {
         self.played.load(Ordering::Relaxed)
     }
 
-    /// How long the device takes from asking for a sample to playing it, as its sound system says; zero for what is
-    /// simulated.
+    /// How long the device takes from asking for a sample to playing it, as its sound system says;
+    /// zero for what is simulated.
     #[must_use]
     pub fn latency(&self) -> Duration {
         self.latency.get()
@@ -168,7 +183,15 @@ impl Playback {
         let underruns = Arc::new(AtomicU64::new(0));
         let speaker = PlaybackDevice { options, underruns: Arc::clone(&underruns) };
         let Supervised { feed, events, supervisor } = supervise::open(speaker, waker, waits)?;
-        Ok(Self { feed: RefCell::new(feed), underruns, played, events, latency, channels, _device: supervisor })
+        Ok(Self {
+            feed: RefCell::new(feed),
+            underruns,
+            played,
+            events,
+            latency,
+            channels,
+            _device: supervisor,
+        })
     }
 }
 
@@ -182,12 +205,15 @@ impl Kind for PlaybackDevice {
     type Feed = Feed;
 
     fn open(&self, earlier: Option<HostId>) -> Result<(Running, Feed), DeviceError> {
-        self.options.open(earlier, |rate_hz, _| Feed::new(rate_hz, self.options.channels, &self.underruns))
+        self.options
+            .open(earlier, |rate_hz, _| Feed::new(rate_hz, self.options.channels, &self.underruns))
     }
 
-    /// Takes at pace what would have been played. What it misses is not the device's doing and not counted.
+    /// Takes at pace what would have been played. What it misses is not the device's doing and not
+    /// counted.
     fn stand_in(&self) -> (Feed, Box<dyn FnMut() + Send>) {
-        let (mut outlet, feed) = Feed::unconverted(self.options.channels, &Arc::new(AtomicU64::new(0)));
+        let (mut outlet, feed) =
+            Feed::unconverted(self.options.channels, &Arc::new(AtomicU64::new(0)));
         let mut counter = Counter::new(&self.options.moved, SAMPLE_RATE);
         let mut block = [0.0; 2 * STEP_SAMPLES];
         let step = move || {
@@ -215,7 +241,11 @@ struct Conversion {
 
 impl Feed {
     /// Of a stream at `rate_hz`, with the callback's end of its ring.
-    fn new(rate_hz: u32, channels: usize, underruns: &Arc<AtomicU64>) -> Result<(Outlet, Self), String> {
+    fn new(
+        rate_hz: u32,
+        channels: usize,
+        underruns: &Arc<AtomicU64>,
+    ) -> Result<(Outlet, Self), String> {
         let mut conversions = Vec::new();
         for _ in 0..channels {
             let converter = Converter::new(SAMPLE_RATE, rate_hz)?;
@@ -228,15 +258,23 @@ impl Feed {
         let chunk = conversions.first().map_or(0, |side| side.converter.chunk_out());
         let frames = (rate_hz as usize * MOST_WAITING_MS / 1_000).max(chunk);
         let (ring, taken) = RingBuffer::new(frames * channels);
-        Ok((Outlet::new(taken, channels, Arc::clone(underruns)), Self { ring, channels, conversions }))
+        Ok((
+            Outlet::new(taken, channels, Arc::clone(underruns)),
+            Self { ring, channels, conversions },
+        ))
     }
 
     fn unconverted(channels: usize, underruns: &Arc<AtomicU64>) -> (Outlet, Self) {
-        let (ring, taken) = RingBuffer::new(SAMPLE_RATE as usize * MOST_WAITING_MS / 1_000 * channels);
-        (Outlet::new(taken, channels, Arc::clone(underruns)), Self { ring, channels, conversions: Vec::new() })
+        let (ring, taken) =
+            RingBuffer::new(SAMPLE_RATE as usize * MOST_WAITING_MS / 1_000 * channels);
+        (
+            Outlet::new(taken, channels, Arc::clone(underruns)),
+            Self { ring, channels, conversions: Vec::new() },
+        )
     }
 
-    /// Takes as many slices as there are channels, each of the same length; says how many samples of each it took.
+    /// Takes as many slices as there are channels, each of the same length; says how many samples
+    /// of each it took.
     fn write(&mut self, sides: &[&[f32]]) -> usize {
         let length = sides[0].len();
         let Some(first) = self.conversions.first() else {
@@ -258,11 +296,12 @@ impl Feed {
                     self.conversions.iter_mut().for_each(|side| side.gathered.truncate(gathered));
                     return taken;
                 }
-                let converted = self.conversions.iter_mut().map(|Conversion { converter, gathered }| {
-                    let converted = converter.convert(gathered);
-                    gathered.clear();
-                    converted
-                });
+                let converted =
+                    self.conversions.iter_mut().map(|Conversion { converter, gathered }| {
+                        let converted = converter.convert(gathered);
+                        gathered.clear();
+                        converted
+                    });
                 put(&mut self.ring, made, converted);
             }
             taken += piece;

@@ -1,5 +1,6 @@
-//! Reads WAV files as other programs write them: RIFF and RF64, PCM of 8 to 64 bits and floating point, also with sizes that
-//! a program left open because it wrote to a pipe, and files that were cut off.
+//! Reads WAV files as other programs write them: RIFF and RF64, PCM of 8 to 64 bits and floating
+//! point, also with sizes that a program left open because it wrote to a pipe, and files that were
+//! cut off.
 
 /// Tag of a format whose real tag is in its extension (`WAVE_FORMAT_EXTENSIBLE`).
 const EXTENSIBLE: u16 = 0xfffe;
@@ -48,7 +49,10 @@ pub(crate) fn decode(file: &[u8], most_seconds: u32) -> Result<Clip, String> {
     let (mut at, mut format, mut data_bytes) = (12, None, None);
     loop {
         let Some(header) = file.get(at..).and_then(|rest| rest.get(..8)) else {
-            return Err(format!("it has no sound: it ends at byte {} without a data chunk", file.len()));
+            return Err(format!(
+                "it has no sound: it ends at byte {} without a data chunk",
+                file.len()
+            ));
         };
         let size = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
         let body = &file[at + 8..];
@@ -56,7 +60,9 @@ pub(crate) fn decode(file: &[u8], most_seconds: u32) -> Result<Clip, String> {
             b"fmt " => format = Some(read_format(body, at)?),
             // Sizes of 64 bits: the file's, then the data's.
             b"ds64" => {
-                let size = body.get(8..16).and_then(|size| Some(u64::from_le_bytes(size.try_into().ok()?)));
+                let size = body
+                    .get(8..16)
+                    .and_then(|size| Some(u64::from_le_bytes(size.try_into().ok()?)));
                 data_bytes = size.and_then(|size| usize::try_from(size).ok());
             }
             b"data" => {
@@ -77,8 +83,9 @@ pub(crate) fn decode(file: &[u8], most_seconds: u32) -> Result<Clip, String> {
 
 fn read_format(body: &[u8], at: usize) -> Result<Format, String> {
     let short = || format!("its format at byte {at} is cut off");
-    let field =
-        |from: usize| body.get(from..from + 2).map(|two| u16::from_le_bytes([two[0], two[1]])).ok_or_else(short);
+    let field = |from: usize| {
+        body.get(from..from + 2).map(|two| u16::from_le_bytes([two[0], two[1]])).ok_or_else(short)
+    };
     let (mut tag, channels, bits) = (field(0)?, usize::from(field(2)?), field(14)?);
     let rate_hz = u32::from(field(4)?) | u32::from(field(6)?) << 16;
     if tag == EXTENSIBLE {
@@ -88,13 +95,19 @@ fn read_format(body: &[u8], at: usize) -> Result<Format, String> {
         (PCM, 1..=64) => Encoding::Integer { bytes: usize::from(bits.div_ceil(8)) },
         (FLOAT, 32) => Encoding::Float32,
         (FLOAT, 64) => Encoding::Float64,
-        (PCM | FLOAT, _) => return Err(format!("its format at byte {at} has {bits} bits a sample")),
+        (PCM | FLOAT, _) => {
+            return Err(format!("its format at byte {at} has {bits} bits a sample"));
+        }
         (tag, _) => {
-            return Err(format!("its sound is compressed (format {tag:#06x} at byte {at}); save it as PCM"));
+            return Err(format!(
+                "its sound is compressed (format {tag:#06x} at byte {at}); save it as PCM"
+            ));
         }
     };
     if channels == 0 || rate_hz == 0 {
-        return Err(format!("its format at byte {at} has {channels} channels and a rate of {rate_hz} Hz"));
+        return Err(format!(
+            "its format at byte {at} has {channels} channels and a rate of {rate_hz} Hz"
+        ));
     }
     Ok(Format { encoding, channels, rate_hz, bytes_per_frame: channels * encoding.bytes() })
 }
@@ -132,7 +145,10 @@ impl Format {
             return Err(format!("it is longer than {} minutes; cut it", most_seconds / 60));
         }
         let whole = &data[..frames * self.bytes_per_frame];
-        let samples = whole.chunks_exact(self.encoding.bytes()).map(|sample| self.encoding.sample(sample)).collect();
+        let samples = whole
+            .chunks_exact(self.encoding.bytes())
+            .map(|sample| self.encoding.sample(sample))
+            .collect();
         Ok(Clip { samples, channels: self.channels, rate_hz: self.rate_hz })
     }
 }
@@ -169,22 +185,38 @@ mod tests {
             (PCM, 16, vec![0, 0x40, 0, 0xc0]),
             (PCM, 24, vec![0, 0, 0x40, 0, 0, 0xc0]),
             (PCM, 32, vec![0, 0, 0, 0x40, 0, 0, 0, 0xc0]),
-            (PCM, 64, [1_i64 << 62, -(1 << 62)].iter().flat_map(|sample| sample.to_le_bytes()).collect()),
+            (
+                PCM,
+                64,
+                [1_i64 << 62, -(1 << 62)].iter().flat_map(|sample| sample.to_le_bytes()).collect(),
+            ),
             (FLOAT, 32, [0.5_f32, -0.5].iter().flat_map(|sample| sample.to_le_bytes()).collect()),
             (FLOAT, 64, [0.5_f64, -0.5].iter().flat_map(|sample| sample.to_le_bytes()).collect()),
         ] {
             let size = data.len() as u32;
-            assert_eq!(samples(&wav(b"RIFF", tag, 1, bits, size, &data)), [0.5, -0.5], "{tag} {bits}");
+            assert_eq!(
+                samples(&wav(b"RIFF", tag, 1, bits, size, &data)),
+                [0.5, -0.5],
+                "{tag} {bits}"
+            );
         }
-        let numbers: Vec<u8> = [f32::NAN, f32::INFINITY, 0.25].iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let numbers: Vec<u8> = [f32::NAN, f32::INFINITY, 0.25]
+            .iter()
+            .flat_map(|sample| sample.to_le_bytes())
+            .collect();
         assert_eq!(samples(&wav(b"RIFF", FLOAT, 1, 32, 12, &numbers)), [0.0, 0.0, 0.25]);
     }
 
-    /// As ffmpeg, sox and arecord leave the size when they write to a pipe, and as a full disk leaves it.
+    /// As ffmpeg, sox and arecord leave the size when they write to a pipe, and as a full disk
+    /// leaves it.
     #[test]
     fn a_size_that_was_never_filled_in_or_is_beyond_the_end_means_all_there_is() {
         for size in [u32::MAX, 0, 0x7fff_ffff, 0x8000_0000, 0x7fff_f000, 6] {
-            assert_eq!(samples(&wav(b"RIFF", PCM, 2, 16, size, &[0, 0x40, 0, 0xc0, 7])), [0.5, -0.5], "{size:#x}");
+            assert_eq!(
+                samples(&wav(b"RIFF", PCM, 2, 16, size, &[0, 0x40, 0, 0xc0, 7])),
+                [0.5, -0.5],
+                "{size:#x}"
+            );
         }
         let mut trailing = wav(b"RIFF", PCM, 1, 16, 2, &[0, 0x40]);
         trailing.extend(*b"id3 \x04\0\0\0abcd");

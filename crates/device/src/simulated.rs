@@ -42,7 +42,8 @@ impl Voice {
                 let mut filled = 0;
                 while filled < block.len() && *position < samples.len() {
                     let length = (block.len() - filled).min(samples.len() - *position);
-                    block[filled..filled + length].copy_from_slice(&samples[*position..*position + length]);
+                    block[filled..filled + length]
+                        .copy_from_slice(&samples[*position..*position + length]);
                     filled += length;
                     *position += length;
                     if *looped && *position == samples.len() {
@@ -54,7 +55,8 @@ impl Voice {
     }
 }
 
-/// Starts a microphone. Time that is skipped (the machine slept) is not spoken: a clip goes on where it was.
+/// Starts a microphone. Time that is skipped (the machine slept) is not spoken: a clip goes on
+/// where it was.
 pub(crate) fn microphone(
     mut voice: Voice,
     mut ring: Producer<f32>,
@@ -126,7 +128,8 @@ pub(crate) fn pace(stop: &Stop, mut step: impl FnMut()) {
     }
 }
 
-/// The device's end of a playback ring: takes what there is, silence for the rest, and counts how often it ran dry.
+/// The device's end of a playback ring: takes what there is, silence for the rest, and counts how
+/// often it ran dry.
 pub(crate) struct Outlet {
     /// Whole frames: of two channels, left and right take turns.
     ring: Consumer<f32>,

@@ -7,20 +7,21 @@ pub const SAMPLE_RATE: u32 = 48_000;
 /// What a simulated device moves in one step, and what a real one is asked for at a time: 10 ms.
 pub const STEP_SAMPLES: usize = 480;
 
-/// Called after samples were captured (at least when another 10 ms are complete) or consumed, from the device's own real-time
-/// thread.
+/// Called after samples were captured (at least when another 10 ms are complete) or consumed, from
+/// the device's own real-time thread.
 ///
-/// It must not block, lock, allocate or log. Made for [`std::thread::Thread::unpark`]: one atomic exchange and, only if the
-/// thread is parked, one system call that wakes it (a futex on Linux), without lock or allocation.
+/// It must not block, lock, allocate or log. Made for [`std::thread::Thread::unpark`]: one atomic
+/// exchange and, only if the thread is parked, one system call that wakes it (a futex on Linux),
+/// without lock or allocation.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// What happened to a device after it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceEvent {
-    /// It gives or takes no more sound; emitted once per loss. A lost microphone gives no samples; a lost speaker takes
-    /// them at pace and plays nothing, so that the caller feeds it as before. A real device is opened again as soon as
-    /// it can be.
+    /// It gives or takes no more sound; emitted once per loss. A lost microphone gives no samples;
+    /// a lost speaker takes them at pace and plays nothing, so that the caller feeds it as before.
+    /// A real device is opened again as soon as it can be.
     Lost {
         /// A sentence for people.
         why: String,
@@ -61,7 +62,8 @@ impl Channels {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceInfo {
-    /// What [`InputSpec::Device`](crate::InputSpec::Device) or [`OutputSpec::Device`](crate::OutputSpec::Device) opens it by.
+    /// What [`InputSpec::Device`](crate::InputSpec::Device) or
+    /// [`OutputSpec::Device`](crate::OutputSpec::Device) opens it by.
     pub name: String,
     /// Whether it records or plays; a device that does both is listed twice.
     pub direction: Direction,

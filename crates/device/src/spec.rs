@@ -29,9 +29,11 @@ const LOOP_SUFFIX: &str = ":loop";
 /// | anything else | the device of that name |
 #[derive(Clone, Debug, PartialEq)]
 pub enum InputSpec {
-    /// A real device by its name ([`DeviceInfo::name`](crate::DeviceInfo)); `None` is the system's default.
+    /// A real device by its name ([`DeviceInfo::name`](crate::DeviceInfo)); `None` is the system's
+    /// default.
     Device(Option<String>),
-    /// A WAV file of any rate, number of channels and bit depth that is common; mixed to mono, converted to 48 kHz.
+    /// A WAV file of any rate, number of channels and bit depth that is common; mixed to mono,
+    /// converted to 48 kHz.
     Wav {
         /// The file.
         path: PathBuf,
@@ -47,8 +49,8 @@ pub enum InputSpec {
     Silence,
     /// No microphone: never a sample.
     Null,
-    /// The program that embeds this hands over what it has captured itself ([`Capture::of_program`]); until then nothing. No
-    /// text names it.
+    /// The program that embeds this hands over what it has captured itself
+    /// ([`Capture::of_program`]); until then nothing. No text names it.
     ///
     /// [`Capture::of_program`]: crate::Capture::of_program
     Program,
@@ -56,17 +58,21 @@ pub enum InputSpec {
 
 /// A speaker, or what stands in for one.
 ///
-/// As text: `default`, `NAME.wav`, `null` (or `none`), `device:TEXT`; anything else is the device of that name.
+/// As text: `default`, `NAME.wav`, `null` (or `none`), `device:TEXT`; anything else is the device
+/// of that name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OutputSpec {
-    /// A real device by its name ([`DeviceInfo::name`](crate::DeviceInfo)); `None` is the system's default.
+    /// A real device by its name ([`DeviceInfo::name`](crate::DeviceInfo)); `None` is the system's
+    /// default.
     Device(Option<String>),
-    /// A WAV file, 48 kHz mono 16 bit. A file of that name stays as it is: the new one gets a number,
-    /// [`unused_wav`](crate::unused_wav) says which. It is readable at any time, also after the process was killed.
+    /// A WAV file, 48 kHz mono 16 bit. A file of that name stays as it is: the new one gets a
+    /// number, [`unused_wav`](crate::unused_wav) says which. It is readable at any time, also after
+    /// the process was killed.
     Wav(PathBuf),
     /// Takes samples at pace and plays nothing.
     Null,
-    /// The program that embeds this plays what it is given itself. Here the same as [`Null`](Self::Null); no text names it.
+    /// The program that embeds this plays what it is given itself. Here the same as
+    /// [`Null`](Self::Null); no text names it.
     Program,
 }
 
@@ -94,7 +100,9 @@ impl FromStr for InputSpec {
             _ => {
                 if let Some(hz) = text.strip_prefix("tone:") {
                     Self::Tone { hz: tone_hz(text, hz)? }
-                } else if let Some(file) = text.strip_suffix(LOOP_SUFFIX).filter(|file| is_wav(file)) {
+                } else if let Some(file) =
+                    text.strip_suffix(LOOP_SUFFIX).filter(|file| is_wav(file))
+                {
                     Self::Wav { path: file.into(), looped: true }
                 } else if is_wav(text) {
                     Self::Wav { path: text.into(), looped: false }
@@ -123,7 +131,9 @@ impl fmt::Display for InputSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(None) => f.write_str("default"),
-            Self::Device(Some(name)) => write_device(f, name, name.parse::<Self>().is_ok_and(|read| read == *self)),
+            Self::Device(Some(name)) => {
+                write_device(f, name, name.parse::<Self>().is_ok_and(|read| read == *self))
+            }
             Self::Wav { path, looped: false } => write!(f, "{}", path.display()),
             Self::Wav { path, looped: true } => write!(f, "{}{LOOP_SUFFIX}", path.display()),
             Self::Tone { hz } => write!(f, "tone:{hz}"),
@@ -138,7 +148,9 @@ impl fmt::Display for OutputSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(None) => f.write_str("default"),
-            Self::Device(Some(name)) => write_device(f, name, name.parse::<Self>().is_ok_and(|read| read == *self)),
+            Self::Device(Some(name)) => {
+                write_device(f, name, name.parse::<Self>().is_ok_and(|read| read == *self))
+            }
             Self::Wav(path) => write!(f, "{}", path.display()),
             Self::Null => f.write_str("null"),
             Self::Program => f.write_str("(the program's own)"),
@@ -151,9 +163,11 @@ fn is_wav(text: &str) -> bool {
 }
 
 fn tone_hz(text: &str, hz: &str) -> Result<f32, DeviceError> {
-    hz.parse().ok().filter(|hz| (1.0..=MOST_TONE_HZ).contains(hz)).ok_or_else(|| DeviceError::BadSpec {
-        text: text.into(),
-        why: "a tone is written `tone` or `tone:1000`, with 1 to 20000 Hz",
+    hz.parse().ok().filter(|hz| (1.0..=MOST_TONE_HZ).contains(hz)).ok_or_else(|| {
+        DeviceError::BadSpec {
+            text: text.into(),
+            why: "a tone is written `tone` or `tone:1000`, with 1 to 20000 Hz",
+        }
     })
 }
 
@@ -195,7 +209,11 @@ mod tests {
         ] {
             let parsed: InputSpec = text.parse().unwrap();
             assert_eq!(parsed, spec, "{text}");
-            assert_eq!(parsed.to_string().parse::<InputSpec>().unwrap(), spec, "{text} written and read again");
+            assert_eq!(
+                parsed.to_string().parse::<InputSpec>().unwrap(),
+                spec,
+                "{text} written and read again"
+            );
         }
     }
 
@@ -212,7 +230,11 @@ mod tests {
         ] {
             let parsed: OutputSpec = text.parse().unwrap();
             assert_eq!(parsed, spec, "{text}");
-            assert_eq!(parsed.to_string().parse::<OutputSpec>().unwrap(), spec, "{text} written and read again");
+            assert_eq!(
+                parsed.to_string().parse::<OutputSpec>().unwrap(),
+                spec,
+                "{text} written and read again"
+            );
         }
     }
 

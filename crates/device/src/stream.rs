@@ -19,8 +19,9 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(3);
 /// Samples that a speaker's callback handles at a time, on its stack.
 const PIECE: usize = 256;
 
-/// A sound system may move single milliseconds. The caller is woken for whole blocks of 10 ms from a microphone, because it
-/// can use no less; earlier by a speaker, which may run dry before it has taken a block more.
+/// A sound system may move single milliseconds. The caller is woken for whole blocks of 10 ms from
+/// a microphone, because it can use no less; earlier by a speaker, which may run dry before it has
+/// taken a block more.
 const CAPTURE_WAKES_A_SECOND: u32 = 100;
 const PLAYBACK_WAKES_A_SECOND: u32 = 400;
 
@@ -68,8 +69,11 @@ impl Latency {
     fn report(&self, latency: Duration) {
         if latency <= LONGEST_LATENCY {
             let (before, told) = (self.0.load(Ordering::Relaxed), latency.as_micros() as u64);
-            let smoothed =
-                if before == 0 { told } else { (before * (LATENCY_SMOOTHING - 1) + told).div_ceil(LATENCY_SMOOTHING) };
+            let smoothed = if before == 0 {
+                told
+            } else {
+                (before * (LATENCY_SMOOTHING - 1) + told).div_ceil(LATENCY_SMOOTHING)
+            };
             self.0.store(smoothed, Ordering::Relaxed);
         }
     }
@@ -82,8 +86,9 @@ struct Reports {
 }
 
 impl OpenOptions {
-    /// Opens the device and starts it. `ends(rate, channels)` makes the callback's end of a ring for a stream of that rate
-    /// and number of channels, and the caller's end; it is called for each format that is tried.
+    /// Opens the device and starts it. `ends(rate, channels)` makes the callback's end of a ring
+    /// for a stream of that rate and number of channels, and the caller's end; it is called for
+    /// each format that is tried.
     pub(crate) fn open<E: End, F>(
         &self,
         earlier: Option<HostId>,
@@ -91,8 +96,10 @@ impl OpenOptions {
     ) -> Result<(Running, F), DeviceError> {
         let host = host::host(earlier)?;
         let device = host::find(&host, self.direction, self.name.as_deref())?;
-        let mut refused =
-            cpal::Error::with_message(ErrorKind::DeviceNotAvailable, "it offers no format that is understood");
+        let mut refused = cpal::Error::with_message(
+            ErrorKind::DeviceNotAvailable,
+            "it offers no format that is understood",
+        );
         for (config, format) in host::configurations(&device, self.direction, self.channels) {
             let (end, feed) = match ends(config.sample_rate, usize::from(config.channels)) {
                 Ok(ends) => ends,
@@ -103,7 +110,12 @@ impl OpenOptions {
             };
             match self.start(&device, host.id(), config, format, end) {
                 Ok(running) => {
-                    tracing::debug!(direction = host::word(self.direction), ?config, ?format, "opened");
+                    tracing::debug!(
+                        direction = host::word(self.direction),
+                        ?config,
+                        ?format,
+                        "opened"
+                    );
                     return Ok((running, feed));
                 }
                 Err(error) => {
@@ -157,7 +169,10 @@ impl OpenOptions {
             SampleFormat::U24 => E::build::<cpal::U24>(device, config, plumbing),
             SampleFormat::U32 => E::build::<u32>(device, config, plumbing),
             SampleFormat::U64 => E::build::<u64>(device, config, plumbing),
-            _ => Err(cpal::Error::with_message(ErrorKind::UnsupportedConfig, "its sample format is not understood")),
+            _ => Err(cpal::Error::with_message(
+                ErrorKind::UnsupportedConfig,
+                "its sample format is not understood",
+            )),
         }?;
         stream.play()?;
         Ok(Running { errors, callbacks, supervisor, host, _stream: stream })
@@ -225,16 +240,24 @@ impl End for Mixed {
         T: SizedSample + FromSample<f32> + Send + 'static,
         f32: FromSample<T>,
     {
-        let Plumbing { end: mut mixed, channels, rate_hz, latency, mut alarm, mut reports } = plumbing;
+        let Plumbing { end: mut mixed, channels, rate_hz, latency, mut alarm, mut reports } =
+            plumbing;
         let captured = move |samples: &[T], info: &cpal::InputCallbackInfo| {
-            // The timestamps give the age of the first sample; that of the last is less by the length of the block.
+            // The timestamps give the age of the first sample; that of the last is less by the
+            // length of the block.
             let (first, frames) = (info.timestamp(), samples.len() / channels);
-            let length = Duration::from_micros(frames as u64 * 1_000_000 / u64::from(rate_hz.max(1)));
+            let length =
+                Duration::from_micros(frames as u64 * 1_000_000 / u64::from(rate_hz.max(1)));
             latency.report(first.callback.duration_since(first.capture).saturating_sub(length));
             give(samples, channels, &mut mixed);
             alarm.moved(frames);
         };
-        device.build_input_stream(config, captured, move |error| reports.add(error), Some(OPEN_PATIENCE))
+        device.build_input_stream(
+            config,
+            captured,
+            move |error| reports.add(error),
+            Some(OPEN_PATIENCE),
+        )
     }
 }
 
@@ -256,7 +279,12 @@ impl End for Outlet {
             take(samples, channels, &mut outlet);
             alarm.moved(samples.len() / channels);
         };
-        device.build_output_stream(config, wanted, move |error| reports.add(error), Some(OPEN_PATIENCE))
+        device.build_output_stream(
+            config,
+            wanted,
+            move |error| reports.add(error),
+            Some(OPEN_PATIENCE),
+        )
     }
 }
 
@@ -292,15 +320,21 @@ where
     }
 }
 
-/// To a device's frames: the first two channels (a pair of speakers) play both sides, or the same if there is one; others
-/// are silent. A device with one channel plays the mean.
-fn take<T: Copy + SizedSample + FromSample<f32>>(samples: &mut [T], channels: usize, outlet: &mut Outlet) {
+/// To a device's frames: the first two channels (a pair of speakers) play both sides, or the same
+/// if there is one; others are silent. A device with one channel plays the mean.
+fn take<T: Copy + SizedSample + FromSample<f32>>(
+    samples: &mut [T],
+    channels: usize,
+    outlet: &mut Outlet,
+) {
     let mut waiting = [0.0; 2 * PIECE];
     for piece in samples.chunks_mut(PIECE * channels) {
         let waiting = &mut waiting[..piece.len() / channels * outlet.channels()];
         outlet.take(waiting);
         piece.fill(T::EQUILIBRIUM);
-        for (frame, sides) in piece.chunks_exact_mut(channels).zip(waiting.chunks_exact(outlet.channels())) {
+        for (frame, sides) in
+            piece.chunks_exact_mut(channels).zip(waiting.chunks_exact(outlet.channels()))
+        {
             let pair = match *sides {
                 [left, right] if channels == 1 => [(left + right) / 2.0; 2],
                 [left, right] => [left, right],
@@ -363,9 +397,11 @@ mod tests {
     #[test]
     fn two_sides_become_frames_of_any_number_of_channels() {
         let sides = [0.5, -0.25, 0.25, 0.75];
-        for (channels, frames) in
-            [(1, &[0.125, 0.5][..]), (2, &[0.5, -0.25, 0.25, 0.75]), (3, &[0.5, -0.25, 0.0, 0.25, 0.75, 0.0])]
-        {
+        for (channels, frames) in [
+            (1, &[0.125, 0.5][..]),
+            (2, &[0.5, -0.25, 0.25, 0.75]),
+            (3, &[0.5, -0.25, 0.0, 0.25, 0.75, 0.0]),
+        ] {
             let (mut ring, taken) = RingBuffer::new(4);
             let mut outlet = Outlet::new(taken, 2, Arc::default());
             ring.push_entire_slice(&sides).unwrap();

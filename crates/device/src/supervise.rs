@@ -1,4 +1,5 @@
-//! One thread per real device: it notices the loss, tells it once, and opens the device again as soon as it can.
+//! One thread per real device: it notices the loss, tells it once, and opens the device again as
+//! soon as it can.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,14 +24,18 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// From a loss to the first attempt to open again; doubled with each that fails.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(5);
-/// The same for a device that has never been there: some sound systems write a page of complaints at each attempt.
+/// The same for a device that has never been there: some sound systems write a page of complaints
+/// at each attempt.
 const LAST_RETRY_OF_NOTHING: Duration = Duration::from_secs(15);
-/// Without a callback for so long a device is lost, though it did not say so. Virtual speakers take 2 s of sound at once.
+/// Without a callback for so long a device is lost, though it did not say so. Virtual speakers take
+/// 2 s of sound at once.
 const STALLED: Duration = Duration::from_secs(6);
 const WATCH: Duration = Duration::from_millis(500);
-/// New ends of streams that the caller has not taken up yet; the supervisor waits when there are more.
+/// New ends of streams that the caller has not taken up yet; the supervisor waits when there are
+/// more.
 const MOST_FEEDS: usize = 4;
-/// Events that were not polled yet, at most; a newer one is dropped. A loss and a return are two, at least 0.5 s apart.
+/// Events that were not polled yet, at most; a newer one is dropped. A loss and a return are two,
+/// at least 0.5 s apart.
 const MOST_EVENTS: usize = 64;
 
 /// A real device of either direction.
@@ -72,8 +77,8 @@ pub(crate) struct Supervised<F> {
     pub(crate) supervisor: Worker,
 }
 
-/// Opens a device and watches it from then on. One that is not there is an error, or, if `waits` says so of it, lost from
-/// the beginning.
+/// Opens a device and watches it from then on. One that is not there is an error, or, if `waits`
+/// says so of it, lost from the beginning.
 pub(crate) fn open<K: Kind>(
     kind: K,
     waker: Waker,
@@ -92,7 +97,8 @@ pub(crate) fn open<K: Kind>(
     let (feeds, newer) = RingBuffer::new(MOST_FEEDS);
     let (events, news) = RingBuffer::new(MOST_EVENTS);
     let supervisor = Supervisor { kind, waker, feeds, events };
-    let supervisor = Worker::spawn("device supervisor", move |stop| supervisor.run(&stop, beginning))?;
+    let supervisor =
+        Worker::spawn("device supervisor", move |stop| supervisor.run(&stop, beginning))?;
     Ok(Supervised { feed: Newest { taken_up: feed, newer }, events: news, supervisor })
 }
 
@@ -149,8 +155,12 @@ impl<K: Kind> Supervisor<K> {
         }
     }
 
-    /// Lets go of the lost stream, if there was one, and tries until it is open again; `None` if it shall end.
-    #[expect(clippy::disallowed_methods, reason = "systems of sound do not report that a device has come back")]
+    /// Lets go of the lost stream, if there was one, and tries until it is open again; `None` if it
+    /// shall end.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "systems of sound do not report that a device has come back"
+    )]
     fn open_again(
         &self,
         stop: &Stop,
@@ -161,7 +171,8 @@ impl<K: Kind> Supervisor<K> {
         let last_retry = if lost.is_some() { LAST_RETRY } else { LAST_RETRY_OF_NOTHING };
         let mut delay = FIRST_RETRY;
         loop {
-            // All that may hang is done in the attempt's own thread, so that the stand-in keeps its pace.
+            // All that may hang is done in the attempt's own thread, so that the stand-in keeps its
+            // pace.
             let (kind, lost) = (Arc::clone(&self.kind), lost.take());
             let attempted = in_thread(move || {
                 // A stream whose device was unplugged may never end by itself.
@@ -203,7 +214,9 @@ impl<K: Kind> Supervisor<K> {
                 Pace::Wait(length) => match attempted.recv_timeout(length) {
                     Ok(opened) => return Some(opened),
                     Err(RecvTimeoutError::Timeout) => {}
-                    Err(error @ RecvTimeoutError::Disconnected) => return Some(Err(no_answer(error))),
+                    Err(error @ RecvTimeoutError::Disconnected) => {
+                        return Some(Err(no_answer(error)));
+                    }
                 },
             }
         }

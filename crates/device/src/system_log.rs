@@ -1,8 +1,8 @@
-//! What the sound system's library says beside its error codes. libasound writes it to standard error, which belongs to the
-//! program; here it goes to the log.
+//! What the sound system's library says beside its error codes. libasound writes it to standard
+//! error, which belongs to the program; here it goes to the log.
 
-/// Asks the sound system something. To be called in a thread that ends after it: libasound's messages of that thread are
-/// kept from then on.
+/// Asks the sound system something. To be called in a thread that ends after it: libasound's
+/// messages of that thread are kept from then on.
 #[cfg(target_os = "linux")]
 pub(crate) fn with_messages_logged<T>(ask: impl FnOnce() -> T) -> T {
     let messages = alsa::Output::local_error_handler();

@@ -8,19 +8,22 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::{DeviceError, InputSpec, OutputSpec, SAMPLE_RATE, downmix, file_words, riff};
 
-/// The longest file that is played; it is held in memory, 11.5 MB a minute. A longer one is refused.
+/// The longest file that is played; it is held in memory, 11.5 MB a minute. A longer one is
+/// refused.
 const MOST_SECONDS: u32 = 30 * 60;
 /// Bytes read of a file: more than 30 minutes of eight channels of 32 bits.
 const MOST_READ: u64 = 3 << 30;
 /// A file's header is made true, and its data handed to the system, this often: 500 ms.
 const STEPS_BETWEEN_FLUSHES: u32 = 50;
-/// What a WAV header can count, less the header; about 12 hours. Then the file is finished and the rest is lost.
+/// What a WAV header can count, less the header; about 12 hours. Then the file is finished and the
+/// rest is lost.
 const MOST_WRITTEN: u32 = (u32::MAX - 1_024) / 2;
 
 /// Files of one name in one folder.
 const MOST_OF_ONE_NAME: u32 = 10_000;
 
-/// Reads a whole file as 48 kHz mono. `channel`, counted from 1, is the one to hear; without it the channels are mixed.
+/// Reads a whole file as 48 kHz mono. `channel`, counted from 1, is the one to hear; without it the
+/// channels are mixed.
 pub(crate) fn load(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, DeviceError> {
     read_mono(path, channel).map_err(|why| DeviceError::BadWav { path: path.into(), why })
 }
@@ -44,13 +47,16 @@ fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
     )
 }
 
-/// A file that is played as a microphone would be destroyed by writing what is heard into it; also under another name.
+/// A file that is played as a microphone would be destroyed by writing what is heard into it; also
+/// under another name.
 ///
 /// # Errors
 ///
 /// [`DeviceError::SameFile`].
 pub fn refuse_same_file(input: &InputSpec, output: &OutputSpec) -> Result<(), DeviceError> {
-    let (InputSpec::Wav { path, .. }, OutputSpec::Wav(written)) = (input, output) else { return Ok(()) };
+    let (InputSpec::Wav { path, .. }, OutputSpec::Wav(written)) = (input, output) else {
+        return Ok(());
+    };
     match same_file::is_same_file(path, written) {
         Ok(true) => Err(DeviceError::SameFile { path: written.clone() }),
         Ok(false) | Err(_) => Ok(()),
@@ -65,11 +71,12 @@ pub(crate) struct WavSpeaker {
 }
 
 impl WavSpeaker {
-    /// Creates the file; it is a valid, empty WAV file from then on. A file of that name stays as it is: the new one has a
-    /// number then ([`unused_wav`]).
+    /// Creates the file; it is a valid, empty WAV file from then on. A file of that name stays as
+    /// it is: the new one has a number then ([`unused_wav`]).
     pub(crate) fn create(path: &Path, channels: usize) -> Result<Self, DeviceError> {
         let (channels, sample_format) = (channels as u16, SampleFormat::Int);
-        let spec = WavSpec { channels, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format };
+        let spec =
+            WavSpec { channels, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format };
         let failed = |why| DeviceError::CannotWriteWav { path: path.into(), why };
         let (created, file) = create_unused(path).map_err(|error| failed(file_words(&error)))?;
         let begun = WavWriter::new(BufWriter::new(file), spec).and_then(|mut writer| {
@@ -110,8 +117,8 @@ impl WavSpeaker {
     }
 }
 
-/// The file that [`OutputSpec::Wav`](crate::OutputSpec) writes: this one, or the first of `name-2.wav`, `name-3.wav`, … that
-/// is not there yet.
+/// The file that [`OutputSpec::Wav`](crate::OutputSpec) writes: this one, or the first of
+/// `name-2.wav`, `name-3.wav`, … that is not there yet.
 #[must_use]
 pub fn unused_wav(path: &Path) -> PathBuf {
     names(path).find(|name| fs::symlink_metadata(name).is_err()).unwrap_or_else(|| path.to_owned())
@@ -129,7 +136,8 @@ fn create_unused(path: &Path) -> io::Result<(PathBuf, File)> {
 }
 
 fn names(path: &Path) -> impl Iterator<Item = PathBuf> {
-    let (stem, extension) = (path.file_stem().unwrap_or_default(), path.extension().unwrap_or_default());
+    let (stem, extension) =
+        (path.file_stem().unwrap_or_default(), path.extension().unwrap_or_default());
     let numbered = move |number: u32| {
         let mut name = stem.to_owned();
         name.push(format!("-{number}."));

@@ -19,7 +19,10 @@ pub(crate) struct Worker {
 pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Worker {
-    pub(crate) fn spawn(name: &str, work: impl FnOnce(Stop) + Send + 'static) -> Result<Self, DeviceError> {
+    pub(crate) fn spawn(
+        name: &str,
+        work: impl FnOnce(Stop) + Send + 'static,
+    ) -> Result<Self, DeviceError> {
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Stop(Arc::clone(&stopping));
         let thread = thread::Builder::new()
@@ -46,7 +49,8 @@ impl Stop {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Waits for so long, or less if the thread is unparked (by its owner's end, or by who has news for it).
+    /// Waits for so long, or less if the thread is unparked (by its owner's end, or by who has news
+    /// for it).
     pub(crate) fn doze(&self, length: Duration) {
         if !self.is_set() {
             thread::park_timeout(length);

@@ -1,6 +1,6 @@
-//! A real sound server, with a virtual speaker whose sound is recorded again: what is played is heard, and the server may
-//! die and come back. The devices are used by a child process (this test's own program, see [`child`]), because which server
-//! is used is a matter of the environment.
+//! A real sound server, with a virtual speaker whose sound is recorded again: what is played is
+//! heard, and the server may die and come back. The devices are used by a child process (this
+//! test's own program, see [`child`]), because which server is used is a matter of the environment.
 #![cfg(target_os = "linux")]
 
 use std::f32::consts::TAU;
@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
-use voicemesh_device::{Capture, DeviceEvent, Direction, InputSpec, OutputSpec, Playback, SAMPLE_RATE, devices};
+use voicemesh_device::{
+    Capture, DeviceEvent, Direction, InputSpec, OutputSpec, Playback, SAMPLE_RATE, devices,
+};
 use voicemesh_tests::process::Program;
 use voicemesh_tests::pulse::{Pulse, SPEAKER, SPEAKER_MONITOR};
 
@@ -29,7 +31,10 @@ fn start_child(pulse: &Pulse) -> Program {
 
 fn start_child_with(pulse: &Pulse, microphone: &str) -> Program {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child", "--ignored", "--nocapture"]).env(IS_CHILD, "1").env(MICROPHONE, microphone);
+    command
+        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .env(IS_CHILD, "1")
+        .env(MICROPHONE, microphone);
     pulse.use_in(&mut command);
     Program::start("child", command)
 }
@@ -42,7 +47,9 @@ fn tells_of_the_tone(line: &str) -> Option<f32> {
 
 #[test]
 fn what_is_played_to_a_sound_server_is_captured_from_it() {
-    let Some(pulse) = Pulse::start("what_is_played_to_a_sound_server_is_captured_from_it") else { return };
+    let Some(pulse) = Pulse::start("what_is_played_to_a_sound_server_is_captured_from_it") else {
+        return;
+    };
     let mut child = start_child(&pulse);
     for listed in ["default Output", "default Input", "other Input"] {
         child.wait_for_line(listed, PATIENCE);
@@ -53,11 +60,23 @@ fn what_is_played_to_a_sound_server_is_captured_from_it() {
 
 #[test]
 fn a_voice_on_one_of_eight_inputs_is_as_loud_as_it_is() {
-    let Some(pulse) = Pulse::start("a_voice_on_one_of_eight_inputs_is_as_loud_as_it_is") else { return };
-    pulse.control(&["load-module", "module-null-sink", "sink_name=interface", "rate=48000", "channels=8"]);
+    let Some(pulse) = Pulse::start("a_voice_on_one_of_eight_inputs_is_as_loud_as_it_is") else {
+        return;
+    };
+    pulse.control(&[
+        "load-module",
+        "module-null-sink",
+        "sink_name=interface",
+        "rate=48000",
+        "channels=8",
+    ]);
     let file = std::env::temp_dir().join(format!("voicemesh-eight-{}.wav", std::process::id()));
-    let format =
-        WavSpec { channels: 8, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    let format = WavSpec {
+        channels: 8,
+        sample_rate: SAMPLE_RATE,
+        bits_per_sample: 16,
+        sample_format: SampleFormat::Int,
+    };
     let mut writer = WavWriter::create(&file, format).unwrap();
     for at in 0..20 * SAMPLE_RATE {
         let cycle = (at as f32 * TONE_HZ / SAMPLE_RATE as f32).fract();
@@ -87,8 +106,9 @@ fn a_sound_server_that_dies_is_told_once_and_used_again_when_it_is_back() {
         child.wait_for_line("playback lost", PATIENCE);
         child.forget();
         child.wait_for_line("consumed ", PATIENCE);
-        let consumed =
-            child.wait_for_text("consumed", PATIENCE, |line| line.strip_prefix("consumed ")?.parse::<u32>().ok());
+        let consumed = child.wait_for_text("consumed", PATIENCE, |line| {
+            line.strip_prefix("consumed ")?.parse::<u32>().ok()
+        });
         assert!(
             (30_000..=60_000).contains(&consumed),
             "a lost speaker takes sound at pace, not {consumed} in a second"
@@ -129,7 +149,11 @@ fn a_named_device_that_is_unplugged_is_told_once_and_used_again_when_it_is_back(
     }
     let transcript = child.transcript();
     for told in ["capture lost", "playback lost", "capture recovered", "playback recovered"] {
-        assert_eq!(transcript.matches(told).count(), 2, "{told}, once per unplugging:\n{transcript}");
+        assert_eq!(
+            transcript.matches(told).count(),
+            2,
+            "{told}, once per unplugging:\n{transcript}"
+        );
     }
 }
 
@@ -146,8 +170,9 @@ fn a_sound_server_that_hangs_does_not_hold_up_who_closes_its_devices() {
     assert!(status.success(), "{}", child.transcript());
 }
 
-/// Plays a tone and tells, a line each, which devices there are, what happens to them, and every second how loud it hears
-/// the tone and how much was consumed. A line on its standard input ends it.
+/// Plays a tone and tells, a line each, which devices there are, what happens to them, and every
+/// second how loud it hears the tone and how much was consumed. A line on its standard input ends
+/// it.
 #[test]
 #[ignore = "the other tests start it"]
 fn child() {
@@ -209,7 +234,9 @@ impl Child {
     }
 
     fn tell_events(&mut self) {
-        for (device, event) in [("capture", self.capture.poll_event()), ("playback", self.playback.poll_event())] {
+        for (device, event) in
+            [("capture", self.capture.poll_event()), ("playback", self.playback.poll_event())]
+        {
             match event {
                 Some(DeviceEvent::Lost { why }) => println!("{device} lost: {why}"),
                 Some(DeviceEvent::Recovered) => println!("{device} recovered"),
@@ -227,7 +254,10 @@ impl Child {
             cosine += sample * angle.cos();
         }
         println!("heard {} samples, {} underruns", self.heard.len(), self.playback.underruns());
-        println!("level {:.3}", 2.0 * (sine * sine + cosine * cosine).sqrt() / self.heard.len().max(1) as f32);
+        println!(
+            "level {:.3}",
+            2.0 * (sine * sine + cosine * cosine).sqrt() / self.heard.len().max(1) as f32
+        );
         println!("consumed {:.0}", self.consumed as f64 / length.as_secs_f64());
         self.consumed = 0;
         self.heard.clear();

@@ -8,12 +8,17 @@ use std::time::{Duration, Instant};
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 use voicemesh_device::{
-    Capture, Channels, DeviceError, InputSpec, OutputSpec, Playback, SAMPLE_RATE, STEP_SAMPLES, Waker,
+    Capture, Channels, DeviceError, InputSpec, OutputSpec, Playback, SAMPLE_RATE, STEP_SAMPLES,
+    Waker,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const MONO: WavSpec =
-    WavSpec { channels: 1, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+const MONO: WavSpec = WavSpec {
+    channels: 1,
+    sample_rate: SAMPLE_RATE,
+    bits_per_sample: 16,
+    sample_format: SampleFormat::Int,
+};
 
 /// Counts what the waker says.
 #[derive(Default)]
@@ -58,7 +63,10 @@ impl File {
     fn named(name: &str) -> Self {
         static FILES: AtomicU64 = AtomicU64::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed);
-        Self(std::env::temp_dir().join(format!("voicemesh-device-{}-{number}-{name}.wav", std::process::id())))
+        Self(
+            std::env::temp_dir()
+                .join(format!("voicemesh-device-{}-{number}-{name}.wav", std::process::id())),
+        )
     }
 
     fn write(name: &str, spec: WavSpec, samples: impl IntoIterator<Item = i32>) -> Self {
@@ -123,7 +131,8 @@ fn spoken(path: &Path) -> Vec<i16> {
     reader.into_samples().map(Result::unwrap).collect()
 }
 
-/// The amplitude of one frequency: half a cycle more or less than the window makes no difference in these lengths.
+/// The amplitude of one frequency: half a cycle more or less than the window makes no difference in
+/// these lengths.
 fn level(samples: &[f32], hz: f32) -> f32 {
     let (mut sine, mut cosine) = (0.0, 0.0);
     for (at, sample) in samples.iter().enumerate() {
@@ -166,7 +175,8 @@ fn an_empty_looped_file_is_silence() {
 #[test]
 fn another_rate_and_stereo_keep_frequency_and_level_and_length() {
     let spec = WavSpec { channels: 2, sample_rate: 44_100, ..MONO };
-    let tone = (0..44_100).map(|at| ((TAU * (1_000.0 * at as f32 / 44_100.0).fract()).sin() * 16_384.0) as i32);
+    let tone = (0..44_100)
+        .map(|at| ((TAU * (1_000.0 * at as f32 / 44_100.0).fract()).sin() * 16_384.0) as i32);
     let file = File::write("stereo", spec, tone.flat_map(|sample| [sample, sample]));
     let heard = heard(&file.as_microphone(false), 48_480);
     let middle = &heard[4_800..43_200];
@@ -174,7 +184,10 @@ fn another_rate_and_stereo_keep_frequency_and_level_and_length() {
     assert!((found / 0.5 - 1.0).abs() < 0.01, "level {found} where 0.5 was spoken");
     let power = middle.iter().map(|sample| sample * sample).sum::<f32>() / middle.len() as f32;
     assert!((power / 0.125 - 1.0).abs() < 0.02, "other frequencies beside: power {power}");
-    assert!(heard[48_000 + 48..].iter().all(|sample| *sample == 0.0), "one second stays one second");
+    assert!(
+        heard[48_000 + 48..].iter().all(|sample| *sample == 0.0),
+        "one second stays one second"
+    );
     assert!(level(&heard[..480], 1_000.0) > 0.45, "and it begins at once");
 }
 
@@ -206,7 +219,8 @@ fn a_simulated_microphone_keeps_the_time_of_the_clock() {
 
 #[test]
 fn no_microphone_gives_no_samples() {
-    let mut none = Capture::open(&InputSpec::Null, None, Arc::new(|| panic!("nothing was captured"))).unwrap();
+    let mut none =
+        Capture::open(&InputSpec::Null, None, Arc::new(|| panic!("nothing was captured"))).unwrap();
     heard(&InputSpec::Silence, 960);
     assert_eq!(none.available(), 0);
     assert_eq!(none.read(&mut [0.0; 480]), 0);
@@ -242,7 +256,10 @@ fn a_wav_speaker_holds_what_was_played() {
     let begin = written.iter().position(|sample| *sample != 0).expect("sound");
     assert_eq!(begin % STEP_SAMPLES, 0, "silence came in whole steps");
     assert_eq!(written[begin..begin + 4_800], ramp(4_800).collect::<Vec<_>>());
-    assert!(written[begin + 4_800..].iter().all(|sample| *sample == 0), "silence when there is nothing to play");
+    assert!(
+        written[begin + 4_800..].iter().all(|sample| *sample == 0),
+        "silence when there is nothing to play"
+    );
 }
 
 #[test]
@@ -261,7 +278,10 @@ fn a_full_speaker_takes_no_more_and_says_so() {
     let wakes = Arc::new(Wakes::default());
     let mut speaker = Playback::open(&OutputSpec::Null, wakes.waker()).unwrap();
     let taken = speaker.write(&vec![0.5; 48_000]);
-    assert!((9_600..=9_600 + 2 * STEP_SAMPLES).contains(&taken), "200 ms, and what was consumed meanwhile: {taken}");
+    assert!(
+        (9_600..=9_600 + 2 * STEP_SAMPLES).contains(&taken),
+        "200 ms, and what was consumed meanwhile: {taken}"
+    );
     let queued = speaker.queued();
     assert!(queued <= 9_600);
     wakes.wait_until("a step", || speaker.queued() < queued);
@@ -302,14 +322,16 @@ fn what_cannot_be_opened_is_told_in_a_sentence() {
     let error = Capture::open(&file.as_microphone(false), None, nothing()).err().unwrap();
     assert!(error.to_string().contains("no WAV file"), "{error}");
 
-    let error = Playback::open(&OutputSpec::Wav("/nowhere/at/all.wav".into()), nothing()).err().unwrap();
+    let error =
+        Playback::open(&OutputSpec::Wav("/nowhere/at/all.wav".into()), nothing()).err().unwrap();
     assert!(matches!(error, DeviceError::CannotWriteWav { .. }), "{error:?}");
 }
 
 #[test]
 fn simulated_devices_count_what_they_move_and_a_corrected_one_gives_what_it_says() {
     let wakes = Arc::new(Wakes::default());
-    let mut microphone = Capture::open(&InputSpec::Tone { hz: 440.0 }, None, wakes.waker()).unwrap();
+    let mut microphone =
+        Capture::open(&InputSpec::Tone { hz: 440.0 }, None, wakes.waker()).unwrap();
     let speaker = Playback::open(&OutputSpec::Null, wakes.waker()).unwrap();
     let mut read = vec![0.0; SAMPLE_RATE as usize];
     let mut total = 0;
@@ -338,7 +360,8 @@ fn simulated_devices_count_what_they_move_and_a_corrected_one_gives_what_it_says
 fn a_stereo_file_has_both_sides() {
     let file = File::named("stereo");
     let wakes = Arc::new(Wakes::default());
-    let mut speaker = Playback::open_with(&file.as_speaker(), Channels::Stereo, wakes.waker()).unwrap();
+    let mut speaker =
+        Playback::open_with(&file.as_speaker(), Channels::Stereo, wakes.waker()).unwrap();
     let (left, right) = ([0.5; STEP_SAMPLES], [-0.25; STEP_SAMPLES]);
     assert_eq!(speaker.write_stereo(&left, &right), STEP_SAMPLES);
     assert_eq!(speaker.write(&left), STEP_SAMPLES);
@@ -347,10 +370,15 @@ fn a_stereo_file_has_both_sides() {
     let reader = WavReader::open(&file.0).unwrap();
     assert_eq!(reader.spec().channels, 2);
     let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
-    let played: Vec<(i16, i16)> = samples.chunks_exact(2).map(|frame| (frame[0], frame[1])).collect();
+    let played: Vec<(i16, i16)> =
+        samples.chunks_exact(2).map(|frame| (frame[0], frame[1])).collect();
     let begin = played.iter().position(|frame| *frame != (0, 0)).unwrap();
     assert!(played[begin..begin + STEP_SAMPLES].iter().all(|frame| *frame == (16_384, -8_192)));
-    assert!(played[begin + STEP_SAMPLES..begin + 2 * STEP_SAMPLES].iter().all(|frame| *frame == (16_384, 16_384)));
+    assert!(
+        played[begin + STEP_SAMPLES..begin + 2 * STEP_SAMPLES]
+            .iter()
+            .all(|frame| *frame == (16_384, 16_384))
+    );
 }
 
 /// proves: B-11
@@ -358,7 +386,8 @@ fn a_stereo_file_has_both_sides() {
 fn what_a_program_captured_itself_comes_out_at_48_khz_and_no_more_than_fits() {
     let wakes = Arc::new(Wakes::default());
     let (mut microphone, mut feed) = Capture::of_program(44_100, wakes.waker()).unwrap();
-    let tone: Vec<f32> = (0..22_050).map(|at| 0.5 * (TAU * 441.0 * at as f32 / 44_100.0).sin()).collect();
+    let tone: Vec<f32> =
+        (0..22_050).map(|at| 0.5 * (TAU * 441.0 * at as f32 / 44_100.0).sin()).collect();
     assert!(tone.chunks(100).all(|piece| feed.write(piece) == piece.len()));
     assert_eq!(*wakes.count.lock().unwrap(), 50, "once for each 10 ms");
     let mut heard = vec![0.0; microphone.available()];
@@ -369,5 +398,8 @@ fn what_a_program_captured_itself_comes_out_at_48_khz_and_no_more_than_fits() {
     let mut silence = vec![1.0; 24_000];
     microphone.read(&mut silence);
     assert!(silence[4_800..].iter().all(|sample| sample.abs() < 1e-3), "no number is silence");
-    assert!(Capture::of_program(7_999, wakes.waker()).is_err() && Capture::of_program(0, wakes.waker()).is_err());
+    assert!(
+        Capture::of_program(7_999, wakes.waker()).is_err()
+            && Capture::of_program(0, wakes.waker()).is_err()
+    );
 }

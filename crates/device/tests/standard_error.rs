@@ -1,5 +1,5 @@
-//! A program's standard error is its own. The devices are used by a child process (this test's own program), because it is
-//! the process whose standard error is read.
+//! A program's standard error is its own. The devices are used by a child process (this test's own
+//! program), because it is the process whose standard error is read.
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
@@ -13,9 +13,11 @@ const IS_CHILD: &str = "VOICEMESH_DEVICE_TEST_CHILD";
 fn without_a_sound_system_its_library_writes_nothing_to_standard_error() {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "child", "--ignored", "--nocapture"]).env(IS_CHILD, "1");
-    // libasound's own configuration names its first card, which a machine that runs tests may lack; PulseAudio's is nowhere.
+    // libasound's own configuration names its first card, which a machine that runs tests may lack;
+    // PulseAudio's is nowhere.
     let written = child.env("PULSE_SERVER", "/nowhere").output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&written.stdout), String::from_utf8_lossy(&written.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&written.stdout), String::from_utf8_lossy(&written.stderr));
     assert!(out.contains("asked for all"), "{out}{err}");
     assert!(!err.contains("ALSA lib"), "{err}");
 }

@@ -44,7 +44,12 @@ impl Authority<'_> {
         let Key(key) = &derive(
             self.room_key.bytes(),
             AUTHENTICATION,
-            &[&length(self.room), self.room.as_bytes(), &self.session.number().to_be_bytes(), peer.0.as_bytes()],
+            &[
+                &length(self.room),
+                self.room.as_bytes(),
+                &self.session.number().to_be_bytes(),
+                peer.0.as_bytes(),
+            ],
         );
         match Hmac::new_from_slice(key) {
             Ok(mac) => mac,
@@ -90,12 +95,21 @@ impl Authority<'_> {
         tag: &[u8],
     ) -> Result<(), FingerprintError> {
         let verified = self.of_fingerprint(from, to, attempt, fingerprint).verify_slice(tag);
-        if verified.is_err() && runs(Check::RoomKey) { Err(FingerprintError::NotAuthentic) } else { Ok(()) }
+        if verified.is_err() && runs(Check::RoomKey) {
+            Err(FingerprintError::NotAuthentic)
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// What a member sends of itself.
-pub(crate) fn announce(peer: PeerId, identity: &IdentityKey, run: Run, authority: Option<&Authority<'_>>) -> Vec<u8> {
+pub(crate) fn announce(
+    peer: PeerId,
+    identity: &IdentityKey,
+    run: Run,
+    authority: Option<&Authority<'_>>,
+) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(PLAIN_BYTES + TAG_BYTES);
     bytes.push(VERSION);
     bytes.extend_from_slice(&identity.0);
@@ -107,7 +121,8 @@ pub(crate) fn announce(peer: PeerId, identity: &IdentityKey, run: Run, authority
     bytes
 }
 
-/// Reads what a member sent of itself; nothing of it is used before the room's key has authenticated it.
+/// Reads what a member sent of itself; nothing of it is used before the room's key has
+/// authenticated it.
 pub(crate) fn read(
     peer: PeerId,
     bytes: &[u8],
@@ -135,7 +150,8 @@ pub(crate) fn read(
     let (identity, run) = plain[1..].split_at(IDENTITY_KEY_BYTES);
     // One form of each key: this length has no other first byte in SEC 1 but 04.
     let public = PublicKey::from_sec1_bytes(identity).map_err(|_| AnnouncementError::InvalidKey)?;
-    let mut announcement = Announcement { identity: IdentityKey([0; IDENTITY_KEY_BYTES]), public, run: Run([0; 16]) };
+    let mut announcement =
+        Announcement { identity: IdentityKey([0; IDENTITY_KEY_BYTES]), public, run: Run([0; 16]) };
     announcement.identity.0.copy_from_slice(identity);
     announcement.run.0.copy_from_slice(run);
     Ok(announcement)

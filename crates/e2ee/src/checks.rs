@@ -1,5 +1,5 @@
-//! Which checks run: all of them. The tests of this crate switch one off to show that an attack then succeeds; outside of
-//! them there is nothing to switch.
+//! Which checks run: all of them. The tests of this crate switch one off to show that an attack
+//! then succeeds; outside of them there is nothing to switch.
 
 /// A check that an attack of the tests is aimed at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

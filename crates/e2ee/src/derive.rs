@@ -1,4 +1,5 @@
-//! Key derivation: HKDF-SHA-256 (RFC 5869) with an empty salt, and an info that begins with a label.
+//! Key derivation: HKDF-SHA-256 (RFC 5869) with an empty salt, and an info that begins with a
+//! label.
 
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -37,7 +38,8 @@ pub(crate) fn derive(secret: &[u8], label: &str, parts: &[&[u8]]) -> Key {
     key
 }
 
-/// A length before what has none that is fixed, so that two fields cannot be shifted into each other.
+/// A length before what has none that is fixed, so that two fields cannot be shifted into each
+/// other.
 pub(crate) fn length(text: &str) -> [u8; 4] {
     u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes()
 }

@@ -21,7 +21,8 @@ pub enum AnnouncementError {
     /// The identity key is no point of the curve.
     #[error("the identity key is not a key")]
     InvalidKey,
-    /// The room's key did not make its tag, or it has none: the member that made it does not have the link.
+    /// The room's key did not make its tag, or it has none: the member that made it does not have
+    /// the link.
     #[error("the announcement is not authenticated by the room's key")]
     NotAuthentic,
     /// The member has the key of a link, and this one joined without.

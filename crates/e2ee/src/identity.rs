@@ -27,7 +27,11 @@ impl IdentityKey {
 
 impl fmt::Debug for IdentityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "identity key {:02x}{:02x}{:02x}{:02x}…", self.0[1], self.0[2], self.0[3], self.0[4])
+        write!(
+            f,
+            "identity key {:02x}{:02x}{:02x}{:02x}…",
+            self.0[1], self.0[2], self.0[3], self.0[4]
+        )
     }
 }
 
@@ -39,11 +43,21 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// The arguments are those of [`voicemesh_wire::identity::prove`].
-    pub(crate) fn derive(secret: &InstallationSecret, origin: &str, room: &str, instance: u32) -> Self {
+    pub(crate) fn derive(
+        secret: &InstallationSecret,
+        origin: &str,
+        room: &str,
+        instance: u32,
+    ) -> Self {
         // 48 bytes reduced by the order: a bias of 2⁻¹²⁸ (FIPS 186-5, A.2.1).
         let mut wide = Zeroizing::new([0; 48]);
-        let parts: [&[u8]; 5] =
-            [&length(origin), origin.as_bytes(), &length(room), room.as_bytes(), &instance.to_be_bytes()];
+        let parts: [&[u8]; 5] = [
+            &length(origin),
+            origin.as_bytes(),
+            &length(room),
+            room.as_bytes(),
+            &instance.to_be_bytes(),
+        ];
         derive_into(&secret.0, IDENTITY, &parts, &mut *wide);
         let mut scalar = Scalar::from_okm((&*wide).into());
         let Some(private) = Option::<NonZeroScalar>::from(NonZeroScalar::new(scalar)) else {

@@ -1,20 +1,24 @@
 //! End-to-end encryption of a room (PROTOCOL.md, "End-to-end encryption").
 //!
-//! One [`KeyRing`] is what one member of one room knows of keys. It has no I/O: the time and the randomness are handed in, and
-//! what it wants sent is polled.
+//! One [`KeyRing`] is what one member of one room knows of keys. It has no I/O: the time and the
+//! randomness are handed in, and what it wants sent is polled.
 //!
-//! 1. [`KeyRing::announcement`] goes to every other member; theirs come in by [`KeyRing::set_member`].
-//! 2. [`KeyRing::agree_next`] computes one pair secret at a time, so that the owner decides how long that may take.
-//! 3. [`KeyRing::poll_package`] gives this member's sender keys, sealed for one other member; theirs come in by
-//!    [`KeyRing::accept_package`].
-//! 4. [`KeyRing::seal`] and [`KeyRing::open`] are for everyone in the room, [`KeyRing::seal_to`] and [`KeyRing::open_from`] for a
-//!    pair.
-//! 5. [`KeyRing::remove_member`] when a member is *gone*: new sender keys follow by [`KeyRing::poll_package`].
-//!    [`KeyRing::update`] at [`KeyRing::poll_timeout`].
+//! 1. [`KeyRing::announcement`] goes to every other member; theirs come in by
+//!    [`KeyRing::set_member`].
+//! 2. [`KeyRing::agree_next`] computes one pair secret at a time, so that the owner decides how
+//!    long that may take.
+//! 3. [`KeyRing::poll_package`] gives this member's sender keys, sealed for one other member;
+//!    theirs come in by [`KeyRing::accept_package`].
+//! 4. [`KeyRing::seal`] and [`KeyRing::open`] are for everyone in the room, [`KeyRing::seal_to`]
+//!    and [`KeyRing::open_from`] for a pair.
+//! 5. [`KeyRing::remove_member`] when a member is *gone*: new sender keys follow by
+//!    [`KeyRing::poll_package`]. [`KeyRing::update`] at [`KeyRing::poll_timeout`].
 //!
-//! A ring lives in one process for one run and is never stored: counters begin anew with every ring, so its keys must as well.
+//! A ring lives in one process for one run and is never stored: counters begin anew with every
+//! ring, so its keys must as well.
 //!
-//! Keys are cleared from memory when they are dropped, and printed by nothing. Not cleared is what hash functions leave on the stack.
+//! Keys are cleared from memory when they are dropped, and printed by nothing. Not cleared is what
+//! hash functions leave on the stack.
 //!
 //! Payloads are SFrame (RFC 9605) with the suite AES_128_GCM_SHA256_128.
 
@@ -37,7 +41,9 @@ mod suite;
 mod tests;
 
 pub use authentication::{FINGERPRINT_BYTES, FINGERPRINT_TAG_BYTES};
-pub use error::{AnnouncementError, FingerprintError, OpenError, PackageError, RoomKeyError, SealError};
+pub use error::{
+    AnnouncementError, FingerprintError, OpenError, PackageError, RoomKeyError, SealError,
+};
 pub use identity::{IDENTITY_KEY_BYTES, IdentityKey};
 pub use member::{MemberChange, PackageEffect};
 pub use random::Seed;

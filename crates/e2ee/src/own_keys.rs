@@ -19,8 +19,8 @@ pub(crate) const EPOCHS: u32 = 8;
 /// Epoch, step, sender key, state key.
 pub(crate) const PACKAGE_BYTES: usize = 4 + 1 + 32 + 32;
 
-/// The key id of what is sealed in a step of an epoch. It tells keys apart that are in use at the same time; the keys
-/// themselves follow from the whole numbers.
+/// The key id of what is sealed in a step of an epoch. It tells keys apart that are in use at the
+/// same time; the keys themselves follow from the whole numbers.
 pub(crate) fn key_id(epoch: u32, step: u8) -> u8 {
     (((epoch % EPOCHS) as u8) << 5) | (step % STEPS)
 }
@@ -154,7 +154,8 @@ impl OwnKeys {
         self.next = Some((at, Epoch::new(fresh(epoch, random), owner)));
     }
 
-    /// A member came that must not open what was sealed before. False if the epoch has no further step: new keys are needed.
+    /// A member came that must not open what was sealed before. False if the epoch has no further
+    /// step: new keys are needed.
     pub(crate) fn member_joined(&mut self, owner: Owner<'_>) -> bool {
         let newest = self.next.as_mut().map_or(&mut self.current, |(_, epoch)| epoch);
         if !newest.is_step_used || !runs(Check::Ratchet) {

@@ -39,7 +39,8 @@ impl End<'_> {
     }
 }
 
-/// The secret of two runs. Both contribute a random number, so it is another one whenever either ring is.
+/// The secret of two runs. Both contribute a random number, so it is another one whenever either
+/// ring is.
 pub(crate) fn pair_secret(
     agreed: &[u8; 32],
     room_key: Option<&RoomKey>,

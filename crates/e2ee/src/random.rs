@@ -4,8 +4,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::derive::{Key, RANDOM, derive, derive_into};
 
-/// 32 bytes of the system's randomness for one [`KeyRing`](crate::KeyRing). Two rings with one seed would seal different texts
-/// under one key and counter, which gives both away: a seed is drawn for one ring and used up by it.
+/// 32 bytes of the system's randomness for one [`KeyRing`](crate::KeyRing). Two rings with one seed
+/// would seal different texts under one key and counter, which gives both away: a seed is drawn for
+/// one ring and used up by it.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Seed(Key);
 

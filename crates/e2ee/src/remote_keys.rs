@@ -1,4 +1,5 @@
-//! Another member's sender keys: at most the epoch before the last, the last, and one that is given out and not used yet.
+//! Another member's sender keys: at most the epoch before the last, the last, and one that is given
+//! out and not used yet.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use crate::suite::{Label, Opener, key_id};
 
 /// Epochs of one member.
 const KEPT_EPOCHS: usize = 3;
-/// Steps of one epoch. Two that follow each other within [`ACCEPT_OLD_KEYS`] are usual, more are a crowd that joins.
+/// Steps of one epoch. Two that follow each other within [`ACCEPT_OLD_KEYS`] are usual, more are a
+/// crowd that joins.
 const KEPT_STEPS: usize = 4;
 
 struct Step {
@@ -43,7 +45,12 @@ struct Epoch {
 impl Epoch {
     fn new(key: SenderKey, owner: Owner<'_>) -> Self {
         let state = Opener::new(&key.base(Label::State, owner), key.key_id(Label::State));
-        Self { number: key.epoch, steps: VecDeque::from([Step::new(key, owner)]), state, ends: None }
+        Self {
+            number: key.epoch,
+            steps: VecDeque::from([Step::new(key, owner)]),
+            state,
+            ends: None,
+        }
     }
 
     fn newest(&self) -> &Step {
@@ -118,12 +125,17 @@ impl RemoteKeys {
     ) -> Result<(u32, u64), OpenError> {
         let id = key_id(sealed.bytes)?;
         let (number, step) = (u32::from(id >> 5), id % STEPS);
-        let found = self.epochs.iter().rposition(|epoch| epoch.number % EPOCHS == number && !epoch.is_over(now));
+        let found = self
+            .epochs
+            .iter()
+            .rposition(|epoch| epoch.number % EPOCHS == number && !epoch.is_over(now));
         let at = found.ok_or(OpenError::UnknownKey)?;
         let epoch = &mut self.epochs[at];
         let counter = match label {
             Label::State => epoch.state.open(sealed.associated, sealed.bytes, scratch, output)?,
-            Label::Voice | Label::Data => open_step(epoch, now, step, label, sealed, owner, scratch, output)?,
+            Label::Voice | Label::Data => {
+                open_step(epoch, now, step, label, sealed, owner, scratch, output)?
+            }
         };
         let number = epoch.number;
         // It is in use: those before are not for much longer.
@@ -143,7 +155,8 @@ impl RemoteKeys {
 
     /// When [`RemoteKeys::purge`] has something to do.
     pub(crate) fn ends_at(&self) -> Option<Duration> {
-        let steps = self.epochs.iter().flat_map(|epoch| epoch.steps.iter().filter_map(|step| step.ends));
+        let steps =
+            self.epochs.iter().flat_map(|epoch| epoch.steps.iter().filter_map(|step| step.ends));
         self.epochs.iter().filter_map(|epoch| epoch.ends).chain(steps).min()
     }
 }
@@ -154,7 +167,8 @@ pub(crate) struct Sealed<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// A package of an epoch that is known: the same keys, at the same step or another, or it is refused.
+/// A package of an epoch that is known: the same keys, at the same step or another, or it is
+/// refused.
 fn compare(known: &Epoch, key: &SenderKey) -> Result<PackageEffect, PackageError> {
     let oldest = known.steps.iter().find(|step| step.key.step <= key.step);
     // From a later step the keys of an earlier one do not follow, and they are not needed any more.
@@ -184,7 +198,8 @@ fn open_step(
     };
     let newest = epoch.newest().key.step;
     if step <= newest {
-        let known = epoch.steps.iter_mut().find(|keys| keys.key.step == step && !has_ended(keys.ends, now));
+        let known =
+            epoch.steps.iter_mut().find(|keys| keys.key.step == step && !has_ended(keys.ends, now));
         return open(known.ok_or(OpenError::UnknownKey)?);
     }
     // The sender went on because members joined. The keys are kept only if they open the payload.

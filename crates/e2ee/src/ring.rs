@@ -39,7 +39,8 @@ pub struct Configuration<'a> {
     pub instance: u32,
     /// The own peer id.
     pub peer: PeerId,
-    /// The key in the room's link; without one, a server that lies can be noticed by comparing the safety code only.
+    /// The key in the room's link; without one, a server that lies can be noticed by comparing the
+    /// safety code only.
     pub room_key: Option<RoomKey>,
     /// Other members at a time, at most.
     pub max_members: usize,
@@ -50,7 +51,8 @@ pub struct Configuration<'a> {
 pub struct Opened {
     /// The sender's epoch; 0 for what was sealed for a pair.
     pub epoch: u32,
-    /// The payload's number, which tells later state from earlier: with [`Opened::epoch`] it only grows.
+    /// The payload's number, which tells later state from earlier: with [`Opened::epoch`] it only
+    /// grows.
     pub counter: u64,
 }
 
@@ -67,7 +69,8 @@ pub struct KeyRing {
     room_state: Option<Sealer>,
     schedule: RekeySchedule,
     members: BTreeMap<PeerId, Member>,
-    /// Those who left, with their counters, for when they come back in the same run; the oldest first.
+    /// Those who left, with their counters, for when they come back in the same run; the oldest
+    /// first.
     departed: VecDeque<(PeerId, Member)>,
     /// Marks of runs that must not come back, since what was used of their counters is forgotten.
     old_runs: BTreeSet<u64>,
@@ -76,14 +79,17 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// A ring for one run of one member. The identity key is the same in every run, everything else is drawn anew.
+    /// A ring for one run of one member. The identity key is the same in every run, everything else
+    /// is drawn anew.
     pub fn new(configuration: Configuration<'_>, seed: Seed) -> Self {
-        let Configuration { secret, origin, room, instance, peer, room_key, max_members } = configuration;
+        let Configuration { secret, origin, room, instance, peer, room_key, max_members } =
+            configuration;
         let mut random = Random::new(&seed);
         let mut run = Run([0; RUN_BYTES]);
         random.fill(&mut run.0);
         let own = OwnKeys::new(&mut random, Owner { room, peer });
-        let room_state = room_key.as_ref().map(|key| Sealer::new(&room_state_key(key, room, run), 0));
+        let room_state =
+            room_key.as_ref().map(|key| Sealer::new(&room_state_key(key, room, run), 0));
         Self {
             peer,
             room: room.to_owned(),
@@ -102,13 +108,20 @@ impl KeyRing {
         }
     }
 
-    /// What every other member needs to know of this one in a session: 82 bytes, 114 with a room key. Public.
+    /// What every other member needs to know of this one in a session: 82 bytes, 114 with a room
+    /// key. Public.
     pub fn announcement(&self, session: SessionId) -> Vec<u8> {
         let Self { peer, room, room_key, identity, run, .. } = self;
-        authentication::announce(*peer, &identity.public, *run, authority(room_key.as_ref(), room, session).as_ref())
+        authentication::announce(
+            *peer,
+            &identity.public,
+            *run,
+            authority(room_key.as_ref(), room, session).as_ref(),
+        )
     }
 
-    /// A member's announcement, whenever it comes. With a room key, members who do not have it are refused here.
+    /// A member's announcement, whenever it comes. With a room key, members who do not have it are
+    /// refused here.
     ///
     /// The member is sent keys as soon as its pair secret is computed ([`KeyRing::agree_next`]).
     ///
@@ -135,7 +148,8 @@ impl KeyRing {
             return Err(AnnouncementError::IdentityChanged);
         }
         let is_known_run = known.is_some_and(|known| {
-            known.announcement.run == announcement.run && known.announcement.identity == announcement.identity
+            known.announcement.run == announcement.run
+                && known.announcement.identity == announcement.identity
         });
         let is_here = self.members.contains_key(&peer);
         if is_known_run && is_here {
@@ -168,15 +182,17 @@ impl KeyRing {
         Ok(if is_here { MemberChange::Restarted } else { MemberChange::Joined })
     }
 
-    /// A member is gone: it left, was removed, or was given up (PROTOCOL.md, section 10). Not for one that is lost while a link
-    /// to it lives, or is replaced. New keys follow, at once or together with those of other departures.
+    /// A member is gone: it left, was removed, or was given up (PROTOCOL.md, section 10). Not for
+    /// one that is lost while a link to it lives, or is replaced. New keys follow, at once or
+    /// together with those of other departures.
     pub fn remove_member(&mut self, now: Duration, peer: PeerId) {
         let Some(member) = self.members.remove(&peer) else { return };
         self.departed.push_back((peer, member));
         if self.departed.len() > self.max_members
             && let Some((peer, former)) = self.departed.pop_front()
         {
-            // One mark for each member that was admitted: `set_member` admits no more when there are too many.
+            // One mark for each member that was admitted: `set_member` admits no more when there
+            // are too many.
             self.old_runs.insert(former.end(peer).mark());
         }
         self.schedule.departed(now);
@@ -208,24 +224,35 @@ impl KeyRing {
         self.members.get(&peer).is_some_and(|member| member.keys.has_keys())
     }
 
-    /// Computes the pair secret with a member now, if it is not yet: those who speak go first. False if there was nothing to do.
-    /// About 0.1 ms.
+    /// Computes the pair secret with a member now, if it is not yet: those who speak go first.
+    /// False if there was nothing to do. About 0.1 ms.
     pub fn agree(&mut self, peer: PeerId) -> bool {
         let own = End { peer: self.peer, identity: &self.identity.public, run: self.run };
-        let Some(member) = self.members.get_mut(&peer).filter(|member| member.pair.is_none()) else { return false };
+        let Some(member) = self.members.get_mut(&peer).filter(|member| member.pair.is_none())
+        else {
+            return false;
+        };
         let (room_key, room) = (self.room_key.as_ref(), self.room.as_str());
-        member.pair = Some(Box::new(Pair::agree(&self.identity, room_key, room, own, peer, &member.announcement)));
+        member.pair = Some(Box::new(Pair::agree(
+            &self.identity,
+            room_key,
+            room,
+            own,
+            peer,
+            &member.announcement,
+        )));
         true
     }
 
     /// The same with any member. False if all are done.
     pub fn agree_next(&mut self) -> bool {
-        let next = self.members.iter().find(|(_, member)| member.pair.is_none()).map(|(peer, _)| *peer);
+        let next =
+            self.members.iter().find(|(_, member)| member.pair.is_none()).map(|(peer, _)| *peer);
         next.is_some_and(|peer| self.agree(peer))
     }
 
-    /// The next package of sender keys to send, and to whom. Each is sent reliably, by link or relay, and again only as the same
-    /// bytes.
+    /// The next package of sender keys to send, and to whom. Each is sent reliably, by link or
+    /// relay, and again only as the same bytes.
     pub fn poll_package(&mut self) -> Option<(PeerId, Vec<u8>)> {
         let key = self.own.newest();
         for (peer, member) in &mut self.members {
@@ -268,8 +295,9 @@ impl KeyRing {
         member.keys.install(now, &opened, Owner { room, peer: from })
     }
 
-    /// Seals for everyone in the room, and appends the result to `output`: at most 22 bytes more than `plain` in the first
-    /// 2³² payloads of an epoch. `associated` is not part of it; the receiver must have the same.
+    /// Seals for everyone in the room, and appends the result to `output`: at most 22 bytes more
+    /// than `plain` in the first 2³² payloads of an epoch. `associated` is not part of it; the
+    /// receiver must have the same.
     ///
     /// # Errors
     /// The key is used up.
@@ -288,7 +316,8 @@ impl KeyRing {
     /// Opens what a member sealed for everyone, and appends the plain text to `output`.
     ///
     /// # Errors
-    /// Nothing was appended, and nothing has changed. After [`OpenError::UnknownKey`] ask the member for its keys.
+    /// Nothing was appended, and nothing has changed. After [`OpenError::UnknownKey`] ask the
+    /// member for its keys.
     pub fn open(
         &mut self,
         now: Duration,
@@ -318,7 +347,11 @@ impl KeyRing {
         output: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         self.agree(to);
-        let pair = self.members.get_mut(&to).and_then(|member| member.pair.as_mut()).ok_or(SealError::UnknownMember)?;
+        let pair = self
+            .members
+            .get_mut(&to)
+            .and_then(|member| member.pair.as_mut())
+            .ok_or(SealError::UnknownMember)?;
         pair.seal(label, associated, plain, &mut self.scratch, output)
     }
 
@@ -345,24 +378,36 @@ impl KeyRing {
     ///
     /// # Errors
     /// The room has no key.
-    pub fn seal_room_state(&mut self, associated: &[u8], plain: &[u8], output: &mut Vec<u8>) -> Result<(), SealError> {
+    pub fn seal_room_state(
+        &mut self,
+        associated: &[u8],
+        plain: &[u8],
+        output: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
         let sealer = self.room_state.as_mut().ok_or(SealError::NoRoomKey)?;
         output.extend_from_slice(&self.run.0);
         sealer.seal(associated, plain, &mut self.scratch, output)
     }
 
-    /// Opens what the room publishes. A server can bring back an earlier value: nothing here tells it from the present one.
+    /// Opens what the room publishes. A server can bring back an earlier value: nothing here tells
+    /// it from the present one.
     ///
     /// # Errors
     /// Nothing was appended.
-    pub fn open_room_state(&mut self, associated: &[u8], sealed: &[u8], output: &mut Vec<u8>) -> Result<(), OpenError> {
+    pub fn open_room_state(
+        &mut self,
+        associated: &[u8],
+        sealed: &[u8],
+        output: &mut Vec<u8>,
+    ) -> Result<(), OpenError> {
         let room_key = self.room_key.as_ref().ok_or(OpenError::NoRoomKey)?;
         let (run, sealed) = sealed.split_first_chunk::<RUN_BYTES>().ok_or(OpenError::Malformed)?;
         let mut opener = Opener::new(&room_state_key(room_key, &self.room, Run(*run)), 0);
         opener.open(associated, sealed, &mut self.scratch, output).map(drop)
     }
 
-    /// Authenticates the SHA-256 fingerprint of the own DTLS certificate for one attempt to open a link.
+    /// Authenticates the SHA-256 fingerprint of the own DTLS certificate for one attempt to open a
+    /// link.
     ///
     /// # Errors
     /// The room has no key.
@@ -373,7 +418,8 @@ impl KeyRing {
         attempt: u32,
         fingerprint: &[u8; FINGERPRINT_BYTES],
     ) -> Result<[u8; FINGERPRINT_TAG_BYTES], FingerprintError> {
-        let authority = authority(self.room_key.as_ref(), &self.room, session).ok_or(FingerprintError::NoRoomKey)?;
+        let authority = authority(self.room_key.as_ref(), &self.room, session)
+            .ok_or(FingerprintError::NoRoomKey)?;
         Ok(authority.tag_fingerprint(self.peer, to, attempt, fingerprint))
     }
 
@@ -389,18 +435,21 @@ impl KeyRing {
         fingerprint: &[u8; FINGERPRINT_BYTES],
         tag: &[u8],
     ) -> Result<(), FingerprintError> {
-        let authority = authority(self.room_key.as_ref(), &self.room, session).ok_or(FingerprintError::NoRoomKey)?;
+        let authority = authority(self.room_key.as_ref(), &self.room, session)
+            .ok_or(FingerprintError::NoRoomKey)?;
         authority.verify_fingerprint(from, self.peer, attempt, fingerprint, tag)
     }
 
-    /// What the members compare. A millisecond of hashing: compute it when it is shown or when members change.
+    /// What the members compare. A millisecond of hashing: compute it when it is shown or when
+    /// members change.
     pub fn safety_code(&self) -> SafetyCode {
         let others = self.members.values().map(|member| member.announcement.identity);
         let identities = others.chain([self.identity.public]).collect();
         SafetyCode::of(&self.room, self.room_key.as_ref(), identities)
     }
 
-    /// Runs timers: new keys after departures, their use, and the end of former ones. Take the packages after it.
+    /// Runs timers: new keys after departures, their use, and the end of former ones. Take the
+    /// packages after it.
     pub fn update(&mut self, now: Duration) {
         self.own.switch(now);
         if self.schedule.take_due(now) && runs(Check::Rekey) {
@@ -467,12 +516,16 @@ impl fmt::Debug for KeyRing {
     }
 }
 
-fn authority<'a>(room_key: Option<&'a RoomKey>, room: &'a str, session: SessionId) -> Option<Authority<'a>> {
+fn authority<'a>(
+    room_key: Option<&'a RoomKey>,
+    room: &'a str,
+    session: SessionId,
+) -> Option<Authority<'a>> {
     room_key.map(|room_key| Authority { room_key, room, session })
 }
 
-/// The key of what one ring seals for the room. Members share the room's key, so each ring derives another key from it:
-/// otherwise two of them would use the same counters.
+/// The key of what one ring seals for the room. Members share the room's key, so each ring derives
+/// another key from it: otherwise two of them would use the same counters.
 pub(crate) fn room_state_key(room_key: &RoomKey, room: &str, run: Run) -> Key {
     derive(room_key.bytes(), ROOM_STATE, &[&length(room), room.as_bytes(), &run.0])
 }

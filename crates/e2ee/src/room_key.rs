@@ -18,10 +18,12 @@ impl RoomKey {
         Self(random)
     }
 
-    /// Reads what `k=` has in the fragment of a link: 22 characters of base64url without padding (RFC 4648 §5).
+    /// Reads what `k=` has in the fragment of a link: 22 characters of base64url without padding
+    /// (RFC 4648 §5).
     ///
     /// # Errors
-    /// Anything else, also a last character that has bits beyond the 128. The error does not contain the text.
+    /// Anything else, also a last character that has bits beyond the 128. The error does not
+    /// contain the text.
     pub fn from_text(text: &str) -> Result<Self, RoomKeyError> {
         let mut key = Self([0; 16]);
         match URL_SAFE_NO_PAD.decode_slice(text, &mut key.0) {

@@ -8,17 +8,22 @@ use crate::derive::{SAFETY_CODE, length};
 use crate::identity::IdentityKey;
 use crate::room_key::RoomKey;
 
-/// Times that the hash is computed. A server in the middle looks for two sets of keys with one code, of 10³⁰: this makes each try
-/// some thousand times dearer.
+/// Times that the hash is computed. A server in the middle looks for two sets of keys with one
+/// code, of 10³⁰: this makes each try some thousand times dearer.
 const ROUNDS: usize = 4096;
 
-/// 30 digits that are the same for all members if they hold the same identity keys and the same room key.
+/// 30 digits that are the same for all members if they hold the same identity keys and the same
+/// room key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SafetyCode([u32; 6]);
 
 impl SafetyCode {
     /// Of the identity keys of everyone in the room, oneself included, in any order.
-    pub(crate) fn of(room: &str, room_key: Option<&RoomKey>, mut identities: Vec<IdentityKey>) -> Self {
+    pub(crate) fn of(
+        room: &str,
+        room_key: Option<&RoomKey>,
+        mut identities: Vec<IdentityKey>,
+    ) -> Self {
         identities.sort_unstable();
         let mut hash = Sha256::new();
         hash.update(SAFETY_CODE);

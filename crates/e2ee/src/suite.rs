@@ -5,8 +5,8 @@ use aes_gcm::{Aes128Gcm, KeyInit};
 use hkdf::Hkdf;
 use sframe::CipherSuite;
 use sframe::crypto::{
-    AeadDecrypt, AeadEncrypt, DecryptionBufferView, EncryptionBufferView, KeyDerivation, get_hkdf_key_expand_label,
-    get_hkdf_salt_expand_label,
+    AeadDecrypt, AeadEncrypt, DecryptionBufferView, EncryptionBufferView, KeyDerivation,
+    get_hkdf_key_expand_label, get_hkdf_salt_expand_label,
 };
 use sframe::error::SframeError;
 use sframe::frame::{EncryptedFrameView, MediaFrameView, MonotonicCounter};
@@ -35,8 +35,8 @@ pub enum Label {
     Voice,
     /// Text and the game's bytes.
     Data,
-    /// The member's name and metadata. Its keys stay when members join, so that they can read what is published, and change
-    /// when one is gone.
+    /// The member's name and metadata. Its keys stay when members join, so that they can read what
+    /// is published, and change when one is gone.
     State,
 }
 
@@ -98,9 +98,13 @@ pub(crate) struct Opener {
 impl Opener {
     pub(crate) fn new(base: &Key, key_id: u8) -> Self {
         match GenericDecryptionKey::derive_from(SUITE, u64::from(key_id), base.0) {
-            Ok(key) => {
-                Self { key, window: ReplayAttackProtection::new(u64::from(key_id), Tolerance::new(REPLAY_WINDOW)) }
-            }
+            Ok(key) => Self {
+                key,
+                window: ReplayAttackProtection::new(
+                    u64::from(key_id),
+                    Tolerance::new(REPLAY_WINDOW),
+                ),
+            },
             Err(error) => unreachable!("{error}: the suite is the one that the back end has"),
         }
     }
@@ -113,7 +117,8 @@ impl Opener {
         scratch: &mut Vec<u8>,
         output: &mut Vec<u8>,
     ) -> Result<u64, OpenError> {
-        let frame = EncryptedFrameView::try_with_meta_data(sealed, associated).map_err(|_| OpenError::Malformed)?;
+        let frame = EncryptedFrameView::try_with_meta_data(sealed, associated)
+            .map_err(|_| OpenError::Malformed)?;
         if frame.header().key_id() != self.key.key_id() {
             return Err(OpenError::UnknownKey);
         }
@@ -142,7 +147,8 @@ fn open_error(error: &SframeError) -> OpenError {
 
 /// The key id of a sealed payload; ids over 255 are none of ours.
 pub(crate) fn key_id(sealed: &[u8]) -> Result<u8, OpenError> {
-    let header = sframe::header::SframeHeader::deserialize(sealed).map_err(|_| OpenError::Malformed)?;
+    let header =
+        sframe::header::SframeHeader::deserialize(sealed).map_err(|_| OpenError::Malformed)?;
     u8::try_from(header.key_id()).map_err(|_| OpenError::UnknownKey)
 }
 
@@ -207,7 +213,12 @@ impl TryFrom<CipherSuite> for Gcm {
 impl AeadEncrypt for Gcm {
     type Secret = Secret;
 
-    fn encrypt<'a, B>(&self, secret: &Secret, buffer: B, counter: Counter) -> Result<(), SframeError>
+    fn encrypt<'a, B>(
+        &self,
+        secret: &Secret,
+        buffer: B,
+        counter: Counter,
+    ) -> Result<(), SframeError>
     where
         B: Into<EncryptionBufferView<'a>>,
     {
@@ -226,12 +237,18 @@ impl AeadEncrypt for Gcm {
 impl AeadDecrypt for Gcm {
     type Secret = Secret;
 
-    fn decrypt<'a, B>(&self, secret: &Secret, buffer: B, counter: Counter) -> Result<(), SframeError>
+    fn decrypt<'a, B>(
+        &self,
+        secret: &Secret,
+        buffer: B,
+        counter: Counter,
+    ) -> Result<(), SframeError>
     where
         B: Into<DecryptionBufferView<'a>>,
     {
         let DecryptionBufferView { aad, data } = buffer.into();
-        let (data, tag) = data.split_last_chunk_mut::<TAG_BYTES>().ok_or(SframeError::DecryptionFailure)?;
+        let (data, tag) =
+            data.split_last_chunk_mut::<TAG_BYTES>().ok_or(SframeError::DecryptionFailure)?;
         let nonce = secret.nonce(counter).into();
         let tag = (&*tag).into();
         let opened = secret.cipher.decrypt_in_place_detached(&nonce, aad, data, tag);

@@ -25,7 +25,13 @@ impl<P> Default for Answers<P> {
 
 impl<P: Copy + Ord> Answers<P> {
     /// `listeners` ask in turns.
-    pub(crate) fn allow(&mut self, now: Duration, who: Participant<P>, most_per_second: u32, listeners: usize) -> bool {
+    pub(crate) fn allow(
+        &mut self,
+        now: Duration,
+        who: Participant<P>,
+        most_per_second: u32,
+        listeners: usize,
+    ) -> bool {
         if self.second != now.as_secs() {
             (self.second, self.given) = (now.as_secs(), 0);
         }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use voicemesh_audio::encode::{SpeechConfig, VoiceEncoder};
-use voicemesh_audio::process::{Activation, Microphone, MicrophoneConfig, MicrophoneLevel, Processing};
+use voicemesh_audio::process::{
+    Activation, Microphone, MicrophoneConfig, MicrophoneLevel, Processing,
+};
 use voicemesh_audio::{AudioError, BLOCK_DURATION, BLOCK_SAMPLES, Block};
 use voicemesh_uplink::plan::SendPlan;
 
@@ -28,7 +30,10 @@ pub(crate) struct CapturePipeline {
 }
 
 impl CapturePipeline {
-    pub(crate) fn new(speech: SpeechConfig, microphone: MicrophoneConfig) -> Result<Self, AudioError> {
+    pub(crate) fn new(
+        speech: SpeechConfig,
+        microphone: MicrophoneConfig,
+    ) -> Result<Self, AudioError> {
         let (microphone, speech) = (Microphone::new(microphone)?, VoiceEncoder::new(speech)?);
         Ok(Self { microphone, speech, in_speech: false, frames: 0 })
     }
@@ -95,17 +100,23 @@ impl CapturePipeline {
         }
     }
 
-    /// How old the newest frame's first sample is, if the newest sample of the microphone is `age` old: processing has held
-    /// it back, too.
+    /// How old the newest frame's first sample is, if the newest sample of the microphone is `age`
+    /// old: processing has held it back, too.
     pub(crate) fn newest_frame_age(&self, age: Duration) -> Duration {
         let waiting = BLOCK_DURATION * self.speech.partial_blocks() as u32;
-        age + self.microphone.delay() + waiting + Duration::from_millis(self.speech.config().frame.millis())
+        age + self.microphone.delay()
+            + waiting
+            + Duration::from_millis(self.speech.config().frame.millis())
     }
 
-    /// The next 10 ms; gives the frames that are complete and are to be sent. When speech begins that can be
-    /// several, because the first syllable goes with them. When it has ended, one more frame, filled up with
-    /// silence, says so.
-    pub(crate) fn push(&mut self, block: &Block, mut send: impl FnMut(SpokenFrame<'_>)) -> Result<(), AudioError> {
+    /// The next 10 ms; gives the frames that are complete and are to be sent. When speech begins
+    /// that can be several, because the first syllable goes with them. When it has ended, one more
+    /// frame, filled up with silence, says so.
+    pub(crate) fn push(
+        &mut self,
+        block: &Block,
+        mut send: impl FnMut(SpokenFrame<'_>),
+    ) -> Result<(), AudioError> {
         self.microphone.push(block);
         while let Some(block) = self.microphone.next_block() {
             if let Some(frame) = self.speech.push(block)? {
@@ -133,7 +144,8 @@ mod tests {
     use super::*;
 
     fn always() -> CapturePipeline {
-        let microphone = MicrophoneConfig { processing: Processing::OFF, activation: Activation::Always };
+        let microphone =
+            MicrophoneConfig { processing: Processing::OFF, activation: Activation::Always };
         CapturePipeline::new(SpeechConfig::default(), microphone).unwrap()
     }
 

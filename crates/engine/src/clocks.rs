@@ -1,9 +1,9 @@
 //! How long speech takes from a microphone to this speaker, measured (PROTOCOL.md, section 9).
 //!
-//! Two machines' clocks have nothing in common. A question and its answer carry four times (RFC 5905 §8), from which
-//! follows how far the clocks are apart, wrong by at most half of what the two ways differ; those of several
-//! probes with the shortest round trips are believed. The answer also tells when one frame was captured, and from there every frame
-//! of the same talkspurt is known.
+//! Two machines' clocks have nothing in common. A question and its answer carry four times (RFC
+//! 5905 §8), from which follows how far the clocks are apart, wrong by at most half of what the two
+//! ways differ; those of several probes with the shortest round trips are believed. The answer also
+//! tells when one frame was captured, and from there every frame of the same talkspurt is known.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use voicemesh_wire::packet::ClockEcho;
 const SAMPLES: usize = 40;
 /// A question older than this says nothing any more: clocks drift by up to 0.1 ms a second.
 const SAMPLE_LIFE: Duration = Duration::from_secs(30);
-/// A clock that is not known well is asked this often, half as often after each question that is not answered …
+/// A clock that is not known well is asked this often, half as often after each question that is
+/// not answered …
 const FIRST_PROBE_INTERVAL: Duration = Duration::from_millis(200);
 /// … until it has answered so many times; …
 const ENOUGH_SAMPLES: usize = 4;
@@ -69,7 +70,8 @@ impl Clock {
     /// Whether to ask now; `place` is where they are heard at the moment. Counts as sent.
     pub fn poll_probe(&mut self, now: Duration, place: FramePosition) -> Option<u64> {
         let knows = self.captured.is_some_and(|captured| {
-            captured.place.talkspurt == place.talkspurt && now < captured.reported_at + PROBE_INTERVAL
+            captured.place.talkspurt == place.talkspurt
+                && now < captured.reported_at + PROBE_INTERVAL
         });
         if knows && self.samples.len() >= ENOUGH_SAMPLES {
             return None;
@@ -86,8 +88,14 @@ impl Clock {
         Some(micros(now).unsigned_abs())
     }
 
-    /// Takes an answer; `place` gives the place of one of their frames by the low bits of its number.
-    pub fn handle_echo(&mut self, now: Duration, echo: &ClockEcho, place: impl Fn(u16) -> Option<FramePosition>) {
+    /// Takes an answer; `place` gives the place of one of their frames by the low bits of its
+    /// number.
+    pub fn handle_echo(
+        &mut self,
+        now: Duration,
+        echo: &ClockEcho,
+        place: impl Fn(u16) -> Option<FramePosition>,
+    ) {
         let is_asked = |at: &Duration| micros(*at).unsigned_abs() == echo.asked_us;
         let Some(index) = self.unanswered.iter().position(is_asked) else { return };
         let asked_at = self.unanswered[index];
@@ -111,9 +119,11 @@ impl Clock {
         });
     }
 
-    /// The mean of the quarter with the shortest round trips: what delayed those least is most alike there and back.
+    /// The mean of the quarter with the shortest round trips: what delayed those least is most
+    /// alike there and back.
     fn estimate(&self) -> Option<i64> {
-        let mut samples: Vec<_> = self.samples.iter().map(|sample| (sample.round_trip_us, sample.offset_us)).collect();
+        let mut samples: Vec<_> =
+            self.samples.iter().map(|sample| (sample.round_trip_us, sample.offset_us)).collect();
         samples.sort_unstable();
         samples.truncate(samples.len().div_ceil(4));
         let count = i64::try_from(samples.len()).ok().filter(|count| *count > 0)?;
@@ -122,9 +132,18 @@ impl Clock {
         Some(first + samples.iter().map(|(_, offset)| (offset - first) / count).sum::<i64>())
     }
 
-    /// Learns that what lies `into` the frame at `place` is heard at `plays_at`; frames last `frame`.
-    pub fn observe_playout(&mut self, plays_at: Duration, place: FramePosition, into: Duration, frame: Duration) {
-        let Some(captured) = self.captured.filter(|captured| captured.place.talkspurt == place.talkspurt) else {
+    /// Learns that what lies `into` the frame at `place` is heard at `plays_at`; frames last
+    /// `frame`.
+    pub fn observe_playout(
+        &mut self,
+        plays_at: Duration,
+        place: FramePosition,
+        into: Duration,
+        frame: Duration,
+    ) {
+        let Some(captured) =
+            self.captured.filter(|captured| captured.place.talkspurt == place.talkspurt)
+        else {
             return;
         };
         let Some(offset_us) = self.offset_us else { return };
@@ -173,7 +192,8 @@ mod tests {
         FramePosition { sequence, talkspurt: 1 }
     }
 
-    /// Asks at `now` a clock that is 1,000 s ahead over ways of these lengths; frame 100 was captured at 5 s of ours.
+    /// Asks at `now` a clock that is 1,000 s ahead over ways of these lengths; frame 100 was
+    /// captured at 5 s of ours.
     fn exchange(clock: &mut Clock, now: Duration, there: Duration, back: Duration) {
         let asked_us = clock.poll_probe(now, place(100)).expect("it is time");
         let received_us = (now + there + ms(1_000_000)).as_micros() as u64;
@@ -193,7 +213,11 @@ mod tests {
         let mut clock = Clock::default();
         exchange(&mut clock, ms(6_000), ms(40), ms(40));
         clock.observe_playout(ms(6_087), place(150), ms(7), FRAME);
-        assert_eq!(clock.delay().map(|delay| delay.as_millis()), Some(80), "50 frames and 7 ms later");
+        assert_eq!(
+            clock.delay().map(|delay| delay.as_millis()),
+            Some(80),
+            "50 frames and 7 ms later"
+        );
     }
 
     #[test]
@@ -211,9 +235,16 @@ mod tests {
     fn another_stretch_of_speech_is_not_reckoned_from_the_last() {
         let mut clock = Clock::default();
         exchange(&mut clock, ms(6_000), ms(40), ms(40));
-        clock.observe_playout(ms(9_000), FramePosition { sequence: 200, talkspurt: 2 }, Duration::ZERO, FRAME);
+        clock.observe_playout(
+            ms(9_000),
+            FramePosition { sequence: 200, talkspurt: 2 },
+            Duration::ZERO,
+            FRAME,
+        );
         assert_eq!(clock.delay(), None);
-        assert!(clock.poll_probe(ms(6_500), FramePosition { sequence: 200, talkspurt: 2 }).is_some());
+        assert!(
+            clock.poll_probe(ms(6_500), FramePosition { sequence: 200, talkspurt: 2 }).is_some()
+        );
     }
 
     #[test]
@@ -230,7 +261,8 @@ mod tests {
         clock.observe_playout(ms(5), place(1), Duration::ZERO, FRAME);
         assert_eq!(clock.delay(), None);
         exchange(&mut clock, ms(6_000), ms(1), ms(1));
-        let again = ClockEcho { asked_us: 6_000_000, received_us: u64::MAX, sent_us: u64::MAX, ..echo };
+        let again =
+            ClockEcho { asked_us: 6_000_000, received_us: u64::MAX, sent_us: u64::MAX, ..echo };
         clock.handle_echo(ms(6_100), &again, |_| Some(place(1)));
         clock.observe_playout(ms(5_090), place(100), Duration::ZERO, FRAME);
         assert_eq!(clock.delay().map(|delay| delay.as_millis()), Some(90));
@@ -246,7 +278,13 @@ mod tests {
                 probes += 1;
                 let received_us = now.as_micros() as u64;
                 let captured = Some(WireCaptured { sequence: 1, ago_us: 0 });
-                let echo = ClockEcho { sender: ClientId(1), asked_us, received_us, sent_us: received_us, captured };
+                let echo = ClockEcho {
+                    sender: ClientId(1),
+                    asked_us,
+                    received_us,
+                    sent_us: received_us,
+                    captured,
+                };
                 clock.handle_echo(now, &echo, |_| Some(place(1)));
             }
         }
@@ -263,7 +301,13 @@ mod tests {
         assert!(asked.len() <= 5, "{asked:?}");
         let asked_us = asked[1].as_micros() as u64;
         let captured = Some(WireCaptured { sequence: 1, ago_us: 0 });
-        let echo = ClockEcho { sender: ClientId(1), asked_us, received_us: asked_us, sent_us: asked_us, captured };
+        let echo = ClockEcho {
+            sender: ClientId(1),
+            asked_us,
+            received_us: asked_us,
+            sent_us: asked_us,
+            captured,
+        };
         clock.handle_echo(asked[1] + ms(700), &echo, |_| Some(place(1)));
         clock.observe_playout(ms(1_000), place(1), Duration::ZERO, FRAME);
         assert!(clock.delay().is_some());

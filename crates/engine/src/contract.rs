@@ -1,4 +1,5 @@
-//! Whether a network keeps the contract of the [`Network`](voicemesh_session::Network) trait, as far as it shows.
+//! Whether a network keeps the contract of the [`Network`](voicemesh_session::Network) trait, as
+//! far as it shows.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -14,7 +15,8 @@ const LINKS: usize = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rule {
-    /// Between `connect` and [`NetworkEvent::Connected`] there is no connection that a packet could come by.
+    /// Between `connect` and [`NetworkEvent::Connected`] there is no connection that a packet could
+    /// come by.
     #[error("nothing comes from the server before Connected")]
     SilentUntilConnected,
     /// Neither packets nor links nor news of a connection come after it was ended or lost.
@@ -32,7 +34,8 @@ pub enum Rule {
     /// [`NetworkEvent::Hosting`] again.
     #[error("Hosting is reported once")]
     HostingOnce,
-    /// What peers send to a host is [`NetworkEvent::FromClient`]: its own client is no client of the network.
+    /// What peers send to a host is [`NetworkEvent::FromClient`]: its own client is no client of
+    /// the network.
     #[error("a host has no connection to a server: what its peers send is FromClient")]
     HostIsNoClient,
     /// A packet is larger than `limits` says.
@@ -134,8 +137,13 @@ impl<P: Copy + Ord + Debug> ContractWatch<P> {
         self.breaches
     }
 
-    /// Whether an event may be. The error is what is to be reported: of each rule the first breach after a start.
-    pub(crate) fn check(&mut self, event: &NetworkEvent<P>, limits: PacketLimits) -> Result<(), Option<ContractError>> {
+    /// Whether an event may be. The error is what is to be reported: of each rule the first breach
+    /// after a start.
+    pub(crate) fn check(
+        &mut self,
+        event: &NetworkEvent<P>,
+        limits: PacketLimits,
+    ) -> Result<(), Option<ContractError>> {
         self.follow(event, limits).map_err(|rule| {
             self.breaches += 1;
             self.reported.insert(rule).then(|| ContractError { rule, seen: short(event) })
@@ -151,7 +159,9 @@ impl<P: Copy + Ord + Debug> ContractWatch<P> {
                 ClientSide::OfHost => return Err(Rule::HostIsNoClient),
             },
             NetworkEvent::Disconnected(_) => match self.client {
-                ClientSide::Connecting | ClientSide::Connected | ClientSide::Lost => self.client = ClientSide::Lost,
+                ClientSide::Connecting | ClientSide::Connected | ClientSide::Lost => {
+                    self.client = ClientSide::Lost
+                }
                 ClientSide::Idle => return Err(Rule::SilentAfterDisconnect),
                 ClientSide::OfHost => return Err(Rule::HostIsNoClient),
             },
@@ -196,7 +206,9 @@ impl<P: Copy + Ord + Debug> ContractWatch<P> {
                 }
                 check_size(packet.len(), limits)?;
             }
-            NetworkEvent::PathChanged | NetworkEvent::RosterChanged(_) | NetworkEvent::PeerRestarted(_) => {}
+            NetworkEvent::PathChanged
+            | NetworkEvent::RosterChanged(_)
+            | NetworkEvent::PeerRestarted(_) => {}
         }
         Ok(())
     }
@@ -221,23 +233,32 @@ impl<P: Copy + Ord + Debug> ContractWatch<P> {
     fn unknown_link(&self) -> Rule {
         match self.client {
             ClientSide::Idle => Rule::SilentAfterDisconnect,
-            ClientSide::Connecting | ClientSide::Connected | ClientSide::Lost | ClientSide::OfHost => {
-                Rule::LinksAreAnnounced
-            }
+            ClientSide::Connecting
+            | ClientSide::Connected
+            | ClientSide::Lost
+            | ClientSide::OfHost => Rule::LinksAreAnnounced,
         }
     }
 }
 
 fn check_size(bytes: usize, limits: PacketLimits) -> Result<(), Rule> {
-    if bytes <= limits.reliable_bytes.max(limits.unreliable_bytes) { Ok(()) } else { Err(Rule::WithinLimits) }
+    if bytes <= limits.reliable_bytes.max(limits.unreliable_bytes) {
+        Ok(())
+    } else {
+        Err(Rule::WithinLimits)
+    }
 }
 
 /// An event without its packet.
 fn short<P: Debug>(event: &NetworkEvent<P>) -> String {
     match event {
         NetworkEvent::FromServer(packet) => format!("FromServer, {} bytes", packet.len()),
-        NetworkEvent::FromClient { peer, packet } => format!("FromClient {peer:?}, {} bytes", packet.len()),
-        NetworkEvent::FromLink { link, packet } => format!("FromLink {link:?}, {} bytes", packet.len()),
+        NetworkEvent::FromClient { peer, packet } => {
+            format!("FromClient {peer:?}, {} bytes", packet.len())
+        }
+        NetworkEvent::FromLink { link, packet } => {
+            format!("FromLink {link:?}, {} bytes", packet.len())
+        }
         event => format!("{event:?}"),
     }
 }

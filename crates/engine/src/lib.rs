@@ -1,13 +1,14 @@
 //! One peer without a world: [`VoiceEngine`] joins a session to its sound.
 //!
-//! **Does.** Owns the session's server and client and runs them in a [`Mode`]; encodes what the microphone gives and
-//! addresses it; buffers, decodes and mixes what arrives.
+//! **Does.** Owns the session's server and client and runs them in a [`Mode`]; encodes what the
+//! microphone gives and addresses it; buffers, decodes and mixes what arrives.
 //!
-//! **Never does.** It has no clock, thread, socket or device: it takes the time as an argument, blocks of 10 ms from the
-//! microphone, and gives blocks of 10 ms for the speaker. What it wants sent and done is an [`EngineOutput`].
+//! **Never does.** It has no clock, thread, socket or device: it takes the time as an argument,
+//! blocks of 10 ms from the microphone, and gives blocks of 10 ms for the speaker. What it wants
+//! sent and done is an [`EngineOutput`].
 //!
-//! [`EngineOnNetwork`] does what an engine wants over any [`Network`](voicemesh_session::Network). **Shape of the loop** with
-//! one, whenever something has arrived and at least every 5 ms:
+//! [`EngineOnNetwork`] does what an engine wants over any [`Network`](voicemesh_session::Network).
+//! **Shape of the loop** with one, whenever something has arrived and at least every 5 ms:
 //!
 //! ```text
 //! engine.update(now);
@@ -16,11 +17,13 @@
 //! while let Some(event) = engine.poll_event() { … }
 //! ```
 //!
-//! A game that has networking already implements `Network` and mirrors that network's mode with a [`ModeMirror`]; what a network
-//! does against the contract of the trait comes back as [`EngineEvent::ContractBroken`].
+//! A game that has networking already implements `Network` and mirrors that network's mode with a
+//! [`ModeMirror`]; what a network does against the contract of the trait comes back as
+//! [`EngineEvent::ContractBroken`].
 //!
-//! Without one, events of the network go in by [`VoiceEngine::handle`], and after each call that takes `&mut self`
-//! [`VoiceEngine::poll_output`] gives what is to be done; [`VoiceEngine::follow`] comes after what [`VoiceEngine::update`] wanted.
+//! Without one, events of the network go in by [`VoiceEngine::handle`], and after each call that
+//! takes `&mut self` [`VoiceEngine::poll_output`] gives what is to be done; [`VoiceEngine::follow`]
+//! comes after what [`VoiceEngine::update`] wanted.
 
 mod answers;
 mod capture;

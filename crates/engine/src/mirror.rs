@@ -7,18 +7,21 @@ use voicemesh_session::Network;
 use crate::mode::Mode;
 use crate::on_network::{EngineOnNetwork, StartError};
 
-/// What could not start, or was lost, is tried again after this, then after twice as long each time.
+/// What could not start, or was lost, is tried again after this, then after twice as long each
+/// time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// It is tried again at the latest after this.
 const LAST_RETRY: Duration = Duration::from_secs(8);
 
-/// Keeps an engine in the mode of a game's own network: compares the two at each update, and starts, switches or stops the
-/// engine.
+/// Keeps an engine in the mode of a game's own network: compares the two at each update, and
+/// starts, switches or stops the engine.
 ///
-/// What does not start, or is lost while the game's network is not (a client that connects before its host serves), is tried
-/// again at once, and then after 1, 2, 4, and at most every 8 seconds, until it has lasted for 8 seconds.
+/// What does not start, or is lost while the game's network is not (a client that connects before
+/// its host serves), is tried again at once, and then after 1, 2, 4, and at most every 8 seconds,
+/// until it has lasted for 8 seconds.
 ///
-/// Programs that start and stop voice themselves call [`EngineOnNetwork::run_as_host`] and its siblings instead.
+/// Programs that start and stop voice themselves call [`EngineOnNetwork::run_as_host`] and its
+/// siblings instead.
 #[derive(Debug, Default)]
 pub struct ModeMirror {
     outer: Mode,
@@ -45,8 +48,8 @@ impl ModeMirror {
         Self::default()
     }
 
-    /// Call it at each update of the game. `outer`: what the game's network is now. `server` and `client` give what it takes to
-    /// start, and are called only then.
+    /// Call it at each update of the game. `outer`: what the game's network is now. `server` and
+    /// `client` give what it takes to start, and are called only then.
     ///
     /// # Errors
     ///

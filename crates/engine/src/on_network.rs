@@ -14,16 +14,18 @@ use crate::output::EngineOutput;
 use crate::status::{EngineError, EngineEvent};
 use crate::voice_engine::VoiceEngine;
 
-/// Events of the network handled in one update; what is more waits for the next, so that sound is never kept waiting.
+/// Events of the network handled in one update; what is more waits for the next, so that sound is
+/// never kept waiting.
 const EVENTS_PER_UPDATE: usize = 1024;
 
-/// An engine and its network: takes the events of the network to the engine, and the engine's outputs to the network.
+/// An engine and its network: takes the events of the network to the engine, and the engine's
+/// outputs to the network.
 ///
 /// What the network reports against the contract of the trait has no effect, and is reported as
 /// [`EngineEvent::ContractBroken`].
 ///
-/// What is here sends at once. All else is the engine's ([`Deref`]); what a call to it wants sent leaves with the next
-/// [`update`](Self::update).
+/// What is here sends at once. All else is the engine's ([`Deref`]); what a call to it wants sent
+/// leaves with the next [`update`](Self::update).
 #[derive(Debug)]
 pub struct EngineOnNetwork<N: Network> {
     engine: VoiceEngine<N::Peer>,
@@ -61,12 +63,17 @@ impl<N: Network> EngineOnNetwork<N> {
         }
     }
 
-    /// Begins to join a session. Listens and speaks to [`GLOBAL_GROUP`](voicemesh_session::GLOBAL_GROUP) until changed.
+    /// Begins to join a session. Listens and speaks to
+    /// [`GLOBAL_GROUP`](voicemesh_session::GLOBAL_GROUP) until changed.
     ///
     /// # Errors
     ///
     /// When it runs already, or the network cannot begin to connect.
-    pub fn run_as_client(&mut self, now: Duration, parameters: N::ClientParameters) -> Result<(), StartError> {
+    pub fn run_as_client(
+        &mut self,
+        now: Duration,
+        parameters: N::ClientParameters,
+    ) -> Result<(), StartError> {
         self.initialise()?;
         self.network.connect(now, parameters)?;
         self.begins(Mode::Client);
@@ -86,16 +93,22 @@ impl<N: Network> EngineOnNetwork<N> {
         self.initialise()?;
         self.network.host(now, parameters)?;
         self.begins(Mode::DedicatedServer);
-        self.engine.run_as_dedicated_server(self.network.limits()).map_err(|error| self.give_up(now, error))
+        self.engine
+            .run_as_dedicated_server(self.network.limits())
+            .map_err(|error| self.give_up(now, error))
     }
 
-    /// Begins to serve a new session, and joins it: server and client in one process. What the two send each other stays in the
-    /// process; the network is asked to serve, and not to connect.
+    /// Begins to serve a new session, and joins it: server and client in one process. What the two
+    /// send each other stays in the process; the network is asked to serve, and not to connect.
     ///
     /// # Errors
     ///
     /// When it runs already, or the network cannot begin to serve.
-    pub fn run_as_host(&mut self, now: Duration, parameters: N::ServerParameters) -> Result<(), StartError> {
+    pub fn run_as_host(
+        &mut self,
+        now: Duration,
+        parameters: N::ServerParameters,
+    ) -> Result<(), StartError> {
         self.initialise()?;
         self.network.host(now, parameters)?;
         self.begins(Mode::Host);
@@ -108,7 +121,8 @@ impl<N: Network> EngineOnNetwork<N> {
         self.settle(now);
     }
 
-    /// Handles what has arrived, and runs timers. Call whenever something may have arrived, and at least every 5 ms.
+    /// Handles what has arrived, and runs timers. Call whenever something may have arrived, and at
+    /// least every 5 ms.
     pub fn update(&mut self, now: Duration) {
         for _ in 0..EVENTS_PER_UPDATE {
             let Some(event) = self.network.poll(now) else { break };
@@ -133,7 +147,8 @@ impl<N: Network> EngineOnNetwork<N> {
         self.flush(now);
     }
 
-    /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
+    /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who
+    /// listens.
     ///
     /// # Errors
     ///
@@ -175,7 +190,12 @@ impl<N: Network> EngineOnNetwork<N> {
     /// # Errors
     ///
     /// Those of [`VoiceEngine::send_text`].
-    pub fn send_text(&mut self, now: Duration, recipient: Recipient, text: &str) -> Result<(), EngineError> {
+    pub fn send_text(
+        &mut self,
+        now: Duration,
+        recipient: Recipient,
+        text: &str,
+    ) -> Result<(), EngineError> {
         let done = self.engine.send_text(recipient, text);
         self.transmit(now);
         self.flush(now);
@@ -187,7 +207,12 @@ impl<N: Network> EngineOnNetwork<N> {
     /// # Errors
     ///
     /// Those of [`VoiceEngine::send_group_text`].
-    pub fn send_group_text(&mut self, now: Duration, group: &str, text: &str) -> Result<(), EngineError> {
+    pub fn send_group_text(
+        &mut self,
+        now: Duration,
+        group: &str,
+        text: &str,
+    ) -> Result<(), EngineError> {
         let done = self.engine.send_group_text(group, text);
         self.transmit(now);
         self.flush(now);
@@ -199,7 +224,8 @@ impl<N: Network> EngineOnNetwork<N> {
         self.contract.is_lost()
     }
 
-    /// How often the network broke its contract, since it was made. [`EngineEvent::ContractBroken`] names the rules.
+    /// How often the network broke its contract, since it was made. [`EngineEvent::ContractBroken`]
+    /// names the rules.
     pub fn contract_breaches(&self) -> u64 {
         self.contract.breaches()
     }
@@ -248,7 +274,8 @@ impl<N: Network> EngineOnNetwork<N> {
         }
     }
 
-    /// Does all that the engine wants of the network, and hands back what that refuses. [`flush`](Self::flush) must follow.
+    /// Does all that the engine wants of the network, and hands back what that refuses.
+    /// [`flush`](Self::flush) must follow.
     fn transmit(&mut self, now: Duration) {
         while let Some(output) = self.engine.poll_output() {
             self.is_unflushed = true;
@@ -270,7 +297,8 @@ impl<N: Network> EngineOnNetwork<N> {
         }
     }
 
-    /// Once for all that a call of the owner has sent: a network that collects packets then fills its datagrams.
+    /// Once for all that a call of the owner has sent: a network that collects packets then fills
+    /// its datagrams.
     fn flush(&mut self, now: Duration) {
         if std::mem::take(&mut self.is_unflushed) {
             self.network.flush(now);

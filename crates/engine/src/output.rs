@@ -10,7 +10,8 @@ pub enum EngineOutput<P> {
     /// The session's client wants this. What links do not take comes back by
     /// [`VoiceEngine::refused`](crate::VoiceEngine::refused).
     Client(Output<P>),
-    /// The session's server sends a packet to one connection. One that cannot take it is about to be reported gone.
+    /// The session's server sends a packet to one connection. One that cannot take it is about to
+    /// be reported gone.
     ToClient {
         /// The connection.
         to: P,

@@ -14,8 +14,8 @@ use voicemesh_wire::packet::{ClockEcho, Priority};
 
 use crate::clocks::{Clock, FramePosition};
 
-/// Speakers decoded at a time. When there are more, the one that has been silent longest makes room; if all speak, the
-/// newcomer is not heard, and counted.
+/// Speakers decoded at a time. When there are more, the one that has been silent longest makes
+/// room; if all speak, the newcomer is not heard, and counted.
 const SPEAKERS: usize = 64;
 /// A speaker that has been silent for this long gives its decoder back.
 const IDLE: Duration = Duration::from_secs(30);
@@ -49,16 +49,16 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_millis(250);
 /// That was so this lately: between two stalls of TCP little waits for moments.
 const LATELY: Duration = Duration::from_millis(1_500);
-/// Relayed speech that goes on and of which nothing has come for this long is late, though nothing waits: TCP is silent until
-/// it has repaired a loss, and opening links would cost it more of them.
+/// Relayed speech that goes on and of which nothing has come for this long is late, though nothing
+/// waits: TCP is silent until it has repaired a loss, and opening links would cost it more of them.
 const STALLED: Duration = Duration::from_millis(200);
 /// While speech is late, links wait at most this long, and then have this long to open.
 const LINKS_WAIT_AT_MOST: Duration = Duration::from_secs(10);
 const LINKS_MAY_OPEN_FOR: Duration = Duration::from_secs(2);
 /// What was lost before a pause of this length says nothing of the path any more.
 const LOSS_LIFE: Duration = Duration::from_secs(10);
-/// Pauses of a speaker that are remembered; the oldest is forgotten first. Frames that come late belong before the last or
-/// the one before.
+/// Pauses of a speaker that are remembered; the oldest is forgotten first. Frames that come late
+/// belong before the last or the one before.
 const PAUSES: usize = 8;
 
 #[derive(Debug)]
@@ -113,8 +113,8 @@ impl RemoteVoice {
     }
 }
 
-/// Which frames follow each other without a pause. The sender's counter steps only when every target closes; a pause in between
-/// it is announced with the frame before it.
+/// Which frames follow each other without a pause. The sender's counter steps only when every
+/// target closes; a pause in between it is announced with the frame before it.
 #[derive(Debug, Default)]
 struct Talkspurts {
     /// The newest value of the sender's counter, extended.
@@ -204,16 +204,25 @@ impl<P: Copy + Ord> Playout<P> {
         }
         let speaker = match self.speakers.entry(voice.from) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(RemoteVoice::new(now)?),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(RemoteVoice::new(now)?)
+            }
         };
         speaker.heard_at = now;
         if voice.frame.is_empty() {
             speaker.relay_goes_on &= !voice.last_of_talkspurt;
             return Ok(());
         }
-        let talkspurt = speaker.talkspurts.note(voice.sequence, voice.talkspurt, voice.pause_follows);
+        let talkspurt =
+            speaker.talkspurts.note(voice.sequence, voice.talkspurt, voice.pause_follows);
         if voice.behind > 0 {
-            speaker.listener.receive_copy(now, voice.sequence, talkspurt, voice.behind.into(), &voice.frame);
+            speaker.listener.receive_copy(
+                now,
+                voice.sequence,
+                talkspurt,
+                voice.behind.into(),
+                &voice.frame,
+            );
             return Ok(());
         }
         speaker.volume = voice.volume;
@@ -229,8 +238,9 @@ impl<P: Copy + Ord> Playout<P> {
         Ok(())
     }
 
-    /// Makes the next 10 ms of everyone, heard at `plays_at`; [`mix`](Self::mix) gives their sum. Each speaker's own part is
-    /// shown to `each` first, and is left out of the sum if that says so.
+    /// Makes the next 10 ms of everyone, heard at `plays_at`; [`mix`](Self::mix) gives their sum.
+    /// Each speaker's own part is shown to `each` first, and is left out of the sum if that says
+    /// so.
     pub(crate) fn render(
         &mut self,
         now: Duration,
@@ -238,24 +248,31 @@ impl<P: Copy + Ord> Playout<P> {
         found: &mut Vec<Heard<P>>,
         mut each: impl FnMut(Participant<P>, &Block) -> Mixing,
     ) {
-        let speaking = self.speakers.iter().filter(|(who, speaker)| speaker.speaking && !self.is_muted(**who));
+        let speaking =
+            self.speakers.iter().filter(|(who, speaker)| speaker.speaking && !self.is_muted(**who));
         let highest = speaking.map(|(_, speaker)| speaker.priority).max().unwrap_or(Priority::Low);
         for (who, speaker) in &mut self.speakers {
             let setting = self.settings.get(who).copied().unwrap_or_default();
             let ducking = speaker.ducking.next(speaker.priority < highest);
-            speaker.listener.set_gain(if setting.muted { 0.0 } else { setting.gain * speaker.volume * ducking });
+            speaker.listener.set_gain(if setting.muted {
+                0.0
+            } else {
+                setting.gain * speaker.volume * ducking
+            });
             let rendered = speaker.listener.render(now, &mut self.scratch);
             if rendered == Rendered::Speech && !speaker.heard {
                 speaker.heard = true;
                 found.push(Heard::First(*who));
             }
             if let Some(playing) = speaker.listener.playing() {
-                let place = FramePosition { sequence: playing.sequence, talkspurt: playing.talkspurt };
+                let place =
+                    FramePosition { sequence: playing.sequence, talkspurt: playing.talkspurt };
                 speaker.clock.observe_playout(plays_at, place, playing.offset, speaker.frame);
             }
             if each(*who, &self.scratch) == Mixing::In {
                 let placed = self.placements.get(who).filter(|_| speaker.positional);
-                let gains = placed.map_or(Gains::UNPLACED, |placed| self.space.gains(placed.at(now)));
+                let gains =
+                    placed.map_or(Gains::UNPLACED, |placed| self.space.gains(placed.at(now)));
                 match speaker.panner.next(gains, rendered == Rendered::Silence) {
                     Panning::Unplaced => self.mixer.add(&self.scratch),
                     Panning::Silent => {}
@@ -290,7 +307,9 @@ impl<P: Copy + Ord> Playout<P> {
     /// A speaker's position. More than [`SETTINGS`] are not kept.
     pub(crate) fn set_placement(&mut self, who: Participant<P>, placement: Option<Placement>) {
         match placement {
-            Some(placement) if self.placements.len() < SETTINGS || self.placements.contains_key(&who) => {
+            Some(placement)
+                if self.placements.len() < SETTINGS || self.placements.contains_key(&who) =>
+            {
                 self.placements.insert(who, placement);
             }
             Some(_) => {}
@@ -324,7 +343,9 @@ impl<P: Copy + Ord> Playout<P> {
             now < speaker.heard_at + SILENT && (waits || is_stalled)
         });
         let (since, lately) = match self.late {
-            Some((since, lately)) if now < lately + LATELY => (since, if is_late { now } else { lately }),
+            Some((since, lately)) if now < lately + LATELY => {
+                (since, if is_late { now } else { lately })
+            }
             _ if is_late => (now, now),
             _ => {
                 self.late = None;
@@ -429,7 +450,9 @@ impl<P: Copy + Ord> Playout<P> {
             return true;
         }
         let quietest = self.speakers.iter().min_by_key(|(_, speaker)| speaker.heard_at);
-        let Some(who) = quietest.filter(|(_, speaker)| now > speaker.heard_at + SILENT).map(|(who, _)| *who) else {
+        let Some(who) =
+            quietest.filter(|(_, speaker)| now > speaker.heard_at + SILENT).map(|(who, _)| *who)
+        else {
             return false;
         };
         self.speakers.remove(&who);
@@ -449,7 +472,11 @@ mod tests {
         assert_eq!(talkspurts.note(103, 5, false), 6);
         assert_eq!(talkspurts.note(101, 5, false), 5, "it was late");
         assert_eq!(talkspurts.note(102, 5, true), 5, "and this one came twice");
-        assert_eq!(talkspurts.note(104, 6, false), 7, "a step of the counter begins a talkspurt too");
+        assert_eq!(
+            talkspurts.note(104, 6, false),
+            7,
+            "a step of the counter begins a talkspurt too"
+        );
         assert_eq!(talkspurts.of_sequence(105), 7);
         let mut last = 7;
         for sequence in 105..200 {

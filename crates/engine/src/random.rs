@@ -2,7 +2,8 @@
 
 use voicemesh_wire::SessionId;
 
-/// Random numbers from a seed (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+/// Random numbers from a seed (Steele, Lea and Flood, "Fast splittable pseudorandom number
+/// generators", 2014).
 #[derive(Debug)]
 pub(crate) struct SplitMix64(pub(crate) u64);
 

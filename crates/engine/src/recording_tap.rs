@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use voicemesh_session::client::Participant;
 
-/// Frames that wait to be taken. When there are more, the oldest are dropped: a recording has a hole then, and the room
-/// goes on.
+/// Frames that wait to be taken. When there are more, the oldest are dropped: a recording has a
+/// hole then, and the room goes on.
 const FRAMES: usize = 4096;
 
 /// A frame that was sent or received, copies included, in the order in which that happened.

@@ -14,13 +14,15 @@ use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 use crate::mode::Mode;
 use crate::output::EngineOutput;
 
-/// Packets of a server that the owner has not taken, at most. It takes them after every call, and the call that makes most is a
-/// handshake: a state of each client for the one that joins, that one's state for each of the others, and the groups that it is
-/// refused. So only a fault fills the queue; what is more is dropped and counted.
+/// Packets of a server that the owner has not taken, at most. It takes them after every call, and
+/// the call that makes most is a handshake: a state of each client for the one that joins, that
+/// one's state for each of the others, and the groups that it is refused. So only a fault fills the
+/// queue; what is more is dropped and counted.
 const SERVER_PACKETS: usize = 2 * (1 << 16) + GROUPS_PER_CLIENT;
 
-/// Packets from a host's server to its own client that wait for the next update, at which voice and data are no longer added: four
-/// updates' worth of the busiest network. What is more is lost, as on any unreliable path.
+/// Packets from a host's server to its own client that wait for the next update, at which voice and
+/// data are no longer added: four updates' worth of the busiest network. What is more is lost, as
+/// on any unreliable path.
 const OWN_UNRELIABLE: usize = 4096;
 
 /// A connection of a session's server. The own client of a host is none that a network could name.
@@ -86,8 +88,15 @@ pub(crate) struct Serving<P> {
 
 impl<P: Copy + Ord> Serving<P> {
     pub(crate) fn new(limits: PacketLimits, session: SessionId) -> Self {
-        let config = ServerConfig { reliable_packet_bytes: limits.reliable_bytes, ..ServerConfig::default() };
-        Self { server: Server::new(config, session), is_hosting: false, packets: ServerPackets::default() }
+        let config = ServerConfig {
+            reliable_packet_bytes: limits.reliable_bytes,
+            ..ServerConfig::default()
+        };
+        Self {
+            server: Server::new(config, session),
+            is_hosting: false,
+            packets: ServerPackets::default(),
+        }
     }
 
     pub(crate) fn receive(&mut self, now: Duration, from: Connection<P>, packet: &Bytes) {
@@ -110,9 +119,9 @@ impl<P: Copy + Ord> Serving<P> {
 
 /// A server and a client of it in one process.
 ///
-/// What the client sends is given to the server as soon as the owner takes the outputs: both are machines without I/O, so that
-/// neither is inside a call meanwhile. What the server sends to the client waits for the next update. Neither passes the
-/// network.
+/// What the client sends is given to the server as soon as the owner takes the outputs: both are
+/// machines without I/O, so that neither is inside a call meanwhile. What the server sends to the
+/// client waits for the next update. Neither passes the network.
 #[derive(Debug)]
 pub(crate) struct Host<P> {
     pub(crate) serving: Serving<P>,
@@ -139,11 +148,16 @@ impl<P: Copy + Ord + Debug> Host<P> {
     pub(crate) fn poll_output(&mut self) -> Option<EngineOutput<P>> {
         while let Some(output) = self.client.poll_output() {
             match output {
-                Output::ToServer { packet, .. } => self.serving.receive(self.now, Connection::OwnClient, &packet),
+                Output::ToServer { packet, .. } => {
+                    self.serving.receive(self.now, Connection::OwnClient, &packet)
+                }
                 Output::PingServer(number) => {
                     self.serving.packets.to_own_client.push_back(NetworkEvent::ServerPong(number));
                 }
-                Output::ToLinks(_) | Output::ReleaseLink(_) | Output::ReplaceLink(_) | Output::LinkStalled(_) => {
+                Output::ToLinks(_)
+                | Output::ReleaseLink(_)
+                | Output::ReplaceLink(_)
+                | Output::LinkStalled(_) => {
                     return Some(EngineOutput::Client(output));
                 }
             }
@@ -151,7 +165,8 @@ impl<P: Copy + Ord + Debug> Host<P> {
         self.serving.poll_output()
     }
 
-    /// How many events wait for the own client. What is put into the queue later waits for the next update.
+    /// How many events wait for the own client. What is put into the queue later waits for the next
+    /// update.
     pub(crate) fn waiting(&self) -> usize {
         self.serving.packets.to_own_client.len()
     }
@@ -159,7 +174,10 @@ impl<P: Copy + Ord + Debug> Host<P> {
     /// Delivers the oldest of them.
     pub(crate) fn deliver_to_client(&mut self, now: Duration) {
         if std::mem::take(&mut self.serving.packets.has_lost_reliable) {
-            self.client.network_event(now, NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken));
+            self.client.network_event(
+                now,
+                NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken),
+            );
         } else if let Some(event) = self.serving.packets.to_own_client.pop_front() {
             self.client.network_event(now, event);
         }
@@ -178,7 +196,12 @@ struct ServerPackets<P> {
 
 impl<P> Default for ServerPackets<P> {
     fn default() -> Self {
-        Self { to_network: VecDeque::new(), to_own_client: VecDeque::new(), has_lost_reliable: false, dropped: 0 }
+        Self {
+            to_network: VecDeque::new(),
+            to_own_client: VecDeque::new(),
+            has_lost_reliable: false,
+            dropped: 0,
+        }
     }
 }
 

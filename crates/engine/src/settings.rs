@@ -1,7 +1,8 @@
 //! What the user of a [`VoiceEngine`] sets about its sound, and reads of it.
 //!
-//! A speaker is heard from its position if its speech is positional ([`TargetOptions::positional`]) and a position is known;
-//! other speech is heard without one. Speech that reaches this peer in both ways is positional.
+//! A speaker is heard from its position if its speech is positional ([`TargetOptions::positional`])
+//! and a position is known; other speech is heard without one. Speech that reaches this peer in
+//! both ways is positional.
 //!
 //! [`TargetOptions::positional`]: voicemesh_session::voice_targets::TargetOptions::positional
 
@@ -38,7 +39,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.playout.is_deafened()
     }
 
-    /// How loud one peer is heard: a factor, 1.0 as spoken, at most 4.0. Stays until changed, whatever the peer does.
+    /// How loud one peer is heard: a factor, 1.0 as spoken, at most 4.0. Stays until changed,
+    /// whatever the peer does.
     pub fn set_gain(&mut self, who: Participant<P>, gain: f32) {
         self.playout.set_gain(who, gain);
     }
@@ -82,9 +84,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.feedback.allow(RateLimits { uplink_bps, ..limits });
     }
 
-    /// What the devices add to the delay: how old the newest sample of a captured block is when it is handed over, and
-    /// how long after being asked for a rendered block's first sample is heard. The measured delay counts both, and the
-    /// echo canceller begins its search with their sum.
+    /// What the devices add to the delay: how old the newest sample of a captured block is when it
+    /// is handed over, and how long after being asked for a rendered block's first sample is heard.
+    /// The measured delay counts both, and the echo canceller begins its search with their sum.
     pub fn set_device_delays(&mut self, capture_age: Duration, playout_delay: Duration) {
         self.devices.capture_age = capture_age;
         self.devices.playout_delay = playout_delay;
@@ -131,7 +133,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.playout.space.set_handedness(handedness);
     }
 
-    /// Sets a speaker's position; `None` for no position. Stays until changed, for at most 1,024 of them.
+    /// Sets a speaker's position; `None` for no position. Stays until changed, for at most 1,024 of
+    /// them.
     pub fn set_placement(&mut self, who: Participant<P>, placement: Option<Placement>) {
         self.playout.set_placement(who, placement);
     }

@@ -19,24 +19,29 @@ use crate::mode::Mode;
 pub struct EngineConfig {
     /// Display name.
     pub name: String,
-    /// How speech is encoded on a network that loses nothing; bitrate and repair follow what listeners report.
+    /// How speech is encoded on a network that loses nothing; bitrate and repair follow what
+    /// listeners report.
     pub speech: SpeechConfig,
     /// What happens to the microphone's sound, and when it is sent.
     pub microphone: MicrophoneConfig,
     /// What all that is sent may take of the uplink, in bits per second; `None` for no limit.
     pub uplink_bps: Option<u32>,
-    /// Where all that must be random comes from: session numbers and the first sequence number. Draw it at random.
+    /// Where all that must be random comes from: session numbers and the first sequence number.
+    /// Draw it at random.
     pub seed: u64,
 }
 
 impl EngineConfig {
-    /// The usual settings, for sound that is sent as it is whenever there is any: a file, a game's own mix. For a
-    /// microphone set [`microphone`](Self::microphone) to its default.
+    /// The usual settings, for sound that is sent as it is whenever there is any: a file, a game's
+    /// own mix. For a microphone set [`microphone`](Self::microphone) to its default.
     pub fn new(name: impl Into<String>, seed: u64) -> Self {
         Self {
             name: name.into(),
             speech: SpeechConfig::default(),
-            microphone: MicrophoneConfig { processing: Processing::OFF, activation: Activation::Always },
+            microphone: MicrophoneConfig {
+                processing: Processing::OFF,
+                activation: Activation::Always,
+            },
             uplink_bps: None,
             seed,
         }
@@ -89,7 +94,8 @@ pub enum EngineEvent<P> {
     Hosting(SessionId),
     /// The server side has ended by itself.
     HostingFailed(String),
-    /// The network reported what it must not; that had no effect. Of each rule only the first breach after a start is reported.
+    /// The network reported what it must not; that had no effect. Of each rule only the first
+    /// breach after a start is reported.
     ContractBroken(ContractError),
 }
 
@@ -98,7 +104,8 @@ pub enum EngineEvent<P> {
 pub struct Status {
     /// What runs.
     pub mode: Mode,
-    /// A client: whether it is in a session. A server: whether it serves. A host: whether both are so.
+    /// A client: whether it is in a session. A server: whether it serves. A host: whether both are
+    /// so.
     pub connected: bool,
     /// The session.
     pub session: Option<SessionId>,

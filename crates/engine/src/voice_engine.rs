@@ -11,7 +11,9 @@ use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
 use voicemesh_session::client::{
     AudienceMember, ClientEvent, DropCounts, Dropped, OutgoingFrame, Participant, Phase, View,
 };
-use voicemesh_session::network::{ClientLookup, DisconnectReason, NetworkEvent, PacketLimits, Side};
+use voicemesh_session::network::{
+    ClientLookup, DisconnectReason, NetworkEvent, PacketLimits, Side,
+};
 use voicemesh_session::output::LinkPacket;
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientConfig, GLOBAL_GROUP, Server, ServerHealth};
@@ -36,9 +38,9 @@ const EVENTS: usize = 4096;
 
 /// One peer: a session and its sound.
 ///
-/// Without I/O: inputs and the time go in, [`poll_output`](Self::poll_output) gives what is to be sent and done, and
-/// [`poll_event`](Self::poll_event) what happened. Take the outputs after every call, then the events.
-/// [`EngineOnNetwork`](crate::EngineOnNetwork) does so over a network.
+/// Without I/O: inputs and the time go in, [`poll_output`](Self::poll_output) gives what is to be
+/// sent and done, and [`poll_event`](Self::poll_event) what happened. Take the outputs after every
+/// call, then the events. [`EngineOnNetwork`](crate::EngineOnNetwork) does so over a network.
 #[derive(Debug)]
 pub struct VoiceEngine<P> {
     config: EngineConfig,
@@ -94,8 +96,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     }
 
     /// Becomes a client, which joins a session once its network is connected
-    /// ([`NetworkEvent::Connected`]). Listens and speaks to [`GLOBAL_GROUP`] until changed. `limits`: the largest packets
-    /// that its network carries.
+    /// ([`NetworkEvent::Connected`]). Listens and speaks to [`GLOBAL_GROUP`] until changed.
+    /// `limits`: the largest packets that its network carries.
     ///
     /// # Errors
     ///
@@ -106,8 +108,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         Ok(())
     }
 
-    /// Becomes the server of a new session, without microphone and speaker. `limits`: the largest packets that its network
-    /// carries.
+    /// Becomes the server of a new session, without microphone and speaker. `limits`: the largest
+    /// packets that its network carries.
     ///
     /// # Errors
     ///
@@ -118,9 +120,10 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         Ok(())
     }
 
-    /// Becomes the server of a new session and a client of it. The client joins once the network serves
-    /// ([`NetworkEvent::Hosting`]); what the two send each other never passes the network. Listens and speaks to
-    /// [`GLOBAL_GROUP`] until changed. `limits`: the largest packets that the network carries.
+    /// Becomes the server of a new session and a client of it. The client joins once the network
+    /// serves ([`NetworkEvent::Hosting`]); what the two send each other never passes the network.
+    /// Listens and speaks to [`GLOBAL_GROUP`] until changed. `limits`: the largest packets that the
+    /// network carries.
     ///
     /// # Errors
     ///
@@ -135,19 +138,27 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
 
     fn make_client(&mut self, limits: PacketLimits) -> Result<Client<P>, EngineError> {
         let samples = self.config.speech.frame.samples() as u32;
-        let codec =
-            CodecSettings { codec: CodecSettings::OPUS, frame_samples: samples, sample_rate_hz: SAMPLE_RATE_HZ };
+        let codec = CodecSettings {
+            codec: CodecSettings::OPUS,
+            frame_samples: samples,
+            sample_rate_hz: SAMPLE_RATE_HZ,
+        };
         let first_sequence = self.random.next() as u16;
         let data_seed = self.random.next();
-        let config =
-            ClientConfig { data_seed, limits, ..ClientConfig::new(self.config.name.clone(), codec, first_sequence) };
+        let config = ClientConfig {
+            data_seed,
+            limits,
+            ..ClientConfig::new(self.config.name.clone(), codec, first_sequence)
+        };
         let mut client = Client::new(config);
         client.join_group(GLOBAL_GROUP)?;
-        client.open_target(VoiceTarget::Group(GLOBAL_GROUP.to_owned()), TargetOptions::default())?;
+        client
+            .open_target(VoiceTarget::Group(GLOBAL_GROUP.to_owned()), TargetOptions::default())?;
         Ok(client)
     }
 
-    /// Ends whatever runs and frees it, and drops the outputs that wait. Harmless when nothing does; starting again works.
+    /// Ends whatever runs and frees it, and drops the outputs that wait. Harmless when nothing
+    /// does; starting again works.
     pub fn stop(&mut self, now: Duration) {
         let mut role = std::mem::replace(&mut self.role, Role::None);
         if let Some(client) = role.client_mut() {
@@ -160,8 +171,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.feedback.forget();
     }
 
-    /// Runs timers, and hands a host's own client what its server has sent it. Call after every arrival, and at least every
-    /// 5 ms; [`follow`](Self::follow) comes after it.
+    /// Runs timers, and hands a host's own client what its server has sent it. Call after every
+    /// arrival, and at least every 5 ms; [`follow`](Self::follow) comes after it.
     pub fn update(&mut self, now: Duration) {
         if let Role::Host(host) = &mut self.role {
             host.set_now(now);
@@ -177,8 +188,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         }
     }
 
-    /// Follows what became of the outputs since [`update`](Self::update): reads the client's events, adapts to what the paths
-    /// carry, and reports to the speakers. Call it after these outputs were carried out, and carry out the further ones.
+    /// Follows what became of the outputs since [`update`](Self::update): reads the client's
+    /// events, adapts to what the paths carry, and reports to the speakers. Call it after these
+    /// outputs were carried out, and carry out the further ones.
     pub fn follow(&mut self, now: Duration) {
         self.drain_client(now);
         self.adapt(now);
@@ -195,16 +207,16 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         }
     }
 
-    /// Whether the server passes on what it is sent. Owners say so whenever it may have changed. Of no effect on a host, whose
-    /// server is its own.
+    /// Whether the server passes on what it is sent. Owners say so whenever it may have changed. Of
+    /// no effect on a host, whose server is its own.
     pub fn set_server_health(&mut self, server: ServerHealth) {
         if let Role::Client(client) = &mut self.role {
             client.set_server_health(server);
         }
     }
 
-    /// What this side put on the wire so far for other things than packets, in bytes. Owners say so before
-    /// [`follow`](Self::follow) and [`capture`](Self::capture), where it is counted.
+    /// What this side put on the wire so far for other things than packets, in bytes. Owners say so
+    /// before [`follow`](Self::follow) and [`capture`](Self::capture), where it is counted.
     pub fn set_background_bytes(&mut self, bytes: u64) {
         self.background_bytes = bytes;
     }
@@ -219,7 +231,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// Follows what the paths carry: how the next frames are sent, and by which routes.
     fn adapt(&mut self, now: Duration) {
         let Some(client) = self.role.client_mut() else { return };
-        let Some(decision) = self.feedback.update(now, &ClientPaths(client, self.background_bytes)) else {
+        let Some(decision) = self.feedback.update(now, &ClientPaths(client, self.background_bytes))
+        else {
             return;
         };
         client.set_congested(decision.is_full);
@@ -233,13 +246,15 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.capture.follow(self.feedback.plan());
     }
 
-    /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
+    /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who
+    /// listens.
     pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), EngineError> {
         if let Role::Host(host) = &mut self.role {
             host.set_now(now);
         }
         let Some(client) = self.role.client_mut() else { return Ok(()) };
-        let (background_bytes, feedback, frames) = (self.background_bytes, &mut self.feedback, &mut self.frames);
+        let (background_bytes, feedback, frames) =
+            (self.background_bytes, &mut self.feedback, &mut self.frames);
         let mut sent = None;
         self.capture.push(block, |spoken| {
             let sequence = client.next_sequence();
@@ -280,10 +295,15 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.render_apart(now, out, |_, _| Mixing::In);
     }
 
-    /// The same, with each speaker's own 10 ms (volume and mute included) shown first, so that a game can place it in
-    /// space; what is not to be mixed into `out` as well is answered with [`Mixing::Out`]. The echo canceller knows only of
-    /// what is mixed.
-    pub fn render_apart(&mut self, now: Duration, out: &mut Block, each: impl FnMut(Participant<P>, &Block) -> Mixing) {
+    /// The same, with each speaker's own 10 ms (volume and mute included) shown first, so that a
+    /// game can place it in space; what is not to be mixed into `out` as well is answered with
+    /// [`Mixing::Out`]. The echo canceller knows only of what is mixed.
+    pub fn render_apart(
+        &mut self,
+        now: Duration,
+        out: &mut Block,
+        each: impl FnMut(Participant<P>, &Block) -> Mixing,
+    ) {
         self.render_speakers(now, each);
         self.playout.mix(out);
         self.capture.played(out);
@@ -305,7 +325,11 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         width
     }
 
-    fn render_speakers(&mut self, now: Duration, each: impl FnMut(Participant<P>, &Block) -> Mixing) {
+    fn render_speakers(
+        &mut self,
+        now: Duration,
+        each: impl FnMut(Participant<P>, &Block) -> Mixing,
+    ) {
         let plays_at = now + self.devices.playout_delay;
         self.playout.render(now, plays_at, &mut self.found, each);
         for found in std::mem::take(&mut self.found) {
@@ -326,7 +350,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.role.mode()
     }
 
-    /// A client: whether it is in a session. A server: whether it serves. A host: whether both are so.
+    /// A client: whether it is in a session. A server: whether it serves. A host: whether both are
+    /// so.
     pub fn is_connected(&self) -> bool {
         let serves = self.role.serving().map(|serving| serving.is_hosting);
         let is_joined = self.client().map(|client| client.phase() == Phase::Joined);
@@ -345,7 +370,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         };
         let members = table
             .into_iter()
-            .flat_map(|table| table.members().map(|member| (member.info.id, member.info.name.clone())))
+            .flat_map(|table| {
+                table.members().map(|member| (member.info.id, member.info.name.clone()))
+            })
             .collect();
         Status { mode: self.mode(), connected, session, members }
     }
@@ -383,7 +410,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.playout.stats()
     }
 
-    /// Whether links that are not open yet should stay so for now, for want of room on the uplink or on the way here.
+    /// Whether links that are not open yet should stay so for now, for want of room on the uplink
+    /// or on the way here.
     pub fn links_wait(&mut self, now: Duration) -> bool {
         self.playout.links_wait(now) || self.feedback.links_wait(now)
     }
@@ -443,12 +471,20 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     }
 
     /// Begins to speak to a target, or changes how.
-    pub fn open_target(&mut self, target: VoiceTarget<P>, options: TargetOptions) -> Result<(), EngineError> {
+    pub fn open_target(
+        &mut self,
+        target: VoiceTarget<P>,
+        options: TargetOptions,
+    ) -> Result<(), EngineError> {
         Ok(self.as_client()?.open_target(target, options)?)
     }
 
     /// Ceases to speak to a target.
-    pub fn close_target(&mut self, now: Duration, target: &VoiceTarget<P>) -> Result<(), EngineError> {
+    pub fn close_target(
+        &mut self,
+        now: Duration,
+        target: &VoiceTarget<P>,
+    ) -> Result<(), EngineError> {
         self.as_client()?.close_target(now, target);
         Ok(())
     }
@@ -477,8 +513,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         }
     }
 
-    /// Something that the network reported. It goes to the client or the server, whichever runs and it is for; otherwise it
-    /// has no effect.
+    /// Something that the network reported. It goes to the client or the server, whichever runs and
+    /// it is for; otherwise it has no effect.
     pub fn handle(&mut self, now: Duration, event: NetworkEvent<P>) {
         if let NetworkEvent::PeerRestarted(peer) = event
             && self.playout.forget(Participant::Peer(peer))
@@ -505,7 +541,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 self.drain_client(now);
             }
             Role::Host(host) => match event {
-                // Its server is in this process: what a network reports of another is not for it, nor what it says comes from one.
+                // Its server is in this process: what a network reports of another is not for it,
+                // nor what it says comes from one.
                 NetworkEvent::Connected
                 | NetworkEvent::Disconnected(_)
                 | NetworkEvent::Resumed
@@ -526,7 +563,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             Role::Host(host) => &mut host.serving,
         };
         match event {
-            NetworkEvent::FromClient { peer, packet } => serving.receive(now, Connection::Remote(peer), &packet),
+            NetworkEvent::FromClient { peer, packet } => {
+                serving.receive(now, Connection::Remote(peer), &packet)
+            }
             NetworkEvent::ClientGone { peer } => serving.client_gone(now, peer),
             NetworkEvent::Hosting => {
                 let session = serving.server.session();
@@ -572,15 +611,20 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                     pause_follows: voice.pause_follows || voice.last_of_talkspurt,
                     frame: voice.frame.clone(),
                 });
-                // A decoder that cannot be made is the machine's fault: this speaker is not heard, the others are.
+                // A decoder that cannot be made is the machine's fault: this speaker is not heard,
+                // the others are.
                 let _ = self.playout.receive(now, &voice);
             }
-            ClientEvent::Report { from, report } => self.feedback.report(now, from, loss_of(&report)),
+            ClientEvent::Report { from, report } => {
+                self.feedback.report(now, from, loss_of(&report))
+            }
             ClientEvent::Bandwidth { from, report } => {
                 let span = Duration::from_micros(report.span_us.into());
                 self.feedback.train_arrived(now, from, report.train, report.received, span);
             }
-            ClientEvent::ClockAsked { from, asked_us } => self.answer_clock_probe(now, from, asked_us),
+            ClientEvent::ClockAsked { from, asked_us } => {
+                self.answer_clock_probe(now, from, asked_us)
+            }
             ClientEvent::ClockTold { from, echo } => self.playout.handle_echo(now, from, &echo),
             ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken) => {
                 self.push(EngineEvent::Session(event));
@@ -616,7 +660,13 @@ const PROBE_HEADER_BYTES: u32 = 12;
 fn loss_of(report: &ReceptionReport) -> LossReport {
     let mean_run = f32::from(report.loss_run_sixteenths) / 16.0;
     let buffer = Duration::from_millis(report.buffer_ms.into());
-    LossReport { expected: report.expected, lost: report.lost, unrepaired: report.unrepaired, mean_run, buffer }
+    LossReport {
+        expected: report.expected,
+        lost: report.lost,
+        unrepaired: report.unrepaired,
+        mean_run,
+        buffer,
+    }
 }
 
 /// What the session knows of its paths, and what its network sent beside packets, in bytes.

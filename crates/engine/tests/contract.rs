@@ -1,4 +1,5 @@
-//! A network that breaks the contract of the trait: what it reports has no effect, and an error names the rule.
+//! A network that breaks the contract of the trait: what it reports has no effect, and an error
+//! names the rule.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, Mode, Rule, VoiceEngine};
 use voicemesh_session::network::{
-    Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent, Reliability,
+    Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent,
+    Reliability,
 };
 use voicemesh_wire::limits::RELIABLE_PACKET_BYTES;
 use voicemesh_wire::packet::{CodecSettings, HandshakeRequest};
@@ -51,14 +53,25 @@ impl Network for Scripted {
         self.events.pop_front().or_else(|| self.endless.clone())
     }
 
-    fn send_to_server(&mut self, _: Duration, reliability: Reliability, _: Bytes) -> Result<(), NetworkError> {
+    fn send_to_server(
+        &mut self,
+        _: Duration,
+        reliability: Reliability,
+        _: Bytes,
+    ) -> Result<(), NetworkError> {
         match reliability {
             Reliability::Reliable if self.refuses => Err(NetworkError::ReliabilityBroken),
             Reliability::Reliable | Reliability::Unreliable => Ok(()),
         }
     }
 
-    fn send_to_client(&mut self, _: Duration, _: u8, _: Delivery, _: Bytes) -> Result<(), NetworkError> {
+    fn send_to_client(
+        &mut self,
+        _: Duration,
+        _: u8,
+        _: Delivery,
+        _: Bytes,
+    ) -> Result<(), NetworkError> {
         self.sent += 1;
         Err(NetworkError::NotConnected)
     }
@@ -68,7 +81,13 @@ impl Network for Scripted {
     }
 
     /// Invents a destination.
-    fn send_to_links(&mut self, _: Duration, to: &mut Vec<Destination<u8>>, _: Reliability, _: &Bytes) {
+    fn send_to_links(
+        &mut self,
+        _: Duration,
+        to: &mut Vec<Destination<u8>>,
+        _: Reliability,
+        _: &Bytes,
+    ) {
         to.extend_from_within(..);
     }
 }
@@ -135,11 +154,19 @@ fn each_breach_is_reported_with_its_rule_and_has_no_effect() {
         (Mode::Client, vec![from_client(9)], vec![Rule::SilentAfterStop]),
         (Mode::Client, vec![from_link(1, 9), LinkDown(link(1))], vec![Rule::LinksAreAnnounced]),
         (Mode::Client, vec![LinkUp(link(1)), LinkUp(link(1))], vec![Rule::LinkUpOnce]),
-        (Mode::Client, vec![LinkUp(link(1)), LinkDown(link(1)), from_link(1, 9)], vec![Rule::LinksAreAnnounced]),
+        (
+            Mode::Client,
+            vec![LinkUp(link(1)), LinkDown(link(1)), from_link(1, 9)],
+            vec![Rule::LinksAreAnnounced],
+        ),
         (Mode::DedicatedServer, vec![from_client(9)], vec![Rule::SilentUntilHosting]),
         (Mode::DedicatedServer, vec![Hosting, Hosting], vec![Rule::HostingOnce]),
         (Mode::DedicatedServer, vec![Hosting, from_client(too_large)], vec![Rule::WithinLimits]),
-        (Mode::DedicatedServer, vec![HostingFailed(String::new()), from_client(9)], vec![Rule::SilentAfterStop]),
+        (
+            Mode::DedicatedServer,
+            vec![HostingFailed(String::new()), from_client(9)],
+            vec![Rule::SilentAfterStop],
+        ),
         (Mode::Host, vec![Hosting, from_server(9), Connected, lost()], vec![Rule::HostIsNoClient]),
     ];
     for (mode, events, rules) in cases {
@@ -154,8 +181,15 @@ fn what_keeps_the_contract_breaks_no_rule() {
     use NetworkEvent::{ClientGone, Connected, Hosting, LinkDown, LinkUp};
     let lost = || NetworkEvent::Disconnected(DisconnectReason::Lost);
     let largest = RELIABLE_PACKET_BYTES;
-    let links = [LinkUp(link(1)), LinkUp(link(2)), from_link(1, 9), LinkDown(link(1)), from_link(2, largest)];
-    let mut client = vec![Connected, from_server(largest), lost(), lost(), Connected, from_server(9)];
+    let links = [
+        LinkUp(link(1)),
+        LinkUp(link(2)),
+        from_link(1, 9),
+        LinkDown(link(1)),
+        from_link(2, largest),
+    ];
+    let mut client =
+        vec![Connected, from_server(largest), lost(), lost(), Connected, from_server(9)];
     client.extend(links.clone());
     assert_eq!(broken(&mut engine(Mode::Client), &client), []);
     let mut host = vec![Hosting, from_client(largest), ClientGone { peer: 1 }, from_client(9)];
@@ -187,8 +221,7 @@ fn a_flood_of_breaches_is_reported_once_and_does_not_hold_up_an_update() {
             _ => None,
         })
     };
-    let told =
-        "the network breaks its contract (FromClient 1, 9 bytes): a server side that was stopped reports nothing more";
+    let told = "the network breaks its contract (FromClient 1, 9 bytes): a server side that was stopped reports nothing more";
     assert_eq!(error.as_deref(), Some(told));
 }
 
@@ -218,9 +251,11 @@ fn a_network_that_refuses_what_must_arrive_is_ended_with_the_session() {
 fn an_update_that_sends_to_many_flushes_once_and_one_that_sends_nothing_does_not() {
     let mut engine = engine(Mode::DedicatedServer);
     engine.network_mut().events.push_back(NetworkEvent::Hosting);
-    let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+    let codec =
+        CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
     let request = HandshakeRequest { codec, name: "anyone".to_owned() };
-    let requests = (0..100).map(|peer| NetworkEvent::FromClient { peer, packet: request.encode().into() });
+    let requests =
+        (0..100).map(|peer| NetworkEvent::FromClient { peer, packet: request.encode().into() });
     engine.network_mut().events.extend(requests);
     engine.update(Duration::from_millis(10));
     assert!(engine.network().sent >= 100, "an answer to each");

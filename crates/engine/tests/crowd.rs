@@ -9,14 +9,17 @@ use voicemesh_session::network::{NetworkEvent, PacketLimits};
 use voicemesh_session::output::Output;
 use voicemesh_session::{GLOBAL_GROUP, Server};
 use voicemesh_wire::limits::{RELIABLE_PACKET_BYTES, UNRELIABLE_PACKET_BYTES};
-use voicemesh_wire::packet::{ClientInfo, ClientState, CodecSettings, FromServer, HandshakeRequest, open};
+use voicemesh_wire::packet::{
+    ClientInfo, ClientState, CodecSettings, FromServer, HandshakeRequest, open,
+};
 use voicemesh_wire::{ClientId, SessionId};
 
 const STEP: Duration = Duration::from_millis(5);
 const BYTES_PER_S: f64 = 1_000_000.0;
 /// One way, beside what the bytes take.
 const LATENCY: Duration = Duration::from_millis(50);
-const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+const CODEC: CodecSettings =
+    CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
 /// Clients before the one that joins.
 const CLIENTS: u32 = 999;
 const JOINER: u32 = CLIENTS;
@@ -30,7 +33,8 @@ struct Line {
 
 impl Line {
     fn send(&mut self, now: Duration, packet: Bytes) {
-        self.busy_until = self.busy_until.max(now) + Duration::from_secs_f64(packet.len() as f64 / BYTES_PER_S);
+        self.busy_until =
+            self.busy_until.max(now) + Duration::from_secs_f64(packet.len() as f64 / BYTES_PER_S);
         self.packets.push_back((self.busy_until + LATENCY, packet));
     }
 
@@ -43,7 +47,8 @@ fn limits(reliable_bytes: usize) -> PacketLimits {
     PacketLimits { unreliable_bytes: UNRELIABLE_PACKET_BYTES, reliable_bytes }
 }
 
-/// A server with its clients, whose own lines are not looked at. Each tenth of them listens to one more group.
+/// A server with its clients, whose own lines are not looked at. Each tenth of them listens to one
+/// more group.
 fn crowd(reliable_bytes: usize) -> VoiceEngine<u32> {
     let mut server = VoiceEngine::new(EngineConfig::new("server", 1)).unwrap();
     server.run_as_dedicated_server(limits(reliable_bytes)).unwrap();
@@ -121,19 +126,31 @@ fn join(reliable_bytes: usize) -> Joined {
             return Joined { took: now, in_response, by_state };
         }
         now += STEP;
-        assert!(now < Duration::from_secs(10), "{} in the response, {} by state", in_response.len(), by_state.len());
+        assert!(
+            now < Duration::from_secs(10),
+            "{} in the response, {} by state",
+            in_response.len(),
+            by_state.len()
+        );
     }
 }
 
 /// proves: D-56
 #[test]
-fn a_client_that_joins_a_thousand_knows_all_of_them_within_a_second_however_few_the_response_holds() {
-    for (reliable_bytes, holds_some) in [(RELIABLE_PACKET_BYTES, true), (UNRELIABLE_PACKET_BYTES, true), (24, false)] {
+fn a_client_that_joins_a_thousand_knows_all_of_them_within_a_second_however_few_the_response_holds()
+{
+    for (reliable_bytes, holds_some) in
+        [(RELIABLE_PACKET_BYTES, true), (UNRELIABLE_PACKET_BYTES, true), (24, false)]
+    {
         let joined = join(reliable_bytes);
         let (some, rest) = (joined.in_response.len(), joined.by_state.len());
         assert_eq!(some > 0, holds_some, "{some} in a response of at most {reliable_bytes} bytes");
         assert!(rest > 0 && joined.in_response.is_disjoint(&joined.by_state));
         assert_eq!(some + rest, CLIENTS as usize, "{some} in the response, {rest} by state");
-        assert!(joined.took < Duration::from_secs(1), "{:?} at {reliable_bytes} bytes", joined.took);
+        assert!(
+            joined.took < Duration::from_secs(1),
+            "{:?} at {reliable_bytes} bytes",
+            joined.took
+        );
     }
 }

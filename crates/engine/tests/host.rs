@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
 use voicemesh_engine::{
-    Connection, EngineConfig, EngineError, EngineEvent, EngineOnNetwork, EngineOutput, Mode, StartError, VoiceEngine,
+    Connection, EngineConfig, EngineError, EngineEvent, EngineOnNetwork, EngineOutput, Mode,
+    StartError, VoiceEngine,
 };
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, ServerParameters};
 use voicemesh_session::client::ClientEvent;
@@ -30,7 +31,9 @@ fn join() -> ClientParameters {
 
 fn hum(now: Duration) -> Block {
     let begin = now.as_secs_f32() * 48_000.0;
-    std::array::from_fn(|at| 0.3 * ((begin + at as f32) * 200.0 * std::f32::consts::TAU / 48_000.0).sin())
+    std::array::from_fn(|at| {
+        0.3 * ((begin + at as f32) * 200.0 * std::f32::consts::TAU / 48_000.0).sin()
+    })
 }
 
 /// A host, first, and clients over memory.
@@ -97,7 +100,10 @@ fn a_host_is_server_and_client_and_says_so() {
     for peer in 0..3 {
         assert!(lan.peers[peer].status().connected);
         assert_eq!(lan.names(peer), ["host", "client 0", "client 1"]);
-        assert_eq!(lan.peers[peer].status().session, lan.peers[0].server().map(|server| server.session()));
+        assert_eq!(
+            lan.peers[peer].status().session,
+            lan.peers[0].server().map(|server| server.session())
+        );
     }
     let again = lan.peers[0].run_as_client(lan.now, join());
     assert_eq!(again, Err(StartError::Engine(EngineError::AlreadyRunning(Mode::Host))));
@@ -151,8 +157,8 @@ const REMOTE: u8 = 7;
 
 impl Pair {
     fn new() -> Self {
-        let [mut host, mut client] =
-            [1, 2].map(|seed| VoiceEngine::new(EngineConfig::new(format!("peer {seed}"), seed)).unwrap());
+        let [mut host, mut client] = [1, 2]
+            .map(|seed| VoiceEngine::new(EngineConfig::new(format!("peer {seed}"), seed)).unwrap());
         host.run_as_host(PacketLimits::default()).unwrap();
         client.run_as_client(PacketLimits::default()).unwrap();
         host.handle(Duration::ZERO, NetworkEvent::Hosting);
@@ -194,7 +200,9 @@ impl Pair {
                     self.sent.push((to, packet.clone()));
                     self.client.handle(self.now, NetworkEvent::FromServer(packet));
                 }
-                EngineOutput::Client(output) => panic!("the host's client wants of the network: {output:?}"),
+                EngineOutput::Client(output) => {
+                    panic!("the host's client wants of the network: {output:?}")
+                }
             }
         }
     }
@@ -247,7 +255,11 @@ fn what_remote_peers_send_never_reaches_the_hosts_own_client_as_if_its_server_se
         }
         assert_eq!(pair.host.poll_event(), None, "{event:?}");
         assert!(pair.host.status().connected, "{event:?}");
-        assert_eq!(pair.host.client().unwrap().view().unwrap().table().members().count(), 2, "{event:?}");
+        assert_eq!(
+            pair.host.client().unwrap().view().unwrap().table().members().count(),
+            2,
+            "{event:?}"
+        );
         assert_eq!(pair.host.mode(), Mode::Host, "{event:?}");
     }
     // By what its server knows it, no connection of a network is known.
@@ -269,7 +281,10 @@ fn a_host_that_cannot_serve_ends_and_says_why() {
     pair.host.handle(pair.now, NetworkEvent::HostingFailed("the socket is gone".to_owned()));
     assert_eq!(pair.host.mode(), Mode::None);
     let events: Vec<_> = std::iter::from_fn(|| pair.host.poll_event()).collect();
-    assert!(matches!(events[..], [EngineEvent::Session(ClientEvent::SessionEnded(_)), EngineEvent::HostingFailed(_)]));
+    assert!(matches!(
+        events[..],
+        [EngineEvent::Session(ClientEvent::SessionEnded(_)), EngineEvent::HostingFailed(_)]
+    ));
 }
 
 /// proves: D-36, D-39
@@ -282,8 +297,11 @@ fn a_hundred_starts_and_stops_in_any_order_leave_nothing_behind() {
     let mut rounds = |peers: &mut [EngineOnNetwork<Endpoint>; 3], rounds: usize| {
         for _ in 0..rounds {
             for peer in peers.iter_mut() {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                // Refused by an engine that runs already or finds the address taken: neither leaves anything behind.
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                // Refused by an engine that runs already or finds the address taken: neither leaves
+                // anything behind.
                 let _ = match (random >> 33) % 5 {
                     0 => peer.run_as_host(now, serve()),
                     1 => peer.run_as_dedicated_server(now, serve()),
@@ -314,7 +332,11 @@ fn a_hundred_starts_and_stops_in_any_order_leave_nothing_behind() {
     };
     rounds(&mut peers, 100);
     let used = allocation_counter::measure(|| rounds(&mut peers, 200));
-    assert!(used.bytes_current < 4096, "{} bytes more after 200 further rounds", used.bytes_current);
+    assert!(
+        used.bytes_current < 4096,
+        "{} bytes more after 200 further rounds",
+        used.bytes_current
+    );
     let [host, client, _] = &mut peers;
     host.run_as_host(now, serve()).unwrap();
     client.run_as_client(now, join()).unwrap();
@@ -326,7 +348,8 @@ fn a_hundred_starts_and_stops_in_any_order_leave_nothing_behind() {
     assert_eq!((host.status().members.len(), client.status().members.len()), (2, 2));
 }
 
-/// A reliable packet to the own client that cannot be kept ends the session, as a broken path would; speech is lost.
+/// A reliable packet to the own client that cannot be kept ends the session, as a broken path
+/// would; speech is lost.
 ///
 /// proves: D-49
 #[test]
@@ -337,7 +360,11 @@ fn a_host_that_is_not_updated_loses_speech_and_then_its_session() {
         for _ in 0..texts {
             pair.client.send_text(everyone, "x").unwrap();
             while let Some(output) = pair.client.poll_output() {
-                if let EngineOutput::Client(Output::ToServer { packet, reliability: Reliability::Reliable }) = output {
+                if let EngineOutput::Client(Output::ToServer {
+                    packet,
+                    reliability: Reliability::Reliable,
+                }) = output
+                {
                     pair.host.handle(pair.now, NetworkEvent::FromClient { peer: REMOTE, packet });
                 }
             }
@@ -350,6 +377,7 @@ fn a_host_that_is_not_updated_loses_speech_and_then_its_session() {
     pair.update_host();
     assert_eq!(pair.host.mode(), Mode::None);
     let events: Vec<_> = std::iter::from_fn(|| pair.host.poll_event()).collect();
-    let broken = EngineEvent::Session(ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken));
+    let broken =
+        EngineEvent::Session(ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken));
     assert_eq!(events.last(), Some(&broken));
 }

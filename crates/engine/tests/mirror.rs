@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use voicemesh_engine::{EngineConfig, EngineOnNetwork, Mirrored, Mode, ModeMirror, StartError, VoiceEngine};
+use voicemesh_engine::{
+    EngineConfig, EngineOnNetwork, Mirrored, Mode, ModeMirror, StartError, VoiceEngine,
+};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, ServerParameters};
 
 const TICK: Duration = Duration::from_millis(10);
@@ -48,7 +50,10 @@ fn voice_follows_every_change_of_the_games_network() {
         for to in MODES {
             let mut game = Game::new(&hub, 2, "here", "elsewhere");
             let started = game.frame(from).unwrap();
-            assert_eq!(started, if from == Mode::None { Mirrored::Unchanged } else { Mirrored::Started(from) });
+            assert_eq!(
+                started,
+                if from == Mode::None { Mirrored::Unchanged } else { Mirrored::Started(from) }
+            );
             for _ in 0..10 {
                 assert_eq!(game.frame(from), Ok(Mirrored::Unchanged), "{from:?}");
                 elsewhere.frame(Mode::DedicatedServer).unwrap();
@@ -66,11 +71,18 @@ fn voice_follows_every_change_of_the_games_network() {
                 elsewhere.frame(Mode::DedicatedServer).unwrap();
             }
             assert_eq!((game.voice.mode(), game.voice.status().connected), (to, to != Mode::None));
-            assert_eq!(elsewhere.voice.status().members.len(), usize::from(to == Mode::Client), "{from:?} to {to:?}");
+            assert_eq!(
+                elsewhere.voice.status().members.len(),
+                usize::from(to == Mode::Client),
+                "{from:?} to {to:?}"
+            );
 
             game.frame(Mode::None).unwrap();
             elsewhere.frame(Mode::DedicatedServer).unwrap();
-            assert_eq!((game.voice.mode(), elsewhere.voice.status().members.len()), (Mode::None, 0));
+            assert_eq!(
+                (game.voice.mode(), elsewhere.voice.status().members.len()),
+                (Mode::None, 0)
+            );
         }
     }
 }
@@ -168,7 +180,8 @@ fn a_server_that_cannot_start_is_tried_again_and_each_failure_is_given() {
     let failures = (0..400).filter(|_| second.frame(Mode::Host).is_err()).count();
     assert_eq!(failures, 3, "at once, and after 1 and 3 s");
     first.frame(Mode::None).unwrap();
-    let started = (0..400).filter(|_| second.frame(Mode::Host) == Ok(Mirrored::Started(Mode::Host))).count();
+    let started =
+        (0..400).filter(|_| second.frame(Mode::Host) == Ok(Mirrored::Started(Mode::Host))).count();
     assert_eq!((started, second.voice.mode()), (1, Mode::Host));
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
-use voicemesh_engine::{EngineConfig, EngineError, EngineEvent, EngineOnNetwork, Mode, StartError, VoiceEngine};
+use voicemesh_engine::{
+    EngineConfig, EngineError, EngineEvent, EngineOnNetwork, Mode, StartError, VoiceEngine,
+};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, ServerParameters};
 use voicemesh_session::client::ClientEvent;
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
@@ -38,7 +40,8 @@ impl House {
         let hub = Hub::new();
         let mut server = comms(&hub, "server", 1);
         server.run_as_dedicated_server(Duration::ZERO, serve()).unwrap();
-        let mut house = Self { hub, now: Duration::ZERO, server, clients: Vec::new(), heard: Vec::new() };
+        let mut house =
+            Self { hub, now: Duration::ZERO, server, clients: Vec::new(), heard: Vec::new() };
         house.run(5);
         for number in 0..clients {
             let mut client = comms(&house.hub, &format!("client {number}"), 100 + number as u64);
@@ -84,17 +87,26 @@ impl House {
 
 fn hum(now: Duration) -> Block {
     let begin = now.as_secs_f32() * 48_000.0;
-    std::array::from_fn(|i| 0.3 * ((begin + i as f32) * 200.0 * std::f32::consts::TAU / 48_000.0).sin())
+    std::array::from_fn(|i| {
+        0.3 * ((begin + i as f32) * 200.0 * std::f32::consts::TAU / 48_000.0).sin()
+    })
 }
 
 /// proves: D-37, D-38, D-52
 #[test]
 fn mode_connection_and_members_can_be_read_at_any_time() {
     let mut house = House::new(2);
-    assert_eq!((house.server.mode(), house.server.mode().to_string()), (Mode::DedicatedServer, "server".to_owned()));
-    assert_eq!((house.clients[0].mode(), house.clients[0].mode().to_string()), (Mode::Client, "client".to_owned()));
-    let names =
-        |status: &voicemesh_engine::Status| status.members.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (house.server.mode(), house.server.mode().to_string()),
+        (Mode::DedicatedServer, "server".to_owned())
+    );
+    assert_eq!(
+        (house.clients[0].mode(), house.clients[0].mode().to_string()),
+        (Mode::Client, "client".to_owned())
+    );
+    let names = |status: &voicemesh_engine::Status| {
+        status.members.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>()
+    };
     for status in [house.server.status(), house.clients[0].status(), house.clients[1].status()] {
         assert!(status.connected);
         assert_eq!(names(&status), ["client 0", "client 1"]);

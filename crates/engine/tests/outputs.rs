@@ -6,7 +6,9 @@ use bytes::Bytes;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineConfig, EngineEvent, EngineOutput, Mode, VoiceEngine};
 use voicemesh_session::ClientEvent;
-use voicemesh_session::network::{DisconnectReason, LinkId, NetworkEvent, PacketLimits, Reliability};
+use voicemesh_session::network::{
+    DisconnectReason, LinkId, NetworkEvent, PacketLimits, Reliability,
+};
 use voicemesh_session::output::{LinkPacket, Output};
 use voicemesh_wire::packet::{self, Kind};
 
@@ -15,7 +17,8 @@ const ADA: u8 = 1;
 const BOB: u8 = 2;
 const TICK: Duration = Duration::from_millis(10);
 
-/// A server and two clients. Packets between them are moved by hand; a link takes what it is given, or nothing.
+/// A server and two clients. Packets between them are moved by hand; a link takes what it is given,
+/// or nothing.
 struct Table {
     now: Duration,
     server: VoiceEngine<u8>,
@@ -88,12 +91,16 @@ impl Table {
     fn deliver(&mut self) {
         for peer in [ADA, BOB] {
             while let Some(output) = self.client(peer).poll_output() {
-                let EngineOutput::Client(output) = output else { panic!("a client serves nothing") };
+                let EngineOutput::Client(output) = output else {
+                    panic!("a client serves nothing")
+                };
                 self.carry_out(peer, output);
             }
         }
         while let Some(output) = self.server.poll_output() {
-            let EngineOutput::ToClient { to, packet, .. } = output else { panic!("a server sends to clients only") };
+            let EngineOutput::ToClient { to, packet, .. } = output else {
+                panic!("a server sends to clients only")
+            };
             let now = self.now;
             self.client(to).handle(now, NetworkEvent::FromServer(packet));
         }
@@ -116,10 +123,13 @@ impl Table {
                 for destination in to {
                     let link = LinkId { peer, ..destination.link };
                     let packet = packet.clone();
-                    self.client(destination.link.peer).handle(now, NetworkEvent::FromLink { link, packet });
+                    self.client(destination.link.peer)
+                        .handle(now, NetworkEvent::FromLink { link, packet });
                 }
             }
-            Output::PingServer(number) => self.client(peer).handle(now, NetworkEvent::ServerPong(number)),
+            Output::PingServer(number) => {
+                self.client(peer).handle(now, NetworkEvent::ServerPong(number))
+            }
             Output::ReleaseLink(_) | Output::ReplaceLink(_) | Output::LinkStalled(_) => {}
         }
     }
@@ -142,7 +152,8 @@ fn two_engines_speak_through_a_third_that_serves() {
     let (to_server, to_links) = table.sent();
     assert!(to_server.contains(&Kind::ServerRelayUnreliable));
     assert!(to_links.is_empty());
-    let speaking = |event: &EngineEvent<u8>| matches!(event, EngineEvent::Speaking { speaking: true, .. });
+    let speaking =
+        |event: &EngineEvent<u8>| matches!(event, EngineEvent::Speaking { speaking: true, .. });
     assert!(table.events(BOB).iter().any(speaking));
 }
 
@@ -160,7 +171,10 @@ fn what_a_link_refuses_comes_back_and_goes_through_the_server() {
     table.run(20);
     let (to_server, to_links) = table.sent();
     assert!(to_links.is_empty());
-    assert!(to_server.iter().filter(|kind| **kind == Kind::ServerRelayUnreliable).count() >= 10, "{to_server:?}");
+    assert!(
+        to_server.iter().filter(|kind| **kind == Kind::ServerRelayUnreliable).count() >= 10,
+        "{to_server:?}"
+    );
 }
 
 #[test]
@@ -172,7 +186,8 @@ fn without_a_reliable_packet_the_session_ends_and_nothing_more_is_sent() {
     ada.join_group("another").unwrap();
     ada.handle(now, NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken));
     assert_eq!((ada.mode(), ada.poll_output()), (Mode::None, None));
-    let ended = EngineEvent::Session(ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken));
+    let ended =
+        EngineEvent::Session(ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken));
     assert!(table.events(ADA).contains(&ended));
 }
 

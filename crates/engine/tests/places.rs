@@ -36,12 +36,16 @@ impl Square {
         };
         let address = || "here".to_owned();
         let mut server = comms("server", 1);
-        server.run_as_dedicated_server(Duration::ZERO, ServerParameters { address: address() }).unwrap();
+        server
+            .run_as_dedicated_server(Duration::ZERO, ServerParameters { address: address() })
+            .unwrap();
         let join = |name, seed| {
             let mut client = comms(name, seed);
             client.run_as_client(Duration::ZERO, ClientParameters { address: address() }).unwrap();
             let everyone = VoiceTarget::Group(GLOBAL_GROUP.to_owned());
-            client.open_target(everyone, TargetOptions { positional, ..TargetOptions::default() }).unwrap();
+            client
+                .open_target(everyone, TargetOptions { positional, ..TargetOptions::default() })
+                .unwrap();
             client
         };
         let mut square = Self {
@@ -109,7 +113,9 @@ impl Square {
 
 fn hum(now: Duration) -> Block {
     let begin = now.as_secs_f32() * 48_000.0;
-    std::array::from_fn(|i| 0.3 * ((begin + i as f32) * 200.0 * std::f32::consts::TAU / 48_000.0).sin())
+    std::array::from_fn(|i| {
+        0.3 * ((begin + i as f32) * 200.0 * std::f32::consts::TAU / 48_000.0).sin()
+    })
 }
 
 /// proves: B-11
@@ -126,7 +132,10 @@ fn who_stands_on_the_left_is_heard_on_the_left_and_who_is_far_is_softer() {
     for (speaker, expected) in [(0, (side, side - 13.98)), (1, (side - 13.98, side))] {
         let (left, right) = square.ears(&[speaker]);
         let close = |found: f32, more: f32| (found - plain - more).abs() < 0.3;
-        assert!(close(left, expected.0) && close(right, expected.1), "{speaker}: {left} and {right}, not {expected:?}");
+        assert!(
+            close(left, expected.0) && close(right, expected.1),
+            "{speaker}: {left} and {right}, not {expected:?}"
+        );
     }
     let both = square.ears(&[0, 1]);
     assert!((both.0 - both.1).abs() < 0.3, "{both:?}");
@@ -136,9 +145,16 @@ fn who_stands_on_the_left_is_heard_on_the_left_and_who_is_far_is_softer() {
     assert!(right > left + 12.0, "{left} and {right}");
     square.listener.set_listener(Pose { position: [-1.0, 0.0, 10.0], ..Pose::default() });
     let (left, right) = square.ears(&[0]);
-    assert!((left - right).abs() < 0.3 && (plain - left - 20.0).abs() < 0.3, "a tenth at ten metres: {left}");
+    assert!(
+        (left - right).abs() < 0.3 && (plain - left - 20.0).abs() < 0.3,
+        "a tenth at ten metres: {left}"
+    );
     square.listener.set_listener(Pose { position: [0.0, 60.0, 0.0], ..Pose::default() });
-    assert_eq!(square.ears(&[0]), (-120.0, -120.0), "beyond the last distance there is nothing at all");
+    assert_eq!(
+        square.ears(&[0]),
+        (-120.0, -120.0),
+        "beyond the last distance there is nothing at all"
+    );
     assert!(square.apart.iter().any(|sample| sample.abs() > 0.1), "though it was said");
     let who = square.who(0);
     square.listener.set_placement(who, None);

@@ -8,7 +8,9 @@ use voicemesh_session::Server;
 use voicemesh_session::network::{NetworkEvent, PacketLimits};
 use voicemesh_wire::ClientId;
 use voicemesh_wire::limits::RELAY_DESTINATIONS;
-use voicemesh_wire::packet::{CodecSettings, HandshakeRequest, Kind, Relay, TalkspurtCounter, VoiceHeader};
+use voicemesh_wire::packet::{
+    CodecSettings, HandshakeRequest, Kind, Relay, TalkspurtCounter, VoiceHeader,
+};
 
 const FRAME: Duration = Duration::from_millis(20);
 const SPEAKER: u32 = 0;
@@ -18,10 +20,14 @@ fn host(listeners: u32) -> VoiceEngine<u32> {
     let mut host = VoiceEngine::new(EngineConfig::new("host", 1)).unwrap();
     host.run_as_host(PacketLimits::default()).unwrap();
     host.handle(Duration::ZERO, NetworkEvent::Hosting);
-    let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+    let codec =
+        CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
     for peer in 0..=listeners {
         let request = HandshakeRequest { codec, name: format!("client {peer}") };
-        host.handle(Duration::ZERO, NetworkEvent::FromClient { peer, packet: request.encode().into() });
+        host.handle(
+            Duration::ZERO,
+            NetworkEvent::FromClient { peer, packet: request.encode().into() },
+        );
         deliveries(&mut host);
     }
     host
@@ -33,13 +39,20 @@ fn client_of(host: &VoiceEngine<u32>, peer: u32) -> ClientId {
 
 /// Takes all outputs. How many packets there are for clients.
 fn deliveries(host: &mut VoiceEngine<u32>) -> usize {
-    std::iter::from_fn(|| host.poll_output()).filter(|output| matches!(output, EngineOutput::ToClient { .. })).count()
+    std::iter::from_fn(|| host.poll_output())
+        .filter(|output| matches!(output, EngineOutput::ToClient { .. }))
+        .count()
 }
 
-/// A frame of the speaker to all listeners, as the packets in which it comes: they are the network's, as is their memory.
+/// A frame of the speaker to all listeners, as the packets in which it comes: they are the
+/// network's, as is their memory.
 fn relayed(host: &VoiceEngine<u32>, listeners: u32, sequence: u16) -> Vec<Bytes> {
     let session = host.server().map(Server::session).unwrap();
-    let header = VoiceHeader { sender: client_of(host, SPEAKER), talkspurt: TalkspurtCounter::SevenBit(0), sequence };
+    let header = VoiceHeader {
+        sender: client_of(host, SPEAKER),
+        talkspurt: TalkspurtCounter::SevenBit(0),
+        sequence,
+    };
     let mut frame = Vec::new();
     header.encode_packet(session, &[], &[7; 50], &mut frame);
     let listeners: Vec<ClientId> = (1..=listeners).map(|peer| client_of(host, peer)).collect();
@@ -56,14 +69,18 @@ fn relayed(host: &VoiceEngine<u32>, listeners: u32, sequence: u16) -> Vec<Bytes>
 fn a_host_passes_speech_on_without_allocating() {
     for listeners in [8, 64, 512] {
         let mut host = host(listeners);
-        let frames: Vec<Vec<Bytes>> = (0..300).map(|sequence| relayed(&host, listeners, sequence)).collect();
+        let frames: Vec<Vec<Bytes>> =
+            (0..300).map(|sequence| relayed(&host, listeners, sequence)).collect();
         // Shared already, as slices of a larger buffer are.
         let shared = frames.clone();
         let mut now = Duration::ZERO;
         let mut pass_on = |frames: &[Vec<Bytes>]| {
             let mut passed = 0;
             for packet in frames.iter().flatten() {
-                host.handle(now, NetworkEvent::FromClient { peer: SPEAKER, packet: packet.clone() });
+                host.handle(
+                    now,
+                    NetworkEvent::FromClient { peer: SPEAKER, packet: packet.clone() },
+                );
                 passed += deliveries(&mut host);
                 now += FRAME;
             }
@@ -74,6 +91,9 @@ fn a_host_passes_speech_on_without_allocating() {
         let mut passed = 0;
         let used = allocation_counter::measure(|| passed = pass_on(rest));
         assert_eq!(passed, 200 * listeners as usize);
-        assert_eq!(used.count_total, 0, "allocations for {passed} deliveries to {listeners} listeners");
+        assert_eq!(
+            used.count_total, 0,
+            "allocations for {passed} deliveries to {listeners} listeners"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! What a link costs on this machine: time to open, memory, and processor time for a voice packet.
 //!
-//! `cargo run --release -p voicemesh-link --example measure`. Measures and prints; proves nothing. With `openings COUNT` only
-//! how long so many openings take, as one JSON line: `make bench` reads it.
+//! `cargo run --release -p voicemesh-link --example measure`. Measures and prints; proves nothing.
+//! With `openings COUNT` only how long so many openings take, as one JSON line: `make bench` reads
+//! it.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -55,7 +56,11 @@ async fn memory() -> Vec<(End, End)> {
     for _ in 0..PAIRS {
         pairs.push(open_pair().await);
     }
-    println!("memory: {} KiB for each of {} links", (resident_kib() - before) / (2 * PAIRS as u64), 2 * PAIRS);
+    println!(
+        "memory: {} KiB for each of {} links",
+        (resident_kib() - before) / (2 * PAIRS as u64),
+        2 * PAIRS
+    );
     pairs
 }
 

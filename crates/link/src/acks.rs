@@ -1,18 +1,21 @@
 //! Sends fewer SCTP acknowledgements than the stack makes.
 //!
-//! The stack acknowledges every second packet (RFC 9260 §6.2), each acknowledgement in a separate datagram: with one
-//! voice packet every 20 ms a listener that says nothing sends 25 of them a second. They are cumulative, so a later one
-//! makes an earlier one superfluous; a network may lose them at any time. A socket therefore holds an acknowledgement
-//! back for up to [`HOLD`], and sends only the latest. Not held back is an acknowledgement that reports missing packets,
-//! nor one of much or large data, whose sender waits for it.
+//! The stack acknowledges every second packet (RFC 9260 §6.2), each acknowledgement in a separate
+//! datagram: with one voice packet every 20 ms a listener that says nothing sends 25 of them a
+//! second. They are cumulative, so a later one makes an earlier one superfluous; a network may lose
+//! them at any time. A socket therefore holds an acknowledgement back for up to [`HOLD`], and sends
+//! only the latest. Not held back is an acknowledgement that reports missing packets, nor one of
+//! much or large data, whose sender waits for it.
 //!
-//! The same goes for FORWARD TSN (RFC 3758), 20 bytes: the stack answers every acknowledgement with one while a lost packet
-//! is given up, and every outdated one with an acknowledgement, so that on a long lossy way they would beget each other by
-//! the hundred a second. One each [`FORWARD_HOLD`] is sent.
+//! The same goes for FORWARD TSN (RFC 3758), 20 bytes: the stack answers every acknowledgement with
+//! one while a lost packet is given up, and every outdated one with an acknowledgement, so that on
+//! a long lossy way they would beget each other by the hundred a second. One each [`FORWARD_HOLD`]
+//! is sent.
 //!
-//! Datagrams are encrypted, so an acknowledgement is recognized by its size: an SCTP packet of 28 bytes is a SACK without
-//! gaps. (A HEARTBEAT ACK or the response to a stream reset can be as large; holding one back does no harm, and both are
-//! asked for again if lost.) What the cipher adds to it is read from the DTLS ServerHello.
+//! Datagrams are encrypted, so an acknowledgement is recognized by its size: an SCTP packet of 28
+//! bytes is a SACK without gaps. (A HEARTBEAT ACK or the response to a stream reset can be as
+//! large; holding one back does no harm, and both are asked for again if lost.) What the cipher
+//! adds to it is read from the DTLS ServerHello.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,9 +61,11 @@ impl RecordExpansion {
     }
 }
 
-/// RFC 6347 §4.2.2 and RFC 5246 §7.4.1.3. `None` for anything but a whole ServerHello with an AEAD cipher.
+/// RFC 6347 §4.2.2 and RFC 5246 §7.4.1.3. `None` for anything but a whole ServerHello with an AEAD
+/// cipher.
 fn expansion(datagram: &[u8]) -> Option<usize> {
-    let is_handshake = *datagram.first()? == CONTENT_HANDSHAKE && *datagram.get(RECORD_HEADER_BYTES)? == SERVER_HELLO;
+    let is_handshake = *datagram.first()? == CONTENT_HANDSHAKE
+        && *datagram.get(RECORD_HEADER_BYTES)? == SERVER_HELLO;
     if !is_handshake {
         return None;
     }
@@ -214,7 +219,8 @@ mod tests {
 
     fn record(plaintext_bytes: usize, expansion: usize) -> Vec<u8> {
         let bytes = plaintext_bytes + expansion;
-        let mut datagram = vec![CONTENT_APPLICATION_DATA, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 0, bytes as u8];
+        let mut datagram =
+            vec![CONTENT_APPLICATION_DATA, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 0, bytes as u8];
         datagram.resize(RECORD_HEADER_BYTES + bytes, 0);
         datagram
     }
@@ -235,7 +241,8 @@ mod tests {
             for after in [40, 80] {
                 ack[10] = after;
                 let now = start + Duration::from_millis(after.into());
-                let expected = if after == 40 { Outgoing::Held(start + HOLD) } else { Outgoing::Replaced };
+                let expected =
+                    if after == 40 { Outgoing::Held(start + HOLD) } else { Outgoing::Replaced };
                 assert_eq!(acks.outgoing(now, &ack, TO, &expansion), expected);
                 assert_eq!(acks.due(now), Some(Err(start + HOLD)));
             }
@@ -267,14 +274,26 @@ mod tests {
         acks.sacks.sent(now);
         acks.forwards.sent(now);
         assert_eq!(acks.outgoing(now, &record(SACK_BYTES, 16), TO, &unknown), Outgoing::Send);
-        assert!(matches!(acks.outgoing(now, &record(FORWARD_TSN_BYTES, 16), TO, &known), Outgoing::Held(_)));
+        assert!(matches!(
+            acks.outgoing(now, &record(FORWARD_TSN_BYTES, 16), TO, &known),
+            Outgoing::Held(_)
+        ));
         for plaintext in [16, 24, 32, 36, 100] {
-            assert_eq!(acks.outgoing(now, &record(plaintext, 16), TO, &known), Outgoing::Send, "{plaintext}");
+            assert_eq!(
+                acks.outgoing(now, &record(plaintext, 16), TO, &known),
+                Outgoing::Send,
+                "{plaintext}"
+            );
         }
         // AES-CBC pads: sizes say nothing. And a ServerHello that is cut off names no cipher.
         let hello = server_hello(0xc02b);
-        for unusable in [&server_hello(0xc00a)[..], &[], &hello[..30], &hello[..hello.len() - 1], &[CONTENT_HANDSHAKE]]
-        {
+        for unusable in [
+            &server_hello(0xc00a)[..],
+            &[],
+            &hello[..30],
+            &hello[..hello.len() - 1],
+            &[CONTENT_HANDSHAKE],
+        ] {
             let expansion = RecordExpansion::default();
             expansion.observe(unusable);
             assert_eq!(expansion.bytes(), None);

@@ -1,8 +1,9 @@
 //! Which of this machine's addresses get a socket, and in which order.
 //!
-//! A machine with containers, virtual machines and tunnels has many addresses, of which one or two lead anywhere. First
-//! come the source addresses of the routes to the server and to the internet, then the addresses of cards, then of
-//! bridges and tunnels. [`LOCAL_ADDRESSES_PER_FAMILY`] bounds what is left.
+//! A machine with containers, virtual machines and tunnels has many addresses, of which one or two
+//! lead anywhere. First come the source addresses of the routes to the server and to the internet,
+//! then the addresses of cards, then of bridges and tunnels. [`LOCAL_ADDRESSES_PER_FAMILY`] bounds
+//! what is left.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -10,8 +11,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use crate::limits::LOCAL_ADDRESSES_PER_FAMILY;
 
 /// Addresses that a default route covers, one of each family. Nothing is sent to them.
-const FAR_AWAY: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)), IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30))];
+const FAR_AWAY: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30)),
+];
 
 /// Which of this machine's addresses links use.
 #[derive(Clone, Debug)]
@@ -41,7 +44,10 @@ pub(crate) struct LocalAddress {
 
 /// What an interface is, from the most to the least promising.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells these kinds apart"))]
+#[cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "only Linux tells these kinds apart")
+)]
 pub(crate) enum InterfaceKind {
     /// A card, or anything not known to be one of the following.
     Card,
@@ -60,24 +66,34 @@ pub(crate) fn of_interfaces(server: Option<IpAddr>) -> Vec<SocketAddr> {
         .into_iter()
         .filter_map(|interface| {
             let ip = interface.addr?.ip();
-            Some(LocalAddress { kind: system::kind_of(&interface.name), interface: interface.name, ip })
+            Some(LocalAddress {
+                kind: system::kind_of(&interface.name),
+                interface: interface.name,
+                ip,
+            })
         })
         .collect();
-    let preferred: Vec<IpAddr> = server.iter().chain(&FAR_AWAY).filter_map(|&to| source_address(to)).collect();
+    let preferred: Vec<IpAddr> =
+        server.iter().chain(&FAR_AWAY).filter_map(|&to| source_address(to)).collect();
     let ranked = rank(found, &preferred);
-    choose(ranked, |ip| can_bind(SocketAddr::new(ip, 0))).into_iter().map(|ip| SocketAddr::new(ip, 0)).collect()
+    choose(ranked, |ip| can_bind(SocketAddr::new(ip, 0)))
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, 0))
+        .collect()
 }
 
-/// The address that packets to `to` leave from. Connecting a UDP socket looks the route up and sends nothing.
+/// The address that packets to `to` leave from. Connecting a UDP socket looks the route up and
+/// sends nothing.
 fn source_address(to: IpAddr) -> Option<IpAddr> {
-    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr =
+        if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
     socket.connect(SocketAddr::new(to, 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Orders addresses: `preferred` first, in their order, then by kind of interface. Leaves out what cannot be used.
-/// Loopback addresses are used only if there is no other.
+/// Orders addresses: `preferred` first, in their order, then by kind of interface. Leaves out what
+/// cannot be used. Loopback addresses are used only if there is no other.
 fn rank(mut found: Vec<LocalAddress>, preferred: &[IpAddr]) -> Vec<LocalAddress> {
     found.retain(|address| is_usable(&address.ip));
     if found.iter().any(|address| !address.ip.is_loopback()) {
@@ -86,7 +102,8 @@ fn rank(mut found: Vec<LocalAddress>, preferred: &[IpAddr]) -> Vec<LocalAddress>
     let mut seen = BTreeSet::new();
     found.retain(|address| seen.insert(address.ip));
     found.sort_by_key(|address| {
-        let preference = preferred.iter().position(|ip| *ip == address.ip).unwrap_or(preferred.len());
+        let preference =
+            preferred.iter().position(|ip| *ip == address.ip).unwrap_or(preferred.len());
         // An IPv4 link-local address is what a machine without DHCP gives itself.
         let is_link_local = matches!(address.ip, IpAddr::V4(ip) if ip.is_link_local());
         (preference, is_link_local, address.kind)
@@ -118,7 +135,8 @@ fn is_usable(ip: &IpAddr) -> bool {
     }
 }
 
-/// An interface that is down or still asking for its address cannot be bound, and the crate would report an error.
+/// An interface that is down or still asking for its address cannot be bound, and the crate would
+/// report an error.
 fn can_bind(address: SocketAddr) -> bool {
     UdpSocket::bind(address).is_ok()
 }
@@ -131,7 +149,8 @@ mod system {
 
     use super::InterfaceKind;
 
-    /// ARPHRD_NONE, _PPP, _TUNNEL, _TUNNEL6, _SIT, _IPGRE, _IP6GRE: links without addresses of their own.
+    /// ARPHRD_NONE, _PPP, _TUNNEL, _TUNNEL6, _SIT, _IPGRE, _IP6GRE: links without addresses of
+    /// their own.
     const TUNNELS: [&str; 7] = ["65534", "512", "768", "769", "776", "778", "823"];
 
     pub(super) fn kind_of(interface: &str) -> InterfaceKind {
@@ -160,8 +179,13 @@ mod system {
             .collect();
         let v4 = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
         let v6 = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
-        v4.lines().filter_map(|line| route_v4(line, interface)).any(|route| route.leads_beyond(&own))
-            || v6.lines().filter_map(|line| route_v6(line, interface)).any(|route| route.leads_beyond(&own))
+        v4.lines()
+            .filter_map(|line| route_v4(line, interface))
+            .any(|route| route.leads_beyond(&own))
+            || v6
+                .lines()
+                .filter_map(|line| route_v6(line, interface))
+                .any(|route| route.leads_beyond(&own))
     }
 
     #[derive(Debug, PartialEq, Eq)]
@@ -191,14 +215,16 @@ mod system {
         }
     }
 
-    /// `Iface Destination Gateway Flags RefCnt Use Metric Mask …`, addresses in hexadecimal and the host's byte order.
+    /// `Iface Destination Gateway Flags RefCnt Use Metric Mask …`, addresses in hexadecimal and the
+    /// host's byte order.
     pub(super) fn route_v4(line: &str, interface: &str) -> Option<Route> {
         let mut fields = line.split_whitespace();
         if fields.next() != Some(interface) {
             return None;
         }
-        let mut address =
-            |skip: usize| Some(Ipv4Addr::from(u32::from_str_radix(fields.nth(skip)?, 16).ok()?.to_ne_bytes()));
+        let mut address = |skip: usize| {
+            Some(Ipv4Addr::from(u32::from_str_radix(fields.nth(skip)?, 16).ok()?.to_ne_bytes()))
+        };
         let (destination, gateway, mask) = (address(0)?, address(0)?, address(4)?);
         Some(Route {
             destination: destination.into(),
@@ -214,14 +240,19 @@ mod system {
         if name != interface {
             return None;
         }
-        let address = |field: &str| Some(Ipv6Addr::from_bits(u128::from_str_radix(field, 16).ok()?));
+        let address =
+            |field: &str| Some(Ipv6Addr::from_bits(u128::from_str_radix(field, 16).ok()?));
         let destination = address(destination)?;
         let prefix_bits = u32::from_str_radix(prefix, 16).ok()?;
         // Multicast and link-local routes exist on every interface.
         if destination.is_multicast() || destination.is_unicast_link_local() {
             return None;
         }
-        Some(Route { destination: destination.into(), prefix_bits, has_gateway: !address(gateway)?.is_unspecified() })
+        Some(Route {
+            destination: destination.into(),
+            prefix_bits,
+            has_gateway: !address(gateway)?.is_unspecified(),
+        })
     }
 }
 
@@ -230,12 +261,28 @@ mod system {
 mod system {
     use super::InterfaceKind;
 
-    const VIRTUAL: [&str; 12] =
-        ["bridge", "docker", "veth", "virbr", "vmnet", "vboxnet", "vethernet", "tun", "tap", "utun", "ipsec", "wg"];
+    const VIRTUAL: [&str; 12] = [
+        "bridge",
+        "docker",
+        "veth",
+        "virbr",
+        "vmnet",
+        "vboxnet",
+        "vethernet",
+        "tun",
+        "tap",
+        "utun",
+        "ipsec",
+        "wg",
+    ];
 
     pub(super) fn kind_of(interface: &str) -> InterfaceKind {
         let name = interface.to_ascii_lowercase();
-        if VIRTUAL.iter().any(|prefix| name.starts_with(prefix)) { InterfaceKind::Virtual } else { InterfaceKind::Card }
+        if VIRTUAL.iter().any(|prefix| name.starts_with(prefix)) {
+            InterfaceKind::Virtual
+        } else {
+            InterfaceKind::Card
+        }
     }
 }
 
@@ -254,8 +301,9 @@ mod tests {
 
     #[test]
     fn any_number_of_bridges_leaves_a_card_its_place() {
-        let mut found: Vec<_> =
-            (0..40).map(|n| address(&format!("br-{n}"), &format!("172.{n}.0.1"), InterfaceKind::Virtual)).collect();
+        let mut found: Vec<_> = (0..40)
+            .map(|n| address(&format!("br-{n}"), &format!("172.{n}.0.1"), InterfaceKind::Virtual))
+            .collect();
         found.push(address("tun0", "10.8.0.2", InterfaceKind::RoutedVirtual));
         found.push(address("eth1", "10.0.0.2", InterfaceKind::Card));
         found.push(address("eth0", "192.168.1.2", InterfaceKind::Card));
@@ -271,12 +319,16 @@ mod tests {
             address("wg0", "10.9.0.2", InterfaceKind::Virtual),
             address("eth1", "10.0.0.2", InterfaceKind::Card),
         ];
-        assert_eq!(chosen(found, &["10.9.0.2", "10.0.0.2"]), ["10.9.0.2", "10.0.0.2", "192.168.1.2"]);
+        assert_eq!(
+            chosen(found, &["10.9.0.2", "10.0.0.2"]),
+            ["10.9.0.2", "10.0.0.2", "192.168.1.2"]
+        );
     }
 
     #[test]
     fn families_are_bounded_apart_and_nothing_comes_twice() {
-        let mut found: Vec<_> = (1..20).map(|n| address("eth0", &format!("10.0.0.{n}"), InterfaceKind::Card)).collect();
+        let mut found: Vec<_> =
+            (1..20).map(|n| address("eth0", &format!("10.0.0.{n}"), InterfaceKind::Card)).collect();
         found.push(address("eth0", "2001:db8::1", InterfaceKind::Card));
         found.push(address("eth0", "2001:db8::1", InterfaceKind::Card));
         let chosen = chosen(found, &[]);
@@ -286,8 +338,12 @@ mod tests {
 
     #[test]
     fn loopback_is_for_machines_without_a_network_and_link_local_comes_last() {
-        let loopback =
-            || vec![address("lo", "127.0.0.1", InterfaceKind::Card), address("lo", "::1", InterfaceKind::Card)];
+        let loopback = || {
+            vec![
+                address("lo", "127.0.0.1", InterfaceKind::Card),
+                address("lo", "::1", InterfaceKind::Card),
+            ]
+        };
         assert_eq!(chosen(loopback(), &[]), ["127.0.0.1", "::1"]);
         let mut found = loopback();
         found.push(address("eth0", "169.254.7.7", InterfaceKind::Card));
@@ -300,7 +356,9 @@ mod tests {
     #[test]
     fn routes_of_a_tunnel_lead_further_and_those_of_a_bridge_do_not() {
         let own = ["10.8.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
-        let hex = |ip: &str| format!("{:08X}", u32::from_ne_bytes(ip.parse::<Ipv4Addr>().unwrap().octets()));
+        let hex = |ip: &str| {
+            format!("{:08X}", u32::from_ne_bytes(ip.parse::<Ipv4Addr>().unwrap().octets()))
+        };
         let line = |to: &str, gateway: &str, mask: &str| {
             format!("tun0\t{}\t{}\t0001\t0\t0\t0\t{}\t0\t0\t0", hex(to), hex(gateway), hex(mask))
         };
@@ -311,9 +369,13 @@ mod tests {
         assert_eq!(system::route_v4(&line("0.0.0.0", "0.0.0.0", "0.0.0.0"), "eth0"), None);
         let v6 = |to: &str, bits: u32| {
             let to = to.parse::<Ipv6Addr>().unwrap().to_bits();
-            format!("{to:032x} {bits:02x} {0:032x} 00 {0:032x} 00000100 00000001 00000000 00000001 tun0", 0)
+            format!(
+                "{to:032x} {bits:02x} {0:032x} 00 {0:032x} 00000100 00000001 00000000 00000001 tun0",
+                0
+            )
         };
-        let leads = |line: &str| system::route_v6(line, "tun0").map(|route| route.leads_beyond(&own));
+        let leads =
+            |line: &str| system::route_v6(line, "tun0").map(|route| route.leads_beyond(&own));
         assert_eq!(leads(&v6("fd00::", 64)), Some(false));
         assert_eq!(leads(&v6("2001:db8::", 32)), Some(true));
         assert_eq!(leads(&v6("fe80::", 64)), None);

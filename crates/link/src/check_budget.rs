@@ -1,13 +1,15 @@
 //! How many connectivity checks all links of a peer send to addresses that have not answered.
 //!
-//! All together draw on one token bucket, whatever the members of the room do, and all links to one remote on one of its
-//! own. So that no remote delays another, the common tokens are given out by need:
+//! All together draw on one token bucket, whatever the members of the room do, and all links to one
+//! remote on one of its own. So that no remote delays another, the common tokens are given out by
+//! need:
 //!
-//! - The first checks of each remote take any token. For those of remotes that have not come yet, tokens are reserved: enough
-//!   for a full room. What a remote's first checks took comes back slowly, because after it another one may come
-//!   under a new id.
-//! - Further checks take what is left above the reserve. The more of them a remote has sent lately, the more must be
-//!   left: when the tokens are used up, the next one goes to a remote that has sent fewest.
+//! - The first checks of each remote take any token. For those of remotes that have not come yet,
+//!   tokens are reserved: enough for a full room. What a remote's first checks took comes back
+//!   slowly, because after it another one may come under a new id.
+//! - Further checks take what is left above the reserve. The more of them a remote has sent lately,
+//!   the more must be left: when the tokens are used up, the next one goes to a remote that has
+//!   sent fewest.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,8 +22,8 @@ const OF_ALL_LINKS: Rate = Rate { burst: 300.0, per_second: 100.0 };
 const OF_A_REMOTE: Rate = Rate { burst: 20.0, per_second: 20.0 };
 /// Of these, the first ones. A link that did not open is replaced after 15 s, and has one again.
 const FIRST_OF_A_REMOTE: Rate = Rate { burst: 3.0, per_second: 1.0 / 12.0 };
-/// The first ones of 63 remotes. They take 5.25 a second at most; the rest is for new ids in the place of others,
-/// almost five a second. The server lets one address join a room twice a second.
+/// The first ones of 63 remotes. They take 5.25 a second at most; the rest is for new ids in the
+/// place of others, almost five a second. The server lets one address join a room twice a second.
 const RESERVED: Rate = Rate { burst: 63.0 * FIRST_OF_A_REMOTE.burst, per_second: 20.0 };
 /// Should still more ids come, this is reserved in any case: the first checks of seven remotes.
 const ALWAYS_RESERVED: f64 = 7.0 * FIRST_OF_A_REMOTE.burst;
@@ -29,7 +31,8 @@ const ALWAYS_RESERVED: f64 = 7.0 * FIRST_OF_A_REMOTE.burst;
 const FURTHER_OF_A_REMOTE: Rate = Rate { burst: 10.0, per_second: 0.5 };
 /// … and how many tokens more each of them requires to be left above the reserve.
 const LEFT_FOR_EACH_FURTHER: f64 = 3.0;
-/// Remotes of which checks are counted. Of further ones, the one that asked longest ago is forgotten.
+/// Remotes of which checks are counted. Of further ones, the one that asked longest ago is
+/// forgotten.
 const REMOTES: usize = 1_024;
 
 #[derive(Clone, Copy)]
@@ -155,7 +158,12 @@ mod tests {
     const ROUNDS_PER_SECOND: u32 = 50;
 
     /// How many of so many checks each remote may send.
-    fn ask(budget: &CheckBudget, now: Instant, remotes: impl IntoIterator<Item = u128>, checks: usize) -> Vec<usize> {
+    fn ask(
+        budget: &CheckBudget,
+        now: Instant,
+        remotes: impl IntoIterator<Item = u128>,
+        checks: usize,
+    ) -> Vec<usize> {
         let of_one = |remote| (0..checks).filter(|_| budget.take(now, remote)).count();
         remotes.into_iter().map(of_one).collect()
     }
@@ -178,7 +186,11 @@ mod tests {
     fn a_remote_sends_20_at_once_and_20_a_second() {
         let (budget, began) = (CheckBudget::default(), Instant::now());
         for second in 0..10 {
-            assert_eq!(ask(&budget, began + Duration::from_secs(second), [7], 1_000), [20], "{second}");
+            assert_eq!(
+                ask(&budget, began + Duration::from_secs(second), [7], 1_000),
+                [20],
+                "{second}"
+            );
         }
     }
 
@@ -188,7 +200,9 @@ mod tests {
         let mut sent = Vec::new();
         for second in 0..=10 {
             let ids = u128::from(second) * 1_000..u128::from(second) * 1_000 + 500;
-            sent.push(ask(&budget, began + Duration::from_secs(second), ids, 30).iter().sum::<usize>());
+            sent.push(
+                ask(&budget, began + Duration::from_secs(second), ids, 30).iter().sum::<usize>(),
+            );
         }
         assert_eq!(sent[0], 300);
         assert_eq!(sent[1..], [100; 10]);
@@ -202,9 +216,14 @@ mod tests {
                 let mut sent = 0;
                 for round in 0..=5 * ROUNDS_PER_SECOND {
                     let first = u128::from(round * new_ids_per_round);
-                    sent += ask(&budget, began + ROUND * round, first..first + remotes, 24).iter().sum::<usize>();
+                    sent += ask(&budget, began + ROUND * round, first..first + remotes, 24)
+                        .iter()
+                        .sum::<usize>();
                     let most = 300 + 2 * round as usize;
-                    assert!(sent <= most, "{sent} in {round} rounds to {remotes}, {new_ids_per_round} new in each");
+                    assert!(
+                        sent <= most,
+                        "{sent} in {round} rounds to {remotes}, {new_ids_per_round} new in each"
+                    );
                 }
                 // One remote is limited by its own bucket.
                 let least = if remotes == 1 && new_ids_per_round < 20 { 100 } else { 500 };
@@ -239,7 +258,8 @@ mod tests {
         assert_eq!(ask_in_turn(&budget, began, &hostile), [0; 62]);
     }
 
-    /// In how many rounds one that comes sends a check of each of ten candidates, and three of them in the first.
+    /// In how many rounds one that comes sends a check of each of ten candidates, and three of them
+    /// in the first.
     fn rounds_for_ten(budget: &CheckBudget, began: Instant, hostile: u128, remote: u128) -> u32 {
         let (mut rounds, mut sent) = (0, 0);
         while sent < 10 {
@@ -265,7 +285,8 @@ mod tests {
                 }
             }
             println!("rounds for ten candidates beside {hostile} others, every 5 s: {took:?}");
-            // Others that have come just now need their own candidates checked as well, and all share 100 a second.
+            // Others that have come just now need their own candidates checked as well, and all
+            // share 100 a second.
             assert_eq!(took[2..], [1; 4], "{hostile}");
         }
     }
@@ -287,7 +308,8 @@ mod tests {
 
     /// More at once than a server lets in.
     #[test]
-    fn after_any_number_of_ids_the_next_ones_send_their_first_checks_within_a_quarter_of_a_second() {
+    fn after_any_number_of_ids_the_next_ones_send_their_first_checks_within_a_quarter_of_a_second()
+    {
         let (budget, began) = (CheckBudget::default(), Instant::now());
         let hostile: Vec<u128> = (0..100).collect();
         assert_eq!(ask_in_turn(&budget, began, &hostile), [3; 100]);

@@ -1,16 +1,19 @@
-//! Limits the connectivity checks (RFC 8445 §7) that a link sends to addresses which have not answered yet.
+//! Limits the connectivity checks (RFC 8445 §7) that a link sends to addresses which have not
+//! answered yet.
 //!
-//! The stack sends a check every 20 ms on every candidate pair, so that a pair that works is found within a few
-//! milliseconds. On a narrow uplink the checks of a few links would be the congestion that keeps all of them from
-//! opening, and a hostile peer could aim them at a third machine by naming its address as a candidate. Here the checks
-//! of a pair are therefore sent at growing intervals, and those to one remote, and to all together, within a budget
-//! ([`CheckBudget`]). A dropped check is one that the network lost: the stack sends the next one anyway.
+//! The stack sends a check every 20 ms on every candidate pair, so that a pair that works is found
+//! within a few milliseconds. On a narrow uplink the checks of a few links would be the congestion
+//! that keeps all of them from opening, and a hostile peer could aim them at a third machine by
+//! naming its address as a candidate. Here the checks of a pair are therefore sent at growing
+//! intervals, and those to one remote, and to all together, within a budget ([`CheckBudget`]). A
+//! dropped check is one that the network lost: the stack sends the next one anyway.
 //!
-//! An address has answered when it has sent a success response to a check of ours, told by its transaction id of 96
-//! random bits, and with a MESSAGE-INTEGRITY attribute: a public STUN server answers anyone, but without one. From then
-//! on only the intervals limit checks to it.
+//! An address has answered when it has sent a success response to a check of ours, told by its
+//! transaction id of 96 random bits, and with a MESSAGE-INTEGRITY attribute: a public STUN server
+//! answers anyone, but without one. From then on only the intervals limit checks to it.
 //!
-//! Checks that go through a TURN server count as those that are sent directly: it sends each of them on to the remote's address.
+//! Checks that go through a TURN server count as those that are sent directly: it sends each of
+//! them on to the remote's address.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +25,8 @@ use tokio::time::Instant;
 use crate::check_budget::CheckBudget;
 use crate::relayed::{Channels, Relayed};
 
-/// Between the first two checks of a pair: the next round of the stack's checks, which come every 20 ms.
+/// Between the first two checks of a pair: the next round of the stack's checks, which come every
+/// 20 ms.
 const FIRST_GAP: Duration = Duration::from_millis(12);
 /// Each further gap is longer by a half, up to this one.
 const LONGEST_GAP: Duration = Duration::from_millis(800);
@@ -109,10 +113,20 @@ impl CheckLimiter {
     }
 
     /// Whether this datagram may be sent now.
-    pub(crate) fn admits(&mut self, now: Instant, local: SocketAddr, to: SocketAddr, datagram: &[u8]) -> bool {
+    pub(crate) fn admits(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        to: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
         match self.channels.outgoing(to, datagram) {
-            Relayed::Nothing => self.admits_to(now, Path { local, relay: None, remote: to }, datagram),
-            Relayed::Carries(remote, carried) => self.admits_to(now, Path { local, relay: Some(to), remote }, carried),
+            Relayed::Nothing => {
+                self.admits_to(now, Path { local, relay: None, remote: to }, datagram)
+            }
+            Relayed::Carries(remote, carried) => {
+                self.admits_to(now, Path { local, relay: Some(to), remote }, carried)
+            }
             Relayed::UnknownChannel(carried) => check(carried).is_none(),
         }
     }
@@ -131,13 +145,14 @@ impl CheckLimiter {
             return true;
         }
         let waits_since = pair.waiting.map_or(now, |(since, _)| since);
-        // Public addresses first, which are few and the way between two homes; then the pair that has waited longest.
+        // Public addresses first, which are few and the way between two homes; then the pair that
+        // has waited longest.
         let order = (is_private(key.remote), waits_since);
         let is_first = self.pairs.iter().all(|(other, pair)| {
             *other == key
-                || pair
-                    .waiting
-                    .is_none_or(|(since, asked)| (is_private(other.remote), since) >= order || now > asked + WAITS_FOR)
+                || pair.waiting.is_none_or(|(since, asked)| {
+                    (is_private(other.remote), since) >= order || now > asked + WAITS_FOR
+                })
         });
         let has_token = is_first && self.budget.take(now, self.remote);
         let Some(pair) = self.pairs.get_mut(&key) else { return false };
@@ -150,10 +165,20 @@ impl CheckLimiter {
     }
 
     /// Learns who answers, and who is there.
-    pub(crate) fn received(&mut self, now: Instant, local: SocketAddr, from: SocketAddr, datagram: &[u8]) {
+    pub(crate) fn received(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) {
         let (path, datagram) = match self.channels.open(from, datagram) {
-            Relayed::Carries(remote, carried) => (Path { local, relay: Some(from), remote }, carried),
-            Relayed::Nothing | Relayed::UnknownChannel(_) => (Path { local, relay: None, remote: from }, datagram),
+            Relayed::Carries(remote, carried) => {
+                (Path { local, relay: Some(from), remote }, carried)
+            }
+            Relayed::Nothing | Relayed::UnknownChannel(_) => {
+                (Path { local, relay: None, remote: from }, datagram)
+            }
         };
         let Some((kind, transaction)) = stun(datagram) else { return };
         let Some(pair) = self.pairs.get_mut(&path) else { return };
@@ -161,7 +186,9 @@ impl CheckLimiter {
             BINDING_SUCCESS if attributes(datagram).any(|kind| kind == MESSAGE_INTEGRITY) => {
                 pair.has_answered |= pair.transactions.contains(&transaction);
             }
-            BINDING_REQUEST if pair.encouraged_at.is_none_or(|at| now >= at + ENCOURAGED_INTERVAL) => {
+            BINDING_REQUEST
+                if pair.encouraged_at.is_none_or(|at| now >= at + ENCOURAGED_INTERVAL) =>
+            {
                 (pair.encouraged_at, pair.checks.next_at) = (Some(now), now);
             }
             _ => {}
@@ -194,7 +221,8 @@ impl Pair {
     }
 }
 
-/// Whether an address has a meaning in its own network only (RFC 1918, RFC 4193, link-local, loopback).
+/// Whether an address has a meaning in its own network only (RFC 1918, RFC 4193, link-local,
+/// loopback).
 fn is_private(address: SocketAddr) -> bool {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
@@ -279,7 +307,12 @@ mod tests {
     }
 
     /// Rounds of checks every 20 ms on these pairs; how many were let through for each.
-    fn rounds(limiter: &mut CheckLimiter, from: Instant, rounds: u32, remotes: &[SocketAddr]) -> Vec<u32> {
+    fn rounds(
+        limiter: &mut CheckLimiter,
+        from: Instant,
+        rounds: u32,
+        remotes: &[SocketAddr],
+    ) -> Vec<u32> {
         let mut admitted = vec![0; remotes.len()];
         for round in 0..rounds {
             for (count, remote) in admitted.iter_mut().zip(remotes) {
@@ -295,9 +328,11 @@ mod tests {
     fn checks_of_a_pair_come_at_growing_intervals() {
         let (mut limiter, began) = (limiter(), Instant::now());
         assert_eq!(rounds(&mut limiter, began, 3, &[address(2, 2)]), [3], "the first ones at once");
-        let first_second = 3 + rounds(&mut limiter, began + Duration::from_millis(60), 47, &[address(2, 2)])[0];
+        let first_second =
+            3 + rounds(&mut limiter, began + Duration::from_millis(60), 47, &[address(2, 2)])[0];
         assert!((7..=10).contains(&first_second), "{first_second}");
-        let tenth_second = rounds(&mut limiter, began + Duration::from_secs(10), 50, &[address(2, 2)])[0];
+        let tenth_second =
+            rounds(&mut limiter, began + Duration::from_secs(10), 50, &[address(2, 2)])[0];
         assert!((1..=2).contains(&tenth_second), "{tenth_second}");
     }
 
@@ -307,18 +342,30 @@ mod tests {
         let (local, remote) = (address(1, 1), address(2, 2));
         assert!(limiter.admits(now, local, remote, &message(BINDING_REQUEST, 7, true)));
         limiter.received(now, local, remote, &answer(8));
-        assert!(!limiter.admits(now, local, remote, &message(BINDING_REQUEST, 9, true)), "not an answer to a check");
+        assert!(
+            !limiter.admits(now, local, remote, &message(BINDING_REQUEST, 9, true)),
+            "not an answer to a check"
+        );
         limiter.received(now, local, address(3, 3), &answer(7));
-        assert!(!limiter.admits(now, local, remote, &message(BINDING_REQUEST, 9, true)), "from elsewhere");
+        assert!(
+            !limiter.admits(now, local, remote, &message(BINDING_REQUEST, 9, true)),
+            "from elsewhere"
+        );
         limiter.received(now, local, remote, &message(BINDING_SUCCESS, 7, false));
         while limiter.budget.take(now, 0) {}
         let later = now + Duration::from_millis(20);
-        assert!(!limiter.admits(later, local, remote, &message(BINDING_REQUEST, 9, true)), "a public STUN server");
+        assert!(
+            !limiter.admits(later, local, remote, &message(BINDING_REQUEST, 9, true)),
+            "a public STUN server"
+        );
         limiter.received(now, local, remote, &answer(7));
         let first_second = rounds(&mut limiter, now, 50, &[remote])[0];
         assert!((6..=8).contains(&first_second), "{first_second}");
         let nomination = nomination(1);
-        assert!(limiter.admits(now, local, remote, &nomination), "nominations have intervals of their own");
+        assert!(
+            limiter.admits(now, local, remote, &nomination),
+            "nominations have intervals of their own"
+        );
         assert!(!limiter.admits(now, local, remote, &nomination));
     }
 
@@ -335,7 +382,12 @@ mod tests {
                 let third = address(3, 1_000 + number);
                 let is_bound = round > 10;
                 if round == 10 {
-                    assert!(limiter.admits(now, local, server, &relayed::tests::binding(0x4000 + number, third)));
+                    assert!(limiter.admits(
+                        now,
+                        local,
+                        server,
+                        &relayed::tests::binding(0x4000 + number, third)
+                    ));
                 }
                 let datagram = if is_bound {
                     relayed::tests::through(0x4000 + number, &check)
@@ -359,10 +411,16 @@ mod tests {
         limiter.received(now, local, server, &relayed::tests::indication(remote, &answer(7)));
         while limiter.budget.take(now, 0) {}
         let later = now + Duration::from_millis(20);
-        assert!(limiter.admits(later, local, server, &relayed::tests::indication(remote, &check)), "it has answered");
+        assert!(
+            limiter.admits(later, local, server, &relayed::tests::indication(remote, &check)),
+            "it has answered"
+        );
         assert!(!limiter.admits(later, local, remote, &check), "directly it has not");
         let speech = relayed::tests::indication(remote, &[22; 200]);
-        assert!((0..100).all(|_| limiter.admits(later, local, server, &speech)), "only checks are held back");
+        assert!(
+            (0..100).all(|_| limiter.admits(later, local, server, &speech)),
+            "only checks are held back"
+        );
     }
 
     #[test]
@@ -392,7 +450,8 @@ mod tests {
     #[test]
     fn the_public_address_behind_many_private_ones_does_not_wait_for_them() {
         let (mut limiter, began) = (limiter(), Instant::now());
-        let mut remotes: Vec<_> = (0..40).map(|port| SocketAddr::from(([172, 17, 0, 1], 1_000 + port))).collect();
+        let mut remotes: Vec<_> =
+            (0..40).map(|port| SocketAddr::from(([172, 17, 0, 1], 1_000 + port))).collect();
         remotes.push(address(2, 2));
         let admitted = rounds(&mut limiter, began, 25, &remotes);
         assert!(admitted[40] >= 4, "{admitted:?}");
@@ -404,7 +463,9 @@ mod tests {
         let (budget, now) = (Arc::<CheckBudget>::default(), Instant::now());
         let remotes: Vec<_> = (0..30).map(|port| address(2, 1_000 + port)).collect();
         let at_once = |remote| -> u32 {
-            rounds(&mut CheckLimiter::new(Arc::clone(&budget), remote), now, 1, &remotes).iter().sum()
+            rounds(&mut CheckLimiter::new(Arc::clone(&budget), remote), now, 1, &remotes)
+                .iter()
+                .sum()
         };
         assert_eq!(at_once(0), 20);
         assert_eq!(at_once(0), 0, "another link to the same remote");
@@ -445,8 +506,13 @@ mod tests {
     fn other_datagrams_and_damaged_ones_pass() {
         let (mut limiter, now) = (limiter(), Instant::now());
         let whole = message(BINDING_REQUEST, 1, true);
-        let others =
-            [&message(BINDING_REQUEST, 1, false)[..], &[22; 200], &[], &whole[..whole.len() - 12], &whole[..25]];
+        let others = [
+            &message(BINDING_REQUEST, 1, false)[..],
+            &[22; 200],
+            &[],
+            &whole[..whole.len() - 12],
+            &whole[..25],
+        ];
         for datagram in others {
             for _ in 0..100 {
                 assert!(limiter.admits(now, address(1, 1), address(2, 2), datagram));
@@ -459,7 +525,12 @@ mod tests {
     fn no_more_pairs_are_kept_than_allowed() {
         let (mut limiter, now) = (limiter(), Instant::now());
         for port in 1..2_000 {
-            limiter.admits(now, address(1, 1), address(2, port), &message(BINDING_REQUEST, 1, true));
+            limiter.admits(
+                now,
+                address(1, 1),
+                address(2, port),
+                &message(BINDING_REQUEST, 1, true),
+            );
         }
         assert_eq!(limiter.pairs.len(), PAIRS);
     }

@@ -15,24 +15,26 @@ use voicemesh_wire::signaling::{IceServer, Signal};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::error::Error;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceGatheringState,
-    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, SettingEngine, SettingEngineBuilder,
-    StatsSelector,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    RTCIceGatheringState, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+    SettingEngine, SettingEngineBuilder, StatsSelector,
 };
 
 use crate::LinkConfig;
 use crate::addresses::Addresses;
 use crate::check_budget::CheckBudget;
 use crate::limits::{
-    CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_NUDGE_INTERVAL, FLUSH_PATIENCE,
-    KEEP_ALIVE_INTERVAL, LOCAL_CANDIDATE_QUEUE, MESSAGE_BYTES, RECEIVE_WINDOW_BYTES, SCTP_MTU_BYTES,
+    CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_NUDGE_INTERVAL,
+    FLUSH_PATIENCE, KEEP_ALIVE_INTERVAL, LOCAL_CANDIDATE_QUEUE, MESSAGE_BYTES,
+    RECEIVE_WINDOW_BYTES, SCTP_MTU_BYTES,
 };
 use crate::openings::Openings;
 use crate::runtime::{LinkRuntime, Lookups};
 use crate::socket::{LinkSockets, WireCounters};
 use crate::{CloseReason, Stream};
 
-/// ChaCha20-Poly1305 first: 8 bytes less in every packet than AES-GCM in DTLS 1.2. The rest is what browsers speak.
+/// ChaCha20-Poly1305 first: 8 bytes less in every packet than AES-GCM in DTLS 1.2. The rest is what
+/// browsers speak.
 const CIPHER_SUITES: [CipherSuiteId; 4] = [
     CipherSuiteId::Tls_Ecdhe_Ecdsa_With_ChaCha20_Poly1305_Sha256,
     CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256,
@@ -57,13 +59,15 @@ pub(crate) struct Connection {
     driver_ended: watch::Receiver<bool>,
 }
 
-/// What a connection tells its task. It holds nothing of the connection, so that neither keeps the other alive.
+/// What a connection tells its task. It holds nothing of the connection, so that neither keeps the
+/// other alive.
 pub(crate) struct Reports {
     /// Local candidates and their end, for the remote.
     pub(crate) signals: mpsc::Receiver<Signal>,
     /// Turns into a reason when the connection is beyond repair.
     pub(crate) fate: watch::Receiver<Option<CloseReason>>,
-    /// Turns true when the gathering has ended and no TURN server has given an address, though there are such servers.
+    /// Turns true when the gathering has ended and no TURN server has given an address, though
+    /// there are such servers.
     pub(crate) turn_failed: watch::Receiver<bool>,
     /// Turns true when the connection's driver has ended.
     pub(crate) driver_ended: watch::Receiver<bool>,
@@ -82,11 +86,14 @@ impl Connection {
         openings: &Arc<Openings>,
     ) -> Result<(Self, Reports), Error> {
         let addresses = addresses.to_bind();
-        // Browsers hide their addresses behind mDNS names. Where there is no multicast, as on a machine with nothing
-        // but loopback, asking for such names fails as a whole: then do without.
-        let sockets = LinkSockets::new(Arc::clone(counters), checks, Arc::clone(openings), config.remote);
+        // Browsers hide their addresses behind mDNS names. Where there is no multicast, as on a
+        // machine with nothing but loopback, asking for such names fails as a whole: then do
+        // without.
+        let sockets =
+            LinkSockets::new(Arc::clone(counters), checks, Arc::clone(openings), config.remote);
         let setup = |mdns| {
-            let (runtime, driver_ended) = LinkRuntime::new(Arc::clone(lookups), Arc::clone(&sockets));
+            let (runtime, driver_ended) =
+                LinkRuntime::new(Arc::clone(lookups), Arc::clone(&sockets));
             build(&config.ice_servers, &addresses, runtime, driver_ended, mdns)
         };
         let (peer, reports) = match setup(MulticastDnsMode::QueryOnly).await {
@@ -132,8 +139,13 @@ impl Connection {
     /// The last round trip of the pair of addresses in use.
     pub(crate) async fn round_trip(&self) -> Option<Duration> {
         let report = self.peer.get_stats(Instant::now().into_std(), StatsSelector::None).await;
-        let pair = report.candidate_pairs().filter(|pair| pair.nominated).max_by_key(|pair| pair.responses_received)?;
-        Duration::try_from_secs_f64(pair.current_round_trip_time).ok().filter(|round_trip| !round_trip.is_zero())
+        let pair = report
+            .candidate_pairs()
+            .filter(|pair| pair.nominated)
+            .max_by_key(|pair| pair.responses_received)?;
+        Duration::try_from_secs_f64(pair.current_round_trip_time)
+            .ok()
+            .filter(|round_trip| !round_trip.is_zero())
     }
 
     /// Everything the stack wants to send goes out at once from now on.
@@ -146,7 +158,8 @@ impl Connection {
         self.sockets.rounds()
     }
 
-    /// Waits until the driver has sent what it was handed: it may be behind that in its present round, not in the next.
+    /// Waits until the driver has sent what it was handed: it may be behind that in its present
+    /// round, not in the next.
     pub(crate) async fn flushed(&self) {
         let sent_after = self.sockets.rounds() + ROUNDS_TO_FLUSH;
         let rounds = async {
@@ -194,7 +207,8 @@ fn settings(mdns: MulticastDnsMode) -> SettingEngine {
     SettingEngineBuilder::new()
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEP_ALIVE_INTERVAL))
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_PER_PAIR))
-        // The first pair that works is good: every route beats the relay, and waiting for a better one costs a second.
+        // The first pair that works is good: every route beats the relay, and waiting for a better
+        // one costs a second.
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
@@ -234,7 +248,8 @@ fn channel_events(stream: Stream, channel: Arc<dyn DataChannel>) -> ChannelEvent
     .boxed()
 }
 
-/// The crate refuses a whole configuration for one server it cannot use; pass over such servers instead.
+/// The crate refuses a whole configuration for one server it cannot use; pass over such servers
+/// instead.
 fn usable_server(server: &IceServer) -> Option<RTCIceServer> {
     let username = server.username.clone().unwrap_or_default();
     let credential = server.credential.clone().unwrap_or_default();
@@ -260,8 +275,8 @@ struct Handler {
     turn: TurnWatch,
 }
 
-/// Sees whether TURN works: the crate reports no `icecandidateerror`, only candidates and the end of the gathering, which
-/// waits for every TURN server's answer or silence (7.8 s).
+/// Sees whether TURN works: the crate reports no `icecandidateerror`, only candidates and the end
+/// of the gathering, which waits for every TURN server's answer or silence (7.8 s).
 struct TurnWatch {
     has_turn: bool,
     has_address: AtomicBool,

@@ -51,7 +51,8 @@ pub(crate) enum Joined {
     Packet(Bytes),
     /// The remote's channels are set up.
     Ready,
-    /// The message had no flag or an unknown one, or ended a packet that was larger than allowed: dropped.
+    /// The message had no flag or an unknown one, or ended a packet that was larger than allowed:
+    /// dropped.
     Refused,
 }
 
@@ -162,7 +163,10 @@ mod tests {
             }
         }
         assert_eq!(reassembler.push(BytesMut::from(&[LAST, 1][..])), Joined::Refused);
-        assert_eq!(reassembler.push(BytesMut::from(&[LAST, 2][..])), Joined::Packet(Bytes::from_static(&[2])));
+        assert_eq!(
+            reassembler.push(BytesMut::from(&[LAST, 2][..])),
+            Joined::Packet(Bytes::from_static(&[2]))
+        );
     }
 
     #[test]

@@ -9,8 +9,9 @@ pub(crate) const fn chunk_bytes(message_bytes: usize) -> usize {
     (CHUNK_HEADER_BYTES + message_bytes).next_multiple_of(4)
 }
 
-/// The messages on the reliable data channel that were handed to SCTP and are not acknowledged, oldest first. SCTP sends
-/// all of them again in one datagram, so that they must fit in one; the rest waits in our own queue.
+/// The messages on the reliable data channel that were handed to SCTP and are not acknowledged,
+/// oldest first. SCTP sends all of them again in one datagram, so that they must fit in one; the
+/// rest waits in our own queue.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     messages: VecDeque<usize>,

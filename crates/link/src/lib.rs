@@ -1,30 +1,32 @@
 //! One WebRTC connection per remote peer, behind a small trait.
 //!
-//! Does: opens a connection from the signals that two peers hand each other, and carries packets of three kinds over
-//! it. Never: knows who the remote is, what a packet means, or when a link should be replaced. The owner of the
-//! links decides that. Only this crate names the WebRTC stack; [`LinkStack`], [`Link`] and [`LinkSink`] are all
-//! that another stack would have to offer.
+//! Does: opens a connection from the signals that two peers hand each other, and carries packets of
+//! three kinds over it. Never: knows who the remote is, what a packet means, or when a link should
+//! be replaced. The owner of the links decides that. Only this crate names the WebRTC stack;
+//! [`LinkStack`], [`Link`] and [`LinkSink`] are all that another stack would have to offer.
 //!
 //! ```text
 //!  holder ── signal, send, close ──▶ queues ──▶ task ──▶ WebRTC ◀─── UDP ───▶ the remote
 //!         ◀───────────── LinkEvent ── sink ◀───┘
 //! ```
 //!
-//! Nothing here blocks its caller: a handle only puts things in a bounded box, and one task per link takes them out,
-//! owns the connection, and is the only caller of the sink. So events come in order, and [`LinkEvent::Closed`] is
-//! always the last, exactly once, also when the stack itself fails.
+//! Nothing here blocks its caller: a handle only puts things in a bounded box, and one task per
+//! link takes them out, owns the connection, and is the only caller of the sink. So events come in
+//! order, and [`LinkEvent::Closed`] is always the last, exactly once, also when the stack itself
+//! fails.
 //!
 //! # Protocol
 //!
 //! What a peer with another WebRTC stack must do to be the other end of a link.
 //!
-//! **Negotiation.** One offer and one answer, each with a single `m=application` section and mid `0`; then candidates
-//! one by one, an empty candidate or an end-of-candidates mark meaning the last. Candidates may come before the
-//! description they belong to. Only UDP candidates are checked, and of those at most 10. There is no
-//! renegotiation and no ICE restart: a link that fails is replaced by a new one.
+//! **Negotiation.** One offer and one answer, each with a single `m=application` section and mid
+//! `0`; then candidates one by one, an empty candidate or an end-of-candidates mark meaning the
+//! last. Candidates may come before the description they belong to. Only UDP candidates are
+//! checked, and of those at most 10. There is no renegotiation and no ICE restart: a link that
+//! fails is replaced by a new one.
 //!
-//! **Channels.** Three data channels on one SCTP association, created as *negotiated* on both sides before the
-//! description, so that no side ever opens one in band; doing so ends the link.
+//! **Channels.** Three data channels on one SCTP association, created as *negotiated* on both sides
+//! before the description, so that no side ever opens one in band; doing so ends the link.
 //!
 //! | id | stream | ordered | retransmissions |
 //! |---|---|---|---|
@@ -32,28 +34,32 @@
 //! | 1 | reliable | yes | until acknowledged |
 //! | 2 | unreliable | no | none |
 //!
-//! All messages are binary. On 0 and 2 a message is a packet, at most 1,456 bytes long. On 1 a packet of at most
-//! 16,384 bytes is cut into messages: one flag byte, then up to 1,023 bytes of the packet. The flag is 1 if more of
-//! this packet follows in the next message and 0 if this is its last (or only) one. A receiver joins the bytes
-//! after the flags. It drops a message without a flag or with another one, and drops a packet that grows beyond the
-//! limit as a whole. A sender keeps few of them unacknowledged (at most 16 KiB; this one two of 568 bytes), so that voice
-//! never waits behind them. A message of more than 2,048 bytes is never delivered; the descriptions say so (`a=max-message-size`).
+//! All messages are binary. On 0 and 2 a message is a packet, at most 1,456 bytes long. On 1 a
+//! packet of at most 16,384 bytes is cut into messages: one flag byte, then up to 1,023 bytes of
+//! the packet. The flag is 1 if more of this packet follows in the next message and 0 if this is
+//! its last (or only) one. A receiver joins the bytes after the flags. It drops a message without a
+//! flag or with another one, and drops a packet that grows beyond the limit as a whole. A sender
+//! keeps few of them unacknowledged (at most 16 KiB; this one two of 568 bytes), so that voice
+//! never waits behind them. A message of more than 2,048 bytes is never delivered; the descriptions
+//! say so (`a=max-message-size`).
 //!
-//! **Ready.** As soon as its channels are open, the answerer sends the single byte 2 on channel 1. The offerer, whose
-//! side of the association opens first, sends nothing before it has received that or anything else: on some stacks data
-//! that comes before the channels are set up is lost, and spoils the channel it came on.
+//! **Ready.** As soon as its channels are open, the answerer sends the single byte 2 on channel 1.
+//! The offerer, whose side of the association opens first, sends nothing before it has received
+//! that or anything else: on some stacks data that comes before the channels are set up is lost,
+//! and spoils the channel it came on.
 //!
-//! **Datagrams.** DTLS 1.2 with AEAD ciphers, ChaCha20-Poly1305 preferred. This side sends no datagram of more than 1,280
-//! bytes, IP headers included, unless a packet alone is larger. A voice packet costs 57 bytes of SCTP and DTLS beside 28 of
-//! UDP and IPv4 (48 with IPv6), 65 with AES-GCM; see [`LinkStats`] for what was really sent. SCTP acknowledgements without
-//! gaps are sent every 240 ms at most while only small packets arrive, which RFC 9260 §6.2 permits (500 ms). Keep-alives are
-//! the connectivity checks of ICE, every 6 s.
+//! **Datagrams.** DTLS 1.2 with AEAD ciphers, ChaCha20-Poly1305 preferred. This side sends no
+//! datagram of more than 1,280 bytes, IP headers included, unless a packet alone is larger. A voice
+//! packet costs 57 bytes of SCTP and DTLS beside 28 of UDP and IPv4 (48 with IPv6), 65 with
+//! AES-GCM; see [`LinkStats`] for what was really sent. SCTP acknowledgements without gaps are sent
+//! every 240 ms at most while only small packets arrive, which RFC 9260 §6.2 permits (500 ms).
+//! Keep-alives are the connectivity checks of ICE, every 6 s.
 //!
 //! # Logs
 //!
-//! This crate names addresses at DEBUG and below only. The WebRTC crates log through the `log` facade and name
-//! addresses at WARN: a program that collects `log` records must leave the targets `webrtc` and `rtc*` out of what it
-//! keeps.
+//! This crate names addresses at DEBUG and below only. The WebRTC crates log through the `log`
+//! facade and name addresses at WARN: a program that collects `log` records must leave the targets
+//! `webrtc` and `rtc*` out of what it keeps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,8 +96,8 @@ pub struct LinkConfig {
     pub role: Role,
     /// Tells remotes apart, so that one remote's links share what is limited.
     pub remote: u128,
-    /// STUN and TURN servers to ask; with none, only the remote is contacted. TURN over TCP and `turns:` are
-    /// passed over.
+    /// STUN and TURN servers to ask; with none, only the remote is contacted. TURN over TCP and
+    /// `turns:` are passed over.
     pub ice_servers: Vec<IceServer>,
 }
 
@@ -101,11 +107,11 @@ pub struct LinkConfig {
 pub struct LinkStats {
     /// From the making of the link to [`LinkEvent::Open`].
     pub opened_after: Option<Duration>,
-    /// Smoothed round trip to the remote: measured by keep-alives every few seconds, and while voice flows by its
-    /// acknowledgements within a second or two (then up to 60 ms too long).
+    /// Smoothed round trip to the remote: measured by keep-alives every few seconds, and while
+    /// voice flows by its acknowledgements within a second or two (then up to 60 ms too long).
     pub round_trip: Option<Duration>,
-    /// How long the oldest voice packet that SCTP was given has been neither acknowledged nor given up. A receiver may
-    /// hold an acknowledgement back for 200 ms.
+    /// How long the oldest voice packet that SCTP was given has been neither acknowledged nor given
+    /// up. A receiver may hold an acknowledgement back for 200 ms.
     pub voice_unacknowledged_for: Option<Duration>,
     /// Packets handed to the network.
     pub voice_sent: u64,
@@ -127,7 +133,8 @@ pub struct LinkStats {
     pub sent_bytes: u64,
     /// Bytes of packets that arrived, all streams together.
     pub received_bytes: u64,
-    /// UDP datagrams that the link's sockets sent: voice and data, acknowledgements, keep-alives, opening the link.
+    /// UDP datagrams that the link's sockets sent: voice and data, acknowledgements, keep-alives,
+    /// opening the link.
     pub wire_sent_packets: u64,
     /// Bytes of these, IP and UDP headers included.
     pub wire_sent_bytes: u64,
@@ -149,14 +156,16 @@ pub trait LinkSink: Send + Sync + 'static {
 
 /// One connection to one remote. Dropping it closes it.
 pub trait Link: Send + Sync {
-    /// Applies what the remote's link said. What is wrong with it is counted or ends the link, and said by an event.
+    /// Applies what the remote's link said. What is wrong with it is counted or ends the link, and
+    /// said by an event.
     fn signal(&self, signal: Signal);
 
     /// Sends a packet.
     ///
     /// # Errors
     ///
-    /// When the packet was not taken. A taken voice or unreliable packet may still be dropped; that is counted.
+    /// When the packet was not taken. A taken voice or unreliable packet may still be dropped; that
+    /// is counted.
     fn send(&self, stream: Stream, packet: Bytes) -> Result<(), SendError>;
 
     /// What the link has done so far.

@@ -1,12 +1,13 @@
 //! How many links open at the same time.
 //!
-//! Signals, checks and handshakes of many links at once fill a narrow uplink, which then loses what would have opened them,
-//! and speech with it. Links therefore take turns: one at first in each role, one more with each that opens in good time,
-//! and one less with each that does not. Fifty links on a fast network so open in six rounds of handshakes. Where the
-//! uplink is known to be narrow, turns also keep a distance in time, and wait while it has no room for
-//! another link. An answer never waits for an offer, so that two
-//! peers never wait for each other in a circle. A remote whose links did not open in time lately waits for those whose did,
-//! and does not cost them turns twice: several that offer and never open delay others by the rest of one turn.
+//! Signals, checks and handshakes of many links at once fill a narrow uplink, which then loses what
+//! would have opened them, and speech with it. Links therefore take turns: one at first in each
+//! role, one more with each that opens in good time, and one less with each that does not. Fifty
+//! links on a fast network so open in six rounds of handshakes. Where the uplink is known to be
+//! narrow, turns also keep a distance in time, and wait while it has no room for another link. An
+//! answer never waits for an offer, so that two peers never wait for each other in a circle. A
+//! remote whose links did not open in time lately waits for those whose did, and does not cost them
+//! turns twice: several that offer and never open delay others by the rest of one turn.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +26,8 @@ const LEAST: usize = 1;
 const MOST: usize = 16;
 /// A link that is not open by then makes way for the next; it may still open.
 const LONGEST_TURN: Duration = Duration::from_millis(1_500);
-/// What opening a link sends: two descriptions with candidates through the server, checks, and two handshakes.
+/// What opening a link sends: two descriptions with candidates through the server, checks, and two
+/// handshakes.
 const OPENING_BITS: f64 = 80_000.0;
 /// Of a narrow uplink, what opening links may take; the rest is for speech.
 const SHARE: f64 = 0.25;
@@ -152,7 +154,8 @@ impl Openings {
 impl Distance {
     /// Begins a turn, or says when to ask again.
     fn keep(&mut self, now: Instant) -> Result<(), Instant> {
-        let seconds = self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
+        let seconds =
+            self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
         let distance = Duration::from_secs_f64(seconds.min(LONGEST_DISTANCE.as_secs_f64()));
         if self.lacks_room {
             return Err(now + ASK_FOR_ROOM);
@@ -232,7 +235,9 @@ impl Turns {
                 state.miss(Instant::now(), remote);
             }
             // Only the first one says something about this side's uplink.
-            Err(_) if state.miss(Instant::now(), remote) => state.limit = (state.limit - 1).max(LEAST),
+            Err(_) if state.miss(Instant::now(), remote) => {
+                state.limit = (state.limit - 1).max(LEAST)
+            }
             Err(_) => {}
         }
         drop(state);
@@ -299,7 +304,11 @@ mod tests {
             assert_eq!(turns.len(), expected);
             turns.into_iter().for_each(Turn::opened);
         }
-        assert_eq!(take_all(&openings, Role::Answer).await.len(), 1, "answers have turns of their own");
+        assert_eq!(
+            take_all(&openings, Role::Answer).await.len(),
+            1,
+            "answers have turns of their own"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -312,7 +321,11 @@ mod tests {
         let next = take_all(&openings, Role::Answer).await;
         assert_eq!(next.len(), 1);
         drop(next);
-        assert_eq!(take_all(&openings, Role::Answer).await.len(), 1, "one that is given up changes nothing");
+        assert_eq!(
+            take_all(&openings, Role::Answer).await.len(),
+            1,
+            "one that is given up changes nothing"
+        );
         turns.into_iter().for_each(Turn::opened);
     }
 
@@ -338,7 +351,8 @@ mod tests {
             tokio::spawn(async move {
                 loop {
                     let turn = openings.turn(Role::Answer, hostile).await;
-                    let _ = tokio::time::timeout(2 * LONGEST_TURN, std::future::pending::<()>()).await;
+                    let _ =
+                        tokio::time::timeout(2 * LONGEST_TURN, std::future::pending::<()>()).await;
                     drop(turn);
                 }
             });

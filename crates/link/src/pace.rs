@@ -1,10 +1,11 @@
-//! How much voice may be in flight: (a round trip + 500 ms) × the rate it is spoken at, more on a long way, and beyond it
-//! now and then a packet.
+//! How much voice may be in flight: (a round trip + 500 ms) × the rate it is spoken at, more on a
+//! long way, and beyond it now and then a packet.
 //!
-//! SCTP holds what its congestion window does not let out, and its retransmission timer has a floor of a second. Left
-//! alone it would collect seconds of stale voice on a path that stalls; here what does not fit waits in a queue of a
-//! few packets that drops its oldest. Nothing in flight is acknowledged but by what comes after it, so a stream that waited
-//! for acknowledgements alone would stand still for seconds when a few of them are lost: every 60 ms one packet goes in any
+//! SCTP holds what its congestion window does not let out, and its retransmission timer has a floor
+//! of a second. Left alone it would collect seconds of stale voice on a path that stalls; here what
+//! does not fit waits in a queue of a few packets that drops its oldest. Nothing in flight is
+//! acknowledged but by what comes after it, so a stream that waited for acknowledgements alone
+//! would stand still for seconds when a few of them are lost: every 60 ms one packet goes in any
 //! case, and what it brings back tells whether the path lives. Told the time.
 
 use std::collections::VecDeque;
@@ -14,11 +15,11 @@ use tokio::time::Instant;
 
 use crate::limits::LOSSY_IN_FLIGHT_PACKETS;
 
-/// Beyond a round trip: the receiver may hold an acknowledgement back for 240 ms (`acks.rs`; another stack for 200, RFC 9260
-/// §6.2), and speech must not stand still when one of them is lost.
+/// Beyond a round trip: the receiver may hold an acknowledgement back for 240 ms (`acks.rs`;
+/// another stack for 200, RFC 9260 §6.2), and speech must not stand still when one of them is lost.
 const SLACK: Duration = Duration::from_millis(500);
-/// A lost packet stays in flight until the stack gives it up, which takes so many more round trips: one to learn of it, and
-/// one for each loss before it. On a short way that is within [`SLACK`].
+/// A lost packet stays in flight until the stack gives it up, which takes so many more round trips:
+/// one to learn of it, and one for each loss before it. On a short way that is within [`SLACK`].
 const GIVING_UP: u32 = 3;
 const SHORT_ROUND_TRIP: Duration = Duration::from_millis(60);
 /// An acknowledgement may be late for another reason.
@@ -32,7 +33,8 @@ const FIRST_RATE_BYTES_PER_S: f64 = 8_000.0;
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(150);
 /// A stream of a few small packets must not be held to nothing.
 const LOWEST_RATE_BYTES_PER_S: f64 = 4_000.0;
-/// The rate is measured over so long, and only while packets keep coming: silence keeps the rate of speech.
+/// The rate is measured over so long, and only while packets keep coming: silence keeps the rate of
+/// speech.
 const RATE_WINDOW: Duration = Duration::from_millis(200);
 
 /// What is in flight of one lossy stream, and whether more may be.
@@ -84,8 +86,8 @@ impl Pacer {
         self.outstanding_bytes as usize
     }
 
-    /// The shortest time from sending a packet to seeing its acknowledgement since the last call: a round trip, and up to
-    /// an interval between two looks.
+    /// The shortest time from sending a packet to seeing its acknowledgement since the last call: a
+    /// round trip, and up to an interval between two looks.
     pub(crate) fn take_fastest_acknowledgement(&mut self) -> Option<Duration> {
         self.fastest.take()
     }
@@ -95,10 +97,13 @@ impl Pacer {
         let round_trip = round_trip.unwrap_or(FIRST_ROUND_TRIP).max(self.latest);
         let span = round_trip + SLACK + GIVING_UP * round_trip.saturating_sub(SHORT_ROUND_TRIP);
         let allowed_bytes = (span.as_secs_f64() * self.rate.bytes_per_s) as u64;
-        let quiet = self.in_flight.back().map(|&(sent_at, _)| now.saturating_duration_since(sent_at));
-        let limit = if quiet >= Some(PROBE_INTERVAL) { allowed_bytes * MOST_PROBED } else { allowed_bytes };
+        let quiet =
+            self.in_flight.back().map(|&(sent_at, _)| now.saturating_duration_since(sent_at));
+        let limit =
+            if quiet >= Some(PROBE_INTERVAL) { allowed_bytes * MOST_PROBED } else { allowed_bytes };
         self.outstanding_bytes == 0
-            || (self.outstanding_bytes + bytes as u64 <= limit && self.in_flight.len() < LOSSY_IN_FLIGHT_PACKETS)
+            || (self.outstanding_bytes + bytes as u64 <= limit
+                && self.in_flight.len() < LOSSY_IN_FLIGHT_PACKETS)
     }
 
     /// A packet was handed to SCTP.
@@ -125,7 +130,13 @@ struct Rate {
 
 impl Rate {
     fn new(now: Instant) -> Self {
-        Self { bytes_per_s: FIRST_RATE_BYTES_PER_S, window_began: now, window_bytes: 0, last: now, last_bytes: 0 }
+        Self {
+            bytes_per_s: FIRST_RATE_BYTES_PER_S,
+            window_began: now,
+            window_bytes: 0,
+            last: now,
+            last_bytes: 0,
+        }
     }
 
     fn observe(&mut self, now: Instant, bytes: u64) {
@@ -154,8 +165,15 @@ mod tests {
 
     const FRAME: Duration = Duration::from_millis(20);
 
-    /// Speaks packets of `bytes` every 20 ms; the path acknowledges all but the last `held` of them.
-    fn speak(pacer: &mut Pacer, now: &mut Instant, packets: usize, bytes: usize, held: usize) -> usize {
+    /// Speaks packets of `bytes` every 20 ms; the path acknowledges all but the last `held` of
+    /// them.
+    fn speak(
+        pacer: &mut Pacer,
+        now: &mut Instant,
+        packets: usize,
+        bytes: usize,
+        held: usize,
+    ) -> usize {
         let mut admitted = 0;
         let mut offered = pacer.rate.last_bytes;
         for _ in 0..packets {
@@ -208,7 +226,8 @@ mod tests {
             pacer.sent(now + packet * FRAME, 200);
         }
         let later = now + packets * FRAME;
-        // A round trip's worth and every tenth packet of the last second and a half are not acknowledged.
+        // A round trip's worth and every tenth packet of the last second and a half are not
+        // acknowledged.
         pacer.outstanding(later, (15 + 25) * 200);
         assert!(pacer.admits(later, 200, Some(Duration::from_millis(300))));
         assert!(!pacer.admits(later, 200, Some(Duration::from_millis(50))));

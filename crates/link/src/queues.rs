@@ -1,5 +1,5 @@
-//! What waits between a link's handle and its task: packets to send, signals to apply, the wish to close; and the
-//! figures that the handle shows.
+//! What waits between a link's handle and its task: packets to send, signals to apply, the wish to
+//! close; and the figures that the handle shows.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use voicemesh_wire::signaling::Signal;
 
 use crate::limits::{
-    DESCRIPTION_BYTES, LOSSY_PACKET_BYTES, RELIABLE_QUEUE_BYTES, RELIABLE_STREAM_PACKET_BYTES, SIGNAL_QUEUE,
-    SIGNAL_QUEUE_FOR_DESCRIPTIONS, UNRELIABLE_QUEUE_PACKETS, VOICE_QUEUE_PACKETS,
+    DESCRIPTION_BYTES, LOSSY_PACKET_BYTES, RELIABLE_QUEUE_BYTES, RELIABLE_STREAM_PACKET_BYTES,
+    SIGNAL_QUEUE, SIGNAL_QUEUE_FOR_DESCRIPTIONS, UNRELIABLE_QUEUE_PACKETS, VOICE_QUEUE_PACKETS,
 };
 use crate::socket::WireCounters;
 use crate::{LinkStats, SendError, Stream};
@@ -128,7 +128,8 @@ impl LinkQueues {
     pub(crate) fn stats(&self, now: Instant) -> LinkStats {
         let inner = self.lock();
         let mut stats = inner.stats.clone();
-        stats.voice_unacknowledged_for = inner.oldest_voice.map(|sent_at| now.saturating_duration_since(sent_at));
+        stats.voice_unacknowledged_for =
+            inner.oldest_voice.map(|sent_at| now.saturating_duration_since(sent_at));
         self.wire.fill(&mut stats);
         stats
     }
@@ -244,8 +245,8 @@ impl LossyQueue {
     }
 }
 
-/// What is not even worth keeping until the task looks at it. A description a little over the limit is kept: it ends
-/// the link with a reason.
+/// What is not even worth keeping until the task looks at it. A description a little over the limit
+/// is kept: it ends the link with a reason.
 fn is_hopelessly_large(signal: &Signal) -> bool {
     match signal {
         Signal::Offer { sdp } | Signal::Answer { sdp } => sdp.len() > 8 * DESCRIPTION_BYTES,
@@ -271,8 +272,9 @@ mod tests {
         for number in 0..queue + 2 {
             queues.send(Stream::Voice, Bytes::from(vec![number])).unwrap();
         }
-        let kept: Vec<_> =
-            std::iter::from_fn(|| queues.next_lossy(LossyStream::Voice)).map(|packet| packet[0]).collect();
+        let kept: Vec<_> = std::iter::from_fn(|| queues.next_lossy(LossyStream::Voice))
+            .map(|packet| packet[0])
+            .collect();
         assert_eq!(kept, (2..queue + 2).collect::<Vec<_>>());
         assert_eq!(queues.stats(Instant::now()).voice_dropped, 2);
     }

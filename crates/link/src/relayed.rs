@@ -1,7 +1,8 @@
-//! What datagrams to and from a TURN server carry (RFC 8656): Send and Data indications, and ChannelData.
+//! What datagrams to and from a TURN server carry (RFC 8656): Send and Data indications, and
+//! ChannelData.
 //!
-//! A connectivity check that goes through a TURN server reaches the remote's address all the same, so it is counted as one
-//! that is sent directly.
+//! A connectivity check that goes through a TURN server reaches the remote's address all the same,
+//! so it is counted as one that is sent directly.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -47,7 +48,8 @@ impl Channels {
     pub(crate) fn open<'a>(&self, server: SocketAddr, datagram: &'a [u8]) -> Relayed<'a> {
         if let Some((number, data)) = channel_data(datagram) {
             let peer = self.0.get(&(server, number));
-            return peer.map_or(Relayed::UnknownChannel(data), |peer| Relayed::Carries(*peer, data));
+            return peer
+                .map_or(Relayed::UnknownChannel(data), |peer| Relayed::Carries(*peer, data));
         }
         match kind(datagram) {
             Some(SEND_INDICATION | DATA_INDICATION) => {
@@ -69,7 +71,9 @@ impl Channels {
         let (mut number, mut peer) = (None, None);
         for (attribute, value) in attributes(datagram) {
             match (attribute, value) {
-                (CHANNEL_NUMBER, [high, low, ..]) => number = Some(u16::from_be_bytes([*high, *low])),
+                (CHANNEL_NUMBER, [high, low, ..]) => {
+                    number = Some(u16::from_be_bytes([*high, *low]))
+                }
                 (XOR_PEER_ADDRESS, value) => peer = peer_address(datagram, value),
                 _ => {}
             }
@@ -82,7 +86,8 @@ impl Channels {
     }
 }
 
-/// The number of a channel, which is in a range that no STUN, DTLS or RTP packet begins with (RFC 7983 §7), and its data.
+/// The number of a channel, which is in a range that no STUN, DTLS or RTP packet begins with (RFC
+/// 7983 §7), and its data.
 fn channel_data(datagram: &[u8]) -> Option<(u16, &[u8])> {
     let (header, data) = datagram.split_first_chunk::<4>()?;
     let is_channel = (0x40..0x80).contains(&header[0]);
@@ -93,7 +98,8 @@ fn channel_data(datagram: &[u8]) -> Option<(u16, &[u8])> {
 /// The type of a STUN message.
 fn kind(datagram: &[u8]) -> Option<u16> {
     let header = datagram.first_chunk::<STUN_HEADER_BYTES>()?;
-    (header[4..8] == MAGIC_COOKIE.to_be_bytes()).then_some(u16::from_be_bytes([header[0], header[1]]))
+    (header[4..8] == MAGIC_COOKIE.to_be_bytes())
+        .then_some(u16::from_be_bytes([header[0], header[1]]))
 }
 
 fn attributes(datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
@@ -167,7 +173,10 @@ pub(crate) mod tests {
     /// A datagram that binds a channel to `peer`.
     pub(crate) fn binding(number: u16, peer: SocketAddr) -> Vec<u8> {
         let [high, low] = number.to_be_bytes();
-        message(CHANNEL_BIND_REQUEST, &[(CHANNEL_NUMBER, &[high, low, 0, 0]), (XOR_PEER_ADDRESS, &xored(peer))])
+        message(
+            CHANNEL_BIND_REQUEST,
+            &[(CHANNEL_NUMBER, &[high, low, 0, 0]), (XOR_PEER_ADDRESS, &xored(peer))],
+        )
     }
 
     /// A datagram through a channel.
@@ -182,7 +191,10 @@ pub(crate) mod tests {
     #[test]
     fn what_indications_and_channels_carry_is_found() {
         let server = SocketAddr::from(([192, 0, 2, 1], 3478));
-        let peers = [SocketAddr::from(([198, 51, 100, 7], 999)), "[2001:db8::7]:50000".parse().expect("an address")];
+        let peers = [
+            SocketAddr::from(([198, 51, 100, 7], 999)),
+            "[2001:db8::7]:50000".parse().expect("an address"),
+        ];
         for peer in peers {
             let mut channels = Channels::default();
             let indication = indication(peer, b"hello");
@@ -191,7 +203,11 @@ pub(crate) mod tests {
             assert_eq!(channels.outgoing(server, &data), Relayed::UnknownChannel(b"hello"));
             assert_eq!(channels.outgoing(server, &binding(0x4001, peer)), Relayed::Nothing);
             assert_eq!(channels.outgoing(server, &data), Relayed::Carries(peer, b"hello"));
-            assert_eq!(channels.open(peer, &data), Relayed::UnknownChannel(b"hello"), "of another server");
+            assert_eq!(
+                channels.open(peer, &data),
+                Relayed::UnknownChannel(b"hello"),
+                "of another server"
+            );
         }
     }
 
@@ -200,11 +216,16 @@ pub(crate) mod tests {
         let server = SocketAddr::from(([192, 0, 2, 1], 3478));
         let peer = SocketAddr::from(([198, 51, 100, 7], 999));
         let mut channels = Channels::default();
-        for whole in [indication(peer, b"hello"), through(0x4001, b"hello!!!"), binding(0x4001, peer)] {
+        for whole in
+            [indication(peer, b"hello"), through(0x4001, b"hello!!!"), binding(0x4001, peer)]
+        {
             for bytes in 0..whole.len() {
                 let carries = channels.outgoing(server, &whole[..bytes]);
                 // The padding is no part of the data.
-                assert!(bytes + 3 >= whole.len() || carries == Relayed::Nothing, "{bytes}: {carries:?}");
+                assert!(
+                    bytes + 3 >= whole.len() || carries == Relayed::Nothing,
+                    "{bytes}: {carries:?}"
+                );
             }
         }
         for number in 0x4000..0x7fff {

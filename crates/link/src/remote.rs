@@ -1,7 +1,8 @@
 //! What a remote may describe: one application section, and candidates that are worth checking.
 //!
-//! All of it is untrusted. A candidate makes this machine send packets to an address of the remote's choice, so there
-//! are few of them, only over UDP, and only to addresses that name one machine.
+//! All of it is untrusted. A candidate makes this machine send packets to an address of the
+//! remote's choice, so there are few of them, only over UDP, and only to addresses that name one
+//! machine.
 
 use std::net::IpAddr;
 
@@ -67,13 +68,16 @@ pub(crate) fn classify_candidate(line: &str) -> Candidate {
         return Candidate::Refused;
     }
     let mut words = line.split(' ');
-    let (Some(_foundation), Some(_component), Some(transport)) = (words.next(), words.next(), words.next()) else {
+    let (Some(_foundation), Some(_component), Some(transport)) =
+        (words.next(), words.next(), words.next())
+    else {
         return Candidate::Refused;
     };
     if transport.eq_ignore_ascii_case("tcp") {
         return Candidate::Ignored;
     }
-    let (Some(_priority), Some(address), Some(port)) = (words.next(), words.next(), words.next()) else {
+    let (Some(_priority), Some(address), Some(port)) = (words.next(), words.next(), words.next())
+    else {
         return Candidate::Refused;
     };
     let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
@@ -89,7 +93,8 @@ fn is_one_machine(address: &str) -> bool {
         Ok(ip) if stand_in::is_reserved(ip) => false,
         Ok(IpAddr::V4(ip)) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
         Ok(IpAddr::V6(ip)) => !(ip.is_unspecified() || ip.is_multicast()),
-        // A browser hides its host addresses behind names that only its own network resolves (mDNS).
+        // A browser hides its host addresses behind names that only its own network resolves
+        // (mDNS).
         Err(_) => address.len() <= 64 && address.ends_with(".local"),
     }
 }
@@ -112,14 +117,17 @@ mod tests {
 
     #[test]
     fn candidates_that_are_no_use_are_passed_over() {
-        for line in ["", "candidate:", "candidate:1 1 tcp 1518280447 192.0.2.7 9 typ host tcptype active"] {
+        for line in
+            ["", "candidate:", "candidate:1 1 tcp 1518280447 192.0.2.7 9 typ host tcptype active"]
+        {
             assert_eq!(classify_candidate(line), Candidate::Ignored, "{line}");
         }
     }
 
     #[test]
     fn candidates_aimed_elsewhere_or_malformed_are_refused() {
-        let long = format!("candidate:1 1 udp 1 192.0.2.7 9 typ host {}", "x".repeat(CANDIDATE_BYTES));
+        let long =
+            format!("candidate:1 1 udp 1 192.0.2.7 9 typ host {}", "x".repeat(CANDIDATE_BYTES));
         for line in [
             "candidate:1 1 udp 1 224.0.0.251 5353 typ host",
             "candidate:1 1 udp 1 255.255.255.255 9 typ host",
@@ -147,7 +155,9 @@ mod tests {
         assert!(!description.sdp.contains("candidate"));
         assert!(description.sdp.ends_with("a=mid:0\r\n"));
         let with_audio = format!("{sdp}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n");
-        for wrong in ["", "v=0", "m=audio 9 x 0", with_audio.as_str(), &"x".repeat(DESCRIPTION_BYTES + 1)] {
+        for wrong in
+            ["", "v=0", "m=audio 9 x 0", with_audio.as_str(), &"x".repeat(DESCRIPTION_BYTES + 1)]
+        {
             assert!(Description::parse(wrong).is_err());
         }
     }

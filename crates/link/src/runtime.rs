@@ -1,8 +1,11 @@
 //! The runtime that the webrtc crate runs on: tokio, with three things kept in hand.
 //!
-//! - A connection's driver tells when it ends, however it ends: a panic in the stack must close its link.
-//! - Sockets are [`LinkSocket`]s. They do without segmentation offload, whose receive buffers would cost 96 KB for each.
-//! - Names are looked up beside the driver, which does nothing else while it waits for one: see [`crate::stand_in`].
+//! - A connection's driver tells when it ends, however it ends: a panic in the stack must close its
+//!   link.
+//! - Sockets are [`LinkSocket`]s. They do without segmentation offload, whose receive buffers would
+//!   cost 96 KB for each.
+//! - Names are looked up beside the driver, which does nothing else while it waits for one: see
+//!   [`crate::stand_in`].
 //! - TCP, which a remote's candidate could aim anywhere, is refused.
 
 use std::collections::BTreeMap;
@@ -16,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OnceCell, watch};
 use webrtc::runtime::{
-    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime,
+    TokioRuntime,
 };
 
 use crate::limits::{LOOKUP_ENTRIES, LOOKUP_LIFETIME};
@@ -33,7 +37,10 @@ pub(crate) struct LinkRuntime {
 
 impl LinkRuntime {
     /// Also returns what turns true when the connection's driver has ended.
-    pub(crate) fn new(lookups: Arc<Lookups>, sockets: Arc<LinkSockets>) -> (Self, watch::Receiver<bool>) {
+    pub(crate) fn new(
+        lookups: Arc<Lookups>,
+        sockets: Arc<LinkSockets>,
+    ) -> (Self, watch::Receiver<bool>) {
         let (ended, has_ended) = watch::channel(false);
         (Self { lookups, sockets, ended }, has_ended)
     }
@@ -118,8 +125,8 @@ impl JoinHandle for Task {
     }
 }
 
-/// Names of STUN and TURN servers, looked up once for many links, also for those that ask at the same time. Bounded by
-/// [`LOOKUP_ENTRIES`].
+/// Names of STUN and TURN servers, looked up once for many links, also for those that ask at the
+/// same time. Bounded by [`LOOKUP_ENTRIES`].
 #[derive(Default)]
 pub(crate) struct Lookups {
     known: Mutex<BTreeMap<String, Lookup>>,
@@ -132,7 +139,8 @@ struct Lookup {
 }
 
 impl Lookups {
-    /// The addresses of a name that is known, or stand-ins for them while it is looked up. Waits for nothing.
+    /// The addresses of a name that is known, or stand-ins for them while it is looked up. Waits
+    /// for nothing.
     fn resolve(&self, host: &str, sockets: &Arc<LinkSockets>) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
@@ -146,8 +154,12 @@ impl Lookups {
         let stand_in = sockets.stand_ins().add().ok_or(io::ErrorKind::QuotaExceeded)?;
         let (host, sockets) = (host.to_owned(), Arc::downgrade(sockets));
         tokio::spawn(async move {
-            let look_up =
-                || async { tokio::net::lookup_host(host.as_str()).await.map(Iterator::collect).unwrap_or_default() };
+            let look_up = || async {
+                tokio::net::lookup_host(host.as_str())
+                    .await
+                    .map(Iterator::collect)
+                    .unwrap_or_default()
+            };
             let found = addresses.get_or_init(look_up).await.clone();
             if let Some(sockets) = sockets.upgrade() {
                 for (waiting, to) in sockets.stand_ins().found(stand_in, found) {
@@ -169,7 +181,10 @@ impl Lookups {
             known.clear();
         }
         let addresses = Arc::default();
-        known.insert(host.to_owned(), Lookup { since: Instant::now(), addresses: Arc::clone(&addresses) });
+        known.insert(
+            host.to_owned(),
+            Lookup { since: Instant::now(), addresses: Arc::clone(&addresses) },
+        );
         addresses
     }
 }

@@ -1,5 +1,6 @@
-//! A link's UDP sockets as the webrtc crate sees them: counted, throttled while the link opens, with fewer connectivity
-//! checks and acknowledgements, and with stand-ins for servers whose names are being looked up.
+//! A link's UDP sockets as the webrtc crate sees them: counted, throttled while the link opens,
+//! with fewer connectivity checks and acknowledgements, and with stand-ins for servers whose names
+//! are being looked up.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -26,7 +27,8 @@ const fn header_bytes(is_ipv4: bool) -> u64 {
     if is_ipv4 { 20 + 8 } else { 40 + 8 }
 }
 
-/// What all sockets of a link put on the wire, IP and UDP headers included: STUN, DTLS and SCTP together.
+/// What all sockets of a link put on the wire, IP and UDP headers included: STUN, DTLS and SCTP
+/// together.
 #[derive(Debug, Default)]
 pub(crate) struct WireCounters {
     sent_packets: AtomicU64,
@@ -46,7 +48,8 @@ impl WireCounters {
 
     fn received(&self, from: SocketAddr, payload_bytes: usize) {
         self.received_packets.fetch_add(1, Ordering::Relaxed);
-        self.received_bytes.fetch_add(payload_bytes as u64 + header_bytes(from.is_ipv4()), Ordering::Relaxed);
+        self.received_bytes
+            .fetch_add(payload_bytes as u64 + header_bytes(from.is_ipv4()), Ordering::Relaxed);
     }
 
     /// Fills the `wire_*` fields in.
@@ -58,11 +61,13 @@ impl WireCounters {
     }
 }
 
-/// While a link opens, delivers one datagram and then waits a few rounds of the driver before the next.
+/// While a link opens, delivers one datagram and then waits a few rounds of the driver before the
+/// next.
 ///
-/// The driver reads several datagrams before it acts on what the first one brought. When that is what completes the
-/// SCTP handshake, data right behind it comes before the channels are set up: it is acknowledged and thrown away, and
-/// the channel it came on sends reliably and in order from then on, whatever was asked.
+/// The driver reads several datagrams before it acts on what the first one brought. When that is
+/// what completes the SCTP handshake, data right behind it comes before the channels are set up: it
+/// is acknowledged and thrown away, and the channel it came on sends reliably and in order from
+/// then on, whatever was asked.
 #[derive(Default)]
 pub(crate) struct StartupThrottle {
     is_lifted: AtomicBool,
@@ -71,7 +76,8 @@ pub(crate) struct StartupThrottle {
     blocked_until: AtomicU64,
 }
 
-/// In one round the driver notices the handshake, in the next it sets the channels up; one more as a margin.
+/// In one round the driver notices the handshake, in the next it sets the channels up; one more as
+/// a margin.
 const ROUNDS_PER_DATAGRAM: u64 = 3;
 
 impl StartupThrottle {
@@ -86,7 +92,8 @@ impl StartupThrottle {
     }
 
     fn delivered(&self) {
-        self.blocked_until.store(self.rounds.load(Ordering::Relaxed) + ROUNDS_PER_DATAGRAM, Ordering::Relaxed);
+        self.blocked_until
+            .store(self.rounds.load(Ordering::Relaxed) + ROUNDS_PER_DATAGRAM, Ordering::Relaxed);
     }
 }
 
@@ -166,7 +173,13 @@ impl LinkSocket {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
         let is_mdns = local.port() == rtc::mdns::MDNS_PORT;
-        Ok(Self { socket: UdpSocket::from_std(socket)?, shared, local, acks: Mutex::default(), is_mdns })
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            shared,
+            local,
+            acks: Mutex::default(),
+            is_mdns,
+        })
     }
 
     /// Sends what was kept or held back. UDP may lose it as well.
@@ -224,10 +237,11 @@ impl AsyncUdpSocket for SocketHandle {
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let (socket, datagram) = (&self.0, transmit.contents);
-        let to = match socket.shared.stand_ins.destination(transmit.destination, socket, datagram)? {
-            Destination::Address(to) => to,
-            Destination::Kept => return Poll::Ready(Ok(datagram.len())),
-        };
+        let to =
+            match socket.shared.stand_ins.destination(transmit.destination, socket, datagram)? {
+                Destination::Address(to) => to,
+                Destination::Kept => return Poll::Ready(Ok(datagram.len())),
+            };
         let shared = &socket.shared;
         if !shared.checks().admits(Instant::now(), socket.local, to, datagram) {
             return Poll::Ready(Ok(datagram.len()));

@@ -25,8 +25,9 @@ pub struct WebRtc {
 }
 
 impl WebRtc {
-    /// Links will run on this runtime and use the addresses of all interfaces: those of loopback only if there is no
-    /// other, so that two processes on a machine without a network reach each other too.
+    /// Links will run on this runtime and use the addresses of all interfaces: those of loopback
+    /// only if there is no other, so that two processes on a machine without a network reach each
+    /// other too.
     #[must_use]
     pub fn new(runtime: Handle) -> Self {
         Self {
@@ -38,25 +39,28 @@ impl WebRtc {
         }
     }
 
-    /// The server at which peers meet. Links opened from now on prefer the local address that leads to it.
+    /// The server at which peers meet. Links opened from now on prefer the local address that leads
+    /// to it.
     pub fn set_server(&mut self, address: Option<IpAddr>) {
         if let Addresses::OfInterfaces { server } = &mut self.addresses {
             *server = address;
         }
     }
 
-    /// What the uplink is known to carry, in bits per second; `None` while no limit was met. On a narrow one links
-    /// open at a distance in time.
+    /// What the uplink is known to carry, in bits per second; `None` while no limit was met. On a
+    /// narrow one links open at a distance in time.
     pub fn set_uplink(&self, bps: Option<u32>) {
         self.openings.set_uplink(bps);
     }
 
-    /// Whether links that have not begun to open wait for now, because what opening one sends would take the place of speech.
+    /// Whether links that have not begun to open wait for now, because what opening one sends would
+    /// take the place of speech.
     pub fn set_lacks_room(&self, lacks_room: bool) {
         self.openings.set_lacks_room(lacks_room);
     }
 
-    /// What links have put on the wire until they were open, in bytes, headers included: checks and handshakes.
+    /// What links have put on the wire until they were open, in bytes, headers included: checks and
+    /// handshakes.
     #[must_use]
     pub fn opening_bytes(&self) -> u64 {
         self.openings.sent_bytes()

@@ -1,9 +1,10 @@
 //! Addresses that stand in for STUN and TURN servers whose names are still being looked up.
 //!
-//! The driver gathers candidates in one go and does nothing else while it waits for a name, so that one slow name server
-//! would hold back even the candidates of the local network. It is therefore given an address at once that no host can
-//! have: 0.0.0.n or 100::n (RFC 1122 §3.2.1.3, RFC 6666). The link's sockets translate in both directions, as a NAT does,
-//! and keep what is sent before the name is known.
+//! The driver gathers candidates in one go and does nothing else while it waits for a name, so that
+//! one slow name server would hold back even the candidates of the local network. It is therefore
+//! given an address at once that no host can have: 0.0.0.n or 100::n (RFC 1122 §3.2.1.3, RFC 6666).
+//! The link's sockets translate in both directions, as a NAT does, and keep what is sent before the
+//! name is known.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -67,7 +68,9 @@ impl StandIn {
     fn of(address: SocketAddr) -> Option<Self> {
         match address.ip() {
             IpAddr::V4(ip) => match ip.octets() {
-                [0, 0, high, low] if (high, low) != (0, 0) => Some(Self(u16::from_be_bytes([high, low]))),
+                [0, 0, high, low] if (high, low) != (0, 0) => {
+                    Some(Self(u16::from_be_bytes([high, low])))
+                }
                 _ => None,
             },
             IpAddr::V6(ip) => match ip.segments() {
@@ -98,8 +101,13 @@ impl<S> StandIns<S> {
         u16::try_from(entries.len()).ok().map(StandIn)
     }
 
-    /// The name's addresses are known (or that it has none). Returns what has waited, with where it goes.
-    pub(crate) fn found(&self, stand_in: StandIn, addresses: Vec<SocketAddr>) -> Vec<(Waiting<S>, SocketAddr)> {
+    /// The name's addresses are known (or that it has none). Returns what has waited, with where it
+    /// goes.
+    pub(crate) fn found(
+        &self,
+        stand_in: StandIn,
+        addresses: Vec<SocketAddr>,
+    ) -> Vec<(Waiting<S>, SocketAddr)> {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(stand_in.index()) else { return Vec::new() };
         match std::mem::replace(entry, Entry::Known(addresses.clone())) {
@@ -117,8 +125,14 @@ impl<S> StandIns<S> {
     /// Translates the destination of a datagram.
     ///
     /// # Errors
-    /// If the name has no address of this family: no STUN or TURN server is reached from this socket.
-    pub(crate) fn destination(&self, to: SocketAddr, sender: &Arc<S>, datagram: &[u8]) -> io::Result<Destination> {
+    /// If the name has no address of this family: no STUN or TURN server is reached from this
+    /// socket.
+    pub(crate) fn destination(
+        &self,
+        to: SocketAddr,
+        sender: &Arc<S>,
+        datagram: &[u8],
+    ) -> io::Result<Destination> {
         let Some(stand_in) = StandIn::of(to) else { return Ok(Destination::Address(to)) };
         match self.lock().get_mut(stand_in.index()) {
             None => Err(io::ErrorKind::AddrNotAvailable.into()),
@@ -128,7 +142,11 @@ impl<S> StandIns<S> {
             Some(Entry::LookingUp { waiting }) => {
                 if waiting.len() < WAITING_DATAGRAMS {
                     let sender = Arc::downgrade(sender);
-                    waiting.push(Waiting { sender, is_ipv4: to.is_ipv4(), datagram: datagram.to_vec() });
+                    waiting.push(Waiting {
+                        sender,
+                        is_ipv4: to.is_ipv4(),
+                        datagram: datagram.to_vec(),
+                    });
                 }
                 Ok(Destination::Kept)
             }
@@ -190,11 +208,17 @@ mod tests {
         let socket = Arc::new(());
         for text in ["192.0.2.1:5", "127.0.0.1:1", "[2001:db8::1]:3478", "0.1.0.1:1", "[100::]:1"] {
             let other = address(text);
-            assert_eq!(stand_ins.destination(other, &socket, b"").unwrap(), Destination::Address(other));
+            assert_eq!(
+                stand_ins.destination(other, &socket, b"").unwrap(),
+                Destination::Address(other)
+            );
             assert_eq!(stand_ins.source(other), other);
             assert!(!is_reserved(other.ip()), "{text}");
         }
-        assert!(stand_ins.destination(address("0.0.0.1:1"), &socket, b"").is_err(), "it was never made");
+        assert!(
+            stand_ins.destination(address("0.0.0.1:1"), &socket, b"").is_err(),
+            "it was never made"
+        );
     }
 
     #[test]
@@ -206,6 +230,9 @@ mod tests {
         for _ in 0..1_000 {
             stand_ins.destination(made[0].addresses()[0], &socket, b"again").unwrap();
         }
-        assert_eq!(stand_ins.found(made[0], vec![address("192.0.2.9:3478")]).len(), WAITING_DATAGRAMS);
+        assert_eq!(
+            stand_ins.found(made[0], vec![address("192.0.2.9:3478")]).len(),
+            WAITING_DATAGRAMS
+        );
     }
 }

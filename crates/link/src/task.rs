@@ -19,8 +19,8 @@ use crate::fragment::{self, Fragmenter, Joined, Reassembler};
 use crate::in_flight::{InFlight, chunk_bytes};
 use crate::limits::{
     ACKNOWLEDGEMENT_DELAY, ANSWER_WAIT, DATAGRAM_CHUNK_BYTES, FRAGMENT_BYTES, IN_FLIGHT_BYTES,
-    IN_FLIGHT_FOR_VOICE_BYTES, LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, REMOTE_CANDIDATES, RETRY_INTERVAL,
-    ROUND_TRIP_INTERVAL, SETTLE_INTERVAL,
+    IN_FLIGHT_FOR_VOICE_BYTES, LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, REMOTE_CANDIDATES,
+    RETRY_INTERVAL, ROUND_TRIP_INTERVAL, SETTLE_INTERVAL,
 };
 use crate::openings::{Openings, Turn};
 use crate::pace::Pacer;
@@ -38,7 +38,8 @@ pub(crate) struct Setup {
     pub(crate) openings: Arc<Openings>,
 }
 
-/// The whole life of a link. Says that it is over even if it is never polled, as on a runtime that has ended.
+/// The whole life of a link. Says that it is over even if it is never polled, as on a runtime that
+/// has ended.
 pub(crate) fn run(
     setup: Setup,
     queues: Arc<LinkQueues>,
@@ -48,7 +49,12 @@ pub(crate) fn run(
     live(setup, queues, sink, farewell)
 }
 
-async fn live(setup: Setup, queues: Arc<LinkQueues>, sink: Arc<dyn LinkSink>, mut farewell: Farewell) {
+async fn live(
+    setup: Setup,
+    queues: Arc<LinkQueues>,
+    sink: Arc<dyn LinkSink>,
+    mut farewell: Farewell,
+) {
     let Setup { config, addresses, lookups, checks, openings } = &setup;
     let turn = match turn(openings, config, &queues).await {
         Ok(turn) => turn,
@@ -68,7 +74,8 @@ async fn live(setup: Setup, queues: Arc<LinkQueues>, sink: Arc<dyn LinkSink>, mu
     // The stack reads what a remote wrote: should it panic, only this link may end.
     let mut task = LinkTask::new(&connection, setup.config.role, turn, queues, sink);
     let reason = AssertUnwindSafe(task.drive(reports)).catch_unwind().await;
-    farewell.reason = Some(reason.unwrap_or_else(|_| CloseReason::Internal("the stack panicked".to_owned())));
+    farewell.reason =
+        Some(reason.unwrap_or_else(|_| CloseReason::Internal("the stack panicked".to_owned())));
     drop(farewell);
     drop(task);
     connection.is_closing();
@@ -78,9 +85,14 @@ async fn live(setup: Setup, queues: Arc<LinkQueues>, sink: Arc<dyn LinkSink>, mu
     }
 }
 
-/// Waits for a turn to open, unless the link is closed before. An answer does not wait until the offer has been given up.
+/// Waits for a turn to open, unless the link is closed before. An answer does not wait until the
+/// offer has been given up.
 #[expect(clippy::disallowed_methods, reason = "a time limit: the turn may come before")]
-async fn turn(openings: &Openings, config: &LinkConfig, queues: &LinkQueues) -> Result<Turn, CloseReason> {
+async fn turn(
+    openings: &Openings,
+    config: &LinkConfig,
+    queues: &LinkQueues,
+) -> Result<Turn, CloseReason> {
     let mut turn = pin!(openings.turn(config.role, config.remote));
     let mut late = pin!(tokio::time::sleep(ANSWER_WAIT));
     while !queues.is_closing() {
@@ -104,7 +116,10 @@ struct Farewell {
 impl Drop for Farewell {
     fn drop(&mut self) {
         self.queues.shut();
-        let reason = self.reason.take().unwrap_or_else(|| CloseReason::Internal("the runtime ended".to_owned()));
+        let reason = self
+            .reason
+            .take()
+            .unwrap_or_else(|| CloseReason::Internal("the runtime ended".to_owned()));
         tracing::debug!(%reason, "link closed");
         self.sink.event(LinkEvent::Closed(reason));
     }
@@ -241,16 +256,18 @@ impl<'a> LinkTask<'a> {
     fn wake_at(&self) -> Instant {
         match self.progress {
             Progress::Opening { next_nudge, .. } => next_nudge,
-            Progress::Open { next_round_trip } => {
-                self.look_again.map_or(next_round_trip, |look_again| look_again.min(next_round_trip))
-            }
+            Progress::Open { next_round_trip } => self
+                .look_again
+                .map_or(next_round_trip, |look_again| look_again.min(next_round_trip)),
         }
     }
 
     async fn tick(&mut self) -> Result<(), CloseReason> {
         let now = Instant::now();
         match self.progress {
-            Progress::Opening { since, .. } if now.saturating_duration_since(since) >= OPEN_LIMIT => {
+            Progress::Opening { since, .. }
+                if now.saturating_duration_since(since) >= OPEN_LIMIT =>
+            {
                 Err(CloseReason::OpenTimeout)
             }
             Progress::Opening { since, .. } => {
@@ -267,7 +284,8 @@ impl<'a> LinkTask<'a> {
         }
     }
 
-    /// STUN measures with every keep-alive; in between, the acknowledgements of voice bound the round trip from above.
+    /// STUN measures with every keep-alive; in between, the acknowledgements of voice bound the
+    /// round trip from above.
     async fn measure_round_trip(&mut self, now: Instant) {
         self.progress = Progress::Open { next_round_trip: now + ROUND_TRIP_INTERVAL };
         let last = self.connection.round_trip().await;
@@ -276,7 +294,9 @@ impl<'a> LinkTask<'a> {
             self.round_trip = smoothed(self.round_trip, last);
         }
         if let Some(acknowledged) = self.voice.take_fastest_acknowledgement()
-            && self.round_trip.is_none_or(|known| acknowledged < known || acknowledged > known + ACKNOWLEDGEMENT_DELAY)
+            && self.round_trip.is_none_or(|known| {
+                acknowledged < known || acknowledged > known + ACKNOWLEDGEMENT_DELAY
+            })
         {
             self.round_trip = Some(acknowledged);
         }
@@ -356,7 +376,9 @@ impl<'a> LinkTask<'a> {
     async fn remote_candidate(&mut self, candidate: String) {
         match classify_candidate(&candidate) {
             Candidate::Ignored => return,
-            Candidate::Usable if self.remote_candidates < REMOTE_CANDIDATES => self.remote_candidates += 1,
+            Candidate::Usable if self.remote_candidates < REMOTE_CANDIDATES => {
+                self.remote_candidates += 1
+            }
             Candidate::Usable | Candidate::Refused => {
                 self.queues.count(|stats| stats.signals_refused += 1);
                 return;
@@ -379,18 +401,25 @@ impl<'a> LinkTask<'a> {
 
     // Receiving.
 
-    async fn channel_event(&mut self, stream: Stream, event: Option<DataChannelEvent>) -> Result<(), CloseReason> {
+    async fn channel_event(
+        &mut self,
+        stream: Stream,
+        event: Option<DataChannelEvent>,
+    ) -> Result<(), CloseReason> {
         match event {
             Some(DataChannelEvent::OnOpen) => self.channel_opened().await,
             Some(DataChannelEvent::OnMessage(message)) => {
-                // The three channels open together, but tell it one by one; and only a remote that is ready sends.
+                // The three channels open together, but tell it one by one; and only a remote that
+                // is ready sends.
                 self.channel_opened().await?;
                 self.opened().await;
                 self.received(stream, message.data);
                 Ok(())
             }
             Some(DataChannelEvent::OnBufferedAmountLow) => self.send_waiting().await,
-            Some(DataChannelEvent::OnClosing | DataChannelEvent::OnClose) | None => Err(CloseReason::Remote),
+            Some(DataChannelEvent::OnClosing | DataChannelEvent::OnClose) | None => {
+                Err(CloseReason::Remote)
+            }
             Some(_) => Ok(()),
         }
     }
@@ -422,7 +451,9 @@ impl<'a> LinkTask<'a> {
 
     fn received(&mut self, stream: Stream, message: BytesMut) {
         let packet = match stream {
-            Stream::Voice | Stream::Unreliable if message.len() <= LOSSY_PACKET_BYTES => message.freeze(),
+            Stream::Voice | Stream::Unreliable if message.len() <= LOSSY_PACKET_BYTES => {
+                message.freeze()
+            }
             Stream::Voice | Stream::Unreliable => return self.refuse_message(),
             Stream::Reliable => match self.reassembler.push(message) {
                 Joined::Packet(packet) => packet,
@@ -447,7 +478,8 @@ impl<'a> LinkTask<'a> {
 
     // Sending.
 
-    /// Voice first: SCTP sends what is unordered before what is ordered, and in the order it was given.
+    /// Voice first: SCTP sends what is unordered before what is ordered, and in the order it was
+    /// given.
     async fn send_waiting(&mut self) -> Result<(), CloseReason> {
         if matches!(self.progress, Progress::Opening { .. }) {
             return Ok(());
@@ -513,8 +545,9 @@ impl<'a> LinkTask<'a> {
 
     /// Whether SCTP's smallest window has room for a message.
     fn has_room(&self, stream: Stream, bytes: usize) -> bool {
-        let in_flight =
-            self.voice.outstanding_bytes() + self.unreliable.outstanding_bytes() + self.reliable_in_flight.bytes();
+        let in_flight = self.voice.outstanding_bytes()
+            + self.unreliable.outstanding_bytes()
+            + self.reliable_in_flight.bytes();
         let limit = match stream {
             Stream::Voice => IN_FLIGHT_BYTES,
             Stream::Reliable | Stream::Unreliable => IN_FLIGHT_BYTES - IN_FLIGHT_FOR_VOICE_BYTES,
@@ -522,14 +555,16 @@ impl<'a> LinkTask<'a> {
         in_flight + bytes <= limit
     }
 
-    /// SCTP bundles what it is handed at once. Waits until it has sent that if this message would make the datagram too
-    /// large.
+    /// SCTP bundles what it is handed at once. Waits until it has sent that if this message would
+    /// make the datagram too large.
     async fn begin_chunk(&mut self, bytes: usize) {
         let chunk_bytes = chunk_bytes(bytes);
         if self.connection.rounds() >= self.datagram.round + ROUNDS_TO_FLUSH {
             self.datagram.chunk_bytes = 0;
         }
-        if self.datagram.chunk_bytes > 0 && self.datagram.chunk_bytes + chunk_bytes > DATAGRAM_CHUNK_BYTES {
+        if self.datagram.chunk_bytes > 0
+            && self.datagram.chunk_bytes + chunk_bytes > DATAGRAM_CHUNK_BYTES
+        {
             self.connection.flushed().await;
             self.datagram.chunk_bytes = 0;
         }
@@ -576,7 +611,8 @@ impl<'a> LinkTask<'a> {
     }
 }
 
-/// A new sample counts for a half: with one every few seconds, more smoothing would show the path of a minute ago.
+/// A new sample counts for a half: with one every few seconds, more smoothing would show the path
+/// of a minute ago.
 fn smoothed(known: Option<Duration>, sample: Option<Duration>) -> Option<Duration> {
     match (known, sample) {
         (Some(known), Some(sample)) => Some((known + sample) / 2),
@@ -597,7 +633,8 @@ fn negotiation(error: webrtc::error::Error) -> CloseReason {
     CloseReason::Negotiation(error.to_string())
 }
 
-/// A channel that cannot send any more was closed by the remote: this side closes all of them at once.
+/// A channel that cannot send any more was closed by the remote: this side closes all of them at
+/// once.
 fn gone(error: webrtc::error::Error) -> CloseReason {
     tracing::debug!(%error, "a channel is gone");
     CloseReason::Remote

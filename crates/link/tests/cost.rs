@@ -43,7 +43,8 @@ async fn a_link_counts_every_datagram_it_puts_on_the_wire_with_its_headers() {
     assert_eq!((b.wire_received_packets, b.wire_received_bytes), sent(&a));
 }
 
-/// Paths that carry no more than the smallest MTU of IPv6, and silently lose what is larger, are common.
+/// Paths that carry no more than the smallest MTU of IPv6, and silently lose what is larger, are
+/// common.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_datagram_exceeds_1280_bytes_whatever_is_sent_at_once_and_however_often() {
     let (a, mut b, wire) = Wire::open_pair().await;
@@ -74,7 +75,10 @@ async fn no_datagram_exceeds_1280_bytes_whatever_is_sent_at_once_and_however_oft
     }
     assert_eq!(reliable, 120);
     let [from_a, _] = wire.tallies();
-    println!("the largest of {} datagrams: {} bytes of UDP payload", from_a.packets, from_a.largest);
+    println!(
+        "the largest of {} datagrams: {} bytes of UDP payload",
+        from_a.packets, from_a.largest
+    );
     assert!(from_a.largest + 40 + 8 <= 1_280, "{from_a:?}");
 }
 
@@ -160,7 +164,8 @@ struct Heard {
     not_sent: usize,
 }
 
-/// Speaks `packets` of `bytes` over a wire with this delay each way and loss; one is late 200 ms after its wire's delay.
+/// Speaks `packets` of `bytes` over a wire with this delay each way and loss; one is late 200 ms
+/// after its wire's delay.
 async fn over(delay: Duration, lose_percent: usize, packets: usize, bytes: usize) -> Heard {
     let (a, mut b, wire) = Wire::open_pair().await;
     wire.delay(delay);
@@ -182,7 +187,11 @@ async fn over(delay: Duration, lose_percent: usize, packets: usize, bytes: usize
         while let (Stream::Voice, packet) = b.received().await {
             let spoken = Duration::from_micros(u64::from_be_bytes(packet[..8].try_into().unwrap()));
             let took = began.elapsed() - spoken;
-            if took <= delay + Duration::from_millis(200) { heard.in_time += 1 } else { heard.late += 1 }
+            if took <= delay + Duration::from_millis(200) {
+                heard.in_time += 1
+            } else {
+                heard.late += 1
+            }
         }
         heard
     };
@@ -199,8 +208,9 @@ async fn lost_over_a_long_way(bytes: usize) -> f64 {
         pairs.spawn(over(Duration::from_millis(150), 10, SPOKEN, bytes));
     }
     let pairs = pairs.join_all().await;
-    let percent =
-        |count: fn(&Heard) -> usize| pairs.iter().map(count).sum::<usize>() as f64 * 100.0 / (PAIRS * SPOKEN) as f64;
+    let percent = |count: fn(&Heard) -> usize| {
+        pairs.iter().map(count).sum::<usize>() as f64 * 100.0 / (PAIRS * SPOKEN) as f64
+    };
     let lost = 100.0 - percent(|heard| heard.in_time);
     println!(
         "{bytes} bytes: {lost:.1} % not heard in time; not sent {:.1} %, late {:.1} %",
@@ -210,9 +220,9 @@ async fn lost_over_a_long_way(bytes: usize) -> f64 {
     lost
 }
 
-/// The window of SCTP shrinks where much is lost on a long way, which must not silence speech with redundancy. With a
-/// window of the true MTU it is 25 % and more. A machine that is busy with other things is late at both ends, so the best
-/// of three measurements counts.
+/// The window of SCTP shrinks where much is lost on a long way, which must not silence speech with
+/// redundancy. With a window of the true MTU it is 25 % and more. A machine that is busy with other
+/// things is late at both ends, so the best of three measurements counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_300_ms_and_10_percent_loss_little_more_is_lost_than_the_wire_loses() {
     for bytes in [100, 190] {

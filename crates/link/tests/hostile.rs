@@ -1,4 +1,5 @@
-//! Remotes that say or send what they should not: their link ends or their message is dropped, and nothing else.
+//! Remotes that say or send what they should not: their link ends or their message is dropped, and
+//! nothing else.
 
 mod common;
 
@@ -13,8 +14,8 @@ use voicemesh_link::{CloseReason, LinkEvent, Role, Stream};
 use voicemesh_wire::signaling::Signal;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateInit, RTCPeerConnectionIceEvent,
-    RTCSessionDescription,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateInit,
+    RTCPeerConnectionIceEvent, RTCSessionDescription,
 };
 
 fn candidate(candidate: &str) -> Signal {
@@ -23,7 +24,9 @@ fn candidate(candidate: &str) -> Signal {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_description_that_is_garbage_ends_the_link_with_a_reason() {
-    for sdp in ["", "garbage", "v=0\r\n", "\0\0\0", "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"] {
+    for sdp in
+        ["", "garbage", "v=0\r\n", "\0\0\0", "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"]
+    {
         let mut end = alone(Role::Answer);
         end.link().signal(Signal::Offer { sdp: sdp.to_owned() });
         assert!(matches!(end.events.closed().await, CloseReason::Negotiation(_)), "{sdp:?}");
@@ -44,8 +47,13 @@ async fn a_description_with_any_line_missing_doubled_or_spoiled_never_breaks_the
     for index in 0..lines.len() {
         let line = lines[index];
         let (name, _) = line.split_once([':', ' ']).unwrap_or((line, ""));
-        for spoiled in [vec![], vec![line, line], vec![name], vec![&line[..line.len() / 2]], vec![name, "a=x:\u{ffff}"]]
-        {
+        for spoiled in [
+            vec![],
+            vec![line, line],
+            vec![name],
+            vec![&line[..line.len() / 2]],
+            vec![name, "a=x:\u{ffff}"],
+        ] {
             let mut spoiled_lines = lines.clone();
             spoiled_lines.splice(index..=index, spoiled);
             let mut end = alone(Role::Answer);
@@ -69,7 +77,10 @@ async fn a_flood_of_candidates_is_bounded_and_the_link_still_opens() {
     exchange(&mut a, &b).await;
     exchange(&mut b, &a).await;
     for number in 0..2000_u32 {
-        a.link().signal(candidate(&format!("candidate:{number} 1 udp 1 127.0.0.1 {} typ host", 1024 + number)));
+        a.link().signal(candidate(&format!(
+            "candidate:{number} 1 udp 1 127.0.0.1 {} typ host",
+            1024 + number
+        )));
         a.link().signal(candidate("candidate:1 1 udp 1 nonsense 9 typ host"));
     }
     a.link().signal(answer);
@@ -95,8 +106,10 @@ async fn offers_that_name_a_third_machine_bring_it_few_datagrams() {
         link.link().signal(hostile.signal().await);
         for (number, socket) in third.iter().enumerate() {
             let port = socket.local_addr().expect("an address").port();
-            link.link()
-                .signal(candidate(&format!("candidate:{number} 1 udp {} 127.0.0.1 {port} typ host", 900 - number)));
+            link.link().signal(candidate(&format!(
+                "candidate:{number} 1 udp {} 127.0.0.1 {port} typ host",
+                900 - number
+            )));
         }
         links.push(link);
     }
@@ -148,7 +161,9 @@ async fn signals_out_of_place_are_counted_and_harm_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_are_too_large_or_malformed_are_dropped_and_counted() {
     let mut stranger = Stranger::connect(Role::Answer).await;
-    for (id, message) in [(0, vec![1; 1500]), (2, vec![1; 2000]), (1, vec![9; 20]), (1, vec![]), (1, vec![0, 7])] {
+    for (id, message) in
+        [(0, vec![1; 1500]), (2, vec![1; 2000]), (1, vec![9; 20]), (1, vec![]), (1, vec![0, 7])]
+    {
         stranger.channels[id].send(BytesMut::from(&message[..])).await.unwrap();
     }
     assert_eq!(stranger.end.received().await, (Stream::Reliable, vec![7]));
@@ -203,7 +218,8 @@ impl Stranger {
             let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
             peer.add_ice_candidate(candidate).await.unwrap();
         }
-        let line = tokio::time::timeout(Duration::from_secs(5), candidates.recv()).await.unwrap().unwrap();
+        let line =
+            tokio::time::timeout(Duration::from_secs(5), candidates.recv()).await.unwrap().unwrap();
         end.link().signal(candidate(&line));
         assert_eq!(end.events.next().await, LinkEvent::Open);
         while !matches!(channels[1].poll().await, Some(DataChannelEvent::OnOpen) | None) {}

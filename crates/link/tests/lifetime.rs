@@ -7,7 +7,8 @@ use tokio::runtime::Handle;
 use voicemesh_link::{CloseReason, Stream};
 
 const CYCLES: usize = 50;
-/// The allocator keeps some of what it got. A leaked connection is 280 KiB, and there are two in a cycle.
+/// The allocator keeps some of what it got. A leaked connection is 280 KiB, and there are two in a
+/// cycle.
 const GROWTH_BYTES: usize = 6 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

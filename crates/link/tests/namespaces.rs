@@ -1,5 +1,5 @@
-//! Links between processes in network namespaces of their own: two with a cable between them, and one with nothing but
-//! loopback. Needs root and `ip`.
+//! Links between processes in network namespaces of their own: two with a cable between them, and
+//! one with nothing but loopback. Needs root and `ip`.
 
 mod common;
 
@@ -33,7 +33,10 @@ fn two_machines_with_a_cable_between_them_link() {
     connect(a, b);
     let candidates = link_processes(a, b, "").candidates;
     assert!(candidates.iter().any(|candidate| candidate.contains(" 10.77.0.1 ")), "{candidates:?}");
-    assert!(!candidates.iter().any(|candidate| candidate.contains(" 127.")), "loopback was offered: {candidates:?}");
+    assert!(
+        !candidates.iter().any(|candidate| candidate.contains(" 127.")),
+        "loopback was offered: {candidates:?}"
+    );
 }
 
 /// As on a machine with many container networks. The card comes last: it was plugged in last.
@@ -47,7 +50,19 @@ fn a_dozen_bridges_do_not_displace_the_card() {
         run(&["ip", "-n", bridged, "address", "add", &address, "dev", &name]);
         // With a port, so that it has a carrier.
         let port = format!("port{bridge}");
-        run(&["ip", "-n", bridged, "link", "add", &port, "type", "veth", "peer", "name", &format!("far{bridge}")]);
+        run(&[
+            "ip",
+            "-n",
+            bridged,
+            "link",
+            "add",
+            &port,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            &format!("far{bridge}"),
+        ]);
         run(&["ip", "-n", bridged, "link", "set", &port, "master", &name, "up"]);
         run(&["ip", "-n", bridged, "link", "set", &format!("far{bridge}"), "up"]);
         run(&["ip", "-n", bridged, "link", "set", &name, "up"]);
@@ -59,13 +74,15 @@ fn a_dozen_bridges_do_not_displace_the_card() {
     assert_eq!(of_ipv4, 7, "{candidates:?}");
 }
 
-/// A name server that does not answer, and servers that cannot be reached, must not keep two hosts of one network waiting.
+/// A name server that does not answer, and servers that cannot be reached, must not keep two hosts
+/// of one network waiting.
 #[test]
 fn servers_whose_names_are_not_found_do_not_delay_a_link() {
     let Some(names) = namespaces(&["lost-a", "lost-b"]) else { return };
     let (a, b) = (names.0[0].as_str(), names.0[1].as_str());
     connect(a, b);
-    // `ip netns exec` shows a process this file as /etc/resolv.conf. The name server's address has no host.
+    // `ip netns exec` shows a process this file as /etc/resolv.conf. The name server's address has
+    // no host.
     let directories: Vec<_> = [a, b].map(|name| format!("/etc/netns/{name}")).into();
     for directory in &directories {
         std::fs::create_dir_all(directory).unwrap();
@@ -82,7 +99,10 @@ fn servers_whose_names_are_not_found_do_not_delay_a_link() {
 
 /// A cable between two namespaces.
 fn connect(a: &str, b: &str) {
-    run(&["ip", "link", "add", "vmwire", "netns", a, "type", "veth", "peer", "name", "vmwire", "netns", b]);
+    run(&[
+        "ip", "link", "add", "vmwire", "netns", a, "type", "veth", "peer", "name", "vmwire",
+        "netns", b,
+    ]);
     for (name, address) in [(a, "10.77.0.1/24"), (b, "10.77.0.2/24")] {
         run(&["ip", "-n", name, "address", "add", address, "dev", "vmwire"]);
         run(&["ip", "-n", name, "link", "set", "vmwire", "up"]);
@@ -107,14 +127,23 @@ fn one_end_of_a_link_in_its_own_process() {
         Ok("answer") => Role::Answer,
         _ => return,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async move {
         let (heard, when_heard) = tokio::sync::oneshot::channel();
         let (opened, when_opened) = tokio::sync::oneshot::channel();
-        let sink = Arc::new(EndOfLink { opened: Mutex::new(Some(opened)), heard: Mutex::new(Some(heard)) });
+        let sink = Arc::new(EndOfLink {
+            opened: Mutex::new(Some(opened)),
+            heard: Mutex::new(Some(heard)),
+        });
         let servers = std::env::var(SERVERS).unwrap_or_default();
-        let server = |url: &str| IceServer { urls: vec![url.to_owned()], username: None, credential: None };
-        let config = LinkConfig { role, remote: 0, ice_servers: servers.split_whitespace().map(server).collect() };
+        let server =
+            |url: &str| IceServer { urls: vec![url.to_owned()], username: None, credential: None };
+        let config = LinkConfig {
+            role,
+            remote: 0,
+            ice_servers: servers.split_whitespace().map(server).collect(),
+        };
         let link = Arc::from(WebRtc::new(Handle::current()).open(config, sink));
         let reader: Arc<dyn voicemesh_link::Link> = Arc::clone(&link);
         thread::spawn(move || {
@@ -167,7 +196,8 @@ fn link_processes(offering: &str, answering: &str, servers: &str) -> Linked {
     let (offering_says, offering_lines) = channel();
     let (answering_says, answering_lines) = channel();
     let (mut offering, to_offering) = Process::start(offering, "offer", servers, offering_says);
-    let (mut answering, to_answering) = Process::start(answering, "answer", servers, answering_says);
+    let (mut answering, to_answering) =
+        Process::start(answering, "answer", servers, answering_says);
     let from_answering = thread::spawn(move || relay(&answering_lines, to_offering));
     let linked = relay(&offering_lines, to_answering);
     from_answering.join().unwrap();
@@ -198,7 +228,12 @@ fn relay(lines: &Receiver<String>, mut to: ChildStdin) -> Linked {
 struct Process(Child);
 
 impl Process {
-    fn start(namespace: &str, role: &str, servers: &str, says: Sender<String>) -> (Self, ChildStdin) {
+    fn start(
+        namespace: &str,
+        role: &str,
+        servers: &str,
+        says: Sender<String>,
+    ) -> (Self, ChildStdin) {
         let mut child = Command::new("ip")
             .args(["netns", "exec", namespace])
             .arg(std::env::current_exe().unwrap())
@@ -252,7 +287,9 @@ fn namespaces(names: &[&str]) -> Option<Namespaces> {
         if !outcome.as_ref().is_ok_and(|output| output.status.success()) {
             let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
             assert!(!is_ci, "no network namespace can be made: {outcome:?}");
-            println!("SKIPPED namespaces: no network namespace can be made (needs root and ip): {outcome:?}");
+            println!(
+                "SKIPPED namespaces: no network namespace can be made (needs root and ip): {outcome:?}"
+            );
             return None;
         }
         made.0.push(name);

@@ -10,7 +10,8 @@ use common::{End, speak};
 use voicemesh_link::limits::VOICE_QUEUE_PACKETS;
 use voicemesh_link::{CloseReason, Stream};
 
-/// Acknowledgements are lost too, several in a row now and then, and speech must not stand still for that.
+/// Acknowledgements are lost too, several in a row now and then, and speech must not stand still
+/// for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_lost_at_random_on_both_ways_is_all_that_is_lost() {
     const SPOKEN: usize = 250;
@@ -52,7 +53,8 @@ async fn lost_voice_is_never_sent_again_in_either_direction_and_lost_reliable_da
     }
 }
 
-/// Voice up to a reliable last word. Were it sent again, all that was not dropped by its sender would be here.
+/// Voice up to a reliable last word. Were it sent again, all that was not dropped by its sender
+/// would be here.
 async fn assert_lossy(end: &mut End, spoken: usize, dropped: u64) {
     let mut heard = 0;
     while let (Stream::Voice, _) = end.received().await {
@@ -71,10 +73,16 @@ async fn a_wire_that_is_cut_holds_back_voice_at_once_and_closes_both_links_after
     let sent_before = a.link().stats().voice_sent;
     speak(&a, 100, Duration::from_millis(5), 100).await;
     let stats = a.link().stats();
-    assert!(stats.voice_unacknowledged_for.is_some_and(|age| age >= Duration::from_millis(300)), "{stats:?}");
+    assert!(
+        stats.voice_unacknowledged_for.is_some_and(|age| age >= Duration::from_millis(300)),
+        "{stats:?}"
+    );
     let in_flight = stats.voice_sent - sent_before;
     // Half a second, which an acknowledgement that is held back for 240 ms and lost once takes.
-    assert!(in_flight <= 100 - VOICE_QUEUE_PACKETS as u64, "{in_flight} packets were sent into the void");
+    assert!(
+        in_flight <= 100 - VOICE_QUEUE_PACKETS as u64,
+        "{in_flight} packets were sent into the void"
+    );
     assert!(stats.voice_dropped >= 100 - in_flight - VOICE_QUEUE_PACKETS as u64, "{stats:?}");
     let cut_at = std::time::Instant::now();
     assert_eq!(a.events.closed().await, CloseReason::Lost);

@@ -23,9 +23,16 @@ async fn a_link_opens_and_carries_voice_both_ways() {
     assert_eq!(b.received().await, (Stream::Voice, packet(80, 1).to_vec()));
     assert_eq!(a.received().await, (Stream::Voice, packet(LOSSY_PACKET_BYTES, 2).to_vec()));
     let stats = a.link().stats();
-    assert!(stats.round_trip.is_some_and(|round_trip| round_trip < Duration::from_secs(1)), "{stats:?}");
+    assert!(
+        stats.round_trip.is_some_and(|round_trip| round_trip < Duration::from_secs(1)),
+        "{stats:?}"
+    );
     assert_eq!((stats.voice_sent, stats.voice_received), (1, 1));
-    println!("opened after {:?} and {:?}", stats.opened_after.unwrap(), b.link().stats().opened_after.unwrap());
+    println!(
+        "opened after {:?} and {:?}",
+        stats.opened_after.unwrap(),
+        b.link().stats().opened_after.unwrap()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,7 +50,11 @@ async fn what_a_link_sends_is_counted_as_the_cost_of_opening_until_it_is_open() 
     }
     a.link().send(Stream::Voice, packet(500, 1)).unwrap();
     assert_eq!(b.received().await, (Stream::Voice, packet(500, 1).to_vec()));
-    assert_eq!([stacks[0].opening_bytes(), stacks[1].opening_bytes()], opening, "speech costs nothing of it");
+    assert_eq!(
+        [stacks[0].opening_bytes(), stacks[1].opening_bytes()],
+        opening,
+        "speech costs nothing of it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,10 +192,17 @@ async fn closing_while_opening_is_told_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_are_unknown_malformed_or_away_do_not_keep_a_link_from_opening() {
-    let server = |url: &str| IceServer { urls: vec![url.to_owned()], username: None, credential: None };
-    let servers =
-        ["stun:nowhere.invalid:3478", "stun:127.0.0.1:9", "turn:127.0.0.1:9", "turns:127.0.0.1", "nonsense", ""]
-            .map(server);
+    let server =
+        |url: &str| IceServer { urls: vec![url.to_owned()], username: None, credential: None };
+    let servers = [
+        "stun:nowhere.invalid:3478",
+        "stun:127.0.0.1:9",
+        "turn:127.0.0.1:9",
+        "turns:127.0.0.1",
+        "nonsense",
+        "",
+    ]
+    .map(server);
     let (mut a, mut b) = pair_with(&servers);
     assert_eq!(a.events.next().await, LinkEvent::Open);
     assert_eq!(b.events.next().await, LinkEvent::Open);
@@ -194,7 +212,8 @@ async fn servers_that_are_unknown_malformed_or_away_do_not_keep_a_link_from_open
 
 #[test]
 fn the_end_of_the_runtime_is_the_end_of_its_links() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (mut a, _b) = runtime.block_on(open_pair());
     let stack = runtime.block_on(async { stack() });
     drop(runtime);

@@ -19,8 +19,8 @@ const DEAD: usize = 4;
 /// From the first moment until all links are open.
 const PROMISED: Duration = Duration::from_secs(5);
 
-/// Of five candidates of each side only the last one leads to it. 98 handshakes share the machine with other tests, so the
-/// best of three rooms counts.
+/// Of five candidates of each side only the last one leads to it. 98 handshakes share the machine
+/// with other tests, so the best of three rooms counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_fiftieth_of_a_room_opens_links_to_all_others_within_five_seconds() {
     let mut took = open_all().await;
@@ -39,7 +39,8 @@ async fn open_all() -> Duration {
     let mut pairs = JoinSet::new();
     for number in 0..OTHERS {
         // In a room either side may be the one that offers.
-        let (own_role, role) = if number % 2 == 0 { (Role::Offer, Role::Answer) } else { (Role::Answer, Role::Offer) };
+        let (own_role, role) =
+            if number % 2 == 0 { (Role::Offer, Role::Answer) } else { (Role::Answer, Role::Offer) };
         let own = alone_with(&fiftieth, own_role, number);
         let other = alone_with(&stack(), role, OTHERS);
         pairs.spawn(open(own, other, named_to_it.candidates(), named_to_others.candidates()));
@@ -57,12 +58,21 @@ async fn open_all() -> Duration {
     );
     assert_eq!(open.len(), OTHERS as usize);
     let most = 300 + (100.0 * took.as_secs_f64()) as usize;
-    assert!((OTHERS as usize..=most).contains(&sent), "{sent} datagrams to addresses without an answer in {took:?}");
+    assert!(
+        (OTHERS as usize..=most).contains(&sent),
+        "{sent} datagrams to addresses without an answer in {took:?}"
+    );
     took
 }
 
-/// Hands over what the ends say until both are open. Before its own candidate, each names some that lead nowhere.
-async fn open(mut own: End, mut other: End, to_own: Vec<Signal>, to_other: Vec<Signal>) -> (End, End) {
+/// Hands over what the ends say until both are open. Before its own candidate, each names some that
+/// lead nowhere.
+async fn open(
+    mut own: End,
+    mut other: End,
+    to_own: Vec<Signal>,
+    to_other: Vec<Signal>,
+) -> (End, End) {
     let mut are_open = [false; 2];
     while are_open != [true; 2] {
         tokio::select! {
@@ -96,7 +106,8 @@ struct DeadEnds {
 
 impl DeadEnds {
     async fn new() -> Self {
-        let (mut ports, came, mut listening) = (Vec::new(), Arc::<AtomicUsize>::default(), JoinSet::new());
+        let (mut ports, came, mut listening) =
+            (Vec::new(), Arc::<AtomicUsize>::default(), JoinSet::new());
         for _ in 0..DEAD {
             let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             ports.push(socket.local_addr().unwrap().port());

@@ -27,9 +27,21 @@ fn coturn() -> (Program, IceServer) {
     drop(free);
     let mut command = Command::new(skip::find_program("turnserver").expect("coturn is installed"));
     command.args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--verbose"]);
-    command.args(["--allow-loopback-peers", "--lt-cred-mech", "--user=ada:north", "--realm=voicemesh.test"]);
-    command.args(["--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", &format!("--listening-port={port}")]);
-    command.args([&format!("--min-port={}", RELAY_PORTS.start()), &format!("--max-port={}", RELAY_PORTS.end())]);
+    command.args([
+        "--allow-loopback-peers",
+        "--lt-cred-mech",
+        "--user=ada:north",
+        "--realm=voicemesh.test",
+    ]);
+    command.args([
+        "--listening-ip=127.0.0.1",
+        "--relay-ip=127.0.0.1",
+        &format!("--listening-port={port}"),
+    ]);
+    command.args([
+        &format!("--min-port={}", RELAY_PORTS.start()),
+        &format!("--max-port={}", RELAY_PORTS.end()),
+    ]);
     let file = |name: &str| std::env::temp_dir().join(format!("voicemesh-turn-{port}.{name}"));
     command.arg(format!("--pidfile={}", file("pid").display()));
     command.arg(format!("--userdb={}", file("db").display()));
@@ -43,7 +55,8 @@ fn coturn() -> (Program, IceServer) {
     (program, server)
 }
 
-/// What a third machine gets of all that a hostile member has a peer check there: through the TURN server, and in all.
+/// What a third machine gets of all that a hostile member has a peer check there: through the TURN
+/// server, and in all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn offers_that_name_a_third_machine_bring_it_few_datagrams_through_a_turn_server_either() {
     if !skip::can_run(
@@ -67,8 +80,13 @@ async fn offers_that_name_a_third_machine_bring_it_few_datagrams_through_a_turn_
         link.link().signal(hostile.signal().await);
         for (number, socket) in third.iter().enumerate() {
             let port = socket.local_addr().expect("an address").port();
-            let candidate = format!("candidate:{number} 1 udp {} 127.0.0.1 {port} typ host", 900 - number);
-            link.link().signal(Signal::Candidate { candidate, sdp_mid: None, sdp_m_line_index: None });
+            let candidate =
+                format!("candidate:{number} 1 udp {} 127.0.0.1 {port} typ host", 900 - number);
+            link.link().signal(Signal::Candidate {
+                candidate,
+                sdp_mid: None,
+                sdp_m_line_index: None,
+            });
         }
         links.push(link);
     }
@@ -85,7 +103,8 @@ async fn offers_that_name_a_third_machine_bring_it_few_datagrams_through_a_turn_
         (relayed, all)
     });
     let counts = futures_util::future::join_all(counting).await;
-    let (relayed, all) = counts.into_iter().fold((0, 0), |sum: (usize, usize), of| (sum.0 + of.0, sum.1 + of.1));
+    let (relayed, all) =
+        counts.into_iter().fold((0, 0), |sum: (usize, usize), of| (sum.0 + of.0, sum.1 + of.1));
     // Twenty at once and twenty a second, for as long as this took.
     let took = began.elapsed();
     println!("{all} datagrams in {took:?}, {relayed} of them through the TURN server");

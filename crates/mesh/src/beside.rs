@@ -1,4 +1,5 @@
-//! Connections that are opened beside one from which nothing comes, or that does not open (PROTOCOL.md §3).
+//! Connections that are opened beside one from which nothing comes, or that does not open
+//! (PROTOCOL.md §3).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,13 +7,15 @@ use std::time::Duration;
 use crate::connection_state::JOIN_LIMIT_IN_ALL;
 use crate::output::Outputs;
 
-/// The next attempt begins after this or up to half of it earlier, so that a server that is back is found soon, and not by
-/// everyone at the same moment. An attempt has the time of several intervals, for the sake of long round trips.
+/// The next attempt begins after this or up to half of it earlier, so that a server that is back is
+/// found soon, and not by everyone at the same moment. An attempt has the time of several
+/// intervals, for the sake of long round trips.
 const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 /// Where there is no connection in use, the intervals grow up to this.
 const LONGEST_ATTEMPT_INTERVAL: Duration = Duration::from_secs(5);
-/// Most attempts are given up after this and four round trips, before the system repeats what it sent first: a TCP connection that
-/// begins so waits 3 s for anything that is lost later (RFC 6298 §5.7). …
+/// Most attempts are given up after this and four round trips, before the system repeats what it
+/// sent first: a TCP connection that begins so waits 3 s for anything that is lost later (RFC 6298
+/// §5.7). …
 const SHORT_ATTEMPT: Duration = Duration::from_millis(950);
 /// … One of so many may take longer, for servers that are slow.
 const LONG_ATTEMPT_EVERY: u32 = 4;
@@ -104,7 +107,8 @@ impl Beside {
         self.next_at = Some(at);
     }
 
-    /// How long a first connection is waited for before another is opened beside it. `fraction` is drawn at random, from 0 to 1.
+    /// How long a first connection is waited for before another is opened beside it. `fraction` is
+    /// drawn at random, from 0 to 1.
     pub(super) fn first_interval(fraction: f64) -> Duration {
         ATTEMPT_INTERVAL.mul_f64(0.5 + 0.5 * fraction)
     }
@@ -119,7 +123,8 @@ impl Beside {
         fraction: f64,
         out: &mut Outputs,
     ) {
-        // A first connection that does not open may be waited for by others: it is tried again more and more rarely.
+        // A first connection that does not open may be waited for by others: it is tried again more
+        // and more rarely.
         let slower = if is_joined { 0 } else { self.attempts.min(4) };
         let interval = ATTEMPT_INTERVAL.max(2 * round_trip).saturating_mul(1 << slower);
         let interval = interval.min(LONGEST_ATTEMPT_INTERVAL).mul_f64(0.5 + 0.5 * fraction);
@@ -152,9 +157,15 @@ impl Beside {
     }
 
     /// Closes a join that is not answered.
-    pub(super) fn close_late_join(&mut self, now: Duration, round_trip: Duration, out: &mut Outputs) {
+    pub(super) fn close_late_join(
+        &mut self,
+        now: Duration,
+        round_trip: Duration,
+        out: &mut Outputs,
+    ) {
         let is_late = |attempt: &mut Attempt| {
-            now >= attempt.heard_at + JOIN_LIMIT + 4 * round_trip || now >= attempt.since + JOIN_LIMIT_IN_ALL
+            now >= attempt.heard_at + JOIN_LIMIT + 4 * round_trip
+                || now >= attempt.since + JOIN_LIMIT_IN_ALL
         };
         if let Some(attempt) = self.joining.take_if(is_late) {
             out.close_socket(attempt.generation);
@@ -165,8 +176,12 @@ impl Beside {
     pub(super) fn close_late(&mut self, now: Duration, round_trip: Duration, out: &mut Outputs) {
         let limit = SHORT_ATTEMPT + 4 * round_trip;
         let is_late = |attempt: &Attempt| !attempt.is_long && now >= attempt.since + limit;
-        let late: Vec<u32> =
-            self.opening.iter().filter(|attempt| is_late(attempt)).map(|attempt| attempt.generation).collect();
+        let late: Vec<u32> = self
+            .opening
+            .iter()
+            .filter(|attempt| is_late(attempt))
+            .map(|attempt| attempt.generation)
+            .collect();
         for generation in late {
             self.closed(generation, out);
         }

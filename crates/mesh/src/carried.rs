@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::ServerHealth;
-use voicemesh_session::network::{Delivery, Destination, Network, NetworkError, NetworkEvent, Reliability};
+use voicemesh_session::network::{
+    Delivery, Destination, Network, NetworkError, NetworkEvent, Reliability,
+};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{IceServer, Signal};
@@ -15,15 +17,18 @@ use crate::{CarrierEvent, Mesh, MeshLink, MeshOutput};
 
 /// What moves a mesh's bytes. Nothing blocks; [`CarrierEvent`]s report what happens later.
 pub trait Carrier {
-    /// Opens a WebSocket to the server, beside those that are open. The number, never used twice, marks its events.
+    /// Opens a WebSocket to the server, beside those that are open. The number, never used twice,
+    /// marks its events.
     fn open_socket(&mut self, generation: u32);
     /// Closes one. No event follows; what it was given before is still sent, if that can be.
     fn close_socket(&mut self, generation: u32);
     /// Sends a text frame on one.
     fn send_text(&mut self, generation: u32, text: String);
-    /// Sends a binary frame on one. What must arrive and does not fit into the queue ends the socket, with an event.
+    /// Sends a binary frame on one. What must arrive and does not fit into the queue ends the
+    /// socket, with an event.
     fn send_packet(&mut self, generation: u32, reliability: Reliability, packet: Bytes);
-    /// Sends a WebSocket ping on one, behind all voice that was given before it; [`Pong`](crate::SocketEvent::Pong) is its answer.
+    /// Sends a WebSocket ping on one, behind all voice that was given before it;
+    /// [`Pong`](crate::SocketEvent::Pong) is its answer.
     fn ping(&mut self, generation: u32, number: u16);
     /// Opens a link.
     fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]);
@@ -34,11 +39,12 @@ pub trait Carrier {
     /// # Errors
     ///
     /// When the link did not take it.
-    fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError>;
+    fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes)
+    -> Result<(), SendError>;
     /// Closes a link. Its last event may still follow.
     fn close_link(&mut self, link: MeshLink);
-    /// What was put on the wire so far for other things than packets, in bytes: texts, and what opening links send. Zero
-    /// where that is not counted.
+    /// What was put on the wire so far for other things than packets, in bytes: texts, and what
+    /// opening links send. Zero where that is not counted.
     fn background_bytes(&self) -> u64 {
         0
     }
@@ -78,7 +84,9 @@ impl<C: Carrier> Carried<C> {
                     carrier.send_packet(generation, reliability, packet);
                 }
                 MeshOutput::Ping { generation, number } => carrier.ping(generation, number),
-                MeshOutput::OpenLink { link, role, ice_servers } => carrier.open_link(link, role, &ice_servers),
+                MeshOutput::OpenLink { link, role, ice_servers } => {
+                    carrier.open_link(link, role, &ice_servers)
+                }
                 MeshOutput::Signal { link, signal } => carrier.signal(link, signal),
                 MeshOutput::CloseLink { link } => carrier.close_link(link),
             }
@@ -115,13 +123,24 @@ impl<C: Carrier> Network for Carried<C> {
         event
     }
 
-    fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+    fn send_to_server(
+        &mut self,
+        now: Duration,
+        reliability: Reliability,
+        packet: Bytes,
+    ) -> Result<(), NetworkError> {
         self.mesh.send_to_server(now, reliability, packet);
         self.carry_out();
         Ok(())
     }
 
-    fn send_to_client(&mut self, _: Duration, _: PeerId, _: Delivery, _: Bytes) -> Result<(), NetworkError> {
+    fn send_to_client(
+        &mut self,
+        _: Duration,
+        _: PeerId,
+        _: Delivery,
+        _: Bytes,
+    ) -> Result<(), NetworkError> {
         Err(NetworkError::Unsupported("serve: the signaling server does"))
     }
 

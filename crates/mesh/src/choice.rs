@@ -1,8 +1,9 @@
 //! To which peers links are wanted, and what reachability tokens do.
 //!
-//! With explicit connections, both programs must connect to each other, as Discord's networking manager expects. If
-//! only one does, the other receives [`ConnectionRequested`](crate::MeshEvent::ConnectionRequested), and the attempt waits for it. Speech does not
-//! wait: without a link, the server relays.
+//! With explicit connections, both programs must connect to each other, as Discord's networking
+//! manager expects. If only one does, the other receives
+//! [`ConnectionRequested`](crate::MeshEvent::ConnectionRequested), and the attempt waits for it.
+//! Speech does not wait: without a link, the server relays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +66,11 @@ enum LinkPreference {
 
 impl LinkPreferences {
     /// A link to a peer is wanted from now on.
-    pub(super) fn connect(&mut self, token: Reachability, member: Option<&Member>) -> Result<(), ChoiceError> {
+    pub(super) fn connect(
+        &mut self,
+        token: Reachability,
+        member: Option<&Member>,
+    ) -> Result<(), ChoiceError> {
         self.check(token, member)?;
         self.chosen.insert(token.peer, LinkPreference::Connected(token.serial));
         self.told.remove(&token.peer);
@@ -101,7 +106,8 @@ impl LinkPreferences {
         }
     }
 
-    /// A peer in the room wants a link: whether the program has to be told, which it is once until it decides.
+    /// A peer in the room wants a link: whether the program has to be told, which it is once until
+    /// it decides.
     pub(super) fn requested(&mut self, peer: PeerId, connections: Connections) -> bool {
         !self.is_wanted(peer, connections) && self.told.insert(peer)
     }
@@ -127,5 +133,8 @@ impl LinkPreferences {
 
 /// The serial of the token that a peer publishes.
 pub(super) fn published_serial(metadata: &Metadata, peer: PeerId) -> Option<u32> {
-    metadata.get(REACHABILITY_KEY).and_then(|token| Reachability::parse(token, peer).ok()).map(|token| token.serial)
+    metadata
+        .get(REACHABILITY_KEY)
+        .and_then(|token| Reachability::parse(token, peer).ok())
+        .map(|token| token.serial)
 }

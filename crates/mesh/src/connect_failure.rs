@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use voicemesh_wire::signaling::ErrorCode;
 
-/// Why the server cannot be reached. `Display` says what was seen; what a person can do about it follows from the variant.
+/// Why the server cannot be reached. `Display` says what was seen; what a person can do about it
+/// follows from the variant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectFailure {
@@ -73,8 +74,8 @@ pub enum ConnectFailure {
     /// The TLS handshake failed for another reason.
     #[error("the connection cannot be secured: {0}")]
     Tls(String),
-    /// A web page, or a redirection to another host, came instead of the server's answer: a network that wants its users to
-    /// sign in (a captive portal), or an address of something else.
+    /// A web page, or a redirection to another host, came instead of the server's answer: a network
+    /// that wants its users to sign in (a captive portal), or an address of something else.
     #[error("a web page answers instead of a voicemesh server ({0})")]
     WebPage(String),
     /// The network says that one has to sign in first (511, RFC 6585 §6).
@@ -86,13 +87,15 @@ pub enum ConnectFailure {
         /// Where to, as an address for a voicemesh server if it can be one.
         location: String,
     },
-    /// The server, or what stands before it, answered with an HTTP status that is none of the above.
+    /// The server, or what stands before it, answered with an HTTP status that is none of the
+    /// above.
     #[error("{}", Status(*.0))]
     Status(u16),
     /// The answer is no HTTP, or not what a WebSocket server says.
     #[error("it does not speak as a voicemesh server should: {0}")]
     NotVoicemesh(String),
-    /// The server answers, and does not let this peer in for now: the room is full, passwords are looked at later, …
+    /// The server answers, and does not let this peer in for now: the room is full, passwords are
+    /// looked at later, …
     #[error("{message}")]
     Refused {
         /// The server's own code; [`code`](Self::code) gives it as well.
@@ -259,7 +262,9 @@ impl fmt::Display for Status {
             400 => f.write_str("it does not accept the request for a WebSocket (400)"),
             426 => f.write_str("a proxy before it does not pass WebSocket connections on (426)"),
             429 => f.write_str("it has had too many connections from here (429)"),
-            502..=504 => write!(f, "a proxy answers, but not the voicemesh server behind it ({status})"),
+            502..=504 => {
+                write!(f, "a proxy answers, but not the voicemesh server behind it ({status})")
+            }
             status => write!(f, "it answers with HTTP status {status} instead of a WebSocket"),
         }
     }

@@ -1,5 +1,5 @@
-//! The connection to the signaling server: the WebSocket in use and those beside it, opened, lost, opened again (PROTOCOL.md,
-//! sections 3 and 4). What is said on it is for others to decide.
+//! The connection to the signaling server: the WebSocket in use and those beside it, opened, lost,
+//! opened again (PROTOCOL.md, sections 3 and 4). What is said on it is for others to decide.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::liveness::{Liveness, Path, Texts};
 use crate::queues::Queues;
 use crate::random::Random;
 
-/// The first reconnection waits up to this long, so that not everyone comes back at the same moment after a common outage;
-/// the next ones wait longer each time …
+/// The first reconnection waits up to this long, so that not everyone comes back at the same moment
+/// after a common outage; the next ones wait longer each time …
 const FIRST_RETRY: Duration = Duration::from_millis(1500);
 /// … from this on, twice as long each …
 const NEXT_RETRY: Duration = Duration::from_millis(250);
@@ -26,14 +26,16 @@ const NEXT_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// A socket that is not open by then is given up; a sleeping host takes a minute to wake.
 const OPEN_LIMIT: Duration = Duration::from_secs(90);
-/// A join is given up when nothing at all has come for this long, or its answer is not whole after [`JOIN_LIMIT_IN_ALL`].
+/// A join is given up when nothing at all has come for this long, or its answer is not whole after
+/// [`JOIN_LIMIT_IN_ALL`].
 const JOIN_LIMIT: Duration = Duration::from_secs(15);
 /// So many roster marks can be missed; then the socket is dead, whatever it says.
 const MARKS_MISSED: u32 = 3;
-/// A connection beside one in use that does not answer begins up to so much later, so that not everyone comes back at the same
-/// moment.
+/// A connection beside one in use that does not answer begins up to so much later, so that not
+/// everyone comes back at the same moment.
 const BESIDE_SPREAD: Duration = Duration::from_millis(500);
-/// A connection that the host will end is replaced after this share of its life, or up to [`RENEWAL_SPREAD`] of it later.
+/// A connection that the host will end is replaced after this share of its life, or up to
+/// [`RENEWAL_SPREAD`] of it later.
 const RENEWAL: f64 = 0.7;
 const RENEWAL_SPREAD: f64 = 0.2;
 /// However short a life the server names.
@@ -176,7 +178,12 @@ impl Connection {
     }
 
     /// Opens what is due if `may_open`, and finds what is overdue.
-    pub(super) fn tick(&mut self, now: Duration, may_open: bool, queues: &mut Queues) -> Option<Overdue> {
+    pub(super) fn tick(
+        &mut self,
+        now: Duration,
+        may_open: bool,
+        queues: &mut Queues,
+    ) -> Option<Overdue> {
         match &self.state {
             ConnectionState::Waiting { until, memory } if now >= *until && may_open => {
                 let memory = *memory;
@@ -193,7 +200,9 @@ impl Connection {
             {
                 Some(Overdue::Lost("it does not answer the join"))
             }
-            ConnectionState::Joined { liveness, silence_limit, .. } if now >= liveness.heard_at() + *silence_limit => {
+            ConnectionState::Joined { liveness, silence_limit, .. }
+                if now >= liveness.heard_at() + *silence_limit =>
+            {
                 Some(Overdue::Closed("nothing comes from it any more"))
             }
             ConnectionState::Stopped
@@ -247,8 +256,15 @@ impl Connection {
         }
     }
 
-    /// A packet of the session on the connection in use. Without one it is lost, which has been reported or is about to be.
-    pub(super) fn send_packet(&mut self, now: Duration, reliability: Reliability, packet: Bytes, queues: &mut Queues) {
+    /// A packet of the session on the connection in use. Without one it is lost, which has been
+    /// reported or is about to be.
+    pub(super) fn send_packet(
+        &mut self,
+        now: Duration,
+        reliability: Reliability,
+        packet: Bytes,
+        queues: &mut Queues,
+    ) {
         if let Some(generation) = self.state.generation().filter(|_| self.state.is_open()) {
             match reliability {
                 Reliability::Reliable => self.keep_text(now, &packet, queues),
@@ -272,19 +288,30 @@ impl Connection {
         Some(memory.generation)
     }
 
-    /// A further connection is open. Beside one in use it joins; beside a first one that has not opened it takes its place.
-    pub(super) fn beside_opened(&mut self, now: Duration, generation: u32, queues: &mut Queues) -> BesideOpened {
+    /// A further connection is open. Beside one in use it joins; beside a first one that has not
+    /// opened it takes its place.
+    pub(super) fn beside_opened(
+        &mut self,
+        now: Duration,
+        generation: u32,
+        queues: &mut Queues,
+    ) -> BesideOpened {
         self.beside.opened(now, generation, &mut queues.out);
         match &self.state {
             ConnectionState::Opening { since, memory } => {
                 let (since, memory) = (*since, *memory);
                 queues.out.close_socket(memory.generation);
                 self.beside.close_but_joining(&mut queues.out);
-                self.state = ConnectionState::Opening { since, memory: ReconnectState { generation, ..memory } };
+                self.state = ConnectionState::Opening {
+                    since,
+                    memory: ReconnectState { generation, ..memory },
+                };
                 BesideOpened::InUse
             }
             ConnectionState::Joined { .. } => BesideOpened::Joins,
-            ConnectionState::Stopped | ConnectionState::Waiting { .. } | ConnectionState::Joining { .. } => {
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Joining { .. } => {
                 self.beside.close(&mut queues.out);
                 BesideOpened::Unwanted
             }
@@ -316,8 +343,8 @@ impl Connection {
         self.renewed(now, limits, queues);
     }
 
-    /// The server has let this peer in anew on a connection beside, which takes the place of the one in use: the answer to its
-    /// join is to be handled as that.
+    /// The server has let this peer in anew on a connection beside, which takes the place of the
+    /// one in use: the answer to its join is to be handled as that.
     pub(super) fn joins_anew(&mut self, now: Duration, generation: u32, queues: &mut Queues) {
         let Some(memory) = self.state.memory() else { return };
         self.end(DisconnectReason::Lost, queues);
@@ -366,7 +393,12 @@ impl Connection {
     }
 
     /// Sends again what was written on the former connection and the server has not read there.
-    pub(super) fn send_texts_again(&mut self, now: Duration, read: Option<u32>, queues: &mut Queues) {
+    pub(super) fn send_texts_again(
+        &mut self,
+        now: Duration,
+        read: Option<u32>,
+        queues: &mut Queues,
+    ) {
         let Some(generation) = self.state.generation() else { return };
         for packet in self.texts.taken_over(now, read) {
             queues.out.send_packet(generation, Reliability::Reliable, packet);
@@ -376,7 +408,8 @@ impl Connection {
         }
     }
 
-    /// What was written, of a message that the server refuses by its number on this connection. It is not sent again.
+    /// What was written, of a message that the server refuses by its number on this connection. It
+    /// is not sent again.
     pub(super) fn refused_text(&mut self, number: u32) -> Option<String> {
         self.texts.refused(number);
         let (header, body) = packet::open(self.texts.numbered(number)?).ok()?;
@@ -387,7 +420,8 @@ impl Connection {
         }
     }
 
-    /// The connection in use has ended. A further one that is being opened or joins already goes on in its place.
+    /// The connection in use has ended. A further one that is being opened or joins already goes on
+    /// in its place.
     pub(super) fn closed(&mut self, now: Duration, queues: &mut Queues) -> AfterClose {
         let Some(memory) = self.state.memory() else { return AfterClose::Nothing };
         let away_since = self.state.away_since().unwrap_or(now);
@@ -396,11 +430,16 @@ impl Connection {
             (None, ConnectionState::Opening { .. } | ConnectionState::Joined { .. }) => {
                 self.beside.take_oldest().map(|attempt| (attempt, false))
             }
-            (None, ConnectionState::Stopped | ConnectionState::Waiting { .. } | ConnectionState::Joining { .. }) => {
-                None
-            }
+            (
+                None,
+                ConnectionState::Stopped
+                | ConnectionState::Waiting { .. }
+                | ConnectionState::Joining { .. },
+            ) => None,
         };
-        let Some((Attempt { generation, since, .. }, joins)) = next else { return AfterClose::TryAgain };
+        let Some((Attempt { generation, since, .. }, joins)) = next else {
+            return AfterClose::TryAgain;
+        };
         let was_open = self.state.is_open();
         self.end(DisconnectReason::Lost, queues);
         self.lose_texts(queues);
@@ -417,9 +456,14 @@ impl Connection {
         AfterClose::GoesOn { was_open }
     }
 
-    /// The connection is gone; the next is opened after a while, longer each time, and not at the same moment as everyone
-    /// else's. Gives that while; none if no connection is wanted.
-    pub(super) fn back_off(&mut self, now: Duration, at_least: Duration, queues: &mut Queues) -> Option<Duration> {
+    /// The connection is gone; the next is opened after a while, longer each time, and not at the
+    /// same moment as everyone else's. Gives that while; none if no connection is wanted.
+    pub(super) fn back_off(
+        &mut self,
+        now: Duration,
+        at_least: Duration,
+        queues: &mut Queues,
+    ) -> Option<Duration> {
         let memory = self.state.memory()?;
         let away_since = self.state.away_since().unwrap_or(now);
         self.end(DisconnectReason::Lost, queues);
@@ -444,7 +488,8 @@ impl Connection {
         self.state.memory().map_or(0, |memory| memory.failures)
     }
 
-    /// The server said when to come back: the wait after a refusal is that, and no failure that makes the next one longer.
+    /// The server said when to come back: the wait after a refusal is that, and no failure that
+    /// makes the next one longer.
     pub(super) fn come_back(&mut self, now: Duration, after: Duration, failures: u32) {
         let spread = after.mul_f64(0.5 * self.random.fraction());
         if let ConnectionState::Waiting { until, memory } = &mut self.state {
@@ -525,7 +570,9 @@ impl Connection {
 
     /// A written message goes to the server: it is kept until it is known to have arrived.
     fn keep_text(&mut self, now: Duration, packet: &Bytes, queues: &mut Queues) {
-        if self.state.is_joined() && packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text()) {
+        if self.state.is_joined()
+            && packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text())
+        {
             self.texts.push(now, packet.clone());
             self.ask_server(now, queues);
         }
@@ -544,7 +591,9 @@ impl Connection {
     /// Whether the server answers what it is asked, as far as is known.
     pub(super) fn server_is_reached(&self) -> bool {
         match &self.state {
-            ConnectionState::Joined { liveness, .. } => !self.path.is_lost() && !liveness.is_silent(),
+            ConnectionState::Joined { liveness, .. } => {
+                !self.path.is_lost() && !liveness.is_silent()
+            }
             ConnectionState::Stopped
             | ConnectionState::Waiting { .. }
             | ConnectionState::Opening { .. }
@@ -563,11 +612,14 @@ impl Connection {
         }
     }
 
-    /// Asks where it is due, and opens connections beside one that does not answer or does not open.
+    /// Asks where it is due, and opens connections beside one that does not answer or does not
+    /// open.
     pub(super) fn tick_liveness(&mut self, now: Duration, queues: &mut Queues) {
         let mut round_trip = Duration::ZERO;
         let is_wanted = match &mut self.state {
-            ConnectionState::Stopped | ConnectionState::Waiting { .. } | ConnectionState::Joining { .. } => {
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Joining { .. } => {
                 self.beside.not_urgent();
                 false
             }

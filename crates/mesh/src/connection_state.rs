@@ -19,7 +19,8 @@ pub(super) enum ConnectionState {
     Waiting { until: Duration, memory: ReconnectState },
     /// It is being opened.
     Opening { since: Duration, memory: ReconnectState },
-    /// It is open, and the join is sent. `heard_at`: when a part of the answer came last, or it was sent.
+    /// It is open, and the join is sent. `heard_at`: when a part of the answer came last, or it was
+    /// sent.
     Joining { since: Duration, heard_at: Duration, memory: ReconnectState },
     /// The server has let this peer in.
     Joined {
@@ -42,7 +43,8 @@ pub(super) struct ReconnectState {
 
 impl ConnectionState {
     pub(super) fn waiting(now: Duration) -> Self {
-        let memory = ReconnectState { generation: 0, failures: 0, has_joined: false, away_since: now };
+        let memory =
+            ReconnectState { generation: 0, failures: 0, has_joined: false, away_since: now };
         Self::Waiting { until: now, memory }
     }
 
@@ -60,9 +62,9 @@ impl ConnectionState {
     pub(super) fn generation(&self) -> Option<u32> {
         match self {
             Self::Stopped | Self::Waiting { .. } => None,
-            Self::Opening { memory, .. } | Self::Joining { memory, .. } | Self::Joined { memory, .. } => {
-                Some(memory.generation)
-            }
+            Self::Opening { memory, .. }
+            | Self::Joining { memory, .. }
+            | Self::Joined { memory, .. } => Some(memory.generation),
         }
     }
 
@@ -89,9 +91,9 @@ impl ConnectionState {
     pub(super) fn away_since(&self) -> Option<Duration> {
         match self {
             Self::Stopped | Self::Joined { .. } => None,
-            Self::Waiting { memory, .. } | Self::Opening { memory, .. } | Self::Joining { memory, .. } => {
-                Some(memory.away_since)
-            }
+            Self::Waiting { memory, .. }
+            | Self::Opening { memory, .. }
+            | Self::Joining { memory, .. } => Some(memory.away_since),
         }
     }
 }

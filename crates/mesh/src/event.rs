@@ -17,7 +17,8 @@ pub enum MeshEvent {
     Joined {
         /// The own id.
         you: PeerId,
-        /// The own name in the room. It differs from the one that was asked for where an access token or a ticket names another.
+        /// The own name in the room. It differs from the one that was asked for where an access
+        /// token or a ticket names another.
         name: String,
         /// The session.
         session: u32,
@@ -49,7 +50,8 @@ pub enum MeshEvent {
         /// All that it may.
         permissions: Permissions,
     },
-    /// A moderator holds a member, or this peer itself, in these talk groups from now on; without groups it is held no longer.
+    /// A moderator holds a member, or this peer itself, in these talk groups from now on; without
+    /// groups it is held no longer.
     HeldIn {
         /// Which.
         peer: PeerId,
@@ -67,9 +69,11 @@ pub enum MeshEvent {
     ServerAway {
         /// What was seen.
         why: String,
-        /// The same for programs, if it could not be connected to or does not let this peer in for now.
+        /// The same for programs, if it could not be connected to or does not let this peer in for
+        /// now.
         failure: Option<ConnectFailure>,
-        /// How long nothing had come on the connection that is lost. Zero if its end was seen, or if there was none.
+        /// How long nothing had come on the connection that is lost. Zero if its end was seen, or
+        /// if there was none.
         silent_for: Duration,
         /// When it is tried again.
         retry_in: Duration,
@@ -129,7 +133,8 @@ pub enum MeshEvent {
         /// The former.
         locked: bool,
     },
-    /// Whether a member has the owner's right to moderate; after every [`MeshEvent::Joined`] where it is not the usual.
+    /// Whether a member has the owner's right to moderate; after every [`MeshEvent::Joined`] where
+    /// it is not the usual.
     OwnerRight {
         /// What the server said.
         state: OwnerRightState,

@@ -62,6 +62,7 @@ pub enum SocketEvent {
     Failed(ConnectFailure),
     /// It is gone, or could not be opened; in words for a person.
     Closed(String),
-    /// The server closed it because another connection of this peer and run took over (close code 4001).
+    /// The server closed it because another connection of this peer and run took over (close code
+    /// 4001).
     TakenOver,
 }

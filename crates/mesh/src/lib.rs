@@ -1,14 +1,19 @@
-//! The network over signaling and links: the network of a peer in a room (PROTOCOL.md, sections 4 and 5).
+//! The network over signaling and links: the network of a peer in a room (PROTOCOL.md, sections 4
+//! and 5).
 //!
-//! Without I/O: [`Mesh::handle`] takes what sockets and links did, [`Mesh::poll_output`] gives what is to be done with them,
-//! and time is handed in. So the same mesh runs over real sockets and WebRTC, and in a simulated room under a virtual clock;
-//! [`Carried`] joins it to what carries its bytes.
+//! Without I/O: [`Mesh::handle`] takes what sockets and links did, [`Mesh::poll_output`] gives what
+//! is to be done with them, and time is handed in. So the same mesh runs over real sockets and
+//! WebRTC, and in a simulated room under a virtual clock; [`Carried`] joins it to what carries its
+//! bytes.
 //!
-//! The mesh routes between parts that own their state; each hands what it wants done and told to `queues`.
+//! The mesh routes between parts that own their state; each hands what it wants done and told to
+//! `queues`.
 //!
-//! - `connection`: the WebSocket's life, the connections beside it (`beside`), and whether the server answers (`liveness`).
+//! - `connection`: the WebSocket's life, the connections beside it (`beside`), and whether the
+//!   server answers (`liveness`).
 //! - `roster`: who is in the room, and who is lost but not yet given up.
-//! - `negotiation`: which link to whom, attempt by attempt; `choice`: to whom links are wanted at all.
+//! - `negotiation`: which link to whom, attempt by attempt; `choice`: to whom links are wanted at
+//!   all.
 //! - `lobby`: what is published and decided, and the room's owner.
 //! - `status`: the status of this peer that the others see.
 //! - `signaling`: what is said on the connection, and which part it is for.
@@ -47,7 +52,8 @@ use voicemesh_session::network::{NetworkEvent, Reliability};
 use voicemesh_session::{Roster as SessionRoster, ServerHealth};
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::signaling::{
-    AccessToken, ClientMessage, MemberStatus, Metadata, MetadataChanges, Moderation, Password, Presence, Ticket,
+    AccessToken, ClientMessage, MemberStatus, Metadata, MetadataChanges, Moderation, Password,
+    Presence, Ticket,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
@@ -79,8 +85,8 @@ pub struct MeshConfig {
     pub name: String,
     /// Decides the own peer id.
     pub proof: IdentityProof,
-    /// Decides it if the server turns out to speak no TLS, although that was tried first (PROTOCOL.md §2). Without it no such
-    /// server is joined.
+    /// Decides it if the server turns out to speak no TLS, although that was tried first
+    /// (PROTOCOL.md §2). Without it no such server is joined.
     pub proof_without_tls: Option<IdentityProof>,
     /// Drawn once per process.
     pub run: u32,
@@ -205,7 +211,8 @@ impl Mesh {
         self.tick(now);
     }
 
-    /// How this peer takes part from now on. Cheap enough for every turn: it is said when it has changed.
+    /// How this peer takes part from now on. Cheap enough for every turn: it is said when it has
+    /// changed.
     pub fn set_status(&mut self, now: Duration, status: MemberStatus) {
         self.status.set(status);
         self.tick_status(now);
@@ -234,7 +241,8 @@ impl Mesh {
         self.queues.poll_network_event()
     }
 
-    /// Sends a packet of the session to the server. Without a socket it is lost, which has been reported or is about to be.
+    /// Sends a packet of the session to the server. Without a socket it is lost, which has been
+    /// reported or is about to be.
     pub fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) {
         self.connection.send_packet(now, reliability, packet, &mut self.queues);
     }
@@ -267,7 +275,10 @@ impl Mesh {
 
     /// Whether the server passes on what it is sent.
     pub fn server_health(&self) -> ServerHealth {
-        ServerHealth { is_reached: self.connection.server_is_reached(), answered: self.connection.last_answered() }
+        ServerHealth {
+            is_reached: self.connection.server_is_reached(),
+            answered: self.connection.last_answered(),
+        }
     }
 
     /// Whether peers without a link stay so for now: opening one would take the place of speech.
@@ -285,7 +296,8 @@ impl Mesh {
         links.connect_peer(token, &mut on)
     }
 
-    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at
+    /// once.
     ///
     /// # Errors
     ///
@@ -300,8 +312,8 @@ impl Mesh {
         self.links.disconnect_peer(peer, &self.roster, &mut self.queues);
     }
 
-    /// Decides about a member or the room. [`MeshEvent::TransactionDone`] follows; what the connection's end left without an
-    /// answer has failed, and is not sent again.
+    /// Decides about a member or the room. [`MeshEvent::TransactionDone`] follows; what the
+    /// connection's end left without an answer has failed, and is not sent again.
     pub fn moderate(&mut self, now: Duration, id: TransactionId, action: Moderation) {
         let (lobby, mut outlet) = self.publishing(now);
         lobby.moderate(id, action, &mut outlet);
@@ -327,26 +339,34 @@ impl Mesh {
         self.lobby.own_token(self.you())
     }
 
-    /// Publishes something without asking for the result; what is newer replaces what has not been sent.
+    /// Publishes something without asking for the result; what is newer replaces what has not been
+    /// sent.
     pub fn publish(&mut self, now: Duration, changes: MetadataChanges) {
         let (lobby, mut outlet) = self.publishing(now);
         lobby.publish(changes, &mut outlet);
     }
 
-    /// Changes metadata as a whole or not at all. [`MeshEvent::TransactionDone`] follows, also when the room is left or
-    /// the server stays away.
-    pub fn transact(&mut self, now: Duration, id: TransactionId, whose: MetadataScope, changes: MetadataChanges) {
+    /// Changes metadata as a whole or not at all. [`MeshEvent::TransactionDone`] follows, also when
+    /// the room is left or the server stays away.
+    pub fn transact(
+        &mut self,
+        now: Duration,
+        id: TransactionId,
+        whose: MetadataScope,
+        changes: MetadataChanges,
+    ) {
         let (lobby, mut outlet) = self.publishing(now);
         lobby.transact(id, whose, changes, &mut outlet);
     }
 
-    /// Takes back a change of [`Mesh::transact`] that waits and was not sent yet; nothing more is said of it. False if there is
-    /// none of this number.
+    /// Takes back a change of [`Mesh::transact`] that waits and was not sent yet; nothing more is
+    /// said of it. False if there is none of this number.
     pub fn withdraw(&mut self, id: TransactionId) -> bool {
         self.lobby.withdraw(id)
     }
 
-    /// The machine's network is another than before: the others get a new token, and try again to reach this peer.
+    /// The machine's network is another than before: the others get a new token, and try again to
+    /// reach this peer.
     pub fn network_changed(&mut self, now: Duration) {
         let (lobby, mut outlet) = self.publishing(now);
         lobby.network_changed(&mut outlet);

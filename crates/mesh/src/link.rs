@@ -28,8 +28,8 @@ pub enum Stream {
 pub enum LinkEvent {
     /// To be handed to the remote's link.
     Signal(Signal),
-    /// TURN servers were named, and none of them gave an address: they do not answer, or refuse the credentials. The
-    /// link may still open without them.
+    /// TURN servers were named, and none of them gave an address: they do not answer, or refuse the
+    /// credentials. The link may still open without them.
     TurnFailed,
     /// Packets can be sent now.
     Open,

@@ -1,4 +1,5 @@
-//! Whether the server answers on the connection in use (PROTOCOL.md §3), and what of the way to it is known to be old.
+//! Whether the server answers on the connection in use (PROTOCOL.md §3), and what of the way to it
+//! is known to be old.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use bytes::Bytes;
 
 use crate::input::PathChange;
 
-/// While speech goes through the relay, the server is asked when nothing has come from it for this long.
+/// While speech goes through the relay, the server is asked when nothing has come from it for this
+/// long.
 const QUIET_IN_USE: Duration = Duration::from_millis(500);
 /// Otherwise after this: a little more than the usual interval of its roster marks.
 const QUIET: Duration = Duration::from_secs(6);
@@ -17,8 +19,8 @@ const ASK_IN_USE: Duration = Duration::from_secs(2);
 const IN_USE: Duration = Duration::from_secs(2);
 /// A server that has not answered for this long is not counted on.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
-/// After this without an answer another connection is opened beside, and after [`ANSWER_LIMIT`] if nothing at all has come for
-/// this long.
+/// After this without an answer another connection is opened beside, and after [`ANSWER_LIMIT`] if
+/// nothing at all has come for this long.
 const BESIDE_AFTER: Duration = Duration::from_secs(2);
 /// The server is asked at most this often.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
@@ -28,7 +30,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 const PINGS: usize = 16;
 /// Written messages of which it is not known that they arrived: so many …
 const TEXTS: usize = 128;
-/// The server may refuse them after they have arrived; far more than anyone writes within a round trip.
+/// The server may refuse them after they have arrived; far more than anyone writes within a round
+/// trip.
 const NEWEST: usize = 16;
 /// … and so many bytes. The oldest is forgotten first.
 const TEXT_BYTES: usize = 256 * 1024;
@@ -93,11 +96,13 @@ impl Liveness {
         self.pings.drain(..=index);
         self.answered = Some(asked_at);
         let sample = now.saturating_sub(asked_at);
-        self.round_trip = Some(self.round_trip.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));
+        self.round_trip =
+            Some(self.round_trip.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));
         Some(asked_at)
     }
 
-    /// For how long a question has had no answer. What else comes is none: only one direction may work.
+    /// For how long a question has had no answer. What else comes is none: only one direction may
+    /// work.
     fn unanswered_for(&self, now: Duration) -> Duration {
         self.pings.front().map_or(Duration::ZERO, |ping| now.saturating_sub(ping.at))
     }
@@ -118,7 +123,8 @@ impl Liveness {
         now >= self.heard_at + QUIET
     }
 
-    /// The server answers, but does not know the question: only its marks show that it is there. False if it was not asked.
+    /// The server answers, but does not know the question: only its marks show that it is there.
+    /// False if it was not asked.
     pub(super) fn question_refused(&mut self) -> bool {
         let was_asked = !self.pings.is_empty();
         self.is_unsupported |= was_asked;
@@ -131,7 +137,8 @@ impl Liveness {
         self.in_use_until = now + IN_USE;
     }
 
-    /// When the latest question was sent that has been answered; [`Duration::MAX`] if the server knows no questions.
+    /// When the latest question was sent that has been answered; [`Duration::MAX`] if the server
+    /// knows no questions.
     pub(super) fn last_answered(&self) -> Option<Duration> {
         if self.is_unsupported { Some(Duration::MAX) } else { self.answered }
     }
@@ -196,7 +203,8 @@ impl Texts {
         self.bytes = self.waiting.iter().map(|written| written.packet.len()).sum();
     }
 
-    /// The packet of this number, counted from 1 on this connection (PROTOCOL.md, section 5), if it is among the newest.
+    /// The packet of this number, counted from 1 on this connection (PROTOCOL.md, section 5), if it
+    /// is among the newest.
     pub(super) fn numbered(&self, number: u32) -> Option<&Bytes> {
         let from_newest = self.sent.checked_sub(number)? as usize;
         self.newest.iter().rev().nth(from_newest)
@@ -207,10 +215,14 @@ impl Texts {
         !self.waiting.is_empty()
     }
 
-    /// Another connection took over from that on which the server has read so many: the others are to be sent on it.
+    /// Another connection took over from that on which the server has read so many: the others are
+    /// to be sent on it.
     pub(super) fn taken_over(&mut self, now: Duration, read: Option<u32>) -> Vec<Bytes> {
         let former = std::mem::take(self);
-        let unread = former.waiting.into_iter().filter(|written| read.is_none_or(|read| written.number >= read));
+        let unread = former
+            .waiting
+            .into_iter()
+            .filter(|written| read.is_none_or(|read| written.number >= read));
         unread.for_each(|written| self.push(now, written.packet));
         self.waiting.iter().map(|written| written.packet.clone()).collect()
     }
@@ -274,9 +286,17 @@ mod tests {
         assert_eq!(texts.numbered(2).map(AsRef::as_ref), Some(b"two".as_slice()));
         assert_eq!((texts.numbered(0), texts.numbered(4)), (None, None));
         texts.confirmed(ms(5));
-        assert_eq!(texts.numbered(1).map(AsRef::as_ref), Some(b"one".as_slice()), "read, and perhaps refused");
+        assert_eq!(
+            texts.numbered(1).map(AsRef::as_ref),
+            Some(b"one".as_slice()),
+            "read, and perhaps refused"
+        );
         assert_eq!(texts.taken_over(ms(30), Some(2)), ["three"], "the server has read one and two");
-        assert_eq!(texts.numbered(1).map(AsRef::as_ref), Some(b"three".as_slice()), "the first of this connection");
+        assert_eq!(
+            texts.numbered(1).map(AsRef::as_ref),
+            Some(b"three".as_slice()),
+            "the first of this connection"
+        );
         assert!(texts.is_unconfirmed());
         assert_eq!(texts.taken_over(ms(40), Some(0)), ["three"], "that connection died, too");
         assert_eq!(texts.taken_over(ms(50), None), ["three"], "a server that does not count");
@@ -285,7 +305,15 @@ mod tests {
         texts.push(ms(70), Bytes::from_static(b"four"));
         texts.push(ms(70), Bytes::from_static(b"five"));
         texts.refused(1);
-        assert_eq!(texts.numbered(1).map(AsRef::as_ref), Some(b"four".as_slice()), "its words are shown");
-        assert_eq!(texts.taken_over(ms(80), Some(0)), ["five"], "what is known to be refused is not sent again");
+        assert_eq!(
+            texts.numbered(1).map(AsRef::as_ref),
+            Some(b"four".as_slice()),
+            "its words are shown"
+        );
+        assert_eq!(
+            texts.taken_over(ms(80), Some(0)),
+            ["five"],
+            "what is known to be refused is not sent again"
+        );
     }
 }

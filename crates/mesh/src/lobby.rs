@@ -1,14 +1,16 @@
-//! What peers publish and decide: changes of metadata as transactions, decisions about members, the room's owner, the own
-//! reachability token.
+//! What peers publish and decide: changes of metadata as transactions, decisions about members, the
+//! room's owner, the own reachability token.
 //!
-//! One change is under way at a time. A change that the connection's end left without an answer is made again: a member's
-//! goes into the next join, a room's is sent anew. None waits for ever.
+//! One change is under way at a time. A change that the connection's end left without an answer is
+//! made again: a member's goes into the next join, a room's is sent anew. None waits for ever.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Metadata, MetadataChanges, Moderation, apply_metadata};
+use voicemesh_wire::signaling::{
+    ClientMessage, ErrorCode, Metadata, MetadataChanges, Moderation, apply_metadata,
+};
 
 use crate::connection::Connection;
 use crate::event::MeshEvent;
@@ -125,9 +127,14 @@ impl Lobby {
         }
     }
 
-    /// Decides about a member or the room. [`MeshEvent::TransactionDone`] follows; what the connection's end left without an
-    /// answer has failed, and is not sent again.
-    pub(super) fn moderate(&mut self, id: TransactionId, action: Moderation, outlet: &mut Outlet<'_>) {
+    /// Decides about a member or the room. [`MeshEvent::TransactionDone`] follows; what the
+    /// connection's end left without an answer has failed, and is not sent again.
+    pub(super) fn moderate(
+        &mut self,
+        id: TransactionId,
+        action: Moderation,
+        outlet: &mut Outlet<'_>,
+    ) {
         let refusal = if !outlet.connection.is_joined() {
             Some(TransactionError::ours("server-away", "the server is out of reach"))
         } else if self.decisions.is_full() {
@@ -144,7 +151,12 @@ impl Lobby {
     }
 
     /// False if no decision has this number.
-    fn decided(&mut self, request: u32, result: Result<(), TransactionError>, queues: &mut Queues) -> bool {
+    fn decided(
+        &mut self,
+        request: u32,
+        result: Result<(), TransactionError>,
+        queues: &mut Queues,
+    ) -> bool {
         let Some(transaction) = self.decisions.take(request) else { return false };
         done(transaction, result, queues);
         true
@@ -178,14 +190,15 @@ impl Lobby {
         Reachability { peer: you, run: self.run, serial: self.serial }.to_string()
     }
 
-    /// Publishes something without asking for the result; what is newer replaces what has not been sent.
+    /// Publishes something without asking for the result; what is newer replaces what has not been
+    /// sent.
     pub(super) fn publish(&mut self, changes: MetadataChanges, outlet: &mut Outlet<'_>) {
         self.words.extend(changes);
         self.tick(outlet);
     }
 
-    /// Changes metadata as a whole or not at all. [`MeshEvent::TransactionDone`] follows, also when the room is left or
-    /// the server stays away.
+    /// Changes metadata as a whole or not at all. [`MeshEvent::TransactionDone`] follows, also when
+    /// the room is left or the server stays away.
     pub(super) fn transact(
         &mut self,
         id: TransactionId,
@@ -216,7 +229,8 @@ impl Lobby {
         self.waiting.len() < waiting
     }
 
-    /// The machine's network is another than before: the others get a new token, and try again to reach this peer.
+    /// The machine's network is another than before: the others get a new token, and try again to
+    /// reach this peer.
     pub(super) fn network_changed(&mut self, outlet: &mut Outlet<'_>) {
         self.serial = self.serial.saturating_add(1);
         let token = self.own_token(outlet.you);
@@ -239,29 +253,35 @@ impl Lobby {
         for transaction in std::mem::take(&mut self.waiting) {
             match transaction.whose {
                 MetadataScope::Room => self.waiting.push_back(transaction),
-                MetadataScope::Own => match apply_metadata(&metadata, transaction.changes.clone()) {
-                    Ok(changed) => {
-                        metadata = changed;
-                        carried.push(transaction);
+                MetadataScope::Own => {
+                    match apply_metadata(&metadata, transaction.changes.clone()) {
+                        Ok(changed) => {
+                            metadata = changed;
+                            carried.push(transaction);
+                        }
+                        Err(error) => done(
+                            transaction.id,
+                            Err(TransactionError::bad(error.to_string())),
+                            queues,
+                        ),
                     }
-                    Err(error) => done(transaction.id, Err(TransactionError::bad(error.to_string())), queues),
-                },
+                }
             }
         }
         self.joining = Some(Joining { metadata: metadata.clone(), words, carried });
         metadata
     }
 
-    /// What a join says beside a connection in use. If that goes on, the server keeps what it has; else what is under way is
-    /// sent again.
+    /// What a join says beside a connection in use. If that goes on, the server keeps what it has;
+    /// else what is under way is sent again.
     pub(super) fn metadata_beside(&self, you: PeerId) -> Metadata {
         let mut metadata = self.own.clone();
         metadata.insert(REACHABILITY_KEY.to_owned(), self.own_token(you));
         metadata
     }
 
-    /// Another connection has taken over: the server has kept what this peer publishes. What it has not answered is sent
-    /// again.
+    /// Another connection has taken over: the server has kept what this peer publishes. What it has
+    /// not answered is sent again.
     pub(super) fn resumed(&mut self, own: Metadata, room: Metadata, outlet: &mut Outlet<'_>) {
         self.take_back();
         let token = self.own_token(outlet.you);
@@ -326,23 +346,33 @@ impl Lobby {
     }
 
     /// The server has answered a request of this number.
-    pub(super) fn request_done(&mut self, request: u32, result: Result<(), TransactionError>, outlet: &mut Outlet<'_>) {
+    pub(super) fn request_done(
+        &mut self,
+        request: u32,
+        result: Result<(), TransactionError>,
+        outlet: &mut Outlet<'_>,
+    ) {
         if self.decided(request, result.clone(), outlet.queues) {
             return;
         }
-        let Some(underway) = self.underway.take_if(|underway| underway.request == request) else { return };
+        let Some(underway) = self.underway.take_if(|underway| underway.request == request) else {
+            return;
+        };
         let over_budget = matches!(&result, Err(error) if error.code == ErrorCode::TooManyMessages);
         let is_unanswered = matches!(&result, Err(error) if error.code.as_str() == NO_ANSWER);
         match underway.what {
             PendingChange::Words(words) if over_budget => self.put_back(words),
-            // The server carries it out when it gets to it, or the connection ends before: then the next join says it.
+            // The server carries it out when it gets to it, or the connection ends before: then the
+            // next join says it.
             PendingChange::Words(words) if is_unanswered => {
                 if let Ok(own) = apply_metadata(&self.own, words) {
                     self.own = own;
                 }
             }
             PendingChange::Words(_) => {}
-            PendingChange::Transaction(transaction) if over_budget => self.waiting.push_front(transaction),
+            PendingChange::Transaction(transaction) if over_budget => {
+                self.waiting.push_front(transaction)
+            }
             PendingChange::Transaction(transaction) => done(transaction.id, result, outlet.queues),
         }
         if over_budget {
@@ -355,14 +385,17 @@ impl Lobby {
     pub(super) fn tick(&mut self, outlet: &mut Outlet<'_>) {
         let now = outlet.now;
         let no_answer = || TransactionError::ours(NO_ANSWER, "the server did not answer in time");
-        let (late, waiting) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition::<VecDeque<_>, _>(|transaction| now >= transaction.since + TRANSACTION_LIMIT);
+        let (late, waiting) =
+            std::mem::take(&mut self.waiting).into_iter().partition::<VecDeque<_>, _>(
+                |transaction| now >= transaction.since + TRANSACTION_LIMIT,
+            );
         self.waiting = waiting;
         for transaction in late {
             done(transaction.id, Err(no_answer()), outlet.queues);
         }
-        if let Some(request) = self.underway.as_ref().filter(|underway| now >= underway.sent_at + ANSWER_LIMIT) {
+        if let Some(request) =
+            self.underway.as_ref().filter(|underway| now >= underway.sent_at + ANSWER_LIMIT)
+        {
             let request = request.request;
             self.request_done(request, Err(no_answer()), outlet);
         }

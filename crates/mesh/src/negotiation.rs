@@ -1,7 +1,8 @@
 //! Which link to whom, attempt by attempt (PROTOCOL.md, section 5).
 //!
-//! The peer with the smaller id offers. Every signal carries the attempt's number, which is the link's generation. A
-//! link that stalls or fails is replaced by a new attempt; the old one lives until the new one is bound.
+//! The peer with the smaller id offers. Every signal carries the attempt's number, which is the
+//! link's generation. A link that stalls or fails is replaced by a new attempt; the old one lives
+//! until the new one is bound.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +31,8 @@ const REPLACE_INTERVAL: Duration = Duration::from_secs(5);
 const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
 /// An offer is answered at most this often; an honest offerer waits longer between two.
 const OFFER_INTERVAL: Duration = Duration::from_millis(500);
-/// A request for an offer is repeated after [`REQUEST_INTERVAL`] so many times, until an offer comes.
+/// A request for an offer is repeated after [`REQUEST_INTERVAL`] so many times, until an offer
+/// comes.
 const REQUEST_REPEATS: u32 = 3;
 /// An answerer without a link asks for an offer after this.
 const ASK_AFTER: Duration = Duration::from_secs(5);
@@ -63,7 +65,8 @@ pub(super) struct Links {
     waited_at: Option<Duration>,
 }
 
-/// What links are negotiated with: the others, as the roster knows them, over the connection to the server.
+/// What links are negotiated with: the others, as the roster knows them, over the connection to the
+/// server.
 pub(super) struct Negotiation<'a> {
     pub(super) now: Duration,
     pub(super) roster: &'a Roster,
@@ -85,8 +88,8 @@ struct Pair {
     requested: Option<Requested>,
     /// The other side will not answer the attempt under way, and wants the next.
     wants_newer_attempt: bool,
-    /// A new attempt is due as soon as the server can be spoken to: this machine's path has changed, or what was said of
-    /// the last attempt may not have arrived.
+    /// A new attempt is due as soon as the server can be spoken to: this machine's path has
+    /// changed, or what was said of the last attempt may not have arrived.
     renew: bool,
     /// An offer that came too soon after the last, or after many: it is asked for again.
     ignored: Option<IgnoredOffer>,
@@ -139,7 +142,12 @@ impl Links {
     }
 
     /// What the server said at the join.
-    pub(super) fn joined(&mut self, ice_servers: Vec<IceServer>, relay_only: bool, queues: &mut Queues) {
+    pub(super) fn joined(
+        &mut self,
+        ice_servers: Vec<IceServer>,
+        relay_only: bool,
+        queues: &mut Queues,
+    ) {
         self.ice_servers = ice_servers;
         self.server_relay_only = relay_only;
         if relay_only {
@@ -156,8 +164,8 @@ impl Links {
         self.links_wait = wait;
     }
 
-    /// Whether another link is not to open now. After they have waited, links open one after another: what several send at
-    /// once is more than a narrow way holds.
+    /// Whether another link is not to open now. After they have waited, links open one after
+    /// another: what several send at once is more than a narrow way holds.
     fn waits(&self, now: Duration) -> bool {
         let is_lately = self.waited_at.is_some_and(|at| now < at + ONE_BY_ONE_FOR);
         self.links_wait || is_lately && self.pairs.values().any(|pair| pair.is_newly_opening(now))
@@ -168,18 +176,27 @@ impl Links {
     /// # Errors
     ///
     /// When the peer is not here, or has published a newer token.
-    pub(super) fn connect_peer(&mut self, token: Reachability, on: &mut Negotiation<'_>) -> Result<(), ChoiceError> {
+    pub(super) fn connect_peer(
+        &mut self,
+        token: Reachability,
+        on: &mut Negotiation<'_>,
+    ) -> Result<(), ChoiceError> {
         self.choices.connect(token, on.roster.member(token.peer))?;
         self.restart_negotiation(token.peer, true, on);
         Ok(())
     }
 
-    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at
+    /// once.
     ///
     /// # Errors
     ///
     /// When there is no connection, or the token is not the newest.
-    pub(super) fn update_peer(&mut self, token: Reachability, on: &mut Negotiation<'_>) -> Result<(), ChoiceError> {
+    pub(super) fn update_peer(
+        &mut self,
+        token: Reachability,
+        on: &mut Negotiation<'_>,
+    ) -> Result<(), ChoiceError> {
         if self.choices.update(token, on.roster.member(token.peer), self.connections)? {
             self.restart_negotiation(token.peer, true, on);
         }
@@ -194,16 +211,25 @@ impl Links {
         }
     }
 
-    /// A peer publishes something else than `former`: if that is a newer token, it may be reached now.
-    pub(super) fn token_changed(&mut self, peer: PeerId, former: &Metadata, on: &mut Negotiation<'_>) {
-        let newest = on.roster.member(peer).and_then(|member| published_serial(&member.metadata, peer));
+    /// A peer publishes something else than `former`: if that is a newer token, it may be reached
+    /// now.
+    pub(super) fn token_changed(
+        &mut self,
+        peer: PeerId,
+        former: &Metadata,
+        on: &mut Negotiation<'_>,
+    ) {
+        let newest =
+            on.roster.member(peer).and_then(|member| published_serial(&member.metadata, peer));
         if newest > published_serial(former, peer) {
             self.restart_negotiation(peer, false, on);
         }
     }
 
     pub(super) fn has_open_link(&self, peer: PeerId) -> bool {
-        self.pairs.get(&peer).is_some_and(|pair| pair.links.values().any(|state| *state == LinkState::Open))
+        self.pairs
+            .get(&peer)
+            .is_some_and(|pair| pair.links.values().any(|state| *state == LinkState::Open))
     }
 
     /// Offers where it is this peer's turn, asks where it is not, and closes what has lingered.
@@ -212,14 +238,17 @@ impl Links {
         let over: Vec<MeshLink> = self
             .pairs
             .iter()
-            .flat_map(|(peer, pair)| pair.links.iter().map(|(generation, state)| (*peer, *generation, *state)))
+            .flat_map(|(peer, pair)| {
+                pair.links.iter().map(|(generation, state)| (*peer, *generation, *state))
+            })
             .filter(|(.., state)| matches!(state, LinkState::Lingering { until } if *until <= now))
             .map(|(peer, generation, _)| LinkId { peer, generation })
             .collect();
         for link in over {
             self.close_link(link, on.queues);
         }
-        // After a change of path the connection in use is a dead one: what is said waits for the next.
+        // After a change of path the connection in use is a dead one: what is said waits for the
+        // next.
         if !on.connection.is_joined() || on.connection.is_urgent() {
             return;
         }
@@ -237,7 +266,8 @@ impl Links {
                 self.renew(peer, on);
                 continue;
             }
-            if let Some(IgnoredOffer { attempt, .. }) = pair.ignored.take_if(|ignored| !waits && now >= ignored.ask_at)
+            if let Some(IgnoredOffer { attempt, .. }) =
+                pair.ignored.take_if(|ignored| !waits && now >= ignored.ask_at)
             {
                 pair.attempt = pair.attempt.max(attempt);
                 self.ask_for_offer(peer, attempt, on);
@@ -265,14 +295,18 @@ impl Links {
         }
     }
 
-    /// What was asked for and does not come is asked for again: the request, or the offer, may have been lost.
+    /// What was asked for and does not come is asked for again: the request, or the offer, may have
+    /// been lost.
     fn repeat_request(&mut self, peer: PeerId, on: &mut Negotiation<'_>) -> bool {
         let now = on.now;
         let Some(pair) = self.pairs.get_mut(&peer) else { return false };
         let asked_at = pair.asked_at;
-        let is_due =
-            |requested: &&mut Requested| requested.repeats < REQUEST_REPEATS && now >= asked_at + REQUEST_INTERVAL;
-        let Some(Requested { attempt, repeats }) = pair.requested.as_mut().filter(is_due) else { return false };
+        let is_due = |requested: &&mut Requested| {
+            requested.repeats < REQUEST_REPEATS && now >= asked_at + REQUEST_INTERVAL
+        };
+        let Some(Requested { attempt, repeats }) = pair.requested.as_mut().filter(is_due) else {
+            return false;
+        };
         *repeats += 1;
         pair.asked_at = now;
         let attempt = *attempt;
@@ -281,7 +315,13 @@ impl Links {
     }
 
     /// What the other peer says about a link between the two.
-    pub(super) fn signaled(&mut self, from: PeerId, attempt: u32, signal: Signal, on: &mut Negotiation<'_>) {
+    pub(super) fn signaled(
+        &mut self,
+        from: PeerId,
+        attempt: u32,
+        signal: Signal,
+        on: &mut Negotiation<'_>,
+    ) {
         let now = on.now;
         if !self.may_link(from, on.roster) {
             if matches!(signal, Signal::Offer { .. } | Signal::RequestOffer) {
@@ -303,15 +343,22 @@ impl Links {
         let link = LinkId { peer: from, generation: attempt };
         match signal {
             Signal::RequestOffer => {
-                // A peer that gave the other up counts from the start again; the higher count holds for both.
+                // A peer that gave the other up counts from the start again; the higher count holds
+                // for both.
                 let is_new = attempt >= pair.attempt;
-                // A peer that asks for an attempt beyond the one under way, or asks during it, will not answer that
-                // one.
-                pair.wants_newer_attempt |= attempt > pair.attempt || (attempt == pair.attempt && pair.is_opening());
+                // A peer that asks for an attempt beyond the one under way, or asks during it, will
+                // not answer that one.
+                pair.wants_newer_attempt |=
+                    attempt > pair.attempt || (attempt == pair.attempt && pair.is_opening());
                 pair.attempt = pair.attempt.max(attempt);
                 let is_free = pair.wants_newer_attempt || !pair.is_opening();
                 let waits = waits && !pair.is_linked();
-                if offers && is_new && is_free && !waits && pair.may_negotiate(now, REQUEST_INTERVAL) {
+                if offers
+                    && is_new
+                    && is_free
+                    && !waits
+                    && pair.may_negotiate(now, REQUEST_INTERVAL)
+                {
                     self.offer(from, on);
                 }
             }
@@ -319,10 +366,13 @@ impl Links {
                 // A peer that offers without end would have us open links without end.
                 if !offers && attempt <= pair.attempt {
                     self.offered_again(from, on);
-                } else if !offers && (!pair.may_negotiate(now, OFFER_INTERVAL) || waits && !pair.is_linked()) {
+                } else if !offers
+                    && (!pair.may_negotiate(now, OFFER_INTERVAL) || waits && !pair.is_linked())
+                {
                     let ask_at = pair.offered_at.map_or(now, |at| at + OFFER_INTERVAL);
                     pair.ignored = Some(IgnoredOffer { attempt, ask_at });
-                } else if !offers && let Some(ask_at) = self.answered_offers.waits_until(now, from) {
+                } else if !offers && let Some(ask_at) = self.answered_offers.waits_until(now, from)
+                {
                     pair.ignored = Some(IgnoredOffer { attempt, ask_at });
                 } else if !offers {
                     self.answered_offers.answered(now, from);
@@ -343,18 +393,25 @@ impl Links {
         }
     }
 
-    /// An offer of a number that is known already. If the attempt of that number is not under way, the offerer has given this
-    /// peer up meanwhile and counts anew: a request names the number to continue from.
+    /// An offer of a number that is known already. If the attempt of that number is not under way,
+    /// the offerer has given this peer up meanwhile and counts anew: a request names the number to
+    /// continue from.
     fn offered_again(&mut self, from: PeerId, on: &mut Negotiation<'_>) {
         let now = on.now;
         let Some(pair) = self.pairs.get(&from) else { return };
-        if !pair.is_opening() && pair.requested.is_none() && now >= pair.asked_at + REQUEST_INTERVAL {
+        if !pair.is_opening() && pair.requested.is_none() && now >= pair.asked_at + REQUEST_INTERVAL
+        {
             let attempt = pair.attempt;
             self.ask_for_offer(from, attempt, on);
         }
     }
 
-    pub(super) fn link_event(&mut self, link: MeshLink, event: LinkEvent, on: &mut Negotiation<'_>) {
+    pub(super) fn link_event(
+        &mut self,
+        link: MeshLink,
+        event: LinkEvent,
+        on: &mut Negotiation<'_>,
+    ) {
         let now = on.now;
         let is_stale = on.connection.is_stale_on_links(now);
         let Some(pair) = self.pairs.get_mut(&link.peer) else { return };
@@ -373,7 +430,9 @@ impl Links {
             }
             LinkEvent::TurnFailed => self.turn_failed(on.queues),
             LinkEvent::Received { stream: Stream::Voice, .. } if is_stale => {}
-            LinkEvent::Received { packet, .. } => on.queues.tell_network(NetworkEvent::FromLink { link, packet }),
+            LinkEvent::Received { packet, .. } => {
+                on.queues.tell_network(NetworkEvent::FromLink { link, packet })
+            }
             LinkEvent::Closed(reason) => {
                 let state = pair.links.remove(&link.generation);
                 on.queues.out.close_link(link);
@@ -407,15 +466,16 @@ impl Links {
     }
 
     pub(super) fn close_link_later(&mut self, now: Duration, link: MeshLink) {
-        if let Some(state) = self.pairs.get_mut(&link.peer).and_then(|pair| pair.links.get_mut(&link.generation))
+        if let Some(state) =
+            self.pairs.get_mut(&link.peer).and_then(|pair| pair.links.get_mut(&link.generation))
             && !matches!(state, LinkState::Lingering { .. })
         {
             *state = LinkState::Lingering { until: now + LINGER };
         }
     }
 
-    /// Nothing has come through a link for a while. A lost peer that is silent too is gone; otherwise a new attempt is
-    /// made, or asked for.
+    /// Nothing has come through a link for a while. A lost peer that is silent too is gone;
+    /// otherwise a new attempt is made, or asked for.
     pub(super) fn replace(&mut self, link: MeshLink, on: &mut Negotiation<'_>) {
         let (now, peer) = (on.now, link.peer);
         on.connection.ask_server(now, on.queues);
@@ -466,15 +526,21 @@ impl Links {
     }
 
     fn may_link(&self, peer: PeerId, roster: &Roster) -> bool {
-        let allowed = !self.relay_only && !self.server_relay_only && self.choices.is_wanted(peer, self.connections);
-        allowed && !roster.is_lost(peer) && roster.member(peer).is_some_and(|member| !member.capabilities.relay_only)
+        let allowed = !self.relay_only
+            && !self.server_relay_only
+            && self.choices.is_wanted(peer, self.connections);
+        allowed
+            && !roster.is_lost(peer)
+            && roster.member(peer).is_some_and(|member| !member.capabilities.relay_only)
     }
 
-    /// The way to a peer without a link may be another now: an attempt at once, unless one was made a moment ago.
-    /// Where the offer is the other's, it is asked for as often as the program wants, else now and then.
+    /// The way to a peer without a link may be another now: an attempt at once, unless one was made
+    /// a moment ago. Where the offer is the other's, it is asked for as often as the program wants,
+    /// else now and then.
     fn restart_negotiation(&mut self, peer: PeerId, by_program: bool, on: &mut Negotiation<'_>) {
         let now = on.now;
-        if !on.connection.is_joined() || !self.may_link(peer, on.roster) || self.has_open_link(peer) {
+        if !on.connection.is_joined() || !self.may_link(peer, on.roster) || self.has_open_link(peer)
+        {
             return;
         }
         let offers = on.roster.you() < peer;
@@ -498,8 +564,8 @@ impl Links {
         }
     }
 
-    /// This machine's path has changed: attempts under way cannot succeed, and every pair needs a new link. The links in use
-    /// stay until those are there.
+    /// This machine's path has changed: attempts under way cannot succeed, and every pair needs a
+    /// new link. The links in use stay until those are there.
     pub(super) fn renew_all(&mut self, now: Duration, queues: &mut Queues) {
         let peers: Vec<PeerId> = self.pairs.keys().copied().collect();
         for peer in peers {
@@ -512,10 +578,12 @@ impl Links {
         }
     }
 
-    /// Another connection to the server is in use: what was said on the former one, by either side, may not have arrived. The
-    /// attempts that it was about are made anew.
+    /// Another connection to the server is in use: what was said on the former one, by either side,
+    /// may not have arrived. The attempts that it was about are made anew.
     pub(super) fn renew_unsettled(&mut self, now: Duration) {
-        for pair in self.pairs.values_mut().filter(|pair| pair.is_opening() || pair.requested.is_some()) {
+        for pair in
+            self.pairs.values_mut().filter(|pair| pair.is_opening() || pair.requested.is_some())
+        {
             pair.renew = true;
             pair.next_attempt_at = now;
         }
@@ -526,8 +594,8 @@ impl Links {
             self.offer(peer, on);
         } else {
             self.close_opening_links(peer, on.queues);
-            // One beyond whatever was under way, which this side does not answer any more. An offer of that number that
-            // crosses the request is as good.
+            // One beyond whatever was under way, which this side does not answer any more. An offer
+            // of that number that crosses the request is as good.
             let beyond = self.pairs.get(&peer).map_or(0, |pair| pair.attempt.saturating_add(1));
             self.ask_for_offer(peer, beyond, on);
         }
@@ -536,8 +604,12 @@ impl Links {
     /// Ends the attempts under way to a peer: another one takes their place.
     fn close_opening_links(&mut self, peer: PeerId, queues: &mut Queues) {
         let Some(pair) = self.pairs.get(&peer) else { return };
-        let opening: Vec<u32> =
-            pair.links.iter().filter(|(_, state)| **state == LinkState::Opening).map(|(link, _)| *link).collect();
+        let opening: Vec<u32> = pair
+            .links
+            .iter()
+            .filter(|(_, state)| **state == LinkState::Opening)
+            .map(|(link, _)| *link)
+            .collect();
         for generation in opening {
             self.close_link(LinkId { peer, generation }, queues);
         }
@@ -639,7 +711,8 @@ impl Pair {
     }
 }
 
-/// A link that worked and broke is worth trying again soon; one that the other side closed on purpose is not.
+/// A link that worked and broke is worth trying again soon; one that the other side closed on
+/// purpose is not.
 fn retry_after(reason: &CloseReason) -> Duration {
     match reason {
         CloseReason::Remote | CloseReason::Local => FIRST_RETRY,

@@ -1,12 +1,13 @@
-//! How often offers are answered of which no link comes: at most so many of one peer in a minute, whatever it gives up and
-//! begins anew meanwhile.
+//! How often offers are answered of which no link comes: at most so many of one peer in a minute,
+//! whatever it gives up and begins anew meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
 
-/// Offers of one peer that are answered within [`INTERVAL`]. An honest offerer waits longer after each that fails.
+/// Offers of one peer that are answered within [`INTERVAL`]. An honest offerer waits longer after
+/// each that fails.
 const MOST: usize = 6;
 const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -47,8 +48,9 @@ mod tests {
     #[test]
     fn six_offers_a_minute_are_answered_of_each_peer() {
         let mut offers = AnsweredOffers::default();
-        let [eve, ben] =
-            [1, 2].map(|secret| prove(&InstallationSecret([secret; 32]), "ws://here", "room", 0).peer_id());
+        let [eve, ben] = [1, 2].map(|secret| {
+            prove(&InstallationSecret([secret; 32]), "ws://here", "room", 0).peer_id()
+        });
         let mut answered = Vec::new();
         for second in 0..180 {
             let now = Duration::from_secs(second);
@@ -57,7 +59,9 @@ mod tests {
                 answered.push(second);
             }
         }
-        let most = (0..120).map(|from| answered.iter().filter(|at| (from..from + 60).contains(*at)).count()).max();
+        let most = (0..120)
+            .map(|from| answered.iter().filter(|at| (from..from + 60).contains(*at)).count())
+            .max();
         assert_eq!((most, answered.len()), (Some(6), 18));
         assert_eq!(offers.waits_until(Duration::from_secs(179), ben), None);
         for second in 200..400 {

@@ -9,15 +9,16 @@ use voicemesh_wire::signaling::{IceServer, Signal};
 use crate::input::MeshLink;
 use crate::link::Role;
 
-/// Outputs that the owner has not taken. It takes them after every call, and no call makes more than five for each member (three
-/// links closed, one opened, one text), so that with up to 1,600 members only a fault can fill the queue; what is more is dropped
-/// and counted.
+/// Outputs that the owner has not taken. It takes them after every call, and no call makes more
+/// than five for each member (three links closed, one opened, one text), so that with up to 1,600
+/// members only a fault can fill the queue; what is more is dropped and counted.
 const OUTPUTS: usize = 8192;
 
 /// One thing to do, in the order in which they are given.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MeshOutput {
-    /// Opens a WebSocket to the server, beside those that are open. The number, never used twice, marks its events.
+    /// Opens a WebSocket to the server, beside those that are open. The number, never used twice,
+    /// marks its events.
     OpenSocket {
         /// Its number.
         generation: u32,
@@ -34,7 +35,8 @@ pub enum MeshOutput {
         /// The frame.
         text: String,
     },
-    /// Sends a binary frame on one. What must arrive and does not fit into the queue ends the socket, with an event.
+    /// Sends a binary frame on one. What must arrive and does not fit into the queue ends the
+    /// socket, with an event.
     SendPacket {
         /// Its number.
         generation: u32,
@@ -99,8 +101,9 @@ impl Outputs {
         self.dropped
     }
 
-    /// Takes back what makes no sense once the room is left: whatever opens a socket or a link, all else about those, and what
-    /// was to be said on other links. What was to be said to the server on a socket that is open still is.
+    /// Takes back what makes no sense once the room is left: whatever opens a socket or a link, all
+    /// else about those, and what was to be said on other links. What was to be said to the server
+    /// on a socket that is open still is.
     pub(crate) fn withdraw_openings(&mut self) {
         let (mut sockets, mut links) = (BTreeSet::new(), BTreeSet::new());
         for output in &self.queue {

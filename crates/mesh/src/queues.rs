@@ -1,4 +1,5 @@
-//! What a mesh gives: outputs for what carries its bytes, events for the program, and events for the session.
+//! What a mesh gives: outputs for what carries its bytes, events for the program, and events for
+//! the session.
 
 use std::collections::VecDeque;
 
@@ -8,8 +9,8 @@ use voicemesh_wire::PeerId;
 use crate::event::MeshEvent;
 use crate::output::Outputs;
 
-/// Events of either kind that have not been taken yet. When there are more, new ones are dropped and counted: the
-/// engine takes them after every packet, so that only a fault can fill the queue.
+/// Events of either kind that have not been taken yet. When there are more, new ones are dropped
+/// and counted: the engine takes them after every packet, so that only a fault can fill the queue.
 const EVENTS: usize = 8192;
 
 /// All that waits to be taken.
@@ -52,7 +53,8 @@ impl Queues {
         self.events_dropped
     }
 
-    /// The room is left: the session gets nothing more, and what makes no sense any more is not done.
+    /// The room is left: the session gets nothing more, and what makes no sense any more is not
+    /// done.
     pub(super) fn withdraw(&mut self) {
         self.network_events.clear();
         self.out.withdraw_openings();

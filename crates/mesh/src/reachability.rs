@@ -1,13 +1,15 @@
 //! The token by which a program connects to a peer (the "route" of Discord's networking manager).
 //!
-//! It says which peer, which run of its program, and how many times the way to it has changed in that run; never an
-//! address. Addresses go through the server alone, sealed in the words of an attempt at a link.
+//! It says which peer, which run of its program, and how many times the way to it has changed in
+//! that run; never an address. Addresses go through the server alone, sealed in the words of an
+//! attempt at a link.
 
 use std::fmt;
 
 use voicemesh_wire::PeerId;
 
-/// The metadata key under which every peer publishes its own token by itself. Programs cannot set it.
+/// The metadata key under which every peer publishes its own token by itself. Programs cannot set
+/// it.
 pub const REACHABILITY_KEY: &str = "reachability";
 
 /// The only version there is.
@@ -45,11 +47,17 @@ impl Reachability {
     ///
     /// When it is none, or another peer's.
     pub fn parse(token: &str, peer: PeerId) -> Result<Self, TokenError> {
-        let digits = token.strip_prefix(VERSION).filter(|_| token.len() <= TOKEN_BYTES).ok_or(TokenError::Malformed)?;
-        if digits.len() != 48 || !digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        let digits = token
+            .strip_prefix(VERSION)
+            .filter(|_| token.len() <= TOKEN_BYTES)
+            .ok_or(TokenError::Malformed)?;
+        if digits.len() != 48
+            || !digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return Err(TokenError::Malformed);
         }
-        let number = |range| u128::from_str_radix(&digits[range], 16).map_err(|_| TokenError::Malformed);
+        let number =
+            |range| u128::from_str_radix(&digits[range], 16).map_err(|_| TokenError::Malformed);
         if number(0..32)? != peer.0.as_u128() {
             return Err(TokenError::Foreign);
         }
@@ -79,13 +87,21 @@ mod tests {
         let own = Reachability { peer: peer(1), run: 0xdead_beef, serial: 7 };
         let token = own.to_string();
         assert!(token.len() <= TOKEN_BYTES);
-        assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{token}: safe in a URL");
+        assert!(
+            token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
+            "{token}: safe in a URL"
+        );
         assert_eq!(Reachability::parse(&token, peer(1)), Ok(own));
         assert_eq!(Reachability::parse(&token, peer(2)), Err(TokenError::Foreign));
         for end in 0..token.len() {
             assert_eq!(Reachability::parse(&token[..end], peer(1)), Err(TokenError::Malformed));
         }
-        for bad in [token.replace("r1-", "r2-"), token.to_uppercase(), format!("{token}0"), token.replace('7', "+")] {
+        for bad in [
+            token.replace("r1-", "r2-"),
+            token.to_uppercase(),
+            format!("{token}0"),
+            token.replace('7', "+"),
+        ] {
             assert_eq!(Reachability::parse(&bad, peer(1)), Err(TokenError::Malformed), "{bad}");
         }
     }

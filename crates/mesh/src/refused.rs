@@ -7,7 +7,8 @@ pub(super) fn asks_for_token(code: &ErrorCode) -> bool {
     matches!(code, ErrorCode::TokenRequired | ErrorCode::TokenInvalid | ErrorCode::TokenExpired)
 }
 
-/// Refusals that trying again does not change. Who has been in the room before keeps trying where room may come free.
+/// Refusals that trying again does not change. Who has been in the room before keeps trying where
+/// room may come free.
 pub(super) fn is_final(code: &ErrorCode, has_joined: bool, has_password: bool) -> bool {
     match code {
         ErrorCode::PasswordRequired if !has_password => true,

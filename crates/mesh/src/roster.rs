@@ -1,5 +1,5 @@
-//! Who is in the room. A peer that the server lost is not given up while a link reaches it (PROTOCOL.md,
-//! section 10), and each arrival and departure is reported once.
+//! Who is in the room. A peer that the server lost is not given up while a link reaches it
+//! (PROTOCOL.md, section 10), and each arrival and departure is reported once.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,9 @@ impl Roster {
         roster.own_permissions = self.own_permissions();
         roster.own_held_in = self.own_held_in().to_vec();
         for member in self.members.values() {
-            let Capabilities { voice_ack, redundancy, reports, path_feedback, bundles, data, .. } = member.capabilities;
+            let Capabilities {
+                voice_ack, redundancy, reports, path_feedback, bundles, data, ..
+            } = member.capabilities;
             let abilities = Abilities {
                 acknowledges_voice: voice_ack,
                 reads_copies: redundancy,
@@ -112,12 +114,14 @@ impl Roster {
 
     /// Tells apart those whose names look alike, the own name included.
     pub(super) fn label(&mut self) {
-        let own = self.own.as_ref().map(|own| (own.peer, DisplayName::received(&own.name, own.peer)));
+        let own =
+            self.own.as_ref().map(|own| (own.peer, DisplayName::received(&own.name, own.peer)));
         let named = self.members.values().map(|member| (member.peer, &member.shown));
         let ids = names::short_ids(named.chain(own.as_ref().map(|(peer, name)| (*peer, name))));
         for member in self.members.values_mut() {
             let name = &member.name;
-            member.label = ids.get(&member.peer).map_or_else(|| name.clone(), |id| format!("{name}#{id}"));
+            member.label =
+                ids.get(&member.peer).map_or_else(|| name.clone(), |id| format!("{name}#{id}"));
         }
     }
 

@@ -1,4 +1,5 @@
-//! What comes of an arrival, a departure and news of a member: the links that follow, and the events.
+//! What comes of an arrival, a departure and news of a member: the links that follow, and the
+//! events.
 
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use crate::negotiation::{Links, Negotiation};
 use crate::queues::Queues;
 use crate::roster::Roster;
 
-/// A peer that the server lost is kept this long if a link reaches it, and the server's own absence is borne this long.
+/// A peer that the server lost is kept this long if a link reaches it, and the server's own absence
+/// is borne this long.
 const KEEP_LINKED: Duration = Duration::from_secs(120);
 
-/// A peer that is about to come back by itself is waited for this long: it was replaced by its own new connection, or
-/// the server started anew and everyone rejoins.
+/// A peer that is about to come back by itself is waited for this long: it was replaced by its own
+/// new connection, or the server started anew and everyone rejoins.
 const KEEP_RETURNING: Duration = Duration::from_secs(10);
 
 /// What a change of the roster acts on.
@@ -56,8 +58,11 @@ impl Roster {
             self.arrive(info, around);
         }
         self.label();
-        let missing: Vec<PeerId> =
-            self.present().map(|member| member.peer).filter(|peer| !listed.contains(peer)).collect();
+        let missing: Vec<PeerId> = self
+            .present()
+            .map(|member| member.peer)
+            .filter(|peer| !listed.contains(peer))
+            .collect();
         for peer in missing {
             self.mark_lost(peer, KEEP_RETURNING, around);
         }
@@ -75,10 +80,17 @@ impl Roster {
         self.is_changed = true;
     }
 
-    pub(super) fn peer_left(&mut self, peer: PeerId, reason: LeaveReason, around: &mut Membership<'_>) {
+    pub(super) fn peer_left(
+        &mut self,
+        peer: PeerId,
+        reason: LeaveReason,
+        around: &mut Membership<'_>,
+    ) {
         self.version += 1;
         match reason {
-            LeaveReason::Left | LeaveReason::Unknown => self.remove(peer, PeerLeftReason::Left, around),
+            LeaveReason::Left | LeaveReason::Unknown => {
+                self.remove(peer, PeerLeftReason::Left, around)
+            }
             LeaveReason::Kicked => self.remove(peer, PeerLeftReason::Kicked, around),
             LeaveReason::Lost => self.mark_lost(peer, Duration::ZERO, around),
             LeaveReason::Replaced => self.mark_lost(peer, KEEP_RETURNING, around),
@@ -105,7 +117,12 @@ impl Roster {
         None
     }
 
-    pub(super) fn permissions_changed(&mut self, peer: PeerId, permissions: Permissions, queues: &mut Queues) {
+    pub(super) fn permissions_changed(
+        &mut self,
+        peer: PeerId,
+        permissions: Permissions,
+        queues: &mut Queues,
+    ) {
         self.version += 1;
         if peer == self.you {
             if let Some(own) = &mut self.own {
@@ -136,7 +153,12 @@ impl Roster {
         queues.tell(MeshEvent::HeldIn { peer, groups });
     }
 
-    pub(super) fn status_changed(&mut self, peer: PeerId, status: MemberStatus, queues: &mut Queues) {
+    pub(super) fn status_changed(
+        &mut self,
+        peer: PeerId,
+        status: MemberStatus,
+        queues: &mut Queues,
+    ) {
         self.version += 1;
         if let Some(member) = self.members.get_mut(&peer) {
             member.status = status;
@@ -151,8 +173,11 @@ impl Roster {
         if let Some(since) = around.connection.away_since()
             && now >= since + KEEP_LINKED
         {
-            let unreachable: Vec<PeerId> =
-                self.present().map(|member| member.peer).filter(|peer| !around.links.has_open_link(*peer)).collect();
+            let unreachable: Vec<PeerId> = self
+                .present()
+                .map(|member| member.peer)
+                .filter(|peer| !around.links.has_open_link(*peer))
+                .collect();
             for peer in unreachable {
                 self.remove(peer, PeerLeftReason::Lost, around);
             }
@@ -182,7 +207,8 @@ impl Roster {
         match self.members.get_mut(&peer) {
             Some(known) => {
                 let former = std::mem::replace(known, Member::new(info));
-                let (metadata, permissions, status) = (known.metadata.clone(), known.permissions, known.status);
+                let (metadata, permissions, status) =
+                    (known.metadata.clone(), known.permissions, known.status);
                 let groups = known.held_in.clone();
                 if status != former.status {
                     around.queues.tell(MeshEvent::StatusChanged { peer, status });
@@ -219,7 +245,8 @@ impl Roster {
         around.tick_links(self);
     }
 
-    /// The server no longer has this peer. It is kept while a link reaches it, and at least for `grace`.
+    /// The server no longer has this peer. It is kept while a link reaches it, and at least for
+    /// `grace`.
     fn mark_lost(&mut self, peer: PeerId, grace: Duration, around: &mut Membership<'_>) {
         let linked = around.links.has_open_link(peer);
         let until = around.now + if linked { KEEP_LINKED } else { grace };
@@ -251,6 +278,10 @@ impl Membership<'_> {
 
     fn token_changed(&mut self, roster: &Roster, peer: PeerId, former: &Metadata) {
         let Self { now, links, connection, queues } = self;
-        links.token_changed(peer, former, &mut Negotiation { now: *now, roster, connection, queues });
+        links.token_changed(
+            peer,
+            former,
+            &mut Negotiation { now: *now, roster, connection, queues },
+        );
     }
 }

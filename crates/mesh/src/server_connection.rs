@@ -8,7 +8,8 @@ pub struct ServerConnection {
     pub encrypted: bool,
     /// Whether the server is on this machine, so that nothing leaves it.
     pub local: bool,
-    /// Host and port of the proxy that it goes through, if it does. Direct links to others never do.
+    /// Host and port of the proxy that it goes through, if it does. Direct links to others never
+    /// do.
     pub proxy: Option<String>,
 }
 

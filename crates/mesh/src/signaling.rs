@@ -1,4 +1,5 @@
-//! What is said on the connection to the server, and which part it is for (PROTOCOL.md, sections 3 and 4).
+//! What is said on the connection to the server, and which part it is for (PROTOCOL.md, sections 3
+//! and 4).
 
 use std::time::Duration;
 
@@ -6,8 +7,8 @@ use bytes::Bytes;
 use voicemesh_session::network::{DisconnectReason, NetworkEvent};
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, MemberStatus, Metadata, PROTOCOL_VERSION,
-    PeerInfo, Presence, ServerMessage, Ticket, decode_server,
+    Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, MemberStatus, Metadata,
+    PROTOCOL_VERSION, PeerInfo, Presence, ServerMessage, Ticket, decode_server,
 };
 use voicemesh_wire::{DisplayName, PeerId, SessionId};
 
@@ -21,11 +22,19 @@ use crate::server_connection::ServerConnection;
 use crate::transaction::TransactionError;
 
 impl Mesh {
-    fn refused(&mut self, now: Duration, code: ErrorCode, message: String, fatal: bool, retry_after_ms: Option<u64>) {
+    fn refused(
+        &mut self,
+        now: Duration,
+        code: ErrorCode,
+        message: String,
+        fatal: bool,
+        retry_after_ms: Option<u64>,
+    ) {
         let retry_after = Duration::from_millis(retry_after_ms.unwrap_or(0).min(60_000));
         let has_joined = self.connection.has_joined();
         if !fatal && code == ErrorCode::UnknownPeer {
-            // A signal for a link to a member that has left meanwhile; what the program asked for has a request's number.
+            // A signal for a link to a member that has left meanwhile; what the program asked for
+            // has a request's number.
             tracing::debug!("{message}");
         } else if !fatal {
             self.tell(MeshEvent::Warned { code, message, text: None });
@@ -57,7 +66,10 @@ impl Mesh {
                 SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
                     self.connection.beside_closed(generation, &mut self.queues);
                 }
-                SocketEvent::Receiving | SocketEvent::Text(_) | SocketEvent::Packet(_) | SocketEvent::Pong(_) => {}
+                SocketEvent::Receiving
+                | SocketEvent::Text(_)
+                | SocketEvent::Packet(_)
+                | SocketEvent::Pong(_) => {}
             },
             None => {}
         }
@@ -69,7 +81,9 @@ impl Mesh {
             SocketEvent::Receiving => self.connection.receiving(now),
             SocketEvent::Open => self.socket_open(now),
             SocketEvent::Connected(connection) => self.server_connected(connection),
-            SocketEvent::Failed(failure) => self.connection_closed(now, failure.to_string(), Some(failure)),
+            SocketEvent::Failed(failure) => {
+                self.connection_closed(now, failure.to_string(), Some(failure))
+            }
             SocketEvent::Closed(why) => self.connection_closed(now, why, None),
             // The answer to the join that took over is on its way on the other connection.
             SocketEvent::TakenOver if self.connection.has_joining_beside() => {}
@@ -86,7 +100,10 @@ impl Mesh {
     fn joining_event(&mut self, now: Duration, generation: u32, event: SocketEvent) {
         match event {
             SocketEvent::Receiving => self.connection.receiving_beside(now),
-            SocketEvent::Connected(_) | SocketEvent::Open | SocketEvent::Packet(_) | SocketEvent::Pong(_) => {}
+            SocketEvent::Connected(_)
+            | SocketEvent::Open
+            | SocketEvent::Packet(_)
+            | SocketEvent::Pong(_) => {}
             SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
                 self.connection.beside_closed(generation, &mut self.queues);
             }
@@ -100,8 +117,8 @@ impl Mesh {
         }
     }
 
-    /// A further attempt is open. Beside a connection in use it joins; beside a first one that has not opened it takes its
-    /// place.
+    /// A further attempt is open. Beside a connection in use it joins; beside a first one that has
+    /// not opened it takes its place.
     fn open_beside_first(&mut self, now: Duration, generation: u32) {
         match self.connection.beside_opened(now, generation, &mut self.queues) {
             BesideOpened::InUse => self.socket_open(now),
@@ -113,8 +130,8 @@ impl Mesh {
         }
     }
 
-    /// The join beside is answered: the connection takes the place of the one in use, in silence if the server knows both as
-    /// one peer.
+    /// The join beside is answered: the connection takes the place of the one in use, in silence if
+    /// the server knows both as one peer.
     fn joined_beside(&mut self, now: Duration, generation: u32, joined: Joined) {
         let Some((you, session)) = self.connection.joined_as() else { return };
         let is_same = (joined.session, joined.client) == (session.number(), you.client);
@@ -231,10 +248,16 @@ impl Mesh {
             ServerMessage::Permissions { peer, permissions } => {
                 self.roster.permissions_changed(peer, permissions, &mut self.queues);
             }
-            ServerMessage::Held { peer, groups } => self.roster.held_changed(peer, groups, &mut self.queues),
-            ServerMessage::Status { peer, status } => self.roster.status_changed(peer, status, &mut self.queues),
+            ServerMessage::Held { peer, groups } => {
+                self.roster.held_changed(peer, groups, &mut self.queues)
+            }
+            ServerMessage::Status { peer, status } => {
+                self.roster.status_changed(peer, status, &mut self.queues)
+            }
             ServerMessage::MetadataSet { request } => self.request_done(now, request, Ok(())),
-            ServerMessage::RoomMetadata { metadata } => self.lobby.set_room(metadata, &mut self.queues),
+            ServerMessage::RoomMetadata { metadata } => {
+                self.lobby.set_room(metadata, &mut self.queues)
+            }
             ServerMessage::Signal { from, attempt, signal } => {
                 let (links, mut on) = self.negotiation(now);
                 links.signaled(from, attempt, signal, &mut on);
@@ -254,7 +277,9 @@ impl Mesh {
                 roster.set(session, own, peers, mark, &mut around);
                 self.tell_owner(false);
             }
-            ServerMessage::Error { code, message, fatal: false, request: Some(request), .. } => {
+            ServerMessage::Error {
+                code, message, fatal: false, request: Some(request), ..
+            } => {
                 self.request_done(now, request, Err(TransactionError { code, message }));
             }
             ServerMessage::Error { code: ErrorCode::UnknownType, fatal: false, .. }
@@ -281,7 +306,8 @@ impl Mesh {
                 self.connection_lost(now, "it is about to stop".to_owned(), at_least);
             }
             ServerMessage::Replaced => {
-                self.connection.end(DisconnectReason::Refused("replaced".to_owned()), &mut self.queues);
+                self.connection
+                    .end(DisconnectReason::Refused("replaced".to_owned()), &mut self.queues);
                 self.links.drop_all(&mut self.queues);
                 self.stop();
                 self.tell(MeshEvent::Replaced);
@@ -289,7 +315,8 @@ impl Mesh {
         }
     }
 
-    /// A moderator moves this peer. After a join the server repeats the last move, which may have been lost.
+    /// A moderator moves this peer. After a join the server repeats the last move, which may have
+    /// been lost.
     fn moved(&mut self, groups: Vec<String>, number: Option<u32>) {
         let session = self.connection.joined_as().map(|(_, session)| session);
         let this = session.zip(number);
@@ -369,9 +396,13 @@ impl Mesh {
         self.tick_links(now);
     }
 
-    /// The own name in the room: what the server says, as the others read it, else the one that was asked for.
+    /// The own name in the room: what the server says, as the others read it, else the one that was
+    /// asked for.
     fn entered_name(&self, you: PeerId, said: Option<&str>) -> String {
-        said.map_or_else(|| self.config.name.clone(), |name| DisplayName::received(name, you).as_str().to_owned())
+        said.map_or_else(
+            || self.config.name.clone(),
+            |name| DisplayName::received(name, you).as_str().to_owned(),
+        )
     }
 
     fn set_locked(&mut self, locked: bool) {
@@ -395,15 +426,26 @@ impl Mesh {
         self.tell(MeshEvent::ServerConnected(connection));
     }
 
-    /// The connection in use has ended. A further one that is being opened or joins already goes on in its place.
-    pub(super) fn connection_closed(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>) {
+    /// The connection in use has ended. A further one that is being opened or joins already goes on
+    /// in its place.
+    pub(super) fn connection_closed(
+        &mut self,
+        now: Duration,
+        why: String,
+        failure: Option<ConnectFailure>,
+    ) {
         let silent_for = self.connection.silence(now);
         match self.connection.closed(now, &mut self.queues) {
             AfterClose::Nothing => {}
             AfterClose::GoesOn { was_open } => {
                 self.lobby.lost();
                 if was_open {
-                    self.tell(MeshEvent::ServerAway { why, failure, silent_for, retry_in: Duration::ZERO });
+                    self.tell(MeshEvent::ServerAway {
+                        why,
+                        failure,
+                        silent_for,
+                        retry_in: Duration::ZERO,
+                    });
                 }
             }
             AfterClose::TryAgain => self.try_again_later(now, why, failure, Duration::ZERO),
@@ -416,13 +458,19 @@ impl Mesh {
     }
 
     /// The server does not let this peer in, and may later.
-    fn refused_for_now(&mut self, now: Duration, code: ErrorCode, message: String, at_least: Duration) {
+    fn refused_for_now(
+        &mut self,
+        now: Duration,
+        code: ErrorCode,
+        message: String,
+        at_least: Duration,
+    ) {
         let failure = ConnectFailure::Refused { code, message: message.clone() };
         self.try_again_later(now, message, Some(failure), at_least);
     }
 
-    /// The server looks at the password later. It serves those first who come back when they were told to, so this is no failure
-    /// that makes the next wait longer.
+    /// The server looks at the password later. It serves those first who come back when they were
+    /// told to, so this is no failure that makes the next wait longer.
     fn come_back(&mut self, now: Duration, code: ErrorCode, why: String, after: Duration) {
         let failures = self.connection.failures();
         self.refused_for_now(now, code, why, after);
@@ -430,9 +478,17 @@ impl Mesh {
     }
 
     /// The connection is gone; the next is opened after a while.
-    fn try_again_later(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>, at_least: Duration) {
+    fn try_again_later(
+        &mut self,
+        now: Duration,
+        why: String,
+        failure: Option<ConnectFailure>,
+        at_least: Duration,
+    ) {
         let silent_for = self.connection.silence(now);
-        let Some(retry_in) = self.connection.back_off(now, at_least, &mut self.queues) else { return };
+        let Some(retry_in) = self.connection.back_off(now, at_least, &mut self.queues) else {
+            return;
+        };
         self.lobby.lost();
         self.tell(MeshEvent::ServerAway { why, failure, silent_for, retry_in });
     }

@@ -30,7 +30,9 @@ fn connected(connection: &ServerConnection) -> (Mesh, u32) {
     };
     let mut mesh = Mesh::new(config);
     mesh.connect(Duration::ZERO);
-    let Some(MeshOutput::OpenSocket { generation }) = mesh.poll_output() else { panic!("it does not connect") };
+    let Some(MeshOutput::OpenSocket { generation }) = mesh.poll_output() else {
+        panic!("it does not connect")
+    };
     for event in [SocketEvent::Connected(connection.clone()), SocketEvent::Open] {
         mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event });
     }
@@ -60,12 +62,15 @@ fn the_identity_is_that_of_the_scheme_in_use() {
 fn a_refusal_that_may_pass_is_told_with_its_code() {
     for code in ["password-wait", "too-many-joins", "a-later-code"] {
         let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
-        let text =
-            format!(r#"{{"type":"error","code":"{code}","message":"Not now.","fatal":true,"retry_after_ms":500}}"#);
+        let text = format!(
+            r#"{{"type":"error","code":"{code}","message":"Not now.","fatal":true,"retry_after_ms":500}}"#
+        );
         let event = SocketEvent::Text(text);
         mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event });
         let told = std::iter::from_fn(|| mesh.poll_event()).last();
-        let Some(MeshEvent::ServerAway { why, failure: Some(failure), .. }) = told else { panic!("{told:?}") };
+        let Some(MeshEvent::ServerAway { why, failure: Some(failure), .. }) = told else {
+            panic!("{told:?}")
+        };
         assert_eq!((why.as_str(), failure.code()), ("Not now.", code));
     }
 }
@@ -74,9 +79,15 @@ fn a_refusal_that_may_pass_is_told_with_its_code() {
 fn that_a_link_was_offered_to_a_member_that_has_left_is_no_warning() {
     let told = |code: &str| {
         let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
-        let text = format!(r#"{{"type":"error","code":"{code}","message":"It is gone.","fatal":false}}"#);
-        mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Text(text) });
-        std::iter::from_fn(|| mesh.poll_event()).filter(|event| matches!(event, MeshEvent::Warned { .. })).count()
+        let text =
+            format!(r#"{{"type":"error","code":"{code}","message":"It is gone.","fatal":false}}"#);
+        mesh.handle(
+            Duration::ZERO,
+            CarrierEvent::Socket { generation, event: SocketEvent::Text(text) },
+        );
+        std::iter::from_fn(|| mesh.poll_event())
+            .filter(|event| matches!(event, MeshEvent::Warned { .. }))
+            .count()
     };
     assert_eq!((told("unknown-peer"), told("over-budget")), (0, 1));
 }
@@ -88,13 +99,19 @@ fn a_failure_to_connect_is_told_with_its_kind() {
     let event = SocketEvent::Failed(failure.clone());
     mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event });
     let told = std::iter::from_fn(|| mesh.poll_event()).last();
-    assert!(matches!(&told, Some(MeshEvent::ServerAway { failure: Some(kind), .. }) if *kind == failure), "{told:?}");
+    assert!(
+        matches!(&told, Some(MeshEvent::ServerAway { failure: Some(kind), .. }) if *kind == failure),
+        "{told:?}"
+    );
 }
 
 #[test]
 fn what_was_to_be_opened_is_not_opened_once_the_room_is_left() {
     let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
-    mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Closed("gone".to_owned()) });
+    mesh.handle(
+        Duration::ZERO,
+        CarrierEvent::Socket { generation, event: SocketEvent::Closed("gone".to_owned()) },
+    );
     while mesh.poll_output().is_some() {}
     mesh.tick(Duration::from_secs(10));
     mesh.leave(Duration::from_secs(10));
@@ -129,7 +146,10 @@ fn a_join_is_given_up_when_nothing_comes_and_not_while_its_answer_is_on_its_way(
             second += 1;
             let now = Duration::from_secs(second);
             if second <= until {
-                mesh.handle(now, CarrierEvent::Socket { generation, event: SocketEvent::Receiving });
+                mesh.handle(
+                    now,
+                    CarrierEvent::Socket { generation, event: SocketEvent::Receiving },
+                );
             }
             while mesh.poll_network_event(now).is_some() {}
             let told = std::iter::from_fn(|| mesh.poll_event());
@@ -159,7 +179,10 @@ fn join(mesh: &mut Mesh, generation: u32) {
         r#"{{"type":"joined","you":"{}","client":1,"session":7,"room":"room","peers":[],"order":1,"roster":{roster}}}"#,
         mesh.you(),
     );
-    mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Text(joined) });
+    mesh.handle(
+        Duration::ZERO,
+        CarrierEvent::Socket { generation, event: SocketEvent::Text(joined) },
+    );
     assert!(mesh.connection.has_joined());
 }
 
@@ -170,15 +193,28 @@ fn a_refused_text_is_told_with_its_words_where_the_server_says_which() {
     let sender = ClientId(1);
     let session = SessionId::new(7).expect("not zero");
     let group = GroupText { sender, group: "Blue", text: "to a group" }.encode(session);
-    let private = TextData { sender, recipient: Recipient::Client(ClientId(2)), text: "to one" }.encode(session);
+    let private = TextData { sender, recipient: Recipient::Client(ClientId(2)), text: "to one" }
+        .encode(session);
     for packet in [group, private] {
-        mesh.connection.send_packet(Duration::ZERO, Reliability::Reliable, packet.into(), &mut mesh.queues);
+        mesh.connection.send_packet(
+            Duration::ZERO,
+            Reliability::Reliable,
+            packet.into(),
+            &mut mesh.queues,
+        );
     }
     while mesh.poll_event().is_some() {}
     let mut refused = |which: &str| {
-        let text = format!(r#"{{"type":"error","code":"too-many-messages","message":"Slower.","fatal":false{which}}}"#);
-        mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Text(text) });
-        let Some(MeshEvent::Warned { text, .. }) = mesh.poll_event() else { panic!("it is not told") };
+        let text = format!(
+            r#"{{"type":"error","code":"too-many-messages","message":"Slower.","fatal":false{which}}}"#
+        );
+        mesh.handle(
+            Duration::ZERO,
+            CarrierEvent::Socket { generation, event: SocketEvent::Text(text) },
+        );
+        let Some(MeshEvent::Warned { text, .. }) = mesh.poll_event() else {
+            panic!("it is not told")
+        };
         text
     };
     assert_eq!(refused(r#","text":1"#).as_deref(), Some("to a group"));
@@ -194,11 +230,19 @@ fn what_was_to_be_published_and_was_not_answered_is_said_by_the_next_join() {
     let _ = texts_sent(&mut mesh);
     mesh.publish(Duration::ZERO, [("recording".to_owned(), Some("on".to_owned()))].into());
     let asked = texts_sent(&mut mesh).join(" ");
-    let request = asked.split_once(r#""request":"#).and_then(|(_, rest)| rest.split_once(',')).expect("a request").0;
-    let own = format!(r#"{{"type":"metadata","peer":"{}","metadata":{{"recording":"on"}}}}"#, mesh.you());
+    let request = asked
+        .split_once(r#""request":"#)
+        .and_then(|(_, rest)| rest.split_once(','))
+        .expect("a request")
+        .0;
+    let own =
+        format!(r#"{{"type":"metadata","peer":"{}","metadata":{{"recording":"on"}}}}"#, mesh.you());
     let set = format!(r#"{{"type":"metadata-set","request":{request}}}"#);
     for text in [own, set] {
-        mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Text(text) });
+        mesh.handle(
+            Duration::ZERO,
+            CarrierEvent::Socket { generation, event: SocketEvent::Text(text) },
+        );
     }
     assert_eq!(mesh.lobby.own().get("recording").map(String::as_str), Some("on"));
     mesh.publish(Duration::ZERO, [("recording".to_owned(), None)].into());
@@ -206,7 +250,10 @@ fn what_was_to_be_published_and_was_not_answered_is_said_by_the_next_join() {
     assert!(is_asked(&texts_sent(&mut mesh)));
     // Something comes all the time, but no answer.
     for second in 1..=12 {
-        mesh.handle(Duration::from_secs(second), CarrierEvent::Socket { generation, event: SocketEvent::Receiving });
+        mesh.handle(
+            Duration::from_secs(second),
+            CarrierEvent::Socket { generation, event: SocketEvent::Receiving },
+        );
         mesh.tick(Duration::from_secs(second));
     }
     let gone = SocketEvent::Closed("gone".to_owned());
@@ -224,7 +271,10 @@ fn what_was_to_be_published_and_was_not_answered_is_said_by_the_next_join() {
             break generation;
         }
     };
-    mesh.handle(Duration::from_secs(second), CarrierEvent::Socket { generation, event: SocketEvent::Open });
+    mesh.handle(
+        Duration::from_secs(second),
+        CarrierEvent::Socket { generation, event: SocketEvent::Open },
+    );
     let texts = texts_sent(&mut mesh);
     let join = texts.iter().find(|text| text.contains(r#""type":"join""#)).expect("a join");
     assert!(!join.contains("recording"), "{join}");

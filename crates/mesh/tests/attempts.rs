@@ -8,14 +8,15 @@ use bytes::Bytes;
 use serde::Deserialize;
 use voicemesh_mesh::link::{CloseReason, LinkEvent, Role, SendError, Stream};
 use voicemesh_mesh::{
-    Carried, Carrier, CarrierEvent, Connections, Mesh, MeshConfig, MeshLink, PathChange, SocketEvent,
+    Carried, Carrier, CarrierEvent, Connections, Mesh, MeshConfig, MeshLink, PathChange,
+    SocketEvent,
 };
 use voicemesh_session::Network;
 use voicemesh_session::network::{LinkId, Reliability};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, IceServer, Joined, Metadata, PeerInfo, Presence, RosterMark, ServerLimits,
-    ServerMessage, Signal, decode_client, roster_hash,
+    Capabilities, ClientMessage, IceServer, Joined, Metadata, PeerInfo, Presence, RosterMark,
+    ServerLimits, ServerMessage, Signal, decode_client, roster_hash,
 };
 use voicemesh_wire::{ClientId, PeerId};
 
@@ -68,7 +69,9 @@ impl Carrier for Recorder {
     fn close_socket(&mut self, _: u32) {}
 
     fn send_text(&mut self, _: u32, text: String) {
-        if let Ok(ClientMessage::Signal { attempt, signal: Signal::RequestOffer, .. }) = decode_client(&text) {
+        if let Ok(ClientMessage::Signal { attempt, signal: Signal::RequestOffer, .. }) =
+            decode_client(&text)
+        {
             self.note("request-offer", attempt);
         }
         self.0.borrow_mut().texts.push(text);
@@ -161,7 +164,8 @@ impl World {
         let you = self.you;
         let own = info(you, 2);
         let clients = (1..).filter(|client| *client != 2);
-        let peers: Vec<PeerInfo> = self.present.iter().zip(clients).map(|(peer, client)| info(*peer, client)).collect();
+        let peers: Vec<PeerInfo> =
+            self.present.iter().zip(clients).map(|(peer, client)| info(*peer, client)).collect();
         let joined = Joined {
             you,
             client: ClientId(2),
@@ -210,8 +214,11 @@ impl World {
             "path" => self.mesh.handle(now, CarrierEvent::Path(PathChange::Changed)),
             "request-offer" | "offer" => {
                 let sdp = "v=0".to_owned();
-                let signal = if what == "offer" { Signal::Offer { sdp } } else { Signal::RequestOffer };
-                self.socket(SocketEvent::Text(ServerMessage::Signal { from, attempt, signal }.to_json()));
+                let signal =
+                    if what == "offer" { Signal::Offer { sdp } } else { Signal::RequestOffer };
+                self.socket(SocketEvent::Text(
+                    ServerMessage::Signal { from, attempt, signal }.to_json(),
+                ));
             }
             other => panic!("{other} is not known"),
         }
@@ -252,7 +259,9 @@ fn links_that_have_waited_open_one_after_another() {
     let mut world = World::new("offers");
     world.given("open", 1);
     let more = ["dddddddd-dddd-8ddd-8ddd-dddddddddddd", "eeeeeeee-eeee-8eee-8eee-eeeeeeeeeeee"];
-    world.present.extend(more.map(|peer| serde_json::from_value::<PeerId>(peer.into()).expect("an id")));
+    world
+        .present
+        .extend(more.map(|peer| serde_json::from_value::<PeerId>(peer.into()).expect("an id")));
     world.mesh.mesh.set_links_wait(true);
     world.given("closed", 0);
     let mut opened_at = Vec::new();
@@ -306,9 +315,11 @@ fn attempts_follow_the_scripted_cases() {
             .cloned()
             .collect();
         let on_time = done.len() == case.expected.len()
-            && done.iter().zip(&case.expected).all(|((at, what, attempt), (due, expected, number))| {
-                (what, attempt) == (expected, number) && (*due..=due + LATE).contains(at)
-            });
+            && done.iter().zip(&case.expected).all(
+                |((at, what, attempt), (due, expected, number))| {
+                    (what, attempt) == (expected, number) && (*due..=due + LATE).contains(at)
+                },
+            );
         assert!(on_time, "{}:\nexpected {:?}\ngot      {done:?}", case.name, case.expected);
     }
 }

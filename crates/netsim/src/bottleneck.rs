@@ -72,7 +72,8 @@ impl Bottleneck {
             Excess::Policer { burst_bytes } => {
                 let elapsed = now.saturating_sub(self.filled_at).as_secs_f64();
                 self.filled_at = self.filled_at.max(now);
-                self.tokens = (self.tokens + elapsed * f64::from(self.rate_bps) / 8.0).min(burst_bytes.into());
+                self.tokens = (self.tokens + elapsed * f64::from(self.rate_bps) / 8.0)
+                    .min(burst_bytes.into());
                 self.tokens >= bytes as f64
             }
         }

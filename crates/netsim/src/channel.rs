@@ -10,11 +10,14 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::conditions::{Conditions, chance};
 
-/// Packets on their way. When there are more, an unreliable one is lost, and a reliable one refused.
+/// Packets on their way. When there are more, an unreliable one is lost, and a reliable one
+/// refused.
 const IN_FLIGHT: usize = 8192;
-/// With a rate limit, for how long packets wait to leave. What would wait longer is lost, or refused when reliable.
+/// With a rate limit, for how long packets wait to leave. What would wait longer is lost, or
+/// refused when reliable.
 const LONGEST_WAIT_TO_LEAVE: Duration = Duration::from_secs(2);
-/// The least time after which a lost reliable packet is sent again; doubled with each loss of the same packet.
+/// The least time after which a lost reliable packet is sent again; doubled with each loss of the
+/// same packet.
 const RETRANSMIT_AFTER: Duration = Duration::from_millis(200);
 /// A reliable packet arrives at the latest with this attempt.
 const ATTEMPTS: u32 = 8;
@@ -22,8 +25,8 @@ const ATTEMPTS: u32 = 8;
 /// Whether packets may be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// Each packet arrives once and in order; what the conditions lose is sent again and arrives later, and all that
-    /// was sent after it waits for it.
+    /// Each packet arrives once and in order; what the conditions lose is sent again and arrives
+    /// later, and all that was sent after it waits for it.
     Reliable,
     /// Packets are lost, doubled and reordered as the conditions say.
     Unreliable,
@@ -47,7 +50,8 @@ pub enum State {
 pub enum SendError {
     /// The channel is cut.
     Cut,
-    /// More reliable packets are on their way than the channel holds: the sender must give the connection up.
+    /// More reliable packets are on their way than the channel holds: the sender must give the
+    /// connection up.
     Full,
 }
 
@@ -67,8 +71,8 @@ impl std::error::Error for SendError {}
 pub struct Counts {
     /// Given to [`Channel::send`] and taken.
     pub sent: u64,
-    /// Lost to the conditions, a stall or a cut; in reliable mode, attempts that had to be repeated, and what was on its
-    /// way when the channel was cut.
+    /// Lost to the conditions, a stall or a cut; in reliable mode, attempts that had to be
+    /// repeated, and what was on its way when the channel was cut.
     pub lost: u64,
     /// Lost because the channel was full.
     pub overflowed: u64,
@@ -117,7 +121,8 @@ impl<T: Clone> Channel<T> {
         }
     }
 
-    /// Sends one packet of so many bytes. An error is for reliable packets only: an unreliable one is simply lost.
+    /// Sends one packet of so many bytes. An error is for reliable packets only: an unreliable one
+    /// is simply lost.
     pub fn send(&mut self, now: Duration, bytes: usize, payload: T) -> Result<(), SendError> {
         match self.mode {
             Mode::Reliable => self.send_reliable(now, bytes, payload),
@@ -151,7 +156,8 @@ impl<T: Clone> Channel<T> {
         self.conditions = conditions;
     }
 
-    /// Changes whether the channel carries anything. A channel that is opened after a cut is a new connection.
+    /// Changes whether the channel carries anything. A channel that is opened after a cut is a new
+    /// connection.
     pub fn set_state(&mut self, now: Duration, state: State) {
         let loses_all = match (self.mode, state) {
             (_, State::Cut) | (Mode::Unreliable, State::Stalled) => true,
@@ -188,7 +194,8 @@ impl<T: Clone> Channel<T> {
         if self.state == State::Cut {
             return Err(SendError::Cut);
         }
-        let Some(left_at) = self.leave(now, bytes).filter(|_| self.in_flight.len() < IN_FLIGHT) else {
+        let Some(left_at) = self.leave(now, bytes).filter(|_| self.in_flight.len() < IN_FLIGHT)
+        else {
             self.counts.overflowed += 1;
             return Err(SendError::Full);
         };
@@ -218,7 +225,8 @@ impl<T: Clone> Channel<T> {
             self.counts.lost += 1;
             return;
         }
-        let Some(left_at) = self.leave(now, bytes).filter(|_| self.in_flight.len() + 1 < IN_FLIGHT) else {
+        let Some(left_at) = self.leave(now, bytes).filter(|_| self.in_flight.len() + 1 < IN_FLIGHT)
+        else {
             self.counts.overflowed += 1;
             return;
         };

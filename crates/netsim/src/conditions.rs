@@ -10,7 +10,8 @@ use rand_chacha::ChaCha8Rng;
 pub struct Conditions {
     /// The least time that a packet takes.
     pub latency: Duration,
-    /// Up to so much more, evenly distributed and drawn for each packet: unreliable packets overtake each other.
+    /// Up to so much more, evenly distributed and drawn for each packet: unreliable packets
+    /// overtake each other.
     pub jitter: Duration,
     /// Which packets are lost.
     pub loss: Loss,
@@ -47,11 +48,13 @@ pub enum Loss {
     None,
     /// Each with this probability.
     Random(f64),
-    /// Gilbert and Elliott's model: the network is good or bad, and before each packet it may change.
+    /// Gilbert and Elliott's model: the network is good or bad, and before each packet it may
+    /// change.
     Bursts {
         /// The probability that a good network becomes bad.
         to_bad: f64,
-        /// The probability that a bad network becomes good: bursts last 1 / `to_good` packets on average.
+        /// The probability that a bad network becomes good: bursts last 1 / `to_good` packets on
+        /// average.
         to_good: f64,
         /// The share of packets lost while it is good.
         while_good: f64,

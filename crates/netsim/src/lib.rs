@@ -1,12 +1,16 @@
-//! A seeded network that loses, delays, doubles, reorders and cuts: for tests, benchmarks and demonstrations.
+//! A seeded network that loses, delays, doubles, reorders and cuts: for tests, benchmarks and
+//! demonstrations.
 //!
-//! - [`Channel`] carries payloads of any type in one direction, reliably or not, under [`Conditions`].
+//! - [`Channel`] carries payloads of any type in one direction, reliably or not, under
+//!   [`Conditions`].
 //! - [`Bottleneck`] is a rate limit with a queue or a policer, shared by all that passes it.
-//! - [`Path`] is one direction between two machines: a reliable channel and an unreliable one, cut together.
+//! - [`Path`] is one direction between two machines: a reliable channel and an unreliable one, cut
+//!   together.
 //!
-//! The shape of the loop: `send` what leaves, `poll` until it gives `None`, sleep until `next_at`. Time is a
-//! [`Duration`] since an epoch that the caller chooses once. It never reads a clock and never draws a number that the
-//! seed does not decide: the same seed and the same calls give the same trace.
+//! The shape of the loop: `send` what leaves, `poll` until it gives `None`, sleep until `next_at`.
+//! Time is a [`Duration`] since an epoch that the caller chooses once. It never reads a clock and
+//! never draws a number that the seed does not decide: the same seed and the same calls give the
+//! same trace.
 
 mod bottleneck;
 mod channel;
@@ -18,7 +22,8 @@ pub use bottleneck::{Bottleneck, Excess};
 pub use channel::{Channel, Counts, Mode, SendError, State};
 pub use conditions::{Conditions, Loss};
 
-/// One direction between two machines, for packets that must arrive and for packets that may be lost.
+/// One direction between two machines, for packets that must arrive and for packets that may be
+/// lost.
 #[derive(Debug)]
 pub struct Path<T> {
     reliable: Channel<T>,
@@ -26,7 +31,8 @@ pub struct Path<T> {
 }
 
 impl<T: Clone> Path<T> {
-    /// Two pipes under the same conditions. Paths of one simulation share its seed and differ in their number.
+    /// Two pipes under the same conditions. Paths of one simulation share its seed and differ in
+    /// their number.
     pub fn new(conditions: Conditions, seed: u64, number: u32) -> Self {
         let stream = u64::from(number) * 2;
         Self {
@@ -36,11 +42,18 @@ impl<T: Clone> Path<T> {
     }
 
     /// Sends one packet of so many bytes.
-    pub fn send(&mut self, now: Duration, mode: Mode, bytes: usize, payload: T) -> Result<(), SendError> {
+    pub fn send(
+        &mut self,
+        now: Duration,
+        mode: Mode,
+        bytes: usize,
+        payload: T,
+    ) -> Result<(), SendError> {
         self.channel(mode).send(now, bytes, payload)
     }
 
-    /// The next packet that has arrived, and how it was sent; of several, the one that arrived first.
+    /// The next packet that has arrived, and how it was sent; of several, the one that arrived
+    /// first.
     pub fn poll(&mut self, now: Duration) -> Option<(Mode, T)> {
         let mode = match (self.reliable.next_at(), self.unreliable.next_at()) {
             (Some(reliable), Some(unreliable)) if unreliable < reliable => Mode::Unreliable,

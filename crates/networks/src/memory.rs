@@ -1,14 +1,17 @@
-//! Peers in one process: nothing is lost, and the owner of the [`Hub`] decides what happens to connections.
+//! Peers in one process: nothing is lost, and the owner of the [`Hub`] decides what happens to
+//! connections.
 //!
-//! Each peer has one [`Endpoint`]; endpoints may live on different threads. What is sent arrives with the receiver's
-//! next round of polling, in order, and never within the call that sends it.
+//! Each peer has one [`Endpoint`]; endpoints may live on different threads. What is sent arrives
+//! with the receiver's next round of polling, in order, and never within the call that sends it.
 
 mod hub;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_session::network::{Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability};
+use voicemesh_session::network::{
+    Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability,
+};
 
 pub use hub::{Hub, PeerKey};
 
@@ -51,7 +54,11 @@ impl Network for Endpoint {
     type ClientParameters = ClientParameters;
     type ServerParameters = ServerParameters;
 
-    fn connect(&mut self, _now: Duration, parameters: ClientParameters) -> Result<(), NetworkError> {
+    fn connect(
+        &mut self,
+        _now: Duration,
+        parameters: ClientParameters,
+    ) -> Result<(), NetworkError> {
         self.hub.lock().connect(self.key, parameters.address);
         Ok(())
     }
@@ -72,7 +79,12 @@ impl Network for Endpoint {
         self.hub.lock().poll(self.key)
     }
 
-    fn send_to_server(&mut self, _now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+    fn send_to_server(
+        &mut self,
+        _now: Duration,
+        reliability: Reliability,
+        packet: Bytes,
+    ) -> Result<(), NetworkError> {
         self.hub.lock().send_to_server(self.key, reliability, packet)
     }
 
@@ -94,7 +106,9 @@ impl Network for Endpoint {
         packet: &Bytes,
     ) {
         let mut hub = self.hub.lock();
-        destinations.retain(|destination| !hub.send_on_link(self.key, destination.link, reliability, packet));
+        destinations.retain(|destination| {
+            !hub.send_on_link(self.key, destination.link, reliability, packet)
+        });
     }
 
     fn release_link(&mut self, _now: Duration, link: LinkId<PeerKey>) {

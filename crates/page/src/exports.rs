@@ -1,4 +1,5 @@
-//! What the module exports. Times are in ms, as f64; a time that is none counts as zero. No call can fail.
+//! What the module exports. Times are in ms, as f64; a time that is none counts as zero. No call
+//! can fail.
 
 #![allow(unsafe_code)] // Only for the attribute that gives an export its name.
 
@@ -56,9 +57,18 @@ extern "C" fn sent(now: f64, who: u32, generation: u32, sequence: u32, bytes: u3
 
 /// `received_ms` below zero: the acknowledgement does not say.
 #[unsafe(no_mangle)]
-extern "C" fn acknowledged(now: f64, who: u32, generation: u32, newest: u32, earlier: u32, received_ms: f64) {
+extern "C" fn acknowledged(
+    now: f64,
+    who: u32,
+    generation: u32,
+    newest: u32,
+    earlier: u32,
+    received_ms: f64,
+) {
     let received_ms = (received_ms >= 0.0).then_some(received_ms as u32);
-    with(|sender| sender.acknowledged(time(now), who, generation, newest as u16, earlier, received_ms));
+    with(|sender| {
+        sender.acknowledged(time(now), who, generation, newest as u16, earlier, received_ms)
+    });
 }
 
 #[unsafe(no_mangle)]
@@ -108,14 +118,23 @@ extern "C" fn report(
     buffer_ms: u32,
 ) {
     let (expected, lost, unrepaired) = (expected as u16, lost as u16, unrepaired as u16);
-    let (mean_run, buffer) = (run_sixteenths as f32 / 16.0, Duration::from_millis(buffer_ms.into()));
-    with(|sender| sender.report(time(now), who, LossReport { expected, lost, unrepaired, mean_run, buffer }));
+    let (mean_run, buffer) =
+        (run_sixteenths as f32 / 16.0, Duration::from_millis(buffer_ms.into()));
+    with(|sender| {
+        sender.report(time(now), who, LossReport { expected, lost, unrepaired, mean_run, buffer })
+    });
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn train_arrived(now: f64, who: u32, number: u32, received: u32, span_us: u32) {
     with(|sender| {
-        sender.train_arrived(time(now), who, number as u16, received as u8, Duration::from_micros(span_us.into()));
+        sender.train_arrived(
+            time(now),
+            who,
+            number as u16,
+            received as u8,
+            Duration::from_micros(span_us.into()),
+        );
     });
 }
 

@@ -21,9 +21,11 @@ const LINKS: usize = 1_024;
 const HAS_LINK: u32 = 1;
 /// … and the server can relay to it.
 const HAS_RELAY: u32 = 2;
-/// In the second word of a listener that is decided about: its speech goes through the relay though there is a link …
+/// In the second word of a listener that is decided about: its speech goes through the relay though
+/// there is a link …
 const RELAYED: u32 = 1;
-/// … and it is sent copies of earlier frames, if any are sent. The bits from 8 on are the frames that share a packet.
+/// … and it is sent copies of earlier frames, if any are sent. The bits from 8 on are the frames
+/// that share a packet.
 const WANTS_COPIES: u32 = 2;
 
 /// How one page sends its speech.
@@ -74,7 +76,12 @@ impl Paths<u32> for Known<'_> {
 impl Sender {
     /// A sender of frames of 20 ms with at most this bitrate, in bits per second.
     pub fn new(bitrate_bps: u32) -> Self {
-        let limits = RateLimits { bitrate_bps, frame: FrameDuration::Ms20, uplink_bps: None, redundancy: true };
+        let limits = RateLimits {
+            bitrate_bps,
+            frame: FrameDuration::Ms20,
+            uplink_bps: None,
+            redundancy: true,
+        };
         Self {
             policy: Feedback::new(limits),
             links: BTreeMap::new(),
@@ -106,7 +113,8 @@ impl Sender {
         if self.links.len() >= LINKS && !self.links.contains_key(&who) {
             return None;
         }
-        let link = self.links.entry(who).or_insert_with(|| Link { generation, path: PathMonitor::new() });
+        let link =
+            self.links.entry(who).or_insert_with(|| Link { generation, path: PathMonitor::new() });
         if link.generation != generation {
             *link = Link { generation, path: PathMonitor::new() };
         }
@@ -128,7 +136,10 @@ impl Sender {
         earlier: u32,
         received_ms: Option<u32>,
     ) {
-        let Some(link) = self.links.get_mut(&who).filter(|link| link.generation == generation) else { return };
+        let Some(link) = self.links.get_mut(&who).filter(|link| link.generation == generation)
+        else {
+            return;
+        };
         let covers = |number: u16| {
             let behind = newest.wrapping_sub(number);
             (1..=32).contains(&behind) && earlier & 1 << (behind - 1) != 0
@@ -167,7 +178,14 @@ impl Sender {
     }
 
     /// A BandwidthReport came.
-    pub fn train_arrived(&mut self, now: Duration, who: u32, number: u16, received: u8, span: Duration) {
+    pub fn train_arrived(
+        &mut self,
+        now: Duration,
+        who: u32,
+        number: u16,
+        received: u8,
+        span: Duration,
+    ) {
         self.policy.train_arrived(now, who, number, received, span);
     }
 
@@ -193,7 +211,8 @@ impl Sender {
         self.policy.network_changed();
     }
 
-    /// A link stalled without congestion: what became of the last packets says nothing about the uplink.
+    /// A link stalled without congestion: what became of the last packets says nothing about the
+    /// uplink.
     pub fn link_stalled(&mut self, who: u32, generation: u32) {
         if let Some(link) = self.links.get_mut(&who).filter(|link| link.generation == generation) {
             link.path.restart();
@@ -205,7 +224,8 @@ impl Sender {
         self.links.remove(&who);
     }
 
-    /// Speech begins: decides how its first frame goes. The first words of `buffer` are the listeners, two each.
+    /// Speech begins: decides how its first frame goes. The first words of `buffer` are the
+    /// listeners, two each.
     pub fn begin(&mut self, now: Duration, listeners: usize, buffer: &mut [u32; WORDS]) {
         self.read_audience(listeners, buffer);
         let known = Known {
@@ -247,13 +267,15 @@ impl Sender {
         }));
     }
 
-    /// Words 0 to 15: whether packets queue now; of a train to send: its packets (0: none), to whom, its number, its
-    /// padding; bitrate in bits per second; expected loss in percent; how far behind the copies are, the nearest in the
-    /// lowest byte; the estimate in bits per second (0: no limit was met); whether the uplink is too slow; listeners. Then
-    /// the listeners, two words each.
+    /// Words 0 to 15: whether packets queue now; of a train to send: its packets (0: none), to
+    /// whom, its number, its padding; bitrate in bits per second; expected loss in percent; how far
+    /// behind the copies are, the nearest in the lowest byte; the estimate in bits per second (0:
+    /// no limit was met); whether the uplink is too slow; listeners. Then the listeners, two words
+    /// each.
     fn write(&self, buffer: &mut [u32; WORDS], is_relayed: impl Fn(u32) -> bool) {
         let (plan, uplink) = (self.policy.plan(), self.policy.uplink());
-        let copies = plan.copies.iter().rev().fold(0, |packed, behind| packed << 8 | u32::from(*behind));
+        let copies =
+            plan.copies.iter().rev().fold(0, |packed, behind| packed << 8 | u32::from(*behind));
         buffer[..HEADER].fill(0);
         buffer[5..11].copy_from_slice(&[
             plan.bitrate_bps,
@@ -267,7 +289,8 @@ impl Sender {
             let who = member.who;
             let relayed = if is_relayed(who) { RELAYED } else { 0 };
             let wants_copies = if self.policy.wants_copies(who) { WANTS_COPIES } else { 0 };
-            *words = [who, relayed | wants_copies | u32::from(self.policy.frames_per_packet(who)) << 8];
+            *words =
+                [who, relayed | wants_copies | u32::from(self.policy.frames_per_packet(who)) << 8];
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The simulated uplinks of `tests/vectors/uplink.json`: what is decided over each. `web/test/uplink.test.js` runs the same
-//! with the module that the page loads. `scripts/page.sh` writes the file anew.
+//! The simulated uplinks of `tests/vectors/uplink.json`: what is decided over each.
+//! `web/test/uplink.test.js` runs the same with the module that the page loads. `scripts/page.sh`
+//! writes the file anew.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -36,7 +37,9 @@ struct Uplink {
 impl Uplink {
     fn send(&mut self, now_ms: u64, bytes: u64, sent: Sent) {
         let now_us = now_ms * 1_000;
-        if self.free_at_us > now_us + self.queue_ms * 1_000 && matches!(sent, Sent::Link { .. } | Sent::Probe { .. }) {
+        if self.free_at_us > now_us + self.queue_ms * 1_000
+            && matches!(sent, Sent::Link { .. } | Sent::Probe { .. })
+        {
             self.dropped += 1;
             return;
         }
@@ -57,10 +60,18 @@ struct Listener {
 /// One speaker without a pause; a row each second.
 fn run(case: &Value) -> Vec<Value> {
     let number = |key: &str| case[key].as_u64().unwrap();
-    let (listeners, seconds, queue_ms) = (number("listeners"), number("seconds"), number("queue_ms"));
-    let mut uplink = Uplink { kbps: number("kbps"), queue_ms, free_at_us: 0, on_the_way: VecDeque::new(), dropped: 0 };
+    let (listeners, seconds, queue_ms) =
+        (number("listeners"), number("seconds"), number("queue_ms"));
+    let mut uplink = Uplink {
+        kbps: number("kbps"),
+        queue_ms,
+        free_at_us: 0,
+        on_the_way: VecDeque::new(),
+        dropped: 0,
+    };
     let mut sender = Sender::new(32_000);
-    let mut heard: BTreeMap<u32, Listener> = (1..=listeners as u32).map(|who| (who, Listener::default())).collect();
+    let mut heard: BTreeMap<u32, Listener> =
+        (1..=listeners as u32).map(|who| (who, Listener::default())).collect();
     let (mut acks, mut answers, mut reports) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
     let (mut train_packets, mut train_began_us, mut told) = (0, 0, [0; 3]);
     let mut words = [0; WORDS];
@@ -72,36 +83,56 @@ fn run(case: &Value) -> Vec<Value> {
         if now_ms == number("changes_at_ms") {
             uplink.kbps = number("kbps_then");
         }
-        while let Some((at_us, sent)) = uplink.on_the_way.pop_front_if(|(at_us, _)| *at_us <= now_ms * 1_000) {
+        while let Some((at_us, sent)) =
+            uplink.on_the_way.pop_front_if(|(at_us, _)| *at_us <= now_ms * 1_000)
+        {
             match sent {
                 Sent::Link { who, sequence } => {
                     let listener = heard.get_mut(&who).unwrap();
-                    let ahead = listener.newest.map_or(0, |newest| u32::from(sequence.wrapping_sub(newest)));
+                    let ahead = listener
+                        .newest
+                        .map_or(0, |newest| u32::from(sequence.wrapping_sub(newest)));
                     listener.earlier = match ahead {
                         0 => 0,
                         1..=31 => listener.earlier << ahead | 1 << (ahead - 1),
                         _ => 0,
                     };
                     listener.newest = Some(sequence);
-                    acks.push_back((now_ms + WAY_MS, who, sequence, listener.earlier, at_us / 1_000));
+                    acks.push_back((
+                        now_ms + WAY_MS,
+                        who,
+                        sequence,
+                        listener.earlier,
+                        at_us / 1_000,
+                    ));
                 }
                 Sent::Relay => {}
                 Sent::Ping { number } => answers.push_back((now_ms + WAY_MS, number)),
                 Sent::Probe { packet: 1, .. } => train_began_us = at_us,
                 Sent::Probe { who, number, packet } => {
                     if packet == train_packets {
-                        reports.push_back((now_ms + WAY_MS, who, number, packet as u8, at_us - train_began_us));
+                        reports.push_back((
+                            now_ms + WAY_MS,
+                            who,
+                            number,
+                            packet as u8,
+                            at_us - train_began_us,
+                        ));
                     }
                 }
             }
         }
-        while let Some((_, who, newest, earlier, at_ms)) = acks.pop_front_if(|(at, ..)| *at <= now_ms) {
+        while let Some((_, who, newest, earlier, at_ms)) =
+            acks.pop_front_if(|(at, ..)| *at <= now_ms)
+        {
             sender.acknowledged(now, who, 1, newest, earlier, Some(at_ms as u32));
         }
         while let Some((_, number)) = answers.pop_front_if(|(at, _)| *at <= now_ms) {
             sender.answered(now, number);
         }
-        while let Some((_, who, number, received, span_us)) = reports.pop_front_if(|(at, ..)| *at <= now_ms) {
+        while let Some((_, who, number, received, span_us)) =
+            reports.pop_front_if(|(at, ..)| *at <= now_ms)
+        {
             sender.train_arrived(now, who, number, received, Duration::from_micros(span_us));
         }
         for (at, who) in (1..=listeners as u32).enumerate() {
@@ -168,16 +199,31 @@ fn run(case: &Value) -> Vec<Value> {
         }
         if now_ms % 1_000 == 980 {
             for (who, listener) in &mut heard {
-                let (expected, lost) = (std::mem::take(&mut listener.expected), std::mem::take(&mut listener.lost));
+                let (expected, lost) =
+                    (std::mem::take(&mut listener.expected), std::mem::take(&mut listener.lost));
                 sender.report(
                     now,
                     *who,
-                    LossReport { expected, lost, unrepaired: lost, mean_run: 1.0, buffer: Duration::ZERO },
+                    LossReport {
+                        expected,
+                        lost,
+                        unrepaired: lost,
+                        mean_run: 1.0,
+                        buffer: Duration::ZERO,
+                    },
                 );
             }
             let relayed = state.iter().filter(|(relayed, _)| *relayed != 0).count();
             let [copies, estimate, is_too_slow] = told;
-            rows.push(json!([bitrate_bps, state[0].1, relayed, copies, estimate, is_too_slow, uplink.dropped]));
+            rows.push(json!([
+                bitrate_bps,
+                state[0].1,
+                relayed,
+                copies,
+                estimate,
+                is_too_slow,
+                uplink.dropped
+            ]));
         }
     }
     rows
@@ -185,14 +231,20 @@ fn run(case: &Value) -> Vec<Value> {
 
 #[test]
 fn uplinks_are_followed_as_the_vectors_say() {
-    let mut vectors: Value = serde_json::from_str(&std::fs::read_to_string(VECTORS).unwrap()).unwrap();
+    let mut vectors: Value =
+        serde_json::from_str(&std::fs::read_to_string(VECTORS).unwrap()).unwrap();
     let write = std::env::var_os("WRITE_VECTORS").is_some();
     for case in vectors["cases"].as_array_mut().unwrap() {
         let rows = run(case);
         if write {
             case["rows"] = Value::Array(rows);
         } else {
-            assert_eq!(Value::Array(rows), case["rows"], "{}: scripts/page.sh writes the rows anew", case["name"]);
+            assert_eq!(
+                Value::Array(rows),
+                case["rows"],
+                "{}: scripts/page.sh writes the rows anew",
+                case["name"]
+            );
         }
     }
     if write {

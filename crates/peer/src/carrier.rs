@@ -8,7 +8,9 @@ use std::sync::mpsc::SyncSender;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use voicemesh_link::{Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, SendError, Stream, WebRtc};
+use voicemesh_link::{
+    Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, SendError, Stream, WebRtc,
+};
 use voicemesh_session::network::Reliability;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{IceServer, Signal};
@@ -19,7 +21,8 @@ use crate::network_watch::NetworkWatch;
 use crate::socket::Socket;
 use voicemesh_mesh::{Carrier, CarrierEvent, MeshLink};
 
-/// Sockets and links of one peer. Links are only made where they are allowed; without any, no WebRTC runs.
+/// Sockets and links of one peer. Links are only made where they are allowed; without any, no
+/// WebRTC runs.
 pub(crate) struct RealCarrier {
     runtime: Handle,
     connector: Arc<Connector>,
@@ -59,7 +62,8 @@ impl RealCarrier {
 }
 
 impl RealCarrier {
-    /// What the uplink is known to carry, in bits per second, and whether it lacks room for further links.
+    /// What the uplink is known to carry, in bits per second, and whether it lacks room for further
+    /// links.
     pub(crate) fn set_uplink(&self, bps: Option<u32>, lacks_room: bool) {
         if let Some(stack) = &self.stack {
             stack.set_uplink(bps);
@@ -70,7 +74,8 @@ impl RealCarrier {
 
 impl fmt::Debug for RealCarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sockets, links): (Vec<_>, Vec<_>) = (self.sockets.keys().collect(), self.links.keys().collect());
+        let (sockets, links): (Vec<_>, Vec<_>) =
+            (self.sockets.keys().collect(), self.links.keys().collect());
         f.debug_struct("RealCarrier").field("sockets", &sockets).field("links", &links).finish()
     }
 }
@@ -79,7 +84,8 @@ impl Carrier for RealCarrier {
     fn open_socket(&mut self, generation: u32) {
         let (connector, inbox) = (self.connector.clone(), self.inbox.clone());
         let watch = self.watch.clone();
-        let socket = Socket::open(&self.runtime, connector, generation, inbox, watch, self.farewell.clone());
+        let socket =
+            Socket::open(&self.runtime, connector, generation, inbox, watch, self.farewell.clone());
         self.sockets.insert(generation, socket);
     }
 
@@ -110,7 +116,8 @@ impl Carrier for RealCarrier {
         let stack = self.stack.get_or_insert_with(|| WebRtc::new(self.runtime.clone()));
         stack.set_server(self.watch.server());
         let sink = Arc::new(LinkEventForwarder { link, inbox: self.inbox.clone() });
-        let config = LinkConfig { role, remote: link.peer.0.as_u128(), ice_servers: ice_servers.to_vec() };
+        let config =
+            LinkConfig { role, remote: link.peer.0.as_u128(), ice_servers: ice_servers.to_vec() };
         self.links.insert(link, stack.open(config, sink));
     }
 
@@ -120,7 +127,12 @@ impl Carrier for RealCarrier {
         }
     }
 
-    fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError> {
+    fn send_link(
+        &mut self,
+        link: MeshLink,
+        stream: Stream,
+        packet: Bytes,
+    ) -> Result<(), SendError> {
         self.links.get(&link).ok_or(SendError::Closed)?.send(stream, packet)
     }
 
@@ -141,7 +153,8 @@ struct LinkEventForwarder {
 
 impl LinkSink for LinkEventForwarder {
     fn event(&self, event: LinkEvent) {
-        let may_be_lost = matches!(event, LinkEvent::Received { stream: Stream::Voice | Stream::Unreliable, .. });
+        let may_be_lost =
+            matches!(event, LinkEvent::Received { stream: Stream::Voice | Stream::Unreliable, .. });
         let is_data = matches!(&event, LinkEvent::Received { packet, .. }
             if packet::open(packet).is_ok_and(|(header, _)| header.kind.is_data()));
         let event = CarrierEvent::Link { link: self.link, event };

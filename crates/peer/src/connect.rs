@@ -1,7 +1,9 @@
-//! From a server's address to an open WebSocket: proxy, addresses, TLS, upgrade; and what to say when one of them fails.
+//! From a server's address to an open WebSocket: proxy, addresses, TLS, upgrade; and what to say
+//! when one of them fails.
 //!
 //! - `proxy`, `tunnel`: whether the connection goes through a proxy, and how.
-//! - `dial`, `resolve`, `addresses`, `race`, `nat64`: a TCP connection by any address of a host (RFC 8305).
+//! - `dial`, `resolve`, `addresses`, `race`, `nat64`: a TCP connection by any address of a host
+//!   (RFC 8305).
 //! - `segments`: its packets fit through any path.
 //! - `answer`, `first_bytes`: what answered in place of a server.
 //! - `tls_servers`: which servers are never connected to without TLS again.
@@ -51,7 +53,8 @@ use tls_servers::TlsServers;
 use voicemesh_mesh::ServerConnection;
 use words::{certificate_words, socket_words, tls_words};
 
-/// A host that does not finish a TLS handshake, or a proxy that does not answer, by then is not there.
+/// A host that does not finish a TLS handshake, or a proxy that does not answer, by then is not
+/// there.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// A proxy has this long to connect to the server.
 const PROXY_LIMIT: Duration = Duration::from_secs(30);
@@ -90,8 +93,8 @@ pub(crate) struct Connector {
 /// What earlier connections of this run have shown.
 #[derive(Debug, Default)]
 struct Learnt {
-    /// The server of a bare address speaks no TLS, and was connected to without it. Kept for the run, because the identity
-    /// shown to it belongs to the scheme.
+    /// The server of a bare address speaks no TLS, and was connected to without it. Kept for the
+    /// run, because the identity shown to it belongs to the scheme.
     without_tls: bool,
     /// The server has answered with TLS.
     spoke_tls: bool,
@@ -117,8 +120,8 @@ impl Connector {
         self.url.tls && self.plain_not_tried().is_none()
     }
 
-    /// Opens a WebSocket. The future may be dropped at any time. `on_tcp` gets the TCP connection, to the server or to the
-    /// proxy, as soon as it is there: for socket options.
+    /// Opens a WebSocket. The future may be dropped at any time. `on_tcp` gets the TCP connection,
+    /// to the server or to the proxy, as soon as it is there: for socket options.
     pub(crate) async fn connect(
         &self,
         config: WebSocketConfig,
@@ -191,15 +194,21 @@ impl Connector {
         };
         let opened = self.secure_and_upgrade(url, stream, config).await;
         self.judge_address(address, &opened);
-        let local = url.is_this_machine() || address.is_some_and(|address| address.ip().is_loopback());
-        let connection = ServerConnection::new(url.tls, local, self.proxy.as_ref().map(Proxy::written));
+        let local =
+            url.is_this_machine() || address.is_some_and(|address| address.ip().is_loopback());
+        let connection =
+            ServerConnection::new(url.tls, local, self.proxy.as_ref().map(Proxy::written));
         opened.map(|websocket| (websocket, connection))
     }
 
-    /// An address that takes connections and then says nothing is tried last from now on: another one may work.
+    /// An address that takes connections and then says nothing is tried last from now on: another
+    /// one may work.
     fn judge_address<T>(&self, address: Option<SocketAddr>, opened: &Result<T, ConnectFailure>) {
         let Some(address) = address else { return };
-        let fell_silent = matches!(opened, Err(ConnectFailure::Silent | ConnectFailure::Ended | ConnectFailure::Io(_)));
+        let fell_silent = matches!(
+            opened,
+            Err(ConnectFailure::Silent | ConnectFailure::Ended | ConnectFailure::Io(_))
+        );
         let suspects = &mut self.learnt().suspects;
         suspects.retain(|suspect| *suspect != address.ip());
         if fell_silent {
@@ -210,7 +219,12 @@ impl Connector {
         }
     }
 
-    async fn through(&self, proxy: &Proxy, url: &ServerUrl, on_tcp: OnTcp<'_>) -> Result<ServerStream, ProxyFailure> {
+    async fn through(
+        &self,
+        proxy: &Proxy,
+        url: &ServerUrl,
+        on_tcp: OnTcp<'_>,
+    ) -> Result<ServerStream, ProxyFailure> {
         let named = proxy::with_port(&url.host(), url.port);
         let (host, port, user) = (url.host(), url.port, proxy.user.as_ref());
         match proxy.kind {
@@ -222,7 +236,8 @@ impl Connector {
             ProxyKind::Https => {
                 let stream = reach(proxy, on_tcp).await?;
                 let secured = self.secure(&proxy.host, stream).await;
-                let mut stream = secured.map_err(|(failure, _)| ProxyFailure::Unreached(Box::new(failure)))?;
+                let mut stream =
+                    secured.map_err(|(failure, _)| ProxyFailure::Unreached(Box::new(failure)))?;
                 limited(tunnel::connect(&mut stream, &host, port, user)).await?;
                 Ok(Box::new(stream))
             }
@@ -235,9 +250,12 @@ impl Connector {
             }
             ProxyKind::Socks5 => {
                 let addresses = resolve::lookup(&host, port).await;
-                let (addresses, _) = addresses.map_err(|failure| ProxyFailure::NoAddress(Box::new(failure)))?;
+                let (addresses, _) =
+                    addresses.map_err(|failure| ProxyFailure::NoAddress(Box::new(failure)))?;
                 let mut last = ProxyFailure::Silent;
-                for address in addresses::ordered(&addresses, &[]).into_iter().take(MAX_SOCKS_TARGETS) {
+                for address in
+                    addresses::ordered(&addresses, &[]).into_iter().take(MAX_SOCKS_TARGETS)
+                {
                     match limited(socks(proxy, TargetAddr::Ip(address), &named, on_tcp)).await {
                         Err(failure @ ProxyFailure::TargetUnreachable(_)) => last = failure,
                         other => return other,
@@ -286,10 +304,12 @@ impl Connector {
         S: ByteStream,
     {
         let trust = self.tls.trust();
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| (ConnectFailure::Tls("its name cannot have a certificate".to_owned()), Vec::new()))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            (ConnectFailure::Tls("its name cannot have a certificate".to_owned()), Vec::new())
+        })?;
         let (stream, answered) = FirstBytes::new(stream);
-        match timeout(HANDSHAKE_LIMIT, TlsConnector::from(trust.config).connect(name, stream)).await {
+        match timeout(HANDSHAKE_LIMIT, TlsConnector::from(trust.config).connect(name, stream)).await
+        {
             Err(_) => Err((ConnectFailure::Silent, answered.take())),
             Ok(Err(error)) => {
                 let answered = answered.take();
@@ -303,7 +323,9 @@ impl Connector {
     }
 }
 
-async fn limited<T>(answer: impl Future<Output = Result<T, ProxyFailure>>) -> Result<T, ProxyFailure> {
+async fn limited<T>(
+    answer: impl Future<Output = Result<T, ProxyFailure>>,
+) -> Result<T, ProxyFailure> {
     timeout(PROXY_LIMIT, answer).await.map_err(|_| ProxyFailure::Silent)?
 }
 
@@ -331,8 +353,8 @@ async fn upgrade(
     config: WebSocketConfig,
 ) -> Result<ServerSocket, ConnectFailure> {
     let request = url.websocket().into_client_request();
-    let mut request =
-        request.map_err(|_| ConnectFailure::NotVoicemesh("its address cannot be asked for".to_owned()))?;
+    let mut request = request
+        .map_err(|_| ConnectFailure::NotVoicemesh("its address cannot be asked for".to_owned()))?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let (stream, answered) = FirstBytes::new(stream);
     match timeout(UPGRADE_LIMIT, client_async_with_config(request, stream, Some(config))).await {
@@ -354,7 +376,9 @@ fn not_upgraded(url: &ServerUrl, error: &Error, answered: &[u8]) -> ConnectFailu
         return failure;
     }
     match error {
-        _ if !answered.is_empty() => ConnectFailure::NotVoicemesh("its answer is no HTTP".to_owned()),
+        _ if !answered.is_empty() => {
+            ConnectFailure::NotVoicemesh("its answer is no HTTP".to_owned())
+        }
         Error::Io(error) if !has_ended(error) => ConnectFailure::Io(socket_words(error)),
         _ => ConnectFailure::Ended,
     }
@@ -365,13 +389,23 @@ fn has_ended(error: &io::Error) -> bool {
     matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
-fn not_secured(host: &str, error: &io::Error, answered: &[u8], trust_is_empty: bool) -> ConnectFailure {
+fn not_secured(
+    host: &str,
+    error: &io::Error,
+    answered: &[u8],
+    trust_is_empty: bool,
+) -> ConnectFailure {
     if !answered.is_empty() && !answer::is_tls(answered) {
         let plain_not_tried = PlainNotTried::SchemeGiven;
         return ConnectFailure::NotTls { plain: String::new(), plain_not_tried };
     }
-    let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
-        return if has_ended(error) { ConnectFailure::Ended } else { ConnectFailure::Io(socket_words(error)) };
+    let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>())
+    else {
+        return if has_ended(error) {
+            ConnectFailure::Ended
+        } else {
+            ConnectFailure::Io(socket_words(error))
+        };
     };
     let rustls::Error::InvalidCertificate(certificate) = error else {
         return ConnectFailure::Tls(tls_words(error));
@@ -379,14 +413,18 @@ fn not_secured(host: &str, error: &io::Error, answered: &[u8], trust_is_empty: b
     match certificate {
         CertificateError::UnknownIssuer if trust_is_empty => ConnectFailure::NoTrustedRoots,
         CertificateError::UnknownIssuer => ConnectFailure::CertificateNotTrusted,
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => ConnectFailure::CertificateExpired,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            ConnectFailure::CertificateExpired
+        }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             ConnectFailure::CertificateNotYetValid
         }
         CertificateError::NotValidForName => other_name(host, &[]),
         CertificateError::NotValidForNameContext { presented, .. } => other_name(host, presented),
         // A certificate that signs others, as servers with one of their own have it.
-        CertificateError::Other(cause) if matches!(cause.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) => {
+        CertificateError::Other(cause)
+            if matches!(cause.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+        {
             ConnectFailure::CertificateNotTrusted
         }
         other => ConnectFailure::CertificateUnusable(certificate_words(other)),

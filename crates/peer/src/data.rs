@@ -1,7 +1,8 @@
-//! The game's own bytes between the handle and the engine: commands go down, messages come up, and both are bounded.
+//! The game's own bytes between the handle and the engine: commands go down, messages come up, and
+//! both are bounded.
 //!
-//! The handle answers at once whether a message is taken; for that it keeps, under a lock that is held for moments, what
-//! the engine last said of each peer.
+//! The handle answers at once whether a message is taken; for that it keeps, under a lock that is
+//! held for moments, what the engine last said of each peer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +17,8 @@ use crate::event::{DataEvent, Event};
 
 /// Lossy messages to one peer that the engine has not taken yet; the next is refused.
 const LOSSY_COMMANDS: usize = 128;
-/// Messages, and events of channels, that the program has not polled; what is more stays with its sender, if it must
-/// arrive.
+/// Messages, and events of channels, that the program has not polled; what is more stays with its
+/// sender, if it must arrive.
 pub(crate) const MESSAGES: usize = 1024;
 /// Their bytes; one message may go beyond.
 const MESSAGE_BYTES: usize = 1024 * 1024;
@@ -47,7 +48,8 @@ pub enum SendError {
     /// The channel is not open on this side; open it first.
     #[error("the channel is not open")]
     ChannelClosed,
-    /// The two sides have opened the channel in different ways. One of them has to close it and open it like the other.
+    /// The two sides have opened the channel in different ways. One of them has to close it and
+    /// open it like the other.
     #[error("the other side opened the channel as {theirs:?}")]
     ChannelMismatch {
         /// How the other side did.
@@ -137,9 +139,15 @@ impl PeerQuota {
     }
 }
 
-/// The program's side. A command is charged at once, and takes effect when it is given to the engine.
+/// The program's side. A command is charged at once, and takes effect when it is given to the
+/// engine.
 impl SendLedger {
-    pub(crate) fn send(&self, to: PeerId, how: Reliability, data: &[u8]) -> Result<DataCommand, SendError> {
+    pub(crate) fn send(
+        &self,
+        to: PeerId,
+        how: Reliability,
+        data: &[u8],
+    ) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
         let quota = inner.quota(to)?;
         quota.check(how, data.len())?;
@@ -168,7 +176,12 @@ impl SendLedger {
         Ok(())
     }
 
-    pub(crate) fn send_on(&self, to: PeerId, channel: u8, data: &[u8]) -> Result<DataCommand, SendError> {
+    pub(crate) fn send_on(
+        &self,
+        to: PeerId,
+        channel: u8,
+        data: &[u8],
+    ) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
         let quota = inner.quota(to)?;
         let opened = *quota.channels.get(&channel).ok_or(SendError::ChannelClosed)?;
@@ -180,7 +193,12 @@ impl SendLedger {
         Ok(quota.charge(DataCommand::SendOn { to, channel, how: opened.how, bytes }))
     }
 
-    pub(crate) fn open(&self, to: PeerId, channel: u8, how: Reliability) -> Result<DataCommand, SendError> {
+    pub(crate) fn open(
+        &self,
+        to: PeerId,
+        channel: u8,
+        how: Reliability,
+    ) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
         let quota = inner.quota(to)?;
         quota.check(Reliability::Reliable, 0)?;
@@ -243,8 +261,13 @@ impl SendLedger {
         std::mem::swap(&mut self.lock().commands, into);
     }
 
-    /// So much waits in the engine for each peer now; `done` are the commands that were carried out.
-    pub(crate) fn reconcile(&self, done: &VecDeque<DataCommand>, queued: impl Iterator<Item = (PeerId, usize)>) {
+    /// So much waits in the engine for each peer now; `done` are the commands that were carried
+    /// out.
+    pub(crate) fn reconcile(
+        &self,
+        done: &VecDeque<DataCommand>,
+        queued: impl Iterator<Item = (PeerId, usize)>,
+    ) {
         let mut inner = self.lock();
         for command in done {
             let (peer, bytes, lossy) = command.cost();
@@ -279,11 +302,12 @@ impl SendLedger {
 
     /// Whether one more message may be queued for the program.
     pub(crate) fn has_room(&self) -> bool {
-        self.messages.load(Ordering::Relaxed) < MESSAGES && self.message_bytes.load(Ordering::Relaxed) < MESSAGE_BYTES
+        self.messages.load(Ordering::Relaxed) < MESSAGES
+            && self.message_bytes.load(Ordering::Relaxed) < MESSAGE_BYTES
     }
 
-    /// Counts an event that is to be queued for the program; false if too many wait. For what others sent,
-    /// [`has_room`](Self::has_room) was asked before.
+    /// Counts an event that is to be queued for the program; false if too many wait. For what
+    /// others sent, [`has_room`](Self::has_room) was asked before.
     pub(crate) fn try_reserve(&self, event: &Event, most_others: usize) -> bool {
         match data_bytes(event) {
             Some(bytes) => {
@@ -307,7 +331,9 @@ impl SendLedger {
 /// How many bytes of others' an event holds, if it is one that comes with them.
 fn data_bytes(event: &Event) -> Option<usize> {
     match event {
-        Event::Data(DataEvent::Message { data, .. } | DataEvent::ChannelMessage { data, .. }) => Some(data.len()),
+        Event::Data(DataEvent::Message { data, .. } | DataEvent::ChannelMessage { data, .. }) => {
+            Some(data.len())
+        }
         Event::Data(
             DataEvent::ChannelOpened { .. }
             | DataEvent::ChannelMismatch { .. }

@@ -8,7 +8,9 @@ use voicemesh_session::Reliability;
 use voicemesh_wire::signaling::{MemberStatus, Metadata, OwnerRightState};
 use voicemesh_wire::{PeerId, Permissions};
 
-use voicemesh_mesh::{ConnectFailure, PeerLeftReason, ServerConnection, TransactionError, TransactionId};
+use voicemesh_mesh::{
+    ConnectFailure, PeerLeftReason, ServerConnection, TransactionError, TransactionId,
+};
 
 pub use voicemesh_session::route::Route;
 pub use voicemesh_wire::signaling::ErrorCode;
@@ -40,11 +42,13 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RoomEvent {
-    /// The server has let this peer into the room. Comes again after every rejoin, with the same id.
+    /// The server has let this peer into the room. Comes again after every rejoin, with the same
+    /// id.
     Joined {
         /// The own id.
         you: PeerId,
-        /// The own name as the others see it. An access token or a ticket may name another than the one that was asked for.
+        /// The own name as the others see it. An access token or a ticket may name another than the
+        /// one that was asked for.
         name: String,
         /// The room.
         room: String,
@@ -82,32 +86,35 @@ pub enum RoomEvent {
         /// All of it.
         metadata: Metadata,
     },
-    /// A member, or this peer itself, may do this from now on. Told at first only where it is not the default: everything
-    /// but moderate.
+    /// A member, or this peer itself, may do this from now on. Told at first only where it is not
+    /// the default: everything but moderate.
     PermissionsChanged {
         /// Which.
         peer: PeerId,
         /// All that it may.
         permissions: Permissions,
     },
-    /// A moderator holds a member, or this peer itself, in these talk groups from now on: it listens to no other, and only those
-    /// who listen to one of them hear it. Without groups it is held no longer. Told at first only of those who are held.
+    /// A moderator holds a member, or this peer itself, in these talk groups from now on: it
+    /// listens to no other, and only those who listen to one of them hear it. Without groups it is
+    /// held no longer. Told at first only of those who are held.
     Held {
         /// Which.
         peer: PeerId,
         /// The groups.
         groups: Vec<String>,
     },
-    /// A member takes part like this from now on, as its own program says: muted, deafened, without a microphone, recording.
-    /// Told at first only where any of it is so. [`PeerState::status`] has it as well.
+    /// A member takes part like this from now on, as its own program says: muted, deafened, without
+    /// a microphone, recording. Told at first only where any of it is so. [`PeerState::status`] has
+    /// it as well.
     StatusChanged {
         /// Which.
         peer: PeerId,
         /// All of it.
         status: MemberStatus,
     },
-    /// The server asks for another access token. Told only to programs that said [`JoinOptions::renews_token`]; the answer is
-    /// [`Lobby::set_token`], at any time later. Links go on meanwhile.
+    /// The server asks for another access token. Told only to programs that said
+    /// [`JoinOptions::renews_token`]; the answer is [`Lobby::set_token`], at any time later. Links
+    /// go on meanwhile.
     ///
     /// [`JoinOptions::renews_token`]: crate::JoinOptions::renews_token
     /// [`Lobby::set_token`]: crate::Lobby::set_token
@@ -132,7 +139,8 @@ pub enum RoomEvent {
         name: String,
         /// Only to this peer, not to a group.
         private: bool,
-        /// The talk group that it was written to; everyone in the room begins in `Global`. `None` if it is private.
+        /// The talk group that it was written to; everyone in the room begins in `Global`. `None`
+        /// if it is private.
         group: Option<String>,
         /// What.
         text: String,
@@ -141,15 +149,17 @@ pub enum RoomEvent {
     ServerAway {
         /// What was seen of it, for a person.
         why: String,
-        /// The same for programs, if it could not even be connected to or does not let this peer in for now.
+        /// The same for programs, if it could not even be connected to or does not let this peer in
+        /// for now.
         failure: Option<ConnectFailure>,
-        /// How long nothing had come on the connection that is lost. Zero if its end was seen, or if there was none.
+        /// How long nothing had come on the connection that is lost. Zero if its end was seen, or
+        /// if there was none.
         silent_for: Duration,
         /// When it is tried again.
         retry_in: Duration,
     },
-    /// The server is connected to. [`RoomEvent::Joined`] follows if it lets this peer into the room; comes again with every
-    /// connection.
+    /// The server is connected to. [`RoomEvent::Joined`] follows if it lets this peer into the
+    /// room; comes again with every connection.
     ServerConnected(ServerConnection),
     /// The server does not let this peer in, now or ever; it does not try again.
     Refused {
@@ -160,8 +170,8 @@ pub enum RoomEvent {
         /// When trying again may work, if the server said so: with a back-off, or another password.
         retry_after: Option<Duration>,
     },
-    /// The room's owner is the peer that has been in it longest. Emitted after every [`RoomEvent::Joined`], and when it
-    /// changes.
+    /// The room's owner is the peer that has been in it longest. Emitted after every
+    /// [`RoomEvent::Joined`], and when it changes.
     OwnerChanged {
         /// Perhaps oneself.
         owner: PeerId,
@@ -178,8 +188,8 @@ pub enum RoomEvent {
         /// All of it.
         metadata: Metadata,
     },
-    /// The way to this peer has changed: a new session, or another network. The token is in its metadata already, or on
-    /// its way there.
+    /// The way to this peer has changed: a new session, or another network. The token is in its
+    /// metadata already, or on its way there.
     ReachabilityChanged {
         /// The own token.
         token: String,
@@ -189,7 +199,8 @@ pub enum RoomEvent {
         /// Who.
         peer: PeerId,
     },
-    /// This identity joined from somewhere else, and this connection ended. It does not come back by itself.
+    /// This identity joined from somewhere else, and this connection ended. It does not come back
+    /// by itself.
     Replaced,
     /// The server refused something, and goes on.
     Warned {
@@ -197,7 +208,8 @@ pub enum RoomEvent {
         code: ErrorCode,
         /// For people.
         message: String,
-        /// The written message that it refused, where that is what it refused and the server says which.
+        /// The written message that it refused, where that is what it refused and the server says
+        /// which.
         text: Option<String>,
     },
     /// A moderator has moved this peer: it listens and speaks to these talk groups only.
@@ -205,7 +217,8 @@ pub enum RoomEvent {
         /// The groups.
         groups: Vec<String>,
     },
-    /// A moderator has closed the room to newcomers, or opened it again. Also told at the join if it is closed.
+    /// A moderator has closed the room to newcomers, or opened it again. Also told at the join if
+    /// it is closed.
     RoomLocked {
         /// It is closed.
         locked: bool,
@@ -241,18 +254,20 @@ pub enum VoiceEvent {
         /// Which.
         speaking: bool,
     },
-    /// The server refused a talk group: another group's name has the same id, or there are too many.
+    /// The server refused a talk group: another group's name has the same id, or there are too
+    /// many.
     GroupRefused {
         /// Which.
         group: String,
     },
-    /// The recording that this peer keeps has begun, and everyone in the room can see that; or it has ended, for whatever reason.
+    /// The recording that this peer keeps has begun, and everyone in the room can see that; or it
+    /// has ended, for whatever reason.
     Recording {
         /// It has begun.
         recording: bool,
     },
-    /// A recording could not be begun, because the others could not be shown that it is on; or has ended, because the disk takes
-    /// no more. The room goes on.
+    /// A recording could not be begun, because the others could not be shown that it is on; or has
+    /// ended, because the disk takes no more. The room goes on.
     RecordingFailed {
         /// In words for a person.
         why: String,
@@ -298,8 +313,9 @@ pub enum DataEvent {
         /// Of which kind.
         reliability: Reliability,
     },
-    /// Both sides have opened a data channel, each as another kind. Both receive this event. Nothing flows, and what
-    /// waited on it is gone, until one side closes the channel and opens it like the other.
+    /// Both sides have opened a data channel, each as another kind. Both receive this event.
+    /// Nothing flows, and what waited on it is gone, until one side closes the channel and opens it
+    /// like the other.
     ChannelMismatch {
         /// With whom.
         peer: PeerId,
@@ -317,11 +333,13 @@ pub enum DataEvent {
         /// Which.
         channel: u8,
     },
-    /// The other side has disconnected: every data channel with it is closed. It is still in the room, and heard.
+    /// The other side has disconnected: every data channel with it is closed. It is still in the
+    /// room, and heard.
     Disconnected {
         /// Who.
         peer: PeerId,
-        /// Reliable bytes of this side's of which it is not known that they arrived, each message with a few more.
+        /// Reliable bytes of this side's of which it is not known that they arrived, each message
+        /// with a few more.
         undelivered_bytes: usize,
     },
 }
@@ -348,7 +366,8 @@ pub enum DeviceEvent {
         /// Which.
         which: DeviceRole,
     },
-    /// Another device is in use, as was asked for with [`Microphone::set_input`](crate::Microphone::set_input) or
+    /// Another device is in use, as was asked for with
+    /// [`Microphone::set_input`](crate::Microphone::set_input) or
     /// [`Speaker::set_output`](crate::Speaker::set_output).
     Changed {
         /// Which.
@@ -362,14 +381,15 @@ impl From<DeviceEvent> for Event {
     }
 }
 
-/// Makes [`EventKind`] and [`Event::kind`] from one table: the kind, its number and name for other languages, and the events
-/// that are of it.
+/// Makes [`EventKind`] and [`Event::kind`] from one table: the kind, its number and name for other
+/// languages, and the events that are of it.
 macro_rules! event_kinds {
     (pub enum $kinds:ident { $($kind:ident = $number:literal, $name:literal, $event:pat,)* }) => {
-        /// Which event, without its data: by a number and a name that stay the same from version to version.
+        /// Which event, without its data: by a number and a name that stay the same from version to
+        /// version.
         ///
-        /// The numbers are those of `vmesh_event_type` in C; the kinds are called `EventType` in C# and, by their
-        /// [`name`](Self::name), `event` in the JSON lines of `voicemesh --json`.
+        /// The numbers are those of `vmesh_event_type` in C; the kinds are called `EventType` in C#
+        /// and, by their [`name`](Self::name), `event` in the JSON lines of `voicemesh --json`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         #[expect(missing_docs, reason = "they are explained where the events are")]
@@ -465,7 +485,8 @@ pub struct PeerState {
     pub peer: PeerId,
     /// Its name.
     pub name: String,
-    /// The name to show: followed by `#` and the beginning of its id if it looks like the name of another peer in the room.
+    /// The name to show: followed by `#` and the beginning of its id if it looks like the name of
+    /// another peer in the room.
     pub label: String,
     /// What it publishes.
     pub metadata: Metadata,
@@ -473,7 +494,8 @@ pub struct PeerState {
     pub status: MemberStatus,
     /// The talk groups it listens to, in the order of their ids; empty while they are not known.
     pub groups: Arc<[String]>,
-    /// What it may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
+    /// What it may do. It lacks `speak` if a moderator has muted it for all, or its access token
+    /// does not allow it.
     pub permissions: Permissions,
     /// The talk groups in which a moderator holds it; empty if it is held in none.
     pub held_in: Arc<[String]>,
@@ -501,7 +523,8 @@ pub struct PeerState {
     pub buffer: Duration,
     /// Of its frames, those that were lost on the way lately, before any repair: 0.0 to 1.0.
     pub loss: f32,
-    /// From its microphone to this speaker, measured: microphone, network, buffers and speaker. `None` until measured.
+    /// From its microphone to this speaker, measured: microphone, network, buffers and speaker.
+    /// `None` until measured.
     pub delay: Option<Duration>,
     /// Whether it keeps a recording of the room.
     pub recording: bool,
@@ -556,7 +579,8 @@ pub struct SendingState {
     pub frames_per_packet: u8,
     /// What the uplink was found to carry, in bits per second; `None` while no limit was met.
     pub uplink_estimate_bps: Option<u32>,
-    /// Not even one copy of speech at the lowest setting fits through the uplink: listeners hear gaps.
+    /// Not even one copy of speech at the lowest setting fits through the uplink: listeners hear
+    /// gaps.
     pub upload_too_slow: bool,
 }
 
@@ -565,7 +589,8 @@ pub struct SendingState {
 pub struct Snapshot {
     /// Whether this peer is in the room's session.
     pub connected: bool,
-    /// Whether the server answers what it is asked. While it does not, nothing is known to arrive through it.
+    /// Whether the server answers what it is asked. While it does not, nothing is known to arrive
+    /// through it.
     pub server_answers: bool,
     /// `none` or `client`.
     pub mode: &'static str,
@@ -573,7 +598,8 @@ pub struct Snapshot {
     pub you: Option<PeerId>,
     /// The own name: as the others see it, once joined.
     pub name: String,
-    /// What this peer may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
+    /// What this peer may do. It lacks `speak` if a moderator has muted it for all, or its access
+    /// token does not allow it.
     pub permissions: Permissions,
     /// The talk groups in which a moderator holds this peer; empty if it is held in none.
     pub held_in: Arc<[String]>,
@@ -612,6 +638,7 @@ pub struct Snapshot {
 pub struct QueueDrops {
     /// Events that the program did not take in time.
     pub events: u64,
-    /// Events and outputs between the parts of this library, which take them at once: anything but 0 is a fault of the library.
+    /// Events and outputs between the parts of this library, which take them at once: anything but
+    /// 0 is a fault of the library.
     pub internal: u64,
 }

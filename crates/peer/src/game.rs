@@ -1,4 +1,5 @@
-//! Voice inside a game: positions, audiences, and rings of sound between the engine and the game's audio engine.
+//! Voice inside a game: positions, audiences, and rings of sound between the engine and the game's
+//! audio engine.
 //!
 //! What the game calls each frame neither blocks nor allocates in the steady state.
 

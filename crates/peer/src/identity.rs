@@ -1,4 +1,5 @@
-//! The installation's secret on disk, and which instance of it this process is (PROTOCOL.md, section 2).
+//! The installation's secret on disk, and which instance of it this process is (PROTOCOL.md,
+//! section 2).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -29,7 +30,8 @@ pub(crate) struct Identity {
     instance: Option<File>,
 }
 
-/// Where a peer's newest ticket is kept, so that it counts after the program was started again as well.
+/// Where a peer's newest ticket is kept, so that it counts after the program was started again as
+/// well.
 #[derive(Debug)]
 pub(crate) struct TicketFile {
     file: Option<File>,
@@ -40,7 +42,10 @@ impl TicketFile {
     pub(crate) fn keep(&mut self, ticket: &Ticket) {
         let Some(file) = &mut self.file else { return };
         let text = format!("{} {}", self.password, ticket.as_str());
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(text.as_bytes()));
         if let Err(error) = written {
             tracing::debug!(%error, "the ticket cannot be kept");
             self.file = None;
@@ -49,11 +54,13 @@ impl TicketFile {
 }
 
 impl Identity {
-    /// A code and a sentence for the person, if this peer is a new one because its secret was damaged or cannot be kept.
+    /// A code and a sentence for the person, if this peer is a new one because its secret was
+    /// damaged or cannot be kept.
     pub(crate) fn warning(&self) -> Option<(&'static str, String)> {
         if let Some(why) = &self.unkept {
-            let sentence =
-                format!("You are a new person in every room each time: your identity cannot be kept ({why}).");
+            let sentence = format!(
+                "You are a new person in every room each time: your identity cannot be kept ({why})."
+            );
             return Some(("identity-not-kept", sentence));
         }
         let path = self.replaced.as_ref()?.display();
@@ -64,8 +71,8 @@ impl Identity {
         Some(("identity-replaced", sentence))
     }
 
-    /// The same installation is the same peer in the same room each time; a second process takes the next instance. If
-    /// nothing can be kept on disk, the peer is a new one each time.
+    /// The same installation is the same peer in the same room each time; a second process takes
+    /// the next instance. If nothing can be kept on disk, the peer is a new one each time.
     pub(crate) fn load(state_dir: Option<&Path>, origin: &str, room: &str) -> io::Result<Self> {
         let Some(dir) = state_dir_or_default(state_dir) else {
             return Self::ephemeral(origin, room);
@@ -94,7 +101,8 @@ impl Identity {
         TicketFile { file, password: self.fingerprint(password) }
     }
 
-    /// Tells whether two joins name the same password; without the installation's secret nothing follows from it.
+    /// Tells whether two joins name the same password; without the installation's secret nothing
+    /// follows from it.
     fn fingerprint(&self, password: Option<&Password>) -> String {
         let password = password.map_or(&[][..], Password::as_bytes);
         prove(&self.secret, "password", &String::from_utf8_lossy(password), 0).peer_id().to_string()
@@ -115,7 +123,13 @@ impl Identity {
             match lock.try_lock() {
                 Ok(()) => {
                     let proof = prove(&secret, origin, room, instance);
-                    return Ok(Self { proof, secret, replaced, unkept: None, instance: Some(lock) });
+                    return Ok(Self {
+                        proof,
+                        secret,
+                        replaced,
+                        unkept: None,
+                        instance: Some(lock),
+                    });
                 }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
@@ -126,12 +140,18 @@ impl Identity {
 
     fn ephemeral(origin: &str, room: &str) -> io::Result<Self> {
         let secret = random_secret()?;
-        Ok(Self { proof: prove(&secret, origin, room, 0), secret, replaced: None, unkept: None, instance: None })
+        Ok(Self {
+            proof: prove(&secret, origin, room, 0),
+            secret,
+            replaced: None,
+            unkept: None,
+            instance: None,
+        })
     }
 }
 
-/// The secret, and where a damaged one was moved to. Two processes that start at once agree on one secret: the first to link
-/// its file wins.
+/// The secret, and where a damaged one was moved to. Two processes that start at once agree on one
+/// secret: the first to link its file wins.
 fn read_or_make_secret(path: &Path) -> io::Result<(InstallationSecret, Option<PathBuf>)> {
     let mut replaced = None;
     match read_secret(path)? {
@@ -158,13 +178,16 @@ fn read_or_make_secret(path: &Path) -> io::Result<(InstallationSecret, Option<Pa
     }
     match read_secret(path)? {
         Stored::Whole(secret) => Ok((secret, replaced)),
-        Stored::Missing | Stored::Damaged => Err(io::Error::other("the new identity file is damaged at once")),
+        Stored::Missing | Stored::Damaged => {
+            Err(io::Error::other("the new identity file is damaged at once"))
+        }
     }
 }
 
 enum Stored {
     Whole(InstallationSecret),
-    /// Not as long as a secret, or one byte over and over: a full disk, or a machine that lost power.
+    /// Not as long as a secret, or one byte over and over: a full disk, or a machine that lost
+    /// power.
     Damaged,
     Missing,
 }
@@ -178,7 +201,9 @@ fn read_secret(path: &Path) -> io::Result<Stored> {
     let mut kept = Vec::new();
     file.take(33).read_to_end(&mut kept)?;
     Ok(match <[u8; 32]>::try_from(kept) {
-        Ok(secret) if secret.iter().any(|byte| *byte != secret[0]) => Stored::Whole(InstallationSecret(secret)),
+        Ok(secret) if secret.iter().any(|byte| *byte != secret[0]) => {
+            Stored::Whole(InstallationSecret(secret))
+        }
         Ok(_) | Err(_) => Stored::Damaged,
     })
 }
@@ -205,7 +230,8 @@ pub(crate) fn state_dir_or_default(state_dir: Option<&Path>) -> Option<PathBuf> 
 }
 
 fn default_dir() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable =
+        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if cfg!(windows) {
         return Some(variable("APPDATA")?.join("voicemesh"));
     }
@@ -221,7 +247,8 @@ mod tests {
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("voicemesh-identity-{}-{name}", std::process::id()));
+        let dir =
+            std::env::temp_dir().join(format!("voicemesh-identity-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         dir
     }
@@ -294,7 +321,10 @@ mod tests {
         fs::write(&dir, "not a folder").unwrap();
         let identity = Identity::load(Some(&dir), "wss://a:443", "lobby").unwrap();
         let (code, sentence) = identity.warning().expect("it is said");
-        assert!(code == "identity-not-kept" && sentence.contains(dir.to_str().unwrap()), "{sentence}");
+        assert!(
+            code == "identity-not-kept" && sentence.contains(dir.to_str().unwrap()),
+            "{sentence}"
+        );
         fs::remove_file(dir).unwrap();
     }
 }

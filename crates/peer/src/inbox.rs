@@ -8,13 +8,16 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use voicemesh_mesh::CarrierEvent;
 
-/// What must not be lost: signaling, the opening and closing of links, reliable packets. A socket that fills it is read
-/// no further until there is room; to a link that does, its sink reports that.
+/// What must not be lost: signaling, the opening and closing of links, reliable packets. A socket
+/// that fills it is read no further until there is room; to a link that does, its sink reports
+/// that.
 const CONTROL: usize = 4096;
-/// What is worthless when late: voice and other unreliable packets. When it is full the newest is dropped: the engine
-/// takes all of it every few milliseconds, so that a full queue means that it is not running.
+/// What is worthless when late: voice and other unreliable packets. When it is full the newest is
+/// dropped: the engine takes all of it every few milliseconds, so that a full queue means that it
+/// is not running.
 const LOSSY: usize = 4096;
-/// A game's own bytes, in packets of at most 1.2 KB. When it is full the newest is dropped: what must arrive comes again.
+/// A game's own bytes, in packets of at most 1.2 KB. When it is full the newest is dropped: what
+/// must arrive comes again.
 const DATA: usize = 4096;
 
 /// The tasks' end.
@@ -55,7 +58,8 @@ pub(crate) fn queues(wake: Wake) -> (WorkerSender, WorkerReceiver) {
     let (control, control_arrivals) = mpsc::channel(CONTROL);
     let (lossy, lossy_arrivals) = mpsc::channel(LOSSY);
     let (data, data_arrivals) = mpsc::channel(DATA);
-    let arrivals = WorkerReceiver { control: control_arrivals, lossy: lossy_arrivals, data: data_arrivals };
+    let arrivals =
+        WorkerReceiver { control: control_arrivals, lossy: lossy_arrivals, data: data_arrivals };
     (WorkerSender { control, lossy, data, wake }, arrivals)
 }
 
@@ -89,7 +93,11 @@ impl WorkerSender {
         self.put_or_drop(&self.data, event)
     }
 
-    fn put_or_drop(&self, queue: &mpsc::Sender<CarrierEvent>, event: CarrierEvent) -> Result<(), EngineGone> {
+    fn put_or_drop(
+        &self,
+        queue: &mpsc::Sender<CarrierEvent>,
+        event: CarrierEvent,
+    ) -> Result<(), EngineGone> {
         let result = match queue.try_send(event) {
             Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
             Err(TrySendError::Closed(_)) => Err(EngineGone),
@@ -110,9 +118,13 @@ impl WorkerReceiver {
         }
     }
 
-    /// The next event; what must not be lost comes first, so that no voice is known before its peer's name;
-    /// data comes last, so that speech never waits for it.
+    /// The next event; what must not be lost comes first, so that no voice is known before its
+    /// peer's name; data comes last, so that speech never waits for it.
     pub(crate) fn next(&mut self) -> Option<CarrierEvent> {
-        self.control.try_recv().or_else(|_| self.lossy.try_recv()).or_else(|_| self.data.try_recv()).ok()
+        self.control
+            .try_recv()
+            .or_else(|_| self.lossy.try_recv())
+            .or_else(|_| self.data.try_recv())
+            .ok()
     }
 }

@@ -8,17 +8,21 @@ use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES, TOKEN_
 #[non_exhaustive]
 pub enum JoinError {
     /// The address is not one of a server.
-    #[error("“{url}” is not a server's address: {why}. Use wss://host (or ws://host:port on your own machine).")]
+    #[error(
+        "“{url}” is not a server's address: {why}. Use wss://host (or ws://host:port on your own machine)."
+    )]
     BadServer {
         /// What was given.
         url: String,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The proxy's address makes no sense. The address itself is not repeated: it may hold a password.
+    /// The proxy's address makes no sense. The address itself is not repeated: it may hold a
+    /// password.
     #[error("{} is not usable: {why}. Use http://host:port, socks5h://host:port, or none", proxy_setting(*.variable))]
     BadProxy {
-        /// The environment variable that holds it; `None` for [`JoinOptions::proxy`](crate::JoinOptions::proxy).
+        /// The environment variable that holds it; `None` for
+        /// [`JoinOptions::proxy`](crate::JoinOptions::proxy).
         variable: Option<&'static str>,
         /// What is wrong with it.
         why: &'static str,
@@ -44,7 +48,9 @@ pub enum JoinError {
     #[error("a room's name cannot be blank")]
     RoomBlank,
     /// The display name is too long, blank, or has control characters.
-    #[error("a name can have at most {NAME_BYTES} bytes and no control characters, and cannot be blank")]
+    #[error(
+        "a name can have at most {NAME_BYTES} bytes and no control characters, and cannot be blank"
+    )]
     BadName,
     /// The access token is too long.
     #[error("an access token can have at most {TOKEN_BYTES} bytes")]

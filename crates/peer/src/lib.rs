@@ -1,7 +1,8 @@
 //! Voice between the people in a room, to embed in any program.
 //!
-//! [`Room::join`] gives the room and its events. A background thread works; [`Events::poll`] gives what happened and never
-//! blocks; handles group the calls ([`Room::microphone`], [`Room::participant`] and so on); dropping both leaves the room.
+//! [`Room::join`] gives the room and its events. A background thread works; [`Events::poll`] gives
+//! what happened and never blocks; handles group the calls ([`Room::microphone`],
+//! [`Room::participant`] and so on); dropping both leaves the room.
 //!
 //! ```no_run
 //! use voicemesh::{Event, JoinOptions, Room, RoomEvent, VoiceEvent};
@@ -23,15 +24,16 @@
 //! }
 //! ```
 //!
-//! **Does.** Speaks to the signaling server, opens links to the others, runs the engine and the devices. A peer that
-//! cannot be reached directly is served through the server, pair by pair.
+//! **Does.** Speaks to the signaling server, opens links to the others, runs the engine and the
+//! devices. A peer that cannot be reached directly is served through the server, pair by pair.
 //!
-//! **Never does.** Block its caller, but in the calls that say so: dropping the last handle waits until the others know, at most
-//! a second and a half, unless [`Room::leave_and_wait`] has done so before. Call back into the program from another thread. Give
-//! up on a server that may come back.
+//! **Never does.** Block its caller, but in the calls that say so: dropping the last handle waits
+//! until the others know, at most a second and a half, unless [`Room::leave_and_wait`] has done so
+//! before. Call back into the program from another thread. Give up on a server that may come back.
 //!
-//! Inside: [`voicemesh_mesh::Mesh`] is the [`Network`](voicemesh_session::Network) over signaling and links, without I/O; one engine
-//! thread owns it together with the sound; the runtime's tasks only move bytes into bounded queues.
+//! Inside: [`voicemesh_mesh::Mesh`] is the [`Network`](voicemesh_session::Network) over signaling
+//! and links, without I/O; one engine thread owns it together with the sound; the runtime's tasks
+//! only move bytes into bounded queues.
 
 mod carrier;
 mod command;
@@ -59,20 +61,23 @@ mod worker;
 pub use connect::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use data::SendError;
 pub use event::{
-    DataEvent, DeviceEvent, DeviceRole, ErrorCode, Event, EventKind, MicrophoneState, PeerState, QueueDrops, RoomEvent,
-    Route, SendingState, Snapshot, TimedEvent, VoiceEvent,
+    DataEvent, DeviceEvent, DeviceRole, ErrorCode, Event, EventKind, MicrophoneState, PeerState,
+    QueueDrops, RoomEvent, Route, SendingState, Snapshot, TimedEvent, VoiceEvent,
 };
 pub use game::{
-    GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, Transmission, TransmitOptions, VoiceAudience,
+    GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, Transmission, TransmitOptions,
+    VoiceAudience,
 };
 pub use join_error::JoinError;
 pub use lobby::{ConnectError, MetadataTransaction};
 pub use options::JoinOptions;
 pub use record::{RecordError, RecordedSpeaker, Recorder};
-pub use room::{Channel, Events, Group, Lobby, Microphone, Participant, PreparedJoin, Room, Speaker};
+pub use room::{
+    Channel, Events, Group, Lobby, Microphone, Participant, PreparedJoin, Room, Speaker,
+};
 pub use voicemesh_mesh::{
-    ChoiceError, Connections, PeerLeftReason, REACHABILITY_KEY, ServerConnection, TokenError, TransactionError,
-    TransactionId,
+    ChoiceError, Connections, PeerLeftReason, REACHABILITY_KEY, ServerConnection, TokenError,
+    TransactionError, TransactionId,
 };
 
 pub use bytes::Bytes;
@@ -80,7 +85,9 @@ pub use voicemesh_audio::FrameDuration;
 pub use voicemesh_audio::encode::{Profile, SpeechConfig};
 pub use voicemesh_audio::process::{Activation, NoiseSuppression, Processing};
 pub use voicemesh_audio::space::{Attenuation, Curve, Handedness, Pose};
-pub use voicemesh_device::{DeviceError, DeviceInfo, Direction, InputSpec, MicrophoneFeed, OutputSpec, devices};
+pub use voicemesh_device::{
+    DeviceError, DeviceInfo, Direction, InputSpec, MicrophoneFeed, OutputSpec, devices,
+};
 pub use voicemesh_session::Reliability;
 pub use voicemesh_wire::limits::{GROUP_NAME_BYTES, TEXT_BYTES};
 pub use voicemesh_wire::names::short_ids;

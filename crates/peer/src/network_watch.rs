@@ -1,7 +1,9 @@
-//! Notices when this machine's way to the server changes: its address for the server's, or whether there is one at all.
+//! Notices when this machine's way to the server changes: its address for the server's, or whether
+//! there is one at all.
 //!
-//! The system's notices (rtnetlink on Linux) say when to look; where there are none, it is looked at every second. What counts is the
-//! source address that the system chooses for the server's address: a UDP socket that is connected, and sends nothing, shows it.
+//! The system's notices (rtnetlink on Linux) say when to look; where there are none, it is looked
+//! at every second. What counts is the source address that the system chooses for the server's
+//! address: a UDP socket that is connected, and sends nothing, shows it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +57,10 @@ impl NetworkWatch {
         self.lock().as_ref().map(|watched| watched.server.ip())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "systems without notices are polled, and notices come in groups")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "systems without notices are polled, and notices come in groups"
+    )]
     async fn run(self, inbox: WorkerSender) {
         let mut notices = Notices::open();
         let poll = if notices.is_some() { POLL_WITH_NOTICES } else { POLL };
@@ -73,7 +78,10 @@ impl NetworkWatch {
     }
 
     /// What has changed since the last look.
-    fn look(&self, source_address: impl FnOnce(SocketAddr) -> Option<IpAddr>) -> Option<PathChange> {
+    fn look(
+        &self,
+        source_address: impl FnOnce(SocketAddr) -> Option<IpAddr>,
+    ) -> Option<PathChange> {
         let mut watched = self.lock();
         let watched = watched.as_mut()?;
         let source = source_address(watched.server);
@@ -127,12 +135,19 @@ mod tests {
         let watch = NetworkWatch::default();
         let from = |last: u8| move |_| Some(IpAddr::from([192, 0, 2, last]));
         assert_eq!(watch.look(from(1)), None, "no server was reached yet");
-        *watch.lock() = Some(Watched { server: ([203, 0, 113, 1], 80).into(), source: Some([192, 0, 2, 1].into()) });
+        *watch.lock() = Some(Watched {
+            server: ([203, 0, 113, 1], 80).into(),
+            source: Some([192, 0, 2, 1].into()),
+        });
         assert_eq!(watch.look(from(1)), None);
         assert_eq!(watch.look(from(2)), Some(PathChange::Changed));
         assert_eq!(watch.look(from(2)), None);
         assert_eq!(watch.look(|_| None), Some(PathChange::Lost));
         assert_eq!(watch.look(|_| None), None);
-        assert_eq!(watch.look(from(2)), Some(PathChange::Changed), "a way that is back is a change, too");
+        assert_eq!(
+            watch.look(from(2)),
+            Some(PathChange::Changed),
+            "a way that is back is a change, too"
+        );
     }
 }

@@ -53,7 +53,8 @@ pub struct JoinOptions {
 }
 
 impl JoinOptions {
-    /// Joins `room` at `server` (`wss://host`, no port or path needed) with the default microphone and speaker.
+    /// Joins `room` at `server` (`wss://host`, no port or path needed) with the default microphone
+    /// and speaker.
     pub fn new(server: impl Into<String>, room: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -85,8 +86,9 @@ impl JoinOptions {
         }
     }
 
-    /// Joins the room of a link, as invitations have it: `https://host/r/ROOM`, or with a path before `/r/` if the server is
-    /// below one. An access token behind the `#` (`#t=TOKEN`) is taken.
+    /// Joins the room of a link, as invitations have it: `https://host/r/ROOM`, or with a path
+    /// before `/r/` if the server is below one. An access token behind the `#` (`#t=TOKEN`) is
+    /// taken.
     ///
     /// # Errors
     ///
@@ -94,8 +96,8 @@ impl JoinOptions {
     pub fn from_link(link: &str) -> Result<Self, JoinError> {
         // What is behind the # is secret: no error repeats it.
         let (link, fragment) = link.split_once('#').unwrap_or((link, ""));
-        let (url, room) =
-            ServerUrl::parse_link(link).map_err(|why| JoinError::BadServer { url: link.to_owned(), why })?;
+        let (url, room) = ServerUrl::parse_link(link)
+            .map_err(|why| JoinError::BadServer { url: link.to_owned(), why })?;
         let room = room.ok_or_else(|| match room_problem(link) {
             Some(why) => JoinError::BadRoomInLink { link: link.to_owned(), why },
             None => JoinError::NoRoomInLink(link.to_owned()),
@@ -107,9 +109,10 @@ impl JoinOptions {
         })
     }
 
-    /// If the room is a link to one, takes server, room and access token from it: an address with a scheme, or
-    /// `host.name/r/ROOM`. [`Room::join`](crate::Room::join) does this first, so that a pasted invitation is never a room's
-    /// name. If the link is to another server than the one given, the access token and the password given are dropped.
+    /// If the room is a link to one, takes server, room and access token from it: an address with a
+    /// scheme, or `host.name/r/ROOM`. [`Room::join`](crate::Room::join) does this first, so that a
+    /// pasted invitation is never a room's name. If the link is to another server than the one
+    /// given, the access token and the password given are dropped.
     ///
     /// # Errors
     ///
@@ -120,10 +123,14 @@ impl JoinOptions {
             if pasted.contains(char::is_whitespace) || has_other_scheme(pasted) {
                 // What is behind the # is secret.
                 let link = pasted.split('#').next().unwrap_or_default().to_owned();
-                return Err(JoinError::BadRoomInLink { link, why: "other words stand beside the address" });
+                return Err(JoinError::BadRoomInLink {
+                    link,
+                    why: "other words stand beside the address",
+                });
             }
             let linked = Self::from_link(pasted)?;
-            // What the program gave for its own server is not for another one, which a pasted text names.
+            // What the program gave for its own server is not for another one, which a pasted text
+            // names.
             if !self.server.is_empty() && !is_same_server(&self.server, &linked.server) {
                 (self.token, self.password) = (None, None);
             }
@@ -165,8 +172,8 @@ impl JoinOptions {
         Self { input, ..self }
     }
 
-    /// The channel of the microphone or file to hear, counted from 1. Without it channels that carry the same are mixed, and
-    /// of others the loudest is heard.
+    /// The channel of the microphone or file to hear, counted from 1. Without it channels that
+    /// carry the same are mixed, and of others the loudest is heard.
     #[must_use]
     pub fn input_channel(self, channel: u16) -> Self {
         Self { input_channel: Some(channel), ..self }
@@ -184,7 +191,8 @@ impl JoinOptions {
         Self { speech, ..self }
     }
 
-    /// No direct links, so that no other peer in the room sees this machine's address; all goes through the server.
+    /// No direct links, so that no other peer in the room sees this machine's address; all goes
+    /// through the server.
     #[must_use]
     pub fn relay_only(self, relay_only: bool) -> Self {
         Self { relay_only, ..self }
@@ -196,8 +204,8 @@ impl JoinOptions {
         Self { presence, ..self }
     }
 
-    /// The room's password, at most 128 bytes. The peer that joins an empty room sets it; without one, the room has
-    /// none.
+    /// The room's password, at most 128 bytes. The peer that joins an empty room sets it; without
+    /// one, the room has none.
     #[must_use]
     pub fn password(self, password: impl Into<Password>) -> Self {
         Self { password: Some(password.into()).filter(|password| !password.is_empty()), ..self }
@@ -210,8 +218,8 @@ impl JoinOptions {
     }
 
     /// Whether the program answers [`RoomEvent::TokenNeeded`](crate::RoomEvent::TokenNeeded) with
-    /// [`Lobby::set_token`](crate::Lobby::set_token). Otherwise a server that asks for another token ends the stay
-    /// ([`RoomEvent::Refused`](crate::RoomEvent::Refused)).
+    /// [`Lobby::set_token`](crate::Lobby::set_token). Otherwise a server that asks for another
+    /// token ends the stay ([`RoomEvent::Refused`](crate::RoomEvent::Refused)).
     #[must_use]
     pub fn renews_token(self, renews_token: bool) -> Self {
         Self { renews_token, ..self }
@@ -241,72 +249,76 @@ impl JoinOptions {
         Self { echo, ..self }
     }
 
-    /// What is done to the microphone's sound. Without this: everything that helps for a microphone, and nothing for a
-    /// file or a tone.
+    /// What is done to the microphone's sound. Without this: everything that helps for a
+    /// microphone, and nothing for a file or a tone.
     #[must_use]
     pub fn processing(self, processing: Processing) -> Self {
         Self { processing: Some(processing), ..self }
     }
 
-    /// When the microphone's sound is sent. Without this: during speech for a microphone, and always for a file or
-    /// a tone.
+    /// When the microphone's sound is sent. Without this: during speech for a microphone, and
+    /// always for a file or a tone.
     #[must_use]
     pub fn activation(self, activation: Activation) -> Self {
         Self { activation: Some(activation), ..self }
     }
 
-    /// What all that is sent may take of the uplink, in bits per second: near it, speech is sent with fewer bits.
+    /// What all that is sent may take of the uplink, in bits per second: near it, speech is sent
+    /// with fewer bits.
     #[must_use]
     pub fn uplink_bps(self, uplink_bps: u32) -> Self {
         Self { uplink_bps: Some(uplink_bps), ..self }
     }
 
-    /// Keeps a recording of the room in this folder, one file per speaker, from the moment when the server lets this peer in.
-    /// Everyone in the room sees that it is on.
+    /// Keeps a recording of the room in this folder, one file per speaker, from the moment when the
+    /// server lets this peer in. Everyone in the room sees that it is on.
     #[must_use]
     pub fn record(self, folder: impl Into<PathBuf>) -> Self {
         Self { record: Some(folder.into()), ..self }
     }
 
-    /// What the program sends (messages, data channels) stays here until it calls [`Room::flush`](crate::Room::flush), as at
-    /// the end of a frame. Without this it leaves at once. Speech does not wait for it.
+    /// What the program sends (messages, data channels) stays here until it calls
+    /// [`Room::flush`](crate::Room::flush), as at the end of a frame. Without this it leaves at
+    /// once. Speech does not wait for it.
     #[must_use]
     pub fn manual_flush(self, manual_flush: bool) -> Self {
         Self { manual_flush, ..self }
     }
 
-    /// Where the installation's secret is kept, by which it is known again; the user's configuration folder otherwise.
+    /// Where the installation's secret is kept, by which it is known again; the user's
+    /// configuration folder otherwise.
     #[must_use]
     pub fn state_dir(self, state_dir: impl Into<PathBuf>) -> Self {
         Self { state_dir: Some(state_dir.into()), ..self }
     }
 
-    /// Connects to the server through this proxy, whatever the environment says and wherever the server is:
-    /// `http://[user:password@]host[:port]`, `https://…`, `socks5://…` or `socks5h://…`; `none` for no proxy. Without this, the
-    /// environment names one (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`, as for curl) for servers outside of this
-    /// machine and of private networks. Direct links to others do not go through it; see
-    /// [`relay_only`](Self::relay_only).
+    /// Connects to the server through this proxy, whatever the environment says and wherever the
+    /// server is: `http://[user:password@]host[:port]`, `https://…`, `socks5://…` or `socks5h://…`;
+    /// `none` for no proxy. Without this, the environment names one (`https_proxy`, `http_proxy`,
+    /// `all_proxy`, `no_proxy`, as for curl) for servers outside of this machine and of private
+    /// networks. Direct links to others do not go through it; see [`relay_only`](Self::relay_only).
     #[must_use]
     pub fn proxy(self, proxy: impl Into<String>) -> Self {
         Self { proxy: Some(proxy.into()), ..self }
     }
 
-    /// Certificates (PEM) to trust beside those the system trusts: of the authority that signed the server's, or the
-    /// server's own.
+    /// Certificates (PEM) to trust beside those the system trusts: of the authority that signed the
+    /// server's, or the server's own.
     #[must_use]
     pub fn extra_root_pem(self, path: impl Into<PathBuf>) -> Self {
         Self { extra_root_pem: Some(path.into()), ..self }
     }
 
-    /// A game with places: the own speech to groups is to be heard from where this peer stands, and the speaker plays two
-    /// sides. See [`Participant::set_position`](crate::Participant::set_position).
+    /// A game with places: the own speech to groups is to be heard from where this peer stands, and
+    /// the speaker plays two sides. See
+    /// [`Participant::set_position`](crate::Participant::set_position).
     #[must_use]
     pub fn positional(self, positional: bool) -> Self {
         Self { positional, ..self }
     }
 
-    /// Which way the game's axes lie: [`Handedness::Left`] for Unity; [`Handedness::Right`], which is the default, for Godot
-    /// and Bevy.
+    /// Which way the game's axes lie: [`Handedness::Left`] for Unity; [`Handedness::Right`], which
+    /// is the default, for Godot and Bevy.
     #[must_use]
     pub fn handedness(self, handedness: Handedness) -> Self {
         Self { handedness, ..self }
@@ -348,7 +360,8 @@ impl JoinOptions {
         if self.token.as_ref().is_some_and(|token| token.len() > TOKEN_BYTES) {
             return Err(JoinError::TokenTooLong);
         }
-        ServerUrl::parse(&self.server).map_err(|why| JoinError::BadServer { url: self.server.clone(), why })
+        ServerUrl::parse(&self.server)
+            .map_err(|why| JoinError::BadServer { url: self.server.clone(), why })
     }
 }
 
@@ -376,21 +389,25 @@ fn has_other_scheme(text: &str) -> bool {
     has_address(&text) && !SCHEMES.iter().any(|scheme| text.starts_with(scheme))
 }
 
-/// Without the marks that mail programs and people who quote put around a link, if the text is in such marks and a link.
+/// Without the marks that mail programs and people who quote put around a link, if the text is in
+/// such marks and a link.
 fn unquoted(text: &str) -> &str {
     let marks = [('<', '>'), ('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”')];
-    let inner = marks.iter().find_map(|(left, right)| text.strip_prefix(*left)?.strip_suffix(*right));
+    let inner =
+        marks.iter().find_map(|(left, right)| text.strip_prefix(*left)?.strip_suffix(*right));
     inner.map(str::trim).filter(|inner| is_link(inner)).unwrap_or(text)
 }
 
 /// Whether what stands before the path is a host: with a dot in it, with a port, or this machine.
 fn is_host(text: &str) -> bool {
     let port = text.rsplit_once(':').map(|(_, port)| port);
-    let has_port = port.is_some_and(|port| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()));
+    let has_port = port
+        .is_some_and(|port| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()));
     text.trim_matches('.').contains('.') || has_port || text.eq_ignore_ascii_case("localhost")
 }
 
-/// What the program has set of the microphone's sound; the rest follows from the kind of microphone.
+/// What the program has set of the microphone's sound; the rest follows from the kind of
+/// microphone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MicrophoneChoice {
     pub(crate) processing: Option<Processing>,
@@ -423,23 +440,38 @@ mod tests {
     #[test]
     fn a_pasted_link_is_followed_and_a_name_is_not() {
         let followed = |room: &str| {
-            JoinOptions::new("wss://other", room).follow_link().map(|options| (options.server, options.room))
+            JoinOptions::new("wss://other", room)
+                .follow_link()
+                .map(|options| (options.server, options.room))
         };
         let here = |server: &str, room: &str| Ok((server.to_owned(), room.to_owned()));
         let is = |text: &str, expected: Result<(String, String), ()>| {
             assert_eq!(followed(text).map_err(|_| ()), expected, "{text}")
         };
-        is(" https://voice.example.org/r/tea%20time/ ", here("wss://voice.example.org", "tea time"));
+        is(
+            " https://voice.example.org/r/tea%20time/ ",
+            here("wss://voice.example.org", "tea time"),
+        );
         is("wss://voice.example.org/voice/r/lobby", here("wss://voice.example.org/voice", "lobby"));
         is("voice.example.org/r/lobby#t=x", here("voice.example.org", "lobby"));
-        for name in ["lobby", "a/r/b", "see voice.example.org/r/lobby", "mailto://x", "1.5", "a.b/r/", "./r/x"] {
+        for name in [
+            "lobby",
+            "a/r/b",
+            "see voice.example.org/r/lobby",
+            "mailto://x",
+            "1.5",
+            "a.b/r/",
+            "./r/x",
+        ] {
             is(name, here("wss://other", name));
         }
         is("voice.example.org:8080/a/r/lobby/", here("voice.example.org:8080/a", "lobby"));
         for link in ["https://voice.example.org/", "voice.example.org/r/a/b", "localhost:80/r/.."] {
             is(link, Err(()));
         }
-        let token = JoinOptions::new("wss://other", "https://a.example/r/x#t=secret").follow_link().unwrap();
+        let token = JoinOptions::new("wss://other", "https://a.example/r/x#t=secret")
+            .follow_link()
+            .unwrap();
         assert!(token.access_token().is_some());
     }
 
@@ -456,8 +488,8 @@ mod tests {
             is: String,
             room: Option<String>,
         }
-        let vectors: Vectors =
-            serde_json::from_str(voicemesh_vectors::PASTED).expect("the vectors are what this test expects");
+        let vectors: Vectors = serde_json::from_str(voicemesh_vectors::PASTED)
+            .expect("the vectors are what this test expects");
         assert!(vectors.texts.len() > 20);
         for Pasted { text, is, room } in vectors.texts {
             let expected = match is.as_str() {
@@ -485,9 +517,15 @@ mod tests {
             ("wss://game.example", "ws://game.example/r/x", false),
             ("wss://game.example/voice", "https://game.example/other/r/x", false),
         ] {
-            let options = JoinOptions::new(server, link).token(AccessToken::from("secret")).password("sesame");
+            let options = JoinOptions::new(server, link)
+                .token(AccessToken::from("secret"))
+                .password("sesame");
             let options = options.follow_link().unwrap();
-            assert_eq!((options.token.is_some(), options.password.is_some()), (are_kept, are_kept), "{server} {link}");
+            assert_eq!(
+                (options.token.is_some(), options.password.is_some()),
+                (are_kept, are_kept),
+                "{server} {link}"
+            );
         }
     }
 

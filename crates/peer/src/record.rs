@@ -1,9 +1,11 @@
-//! Recordings of a room: one Ogg/Opus file for each who speaks, of the very frames that came, and all on one time.
+//! Recordings of a room: one Ogg/Opus file for each who speaks, of the very frames that came, and
+//! all on one time.
 //!
-//! The files begin together, with the first frame of any speaker, so that the same moment of all files is the same
-//! moment of the room. [`timeline`] decides where each frame stands, and does no I/O; a separate thread writes the
-//! files, so that speech never waits for a disk. Lost frames are not repaired: a redundant copy in a later packet
-//! arrives as a separate frame, and Opus' own repair would mean to encode again.
+//! The files begin together, with the first frame of any speaker, so that the same moment of all
+//! files is the same moment of the room. [`timeline`] decides where each frame stands, and does no
+//! I/O; a separate thread writes the files, so that speech never waits for a disk. Lost frames are
+//! not repaired: a redundant copy in a later packet arrives as a separate frame, and Opus' own
+//! repair would mean to encode again.
 
 mod file;
 mod opus;
@@ -21,10 +23,11 @@ use voicemesh_device::file_words;
 use timeline::{Piece, Timeline};
 use writer::{Job, Writer};
 
-/// Speakers whose files are open. When there are more, the file of the one silent longest is closed; it gets a new file
-/// when it speaks again.
+/// Speakers whose files are open. When there are more, the file of the one silent longest is
+/// closed; it gets a new file when it speaks again.
 const MOST_OPEN: usize = 128;
-/// Pieces that the disk has not taken: about a minute of four who speak at once. When there are more, the recording ends.
+/// Pieces that the disk has not taken: about a minute of four who speak at once. When there are
+/// more, the recording ends.
 const QUEUE: usize = 12_000;
 /// Frames that wait for others are looked at this often.
 const RIPEN_EVERY: Duration = Duration::from_millis(100);
@@ -44,7 +47,8 @@ pub struct RecordedSpeaker {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
-    /// The server is out of reach, and the others could not see that they are recorded. Try again once it answers.
+    /// The server is out of reach, and the others could not see that they are recorded. Try again
+    /// once it answers.
     #[error("the server is out of reach, and the others could not see that they are recorded")]
     ServerAway,
     /// Nothing can be written to the folder; the sentence says why. Name another.
@@ -93,15 +97,16 @@ struct Track {
 }
 
 impl Recorder {
-    /// Begins a recording in a folder, which is made if it is not there. Files that are in it stay as they are; new ones of
-    /// the same name get a number.
+    /// Begins a recording in a folder, which is made if it is not there. Files that are in it stay
+    /// as they are; new ones of the same name get a number.
     ///
     /// # Errors
     ///
     /// A sentence, when nothing can be written there.
     pub fn start(folder: &Path) -> Result<Self, String> {
-        let sentence =
-            |error: std::io::Error| format!("nothing can be written to {}: {}", folder.display(), file_words(&error));
+        let sentence = |error: std::io::Error| {
+            format!("nothing can be written to {}: {}", folder.display(), file_words(&error))
+        };
         if folder.is_file() {
             return Err(format!("{} is a file, and a recording needs a folder", folder.display()));
         }
@@ -115,7 +120,10 @@ impl Recorder {
             writer.run(&queue, &failure);
             drop(finished);
         };
-        std::thread::Builder::new().name("voicemesh-recorder".to_owned()).spawn(thread).map_err(sentence)?;
+        std::thread::Builder::new()
+            .name("voicemesh-recorder".to_owned())
+            .spawn(thread)
+            .map_err(sentence)?;
         Ok(Self::over(jobs, failures, done))
     }
 
@@ -133,9 +141,17 @@ impl Recorder {
         }
     }
 
-    /// Takes a frame as it arrives, or as the own microphone gives it: each once, in any order, copies of lost ones
-    /// included. `sequence` goes on through pauses; `pause_follows` marks the last one before a pause.
-    pub fn frame(&mut self, now: Duration, speaker: RecordedSpeaker, sequence: u64, pause_follows: bool, frame: &[u8]) {
+    /// Takes a frame as it arrives, or as the own microphone gives it: each once, in any order,
+    /// copies of lost ones included. `sequence` goes on through pauses; `pause_follows` marks the
+    /// last one before a pause.
+    pub fn frame(
+        &mut self,
+        now: Duration,
+        speaker: RecordedSpeaker,
+        sequence: u64,
+        pause_follows: bool,
+        frame: &[u8],
+    ) {
         let State::Running(_) = self.state else { return };
         let Some(samples) = opus::samples(frame) else { return };
         let length = Duration::from_nanos(samples * 1_000_000_000 / opus::RATE);
@@ -172,11 +188,17 @@ impl Recorder {
             self.send(Job::Begin { file: self.next_file, key: key.clone(), name });
         }
         let file = self.next_file;
-        self.tracks.entry(key).or_insert_with(|| Track { file, timeline: Timeline::new(began), heard_at: now })
+        self.tracks.entry(key).or_insert_with(|| Track {
+            file,
+            timeline: Timeline::new(began),
+            heard_at: now,
+        })
     }
 
     fn end_the_most_silent(&mut self) {
-        let Some(key) = self.tracks.iter().min_by_key(|(_, track)| track.heard_at).map(|(key, _)| key.clone()) else {
+        let Some(key) =
+            self.tracks.iter().min_by_key(|(_, track)| track.heard_at).map(|(key, _)| key.clone())
+        else {
             return;
         };
         if let Some(track) = self.tracks.remove(&key) {
@@ -222,8 +244,10 @@ impl Recorder {
             }
             // The writer has told why it ended, or is about to.
             Err(TrySendError::Disconnected(_)) => {
-                let why =
-                    self.failures.recv_timeout(LEAVE_TIMEOUT).unwrap_or_else(|_| "its writer has ended".to_owned());
+                let why = self
+                    .failures
+                    .recv_timeout(LEAVE_TIMEOUT)
+                    .unwrap_or_else(|_| "its writer has ended".to_owned());
                 self.state = State::Failed(Some(why));
             }
         }
@@ -251,7 +275,9 @@ impl Recorder {
     /// Ends all files on a thread that waits for the disk, and returns at once.
     pub(crate) fn end_elsewhere(mut self) {
         self.end_all();
-        let _ = std::thread::Builder::new().name("voicemesh-recorder-end".to_owned()).spawn(move || drop(self));
+        let _ = std::thread::Builder::new()
+            .name("voicemesh-recorder-end".to_owned())
+            .spawn(move || drop(self));
     }
 }
 

@@ -39,19 +39,20 @@ pub use sound::{Microphone, Speaker};
 
 /// This program's place in a room.
 ///
-/// A clone is the same place: clones are cheap, and may be used by several threads at once. No call waits for the engine, the
-/// network or another thread, unless it says so; what is sent is checked and copied under a lock that is held for tens of
-/// microseconds. Dropping the last clone and the [`Events`] leaves the room, and waits until the others know, at most a second
-/// and a half.
+/// A clone is the same place: clones are cheap, and may be used by several threads at once. No call
+/// waits for the engine, the network or another thread, unless it says so; what is sent is checked
+/// and copied under a lock that is held for tens of microseconds. Dropping the last clone and the
+/// [`Events`] leaves the room, and waits until the others know, at most a second and a half.
 #[derive(Clone, Debug)]
 pub struct Room {
     core: Arc<Core>,
 }
 
 impl JoinOptions {
-    /// Checks the join without opening a device or connecting: the server's address, the names of the room and of this peer,
-    /// password and token, certificates, proxy, identity, and the folder of a recording. [`Room::join`](crate::Room::join) begins
-    /// with it; a program that says something before it joins calls it first, so that a refusal comes alone.
+    /// Checks the join without opening a device or connecting: the server's address, the names of
+    /// the room and of this peer, password and token, certificates, proxy, identity, and the folder
+    /// of a recording. [`Room::join`](crate::Room::join) begins with it; a program that says
+    /// something before it joins calls it first, so that a refusal comes alone.
     ///
     /// Makes the identity and the recording's folder if they are not there.
     ///
@@ -76,13 +77,13 @@ impl PreparedJoin {
 }
 
 impl Room {
-    /// Begins to join. Events report whether that works: [`RoomEvent::Joined`], [`RoomEvent::ServerAway`],
-    /// [`RoomEvent::Refused`].
+    /// Begins to join. Events report whether that works: [`RoomEvent::Joined`],
+    /// [`RoomEvent::ServerAway`], [`RoomEvent::Refused`].
     ///
     /// # Errors
     ///
-    /// When it cannot even begin: no such device, no such address. [`JoinOptions::prepare`] finds everything but the devices'
-    /// failures before any device is opened.
+    /// When it cannot even begin: no such device, no such address. [`JoinOptions::prepare`] finds
+    /// everything but the devices' failures before any device is opened.
     ///
     /// [`RoomEvent::Joined`]: crate::RoomEvent::Joined
     /// [`RoomEvent::ServerAway`]: crate::RoomEvent::ServerAway
@@ -91,8 +92,8 @@ impl Room {
         options.prepare()?.join()
     }
 
-    /// Begins to leave, and returns at once. What was sent before still goes out; [`RoomEvent::Left`] is the last event. Calling it
-    /// again does nothing.
+    /// Begins to leave, and returns at once. What was sent before still goes out;
+    /// [`RoomEvent::Left`] is the last event. Calling it again does nothing.
     ///
     /// [`RoomEvent::Left`]: crate::RoomEvent::Left
     pub fn leave(&self) {
@@ -101,20 +102,22 @@ impl Room {
         self.core.wake.wake();
     }
 
-    /// Leaves, and blocks until the others know and have taken what must arrive, at most for this long. Half a second is the most
-    /// that others are waited for, and writing the farewell takes a round trip. False if the time was too short; leaving then
-    /// goes on.
+    /// Leaves, and blocks until the others know and have taken what must arrive, at most for this
+    /// long. Half a second is the most that others are waited for, and writing the farewell takes a
+    /// round trip. False if the time was too short; leaving then goes on.
     pub fn leave_and_wait(&self, at_most: Duration) -> bool {
         self.leave();
         self.core.ending.lock().unwrap_or_else(PoisonError::into_inner).wait(at_most)
     }
 
-    /// The situation as of a few milliseconds ago. It includes everyone whom an event has named before.
+    /// The situation as of a few milliseconds ago. It includes everyone whom an event has named
+    /// before.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::clone(&self.core.shared.snapshot())
     }
 
-    /// Reads the situation as of a few milliseconds ago, without a copy of it. Reading it blocks no other thread.
+    /// Reads the situation as of a few milliseconds ago, without a copy of it. Reading it blocks no
+    /// other thread.
     pub fn read_snapshot<R>(&self, read: impl FnOnce(&Snapshot) -> R) -> R {
         self.core.read_snapshot(read)
     }
@@ -129,8 +132,8 @@ impl Room {
         Speaker::new(&self.core)
     }
 
-    /// Another peer: how it is heard, where it is, and what is sent to it alone. Calls about a peer that is not in the room do
-    /// nothing, or say so.
+    /// Another peer: how it is heard, where it is, and what is sent to it alone. Calls about a peer
+    /// that is not in the room do nothing, or say so.
     pub fn participant(&self, peer: PeerId) -> Participant<'_> {
         Participant::new(&self.core, peer)
     }
@@ -150,16 +153,23 @@ impl Room {
         Lobby::new(&self.core)
     }
 
-    /// Speaks to an audience for as long as the handle is held, in addition to all that is spoken to already.
-    /// [`RoomEvent::Warned`](crate::RoomEvent::Warned) reports what cannot be done (more than 64 audiences at a time).
+    /// Speaks to an audience for as long as the handle is held, in addition to all that is spoken
+    /// to already. [`RoomEvent::Warned`](crate::RoomEvent::Warned) reports what cannot be done
+    /// (more than 64 audiences at a time).
     #[must_use = "dropping the handle ends the transmission"]
     pub fn transmit_to(&self, audience: VoiceAudience, options: TransmitOptions) -> Transmission {
         let handle = self.core.transmissions.fetch_add(1, Ordering::Relaxed);
-        Transmission::new(audience, options, handle, self.core.commands.clone(), self.core.wake.clone())
+        Transmission::new(
+            audience,
+            options,
+            handle,
+            self.core.commands.clone(),
+            self.core.wake.clone(),
+        )
     }
 
-    /// Writes to everyone who listens to the group `Global`, in which all begin. A text that cannot be sent raises
-    /// [`RoomEvent::Warned`](crate::RoomEvent::Warned).
+    /// Writes to everyone who listens to the group `Global`, in which all begin. A text that cannot
+    /// be sent raises [`RoomEvent::Warned`](crate::RoomEvent::Warned).
     pub fn send_text(&self, text: &str) {
         self.group(GLOBAL_GROUP).send_text(text);
     }
@@ -174,12 +184,14 @@ impl Room {
         self.core.outbox.queue(|ledger, into| ledger.send_to_all(how, data, into))
     }
 
-    /// Lets what was sent since the last time leave; see [`JoinOptions::manual_flush`]. Otherwise it does nothing.
+    /// Lets what was sent since the last time leave; see [`JoinOptions::manual_flush`]. Otherwise
+    /// it does nothing.
     pub fn flush(&self) {
         self.core.outbox.flush();
     }
 
-    /// Says that this machine's network is another than before. A lost connection to the server is noticed without this.
+    /// Says that this machine's network is another than before. A lost connection to the server is
+    /// noticed without this.
     ///
     /// # Errors
     ///

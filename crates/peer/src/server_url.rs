@@ -13,19 +13,20 @@ pub(crate) struct ServerUrl {
     pub tls: bool,
     /// In its canonical form: a name in ASCII and lower case (IDNA), or an address.
     host: Host<String>,
-    /// The interface of a link-local address (RFC 4007 §11), which is no part of the server's identity.
+    /// The interface of a link-local address (RFC 4007 §11), which is no part of the server's
+    /// identity.
     zone: Option<String>,
     pub port: u16,
-    /// Path below which the server's page and socket are: empty for the root, else `/` and at least one segment, without a
-    /// slash at its end.
+    /// Path below which the server's page and socket are: empty for the root, else `/` and at least
+    /// one segment, without a slash at its end.
     base: String,
     has_scheme: bool,
 }
 
 impl ServerUrl {
-    /// Accepts `wss://host`, `ws://host:port`, `https://…` and `http://…` (what a browser's address bar shows), and a bare
-    /// `host[:port]`, which means `wss` unless it is this machine. A path names the folder the server is in; `/r/ROOM` or
-    /// `/ws` at its end are dropped.
+    /// Accepts `wss://host`, `ws://host:port`, `https://…` and `http://…` (what a browser's address
+    /// bar shows), and a bare `host[:port]`, which means `wss` unless it is this machine. A path
+    /// names the folder the server is in; `/r/ROOM` or `/ws` at its end are dropped.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         Self::parse_link(text).map(|(url, _)| url)
     }
@@ -37,7 +38,8 @@ impl ServerUrl {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
             None => (None, text),
         };
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
+        let (authority, path) =
+            rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
         if authority.contains('@') {
             return Err("it must not contain a user name");
         }
@@ -51,7 +53,8 @@ impl ServerUrl {
         let prefix = if tls { "wss" } else { "ws" };
         let url = Url::parse(&format!("{prefix}://{authority}{path}")).map_err(explain)?;
         let host = url.host().ok_or("it names no host")?.to_owned();
-        if zone.is_some() && !matches!(host, Host::Ipv6(address) if address.is_unicast_link_local()) {
+        if zone.is_some() && !matches!(host, Host::Ipv6(address) if address.is_unicast_link_local())
+        {
             return Err("only a link-local address (fe80::…) has a % and an interface");
         }
         let tls = tls && (scheme.is_some() || !is_this_machine(&host));
@@ -75,7 +78,8 @@ impl ServerUrl {
         !self.has_scheme
     }
 
-    /// What identities are bound to (PROTOCOL.md §2): the same server is the same origin, however it was written.
+    /// What identities are bound to (PROTOCOL.md §2): the same server is the same origin, however
+    /// it was written.
     pub(crate) fn origin(&self) -> String {
         format!("{}://{}{}", self.scheme(), self.host_and_port(), self.base)
     }
@@ -85,7 +89,8 @@ impl ServerUrl {
         format!("{}://{}{}", self.scheme(), self.authority(), self.base)
     }
 
-    /// The same, without a scheme if none was given: that decides whether plain connections may be tried.
+    /// The same, without a scheme if none was given: that decides whether plain connections may be
+    /// tried.
     pub(crate) fn given(&self) -> String {
         if self.has_scheme { self.written() } else { format!("{}{}", self.authority(), self.base) }
     }
@@ -128,9 +133,11 @@ impl ServerUrl {
         }
     }
 
-    /// Whether the host is a link-local address without its interface, which no system can connect to.
+    /// Whether the host is a link-local address without its interface, which no system can connect
+    /// to.
     pub(crate) fn lacks_zone(&self) -> bool {
-        self.zone.is_none() && matches!(self.host, Host::Ipv6(address) if address.is_unicast_link_local())
+        self.zone.is_none()
+            && matches!(self.host, Host::Ipv6(address) if address.is_unicast_link_local())
     }
 
     /// Whether the server is on this machine.
@@ -159,21 +166,25 @@ fn bracketed(authority: &str) -> String {
     }
 }
 
-/// Takes the zone out of `[fe80::1%eth0]` (RFC 9844) or `[fe80::1%25eth0]` (RFC 6874), which URL parsers refuse.
+/// Takes the zone out of `[fe80::1%eth0]` (RFC 9844) or `[fe80::1%25eth0]` (RFC 6874), which URL
+/// parsers refuse.
 fn split_zone(authority: &str) -> Result<(String, Option<String>), &'static str> {
     let bracket = authority.starts_with('[').then(|| authority.find(']')).flatten();
-    let Some((percent, bracket)) = authority.find('%').zip(bracket).filter(|(percent, bracket)| percent < bracket)
+    let Some((percent, bracket)) =
+        authority.find('%').zip(bracket).filter(|(percent, bracket)| percent < bracket)
     else {
         return Ok((authority.to_owned(), None));
     };
     let zone = &authority[percent + 1..bracket];
     let zone = match zone.strip_prefix("25").filter(|rest| !rest.is_empty()) {
-        Some(escaped) => {
-            percent_decode_str(escaped).decode_utf8().map_err(|_| "its interface is not text")?.into_owned()
-        }
+        Some(escaped) => percent_decode_str(escaped)
+            .decode_utf8()
+            .map_err(|_| "its interface is not text")?
+            .into_owned(),
         None => zone.to_owned(),
     };
-    let is_name = |letter: char| !letter.is_whitespace() && !letter.is_control() && !"[]/%".contains(letter);
+    let is_name =
+        |letter: char| !letter.is_whitespace() && !letter.is_control() && !"[]/%".contains(letter);
     if zone.is_empty() || zone.len() > 64 || !zone.chars().all(is_name) {
         return Err("its interface after % makes no sense");
     }
@@ -196,8 +207,12 @@ const BAD_PORT: &str = "its port is not a number up to 65535";
 fn explain(error: ParseError) -> &'static str {
     match error {
         ParseError::InvalidPort => BAD_PORT,
-        ParseError::InvalidIpv4Address | ParseError::InvalidIpv6Address => "its IP address makes no sense",
-        ParseError::IdnaError | ParseError::InvalidDomainCharacter => "its host's name makes no sense",
+        ParseError::InvalidIpv4Address | ParseError::InvalidIpv6Address => {
+            "its IP address makes no sense"
+        }
+        ParseError::IdnaError | ParseError::InvalidDomainCharacter => {
+            "its host's name makes no sense"
+        }
         _ => "it names no host",
     }
 }
@@ -227,7 +242,9 @@ pub(crate) fn room_problem(link: &str) -> Option<&'static str> {
     match percent_decode_str(room).decode_utf8() {
         Err(_) => Some("what it has after /r/ is not text in UTF-8"),
         Ok(room) if room == "." || room == ".." => Some("a room cannot be called . or .."),
-        Ok(_) if room.contains('/') => Some("a room's name has no / in a link; it is written %2F there"),
+        Ok(_) if room.contains('/') => {
+            Some("a room's name has no / in a link; it is written %2F there")
+        }
         Ok(_) => None,
     }
 }
@@ -257,7 +274,10 @@ mod tests {
     fn a_scheme_and_a_host_are_enough() {
         assert_eq!(address("wss://voice.example.org"), Ok("wss://voice.example.org/ws".into()));
         assert_eq!(address("voice.example.org"), Ok("wss://voice.example.org/ws".into()));
-        assert_eq!(address("https://voice.example.org/r/lobby"), Ok("wss://voice.example.org/ws".into()));
+        assert_eq!(
+            address("https://voice.example.org/r/lobby"),
+            Ok("wss://voice.example.org/ws".into())
+        );
         assert_eq!(address(" ws://127.0.0.1:8080/ "), Ok("ws://127.0.0.1:8080/ws".into()));
         assert_eq!(address("localhost:9000"), Ok("ws://localhost:9000/ws".into()));
         assert_eq!(address("localhost"), Ok("ws://localhost/ws".into()));
@@ -293,8 +313,12 @@ mod tests {
 
     #[test]
     fn what_a_link_has_in_place_of_a_room_is_named() {
-        for (path, part) in [("r/..", "called . or .."), ("r/%2e/", "called"), ("r/a/b", "%2F"), ("r/%FF%FE", "UTF-8")]
-        {
+        for (path, part) in [
+            ("r/..", "called . or .."),
+            ("r/%2e/", "called"),
+            ("r/a/b", "%2F"),
+            ("r/%FF%FE", "UTF-8"),
+        ] {
             let link = format!("https://host/{path}");
             assert_eq!(ServerUrl::parse_link(&link).expect("an address").1, None, "{link}");
             assert!(room_problem(&link).is_some_and(|why| why.contains(part)), "{link}");
@@ -347,8 +371,8 @@ mod tests {
             socket: String,
             origin: String,
         }
-        let vectors: Vectors =
-            serde_json::from_str(voicemesh_vectors::SIGNALING).expect("the vectors are what this test expects");
+        let vectors: Vectors = serde_json::from_str(voicemesh_vectors::SIGNALING)
+            .expect("the vectors are what this test expects");
         assert!(!vectors.origins.is_empty());
         for vector in vectors.origins {
             assert_eq!(origin(&vector.socket), vector.origin);
@@ -366,12 +390,21 @@ mod tests {
         for text in ["ws://[fe80::1%eth0]:8080", "ws://[fe80::1%25eth0]:8080/ws"] {
             let url = ServerUrl::parse(text).expect(text);
             assert_eq!(url.dial_host(), "fe80::1%eth0");
-            assert_eq!((url.host(), url.origin()), ("fe80::1".into(), "ws://[fe80::1]:8080".into()));
+            assert_eq!(
+                (url.host(), url.origin()),
+                ("fe80::1".into(), "ws://[fe80::1]:8080".into())
+            );
             assert_eq!(url.written(), "ws://[fe80::1%eth0]:8080");
             assert!(!url.lacks_zone());
         }
-        assert_eq!(ServerUrl::parse("fe80::1%2").expect("a zone by number").dial_host(), "fe80::1%2");
-        assert_eq!(ServerUrl::parse("ws://[fe80::1%25]").expect("a zone by number").dial_host(), "fe80::1%25");
+        assert_eq!(
+            ServerUrl::parse("fe80::1%2").expect("a zone by number").dial_host(),
+            "fe80::1%2"
+        );
+        assert_eq!(
+            ServerUrl::parse("ws://[fe80::1%25]").expect("a zone by number").dial_host(),
+            "fe80::1%25"
+        );
         assert!(ServerUrl::parse("ws://[fe80::1]:8080").expect("an address").lacks_zone());
     }
 }

@@ -29,7 +29,10 @@ impl Shared {
 
     pub(crate) fn put(&self, snapshot: Snapshot) {
         let snapshot = Arc::new(snapshot);
-        let before = std::mem::replace(&mut *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner), snapshot);
+        let before = std::mem::replace(
+            &mut *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner),
+            snapshot,
+        );
         drop(before);
     }
 }

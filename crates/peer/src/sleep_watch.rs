@@ -1,4 +1,5 @@
-//! Notices that the machine slept, or that this process stood still: clocks that stop in sleep are compared with ones that do not.
+//! Notices that the machine slept, or that this process stood still: clocks that stop in sleep are
+//! compared with ones that do not.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,8 @@ impl SleepWatch {
     /// Whether the machine slept since the last look.
     pub(crate) fn has_woken(&mut self) -> bool {
         let (running, passed) = (Instant::now(), time_passed());
-        let ran_for = running.saturating_duration_since(std::mem::replace(&mut self.running, running));
+        let ran_for =
+            running.saturating_duration_since(std::mem::replace(&mut self.running, running));
         let before = std::mem::replace(&mut self.passed, passed);
         slept(ran_for, before.zip(passed).map(|(before, now)| now.saturating_sub(before)))
     }
@@ -37,7 +39,8 @@ fn time_passed() -> Option<Duration> {
     rustix::time::clock_gettime(rustix::time::ClockId::Boottime).try_into().ok()
 }
 
-/// By the time of day, which can be set: a step forward is taken for sleep, which costs a question to the server.
+/// By the time of day, which can be set: a step forward is taken for sleep, which costs a question
+/// to the server.
 #[cfg(not(target_os = "linux"))]
 fn time_passed() -> Option<Duration> {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()
@@ -53,8 +56,14 @@ mod tests {
         assert!(!slept(turn, Some(turn)));
         assert!(!slept(Duration::from_secs(1), Some(Duration::from_secs(1))), "a busy machine");
         for asleep in [30, 600, 28_800] {
-            assert!(slept(turn, Some(Duration::from_secs(asleep))), "the running clock stood still");
-            assert!(slept(Duration::from_secs(asleep), Some(Duration::from_secs(asleep))), "it went on");
+            assert!(
+                slept(turn, Some(Duration::from_secs(asleep))),
+                "the running clock stood still"
+            );
+            assert!(
+                slept(Duration::from_secs(asleep), Some(Duration::from_secs(asleep))),
+                "it went on"
+            );
         }
         assert!(!slept(turn, Some(Duration::ZERO)));
         assert!(!slept(turn, None));

@@ -1,4 +1,5 @@
-//! One WebSocket to the signaling server: a task that connects, writes what waits, and hands on what comes.
+//! One WebSocket to the signaling server: a task that connects, writes what waits, and hands on
+//! what comes.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -28,13 +29,15 @@ use voicemesh_mesh::{CarrierEvent, SocketEvent};
 
 /// Voice waiting to be written. When there is more, the oldest is dropped.
 const VOICE_PACKETS: usize = 32;
-/// Packets of games' own bytes that wait to be written. One more is dropped: what must arrive is sent again.
+/// Packets of games' own bytes that wait to be written. One more is dropped: what must arrive is
+/// sent again.
 const DATA_PACKETS: usize = 128;
 /// Of these, so many are written before what else has come meanwhile.
 const DATA_PACKETS_AT_ONCE: usize = 8;
 /// Voice older than this is not written any more.
 const VOICE_AGE: Duration = Duration::from_millis(400);
-/// What must arrive and waits to be written; a server that lets more than this pile up is as good as gone.
+/// What must arrive and waits to be written; a server that lets more than this pile up is as good
+/// as gone.
 const RELIABLE_BYTES: usize = 1024 * 1024;
 /// What the server's machine has not acknowledged after this ends the connection.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -44,7 +47,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_millis(700);
 /// A message from the server: a roster of a full room with everyone's metadata is the largest.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 const BUFFER_BYTES: usize = 8 * 1024;
-/// While bytes come, the engine gets a notice of it this often: the answer to a join may take minutes by a narrow path.
+/// While bytes come, the engine gets a notice of it this often: the answer to a join may take
+/// minutes by a narrow path.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The engine's end of a socket. Dropping it closes the socket after what waits has been written.
@@ -165,7 +169,9 @@ impl Outgoing {
         into.extend(queue.reliable.drain(..));
         queue.reliable_bytes = 0;
         // A ping is of use however long it waited: that is what its answer tells.
-        let fresh = |(since, message): &(Instant, Message)| message.is_ping() || since.elapsed() <= VOICE_AGE;
+        let fresh = |(since, message): &(Instant, Message)| {
+            message.is_ping() || since.elapsed() <= VOICE_AGE
+        };
         into.extend(queue.voice.drain(..).filter(fresh).map(|(_, message)| message));
         let data = queue.data.len().min(DATA_PACKETS_AT_ONCE);
         into.extend(queue.data.drain(..data).map(Message::binary));
@@ -217,8 +223,11 @@ impl Task {
             .max_frame_size(Some(MESSAGE_BYTES))
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(BUFFER_BYTES);
-        let (websocket, connection) =
-            self.connector.connect(config, &|tcp| self.connected(tcp)).await.map_err(SocketEvent::Failed)?;
+        let (websocket, connection) = self
+            .connector
+            .connect(config, &|tcp| self.connected(tcp))
+            .await
+            .map_err(SocketEvent::Failed)?;
         for event in [SocketEvent::Connected(connection), SocketEvent::Open] {
             self.tell(event).await.map_err(|EngineGone| SocketEvent::Closed(String::new()))?;
         }
@@ -242,8 +251,8 @@ impl Task {
                 }
                 match end {
                     Some(End::Wanted) => {
-                        // The server's answer is read: closed with something unread, the connection would be torn down, and
-                        // the farewell lost with it.
+                        // The server's answer is read: closed with something unread, the connection
+                        // would be torn down, and the farewell lost with it.
                         let closing = async {
                             let _ = sink.close().await;
                             std::future::pending::<()>().await;
@@ -259,7 +268,9 @@ impl Task {
         let read = async {
             while let Some(message) = stream.next().await {
                 let told = match message.map_err(|error| ended(&error))? {
-                    Message::Text(text) => self.tell(SocketEvent::Text(text.as_str().to_owned())).await,
+                    Message::Text(text) => {
+                        self.tell(SocketEvent::Text(text.as_str().to_owned())).await
+                    }
                     Message::Binary(packet) => self.packet(packet).await,
                     Message::Close(frame) => {
                         let code = frame.map(|frame| u16::from(frame.code));
@@ -270,7 +281,9 @@ impl Task {
                         return Err("it closed the connection".to_owned());
                     }
                     Message::Pong(payload) => match <[u8; 2]>::try_from(&payload[..]) {
-                        Ok(number) => self.tell(SocketEvent::Pong(u16::from_be_bytes(number))).await,
+                        Ok(number) => {
+                            self.tell(SocketEvent::Pong(u16::from_be_bytes(number))).await
+                        }
                         Err(_) => Ok(()),
                     },
                     Message::Ping(_) | Message::Frame(_) => Ok(()),
@@ -305,7 +318,10 @@ impl Task {
         if is_data && packet.len() > UNRELIABLE_PACKET_BYTES {
             return Ok(());
         }
-        let event = CarrierEvent::Socket { generation: self.generation, event: SocketEvent::Packet(packet) };
+        let event = CarrierEvent::Socket {
+            generation: self.generation,
+            event: SocketEvent::Packet(packet),
+        };
         match (is_voice, is_data) {
             (true, _) => self.inbox.put_lossy(event),
             (_, true) => self.inbox.put_data(event),
@@ -318,8 +334,8 @@ impl Task {
     }
 }
 
-/// What the kernel takes before it has sent it goes out however old it is by then; what waits here is dropped when it is too
-/// old to be heard, and its age shows that the way is full.
+/// What the kernel takes before it has sent it goes out however old it is by then; what waits here
+/// is dropped when it is too old to be heard, and its age shows that the way is full.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn limit_unsent(tcp: &TcpStream) {
     /// About two packets of speech.
@@ -338,9 +354,13 @@ fn ended(error: &Error) -> String {
         other => {
             tracing::debug!(error = %other, "the connection to the server ended");
             match other {
-                Error::Io(error) if error.kind() == ErrorKind::TimedOut => "it does not answer any more".to_owned(),
+                Error::Io(error) if error.kind() == ErrorKind::TimedOut => {
+                    "it does not answer any more".to_owned()
+                }
                 Error::Io(_) => "the connection broke".to_owned(),
-                Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => "the connection broke".to_owned(),
+                Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                    "the connection broke".to_owned()
+                }
                 _ => "it does not keep to the protocol, or a proxy before it does not".to_owned(),
             }
         }

@@ -8,8 +8,8 @@ use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{BLOCK_DURATION, BLOCK_SAMPLES, Block};
 use voicemesh_device::{
-    Capture, Channels, DeviceError, DeviceEvent, DriftEstimator, InputSpec, OutputSpec, Playback, SAMPLE_RATE,
-    refuse_same_file, unused_wav,
+    Capture, Channels, DeviceError, DeviceEvent, DriftEstimator, InputSpec, OutputSpec, Playback,
+    SAMPLE_RATE, refuse_same_file, unused_wav,
 };
 
 use crate::event::{DeviceRole, Event};
@@ -20,8 +20,8 @@ use crate::switch::{DeviceSwap, close};
 
 /// What the speaker's queue holds at least, in samples: one block that it is about to take.
 const LEAST_QUEUED: usize = BLOCK_SAMPLES;
-/// After the speaker has run dry, it holds this much more, up to [`MOST_QUEUED`]. A machine that is that busy is so for
-/// longer.
+/// After the speaker has run dry, it holds this much more, up to [`MOST_QUEUED`]. A machine that is
+/// that busy is so for longer.
 const QUEUE_STEP: usize = BLOCK_SAMPLES / 2;
 const MOST_QUEUED: usize = 4 * BLOCK_SAMPLES;
 /// Without having run dry for this long, the queue gives a step back.
@@ -96,14 +96,19 @@ fn as_written(output: OutputSpec) -> OutputSpec {
 impl Sound {
     pub(crate) fn open(options: &JoinOptions, wake: &Wake) -> Result<Self, JoinError> {
         if options.echo {
-            return Ok(Self::EchoBot(EchoBot { due: Duration::ZERO, heard: VecDeque::new(), turn: EchoPhase::Idle }));
+            return Ok(Self::EchoBot(EchoBot {
+                due: Duration::ZERO,
+                heard: VecDeque::new(),
+                turn: EchoPhase::Idle,
+            }));
         }
         refuse_same_file(&options.input, &options.output).map_err(JoinError::Output)?;
         let channels = if options.positional { Channels::Stereo } else { Channels::Mono };
         let output = as_written(options.output.clone());
-        let playback = Playback::open_or_wait(&output, channels, waker(wake)).map_err(JoinError::Output)?;
-        let capture =
-            Capture::open_or_wait(&options.input, options.input_channel, waker(wake)).map_err(JoinError::Input)?;
+        let playback =
+            Playback::open_or_wait(&output, channels, waker(wake)).map_err(JoinError::Output)?;
+        let capture = Capture::open_or_wait(&options.input, options.input_channel, waker(wake))
+            .map_err(JoinError::Input)?;
         let devices = Devices {
             capture,
             channel: options.input_channel,
@@ -147,8 +152,8 @@ impl Sound {
         }
     }
 
-    /// How long ago the newest sample of the block last read was captured: the samples that wait behind it, and what the
-    /// device itself adds.
+    /// How long ago the newest sample of the block last read was captured: the samples that wait
+    /// behind it, and what the device itself adds.
     pub(crate) fn capture_age(&self) -> Duration {
         match self {
             Self::Devices(devices) => {
@@ -159,31 +164,37 @@ impl Sound {
         }
     }
 
-    /// How long until the next block's first sample is heard: the samples that wait before it, and what the device itself
-    /// adds.
+    /// How long until the next block's first sample is heard: the samples that wait before it, and
+    /// what the device itself adds.
     pub(crate) fn playout_delay(&self) -> Duration {
         match self {
-            Self::Devices(devices) => length(devices.playback.queued()) + devices.playback.latency(),
+            Self::Devices(devices) => {
+                length(devices.playback.queued()) + devices.playback.latency()
+            }
             Self::EchoBot(_) => Duration::ZERO,
         }
     }
 
-    /// Begins to change the microphone; the one in use stays until the other is open. An echo has no microphone.
+    /// Begins to change the microphone; the one in use stays until the other is open. An echo has
+    /// no microphone.
     pub(crate) fn set_input(&mut self, input: InputSpec) -> Result<(), String> {
         let Self::Devices(devices) = self else { return Ok(()) };
-        devices.outputs_named.iter().try_for_each(|output| refuse_same_file(&input, output)).map_err(|error| {
-            match error {
+        devices
+            .outputs_named
+            .iter()
+            .try_for_each(|output| refuse_same_file(&input, output))
+            .map_err(|error| match error {
                 DeviceError::SameFile { path } => DeviceError::WrittenFile { path }.to_string(),
                 error => error.to_string(),
-            }
-        })?;
+            })?;
         devices.next_is_simulated = is_simulated(&input);
         devices.inputs_named[1] = input.clone();
         let (waker, channel) = (waker(&devices.wake), devices.channel);
         devices.inputs.begin(move || Capture::open(&input, channel, waker))
     }
 
-    /// Begins to change the speaker; the one in use stays until the other is open. An echo has no speaker.
+    /// Begins to change the speaker; the one in use stays until the other is open. An echo has no
+    /// speaker.
     pub(crate) fn set_output(&mut self, output: OutputSpec) -> Result<(), String> {
         let Self::Devices(devices) = self else { return Ok(()) };
         devices
@@ -337,7 +348,9 @@ impl Sound {
             _ => Event::Device(crate::DeviceEvent::Recovered { which }),
         };
         let input = devices.capture.poll_event().map(|event| as_event(DeviceRole::Input, event));
-        let event = input.or_else(|| devices.playback.poll_event().map(|event| as_event(DeviceRole::Output, event)));
+        let event = input.or_else(|| {
+            devices.playback.poll_event().map(|event| as_event(DeviceRole::Output, event))
+        });
         if event.is_some() {
             devices.drift.restart();
         }
@@ -375,8 +388,8 @@ impl Devices {
         }
     }
 
-    /// The microphone is read at the speaker's pace, so that the echo of what is played keeps its distance. What comes from
-    /// a file stays as it is.
+    /// The microphone is read at the speaker's pace, so that the echo of what is played keeps its
+    /// distance. What comes from a file stays as it is.
     fn follow_clocks(&mut self, now: Duration) {
         self.drift.observe(now, self.capture.samples_captured(), self.playback.samples_played());
         if !self.is_simulated_input {

@@ -1,5 +1,5 @@
-//! Replaces the device in use without blocking: the new one is opened on a separate thread, and the old one is closed
-//! on another.
+//! Replaces the device in use without blocking: the new one is opened on a separate thread, and the
+//! old one is closed on another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,8 @@ impl<D> Default for DeviceSwap<D> {
 }
 
 impl<D: Send + 'static> DeviceSwap<D> {
-    /// Begins to open a device. The answer comes by [`poll`](Self::poll), unless another is wanted before.
+    /// Begins to open a device. The answer comes by [`poll`](Self::poll), unless another is wanted
+    /// before.
     pub(crate) fn begin(
         &mut self,
         open: impl FnOnce() -> Result<D, DeviceError> + Send + 'static,

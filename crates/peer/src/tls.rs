@@ -4,22 +4,28 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
 use tokio_rustls::rustls::client::verify_server_name;
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
+};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
 };
 
 use voicemesh_device::file_words;
 
 use crate::join_error::JoinError;
 
-/// The system's certificates, and those of one file more if asked for. They are read when the first secured connection is
-/// made: on some systems that takes a while, and a plain connection never needs them.
+/// The system's certificates, and those of one file more if asked for. They are read when the first
+/// secured connection is made: on some systems that takes a while, and a plain connection never
+/// needs them.
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
     extra: Vec<CertificateDer<'static>>,
@@ -45,8 +51,10 @@ impl Tls {
     pub(crate) fn new(extra_root_pem: Option<&Path>) -> Result<Self, JoinError> {
         let mut extra = Vec::new();
         if let Some(path) = extra_root_pem {
-            let unusable = |why: String| JoinError::Certificate(format!("{}: {why}", path.display()));
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(pem_words(&error)))?;
+            let unusable =
+                |why: String| JoinError::Certificate(format!("{}: {why}", path.display()));
+            let certificates =
+                CertificateDer::pem_file_iter(path).map_err(|error| unusable(pem_words(&error)))?;
             for certificate in certificates {
                 extra.push(certificate.map_err(|error| unusable(pem_words(&error)))?);
             }
@@ -71,9 +79,12 @@ impl Tls {
         roots.add_parsable_certificates(self.extra.iter().cloned());
         let is_empty = roots.is_empty();
         let provider = Arc::new(ring::default_provider());
-        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().ok();
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .ok();
         let verifier = Verifier { webpki, named: self.extra.clone(), provider: provider.clone() };
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = match builder {
             Ok(builder) => builder,
             // The provider has suites for both versions of TLS.
@@ -84,9 +95,9 @@ impl Tls {
     }
 }
 
-/// Checks a server's certificate as usual, and accepts besides a certificate that was itself named: one that says of itself
-/// that it signs others (`openssl req -x509` makes such), or whose issuer is not known. Name, dates and the handshake's
-/// signature are checked for it all the same.
+/// Checks a server's certificate as usual, and accepts besides a certificate that was itself named:
+/// one that says of itself that it signs others (`openssl req -x509` makes such), or whose issuer
+/// is not known. Name, dates and the handshake's signature are checked for it all the same.
 #[derive(Debug)]
 struct Verifier {
     /// `None` if nothing at all is trusted.
@@ -105,9 +116,13 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Some(webpki) = &self.webpki else { return Err(CertificateError::UnknownIssuer.into()) };
-        match webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        match webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        {
             // The dates come first, so that they were found right where only the issuer is missing.
-            Err(error) if lacks_an_issuer_only(&error) && self.named.iter().any(|named| named == end_entity) => {
+            Err(error)
+                if lacks_an_issuer_only(&error)
+                    && self.named.iter().any(|named| named == end_entity) =>
+            {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -121,7 +136,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -130,7 +150,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

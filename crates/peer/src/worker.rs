@@ -1,4 +1,5 @@
-//! The engine thread: it owns the session, the sound and the devices, and alone touches them (ARCHITECTURE.md, "Threads and queues").
+//! The engine thread: it owns the session, the sound and the devices, and alone touches them
+//! (ARCHITECTURE.md, "Threads and queues").
 //!
 //! It runs when something has arrived, when a device wants something, and at least every 5 ms.
 
@@ -46,8 +47,8 @@ pub(crate) use publish::{EVENTS, RECORDING};
 const MAX_PARK: Duration = Duration::from_millis(5);
 /// Arrivals handled before sound gets its turn.
 const ARRIVALS_PER_TURN: usize = 512;
-/// Blocks of sound handled before the network gets its turn: half a second. A program may write its microphone faster than they
-/// can be.
+/// Blocks of sound handled before the network gets its turn: half a second. A program may write its
+/// microphone faster than they can be.
 const BLOCKS_PER_TURN: usize = 50;
 /// Everything that the thread owns.
 pub(crate) struct Worker {
@@ -191,7 +192,8 @@ impl Worker {
     fn take_arrivals(&mut self, now: Duration) {
         for _ in 0..ARRIVALS_PER_TURN {
             let Some(event) = self.arrivals.next() else { return };
-            // It may change the roster: what came before it belongs to those who were in it, a last text as well.
+            // It may change the roster: what came before it belongs to those who were in it, a last
+            // text as well.
             if matches!(&event, CarrierEvent::Socket { event: SocketEvent::Text(_), .. }) {
                 self.engine.update(now);
                 self.take_events(now);
@@ -244,7 +246,12 @@ impl Worker {
         let _ = self.engine.set_activation(wanted.activation);
     }
 
-    fn begun(&mut self, now: Duration, which: DeviceRole, begin: impl FnOnce(&mut Sound) -> Result<(), String>) {
+    fn begun(
+        &mut self,
+        now: Duration,
+        which: DeviceRole,
+        begin: impl FnOnce(&mut Sound) -> Result<(), String>,
+    ) {
         if let Err(why) = begin(&mut self.sound) {
             self.device_refused(now, which, why);
         }
@@ -258,7 +265,11 @@ impl Worker {
         let code = crate::ErrorCode::Other("device".to_owned());
         self.report(
             now,
-            Event::Room(RoomEvent::Warned { code, message: format!("the {what} stays as it is: {why}"), text: None }),
+            Event::Room(RoomEvent::Warned {
+                code,
+                message: format!("the {what} stays as it is: {why}"),
+                text: None,
+            }),
         );
     }
 
@@ -280,11 +291,15 @@ impl Worker {
                 self.engine.set_peer_muted(Participant::Peer(peer), muted);
                 Ok(())
             }
-            Command::SendText(TextTo::Group(group), text) => self.engine.send_group_text(now, &group, &text),
-            Command::SendText(TextTo::Peer(peer), text) => match self.engine.network().mesh.client(peer) {
-                Some(client) => self.engine.send_text(now, Recipient::Client(client), &text),
-                None => Ok(()),
-            },
+            Command::SendText(TextTo::Group(group), text) => {
+                self.engine.send_group_text(now, &group, &text)
+            }
+            Command::SendText(TextTo::Peer(peer), text) => {
+                match self.engine.network().mesh.client(peer) {
+                    Some(client) => self.engine.send_text(now, Recipient::Client(client), &text),
+                    None => Ok(()),
+                }
+            }
             Command::JoinGroup(name) => self.join_group(now, name),
             Command::LeaveGroup(name) => self.leave_group(now, name),
             Command::SetToken(token) => {
@@ -332,11 +347,18 @@ impl Worker {
         };
         if let Err(error) = done {
             let code = crate::ErrorCode::Other("command".to_owned());
-            self.report(now, Event::Room(RoomEvent::Warned { code, message: error.to_string(), text: None }));
+            self.report(
+                now,
+                Event::Room(RoomEvent::Warned { code, message: error.to_string(), text: None }),
+            );
         }
     }
 
-    fn game_command(&mut self, now: Duration, command: GameCommand) -> Result<(), voicemesh_engine::EngineError> {
+    fn game_command(
+        &mut self,
+        now: Duration,
+        command: GameCommand,
+    ) -> Result<(), voicemesh_engine::EngineError> {
         let Self { game, engine, .. } = self;
         match command {
             GameCommand::Speak(handle, target, options) => {
@@ -356,12 +378,20 @@ impl Worker {
         Ok(())
     }
 
-    fn join_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::EngineError> {
+    fn join_group(
+        &mut self,
+        now: Duration,
+        name: String,
+    ) -> Result<(), voicemesh_engine::EngineError> {
         self.engine.join_group(now, &name)?;
         self.game.speak(now, &mut self.engine, JOINED, VoiceTarget::Group(name))
     }
 
-    fn leave_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::EngineError> {
+    fn leave_group(
+        &mut self,
+        now: Duration,
+        name: String,
+    ) -> Result<(), voicemesh_engine::EngineError> {
         self.engine.leave_group(now, &name)?;
         self.game.hush(now, &mut self.engine, JOINED, &VoiceTarget::Group(name))
     }
@@ -381,13 +411,15 @@ impl Worker {
                 let _ = self.game.hush(now, &mut self.engine, JOINED, &target);
             }
         }
-        let joined = groups.iter().map(|group| self.join_group(now, group.clone())).collect::<Vec<_>>();
+        let joined =
+            groups.iter().map(|group| self.join_group(now, group.clone())).collect::<Vec<_>>();
         for error in steps.into_iter().chain(joined).filter_map(Result::err) {
             tracing::debug!(%error, "a move to other groups was not made whole");
         }
     }
 
-    /// A member, or this peer itself, is held in these groups. A program that was started anew begins elsewhere.
+    /// A member, or this peer itself, is held in these groups. A program that was started anew
+    /// begins elsewhere.
     fn held_in(&mut self, now: Duration, peer: PeerId, groups: Vec<String>) -> Event {
         if peer == self.engine.network().mesh.you() && !groups.is_empty() {
             self.move_to(now, &groups);
@@ -410,16 +442,25 @@ impl Worker {
             MeshEvent::Joined { you, name, session, others, relay_only } => {
                 self.name.clone_from(&name);
                 let room = self.room.clone();
-                self.report(now, Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }));
+                self.report(
+                    now,
+                    Event::Room(RoomEvent::Joined { you, name, room, session, others, relay_only }),
+                );
                 return self.joined_with_recording(now);
             }
             MeshEvent::PeerJoined(member) => {
-                if self.sound.echoes() && member.metadata.get("kind").is_some_and(|kind| kind == "echo") {
+                if self.sound.echoes()
+                    && member.metadata.get("kind").is_some_and(|kind| kind == "echo")
+                {
                     // Two that say back what they hear would never stop.
                     self.engine.set_peer_muted(Participant::Peer(member.peer), true);
                 }
                 self.ledger.joined(member.peer, member.capabilities.data);
-                Event::Room(RoomEvent::PeerJoined { peer: member.peer, name: member.name, metadata: member.metadata })
+                Event::Room(RoomEvent::PeerJoined {
+                    peer: member.peer,
+                    name: member.name,
+                    metadata: member.metadata,
+                })
             }
             MeshEvent::PeerLeft { member, reason } => {
                 self.heard.remove(&member.peer);
@@ -427,30 +468,50 @@ impl Worker {
                 self.engine.set_placement(Participant::Peer(member.peer), None);
                 Event::Room(RoomEvent::PeerLeft { peer: member.peer, name: member.name, reason })
             }
-            MeshEvent::MetadataChanged { peer, metadata } => Event::Room(RoomEvent::MetadataChanged { peer, metadata }),
+            MeshEvent::MetadataChanged { peer, metadata } => {
+                Event::Room(RoomEvent::MetadataChanged { peer, metadata })
+            }
             MeshEvent::PermissionsChanged { peer, permissions } => {
                 Event::Room(RoomEvent::PermissionsChanged { peer, permissions })
             }
             MeshEvent::HeldIn { peer, groups } => self.held_in(now, peer, groups),
-            MeshEvent::StatusChanged { peer, status } => Event::Room(RoomEvent::StatusChanged { peer, status }),
+            MeshEvent::StatusChanged { peer, status } => {
+                Event::Room(RoomEvent::StatusChanged { peer, status })
+            }
             MeshEvent::ServerAway { why, failure, silent_for, retry_in } => {
                 Event::Room(RoomEvent::ServerAway { why, failure, silent_for, retry_in })
             }
-            MeshEvent::ServerConnected(connection) => Event::Room(RoomEvent::ServerConnected(connection)),
-            MeshEvent::TokenNeeded { code, message } => Event::Room(RoomEvent::TokenNeeded { code, message }),
+            MeshEvent::ServerConnected(connection) => {
+                Event::Room(RoomEvent::ServerConnected(connection))
+            }
+            MeshEvent::TokenNeeded { code, message } => {
+                Event::Room(RoomEvent::TokenNeeded { code, message })
+            }
             MeshEvent::Refused { code, message, retry_after } => {
                 Event::Room(RoomEvent::Refused { code, message, retry_after })
             }
             MeshEvent::Replaced => Event::Room(RoomEvent::Replaced),
-            MeshEvent::Warned { code, message, text } => Event::Room(RoomEvent::Warned { code, message, text }),
+            MeshEvent::Warned { code, message, text } => {
+                Event::Room(RoomEvent::Warned { code, message, text })
+            }
             MeshEvent::OwnerChanged { owner } => Event::Room(RoomEvent::OwnerChanged { owner }),
-            MeshEvent::TransactionDone { transaction, result } if self.announced(now, transaction, &result) => return,
+            MeshEvent::TransactionDone { transaction, result }
+                if self.announced(now, transaction, &result) =>
+            {
+                return;
+            }
             MeshEvent::TransactionDone { transaction, result } => {
                 Event::Room(RoomEvent::TransactionDone { transaction, result })
             }
-            MeshEvent::RoomMetadataChanged { metadata } => Event::Room(RoomEvent::RoomMetadataChanged { metadata }),
-            MeshEvent::ReachabilityChanged { token } => Event::Room(RoomEvent::ReachabilityChanged { token }),
-            MeshEvent::ConnectionRequested { peer } => Event::Room(RoomEvent::ConnectionRequested { peer }),
+            MeshEvent::RoomMetadataChanged { metadata } => {
+                Event::Room(RoomEvent::RoomMetadataChanged { metadata })
+            }
+            MeshEvent::ReachabilityChanged { token } => {
+                Event::Room(RoomEvent::ReachabilityChanged { token })
+            }
+            MeshEvent::ConnectionRequested { peer } => {
+                Event::Room(RoomEvent::ConnectionRequested { peer })
+            }
             MeshEvent::Moved { groups } => {
                 self.move_to(now, &groups);
                 Event::Room(RoomEvent::Moved { groups })
@@ -471,22 +532,39 @@ impl Worker {
                 Event::Voice(VoiceEvent::FirstHeard { peer })
             }
             EngineEvent::Session(ClientEvent::Joined { .. }) => Event::Room(RoomEvent::Connected),
-            EngineEvent::Session(ClientEvent::RouteChanged { who: Participant::Peer(peer), route })
-                if self.engine.network().mesh.member(peer).is_some() =>
-            {
+            EngineEvent::Session(ClientEvent::RouteChanged {
+                who: Participant::Peer(peer),
+                route,
+            }) if self.engine.network().mesh.member(peer).is_some() => {
                 Event::Room(RoomEvent::RouteChanged { peer, route })
             }
             EngineEvent::Session(ClientEvent::GroupRefused { group }) => {
                 // What is not listened to after a join is not spoken to by it, either.
-                let _ = self.game.hush(now, &mut self.engine, JOINED, &VoiceTarget::Group(group.clone()));
+                let _ = self.game.hush(
+                    now,
+                    &mut self.engine,
+                    JOINED,
+                    &VoiceTarget::Group(group.clone()),
+                );
                 Event::Voice(VoiceEvent::GroupRefused { group })
             }
             EngineEvent::Session(ClientEvent::Text {
-                from: Participant::Peer(from), recipient, group, text, ..
+                from: Participant::Peer(from),
+                recipient,
+                group,
+                text,
+                ..
             }) => {
-                let name = self.engine.network().mesh.member(from).map(|member| member.name.clone());
+                let name =
+                    self.engine.network().mesh.member(from).map(|member| member.name.clone());
                 let private = matches!(recipient, Recipient::Client(_));
-                Event::Room(RoomEvent::Text { from, name: name.unwrap_or_default(), private, group, text })
+                Event::Room(RoomEvent::Text {
+                    from,
+                    name: name.unwrap_or_default(),
+                    private,
+                    group,
+                    text,
+                })
             }
             // The application does not know clients that are not in the roster.
             _ => return,
@@ -507,8 +585,12 @@ impl Worker {
 
     fn device_event(&mut self, now: Duration, event: Event) {
         match event {
-            Event::Device(DeviceEvent::Lost { which: DeviceRole::Input, .. }) => self.microphone_lost = true,
-            Event::Device(DeviceEvent::Recovered { which: DeviceRole::Input }) => self.microphone_lost = false,
+            Event::Device(DeviceEvent::Lost { which: DeviceRole::Input, .. }) => {
+                self.microphone_lost = true
+            }
+            Event::Device(DeviceEvent::Recovered { which: DeviceRole::Input }) => {
+                self.microphone_lost = false
+            }
             _ => {}
         }
         self.report(now, event);
@@ -539,7 +621,11 @@ impl Worker {
         if let Err(error) = result {
             self.report(
                 now,
-                Event::Room(RoomEvent::Warned { code: error.code(), message: error.to_string(), text: None }),
+                Event::Room(RoomEvent::Warned {
+                    code: error.code(),
+                    message: error.to_string(),
+                    text: None,
+                }),
             );
         }
     }
@@ -551,6 +637,9 @@ impl Worker {
     /// Lets the program see what happened in this turn, and the situation after it.
     fn publish(&mut self, now: Duration) {
         let Self { publisher, engine, name, talking, recording, .. } = self;
-        publisher.publish(now, &Situation { engine, name, talking: *talking, recording: recording.is_on() });
+        publisher.publish(
+            now,
+            &Situation { engine, name, talking: *talking, recording: recording.is_on() },
+        );
     }
 }

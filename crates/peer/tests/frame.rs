@@ -24,10 +24,17 @@ fn places_and_levels_of_a_frame_allocate_nothing() {
     let mut frame = |number: u16| {
         let at = [f32::from(number), 0.0, 0.0];
         room.speaker().set_listener(Pose { position: at, ..Pose::default() });
-        room.speaker().set_attenuation(Attenuation::Linear { reference: 1.0, max: 30.0, rolloff: 1.0 });
+        room.speaker().set_attenuation(Attenuation::Linear {
+            reference: 1.0,
+            max: 30.0,
+            rolloff: 1.0,
+        });
         for other in &others {
             room.participant(*other).set_position(at, [1.0, 0.0, 0.0]);
-            assert_eq!((room.participant(*other).level(), room.participant(*other).is_speaking()), (None, false));
+            assert_eq!(
+                (room.participant(*other).level(), room.participant(*other).is_speaking()),
+                (None, false)
+            );
         }
         room.participant(others[1]).clear_position();
         voice.read(&mut sound);

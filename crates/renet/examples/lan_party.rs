@@ -47,8 +47,13 @@ impl Game {
     pub fn frame(&mut self, mode: Mode, speaks: bool) -> Result<(), Box<dyn Error>> {
         let now = self.began.elapsed();
         let address = self.address;
-        let server = || ServerParameters { listen: address, public: Vec::new(), key: KEY, clients: 16 };
-        let client = || ClientParameters { servers: vec![address], key: KEY, timeout: Duration::from_secs(5) };
+        let server =
+            || ServerParameters { listen: address, public: Vec::new(), key: KEY, clients: 16 };
+        let client = || ClientParameters {
+            servers: vec![address],
+            key: KEY,
+            timeout: Duration::from_secs(5),
+        };
         self.mirror.update(now, &mut self.voice, mode, server, client)?;
         self.voice.update(now);
         // As a sound card would: 10 ms of microphone and of speaker, every 10 ms.

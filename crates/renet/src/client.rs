@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use renet::RenetClient;
 use renet_netcode::{
-    ClientAuthentication, ConnectToken, NetcodeClientTransport, NetcodeDisconnectReason, generate_random_bytes,
+    ClientAuthentication, ConnectToken, NetcodeClientTransport, NetcodeDisconnectReason,
+    generate_random_bytes,
 };
 use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent};
 
@@ -16,7 +17,8 @@ use crate::socket_errors::SocketErrors;
 
 /// For how long a token is good: long enough for clocks that are wrong by hours.
 const TOKEN_SECONDS: u64 = 48 * 60 * 60;
-/// Packets that one look takes; what is more waits for the next. A host passes on what all others say.
+/// Packets that one look takes; what is more waits for the next. A host passes on what all others
+/// say.
 const PACKETS_PER_LOOK: usize = 1024;
 
 #[derive(Debug)]
@@ -36,10 +38,19 @@ impl ClientSide {
             return Err("there is no address of the server to connect to".to_owned());
         };
         // One socket reaches one family of addresses.
-        let servers: Vec<SocketAddr> =
-            parameters.servers.iter().copied().filter(|server| server.is_ipv4() == first.is_ipv4()).collect();
-        let any = if first.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-        let socket = UdpSocket::bind((any, 0)).map_err(|error| format!("no UDP socket: {error}"))?;
+        let servers: Vec<SocketAddr> = parameters
+            .servers
+            .iter()
+            .copied()
+            .filter(|server| server.is_ipv4() == first.is_ipv4())
+            .collect();
+        let any = if first.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        };
+        let socket =
+            UdpSocket::bind((any, 0)).map_err(|error| format!("no UDP socket: {error}"))?;
         let now = crate::connection::since_1970();
         let timeout = i32::try_from(parameters.timeout.as_secs().max(1)).unwrap_or(i32::MAX);
         let connect_token = ConnectToken::generate(
@@ -53,8 +64,12 @@ impl ClientSide {
             &parameters.key,
         )
         .map_err(|error| format!("no connection can be asked for: {error}"))?;
-        let transport = NetcodeClientTransport::new(now, ClientAuthentication::Secure { connect_token }, socket)
-            .map_err(|error| format!("no connection can be asked for: {error}"))?;
+        let transport = NetcodeClientTransport::new(
+            now,
+            ClientAuthentication::Secure { connect_token },
+            socket,
+        )
+        .map_err(|error| format!("no connection can be asked for: {error}"))?;
         let connection = RenetClient::new(crate::connection::connection());
         Ok(Self { transport, connection, is_reported: false, errors: SocketErrors::default() })
     }
@@ -76,7 +91,8 @@ impl ClientSide {
     ) -> Result<(), DisconnectReason> {
         self.connection.update(passed);
         // Netcode's clock goes on only after the socket was read without an error.
-        let updated = self.errors.look(passed, || self.transport.update(passed, &mut self.connection));
+        let updated =
+            self.errors.look(passed, || self.transport.update(passed, &mut self.connection));
         if !self.is_reported && self.connection.is_connected() {
             self.is_reported = true;
             events.push_back(NetworkEvent::Connected);
@@ -100,7 +116,9 @@ impl ClientSide {
                 Err(crate::connection::reason_of(reason))
             }
             (None, None) => updated.map_err(|error| match error {
-                renet_netcode::NetcodeTransportError::IO(error) => DisconnectReason::Refused(error.to_string()),
+                renet_netcode::NetcodeTransportError::IO(error) => {
+                    DisconnectReason::Refused(error.to_string())
+                }
                 _ => DisconnectReason::Lost,
             }),
         }
@@ -108,7 +126,9 @@ impl ClientSide {
 
     fn reason_of(&self, reason: NetcodeDisconnectReason) -> DisconnectReason {
         match reason {
-            NetcodeDisconnectReason::ConnectionDenied => DisconnectReason::Refused("the host is full".to_owned()),
+            NetcodeDisconnectReason::ConnectionDenied => {
+                DisconnectReason::Refused("the host is full".to_owned())
+            }
             // Netcode does not answer a token that it cannot decrypt.
             NetcodeDisconnectReason::ConnectionRequestTimedOut
             | NetcodeDisconnectReason::ConnectionResponseTimedOut
@@ -126,7 +146,11 @@ impl ClientSide {
             return Err(NetworkError::NotConnected);
         }
         self.connection.send_message(channel, packet);
-        if self.connection.is_disconnected() { Err(NetworkError::ReliabilityBroken) } else { Ok(()) }
+        if self.connection.is_disconnected() {
+            Err(NetworkError::ReliabilityBroken)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn flush(&mut self) {

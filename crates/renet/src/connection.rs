@@ -8,17 +8,22 @@ use voicemesh_session::network::{DisconnectReason, PacketLimits};
 
 use crate::parameters::{RELIABLE, UNRELIABLE};
 
-/// A reliable packet without an acknowledgement is sent again after this. Zero would send it at every flush.
+/// A reliable packet without an acknowledgement is sent again after this. Zero would send it at
+/// every flush.
 const RESEND_AFTER: Duration = Duration::from_millis(300);
-/// Packets of speech and data that wait at one end of a connection, for a flush or for a poll. What is more is lost.
-const UNRELIABLE_WAITING_BYTES: Waiting = Waiting { to_clients: 1024 * 1024, to_servers: 256 * 1024 };
-/// Reliable packets that wait for their acknowledgement, or for a poll. To a client: the state of some 50,000 others. What is more
-/// ends the connection.
-const RELIABLE_WAITING_BYTES: Waiting = Waiting { to_clients: 8 * 1024 * 1024, to_servers: 2 * 1024 * 1024 };
+/// Packets of speech and data that wait at one end of a connection, for a flush or for a poll. What
+/// is more is lost.
+const UNRELIABLE_WAITING_BYTES: Waiting =
+    Waiting { to_clients: 1024 * 1024, to_servers: 256 * 1024 };
+/// Reliable packets that wait for their acknowledgement, or for a poll. To a client: the state of
+/// some 50,000 others. What is more ends the connection.
+const RELIABLE_WAITING_BYTES: Waiting =
+    Waiting { to_clients: 8 * 1024 * 1024, to_servers: 2 * 1024 * 1024 };
 /// The header that each packet of a session begins with: magic number and type.
 const SHORTEST_PACKET_BYTES: usize = 3;
-/// Between two flushes in which nothing new is sent: for acknowledgements, and for what is sent again. Each peer answers an
-/// acknowledgement with one of its own, so that this is what two silent peers send. Well below [`RESEND_AFTER`].
+/// Between two flushes in which nothing new is sent: for acknowledgements, and for what is sent
+/// again. Each peer answers an acknowledgement with one of its own, so that this is what two silent
+/// peers send. Well below [`RESEND_AFTER`].
 pub(crate) const IDLE_FLUSH: Duration = Duration::from_millis(50);
 /// What one flush sends to one peer at most.
 const FLUSH_BYTES: u64 = 256 * 1024;
@@ -30,12 +35,19 @@ struct Waiting {
 }
 
 pub(crate) fn connection() -> ConnectionConfig {
-    let channel =
-        |channel_id, max_memory_usage_bytes, send_type| ChannelConfig { channel_id, max_memory_usage_bytes, send_type };
+    let channel = |channel_id, max_memory_usage_bytes, send_type| ChannelConfig {
+        channel_id,
+        max_memory_usage_bytes,
+        send_type,
+    };
     let channels = |bytes: fn(Waiting) -> usize| {
         vec![
             channel(UNRELIABLE, bytes(UNRELIABLE_WAITING_BYTES), SendType::Unreliable),
-            channel(RELIABLE, bytes(RELIABLE_WAITING_BYTES), SendType::ReliableOrdered { resend_time: RESEND_AFTER }),
+            channel(
+                RELIABLE,
+                bytes(RELIABLE_WAITING_BYTES),
+                SendType::ReliableOrdered { resend_time: RESEND_AFTER },
+            ),
         ]
     };
     ConnectionConfig {
@@ -54,8 +66,9 @@ pub(crate) fn is_too_large(packet: &Bytes) -> bool {
     packet.len() > PacketLimits::default().reliable_bytes
 }
 
-/// The next of the messages that `next` gives, without those that are too short for a packet. Those cost a sender one byte, and
-/// nothing of the memory that bounds renet's queues: they are taken out at once, however many there are.
+/// The next of the messages that `next` gives, without those that are too short for a packet. Those
+/// cost a sender one byte, and nothing of the memory that bounds renet's queues: they are taken out
+/// at once, however many there are.
 pub(crate) fn next_packet(next: impl FnMut() -> Option<Bytes>) -> Option<Bytes> {
     std::iter::from_fn(next).find(|message| message.len() >= SHORTEST_PACKET_BYTES)
 }
@@ -63,7 +76,8 @@ pub(crate) fn next_packet(next: impl FnMut() -> Option<Bytes>) -> Option<Bytes> 
 /// Renet ends a connection on which something reliable is lost.
 pub(crate) fn reason_of(renet: renet::DisconnectReason) -> DisconnectReason {
     match renet {
-        renet::DisconnectReason::SendChannelError { .. } | renet::DisconnectReason::ReceiveChannelError { .. } => {
+        renet::DisconnectReason::SendChannelError { .. }
+        | renet::DisconnectReason::ReceiveChannelError { .. } => {
             DisconnectReason::ReliabilityBroken
         }
         _ => DisconnectReason::Lost,

@@ -1,10 +1,13 @@
-//! The session over [renet](https://docs.rs/renet) and netcode: UDP, a host and a port, encrypted with one key, no signaling.
+//! The session over [renet](https://docs.rs/renet) and netcode: UDP, a host and a port, encrypted
+//! with one key, no signaling.
 //!
-//! **Does.** [`RenetNetwork`] is an integration of [`Network`]: it owns the sockets, serves and connects. A host needs nothing
-//! more: [`EngineOnNetwork::run_as_host`] keeps what server and own client send each other in the process.
+//! **Does.** [`RenetNetwork`] is an integration of [`Network`]: it owns the sockets, serves and
+//! connects. A host needs nothing more: [`EngineOnNetwork::run_as_host`] keeps what server and own
+//! client send each other in the process.
 //!
-//! **Never does.** No thread and no async: it works in [`Network::poll`] and [`Network::flush`], which the engine calls. No datagram
-//! leaves for every poll: acknowledgements wait for what is sent, at most 50 ms.
+//! **Never does.** No thread and no async: it works in [`Network::poll`] and [`Network::flush`],
+//! which the engine calls. No datagram leaves for every poll: acknowledgements wait for what is
+//! sent, at most 50 ms.
 //!
 //! [`EngineOnNetwork::run_as_host`]: https://docs.rs/voicemesh-engine
 
@@ -19,7 +22,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_session::network::{Delivery, Network, NetworkError, NetworkEvent, Reliability, Side};
+use voicemesh_session::network::{
+    Delivery, Network, NetworkError, NetworkEvent, Reliability, Side,
+};
 
 pub use parameters::{ClientParameters, KEY_BYTES, RenetPeer, ServerParameters};
 
@@ -48,13 +53,14 @@ impl RenetNetwork {
         Self::default()
     }
 
-    /// The address at which it serves: with the port that the system has chosen, if it was bound to port 0.
+    /// The address at which it serves: with the port that the system has chosen, if it was bound to
+    /// port 0.
     pub fn serves_at(&self) -> Option<SocketAddr> {
         self.server.as_ref().map(ServerSide::address)
     }
 
-    /// Errors of the sockets that are open now, since they were opened. Errors of single datagrams are skipped; others end a side
-    /// only after five seconds of them.
+    /// Errors of the sockets that are open now, since they were opened. Errors of single datagrams
+    /// are skipped; others end a side only after five seconds of them.
     pub fn socket_errors(&self) -> u64 {
         let of_server = self.server.as_ref().map_or(0, ServerSide::socket_errors);
         of_server + self.client.as_ref().map_or(0, ClientSide::socket_errors)
@@ -96,7 +102,9 @@ impl Network for RenetNetwork {
     fn connect(&mut self, now: Duration, parameters: ClientParameters) -> Result<(), NetworkError> {
         self.disconnect(now);
         if self.server.is_some() {
-            return Err(NetworkError::Unsupported("join the server that it is itself; run as a host instead"));
+            return Err(NetworkError::Unsupported(
+                "join the server that it is itself; run as a host instead",
+            ));
         }
         self.looked_at = now;
         self.client = Some(ClientSide::new(&parameters).map_err(NetworkError::Failed)?);
@@ -132,13 +140,19 @@ impl Network for RenetNetwork {
         let event = self.events.pop_front();
         self.is_polling = event.is_some();
         // What a caller without `flush` has sent, or acknowledgements.
-        if event.is_none() && (self.is_queued || now.saturating_sub(self.flushed_at) >= IDLE_FLUSH) {
+        if event.is_none() && (self.is_queued || now.saturating_sub(self.flushed_at) >= IDLE_FLUSH)
+        {
             self.send_queued(now);
         }
         event
     }
 
-    fn send_to_server(&mut self, _now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+    fn send_to_server(
+        &mut self,
+        _now: Duration,
+        reliability: Reliability,
+        packet: Bytes,
+    ) -> Result<(), NetworkError> {
         let channel = match reliability {
             Reliability::Reliable => RELIABLE,
             Reliability::Unreliable => UNRELIABLE,

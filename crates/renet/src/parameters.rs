@@ -24,8 +24,8 @@ pub struct RenetPeer(pub u64);
 pub struct ServerParameters {
     /// The address to bind, for example `0.0.0.0:7777`.
     pub listen: SocketAddr,
-    /// The addresses by which clients may reach it: netcode refuses a client that was given none of these. Empty for the bound
-    /// address alone.
+    /// The addresses by which clients may reach it: netcode refuses a client that was given none of
+    /// these. Empty for the bound address alone.
     pub public: Vec<SocketAddr>,
     /// The secret that lets a client in.
     pub key: [u8; KEY_BYTES],
@@ -40,6 +40,7 @@ pub struct ClientParameters {
     pub servers: Vec<SocketAddr>,
     /// The server's secret.
     pub key: [u8; KEY_BYTES],
-    /// How long each address is tried, and after how long a silence a connection is lost. Whole seconds, at least one.
+    /// How long each address is tried, and after how long a silence a connection is lost. Whole
+    /// seconds, at least one.
     pub timeout: Duration,
 }

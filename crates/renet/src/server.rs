@@ -14,8 +14,9 @@ use crate::socket_errors::SocketErrors;
 
 /// Netcode's own limit.
 const CLIENTS: usize = 1024;
-/// Packets of one client that one look takes; what is more waits for the next, within the memory of its channels. So a client that
-/// sends as fast as it can delays its own packets, and those of the others by this at most.
+/// Packets of one client that one look takes; what is more waits for the next, within the memory of
+/// its channels. So a client that sends as fast as it can delays its own packets, and those of the
+/// others by this at most.
 const PACKETS_PER_LOOK: usize = 64;
 
 #[derive(Debug)]
@@ -33,8 +34,10 @@ impl ServerSide {
     /// In words for a person.
     pub(crate) fn new(parameters: &ServerParameters) -> Result<Self, String> {
         let listen = parameters.listen;
-        let socket = UdpSocket::bind(listen).map_err(|error| format!("cannot serve at {listen}: {error}"))?;
-        let address = socket.local_addr().map_err(|error| format!("cannot serve at {listen}: {error}"))?;
+        let socket = UdpSocket::bind(listen)
+            .map_err(|error| format!("cannot serve at {listen}: {error}"))?;
+        let address =
+            socket.local_addr().map_err(|error| format!("cannot serve at {listen}: {error}"))?;
         let public = &parameters.public;
         let config = ServerConfig {
             current_time: crate::connection::since_1970(),
@@ -46,7 +49,13 @@ impl ServerSide {
         let transport = NetcodeServerTransport::new(config, socket)
             .map_err(|error| format!("cannot serve at {listen}: {error}"))?;
         let connections = RenetServer::new(crate::connection::connection());
-        Ok(Self { transport, connections, address, clients: BTreeSet::new(), errors: SocketErrors::default() })
+        Ok(Self {
+            transport,
+            connections,
+            address,
+            clients: BTreeSet::new(),
+            errors: SocketErrors::default(),
+        })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -72,7 +81,9 @@ impl ServerSide {
         // Netcode's clock goes on before the socket is read, also when that fails.
         let mut step = passed;
         self.errors
-            .look(passed, || self.transport.update(std::mem::take(&mut step), &mut self.connections))
+            .look(passed, || {
+                self.transport.update(std::mem::take(&mut step), &mut self.connections)
+            })
             .map_err(|error| error.to_string())?;
         while let Some(event) = self.connections.get_event() {
             match event {
@@ -103,12 +114,21 @@ impl ServerSide {
         Ok(())
     }
 
-    pub(crate) fn send(&mut self, to: RenetPeer, channel: u8, packet: Bytes) -> Result<(), NetworkError> {
+    pub(crate) fn send(
+        &mut self,
+        to: RenetPeer,
+        channel: u8,
+        packet: Bytes,
+    ) -> Result<(), NetworkError> {
         if !self.connections.is_connected(to.0) {
             return Err(NetworkError::NotConnected);
         }
         self.connections.send_message(to.0, channel, packet);
-        if self.connections.is_connected(to.0) { Ok(()) } else { Err(NetworkError::ReliabilityBroken) }
+        if self.connections.is_connected(to.0) {
+            Ok(())
+        } else {
+            Err(NetworkError::ReliabilityBroken)
+        }
     }
 
     pub(crate) fn flush(&mut self) {

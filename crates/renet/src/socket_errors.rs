@@ -7,7 +7,8 @@ use renet_netcode::NetcodeTransportError;
 
 /// A socket that gave nothing but errors for this long is of no more use.
 const FAILS_AFTER: Duration = Duration::from_secs(5);
-/// Time between two looks at the socket counts no more than this: a program that stood still has not seen it fail meanwhile.
+/// Time between two looks at the socket counts no more than this: a program that stood still has
+/// not seen it fail meanwhile.
 const LONGEST_STEP: Duration = Duration::from_millis(250);
 /// Datagrams that one look skips at most.
 const SKIPPED_PER_LOOK: usize = 64;
@@ -16,7 +17,8 @@ const TOO_LARGE: i32 = 10_040;
 /// Windows: a datagram that was sent earlier expired on its way (`WSAENETRESET`).
 const EXPIRED: i32 = 10_052;
 
-/// Counts the errors of one socket and decides which are fatal: none of a single datagram, and others only if they last.
+/// Counts the errors of one socket and decides which are fatal: none of a single datagram, and
+/// others only if they last.
 #[derive(Debug, Default)]
 pub(crate) struct SocketErrors {
     count: u64,
@@ -38,7 +40,8 @@ impl SocketErrors {
         self.count
     }
 
-    /// Runs `update` until the socket is empty, and past errors that concern one datagram. `passed`: the time since the last look.
+    /// Runs `update` until the socket is empty, and past errors that concern one datagram.
+    /// `passed`: the time since the last look.
     ///
     /// # Errors
     ///
@@ -71,7 +74,8 @@ impl SocketErrors {
             self.failing_for = None;
             return Verdict::Skip;
         }
-        let failing_for = self.failing_for.map_or(Duration::ZERO, |so_far| so_far + passed.min(LONGEST_STEP));
+        let failing_for =
+            self.failing_for.map_or(Duration::ZERO, |so_far| so_far + passed.min(LONGEST_STEP));
         self.failing_for = Some(failing_for);
         if failing_for < FAILS_AFTER { Verdict::Wait } else { Verdict::Fatal }
     }
@@ -98,7 +102,8 @@ mod tests {
         io(Error::from(ErrorKind::NetworkDown))
     }
 
-    /// How many looks a socket outlives that fails at each of them, `step` apart; `limit` if it outlives all.
+    /// How many looks a socket outlives that fails at each of them, `step` apart; `limit` if it
+    /// outlives all.
     fn outlives(
         step: Duration,
         limit: usize,
@@ -110,9 +115,11 @@ mod tests {
 
     #[test]
     fn datagrams_that_a_remote_made_bad_are_skipped_and_counted_forever() {
-        for bad in
-            [Error::from_raw_os_error(TOO_LARGE), Error::from_raw_os_error(EXPIRED), ErrorKind::ConnectionReset.into()]
-        {
+        for bad in [
+            Error::from_raw_os_error(TOO_LARGE),
+            Error::from_raw_os_error(EXPIRED),
+            ErrorKind::ConnectionReset.into(),
+        ] {
             let (mut errors, mut good, mut calls) = (SocketErrors::default(), 0, 0);
             let kind = (bad.kind(), bad.raw_os_error());
             let again = || kind.1.map_or_else(|| Error::from(kind.0), Error::from_raw_os_error);
@@ -152,8 +159,14 @@ mod tests {
     #[test]
     fn an_error_that_lasts_five_seconds_is_fatal_and_any_success_begins_them_anew() {
         assert_eq!(outlives(TICK, 10_000, |_| network_down()), 1_000, "5 s of 5 ms");
-        assert_eq!(outlives(TICK, 10_000, |look| if look == 900 { Ok(()) } else { network_down() }), 1_901);
-        assert_eq!(outlives(TICK, 10_000, |look| if look % 999 == 0 { Ok(()) } else { network_down() }), 10_000);
+        assert_eq!(
+            outlives(TICK, 10_000, |look| if look == 900 { Ok(()) } else { network_down() }),
+            1_901
+        );
+        assert_eq!(
+            outlives(TICK, 10_000, |look| if look % 999 == 0 { Ok(()) } else { network_down() }),
+            10_000
+        );
     }
 
     #[test]

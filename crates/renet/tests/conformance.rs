@@ -1,4 +1,5 @@
-//! Renet keeps the contract: sockets are real and on loopback, the time is the cases' own, ten times as fast as the clock.
+//! Renet keeps the contract: sockets are real and on loopback, the time is the cases' own, ten
+//! times as fast as the clock.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -16,7 +17,8 @@ impl Default for Loopback {
     fn default() -> Self {
         static TESTBEDS: AtomicU16 = AtomicU16::new(0);
         let number = TESTBEDS.fetch_add(1, Ordering::Relaxed);
-        // Below the ports that systems give out themselves. On Linux all of 127.0.0.0/8 is loopback: each process has its part.
+        // Below the ports that systems give out themselves. On Linux all of 127.0.0.0/8 is
+        // loopback: each process has its part.
         let process = if cfg!(target_os = "linux") { std::process::id() } else { 0 };
         let [.., high, low] = process.to_be_bytes();
         let ip = IpAddr::V4(Ipv4Addr::new(127, high, low, 1));
@@ -32,15 +34,25 @@ impl Testbed for Loopback {
     }
 
     fn server_parameters(&mut self, server: usize) -> ServerParameters {
-        ServerParameters { listen: self.servers[server], public: Vec::new(), key: [7; 32], clients: 256 }
+        ServerParameters {
+            listen: self.servers[server],
+            public: Vec::new(),
+            key: [7; 32],
+            clients: 256,
+        }
     }
 
     fn client_parameters(&mut self, server: usize) -> ClientParameters {
-        ClientParameters { servers: vec![self.servers[server]], key: [7; 32], timeout: Duration::from_secs(5) }
+        ClientParameters {
+            servers: vec![self.servers[server]],
+            key: [7; 32],
+            timeout: Duration::from_secs(5),
+        }
     }
 
     fn pass(&mut self) -> Duration {
-        // The kernel moves datagrams on loopback within the call that sends them; other threads' tests have a turn.
+        // The kernel moves datagrams on loopback within the call that sends them; other threads'
+        // tests have a turn.
         std::thread::yield_now();
         Duration::from_millis(10)
     }

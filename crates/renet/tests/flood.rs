@@ -1,4 +1,5 @@
-//! A client that sends as much as it can. Sockets are real and on loopback; the time is the tests' own.
+//! A client that sends as much as it can. Sockets are real and on loopback; the time is the tests'
+//! own.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,7 +10,8 @@ use voicemesh_session::network::{Network, NetworkEvent, Reliability};
 
 const TICK: Duration = Duration::from_millis(5);
 const KEY: [u8; 32] = [7; 32];
-/// What the hostile client sends in one tick: some 40 datagrams, which the system holds for the host.
+/// What the hostile client sends in one tick: some 40 datagrams, which the system holds for the
+/// host.
 const FLOOD: usize = 4_000;
 /// Packets of one client in one round of polls.
 const TAKEN: usize = 64;
@@ -31,12 +33,18 @@ impl Lan {
         let now = TICK;
         let mut host = RenetNetwork::new();
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        host.host(now, ServerParameters { listen, public: Vec::new(), key: KEY, clients: 8 }).unwrap();
+        host.host(now, ServerParameters { listen, public: Vec::new(), key: KEY, clients: 8 })
+            .unwrap();
         let servers = vec![host.serves_at().unwrap()];
         let client = || {
             let mut client = RenetNetwork::new();
             let servers = servers.clone();
-            client.connect(now, ClientParameters { servers, key: KEY, timeout: Duration::from_secs(5) }).unwrap();
+            client
+                .connect(
+                    now,
+                    ClientParameters { servers, key: KEY, timeout: Duration::from_secs(5) },
+                )
+                .unwrap();
             client
         };
         let mut lan = Self { now, hostile: client(), honest: client(), host, key: RenetPeer(0) };
@@ -54,7 +62,9 @@ impl Lan {
 
     /// The host learns from a packet which client is which.
     fn introduce(&mut self) -> RenetPeer {
-        self.hostile.send_to_server(self.now, Reliability::Reliable, Bytes::from_static(b"hostile")).unwrap();
+        self.hostile
+            .send_to_server(self.now, Reliability::Reliable, Bytes::from_static(b"hostile"))
+            .unwrap();
         while self.now < Duration::from_secs(60) {
             for event in self.tick() {
                 if let NetworkEvent::FromClient { peer, packet } = event
@@ -74,7 +84,8 @@ impl Lan {
         std::iter::from_fn(|| self.host.poll(self.now)).collect()
     }
 
-    /// The hostile client sends these, the honest one a packet of its own; the host is polled. Packets of each.
+    /// The hostile client sends these, the honest one a packet of its own; the host is polled.
+    /// Packets of each.
     fn flood(&mut self, packets: impl Iterator<Item = Bytes>) -> (Vec<Bytes>, usize) {
         self.honest.send_to_server(self.now, Reliability::Reliable, HONEST).unwrap();
         for packet in packets {
@@ -90,7 +101,9 @@ impl Lan {
         let (mut hostile, mut honest) = (Vec::new(), 0);
         for event in self.tick() {
             match event {
-                NetworkEvent::FromClient { peer, packet } if peer == self.key => hostile.push(packet),
+                NetworkEvent::FromClient { peer, packet } if peer == self.key => {
+                    hostile.push(packet)
+                }
                 NetworkEvent::FromClient { packet, .. } if packet == HONEST => honest += 1,
                 event => panic!("{event:?}"),
             }
@@ -121,7 +134,10 @@ fn a_flood_of_small_packets_is_taken_in_portions_between_which_others_are_served
         if hostile.is_empty() && served == ROUNDS {
             break;
         }
-        assert!(round < 2_000, "{served} of {ROUNDS} packets of the honest client, {waited} more of the hostile one");
+        assert!(
+            round < 2_000,
+            "{served} of {ROUNDS} packets of the honest client, {waited} more of the hostile one"
+        );
     }
     assert!(waited <= WAITING_BYTES / GARBAGE.len(), "{waited} packets waited");
 }

@@ -11,7 +11,11 @@ use voicemesh_engine::{EngineEvent, Mode};
 
 /// Until this is so, or for 30 s at most.
 #[expect(clippy::disallowed_methods, reason = "the frames of a game follow a clock")]
-fn play(games: &mut [(Game, Mode, bool)], what: &str, mut is_so: impl FnMut(&mut [(Game, Mode, bool)]) -> bool) {
+fn play(
+    games: &mut [(Game, Mode, bool)],
+    what: &str,
+    mut is_so: impl FnMut(&mut [(Game, Mode, bool)]) -> bool,
+) {
     let began = Instant::now();
     while !is_so(games) {
         assert!(began.elapsed() < Duration::from_secs(30), "{what}");
@@ -27,7 +31,8 @@ fn free_address() -> SocketAddr {
 }
 
 fn is_heard(game: &mut Game) -> bool {
-    std::iter::from_fn(|| game.poll()).any(|event| matches!(event, EngineEvent::Speaking { speaking: true, .. }))
+    std::iter::from_fn(|| game.poll())
+        .any(|event| matches!(event, EngineEvent::Speaking { speaking: true, .. }))
 }
 
 /// proves: D-36, D-38, D-40
@@ -41,7 +46,9 @@ fn a_host_and_two_who_join_hear_each_other_and_see_each_other_leave() {
         (game("Bob", 2), Mode::Client, false),
         (game("Host", 3), Mode::Host, true),
     ];
-    play(&mut games, "all see all", |games| games.iter().all(|(game, ..)| game.players().len() == 3));
+    play(&mut games, "all see all", |games| {
+        games.iter().all(|(game, ..)| game.players().len() == 3)
+    });
     play(&mut games, "Ada hears the host", |games| is_heard(&mut games[0].0));
     games[2].2 = false;
     games[0].2 = true;
@@ -49,12 +56,17 @@ fn a_host_and_two_who_join_hear_each_other_and_see_each_other_leave() {
     play(&mut games, "the host hears Ada", |games| is_heard(&mut games[2].0));
 
     games[1].1 = Mode::None;
-    play(&mut games, "Bob is gone", |games| games[0].0.players().len() == 2 && games[2].0.players().len() == 2);
+    play(&mut games, "Bob is gone", |games| {
+        games[0].0.players().len() == 2 && games[2].0.players().len() == 2
+    });
     games[2].1 = Mode::None;
     play(&mut games, "the host is gone", |games| games[0].0.players().is_empty());
 
     // Another takes over as a dedicated server at the same address.
     games[1].1 = Mode::DedicatedServer;
     play(&mut games, "Ada is in the next session", |games| games[0].0.players() == ["Ada"]);
-    assert_eq!(games.each_ref().map(|(game, ..)| game.mode()), [Mode::Client, Mode::DedicatedServer, Mode::None]);
+    assert_eq!(
+        games.each_ref().map(|(game, ..)| game.mode()),
+        [Mode::Client, Mode::DedicatedServer, Mode::None]
+    );
 }

@@ -1,4 +1,5 @@
-//! What two peers that have nothing to say send. The datagrams are counted on their way; the time is the test's own.
+//! What two peers that have nothing to say send. The datagrams are counted on their way; the time
+//! is the test's own.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -65,10 +66,16 @@ impl Pair {
         });
         let wire = Wire::new();
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let parameters = ServerParameters { listen, public: vec![wire.address()], key: KEY, clients: 8 };
+        let parameters =
+            ServerParameters { listen, public: vec![wire.address()], key: KEY, clients: 8 };
         host.run_as_host(TICK, parameters).unwrap();
         let servers = vec![wire.address()];
-        client.run_as_client(TICK, ClientParameters { servers, key: KEY, timeout: Duration::from_secs(5) }).unwrap();
+        client
+            .run_as_client(
+                TICK,
+                ClientParameters { servers, key: KEY, timeout: Duration::from_secs(5) },
+            )
+            .unwrap();
         Self { now: TICK, wire, host, client }
     }
 

@@ -1,14 +1,15 @@
-//! From one sample rate to another: whole clips, streams in chunks of about 10 ms, and streams that are corrected by some
-//! parts per million.
+//! From one sample rate to another: whole clips, streams in chunks of about 10 ms, and streams that
+//! are corrected by some parts per million.
 //!
-//! A crate by itself so that the transforms under it, which are generic, are compiled once and not in each of their users.
+//! A crate by itself so that the transforms under it, which are generic, are compiled once and not
+//! in each of their users.
 
 use std::collections::VecDeque;
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{
-    Adjustable as _, Async, Fft, FixedAsync, FixedSync, Resampler as _, SincInterpolationParameters,
-    SincInterpolationType, WindowFunction,
+    Adjustable as _, Async, Fft, FixedAsync, FixedSync, Resampler as _,
+    SincInterpolationParameters, SincInterpolationType, WindowFunction,
 };
 
 /// Samples a second inside voicemesh.
@@ -47,11 +48,15 @@ impl Converter {
     /// Converts exactly one chunk.
     pub fn convert(&mut self, chunk: &[f32]) -> &[f32] {
         let frames = self.converted.len();
-        let done = InterleavedSlice::new(chunk, 1, chunk.len()).map_err(|error| error.to_string()).and_then(|input| {
-            let mut output =
-                InterleavedSlice::new_mut(&mut self.converted, 1, frames).map_err(|error| error.to_string())?;
-            self.fft.process_into_buffer(&input, &mut output, None).map_err(|error| error.to_string())
-        });
+        let done = InterleavedSlice::new(chunk, 1, chunk.len())
+            .map_err(|error| error.to_string())
+            .and_then(|input| {
+                let mut output = InterleavedSlice::new_mut(&mut self.converted, 1, frames)
+                    .map_err(|error| error.to_string())?;
+                self.fft
+                    .process_into_buffer(&input, &mut output, None)
+                    .map_err(|error| error.to_string())
+            });
         debug_assert!(done.is_ok(), "one chunk in gives one chunk out: {done:?}");
         &self.converted
     }
@@ -68,14 +73,16 @@ pub const CORRECTED_AT_A_TIME: usize = SAMPLE_RATE as usize / 1_000;
 pub const HISTORY: usize = 4 * CORRECTED_AT_A_TIME;
 /// Twice the corrector's delay in samples: 32 samples are 0.7 ms.
 const SINC_LENGTH: usize = 64;
-/// Filters between two samples; a line between two of them is 98 dB near, and half as dear as a polynomial through four.
+/// Filters between two samples; a line between two of them is 98 dB near, and half as dear as a
+/// polynomial through four.
 const SINC_OVERSAMPLING: usize = 256;
 /// How long a stream takes to go over to its correction: 10 ms.
 const FADE: usize = SAMPLE_RATE as usize / 100;
 /// The furthest a corrector goes, in parts per million.
 const MOST_CORRECTION_PPM: f64 = 1_000.0;
 
-/// Makes a stream of [`SAMPLE_RATE`] a little longer or shorter, by a factor that may change while it runs.
+/// Makes a stream of [`SAMPLE_RATE`] a little longer or shorter, by a factor that may change while
+/// it runs.
 pub struct Corrector {
     resampler: Async<f32>,
     corrected: Vec<f32>,
@@ -84,35 +91,45 @@ pub struct Corrector {
     fade: Option<Fade>,
 }
 
-/// From the stream as it came to the corrected one: what a filter takes away of the highest tones does not go at once.
+/// From the stream as it came to the corrected one: what a filter takes away of the highest tones
+/// does not go at once.
 struct Fade {
     uncorrected: VecDeque<f32>,
     faded: usize,
 }
 
 impl Corrector {
-    /// Goes on where a stream has ended so far: the first sample it gives is the one after `history`.
+    /// Goes on where a stream has ended so far: the first sample it gives is the one after
+    /// `history`.
     ///
     /// # Errors
     /// What the converter cannot do, in its words.
     pub fn after(history: &[f32; HISTORY]) -> Result<Self, String> {
-        let parameters = SincInterpolationParameters::new(SINC_LENGTH, WindowFunction::BlackmanHarris)
-            .oversampling_factor(SINC_OVERSAMPLING)
-            .interpolation(SincInterpolationType::Linear);
+        let parameters =
+            SincInterpolationParameters::new(SINC_LENGTH, WindowFunction::BlackmanHarris)
+                .oversampling_factor(SINC_OVERSAMPLING)
+                .interpolation(SincInterpolationType::Linear);
         let most = 1.0 + MOST_CORRECTION_PPM * 1e-6;
-        let resampler = Async::new_sinc(1.0, most, &parameters, CORRECTED_AT_A_TIME, 1, FixedAsync::Input)
-            .map_err(|error| error.to_string())?;
+        let resampler =
+            Async::new_sinc(1.0, most, &parameters, CORRECTED_AT_A_TIME, 1, FixedAsync::Input)
+                .map_err(|error| error.to_string())?;
         let corrected = vec![0.0; resampler.output_frames_max()];
-        let fade = Fade { uncorrected: VecDeque::with_capacity(FADE + 2 * CORRECTED_AT_A_TIME), faded: 0 };
+        let fade =
+            Fade { uncorrected: VecDeque::with_capacity(FADE + 2 * CORRECTED_AT_A_TIME), faded: 0 };
         let mut corrector = Self { resampler, corrected, repeated: 0, fade: Some(fade) };
-        let given: usize = history.chunks_exact(CORRECTED_AT_A_TIME).map(|chunk| corrector.process(chunk)).sum();
+        let given: usize =
+            history.chunks_exact(CORRECTED_AT_A_TIME).map(|chunk| corrector.process(chunk)).sum();
         corrector.repeated = HISTORY + corrector.delay() - given;
         Ok(corrector)
     }
 
     /// From the next chunk on, so much slower if positive.
     pub fn set_ppm(&mut self, ppm: f64) {
-        let ppm = if ppm.is_finite() { ppm.clamp(-MOST_CORRECTION_PPM, MOST_CORRECTION_PPM) } else { 0.0 };
+        let ppm = if ppm.is_finite() {
+            ppm.clamp(-MOST_CORRECTION_PPM, MOST_CORRECTION_PPM)
+        } else {
+            0.0
+        };
         let most = 1.0 + MOST_CORRECTION_PPM * 1e-6;
         let ratio = (1.0 / (1.0 + ppm * 1e-6)).clamp(1.0 / most, most);
         let done = self.resampler.set_resample_ratio_relative(ratio, true);
@@ -140,17 +157,22 @@ impl Corrector {
 
     /// By how many samples what is given is late.
     pub fn delay(&self) -> usize {
-        // The resampler steps before it looks, so its first sample is one further than half its filter says.
+        // The resampler steps before it looks, so its first sample is one further than half its
+        // filter says.
         self.resampler.output_delay() - 1
     }
 
     fn process(&mut self, chunk: &[f32]) -> usize {
         let frames = self.corrected.len();
-        let done = InterleavedSlice::new(chunk, 1, chunk.len()).map_err(|error| error.to_string()).and_then(|input| {
-            let mut output =
-                InterleavedSlice::new_mut(&mut self.corrected, 1, frames).map_err(|error| error.to_string())?;
-            self.resampler.process_into_buffer(&input, &mut output, None).map_err(|error| error.to_string())
-        });
+        let done = InterleavedSlice::new(chunk, 1, chunk.len())
+            .map_err(|error| error.to_string())
+            .and_then(|input| {
+                let mut output = InterleavedSlice::new_mut(&mut self.corrected, 1, frames)
+                    .map_err(|error| error.to_string())?;
+                self.resampler
+                    .process_into_buffer(&input, &mut output, None)
+                    .map_err(|error| error.to_string())
+            });
         debug_assert!(done.is_ok(), "one chunk is what it takes: {done:?}");
         done.map_or(0, |(_, given)| given)
     }
@@ -165,21 +187,33 @@ pub fn clip(samples: Vec<f32>, from_hz: u32, to_hz: u32) -> Result<Vec<f32>, Str
         return Ok(samples);
     }
     let mut fft = fft(from_hz, to_hz)?;
-    let input = InterleavedSlice::new(&samples, 1, samples.len()).map_err(|error| error.to_string())?;
-    let converted = fft.process_all(&input, samples.len(), None).map_err(|error| error.to_string())?;
+    let input =
+        InterleavedSlice::new(&samples, 1, samples.len()).map_err(|error| error.to_string())?;
+    let converted =
+        fft.process_all(&input, samples.len(), None).map_err(|error| error.to_string())?;
     Ok(converted.take_data())
 }
 
 /// Both chunks of fixed length, as near to 10 ms as the ratio of the rates allows.
 fn fft(from_hz: u32, to_hz: u32) -> Result<Fft<f32>, String> {
     let chunk = (from_hz / 100).max(1) as usize;
-    Fft::new_custom(from_hz as usize, to_hz as usize, chunk, 1, 1, WindowFunction::BlackmanHarris2, FixedSync::Both)
-        .map_err(|error| error.to_string())
+    Fft::new_custom(
+        from_hz as usize,
+        to_hz as usize,
+        chunk,
+        1,
+        1,
+        WindowFunction::BlackmanHarris2,
+        FixedSync::Both,
+    )
+    .map_err(|error| error.to_string())
 }
 
 impl std::fmt::Debug for Converter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Converter").field("chunk_out", &self.converted.len()).finish_non_exhaustive()
+        f.debug_struct("Converter")
+            .field("chunk_out", &self.converted.len())
+            .finish_non_exhaustive()
     }
 }
 

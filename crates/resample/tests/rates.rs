@@ -12,11 +12,19 @@ fn a_stream_keeps_its_level_and_its_length_at_every_common_rate() {
         for (from, to) in [(rate, 48_000), (48_000, rate)] {
             let mut converter = Converter::new(from, to).unwrap().expect("the rates differ");
             let (chunk_in, chunk_out) = (converter.chunk_in(), converter.chunk_out());
-            assert_eq!(chunk_in as u64 * u64::from(to), chunk_out as u64 * u64::from(from), "{from} to {to}");
-            assert!(chunk_in as u32 <= from / 25, "{from} to {to}: chunks of {chunk_in} are too long");
+            assert_eq!(
+                chunk_in as u64 * u64::from(to),
+                chunk_out as u64 * u64::from(from),
+                "{from} to {to}"
+            );
+            assert!(
+                chunk_in as u32 <= from / 25,
+                "{from} to {to}: chunks of {chunk_in} are too long"
+            );
             let mut out = Vec::new();
-            let tone: Vec<f32> =
-                (0..from).map(|at| (std::f32::consts::TAU * (at * 500 % from) as f32 / from as f32).sin()).collect();
+            let tone: Vec<f32> = (0..from)
+                .map(|at| (std::f32::consts::TAU * (at * 500 % from) as f32 / from as f32).sin())
+                .collect();
             for chunk in tone.chunks_exact(chunk_in) {
                 out.extend_from_slice(converter.convert(chunk));
             }

@@ -15,7 +15,8 @@ const FORGET: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddressTag(pub u128);
 
-/// Addresses that share a budget: one IPv4 address, or the /64 of an IPv6 address, all of which belongs to one host.
+/// Addresses that share a budget: one IPv4 address, or the /64 of an IPv6 address, all of which
+/// belongs to one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressKey {
     /// One IPv4 address.
@@ -25,8 +26,8 @@ pub enum AddressKey {
 }
 
 impl AddressKey {
-    /// `None` for this machine itself: either the operator, or a proxy that was not named as trusted, behind which are
-    /// many.
+    /// `None` for this machine itself: either the operator, or a proxy that was not named as
+    /// trusted, behind which are many.
     pub fn of(address: IpAddr) -> Option<Self> {
         match address.to_canonical() {
             address if address.is_loopback() => None,
@@ -66,7 +67,8 @@ impl Address {
     }
 }
 
-/// Addresses of which some may have no connection. When there are more, all of those are forgotten at once.
+/// Addresses of which some may have no connection. When there are more, all of those are forgotten
+/// at once.
 const REMEMBERED: usize = 16_384;
 
 /// All of them. Bounded by [`REMEMBERED`] and by twice the addresses that have connections.
@@ -95,7 +97,12 @@ impl Table {
 
 impl Addresses {
     /// The address's entry, or `None` if it has too many connections already.
-    pub(crate) fn enter(&self, now: Duration, key: AddressKey, budgets: &Budgets) -> Option<Arc<Address>> {
+    pub(crate) fn enter(
+        &self,
+        now: Duration,
+        key: AddressKey,
+        budgets: &Budgets,
+    ) -> Option<Arc<Address>> {
         let mut table = lock(&self.0);
         if table.entries.len() >= table.most && !table.entries.contains_key(&key) {
             table.retain(|_| false);
@@ -135,12 +142,16 @@ mod tests {
     fn joins_of_an_address_are_limited_and_come_back_with_time() {
         let budgets = Budgets::default();
         let addresses = Addresses::default();
-        let address = addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
+        let address =
+            addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
         for _ in 0..budgets.address_joins.burst as usize {
             assert!(address.may_join(Duration::ZERO, &budgets, false));
         }
         assert!(!address.may_join(Duration::ZERO, &budgets, false));
-        assert!(address.may_join(Duration::ZERO, &budgets, true), "members come back whatever strangers do");
+        assert!(
+            address.may_join(Duration::ZERO, &budgets, true),
+            "members come back whatever strangers do"
+        );
         assert!(address.may_join(Duration::from_secs(1), &budgets, false));
     }
 

@@ -24,19 +24,23 @@ impl Rate {
 /// The rates of one connection. A room of 50 in normal use stays below a fifth of each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budgets {
-    /// Messages that go to everyone in the room, requests to the server, and WebSocket pings and pongs. A message counts once,
-    /// a session packet for everyone once and again for each 512 bytes, a change of metadata (which may be 8 KiB) eight
-    /// times.
+    /// Messages that go to everyone in the room, requests to the server, and WebSocket pings and
+    /// pongs. A message counts once, a session packet for everyone once and again for each 512
+    /// bytes, a change of metadata (which may be 8 KiB) eight times.
     pub messages: Rate,
-    /// Bytes of rosters and of session state that a connection asks for. One answer is given when any are left.
+    /// Bytes of rosters and of session state that a connection asks for. One answer is given when
+    /// any are left.
     pub answers: Rate,
-    /// Signals. After a restart, everyone in a room of 50 sends about a dozen to each of the others within seconds.
+    /// Signals. After a restart, everyone in a room of 50 sends about a dozen to each of the others
+    /// within seconds.
     pub signals: Rate,
-    /// Copies of packets that leave the server. A speaker in a room of 50 needs 2,450 a second with 20 ms frames.
+    /// Copies of packets that leave the server. A speaker in a room of 50 needs 2,450 a second with
+    /// 20 ms frames.
     pub copies: Rate,
     /// Bytes that leave the server, relayed packets and signals together.
     pub bytes: Rate,
-    /// What is over the budget, has no effect or cannot be decoded is dropped, and this many drops end the connection.
+    /// What is over the budget, has no effect or cannot be decoded is dropped, and this many drops
+    /// end the connection.
     pub violations: Rate,
     /// An address has each of these rates so many times over, for all its connections together.
     pub address_factor: f64,
@@ -80,7 +84,8 @@ impl Bucket {
         self.filled_at = now.max(self.filled_at);
     }
 
-    /// Takes what was spent already, even if there is less in it: then it holds less than nothing for a while.
+    /// Takes what was spent already, even if there is less in it: then it holds less than nothing
+    /// for a while.
     pub(crate) fn charge(&mut self, amount: f64) {
         self.tokens -= amount;
     }
@@ -113,7 +118,8 @@ impl Bucket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cost {
     Message,
-    /// A message that is answered with state, of a size that is known afterwards ([`Budget::charge_answer`]).
+    /// A message that is answered with state, of a size that is known afterwards
+    /// ([`Budget::charge_answer`]).
     RosterRequest,
     StateRequest {
         bytes: usize,
@@ -191,18 +197,24 @@ impl Budget {
             Cost::Message => self.messages.take(now, rates.messages, 1.0),
             Cost::MetadataUpdate => self.messages.take(now, rates.messages, 8.0),
             Cost::RosterRequest => {
-                self.answers.has_any(now, rates.answers) && self.messages.take(now, rates.messages, 1.0)
+                self.answers.has_any(now, rates.answers)
+                    && self.messages.take(now, rates.messages, 1.0)
             }
             Cost::StateRequest { bytes } => {
-                self.answers.has_any(now, rates.answers) && self.spend(now, Cost::Broadcast { bytes })
+                self.answers.has_any(now, rates.answers)
+                    && self.spend(now, Cost::Broadcast { bytes })
             }
-            Cost::Broadcast { bytes } => self.messages.take(now, rates.messages, 1.0 + (bytes / 512) as f64),
+            Cost::Broadcast { bytes } => {
+                self.messages.take(now, rates.messages, 1.0 + (bytes / 512) as f64)
+            }
             Cost::Signal { bytes } => {
-                self.signals.take(now, rates.signals, 1.0) && self.bytes.take(now, rates.bytes, bytes as f64)
+                self.signals.take(now, rates.signals, 1.0)
+                    && self.bytes.take(now, rates.bytes, bytes as f64)
             }
             Cost::Packet { copies, bytes } => {
                 let copies = copies as f64;
-                self.copies.take(now, rates.copies, copies) && self.bytes.take(now, rates.bytes, copies * bytes as f64)
+                self.copies.take(now, rates.copies, copies)
+                    && self.bytes.take(now, rates.bytes, copies * bytes as f64)
             }
         }
     }
@@ -220,7 +232,10 @@ mod tests {
         assert!(take(0) && take(0) && take(0));
         assert!(!take(0) && !take(499));
         assert!(take(500) && !take(500));
-        assert!(take(60_000) && take(60_000) && take(60_000) && !take(60_000), "it holds no more than its burst");
+        assert!(
+            take(60_000) && take(60_000) && take(60_000) && !take(60_000),
+            "it holds no more than its burst"
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What access tokens say, and what that lets their bearers do in a room. Who signed a token is checked by the caller's
-//! [`TokenVerifier`].
+//! What access tokens say, and what that lets their bearers do in a room. Who signed a token is
+//! checked by the caller's [`TokenVerifier`].
 
 use std::fmt;
 
@@ -30,7 +30,10 @@ pub struct Grant {
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Grant");
-        debug.field("permissions", &self.permissions).field("expires_at", &self.expires_at).finish_non_exhaustive()
+        debug
+            .field("permissions", &self.permissions)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,7 +91,8 @@ pub struct Claims {
 
 /// Checks who signed access tokens.
 pub trait TokenVerifier: fmt::Debug + Send + Sync {
-    /// What a token says, if its signature, algorithm and audience are those of this server. The time is not looked at.
+    /// What a token says, if its signature, algorithm and audience are those of this server. The
+    /// time is not looked at.
     ///
     /// # Errors
     ///
@@ -110,9 +114,11 @@ impl Claims {
             return Err(TokenError::Invalid("its subject is too long"));
         }
         let name = self.name.as_deref().map(DisplayName::parse).transpose();
-        let name = name.map_err(|_| TokenError::Invalid("its name is none that a member can have"))?;
+        let name =
+            name.map_err(|_| TokenError::Invalid("its name is none that a member can have"))?;
         if let Some(not_before) = &self.nbf {
-            let not_before = seconds(not_before).ok_or(TokenError::Invalid("its nbf is no time"))?;
+            let not_before =
+                seconds(not_before).ok_or(TokenError::Invalid("its nbf is no time"))?;
             if not_before > unix.saturating_add(LEEWAY) {
                 return Err(TokenError::Invalid("it is not valid yet"));
             }
@@ -129,16 +135,24 @@ impl Claims {
 
 /// Whole seconds since 1970.
 fn seconds(number: &serde_json::Number) -> Option<u64> {
-    let fraction = || number.as_f64().filter(|seconds| (0.0..1e15).contains(seconds)).map(|seconds| seconds as u64);
+    let fraction = || {
+        number
+            .as_f64()
+            .filter(|seconds| (0.0..1e15).contains(seconds))
+            .map(|seconds| seconds as u64)
+    };
     number.as_u64().or_else(fraction)
 }
 
-/// A token names exactly one of a room and a pattern. Both are compared in the form in which rooms are.
+/// A token names exactly one of a room and a pattern. Both are compared in the form in which rooms
+/// are.
 fn is_for(claims: &Claims, room: &str) -> bool {
     let fits = |text: &str| text.len() <= ROOM_NAME_BYTES;
     match (&claims.room, &claims.room_pattern) {
         (Some(named), None) => fits(named) && folded(named) == folded(room),
-        (None, Some(pattern)) => fits(pattern) && matches(folded(pattern).as_bytes(), folded(room).as_bytes()),
+        (None, Some(pattern)) => {
+            fits(pattern) && matches(folded(pattern).as_bytes(), folded(room).as_bytes())
+        }
         (Some(_), Some(_)) | (None, None) => false,
     }
 }
@@ -148,8 +162,8 @@ fn folded(room: &str) -> String {
     RoomName::key_of(room)
 }
 
-/// Whether a pattern describes a whole text; `*` stands for any bytes, none included. Linear in time but for the product of
-/// both lengths, which are bounded.
+/// Whether a pattern describes a whole text; `*` stands for any bytes, none included. Linear in
+/// time but for the product of both lengths, which are bounded.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut in_text) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use voicemesh_wire::limits::BINARY_MESSAGE_BYTES;
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, Presence, ServerMessage, decode_client, request_of,
+    ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, Presence, ServerMessage, decode_client,
+    request_of,
 };
 
 use crate::budget::{Bucket, Budget, Budgets, Cost, Rate};
@@ -68,8 +69,8 @@ impl GuardVerdict {
     /// An error about a written message names it by its number on its connection.
     #[must_use]
     pub fn of_text(mut self, number: Option<u32>) -> Self {
-        if let Self::Answer(ServerMessage::Error { text, .. }) | Self::End(ServerMessage::Error { text, .. }, _) =
-            &mut self
+        if let Self::Answer(ServerMessage::Error { text, .. })
+        | Self::End(ServerMessage::Error { text, .. }, _) = &mut self
         {
             *text = number;
         }
@@ -78,8 +79,8 @@ impl GuardVerdict {
 }
 
 impl ConnectionGuard {
-    /// A connection that has just been opened. `address` is what it shares with others of its address, if that is
-    /// limited.
+    /// A connection that has just been opened. `address` is what it shares with others of its
+    /// address, if that is limited.
     pub fn new(now: Duration, budgets: &Budgets, address: Option<Arc<Mutex<Budget>>>) -> Self {
         Self {
             own: Allowance(Arc::new(Mutex::new(Remaining {
@@ -124,7 +125,10 @@ impl ConnectionGuard {
     /// A binary frame.
     pub fn packet(&mut self, now: Duration, packet: &[u8]) -> GuardVerdict {
         if !self.joined {
-            return GuardVerdict::End(Refusal::of(ErrorCode::NotJoined).farewell(), CloseReason::Refused);
+            return GuardVerdict::End(
+                Refusal::of(ErrorCode::NotJoined).farewell(),
+                CloseReason::Refused,
+            );
         }
         if packet.len() > BINARY_MESSAGE_BYTES {
             return Self::too_large();
@@ -139,14 +143,23 @@ impl ConnectionGuard {
 
     /// A WebSocket ping or pong.
     pub fn control(&mut self, now: Duration) -> GuardVerdict {
-        if self.spend(now, Cost::Message) { GuardVerdict::Packet } else { self.over_budget(now, None, false) }
+        if self.spend(now, Cost::Message) {
+            GuardVerdict::Packet
+        } else {
+            self.over_budget(now, None, false)
+        }
     }
 
-    /// Something that was sent had no effect: forged, malformed, or not for the server. `Some` if it was once too often.
+    /// Something that was sent had no effect: forged, malformed, or not for the server. `Some` if
+    /// it was once too often.
     pub fn violation(&mut self, now: Duration) -> Option<GuardVerdict> {
         let takes_violation = self.takes_violation(now);
-        (!takes_violation)
-            .then(|| GuardVerdict::End(Refusal::of(ErrorCode::TooManyMessages).farewell(), CloseReason::Flooding))
+        (!takes_violation).then(|| {
+            GuardVerdict::End(
+                Refusal::of(ErrorCode::TooManyMessages).farewell(),
+                CloseReason::Flooding,
+            )
+        })
     }
 
     /// State of this size was sent in answer to a request.
@@ -163,24 +176,29 @@ impl ConnectionGuard {
     }
 
     fn spend(&mut self, now: Duration, cost: Cost) -> bool {
-        let shared =
-            |budget: &Arc<Mutex<Budget>>| budget.lock().unwrap_or_else(PoisonError::into_inner).spend(now, cost);
-        self.own.with(|remaining| remaining.budget.spend(now, cost)) && self.address.as_ref().is_none_or(shared)
+        let shared = |budget: &Arc<Mutex<Budget>>| {
+            budget.lock().unwrap_or_else(PoisonError::into_inner).spend(now, cost)
+        };
+        self.own.with(|remaining| remaining.budget.spend(now, cost))
+            && self.address.as_ref().is_none_or(shared)
     }
 
     fn takes_violation(&self, now: Duration) -> bool {
         self.own.with(|remaining| remaining.violations.take(now, self.violation_rate, 1.0))
     }
 
-    /// A request gets an error each time, because its sender waits for the answer, and so does a written message, which is lost
-    /// otherwise; the violation budget bounds that as well.
+    /// A request gets an error each time, because its sender waits for the answer, and so does a
+    /// written message, which is lost otherwise; the violation budget bounds that as well.
     fn over_budget(&mut self, now: Duration, request: Option<u32>, is_text: bool) -> GuardVerdict {
         let refusal = Refusal::of(ErrorCode::TooManyMessages).of_request(request);
         // Before a join every error is the last.
         if !self.takes_violation(now) || !self.joined {
             return GuardVerdict::End(refusal.farewell(), CloseReason::Flooding);
         }
-        if request.is_none() && !is_text && self.complained_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
+        if request.is_none()
+            && !is_text
+            && self.complained_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL)
+        {
             return GuardVerdict::Dropped;
         }
         self.complained_at = Some(now);
@@ -195,31 +213,40 @@ impl ConnectionGuard {
         let takes_violation = self.takes_violation(now);
         match (self.joined, takes_violation) {
             (true, true) => GuardVerdict::Answer(refusal.answer()),
-            (true, false) => {
-                GuardVerdict::End(Refusal::of(ErrorCode::TooManyMessages).farewell(), CloseReason::Flooding)
-            }
+            (true, false) => GuardVerdict::End(
+                Refusal::of(ErrorCode::TooManyMessages).farewell(),
+                CloseReason::Flooding,
+            ),
             (false, _) => GuardVerdict::End(refusal.farewell(), CloseReason::Refused),
         }
     }
 
     fn in_its_turn(&mut self, message: ClientMessage) -> GuardVerdict {
         match (message, self.joined) {
-            (ClientMessage::Join(_), true) => GuardVerdict::Answer(Refusal::of(ErrorCode::AlreadyJoined).answer()),
+            (ClientMessage::Join(_), true) => {
+                GuardVerdict::Answer(Refusal::of(ErrorCode::AlreadyJoined).answer())
+            }
             (ClientMessage::Join(join), false) if join.protocol != PROTOCOL_VERSION => {
-                GuardVerdict::End(Refusal::of(ErrorCode::UnsupportedProtocol).farewell(), CloseReason::Refused)
+                GuardVerdict::End(
+                    Refusal::of(ErrorCode::UnsupportedProtocol).farewell(),
+                    CloseReason::Refused,
+                )
             }
             (ClientMessage::Join(join), false) => {
                 self.joined = true;
                 GuardVerdict::Join(Box::new(join))
             }
             (message, true) => GuardVerdict::Message(message),
-            (_, false) => GuardVerdict::End(Refusal::of(ErrorCode::NotJoined).farewell(), CloseReason::Refused),
+            (_, false) => GuardVerdict::End(
+                Refusal::of(ErrorCode::NotJoined).farewell(),
+                CloseReason::Refused,
+            ),
         }
     }
 }
 
-/// What a packet makes the server do: copies for those whom a relay packet lists, a copy for everyone of what changes
-/// the session or is written, and nothing of what it will drop.
+/// What a packet makes the server do: copies for those whom a relay packet lists, a copy for
+/// everyone of what changes the session or is written, and nothing of what it will drop.
 fn cost(packet: &[u8]) -> Cost {
     let bytes = packet.len();
     let Ok((header, body)) = packet::open(packet) else { return Cost::Packet { copies: 1, bytes } };
@@ -229,7 +256,9 @@ fn cost(packet: &[u8]) -> Cost {
             Cost::Packet { copies, bytes }
         }
         Kind::HandshakeRequest => Cost::StateRequest { bytes },
-        Kind::ClientState | Kind::DeltaClientState | Kind::TextData | Kind::GroupText => Cost::Broadcast { bytes },
+        Kind::ClientState | Kind::DeltaClientState | Kind::TextData | Kind::GroupText => {
+            Cost::Broadcast { bytes }
+        }
         Kind::HandshakeResponse
         | Kind::ErrorWrongSession
         | Kind::RemoveClient
@@ -309,7 +338,13 @@ mod tests {
         let destinations: Vec<ClientId> = (0..destinations).map(ClientId).collect();
         let session = SessionId::new(7).expect("not zero");
         let mut packet = Vec::new();
-        Relay::encode_packet(Kind::ServerRelayUnreliable, session, &destinations, &vec![0; bytes], &mut packet);
+        Relay::encode_packet(
+            Kind::ServerRelayUnreliable,
+            session,
+            &destinations,
+            &vec![0; bytes],
+            &mut packet,
+        );
         packet
     }
 
@@ -340,13 +375,18 @@ mod tests {
             guard.text(START, &roster);
         }
         let later = START + Duration::from_secs(5);
-        assert!(matches!(guard.text(later, &roster), GuardVerdict::Message(_)), "who stops is served again");
+        assert!(
+            matches!(guard.text(later, &roster), GuardVerdict::Message(_)),
+            "who stops is served again"
+        );
     }
 
     #[test]
     fn who_waits_for_an_answer_gets_one_even_over_the_budget() {
         let mut guard = joined(None);
-        let request = |request| ClientMessage::SetMetadata { request: Some(request), set: [].into() }.to_json();
+        let request = |request| {
+            ClientMessage::SetMetadata { request: Some(request), set: [].into() }.to_json()
+        };
         let answers = (0..60).filter(|number| match guard.text(START, &request(*number)) {
             GuardVerdict::Answer(ServerMessage::Error { code, request, .. }) => {
                 assert_eq!((code, request), (ErrorCode::TooManyMessages, Some(*number)));
@@ -362,7 +402,9 @@ mod tests {
         let mut guard = joined(None);
         let many: Vec<String> = (0..65).map(|key| format!("\"{key}\":null")).collect();
         let text = format!(r#"{{"type":"set-metadata","request":9,"set":{{{}}}}}"#, many.join(","));
-        let GuardVerdict::Answer(ServerMessage::Error { code, request, .. }) = guard.text(START, &text) else {
+        let GuardVerdict::Answer(ServerMessage::Error { code, request, .. }) =
+            guard.text(START, &text)
+        else {
             panic!()
         };
         assert_eq!((code, request), (ErrorCode::BadMetadata, Some(9)));
@@ -371,8 +413,11 @@ mod tests {
     #[test]
     fn pings_are_counted_before_and_after_a_join() {
         let taken = |mut guard: ConnectionGuard| {
-            let passed = (0..10_000).take_while(|_| guard.control(START) == GuardVerdict::Packet).count();
-            let ends = (0..1_000).any(|_| matches!(guard.control(START), GuardVerdict::End(_, CloseReason::Flooding)));
+            let passed =
+                (0..10_000).take_while(|_| guard.control(START) == GuardVerdict::Packet).count();
+            let ends = (0..1_000).any(|_| {
+                matches!(guard.control(START), GuardVerdict::End(_, CloseReason::Flooding))
+            });
             (passed, ends)
         };
         assert_eq!(taken(ConnectionGuard::new(START, &Budgets::default(), None)), (200, true));
@@ -387,7 +432,10 @@ mod tests {
     fn what_has_no_effect_draws_on_the_violation_budget() {
         let mut guard = joined(None);
         assert_eq!((0..1_000).take_while(|_| guard.violation(START).is_none()).count(), 200);
-        assert!(guard.violation(START + Duration::from_secs(1)).is_none(), "who stops is served again");
+        assert!(
+            guard.violation(START + Duration::from_secs(1)).is_none(),
+            "who stops is served again"
+        );
     }
 
     #[test]
@@ -439,7 +487,8 @@ mod tests {
         let session = SessionId::new(7).expect("not zero");
         let taken = |bytes: usize| {
             let recipient = Recipient::Group(GroupId(1));
-            let text = TextData { sender: ClientId(1), recipient, text: &"x".repeat(bytes) }.encode(session);
+            let text = TextData { sender: ClientId(1), recipient, text: &"x".repeat(bytes) }
+                .encode(session);
             let mut guard = joined(None);
             (0..1_000).take_while(|_| guard.packet(START, &text) == GuardVerdict::Packet).count()
         };
@@ -451,17 +500,21 @@ mod tests {
     fn each_written_message_over_the_budget_is_answered() {
         let session = SessionId::new(7).expect("not zero");
         let text =
-            TextData { sender: ClientId(1), recipient: Recipient::Client(ClientId(2)), text: "x" }.encode(session);
+            TextData { sender: ClientId(1), recipient: Recipient::Client(ClientId(2)), text: "x" }
+                .encode(session);
         let mut guard = joined(None);
-        let passed = (0..1_000).take_while(|_| guard.packet(START, &text) == GuardVerdict::Packet).count();
+        let passed =
+            (0..1_000).take_while(|_| guard.packet(START, &text) == GuardVerdict::Packet).count();
         assert_eq!(passed, 199);
         for number in 1..100 {
             let answer = guard.packet(START, &text).of_text(Some(number));
-            let named =
-                matches!(&answer, GuardVerdict::Answer(ServerMessage::Error { text, .. }) if *text == Some(number));
+            let named = matches!(&answer, GuardVerdict::Answer(ServerMessage::Error { text, .. }) if *text == Some(number));
             assert!(named, "{answer:?}");
         }
-        assert!((0..200).any(|_| matches!(guard.packet(START, &text), GuardVerdict::End(_, CloseReason::Flooding))));
+        assert!((0..200).any(|_| matches!(
+            guard.packet(START, &text),
+            GuardVerdict::End(_, CloseReason::Flooding)
+        )));
     }
 
     #[test]
@@ -470,7 +523,9 @@ mod tests {
         let shared = Arc::new(Mutex::new(Budget::of_address(START, &budgets)));
         let roster = ClientMessage::Roster.to_json();
         let served = |guard: &mut ConnectionGuard| {
-            (0..300).take_while(|_| matches!(guard.text(START, &roster), GuardVerdict::Message(_))).count()
+            (0..300)
+                .take_while(|_| matches!(guard.text(START, &roster), GuardVerdict::Message(_)))
+                .count()
         };
         let mut first = joined(Some(Arc::clone(&shared)));
         let mut second = joined(Some(Arc::clone(&shared)));
@@ -487,6 +542,9 @@ mod tests {
         assert!(matches!(guard.text(START, "{"), GuardVerdict::End(_, CloseReason::Refused)));
         let mut guard = joined(None);
         assert_eq!(code(guard.text(START, &join())), Some(ErrorCode::AlreadyJoined));
-        assert_eq!(code(guard.packet(START, &[0; BINARY_MESSAGE_BYTES + 1])), Some(ErrorCode::TooLarge));
+        assert_eq!(
+            code(guard.packet(START, &[0; BINARY_MESSAGE_BYTES + 1])),
+            Some(ErrorCode::TooLarge)
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! Which password is hashed next, and which join must come back later.
 //!
-//! A hash is slow, so each address has only so many a minute, for all its peers. Nothing tells a newcomer who knows the password
-//! from one who guesses under ever new peer ids; what a guesser cannot have is both many ids and time. So a peer that was
-//! asked to come back, and does, is served before peers that were never seen: in turns the one that was asked first, and the one
-//! that came last. Of peers that were never seen the newest goes first: what waits is a few joins, never a backlog. A wrong
-//! password costs its peer id a wait.
+//! A hash is slow, so each address has only so many a minute, for all its peers. Nothing tells a
+//! newcomer who knows the password from one who guesses under ever new peer ids; what a guesser
+//! cannot have is both many ids and time. So a peer that was asked to come back, and does, is
+//! served before peers that were never seen: in turns the one that was asked first, and the one
+//! that came last. Of peers that were never seen the newest goes first: what waits is a few joins,
+//! never a backlog. A wrong password costs its peer id a wait.
 //!
 //! Pure: given the time.
 
@@ -38,7 +39,8 @@ const TOO_SOON: Duration = Duration::from_millis(200);
 const REMEMBERED: Duration = Duration::from_secs(10);
 /// Peers remembered that were asked to come back. The oldest is forgotten first.
 const REMEMBERED_PEERS: usize = 8192;
-/// Addresses of which is known how many hashes they had. When there are more, the one that has rested longest is forgotten.
+/// Addresses of which is known how many hashes they had. When there are more, the one that has
+/// rested longest is forgotten.
 const ADDRESSES: usize = 8192;
 
 /// A join that waits for a hash.
@@ -132,7 +134,10 @@ impl<K: Ord + Clone> HashQueue<K> {
     /// The join whose password is to be hashed now; it waits no longer.
     pub fn next(&mut self, now: Duration) -> Option<HashId> {
         let ready = |queue: &Self, waiting: &Waiting<K>| {
-            let left = queue.buckets.get(&waiting.key).map(|left| (left.bucket.has(now, left.rate), left.used_at));
+            let left = queue
+                .buckets
+                .get(&waiting.key)
+                .map(|left| (left.bucket.has(now, left.rate), left.used_at));
             left.filter(|(hashes, _)| *hashes >= 1.0).map(|(_, used_at)| used_at)
         };
         let candidates = self.waiting.iter().enumerate();
@@ -140,7 +145,10 @@ impl<K: Ord + Clone> HashQueue<K> {
             // Addresses in turns; of one address those who came back, then the newest.
             let used_at = ready(self, waiting)?;
             let deferred_first = waiting.returned.filter(|_| self.longest_next).map(Reverse);
-            Some(((Reverse(used_at), waiting.returned.is_some(), deferred_first, waiting.id), index))
+            Some((
+                (Reverse(used_at), waiting.returned.is_some(), deferred_first, waiting.id),
+                index,
+            ))
         });
         let index = best.max_by_key(|(rank, _)| *rank)?.1;
         let Waiting { id, key, returned, .. } = self.waiting.swap_remove(index);
@@ -157,7 +165,10 @@ impl<K: Ord + Clone> HashQueue<K> {
     /// A join that waits no longer, and when it may come back.
     pub fn next_refused(&mut self, now: Duration) -> Option<(HashId, Duration)> {
         if self.refused.is_empty() {
-            let late = self.waiting.iter().position(|waiting| self.ends_at(now, waiting).is_some_and(|at| now >= at));
+            let late = self
+                .waiting
+                .iter()
+                .position(|waiting| self.ends_at(now, waiting).is_some_and(|at| now >= at));
             if let Some(index) = late {
                 self.refuse(now, index);
             }
@@ -165,7 +176,8 @@ impl<K: Ord + Clone> HashQueue<K> {
         self.refused.pop_front()
     }
 
-    /// When [`next`](Self::next) or [`next_refused`](Self::next_refused) has something, if nothing else happens.
+    /// When [`next`](Self::next) or [`next_refused`](Self::next_refused) has something, if nothing
+    /// else happens.
     pub fn next_at(&self, now: Duration) -> Option<Duration> {
         let times = self.waiting.iter().filter_map(|waiting| {
             let left = self.buckets.get(&waiting.key)?;
@@ -188,30 +200,44 @@ impl<K: Ord + Clone> HashQueue<K> {
 
     /// When a join is sent away to come back later: not while its address has a hash for it.
     fn ends_at(&self, now: Duration, waiting: &Waiting<K>) -> Option<Duration> {
-        let has_hash = self.buckets.get(&waiting.key).is_some_and(|left| left.bucket.has(now, left.rate) >= 1.0);
+        let has_hash = self
+            .buckets
+            .get(&waiting.key)
+            .is_some_and(|left| left.bucket.has(now, left.rate) >= 1.0);
         let hold = if waiting.returned.is_some() { HOLD_RETURNED } else { HOLD };
         (!has_hash).then_some(waiting.since + hold)
     }
 
     fn bucket(&mut self, now: Duration, key: &K, rate: Rate) -> &HashBucket {
         if self.buckets.len() >= ADDRESSES && !self.buckets.contains_key(key) {
-            let rested = self.buckets.iter().min_by_key(|(_, left)| left.used_at).map(|(key, _)| key.clone());
+            let rested = self
+                .buckets
+                .iter()
+                .min_by_key(|(_, left)| left.used_at)
+                .map(|(key, _)| key.clone());
             rested.and_then(|key| self.buckets.remove(&key));
         }
-        let fresh = || HashBucket { bucket: Bucket::full(now, rate), rate, used_at: Duration::ZERO };
+        let fresh =
+            || HashBucket { bucket: Bucket::full(now, rate), rate, used_at: Duration::ZERO };
         self.buckets.entry(key.clone()).or_insert_with(fresh)
     }
 
-    /// When all that may wait do, one goes of the address with the most: few addresses keep no other out. False if none has more than
-    /// `own`.
+    /// When all that may wait do, one goes of the address with the most: few addresses keep no
+    /// other out. False if none has more than `own`.
     fn make_room(&mut self, now: Duration, own: usize) -> bool {
         let mut counts: BTreeMap<&K, usize> = BTreeMap::new();
         for waiting in &self.waiting {
             *counts.entry(&waiting.key).or_default() += 1;
         }
         let most = counts.values().copied().max().unwrap_or(0);
-        let of_most = self.waiting.iter().enumerate().filter(|(_, waiting)| counts.get(&waiting.key) == Some(&most));
-        let goes = of_most.min_by_key(|(_, waiting)| (waiting.returned.is_some(), waiting.id)).map(|(index, _)| index);
+        let of_most = self
+            .waiting
+            .iter()
+            .enumerate()
+            .filter(|(_, waiting)| counts.get(&waiting.key) == Some(&most));
+        let goes = of_most
+            .min_by_key(|(_, waiting)| (waiting.returned.is_some(), waiting.id))
+            .map(|(index, _)| index);
         match goes.filter(|_| most > own) {
             Some(index) => {
                 self.refuse(now, index);
@@ -224,7 +250,9 @@ impl<K: Ord + Clone> HashQueue<K> {
     /// Of one address the oldest that has not come back, or else the oldest.
     fn refuse_one_of(&mut self, now: Duration, key: &K) {
         let own = self.waiting.iter().enumerate().filter(|(_, waiting)| waiting.key == *key);
-        let first = own.min_by_key(|(_, waiting)| (waiting.returned.is_some(), waiting.id)).map(|(index, _)| index);
+        let first = own
+            .min_by_key(|(_, waiting)| (waiting.returned.is_some(), waiting.id))
+            .map(|(index, _)| index);
         if let Some(index) = first {
             self.refuse(now, index);
         }
@@ -237,7 +265,8 @@ impl<K: Ord + Clone> HashQueue<K> {
     }
 
     fn defer(&mut self, now: Duration, key: &K, peer: PeerId) {
-        let deferral = self.deferrals.entry((key.clone(), peer)).or_insert(Deferral { first: now, last: now });
+        let deferral =
+            self.deferrals.entry((key.clone(), peer)).or_insert(Deferral { first: now, last: now });
         if now > deferral.last + REMEMBERED {
             deferral.first = now;
         }
@@ -256,7 +285,8 @@ impl<K: Ord + Clone> HashQueue<K> {
 
     fn returned(&self, now: Duration, key: &K, peer: PeerId) -> Option<Duration> {
         let deferral = self.deferrals.get(&(key.clone(), peer))?;
-        (now >= deferral.last + TOO_SOON && now <= deferral.last + REMEMBERED).then_some(deferral.first)
+        (now >= deferral.last + TOO_SOON && now <= deferral.last + REMEMBERED)
+            .then_some(deferral.first)
     }
 }
 
@@ -305,8 +335,8 @@ mod tests {
         most_waiting: usize,
     }
 
-    /// Strangers of one address guess under ever new peer ids, so many a second; a newcomer of the same address, who knows
-    /// the password, comes back after each refusal.
+    /// Strangers of one address guess under ever new peer ids, so many a second; a newcomer of the
+    /// same address, who knows the password, comes back after each refusal.
     fn newcomer_among_guessers(seed: u64, per_second: f64, until: Duration) -> Outcome {
         let mut random = Random(seed);
         let mut queue = HashQueue::<u8>::default();
@@ -326,8 +356,9 @@ mod tests {
                     peers.insert(id, peer);
                 }
             }
-            let comes_back =
-                |after: Duration, random: &mut Random| now + ROUND_TRIP + after.mul_f64(1.0 + 0.5 * random.fraction());
+            let comes_back = |after: Duration, random: &mut Random| {
+                now + ROUND_TRIP + after.mul_f64(1.0 + 0.5 * random.fraction())
+            };
             if own.is_none() && now >= next_try {
                 match queue.ask(now, &1, newcomer, ADDRESS_HASHES) {
                     Asked::Waits(id) => own = Some(id),
@@ -365,7 +396,9 @@ mod tests {
             queue.ask(now, &address, random.peer(), ADDRESS_HASHES);
         }
         assert_eq!(queue.waiting.len(), WAITING);
-        let Asked::Waits(id) = queue.ask(now, &99, random.peer(), ADDRESS_HASHES) else { panic!("it waits as well") };
+        let Asked::Waits(id) = queue.ask(now, &99, random.peer(), ADDRESS_HASHES) else {
+            panic!("it waits as well")
+        };
         assert_eq!(queue.waiting.len(), WAITING);
         assert!((0..21).any(|_| queue.next(now) == Some(id)), "addresses take turns");
     }
@@ -375,9 +408,13 @@ mod tests {
     fn a_newcomer_gets_in_while_a_stranger_of_the_same_address_guesses() {
         for (per_second, runs, needed, limit) in [(1.0, 20, 20, 15), (100.0, 10, 9, 60)] {
             let limit = Duration::from_secs(limit);
-            let times: Vec<Duration> =
-                (1..=runs).filter_map(|seed| newcomer_among_guessers(seed, per_second, limit).admitted).collect();
-            println!("{per_second} guesses a second: {} of {runs} in {limit:?}, {times:?}", times.len());
+            let times: Vec<Duration> = (1..=runs)
+                .filter_map(|seed| newcomer_among_guessers(seed, per_second, limit).admitted)
+                .collect();
+            println!(
+                "{per_second} guesses a second: {} of {runs} in {limit:?}, {times:?}",
+                times.len()
+            );
             assert!(times.len() >= needed);
         }
     }
@@ -388,7 +425,11 @@ mod tests {
         for per_second in [1.0, 100.0] {
             let outcome = newcomer_among_guessers(7, per_second, Duration::ZERO);
             let in_a_minute = |from: Duration| {
-                outcome.hashes.iter().filter(|at| (from..from + Duration::from_secs(60)).contains(*at)).count()
+                outcome
+                    .hashes
+                    .iter()
+                    .filter(|at| (from..from + Duration::from_secs(60)).contains(*at))
+                    .count()
             };
             assert!(outcome.hashes.iter().all(|from| in_a_minute(*from) <= 30));
             assert!(outcome.hashes.len() >= 30, "{}", outcome.hashes.len());
@@ -416,8 +457,9 @@ mod tests {
         assert_eq!((queue.waiting.len(), refused), (WAITING, 800 - WAITING));
         let now = |step: u64| Duration::from_millis(60 * step);
         for round in 0..5 {
-            let served: BTreeSet<u32> =
-                (1..=20).filter_map(|step| queue.next(now(20 * round + step)).map(|id| waits[&id])).collect();
+            let served: BTreeSet<u32> = (1..=20)
+                .filter_map(|step| queue.next(now(20 * round + step)).map(|id| waits[&id]))
+                .collect();
             assert_eq!(served.len(), 20, "each address once in round {round}");
         }
     }
@@ -429,7 +471,10 @@ mod tests {
         let mut queue = HashQueue::<u8>::default();
         let now = Duration::from_secs(1);
         assert_eq!(queue.wrong(now, &1, guesser), Duration::from_secs(1));
-        assert_eq!(queue.ask(now, &1, guesser, ADDRESS_HASHES), Asked::Refused(Duration::from_secs(1)));
+        assert_eq!(
+            queue.ask(now, &1, guesser, ADDRESS_HASHES),
+            Asked::Refused(Duration::from_secs(1))
+        );
         assert!(matches!(queue.ask(now, &1, friend, ADDRESS_HASHES), Asked::Waits(_)));
         assert!(matches!(queue.ask(now, &2, guesser, ADDRESS_HASHES), Asked::Waits(_)));
     }
@@ -439,10 +484,17 @@ mod tests {
         let mut random = Random(1);
         let mut queue = HashQueue::<u8>::default();
         let now = Duration::from_secs(1);
-        let Asked::Waits(gone) = queue.ask(now, &1, random.peer(), ADDRESS_HASHES) else { panic!("it waits") };
-        let Asked::Waits(stays) = queue.ask(now, &1, random.peer(), ADDRESS_HASHES) else { panic!("it waits") };
+        let Asked::Waits(gone) = queue.ask(now, &1, random.peer(), ADDRESS_HASHES) else {
+            panic!("it waits")
+        };
+        let Asked::Waits(stays) = queue.ask(now, &1, random.peer(), ADDRESS_HASHES) else {
+            panic!("it waits")
+        };
         queue.withdraw(gone);
-        assert_eq!((queue.next_at(now), queue.next(now), queue.next(now)), (Some(now), Some(stays), None));
+        assert_eq!(
+            (queue.next_at(now), queue.next(now), queue.next(now)),
+            (Some(now), Some(stays), None)
+        );
         assert_eq!(queue.next_at(now), None);
     }
 }

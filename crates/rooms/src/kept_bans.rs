@@ -1,4 +1,5 @@
-//! The bans of rooms that were dropped: they hold until they end, and a room that begins anew has them again.
+//! The bans of rooms that were dropped: they hold until they end, and a room that begins anew has
+//! them again.
 //!
 //! Pure. `R` tells rooms apart, `K` addresses.
 
@@ -31,8 +32,8 @@ impl<R, K> Default for KeptBans<R, K> {
 }
 
 impl<R: Clone + Ord, K: Copy + Ord> KeptBans<R, K> {
-    /// A room is dropped. If there are too many bans, those that end first are dropped, of the address with the most: an address
-    /// that makes many pushes out its own.
+    /// A room is dropped. If there are too many bans, those that end first are dropped, of the
+    /// address with the most: an address that makes many pushes out its own.
     pub fn keep(&mut self, now: Duration, room: R, made_by: Option<K>, mut bans: Bans) {
         bans.tidy(now);
         if bans.is_empty() {
@@ -75,7 +76,8 @@ impl<R: Clone + Ord, K: Copy + Ord> KeptBans<R, K> {
             *counts.entry(kept.made_by).or_default() += kept.bans.len();
         }
         let most = counts.values().copied().max();
-        let of_most = self.rooms.values_mut().filter(|kept| counts.get(&kept.made_by).copied() == most);
+        let of_most =
+            self.rooms.values_mut().filter(|kept| counts.get(&kept.made_by).copied() == most);
         if let Some(kept) = of_most.min_by_key(|kept| kept.bans.first_end()) {
             kept.bans.drop_first_to_end();
         }
@@ -116,10 +118,18 @@ mod tests {
     fn of_too_many_those_that_end_first_are_dropped_and_those_that_have_ended_before() {
         let mut kept = KeptBans::<u32, u8>::default();
         for room in 0..16 {
-            kept.keep(Duration::ZERO, room, None, Bans::of_test(256, if room == 3 { HOUR } else { 2 * HOUR }));
+            kept.keep(
+                Duration::ZERO,
+                room,
+                None,
+                Bans::of_test(256, if room == 3 { HOUR } else { 2 * HOUR }),
+            );
         }
         kept.keep(Duration::ZERO, 20, None, Bans::of_test(10, 3 * HOUR));
-        assert_eq!(kept.with(&3, |bans| bans.first_end()), Some(Some(HOUR + Duration::from_secs(10))));
+        assert_eq!(
+            kept.with(&3, |bans| bans.first_end()),
+            Some(Some(HOUR + Duration::from_secs(10)))
+        );
         kept.keep(2 * HOUR, 21, None, Bans::of_test(10, 3 * HOUR));
         assert_eq!(kept.with(&3, |bans| bans.len()), None);
         assert_eq!(kept.take(&20).len(), 10);

@@ -1,16 +1,18 @@
-//! The signaling server without sockets, clocks and randomness: rooms by name, introductions between peers, moderation, and the
-//! relay for peers without a direct link.
+//! The signaling server without sockets, clocks and randomness: rooms by name, introductions
+//! between peers, moderation, and the relay for peers without a direct link.
 //!
-//! Given the time and random bytes, it writes to the [`Line`]s of connections, so that the simulator runs what ships under a
-//! virtual clock.
-//! - [`Signaling`] is the server: its rooms by name, admission, addresses, passwords that wait for their hash.
-//! - [`Visit`] is one connection in it, with its [`ConnectionGuard`]: budgets, what may come before a join, what is refused and with which
-//!   words. What arrives goes in by [`Signaling::handle`].
-//! - [`RoomEntry`] is one room with the lines of those in it, behind a lock that is the room's own, and [`Room`] its members, notices,
-//!   introductions, and the session server that relays.
+//! Given the time and random bytes, it writes to the [`Line`]s of connections, so that the
+//! simulator runs what ships under a virtual clock.
+//! - [`Signaling`] is the server: its rooms by name, admission, addresses, passwords that wait for
+//!   their hash.
+//! - [`Visit`] is one connection in it, with its [`ConnectionGuard`]: budgets, what may come before
+//!   a join, what is refused and with which words. What arrives goes in by [`Signaling::handle`].
+//! - [`RoomEntry`] is one room with the lines of those in it, behind a lock that is the room's own,
+//!   and [`Room`] its members, notices, introductions, and the session server that relays.
 //!
-//! The caller brings what needs a system or a C library: sockets, the time, [`Draw`] for randomness, memory for slow hashes
-//! ([`WorkArea`]), the cipher of tickets ([`ticket::TicketCipher`]) and who signs access tokens ([`grant::TokenVerifier`]).
+//! The caller brings what needs a system or a C library: sockets, the time, [`Draw`] for
+//! randomness, memory for slow hashes ([`WorkArea`]), the cipher of tickets
+//! ([`ticket::TicketCipher`]) and who signs access tokens ([`grant::TokenVerifier`]).
 
 mod address;
 mod budget;
@@ -44,8 +46,8 @@ pub use password_backoff::PasswordBackoff;
 pub use passwords::HashJob;
 pub use refusal::Refusal;
 pub use room::{
-    AddressTag, BanInfo, Bans, Digest, HashRequest, IceRules, JoinCheck, Part, Room, RoomRules, Salt, SharedSecret,
-    VoiceRates, WorkArea, digest,
+    AddressTag, BanInfo, Bans, Digest, HashRequest, IceRules, JoinCheck, Part, Room, RoomRules,
+    Salt, SharedSecret, VoiceRates, WorkArea, digest,
 };
 pub use room_entry::{LineOutput, RoomEntry};
 pub use signaling::{Draw, Settings, Signaling};

@@ -28,26 +28,32 @@ pub enum Enqueue {
     Ended,
 }
 
-/// One connection's outgoing end. Clones are the same end. Must not call back into the room or the server.
+/// One connection's outgoing end. Clones are the same end. Must not call back into the room or the
+/// server.
 pub trait Line: Clone {
     /// A signaling message, reliably and in order.
     fn text(&self, now: Duration, message: &Text, purpose: Purpose) -> Enqueue;
     /// A session packet.
-    fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose) -> Enqueue;
+    fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose)
+    -> Enqueue;
     /// The answer to a ping, which need not wait until all that others send has been read.
     fn pong(&self, now: Duration, message: &Text) -> Enqueue;
-    /// If something reliable waits, the updates among it are dropped, and a snapshot is asked for in their place
-    /// ([`Visit::refresh`](crate::Visit::refresh)). False, and without effect, if nothing waits.
+    /// If something reliable waits, the updates among it are dropped, and a snapshot is asked for
+    /// in their place ([`Visit::refresh`](crate::Visit::refresh)). False, and without effect, if
+    /// nothing waits.
     fn defer_snapshot(&self) -> bool;
-    /// What is put in as a snapshot from now on goes before everything else that waits, until [`end_part`](Self::end_part).
+    /// What is put in as a snapshot from now on goes before everything else that waits, until
+    /// [`end_part`](Self::end_part).
     fn begin_part(&self);
     /// The part of a snapshot is complete; `next` is asked for once it has been taken.
     fn end_part(&self, next: Option<Part>);
-    /// Takes out the written messages of other clients that wait, with their senders: they are part of no snapshot.
+    /// Takes out the written messages of other clients that wait, with their senders: they are part
+    /// of no snapshot.
     fn take_texts(&self) -> Vec<(Bytes, Purpose)>;
     /// The peer is in a room, or its password is looked at: no more join is waited for.
     fn joined(&self);
-    /// A password that was asked about has been hashed: goes to the connection's owner, as [`Input::Hashed`](crate::Input::Hashed).
+    /// A password that was asked about has been hashed: goes to the connection's owner, as
+    /// [`Input::Hashed`](crate::Input::Hashed).
     fn hashed(&self, answer: Result<Digest, Refusal>);
     /// No more is taken in; what waits goes out, then the connection ends.
     fn end(&self, now: Duration, reason: CloseReason);

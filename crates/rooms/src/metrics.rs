@@ -1,5 +1,5 @@
-//! What `/metrics` shows. The only labels are bounds of histograms and the server's own error codes, so nothing about rooms or
-//! peers leaves by them.
+//! What `/metrics` shows. The only labels are bounds of histograms and the server's own error
+//! codes, so nothing about rooms or peers leaves by them.
 
 use crate::sync::lock;
 use std::collections::BTreeMap;
@@ -25,7 +25,8 @@ impl Counter {
     }
 }
 
-/// How many of each length there were. Each value counts in the first bucket whose bound it does not exceed.
+/// How many of each length there were. Each value counts in the first bucket whose bound it does
+/// not exceed.
 #[derive(Debug)]
 pub struct Histogram<const N: usize> {
     /// In milliseconds, rising.
@@ -38,7 +39,12 @@ pub struct Histogram<const N: usize> {
 
 impl<const N: usize> Histogram<N> {
     const fn new(bounds: [u64; N]) -> Self {
-        Self { bounds, counts: [const { AtomicU64::new(0) }; N], more: AtomicU64::new(0), sum_us: AtomicU64::new(0) }
+        Self {
+            bounds,
+            counts: [const { AtomicU64::new(0) }; N],
+            more: AtomicU64::new(0),
+            sum_us: AtomicU64::new(0),
+        }
     }
 
     /// One more of this length.
@@ -46,11 +52,15 @@ impl<const N: usize> Histogram<N> {
         let fits = self.bounds.iter().position(|bound| length <= Duration::from_millis(*bound));
         let count = fits.map_or(&self.more, |index| &self.counts[index]);
         count.fetch_add(1, Ordering::Relaxed);
-        self.sum_us.fetch_add(u64::try_from(length.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.sum_us
+            .fetch_add(u64::try_from(length.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn render(&self, name: &str, help: &str, text: &mut String) {
-        let _ = writeln!(text, "# HELP voicemesh_{name}_seconds {help}\n# TYPE voicemesh_{name}_seconds histogram");
+        let _ = writeln!(
+            text,
+            "# HELP voicemesh_{name}_seconds {help}\n# TYPE voicemesh_{name}_seconds histogram"
+        );
         let mut sum = 0;
         for (bound, count) in self.bounds.iter().zip(&self.counts) {
             sum += count.load(Ordering::Relaxed);
@@ -60,7 +70,10 @@ impl<const N: usize> Histogram<N> {
         sum += self.more.load(Ordering::Relaxed);
         let seconds = self.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
         let _ = writeln!(text, "voicemesh_{name}_seconds_bucket{{le=\"+Inf\"}} {sum}");
-        let _ = writeln!(text, "voicemesh_{name}_seconds_sum {seconds}\nvoicemesh_{name}_seconds_count {sum}");
+        let _ = writeln!(
+            text,
+            "voicemesh_{name}_seconds_sum {seconds}\nvoicemesh_{name}_seconds_count {sum}"
+        );
     }
 }
 
@@ -80,7 +93,8 @@ pub struct Gauges {
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
-    /// How long relayed voice waited for its receiver's socket. What waits longer than the last bound is dropped.
+    /// How long relayed voice waited for its receiver's socket. What waits longer than the last
+    /// bound is dropped.
     pub relay_queue_age: Histogram<9>,
     /// From the upgrade to the answer to the join.
     pub join_time: Histogram<9>,
@@ -176,7 +190,11 @@ impl Metrics {
         let Gauges { connections, rooms, members, hashes_waiting } = gauges;
         let counters = [
             ("connections_accepted", "Connections accepted.", &self.accepted),
-            ("upgrades_refused", "Requests for a WebSocket that did not become one.", &self.upgrades_refused),
+            (
+                "upgrades_refused",
+                "Requests for a WebSocket that did not become one.",
+                &self.upgrades_refused,
+            ),
             ("joins", "Joins answered.", &self.joins),
             ("joins_refused", "Joins refused.", &self.joins_refused),
             ("password_hashes", "Passwords hashed.", &self.password_hashes),
@@ -187,17 +205,29 @@ impl Metrics {
             ("packets_dropped", "Session packets that had no effect.", &self.packets_dropped),
             ("deliveries", "Session packets handed to a receiver's queue.", &self.deliveries),
             ("voice_dropped", "Voice packets too late to be worth sending.", &self.voice_dropped),
-            ("data_dropped", "Packets of games' own bytes that a slow receiver had no room for.", &self.data_dropped),
+            (
+                "data_dropped",
+                "Packets of games' own bytes that a slow receiver had no room for.",
+                &self.data_dropped,
+            ),
             ("refusals", "Errors answered.", &self.refusals),
             ("over_budget", "Messages and packets dropped because of a budget.", &self.over_budget),
-            ("slow_consumers", "Connections ended because they took too little.", &self.slow_consumers),
+            (
+                "slow_consumers",
+                "Connections ended because they took too little.",
+                &self.slow_consumers,
+            ),
             ("lost", "Connections ended because they fell silent.", &self.lost),
             (
                 "receiver_busy",
                 "Messages and packets refused because too much of their sender waited.",
                 &self.receiver_busy,
             ),
-            ("snapshots", "Snapshots sent in place of updates that waited too long.", &self.snapshots),
+            (
+                "snapshots",
+                "Snapshots sent in place of updates that waited too long.",
+                &self.snapshots,
+            ),
             (
                 "voice_over_rate",
                 "Voice packets not passed on because their speaker sent too many.",
@@ -218,7 +248,10 @@ impl Metrics {
         for (name, help, counter) in counters {
             let value = counter.value();
             // Writing to a String does not fail.
-            let _ = writeln!(text, "# HELP voicemesh_{name}_total {help}\n# TYPE voicemesh_{name}_total counter");
+            let _ = writeln!(
+                text,
+                "# HELP voicemesh_{name}_total {help}\n# TYPE voicemesh_{name}_total counter"
+            );
             let _ = writeln!(text, "voicemesh_{name}_total {value}");
         }
         let _ = writeln!(
@@ -230,7 +263,11 @@ impl Metrics {
         }
         let waited = "Time that relayed voice waited in the queue of its receiver.";
         self.relay_queue_age.render("relay_queue_age", waited, &mut text);
-        self.join_time.render("join_time", "Time from an upgrade to the answer to its join.", &mut text);
+        self.join_time.render(
+            "join_time",
+            "Time from an upgrade to the answer to its join.",
+            &mut text,
+        );
         for (name, help, value) in [
             ("connections", "Open connections.", connections),
             ("rooms", "Rooms, empty ones included.", rooms),

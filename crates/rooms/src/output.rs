@@ -67,11 +67,15 @@ impl CloseReason {
     pub fn leave_reason(self) -> LeaveReason {
         match self {
             Self::Left => LeaveReason::Left,
-            Self::Refused | Self::TooLarge | Self::Flooding | Self::Malformed(_) => LeaveReason::Kicked,
+            Self::Refused | Self::TooLarge | Self::Flooding | Self::Malformed(_) => {
+                LeaveReason::Kicked
+            }
             Self::Replaced => LeaveReason::Replaced,
-            // Under `TakenOver` the room knows the peer by its other connection. A slow receiver may come back, and its
-            // direct links are as good as before.
-            Self::GoingAway | Self::Silent | Self::SlowConsumer | Self::TakenOver => LeaveReason::Lost,
+            // Under `TakenOver` the room knows the peer by its other connection. A slow receiver
+            // may come back, and its direct links are as good as before.
+            Self::GoingAway | Self::Silent | Self::SlowConsumer | Self::TakenOver => {
+                LeaveReason::Lost
+            }
         }
     }
 }
@@ -79,33 +83,46 @@ impl CloseReason {
 /// What a message or packet is for: what a mailbox may do with it when its receiver is behind.
 pub type Purpose = voicemesh_session::Purpose<Sender>;
 
-/// Who sends something to another member. It is known by its peer id, so that another connection of it is no other sender.
+/// Who sends something to another member. It is known by its peer id, so that another connection of
+/// it is no other sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// The member.
     pub peer: PeerId,
-    /// Where its connection comes from, if that tells it from others: many peers of one address share a bound.
+    /// Where its connection comes from, if that tells it from others: many peers of one address
+    /// share a bound.
     pub address: Option<AddressTag>,
 }
 
 /// Where a room's output goes. Must not call back into the room.
 pub trait RoomOutput {
-    /// A signaling message to one connection, reliably and in order. False if it was not taken, which happens only to
+    /// A signaling message to one connection, reliably and in order. False if it was not taken,
+    /// which happens only to
     /// [`Purpose::From`]: too much of that sender waits for this receiver.
     fn text(&mut self, to: ConnectionId, message: &Text, purpose: Purpose) -> bool;
     /// A session packet to one connection. False as for [`text`](Self::text).
-    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery, purpose: Purpose) -> bool;
-    /// If something waits for this connection, a snapshot ([`Room::refresh`](crate::Room::refresh)) is made when that is
-    /// written, in place of the updates that wait. False, and without effect, if nothing waits.
+    fn packet(
+        &mut self,
+        to: ConnectionId,
+        packet: Bytes,
+        delivery: Delivery,
+        purpose: Purpose,
+    ) -> bool;
+    /// If something waits for this connection, a snapshot ([`Room::refresh`](crate::Room::refresh))
+    /// is made when that is written, in place of the updates that wait. False, and without effect,
+    /// if nothing waits.
     fn defer_snapshot(&mut self, to: ConnectionId) -> bool;
     /// The answer to a ping, which need not wait until all that others send has been read.
     fn pong(&mut self, to: ConnectionId, message: &Text);
     /// An error that is sent.
     fn count_refusal(&mut self, code: &ErrorCode);
-    /// A voice packet was not passed on because its speaker sends more than [`VoiceRates`](crate::VoiceRates) allow.
+    /// A voice packet was not passed on because its speaker sends more than
+    /// [`VoiceRates`](crate::VoiceRates) allow.
     fn count_policed(&mut self);
-    /// Another connection of the same peer takes over: what waits for `from` and is repeated by no snapshot goes to `to`.
+    /// Another connection of the same peer takes over: what waits for `from` and is repeated by no
+    /// snapshot goes to `to`.
     fn hand_over(&mut self, from: ConnectionId, to: ConnectionId);
-    /// The connection ends once what was written to it before has been sent. The room has forgotten it already.
+    /// The connection ends once what was written to it before has been sent. The room has forgotten
+    /// it already.
     fn close(&mut self, to: ConnectionId, reason: CloseReason);
 }

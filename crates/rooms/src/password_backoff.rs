@@ -1,8 +1,9 @@
 //! Back-off for wrong room passwords.
 //!
-//! Pure: given the time. Each wrong password costs its peer a wait, twice as long each time; a password that comes meanwhile is
-//! refused without being looked at, and costs nothing more. A correct password does not reset it, otherwise an attacker could
-//! clear it by joining a room of their own.
+//! Pure: given the time. Each wrong password costs its peer a wait, twice as long each time; a
+//! password that comes meanwhile is refused without being looked at, and costs nothing more. A
+//! correct password does not reset it, otherwise an attacker could clear it by joining a room of
+//! their own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,14 +36,18 @@ impl<K> Default for PasswordBackoff<K> {
 impl<K: Ord + Clone> PasswordBackoff<K> {
     /// How long this one still has to wait, if it has.
     pub fn wait(&self, now: Duration, key: &K) -> Option<Duration> {
-        self.0.get(key).and_then(|backoff| backoff.until.checked_sub(now)).filter(|wait| !wait.is_zero())
+        self.0
+            .get(key)
+            .and_then(|backoff| backoff.until.checked_sub(now))
+            .filter(|wait| !wait.is_zero())
     }
 
     /// It named a wrong password, and waits so long from now.
     pub fn wrong(&mut self, now: Duration, key: K) -> Duration {
         self.tidy(now);
         if self.0.len() >= REMEMBERED && !self.0.contains_key(&key) {
-            let first = self.0.iter().min_by_key(|(_, backoff)| backoff.until).map(|(key, _)| key.clone());
+            let first =
+                self.0.iter().min_by_key(|(_, backoff)| backoff.until).map(|(key, _)| key.clone());
             first.and_then(|key| self.0.remove(&key));
         }
         let backoff = self.0.entry(key).or_insert(Backoff { failures: 0, until: now });

@@ -18,8 +18,8 @@ use crate::room::{Digest, HashRequest, Salt};
 pub(crate) enum BackoffKey {
     /// An address, whatever the room.
     Address(AddressKey),
-    /// This machine, or everyone behind a proxy that is not named as trusted: one room's guessers do not lock the others
-    /// out of theirs.
+    /// This machine, or everyone behind a proxy that is not named as trusted: one room's guessers
+    /// do not lock the others out of theirs.
     Here { room: String },
     /// The same, for passwords that moderators of the room set.
     HereSets { room: String },
@@ -43,7 +43,8 @@ impl BackoffKey {
     }
 }
 
-/// One password that is to be hashed; the caller of [`Signaling::next_hash`](crate::Signaling::next_hash) does it.
+/// One password that is to be hashed; the caller of
+/// [`Signaling::next_hash`](crate::Signaling::next_hash) does it.
 #[derive(Debug)]
 pub struct HashJob<L> {
     key: BackoffKey,
@@ -109,7 +110,8 @@ impl<L: Line> Passwords<L> {
         }
     }
 
-    /// The next to be hashed, and when to look again if there is none; what waits no longer is answered.
+    /// The next to be hashed, and when to look again if there is none; what waits no longer is
+    /// answered.
     pub(crate) fn next(&mut self, now: Duration) -> (Option<HashJob<L>>, Option<Duration>) {
         while let Some((id, after)) = self.queue.next_refused(now) {
             if let Some(job) = self.jobs.remove(&id) {

@@ -28,25 +28,36 @@ impl Refusal {
         let (message, retry_after_ms) = match &code {
             ErrorCode::NotJoined => ("Join a room first.", None),
             ErrorCode::JoinTimeout => ("No join came in time.", None),
-            ErrorCode::AlreadyJoined => ("This connection has joined already; open another one.", None),
+            ErrorCode::AlreadyJoined => {
+                ("This connection has joined already; open another one.", None)
+            }
             ErrorCode::RoomFull => ("The room is full.", Some(5_000)),
             ErrorCode::ServerFull => ("The server is full.", Some(10_000)),
             ErrorCode::RoomMissing => ("No member is in that room.", Some(2_000)),
             ErrorCode::RoomExists => ("That room has members already.", None),
             ErrorCode::PasswordRequired => ("The room has a password.", None),
             ErrorCode::PasswordWrong => ("That is not the room's password.", None),
-            ErrorCode::PasswordWait => ("The password is not looked at yet; try again after a while.", Some(300)),
+            ErrorCode::PasswordWait => {
+                ("The password is not looked at yet; try again after a while.", Some(300))
+            }
             ErrorCode::NotModerator => ("Only those who may moderate the room may.", None),
             ErrorCode::NotPermitted => ("You may not write in this room.", None),
             ErrorCode::Kicked => ("A moderator has put you out of the room.", None),
-            ErrorCode::Banned => ("A moderator has put you, or your address, out of the room for a while.", None),
-            ErrorCode::RoomLocked => ("The room is closed to newcomers.", Some(10_000)),
-            ErrorCode::TokenRequired => ("This server asks for an access token for the room.", None),
-            ErrorCode::NotOwner => ("Only the room's owner may.", None),
-            ErrorCode::TooManyMessages => ("Too much is sent; what is over the budget is dropped.", Some(1_000)),
-            ErrorCode::ReceiverBusy => {
-                ("Too much of yours waits for this receiver; what comes now is not passed on.", Some(1_000))
+            ErrorCode::Banned => {
+                ("A moderator has put you, or your address, out of the room for a while.", None)
             }
+            ErrorCode::RoomLocked => ("The room is closed to newcomers.", Some(10_000)),
+            ErrorCode::TokenRequired => {
+                ("This server asks for an access token for the room.", None)
+            }
+            ErrorCode::NotOwner => ("Only the room's owner may.", None),
+            ErrorCode::TooManyMessages => {
+                ("Too much is sent; what is over the budget is dropped.", Some(1_000))
+            }
+            ErrorCode::ReceiverBusy => (
+                "Too much of yours waits for this receiver; what comes now is not passed on.",
+                Some(1_000),
+            ),
             ErrorCode::TooManyJoins => ("Too many joins from this address.", Some(10_000)),
             ErrorCode::UnknownPeer => ("No member of that id is in the room.", None),
             ErrorCode::RelayOnly => ("Direct links are not allowed between these peers.", None),
@@ -64,17 +75,31 @@ impl Refusal {
             }
             _ => ("Refused.", None),
         };
-        Self { code, message: message.to_owned(), retry_after_ms, request: None, peer: None, text: None }
+        Self {
+            code,
+            message: message.to_owned(),
+            retry_after_ms,
+            request: None,
+            peer: None,
+            text: None,
+        }
     }
 
-    /// The join names a password, but the room has none: who expects a private room is not let into an open one.
+    /// The join names a password, but the room has none: who expects a private room is not let into
+    /// an open one.
     pub fn no_password() -> Self {
-        Self { message: "The room has no password.".to_owned(), ..Self::of(ErrorCode::PasswordWrong) }
+        Self {
+            message: "The room has no password.".to_owned(),
+            ..Self::of(ErrorCode::PasswordWrong)
+        }
     }
 
     /// After a wrong password, or because of one before.
     pub fn retry_after(code: ErrorCode, wait: Duration) -> Self {
-        Self { retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)), ..Self::of(code) }
+        Self {
+            retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            ..Self::of(code)
+        }
     }
 
     /// The address has as many connections open as one may have.
@@ -90,7 +115,8 @@ impl Refusal {
 
     /// Too much of unfinished messages waits, and the connection's has waited longest.
     pub fn unfinished() -> Self {
-        let message = "Too many unfinished messages wait, and this one has waited longest.".to_owned();
+        let message =
+            "Too many unfinished messages wait, and this one has waited longest.".to_owned();
         Self { message, retry_after_ms: Some(10_000), ..Self::of(ErrorCode::TooLarge) }
     }
 
@@ -102,7 +128,8 @@ impl Refusal {
 
     /// The sender is held in talk groups, and the text is for others.
     pub fn held() -> Self {
-        let message = "A moderator holds you in other talk groups: this was not passed on.".to_owned();
+        let message =
+            "A moderator holds you in other talk groups: this was not passed on.".to_owned();
         Self { message, ..Self::of(ErrorCode::NotPermitted) }
     }
 

@@ -1,7 +1,9 @@
-//! One room: its members, what each learns of the others, and the session server that relays between them.
+//! One room: its members, what each learns of the others, and the session server that relays
+//! between them.
 //!
-//! Pure: given the time, writing to a [`RoomOutput`]. A room that everybody has left remembers its session's client ids for
-//! a while ([`Room::is_over`]), so that a peer that comes back soon gets the same one.
+//! Pure: given the time, writing to a [`RoomOutput`]. A room that everybody has left remembers its
+//! session's client ids for a while ([`Room::is_over`]), so that a peer that comes back soon gets
+//! the same one.
 
 mod bans;
 mod departed;
@@ -28,8 +30,8 @@ use std::time::Duration;
 
 use voicemesh_session::Server;
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
-    ServerMessage, Signal, TakenOver, apply_metadata,
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges,
+    PeerInfo, RosterMark, ServerMessage, Signal, TakenOver, apply_metadata,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
@@ -51,7 +53,8 @@ pub use policing::VoiceRates;
 pub use rules::RoomRules;
 use tickets::Tickets;
 
-/// A connection from which another has taken over is still read for this long, for what was on its way.
+/// A connection from which another has taken over is still read for this long, for what was on its
+/// way.
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
 
 /// One room.
@@ -89,9 +92,10 @@ struct Former {
     closes_at: Duration,
 }
 
-/// What is next of a snapshot of the whole state for one member: part by part, so that no more of it than one part waits for a slow
-/// receiver. Each part is made from the state at its own time. Changes in between are sent to the member behind the last part; each
-/// of them says what holds from then on, so that those which a part contains already change nothing.
+/// What is next of a snapshot of the whole state for one member: part by part, so that no more of
+/// it than one part waits for a slow receiver. Each part is made from the state at its own time.
+/// Changes in between are sent to the member behind the last part; each of them says what holds
+/// from then on, so that those which a part contains already change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Part {
     /// The roster.
@@ -130,8 +134,8 @@ impl Room {
         }
     }
 
-    /// The time of day, in seconds since 1970, from which TURN credentials and tickets count. Set it before a join and
-    /// before a tick.
+    /// The time of day, in seconds since 1970, from which TURN credentials and tickets count. Set
+    /// it before a join and before a tick.
     pub fn set_unix_time(&mut self, seconds: u64) {
         self.credentials.set_unix_time(seconds);
         self.tickets.set_unix_time(seconds);
@@ -167,21 +171,26 @@ impl Room {
         self.emptied_at
     }
 
-    /// Whether the room can be dropped: no peer is here, the quarantine of client ids has passed, and the right to
-    /// moderate waits for no lost owner.
+    /// Whether the room can be dropped: no peer is here, the quarantine of client ids has passed,
+    /// and the right to moderate waits for no lost owner.
     pub fn is_over(&self, now: Duration) -> bool {
         let waits = self.moderation.waits_until().is_some_and(|until| now < until);
         self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine) && !waits
     }
 
-    /// What a joiner has to do before [`join`](Self::join) takes it. The first peer in an empty room decides its
-    /// password; `fresh` is the salt for that. A peer that is in the room already, on another connection, is known by
-    /// its proof.
+    /// What a joiner has to do before [`join`](Self::join) takes it. The first peer in an empty
+    /// room decides its password; `fresh` is the salt for that. A peer that is in the room already,
+    /// on another connection, is known by its proof.
     ///
     /// # Errors
     ///
     /// When it may not join: presence, a full room, a wrong password or none.
-    pub fn check_join(&self, join: &Join, presented: Option<&Digest>, fresh: Salt) -> Result<JoinCheck, Refusal> {
+    pub fn check_join(
+        &self,
+        join: &Join,
+        presented: Option<&Digest>,
+        fresh: Salt,
+    ) -> Result<JoinCheck, Refusal> {
         if self.taken_over_by(join).is_some() {
             return Ok(JoinCheck::Enter);
         }
@@ -216,14 +225,17 @@ impl Room {
             (Some(lock), true, Some(presented)) if presented.salt() == lock.salt() => {
                 Err(Refusal::of(ErrorCode::PasswordWrong))
             }
-            (Some(lock), true, _) => Ok(JoinCheck::Hash(HashRequest { salt: lock.salt(), expected: Some(lock) })),
+            (Some(lock), true, _) => {
+                Ok(JoinCheck::Hash(HashRequest { salt: lock.salt(), expected: Some(lock) }))
+            }
         }
     }
 
-    /// A connection whose join its guard has taken enters, or gets an error. If the same peer is here on another
-    /// connection, there are two cases. The same run takes over: its client id, order, groups and metadata stay, and the
-    /// others are sent nothing. Another run replaces it: the old connection goes, and its place in the order of arrival
-    /// passes on. `presented` is its password's digest, if [`check_join`](Self::check_join) asked for one.
+    /// A connection whose join its guard has taken enters, or gets an error. If the same peer is
+    /// here on another connection, there are two cases. The same run takes over: its client id,
+    /// order, groups and metadata stay, and the others are sent nothing. Another run replaces it:
+    /// the old connection goes, and its place in the order of arrival passes on. `presented` is its
+    /// password's digest, if [`check_join`](Self::check_join) asked for one.
     pub fn join(
         &mut self,
         now: Duration,
@@ -259,7 +271,17 @@ impl Room {
                 self.arrivals
             }
         };
-        let Join { room, name: asked, run, capabilities, metadata, status, password, room_metadata, .. } = join;
+        let Join {
+            room,
+            name: asked,
+            run,
+            capabilities,
+            metadata,
+            status,
+            password,
+            room_metadata,
+            ..
+        } = join;
         let name = grant.as_ref().and_then(|grant| grant.name.clone()).unwrap_or(asked);
         let owner = peer.0.as_u128();
         let full = |_| Refusal::of(ErrorCode::RoomFull);
@@ -280,7 +302,18 @@ impl Room {
             self.grants.insert(connection, grant);
         }
         let held_in = self.moderation.held_in(peer).to_vec();
-        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, status, permissions, held_in };
+        let info = PeerInfo {
+            peer,
+            client,
+            run,
+            name,
+            metadata,
+            capabilities,
+            order,
+            status,
+            permissions,
+            held_in,
+        };
         self.enter(now, connection, info, room, out);
         Ok(peer)
     }
@@ -323,15 +356,25 @@ impl Room {
         self.former.insert(old, Former { now: connection, closes_at: now + TAKEN_OVER_GRACE });
     }
 
-    /// Sets what a member may do, and sends it to everyone if that changes anything. False if the peer is not here.
-    pub fn set_permissions(&mut self, peer: PeerId, permissions: Permissions, out: &mut impl RoomOutput) -> bool {
+    /// Sets what a member may do, and sends it to everyone if that changes anything. False if the
+    /// peer is not here.
+    pub fn set_permissions(
+        &mut self,
+        peer: PeerId,
+        permissions: Permissions,
+        out: &mut impl RoomOutput,
+    ) -> bool {
         let Some(connection) = self.members.connection_of(peer) else { return false };
         let Some(member) = self.members.get_mut(connection) else { return false };
         if member.permissions != permissions {
             member.permissions = permissions;
             self.session.set_permissions(connection, permissions);
             self.members.changed();
-            self.members.broadcast(&ServerMessage::Permissions { peer, permissions }, Purpose::Update, out);
+            self.members.broadcast(
+                &ServerMessage::Permissions { peer, permissions },
+                Purpose::Update,
+                out,
+            );
         }
         true
     }
@@ -350,7 +393,11 @@ impl Room {
         self.emptied_at = None;
         let joined = self.joined(connection, &info, room, None);
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
-        self.members.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, Purpose::Update, out);
+        self.members.broadcast(
+            &ServerMessage::PeerJoined { peer: info.clone() },
+            Purpose::Update,
+            out,
+        );
         self.policing.entered(info.peer);
         let was_here = self.moderation.departed.was_here(now, info.peer, info.run);
         self.moderation.entered(now, info.peer, info.run);
@@ -400,7 +447,11 @@ impl Room {
     }
 
     fn ice_servers_for(&mut self, connection: ConnectionId, peer: PeerId) -> Vec<IceServer> {
-        if self.rules.relay_only { Vec::new() } else { self.credentials.issue(&self.rules.ice, connection, peer) }
+        if self.rules.relay_only {
+            Vec::new()
+        } else {
+            self.credentials.issue(&self.rules.ice, connection, peer)
+        }
     }
 
     /// Sends new credentials to members whose old ones will expire.
@@ -408,12 +459,21 @@ impl Room {
         for connection in self.credentials.due(&self.rules.ice) {
             let Some(peer) = self.members.peer_of(connection) else { continue };
             let ice_servers = self.ice_servers_for(connection, peer);
-            out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }), Purpose::Answer);
+            out.text(
+                connection,
+                &Text::from(&ServerMessage::IceServers { ice_servers }),
+                Purpose::Answer,
+            );
         }
     }
 
     /// The order of arrival of the connection that goes.
-    fn replace(&mut self, now: Duration, old: ConnectionId, out: &mut impl RoomOutput) -> Option<u64> {
+    fn replace(
+        &mut self,
+        now: Duration,
+        old: ConnectionId,
+        out: &mut impl RoomOutput,
+    ) -> Option<u64> {
         let order = self.members.get(old).map(|member| member.order);
         self.leave(now, old, LeaveReason::Replaced, out);
         out.text(old, &Text::from(&ServerMessage::Replaced), Purpose::Answer);
@@ -422,14 +482,22 @@ impl Room {
     }
 
     /// A signaling message of a connection that has joined.
-    pub fn message(&mut self, now: Duration, from: ConnectionId, message: ClientMessage, out: &mut impl RoomOutput) {
+    pub fn message(
+        &mut self,
+        now: Duration,
+        from: ConnectionId,
+        message: ClientMessage,
+        out: &mut impl RoomOutput,
+    ) {
         let (answer_to, from) = (from, self.present(from));
         if !self.members.contains(from) {
             return;
         }
         let result = match message {
             ClientMessage::Join(_) => Err(Refusal::of(ErrorCode::AlreadyJoined)),
-            ClientMessage::Signal { to, attempt, signal } => self.signal(from, to, attempt, signal, out),
+            ClientMessage::Signal { to, attempt, signal } => {
+                self.signal(from, to, attempt, signal, out)
+            }
             ClientMessage::SetMetadata { request, set } => {
                 let set = self.members.set_metadata(from, set, out);
                 confirmed(from, request, set, out)
@@ -438,10 +506,11 @@ impl Room {
                 let set = self.set_room_metadata(from, set, out);
                 confirmed(from, request, set, out)
             }
-            ClientMessage::Moderate { request, action } => {
-                self.moderate(now, from, request, action, out).map_err(|refusal| refusal.of_request(request))
-            }
-            // On a connection that another has taken over it is older than what that one's join said.
+            ClientMessage::Moderate { request, action } => self
+                .moderate(now, from, request, action, out)
+                .map_err(|refusal| refusal.of_request(request)),
+            // On a connection that another has taken over it is older than what that one's join
+            // said.
             ClientMessage::Status(status) => {
                 if answer_to == from {
                     self.statuses.take(now, &mut self.members, from, status, out);
@@ -470,8 +539,8 @@ impl Room {
         }
     }
 
-    /// Relay-only peers neither make nor take links, so nothing that leads to one passes: every kind of signal either
-    /// carries an address or asks for one.
+    /// Relay-only peers neither make nor take links, so nothing that leads to one passes: every
+    /// kind of signal either carries an address or asks for one.
     fn signal(
         &self,
         sender: ConnectionId,
@@ -482,9 +551,11 @@ impl Room {
     ) -> Result<(), Refusal> {
         let Some(from) = self.members.get(sender) else { return Ok(()) };
         let unknown = || Refusal::of(ErrorCode::UnknownPeer);
-        let connection = self.members.connection_of(to).filter(|_| to != from.peer).ok_or_else(unknown)?;
+        let connection =
+            self.members.connection_of(to).filter(|_| to != from.peer).ok_or_else(unknown)?;
         let receiver = self.members.get(connection).ok_or_else(unknown)?;
-        if self.rules.relay_only || from.capabilities.relay_only || receiver.capabilities.relay_only {
+        if self.rules.relay_only || from.capabilities.relay_only || receiver.capabilities.relay_only
+        {
             return Err(Refusal::of(ErrorCode::RelayOnly));
         }
         let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
@@ -519,7 +590,13 @@ impl Room {
     }
 
     /// A connection is no longer part of the room. Does nothing if it was not, or is no longer.
-    pub fn leave(&mut self, now: Duration, connection: ConnectionId, reason: LeaveReason, out: &mut impl RoomOutput) {
+    pub fn leave(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        reason: LeaveReason,
+        out: &mut impl RoomOutput,
+    ) {
         if self.former.remove(&connection).is_some() {
             return;
         }
@@ -544,12 +621,23 @@ impl Room {
             self.metadata = Metadata::new();
             self.moderation.emptied();
         }
-        self.members.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, Purpose::Update, out);
+        self.members.broadcast(
+            &ServerMessage::PeerLeft { peer: member.peer, reason },
+            Purpose::Update,
+            out,
+        );
     }
 
-    /// Sends a member one part of everything as it is now: the roster, the room's metadata, and who listens to what. Gives
-    /// the part that follows. A mailbox asks for it in place of updates that waited too long.
-    pub fn refresh(&mut self, now: Duration, to: ConnectionId, part: Part, out: &mut impl RoomOutput) -> Option<Part> {
+    /// Sends a member one part of everything as it is now: the roster, the room's metadata, and who
+    /// listens to what. Gives the part that follows. A mailbox asks for it in place of updates that
+    /// waited too long.
+    pub fn refresh(
+        &mut self,
+        now: Duration,
+        to: ConnectionId,
+        part: Part,
+        out: &mut impl RoomOutput,
+    ) -> Option<Part> {
         if !self.members.contains(to) {
             return None;
         }
@@ -577,19 +665,27 @@ impl Room {
         }
     }
 
-    /// Counts a join that is about to enter. Who takes over from its own connection is not counted: the others are sent
-    /// nothing of it. `None` stands for connections whose address says nothing.
+    /// Counts a join that is about to enter. Who takes over from its own connection is not counted:
+    /// the others are sent nothing of it. `None` stands for connections whose address says nothing.
     ///
     /// # Errors
     ///
     /// When this peer, or its address, enters too often.
-    pub fn count_join(&mut self, now: Duration, join: &Join, address: Option<AddressTag>) -> Result<(), Refusal> {
-        let Some(address) = address.filter(|_| self.taken_over_by(join).is_none()) else { return Ok(()) };
+    pub fn count_join(
+        &mut self,
+        now: Duration,
+        join: &Join,
+        address: Option<AddressTag>,
+    ) -> Result<(), Refusal> {
+        let Some(address) = address.filter(|_| self.taken_over_by(join).is_none()) else {
+            return Ok(());
+        };
         let allowed = self.join_rates.take(now, join.proof.peer_id(), address);
         if allowed { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyJoins)) }
     }
 
-    /// Runs timers: every few seconds each member receives the roster's mark, and credentials are renewed.
+    /// Runs timers: every few seconds each member receives the roster's mark, and credentials are
+    /// renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl RoomOutput) {
         self.statuses.send_due(now, &mut self.members, out);
         self.renew_credentials(out);
@@ -599,7 +695,8 @@ impl Room {
         if now < self.mark_due {
             return;
         }
-        self.mark_due = now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
+        self.mark_due =
+            now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
         self.join_rates.tidy(now);
         self.policing.tidy(now);
         if !self.members.is_empty() {

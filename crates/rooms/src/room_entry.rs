@@ -19,10 +19,12 @@ use crate::refusal::Refusal;
 use crate::room::{AddressTag, Digest, HashRequest, JoinCheck, Part, Room, Salt};
 use crate::sync::lock;
 
-/// Peers of one room of which it is remembered what is left to them; beyond that, those that have gone are forgotten.
+/// Peers of one room of which it is remembered what is left to them; beyond that, those that have
+/// gone are forgotten.
 const ALLOWANCES: usize = 128;
 
-/// A room with the connections of those in it. Each has its own lock, so that what is relayed in one room waits for no other.
+/// A room with the connections of those in it. Each has its own lock, so that what is relayed in
+/// one room waits for no other.
 #[derive(Debug)]
 pub struct RoomEntry<L> {
     name: RoomName,
@@ -44,7 +46,8 @@ struct Inner<L> {
 pub(crate) struct JoinOrigin<'a> {
     /// `None` if the address says nothing.
     pub(crate) address: Option<AddressKey>,
-    /// Counts a join that no hash bounds, of a member who comes back or of another; false if it is one too many.
+    /// Counts a join that no hash bounds, of a member who comes back or of another; false if it is
+    /// one too many.
     pub(crate) may_join: &'a dyn Fn(bool) -> bool,
 }
 
@@ -58,13 +61,22 @@ pub(crate) struct Handled {
 }
 
 impl<L: Line> RoomEntry<L> {
-    pub(crate) fn new(name: RoomName, metrics: Arc<Metrics>, room: Room, made_by: Option<AddressKey>) -> Self {
+    pub(crate) fn new(
+        name: RoomName,
+        metrics: Arc<Metrics>,
+        room: Room,
+        made_by: Option<AddressKey>,
+    ) -> Self {
         let (allowances, lines) = (BTreeMap::new(), BTreeMap::new());
         Self { name, metrics, inner: Mutex::new(Inner { room, allowances, made_by, lines }) }
     }
 
     /// Reads or changes the room. What it sends goes to the connections of its members.
-    pub fn with<T>(&self, now: Duration, act: impl FnOnce(&mut Room, &mut LineOutput<'_, L>) -> T) -> T {
+    pub fn with<T>(
+        &self,
+        now: Duration,
+        act: impl FnOnce(&mut Room, &mut LineOutput<'_, L>) -> T,
+    ) -> T {
         lock(&self.inner).with(&self.metrics, now, act)
     }
 
@@ -87,8 +99,9 @@ impl<L: Line> RoomEntry<L> {
         lock(&self.inner).made_by
     }
 
-    /// Lets a connection in, or gives what must be hashed first: bans, the room's own rules, its password, and how often one may
-    /// come. `fresh` is the salt of a password that is decided now, `unix` the time of day in seconds since 1970.
+    /// Lets a connection in, or gives what must be hashed first: bans, the room's own rules, its
+    /// password, and how often one may come. `fresh` is the salt of a password that is decided now,
+    /// `unix` the time of day in seconds since 1970.
     pub(crate) fn join(
         &self,
         now: Duration,
@@ -111,7 +124,8 @@ impl<L: Line> RoomEntry<L> {
         inner.room.count_join(now, &join, tag)?;
         inner.lines.insert(id, line.clone());
         let was_empty = inner.room.is_empty();
-        let joined = inner.with(&self.metrics, now, |room, out| room.join(now, id, *join, presented, out));
+        let joined =
+            inner.with(&self.metrics, now, |room, out| room.join(now, id, *join, presented, out));
         if let Err(refusal) = joined {
             inner.lines.remove(&id);
             return Err(refusal);
@@ -127,8 +141,8 @@ impl<L: Line> RoomEntry<L> {
         Ok(None)
     }
 
-    /// What is left to a peer of what one connection may send: a peer that comes again on another connection has no more.
-    /// `fresh` is what a peer has that was not here lately.
+    /// What is left to a peer of what one connection may send: a peer that comes again on another
+    /// connection has no more. `fresh` is what a peer has that was not here lately.
     pub(crate) fn allowance(&self, id: ConnectionId, fresh: Allowance) -> Allowance {
         let mut inner = lock(&self.inner);
         let Some(peer) = inner.room.peer_of(id) else { return fresh };
@@ -140,7 +154,12 @@ impl<L: Line> RoomEntry<L> {
     }
 
     /// Gives how many bytes of state answered it.
-    pub(crate) fn message(&self, now: Duration, from: ConnectionId, message: ClientMessage) -> usize {
+    pub(crate) fn message(
+        &self,
+        now: Duration,
+        from: ConnectionId,
+        message: ClientMessage,
+    ) -> usize {
         self.metrics.messages.add(1);
         self.with(now, |room, out| {
             room.message(now, from, message, out);
@@ -158,8 +177,10 @@ impl<L: Line> RoomEntry<L> {
         if let Verdict::Dropped(reason) = verdict {
             self.metrics.packets_dropped.add(1);
             tracing::trace!(?from, ?reason, "packet dropped");
-            is_violation =
-                !matches!(reason, DropReason::Outdated | DropReason::NotPermitted | DropReason::HeldElsewhere);
+            is_violation = !matches!(
+                reason,
+                DropReason::Outdated | DropReason::NotPermitted | DropReason::HeldElsewhere
+            );
         }
         Handled { is_violation, state_bytes }
     }
@@ -169,15 +190,17 @@ impl<L: Line> RoomEntry<L> {
         lock(&self.inner).room.packet_refused(from, packet)
     }
 
-    /// Puts a part of a snapshot into a line in place of updates that it did not take. Gives its bytes.
+    /// Puts a part of a snapshot into a line in place of updates that it did not take. Gives its
+    /// bytes.
     pub(crate) fn refresh(&self, now: Duration, to: ConnectionId, line: &L, part: Part) -> usize {
         if part == Part::default() {
             self.metrics.snapshots.add(1);
         }
         let mut inner = lock(&self.inner);
         line.begin_part();
-        let (next, bytes) =
-            inner.with(&self.metrics, now, |room, out| (room.refresh(now, to, part, out), out.state_bytes(to)));
+        let (next, bytes) = inner.with(&self.metrics, now, |room, out| {
+            (room.refresh(now, to, part, out), out.state_bytes(to))
+        });
         line.end_part(next);
         bytes
     }
@@ -276,7 +299,13 @@ impl<L: Line> RoomOutput for LineOutput<'_, L> {
         enqueued != Enqueue::Busy
     }
 
-    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery, purpose: Purpose) -> bool {
+    fn packet(
+        &mut self,
+        to: ConnectionId,
+        packet: Bytes,
+        delivery: Delivery,
+        purpose: Purpose,
+    ) -> bool {
         let Some(line) = self.lines.get(&to) else { return true };
         self.deliveries += 1;
         self.count_state(to, packet.len(), purpose);

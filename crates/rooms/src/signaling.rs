@@ -1,11 +1,13 @@
 //! The signaling server without sockets and clocks: rooms by name, who may come in, what is hashed.
 //!
-//! One machine in three parts, each behind its own lock, because a packet that is relayed in one room must wait for nothing
-//! else: [`Signaling`] for the whole server (which rooms there are, passwords that wait, addresses), [`RoomEntry`] for one room,
-//! [`Visit`] for one connection. A `Visit` belongs to its connection's owner, which hands it what arrives
-//! ([`Signaling::handle`]); what is sent goes into the connections' [`Line`]s.
+//! One machine in three parts, each behind its own lock, because a packet that is relayed in one
+//! room must wait for nothing else: [`Signaling`] for the whole server (which rooms there are,
+//! passwords that wait, addresses), [`RoomEntry`] for one room, [`Visit`] for one connection. A
+//! `Visit` belongs to its connection's owner, which hands it what arrives ([`Signaling::handle`]);
+//! what is sent goes into the connections' [`Line`]s.
 //!
-//! Lock order: the rooms, then one room, then the kept bans or the passwords; last, one line. Nothing waits while it holds one.
+//! Lock order: the rooms, then one room, then the kept bans or the passwords; last, one line.
+//! Nothing waits while it holds one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,7 +51,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { rules: RoomRules::default(), budgets: Budgets::default(), max_rooms: usize::MAX, tickets: None }
+        Self {
+            rules: RoomRules::default(),
+            budgets: Budgets::default(),
+            max_rooms: usize::MAX,
+            tickets: None,
+        }
     }
 }
 
@@ -107,8 +114,8 @@ impl<L: Line> Signaling<L> {
         }
     }
 
-    /// The time of day, in seconds since 1970, from which tickets, tokens and TURN credentials count. Set it before a join is
-    /// handled and before [`tick`](Self::tick).
+    /// The time of day, in seconds since 1970, from which tickets, tokens and TURN credentials
+    /// count. Set it before a join is handled and before [`tick`](Self::tick).
     pub fn set_unix_time(&self, seconds: u64) {
         self.unix.store(seconds, Ordering::Relaxed);
     }
@@ -117,18 +124,22 @@ impl<L: Line> Signaling<L> {
         self.unix.load(Ordering::Relaxed)
     }
 
-    /// Something that came on a connection. True if a password waits for its hash since then ([`next_hash`](Self::next_hash)).
+    /// Something that came on a connection. True if a password waits for its hash since then
+    /// ([`next_hash`](Self::next_hash)).
     pub fn handle(&self, now: Duration, visit: &mut Visit<L>, input: Input<'_>) -> bool {
         visit.handle(now, input, self)
     }
 
-    /// Runs timers: those of rooms, and what is forgotten with time. Every few hundred milliseconds is often enough.
+    /// Runs timers: those of rooms, and what is forgotten with time. Every few hundred milliseconds
+    /// is often enough.
     pub fn tick(&self, now: Duration) {
         let mut rooms = lock(&self.rooms);
-        // References that lead into a room are made under this lock, so no connection is about to enter a room that has just
-        // one. Those that count and look make others for a moment: then the room goes at the next look.
+        // References that lead into a room are made under this lock, so no connection is about to
+        // enter a room that has just one. Those that count and look make others for a moment: then
+        // the room goes at the next look.
         rooms.retain(|name, entry| {
-            let stays = Arc::strong_count(entry) > 1 || !entry.with(now, |room, _| room.is_over(now));
+            let stays =
+                Arc::strong_count(entry) > 1 || !entry.with(now, |room, _| room.is_over(now));
             if !stays {
                 self.keep_bans(now, name, entry);
             }
@@ -156,8 +167,8 @@ impl<L: Line> Signaling<L> {
         &self.metrics
     }
 
-    /// The entry of an address from which a connection has come, for [`Visit::new`]; `None` if the address has too many connections
-    /// already.
+    /// The entry of an address from which a connection has come, for [`Visit::new`]; `None` if the
+    /// address has too many connections already.
     pub fn enter_address(&self, now: Duration, key: AddressKey) -> Option<Arc<Address>> {
         self.addresses.enter(now, key, &self.budgets)
     }
@@ -170,7 +181,8 @@ impl<L: Line> Signaling<L> {
     /// How many rooms there are, and members in them.
     pub fn sizes(&self) -> (usize, usize) {
         // Weak: a reference keeps a room from making space for another.
-        let entries: Vec<Weak<RoomEntry<L>>> = lock(&self.rooms).values().map(Arc::downgrade).collect();
+        let entries: Vec<Weak<RoomEntry<L>>> =
+            lock(&self.rooms).values().map(Arc::downgrade).collect();
         let members = entries.iter().filter_map(Weak::upgrade).map(|entry| entry.len()).sum();
         (entries.len(), members)
     }
@@ -182,11 +194,14 @@ impl<L: Line> Signaling<L> {
     /// Whether a join shows a valid ticket.
     pub(crate) fn has_ticket(&self, join: &Join) -> bool {
         let Some(key) = &self.tickets else { return false };
-        let opened = |ticket| key.open(ticket, &RoomName::key_of(&join.room), join.proof.peer_id(), self.unix());
+        let opened = |ticket| {
+            key.open(ticket, &RoomName::key_of(&join.room), join.proof.peer_id(), self.unix())
+        };
         join.ticket.as_ref().is_some_and(|ticket| opened(ticket).is_some())
     }
 
-    /// Into a room, which is made if it must be. `presented` is the password's digest, if the room has asked for one.
+    /// Into a room, which is made if it must be. `presented` is the password's digest, if the room
+    /// has asked for one.
     pub(crate) fn join(
         &self,
         now: Duration,
@@ -207,7 +222,12 @@ impl<L: Line> Signaling<L> {
         })
     }
 
-    fn room_for(&self, now: Duration, join: &Join, origin: &JoinOrigin<'_>) -> Result<Arc<RoomEntry<L>>, Refusal> {
+    fn room_for(
+        &self,
+        now: Duration,
+        join: &Join,
+        origin: &JoinOrigin<'_>,
+    ) -> Result<Arc<RoomEntry<L>>, Refusal> {
         let name = join.room_name()?;
         let mut rooms = lock(&self.rooms);
         if let Some(entry) = rooms.get(&name) {
@@ -222,16 +242,20 @@ impl<L: Line> Signaling<L> {
         }
         let mut room = Room::new(now, Arc::clone(&self.rules), self.random_session()?);
         if let Some(key) = &self.tickets {
-            room.set_ticket_issuer(TicketIssuer::new(key.clone(), self.random_bytes()?), name.key().to_owned());
+            room.set_ticket_issuer(
+                TicketIssuer::new(key.clone(), self.random_bytes()?),
+                name.key().to_owned(),
+            );
         }
         room.set_bans(lock(&self.kept_bans).take(&name));
-        let entry = Arc::new(RoomEntry::new(name.clone(), Arc::clone(&self.metrics), room, origin.address));
+        let entry =
+            Arc::new(RoomEntry::new(name.clone(), Arc::clone(&self.metrics), room, origin.address));
         rooms.insert(name, Arc::clone(&entry));
         Ok(entry)
     }
 
-    /// Of the address with the most empty rooms, drops the one that has been empty longest: an address that makes many pushes out
-    /// its own. The server is full of rooms if none is empty.
+    /// Of the address with the most empty rooms, drops the one that has been empty longest: an
+    /// address that makes many pushes out its own. The server is full of rooms if none is empty.
     fn make_space(&self, now: Duration, rooms: &mut BTreeMap<RoomName, Arc<RoomEntry<L>>>) -> bool {
         let unused = rooms.iter().filter(|(_, entry)| Arc::strong_count(entry) == 1);
         let emptied = unused.filter_map(|(name, entry)| {
@@ -244,7 +268,8 @@ impl<L: Line> Signaling<L> {
             *counts.entry(*made_by).or_default() += 1;
         }
         let most = counts.values().copied().max();
-        let of_most = emptied.into_iter().filter(|(made_by, ..)| counts.get(made_by).copied() == most);
+        let of_most =
+            emptied.into_iter().filter(|(made_by, ..)| counts.get(made_by).copied() == most);
         match of_most.map(|(_, at, name)| (at, name)).min().map(|(_, name)| name.clone()) {
             Some(name) => rooms.remove(&name).is_some_and(|entry| {
                 self.keep_bans(now, &name, &entry);
@@ -264,14 +289,14 @@ impl<L: Line> Signaling<L> {
 
 /// Passwords and randomness.
 impl<L: Line> Signaling<L> {
-    /// The next password to be hashed, slowly, on a thread of the caller's choice; then [`hashed`](Self::hashed). Without one, when
-    /// to ask again at the latest.
+    /// The next password to be hashed, slowly, on a thread of the caller's choice; then
+    /// [`hashed`](Self::hashed). Without one, when to ask again at the latest.
     pub fn next_hash(&self, now: Duration) -> (Option<HashJob<L>>, Option<Duration>) {
         lock(&self.passwords).next(now)
     }
 
-    /// A password has been hashed; `None` if there was no memory for it. The connection that asked gets the answer
-    /// ([`Line::hashed`]).
+    /// A password has been hashed; `None` if there was no memory for it. The connection that asked
+    /// gets the answer ([`Line::hashed`]).
     pub fn hashed(&self, now: Duration, job: HashJob<L>, presented: Option<Digest>) {
         self.metrics.password_hashes.add(1);
         lock(&self.passwords).hashed(now, job, presented);
@@ -303,9 +328,12 @@ impl<L: Line> Signaling<L> {
 impl<L: Line> Signaling<L> {
     /// Rooms with members, and how many.
     pub fn room_sizes(&self) -> Vec<(String, usize)> {
-        let rooms: Vec<_> =
-            lock(&self.rooms).iter().map(|(name, entry)| (name.as_str().to_owned(), Arc::downgrade(entry))).collect();
-        let sizes = rooms.into_iter().filter_map(|(name, entry)| Some((name, entry.upgrade()?.len())));
+        let rooms: Vec<_> = lock(&self.rooms)
+            .iter()
+            .map(|(name, entry)| (name.as_str().to_owned(), Arc::downgrade(entry)))
+            .collect();
+        let sizes =
+            rooms.into_iter().filter_map(|(name, entry)| Some((name, entry.upgrade()?.len())));
         let mut sizes: Vec<_> = sizes.filter(|(_, members)| *members > 0).collect();
         sizes.sort_unstable();
         sizes
@@ -333,7 +361,9 @@ impl<L: Line> Signaling<L> {
     pub fn unban(&self, now: Duration, room: &str, peer: PeerId) -> Option<bool> {
         match self.room(room) {
             Some(entry) => Some(entry.with(now, |room, _| room.unban(now, peer))),
-            None => lock(&self.kept_bans).with(&RoomName::parse(room).ok()?, |bans| bans.end(now, peer)),
+            None => {
+                lock(&self.kept_bans).with(&RoomName::parse(room).ok()?, |bans| bans.end(now, peer))
+            }
         }
     }
 

@@ -1,7 +1,9 @@
-//! Tickets: what the server gives each member and reads again when the member comes back, also after a restart.
+//! Tickets: what the server gives each member and reads again when the member comes back, also
+//! after a restart.
 //!
-//! A ticket is a small record of one member of one room, sealed by the caller's [`TicketCipher`]. The server keeps no list of
-//! tickets: what it finds in one, it has written itself. On the wire a ticket is the base64url of nonce, ciphertext and tag.
+//! A ticket is a small record of one member of one room, sealed by the caller's [`TicketCipher`].
+//! The server keeps no list of tickets: what it finds in one, it has written itself. On the wire a
+//! ticket is the base64url of nonce, ciphertext and tag.
 //!
 //! Pure: given the time, and a seed for nonces.
 
@@ -83,7 +85,8 @@ pub struct Epoch {
 
 /// Authenticated encryption under one key.
 pub trait TicketCipher: Send + Sync {
-    /// Ciphertext and tag; `None` only if the text is too long for the cipher. A nonce must never be used for two texts.
+    /// Ciphertext and tag; `None` only if the text is too long for the cipher. A nonce must never
+    /// be used for two texts.
     fn seal(&self, nonce: [u8; NONCE_BYTES], text: Vec<u8>) -> Option<Vec<u8>>;
 
     /// The text, if this key sealed it with this nonce.
@@ -116,12 +119,18 @@ impl TicketKey {
         self.server_run
     }
 
-    /// What a ticket says, if this server's secret sealed it for this member of this room and it is valid at `unix`
-    /// (seconds since 1970).
-    pub fn open(&self, ticket: &Ticket, room: &str, peer: PeerId, unix: u64) -> Option<TicketRecord> {
+    /// What a ticket says, if this server's secret sealed it for this member of this room and it is
+    /// valid at `unix` (seconds since 1970).
+    pub fn open(
+        &self,
+        ticket: &Ticket,
+        room: &str,
+        peer: PeerId,
+        unix: u64,
+    ) -> Option<TicketRecord> {
         let record = self.unseal(ticket)?;
-        let is_fresh =
-            record.issued_at <= unix.saturating_add(CLOCK_SKEW) && unix <= record.issued_at.saturating_add(LIFETIME);
+        let is_fresh = record.issued_at <= unix.saturating_add(CLOCK_SKEW)
+            && unix <= record.issued_at.saturating_add(LIFETIME);
         (is_fresh && record.room == room && record.peer == peer).then_some(record)
     }
 
@@ -187,7 +196,8 @@ impl TicketRecord {
             (self.owner.is_some(), HAS_OWNER),
             (self.grant.is_some(), HAS_GRANT),
         ];
-        let flags = parts.into_iter().filter(|(has, _)| *has).fold(0, |flags, (_, flag)| flags | flag);
+        let flags =
+            parts.into_iter().filter(|(has, _)| *has).fold(0, |flags, (_, flag)| flags | flag);
         let mut bytes = vec![VERSION, flags];
         bytes.extend_from_slice(&self.issued_at.to_be_bytes());
         bytes.extend_from_slice(&self.server_run.to_be_bytes());
@@ -223,11 +233,24 @@ impl TicketRecord {
         let password = if flags & HAS_PASSWORD == 0 {
             None
         } else {
-            Some(PasswordRecord { salt: reader.take()?, hash: reader.take()?, epoch: reader.epoch()? })
+            Some(PasswordRecord {
+                salt: reader.take()?,
+                hash: reader.take()?,
+                epoch: reader.epoch()?,
+            })
         };
-        let owner = if flags & HAS_OWNER == 0 { None } else { Some(OwnerRight { epoch: reader.epoch()? }) };
+        let owner =
+            if flags & HAS_OWNER == 0 { None } else { Some(OwnerRight { epoch: reader.epoch()? }) };
         let grant = if flags & HAS_GRANT == 0 { None } else { Some(reader.grant()?) };
-        reader.0.is_empty().then_some(Self { room, peer, issued_at, server_run, password, owner, grant })
+        reader.0.is_empty().then_some(Self {
+            room,
+            peer,
+            issued_at,
+            server_run,
+            password,
+            owner,
+            grant,
+        })
     }
 }
 
@@ -235,7 +258,10 @@ impl TicketRecord {
 fn write_grant(grant: &Grant, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&grant.expires_at.to_be_bytes());
     let Permissions { speak, listen, data, moderate } = grant.permissions;
-    let bits = [speak, listen, data, moderate].iter().rev().fold(0, |bits, set| bits << 1 | u8::from(*set));
+    let bits = [speak, listen, data, moderate]
+        .iter()
+        .rev()
+        .fold(0, |bits, set| bits << 1 | u8::from(*set));
     bytes.push(bits);
     for text in [&grant.name, &grant.subject] {
         // Longer ones are refused where tokens are read.
@@ -279,7 +305,8 @@ impl<'a> Reader<'a> {
         let expires_at = u64::from_be_bytes(self.take()?);
         let [bits] = self.take()?;
         let bit = |number: u8| bits & (1 << number) != 0;
-        let permissions = Permissions { speak: bit(0), listen: bit(1), data: bit(2), moderate: bit(3) };
+        let permissions =
+            Permissions { speak: bit(0), listen: bit(1), data: bit(2), moderate: bit(3) };
         let (name, subject) = (self.text()?, self.text()?);
         Some(Grant { name, permissions, subject, expires_at })
     }
@@ -293,7 +320,10 @@ impl<'a> Reader<'a> {
     }
 
     fn epoch(&mut self) -> Option<Epoch> {
-        Some(Epoch { lineage: u64::from_be_bytes(self.take()?), number: u32::from_be_bytes(self.take()?) })
+        Some(Epoch {
+            lineage: u64::from_be_bytes(self.take()?),
+            number: u32::from_be_bytes(self.take()?),
+        })
     }
 }
 
@@ -332,7 +362,8 @@ impl TestCipher {
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0).expect("HMAC takes keys of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.0).expect("HMAC takes keys of any length");
         parts.iter().for_each(|part| mac.update(part));
         mac.finalize().into_bytes().into()
     }
@@ -357,7 +388,8 @@ impl TicketCipher for TestCipher {
 
     fn open(&self, nonce: [u8; NONCE_BYTES], mut sealed: Vec<u8>) -> Option<Vec<u8>> {
         let tag = sealed.split_off(sealed.len().checked_sub(16)?);
-        (self.mac(&[b"tag", &nonce, &sealed])[..16] == tag).then(|| self.with_keystream(nonce, &sealed))
+        (self.mac(&[b"tag", &nonce, &sealed])[..16] == tag)
+            .then(|| self.with_keystream(nonce, &sealed))
     }
 }
 
@@ -407,7 +439,10 @@ mod tests {
             let ticket = issuer().seal(&record).expect("a ticket");
             assert!(ticket.len() <= TICKET_BYTES * 3 / 4, "{}", ticket.len());
             let again = TestCipher::key(SECRET, 8);
-            assert!(again.open(&ticket, &record.room, record.peer, NOW) == Some(record), "after a restart as well");
+            assert!(
+                again.open(&ticket, &record.room, record.peer, NOW) == Some(record),
+                "after a restart as well"
+            );
         }
     }
 
@@ -422,7 +457,11 @@ mod tests {
         assert!(!opens("tea room é", peer(2), NOW));
         assert!(!opens("tea room é", peer(1), NOW + LIFETIME + 1));
         assert!(!opens("tea room é", peer(1), NOW - CLOCK_SKEW - 1));
-        assert!(TestCipher::key(b"another secret", 7).open(&ticket, "tea room é", peer(1), NOW).is_none());
+        assert!(
+            TestCipher::key(b"another secret", 7)
+                .open(&ticket, "tea room é", peer(1), NOW)
+                .is_none()
+        );
     }
 
     #[test]
@@ -442,7 +481,10 @@ mod tests {
             assert!(!opens(&bytes[..index]), "cut at {index}");
         }
         for text in ["", "A", "####", "AAAA"] {
-            assert!(issuer.key().open(&Ticket::from(text.to_owned()), "", peer(1), NOW).is_none(), "{text}");
+            assert!(
+                issuer.key().open(&Ticket::from(text.to_owned()), "", peer(1), NOW).is_none(),
+                "{text}"
+            );
         }
     }
 
@@ -463,9 +505,12 @@ mod tests {
     fn no_two_tickets_share_a_nonce_and_none_prints_itself() {
         let mut first = issuer();
         let mut second = TicketIssuer::new(first.key().clone(), [10; 32]);
-        let tickets: Vec<Ticket> =
-            (0..50).flat_map(|_| [first.seal(&record()), second.seal(&record())]).flatten().collect();
-        let nonces: std::collections::BTreeSet<&str> = tickets.iter().map(|ticket| &ticket.as_str()[..16]).collect();
+        let tickets: Vec<Ticket> = (0..50)
+            .flat_map(|_| [first.seal(&record()), second.seal(&record())])
+            .flatten()
+            .collect();
+        let nonces: std::collections::BTreeSet<&str> =
+            tickets.iter().map(|ticket| &ticket.as_str()[..16]).collect();
         assert_eq!(nonces.len(), 100);
         let printed = format!("{:?} {first:?} {:?} {:?}", first.key(), record(), record().password);
         assert_eq!(printed, "TicketKey TicketIssuer TicketRecord Some(PasswordRecord)");

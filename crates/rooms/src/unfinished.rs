@@ -1,5 +1,5 @@
-//! Messages of which a part has arrived, or has been written: how much of them may wait, for one address and for the whole
-//! server.
+//! Messages of which a part has arrived, or has been written: how much of them may wait, for one
+//! address and for the whole server.
 //!
 //! Pure. When there is too much, the message that has waited longest is given up.
 
@@ -46,8 +46,9 @@ impl<K: Copy + Ord> Unfinished<K> {
         Self { most, messages: BTreeMap::new(), of_addresses: BTreeMap::new(), bytes: 0 }
     }
 
-    /// So many bytes of a connection's unfinished message have arrived; 0 if it has none. Gives the connection whose
-    /// message is given up, if one has to be: the caller ends it, and its message is forgotten here.
+    /// So many bytes of a connection's unfinished message have arrived; 0 if it has none. Gives the
+    /// connection whose message is given up, if one has to be: the caller ends it, and its message
+    /// is forgotten here.
     pub fn set(
         &mut self,
         now: Duration,
@@ -70,8 +71,12 @@ impl<K: Copy + Ord> Unfinished<K> {
         if !too_many_of_one && self.bytes <= self.most.of_all {
             return None;
         }
-        let candidates = self.messages.iter().filter(|(_, message)| !too_many_of_one || message.address == address);
-        let oldest = candidates.min_by_key(|(connection, message)| (message.since, **connection))?;
+        let candidates = self
+            .messages
+            .iter()
+            .filter(|(_, message)| !too_many_of_one || message.address == address);
+        let oldest =
+            candidates.min_by_key(|(connection, message)| (message.since, **connection))?;
         let oldest = *oldest.0;
         self.remove(oldest);
         Some(oldest)
@@ -108,8 +113,16 @@ mod tests {
         for number in 0..32 {
             assert_eq!(unfinished.set(at(number), ConnectionId(number), Some(7), 32 * KIB), None);
         }
-        assert_eq!(unfinished.set(at(40), ConnectionId(0), Some(7), 32 * KIB), None, "it grows no further");
-        assert_eq!(unfinished.set(at(50), ConnectionId(99), Some(8), 32 * KIB), None, "another address");
+        assert_eq!(
+            unfinished.set(at(40), ConnectionId(0), Some(7), 32 * KIB),
+            None,
+            "it grows no further"
+        );
+        assert_eq!(
+            unfinished.set(at(50), ConnectionId(99), Some(8), 32 * KIB),
+            None,
+            "another address"
+        );
         assert_eq!(unfinished.set(at(60), ConnectionId(50), Some(7), KIB), Some(ConnectionId(0)));
         assert_eq!(unfinished.set(at(70), ConnectionId(1), Some(7), 0), None);
         assert_eq!(unfinished.set(at(80), ConnectionId(51), Some(7), 32 * KIB), None);
@@ -121,13 +134,19 @@ mod tests {
         let mut ended = 0;
         for number in 0..10_000 {
             let address = Some(number % 100).filter(|number| *number != 0);
-            ended += usize::from(unfinished.set(at(number), ConnectionId(number), address, 32 * KIB).is_some());
+            ended += usize::from(
+                unfinished.set(at(number), ConnectionId(number), address, 32 * KIB).is_some(),
+            );
         }
         assert_eq!(unfinished.bytes, Most::ARRIVING.of_all);
         assert_eq!(ended, 10_000 - Most::ARRIVING.of_all / (32 * KIB));
         for number in 0..10_000 {
             unfinished.set(at(20_000), ConnectionId(number), None, 0);
         }
-        assert!(unfinished.messages.is_empty() && unfinished.of_addresses.is_empty() && unfinished.bytes == 0);
+        assert!(
+            unfinished.messages.is_empty()
+                && unfinished.of_addresses.is_empty()
+                && unfinished.bytes == 0
+        );
     }
 }

@@ -1,11 +1,14 @@
-//! One connection, from its upgrade to its end: what it may say when, its way into a room, and what becomes of what it sends.
+//! One connection, from its upgrade to its end: what it may say when, its way into a room, and what
+//! becomes of what it sends.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, Moderation, Password, ServerMessage};
+use voicemesh_wire::signaling::{
+    ClientMessage, ErrorCode, Join, LeaveReason, Moderation, Password, ServerMessage,
+};
 use voicemesh_wire::{PeerId, RoomName};
 
 use crate::address::{Address, AddressKey};
@@ -21,7 +24,8 @@ use crate::signaling::{JoinOutcome, Signaling};
 
 /// What a peer sends while its password is looked at is kept, up to so many messages …
 const HELD_MESSAGES: usize = 8;
-/// … or until there are so many bytes; then no more is read from it. A client sends one, its handshake.
+/// … or until there are so many bytes; then no more is read from it. A client sends one, its
+/// handshake.
 const HELD_BYTES: usize = 4096;
 /// Hashes for one join: a room whose password changes after each hash is given up after this many.
 const HASHES_PER_JOIN: u32 = 3;
@@ -101,8 +105,8 @@ struct PasswordChange {
 }
 
 impl<L: Line> Visit<L> {
-    /// A connection that has just been opened, by a client at `address`; without one its address says nothing. A refusal ends it
-    /// at once.
+    /// A connection that has just been opened, by a client at `address`; without one its address
+    /// says nothing. A refusal ends it at once.
     pub fn new(
         now: Duration,
         id: ConnectionId,
@@ -169,10 +173,19 @@ impl<L: Line> Visit<L> {
         }
     }
 
-    pub(crate) fn handle(&mut self, now: Duration, input: Input<'_>, signaling: &Signaling<L>) -> bool {
+    pub(crate) fn handle(
+        &mut self,
+        now: Duration,
+        input: Input<'_>,
+        signaling: &Signaling<L>,
+    ) -> bool {
         match (input, &mut self.stage) {
-            (Input::Text(text), Stage::Hashing(hashing)) => hashing.held.push(Held::Text(text.to_owned())),
-            (Input::Packet(packet), Stage::Hashing(hashing)) => hashing.held.push(Held::Packet(packet)),
+            (Input::Text(text), Stage::Hashing(hashing)) => {
+                hashing.held.push(Held::Text(text.to_owned()))
+            }
+            (Input::Packet(packet), Stage::Hashing(hashing)) => {
+                hashing.held.push(Held::Packet(packet))
+            }
             (Input::Text(text), _) => self.text(now, text, signaling),
             (Input::Packet(packet), _) => self.packet(now, &packet, signaling),
             (Input::Control, _) => {
@@ -254,8 +267,8 @@ impl<L: Line> Visit<L> {
     }
 
     fn join(&mut self, now: Duration, join: Box<Join>, signaling: &Signaling<L>) {
-        // Joins with a password are bounded by their hashes, and counted where they need none; those with a ticket are bounded by
-        // a budget that strangers cannot use up.
+        // Joins with a password are bounded by their hashes, and counted where they need none;
+        // those with a ticket are bounded by a budget that strangers cannot use up.
         let is_named = join.password.as_ref().is_some_and(|password| !password.is_empty());
         let has_ticket = signaling.has_ticket(&join);
         if is_named && !has_ticket {
@@ -275,7 +288,8 @@ impl<L: Line> Visit<L> {
         self.act(now, GuardVerdict::End(refusal.farewell(), CloseReason::Refused), signaling);
     }
 
-    /// Into the room, or into the queue of passwords. `presented` is what was hashed, and `hashes` how often.
+    /// Into the room, or into the queue of passwords. `presented` is what was hashed, and `hashes`
+    /// how often.
     fn enter(
         &mut self,
         now: Duration,
@@ -302,12 +316,18 @@ impl<L: Line> Visit<L> {
                 let key = BackoffKey::of(self.key, &RoomName::key_of(&join.room));
                 let password = join.password.clone().unwrap_or_else(|| "".into());
                 let peer = join.proof.peer_id();
-                let asked = signaling.passwords().ask(now, key, peer, password, hash_request, &self.line);
+                let asked =
+                    signaling.passwords().ask(now, key, peer, password, hash_request, &self.line);
                 match asked {
                     Ok(hash) => {
                         self.line.joined();
                         self.asks_hash = true;
-                        self.stage = Stage::Hashing(Hashing { join, hash, hashes: hashes + 1, held: Vec::new() });
+                        self.stage = Stage::Hashing(Hashing {
+                            join,
+                            hash,
+                            hashes: hashes + 1,
+                            held: Vec::new(),
+                        });
                     }
                     Err(refusal) => self.refuse(now, refusal, signaling),
                 }
@@ -317,17 +337,27 @@ impl<L: Line> Visit<L> {
     }
 
     /// A moderator sets the room's password: it is hashed first.
-    fn change_password(&mut self, now: Duration, request: Option<u32>, password: Password, signaling: &Signaling<L>) {
+    fn change_password(
+        &mut self,
+        now: Duration,
+        request: Option<u32>,
+        password: Password,
+        signaling: &Signaling<L>,
+    ) {
         let Stage::Inside { room, changing } = &mut self.stage else { return };
         let asked = match changing {
             Some(_) => Err(Refusal::of(ErrorCode::TooManyMessages)),
             None => {
-                let hash_request = room.with(now, |room, _| room.check_moderator(self.id)).and_then(|()| {
-                    let salt = signaling.fresh_salt()?;
-                    Ok(crate::room::HashRequest { salt, expected: None })
-                });
+                let hash_request =
+                    room.with(now, |room, _| room.check_moderator(self.id)).and_then(|()| {
+                        let salt = signaling.fresh_salt()?;
+                        Ok(crate::room::HashRequest { salt, expected: None })
+                    });
                 hash_request.and_then(|hash_request| {
-                    let (key, peer) = (BackoffKey::of_moderator(self.key, room.name().key()), PeerId(Uuid::nil()));
+                    let (key, peer) = (
+                        BackoffKey::of_moderator(self.key, room.name().key()),
+                        PeerId(Uuid::nil()),
+                    );
                     signaling.passwords().ask(now, key, peer, password, hash_request, &self.line)
                 })
             }
@@ -337,7 +367,9 @@ impl<L: Line> Visit<L> {
                 *changing = Some(PasswordChange { request, hash });
                 self.asks_hash = true;
             }
-            Err(refusal) => self.act(now, GuardVerdict::Answer(refusal.of_request(request).answer()), signaling),
+            Err(refusal) => {
+                self.act(now, GuardVerdict::Answer(refusal.of_request(request).answer()), signaling)
+            }
         }
     }
 
@@ -348,7 +380,9 @@ impl<L: Line> Visit<L> {
             Stage::Hashing(_) if self.line.ending().is_some() => self.stage = Stage::Gone,
             Stage::Hashing(Hashing { join, hashes, held, .. }) => {
                 match answer {
-                    Ok(presented) => self.enter(now, join, (Some(presented), hashes), signaling, &|_| true),
+                    Ok(presented) => {
+                        self.enter(now, join, (Some(presented), hashes), signaling, &|_| true)
+                    }
                     Err(refusal) => self.refuse(now, refusal, signaling),
                 }
                 match &mut self.stage {
@@ -365,11 +399,16 @@ impl<L: Line> Visit<L> {
                 }
             }
             Stage::Inside { room, changing: Some(PasswordChange { request, .. }) } => {
-                let changed = answer
-                    .and_then(|digest| room.with(now, |room, out| room.change_password(self.id, request, digest, out)));
+                let changed = answer.and_then(|digest| {
+                    room.with(now, |room, out| room.change_password(self.id, request, digest, out))
+                });
                 self.stage = Stage::Inside { room, changing: None };
                 if let Err(refusal) = changed {
-                    self.act(now, GuardVerdict::Answer(refusal.of_request(request).answer()), signaling);
+                    self.act(
+                        now,
+                        GuardVerdict::Answer(refusal.of_request(request).answer()),
+                        signaling,
+                    );
                 }
             }
             stage @ (Stage::Outside | Stage::Inside { .. } | Stage::Gone) => self.stage = stage,
@@ -392,7 +431,12 @@ impl<L: Line> Visit<L> {
 }
 
 /// Whether one more join of this address is within its budget.
-fn may_join<L: Line>(now: Duration, address: Option<&Arc<Address>>, is_member: bool, signaling: &Signaling<L>) -> bool {
+fn may_join<L: Line>(
+    now: Duration,
+    address: Option<&Arc<Address>>,
+    is_member: bool,
+    signaling: &Signaling<L>,
+) -> bool {
     address.is_none_or(|address| address.may_join(now, signaling.budgets(), is_member))
 }
 

@@ -1,7 +1,9 @@
-//! One member of a session: joins, replicates, addresses, and keeps its pairs (PROTOCOL.md, sections 7 to 10).
+//! One member of a session: joins, replicates, addresses, and keeps its pairs (PROTOCOL.md,
+//! sections 7 to 10).
 //!
-//! Without I/O: inputs and the time go in, [`Client::poll_output`] gives what is to be sent and done, and
-//! [`Client::poll_event`] what happened. Take the outputs after every call, then the events.
+//! Without I/O: inputs and the time go in, [`Client::poll_output`] gives what is to be sent and
+//! done, and [`Client::poll_event`] what happened. Take the outputs after every call, then the
+//! events.
 
 mod answering;
 mod bandwidth;
@@ -54,19 +56,22 @@ pub use event::{ClientEvent, DropCounts, Dropped, Participant, Received, Voice};
 pub use view::View;
 pub use voice_out::{AudienceMember, OutgoingFrame, SendSummary};
 
-/// Outputs that the owner has not taken, at most. It takes them after every call, and the call that makes most is
-/// [`Client::update`] with as many peers as there are pipes, when every pipe has a turn's packets to send, every link stalls and
-/// what it has not acknowledged is sent again, and three links to each peer report, probe and are replaced; then the owner reports to
-/// each peer. So only a fault fills it; what is more is dropped and counted.
-const OUTPUTS: usize =
-    data::PIPES * (data::PACKETS_PER_TURN + voice_out::RECENT_FRAMES + 3 * OUTPUTS_PER_LINK + OUTPUTS_OF_OWNER);
-/// A handshake, an acknowledgement, a report of a train, a probe, a release, a replacement, a stall, and one to spare.
+/// Outputs that the owner has not taken, at most. It takes them after every call, and the call that
+/// makes most is [`Client::update`] with as many peers as there are pipes, when every pipe has a
+/// turn's packets to send, every link stalls and what it has not acknowledged is sent again, and
+/// three links to each peer report, probe and are replaced; then the owner reports to each peer. So
+/// only a fault fills it; what is more is dropped and counted.
+const OUTPUTS: usize = data::PIPES
+    * (data::PACKETS_PER_TURN + voice_out::RECENT_FRAMES + 3 * OUTPUTS_PER_LINK + OUTPUTS_OF_OWNER);
+/// A handshake, an acknowledgement, a report of a train, a probe, a release, a replacement, a
+/// stall, and one to spare.
 const OUTPUTS_PER_LINK: usize = 8;
 /// A reception report, a clock probe, an echo of one, and a packet of a train.
 const OUTPUTS_OF_OWNER: usize = 4;
 /// Speakers remembered. When there are more, those that have been silent longest are forgotten.
 const STREAMS: usize = 1024;
-/// A former session is remembered this long even when no pair speaks it, for what is still under way.
+/// A former session is remembered this long even when no pair speaks it, for what is still under
+/// way.
 const RETIRED_FOR: Duration = Duration::from_secs(10);
 
 /// One member of a session: routes between its parts, each of which owns its state.
@@ -139,14 +144,15 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.relay_path.monitor().state(now, 0)
     }
 
-    /// Says whether the uplink is congested. A link that stalls meanwhile is taken to be full rather than dead: nothing is
-    /// sent a second time on its account.
+    /// Says whether the uplink is congested. A link that stalls meanwhile is taken to be full
+    /// rather than dead: nothing is sent a second time on its account.
     pub fn set_congested(&mut self, is_congested: bool) {
         self.core.is_congested = is_congested;
     }
 
-    /// Speech to these goes through the relay, where there is one, although a link could carry it: one relayed copy costs
-    /// the uplink less than several direct ones. Nothing else changes its way.
+    /// Speech to these goes through the relay, where there is one, although a link could carry it:
+    /// one relayed copy costs the uplink less than several direct ones. Nothing else changes its
+    /// way.
     pub fn relay_speech_to(&mut self, now: Duration, relayed: BTreeSet<Participant<P>>) {
         if self.core.relayed_by_choice != relayed {
             self.core.relayed_by_choice = relayed;
@@ -179,9 +185,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// These links did not take a packet.
     ///
-    /// Where a member of the current session can take it from the server, it goes through the relay, all of it in one packet for
-    /// all of these links. The server knows the current session only: speech of a former one is encoded again for the current
-    /// one, and anything else of a former one is dropped. That is reports and clock probes, whose timers send the next.
+    /// Where a member of the current session can take it from the server, it goes through the
+    /// relay, all of it in one packet for all of these links. The server knows the current session
+    /// only: speech of a former one is encoded again for the current one, and anything else of a
+    /// former one is dropped. That is reports and clock probes, whose timers send the next.
     pub fn refused(&mut self, now: Duration, refused: LinkPacket<P>) {
         let LinkPacket { to, reliability, packet, fallback } = refused;
         match fallback {
@@ -192,7 +199,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
                     self.core.relay(reliability, &clients, &packet);
                 }
             }
-            Fallback::Retry => to.iter().for_each(|destination| self.core.handshake_refused(now, destination.link)),
+            Fallback::Retry => {
+                to.iter().for_each(|destination| self.core.handshake_refused(now, destination.link))
+            }
             Fallback::Speech { sequence, frames } => {
                 for destination in &to {
                     if let Some(link) = self.core.pairs.link_mut(destination.link) {
@@ -201,8 +210,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 }
                 let peers = to.iter().map(|destination| destination.link.peer);
                 // What moves between link and relay goes both ways already.
-                let is_relayed =
-                    |peer| self.core.routes.get(&Participant::Peer(peer)).is_some_and(|route| route.uses_relay());
+                let is_relayed = |peer| {
+                    self.core
+                        .routes
+                        .get(&Participant::Peer(peer))
+                        .is_some_and(|route| route.uses_relay())
+                };
                 let peers: BTreeSet<P> = peers.filter(|peer| !is_relayed(*peer)).collect();
                 self.sender.relay_refused(&mut self.core, now, &peers, packet, sequence, frames);
             }
@@ -214,7 +227,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.events.pop_front()
     }
 
-    /// Something that the network reported. Events of a server's side are not for a client and have no effect.
+    /// Something that the network reported. Events of a server's side are not for a client and have
+    /// no effect.
     pub fn network_event(&mut self, now: Duration, event: NetworkEvent<P>) -> Received {
         match event {
             NetworkEvent::Connected => {
@@ -225,7 +239,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             NetworkEvent::Resumed => self.resume(now),
             NetworkEvent::PathChanged => self.doubt_links(now),
             NetworkEvent::FromServer(packet) => return self.receive_from_server(now, packet),
-            NetworkEvent::FromLink { link, packet } => return self.receive_from_link(now, link, packet),
+            NetworkEvent::FromLink { link, packet } => {
+                return self.receive_from_link(now, link, packet);
+            }
             NetworkEvent::LinkUp(link) => self.core.link_up(now, link),
             NetworkEvent::LinkDown(link) => self.link_down(now, link),
             NetworkEvent::RosterChanged(roster) => self.set_roster(now, *roster),
@@ -241,7 +257,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Received::default()
     }
 
-    /// Runs timers: handshake retry, link probes, closing targets. Call at least every few milliseconds.
+    /// Runs timers: handshake retry, link probes, closing targets. Call at least every few
+    /// milliseconds.
     pub fn update(&mut self, now: Duration) {
         if let Phase::Handshaking { asked_at } = self.core.phase
             && now >= asked_at + self.core.config.handshake_retry
@@ -274,7 +291,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Ok(());
         }
         let is_shared = self.core.joined_view().is_some_and(|view| view.table.is_shared(name));
-        if (is_shared && !self.core.roster.server_takes_group_text) || self.core.groups.contains_key(&id) {
+        if (is_shared && !self.core.roster.server_takes_group_text)
+            || self.core.groups.contains_key(&id)
+        {
             return Err(ClientError::GroupNameTaken);
         }
         if self.core.groups.len() >= GROUPS_PER_CLIENT {
@@ -304,7 +323,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Begins to speak to a target, or changes how.
-    pub fn open_target(&mut self, target: VoiceTarget<P>, options: TargetOptions) -> Result<(), ClientError> {
+    pub fn open_target(
+        &mut self,
+        target: VoiceTarget<P>,
+        options: TargetOptions,
+    ) -> Result<(), ClientError> {
         self.sender.speaker.open(target, options)?;
         Ok(())
     }
@@ -322,8 +345,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.sender.speaker.open_targets()
     }
 
-    /// Leaves: the session, the pairs, all that was known of others, and the outputs that the owner has not taken are gone.
-    /// Groups and targets stay for the next time, but for targets that were clients of this session.
+    /// Leaves: the session, the pairs, all that was known of others, and the outputs that the owner
+    /// has not taken are gone. Groups and targets stay for the next time, but for targets that were
+    /// clients of this session.
     pub fn leave(&mut self) {
         if self.core.phase != Phase::Offline {
             self.core.push(ClientEvent::SessionEnded(DisconnectReason::Requested));
@@ -346,9 +370,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.out.clear();
     }
 
-    /// Sends one encoded frame to everyone whom the open targets address, each by its route. Says how many those are.
+    /// Sends one encoded frame to everyone whom the open targets address, each by its route. Says
+    /// how many those are.
     ///
-    /// With no open target the frame is not sent and takes no number. A frame larger than a packet is not sent.
+    /// With no open target the frame is not sent and takes no number. A frame larger than a packet
+    /// is not sent.
     pub fn send_voice(&mut self, now: Duration, frame: Bytes) -> usize {
         self.send_spoken(now, &OutgoingFrame::plain(frame)).listeners
     }
@@ -358,7 +384,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.sender.send_spoken(&mut self.core, now, spoken)
     }
 
-    /// Finds who would hear a frame that is sent now; [`last_audience`](Self::last_audience) has them.
+    /// Finds who would hear a frame that is sent now; [`last_audience`](Self::last_audience) has
+    /// them.
     pub fn look_at_audience(&mut self) {
         self.sender.look_at_audience(&self.core);
     }
@@ -373,8 +400,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.sender.speaker.next_sequence()
     }
 
-    /// Sends a packet that begins with the own client id: over links where they are bound in this session, through the
-    /// relay to the rest; each destination gets one copy.
+    /// Sends a packet that begins with the own client id: over links where they are bound in this
+    /// session, through the relay to the rest; each destination gets one copy.
     ///
     /// # Errors
     ///
@@ -388,24 +415,36 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.send_to_clients(clients, reliability, packet)
     }
 
-    /// Sends a packet that may be lost to one peer or client, by the way that its speech takes: the link if it is bound
-    /// and sound, else the relay. `packet` is given the session and the own id in it. Says whether there was a way.
-    pub fn send_to(&mut self, who: Participant<P>, packet: impl Fn(SessionId, ClientId) -> Vec<u8>) -> bool {
+    /// Sends a packet that may be lost to one peer or client, by the way that its speech takes: the
+    /// link if it is bound and sound, else the relay. `packet` is given the session and the own id
+    /// in it. Says whether there was a way.
+    pub fn send_to(
+        &mut self,
+        who: Participant<P>,
+        packet: impl Fn(SessionId, ClientId) -> Vec<u8>,
+    ) -> bool {
         self.core.send_to(who, packet)
     }
 
-    /// Sends a train of `packets` packets with `padding` bytes in each over the link to a peer; what arrives of it comes
-    /// back as [`ClientEvent::Bandwidth`]. Says whether there is a link to a peer that answers.
+    /// Sends a train of `packets` packets with `padding` bytes in each over the link to a peer;
+    /// what arrives of it comes back as [`ClientEvent::Bandwidth`]. Says whether there is a link to
+    /// a peer that answers.
     pub fn probe_bandwidth(&mut self, peer: P, train: u16, packets: u8, padding: u16) -> bool {
         self.core.probe_bandwidth(peer, train, packets, padding)
     }
 
-    /// Sends a message to a peer outside of channels. It leaves with the next [`update`](Self::update).
+    /// Sends a message to a peer outside of channels. It leaves with the next
+    /// [`update`](Self::update).
     ///
     /// # Errors
     ///
     /// See [`DataError`].
-    pub fn send_data(&mut self, peer: P, reliability: Reliability, bytes: Bytes) -> Result<(), DataError> {
+    pub fn send_data(
+        &mut self,
+        peer: P,
+        reliability: Reliability,
+        bytes: Bytes,
+    ) -> Result<(), DataError> {
         self.data.send(&self.core, peer, reliability, bytes)
     }
 
@@ -414,7 +453,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// # Errors
     ///
     /// See [`DataError`].
-    pub fn open_channel(&mut self, peer: P, channel: u8, reliability: Reliability) -> Result<(), DataError> {
+    pub fn open_channel(
+        &mut self,
+        peer: P,
+        channel: u8,
+        reliability: Reliability,
+    ) -> Result<(), DataError> {
         self.data.open_channel(&self.core, peer, channel, reliability)
     }
 
@@ -463,18 +507,23 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     fn link_down(&mut self, now: Duration, link: LinkId<P>) {
-        // Before it is forgotten: without a roster, only the link tells which client the relay has to serve.
+        // Before it is forgotten: without a roster, only the link tells which client the relay has
+        // to serve.
         let unacknowledged = self.core.take_unacknowledged(link);
         self.sender.resend_via_relay(&mut self.core, now, link.peer, unacknowledged);
         self.core.link_down(now, link);
     }
 
-    /// Asks for the state anew, on a connection that has taken over. Until it comes the old one holds.
+    /// Asks for the state anew, on a connection that has taken over. Until it comes the old one
+    /// holds.
     fn resume(&mut self, now: Duration) {
         match self.core.phase {
             Phase::Joined => {
                 self.core.resuming = true;
-                let request = HandshakeRequest { codec: self.core.config.codec, name: self.core.config.name.clone() };
+                let request = HandshakeRequest {
+                    codec: self.core.config.codec,
+                    name: self.core.config.name.clone(),
+                };
                 self.core.tell_server(request.encode());
             }
             Phase::Offline | Phase::Handshaking { .. } => self.core.shake_hands(now),
@@ -492,18 +541,27 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// Former sessions, kept clients and silent speakers do not stay for ever.
     fn forget(&mut self, now: Duration) {
         let pairs = &self.core.pairs;
-        self.core
-            .previous
-            .retain(|view| pairs.speaks(view.session) || view.retired_at.is_some_and(|at| now < at + RETIRED_FOR));
+        self.core.previous.retain(|view| {
+            pairs.speaks(view.session) || view.retired_at.is_some_and(|at| now < at + RETIRED_FOR)
+        });
         for view in self.core.previous.iter_mut().chain(self.core.current.as_mut()) {
-            let over: Vec<_> =
-                view.kept_until.iter().filter(|(_, until)| **until <= now).map(|(client, _)| *client).collect();
+            let over: Vec<_> = view
+                .kept_until
+                .iter()
+                .filter(|(_, until)| **until <= now)
+                .map(|(client, _)| *client)
+                .collect();
             for client in over {
                 view.forget_kept(client);
             }
         }
         while self.receiver.streams.len() > STREAMS {
-            let oldest = self.receiver.streams.iter().min_by_key(|(_, heard)| heard.heard_at).map(|(who, _)| *who);
+            let oldest = self
+                .receiver
+                .streams
+                .iter()
+                .min_by_key(|(_, heard)| heard.heard_at)
+                .map(|(who, _)| *who);
             if let Some(who) = oldest {
                 self.receiver.streams.remove(&who);
             }
@@ -514,7 +572,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
     pub fn others(&self) -> BTreeSet<ClientId> {
         let view = self.core.current.as_ref();
         view.into_iter()
-            .flat_map(|view| view.table.members().map(|member| member.info.id).filter(|id| *id != view.you))
+            .flat_map(|view| {
+                view.table.members().map(|member| member.info.id).filter(|id| *id != view.you)
+            })
             .collect()
     }
 }

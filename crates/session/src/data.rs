@@ -1,18 +1,20 @@
-//! The game's own bytes between two peers: exact, complete and in order over every change of route, or lossy and at once
-//! (PROTOCOL.md, section 16).
+//! The game's own bytes between two peers: exact, complete and in order over every change of route,
+//! or lossy and at once (PROTOCOL.md, section 16).
 //!
-//! A [`Pipe`] is one end of what two peers have open between them. It is handed packets and the time, and says which
-//! packets to send; how they travel, over a link or through the relay, is the [`client`](crate::client)'s matter, and so
-//! every packet may be lost, doubled or overtaken on the way. What must arrive is numbered in segments, acknowledged one
-//! by one and sent again by the pipe itself, never by the stream that carries it: a stream that repeats what was lost
-//! would hold up everything behind it, speech included, and would forget it when the link breaks.
+//! A [`Pipe`] is one end of what two peers have open between them. It is handed packets and the
+//! time, and says which packets to send; how they travel, over a link or through the relay, is the
+//! [`client`](crate::client)'s matter, and so every packet may be lost, doubled or overtaken on the
+//! way. What must arrive is numbered in segments, acknowledged one by one and sent again by the
+//! pipe itself, never by the stream that carries it: a stream that repeats what was lost would hold
+//! up everything behind it, speech included, and would forget it when the link breaks.
 //!
 //! ```text
 //! send ─▶ queue ─▶ segments in flight ──────── packets ────────▶ in order ─▶ messages ─▶ poll
 //!                  ◀── acknowledged, room left ── DataAck ──
 //! ```
 //!
-//! Bounds: [`QUEUE_BYTES`] to be sent, [`FLIGHT_SEGMENTS`] on the way, [`HELD_SEGMENTS`] received and not taken.
+//! Bounds: [`QUEUE_BYTES`] to be sent, [`FLIGHT_SEGMENTS`] on the way, [`HELD_SEGMENTS`] received
+//! and not taken.
 
 mod congestion;
 mod pipe;
@@ -31,19 +33,22 @@ pub use pipe::{Incoming, Outgoing, Pipe, PipeEvent, Violation};
 use crate::transport::Reliability;
 
 /// Bytes that wait to be sent to one peer or to be acknowledged by it; what is more is refused with
-/// [`DataError::WouldBlock`]. Each message counts [`MESSAGE_COST`] more than its bytes. The largest message always fits
-/// into an empty queue.
+/// [`DataError::WouldBlock`]. Each message counts [`MESSAGE_COST`] more than its bytes. The largest
+/// message always fits into an empty queue.
 pub const QUEUE_BYTES: usize = 1024 * 1024;
 /// What a message costs beside its bytes.
 pub const MESSAGE_COST: usize = 64;
 /// Segments on their way to one peer: as many as one acknowledgement can tell of.
 pub const FLIGHT_SEGMENTS: usize = 64;
-/// Segments of one peer that were received and not taken by the program; acknowledgements tell the sender how many more
-/// have room, and what comes beyond that is dropped and asked for again. Twice the largest message.
+/// Segments of one peer that were received and not taken by the program; acknowledgements tell the
+/// sender how many more have room, and what comes beyond that is dropped and asked for again. Twice
+/// the largest message.
 pub const HELD_SEGMENTS: usize = 600;
-/// Lossy messages of one peer that were received and not taken; beyond it the oldest is dropped and counted.
+/// Lossy messages of one peer that were received and not taken; beyond it the oldest is dropped and
+/// counted.
 pub const HELD_LOSSY: usize = 128;
-/// Lossy messages that wait for the other side to open their channel; beyond it the oldest is dropped and counted.
+/// Lossy messages that wait for the other side to open their channel; beyond it the oldest is
+/// dropped and counted.
 pub const WAITING_LOSSY: usize = 32;
 
 /// Data cannot be sent.
@@ -68,7 +73,8 @@ pub enum DataError {
     /// This side has not opened the channel.
     #[error("the channel is not open")]
     ChannelClosed,
-    /// This side opened the channel in one way and the other side in another; close it, and open it alike.
+    /// This side opened the channel in one way and the other side in another; close it, and open it
+    /// alike.
     #[error("the other side opened the channel as {theirs:?}")]
     ChannelMismatch {
         /// As what.

@@ -1,4 +1,5 @@
-//! The seam between the session and whatever carries its packets (the custom network of Dissonance's public networking documentation).
+//! The seam between the session and whatever carries its packets (the custom network of
+//! Dissonance's public networking documentation).
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use crate::output::{LinkPacket, Output};
 use crate::roster::ServerHealth;
 
 pub use crate::network_event::{NetworkEvent, Side};
-pub use crate::transport::{ClientLookup, Delivery, Destination, DisconnectReason, LinkId, PacketLimits, Reliability};
+pub use crate::transport::{
+    ClientLookup, Delivery, Destination, DisconnectReason, LinkId, PacketLimits, Reliability,
+};
 
 /// A call could not be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,11 +35,12 @@ pub enum NetworkError {
 
 /// Whatever carries packets between peers and the session server.
 ///
-/// `connect` and `host` only begin; an event reports success, however long it takes. Nothing blocks. All calls come
-/// from one thread, `poll` until it gives `None` once per update.
+/// `connect` and `host` only begin; an event reports success, however long it takes. Nothing
+/// blocks. All calls come from one thread, `poll` until it gives `None` once per update.
 ///
-/// A peer that is server and client at once (a host) needs nothing for it: what its server and its client send each other stays in
-/// the process, and the network is asked to `host`, never to `connect`.
+/// A peer that is server and client at once (a host) needs nothing for it: what its server and its
+/// client send each other stays in the process, and the network is asked to `host`, never to
+/// `connect`.
 pub trait Network {
     /// Any small value by which this network knows a peer.
     type Peer: Copy + Ord + Debug;
@@ -54,13 +58,21 @@ pub trait Network {
     }
 
     /// Begins to connect to a server.
-    fn connect(&mut self, now: Duration, parameters: Self::ClientParameters) -> Result<(), NetworkError>;
+    fn connect(
+        &mut self,
+        now: Duration,
+        parameters: Self::ClientParameters,
+    ) -> Result<(), NetworkError>;
 
     /// Ends the client side, links included. Harmless when there is none.
     fn disconnect(&mut self, now: Duration);
 
     /// Begins to serve.
-    fn host(&mut self, now: Duration, parameters: Self::ServerParameters) -> Result<(), NetworkError>;
+    fn host(
+        &mut self,
+        now: Duration,
+        parameters: Self::ServerParameters,
+    ) -> Result<(), NetworkError>;
 
     /// Ends the server side. Harmless when there is none.
     fn stop_hosting(&mut self, now: Duration);
@@ -69,7 +81,12 @@ pub trait Network {
     fn poll(&mut self, now: Duration) -> Option<NetworkEvent<Self::Peer>>;
 
     /// Client side: a packet to the server.
-    fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError>;
+    fn send_to_server(
+        &mut self,
+        now: Duration,
+        reliability: Reliability,
+        packet: Bytes,
+    ) -> Result<(), NetworkError>;
 
     /// Server side: a packet to one connection.
     fn send_to_client(
@@ -80,8 +97,8 @@ pub trait Network {
         packet: Bytes,
     ) -> Result<(), NetworkError>;
 
-    /// Sends to as many destinations as can be reached directly and removes those from the list; the caller relays to
-    /// the rest.
+    /// Sends to as many destinations as can be reached directly and removes those from the list;
+    /// the caller relays to the rest.
     fn send_to_links(
         &mut self,
         _now: Duration,
@@ -91,8 +108,9 @@ pub trait Network {
     ) {
     }
 
-    /// What was sent since the last flush should leave now: one comes after all that a call wants sent. For networks that collect
-    /// packets; what they collect must leave by the next round of `poll` at the latest.
+    /// What was sent since the last flush should leave now: one comes after all that a call wants
+    /// sent. For networks that collect packets; what they collect must leave by the next round of
+    /// `poll` at the latest.
     fn flush(&mut self, _now: Duration) {}
 
     /// Whether the server passes on what it is sent.
@@ -100,15 +118,17 @@ pub trait Network {
         ServerHealth::UNKNOWN
     }
 
-    /// Nothing comes back on this link, and its traffic moves to the relay: a good moment to ask whether the server answers.
+    /// Nothing comes back on this link, and its traffic moves to the relay: a good moment to ask
+    /// whether the server answers.
     fn link_stalled(&mut self, _now: Duration, _link: LinkId<Self::Peer>) {}
 
-    /// Client side: sends a ping to the server behind all voice that was sent to it before, so that its answer tells how
-    /// long that took. A network that cannot do so gives no answer.
+    /// Client side: sends a ping to the server behind all voice that was sent to it before, so that
+    /// its answer tells how long that took. A network that cannot do so gives no answer.
     fn ping_server(&mut self, _now: Duration, _number: u16) {}
 
-    /// What this side put on the wire so far for other things than packets, in bytes: setting links up, above all. The estimate
-    /// of the uplink takes it into account. Zero where that is not counted.
+    /// What this side put on the wire so far for other things than packets, in bytes: setting links
+    /// up, above all. The estimate of the uplink takes it into account. Zero where that is not
+    /// counted.
     fn background_bytes(&self) -> u64 {
         0
     }
@@ -131,11 +151,16 @@ pub enum Refusal<P> {
 }
 
 /// Does one thing that a client wants of its network. Gives what that refuses.
-pub fn perform<N: Network>(now: Duration, output: Output<N::Peer>, network: &mut N) -> Option<Refusal<N::Peer>> {
+pub fn perform<N: Network>(
+    now: Duration,
+    output: Output<N::Peer>,
+    network: &mut N,
+) -> Option<Refusal<N::Peer>> {
     match output {
         Output::ToServer { reliability, packet } => {
             let sent = network.send_to_server(now, reliability, packet);
-            // Late voice is worthless: what the network cannot take is lost. Without a reliable packet the session ends.
+            // Late voice is worthless: what the network cannot take is lost. Without a reliable
+            // packet the session ends.
             if sent.is_err() && reliability == Reliability::Reliable {
                 network.disconnect(now);
                 return Some(Refusal::Server);
@@ -155,14 +180,18 @@ pub fn perform<N: Network>(now: Duration, output: Output<N::Peer>, network: &mut
     None
 }
 
-/// Does all that a client wants of its network, and hands it back what that refuses. Call it after every call to the client.
+/// Does all that a client wants of its network, and hands it back what that refuses. Call it after
+/// every call to the client.
 pub fn carry_out<N: Network>(now: Duration, client: &mut Client<N::Peer>, network: &mut N) {
     while let Some(output) = client.poll_output() {
         match perform(now, output, network) {
             None => {}
             Some(Refusal::Links(packet)) => client.refused(now, packet),
             Some(Refusal::Server) => {
-                client.network_event(now, NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken));
+                client.network_event(
+                    now,
+                    NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken),
+                );
             }
         }
     }

@@ -12,10 +12,11 @@ pub enum NetworkEvent<P> {
     Connected,
     /// The client side has lost it.
     Disconnected(DisconnectReason),
-    /// Another connection to the same server has taken over; session and client id are the same, and what the server sent
-    /// in between may be missing.
+    /// Another connection to the same server has taken over; session and client id are the same,
+    /// and what the server sent in between may be missing.
     Resumed,
-    /// The machine's addresses or routes changed, or it slept: links cannot be relied on until they answer.
+    /// The machine's addresses or routes changed, or it slept: links cannot be relied on until they
+    /// answer.
     PathChanged,
     /// A packet from the server to this client.
     FromServer(Bytes),
@@ -66,11 +67,14 @@ pub enum Side {
 }
 
 impl<P> NetworkEvent<P> {
-    /// Which part of a peer it is for. What is known of the others ([`RosterChanged`](Self::RosterChanged)) counts among the
-    /// client's.
+    /// Which part of a peer it is for. What is known of the others
+    /// ([`RosterChanged`](Self::RosterChanged)) counts among the client's.
     pub fn side(&self) -> Side {
         match self {
-            Self::Hosting | Self::HostingFailed(_) | Self::FromClient { .. } | Self::ClientGone { .. } => Side::Server,
+            Self::Hosting
+            | Self::HostingFailed(_)
+            | Self::FromClient { .. }
+            | Self::ClientGone { .. } => Side::Server,
             Self::LinkUp(_) | Self::LinkDown(_) | Self::FromLink { .. } => Side::Links,
             Self::Connected
             | Self::Disconnected(_)

@@ -11,14 +11,16 @@ use crate::transport::{Destination, LinkId, Reliability};
 pub enum Output<P> {
     /// A packet to the server. If a reliable one cannot be kept, the client must learn it as
     /// [`Disconnected`](crate::network::NetworkEvent::Disconnected) with
-    /// [`ReliabilityBroken`](crate::network::DisconnectReason::ReliabilityBroken); a lost unreliable one is lost.
+    /// [`ReliabilityBroken`](crate::network::DisconnectReason::ReliabilityBroken); a lost
+    /// unreliable one is lost.
     ToServer {
         /// How it must travel.
         reliability: Reliability,
         /// The packet.
         packet: Bytes,
     },
-    /// A packet over links. What they do not take comes back by [`Client::refused`](crate::Client::refused).
+    /// A packet over links. What they do not take comes back by
+    /// [`Client::refused`](crate::Client::refused).
     ToLinks(LinkPacket<P>),
     /// A ping to the server, behind all voice that was sent to it before;
     /// [`ServerPong`](crate::network::NetworkEvent::ServerPong) is its answer.
@@ -27,7 +29,8 @@ pub enum Output<P> {
     ReleaseLink(LinkId<P>),
     /// Nothing has come through this link for a while although something should have: replace it.
     ReplaceLink(LinkId<P>),
-    /// Nothing comes back on this link, and its traffic moves to the relay: a good moment to ask whether the server answers.
+    /// Nothing comes back on this link, and its traffic moves to the relay: a good moment to ask
+    /// whether the server answers.
     LinkStalled(LinkId<P>),
 }
 
@@ -100,7 +103,12 @@ impl<P> Outputs<P> {
         fallback: Fallback,
     ) {
         if !to.is_empty() {
-            self.push(Output::ToLinks(LinkPacket { to, reliability, packet: packet.into(), fallback }));
+            self.push(Output::ToLinks(LinkPacket {
+                to,
+                reliability,
+                packet: packet.into(),
+                fallback,
+            }));
         }
     }
 
@@ -109,7 +117,8 @@ impl<P> Outputs<P> {
     where
         P: PartialEq,
     {
-        self.queue.retain(|output| !matches!(output, Output::ReleaseLink(link) if link.peer == peer));
+        self.queue
+            .retain(|output| !matches!(output, Output::ReleaseLink(link) if link.peer == peer));
     }
 
     pub(crate) fn poll(&mut self) -> Option<Output<P>> {

@@ -1,4 +1,5 @@
-//! What a client's owner knows of the others: a value, which the client is given anew whenever it changes.
+//! What a client's owner knows of the others: a value, which the client is given anew whenever it
+//! changes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,8 +59,9 @@ pub struct RosterEntry {
     pub held_in: Vec<String>,
 }
 
-/// What is known of everyone. [`Roster::default`] is that of a network without one: what a HandshakeP2P says is believed, and
-/// everyone can and may do everything that is not for moderators.
+/// What is known of everyone. [`Roster::default`] is that of a network without one: what a
+/// HandshakeP2P says is believed, and everyone can and may do everything that is not for
+/// moderators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roster<P> {
     /// Whether the entries name all members of the session.
@@ -126,7 +128,11 @@ impl<P: Copy + Ord> Roster<P> {
         if !self.is_kept {
             return ClientLookup::NoRoster;
         }
-        let client = self.entries.get(&peer).filter(|_| self.session == Some(session)).and_then(|entry| entry.client);
+        let client = self
+            .entries
+            .get(&peer)
+            .filter(|_| self.session == Some(session))
+            .and_then(|entry| entry.client);
         client.map_or(ClientLookup::NotYet, ClientLookup::Client)
     }
 
@@ -152,7 +158,8 @@ impl<P: Copy + Ord> Roster<P> {
 pub struct ServerHealth {
     /// It answers. While it does not, nothing is known to arrive through the relay.
     pub is_reached: bool,
-    /// When the latest question was sent that it has answered; [`Duration::MAX`] where it is not asked.
+    /// When the latest question was sent that it has answered; [`Duration::MAX`] where it is not
+    /// asked.
     pub answered: Option<Duration>,
 }
 

@@ -20,12 +20,14 @@ pub struct RouteInputs {
     pub relay: bool,
     /// The server answers. What is relayed while it does not is not known to arrive.
     pub server_answers: bool,
-    /// A stalled link is sent frames beside the relay: the server has not answered since the link stalled, so that
-    /// either may be the one that works. Not set for a link that is stalled by congestion.
+    /// A stalled link is sent frames beside the relay: the server has not answered since the link
+    /// stalled, so that either may be the one that works. Not set for a link that is stalled by
+    /// congestion.
     pub both: bool,
     /// The link to this peer.
     pub link: LinkQuality,
-    /// The relay is used even if the link could carry what is sent: the uplink has no room for one more direct copy.
+    /// The relay is used even if the link could carry what is sent: the uplink has no room for one
+    /// more direct copy.
     pub prefer_relay: bool,
     /// Since when the server has not answered.
     pub dark_since: Option<Duration>,
@@ -59,11 +61,12 @@ struct Leaving {
     until: Duration,
 }
 
-/// For this long a planned move sends on both routes, so that nothing is lost between them. Duplicates play once.
+/// For this long a planned move sends on both routes, so that nothing is lost between them.
+/// Duplicates play once.
 pub const OVERLAP: Duration = Duration::from_millis(200);
 
-/// A server that has not answered for this long relays nothing that is worth waiting for. Sooner, what seems dark may be an uplink
-/// that is full, and direct copies would fill it more.
+/// A server that has not answered for this long relays nothing that is worth waiting for. Sooner,
+/// what seems dark may be an uplink that is full, and direct copies would fill it more.
 pub const DARK_AFTER: Duration = Duration::from_secs(3);
 
 /// Whether a server that has not answered since then is taken to be away.
@@ -99,10 +102,11 @@ impl RouteState {
 
     /// The state that follows from this one.
     ///
-    /// Direct when the link is healthy, else relayed, else whatever the link still does. A route that can still be used is
-    /// left with an overlap; one that cannot is left at once, and so is a link whose packets the uplink has no room for:
-    /// what it was given is on its way. When the server has been dark for [`DARK_AFTER`], a healthy link is used even so. A link that has stalled without congestion is used beside the relay until the
-    /// server has answered.
+    /// Direct when the link is healthy, else relayed, else whatever the link still does. A route
+    /// that can still be used is left with an overlap; one that cannot is left at once, and so is a
+    /// link whose packets the uplink has no room for: what it was given is on its way. When the
+    /// server has been dark for [`DARK_AFTER`], a healthy link is used even so. A link that has
+    /// stalled without congestion is used beside the relay until the server has answered.
     #[must_use]
     pub fn next(self, now: Duration, inputs: RouteInputs) -> Self {
         let prefer_relay = inputs.prefer_relay && !is_dark(now, inputs.dark_since);
@@ -117,8 +121,11 @@ impl RouteState {
             Route::Relayed => inputs.relay,
             Route::Direct => inputs.link == LinkQuality::Healthy && !prefer_relay,
         };
-        let leaving =
-            if route != self.route { Some(Leaving { route: self.route, until: now + OVERLAP }) } else { self.leaving };
+        let leaving = if route != self.route {
+            Some(Leaving { route: self.route, until: now + OVERLAP })
+        } else {
+            self.leaving
+        };
         let leaving = leaving.filter(|leaving| leaving.until > now && usable(leaving.route));
         let arrives = match route {
             Route::None => false,
@@ -184,7 +191,11 @@ mod tests {
         let state = state.next(at(400), BOTH);
         assert!(state.route() == Route::Direct && state.uses_link() && state.uses_relay());
         let alone = RouteInputs { prefer_relay: true, ..LINK_ONLY };
-        assert_eq!(state.next(at(700), alone).route(), Route::Direct, "without a relay the link is all there is");
+        assert_eq!(
+            state.next(at(700), alone).route(),
+            Route::Direct,
+            "without a relay the link is all there is"
+        );
     }
 
     /// proves: D-33
@@ -231,7 +242,10 @@ mod tests {
 
     #[test]
     fn a_relay_that_goes_away_ends_an_overlap() {
-        let state = RouteState::default().next(at(0), RELAY_ONLY).next(at(10), BOTH).next(at(20), LINK_ONLY);
+        let state = RouteState::default()
+            .next(at(0), RELAY_ONLY)
+            .next(at(10), BOTH)
+            .next(at(20), LINK_ONLY);
         assert!(state.uses_link() && !state.uses_relay());
         assert_eq!(state.next(at(30), NOTHING).route(), Route::None);
     }

@@ -1,4 +1,5 @@
-//! The session server: assigns client ids, replicates who listens to what, relays (PROTOCOL.md, section 7).
+//! The session server: assigns client ids, replicates who listens to what, relays (PROTOCOL.md,
+//! section 7).
 //!
 //! It never looks behind the sender's id of what it relays, and never changes it.
 
@@ -12,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::{GROUPS_PER_CLIENT, RELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{
-    self, ClientInfo, ClientState, DeltaClientState, DirectionError, HandshakeRequest, Header, Kind, Relay,
-    RemoveClient, Routing, ToServer,
+    self, ClientInfo, ClientState, DeltaClientState, DirectionError, HandshakeRequest, Header,
+    Kind, Relay, RemoveClient, Routing, ToServer,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, Permissions, SessionId};
 
@@ -22,8 +23,8 @@ use crate::transport::Delivery;
 use crate::{GLOBAL_GROUP, permits};
 use ids::IdPool;
 
-/// Connections that have not been admitted are answered about their wrong session number as long as this many are
-/// remembered; when there are more, all are forgotten, and may be answered once more.
+/// Connections that have not been admitted are answered about their wrong session number as long as
+/// this many are remembered; when there are more, all are forgotten, and may be answered once more.
 const STRANGERS: usize = 1024;
 
 /// What can be set for a server.
@@ -35,8 +36,9 @@ pub struct ServerConfig {
     pub id_quarantine: Duration,
     /// At most one ErrorWrongSession in this time to one connection.
     pub wrong_session_interval: Duration,
-    /// What a client listens to from its handshake on, until its ClientState says otherwise. So speakers learn of a
-    /// joiner at the same time as the joiner gets its response, and the first voice comes one round trip later.
+    /// What a client listens to from its handshake on, until its ClientState says otherwise. So
+    /// speakers learn of a joiner at the same time as the joiner gets its response, and the first
+    /// voice comes one round trip later.
     pub first_group: Option<String>,
 }
 
@@ -56,8 +58,8 @@ pub trait ServerOutput<P> {
     /// Sends one packet to one connection. Receivers share one copy.
     fn send(&mut self, to: P, packet: Bytes, delivery: Delivery);
 
-    /// As [`send`](Self::send), with what a bounded queue needs to know. False if the packet was not taken: only what
-    /// another client sends may be refused.
+    /// As [`send`](Self::send), with what a bounded queue needs to know. False if the packet was
+    /// not taken: only what another client sends may be refused.
     fn deliver(&mut self, to: P, packet: Bytes, delivery: Delivery, purpose: Purpose<P>) -> bool {
         let _ = purpose;
         self.send(to, packet, delivery);
@@ -143,8 +145,8 @@ struct Connection {
     client: ClientId,
     owner: Option<u128>,
     joined: bool,
-    /// It took over from another connection and has not shaken hands itself: its next handshake asks for the state and
-    /// changes none.
+    /// It took over from another connection and has not shaken hands itself: its next handshake
+    /// asks for the state and changes none.
     resumed: bool,
     wrong_session_told_at: Option<Duration>,
     permissions: Permissions,
@@ -205,10 +207,17 @@ impl<P: Copy + Ord> Server<P> {
         self.connections.get(&peer).map(|connection| connection.client)
     }
 
-    /// Reserves the client id that `peer`'s handshake will get. An owner that comes back while its id still rests gets
-    /// the same one. A connection that shakes hands without having been admitted is admitted then, without an owner.
-    /// `name` is the client's display name, whatever its handshake says.
-    pub fn admit(&mut self, now: Duration, peer: P, owner: u128, name: String) -> Result<ClientId, SessionFull> {
+    /// Reserves the client id that `peer`'s handshake will get. An owner that comes back while its
+    /// id still rests gets the same one. A connection that shakes hands without having been
+    /// admitted is admitted then, without an owner. `name` is the client's display name, whatever
+    /// its handshake says.
+    pub fn admit(
+        &mut self,
+        now: Duration,
+        peer: P,
+        owner: u128,
+        name: String,
+    ) -> Result<ClientId, SessionFull> {
         let client = self.reserve(now, peer, Some(owner))?;
         if let Some(connection) = self.connections.get_mut(&peer) {
             connection.name = Some(name);
@@ -216,16 +225,16 @@ impl<P: Copy + Ord> Server<P> {
         Ok(client)
     }
 
-    /// Whether a connection that was admitted takes texts to groups by name. Only such a client may listen to a name whose id
-    /// another name has: others could not tell the two apart.
+    /// Whether a connection that was admitted takes texts to groups by name. Only such a client may
+    /// listen to a name whose id another name has: others could not tell the two apart.
     pub fn set_takes_group_text(&mut self, peer: P, takes: bool) {
         if let Some(connection) = self.connections.get_mut(&peer) {
             connection.takes_group_text = takes;
         }
     }
 
-    /// Sets what a connection that was admitted may do. Without `speak` its speech is not passed on, without `listen` it is
-    /// sent none, without `data` its texts and data are not passed on.
+    /// Sets what a connection that was admitted may do. Without `speak` its speech is not passed
+    /// on, without `listen` it is sent none, without `data` its texts and data are not passed on.
     pub fn set_permissions(&mut self, peer: P, permissions: Permissions) {
         let Some(connection) = self.connections.get_mut(&peer) else { return };
         connection.permissions = permissions;
@@ -234,14 +243,16 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
-    /// Holds a connection that was admitted in these groups: it listens to no other, its speech is passed on to their listeners
-    /// only, and its texts to them and to who may moderate. Without groups it is held no longer. The others are sent what changes; the client itself is not.
+    /// Holds a connection that was admitted in these groups: it listens to no other, its speech is
+    /// passed on to their listeners only, and its texts to them and to who may moderate. Without
+    /// groups it is held no longer. The others are sent what changes; the client itself is not.
     pub fn set_held_in(&mut self, peer: P, groups: &[String], out: &mut impl ServerOutput<P>) {
         let Some(connection) = self.connections.get_mut(&peer) else { return };
         let client = connection.client;
         connection.held_in = groups.iter().map(|name| (GroupId::of(name), name.clone())).collect();
         let Some(member) = self.table.member(client).filter(|_| !groups.is_empty()) else { return };
-        let left: Vec<String> = member.groups.values().filter(|name| !groups.contains(name)).cloned().collect();
+        let left: Vec<String> =
+            member.groups.values().filter(|name| !groups.contains(name)).cloned().collect();
         for group in left {
             self.table.leave(client, &group);
             let delta = DeltaClientState { joins: false, client, group };
@@ -252,7 +263,9 @@ impl<P: Copy + Ord> Server<P> {
     /// A connection is gone. Sends RemoveClient to all others, once.
     pub fn disconnected(&mut self, now: Duration, peer: P, out: &mut impl ServerOutput<P>) {
         self.strangers.remove(&peer);
-        let Some(Connection { client, owner, joined, .. }) = self.connections.remove(&peer) else { return };
+        let Some(Connection { client, owner, joined, .. }) = self.connections.remove(&peer) else {
+            return;
+        };
         self.ids.release(now, client, owner);
         if joined {
             self.clients.remove(&client);
@@ -262,9 +275,10 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
-    /// Connection `new` takes the place of `old`: client id, membership and groups stay, and no other client is sent
-    /// anything. The next HandshakeRequest on `new` is answered with the state and changes nothing. False, and without
-    /// effect, if `old` is not a connection or `new` is one already.
+    /// Connection `new` takes the place of `old`: client id, membership and groups stay, and no
+    /// other client is sent anything. The next HandshakeRequest on `new` is answered with the state
+    /// and changes nothing. False, and without effect, if `old` is not a connection or `new` is one
+    /// already.
     pub fn hand_over(&mut self, old: P, new: P) -> bool {
         if self.connections.contains_key(&new) {
             return false;
@@ -275,12 +289,19 @@ impl<P: Copy + Ord> Server<P> {
         }
         self.strangers.remove(&new);
         let resumed = connection.joined;
-        self.connections.insert(new, Connection { resumed, wrong_session_told_at: None, ..connection });
+        self.connections
+            .insert(new, Connection { resumed, wrong_session_told_at: None, ..connection });
         true
     }
 
     /// A packet that arrived on a connection. What goes on is a slice of `packet`, never a copy.
-    pub fn receive(&mut self, now: Duration, peer: P, packet: &Bytes, out: &mut impl ServerOutput<P>) -> Verdict {
+    pub fn receive(
+        &mut self,
+        now: Duration,
+        peer: P,
+        packet: &Bytes,
+        out: &mut impl ServerOutput<P>,
+    ) -> Verdict {
         match self.try_receive(now, peer, packet, out) {
             Ok(verdict) => verdict,
             Err(reason) => Verdict::Dropped(reason),
@@ -305,14 +326,26 @@ impl<P: Copy + Ord> Server<P> {
             (ToServer::RelayReliable(relay), Some(sender)) => {
                 self.relay(sender, packet, relay, Delivery::Reliable, out)
             }
-            (ToServer::RelayUnreliable(relay), Some(sender)) => self.relay(sender, packet, relay, Delivery::Voice, out),
-            (ToServer::ClientState(state), Some(sender)) => self.client_state(peer, sender.client, state, out),
-            (ToServer::DeltaClientState(delta), Some(sender)) => self.delta(peer, sender.client, delta, out),
-            (ToServer::TextData(_) | ToServer::GroupText(_), Some(sender)) if !sender.permissions.data => {
+            (ToServer::RelayUnreliable(relay), Some(sender)) => {
+                self.relay(sender, packet, relay, Delivery::Voice, out)
+            }
+            (ToServer::ClientState(state), Some(sender)) => {
+                self.client_state(peer, sender.client, state, out)
+            }
+            (ToServer::DeltaClientState(delta), Some(sender)) => {
+                self.delta(peer, sender.client, delta, out)
+            }
+            (ToServer::TextData(_) | ToServer::GroupText(_), Some(sender))
+                if !sender.permissions.data =>
+            {
                 Err(DropReason::NotPermitted)
             }
-            (ToServer::TextData(text), Some(sender)) => self.text(peer, sender.client, packet, text, out),
-            (ToServer::GroupText(text), Some(sender)) => self.group_text(peer, sender.client, packet, text, out),
+            (ToServer::TextData(text), Some(sender)) => {
+                self.text(peer, sender.client, packet, text, out)
+            }
+            (ToServer::GroupText(text), Some(sender)) => {
+                self.group_text(peer, sender.client, packet, text, out)
+            }
         }
     }
 
@@ -330,13 +363,17 @@ impl<P: Copy + Ord> Server<P> {
             }
             return Err(DropReason::WrongSession);
         }
-        let known = self.connections.get(&peer).filter(|known| known.joined).ok_or(DropReason::NotJoined)?;
+        let known = self
+            .connections
+            .get(&peer)
+            .filter(|known| known.joined)
+            .ok_or(DropReason::NotJoined)?;
         let Connection { client, permissions, .. } = *known;
         Ok(Sender { peer, client, permissions })
     }
 
-    /// From here on the client is a member. A client that shakes hands again on the same connection keeps its id and
-    /// starts over.
+    /// From here on the client is a member. A client that shakes hands again on the same connection
+    /// keeps its id and starts over.
     fn handshake(
         &mut self,
         now: Duration,
@@ -349,25 +386,36 @@ impl<P: Copy + Ord> Server<P> {
             None => self.reserve(now, peer, None).map_err(|SessionFull| DropReason::Full)?,
         };
         self.send_state(client, peer, out);
-        if self.connections.get_mut(&peer).is_some_and(|connection| std::mem::take(&mut connection.resumed)) {
+        if self
+            .connections
+            .get_mut(&peer)
+            .is_some_and(|connection| std::mem::take(&mut connection.resumed))
+        {
             return Ok(Verdict::Applied);
         }
-        let Some(connection) = self.connections.get_mut(&peer) else { return Err(DropReason::NotJoined) };
+        let Some(connection) = self.connections.get_mut(&peer) else {
+            return Err(DropReason::NotJoined);
+        };
         connection.joined = true;
         let listens = connection.permissions.listen;
-        // A client that is held begins without it, if it may not join it: a refusal would say what it did not ask for.
+        // A client that is held begins without it, if it may not join it: a refusal would say what
+        // it did not ask for.
         let is_held = !connection.held_in.is_empty();
-        let may_begin = |group: &String| !is_held || connection.held_in.get(&GroupId::of(group)) == Some(group);
-        let groups = self.config.first_group.iter().filter(|group| may_begin(group)).cloned().collect();
+        let may_begin =
+            |group: &String| !is_held || connection.held_in.get(&GroupId::of(group)) == Some(group);
+        let groups =
+            self.config.first_group.iter().filter(|group| may_begin(group)).cloned().collect();
         self.clients.insert(client, Receiver { peer, listens, last_relay: 0 });
-        let info = ClientInfo { name: self.name_of(peer, request.name), id: client, codec: request.codec };
+        let info =
+            ClientInfo { name: self.name_of(peer, request.name), id: client, codec: request.codec };
         self.set_state(peer, ClientState { client: info, groups }, out);
         Ok(Verdict::Applied)
     }
 
-    /// Begins to send a client the whole state again, in place of updates that it was not sent. Gives the members that
-    /// did not fit: the state is complete once [`refresh_member`](Self::refresh_member) was called for each. Sends nothing
-    /// to a connection that has not shaken hands.
+    /// Begins to send a client the whole state again, in place of updates that it was not sent.
+    /// Gives the members that did not fit: the state is complete once
+    /// [`refresh_member`](Self::refresh_member) was called for each. Sends nothing to a connection
+    /// that has not shaken hands.
     pub fn refresh(&self, peer: P, out: &mut impl ServerOutput<P>) -> Vec<ClientId> {
         match self.connections.get(&peer).filter(|connection| connection.joined) {
             Some(connection) => self.send_response(connection.client, peer, out),
@@ -375,8 +423,8 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
-    /// Sends a client the state of one member as it is now. Sends nothing if that member has left: the client is sent a
-    /// RemoveClient.
+    /// Sends a client the state of one member as it is now. Sends nothing if that member has left:
+    /// the client is sent a RemoveClient.
     pub fn refresh_member(&self, peer: P, member: ClientId, out: &mut impl ServerOutput<P>) {
         if let Some(member) = self.table.member(member) {
             let state = member.to_state().encode(self.session);
@@ -384,7 +432,12 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
-    fn send_response(&self, client: ClientId, peer: P, out: &mut impl ServerOutput<P>) -> Vec<ClientId> {
+    fn send_response(
+        &self,
+        client: ClientId,
+        peer: P,
+        out: &mut impl ServerOutput<P>,
+    ) -> Vec<ClientId> {
         let most_bytes = self.config.reliable_packet_bytes;
         let (response, outside) = response::first(&self.table, client, self.session, most_bytes);
         out.deliver(peer, response.into(), Delivery::Reliable, Purpose::Snapshot);
@@ -429,7 +482,9 @@ impl<P: Copy + Ord> Server<P> {
                 self.refuse_group(client, group, out);
             }
         }
-        if let Some(member) = self.table.member(client).filter(|member| before.as_ref() != Some(*member)) {
+        if let Some(member) =
+            self.table.member(client).filter(|member| before.as_ref() != Some(*member))
+        {
             let accepted = member.to_state().encode(self.session);
             self.broadcast(Some(client), accepted, out);
         }
@@ -449,16 +504,19 @@ impl<P: Copy + Ord> Server<P> {
             self.refuse_group(client, delta.group, out);
             return Ok(Verdict::Applied);
         }
-        let changed =
-            if delta.joins { self.table.join(client, &delta.group) } else { self.table.leave(client, &delta.group) };
+        let changed = if delta.joins {
+            self.table.join(client, &delta.group)
+        } else {
+            self.table.leave(client, &delta.group)
+        };
         if changed {
             self.broadcast(Some(client), delta.encode(self.session), out);
         }
         Ok(Verdict::Applied)
     }
 
-    /// Passes on what is inside to each listed client once: unknown ones and the sender itself are skipped
-    /// (PROTOCOL.md, section 7).
+    /// Passes on what is inside to each listed client once: unknown ones and the sender itself are
+    /// skipped (PROTOCOL.md, section 7).
     fn relay(
         &mut self,
         Sender { peer, client, permissions }: Sender<P>,
@@ -485,8 +543,11 @@ impl<P: Copy + Ord> Server<P> {
         }
         let is_voice = routing.kind.is_voice();
         let delivery = if routing.kind.is_data() { Delivery::Data } else { delivery };
-        let held_in =
-            self.connections.get(&peer).map(|known| &known.held_in).filter(|held| is_voice && !held.is_empty());
+        let held_in = self
+            .connections
+            .get(&peer)
+            .map(|known| &known.held_in)
+            .filter(|held| is_voice && !held.is_empty());
         self.relays += 1;
         let inside = packet.slice_ref(relay.packet);
         let mut copies = 0;
@@ -495,13 +556,23 @@ impl<P: Copy + Ord> Server<P> {
             let hears = held_in.is_none_or(|groups| self.table.listens_to_any(to, groups));
             if receiver.last_relay != self.relays && (receiver.listens || !is_voice) && hears {
                 receiver.last_relay = self.relays;
-                copies += usize::from(out.deliver(receiver.peer, inside.clone(), delivery, Purpose::From(peer)));
+                copies += usize::from(out.deliver(
+                    receiver.peer,
+                    inside.clone(),
+                    delivery,
+                    Purpose::From(peer),
+                ));
             }
         }
         Ok(Verdict::Relayed { copies })
     }
 
-    fn reserve(&mut self, now: Duration, peer: P, owner: Option<u128>) -> Result<ClientId, SessionFull> {
+    fn reserve(
+        &mut self,
+        now: Duration,
+        peer: P,
+        owner: Option<u128>,
+    ) -> Result<ClientId, SessionFull> {
         if let Some(connection) = self.connections.get(&peer) {
             return Ok(connection.client);
         }
@@ -549,31 +620,45 @@ impl<P: Copy + Ord> Server<P> {
         };
         if told_at.is_none_or(|at| now >= at + interval) {
             *told_at = Some(now);
-            out.deliver(peer, packet::error_wrong_session(self.session).into(), Delivery::Reliable, Purpose::Answer);
+            out.deliver(
+                peer,
+                packet::error_wrong_session(self.session).into(),
+                Delivery::Reliable,
+                Purpose::Answer,
+            );
         }
     }
 
-    /// Whether the client has room for one more group, is not held in others, and can tell it from other names in use with the same id: by text that
-    /// names it, and because it listens to no other of them itself.
+    /// Whether the client has room for one more group, is not held in others, and can tell it from
+    /// other names in use with the same id: by text that names it, and because it listens to no
+    /// other of them itself.
     fn may_join(&self, peer: P, client: ClientId, group: &str) -> bool {
         let id = GroupId::of(group);
         let takes_names = self.connections.get(&peer).is_some_and(|known| known.takes_group_text);
-        let held_in = self.connections.get(&peer).map(|known| &known.held_in).filter(|held| !held.is_empty());
+        let held_in =
+            self.connections.get(&peer).map(|known| &known.held_in).filter(|held| !held.is_empty());
         if held_in.is_some_and(|held| held.get(&id).is_none_or(|name| name != group)) {
             return false;
         }
         let own = self.table.member(client).map(|member| &member.groups);
-        let listens_to_other = own.and_then(|groups| groups.get(&id)).is_some_and(|name| name != group);
+        let listens_to_other =
+            own.and_then(|groups| groups.get(&id)).is_some_and(|name| name != group);
         let is_free = !self.table.is_shared(group) || (takes_names && !listens_to_other);
         is_free
-            && (own.map_or(0, std::collections::BTreeMap::len) < GROUPS_PER_CLIENT || self.table.listens(client, id))
+            && (own.map_or(0, std::collections::BTreeMap::len) < GROUPS_PER_CLIENT
+                || self.table.listens(client, id))
     }
 
     /// Answers the client with a leave of the group that it asked for (PROTOCOL.md, section 7).
     fn refuse_group(&self, client: ClientId, group: String, out: &mut impl ServerOutput<P>) {
         if let Some(receiver) = self.clients.get(&client) {
             let leave = DeltaClientState { joins: false, client, group };
-            out.deliver(receiver.peer, leave.encode(self.session).into(), Delivery::Reliable, Purpose::Answer);
+            out.deliver(
+                receiver.peer,
+                leave.encode(self.session).into(),
+                Delivery::Reliable,
+                Purpose::Answer,
+            );
         }
     }
 

@@ -1,14 +1,15 @@
-//! One speaker as it arrives: which frames are new, which are doubles, which belong to a talkspurt that is over
-//! (PROTOCOL.md, section 8).
+//! One speaker as it arrives: which frames are new, which are doubles, which belong to a talkspurt
+//! that is over (PROTOCOL.md, section 8).
 
 use std::time::Duration;
 
 use voicemesh_wire::packet::TalkspurtCounter;
 
-/// Talkspurts and sequence numbers are compared with the last packet only this long after it; then anything is new.
+/// Talkspurts and sequence numbers are compared with the last packet only this long after it; then
+/// anything is new.
 pub const FORGET_AFTER: Duration = Duration::from_secs(2);
-/// A sender whose numbers jumped back is followed when nothing but frames that seem old, each ahead of the one before,
-/// has come for this long …
+/// A sender whose numbers jumped back is followed when nothing but frames that seem old, each ahead
+/// of the one before, has come for this long …
 const JUMPED_FOR: Duration = Duration::from_millis(600);
 /// … and at least so many. What a late route brings again is shorter, or comes at once.
 const JUMPED_FRAMES: u32 = 6;
@@ -43,9 +44,11 @@ pub enum Stale {
 /// Why frames missing before the next one were not lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Interruption {
-    /// The speaker had other listeners, or none. A packet brings copies only of frames that had the same listeners.
+    /// The speaker had other listeners, or none. A packet brings copies only of frames that had the
+    /// same listeners.
     BySpeaker,
-    /// The listener did not listen, or was not to hear. So were the frames of which the next packet may bring copies.
+    /// The listener did not listen, or was not to hear. So were the frames of which the next packet
+    /// may bring copies.
     ByListener,
 }
 
@@ -82,11 +85,25 @@ struct OldRun {
 
 impl ReplayWindow {
     /// Places a frame that arrived now.
-    pub fn accept(&mut self, now: Duration, sequence: u16, talkspurt: TalkspurtCounter) -> Result<Accepted, Stale> {
+    pub fn accept(
+        &mut self,
+        now: Duration,
+        sequence: u16,
+        talkspurt: TalkspurtCounter,
+    ) -> Result<Accepted, Stale> {
         let Some(last) = &mut self.last else {
             let newest = ORIGIN + u64::from(sequence);
             let counter = talkspurt.value();
-            self.last = Some(Last { at: now, newest, seen: 1, talkspurt: 0, counter, over: 0, resumed: 0, old: None });
+            self.last = Some(Last {
+                at: now,
+                newest,
+                seen: 1,
+                talkspurt: 0,
+                counter,
+                over: 0,
+                resumed: 0,
+                old: None,
+            });
             return Ok(Accepted { sequence: newest, talkspurt: 0 });
         };
         if now > last.at + FORGET_AFTER {
@@ -96,7 +113,8 @@ impl ReplayWindow {
             return Ok(Accepted { sequence: last.newest, talkspurt: last.talkspurt });
         }
         let talkspurt_step = talkspurt_step(last.counter, talkspurt);
-        let placed = if talkspurt_step < 0 { Err(Stale::OldTalkspurt) } else { last.place(sequence) };
+        let placed =
+            if talkspurt_step < 0 { Err(Stale::OldTalkspurt) } else { last.place(sequence) };
         let extended = match placed {
             Ok(extended) => extended,
             Err(_) if last.has_jumped(now, sequence) => {
@@ -129,8 +147,8 @@ impl ReplayWindow {
 }
 
 impl ReplayWindow {
-    /// The speaker may have spoken, but not to this listener: frames missing before the next one were not lost, and that
-    /// one begins a talkspurt.
+    /// The speaker may have spoken, but not to this listener: frames missing before the next one
+    /// were not lost, and that one begins a talkspurt.
     pub fn interrupt(&mut self, interruption: Interruption) {
         if self.last.is_some() {
             self.interruption = self.interruption.max(Some(interruption));
@@ -142,11 +160,14 @@ impl ReplayWindow {
         self.last.as_ref().is_none_or(|last| sequence.wrapping_sub(last.newest as u16) as i16 > 0)
     }
 
-    /// Whether a frame of this extended number has been accepted, is too old to tell, or was not for this listener.
+    /// Whether a frame of this extended number has been accepted, is too old to tell, or was not
+    /// for this listener.
     pub fn has_seen(&self, sequence: u64) -> bool {
         self.last.as_ref().is_some_and(|last| match last.newest.checked_sub(sequence) {
             None => false,
-            Some(behind) => behind >= WINDOW || sequence < last.resumed || last.seen & (1 << behind) != 0,
+            Some(behind) => {
+                behind >= WINDOW || sequence < last.resumed || last.seen & (1 << behind) != 0
+            }
         })
     }
 }
@@ -162,9 +183,11 @@ impl Last {
         self.old = None;
     }
 
-    /// Notes a frame that seems old. True if so many have come in their own order that the sender counts anew.
+    /// Notes a frame that seems old. True if so many have come in their own order that the sender
+    /// counts anew.
     fn has_jumped(&mut self, now: Duration, sequence: u16) -> bool {
-        let follows = |run: &&mut OldRun| (1..=JUMPED_STEP).contains(&sequence.wrapping_sub(run.newest));
+        let follows =
+            |run: &&mut OldRun| (1..=JUMPED_STEP).contains(&sequence.wrapping_sub(run.newest));
         let Some(run) = self.old.as_mut().filter(follows) else {
             self.old = Some(OldRun { since: now, newest: sequence, frames: 1 });
             return false;
@@ -201,7 +224,8 @@ impl Last {
     }
 }
 
-/// How many talkspurts ahead (positive) or behind (negative) a counter is, by the shorter way around.
+/// How many talkspurts ahead (positive) or behind (negative) a counter is, by the shorter way
+/// around.
 fn talkspurt_step(current: u8, arrived: TalkspurtCounter) -> i64 {
     let modulus = i64::from(arrived.modulus());
     let ahead = (i64::from(arrived.value()) - i64::from(current)).rem_euclid(modulus);
@@ -253,11 +277,17 @@ mod tests {
         stream.accept(AT, 10, TalkspurtCounter::SevenBit(127)).unwrap();
         let next = stream.accept(AT, 12, TalkspurtCounter::SevenBit(0)).unwrap();
         assert_eq!(next.talkspurt, 1);
-        assert_eq!(stream.accept(AT, 11, TalkspurtCounter::SevenBit(127)), Err(Stale::OldTalkspurt));
+        assert_eq!(
+            stream.accept(AT, 11, TalkspurtCounter::SevenBit(127)),
+            Err(Stale::OldTalkspurt)
+        );
         let mut old_sender = ReplayWindow::default();
         old_sender.accept(AT, 10, TalkspurtCounter::TwoBit(3)).unwrap();
         assert!(old_sender.accept(AT, 12, TalkspurtCounter::TwoBit(0)).is_ok());
-        assert_eq!(old_sender.accept(AT, 11, TalkspurtCounter::TwoBit(3)), Err(Stale::OldTalkspurt));
+        assert_eq!(
+            old_sender.accept(AT, 11, TalkspurtCounter::TwoBit(3)),
+            Err(Stale::OldTalkspurt)
+        );
     }
 
     #[test]
@@ -275,11 +305,25 @@ mod tests {
         assert_eq!(after, Accepted { sequence: first.sequence + 50, talkspurt: 1 });
         assert_eq!(stream.accept(AT, 102, TALKSPURT), Err(Stale::OldTalkspurt));
         assert!(stream.has_seen(after.sequence - 3), "a copy of a frame for others is of no use");
-        assert!(!stream.has_seen(after.sequence + 1) && stream.is_ahead(151) && !stream.is_ahead(149));
-        assert_eq!(stream.accept(AT, 149, TALKSPURT).map(|place| place.talkspurt), Ok(1), "it may have been overtaken");
+        assert!(
+            !stream.has_seen(after.sequence + 1) && stream.is_ahead(151) && !stream.is_ahead(149)
+        );
+        assert_eq!(
+            stream.accept(AT, 149, TALKSPURT).map(|place| place.talkspurt),
+            Ok(1),
+            "it may have been overtaken"
+        );
         stream.interrupt(Interruption::ByListener);
-        assert_eq!(stream.accept(AT, 151, TALKSPURT).map(|place| place.talkspurt), Ok(1), "nothing is missing");
-        assert_eq!(stream.accept(AT, 160, TALKSPURT).map(|place| place.talkspurt), Ok(1), "these are lost");
+        assert_eq!(
+            stream.accept(AT, 151, TALKSPURT).map(|place| place.talkspurt),
+            Ok(1),
+            "nothing is missing"
+        );
+        assert_eq!(
+            stream.accept(AT, 160, TALKSPURT).map(|place| place.talkspurt),
+            Ok(1),
+            "these are lost"
+        );
     }
 
     #[test]
@@ -312,7 +356,11 @@ mod tests {
     }
 
     /// Frames of 20 ms; gives after how many milliseconds the first is placed.
-    fn heard_after_ms(stream: &mut ReplayWindow, first: u16, talkspurt: TalkspurtCounter) -> Option<u32> {
+    fn heard_after_ms(
+        stream: &mut ReplayWindow,
+        first: u16,
+        talkspurt: TalkspurtCounter,
+    ) -> Option<u32> {
         (0..150)
             .find(|number| {
                 let now = AT + Duration::from_millis(20) * (*number + 1);
@@ -323,14 +371,20 @@ mod tests {
 
     #[test]
     fn a_sender_whose_numbers_jump_back_is_heard_again_within_a_second() {
-        for (back, talkspurt) in [(1, 5), (60, 5), (127, 5), (1_000, 5), (30_000, 5), (60, 4), (1_000, 100)] {
+        for (back, talkspurt) in
+            [(1, 5), (60, 5), (127, 5), (1_000, 5), (30_000, 5), (60, 4), (1_000, 100)]
+        {
             let mut stream = ReplayWindow::default();
             let newest = 40_000;
             for number in 0..200 {
                 stream.accept(AT, newest - 199 + number, TALKSPURT).unwrap();
             }
-            let after = heard_after_ms(&mut stream, newest - back, TalkspurtCounter::SevenBit(talkspurt));
-            assert!(after.is_some_and(|after| after <= 700), "back by {back}, talkspurt {talkspurt}: {after:?}");
+            let after =
+                heard_after_ms(&mut stream, newest - back, TalkspurtCounter::SevenBit(talkspurt));
+            assert!(
+                after.is_some_and(|after| after <= 700),
+                "back by {back}, talkspurt {talkspurt}: {after:?}"
+            );
         }
     }
 
@@ -342,7 +396,10 @@ mod tests {
         }
         // A second of frames at once, then 200 ms of them as they were spoken.
         for number in 50..100 {
-            assert_eq!(stream.accept(AT + Duration::from_millis(800), number, TALKSPURT), Err(Stale::Duplicate));
+            assert_eq!(
+                stream.accept(AT + Duration::from_millis(800), number, TALKSPURT),
+                Err(Stale::Duplicate)
+            );
         }
         for number in 0..10 {
             let now = AT + Duration::from_millis(900 + 20 * u64::from(number));

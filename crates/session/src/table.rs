@@ -1,5 +1,5 @@
-//! Who is in the session and who listens to what: the table that the server keeps and every client replicates
-//! (PROTOCOL.md, section 7).
+//! Who is in the session and who listens to what: the table that the server keeps and every client
+//! replicates (PROTOCOL.md, section 7).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +49,8 @@ impl Table {
         }
     }
 
-    /// Changes what a member says of itself and leaves its groups; adds it without groups if it is new.
+    /// Changes what a member says of itself and leaves its groups; adds it without groups if it is
+    /// new.
     pub fn set_info(&mut self, info: ClientInfo) {
         match self.members.get_mut(&info.id) {
             Some(member) => member.info = info,
@@ -126,7 +127,9 @@ impl Table {
 
     /// Whether a client listens to another name with this name's id.
     pub fn is_shared(&self, name: &str) -> bool {
-        self.groups.get(&GroupId::of(name)).is_some_and(|names| names.keys().any(|other| other != name))
+        self.groups
+            .get(&GroupId::of(name))
+            .is_some_and(|names| names.keys().any(|other| other != name))
     }
 
     /// Whether a group of this id has more than one name: the id alone does not say which is meant.
@@ -136,9 +139,9 @@ impl Table {
 
     /// The groups with at least one listener: id, name and how many.
     pub fn groups(&self) -> impl Iterator<Item = (GroupId, &str, usize)> {
-        self.groups
-            .iter()
-            .flat_map(|(id, names)| names.iter().map(|(name, clients)| (*id, name.as_str(), clients.len())))
+        self.groups.iter().flat_map(|(id, names)| {
+            names.iter().map(|(name, clients)| (*id, name.as_str(), clients.len()))
+        })
     }
 
     fn unlist(&mut self, group: GroupId, name: &str, client: ClientId) {
@@ -161,7 +164,11 @@ mod tests {
     use voicemesh_wire::packet::CodecSettings;
 
     fn info(id: u16) -> ClientInfo {
-        let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+        let codec = CodecSettings {
+            codec: CodecSettings::OPUS,
+            frame_samples: 960,
+            sample_rate_hz: 48_000,
+        };
         ClientInfo { name: format!("n{id}"), id: ClientId(id), codec }
     }
 
@@ -171,7 +178,9 @@ mod tests {
         let mut table = Table::default();
         table.insert(info(1), ["a".to_owned(), "b".to_owned()]);
         table.insert(info(2), ["b".to_owned()]);
-        let names = |table: &Table| table.groups().map(|(_, name, n)| (name.to_owned(), n)).collect::<BTreeSet<_>>();
+        let names = |table: &Table| {
+            table.groups().map(|(_, name, n)| (name.to_owned(), n)).collect::<BTreeSet<_>>()
+        };
         assert_eq!(names(&table), BTreeSet::from([("a".into(), 1), ("b".into(), 2)]));
         assert!(table.leave(ClientId(1), "b"));
         assert!(!table.leave(ClientId(1), "b"));
@@ -181,13 +190,16 @@ mod tests {
         assert_eq!(names(&table), BTreeSet::new());
     }
 
-    /// A client may want a name whose id is in use before it knows: until the server refuses it, both are in its table.
+    /// A client may want a name whose id is in use before it knows: until the server refuses it,
+    /// both are in its table.
     ///
     /// proves: D-12, D-17
     #[test]
     fn a_group_goes_by_the_name_of_those_who_still_listen() {
         let mut seen = BTreeMap::new();
-        let colliding = (0..).map(|n| n.to_string()).find_map(|b| Some((seen.insert(GroupId::of(&b), b.clone())?, b)));
+        let colliding = (0..)
+            .map(|n| n.to_string())
+            .find_map(|b| Some((seen.insert(GroupId::of(&b), b.clone())?, b)));
         let (a, b) = colliding.unwrap();
         for (refused, stays) in [(1, 2), (2, 1)] {
             let mut table = Table::default();

@@ -19,8 +19,8 @@ pub enum Delivery {
     Reliable,
     /// Late is worthless: the oldest may be dropped.
     Voice,
-    /// A game's own bytes: what of them must arrive is sent again by the peers, so that the newest may be dropped when a
-    /// receiver is slow.
+    /// A game's own bytes: what of them must arrive is sent again by the peers, so that the newest
+    /// may be dropped when a receiver is slow.
     Data,
 }
 

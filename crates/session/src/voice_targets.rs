@@ -1,18 +1,20 @@
-//! What a client is saying and to whom: its open voice targets, its frame counter and its talkspurts (PROTOCOL.md,
-//! section 8).
+//! What a client is saying and to whom: its open voice targets, its frame counter and its
+//! talkspurts (PROTOCOL.md, section 8).
 
 use voicemesh_wire::limits::VOICE_TARGETS;
 use voicemesh_wire::packet::{Priority, TalkspurtCounter, Target, TargetKind, volume_to_wire};
 use voicemesh_wire::{ClientId, GroupId};
 
-/// Whom speech is addressed to. A peer is addressed by what it is outside of sessions, where the network knows that.
+/// Whom speech is addressed to. A peer is addressed by what it is outside of sessions, where the
+/// network knows that.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VoiceTarget<P> {
     /// Everyone who listens to this group.
     Group(String),
     /// One peer, whatever its client id is.
     Peer(P),
-    /// One client of the current session, on networks without a roster. Closes when the client joins another session.
+    /// One client of the current session, on networks without a roster. Closes when the client
+    /// joins another session.
     Client(ClientId),
 }
 
@@ -71,11 +73,21 @@ pub struct FrameAddress<P> {
 impl<P: Clone + PartialEq> VoiceTargets<P> {
     /// Counting starts at `first_sequence`, which the caller draws.
     pub fn new(first_sequence: u16) -> Self {
-        Self { targets: Vec::new(), next_sequence: first_sequence, talkspurt: 0, talkspurt_begun: false, openings: 0 }
+        Self {
+            targets: Vec::new(),
+            next_sequence: first_sequence,
+            talkspurt: 0,
+            talkspurt_begun: false,
+            openings: 0,
+        }
     }
 
     /// Begins to speak to a target, or changes how. A target that is closing opens again.
-    pub fn open(&mut self, target: VoiceTarget<P>, options: TargetOptions) -> Result<(), TooManyTargets> {
+    pub fn open(
+        &mut self,
+        target: VoiceTarget<P>,
+        options: TargetOptions,
+    ) -> Result<(), TooManyTargets> {
         if let Some(open) = self.targets.iter_mut().find(|open| open.target == target) {
             open.options = options;
             if open.closing {
@@ -89,11 +101,17 @@ impl<P: Clone + PartialEq> VoiceTargets<P> {
             return Err(TooManyTargets);
         }
         self.openings = self.openings.wrapping_add(1);
-        self.targets.push(OpenTarget { target, options, session: self.openings & 3, closing: false });
+        self.targets.push(OpenTarget {
+            target,
+            options,
+            session: self.openings & 3,
+            closing: false,
+        });
         Ok(())
     }
 
-    /// Ceases to speak to a target: the next frame is its last. One that never carried a frame goes at once.
+    /// Ceases to speak to a target: the next frame is its last. One that never carried a frame goes
+    /// at once.
     pub fn close(&mut self, target: &VoiceTarget<P>) {
         if !self.talkspurt_begun {
             self.targets.retain(|open| open.target != *target);
@@ -117,9 +135,11 @@ impl<P: Clone + PartialEq> VoiceTargets<P> {
         self.next_sequence
     }
 
-    /// Takes the address of the next frame. `None` when there is no target: the frame is not sent and takes no number.
+    /// Takes the address of the next frame. `None` when there is no target: the frame is not sent
+    /// and takes no number.
     ///
-    /// The talkspurt steps when every target has closed, and by [`end_talkspurt`](Self::end_talkspurt).
+    /// The talkspurt steps when every target has closed, and by
+    /// [`end_talkspurt`](Self::end_talkspurt).
     pub fn next_frame(&mut self) -> Option<FrameAddress<P>> {
         if self.targets.is_empty() {
             return None;
@@ -141,7 +161,8 @@ impl<P: Clone + PartialEq> VoiceTargets<P> {
         self.targets.iter().map(|open| (open.target.clone(), open.to_wire())).collect()
     }
 
-    /// Another session: in it, a client's id belongs to another client. Peers and groups go on being spoken to.
+    /// Another session: in it, a client's id belongs to another client. Peers and groups go on
+    /// being spoken to.
     pub fn forget_clients(&mut self) {
         self.targets.retain(|open| !matches!(open.target, VoiceTarget::Client(_)));
         self.end_talkspurt_without_targets();
@@ -204,12 +225,19 @@ mod tests {
         assert_eq!((first.sequence, talkspurt(&first)), (0xFFFF, 0));
         speaker.close(&group("a"));
         let last_of_a = speaker.next_frame().unwrap();
-        assert_eq!(last_of_a.targets.iter().map(|(_, target)| target.closing).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(
+            last_of_a.targets.iter().map(|(_, target)| target.closing).collect::<Vec<_>>(),
+            [true, false]
+        );
         assert_eq!(last_of_a.sequence, 0, "the counter wraps and never restarts");
         let only_b = speaker.next_frame().unwrap();
         assert_eq!((only_b.targets.len(), talkspurt(&only_b)), (1, 0));
         speaker.close(&group("b"));
-        assert_eq!(talkspurt(&speaker.next_frame().unwrap()), 0, "the last frame still belongs to the talkspurt");
+        assert_eq!(
+            talkspurt(&speaker.next_frame().unwrap()),
+            0,
+            "the last frame still belongs to the talkspurt"
+        );
         assert_eq!(speaker.next_frame(), None);
         speaker.open(group("a"), TargetOptions::default()).unwrap();
         let next = speaker.next_frame().unwrap();
@@ -225,7 +253,10 @@ mod tests {
         speaker.open(group("a"), TargetOptions::default()).unwrap();
         let after = speaker.next_frame().unwrap();
         assert_eq!(talkspurt(&after), talkspurt(&before));
-        assert_ne!(after.targets[0].1.session, before.targets[0].1.session, "the target's own opening is a new one");
+        assert_ne!(
+            after.targets[0].1.session, before.targets[0].1.session,
+            "the target's own opening is a new one"
+        );
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub struct LossReport {
     pub unrepaired: u16,
     /// How many frames were lost in a row, on average.
     pub mean_run: f32,
-    /// How long frames waited at the listener until they were played: it waits as long as most of them are late.
+    /// How long frames waited at the listener until they were played: it waits as long as most of
+    /// them are late.
     pub buffer: Duration,
 }
 
@@ -60,8 +61,8 @@ pub trait Paths<P> {
     fn link(&self, now: Duration, who: P) -> Option<PathState>;
     /// The way to the server.
     fn relay(&self, now: Duration) -> PathState;
-    /// What was put on the wire so far for other things than speech, in bytes, headers included: above all by links that
-    /// open. Zero if that is not counted.
+    /// What was put on the wire so far for other things than speech, in bytes, headers included:
+    /// above all by links that open. Zero if that is not counted.
     fn background_bytes(&self) -> u64 {
         0
     }

@@ -1,20 +1,23 @@
 //! How much the uplink carries: one estimate for all links of a peer and for the relay.
 //!
-//! Delay-based, at the sender, as in Google's congestion control (draft-ietf-rmcat-gcc-02) with LEDBAT's measure of the
-//! queue (RFC 6817): a queue that stands above its threshold lowers the estimate to 0.85 of what still arrives, and until
-//! it has drained less than that is sent. An estimate that was never exceeded doubles while packets arrive as fast as they
-//! are sent (slow start); later it grows slowly, or at once when a train of probes shows that there is room.
+//! Delay-based, at the sender, as in Google's congestion control (draft-ietf-rmcat-gcc-02) with
+//! LEDBAT's measure of the queue (RFC 6817): a queue that stands above its threshold lowers the
+//! estimate to 0.85 of what still arrives, and until it has drained less than that is sent. An
+//! estimate that was never exceeded doubles while packets arrive as fast as they are sent (slow
+//! start); later it grows slowly, or at once when a train of probes shows that there is room.
 //!
-//! Queues of a few packets and policers lose packets without delaying them. Loss alone is therefore tested: less is sent
-//! for a moment. If the loss falls, by more than chance explains, or as much arrives as before, it is congestion; if the
-//! same share is lost, it is the path, and redundancy helps against it. Near the least that can be sent, nothing less would
-//! tell them apart: there the estimate stays, and trains of probes may raise it.
+//! Queues of a few packets and policers lose packets without delaying them. Loss alone is therefore
+//! tested: less is sent for a moment. If the loss falls, by more than chance explains, or as much
+//! arrives as before, it is congestion; if the same share is lost, it is the path, and redundancy
+//! helps against it. Near the least that can be sent, nothing less would tell them apart: there the
+//! estimate stays, and trains of probes may raise it.
 
 use std::time::Duration;
 
 use crate::path_history::PacketLoss;
 
-/// Assumed of an uplink of which nothing is known: one copy of speech, directly or through the relay.
+/// Assumed of an uplink of which nothing is known: one copy of speech, directly or through the
+/// relay.
 const FIRST_ESTIMATE_BPS: f64 = 100_000.0;
 const LOWEST_ESTIMATE_BPS: f64 = 20_000.0;
 const HIGHEST_ESTIMATE_BPS: f64 = 100_000_000.0;
@@ -36,7 +39,8 @@ const LIKELY_CARRIED: f64 = 0.6;
 const SETTLE: Duration = Duration::from_millis(500);
 /// Growth per second once the limit was met.
 const GROWTH_PER_S: f64 = 0.05;
-/// The estimate grows by itself up to this share of what arrived when the limit was met; beyond, a train must show room.
+/// The estimate grows by itself up to this share of what arrived when the limit was met; beyond, a
+/// train must show room.
 const BELOW_CEILING: f64 = 0.92;
 /// Where there is no link for a train, it grows beyond as well until one relayed copy sounds good …
 const GOOD_COPY_BPS: f64 = 45_000.0;
@@ -46,15 +50,16 @@ const FASTER_AFTER: Duration = Duration::from_secs(2);
 const MOST_DOUBLINGS: u64 = 3;
 /// While opening links send this share of what speech does, a queue that stays is theirs.
 const BACKGROUND_QUEUES: f64 = 0.25;
-/// Between two doublings in slow start: what was sent more must have had time to show in acknowledgements.
-/// This, and two round trips.
+/// Between two doublings in slow start: what was sent more must have had time to show in
+/// acknowledgements. This, and two round trips.
 const START_STEP: Duration = Duration::from_millis(100);
-/// In the first moments, and after each doubling, nothing is proved: acknowledgements that stay away for so long then mean
-/// that too much was sent, rather than that the path is dead.
+/// In the first moments, and after each doubling, nothing is proved: acknowledgements that stay
+/// away for so long then mean that too much was sent, rather than that the path is dead.
 const UNPROVED: Duration = Duration::from_secs(2);
 const STALLED: Duration = Duration::from_millis(250);
 const STALL_BACK_OFF: f64 = 0.5;
-/// After congestion the estimate stands still for this long, twice as long each time it had grown before.
+/// After congestion the estimate stands still for this long, twice as long each time it had grown
+/// before.
 const FIRST_HOLD: Duration = Duration::from_secs(4);
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 /// A train is sent after at most this: an uplink may have become wider.
@@ -81,7 +86,8 @@ pub(crate) const RATE_SPAN: Duration = Duration::from_millis(700);
 const TEST: Duration = Duration::from_millis(2_000);
 /// … and for at most this long while too few packets were sent to decide.
 const LONGEST_TEST: Duration = Duration::from_millis(4_000);
-/// Between two looks at the paths more time passes only in a pause of speech, which counts as this much.
+/// Between two looks at the paths more time passes only in a pause of speech, which counts as this
+/// much.
 const LONGEST_STEP: Duration = Duration::from_millis(200);
 /// A test that began so long ago is over: the uplink may be another by now.
 const STALE_TEST: Duration = Duration::from_secs(30);
@@ -89,7 +95,8 @@ const STALE_TEST: Duration = Duration::from_secs(30);
 const TEST_SETTLE: Duration = Duration::from_millis(800);
 /// Of loss that comes from sending too much, this share is left in a test.
 const LOSS_LEFT: f64 = 0.2;
-/// With so much evidence (a logarithm of likelihoods) a test ends: the loss comes from sending too much, …
+/// With so much evidence (a logarithm of likelihoods) a test ends: the loss comes from sending too
+/// much, …
 const SURELY_CONGESTION: f64 = 3.5;
 /// … or is the path's own.
 const SURELY_PATH: f64 = -1.5;
@@ -97,7 +104,8 @@ const SURELY_PATH: f64 = -1.5;
 const LIKELY_CONGESTION: f64 = 1.5;
 /// What arrives is compared when less than this share is sent: otherwise chance changes it as much.
 const MUCH_LESS: f64 = 0.7;
-/// What is lost more than the path's own loss is more than chance in this many standard errors: it is looked at often.
+/// What is lost more than the path's own loss is more than chance in this many standard errors: it
+/// is looked at often.
 const SURELY_MORE: f64 = 2.4;
 /// What is sent is about as much as when the loss of the path was found, redundancy included.
 const SAME_RATE: f64 = 1.2;
@@ -105,7 +113,8 @@ const SAME_RATE: f64 = 1.2;
 const MUCH_MORE: f64 = 1.5;
 /// When a test decides nothing and the estimate had been lowered, the next one begins after this.
 const DOUBTED_FOR: Duration = Duration::from_secs(10);
-/// The path's own loss is tested again after this, and after twice as long each time that it was found again.
+/// The path's own loss is tested again after this, and after twice as long each time that it was
+/// found again.
 const FIRST_PATH_LOSS_LIFE: Duration = Duration::from_secs(45);
 const LONGEST_PATH_LOSS_LIFE: Duration = Duration::from_secs(180);
 /// Between two trains of probes when the last one showed room, and when it did not.
@@ -113,15 +122,15 @@ const TRAIN_INTERVAL: Duration = Duration::from_secs(1);
 const TRAIN_RETRY: Duration = Duration::from_secs(5);
 /// A train that arrives faster than this times the estimate shows room, …
 const SHOWS_ROOM: f64 = 1.3;
-/// … of which this is believed at once, and more when the next train confirms it: a busy machine may have taken the packets
-/// of one train out of its socket together.
+/// … of which this is believed at once, and more when the next train confirms it: a busy machine
+/// may have taken the packets of one train out of its socket together.
 const UNCONFIRMED_GROWTH: f64 = 1.3;
 /// Of what a train shows, what is believed.
 const TRAIN_SHARE: f64 = 0.9;
 /// A train confirms one that arrived at most this long ago.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(8);
-/// Relayed speech that waits this long while links have no queue: TCP yields to what a policer drops, and speech on links does
-/// not.
+/// Relayed speech that waits this long while links have no queue: TCP yields to what a policer
+/// drops, and speech on links does not.
 const RELAY_STARVES: Duration = Duration::from_millis(400);
 /// That lasts: after a pause of the server what waited comes at once.
 const STARVES_FOR: Duration = Duration::from_millis(500);
@@ -129,20 +138,22 @@ const STARVES_FOR: Duration = Duration::from_millis(500);
 const RELAY_SPARED_FOR: Duration = Duration::from_secs(8);
 /// … of the estimate.
 const RELAY_SPARED: f64 = 0.75;
-/// What a train showed is proved when that much was sent for this long without loss: a policer lets a train pass that fits its
-/// bucket.
+/// What a train showed is proved when that much was sent for this long without loss: a policer lets
+/// a train pass that fits its bucket.
 const PROVED_AFTER: Duration = Duration::from_secs(10);
 /// Clearly more than what was proved before.
 const BEYOND_PROVED: f64 = 1.05;
-/// When a train showed room that there was not, trains count for nothing for this long, and twice as long each further time.
+/// When a train showed room that there was not, trains count for nothing for this long, and twice
+/// as long each further time.
 const FIRST_DISBELIEF: Duration = Duration::from_secs(60);
 const LONGEST_DISBELIEF: Duration = Duration::from_secs(240);
-/// For so long after a limit that lost packets without delaying them, trains count one step at a time.
+/// For so long after a limit that lost packets without delaying them, trains count one step at a
+/// time.
 const POLICED_FOR: Duration = Duration::from_secs(20);
 /// While speech is relayed, for so long …
 const RELAY_POLICED_FOR: Duration = Duration::from_secs(180);
-/// … and beyond what arrived then by steps so small that a policer drops few packets of them: relayed speech is silent for half a
-/// second when TCP loses several.
+/// … and beyond what arrived then by steps so small that a policer drops few packets of them:
+/// relayed speech is silent for half a second when TCP loses several.
 const POLICED_STEP: f64 = 1.08;
 /// A train adds at most this much queue if the estimate is right.
 const TRAIN_SECONDS: f64 = 0.1;
@@ -212,7 +223,8 @@ pub(crate) struct UplinkEstimate {
     lowered_at: Option<Duration>,
     /// What arrived when the limit was met last.
     ceiling_bps: Option<f64>,
-    /// For how long speech has been sent without a queue while the estimate grew beyond that without a train.
+    /// For how long speech has been sent without a queue while the estimate grew beyond that
+    /// without a train.
     beyond_for: Duration,
     lower_again_at: Duration,
     has_grown: bool,
@@ -481,7 +493,8 @@ impl UplinkEstimate {
             return;
         }
         self.relay_spared_until = Some(now + RELAY_SPARED_FOR);
-        // The server may be what is slow: only what no limit or train has proved is taken back for good.
+        // The server may be what is slow: only what no limit or train has proved is taken back for
+        // good.
         let is_unproved = self.unproved.is_some_and(|unproved| unproved.is_exceeded_by(seen));
         if let Some(unproved) = self.unproved.filter(|_| is_unproved) {
             self.disbelieve(now, unproved, seen);
@@ -505,7 +518,9 @@ impl UplinkEstimate {
         let stays = lasted >= OVERWHELMING_STAYS;
         let is_overwhelming = loss >= LOSS_OVERWHELMING
             && seen.packets.at_least() >= SURELY_OVERWHELMING
-            && self.path_loss.is_none_or(|path| seen.packets.is_more_than(path.packets, SURELY_MORE));
+            && self
+                .path_loss
+                .is_none_or(|path| seen.packets.is_more_than(path.packets, SURELY_MORE));
         if let Some(unproved) = self.unproved
             && stays
             && unproved.is_exceeded_by(seen)
@@ -515,8 +530,12 @@ impl UplinkEstimate {
         } else if is_overwhelming && stays || self.has_grown_with_rate(seen) {
             self.lower_for_loss(now, seen, seen);
         } else if lasted >= LOSS_STAYS && self.knows_rates() && seen.can_send_less {
-            self.test =
-                Some(LossTest { began: now, spoken: Duration::ZERO, before: seen, estimate_bps: self.estimate_bps });
+            self.test = Some(LossTest {
+                began: now,
+                spoken: Duration::ZERO,
+                before: seen,
+                estimate_bps: self.estimate_bps,
+            });
         } else if let Some(before) = self.before_loss
             && lasted >= LOWEST_STAYS
             && self.knows_rates()
@@ -531,7 +550,12 @@ impl UplinkEstimate {
     /// The train passed and speech does not: back to a little less than what was proved.
     fn disbelieve(&mut self, now: Duration, unproved: Unproved, seen: Observation) {
         let proved_bps = unproved.proved_bps;
-        let proved = Observation { delivered_bps: proved_bps, sent_bps: proved_bps, background_bps: 0.0, ..seen };
+        let proved = Observation {
+            delivered_bps: proved_bps,
+            sent_bps: proved_bps,
+            background_bps: 0.0,
+            ..seen
+        };
         self.lower_for_loss(now, proved, seen);
         // What was too much is known now.
         self.policed = self.policed.map(|policed| Policed { most_bps: proved_bps, ..policed });
@@ -539,16 +563,19 @@ impl UplinkEstimate {
         self.disbelief = (self.disbelief * 2).min(LONGEST_DISBELIEF);
     }
 
-    /// Lowers the estimate because of the loss that was seen `before`: if that is found to be the path's own, it is taken back.
+    /// Lowers the estimate because of the loss that was seen `before`: if that is found to be the
+    /// path's own, it is taken back.
     fn lower_for_loss(&mut self, now: Duration, seen: Observation, before: Observation) {
-        let before = self.before_loss.unwrap_or(BeforeLoss { estimate_bps: self.estimate_bps, seen: before });
+        let before = self
+            .before_loss
+            .unwrap_or(BeforeLoss { estimate_bps: self.estimate_bps, seen: before });
         self.lower(now, seen);
         self.before_loss = Some(before);
         (self.path_loss, self.path_loss_life) = (None, FIRST_PATH_LOSS_LIFE);
     }
 
-    /// As little is sent as can be, and as much of it is lost as when the estimate was lowered for that, and not because
-    /// what arrives is all that fits.
+    /// As little is sent as can be, and as much of it is lost as when the estimate was lowered for
+    /// that, and not because what arrives is all that fits.
     fn is_lost_all_the_same(&self, before: Observation, seen: Observation) -> bool {
         let sent = seen.sent_bps / before.sent_bps.max(1.0);
         let delivered = seen.delivered_bps / before.delivered_bps.max(1.0);
@@ -559,7 +586,8 @@ impl UplinkEstimate {
 
     fn is_unexplained(&self, loss: f32) -> bool {
         let Some(path) = self.path_loss else { return loss >= LOSS_TESTED };
-        let is_more = self.before_loss.is_some() || self.packets.is_more_than(path.packets, SURELY_MORE);
+        let is_more =
+            self.before_loss.is_some() || self.packets.is_more_than(path.packets, SURELY_MORE);
         loss >= path.share * 1.6 + LOSS_TESTED && is_more
     }
 
@@ -570,8 +598,10 @@ impl UplinkEstimate {
 
     /// The path lost less when less was sent: what it loses more now is congestion, without a test.
     fn has_grown_with_rate(&self, seen: Observation) -> bool {
-        let has_grown =
-            |path: PathLoss| seen.sent_bps >= path.sent_bps * MUCH_MORE && seen.packets.is_more_than(path.packets, 2.0);
+        let has_grown = |path: PathLoss| {
+            seen.sent_bps >= path.sent_bps * MUCH_MORE
+                && seen.packets.is_more_than(path.packets, 2.0)
+        };
         self.knows_rates() && self.path_loss.is_some_and(has_grown)
     }
 
@@ -579,14 +609,16 @@ impl UplinkEstimate {
         let ratio = |after: f64, before: f64| self.knows_rates().then(|| after / before.max(1.0));
         let sent = ratio(seen.sent_bps, test.before.sent_bps);
         let delivered = ratio(seen.delivered_bps, test.before.delivered_bps);
-        // As much arrives though much less is sent: the path was full, and may be even now, of what links send that open.
-        let was_full = sent
-            .zip(delivered)
-            .is_some_and(|(sent, delivered)| sent < MUCH_LESS && delivered > f64::midpoint(sent, 1.0));
+        // As much arrives though much less is sent: the path was full, and may be even now, of what
+        // links send that open.
+        let was_full = sent.zip(delivered).is_some_and(|(sent, delivered)| {
+            sent < MUCH_LESS && delivered > f64::midpoint(sent, 1.0)
+        });
         let evidence = evidence_of_congestion(test.before.packets, seen.packets);
         // None of the links may be left: nothing is learned.
         let is_empty = seen.packets.settled == 0;
-        let is_decided = was_full || is_empty || !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
+        let is_decided =
+            was_full || is_empty || !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
         if !is_decided && test.spoken < LONGEST_TEST {
             return;
         }
@@ -609,7 +641,8 @@ impl UplinkEstimate {
                 self.path_loss_life = (self.path_loss_life * 2).min(LONGEST_PATH_LOSS_LIFE);
             }
             if self.lowered_at.is_some() {
-                self.path_loss = self.path_loss.map(|path| PathLoss { until: now + DOUBTED_FOR, ..path });
+                self.path_loss =
+                    self.path_loss.map(|path| PathLoss { until: now + DOUBTED_FOR, ..path });
             }
         }
     }
@@ -617,7 +650,8 @@ impl UplinkEstimate {
     /// What was taken for congestion before was none.
     fn take_back(&mut self, now: Duration, seen: Observation) {
         let before = self.before_loss.take();
-        let estimate_bps = before.map_or(0.0, |before| before.estimate_bps.min(before.seen.sent_bps * 1.5));
+        let estimate_bps =
+            before.map_or(0.0, |before| before.estimate_bps.min(before.seen.sent_bps * 1.5));
         self.estimate_bps = self.estimate_bps.max(seen.sent_bps * 1.5).max(estimate_bps);
         if before.is_some() {
             self.disbelieved_until = now;
@@ -630,7 +664,13 @@ impl UplinkEstimate {
     fn is_of_path(&mut self, now: Duration, before: Observation, loss: f32) {
         let share = before.loss.unwrap_or(0.0).max(loss);
         let Observation { sent_bps, packets, .. } = before;
-        self.path_loss = Some(PathLoss { share, sent_bps, packets, counted_at: now, until: now + self.path_loss_life });
+        self.path_loss = Some(PathLoss {
+            share,
+            sent_bps,
+            packets,
+            counted_at: now,
+            until: now + self.path_loss_life,
+        });
     }
 
     fn lower(&mut self, now: Duration, seen: Observation) {
@@ -640,17 +680,19 @@ impl UplinkEstimate {
         // What arrives within a moment is an uncertain measure; a long queue makes it a better one.
         let sent = seen.sent_bps.min(self.estimate_bps);
         let least = if seen.queueing > Some(LONG_QUEUE) { SURELY_CARRIED } else { LIKELY_CARRIED };
-        // What opening links sent arrives as well: without it a full uplink would seem to carry almost nothing.
+        // What opening links sent arrives as well: without it a full uplink would seem to carry
+        // almost nothing.
         let carried = seen.delivered_bps.max(sent * least) + seen.background_bps;
-        // What seems to arrive may be old packets in a lump. A queue that has not become shorter since the last time says
-        // that it was too much.
+        // What seems to arrive may be old packets in a lump. A queue that has not become shorter
+        // since the last time says that it was too much.
         let queueing = seen.queueing.unwrap_or_default();
         let is_stuck = self.is_draining
             && queueing >= self.lowered_with
             && !queueing.is_zero()
             && seen.background_bps < BACKGROUND_QUEUES * seen.sent_bps;
         let most = if is_stuck { self.estimate_bps * BACK_OFF } else { self.estimate_bps };
-        self.estimate_bps = most.min(carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS).min(self.estimate_bps);
+        self.estimate_bps =
+            most.min(carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS).min(self.estimate_bps);
         self.lowered_with = queueing;
         // What arrives at a moment may be less than the policer's rate, and hardly more.
         let before = self.policed.filter(|policed| now < policed.at + RELAY_POLICED_FOR);
@@ -694,7 +736,8 @@ impl UplinkEstimate {
                 0.0
             } else {
                 // The ceiling may be wrong, and only speech itself can show that.
-                let doublings = (self.beyond_for.as_secs() / FASTER_AFTER.as_secs()).min(MOST_DOUBLINGS);
+                let doublings =
+                    (self.beyond_for.as_secs() / FASTER_AFTER.as_secs()).min(MOST_DOUBLINGS);
                 self.beyond_for += elapsed;
                 GROWTH_PER_S * f64::from(1_u32 << doublings)
             };
@@ -705,20 +748,26 @@ impl UplinkEstimate {
         }
     }
 
-    /// A train of probes to send, if more than the estimate is wanted and it is time to look for it.
+    /// A train of probes to send, if more than the estimate is wanted and it is time to look for
+    /// it.
     pub(crate) fn train(&mut self, now: Duration, wanted_bps: u32) -> Option<Train> {
         let is_calm = self.test.is_none()
             && !self.is_draining
             && self.overused_since.is_none()
             && self.relay_spared_until.is_none();
         let train_at = self.train_at.max(self.disbelieved_until);
-        if self.is_starting || !is_calm || f64::from(wanted_bps) <= self.estimate_bps || now < train_at {
+        if self.is_starting
+            || !is_calm
+            || f64::from(wanted_bps) <= self.estimate_bps
+            || now < train_at
+        {
             return None;
         }
         self.train_at = now + TRAIN_RETRY;
         self.next_train = self.next_train.wrapping_add(1);
         let gaps = f64::from(TRAIN_PACKETS - 1);
-        let padding = (self.estimate_bps * TRAIN_SECONDS / 8.0 / gaps).clamp(LEAST_PADDING, MOST_PADDING) as u16;
+        let padding = (self.estimate_bps * TRAIN_SECONDS / 8.0 / gaps)
+            .clamp(LEAST_PADDING, MOST_PADDING) as u16;
         Some(Train { number: self.next_train, packets: TRAIN_PACKETS, padding })
     }
 
@@ -728,11 +777,21 @@ impl UplinkEstimate {
     }
 
     /// What arrived of a train.
-    pub(crate) fn train_arrived(&mut self, now: Duration, number: u16, received: u8, span: Duration) {
-        // Where the path loses by itself, one packet may be missing: what arrived shows no more than there is.
+    pub(crate) fn train_arrived(
+        &mut self,
+        now: Duration,
+        number: u16,
+        received: u8,
+        span: Duration,
+    ) {
+        // Where the path loses by itself, one packet may be missing: what arrived shows no more
+        // than there is.
         let missing = u8::from(self.path_loss.is_some() && self.before_loss.is_none());
-        let is_whole = |sent: &SentTrain| (sent.train.packets - missing..=sent.train.packets).contains(&received);
-        let Some(SentTrain { bytes, .. }) = self.train.filter(|sent| sent.train.number == number && is_whole(sent))
+        let is_whole = |sent: &SentTrain| {
+            (sent.train.packets - missing..=sent.train.packets).contains(&received)
+        };
+        let Some(SentTrain { bytes, .. }) =
+            self.train.filter(|sent| sent.train.number == number && is_whole(sent))
         else {
             return;
         };
@@ -741,11 +800,21 @@ impl UplinkEstimate {
         let measured_bps = f64::from(received - 1) * bytes * 8.0 / seconds;
         let shown = self.shown.take().filter(|(at, _)| now <= *at + CONFIRMED_WITHIN);
         // What was not believed of the last train is room already.
-        let needed_bps = if shown.is_some() { self.estimate_bps / TRAIN_SHARE } else { SHOWS_ROOM * self.estimate_bps };
+        let needed_bps = if shown.is_some() {
+            self.estimate_bps / TRAIN_SHARE
+        } else {
+            SHOWS_ROOM * self.estimate_bps
+        };
         if measured_bps > needed_bps {
-            let (growth, least_bps) =
-                shown.map_or((UNCONFIRMED_GROWTH, measured_bps), |(_, before_bps)| (2.0, measured_bps.min(before_bps)));
-            let unproved = Unproved { proved_bps: self.estimate_bps, packets: self.recent, sent_for: Duration::ZERO };
+            let (growth, least_bps) = shown
+                .map_or((UNCONFIRMED_GROWTH, measured_bps), |(_, before_bps)| {
+                    (2.0, measured_bps.min(before_bps))
+                });
+            let unproved = Unproved {
+                proved_bps: self.estimate_bps,
+                packets: self.recent,
+                sent_for: Duration::ZERO,
+            };
             let proved_bps = self.unproved.get_or_insert(unproved).proved_bps;
             let growth_bps = growth * self.estimate_bps;
             // Where a train may pass that speech does not, each step is to be proved.
@@ -753,15 +822,19 @@ impl UplinkEstimate {
                 Some(policed) if self.is_relaying && now < policed.at + RELAY_POLICED_FOR => {
                     growth_bps.min(POLICED_STEP * proved_bps.max(policed.most_bps))
                 }
-                Some(policed) if now < policed.at + POLICED_FOR => growth_bps.min(UNCONFIRMED_GROWTH * proved_bps),
+                Some(policed) if now < policed.at + POLICED_FOR => {
+                    growth_bps.min(UNCONFIRMED_GROWTH * proved_bps)
+                }
                 _ => growth_bps,
             };
             let most_bps = most_bps.min(HIGHEST_ESTIMATE_BPS);
             let before_bps = self.estimate_bps;
-            self.estimate_bps = (TRAIN_SHARE * least_bps).max(before_bps).min(most_bps.max(before_bps));
+            self.estimate_bps =
+                (TRAIN_SHARE * least_bps).max(before_bps).min(most_bps.max(before_bps));
             self.ceiling_bps = self.ceiling_bps.map(|ceiling| ceiling.max(self.estimate_bps));
             self.has_grown = true;
-            self.train_at = now + if self.estimate_bps > before_bps { TRAIN_INTERVAL } else { TRAIN_RETRY };
+            self.train_at =
+                now + if self.estimate_bps > before_bps { TRAIN_INTERVAL } else { TRAIN_RETRY };
             self.shown = Some((now, measured_bps));
         }
     }
@@ -773,10 +846,12 @@ impl Unproved {
     }
 }
 
-/// How much likelier what was lost in a test is if most of the loss before it came from sending too much than if all of
-/// that is the path's own: the logarithm of the ratio, as in Wald's sequential test.
+/// How much likelier what was lost in a test is if most of the loss before it came from sending too
+/// much than if all of that is the path's own: the logarithm of the ratio, as in Wald's sequential
+/// test.
 fn evidence_of_congestion(before: PacketLoss, during: PacketLoss) -> f64 {
-    // A test begins when much was lost; some of that was chance: three quarters of a standard error.
+    // A test begins when much was lost; some of that was chance: three quarters of a standard
+    // error.
     let lost = before.lost as f64;
     let usual = (lost - (0.75 * lost.sqrt()).max(1.0)) / before.settled.max(1) as f64;
     let usual = usual.clamp(0.01, 0.9);

@@ -1,9 +1,10 @@
 //! One listener's own path: a narrow downlink is answered for this listener alone.
 //!
-//! First more speech shares a packet, which costs half as much in headers; if the path is still full its speech goes
-//! through the relay, whose TCP fits itself to the path. Loss that stays the same is the path's own and is left to
-//! redundancy. A listener whose relayed speech came late until packets were longer stays on the relay when a link opens: a
-//! link's headers are larger, and TCP that starts in a full queue is silent for half a second.
+//! First more speech shares a packet, which costs half as much in headers; if the path is still
+//! full its speech goes through the relay, whose TCP fits itself to the path. Loss that stays the
+//! same is the path's own and is left to redundancy. A listener whose relayed speech came late
+//! until packets were longer stays on the relay when a link opens: a link's headers are larger, and
+//! TCP that starts in a full queue is silent for half a second.
 
 use std::time::Duration;
 
@@ -27,14 +28,14 @@ const RELAYED_LOSS: f32 = 0.03;
 const RELAYED_QUEUE: Duration = Duration::from_millis(300);
 /// … or who has to let frames wait this long: on a full way, TCP delivers late instead of losing.
 const RELAYED_BUFFER: Duration = Duration::from_millis(250);
-/// Speech that comes late through the relay for so long, whatever is sent, does so for another reason than its amount: the link
-/// may be better.
+/// Speech that comes late through the relay for so long, whatever is sent, does so for another
+/// reason than its amount: the link may be better.
 const RELAY_IS_WORSE: Duration = Duration::from_secs(10);
 const STAYS_LATE: Duration = Duration::from_millis(900);
 /// Loss this much higher than the path's own, as a factor and a share, is judged anew.
 const OWN_LOSS_GREW: (f32, f32) = (1.5, 0.05);
-/// A path that loses by itself delivers less in proportion when less is sent, up to this factor for chance; a full one as much as
-/// before.
+/// A path that loses by itself delivers less in proportion when less is sent, up to this factor for
+/// chance; a full one as much as before.
 const IN_PROPORTION: f64 = 1.2;
 /// Without trouble for this long, one step back; twice as long each time that it was too early.
 const FIRST_RECOVERY: Duration = Duration::from_secs(20);
@@ -139,7 +140,12 @@ impl Default for ListenerPath {
 
 impl ListenerPath {
     /// Takes a reading of the link's counts. A new link is a new path.
-    pub(crate) fn read(&mut self, now: Duration, generation: u32, counts: PathCounts) -> &PathHistory {
+    pub(crate) fn read(
+        &mut self,
+        now: Duration,
+        generation: u32,
+        counts: PathCounts,
+    ) -> &PathHistory {
         if self.generation != Some(generation) {
             self.generation = Some(generation);
             self.history.clear();
@@ -148,11 +154,18 @@ impl ListenerPath {
     }
 
     /// Compares a direct path with what all paths have in common.
-    pub(crate) fn update(&mut self, now: Duration, seen: Seen, shared_queue: Duration, shared_loss: f32) {
+    pub(crate) fn update(
+        &mut self,
+        now: Duration,
+        seen: Seen,
+        shared_queue: Duration,
+        shared_loss: f32,
+    ) {
         self.seen = seen;
         let has_queue = seen.queueing.is_some_and(|queueing| queueing >= shared_queue + OWN_QUEUE);
         let loss = seen.loss.unwrap_or(0.0);
-        let is_known = now < self.own_loss_until && loss <= self.own_loss * OWN_LOSS_GREW.0 + OWN_LOSS_GREW.1;
+        let is_known =
+            now < self.own_loss_until && loss <= self.own_loss * OWN_LOSS_GREW.0 + OWN_LOSS_GREW.1;
         let loses = loss >= shared_loss + OWN_LOSS && !is_known;
         if !has_queue && !loses {
             self.trouble_since = None;
@@ -161,7 +174,8 @@ impl ListenerPath {
         self.troubled_at = now;
         let since = *self.trouble_since.get_or_insert(now);
         // What was changed shows when what was sent before is acknowledged.
-        let settled_at = self.step_at + SETTLE + seen.round_trip + seen.queueing.unwrap_or_default();
+        let settled_at =
+            self.step_at + SETTLE + seen.round_trip + seen.queueing.unwrap_or_default();
         if now < since + TROUBLE_AFTER || now < settled_at && self.step != Step::Usual {
             return;
         }
@@ -200,16 +214,24 @@ impl ListenerPath {
         }
     }
 
-    /// As [`Self::update`], for a listener whose speech is relayed; `probed` is how long probes over its link wait on its own
-    /// part of the way; `is_own` says that others receive well what was sent by the same way.
-    pub(crate) fn update_relayed(&mut self, now: Duration, reported: Option<Reported>, probed: Duration, is_own: bool) {
+    /// As [`Self::update`], for a listener whose speech is relayed; `probed` is how long probes
+    /// over its link wait on its own part of the way; `is_own` says that others receive well what
+    /// was sent by the same way.
+    pub(crate) fn update_relayed(
+        &mut self,
+        now: Duration,
+        reported: Option<Reported>,
+        probed: Duration,
+        is_own: bool,
+    ) {
         self.trouble_since = None;
         self.seen = Seen::default();
         let is_trouble = reported.is_some_and(Reported::is_trouble);
         if is_trouble {
             // One hiccup does not make a way narrow.
             let since = *self.reported_since.get_or_insert(now);
-            self.is_narrow = (self.is_narrow || is_own && now >= since + STAYS_LATE) && now < since + RELAY_IS_WORSE;
+            self.is_narrow = (self.is_narrow || is_own && now >= since + STAYS_LATE)
+                && now < since + RELAY_IS_WORSE;
         } else if reported.is_some() {
             self.reported_since = None;
         }
@@ -236,7 +258,9 @@ impl ListenerPath {
     }
 
     fn recover(&mut self, now: Duration) {
-        if self.step != Step::Usual && now >= self.troubled_at.max(self.step_at) + self.recovery_of_step() {
+        if self.step != Step::Usual
+            && now >= self.troubled_at.max(self.step_at) + self.recovery_of_step()
+        {
             self.step = match self.step {
                 Step::Relayed => Step::LongPackets,
                 Step::LongPackets | Step::Usual => Step::Usual,
@@ -252,7 +276,8 @@ impl ListenerPath {
         self.step == Step::Relayed || self.step == Step::LongPackets && self.is_narrow
     }
 
-    /// What it loses, it loses because more is sent than its path carries: repeating frames would make that worse.
+    /// What it loses, it loses because more is sent than its path carries: repeating frames would
+    /// make that worse.
     pub(crate) fn is_too_narrow(&self) -> bool {
         self.step != Step::Usual
     }
@@ -300,7 +325,8 @@ mod tests {
         Seen { queueing: Some(at(5)), loss: Some(loss), sent_bps, delivered_bps, ..Seen::default() }
     }
 
-    /// A path so full from the beginning that its queue is not known as one: what it carries is all that arrives.
+    /// A path so full from the beginning that its queue is not known as one: what it carries is all
+    /// that arrives.
     fn full(path: &ListenerPath, carries_bps: f64) -> Seen {
         let sent_bps = sent_bps(path);
         let delivered_bps = sent_bps.min(carries_bps);
@@ -331,7 +357,8 @@ mod tests {
 
     #[test]
     fn a_narrow_downlink_gets_longer_packets_and_then_the_relay() {
-        let full = |_: &ListenerPath| Seen { queueing: Some(at(300)), loss: Some(0.0), ..Seen::default() };
+        let full =
+            |_: &ListenerPath| Seen { queueing: Some(at(300)), loss: Some(0.0), ..Seen::default() };
         let mut path = ListenerPath::default();
         run(&mut path, 1_000, 1_600, full);
         assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay()), (3, false));

@@ -1,13 +1,16 @@
-//! What a path to a peer does to packets: how long they queue, and which are lost. Congestion control reads it.
+//! What a path to a peer does to packets: how long they queue, and which are lost. Congestion
+//! control reads it.
 //!
-//! The queueing delay is the difference between the delay of the last moments and the least delay of the last half
-//! minute (the base), as in LEDBAT (RFC 6817 §3.4.2). The delay is one way where the receiver says when a packet
-//! arrived, so that a busy way back is not mistaken for a busy way there; otherwise it is the round trip.
+//! The queueing delay is the difference between the delay of the last moments and the least delay
+//! of the last half minute (the base), as in LEDBAT (RFC 6817 §3.4.2). The delay is one way where
+//! the receiver says when a packet arrived, so that a busy way back is not mistaken for a busy way
+//! there; otherwise it is the round trip.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Packets remembered until they are acknowledged or lost: 2.5 s of 20 ms frames. The oldest counts as lost first.
+/// Packets remembered until they are acknowledged or lost: 2.5 s of 20 ms frames. The oldest counts
+/// as lost first.
 const OUTSTANDING: usize = 128;
 /// A packet that an acknowledgement of a packet sent this much later does not cover is lost.
 const REORDERING: Duration = Duration::from_millis(30);
@@ -17,17 +20,20 @@ const BASE_PERIOD: Duration = Duration::from_secs(30);
 const CURRENT_WINDOW: Duration = Duration::from_millis(300);
 /// A delay measured longer ago says nothing about now.
 const STALE: Duration = Duration::from_millis(900);
-/// A queue that was measured, and whose packets have not been acknowledged since, is believed to grow for this long.
+/// A queue that was measured, and whose packets have not been acknowledged since, is believed to
+/// grow for this long.
 const GROWING: Duration = Duration::from_secs(4);
 /// A path to which packets went within this time is in use.
 const IN_USE: Duration = Duration::from_millis(400);
-/// A packet is acknowledged within a round trip and this: acknowledgements wait for further packets, and timers are coarse.
+/// A packet is acknowledged within a round trip and this: acknowledgements wait for further
+/// packets, and timers are coarse.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(180);
 /// From this on a measured queue is one.
 const MEASURED_QUEUE: Duration = Duration::from_millis(25);
 /// … unless delays differ by more than this part of it from one measurement to the next.
 const JITTER_IS_LESS: u32 = 3;
-/// What is longer than this is a queue, however much delays differ: they do when a queue grows quickly.
+/// What is longer than this is a queue, however much delays differ: they do when a queue grows
+/// quickly.
 const MOST_JITTER: Duration = Duration::from_millis(60);
 /// What a probe measured says something for this long.
 const PROBED: Duration = Duration::from_secs(3);
@@ -60,7 +66,8 @@ pub struct PathState {
     pub queueing: Option<Duration>,
     /// The same of the latest probe of the link, there and back, if it was answered lately.
     pub probed_queueing: Option<Duration>,
-    /// For how long delays have been measured. The least of a short time may itself be that of a queue.
+    /// For how long delays have been measured. The least of a short time may itself be that of a
+    /// queue.
     pub measured_for: Duration,
     /// For how long an acknowledgement has been missing; zero while they come.
     pub overdue: Duration,
@@ -144,7 +151,8 @@ impl PathMonitor {
         }
     }
 
-    /// What became of the last packets says nothing about the path; its shortest round trip is still known.
+    /// What became of the last packets says nothing about the path; its shortest round trip is
+    /// still known.
     pub fn restart(&mut self) {
         *self = Self { probes: self.probes, ..Self::new() };
     }
@@ -163,29 +171,37 @@ impl PathMonitor {
             counts,
             queueing: self.queueing(now),
             probed_queueing: self.probes.queueing(now),
-            measured_for: self.delay.began.map_or(Duration::ZERO, |began| now.saturating_sub(began)),
+            measured_for: self
+                .delay
+                .began
+                .map_or(Duration::ZERO, |began| now.saturating_sub(began)),
             overdue: self.overdue(now),
             least_round_trip,
         }
     }
 
-    /// How long packets queue on the way, if it was measured within the last second. Where a queue was measured, an
-    /// acknowledgement that stays away shows that it grows, for a while; elsewhere it may be the path that is dead.
+    /// How long packets queue on the way, if it was measured within the last second. Where a queue
+    /// was measured, an acknowledgement that stays away shows that it grows, for a while; elsewhere
+    /// it may be the path that is dead.
     fn queueing(&self, now: Duration) -> Option<Duration> {
         let (measured_at, measured) = self.delay.latest()?;
         let overdue = self.overdue(now);
         let is_in_use = self.sent_at.is_some_and(|at| now <= at + IN_USE);
-        let is_queue = measured >= MEASURED_QUEUE.max(JITTER_IS_LESS * self.delay.jitter()).min(MOST_JITTER);
+        let is_queue =
+            measured >= MEASURED_QUEUE.max(JITTER_IS_LESS * self.delay.jitter()).min(MOST_JITTER);
         let grows = is_in_use && is_queue && !overdue.is_zero();
         let believed_for = if grows { GROWING } else { STALE };
-        (now <= measured_at + believed_for).then(|| if grows { measured.max(overdue) } else { measured })
+        (now <= measured_at + believed_for)
+            .then(|| if grows { measured.max(overdue) } else { measured })
     }
 
     /// For how long an acknowledgement has been missing.
     fn overdue(&self, now: Duration) -> Duration {
         let expected = self.round_trip.get().map(|round_trip| round_trip + ACKNOWLEDGED_WITHIN);
         let overdue = self.outstanding.front().zip(expected);
-        overdue.map_or(Duration::ZERO, |(oldest, expected)| now.saturating_sub(oldest.at).saturating_sub(expected))
+        overdue.map_or(Duration::ZERO, |(oldest, expected)| {
+            now.saturating_sub(oldest.at).saturating_sub(expected)
+        })
     }
 
     /// A packet left. Numbers wrap.
@@ -206,10 +222,19 @@ impl PathMonitor {
         self.outstanding.push_back(Outstanding { number, at: now, packets, bytes });
     }
 
-    /// The receiver has `newest`, and of the packets before it those that `covers` says. `received_ms` is when the
-    /// newest arrived by the receiver's clock, if it says so.
-    pub fn acknowledged(&mut self, now: Duration, newest: u16, received_ms: Option<u32>, covers: impl Fn(u16) -> bool) {
-        let Some(index) = self.outstanding.iter().rposition(|packet| packet.number == newest) else { return };
+    /// The receiver has `newest`, and of the packets before it those that `covers` says.
+    /// `received_ms` is when the newest arrived by the receiver's clock, if it says so.
+    pub fn acknowledged(
+        &mut self,
+        now: Duration,
+        newest: u16,
+        received_ms: Option<u32>,
+        covers: impl Fn(u16) -> bool,
+    ) {
+        let Some(index) = self.outstanding.iter().rposition(|packet| packet.number == newest)
+        else {
+            return;
+        };
         let newest_at = self.outstanding[index].at;
         let round_trip = now.saturating_sub(newest_at);
         self.round_trip.take(now, round_trip);
@@ -218,9 +243,11 @@ impl PathMonitor {
             None => round_trip.as_micros() as i64,
         };
         self.delay.forget_old(now);
-        // What is measured first may be the delay of a queue already, if a probe has just waited in it as well.
+        // What is measured first may be the delay of a queue already, if a probe has just waited in
+        // it as well.
         if self.delay.began.is_none()
-            && let Some((least, waited)) = self.probes.round_trip.get().zip(self.probes.queueing(now))
+            && let Some((least, waited)) =
+                self.probes.round_trip.get().zip(self.probes.queueing(now))
         {
             let queued = round_trip.saturating_sub(least + ACKNOWLEDGED_WITHIN).min(waited);
             self.delay.sample(now, delay_us - queued.as_micros() as i64);
@@ -243,8 +270,8 @@ impl PathMonitor {
     }
 }
 
-/// The way to the server, which relays. Pings behind the voice on the same connection tell when all before them has
-/// left this side's queues and the uplink.
+/// The way to the server, which relays. Pings behind the voice on the same connection tell when all
+/// before them has left this side's queues and the uplink.
 #[derive(Clone, Debug)]
 pub struct RelayPath {
     monitor: PathMonitor,
@@ -288,7 +315,8 @@ impl RelayPath {
         Some(self.next_ping)
     }
 
-    /// The server answered a handshake. Little was sent before, so its round trip is one without a queue, mostly.
+    /// The server answered a handshake. Little was sent before, so its round trip is one without a
+    /// queue, mostly.
     pub fn shook_hands(&mut self, now: Duration, asked_at: Duration) {
         let round_trip = now.saturating_sub(asked_at);
         self.monitor.round_trip = Least::default();
@@ -335,7 +363,8 @@ struct QueueingDelay {
 }
 
 impl QueueingDelay {
-    /// Two clocks that drift apart by 50 millionths are 15 ms apart after this: older delays are no base.
+    /// Two clocks that drift apart by 50 millionths are 15 ms apart after this: older delays are no
+    /// base.
     const CLOCKS_AGREE_FOR: Duration = Duration::from_secs(300);
 
     fn forget_old(&mut self, now: Duration) {
@@ -356,9 +385,12 @@ impl QueueingDelay {
     /// By how much a measurement differs from the one before, at most, in three of four cases.
     fn jitter(&self) -> Duration {
         let pairs = self.samples.iter().zip(self.samples.iter().skip(1));
-        let mut differences: Vec<_> = pairs.map(|((_, before), (_, after))| before.abs_diff(*after)).collect();
+        let mut differences: Vec<_> =
+            pairs.map(|((_, before), (_, after))| before.abs_diff(*after)).collect();
         differences.sort_unstable();
-        Duration::from_micros(differences.get(differences.len() * 3 / 4).copied().unwrap_or_default())
+        Duration::from_micros(
+            differences.get(differences.len() * 3 / 4).copied().unwrap_or_default(),
+        )
     }
 
     /// The latest measurement and its time.
@@ -379,8 +411,15 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Packets of 100 bytes every 20 ms; every third is acknowledged when it has arrived after `delay`.
-    fn run(path: &mut PathMonitor, from: u64, packets: u64, delay: impl Fn(u64) -> u64, timed: bool) {
+    /// Packets of 100 bytes every 20 ms; every third is acknowledged when it has arrived after
+    /// `delay`.
+    fn run(
+        path: &mut PathMonitor,
+        from: u64,
+        packets: u64,
+        delay: impl Fn(u64) -> u64,
+        timed: bool,
+    ) {
         for n in from..from + packets {
             let sent = ms(n * 20);
             path.sent(sent, n as u16, 100);
@@ -433,7 +472,12 @@ mod tests {
         for n in 0..300u64 {
             path.sent(ms(n * 20), n as u16, 100);
             let way_back = if n > 150 { 500 } else { 10 };
-            path.acknowledged(ms(n * 20 + 20 + way_back), n as u16, Some((n * 20 + 20) as u32), |_| true);
+            path.acknowledged(
+                ms(n * 20 + 20 + way_back),
+                n as u16,
+                Some((n * 20 + 20) as u32),
+                |_| true,
+            );
         }
         assert_eq!(path.queueing(ms(6_500)), Some(ms(0)));
     }
@@ -482,9 +526,14 @@ mod tests {
         for n in 0..10u16 {
             path.sent(ms(u64::from(n) * 20), n.wrapping_add(65_530), 100);
         }
-        path.acknowledged(ms(300), 9u16.wrapping_add(65_530), None, |number| number.is_multiple_of(2));
+        path.acknowledged(ms(300), 9u16.wrapping_add(65_530), None, |number| {
+            number.is_multiple_of(2)
+        });
         let counts = path.counts;
-        assert_eq!((counts.sent_packets, counts.delivered_packets, counts.lost_packets), (10, 6, 4));
+        assert_eq!(
+            (counts.sent_packets, counts.delivered_packets, counts.lost_packets),
+            (10, 6, 4)
+        );
         assert_eq!(counts.delivered_bytes, 600);
         path.acknowledged(ms(310), 9u16.wrapping_add(65_530), None, |_| false);
         assert_eq!(path.counts, counts);

@@ -42,8 +42,10 @@ pub(crate) struct PacketLoss {
 impl PacketLoss {
     /// Of these paths together.
     pub(crate) fn of<'a>(paths: impl Iterator<Item = &'a Traffic>) -> Self {
-        paths
-            .fold(Self::default(), |sum, path| Self { settled: sum.settled + path.settled, lost: sum.lost + path.lost })
+        paths.fold(Self::default(), |sum, path| Self {
+            settled: sum.settled + path.settled,
+            lost: sum.lost + path.lost,
+        })
     }
 
     /// Both together.
@@ -66,22 +68,29 @@ impl PacketLoss {
         self.lost as f64 / self.settled.max(1) as f64
     }
 
-    /// Whether a larger share was lost than before, by more than chance explains: by so many standard errors.
+    /// Whether a larger share was lost than before, by more than chance explains: by so many
+    /// standard errors.
     pub(crate) fn is_more_than(self, before: Self, errors: f64) -> bool {
         let both = self.and(before).share();
-        let variance = both * (1.0 - both) * (1.0 / self.settled.max(1) as f64 + 1.0 / before.settled.max(1) as f64);
-        self.share() > before.share() * 1.25 + 0.01 && self.share() - before.share() > errors * variance.sqrt()
+        let variance = both
+            * (1.0 - both)
+            * (1.0 / self.settled.max(1) as f64 + 1.0 / before.settled.max(1) as f64);
+        self.share() > before.share() * 1.25 + 0.01
+            && self.share() - before.share() > errors * variance.sqrt()
     }
 }
 
 impl PathHistory {
     pub(crate) fn read(&mut self, now: Duration, counts: PathCounts) -> &Self {
         // Another path counts from the beginning.
-        if self.readings.back().is_some_and(|(_, before)| counts.sent_packets < before.sent_packets) {
+        if self.readings.back().is_some_and(|(_, before)| counts.sent_packets < before.sent_packets)
+        {
             self.readings.clear();
         }
         // Of a pause the first and the last reading are enough.
-        let is_same = |reading: Option<&(Duration, PathCounts)>| reading.is_some_and(|(_, before)| *before == counts);
+        let is_same = |reading: Option<&(Duration, PathCounts)>| {
+            reading.is_some_and(|(_, before)| *before == counts)
+        };
         let mut newest = self.readings.iter().rev();
         if is_same(newest.next()) && is_same(newest.next()) {
             self.readings.pop_back();
@@ -97,14 +106,15 @@ impl PathHistory {
         self.readings.clear();
     }
 
-    /// The traffic of at most the last `span`, leaving out the time before anything was sent or arrived. Each packet is
-    /// counted with `overhead` bytes of headers below the session.
+    /// The traffic of at most the last `span`, leaving out the time before anything was sent or
+    /// arrived. Each packet is counted with `overhead` bytes of headers below the session.
     pub(crate) fn over(&self, now: Duration, span: Duration, overhead: u32) -> Traffic {
         let recent: Vec<_> = self.readings.iter().filter(|(at, _)| now <= *at + span).collect();
         let Some((ended_at, last)) = recent.last() else { return Traffic::default() };
         // The rate of arrivals: from the first of them, so that a pause before is not counted.
         let rate = |count: &dyn Fn(&PathCounts) -> (u64, u64)| {
-            let began = recent.windows(2).position(|pair| count(&pair[0].1) != count(&pair[1].1))?;
+            let began =
+                recent.windows(2).position(|pair| count(&pair[0].1) != count(&pair[1].1))?;
             let (began_at, first) = recent[began];
             let ((packets, bytes), (packets_before, bytes_before)) = (count(last), count(first));
             let packets = packets.saturating_sub(packets_before);
@@ -116,7 +126,8 @@ impl PathHistory {
         let lost = last.lost_packets.saturating_sub(first.lost_packets);
         Traffic {
             sent_bps: rate(&|counts| (counts.sent_packets, counts.sent_bytes)).unwrap_or(0.0),
-            delivered_bps: rate(&|counts| (counts.delivered_packets, counts.delivered_bytes)).unwrap_or(0.0),
+            delivered_bps: rate(&|counts| (counts.delivered_packets, counts.delivered_bytes))
+                .unwrap_or(0.0),
             settled: last.delivered_packets.saturating_sub(first.delivered_packets) + lost,
             lost,
         }
@@ -130,7 +141,8 @@ const LEAST_BACKGROUND_SPAN: Duration = Duration::from_millis(500);
 /// After a longer pause between two readings what was sent meanwhile has long arrived.
 const READING_PAUSE: Duration = Duration::from_millis(500);
 
-/// What is sent beside speech: it takes a part of the uplink, and shows as well as speech what that carries.
+/// What is sent beside speech: it takes a part of the uplink, and shows as well as speech what that
+/// carries.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Background {
     readings: VecDeque<(Duration, u64)>,
@@ -139,7 +151,11 @@ pub(crate) struct Background {
 impl Background {
     /// Takes a reading of all bytes so far.
     pub(crate) fn read(&mut self, now: Duration, bytes: u64) {
-        if self.readings.back().is_some_and(|(at, before)| now > *at + READING_PAUSE || bytes < *before) {
+        if self
+            .readings
+            .back()
+            .is_some_and(|(at, before)| now > *at + READING_PAUSE || bytes < *before)
+        {
             self.readings.clear();
         }
         if self.readings.len() == BACKGROUND_READINGS {
@@ -151,7 +167,9 @@ impl Background {
     /// Bits per second within the last `span`.
     pub(crate) fn bps(&self, now: Duration, span: Duration) -> f64 {
         let first = self.readings.iter().find(|(at, _)| now <= *at + span);
-        let Some(((began_at, before), (_, bytes))) = first.zip(self.readings.back()) else { return 0.0 };
+        let Some(((began_at, before), (_, bytes))) = first.zip(self.readings.back()) else {
+            return 0.0;
+        };
         let seconds = now.saturating_sub(*began_at).max(LEAST_BACKGROUND_SPAN).as_secs_f64();
         (bytes - before) as f64 * 8.0 / seconds
     }

@@ -1,4 +1,5 @@
-//! How speech is sent, and by which routes: what listeners report and what paths do to packets, weighed against the uplink.
+//! How speech is sent, and by which routes: what listeners report and what paths do to packets,
+//! weighed against the uplink.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -9,11 +10,14 @@ use crate::estimate::{Observation, RATE_SPAN, Train, UplinkEstimate};
 use crate::listener_path::{ListenerPath, OWN_LOSS, Reported, Seen};
 use crate::path::PathState;
 use crate::path_history::{Background, PacketLoss, PathHistory, Traffic};
-use crate::plan::{AudienceStats, LINK_HEADER_BYTES, ListenerLoss, RELAY_HEADER_BYTES, RateLimits, SendPlan};
+use crate::plan::{
+    AudienceStats, LINK_HEADER_BYTES, ListenerLoss, RELAY_HEADER_BYTES, RateLimits, SendPlan,
+};
 use crate::suspect::Suspect;
 use crate::trial::RedundancyTrial;
 
-/// A report that was not renewed for this long says nothing any more. Reports come only while this peer speaks.
+/// A report that was not renewed for this long says nothing any more. Reports come only while this
+/// peer speaks.
 const REPORT_LIFE: Duration = Duration::from_secs(60);
 /// Listeners of whom reports are kept. When there are more, new ones are not.
 const LISTENERS: usize = 1024;
@@ -29,7 +33,8 @@ const LATEST: Duration = Duration::from_secs(3);
 const RELAY_IS_CLEAR: Duration = Duration::from_millis(60);
 /// A link's loss is known from this many packets on.
 const LEAST_PACKETS: u64 = 10;
-/// There must be this much more room than a listener needs, for so long, before its speech goes directly again.
+/// There must be this much more room than a listener needs, for so long, before its speech goes
+/// directly again.
 const ROOM: f64 = 1.5;
 const ROOM_FOR: Duration = Duration::from_secs(5);
 /// Between two such moves.
@@ -39,12 +44,17 @@ const RETURN_INTERVAL: Duration = Duration::from_secs(60);
 /// What does not fit for this long is said.
 const TOO_SLOW_AFTER: Duration = Duration::from_secs(3);
 
-/// The queue that paths have in common, from what each measured and for how long: a queue on the uplink delays all of them,
-/// so the shortest is its measure. A path that came up while packets queued takes that delay for its least; paths that
-/// have been measured for less than half as long as another one are left out.
+/// The queue that paths have in common, from what each measured and for how long: a queue on the
+/// uplink delays all of them, so the shortest is its measure. A path that came up while packets
+/// queued takes that delay for its least; paths that have been measured for less than half as long
+/// as another one are left out.
 fn shared_queue(queues: &[(Duration, Duration)]) -> Option<Duration> {
     let longest = queues.iter().map(|(measured_for, _)| *measured_for).max()?.min(KNOWN_AFTER);
-    queues.iter().filter(|(measured_for, _)| *measured_for * 2 >= longest).map(|(_, queueing)| *queueing).min()
+    queues
+        .iter()
+        .filter(|(measured_for, _)| *measured_for * 2 >= longest)
+        .map(|(_, queueing)| *queueing)
+        .min()
 }
 
 /// Decides how speech is sent. `P` names a listener.
@@ -56,8 +66,8 @@ pub struct Feedback<P> {
     uplink: UplinkEstimate,
     relay: PathHistory,
     background: Background,
-    /// Listeners to whom speech is relayed although they have a link, or if they get one: for want of room, or because of the
-    /// path.
+    /// Listeners to whom speech is relayed although they have a link, or if they get one: for want
+    /// of room, or because of the path.
     relayed: BTreeSet<P>,
     /// Who has no link.
     unlinked: BTreeSet<P>,
@@ -153,8 +163,16 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         }
     }
 
-    /// A listener reports what arrived of a train of probes. Only the one to which the latest train was sent is asked.
-    pub fn train_arrived(&mut self, now: Duration, from: P, number: u16, received: u8, span: Duration) {
+    /// A listener reports what arrived of a train of probes. Only the one to which the latest train
+    /// was sent is asked.
+    pub fn train_arrived(
+        &mut self,
+        now: Duration,
+        from: P,
+        number: u16,
+        received: u8,
+        span: Duration,
+    ) {
         if self.probed == Some(from) {
             self.uplink.train_arrived(now, number, received, span);
         }
@@ -213,12 +231,13 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.updated_at = Some(now);
         let audience = paths.audience();
         self.listeners.retain(|who, listener| {
-            now < listener.reported_at + REPORT_LIFE || audience.iter().any(|member| member.who == *who)
+            now < listener.reported_at + REPORT_LIFE
+                || audience.iter().any(|member| member.who == *who)
         });
         let usual_bps = self.plan.uplink_bps;
         let (counts, expected) = (self.counts(audience), self.plan.expected_loss_percent);
-        let can_send_less =
-            SendPlan::sparse(self.limits, counts, expected, usual_bps).is_sparser_than(usual_bps, counts);
+        let can_send_less = SendPlan::sparse(self.limits, counts, expected, usual_bps)
+            .is_sparser_than(usual_bps, counts);
         let seen = Observation { is_sending, can_send_less, ..self.look(now, paths, audience) };
         self.uplink.update(now, seen);
         if !self.uplink.is_testing() {
@@ -227,19 +246,34 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.choose_plan(now, audience, seen);
         self.links_wait = self.lacks_room_for_links(now, audience);
         let wanted_bps = self.wanted_bps(audience);
-        let train = self.uplink.train(now, wanted_bps).and_then(|train| Some((self.next_probed(audience)?, train)));
+        let train = self
+            .uplink
+            .train(now, wanted_bps)
+            .and_then(|train| Some((self.next_probed(audience)?, train)));
         Some(Decision { relayed: self.relayed.clone(), is_full: self.uplink.is_full(), train })
     }
 
     /// Reads all paths; what concerns one of them alone is settled with it.
-    fn look(&mut self, now: Duration, paths: &impl Paths<P>, audience: &[AudienceMember<P>]) -> Observation {
-        let PathState { counts, queueing: relay_queueing, measured_for, overdue, least_round_trip, .. } =
-            paths.relay(now);
+    fn look(
+        &mut self,
+        now: Duration,
+        paths: &impl Paths<P>,
+        audience: &[AudienceMember<P>],
+    ) -> Observation {
+        let PathState {
+            counts,
+            queueing: relay_queueing,
+            measured_for,
+            overdue,
+            least_round_trip,
+            ..
+        } = paths.relay(now);
         let mut overdues: Vec<Duration> = relay_queueing.map(|_| overdue).into_iter().collect();
         let mut round_trips: Vec<Duration> = least_round_trip.into_iter().collect();
         let relay = self.relay.read(now, counts).over(now, RATE_SPAN, RELAY_HEADER_BYTES);
         let (mut sent_bps, mut delivered_bps) = (relay.sent_bps, relay.delivered_bps);
-        let mut queues: Vec<_> = relay_queueing.map(|queueing| (measured_for, queueing)).into_iter().collect();
+        let mut queues: Vec<_> =
+            relay_queueing.map(|queueing| (measured_for, queueing)).into_iter().collect();
         let (mut losses, mut seen, mut probed) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let (loss_span, mut settled) = (self.uplink.loss_span(now), Vec::new());
         for member in audience {
@@ -250,7 +284,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             let listener = self.listeners.entry(member.who).or_insert_with(|| Listener::new(now));
             let history = listener.path.read(now, path.generation, path.counts);
             let traffic = history.over(now, RATE_SPAN, LINK_HEADER_BYTES);
-            (sent_bps, delivered_bps) = (sent_bps + traffic.sent_bps, delivered_bps + traffic.delivered_bps);
+            (sent_bps, delivered_bps) =
+                (sent_bps + traffic.sent_bps, delivered_bps + traffic.delivered_bps);
             let recent = history.over(now, loss_span, 0);
             settled.push((member.who, recent));
             let loss = recent.loss(LEAST_PACKETS);
@@ -260,24 +295,30 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             round_trips.extend(path.least_round_trip.filter(|_| path.queueing.is_some()));
             let round_trip = path.least_round_trip.unwrap_or_default();
             let Traffic { sent_bps, delivered_bps, .. } = traffic;
-            seen.insert(member.who, Seen { queueing: path.queueing, loss, sent_bps, delivered_bps, round_trip });
+            seen.insert(
+                member.who,
+                Seen { queueing: path.queueing, loss, sent_bps, delivered_bps, round_trip },
+            );
             probed.extend(path.probed_queueing.map(|queueing| (member.who, queueing)));
         }
         losses.sort_by(|(a, _), (b, _)| f32::total_cmp(a, b));
         let linked = audience.iter().filter(|member| member.has_link).count();
         let verdict = self.suspect.judge(now, &losses, linked, self.uplink.bps());
-        // In a test they stay the same: of few packets, chance makes some links lose much, and without those the loss would
-        // seem to have fallen.
+        // In a test they stay the same: of few packets, chance makes some links lose much, and
+        // without those the loss would seem to have fallen.
         if !self.uplink.is_testing() {
             let at_most = verdict.uplink.unwrap_or(0.0) + OWN_LOSS;
             let is_lossier = |path: &Traffic| path.loss(1).is_some_and(|loss| loss > at_most);
-            // Links that are sent nothing any more show nothing in a test: one that is in use must be left.
-            let is_of_use = |(who, path): &(P, Traffic)| path.settled > 0 && !self.relayed.contains(who);
+            // Links that are sent nothing any more show nothing in a test: one that is in use must
+            // be left.
+            let is_of_use =
+                |(who, path): &(P, Traffic)| path.settled > 0 && !self.relayed.contains(who);
             let is_one_left = settled.iter().any(|link| is_of_use(link) && !is_lossier(&link.1));
             let lossier = settled.iter().filter(|(_, path)| is_one_left && is_lossier(path));
             self.lossier = lossier.map(|(who, _)| *who).collect();
         }
-        let common = settled.iter().filter(|(who, _)| !self.lossier.contains(who)).map(|(_, path)| path);
+        let common =
+            settled.iter().filter(|(who, _)| !self.lossier.contains(who)).map(|(_, path)| path);
         let queueing = shared_queue(&queues);
         self.background.read(now, paths.background_bytes());
         let shared = Observation {
@@ -291,7 +332,11 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
             is_relaying: relay.sent_bps > 0.0,
-            relay_waits: if relay.sent_bps > 0.0 { relay_queueing.unwrap_or_default() } else { Duration::ZERO },
+            relay_waits: if relay.sent_bps > 0.0 {
+                relay_queueing.unwrap_or_default()
+            } else {
+                Duration::ZERO
+            },
             has_links: linked > 0,
             ..Observation::default()
         };
@@ -299,12 +344,14 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         // What most relayed listeners lose was lost before the server.
         let relay_is_clear = relay_queueing.is_some_and(|queueing| queueing < RELAY_IS_CLEAR);
         let reports = audience.iter().filter_map(|member| self.listeners.get(&member.who)?.news);
-        let (few, all) = reports.fold((0, 0), |(few, all), news| (few + usize::from(news.is_trouble()), all + 1));
+        let (few, all) = reports
+            .fold((0, 0), |(few, all), news| (few + usize::from(news.is_trouble()), all + 1));
         let is_own = relay_is_clear && (few * 2 <= all || all == 1);
         // What comes late at the only one, or at most of them, may have waited on the uplink.
         let heard = audience.iter().filter_map(|member| self.listeners.get(&member.who)?.latest);
         let heard = heard.filter(|(at, _)| now < *at + LATEST);
-        let (late, heard) = heard.fold((0, 0), |(late, all), (_, is_late)| (late + usize::from(is_late), all + 1));
+        let (late, heard) =
+            heard.fold((0, 0), |(late, all), (_, is_late)| (late + usize::from(is_late), all + 1));
         let are_compared = heard > 1 && late * 2 <= heard;
         for member in audience {
             let Some(listener) = self.listeners.get_mut(&member.who) else { continue };
@@ -314,11 +361,19 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
                 _ if verdict.own == Some(member.who) => listener.path.suspect(now),
                 _ if verdict.cleared == Some(member.who) => listener.path.clear(now),
                 Some(seen) if are_several && !is_relayed => {
-                    listener.path.update(now, *seen, shared.queueing.unwrap_or_default(), shared.loss.unwrap_or(0.0));
+                    listener.path.update(
+                        now,
+                        *seen,
+                        shared.queueing.unwrap_or_default(),
+                        shared.loss.unwrap_or(0.0),
+                    );
                 }
                 _ => {
                     let probed = probed.get(&member.who).filter(|_| is_relayed);
-                    let probed = probed.copied().unwrap_or_default().saturating_sub(relay_queueing.unwrap_or_default());
+                    let probed = probed
+                        .copied()
+                        .unwrap_or_default()
+                        .saturating_sub(relay_queueing.unwrap_or_default());
                     listener.path.update_relayed(now, news, probed, are_compared);
                 }
             }
@@ -345,8 +400,13 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             if plan.is_within(Some(limit_bps)) && is_good {
                 break;
             }
-            let direct = audience.iter().filter(is_free).filter(|member| !self.relayed.contains(&member.who));
-            let Some(worst) = direct.max_by(|a, b| f32::total_cmp(&self.badness(a.who), &self.badness(b.who))) else {
+            let direct = audience
+                .iter()
+                .filter(is_free)
+                .filter(|member| !self.relayed.contains(&member.who));
+            let Some(worst) =
+                direct.max_by(|a, b| f32::total_cmp(&self.badness(a.who), &self.badness(b.who)))
+            else {
                 break;
             };
             self.relayed.insert(worst.who);
@@ -368,13 +428,16 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
                             && listener.returned_at.is_none_or(|at| now >= at + RETURN_INTERVAL)
                     })
             });
-            let Some(best) = waiting.min_by(|a, b| f32::total_cmp(&self.badness(**a), &self.badness(**b))).copied()
+            let Some(best) = waiting
+                .min_by(|a, b| f32::total_cmp(&self.badness(**a), &self.badness(**b)))
+                .copied()
             else {
                 self.room_since = None;
                 return;
             };
-            let full =
-                |counts: AudienceStats| f64::from(SendPlan::choose(self.allowed(u32::MAX, false), counts).uplink_bps);
+            let full = |counts: AudienceStats| {
+                f64::from(SendPlan::choose(self.allowed(u32::MAX, false), counts).uplink_bps)
+            };
             let counts = self.counts(audience);
             let relayed = self.counts_relayed(audience) > 1;
             let after = AudienceStats { direct: counts.direct + 1, relayed, ..counts };
@@ -410,10 +473,14 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let is_congested = self.uplink.is_congested(now);
         let plan = SendPlan::choose(self.allowed(budget_bps, !is_congested), counts);
         self.try_redundancy(now, plan, seen);
-        self.unlinked = audience.iter().filter(|member| !member.has_link).map(|member| member.who).collect();
-        let own =
-            audience.iter().filter(|member| self.is_relayed(member.who)).map(|member| self.own_frames(member.who));
-        let (least, most) = own.fold((u8::MAX, 1), |(least, most), frames| (least.min(frames), most.max(frames)));
+        self.unlinked =
+            audience.iter().filter(|member| !member.has_link).map(|member| member.who).collect();
+        let own = audience
+            .iter()
+            .filter(|member| self.is_relayed(member.who))
+            .map(|member| self.own_frames(member.who));
+        let (least, most) =
+            own.fold((u8::MAX, 1), |(least, most), frames| (least.min(frames), most.max(frames)));
         let another_bps = plan.uplink_bps / (counts.direct + 1).max(1);
         let has_room = self.uplink.is_starting() || plan.uplink_bps + another_bps <= budget_bps;
         self.relayed_frames = if least < most && !has_room { most } else { 1 };
@@ -423,7 +490,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             plan
         };
         let is_full = seen.queueing.is_some_and(|queueing| queueing > Duration::from_millis(300))
-            || seen.loss.is_some_and(|loss| loss > 0.1) && !self.uplink.is_testing() && is_congested;
+            || seen.loss.is_some_and(|loss| loss > 0.1)
+                && !self.uplink.is_testing()
+                && is_congested;
         let is_lowest = !self.plan.is_within(Some(budget_bps))
             || is_full && !self.plan.is_good(self.limits.frame) && counts.direct <= 1;
         if is_lowest == self.is_too_slow {
@@ -433,7 +502,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         }
     }
 
-    /// Redundancy that leaves as much unrepaired while more is lost makes matters worse: that loss is congestion.
+    /// Redundancy that leaves as much unrepaired while more is lost makes matters worse: that loss
+    /// is congestion.
     fn try_redundancy(&mut self, now: Duration, plan: SendPlan, seen: Observation) {
         let repairable = self.listeners.values().filter(|listener| !listener.path.is_too_narrow());
         let worst = repairable.max_by(|a, b| f32::total_cmp(&a.unrepaired, &b.unrepaired));
@@ -452,18 +522,22 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     fn counts_relayed(&self, audience: &[AudienceMember<P>]) -> usize {
-        let is_relayed =
-            |member: &&AudienceMember<P>| member.has_relay && (!member.has_link || self.relayed.contains(&member.who));
+        let is_relayed = |member: &&AudienceMember<P>| {
+            member.has_relay && (!member.has_link || self.relayed.contains(&member.who))
+        };
         audience.iter().filter(is_relayed).count()
     }
 
     fn counts(&self, audience: &[AudienceMember<P>]) -> AudienceStats {
         let relayed = self.counts_relayed(audience);
         let with_link = |member: &&AudienceMember<P>| member.has_link;
-        let with_relay =
-            |member: &&AudienceMember<P>| member.has_link && member.has_relay && self.relayed.contains(&member.who);
-        let direct = audience.iter().filter(with_link).count() - audience.iter().filter(with_relay).count();
-        let with_copies = self.listeners.values().filter(|listener| listener.wants_copies()).count();
+        let with_relay = |member: &&AudienceMember<P>| {
+            member.has_link && member.has_relay && self.relayed.contains(&member.who)
+        };
+        let direct =
+            audience.iter().filter(with_link).count() - audience.iter().filter(with_relay).count();
+        let with_copies =
+            self.listeners.values().filter(|listener| listener.wants_copies()).count();
         let worst = self.worst_to_repair();
         AudienceStats {
             direct: direct as u32,
@@ -474,8 +548,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         }
     }
 
-    /// Whether links that are not open yet should stay so for now: while this peer speaks, another direct copy would not fit,
-    /// and what opening a link sends would take the place of speech. A first link opens when the uplink is not full.
+    /// Whether links that are not open yet should stay so for now: while this peer speaks, another
+    /// direct copy would not fit, and what opening a link sends would take the place of speech. A
+    /// first link opens when the uplink is not full.
     pub fn links_wait(&self, now: Duration) -> bool {
         self.links_wait && !self.is_silent(now)
     }
@@ -483,16 +558,20 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     fn lacks_room_for_links(&self, now: Duration, audience: &[AudienceMember<P>]) -> bool {
         let counts = self.counts(audience);
         let known = !self.uplink.is_starting();
-        let limit_bps = if known { self.limit_bps(self.uplink.bps()) } else { self.limit_bps(u32::MAX) };
-        let full =
-            |direct| SendPlan::choose(self.allowed(u32::MAX, false), AudienceStats { direct, ..counts }).uplink_bps;
+        let limit_bps =
+            if known { self.limit_bps(self.uplink.bps()) } else { self.limit_bps(u32::MAX) };
+        let full = |direct| {
+            SendPlan::choose(self.allowed(u32::MAX, false), AudienceStats { direct, ..counts })
+                .uplink_bps
+        };
         let (before_bps, after_bps) = (full(counts.direct), full(counts.direct + 1));
         let needed_bps = f64::from(before_bps) + f64::from(after_bps - before_bps) * ROOM;
         let waits = audience.iter().any(|member| member.has_link) || self.uplink.is_congested(now);
         waits && f64::from(limit_bps) < needed_bps
     }
 
-    /// What everyone together would take over links, those that open next included, with room to spare.
+    /// What everyone together would take over links, those that open next included, with room to
+    /// spare.
     fn wanted_bps(&self, audience: &[AudienceMember<P>]) -> u32 {
         let linked = audience.iter().filter(|member| member.has_link).count();
         let direct = audience.len().min(linked + 2) as u32;
@@ -506,17 +585,23 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.limits.uplink_bps.map_or(wanted, |limit| wanted.min(limit))
     }
 
-    /// Whom to send a train: each with a link in turn, since any of them may have a narrow downlink.
+    /// Whom to send a train: each with a link in turn, since any of them may have a narrow
+    /// downlink.
     fn next_probed(&mut self, audience: &[AudienceMember<P>]) -> Option<P> {
         let linked = || audience.iter().filter(|member| member.has_link).map(|member| member.who);
-        let next = linked().filter(|who| self.probed.is_none_or(|last| *who > last)).min().or_else(|| linked().min());
+        let next = linked()
+            .filter(|who| self.probed.is_none_or(|last| *who > last))
+            .min()
+            .or_else(|| linked().min());
         self.probed = next;
         next
     }
 
     /// How much worse than others the path to a listener is.
     fn badness(&self, who: P) -> f32 {
-        self.listeners.get(&who).map_or(0.0, |listener| listener.path.badness() + listener.loss.loss().unwrap_or(0.0))
+        self.listeners
+            .get(&who)
+            .map_or(0.0, |listener| listener.path.badness() + listener.loss.loss().unwrap_or(0.0))
     }
 
     /// How the next frames go.
@@ -538,7 +623,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     fn own_frames(&self, who: P) -> u8 {
-        self.listeners.get(&who).map_or(1, |listener| listener.path.frames_per_packet(self.limits.frame))
+        self.listeners
+            .get(&who)
+            .map_or(1, |listener| listener.path.frames_per_packet(self.limits.frame))
     }
 
     fn is_relayed(&self, who: P) -> bool {
@@ -563,8 +650,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     /// The losses of the listener that loses most of those whom redundancy would help.
     fn worst_to_repair(&self) -> Option<ListenerLoss> {
         let known = self.listeners.values().filter(|listener| listener.loss.loss().is_some());
-        let known =
-            known.map(|listener| if listener.path.is_too_narrow() { ListenerLoss::NONE } else { listener.loss });
+        let known = known.map(|listener| {
+            if listener.path.is_too_narrow() { ListenerLoss::NONE } else { listener.loss }
+        });
         known.max_by(|a, b| f32::total_cmp(&a.loss().unwrap_or(0.0), &b.loss().unwrap_or(0.0)))
     }
 

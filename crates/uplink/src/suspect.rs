@@ -1,20 +1,22 @@
 //! One link in use, which loses: its own loss, or the uplink's?
 //!
-//! It is taken for its own at first. Its listener's speech then goes through the relay, with that of the others, and another
-//! link, which comes into use, shows whether it loses as well.
+//! It is taken for its own at first. Its listener's speech then goes through the relay, with that
+//! of the others, and another link, which comes into use, shows whether it loses as well.
 
 use std::time::Duration;
 
 use crate::listener_path::OWN_LOSS;
 
-/// Of two links that were the only one in use within this time, both lost: that is the uplink's loss.
+/// Of two links that were the only one in use within this time, both lost: that is the uplink's
+/// loss.
 const SUSPECTED_FOR: Duration = Duration::from_secs(20);
 
-/// With an uplink this many times as wide, the loss is to be judged anew: it may have been the uplink's.
+/// With an uplink this many times as wide, the loss is to be judged anew: it may have been the
+/// uplink's.
 const WIDER: u32 = 4;
 
-/// The listener whose loss was last ascribed to its own path, when, and the estimate of the uplink then, in bits per
-/// second.
+/// The listener whose loss was last ascribed to its own path, when, and the estimate of the uplink
+/// then, in bits per second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspect<P>(Option<(P, Duration, u32)>);
 
@@ -37,8 +39,15 @@ pub(crate) struct Verdict<P> {
 
 impl<P: Copy + Eq> Suspect<P> {
     /// From the losses of the links in use, least first. `linked`: how many listeners have links.
-    pub(crate) fn judge(&mut self, now: Duration, losses: &[(f32, P)], linked: usize, estimate_bps: u32) -> Verdict<P> {
-        let wider = self.0.take_if(|(_, _, then_bps)| estimate_bps >= then_bps.saturating_mul(WIDER));
+    pub(crate) fn judge(
+        &mut self,
+        now: Duration,
+        losses: &[(f32, P)],
+        linked: usize,
+        estimate_bps: u32,
+    ) -> Verdict<P> {
+        let wider =
+            self.0.take_if(|(_, _, then_bps)| estimate_bps >= then_bps.saturating_mul(WIDER));
         let cleared = wider.map(|(suspected, ..)| suspected);
         let Some((loss, who)) = losses.get(losses.len().saturating_sub(1) / 2).copied() else {
             return Verdict { uplink: None, own: None, cleared };
@@ -72,13 +81,21 @@ mod tests {
             let verdict = suspect.judge(seconds * second, losses, linked, estimate_bps);
             (verdict.uplink, verdict.own, verdict.cleared)
         };
-        assert_eq!(judge(1, &[(0.2, 'a')], 1, 100), (Some(0.2), None, None), "there is no other link to compare with");
+        assert_eq!(
+            judge(1, &[(0.2, 'a')], 1, 100),
+            (Some(0.2), None, None),
+            "there is no other link to compare with"
+        );
         assert_eq!(judge(1, &[(0.05, 'a')], 4, 100), (Some(0.05), None, None));
         assert_eq!(judge(1, &[(0.2, 'a')], 4, 100), (None, Some('a'), None));
         assert_eq!(judge(2, &[(0.3, 'a')], 4, 100), (None, Some('a'), None));
         assert_eq!(judge(3, &[(0.0, 'b'), (0.3, 'a')], 4, 100), (Some(0.0), None, None));
         assert_eq!(judge(4, &[(0.2, 'b')], 4, 100), (Some(0.2), None, None), "both lose");
-        assert_eq!(judge(5, &[], 4, 400), (None, None, Some('a')), "the uplink is wider than it was");
+        assert_eq!(
+            judge(5, &[], 4, 400),
+            (None, None, Some('a')),
+            "the uplink is wider than it was"
+        );
         assert_eq!(judge(40, &[(0.2, 'b')], 4, 100), (None, Some('b'), None));
     }
 }

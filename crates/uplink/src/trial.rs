@@ -23,8 +23,8 @@ struct Before {
 pub(crate) struct RedundancyTrial(Option<Before>);
 
 impl RedundancyTrial {
-    /// Takes what is known now. True, once, if as much stays unrepaired as before while more is lost: then redundancy makes
-    /// matters worse, and that loss is congestion.
+    /// Takes what is known now. True, once, if as much stays unrepaired as before while more is
+    /// lost: then redundancy makes matters worse, and that loss is congestion.
     pub(crate) fn has_failed(
         &mut self,
         now: Duration,
@@ -85,7 +85,10 @@ mod tests {
         for (packets, unrepaired) in [(lost(40), 0.01), (lost(10), 0.3), (lost(40), 0.05)] {
             let mut trial = RedundancyTrial::default();
             assert!(!trial.has_failed(at(0), true, lost(10), 0.05));
-            assert!(!trial.has_failed(at(3_000), true, packets, unrepaired), "{packets:?} {unrepaired}");
+            assert!(
+                !trial.has_failed(at(3_000), true, packets, unrepaired),
+                "{packets:?} {unrepaired}"
+            );
         }
     }
 }

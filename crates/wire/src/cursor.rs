@@ -1,4 +1,5 @@
-//! Reading and writing big-endian fields. Every read is checked; a write can only grow its own buffer.
+//! Reading and writing big-endian fields. Every read is checked; a write can only grow its own
+//! buffer.
 
 use crate::decode_error::DecodeError;
 
@@ -85,7 +86,8 @@ impl Writer<'_> {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Text longer than `most_bytes` is cut at a character, so that what we send is always what others accept.
+    /// Text longer than `most_bytes` is cut at a character, so that what we send is always what
+    /// others accept.
     pub(crate) fn text(&mut self, text: &str, most_bytes: usize) {
         let cut = &text[..text.floor_char_boundary(most_bytes)];
         self.u16(cut.len() as u16 + 1);

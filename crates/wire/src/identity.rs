@@ -1,8 +1,9 @@
-//! Who a peer is: a secret that never leaves the installation, the proof made from it, and the peer id made from that.
+//! Who a peer is: a secret that never leaves the installation, the proof made from it, and the peer
+//! id made from that.
 //!
-//! The server can turn a proof into a peer id and needs no memory of it; another peer, which sees only the id, can turn
-//! it into nothing. Because origin and room are part of the proof, ids do not link a person across servers or rooms
-//! (PROTOCOL.md, section 2).
+//! The server can turn a proof into a peer id and needs no memory of it; another peer, which sees
+//! only the id, can turn it into nothing. Because origin and room are part of the proof, ids do not
+//! link a person across servers or rooms (PROTOCOL.md, section 2).
 
 use std::fmt;
 
@@ -21,20 +22,26 @@ const PROOF_DOMAIN: &[u8] = b"voicemesh identity 1";
 #[derive(Clone, PartialEq, Eq)]
 pub struct InstallationSecret(pub [u8; 32]);
 
-/// What a peer shows the signaling server when it joins. Anyone who has it can join as that peer in that room: it is
-/// for the server alone.
+/// What a peer shows the signaling server when it joins. Anyone who has it can join as that peer in
+/// that room: it is for the server alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct IdentityProof(pub [u8; 32]);
 
 /// The proof for one server, room and instance.
 ///
-/// `origin` is the server's origin as RFC 6454 §6.2 writes it, in lower case and without a default port
-/// (`wss://voice.example`, `ws://127.0.0.1:8080`). `instance` is 0 for the first process or tab of this installation and
-/// counts up while another one holds the smaller number.
+/// `origin` is the server's origin as RFC 6454 §6.2 writes it, in lower case and without a default
+/// port (`wss://voice.example`, `ws://127.0.0.1:8080`). `instance` is 0 for the first process or
+/// tab of this installation and counts up while another one holds the smaller number.
 ///
-/// HMAC-SHA-256 under the secret of: the ASCII text `voicemesh identity 1`; u32 length and bytes of the origin; u32
-/// length and bytes of the room's [key](crate::RoomName::key); u32 instance. Numbers are big-endian.
-pub fn prove(secret: &InstallationSecret, origin: &str, room: &str, instance: u32) -> IdentityProof {
+/// HMAC-SHA-256 under the secret of: the ASCII text `voicemesh identity 1`; u32 length and bytes of
+/// the origin; u32 length and bytes of the room's [key](crate::RoomName::key); u32 instance.
+/// Numbers are big-endian.
+pub fn prove(
+    secret: &InstallationSecret,
+    origin: &str,
+    room: &str,
+    instance: u32,
+) -> IdentityProof {
     let mut mac = keyed(secret);
     mac.update(PROOF_DOMAIN);
     for text in [origin, room] {
@@ -54,7 +61,8 @@ fn keyed(secret: &InstallationSecret) -> Hmac<Sha256> {
 }
 
 impl IdentityProof {
-    /// The peer id behind this proof: the first 16 bytes of SHA-256 over it, as a UUID of version 8 (RFC 9562 §5.8).
+    /// The peer id behind this proof: the first 16 bytes of SHA-256 over it, as a UUID of version 8
+    /// (RFC 9562 §5.8).
     pub fn peer_id(&self) -> PeerId {
         let digest = Sha256::digest(self.0);
         let mut bytes = [0; 16];
@@ -94,7 +102,9 @@ impl Serialize for IdentityProof {
 impl<'de> Deserialize<'de> for IdentityProof {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse_hex(&text).map(Self).ok_or_else(|| D::Error::custom("a proof is 64 hexadecimal digits"))
+        parse_hex(&text)
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("a proof is 64 hexadecimal digits"))
     }
 }
 
@@ -128,7 +138,10 @@ mod tests {
     #[test]
     fn every_part_of_a_proof_changes_the_id() {
         let base = prove(&SECRET, "wss://voice.example", "lobby", 0).peer_id();
-        assert_ne!(base, prove(&InstallationSecret([8; 32]), "wss://voice.example", "lobby", 0).peer_id());
+        assert_ne!(
+            base,
+            prove(&InstallationSecret([8; 32]), "wss://voice.example", "lobby", 0).peer_id()
+        );
         assert_ne!(base, prove(&SECRET, "wss://other.example", "lobby", 0).peer_id());
         assert_ne!(base, prove(&SECRET, "wss://voice.example", "Lobby", 0).peer_id());
         assert_ne!(base, prove(&SECRET, "wss://voice.example", "lobby", 1).peer_id());
@@ -136,13 +149,19 @@ mod tests {
 
     #[test]
     fn origin_and_room_cannot_be_shifted_into_each_other() {
-        assert_ne!(prove(&SECRET, "wss://a", "bc", 0).peer_id(), prove(&SECRET, "wss://ab", "c", 0).peer_id());
+        assert_ne!(
+            prove(&SECRET, "wss://a", "bc", 0).peer_id(),
+            prove(&SECRET, "wss://ab", "c", 0).peer_id()
+        );
     }
 
     #[test]
     fn secrets_and_proofs_do_not_print_themselves() {
         let proof = prove(&SECRET, "wss://voice.example", "lobby", 0);
-        assert_eq!(format!("{SECRET:?} {proof:?}"), "InstallationSecret(hidden) IdentityProof(hidden)");
+        assert_eq!(
+            format!("{SECRET:?} {proof:?}"),
+            "InstallationSecret(hidden) IdentityProof(hidden)"
+        );
     }
 
     #[test]

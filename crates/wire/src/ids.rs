@@ -43,7 +43,8 @@ impl fmt::Debug for ClientId {
     }
 }
 
-/// A machine in a room. Lives across reconnects and server restarts; see [`crate::identity`] for where it comes from.
+/// A machine in a room. Lives across reconnects and server restarts; see [`crate::identity`] for
+/// where it comes from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PeerId(pub Uuid);
@@ -70,7 +71,8 @@ impl fmt::Display for PeerId {
 pub struct GroupId(pub u16);
 
 impl GroupId {
-    /// FNV-1a over the name's UTF-16 code units, high byte before low, folded to 16 bits (PROTOCOL.md, section 6).
+    /// FNV-1a over the name's UTF-16 code units, high byte before low, folded to 16 bits
+    /// (PROTOCOL.md, section 6).
     pub fn of(name: &str) -> Self {
         GroupHash::of(name).id()
     }
@@ -97,7 +99,8 @@ impl GroupHash {
 
     /// The id of the name so far.
     pub const fn id(self) -> GroupId {
-        let folded = (self.0 >> 16).wrapping_mul(5791).wrapping_add((self.0 & 0xFFFF).wrapping_mul(7639));
+        let folded =
+            (self.0 >> 16).wrapping_mul(5791).wrapping_add((self.0 & 0xFFFF).wrapping_mul(7639));
         GroupId((folded & 0xFFFF) as u16)
     }
 }

@@ -1,4 +1,5 @@
-//! What an invitation carries behind its `#`: secrets that a browser does not send to any server (PROTOCOL.md, "Invitations").
+//! What an invitation carries behind its `#`: secrets that a browser does not send to any server
+//! (PROTOCOL.md, "Invitations").
 
 use std::fmt;
 
@@ -15,8 +16,8 @@ pub struct Invitation {
 }
 
 impl Invitation {
-    /// Reads a fragment, with or without its `#`. What is not known or makes no sense is ignored; of two values of one name
-    /// the first counts.
+    /// Reads a fragment, with or without its `#`. What is not known or makes no sense is ignored;
+    /// of two values of one name the first counts.
     pub fn parse(fragment: &str) -> Self {
         let mut invitation = Self::default();
         if fragment.len() > INVITATION_BYTES {
@@ -26,8 +27,12 @@ impl Invitation {
             let Some((name, value)) = pair.split_once('=') else { continue };
             let Some(value) = decoded(value).filter(|value| !value.is_empty()) else { continue };
             match name {
-                "k" if value.len() <= ROOM_KEY_BYTES => drop(invitation.key.get_or_insert(value)),
-                "t" if value.len() <= TOKEN_BYTES => drop(invitation.token.get_or_insert(AccessToken::from(value))),
+                "k" if value.len() <= ROOM_KEY_BYTES => {
+                    invitation.key.get_or_insert(value);
+                }
+                "t" if value.len() <= TOKEN_BYTES => {
+                    invitation.token.get_or_insert(AccessToken::from(value));
+                }
                 _ => {}
             }
         }
@@ -41,7 +46,8 @@ impl fmt::Debug for Invitation {
     }
 }
 
-/// Percent-decoding (RFC 3986 §2.1). A percent sign without two digits, and what is not UTF-8, are no value.
+/// Percent-decoding (RFC 3986 §2.1). A percent sign without two digits, and what is not UTF-8, are
+/// no value.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -76,8 +82,8 @@ mod tests {
     /// The vectors that the web client's tests read as well.
     #[test]
     fn fragments_are_read_as_the_vectors_say() {
-        let vectors: Vectors =
-            serde_json::from_str(voicemesh_vectors::INVITATIONS).expect("the vectors are what this test expects");
+        let vectors: Vectors = serde_json::from_str(voicemesh_vectors::INVITATIONS)
+            .expect("the vectors are what this test expects");
         assert!(vectors.fragments.len() > 10);
         for Fragment { fragment, k, t } in vectors.fragments {
             let read = Invitation::parse(&fragment);
@@ -91,7 +97,9 @@ mod tests {
         let fits = format!("t={}", "a".repeat(TOKEN_BYTES));
         assert!(Invitation::parse(&fits).token.is_some());
         assert!(Invitation::parse(&format!("{fits}a")).token.is_none());
-        assert!(Invitation::parse(&format!("k={}&t=x", "a".repeat(ROOM_KEY_BYTES + 1))).key.is_none());
+        assert!(
+            Invitation::parse(&format!("k={}&t=x", "a".repeat(ROOM_KEY_BYTES + 1))).key.is_none()
+        );
         let padded = format!("x={}&t=abc", "y".repeat(INVITATION_BYTES));
         assert_eq!(Invitation::parse(&padded), Invitation::default());
         assert_eq!(format!("{:?}", Invitation::parse("#k=secret&t=secret")), "hidden");

@@ -1,7 +1,8 @@
 //! Bytes to types and back, and nothing else: session packets, signaling messages, ids and limits.
 //!
-//! Decoding is total: any input gives a value or a [`DecodeError`], never a panic, and never allocates more than the
-//! input's own length justifies. Nothing here reads a clock, a socket or randomness.
+//! Decoding is total: any input gives a value or a [`DecodeError`], never a panic, and never
+//! allocates more than the input's own length justifies. Nothing here reads a clock, a socket or
+//! randomness.
 //!
 //! - [`packet`]: the binary session packets of PROTOCOL.md, "Session packets".
 //! - [`signaling`]: the JSON messages of PROTOCOL.md, "Signaling".

@@ -4,7 +4,8 @@
 pub const NAME_BYTES: usize = 64;
 /// A room's name, in bytes of UTF-8.
 pub const ROOM_NAME_BYTES: usize = 256;
-/// The form of a room's name that is compared and computed with: normal forms are at most three times as long (UAX 15, Table 3).
+/// The form of a room's name that is compared and computed with: normal forms are at most three
+/// times as long (UAX 15, Table 3).
 pub const FOLDED_ROOM_NAME_BYTES: usize = 3 * ROOM_NAME_BYTES;
 /// A talk group's name, in bytes of UTF-8.
 pub const GROUP_NAME_BYTES: usize = 256;
@@ -30,7 +31,8 @@ pub const TICKET_BYTES: usize = 2048;
 pub const METADATA_KEYS: usize = 32;
 /// Metadata of one peer or of a room, keys and values together, in bytes.
 pub const METADATA_BYTES: usize = 8192;
-/// The same as JSON texts, escapes included: twice as much suffices for anything that people write, and for JSON inside.
+/// The same as JSON texts, escapes included: twice as much suffices for anything that people write,
+/// and for JSON inside.
 pub const METADATA_JSON_BYTES: usize = 2 * METADATA_BYTES;
 /// One encoded voice frame, in bytes: what libopus calls the largest useful packet.
 pub const VOICE_FRAME_BYTES: usize = 1275;
@@ -64,7 +66,8 @@ pub const DATA_PAYLOAD_BYTES: usize = 1000;
 pub const RELIABLE_DATA_BYTES: usize = 256 * 1024;
 /// A message of a game that may be lost: it travels in one packet, relayed or not.
 pub const UNRELIABLE_DATA_BYTES: usize = 1100;
-/// TCP segments between a peer and the server, as both ends announce them: with the headers of TCP and IPv4 such a packet has
-/// at most 1,200 bytes, as those of links have. On some paths longer packets vanish without a notice (RFC 2923 §2.1), and a
-/// connection hangs as soon as one end sends a full segment.
+/// TCP segments between a peer and the server, as both ends announce them: with the headers of TCP
+/// and IPv4 such a packet has at most 1,200 bytes, as those of links have. On some paths longer
+/// packets vanish without a notice (RFC 2923 §2.1), and a connection hangs as soon as one end sends
+/// a full segment.
 pub const TCP_SEGMENT_BYTES: u32 = 1160;

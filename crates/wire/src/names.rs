@@ -1,4 +1,5 @@
-//! What rooms and people are called: one normal form that every end computes by itself (PROTOCOL.md, section 2, "Names").
+//! What rooms and people are called: one normal form that every end computes by itself
+//! (PROTOCOL.md, section 2, "Names").
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +9,8 @@ use std::hash::{Hash, Hasher};
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
 use icu_properties::props::{
-    CanonicalCombiningClass, DefaultIgnorableCodePoint, Emoji, EmojiModifier, ExtendedPictographic, GeneralCategory,
-    JoiningType,
+    CanonicalCombiningClass, DefaultIgnorableCodePoint, Emoji, EmojiModifier, ExtendedPictographic,
+    GeneralCategory, JoiningType,
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
 use thiserror::Error;
@@ -32,8 +33,8 @@ pub enum NameError {
     Control,
 }
 
-/// The name of a room. Two names are equal if their [keys](Self::key) are: case, normal form, outer white space and invisible
-/// characters make no difference.
+/// The name of a room. Two names are equal if their [keys](Self::key) are: case, normal form, outer
+/// white space and invisible characters make no difference.
 ///
 /// ```
 /// use voicemesh_wire::RoomName;
@@ -47,7 +48,8 @@ pub struct RoomName {
 }
 
 impl RoomName {
-    /// Takes any text of at most [`ROOM_NAME_BYTES`] that is not blank, and no longer in the form in which it is shown.
+    /// Takes any text of at most [`ROOM_NAME_BYTES`] that is not blank, and no longer in the form
+    /// in which it is shown.
     ///
     /// # Errors
     ///
@@ -73,12 +75,14 @@ impl RoomName {
         &self.shown
     }
 
-    /// The name that is compared and computed with: [`as_str`](Self::as_str) in simple case folding.
+    /// The name that is compared and computed with: [`as_str`](Self::as_str) in simple case
+    /// folding.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The [key](Self::key) of a text that may be no room's name: then the text itself, which no server takes.
+    /// The [key](Self::key) of a text that may be no room's name: then the text itself, which no
+    /// server takes.
     pub fn key_of(text: &str) -> String {
         Self::parse(text).map_or_else(|_| text.to_owned(), |name| name.key)
     }
@@ -121,7 +125,8 @@ impl fmt::Debug for RoomName {
 pub struct DisplayName(String);
 
 impl DisplayName {
-    /// Takes a text of at most [`NAME_BYTES`] that is not blank and has no control characters or line breaks inside.
+    /// Takes a text of at most [`NAME_BYTES`] that is not blank and has no control characters or
+    /// line breaks inside.
     ///
     /// # Errors
     ///
@@ -131,7 +136,8 @@ impl DisplayName {
         if text.chars().any(is_control) {
             return Err(NameError::Control);
         }
-        // Before it is looked at more closely, which takes a time that grows faster than the length.
+        // Before it is looked at more closely, which takes a time that grows faster than the
+        // length.
         if text.len() > NAME_BYTES {
             return Err(NameError::TooLong);
         }
@@ -142,8 +148,9 @@ impl DisplayName {
         if is_blank(&name) { Err(NameError::Blank) } else { Ok(Self(name)) }
     }
 
-    /// The name of another peer, as it was received. What is no name becomes one: it is cut, control characters are removed,
-    /// and in place of a blank one stands the peer's [short id](short_id).
+    /// The name of another peer, as it was received. What is no name becomes one: it is cut,
+    /// control characters are removed, and in place of a blank one stands the peer's [short
+    /// id](short_id).
     pub fn received(text: &str, peer: PeerId) -> Self {
         let mut name = clean(cut(text));
         let length = cut(&name).trim_end().len();
@@ -162,7 +169,8 @@ impl DisplayName {
     }
 }
 
-/// Letters of a peer id that stand beside a name that looks like another's, if they tell the two apart.
+/// Letters of a peer id that stand beside a name that looks like another's, if they tell the two
+/// apart.
 const SHORT_ID: usize = 4;
 
 /// The beginning of a peer id, as it stands in place of a name.
@@ -170,9 +178,11 @@ pub fn short_id(peer: PeerId) -> String {
     beginning(peer, SHORT_ID)
 }
 
-/// Of the peers whose names look like another's of these, the beginning of the peer id that distinguishes them. What
-/// is shown of them is `Ben#3f2a`.
-pub fn short_ids<'a>(names: impl IntoIterator<Item = (PeerId, &'a DisplayName)>) -> BTreeMap<PeerId, String> {
+/// Of the peers whose names look like another's of these, the beginning of the peer id that
+/// distinguishes them. What is shown of them is `Ben#3f2a`.
+pub fn short_ids<'a>(
+    names: impl IntoIterator<Item = (PeerId, &'a DisplayName)>,
+) -> BTreeMap<PeerId, String> {
     let mut by_skeleton: BTreeMap<String, BTreeSet<PeerId>> = BTreeMap::new();
     for (peer, name) in names {
         by_skeleton.entry(name.skeleton()).or_default().insert(peer);
@@ -184,7 +194,8 @@ pub fn short_ids<'a>(names: impl IntoIterator<Item = (PeerId, &'a DisplayName)>)
 fn different_beginnings(peers: &BTreeSet<PeerId>) -> Vec<(PeerId, String)> {
     // Ids stand in order, so that two with the same beginning are neighbours.
     let ids: Vec<String> = peers.iter().map(ToString::to_string).collect();
-    let same = |pair: &[String]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
+    let same =
+        |pair: &[String]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
     let letters = ids.windows(2).map(|pair| same(pair) + 1).max().unwrap_or(0).max(SHORT_ID);
     peers.iter().map(|peer| (*peer, beginning(*peer, letters))).collect()
 }
@@ -208,7 +219,8 @@ fn is_control(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
 }
 
-/// So often a name is made shorter until nothing changes: what goes may have kept marks from changing places.
+/// So often a name is made shorter until nothing changes: what goes may have kept marks from
+/// changing places.
 const PASSES: usize = 3;
 
 const NON_JOINER: char = '\u{200C}';
@@ -271,7 +283,10 @@ fn has<P: icu_properties::props::BinaryProperty>(letter: char) -> bool {
 /// RFC 5892, appendices A.1 and A.2.
 fn follows_virama(before: &str) -> bool {
     let class = CodePointMapData::<CanonicalCombiningClass>::new();
-    before.chars().next_back().is_some_and(|last| class.get(last) == CanonicalCombiningClass::Virama)
+    before
+        .chars()
+        .next_back()
+        .is_some_and(|last| class.get(last) == CanonicalCombiningClass::Virama)
 }
 
 /// RFC 5892, appendix A.1: between two letters that would otherwise be joined.
@@ -288,7 +303,8 @@ fn joins(before: &str, after: &str) -> bool {
 fn is_in_emoji(before: &str, after: &str) -> bool {
     let is_modifier = |letter: &char| *letter == '\u{FE0F}' || has::<EmojiModifier>(*letter);
     let first = before.chars().rev().find(|letter| !is_modifier(letter));
-    first.is_some_and(has::<ExtendedPictographic>) && after.chars().next().is_some_and(has::<ExtendedPictographic>)
+    first.is_some_and(has::<ExtendedPictographic>)
+        && after.chars().next().is_some_and(has::<ExtendedPictographic>)
 }
 
 /// Nothing but white space, marks without a letter, and characters that fonts draw as nothing.
@@ -297,9 +313,15 @@ fn is_blank(cleaned: &str) -> bool {
     const NULL_NOTEHEAD: char = '\u{1D159}';
     let category = CodePointMapData::<GeneralCategory>::new();
     cleaned.chars().all(|letter| {
-        let is_mark =
-            || matches!(category.get(letter), GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark);
-        letter.is_whitespace() || matches!(letter, BRAILLE_BLANK | NULL_NOTEHEAD | '\u{200C}' | '\u{200D}') || is_mark()
+        let is_mark = || {
+            matches!(
+                category.get(letter),
+                GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark
+            )
+        };
+        letter.is_whitespace()
+            || matches!(letter, BRAILLE_BLANK | NULL_NOTEHEAD | '\u{200C}' | '\u{200D}')
+            || is_mark()
     })
 }
 

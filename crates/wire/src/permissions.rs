@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a member of a room may do. In JSON it is the list of what is allowed, in the order of the fields
-/// (`["speak","listen"]`); names that this version does not know are ignored.
+/// What a member of a room may do. In JSON it is the list of what is allowed, in the order of the
+/// fields (`["speak","listen"]`); names that this version does not know are ignored.
 ///
 /// The default is everything but `moderate`, and is not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,13 +85,17 @@ mod tests {
     fn the_list_says_exactly_what_is_allowed() {
         for bits in 0..16_u8 {
             let bit = |n: u8| bits & (1 << n) != 0;
-            let permissions = Permissions { speak: bit(0), listen: bit(1), data: bit(2), moderate: bit(3) };
+            let permissions =
+                Permissions { speak: bit(0), listen: bit(1), data: bit(2), moderate: bit(3) };
             let json = serde_json::to_string(&permissions).unwrap();
             assert_eq!(serde_json::from_str::<Permissions>(&json).unwrap(), permissions, "{json}");
         }
         let read: Permissions = serde_json::from_str(r#"["fly","listen","listen"]"#).unwrap();
         assert_eq!(read, Permissions { listen: true, ..Permissions::NONE });
         assert!(serde_json::from_str::<Permissions>(r#"{"speak":true}"#).is_err());
-        assert_eq!(serde_json::to_string(&Permissions::default()).unwrap(), r#"["speak","listen","data"]"#);
+        assert_eq!(
+            serde_json::to_string(&Permissions::default()).unwrap(),
+            r#"["speak","listen","data"]"#
+        );
     }
 }

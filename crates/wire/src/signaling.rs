@@ -1,8 +1,9 @@
 //! The JSON messages between a peer and the signaling server (PROTOCOL.md, section 4).
 //!
-//! Every message is one WebSocket text frame: an object whose `type` names it. Unknown fields are ignored and missing
-//! optional ones have defaults, so that older and newer ends understand each other. A server answers an unknown type
-//! with an error; a client ignores it (see [`decode_server`]).
+//! Every message is one WebSocket text frame: an object whose `type` names it. Unknown fields are
+//! ignored and missing optional ones have defaults, so that older and newer ends understand each
+//! other. A server answers an unknown type with an error; a client ignores it (see
+//! [`decode_server`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,8 +37,8 @@ pub use ticket::Ticket;
 
 /// What `protocol` in a join says.
 pub const PROTOCOL_VERSION: u32 = 1;
-/// The close code of a connection from which another of the same peer and run has taken over (RFC 6455 §7.4.2, private
-/// use). The peer itself opened the other one, so that nothing is to be done.
+/// The close code of a connection from which another of the same peer and run has taken over (RFC
+/// 6455 §7.4.2, private use). The peer itself opened the other one, so that nothing is to be done.
 pub const CLOSE_TAKEN_OVER: u16 = 4001;
 /// The WebSocket subprotocol that both ends name (RFC 6455 §1.9).
 pub const SUBPROTOCOL: &str = "voicemesh.v1";
@@ -64,7 +65,8 @@ pub enum ClientMessage {
         /// What is said.
         signal: Signal,
     },
-    /// Changes the sender's own metadata as one transaction; answered by `metadata` to everyone, or by an error.
+    /// Changes the sender's own metadata as one transaction; answered by `metadata` to everyone, or
+    /// by an error.
     SetMetadata {
         /// Comes back in `metadata-set` or in the error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +74,8 @@ pub enum ClientMessage {
         /// `null` removes a key; keys not named stay.
         set: MetadataChanges,
     },
-    /// Changes the room's metadata as one transaction; answered by `room-metadata` to everyone. Only the owner may.
+    /// Changes the room's metadata as one transaction; answered by `room-metadata` to everyone.
+    /// Only the owner may.
     SetRoomMetadata {
         /// Comes back in `metadata-set` or in the error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,8 +83,8 @@ pub enum ClientMessage {
         /// `null` removes a key; keys not named stay.
         set: MetadataChanges,
     },
-    /// Decides about other members, or about the room; only those with the permission to moderate may. Answered by
-    /// `moderated`, or by an error.
+    /// Decides about other members, or about the room; only those with the permission to moderate
+    /// may. Answered by `moderated`, or by an error.
     Moderate {
         /// Comes back in `moderated` or in the error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +93,8 @@ pub enum ClientMessage {
         #[serde(flatten)]
         action: Moderation,
     },
-    /// How the sender takes part from now on. It is passed on at most four times a second, the newest each time.
+    /// How the sender takes part from now on. It is passed on at most four times a second, the
+    /// newest each time.
     Status(MemberStatus),
     /// Asks for the whole roster.
     Roster,
@@ -128,10 +132,12 @@ pub struct Join {
     /// What must be true of the room before.
     #[serde(default)]
     pub presence: Presence,
-    /// The room's password. The peer that joins an empty room decides with it whether the room has one.
+    /// The room's password. The peer that joins an empty room decides with it whether the room has
+    /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
-    /// What the room published when this peer was last in it; taken if the room is empty, as after a restart.
+    /// What the room published when this peer was last in it; taken if the room is empty, as after
+    /// a restart.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
     /// An access token, for servers that ask for one (PROTOCOL.md, "Access tokens").
@@ -170,7 +176,8 @@ pub struct Capabilities {
     /// It takes a game's own bytes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub data: bool,
-    /// It takes texts to groups by their names (GroupText), and may listen to a name whose id another name has.
+    /// It takes texts to groups by their names (GroupText), and may listen to a name whose id
+    /// another name has.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub group_text: bool,
     /// It says in a VoiceAck when the newest packet arrived, and answers trains of BandwidthProbes.
@@ -201,21 +208,24 @@ pub enum ServerMessage {
         /// Why.
         reason: LeaveReason,
     },
-    /// A peer's metadata is now this; that peer receives it too. Raises the roster's version by one.
+    /// A peer's metadata is now this; that peer receives it too. Raises the roster's version by
+    /// one.
     Metadata {
         /// Whose.
         peer: PeerId,
         /// All of it.
         metadata: Metadata,
     },
-    /// A member may do this from now on; also told to the member itself. Raises the roster's version by one.
+    /// A member may do this from now on; also told to the member itself. Raises the roster's
+    /// version by one.
     Permissions {
         /// Which member.
         peer: PeerId,
         /// All that it may.
         permissions: Permissions,
     },
-    /// A member takes part like this from now on; also sent to the member itself. Raises the roster's version by one.
+    /// A member takes part like this from now on; also sent to the member itself. Raises the
+    /// roster's version by one.
     Status {
         /// Which member.
         peer: PeerId,
@@ -236,14 +246,14 @@ pub enum ServerMessage {
     Move {
         /// The groups.
         groups: Vec<String>,
-        /// Differs from that of every other move of this session. One that has been carried out is sent again after `joined`
-        /// to a member that takes over or comes back, because it may have been lost with the former connection. `None` from a
-        /// server that does not send it again.
+        /// Differs from that of every other move of this session. One that has been carried out is
+        /// sent again after `joined` to a member that takes over or comes back, because it may have
+        /// been lost with the former connection. `None` from a server that does not send it again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         number: Option<u32>,
     },
-    /// A moderator holds a member in these talk groups from now on: it listens to no other, and only those who listen to one
-    /// of them hear it. Without groups it is held no longer.
+    /// A moderator holds a member in these talk groups from now on: it listens to no other, and
+    /// only those who listen to one of them hear it. Without groups it is held no longer.
     Held {
         /// Which member.
         peer: PeerId,
@@ -270,7 +280,8 @@ pub enum ServerMessage {
         /// What it said.
         signal: Signal,
     },
-    /// The roster as it is now, every few seconds: a receiver that computes something else asks for `roster`.
+    /// The roster as it is now, every few seconds: a receiver that computes something else asks for
+    /// `roster`.
     RosterMark(RosterMark),
     /// The whole roster, the receiver included, in order of arrival.
     Roster {
@@ -297,12 +308,13 @@ pub enum ServerMessage {
         /// Which receiver, if something for one peer was refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         peer: Option<PeerId>,
-        /// Which written message, if that is what was refused: its number among the TextData and GroupText packets that were
-        /// sent on this connection. The first is 1.
+        /// Which written message, if that is what was refused: its number among the TextData and
+        /// GroupText packets that were sent on this connection. The first is 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<u32>,
     },
-    /// The ICE servers for links that are opened from now on, in place of those of `joined`: their credentials expire.
+    /// The ICE servers for links that are opened from now on, in place of those of `joined`: their
+    /// credentials expire.
     IceServers {
         /// All of them.
         ice_servers: Vec<IceServer>,
@@ -337,11 +349,12 @@ pub struct Joined {
     pub session: u32,
     /// The room, as asked for, in the form that is shown.
     pub room: String,
-    /// The display name under which the joiner entered: that of its access token or ticket, else the join's. `None` from a server
-    /// that does not say.
+    /// The display name under which the joiner entered: that of its access token or ticket, else
+    /// the join's. `None` from a server that does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The others, in order of arrival. The owner is the member with the lowest order, the joiner included.
+    /// The others, in order of arrival. The owner is the member with the lowest order, the joiner
+    /// included.
     pub peers: Vec<PeerInfo>,
     /// The joiner's own place in the order of arrival.
     pub order: u64,
@@ -374,11 +387,12 @@ pub struct Joined {
     /// Only members with tickets are let in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub locked: bool,
-    /// Whether a member has the owner's right to moderate. Whether that is the joiner, its permissions say.
+    /// Whether a member has the owner's right to moderate. Whether that is the joiner, its
+    /// permissions say.
     #[serde(default, skip_serializing_if = "OwnerRightState::is_held")]
     pub owner_right: OwnerRightState,
-    /// Present if this connection takes over from an earlier one of the same peer and run: client id, order, groups and
-    /// metadata stay, and the others are sent nothing.
+    /// Present if this connection takes over from an earlier one of the same peer and run: client
+    /// id, order, groups and metadata stay, and the others are sent nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_over: Option<TakenOver>,
     /// Shows the server at the next join what the joiner was here; see [`ServerMessage::Ticket`].
@@ -393,9 +407,11 @@ pub enum OwnerRightState {
     /// A member has it, present or not.
     #[default]
     Held,
-    /// The member who came first gets it a while after the server's start, unless one comes who had it before.
+    /// The member who came first gets it a while after the server's start, unless one comes who had
+    /// it before.
     Later,
-    /// No member gets it until the room has been empty: it was entered too soon after the server's start.
+    /// No member gets it until the room has been empty: it was entered too soon after the server's
+    /// start.
     None,
     /// A state that this version does not know.
     #[serde(other)]
@@ -415,8 +431,9 @@ pub struct TakenOver {
     /// What the peer publishes; the metadata of the join is not used.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: Metadata,
-    /// How many written messages (TextData, GroupText) the server has read from the earlier connection. It drops any that
-    /// follow there, so that what is sent again arrives once. `None` from a server that does not count them.
+    /// How many written messages (TextData, GroupText) the server has read from the earlier
+    /// connection. It drops any that follow there, so that what is sent again arrives once. `None`
+    /// from a server that does not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub texts: Option<u32>,
 }
@@ -435,7 +452,8 @@ pub struct ServerLimits {
     pub ping_interval_ms: u32,
     /// A roster mark comes this often; a client that misses three reconnects.
     pub roster_interval_ms: u32,
-    /// The host in front of the server ends every connection after this; 0 if it does not. A client opens the next one before.
+    /// The host in front of the server ends every connection after this; 0 if it does not. A client
+    /// opens the next one before.
     pub connection_lifetime_ms: u32,
 }
 
@@ -516,7 +534,11 @@ impl fmt::Debug for IceServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = self.credential.as_ref().map(|_| "hidden");
         let mut debug = f.debug_struct("IceServer");
-        debug.field("urls", &self.urls).field("username", &self.username).field("credential", &hidden).finish()
+        debug
+            .field("urls", &self.urls)
+            .field("username", &self.username)
+            .field("credential", &hidden)
+            .finish()
     }
 }
 
@@ -568,7 +590,8 @@ impl ServerMessage {
 fn to_json<T: Serialize>(message: &T) -> String {
     match serde_json::to_string(message) {
         Ok(text) => text,
-        // Serialising fails only for maps whose keys are not text and for writers that fail; there are none here.
+        // Serialising fails only for maps whose keys are not text and for writers that fail; there
+        // are none here.
         Err(_) => unreachable!("a signaling message did not serialise"),
     }
 }

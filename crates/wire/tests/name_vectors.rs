@@ -1,5 +1,5 @@
-//! The golden vectors of `tests/vectors/names.json`, and the tables of `web/src/name-tables.js`, which are made here:
-//! `WRITE_VECTORS=1 cargo test --workspace --test name_vectors`.
+//! The golden vectors of `tests/vectors/names.json`, and the tables of `web/src/name-tables.js`,
+//! which are made here: `WRITE_VECTORS=1 cargo test --workspace --test name_vectors`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -54,7 +54,8 @@ struct ShortIds {
 
 #[expect(clippy::disallowed_methods, reason = "the vectors are files of the repository")]
 fn read(path: &str) -> String {
-    std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default()
+    std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR")))
+        .unwrap_or_default()
 }
 
 fn vectors() -> Vectors {
@@ -76,12 +77,14 @@ fn code(error: NameError) -> String {
 fn room_names_match_the_vectors() {
     for Room { text, shown, key, refused } in vectors().rooms {
         let parsed = RoomName::parse(&text);
-        let found = parsed.as_ref().ok().map(|name| (name.as_str().to_owned(), name.key().to_owned()));
+        let found =
+            parsed.as_ref().ok().map(|name| (name.as_str().to_owned(), name.key().to_owned()));
         assert_eq!(found, shown.zip(key), "{text:?}");
         assert_eq!(parsed.err().map(code), refused, "{text:?}");
     }
     for spellings in vectors().same_rooms {
-        let names: Vec<RoomName> = spellings.iter().map(|text| RoomName::parse(text).expect(text)).collect();
+        let names: Vec<RoomName> =
+            spellings.iter().map(|text| RoomName::parse(text).expect(text)).collect();
         assert!(names.windows(2).all(|pair| pair[0] == pair[1]), "{spellings:?}");
     }
 }
@@ -108,7 +111,10 @@ fn names_that_look_alike_match_the_vectors() {
         assert!(names.windows(2).all(|pair| skeleton(&pair[0]) != skeleton(&pair[1])), "{names:?}");
     }
     for ShortIds { names, ids } in vectors().short_ids {
-        let parsed: Vec<_> = names.iter().map(|(peer, name)| (*peer, DisplayName::parse(name).expect(name))).collect();
+        let parsed: Vec<_> = names
+            .iter()
+            .map(|(peer, name)| (*peer, DisplayName::parse(name).expect(name)))
+            .collect();
         assert_eq!(short_ids(parsed.iter().map(|(peer, name)| (*peer, name))), ids, "{names:?}");
     }
 }
@@ -183,18 +189,24 @@ fn base36(mut number: u32) -> String {
     }
 }
 
-/// Letters and digits that look like ones of ASCII, and are not of the same compatibility form. Each group begins with what they look like.
+/// Letters and digits that look like ones of ASCII, and are not of the same compatibility form.
+/// Each group begins with what they look like.
 fn look_alikes() -> String {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     let compatible = icu_normalizer::DecomposingNormalizer::new_nfkd();
     for letter in all() {
         let one = letter.to_string();
         let skeleton: String = unicode_security::skeleton(&one).collect();
-        if skeleton.is_empty() || skeleton == one || !skeleton.chars().all(|letter| letter.is_ascii_alphanumeric()) {
+        if skeleton.is_empty()
+            || skeleton == one
+            || !skeleton.chars().all(|letter| letter.is_ascii_alphanumeric())
+        {
             continue;
         }
         let decomposed = compatible.normalize(&one);
-        if *decomposed != *one && unicode_security::skeleton(&decomposed).collect::<String>() == skeleton {
+        if *decomposed != *one
+            && unicode_security::skeleton(&decomposed).collect::<String>() == skeleton
+        {
             continue;
         }
         found.entry(skeleton).or_default().push(letter);
@@ -220,7 +232,8 @@ fn the_tables_of_the_page_are_of_this_version_of_unicode() {
     let class = CodePointMapData::<CanonicalCombiningClass>::new();
     // There, transparent letters are known by their category, with exceptions.
     let category = CodePointMapData::<GeneralCategory>::new();
-    let marks = [GeneralCategory::NonspacingMark, GeneralCategory::EnclosingMark, GeneralCategory::Format];
+    let marks =
+        [GeneralCategory::NonspacingMark, GeneralCategory::EnclosingMark, GeneralCategory::Format];
     let by_category = |letter| marks.contains(&category.get(letter));
     let is_transparent = |letter| joining.get(letter) == JoiningType::Transparent;
     let is = |kinds: &'static [JoiningType]| move |letter| kinds.contains(&joining.get(letter));
@@ -233,7 +246,9 @@ fn the_tables_of_the_page_are_of_this_version_of_unicode() {
         ("FOLDINGS", foldings()),
         ("LOOK_ALIKES", look_alikes()),
     ];
-    let mut text = "/** What names.js knows of Unicode. Written by crates/wire/tests/name_vectors.rs. */\n".to_owned();
+    let mut text =
+        "/** What names.js knows of Unicode. Written by crates/wire/tests/name_vectors.rs. */\n"
+            .to_owned();
     for (name, table) in tables {
         assert!(!table.contains(['\'', '\\', '\n']), "{name}");
         write!(text, "\nexport const {name} = '{table}';\n").expect("it is text");

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 use voicemesh_wire::packet::{
-    self, BandwidthProbe, BandwidthReport, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe, CodecSettings,
-    CopiesMarks, Copy, DataAck, DataMessage, DataReset, DataSegment, DeltaClientState, GroupListeners, GroupText,
-    HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, PipeEnd, Priority, Probe, ReceptionReport, Recipient,
-    Record, Relay, RemoveClient, TalkspurtCounter, Target, TargetKind, TargetList, TextData, VoiceAck, VoiceCopies,
-    VoiceData, VoiceHeader,
+    self, BandwidthProbe, BandwidthReport, Captured, ClientInfo, ClientState, ClockEcho,
+    ClockProbe, CodecSettings, CopiesMarks, Copy, DataAck, DataMessage, DataReset, DataSegment,
+    DeltaClientState, GroupListeners, GroupText, HandshakeP2P, HandshakeRequest, HandshakeResponse,
+    Kind, PipeEnd, Priority, Probe, ReceptionReport, Recipient, Record, Relay, RemoveClient,
+    TalkspurtCounter, Target, TargetKind, TargetList, TextData, VoiceAck, VoiceCopies, VoiceData,
+    VoiceHeader,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
 
@@ -32,7 +33,8 @@ fn flag(value: &Value, key: &str) -> bool {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    let digits: Vec<_> = hex.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16).unwrap() as u8).collect();
+    let digits: Vec<_> =
+        hex.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16).unwrap() as u8).collect();
     assert!(digits.len().is_multiple_of(2), "{hex}");
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
@@ -60,8 +62,10 @@ fn every_packet_is_read_as_its_fields_and_written_as_its_bytes() {
         assert_eq!(hex(&write(vector)), hex(&bytes), "{}", vector["name"]);
         kinds.insert(packet::open(&bytes).unwrap().0.kind);
     }
-    let known: std::collections::BTreeSet<_> =
-        (0..=255).filter_map(Kind::from_number).filter(|kind| !matches!(kind, Kind::Unassigned(_))).collect();
+    let known: std::collections::BTreeSet<_> = (0..=255)
+        .filter_map(Kind::from_number)
+        .filter(|kind| !matches!(kind, Kind::Unassigned(_)))
+        .collect();
     assert_eq!(kinds, known, "every type has a vector");
 }
 
@@ -90,7 +94,12 @@ fn what_is_no_packet_is_refused_for_the_reason_that_the_vectors_name() {
 #[test]
 fn group_names_have_the_ids_of_the_vectors() {
     for vector in list(&vectors(), "group_ids") {
-        assert_eq!(GroupId::of(text(vector, "name")), GroupId(number(vector, "id")), "{}", vector["name"]);
+        assert_eq!(
+            GroupId::of(text(vector, "name")),
+            GroupId(number(vector, "id")),
+            "{}",
+            vector["name"]
+        );
     }
 }
 
@@ -138,7 +147,8 @@ fn read(bytes: &[u8]) -> Result<Value, DecodeError> {
         Kind::HandshakeP2P => json!({ "client": HandshakeP2P::decode(body)?.client.0 }),
         Kind::VoiceAck => {
             let ack = VoiceAck::decode(body)?;
-            let mut fields = json!({ "sender": ack.sender.0, "newest": ack.newest, "earlier": ack.earlier });
+            let mut fields =
+                json!({ "sender": ack.sender.0, "newest": ack.newest, "earlier": ack.earlier });
             if let Some(received_ms) = ack.received_ms {
                 fields["received_ms"] = received_ms.into();
             }
@@ -180,8 +190,9 @@ fn read(bytes: &[u8]) -> Result<Value, DecodeError> {
         }
         Kind::ClockEcho => {
             let echo = ClockEcho::decode(body)?;
-            let captured =
-                echo.captured.map(|Captured { sequence, ago_us }| json!({ "sequence": sequence, "ago_us": ago_us }));
+            let captured = echo.captured.map(
+                |Captured { sequence, ago_us }| json!({ "sequence": sequence, "ago_us": ago_us }),
+            );
             json!({
                 "sender": echo.sender.0,
                 "asked_us": echo.asked_us,
@@ -242,7 +253,8 @@ fn write(vector: &Value) -> Vec<u8> {
     let session = || SessionId::new(number(vector, "session")).unwrap();
     match text(vector, "kind") {
         "ClientState" => {
-            ClientState { client: client(&fields["client"]), groups: names(fields, "groups") }.encode(session())
+            ClientState { client: client(&fields["client"]), groups: names(fields, "groups") }
+                .encode(session())
         }
         "VoiceData" => write_voice(fields, session()),
         "TextData" => {
@@ -251,8 +263,12 @@ fn write(vector: &Value) -> Vec<u8> {
                 "group" => Recipient::Group(GroupId(number(to, "id"))),
                 _ => Recipient::Client(ClientId(number(to, "id"))),
             };
-            TextData { sender: ClientId(number(fields, "sender")), recipient, text: text(fields, "text") }
-                .encode(session())
+            TextData {
+                sender: ClientId(number(fields, "sender")),
+                recipient,
+                text: text(fields, "text"),
+            }
+            .encode(session())
         }
         "GroupText" => GroupText {
             sender: ClientId(number(fields, "sender")),
@@ -261,28 +277,44 @@ fn write(vector: &Value) -> Vec<u8> {
         }
         .encode(session()),
         "HandshakeRequest" => {
-            HandshakeRequest { codec: codec(&fields["codec"]), name: text(fields, "name").into() }.encode()
+            HandshakeRequest { codec: codec(&fields["codec"]), name: text(fields, "name").into() }
+                .encode()
         }
         "HandshakeResponse" => response(fields).encode(session()),
         "ErrorWrongSession" => packet::error_wrong_session(session()),
         kind @ ("ServerRelayReliable" | "ServerRelayUnreliable") => {
-            let kind =
-                if kind == "ServerRelayReliable" { Kind::ServerRelayReliable } else { Kind::ServerRelayUnreliable };
+            let kind = if kind == "ServerRelayReliable" {
+                Kind::ServerRelayReliable
+            } else {
+                Kind::ServerRelayUnreliable
+            };
             let mut packet = Vec::new();
             let inside = bytes(text(fields, "packet"));
-            Relay::encode_packet(kind, session(), &ids(fields, "destinations"), &inside, &mut packet);
+            Relay::encode_packet(
+                kind,
+                session(),
+                &ids(fields, "destinations"),
+                &inside,
+                &mut packet,
+            );
             packet
         }
         "DeltaClientState" => {
-            let (client, group) = (ClientId(number(fields, "client")), text(fields, "group").into());
+            let (client, group) =
+                (ClientId(number(fields, "client")), text(fields, "group").into());
             DeltaClientState { joins: flag(fields, "joins"), client, group }.encode(session())
         }
-        "RemoveClient" => RemoveClient { client: ClientId(number(fields, "client")) }.encode(session()),
-        "HandshakeP2P" => HandshakeP2P { client: ClientId(number(fields, "client")) }.encode(session()),
+        "RemoveClient" => {
+            RemoveClient { client: ClientId(number(fields, "client")) }.encode(session())
+        }
+        "HandshakeP2P" => {
+            HandshakeP2P { client: ClientId(number(fields, "client")) }.encode(session())
+        }
         "VoiceAck" => {
             let (newest, earlier) = (number(fields, "newest"), number(fields, "earlier"));
             let received_ms = fields.get("received_ms").and_then(Value::as_u64).map(|ms| ms as u32);
-            VoiceAck { sender: ClientId(number(fields, "sender")), newest, earlier, received_ms }.encode(session())
+            VoiceAck { sender: ClientId(number(fields, "sender")), newest, earlier, received_ms }
+                .encode(session())
         }
         "BandwidthProbe" => BandwidthProbe {
             sender: ClientId(number(fields, "sender")),
@@ -299,7 +331,10 @@ fn write(vector: &Value) -> Vec<u8> {
         }
         .encode(session()),
         kind @ ("Probe" | "ProbeEcho") => {
-            let probe = Probe { sender: ClientId(number(fields, "sender")), token: number(fields, "token") };
+            let probe = Probe {
+                sender: ClientId(number(fields, "sender")),
+                token: number(fields, "token"),
+            };
             if kind == "Probe" { probe.encode(session()) } else { probe.encode_echo(session()) }
         }
         "VoiceCopies" => write_copies(fields, session()),
@@ -313,8 +348,11 @@ fn write(vector: &Value) -> Vec<u8> {
             buffer_ms: number(fields, "buffer_ms"),
         }
         .encode(session()),
-        "ClockProbe" => ClockProbe { sender: ClientId(number(fields, "sender")), asked_us: number(fields, "asked_us") }
-            .encode(session()),
+        "ClockProbe" => ClockProbe {
+            sender: ClientId(number(fields, "sender")),
+            asked_us: number(fields, "asked_us"),
+        }
+        .encode(session()),
         "ClockEcho" => {
             let captured = Some(&fields["captured"]).filter(|captured| !captured.is_null());
             ClockEcho {
@@ -411,9 +449,10 @@ fn response_json(response: HandshakeResponse) -> Value {
 }
 
 fn response(fields: &Value) -> HandshakeResponse {
-    let listeners = list(fields, "listeners")
-        .iter()
-        .map(|entry| GroupListeners { group: GroupId(number(entry, "group")), clients: ids(entry, "clients") });
+    let listeners = list(fields, "listeners").iter().map(|entry| GroupListeners {
+        group: GroupId(number(entry, "group")),
+        clients: ids(entry, "clients"),
+    });
     HandshakeResponse {
         you: ClientId(number(fields, "you")),
         clients: list(fields, "clients").iter().map(client).collect(),
@@ -430,7 +469,8 @@ fn voice_json(voice: VoiceData<'_>) -> Value {
 
 fn copies_json(voice: VoiceCopies<'_>) -> Value {
     let mut fields = header_json(voice.header, voice.targets);
-    let copies = voice.copies.iter().map(|copy| json!({ "behind": copy.behind, "frame": hex(copy.frame) }));
+    let copies =
+        voice.copies.iter().map(|copy| json!({ "behind": copy.behind, "frame": hex(copy.frame) }));
     fields["pause_follows"] = voice.pause_follows.into();
     if voice.bundled > 0 {
         fields["bundled"] = voice.bundled.into();
@@ -470,9 +510,11 @@ fn write_voice(fields: &Value, session: SessionId) -> Vec<u8> {
 
 fn write_copies(fields: &Value, session: SessionId) -> Vec<u8> {
     let (header, targets) = voice_header(fields);
-    let frames: Vec<_> = list(fields, "copies").iter().map(|copy| bytes(text(copy, "frame"))).collect();
+    let frames: Vec<_> =
+        list(fields, "copies").iter().map(|copy| bytes(text(copy, "frame"))).collect();
     let copies = list(fields, "copies").iter().zip(&frames);
-    let copies: Vec<_> = copies.map(|(copy, frame)| Copy { behind: number(copy, "behind"), frame }).collect();
+    let copies: Vec<_> =
+        copies.map(|(copy, frame)| Copy { behind: number(copy, "behind"), frame }).collect();
     let (pause_follows, frame) = (flag(fields, "pause_follows"), bytes(text(fields, "frame")));
     let bundled = fields.get("bundled").and_then(Value::as_u64).unwrap_or(0) as u8;
     let marks = CopiesMarks { pause_follows, bundled };
@@ -489,7 +531,11 @@ fn voice_header(fields: &Value) -> (VoiceHeader, Vec<Target>) {
     };
     let targets = list(fields, "targets").iter().map(target).collect();
     (
-        VoiceHeader { sender: ClientId(number(fields, "sender")), talkspurt, sequence: number(fields, "sequence") },
+        VoiceHeader {
+            sender: ClientId(number(fields, "sender")),
+            talkspurt,
+            sequence: number(fields, "sequence"),
+        },
         targets,
     )
 }

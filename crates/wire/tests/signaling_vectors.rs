@@ -5,8 +5,8 @@ use serde_json::Value;
 use voicemesh_wire::identity::{IdentityProof, InstallationSecret, prove};
 use voicemesh_wire::limits::JSON_MESSAGE_BYTES;
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, LeaveReason, MessageError, PeerInfo, RosterHash, ServerMessage, apply_metadata,
-    decode_client, decode_server, roster_hash,
+    ClientMessage, ErrorCode, LeaveReason, MessageError, PeerInfo, RosterHash, ServerMessage,
+    apply_metadata, decode_client, decode_server, roster_hash,
 };
 
 #[derive(Deserialize)]
@@ -58,7 +58,8 @@ struct Roster {
 }
 
 fn vectors() -> Vectors {
-    serde_json::from_str(voicemesh_vectors::SIGNALING).expect("the vectors are what this test expects")
+    serde_json::from_str(voicemesh_vectors::SIGNALING)
+        .expect("the vectors are what this test expects")
 }
 
 fn value(json: &str) -> Value {
@@ -69,7 +70,8 @@ fn value(json: &str) -> Value {
 fn every_client_message_reads_and_writes_the_same() {
     let vectors = vectors().client;
     for Message { name, message } in &vectors {
-        let decoded = decode_client(&message.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let decoded =
+            decode_client(&message.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(&value(&decoded.to_json()), message, "{name}");
     }
     assert_eq!(vectors.len(), 29);
@@ -79,7 +81,8 @@ fn every_client_message_reads_and_writes_the_same() {
 fn every_server_message_reads_and_writes_the_same() {
     let vectors = vectors().server;
     for Message { name, message } in &vectors {
-        let decoded = decode_server(&message.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let decoded =
+            decode_server(&message.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(&value(&decoded.to_json()), message, "{name}");
     }
     assert_eq!(vectors.len(), 39);
@@ -89,7 +92,9 @@ fn every_server_message_reads_and_writes_the_same() {
 fn older_and_newer_ends_understand_each_other() {
     for Lenient { name, side, text, means } in vectors().lenient {
         let json = match side.as_str() {
-            "client" => decode_client(&text).unwrap_or_else(|error| panic!("{name}: {error}")).to_json(),
+            "client" => {
+                decode_client(&text).unwrap_or_else(|error| panic!("{name}: {error}")).to_json()
+            }
             _ => decode_server(&text).unwrap_or_else(|error| panic!("{name}: {error}")).to_json(),
         };
         assert_eq!(value(&json), means, "{name}");
@@ -121,8 +126,12 @@ fn a_client_can_tell_a_message_of_a_later_server_from_a_broken_one() {
 
 #[test]
 fn a_reason_of_a_later_server_is_still_a_departure() {
-    let text = r#"{"type":"peer-left","peer":"00000000-0000-8000-8000-000000000000","reason":"abducted"}"#;
-    assert!(matches!(decode_server(text), Ok(ServerMessage::PeerLeft { reason: LeaveReason::Unknown, .. })));
+    let text =
+        r#"{"type":"peer-left","peer":"00000000-0000-8000-8000-000000000000","reason":"abducted"}"#;
+    assert!(matches!(
+        decode_server(text),
+        Ok(ServerMessage::PeerLeft { reason: LeaveReason::Unknown, .. })
+    ));
 }
 
 #[test]
@@ -155,10 +164,15 @@ fn roster_hashes_match_the_vectors_whatever_the_order_of_listing() {
 
 #[test]
 fn metadata_changes_as_a_whole_or_not_at_all() {
-    let current = [("a", "1"), ("b", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let current =
+        [("a", "1"), ("b", "2")].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let set = |key: &str, value: Option<&str>| (key.to_owned(), value.map(str::to_owned));
-    let changed = apply_metadata(&current, [set("a", None), set("c", Some("3"))].into()).expect("it fits");
-    assert_eq!(changed.into_iter().collect::<Vec<_>>(), [("b".into(), "2".into()), ("c".into(), "3".into())]);
+    let changed =
+        apply_metadata(&current, [set("a", None), set("c", Some("3"))].into()).expect("it fits");
+    assert_eq!(
+        changed.into_iter().collect::<Vec<_>>(),
+        [("b".into(), "2".into()), ("c".into(), "3".into())]
+    );
 
     let long = "v".repeat(8192);
     let refused = apply_metadata(&current, [set("a", None), set("c", Some(&long))].into());

@@ -33,9 +33,12 @@ impl AdminToken {
         Ok(Self(token.to_vec()))
     }
 
-    /// Compares in a time that says nothing of either, their lengths included: what is compared are MACs.
+    /// Compares in a time that says nothing of either, their lengths included: what is compared are
+    /// MACs.
     pub(crate) fn is(&self, given: &[u8]) -> bool {
-        let mac = |bytes: &[u8]| Hmac::<Sha256>::new_from_slice(&self.0).map(|mac| mac.chain_update(bytes));
+        let mac = |bytes: &[u8]| {
+            Hmac::<Sha256>::new_from_slice(&self.0).map(|mac| mac.chain_update(bytes))
+        };
         let (Ok(own), Ok(other)) = (mac(&self.0), mac(given)) else { return false };
         own.verify(&other.finalize().into_bytes()).is_ok()
     }

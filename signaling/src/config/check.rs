@@ -71,7 +71,8 @@ impl Config {
         }
         self.admin_token()?;
         if self.secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES) {
-            let problem = "has fewer than 16 bytes; take the output of: openssl rand -hex 32".to_owned();
+            let problem =
+                "has fewer than 16 bytes; take the output of: openssl rand -hex 32".to_owned();
             return error("--secret", "VOICEMESH_SECRET", problem);
         }
         for (is_zero, option, variable) in [
@@ -83,7 +84,12 @@ impl Config {
                 return error(option, variable, "0 lets no peer join; write at least 1".to_owned());
             }
         }
-        for origin in self.allowed_origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty()) {
+        for origin in self
+            .allowed_origins
+            .iter()
+            .map(|origin| origin.trim())
+            .filter(|origin| !origin.is_empty())
+        {
             if let Err(problem) = check_origin(origin) {
                 return error("--allow-origin", "VOICEMESH_ALLOW_ORIGIN", problem);
             }
@@ -101,16 +107,21 @@ impl Config {
 
     /// Whether the server itself listens there.
     fn takes(&self, address: SocketAddr) -> bool {
-        let (ip, port) = self.listen.map_or((None, self.port), |listen| (Some(listen.ip()), listen.port()));
+        let (ip, port) =
+            self.listen.map_or((None, self.port), |listen| (Some(listen.ip()), listen.port()));
         // `[::]` takes IPv4 as well.
-        let covers = |every: IpAddr, ip: IpAddr| every.is_unspecified() && (every.is_ipv6() || ip.is_ipv4());
+        let covers =
+            |every: IpAddr, ip: IpAddr| every.is_unspecified() && (every.is_ipv6() || ip.is_ipv4());
         let meets = |ip| ip == address.ip() || covers(ip, address.ip()) || covers(address.ip(), ip);
         port != 0 && port == address.port() && ip.is_none_or(meets)
     }
 
     /// The origins that may frame the page, without a slash at the end.
     pub(crate) fn embedding_origins(&self) -> impl Iterator<Item = &str> {
-        self.embed_origins.iter().map(|origin| origin.trim().trim_end_matches('/')).filter(|origin| !origin.is_empty())
+        self.embed_origins
+            .iter()
+            .map(|origin| origin.trim().trim_end_matches('/'))
+            .filter(|origin| !origin.is_empty())
     }
 
     /// The base path without a slash at its end; empty for the root.
@@ -124,11 +135,19 @@ impl Config {
         for url in self.turn_servers().iter().map(|url| url.trim()) {
             let lower = url.to_ascii_lowercase();
             if lower.starts_with("turns:") || lower.contains("transport=tcp") {
-                remarks.push(format!("{url} is used by web pages only: the native peers speak TURN over UDP"));
+                remarks.push(format!(
+                    "{url} is used by web pages only: the native peers speak TURN over UDP"
+                ));
             }
         }
-        for url in self.stun_servers().iter().filter(|url| url.to_ascii_lowercase().trim().starts_with("stuns:")) {
-            remarks.push(format!("{url} is used by web pages only: the native peers speak STUN over UDP"));
+        for url in self
+            .stun_servers()
+            .iter()
+            .filter(|url| url.to_ascii_lowercase().trim().starts_with("stuns:"))
+        {
+            remarks.push(format!(
+                "{url} is used by web pages only: the native peers speak STUN over UDP"
+            ));
         }
         let has_turn = self.turn.iter().any(|url| !url.trim().is_empty());
         let credentials = [
@@ -140,7 +159,9 @@ impl Config {
             remarks.push(format!("{option} has no effect without --turn"));
         }
         if self.auth_audience.is_some() && self.auth_secret.is_none() && self.auth_jwks.is_none() {
-            remarks.push("--auth-audience has no effect without --auth-secret or --auth-jwks".to_owned());
+            remarks.push(
+                "--auth-audience has no effect without --auth-secret or --auth-jwks".to_owned(),
+            );
         }
         if self.relay_only && has_turn {
             remarks.push("--turn has no effect with --relay-only".to_owned());
@@ -167,12 +188,16 @@ impl Config {
                 "VOICEMESH_TURN_SECRET",
                 "it makes user names and passwords itself; leave --turn-username and --turn-credential out",
             ),
-            (true, false, false) if has_turn => {
-                ("--turn-credential", "VOICEMESH_TURN_CREDENTIAL", "a user name is given, but no password")
-            }
-            (false, true, false) if has_turn => {
-                ("--turn-username", "VOICEMESH_TURN_USERNAME", "a password is given, but no user name")
-            }
+            (true, false, false) if has_turn => (
+                "--turn-credential",
+                "VOICEMESH_TURN_CREDENTIAL",
+                "a user name is given, but no password",
+            ),
+            (false, true, false) if has_turn => (
+                "--turn-username",
+                "VOICEMESH_TURN_USERNAME",
+                "a password is given, but no user name",
+            ),
             (false, false, false) if has_turn => (
                 "--turn",
                 "VOICEMESH_TURN",
@@ -198,7 +223,9 @@ fn base_path(text: &str) -> Result<String, String> {
             && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c))
     };
     if !trimmed.split('/').all(is_plain) {
-        return Err(format!("{text:?} is no path: write letters, digits and -._~ between slashes, as in /voice"));
+        return Err(format!(
+            "{text:?} is no path: write letters, digits and -._~ between slashes, as in /voice"
+        ));
     }
     Ok(format!("/{trimmed}"))
 }
@@ -234,7 +261,9 @@ fn check_origin(origin: &str) -> Result<(), String> {
 /// It becomes a part of the Content-Security-Policy, whose own signs must not be in it.
 fn check_embed_origin(origin: &str) -> Result<(), String> {
     if origin == "*" {
-        return Err("\"*\" would let every page show this one in a frame; name the origins".to_owned());
+        return Err(
+            "\"*\" would let every page show this one in a frame; name the origins".to_owned()
+        );
     }
     check_origin(origin)?;
     let (scheme, authority) = origin.split_once("://").unwrap_or_default();
@@ -255,12 +284,18 @@ fn check_url(url: &str, kind: Kind) -> Result<(), String> {
     let scheme = scheme.to_ascii_lowercase();
     match (kind, scheme.as_str()) {
         (Kind::Stun, "stun" | "stuns") | (Kind::Turn, "turn" | "turns") => {}
-        (_, "stun" | "stuns") => return Err(format!("{url:?} is a STUN server; it belongs to --stun")),
-        (_, "turn" | "turns") => return Err(format!("{url:?} is a TURN server; it belongs to --turn")),
+        (_, "stun" | "stuns") => {
+            return Err(format!("{url:?} is a STUN server; it belongs to --stun"));
+        }
+        (_, "turn" | "turns") => {
+            return Err(format!("{url:?} is a TURN server; it belongs to --turn"));
+        }
         _ => return Err(format!("{url:?} has no scheme of an ICE server; {example}")),
     }
     if rest.starts_with("//") {
-        return Err(format!("{url:?} has slashes after its scheme, which such addresses do not; {example}"));
+        return Err(format!(
+            "{url:?} has slashes after its scheme, which such addresses do not; {example}"
+        ));
     }
     let (address, query) = match rest.split_once('?') {
         Some((address, query)) => (address, Some(query)),
@@ -268,8 +303,12 @@ fn check_url(url: &str, kind: Kind) -> Result<(), String> {
     };
     match (kind, query) {
         (_, None) | (Kind::Turn, Some("transport=udp" | "transport=tcp")) => {}
-        (Kind::Turn, Some(_)) => return Err(format!("{url:?}: only ?transport=udp or ?transport=tcp can follow")),
-        (Kind::Stun, Some(_)) => return Err(format!("{url:?}: nothing can follow the address of a STUN server")),
+        (Kind::Turn, Some(_)) => {
+            return Err(format!("{url:?}: only ?transport=udp or ?transport=tcp can follow"));
+        }
+        (Kind::Stun, Some(_)) => {
+            return Err(format!("{url:?}: nothing can follow the address of a STUN server"));
+        }
     }
     check_address(address).map_err(|problem| format!("{url:?}: {problem}; {example}"))
 }
@@ -279,7 +318,8 @@ fn check_address(address: &str) -> Result<(), &'static str> {
     let (host, port) = match address.strip_prefix('[') {
         Some(rest) => {
             let (v6, after) = rest.split_once(']').ok_or("the bracket is not closed")?;
-            v6.parse::<std::net::Ipv6Addr>().map_err(|_| "no IPv6 address is between the brackets")?;
+            v6.parse::<std::net::Ipv6Addr>()
+                .map_err(|_| "no IPv6 address is between the brackets")?;
             match after.strip_prefix(':') {
                 Some(port) => (v6, Some(port)),
                 None if after.is_empty() => (v6, None),
@@ -335,9 +375,14 @@ mod tests {
             (at("127.0.0.1:8080"), "[::]:8080", true),
             (at("127.0.0.1:0"), "127.0.0.1:0", false),
         ] {
-            let config = Config { listen, port: 8080, admin_listen: at(admin), ..Config::default() };
+            let config =
+                Config { listen, port: 8080, admin_listen: at(admin), ..Config::default() };
             let problem = config.check().expect_err("there is no token at least").to_string();
-            assert_eq!(problem.contains("the server itself"), is_own, "{listen:?} {admin}: {problem}");
+            assert_eq!(
+                problem.contains("the server itself"),
+                is_own,
+                "{listen:?} {admin}: {problem}"
+            );
         }
     }
 
@@ -383,7 +428,9 @@ mod tests {
         let stun = |url: &str| Config { stun: vec![url.to_owned()], ..Config::default() }.check();
         assert_eq!(stun("stun:stun.example:19302"), Ok(()));
         assert_eq!(stun("none"), Ok(()));
-        for url in ["stun.example:19302", "turn:turn.example", "stun:stun.example?transport=udp", "stun:"] {
+        for url in
+            ["stun.example:19302", "turn:turn.example", "stun:stun.example?transport=udp", "stun:"]
+        {
             assert_eq!(stun(url).expect_err(url).option, "--stun");
         }
     }
@@ -422,14 +469,20 @@ mod tests {
     #[test]
     fn a_secret_that_others_may_use_is_remarked_and_taken() {
         use std::os::unix::fs::PermissionsExt as _;
-        let path = std::env::temp_dir().join(format!("voicemesh-auth-secret-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("voicemesh-auth-secret-{}", std::process::id()));
         std::fs::write(&path, "0123456789abcdef0123456789abcdef").unwrap();
         let config = Config { auth_secret: Some(path.clone()), ..Config::default() };
         for (mode, remarks) in [(0o444, 1), (0o640, 1), (0o600, 0), (0o400, 0)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!((config.check(), config.remarks().len()), (Ok(()), remarks), "{mode:o}");
             let advice = format!("chmod 600 {}", path.display());
-            assert!(config.remarks().iter().all(|remark| remark.contains(&advice) && !remark.contains("012345")));
+            assert!(
+                config
+                    .remarks()
+                    .iter()
+                    .all(|remark| remark.contains(&advice) && !remark.contains("012345"))
+            );
         }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(config.check().unwrap_err().option, "--auth-secret");
@@ -439,19 +492,34 @@ mod tests {
     fn a_token_without_an_address_is_named() {
         let config = Config { admin_token_file: Some("token".into()), ..Config::default() };
         let error = config.check().expect_err("it would have no effect");
-        assert!(error.option == "--admin-token-file" && error.problem.contains("--admin-listen"), "{error}");
+        assert!(
+            error.option == "--admin-token-file" && error.problem.contains("--admin-listen"),
+            "{error}"
+        );
     }
 
     #[test]
     fn an_origin_has_a_scheme_and_a_base_path_is_plain() {
-        let origin = |text: &str| Config { allowed_origins: vec![text.to_owned()], ..Config::default() }.check();
-        for text in ["*", "https://game.example", "https://game.example:8443/", "capacitor://localhost"] {
+        let origin = |text: &str| {
+            Config { allowed_origins: vec![text.to_owned()], ..Config::default() }.check()
+        };
+        for text in
+            ["*", "https://game.example", "https://game.example:8443/", "capacitor://localhost"]
+        {
             assert_eq!(origin(text), Ok(()), "{text}");
         }
-        for text in ["game.example", "https://", "https://game.example/path", "https://a b", "https://a:99999"] {
+        for text in [
+            "game.example",
+            "https://",
+            "https://game.example/path",
+            "https://a b",
+            "https://a:99999",
+        ] {
             assert_eq!(origin(text).expect_err(text).option, "--allow-origin");
         }
-        let embed = |text: &str| Config { embed_origins: vec![text.to_owned()], ..Config::default() }.check();
+        let embed = |text: &str| {
+            Config { embed_origins: vec![text.to_owned()], ..Config::default() }.check()
+        };
         for text in ["https://club.example", "http://127.0.0.1:8000/", "https://[::1]:8443", ""] {
             assert_eq!(embed(text), Ok(()), "{text}");
         }
@@ -468,7 +536,9 @@ mod tests {
             assert_eq!(embed(text).expect_err(text).option, "--embed-origin");
         }
         let base = |text: &str| Config { base_path: Some(text.to_owned()), ..Config::default() };
-        for (text, path) in [("/voice", "/voice"), ("voice/", "/voice"), ("/a/b/", "/a/b"), ("/", ""), ("", "")] {
+        for (text, path) in
+            [("/voice", "/voice"), ("voice/", "/voice"), ("/a/b/", "/a/b"), ("/", ""), ("", "")]
+        {
             assert_eq!((base(text).check(), base(text).base().as_str()), (Ok(()), path), "{text}");
         }
         for text in ["/a b", "/../x", "/a//b", "/ä", "https://host/voice"] {

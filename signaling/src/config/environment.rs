@@ -2,15 +2,16 @@
 
 use clap::Command;
 
-/// Takes the variables that are set to nothing out of `command`: `NAME=` counts as not set, for every option and in
-/// every subcommand. Call it before parsing.
+/// Takes the variables that are set to nothing out of `command`: `NAME=` counts as not set, for
+/// every option and in every subcommand. Call it before parsing.
 #[must_use]
 pub fn without_empty_variables(command: Command) -> Command {
     command
         .mut_args(|argument| {
             let name = argument.get_env().map(std::ffi::OsStr::to_owned);
-            let is_empty =
-                name.and_then(std::env::var_os).is_some_and(|value| value.to_string_lossy().trim().is_empty());
+            let is_empty = name
+                .and_then(std::env::var_os)
+                .is_some_and(|value| value.to_string_lossy().trim().is_empty());
             if is_empty { argument.env(None::<&'static str>) } else { argument }
         })
         .mut_subcommands(without_empty_variables)
@@ -58,20 +59,26 @@ mod tests {
         ] {
             let error = parse(&[&format!("{option}={value}")]).expect_err(value).to_string();
             assert!(error.contains(expected) && error.contains(option), "{error}");
-            assert!(!error.contains("invalid digit") && !error.contains("invalid socket"), "{error}");
+            assert!(
+                !error.contains("invalid digit") && !error.contains("invalid socket"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn a_switch_takes_what_people_write() {
-        for (text, on) in [("1", true), ("TRUE", true), ("yes", true), ("on", true), ("0", false), ("No", false)] {
+        for (text, on) in
+            [("1", true), ("TRUE", true), ("yes", true), ("on", true), ("0", false), ("No", false)]
+        {
             let config = parse(&[&format!("--relay-only={text}")]).expect("a switch");
             assert_eq!(config.relay_only, on, "{text}");
         }
         assert!(parse(&["--relay-only"]).expect("a switch without a value").relay_only);
         assert!(!parse(&[]).expect("nothing is needed").relay_only);
         assert!(parse(&["--relay-only=perhaps"]).is_err());
-        let both = parse(&["--no-web", "--port", "1234"]).expect("the next option is no value of the switch");
+        let both = parse(&["--no-web", "--port", "1234"])
+            .expect("the next option is no value of the switch");
         assert!(both.no_web && both.port == 1234);
     }
 }

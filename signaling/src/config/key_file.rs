@@ -1,4 +1,5 @@
-//! Files with keys: how they are read, and what is said when they cannot be. Their contents never are in a message.
+//! Files with keys: how they are read, and what is said when they cannot be. Their contents never
+//! are in a message.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -7,7 +8,10 @@ use std::path::Path;
 /// Reads a file that holds a secret, and refuses one that others than its owner may use.
 pub(crate) fn read_private(path: &Path) -> Result<Vec<u8>, String> {
     match open_to_others(path) {
-        Some(mode) => Err(named(path, &format_args!("others may use it (mode {mode:o}); run chmod 600 on it"))),
+        Some(mode) => Err(named(
+            path,
+            &format_args!("others may use it (mode {mode:o}); run chmod 600 on it"),
+        )),
         None => read(path),
     }
 }
@@ -64,11 +68,17 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let path = std::env::temp_dir().join(format!("voicemesh-secret-{}", std::process::id()));
         std::fs::write(&path, "0123456789abcdef").unwrap();
-        for (mode, fits) in [(0o644, false), (0o640, false), (0o604, false), (0o600, true), (0o400, true)] {
+        for (mode, fits) in
+            [(0o644, false), (0o640, false), (0o604, false), (0o600, true), (0o400, true)]
+        {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let read = read_private(&path);
             assert_eq!(read.is_ok(), fits, "{mode:o}");
-            assert!(read.err().is_none_or(|problem| problem.contains("chmod 600") && !problem.contains("012345")));
+            assert!(
+                read.err().is_none_or(
+                    |problem| problem.contains("chmod 600") && !problem.contains("012345")
+                )
+            );
         }
         std::fs::remove_file(&path).unwrap();
         let missing = read_private(&path).unwrap_err();

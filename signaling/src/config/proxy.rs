@@ -23,7 +23,9 @@ impl TrustedProxy {
                 let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xC0 == 64;
                 v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared
             }
-            (Self::Private, IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+            (Self::Private, IpAddr::V6(v6)) => {
+                v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()
+            }
             (Self::Network(network), address) => network.contains(&address),
         }
     }
@@ -40,7 +42,8 @@ impl FromStr for TrustedProxy {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is not an address"))?;
+        let address: IpAddr =
+            address.parse().map_err(|_| format!("{address:?} is not an address"))?;
         let network = match bits {
             None => IpNet::from(address),
             Some(bits) => bits
@@ -66,9 +69,18 @@ mod tests {
         assert!(covers("10.1.0.0/16", "10.1.200.3") && !covers("10.1.0.0/16", "10.2.0.1"));
         assert!(covers("192.0.2.7", "192.0.2.7") && !covers("192.0.2.7", "192.0.2.8"));
         assert!(covers("0.0.0.0/0", "8.8.8.8") && !covers("0.0.0.0/0", "2001:db8::1"));
-        assert!(covers("2001:db8::/32", "2001:db8:9::1") && !covers("2001:db8::/32", "2001:db9::1"));
+        assert!(
+            covers("2001:db8::/32", "2001:db8:9::1") && !covers("2001:db8::/32", "2001:db9::1")
+        );
         assert!(covers("10.0.0.0/8", "::ffff:10.0.0.1"), "an IPv4 address in IPv6 clothes");
-        assert!(covers("private", "172.16.0.1") && covers("private", "fd00::1") && !covers("private", "8.8.8.8"));
-        assert!("10.0.0.0/33".parse::<TrustedProxy>().is_err() && "proxy".parse::<TrustedProxy>().is_err());
+        assert!(
+            covers("private", "172.16.0.1")
+                && covers("private", "fd00::1")
+                && !covers("private", "8.8.8.8")
+        );
+        assert!(
+            "10.0.0.0/33".parse::<TrustedProxy>().is_err()
+                && "proxy".parse::<TrustedProxy>().is_err()
+        );
     }
 }

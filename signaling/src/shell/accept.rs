@@ -25,8 +25,8 @@ use super::page::Page;
 use crate::config::key_file::without_number;
 use voicemesh_rooms::AddressKey;
 
-/// Why a connection is beyond a limit. As many at a time as there are spare connections get an answer; the rest are closed
-/// without one.
+/// Why a connection is beyond a limit. As many at a time as there are spare connections get an
+/// answer; the rest are closed without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TurnedAway {
     /// There are as many connections as the server takes.
@@ -58,26 +58,31 @@ const MOMENT: Duration = Duration::from_millis(20);
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 /// For a TLS handshake, and for the head of a request.
 const OPENING: Duration = Duration::from_secs(10);
-/// What the kernel may hold unsent of one connection: voice that waits longer belongs into our own queue, where its age
-/// is looked at.
+/// What the kernel may hold unsent of one connection: voice that waits longer belongs into our own
+/// queue, where its age is looked at.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES: u32 = 2 * 1024;
 /// What a peer's machine has not acknowledged after this ends the connection.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
-/// How long one connection may speak HTTP, and then as long again for the answer that is under way, so that no client
-/// keeps its slot by reading the page slowly or not at all. A client that is not done by then connects again.
+/// How long one connection may speak HTTP, and then as long again for the answer that is under way,
+/// so that no client keeps its slot by reading the page slowly or not at all. A client that is not
+/// done by then connects again.
 const HTTP: Duration = Duration::from_secs(30);
-/// One address may have so many times its WebSockets in connections of any kind, while pages are loaded and renewed.
+/// One address may have so many times its WebSockets in connections of any kind, while pages are
+/// loaded and renewed.
 const ADDRESS_SLOTS: usize = 2;
 /// After an error that is the machine's (no more descriptors), before accepting again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The head of a request: browsers send the cookies of every application on the same host, which can be 16 KiB and
-/// more. A longer one is answered with 431.
+/// The head of a request: browsers send the cookies of every application on the same host, which
+/// can be 16 KiB and more. A longer one is answered with 431.
 const REQUEST_HEAD_BYTES: usize = 32 * 1024;
 
 /// Accepts until it is dropped.
-#[expect(clippy::disallowed_methods, reason = "the system does not report that descriptors are free again")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the system does not report that descriptors are free again"
+)]
 pub(super) async fn accept(
     hub: Arc<Hub>,
     page: Option<Page>,
@@ -117,7 +122,9 @@ pub(super) async fn accept(
                 hub.metrics.turned_away.add(1);
                 if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
                     tokio::spawn(async move {
-                        if let Some(stream) = open(acceptor, socket, None, ConnectionSlot::default()).await {
+                        if let Some(stream) =
+                            open(acceptor, socket, None, ConnectionSlot::default()).await
+                        {
                             turn_away(stream, why, TURNING_AWAY).await;
                         }
                         drop(permit);
@@ -141,10 +148,14 @@ fn key_of(hub: &Hub, address: IpAddr) -> Option<AddressKey> {
 /// An error if the server is full, or too much of it is taken by this address.
 fn slot_for(hub: &Hub, key: Option<AddressKey>) -> Result<ConnectionSlot, TurnedAway> {
     let config = &hub.config;
-    if hub.connection_slots.taken() >= config.max_connections.saturating_add(config.spare_connections) {
+    if hub.connection_slots.taken()
+        >= config.max_connections.saturating_add(config.spare_connections)
+    {
         return Err(TurnedAway::ServerFull);
     }
-    hub.connection_slots.take(key, ADDRESS_SLOTS * config.budgets.address_connections).ok_or(TurnedAway::AddressFull)
+    hub.connection_slots
+        .take(key, ADDRESS_SLOTS * config.budgets.address_connections)
+        .ok_or(TurnedAway::AddressFull)
 }
 
 /// A descriptor to give up when there are no more.
@@ -152,8 +163,8 @@ fn reserve() -> Option<std::net::UdpSocket> {
     std::net::UdpSocket::bind("127.0.0.1:0").ok()
 }
 
-/// Says over HTTP why there is no slot. What the client sends is read for a while: closing over unread bytes would
-/// destroy the answer.
+/// Says over HTTP why there is no slot. What the client sends is read for a while: closing over
+/// unread bytes would destroy the answer.
 async fn turn_away(mut stream: CountedIo, why: TurnedAway, limit: Duration) {
     let answering = async {
         stream.write_all(why.answer()).await?;
@@ -223,14 +234,21 @@ async fn open(
     match tls {
         None => Some(CountedIo::plain(socket, head, slot)),
         Some(acceptor) => {
-            let opened = tokio::time::timeout(OPENING, CountedIo::tls(acceptor, socket, head, slot)).await;
+            let opened =
+                tokio::time::timeout(OPENING, CountedIo::tls(acceptor, socket, head, slot)).await;
             opened.ok()?.ok()
         }
     }
 }
 
 /// Until the client is done, the connection has become a WebSocket, or `limit` is over twice.
-async fn speak_http(stream: CountedIo, head: Arc<Head>, site: Site, client: IpAddr, limit: Duration) {
+async fn speak_http(
+    stream: CountedIo,
+    head: Arc<Head>,
+    site: Site,
+    client: IpAddr,
+    limit: Duration,
+) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         head.finish();
         request.extensions_mut().insert(SocketAddress(client));
@@ -294,11 +312,14 @@ mod tests {
         let large = Bytes::from(vec![0; 64 << 20]);
         let site = Site::of(Router::new().route("/", get(async move || large)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        let mut client = TcpStream::connect(listener.local_addr().expect("an address"))
+            .await
+            .expect("it listens");
         let (socket, address) = listener.accept().await.expect("a connection");
         let slots = ConnectionSlots::default();
         let stream = CountedIo::plain(socket, None, slots.take(None, 1).expect("a slot"));
-        let head = Head::new(Arc::new(Hub::new(Config::default(), None).expect("random numbers")), None);
+        let head =
+            Head::new(Arc::new(Hub::new(Config::default(), None).expect("random numbers")), None);
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it fits");
         let served = speak_http(stream, head, site, address.ip(), Duration::from_millis(100));
         tokio::time::timeout(OPENING, served).await.expect("it ends by itself");

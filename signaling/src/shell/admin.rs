@@ -1,9 +1,10 @@
-//! What an operator can ask and do while the server runs, over HTTP on a separate address: rooms, members, bans, kick, drain.
+//! What an operator can ask and do while the server runs, over HTTP on a separate address: rooms,
+//! members, bans, kick, drain.
 //!
-//! Off unless `--admin-listen` names an address. Every request needs the token, also on loopback, where other programs and
-//! other users are; a page in a browser can neither read an answer (no CORS header is sent) nor use a login (no cookie
-//! counts), and a request that names another host, or comes from a page at all, is refused. Each action is one line in the log,
-//! without names.
+//! Off unless `--admin-listen` names an address. Every request needs the token, also on loopback,
+//! where other programs and other users are; a page in a browser can neither read an answer (no
+//! CORS header is sent) nor use a login (no cookie counts), and a request that names another host,
+//! or comes from a page at all, is refused. Each action is one line in the log, without names.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path as PathOf, Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
@@ -63,12 +66,16 @@ struct Open {
 }
 
 impl Open {
-    /// Closes the oldest connection without the token if there are too many; if all have shown it, the oldest.
+    /// Closes the oldest connection without the token if there are too many; if all have shown it,
+    /// the oldest.
     fn make_space(&mut self) {
         if self.connections.len() < CONNECTIONS {
             return;
         }
-        let without = self.connections.iter().find(|(_, (_, has_token))| !has_token.0.load(Ordering::Relaxed));
+        let without = self
+            .connections
+            .iter()
+            .find(|(_, (_, has_token))| !has_token.0.load(Ordering::Relaxed));
         let oldest = without.or_else(|| self.connections.iter().next()).map(|(number, _)| *number);
         if let Some((task, _)) = oldest.and_then(|number| self.connections.remove(&number)) {
             task.abort();
@@ -85,10 +92,14 @@ struct Admin {
 }
 
 /// Serves until it is dropped.
-#[expect(clippy::disallowed_methods, reason = "the system does not report that descriptors are free again")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the system does not report that descriptors are free again"
+)]
 pub(super) async fn serve(hub: Arc<Hub>, token: AdminToken, listener: TcpListener) {
     let Ok(address) = listener.local_addr() else { return };
-    let admin = Arc::new(Admin { hub, token, address, wrong_tokens: tokio::sync::Mutex::default() });
+    let admin =
+        Arc::new(Admin { hub, token, address, wrong_tokens: tokio::sync::Mutex::default() });
     let router = router(admin);
     let open = Arc::new(Mutex::new(Open::default()));
     loop {
@@ -98,7 +109,8 @@ pub(super) async fn serve(hub: Arc<Hub>, token: AdminToken, listener: TcpListene
         };
         let Ok(local) = socket.local_addr() else { continue };
         let has_token = HasToken::default();
-        let layered = router.clone().layer(Extension(ArrivedAt(local))).layer(Extension(has_token.clone()));
+        let layered =
+            router.clone().layer(Extension(ArrivedAt(local))).layer(Extension(has_token.clone()));
         let mut all = lock(&open);
         all.make_space();
         all.accepted += 1;
@@ -108,7 +120,8 @@ pub(super) async fn serve(hub: Arc<Hub>, token: AdminToken, listener: TcpListene
         let task = tokio::spawn(async move {
             let mut server = http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
-            let serving = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(layered));
+            let serving =
+                server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(layered));
             let _ = tokio::time::timeout(LIMIT, serving).await;
             lock(&open).connections.remove(&number);
         });
@@ -125,9 +138,14 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/rooms/{room}/unban", post(unban))
         .route("/drain", post(drain))
         .method_not_allowed_fallback(async || {
-            refusal(StatusCode::METHOD_NOT_ALLOWED, "This request takes another method; docs/operate.md lists them.")
+            refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This request takes another method; docs/operate.md lists them.",
+            )
         })
-        .fallback(async || refusal(StatusCode::NOT_FOUND, "There is no such request; docs/operate.md lists them."))
+        .fallback(async || {
+            refusal(StatusCode::NOT_FOUND, "There is no such request; docs/operate.md lists them.")
+        })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(from_fn_with_state(Arc::clone(&admin), guard))
         .with_state(admin)
@@ -153,12 +171,16 @@ async fn guard(
     if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site") {
         return refusal(StatusCode::FORBIDDEN, "This is not for web pages.");
     }
-    let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| value.strip_prefix(b"Bearer "));
+    let given = headers
+        .get(AUTHORIZATION)
+        .map(HeaderValue::as_bytes)
+        .and_then(|value| value.strip_prefix(b"Bearer "));
     if !given.is_some_and(|given| admin.token.is(given)) {
         let _turn = admin.wrong_tokens.lock().await;
         tokio::time::sleep(WRONG_TOKEN_PAUSE).await;
         tracing::warn!(target: "voicemesh_signaling::audit", "admin: a request without the token was refused");
-        let mut answer = refusal(StatusCode::UNAUTHORIZED, "Authorization: Bearer TOKEN is missing or wrong.");
+        let mut answer =
+            refusal(StatusCode::UNAUTHORIZED, "Authorization: Bearer TOKEN is missing or wrong.");
         answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return answer;
     }
@@ -168,10 +190,14 @@ async fn guard(
     answer
 }
 
-/// What requests must name as their Host: the address of --admin-listen; where that stands for every address of the machine
-/// (`0.0.0.0`, `[::]`), the one at which their connection arrived.
+/// What requests must name as their Host: the address of --admin-listen; where that stands for
+/// every address of the machine (`0.0.0.0`, `[::]`), the one at which their connection arrived.
 fn named_address(listen: SocketAddr, local: SocketAddr) -> SocketAddr {
-    if listen.ip().is_unspecified() { SocketAddr::new(local.ip().to_canonical(), local.port()) } else { listen }
+    if listen.ip().is_unspecified() {
+        SocketAddr::new(local.ip().to_canonical(), local.port())
+    } else {
+        listen
+    }
 }
 
 /// A name that leads here by a trick of DNS is another one. HTTP leaves its own port out.
@@ -194,8 +220,10 @@ fn refusal(status: StatusCode, why: &str) -> Response {
 async fn rooms(State(admin): State<Arc<Admin>>) -> Response {
     let rooms = admin.hub.signaling.room_sizes();
     tracing::info!(target: "voicemesh_signaling::audit", "admin: listed {} rooms", rooms.len());
-    let rooms: Vec<Value> =
-        rooms.into_iter().map(|(room, members)| json!({ "room": room, "members": members })).collect();
+    let rooms: Vec<Value> = rooms
+        .into_iter()
+        .map(|(room, members)| json!({ "room": room, "members": members }))
+        .collect();
     answer(StatusCode::OK, &json!({ "rooms": rooms }))
 }
 
@@ -266,7 +294,11 @@ async fn bans(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) -> 
     answer(StatusCode::OK, &json!({ "bans": bans }))
 }
 
-async fn unban(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, body: Bytes) -> Response {
+async fn unban(
+    State(admin): State<Arc<Admin>>,
+    RoomInPath(room): RoomInPath,
+    body: Bytes,
+) -> Response {
     let Some(peer) = peer_in(&body) else { return no_peer_named() };
     let done = admin.hub.signaling.unban(admin.hub.now(), &room, peer);
     tracing::info!(target: "voicemesh_signaling::audit", "admin: unban {peer}: {}", if done == Some(true) { "done" } else { "not banned" });
@@ -277,7 +309,11 @@ async fn unban(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, bo
     }
 }
 
-async fn kick(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, body: Bytes) -> Response {
+async fn kick(
+    State(admin): State<Arc<Admin>>,
+    RoomInPath(room): RoomInPath,
+    body: Bytes,
+) -> Response {
     let Some(peer) = peer_in(&body) else { return no_peer_named() };
     let done = admin.hub.signaling.kick(admin.hub.now(), &room, peer);
     tracing::info!(target: "voicemesh_signaling::audit", "admin: kick {peer}: {}", if done == Some(true) { "done" } else { "not there" });

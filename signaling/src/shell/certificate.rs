@@ -14,10 +14,11 @@ use crate::config::key_file::{file_words, named};
 use crate::config::{Config, ConfigError};
 use voicemesh_rooms::lock;
 
-/// Between two looks at the files. A change is taken up when it has stood still for one of these, because certificate and
-/// key are two files.
+/// Between two looks at the files. A change is taken up when it has stood still for one of these,
+/// because certificate and key are two files.
 const LOOK: Duration = Duration::from_secs(2);
-/// A pair that could not be loaded is tried again after this: permissions may have changed, which the stamp does not show.
+/// A pair that could not be loaded is tried again after this: permissions may have changed, which
+/// the stamp does not show.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Certificate and key as they were last loaded.
@@ -52,11 +53,16 @@ impl Certificate {
         match acceptor(&self.cert, &self.key) {
             Ok(acceptor) => {
                 *lock(&self.acceptor) = acceptor;
-                tracing::info!("new connections get the certificate that is in {} now", self.cert.display());
+                tracing::info!(
+                    "new connections get the certificate that is in {} now",
+                    self.cert.display()
+                );
                 true
             }
             Err(error) => {
-                tracing::warn!("the certificate was not replaced, the former one stays in use: {error}");
+                tracing::warn!(
+                    "the certificate was not replaced, the former one stays in use: {error}"
+                );
                 false
             }
         }
@@ -114,7 +120,8 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
     if chain.is_empty() {
         return Err(wrong_cert(&pem_words(pem::Error::NoItemsFound, "certificate")));
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong_key(&pem_words(error, "private key")))?;
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| wrong_key(&pem_words(error, "private key")))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -1,5 +1,5 @@
-//! One WebSocket: a hand-written future, so that reading never waits for writing, everything that waits goes out in one
-//! flush, and an idle connection costs little memory.
+//! One WebSocket: a hand-written future, so that reading never waits for writing, everything that
+//! waits goes out in one flush, and an idle connection costs little memory.
 
 use std::future::Future;
 use std::io;
@@ -20,16 +20,19 @@ use super::hub::{Hub, unix_time};
 use super::mailbox::{Mailbox, Next};
 use super::socket::{Failure, Socket};
 use voicemesh_rooms::{
-    Address, AddressKey, CloseReason, ConnectionId, Input, Line as _, Malformed, Purpose, Refusal, Text, Visit,
+    Address, AddressKey, CloseReason, ConnectionId, Input, Line as _, Malformed, Purpose, Refusal,
+    Text, Visit,
 };
 
 /// Messages read in one go before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
 
-/// A part of a message that is smaller is not counted among the unfinished ones: it fits the read buffer.
+/// A part of a message that is smaller is not counted among the unfinished ones: it fits the read
+/// buffer.
 const UNFINISHED_BYTES: usize = 2 * 1024;
 
-/// A message of which less waits for the socket is not counted among the large ones: any reliable packet is shorter.
+/// A message of which less waits for the socket is not counted among the large ones: any reliable
+/// packet is shorter.
 const UNWRITTEN_BYTES: usize = 64 * 1024;
 
 /// One WebSocket, from its upgrade to its end.
@@ -55,10 +58,11 @@ enum Stage {
     Open,
     /// The last words and the close frame are on their way.
     Closing,
-    /// Everything is written; what still arrives is read and forgotten until the peer closes, because closing over
-    /// unread bytes would destroy what the peer has not read yet.
+    /// Everything is written; what still arrives is read and forgotten until the peer closes,
+    /// because closing over unread bytes would destroy what the peer has not read yet.
     Draining,
-    /// The same, below the WebSocket: after a frame over the limit, nothing that follows can be understood.
+    /// The same, below the WebSocket: after a frame over the limit, nothing that follows can be
+    /// understood.
     DrainingRaw,
 }
 
@@ -133,14 +137,16 @@ impl Connection {
     }
 
     fn count_unfinished(&mut self, now: Duration) {
-        let bytes = if self.socket.unfinished() > UNFINISHED_BYTES { self.socket.unfinished() } else { 0 };
+        let bytes =
+            if self.socket.unfinished() > UNFINISHED_BYTES { self.socket.unfinished() } else { 0 };
         if bytes != self.unfinished {
             self.unfinished = bytes;
             self.hub.count_unfinished(now, self.id, self.key, bytes);
         }
     }
 
-    /// The buffer of a large message is kept whole until all of it is written, so its size is what counts.
+    /// The buffer of a large message is kept whole until all of it is written, so its size is what
+    /// counts.
     fn count_unwritten(&mut self, now: Duration) {
         let waiting = self.socket.unwritten();
         let bytes = if waiting > UNWRITTEN_BYTES { waiting.max(self.unwritten) } else { 0 };
@@ -180,7 +186,8 @@ impl Connection {
         }
     }
 
-    /// Writes what waits, as much as the socket takes. An error means that the socket is at its end.
+    /// Writes what waits, as much as the socket takes. An error means that the socket is at its
+    /// end.
     fn poll_outgoing(&mut self, cx: &mut Context<'_>, now: Duration) -> io::Result<()> {
         loop {
             let all = self.fill_socket(now);
@@ -202,7 +209,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Puts what waits into the socket's buffer, as far as there is room. True if nothing waits any more.
+    /// Puts what waits into the socket's buffer, as far as there is room. True if nothing waits any
+    /// more.
     fn fill_socket(&mut self, now: Duration) -> bool {
         while self.socket.has_room() {
             let (next, dropped, age) = self.mailbox.take(now);
@@ -284,7 +292,8 @@ impl Drop for Connection {
     }
 }
 
-/// A page that is closed sends 1001, a program that is done may send 1000; a client that will come back sends neither.
+/// A page that is closed sends 1001, a program that is done may send 1000; a client that will come
+/// back sends neither.
 fn leave_reason(frame: Option<&CloseFrame>) -> LeaveReason {
     match frame.map(|frame| frame.code) {
         Some(CloseCode::Normal | CloseCode::Away) => LeaveReason::Left,

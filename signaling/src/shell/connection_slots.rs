@@ -1,4 +1,5 @@
-//! How many connections are accepted, in all and from one address, whether they speak WebSocket or plain HTTP.
+//! How many connections are accepted, in all and from one address, whether they speak WebSocket or
+//! plain HTTP.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -25,8 +26,8 @@ impl ConnectionSlots {
         Arc::strong_count(&self.all) - 1
     }
 
-    /// A slot for one more connection; `None` if its address has `most` already. Connections without an address (of this
-    /// machine, and of trusted proxies) are not counted apart.
+    /// A slot for one more connection; `None` if its address has `most` already. Connections
+    /// without an address (of this machine, and of trusted proxies) are not counted apart.
     pub(super) fn take(&self, address: Option<AddressKey>, most: usize) -> Option<ConnectionSlot> {
         let of_address = match address {
             None => None,

@@ -1,4 +1,5 @@
-//! The limit of open files: raised as far as the system allows, and the number of connections held against it.
+//! The limit of open files: raised as far as the system allows, and the number of connections held
+//! against it.
 
 use crate::config::Config;
 
@@ -73,7 +74,10 @@ mod tests {
             let config = fit_into(Config::default(), limit);
             let needed = config.max_connections + 2 * config.spare_connections + OWN;
             assert!(needed <= limit, "{needed} of {limit}");
-            assert!(config.max_connections * 3 > limit - OWN || config.max_connections == 4_096, "{limit}");
+            assert!(
+                config.max_connections * 3 > limit - OWN || config.max_connections == 4_096,
+                "{limit}"
+            );
         }
         assert_eq!(fit_into(Config::default(), 65_536).max_connections, 4_096);
         assert_eq!(fit_into(Config::default(), 0).max_connections, 1);

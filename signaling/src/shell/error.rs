@@ -16,7 +16,10 @@ pub enum ServeError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Another program has the port, or this one may not have it.
-    #[error("cannot listen on {address}: {}; choose another with --listen or --port", listen_words(source))]
+    #[error(
+        "cannot listen on {address}: {}; choose another with --listen or --port",
+        listen_words(source)
+    )]
     Listen {
         /// The address asked for.
         address: SocketAddr,

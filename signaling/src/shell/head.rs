@@ -1,5 +1,5 @@
-//! What has arrived of a request's head, or of a TLS handshake, that is not whole: counted among the unfinished messages
-//! of its address.
+//! What has arrived of a request's head, or of a TLS handshake, that is not whole: counted among
+//! the unfinished messages of its address.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 use super::hub::Hub;
 use voicemesh_rooms::{AddressKey, ConnectionId, lock};
 
-/// Read in one go, so that what comes behind a head and is not counted with the next one is no more.
+/// Read in one go, so that what comes behind a head and is not counted with the next one is no
+/// more.
 pub(super) const READ_BYTES: usize = 2 * 1024;
 /// Less is not counted: every connection has a buffer of that size.
 const UNCOUNTED_BYTES: usize = 2 * 1024;
@@ -26,7 +27,8 @@ impl Head {
     /// Of a connection that has just been accepted; the address of a proxy is none.
     pub(super) fn new(hub: Arc<Hub>, address: Option<AddressKey>) -> Arc<Self> {
         let id = hub.next_id();
-        let head = Arc::new(Self { hub, id, address, bytes: Mutex::default(), given_up: Notify::new() });
+        let head =
+            Arc::new(Self { hub, id, address, bytes: Mutex::default(), given_up: Notify::new() });
         head.hub.begin_head(id, &head);
         head
     }

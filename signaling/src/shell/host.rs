@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, HeaderValue, Version};
 /// What is answered, with status 400, to a request without it.
 pub(super) const MISSING: &str = "A request of HTTP/1.1 names its host once, in Host.\n";
 
-/// RFC 9112 §3.2: a request of HTTP/1.1 has exactly one `Host`, which is empty or a host with a port at most; one of HTTP/1.0 may
-/// have none.
+/// RFC 9112 §3.2: a request of HTTP/1.1 has exactly one `Host`, which is empty or a host with a
+/// port at most; one of HTTP/1.0 may have none.
 pub(super) fn is_named(version: Version, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -37,7 +37,9 @@ mod tests {
 
     #[test]
     fn a_request_names_one_host_or_is_older() {
-        for host in ["voice.example", "voice.example:8080", "127.0.0.1:1", "[::1]:8080", "my_host", ""] {
+        for host in
+            ["voice.example", "voice.example:8080", "127.0.0.1:1", "[::1]:8080", "my_host", ""]
+        {
             assert!(named(Version::HTTP_11, &[host]), "{host:?}");
         }
         for host in ["a b", "someone@voice.example", "voice.example/", "a,b c"] {

@@ -7,8 +7,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
@@ -59,7 +59,8 @@ impl Site {
         Self { router, base: "".into() }
     }
 
-    /// Answers a request; a base path in front of its path is taken off before anything else looks at it.
+    /// Answers a request; a base path in front of its path is taken off before anything else looks
+    /// at it.
     pub(super) async fn answer(
         &self,
         mut request: hyper::Request<Incoming>,
@@ -96,7 +97,11 @@ fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
 /// From `/voice` to `/voice/`, relative, because a proxy may show another path to the browser.
 fn to_folder(base: &str) -> Response {
     let name = base.rsplit('/').next().unwrap_or_default();
-    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, format!("{name}/"))], "The slash at the end is missing.\n")
+    (
+        StatusCode::PERMANENT_REDIRECT,
+        [(LOCATION, format!("{name}/"))],
+        "The slash at the end is missing.\n",
+    )
         .into_response()
 }
 
@@ -118,7 +123,8 @@ fn router(hub: Arc<Hub>, page: Option<Page>) -> Router {
         .fallback(missing)
 }
 
-/// A page that says so, with a way to the lobby; and a line for the operator where a base path seems to be missing.
+/// A page that says so, with a way to the lobby; and a line for the operator where a base path
+/// seems to be missing.
 fn not_found(hub: &Hub, page: Option<&Page>, request: &Request) -> Response {
     let path = request.uri().path();
     if let Some(SocketAddress(socket)) = request.extensions().get::<SocketAddress>().copied() {
@@ -143,8 +149,10 @@ fn missing_base(path: &str, wants_socket: bool, through_proxy: bool) -> Option<&
         Some(base) if wants_socket => base,
         _ => path.strip_suffix('/').filter(|_| through_proxy)?,
     };
-    let is_plain =
-        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_plain = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
     let mut parts = base.strip_prefix('/')?.split('/');
     // No name of a room is to be logged.
     (base.len() <= HINT_BYTES && parts.all(|part| is_plain(part) && part != "r")).then_some(base)
@@ -157,12 +165,17 @@ async fn check(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     };
     let asker = Asker::of(socket, request.headers(), &hub.config);
     let answer = connect_check(&hub.upgrades, hub.now(), request.uri(), &asker, &hub.config);
-    ([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, "application/json")], answer.to_string()).into_response()
+    ([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, "application/json")], answer.to_string())
+        .into_response()
 }
 
 /// A server that is being drained takes no more joins; load balancers ask here.
 async fn health(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
-    if hub.signaling.is_draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ok\n") }
+    if hub.signaling.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    }
 }
 
 async fn metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
@@ -190,13 +203,17 @@ async fn websocket(State(hub): State<Arc<Hub>>, mut request: Request) -> Respons
     };
     if !asker.is_allowed(&hub.config) {
         refuse(Outcome::Origin, &asker.origin_line());
-        return (StatusCode::FORBIDDEN, "This page may not connect here; see --allow-origin.\n").into_response();
+        return (StatusCode::FORBIDDEN, "This page may not connect here; see --allow-origin.\n")
+            .into_response();
     }
     let protocol = match protocol(headers) {
         Protocol::Ours => Some(HeaderValue::from_static(SUBPROTOCOL)),
         Protocol::Unsaid => None,
         Protocol::Other => {
-            refuse(Outcome::Protocol, "refused a WebSocket: it offers other subprotocols than voicemesh.v1");
+            refuse(
+                Outcome::Protocol,
+                "refused a WebSocket: it offers other subprotocols than voicemesh.v1",
+            );
             return (StatusCode::BAD_REQUEST, "This server speaks voicemesh.v1.\n").into_response();
         }
     };
@@ -211,7 +228,8 @@ async fn websocket(State(hub): State<Arc<Hub>>, mut request: Request) -> Respons
     switching(&key, protocol)
 }
 
-/// Refusals are sent as messages of the protocol, because a browser's page cannot see why an upgrade failed.
+/// Refusals are sent as messages of the protocol, because a browser's page cannot see why an
+/// upgrade failed.
 async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr) {
     let full = hub.connections() >= hub.config.max_connections;
     let mut refusal = full.then(|| Refusal::of(ErrorCode::ServerFull));
@@ -234,7 +252,8 @@ async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr)
 
 /// RFC 6455 §4.2.1: the client's key, if this is an upgrade to a WebSocket.
 fn upgrade_key(method: &Method, headers: &HeaderMap) -> Option<String> {
-    let is_upgrade = has_token(headers, CONNECTION, "upgrade") && has_token(headers, UPGRADE, "websocket");
+    let is_upgrade =
+        has_token(headers, CONNECTION, "upgrade") && has_token(headers, UPGRADE, "websocket");
     let version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let key = headers.get(SEC_WEBSOCKET_KEY)?.to_str().ok()?;
     (method == Method::GET && is_upgrade && version).then(|| key.to_owned())
@@ -266,7 +285,9 @@ fn protocol(headers: &HeaderMap) -> Protocol {
     let mut offered = tokens(headers, SEC_WEBSOCKET_PROTOCOL);
     match offered.next() {
         None => Protocol::Unsaid,
-        Some(first) if first == SUBPROTOCOL || offered.any(|protocol| protocol == SUBPROTOCOL) => Protocol::Ours,
+        Some(first) if first == SUBPROTOCOL || offered.any(|protocol| protocol == SUBPROTOCOL) => {
+            Protocol::Ours
+        }
         Some(_) => Protocol::Other,
     }
 }
@@ -274,7 +295,8 @@ fn protocol(headers: &HeaderMap) -> Protocol {
 fn switching(key: &str, protocol: Option<HeaderValue>) -> Response {
     let headers = [(CONNECTION, "upgrade"), (UPGRADE, "websocket")];
     let accept = [(SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()))];
-    let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers, accept, Body::empty()).into_response();
+    let mut response =
+        (StatusCode::SWITCHING_PROTOCOLS, headers, accept, Body::empty()).into_response();
     if let Some(protocol) = protocol {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
@@ -300,7 +322,9 @@ mod tests {
         assert_eq!(missing_base("/voice/", false, true), Some("/voice"));
         assert_eq!(missing_base("/voice/", false, false), None, "no proxy is seen");
         assert_eq!(missing_base("/voice/ws", false, false), None, "no WebSocket");
-        for path in ["/ws", "/", "/r/lobby/", "/x/r/lobby/ws", "/voice/r/lobby/ws", "/%41/ws", "//ws", "//"] {
+        for path in
+            ["/ws", "/", "/r/lobby/", "/x/r/lobby/ws", "/voice/r/lobby/ws", "/%41/ws", "//ws", "//"]
+        {
             assert_eq!(missing_base(path, true, true), None, "{path}");
         }
     }

@@ -1,4 +1,5 @@
-//! Everything that connections share besides rooms: mailboxes, unfinished messages, connection slots, the clock, and the ticker.
+//! Everything that connections share besides rooms: mailboxes, unfinished messages, connection
+//! slots, the clock, and the ticker.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,8 +20,8 @@ use crate::token::TokenRules;
 use voicemesh_rooms::grant::TokenVerifier;
 use voicemesh_rooms::ticket::TicketKey;
 use voicemesh_rooms::{
-    AddressKey, CloseReason, ConnectionId, Gauges, Line as _, Metrics, Most, Purpose, Refusal, RoomRules, Settings,
-    Signaling, Text, Unfinished, lock, send_away,
+    AddressKey, CloseReason, ConnectionId, Gauges, Line as _, Metrics, Most, Purpose, Refusal,
+    RoomRules, Settings, Signaling, Text, Unfinished, lock, send_away,
 };
 
 /// The ticker's step; shorter if pings come very often.
@@ -28,7 +29,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// When the peers of a server that stops should come back at the earliest.
 const RETRY_AFTER_STOP_MS: u64 = 1_000;
 
-/// Nothing waits while it holds one of the locks, and none is held while another one of them is taken.
+/// Nothing waits while it holds one of the locks, and none is held while another one of them is
+/// taken.
 pub(super) struct Hub {
     pub(super) config: Config,
     pub(super) signaling: Signaling<Mailbox>,
@@ -52,7 +54,10 @@ impl Hub {
     /// # Errors
     ///
     /// When the system has no random numbers.
-    pub(super) fn new(config: Config, tokens: Option<TokenRules>) -> Result<Self, getrandom::Error> {
+    pub(super) fn new(
+        config: Config,
+        tokens: Option<TokenRules>,
+    ) -> Result<Self, getrandom::Error> {
         let settings = Settings {
             rules: RoomRules {
                 tokens: tokens.map(|rules| Arc::new(rules) as Arc<dyn TokenVerifier>),
@@ -134,9 +139,15 @@ impl Hub {
         }
     }
 
-    /// How much of an unfinished message, or of an unfinished head, a connection holds. If there is too much of them, the
-    /// oldest one's connection ends.
-    pub(super) fn count_unfinished(&self, now: Duration, id: ConnectionId, address: Option<AddressKey>, bytes: usize) {
+    /// How much of an unfinished message, or of an unfinished head, a connection holds. If there is
+    /// too much of them, the oldest one's connection ends.
+    pub(super) fn count_unfinished(
+        &self,
+        now: Duration,
+        id: ConnectionId,
+        address: Option<AddressKey>,
+        bytes: usize,
+    ) {
         let Some(ended) = lock(&self.unfinished).set(now, id, address, bytes) else { return };
         self.metrics.unfinished_ended.add(1);
         let head = lock(&self.heads).get(&ended).and_then(Weak::upgrade);
@@ -152,9 +163,15 @@ impl Hub {
         }
     }
 
-    /// How much of a large message waits for a connection's socket; 0 for none. If there is too much of them, the one that has
-    /// waited longest ends its connection.
-    pub(super) fn count_unwritten(&self, now: Duration, id: ConnectionId, address: Option<AddressKey>, bytes: usize) {
+    /// How much of a large message waits for a connection's socket; 0 for none. If there is too
+    /// much of them, the one that has waited longest ends its connection.
+    pub(super) fn count_unwritten(
+        &self,
+        now: Duration,
+        id: ConnectionId,
+        address: Option<AddressKey>,
+        bytes: usize,
+    ) {
         let Some(ended) = lock(&self.unwritten).set(now, id, address, bytes) else { return };
         let mailbox = lock(&self.mailboxes).get(&ended).cloned();
         if let Some(mailbox) = mailbox {
@@ -182,7 +199,8 @@ impl Hub {
         }
     }
 
-    /// No more joins; everyone is asked to go, and to come back at times spread evenly over `within`. Gives how many.
+    /// No more joins; everyone is asked to go, and to come back at times spread evenly over
+    /// `within`. Gives how many.
     pub(super) fn drain(&self, within: Duration) -> usize {
         self.signaling.drain();
         let now = self.now();
@@ -208,7 +226,8 @@ impl Hub {
     }
 }
 
-/// Seconds since 1970. Read anew each time, because the server's own clock stands still while the machine sleeps.
+/// Seconds since 1970. Read anew each time, because the server's own clock stands still while the
+/// machine sleeps.
 pub(super) fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

@@ -12,7 +12,8 @@ use crate::config::Config;
 /// Connections that the system may keep before they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Listens at `--listen`; without it at `[::]`, which takes IPv4 too, or at 0.0.0.0 on a system without IPv6.
+/// Listens at `--listen`; without it at `[::]`, which takes IPv4 too, or at 0.0.0.0 on a system
+/// without IPv6.
 pub(super) fn bind(config: &Config) -> Result<TcpListener, ServeError> {
     let failed = |address| move |source| ServeError::Listen { address, source };
     if let Some(address) = config.listen {
@@ -28,7 +29,8 @@ pub(super) fn bind(config: &Config) -> Result<TcpListener, ServeError> {
     }
 }
 
-/// Whether an address stands for every address of both families: [`bind`] makes such a socket take IPv4 too.
+/// Whether an address stands for every address of both families: [`bind`] makes such a socket take
+/// IPv4 too.
 pub(super) fn is_every_address(address: SocketAddr) -> bool {
     address.is_ipv6() && address.ip().is_unspecified()
 }
@@ -48,8 +50,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepted connections inherit the limit. Browsers set none of their own. Not needed for correctness: without it the path has
-/// to say how long packets may be.
+/// Accepted connections inherit the limit. Browsers set none of their own. Not needed for
+/// correctness: without it the path has to say how long packets may be.
 #[cfg(unix)]
 fn limit_segments(socket: &Socket) {
     if let Err(error) = socket.set_tcp_mss(voicemesh_wire::limits::TCP_SEGMENT_BYTES) {
@@ -64,7 +66,8 @@ fn limit_segments(_socket: &Socket) {}
 /// The family is switched off, or no interface has an address of it.
 fn lacks_ipv6(error: &io::Error) -> bool {
     let unsupported = error.raw_os_error() == Some(AF_NOT_SUPPORTED);
-    unsupported || matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+    unsupported
+        || matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
 }
 
 /// `EAFNOSUPPORT`, which has no [`io::ErrorKind`].

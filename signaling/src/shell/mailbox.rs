@@ -1,7 +1,8 @@
-//! What waits to be written to one connection. Filled under the room's lock, emptied by the connection's own task.
+//! What waits to be written to one connection. Filled under the room's lock, emptied by the
+//! connection's own task.
 //!
-//! All of it is at most [`BYTES`], and one message of any size that is next. A snapshot is kept as its position only: one
-//! part is made when the one before has been taken.
+//! All of it is at most [`BYTES`], and one message of any size that is next. A snapshot is kept as
+//! its position only: one part is made when the one before has been taken.
 
 mod cost;
 mod senders;
@@ -25,20 +26,23 @@ use senders::Senders;
 use voice::Voice;
 use voicemesh_rooms::{CloseReason, Digest, Enqueue, Line, Part, Purpose, Refusal, Text, lock};
 
-/// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send again what must arrive.
+/// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send
+/// again what must arrive.
 const DATA_PACKETS: usize = 128;
 /// Bytes of these packets together, with the same rule.
 const DATA_BYTES: usize = 40 * 1024;
-/// Changes of the room's and the session's state that wait for one receiver. When there are more, none of them is sent,
-/// but one snapshot in their place.
+/// Changes of the room's and the session's state that wait for one receiver. When there are more,
+/// none of them is sent, but one snapshot in their place.
 const UPDATES: usize = 128;
 /// Bytes of these changes together, with the same rule.
 const UPDATE_BYTES: usize = 24 * 1024;
-/// Answers to a connection's own messages; one more, and it ends: it asks and does not read (`slow-consumer`).
+/// Answers to a connection's own messages; one more, and it ends: it asks and does not read
+/// (`slow-consumer`).
 const ANSWER_BYTES: usize = 24 * 1024;
 /// Everything that waits, by the bounds above.
 const BYTES: usize = 256 * 1024;
-const _: () = assert!(senders::ALL + UPDATE_BYTES + ANSWER_BYTES + voice::BYTES + DATA_BYTES < BYTES);
+const _: () =
+    assert!(senders::ALL + UPDATE_BYTES + ANSWER_BYTES + voice::BYTES + DATA_BYTES < BYTES);
 /// A pong waits behind at most this many bytes of other messages.
 const BEFORE_PONG_BYTES: usize = 4096;
 /// A queue that was longer than this gives its memory back once it is empty.
@@ -75,7 +79,8 @@ struct Queues {
     next_part: Option<Part>,
     /// Pongs that would wait too long in `reliable`; they count as answers.
     pongs: VecDeque<Message>,
-    /// How many [`Entry::Pong`] are in `reliable`: while there are any, neither voice nor data is written.
+    /// How many [`Entry::Pong`] are in `reliable`: while there are any, neither voice nor data is
+    /// written.
     pongs_in_order: usize,
     /// What is put in with [`Purpose::Snapshot`] belongs to `snapshot`.
     takes_snapshot: bool,
@@ -91,8 +96,8 @@ struct Queues {
     voice: Voice,
     /// When the voice packet was put in that was taken last.
     voice_since: Option<Duration>,
-    /// Bytes of voice that go before the next other message: as many as the last one had, so that no sender of large
-    /// messages keeps speech from a receiver.
+    /// Bytes of voice that go before the next other message: as many as the last one had, so that
+    /// no sender of large messages keeps speech from a receiver.
     voice_turn: usize,
     data: VecDeque<Bytes>,
     data_bytes: usize,
@@ -104,9 +109,11 @@ struct Queues {
 #[derive(Debug)]
 enum Entry {
     Message(Message, Purpose),
-    /// The first of the state that is sent to a connection that joins: of any size, and counted nowhere. One at a time.
+    /// The first of the state that is sent to a connection that joins: of any size, and counted
+    /// nowhere. One at a time.
     First(Message),
-    /// The answer to a ping behind at most [`BEFORE_PONG_BYTES`] of other messages; it counts as an answer.
+    /// The answer to a ping behind at most [`BEFORE_PONG_BYTES`] of other messages; it counts as an
+    /// answer.
     Pong(Message),
     /// A snapshot of the room's and the session's state, made when it is this one's turn.
     Snapshot,
@@ -200,8 +207,9 @@ impl Mailbox {
         self.heard_at_ms.store(to_millis(now), Ordering::Relaxed);
     }
 
-    /// The socket was given what waits: `took` if it took a byte, `blocked` if it did not take all. A full socket that takes a byte
-    /// has been read from: that is a sign of the peer, which sees a ping only behind all of the message that is being written.
+    /// The socket was given what waits: `took` if it took a byte, `blocked` if it did not take all.
+    /// A full socket that takes a byte has been read from: that is a sign of the peer, which sees a
+    /// ping only behind all of the message that is being written.
     pub(super) fn wrote(&self, now: Duration, took: bool, blocked: bool) {
         if took && self.stuck_since_ms.load(Ordering::Relaxed) != NOT_STUCK {
             self.heard(now);
@@ -226,7 +234,9 @@ impl Mailbox {
 
     fn put_data(&self, packet: Bytes) -> Enqueue {
         self.put(|queues| {
-            if queues.data.len() >= DATA_PACKETS || queues.data_bytes + cost(packet.len()) > DATA_BYTES {
+            if queues.data.len() >= DATA_PACKETS
+                || queues.data_bytes + cost(packet.len()) > DATA_BYTES
+            {
                 return Enqueue::Refused;
             }
             queues.data_bytes += cost(packet.len());
@@ -247,15 +257,16 @@ impl Mailbox {
         enqueued
     }
 
-    /// The connection goes at once, without a last word: that would wait behind what is being written.
+    /// The connection goes at once, without a last word: that would wait behind what is being
+    /// written.
     pub(super) fn abandon(&self, reason: CloseReason) {
         lock(&self.queues).phase = Phase::Abandoned { reason };
         self.waker.wake();
     }
 
-    /// The next thing to write, and how many voice packets were dropped because they had become too old. Voice takes
-    /// turns with the rest, and in that reliable messages with data, so that none waits behind a queue of another.
-    /// For relayed voice, how long it has waited follows.
+    /// The next thing to write, and how many voice packets were dropped because they had become too
+    /// old. Voice takes turns with the rest, and in that reliable messages with data, so that none
+    /// waits behind a queue of another. For relayed voice, how long it has waited follows.
     pub(super) fn take(&self, now: Duration) -> (Next, usize, Option<Duration>) {
         let mut queues = lock(&self.queues);
         let dropped = queues.voice.drop_old(now);
@@ -269,10 +280,17 @@ impl Mailbox {
         matches!(lock(&self.queues).phase, Phase::Abandoned { .. })
     }
 
-    /// What happens by itself: pings, and the ends of those that do not join, fall silent, do not read, or do not go.
-    pub(super) fn check(&self, now: Duration, ping_interval: Duration, join_timeout: Duration) -> Liveness {
+    /// What happens by itself: pings, and the ends of those that do not join, fall silent, do not
+    /// read, or do not go.
+    pub(super) fn check(
+        &self,
+        now: Duration,
+        ping_interval: Duration,
+        join_timeout: Duration,
+    ) -> Liveness {
         let heard_at = Duration::from_millis(self.heard_at_ms.load(Ordering::Relaxed));
-        let stuck_since = Some(self.stuck_since_ms.load(Ordering::Relaxed)).filter(|since| *since != NOT_STUCK);
+        let stuck_since =
+            Some(self.stuck_since_ms.load(Ordering::Relaxed)).filter(|since| *since != NOT_STUCK);
         let is_stuck = stuck_since.is_some_and(|since| now >= Duration::from_millis(since) + STUCK);
         let mut liveness = Liveness::Well;
         {
@@ -290,7 +308,9 @@ impl Mailbox {
                     queues.phase = Phase::Abandoned { reason: CloseReason::Silent };
                     liveness = Liveness::Lost;
                 }
-                Phase::Waiting { .. } | Phase::Joined if now >= queues.pinged_at + ping_interval => {
+                Phase::Waiting { .. } | Phase::Joined
+                    if now >= queues.pinged_at + ping_interval =>
+                {
                     queues.pinged_at = now;
                     queues.ping_due = true;
                 }
@@ -325,7 +345,13 @@ impl Line for Mailbox {
         self.put(|queues| queues.put_pong(now, Message::Text(text)))
     }
 
-    fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose) -> Enqueue {
+    fn packet(
+        &self,
+        now: Duration,
+        packet: Bytes,
+        delivery: Delivery,
+        purpose: Purpose,
+    ) -> Enqueue {
         match delivery {
             Delivery::Reliable => self.put_reliable(now, Message::Binary(packet), purpose),
             Delivery::Voice => self.put_voice(now, packet),
@@ -397,15 +423,21 @@ impl Queues {
                 self.reliable.push_back(Entry::First(message));
                 return Enqueue::Queued;
             }
-            Purpose::Snapshot if self.snapshot_bytes + self.senders.bytes() + bytes > senders::SHARED => {
+            Purpose::Snapshot
+                if self.snapshot_bytes + self.senders.bytes() + bytes > senders::SHARED =>
+            {
                 self.demand_snapshot();
                 return Enqueue::Covered;
             }
             Purpose::Snapshot => self.snapshot_bytes += bytes,
-            Purpose::Answer if self.answer_bytes + bytes > ANSWER_BYTES => return self.overflow(now),
+            Purpose::Answer if self.answer_bytes + bytes > ANSWER_BYTES => {
+                return self.overflow(now);
+            }
             Purpose::Answer => self.answer_bytes += bytes,
             Purpose::Update | Purpose::Notice if self.snapshot_due => return Enqueue::Covered,
-            Purpose::Update if self.updates >= UPDATES || self.update_bytes + bytes > UPDATE_BYTES => {
+            Purpose::Update
+                if self.updates >= UPDATES || self.update_bytes + bytes > UPDATE_BYTES =>
+            {
                 self.demand_snapshot();
                 return Enqueue::Covered;
             }
@@ -413,8 +445,12 @@ impl Queues {
                 self.updates += 1;
                 self.update_bytes += bytes;
             }
-            Purpose::Notice => self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Notice))),
-            Purpose::From(sender) if !self.senders.reserve(sender, bytes, self.snapshot_bytes) => return Enqueue::Busy,
+            Purpose::Notice => {
+                self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Notice)))
+            }
+            Purpose::From(sender) if !self.senders.reserve(sender, bytes, self.snapshot_bytes) => {
+                return Enqueue::Busy;
+            }
             Purpose::From(_) => {}
         }
         self.reliable.push_back(Entry::Message(message, purpose));
@@ -422,9 +458,12 @@ impl Queues {
     }
 
     fn put_pong(&mut self, now: Duration, pong: Message) -> Enqueue {
-        let waiting = self.update_bytes + self.snapshot_bytes + self.answer_bytes + self.senders.bytes();
-        let in_order =
-            waiting <= BEFORE_PONG_BYTES && !self.is_in_snapshot() && !self.snapshot_due && !self.has_first();
+        let waiting =
+            self.update_bytes + self.snapshot_bytes + self.answer_bytes + self.senders.bytes();
+        let in_order = waiting <= BEFORE_PONG_BYTES
+            && !self.is_in_snapshot()
+            && !self.snapshot_due
+            && !self.has_first();
         let bytes = cost(pong.len());
         if self.answer_bytes + bytes > ANSWER_BYTES {
             return self.overflow(now);
@@ -455,7 +494,8 @@ impl Queues {
         Enqueue::Overflow
     }
 
-    /// A snapshot in place of the updates that wait, where the first of them is: members write after they are announced.
+    /// A snapshot in place of the updates that wait, where the first of them is: members write
+    /// after they are announced.
     fn demand_snapshot(&mut self) {
         if self.snapshot_due {
             return;
@@ -468,7 +508,9 @@ impl Queues {
                 Entry::Message(_, Purpose::Notice) => {}
                 // It does not wait for a snapshot of any size.
                 Entry::Pong(pong) => self.pongs.push_back(pong),
-                entry @ (Entry::Message(..) | Entry::First(_) | Entry::Snapshot) => kept.push_back(entry),
+                entry @ (Entry::Message(..) | Entry::First(_) | Entry::Snapshot) => {
+                    kept.push_back(entry)
+                }
             }
         }
         kept.insert(position.unwrap_or(kept.len()), Entry::Snapshot);

@@ -1,8 +1,10 @@
-//! Which web pages may connect: those of the host that the browser used, and those that the operator named.
+//! Which web pages may connect: those of the host that the browser used, and those that the
+//! operator named.
 //!
-//! Only browsers send `Origin`, and a page cannot choose it or any header that is read here. The host that the browser
-//! used stands in `Host`, unless a reverse proxy wrote another one there; a proxy that is named as trusted says it in
-//! `Forwarded` (RFC 7239) or `X-Forwarded-Host`. Of a list the last element counts, which that proxy itself added.
+//! Only browsers send `Origin`, and a page cannot choose it or any header that is read here. The
+//! host that the browser used stands in `Host`, unless a reverse proxy wrote another one there; a
+//! proxy that is named as trusted says it in `Forwarded` (RFC 7239) or `X-Forwarded-Host`. Of a
+//! list the last element counts, which that proxy itself added.
 
 use axum::http::header::{FORWARDED, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};
@@ -31,15 +33,25 @@ pub(super) struct UsedAddress {
 impl UsedAddress {
     /// Reads it from a request; `trusted` if the connection comes from a proxy that may say it.
     pub(super) fn of(headers: &HeaderMap, trusted: bool) -> Self {
-        let host = || headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().trim().to_owned();
+        let host = || {
+            headers
+                .get(HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        };
         if !trusted {
             return Self { host: host(), scheme: None };
         }
         let (forwarded_host, forwarded_scheme) = forwarded(headers);
-        let scheme =
-            forwarded_scheme.or_else(|| last_element(headers, FORWARDED_PROTO)).map(|s| s.to_ascii_lowercase());
+        let scheme = forwarded_scheme
+            .or_else(|| last_element(headers, FORWARDED_PROTO))
+            .map(|s| s.to_ascii_lowercase());
         Self {
-            host: forwarded_host.or_else(|| last_element(headers, FORWARDED_HOST)).unwrap_or_else(host),
+            host: forwarded_host
+                .or_else(|| last_element(headers, FORWARDED_HOST))
+                .unwrap_or_else(host),
             scheme: scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https")),
         }
     }
@@ -53,12 +65,17 @@ impl UsedAddress {
             _ => None,
         };
         let Some(port) = default_port(scheme) else { return false };
-        // A page that was loaded without TLS is another origin than one with it. The reverse can be: TLS may have ended
-        // at a proxy further out.
+        // A page that was loaded without TLS is another origin than one with it. The reverse can
+        // be: TLS may have ended at a proxy further out.
         if scheme == "http" && self.scheme.as_deref() == Some("https") {
             return false;
         }
-        let own_port = self.scheme.as_deref().and_then(default_port).filter(|_| scheme == "https").unwrap_or(port);
+        let own_port = self
+            .scheme
+            .as_deref()
+            .and_then(default_port)
+            .filter(|_| scheme == "https")
+            .unwrap_or(port);
         let host = without(&without(&self.host, own_port), port);
         !host.is_empty() && without(authority, port) == host
     }
@@ -91,10 +108,15 @@ pub(super) fn came_through_proxy(headers: &HeaderMap) -> bool {
 
 /// `host` and `proto` of the last element of `Forwarded` (RFC 7239 §4).
 fn forwarded(headers: &HeaderMap) -> (Option<String>, Option<String>) {
-    let last = headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok()).next_back();
-    let Some(element) = last.and_then(|value| split_quoted(value, ',').pop()) else { return (None, None) };
-    let pairs: Vec<(String, String)> = split_quoted(element, ';').into_iter().filter_map(pair).collect();
-    let find = |name: &str| pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
+    let last =
+        headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok()).next_back();
+    let Some(element) = last.and_then(|value| split_quoted(value, ',').pop()) else {
+        return (None, None);
+    };
+    let pairs: Vec<(String, String)> =
+        split_quoted(element, ';').into_iter().filter_map(pair).collect();
+    let find =
+        |name: &str| pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
     (find("host"), find("proto"))
 }
 
@@ -146,14 +168,20 @@ mod tests {
         headers
     }
 
-    fn allowed(origin: Option<&str>, list: &[(&'static str, &str)], trusted: bool, named: &[&str]) -> bool {
+    fn allowed(
+        origin: Option<&str>,
+        list: &[(&'static str, &str)],
+        trusted: bool,
+        named: &[&str],
+    ) -> bool {
         let named: Vec<String> = named.iter().map(|one| (*one).to_owned()).collect();
         is_allowed(origin, &UsedAddress::of(&headers(list), trusted), &named)
     }
 
     #[test]
     fn a_page_may_connect_to_its_own_host_only() {
-        let direct = |origin: Option<&str>, host: &str| allowed(origin, &[("host", host)], false, &[]);
+        let direct =
+            |origin: Option<&str>, host: &str| allowed(origin, &[("host", host)], false, &[]);
         assert!(direct(None, "voice.example"), "not a browser");
         assert!(direct(Some("https://voice.example"), "voice.example"));
         assert!(direct(Some("https://Voice.example"), "voice.example:443"));
@@ -172,7 +200,9 @@ mod tests {
 
     #[test]
     fn a_page_of_a_named_origin_may_connect() {
-        let at = |origin: &str, named: &str| allowed(Some(origin), &[("host", "voice.example")], false, &[named]);
+        let at = |origin: &str, named: &str| {
+            allowed(Some(origin), &[("host", "voice.example")], false, &[named])
+        };
         assert!(at("https://game.example", "https://game.example/"));
         assert!(at("https://game.example", " https://game.example"));
         assert!(!at("https://game.example.evil.example", "https://game.example/"));
@@ -199,33 +229,61 @@ mod tests {
         }
         let evil = [("host", "voice.example"), ("x-forwarded-host", "voice.example, evil.example")];
         assert!(!allowed(page, &evil, true, &[]), "the last element counts");
-        assert!(allowed(page, &[("host", "voice.example")], true, &[]), "a proxy that says nothing passes Host on");
+        assert!(
+            allowed(page, &[("host", "voice.example")], true, &[]),
+            "a proxy that says nothing passes Host on"
+        );
     }
 
     #[test]
     fn two_lines_of_a_header_are_one_list() {
-        let list = [("host", "x"), ("x-forwarded-host", "evil.example"), ("x-forwarded-host", "voice.example")];
+        let list = [
+            ("host", "x"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-host", "voice.example"),
+        ];
         assert!(allowed(Some("https://voice.example"), &list, true, &[]));
     }
 
     #[test]
     fn a_page_without_tls_is_another_origin_than_the_same_host_with_it() {
-        let list = [("host", "x"), ("x-forwarded-host", "voice.example"), ("x-forwarded-proto", "https")];
+        let list =
+            [("host", "x"), ("x-forwarded-host", "voice.example"), ("x-forwarded-proto", "https")];
         assert!(!allowed(Some("http://voice.example"), &list, true, &[]));
         // nginx behind another proxy that ends TLS.
-        let plain = [("host", "x"), ("x-forwarded-host", "voice.example"), ("x-forwarded-proto", "http")];
+        let plain =
+            [("host", "x"), ("x-forwarded-host", "voice.example"), ("x-forwarded-proto", "http")];
         assert!(allowed(Some("https://voice.example"), &plain, true, &[]));
-        let port = [("host", "x"), ("x-forwarded-host", "voice.example:80"), ("x-forwarded-proto", "http")];
+        let port = [
+            ("host", "x"),
+            ("x-forwarded-host", "voice.example:80"),
+            ("x-forwarded-proto", "http"),
+        ];
         assert!(allowed(Some("https://voice.example"), &port, true, &[]));
         assert!(allowed(Some("http://voice.example"), &port, true, &[]));
     }
 
     #[test]
     fn any_header_is_survived() {
-        for value in ["", ",", "host", "host=", "host=\"", "=;=,", "host=\"\\", "\"", ";;;,,,", "host=\"a\\\""] {
-            let list = [("host", "voice.example"), ("forwarded", value), ("x-forwarded-host", value)];
+        for value in [
+            "",
+            ",",
+            "host",
+            "host=",
+            "host=\"",
+            "=;=,",
+            "host=\"\\",
+            "\"",
+            ";;;,,,",
+            "host=\"a\\\"",
+        ] {
+            let list =
+                [("host", "voice.example"), ("forwarded", value), ("x-forwarded-host", value)];
             let _ = allowed(Some("https://voice.example"), &list, true, &[]);
         }
-        assert!(came_through_proxy(&headers(&[("via", "1.1 x")])) && !came_through_proxy(&headers(&[("host", "x")])));
+        assert!(
+            came_through_proxy(&headers(&[("via", "1.1 x")]))
+                && !came_through_proxy(&headers(&[("host", "x")]))
+        );
     }
 }

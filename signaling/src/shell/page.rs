@@ -1,13 +1,17 @@
-//! The browser client over HTTP: one page for every room, its assets, and the headers that bound what it may do.
+//! The browser client over HTTP: one page for every room, its assets, and the headers that bound
+//! what it may do.
 //!
-//! The page asks anew each time and names the version of its assets, which may be kept for ever. Assets of any other
-//! version are not found: served instead, files of two versions would run together and fail later and less clearly. Who
-//! meets that has an old page open from before an update, and reloading it mends it.
+//! The page asks anew each time and names the version of its assets, which may be kept for ever.
+//! Assets of any other version are not found: served instead, files of two versions would run
+//! together and fail later and less clearly. Who meets that has an old page open from before an
+//! update, and reloading it mends it.
 //!
-//! The room stands in the page's address for its scripts to read. The server does not look at it, and puts nothing of a
-//! request into an answer. All addresses in the page are relative, so that a proxy may serve it under any path.
+//! The room stands in the page's address for its scripts to read. The server does not look at it,
+//! and puts nothing of a request into an answer. All addresses in the page are relative, so that a
+//! proxy may serve it under any path.
 //!
-//! What the binary carries was compressed when it was built, and is sent in the smallest form that the client takes.
+//! What the binary carries was compressed when it was built, and is sent in the smallest form that
+//! the client takes.
 
 mod encoding;
 mod files;
@@ -18,8 +22,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::map_response_with_state;
@@ -31,16 +35,17 @@ use crate::config::{Config, ConfigError};
 use encoding::{Accepted, Encoding};
 use files::{Contents, Files, INDEX};
 
-/// The page's own server is the only place that it loads from and connects to. `'self'` covers the WebSocket of the same
-/// host in Chromium 70, Firefox, and Safari 16; what else the page needs, WebCodecs for sound, came to each of them later.
-/// Connections between peers are not bound by it. `'wasm-unsafe-eval'` allows WebAssembly and nothing else; a browser that does
-/// not know it goes without.
+/// The page's own server is the only place that it loads from and connects to. `'self'` covers the
+/// WebSocket of the same host in Chromium 70, Firefox, and Safari 16; what else the page needs,
+/// WebCodecs for sound, came to each of them later. Connections between peers are not bound by it.
+/// `'wasm-unsafe-eval'` allows WebAssembly and nothing else; a browser that does not know it goes
+/// without.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     media-src 'self' blob:; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors ";
 
-/// What a voice needs, and nothing else that a browser asks people about. Only names that Chromium knows: of others it
-/// complains in the console.
+/// What a voice needs, and nothing else that a browser asks people about. Only names that Chromium
+/// knows: of others it complains in the console.
 const PERMISSIONS: &str = "microphone=(self), speaker-selection=(self), screen-wake-lock=(self), accelerometer=(), \
     camera=(), clipboard-read=(), display-capture=(), encrypted-media=(), geolocation=(), gyroscope=(), hid=(), \
     idle-detection=(), local-fonts=(), magnetometer=(), midi=(), payment=(), serial=(), usb=(), xr-spatial-tracking=()";
@@ -51,8 +56,14 @@ const BOUNDS: [(HeaderName, HeaderValue); 5] = [
     // Other sites must not learn a room's name.
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
-    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
 ];
 
 /// As far up as an address leads to the lobby.
@@ -80,7 +91,10 @@ impl Page {
                 std::fs::metadata(&index).map_err(|error| ConfigError {
                     option: "--web-dir",
                     variable: "VOICEMESH_WEB_DIR",
-                    problem: format!("{}; name the folder of the page", named(&index, &file_words(&error))),
+                    problem: format!(
+                        "{}; name the folder of the page",
+                        named(&index, &file_words(&error))
+                    ),
                 })?;
                 Files::Folder(folder.clone())
             }
@@ -99,7 +113,8 @@ impl Page {
             .with_state(Arc::clone(page))
     }
 
-    /// Changes when the page or anything that it loads does, and differs with the encoding (RFC 9110, section 8.8.3.3).
+    /// Changes when the page or anything that it loads does, and differs with the encoding (RFC
+    /// 9110, section 8.8.3.3).
     fn etag(&self, encoding: Encoding) -> Option<HeaderValue> {
         let version = self.files.version();
         let quoted = match encoding.name() {
@@ -145,7 +160,9 @@ async fn asset(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> R
 }
 
 fn accepted(headers: &HeaderMap) -> Accepted {
-    Accepted::of(headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok()))
+    Accepted::of(
+        headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok()),
+    )
 }
 
 fn encoded(contents: Contents, media_type: &'static str) -> Response {
@@ -157,14 +174,15 @@ fn encoded(contents: Contents, media_type: &'static str) -> Response {
     response
 }
 
-/// From a path to the lobby, relative: a proxy may show the browser another path in front of it, which neither the page
-/// nor the server needs to know.
+/// From a path to the lobby, relative: a proxy may show the browser another path in front of it,
+/// which neither the page nor the server needs to know.
 fn to_lobby(path: &str) -> Cow<'static, str> {
     match path.bytes().filter(|byte| *byte == b'/').count() {
         0 | 1 => Cow::Borrowed(""),
         2 => Cow::Borrowed("../"),
         3 => Cow::Borrowed("../../"),
-        // No link leads this deep, and the length of the answer must not grow with that of the request.
+        // No link leads this deep, and the length of the answer must not grow with that of the
+        // request.
         deep => Cow::Owned("../".repeat((deep - 1).min(DEEPEST))),
     }
 }
@@ -172,8 +190,9 @@ fn to_lobby(path: &str) -> Cow<'static, str> {
 /// The answer for an address that is neither a room nor a file, with a way to the lobby.
 pub(super) fn no_room(page: Option<&Page>, path: &str) -> Response {
     let lobby = to_lobby(path);
-    let style =
-        page.map(|page| format!("<link rel=stylesheet href=\"{lobby}assets/{}/style.css\">", page.files.version()));
+    let style = page.map(|page| {
+        format!("<link rel=stylesheet href=\"{lobby}assets/{}/style.css\">", page.files.version())
+    });
     let text = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <meta name=color-scheme content=\"light dark\"><title>No room here · voicemesh</title>{}\
@@ -183,7 +202,8 @@ pub(super) fn no_room(page: Option<&Page>, path: &str) -> Response {
         style.unwrap_or_default(),
         if lobby.is_empty() { "./" } else { &lobby },
     );
-    let mut response = (StatusCode::NOT_FOUND, [(CACHE_CONTROL, DO_NOT_KEEP)], Html(text)).into_response();
+    let mut response =
+        (StatusCode::NOT_FOUND, [(CACHE_CONTROL, DO_NOT_KEEP)], Html(text)).into_response();
     response.headers_mut().extend(BOUNDS);
     let policy = page.map_or_else(|| policy(&Config::default()), |page| page.policy.clone());
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
@@ -212,7 +232,8 @@ fn policy(config: &Config) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
-/// RFC 9110 §13.1.2: whether the client has this version already. Proxies that compress make our tag a weak one.
+/// RFC 9110 §13.1.2: whether the client has this version already. Proxies that compress make our
+/// tag a weak one.
 fn matches(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let Ok(etag) = etag.to_str() else { return false };
     let values = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
@@ -241,9 +262,13 @@ mod tests {
 
     #[test]
     fn every_path_leads_to_the_lobby_within_bounds() {
-        for (path, lobby) in
-            [("/", ""), ("/x", ""), ("/r/lobby", "../"), ("/r/lobby/", "../../"), ("/a/b/c/d", "../../../")]
-        {
+        for (path, lobby) in [
+            ("/", ""),
+            ("/x", ""),
+            ("/r/lobby", "../"),
+            ("/r/lobby/", "../../"),
+            ("/a/b/c/d", "../../../"),
+        ] {
             assert_eq!(to_lobby(path), lobby, "{path}");
         }
         assert_eq!(to_lobby(&"/".repeat(9_000)).len(), 3 * DEEPEST);

@@ -1,5 +1,5 @@
-//! Slow hashes of passwords: one at a time in one work area, beside rooms and sockets that go on. Which is next is decided by
-//! [`Signaling::next_hash`](voicemesh_rooms::Signaling::next_hash).
+//! Slow hashes of passwords: one at a time in one work area, beside rooms and sockets that go on.
+//! Which is next is decided by [`Signaling::next_hash`](voicemesh_rooms::Signaling::next_hash).
 
 use std::time::Duration;
 
@@ -51,7 +51,8 @@ async fn hash(hub: &Hub, job: HashJob<Mailbox>, area: Option<WorkArea>) -> Optio
         let digest = area.digest(&password, salt);
         Some((area, digest))
     });
-    let (area, digest) = hashed.await.ok().flatten().map_or((None, None), |(area, digest)| (Some(area), digest));
+    let (area, digest) =
+        hashed.await.ok().flatten().map_or((None, None), |(area, digest)| (Some(area), digest));
     hub.signaling.hashed(hub.now(), job, digest);
     area
 }

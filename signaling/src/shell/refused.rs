@@ -1,7 +1,8 @@
-//! Upgrades that do not become WebSockets: why, for the operator in the log and for the page in `/connect-check`.
+//! Upgrades that do not become WebSockets: why, for the operator in the log and for the page in
+//! `/connect-check`.
 //!
-//! A browser tells a page nothing about why its WebSocket did not open. So the page names each attempt
-//! (`/ws?attempt=NAME`) and asks afterwards over plain HTTP what became of it.
+//! A browser tells a page nothing about why its WebSocket did not open. So the page names each
+//! attempt (`/ws?attempt=NAME`) and asks afterwards over plain HTTP what became of it.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
@@ -68,7 +69,9 @@ impl Upgrades {
     pub(super) fn note(&self, now: Duration, uri: &Uri, outcome: Outcome) {
         let Some(name) = attempt(uri) else { return };
         let mut attempts = lock(&self.attempts);
-        while attempts.len() >= ATTEMPTS || attempts.front().is_some_and(|(at, _, _)| now > *at + ATTEMPT_LIFETIME) {
+        while attempts.len() >= ATTEMPTS
+            || attempts.front().is_some_and(|(at, _, _)| now > *at + ATTEMPT_LIFETIME)
+        {
             attempts.pop_front();
         }
         attempts.push_back((now, name.to_owned(), outcome));
@@ -82,7 +85,8 @@ impl Upgrades {
         newest.filter(|(at, _, _)| now <= *at + ATTEMPT_LIFETIME).map(|(_, _, outcome)| *outcome)
     }
 
-    /// Whether a line is new within the last hour and few enough others were; says it at WARN then, else at DEBUG.
+    /// Whether a line is new within the last hour and few enough others were; says it at WARN then,
+    /// else at DEBUG.
     pub(super) fn log(&self, now: Duration, line: &str) {
         let mut logged = lock(&self.logged);
         if now > logged.since + LOG_PERIOD {
@@ -124,8 +128,8 @@ impl<'a> Asker<'a> {
         is_allowed(self.origin, &self.address, &config.allowed_origins)
     }
 
-    /// The option that names the proxy this request came through, if it is not named yet. Only for proxies of this
-    /// machine or of a private network, which cannot be anyone's.
+    /// The option that names the proxy this request came through, if it is not named yet. Only for
+    /// proxies of this machine or of a private network, which cannot be anyone's.
     pub(super) fn proxy_option(&self) -> Option<String> {
         if self.trusted || !self.through_proxy {
             return None;
@@ -150,7 +154,9 @@ impl<'a> Asker<'a> {
     pub(super) fn origin_line(&self) -> String {
         let (origin, host) = (shown(self.origin.unwrap_or_default()), shown(&self.address.host));
         let proxy = match self.proxy_option() {
-            Some(option) => format!(", or {option} if the proxy reports the host that the browser used"),
+            Some(option) => {
+                format!(", or {option} if the proxy reports the host that the browser used")
+            }
             None => String::new(),
         };
         format!(
@@ -170,8 +176,8 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// What the server says to a page whose WebSocket did not open: what became of the attempt that the request names, and
-/// what would become of another one from this origin.
+/// What the server says to a page whose WebSocket did not open: what became of the attempt that the
+/// request names, and what would become of another one from this origin.
 pub(super) fn connect_check(
     upgrades: &Upgrades,
     now: Duration,
@@ -188,7 +194,8 @@ pub(super) fn connect_check(
         "host": shown(&asker.address.host),
     });
     if !allowed {
-        answer["option"] = json!(format!("--allow-origin {}", shown(asker.origin.unwrap_or_default())));
+        answer["option"] =
+            json!(format!("--allow-origin {}", shown(asker.origin.unwrap_or_default())));
     }
     answer
 }
@@ -211,14 +218,19 @@ mod tests {
         let upgrades = Upgrades::default();
         let at = Duration::from_secs;
         upgrades.note(at(1), &uri("/ws?attempt=one"), Outcome::NoUpgrade);
-        assert_eq!(upgrades.find(at(2), &uri("/connect-check?attempt=one")), Some(Outcome::NoUpgrade));
+        assert_eq!(
+            upgrades.find(at(2), &uri("/connect-check?attempt=one")),
+            Some(Outcome::NoUpgrade)
+        );
         assert_eq!(upgrades.find(at(2), &uri("/connect-check?attempt=two")), None);
         assert_eq!(upgrades.find(at(200), &uri("/connect-check?attempt=one")), None);
         for number in 0..2 * ATTEMPTS {
             upgrades.note(at(3), &uri(&format!("/ws?attempt=n{number}")), Outcome::Upgraded);
         }
         assert_eq!(lock(&upgrades.attempts).len(), ATTEMPTS);
-        for named in ["/ws", "/ws?attempt=", "/ws?attempt=a%20b", &format!("/ws?attempt={}", "x".repeat(41))] {
+        for named in
+            ["/ws", "/ws?attempt=", "/ws?attempt=a%20b", &format!("/ws?attempt={}", "x".repeat(41))]
+        {
             assert_eq!(attempt(&uri(named)), None, "{named}");
         }
     }
@@ -245,15 +257,32 @@ mod tests {
         };
         assert_eq!(option("127.0.0.1", &headers, &config), None, "no proxy is seen");
         headers.insert("x-forwarded-for", "192.0.2.1".parse().expect("a header"));
-        assert_eq!(option("127.0.0.1", &headers, &config).as_deref(), Some("--trusted-proxy 127.0.0.1"));
-        assert_eq!(option("::ffff:127.0.0.1", &headers, &config).as_deref(), Some("--trusted-proxy 127.0.0.1"));
+        assert_eq!(
+            option("127.0.0.1", &headers, &config).as_deref(),
+            Some("--trusted-proxy 127.0.0.1")
+        );
+        assert_eq!(
+            option("::ffff:127.0.0.1", &headers, &config).as_deref(),
+            Some("--trusted-proxy 127.0.0.1")
+        );
         assert_eq!(option("::1", &headers, &config).as_deref(), Some("--trusted-proxy ::1"));
-        assert_eq!(option("172.17.0.1", &headers, &config).as_deref(), Some("--trusted-proxy private"));
-        assert_eq!(option("203.0.113.9", &headers, &config), None, "a stranger can send such headers");
+        assert_eq!(
+            option("172.17.0.1", &headers, &config).as_deref(),
+            Some("--trusted-proxy private")
+        );
+        assert_eq!(
+            option("203.0.113.9", &headers, &config),
+            None,
+            "a stranger can send such headers"
+        );
         let named = Config { trusted_proxies: vec![TrustedProxy::Private], ..Config::default() };
         assert_eq!(option("127.0.0.1", &headers, &named), None);
         let line = Asker::of(IpAddr::from([127, 0, 0, 1]), &headers, &config).origin_line();
-        assert!(line.contains("--allow-origin https://voice.example") && line.contains("127.0.0.1:8080"), "{line}");
+        assert!(
+            line.contains("--allow-origin https://voice.example")
+                && line.contains("127.0.0.1:8080"),
+            "{line}"
+        );
         assert!(line.contains("--trusted-proxy 127.0.0.1"), "{line}");
     }
 }

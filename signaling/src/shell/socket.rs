@@ -1,5 +1,6 @@
-//! The WebSocket of one connection (RFC 6455): tungstenite reads frames, and this module writes them, so that what waits
-//! for the socket is known and bounded: less than [`WRITE_BUFFER_BYTES`] and one message, and one pong.
+//! The WebSocket of one connection (RFC 6455): tungstenite reads frames, and this module writes
+//! them, so that what waits for the socket is known and bounded: less than [`WRITE_BUFFER_BYTES`]
+//! and one message, and one pong.
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -22,11 +23,15 @@ const WRITE_BUFFER_BYTES: usize = 4096;
 const KEPT_BYTES: usize = 512;
 /// Bytes read in one go before others get their turn.
 const BYTES_PER_TURN: usize = 64 * 1024;
-/// The headers and masks of a fragmented message, and its content, may be so many times its largest size.
+/// The headers and masks of a fragmented message, and its content, may be so many times its largest
+/// size.
 const FRAGMENTED: usize = 2;
 
-const MAX_MESSAGE_BYTES: usize =
-    if JSON_MESSAGE_BYTES > BINARY_MESSAGE_BYTES { JSON_MESSAGE_BYTES } else { BINARY_MESSAGE_BYTES };
+const MAX_MESSAGE_BYTES: usize = if JSON_MESSAGE_BYTES > BINARY_MESSAGE_BYTES {
+    JSON_MESSAGE_BYTES
+} else {
+    BINARY_MESSAGE_BYTES
+};
 
 const FINAL: u8 = 0x80;
 const TEXT: u8 = 0x1;
@@ -81,7 +86,13 @@ impl Socket {
             .max_frame_size(Some(JOIN_BYTES));
         let unfinished = early.len();
         let context = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
-        Self { context, stream, outgoing: Outgoing::default(), unfinished, largest_message: JOIN_BYTES }
+        Self {
+            context,
+            stream,
+            outgoing: Outgoing::default(),
+            unfinished,
+            largest_message: JOIN_BYTES,
+        }
     }
 
     /// The peer has joined: its messages may be larger from now on.
@@ -130,7 +141,8 @@ impl Socket {
         }
     }
 
-    /// Whether one more message may be put in. A pong waits for what is being written, and for nothing more.
+    /// Whether one more message may be put in. A pong waits for what is being written, and for
+    /// nothing more.
     pub(super) fn has_room(&self) -> bool {
         self.outgoing.has_room()
     }
@@ -166,7 +178,8 @@ impl Socket {
         let _ = self.context.close(&mut Frames(&mut self.outgoing), Some(frame));
     }
 
-    /// Nothing more is read as frames: what has arrived of one is forgotten. A close frame can still be sent.
+    /// Nothing more is read as frames: what has arrived of one is forgotten. A close frame can
+    /// still be sent.
     pub(super) fn stop_reading(&mut self) {
         let config = WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0);
         self.context = WebSocketContext::new(Role::Server, Some(config));
@@ -210,9 +223,9 @@ fn failure(error: &Error) -> Failure {
     match error {
         Error::Capacity(_) => Failure::TooLarge,
         Error::Utf8(_) => Failure::Malformed(Malformed::Text),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing) => {
-            Failure::Gone
-        }
+        Error::Protocol(
+            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing,
+        ) => Failure::Gone,
         Error::Protocol(_) => Failure::Malformed(Malformed::Frame),
         _ => Failure::Gone,
     }

@@ -1,4 +1,5 @@
-//! Signatures of tokens, by ring, as everywhere in this workspace: HS256, EdDSA with Ed25519, and ES256.
+//! Signatures of tokens, by ring, as everywhere in this workspace: HS256, EdDSA with Ed25519, and
+//! ES256.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};
@@ -7,10 +8,14 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use ring::hmac;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey, VerificationAlgorithm};
 
-static PROVIDER: CryptoProvider =
-    CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: signer,
+    verifier_factory: verifier,
+    key_utils: KeyUtils::new_unimplemented(),
+};
 
-/// Once for the process. A program that embeds the server and has chosen another provider keeps that one.
+/// Once for the process. A program that embeds the server and has chosen another provider keeps
+/// that one.
 pub(super) fn install() {
     let _ = PROVIDER.install_default();
 }
@@ -61,7 +66,9 @@ impl JwtVerifier for PublicKey {
 
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     match (algorithm, key.family() == algorithm.family()) {
-        (Algorithm::HS256, true) => Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())))),
+        (Algorithm::HS256, true) => {
+            Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()))))
+        }
         _ => Err(ErrorKind::UnsupportedAlgorithm.into()),
     }
 }
@@ -73,7 +80,10 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     }
     let bytes = key.try_get_as_bytes()?;
     let public = |curve: &'static dyn VerificationAlgorithm| -> Box<dyn JwtVerifier> {
-        Box::new(PublicKey { algorithm: *algorithm, key: UnparsedPublicKey::new(curve, bytes.to_vec()) })
+        Box::new(PublicKey {
+            algorithm: *algorithm,
+            key: UnparsedPublicKey::new(curve, bytes.to_vec()),
+        })
     };
     match algorithm {
         Algorithm::HS256 => Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, bytes)))),

@@ -47,7 +47,11 @@ fn with(key: &str, value: Value) -> Value {
 
 /// What the server says to claims that are signed well.
 fn said(claims: &Value) -> Result<Grant, TokenError> {
-    rules().check(&raw(&json!({ "alg": "HS256", "typ": "JWT" }), claims, hmac_with(SECRET)), "lobby", NOW)
+    rules().check(
+        &raw(&json!({ "alg": "HS256", "typ": "JWT" }), claims, hmac_with(SECRET)),
+        "lobby",
+        NOW,
+    )
 }
 
 #[test]
@@ -66,7 +70,10 @@ fn what_is_signed_lets_in_with_what_it_says() {
     assert_eq!(grant.permissions, Permissions { listen: true, ..Permissions::NONE });
     assert_eq!((grant.subject.as_deref(), grant.expires_at), (Some("user-7"), NOW + 60));
     let other = TokenRules::from_secret(b"another secret of sufficient length", None).unwrap();
-    assert_eq!(other.check(&token, "lobby", NOW), Err(TokenError::Invalid("its signature is wrong")));
+    assert_eq!(
+        other.check(&token, "lobby", NOW),
+        Err(TokenError::Invalid("its signature is wrong"))
+    );
     let with_line_break = TokenRules::from_secret(&[SECRET, b"\n"].concat(), None).unwrap();
     assert!(with_line_break.check(&token, "lobby", NOW).is_ok());
 }
@@ -90,7 +97,10 @@ fn a_token_expires_a_minute_late_at_most_and_must_say_when() {
     }
     assert!(matches!(said(&json!({ "room": "lobby" })), Err(TokenError::Invalid(_))));
     assert!(said(&with("nbf", json!(NOW + 60))).is_ok());
-    assert_eq!(said(&with("nbf", json!(NOW + 61))), Err(TokenError::Invalid("it is not valid yet")));
+    assert_eq!(
+        said(&with("nbf", json!(NOW + 61))),
+        Err(TokenError::Invalid("it is not valid yet"))
+    );
     assert!(said(&with("nbf", json!("soon"))).is_err());
 }
 
@@ -121,7 +131,9 @@ fn a_token_is_for_one_room_or_for_those_of_a_pattern() {
 fn the_audience_is_the_one_of_this_server() {
     let strict = TokenRules::from_secret(SECRET, Some("voice.example".into())).unwrap();
     let check = |rules: &TokenRules, claims: &Value| {
-        rules.check(&raw(&json!({ "alg": "HS256" }), claims, hmac_with(SECRET)), "lobby", NOW).map(|_| ())
+        rules
+            .check(&raw(&json!({ "alg": "HS256" }), claims, hmac_with(SECRET)), "lobby", NOW)
+            .map(|_| ())
     };
     assert_eq!(check(&strict, &with("aud", json!("voice.example"))), Ok(()));
     assert_eq!(check(&strict, &with("aud", json!(["x", "voice.example"]))), Ok(()));
@@ -138,7 +150,10 @@ fn the_option_and_not_the_token_fixes_the_algorithm() {
     for algorithm in ["none", "None", "HS384", "HS512", "RS256", "ES256", "EdDSA", ""] {
         let header = json!({ "alg": algorithm, "typ": "JWT" });
         for token in [raw(&header, &claims(), none), raw(&header, &claims(), hmac_with(SECRET))] {
-            assert!(matches!(rules().check(&token, "lobby", NOW), Err(TokenError::Invalid(_))), "{algorithm}");
+            assert!(
+                matches!(rules().check(&token, "lobby", NOW), Err(TokenError::Invalid(_))),
+                "{algorithm}"
+            );
         }
     }
     let unsigned = raw(&json!({ "alg": "HS256" }), &claims(), none);
@@ -163,7 +178,8 @@ impl Issuer {
         let ec = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         Self {
             ed: Ed25519KeyPair::from_pkcs8(ed.as_ref()).unwrap(),
-            ec: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, ec.as_ref(), &random).unwrap(),
+            ec: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, ec.as_ref(), &random)
+                .unwrap(),
             random,
         }
     }
@@ -193,11 +209,15 @@ fn public_keys_verify_what_their_own_algorithm_signed_and_nothing_else() {
         assert_eq!(check(&raw(&header, &claims(), ed)), Ok(()));
     }
     assert_eq!(check(&raw(&json!({ "alg": "ES256", "kid": "ec" }), &claims(), ec)), Ok(()));
-    assert!(check(&raw(&json!({ "alg": "ES256", "kid": "ed" }), &claims(), ec)).is_err(), "names another key");
+    assert!(
+        check(&raw(&json!({ "alg": "ES256", "kid": "ed" }), &claims(), ec)).is_err(),
+        "names another key"
+    );
     assert!(check(&raw(&json!({ "alg": "EdDSA" }), &claims(), ec)).is_err());
     assert!(check(&raw(&json!({ "alg": "ES256" }), &claims(), ed)).is_err());
     // The classic: a public key, which anybody has, as the secret of HS256.
-    let secrets = [issuer.ec_point().to_vec(), issuer.ed.public_key().as_ref().to_vec(), SECRET.to_vec()];
+    let secrets =
+        [issuer.ec_point().to_vec(), issuer.ed.public_key().as_ref().to_vec(), SECRET.to_vec()];
     for secret in secrets.iter().cloned().chain([issuer.jwks().to_string().into_bytes()]) {
         for header in [json!({ "alg": "HS256" }), json!({ "alg": "HS256", "kid": "shared" })] {
             assert!(check(&raw(&header, &claims(), hmac_with(&secret))).is_err());
@@ -211,15 +231,24 @@ fn key_files_that_cannot_be_meant_are_refused() {
     let secret = |file: &[u8]| TokenRules::from_secret(file, None).unwrap_err();
     assert_eq!(secret(b"short\n"), KeyError::ShortSecret { bytes: 5 });
     assert_eq!(secret(b""), KeyError::ShortSecret { bytes: 0 });
-    assert_eq!(secret(b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE"), KeyError::PublicSecret);
+    assert_eq!(
+        secret(b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE"),
+        KeyError::PublicSecret
+    );
     assert_eq!(secret(Issuer::new().jwks().to_string().as_bytes()), KeyError::PublicSecret);
     let jwks = |text: &str| TokenRules::from_jwks(text, None).unwrap_err();
-    for secret in
-        ["0123456789abcdef0123456789abcdef", "192496895995", "\"sesame192496895995\"", r#"{"keys":"192496895995"}"#]
-    {
+    for secret in [
+        "0123456789abcdef0123456789abcdef",
+        "192496895995",
+        "\"sesame192496895995\"",
+        r#"{"keys":"192496895995"}"#,
+    ] {
         let error = jwks(secret);
         assert_eq!(error, KeyError::NotJwks, "{secret}");
-        assert!(!error.to_string().contains("1924968") && error.to_string().contains("--auth-secret"), "{error}");
+        assert!(
+            !error.to_string().contains("1924968") && error.to_string().contains("--auth-secret"),
+            "{error}"
+        );
     }
     assert_eq!(jwks(r#"{"keys":[]}"#), KeyError::NoKey);
     let shared = json!({ "keys": [{ "kty": "oct", "k": base64(SECRET) }] });
@@ -229,7 +258,11 @@ fn key_files_that_cannot_be_meant_are_refused() {
 
 #[test]
 fn anything_that_is_no_token_is_refused_without_a_panic() {
-    let good = sign(TokenRequest { room: "lobby".into(), expires_at: NOW, ..TokenRequest::default() }, SECRET).unwrap();
+    let good = sign(
+        TokenRequest { room: "lobby".into(), expires_at: NOW, ..TokenRequest::default() },
+        SECRET,
+    )
+    .unwrap();
     let text = good.as_str();
     for cut in 0..text.len() {
         let token = AccessToken::from(text[..cut].to_owned());
@@ -239,8 +272,12 @@ fn anything_that_is_no_token_is_refused_without_a_panic() {
         let mut bytes = text.as_bytes().to_vec();
         bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
         let token = AccessToken::from(String::from_utf8(bytes).unwrap());
-        // The last digit of a signature has bits that mean nothing; a reader may take or refuse them.
-        assert!(position == text.len() - 1 || rules().check(&token, "lobby", NOW).is_err(), "{position}");
+        // The last digit of a signature has bits that mean nothing; a reader may take or refuse
+        // them.
+        assert!(
+            position == text.len() - 1 || rules().check(&token, "lobby", NOW).is_err(),
+            "{position}"
+        );
     }
     for text in ["", ".", "..", "...", "a.b.c", "e30.e30.e30", &"a".repeat(TOKEN_BYTES + 1)] {
         assert!(rules().check(&AccessToken::from(text.to_owned()), "lobby", NOW).is_err());
@@ -249,7 +286,8 @@ fn anything_that_is_no_token_is_refused_without_a_panic() {
 
 #[test]
 fn nothing_prints_a_token_or_a_key() {
-    let token = sign(TokenRequest { room: "lobby".into(), ..TokenRequest::default() }, SECRET).unwrap();
+    let token =
+        sign(TokenRequest { room: "lobby".into(), ..TokenRequest::default() }, SECRET).unwrap();
     let grant = rules().check(&token, "lobby", 0).unwrap();
     let printed = format!("{token:?} {:?} {grant:?}", rules());
     assert!(!printed.contains(token.as_str()) && !printed.contains("0123456789"), "{printed}");
@@ -257,7 +295,11 @@ fn nothing_prints_a_token_or_a_key() {
 
 #[test]
 fn what_no_server_takes_is_refused_before_it_is_signed() {
-    let request = |room: &str| TokenRequest { room: room.to_owned(), expires_at: NOW + 60, ..TokenRequest::default() };
+    let request = |room: &str| TokenRequest {
+        room: room.to_owned(),
+        expires_at: NOW + 60,
+        ..TokenRequest::default()
+    };
     for (room, error) in [
         ("", RequestError::RoomBlank),
         (" ", RequestError::RoomBlank),

@@ -22,8 +22,8 @@ use voicemesh_wire::packet::{
     self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, HandshakeResponse, Kind, Relay,
 };
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, Joined, MemberStatus, PROTOCOL_VERSION, PeerInfo, Presence,
-    SUBPROTOCOL, ServerMessage, decode_server,
+    Capabilities, ClientMessage, ErrorCode, Join, Joined, MemberStatus, PROTOCOL_VERSION, PeerInfo,
+    Presence, SUBPROTOCOL, ServerMessage, decode_server,
 };
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -59,7 +59,11 @@ impl Server {
     }
 
     pub async fn http(&self, path: &str) -> String {
-        http(self.address, &format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)).await
+        http(
+            self.address,
+            &format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address),
+        )
+        .await
     }
 
     pub async fn metric(&self, name: &str) -> u64 {
@@ -82,7 +86,9 @@ pub async fn http_bytes(address: SocketAddr, request: &str) -> Vec<u8> {
 }
 
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited too long: {what}"))
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited too long: {what}"))
 }
 
 /// What a person receives.
@@ -128,10 +134,15 @@ pub fn join_of(room: &str, name: &str) -> Join {
 
 impl Person {
     pub async fn connect(server: &Server) -> Self {
-        Self::try_connect(server, request(server.address)).await.expect("the server takes connections")
+        Self::try_connect(server, request(server.address))
+            .await
+            .expect("the server takes connections")
     }
 
-    pub async fn try_connect(server: &Server, request: Request) -> Result<Self, tungstenite::Error> {
+    pub async fn try_connect(
+        server: &Server,
+        request: Request,
+    ) -> Result<Self, tungstenite::Error> {
         let stream = TcpStream::connect(server.address).await.expect("the server listens");
         Self::upgrade(stream, request).await
     }
@@ -180,9 +191,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Person<S> {
     pub async fn next(&mut self) -> Received {
         loop {
             return match within("something from the server", self.socket.next()).await {
-                Some(Ok(Message::Text(text))) => {
-                    Received::Message(decode_server(text.as_str()).expect("the server sends what we can read"))
-                }
+                Some(Ok(Message::Text(text))) => Received::Message(
+                    decode_server(text.as_str()).expect("the server sends what we can read"),
+                ),
                 Some(Ok(Message::Binary(packet))) => Received::Packet(packet),
                 Some(Ok(Message::Close(frame))) => Received::Closed(frame.map(|frame| frame.code)),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
@@ -191,8 +202,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Person<S> {
         }
     }
 
-    /// The first message that `pick` takes; roster marks and packets are passed over, an end is a failure.
-    pub async fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(ServerMessage) -> Option<T>) -> T {
+    /// The first message that `pick` takes; roster marks and packets are passed over, an end is a
+    /// failure.
+    pub async fn expect<T>(
+        &mut self,
+        what: &str,
+        mut pick: impl FnMut(ServerMessage) -> Option<T>,
+    ) -> T {
         loop {
             match self.next().await {
                 Received::Message(message) => {
@@ -216,7 +232,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Person<S> {
         .await
     }
 
-    pub async fn expect_left(&mut self) -> (voicemesh_wire::PeerId, voicemesh_wire::signaling::LeaveReason) {
+    pub async fn expect_left(
+        &mut self,
+    ) -> (voicemesh_wire::PeerId, voicemesh_wire::signaling::LeaveReason) {
         self.expect("peer-left", |message| match message {
             ServerMessage::PeerLeft { peer, reason } => Some((peer, reason)),
             _ => None,
@@ -247,20 +265,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Person<S> {
     pub async fn expect_packet(&mut self, kind: Kind) -> Bytes {
         loop {
             match self.next().await {
-                Received::Packet(packet) if packet::open(&packet).expect("a packet").0.kind == kind => return packet,
+                Received::Packet(packet)
+                    if packet::open(&packet).expect("a packet").0.kind == kind =>
+                {
+                    return packet;
+                }
                 Received::Packet(_) | Received::Message(_) => {}
                 ended => panic!("waiting for {kind:?}, got {ended:?}"),
             }
         }
     }
 
-    /// That the connection works, and that everything sent on it before has been dealt with. Other notices are passed over.
+    /// That the connection works, and that everything sent on it before has been dealt with. Other
+    /// notices are passed over.
     pub async fn expect_answer(&mut self) -> Vec<PeerInfo> {
         self.say(&ClientMessage::Roster).await;
         loop {
             match self.next().await {
                 Received::Message(ServerMessage::Roster { peers, .. }) => return peers,
-                Received::Message(ServerMessage::Error { code, message, .. }) => panic!("{code}: {message}"),
+                Received::Message(ServerMessage::Error { code, message, .. }) => {
+                    panic!("{code}: {message}")
+                }
                 Received::Message(_) | Received::Packet(_) => {}
                 ended => panic!("waiting for the roster, got {ended:?}"),
             }
@@ -269,7 +294,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Person<S> {
 
     /// Shakes hands with the session server, as every client does right after its join.
     pub async fn take_part(&mut self, joined: &Joined) -> SessionId {
-        let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+        let codec = CodecSettings {
+            codec: CodecSettings::OPUS,
+            frame_samples: 960,
+            sample_rate_hz: 48_000,
+        };
         let request = HandshakeRequest { codec, name: String::new() };
         self.send(Message::binary(request.encode())).await;
         let packet = self.expect_packet(Kind::HandshakeResponse).await;

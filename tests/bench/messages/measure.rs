@@ -1,4 +1,5 @@
-//! What is measured of messages, the same for every library: both ends live in one process, so that its CPU is that of both.
+//! What is measured of messages, the same for every library: both ends live in one process, so that
+//! its CPU is that of both.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +80,10 @@ fn throughput(size: usize, count: usize, a: &mut impl Side, b: &mut impl Side) -
 }
 
 /// As a game would: what is not taken now is tried again a moment later.
-#[expect(clippy::disallowed_methods, reason = "a program that must try again does so a moment later, as a game would")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program that must try again does so a moment later, as a game would"
+)]
 fn insist(side: &mut impl Side, message: &[u8]) {
     while !side.send(message) {
         std::thread::sleep(Duration::from_micros(500));
@@ -90,6 +94,8 @@ fn insist(side: &mut impl Side, message: &[u8]) {
 pub fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
+    let ticks = |index: usize| {
+        fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default()
+    };
     Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }

@@ -1,12 +1,13 @@
-//! A script of network events and commands against a client: no panic, nothing without bound, no client speaks in
-//! another's name.
+//! A script of network events and commands against a client: no panic, nothing without bound, no
+//! client speaks in another's name.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::client::{ClientConfig, OutgoingFrame, Participant, Phase};
 use voicemesh_session::network::{
-    Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent, Reliability, carry_out,
+    Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent,
+    Reliability, carry_out,
 };
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Abilities, Client, ClientEvent, Roster, RosterEntry};
@@ -52,18 +53,39 @@ impl Network for Nowhere {
         None
     }
 
-    fn send_to_server(&mut self, _: Duration, _: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+    fn send_to_server(
+        &mut self,
+        _: Duration,
+        _: Reliability,
+        packet: Bytes,
+    ) -> Result<(), NetworkError> {
         assert!(self.connected, "nothing is sent before there is a connection, or after");
         let (header, _) = packet::open(&packet).expect("only packets are sent");
-        assert_ne!(header.kind, Kind::HandshakeP2P, "a link's handshake never goes through the server");
+        assert_ne!(
+            header.kind,
+            Kind::HandshakeP2P,
+            "a link's handshake never goes through the server"
+        );
         if self.takes_server { Ok(()) } else { Err(NetworkError::NotConnected) }
     }
 
-    fn send_to_client(&mut self, _: Duration, _: u8, _: Delivery, _: Bytes) -> Result<(), NetworkError> {
+    fn send_to_client(
+        &mut self,
+        _: Duration,
+        _: u8,
+        _: Delivery,
+        _: Bytes,
+    ) -> Result<(), NetworkError> {
         Err(NetworkError::Unsupported("serve"))
     }
 
-    fn send_to_links(&mut self, _: Duration, to: &mut Vec<Destination<u8>>, how: Reliability, packet: &Bytes) {
+    fn send_to_links(
+        &mut self,
+        _: Duration,
+        to: &mut Vec<Destination<u8>>,
+        how: Reliability,
+        packet: &Bytes,
+    ) {
         let (header, _) = packet::open(packet).expect("only packets are sent");
         let handshake = header.kind == Kind::HandshakeP2P;
         assert!(handshake || Routing::read(packet).is_ok(), "{:?} on a link", header.kind);
@@ -81,7 +103,12 @@ fn roster(session: u32) -> Roster<u8> {
         let client = (peer > 0).then_some(ClientId(2 * u16::from(peer)));
         roster.insert(
             peer,
-            RosterEntry { client, abilities: Abilities::ALL, permissions: Permissions::default(), held_in: Vec::new() },
+            RosterEntry {
+                client,
+                abilities: Abilities::ALL,
+                permissions: Permissions::default(),
+                held_in: Vec::new(),
+            },
         );
     }
     roster
@@ -91,7 +118,8 @@ fn roster(session: u32) -> Roster<u8> {
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let mode = input.u8();
-    let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+    let codec =
+        CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
     let mut script = Script {
         client: Client::new(ClientConfig::new("fuzz", codec, u16::from(mode) << 8)),
         has_roster: mode & 1 != 0,
@@ -131,7 +159,9 @@ impl Script {
         for id in [2, 4, 7] {
             body.extend_from_slice(&[0, 2, b'a' + id, 0, id, 1, 0, 0, 3, 0xC0, 0, 0, 0xBB, 0x80]);
         }
-        body.extend_from_slice(&[0, 1, 0, 6, b'L', b'o', b'b', b'b', b'y', 0, 1, 0x56, 0x0C, 2, 0, 2, 0, 7]);
+        body.extend_from_slice(&[
+            0, 1, 0, 6, b'L', b'o', b'b', b'b', b'y', 0, 1, 0x56, 0x0C, 2, 0, 2, 0, 7,
+        ]);
         self.event(NetworkEvent::FromServer(with_header(5, 1, &body).into()));
         assert_eq!(self.client.phase(), Phase::Joined);
     }
@@ -164,7 +194,8 @@ impl Script {
                 self.event(NetworkEvent::FromLink { link, packet: input.block().to_vec().into() });
             }
             12 => {
-                let roster = if self.has_roster { roster(session(input)) } else { Roster::default() };
+                let roster =
+                    if self.has_roster { roster(session(input)) } else { Roster::default() };
                 self.event(NetworkEvent::RosterChanged(Box::new(roster)));
             }
             13 => self.event(NetworkEvent::PeerRestarted(input.u8() % PEERS)),
@@ -212,7 +243,8 @@ impl Script {
         let frame = input.block().to_vec();
         match what % 4 {
             0 => {
-                let to = Recipient::Group(GroupId::of(GROUPS[usize::from(what / 4) % GROUPS.len()]));
+                let to =
+                    Recipient::Group(GroupId::of(GROUPS[usize::from(what / 4) % GROUPS.len()]));
                 let _ = self.client.send_text(to, &String::from_utf8_lossy(&frame));
             }
             1 => {
@@ -227,10 +259,18 @@ impl Script {
                 let per_packet = input.u8() % 6;
                 let frames_per_packet = &|_| per_packet;
                 let wants_copies = &wants_copies;
-                let spoken = OutgoingFrame { frame, pause_follows, copies: &copies, wants_copies, frames_per_packet };
+                let spoken = OutgoingFrame {
+                    frame,
+                    pause_follows,
+                    copies: &copies,
+                    wants_copies,
+                    frames_per_packet,
+                };
                 self.client.send_spoken(self.now, &spoken);
                 let who = Participant::Peer(what >> 6);
-                self.client.send_to(who, |session, sender| ClockProbe { sender, asked_us: 1 }.encode(session));
+                self.client.send_to(who, |session, sender| {
+                    ClockProbe { sender, asked_us: 1 }.encode(session)
+                });
             }
         }
         self.carry_out();
@@ -269,7 +309,8 @@ impl Script {
         }
     }
 
-    /// On a link, who speaks is the link's peer or, without a roster, the client that it is bound as.
+    /// On a link, who speaks is the link's peer or, without a roster, the client that it is bound
+    /// as.
     fn check_event(&self, link: Option<u8>, event: &ClientEvent<u8>) {
         let from = match event {
             ClientEvent::Voice(voice) => voice.from,
@@ -280,7 +321,10 @@ impl Script {
             assert_eq!(from, Participant::Peer(peer));
         }
         let you = self.client.view().map(|view| (view.session(), view.you()));
-        assert!(you.is_none_or(|(session, you)| from != Participant::Client(session, you)), "it hears itself");
+        assert!(
+            you.is_none_or(|(session, you)| from != Participant::Client(session, you)),
+            "it hears itself"
+        );
     }
 
     fn check(&self) {

@@ -35,7 +35,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A packet with a header that is right, so that a script's bytes reach what lies behind the first check.
+/// A packet with a header that is right, so that a script's bytes reach what lies behind the first
+/// check.
 pub fn with_header(kind: u8, session: u32, body: &[u8]) -> Vec<u8> {
     const HANDSHAKE_REQUEST: u8 = 4;
     let mut packet = vec![0x8B, 0xC7, kind];

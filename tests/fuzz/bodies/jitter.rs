@@ -1,4 +1,5 @@
-//! A script of arrivals and blocks against a listener: no panic, every sample finite, and numbers that add up.
+//! A script of arrivals and blocks against a listener: no panic, every sample finite, and numbers
+//! that add up.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use voicemesh_audio::decode::{Rendered, VoiceDecoder};
 
 use super::input::Input;
 
-/// A table of contents byte for each kind of packet that a script names: SILK, hybrid and CELT, 10 to 60 ms, some in
-/// several frames.
+/// A table of contents byte for each kind of packet that a script names: SILK, hybrid and CELT, 10
+/// to 60 ms, some in several frames.
 const CONTENTS: [u8; 8] = [0x08, 0x00, 0x18, 0x48, 0x78, 0x70, 0xF8, 0x09];
 /// No script is longer: what a step does is bounded, and a fuzzer is to try many.
 const STEPS: usize = 400;
@@ -47,20 +48,34 @@ impl Script {
         match op % 10 {
             // Speech as it should come.
             0..=2 => {
-                self.listener.receive(self.now, self.sequence, self.talkspurt, op >= 0xF0, &packet(input));
+                self.listener.receive(
+                    self.now,
+                    self.sequence,
+                    self.talkspurt,
+                    op >= 0xF0,
+                    &packet(input),
+                );
                 self.sequence = self.sequence.wrapping_add(1);
                 self.talkspurt += u64::from(op >= 0xF0);
             }
             // As it may come: late, early, twice, of another talkspurt.
             3 => {
-                let (sequence, talkspurt) =
-                    (self.near(input), self.talkspurt.wrapping_add(u64::from(op >> 5)).wrapping_sub(3));
+                let (sequence, talkspurt) = (
+                    self.near(input),
+                    self.talkspurt.wrapping_add(u64::from(op >> 5)).wrapping_sub(3),
+                );
                 self.listener.receive(self.now, sequence, talkspurt, op & 16 != 0, &packet(input));
             }
             4 | 5 => {
                 let behind = u16::from(input.u8() % 12);
                 let sequence = self.sequence.wrapping_sub(u64::from(behind));
-                self.listener.receive_copy(self.now, sequence, self.talkspurt, behind, &packet(input));
+                self.listener.receive_copy(
+                    self.now,
+                    sequence,
+                    self.talkspurt,
+                    behind,
+                    &packet(input),
+                );
             }
             // Lost.
             6 => self.sequence = self.sequence.wrapping_add(u64::from(op >> 4)),
@@ -99,7 +114,9 @@ impl Script {
         assert!((0.0..=1_000.0).contains(&stats.target_ms));
         assert!(stats.buffer_ms.is_finite());
         if let Some(reception) = self.listener.take_reception() {
-            assert!(reception.lost <= reception.expected && reception.unrepaired <= reception.expected);
+            assert!(
+                reception.lost <= reception.expected && reception.unrepaired <= reception.expected
+            );
             assert!(reception.mean_loss_run.is_finite() && reception.jitter_ms.is_finite());
         }
     }

@@ -1,5 +1,5 @@
-//! What each fuzz target does with its input. Included by the test that replays the committed corpus, so that both
-//! check the same.
+//! What each fuzz target does with its input. Included by the test that replays the committed
+//! corpus, so that both check the same.
 
 pub mod client;
 pub mod jitter;

@@ -1,9 +1,11 @@
-//! Any bytes as a session packet: no panic, and what can be read is written so that it reads the same.
+//! Any bytes as a session packet: no panic, and what can be read is written so that it reads the
+//! same.
 
 use voicemesh_wire::packet::{
-    self, BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, CopiesMarks, DataAck, DataMessage,
-    DataReset, DataSegment, DeltaClientState, GroupText, HandshakeP2P, HandshakeRequest, HandshakeResponse, Header,
-    Kind, Probe, ReceptionReport, Relay, RemoveClient, Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
+    self, BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, CopiesMarks,
+    DataAck, DataMessage, DataReset, DataSegment, DeltaClientState, GroupText, HandshakeP2P,
+    HandshakeRequest, HandshakeResponse, Header, Kind, Probe, ReceptionReport, Relay, RemoveClient,
+    Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
 };
 use voicemesh_wire::{DecodeError, SessionId};
 
@@ -23,10 +25,12 @@ pub fn run(data: &[u8]) {
         Err(_) => {}
         Ok(None) => {}
         Ok(Some(again)) => {
-            let (header_again, body_again) = packet::open(&again).expect("what was written can be opened");
+            let (header_again, body_again) =
+                packet::open(&again).expect("what was written can be opened");
             assert_eq!(header_again.kind, header.kind);
             assert!(again.len() <= data.len() + data.len() / 2, "an absent text grows by nothing");
-            let twice = rewrite(header_again, body_again, session).expect("what was written can be read");
+            let twice =
+                rewrite(header_again, body_again, session).expect("what was written can be read");
             assert_eq!(twice.as_deref(), Some(&again[..]), "writing is stable");
             check_same(header.kind, body, body_again);
         }
@@ -34,7 +38,11 @@ pub fn run(data: &[u8]) {
 }
 
 /// The packet, read and written again. `None` for types without a body of their own.
-fn rewrite(header: Header, body: &[u8], session: SessionId) -> Result<Option<Vec<u8>>, DecodeError> {
+fn rewrite(
+    header: Header,
+    body: &[u8],
+    session: SessionId,
+) -> Result<Option<Vec<u8>>, DecodeError> {
     Ok(Some(match header.kind {
         Kind::ClientState => ClientState::decode(body)?.encode(session),
         Kind::VoiceData => {
@@ -71,10 +79,18 @@ fn rewrite(header: Header, body: &[u8], session: SessionId) -> Result<Option<Vec
         Kind::ProbeEcho => Probe::decode(body)?.encode_echo(session),
         Kind::VoiceCopies => {
             let voice = VoiceCopies::decode(body)?;
-            let (targets, copies): (Vec<_>, Vec<_>) = (voice.targets.iter().collect(), voice.copies.iter().collect());
+            let (targets, copies): (Vec<_>, Vec<_>) =
+                (voice.targets.iter().collect(), voice.copies.iter().collect());
             let mut packet = Vec::new();
             let marks = CopiesMarks { pause_follows: voice.pause_follows, bundled: voice.bundled };
-            voice.header.encode_copies_packet(session, &targets, marks, &copies, voice.frame, &mut packet);
+            voice.header.encode_copies_packet(
+                session,
+                &targets,
+                marks,
+                &copies,
+                voice.frame,
+                &mut packet,
+            );
             packet
         }
         Kind::ReceptionReport => ReceptionReport::decode(body)?.encode(session),
@@ -95,26 +111,37 @@ fn check_same(kind: Kind, body: &[u8], again: &[u8]) {
     match kind {
         Kind::ClientState => assert_eq!(ClientState::decode(body), ClientState::decode(again)),
         Kind::VoiceData => {
-            let (first, second) = (VoiceData::decode(body).unwrap(), VoiceData::decode(again).unwrap());
+            let (first, second) =
+                (VoiceData::decode(body).unwrap(), VoiceData::decode(again).unwrap());
             assert_eq!(first.header, second.header);
             assert!(first.targets.iter().eq(second.targets.iter()));
             assert_eq!(first.frame, second.frame);
         }
         Kind::VoiceCopies => {
-            let (first, second) = (VoiceCopies::decode(body).unwrap(), VoiceCopies::decode(again).unwrap());
-            let marks = |voice: &VoiceCopies<'_>| (voice.header, voice.pause_follows, voice.bundled);
+            let (first, second) =
+                (VoiceCopies::decode(body).unwrap(), VoiceCopies::decode(again).unwrap());
+            let marks =
+                |voice: &VoiceCopies<'_>| (voice.header, voice.pause_follows, voice.bundled);
             assert_eq!(marks(&first), marks(&second));
             assert!(first.targets.iter().eq(second.targets.iter()));
             assert!(first.copies.iter().eq(second.copies.iter()));
             assert_eq!(first.frame, second.frame);
         }
         Kind::ClockEcho => assert_eq!(ClockEcho::decode(body), ClockEcho::decode(again)),
-        Kind::BandwidthProbe => assert_eq!(BandwidthProbe::decode(body), BandwidthProbe::decode(again)),
+        Kind::BandwidthProbe => {
+            assert_eq!(BandwidthProbe::decode(body), BandwidthProbe::decode(again))
+        }
         Kind::TextData => assert_eq!(TextData::decode(body), TextData::decode(again)),
         Kind::GroupText => assert_eq!(GroupText::decode(body), GroupText::decode(again)),
-        Kind::HandshakeRequest => assert_eq!(HandshakeRequest::decode(body), HandshakeRequest::decode(again)),
-        Kind::HandshakeResponse => assert_eq!(HandshakeResponse::decode(body), HandshakeResponse::decode(again)),
-        Kind::DeltaClientState => assert_eq!(DeltaClientState::decode(body), DeltaClientState::decode(again)),
+        Kind::HandshakeRequest => {
+            assert_eq!(HandshakeRequest::decode(body), HandshakeRequest::decode(again))
+        }
+        Kind::HandshakeResponse => {
+            assert_eq!(HandshakeResponse::decode(body), HandshakeResponse::decode(again))
+        }
+        Kind::DeltaClientState => {
+            assert_eq!(DeltaClientState::decode(body), DeltaClientState::decode(again))
+        }
         // Every bit of these means something.
         Kind::ServerRelayReliable
         | Kind::ServerRelayUnreliable

@@ -1,6 +1,7 @@
-//! A script of connections, texts and packets against the whole signaling server: no panic, only messages that can be read, nothing
-//! to a connection that has ended, rooms that know exactly those who are in them. Passwords
-//! are hashed by a quick stand-in, so that scripts get past them; members get tickets, and with them the right to moderate.
+//! A script of connections, texts and packets against the whole signaling server: no panic, only
+//! messages that can be read, nothing to a connection that has ended, rooms that know exactly those
+//! who are in them. Passwords are hashed by a quick stand-in, so that scripts get past them;
+//! members get tickets, and with them the right to moderate.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -12,16 +13,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_rooms::ticket::{NONCE_BYTES, TicketCipher, TicketKey};
 use voicemesh_rooms::{
-    CloseReason, ConnectionId, Digest, Enqueue, Input as Arrives, Line, Malformed, Part, Purpose, Refusal, RoomRules,
-    Salt, Settings, Signaling, Text, Visit,
+    CloseReason, ConnectionId, Digest, Enqueue, Input as Arrives, Line, Malformed, Part, Purpose,
+    Refusal, RoomRules, Salt, Settings, Signaling, Text, Visit,
 };
 use voicemesh_session::{Delivery, ServerConfig};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, LeaveReason, MemberStatus, Metadata, Moderation, PROTOCOL_VERSION,
-    Password, Presence, ServerLimits, ServerMessage, Ticket, decode_server,
+    Capabilities, ClientMessage, ErrorCode, Join, LeaveReason, MemberStatus, Metadata, Moderation,
+    PROTOCOL_VERSION, Password, Presence, ServerLimits, ServerMessage, Ticket, decode_server,
 };
 
 use super::input::{Input, with_header};
@@ -242,7 +243,9 @@ impl World {
 
     fn keep_tickets(&mut self) {
         for (slot, (_, visit)) in &self.visits {
-            if let (Some(person), Some(ticket)) = (self.people.get(slot), visit.line().0.ticket.take()) {
+            if let (Some(person), Some(ticket)) =
+                (self.people.get(slot), visit.line().0.ticket.take())
+            {
                 self.tickets.insert(*person, ticket);
             }
         }
@@ -256,7 +259,8 @@ impl World {
 
     fn arrives(&mut self, slot: u8, what: Arrives<'_>) {
         let Some((_, visit)) = self.visits.get_mut(&slot) else { return };
-        // A connection that is ending, or whose password is looked at and that has sent much, is not read.
+        // A connection that is ending, or whose password is looked at and that has sent much, is
+        // not read.
         let is_end = matches!(what, Arrives::Left(_));
         if !is_end && (visit.line().ending().is_some() || visit.is_full()) {
             return;
@@ -320,8 +324,14 @@ impl World {
             0 => ClientMessage::Leave,
             1 => ClientMessage::Roster,
             2 => ClientMessage::Ping { token: number.into() },
-            3 => ClientMessage::SetMetadata { request, set: [(text(input), Some(text(input)))].into() },
-            4 => ClientMessage::SetRoomMetadata { request, set: [(text(input), Some(text(input)))].into() },
+            3 => ClientMessage::SetMetadata {
+                request,
+                set: [(text(input), Some(text(input)))].into(),
+            },
+            4 => ClientMessage::SetRoomMetadata {
+                request,
+                set: [(text(input), Some(text(input)))].into(),
+            },
             5 => action(Moderation::Mute { peer }),
             6 => action(Moderation::Unmute { peer }),
             7 => action(Moderation::Kick { peer }),
@@ -340,7 +350,8 @@ impl World {
     /// A packet whose header and sender are right.
     fn sends(&mut self, slot: u8, input: &mut Input<'_>) {
         let Some((_, visit)) = self.visits.get(&slot) else { return };
-        let (session, client) = (visit.line().0.session.get().unwrap_or(1), visit.line().0.client.get());
+        let (session, client) =
+            (visit.line().0.session.get().unwrap_or(1), visit.line().0.client.get());
         let kind = input.u8();
         let mut body = Vec::new();
         for _ in 0..input.u8() % 3 {
@@ -366,7 +377,8 @@ impl World {
         self.visits.get(&slot).is_some_and(|(_, visit)| visit.is_inside())
     }
 
-    /// The connection takes what waits for it; before that a password is hashed, or the machine has no memory for it.
+    /// The connection takes what waits for it; before that a password is hashed, or the machine has
+    /// no memory for it.
     fn takes(&mut self, slot: u8, input: &mut Input<'_>) {
         let what = input.u8();
         if what & 1 == 0
@@ -380,7 +392,8 @@ impl World {
         let hashed = self.visits.get(&slot).and_then(|(_, visit)| visit.line().0.hashed.take());
         if let Some(answer) = hashed {
             let (was_inside, is_right) = (self.is_inside(slot), answer.is_ok());
-            let is_wrong = answer.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::PasswordWrong);
+            let is_wrong =
+                answer.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::PasswordWrong);
             self.arrives(slot, Arrives::Hashed(answer));
             let is_inside = self.is_inside(slot);
             self.reached.wrong += u32::from(is_wrong);
@@ -403,11 +416,16 @@ impl World {
                 assert!(room.len() <= PEERS_PER_ROOM as usize);
                 assert_eq!(room.is_empty(), room.owner().is_none());
                 assert_eq!(room.is_empty(), room.emptied_at().is_some());
-                let known: Vec<PeerId> = self.visits.values().filter_map(|(id, _)| room.peer_of(*id)).collect();
+                let known: Vec<PeerId> =
+                    self.visits.values().filter_map(|(id, _)| room.peer_of(*id)).collect();
                 assert_eq!(known.len(), room.len(), "each member has one connection");
                 for member in room.session().table().members() {
-                    let is_here = |id: &ConnectionId| room.session().client_of(*id) == Some(member.info.id);
-                    assert!(self.visits.values().any(|(id, _)| is_here(id)), "a client without a connection");
+                    let is_here =
+                        |id: &ConnectionId| room.session().client_of(*id) == Some(member.info.id);
+                    assert!(
+                        self.visits.values().any(|(id, _)| is_here(id)),
+                        "a client without a connection"
+                    );
                 }
                 members.insert(room.session().session(), room.len());
             });

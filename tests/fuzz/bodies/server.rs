@@ -84,11 +84,18 @@ fn own(input: &mut Input<'_>, client: Option<ClientId>) -> Vec<u8> {
 }
 
 fn relay(input: &mut Input<'_>, client: Option<ClientId>) -> Vec<u8> {
-    let kind = if input.u8() & 1 == 0 { Kind::ServerRelayReliable } else { Kind::ServerRelayUnreliable };
+    let kind =
+        if input.u8() & 1 == 0 { Kind::ServerRelayReliable } else { Kind::ServerRelayUnreliable };
     let to: Vec<_> = input.block().iter().map(|id| ClientId(u16::from(*id))).collect();
     let inside = own(input, client);
     let mut packet = Vec::new();
-    Relay::encode_packet(kind, SessionId::new(SESSION).expect("not zero"), &to, &inside, &mut packet);
+    Relay::encode_packet(
+        kind,
+        SessionId::new(SESSION).expect("not zero"),
+        &to,
+        &inside,
+        &mut packet,
+    );
     packet
 }
 
@@ -109,7 +116,11 @@ fn check_verdict(server: &Server<u8>, peer: u8, packet: &Bytes, verdict: Verdict
                     continue;
                 }
                 let inside = copy.as_ptr() as usize - packet.as_ptr() as usize;
-                assert_eq!(&packet[inside..inside + copy.len()], &copy[..], "it is passed on, not made anew");
+                assert_eq!(
+                    &packet[inside..inside + copy.len()],
+                    &copy[..],
+                    "it is passed on, not made anew"
+                );
                 let (header, _) = packet::open(copy).expect("what is passed on has a header");
                 if header.kind != Kind::TextData {
                     let sender = Routing::read(copy).expect("it names its sender").sender;
@@ -124,7 +135,10 @@ fn check_verdict(server: &Server<u8>, peer: u8, packet: &Bytes, verdict: Verdict
 
 fn check_sent(server: &Server<u8>, actor: u8, sent: &Sent) {
     for (to, packet, _) in &sent.0 {
-        assert!(*to == actor || server.client_of(*to).is_some(), "only connected clients receive anything");
+        assert!(
+            *to == actor || server.client_of(*to).is_some(),
+            "only connected clients receive anything"
+        );
         let (header, _) = packet::open(packet).expect("only packets are sent");
         assert_eq!(header.session, Some(SESSION));
         assert!(header.kind != Kind::HandshakeP2P, "the server never passes on a link's handshake");
@@ -149,5 +163,10 @@ fn check_table(server: &Server<u8>) {
             assert!(server.table().listens(member.info.id, *id));
         }
     }
-    assert!(server.table().groups().all(|(id, name, count)| count > 0 && names.get(&id).is_some_and(|n| *n == name)));
+    assert!(
+        server
+            .table()
+            .groups()
+            .all(|(id, name, count)| count > 0 && names.get(&id).is_some_and(|n| *n == name))
+    );
 }

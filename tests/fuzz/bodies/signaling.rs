@@ -1,7 +1,10 @@
-//! Any text as a signaling message: no panic, and what can be read is written so that it reads the same.
+//! Any text as a signaling message: no panic, and what can be read is written so that it reads the
+//! same.
 
 use voicemesh_wire::limits::{JSON_MESSAGE_BYTES, METADATA_BYTES, METADATA_KEYS};
-use voicemesh_wire::signaling::{ClientMessage, Metadata, apply_metadata, decode_client, decode_server};
+use voicemesh_wire::signaling::{
+    ClientMessage, Metadata, apply_metadata, decode_client, decode_server,
+};
 
 /// One input.
 pub fn run(data: &[u8]) {
@@ -23,7 +26,8 @@ fn check_client(message: ClientMessage) {
     if again.len() <= JSON_MESSAGE_BYTES {
         assert_eq!(decode_client(&again).as_ref(), Ok(&message));
     }
-    if let ClientMessage::SetMetadata { set, .. } | ClientMessage::SetRoomMetadata { set, .. } = message
+    if let ClientMessage::SetMetadata { set, .. } | ClientMessage::SetRoomMetadata { set, .. } =
+        message
         && let Ok(metadata) = apply_metadata(&Metadata::new(), set)
     {
         let bytes: usize = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();

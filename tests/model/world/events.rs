@@ -32,8 +32,12 @@ impl World {
             let copies: &[u8] = if number.is_multiple_of(2) { &[1, 2] } else { &[] };
             let wants_copies = |_| !number.is_multiple_of(3);
             let pause_follows = number.is_multiple_of(7);
-            let spoken =
-                OutgoingFrame { pause_follows, copies, wants_copies: &wants_copies, ..OutgoingFrame::plain(frame) };
+            let spoken = OutgoingFrame {
+                pause_follows,
+                copies,
+                wants_copies: &wants_copies,
+                ..OutgoingFrame::plain(frame)
+            };
             client.send_spoken(now, &spoken).listeners
         })
     }
@@ -81,10 +85,15 @@ impl World {
             }
             ClientEvent::GroupRefused { group } => self.reference.refused_group(peer, &group),
             ClientEvent::RouteChanged { who, route } => {
-                let before =
-                    if route == Route::None { member.routes.remove(&who) } else { member.routes.insert(who, route) };
+                let before = if route == Route::None {
+                    member.routes.remove(&who)
+                } else {
+                    member.routes.insert(who, route)
+                };
                 if before.unwrap_or(Route::None) == route {
-                    fail(format!("{peer} was told that the route to {who:?} changed to what it was"));
+                    fail(format!(
+                        "{peer} was told that the route to {who:?} changed to what it was"
+                    ));
                 }
             }
             ClientEvent::Voice(voice) => {
@@ -107,7 +116,8 @@ impl World {
             }
             ClientEvent::Text { from, client, text, .. } => {
                 let from = self.reference.peer(from);
-                let session = *member.sessions.last().unwrap_or_else(|| fail("text outside of a session"));
+                let session =
+                    *member.sessions.last().unwrap_or_else(|| fail("text outside of a session"));
                 if self.reference.owner(session, client) != Some(from) {
                     fail(format!("a text of {client:?} reached {peer} as {from}'s"));
                 }
@@ -118,11 +128,15 @@ impl World {
             ClientEvent::SessionEnded(reason) => member.ended.push(reason),
             ClientEvent::Extension { from, .. } => {
                 if usize::from(self.reference.peer(from)) < self.members.len() {
-                    fail(format!("{peer} received a packet as {from:?}'s that no honest member sends"));
+                    fail(format!(
+                        "{peer} received a packet as {from:?}'s that no honest member sends"
+                    ));
                 }
             }
             // These members have no engine, which would answer the questions of `ClockAsked`.
-            ClientEvent::Rejoining { .. } | ClientEvent::GroupsChanged { .. } | ClientEvent::ClockAsked { .. } => {}
+            ClientEvent::Rejoining { .. }
+            | ClientEvent::GroupsChanged { .. }
+            | ClientEvent::ClockAsked { .. } => {}
             other => fail(format!("an event that this test does not know: {other:?}")),
         }
     }

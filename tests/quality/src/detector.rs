@@ -1,10 +1,12 @@
 //! What of speech is not sent, and what is sent that is no speech.
 //!
 //! Counted on 10 ms frames of what [`Microphone`] gives to the encoder under voice activation:
-//! - *speech* is a frame whose clean level is at most 20 dB under the active level of the clean voice;
+//! - *speech* is a frame whose clean level is at most 20 dB under the active level of the clean
+//!   voice;
 //! - a *miss* is a frame of speech that is not sent, as a share of all frames of speech;
-//! - a *false alarm* is a frame that is sent, is no speech, and is farther behind speech than the hang-over and farther
-//!   before it than the look-back, as a share of all frames that are no speech and that far from it.
+//! - a *false alarm* is a frame that is sent, is no speech, and is farther behind speech than the
+//!   hang-over and farther before it than the look-back, as a share of all frames that are no
+//!   speech and that far from it.
 
 use std::ops::AddAssign;
 
@@ -89,8 +91,9 @@ pub fn count(voice: &str, noise: Noise, snr_db: f64, processing: Processing, see
 
 /// Which blocks of the sound are sent, whenever that is.
 fn sent_blocks(sound: &[f32], processing: Processing) -> Vec<bool> {
-    let mut microphone = Microphone::new(MicrophoneConfig { processing, activation: Activation::Voice })
-        .unwrap_or_else(|error| panic!("{error}"));
+    let mut microphone =
+        Microphone::new(MicrophoneConfig { processing, activation: Activation::Voice })
+            .unwrap_or_else(|error| panic!("{error}"));
     let blocks: &[Block] = sound.as_chunks::<BLOCK_SAMPLES>().0;
     let mut sent = vec![false; blocks.len()];
     for (index, block) in blocks.iter().enumerate() {
@@ -103,7 +106,8 @@ fn sent_blocks(sound: &[f32], processing: Processing) -> Vec<bool> {
     sent
 }
 
-/// Misses and false alarms in each noise, on voices that were not tuned on; and the curve over distances.
+/// Misses and false alarms in each noise, on voices that were not tuned on; and the curve over
+/// distances.
 #[must_use]
 pub fn figures(options: &Options) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -111,7 +115,8 @@ pub fn figures(options: &Options) -> Vec<Row> {
         let total = |voices: &[&str], snr_db: f64, processing: Processing| {
             let mut total = Count::default();
             for voice in voices {
-                (0..options.seeds()).for_each(|seed| total += count(voice, noise, snr_db, processing, seed));
+                (0..options.seeds())
+                    .for_each(|seed| total += count(voice, noise, snr_db, processing, seed));
             }
             total
         };
@@ -133,9 +138,10 @@ pub fn figures(options: &Options) -> Vec<Row> {
             .with("voices tuned on", format!("{:.2} %", tuned.false_alarm_percent()))
             .with("without processing", format!("{:.2} %", plain.false_alarm_percent()));
         rows.push(match noise {
-            Noise::Babble => {
-                alarms.with("why", "voices behind the speaker are voices, too; push-to-talk tells them apart")
-            }
+            Noise::Babble => alarms.with(
+                "why",
+                "voices behind the speaker are voices, too; push-to-talk tells them apart",
+            ),
             Noise::White | Noise::Pink | Noise::Brown => alarms,
         });
         rows.extend([0.0, 5.0, 15.0, 20.0, 30.0].into_iter().map(|snr_db| {

@@ -1,4 +1,5 @@
-//! How much echo is removed in a simulated room, how soon, and what the near speaker loses in double talk.
+//! How much echo is removed in a simulated room, how soon, and what the near speaker loses in
+//! double talk.
 
 use voicemesh_audio::{
     BLOCK_SAMPLES, Block,
@@ -7,7 +8,9 @@ use voicemesh_audio::{
 
 use crate::{
     echo_room::Room,
-    noise_sources::{FRAME_SAMPLES, Noise, active_level_dbfs, frame_levels_dbfs, mean_square, speech_frames},
+    noise_sources::{
+        FRAME_SAMPLES, Noise, active_level_dbfs, frame_levels_dbfs, mean_square, speech_frames,
+    },
     report::{Options, Row},
     speech,
 };
@@ -15,7 +18,8 @@ use crate::{
 /// Samples in a millisecond.
 const MS: usize = 48;
 
-/// The echo's delay from these times on: a laptop's usual one, one through a sound server, and something between.
+/// The echo's delay from these times on: a laptop's usual one, one through a sound server, and
+/// something between.
 pub const DELAYS_MS: [(usize, usize); 3] = [(0, 40), (20_000, 120), (40_000, 70)];
 
 /// How long one run lasts.
@@ -46,11 +50,20 @@ pub struct Scene {
 impl Scene {
     /// One voice after the other from afar, beginning with the given one; no near speech.
     #[must_use]
-    pub fn far_end(first_voice: usize, room: Room, samples: usize, delays: &[(usize, usize)]) -> Self {
+    pub fn far_end(
+        first_voice: usize,
+        room: Room,
+        samples: usize,
+        delays: &[(usize, usize)],
+    ) -> Self {
         let played = talk(first_voice, samples);
         let echo = room.echo(&played, delays);
         let gain = 10_f32.powf(MICROPHONE_NOISE_DBFS / 20.0);
-        let noise = Noise::White.make(room.seed + 1_000, samples).into_iter().map(|sample| sample * gain).collect();
+        let noise = Noise::White
+            .make(room.seed + 1_000, samples)
+            .into_iter()
+            .map(|sample| sample * gain)
+            .collect();
         Self { near: vec![0.0; samples], played, echo, noise }
     }
 
@@ -58,13 +71,15 @@ impl Scene {
     #[must_use]
     pub fn with_near(mut self, first_voice: usize, over_echo_db: f64, from: usize) -> Self {
         let near = talk(first_voice, self.near.len() - from);
-        let gain_db = active_level_dbfs(&self.echo[from..]) + over_echo_db - active_level_dbfs(&near);
+        let gain_db =
+            active_level_dbfs(&self.echo[from..]) + over_echo_db - active_level_dbfs(&near);
         let gain = 10_f64.powf(gain_db / 20.0) as f32;
         self.near[from..].iter_mut().zip(near).for_each(|(slot, sample)| *slot = sample * gain);
         self
     }
 
-    /// The same from a loudspeaker that bends what is loud: the microphone hears tones that were not played.
+    /// The same from a loudspeaker that bends what is loud: the microphone hears tones that were
+    /// not played.
     #[must_use]
     pub fn with_distorting_loudspeaker(mut self, room: Room, delays: &[(usize, usize)]) -> Self {
         let bent: Vec<f32> = self.played.iter().map(|sample| (3.0 * sample).tanh() / 3.0).collect();
@@ -83,8 +98,9 @@ impl Scene {
     /// What comes out of the processing, sample for sample as late as it adds.
     #[must_use]
     pub fn process(&self, processing: Processing) -> Vec<f32> {
-        let mut microphone = Microphone::new(MicrophoneConfig { processing, activation: Activation::Always })
-            .unwrap_or_else(|error| panic!("{error}"));
+        let mut microphone =
+            Microphone::new(MicrophoneConfig { processing, activation: Activation::Always })
+                .unwrap_or_else(|error| panic!("{error}"));
         let heard: Vec<f32> = self
             .echo
             .iter()
@@ -93,7 +109,8 @@ impl Scene {
             .map(|((echo, near), noise)| echo + near + noise)
             .collect();
         let mut out = Vec::with_capacity(heard.len());
-        for (heard, played) in heard.as_chunks::<BLOCK_SAMPLES>().0.iter().zip(blocks(&self.played)) {
+        for (heard, played) in heard.as_chunks::<BLOCK_SAMPLES>().0.iter().zip(blocks(&self.played))
+        {
             microphone.played(played);
             microphone.push(heard);
             match microphone.next_block() {
@@ -110,7 +127,8 @@ impl Scene {
 pub struct Removal {
     /// Energy of the echo over energy of what came out, once settled, while the far speaker spoke.
     pub settled_db: f64,
-    /// From the start, and from the slowest change of delay, until half a second was reduced by 25 dB.
+    /// From the start, and from the slowest change of delay, until half a second was reduced by 25
+    /// dB.
     pub converged_ms: (Option<usize>, Option<usize>),
 }
 
@@ -134,16 +152,19 @@ pub fn removal(scene: &Scene, out: &[f32], delays: &[(usize, usize)]) -> Removal
         (*begin, end)
     });
     let settled = |begin: usize| begin + SETTLED_AFTER_MS * MS / FRAME_SAMPLES;
-    let total =
-        |samples: &[f32]| -> f64 { parts.clone().map(|(begin, end)| energy(samples, settled(begin)..end)).sum() };
+    let total = |samples: &[f32]| -> f64 {
+        parts.clone().map(|(begin, end)| energy(samples, settled(begin)..end)).sum()
+    };
     let converged = |begin: usize, end: usize| {
         (begin..end - LOOK_FRAMES)
             .find(|from| {
-                energy(&scene.echo, *from..from + LOOK_FRAMES) > 0.0 && reduction_db(*from..from + LOOK_FRAMES) >= 25.0
+                energy(&scene.echo, *from..from + LOOK_FRAMES) > 0.0
+                    && reduction_db(*from..from + LOOK_FRAMES) >= 25.0
             })
             .map(|from| (from - begin) * FRAME_SAMPLES / MS)
     };
-    let times: Vec<Option<usize>> = parts.clone().map(|(begin, end)| converged(begin, end)).collect();
+    let times: Vec<Option<usize>> =
+        parts.clone().map(|(begin, end)| converged(begin, end)).collect();
     let slowest = times[1..].iter().try_fold(0, |slowest, time| time.map(|time| slowest.max(time)));
     Removal {
         settled_db: 10.0 * (total(&scene.echo) / total(out).max(1e-12)).log10(),
@@ -151,18 +172,22 @@ pub fn removal(scene: &Scene, out: &[f32], delays: &[(usize, usize)]) -> Removal
     }
 }
 
-/// What of the near speaker is missing in double talk, in decibels: of each 20 ms of what came out, only that part
-/// counts which has the shape of what comes out without a far voice (so residual echo counts for nothing).
+/// What of the near speaker is missing in double talk, in decibels: of each 20 ms of what came out,
+/// only that part counts which has the shape of what comes out without a far voice (so residual
+/// echo counts for nothing).
 #[must_use]
 pub fn near_loss_db(near_alone: &[f32], double_talk: &[f32], from: usize) -> f64 {
     let frame = 2 * FRAME_SAMPLES;
     let threshold = active_level_dbfs(&near_alone[from..]) - 20.0;
     let (mut whole, mut kept) = (0.0, 0.0);
-    for (alone, both) in near_alone[from..].chunks_exact(frame).zip(double_talk[from..].chunks_exact(frame)) {
+    for (alone, both) in
+        near_alone[from..].chunks_exact(frame).zip(double_talk[from..].chunks_exact(frame))
+    {
         if frame_levels_dbfs(alone).iter().all(|level| *level < threshold) {
             continue;
         }
-        let product: f64 = alone.iter().zip(both).map(|(alone, both)| f64::from(*alone) * f64::from(*both)).sum();
+        let product: f64 =
+            alone.iter().zip(both).map(|(alone, both)| f64::from(*alone) * f64::from(*both)).sum();
         let energy: f64 = alone.iter().map(|sample| f64::from(*sample).powi(2)).sum();
         whole += energy;
         kept += product.max(0.0).powi(2) / energy;
@@ -219,7 +244,8 @@ fn removal_row(voice: usize, room: Room) -> Row {
     let alone = measure(&scene, Processing { echo_cancellation: true, ..Processing::OFF });
     let whole = measure(&scene, WHOLE);
     let distorted = measure(&scene.clone().with_distorting_loudspeaker(room, &delays), WHOLE);
-    let shown = |time: Option<usize>| time.map_or_else(|| "never".to_owned(), |time| format!("{time} ms"));
+    let shown =
+        |time: Option<usize>| time.map_or_else(|| "never".to_owned(), |time| format!("{time} ms"));
     let condition = format!("{room}, delay 40 → 120 → 70 ms, from 5 s after each change");
     Row::new("echo removed, canceller alone", &condition, alone.settled_db, "dB")
         .wanted("≥ 30".to_owned(), alone.settled_db >= 30.0)
@@ -236,10 +262,15 @@ fn double_talk_row(voice: usize, room: Room) -> Row {
         let scene = far.clone().with_near(voice + 2, over_echo_db, from);
         near_loss_db(&scene.clone().near_alone().process(WHOLE), &scene.process(WHOLE), from)
     };
-    Row::new("near speaker lost in double talk", &format!("{room}, both equally loud"), loss(0.0), "dB")
-        .at_most(8.0)
-        .with("6 dB louder than the echo", format!("{:.1} dB", loss(6.0)))
-        .with("6 dB quieter", format!("{:.1} dB", loss(-6.0)))
+    Row::new(
+        "near speaker lost in double talk",
+        &format!("{room}, both equally loud"),
+        loss(0.0),
+        "dB",
+    )
+    .at_most(8.0)
+    .with("6 dB louder than the echo", format!("{:.1} dB", loss(6.0)))
+    .with("6 dB quieter", format!("{:.1} dB", loss(-6.0)))
 }
 
 #[cfg(test)]

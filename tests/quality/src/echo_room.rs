@@ -25,8 +25,8 @@ pub struct Room {
 }
 
 impl Room {
-    /// What the microphone hears of what is played, with these delays from these samples on. At a change of the delay the
-    /// old sound ends where it is, as it does when a device is opened anew.
+    /// What the microphone hears of what is played, with these delays from these samples on. At a
+    /// change of the delay the old sound ends where it is, as it does when a device is opened anew.
     ///
     /// # Panics
     /// If the first delay does not begin at the first sample.
@@ -34,11 +34,13 @@ impl Room {
     pub fn echo(&self, played: &[f32], delays: &[(usize, usize)]) -> Vec<f32> {
         assert_eq!(delays[0].0, 0, "the first delay begins at the first sample");
         let mut undelayed = convolve(played, &self.impulse_response());
-        let gain =
-            10_f64.powf((active_level_dbfs(played) - self.loss_db - active_level_dbfs(&undelayed)) / 20.0) as f32;
+        let gain = 10_f64
+            .powf((active_level_dbfs(played) - self.loss_db - active_level_dbfs(&undelayed)) / 20.0)
+            as f32;
         undelayed.iter_mut().for_each(|sample| *sample *= gain);
-        let delay_at =
-            |index: usize| delays.iter().rev().find(|(from, _)| *from <= index).map_or(0, |(_, delay)| *delay);
+        let delay_at = |index: usize| {
+            delays.iter().rev().find(|(from, _)| *from <= index).map_or(0, |(_, delay)| *delay)
+        };
         (0..played.len())
             .map(|index| index.checked_sub(delay_at(index)).map_or(0.0, |source| undelayed[source]))
             .collect()
@@ -49,8 +51,9 @@ impl Room {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         let samples = (self.rt60_ms / 1_000.0 * SAMPLE_RATE) as usize;
         let decay = (1_000_f64).ln() / samples as f64;
-        let mut response: Vec<f32> =
-            (0..samples).map(|index| (0.05 * gaussian(&mut random) * (-decay * index as f64).exp()) as f32).collect();
+        let mut response: Vec<f32> = (0..samples)
+            .map(|index| (0.05 * gaussian(&mut random) * (-decay * index as f64).exp()) as f32)
+            .collect();
         response[..48].fill(0.0); // nothing reflects within 34 cm
         response[0] = 1.0;
         response
@@ -98,11 +101,17 @@ mod tests {
 
     #[test]
     fn convolution_in_steps_is_convolution() {
-        let sound: Vec<f32> = (0..40_000).map(|index| ((index * 7919) % 101) as f32 / 101.0 - 0.5).collect();
-        let response: Vec<f32> = (0..300).map(|index| ((index * 31) % 17) as f32 / 17.0 - 0.5).collect();
+        let sound: Vec<f32> =
+            (0..40_000).map(|index| ((index * 7919) % 101) as f32 / 101.0 - 0.5).collect();
+        let response: Vec<f32> =
+            (0..300).map(|index| ((index * 31) % 17) as f32 / 17.0 - 0.5).collect();
         let fast = convolve(&sound, &response);
         for index in [0, 1, 299, 16_383, 16_384, 16_500, 39_999] {
-            let exact: f32 = response.iter().zip(sound[..=index].iter().rev()).map(|(tap, sample)| tap * sample).sum();
+            let exact: f32 = response
+                .iter()
+                .zip(sound[..=index].iter().rev())
+                .map(|(tap, sample)| tap * sample)
+                .sum();
             assert!((fast[index] - exact).abs() < 1e-3, "at {index}: {} and {exact}", fast[index]);
         }
     }

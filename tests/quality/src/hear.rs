@@ -6,10 +6,11 @@
 //! heard ──┘
 //! ```
 //!
-//! The recording may begin earlier or later than the speech, be longer or shorter, and its delay may change on the way:
-//! see `align` for what is followed. Without a stated cut the delay may stray 60 ms from its usual value (a jitter buffer
-//! adapts by less, a clock drifts by less); with one 250 ms, since after a cut the route may be another.
-//! Speech that the recording jumps over when its delay falls counts as unheard.
+//! The recording may begin earlier or later than the speech, be longer or shorter, and its delay
+//! may change on the way: see `align` for what is followed. Without a stated cut the delay may
+//! stray 60 ms from its usual value (a jitter buffer adapts by less, a clock drifts by less); with
+//! one 250 ms, since after a cut the route may be another. Speech that the recording jumps over
+//! when its delay falls counts as unheard.
 
 mod align;
 mod stoi;
@@ -43,7 +44,8 @@ const SILENCE_DB: f64 = -120.0;
 /// How what was heard differs from what was spoken.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hearing {
-    /// Position of the speech's beginning in the recording; negative if the recording began later. The median over the speech.
+    /// Position of the speech's beginning in the recording; negative if the recording began later.
+    /// The median over the speech.
     pub delay_ms: f64,
     /// Least and most delay of any part of the speech.
     pub delay_range_ms: (f64, f64),
@@ -57,7 +59,8 @@ pub struct Hearing {
     pub unheard_total_ms: f64,
     /// Length of what was left out of all figures as the stated cut; 0 if nothing was missing.
     pub cut_found_ms: f64,
-    /// Active speech in it that was not heard. Less than its length where it holds pauses or several holes.
+    /// Active speech in it that was not heard. Less than its length where it holds pauses or
+    /// several holes.
     pub unheard_in_cut_ms: f64,
     /// Short-time objective intelligibility, at most 1.
     pub stoi: f64,
@@ -82,8 +85,9 @@ pub struct Floor {
 
 /// The floor of the end-to-end tests.
 ///
-/// Measured on the voices of `tests/speech`: Opus at 16 to 32 kbit/s gives STOI 0.93 to 0.99 and 1 to 2 dB of spectral
-/// distance, with 10 % of the frames concealed at least 0.88 and at most 3 dB; another voice stays under 0.4 and is 16 dB away.
+/// Measured on the voices of `tests/speech`: Opus at 16 to 32 kbit/s gives STOI 0.93 to 0.99 and 1
+/// to 2 dB of spectral distance, with 10 % of the frames concealed at least 0.88 and at most 3 dB;
+/// another voice stays under 0.4 and is 16 dB away.
 impl Default for Floor {
     fn default() -> Self {
         Self {
@@ -102,7 +106,8 @@ pub fn compare(spoken: &[f32], heard: &[f32]) -> Hearing {
     compare_with_cut(spoken, heard, 0.0)
 }
 
-/// The same, where one cut of at most `cut_ms` is expected: what is unheard within the worst such window is left out.
+/// The same, where one cut of at most `cut_ms` is expected: what is unheard within the worst such
+/// window is left out.
 #[must_use]
 pub fn compare_with_cut(spoken: &[f32], heard: &[f32], cut_ms: f64) -> Hearing {
     let wander_ms = if cut_ms > 0.0 { WANDER_WITH_CUT_MS } else { WANDER_MS };
@@ -113,7 +118,9 @@ pub fn compare_with_cut(spoken: &[f32], heard: &[f32], cut_ms: f64) -> Hearing {
     let mut unheard = unheard_frames(&spoken_levels, &heard_levels, &active);
     for (at_ms, length_ms) in aligned.skipped_ms() {
         let (first, last) = (at_ms / FRAME_MS, (at_ms + length_ms) / FRAME_MS);
-        (first..last.min(active.len())).filter(|frame| active[*frame]).for_each(|frame| unheard[frame] = true);
+        (first..last.min(active.len()))
+            .filter(|frame| active[*frame])
+            .for_each(|frame| unheard[frame] = true);
     }
     let cut = worst_window(&unheard, (cut_ms / FRAME_MS as f64) as usize);
     let unheard_in_cut = unheard[cut.clone()].iter().filter(|frame| **frame).count();
@@ -121,10 +128,14 @@ pub fn compare_with_cut(spoken: &[f32], heard: &[f32], cut_ms: f64) -> Hearing {
 
     let kept: Vec<usize> = (0..active.len()).filter(|frame| !cut.contains(frame)).collect();
     let keep = |samples: &[f32]| -> Vec<f32> {
-        kept.iter().flat_map(|frame| &samples[frame * FRAME_SAMPLES..(frame + 1) * FRAME_SAMPLES]).copied().collect()
+        kept.iter()
+            .flat_map(|frame| &samples[frame * FRAME_SAMPLES..(frame + 1) * FRAME_SAMPLES])
+            .copied()
+            .collect()
     };
     let (spoken_kept, heard_kept) = (keep(spoken), keep(&aligned.heard));
-    let both: Vec<usize> = kept.iter().copied().filter(|frame| active[*frame] && !unheard[*frame]).collect();
+    let both: Vec<usize> =
+        kept.iter().copied().filter(|frame| active[*frame] && !unheard[*frame]).collect();
     let intelligibility = stoi::compare(&spoken_kept, &heard_kept);
     Hearing {
         delay_ms: f64::from(aligned.median_lag_ms()),
@@ -133,7 +144,8 @@ pub fn compare_with_cut(spoken: &[f32], heard: &[f32], cut_ms: f64) -> Hearing {
             f64::from(aligned.lags_ms.iter().copied().max().unwrap_or(0)),
         ),
         envelope_correlation: stoi::correlation(&envelope(&spoken_kept), &envelope(&heard_kept)),
-        level_difference_db: mean_level_db(&heard_levels, &both) - mean_level_db(&spoken_levels, &both),
+        level_difference_db: mean_level_db(&heard_levels, &both)
+            - mean_level_db(&spoken_levels, &both),
         longest_unheard_ms: (longest_run(&unheard, &active) * FRAME_MS) as f64,
         unheard_total_ms: (unheard.iter().filter(|frame| **frame).count() * FRAME_MS) as f64,
         cut_found_ms: (cut.len() * FRAME_MS) as f64,
@@ -157,9 +169,16 @@ impl Hearing {
             (self.stoi >= floor.stoi, "the words are unintelligible"),
             (self.spectral_distance_db <= floor.spectral_distance_db, "the spectrum differs"),
         ];
-        let missed: Vec<&str> =
-            checks.iter().filter(|(reached, _)| !reached).map(|(_, complaint)| *complaint).collect();
-        if missed.is_empty() { Ok(()) } else { Err(format!("{}: {self}; wanted {floor:?}", missed.join(", "))) }
+        let missed: Vec<&str> = checks
+            .iter()
+            .filter(|(reached, _)| !reached)
+            .map(|(_, complaint)| *complaint)
+            .collect();
+        if missed.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{}: {self}; wanted {floor:?}", missed.join(", ")))
+        }
     }
 
     /// What no frame was heard of has no level to compare.
@@ -170,20 +189,40 @@ impl Hearing {
 
 impl fmt::Display for Hearing {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "delay {:.0} ms ({:.0} to {:.0})", self.delay_ms, self.delay_range_ms.0, self.delay_range_ms.1)?;
-        write!(out, ", envelope {:.3}, level {:+.1} dB", self.envelope_correlation, self.level_difference_db)?;
-        write!(out, ", unheard {:.0} ms (longest {:.0})", self.unheard_total_ms, self.longest_unheard_ms)?;
+        write!(
+            out,
+            "delay {:.0} ms ({:.0} to {:.0})",
+            self.delay_ms, self.delay_range_ms.0, self.delay_range_ms.1
+        )?;
+        write!(
+            out,
+            ", envelope {:.3}, level {:+.1} dB",
+            self.envelope_correlation, self.level_difference_db
+        )?;
+        write!(
+            out,
+            ", unheard {:.0} ms (longest {:.0})",
+            self.unheard_total_ms, self.longest_unheard_ms
+        )?;
         if self.cut_found_ms > 0.0 {
-            write!(out, " outside a cut of {:.0} ms with {:.0} of them", self.cut_found_ms, self.unheard_in_cut_ms)?;
+            write!(
+                out,
+                " outside a cut of {:.0} ms with {:.0} of them",
+                self.cut_found_ms, self.unheard_in_cut_ms
+            )?;
         }
         write!(out, ", STOI {:.3}, spectrum {:.1} dB", self.stoi, self.spectral_distance_db)
     }
 }
 
 fn levels_db(samples: &[f32]) -> Vec<f64> {
-    let mean_square =
-        |frame: &[f32]| frame.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / frame.len() as f64;
-    samples.chunks_exact(FRAME_SAMPLES).map(|frame| (10.0 * mean_square(frame).log10()).max(SILENCE_DB)).collect()
+    let mean_square = |frame: &[f32]| {
+        frame.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / frame.len() as f64
+    };
+    samples
+        .chunks_exact(FRAME_SAMPLES)
+        .map(|frame| (10.0 * mean_square(frame).log10()).max(SILENCE_DB))
+        .collect()
 }
 
 /// The level of the mean energy of some frames.
@@ -195,20 +234,32 @@ fn mean_level_db(levels: &[f64], frames: &[usize]) -> f64 {
 fn active_frames(levels: &[f64]) -> Vec<bool> {
     let mut sorted = levels.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    let at_part = |part: f64| sorted.get((sorted.len() as f64 * part) as usize).copied().unwrap_or(SILENCE_DB);
-    let loud: Vec<usize> = (0..levels.len()).filter(|frame| levels[*frame] > at_part(0.95) - ACTIVE_RANGE_DB).collect();
-    let threshold = (mean_level_db(levels, &loud) - ACTIVE_RANGE_DB).max(at_part(0.05) + OVER_NOISE_DB);
+    let at_part = |part: f64| {
+        sorted.get((sorted.len() as f64 * part) as usize).copied().unwrap_or(SILENCE_DB)
+    };
+    let loud: Vec<usize> = (0..levels.len())
+        .filter(|frame| levels[*frame] > at_part(0.95) - ACTIVE_RANGE_DB)
+        .collect();
+    let threshold =
+        (mean_level_db(levels, &loud) - ACTIVE_RANGE_DB).max(at_part(0.05) + OVER_NOISE_DB);
     levels.iter().map(|level| *level > threshold).collect()
 }
 
 fn unheard_frames(spoken: &[f64], heard: &[f64], active: &[bool]) -> Vec<bool> {
     // The usual difference of level, from the frames that are loud in the speech.
-    let mut differences: Vec<f64> =
-        (0..spoken.len()).filter(|frame| active[*frame]).map(|frame| heard[frame] - spoken[frame]).collect();
+    let mut differences: Vec<f64> = (0..spoken.len())
+        .filter(|frame| active[*frame])
+        .map(|frame| heard[frame] - spoken[frame])
+        .collect();
     differences.sort_unstable_by(f64::total_cmp);
-    let usual =
-        differences.get(differences.len() / 2).copied().unwrap_or(0.0).clamp(-MOST_EQUALISED_DB, MOST_EQUALISED_DB);
-    let reach = |frame: usize| frame.saturating_sub(ONSET_FRAMES)..(frame + ONSET_FRAMES + 1).min(spoken.len());
+    let usual = differences
+        .get(differences.len() / 2)
+        .copied()
+        .unwrap_or(0.0)
+        .clamp(-MOST_EQUALISED_DB, MOST_EQUALISED_DB);
+    let reach = |frame: usize| {
+        frame.saturating_sub(ONSET_FRAMES)..(frame + ONSET_FRAMES + 1).min(spoken.len())
+    };
     let silent = |frame: usize| {
         let loudest_heard = reach(frame).map(|near| heard[near]).fold(SILENCE_DB, f64::max);
         loudest_heard - usual < (spoken[frame] - HEARD_RANGE_DB).max(SILENCE_DB + 1.0)
@@ -218,11 +269,15 @@ fn unheard_frames(spoken: &[f64], heard: &[f64], active: &[bool]) -> Vec<bool> {
     (0..spoken.len()).map(|frame| active[frame] && reach(frame).any(|near| core[near])).collect()
 }
 
-/// From the first to the last unheard frame of the window of `length` frames in which most is unheard.
+/// From the first to the last unheard frame of the window of `length` frames in which most is
+/// unheard.
 fn worst_window(unheard: &[bool], length: usize) -> std::ops::Range<usize> {
     let length = length.min(unheard.len());
-    let count = |first: usize| unheard[first..first + length].iter().filter(|frame| **frame).count();
-    let Some(first) = (0..=unheard.len() - length).rev().max_by_key(|first| count(*first)) else { return 0..0 };
+    let count =
+        |first: usize| unheard[first..first + length].iter().filter(|frame| **frame).count();
+    let Some(first) = (0..=unheard.len() - length).rev().max_by_key(|first| count(*first)) else {
+        return 0..0;
+    };
     let window = &unheard[first..first + length];
     match (window.iter().position(|frame| *frame), window.iter().rposition(|frame| *frame)) {
         (Some(from), Some(to)) => first + from..first + to + 1,
@@ -252,7 +307,10 @@ fn longest_run(unheard: &[bool], active: &[bool]) -> usize {
 fn envelope(samples: &[f32]) -> Vec<f64> {
     let energies: Vec<f64> = samples
         .chunks_exact(FRAME_SAMPLES)
-        .map(|frame| frame.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / FRAME_SAMPLES as f64)
+        .map(|frame| {
+            frame.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>()
+                / FRAME_SAMPLES as f64
+        })
         .collect();
     energies.windows(4).map(|window| (window.iter().sum::<f64>() / 4.0).sqrt()).collect()
 }

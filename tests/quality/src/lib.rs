@@ -1,10 +1,11 @@
 //! How good it sounds.
 //!
-//! - [`hear`](mod@hear): was what one peer spoke heard by another? Figures, and a floor that they must reach.
+//! - [`hear`](mod@hear): was what one peer spoke heard by another? Figures, and a floor that they
+//!   must reach.
 //! - [`speech`]: the recorded voices in `tests/speech`; [`wav`]: files of 48 kHz mono.
 //!
-//! The program `voicemesh-quality` runs the voice pipeline through simulated networks, rooms and noises, and prints each
-//! figure beside its target; `make bench` runs it.
+//! The program `voicemesh-quality` runs the voice pipeline through simulated networks, rooms and
+//! noises, and prints each figure beside its target; `make bench` runs it.
 
 pub mod capture_cpu;
 pub mod detector;

@@ -1,12 +1,14 @@
 //! The hearing side on simulated networks, beside a plain pipeline at the same bitrate on the wire.
 //!
-//! The plain one is Opus with in-band repair and a fixed buffer. Delays are from mouth to ear, without the network's own
-//! latency and without devices: the frame's 20 ms, the codec's 6.5 ms, and the buffer.
+//! The plain one is Opus with in-band repair and a fixed buffer. Delays are from mouth to ear,
+//! without the network's own latency and without devices: the frame's 20 ms, the codec's 6.5 ms,
+//! and the buffer.
 //!
-//! Of the jitter that alternates between 5 and 40 ms a buffer that knew each change beforehand would have, at 1 % concealed
-//! and by a rough calculation (not measured), a mean delay of about 60 % of the fixed buffer's: in-band repair makes the
-//! fixed buffer cheap (two frames in a row must be late), and the frame and the codec are in both. Ours also needs about a second to notice each change. So
-//! that row is missed; its curve stands beside it.
+//! Of the jitter that alternates between 5 and 40 ms a buffer that knew each change beforehand
+//! would have, at 1 % concealed and by a rough calculation (not measured), a mean delay of about 60
+//! % of the fixed buffer's: in-band repair makes the fixed buffer cheap (two frames in a row must
+//! be late), and the frame and the codec are in both. Ours also needs about a second to notice each
+//! change. So that row is missed; its curve stands beside it.
 
 pub mod cpu;
 pub mod hearers;
@@ -27,8 +29,9 @@ use crate::pesq::Pairs;
 use crate::report::{Options, Row};
 use crate::speech;
 
-/// Payload of the plain pipeline. Losses are shown at lower bitrates as well: there a copy leaves too little for the frame,
-/// and the plain pipeline, which loses more of them, can have the better frames.
+/// Payload of the plain pipeline. Losses are shown at lower bitrates as well: there a copy leaves
+/// too little for the frame, and the plain pipeline, which loses more of them, can have the better
+/// frames.
 pub const PLAIN_BPS: u32 = 64_000;
 
 /// Its buffer where nothing else is said.
@@ -37,8 +40,9 @@ const PLAIN_BUFFER: Duration = Duration::from_millis(60);
 /// The delay that no row may exceed.
 const MOST_DELAY_MS: f64 = 140.0;
 
-/// How far behind copies are sent against a tenth of loss, random and in bursts, and against a fifth; always without
-/// in-band repair, which would take more from the frames than it gives beside copies. Chosen by [`spacing`].
+/// How far behind copies are sent against a tenth of loss, random and in bursts, and against a
+/// fifth; always without in-band repair, which would take more from the frames than it gives beside
+/// copies. Chosen by [`spacing`].
 pub const AGAINST_A_TENTH: &[u16] = &[3];
 /// See [`AGAINST_A_TENTH`].
 pub const AGAINST_A_TENTH_IN_BURSTS: &[u16] = &[4];
@@ -89,7 +93,14 @@ fn perfect(options: &Options, frame: FrameDuration, limit_ms: f64) -> Vec<Row> {
         // As many seeds as there are places of the device's blocks between the packets.
         for seed in 0..2 * seeds(options) {
             let mut ours = Ours::new(&sending);
-            outcomes.push(converse(&mut ours, &packets, &sending, PathConditions::Perfect, seed, Duration::ZERO));
+            outcomes.push(converse(
+                &mut ours,
+                &packets,
+                &sending,
+                PathConditions::Perfect,
+                seed,
+                Duration::ZERO,
+            ));
             buffers_ms.push(f64::from(ours.listener().stats().buffer_ms));
         }
     }
@@ -104,7 +115,13 @@ fn perfect(options: &Options, frame: FrameDuration, limit_ms: f64) -> Vec<Row> {
 }
 
 /// Ours beside what fixed buffers would need to conceal at most as much.
-fn jitter(options: &Options, name: &str, conditions: PathConditions, seconds: usize, share: f64) -> Vec<Row> {
+fn jitter(
+    options: &Options,
+    name: &str,
+    conditions: PathConditions,
+    seconds: usize,
+    share: f64,
+) -> Vec<Row> {
     let sending = Sending::plain(FrameDuration::Ms20, PLAIN_BPS, 10);
     let judged_from = Duration::from_secs(10);
     let mut conversations = Vec::new();
@@ -117,7 +134,14 @@ fn jitter(options: &Options, name: &str, conditions: PathConditions, seconds: us
         let mut outcomes = Vec::new();
         for packets in &conversations {
             for seed in 0..seeds(options) {
-                outcomes.push(converse(make().as_mut(), packets, &sending, conditions, seed, judged_from));
+                outcomes.push(converse(
+                    make().as_mut(),
+                    packets,
+                    &sending,
+                    conditions,
+                    seed,
+                    judged_from,
+                ));
             }
         }
         outcomes
@@ -141,8 +165,14 @@ fn jitter(options: &Options, name: &str, conditions: PathConditions, seconds: us
     vec![
         Row::new("concealed", &condition, concealed(&ours), "%")
             .at_most(1.0)
-            .with("frames never heard %", format!("{:.2}", of(&ours, |outcome| outcome.unheard_percent)))
-            .with("stretched ms/s", format!("{:.1}", of(&ours, |outcome| outcome.stretched_ms) / (seconds - 10) as f64))
+            .with(
+                "frames never heard %",
+                format!("{:.2}", of(&ours, |outcome| outcome.unheard_percent)),
+            )
+            .with(
+                "stretched ms/s",
+                format!("{:.1}", of(&ours, |outcome| outcome.stretched_ms) / (seconds - 10) as f64),
+            )
             .with("delay ms", format!("{delay_ms:.0}")),
         Row::new("delay", &condition, delay_ms, "ms")
             .at_most((needed_ms * share).min(MOST_DELAY_MS))
@@ -161,7 +191,8 @@ fn lossy(options: &Options) -> Vec<Row> {
     ];
     let few = Options { quick: true };
     for (plain_bps, options) in [(PLAIN_BPS, options), (48_000, &few), (32_000, &few)] {
-        for ((name, conditions), (limit, fec_percent, offsets)) in losses().into_iter().zip(against) {
+        for ((name, conditions), (limit, fec_percent, offsets)) in losses().into_iter().zip(against)
+        {
             let plain = Sending::plain(FrameDuration::Ms20, plain_bps, fec_percent);
             rows.extend(one_loss(options, (name, conditions, limit), &plain, offsets));
         }
@@ -181,16 +212,23 @@ fn one_loss(
     for voice in voices(options) {
         let (once, spoken) = repeated(voice, 3);
         let judged_from = Duration::from_secs_f64(once as f64 / 48_000.0);
-        let layout = Sending { offsets: offsets.to_vec(), fec_percent: 0, bitrate_bps: 16_000, ..plain.clone() };
+        let layout = Sending {
+            offsets: offsets.to_vec(),
+            fec_percent: 0,
+            bitrate_bps: 16_000,
+            ..plain.clone()
+        };
         let our = layout.at_wire_rate(&spoken, plain.wire_bps(&spoken));
         wires.push((our.wire_bps(&spoken), plain.wire_bps(&spoken)));
         let (our_packets, plain_packets) = (our.packets(&spoken), plain.packets(&spoken));
         for seed in 0..seeds(options) {
-            let outcome = converse(&mut Ours::new(&our), &our_packets, &our, conditions, seed, judged_from);
+            let outcome =
+                converse(&mut Ours::new(&our), &our_packets, &our, conditions, seed, judged_from);
             our_scores.add(&mut pairs, &spoken, &outcome.heard, once, outcome.delay_ms + 30.0);
             ours.push(outcome);
             let mut hearer = Plain::new(plain, PLAIN_BUFFER);
-            let outcome = converse(&mut hearer, &plain_packets, plain, conditions, seed, judged_from);
+            let outcome =
+                converse(&mut hearer, &plain_packets, plain, conditions, seed, judged_from);
             plain_scores.add(&mut pairs, &spoken, &outcome.heard, once, outcome.delay_ms + 30.0);
             plains.push(outcome);
         }
@@ -199,7 +237,8 @@ fn one_loss(
     let unheard = |outcomes: &[Outcome]| of(outcomes, |outcome| outcome.unheard_percent);
     let delay = |outcomes: &[Outcome]| of(outcomes, |outcome| outcome.delay_ms);
     let condition = format!("loss {name}, plain at {} kbit/s", plain.bitrate_bps / 1_000);
-    let (our_wire, plain_wire) = (mean(wires.iter().map(|wire| wire.0)), mean(wires.iter().map(|wire| wire.1)));
+    let (our_wire, plain_wire) =
+        (mean(wires.iter().map(|wire| wire.0)), mean(wires.iter().map(|wire| wire.1)));
     let ahead = |what: &str, ours: f64, plain: f64, more_is_better: bool| {
         let met = if more_is_better { ours > plain } else { ours < plain };
         let sign = if more_is_better { '>' } else { '<' };
@@ -209,7 +248,10 @@ fn one_loss(
         Row::new("concealed", &condition, unheard(&ours), "% of frames")
             .at_most(limit)
             .with("plain %", format!("{:.2}", unheard(&plains)))
-            .with("time concealed %", format!("{:.2}", of(&ours, |outcome| outcome.concealed_percent)))
+            .with(
+                "time concealed %",
+                format!("{:.2}", of(&ours, |outcome| outcome.concealed_percent)),
+            )
             .with("wire kbit/s", format!("{:.1} (plain {:.1})", our_wire / 1e3, plain_wire / 1e3))
             .with("copies behind by", format!("{offsets:?}")),
         Row::new("delay", &condition, delay(&ours), "ms")
@@ -218,10 +260,13 @@ fn one_loss(
         ahead("STOI", our_scores.stoi(), plain_scores.stoi(), true),
     ];
     match pairs.score() {
-        Ok(pesq) => rows.push(ahead("PESQ", our_scores.pesq(&pesq), plain_scores.pesq(&pesq), true)),
+        Ok(pesq) => {
+            rows.push(ahead("PESQ", our_scores.pesq(&pesq), plain_scores.pesq(&pesq), true))
+        }
         Err(error) => {
             eprintln!("NO PESQ, the distance of third-octave spectra stands in for it: {error}");
-            let (ours, plain) = (our_scores.spectral_distance_db(), plain_scores.spectral_distance_db());
+            let (ours, plain) =
+                (our_scores.spectral_distance_db(), plain_scores.spectral_distance_db());
             rows.push(ahead("spectral distance, dB", ours, plain, false));
         }
     }
@@ -243,12 +288,16 @@ fn detour(options: &Options) -> Vec<Row> {
                 let kept = packets.len().min((until.as_millis() / 20) as usize);
                 let mut ours = Ours::new(&sending);
                 let conditions = PathConditions::Detour(there, back);
-                let outcome = converse(&mut ours, &packets[..kept], &sending, conditions, seed, from);
+                let outcome =
+                    converse(&mut ours, &packets[..kept], &sending, conditions, seed, from);
                 let played = outcome.heard.len() as f64 / 48.0 - from.as_secs_f64() * 1e3;
-                // Whatever is neither speech nor stretched speech is a disturbance, silence included.
-                disturbed_ms[part] = played - outcome.delays.len() as f64 * 10.0 + outcome.stretched_ms;
+                // Whatever is neither speech nor stretched speech is a disturbance, silence
+                // included.
+                disturbed_ms[part] =
+                    played - outcome.delays.len() as f64 * 10.0 + outcome.stretched_ms;
                 if part == 1 {
-                    lost += ours.listener().stats().frames_concealed + ours.listener().stats().frames_late;
+                    lost += ours.listener().stats().frames_concealed
+                        + ours.listener().stats().frames_late;
                     delays.push(outcome.delay_ms);
                 }
             }

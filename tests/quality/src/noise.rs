@@ -45,12 +45,19 @@ pub fn with_pauses(voice: &str, pause_ms: usize) -> Vec<f32> {
 
 /// Suppresses one noise under one voice.
 #[must_use]
-pub fn suppress(voice: &str, noise: Noise, snr_db: f64, level: NoiseSuppression, seed: u64) -> Suppression {
+pub fn suppress(
+    voice: &str,
+    noise: Noise,
+    snr_db: f64,
+    level: NoiseSuppression,
+    seed: u64,
+) -> Suppression {
     let clean = with_pauses(voice, 2_000);
     let noisy = with_noise(&clean, noise, snr_db, seed);
     let processing = Processing { noise_suppression: level, ..Processing::OFF };
-    let mut microphone = Microphone::new(MicrophoneConfig { processing, activation: Activation::Always })
-        .unwrap_or_else(|error| panic!("{error}"));
+    let mut microphone =
+        Microphone::new(MicrophoneConfig { processing, activation: Activation::Always })
+            .unwrap_or_else(|error| panic!("{error}"));
     let mut out = Vec::with_capacity(noisy.len());
     for block in noisy.as_chunks::<BLOCK_SAMPLES>().0 {
         microphone.push(block);
@@ -105,7 +112,9 @@ fn row(noise: Noise, level: NoiseSuppression, seeds: u64) -> Row {
         .with("least", format!("{least:.1} dB"))
         .with("STOI", format!("{:.3} → {:.3}", mean(|run| run.stoi.0), mean(|run| run.stoi.1)));
     let row = match noise {
-        Noise::Babble => row.with("why not more", "the suppressor takes what is steady, and voices are not"),
+        Noise::Babble => {
+            row.with("why not more", "the suppressor takes what is steady, and voices are not")
+        }
         Noise::White | Noise::Pink | Noise::Brown => row,
     };
     let met = row.value >= 15.0;
@@ -121,7 +130,10 @@ mod tests {
         let levels = [NoiseSuppression::Low, NoiseSuppression::Moderate, NoiseSuppression::High];
         let runs = levels.map(|level| suppress("announcer", Noise::Pink, 5.0, level, 4));
         assert!(runs[0].pauses_db > 4.0 && runs[2].pauses_db > 14.0, "{runs:?}");
-        assert!(runs[0].pauses_db < runs[1].pauses_db && runs[1].pauses_db < runs[2].pauses_db, "{runs:?}");
+        assert!(
+            runs[0].pauses_db < runs[1].pauses_db && runs[1].pauses_db < runs[2].pauses_db,
+            "{runs:?}"
+        );
         assert!(runs.iter().all(|run| run.stoi.1 > run.stoi.0 - 0.05), "{runs:?}");
     }
 

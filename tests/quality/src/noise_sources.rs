@@ -38,7 +38,8 @@ impl Noise {
         let mut made: Vec<f64> = match self {
             Self::White => (0..samples).map(|_| white()).collect(),
             Self::Pink => {
-                // A sum of leaky integrators an octave or two apart falls by 3 dB an octave between 10 Hz and 20 kHz.
+                // A sum of leaky integrators an octave or two apart falls by 3 dB an octave between
+                // 10 Hz and 20 kHz.
                 let poles = [0.998_9, 0.995, 0.98, 0.92, 0.7, 0.0];
                 let weights = [0.035, 0.07, 0.135, 0.27, 0.55, 0.5];
                 let mut states = [0.0; 6];
@@ -61,7 +62,8 @@ impl Noise {
             }
             Self::Babble => babble(&mut random, samples),
         };
-        let rms = (made.iter().map(|sample| sample * sample).sum::<f64>() / samples.max(1) as f64).sqrt();
+        let rms =
+            (made.iter().map(|sample| sample * sample).sum::<f64>() / samples.max(1) as f64).sqrt();
         made.iter_mut().for_each(|sample| *sample /= rms);
         made.into_iter().map(|sample| sample as f32).collect()
     }
@@ -100,16 +102,21 @@ fn babble(random: &mut ChaCha8Rng, samples: usize) -> Vec<f64> {
 /// The level of each frame in dBFS.
 #[must_use]
 pub fn frame_levels_dbfs(samples: &[f32]) -> Vec<f64> {
-    samples.chunks_exact(FRAME_SAMPLES).map(|frame| 10.0 * mean_square(frame).max(1e-12).log10()).collect()
+    samples
+        .chunks_exact(FRAME_SAMPLES)
+        .map(|frame| 10.0 * mean_square(frame).max(1e-12).log10())
+        .collect()
 }
 
 /// The mean square of samples.
 #[must_use]
 pub fn mean_square(samples: &[f32]) -> f64 {
-    samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / samples.len().max(1) as f64
+    samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>()
+        / samples.len().max(1) as f64
 }
 
-/// The level of speech without its pauses: the mean energy of the frames within [`ACTIVE_RANGE_DB`] of that mean.
+/// The level of speech without its pauses: the mean energy of the frames within [`ACTIVE_RANGE_DB`]
+/// of that mean.
 #[must_use]
 pub fn active_level_dbfs(samples: &[f32]) -> f64 {
     let levels = frame_levels_dbfs(samples);
@@ -120,7 +127,8 @@ pub fn active_level_dbfs(samples: &[f32]) -> f64 {
             .filter(|level| **level > active - ACTIVE_RANGE_DB)
             .map(|level| 10_f64.powf(level / 10.0))
             .collect();
-        active = 10.0 * (energies.iter().sum::<f64>() / energies.len().max(1) as f64).max(1e-12).log10();
+        active =
+            10.0 * (energies.iter().sum::<f64>() / energies.len().max(1) as f64).max(1e-12).log10();
     }
     active
 }
@@ -136,7 +144,11 @@ pub fn speech_frames(clean: &[f32]) -> Vec<bool> {
 #[must_use]
 pub fn with_noise(clean: &[f32], noise: Noise, snr_db: f64, seed: u64) -> Vec<f32> {
     let gain = 10_f64.powf((active_level_dbfs(clean) - snr_db) / 20.0) as f32;
-    clean.iter().zip(noise.make(seed, clean.len())).map(|(speech, noise)| speech + gain * noise).collect()
+    clean
+        .iter()
+        .zip(noise.make(seed, clean.len()))
+        .map(|(speech, noise)| speech + gain * noise)
+        .collect()
 }
 
 #[cfg(test)]
@@ -162,8 +174,10 @@ mod tests {
     fn each_noise_falls_as_its_colour_says() {
         for (noise, fall_db) in [(Noise::White, 0.0), (Noise::Pink, 9.0), (Noise::Brown, 18.0)] {
             let samples = noise.make(7, 48_000);
-            let around = |hz: f64| (0..60).map(move |step| hz * (0.9 + 0.2 * f64::from(step) / 60.0));
-            let found = 10.0 * (energy(&samples, around(500.0)) / energy(&samples, around(4_000.0))).log10();
+            let around =
+                |hz: f64| (0..60).map(move |step| hz * (0.9 + 0.2 * f64::from(step) / 60.0));
+            let found = 10.0
+                * (energy(&samples, around(500.0)) / energy(&samples, around(4_000.0))).log10();
             assert!((found - fall_db).abs() < 3.0, "{noise}: {found} dB from 500 Hz to 4 kHz");
         }
     }
@@ -172,7 +186,8 @@ mod tests {
     fn speech_in_noise_has_the_stated_distance() {
         let clean = speech::load("cards");
         let noisy = with_noise(&clean, Noise::Pink, 10.0, 3);
-        let noise: Vec<f32> = noisy.iter().zip(&clean).map(|(noisy, clean)| noisy - clean).collect();
+        let noise: Vec<f32> =
+            noisy.iter().zip(&clean).map(|(noisy, clean)| noisy - clean).collect();
         let distance = active_level_dbfs(&clean) - 10.0 * mean_square(&noise).log10();
         assert!((distance - 10.0).abs() < 0.1, "{distance}");
     }

@@ -1,4 +1,5 @@
-//! PESQ by an outside program, since there is none in Rust: `scripts/pesq.sh` over a folder of pairs.
+//! PESQ by an outside program, since there is none in Rust: `scripts/pesq.sh` over a folder of
+//! pairs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,10 @@ impl Pairs {
     /// # Errors
     /// A sentence, if the folder cannot be made.
     pub fn new(name: &str) -> Result<Self, String> {
-        let folder = std::env::temp_dir().join(format!("voicemesh-pesq-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let folder =
+            std::env::temp_dir().join(format!("voicemesh-pesq-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(Self { folder, count: 0 })
     }
 

@@ -42,7 +42,13 @@ impl Row {
     /// A figure without target.
     #[must_use]
     pub fn new(name: &str, condition: &str, value: f64, unit: &'static str) -> Self {
-        Self { name: name.to_owned(), condition: condition.to_owned(), value, unit, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            condition: condition.to_owned(),
+            value,
+            unit,
+            ..Self::default()
+        }
     }
 
     /// With a target that is an upper limit.
@@ -95,18 +101,26 @@ pub fn table(rows: &[Row]) -> String {
         .iter()
         .map(|row| {
             let value = format!("{} {}", short(row.value), row.unit);
-            [row.name.clone(), row.condition.clone(), value, row.target.clone(), row.verdict().to_owned()]
+            [
+                row.name.clone(),
+                row.condition.clone(),
+                value,
+                row.target.clone(),
+                row.verdict().to_owned(),
+            ]
         })
         .collect();
-    let widths: Vec<usize> =
-        (0..5).map(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..5)
+        .map(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
     let mut text = String::new();
     for (row, cells) in rows.iter().zip(&cells) {
         for (cell, width) in cells.iter().zip(&widths) {
             text.push_str(cell);
             text.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
         }
-        let extra: Vec<String> = row.extra.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let extra: Vec<String> =
+            row.extra.iter().map(|(name, value)| format!("{name} {value}")).collect();
         let _ = writeln!(text, "{}", extra.join(", "));
     }
     text

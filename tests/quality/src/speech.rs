@@ -30,7 +30,9 @@ mod tests {
             let samples = load(voice);
             let seconds = samples.len() as f32 / 48_000.0;
             assert!((5.0..=10.0).contains(&seconds), "{voice}: {seconds} s");
-            let rms = (samples.iter().map(|sample| sample * sample).sum::<f32>() / samples.len() as f32).sqrt();
+            let rms = (samples.iter().map(|sample| sample * sample).sum::<f32>()
+                / samples.len() as f32)
+                .sqrt();
             let level_dbfs = 20.0 * rms.log10();
             assert!((-24.0..=-18.0).contains(&level_dbfs), "{voice}: {level_dbfs} dBFS");
         }

@@ -24,11 +24,19 @@ pub fn read_channel(path: &Path, channel: usize) -> Result<Vec<f32>, String> {
     let mut reader = WavReader::open(path).map_err(complain)?;
     let spec = reader.spec();
     if spec.sample_rate != SAMPLE_RATE {
-        return Err(format!("{}: {} Hz where {SAMPLE_RATE} Hz is needed", path.display(), spec.sample_rate));
+        return Err(format!(
+            "{}: {} Hz where {SAMPLE_RATE} Hz is needed",
+            path.display(),
+            spec.sample_rate
+        ));
     }
     let channels = usize::from(spec.channels);
     if channel >= channels {
-        return Err(format!("{}: {channels} channels where {} are needed", path.display(), channel + 1));
+        return Err(format!(
+            "{}: {channels} channels where {} are needed",
+            path.display(),
+            channel + 1
+        ));
     }
     let all: Result<Vec<f32>, hound::Error> = match spec.sample_format {
         SampleFormat::Float => reader.samples::<f32>().skip(channel).step_by(channels).collect(),
@@ -51,10 +59,17 @@ pub fn read_channel(path: &Path, channel: usize) -> Result<Vec<f32>, String> {
 /// A sentence with the path, if the file cannot be written.
 pub fn write(path: &Path, samples: &[f32]) -> Result<(), String> {
     let complain = |error: hound::Error| format!("{}: {error}", path.display());
-    let spec = WavSpec { channels: 1, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    let spec = WavSpec {
+        channels: 1,
+        sample_rate: SAMPLE_RATE,
+        bits_per_sample: 16,
+        sample_format: SampleFormat::Int,
+    };
     let mut writer = WavWriter::create(path, spec).map_err(complain)?;
     for sample in samples {
-        writer.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16).map_err(complain)?;
+        writer
+            .write_sample((sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16)
+            .map_err(complain)?;
     }
     writer.finalize().map_err(complain)
 }

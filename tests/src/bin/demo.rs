@@ -1,5 +1,5 @@
-//! `make demo`: a server and two peers as separate processes speak to each other, first relayed, then direct. Says how
-//! soon, how much and how well was heard; ends with 1 if anything was not.
+//! `make demo`: a server and two peers as separate processes speak to each other, first relayed,
+//! then direct. Says how soon, how much and how well was heard; ends with 1 if anything was not.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,7 +32,10 @@ fn main() -> ExitCode {
         );
         all_heard &= converse(&server, &out, way, arguments);
     }
-    println!("\nWhat was heard is in {}. All times are from the call that joins, in ms.", out.display());
+    println!(
+        "\nWhat was heard is in {}. All times are from the call that joins, in ms.",
+        out.display()
+    );
     if all_heard {
         println!("Everything was heard.");
         ExitCode::SUCCESS

@@ -1,4 +1,5 @@
-//! `voicemesh-hear spoken.wav heard.wav [--cut-ms N]`: prints how well the one is heard in the other; exit 1 under the floor.
+//! `voicemesh-hear spoken.wav heard.wav [--cut-ms N]`: prints how well the one is heard in the
+//! other; exit 1 under the floor.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,7 +26,8 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
         }
         _ => return Err(usage.to_owned()),
     };
-    let hearing = compare_with_cut(&wav::read(Path::new(spoken))?, &wav::read(Path::new(heard))?, cut_ms);
+    let hearing =
+        compare_with_cut(&wav::read(Path::new(spoken))?, &wav::read(Path::new(heard))?, cut_ms);
     println!("{hearing}");
     match hearing.verdict(&Floor::default()) {
         Ok(()) => Ok(ExitCode::SUCCESS),

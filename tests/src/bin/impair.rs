@@ -4,15 +4,18 @@
 //! voicemesh-impair INTERFACE_A INTERFACE_B SEED
 //! ```
 //!
-//! Makes two TAP interfaces and carries Ethernet frames between them, as [`Impairment`] says; either may be moved to another
-//! network namespace afterwards. Prints `ready`, then reads lines of JSON from standard input and answers each with one line:
+//! Makes two TAP interfaces and carries Ethernet frames between them, as [`Impairment`] says;
+//! either may be moved to another network namespace afterwards. Prints `ready`, then reads lines of
+//! JSON from standard input and answers each with one line:
 //!
-//! - `{"to_b": {…}, "to_a": {…}}` changes one or both directions; see `Impairment::to_json`. Answer: `{}` or `{"error": …}`.
+//! - `{"to_b": {…}, "to_a": {…}}` changes one or both directions; see `Impairment::to_json`.
+//!   Answer: `{}` or `{"error": …}`.
 //! - `{"counts": true}`: the frames of both directions.
 //!
 //! ARP and anything else that is not IP passes at once. The program ends with its standard input.
 //!
-//! Each direction has two threads: one takes frames and decides when they are due, the other sleeps until then.
+//! Each direction has two threads: one takes frames and decides when they are due, the other sleeps
+//! until then.
 
 #[cfg(target_os = "linux")]
 fn main() {
@@ -48,7 +51,8 @@ mod linux {
     /// After this the interface is asked again whether it is up.
     const DOWN_INTERVAL: Duration = Duration::from_millis(10);
 
-    /// One direction, shared by the thread that takes frames, the one that delivers them, and the one that changes it.
+    /// One direction, shared by the thread that takes frames, the one that delivers them, and the
+    /// one that changes it.
     struct Direction {
         way: Mutex<OneWay>,
         /// A frame was offered.
@@ -57,7 +61,9 @@ mod linux {
     }
 
     pub fn run(arguments: &[String]) -> Result<(), String> {
-        let [a, b, seed] = arguments else { return Err("takes INTERFACE_A INTERFACE_B SEED".to_owned()) };
+        let [a, b, seed] = arguments else {
+            return Err("takes INTERFACE_A INTERFACE_B SEED".to_owned());
+        };
         let seed = seed.parse().map_err(|error| format!("seed {seed}: {error}"))?;
         let (a, b) = (Arc::new(open_tap(a)?), Arc::new(open_tap(b)?));
         let epoch = Instant::now();
@@ -83,7 +89,8 @@ mod linux {
     }
 
     fn open_tap(name: &str) -> Result<Tap, String> {
-        let interface = Interface::new(name).map_err(|error| format!("interface {name}: {error}"))?;
+        let interface =
+            Interface::new(name).map_err(|error| format!("interface {name}: {error}"))?;
         Tap::new_named(interface).map_err(|error| format!("TAP {name}: {error}"))
     }
 
@@ -96,7 +103,10 @@ mod linux {
     }
 
     impl Direction {
-        #[expect(clippy::disallowed_methods, reason = "an interface that is down gives no event when it is up again")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an interface that is down gives no event when it is up again"
+        )]
         fn take_frames(&self, from: &Tap, to: &Tap) -> io::Result<()> {
             let mut buffer = [0; MAX_FRAME];
             loop {
@@ -126,8 +136,14 @@ mod linux {
                     send(to, &frame)?;
                     way = self.lock();
                 } else {
-                    let sleep = way.next_at().map_or(IDLE, |due| due.saturating_sub(self.epoch.elapsed()).min(IDLE));
-                    way = self.offered.wait_timeout(way, sleep).unwrap_or_else(PoisonError::into_inner).0;
+                    let sleep = way
+                        .next_at()
+                        .map_or(IDLE, |due| due.saturating_sub(self.epoch.elapsed()).min(IDLE));
+                    way = self
+                        .offered
+                        .wait_timeout(way, sleep)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
                 }
             }
         }
@@ -148,7 +164,9 @@ mod linux {
         let request: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
         for (key, direction) in [("to_b", to_b), ("to_a", to_a)] {
             if !request[key].is_null() {
-                direction.lock().set(direction.epoch.elapsed(), Impairment::from_json(&request[key])?);
+                direction
+                    .lock()
+                    .set(direction.epoch.elapsed(), Impairment::from_json(&request[key])?);
             }
         }
         if request["counts"] != true {

@@ -1,10 +1,12 @@
-//! A forward proxy for the network tests: HTTP CONNECT (RFC 9110 §9.3.6) or SOCKS5 (RFC 1928, RFC 1929).
+//! A forward proxy for the network tests: HTTP CONNECT (RFC 9110 §9.3.6) or SOCKS5 (RFC 1928, RFC
+//! 1929).
 //!
 //! ```text
 //! voicemesh-proxy http|socks5 ADDRESS [USER:PASSWORD]
 //! ```
 //!
-//! Prints `listening`, then a line for each request: `CONNECT host:port` or `refused: why`. Names are resolved here.
+//! Prints `listening`, then a line for each request: `CONNECT host:port` or `refused: why`. Names
+//! are resolved here.
 
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream, ToSocketAddrs as _};
@@ -36,7 +38,8 @@ fn main() {
         "socks5" => accept_socks,
         _ => fail("knows http and socks5"),
     };
-    let listener = TcpListener::bind(address).unwrap_or_else(|error| fail(&format!("{address}: {error}")));
+    let listener =
+        TcpListener::bind(address).unwrap_or_else(|error| fail(&format!("{address}: {error}")));
     println!("listening");
     for client in listener.incoming().flatten() {
         let password = password.clone();
@@ -80,7 +83,10 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-fn accept_http(client: &mut TcpStream, password: Option<&str>) -> io::Result<(String, &'static [u8])> {
+fn accept_http(
+    client: &mut TcpStream,
+    password: Option<&str>,
+) -> io::Result<(String, &'static [u8])> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -110,7 +116,10 @@ fn accept_http(client: &mut TcpStream, password: Option<&str>) -> io::Result<(St
     Ok((destination.to_owned(), b"HTTP/1.1 200 Connection established\r\n\r\n"))
 }
 
-fn accept_socks(client: &mut TcpStream, password: Option<&str>) -> io::Result<(String, &'static [u8])> {
+fn accept_socks(
+    client: &mut TcpStream,
+    password: Option<&str>,
+) -> io::Result<(String, &'static [u8])> {
     let wrong = |why: &'static str| Error::new(ErrorKind::InvalidData, why);
     let [version, methods] = read(client)?;
     let methods = read_some(client, methods)?;
@@ -165,7 +174,9 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let bits = (0..3).fold(0_u32, |bits, index| (bits << 8) | u32::from(chunk.get(index).copied().unwrap_or(0)));
+        let bits = (0..3).fold(0_u32, |bits, index| {
+            (bits << 8) | u32::from(chunk.get(index).copied().unwrap_or(0))
+        });
         for index in 0..4 {
             let letter = ALPHABET[(bits >> (18 - 6 * index)) as usize & 63] as char;
             text.push(if index <= chunk.len() { letter } else { '=' });
@@ -178,7 +189,9 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     #[test]
     fn base64_is_that_of_rfc_4648() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
             assert_eq!(super::base64(plain.as_bytes()), coded);
         }
     }

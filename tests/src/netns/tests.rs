@@ -1,4 +1,5 @@
-//! What a lab loses and what it passes on, tried with small sockets: every host runs this test binary again as a helper.
+//! What a lab loses and what it passes on, tried with small sockets: every host runs this test
+//! binary again as a helper.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -8,7 +9,8 @@ use super::*;
 use crate::process::Program;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Long enough for a packet to cross the router on a busy machine; what has not come by then is lost.
+/// Long enough for a packet to cross the router on a busy machine; what has not come by then is
+/// lost.
 const LOST_AFTER: Duration = Duration::from_millis(300);
 const ROLE: &str = "VOICEMESH_NETNS_ROLE";
 
@@ -23,7 +25,8 @@ fn start(host: &Host, role: &str) -> Program {
 /// Echoes what comes by UDP and TCP.
 fn start_echo(host: &Host) -> (Program, u16) {
     let mut echo = start(host, "echo");
-    let port = echo.wait_for_text("port", PATIENCE, |line| line.split_once("port ")?.1.parse().ok());
+    let port =
+        echo.wait_for_text("port", PATIENCE, |line| line.split_once("port ")?.1.parse().ok());
     (echo, port)
 }
 
@@ -83,7 +86,10 @@ fn tcp_call(address: SocketAddr) -> Option<()> {
 
 #[test]
 fn udp_between_two_peers_is_lost_while_tcp_to_the_server_passes() {
-    let Some(mut lab) = Lab::new("udp_between_two_peers_is_lost_while_tcp_to_the_server_passes", 3) else { return };
+    let Some(mut lab) = Lab::new("udp_between_two_peers_is_lost_while_tcp_to_the_server_passes", 3)
+    else {
+        return;
+    };
     let (server, alice, bob) = (lab.host(0), lab.host(1), lab.host(2));
     let (_at_server, server_port) = start_echo(&server);
     let (_at_bob, bob_port) = start_echo(&bob);
@@ -101,7 +107,11 @@ fn udp_between_two_peers_is_lost_while_tcp_to_the_server_passes() {
 
 #[test]
 fn a_pair_that_is_cut_comes_back_and_the_third_host_notices_nothing() {
-    let Some(mut lab) = Lab::new("a_pair_that_is_cut_comes_back_and_the_third_host_notices_nothing", 3) else { return };
+    let Some(mut lab) =
+        Lab::new("a_pair_that_is_cut_comes_back_and_the_third_host_notices_nothing", 3)
+    else {
+        return;
+    };
     let (alice, bob, carol) = (lab.host(0), lab.host(1), lab.host(2));
     let (_at_bob, port) = start_echo(&bob);
     let loss = Loss::Between(bob.clone(), alice.clone());
@@ -114,7 +124,10 @@ fn a_pair_that_is_cut_comes_back_and_the_third_host_notices_nothing() {
 
 #[test]
 fn a_host_that_is_cut_off_by_loss_or_by_plug_reaches_no_other() {
-    let Some(mut lab) = Lab::new("a_host_that_is_cut_off_by_loss_or_by_plug_reaches_no_other", 3) else { return };
+    let Some(mut lab) = Lab::new("a_host_that_is_cut_off_by_loss_or_by_plug_reaches_no_other", 3)
+    else {
+        return;
+    };
     let (alice, bob, carol) = (lab.host(0), lab.host(1), lab.host(2));
     let (_at_bob, port) = start_echo(&bob);
     let loss = Loss::All(bob.clone());

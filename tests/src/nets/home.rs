@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::internet::forward;
 use super::{Host, Nat};
 
-/// A router with the interfaces `wan` and `lan`, and a LAN with the number of the home in its addresses.
+/// A router with the interfaces `wan` and `lan`, and a LAN with the number of the home in its
+/// addresses.
 pub struct Home {
     lab: String,
     router: Host,

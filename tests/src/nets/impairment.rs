@@ -1,4 +1,5 @@
-//! One direction of an impaired link, without I/O: frames and the time go in, frames come out when they are due.
+//! One direction of an impaired link, without I/O: frames and the time go in, frames come out when
+//! they are due.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ const MAX_QUEUE: Duration = Duration::from_secs(10);
 
 /// What happens to frames of one direction. The default is a perfect link.
 ///
-/// The order is that of an access link: first the rate limit with its queue, then loss, delay and jitter.
+/// The order is that of an access link: first the rate limit with its queue, then loss, delay and
+/// jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Impairment {
     /// Added to every frame.
@@ -23,13 +25,15 @@ pub struct Impairment {
     pub limit: Limit,
 }
 
-/// A rate limit. Rates are in bits per second and count whole Ethernet frames without preamble and checksum.
+/// A rate limit. Rates are in bits per second and count whole Ethernet frames without preamble and
+/// checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Limit {
     /// No limit.
     #[default]
     None,
-    /// Frames wait in a first-in-first-out queue; a frame that would wait longer than `queue` is dropped.
+    /// Frames wait in a first-in-first-out queue; a frame that would wait longer than `queue` is
+    /// dropped.
     Queue {
         /// Bits per second.
         rate_bps: u32,
@@ -92,7 +96,10 @@ impl Impairment {
     /// A policed link with this rate.
     #[must_use]
     pub fn policed(kbit_per_second: u32, burst_bytes: u32) -> Self {
-        Self { limit: Limit::Policer { rate_bps: kbit_per_second * 1_000, burst_bytes }, ..Self::default() }
+        Self {
+            limit: Limit::Policer { rate_bps: kbit_per_second * 1_000, burst_bytes },
+            ..Self::default()
+        }
     }
 
     /// With bursts of loss: this share of all frames, in bursts of this mean length.
@@ -109,13 +116,21 @@ impl Impairment {
         let loss = match self.loss {
             Loss::None => json!(0.0),
             Loss::Random(share) => json!(share),
-            Loss::Bursts { to_bad, to_good, while_good, while_bad } => json!([to_bad, to_good, while_good, while_bad]),
+            Loss::Bursts { to_bad, to_good, while_good, while_bad } => {
+                json!([to_bad, to_good, while_good, while_bad])
+            }
         };
         let limit = match self.limit {
             Limit::None => Value::Null,
-            Limit::Queue { rate_bps, queue } => json!({ "rate_bps": rate_bps, "queue_ms": queue.as_secs_f64() * 1e3 }),
-            Limit::QueueBytes { rate_bps, bytes } => json!({ "rate_bps": rate_bps, "queue_bytes": bytes }),
-            Limit::Policer { rate_bps, burst_bytes } => json!({ "rate_bps": rate_bps, "burst_bytes": burst_bytes }),
+            Limit::Queue { rate_bps, queue } => {
+                json!({ "rate_bps": rate_bps, "queue_ms": queue.as_secs_f64() * 1e3 })
+            }
+            Limit::QueueBytes { rate_bps, bytes } => {
+                json!({ "rate_bps": rate_bps, "queue_bytes": bytes })
+            }
+            Limit::Policer { rate_bps, burst_bytes } => {
+                json!({ "rate_bps": rate_bps, "burst_bytes": burst_bytes })
+            }
         };
         let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
         json!({ "delay_ms": millis(self.delay), "jitter_ms": millis(self.jitter), "loss": loss, "limit": limit })
@@ -128,19 +143,29 @@ impl Impairment {
     pub fn from_json(value: &Value) -> Result<Self, String> {
         let millis = |key: &str| match &value[key] {
             Value::Null => Ok(Duration::ZERO),
-            found => duration_from_ms(found).ok_or_else(|| format!("{key} is not a number of milliseconds: {found}")),
+            found => duration_from_ms(found)
+                .ok_or_else(|| format!("{key} is not a number of milliseconds: {found}")),
         };
         let loss = match &value["loss"] {
             Value::Null => Loss::None,
-            Value::Array(shares) => match shares.iter().map(share).collect::<Option<Vec<f64>>>().as_deref() {
-                Some(&[to_bad, to_good, while_good, while_bad]) => {
-                    Loss::Bursts { to_bad, to_good, while_good, while_bad }
+            Value::Array(shares) => {
+                match shares.iter().map(share).collect::<Option<Vec<f64>>>().as_deref() {
+                    Some(&[to_bad, to_good, while_good, while_bad]) => {
+                        Loss::Bursts { to_bad, to_good, while_good, while_bad }
+                    }
+                    _ => return Err(format!("loss takes one share or four: {}", value["loss"])),
                 }
-                _ => return Err(format!("loss takes one share or four: {}", value["loss"])),
-            },
-            found => Loss::Random(share(found).ok_or_else(|| format!("loss is not a share from 0 to 1: {found}"))?),
+            }
+            found => Loss::Random(
+                share(found).ok_or_else(|| format!("loss is not a share from 0 to 1: {found}"))?,
+            ),
         };
-        Ok(Self { delay: millis("delay_ms")?, jitter: millis("jitter_ms")?, loss, limit: limit(&value["limit"])? })
+        Ok(Self {
+            delay: millis("delay_ms")?,
+            jitter: millis("jitter_ms")?,
+            loss,
+            limit: limit(&value["limit"])?,
+        })
     }
 }
 
@@ -149,7 +174,9 @@ fn limit(value: &Value) -> Result<Limit, String> {
         return Ok(Limit::None);
     }
     let number = |key: &str| value[key].as_u64().and_then(|number| u32::try_from(number).ok());
-    let rate_bps = number("rate_bps").filter(|rate| *rate > 0).ok_or_else(|| format!("no rate_bps in {value}"))?;
+    let rate_bps = number("rate_bps")
+        .filter(|rate| *rate > 0)
+        .ok_or_else(|| format!("no rate_bps in {value}"))?;
     if let Some(queue) = duration_from_ms(&value["queue_ms"]) {
         Ok(Limit::Queue { rate_bps, queue })
     } else if let Some(bytes) = number("queue_bytes") {
@@ -183,9 +210,12 @@ impl OneWay {
         }
     }
 
-    /// Changes what happens to frames from now on. What waits in the queue leaves at the times already decided.
+    /// Changes what happens to frames from now on. What waits in the queue leaves at the times
+    /// already decided.
     pub fn set(&mut self, now: Duration, impairment: Impairment) {
-        if let (Limit::Policer { burst_bytes, .. }, false) = (impairment.limit, self.limit == impairment.limit) {
+        if let (Limit::Policer { burst_bytes, .. }, false) =
+            (impairment.limit, self.limit == impairment.limit)
+        {
             (self.tokens, self.tokens_at) = (f64::from(burst_bytes), now);
         }
         self.limit = impairment.limit;
@@ -228,18 +258,24 @@ impl OneWay {
 
     /// When a frame has left through the rate limit; `None` if it is dropped there.
     fn pass_limit(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
-        let time_of = |bytes: u64, rate_bps: u32| Duration::from_nanos(bytes * 8 * 1_000_000_000 / u64::from(rate_bps));
+        let time_of = |bytes: u64, rate_bps: u32| {
+            Duration::from_nanos(bytes * 8 * 1_000_000_000 / u64::from(rate_bps))
+        };
         let (rate_bps, queue) = match self.limit {
             Limit::None => return Some(now),
             Limit::Policer { rate_bps, burst_bytes } => {
-                let earned = now.saturating_sub(self.tokens_at).as_secs_f64() * f64::from(rate_bps) / 8.0;
-                (self.tokens, self.tokens_at) = ((self.tokens + earned).min(f64::from(burst_bytes)), now);
+                let earned =
+                    now.saturating_sub(self.tokens_at).as_secs_f64() * f64::from(rate_bps) / 8.0;
+                (self.tokens, self.tokens_at) =
+                    ((self.tokens + earned).min(f64::from(burst_bytes)), now);
                 let passes = self.tokens >= bytes as f64;
                 self.tokens -= if passes { bytes as f64 } else { 0.0 };
                 return passes.then_some(now);
             }
             Limit::Queue { rate_bps, queue } => (rate_bps, queue),
-            Limit::QueueBytes { rate_bps, bytes } => (rate_bps, time_of(u64::from(bytes), rate_bps)),
+            Limit::QueueBytes { rate_bps, bytes } => {
+                (rate_bps, time_of(u64::from(bytes), rate_bps))
+            }
         };
         let begins_at = self.free_at.max(now);
         if begins_at - now > queue.min(MAX_QUEUE) {

@@ -34,7 +34,8 @@ impl Internet {
         remove_abandoned();
         static LABS: AtomicU32 = AtomicU32::new(0);
         // Apart from the numbers of `netns::Lab`.
-        let lab = format!("{PREFIX}-{}-i{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let lab =
+            format!("{PREFIX}-{}-i{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
         let core = match Host::new(&lab, "core") {
             Ok(core) => core,
             Err(error) => {
@@ -91,7 +92,8 @@ impl Internet {
         Home::new(&self.lab, &self.core, router, number, nat)
     }
 
-    /// The same; its way to the internet is an impaired link, perfect at first. Direction A is the internet, B the router.
+    /// The same; its way to the internet is an impaired link, perfect at first. Direction A is the
+    /// internet, B the router.
     #[must_use]
     pub fn home_with_uplink(&self, number: u8, nat: Nat, seed: u64) -> (Home, ImpairedLink) {
         let router = self.host(&format!("router{number}"));
@@ -124,6 +126,7 @@ impl Internet {
 /// Lets a host forward between its interfaces.
 pub(super) fn forward(host: &Host) {
     host.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
-    // Where the kernel has br_netfilter, bridged frames would go through the rules for routed packets.
+    // Where the kernel has br_netfilter, bridged frames would go through the rules for routed
+    // packets.
     let _ = host.try_run("sysctl -qw net.bridge.bridge-nf-call-iptables=0");
 }

@@ -1,8 +1,9 @@
-//! What a recording holds of speech that went on all the time: gaps, and the delay from mouth to ear over time.
+//! What a recording holds of speech that went on all the time: gaps, and the delay from mouth to
+//! ear over time.
 //!
-//! All times are seconds on one clock of the caller's choice. The delay of every moment is where the loudness of the recording
-//! over 1.2 s correlates best with that of the speech; so concealed and time-stretched speech is matched too. The resolution is
-//! 5 ms.
+//! All times are seconds on one clock of the caller's choice. The delay of every moment is where
+//! the loudness of the recording over 1.2 s correlates best with that of the speech; so concealed
+//! and time-stretched speech is matched too. The resolution is 5 ms.
 
 use crate::wav::SAMPLE_RATE;
 
@@ -15,7 +16,8 @@ const WINDOW: usize = 240;
 const HOP: usize = 50;
 /// Longest delay that is looked for: 6 s.
 const MAX_DELAY: usize = 1_200;
-/// Devices move 10 ms at a time: a sample that is recorded at a moment was complete at the mouth 10 ms after its beginning.
+/// Devices move 10 ms at a time: a sample that is recorded at a moment was complete at the mouth 10
+/// ms after its beginning.
 const DEVICE_MS: f64 = 10.0;
 /// Comparisons below this found something else.
 const MIN_CORRELATION: f64 = 0.72;
@@ -73,7 +75,8 @@ pub struct Heard {
     pub delays: Vec<Delay>,
 }
 
-/// Compares what was spoken in a loop, from `spoken.begins_at` on, with a recording from `from` to `until`.
+/// Compares what was spoken in a loop, from `spoken.begins_at` on, with a recording from `from` to
+/// `until`.
 #[must_use]
 pub fn listen(spoken: &Track, heard: &Track, from: f64, until: f64) -> Heard {
     let delays = delays(spoken, heard, from, until);
@@ -85,7 +88,8 @@ pub fn listen(spoken: &Track, heard: &Track, from: f64, until: f64) -> Heard {
         return Heard { first_at: None, gaps: Vec::new(), delays };
     };
     let time_of = |frame: usize| heard.begins_at + frame as f64 * GAP_FRAME_S;
-    let speech = Speech { levels: self::levels(&spoken.samples, GAP_FRAME_S), begins_at: spoken.begins_at };
+    let speech =
+        Speech { levels: self::levels(&spoken.samples, GAP_FRAME_S), begins_at: spoken.begins_at };
     let mut gaps = Vec::new();
     let mut frame = first;
     while frame < last {
@@ -123,12 +127,19 @@ impl Heard {
     /// The longest delay after a moment, in milliseconds.
     #[must_use]
     pub fn longest_delay_after(&self, at: f64) -> Option<f64> {
-        self.delays.iter().filter(|delay| delay.at >= at).map(|delay| delay.ms).max_by(f64::total_cmp)
+        self.delays
+            .iter()
+            .filter(|delay| delay.at >= at)
+            .map(|delay| delay.ms)
+            .max_by(f64::total_cmp)
     }
 
     /// Gaps that end after a moment; one that began before counts from that moment.
     fn gaps_after(&self, at: f64) -> impl Iterator<Item = Gap> {
-        let cut = move |gap: &Gap| Gap { at: gap.at.max(at), seconds: gap.at + gap.seconds - gap.at.max(at) };
+        let cut = move |gap: &Gap| Gap {
+            at: gap.at.max(at),
+            seconds: gap.at + gap.seconds - gap.at.max(at),
+        };
         self.gaps.iter().map(cut).filter(|gap| gap.seconds > 0.0)
     }
 }
@@ -140,7 +151,8 @@ struct Speech {
 }
 
 impl Speech {
-    /// Whether the speech that should have been heard during a gap was loud for more than half of it.
+    /// Whether the speech that should have been heard during a gap was loud for more than half of
+    /// it.
     fn went_on_during(&self, gap: Gap, delays: &[Delay]) -> bool {
         let near = |delay: &&Delay| (delay.at - gap.at).abs() < NEAR_S;
         let of = |delays: Vec<f64>| median(delays);
@@ -150,7 +162,8 @@ impl Speech {
         let begins = ((gap.at - delay / 1e3 - self.begins_at) / GAP_FRAME_S).round() as i64;
         let frames = (gap.seconds / GAP_FRAME_S).round().max(1.0) as i64;
         let loud = (begins..begins + frames).filter(|frame| {
-            let level = usize::try_from(*frame).ok().map(|frame| self.levels[frame % self.levels.len()]);
+            let level =
+                usize::try_from(*frame).ok().map(|frame| self.levels[frame % self.levels.len()]);
             level.is_some_and(|level| level > SPOKEN_DBFS)
         });
         loud.count() as i64 * 2 > frames
@@ -171,8 +184,11 @@ fn delays(spoken: &Track, heard: &Track, from: f64, until: f64) -> Vec<Delay> {
         // Where this window would be in the speech if it had taken no time.
         let at = heard.begins_at + begin as f64 * STEP_S;
         let spoken_step = ((at - spoken.begins_at) / STEP_S).round() as i64;
-        let before = |step: i64| usize::try_from(step).map_or(FLOOR.log10(), |step| speech[step % speech.len()]);
-        let reference: Vec<f64> = (spoken_step - MAX_DELAY as i64..=spoken_step + WINDOW as i64).map(before).collect();
+        let before = |step: i64| {
+            usize::try_from(step).map_or(FLOOR.log10(), |step| speech[step % speech.len()])
+        };
+        let reference: Vec<f64> =
+            (spoken_step - MAX_DELAY as i64..=spoken_step + WINDOW as i64).map(before).collect();
         let (delay, correlation) = (0..=MAX_DELAY)
             .map(|delay| (delay, correlation(&reference[MAX_DELAY - delay..][..WINDOW], window)))
             .max_by(|a, b| a.1.total_cmp(&b.1))?;
@@ -185,8 +201,9 @@ fn delays(spoken: &Track, heard: &Track, from: f64, until: f64) -> Vec<Delay> {
 
 /// Without chance matches: those that neither neighbour agrees with.
 fn confirmed(delays: &[Delay]) -> Vec<Delay> {
-    let agrees =
-        |a: &Delay, b: &Delay| (a.ms - b.ms).abs() <= AGREEMENT_MS && (a.at - b.at).abs() <= 2.0 * HOP as f64 * STEP_S;
+    let agrees = |a: &Delay, b: &Delay| {
+        (a.ms - b.ms).abs() <= AGREEMENT_MS && (a.at - b.at).abs() <= 2.0 * HOP as f64 * STEP_S
+    };
     let before = |index: usize| index.checked_sub(1).and_then(|index| delays.get(index));
     let kept = delays.iter().enumerate().filter(|(index, delay)| {
         before(*index).is_some_and(|other| agrees(other, delay))
@@ -201,11 +218,15 @@ fn loudness(samples: &[f32]) -> Vec<f64> {
 }
 
 fn levels(samples: &[f32], frame_s: f64) -> Vec<f64> {
-    samples.chunks_exact((frame_s * RATE) as usize).map(|frame| 20.0 * (rms(frame) + 1e-9).log10()).collect()
+    samples
+        .chunks_exact((frame_s * RATE) as usize)
+        .map(|frame| 20.0 * (rms(frame) + 1e-9).log10())
+        .collect()
 }
 
 fn rms(samples: &[f32]) -> f64 {
-    (samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / samples.len() as f64).sqrt()
+    (samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / samples.len() as f64)
+        .sqrt()
 }
 
 /// Pearson's.

@@ -1,6 +1,7 @@
 //! How a router maps and filters, as nftables rules.
 //!
-//! A router has the interfaces `wan` and `lan`. Terms of RFC 4787; the older names of RFC 3489 in brackets.
+//! A router has the interfaces `wan` and `lan`. Terms of RFC 4787; the older names of RFC 3489 in
+//! brackets.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +14,8 @@ pub enum Nat {
     FullCone,
     /// Endpoint-independent mapping, filtering by remote address (restricted cone), for one host.
     AddressRestricted,
-    /// Endpoint-independent mapping, filtering by remote address and port (port-restricted cone): most homes.
+    /// Endpoint-independent mapping, filtering by remote address and port (port-restricted cone):
+    /// most homes.
     PortRestricted,
     /// A different port for every destination (symmetric): carriers, companies.
     Symmetric,
@@ -26,7 +28,8 @@ pub enum Nat {
 }
 
 impl Nat {
-    /// The rules for a router with this public address; `host` is the machine that a full cone forwards to.
+    /// The rules for a router with this public address; `host` is the machine that a full cone
+    /// forwards to.
     #[must_use]
     pub fn rules(self, public: Ipv4Addr, host: Ipv4Addr) -> String {
         let filter = |accepted: &str| {
@@ -37,18 +40,26 @@ impl Nat {
         let translate = |how: &str, more: &str| {
             format!(
                 "table ip nat {{\n {more}\n chain post {{\n  type nat hook postrouting priority 100;\n  oifname \"wan\" masquerade {how}\n  {}\n }}\n}}\n",
-                if self == Self::Hairpin { "iifname \"lan\" oifname \"lan\" ct status dnat masquerade" } else { "" }
+                if self == Self::Hairpin {
+                    "iifname \"lan\" oifname \"lan\" ct status dnat masquerade"
+                } else {
+                    ""
+                }
             )
         };
         let forward_udp = |when: &str| {
-            format!("chain pre {{\n  type nat hook prerouting priority -100;\n  {when} dnat to {host}\n }}")
+            format!(
+                "chain pre {{\n  type nat hook prerouting priority -100;\n  {when} dnat to {host}\n }}"
+            )
         };
         match self {
             Self::Routed => String::new(),
             Self::FullCone => translate("", &forward_udp("iifname \"wan\" meta l4proto udp")),
-            Self::Hairpin => translate("", &forward_udp(&format!("ip daddr {public} meta l4proto udp"))),
-            // A remote address may answer to a local port once that port has sent to it.
-            // What is refused must leave no trace: the kernel decides about translation once for a flow.
+            Self::Hairpin => {
+                translate("", &forward_udp(&format!("ip daddr {public} meta l4proto udp")))
+            }
+            // A remote address may answer to a local port once that port has sent to it. What is
+            // refused must leave no trace: the kernel decides about translation once for a flow.
             Self::AddressRestricted => {
                 translate(
                     "",
@@ -59,10 +70,15 @@ impl Nat {
                 ) + &filter("iifname \"lan\" accept\n  ct status dnat accept")
             }
             Self::PortRestricted => translate("", "") + &filter("iifname \"lan\" accept"),
-            Self::Symmetric => translate("random,fully-random", "") + &filter("iifname \"lan\" accept"),
-            Self::NoUdp => translate("", "") + &filter("meta l4proto != udp iifname \"lan\" accept"),
+            Self::Symmetric => {
+                translate("random,fully-random", "") + &filter("iifname \"lan\" accept")
+            }
+            Self::NoUdp => {
+                translate("", "") + &filter("meta l4proto != udp iifname \"lan\" accept")
+            }
             Self::WebOnly => {
-                translate("random,fully-random", "") + &filter("iifname \"lan\" tcp dport { 80, 443, 8080 } accept")
+                translate("random,fully-random", "")
+                    + &filter("iifname \"lan\" tcp dport { 80, 443, 8080 } accept")
             }
         }
     }

@@ -33,15 +33,21 @@ pub fn turn_url() -> String {
 #[must_use]
 pub fn with_turn() -> Vec<String> {
     let (user, password) = TURN_USER;
-    ["--turn", &turn_url(), "--turn-username", user, "--turn-credential", password].map(str::to_owned).to_vec()
+    ["--turn", &turn_url(), "--turn-username", user, "--turn-credential", password]
+        .map(str::to_owned)
+        .to_vec()
 }
 
-/// The signaling server on port 8080 of a host, on IPv4 and IPv6, naming the STUN server of the lab.
+/// The signaling server on port 8080 of a host, on IPv4 and IPv6, naming the STUN server of the
+/// lab.
 #[must_use]
 pub fn signaling(host: &Host, arguments: &[String]) -> Program {
     let listen = format!("[::]:{PORT}");
     let stun = stun_url();
-    signaling_as_given(host, &[&["--listen", &listen, "--stun", &stun], &*words(arguments)].concat())
+    signaling_as_given(
+        host,
+        &[&["--listen", &listen, "--stun", &stun], &*words(arguments)].concat(),
+    )
 }
 
 /// The signaling server with these arguments and no others.
@@ -54,15 +60,40 @@ pub fn signaling_as_given(host: &Host, arguments: &[&str]) -> Program {
     program
 }
 
-/// coturn: STUN for all, TURN for [`TURN_USER`], at port 3478. The folder keeps its files and must outlive it.
+/// coturn: STUN for all, TURN for [`TURN_USER`], at port 3478. The folder keeps its files and must
+/// outlive it.
 #[must_use]
 pub fn coturn(host: &Host, folder: &Folder) -> Program {
     let mut command = host.command("turnserver");
     let address = STUN.to_string();
-    command.args(["-n", "--listening-ip", &address, "--relay-ip", &address, "--listening-port", "3478"]);
-    command.args(["--min-port", "40000", "--max-port", "40999", "--realm", "lab.test", "--lt-cred-mech"]);
+    command.args([
+        "-n",
+        "--listening-ip",
+        &address,
+        "--relay-ip",
+        &address,
+        "--listening-port",
+        "3478",
+    ]);
+    command.args([
+        "--min-port",
+        "40000",
+        "--max-port",
+        "40999",
+        "--realm",
+        "lab.test",
+        "--lt-cred-mech",
+    ]);
     command.arg("--user").arg(format!("{}:{}", TURN_USER.0, TURN_USER.1));
-    command.args(["--no-cli", "--no-tls", "--no-dtls", "--log-file", "stdout", "--simple-log", "--verbose"]);
+    command.args([
+        "--no-cli",
+        "--no-tls",
+        "--no-dtls",
+        "--log-file",
+        "stdout",
+        "--simple-log",
+        "--verbose",
+    ]);
     for (option, file) in [("--pidfile", "turn.pid"), ("--userdb", "turn.db")] {
         command.arg(option).arg(folder.file(file));
     }
@@ -80,7 +111,8 @@ pub fn translated(address: Ipv4Addr) -> Ipv6Addr {
     Ipv6Addr::from_bits(NAT64_PREFIX.to_bits() | u128::from(address.to_bits()))
 }
 
-/// tayga: a translator from IPv6 to IPv4 on a home's router. The folder keeps its files and must outlive it.
+/// tayga: a translator from IPv6 to IPv4 on a home's router. The folder keeps its files and must
+/// outlive it.
 ///
 /// # Panics
 /// If its interface cannot be made.
@@ -105,7 +137,8 @@ pub fn nat64(home: &Home, folder: &Folder) -> Program {
     Program::start("tayga", command)
 }
 
-/// nginx with this configuration inside its `http` block; stays in the foreground. The folder keeps its files.
+/// nginx with this configuration inside its `http` block; stays in the foreground. The folder keeps
+/// its files.
 ///
 /// # Panics
 /// If the configuration cannot be written.
@@ -143,7 +176,8 @@ fn words(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
 }
 
-/// A forward proxy on port 3128 of a host: `http` or `socks5`, with `user:password` if clients need one.
+/// A forward proxy on port 3128 of a host: `http` or `socks5`, with `user:password` if clients need
+/// one.
 #[must_use]
 pub fn proxy(host: &Host, kind: &str, password: Option<&str>) -> Program {
     let mut command = host.command(binary("voicemesh-proxy"));
@@ -153,8 +187,9 @@ pub fn proxy(host: &Host, kind: &str, password: Option<&str>) -> Program {
     program
 }
 
-/// A self-signed certificate for `voice.test`, as `openssl req -x509` makes it (CA:TRUE): certificate and key. It has further
-/// names, so that it is as long as a usual chain of certificates.
+/// A self-signed certificate for `voice.test`, as `openssl req -x509` makes it (CA:TRUE):
+/// certificate and key. It has further names, so that it is as long as a usual chain of
+/// certificates.
 ///
 /// # Panics
 /// If openssl fails.
@@ -173,8 +208,14 @@ pub fn self_signed_certificate(folder: &Folder) -> (PathBuf, PathBuf) {
         "-days",
         "30",
     ]);
-    let others: String = (0..60).map(|n| format!(",DNS:another-name-of-this-server-{n}.voice.test")).collect();
-    openssl.args(["-subj", "/CN=voice.test", "-addext", &format!("subjectAltName=DNS:voice.test{others}")]);
+    let others: String =
+        (0..60).map(|n| format!(",DNS:another-name-of-this-server-{n}.voice.test")).collect();
+    openssl.args([
+        "-subj",
+        "/CN=voice.test",
+        "-addext",
+        &format!("subjectAltName=DNS:voice.test{others}"),
+    ]);
     openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
     let output = openssl.output().unwrap_or_else(|error| panic!("openssl: {error}"));
     assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));

@@ -55,7 +55,8 @@ pub struct Ended {
     events: Vec<Event>,
     spoken: Option<Track>,
     heard: Track,
-    /// How long its devices were held up by a busy machine, in milliseconds: figures are off by as much.
+    /// How long its devices were held up by a busy machine, in milliseconds: figures are off by as
+    /// much.
     pub held_up_ms: u64,
 }
 
@@ -99,7 +100,10 @@ impl<'a> Joining<'a> {
     pub fn start(&self, host: &Host, name: &str, folder: &Folder) -> Program {
         let mut command = host.command(binary("voicemesh"));
         command.args(["join", self.room, "--json", "--server", self.server, "--name", name]);
-        let input = self.speech.as_ref().map_or("silence".to_owned(), |file| format!("{}:loop", file.display()));
+        let input = self
+            .speech
+            .as_ref()
+            .map_or("silence".to_owned(), |file| format!("{}:loop", file.display()));
         command.args(["--input", &input, "--status-interval", STATUS_INTERVAL]);
         let recording = folder.file(&format!("{name}.wav"));
         // What an earlier program of this name heard: the new file would have a number.
@@ -120,7 +124,10 @@ impl Speaker {
         let mut began_at = |which: &str| {
             let mark = format!("the simulated {which} begins");
             program.wait_for_text(&mark, PATIENCE, |line| {
-                line.contains(&mark).then(|| time_of_day_s(line)).flatten().map(|day_s| CLOCK.at_time_of_day(day_s))
+                line.contains(&mark)
+                    .then(|| time_of_day_s(line))
+                    .flatten()
+                    .map(|day_s| CLOCK.at_time_of_day(day_s))
             })
         };
         let (microphone_at, speaker_at) = (began_at("microphone"), began_at("speaker"));
@@ -146,7 +153,10 @@ impl Speaker {
     pub fn go_on_for(&mut self, seconds: f64) {
         let until = now() + seconds;
         let patience = Duration::from_secs_f64(seconds) + PATIENCE;
-        while CLOCK.at(self.program.wait_for("status", patience, |json| json["event"] == "status").at) < until {}
+        while CLOCK
+            .at(self.program.wait_for("status", patience, |json| json["event"] == "status").at)
+            < until
+        {}
     }
 
     /// Leaves, and reads what was recorded.
@@ -164,10 +174,14 @@ impl Speaker {
     /// Waits until it has ended by itself, and reads what was recorded.
     #[must_use]
     pub fn end(mut self) -> Ended {
-        let summary = self.program.wait_for("summary", PATIENCE, |json| json["event"] == "summary").json;
+        let summary =
+            self.program.wait_for("summary", PATIENCE, |json| json["event"] == "summary").json;
         self.program.wait_for_exit(PATIENCE);
         let read = |file: &PathBuf| wav::read(file).unwrap_or_else(|error| panic!("{error}"));
-        let spoken = self.speech.as_ref().map(|file| Track { begins_at: self.microphone_at, samples: read(file) });
+        let spoken = self
+            .speech
+            .as_ref()
+            .map(|file| Track { begins_at: self.microphone_at, samples: read(file) });
         let heard = Track { begins_at: self.speaker_at, samples: read(&self.recording) };
         let held_up = self
             .program
@@ -200,7 +214,8 @@ impl Ended {
 
     /// Moments of all events of this name.
     pub fn moments(&self, event: &str) -> impl Iterator<Item = f64> {
-        let moment = move |found: &Event| (found.json["event"] == event).then(|| CLOCK.at(found.at));
+        let moment =
+            move |found: &Event| (found.json["event"] == event).then(|| CLOCK.at(found.at));
         self.events.iter().filter_map(moment)
     }
 
@@ -219,25 +234,34 @@ impl Ended {
     /// The same, and since when, on the lab's clock.
     #[must_use]
     pub fn last_route_to(&self, name: &str) -> Option<(f64, &str)> {
-        let is_change = |event: &&Event| event.json["event"] == "route-changed" && event.json["name"] == name;
+        let is_change =
+            |event: &&Event| event.json["event"] == "route-changed" && event.json["name"] == name;
         let last = self.events.iter().rev().find(is_change)?;
         Some((CLOCK.at(last.at), last.json["route"].as_str()?))
     }
 
-    /// What this peer heard of another one from a moment on, until shortly before the first of both ended.
+    /// What this peer heard of another one from a moment on, until shortly before the first of both
+    /// ended.
     ///
     /// # Panics
     /// If the other one did not speak.
     #[must_use]
     pub fn exchange_with(&self, other: &Self, from: f64) -> Exchange {
-        let spoken = other.spoken.as_ref().unwrap_or_else(|| panic!("{} did not speak", other.name));
+        let spoken =
+            other.spoken.as_ref().unwrap_or_else(|| panic!("{} did not speak", other.name));
         let until = self.last_status_at().min(other.last_status_at()) - TAIL_S;
         let of_other = |event: &&Event| event.json["name"] == other.name.as_str();
-        let changes = self.events.iter().filter(of_other).filter(|event| event.json["event"] == "route-changed");
+        let changes = self
+            .events
+            .iter()
+            .filter(of_other)
+            .filter(|event| event.json["event"] == "route-changed");
         // Who leaves first changes the other's route.
         let routes: Vec<(f64, String)> = changes
             .filter(|event| CLOCK.at(event.at) < until)
-            .map(|event| (CLOCK.at(event.at), event.json["route"].as_str().unwrap_or_default().to_owned()))
+            .map(|event| {
+                (CLOCK.at(event.at), event.json["route"].as_str().unwrap_or_default().to_owned())
+            })
             .collect();
         let before_end = routes.last();
         Exchange {
@@ -257,11 +281,14 @@ impl Ended {
     /// Share of the frames of a peer that were concealed between two moments.
     fn concealed(&self, name: &str, from: f64, until: f64) -> Option<f64> {
         let frames = |status: &Value| {
-            let peer = status["peers"].as_array()?.iter().find(|peer| peer["name"] == name)?.clone();
+            let peer =
+                status["peers"].as_array()?.iter().find(|peer| peer["name"] == name)?.clone();
             Some((peer["frames_heard"].as_u64()?, peer["frames_concealed"].as_u64()?))
         };
-        let mut within =
-            self.statuses().filter(|(at, _)| (from..=until).contains(at)).filter_map(|(_, status)| frames(status));
+        let mut within = self
+            .statuses()
+            .filter(|(at, _)| (from..=until).contains(at))
+            .filter_map(|(_, status)| frames(status));
         let first = within.next()?;
         let last = within.last()?;
         // A peer that left and came back begins at zero.
@@ -278,7 +305,10 @@ impl Exchange {
     /// When the peer was reached directly for the first time after a moment.
     #[must_use]
     pub fn direct_after(&self, at: f64) -> Option<f64> {
-        self.routes.iter().find(|(moment, route)| *moment >= at && route == "direct").map(|(moment, _)| *moment)
+        self.routes
+            .iter()
+            .find(|(moment, route)| *moment >= at && route == "direct")
+            .map(|(moment, _)| *moment)
     }
 }
 
@@ -288,7 +318,8 @@ pub fn now() -> f64 {
     CLOCK.at(Instant::now())
 }
 
-/// Seconds since midnight of the day on which the lab began: for times of day in logs, and for events read here.
+/// Seconds since midnight of the day on which the lab began: for times of day in logs, and for
+/// events read here.
 static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::new);
 
 struct Clock {
@@ -300,7 +331,8 @@ impl Clock {
     const DAY_S: f64 = 24.0 * 3600.0;
 
     fn new() -> Self {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { instant: Instant::now(), day_s: since_epoch.as_secs_f64() % Self::DAY_S }
     }
 
@@ -313,7 +345,8 @@ impl Clock {
 
     /// A time of day within half a day of the lab's beginning.
     fn at_time_of_day(&self, day_s: f64) -> f64 {
-        self.day_s + (day_s - self.day_s + Self::DAY_S / 2.0).rem_euclid(Self::DAY_S) - Self::DAY_S / 2.0
+        self.day_s + (day_s - self.day_s + Self::DAY_S / 2.0).rem_euclid(Self::DAY_S)
+            - Self::DAY_S / 2.0
     }
 }
 

@@ -10,7 +10,8 @@ const LEVEL: f32 = 0.55;
 /// Each sentence begins this much before the last one ends.
 const OVERLAP: usize = RATE / 12;
 
-/// Four voices at once from the recordings in `tests/speech`; other seeds give other mixes. No moment is like another.
+/// Four voices at once from the recordings in `tests/speech`; other seeds give other mixes. No
+/// moment is like another.
 #[must_use]
 pub fn continuous_speech(seed: u64, seconds: usize) -> Vec<f32> {
     let voices = VOICES.map(load);
@@ -39,7 +40,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % limit.max(1) as u64) as usize
     }
 }
@@ -52,7 +54,9 @@ mod tests {
     fn it_is_never_silent_for_long_and_depends_on_the_seed() {
         let mix = continuous_speech(1, 60);
         assert_eq!(mix.len(), 60 * RATE);
-        let loud = |frame: &[f32]| frame.iter().map(|sample| sample * sample).sum::<f32>() / frame.len() as f32 > 1e-4;
+        let loud = |frame: &[f32]| {
+            frame.iter().map(|sample| sample * sample).sum::<f32>() / frame.len() as f32 > 1e-4
+        };
         let mut longest = 0;
         let mut run = 0;
         for frame in mix.chunks(RATE / 100) {

@@ -14,13 +14,15 @@ pub(super) fn packet_samples(payload: &[u8]) -> Option<u32> {
     }
     let packet = Packet::try_from(payload).ok()?;
     let samples = audiopus::packet::nb_samples(packet, SampleRate::Hz48000).ok()?;
-    let whole_blocks = samples > 0 && samples <= LONGEST_PACKET_SAMPLES && samples % BLOCK_SAMPLES == 0;
+    let whole_blocks =
+        samples > 0 && samples <= LONGEST_PACKET_SAMPLES && samples % BLOCK_SAMPLES == 0;
     whole_blocks.then_some(samples as u32)
 }
 
-/// Whether a packet carries a coarse copy of the frame before it (RFC 6716 §4.2.3 and §4.2.4: the first bits of a SILK
-/// frame are one voice activity flag for each 20 ms begun, then the flag of the copy). Told only for packets of one mono
-/// frame, which are the ones that speakers of ours send.
+/// Whether a packet carries a coarse copy of the frame before it (RFC 6716 §4.2.3 and §4.2.4: the
+/// first bits of a SILK frame are one voice activity flag for each 20 ms begun, then the flag of
+/// the copy). Told only for packets of one mono frame, which are the ones that speakers of ours
+/// send.
 pub(super) fn repairs_the_one_before(payload: &[u8]) -> bool {
     let &[contents, first, ..] = payload else { return false };
     let is_stereo = contents & 0b100 != 0;
@@ -39,11 +41,14 @@ pub(super) fn repairs_the_one_before(payload: &[u8]) -> bool {
 /// Decodes a packet that fills `pcm` exactly; false if it is broken.
 pub(super) fn decode(decoder: &mut Decoder, payload: &[u8], pcm: &mut [f32]) -> bool {
     let expected = pcm.len();
-    let (Ok(packet), Ok(signals)) = (Packet::try_from(payload), MutSignals::try_from(pcm)) else { return false };
+    let (Ok(packet), Ok(signals)) = (Packet::try_from(payload), MutSignals::try_from(pcm)) else {
+        return false;
+    };
     decoder.decode_float(Some(packet), signals, false).is_ok_and(|samples| samples == expected)
 }
 
-/// Fills `pcm` with the copy that `next` carries of the lost frame, else with Opus' own concealment, else with zeros.
+/// Fills `pcm` with the copy that `next` carries of the lost frame, else with Opus' own
+/// concealment, else with zeros.
 pub(super) fn conceal(decoder: &mut Decoder, next: Option<&[u8]>, pcm: &mut [f32]) {
     let expected = pcm.len();
     let packet = next.and_then(|payload| Packet::try_from(payload).ok());
@@ -64,7 +69,11 @@ mod tests {
     #[test]
     fn a_speaker_that_prepares_for_loss_sends_coarse_copies_and_another_none() {
         for (expected_loss_percent, wanted) in [(0, false), (20, true)] {
-            let config = SpeechConfig { expected_loss_percent, bitrate_bps: 24_000, ..SpeechConfig::default() };
+            let config = SpeechConfig {
+                expected_loss_percent,
+                bitrate_bps: 24_000,
+                ..SpeechConfig::default()
+            };
             let mut speech = VoiceEncoder::new(config).expect("valid settings");
             let mut found = 0;
             for tick in 0..100 {
@@ -76,7 +85,8 @@ mod tests {
                     found += u32::from(repairs_the_one_before(packet));
                 }
             }
-            // How many depends on what the codec takes for speech; without preparation there is none.
+            // How many depends on what the codec takes for speech; without preparation there is
+            // none.
             assert_eq!(found > 0, wanted, "{found} of 50 at {expected_loss_percent} %");
         }
     }

@@ -1,4 +1,5 @@
-//! Decoded sound that waits to be rendered, with what was played before it, and what each piece of it is.
+//! Decoded sound that waits to be rendered, with what was played before it, and what each piece of
+//! it is.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -63,11 +64,17 @@ impl FramePosition {
         let (mut sequence, mut offset) = (self.sequence, self.offset - CODEC_DELAY_SAMPLES);
         if offset < 0 {
             match sequence.checked_sub(1).filter(|_| self.follows) {
-                Some(before) => (sequence, offset) = (before, (offset + i64::from(self.frame_samples)).max(0)),
+                Some(before) => {
+                    (sequence, offset) = (before, (offset + i64::from(self.frame_samples)).max(0))
+                }
                 None => offset = 0,
             }
         }
-        Playing { sequence, talkspurt: self.talkspurt, offset: Duration::from_nanos(offset as u64 * 1_000_000 / 48) }
+        Playing {
+            sequence,
+            talkspurt: self.talkspurt,
+            offset: Duration::from_nanos(offset as u64 * 1_000_000 / 48),
+        }
     }
 }
 
@@ -96,7 +103,12 @@ impl Queue {
     }
 
     /// Appends so many samples, for the caller to fill in.
-    pub fn append(&mut self, samples: usize, what: Rendered, place: Option<FramePosition>) -> &mut [f32] {
+    pub fn append(
+        &mut self,
+        samples: usize,
+        what: Rendered,
+        place: Option<FramePosition>,
+    ) -> &mut [f32] {
         let kept = self.start - HISTORY..self.end;
         let waiting = self.len();
         self.pcm.copy_within(kept, ROOM);
@@ -119,7 +131,8 @@ impl Queue {
 
     /// Takes a block, which must be there, and tells what it is and which sample it begins with.
     pub fn take(&mut self, out: &mut Block) -> (Rendered, Option<Playing>) {
-        let playing = self.pieces.front().and_then(|piece| piece.place).map(|place| place.playing());
+        let playing =
+            self.pieces.front().and_then(|piece| piece.place).map(|place| place.playing());
         let what = self.kind_of_block();
         out.copy_from_slice(&self.pcm[self.start..self.start + BLOCK_SAMPLES]);
         self.start += BLOCK_SAMPLES;

@@ -1,9 +1,10 @@
 //! What arrived when: a log of the last frames, and from it the delay that is worth waiting.
 //!
-//! For each frame the log keeps when its original came, when a copy of it came, and when the frame after it came if that
-//! carries a coarse copy in band. The lateness of all three is counted from the frame's own time on the sender's clock,
-//! behind the fastest frame of late. So "wait 40 ms longer, because copies come two frames behind" and "wait 40 ms longer,
-//! because of the jitter" are one question: how many more frames would be there? [`cost`](super::cost) answers it.
+//! For each frame the log keeps when its original came, when a copy of it came, and when the frame
+//! after it came if that carries a coarse copy in band. The lateness of all three is counted from
+//! the frame's own time on the sender's clock, behind the fastest frame of late. So "wait 40 ms
+//! longer, because copies come two frames behind" and "wait 40 ms longer, because of the jitter"
+//! are one question: how many more frames would be there? [`cost`](super::cost) answers it.
 
 use std::time::Duration;
 
@@ -12,20 +13,22 @@ use super::cost::{Costs, Fate, NEVER};
 /// Frames remembered: 10 s of frames of 20 ms. The oldest is overwritten.
 const LOG: usize = 512;
 
-/// The fastest frame is looked for among those of the last two seconds: long enough to see a stall, short enough that a
-/// longer route or a drifting clock soon is the new normal.
+/// The fastest frame is looked for among those of the last two seconds: long enough to see a stall,
+/// short enough that a longer route or a drifting clock soon is the new normal.
 const FASTEST_WITHIN_US: i64 = 2_000_000;
 
 /// A frame that much faster than the fastest came by another route: the two are not compared.
 const OTHER_ROUTE_US: i64 = 60_000;
 
-/// So many frames in a row that are all that much slower than the fastest came by another route, too.
+/// So many frames in a row that are all that much slower than the fastest came by another route,
+/// too.
 const ON_ANOTHER_ROUTE: u32 = 10;
 
 /// Frames that come less than this after one another come together.
 const TOGETHER: Duration = Duration::from_millis(4);
 
-/// Of frames that come together in mid-talkspurt, so many count: a stall is one event, however much it held up.
+/// Of frames that come together in mid-talkspurt, so many count: a stall is one event, however much
+/// it held up.
 const COUNTED_OF_TOGETHER: u32 = 2;
 
 /// An original that has not come after this time is lost …
@@ -34,7 +37,8 @@ const PATIENCE_US: i64 = 320_000;
 /// … and after this one, even if the speaker has said nothing since.
 const PATIENCE_AT_THE_END: Duration = Duration::from_millis(600);
 
-/// A hole in a talkspurt's numbers that is larger (10 s at 20 ms) is no loss: the speaker talked to others in the meantime.
+/// A hole in a talkspurt's numbers that is larger (10 s at 20 ms) is no loss: the speaker talked to
+/// others in the meantime.
 pub(super) const LARGEST_LOSS: u64 = 500;
 
 /// Frames within which a change of the network is recognised.
@@ -89,7 +93,8 @@ pub(super) struct ArrivalLog {
     together: u32,
 }
 
-/// The times of one frame: on the sender's time scale while its timing lasts, then behind the fastest.
+/// The times of one frame: on the sender's time scale while its timing lasts, then behind the
+/// fastest.
 #[derive(Clone, Copy, Debug)]
 struct Record {
     original_us: i64,
@@ -100,8 +105,13 @@ struct Record {
     is_played: bool,
 }
 
-const EMPTY: Record =
-    Record { original_us: NEVER, copy_us: NEVER, repair_us: NEVER, is_counted: true, is_played: false };
+const EMPTY: Record = Record {
+    original_us: NEVER,
+    copy_us: NEVER,
+    repair_us: NEVER,
+    is_counted: true,
+    is_played: false,
+};
 
 /// Frames whose times can be compared: of one talkspurt, one duration and one route.
 #[derive(Clone, Copy, Debug)]
@@ -153,8 +163,8 @@ impl ArrivalLog {
         self.costs.target()
     }
 
-    /// Whether a frame that is not here although it was to be played after `left` is likelier late than lost, when
-    /// playback is `depth_us` behind the fastest.
+    /// Whether a frame that is not here although it was to be played after `left` is likelier late
+    /// than lost, when playback is `depth_us` behind the fastest.
     pub fn is_likely_late(&self, depth_us: i64) -> bool {
         self.costs.is_likely_late(depth_us)
     }
@@ -208,7 +218,8 @@ impl ArrivalLog {
 
     /// Whether the original of a frame has come, as far as is remembered.
     pub fn has_original(&self, sequence: u64, talkspurt: u64) -> bool {
-        self.find(sequence, talkspurt).is_some_and(|position| self.record(position).original_us != NEVER)
+        self.find(sequence, talkspurt)
+            .is_some_and(|position| self.record(position).original_us != NEVER)
     }
 
     /// Judges which originals are lost by now.
@@ -230,10 +241,13 @@ impl ArrivalLog {
         self.jitter_us / 1_000.0
     }
 
-    /// The record of an arrived frame, begun if need be, with those of the frames missing before it.
+    /// The record of an arrived frame, begun if need be, with those of the frames missing before
+    /// it.
     fn position(&mut self, arrival: &Arrival) -> Option<u64> {
         match &mut self.timing {
-            Some(timing) if timing.talkspurt == arrival.talkspurt && timing.samples == arrival.samples => {
+            Some(timing)
+                if timing.talkspurt == arrival.talkspurt && timing.samples == arrival.samples =>
+            {
                 let ahead = arrival.sequence.saturating_sub(timing.highest);
                 if ahead <= LARGEST_LOSS {
                     timing.highest = timing.highest.max(arrival.sequence);
@@ -242,7 +256,11 @@ impl ArrivalLog {
                 }
             }
             // What is left of an older talkspurt teaches nothing.
-            Some(timing) if arrival.talkspurt < timing.talkspurt && arrival.sequence < timing.highest => return None,
+            Some(timing)
+                if arrival.talkspurt < timing.talkspurt && arrival.sequence < timing.highest =>
+            {
+                return None;
+            }
             _ => {}
         }
         self.freeze();
@@ -272,11 +290,19 @@ impl ArrivalLog {
     }
 
     /// Whether the arrival of this original says something of the network.
-    fn counts(&mut self, arrival: &Arrival, timing: &Timing, position: u64, transit_us: i64) -> bool {
-        let is_together = arrival.now.saturating_sub(self.last_at) < TOGETHER && self.last_transit_us.is_some();
+    fn counts(
+        &mut self,
+        arrival: &Arrival,
+        timing: &Timing,
+        position: u64,
+        transit_us: i64,
+    ) -> bool {
+        let is_together =
+            arrival.now.saturating_sub(self.last_at) < TOGETHER && self.last_transit_us.is_some();
         self.together = if is_together { self.together + 1 } else { 0 };
         if is_together && arrival.now.saturating_sub(timing.began) < TOGETHER {
-            // A talkspurt begins with what was said before its speaker was noticed: only the newest of it was sent at once.
+            // A talkspurt begins with what was said before its speaker was noticed: only the newest
+            // of it was sent at once.
             for earlier in position.saturating_sub(arrival.sequence - timing.lowest)..position {
                 self.record_mut(earlier).is_counted = false;
             }
@@ -294,7 +320,8 @@ impl ArrivalLog {
         self.last_transit_us = Some(transit_us);
     }
 
-    /// The first of the latest frames and the fastest of them, if all took so much longer that the route must be another.
+    /// The first of the latest frames and the fastest of them, if all took so much longer that the
+    /// route must be another.
     fn slower_route(&self) -> Option<(u64, i64)> {
         let timing = self.timing?;
         let (mut count, mut fastest_us, mut first) = (0, NEVER, timing.highest);
@@ -305,19 +332,23 @@ impl ArrivalLog {
             }
             (count, fastest_us) = (count + 1, fastest_us.min(original_us));
             first = timing.highest - (self.begun - 1 - position);
-            if original_us < timing.fastest_us.saturating_add(OTHER_ROUTE_US) || count == ON_ANOTHER_ROUTE {
+            if original_us < timing.fastest_us.saturating_add(OTHER_ROUTE_US)
+                || count == ON_ANOTHER_ROUTE
+            {
                 break;
             }
         }
-        let is_slower = count == ON_ANOTHER_ROUTE && fastest_us > timing.fastest_us.saturating_add(OTHER_ROUTE_US);
+        let is_slower = count == ON_ANOTHER_ROUTE
+            && fastest_us > timing.fastest_us.saturating_add(OTHER_ROUTE_US);
         is_slower.then_some((first, fastest_us))
     }
 
-    /// Frames take another way from `sequence` on, where the fastest comes at `fastest_us`; what was learnt of the jitter
-    /// stays.
+    /// Frames take another way from `sequence` on, where the fastest comes at `fastest_us`; what
+    /// was learnt of the jitter stays.
     fn change_route(&mut self, sequence: u64, fastest_us: i64) {
         let Some(mut timing) = self.timing else { return };
-        let same_route = self.begun - 1 - (timing.highest - sequence).min(LOG as u64 - 1)..self.begun;
+        let same_route =
+            self.begun - 1 - (timing.highest - sequence).min(LOG as u64 - 1)..self.begun;
         self.freeze_but(&same_route);
         for position in same_route {
             let Record { original_us, copy_us, repair_us, .. } = self.record_mut(position);
@@ -373,7 +404,9 @@ impl ArrivalLog {
             let record = &log[(position % LOG as u64) as usize];
             let behind = if timed.contains(&position) { timing.fastest_us } else { 0 };
             let is_pending = record.original_us == NEVER && position + patience >= begun;
-            let late = |time_us: i64| if time_us == NEVER { NEVER } else { time_us.saturating_sub(behind) };
+            let late = |time_us: i64| {
+                if time_us == NEVER { NEVER } else { time_us.saturating_sub(behind) }
+            };
             (record.is_counted && !is_pending).then(|| Fate {
                 original_us: late(record.original_us),
                 copy_us: late(record.copy_us),

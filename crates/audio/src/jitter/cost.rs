@@ -1,9 +1,10 @@
 //! What waiting costs, and what not waiting costs.
 //!
-//! Delay is bought with milliseconds and pays in frames that are there in time. Both are brought to one scale: a share of
-//! missing frames is worth so many milliseconds. The target is where the sum is least. Compared with a fixed quantile
-//! this waits longer where it pays (a little more delay saves many frames) and not where it does not (rare stragglers, or
-//! repairs of a loss that hardly occurs).
+//! Delay is bought with milliseconds and pays in frames that are there in time. Both are brought to
+//! one scale: a share of missing frames is worth so many milliseconds. The target is where the sum
+//! is least. Compared with a fixed quantile this waits longer where it pays (a little more delay
+//! saves many frames) and not where it does not (rare stragglers, or repairs of a loss that hardly
+//! occurs).
 
 use std::time::Duration;
 
@@ -19,12 +20,12 @@ const BINS: usize = 120;
 /// Delay that it is worth to have all late frames in time rather than none, in milliseconds.
 const ALL_LATE_MS: f32 = 850.0;
 
-/// Delay that it is worth to have all lost frames repaired. More than for late ones: a late frame can be waited for, a
-/// lost one cannot, and losses come in rows.
+/// Delay that it is worth to have all lost frames repaired. More than for late ones: a late frame
+/// can be waited for, a lost one cannot, and losses come in rows.
 const ALL_LOST_MS: f32 = 6_000.0;
 
-/// What of those remains to be won when there is a coarse repair: little for late frames, more for lost ones, since a
-/// whole copy sounds better and the copies' delay should not come and go.
+/// What of those remains to be won when there is a coarse repair: little for late frames, more for
+/// lost ones, since a whole copy sounds better and the copies' delay should not come and go.
 const COARSE_SHARE_LATE: f32 = 0.1;
 const COARSE_SHARE_LOST: f32 = 0.4;
 
@@ -37,11 +38,13 @@ const MEMORY_US: f32 = 2_000_000.0;
 /// The same for losses, which are rare, so that fewer are seen in the same time.
 const LOSS_MEMORY_US: f32 = 8_000_000.0;
 
-/// How many observations the assumption at the start is worth, and how late it says that frames come.
+/// How many observations the assumption at the start is worth, and how late it says that frames
+/// come.
 const PRIOR_OBSERVATIONS: f32 = 12.0;
 const PRIOR_BIN: usize = 3;
 
-/// If all of the latest frames would have been there within this share of the target, the network has become better.
+/// If all of the latest frames would have been there within this share of the target, the network
+/// has become better.
 const MUCH_BETTER: f32 = 0.5;
 
 /// The target delay is within these.
@@ -85,7 +88,8 @@ impl Costs {
         self.target
     }
 
-    /// Whether frames that are `depth_us` late are likelier to come within the next 20 ms than to be lost.
+    /// Whether frames that are `depth_us` late are likelier to come within the next 20 ms than to
+    /// be lost.
     pub fn is_likely_late(&self, depth_us: i64) -> bool {
         let from = bin(depth_us).unwrap_or(BINS);
         let soon: f32 = self.late[from.min(BINS)..(from + 10).min(BINS)].iter().sum();
@@ -93,7 +97,12 @@ impl Costs {
     }
 
     /// Learns from the fates of all remembered frames, newest first.
-    pub fn weigh(&mut self, fates: impl Iterator<Item = Fate> + Clone, frame_us: i64, recent: usize) {
+    pub fn weigh(
+        &mut self,
+        fates: impl Iterator<Item = Fate> + Clone,
+        frame_us: i64,
+        recent: usize,
+    ) {
         self.count(fates.clone(), frame_us);
         let is_lossy = self.lost > LOSS_WORTH_WAITING_FOR;
         let long = Gains::of(fates.clone(), frame_us, is_lossy);
@@ -102,7 +111,8 @@ impl Costs {
         // Losses come in rows: that there was none for a while means nothing.
         let late_us = 1_000 * long.best_ms(None) as i64;
         let is_better = has_enough && (short.latest_us as f32) < MUCH_BETTER * late_us as f32;
-        let target_ms = if is_better { short.best_ms(Some(&long)) } else { long.best_ms(Some(&long)) };
+        let target_ms =
+            if is_better { short.best_ms(Some(&long)) } else { long.best_ms(Some(&long)) };
         self.target = Duration::from_millis(target_ms.clamp(*TARGET_MS.start(), *TARGET_MS.end()));
     }
 
@@ -190,7 +200,8 @@ impl Gains {
     }
 }
 
-/// Adds what it is worth to have a frame: most of it with a coarse repair, the rest with the whole frame.
+/// Adds what it is worth to have a frame: most of it with a coarse repair, the rest with the whole
+/// frame.
 fn add(by_bin: &mut [f32; BINS], fate: &Fate, worth: f32, coarse_share: f32) {
     let whole_us = fate.original_us.min(fate.copy_us);
     let is_repaired_first = fate.repair_us < whole_us;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::frame::Frame;
 use crate::MAX_FRAME_BYTES;
 
-/// Frames a buffer holds. Overflow: the oldest frames are dropped and counted, so that a late but large delivery ends
-/// with the newest speech.
+/// Frames a buffer holds. Overflow: the oldest frames are dropped and counted, so that a late but
+/// large delivery ends with the newest speech.
 pub const CAPACITY: usize = 64;
 
-/// A frame's place is its sequence modulo the capacity; all that wait are less than the capacity apart.
+/// A frame's place is its sequence modulo the capacity; all that wait are less than the capacity
+/// apart.
 #[derive(Clone, Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
@@ -78,8 +79,8 @@ impl Slots {
         self.waiting > 0 && self.highest.saturating_sub(sequence) >= CAPACITY as u64
     }
 
-    /// The original of what waits as a copy, or a copy of what waits: what either knows is known. True if only a copy was
-    /// here before.
+    /// The original of what waits as a copy, or a copy of what waits: what either knows is known.
+    /// True if only a copy was here before.
     pub fn merge(&mut self, frame: &Frame<'_>) -> bool {
         match &mut self.slot_mut(frame.sequence).state {
             SlotState::Waiting(content) if content.talkspurt == frame.talkspurt => {
@@ -109,7 +110,8 @@ impl Slots {
         slot.payload.clear();
         slot.payload.extend_from_slice(frame.payload);
         self.head = if self.waiting == 0 { frame.sequence } else { self.head.min(frame.sequence) };
-        self.highest = if self.waiting == 0 { frame.sequence } else { self.highest.max(frame.sequence) };
+        self.highest =
+            if self.waiting == 0 { frame.sequence } else { self.highest.max(frame.sequence) };
         self.waiting += 1;
         dropped
     }
@@ -124,7 +126,9 @@ impl Slots {
     /// How many samples wait without a hole from `sequence` on.
     pub fn content_from(&self, sequence: u64, talkspurt: u64) -> u32 {
         (sequence..=sequence.saturating_add(CAPACITY as u64 - 1))
-            .map_while(|sequence| self.waiting(sequence).filter(|content| content.talkspurt == talkspurt))
+            .map_while(|sequence| {
+                self.waiting(sequence).filter(|content| content.talkspurt == talkspurt)
+            })
             .map(|content| content.samples)
             .sum()
     }
@@ -143,10 +147,19 @@ impl Slots {
 
     pub fn frame(&self, sequence: u64, content: Content) -> Frame<'_> {
         let Content { talkspurt, last_of_talkspurt, samples, is_copy, repairs, .. } = content;
-        Frame { sequence, talkspurt, last_of_talkspurt, samples, is_copy, repairs, payload: self.payload(sequence) }
+        Frame {
+            sequence,
+            talkspurt,
+            last_of_talkspurt,
+            samples,
+            is_copy,
+            repairs,
+            payload: self.payload(sequence),
+        }
     }
 
-    /// Drops the oldest so that `sequence` is less than the capacity ahead of every frame that waits.
+    /// Drops the oldest so that `sequence` is less than the capacity ahead of every frame that
+    /// waits.
     fn make_room(&mut self, sequence: u64) -> u64 {
         let mut dropped = 0;
         while self.waiting > 0 && sequence.saturating_sub(self.head) >= CAPACITY as u64 {
@@ -167,7 +180,11 @@ impl Slots {
 
     fn waiting(&self, sequence: u64) -> Option<Content> {
         match self.slot(sequence) {
-            Slot { sequence: here, state: SlotState::Waiting(content), .. } if *here == sequence => Some(*content),
+            Slot { sequence: here, state: SlotState::Waiting(content), .. }
+                if *here == sequence =>
+            {
+                Some(*content)
+            }
             _ => None,
         }
     }

@@ -23,7 +23,8 @@ const ECHO_DELAY: Duration = Duration::from_millis(8);
 /// What noise suppression adds: the overlap of its windows.
 const NOISE_DELAY: Duration = Duration::from_micros(3_670);
 
-/// Two stages, each replaced alone. The voice detector listens between them: gain would bring the pauses up, too.
+/// Two stages, each replaced alone. The voice detector listens between them: gain would bring the
+/// pauses up, too.
 #[derive(Debug)]
 pub(super) struct Chain {
     processing: Processing,
@@ -82,7 +83,8 @@ impl Chain {
     }
 
     pub fn played(&mut self, block: &Block) {
-        // After cancellation was switched off it is still heard for a moment; a processor without it ignores this.
+        // After cancellation was switched off it is still heard for a moment; a processor without
+        // it ignores this.
         if !self.cleaning.is_idle() {
             self.cleaning.played(&within_full_scale(block));
         }
@@ -111,7 +113,8 @@ impl Chain {
     }
 }
 
-/// What of the settings makes a difference to cleaning: echo cancellation and noise suppression include the high-pass.
+/// What of the settings makes a difference to cleaning: echo cancellation and noise suppression
+/// include the high-pass.
 fn cleaning(processing: Processing) -> (bool, NoiseSuppression, bool) {
     let Processing { echo_cancellation, noise_suppression, high_pass, .. } = processing;
     let any = echo_cancellation || noise_suppression != NoiseSuppression::Off || high_pass;

@@ -79,10 +79,18 @@ mod tests {
     #[test]
     fn the_voices_band_passes_and_what_would_fold_back_into_it_does_not() {
         for frequency_hz in [200.0, 1_000.0, 4_000.0, 6_000.0] {
-            assert!(gain_db(frequency_hz).abs() < 0.5, "{frequency_hz} Hz: {} dB", gain_db(frequency_hz));
+            assert!(
+                gain_db(frequency_hz).abs() < 0.5,
+                "{frequency_hz} Hz: {} dB",
+                gain_db(frequency_hz)
+            );
         }
         for frequency_hz in [9_000.0, 10_000.0, 13_000.0, 20_000.0] {
-            assert!(gain_db(frequency_hz) < -40.0, "{frequency_hz} Hz: {} dB", gain_db(frequency_hz));
+            assert!(
+                gain_db(frequency_hz) < -40.0,
+                "{frequency_hz} Hz: {} dB",
+                gain_db(frequency_hz)
+            );
         }
     }
 }

@@ -8,9 +8,9 @@ use crate::Block;
 /// What the detector takes at a time: 16 ms at 16 kHz.
 const DETECTOR_SAMPLES: usize = 256;
 
-/// A voice begins at this probability. Measured on two voices at 10 dB over noise, with look-back and hang-over: at 0.4
-/// 8.1 % of the frames far from speech are sent as well and 0.4 % of speech is missed, at 0.5 3.9 % and 0.9 %, at 0.7 2.7 %
-/// and 1.8 %.
+/// A voice begins at this probability. Measured on two voices at 10 dB over noise, with look-back
+/// and hang-over: at 0.4 8.1 % of the frames far from speech are sent as well and 0.4 % of speech
+/// is missed, at 0.5 3.9 % and 0.9 %, at 0.7 2.7 % and 1.8 %.
 const BEGINS_AT: f32 = 0.5;
 
 /// … and ends below this one.

@@ -12,7 +12,8 @@ pub struct MicrophoneLevel {
     pub level_dbfs: f32,
     /// The highest peak in dBFS; falls by 20 dB a second.
     pub peak_dbfs: f32,
-    /// The quietest that it has been in the last three to six seconds, in dBFS: what is left during silence.
+    /// The quietest that it has been in the last three to six seconds, in dBFS: what is left during
+    /// silence.
     pub noise_floor_dbfs: f32,
     /// Whether samples stood at full scale within the last second: turn the microphone down.
     pub clipping: bool,
@@ -67,7 +68,8 @@ impl Meter {
 
     /// Looks at a block of finite samples.
     pub fn measure(&mut self, block: &Block) {
-        let mean_square = block.iter().map(|sample| sample * sample).sum::<f32>() / block.len() as f32;
+        let mean_square =
+            block.iter().map(|sample| sample * sample).sum::<f32>() / block.len() as f32;
         // Beyond any real sound, and small enough that the mean stays finite.
         self.mean_square += (mean_square.min(1e12) - self.mean_square) * ENERGY_STEP;
         let peak_dbfs = 2.0 * level::rms_dbfs(&[level::peak(block).sqrt()]);
@@ -96,7 +98,8 @@ impl Meter {
     fn look_for_clipping(&mut self, block: &Block) {
         self.clipping_blocks = self.clipping_blocks.saturating_sub(1);
         for sample in block {
-            self.full_scale_samples = if sample.abs() >= FULL_SCALE { self.full_scale_samples + 1 } else { 0 };
+            self.full_scale_samples =
+                if sample.abs() >= FULL_SCALE { self.full_scale_samples + 1 } else { 0 };
             if self.full_scale_samples >= CLIPPED_SAMPLES {
                 self.clipping_blocks = CLIPPING_SHOWN_BLOCKS;
             }

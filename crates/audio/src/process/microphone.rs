@@ -12,10 +12,12 @@ use super::{
 };
 use crate::{AudioError, BLOCK_SAMPLES, Block, level};
 
-/// A block whose peak is below this is digital silence: a switched-off or absent microphone, never a quiet room.
+/// A block whose peak is below this is digital silence: a switched-off or absent microphone, never
+/// a quiet room.
 const DIGITAL_SILENCE_PEAK: f32 = 1e-4; // −80 dBFS
 
-/// After muting the chain's delay lines still hold what was said meanwhile; so many blocks flush it.
+/// After muting the chain's delay lines still hold what was said meanwhile; so many blocks flush
+/// it.
 const FLUSH_BLOCKS: u32 = 4;
 
 /// Processes one microphone and decides what of it is sent.
@@ -80,13 +82,14 @@ impl Microphone {
         self.chain.processing()
     }
 
-    /// Does something else to the sound; the change fades in after 30 ms, or after 1.5 s if it would
-    /// otherwise interrupt echo cancellation. This allocates.
+    /// Does something else to the sound; the change fades in after 30 ms, or after 1.5 s if it
+    /// would otherwise interrupt echo cancellation. This allocates.
     pub fn set_processing(&mut self, processing: Processing) {
         self.chain.set_processing(processing);
     }
 
-    /// By how much the processing delays sound; what is sent from before the opening is later still.
+    /// By how much the processing delays sound; what is sent from before the opening is later
+    /// still.
     pub fn delay(&self) -> Duration {
         self.chain.delay()
     }
@@ -96,7 +99,8 @@ impl Microphone {
         self.voice_gate.activation()
     }
 
-    /// Another rule for when sound is sent, from the next block on. Sound from before the change is not sent later.
+    /// Another rule for when sound is sent, from the next block on. Sound from before the change is
+    /// not sent later.
     ///
     /// # Errors
     /// A release delay that is too long; the old rule stays.
@@ -114,8 +118,9 @@ impl Microphone {
         self.voice_gate.set_talking(talking);
     }
 
-    /// Mutes or unmutes. A muted microphone is closed and gives no block; nothing that it heard before or meanwhile is
-    /// given later. What it learnt about echo and noise stays, and its level is still measured.
+    /// Mutes or unmutes. A muted microphone is closed and gives no block; nothing that it heard
+    /// before or meanwhile is given later. What it learnt about echo and noise stays, and its level
+    /// is still measured.
     pub fn set_muted(&mut self, muted: bool) {
         if muted == self.is_muted() {
             return;
@@ -135,14 +140,16 @@ impl Microphone {
         self.mute == Mute::Muted
     }
 
-    /// How long sound takes from [`played`](Self::played) through loudspeaker and microphone to [`push`](Self::push), as
-    /// far as the devices tell; up to 500 ms count. A hint only: the delay is found, and followed, without it.
+    /// How long sound takes from [`played`](Self::played) through loudspeaker and microphone to
+    /// [`push`](Self::push), as far as the devices tell; up to 500 ms count. A hint only: the delay
+    /// is found, and followed, without it.
     pub fn set_echo_delay(&mut self, delay: Duration) {
         self.chain.set_echo_delay(delay);
     }
 
-    /// What the loudspeaker plays, after mixing and volume: one block for each block of the microphone, before it if the
-    /// two come together. Without it echo cancellation does nothing. Does not allocate.
+    /// What the loudspeaker plays, after mixing and volume: one block for each block of the
+    /// microphone, before it if the two come together. Without it echo cancellation does nothing.
+    /// Does not allocate.
     pub fn played(&mut self, block: &Block) {
         self.chain.played(&finite(block));
     }
@@ -159,7 +166,8 @@ impl Microphone {
         match self.mute {
             Mute::Muted => return,
             Mute::Flushing { blocks } => {
-                self.mute = if blocks > 1 { Mute::Flushing { blocks: blocks - 1 } } else { Mute::Unmuted };
+                self.mute =
+                    if blocks > 1 { Mute::Flushing { blocks: blocks - 1 } } else { Mute::Unmuted };
                 return;
             }
             Mute::Unmuted => {}
@@ -171,7 +179,9 @@ impl Microphone {
         }
         match self.voice_gate.activation() {
             Activation::Voice if !was_open => self.pre_roll.send_from_onset(),
-            Activation::Voice | Activation::Always | Activation::PushToTalk { .. } => self.pre_roll.send_latest(),
+            Activation::Voice | Activation::Always | Activation::PushToTalk { .. } => {
+                self.pre_roll.send_latest()
+            }
         }
     }
 
@@ -180,7 +190,8 @@ impl Microphone {
         self.pre_roll.next()
     }
 
-    /// Whether what was pushed last is sent. A talkspurt begins when this becomes true and ends when it becomes false.
+    /// Whether what was pushed last is sent. A talkspurt begins when this becomes true and ends
+    /// when it becomes false.
     pub fn is_open(&self) -> bool {
         self.voice_gate.is_open()
     }

@@ -24,7 +24,8 @@ pub struct Processing {
     pub noise_suppression: NoiseSuppression,
     /// Makes quiet people louder, and keeps loud ones from clipping.
     pub automatic_gain: bool,
-    /// Removes rumble below the voice (about 100 Hz). Echo cancellation and noise suppression do that anyway.
+    /// Removes rumble below the voice (about 100 Hz). Echo cancellation and noise suppression do
+    /// that anyway.
     pub high_pass: bool,
 }
 
@@ -65,7 +66,8 @@ pub enum NoiseSuppression {
 
 /// When the microphone's sound is sent.
 ///
-/// In all of them digital silence (a microphone that is switched off, or absent) ends sending after 500 ms.
+/// In all of them digital silence (a microphone that is switched off, or absent) ends sending after
+/// 500 ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
     /// Whenever there is any sound, noise included.
@@ -73,9 +75,11 @@ pub enum Activation {
     /// When speech is detected.
     #[default]
     Voice,
-    /// While the key is held, which [`Microphone::set_talking`](super::Microphone::set_talking) tells.
+    /// While the key is held, which [`Microphone::set_talking`](super::Microphone::set_talking)
+    /// tells.
     PushToTalk {
-        /// How long sending goes on after the key is let go, at most [`LONGEST_RELEASE`]: people let go early.
+        /// How long sending goes on after the key is let go, at most [`LONGEST_RELEASE`]: people
+        /// let go early.
         release: Duration,
     },
 }

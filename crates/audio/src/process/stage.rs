@@ -5,10 +5,12 @@ use sonora::{AudioProcessing, Config, StreamConfig, config};
 use super::settings::{NoiseSuppression, Processing};
 use crate::{BLOCK_SAMPLES, Block, SAMPLE_RATE_HZ};
 
-/// A new processor runs unheard for so many blocks (30 ms), so that its delay lines are full before it is heard.
+/// A new processor runs unheard for so many blocks (30 ms), so that its delay lines are full before
+/// it is heard.
 pub(super) const WARM_UP_BLOCKS: u32 = 3;
 
-/// One that takes over from an echo canceller runs unheard for so many (1.5 s), so that it has learnt the room.
+/// One that takes over from an echo canceller runs unheard for so many (1.5 s), so that it has
+/// learnt the room.
 pub(super) const LEARNING_BLOCKS: u32 = 150;
 
 /// Takes and gives blocks, or does nothing; what it does can be replaced while it runs.
@@ -32,7 +34,8 @@ impl Stage {
     /// Replaces what the stage does after so many blocks. A change under way is abandoned.
     pub fn replace(&mut self, config: Option<Config>, unheard_blocks: u32) {
         let to = config.map(processor);
-        self.change = (to.is_some() || self.heard.is_some()).then_some(Change { to, unheard_blocks });
+        self.change =
+            (to.is_some() || self.heard.is_some()).then_some(Change { to, unheard_blocks });
     }
 
     /// Whether blocks pass unchanged.
@@ -81,8 +84,8 @@ impl Stage {
     }
 }
 
-/// Echo cancellation, noise suppression and high-pass: one processor, because each alone would split the sound into bands
-/// and delay it by 3 ms for that.
+/// Echo cancellation, noise suppression and high-pass: one processor, because each alone would
+/// split the sound into bands and delay it by 3 ms for that.
 pub(super) fn cleaning_config(processing: &Processing) -> Option<Config> {
     let Processing { echo_cancellation, noise_suppression, high_pass, .. } = *processing;
     let level = match noise_suppression {
@@ -94,7 +97,8 @@ pub(super) fn cleaning_config(processing: &Processing) -> Option<Config> {
     let wanted = echo_cancellation || level.is_some() || high_pass;
     wanted.then(|| Config {
         echo_canceller: echo_cancellation.then(config::EchoCanceller::default),
-        noise_suppression: level.map(|level| config::NoiseSuppression { level, ..Default::default() }),
+        noise_suppression: level
+            .map(|level| config::NoiseSuppression { level, ..Default::default() }),
         high_pass_filter: Some(config::HighPassFilter::default()),
         ..full_band()
     })
@@ -102,7 +106,8 @@ pub(super) fn cleaning_config(processing: &Processing) -> Option<Config> {
 
 /// Automatic gain.
 pub(super) fn gain_config(processing: &Processing) -> Option<Config> {
-    let adaptive_digital = config::AdaptiveDigital { initial_gain_db: 6.0, max_gain_db: 30.0, ..Default::default() };
+    let adaptive_digital =
+        config::AdaptiveDigital { initial_gain_db: 6.0, max_gain_db: 30.0, ..Default::default() };
     processing.automatic_gain.then(|| Config {
         gain_controller2: Some(config::GainController2 {
             adaptive_digital: Some(adaptive_digital),
@@ -124,7 +129,11 @@ fn full_band() -> Config {
 /// A processor that has seen one silent block, because the first call is the one that allocates.
 fn processor(config: Config) -> Box<AudioProcessing> {
     let format = StreamConfig::new(SAMPLE_RATE_HZ, 1);
-    let processing = AudioProcessing::builder().config(config).capture_config(format).render_config(format).build();
+    let processing = AudioProcessing::builder()
+        .config(config)
+        .capture_config(format)
+        .render_config(format)
+        .build();
     let mut processing = Some(Box::new(processing));
     run(&mut processing, &mut [0.0; BLOCK_SAMPLES]);
     processing.expect("it was put there")
@@ -133,7 +142,8 @@ fn processor(config: Config) -> Box<AudioProcessing> {
 fn run(processor: &mut Option<Box<AudioProcessing>>, block: &mut Block) {
     if let Some(processor) = processor {
         let input = *block;
-        // Fails only for another shape than the processor was made for, and then leaves the block as it is.
+        // Fails only for another shape than the processor was made for, and then leaves the block
+        // as it is.
         let _ = processor.process_capture_f32(&[&input], &mut [block]);
     }
 }

@@ -8,9 +8,10 @@ use crate::BLOCK_DURATION;
 /// Digital silence of this many blocks (500 ms) closes the microphone.
 const DIGITAL_SILENCE_BLOCKS: u32 = 50;
 
-/// After the last voice the microphone stays open for so long: pauses between words are not holes, and the ends of words
-/// are quieter than the detector hears. Measured on two voices at 10 dB over noise: with 200 ms 5.4 % of the other frames
-/// are sent as well, since talkspurts begin and end within sentences; with 300 ms 3.9 %.
+/// After the last voice the microphone stays open for so long: pauses between words are not holes,
+/// and the ends of words are quieter than the detector hears. Measured on two voices at 10 dB over
+/// noise: with 200 ms 5.4 % of the other frames are sent as well, since talkspurts begin and end
+/// within sentences; with 300 ms 3.9 %.
 pub const HANG_OVER: Duration = Duration::from_millis(300);
 
 /// What is known about one block.
@@ -49,7 +50,8 @@ impl VoiceGate {
         self.activation
     }
 
-    /// Another rule from the next block on; an open microphone stays open for as long as the new rule lets it.
+    /// Another rule from the next block on; an open microphone stays open for as long as the new
+    /// rule lets it.
     pub fn set_activation(&mut self, activation: Activation) {
         self.activation = activation;
     }

@@ -17,14 +17,20 @@ fn the_distance_models_are_those_of_openal_up_to_the_edge() {
         for d in [0.0_f32, 1.0, 2.0, 3.0, 10.0, 50.0, 89.0] {
             let clamped = d.max(reference);
             assert!(close(inverse.gain(d), 2.0 / (2.0 + rolloff * (clamped - 2.0))), "{d}");
-            assert!(close(linear.gain(d), (1.0 - rolloff * (clamped - 2.0) / 98.0).max(0.0)), "{d}");
+            assert!(
+                close(linear.gain(d), (1.0 - rolloff * (clamped - 2.0) / 98.0).max(0.0)),
+                "{d}"
+            );
             assert!(close(exponential.gain(d), (clamped / 2.0).powf(-rolloff)), "{d}");
         }
         for model in [inverse, linear, exponential] {
             let mut before = 1.0;
             for centimetres in 0..=10_100 {
                 let gain = model.gain(centimetres as f32 / 100.0);
-                assert!(gain <= before + 1e-6 && before - gain < 0.02, "{model:?} at {centimetres} cm");
+                assert!(
+                    gain <= before + 1e-6 && before - gain < 0.02,
+                    "{model:?} at {centimetres} cm"
+                );
                 before = gain;
             }
             assert_eq!([model.gain(100.0), model.gain(f32::INFINITY)], [0.0; 2]);
@@ -39,11 +45,14 @@ fn the_distance_models_are_those_of_openal_up_to_the_edge() {
 #[test]
 fn points_of_ones_own_are_joined_by_lines() {
     let curve = Attenuation::Points(Curve::new(&[(1.0, 1.0), (3.0, 0.5), (10.0, 0.0)]).unwrap());
-    for (distance, gain) in [(0.0, 1.0), (1.0, 1.0), (2.0, 0.75), (3.0, 0.5), (6.5, 0.25), (10.0, 0.0), (99.0, 0.0)] {
+    for (distance, gain) in
+        [(0.0, 1.0), (1.0, 1.0), (2.0, 0.75), (3.0, 0.5), (6.5, 0.25), (10.0, 0.0), (99.0, 0.0)]
+    {
         assert!(close(curve.gain(distance), gain), "{distance}");
     }
     let many = [(0.0, 1.0); CURVE_POINTS + 1];
-    let bad: [&[(f32, f32)]; 5] = [&[], &many, &[(1.0, 1.0), (1.0, 0.0)], &[(f32::NAN, 1.0)], &[(0.0, -1.0)]];
+    let bad: [&[(f32, f32)]; 5] =
+        [&[], &many, &[(1.0, 1.0), (1.0, 0.0)], &[(f32::NAN, 1.0)], &[(0.0, -1.0)]];
     assert!(bad.into_iter().all(|points| Curve::new(points).is_none()));
 }
 
@@ -64,7 +73,10 @@ fn a_voice_all_around_keeps_its_power_and_is_heard_in_both_ears() {
     }
     for ahead in [[0.0, 0.0, -5.0], [0.0, 0.0, 5.0], [0.0, 7.0, 0.0], [0.0; 3]] {
         let Gains { left, right } = space.gains(ahead);
-        assert!(close(left, 1.0) && close(right, 1.0), "{ahead:?} is as loud as if it were not placed");
+        assert!(
+            close(left, 1.0) && close(right, 1.0),
+            "{ahead:?} is as loud as if it were not placed"
+        );
     }
 }
 
@@ -82,24 +94,45 @@ fn the_right_hand_is_on_the_right_in_either_kind_of_world() {
     assert!(is_right(&space, [0.0, 0.0, -1.0]) && !is_right(&space, [0.0, 0.0, 1.0]));
     let mut unity = Space::default();
     unity.set_handedness(Handedness::Left);
-    unity.set_listener(Pose { position: [10.0, 0.0, 0.0], forward: [0.0, 0.0, 9.0], up: [0.0, 0.1, 0.0] });
+    unity.set_listener(Pose {
+        position: [10.0, 0.0, 0.0],
+        forward: [0.0, 0.0, 9.0],
+        up: [0.0, 0.1, 0.0],
+    });
     assert!(is_right(&unity, [11.0, 0.0, 0.0]) && !is_right(&unity, [9.0, 0.0, 0.0]));
 }
 
 /// proves: B-11
 #[test]
 fn a_velocity_is_believed_for_a_quarter_of_a_second() {
-    let placed = Placement::new(Duration::from_secs(5), [1.0, 2.0, 3.0], [10.0, 0.0, -2.0]).unwrap();
+    let placed =
+        Placement::new(Duration::from_secs(5), [1.0, 2.0, 3.0], [10.0, 0.0, -2.0]).unwrap();
     assert_eq!(placed.at(Duration::from_millis(5_100)), [2.0, 2.0, 2.8]);
     let last = [3.5, 2.0, 2.5];
-    assert_eq!([placed.at(Duration::from_millis(5_250)), placed.at(Duration::from_secs(60))], [last; 2]);
+    assert_eq!(
+        [placed.at(Duration::from_millis(5_250)), placed.at(Duration::from_secs(60))],
+        [last; 2]
+    );
     assert_eq!(placed.at(Duration::from_secs(1)), [1.0, 2.0, 3.0], "never backwards");
 }
 
 /// proves: B-11
 #[test]
 fn no_number_makes_a_gain_that_is_none() {
-    let odd = [0.0, -0.0, 1.0, -3.0, 1e-30, 1e9, 1e30, f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+    let odd = [
+        0.0,
+        -0.0,
+        1.0,
+        -3.0,
+        1e-30,
+        1e9,
+        1e30,
+        f32::MAX,
+        f32::MIN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+    ];
     let mut space = Space::default();
     for (a, b) in odd.iter().flat_map(|a| odd.map(|b| (*a, b))) {
         for c in odd {
@@ -120,7 +153,10 @@ fn no_number_makes_a_gain_that_is_none() {
                 continue;
             };
             let Gains { left, right } = space.gains(placed.at(Duration::from_secs(1)));
-            assert!((0.0..1.5).contains(&left) && (0.0..1.5).contains(&right), "{a} {b} {c}: {left} {right}");
+            assert!(
+                (0.0..1.5).contains(&left) && (0.0..1.5).contains(&right),
+                "{a} {b} {c}: {left} {right}"
+            );
         }
     }
 }
@@ -133,9 +169,12 @@ fn wherever_a_speaker_jumps_no_gain_steps_by_more_than_60_decibels_below_full() 
     let mut last: Option<Gains> = None;
     let full = [1.0; BLOCK_SAMPLES];
     for jump in 0..200_u32 {
-        let wild = |salt: u32| (jump.wrapping_mul(2_654_435_761).wrapping_add(salt) >> 20) as f32 / 40.0 - 50.0;
+        let wild = |salt: u32| {
+            (jump.wrapping_mul(2_654_435_761).wrapping_add(salt) >> 20) as f32 / 40.0 - 50.0
+        };
         space.set_listener(Pose { position: [wild(1), 0.0, 0.0], ..Pose::default() });
-        let target = if jump % 5 == 0 { Gains::UNPLACED } else { space.gains([wild(2), wild(3), wild(4)]) };
+        let target =
+            if jump % 5 == 0 { Gains::UNPLACED } else { space.gains([wild(2), wild(3), wild(4)]) };
         for _ in 0..1 + jump % 4 {
             let mut sides = StereoBlock::SILENCE;
             match panner.next(target, false) {
@@ -145,7 +184,9 @@ fn wherever_a_speaker_jumps_no_gain_steps_by_more_than_60_decibels_below_full() 
             }
             for (left, right) in sides.left.into_iter().zip(sides.right) {
                 if let Some(before) = last.replace(Gains { left, right }) {
-                    assert!((left - before.left).abs() < 0.001 && (right - before.right).abs() < 0.001);
+                    assert!(
+                        (left - before.left).abs() < 0.001 && (right - before.right).abs() < 0.001
+                    );
                 }
             }
         }
@@ -159,7 +200,11 @@ fn beyond_the_last_distance_nothing_is_mixed_and_silence_is_left_at_once() {
     let (near, far) = (space.gains([1.0, 0.0, 0.0]), space.gains([51.0, 0.0, 0.0]));
     let mut panner = Panner::default();
     assert_eq!(panner.next(far, true), Panning::Silent);
-    assert_eq!(panner.next(near, true), Panning::Between(near, near), "who begins to speak is there already");
+    assert_eq!(
+        panner.next(near, true),
+        Panning::Between(near, near),
+        "who begins to speak is there already"
+    );
     let blocks = (0..10).take_while(|_| panner.next(far, false) != Panning::Silent).count();
     assert!((2..5).contains(&blocks), "it fades over {blocks} blocks");
     assert_eq!(panner.next(Gains::UNPLACED, true), Panning::Unplaced);

@@ -65,7 +65,11 @@ fn null_is_an_error_in_the_lobby_and_in_the_game() {
             assert_eq!(result, VMESH_ERROR_NULL);
         }
         assert_eq!(handle, 0);
-        assert_eq!(vmesh_get_level(peer, null(), null_mut(), null_mut()), VMESH_OK, "neither value is wanted");
+        assert_eq!(
+            vmesh_get_level(peer, null(), null_mut(), null_mut()),
+            VMESH_OK,
+            "neither value is wanted"
+        );
     }
     assert_eq!(vmesh_close(peer), VMESH_OK);
 }
@@ -78,7 +82,8 @@ fn what_makes_no_sense_in_a_game_is_refused() {
     let long = "x".repeat(129);
     let (mut handle, mut sample) = (1, [0_u32; 2]);
     let odd = sample.as_mut_ptr().cast::<u8>().wrapping_add(1).cast::<f32>();
-    let falling = [vmesh_point { distance: 2.0, gain: 1.0 }, vmesh_point { distance: 1.0, gain: 0.0 }];
+    let falling =
+        [vmesh_point { distance: 2.0, gain: 1.0 }, vmesh_point { distance: 1.0, gain: 0.0 }];
     let id = &raw const ID;
     // SAFETY: as it must be, but for the values.
     unsafe {
@@ -110,15 +115,25 @@ fn what_makes_no_sense_in_a_game_is_refused() {
             assert_eq!(result, VMESH_ERROR_BAD_VALUE, "number {number}");
         }
         assert_eq!(handle, 0);
-        assert_eq!(vmesh_connect_peer(peer, id, c"r1-no".as_ptr(), VMESH_NUL_TERMINATED), VMESH_ERROR_BAD_TOKEN);
-        assert_eq!(vmesh_get_metadata_key(peer, id, 0, null_mut(), 0, null_mut()), VMESH_ERROR_UNKNOWN_PEER);
+        assert_eq!(
+            vmesh_connect_peer(peer, id, c"r1-no".as_ptr(), VMESH_NUL_TERMINATED),
+            VMESH_ERROR_BAD_TOKEN
+        );
+        assert_eq!(
+            vmesh_get_metadata_key(peer, id, 0, null_mut(), 0, null_mut()),
+            VMESH_ERROR_UNKNOWN_PEER
+        );
         assert_eq!(vmesh_get_room_metadata_key(peer, 0, null_mut(), 0, null_mut()), VMESH_EMPTY);
         let mut owner = ID;
         assert_eq!(vmesh_get_owner(peer, &raw mut owner), VMESH_EMPTY);
         assert_eq!(owner, vmesh_peer_id::default(), "no owner");
         let (mut level, mut speaking) = (1.0, 1);
         assert_eq!(vmesh_get_level(peer, id, &raw mut level, &raw mut speaking), VMESH_OK);
-        assert_eq!((level, speaking), (crate::state::SILENCE_DBFS, 0), "a peer that is not present");
+        assert_eq!(
+            (level, speaking),
+            (crate::state::SILENCE_DBFS, 0),
+            "a peer that is not present"
+        );
     }
     assert_eq!(vmesh_close(peer), VMESH_OK);
 }
@@ -141,7 +156,13 @@ fn handles_in_a_game_are_harmless_after_they_or_their_peer_are_closed() {
             vmesh_set_listener(peer, &AHEAD),
             vmesh_set_position(peer, &ID, &HERE, &HERE),
             vmesh_clear_position(peer, &ID),
-            vmesh_set_attenuation(peer, vmesh_attenuation::VMESH_ATTENUATION_LINEAR as i32, 1.0, 9.0, 1.0),
+            vmesh_set_attenuation(
+                peer,
+                vmesh_attenuation::VMESH_ATTENUATION_LINEAR as i32,
+                1.0,
+                9.0,
+                1.0,
+            ),
             vmesh_set_speaking(speaking, 2.0, -1, 0),
             vmesh_move_in_grid(peer, grid, &HERE),
             vmesh_listen(peer, name, length),
@@ -158,17 +179,25 @@ fn handles_in_a_game_are_harmless_after_they_or_their_peer_are_closed() {
         ];
         assert_eq!(wrong, [VMESH_ERROR_BAD_HANDLE; 6]);
         assert_eq!(vmesh_close(peer), VMESH_OK);
-        // The handles outlive the peer: nothing is heard, nothing is sent, and nothing reads the microphone.
+        // The handles outlive the peer: nothing is heard, nothing is sent, and nothing reads the
+        // microphone.
         samples.fill(1.0);
         assert_eq!(vmesh_read_voice(voice, samples.as_mut_ptr(), 960, &raw mut moved), VMESH_OK);
         assert_eq!((moved, samples), (0, [0.0; 960]));
         samples.fill(1.0);
         assert_eq!(vmesh_read_mix(mix, samples.as_mut_ptr(), 480, &raw mut moved), VMESH_OK);
         assert_eq!(samples, [0.0; 960]);
-        assert_eq!(vmesh_write_microphone(microphone, samples.as_ptr(), 160, &raw mut moved), VMESH_OK);
+        assert_eq!(
+            vmesh_write_microphone(microphone, samples.as_ptr(), 160, &raw mut moved),
+            VMESH_OK
+        );
         assert_eq!(moved, 160);
         assert_eq!(vmesh_set_speaking(speaking, 1.0, 0, 0), VMESH_OK);
-        assert_eq!(vmesh_move_in_grid(peer, grid, &HERE), VMESH_ERROR_CLOSED, "a grid does need it");
+        assert_eq!(
+            vmesh_move_in_grid(peer, grid, &HERE),
+            VMESH_ERROR_CLOSED,
+            "a grid does need it"
+        );
         for _ in 0..2 {
             let closed = [
                 vmesh_stop_speaking(speaking),
@@ -213,7 +242,8 @@ fn a_voice_may_be_closed_while_another_thread_reads_it() {
             let mut samples = [0.0; 480];
             loop {
                 // SAFETY: a buffer of its size.
-                let result = unsafe { vmesh_read_voice(voice, samples.as_mut_ptr(), 480, null_mut()) };
+                let result =
+                    unsafe { vmesh_read_voice(voice, samples.as_mut_ptr(), 480, null_mut()) };
                 let _ = begun.send(());
                 match result {
                     VMESH_OK | VMESH_EMPTY => {}
@@ -243,17 +273,25 @@ fn events_of_a_lobby_carry_what_they_say() {
         })
     };
     let (event, code, text) = told(refused(Some(std::time::Duration::from_secs(2))));
-    assert_eq!((event.on, event.wait_us, code.as_str(), text.as_str()), (1, 2_000_000, "password-wrong", "no"));
+    assert_eq!(
+        (event.on, event.wait_us, code.as_str(), text.as_str()),
+        (1, 2_000_000, "password-wrong", "no")
+    );
     assert_eq!(told(refused(None)).0.on, 0);
     let transaction = voicemesh::TransactionId(u64::MAX);
-    let (event, code, _) = told(Event::Room(RoomEvent::TransactionDone { transaction, result: Ok(()) }));
+    let (event, code, _) =
+        told(Event::Room(RoomEvent::TransactionDone { transaction, result: Ok(()) }));
     assert_eq!((event.r#type, event.transaction, event.on, code.as_str()), (26, u64::MAX, 1, ""));
-    let (event, _, text) = told(Event::Room(RoomEvent::ReachabilityChanged { token: "r1-x".to_owned() }));
+    let (event, _, text) =
+        told(Event::Room(RoomEvent::ReachabilityChanged { token: "r1-x".to_owned() }));
     assert_eq!((event.r#type, text.as_str()), (28, "r1-x"));
     let metadata = Metadata::from([("map".to_owned(), "ice".to_owned())]);
     assert_eq!(told(Event::Room(RoomEvent::RoomMetadataChanged { metadata })).0.metadata_count, 1);
     for (event, number) in [
-        (Event::Room(RoomEvent::OwnerChanged { owner: ID.into() }), vmesh_event_type::VMESH_EVENT_OWNER_CHANGED),
+        (
+            Event::Room(RoomEvent::OwnerChanged { owner: ID.into() }),
+            vmesh_event_type::VMESH_EVENT_OWNER_CHANGED,
+        ),
         (
             Event::Room(RoomEvent::ConnectionRequested { peer: ID.into() }),
             vmesh_event_type::VMESH_EVENT_CONNECTION_REQUESTED,

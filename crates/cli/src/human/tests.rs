@@ -5,7 +5,8 @@ use crate::people::tests::{arrival, peer, people};
 use crate::summary::tests::{at, joined};
 
 fn stay(relay_only: bool, part: Part) -> SessionInfo {
-    let (server, room, name) = ("ws://127.0.0.1:8080".to_owned(), "lobby".to_owned(), "Ada".to_owned());
+    let (server, room, name) =
+        ("ws://127.0.0.1:8080".to_owned(), "lobby".to_owned(), "Ada".to_owned());
     SessionInfo {
         server,
         server_by_default: true,
@@ -42,15 +43,22 @@ fn away(retry_ms: u64) -> Event {
 fn a_server_that_is_about_to_stop_is_not_said_to_be_at_a_wrong_address() {
     let why = "it is about to stop".to_owned();
     let (silent_for, retry_in) = (Duration::ZERO, Duration::from_secs(5));
-    let text = said(Event::Room(RoomEvent::ServerAway { why, failure: None, silent_for, retry_in }));
-    assert!(text.contains("lets no more people in: it is about to stop. The next try is in 5.0 s"), "{text}");
+    let text =
+        said(Event::Room(RoomEvent::ServerAway { why, failure: None, silent_for, retry_in }));
+    assert!(
+        text.contains("lets no more people in: it is about to stop. The next try is in 5.0 s"),
+        "{text}"
+    );
 }
 
 /// proves: S-14
 #[test]
 fn the_first_line_says_who_sees_addresses() {
     let first = |relay_only| human_with(relay_only).opening()[0].text.clone();
-    assert!(first(false).contains("see each other's IP addresses") && first(false).contains("--relay-only"));
+    assert!(
+        first(false).contains("see each other's IP addresses")
+            && first(false).contains("--relay-only")
+    );
     assert!(first(true).contains("no one in the room sees this machine's IP address"));
 }
 
@@ -61,9 +69,16 @@ fn human_with(relay_only: bool) -> TextOutput {
 #[test]
 fn the_opening_names_room_server_and_name() {
     let text = human().opening()[1].text.clone();
-    assert_eq!(text, "Joining “lobby” at ws://127.0.0.1:8080 (this machine; --server names another) as Ada …");
+    assert_eq!(
+        text,
+        "Joining “lobby” at ws://127.0.0.1:8080 (this machine; --server names another) as Ada …"
+    );
     assert!(human().invitation().is_some_and(|line| line.text.contains("/help")));
-    assert_eq!(TextOutput::new(stay(false, Part::Echo)).invitation(), None, "an echo has no one who types");
+    assert_eq!(
+        TextOutput::new(stay(false, Part::Echo)).invitation(),
+        None,
+        "an echo has no one who types"
+    );
 }
 
 #[test]
@@ -80,23 +95,47 @@ fn joining_and_joining_again() {
 fn an_echo_says_that_it_is_one() {
     let mut echo = TextOutput::new(SessionInfo { name: "echo".into(), ..stay(false, Part::Echo) });
     let line = echo.event(&at(0, joined()), &People::default()).expect("a line");
-    assert_eq!(line.text, "The echo peer “echo” is in “lobby” and says back what it hears; one other is there.");
+    assert_eq!(
+        line.text,
+        "The echo peer “echo” is in “lobby” and says back what it hears; one other is there."
+    );
 }
 
 #[test]
 fn the_own_name_is_said_when_it_is_another_than_the_one_asked_for() {
     let as_name = |name: &str| {
-        let Event::Room(RoomEvent::Joined { you, room, session, others, relay_only, .. }) = joined() else { panic!() };
-        Event::Room(RoomEvent::Joined { you, name: name.to_owned(), room, session, others, relay_only })
+        let Event::Room(RoomEvent::Joined { you, room, session, others, relay_only, .. }) =
+            joined()
+        else {
+            panic!()
+        };
+        Event::Room(RoomEvent::Joined {
+            you,
+            name: name.to_owned(),
+            room,
+            session,
+            others,
+            relay_only,
+        })
     };
-    let said = |human: &mut TextOutput, name: &str| human.renamed(&as_name(name)).map(|line| line.text);
+    let said =
+        |human: &mut TextOutput, name: &str| human.renamed(&as_name(name)).map(|line| line.text);
     let mut human = human();
     assert_eq!(said(&mut human, "Ada"), None);
-    assert_eq!(said(&mut human, "Dr. Ada").as_deref(), Some("You are here as Dr. Ada, as your token says."));
+    assert_eq!(
+        said(&mut human, "Dr. Ada").as_deref(),
+        Some("You are here as Dr. Ada, as your token says.")
+    );
     assert_eq!(said(&mut human, "Dr. Ada"), None, "said once");
-    assert_eq!(said(&mut human, "\u{1b}[2J").as_deref(), Some("You are here as ␛[2J, as your token says."));
+    assert_eq!(
+        said(&mut human, "\u{1b}[2J").as_deref(),
+        Some("You are here as ␛[2J, as your token says.")
+    );
     let mut without = TextOutput::new(SessionInfo { has_token: false, ..stay(false, Part::Talk) });
-    assert_eq!(said(&mut without, "Dr. Ada").as_deref(), Some("You are here as Dr. Ada, as the server says."));
+    assert_eq!(
+        said(&mut without, "Dr. Ada").as_deref(),
+        Some("You are here as Dr. Ada, as the server says.")
+    );
     let mut echo = TextOutput::new(stay(false, Part::Echo));
     assert_eq!(said(&mut echo, "Cave"), None);
     let line = echo.event(&at(0, as_name("Cave")), &People::default()).expect("a line");
@@ -106,12 +145,17 @@ fn the_own_name_is_said_when_it_is_another_than_the_one_asked_for() {
 #[test]
 fn who_came_and_left_and_why() {
     assert_eq!(said(arrival(1, "Ben")), "Ben is here.");
-    let left = |reason| said(Event::Room(RoomEvent::PeerLeft { peer: peer(1), name: "Ben".into(), reason }));
+    let left = |reason| {
+        said(Event::Room(RoomEvent::PeerLeft { peer: peer(1), name: "Ben".into(), reason }))
+    };
     assert_eq!(left(PeerLeftReason::Left), "Ben left.");
     assert_eq!(left(PeerLeftReason::Kicked), "Ben was put out.");
     assert_eq!(left(PeerLeftReason::Lost), "Ben is gone: the connection broke.");
     assert_eq!(left(PeerLeftReason::Restarted), "Ben starts again.");
-    assert_eq!(said(Event::Room(RoomEvent::MetadataChanged { peer: peer(1), metadata: Metadata::new() })), "");
+    assert_eq!(
+        said(Event::Room(RoomEvent::MetadataChanged { peer: peer(1), metadata: Metadata::new() })),
+        ""
+    );
 }
 
 /// proves: B-09
@@ -120,12 +164,23 @@ fn everyone_is_told_who_records() {
     let recording = Metadata::from([("recording".to_owned(), "1".to_owned())]);
     let (mut human, people) = (human(), people(&[(1, "Ben")]));
     let mut say = |event| human.event(&at(0, event), &people).map(|line| line.text);
-    let changed =
-        |metadata: &Metadata| Event::Room(RoomEvent::MetadataChanged { peer: peer(1), metadata: metadata.clone() });
-    assert_eq!(say(changed(&recording)).as_deref(), Some("Ben keeps a recording of the room from now on."));
+    let changed = |metadata: &Metadata| {
+        Event::Room(RoomEvent::MetadataChanged { peer: peer(1), metadata: metadata.clone() })
+    };
+    assert_eq!(
+        say(changed(&recording)).as_deref(),
+        Some("Ben keeps a recording of the room from now on.")
+    );
     assert_eq!(say(changed(&recording)), None, "told once");
-    assert_eq!(say(changed(&Metadata::new())).as_deref(), Some("Ben no longer keeps a recording of the room."));
-    let came = Event::Room(RoomEvent::PeerJoined { peer: peer(1), name: "Ben".into(), metadata: recording });
+    assert_eq!(
+        say(changed(&Metadata::new())).as_deref(),
+        Some("Ben no longer keeps a recording of the room.")
+    );
+    let came = Event::Room(RoomEvent::PeerJoined {
+        peer: peer(1),
+        name: "Ben".into(),
+        metadata: recording,
+    });
     assert_eq!(say(came).as_deref(), Some("Ben is here, and keeps a recording of the room."));
     // The status says the same; it ends when neither does.
     let status = |recording| {
@@ -136,7 +191,10 @@ fn everyone_is_told_who_records() {
     };
     assert_eq!([say(status(true)), say(changed(&Metadata::new()))], [None, None]);
     assert_eq!(say(status(false)).as_deref(), Some("Ben no longer keeps a recording of the room."));
-    assert_eq!(say(status(true)).as_deref(), Some("Ben keeps a recording of the room from now on."));
+    assert_eq!(
+        say(status(true)).as_deref(),
+        Some("Ben keeps a recording of the room from now on.")
+    );
     let failed = Event::Voice(VoiceEvent::RecordingFailed { why: "the disk is full".into() });
     assert_eq!(say(failed).as_deref(), Some("Nothing more is recorded: the disk is full."));
 }
@@ -147,12 +205,22 @@ fn a_person_who_joins_is_one_line_and_only_a_missing_route_is_another() {
     let mut say = |event| human.event(&at(0, event), &people).map(|line| line.text);
     let route = |route| Event::Room(RoomEvent::RouteChanged { peer: peer(1), route });
     assert!(say(arrival(1, "Ben")).is_some());
-    for event in [route(Route::Relayed), Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) }), route(Route::Direct)] {
+    for event in [
+        route(Route::Relayed),
+        Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) }),
+        route(Route::Direct),
+    ] {
         assert_eq!(say(event), None);
     }
-    assert!(say(route(Route::None)).is_some_and(|text| text.starts_with("No sound comes through between you and Ben")));
+    assert!(
+        say(route(Route::None))
+            .is_some_and(|text| text.starts_with("No sound comes through between you and Ben"))
+    );
     assert_eq!(say(route(Route::None)), None, "told once");
-    assert_eq!(say(route(Route::Relayed)).as_deref(), Some("Sound comes through between you and Ben again."));
+    assert_eq!(
+        say(route(Route::Relayed)).as_deref(),
+        Some("Sound comes through between you and Ben again.")
+    );
     assert_eq!(say(route(Route::Direct)), None);
 }
 
@@ -164,19 +232,31 @@ fn what_a_member_may_do_is_said_when_it_changes() {
     let you = people.you().expect("known");
     let mut say = |peer, permissions| {
         human
-            .event(&at(0, Event::Room(RoomEvent::PermissionsChanged { peer, permissions })), &people)
+            .event(
+                &at(0, Event::Room(RoomEvent::PermissionsChanged { peer, permissions })),
+                &people,
+            )
             .map(|line| line.text)
     };
     let usual = Permissions::default();
     let mute = say(you, usual.without_speak());
-    assert_eq!(mute.as_deref(), Some("You may not speak in this room: the others cannot hear you."));
+    assert_eq!(
+        mute.as_deref(),
+        Some("You may not speak in this room: the others cannot hear you.")
+    );
     assert_eq!(say(you, usual.without_speak()), None);
     assert_eq!(
         say(you, Permissions::ALL).as_deref(),
         Some("You may speak. You may moderate this room; /help lists the commands.")
     );
-    assert_eq!(say(peer(1), usual.without_speak()).as_deref(), Some("Ben may not speak in this room."));
-    assert_eq!(say(peer(1), Permissions::ALL).as_deref(), Some("Ben may speak. Ben may moderate this room."));
+    assert_eq!(
+        say(peer(1), usual.without_speak()).as_deref(),
+        Some("Ben may not speak in this room.")
+    );
+    assert_eq!(
+        say(peer(1), Permissions::ALL).as_deref(),
+        Some("Ben may speak. Ben may moderate this room.")
+    );
     assert_eq!(say(peer(1), usual).as_deref(), Some("Ben may no longer moderate this room."));
     assert_eq!(say(you, usual).as_deref(), Some("You may no longer moderate this room."));
 }
@@ -186,7 +266,11 @@ fn speech_is_told_once_and_not_after_every_breath() {
     let (mut human, people) = (human(), people(&[(1, "Ben")]));
     let mut say = |ms, event| human.event(&at(ms, event), &people).map(|line| line.text);
     let speaks = |speaking| Event::Voice(VoiceEvent::Speaking { peer: peer(1), speaking });
-    assert_eq!(say(0, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })), None, "its speech is reported next");
+    assert_eq!(
+        say(0, Event::Voice(VoiceEvent::FirstHeard { peer: peer(1) })),
+        None,
+        "its speech is reported next"
+    );
     assert_eq!(say(10, speaks(true)).as_deref(), Some("Ben speaks."));
     assert_eq!(say(9_000, speaks(false)), None);
     assert_eq!(say(11_000, speaks(true)), None, "a breath");
@@ -213,13 +297,23 @@ fn texts_are_shown_harmlessly() {
 #[test]
 fn a_server_that_is_away_is_told_with_the_next_try() {
     let mut human = human();
-    let mut say = |event| human.event(&at(0, event), &People::default()).map_or(String::new(), |line| line.text);
+    let mut say = |event| {
+        human.event(&at(0, event), &People::default()).map_or(String::new(), |line| line.text)
+    };
     let first = say(away(1500));
-    assert!(first.starts_with("The server at ws://127.0.0.1:8080 cannot be reached: connection refused."), "{first}");
+    assert!(
+        first.starts_with(
+            "The server at ws://127.0.0.1:8080 cannot be reached: connection refused."
+        ),
+        "{first}"
+    );
     assert!(first.contains("next try is in 1.5 s") && first.contains("voicemesh serve"), "{first}");
     assert_eq!([say(away(1500)), say(away(3000))], ["", ""], "once for each reason");
     say(joined());
-    assert_eq!(say(away(200)), "The server is away: connection refused. The next try is in 200 ms; more follow.");
+    assert_eq!(
+        say(away(200)),
+        "The server is away: connection refused. The next try is in 200 ms; more follow."
+    );
     assert_eq!([say(away(400)), say(away(2000))], ["", ""]);
 }
 
@@ -228,7 +322,8 @@ fn who_is_heard_without_the_server_is_said_as_it_is() {
     let people = people(&[(1, "Ben"), (2, "Cleo")]);
     let heard = |routes: &[(u16, Route)]| {
         let mut human = human();
-        let mut say = |event| human.event(&at(0, event), &people).map_or(String::new(), |line| line.text);
+        let mut say =
+            |event| human.event(&at(0, event), &people).map_or(String::new(), |line| line.text);
         say(joined());
         for (id, route) in routes {
             say(arrival(*id, "Ben"));
@@ -238,14 +333,24 @@ fn who_is_heard_without_the_server_is_said_as_it_is() {
     };
     assert!(heard(&[(1, Route::Direct)]).contains(". Direct connections continue. "));
     let relayed = heard(&[(1, Route::None), (2, Route::Relayed)]);
-    assert!(relayed.contains("you and the others cannot hear each other") && !relayed.contains("Direct"), "{relayed}");
-    assert!(heard(&[(1, Route::Direct), (2, Route::None)]).contains("continue; until it is back, you and the rest"));
+    assert!(
+        relayed.contains("you and the others cannot hear each other")
+            && !relayed.contains("Direct"),
+        "{relayed}"
+    );
+    assert!(
+        heard(&[(1, Route::Direct), (2, Route::None)])
+            .contains("continue; until it is back, you and the rest")
+    );
 }
 
 #[test]
 fn a_reason_with_a_remedy_is_told_whenever_it_is_a_new_one() {
-    let mut human = TextOutput::new(SessionInfo { server_by_default: false, ..stay(false, Part::Talk) });
-    let mut say = |event| human.event(&at(0, event), &People::default()).map_or(String::new(), |line| line.text);
+    let mut human =
+        TextOutput::new(SessionInfo { server_by_default: false, ..stay(false, Part::Talk) });
+    let mut say = |event| {
+        human.event(&at(0, event), &People::default()).map_or(String::new(), |line| line.text)
+    };
     let failed = |failure: ConnectFailure| {
         Event::Room(RoomEvent::ServerAway {
             why: failure.to_string(),
@@ -255,10 +360,16 @@ fn a_reason_with_a_remedy_is_told_whenever_it_is_a_new_one() {
         })
     };
     let first = say(failed(ConnectFailure::Status(502)));
-    assert!(first.contains("(502). It may be starting") && !first.contains("address right"), "{first}");
+    assert!(
+        first.contains("(502). It may be starting") && !first.contains("address right"),
+        "{first}"
+    );
     assert_eq!(say(failed(ConnectFailure::Status(502))), "", "told, and tried again at once");
     let next = say(failed(ConnectFailure::CertificateNotTrusted));
-    assert!(next.contains("its certificate is not trusted here.") && next.contains("--ca FILE"), "{next}");
+    assert!(
+        next.contains("its certificate is not trusted here.") && next.contains("--ca FILE"),
+        "{next}"
+    );
 }
 
 #[test]
@@ -278,7 +389,10 @@ fn a_server_that_lets_no_one_in_for_now_is_not_said_to_be_out_of_reach() {
         "The server has not looked at the password yet: wrong ones came from here. The next try is in 3.6 s; more follow."
     );
     let full = refused(ErrorCode::RoomFull);
-    assert!(full.contains("does not let you in for now: Later.") && !full.contains("reached"), "{full}");
+    assert!(
+        full.contains("does not let you in for now: Later.") && !full.contains("reached"),
+        "{full}"
+    );
 }
 
 #[test]
@@ -291,8 +405,15 @@ fn an_exposed_or_proxied_connection_is_told_once() {
             .map(|line| line.text)
     };
     assert_eq!(say(true, false, None), None);
-    assert_eq!(say(false, true, None), None, "what never leaves this machine cannot be read on the way");
-    assert!(say(false, false, None).is_some_and(|text| text.contains("not encrypted on the way to the server")));
+    assert_eq!(
+        say(false, true, None),
+        None,
+        "what never leaves this machine cannot be read on the way"
+    );
+    assert!(
+        say(false, false, None)
+            .is_some_and(|text| text.contains("not encrypted on the way to the server"))
+    );
     assert_eq!(say(false, false, None), None, "told once");
     let proxied = say(true, false, Some("proxy:3128")).expect("a line");
     assert!(proxied.contains("proxy proxy:3128") && proxied.contains("--relay-only"), "{proxied}");
@@ -301,8 +422,12 @@ fn an_exposed_or_proxied_connection_is_told_once() {
 
 #[test]
 fn lost_devices_are_told_with_what_it_means() {
-    let lost = |which| said(Event::Device(DeviceEvent::Lost { which, why: "it was unplugged".into() }));
-    assert!(lost(DeviceRole::Input).starts_with("Your microphone does not work: it was unplugged. The others"));
+    let lost =
+        |which| said(Event::Device(DeviceEvent::Lost { which, why: "it was unplugged".into() }));
+    assert!(
+        lost(DeviceRole::Input)
+            .starts_with("Your microphone does not work: it was unplugged. The others")
+    );
     assert!(lost(DeviceRole::Output).contains("You cannot hear the others"));
     assert_eq!(
         said(Event::Device(DeviceEvent::Recovered { which: DeviceRole::Input })),
@@ -321,12 +446,23 @@ fn refusals_say_what_next() {
     assert_eq!(refused(ErrorCode::Other("odd".into())), "The server refused: no. (odd)");
     assert!(replaced("lobby").contains("from somewhere else"));
     assert_eq!(
-        said(Event::Room(RoomEvent::Warned { code: ErrorCode::BadField, message: "too long".into(), text: None })),
+        said(Event::Room(RoomEvent::Warned {
+            code: ErrorCode::BadField,
+            message: "too long".into(),
+            text: None
+        })),
         "That did not work: too long."
     );
-    assert!(said(Event::Voice(VoiceEvent::GroupRefused { group: "Red\u{7}".into() })).contains("“Red␇”"));
+    assert!(
+        said(Event::Voice(VoiceEvent::GroupRefused { group: "Red\u{7}".into() }))
+            .contains("“Red␇”")
+    );
     assert_eq!(
-        said(Event::Room(RoomEvent::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None })),
+        said(Event::Room(RoomEvent::Refused {
+            code: ErrorCode::RoomFull,
+            message: "full".into(),
+            retry_after: None
+        })),
         ""
     );
     assert_eq!(said(Event::Room(RoomEvent::Replaced)), "");
@@ -338,9 +474,14 @@ fn who_is_held_in_groups_reads_it_and_why_others_are_refused() {
     let mut people = people(&[(1, "Ben")]);
     people.see(&joined());
     let you = people.you().expect("it has joined");
-    let mut say = |event: Event| human.event(&at(1000, event), &people).map_or(String::new(), |line| line.text);
+    let mut say = |event: Event| {
+        human.event(&at(1000, event), &people).map_or(String::new(), |line| line.text)
+    };
     let held = |peer, groups: &[&str]| {
-        Event::Room(RoomEvent::Held { peer, groups: groups.iter().map(|name| (*name).to_owned()).collect() })
+        Event::Room(RoomEvent::Held {
+            peer,
+            groups: groups.iter().map(|name| (*name).to_owned()).collect(),
+        })
     };
     let refused = |group: &str| Event::Voice(VoiceEvent::GroupRefused { group: group.to_owned() });
     assert_eq!(say(held(peer(1), &["Red"])), "", "of others nothing is said");
@@ -356,7 +497,11 @@ fn who_is_held_in_groups_reads_it_and_why_others_are_refused() {
 fn when_oneself_leaves_the_others_do_not() {
     let mut human = human();
     human.leaving();
-    let left = Event::Room(RoomEvent::PeerLeft { peer: peer(1), name: "Ben".into(), reason: PeerLeftReason::Left });
+    let left = Event::Room(RoomEvent::PeerLeft {
+        peer: peer(1),
+        name: "Ben".into(),
+        reason: PeerLeftReason::Left,
+    });
     assert_eq!(human.event(&at(0, left), &people(&[(1, "Ben")])), None);
 }
 

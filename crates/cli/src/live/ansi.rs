@@ -1,8 +1,9 @@
 //! Draws cells on terminals that have no more than the sixteen ANSI colours.
 //!
-//! crossterm names even these by their place among 256 (`38;5;2`). A terminal that knows only sixteen reads that as three
-//! attributes, 5 among them: it blinks. Here they are SGR 30–37 and 90–97, which every terminal with colours has. A frame is
-//! written in one piece, so that a slow line shows it whole.
+//! crossterm names even these by their place among 256 (`38;5;2`). A terminal that knows only
+//! sixteen reads that as three attributes, 5 among them: it blinks. Here they are SGR 30–37 and
+//! 90–97, which every terminal with colours has. A frame is written in one piece, so that a slow
+//! line shows it whole.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -99,7 +100,10 @@ fn attributes(cell: &Cell) -> String {
         (Modifier::UNDERLINED, 4),
         (Modifier::REVERSED, 7),
     ];
-    let modifiers = modifiers.into_iter().filter(|(one, _)| cell.modifier.contains(*one)).map(|(_, number)| number);
+    let modifiers = modifiers
+        .into_iter()
+        .filter(|(one, _)| cell.modifier.contains(*one))
+        .map(|(_, number)| number);
     let colours = [foreground(cell.fg), foreground(cell.bg).map(|number| number + 10)];
     modifiers.chain(colours.into_iter().flatten()).map(|number| format!(";{number}")).collect()
 }
@@ -142,14 +146,16 @@ mod tests {
         let mut written = Vec::new();
         let viewport = Viewport::Fixed(Rect::new(0, 0, 8, 2));
         let mut terminal =
-            Terminal::with_options(AnsiBackend::new(&mut written), TerminalOptions { viewport }).expect("a terminal");
+            Terminal::with_options(AnsiBackend::new(&mut written), TerminalOptions { viewport })
+                .expect("a terminal");
         let bold = Style::new().add_modifier(Modifier::BOLD).fg(Color::Red);
         let line = Line::from(vec![Span::raw("a"), Span::styled("日b", bold), Span::raw("c")]);
         let frame = terminal.draw(|frame| frame.render_widget(line, Rect::new(1, 1, 6, 1)));
         assert!(frame.is_ok());
         drop(terminal);
         let written = String::from_utf8(written).expect("text");
-        // After a letter of two columns the cursor is placed anew: not every terminal takes it for two.
+        // After a letter of two columns the cursor is placed anew: not every terminal takes it for
+        // two.
         let expected = "\u{1b}[0m\u{1b}[2;2Ha\u{1b}[0;1;31m日\u{1b}[2;5Hb\u{1b}[0mc\u{1b}[0m";
         assert!(written.contains(expected), "{written:?}");
         assert!(!written.contains("38;"));
@@ -160,6 +166,9 @@ mod tests {
         let mut cell = Cell::new("x");
         cell.set_fg(Color::Indexed(200)).set_bg(Color::Blue);
         assert_eq!(attributes(&cell), ";44");
-        assert_eq!(drawn([(u16::MAX, 0, &cell)].into_iter()), "\u{1b}[0m\u{1b}[1;65536H\u{1b}[0;44mx\u{1b}[0m");
+        assert_eq!(
+            drawn([(u16::MAX, 0, &cell)].into_iter()),
+            "\u{1b}[0m\u{1b}[1;65536H\u{1b}[0;44mx\u{1b}[0m"
+        );
     }
 }

@@ -1,9 +1,11 @@
-//! Text measured in terminal columns: letters of two columns, of none, and many marks on one letter.
+//! Text measured in terminal columns: letters of two columns, of none, and many marks on one
+//! letter.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// A letter with more marks than this keeps its first ones. The longest emoji in use have ten parts.
+/// A letter with more marks than this keeps its first ones. The longest emoji in use have ten
+/// parts.
 const MOST_PARTS: usize = 12;
 /// What stands where text was cut off.
 const CUT: &str = "…";
@@ -122,7 +124,8 @@ mod tests {
         assert_eq!(wrap("", 5), [""]);
         assert_eq!(wrap("heard (1.0 %) ok.", 7), ["heard", "(1.0 %)", "ok."], "only at spaces");
         for columns in 1..30 {
-            let rows = wrap("Two words, 日本語, and a-very-long-word-indeed e\u{301}\u{301}!", columns);
+            let rows =
+                wrap("Two words, 日本語, and a-very-long-word-indeed e\u{301}\u{301}!", columns);
             assert!(rows.iter().all(|row| width(row) <= columns.max(2)), "{columns}: {rows:?}");
         }
     }

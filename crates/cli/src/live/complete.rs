@@ -19,17 +19,26 @@ pub(crate) enum Completion {
 pub(crate) fn complete(before: &str, names: &[String]) -> Completion {
     let Some(command) = before.strip_prefix('/') else {
         let word = before.rsplit(char::is_whitespace).next().unwrap_or_default();
-        return if word.is_empty() { Completion::None } else { among(word, names.iter().cloned(), "") };
+        return if word.is_empty() {
+            Completion::None
+        } else {
+            among(word, names.iter().cloned(), "")
+        };
     };
     let Some((command, argument)) = command.split_once(char::is_whitespace) else {
-        let matching = COMMANDS.iter().filter(|(name, _)| name.starts_with(&command.to_lowercase()));
-        let blank = if matching.clone().all(|(_, takes)| *takes == Takes::Nothing) { "" } else { " " };
+        let matching =
+            COMMANDS.iter().filter(|(name, _)| name.starts_with(&command.to_lowercase()));
+        let blank =
+            if matching.clone().all(|(_, takes)| *takes == Takes::Nothing) { "" } else { " " };
         return among(command, COMMANDS.iter().map(|(name, _)| (*name).to_owned()), blank);
     };
-    let takes = COMMANDS.iter().find(|(name, _)| *name == command.to_lowercase()).map(|(_, takes)| takes);
+    let takes =
+        COMMANDS.iter().find(|(name, _)| *name == command.to_lowercase()).map(|(_, takes)| takes);
     match takes {
         Some(Takes::Name) => among(argument, names.iter().cloned(), " "),
-        Some(Takes::OneOf(words)) => among(argument, words.iter().map(|word| (*word).to_owned()), ""),
+        Some(Takes::OneOf(words)) => {
+            among(argument, words.iter().map(|word| (*word).to_owned()), "")
+        }
         Some(Takes::Nothing | Takes::Text) | None => Completion::None,
     }
 }
@@ -41,7 +50,8 @@ fn among(typed: &str, all: impl Iterator<Item = String>, after: &str) -> Complet
         [] => Completion::None,
         [one] => Completion::Replace { bytes: typed.len(), with: format!("{one}{after}") },
         [first, rest @ ..] => {
-            let common = rest.iter().fold(first.as_str(), |common, other| common_start(common, other));
+            let common =
+                rest.iter().fold(first.as_str(), |common, other| common_start(common, other));
             match common.len() > typed.len() {
                 true => Completion::Replace { bytes: typed.len(), with: common.to_owned() },
                 false => Completion::Choices(matching),
@@ -64,12 +74,17 @@ mod tests {
     use super::*;
 
     fn completed(before: &str) -> Completion {
-        complete(before, &["Ben#0abc".into(), "Ben#0def".into(), "Cleo the Long".into(), "Émile".into()])
+        complete(
+            before,
+            &["Ben#0abc".into(), "Ben#0def".into(), "Cleo the Long".into(), "Émile".into()],
+        )
     }
 
     fn replaced(before: &str) -> String {
         match completed(before) {
-            Completion::Replace { bytes, with } => format!("{}{with}", &before[..before.len() - bytes]),
+            Completion::Replace { bytes, with } => {
+                format!("{}{with}", &before[..before.len() - bytes])
+            }
             other => panic!("{before}: {other:?}"),
         }
     }
@@ -88,7 +103,10 @@ mod tests {
 
     #[test]
     fn several_are_listed_and_unknown_ones_change_nothing() {
-        assert_eq!(completed("/kick Ben#0"), Completion::Choices(vec!["Ben#0abc".into(), "Ben#0def".into()]));
+        assert_eq!(
+            completed("/kick Ben#0"),
+            Completion::Choices(vec!["Ben#0abc".into(), "Ben#0def".into()])
+        );
         assert_eq!(replaced("/mu"), "/mute");
         assert!(matches!(completed("/mute"), Completion::Choices(_)));
         for unknown in ["", "/dance x", "zoe", "/who x", "hello "] {

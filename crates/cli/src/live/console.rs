@@ -7,13 +7,13 @@ use std::thread;
 
 use ratatui::Terminal;
 use ratatui::crossterm::event::{
-    DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, KeyboardEnhancementFlags,
-    PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+    DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange,
+    KeyboardEnhancementFlags, PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
 };
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
-    supports_keyboard_enhancement,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode, supports_keyboard_enhancement,
 };
 
 #[cfg(not(windows))]
@@ -59,7 +59,8 @@ impl Console {
         Ok(())
     }
 
-    /// Gives the terminal back, lets the shell go on, and takes it again when the shell lets this program go on.
+    /// Gives the terminal back, lets the shell go on, and takes it again when the shell lets this
+    /// program go on.
     pub(crate) fn suspend(&mut self) -> io::Result<()> {
         give_back();
         stop_this_process();
@@ -68,8 +69,8 @@ impl Console {
     }
 }
 
-/// Fails when the terminal has hung up. Reading keys from it would then never return: the reader takes the end for an empty
-/// read and tries again.
+/// Fails when the terminal has hung up. Reading keys from it would then never return: the reader
+/// takes the end for an empty read and tries again.
 #[cfg(unix)]
 pub(crate) fn check() -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
@@ -98,20 +99,23 @@ fn prepare() -> io::Result<(Drawn, bool)> {
     execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
     if tells_releases {
         ENHANCED.store(true, Ordering::SeqCst);
-        let flags = KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES | KeyboardEnhancementFlags::REPORT_EVENT_TYPES;
+        let flags = KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES
+            | KeyboardEnhancementFlags::REPORT_EVENT_TYPES;
         execute!(stdout(), PushKeyboardEnhancementFlags(flags))?;
     }
     Ok((blank()?, tells_releases))
 }
 
-/// The view takes no mouse, but a program that ended badly may have left its reports on: they would come as text.
+/// The view takes no mouse, but a program that ended badly may have left its reports on: they would
+/// come as text.
 fn stop_mouse_reports() {
     // On Windows the mode belongs to the console's input, and raw mode has set that.
     #[cfg(not(windows))]
     let _ = execute!(stdout(), ratatui::crossterm::event::DisableMouseCapture);
 }
 
-/// An empty screen. ([`Terminal::clear`] would ask the terminal where its cursor is, and wait for those that do not say.)
+/// An empty screen. ([`Terminal::clear`] would ask the terminal where its cursor is, and wait for
+/// those that do not say.)
 fn blank() -> io::Result<Drawn> {
     execute!(stdout(), Clear(ClearType::All))?;
     Terminal::new(Drawing::new(stdout()))
@@ -155,7 +159,8 @@ pub(crate) fn give_back_on_panic() {
 #[cfg(unix)]
 fn stop_this_process() {
     let process = std::process::id().to_string();
-    // The system's own command, because a signal to oneself would need code that the compiler cannot check.
+    // The system's own command, because a signal to oneself would need code that the compiler
+    // cannot check.
     if let Err(error) = std::process::Command::new("kill").args(["-s", "TSTP", &process]).status() {
         tracing::debug!(%error, "this program cannot be paused");
     }

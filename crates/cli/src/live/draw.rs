@@ -1,8 +1,8 @@
 //! The view drawn: from the same values always the same cells, whatever the terminal's size.
 //!
-//! From top to bottom: room and server; people; messages; what does not work and what happened last; the user's own state;
-//! the line being typed; keys.
-//! What does not fit goes by importance: a small screen loses columns and separating lines first.
+//! From top to bottom: room and server; people; messages; what does not work and what happened
+//! last; the user's own state; the line being typed; keys. What does not fit goes by importance: a
+//! small screen loses columns and separating lines first.
 
 mod overlay;
 mod own;
@@ -102,26 +102,58 @@ pub(crate) fn layout(screen: &Screen, area: Rect) -> Sections {
         _ => 1,
     };
     let problems = u16::try_from(problem_rows(screen, area.width).len()).unwrap_or(u16::MAX);
-    // What calls for an action is shown whole, before messages and people, where the screen is small.
+    // What calls for an action is shown whole, before messages and people, where the screen is
+    // small.
     let most = if rule == 0 { free.saturating_sub(1) } else { free / 3 };
     let urgent = problems.saturating_add(urgent_rows(screen, area.width));
-    let events =
-        if rule == 0 { events.min(free / 3).max(urgent.min(most)) } else { events.max(problems + 1).min(most) };
+    let events = if rule == 0 {
+        events.min(free / 3).max(urgent.min(most))
+    } else {
+        events.max(problems + 1).min(most)
+    };
     let free = free.saturating_sub(events);
     let wanted = u16::try_from(screen.people.len().max(1)).unwrap_or(u16::MAX);
     let most = (free / 2).max((2 * free / 3).min(free.saturating_sub(LEAST_MESSAGES)));
     let most = most.max(free.saturating_sub(USUAL_MESSAGES)).max(1);
     let people = wanted.min(most);
     let rows = [1, rule, people, rule].map(Constraint::Length).into_iter();
-    let rows = rows.chain([Constraint::Min(0)]).chain([rule, events, rule, 1, 1, 1].map(Constraint::Length));
-    let [header, people_rule, people, log_rule, log, events_rule, events, own_rule, own, input, keys] =
-        Layout::vertical(rows).areas(area);
-    Sections { header, people_rule, people, log_rule, log, events_rule, events, own_rule, own, input, keys }
+    let rows = rows
+        .chain([Constraint::Min(0)])
+        .chain([rule, events, rule, 1, 1, 1].map(Constraint::Length));
+    let [
+        header,
+        people_rule,
+        people,
+        log_rule,
+        log,
+        events_rule,
+        events,
+        own_rule,
+        own,
+        input,
+        keys,
+    ] = Layout::vertical(rows).areas(area);
+    Sections {
+        header,
+        people_rule,
+        people,
+        log_rule,
+        log,
+        events_rule,
+        events,
+        own_rule,
+        own,
+        input,
+        keys,
+    }
 }
 
 /// Rows of the newest event, if it is about something that did not work.
 fn urgent_rows(screen: &Screen, columns: u16) -> u16 {
-    let Some((clock, line)) = screen.events.last().filter(|(_, line)| line.mood == Mood::Trouble) else { return 0 };
+    let Some((clock, line)) = screen.events.last().filter(|(_, line)| line.mood == Mood::Trouble)
+    else {
+        return 0;
+    };
     let columns = usize::from(columns).saturating_sub(EVENT_MARK.chars().count() + clock.len() + 2);
     u16::try_from(wrap(&line.text, columns).len()).unwrap_or(u16::MAX)
 }
@@ -136,15 +168,21 @@ fn problem_rows(screen: &Screen, columns: u16) -> Vec<String> {
 fn events(frame: &mut Frame, sections: Sections, screen: &Screen, palette: Palette) {
     let Sections { events: area, events_rule, .. } = sections;
     let mark = if events_rule.height == 0 { EVENT_MARK } else { "" };
-    let (columns, rows) = (usize::from(area.width).saturating_sub(width(mark)), usize::from(area.height));
+    let (columns, rows) =
+        (usize::from(area.width).saturating_sub(width(mark)), usize::from(area.height));
     let mut problems = problem_rows(screen, area.width);
     problems.truncate(rows);
     let events = match screen.overlay {
         // The overlay shows them all.
-        Some(super::overlay_state::Overlay { content: super::overlay_state::Content::Events, .. }) => Vec::new(),
+        Some(super::overlay_state::Overlay {
+            content: super::overlay_state::Content::Events,
+            ..
+        }) => Vec::new(),
         _ => screen.events.newest(columns, rows - problems.len()),
     };
-    let problems = problems.into_iter().map(|text| Line::styled(format!(" {text}"), palette.mood(Mood::Trouble)));
+    let problems = problems
+        .into_iter()
+        .map(|text| Line::styled(format!(" {text}"), palette.mood(Mood::Trouble)));
     let events = events.into_iter().map(|row| log_line(row, palette));
     for (y, mut line) in (area.y..area.bottom()).zip(problems.chain(events)) {
         line.spans.insert(0, Span::styled(mark, palette.quiet()));
@@ -170,7 +208,8 @@ fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
         (true, true) => format!("  {EXPOSED}"),
         (true, false) => "  not encrypted".to_owned(),
     };
-    let right = columns.saturating_sub(8 + width(&exposed)).min(width(&status) + width(&recorded) + 1);
+    let right =
+        columns.saturating_sub(8 + width(&exposed)).min(width(&status) + width(&recorded) + 1);
     let recorded = cut(&recorded, right.saturating_sub(width(&status) + 1));
     let left = columns.saturating_sub(right);
     let room = cut(&format!(" {}", screen.room), left.saturating_sub(width(&exposed)));
@@ -179,8 +218,13 @@ fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
         true => format!("  {}", screen.server),
         false => String::new(),
     };
-    let server = fit(if screen.exposed { "" } else { &server }, left - width(&room) - width(&exposed));
-    let mood = if screen.link == Link::Connected && !screen.is_server_silent { Mood::Came } else { Mood::Trouble };
+    let server =
+        fit(if screen.exposed { "" } else { &server }, left - width(&room) - width(&exposed));
+    let mood = if screen.link == Link::Connected && !screen.is_server_silent {
+        Mood::Came
+    } else {
+        Mood::Trouble
+    };
     let line = Line::from(vec![
         Span::styled(room, Style::new().add_modifier(Modifier::BOLD)),
         Span::styled(exposed, palette.alarm()),
@@ -193,7 +237,9 @@ fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
 }
 
 fn status(screen: &Screen) -> String {
-    let clock = screen.seconds.map(|seconds| format!("  {}", crate::format::clock_of(seconds).trim_start()));
+    let clock = screen
+        .seconds
+        .map(|seconds| format!("  {}", crate::format::clock_of(seconds).trim_start()));
     let link = match screen.link {
         Link::Joining => "joining …".to_owned(),
         Link::Connected if screen.is_server_silent => "server does not answer".to_owned(),
@@ -237,7 +283,10 @@ fn log(frame: &mut Frame, area: Rect, screen: &Screen, palette: Palette) {
     let shown = screen.log.rows(columns, rows);
     if screen.log.is_empty() && rows > 0 {
         let text = cut(" No messages yet.", columns);
-        frame.render_widget(Span::styled(text, palette.quiet()), Rect { y: area.bottom() - 1, height: 1, ..area });
+        frame.render_widget(
+            Span::styled(text, palette.quiet()),
+            Rect { y: area.bottom() - 1, height: 1, ..area },
+        );
     }
     // The newest stands at the bottom, next to the line being typed.
     let empty = rows - shown.len().min(rows);
@@ -270,12 +319,18 @@ fn keys(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
         TalkKey::None => {}
         _ if screen.own.muted => {}
         TalkKey::Hold => keys.push(("F4", "hold to talk".to_owned())),
-        TalkKey::HoldByRepeats if columns < COLUMNS_FOR_SERVER => keys.push(("F4", "hold (tap: 1 s)".to_owned())),
+        TalkKey::HoldByRepeats if columns < COLUMNS_FOR_SERVER => {
+            keys.push(("F4", "hold (tap: 1 s)".to_owned()))
+        }
         TalkKey::HoldByRepeats => keys.push(("F4", "hold to talk (short press: 1 s)".to_owned())),
     }
     if let Some(person) = screen.chosen() {
         let mute = if person.muted { "sound on" } else { "sound off" };
-        keys.extend([("+ -", "volume".to_owned()), ("F5", mute.to_owned()), ("Esc", "done".to_owned())]);
+        keys.extend([
+            ("+ -", "volume".to_owned()),
+            ("F5", mute.to_owned()),
+            ("Esc", "done".to_owned()),
+        ]);
     }
     keys.push(("F2", if screen.own.muted { "unmute" } else { "mute" }.to_owned()));
     keys.push(("F3", if screen.own.deafened { "undeafen" } else { "deafen" }.to_owned()));
@@ -291,7 +346,10 @@ fn keys(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
             continue;
         }
         left = left.saturating_sub(needed);
-        spans.extend([Span::styled(key, palette.strong()), Span::styled(format!(" {does}  "), palette.quiet())]);
+        spans.extend([
+            Span::styled(key, palette.strong()),
+            Span::styled(format!(" {does}  "), palette.quiet()),
+        ]);
     }
     Line::from(spans)
 }

@@ -2,7 +2,8 @@
 
 use super::cells::{letters, width};
 
-/// The longest line; what is typed beyond it is not taken. More than the longest text that can be sent.
+/// The longest line; what is typed beyond it is not taken. More than the longest text that can be
+/// sent.
 const LINE_BYTES: usize = 8192;
 
 /// A line and a cursor in it, which stands between letters.
@@ -80,7 +81,8 @@ impl Editor {
     pub(crate) fn delete_word(&mut self) {
         let before = self.text[..self.cursor].trim_end();
         let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
-        let start = before.char_indices().map(|(at, _)| at).find(|at| *at >= start).unwrap_or(before.len());
+        let start =
+            before.char_indices().map(|(at, _)| at).find(|at| *at >= start).unwrap_or(before.len());
         self.text.drain(start..self.cursor);
         self.cursor = start;
     }

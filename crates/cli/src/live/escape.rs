@@ -1,10 +1,13 @@
-//! Puts together keys that the terminal's escape sequences were taken apart into, and drops what is no key.
+//! Puts together keys that the terminal's escape sequences were taken apart into, and drops what is
+//! no key.
 //!
-//! Esc and a function key in one read (`ESC ESC O Q`), or a function key whose bytes arrive apart, come as Esc and letters.
-//! Letters that follow Esc faster than anybody types are the rest of such a sequence (ECMA-48 §5.4, and SS3 of xterm).
+//! Esc and a function key in one read (`ESC ESC O Q`), or a function key whose bytes arrive apart,
+//! come as Esc and letters. Letters that follow Esc faster than anybody types are the rest of such
+//! a sequence (ECMA-48 §5.4, and SS3 of xterm).
 //!
-//! Answers of a terminal are control strings (ECMA-48 §5.6): `ESC ] 0;title BEL`, `ESC P 1$r0m ESC \`. A program that ran
-//! before may have asked for one. They come as Alt and the second byte, then letters; nothing of them is text.
+//! Answers of a terminal are control strings (ECMA-48 §5.6): `ESC ] 0;title BEL`, `ESC P 1$r0m ESC
+//! \`. A program that ran before may have asked for one. They come as Alt and the second byte, then
+//! letters; nothing of them is text.
 
 use std::time::Duration;
 
@@ -14,7 +17,8 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModif
 const TOGETHER: Duration = Duration::from_millis(90);
 /// Parameters and intermediate bytes of a sequence.
 const LONGEST: usize = 16;
-/// How far apart the letters of a control string may arrive once the first has followed at once: a slow line parts them.
+/// How far apart the letters of a control string may arrive once the first has followed at once: a
+/// slow line parts them.
 const STRING_PATIENCE: Duration = Duration::from_secs(1);
 /// Letters of a control string; what follows is text again.
 const LONGEST_STRING: usize = 4_096;
@@ -35,19 +39,23 @@ pub(crate) enum Escapes {
 }
 
 impl Escapes {
-    /// Takes an event of the terminal; gives what it means, in order. Esc itself is passed on at once, but not within a
-    /// control string.
+    /// Takes an event of the terminal; gives what it means, in order. Esc itself is passed on at
+    /// once, but not within a control string.
     pub(crate) fn take(&mut self, now: Duration, event: Event) -> Vec<Event> {
         let mut events = self.flush(now);
         match std::mem::take(self) {
             Self::Nothing => self.begin(now, event, &mut events),
-            Self::Sequence { at, text } if text.is_empty() && is_typed_after(now.saturating_sub(at), &event) => {
+            Self::Sequence { at, text }
+                if text.is_empty() && is_typed_after(now.saturating_sub(at), &event) =>
+            {
                 self.begin(now, event, &mut events);
             }
             Self::Sequence { text, .. } => self.go_on(now, text, event, &mut events),
             Self::ControlString { .. } if ends_string(&event) => {}
             Self::ControlString { .. } if is_escape(&event) => *self = Self::StringEnd { at: now },
-            Self::ControlString { letters, .. } if letters < LONGEST_STRING && any_letter(&event).is_some() => {
+            Self::ControlString { letters, .. }
+                if letters < LONGEST_STRING && any_letter(&event).is_some() =>
+            {
                 *self = Self::ControlString { at: now, letters: letters + 1 };
             }
             Self::ControlString { .. } => self.begin(now, event, &mut events),
@@ -113,7 +121,9 @@ impl Escapes {
     /// What was meant if nothing follows.
     fn typed(self) -> Vec<Event> {
         match self {
-            Self::Sequence { text, .. } => text.chars().map(|letter| key(KeyCode::Char(letter))).collect(),
+            Self::Sequence { text, .. } => {
+                text.chars().map(|letter| key(KeyCode::Char(letter))).collect()
+            }
             Self::StringEnd { .. } => vec![key(KeyCode::Esc)],
             Self::Nothing | Self::ControlString { .. } => Vec::new(),
         }
@@ -216,24 +226,26 @@ fn any_letter(event: &Event) -> Option<char> {
 /// The letter of a key that was pressed together with these and no others, or with Shift as well.
 fn pressed(event: &Event, held: KeyModifiers) -> Option<char> {
     match event {
-        Event::Key(KeyEvent { code: KeyCode::Char(letter), modifiers, kind: KeyEventKind::Press, .. })
-            if *modifiers - KeyModifiers::SHIFT == held =>
-        {
-            Some(*letter)
-        }
+        Event::Key(KeyEvent {
+            code: KeyCode::Char(letter),
+            modifiers,
+            kind: KeyEventKind::Press,
+            ..
+        }) if *modifiers - KeyModifiers::SHIFT == held => Some(*letter),
         _ => None,
     }
 }
 
-/// Whether what comes so long after Esc is typed. A bracket may be the rest of an answer that was parted there: then more
-/// follows at once, faster than anybody types.
+/// Whether what comes so long after Esc is typed. A bracket may be the rest of an answer that was
+/// parted there: then more follows at once, faster than anybody types.
 fn is_typed_after(since: Duration, event: &Event) -> bool {
     since > TOGETHER && letter(event) != Some('[')
 }
 
 fn is_string_beginning(text: &str) -> bool {
     let mut letters = text.chars();
-    letters.next().is_some_and(|first| STRING_BEGINNINGS.contains(first)) && letters.as_str().is_empty()
+    letters.next().is_some_and(|first| STRING_BEGINNINGS.contains(first))
+        && letters.as_str().is_empty()
 }
 
 fn begins_string(event: &Event) -> bool {
@@ -242,7 +254,8 @@ fn begins_string(event: &Event) -> bool {
 
 /// BEL, or `ESC \` in one read.
 fn ends_string(event: &Event) -> bool {
-    pressed(event, KeyModifiers::CONTROL) == Some('g') || pressed(event, KeyModifiers::ALT) == Some('\\')
+    pressed(event, KeyModifiers::CONTROL) == Some('g')
+        || pressed(event, KeyModifiers::ALT) == Some('\\')
 }
 
 #[cfg(test)]
@@ -287,14 +300,21 @@ mod tests {
     fn a_function_key_right_after_escape_types_no_letters() {
         use KeyCode::{Char, Delete, Esc, F, Up};
         assert_eq!(after_escape("OQ"), [Esc, F(2)]);
-        assert_eq!(after_escape("OQOQ"), [Esc, F(2), Char('O'), Char('Q')], "a second sequence begins with Esc");
+        assert_eq!(
+            after_escape("OQOQ"),
+            [Esc, F(2), Char('O'), Char('Q')],
+            "a second sequence begins with Esc"
+        );
         assert_eq!(after_escape("[15~"), [Esc, F(5)]);
         assert_eq!(after_escape("[A"), [Esc, Up]);
         assert_eq!(after_escape("[[B"), [Esc, F(2)], "the console of Linux");
         assert_eq!(after_escape("[[Z"), [Esc]);
         assert_eq!(after_escape("[3~"), [Esc, Delete]);
         assert_eq!(after_escape("[1;5C"), [Esc], "a key that has no meaning here");
-        assert_eq!(after_escape("[99999999999999999999999"), [vec![Esc], vec![Char('9'); 7]].concat());
+        assert_eq!(
+            after_escape("[99999999999999999999999"),
+            [vec![Esc], vec![Char('9'); 7]].concat()
+        );
     }
 
     #[test]
@@ -328,7 +348,8 @@ mod tests {
 
     const ALT: KeyModifiers = KeyModifiers::ALT;
 
-    /// The text that is typed by these keys, at once. `\u{1b}` is Esc, and so `ESC \` as it comes in two reads.
+    /// The text that is typed by these keys, at once. `\u{1b}` is Esc, and so `ESC \` as it comes
+    /// in two reads.
     fn typed(escapes: &mut Escapes, now: Duration, keys: &str) -> String {
         let keys = keys.chars().map(|letter| match letter {
             '\u{1b}' => ESC,
@@ -356,13 +377,24 @@ mod tests {
             // As the terminal's bytes come in one read, and with Esc in a read before.
             assert_eq!(escapes.take(Duration::ZERO, held(ALT, beginning)), []);
             assert_eq!(typed(&mut escapes, Duration::ZERO, rest), "", "{beginning}{rest:?}");
-            assert_eq!(typed(&mut escapes, Duration::ZERO, "yes"), "yes", "after {beginning}{rest:?}");
-            assert_eq!(typed(&mut escapes, Duration::ZERO, &format!("\u{1b}{beginning}{rest}yes")), "yes");
+            assert_eq!(
+                typed(&mut escapes, Duration::ZERO, "yes"),
+                "yes",
+                "after {beginning}{rest:?}"
+            );
+            assert_eq!(
+                typed(&mut escapes, Duration::ZERO, &format!("\u{1b}{beginning}{rest}yes")),
+                "yes"
+            );
         }
         let mut escapes = Escapes::default();
         escapes.take(Duration::ZERO, held(ALT, 'P'));
         assert_eq!(typed(&mut escapes, Duration::ZERO, "0$r"), "");
-        assert_eq!(escapes.take(Duration::ZERO, held(ALT, '\\')), [], "the end as it comes in one read");
+        assert_eq!(
+            escapes.take(Duration::ZERO, held(ALT, '\\')),
+            [],
+            "the end as it comes in one read"
+        );
         assert_eq!(escapes, Escapes::Nothing);
     }
 
@@ -375,7 +407,11 @@ mod tests {
         assert_eq!(typed(&mut escapes, ms(1_950), "yes"), "yes");
         assert_eq!(typed(&mut escapes, ms(3_000), "\u{1b}]0"), "");
         let long = "x".repeat(LONGEST_STRING);
-        assert_eq!(typed(&mut escapes, ms(3_000), &(long + "yes")), "xyes", "the first letter was counted before");
+        assert_eq!(
+            typed(&mut escapes, ms(3_000), &(long + "yes")),
+            "xyes",
+            "the first letter was counted before"
+        );
     }
 
     #[test]
@@ -390,7 +426,11 @@ mod tests {
         }
         let mut escapes = Escapes::default();
         typed(&mut escapes, Duration::ZERO, "\u{1b}]0;a\u{1b}");
-        assert_eq!(escapes.flush(Duration::from_millis(100)), [ESC], "it was the key Esc after all");
+        assert_eq!(
+            escapes.flush(Duration::from_millis(100)),
+            [ESC],
+            "it was the key Esc after all"
+        );
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Push-to-talk in a terminal that does not report key releases: a key counts as held while its auto-repeat arrives.
+//! Push-to-talk in a terminal that does not report key releases: a key counts as held while its
+//! auto-repeat arrives.
 //!
-//! The first press opens the microphone for longer than the usual repeat delay. From the first repeat on, the microphone
-//! closes when no repeat has arrived for three repeat intervals. Over a slow line repeats arrive late and in groups, so the
-//! interval is the longest one seen, which decays with each repeat.
+//! The first press opens the microphone for longer than the usual repeat delay. From the first
+//! repeat on, the microphone closes when no repeat has arrived for three repeat intervals. Over a
+//! slow line repeats arrive late and in groups, so the interval is the longest one seen, which
+//! decays with each repeat.
 
 use std::time::Duration;
 
@@ -12,7 +14,8 @@ const FIRST_PRESS: Duration = Duration::from_millis(1_100);
 const SHORTEST_REPEAT_DELAY: Duration = Duration::from_millis(200);
 /// A press that may be the first repeat is one if another follows within this time.
 const SECOND_REPEAT: Duration = Duration::from_millis(300);
-/// How far a repeat delay may differ from the one measured before: a slow line delays each key differently.
+/// How far a repeat delay may differ from the one measured before: a slow line delays each key
+/// differently.
 const DELAY_TOLERANCE: Duration = Duration::from_millis(200);
 /// Without a repeat for this many intervals the key is up, within the limits below.
 const INTERVALS: u32 = 3;
@@ -80,7 +83,9 @@ impl HeldKey {
             State::Up | State::ClosedByPress { .. } => return None,
             State::Pressed { at } => at + FIRST_PRESS,
             State::PressedTwice { at, .. } => at + SECOND_REPEAT,
-            State::Repeating { at, interval } => at + (interval * INTERVALS).clamp(SHORTEST_WAIT, LONGEST_WAIT),
+            State::Repeating { at, interval } => {
+                at + (interval * INTERVALS).clamp(SHORTEST_WAIT, LONGEST_WAIT)
+            }
         };
         if now < closes_at {
             return None;
@@ -88,7 +93,8 @@ impl HeldKey {
         self.release()
     }
 
-    /// Closes the microphone, whatever the key does: its repeats go elsewhere. `Some(false)` if it was open.
+    /// Closes the microphone, whatever the key does: its repeats go elsewhere. `Some(false)` if it
+    /// was open.
     pub(crate) fn release(&mut self) -> Option<bool> {
         let was_open = !matches!(self.state, State::Up | State::ClosedByPress { .. });
         self.state = State::Up;
@@ -110,7 +116,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Feeds key presses at these times and polls every 20 ms. Returns when the microphone opened and closed.
+    /// Feeds key presses at these times and polls every 20 ms. Returns when the microphone opened
+    /// and closed.
     fn changes(key: &mut HeldKey, presses: &[u64]) -> Vec<(u64, bool)> {
         let end = presses.last().map_or(0, |last| last + 2_000);
         let mut changes = Vec::new();
@@ -125,14 +132,24 @@ mod tests {
         changes
     }
 
-    /// A key held from `start` for `length`, as auto-repeat reports it; each report arrives up to `jitter` late, in order.
-    fn held(start: u64, length: u64, (delay, interval): (u64, u64), jitter: u64, seed: &mut u64) -> Vec<u64> {
-        let repeats = (0..).map(|n| start + delay + n * interval).take_while(|at| *at < start + length);
+    /// A key held from `start` for `length`, as auto-repeat reports it; each report arrives up to
+    /// `jitter` late, in order.
+    fn held(
+        start: u64,
+        length: u64,
+        (delay, interval): (u64, u64),
+        jitter: u64,
+        seed: &mut u64,
+    ) -> Vec<u64> {
+        let repeats =
+            (0..).map(|n| start + delay + n * interval).take_while(|at| *at < start + length);
         let mut last = 0;
         std::iter::once(start)
             .chain(repeats)
             .map(|at| {
-                *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *seed = seed
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 last = last.max(at + (*seed >> 33) % (jitter + 1));
                 last
             })
@@ -152,13 +169,20 @@ mod tests {
                 for round in 0..50 {
                     let (start, length) = (round * 20_000, 100 + round * 173);
                     let seen = changes(&mut key, &held(start, length, keyboard, jitter, &mut seed));
-                    let (release, case) = (start + length, format!("{keyboard:?}, jitter {jitter}, held {length} ms"));
-                    let Some(((opened, true), (closed, false))) = seen.first().copied().zip(seen.last().copied())
+                    let (release, case) = (
+                        start + length,
+                        format!("{keyboard:?}, jitter {jitter}, held {length} ms"),
+                    );
+                    let Some(((opened, true), (closed, false))) =
+                        seen.first().copied().zip(seen.last().copied())
                     else {
                         panic!("{case}: {seen:?}");
                     };
                     assert!(opened <= start + jitter, "{case}: {seen:?}");
-                    assert!(closed <= release + 1_200 && closed + 30 >= release, "{case}: {seen:?}");
+                    assert!(
+                        closed <= release + 1_200 && closed + 30 >= release,
+                        "{case}: {seen:?}"
+                    );
                     // Sending goes on for a while after the key is up: a shorter hole is not heard.
                     let holes = seen[1..seen.len() - 1].chunks(2).map(|hole| hole[1].0 - hole[0].0);
                     assert!(holes.max() < Some(RELEASE.as_millis() as u64), "{case}: {seen:?}");
@@ -175,7 +199,10 @@ mod tests {
             let seen = changes(&mut HeldKey::default(), &presses);
             let last = presses.last().expect("presses");
             assert_eq!(seen.len(), 2, "{seen:?}");
-            assert!((last + wait..=last + wait + 20).contains(&seen[1].0), "{keyboard:?}: {seen:?}");
+            assert!(
+                (last + wait..=last + wait + 20).contains(&seen[1].0),
+                "{keyboard:?}: {seen:?}"
+            );
         }
     }
 
@@ -183,12 +210,24 @@ mod tests {
     fn a_single_press_opens_for_a_second_and_a_second_one_closes() {
         let mut key = HeldKey::default();
         assert_eq!(changes(&mut key, &[0]), [(0, true), (1_100, false)]);
-        assert_eq!(changes(&mut key, &[5_000, 5_150]), [(5_000, true), (5_150, false)], "too early for a repeat");
-        assert_eq!(changes(&mut key, &[9_000, 9_600]), [(9_000, true), (9_900, false)], "could be a repeat");
+        assert_eq!(
+            changes(&mut key, &[5_000, 5_150]),
+            [(5_000, true), (5_150, false)],
+            "too early for a repeat"
+        );
+        assert_eq!(
+            changes(&mut key, &[9_000, 9_600]),
+            [(9_000, true), (9_900, false)],
+            "could be a repeat"
+        );
         // The keyboard's repeat delay is known from here on.
         changes(&mut key, &held(20_000, 2_000, (300, 33), 0, &mut 1));
         assert_eq!(changes(&mut key, &[30_000, 30_600]), [(30_000, true), (30_600, false)]);
-        assert_eq!(changes(&mut key, &[40_000, 40_600, 41_000])[2], (41_000, true), "the next press opens again");
+        assert_eq!(
+            changes(&mut key, &[40_000, 40_600, 41_000])[2],
+            (41_000, true),
+            "the next press opens again"
+        );
     }
 
     #[test]

@@ -53,7 +53,9 @@ pub(crate) fn take(screen: &mut Screen, now: Duration, event: Event, size: Size)
             None
         }
         // The release of the key, or its repeats, go to another window.
-        Event::FocusLost if screen.talk_key == TalkKey::Hold && screen.own.talking => talk(screen, false),
+        Event::FocusLost if screen.talk_key == TalkKey::Hold && screen.own.talking => {
+            talk(screen, false)
+        }
         Event::FocusLost => screen.held_key.release().and_then(|held| talk(screen, held)),
         Event::FocusGained | Event::Mouse(_) | Event::Resize(..) => None,
     }
@@ -83,7 +85,8 @@ fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Opt
     }
     if let Some(overlay) = screen.overlay.take() {
         screen.overlay = scrolled(screen, overlay, key.code, size);
-        // These only close it. Every other key does what it does without the text: nothing that is typed is lost.
+        // These only close it. Every other key does what it does without the text: nothing that is
+        // typed is lost.
         let only_closes = matches!(key.code, KeyCode::Esc | KeyCode::Enter | KeyCode::F(1 | 8));
         if screen.overlay.is_some() || only_closes {
             return None;
@@ -93,7 +96,8 @@ fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Opt
         KeyCode::F(1) => screen.open(Content::Help),
         KeyCode::F(8) => {
             screen.open(Content::Events);
-            let newest = last_offset(&Content::Events, screen, size.width.into(), size.height.into());
+            let newest =
+                last_offset(&Content::Events, screen, size.width.into(), size.height.into());
             screen.overlay = Some(Overlay { content: Content::Events, offset: newest });
         }
         KeyCode::Tab => complete_word(screen),
@@ -112,7 +116,9 @@ fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Opt
             screen.log.show_newest();
             return Some(Action::Line(screen.editor.take()));
         }
-        KeyCode::Char(sign @ ('+' | '-')) if screen.editor.is_empty() && screen.chosen.is_some() => {
+        KeyCode::Char(sign @ ('+' | '-'))
+            if screen.editor.is_empty() && screen.chosen.is_some() =>
+        {
             return gain(screen, sign == '+');
         }
         _ => edit(screen, key, control),
@@ -173,12 +179,15 @@ fn edit(screen: &mut Screen, key: KeyEvent, control: bool) {
 fn released(screen: &mut Screen, key: KeyEvent) -> Option<Action> {
     // A space that was pressed to talk is released as one, whatever has been typed meanwhile.
     let key_to_talk = matches!(key.code, KeyCode::F(4) | KeyCode::Char(' '));
-    (key_to_talk && screen.talk_key == TalkKey::Hold && screen.own.talking).then(|| talk(screen, false)).flatten()
+    (key_to_talk && screen.talk_key == TalkKey::Hold && screen.own.talking)
+        .then(|| talk(screen, false))
+        .flatten()
 }
 
 /// F4, and the space bar as long as nothing is typed.
 fn is_talk_key(screen: &Screen, key: KeyEvent) -> bool {
-    let space = key.code == KeyCode::Char(' ') && screen.editor.is_empty() && key.modifiers.is_empty();
+    let space =
+        key.code == KeyCode::Char(' ') && screen.editor.is_empty() && key.modifiers.is_empty();
     screen.talk_key != TalkKey::None && (key.code == KeyCode::F(4) || space)
 }
 
@@ -195,7 +204,9 @@ fn mute_chosen(screen: &mut Screen) -> Option<Action> {
 
 fn gain(screen: &mut Screen, louder: bool) -> Option<Action> {
     let person = chosen(screen)?;
-    let stepped = person.gain_percent.saturating_add_signed(if louder { 1 } else { -1 } * GAIN_STEP_PERCENT as i32);
+    let stepped = person
+        .gain_percent
+        .saturating_add_signed(if louder { 1 } else { -1 } * GAIN_STEP_PERCENT as i32);
     person.gain_percent = stepped.min(MOST_GAIN_PERCENT);
     Some(Action::Gain(person.peer, person.gain_percent as f32 / 100.0))
 }
@@ -242,7 +253,12 @@ mod tests {
     }
 
     fn kind(screen: &mut Screen, code: KeyCode, kind: KeyEventKind) -> Option<Action> {
-        take(screen, Duration::ZERO, Event::Key(KeyEvent::new_with_kind(code, KeyModifiers::NONE, kind)), SIZE)
+        take(
+            screen,
+            Duration::ZERO,
+            Event::Key(KeyEvent::new_with_kind(code, KeyModifiers::NONE, kind)),
+            SIZE,
+        )
     }
 
     fn type_text(screen: &mut Screen, text: &str) {
@@ -267,10 +283,17 @@ mod tests {
     fn keys_leave_mute_and_deafen() {
         let mut screen = screen(&[]);
         for letter in ['c', 'q', 'd'] {
-            assert_eq!(with(&mut screen, KeyCode::Char(letter), KeyModifiers::CONTROL), Some(Action::Leave));
+            assert_eq!(
+                with(&mut screen, KeyCode::Char(letter), KeyModifiers::CONTROL),
+                Some(Action::Leave)
+            );
         }
         type_text(&mut screen, "x");
-        assert_eq!(with(&mut screen, KeyCode::Char('d'), KeyModifiers::CONTROL), None, "a half-typed line is not lost");
+        assert_eq!(
+            with(&mut screen, KeyCode::Char('d'), KeyModifiers::CONTROL),
+            None,
+            "a half-typed line is not lost"
+        );
         assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Action::Mute(true)));
         assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Action::Mute(false)));
         assert_eq!(press(&mut screen, KeyCode::F(3)), Some(Action::Deafen(true)));
@@ -331,12 +354,18 @@ mod tests {
         press(&mut screen, KeyCode::F(4));
         screen.observe(&Snapshot { talking: false, ..Snapshot::default() }, &People::default());
         assert!(screen.own.talking, "the view shows what the key does");
-        assert_eq!(kind(&mut screen, KeyCode::F(4), KeyEventKind::Release), Some(Action::Talk(false)));
+        assert_eq!(
+            kind(&mut screen, KeyCode::F(4), KeyEventKind::Release),
+            Some(Action::Talk(false))
+        );
         screen.observe(&Snapshot { talking: true, ..Snapshot::default() }, &People::default());
         assert!(!screen.own.talking);
         press(&mut screen, KeyCode::F(4));
         screen.observe(&Snapshot { talking: false, ..Snapshot::default() }, &People::default());
-        assert_eq!(take(&mut screen, Duration::ZERO, Event::FocusLost, SIZE), Some(Action::Talk(false)));
+        assert_eq!(
+            take(&mut screen, Duration::ZERO, Event::FocusLost, SIZE),
+            Some(Action::Talk(false))
+        );
     }
 
     #[test]
@@ -366,7 +395,10 @@ mod tests {
         let mut screen = screen(&[(1, "Ben")]);
         press(&mut screen, KeyCode::F(1));
         press(&mut screen, KeyCode::Down);
-        assert_eq!((screen.overlay.as_ref().map(|help| help.offset), screen.chosen), (Some(1), None));
+        assert_eq!(
+            (screen.overlay.as_ref().map(|help| help.offset), screen.chosen),
+            (Some(1), None)
+        );
         (0..200).for_each(|_| assert_eq!(press(&mut screen, KeyCode::Down), None));
         let bottom = screen.overlay.as_ref().map(|help| help.offset);
         press(&mut screen, KeyCode::Up);
@@ -376,11 +408,22 @@ mod tests {
         press(&mut screen, KeyCode::F(1));
         type_text(&mut screen, "/set-password x");
         assert_eq!(screen.overlay, None);
-        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Action::Line("/set-password x".into())), "no key is lost");
+        assert_eq!(
+            press(&mut screen, KeyCode::Enter),
+            Some(Action::Line("/set-password x".into())),
+            "no key is lost"
+        );
         (0..100).for_each(|number| screen.say("12:00", &plain(format!("{number}"))));
         press(&mut screen, KeyCode::F(8));
-        assert!(screen.overlay.as_ref().is_some_and(|events| events.offset > 70), "the newest events are shown first");
-        assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Action::Mute(true)), "muting works over any text");
+        assert!(
+            screen.overlay.as_ref().is_some_and(|events| events.offset > 70),
+            "the newest events are shown first"
+        );
+        assert_eq!(
+            press(&mut screen, KeyCode::F(2)),
+            Some(Action::Mute(true)),
+            "muting works over any text"
+        );
         assert_eq!(screen.overlay, None);
     }
 
@@ -394,7 +437,10 @@ mod tests {
         assert_eq!(press(&mut screen, KeyCode::Enter), Some(Action::Line("/kick Ben ".into())));
         type_text(&mut screen, "/kick be");
         press(&mut screen, KeyCode::Tab);
-        assert_eq!(screen.events.lines().map(|(_, line)| line.text.as_str()).collect::<Vec<_>>(), ["Ben  Bernd"]);
+        assert_eq!(
+            screen.events.lines().map(|(_, line)| line.text.as_str()).collect::<Vec<_>>(),
+            ["Ben  Bernd"]
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Lines with the time of day at which each came, to be scrolled through: the messages, and apart from them the events.
+//! Lines with the time of day at which each came, to be scrolled through: the messages, and apart
+//! from them the events.
 
 use std::collections::VecDeque;
 
@@ -62,7 +63,8 @@ impl Log {
         all.split_off(all.len().saturating_sub(rows))
     }
 
-    /// The newest line wrapped, and as many older ones above it as there are rows, each cut to one row.
+    /// The newest line wrapped, and as many older ones above it as there are rows, each cut to one
+    /// row.
     pub(crate) fn newest(&self, columns: usize, rows: usize) -> Vec<Row> {
         let Some((clock, line)) = self.lines.back() else { return Vec::new() };
         let room = |clock: &str| columns.saturating_sub(clock.len() + 2);
@@ -119,8 +121,10 @@ impl Log {
         let mut found = VecDeque::new();
         for (clock, line) in self.lines.iter().rev() {
             let texts = wrap(&line.text, columns.saturating_sub(clock.len() + 2));
-            let mut rows: Vec<Row> =
-                texts.into_iter().map(|text| Row { clock: " ".repeat(clock.len()), text, mood: line.mood }).collect();
+            let mut rows: Vec<Row> = texts
+                .into_iter()
+                .map(|text| Row { clock: " ".repeat(clock.len()), text, mood: line.mood })
+                .collect();
             if let Some(first) = rows.first_mut() {
                 first.clock.clone_from(clock);
             }
@@ -169,7 +173,10 @@ mod tests {
         let mut log = Log::default();
         log.push("13:05", plain("one two three"));
         let rows = log.rows(14, 5);
-        assert_eq!(rows.iter().map(|row| row.text.as_str()).collect::<Vec<_>>(), ["one two", "three"]);
+        assert_eq!(
+            rows.iter().map(|row| row.text.as_str()).collect::<Vec<_>>(),
+            ["one two", "three"]
+        );
         assert_eq!([rows[0].clock.as_str(), rows[1].clock.as_str()], ["13:05", "     "]);
     }
 
@@ -177,7 +184,8 @@ mod tests {
     fn the_newest_line_is_shown_as_far_as_there_are_rows_and_older_ones_from_their_beginning() {
         let mut log = log(2);
         log.push("13:05", plain("one two three four five"));
-        let newest = |rows| log.newest(15, rows).into_iter().map(|row| row.text).collect::<Vec<_>>();
+        let newest =
+            |rows| log.newest(15, rows).into_iter().map(|row| row.text).collect::<Vec<_>>();
         assert_eq!(newest(1), ["one two…"]);
         assert_eq!(newest(2), ["one two", "three f…"]);
         assert_eq!(newest(5), ["line 1", "one two", "three", "four", "five"]);

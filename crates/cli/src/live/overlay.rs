@@ -1,4 +1,5 @@
-//! Text over the rest of the view until a key closes it: the help, the events so far, the answer to `/who`.
+//! Text over the rest of the view until a key closes it: the help, the events so far, the answer to
+//! `/who`.
 
 use super::cells::{width, wrap};
 use super::overlay_state::Content;
@@ -56,16 +57,22 @@ pub(crate) fn lines(content: &Content, screen: &Screen) -> (String, Vec<String>)
         Content::Help => {
             let talk = match screen.talk_key {
                 TalkKey::None => None,
-                TalkKey::Hold => Some("F4, space bar     hold to talk (the space bar while no text is typed)"),
-                TalkKey::HoldByRepeats => {
-                    Some("F4, space bar     hold to talk; a short press opens the microphone for 1 s")
+                TalkKey::Hold => {
+                    Some("F4, space bar     hold to talk (the space bar while no text is typed)")
                 }
+                TalkKey::HoldByRepeats => Some(
+                    "F4, space bar     hold to talk; a short press opens the microphone for 1 s",
+                ),
             };
             let texts = talk.iter().chain(&KEYS).chain(&LEGEND).chain(&HELP);
             ("Help".to_owned(), texts.map(owned).collect())
         }
         Content::Events => {
-            let lines = screen.events.lines().map(|(clock, line)| format!("{clock}  {}", line.text)).collect();
+            let lines = screen
+                .events
+                .lines()
+                .map(|(clock, line)| format!("{clock}  {}", line.text))
+                .collect();
             ("Events".to_owned(), lines)
         }
         Content::Answer { title, lines } => (title.clone(), lines.clone()),
@@ -78,7 +85,11 @@ pub(crate) fn rows(lines: &[String], columns: usize) -> Vec<String> {
         let mut rows = wrap(line, columns).into_iter();
         let first = rows.next();
         let rest = rows.collect::<Vec<_>>().join(" ");
-        let rest = if rest.is_empty() { Vec::new() } else { wrap(&rest, columns.saturating_sub(HANGING.len())) };
+        let rest = if rest.is_empty() {
+            Vec::new()
+        } else {
+            wrap(&rest, columns.saturating_sub(HANGING.len()))
+        };
         first.into_iter().chain(rest.into_iter().map(|row| format!("{HANGING}{row}")))
     });
     wrapped.collect()
@@ -93,7 +104,12 @@ pub(crate) fn inner_size(lines: &[String], columns: usize, height: usize) -> (us
 }
 
 /// The largest offset that leaves no empty rows.
-pub(crate) fn last_offset(content: &Content, screen: &Screen, columns: usize, height: usize) -> usize {
+pub(crate) fn last_offset(
+    content: &Content,
+    screen: &Screen,
+    columns: usize,
+    height: usize,
+) -> usize {
     let (_, lines) = lines(content, screen);
     let (columns, shown) = inner_size(&lines, columns, height);
     rows(&lines, columns).len().saturating_sub(shown)

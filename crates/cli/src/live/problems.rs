@@ -33,7 +33,11 @@ impl Problems {
         match event {
             Event::Room(RoomEvent::Joined { .. }) => (self.server, self.has_joined) = (None, true),
             Event::Room(RoomEvent::ServerAway { why, failure, .. }) => {
-                let step = failure.as_ref().and_then(next_step).map(|step| format!(" {step}")).unwrap_or_default();
+                let step = failure
+                    .as_ref()
+                    .and_then(next_step)
+                    .map(|step| format!(" {step}"))
+                    .unwrap_or_default();
                 let why = harmless(why.trim_end_matches('.')).into_owned();
                 self.server = Some(format!("The server is not reached: {why}.{step}"));
             }
@@ -62,9 +66,15 @@ impl Problems {
     pub(crate) fn lines(&self, condition: Condition) -> Vec<String> {
         let Condition { permissions, upload_too_slow, in_no_group, heard } = condition;
         let sound = match (self.microphone_lost, self.speaker_lost) {
-            (true, true) => Some("No sound card works: you and the others cannot hear each other. Plug one in."),
-            (true, false) => Some("No microphone works: the others cannot hear you. Plug one in, or /input NAME."),
-            (false, true) => Some("No speaker works: you cannot hear the others. Plug one in, or /output NAME."),
+            (true, true) => {
+                Some("No sound card works: you and the others cannot hear each other. Plug one in.")
+            }
+            (true, false) => Some(
+                "No microphone works: the others cannot hear you. Plug one in, or /input NAME.",
+            ),
+            (false, true) => {
+                Some("No speaker works: you cannot hear the others. Plug one in, or /output NAME.")
+            }
             (false, false) => None,
         };
         let may = match (permissions.speak, permissions.listen) {
@@ -73,13 +83,18 @@ impl Problems {
             (true, false) => Some("You may only speak in this room: you cannot hear the others."),
             (false, false) => Some("You may neither speak nor listen in this room."),
         };
-        let upload = upload_too_slow.then_some("Your upload is too slow: the others hear you with gaps.");
-        let goes_on = Some(heard.without_server()).filter(|words| self.has_joined && !words.is_empty());
-        let server =
-            self.server.iter().map(|server| [server.as_str()].into_iter().chain(goes_on).collect::<Vec<_>>().join(" "));
+        let upload =
+            upload_too_slow.then_some("Your upload is too slow: the others hear you with gaps.");
+        let goes_on =
+            Some(heard.without_server()).filter(|words| self.has_joined && !words.is_empty());
+        let server = self.server.iter().map(|server| {
+            [server.as_str()].into_iter().chain(goes_on).collect::<Vec<_>>().join(" ")
+        });
         let fixed = |text: Option<&str>| text.map(str::to_owned);
         let group = if in_no_group { Some(self.in_no_group()) } else { self.held() };
-        server.chain([fixed(sound), fixed(may), group, fixed(upload)].into_iter().flatten()).collect()
+        server
+            .chain([fixed(sound), fixed(may), group, fixed(upload)].into_iter().flatten())
+            .collect()
     }
 
     fn held(&self) -> Option<String> {
@@ -92,7 +107,11 @@ impl Problems {
         match self.held_in.as_slice() {
             [] => format!("{silent} /join everyone"),
             held @ [one, ..] => {
-                format!("{silent} A moderator holds you in “{}”: /join {}", group_names(held), harmless(one))
+                format!(
+                    "{silent} A moderator holds you in “{}”: /join {}",
+                    group_names(held),
+                    harmless(one)
+                )
             }
         }
     }
@@ -123,9 +142,15 @@ mod tests {
     fn a_problem_is_shown_while_it_lasts() {
         let mut problems = Problems::default();
         assert!(problems.lines(FINE).is_empty());
-        problems.event(&Event::Device(DeviceEvent::Lost { which: DeviceRole::Input, why: "gone".into() }));
+        problems.event(&Event::Device(DeviceEvent::Lost {
+            which: DeviceRole::Input,
+            why: "gone".into(),
+        }));
         assert!(problems.lines(FINE)[0].starts_with("No microphone works"));
-        problems.event(&Event::Device(DeviceEvent::Lost { which: DeviceRole::Output, why: "gone".into() }));
+        problems.event(&Event::Device(DeviceEvent::Lost {
+            which: DeviceRole::Output,
+            why: "gone".into(),
+        }));
         assert!(problems.lines(FINE)[0].starts_with("No sound card works"));
         for which in [DeviceRole::Input, DeviceRole::Output] {
             problems.event(&Event::Device(DeviceEvent::Recovered { which }));
@@ -149,13 +174,18 @@ mod tests {
 
     #[test]
     fn what_one_may_not_do_is_said() {
-        let of = |permissions, in_no_group| Problems::default().lines(Condition { permissions, in_no_group, ..FINE });
+        let of = |permissions, in_no_group| {
+            Problems::default().lines(Condition { permissions, in_no_group, ..FINE })
+        };
         assert!(of(Permissions::ALL.without_speak(), false)[0].contains("only listen"));
         assert!(of(Permissions::NONE, false)[0].contains("neither speak nor listen"));
         assert!(of(Permissions::ALL, true)[0].ends_with("/join everyone"));
         let mut held = Problems::default();
         held.held_in(&["Red".to_owned()]);
-        assert!(held.lines(FINE)[0].starts_with("A moderator holds you in “Red”: you can be in no other"));
+        assert!(
+            held.lines(FINE)[0]
+                .starts_with("A moderator holds you in “Red”: you can be in no other")
+        );
         let muted = Condition { permissions: Permissions::ALL.without_speak(), ..FINE };
         assert_eq!(held.lines(muted).len(), 2, "that it may not speak hides nothing");
         let line = &held.lines(Condition { in_no_group: true, ..FINE })[0];

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use voicemesh::{Event, MicrophoneState, PeerId, PeerState, RoomEvent, Route, ServerConnection, Snapshot, TimedEvent};
+use voicemesh::{
+    Event, MicrophoneState, PeerId, PeerState, RoomEvent, Route, ServerConnection, Snapshot,
+    TimedEvent,
+};
 
 use super::editor::Editor;
 use super::held_key::HeldKey;
@@ -19,7 +22,8 @@ use crate::who::in_groups;
 /// The quietest that a meter shows.
 pub(crate) const QUIETEST_DBFS: i32 = -60;
 
-/// Below both of these a person comes through clearly; above either of the second two, poorly. As the page judges.
+/// Below both of these a person comes through clearly; above either of the second two, poorly. As
+/// the page judges.
 const CLEAR: (u32, u128) = (30, 200);
 const POOR: (u32, u128) = (120, 400);
 /// Until the delay is measured: what both ends take beside the network.
@@ -137,7 +141,8 @@ pub(crate) struct Own {
     pub reaches: (usize, usize),
     pub muted: bool,
     pub deafened: bool,
-    /// Whether the key to talk counts as held: keys alone change it, and a snapshot may be older than they are.
+    /// Whether the key to talk counts as held: keys alone change it, and a snapshot may be older
+    /// than they are.
     pub talking: bool,
     pub sending: bool,
     pub recording: bool,
@@ -183,7 +188,10 @@ impl Screen {
         let spoken_to = self.own.groups.as_deref().unwrap_or(&everyone);
         let is_reached = |state: &&PeerState| {
             let listens = state.groups.iter().any(|group| spoken_to.contains(group));
-            listens && state.route != Route::None && !state.status.deafened && state.permissions.listen
+            listens
+                && state.route != Route::None
+                && !state.status.deafened
+                && state.permissions.listen
         };
         let reached = snapshot.peers.iter().filter(is_reached).count();
         self.own = Own {
@@ -195,8 +203,10 @@ impl Screen {
             ..Own::new(snapshot)
         };
         self.is_server_silent = snapshot.connected && !snapshot.server_answers;
-        self.exposed = snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed);
-        if self.chosen.is_some_and(|chosen| !self.people.iter().any(|person| person.peer == chosen)) {
+        self.exposed =
+            snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed);
+        if self.chosen.is_some_and(|chosen| !self.people.iter().any(|person| person.peer == chosen))
+        {
             self.chosen = None;
         }
     }
@@ -206,8 +216,10 @@ impl Screen {
         let (permissions, slow) = (snapshot.permissions, snapshot.sending.upload_too_slow);
         let in_no_group = self.own.groups.as_ref().is_some_and(Vec::is_empty);
         let heard = Heard::of(snapshot.peers.iter().map(|state| state.route));
-        self.problems = problems.lines(Condition { permissions, upload_too_slow: slow, in_no_group, heard });
-        self.own.listening_only = snapshot.listening_only || problems.microphone_lost() || !permissions.speak;
+        self.problems =
+            problems.lines(Condition { permissions, upload_too_slow: slow, in_no_group, heard });
+        self.own.listening_only =
+            snapshot.listening_only || problems.microphone_lost() || !permissions.speak;
         self.own.without_speaker = problems.speaker_lost();
     }
 
@@ -254,7 +266,9 @@ impl Screen {
     /// Who keeps a recording of the room.
     pub(crate) fn recorders(&self) -> Vec<&str> {
         let own = self.own.recording.then_some("you");
-        own.into_iter().chain(self.people.iter().filter(|one| one.recording).map(|one| one.label.as_str())).collect()
+        own.into_iter()
+            .chain(self.people.iter().filter(|one| one.recording).map(|one| one.label.as_str()))
+            .collect()
     }
 }
 
@@ -287,7 +301,8 @@ impl Person {
 impl Quality {
     fn of(state: &PeerState) -> Self {
         let estimated = || state.round_trip.unwrap_or_default().as_millis() / 2 + ENDS_MS;
-        let (loss, delay) = (permille(state.loss), state.delay.map_or_else(estimated, |delay| delay.as_millis()));
+        let (loss, delay) =
+            (permille(state.loss), state.delay.map_or_else(estimated, |delay| delay.as_millis()));
         match state.route {
             Route::None => Self::Gone,
             _ if loss < CLEAR.0 && delay < CLEAR.1 => Self::Clear,
@@ -299,7 +314,8 @@ impl Quality {
 
 impl Own {
     fn new(snapshot: &Snapshot) -> Self {
-        let MicrophoneState { level_dbfs, noise_floor_dbfs, clipping, sending, .. } = snapshot.microphone;
+        let MicrophoneState { level_dbfs, noise_floor_dbfs, clipping, sending, .. } =
+            snapshot.microphone;
         Self {
             muted: snapshot.muted,
             deafened: snapshot.deafened,
@@ -344,7 +360,9 @@ impl LinkWatch {
     /// What to show at this moment.
     pub(crate) fn link(&self, now: Duration) -> Link {
         match self.retry_at {
-            Some(retry_at) => Link::Away { retry_s: retry_at.saturating_sub(now).as_secs_f32().ceil() as u64 },
+            Some(retry_at) => {
+                Link::Away { retry_s: retry_at.saturating_sub(now).as_secs_f32().ceil() as u64 }
+            }
             None if self.connected => Link::Connected,
             None => Link::Joining,
         }
@@ -405,15 +423,22 @@ pub(crate) mod tests {
         use voicemesh::{MemberStatus, Permissions};
         let status = MemberStatus { muted: true, deafened: true, ..MemberStatus::default() };
         let deaf = PeerState { status, ..state(1, "Ben") };
-        let mute = PeerState { permissions: Permissions::default().without_speak(), ..state(2, "Cleo") };
+        let mute =
+            PeerState { permissions: Permissions::default().without_speak(), ..state(2, "Cleo") };
         let mut screen = screen(&[]);
         let permissions = Permissions::default().without_speak();
         let snapshot = Snapshot { peers: vec![mute, deaf], permissions, ..Snapshot::default() };
         screen.observe(&snapshot, &people(&[(1, "Ben"), (2, "Cleo")]));
         screen.judge(&Problems::default(), &snapshot);
         let [ben, cleo] = screen.people.as_slice() else { panic!("{:?}", screen.people) };
-        assert_eq!((ben.label.as_str(), ben.muted_itself, ben.deafened, ben.may_speak), ("Ben", true, true, true));
-        assert_eq!((cleo.label.as_str(), cleo.muted_itself, cleo.may_speak), ("Cleo", false, false));
+        assert_eq!(
+            (ben.label.as_str(), ben.muted_itself, ben.deafened, ben.may_speak),
+            ("Ben", true, true, true)
+        );
+        assert_eq!(
+            (cleo.label.as_str(), cleo.muted_itself, cleo.may_speak),
+            ("Cleo", false, false)
+        );
         assert_eq!(screen.own.reaches, (1, 2), "the deafened one does not hear");
         assert!(screen.own.listening_only && screen.problems[0].contains("only listen"));
     }
@@ -433,7 +458,10 @@ pub(crate) mod tests {
     #[test]
     fn the_time_to_the_next_try_counts_down() {
         let mut watch = LinkWatch::default();
-        assert_eq!((watch.link(Duration::ZERO), watch.seconds(Duration::ZERO)), (Link::Joining, None));
+        assert_eq!(
+            (watch.link(Duration::ZERO), watch.seconds(Duration::ZERO)),
+            (Link::Joining, None)
+        );
         watch.event(&at(1000, joined()));
         watch.event(&at(1010, Event::Room(RoomEvent::Connected)));
         assert_eq!(watch.link(Duration::from_secs(2)), Link::Connected);
@@ -447,7 +475,10 @@ pub(crate) mod tests {
             }),
         ));
         let away = |ms| watch.link(Duration::from_millis(ms));
-        assert_eq!([away(5000), away(6600), away(9000)], [3, 1, 0].map(|retry_s| Link::Away { retry_s }));
+        assert_eq!(
+            [away(5000), away(6600), away(9000)],
+            [3, 1, 0].map(|retry_s| Link::Away { retry_s })
+        );
         assert_eq!(watch.seconds(Duration::from_secs(61)), Some(60));
     }
 

@@ -1,4 +1,5 @@
-//! Microphone, encoder, a simulated network, jitter buffer, decoder, mixer: everything but clock and devices.
+//! Microphone, encoder, a simulated network, jitter buffer, decoder, mixer: everything but clock
+//! and devices.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -10,14 +11,17 @@ use voicemesh_audio::mix::Mixer;
 use voicemesh_audio::process::{Microphone, MicrophoneConfig};
 use voicemesh_audio::{AudioError, BLOCK_DURATION, BLOCK_SAMPLES, Block, FrameDuration};
 use voicemesh_netsim::{Channel, Conditions, Mode};
-use voicemesh_uplink::plan::{AudienceStats, LINK_OVERHEAD_BYTES, ListenerLoss, RateLimits, SendPlan};
+use voicemesh_uplink::plan::{
+    AudienceStats, LINK_OVERHEAD_BYTES, ListenerLoss, RateLimits, SendPlan,
+};
 
 use crate::format::clock;
 use crate::json::{millis, rounded};
 
 /// The listener tells the speaker this often how its frames arrive.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// Frames whose moment of capture is remembered. The oldest is forgotten; it would be heard seconds late.
+/// Frames whose moment of capture is remembered. The oldest is forgotten; it would be heard seconds
+/// late.
 const MOST_REMEMBERED: usize = 512;
 /// Frames kept to be sent again; none goes again later than this.
 const MOST_KEPT: usize = 32;
@@ -103,7 +107,8 @@ pub(super) struct Totals {
     pub copies_sent: u64,
     pub mean_buffer_ms: f64,
     pub mean_packet_bytes: u64,
-    /// From the microphone to the speaker, without what the devices themselves add; `None` if nothing was heard.
+    /// From the microphone to the speaker, without what the devices themselves add; `None` if
+    /// nothing was heard.
     pub mouth_to_ear: Option<Duration>,
 }
 
@@ -154,7 +159,13 @@ impl Path {
         while let Some(packet) = self.pipe.poll(now) {
             let Frame { sequence, talkspurt, last_of_talkspurt, payload } = packet.frame;
             for (behind, copy) in packet.copies {
-                self.listener.receive_copy(now, copy.sequence, copy.talkspurt, behind.into(), &copy.payload);
+                self.listener.receive_copy(
+                    now,
+                    copy.sequence,
+                    copy.talkspurt,
+                    behind.into(),
+                    &copy.payload,
+                );
             }
             self.listener.receive(now, sequence, talkspurt, last_of_talkspurt, &payload);
         }
@@ -175,7 +186,8 @@ impl Path {
         let level = self.microphone.level();
         let sent = if level.open { "sent" } else { "not sent" };
         let stats = self.listener.stats();
-        let delay = self.sums.lately.map_or("–".to_owned(), |delay| format!("{} ms", delay.as_millis()));
+        let delay =
+            self.sums.lately.map_or("–".to_owned(), |delay| format!("{} ms", delay.as_millis()));
         let (moment, loss) = (clock(self.now), self.loss.loss().unwrap_or_default() * 100.0);
         format!(
             "{moment}  {:>4.0} dB  {sent:<8}  lost {loss:.1} %  buffer {:.0} ms  mouth to ear {delay}  {} kbit/s, {} copies",
@@ -212,7 +224,11 @@ impl Path {
             concealed_ms: stats.concealed_ms,
             stretched_ms: stats.stretched_ms,
             copies_sent: sums.copies,
-            mean_buffer_ms: if sums.heard_blocks > 0 { sums.buffer_ms / sums.heard_blocks as f64 } else { 0.0 },
+            mean_buffer_ms: if sums.heard_blocks > 0 {
+                sums.buffer_ms / sums.heard_blocks as f64
+            } else {
+                0.0
+            },
             mean_packet_bytes: sums.bytes.checked_div(sums.packets).unwrap_or_default(),
             mouth_to_ear: (sums.heard_blocks > 0)
                 .then(|| sums.delay / u32::try_from(sums.heard_blocks).unwrap_or(u32::MAX)),
@@ -234,7 +250,10 @@ impl Path {
         if self.captured.len() > MOST_REMEMBERED {
             self.captured.pop_first();
         }
-        self.send(now, Frame { sequence: self.sequence, talkspurt: number, last_of_talkspurt, payload });
+        self.send(
+            now,
+            Frame { sequence: self.sequence, talkspurt: number, last_of_talkspurt, payload },
+        );
         self.sequence += 1;
     }
 
@@ -251,12 +270,14 @@ impl Path {
     fn send(&mut self, now: Duration, frame: Frame) {
         let copy = |behind: &u8| {
             let wanted = frame.sequence.checked_sub(u64::from(*behind))?;
-            let earlier =
-                self.sent.iter().find(|earlier| earlier.sequence == wanted && earlier.talkspurt == frame.talkspurt)?;
+            let earlier = self.sent.iter().find(|earlier| {
+                earlier.sequence == wanted && earlier.talkspurt == frame.talkspurt
+            })?;
             Some((*behind, earlier.clone()))
         };
         let copies: Vec<(u8, Frame)> = self.plan.copies.iter().filter_map(copy).collect();
-        let payload = frame.payload.len() + copies.iter().map(|(_, copy)| copy.payload.len()).sum::<usize>();
+        let payload =
+            frame.payload.len() + copies.iter().map(|(_, copy)| copy.payload.len()).sum::<usize>();
         let bytes = payload + LINK_OVERHEAD_BYTES as usize;
         self.sums.packets += 1;
         self.sums.copies += copies.len() as u64;
@@ -322,7 +343,8 @@ impl Totals {
             ];
         }
         let percent = |frames: u64| frames as f64 * 100.0 / self.frames_sent as f64;
-        let delay = self.mouth_to_ear.map_or("–".to_owned(), |delay| format!("{} ms", delay.as_millis()));
+        let delay =
+            self.mouth_to_ear.map_or("–".to_owned(), |delay| format!("{} ms", delay.as_millis()));
         vec![
             format!(
                 "Sent: {} frames, {} bytes each on the wire; {} copies of earlier ones among them.",
@@ -334,7 +356,10 @@ impl Totals {
                 percent(self.frames_lost),
                 self.late
             ),
-            format!("Repaired: {} from copies, {} from the frame after.", self.from_copies, self.repaired),
+            format!(
+                "Repaired: {} from copies, {} from the frame after.",
+                self.from_copies, self.repaired
+            ),
             format!(
                 "Concealed: {} frames ({:.1} %), {} ms; stretched by {} ms.",
                 self.concealed,
@@ -351,12 +376,22 @@ impl Totals {
 }
 
 fn plan(settings: &Settings, loss: ListenerLoss) -> SendPlan {
-    let limits =
-        RateLimits { bitrate_bps: settings.bitrate_bps, frame: settings.frame, uplink_bps: None, redundancy: true };
+    let limits = RateLimits {
+        bitrate_bps: settings.bitrate_bps,
+        frame: settings.frame,
+        uplink_bps: None,
+        redundancy: true,
+    };
     let with_copies = u32::from(loss.wants_copies());
     SendPlan::choose(
         limits,
-        AudienceStats { direct: 1, relayed: false, worst_loss: loss.loss(), loss_run: loss.run(), with_copies },
+        AudienceStats {
+            direct: 1,
+            relayed: false,
+            worst_loss: loss.loss(),
+            loss_run: loss.run(),
+            with_copies,
+        },
     )
 }
 
@@ -378,15 +413,24 @@ mod tests {
 
     /// So many seconds of a tone that swells and fades, over such a network.
     fn run(seconds: u64, conditions: Conditions) -> Totals {
-        let microphone = MicrophoneConfig { processing: Processing::OFF, activation: Activation::Always };
-        let settings = Settings { microphone, frame: FrameDuration::Ms20, bitrate_bps: 32_000, conditions, seed: 7 };
+        let microphone =
+            MicrophoneConfig { processing: Processing::OFF, activation: Activation::Always };
+        let settings = Settings {
+            microphone,
+            frame: FrameDuration::Ms20,
+            bitrate_bps: 32_000,
+            conditions,
+            seed: 7,
+        };
         let mut path = Path::new(settings).expect("settings that are allowed");
         let mut out: Block = [0.0; BLOCK_SAMPLES];
         for turn in 0..seconds * 100 {
             let now = BLOCK_DURATION * turn as u32;
             let block: Block = std::array::from_fn(|index| {
                 let seconds = (turn as f32 * BLOCK_SAMPLES as f32 + index as f32) / 48_000.0;
-                (seconds * 300.0 * std::f32::consts::TAU).sin() * 0.3 * (seconds * 3.0).sin().abs().max(0.05)
+                (seconds * 300.0 * std::f32::consts::TAU).sin()
+                    * 0.3
+                    * (seconds * 3.0).sin().abs().max(0.05)
             });
             path.capture(now, &block);
             path.render(now, Duration::ZERO, &mut out);
@@ -400,23 +444,34 @@ mod tests {
         assert_eq!((totals.frames_lost, totals.concealed, totals.copies_sent), (0, 0, 0));
         assert!((990..=1000).contains(&totals.frames_sent), "{totals:?}");
         let delay = totals.mouth_to_ear.expect("heard");
-        assert!(delay >= Duration::from_millis(20) && delay < Duration::from_millis(70), "{totals:?}");
+        assert!(
+            delay >= Duration::from_millis(20) && delay < Duration::from_millis(70),
+            "{totals:?}"
+        );
     }
 
     #[test]
     fn latency_is_heard_as_it_is() {
         let near = run(10, Conditions::delay(Duration::ZERO)).mouth_to_ear.expect("heard");
-        let far = run(10, Conditions::delay(Duration::from_millis(100))).mouth_to_ear.expect("heard");
-        assert!((far - near).abs_diff(Duration::from_millis(100)) < Duration::from_millis(15), "{near:?} {far:?}");
+        let far =
+            run(10, Conditions::delay(Duration::from_millis(100))).mouth_to_ear.expect("heard");
+        assert!(
+            (far - near).abs_diff(Duration::from_millis(100)) < Duration::from_millis(15),
+            "{near:?} {far:?}"
+        );
     }
 
     #[test]
     fn losses_are_counted_and_most_are_repaired() {
-        let conditions = Conditions { loss: Loss::Random(0.1), ..Conditions::delay(Duration::from_millis(30)) };
+        let conditions =
+            Conditions { loss: Loss::Random(0.1), ..Conditions::delay(Duration::from_millis(30)) };
         let totals = run(60, conditions);
         let lost = totals.frames_lost as f64 / totals.frames_sent as f64;
         assert!((0.07..0.13).contains(&lost), "{totals:?}");
-        assert!(totals.copies_sent > 0 && totals.from_copies + totals.repaired > totals.frames_lost / 2, "{totals:?}");
+        assert!(
+            totals.copies_sent > 0 && totals.from_copies + totals.repaired > totals.frames_lost / 2,
+            "{totals:?}"
+        );
         assert!(totals.concealed < totals.frames_lost / 3, "{totals:?}");
         assert_eq!(totals, run(60, conditions), "the same seed has the same fate");
     }
@@ -425,8 +480,14 @@ mod tests {
     fn the_end_says_everything_in_words() {
         let totals = run(5, Conditions::delay(Duration::from_millis(30)));
         let lines = totals.lines().join("\n");
-        for word in ["Sent: ", "Lost on the way: 0", "from copies", "Concealed: 0 frames", "Buffer: ", "Mouth to ear: "]
-        {
+        for word in [
+            "Sent: ",
+            "Lost on the way: 0",
+            "from copies",
+            "Concealed: 0 frames",
+            "Buffer: ",
+            "Mouth to ear: ",
+        ] {
             assert!(lines.contains(word), "{word}: {lines}");
         }
         let nothing = Totals { frames_sent: 0, ..totals };

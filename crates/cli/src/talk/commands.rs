@@ -26,7 +26,9 @@ impl Talk {
             let end = match input {
                 Input::Ended => Some(End::InputEnded),
                 Input::TooLong => {
-                    let why = format!("Not sent: a line can have at most {TEXT_BYTES} bytes. Send it in parts.");
+                    let why = format!(
+                        "Not sent: a line can have at most {TEXT_BYTES} bytes. Send it in parts."
+                    );
                     self.output.notice(self.started.elapsed(), &trouble(why));
                     None
                 }
@@ -40,8 +42,9 @@ impl Talk {
         self.output.wishes(now).into_iter().find_map(|wish| self.grant(wish))
     }
 
-    /// The next line, if its turn has come. A pipe is quicker than a join, so its lines wait for the room; of them, only a first
-    /// `/quit` is not held back. A person at a terminal is answered at once.
+    /// The next line, if its turn has come. A pipe is quicker than a join, so its lines wait for
+    /// the room; of them, only a first `/quit` is not held back. A person at a terminal is answered
+    /// at once.
     fn next_input(&mut self) -> Option<Input> {
         if self.early.is_none() {
             self.early = self.typed.as_ref().and_then(|typed| typed.try_recv().ok());
@@ -81,7 +84,8 @@ impl Talk {
             // The view does these itself.
             Action::Redraw | Action::Suspend => {}
         }
-        // The view shows it already: an older snapshot would take it back, and the next key would start from that.
+        // The view shows it already: an older snapshot would take it back, and the next key would
+        // start from that.
         self.observe_at = self.observe_at.max(self.started.elapsed() + SNAPSHOT_AGE);
         None
     }
@@ -116,7 +120,11 @@ impl Talk {
             SlashCommand::Gain { name, factor } => {
                 let peer = self.people.find(&name)?;
                 self.voice.participant(peer).set_gain(factor);
-                self.answer(format!("You hear {} at {:.0} %.", self.people.label(peer), factor * 100.0));
+                self.answer(format!(
+                    "You hear {} at {:.0} %.",
+                    self.people.label(peer),
+                    factor * 100.0
+                ));
             }
             SlashCommand::JoinGroup(group) => self.join_group(group)?,
             SlashCommand::LeaveGroup(group) => {
@@ -157,7 +165,10 @@ impl Talk {
             Decision::Kick(name) => {
                 let peer = find(&name)?;
                 change = Some(Decided::PutOut(peer));
-                (Moderation::Kick { peer }, format!("{} was put out of the room, and may come back.", label(peer)))
+                (
+                    Moderation::Kick { peer },
+                    format!("{} was put out of the room, and may come back.", label(peer)),
+                )
             }
             Decision::Unban(None) => {
                 self.answer(self.decisions.listed(now));
@@ -166,10 +177,15 @@ impl Talk {
             Decision::Unban(Some(name)) => {
                 let peer = self.decisions.find(now, &name)?;
                 change = Some(Decided::Lifted(peer));
-                (Moderation::Unban { peer }, format!("{} may come back.", self.decisions.label(peer)))
+                (
+                    Moderation::Unban { peer },
+                    format!("{} may come back.", self.decisions.label(peer)),
+                )
             }
             Decision::Ban(name_and_minutes) => {
-                let is_name = |name: &str| find(name).is_ok() || self.decisions.find_left(now, name).is_some();
+                let is_name = |name: &str| {
+                    find(name).is_ok() || self.decisions.find_left(now, name).is_some()
+                };
                 let (name, minutes) = ban(&name_and_minutes, is_name)?;
                 let lasts = Duration::from_secs(60 * u64::from(minutes));
                 let (peer, label, and) = match find(name) {
@@ -189,8 +205,8 @@ impl Talk {
                 let group = command_arguments::group(group)?;
                 must_fit("A group's name", &group, GROUP_NAME_BYTES)?;
                 let others = self.summary.snapshot.peers.iter().filter(|other| other.peer != peer);
-                let is_alone =
-                    !self.groups.contains(&group) && !others.flat_map(|other| &*other.groups).any(|one| *one == group);
+                let is_alone = !self.groups.contains(&group)
+                    && !others.flat_map(|other| &*other.groups).any(|one| *one == group);
                 let done = moved(&label(peer), &group, is_alone);
                 (Moderation::Move { peer, groups: vec![group] }, done)
             }
@@ -209,11 +225,17 @@ impl Talk {
             }
             Decision::MakeOwner(name) => {
                 let peer = find(&name)?;
-                (Moderation::MakeOwner { peer }, format!("{} moderates this room now.", label(peer)))
+                (
+                    Moderation::MakeOwner { peer },
+                    format!("{} moderates this room now.", label(peer)),
+                )
             }
         };
-        let transaction =
-            self.voice.lobby().moderate(action).map_err(|error| format!("That did not work: {error}."))?;
+        let transaction = self
+            .voice
+            .lobby()
+            .moderate(action)
+            .map_err(|error| format!("That did not work: {error}."))?;
         self.pending.asked(now, Request::Decision(transaction), &self.line);
         self.decisions.asked(transaction, Some(done).filter(|done| !done.is_empty()), change);
         Ok(())
@@ -237,14 +259,21 @@ impl Talk {
                 self.answer(talking(held, self.activation));
             }
             Change::Input(input) => {
-                self.answer(format!("Changing the microphone to {} …", harmless(&input.to_string())));
+                self.answer(format!(
+                    "Changing the microphone to {} …",
+                    harmless(&input.to_string())
+                ));
                 self.pending.asked(self.started.elapsed(), Request::Device, &self.line);
                 self.voice.microphone().set_input(input);
             }
             Change::Output(output) => {
                 let (output, is_beside) = beside_earlier(output);
-                let beside = if is_beside.is_some() { " The file that is there already stays." } else { "" };
-                self.answer(format!("Changing the speaker to {} …{beside}", harmless(&output.to_string())));
+                let beside =
+                    if is_beside.is_some() { " The file that is there already stays." } else { "" };
+                self.answer(format!(
+                    "Changing the speaker to {} …{beside}",
+                    harmless(&output.to_string())
+                ));
                 self.pending.asked(self.started.elapsed(), Request::Device, &self.line);
                 self.voice.speaker().set_output(output);
             }
@@ -254,20 +283,34 @@ impl Talk {
     fn join_group(&mut self, group: String) -> Result<(), String> {
         must_fit("A group's name", &group, GROUP_NAME_BYTES)?;
         if !self.held_in.is_empty() && !self.held_in.contains(&group) {
-            // The server decides, and says so; but a program that joins anew asks for everyone by itself.
+            // The server decides, and says so; but a program that joins anew asks for everyone by
+            // itself.
             if group != EVERYONE && self.server_answers() {
                 self.voice.group(&group).join();
                 self.pending.asked(self.started.elapsed(), Request::Group(group), &self.line);
                 return Ok(());
             }
             let held = group_names(&self.held_in);
-            return Err(format!("A moderator holds you in “{held}”: you cannot join {}.", group_label(&group)));
+            return Err(format!(
+                "A moderator holds you in “{held}”: you cannot join {}.",
+                group_label(&group)
+            ));
         }
         self.voice.group(&group).join();
         self.pending.asked(self.started.elapsed(), Request::Group(group.clone()), &self.line);
-        let joined = self.groups.iter().filter(|one| **one != group).cloned().chain([group.clone()]).collect();
+        let joined = self
+            .groups
+            .iter()
+            .filter(|one| **one != group)
+            .cloned()
+            .chain([group.clone()])
+            .collect();
         self.set_groups(joined);
-        let later = if self.server_answers() { "" } else { " The others learn of it when the server is back." };
+        let later = if self.server_answers() {
+            ""
+        } else {
+            " The others learn of it when the server is back."
+        };
         self.answer(format!("You listen and speak to {}.{later}", group_label(&group)));
         Ok(())
     }
@@ -279,7 +322,11 @@ impl Talk {
             (None, Kept::Soon { .. } | Kept::Recording) => {
                 self.voice.stop_recording();
                 self.kept = Kept::Nothing;
-                let later = if self.server_answers() { "" } else { " The others see that when the server is back." };
+                let later = if self.server_answers() {
+                    ""
+                } else {
+                    " The others see that when the server is back."
+                };
                 self.answer(format!("Nothing is recorded any more.{later}"));
             }
             (Some(_), Kept::Soon { .. } | Kept::Recording) => {
@@ -287,7 +334,9 @@ impl Talk {
             }
             (Some(folder), Kept::Nothing) => {
                 let folder = command_arguments::absolute(folder);
-                self.voice.start_recording(&folder).map_err(|why| format!("Nothing is recorded: {why}."))?;
+                self.voice
+                    .start_recording(&folder)
+                    .map_err(|why| format!("Nothing is recorded: {why}."))?;
                 let since = self.started.elapsed();
                 self.pending.asked(since, Request::Recording, &self.line);
                 self.kept = Kept::Soon { folder, since, is_late: false };
@@ -315,7 +364,9 @@ impl Talk {
                     self.own_text(format!("You: {}", harmless(text)));
                 }
             }
-            groups => self.own_text(format!("You (to {}): {}", group_names(groups), harmless(text))),
+            groups => {
+                self.own_text(format!("You (to {}): {}", group_names(groups), harmless(text)))
+            }
         }
         Ok(())
     }
@@ -345,7 +396,11 @@ impl Talk {
         let peer: PeerId = self.people.find(name)?;
         self.voice.participant(peer).set_muted(muted);
         let label = self.people.label(peer);
-        self.answer(if muted { format!("You hear {label} no more.") } else { format!("You hear {label} again.") });
+        self.answer(if muted {
+            format!("You hear {label} no more.")
+        } else {
+            format!("You hear {label} again.")
+        });
         Ok(())
     }
 
@@ -374,7 +429,11 @@ impl Talk {
 
 /// A talk group in a sentence.
 fn group_label(group: &str) -> String {
-    if group == EVERYONE { "everyone".to_owned() } else { format!("the group “{}”", harmless(group)) }
+    if group == EVERYONE {
+        "everyone".to_owned()
+    } else {
+        format!("the group “{}”", harmless(group))
+    }
 }
 
 /// What was decided, and what of it may surprise.
@@ -387,8 +446,8 @@ fn moved(label: &str, group: &str, is_alone: bool) -> String {
     format!("{label} was moved to “{}”{one}.{alone}", harmless(group))
 }
 
-/// Which of the groups that one speaks to a text goes to: to everyone, if one speaks to everyone; who is in several groups would
-/// get it several times.
+/// Which of the groups that one speaks to a text goes to: to everyone, if one speaks to everyone;
+/// who is in several groups would get it several times.
 fn written_to(groups: &[String]) -> Result<&[String], String> {
     match groups.iter().position(|group| group == EVERYONE) {
         Some(at) => Ok(&groups[at..=at]),
@@ -402,7 +461,11 @@ fn written_to(groups: &[String]) -> Result<&[String], String> {
 
 fn must_fit(what: &str, text: &str, most: usize) -> Result<(), String> {
     let bytes = text.len();
-    if bytes <= most { Ok(()) } else { Err(format!("{what} can have at most {most} bytes, not {bytes}. Shorten it.")) }
+    if bytes <= most {
+        Ok(())
+    } else {
+        Err(format!("{what} can have at most {most} bytes, not {bytes}. Shorten it."))
+    }
 }
 
 /// As it is typed.
@@ -424,6 +487,8 @@ fn activated(choice: ActivationChoice) -> &'static str {
     match choice {
         ActivationChoice::Voice => "You are heard when you speak.",
         ActivationChoice::Always => "You are heard all the time.",
-        ActivationChoice::PushToTalk => "You are heard while you hold F4 in the live view, or after /talk on.",
+        ActivationChoice::PushToTalk => {
+            "You are heard while you hold F4 in the live view, or after /talk on."
+        }
     }
 }

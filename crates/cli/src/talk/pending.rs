@@ -1,4 +1,5 @@
-//! Commands whose refusal comes later than they were typed: from the server, or from a device that is opened.
+//! Commands whose refusal comes later than they were typed: from the server, or from a device that
+//! is opened.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -64,7 +65,11 @@ mod tests {
         assert_eq!(pending.refused(Duration::from_secs(15), &Request::Device), None, "too late");
         pending.asked(Duration::from_secs(20), Request::Recording, "/record calls");
         pending.done(&Request::Recording);
-        assert_eq!(pending.refused(Duration::from_secs(21), &Request::Recording), None, "it has begun");
+        assert_eq!(
+            pending.refused(Duration::from_secs(21), &Request::Recording),
+            None,
+            "it has begun"
+        );
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use clap::Parser as _;
-use voicemesh::{ErrorCode, GROUP_NAME_BYTES, Permissions, TEXT_BYTES, TransactionError, TransactionId};
+use voicemesh::{
+    ErrorCode, GROUP_NAME_BYTES, Permissions, TEXT_BYTES, TransactionError, TransactionId,
+};
 
 use super::*;
 use crate::arguments::{Arguments, Command};
@@ -48,17 +50,22 @@ impl Drop for World {
 impl World {
     /// Ada, who is in the room with Ben and two called Cleo, as far as she knows.
     fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("voicemesh-talk-{name}-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("voicemesh-talk-{name}-{}", std::process::id()));
         let command = ["voicemesh", "join", "lobby", "--server", "ws://127.0.0.1:1", "--json"];
-        let Command::Join(arguments) = Arguments::parse_from(command).command else { panic!("it joins") };
+        let Command::Join(arguments) = Arguments::parse_from(command).command else {
+            panic!("it joins")
+        };
         let options = JoinOptions::new("ws://127.0.0.1:1", "lobby").name("Ada").state_dir(&folder);
-        let room = Room::join(options.input(InputSpec::Silence).output(OutputSpec::Null)).expect("it begins");
+        let room = Room::join(options.input(InputSpec::Silence).output(OutputSpec::Null))
+            .expect("it begins");
         let printed = Printed::default();
         let output = Output::for_tests(Box::new(printed.clone()));
         let names = ("lobby".to_owned(), "Ada".to_owned());
         let talk = Talk::new(room, output, Stop::default(), arguments.stay, names, Instant::now());
         let mut world = Self { talk, printed, folder };
-        for event in [joined(), arrival(1, "Ben"), arrival(0x2222, "Cleo"), arrival(0x3333, "Cleo")] {
+        for event in [joined(), arrival(1, "Ben"), arrival(0x2222, "Cleo"), arrival(0x3333, "Cleo")]
+        {
             world.happens(event);
         }
         world.happens(Event::Room(RoomEvent::Connected));
@@ -168,7 +175,9 @@ fn every_line_that_is_refused_at_once_stays_to_be_corrected() {
     }
     // A password of any length and form goes to the server, which alone may refuse it.
     for (command, _) in COMMANDS.iter().filter(|(command, _)| *command != "set-password") {
-        let is_refused = |(line, _): &(String, _)| line.split_whitespace().next() == Some(&format!("/{command}"));
+        let is_refused = |(line, _): &(String, _)| {
+            line.split_whitespace().next() == Some(&format!("/{command}"))
+        };
         assert!(refused.iter().any(is_refused), "no refusal of /{command} is tried");
     }
     world.talk.summary.snapshot.permissions = Permissions { data: false, ..Permissions::default() };
@@ -189,8 +198,13 @@ fn what_the_server_or_a_device_refuses_later_comes_back() {
     for line in ["/lock", "/kick Ben", "/set-password sesame", "/move Ben Red"] {
         let (said, stays) = world.types(line);
         assert!(!stays && !said.contains("did not work"), "{line}: {said}");
-        let Some(transaction) = world.talk.decisions.asked_last() else { panic!("{line} asks the server") };
-        let error = TransactionError { code: ErrorCode::NotPermitted, message: "you may not moderate".to_owned() };
+        let Some(transaction) = world.talk.decisions.asked_last() else {
+            panic!("{line} asks the server")
+        };
+        let error = TransactionError {
+            code: ErrorCode::NotPermitted,
+            message: "you may not moderate".to_owned(),
+        };
         world.happens(Event::Room(RoomEvent::TransactionDone { transaction, result: Err(error) }));
         assert!(world.stays(line), "{line}");
     }
@@ -202,7 +216,11 @@ fn what_the_server_or_a_device_refuses_later_comes_back() {
     for line in ["/input missing.wav", "/output nowhere"] {
         assert!(!world.types(line).1);
         let code = ErrorCode::Other("device".to_owned());
-        world.happens(Event::Room(RoomEvent::Warned { code, message: "it stays as it is".to_owned(), text: None }));
+        world.happens(Event::Room(RoomEvent::Warned {
+            code,
+            message: "it stays as it is".to_owned(),
+            text: None,
+        }));
         assert!(world.stays(line), "{line}");
     }
 }
@@ -228,6 +246,9 @@ fn what_was_done_does_not_come_back() {
     world.happens(Event::Room(RoomEvent::TransactionDone { transaction, result: Ok(()) }));
     let error = TransactionError { code: ErrorCode::NotPermitted, message: "another".to_owned() };
     let other = TransactionId(transaction.0 + 1);
-    world.happens(Event::Room(RoomEvent::TransactionDone { transaction: other, result: Err(error) }));
+    world.happens(Event::Room(RoomEvent::TransactionDone {
+        transaction: other,
+        result: Err(error),
+    }));
     assert!(!world.stays("/lock"));
 }

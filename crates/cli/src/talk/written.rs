@@ -33,13 +33,23 @@ impl LastWritten {
         if self.lines.len() == KEPT {
             self.lines.pop_front();
         }
-        self.lines.push_back(Written { at, line: line.to_owned(), text: text.to_owned(), is_private });
+        self.lines.push_back(Written {
+            at,
+            line: line.to_owned(),
+            text: text.to_owned(),
+            is_private,
+        });
     }
 
-    /// The line whose text the server refused with this code, so that it can be sent again. `text` is what was refused, where
-    /// the server says which; one that does not is taken to mean the last. What one receiver of several did not take, the
-    /// others have got: that is no refusal.
-    pub(super) fn refused(&mut self, now: Duration, code: &ErrorCode, text: Option<&str>) -> Option<String> {
+    /// The line whose text the server refused with this code, so that it can be sent again. `text`
+    /// is what was refused, where the server says which; one that does not is taken to mean the
+    /// last. What one receiver of several did not take, the others have got: that is no refusal.
+    pub(super) fn refused(
+        &mut self,
+        now: Duration,
+        code: &ErrorCode,
+        text: Option<&str>,
+    ) -> Option<String> {
         self.lines.retain(|written| now < written.at + REFUSED_WITHIN);
         self.says_which |= text.is_some();
         let index = match text {

@@ -18,13 +18,16 @@ pub fn a_connection_is_reported_once<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     rig.server(0)?;
     let client = rig.client(0)?;
     rig.vigil()?;
-    rig.must("Connected is reported once", rig.count(client, |event| *event == NetworkEvent::Connected) == 1)?;
+    rig.must(
+        "Connected is reported once",
+        rig.count(client, |event| *event == NetworkEvent::Connected) == 1,
+    )?;
     rig.must("a connection that stands is not lost", lost(rig, client) == 0)?;
     PASSED
 }
 
-/// [`Network::connect`](voicemesh_session::network::Network::connect) only begins: a server that cannot be reached is no
-/// error of the call, since it cannot be known yet.
+/// [`Network::connect`](voicemesh_session::network::Network::connect) only begins: a server that
+/// cannot be reached is no error of the call, since it cannot be known yet.
 pub fn connecting_is_no_call_that_answers_at_once<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let client = rig.peer();
     let begun = rig.connect(client, 2);
@@ -45,7 +48,8 @@ pub fn nothing_is_sent_before_the_connection_is_there<T: Testbed>(rig: &mut Rig<
     PASSED
 }
 
-/// A reliable packet that can no longer be delivered is refused, or the session would miss it without knowing.
+/// A reliable packet that can no longer be delivered is refused, or the session would miss it
+/// without knowing.
 pub fn nothing_is_sent_after_the_connection_has_ended<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let server = rig.server(0)?;
     let client = rig.client(0)?;
@@ -60,9 +64,14 @@ pub fn nothing_is_sent_after_the_connection_has_ended<T: Testbed>(rig: &mut Rig<
 pub fn who_connects_to_no_server_is_told<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let client = rig.peer();
     if rig.connect(client, 2).is_ok() {
-        rig.until("a server that is not there is reported by Disconnected", |rig| lost(rig, client) > 0)?;
+        rig.until("a server that is not there is reported by Disconnected", |rig| {
+            lost(rig, client) > 0
+        })?;
     }
-    rig.must("what is not there is not connected", rig.count(client, |event| *event == NetworkEvent::Connected) == 0)?;
+    rig.must(
+        "what is not there is not connected",
+        rig.count(client, |event| *event == NetworkEvent::Connected) == 0,
+    )?;
     PASSED
 }
 
@@ -74,7 +83,10 @@ pub fn disconnecting_what_is_not_connected_is_harmless<T: Testbed>(rig: &mut Rig
     rig.disconnect(client);
     rig.disconnect(server);
     rig.vigil()?;
-    rig.must("leaving what was never entered is no event", rig.seen(client).is_empty() && gone(rig, server) == 0)?;
+    rig.must(
+        "leaving what was never entered is no event",
+        rig.seen(client).is_empty() && gone(rig, server) == 0,
+    )?;
     rig.join(client, 0)?;
     rig.key(server, client)?;
     PASSED
@@ -91,7 +103,9 @@ pub fn who_disconnects_hears_nothing_more<T: Testbed>(rig: &mut Rig<T>) -> Verdi
     rig.disconnect(client);
     rig.forget();
     rig.vigil()?;
-    let late = rig.count(client, |event| matches!(event, NetworkEvent::FromServer(_) | NetworkEvent::Connected));
+    let late = rig.count(client, |event| {
+        matches!(event, NetworkEvent::FromServer(_) | NetworkEvent::Connected)
+    });
     rig.must("a client that disconnected receives nothing", late == 0)?;
     PASSED
 }
@@ -114,7 +128,9 @@ pub fn the_server_learns_once_that_a_client_has_left<T: Testbed>(rig: &mut Rig<T
 }
 
 /// The connection that was to be is not reported any more.
-pub fn who_disconnects_while_connecting_is_never_connected<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+pub fn who_disconnects_while_connecting_is_never_connected<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
     rig.server(0)?;
     let client = rig.peer();
     let _ = rig.connect(client, 0);
@@ -155,19 +171,26 @@ pub fn a_client_that_connects_anew_ends_what_it_had<T: Testbed>(rig: &mut Rig<T>
     let is_packet = |event: &NetworkEvent<_>| matches!(event, NetworkEvent::FromClient { .. });
     let seen = rig.seen(server);
     let (gone, packet) = (seen.iter().position(is_gone), seen.iter().position(is_packet));
-    rig.must("the earlier connection of a client ends before the next one sends", gone.is_some() && gone < packet)?;
+    rig.must(
+        "the earlier connection of a client ends before the next one sends",
+        gone.is_some() && gone < packet,
+    )?;
     PASSED
 }
 
 /// [`NetworkEvent::Disconnected`] at the client, [`NetworkEvent::ClientGone`] at the server.
-pub fn a_connection_that_is_cut_is_reported_once_at_both_ends<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+pub fn a_connection_that_is_cut_is_reported_once_at_both_ends<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
     let server = rig.server(0)?;
     let client = rig.client(0)?;
     let key = rig.key(server, client)?;
     if !rig.cut(client) {
         return Ok(Outcome::Skipped("this testbed cannot cut a connection"));
     }
-    rig.until("a connection that ends is reported at both ends", |rig| lost(rig, client) > 0 && gone(rig, server) > 0)?;
+    rig.until("a connection that ends is reported at both ends", |rig| {
+        lost(rig, client) > 0 && gone(rig, server) > 0
+    })?;
     rig.vigil()?;
     let is_it = |event: &NetworkEvent<_>| *event == NetworkEvent::ClientGone { peer: key };
     rig.must(
@@ -175,7 +198,8 @@ pub fn a_connection_that_is_cut_is_reported_once_at_both_ends<T: Testbed>(rig: &
         lost(rig, client) == 1 && rig.count(server, is_it) == 1 && gone(rig, server) == 1,
     )?;
     let last = rig.seen(client).iter().rposition(|event| event.side() == Side::Client);
-    let is_end = last.is_some_and(|last| matches!(rig.seen(client)[last], NetworkEvent::Disconnected(_)));
+    let is_end =
+        last.is_some_and(|last| matches!(rig.seen(client)[last], NetworkEvent::Disconnected(_)));
     rig.must("Disconnected is the last of a connection", is_end)?;
     PASSED
 }
@@ -192,9 +216,12 @@ pub fn a_client_that_left_sends_nothing_more<T: Testbed>(rig: &mut Rig<T>) -> Ve
     rig.disconnect(client);
     rig.until("the server learns that a client has left", |rig| gone(rig, server) > 0)?;
     rig.vigil()?;
-    let ended = rig.seen(server).iter().position(|event| *event == NetworkEvent::ClientGone { peer: key });
+    let ended =
+        rig.seen(server).iter().position(|event| *event == NetworkEvent::ClientGone { peer: key });
     let after = &rig.seen(server)[ended.unwrap_or_default()..];
-    let speaks = after.iter().any(|event| matches!(event, NetworkEvent::FromClient { peer, .. } if *peer == key));
+    let speaks = after
+        .iter()
+        .any(|event| matches!(event, NetworkEvent::FromClient { peer, .. } if *peer == key));
     rig.must("after ClientGone nothing comes from that connection", ended.is_some() && !speaks)?;
     PASSED
 }

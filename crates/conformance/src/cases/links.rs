@@ -1,5 +1,5 @@
-//! Direct links between clients (HandshakeP2P and the sends to peers; PROTOCOL.md, section 8). Skipped where the integration
-//! has none.
+//! Direct links between clients (HandshakeP2P and the sends to peers; PROTOCOL.md, section 8).
+//! Skipped where the integration has none.
 
 use bytes::Bytes;
 use voicemesh_session::network::{Destination, LinkId, NetworkEvent, Reliability};
@@ -46,7 +46,9 @@ pub fn a_link_is_reported_at_both_ends_and_has_one_number<T: Testbed>(rig: &mut 
 }
 
 /// Each destination that is reached is removed from the list, and gets one copy.
-pub fn what_goes_by_links_is_taken_from_the_list_and_arrives_once<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+pub fn what_goes_by_links_is_taken_from_the_list_and_arrives_once<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
     let clients = room(rig, 3)?;
     let Some([first, _]) = rig.link(clients[0], clients[1])? else { return NO_LINKS };
     let Some([second, _]) = rig.link(clients[0], clients[2])? else { return NO_LINKS };
@@ -54,7 +56,9 @@ pub fn what_goes_by_links_is_taken_from_the_list_and_arrives_once<T: Testbed>(ri
     rig.send_to_links(clients[0], &mut destinations, Reliability::Reliable, b"to both");
     rig.must("a destination that is reached is taken from the list", destinations.is_empty())?;
     let others = [clients[1], clients[2]];
-    rig.until("what went by a link arrives", |rig| others.iter().all(|other| !packets(rig, *other).is_empty()))?;
+    rig.until("what went by a link arrives", |rig| {
+        others.iter().all(|other| !packets(rig, *other).is_empty())
+    })?;
     rig.vigil()?;
     let are_once = others.iter().all(|other| packets(rig, *other) == ["to both"]);
     rig.must("each gets one copy", are_once && packets(rig, clients[0]).is_empty())?;
@@ -67,11 +71,16 @@ pub fn what_no_link_reaches_stays_on_the_list<T: Testbed>(rig: &mut Rig<T>) -> V
     let Some([live, _]) = rig.link(clients[0], clients[1])? else { return NO_LINKS };
     let Some([dead, _]) = rig.link(clients[0], clients[2])? else { return NO_LINKS };
     rig.release_link(clients[0], dead);
-    rig.until("a link that is released ends at both ends", |rig| !downs(rig, clients[2]).is_empty())?;
+    rig.until("a link that is released ends at both ends", |rig| {
+        !downs(rig, clients[2]).is_empty()
+    })?;
     let never = LinkId { peer: dead.peer, generation: dead.generation.wrapping_add(7) };
     let mut destinations = vec![to(1, dead), to(2, live), to(3, never)];
     rig.send_to_links(clients[0], &mut destinations, Reliability::Reliable, b"to one");
-    rig.must("what no link reaches stays on the list", destinations == [to(1, dead), to(3, never)])?;
+    rig.must(
+        "what no link reaches stays on the list",
+        destinations == [to(1, dead), to(3, never)],
+    )?;
     rig.until("what went by a link arrives", |rig| !packets(rig, clients[1]).is_empty())?;
     rig.vigil()?;
     rig.must("what stayed on the list is not sent as well", packets(rig, clients[2]).is_empty())?;
@@ -108,13 +117,22 @@ pub fn a_packet_on_a_link_names_the_link<T: Testbed>(rig: &mut Rig<T>) -> Verdic
     let clients = room(rig, 3)?;
     let Some([first, first_far]) = rig.link(clients[0], clients[2])? else { return NO_LINKS };
     let Some([second, second_far]) = rig.link(clients[1], clients[2])? else { return NO_LINKS };
-    rig.send_to_links(clients[0], &mut vec![to(1, first)], Reliability::Reliable, b"from the first");
-    rig.send_to_links(clients[1], &mut vec![to(1, second)], Reliability::Reliable, b"from the second");
+    rig.send_to_links(
+        clients[0],
+        &mut vec![to(1, first)],
+        Reliability::Reliable,
+        b"from the first",
+    );
+    rig.send_to_links(
+        clients[1],
+        &mut vec![to(1, second)],
+        Reliability::Reliable,
+        b"from the second",
+    );
     rig.until(RULE, |rig| packets(rig, clients[2]).len() >= 2)?;
-    let is_right = rig
-        .on_links(clients[2])
-        .iter()
-        .all(|(link, packet)| *link == if packet == "from the first" { first_far } else { second_far });
+    let is_right = rig.on_links(clients[2]).iter().all(|(link, packet)| {
+        *link == if packet == "from the first" { first_far } else { second_far }
+    });
     rig.must(RULE, is_right)?;
     rig.must("what comes on a link is not the server's", rig.at_client(clients[2]).is_empty())?;
     PASSED
@@ -127,7 +145,9 @@ pub fn a_link_that_is_released_ends_at_both_ends<T: Testbed>(rig: &mut Rig<T>) -
     let Some([link, far]) = rig.link(clients[0], clients[1])? else { return NO_LINKS };
     let Some([other, _]) = rig.link(clients[0], clients[2])? else { return NO_LINKS };
     rig.release_link(clients[0], link);
-    rig.until(RULE, |rig| !downs(rig, clients[0]).is_empty() && !downs(rig, clients[1]).is_empty())?;
+    rig.until(RULE, |rig| {
+        !downs(rig, clients[0]).is_empty() && !downs(rig, clients[1]).is_empty()
+    })?;
     rig.vigil()?;
     rig.must(RULE, downs(rig, clients[0]) == [link] && downs(rig, clients[1]) == [far])?;
     rig.send_to_links(clients[0], &mut vec![to(1, other)], Reliability::Reliable, b"still here");
@@ -140,7 +160,9 @@ pub fn a_newer_link_has_a_higher_number<T: Testbed>(rig: &mut Rig<T>) -> Verdict
     let clients = room(rig, 2)?;
     let Some([first, _]) = rig.link(clients[0], clients[1])? else { return NO_LINKS };
     rig.release_link(clients[0], first);
-    rig.until("a link that is released ends at both ends", |rig| !downs(rig, clients[1]).is_empty())?;
+    rig.until("a link that is released ends at both ends", |rig| {
+        !downs(rig, clients[1]).is_empty()
+    })?;
     let Some([second, _]) = rig.link(clients[0], clients[1])? else { return NO_LINKS };
     rig.must("a newer link has a higher number", second.generation > first.generation)?;
     rig.must("and leads to the same peer", second.peer == first.peer)?;

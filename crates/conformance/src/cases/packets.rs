@@ -40,7 +40,9 @@ fn spread<T: Testbed>(
 }
 
 /// All of them, as they were sent.
-pub fn reliable_packets_reach_the_server_whole_in_order_and_once<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+pub fn reliable_packets_reach_the_server_whole_in_order_and_once<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
     const RULE: &str = "reliable packets reach the server whole, in order and once";
     let server = rig.server(0)?;
     let client = rig.client(0)?;
@@ -55,13 +57,16 @@ pub fn reliable_packets_reach_the_server_whole_in_order_and_once<T: Testbed>(rig
 }
 
 /// All of them, as they were sent.
-pub fn reliable_packets_reach_the_client_whole_in_order_and_once<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+pub fn reliable_packets_reach_the_client_whole_in_order_and_once<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
     const RULE: &str = "reliable packets reach the client whole, in order and once";
     let server = rig.server(0)?;
     let client = rig.client(0)?;
     let key = rig.key(server, client)?;
     spread(rig, |rig, number| {
-        rig.send_to_client(server, key, Delivery::Reliable, &numbered(number)).map_err(refused(RULE))
+        rig.send_to_client(server, key, Delivery::Reliable, &numbered(number))
+            .map_err(refused(RULE))
     })?;
     rig.until(RULE, |rig| rig.at_client(client).len() >= MANY as usize)?;
     rig.vigil()?;
@@ -126,7 +131,11 @@ pub fn the_largest_packets_reach_the_client<T: Testbed>(rig: &mut Rig<T>) -> Ver
 }
 
 /// Whether enough of them came, each once and unchanged.
-fn must_be_most<T: Testbed>(rig: &Rig<T>, rule: &'static str, packets: &[Bytes]) -> Result<(), Violation> {
+fn must_be_most<T: Testbed>(
+    rig: &Rig<T>,
+    rule: &'static str,
+    packets: &[Bytes],
+) -> Result<(), Violation> {
     let all: BTreeSet<Bytes> = expected(MANY).into_iter().collect();
     let distinct: BTreeSet<&Bytes> = packets.iter().collect();
     let are_known = distinct.iter().all(|packet| all.contains(*packet));
@@ -134,17 +143,24 @@ fn must_be_most<T: Testbed>(rig: &Rig<T>, rule: &'static str, packets: &[Bytes])
     if are_known && enough && distinct.len() == packets.len() {
         return Ok(());
     }
-    let seen = format!("{} packets, {} different, of {MANY}; all known: {are_known}", packets.len(), distinct.len());
+    let seen = format!(
+        "{} packets, {} different, of {MANY}; all known: {are_known}",
+        packets.len(),
+        distinct.len()
+    );
     Err(Violation { rule, seen })
 }
 
 /// As many as [`Testbed::arrives`] says, unchanged.
-pub fn most_unreliable_packets_reach_the_server_and_none_twice<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+pub fn most_unreliable_packets_reach_the_server_and_none_twice<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
     const RULE: &str = "most unreliable packets reach the server, and none twice";
     let server = rig.server(0)?;
     let client = rig.client(0)?;
     spread(rig, |rig, number| {
-        rig.send_to_server(client, Reliability::Unreliable, &numbered(number)).map_err(refused(RULE))
+        rig.send_to_server(client, Reliability::Unreliable, &numbered(number))
+            .map_err(refused(RULE))
     })?;
     rig.vigil()?;
     let packets: Vec<Bytes> = rig.at_server(server).into_iter().map(|(_, packet)| packet).collect();
@@ -156,7 +172,9 @@ fn most_to_the_client<T: Testbed>(rig: &mut Rig<T>, how: Delivery, rule: &'stati
     let server = rig.server(0)?;
     let client = rig.client(0)?;
     let key = rig.key(server, client)?;
-    spread(rig, |rig, number| rig.send_to_client(server, key, how, &numbered(number)).map_err(refused(rule)))?;
+    spread(rig, |rig, number| {
+        rig.send_to_client(server, key, how, &numbered(number)).map_err(refused(rule))
+    })?;
     rig.vigil()?;
     must_be_most(rig, rule, &rig.at_client(client))?;
     PASSED
@@ -173,7 +191,9 @@ pub fn most_data_reaches_the_client_and_none_twice<T: Testbed>(rig: &mut Rig<T>)
 }
 
 /// What is reliable keeps its order among itself.
-pub fn unreliable_packets_between_do_not_disturb_the_order<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+pub fn unreliable_packets_between_do_not_disturb_the_order<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
     const RULE: &str = "reliable packets keep their order with unreliable ones between";
     let server = rig.server(0)?;
     let client = rig.client(0)?;
@@ -198,9 +218,11 @@ pub fn a_burst_of_voice_does_not_break_what_is_reliable<T: Testbed>(rig: &mut Ri
     let key = rig.key(server, client)?;
     for number in 0..50 {
         for _ in 0..20 {
-            rig.send_to_client(server, key, Delivery::Voice, &[0xff; 100]).map_err(refused(RULE))?;
+            rig.send_to_client(server, key, Delivery::Voice, &[0xff; 100])
+                .map_err(refused(RULE))?;
         }
-        rig.send_to_client(server, key, Delivery::Reliable, &numbered(number)).map_err(refused(RULE))?;
+        rig.send_to_client(server, key, Delivery::Reliable, &numbered(number))
+            .map_err(refused(RULE))?;
     }
     let reliable = |rig: &Rig<T>| {
         let packets = rig.at_client(client).into_iter();
@@ -220,17 +242,24 @@ pub fn a_packet_says_which_connection_it_came_by<T: Testbed>(rig: &mut Rig<T>) -
     for client in &clients {
         keys.push(rig.key(server, *client)?);
     }
-    rig.must("each connection has another key", keys.iter().collect::<BTreeSet<_>>().len() == keys.len())?;
+    rig.must(
+        "each connection has another key",
+        keys.iter().collect::<BTreeSet<_>>().len() == keys.len(),
+    )?;
     rig.forget();
     for round in 0..20_u8 {
         for client in &clients {
-            rig.send_to_server(*client, Reliability::Reliable, &[*client as u8, round, 0]).map_err(refused(RULE))?;
+            rig.send_to_server(*client, Reliability::Reliable, &[*client as u8, round, 0])
+                .map_err(refused(RULE))?;
         }
         rig.frame()?;
     }
     rig.until(RULE, |rig| rig.at_server(server).len() >= 100)?;
     let is_right = |(key, packet): &(_, Bytes)| {
-        clients.iter().position(|client| *client as u8 == packet[0]).is_some_and(|at| keys[at] == *key)
+        clients
+            .iter()
+            .position(|client| *client as u8 == packet[0])
+            .is_some_and(|at| keys[at] == *key)
     };
     rig.must(RULE, rig.at_server(server).iter().all(is_right))?;
     PASSED
@@ -247,7 +276,8 @@ pub fn a_packet_reaches_only_whom_it_is_for<T: Testbed>(rig: &mut Rig<T>) -> Ver
     }
     for round in 0..20_u8 {
         for (client, key) in clients.iter().zip(&keys) {
-            rig.send_to_client(server, *key, Delivery::Reliable, &[*client as u8, round, 0]).map_err(refused(RULE))?;
+            rig.send_to_client(server, *key, Delivery::Reliable, &[*client as u8, round, 0])
+                .map_err(refused(RULE))?;
         }
         rig.frame()?;
     }
@@ -272,7 +302,8 @@ pub fn what_is_sent_does_not_come_back_to_the_sender<T: Testbed>(rig: &mut Rig<T
     for how in [Reliability::Reliable, Reliability::Unreliable] {
         rig.send_to_server(client, how, b"from the client").map_err(refused(RULE))?;
     }
-    rig.send_to_client(server, key, Delivery::Reliable, b"from the server").map_err(refused(RULE))?;
+    rig.send_to_client(server, key, Delivery::Reliable, b"from the server")
+        .map_err(refused(RULE))?;
     rig.until("a reliable packet arrives", |rig| {
         !rig.at_server(server).is_empty() && !rig.at_client(client).is_empty()
     })?;
@@ -327,7 +358,8 @@ pub fn an_answer_while_polling_waits_for_the_next_frame<T: Testbed>(rig: &mut Ri
     while let Some(event) = rig.poll(host) {
         match event {
             NetworkEvent::FromClient { packet, .. } if packet == "ping" => {
-                rig.send_to_client(host, key, Delivery::Reliable, b"pong").map_err(refused(RULE))?;
+                rig.send_to_client(host, key, Delivery::Reliable, b"pong")
+                    .map_err(refused(RULE))?;
             }
             NetworkEvent::FromServer(packet) if packet == "pong" => {
                 rig.send_to_server(host, Reliability::Reliable, b"ping").map_err(refused(RULE))?;
@@ -350,7 +382,8 @@ pub fn a_host_is_its_own_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let remote = rig.client(0)?;
     let (own, other) = (rig.key(host, host)?, rig.key(host, remote)?);
     rig.must("a host tells its own client from the others", own != other)?;
-    rig.send_to_client(host, own, Delivery::Reliable, b"to the own client").map_err(refused(RULE))?;
+    rig.send_to_client(host, own, Delivery::Reliable, b"to the own client")
+        .map_err(refused(RULE))?;
     rig.until(RULE, |rig| rig.at_client(host).iter().any(|packet| packet == "to the own client"))?;
     rig.vigil()?;
     rig.must("what is for the own client reaches no other", rig.at_client(remote).is_empty())?;
@@ -358,7 +391,9 @@ pub fn a_host_is_its_own_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
 }
 
 /// A remote's packet is for the server, whatever it contains.
-pub fn what_others_send_never_reaches_the_hosts_own_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+pub fn what_others_send_never_reaches_the_hosts_own_client<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
     const RULE: &str = "what others send never reaches the host's own client";
     let host = rig.server(0)?;
     if !rig.join_own(host, 0)? {
@@ -385,7 +420,9 @@ pub fn what_others_send_never_reaches_the_hosts_own_client<T: Testbed>(rig: &mut
 }
 
 /// Never within the call that sends it, nor within the round of polling in which it is sent.
-pub fn a_packet_to_the_own_client_waits_for_the_next_frame<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
+pub fn a_packet_to_the_own_client_waits_for_the_next_frame<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
     const RULE: &str = "a packet to the own client waits for the next frame";
     let host = rig.server(0)?;
     if !rig.join_own(host, 0)? {
@@ -400,7 +437,8 @@ pub fn a_packet_to_the_own_client_waits_for_the_next_frame<T: Testbed>(rig: &mut
         while let Some(event) = rig.poll(host) {
             match event {
                 NetworkEvent::FromClient { packet, .. } if packet == "begin" => {
-                    rig.send_to_client(host, own, Delivery::Reliable, b"at once").map_err(refused(RULE))?;
+                    rig.send_to_client(host, own, Delivery::Reliable, b"at once")
+                        .map_err(refused(RULE))?;
                     is_sent = true;
                     came = true;
                 }

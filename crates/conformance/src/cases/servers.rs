@@ -9,7 +9,10 @@ use crate::{Rig, Testbed, Verdict, Violation};
 pub fn hosting_is_reported_once<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let server = rig.server(0)?;
     rig.vigil()?;
-    rig.must("Hosting is reported once", rig.count(server, |event| *event == NetworkEvent::Hosting) == 1)?;
+    rig.must(
+        "Hosting is reported once",
+        rig.count(server, |event| *event == NetworkEvent::Hosting) == 1,
+    )?;
     PASSED
 }
 
@@ -26,7 +29,8 @@ pub fn a_server_serves_again_after_it_stopped<T: Testbed>(rig: &mut Rig<T>) -> V
     PASSED
 }
 
-/// [`Network::stop_hosting`](voicemesh_session::network::Network::stop_hosting) on a peer that does not serve does nothing.
+/// [`Network::stop_hosting`](voicemesh_session::network::Network::stop_hosting) on a peer that does
+/// not serve does nothing.
 pub fn stopping_what_does_not_serve_is_harmless<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let server = rig.server(0)?;
     let client = rig.client(0)?;
@@ -44,12 +48,17 @@ pub fn a_server_that_stops_is_lost_to_its_clients<T: Testbed>(rig: &mut Rig<T>) 
     let server = rig.server(0)?;
     let clients = [rig.client(0)?, rig.client(0)?];
     rig.stop_hosting(server);
-    let lost = |rig: &Rig<T>, client| rig.count(client, |event| matches!(event, NetworkEvent::Disconnected(_)));
+    let lost = |rig: &Rig<T>, client| {
+        rig.count(client, |event| matches!(event, NetworkEvent::Disconnected(_)))
+    };
     rig.until("a client whose server stops reports Disconnected", |rig| {
         clients.iter().all(|client| lost(rig, *client) > 0)
     })?;
     rig.vigil()?;
-    rig.must("Disconnected is reported once", clients.iter().all(|client| lost(rig, *client) == 1))?;
+    rig.must(
+        "Disconnected is reported once",
+        clients.iter().all(|client| lost(rig, *client) == 1),
+    )?;
     PASSED
 }
 
@@ -69,14 +78,16 @@ pub fn a_server_that_stopped_receives_nothing<T: Testbed>(rig: &mut Rig<T>) -> V
     PASSED
 }
 
-/// Two servers cannot have one address: the second is refused by the call or by [`NetworkEvent::HostingFailed`], and the
-/// first goes on.
+/// Two servers cannot have one address: the second is refused by the call or by
+/// [`NetworkEvent::HostingFailed`], and the first goes on.
 pub fn an_address_that_is_taken_is_refused<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     const RULE: &str = "a server whose address is taken is refused";
     let server = rig.server(0)?;
     let second = rig.peer();
     if rig.host(second, 0).is_ok() {
-        rig.until(RULE, |rig| rig.count(second, |event| matches!(event, NetworkEvent::HostingFailed(_))) > 0)?;
+        rig.until(RULE, |rig| {
+            rig.count(second, |event| matches!(event, NetworkEvent::HostingFailed(_))) > 0
+        })?;
     }
     rig.must(RULE, rig.count(second, |event| *event == NetworkEvent::Hosting) == 0)?;
     let client = rig.client(0)?;
@@ -89,8 +100,10 @@ pub fn what_two_servers_receive_is_kept_apart<T: Testbed>(rig: &mut Rig<T>) -> V
     let servers = [rig.server(0)?, rig.server(1)?];
     let clients = [rig.client(0)?, rig.client(1)?];
     for (client, packet) in clients.into_iter().zip([b"to zero".as_slice(), b"to one"]) {
-        rig.send_to_server(client, Reliability::Reliable, packet)
-            .map_err(|error| Violation { rule: "a connected client can send", seen: error.to_string() })?;
+        rig.send_to_server(client, Reliability::Reliable, packet).map_err(|error| Violation {
+            rule: "a connected client can send",
+            seen: error.to_string(),
+        })?;
     }
     rig.until("a reliable packet arrives at the server", |rig| {
         servers.iter().all(|server| !rig.at_server(*server).is_empty())

@@ -38,7 +38,8 @@ impl<'a, T: Testbed> Room<'a, T> {
     /// The server is in this mode.
     fn begin(rig: &'a mut Rig<T>, mode: Mode, clients: usize) -> Result<Self, Violation> {
         let make = |rig: &mut Rig<T>, name: String, seed| {
-            let engine = VoiceEngine::new(EngineConfig::new(name, seed)).map_err(|error| failed(&error))?;
+            let engine =
+                VoiceEngine::new(EngineConfig::new(name, seed)).map_err(|error| failed(&error))?;
             Ok(EngineOnNetwork::new(engine, rig.testbed().peer()))
         };
         let mut server = make(rig, "server".to_owned(), 1)?;
@@ -51,7 +52,14 @@ impl<'a, T: Testbed> Room<'a, T> {
         }
         .map_err(|error| failed(&error))?;
         let server_heard = f32::NEG_INFINITY;
-        let mut room = Self { rig, now: Duration::ZERO, server, server_heard, clients: Vec::new(), heard: Vec::new() };
+        let mut room = Self {
+            rig,
+            now: Duration::ZERO,
+            server,
+            server_heard,
+            clients: Vec::new(),
+            heard: Vec::new(),
+        };
         room.until("a server that can serve is connected", |room| room.server.status().connected)?;
         for number in 0..clients {
             let mut client = make(room.rig, format!("client {number}"), 100 + number as u64)?;
@@ -89,15 +97,23 @@ impl<'a, T: Testbed> Room<'a, T> {
         Ok(())
     }
 
-    fn until(&mut self, rule: &'static str, mut is_so: impl FnMut(&mut Self) -> bool) -> Result<(), Violation> {
+    fn until(
+        &mut self,
+        rule: &'static str,
+        mut is_so: impl FnMut(&mut Self) -> bool,
+    ) -> Result<(), Violation> {
         for _ in 0..self.rig.testbed().patience() {
             if is_so(self) {
                 return Ok(());
             }
             self.frame(&[])?;
         }
-        let members: Vec<usize> = self.clients.iter().map(|client| client.status().members.len()).collect();
-        Err(Violation { rule, seen: format!("members that each client sees at the end: {members:?}") })
+        let members: Vec<usize> =
+            self.clients.iter().map(|client| client.status().members.len()).collect();
+        Err(Violation {
+            rule,
+            seen: format!("members that each client sees at the end: {members:?}"),
+        })
     }
 
     fn texts(&mut self, client: usize) -> Vec<String> {
@@ -111,7 +127,9 @@ impl<'a, T: Testbed> Room<'a, T> {
 
 fn hum(now: Duration) -> Block {
     let begin = now.as_secs_f32() * 48_000.0;
-    std::array::from_fn(|at| 0.3 * ((begin + at as f32) * 200.0 * std::f32::consts::TAU / 48_000.0).sin())
+    std::array::from_fn(|at| {
+        0.3 * ((begin + at as f32) * 200.0 * std::f32::consts::TAU / 48_000.0).sin()
+    })
 }
 
 /// Mode, connection and members can be read; who leaves disappears from the others' lists.
@@ -155,7 +173,10 @@ pub fn a_text_reaches_whom_it_is_for<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     texts.extend(room.texts(1));
     let others = [room.texts(0), room.texts(2)];
     if texts != ["hello"] || others.iter().any(|texts| !texts.is_empty()) {
-        return Err(Violation { rule: RULE, seen: format!("{texts:?}, and the others {others:?}") });
+        return Err(Violation {
+            rule: RULE,
+            seen: format!("{texts:?}, and the others {others:?}"),
+        });
     }
     PASSED
 }
@@ -209,11 +230,15 @@ fn host_texts<T: Testbed>(room: &mut Room<'_, T>) -> Vec<String> {
     std::iter::from_fn(|| room.server.poll_event()).filter_map(text).collect()
 }
 
-/// The mode reads so, it is a member of the session that it hosts, and when it stops its clients lose it.
+/// The mode reads so, it is a member of the session that it hosts, and when it stops its clients
+/// lose it.
 pub fn a_host_is_server_and_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let mut room = Room::begin(rig, Mode::Host, 2)?;
     let status = room.server.status();
-    if status.mode.to_string() != "server & client" || !status.connected || status.members.len() != 3 {
+    if status.mode.to_string() != "server & client"
+        || !status.connected
+        || status.members.len() != 3
+    {
         return Err(Violation {
             rule: "a host is a member of the session that it serves",
             seen: format!("{status:?}"),
@@ -285,7 +310,10 @@ pub fn a_host_is_given_nothing_as_if_it_were_a_client<T: Testbed>(rig: &mut Rig<
     });
     match broken {
         None => PASSED,
-        Some(error) => Err(Violation { rule: "what peers send to a host is FromClient", seen: error.to_string() }),
+        Some(error) => Err(Violation {
+            rule: "what peers send to a host is FromClient",
+            seen: error.to_string(),
+        }),
     }
 }
 
@@ -303,7 +331,9 @@ pub fn a_host_starts_again_after_it_stopped<T: Testbed>(rig: &mut Rig<T>) -> Ver
         let parameters = room.rig.testbed().server_parameters(0);
         match mode {
             Mode::Host => room.server.run_as_host(now, parameters),
-            Mode::None | Mode::Client | Mode::DedicatedServer => room.server.run_as_dedicated_server(now, parameters),
+            Mode::None | Mode::Client | Mode::DedicatedServer => {
+                room.server.run_as_dedicated_server(now, parameters)
+            }
         }
         .map_err(|error| failed(&error))?;
         room.until(RULE, |room| room.server.status().connected)?;

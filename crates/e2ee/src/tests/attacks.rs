@@ -1,5 +1,5 @@
-//! What a server, a network or a member who left tries. Each attack has a twin run without the check that it is aimed at, in
-//! which it must succeed: otherwise the attack would prove nothing.
+//! What a server, a network or a member who left tries. Each attack has a twin run without the
+//! check that it is aimed at, in which it must succeed: otherwise the attack would prove nothing.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -17,11 +17,17 @@ const TWIN_SEEDS: u64 = 3;
 /// An attack says whether anything foreign was accepted, or anything was given away.
 fn prove(check: Check, attack: impl Fn(&mut ChaCha8Rng) -> bool) {
     for seed in 0..SEEDS {
-        assert!(!without(None, || attack(&mut ChaCha8Rng::seed_from_u64(seed))), "seed {seed} succeeded");
+        assert!(
+            !without(None, || attack(&mut ChaCha8Rng::seed_from_u64(seed))),
+            "seed {seed} succeeded"
+        );
     }
     for seed in 0..TWIN_SEEDS {
         let succeeded = without(Some(check), || attack(&mut ChaCha8Rng::seed_from_u64(seed)));
-        assert!(succeeded, "without {check:?} seed {seed} failed as well: the attack is aimed at something else");
+        assert!(
+            succeeded,
+            "without {check:?} seed {seed} failed as well: the attack is aimed at something else"
+        );
     }
 }
 
@@ -73,7 +79,8 @@ fn the_head_of_one_payload_and_the_tail_of_another() {
     prove(Check::Tag, |random| {
         let mut world = World::of(&maker(random), 2);
         let label = any_label(random);
-        let (first, second) = (world.seal(1, label, &text(random)), world.seal(1, label, &text(random)));
+        let (first, second) =
+            (world.seal(1, label, &text(random)), world.seal(1, label, &text(random)));
         let most = first.len().min(second.len());
         (1..most).any(|at| world.open(2, 1, label, &[&first[..at], &second[at..]].concat()).is_ok())
     });
@@ -109,7 +116,10 @@ fn payloads_under_another_label() {
         let labels = [Label::Voice, Label::Data, Label::State];
         labels.into_iter().any(|from| {
             let sealed = world.seal(1, from, &text);
-            labels.into_iter().filter(|to| *to != from).any(|to| world.open(2, 1, to, &sealed).is_ok())
+            labels
+                .into_iter()
+                .filter(|to| *to != from)
+                .any(|to| world.open(2, 1, to, &sealed).is_ok())
         })
     });
 }
@@ -135,7 +145,9 @@ fn payloads_with_another_header() {
         let sealed = world.seal(1, label, &text);
         let headers: [&[u8]; 4] = [b"", b"heade", b"header ", b"hEader"];
         let ring = world.ring(2);
-        headers.iter().any(|header| ring.open(now, peer(1), label, header, &sealed, &mut Vec::new()).is_ok())
+        headers
+            .iter()
+            .any(|header| ring.open(now, peer(1), label, header, &sealed, &mut Vec::new()).is_ok())
     });
 }
 
@@ -237,7 +249,8 @@ fn payloads_of_an_epoch_that_is_over() {
 
 /// What a server makes without the room's key.
 fn forged(number: u8, random: &mut ChaCha8Rng) -> Vec<u8> {
-    let mut announcement = Maker::without_key().ring_of(number, 99, random.next_u32() as u8).announcement(session());
+    let mut announcement =
+        Maker::without_key().ring_of(number, 99, random.next_u32() as u8).announcement(session());
     let mut tag = [0; 32];
     random.fill_bytes(&mut tag);
     announcement.extend_from_slice(&tag);
@@ -277,7 +290,8 @@ fn announcements_of_another_peer_session_or_room() {
         let mut ring = maker.ring(1, 0);
         let other_room = Maker { room: "other", ..maker };
         let elsewhere = other_room.ring(2, 0).announcement(session());
-        let of_former_session = Maker::default().ring(2, 0).announcement(SessionId::new(9).expect("not zero"));
+        let of_former_session =
+            Maker::default().ring(2, 0).announcement(SessionId::new(9).expect("not zero"));
         let of_another = Maker::default().ring(3, 0).announcement(session());
         [elsewhere, of_former_session, of_another]
             .iter()
@@ -304,7 +318,10 @@ fn a_former_run_brought_back() {
         let old = world.ring(2).announcement(session());
         let now = world.now;
         let restarted = maker.ring(2, 1);
-        world.ring(1).set_member(now, session(), peer(2), &restarted.announcement(session())).unwrap();
+        world
+            .ring(1)
+            .set_member(now, session(), peer(2), &restarted.announcement(session()))
+            .unwrap();
         if random.next_u32().is_multiple_of(2) {
             world.ring(1).remove_member(now, peer(2));
         }

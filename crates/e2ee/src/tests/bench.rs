@@ -32,7 +32,10 @@ fn bench() {
     let seal = best(|| {
         for _ in 0..FRAMES {
             let mut output = Vec::with_capacity(90);
-            world.ring(1).seal(now, Label::Voice, &associated, black_box(&plain), &mut output).unwrap();
+            world
+                .ring(1)
+                .seal(now, Label::Voice, &associated, black_box(&plain), &mut output)
+                .unwrap();
             sealed.push(output);
         }
     });
@@ -42,13 +45,17 @@ fn bench() {
     let open = best(|| {
         for sealed in sealed.by_ref().take(FRAMES as usize) {
             output.clear();
-            world.ring(2).open(now, peer(1), Label::Voice, &associated, black_box(sealed), &mut output).unwrap();
+            world
+                .ring(2)
+                .open(now, peer(1), Label::Voice, &associated, black_box(sealed), &mut output)
+                .unwrap();
         }
     });
     println!("open 60 bytes: {:?}", open / FRAMES);
 
     let maker = Maker::default();
-    let others: Vec<_> = (2..=50).map(|number| (number, maker.ring(number, 0).announcement(session()))).collect();
+    let others: Vec<_> =
+        (2..=50).map(|number| (number, maker.ring(number, 0).announcement(session()))).collect();
     let mut ring = maker.ring(1, 0);
     let began = std::time::Instant::now();
     for (number, announcement) in &others {

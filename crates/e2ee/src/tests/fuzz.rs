@@ -7,7 +7,8 @@ use super::world::{Maker, World, open, peer, session};
 use crate::error::PackageError;
 use crate::{Label, RoomKey};
 
-/// Two members, and bytes that were good: sealed for all, for one, a package, an announcement, the room's.
+/// Two members, and bytes that were good: sealed for all, for one, a package, an announcement, the
+/// room's.
 fn world() -> (World, [Vec<u8>; 5]) {
     let mut world = World::of(&Maker::default(), 2);
     let now = world.now;
@@ -28,7 +29,9 @@ fn refuse(world: &mut World, bytes: &[u8]) {
     for label in [Label::Voice, Label::Data, Label::State] {
         for from in [1, 3] {
             assert!(open(world.ring(2), now, from, label, bytes).is_err());
-            assert!(world.ring(2).open_from(peer(from), label, b"header", bytes, &mut output).is_err());
+            assert!(
+                world.ring(2).open_from(peer(from), label, b"header", bytes, &mut output).is_err()
+            );
         }
     }
     let refused = world.ring(2).accept_package(now, peer(1), bytes);
@@ -55,7 +58,13 @@ fn any_bytes_are_refused() {
 fn bytes_near_to_good_ones_are_refused() {
     let (world, good) = world();
     let world = std::cell::RefCell::new(world);
-    let changes = (0..5_usize, any::<prop::sample::Index>(), 1..=255_u8, any::<prop::sample::Index>(), 0..4_u8);
+    let changes = (
+        0..5_usize,
+        any::<prop::sample::Index>(),
+        1..=255_u8,
+        any::<prop::sample::Index>(),
+        0..4_u8,
+    );
     proptest!(ProptestConfig::with_cases(3000), |((which, at, with, other, how) in changes)| {
         let mut bytes = good[which].clone();
         let at = at.index(bytes.len());
@@ -76,7 +85,12 @@ fn bytes_near_to_good_ones_are_refused() {
     let mut world = world.into_inner();
     let now = world.now;
     assert!(world.open(2, 1, Label::Voice, &good[0]).is_ok());
-    assert!(world.ring(2).open_from(peer(1), Label::Voice, b"header", &good[1], &mut Vec::new()).is_ok());
+    assert!(
+        world
+            .ring(2)
+            .open_from(peer(1), Label::Voice, b"header", &good[1], &mut Vec::new())
+            .is_ok()
+    );
     assert!(world.ring(2).accept_package(now, peer(1), &good[2]).is_ok());
     assert!(world.ring(2).set_member(now, session(), peer(3), &good[3]).is_ok());
     assert!(world.ring(2).open_room_state(b"header", &good[4], &mut Vec::new()).is_ok());

@@ -2,7 +2,10 @@
 
 use super::world::{Maker, World, open, peer, room_key, seconds, session};
 use crate::error::{AnnouncementError, FingerprintError, OpenError, RoomKeyError, SealError};
-use crate::{Configuration, KeyRing, Label, MemberChange, PackageEffect, REPLAY_WINDOW, RoomKey, SWITCH_DELAY, Seed};
+use crate::{
+    Configuration, KeyRing, Label, MemberChange, PackageEffect, REPLAY_WINDOW, RoomKey,
+    SWITCH_DELAY, Seed,
+};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::identity::InstallationSecret;
 
@@ -181,11 +184,17 @@ fn a_program_that_is_started_again_is_heard_and_its_former_run_is_over() {
     world.join(3, ring);
     world.assert_all_hear();
     assert!(world.open(1, 3, Label::Voice, &heard).is_err());
-    assert_eq!(world.ring(1).set_member(now, session(), peer(3), &old), Err(AnnouncementError::OldRun));
+    assert_eq!(
+        world.ring(1).set_member(now, session(), peer(3), &old),
+        Err(AnnouncementError::OldRun)
+    );
     // A new session announces the same run again.
     let later = SessionId::new(77).unwrap();
     let announcement = world.ring(3).announcement(later);
-    assert_eq!(world.ring(1).set_member(now, later, peer(3), &announcement), Ok(MemberChange::Unchanged));
+    assert_eq!(
+        world.ring(1).set_member(now, later, peer(3), &announcement),
+        Ok(MemberChange::Unchanged)
+    );
 }
 
 #[test]
@@ -212,7 +221,8 @@ fn a_lost_package_is_sent_again_on_request() {
 #[test]
 fn payloads_may_come_in_any_order_within_the_window() {
     let mut world = World::of(&Maker::default(), 2);
-    let sealed: Vec<_> = (0..REPLAY_WINDOW + 2).map(|_| world.seal(1, Label::Voice, b"x")).collect();
+    let sealed: Vec<_> =
+        (0..REPLAY_WINDOW + 2).map(|_| world.seal(1, Label::Voice, b"x")).collect();
     assert!(world.open(2, 1, Label::Voice, &sealed[REPLAY_WINDOW]).is_ok());
     for at in (1..REPLAY_WINDOW).rev() {
         assert!(world.open(2, 1, Label::Voice, &sealed[at]).is_ok(), "{at}");
@@ -227,7 +237,13 @@ fn what_a_remote_sends_is_bounded() {
     let mut ring = maker.ring(1, 0);
     let now = seconds(1000.0);
     for number in 2..=5 {
-        ring.set_member(now, session(), peer(number), &maker.ring(number, 0).announcement(session())).unwrap();
+        ring.set_member(
+            now,
+            session(),
+            peer(number),
+            &maker.ring(number, 0).announcement(session()),
+        )
+        .unwrap();
     }
     let sixth = maker.ring(6, 0).announcement(session());
     assert_eq!(ring.set_member(now, session(), peer(6), &sixth), Err(AnnouncementError::RoomFull));
@@ -235,7 +251,13 @@ fn what_a_remote_sends_is_bounded() {
         let number = 7 + round;
         let first = ring.members().next().unwrap();
         ring.remove_member(now, first);
-        ring.set_member(now, session(), peer(number), &maker.ring(number, 0).announcement(session())).unwrap();
+        ring.set_member(
+            now,
+            session(),
+            peer(number),
+            &maker.ring(number, 0).announcement(session()),
+        )
+        .unwrap();
     }
     let (members, departed, old_runs) = ring.sizes();
     assert_eq!((members, departed, old_runs), (4, 4, 16));
@@ -249,11 +271,17 @@ fn the_code_is_the_same_for_all_and_another_for_other_members_or_keys() {
     assert_eq!(world.ring(3).safety_code(), code);
     let text = code.to_string();
     assert_eq!(text.len(), 35);
-    assert!(text.split(' ').all(|group| group.len() == 5 && group.bytes().all(|digit| digit.is_ascii_digit())));
+    assert!(
+        text.split(' ')
+            .all(|group| group.len() == 5 && group.bytes().all(|digit| digit.is_ascii_digit()))
+    );
     let other = Maker { room_key: Some(RoomKey::new([1; 16])), ..Maker::default() };
     assert_ne!(World::of(&other, 3).ring(1).safety_code(), code);
     assert_ne!(World::of(&Maker::without_key(), 3).ring(1).safety_code(), code);
-    assert_ne!(World::of(&Maker { room: "other", ..Maker::default() }, 3).ring(1).safety_code(), code);
+    assert_ne!(
+        World::of(&Maker { room: "other", ..Maker::default() }, 3).ring(1).safety_code(),
+        code
+    );
     drop(world.leave(3));
     assert_ne!(world.ring(1).safety_code(), code);
 }
@@ -272,7 +300,10 @@ fn what_the_room_publishes_is_read_by_all_who_have_the_link() {
             assert_eq!(text, b"tea");
         }
         let mut text = Vec::new();
-        assert_eq!(ring.open_room_state(b"other", &sealed, &mut text), Err(OpenError::NotAuthentic));
+        assert_eq!(
+            ring.open_room_state(b"other", &sealed, &mut text),
+            Err(OpenError::NotAuthentic)
+        );
     }
     let mut keyless = Maker::without_key().ring(9, 0);
     assert_eq!(keyless.seal_room_state(b"", b"", &mut Vec::new()), Err(SealError::NoRoomKey));
@@ -287,7 +318,14 @@ fn a_room_key_in_a_link_is_22_characters() {
     let text = key.to_text();
     assert_eq!(text.len(), 22);
     assert_eq!(RoomKey::from_text(&text).map(|key| *key.bytes()), Ok([0x5A; 16]));
-    for wrong in ["", "Wlo", &text[1..], &format!("{text}="), &format!("{text}A"), &format!("{}b", &text[..21])] {
+    for wrong in [
+        "",
+        "Wlo",
+        &text[1..],
+        &format!("{text}="),
+        &format!("{text}A"),
+        &format!("{}b", &text[..21]),
+    ] {
         assert_eq!(RoomKey::from_text(wrong).map(|_| ()), Err(RoomKeyError), "{wrong}");
     }
 }

@@ -1,5 +1,5 @@
-//! Rooms that live for a while, from a seed: whatever happens, no key and nonce seal two texts, and payloads are opened by those
-//! who may, once.
+//! Rooms that live for a while, from a seed: whatever happens, no key and nonce seal two texts, and
+//! payloads are opened by those who may, once.
 
 use std::collections::BTreeSet;
 
@@ -102,7 +102,8 @@ impl Model {
         }
     }
 
-    /// A member says something; the payload arrives everywhere, in any order, some of it more than once, as on two routes.
+    /// A member says something; the payload arrives everywhere, in any order, some of it more than
+    /// once, as on two routes.
     fn speak(&mut self) {
         let from = self.member();
         let mut sent: Vec<Sent> = (0..1 + self.below(4))
@@ -110,7 +111,13 @@ impl Model {
                 let label = [Label::Voice, Label::Voice, Label::Data, Label::State][self.below(4)];
                 let text = self.text();
                 let bytes = self.world.seal(from, label, &text);
-                let to = self.world.rings.iter().map(|(number, _)| *number).filter(|to| *to != from).collect();
+                let to = self
+                    .world
+                    .rings
+                    .iter()
+                    .map(|(number, _)| *number)
+                    .filter(|to| *to != from)
+                    .collect();
                 Sent { from, label, text, bytes, to }
             })
             .collect();
@@ -130,7 +137,10 @@ impl Model {
         let now = self.world.now;
         for Sent { from, label, bytes, .. } in &sent {
             for ring in &mut self.gone {
-                assert!(open(ring, now, *from, *label, bytes).is_err(), "a member who left opened a payload");
+                assert!(
+                    open(ring, now, *from, *label, bytes).is_err(),
+                    "a member who left opened a payload"
+                );
             }
         }
     }
@@ -142,13 +152,28 @@ impl Model {
         }
         let text = self.text();
         let mut sealed = Vec::new();
-        self.world.ring(from).seal_to(peer(to), Label::Data, b"header", &text, &mut sealed).unwrap();
+        self.world
+            .ring(from)
+            .seal_to(peer(to), Label::Data, b"header", &text, &mut sealed)
+            .unwrap();
         for number in self.world.rings.iter().map(|(number, _)| *number).collect::<Vec<_>>() {
             let mut opened = Vec::new();
-            let result = self.world.ring(number).open_from(peer(from), Label::Data, b"header", &sealed, &mut opened);
+            let result = self.world.ring(number).open_from(
+                peer(from),
+                Label::Data,
+                b"header",
+                &sealed,
+                &mut opened,
+            );
             assert_eq!(result.is_ok(), number == to);
         }
-        let again = self.world.ring(to).open_from(peer(from), Label::Data, b"header", &sealed, &mut Vec::new());
+        let again = self.world.ring(to).open_from(
+            peer(from),
+            Label::Data,
+            b"header",
+            &sealed,
+            &mut Vec::new(),
+        );
         assert_eq!(again, Err(OpenError::Replayed));
     }
 

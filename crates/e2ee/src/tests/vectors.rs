@@ -1,5 +1,5 @@
-//! The vectors that other implementations test against (tests/vectors/e2ee.json). `WRITE_VECTORS=1 cargo test -p voicemesh-e2ee
-//! vectors` writes ours anew; those of RFC 9605 stay as they are.
+//! The vectors that other implementations test against (tests/vectors/e2ee.json). `WRITE_VECTORS=1
+//! cargo test -p voicemesh-e2ee vectors` writes ours anew; those of RFC 9605 stay as they are.
 
 use std::time::Duration;
 
@@ -33,7 +33,10 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
 
 fn bytes(value: &Value) -> Vec<u8> {
     let text = value.as_str().expect("hexadecimal");
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal"))
+        .collect()
 }
 
 fn counting<const N: usize>(first: u8) -> [u8; N] {
@@ -159,10 +162,14 @@ fn pairs() -> Value {
             "agreed": hex(*agreed), "secret": hex(secret.0), "keys": keys,
         })
     };
-    [(None, ROOM), (Some(RoomKey::new(counting(0x10))), ROOM), (Some(RoomKey::new(counting(0x10))), "caf\u{e9}")]
-        .map(case)
-        .to_vec()
-        .into()
+    [
+        (None, ROOM),
+        (Some(RoomKey::new(counting(0x10))), ROOM),
+        (Some(RoomKey::new(counting(0x10))), "caf\u{e9}"),
+    ]
+    .map(case)
+    .to_vec()
+    .into()
 }
 
 fn sender_keys() -> Value {
@@ -184,7 +191,10 @@ fn sender_keys() -> Value {
             "next_chain": next.map(|next| hex(next.chain.0)),
         })
     };
-    [(0, 0, ROOM), (0, 1, ROOM), (9, 31, ROOM), (u32::MAX, 5, "caf\u{e9}")].map(case).to_vec().into()
+    [(0, 0, ROOM), (0, 1, ROOM), (9, 31, ROOM), (u32::MAX, 5, "caf\u{e9}")]
+        .map(case)
+        .to_vec()
+        .into()
 }
 
 fn frames() -> Value {
@@ -227,22 +237,31 @@ fn room_states() -> Value {
             "plain": hex(b"tea"), "sealed": hex(sealed),
         })
     };
-    [(RoomKey::new(counting(0x10)), ROOM), (RoomKey::new([0; 16]), "caf\u{e9}")].map(case).to_vec().into()
+    [(RoomKey::new(counting(0x10)), ROOM), (RoomKey::new([0; 16]), "caf\u{e9}")]
+        .map(case)
+        .to_vec()
+        .into()
 }
 
 fn safety_codes() -> Value {
-    let identities: Vec<_> =
-        (0..3).map(|n| Identity::derive(&InstallationSecret(counting(n)), ORIGIN, ROOM, 0).public).collect();
+    let identities: Vec<_> = (0..3)
+        .map(|n| Identity::derive(&InstallationSecret(counting(n)), ORIGIN, ROOM, 0).public)
+        .collect();
     let case = |(room, room_key, count): (&str, Option<RoomKey>, usize)| {
         let identities = identities[..count].to_vec();
         let code = SafetyCode::of(room, room_key.as_ref(), identities.clone());
         let keys: Vec<String> = identities.iter().map(|identity| hex(identity.0)).collect();
         json!({ "room": room, "room_key": optional(room_key.as_ref()), "identities": keys, "code": code.to_string() })
     };
-    [(ROOM, None, 1), (ROOM, None, 3), (ROOM, Some(RoomKey::new(counting(0x10))), 2), ("caf\u{e9}", None, 2)]
-        .map(case)
-        .to_vec()
-        .into()
+    [
+        (ROOM, None, 1),
+        (ROOM, None, 3),
+        (ROOM, Some(RoomKey::new(counting(0x10))), 2),
+        ("caf\u{e9}", None, 2),
+    ]
+    .map(case)
+    .to_vec()
+    .into()
 }
 
 /// Two members meet, speak, and the second comes to know the new keys of the first.
@@ -252,8 +271,15 @@ fn transcript(room_key: Option<RoomKey>) -> Value {
         let secret = InstallationSecret(counting(first));
         let peer = prove(&secret, ORIGIN, ROOM, 0).peer_id();
         let room_key = room_key.clone();
-        let configuration =
-            Configuration { secret: &secret, origin: ORIGIN, room: ROOM, instance: 0, peer, room_key, max_members: 64 };
+        let configuration = Configuration {
+            secret: &secret,
+            origin: ORIGIN,
+            room: ROOM,
+            instance: 0,
+            peer,
+            room_key,
+            max_members: 64,
+        };
         (peer, KeyRing::new(configuration, Seed::new(counting(first + 7))), secret)
     });
     let now = Duration::ZERO;
@@ -269,7 +295,12 @@ fn transcript(room_key: Option<RoomKey>) -> Value {
         sent.push(json!({ "what": "package", "sealed": hex(package) }));
     };
     package(one, two, &mut sent, now);
-    let common = |one: &mut KeyRing, two: &mut KeyRing, sent: &mut Vec<Value>, now, label: Label, plain: &[u8]| {
+    let common = |one: &mut KeyRing,
+                  two: &mut KeyRing,
+                  sent: &mut Vec<Value>,
+                  now,
+                  label: Label,
+                  plain: &[u8]| {
         let (mut sealed, mut opened) = (Vec::new(), Vec::new());
         one.seal(now, label, b"header", plain, &mut sealed).expect("a payload");
         two.open(now, *first, label, b"header", &sealed, &mut opened).expect("a payload");
@@ -335,13 +366,18 @@ fn ours() -> Value {
 #[expect(clippy::disallowed_methods, reason = "writes the vectors when asked to")]
 fn the_vectors_are_what_this_crate_computes() {
     let mut kept: Value = serde_json::from_str(voicemesh_vectors::E2EE).expect("JSON");
-    let rfc = kept.as_object_mut().expect("an object").remove("rfc9605").expect("the vectors of RFC 9605");
+    let rfc = kept
+        .as_object_mut()
+        .expect("an object")
+        .remove("rfc9605")
+        .expect("the vectors of RFC 9605");
     let now = ours();
     if std::env::var_os("WRITE_VECTORS").is_some() {
         let mut all = now.clone();
         all["rfc9605"] = rfc;
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/e2ee.json");
-        std::fs::write(path, serde_json::to_string_pretty(&all).expect("JSON") + "\n").expect("the file is written");
+        std::fs::write(path, serde_json::to_string_pretty(&all).expect("JSON") + "\n")
+            .expect("the file is written");
         return;
     }
     for (part, value) in now.as_object().expect("an object") {
@@ -355,7 +391,8 @@ fn the_vectors_of_rfc_9605_pass() {
     let headers = kept["rfc9605"]["headers"].as_array().expect("a list");
     assert_eq!(headers.len(), 289);
     for vector in headers {
-        let number = |field: &str| vector[field].as_str().expect("text").parse::<u64>().expect("a number");
+        let number =
+            |field: &str| vector[field].as_str().expect("text").parse::<u64>().expect("a number");
         let header = SframeHeader::new(number("kid"), number("ctr"));
         assert_eq!(Vec::from(&header), bytes(&vector["encoded"]));
         assert_eq!(SframeHeader::deserialize(bytes(&vector["encoded"])).expect("a header"), header);
@@ -363,14 +400,19 @@ fn the_vectors_of_rfc_9605_pass() {
     let vector = &kept["rfc9605"]["sframe"];
     let number = |field: &str| vector[field].as_u64().expect("a number");
     let (key_id, counter, base) = (number("kid"), number("ctr"), bytes(&vector["base_key"]));
-    let (associated, plain, sealed) = (bytes(&vector["metadata"]), bytes(&vector["pt"]), bytes(&vector["ct"]));
+    let (associated, plain, sealed) =
+        (bytes(&vector["metadata"]), bytes(&vector["pt"]), bytes(&vector["ct"]));
     let suite = CipherSuite::AesGcm128Sha256;
     assert_eq!(number("cipher_suite"), suite as u64);
     let key = GenericEncryptionKey::<Gcm, Kdf>::derive_from(suite, key_id, &base).expect("a key");
     let mut counter = MonotonicCounter::with_start_value(counter, u64::MAX);
-    let frame = MediaFrameView::try_with_meta_data(&mut counter, &plain, &associated).expect("a counter");
+    let frame =
+        MediaFrameView::try_with_meta_data(&mut counter, &plain, &associated).expect("a counter");
     let mut buffer = Vec::new();
-    assert_eq!(frame.encrypt_into(&key, &mut buffer).expect("a frame").sframe_cipher_text(), sealed);
+    assert_eq!(
+        frame.encrypt_into(&key, &mut buffer).expect("a frame").sframe_cipher_text(),
+        sealed
+    );
     let key = GenericDecryptionKey::<Gcm, Kdf>::derive_from(suite, key_id, &base).expect("a key");
     let frame = EncryptedFrameView::try_with_meta_data(&sealed, &associated).expect("a frame");
     let mut buffer = Vec::new();

@@ -95,8 +95,11 @@ impl World {
     pub(super) fn join(&mut self, number: u8, mut ring: KeyRing) {
         let now = self.now;
         for (other, theirs) in &mut self.rings {
-            theirs.set_member(now, session(), peer(number), &ring.announcement(session())).expect("an announcement");
-            ring.set_member(now, session(), peer(*other), &theirs.announcement(session())).expect("an announcement");
+            theirs
+                .set_member(now, session(), peer(number), &ring.announcement(session()))
+                .expect("an announcement");
+            ring.set_member(now, session(), peer(*other), &theirs.announcement(session()))
+                .expect("an announcement");
         }
         self.rings.push((number, ring));
         self.deliver();
@@ -106,7 +109,8 @@ impl World {
     pub(super) fn join_again(&mut self, number: u8, ring: KeyRing) {
         let now = self.now;
         for (_, theirs) in &mut self.rings {
-            let change = theirs.set_member(now, session(), peer(number), &ring.announcement(session()));
+            let change =
+                theirs.set_member(now, session(), peer(number), &ring.announcement(session()));
             assert_eq!(change, Ok(MemberChange::Joined));
         }
         self.rings.push((number, ring));
@@ -143,7 +147,9 @@ impl World {
         loop {
             let next = self.rings.iter().filter_map(|(_, ring)| ring.poll_timeout()).min();
             // In the twins of attacks a timer may have no effect.
-            let Some(next) = next.filter(|next| *next <= until && handled != Some(*next)) else { break };
+            let Some(next) = next.filter(|next| *next <= until && handled != Some(*next)) else {
+                break;
+            };
             handled = Some(next);
             self.now = self.now.max(next);
             let now = self.now;
@@ -160,7 +166,13 @@ impl World {
         sealed
     }
 
-    pub(super) fn open(&mut self, at: u8, from: u8, label: Label, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+    pub(super) fn open(
+        &mut self,
+        at: u8,
+        from: u8,
+        label: Label,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, OpenError> {
         let now = self.now;
         open(self.ring(at), now, from, label, sealed)
     }
@@ -171,7 +183,11 @@ impl World {
         for from in &numbers {
             let sealed = self.seal(*from, Label::Voice, b"good day");
             for at in numbers.iter().filter(|at| *at != from) {
-                assert_eq!(self.open(*at, *from, Label::Voice, &sealed), Ok(b"good day".to_vec()), "{from} at {at}");
+                assert_eq!(
+                    self.open(*at, *from, Label::Voice, &sealed),
+                    Ok(b"good day".to_vec()),
+                    "{from} at {at}"
+                );
             }
         }
     }

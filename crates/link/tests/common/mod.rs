@@ -11,7 +11,9 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use voicemesh_link::{CloseReason, Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, Stream, WebRtc};
+use voicemesh_link::{
+    CloseReason, Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, Stream, WebRtc,
+};
 use voicemesh_wire::signaling::{IceServer, Signal};
 
 /// Longer than anything here may take; only a failing test waits for it.
@@ -108,8 +110,10 @@ pub fn pair_with(ice_servers: &[IceServer]) -> (End, End) {
 /// The same, each on its stack.
 pub fn pair_on(stacks: [&WebRtc; 2], ice_servers: &[IceServer]) -> (End, End) {
     let config = |role| LinkConfig { role, remote: 0, ice_servers: ice_servers.to_vec() };
-    let (answering, answering_sink) = open(stacks[1], config(Role::Answer), Remote::NotYet(Vec::new()));
-    let (offering, offering_sink) = open(stacks[0], config(Role::Offer), Remote::NotYet(Vec::new()));
+    let (answering, answering_sink) =
+        open(stacks[1], config(Role::Answer), Remote::NotYet(Vec::new()));
+    let (offering, offering_sink) =
+        open(stacks[0], config(Role::Offer), Remote::NotYet(Vec::new()));
     answering_sink.meet(offering.link());
     offering_sink.meet(answering.link());
     (offering, answering)

@@ -35,7 +35,8 @@ pub struct Tally {
     /// Of these, STUN.
     pub stun_packets: u64,
     pub stun_bytes: u64,
-    /// Of these, DTLS records too short to hold a voice packet of a test: acknowledgements and FORWARD-TSN.
+    /// Of these, DTLS records too short to hold a voice packet of a test: acknowledgements and
+    /// FORWARD-TSN.
     pub control_packets: u64,
     pub control_bytes: u64,
     /// UDP payload of the largest datagram.
@@ -97,7 +98,8 @@ impl Wire {
         (a, b, wire)
     }
 
-    /// Takes the one candidate of a link, tells the other link to use the wire instead, and returns where it leads.
+    /// Takes the one candidate of a link, tells the other link to use the wire instead, and returns
+    /// where it leads.
     async fn candidate(from: &mut End, to: &End, wire: SocketAddr) -> SocketAddr {
         let Signal::Candidate { candidate, sdp_mid, sdp_m_line_index } = from.signal().await else {
             panic!("expected a candidate");
@@ -106,13 +108,24 @@ impl Wire {
         let mut words: Vec<_> = candidate.split(' ').map(str::to_owned).collect();
         let address = format!("{}:{}", words[4], words[5]).parse().unwrap();
         words[5] = wire.port().to_string();
-        to.link().signal(Signal::Candidate { candidate: words.join(" "), sdp_mid, sdp_m_line_index });
+        to.link().signal(Signal::Candidate {
+            candidate: words.join(" "),
+            sdp_mid,
+            sdp_m_line_index,
+        });
         address
     }
 
-    fn carry(&self, end: usize, from: &Arc<UdpSocket>, to: &Arc<UdpSocket>, destination: SocketAddr) {
+    fn carry(
+        &self,
+        end: usize,
+        from: &Arc<UdpSocket>,
+        to: &Arc<UdpSocket>,
+        destination: SocketAddr,
+    ) {
         let (from, to) = (Arc::clone(from), Arc::clone(to));
-        let (lose_every, lose_percent) = (Arc::clone(&self.lose_every), Arc::clone(&self.lose_percent));
+        let (lose_every, lose_percent) =
+            (Arc::clone(&self.lose_every), Arc::clone(&self.lose_percent));
         let (delay_ms, tally) = (Arc::clone(&self.delay_ms), Arc::clone(&self.tallies[end]));
         static WIRES: AtomicU64 = AtomicU64::new(0);
         let mut draws = ChaCha8Rng::seed_from_u64(WIRES.fetch_add(1, Ordering::Relaxed));
@@ -121,13 +134,16 @@ impl Wire {
             let mut delayed: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
             let mut number = 0_usize;
             loop {
-                let due = delayed.front().map_or_else(|| Instant::now() + Duration::from_secs(3600), |(due, _)| *due);
+                let due = delayed
+                    .front()
+                    .map_or_else(|| Instant::now() + Duration::from_secs(3600), |(due, _)| *due);
                 match tokio::time::timeout_at(due, from.recv_from(&mut buffer)).await {
                     Ok(Ok((bytes, _))) => {
                         number += 1;
                         tally.lock().unwrap().count(&buffer[..bytes]);
                         let lose_every = lose_every.load(Ordering::Relaxed);
-                        let unlucky = draws.random_range(0..100) < lose_percent.load(Ordering::Relaxed);
+                        let unlucky =
+                            draws.random_range(0..100) < lose_percent.load(Ordering::Relaxed);
                         if !unlucky && !number.is_multiple_of(lose_every) {
                             let delay = Duration::from_millis(delay_ms.load(Ordering::Relaxed));
                             delayed.push_back((Instant::now() + delay, buffer[..bytes].to_vec()));

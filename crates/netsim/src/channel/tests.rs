@@ -66,7 +66,8 @@ fn as_many_packets_are_lost_as_configured() {
     let bursts = Loss::Bursts { to_bad: 0.02, to_good: 0.25, while_good: 0.01, while_bad: 0.8 };
     for loss in [Loss::Random(0.05), Loss::Random(0.3), bursts] {
         let packets = 50_000;
-        let arrived = trace(Mode::Unreliable, Conditions { loss, ..Conditions::default() }, 3, packets).len();
+        let arrived =
+            trace(Mode::Unreliable, Conditions { loss, ..Conditions::default() }, 3, packets).len();
         let lost = 1.0 - arrived as f64 / packets as f64;
         assert!((lost - loss.share()).abs() < 0.01, "{lost} of {loss:?}");
     }
@@ -75,11 +76,13 @@ fn as_many_packets_are_lost_as_configured() {
 #[test]
 fn bursts_lose_packets_in_a_row() {
     let lost_after_a_loss = |loss| {
-        let arrived = trace(Mode::Unreliable, Conditions { loss, ..Conditions::default() }, 5, 20_000);
+        let arrived =
+            trace(Mode::Unreliable, Conditions { loss, ..Conditions::default() }, 5, 20_000);
         let mut came = vec![false; 20_000];
         arrived.iter().for_each(|(_, number)| came[*number as usize] = true);
         let pairs = came.windows(2).filter(|pair| !pair[0]);
-        let (lost, all) = pairs.fold((0, 0), |(lost, all), pair| (lost + u32::from(!pair[1]), all + 1));
+        let (lost, all) =
+            pairs.fold((0, 0), |(lost, all), pair| (lost + u32::from(!pair[1]), all + 1));
         f64::from(lost) / f64::from(all)
     };
     let bursts = Loss::Bursts { to_bad: 0.05, to_good: 0.2, while_good: 0.0, while_bad: 1.0 };
@@ -130,7 +133,8 @@ fn a_rate_limit_spreads_packets_and_drops_what_would_wait_too_long() {
 #[test]
 fn what_is_on_its_way_is_bounded() {
     for mode in [Mode::Reliable, Mode::Unreliable] {
-        let mut channel = Channel::new(mode, Conditions { duplicate: 1.0, ..Conditions::default() }, 1, 0);
+        let mut channel =
+            Channel::new(mode, Conditions { duplicate: 1.0, ..Conditions::default() }, 1, 0);
         let results = (0..2 * IN_FLIGHT).map(|number| channel.send(ms(0), 1, number));
         let refused = results.filter(|result| *result == Err(SendError::Full)).count();
         assert!(channel.in_flight() <= IN_FLIGHT);
@@ -177,6 +181,7 @@ fn a_path_gives_out_what_arrived_first() {
     path.send(ms(5), Mode::Unreliable, 1, 2).unwrap();
     path.send(ms(10), Mode::Reliable, 1, 3).unwrap();
     assert_eq!(path.next_at(), Some(ms(50)));
-    let order: Vec<_> = std::iter::from_fn(|| path.poll(ms(100))).map(|(_, number)| number).collect();
+    let order: Vec<_> =
+        std::iter::from_fn(|| path.poll(ms(100))).map(|(_, number)| number).collect();
     assert_eq!(order, [1, 2, 3]);
 }

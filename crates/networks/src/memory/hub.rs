@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use voicemesh_session::network::{Delivery, DisconnectReason, LinkId, NetworkError, NetworkEvent, Reliability, Side};
+use voicemesh_session::network::{
+    Delivery, DisconnectReason, LinkId, NetworkError, NetworkEvent, Reliability, Side,
+};
 
 use super::Endpoint;
 
-/// Packets that wait for one endpoint to poll. When there are more, an unreliable one is lost, and a reliable one ends
-/// the connection or link that it came by. What tells of connections and links themselves is never lost.
+/// Packets that wait for one endpoint to poll. When there are more, an unreliable one is lost, and
+/// a reliable one ends the connection or link that it came by. What tells of connections and links
+/// themselves is never lost.
 const WAITING_PACKETS: usize = 16 * 1024;
 
 /// By what a peer in memory is known.
@@ -55,8 +58,8 @@ impl Hub {
         self.lock().end_connection(client, DisconnectReason::ReliabilityBroken)
     }
 
-    /// Opens a link between two peers. One that is there already stays until it is released or cut, and the new one has
-    /// a higher generation, which is returned.
+    /// Opens a link between two peers. One that is there already stays until it is released or cut,
+    /// and the new one has a higher generation, which is returned.
     pub fn connect_link(&self, a: PeerKey, b: PeerKey) -> u32 {
         self.lock().connect_link(a, b)
     }
@@ -109,8 +112,8 @@ enum ClientSide {
     },
 }
 
-/// Events in the order in which they happened. What arrives in the middle of a round of polling waits for the next, so
-/// that a peer that answers while polling always comes to an end.
+/// Events in the order in which they happened. What arrives in the middle of a round of polling
+/// waits for the next, so that a peer that answers while polling always comes to an end.
 #[derive(Debug, Default)]
 struct Inbox {
     round: VecDeque<NetworkEvent<PeerKey>>,
@@ -154,7 +157,9 @@ impl State {
 
     /// Links stay: they do not depend on the server.
     pub(super) fn connect(&mut self, key: PeerKey, address: String) {
-        self.hang_up(key, |event| !matches!(event, NetworkEvent::Connected | NetworkEvent::FromServer(_)));
+        self.hang_up(key, |event| {
+            !matches!(event, NetworkEvent::Connected | NetworkEvent::FromServer(_))
+        });
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.client = ClientSide::Connecting { address };
         }
@@ -172,7 +177,8 @@ impl State {
                 peer.inbox.push(NetworkEvent::Connected);
             }
             None => {
-                let reason = DisconnectReason::Refused(format!("there is no server at {address:?}"));
+                let reason =
+                    DisconnectReason::Refused(format!("there is no server at {address:?}"));
                 peer.client = ClientSide::Offline;
                 peer.inbox.push(NetworkEvent::Disconnected(reason));
             }
@@ -188,7 +194,8 @@ impl State {
         self.hang_up(key, |event| event.side() == Side::Server);
     }
 
-    /// Ends the connection to the server, if there is one, and forgets what waits and is not worth keeping.
+    /// Ends the connection to the server, if there is one, and forgets what waits and is not worth
+    /// keeping.
     fn hang_up(&mut self, key: PeerKey, keep: impl FnMut(&NetworkEvent<PeerKey>) -> bool) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let client = std::mem::take(&mut peer.client);
@@ -211,9 +218,12 @@ impl State {
         Ok(())
     }
 
-    /// The server side ends by its own wish: what has not been polled of it is gone, and its clients lose it.
+    /// The server side ends by its own wish: what has not been polled of it is gone, and its
+    /// clients lose it.
     pub(super) fn stop_hosting(&mut self, key: PeerKey) {
-        let Some(address) = self.peers.get_mut(&key).and_then(|peer| peer.serves_at.take()) else { return };
+        let Some(address) = self.peers.get_mut(&key).and_then(|peer| peer.serves_at.take()) else {
+            return;
+        };
         self.servers.remove(&address);
         for client in self.clients_of(key) {
             self.end_connection(client, DisconnectReason::Lost);
@@ -272,7 +282,8 @@ impl State {
             return false;
         }
         let back = LinkId { peer: key, generation: link.generation };
-        let has_room = self.push_packet(link.peer, NetworkEvent::FromLink { link: back, packet: packet.clone() });
+        let has_room = self
+            .push_packet(link.peer, NetworkEvent::FromLink { link: back, packet: packet.clone() });
         match reliability {
             Reliability::Reliable if !has_room => {
                 self.release_link(key, link);
@@ -302,14 +313,16 @@ impl State {
 
     fn cut_links(&mut self, a: PeerKey, b: PeerKey) -> usize {
         let (low, high) = pair_key(a, b);
-        let links: Vec<_> = self.links.range((low, high, 0)..=(low, high, u32::MAX)).copied().collect();
+        let links: Vec<_> =
+            self.links.range((low, high, 0)..=(low, high, u32::MAX)).copied().collect();
         for (.., generation) in &links {
             self.release_link(a, LinkId { peer: b, generation: *generation });
         }
         links.len()
     }
 
-    /// A connection ends by what happens to it. What was on its way is still received, then both learn of it.
+    /// A connection ends by what happens to it. What was on its way is still received, then both
+    /// learn of it.
     fn end_connection(&mut self, client: PeerKey, reason: DisconnectReason) -> bool {
         let Some(server) = self.server_of(client) else { return false };
         if let Some(peer) = self.peers.get_mut(&client) {

@@ -40,12 +40,16 @@ fn packets_go_both_ways_once_in_order_and_with_the_peer_that_sent_them() {
     ada.send_to_server(NOW, Reliability::Reliable, packet(1)).unwrap();
     bob.send_to_server(NOW, Reliability::Unreliable, packet(2)).unwrap();
     ada.send_to_server(NOW, Reliability::Unreliable, packet(3)).unwrap();
-    let from = |peer: &Endpoint, n| NetworkEvent::FromClient { peer: peer.key(), packet: packet(n) };
+    let from =
+        |peer: &Endpoint, n| NetworkEvent::FromClient { peer: peer.key(), packet: packet(n) };
     assert_eq!(events(&mut server), [from(&ada, 1), from(&bob, 2), from(&ada, 3)]);
     assert_eq!(events(&mut server), []);
     server.send_to_client(NOW, ada.key(), Delivery::Reliable, packet(4)).unwrap();
     server.send_to_client(NOW, ada.key(), Delivery::Voice, packet(5)).unwrap();
-    assert_eq!(events(&mut ada), [NetworkEvent::FromServer(packet(4)), NetworkEvent::FromServer(packet(5))]);
+    assert_eq!(
+        events(&mut ada),
+        [NetworkEvent::FromServer(packet(4)), NetworkEvent::FromServer(packet(5))]
+    );
     assert_eq!(events(&mut bob), []);
 }
 
@@ -70,10 +74,16 @@ fn a_client_whose_server_is_not_there_is_refused() {
     let hub = Hub::new();
     let mut client = join(&hub);
     let refused = events(&mut client);
-    assert!(matches!(&refused[..], [NetworkEvent::Disconnected(DisconnectReason::Refused(_))]), "{refused:?}");
+    assert!(
+        matches!(&refused[..], [NetworkEvent::Disconnected(DisconnectReason::Refused(_))]),
+        "{refused:?}"
+    );
     let _server = serve(&hub);
     let mut second = hub.endpoint();
-    assert!(second.host(NOW, ServerParameters { address: address() }).is_err(), "one server has an address");
+    assert!(
+        second.host(NOW, ServerParameters { address: address() }).is_err(),
+        "one server has an address"
+    );
 }
 
 /// proves: D-44
@@ -88,8 +98,14 @@ fn a_server_that_stops_takes_everything_with_it_and_can_serve_again() {
     server.stop_hosting(NOW);
     assert_eq!(events(&mut server), [], "what was not polled is gone");
     let lost = NetworkEvent::Disconnected(DisconnectReason::Lost);
-    assert_eq!(events(&mut client), [NetworkEvent::Connected, NetworkEvent::FromServer(packet(2)), lost]);
-    assert_eq!(client.send_to_server(NOW, Reliability::Reliable, packet(3)), Err(NetworkError::NotConnected));
+    assert_eq!(
+        events(&mut client),
+        [NetworkEvent::Connected, NetworkEvent::FromServer(packet(2)), lost]
+    );
+    assert_eq!(
+        client.send_to_server(NOW, Reliability::Reliable, packet(3)),
+        Err(NetworkError::NotConnected)
+    );
     server.host(NOW, ServerParameters { address: address() }).unwrap();
     client.connect(NOW, ClientParameters { address: address() }).unwrap();
     assert_eq!(events(&mut server), [NetworkEvent::Hosting]);
@@ -141,23 +157,37 @@ fn links_carry_packets_between_two_and_are_replaced_by_a_higher_generation() {
     let to = |peer: &Endpoint, generation| LinkId { peer: peer.key(), generation };
     assert_eq!(hub.connect_link(ada.key(), bob.key()), 1);
     assert_eq!(hub.connect_link(bob.key(), ada.key()), 2);
-    assert_eq!(events(&mut ada), [NetworkEvent::LinkUp(to(&bob, 1)), NetworkEvent::LinkUp(to(&bob, 2))]);
+    assert_eq!(
+        events(&mut ada),
+        [NetworkEvent::LinkUp(to(&bob, 1)), NetworkEvent::LinkUp(to(&bob, 2))]
+    );
     ada.release_link(NOW, to(&bob, 1));
     let client = voicemesh_wire::ClientId(1);
-    let mut destinations = vec![1, 2].into_iter().map(|n| Destination { client, link: to(&bob, n) }).collect();
+    let mut destinations =
+        vec![1, 2].into_iter().map(|n| Destination { client, link: to(&bob, n) }).collect();
     ada.send_to_links(NOW, &mut destinations, Reliability::Unreliable, &packet(7));
-    assert_eq!(destinations, [Destination { client, link: to(&bob, 1) }], "whom it reached is removed");
+    assert_eq!(
+        destinations,
+        [Destination { client, link: to(&bob, 1) }],
+        "whom it reached is removed"
+    );
     let seen = events(&mut bob);
     assert_eq!(
         seen[2..],
-        [NetworkEvent::LinkDown(to(&ada, 1)), NetworkEvent::FromLink { link: to(&ada, 2), packet: packet(7) },]
+        [
+            NetworkEvent::LinkDown(to(&ada, 1)),
+            NetworkEvent::FromLink { link: to(&ada, 2), packet: packet(7) },
+        ]
     );
     assert_eq!(hub.cut_link(ada.key(), bob.key()), 1);
     assert_eq!(events(&mut bob), [NetworkEvent::LinkDown(to(&ada, 2))]);
     assert_eq!(hub.connect_link(ada.key(), bob.key()), 3, "a generation is never used again");
     ada.disconnect(NOW);
     assert_eq!(events(&mut ada), [], "links end with the client side");
-    assert_eq!(events(&mut bob), [NetworkEvent::LinkUp(to(&ada, 3)), NetworkEvent::LinkDown(to(&ada, 3))]);
+    assert_eq!(
+        events(&mut bob),
+        [NetworkEvent::LinkUp(to(&ada, 3)), NetworkEvent::LinkDown(to(&ada, 3))]
+    );
 }
 
 #[test]
@@ -185,10 +215,15 @@ fn a_full_inbox_loses_what_is_unreliable_and_ends_what_is_reliable() {
     let mut server = serve(&hub);
     let mut client = join(&hub);
     events(&mut client);
-    let send = |client: &mut Endpoint, how| (0..100_000).find_map(|_| client.send_to_server(NOW, how, packet(0)).err());
+    let send = |client: &mut Endpoint, how| {
+        (0..100_000).find_map(|_| client.send_to_server(NOW, how, packet(0)).err())
+    };
     assert_eq!(send(&mut client, Reliability::Unreliable), None);
     assert_eq!(send(&mut client, Reliability::Reliable), Some(NetworkError::ReliabilityBroken));
-    assert_eq!(events(&mut client), [NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken)]);
+    assert_eq!(
+        events(&mut client),
+        [NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken)]
+    );
     let waiting = events(&mut server);
     assert!(waiting.len() < 20_000, "{}", waiting.len());
     assert_eq!(waiting.last(), Some(&NetworkEvent::ClientGone { peer: client.key() }));

@@ -1,12 +1,14 @@
-//! The order in which a host's addresses are tried (RFC 8305 §4), and what is special about some of them.
+//! The order in which a host's addresses are tried (RFC 8305 §4), and what is special about some of
+//! them.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// A host with more addresses is tried at these only.
 const MAX_ADDRESSES: usize = 64;
 
-/// Families alternate, beginning with that of the first address; within a family the resolver's order is kept. Addresses in
-/// `suspects`, which took a connection lately and then did not answer on it, come last.
+/// Families alternate, beginning with that of the first address; within a family the resolver's
+/// order is kept. Addresses in `suspects`, which took a connection lately and then did not answer
+/// on it, come last.
 pub(super) fn ordered(resolved: &[SocketAddr], suspects: &[IpAddr]) -> Vec<SocketAddr> {
     let mut unique: Vec<SocketAddr> = Vec::new();
     for address in resolved {
@@ -14,7 +16,8 @@ pub(super) fn ordered(resolved: &[SocketAddr], suspects: &[IpAddr]) -> Vec<Socke
             unique.push(*address);
         }
     }
-    let (last, first): (Vec<_>, Vec<_>) = unique.into_iter().partition(|address| suspects.contains(&address.ip()));
+    let (last, first): (Vec<_>, Vec<_>) =
+        unique.into_iter().partition(|address| suspects.contains(&address.ip()));
     let mut ordered = interleaved(&first);
     ordered.extend(interleaved(&last));
     ordered
@@ -33,8 +36,8 @@ fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     interleaved
 }
 
-/// Addresses that belong to this machine, its link or a private network (RFC 1918, RFC 3927, RFC 4193, RFC 4291): nothing
-/// outside of it answers for them.
+/// Addresses that belong to this machine, its link or a private network (RFC 1918, RFC 3927, RFC
+/// 4193, RFC 4291): nothing outside of it answers for them.
 pub(super) fn is_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
@@ -59,8 +62,10 @@ mod tests {
 
     #[test]
     fn families_alternate_and_keep_their_own_order() {
-        let resolved = addresses(&["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2"]);
-        let expected = addresses(&["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "2001:db8::3"]);
+        let resolved =
+            addresses(&["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2"]);
+        let expected =
+            addresses(&["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "2001:db8::3"]);
         assert_eq!(ordered(&resolved, &[]), expected);
     }
 
@@ -75,13 +80,17 @@ mod tests {
     fn an_address_that_fell_silent_after_connecting_is_tried_last() {
         let resolved = addresses(&["2001:db8::1", "2001:db8::2", "192.0.2.1"]);
         let suspects = [resolved[0].ip()];
-        assert_eq!(ordered(&resolved, &suspects), addresses(&["2001:db8::2", "192.0.2.1", "2001:db8::1"]));
+        assert_eq!(
+            ordered(&resolved, &suspects),
+            addresses(&["2001:db8::2", "192.0.2.1", "2001:db8::1"])
+        );
     }
 
     #[test]
     fn each_address_is_tried_once_and_not_all_of_thousands() {
         assert_eq!(ordered(&addresses(&["192.0.2.1", "192.0.2.1"]), &[]).len(), 1);
-        let many: Vec<SocketAddr> = (0..5_000u32).map(|n| SocketAddr::new(IpAddr::V4(n.into()), 1)).collect();
+        let many: Vec<SocketAddr> =
+            (0..5_000u32).map(|n| SocketAddr::new(IpAddr::V4(n.into()), 1)).collect();
         assert_eq!(ordered(&many, &[]).len(), MAX_ADDRESSES);
     }
 
@@ -104,8 +113,15 @@ mod tests {
         ] {
             assert!(is_local(local.parse().expect(local)), "{local}");
         }
-        for public in ["172.32.0.1", "192.169.0.1", "100.64.0.1", "8.8.8.8", "2001:db8::1", "fec0::1", "::ffff:8.8.8.8"]
-        {
+        for public in [
+            "172.32.0.1",
+            "192.169.0.1",
+            "100.64.0.1",
+            "8.8.8.8",
+            "2001:db8::1",
+            "fec0::1",
+            "::ffff:8.8.8.8",
+        ] {
             assert!(!is_local(public.parse().expect(public)), "{public}");
         }
     }

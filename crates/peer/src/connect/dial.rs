@@ -17,8 +17,8 @@ use voicemesh_mesh::{AddressFailure, ConnectFailure, Unreached};
 /// All attempts to connect together have this long.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Connects to the first address of `host` that answers. `host` may be a name, an address, or a link-local address with its
-/// zone; `suspects` are addresses to try last.
+/// Connects to the first address of `host` that answers. `host` may be a name, an address, or a
+/// link-local address with its zone; `suspects` are addresses to try last.
 pub(super) async fn dial(
     host: &str,
     port: u16,
@@ -32,7 +32,9 @@ pub(super) async fn dial(
     };
     let translated = through_nat64(&failed).await;
     let nothing = std::future::ready(Vec::new());
-    if let Ok(connected) = race(&translated, nothing, <[SocketAddr]>::to_vec, CONNECT_LIMIT, connect).await {
+    if let Ok(connected) =
+        race(&translated, nothing, <[SocketAddr]>::to_vec, CONNECT_LIMIT, connect).await
+    {
         return connected_to(connected);
     }
     Err(ConnectFailure::Unreached(unreached(failed)))
@@ -44,13 +46,15 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(address).await
 }
 
-fn connected_to((address, stream): (SocketAddr, TcpStream)) -> Result<(SocketAddr, TcpStream), ConnectFailure> {
+fn connected_to(
+    (address, stream): (SocketAddr, TcpStream),
+) -> Result<(SocketAddr, TcpStream), ConnectFailure> {
     stream.set_nodelay(true).map_err(|error| ConnectFailure::Io(socket_words(&error)))?;
     Ok((address, stream))
 }
 
-/// If the host has IPv4 addresses only and this machine has no route to any of them, the addresses by which its network
-/// translates from IPv6 (RFC 8305 §7).
+/// If the host has IPv4 addresses only and this machine has no route to any of them, the addresses
+/// by which its network translates from IPv6 (RFC 8305 §7).
 async fn through_nat64(failed: &[Attempt]) -> Vec<SocketAddr> {
     let mut unrouted = Vec::new();
     for (address, error) in failed {
@@ -75,7 +79,10 @@ async fn through_nat64(failed: &[Attempt]) -> Vec<SocketAddr> {
 }
 
 fn is_no_route(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::AddrNotAvailable)
+    matches!(
+        error.kind(),
+        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::AddrNotAvailable
+    )
 }
 
 fn unreached(failed: Vec<Attempt>) -> Unreached {
@@ -100,8 +107,12 @@ mod tests {
         };
         let refused = Some(ErrorKind::ConnectionRefused);
         let alike = unreached(vec![attempt("192.0.2.1", refused), attempt("2001:db8::1", refused)]);
-        assert_eq!(alike.to_string(), "it refuses the connection; nothing seems to listen on that port");
-        let different = unreached(vec![attempt("192.0.2.1", refused), attempt("2001:db8::1", None)]);
+        assert_eq!(
+            alike.to_string(),
+            "it refuses the connection; nothing seems to listen on that port"
+        );
+        let different =
+            unreached(vec![attempt("192.0.2.1", refused), attempt("2001:db8::1", None)]);
         assert_eq!(
             different.to_string(),
             "none of its addresses works: 192.0.2.1 refuses the connection; nothing seems to listen on that port; 2001:db8::1 does not answer"

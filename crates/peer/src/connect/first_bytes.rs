@@ -1,5 +1,5 @@
-//! A stream that keeps the first bytes that arrive on it, to say what they were if they are not what was expected, and counts
-//! all of them.
+//! A stream that keeps the first bytes that arrive on it, to say what they were if they are not
+//! what was expected, and counts all of them.
 
 use std::io;
 use std::pin::Pin;
@@ -79,7 +79,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstBytes<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for FirstBytes<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

@@ -1,13 +1,16 @@
-//! IPv4 addresses on networks that have IPv6 only: the prefix of the network's NAT64 is learnt from the name
-//! `ipv4only.arpa` (RFC 7050), and the IPv4 address is written into it (RFC 6052 §2.2).
+//! IPv4 addresses on networks that have IPv6 only: the prefix of the network's NAT64 is learnt from
+//! the name `ipv4only.arpa` (RFC 7050), and the IPv4 address is written into it (RFC 6052 §2.2).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// A name that has IPv4 addresses only, so that any IPv6 address of it was made by the network's DNS64.
+/// A name that has IPv4 addresses only, so that any IPv6 address of it was made by the network's
+/// DNS64.
 pub(super) const WELL_KNOWN_NAME: &str = "ipv4only.arpa";
 /// The addresses of that name.
-const WELL_KNOWN_ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 0, 170), Ipv4Addr::new(192, 0, 0, 171)];
-/// The prefix that every network may use, though not for addresses of private networks (RFC 6052 §3.1).
+const WELL_KNOWN_ADDRESSES: [Ipv4Addr; 2] =
+    [Ipv4Addr::new(192, 0, 0, 170), Ipv4Addr::new(192, 0, 0, 171)];
+/// The prefix that every network may use, though not for addresses of private networks (RFC 6052
+/// §3.1).
 const WELL_KNOWN_PREFIX: [u8; 12] = [0, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Lengths that a prefix can have, in bits.
 const LENGTHS: [u8; 6] = [32, 40, 48, 56, 64, 96];
@@ -38,7 +41,8 @@ fn prefix(address: Ipv6Addr) -> Option<Prefix> {
     let embeds = |length: &u8| {
         let places = places(*length);
         let embedded = Ipv4Addr::from(places.map(|place| octets[place]));
-        let rest_is_zero = (places[3] + 1..16).chain([8]).all(|at| octets[at] == 0 || places.contains(&at));
+        let rest_is_zero =
+            (places[3] + 1..16).chain([8]).all(|at| octets[at] == 0 || places.contains(&at));
         WELL_KNOWN_ADDRESSES.contains(&embedded) && rest_is_zero
     };
     let length = LENGTHS.into_iter().find(embeds)?;
@@ -58,7 +62,8 @@ fn places(length: u8) -> [usize; 4] {
 }
 
 impl Prefix {
-    /// The IPv6 address by which the translator reaches `address`; `None` if this prefix may not be used for it.
+    /// The IPv6 address by which the translator reaches `address`; `None` if this prefix may not be
+    /// used for it.
     pub(super) fn synthesize(self, address: Ipv4Addr) -> Option<Ipv6Addr> {
         let is_private = address.is_private() || address.is_loopback() || address.is_link_local();
         if is_private && self.length == 96 && self.octets[..12] == WELL_KNOWN_PREFIX {
@@ -107,8 +112,8 @@ mod tests {
 
     #[test]
     fn the_well_known_prefix_is_not_for_private_addresses() {
-        let [well_known, own] =
-            [v6("64:ff9b::192.0.0.170"), v6("2001:db8:122:344::192.0.0.170")].map(|one| prefixes([one])[0]);
+        let [well_known, own] = [v6("64:ff9b::192.0.0.170"), v6("2001:db8:122:344::192.0.0.170")]
+            .map(|one| prefixes([one])[0]);
         let private: Ipv4Addr = [192, 168, 1, 5].into();
         assert_eq!(well_known.synthesize(private), None);
         assert_eq!(own.synthesize(private), Some(v6("2001:db8:122:344::192.168.1.5")));

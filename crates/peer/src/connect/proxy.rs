@@ -48,10 +48,11 @@ pub(crate) struct BadProxy {
 }
 
 impl Proxy {
-    /// The proxy for `url`. What the program asks for (`setting`, or "none") holds for every server. Otherwise the
-    /// environment says, as for curl: `https_proxy` for TLS, `http_proxy` without, then `all_proxy`, in either case of letters
-    /// but for `http_proxy`, which a web server may have set from a request; `no_proxy` names exceptions. By itself, no
-    /// connection to this machine or a private network goes through a proxy.
+    /// The proxy for `url`. What the program asks for (`setting`, or "none") holds for every
+    /// server. Otherwise the environment says, as for curl: `https_proxy` for TLS, `http_proxy`
+    /// without, then `all_proxy`, in either case of letters but for `http_proxy`, which a web
+    /// server may have set from a request; `no_proxy` names exceptions. By itself, no connection to
+    /// this machine or a private network goes through a proxy.
     pub(crate) fn choose(
         setting: Option<&str>,
         url: &ServerUrl,
@@ -59,12 +60,16 @@ impl Proxy {
     ) -> Result<Option<Self>, BadProxy> {
         match setting.map(str::trim) {
             Some("none") => return Ok(None),
-            Some(text) => return Self::parse(text).map(Some).map_err(|why| BadProxy { variable: None, why }),
+            Some(text) => {
+                return Self::parse(text).map(Some).map_err(|why| BadProxy { variable: None, why });
+            }
             None => {}
         }
-        let variable =
-            |name: &str| environment(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, variable(name)?)));
+        let variable = |name: &str| {
+            environment(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        };
+        let first =
+            |names: &[&'static str]| names.iter().find_map(|name| Some((*name, variable(name)?)));
         let names: &[&'static str] = match url.tls {
             true => &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
             false => &["http_proxy", "all_proxy", "ALL_PROXY"],
@@ -86,11 +91,14 @@ impl Proxy {
             "https" => (ProxyKind::Https, 443),
             "socks5" => (ProxyKind::Socks5, 1080),
             "socks5h" => (ProxyKind::Socks5h, 1080),
-            "socks4" | "socks4a" => return Err("SOCKS 4 is not supported; is it socks5h:// as well?"),
+            "socks4" | "socks4a" => {
+                return Err("SOCKS 4 is not supported; is it socks5h:// as well?");
+            }
             _ => return Err("it must begin with http://, https://, socks5:// or socks5h://"),
         };
         // With a scheme that has a default port and IDNA, whatever it is.
-        let url = Url::parse(&format!("http://{rest}")).map_err(|_| "it is not a proxy's address")?;
+        let url =
+            Url::parse(&format!("http://{rest}")).map_err(|_| "it is not a proxy's address")?;
         let host = match url.host().ok_or("it names no host")? {
             Host::Domain(name) => name.to_owned(),
             Host::Ipv4(address) => address.to_string(),
@@ -100,14 +108,18 @@ impl Proxy {
             return Err("its port is 0");
         }
         // `Url` hides port 80, which it takes for the default.
-        let says_80 = || rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.ends_with(":80"));
+        let says_80 = || {
+            rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.ends_with(":80"))
+        };
         let port = url.port().unwrap_or(if says_80() { 80 } else { port });
-        let text = |part: &str| percent_decode_str(part).decode_utf8().map(std::borrow::Cow::into_owned);
+        let text =
+            |part: &str| percent_decode_str(part).decode_utf8().map(std::borrow::Cow::into_owned);
         let user = match (url.username(), url.password()) {
             ("", None) => None,
             (name, password) => Some(User {
                 name: text(name).map_err(|_| "its user name is not text")?,
-                password: text(password.unwrap_or_default()).map_err(|_| "its password is not text")?,
+                password: text(password.unwrap_or_default())
+                    .map_err(|_| "its password is not text")?,
             }),
         };
         let is_short = |text: &str| text.len() < 256;
@@ -128,7 +140,8 @@ pub(super) fn with_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// This machine, its networks, names without a dot, and names that only the local network knows (RFC 6762).
+/// This machine, its networks, names without a dot, and names that only the local network knows
+/// (RFC 6762).
 fn is_near(url: &ServerUrl) -> bool {
     match url.ip() {
         Some(address) => is_local(address),
@@ -140,27 +153,29 @@ fn is_near(url: &ServerUrl) -> bool {
     }
 }
 
-/// Whether `no_proxy` names the host: `*`, names (with everything below them), addresses and networks, each with a port or
-/// without, between commas or spaces.
+/// Whether `no_proxy` names the host: `*`, names (with everything below them), addresses and
+/// networks, each with a port or without, between commas or spaces.
 fn is_excepted(exceptions: &str, host: &str, port: u16) -> bool {
     let address: Option<IpAddr> = host.parse().ok();
-    exceptions.split([',', ' ', '\t']).map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
-        if entry == "*" {
-            return true;
-        }
-        let (entry, wanted_port) = split_port(entry);
-        if wanted_port.is_some_and(|wanted| wanted != port) {
-            return false;
-        }
-        let bare = entry.trim_start_matches('[').trim_end_matches(']');
-        match address {
-            Some(address) => match bare.parse::<IpNet>() {
-                Ok(network) => network.contains(&address),
-                Err(_) => bare.parse::<IpAddr>() == Ok(address),
-            },
-            None => is_same_or_below(host, entry),
-        }
-    })
+    exceptions.split([',', ' ', '\t']).map(str::trim).filter(|entry| !entry.is_empty()).any(
+        |entry| {
+            if entry == "*" {
+                return true;
+            }
+            let (entry, wanted_port) = split_port(entry);
+            if wanted_port.is_some_and(|wanted| wanted != port) {
+                return false;
+            }
+            let bare = entry.trim_start_matches('[').trim_end_matches(']');
+            match address {
+                Some(address) => match bare.parse::<IpNet>() {
+                    Ok(network) => network.contains(&address),
+                    Err(_) => bare.parse::<IpAddr>() == Ok(address),
+                },
+                None => is_same_or_below(host, entry),
+            }
+        },
+    )
 }
 
 fn is_same_or_below(host: &str, entry: &str) -> bool {
@@ -183,7 +198,10 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy").field("kind", &self.kind).field("at", &self.written()).finish_non_exhaustive()
+        f.debug_struct("Proxy")
+            .field("kind", &self.kind)
+            .field("at", &self.written())
+            .finish_non_exhaustive()
     }
 }
 
@@ -197,12 +215,15 @@ mod tests {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        Proxy::choose(setting, &url, environment).expect("a proxy or none").map(|proxy| proxy.written())
+        Proxy::choose(setting, &url, environment)
+            .expect("a proxy or none")
+            .map(|proxy| proxy.written())
     }
 
     #[test]
     fn the_environment_names_a_proxy_for_each_scheme() {
-        let all = [("HTTPS_PROXY", "http://a:1"), ("http_proxy", "b:2"), ("ALL_PROXY", "socks5h://c:3")];
+        let all =
+            [("HTTPS_PROXY", "http://a:1"), ("http_proxy", "b:2"), ("ALL_PROXY", "socks5h://c:3")];
         assert_eq!(chosen("wss://host.example", None, &all), Some("a:1".into()));
         assert_eq!(chosen("ws://host.example", None, &all), Some("b:2".into()));
         assert_eq!(chosen("ws://host.example", None, &all[2..]), Some("c:3".into()));
@@ -239,7 +260,9 @@ mod tests {
 
     #[test]
     fn no_proxy_names_exceptions() {
-        let with = |host: &str, no_proxy: &str| chosen(host, None, &[("https_proxy", "p:1"), ("NO_PROXY", no_proxy)]);
+        let with = |host: &str, no_proxy: &str| {
+            chosen(host, None, &[("https_proxy", "p:1"), ("NO_PROXY", no_proxy)])
+        };
         for (host, no_proxy) in [
             ("wss://a.example", "*"),
             ("wss://a.example", "b.example, A.Example"),
@@ -275,13 +298,29 @@ mod tests {
         let user = User { name: "ann@corp".into(), password: "p:w".into() };
         assert_eq!(
             full,
-            Proxy { kind: ProxyKind::Socks5h, host: "proxy.example".into(), port: 1080, user: Some(user) }
+            Proxy {
+                kind: ProxyKind::Socks5h,
+                host: "proxy.example".into(),
+                port: 1080,
+                user: Some(user)
+            }
         );
         assert!(!format!("{full:?}").contains("p:w"), "no password in a log");
-        assert_eq!((proxy("proxy:80").port, proxy("proxy").port, proxy("https://proxy/").port), (80, 80, 443));
+        assert_eq!(
+            (proxy("proxy:80").port, proxy("proxy").port, proxy("https://proxy/").port),
+            (80, 80, 443)
+        );
         assert_eq!(proxy("socks5://proxy:80").port, 80);
         assert_eq!(proxy("HTTP://[::1]:3128").written(), "[::1]:3128");
-        for bad in ["", "ftp://proxy", "socks4://proxy", "http://", "http://proxy:0", "http://proxy:x", "http://a b"] {
+        for bad in [
+            "",
+            "ftp://proxy",
+            "socks4://proxy",
+            "http://",
+            "http://proxy:0",
+            "http://proxy:x",
+            "http://a b",
+        ] {
             assert!(Proxy::parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,4 +1,5 @@
-//! Connecting to a host with several addresses (RFC 8305 §5): staggered attempts, of which the first to succeed wins.
+//! Connecting to a host with several addresses (RFC 8305 §5): staggered attempts, of which the
+//! first to succeed wins.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,8 +16,9 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// An attempt that came to nothing; `None` if it was still under way at the end.
 pub(super) type Attempt = (SocketAddr, Option<io::Error>);
 
-/// Connects to the first of `addresses` that answers, within `limit` for all together. They are in the order in which they are
-/// tried; those that come `later` are put before the ones not yet tried, and all of these into `order`.
+/// Connects to the first of `addresses` that answers, within `limit` for all together. They are in
+/// the order in which they are tried; those that come `later` are put before the ones not yet
+/// tried, and all of these into `order`.
 ///
 /// # Errors
 ///
@@ -81,10 +83,15 @@ impl Attempts {
         }
     }
 
-    fn handle_more(&mut self, more: &[SocketAddr], order: impl Fn(&[SocketAddr]) -> Vec<SocketAddr>) {
+    fn handle_more(
+        &mut self,
+        more: &[SocketAddr],
+        order: impl Fn(&[SocketAddr]) -> Vec<SocketAddr>,
+    ) {
         self.is_expecting = false;
         let known = |address: &SocketAddr| {
-            self.under_way.contains(address) || self.failed.iter().any(|(failed, _)| failed == address)
+            self.under_way.contains(address)
+                || self.failed.iter().any(|(failed, _)| failed == address)
         };
         let new = more.iter().copied().filter(|address| !known(address));
         let all: Vec<SocketAddr> = new.chain(self.untried.iter().copied()).collect();
@@ -118,7 +125,10 @@ impl Attempts {
     }
 
     fn into_failed(self) -> Vec<Attempt> {
-        self.failed.into_iter().chain(self.under_way.into_iter().map(|address| (address, None))).collect()
+        self.failed
+            .into_iter()
+            .chain(self.under_way.into_iter().map(|address| (address, None)))
+            .collect()
     }
 }
 
@@ -154,13 +164,18 @@ mod tests {
     /// Moves a virtual clock from one thing that happens to the next.
     fn run(fates: &[Fate]) -> Outcome {
         let addresses: Vec<SocketAddr> = (0..fates.len()).map(address).collect();
-        let number = |of: SocketAddr| addresses.iter().position(|one| *one == of).expect("one of them");
+        let number =
+            |of: SocketAddr| addresses.iter().position(|one| *one == of).expect("one of them");
         let mut attempts = Attempts::new(&addresses, LIMIT);
         attempts.handle_more(&[], <[SocketAddr]>::to_vec);
         let mut running: Vec<(Duration, usize, bool)> = Vec::new();
         let (mut now, mut began) = (Duration::ZERO, Vec::new());
         let ended = |winner, now: Duration, began, attempts: Attempts| {
-            let failed = attempts.into_failed().into_iter().map(|(of, error)| (number(of), error.is_some())).collect();
+            let failed = attempts
+                .into_failed()
+                .into_iter()
+                .map(|(of, error)| (number(of), error.is_some()))
+                .collect();
             Outcome { winner, took: now.as_millis(), began, failed }
         };
         loop {
@@ -169,18 +184,30 @@ mod tests {
                 began.push((started, now.as_millis()));
                 match fates[started] {
                     Fate::Silence => {}
-                    Fate::Refusal(millis) => running.push((now + Duration::from_millis(millis), started, false)),
-                    Fate::Success(millis) => running.push((now + Duration::from_millis(millis), started, true)),
+                    Fate::Refusal(millis) => {
+                        running.push((now + Duration::from_millis(millis), started, false))
+                    }
+                    Fate::Success(millis) => {
+                        running.push((now + Duration::from_millis(millis), started, true))
+                    }
                 }
             }
-            let Some(timeout) = attempts.poll_timeout(now) else { return ended(None, now, began, attempts) };
+            let Some(timeout) = attempts.poll_timeout(now) else {
+                return ended(None, now, began, attempts);
+            };
             running.sort();
             match running.first().copied() {
-                Some((at, winner, true)) if at <= timeout => return ended(Some(winner), at, began, attempts),
+                Some((at, winner, true)) if at <= timeout => {
+                    return ended(Some(winner), at, began, attempts);
+                }
                 Some((at, failed, false)) if at <= timeout => {
                     running.remove(0);
                     now = at;
-                    attempts.handle_failure(now, address(failed), io::ErrorKind::ConnectionRefused.into());
+                    attempts.handle_failure(
+                        now,
+                        address(failed),
+                        io::ErrorKind::ConnectionRefused.into(),
+                    );
                 }
                 _ => now = timeout,
             }
@@ -198,7 +225,10 @@ mod tests {
         let outcome = run(&[Fate::Silence, Fate::Success(20)]);
         assert_eq!((outcome.winner, outcome.took), (Some(1), 270));
         assert_eq!(outcome.began, [(0, 0), (1, 250)]);
-        assert_eq!(won(&[Fate::Silence, Fate::Silence, Fate::Silence, Fate::Success(20)]), (Some(3), 770));
+        assert_eq!(
+            won(&[Fate::Silence, Fate::Silence, Fate::Silence, Fate::Success(20)]),
+            (Some(3), 770)
+        );
     }
 
     #[test]
@@ -231,7 +261,11 @@ mod tests {
 
         let mut attempts = Attempts::new(&[address(0)], LIMIT);
         assert_eq!(attempts.poll_start(Duration::ZERO), Some(address(0)));
-        attempts.handle_failure(Duration::ZERO, address(0), io::ErrorKind::ConnectionRefused.into());
+        attempts.handle_failure(
+            Duration::ZERO,
+            address(0),
+            io::ErrorKind::ConnectionRefused.into(),
+        );
         assert_eq!(attempts.poll_timeout(Duration::ZERO), Some(LIMIT), "more may come");
         attempts.handle_more(&[], <[SocketAddr]>::to_vec);
         assert_eq!(attempts.poll_timeout(Duration::ZERO), None);

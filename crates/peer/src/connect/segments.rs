@@ -3,7 +3,8 @@
 
 use tokio::net::TcpSocket;
 
-/// Limits both directions, the server's by what is announced to it. Call before the socket connects.
+/// Limits both directions, the server's by what is announced to it. Call before the socket
+/// connects.
 #[cfg(unix)]
 pub(super) fn limit(socket: &TcpSocket) {
     use voicemesh_wire::limits::TCP_SEGMENT_BYTES;

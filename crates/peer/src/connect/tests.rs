@@ -15,8 +15,8 @@ use world::{Answer, Certified, World, run};
 #[test]
 fn an_address_that_swallows_connections_does_not_keep_the_next_one_from_winning() {
     run(async {
-        // A listener that accepts nothing, with its queue full: the system drops further connections, as a black hole
-        // does.
+        // A listener that accepts nothing, with its queue full: the system drops further
+        // connections, as a black hole does.
         let full = TcpSocket::new_v4().expect("a socket");
         full.bind(([127, 0, 0, 1], 0).into()).expect("a port");
         let full = full.listen(0).expect("a listener");
@@ -30,8 +30,14 @@ fn an_address_that_swallows_connections_does_not_keep_the_next_one_from_winning(
         let world = World::start(Answer::WebSocket).await;
         let began = std::time::Instant::now();
         let (addresses, nothing) = ([hole, world.address], std::future::ready(Vec::new()));
-        let raced =
-            race(&addresses, nothing, <[SocketAddr]>::to_vec, Duration::from_secs(10), TcpStream::connect).await;
+        let raced = race(
+            &addresses,
+            nothing,
+            <[SocketAddr]>::to_vec,
+            Duration::from_secs(10),
+            TcpStream::connect,
+        )
+        .await;
         let (winner, _) = raced.expect("one of them");
         assert_eq!(winner, world.address);
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -42,7 +48,8 @@ fn an_address_that_swallows_connections_does_not_keep_the_next_one_from_winning(
 fn a_server_is_reached_at_its_path() {
     run(async {
         let world = World::start(Answer::WebSocket).await;
-        let connection = world.connect(&world.url("ws", "/tea/r/lobby")).await.expect("a connection");
+        let connection =
+            world.connect(&world.url("ws", "/tea/r/lobby")).await.expect("a connection");
         assert_eq!(connection, ServerConnection::new(false, true, None));
         assert_eq!(world.requests(), ["GET /tea/ws HTTP/1.1"]);
     });
@@ -52,14 +59,22 @@ fn a_server_is_reached_at_its_path() {
 fn what_answers_instead_of_a_server_is_named() {
     run(async {
         let portal = "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>Sign in!\n";
-        let redirecting = "HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\nContent-Length: 0\r\n\r\n";
-        let status = |status: u16| Answer::Text(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"));
+        let redirecting =
+            "HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\nContent-Length: 0\r\n\r\n";
+        let status =
+            |status: u16| Answer::Text(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"));
         for (answer, expected) in [
             (Answer::Text(portal.to_owned()), "web-page"),
             (Answer::Text(redirecting.to_owned()), "web-page"),
-            (Answer::Text("HTTP/1.1 301 X\r\nLocation: https://127.0.0.1/ws\r\n\r\n".to_owned()), "redirected"),
             (
-                Answer::Text("HTTP/1.1 400 X\r\n\r\nClient sent an HTTP request to an HTTPS server.\n".to_owned()),
+                Answer::Text("HTTP/1.1 301 X\r\nLocation: https://127.0.0.1/ws\r\n\r\n".to_owned()),
+                "redirected",
+            ),
+            (
+                Answer::Text(
+                    "HTTP/1.1 400 X\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+                        .to_owned(),
+                ),
                 "wants-tls",
             ),
             (status(511), "sign-in-required"),
@@ -83,16 +98,25 @@ fn where_nothing_listens_that_is_said() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = free.local_addr().expect("its address");
         drop(free);
-        let failure =
-            World::connector(&format!("ws://{address}"), |_| {}).connect(WebSocketConfig::default(), &|_| {}).await;
+        let failure = World::connector(&format!("ws://{address}"), |_| {})
+            .connect(WebSocketConfig::default(), &|_| {})
+            .await;
         let failure = failure.map(|_| ()).expect_err("the listener is gone");
-        assert_eq!(failure.to_string(), "it refuses the connection; nothing seems to listen on that port");
-        let failure =
-            World::connector("ws://[fe80::1]:8080", |_| {}).connect(WebSocketConfig::default(), &|_| {}).await;
+        assert_eq!(
+            failure.to_string(),
+            "it refuses the connection; nothing seems to listen on that port"
+        );
+        let failure = World::connector("ws://[fe80::1]:8080", |_| {})
+            .connect(WebSocketConfig::default(), &|_| {})
+            .await;
         assert_eq!(failure.map(|_| ()).expect_err("no interface"), ConnectFailure::ZoneMissing);
-        let failure =
-            World::connector("ws://[fe80::1%nosuch0]:8080", |_| {}).connect(WebSocketConfig::default(), &|_| {}).await;
-        assert_eq!(failure.map(|_| ()).expect_err("no interface"), ConnectFailure::UnknownZone("nosuch0".into()));
+        let failure = World::connector("ws://[fe80::1%nosuch0]:8080", |_| {})
+            .connect(WebSocketConfig::default(), &|_| {})
+            .await;
+        assert_eq!(
+            failure.map(|_| ()).expect_err("no interface"),
+            ConnectFailure::UnknownZone("nosuch0".into())
+        );
     });
 }
 
@@ -100,8 +124,10 @@ fn where_nothing_listens_that_is_said() {
 fn each_fault_of_a_certificate_has_its_name() {
     run(async {
         let good = Certified::new("127.0.0.1", |_| {});
-        let expired = Certified::new("127.0.0.1", |params| params.not_after = date_time_ymd(2020, 1, 1));
-        let early = Certified::new("127.0.0.1", |params| params.not_before = date_time_ymd(2190, 1, 1));
+        let expired =
+            Certified::new("127.0.0.1", |params| params.not_after = date_time_ymd(2020, 1, 1));
+        let early =
+            Certified::new("127.0.0.1", |params| params.not_before = date_time_ymd(2190, 1, 1));
         let other_name = Certified::new("other.example", |_| {});
         for (certified, is_named, expected) in [
             (&good, false, None),
@@ -113,16 +139,20 @@ fn each_fault_of_a_certificate_has_its_name() {
             let world = World::start(Answer::Tls(certified.acceptor())).await;
             let named = is_named.then(|| certified.file());
             let connected = world.connect_trusting(&world.url("wss", ""), named.as_deref()).await;
-            let connected = connected.map(|connection| assert!(connection.encrypted)).map_err(|failure| {
-                assert!(!failure.to_string().contains("DnsName"), "{failure}");
-                failure.code().to_owned()
-            });
+            let connected =
+                connected.map(|connection| assert!(connection.encrypted)).map_err(|failure| {
+                    assert!(!failure.to_string().contains("DnsName"), "{failure}");
+                    failure.code().to_owned()
+                });
             let connected = connected.as_ref().copied().map_err(String::as_str);
             match expected {
                 Some(expected) => assert_eq!(connected, expected),
                 // Systems without certificates have their own sentence.
                 None => {
-                    assert!(matches!(connected, Err("certificate-not-trusted" | "no-trusted-roots")), "{connected:?}")
+                    assert!(
+                        matches!(connected, Err("certificate-not-trusted" | "no-trusted-roots")),
+                        "{connected:?}"
+                    )
                 }
             }
         }
@@ -135,7 +165,10 @@ fn a_server_without_tls_is_named_with_the_address_to_write() {
         let world = World::start(Answer::WebSocket).await;
         let failure = world.connect(&world.url("wss", "/tea")).await.expect_err("no TLS");
         let plain = world.url("ws", "/tea");
-        assert_eq!(failure, ConnectFailure::NotTls { plain, plain_not_tried: PlainNotTried::SchemeGiven });
+        assert_eq!(
+            failure,
+            ConnectFailure::NotTls { plain, plain_not_tried: PlainNotTried::SchemeGiven }
+        );
         let certified = Certified::new("127.0.0.1", |_| {});
         let world = World::start(Answer::Tls(certified.acceptor())).await;
         let failure = world.connect(&world.url("ws", "")).await.expect_err("TLS");
@@ -143,8 +176,8 @@ fn a_server_without_tls_is_named_with_the_address_to_write() {
     });
 }
 
-/// An address of loopback that is not taken for this machine when it is written without a scheme, as one of the local
-/// network would not be.
+/// An address of loopback that is not taken for this machine when it is written without a scheme,
+/// as one of the local network would not be.
 fn bare(world: &World) -> String {
     format!("[::ffff:127.0.0.1]:{}", world.address.port())
 }
@@ -154,10 +187,12 @@ fn a_bare_local_address_falls_back_to_plain_and_keeps_to_it() {
     run(async {
         let world = World::start(Answer::WebSocket).await;
         let folder = world.folder();
-        let connector = World::connector(&bare(&world), |given| given.state_dir = Some(folder.clone()));
+        let connector =
+            World::connector(&bare(&world), |given| given.state_dir = Some(folder.clone()));
         assert!(connector.may_go_without_tls());
         for _ in 0..2 {
-            let (_, connection) = connector.connect(WebSocketConfig::default(), &|_| {}).await.expect("a connection");
+            let (_, connection) =
+                connector.connect(WebSocketConfig::default(), &|_| {}).await.expect("a connection");
             assert!(!connection.encrypted);
         }
         assert_eq!(world.requests(), ["GET /ws HTTP/1.1", "GET /ws HTTP/1.1"]);
@@ -181,8 +216,14 @@ fn no_secret_and_no_public_name_goes_without_tls_by_itself() {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(why(&bare(&world), &|given| given.has_secret = true).await, PlainNotTried::Secret);
-        assert_eq!(why(&bare(&world), &|given| given.state_dir = None).await, PlainNotTried::NotRemembered);
+        assert_eq!(
+            why(&bare(&world), &|given| given.has_secret = true).await,
+            PlainNotTried::Secret
+        );
+        assert_eq!(
+            why(&bare(&world), &|given| given.state_dir = None).await,
+            PlainNotTried::NotRemembered
+        );
         let scheme = format!("wss://{}", bare(&world));
         assert_eq!(why(&scheme, &|_| {}).await, PlainNotTried::SchemeGiven);
         assert_eq!(world.requests(), [""; 0], "nothing was sent that could be read");

@@ -1,5 +1,6 @@
-//! Which servers of private networks have spoken TLS before. They are never connected to without it unless the address
-//! says so; otherwise an attacker on the same network could take their place by not speaking TLS.
+//! Which servers of private networks have spoken TLS before. They are never connected to without it
+//! unless the address says so; otherwise an attacker on the same network could take their place by
+//! not speaking TLS.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -55,8 +56,9 @@ fn read(folder: &Path) -> io::Result<Vec<String>> {
     Ok(fs::read_to_string(path)?.lines().map(str::to_owned).collect())
 }
 
-/// Written anew beside the old file and renamed, so that another process never reads half a list. Of two processes that
-/// write at once, one may lose its entry; it writes it again with its next connection.
+/// Written anew beside the old file and renamed, so that another process never reads half a list.
+/// Of two processes that write at once, one may lose its entry; it writes it again with its next
+/// connection.
 fn add(folder: &Path, server: &str) -> io::Result<()> {
     let mut servers = read(folder)?;
     if servers.iter().any(|known| known == server) {
@@ -79,7 +81,8 @@ mod tests {
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("voicemesh-tls-servers-{}-{name}", std::process::id()));
+        let folder = std::env::temp_dir()
+            .join(format!("voicemesh-tls-servers-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         folder
     }

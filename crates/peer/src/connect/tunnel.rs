@@ -15,7 +15,12 @@ const MAX_ANSWER: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
 /// Asks an HTTP proxy to connect `stream` to the server.
-pub(super) async fn connect<S>(stream: &mut S, host: &str, port: u16, user: Option<&User>) -> Result<(), ProxyFailure>
+pub(super) async fn connect<S>(
+    stream: &mut S,
+    host: &str,
+    port: u16,
+    user: Option<&User>,
+) -> Result<(), ProxyFailure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -59,11 +64,16 @@ fn judge(answer: &[u8], target: &str, has_user: bool) -> Result<(), ProxyFailure
     match status {
         200..=299 if parsed.is_ok() => Ok(()),
         407 => {
-            let schemes =
-                response.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"));
+            let schemes = response
+                .headers
+                .iter()
+                .filter(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"));
             let schemes = schemes.filter_map(|header| std::str::from_utf8(header.value).ok());
-            let schemes: Vec<&str> = schemes.filter_map(|value| value.split_whitespace().next()).collect();
-            match schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic")) || schemes.is_empty() {
+            let schemes: Vec<&str> =
+                schemes.filter_map(|value| value.split_whitespace().next()).collect();
+            match schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic"))
+                || schemes.is_empty()
+            {
                 true if has_user => Err(ProxyFailure::AuthenticationRefused),
                 true => Err(ProxyFailure::AuthenticationRequired),
                 false => Err(ProxyFailure::AuthenticationUnsupported(schemes.join(", "))),
@@ -88,7 +98,15 @@ where
     use tokio_socks::Error;
     let result = match user {
         None => Socks5Stream::connect_with_socket(stream, target).await,
-        Some(user) => Socks5Stream::connect_with_password_and_socket(stream, target, &user.name, &user.password).await,
+        Some(user) => {
+            Socks5Stream::connect_with_password_and_socket(
+                stream,
+                target,
+                &user.name,
+                &user.password,
+            )
+            .await
+        }
     };
     result.map_err(|error| match error {
         Error::NoAcceptableAuthMethods if user.is_none() => ProxyFailure::AuthenticationRequired,
@@ -109,7 +127,9 @@ where
 
 fn broken(error: std::io::Error) -> ProxyFailure {
     match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => ProxyFailure::NotAProxy("it ends the connection".to_owned()),
+        std::io::ErrorKind::UnexpectedEof => {
+            ProxyFailure::NotAProxy("it ends the connection".to_owned())
+        }
         _ => ProxyFailure::NotAProxy(socket_words(&error)),
     }
 }
@@ -129,10 +149,20 @@ mod tests {
         let asks = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\r\n";
         assert_eq!(judged(asks, false), Err(ProxyFailure::AuthenticationRequired));
         assert_eq!(judged(asks, true), Err(ProxyFailure::AuthenticationRefused));
-        let asks = "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n";
-        assert_eq!(judged(asks, true), Err(ProxyFailure::AuthenticationUnsupported("Negotiate, NTLM".into())));
-        assert_eq!(judged("HTTP/1.1 403 No\r\n\r\n", false), Err(ProxyFailure::NotAllowed("host:443".into())));
-        assert_eq!(judged("HTTP/1.1 503 No\r\n\r\n", false), Err(ProxyFailure::TargetUnreachable("host:443".into())));
+        let asks =
+            "HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n";
+        assert_eq!(
+            judged(asks, true),
+            Err(ProxyFailure::AuthenticationUnsupported("Negotiate, NTLM".into()))
+        );
+        assert_eq!(
+            judged("HTTP/1.1 403 No\r\n\r\n", false),
+            Err(ProxyFailure::NotAllowed("host:443".into()))
+        );
+        assert_eq!(
+            judged("HTTP/1.1 503 No\r\n\r\n", false),
+            Err(ProxyFailure::TargetUnreachable("host:443".into()))
+        );
         assert_eq!(judged("HTTP/1.1 418 No\r\n\r\n", false), Err(ProxyFailure::Status(418)));
         assert!(matches!(judged("SSH-2.0\r\n\r\n", false), Err(ProxyFailure::NotAProxy(_))));
         assert!(matches!(judged("", false), Err(ProxyFailure::NotAProxy(_))));

@@ -1,8 +1,10 @@
 //! Sound for a game's own audio engine: one peer's, or everyone's.
 //!
-//! A bounded ring lies between the engine thread, which writes 10 ms at a time, and the game's audio thread, which reads as
-//! its device wants. With [`OutputSpec::Program`](crate::OutputSpec::Program) the first that reads sets the pace; else the
-//! speaker or the clock does, and a reader whose clock is another one skips or misses a few milliseconds now and then.
+//! A bounded ring lies between the engine thread, which writes 10 ms at a time, and the game's
+//! audio thread, which reads as its device wants. With
+//! [`OutputSpec::Program`](crate::OutputSpec::Program) the first that reads sets the pace; else the
+//! speaker or the clock does, and a reader whose clock is another one skips or misses a few
+//! milliseconds now and then.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +21,8 @@ use voicemesh_wire::PeerId;
 
 use crate::inbox::Wake;
 
-/// What a ring holds: 200 ms. When it is full the newest is dropped; a reader that comes late skips to what is new.
+/// What a ring holds: 200 ms. When it is full the newest is dropped; a reader that comes late skips
+/// to what is new.
 const RING_MS: usize = 200;
 /// What lies ready beside what a reader takes at a time: 10 ms.
 const AHEAD_MS: usize = 10;
@@ -69,7 +72,11 @@ pub(crate) struct Source {
 }
 
 /// Both ends of a ring at `rate_hz`.
-pub(crate) fn ring(rate_hz: u32, channels: usize, wake: &Wake) -> Result<(Source, Reader), DeviceError> {
+pub(crate) fn ring(
+    rate_hz: u32,
+    channels: usize,
+    wake: &Wake,
+) -> Result<(Source, Reader), DeviceError> {
     let left = Resampler::new(rate_hz)?;
     let right = if channels == 2 { Some(Resampler::new(rate_hz)?) } else { None };
     let frames_per_ms = (rate_hz as usize).div_ceil(1_000);
@@ -87,7 +94,17 @@ pub(crate) fn ring(rate_hz: u32, channels: usize, wake: &Wake) -> Result<(Source
         read_at: None,
         is_fed: false,
     };
-    Ok((source, Reader { ring: consumer, channels, frames_per_ms, is_dry: true, demand, wake: wake.clone() }))
+    Ok((
+        source,
+        Reader {
+            ring: consumer,
+            channels,
+            frames_per_ms,
+            is_dry: true,
+            demand,
+            wake: wake.clone(),
+        },
+    ))
 }
 
 impl Reader {
@@ -121,7 +138,9 @@ impl Reader {
     fn skip(&mut self, skipped: usize, out: &mut [f32]) {
         let Ok(chunk) = self.ring.read_chunk(skipped + out.len()) else { return out.fill(0.0) };
         let (first, second) = chunk.as_slices();
-        let at = |index: usize| first.get(index).or_else(|| second.get(index - first.len())).copied().unwrap_or(0.0);
+        let at = |index: usize| {
+            first.get(index).or_else(|| second.get(index - first.len())).copied().unwrap_or(0.0)
+        };
         let blend = (BLEND_MS * self.frames_per_ms).min(out.len() / self.channels);
         for (index, out) in out.iter_mut().enumerate() {
             let (frame, new) = (index / self.channels, at(skipped + index));
@@ -174,7 +193,9 @@ impl Source {
             let left = &waiting[at.min(waiting.len())..];
             let frames = piece.len().min(left.len()).min(ring.slots() / 2);
             if let Ok(room) = ring.write_chunk_uninit(2 * frames) {
-                room.fill_from_iter(left.iter().zip(piece).flat_map(|(left, right)| [*left, *right]));
+                room.fill_from_iter(
+                    left.iter().zip(piece).flat_map(|(left, right)| [*left, *right]),
+                );
             }
             at += piece.len();
         });
@@ -227,7 +248,12 @@ impl PcmOutputs {
     }
 
     /// One speaker's 10 ms. Who is read apart is not mixed.
-    pub(crate) fn speaker(&mut self, who: Participant<PeerId>, block: &Block, is_deafened: bool) -> Mixing {
+    pub(crate) fn speaker(
+        &mut self,
+        who: Participant<PeerId>,
+        block: &Block,
+        is_deafened: bool,
+    ) -> Mixing {
         let open = self.voices.iter_mut().find(|(peer, _)| who == Participant::Peer(*peer));
         let Some((_, source)) = open else { return Mixing::In };
         match is_deafened {
@@ -255,11 +281,12 @@ impl PcmOutputs {
 
 const SILENCE: Block = [0.0; voicemesh_audio::BLOCK_SAMPLES];
 
-/// One peer's voice, to be read by the program: for a game that has its own place for it. It may move to the audio thread.
-/// While it is open the peer is in no mix, and the echo canceller does not know of it. Mute and volume of the peer count;
-/// its position does not.
+/// One peer's voice, to be read by the program: for a game that has its own place for it. It may
+/// move to the audio thread. While it is open the peer is in no mix, and the echo canceller does
+/// not know of it. Mute and volume of the peer count; its position does not.
 ///
-/// Opening the same peer's voice again takes it away from the one before, which then reads silence; so does leaving.
+/// Opening the same peer's voice again takes it away from the one before, which then reads silence;
+/// so does leaving.
 pub struct PeerVoice {
     reader: Reader,
     peer: PeerId,
@@ -281,8 +308,8 @@ impl PeerVoice {
         self.rate_hz
     }
 
-    /// Fills `out` with the next samples, mono, and says how many there were; silence is behind them. Wait-free: no lock, no
-    /// allocation, at most one system call that wakes the engine.
+    /// Fills `out` with the next samples, mono, and says how many there were; silence is behind
+    /// them. Wait-free: no lock, no allocation, at most one system call that wakes the engine.
     pub fn read(&mut self, out: &mut [f32]) -> usize {
         self.reader.read(out)
     }
@@ -290,11 +317,15 @@ impl PeerVoice {
 
 impl fmt::Debug for PeerVoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerVoice").field("peer", &self.peer).field("rate_hz", &self.rate_hz).finish_non_exhaustive()
+        f.debug_struct("PeerVoice")
+            .field("peer", &self.peer)
+            .field("rate_hz", &self.rate_hz)
+            .finish_non_exhaustive()
     }
 }
 
-/// Everyone whom the speaker would play, to be read by the program. It may move to the audio thread.
+/// Everyone whom the speaker would play, to be read by the program. It may move to the audio
+/// thread.
 pub struct MixVoice {
     reader: Reader,
     rate_hz: u32,
@@ -310,8 +341,8 @@ impl MixVoice {
         self.rate_hz
     }
 
-    /// Fills `out` with the next frames, left and right in turns, and says how many frames there were; silence is behind
-    /// them. Wait-free, as [`PeerVoice::read`] is.
+    /// Fills `out` with the next frames, left and right in turns, and says how many frames there
+    /// were; silence is behind them. Wait-free, as [`PeerVoice::read`] is.
     pub fn read(&mut self, out: &mut [f32]) -> usize {
         self.reader.read(out)
     }

@@ -1,6 +1,7 @@
 //! Who is near hears each other, by talk groups: the world is cut into cells, each a group.
 //!
-//! One speaks to the cell in which one stands, and listens to it and all around it: 9 groups on a plane, 27 in space.
+//! One speaks to the cell in which one stands, and listens to it and all around it: 9 groups on a
+//! plane, 27 in space.
 
 use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_wire::{GroupHash, GroupId};
@@ -27,12 +28,13 @@ pub enum GridAxes {
 
 /// Which talk groups a peer that moves is to listen and speak to.
 ///
-/// Along each of the axes that count, two who are within `range` of each other always hear each other, and two who are
-/// further apart than 2¼ × `range` never do. A cell is a little more than `range` wide, and who stands at a border does not
-/// flap: going back and forth by less than a twelfth of `range` changes nothing.
+/// Along each of the axes that count, two who are within `range` of each other always hear each
+/// other, and two who are further apart than 2¼ × `range` never do. A cell is a little more than
+/// `range` wide, and who stands at a border does not flap: going back and forth by less than a
+/// twelfth of `range` changes nothing.
 ///
-/// Everyone in a room must use the same prefix, range and axes. The ids of 16 bits that names of groups have are chosen so
-/// that no two cells near each other share one.
+/// Everyone in a room must use the same prefix, range and axes. The ids of 16 bits that names of
+/// groups have are chosen so that no two cells near each other share one.
 #[derive(Debug)]
 pub struct ProximityGrid {
     prefix: String,
@@ -61,16 +63,17 @@ impl ProximityGrid {
         self.speaking = speaking;
     }
 
-    /// Groups are called by `prefix` (at most 128 bytes) and their cell; `range` is in metres. `None` if the prefix is too
-    /// long, or the range not between a centimetre and a thousand kilometres.
+    /// Groups are called by `prefix` (at most 128 bytes) and their cell; `range` is in metres.
+    /// `None` if the prefix is too long, or the range not between a centimetre and a thousand
+    /// kilometres.
     pub fn new(prefix: impl Into<String>, range: f32, axes: GridAxes) -> Option<Self> {
         let prefix = prefix.into();
         let fits = prefix.len() <= PREFIX_BYTES && (0.01..=1e6).contains(&range);
         fits.then(|| Self { prefix, range: range.into(), axes, cell: None, speaking: None })
     }
 
-    /// What changes with standing there; `None` as long as it is the same cell, which allocates nothing. A position with a
-    /// number that is none changes nothing.
+    /// What changes with standing there; `None` as long as it is the same cell, which allocates
+    /// nothing. A position with a number that is none changes nothing.
     pub fn move_to(&mut self, position: [f32; 3]) -> Option<GridChange> {
         if position.iter().any(|axis| axis.is_nan()) {
             return None;
@@ -96,7 +99,10 @@ impl ProximityGrid {
     pub fn leave(&mut self) -> GridChange {
         let before = self.cell.take();
         let before = self.around(before);
-        GridChange { stop_listening: before.into_iter().map(|cell| self.name(cell)).collect(), ..GridChange::default() }
+        GridChange {
+            stop_listening: before.into_iter().map(|cell| self.name(cell)).collect(),
+            ..GridChange::default()
+        }
     }
 
     fn cell_at(&self, position: [f32; 3]) -> Cell {
@@ -130,14 +136,20 @@ impl ProximityGrid {
         cells
     }
 
-    /// A cell's group. Twelve bits of its id are those of its place, so that cells can share one only if they are 64 apart on
-    /// a plane, 16 in space; the name's ending is what brings them about.
+    /// A cell's group. Twelve bits of its id are those of its place, so that cells can share one
+    /// only if they are 64 apart on a plane, 16 in space; the name's ending is what brings them
+    /// about.
     fn name(&self, cell: Cell) -> String {
         let [x, y, z] = cell;
         let low = |number: i32, bits: u32| (number & ((1 << bits) - 1)) as u16;
         let (name, place) = match self.axes {
-            GridAxes::Ground | GridAxes::Flat => (format!("{}:{x}:{y}:", self.prefix), low(x, 6) | low(y, 6) << 6),
-            GridAxes::Space => (format!("{}:{x}:{y}:{z}:", self.prefix), low(x, 4) | low(y, 4) << 4 | low(z, 4) << 8),
+            GridAxes::Ground | GridAxes::Flat => {
+                (format!("{}:{x}:{y}:", self.prefix), low(x, 6) | low(y, 6) << 6)
+            }
+            GridAxes::Space => (
+                format!("{}:{x}:{y}:{z}:", self.prefix),
+                low(x, 4) | low(y, 4) << 4 | low(z, 4) << 8,
+            ),
         };
         let ending = ending(&name, GroupId::of(&self.prefix).0.wrapping_add(place) & PLACE_BITS);
         name + &ending
@@ -147,7 +159,8 @@ impl ProximityGrid {
 /// Of an id, those that tell of the place.
 const PLACE_BITS: u16 = (1 << 12) - 1;
 
-/// Letters that give a name an id with these bits: one of 4,096 tries succeeds, and each takes a few nanoseconds.
+/// Letters that give a name an id with these bits: one of 4,096 tries succeeds, and each takes a
+/// few nanoseconds.
 fn ending(name: &str, bits: u16) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (name, global) = (GroupHash::of(name), GroupId::of(GLOBAL_GROUP));
@@ -184,7 +197,13 @@ mod tests {
     impl Walker {
         fn new(axes: GridAxes, position: [f32; 3]) -> Self {
             let grid = ProximityGrid::new("field", RANGE, axes).unwrap();
-            let mut walker = Self { grid, position, listens: BTreeSet::new(), speaks: String::new(), changes: 0 };
+            let mut walker = Self {
+                grid,
+                position,
+                listens: BTreeSet::new(),
+                speaks: String::new(),
+                changes: 0,
+            };
             walker.go([0.0; 3]);
             walker
         }
@@ -193,8 +212,14 @@ mod tests {
             self.position = std::array::from_fn(|axis| self.position[axis] + step[axis]);
             let Some(change) = self.grid.move_to(self.position) else { return };
             self.changes += 1;
-            assert!(change.stop_listening.iter().all(|group| self.listens.remove(group)), "only what was listened to");
-            assert!(change.listen.into_iter().all(|group| self.listens.insert(group)), "nothing twice");
+            assert!(
+                change.stop_listening.iter().all(|group| self.listens.remove(group)),
+                "only what was listened to"
+            );
+            assert!(
+                change.listen.into_iter().all(|group| self.listens.insert(group)),
+                "nothing twice"
+            );
             self.speaks = change.speak.unwrap();
             assert!(self.listens.contains(&self.speaks));
             let groups = if self.grid.axes == GridAxes::Space { 27 } else { 9 };
@@ -211,7 +236,9 @@ mod tests {
     fn within_the_range_everyone_is_heard_and_beyond_two_and_a_quarter_no_one() {
         let mut seed = 1_u64;
         let mut random = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (seed >> 40) as f32 / (1 << 24) as f32 - 0.5
         };
         for axes in [GridAxes::Ground, GridAxes::Flat, GridAxes::Space] {
@@ -269,7 +296,8 @@ mod tests {
         );
     }
 
-    /// Names of groups have ids of 16 bits: of some hundred names that are taken as they come, two would share one.
+    /// Names of groups have ids of 16 bits: of some hundred names that are taken as they come, two
+    /// would share one.
     #[test]
     fn no_two_cells_near_each_other_share_an_id() {
         let grid = ProximityGrid::new("field", RANGE, GridAxes::Ground).unwrap();

@@ -5,11 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use voicemesh_audio::space::{Attenuation, Placement, Pose};
 use voicemesh_wire::PeerId;
 
-/// Speakers that moved since the engine last looked, which it does every 10 ms. When there are more, the newest wait for
-/// the game's next frame.
+/// Speakers that moved since the engine last looked, which it does every 10 ms. When there are
+/// more, the newest wait for the game's next frame.
 const MOVED: usize = 256;
 
-/// What changed since the engine last looked; of each the latest. The lock is held for one entry, or one exchange.
+/// What changed since the engine last looked; of each the latest. The lock is held for one entry,
+/// or one exchange.
 #[derive(Debug, Default)]
 pub(crate) struct PendingPositions(Mutex<MovedPositions>);
 

@@ -17,7 +17,8 @@ pub(crate) const JOINED: u64 = 0;
 /// The most handles at a time. Further ones are refused: no speech is sent by them.
 const HANDLES: usize = 1024;
 
-/// An audience is spoken to as long as this is held. Dropping it closes; after leaving the room it does nothing.
+/// An audience is spoken to as long as this is held. Dropping it closes; after leaving the room it
+/// does nothing.
 #[derive(Debug)]
 pub struct Transmission {
     audience: VoiceAudience,
@@ -120,13 +121,22 @@ impl HandleRef {
 
 impl Audiences {
     /// Adds a handle, or takes up its new options; says whether there was room.
-    pub(crate) fn put(&mut self, handle: u64, target: VoiceTarget<PeerId>, token: Arc<SharedOptions>) -> bool {
+    pub(crate) fn put(
+        &mut self,
+        handle: u64,
+        target: VoiceTarget<PeerId>,
+        token: Arc<SharedOptions>,
+    ) -> bool {
         let held: usize = self.0.values().map(BTreeMap::len).sum();
         let known = self.0.get(&target).is_some_and(|handles| handles.contains_key(&handle));
         if held >= HANDLES && !known {
             return false;
         }
-        let held = if handle == JOINED { HandleRef::Here(token) } else { HandleRef::There(Arc::downgrade(&token)) };
+        let held = if handle == JOINED {
+            HandleRef::Here(token)
+        } else {
+            HandleRef::There(Arc::downgrade(&token))
+        };
         self.0.entry(target).or_default().insert(handle, held);
         true
     }
@@ -146,11 +156,12 @@ impl Audiences {
     /// How a target is to be spoken to, if it is.
     pub(crate) fn wanted(&mut self, target: &VoiceTarget<PeerId>) -> Option<TransmitOptions> {
         let handles = self.0.get(target)?;
-        let wanted = handles.values().filter_map(HandleRef::options).reduce(|one, other| TransmitOptions {
-            volume: one.volume.max(other.volume),
-            priority: one.priority.max(other.priority),
-            positional: one.positional && other.positional,
-        });
+        let wanted =
+            handles.values().filter_map(HandleRef::options).reduce(|one, other| TransmitOptions {
+                volume: one.volume.max(other.volume),
+                priority: one.priority.max(other.priority),
+                positional: one.positional && other.positional,
+            });
         if wanted.is_none() {
             self.0.remove(target);
         }
@@ -180,7 +191,8 @@ mod tests {
     fn handles_to_one_audience_add_up_and_the_last_to_go_closes_it() {
         let target = VoiceTarget::Group("team".to_owned());
         let mut audiences = Audiences::default();
-        let options = |volume, priority, positional| TransmitOptions { volume, priority, positional };
+        let options =
+            |volume, priority, positional| TransmitOptions { volume, priority, positional };
         let near = Arc::new(SharedOptions::new(options(0.5, Priority::High, true)));
         let radio = Arc::new(SharedOptions::new(options(f32::NAN, Priority::Low, false)));
         assert_eq!(audiences.wanted(&target), None);
@@ -195,9 +207,17 @@ mod tests {
         assert_eq!(audiences.sweep(), std::slice::from_ref(&target));
         radio.set(options(9.0, Priority::Medium, true));
         assert_eq!(audiences.wanted(&target), Some(options(2.0, Priority::Medium, true)));
-        audiences.put(JOINED, target.clone(), Arc::new(SharedOptions::new(TransmitOptions::default())));
+        audiences.put(
+            JOINED,
+            target.clone(),
+            Arc::new(SharedOptions::new(TransmitOptions::default())),
+        );
         drop(radio);
-        assert_eq!(audiences.wanted(&target), Some(TransmitOptions::default()), "it was joined as well");
+        assert_eq!(
+            audiences.wanted(&target),
+            Some(TransmitOptions::default()),
+            "it was joined as well"
+        );
         audiences.remove(JOINED, &target);
         assert_eq!(audiences.wanted(&target), None);
         assert!(audiences.0.is_empty());
@@ -208,7 +228,11 @@ mod tests {
         let mut audiences = Audiences::default();
         let target = VoiceTarget::Group("team".to_owned());
         let token = Arc::new(SharedOptions::new(TransmitOptions::default()));
-        assert!((1..=HANDLES as u64).all(|handle| audiences.put(handle, target.clone(), token.clone())));
+        assert!((1..=HANDLES as u64).all(|handle| audiences.put(
+            handle,
+            target.clone(),
+            token.clone()
+        )));
         assert!(!audiences.put(HANDLES as u64 + 1, target.clone(), token.clone()));
         assert!(audiences.put(1, target, token), "one that is known may change");
     }

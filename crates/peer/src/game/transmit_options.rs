@@ -24,8 +24,8 @@ impl From<VoiceAudience> for VoiceTarget<PeerId> {
     }
 }
 
-/// How speech to an audience is to be heard. Where several handles speak to one audience, the highest volume and the
-/// highest priority count, and it is positional only if all are.
+/// How speech to an audience is to be heard. Where several handles speak to one audience, the
+/// highest volume and the highest priority count, and it is positional only if all are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TransmitOptions {
     /// A factor of 0.0 to 2.0.
@@ -43,7 +43,8 @@ impl Default for TransmitOptions {
     }
 }
 
-/// What a handle and the engine share: the options in one word. Held by the handle alone; the engine sees it go.
+/// What a handle and the engine share: the options in one word. Held by the handle alone; the
+/// engine sees it go.
 #[derive(Debug)]
 pub(crate) struct SharedOptions(AtomicU32);
 
@@ -57,7 +58,9 @@ impl SharedOptions {
     /// Volume in thousandths, then priority, then whether it has a place.
     pub(super) fn set(&self, TransmitOptions { volume, priority, positional }: TransmitOptions) {
         let volume = if volume.is_nan() { 1.0 } else { volume.clamp(0.0, 2.0) };
-        let word = (volume * 1_000.0).round() as u32 | (priority as u32) << 16 | u32::from(positional) << 24;
+        let word = (volume * 1_000.0).round() as u32
+            | (priority as u32) << 16
+            | u32::from(positional) << 24;
         self.0.store(word, Ordering::Release);
     }
 

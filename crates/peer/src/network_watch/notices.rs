@@ -1,4 +1,5 @@
-//! Notices of the kernel when links, addresses or routes change (rtnetlink(7)). Only that one came counts, not what it says.
+//! Notices of the kernel when links, addresses or routes change (rtnetlink(7)). Only that one came
+//! counts, not what it says.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,7 +8,8 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use tokio::io::unix::AsyncFd;
 
-/// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE of linux/rtnetlink.h.
+/// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE of
+/// linux/rtnetlink.h.
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 /// Of one notice; what is longer is cut off, which does no harm.
 const NOTICE_BYTES: usize = 4096;
@@ -24,7 +26,10 @@ impl Notices {
         // NETLINK_ROUTE is protocol 0.
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None).ok()?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS)).ok()?;
-        #[allow(deprecated, reason = "the other constructor is unsafe; an OwnedFd always names the same open socket")]
+        #[allow(
+            deprecated,
+            reason = "the other constructor is unsafe; an OwnedFd always names the same open socket"
+        )]
         let socket = AsyncFd::new(socket);
         socket.ok().map(Self)
     }

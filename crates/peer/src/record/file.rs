@@ -69,7 +69,17 @@ impl<W: Sink> OggOpus<W> {
     pub(super) fn begin(sink: W, serial: u32, name: &str) -> io::Result<Self> {
         let pages = PacketWriter::new(Vec::new());
         let (last_page, held, waits_since) = (Vec::new(), None, None);
-        let mut stream = Self { pages, sink, written: 0, last_page, serial, granule: 0, in_page: 0, held, waits_since };
+        let mut stream = Self {
+            pages,
+            sink,
+            written: 0,
+            last_page,
+            serial,
+            granule: 0,
+            in_page: 0,
+            held,
+            waits_since,
+        };
         stream.pages.write_packet(opus::head(), serial, PacketWriteEndInfo::EndPage, 0)?;
         stream.pages.write_packet(opus::tags(name), serial, PacketWriteEndInfo::EndPage, 0)?;
         stream.write_pages()?;
@@ -79,7 +89,11 @@ impl<W: Sink> OggOpus<W> {
 
     /// Appends a packet of so many samples.
     pub(super) fn packet(&mut self, now: Instant, packet: Vec<u8>, samples: u64) -> io::Result<()> {
-        let end = if self.in_page >= PAGE { PacketWriteEndInfo::EndPage } else { PacketWriteEndInfo::NormalPacket };
+        let end = if self.in_page >= PAGE {
+            PacketWriteEndInfo::EndPage
+        } else {
+            PacketWriteEndInfo::NormalPacket
+        };
         self.write_held(end)?;
         self.granule += samples;
         self.in_page += samples;
@@ -107,7 +121,8 @@ impl<W: Sink> OggOpus<W> {
         }
     }
 
-    /// Ends the stream. A last silence lets decoders give what they hold back, and carries the mark of the end.
+    /// Ends the stream. A last silence lets decoders give what they hold back, and carries the mark
+    /// of the end.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.write_held(PacketWriteEndInfo::NormalPacket)?;
         if let Some((packet, samples)) = opus::silence(SILENCE_LONGEST) {
@@ -118,12 +133,14 @@ impl<W: Sink> OggOpus<W> {
         self.write_pages()
     }
 
-    /// Ends the stream with the last whole page, where the sink takes no more. False if there is no sound up to there.
+    /// Ends the stream with the last whole page, where the sink takes no more. False if there is no
+    /// sound up to there.
     pub(super) fn end_as_it_is(&mut self) -> bool {
         if self.last_page.is_empty() {
             return false;
         }
-        // A full disk takes what replaces as much; without the mark of the end players play the same.
+        // A full disk takes what replaces as much; without the mark of the end players play the
+        // same.
         let marked = marked_as_last(&self.last_page);
         let _ = self.sink.end_with(self.written - marked.len() as u64, &marked);
         true
@@ -160,7 +177,8 @@ impl<W: Sink> OggOpus<W> {
 fn marked_as_last(pages: &[u8]) -> Vec<u8> {
     let mut marked = pages.to_vec();
     let mut last = 0;
-    while let Some(next) = page_length(&marked[last..]).map(|length| last + length).filter(|next| *next < marked.len())
+    while let Some(next) =
+        page_length(&marked[last..]).map(|length| last + length).filter(|next| *next < marked.len())
     {
         last = next;
     }
@@ -184,7 +202,8 @@ fn page_length(page: &[u8]) -> Option<usize> {
 /// The checksum of a page whose own place for it is zero (RFC 3533 §6).
 fn checksum(page: &[u8]) -> u32 {
     page.iter().fold(0, |checksum: u32, byte| {
-        let shifted = |checksum: u32, _| checksum << 1 ^ if checksum >> 31 == 1 { 0x04c1_1db7 } else { 0 };
+        let shifted =
+            |checksum: u32, _| checksum << 1 ^ if checksum >> 31 == 1 { 0x04c1_1db7 } else { 0 };
         (0..8).fold(checksum ^ u32::from(*byte) << 24, shifted)
     })
 }
@@ -206,9 +225,12 @@ pub(super) fn create(folder: &Path, name: &str, key: &str) -> io::Result<(PathBu
     Err(io::Error::new(ErrorKind::AlreadyExists, "there are too many recordings of one speaker"))
 }
 
-/// The display name with everything replaced that means something to a file system, and the beginning of the id.
+/// The display name with everything replaced that means something to a file system, and the
+/// beginning of the id.
 fn stem(name: &str, key: &str) -> String {
-    let safe = |letter: char| if letter.is_alphanumeric() || matches!(letter, '-' | '_') { letter } else { '_' };
+    let safe = |letter: char| {
+        if letter.is_alphanumeric() || matches!(letter, '-' | '_') { letter } else { '_' }
+    };
     let mut stem = String::new();
     for letter in name.trim().chars().map(safe) {
         if stem.len() + letter.len_utf8() > NAME_BYTES {
@@ -260,7 +282,8 @@ mod tests {
     }
 
     impl Shared {
-        /// The audio packets that a reader finds now, the position of the last page, and whether it is the last.
+        /// The audio packets that a reader finds now, the position of the last page, and whether it
+        /// is the last.
         fn read(&self) -> (usize, u64, bool) {
             let bytes = self.0.lock().expect("not poisoned").clone();
             let mut reader = PacketReader::new(io::Cursor::new(bytes));
@@ -285,7 +308,11 @@ mod tests {
         file.flush(start + PATIENCE / 2).expect("nothing to do");
         assert!(sink.read().0 < 120, "not yet");
         file.flush(start + PATIENCE).expect("written");
-        assert_eq!(sink.read(), (120, 120 * 960, false), "all of it is there, were the program killed now");
+        assert_eq!(
+            sink.read(),
+            (120, 120 * 960, false),
+            "all of it is there, were the program killed now"
+        );
         file.silence(start, 2 * 960 + 480).expect("written");
         file.finish().expect("written");
         assert_eq!(sink.read(), (124, 123 * 960 + 480, true));
@@ -300,7 +327,8 @@ mod tests {
 
     /// Packets of 100 bytes, until the sink has taken all that it takes.
     fn filled(sink: &Shared) -> io::Result<OggOpus<Shared>> {
-        let (start, packet) = (Instant::now(), [[0x48; 4].as_slice(), b"OggS", &[0x48; 92]].concat());
+        let (start, packet) =
+            (Instant::now(), [[0x48; 4].as_slice(), b"OggS", &[0x48; 92]].concat());
         let mut file = OggOpus::begin(sink.clone(), 7, "Ada")?;
         while file.packet(start, packet.clone(), 960).is_ok() {}
         Ok(file)
@@ -323,7 +351,8 @@ mod tests {
     #[test]
     fn a_stream_for_which_there_was_no_room_has_no_sound() {
         assert!(filled(&Shared(std::sync::Arc::default(), 50)).is_err());
-        let mut file = filled(&Shared(std::sync::Arc::default(), 1_000)).expect("there is room for the beginning");
+        let mut file = filled(&Shared(std::sync::Arc::default(), 1_000))
+            .expect("there is room for the beginning");
         assert!(!file.end_as_it_is());
     }
 

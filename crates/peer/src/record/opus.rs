@@ -1,4 +1,5 @@
-//! Opus packets as bytes: how long they are, and those that stand for silence and for what was lost (RFC 6716 §3).
+//! Opus packets as bytes: how long they are, and those that stand for silence and for what was lost
+//! (RFC 6716 §3).
 
 /// Samples in a second of an Opus stream, whatever the microphone's rate was.
 pub(super) const RATE: u64 = 48_000;
@@ -31,7 +32,8 @@ pub(super) fn samples(packet: &[u8]) -> Option<u64> {
     Some(frame * frames).filter(|samples| (1..=LONGEST).contains(samples))
 }
 
-/// A packet as long as this one in which every frame is empty: a decoder conceals it (RFC 7845 §4.1).
+/// A packet as long as this one in which every frame is empty: a decoder conceals it (RFC 7845
+/// §4.1).
 pub(super) fn lost_like(packet: &[u8]) -> Vec<u8> {
     match packet {
         [toc, ..] if toc & 3 == 0 => vec![*toc],
@@ -42,7 +44,8 @@ pub(super) fn lost_like(packet: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A packet of silence, the longest that fits into so many samples; none fits into less than 2.5 ms.
+/// A packet of silence, the longest that fits into so many samples; none fits into less than 2.5
+/// ms.
 pub(super) fn silence(at_most: u64) -> Option<([u8; 3], u64)> {
     // CELT alone, full band, mono, with the bit that says "silence".
     let sizes = [(0xf8, SILENCE_LONGEST), (0xf0, 480), (0xe8, 240), (0xe0, SILENCE_STEP)];
@@ -89,16 +92,22 @@ mod tests {
         {
             assert_eq!(of(config, 0), Some(expected), "{config}");
         }
-        for (config, expected) in [(16, 120), (17, 240), (18, 480), (19, 960), (28, 120), (31, 960)] {
+        for (config, expected) in [(16, 120), (17, 240), (18, 480), (19, 960), (28, 120), (31, 960)]
+        {
             assert_eq!(of(config, 0), Some(expected), "{config}");
         }
-        assert_eq!([of(1, 1), of(1, 2), of(1, 3), of(3, 3)], [Some(1920), Some(1920), Some(2880), None]);
+        assert_eq!(
+            [of(1, 1), of(1, 2), of(1, 3), of(3, 3)],
+            [Some(1920), Some(1920), Some(2880), None]
+        );
         assert_eq!([samples(&[]), samples(&[0x0b]), samples(&[0x0b, 0])], [None, None, None]);
     }
 
     #[test]
     fn what_stands_for_a_lost_packet_is_as_long_as_it() {
-        for packet in [&[0x08, 1, 2][..], &[0x09, 1, 2], &[0x0a, 1, 2], &[0x0b, 0x83, 1, 2, 3], &[0xf8, 9]] {
+        for packet in
+            [&[0x08, 1, 2][..], &[0x09, 1, 2], &[0x0a, 1, 2], &[0x0b, 0x83, 1, 2, 3], &[0xf8, 9]]
+        {
             let lost = lost_like(packet);
             assert_eq!(samples(&lost), samples(packet), "{packet:?}");
             assert!(lost.len() <= 2);

@@ -23,8 +23,10 @@ impl Folder {
 
     /// Names and contents.
     fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        let entries = fs::read_dir(&self.0).expect("the folder").map(|entry| entry.expect("an entry").path());
-        let name = |path: &PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
+        let entries =
+            fs::read_dir(&self.0).expect("the folder").map(|entry| entry.expect("an entry").path());
+        let name =
+            |path: &PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
         entries.map(|path| (name(&path), fs::read(&path).expect("readable"))).collect()
     }
 }
@@ -42,7 +44,8 @@ fn speaker(id: u32, name: &str) -> RecordedSpeaker {
 /// Frames of a steady tone.
 fn tone(frames: usize) -> Vec<Vec<u8>> {
     let mut speech =
-        VoiceEncoder::new(SpeechConfig { frame: FrameDuration::Ms20, ..SpeechConfig::default() }).expect("an encoder");
+        VoiceEncoder::new(SpeechConfig { frame: FrameDuration::Ms20, ..SpeechConfig::default() })
+            .expect("an encoder");
     let mut encoded = Vec::new();
     let mut at = 0_u32;
     while encoded.len() < frames {
@@ -60,7 +63,9 @@ fn tone(frames: usize) -> Vec<Vec<u8>> {
 fn played(file: &[u8]) -> Vec<f32> {
     let mut reader = PacketReader::new(Cursor::new(file));
     let head = reader.read_packet().expect("Ogg").expect("a head");
-    assert!(head.first_in_stream() && head.last_in_page() && head.data.starts_with(b"OpusHead\x01\x01"));
+    assert!(
+        head.first_in_stream() && head.last_in_page() && head.data.starts_with(b"OpusHead\x01\x01")
+    );
     let pre_skip = usize::from(u16::from_le_bytes([head.data[10], head.data[11]]));
     let tags = reader.read_packet().expect("Ogg").expect("tags");
     assert!(tags.last_in_page() && tags.data.starts_with(b"OpusTags"));
@@ -73,7 +78,11 @@ fn played(file: &[u8]) -> Vec<f32> {
         let length = decoder.decode_float(Some(input), output, false).expect("Opus");
         pcm.extend_from_slice(&samples[..length]);
         if packet.last_in_page() {
-            assert_eq!(packet.absgp_page(), pcm.len() as u64, "pages tell the samples up to their end");
+            assert_eq!(
+                packet.absgp_page(),
+                pcm.len() as u64,
+                "pages tell the samples up to their end"
+            );
         }
         ended = packet.last_in_stream();
     }
@@ -81,9 +90,12 @@ fn played(file: &[u8]) -> Vec<f32> {
     pcm.split_off(pre_skip)
 }
 
-/// When it is loud, in milliseconds to 2.5 ms. What is concealed may be softer; so short a hole is none.
+/// When it is loud, in milliseconds to 2.5 ms. What is concealed may be softer; so short a hole is
+/// none.
 fn loud(pcm: &[f32]) -> Vec<(u64, u64)> {
-    let is_loud = |chunk: &[f32]| chunk.iter().map(|sample| sample * sample).sum::<f32>() / chunk.len() as f32 > 0.004;
+    let is_loud = |chunk: &[f32]| {
+        chunk.iter().map(|sample| sample * sample).sum::<f32>() / chunk.len() as f32 > 0.004
+    };
     let mut spans: Vec<(u64, u64)> = Vec::new();
     for (place, chunk) in pcm.chunks(120).enumerate() {
         let ms = place as u64 * 5 / 2;
@@ -99,7 +111,8 @@ fn loud(pcm: &[f32]) -> Vec<(u64, u64)> {
 fn is_near(spans: &[(u64, u64)], expected: &[(u64, u64)]) -> bool {
     let near = |found: u64, expected: u64| found.abs_diff(expected) <= 15;
     let both = spans.iter().zip(expected);
-    spans.len() == expected.len() && both.clone().all(|(is, should)| near(is.0, should.0) && near(is.1, should.1))
+    spans.len() == expected.len()
+        && both.clone().all(|(is, should)| near(is.0, should.0) && near(is.1, should.1))
 }
 
 /// proves: B-09
@@ -109,19 +122,33 @@ fn files_begin_together_and_pauses_and_losses_keep_their_length() {
     let mut recorder = Recorder::start(&folder.0).expect("a folder");
     let (ada, ben) = (tone(150), tone(100));
     let mut arrivals = Vec::new();
-    // Ada speaks for a second from 10 s on, pauses for two, speaks for two more; three of her frames are lost at 13.2 s.
+    // Ada speaks for a second from 10 s on, pauses for two, speaks for two more; three of her
+    // frames are lost at 13.2 s.
     for (number, frame) in ada.iter().enumerate() {
         let number = number as u64;
-        let spoken_ms = if number < 50 { 10_000 + number * FRAME_MS } else { 12_000 + number * FRAME_MS };
+        let spoken_ms =
+            if number < 50 { 10_000 + number * FRAME_MS } else { 12_000 + number * FRAME_MS };
         if !(60..63).contains(&number) {
-            arrivals.push((spoken_ms + FRAME_MS, speaker(1, "Ada"), number, number == 49 || number == 149, frame));
+            arrivals.push((
+                spoken_ms + FRAME_MS,
+                speaker(1, "Ada"),
+                number,
+                number == 49 || number == 149,
+                frame,
+            ));
         }
     }
     // Ben begins at 10.5 s; his frames take 0 to 60 ms and overtake each other.
     for (number, frame) in ben.iter().enumerate() {
         let number = number as u64;
         let late_ms = number * 37 % 61;
-        arrivals.push((10_500 + (number + 1) * FRAME_MS + late_ms, speaker(2, "Ben"), number, number == 99, frame));
+        arrivals.push((
+            10_500 + (number + 1) * FRAME_MS + late_ms,
+            speaker(2, "Ben"),
+            number,
+            number == 99,
+            frame,
+        ));
     }
     arrivals.sort_by_key(|(at_ms, ..)| *at_ms);
     for (at_ms, speaker, number, last, frame) in arrivals {
@@ -189,7 +216,13 @@ fn of_very_many_speakers_each_has_a_file_and_few_are_open() {
     let frame = &tone(1)[0];
     let speakers = MOST_OPEN as u32 + 20;
     for id in 0..speakers {
-        recorder.frame(Duration::from_millis(u64::from(id) * 20), speaker(id, "Guest"), 0, true, frame);
+        recorder.frame(
+            Duration::from_millis(u64::from(id) * 20),
+            speaker(id, "Guest"),
+            0,
+            true,
+            frame,
+        );
         assert!(recorder.tracks.len() <= MOST_OPEN);
     }
     assert_eq!(recorder.poll_failure(), None);
@@ -210,7 +243,11 @@ fn a_disk_that_is_too_slow_ends_the_recording_and_delays_nothing() {
     });
     let (number, why) = told.expect("told");
     assert!(number >= 2 && why.contains("as fast as people speak"), "{number}: {why}");
-    assert_eq!((recorder.poll_failure(), queue.try_iter().count()), (None, 8), "told once, and no more than fits");
+    assert_eq!(
+        (recorder.poll_failure(), queue.try_iter().count()),
+        (None, 8),
+        "told once, and no more than fits"
+    );
     drop((finished, failure));
 }
 
@@ -225,7 +262,10 @@ fn a_recording_that_is_ended_elsewhere_does_not_keep_its_caller_waiting_for_the_
 
     recorder.end_elsewhere();
 
-    assert!(begun.elapsed() < LEAVE_TIMEOUT, "the writer has not finished, and the caller waited for it");
+    assert!(
+        begun.elapsed() < LEAVE_TIMEOUT,
+        "the writer has not finished, and the caller waited for it"
+    );
     assert_eq!(lease.strong_count(), 0, "another recording may begin at once");
     drop(finished);
 }

@@ -1,26 +1,33 @@
-//! One speaker's frames on the recording's time: frames in, the packets of a gapless stream out. Time is handed in.
+//! One speaker's frames on the recording's time: frames in, the packets of a gapless stream out.
+//! Time is handed in.
 //!
-//! Inside a talkspurt the speaker's own numbering is the clock, so that nothing the network does is heard. Where a talkspurt
-//! begins, its place is the earliest that its first frames' arrivals allow; so the speaker's clock, which runs a little
-//! faster or slower than ours, is set right in every pause and nowhere else.
+//! Inside a talkspurt the speaker's own numbering is the clock, so that nothing the network does is
+//! heard. Where a talkspurt begins, its place is the earliest that its first frames' arrivals
+//! allow; so the speaker's clock, which runs a little faster or slower than ours, is set right in
+//! every pause and nowhere else.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::opus::{self, RATE, SILENCE_STEP};
 
-/// Frames wait so long for earlier ones, and a talkspurt's first ones for those that show how late they are.
+/// Frames wait so long for earlier ones, and a talkspurt's first ones for those that show how late
+/// they are.
 const WINDOW: Duration = Duration::from_millis(250);
 /// Frames that wait. When there are more, the first is placed at once.
 const MOST_WAITING: usize = 64;
-/// What is lost in a row is concealed for so long, and silent from there on, as decoders would end it, too: 200 ms.
+/// What is lost in a row is concealed for so long, and silent from there on, as decoders would end
+/// it, too: 200 ms.
 const CONCEALED: u64 = RATE / 5;
-/// When nothing came for longer than this, and the missing frames do not fill it, there was a pause: 400 ms.
+/// When nothing came for longer than this, and the missing frames do not fill it, there was a
+/// pause: 400 ms.
 const PAUSE: Duration = Duration::from_millis(400);
 const PAUSE_SAMPLES: i64 = RATE as i64 * 2 / 5;
-/// When more frames are missing than can have been spoken, by more than this, the numbering has jumped: 1 s.
+/// When more frames are missing than can have been spoken, by more than this, the numbering has
+/// jumped: 1 s.
 const JUMP: i64 = RATE as i64;
-/// Of a pause whose beginning was lost, so many frames are concealed, so that speech does not end like cut off.
+/// Of a pause whose beginning was lost, so many frames are concealed, so that speech does not end
+/// like cut off.
 const FADE: u64 = 3;
 /// After so many frames in a row that are too late, the speaker has begun to count anew.
 const MOST_LATE: u32 = 10;
@@ -120,7 +127,9 @@ impl Timeline {
     fn follows(&self) -> bool {
         let Some((sequence, first)) = self.waiting.first_key_value() else { return false };
         let is_late = self.begins(first, 0) - self.position as i64 > PAUSE_SAMPLES;
-        self.state == State::Running && Some(*sequence) == self.next && !(is_late && self.comes_after_a_pause(first))
+        self.state == State::Running
+            && Some(*sequence) == self.next
+            && !(is_late && self.comes_after_a_pause(first))
     }
 
     /// A clock that has run too slow for long makes frames late, too, but not all at once.
@@ -130,14 +139,20 @@ impl Timeline {
 
     /// Whether the first frame that waits need not wait any longer for what tells its place.
     fn is_ripe(&self, now: Duration) -> bool {
-        let Some(oldest) = self.waiting.values().map(|waiting| waiting.arrived).min() else { return false };
-        now.saturating_sub(oldest) >= WINDOW || self.waiting.len() > MOST_WAITING || self.is_whole_talkspurt()
+        let Some(oldest) = self.waiting.values().map(|waiting| waiting.arrived).min() else {
+            return false;
+        };
+        now.saturating_sub(oldest) >= WINDOW
+            || self.waiting.len() > MOST_WAITING
+            || self.is_whole_talkspurt()
     }
 
     /// Whether all of a talkspurt is there, and nothing can come before it.
     fn is_whole_talkspurt(&self) -> bool {
         let Some((first, _)) = self.waiting.first_key_value() else { return false };
-        let run = (*first..).zip(&self.waiting).take_while(|(expected, (sequence, _))| expected == *sequence);
+        let run = (*first..)
+            .zip(&self.waiting)
+            .take_while(|(expected, (sequence, _))| expected == *sequence);
         self.state == State::Paused
             && self.next.is_none_or(|next| next == *first)
             && run.into_iter().any(|(_, (_, waiting))| waiting.pause_follows)
@@ -195,13 +210,14 @@ impl Timeline {
         }
     }
 
-    /// Where the first frame that waits begins, judged by itself and by those of the same talkspurt that wait behind it:
-    /// whichever was delayed least is nearest to the truth.
+    /// Where the first frame that waits begins, judged by itself and by those of the same talkspurt
+    /// that wait behind it: whichever was delayed least is nearest to the truth.
     fn earliest_begin(&self) -> i64 {
         let (mut earliest, mut before, mut expected) = (i64::MAX, 0, None);
         for (sequence, waiting) in &self.waiting {
             let missing = sequence - expected.unwrap_or(*sequence);
-            before += i64::try_from(missing.saturating_mul(waiting.samples)).unwrap_or(i64::MAX / 2);
+            before +=
+                i64::try_from(missing.saturating_mul(waiting.samples)).unwrap_or(i64::MAX / 2);
             if before > JUMP {
                 break;
             }
@@ -215,9 +231,11 @@ impl Timeline {
         earliest
     }
 
-    /// Where so many samples before this frame's beginning are, if it came without delay: it left when it was complete.
+    /// Where so many samples before this frame's beginning are, if it came without delay: it left
+    /// when it was complete.
     fn begins(&self, waiting: &Waiting, before: i64) -> i64 {
-        let ended = waiting.arrived.saturating_sub(self.began).as_nanos() * u128::from(RATE) / 1_000_000_000;
+        let ended = waiting.arrived.saturating_sub(self.began).as_nanos() * u128::from(RATE)
+            / 1_000_000_000;
         i64::try_from(ended).unwrap_or(i64::MAX) - waiting.samples as i64 - before
     }
 }

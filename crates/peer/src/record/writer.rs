@@ -131,7 +131,8 @@ fn remove(path: &Path) {
     }
 }
 
-/// Whether the folder can be written to at all, better known before anybody speaks. A full disk takes an empty file.
+/// Whether the folder can be written to at all, better known before anybody speaks. A full disk
+/// takes an empty file.
 pub(super) fn try_out(folder: &Path) -> io::Result<()> {
     let (path, mut file) = create(folder, "voicemesh", "writable")?;
     let written = file.write_all(&[0; TRIAL_BYTES]);

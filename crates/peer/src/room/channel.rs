@@ -20,8 +20,8 @@ impl<'a> Channel<'a> {
     }
 
     /// Opens it from this side. Data flows once the other side has opened the same number alike
-    /// ([`DataEvent::ChannelOpened`](crate::DataEvent::ChannelOpened)); until then it waits here. Opening it as another kind closes
-    /// it first.
+    /// ([`DataEvent::ChannelOpened`](crate::DataEvent::ChannelOpened)); until then it waits here.
+    /// Opening it as another kind closes it first.
     ///
     /// # Errors
     ///

@@ -60,7 +60,8 @@ impl Core {
     }
 
     pub(super) fn command(&self, command: Command) {
-        // A full queue means that the engine has not run for long; what is wanted now would come too late.
+        // A full queue means that the engine has not run for long; what is wanted now would come
+        // too late.
         let _ = self.commands.try_send(command);
         self.wake.wake();
     }

@@ -12,9 +12,10 @@ use crate::event::{Event, RoomEvent, TimedEvent};
 
 /// The events of a room, in the order in which things happened.
 ///
-/// A program takes them: of more than 4096 that wait, the newest are dropped ([`QueueDrops`](crate::QueueDrops)), and messages
-/// that must arrive stay with their senders. The room goes on without its events; it is left when the last [`Room`](super::Room)
-/// and its events are dropped.
+/// A program takes them: of more than 4096 that wait, the newest are dropped
+/// ([`QueueDrops`](crate::QueueDrops)), and messages that must arrive stay with their senders. The
+/// room goes on without its events; it is left when the last [`Room`](super::Room) and its events
+/// are dropped.
 #[derive(Debug)]
 pub struct Events {
     core: Arc<Core>,
@@ -47,17 +48,22 @@ impl Events {
                 }
                 Some(timed)
             }
-            // The engine ended without saying so, which it does only by a fault of ours: the caller must not wait for it.
+            // The engine ended without saying so, which it does only by a fault of ours: the caller
+            // must not wait for it.
             Err(TryRecvError::Disconnected) if !self.has_left => {
                 self.end();
-                Some(TimedEvent { at: self.core.started.elapsed(), event: Event::Room(RoomEvent::Left) })
+                Some(TimedEvent {
+                    at: self.core.started.elapsed(),
+                    event: Event::Room(RoomEvent::Left),
+                })
             }
             Err(TryRecvError::Disconnected | TryRecvError::Empty) => None,
         }
     }
 
-    /// The next event, as soon as there is one; `None` after [`RoomEvent::Left`]. For servers and bots, on any executor: it uses
-    /// the caller's waker and needs no runtime. Dropping the future loses nothing.
+    /// The next event, as soon as there is one; `None` after [`RoomEvent::Left`]. For servers and
+    /// bots, on any executor: it uses the caller's waker and needs no runtime. Dropping the future
+    /// loses nothing.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             let told = self.told.clone();
@@ -72,8 +78,12 @@ impl Events {
         }
     }
 
-    /// Blocks until there is an event to poll, at most for this long. For programs without a loop of their own.
-    #[expect(clippy::disallowed_methods, reason = "the worker has left: no event can come any more")]
+    /// Blocks until there is an event to poll, at most for this long. For programs without a loop
+    /// of their own.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the worker has left: no event can come any more"
+    )]
     pub fn wait(&mut self, at_most: Duration) {
         if self.next.is_none() {
             match self.queue().recv_timeout(at_most) {

@@ -25,8 +25,8 @@ impl<'a> Group<'a> {
         self.core.command(Command::LeaveGroup(self.name.to_owned()));
     }
 
-    /// Begins to listen to it, without speaking to it: at most 64 groups. To speak without listening, see
-    /// [`Room::transmit_to`](super::Room::transmit_to).
+    /// Begins to listen to it, without speaking to it: at most 64 groups. To speak without
+    /// listening, see [`Room::transmit_to`](super::Room::transmit_to).
     pub fn listen(&self) {
         self.core.game(GameCommand::Listen(self.name.to_owned()));
     }
@@ -36,8 +36,8 @@ impl<'a> Group<'a> {
         self.core.game(GameCommand::Unlisten(self.name.to_owned()));
     }
 
-    /// Writes to everyone who listens to it. This peer need not listen to it. A text that cannot be sent raises
-    /// [`RoomEvent::Warned`](crate::RoomEvent::Warned).
+    /// Writes to everyone who listens to it. This peer need not listen to it. A text that cannot be
+    /// sent raises [`RoomEvent::Warned`](crate::RoomEvent::Warned).
     pub fn send_text(&self, text: &str) {
         self.core.command(Command::SendText(TextTo::Group(self.name.to_owned()), text.to_owned()));
     }

@@ -31,8 +31,8 @@ use crate::sound::Sound;
 use crate::tls::Tls;
 use crate::worker::{EVENTS, Ends, RECORDING, Worker};
 
-/// A join whose address, names, files and options are in order. No device is open yet, and nothing is connected. Made by
-/// [`JoinOptions::prepare`].
+/// A join whose address, names, files and options are in order. No device is open yet, and nothing
+/// is connected. Made by [`JoinOptions::prepare`].
 #[derive(Debug)]
 pub struct PreparedJoin {
     options: JoinOptions,
@@ -54,11 +54,14 @@ pub(super) fn prepare(options: JoinOptions) -> Result<PreparedJoin, JoinError> {
     let state_dir = state_dir_or_default(options.state_dir.as_deref());
     let connector = Connector::new(url.clone(), tls, proxy, options.has_secret(), state_dir);
     let load = |url: &ServerUrl| {
-        Identity::load(options.state_dir.as_deref(), &url.origin(), room.key()).map_err(refused_by_system)
+        Identity::load(options.state_dir.as_deref(), &url.origin(), room.key())
+            .map_err(refused_by_system)
     };
     let identity = load(&url)?;
-    let without_tls = connector.may_go_without_tls().then(|| load(&url.without_tls())).transpose()?;
-    let recorder = options.record.as_deref().map(Recorder::start).transpose().map_err(JoinError::Recording)?;
+    let without_tls =
+        connector.may_go_without_tls().then(|| load(&url.without_tls())).transpose()?;
+    let recorder =
+        options.record.as_deref().map(Recorder::start).transpose().map_err(JoinError::Recording)?;
     Ok(PreparedJoin { options, connector, identity, without_tls, recorder })
 }
 
@@ -93,8 +96,13 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
     let shared = Arc::new(Shared::default());
     let (ledger, event_wake) = (Arc::new(SendLedger::default()), Arc::new(Notify::new()));
     if let Some((code, message)) = identity.warning() {
-        let event = Event::Room(RoomEvent::Warned { code: ErrorCode::Other(code.to_owned()), message, text: None });
-        // Both the queue and the ledger are new and have room; what is not counted would be subtracted all the same.
+        let event = Event::Room(RoomEvent::Warned {
+            code: ErrorCode::Other(code.to_owned()),
+            message,
+            text: None,
+        });
+        // Both the queue and the ledger are new and have room; what is not counted would be
+        // subtracted all the same.
         if ledger.try_reserve(&event, EVENTS) {
             let _ = event_queue.try_send(TimedEvent { at: started.elapsed(), event });
         }
@@ -159,7 +167,10 @@ fn mesh_config(
         ticket: identity.ticket(options.password.as_ref()),
         connections: options.connections,
         metadata,
-        frame_ms: voicemesh_audio::FrameDuration::ALL.iter().map(|frame| frame.millis() as u8).collect(),
+        frame_ms: voicemesh_audio::FrameDuration::ALL
+            .iter()
+            .map(|frame| frame.millis() as u8)
+            .collect(),
         redundancy: true,
         seed: random()?,
     })

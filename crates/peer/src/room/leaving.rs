@@ -19,8 +19,8 @@ pub(super) struct Ending {
     runtime: Option<Runtime>,
     /// Disconnected when the engine has ended and every socket has written its farewell.
     farewells: Receiver<Infallible>,
-    /// Locked while this program is in the room: that of the server, and that of the same one without TLS, if it may come to
-    /// that.
+    /// Locked while this program is in the room: that of the server, and that of the same one
+    /// without TLS, if it may come to that.
     _identities: (Identity, Option<Identity>),
 }
 

@@ -26,37 +26,45 @@ impl<'a> Lobby<'a> {
         self.core.read_snapshot(|snapshot| snapshot.owner)
     }
 
-    /// The access token from now on; answers [`RoomEvent::TokenNeeded`](crate::RoomEvent::TokenNeeded).
+    /// The access token from now on; answers
+    /// [`RoomEvent::TokenNeeded`](crate::RoomEvent::TokenNeeded).
     pub fn set_token(&self, token: impl Into<AccessToken>) {
         self.core.command(Command::SetToken(token.into()));
     }
 
     /// Changes what this peer publishes about itself: at most 31 keys and 8 KiB, beside its token.
-    /// [`RoomEvent::TransactionDone`] reports the result, also if the connection is lost meanwhile: the change is then made with
-    /// the next join.
+    /// [`RoomEvent::TransactionDone`] reports the result, also if the connection is lost meanwhile:
+    /// the change is then made with the next join.
     ///
     /// # Errors
     ///
     /// When the engine does not take it: nothing follows.
     ///
     /// [`RoomEvent::TransactionDone`]: crate::RoomEvent::TransactionDone
-    pub fn set_metadata(&self, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
+    pub fn set_metadata(
+        &self,
+        changes: MetadataTransaction,
+    ) -> Result<TransactionId, ConnectError> {
         self.transact(MetadataScope::Own, changes)
     }
 
-    /// Changes what the room publishes; otherwise as [`set_metadata`](Self::set_metadata). Only the owner may; for any
-    /// other peer, the change fails with the code `not-owner`.
+    /// Changes what the room publishes; otherwise as [`set_metadata`](Self::set_metadata). Only the
+    /// owner may; for any other peer, the change fails with the code `not-owner`.
     ///
     /// # Errors
     ///
     /// As for [`set_metadata`](Self::set_metadata).
-    pub fn set_room_metadata(&self, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
+    pub fn set_room_metadata(
+        &self,
+        changes: MetadataTransaction,
+    ) -> Result<TransactionId, ConnectError> {
         self.transact(MetadataScope::Room, changes)
     }
 
-    /// Decides about a member or the room: mute for all, kick, ban, move, lock, password, and who has the owner's right.
-    /// [`RoomEvent::TransactionDone`] reports the result; a member that may not moderate is answered `not-moderator`. What the
-    /// connection's end left without an answer has failed and is not sent again.
+    /// Decides about a member or the room: mute for all, kick, ban, move, lock, password, and who
+    /// has the owner's right. [`RoomEvent::TransactionDone`] reports the result; a member that may
+    /// not moderate is answered `not-moderator`. What the connection's end left without an answer
+    /// has failed and is not sent again.
     ///
     /// # Errors
     ///
@@ -68,9 +76,15 @@ impl<'a> Lobby<'a> {
         self.core.try_command(Command::Lobby(LobbyCommand::Moderate(id, action))).map(|()| id)
     }
 
-    fn transact(&self, scope: MetadataScope, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
+    fn transact(
+        &self,
+        scope: MetadataScope,
+        changes: MetadataTransaction,
+    ) -> Result<TransactionId, ConnectError> {
         let id = self.next_transaction();
-        self.core.try_command(Command::Lobby(LobbyCommand::Transact(id, scope, changes.0))).map(|()| id)
+        self.core
+            .try_command(Command::Lobby(LobbyCommand::Transact(id, scope, changes.0)))
+            .map(|()| id)
     }
 
     fn next_transaction(&self) -> TransactionId {

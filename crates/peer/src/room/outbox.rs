@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::data::{DataCommand, SendError, SendLedger};
 use crate::inbox::Wake;
 
-/// Shared by all handles of a room. A lock is held while a message is checked and copied: at most 256 KiB, tens of microseconds.
+/// Shared by all handles of a room. A lock is held while a message is checked and copied: at most
+/// 256 KiB, tens of microseconds.
 #[derive(Debug)]
 pub(super) struct Outbox {
     ledger: Arc<SendLedger>,

@@ -34,23 +34,29 @@ impl<'a> Participant<'a> {
         self.core.command(Command::SetGain(self.peer, gain));
     }
 
-    /// Whether it is not heard here. For all, a moderator mutes it: [`Lobby::moderate`](super::Lobby::moderate).
+    /// Whether it is not heard here. For all, a moderator mutes it:
+    /// [`Lobby::moderate`](super::Lobby::moderate).
     pub fn set_muted(&self, muted: bool) {
         self.core.command(Command::SetPeerMuted(self.peer, muted));
     }
 
-    /// How loud it speaks, in dBFS from −120 (silence) to 0; −50 is where speech begins. `None` if nothing was heard lately, or it
-    /// is not here. At most 20 ms old; allocates nothing.
+    /// How loud it speaks, in dBFS from −120 (silence) to 0; −50 is where speech begins. `None` if
+    /// nothing was heard lately, or it is not here. At most 20 ms old; allocates nothing.
     pub fn level(&self) -> Option<f32> {
-        self.core.read_snapshot(|snapshot| snapshot.peers.iter().find(|state| state.peer == self.peer)?.level_dbfs)
+        self.core.read_snapshot(|snapshot| {
+            snapshot.peers.iter().find(|state| state.peer == self.peer)?.level_dbfs
+        })
     }
 
     /// Whether it speaks. At most 20 ms old; allocates nothing.
     pub fn is_speaking(&self) -> bool {
-        self.core.read_snapshot(|snapshot| snapshot.peers.iter().any(|state| state.peer == self.peer && state.speaking))
+        self.core.read_snapshot(|snapshot| {
+            snapshot.peers.iter().any(|state| state.peer == self.peer && state.speaking)
+        })
     }
 
-    /// Writes to it. A text that cannot be sent raises [`RoomEvent::Warned`](crate::RoomEvent::Warned).
+    /// Writes to it. A text that cannot be sent raises
+    /// [`RoomEvent::Warned`](crate::RoomEvent::Warned).
     pub fn send_text(&self, text: &str) {
         self.core.command(Command::SendText(TextTo::Peer(self.peer), text.to_owned()));
     }
@@ -58,17 +64,19 @@ impl<'a> Participant<'a> {
 
 /// # Its place
 ///
-/// For a game that joined with [`JoinOptions::positional`](crate::JoinOptions::positional). A peer is heard from its place
-/// if both hold: the game has set its position here, and what it says is positional, which its own program decides, with
-/// that option or with [`TransmitOptions::positional`](crate::TransmitOptions::positional). So a radio or an announcer can be
-/// heard as it is, beside those who stand around. Speech that reaches this peer in both ways is heard from its place.
+/// For a game that joined with [`JoinOptions::positional`](crate::JoinOptions::positional). A peer
+/// is heard from its place if both hold: the game has set its position here, and what it says is
+/// positional, which its own program decides, with that option or with
+/// [`TransmitOptions::positional`](crate::TransmitOptions::positional). So a radio or an announcer
+/// can be heard as it is, beside those who stand around. Speech that reaches this peer in both ways
+/// is heard from its place.
 ///
-/// All of it may be called each frame for each peer: it never blocks for longer than another such call takes, allocates
-/// nothing, and only the latest counts. Units are metres and metres a second.
+/// All of it may be called each frame for each peer: it never blocks for longer than another such
+/// call takes, allocates nothing, and only the latest counts. Units are metres and metres a second.
 impl Participant<'_> {
-    /// Where its mouth is, and how it moves; between two calls it is assumed to go on moving for at most a quarter of a second.
-    /// Ignored for a peer that is not in the room, and if a component is not a number. A peer that leaves the room loses its
-    /// position.
+    /// Where its mouth is, and how it moves; between two calls it is assumed to go on moving for at
+    /// most a quarter of a second. Ignored for a peer that is not in the room, and if a component
+    /// is not a number. A peer that leaves the room loses its position.
     pub fn set_position(&self, position: [f32; 3], velocity: [f32; 3]) {
         if let Some(placement) = Placement::new(self.core.started.elapsed(), position, velocity) {
             self.core.positions.lock().put(self.peer, Some(placement));
@@ -105,9 +113,10 @@ impl Participant<'_> {
 
 /// # Messages to it
 impl Participant<'_> {
-    /// Sends it a message, directly where a link carries it, else through the server. A reliable one (at most
-    /// 256 KiB) arrives exact, complete and in order as long as both stay in the room, over any change of route; an unreliable
-    /// one (at most 1,100 bytes) may be lost, doubled or overtaken. The bytes are copied.
+    /// Sends it a message, directly where a link carries it, else through the server. A reliable
+    /// one (at most 256 KiB) arrives exact, complete and in order as long as both stay in the room,
+    /// over any change of route; an unreliable one (at most 1,100 bytes) may be lost, doubled or
+    /// overtaken. The bytes are copied.
     ///
     /// # Errors
     ///
@@ -120,8 +129,8 @@ impl Participant<'_> {
         })
     }
 
-    /// Closes every data channel with it, and drops what waits to be sent to it. It stays in the room, and is heard; it receives
-    /// [`DataEvent::Disconnected`](crate::DataEvent::Disconnected).
+    /// Closes every data channel with it, and drops what waits to be sent to it. It stays in the
+    /// room, and is heard; it receives [`DataEvent::Disconnected`](crate::DataEvent::Disconnected).
     pub fn close_channels(&self) {
         let ordered = self.core.outbox.queue(|ledger, into| {
             into.extend(ledger.disconnect(self.peer));
@@ -130,7 +139,8 @@ impl Participant<'_> {
         debug_assert_eq!(ordered, Ok(()), "nothing is refused");
     }
 
-    /// Reliable bytes that wait to be sent to it, or of which it has not said that they arrived. Each message counts 64 more.
+    /// Reliable bytes that wait to be sent to it, or of which it has not said that they arrived.
+    /// Each message counts 64 more.
     pub fn queued_bytes(&self) -> usize {
         self.core.outbox.ledger().queued_bytes(self.peer)
     }
@@ -138,10 +148,11 @@ impl Participant<'_> {
 
 /// # The link to it
 impl Participant<'_> {
-    /// Requests a direct link, by the token that the peer publishes ([`crate::REACHABILITY_KEY`]). With
-    /// [`Connections::Explicit`](crate::Connections::Explicit) both sides must connect; a side that has not receives
-    /// [`RoomEvent::ConnectionRequested`]. The request holds until the peer leaves the room or is disconnected.
-    /// [`RoomEvent::Warned`] reports a token that is not the newest, or of a peer that is not in the room.
+    /// Requests a direct link, by the token that the peer publishes ([`crate::REACHABILITY_KEY`]).
+    /// With [`Connections::Explicit`](crate::Connections::Explicit) both sides must connect; a side
+    /// that has not receives [`RoomEvent::ConnectionRequested`]. The request holds until the peer
+    /// leaves the room or is disconnected. [`RoomEvent::Warned`] reports a token that is not the
+    /// newest, or of a peer that is not in the room.
     ///
     /// # Errors
     ///
@@ -153,7 +164,8 @@ impl Participant<'_> {
         self.lobby(LobbyCommand::Connect(Reachability::parse(token, self.peer)?))
     }
 
-    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at
+    /// once.
     ///
     /// # Errors
     ///
@@ -162,7 +174,8 @@ impl Participant<'_> {
         self.lobby(LobbyCommand::Update(Reachability::parse(token, self.peer)?))
     }
 
-    /// Closes the link; there is none until [`connect`](Self::connect). Speech goes on, through the server.
+    /// Closes the link; there is none until [`connect`](Self::connect). Speech goes on, through the
+    /// server.
     ///
     /// # Errors
     ///

@@ -17,9 +17,9 @@ use crate::game::{GridChange, ProximityGrid, TransmitOptions, VoiceAudience};
 /// # Some(()) }
 /// ```
 impl Room {
-    /// Listens to those around this position, and speaks to them, positionally. May be called each frame: only in another
-    /// cell is there anything to do. Dropping the grid ends the speaking, and [`leave_grid`](Self::leave_grid) also the
-    /// listening.
+    /// Listens to those around this position, and speaks to them, positionally. May be called each
+    /// frame: only in another cell is there anything to do. Dropping the grid ends the speaking,
+    /// and [`leave_grid`](Self::leave_grid) also the listening.
     pub fn move_in(&self, grid: &mut ProximityGrid, position: [f32; 3]) {
         if let Some(change) = grid.move_to(position) {
             self.follow_grid(grid, change);
@@ -35,8 +35,11 @@ impl Room {
     fn follow_grid(&self, grid: &mut ProximityGrid, change: GridChange) {
         change.stop_listening.iter().for_each(|group| self.group(group).stop_listening());
         change.listen.iter().for_each(|group| self.group(group).listen());
-        // The new one is open before the old one closes, so that what is being said does not break off.
+        // The new one is open before the old one closes, so that what is being said does not break
+        // off.
         let options = TransmitOptions { positional: true, ..TransmitOptions::default() };
-        grid.transmit_by(change.speak.map(|group| self.transmit_to(VoiceAudience::Group(group), options)));
+        grid.transmit_by(
+            change.speak.map(|group| self.transmit_to(VoiceAudience::Group(group), options)),
+        );
     }
 }

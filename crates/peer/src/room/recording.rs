@@ -10,11 +10,12 @@ use crate::record::{RecordError, Recorder};
 
 /// # Recording
 impl Room {
-    /// Begins a recording of the room in this folder, one file per speaker, as [`JoinOptions::record`] does at the join. Nothing is
-    /// recorded before everyone in the room can see that it is on, which is when [`Snapshot::recording`] says so, a round trip to
-    /// the server later; [`VoiceEvent::RecordingFailed`] says that it comes to nothing. Members whom the server has lost are left
-    /// out until they are back. A recording that has begun goes on while the server is away: those who hear each other have seen
-    /// it.
+    /// Begins a recording of the room in this folder, one file per speaker, as
+    /// [`JoinOptions::record`] does at the join. Nothing is recorded before everyone in the room
+    /// can see that it is on, which is when [`Snapshot::recording`] says so, a round trip to the
+    /// server later; [`VoiceEvent::RecordingFailed`] says that it comes to nothing. Members whom
+    /// the server has lost are left out until they are back. A recording that has begun goes on
+    /// while the server is away: those who hear each other have seen it.
     ///
     /// Makes the folder and tries it out, which blocks for as long as the file system takes.
     ///
@@ -56,8 +57,8 @@ impl Room {
         Err(error)
     }
 
-    /// Ends the recording, if one is kept. Another may begin at once. Waits a few milliseconds if 1024 commands wait for the
-    /// engine: a recording must not go on unseen by this program.
+    /// Ends the recording, if one is kept. Another may begin at once. Waits a few milliseconds if
+    /// 1024 commands wait for the engine: a recording must not go on unseen by this program.
     pub fn stop_recording(&self) {
         let mut recording = self.core.recording.lock().unwrap_or_else(PoisonError::into_inner);
         // The engine empties the queue every few milliseconds, or has ended.

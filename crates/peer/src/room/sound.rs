@@ -46,14 +46,16 @@ impl<'a> Microphone<'a> {
         self.core.command(Command::SetInput(input));
     }
 
-    /// How loud it is, in dBFS, after processing; also while nothing is sent. At most 20 ms old; allocates nothing.
+    /// How loud it is, in dBFS, after processing; also while nothing is sent. At most 20 ms old;
+    /// allocates nothing.
     pub fn level(&self) -> f32 {
         self.core.read_snapshot(|snapshot| snapshot.microphone.level_dbfs)
     }
 
-    /// A microphone whose samples the program writes itself: mono, `rate_hz` of 8,000 to 192,000. It takes the place of the
-    /// microphone in use, and is processed like one; [`set_input`](Self::set_input) takes its place again. To have no other
-    /// before it, join with [`InputSpec::Program`](crate::InputSpec::Program).
+    /// A microphone whose samples the program writes itself: mono, `rate_hz` of 8,000 to 192,000.
+    /// It takes the place of the microphone in use, and is processed like one;
+    /// [`set_input`](Self::set_input) takes its place again. To have no other before it, join with
+    /// [`InputSpec::Program`](crate::InputSpec::Program).
     ///
     /// The feed may move to another thread, and may outlive the room.
     ///
@@ -88,7 +90,8 @@ impl<'a> Speaker<'a> {
         self.core.command(Command::SetOutput(output));
     }
 
-    /// Where this peer's ears are, each frame if they move. A pose with a number that is none has no effect.
+    /// Where this peer's ears are, each frame if they move. A pose with a number that is none has
+    /// no effect.
     pub fn set_listener(&self, pose: Pose) {
         self.core.positions.lock().listener = Some(pose);
     }
@@ -98,7 +101,8 @@ impl<'a> Speaker<'a> {
         self.core.positions.lock().attenuation = Some(attenuation);
     }
 
-    /// Everyone together, two sides, at `rate_hz` of 8,000 to 192,000. One at a time: another takes its place.
+    /// Everyone together, two sides, at `rate_hz` of 8,000 to 192,000. One at a time: another takes
+    /// its place.
     ///
     /// # Errors
     ///

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    date_time_ymd,
+};
 
 use super::*;
 
@@ -22,11 +25,13 @@ fn self_signed(params: &CertificateParams) -> Certificate {
 }
 
 fn verify(trusted: &[&Certificate], shown: &Certificate, name: &str) -> Result<(), Error> {
-    let tls = Tls { extra: trusted.iter().map(|one| one.der().clone()).collect(), read: Arc::default() };
+    let tls =
+        Tls { extra: trusted.iter().map(|one| one.der().clone()).collect(), read: Arc::default() };
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(tls.extra.iter().cloned());
     let provider = Arc::new(ring::default_provider());
-    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().ok();
+    let webpki =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().ok();
     let verifier = Verifier { webpki, named: tls.extra, provider };
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     verifier.verify_server_cert(shown.der(), &[], &name, &[], now()).map(|_| ())
@@ -48,7 +53,8 @@ fn a_named_certificate_is_accepted_even_if_it_says_that_it_signs_others() {
 
 #[test]
 fn another_certificate_of_the_same_name_is_not_accepted() {
-    let (own, other) = (self_signed(&params("voice.lan", true)), self_signed(&params("voice.lan", true)));
+    let (own, other) =
+        (self_signed(&params("voice.lan", true)), self_signed(&params("voice.lan", true)));
     assert!(verify(&[&own], &other, "voice.lan").is_err());
     assert!(is(verify(&[], &other, "voice.lan"), |error| *error == CertificateError::UnknownIssuer));
 }
@@ -68,12 +74,14 @@ fn the_dates_of_a_named_certificate_are_checked() {
         let mut past = params("voice.lan", is_ca);
         past.not_after = date_time_ymd(2020, 1, 1);
         let past = self_signed(&past);
-        let expired = |error: &CertificateError| matches!(error, CertificateError::ExpiredContext { .. });
+        let expired =
+            |error: &CertificateError| matches!(error, CertificateError::ExpiredContext { .. });
         assert!(is(verify(&[&past], &past, "voice.lan"), expired), "{is_ca}");
         let mut future = params("voice.lan", is_ca);
         future.not_before = date_time_ymd(2090, 1, 1);
         let future = self_signed(&future);
-        let early = |error: &CertificateError| matches!(error, CertificateError::NotValidYetContext { .. });
+        let early =
+            |error: &CertificateError| matches!(error, CertificateError::NotValidYetContext { .. });
         assert!(is(verify(&[&future], &future, "voice.lan"), early), "{is_ca}");
     }
 }
@@ -81,7 +89,8 @@ fn the_dates_of_a_named_certificate_are_checked() {
 #[test]
 fn a_named_certificate_of_an_unknown_issuer_is_accepted_with_its_dates_and_name() {
     let issuer =
-        CertifiedIssuer::self_signed(params("ca.lan", true), KeyPair::generate().expect("a key")).expect("a CA");
+        CertifiedIssuer::self_signed(params("ca.lan", true), KeyPair::generate().expect("a key"))
+            .expect("a CA");
     let issued = |params: CertificateParams| {
         params.signed_by(&KeyPair::generate().expect("a key"), &issuer).expect("a certificate")
     };

@@ -1,4 +1,5 @@
-//! The own bytes of a game in the engine: commands are carried out, and what arrived is passed on as the program takes it.
+//! The own bytes of a game in the engine: commands are carried out, and what arrived is passed on
+//! as the program takes it.
 
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ impl Worker {
         for command in &self.data_commands {
             let done = match command {
                 DataCommand::Send { to, how, bytes } => client.send_data(*to, *how, bytes.clone()),
-                DataCommand::SendOn { to, channel, bytes, .. } => client.send_on(*to, *channel, bytes.clone()),
+                DataCommand::SendOn { to, channel, bytes, .. } => {
+                    client.send_on(*to, *channel, bytes.clone())
+                }
                 DataCommand::Open { to, channel, how } => client.open_channel(*to, *channel, *how),
                 DataCommand::Close { to, channel } => {
                     client.close_channel(*to, *channel);
@@ -42,18 +45,22 @@ impl Worker {
     /// What came of it, and how much waits now.
     pub(super) fn take_data(&mut self, now: Duration) {
         while self.ledger.has_room()
-            && let Some((peer, event)) = self.engine.client_mut().and_then(|client| client.poll_data(now))
+            && let Some((peer, event)) =
+                self.engine.client_mut().and_then(|client| client.poll_data(now))
         {
             self.data_event(now, peer, event);
         }
         let pipes = self.engine.client().into_iter().flat_map(|client| client.data_pipes());
-        self.ledger.reconcile(&self.data_commands, pipes.map(|(peer, pipe)| (peer, pipe.queued_bytes())));
+        self.ledger
+            .reconcile(&self.data_commands, pipes.map(|(peer, pipe)| (peer, pipe.queued_bytes())));
         self.data_commands.clear();
     }
 
     /// A peer has left: what it sent before is passed on first.
     pub(super) fn last_data_of(&mut self, now: Duration, peer: PeerId) {
-        while let Some(event) = self.engine.client_mut().and_then(|client| client.poll_data_of(now, peer)) {
+        while let Some(event) =
+            self.engine.client_mut().and_then(|client| client.poll_data_of(now, peer))
+        {
             self.data_event(now, peer, event);
         }
         if let Some(client) = self.engine.client_mut() {
@@ -62,7 +69,8 @@ impl Worker {
         self.ledger.left(peer);
     }
 
-    /// Whether this peer can leave: everyone who can be reached has taken what must arrive, or had the time.
+    /// Whether this peer can leave: everyone who can be reached has taken what must arrive, or had
+    /// the time.
     pub(super) fn may_go(&self, now: Duration) -> bool {
         let had_time = self.leaving_since.is_none_or(|since| now >= since + FLUSH_TIMEOUT);
         let mut pipes = self.engine.client().into_iter().flat_map(|client| client.data_pipes());
@@ -71,12 +79,19 @@ impl Worker {
 
     fn data_event(&mut self, now: Duration, peer: PeerId, event: client::DataEvent) {
         let event = match event {
-            client::DataEvent::Pipe(PipeEvent::Message { channel, reliability, bytes }) => match channel {
-                None => Event::Data(DataEvent::Message { from: peer, data: bytes, reliability }),
-                Some(channel) => {
-                    Event::Data(DataEvent::ChannelMessage { from: peer, channel, data: bytes, reliability })
+            client::DataEvent::Pipe(PipeEvent::Message { channel, reliability, bytes }) => {
+                match channel {
+                    None => {
+                        Event::Data(DataEvent::Message { from: peer, data: bytes, reliability })
+                    }
+                    Some(channel) => Event::Data(DataEvent::ChannelMessage {
+                        from: peer,
+                        channel,
+                        data: bytes,
+                        reliability,
+                    }),
                 }
-            },
+            }
             client::DataEvent::Pipe(PipeEvent::Opened { channel, reliability }) => {
                 self.ledger.set_mismatch(peer, channel, None);
                 Event::Data(DataEvent::ChannelOpened { peer, channel, reliability })

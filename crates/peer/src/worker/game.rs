@@ -1,4 +1,5 @@
-//! What a game adds to the engine: handles that speak, positions, and the sound that the program itself reads.
+//! What a game adds to the engine: handles that speak, positions, and the sound that the program
+//! itself reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use voicemesh_wire::PeerId;
 
 use crate::carrier::RealCarrier;
 use crate::game::{
-    Audiences, JOINED, MovedPositions, PcmOutputs, PendingPositions, SharedOptions, Source, TransmitOptions,
+    Audiences, JOINED, MovedPositions, PcmOutputs, PendingPositions, SharedOptions, Source,
+    TransmitOptions,
 };
 use crate::sound::Sound;
 
@@ -38,7 +40,11 @@ pub(super) struct GameAudio {
 }
 
 impl GameAudio {
-    pub(super) fn new(handedness: Handedness, is_positional: bool, pending: Arc<PendingPositions>) -> Self {
+    pub(super) fn new(
+        handedness: Handedness,
+        is_positional: bool,
+        pending: Arc<PendingPositions>,
+    ) -> Self {
         Self {
             handedness,
             is_positional,
@@ -57,7 +63,8 @@ impl GameAudio {
         let _ = self.speak(now, engine, JOINED, VoiceTarget::Group(GLOBAL_GROUP.to_owned()));
     }
 
-    /// Whether the speaker wants another block now, or, if the program plays everything itself, whether it does.
+    /// Whether the speaker wants another block now, or, if the program plays everything itself,
+    /// whether it does.
     pub(super) fn wants_block(&mut self, now: Duration, sound: &mut Sound) -> bool {
         let reader = if sound.is_program_output() { self.outputs.wants_block(now) } else { None };
         reader.unwrap_or_else(|| sound.wants_block(now))
@@ -74,15 +81,17 @@ impl GameAudio {
         let is_deafened = engine.is_deafened();
         if self.is_positional || outputs.has_mix() {
             let mut out = StereoBlock::SILENCE;
-            let width =
-                engine.render_stereo_apart(now, &mut out, |who, block| outputs.speaker(who, block, is_deafened));
+            let width = engine.render_stereo_apart(now, &mut out, |who, block| {
+                outputs.speaker(who, block, is_deafened)
+            });
             outputs.finish(Some(&out));
             if !outputs.lead() {
                 sound.play_stereo(&out, width);
             }
         } else {
             let mut out: Block = [0.0; BLOCK_SAMPLES];
-            engine.render_apart(now, &mut out, |who, block| outputs.speaker(who, block, is_deafened));
+            engine
+                .render_apart(now, &mut out, |who, block| outputs.speaker(who, block, is_deafened));
             outputs.finish(None);
             if !outputs.lead() {
                 sound.play(&out);
@@ -108,7 +117,8 @@ impl GameAudio {
         handle: u64,
         target: VoiceTarget<PeerId>,
     ) -> Result<(), EngineError> {
-        let options = TransmitOptions { positional: self.is_positional, ..TransmitOptions::default() };
+        let options =
+            TransmitOptions { positional: self.is_positional, ..TransmitOptions::default() };
         self.audiences.put(handle, target.clone(), Arc::new(SharedOptions::new(options)));
         self.apply(now, engine, &target)
     }
@@ -122,7 +132,11 @@ impl GameAudio {
         target: VoiceTarget<PeerId>,
         options: Arc<SharedOptions>,
     ) -> Result<(), EngineError> {
-        if self.audiences.put(handle, target.clone(), options) { self.apply(now, engine, &target) } else { Ok(()) }
+        if self.audiences.put(handle, target.clone(), options) {
+            self.apply(now, engine, &target)
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn hush(
@@ -147,7 +161,12 @@ impl GameAudio {
     }
 
     /// Opens or closes a target as its handles together want it.
-    fn apply(&mut self, now: Duration, engine: &mut Engine, target: &VoiceTarget<PeerId>) -> Result<(), EngineError> {
+    fn apply(
+        &mut self,
+        now: Duration,
+        engine: &mut Engine,
+        target: &VoiceTarget<PeerId>,
+    ) -> Result<(), EngineError> {
         match self.audiences.wanted(target) {
             Some(TransmitOptions { volume, priority, positional }) => {
                 engine.open_target(target.clone(), TargetOptions { priority, positional, volume })

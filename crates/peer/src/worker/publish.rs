@@ -15,7 +15,8 @@ use voicemesh_wire::PeerId;
 use crate::carrier::RealCarrier;
 use crate::data::SendLedger;
 use crate::event::{
-    DataEvent, Event, MicrophoneState, PeerState, QueueDrops, RoomEvent, SendingState, Snapshot, TimedEvent, VoiceEvent,
+    DataEvent, Event, MicrophoneState, PeerState, QueueDrops, RoomEvent, SendingState, Snapshot,
+    TimedEvent, VoiceEvent,
 };
 use crate::shared::Shared;
 
@@ -41,7 +42,8 @@ pub(super) struct Publisher {
     known_groups: KnownGroups,
 }
 
-/// The talk groups of each member as of the last snapshot: members choose how many and how long they are.
+/// The talk groups of each member as of the last snapshot: members choose how many and how long
+/// they are.
 type KnownGroups = BTreeMap<PeerId, Arc<[String]>>;
 
 /// What a snapshot is made from.
@@ -85,10 +87,13 @@ impl Publisher {
         tracing::debug!(?event, "the program does not take events; one was dropped");
     }
 
-    /// Puts the situation where the program sees it, if it is time or something happened, and then says what did.
+    /// Puts the situation where the program sees it, if it is time or something happened, and then
+    /// says what did.
     pub(super) fn publish(&mut self, now: Duration, situation: &Situation<'_>) {
         let mut unpublished = self.unpublished.take();
-        if now >= self.snapshot_due || unpublished.iter().any(|timed| changes_situation(&timed.event)) {
+        if now >= self.snapshot_due
+            || unpublished.iter().any(|timed| changes_situation(&timed.event))
+        {
             self.snapshot_due = now + SNAPSHOT_INTERVAL;
             let mut snapshot = situation.snapshot(&mut self.known_groups);
             snapshot.drops.events = self.dropped.get();
@@ -118,7 +123,8 @@ impl Situation<'_> {
     fn snapshot(&self, known_groups: &mut KnownGroups) -> Snapshot {
         let mesh = &self.engine.network().mesh;
         let peers = self.engine.peers();
-        let status = |peer: PeerId| peers.iter().find(|status| status.who == Participant::Peer(peer));
+        let status =
+            |peer: PeerId| peers.iter().find(|status| status.who == Participant::Peer(peer));
         if known_groups.len() > mesh.members().count() {
             known_groups.retain(|peer, _| mesh.members().any(|member| member.peer == *peer));
         }
@@ -200,7 +206,9 @@ impl Situation<'_> {
             server_connection: mesh.server_connection().cloned(),
             drops: QueueDrops {
                 events: 0,
-                internal: mesh.events_dropped() + mesh.outputs_dropped() + self.engine.events_dropped(),
+                internal: mesh.events_dropped()
+                    + mesh.outputs_dropped()
+                    + self.engine.events_dropped(),
             },
             ..Snapshot::default()
         };

@@ -1,10 +1,11 @@
 //! The recording of the room that this peer keeps: the others see it first, then it begins.
 //!
-//! It is announced by the status and by a transaction that the server answers (PROTOCOL.md, section 4). Nothing is
-//! recorded before that answer; the announcement of a recording from the beginning is the join itself. Members whom the server
-//! had lost then are left out until they are back: a link may carry their speech, but not the announcement. While the server is
-//! away a recording that has begun goes on: those who are linked have seen it, and those who come later are introduced by the server,
-//! which has it from the next join.
+//! It is announced by the status and by a transaction that the server answers (PROTOCOL.md, section
+//! 4). Nothing is recorded before that answer; the announcement of a recording from the beginning
+//! is the join itself. Members whom the server had lost then are left out until they are back: a
+//! link may carry their speech, but not the announcement. While the server is away a recording that
+//! has begun goes on: those who are linked have seen it, and those who come later are introduced by
+//! the server, which has it from the next join.
 
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use crate::event::{Event, RoomEvent, VoiceEvent};
 use crate::record::{RecordedSpeaker, Recorder};
 
 impl Worker {
-    /// Hands what was sent and received to the recording. A failure is reported once, to the program and to everyone in
-    /// the room.
+    /// Hands what was sent and received to the recording. A failure is reported once, to the
+    /// program and to everyone in the room.
     pub(super) fn record(&mut self, now: Duration) {
         if let Some(why) = self.recording.ended.as_mut().and_then(Recorder::poll_failure) {
             // Another may be running: that one goes on.
@@ -52,7 +53,10 @@ impl Worker {
                                 }
                                 self.recording.unaware.remove(&peer);
                             }
-                            (peer.to_string(), member.map(|member| member.name.clone()).unwrap_or_default())
+                            (
+                                peer.to_string(),
+                                member.map(|member| member.name.clone()).unwrap_or_default(),
+                            )
                         }
                         // The application does not know clients that are not in the roster.
                         Some(Participant::Client(..)) => continue,
@@ -89,7 +93,8 @@ impl Worker {
             }
             State::Announced { recorder, by: Announcement::Join } => recorder,
             State::Announced { recorder, by: Announcement::Transaction { id, .. } } => {
-                // What announces must not be the last word: neither if it waits still, nor if it was sent.
+                // What announces must not be the last word: neither if it waits still, nor if it
+                // was sent.
                 if !self.engine.network_mut().mesh.withdraw(id) {
                     self.announce_by_transaction(now, false);
                 }
@@ -115,7 +120,8 @@ impl Worker {
         transaction: TransactionId,
         result: &Result<(), TransactionError>,
     ) -> bool {
-        if let State::Announced { by: Announcement::Transaction { id, .. }, .. } = self.recording.state
+        if let State::Announced { by: Announcement::Transaction { id, .. }, .. } =
+            self.recording.state
             && id == transaction
         {
             match result {
@@ -131,7 +137,8 @@ impl Worker {
 
     fn recording_is_seen(&mut self, now: Duration) {
         let members = self.engine.network().mesh.members();
-        self.recording.unaware = members.filter(|member| member.is_lost()).map(|member| member.peer).collect();
+        self.recording.unaware =
+            members.filter(|member| member.is_lost()).map(|member| member.peer).collect();
         self.recording.state = match std::mem::take(&mut self.recording.state) {
             State::Announced { recorder, .. } | State::On(recorder) => {
                 self.engine.set_tapped(true);
@@ -162,12 +169,18 @@ impl Worker {
         }
     }
 
-    /// By the metadata, for those who do not read the status. Transactions keep their order, over reconnections as well.
+    /// By the metadata, for those who do not read the status. Transactions keep their order, over
+    /// reconnections as well.
     fn announce_by_transaction(&mut self, now: Duration, is_on: bool) -> TransactionId {
         let id = TransactionId(FIRST_ANNOUNCEMENT + self.recording.announcements);
         self.recording.announcements += 1;
         let value = is_on.then(|| "on".to_owned());
-        self.engine.network_mut().mesh.transact(now, id, MetadataScope::Own, [(RECORDING.to_owned(), value)].into());
+        self.engine.network_mut().mesh.transact(
+            now,
+            id,
+            MetadataScope::Own,
+            [(RECORDING.to_owned(), value)].into(),
+        );
         id
     }
 

@@ -63,10 +63,16 @@ impl Ban {
 }
 
 impl Bans {
-    /// Whether a ban keeps this peer out. It binds the subject of the access token if there is one, else the peer id and its
-    /// address; members with tickets who share the address are let in. `takes` is the lineage of the right that the peer's ticket
-    /// is about to take: what was decided by rights that began later ends with that.
-    pub(super) fn check(&self, now: Duration, who: &Banned, takes: Option<u64>) -> Result<(), Refusal> {
+    /// Whether a ban keeps this peer out. It binds the subject of the access token if there is one,
+    /// else the peer id and its address; members with tickets who share the address are let in.
+    /// `takes` is the lineage of the right that the peer's ticket is about to take: what was
+    /// decided by rights that began later ends with that.
+    pub(super) fn check(
+        &self,
+        now: Duration,
+        who: &Banned,
+        takes: Option<u64>,
+    ) -> Result<(), Refusal> {
         let ends = |ban: &Ban| takes.is_some_and(|lineage| ban.is_of_later_right(lineage));
         let holds = |ban: &&Ban| now < ban.until && ban.of.covers(who) && !ends(ban);
         match self.0.iter().filter(holds).map(|ban| ban.until - now).max() {
@@ -75,7 +81,14 @@ impl Bans {
         }
     }
 
-    pub(super) fn add(&mut self, now: Duration, name: String, of: Banned, left: Duration, by: Option<u64>) {
+    pub(super) fn add(
+        &mut self,
+        now: Duration,
+        name: String,
+        of: Banned,
+        left: Duration,
+        by: Option<u64>,
+    ) {
         self.0.retain(|ban| now < ban.until && ban.of.peer != of.peer);
         if self.0.len() >= BANS {
             self.drop_first_to_end();
@@ -131,7 +144,8 @@ impl Bans {
 
     /// Drops the one that ends first.
     pub fn drop_first_to_end(&mut self) {
-        let first = self.0.iter().enumerate().min_by_key(|(_, ban)| ban.until).map(|(index, _)| index);
+        let first =
+            self.0.iter().enumerate().min_by_key(|(_, ban)| ban.until).map(|(index, _)| index);
         if let Some(index) = first {
             self.0.swap_remove(index);
         }
@@ -145,7 +159,12 @@ impl Bans {
         let ban = |number: u32| {
             let peer = PeerId(uuid::Uuid::from_u128(number.into()));
             let of = Banned { peer, subject: None, address: None };
-            Ban { of, name: String::new(), until: first + Duration::from_secs(number.into()), by: None }
+            Ban {
+                of,
+                name: String::new(),
+                until: first + Duration::from_secs(number.into()),
+                by: None,
+            }
         };
         Self((0..count).map(ban).collect())
     }

@@ -1,4 +1,5 @@
-//! Members who have left lately: they can be banned, and over links that still live they can be heard.
+//! Members who have left lately: they can be banned, and over links that still live they can be
+//! heard.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use voicemesh_wire::{PeerId, Permissions};
 
 use super::bans::Banned;
 
-/// Decisions about members who have left are possible for so long: longer than a link outlives the connection to the server
-/// (PROTOCOL.md, section 10).
+/// Decisions about members who have left are possible for so long: longer than a link outlives the
+/// connection to the server (PROTOCOL.md, section 10).
 const WAIT: Duration = Duration::from_secs(300);
 /// At most so many; the one that left first is forgotten.
 const MEMBERS: usize = 64;
@@ -56,7 +57,8 @@ impl Departed {
         base: Permissions,
         reason: LeaveReason,
     ) {
-        self.members.retain(|departed| departed.peer() != member.peer && now < departed.left_at + WAIT);
+        self.members
+            .retain(|departed| departed.peer() != member.peer && now < departed.left_at + WAIT);
         if self.members.len() >= MEMBERS {
             self.forgotten = self.members.pop_front().map(|first| first.left_at);
         }
@@ -79,15 +81,18 @@ impl Departed {
         self.members.retain(|departed| departed.peer() != peer);
     }
 
-    /// Whether this run was in the room lately, as far as is known: it may have missed decisions about others that have left, and
-    /// have links to them. Too many that leave make it true of every run.
+    /// Whether this run was in the room lately, as far as is known: it may have missed decisions
+    /// about others that have left, and have links to them. Too many that leave make it true of
+    /// every run.
     pub(super) fn was_here(&self, now: Duration, peer: PeerId, run: u32) -> bool {
         let is_known = self.get(now, peer).is_some_and(|departed| departed.run == run);
         is_known || self.forgotten.is_some_and(|left_at| now < left_at + WAIT)
     }
 
     pub(super) fn get(&self, now: Duration, peer: PeerId) -> Option<&DepartedMember> {
-        self.members.iter().find(|departed| departed.peer() == peer && now < departed.left_at + WAIT)
+        self.members
+            .iter()
+            .find(|departed| departed.peer() == peer && now < departed.left_at + WAIT)
     }
 
     /// What it may do unless a moderator decides otherwise.
@@ -100,7 +105,11 @@ impl Departed {
     }
 
     /// What it may do. Gives the message for the others, if that is news to them.
-    pub(super) fn set_permissions(&mut self, peer: PeerId, permissions: Permissions) -> Option<ServerMessage> {
+    pub(super) fn set_permissions(
+        &mut self,
+        peer: PeerId,
+        permissions: Permissions,
+    ) -> Option<ServerMessage> {
         let departed = self.find(peer).filter(|departed| departed.permissions != permissions)?;
         departed.permissions = permissions;
         departed.is_permitted_anew = true;
@@ -131,7 +140,8 @@ impl Departed {
                 continue;
             }
             if departed.is_permitted_anew {
-                messages.push(ServerMessage::Permissions { peer, permissions: departed.permissions });
+                messages
+                    .push(ServerMessage::Permissions { peer, permissions: departed.permissions });
             }
             if departed.is_held_anew {
                 messages.push(ServerMessage::Held { peer, groups: departed.held_in.clone() });
@@ -140,7 +150,8 @@ impl Departed {
         messages
     }
 
-    /// What was decided about those who are away holds no longer; who was put out stays out of the others' links.
+    /// What was decided about those who are away holds no longer; who was put out stays out of the
+    /// others' links.
     pub(super) fn forget_decisions(&mut self) {
         for departed in &mut self.members {
             (departed.is_permitted_anew, departed.is_held_anew) = (false, false);

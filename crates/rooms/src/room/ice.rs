@@ -1,8 +1,9 @@
 //! Which STUN and TURN servers a member gets, and credentials that expire.
 //!
-//! TURN servers that share a secret with this one (`use-auth-secret` in coturn; draft-uberti-behave-turn-rest-00) take a
-//! user name of the form `expiry:name`, and as password the Base64 of HMAC-SHA1 over it. Each member gets its own, and new
-//! ones when half of their lifetime is over, so that a link that is opened at any time has valid ones.
+//! TURN servers that share a secret with this one (`use-auth-secret` in coturn;
+//! draft-uberti-behave-turn-rest-00) take a user name of the form `expiry:name`, and as password
+//! the Base64 of HMAC-SHA1 over it. Each member gets its own, and new ones when half of their
+//! lifetime is over, so that a link that is opened at any time has valid ones.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,7 +48,11 @@ impl SharedSecret {
         let mut mac = Hmac::<Sha1>::new_from_slice(&self.secret).ok()?;
         mac.update(username.as_bytes());
         let credential = STANDARD.encode(mac.finalize().into_bytes());
-        Some(IceServer { urls: self.urls.clone(), username: Some(username), credential: Some(credential) })
+        Some(IceServer {
+            urls: self.urls.clone(),
+            username: Some(username),
+            credential: Some(credential),
+        })
     }
 }
 
@@ -74,7 +79,12 @@ impl IssuedCredentials {
     }
 
     /// The ICE servers of a member, with fresh credentials.
-    pub(super) fn issue(&mut self, rules: &IceRules, connection: ConnectionId, peer: PeerId) -> Vec<IceServer> {
+    pub(super) fn issue(
+        &mut self,
+        rules: &IceRules,
+        connection: ConnectionId,
+        peer: PeerId,
+    ) -> Vec<IceServer> {
         let shared = rules.shared.as_ref().and_then(|shared| shared.credentials(self.unix, peer));
         if shared.is_some() {
             self.issued_at.insert(connection, self.unix);
@@ -86,12 +96,17 @@ impl IssuedCredentials {
         self.issued_at.remove(&connection);
     }
 
-    /// Members whose credentials are past half of their lifetime, or come from a time that the clock has left.
+    /// Members whose credentials are past half of their lifetime, or come from a time that the
+    /// clock has left.
     pub(super) fn due(&self, rules: &IceRules) -> Vec<ConnectionId> {
         let Some(shared) = &rules.shared else { return Vec::new() };
         let half = (shared.lifetime.as_secs() / 2).max(1);
         let is_due = |issued: u64| self.unix < issued || self.unix - issued >= half;
-        self.issued_at.iter().filter(|(_, issued)| is_due(**issued)).map(|(connection, _)| *connection).collect()
+        self.issued_at
+            .iter()
+            .filter(|(_, issued)| is_due(**issued))
+            .map(|(connection, _)| *connection)
+            .collect()
     }
 }
 
@@ -103,11 +118,18 @@ mod tests {
 
     #[test]
     fn credentials_are_what_a_turn_server_computes() {
-        let shared = SharedSecret::new(vec!["turn:turn.example".to_owned()], "north", Duration::from_secs(86_400));
+        let shared = SharedSecret::new(
+            vec!["turn:turn.example".to_owned()],
+            "north",
+            Duration::from_secs(86_400),
+        );
         let secret = InstallationSecret(std::array::from_fn(|index| index as u8));
         let peer = prove(&secret, "wss://voice.example", "lobby", 0).peer_id();
         let server = shared.credentials(1_433_895_918, peer).expect("HMAC takes any key");
-        assert_eq!(server.username.as_deref(), Some("1433982318:ea203750-0d70-8b40-bec8-f6e3e43ba7a8"));
+        assert_eq!(
+            server.username.as_deref(),
+            Some("1433982318:ea203750-0d70-8b40-bec8-f6e3e43ba7a8")
+        );
         // printf %s USERNAME | openssl dgst -sha1 -hmac north -binary | base64
         assert_eq!(server.credential.as_deref(), Some("10ueW9C/a6yZM6Cib1DYBWkTa9s="));
     }

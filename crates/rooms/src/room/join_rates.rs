@@ -1,5 +1,5 @@
-//! How often one peer, and one address, may enter a room: each time costs every member notices, and a new pair may speak
-//! more for a while ([`VoiceRates`](super::VoiceRates)).
+//! How often one peer, and one address, may enter a room: each time costs every member notices, and
+//! a new pair may speak more for a while ([`VoiceRates`](super::VoiceRates)).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,10 +43,18 @@ fn is_left<K: Ord>(buckets: &BTreeMap<K, Bucket>, now: Duration, rate: Rate, key
     buckets.get(key).is_none_or(|bucket| bucket.has(now, rate) >= 1.0)
 }
 
-fn take<K: Ord + Copy>(buckets: &mut BTreeMap<K, Bucket>, now: Duration, rate: Rate, key: K) -> bool {
+fn take<K: Ord + Copy>(
+    buckets: &mut BTreeMap<K, Bucket>,
+    now: Duration,
+    rate: Rate,
+    key: K,
+) -> bool {
     if buckets.len() >= REMEMBERED && !buckets.contains_key(&key) {
         let left = |bucket: &Bucket| bucket.has(now, rate);
-        let most = buckets.iter().max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b))).map(|(key, _)| *key);
+        let most = buckets
+            .iter()
+            .max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b)))
+            .map(|(key, _)| *key);
         most.and_then(|key| buckets.remove(&key));
     }
     buckets.entry(key).or_insert_with(|| Bucket::full(now, rate)).take(now, rate, 1.0)
@@ -68,13 +76,16 @@ mod tests {
     fn who_comes_again_and_again_waits_and_others_of_its_address_do_not() {
         let mut rates = JoinRates::default();
         let entered = |rates: &mut JoinRates, seconds: u64, number: u64| {
-            (0..1_000).take_while(|_| rates.take(Duration::from_secs(seconds), peer(number), HERE)).count()
+            (0..1_000)
+                .take_while(|_| rates.take(Duration::from_secs(seconds), peer(number), HERE))
+                .count()
         };
         assert_eq!(entered(&mut rates, 0, 1), 20);
         assert_eq!(entered(&mut rates, 0, 2), 20);
         assert_eq!(entered(&mut rates, 10, 1), 5, "one in two seconds");
         assert!(rates.take(Duration::from_secs(10), peer(3), HERE));
-        let seconds = |tries: u64| Duration::from_secs(20) + Duration::from_millis(100) * tries as u32;
+        let seconds =
+            |tries: u64| Duration::from_secs(20) + Duration::from_millis(100) * tries as u32;
         let entered = (0..600).filter(|tries| rates.take(seconds(*tries), peer(1), HERE)).count();
         assert!((30..=60).contains(&entered), "{entered} of 600 in a minute");
         assert!(
@@ -86,7 +97,8 @@ mod tests {
     #[test]
     fn an_address_with_ever_new_peers_has_a_bound_and_another_address_is_not_affected() {
         let mut rates = JoinRates::default();
-        let entered = (0..1_000).take_while(|number| rates.take(Duration::ZERO, peer(*number), HERE)).count();
+        let entered =
+            (0..1_000).take_while(|number| rates.take(Duration::ZERO, peer(*number), HERE)).count();
         assert_eq!(entered, 128);
         assert!(rates.take(Duration::ZERO, peer(2_000), AddressTag(8)));
     }
@@ -99,7 +111,10 @@ mod tests {
             assert!(rates.take(Duration::ZERO, peer(number), AddressTag(100 + u128::from(number))));
         }
         assert_eq!((rates.peers.len(), rates.addresses.len()), (REMEMBERED, REMEMBERED));
-        assert!(!rates.take(Duration::ZERO, peer(0), HERE), "the one that has come most is remembered");
+        assert!(
+            !rates.take(Duration::ZERO, peer(0), HERE),
+            "the one that has come most is remembered"
+        );
         rates.tidy(Duration::from_secs(64));
         assert_eq!((rates.peers.len(), rates.addresses.len()), (0, 0));
     }

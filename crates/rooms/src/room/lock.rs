@@ -9,7 +9,8 @@ use crate::ticket::{Epoch, PasswordRecord, TicketRecord};
 pub(super) struct Lock {
     pub(super) digest: Digest,
     epoch: Epoch,
-    /// When the ticket was issued, by an earlier run of the server, from which this password was restored.
+    /// When the ticket was issued, by an earlier run of the server, from which this password was
+    /// restored.
     restored_from: Option<u64>,
 }
 
@@ -53,24 +54,30 @@ impl Lock {
 
 /// What a valid ticket shows in a room with this lock and so many others in it.
 ///
-/// A ticket restores the password of an empty room; in a room that has begun anew since a restart, also while others are
-/// inside. Of two tickets for the same room the higher epoch counts; where the password began anew between them, the ticket
-/// that was issued last, because it shows what the room's password was at the end.
-pub(super) fn presented(lock: Option<&Lock>, others: usize, ticket: &TicketRecord, tickets: &Tickets) -> Presented {
+/// A ticket restores the password of an empty room; in a room that has begun anew since a restart,
+/// also while others are inside. Of two tickets for the same room the higher epoch counts; where
+/// the password began anew between them, the ticket that was issued last, because it shows what the
+/// room's password was at the end.
+pub(super) fn presented(
+    lock: Option<&Lock>,
+    others: usize,
+    ticket: &TicketRecord,
+    tickets: &Tickets,
+) -> Presented {
     let Some(record) = ticket.password else { return Presented::Nothing };
     let is_earlier = tickets.is_of_earlier_run(ticket);
     let restores = || {
         let digest = Digest::from_parts(Salt(record.salt), record.hash);
-        Presented::Restores(Lock { digest, epoch: record.epoch, restored_from: is_earlier.then_some(ticket.issued_at) })
+        Presented::Restores(Lock {
+            digest,
+            epoch: record.epoch,
+            restored_from: is_earlier.then_some(ticket.issued_at),
+        })
     };
     match lock {
         Some(lock) if lock.epoch == record.epoch => Presented::Current,
         Some(lock) if lock.epoch.lineage == record.epoch.lineage => {
-            if record.epoch.number > lock.epoch.number {
-                restores()
-            } else {
-                Presented::Nothing
-            }
+            if record.epoch.number > lock.epoch.number { restores() } else { Presented::Nothing }
         }
         _ if others == 0 => restores(),
         Some(Lock { restored_from: Some(at), .. }) if *at >= ticket.issued_at => Presented::Nothing,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{MetadataChanges, PeerInfo, RosterMark, ServerMessage, apply_metadata, roster_hash};
+use voicemesh_wire::signaling::{
+    MetadataChanges, PeerInfo, RosterMark, ServerMessage, apply_metadata, roster_hash,
+};
 
 use crate::output::{ConnectionId, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
@@ -88,10 +90,18 @@ impl Members {
 
     /// The mark once `joiner` is among them.
     pub(super) fn mark_with(&self, joiner: &PeerInfo) -> RosterMark {
-        RosterMark { version: self.version, hash: roster_hash(self.members.values().chain([joiner])) }
+        RosterMark {
+            version: self.version,
+            hash: roster_hash(self.members.values().chain([joiner])),
+        }
     }
 
-    pub(super) fn broadcast(&self, message: &ServerMessage, purpose: Purpose, out: &mut impl RoomOutput) {
+    pub(super) fn broadcast(
+        &self,
+        message: &ServerMessage,
+        purpose: Purpose,
+        out: &mut impl RoomOutput,
+    ) {
         if self.members.is_empty() {
             return;
         }
@@ -115,7 +125,8 @@ impl Members {
     ) -> Result<(), Refusal> {
         let Some(member) = self.members.get_mut(&from) else { return Ok(()) };
         member.metadata = apply_metadata(&member.metadata, set)?;
-        let message = ServerMessage::Metadata { peer: member.peer, metadata: member.metadata.clone() };
+        let message =
+            ServerMessage::Metadata { peer: member.peer, metadata: member.metadata.clone() };
         self.changed();
         self.broadcast(&message, Purpose::Update, out);
         Ok(())

@@ -1,8 +1,11 @@
-//! Who is let in, by tickets and tokens, and what members who may moderate and the server's operator decide.
+//! Who is let in, by tickets and tokens, and what members who may moderate and the server's
+//! operator decide.
 
 use std::time::Duration;
 
-use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, Moderation, PeerInfo, ServerMessage, Ticket};
+use voicemesh_wire::signaling::{
+    ErrorCode, Join, LeaveReason, Moderation, PeerInfo, ServerMessage, Ticket,
+};
 use voicemesh_wire::{PeerId, Permissions};
 
 use super::bans::{BanInfo, Banned, Bans};
@@ -25,11 +28,22 @@ impl Room {
     /// # Errors
     ///
     /// When one does, with the time that is left of it.
-    pub fn check_ban(&self, now: Duration, join: &Join, address: Option<AddressTag>) -> Result<(), Refusal> {
+    pub fn check_ban(
+        &self,
+        now: Duration,
+        join: &Join,
+        address: Option<AddressTag>,
+    ) -> Result<(), Refusal> {
         let subject = self.grant_of(join).ok().flatten().and_then(|grant| grant.subject);
         let ticket = self.tickets.open(join);
-        let who = Banned { peer: join.proof.peer_id(), subject, address: address.filter(|_| ticket.is_none()) };
-        let right = ticket.and_then(|ticket| ticket.owner).filter(|right| self.moderation.is_taken_by(*right));
+        let who = Banned {
+            peer: join.proof.peer_id(),
+            subject,
+            address: address.filter(|_| ticket.is_none()),
+        };
+        let right = ticket
+            .and_then(|ticket| ticket.owner)
+            .filter(|right| self.moderation.is_taken_by(*right));
         self.moderation.bans.check(now, &who, right.map(|right| right.epoch.lineage))
     }
 
@@ -46,12 +60,15 @@ impl Room {
     /// What a join's ticket shows of the room's password.
     pub(super) fn presented_by_ticket(&self, join: &Join, others: usize) -> Presented {
         let Some(record) = self.tickets.open(join) else { return Presented::Nothing };
-        let is_taken = record.owner.is_some_and(|right| self.moderation.is_taken_from_newcomer_by(right));
+        let is_taken =
+            record.owner.is_some_and(|right| self.moderation.is_taken_from_newcomer_by(right));
         let is_back = others > 0 && is_taken && self.tickets.is_of_earlier_run(&record);
         match lock::presented(self.lock.as_ref(), others, &record, &self.tickets) {
             // A password that was decided since the restart ends with the right of who decided it.
             Presented::Nothing
-                if is_back && record.password.is_none() && self.lock.is_some_and(|lock| lock.is_new()) =>
+                if is_back
+                    && record.password.is_none()
+                    && self.lock.is_some_and(|lock| lock.is_new()) =>
             {
                 Presented::Ends
             }
@@ -95,9 +112,14 @@ impl Room {
             if self.moderation.bring(ticket).is_some() {
                 // What the former moderator decided ends with the right.
                 if was_locked {
-                    self.members.broadcast(&ServerMessage::Locked { locked: false }, Purpose::Update, out);
+                    self.members.broadcast(
+                        &ServerMessage::Locked { locked: false },
+                        Purpose::Update,
+                        out,
+                    );
                 }
-                for peer in self.members.peers().into_iter().chain(self.moderation.departed.peers()) {
+                for peer in self.members.peers().into_iter().chain(self.moderation.departed.peers())
+                {
                     self.renew_permissions(peer, out);
                     self.renew_held(peer, out);
                 }
@@ -135,18 +157,28 @@ impl Room {
                 self.renew_permissions(peer, out);
             }
             Moderation::Kick { peer } => match self.connection_of(peer) {
-                Ok(connection) => self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out),
-                Err(unknown) if self.moderation.departed.get(now, peer).is_none() => return Err(unknown),
+                Ok(connection) => {
+                    self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out)
+                }
+                Err(unknown) if self.moderation.departed.get(now, peer).is_none() => {
+                    return Err(unknown);
+                }
                 Err(_) => self.put_out_departed(peer, out),
             },
             Moderation::Ban { peer, seconds } => match self.connection_of(peer) {
                 Ok(connection) => {
-                    let subject = self.grants.get(&connection).and_then(|grant| grant.subject.clone());
+                    let subject =
+                        self.grants.get(&connection).and_then(|grant| grant.subject.clone());
                     if let Some(member) = self.members.get(connection) {
                         self.moderation.ban(now, connection, member, subject, seconds);
                     }
                     let left = Duration::from_secs(u64::from(seconds));
-                    self.put_out(now, connection, Refusal::retry_after(ErrorCode::Banned, left), out);
+                    self.put_out(
+                        now,
+                        connection,
+                        Refusal::retry_after(ErrorCode::Banned, left),
+                        out,
+                    );
                 }
                 Err(unknown) => {
                     if !self.moderation.ban_departed(now, peer, seconds) {
@@ -178,8 +210,8 @@ impl Room {
         Ok(())
     }
 
-    /// Holds a member in groups, unless they are where everyone begins, and has its program listen and speak there: now, or when
-    /// it comes back.
+    /// Holds a member in groups, unless they are where everyone begins, and has its program listen
+    /// and speak there: now, or when it comes back.
     fn move_to(
         &mut self,
         now: Duration,
@@ -201,10 +233,17 @@ impl Room {
             let sender = Sender { peer: sender, address: self.moderation.address_of(from) };
             let message = Text::from(&self.moderation.moves.next(&groups));
             let connection = self.members.connection_of(peer);
-            if connection.is_some_and(|connection| !out.text(connection, &message, Purpose::From(sender))) {
+            if connection
+                .is_some_and(|connection| !out.text(connection, &message, Purpose::From(sender)))
+            {
                 return Err(Refusal::receiver_busy(peer));
             }
-            self.moderation.moves.moved((peer, run), groups, is_free, connection.is_none().then_some(now));
+            self.moderation.moves.moved(
+                (peer, run),
+                groups,
+                is_free,
+                connection.is_none().then_some(now),
+            );
         }
         self.moderation.hold(now, peer, held, &self.members);
         self.renew_held(peer, out);
@@ -220,7 +259,11 @@ impl Room {
             }
             return;
         };
-        let Some(member) = self.members.get_mut(connection).filter(|member| member.held_in != groups) else { return };
+        let Some(member) =
+            self.members.get_mut(connection).filter(|member| member.held_in != groups)
+        else {
+            return;
+        };
         member.held_in.clone_from(&groups);
         self.session.set_held_in(connection, &groups, &mut Packets::of_server(out));
         self.members.broadcast(&ServerMessage::Held { peer, groups }, Purpose::Update, out);
@@ -263,17 +306,19 @@ impl Room {
         self.members.connection_of(peer).ok_or_else(|| Refusal::of(ErrorCode::UnknownPeer))
     }
 
-    /// The run of a member that is here, or has left lately: what is decided about that one, the others enforce on links that
-    /// live, and it holds when the member comes back.
+    /// The run of a member that is here, or has left lately: what is decided about that one, the
+    /// others enforce on links that live, and it holds when the member comes back.
     fn run_of(&self, now: Duration, peer: PeerId) -> Result<u32, Refusal> {
-        let here = self.members.connection_of(peer).and_then(|connection| self.members.get(connection));
+        let here =
+            self.members.connection_of(peer).and_then(|connection| self.members.get(connection));
         let run = here.map(|member| member.run);
-        let run = run.or_else(|| self.moderation.departed.get(now, peer).map(|departed| departed.run));
+        let run =
+            run.or_else(|| self.moderation.departed.get(now, peer).map(|departed| departed.run));
         run.ok_or_else(|| Refusal::of(ErrorCode::UnknownPeer))
     }
 
-    /// Everyone who is here, and what was decided about those who are not, which the receiver may have missed. The roster comes
-    /// last, as its version counts the messages before.
+    /// Everyone who is here, and what was decided about those who are not, which the receiver may
+    /// have missed. The roster comes last, as its version counts the messages before.
     pub(super) fn send_roster(&self, now: Duration, to: ConnectionId, out: &mut impl RoomOutput) {
         self.send_decisions(now, to, out);
         self.members.send_roster(to, out);
@@ -287,15 +332,26 @@ impl Room {
         !decisions.is_empty()
     }
 
-    /// What the run of a member may have missed that was in the room before, and is not in the answer to its join.
-    pub(super) fn send_missed_decisions(&self, now: Duration, connection: ConnectionId, out: &mut impl RoomOutput) {
+    /// What the run of a member may have missed that was in the room before, and is not in the
+    /// answer to its join.
+    pub(super) fn send_missed_decisions(
+        &self,
+        now: Duration,
+        connection: ConnectionId,
+        out: &mut impl RoomOutput,
+    ) {
         if self.send_decisions(now, connection, out) {
             self.members.send_roster(connection, out);
         }
     }
 
     /// The last move of a member's run, which may have been lost with its former connection.
-    pub(super) fn repeat_move(&self, connection: ConnectionId, peer: PeerId, out: &mut impl RoomOutput) {
+    pub(super) fn repeat_move(
+        &self,
+        connection: ConnectionId,
+        peer: PeerId,
+        out: &mut impl RoomOutput,
+    ) {
         if let Some(message) = self.moderation.moves.of(peer) {
             out.text(connection, &Text::from(&message), Purpose::Answer);
         }
@@ -341,7 +397,11 @@ impl Room {
         for connection in self.tickets.due() {
             let Some(peer) = self.members.peer_of(connection) else { continue };
             if let Some(ticket) = self.ticket_for(connection, peer) {
-                out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
+                out.text(
+                    connection,
+                    &Text::from(&ServerMessage::Ticket { ticket }),
+                    Purpose::Answer,
+                );
             }
         }
     }
@@ -362,7 +422,9 @@ impl Room {
         };
         match rules.verify(token).and_then(|claims| claims.grant(&join.room, unix)) {
             Ok(grant) => Ok(Some(grant)),
-            Err(TokenError::Expired) => by_ticket().map(Some).ok_or_else(|| TokenError::Expired.into()),
+            Err(TokenError::Expired) => {
+                by_ticket().map(Some).ok_or_else(|| TokenError::Expired.into())
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -394,9 +456,12 @@ impl Room {
         out: &mut impl RoomOutput,
     ) {
         let Some(subject) = grant.and_then(|grant| grant.subject.as_ref()) else { return };
-        let is_it = |connection: &ConnectionId| self.members.get(*connection).is_some_and(|member| member.peer != than);
+        let is_it = |connection: &ConnectionId| {
+            self.members.get(*connection).is_some_and(|member| member.peer != than)
+        };
         let same = self.grants.iter().filter(|(_, other)| other.subject.as_ref() == Some(subject));
-        let others: Vec<ConnectionId> = same.map(|(connection, _)| *connection).filter(is_it).collect();
+        let others: Vec<ConnectionId> =
+            same.map(|(connection, _)| *connection).filter(is_it).collect();
         for connection in others {
             self.leave(now, connection, LeaveReason::Left, out);
             out.text(connection, &Text::from(&ServerMessage::Replaced), Purpose::Answer);
@@ -420,7 +485,8 @@ impl Room {
         out.close(connection, CloseReason::Refused);
     }
 
-    /// A member whose connection was lost may still speak over its links for a while: the others close them.
+    /// A member whose connection was lost may still speak over its links for a while: the others
+    /// close them.
     fn put_out_departed(&mut self, peer: PeerId, out: &mut impl RoomOutput) {
         if let Some(message) = self.moderation.departed.put_out(peer) {
             self.members.changed();
@@ -428,7 +494,8 @@ impl Room {
         }
     }
 
-    /// The password that a joiner's ticket brings. Those who are in have not shown it, or were there before the owner came back.
+    /// The password that a joiner's ticket brings. Those who are in have not shown it, or were
+    /// there before the owner came back.
     pub(super) fn take_password(
         &mut self,
         now: Duration,
@@ -445,9 +512,19 @@ impl Room {
         self.lock = lock;
     }
 
-    fn put_out_others(&mut self, now: Duration, than: PeerId, code: &ErrorCode, out: &mut impl RoomOutput) {
-        let others: Vec<ConnectionId> =
-            self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| connection).collect();
+    fn put_out_others(
+        &mut self,
+        now: Duration,
+        than: PeerId,
+        code: &ErrorCode,
+        out: &mut impl RoomOutput,
+    ) {
+        let others: Vec<ConnectionId> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.peer != than)
+            .map(|(connection, _)| connection)
+            .collect();
         for connection in others {
             self.put_out(now, connection, Refusal::of(code.clone()), out);
         }
@@ -458,9 +535,13 @@ impl Room {
 impl Room {
     /// Everyone in the room, in order of arrival, with the subject of its access token.
     pub fn members(&self) -> Vec<(PeerInfo, Option<String>)> {
-        let subject = |connection| self.grants.get(&connection).and_then(|grant| grant.subject.clone());
-        let mut members: Vec<_> =
-            self.members.iter().map(|(connection, member)| (member.clone(), subject(connection))).collect();
+        let subject =
+            |connection| self.grants.get(&connection).and_then(|grant| grant.subject.clone());
+        let mut members: Vec<_> = self
+            .members
+            .iter()
+            .map(|(connection, member)| (member.clone(), subject(connection)))
+            .collect();
         members.sort_unstable_by_key(|(member, _)| member.order);
         members
     }

@@ -77,7 +77,8 @@ impl Moderation {
         self.owner.filter(|owner| owner.peer == peer).map(|owner| OwnerRight { epoch: owner.epoch })
     }
 
-    /// The right as a joiner sees it. Where access tokens say who may moderate, there is none that anyone waits for.
+    /// The right as a joiner sees it. Where access tokens say who may moderate, there is none that
+    /// anyone waits for.
     pub(super) fn right(&self, rules: &RoomRules) -> OwnerRightState {
         if rules.tokens.is_some() {
             return OwnerRightState::Held;
@@ -106,7 +107,11 @@ impl Moderation {
 
     /// The member who gets the right now that those with tickets have had time to come back.
     pub(super) fn due(&mut self, now: Duration, rules: &RoomRules) -> Option<PeerId> {
-        if now >= rules.owner_after { self.pending.take().filter(|_| self.owner.is_none()) } else { None }
+        if now >= rules.owner_after {
+            self.pending.take().filter(|_| self.owner.is_none())
+        } else {
+            None
+        }
     }
 
     pub(super) fn give(&mut self, peer: PeerId, lineage: u64) {
@@ -117,27 +122,34 @@ impl Moderation {
 
     /// The right passes on. False if `from` does not have it.
     pub(super) fn hand_on(&mut self, from: PeerId, to: PeerId) -> bool {
-        let Some(owner) = self.owner.as_mut().filter(|owner| owner.peer == from) else { return false };
+        let Some(owner) = self.owner.as_mut().filter(|owner| owner.peer == from) else {
+            return false;
+        };
         *owner = Owner { peer: to, epoch: owner.epoch.next(), ..*owner };
         true
     }
 
-    /// Whether a ticket with this right takes it from the member who has it now. Of two tickets of one right the higher epoch
-    /// counts, of different rights the one that began first.
+    /// Whether a ticket with this right takes it from the member who has it now. Of two tickets of
+    /// one right the higher epoch counts, of different rights the one that began first.
     pub(super) fn is_taken_by(&self, right: OwnerRight) -> bool {
         match self.owner {
             None => true,
-            Some(owner) if owner.epoch.lineage == right.epoch.lineage => right.epoch.number > owner.epoch.number,
+            Some(owner) if owner.epoch.lineage == right.epoch.lineage => {
+                right.epoch.number > owner.epoch.number
+            }
             Some(owner) => right.epoch.lineage < owner.epoch.lineage,
         }
     }
 
-    /// Whether a ticket with this right takes the room from a newcomer, and not from one who has handed the right on.
+    /// Whether a ticket with this right takes the room from a newcomer, and not from one who has
+    /// handed the right on.
     pub(super) fn is_taken_from_newcomer_by(&self, right: OwnerRight) -> bool {
-        self.is_taken_by(right) && self.owner.is_none_or(|owner| owner.epoch.lineage != right.epoch.lineage)
+        self.is_taken_by(right)
+            && self.owner.is_none_or(|owner| owner.epoch.lineage != right.epoch.lineage)
     }
 
-    /// A member comes with a valid ticket. Gives the member who had the right until now, if the ticket takes it.
+    /// A member comes with a valid ticket. Gives the member who had the right until now, if the
+    /// ticket takes it.
     pub(super) fn bring(&mut self, ticket: &TicketRecord) -> Option<PeerId> {
         let right = ticket.owner.filter(|right| self.is_taken_by(*right))?;
         let former = self.owner.map(|owner| owner.peer);
@@ -190,7 +202,8 @@ impl Moderation {
         }
     }
 
-    /// The last member has left: what was decided ends, bans excepted, unless the right waits for the one who was lost.
+    /// The last member has left: what was decided ends, bans excepted, unless the right waits for
+    /// the one who was lost.
     pub(super) fn emptied(&mut self) {
         if self.owner.is_none_or(|owner| owner.lost_at.is_none()) {
             self.forget_decisions();
@@ -210,8 +223,14 @@ impl Moderation {
         *self = Self { addresses, bans, departed, moves, ..Self::default() };
     }
 
-    /// Without room for one more, the oldest mute of a peer is forgotten that has been away for so long that no link to it lives.
-    pub(super) fn mute(&mut self, now: Duration, peer: PeerId, members: &Members) -> Result<(), Refusal> {
+    /// Without room for one more, the oldest mute of a peer is forgotten that has been away for so
+    /// long that no link to it lives.
+    pub(super) fn mute(
+        &mut self,
+        now: Duration,
+        peer: PeerId,
+        members: &Members,
+    ) -> Result<(), Refusal> {
         let is_away = |of| is_away(now, of, members, &self.departed);
         if !self.muted.has_room(peer, 0, |of, ()| is_away(of)) {
             return Err(Refusal::of(ErrorCode::TooManyMessages));
@@ -229,7 +248,8 @@ impl Moderation {
         self.held.get(peer).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether there is room for one more decision of this kind. What is forgotten for it is as with [`mute`](Self::mute).
+    /// Whether there is room for one more decision of this kind. What is forgotten for it is as
+    /// with [`mute`](Self::mute).
     pub(super) fn may_hold(
         &self,
         now: Duration,
@@ -237,12 +257,25 @@ impl Moderation {
         groups: &Vec<String>,
         members: &Members,
     ) -> Result<(), Refusal> {
-        let has_room = || self.held.has_room(peer, groups.bytes(), |of, _| is_away(now, of, members, &self.departed));
-        if groups.is_empty() || has_room() { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyMessages)) }
+        let has_room = || {
+            self.held
+                .has_room(peer, groups.bytes(), |of, _| is_away(now, of, members, &self.departed))
+        };
+        if groups.is_empty() || has_room() {
+            Ok(())
+        } else {
+            Err(Refusal::of(ErrorCode::TooManyMessages))
+        }
     }
 
     /// Holds a member in groups, or nowhere.
-    pub(super) fn hold(&mut self, now: Duration, peer: PeerId, groups: Vec<String>, members: &Members) {
+    pub(super) fn hold(
+        &mut self,
+        now: Duration,
+        peer: PeerId,
+        groups: Vec<String>,
+        members: &Members,
+    ) {
         if groups.is_empty() {
             self.held.remove(peer);
         } else {
@@ -258,7 +291,11 @@ impl Moderation {
         subject: Option<String>,
         seconds: u32,
     ) {
-        let of = Banned { peer: member.peer, subject, address: self.addresses.get(&connection).copied() };
+        let of = Banned {
+            peer: member.peer,
+            subject,
+            address: self.addresses.get(&connection).copied(),
+        };
         self.add_ban(now, member.name.clone(), of, seconds);
     }
 

@@ -1,4 +1,5 @@
-//! Where moderators moved members: kept, because a move that waits on a dying connection is repeated on the next.
+//! Where moderators moved members: kept, because a move that waits on a dying connection is
+//! repeated on the next.
 
 use std::time::Duration;
 
@@ -43,7 +44,8 @@ impl Move {
 }
 
 impl Moves {
-    /// Whether there is room for one more. A move that frees its member is never refused; without room for it, it is not repeated.
+    /// Whether there is room for one more. A move that frees its member is never refused; without
+    /// room for it, it is not repeated.
     pub(super) fn may_move(
         &mut self,
         now: Duration,
@@ -52,7 +54,8 @@ impl Moves {
         is_free: bool,
     ) -> Result<(), Refusal> {
         self.tidy(now);
-        let fits = is_free || self.moves.has_room(peer, groups.bytes(), |_, made| made.may_be_forgotten());
+        let fits =
+            is_free || self.moves.has_room(peer, groups.bytes(), |_, made| made.may_be_forgotten());
         if fits { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyMessages)) }
     }
 

@@ -1,4 +1,5 @@
-//! Session packets: those of members on their way to the session server, and the server's on their way into the room's output.
+//! Session packets: those of members on their way to the session server, and the server's on their
+//! way into the room's output.
 
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use super::{Room, TAKEN_OVER_GRACE, answer};
 use crate::output::{ConnectionId, Purpose, RoomOutput, Sender};
 use crate::refusal::Refusal;
 
-/// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
+/// What is unreliable is passed on from it for this long: later it has waited in a connection that
+/// was dead.
 const TAKEN_OVER_VOICE: Duration = Duration::from_millis(500);
 /// A sender gets `receiver-busy` about one receiver at most this often.
 const BUSY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Output of the session server. `pair` is what holds between a sender and its receivers, while a packet is passed on.
+/// Output of the session server. `pair` is what holds between a sender and its receivers, while a
+/// packet is passed on.
 pub(super) struct Packets<'a, O> {
     pub(super) now: Duration,
     pub(super) pair: Option<Passing<'a>>,
@@ -38,8 +41,16 @@ pub(super) struct Passing<'a> {
 
 impl Room {
     /// A session packet of a connection that has joined. What is relayed shares `packet`'s memory.
-    pub fn packet(&mut self, now: Duration, from: ConnectionId, packet: &Bytes, out: &mut impl RoomOutput) -> Verdict {
-        let is = |wanted: fn(Kind) -> bool| packet::open(packet).is_ok_and(|(header, _)| wanted(header.kind));
+    pub fn packet(
+        &mut self,
+        now: Duration,
+        from: ConnectionId,
+        packet: &Bytes,
+        out: &mut impl RoomOutput,
+    ) -> Verdict {
+        let is = |wanted: fn(Kind) -> bool| {
+            packet::open(packet).is_ok_and(|(header, _)| wanted(header.kind))
+        };
         let is_text = is(Kind::is_text);
         if let Some(former) = self.former.get(&from) {
             let is_late = now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE;
@@ -61,7 +72,13 @@ impl Room {
         let verdict = self.session.receive(now, from, packet, &mut packets);
         let busy = packets.pair.map(|passing| passing.busy).unwrap_or_default();
         for receiver in busy {
-            self.notify_busy(now, from, receiver, Refused { text, is_private: is_private(packet) }, out);
+            self.notify_busy(
+                now,
+                from,
+                receiver,
+                Refused { text, is_private: is_private(packet) },
+                out,
+            );
         }
         match verdict {
             Verdict::Dropped(DropReason::HeldElsewhere) => {
@@ -77,15 +94,17 @@ impl Room {
         verdict
     }
 
-    /// A session packet that was read and is over a budget. Gives its number if it is a written message.
+    /// A session packet that was read and is over a budget. Gives its number if it is a written
+    /// message.
     pub fn packet_refused(&mut self, from: ConnectionId, packet: &[u8]) -> Option<u32> {
         let text = self.count_text(from, packet);
         self.text_refused(from, text);
         text
     }
 
-    /// Written messages are counted as they were sent, whatever becomes of them: who takes over knows by the number which
-    /// of them were read, and sends the rest. Gives the number of this one on its connection, from 1 on.
+    /// Written messages are counted as they were sent, whatever becomes of them: who takes over
+    /// knows by the number which of them were read, and sends the rest. Gives the number of this
+    /// one on its connection, from 1 on.
     fn count_text(&mut self, from: ConnectionId, packet: &[u8]) -> Option<u32> {
         let is_text = packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text());
         if !is_text || !self.members.contains(from) {
@@ -99,13 +118,14 @@ impl Room {
     /// The newest written message of a connection was refused as a whole: it has reached no member.
     fn text_refused(&mut self, from: ConnectionId, text: Option<u32>) {
         if let (Some(number), Some(texts)) = (text, self.texts_read.get_mut(&from)) {
-            texts.refused_from = texts.refused_from.filter(|_| texts.refused_to == number - 1).or(Some(number));
+            texts.refused_from =
+                texts.refused_from.filter(|_| texts.refused_to == number - 1).or(Some(number));
             texts.refused_to = number;
         }
     }
 
-    /// Answers a sender, once in a while, that something was not passed on; each time, if it is a written message to this receiver
-    /// alone.
+    /// Answers a sender, once in a while, that something was not passed on; each time, if it is a
+    /// written message to this receiver alone.
     fn notify_busy(
         &mut self,
         now: Duration,
@@ -126,7 +146,8 @@ impl Room {
     }
 }
 
-/// How many written messages a connection has brought, and which of the newest of them were refused.
+/// How many written messages a connection has brought, and which of the newest of them were
+/// refused.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TextsRead {
     read: u32,
@@ -136,8 +157,9 @@ pub(super) struct TextsRead {
 }
 
 impl TextsRead {
-    /// How many the peer need not send again: all but those that were refused at the end. The answers to these may have been lost
-    /// with their connection, and no member has them: sent again, they are answered again.
+    /// How many the peer need not send again: all but those that were refused at the end. The
+    /// answers to these may have been lost with their connection, and no member has them: sent
+    /// again, they are answered again.
     pub(super) fn to_be_kept(self) -> u32 {
         let refused = self.refused_from.filter(|_| self.refused_to == self.read);
         refused.map_or(self.read, |first| first - 1)
@@ -168,7 +190,13 @@ impl<'a, O: RoomOutput> Packets<'a, O> {
 
 impl Passing<'_> {
     /// Whether the receiver may be sent this packet.
-    fn passes(&mut self, now: Duration, to: ConnectionId, packet: &[u8], delivery: Delivery) -> bool {
+    fn passes(
+        &mut self,
+        now: Duration,
+        to: ConnectionId,
+        packet: &[u8],
+        delivery: Delivery,
+    ) -> bool {
         let Some(receiver) = self.members.peer_of(to) else { return true };
         let kind = packet::open(packet).map(|(header, _)| header.kind);
         let class = match kind {

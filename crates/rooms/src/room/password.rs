@@ -1,19 +1,21 @@
 //! What a room keeps of its password, and what a joiner has to show.
 //!
-//! Pure, and quick but for [`WorkArea::digest`], which takes tens of milliseconds and 19 MiB: the shell runs it elsewhere,
-//! one at a time, between asking [`Room::check_join`](super::Room::check_join) and asking again.
+//! Pure, and quick but for [`WorkArea::digest`], which takes tens of milliseconds and 19 MiB: the
+//! shell runs it elsewhere, one at a time, between asking
+//! [`Room::check_join`](super::Room::check_join) and asking again.
 
 use std::fmt;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use voicemesh_wire::signaling::Password;
 
-/// Memory of one hash, in KiB; with [`ROUNDS`], the least that OWASP's password storage sheet names for Argon2id. One at
-/// a time fits beside everything else in a host of 256 MB.
+/// Memory of one hash, in KiB; with [`ROUNDS`], the least that OWASP's password storage sheet names
+/// for Argon2id. One at a time fits beside everything else in a host of 256 MB.
 const MEMORY_KIB: u32 = 19 * 1024;
-/// What is asked of the allocator for that, in KiB: only the part that is used takes memory. glibc maps what is larger than
-/// 32 MiB (`DEFAULT_MMAP_THRESHOLD_MAX`) apart and returns it to the system when it is freed; a smaller block it takes
-/// from an arena of the thread from the second time on, which keeps it for good.
+/// What is asked of the allocator for that, in KiB: only the part that is used takes memory. glibc
+/// maps what is larger than 32 MiB (`DEFAULT_MMAP_THRESHOLD_MAX`) apart and returns it to the
+/// system when it is freed; a smaller block it takes from an arena of the thread from the second
+/// time on, which keeps it for good.
 const RESERVED_KIB: usize = 33 * 1024;
 /// Passes over that memory.
 const ROUNDS: u32 = 2;
@@ -63,7 +65,8 @@ impl Digest {
     }
 }
 
-/// The memory in which passwords are hashed, one after the other. Given back to the system when it is dropped.
+/// The memory in which passwords are hashed, one after the other. Given back to the system when it
+/// is dropped.
 pub struct WorkArea(Vec<Block>);
 
 impl WorkArea {
@@ -80,7 +83,9 @@ impl WorkArea {
         let params = Params::new(MEMORY_KIB, ROUNDS, 1, Some(32)).ok()?;
         let mut hash = [0; 32];
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        argon.hash_password_into_with_memory(password.as_bytes(), &salt.0, &mut hash, &mut self.0).ok()?;
+        argon
+            .hash_password_into_with_memory(password.as_bytes(), &salt.0, &mut hash, &mut self.0)
+            .ok()?;
         Some(Digest { salt, hash })
     }
 }

@@ -1,4 +1,5 @@
-//! What is kept about a bounded number of peers. When one more does not fit, the oldest of those that may be forgotten go.
+//! What is kept about a bounded number of peers. When one more does not fit, the oldest of those
+//! that may be forgotten go.
 
 use voicemesh_wire::PeerId;
 
@@ -58,13 +59,24 @@ impl<T: Record> PeerRecords<T> {
     }
 
     /// Whether [`insert`](Self::insert) would keep a record of so many bytes.
-    pub(super) fn has_room(&self, peer: PeerId, bytes: usize, may_forget: impl Fn(PeerId, &T) -> bool) -> bool {
+    pub(super) fn has_room(
+        &self,
+        peer: PeerId,
+        bytes: usize,
+        may_forget: impl Fn(PeerId, &T) -> bool,
+    ) -> bool {
         self.fits(peer, bytes, |of, record| !may_forget(of, record))
     }
 
-    /// Keeps a record in place of the peer's last one. If there is no room for it, the oldest others that may be forgotten are; if
-    /// that is not enough, it is not kept, and nor is the peer's last one.
-    pub(super) fn insert(&mut self, peer: PeerId, record: T, may_forget: impl Fn(PeerId, &T) -> bool) {
+    /// Keeps a record in place of the peer's last one. If there is no room for it, the oldest
+    /// others that may be forgotten are; if that is not enough, it is not kept, and nor is the
+    /// peer's last one.
+    pub(super) fn insert(
+        &mut self,
+        peer: PeerId,
+        record: T,
+        may_forget: impl Fn(PeerId, &T) -> bool,
+    ) {
         self.remove(peer);
         let bytes = record.bytes();
         if !self.has_room(peer, bytes, &may_forget) {
@@ -81,7 +93,8 @@ impl<T: Record> PeerRecords<T> {
     /// Whether one more fits beside those of the others that count.
     fn fits(&self, peer: PeerId, bytes: usize, counts: impl Fn(PeerId, &T) -> bool) -> bool {
         let others = self.0.iter().filter(|(of, record)| *of != peer && counts(*of, record));
-        let (peers, taken) = others.fold((0, 0), |(peers, taken), (_, other)| (peers + 1, taken + other.bytes()));
+        let (peers, taken) =
+            others.fold((0, 0), |(peers, taken), (_, other)| (peers + 1, taken + other.bytes()));
         peers < PEERS && taken + bytes <= BYTES
     }
 }
@@ -104,7 +117,10 @@ mod tests {
         assert!(!records.has_room(peer(900), 0, |_, ()| false));
         records.insert(peer(900), (), |of, ()| of == peer(1) || of == peer(2));
         let kept = |number: usize| records.get(peer(number)).is_some();
-        assert!(kept(900) && kept(0) && kept(1) && !kept(2), "what was decided anew is not the oldest");
+        assert!(
+            kept(900) && kept(0) && kept(1) && !kept(2),
+            "what was decided anew is not the oldest"
+        );
         assert_eq!(records.0.len(), PEERS);
     }
 
@@ -114,9 +130,13 @@ mod tests {
         let mut records = PeerRecords::default();
         (0..16).for_each(|number| records.insert(peer(number), names(1024), |_, _| false));
         records.insert(peer(20), names(2048), |of, _| of != peer(0));
-        let kept: Vec<usize> = (0..21).filter(|number| records.get(peer(*number)).is_some()).collect();
+        let kept: Vec<usize> =
+            (0..21).filter(|number| records.get(peer(*number)).is_some()).collect();
         assert_eq!(kept, [0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20]);
         records.insert(peer(3), names(16 * 1024), |of, _| of != peer(0));
-        assert!(records.get(peer(3)).is_none() && records.get(peer(4)).is_some(), "it would not fit");
+        assert!(
+            records.get(peer(3)).is_none() && records.get(peer(4)).is_some(),
+            "it would not fit"
+        );
     }
 }

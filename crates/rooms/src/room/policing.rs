@@ -7,18 +7,21 @@ use voicemesh_wire::PeerId;
 
 use crate::budget::{Bucket, Rate};
 
-/// So long after its first packet a pair may speak twice as much: a frame is one packet in each of two sessions while
-/// the pair changes from one to the other.
+/// So long after its first packet a pair may speak twice as much: a frame is one packet in each of
+/// two sessions while the pair changes from one to the other.
 const DOUBLED: Duration = Duration::from_secs(10);
-/// What a peer has used up is remembered for this long after it has left, so that it has no more by coming again.
+/// What a peer has used up is remembered for this long after it has left, so that it has no more by
+/// coming again.
 const REMEMBERED: Duration = DOUBLED;
 /// Peers that have left and are remembered.
 const FORMER: usize = 128;
 
-/// What of one speaker is passed on to one listener; what is more is dropped. Known from header and size alone.
+/// What of one speaker is passed on to one listener; what is more is dropped. Known from header and
+/// size alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VoiceRates {
-    /// A frame every 10 ms and a tenth more. At once: what a stalled link had not delivered of the last second.
+    /// A frame every 10 ms and a tenth more. At once: what a stalled link had not delivered of the
+    /// last second.
     pub packets: Rate,
     /// Their bytes.
     pub bytes: Rate,
@@ -33,12 +36,14 @@ impl Default for VoiceRates {
     }
 }
 
-/// The game's own bytes: a tenth more than what a member of this project sends through the relay to all others together.
+/// The game's own bytes: a tenth more than what a member of this project sends through the relay to
+/// all others together.
 const DATA: VoiceRates = VoiceRates {
     packets: Rate { burst: 1_000.0, per_second: 2_000.0 },
     bytes: Rate { burst: 256_000.0, per_second: 1_100_000.0 },
 };
-/// What is neither speech nor data nor text. This project sends reports and questions about clocks, a few each second.
+/// What is neither speech nor data nor text. This project sends reports and questions about clocks,
+/// a few each second.
 const OTHER: VoiceRates = VoiceRates {
     packets: Rate { burst: 1_000.0, per_second: 250.0 },
     bytes: Rate { burst: 512_000.0, per_second: 256_000.0 },
@@ -52,8 +57,8 @@ pub(super) enum TrafficClass {
     Other,
 }
 
-/// All pairs of one room of which one has sent to the other. Peers are what is counted, so that another connection of the
-/// same peer has no more.
+/// All pairs of one room of which one has sent to the other. Peers are what is counted, so that
+/// another connection of the same peer has no more.
 #[derive(Debug, Default)]
 pub(super) struct Policing {
     pairs: BTreeMap<(PeerId, PeerId, TrafficClass), Pair>,
@@ -88,9 +93,11 @@ impl Policing {
             packets: Bucket::full(now, rates.packets),
             bytes: Bucket::full(now, rates.bytes),
         });
-        let factor = if class == TrafficClass::Voice && now < pair.since + DOUBLED { 2.0 } else { 1.0 };
+        let factor =
+            if class == TrafficClass::Voice && now < pair.since + DOUBLED { 2.0 } else { 1.0 };
         let steady = |rate: Rate| Rate { per_second: rate.per_second * factor, ..rate };
-        pair.packets.take(now, steady(rates.packets), 1.0) && pair.bytes.take(now, steady(rates.bytes), bytes as f64)
+        pair.packets.take(now, steady(rates.packets), 1.0)
+            && pair.bytes.take(now, steady(rates.bytes), bytes as f64)
     }
 
     /// A peer has come, or come back.
@@ -135,8 +142,15 @@ mod tests {
         policing.passes(now, &VoiceRates::default(), (A, B), class, bytes)
     }
 
-    fn passed(policing: &mut Policing, from_ms: u64, to_ms: u64, every_us: u64, bytes: usize) -> u64 {
-        let times = (from_ms * 1_000..to_ms * 1_000).step_by(every_us as usize).map(Duration::from_micros);
+    fn passed(
+        policing: &mut Policing,
+        from_ms: u64,
+        to_ms: u64,
+        every_us: u64,
+        bytes: usize,
+    ) -> u64 {
+        let times =
+            (from_ms * 1_000..to_ms * 1_000).step_by(every_us as usize).map(Duration::from_micros);
         times.filter(|now| passes(policing, *now, TrafficClass::Voice, bytes)).count() as u64
     }
 
@@ -144,7 +158,11 @@ mod tests {
     fn speech_in_frames_of_10_ms_passes_whole() {
         let mut policing = Policing::default();
         assert_eq!(passed(&mut policing, 0, 60_000, 10_000, 200), 6_000);
-        assert_eq!(passed(&mut policing, 60_000, 120_000, 20_000, 450), 3_000, "at the highest bitrate");
+        assert_eq!(
+            passed(&mut policing, 60_000, 120_000, 20_000, 450),
+            3_000,
+            "at the highest bitrate"
+        );
     }
 
     #[test]
@@ -168,8 +186,9 @@ mod tests {
         let mut policing = Policing::default();
         passed(&mut policing, 0, 12_000, 20_000, 100);
         passed(&mut policing, 20_000, 20_001, 2_000, 100);
-        let at_once =
-            (0..200).filter(|_| passes(&mut policing, Duration::from_secs(25), TrafficClass::Voice, 100)).count();
+        let at_once = (0..200)
+            .filter(|_| passes(&mut policing, Duration::from_secs(25), TrafficClass::Voice, 100))
+            .count();
         assert_eq!(at_once, 128);
     }
 
@@ -197,7 +216,13 @@ mod tests {
         let mut policing = Policing::default();
         for number in 0..1_000 {
             let peer = PeerId(Uuid::from_u128(10 + number));
-            policing.passes(Duration::ZERO, &VoiceRates::default(), (peer, B), TrafficClass::Voice, 100);
+            policing.passes(
+                Duration::ZERO,
+                &VoiceRates::default(),
+                (peer, B),
+                TrafficClass::Voice,
+                100,
+            );
             policing.left(Duration::ZERO, peer);
         }
         assert_eq!((policing.former.len(), policing.pairs.len()), (FORMER, FORMER));
@@ -207,7 +232,9 @@ mod tests {
     fn data_passes_as_fast_as_it_is_sent_and_a_flood_of_it_does_not() {
         let mut policing = Policing::default();
         let mut passed = |from_ms: u64, every_us: usize, class: TrafficClass| {
-            let times = (from_ms * 1_000..(from_ms + 10_000) * 1_000).step_by(every_us).map(Duration::from_micros);
+            let times = (from_ms * 1_000..(from_ms + 10_000) * 1_000)
+                .step_by(every_us)
+                .map(Duration::from_micros);
             times.filter(|now| passes(&mut policing, *now, class, 1_020)).count()
         };
         assert_eq!(passed(0, 1_020, TrafficClass::Data), 9_804, "1 MB/s");

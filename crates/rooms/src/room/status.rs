@@ -1,4 +1,5 @@
-//! How members take part, as they say themselves: passed on at a limited rate, the newest first and alone.
+//! How members take part, as they say themselves: passed on at a limited rate, the newest first and
+//! alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use crate::output::{ConnectionId, Purpose, RoomOutput};
 /// The others are sent a member's status at most this often.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// When each member's status was last sent to the others, and the one that waits. Holds members only.
+/// When each member's status was last sent to the others, and the one that waits. Holds members
+/// only.
 #[derive(Debug, Default)]
 pub(super) struct Statuses(BTreeMap<PeerId, LastSent>);
 
@@ -55,9 +57,15 @@ impl Statuses {
     }
 
     /// Sends the statuses that waited and whose time has come.
-    pub(super) fn send_due(&mut self, now: Duration, members: &mut Members, out: &mut impl RoomOutput) {
+    pub(super) fn send_due(
+        &mut self,
+        now: Duration,
+        members: &mut Members,
+        out: &mut impl RoomOutput,
+    ) {
         let over = self.0.iter_mut().filter(|(_, last)| now >= last.at + INTERVAL);
-        let due: Vec<_> = over.filter_map(|(peer, last)| Some((*peer, last.next.take()?))).collect();
+        let due: Vec<_> =
+            over.filter_map(|(peer, last)| Some((*peer, last.next.take()?))).collect();
         for (peer, status) in due {
             self.send(now, members, peer, status, out);
         }

@@ -15,11 +15,12 @@ use bytes::Bytes;
 use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::packet::{
-    self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, Kind, Probe, Recipient, Relay, TextData,
+    self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, Kind, Probe, Recipient, Relay,
+    TextData,
 };
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, MemberStatus, PROTOCOL_VERSION,
-    Presence, ServerMessage, Signal, decode_server, roster_hash,
+    Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, MemberStatus,
+    PROTOCOL_VERSION, Presence, ServerMessage, Signal, decode_server, roster_hash,
 };
 use voicemesh_wire::{GroupId, PeerId, Permissions, SessionId};
 
@@ -44,11 +45,20 @@ impl RoomOutput for Sent {
             return false;
         }
         let text = std::str::from_utf8(message.bytes()).expect("messages are UTF-8");
-        self.texts.entry(to).or_default().push(decode_server(text).expect("we send what we can read"));
+        self.texts
+            .entry(to)
+            .or_default()
+            .push(decode_server(text).expect("we send what we can read"));
         true
     }
 
-    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery, purpose: Purpose) -> bool {
+    fn packet(
+        &mut self,
+        to: ConnectionId,
+        packet: Bytes,
+        delivery: Delivery,
+        purpose: Purpose,
+    ) -> bool {
         if delivery == Delivery::Reliable && self.refuses(to, purpose) {
             return false;
         }
@@ -91,7 +101,8 @@ struct World {
     now: Duration,
 }
 
-const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+const CODEC: CodecSettings =
+    CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
 const A: ConnectionId = ConnectionId(1);
 const B: ConnectionId = ConnectionId(2);
 const C: ConnectionId = ConnectionId(3);
@@ -121,7 +132,11 @@ fn peer_of(person: u8) -> PeerId {
 impl World {
     fn with(rules: RoomRules) -> Self {
         let session = SessionId::new(0xABCD).expect("not zero");
-        Self { room: Room::new(Duration::ZERO, Arc::new(rules), session), sent: Sent::default(), now: Duration::ZERO }
+        Self {
+            room: Room::new(Duration::ZERO, Arc::new(rules), session),
+            sent: Sent::default(),
+            now: Duration::ZERO,
+        }
     }
 
     fn new() -> Self {
@@ -135,7 +150,10 @@ impl World {
     /// Sends a whole snapshot; gives its parts.
     fn refresh(&mut self, to: ConnectionId) -> Vec<Part> {
         let first = Some(Part::default());
-        std::iter::successors(first, |part| self.room.refresh(self.now, to, part.clone(), &mut self.sent)).collect()
+        std::iter::successors(first, |part| {
+            self.room.refresh(self.now, to, part.clone(), &mut self.sent)
+        })
+        .collect()
     }
 
     fn join(&mut self, connection: ConnectionId, person: u8) -> Joined {
@@ -200,7 +218,10 @@ fn a_joiner_gets_everyone_and_everyone_is_told_of_the_joiner_and_of_leavers() {
     assert!(world.received(B).is_empty(), "no member is reported to itself");
 
     world.leave(B, LeaveReason::Lost);
-    assert_eq!(world.received(A), [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Lost }]);
+    assert_eq!(
+        world.received(A),
+        [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Lost }]
+    );
     world.leave(B, LeaveReason::Lost);
     assert!(world.received(A).is_empty(), "once");
 }
@@ -243,8 +264,10 @@ fn another_run_of_a_peer_replaces_the_first() {
     assert_eq!(world.received(A), [ServerMessage::Replaced]);
     assert_eq!(world.sent.closed, [(A, CloseReason::Replaced)]);
     let received = world.received(B);
-    let [ServerMessage::PeerLeft { reason: LeaveReason::Replaced, .. }, ServerMessage::PeerJoined { peer }] =
-        &received[..]
+    let [
+        ServerMessage::PeerLeft { reason: LeaveReason::Replaced, .. },
+        ServerMessage::PeerJoined { peer },
+    ] = &received[..]
     else {
         panic!("{received:?}")
     };
@@ -261,7 +284,10 @@ fn a_full_room_takes_back_its_members_but_no_newcomer() {
     let mut world = World::with(rules);
     world.join(A, 1);
     world.join(B, 2);
-    assert_eq!(world.try_join(C, join_of(3)).map_err(|refusal| refusal.code), Err(ErrorCode::RoomFull));
+    assert_eq!(
+        world.try_join(C, join_of(3)).map_err(|refusal| refusal.code),
+        Err(ErrorCode::RoomFull)
+    );
     world.join(C, 2);
 }
 
@@ -272,8 +298,14 @@ fn a_join_can_ask_for_members_or_for_none() {
     let code = |result: Result<PeerId, Refusal>| result.map_err(|refusal| refusal.code);
     assert_eq!(code(world.try_join(A, with(1, Presence::MustExist))), Err(ErrorCode::RoomMissing));
     assert!(world.try_join(A, with(1, Presence::MustNotExist)).is_ok());
-    assert_eq!(code(world.try_join(B, with(2, Presence::MustNotExist))), Err(ErrorCode::RoomExists));
-    assert!(world.try_join(C, with(1, Presence::MustNotExist)).is_ok(), "its own old connection is no other member");
+    assert_eq!(
+        code(world.try_join(B, with(2, Presence::MustNotExist))),
+        Err(ErrorCode::RoomExists)
+    );
+    assert!(
+        world.try_join(C, with(1, Presence::MustNotExist)).is_ok(),
+        "its own old connection is no other member"
+    );
     assert!(world.try_join(B, with(2, Presence::MustExist)).is_ok());
 }
 
@@ -310,7 +342,9 @@ fn signals_do_not_end_a_slow_connection() {
     world.signal(A, peer_of(2));
     assert!(world.received(B).is_empty());
     let received = world.received(A);
-    let [ServerMessage::Error { code: ErrorCode::ReceiverBusy, fatal: false, peer, .. }] = &received[..] else {
+    let [ServerMessage::Error { code: ErrorCode::ReceiverBusy, fatal: false, peer, .. }] =
+        &received[..]
+    else {
         panic!("{received:?}");
     };
     assert_eq!(*peer, Some(peer_of(2)));
@@ -363,9 +397,10 @@ fn each_written_message_that_its_receiver_did_not_take_is_named_by_its_number() 
     (0..3).for_each(|_| write(&mut world, global));
     assert_eq!(world.received(A), [refused(4)]);
     assert_eq!(
-        world
-            .room
-            .packet_refused(A, &TextData { sender: sender.client, recipient: global, text: "hi" }.encode(session)),
+        world.room.packet_refused(
+            A,
+            &TextData { sender: sender.client, recipient: global, text: "hi" }.encode(session)
+        ),
         Some(7)
     );
     assert_eq!(world.room.packet_refused(A, &[]), None);
@@ -378,9 +413,15 @@ fn what_is_written_without_the_permission_is_refused_by_its_number() {
     let session = SessionId::new(sender.session).expect("not zero");
     let receiver = world.join(B, 2).client;
     [A, B].into_iter().for_each(|connection| world.enter_session(connection));
-    assert!(world.room.set_permissions(peer_of(1), Permissions { data: false, ..Permissions::ALL }, &mut world.sent));
+    assert!(world.room.set_permissions(
+        peer_of(1),
+        Permissions { data: false, ..Permissions::ALL },
+        &mut world.sent
+    ));
     world.received(A);
-    let text = TextData { sender: sender.client, recipient: Recipient::Client(receiver), text: "hi" }.encode(session);
+    let text =
+        TextData { sender: sender.client, recipient: Recipient::Client(receiver), text: "hi" }
+            .encode(session);
     world.room.packet(world.now, A, &text.into(), &mut world.sent);
     assert_eq!(world.received(A), [Refusal::of(ErrorCode::NotPermitted).of_text(Some(1)).answer()]);
 }
@@ -419,8 +460,12 @@ fn a_snapshot_holds_the_roster_the_metadata_and_the_session() {
         panic!("{received:?}");
     };
     assert_eq!(peers.len(), 2);
-    let kinds: Vec<_> =
-        world.sent.packets.iter().map(|(_, packet, _)| packet::open(packet).expect("ours").0.kind).collect();
+    let kinds: Vec<_> = world
+        .sent
+        .packets
+        .iter()
+        .map(|(_, packet, _)| packet::open(packet).expect("ours").0.kind)
+        .collect();
     assert_eq!(kinds, [Kind::HandshakeResponse]);
 }
 
@@ -441,7 +486,11 @@ fn nothing_that_shows_an_address_passes_to_or_from_a_relay_only_peer() {
     let signals = [
         Signal::Offer { sdp: "v=0".to_owned() },
         Signal::Answer { sdp: "v=0".to_owned() },
-        Signal::Candidate { candidate: "candidate:1".to_owned(), sdp_mid: None, sdp_m_line_index: None },
+        Signal::Candidate {
+            candidate: "candidate:1".to_owned(),
+            sdp_mid: None,
+            sdp_m_line_index: None,
+        },
         Signal::EndOfCandidates,
         Signal::RequestOffer,
     ];
@@ -456,7 +505,11 @@ fn nothing_that_shows_an_address_passes_to_or_from_a_relay_only_peer() {
 /// proves: S-14
 #[test]
 fn a_relay_only_server_passes_no_signal_and_names_no_ice_server() {
-    let ice = voicemesh_wire::signaling::IceServer { urls: vec!["stun:s".into()], username: None, credential: None };
+    let ice = voicemesh_wire::signaling::IceServer {
+        urls: vec!["stun:s".into()],
+        username: None,
+        credential: None,
+    };
     let mut world = World::with(RoomRules {
         relay_only: true,
         ice: IceRules { fixed: vec![ice], shared: None },
@@ -499,15 +552,25 @@ fn a_client_that_counts_and_hashes_agrees_with_every_mark() {
     world.join(B, 2);
     world.join(C, 3);
     world.leave(B, LeaveReason::Lost);
-    world.say(C, ClientMessage::SetMetadata { request: None, set: [("k".to_owned(), Some("v".to_owned()))].into() });
+    world.say(
+        C,
+        ClientMessage::SetMetadata {
+            request: None,
+            set: [("k".to_owned(), Some("v".to_owned()))].into(),
+        },
+    );
     world.room.tick(world.now, &mut world.sent);
     let received = world.received(A);
-    let Some((ServerMessage::RosterMark(mark), changes)) = received.split_last() else { panic!("{received:?}") };
+    let Some((ServerMessage::RosterMark(mark), changes)) = received.split_last() else {
+        panic!("{received:?}")
+    };
     assert_eq!(mark.version, joined.roster.version + changes.len() as u64);
 
     world.say(A, ClientMessage::Roster);
     let received = world.received(A);
-    let [ServerMessage::Roster { mark: with_peers, peers }] = &received[..] else { panic!("{received:?}") };
+    let [ServerMessage::Roster { mark: with_peers, peers }] = &received[..] else {
+        panic!("{received:?}")
+    };
     assert_eq!(with_peers, mark);
     assert_eq!(roster_hash(peers), mark.hash);
     assert_eq!(peers.iter().map(|peer| peer.peer).collect::<Vec<_>>(), [peer_of(1), peer_of(3)]);
@@ -533,7 +596,10 @@ fn leaving_is_told_with_its_reason_and_ends_the_connection() {
     world.join(B, 2);
     world.received(A);
     world.say(B, ClientMessage::Leave);
-    assert_eq!(world.received(A), [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Left }]);
+    assert_eq!(
+        world.received(A),
+        [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Left }]
+    );
     assert_eq!(world.sent.closed, [(B, CloseReason::Left)]);
     world.say(B, ClientMessage::Roster);
     assert!(world.received(B).is_empty(), "who has left is not answered");
@@ -558,15 +624,22 @@ fn a_connection_that_is_not_in_the_room_is_not_listened_to() {
     world.join(A, 1);
     world.received(A);
     world.signal(B, peer_of(1));
-    let verdict = world.room.packet(world.now, B, &Bytes::from_static(b"nonsense"), &mut world.sent);
+    let verdict =
+        world.room.packet(world.now, B, &Bytes::from_static(b"nonsense"), &mut world.sent);
     assert!(matches!(verdict, Verdict::Dropped(_)));
-    assert!(world.received(A).is_empty() && world.received(B).is_empty() && world.sent.packets.is_empty());
+    assert!(
+        world.received(A).is_empty()
+            && world.received(B).is_empty()
+            && world.sent.packets.is_empty()
+    );
 }
 
 #[test]
 fn credentials_are_renewed_for_each_member_before_they_expire() {
-    let shared = SharedSecret::new(vec!["turn:turn.example".to_owned()], "secret", Duration::from_secs(100));
-    let stun = IceServer { urls: vec!["stun:stun.example".to_owned()], username: None, credential: None };
+    let shared =
+        SharedSecret::new(vec!["turn:turn.example".to_owned()], "secret", Duration::from_secs(100));
+    let stun =
+        IceServer { urls: vec!["stun:stun.example".to_owned()], username: None, credential: None };
     let ice = IceRules { fixed: vec![stun.clone()], shared: Some(shared) };
     let mut world = World::with(RoomRules { ice, ..RoomRules::default() });
     let username = |servers: &[IceServer]| servers[1].username.clone().expect("it is named");

@@ -44,13 +44,26 @@ impl Tickets {
     }
 
     /// A new ticket; `None` if the room issues none.
-    pub(super) fn issue(&mut self, connection: ConnectionId, peer: PeerId, claims: Claims) -> Option<Ticket> {
+    pub(super) fn issue(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        claims: Claims,
+    ) -> Option<Ticket> {
         let issuer = self.issuer.as_mut()?;
         self.issued_at.insert(connection, self.unix);
         let Claims { password, owner, grant } = claims;
         let server_run = issuer.key().server_run();
         let room = self.room.clone();
-        issuer.seal(&TicketRecord { room, peer, issued_at: self.unix, server_run, password, owner, grant })
+        issuer.seal(&TicketRecord {
+            room,
+            peer,
+            issued_at: self.unix,
+            server_run,
+            password,
+            owner,
+            grant,
+        })
     }
 
     /// What the ticket of a join says, if it is valid.
@@ -59,13 +72,15 @@ impl Tickets {
         key.open(join.ticket.as_ref()?, &self.room, join.proof.peer_id(), self.unix)
     }
 
-    /// Whether an earlier run of the server issued this, so that the room may have been another one then.
+    /// Whether an earlier run of the server issued this, so that the room may have been another one
+    /// then.
     pub(super) fn is_of_earlier_run(&self, record: &TicketRecord) -> bool {
         self.issuer.as_ref().is_some_and(|issuer| issuer.key().server_run() != record.server_run)
     }
 
-    /// The lineage of a right that begins now; `None` if the room issues no tickets. The lower one began earlier: 32 bits of seconds
-    /// since 1970, 8 of those that began in that second, 24 at random.
+    /// The lineage of a right that begins now; `None` if the room issues no tickets. The lower one
+    /// began earlier: 32 bits of seconds since 1970, 8 of those that began in that second, 24 at
+    /// random.
     pub(super) fn begin_right(&mut self) -> Option<u64> {
         let random = self.issuer.as_mut()?.draw() & 0xFF_FFFF;
         let (second, number) = self.begun;

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use voicemesh_session::Delivery;
 use voicemesh_wire::identity::IdentityProof;
-use voicemesh_wire::signaling::{Capabilities, MemberStatus, Metadata, PROTOCOL_VERSION, Presence, decode_server};
+use voicemesh_wire::signaling::{
+    Capabilities, MemberStatus, Metadata, PROTOCOL_VERSION, Presence, decode_server,
+};
 
 use super::*;
 use crate::budget::{Budgets, Rate};
@@ -66,7 +68,10 @@ impl Line for TestLine {
 
 fn server() -> Signaling<TestLine> {
     let address_joins = Rate { burst: JOINS.into(), per_second: 0.0 };
-    let settings = Settings { budgets: Budgets { address_joins, ..Budgets::default() }, ..Settings::default() };
+    let settings = Settings {
+        budgets: Budgets { address_joins, ..Budgets::default() },
+        ..Settings::default()
+    };
     Signaling::new(
         settings,
         Box::new(|bytes| {
@@ -77,7 +82,11 @@ fn server() -> Signaling<TestLine> {
 }
 
 /// The first error that a join gets.
-fn refusal(signaling: &Signaling<TestLine>, visits: &mut Vec<Visit<TestLine>>, join: Join) -> Option<ErrorCode> {
+fn refusal(
+    signaling: &Signaling<TestLine>,
+    visits: &mut Vec<Visit<TestLine>>,
+    join: Join,
+) -> Option<ErrorCode> {
     let id = ConnectionId(visits.len() as u64 + 1);
     let address = (HERE, signaling.enter_address(NOW, HERE));
     let mut visit = Visit::new(NOW, id, TestLine::default(), Some(address), signaling);
@@ -115,7 +124,11 @@ fn to_name_a_password_that_is_not_looked_at_is_no_way_round_the_budget_of_joins(
         let expected = (number > JOINS).then_some(ErrorCode::TooManyJoins);
         assert_eq!(again, expected, "it takes over for the {number}th time");
     }
-    assert_eq!(refusal(&signaling, &mut visits, join_of(2, "lobby", None)), None, "strangers are counted apart");
+    assert_eq!(
+        refusal(&signaling, &mut visits, join_of(2, "lobby", None)),
+        None,
+        "strangers are counted apart"
+    );
 }
 
 #[test]
@@ -123,7 +136,8 @@ fn rooms_that_are_made_with_a_password_are_counted_and_those_who_wait_for_a_hash
     let signaling = server();
     let mut visits = Vec::new();
     for number in 1..=2 * JOINS {
-        let made = refusal(&signaling, &mut visits, join_of(1, &format!("room {number}"), Some("any")));
+        let made =
+            refusal(&signaling, &mut visits, join_of(1, &format!("room {number}"), Some("any")));
         assert_eq!(made, (number > JOINS).then_some(ErrorCode::TooManyJoins), "room {number}");
     }
     assert_eq!(signaling.sizes().0, JOINS as usize);

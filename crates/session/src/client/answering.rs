@@ -1,8 +1,9 @@
 //! Whether peers to whom speech is relayed still answer.
 //!
-//! Up to half a minute passes before the server finds that a peer's network is gone; what is relayed to that peer until
-//! then is lost without a notice. So a peer from which nothing comes while speech is relayed to it, while its link is
-//! stalled, or before its relayed speech has ended, is sent a clock probe (PROTOCOL.md §9, "Routes").
+//! Up to half a minute passes before the server finds that a peer's network is gone; what is
+//! relayed to that peer until then is lost without a notice. So a peer from which nothing comes
+//! while speech is relayed to it, while its link is stalled, or before its relayed speech has
+//! ended, is sent a clock probe (PROTOCOL.md §9, "Routes").
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,7 +24,8 @@ const BROKEN_OFF: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(super) struct Answering<P> {
     relayed: BTreeMap<P, Relayed>,
-    /// Who has answered before. From others silence means nothing: a client without an engine answers no questions.
+    /// Who has answered before. From others silence means nothing: a client without an engine
+    /// answers no questions.
     answer: BTreeSet<P>,
 }
 
@@ -68,7 +70,8 @@ impl<P: Copy + Ord> Answering<P> {
         self.relayed.entry(peer).or_insert(Relayed::new(now))
     }
 
-    /// Something came from a peer; `answers` if it was of the kind that only a peer which answers questions sends.
+    /// Something came from a peer; `answers` if it was of the kind that only a peer which answers
+    /// questions sends.
     pub(super) fn heard(&mut self, now: Duration, peer: P, answers: bool) {
         if answers {
             self.answer.insert(peer);
@@ -85,17 +88,25 @@ impl<P: Copy + Ord> Answering<P> {
         }
     }
 
-    /// Whom to ask now. Forgets peers to whom nothing is relayed any more, and those that are not `present`.
+    /// Whom to ask now. Forgets peers to whom nothing is relayed any more, and those that are not
+    /// `present`.
     pub(super) fn questions(&mut self, now: Duration, present: impl Fn(P) -> bool) -> Vec<P> {
         self.answer.retain(|peer| present(*peer));
-        self.relayed.retain(|peer, relayed| present(*peer) && (relayed.asked.is_some() || relayed.is_in_use(now)));
-        let due = self.relayed.iter_mut().filter_map(|(peer, relayed)| relayed.ask(now).then_some(*peer));
+        self.relayed.retain(|peer, relayed| {
+            present(*peer) && (relayed.asked.is_some() || relayed.is_in_use(now))
+        });
+        let due =
+            self.relayed.iter_mut().filter_map(|(peer, relayed)| relayed.ask(now).then_some(*peer));
         due.collect()
     }
 
     /// A peer was asked and does not answer.
     pub(super) fn is_silent(&self, now: Duration, peer: P) -> bool {
-        let asked = self.relayed.get(&peer).and_then(|relayed| relayed.asked).filter(|_| self.answer.contains(&peer));
+        let asked = self
+            .relayed
+            .get(&peer)
+            .and_then(|relayed| relayed.asked)
+            .filter(|_| self.answer.contains(&peer));
         asked.is_some_and(|asked| now >= asked.since + ANSWER_LIMIT)
     }
 
@@ -111,7 +122,8 @@ impl Relayed {
     }
 
     fn is_in_use(&self, now: Duration) -> bool {
-        self.used_at.is_some_and(|at| now < at + IN_USE) || self.speech_at.is_some_and(|at| now < at + BROKEN_OFF)
+        self.used_at.is_some_and(|at| now < at + IN_USE)
+            || self.speech_at.is_some_and(|at| now < at + BROKEN_OFF)
     }
 
     fn ask(&mut self, now: Duration) -> bool {
@@ -120,7 +132,8 @@ impl Relayed {
             self.asked = is_due.then_some(Asked { since: now, last_at: now, questions: 1 });
             return is_due;
         };
-        let interval = if asked.questions < FIRST_QUESTIONS { ASK_INTERVAL } else { 2 * ASK_INTERVAL };
+        let interval =
+            if asked.questions < FIRST_QUESTIONS { ASK_INTERVAL } else { 2 * ASK_INTERVAL };
         let is_due = now >= asked.last_at + interval;
         if is_due {
             (asked.last_at, asked.questions) = (now, asked.questions.saturating_add(1));
@@ -137,8 +150,9 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Speech is relayed to peer 7 from 0 to `until`, in steps of 20 ms; `heard` says when something comes. Returns the moments
-    /// of questions, and the one at which the peer is found not to answer.
+    /// Speech is relayed to peer 7 from 0 to `until`, in steps of 20 ms; `heard` says when
+    /// something comes. Returns the moments of questions, and the one at which the peer is found
+    /// not to answer.
     fn run(until: u64, heard: impl Fn(u64) -> bool) -> (Vec<u64>, Option<u64>) {
         let mut answering = Answering::new();
         answering.heard(ms(0), 7, true);
@@ -164,7 +178,11 @@ mod tests {
     #[test]
     fn a_peer_that_falls_silent_is_asked_and_then_not_counted_on() {
         assert_eq!(run(9_000, |_| false), (vec![2_000, 3_000, 4_000, 5_000, 7_000], Some(4_000)));
-        assert_eq!(run(6_000, |now| now == 3_900), (vec![2_000, 3_000, 5_900], None), "an answer in time");
+        assert_eq!(
+            run(6_000, |now| now == 3_900),
+            (vec![2_000, 3_000, 5_900], None),
+            "an answer in time"
+        );
     }
 
     #[test]
@@ -177,7 +195,10 @@ mod tests {
         assert!(answering.is_silent(ms(4_000), 7));
         answering.heard(ms(4_010), 7, false);
         assert!(!answering.is_silent(ms(4_010), 7));
-        assert!(answering.questions(ms(7_100), |_| true).is_empty(), "nothing is relayed to it any more");
+        assert!(
+            answering.questions(ms(7_100), |_| true).is_empty(),
+            "nothing is relayed to it any more"
+        );
         assert!(answering.relayed.is_empty());
     }
 

@@ -1,5 +1,5 @@
-//! Trains of padded packets over a link: the time between their arrivals shows how fast the path carries packets, also
-//! when speech alone would not fill it (packet trains as in PROTOCOL.md §9).
+//! Trains of padded packets over a link: the time between their arrivals shows how fast the path
+//! carries packets, also when speech alone would not fill it (packet trains as in PROTOCOL.md §9).
 
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ impl TrainReceiver {
             }
             _ => {
                 let (number, packets) = (probe.train, probe.packets);
-                self.train = Some(Train { number, packets, received: 1, first_at: now, last_at: now });
+                self.train =
+                    Some(Train { number, packets, received: 1, first_at: now, last_at: now });
             }
         }
     }
@@ -52,7 +53,8 @@ impl TrainReceiver {
             return None;
         }
         self.reported_at = Some(now);
-        let span_us = u32::try_from(train.last_at.saturating_sub(train.first_at).as_micros()).unwrap_or(u32::MAX);
+        let span_us = u32::try_from(train.last_at.saturating_sub(train.first_at).as_micros())
+            .unwrap_or(u32::MAX);
         Some(BandwidthReport { sender, train: train.number, received: train.received, span_us })
     }
 }

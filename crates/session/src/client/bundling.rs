@@ -22,8 +22,8 @@ impl<P> Default for Bundling<P> {
 impl<P: Copy + Ord> Bundling<P> {
     /// Whether the frame of this number waits (`None`), or leaves with how many frames before it.
     ///
-    /// Packets end at multiples of their length, whenever a listener was added, so that one relayed packet serves all
-    /// listeners with packets of that length.
+    /// Packets end at multiples of their length, whenever a listener was added, so that one relayed
+    /// packet serves all listeners with packets of that length.
     pub(super) fn next(
         &mut self,
         who: Participant<P>,
@@ -62,9 +62,13 @@ mod tests {
             let mut bundling = Bundling::default();
             for sequence in 65_500..65_530u16 {
                 let listeners = u8::try_from((sequence - 65_500) / 7).unwrap() + 1;
-                let leave: Vec<_> =
-                    (0..listeners).map(|who| bundling.next(Participant::Peer(who), sequence, length, false)).collect();
-                assert!(leave.iter().all(|one| one.is_some() == leave[0].is_some()), "{length}: {leave:?}");
+                let leave: Vec<_> = (0..listeners)
+                    .map(|who| bundling.next(Participant::Peer(who), sequence, length, false))
+                    .collect();
+                assert!(
+                    leave.iter().all(|one| one.is_some() == leave[0].is_some()),
+                    "{length}: {leave:?}"
+                );
                 assert!(leave.iter().flatten().all(|waiting| *waiting < length));
             }
         }

@@ -1,4 +1,5 @@
-//! What every part of a client needs: who is in the session, which links there are, and by which way each member is reached.
+//! What every part of a client needs: who is in the session, which links there are, and by which
+//! way each member is reached.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -6,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_uplink::path::RelayPath;
-use voicemesh_wire::packet::{BandwidthProbe, ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind};
+use voicemesh_wire::packet::{
+    BandwidthProbe, ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind,
+};
 use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
 
 use super::answering::Answering;
@@ -33,7 +36,8 @@ pub(super) struct Core<P> {
     pub pairs: Pairs<P>,
     pub routes: BTreeMap<Participant<P>, RouteState>,
     pub relay_path: RelayPath,
-    /// Which of several requests an answer belongs to is not known, so that its round trip is not either.
+    /// Which of several requests an answer belongs to is not known, so that its round trip is not
+    /// either.
     pub handshake_was_repeated: bool,
     pub answering: Answering<P>,
     /// Whose speech is relayed although a link could carry it.
@@ -92,8 +96,15 @@ impl<P: Copy + Ord + Debug> Core<P> {
     }
 
     /// The best name for a client of a session.
-    pub(super) fn who(&self, session: voicemesh_wire::SessionId, client: ClientId) -> Participant<P> {
-        let named = self.roster.peer_of(session, client).or_else(|| self.pairs.peer_bound_as(session, client));
+    pub(super) fn who(
+        &self,
+        session: voicemesh_wire::SessionId,
+        client: ClientId,
+    ) -> Participant<P> {
+        let named = self
+            .roster
+            .peer_of(session, client)
+            .or_else(|| self.pairs.peer_bound_as(session, client));
         named.map_or(Participant::Client(session, client), Participant::Peer)
     }
 
@@ -123,7 +134,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
         } else {
             view.table.leave(client, name);
         }
-        let packet = DeltaClientState { joins, client, group: name.to_owned() }.encode(view.session);
+        let packet =
+            DeltaClientState { joins, client, group: name.to_owned() }.encode(view.session);
         self.tell_server(packet);
     }
 
@@ -160,13 +172,18 @@ impl<P: Copy + Ord + Debug> Core<P> {
                 let prefer_relay = self.relayed_by_choice.contains(&who);
                 let is_silent = who.peer().is_some_and(|peer| self.answering.is_silent(now, peer));
                 let server_answers = none.server_answers && !is_silent;
-                means.insert(who, RouteInputs { relay: true, server_answers, prefer_relay, ..none });
+                means
+                    .insert(who, RouteInputs { relay: true, server_answers, prefer_relay, ..none });
             }
         }
         for (id, link, _) in self.pairs.all_bound() {
             let entry = means.entry(Participant::Peer(id.peer)).or_insert(none);
-            entry.both = link.health.dead_since().is_some_and(|since| !self.server.has_answered_since(since));
-            entry.link = if link.health.is_stalled() { LinkQuality::Stalled } else { LinkQuality::Healthy };
+            entry.both = link
+                .health
+                .dead_since()
+                .is_some_and(|since| !self.server.has_answered_since(since));
+            entry.link =
+                if link.health.is_stalled() { LinkQuality::Stalled } else { LinkQuality::Healthy };
         }
         let mut changed = Vec::new();
         for (who, means) in &means {
@@ -208,23 +225,39 @@ impl<P: Copy + Ord + Debug> Core<P> {
 
     /// A peer's client id in a session.
     pub(super) fn client_in(&self, session: SessionId, peer: P) -> Option<ClientId> {
-        let by_link = self.pairs.bound(peer).map(|(.., binding)| binding).filter(|binding| binding.session == session);
-        by_link.map(|binding| binding.remote).or_else(|| match self.roster.client_of(session, peer) {
-            ClientLookup::Client(client) => Some(client),
-            ClientLookup::NotYet | ClientLookup::NoRoster => None,
+        let by_link = self
+            .pairs
+            .bound(peer)
+            .map(|(.., binding)| binding)
+            .filter(|binding| binding.session == session);
+        by_link.map(|binding| binding.remote).or_else(|| {
+            match self.roster.client_of(session, peer) {
+                ClientLookup::Client(client) => Some(client),
+                ClientLookup::NotYet | ClientLookup::NoRoster => None,
+            }
         })
     }
 
-    /// Sends a train of `packets` packets with `padding` bytes in each over the link to a peer; what arrives of it comes
-    /// back as [`ClientEvent::Bandwidth`](super::ClientEvent::Bandwidth). Says whether there is a link to a peer that answers.
-    pub(super) fn probe_bandwidth(&mut self, peer: P, train: u16, packets: u8, padding: u16) -> bool {
-        let Some((link, _, binding)) =
-            self.pairs.bound(peer).filter(|_| self.roster.abilities(Some(peer)).takes_path_feedback)
+    /// Sends a train of `packets` packets with `padding` bytes in each over the link to a peer;
+    /// what arrives of it comes back as [`ClientEvent::Bandwidth`](super::ClientEvent::Bandwidth).
+    /// Says whether there is a link to a peer that answers.
+    pub(super) fn probe_bandwidth(
+        &mut self,
+        peer: P,
+        train: u16,
+        packets: u8,
+        padding: u16,
+    ) -> bool {
+        let Some((link, _, binding)) = self
+            .pairs
+            .bound(peer)
+            .filter(|_| self.roster.abilities(Some(peer)).takes_path_feedback)
         else {
             return false;
         };
-        let packet: Bytes =
-            BandwidthProbe { sender: binding.you, train, packets, padding }.encode(binding.session).into();
+        let packet: Bytes = BandwidthProbe { sender: binding.you, train, packets, padding }
+            .encode(binding.session)
+            .into();
         for _ in 0..packets {
             let to = vec![Destination { client: binding.remote, link }];
             self.out.send_to_links(to, Reliability::Unreliable, packet.clone(), Fallback::None);
@@ -232,8 +265,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
         true
     }
 
-    /// Drops what a member sends without the permission to, and speech of one that is held in groups to which this client does
-    /// not listen: on links no server does.
+    /// Drops what a member sends without the permission to, and speech of one that is held in
+    /// groups to which this client does not listen: on links no server does.
     pub(super) fn check_permission(&self, from: Participant<P>, kind: Kind) -> Result<(), Dropped> {
         let is_held = kind.is_voice() && self.is_held_elsewhere(from);
         if permits(self.roster.permissions(from.peer()), kind) && !is_held {
@@ -246,6 +279,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
     /// Whether a moderator holds a member in groups to none of which this client listens.
     pub(super) fn is_held_elsewhere(&self, who: Participant<P>) -> bool {
         let groups = self.roster.held_in(who.peer());
-        !groups.is_empty() && !groups.iter().any(|name| self.groups.get(&GroupId::of(name)) == Some(name))
+        !groups.is_empty()
+            && !groups.iter().any(|name| self.groups.get(&GroupId::of(name)) == Some(name))
     }
 }

@@ -1,7 +1,8 @@
 //! The game's own bytes: which pipe a packet belongs to, and by which way what leaves it travels.
 //!
-//! Data takes the route that speech takes. On a link it goes on the stream that repeats nothing; through the relay in
-//! packets that the server may drop when a receiver is slow. What must arrive is sent again by the [`Pipe`].
+//! Data takes the route that speech takes. On a link it goes on the stream that repeats nothing;
+//! through the relay in packets that the server may drop when a receiver is slow. What must arrive
+//! is sent again by the [`Pipe`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
@@ -20,10 +21,11 @@ use crate::transport::{Destination, LinkId, Reliability};
 
 /// Pipes at a time: more peers than a room takes.
 pub(super) const PIPES: usize = 256;
-/// Ends of former pipes that are remembered, so that what is left of one does not begin another; the oldest is forgotten
-/// first.
+/// Ends of former pipes that are remembered, so that what is left of one does not begin another;
+/// the oldest is forgotten first.
 const FORMER_ENDS: usize = 128;
-/// What all pipes together send through the relay: so much a second, a quarter of the server's limit, …
+/// What all pipes together send through the relay: so much a second, a quarter of the server's
+/// limit, …
 const RELAYED_BYTES_PER_S: f64 = 1_000_000.0;
 /// … and so much at once.
 const RELAYED_BURST_BYTES: f64 = 64_000.0;
@@ -154,11 +156,14 @@ impl<P: Copy + Ord> Pipes<P> {
 
     /// The pipe that a segment belongs to; none if it is of a former one.
     fn of_segment(&mut self, peer: P, segment: &DataSegment<'_>) -> Result<&mut Pipe, Dropped> {
-        let known = self.pipes.get(&peer).map(|carried| (carried.pipe.end(), carried.pipe.remote()));
+        let known =
+            self.pipes.get(&peer).map(|carried| (carried.pipe.end(), carried.pipe.remote()));
         let is_former = self.former.contains(&(peer, segment.from));
         match (known, segment.to) {
-            (Some((end, remote)), Some(to)) if to == end && remote.is_none_or(|remote| remote == segment.from) => {}
-            (Some((_, remote)), None) if !is_former && remote.is_none_or(|remote| remote == segment.from) => {}
+            (Some((end, remote)), Some(to))
+                if to == end && remote.is_none_or(|remote| remote == segment.from) => {}
+            (Some((_, remote)), None)
+                if !is_former && remote.is_none_or(|remote| remote == segment.from) => {}
             // It began anew, and does not know that there was something.
             (Some(_), None) if !is_former => self.ended_by_remote(peer),
             (None, None) if !is_former => {}
@@ -217,12 +222,23 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
     /// # Errors
     ///
     /// See [`DataError`].
-    pub(super) fn send_on(&mut self, core: &Core<P>, peer: P, channel: u8, bytes: Bytes) -> Result<(), DataError> {
+    pub(super) fn send_on(
+        &mut self,
+        core: &Core<P>,
+        peer: P,
+        channel: u8,
+        bytes: Bytes,
+    ) -> Result<(), DataError> {
         let pipe = &mut self.pipes.get_mut(&peer).ok_or(DataError::ChannelClosed)?.pipe;
-        if core.permissions.data { pipe.send_on(channel, bytes) } else { Err(DataError::NotPermitted) }
+        if core.permissions.data {
+            pipe.send_on(channel, bytes)
+        } else {
+            Err(DataError::NotPermitted)
+        }
     }
 
-    /// Ends all that is open to a peer: what waits is gone, and every channel is closed on both sides.
+    /// Ends all that is open to a peer: what waits is gone, and every channel is closed on both
+    /// sides.
     pub(super) fn disconnect(&mut self, core: &mut Core<P>, peer: P) {
         if let Some(pipe) = self.end(peer)
             && let Some(remote) = pipe.remote()
@@ -232,7 +248,8 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
         self.send_resets(core);
     }
 
-    /// A peer is no longer there: what was open to it is forgotten without a word. What it had sent was polled before.
+    /// A peer is no longer there: what was open to it is forgotten without a word. What it had sent
+    /// was polled before.
     pub(super) fn forget(&mut self, peer: P) {
         self.end(peer);
         self.ended.retain(|(ended, _)| *ended != peer);
@@ -267,7 +284,8 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
         self.pipes.get_mut(&peer)?.pipe.poll_event(now).map(DataEvent::Pipe)
     }
 
-    /// Lets what waits leave, as far as there is a way and the other side has room. [`update`](Self::update) does it too.
+    /// Lets what waits leave, as far as there is a way and the other side has room.
+    /// [`update`](Self::update) does it too.
     pub(super) fn flush(&mut self, core: &mut Core<P>, now: Duration) {
         if self.pipes.is_empty() {
             return;
@@ -332,11 +350,13 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
                 let pipe = match message.on {
                     None => self.begin(peer, None).ok_or(Dropped::Unexpected)?,
                     Some((to, _)) => {
-                        let carried = self.pipes.get_mut(&peer).filter(|carried| carried.pipe.end() == to);
+                        let carried =
+                            self.pipes.get_mut(&peer).filter(|carried| carried.pipe.end() == to);
                         &mut carried.ok_or(Dropped::Unexpected)?.pipe
                     }
                 };
-                pipe.receive(now, Incoming::Lossy(message.on.map(|(_, channel)| channel), payload)).is_err()
+                pipe.receive(now, Incoming::Lossy(message.on.map(|(_, channel)| channel), payload))
+                    .is_err()
             }
             DataPacket::Reset(reset) => {
                 if self.pipes.get(&peer).is_none_or(|carried| carried.pipe.end() != reset.to) {
@@ -347,7 +367,8 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
             }
         };
         if violation {
-            // A peer that breaks the protocol gets a new pipe when it wants one, and nothing else is touched.
+            // A peer that breaks the protocol gets a new pipe when it wants one, and nothing else
+            // is touched.
             if let Some(remote) = self.pipes.get(&peer).and_then(|carried| carried.pipe.remote()) {
                 self.reset(peer, remote);
             }
@@ -371,7 +392,12 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
             Route::None => None,
             Route::Direct => {
                 let (link, _, binding) = core.pairs.bound(peer)?;
-                Some(OutgoingPath::Link { link, session: binding.session, you: binding.you, remote: binding.remote })
+                Some(OutgoingPath::Link {
+                    link,
+                    session: binding.session,
+                    you: binding.you,
+                    remote: binding.remote,
+                })
             }
             Route::Relayed => {
                 let client = core.relay_address(peer)?;
@@ -386,7 +412,12 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
             OutgoingPath::Link { link, session, you, remote } => {
                 // What the link does not take is lost, and found to be.
                 let to = vec![Destination { client: remote, link }];
-                core.out.send_to_links(to, Reliability::Unreliable, outward.encode(session, you), Fallback::None);
+                core.out.send_to_links(
+                    to,
+                    Reliability::Unreliable,
+                    outward.encode(session, you),
+                    Fallback::None,
+                );
             }
             OutgoingPath::Relay { session, you, client } => {
                 let packet: Bytes = outward.encode(session, you).into();
@@ -420,7 +451,8 @@ impl<P> OutgoingPath<P> {
     }
 }
 
-/// Whether what was under way on the former way may be lost. A relay that is left for a link goes on.
+/// Whether what was under way on the former way may be lost. A relay that is left for a link goes
+/// on.
 fn is_break(former: Path, next: Path) -> bool {
     !matches!((former, next), (Path::Relay { .. }, Path::Link { .. }))
 }

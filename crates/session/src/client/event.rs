@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use voicemesh_wire::packet::{BandwidthReport, ClockEcho, Kind, Priority, ReceptionReport, Recipient};
+use voicemesh_wire::packet::{
+    BandwidthReport, ClockEcho, Kind, Priority, ReceptionReport, Recipient,
+};
 use voicemesh_wire::{ClientId, DecodeError, SessionId};
 
 use crate::route::Route;
 use crate::transport::DisconnectReason;
 
-/// Another participant: the peer if the network has a roster, which lives across sessions, else the client of one
-/// session.
+/// Another participant: the peer if the network has a roster, which lives across sessions, else the
+/// client of one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Participant<P> {
     /// A peer.
@@ -48,7 +50,8 @@ pub struct Voice<P> {
     pub positional: bool,
     /// The way it came.
     pub route: Route,
-    /// 0 for a frame as it was sent first; else it came again, in a packet whose own frame is this many later.
+    /// 0 for a frame as it was sent first; else it came again, in a packet whose own frame is this
+    /// many later.
     pub behind: u8,
     /// After this frame the speaker pauses; what would come next is not lost.
     pub pause_follows: bool,
@@ -97,8 +100,8 @@ pub enum ClientEvent<P> {
         /// Whose.
         client: ClientId,
     },
-    /// The server refused a group that this client wanted to listen to: another group's name has the same id, or it
-    /// listens to too many.
+    /// The server refused a group that this client wanted to listen to: another group's name has
+    /// the same id, or it listens to too many.
     GroupRefused {
         /// Which.
         group: String,
@@ -139,7 +142,8 @@ pub enum ClientEvent<P> {
         /// The answer.
         echo: ClockEcho,
     },
-    /// What arrived of a train of probes that [`Client::probe_bandwidth`](super::Client::probe_bandwidth) sent.
+    /// What arrived of a train of probes that
+    /// [`Client::probe_bandwidth`](super::Client::probe_bandwidth) sent.
     Bandwidth {
         /// From whom.
         from: Participant<P>,
@@ -200,6 +204,7 @@ pub type DropCounts = BTreeMap<Dropped, u64>;
 /// What a received packet was, for an integration that keeps its own notes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
-    /// It was a HandshakeP2P, in which the sender gives itself this id. Whether that was believed is the pair's matter.
+    /// It was a HandshakeP2P, in which the sender gives itself this id. Whether that was believed
+    /// is the pair's matter.
     pub handshake_p2p: Option<ClientId>,
 }

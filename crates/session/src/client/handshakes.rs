@@ -15,15 +15,16 @@ use crate::output::{Fallback, Output};
 use crate::route::Route;
 use crate::transport::{ClientLookup, Destination, LinkId, Reliability};
 
-/// Links to one peer at a time: one in use, one that is to replace it, and one on its way out. A network that reports
-/// more has its oldest released.
+/// Links to one peer at a time: one in use, one that is to replace it, and one on its way out. A
+/// network that reports more has its oldest released.
 const LINKS_PER_PEER: usize = 3;
 
 impl<P: Copy + Ord + Debug> Core<P> {
     pub(super) fn link_up(&mut self, now: Duration, id: LinkId<P>) {
         let turn = self.pairs.links.len() as u32;
         self.pairs.links.entry(id).or_insert_with(|| Link::new(now, turn));
-        let surplus: Vec<_> = self.pairs.to(id.peer).map(|(id, _)| *id).rev().skip(LINKS_PER_PEER).collect();
+        let surplus: Vec<_> =
+            self.pairs.to(id.peer).map(|(id, _)| *id).rev().skip(LINKS_PER_PEER).collect();
         for old in surplus {
             self.pairs.links.remove(&old);
             self.out.push(Output::ReleaseLink(old));
@@ -100,13 +101,20 @@ impl<P: Copy + Ord + Debug> Core<P> {
     pub(super) fn retry_handshakes(&mut self, now: Duration) {
         let (Phase::Joined, Some(view)) = (self.phase, &self.current) else { return };
         let own = Some(Membership { session: view.session, client: view.you });
-        let owing: Vec<_> = self.pairs.links.iter().filter(|(_, link)| link.sent != own).map(|(id, _)| *id).collect();
+        let owing: Vec<_> = self
+            .pairs
+            .links
+            .iter()
+            .filter(|(_, link)| link.sent != own)
+            .map(|(id, _)| *id)
+            .collect();
         for id in owing {
             self.send_handshake(now, id);
         }
     }
 
-    /// "This link is mine", from the peer at its other end: its client id must be the roster's for that peer.
+    /// "This link is mine", from the peer at its other end: its client id must be the roster's for
+    /// that peer.
     pub(super) fn handshake_p2p(
         &mut self,
         now: Duration,
@@ -148,17 +156,25 @@ impl<P: Copy + Ord + Debug> Core<P> {
             return;
         }
         if let Some(binding) = link.binding {
-            self.name_route(Participant::Client(binding.session, binding.remote), Participant::Peer(id.peer));
+            self.name_route(
+                Participant::Client(binding.session, binding.remote),
+                Participant::Peer(id.peer),
+            );
         }
-        let superseded: Vec<_> =
-            self.pairs.to(id.peer).map(|(id, _)| *id).filter(|other| other.generation < id.generation).collect();
+        let superseded: Vec<_> = self
+            .pairs
+            .to(id.peer)
+            .map(|(id, _)| *id)
+            .filter(|other| other.generation < id.generation)
+            .collect();
         for old in superseded {
             self.out.push(Output::ReleaseLink(old));
         }
         self.refresh_routes(now);
     }
 
-    /// Without a roster, only the binding of a link tells which peer a client is: its route goes on under that name.
+    /// Without a roster, only the binding of a link tells which peer a client is: its route goes on
+    /// under that name.
     fn name_route(&mut self, former: Participant<P>, who: Participant<P>) {
         let Some(state) = self.routes.remove(&former) else { return };
         if state.route() != Route::None {
@@ -172,7 +188,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
         }
     }
 
-    /// The only client that may speak on a link in a session: the link's own peer, under its id there.
+    /// The only client that may speak on a link in a session: the link's own peer, under its id
+    /// there.
     pub(super) fn speaker_on(&self, id: LinkId<P>, session: SessionId) -> Option<ClientId> {
         let by_link = self.pairs.link(id)?.remote_in(session);
         by_link.or_else(|| match self.roster.client_of(session, id.peer) {

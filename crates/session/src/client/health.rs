@@ -1,23 +1,26 @@
-//! Whether a link carries what it is given: voice is acknowledged, and silence is probed (PROTOCOL.md, section 9).
+//! Whether a link carries what it is given: voice is acknowledged, and silence is probed
+//! (PROTOCOL.md, section 9).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use voicemesh_wire::packet::VoiceAck;
 
-/// Frames remembered as sent and not acknowledged: 1.28 s of 20 ms frames. The oldest is forgotten first; by then the
-/// link has long been found stalled.
+/// Frames remembered as sent and not acknowledged: 1.28 s of 20 ms frames. The oldest is forgotten
+/// first; by then the link has long been found stalled.
 const UNACKED_FRAMES: usize = 64;
-/// A link is stalled when its oldest unacknowledged voice is older than this, or than three round trips.
+/// A link is stalled when its oldest unacknowledged voice is older than this, or than three round
+/// trips.
 const STALL_AFTER: Duration = Duration::from_millis(300);
-/// Unacknowledged voice of this age, beyond a round trip, is asked after, so that a lost tail of speech is not taken for a
-/// stall. Longer than an acknowledgement may wait.
+/// Unacknowledged voice of this age, beyond a round trip, is asked after, so that a lost tail of
+/// speech is not taken for a stall. Longer than an acknowledgement may wait.
 const ASK_AFTER: Duration = Duration::from_millis(150);
-/// While unacknowledged voice is asked after, it is asked this often at first, and half as often after each question that
-/// is not answered: a full queue is not to be filled with questions.
+/// While unacknowledged voice is asked after, it is asked this often at first, and half as often
+/// after each question that is not answered: a full queue is not to be filled with questions.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
-/// A link on which nothing is said is asked this often: seldom enough to cost next to nothing, often enough to keep a NAT's
-/// binding (RFC 4787 REQ-5 allows no less than two minutes, many boxes 30 s).
+/// A link on which nothing is said is asked this often: seldom enough to cost next to nothing,
+/// often enough to keep a NAT's binding (RFC 4787 REQ-5 allows no less than two minutes, many boxes
+/// 30 s).
 const IDLE_PROBE: Duration = Duration::from_secs(8);
 /// Links take turns, so that their probes do not fill a narrow uplink at once.
 const TURN: Duration = Duration::from_millis(113);
@@ -67,7 +70,8 @@ pub(super) struct Health {
     made_at: Duration,
     /// When the first probe was sent since something last came.
     asked_since: Option<Duration>,
-    /// When something sent was last found to have arrived. A full queue delays acknowledgements but does not stop them.
+    /// When something sent was last found to have arrived. A full queue delays acknowledgements but
+    /// does not stop them.
     progressed_at: Duration,
     stall: Option<Stall>,
 }
@@ -118,7 +122,8 @@ impl Health {
         self.stall.is_some()
     }
 
-    /// Since when the link is stalled, unless congestion is the reason: more packets would make that worse.
+    /// Since when the link is stalled, unless congestion is the reason: more packets would make
+    /// that worse.
     pub(super) fn dead_since(&self) -> Option<Duration> {
         self.stall.filter(|stall| !stall.congested).map(|stall| stall.since)
     }
@@ -132,7 +137,12 @@ impl Health {
 
     /// Takes the link for stalled until it answers. What it has not acknowledged stays remembered.
     pub(super) fn doubt(&mut self, now: Duration) {
-        self.stall.get_or_insert(Stall { since: now, answers: 0, replace_at: now + REPLACE_AFTER, congested: false });
+        self.stall.get_or_insert(Stall {
+            since: now,
+            answers: 0,
+            replace_at: now + REPLACE_AFTER,
+            congested: false,
+        });
         // The next probe is due at once.
         self.last_probe_at = None;
     }
@@ -163,8 +173,8 @@ impl Health {
         self.speech_at = Some(now).filter(|_| !pause_follows);
     }
 
-    /// Everything up to the newest acknowledged frame is settled: what is missing in it was lost on the way, which is
-    /// not a stall.
+    /// Everything up to the newest acknowledged frame is settled: what is missing in it was lost on
+    /// the way, which is not a stall.
     pub(super) fn acknowledged(&mut self, now: Duration, ack: VoiceAck) {
         if let Some(newest) = self.unacked.iter().rposition(|sent| sent.sequence == ack.newest) {
             self.measured(now.saturating_sub(self.unacked[newest].at));
@@ -173,8 +183,8 @@ impl Health {
         }
     }
 
-    /// An answer to a probe shows that the link carried everything before it as far as it ever will.
-    /// Gives its round trip.
+    /// An answer to a probe shows that the link carried everything before it as far as it ever
+    /// will. Gives its round trip.
     pub(super) fn answered(&mut self, now: Duration, token: u32) -> Option<Duration> {
         let index = self.probes.iter().position(|probe| probe.token == token)?;
         let asked_at = self.probes[index].at;
@@ -207,12 +217,18 @@ impl Health {
 
     pub(super) fn update(&mut self, now: Duration) -> LinkActions {
         let mut actions = LinkActions::default();
-        let oldest = self.unacked.front().map_or(Duration::ZERO, |sent| now.saturating_sub(sent.at));
+        let oldest =
+            self.unacked.front().map_or(Duration::ZERO, |sent| now.saturating_sub(sent.at));
         let asked_in_vain = self.asked_since.is_some_and(|since| now > since + SILENT_AFTER);
         let threshold = self.stall_threshold();
         let is_stuck = oldest > threshold && now > self.progressed_at + threshold;
         if self.stall.is_none() && (is_stuck || asked_in_vain) {
-            self.stall = Some(Stall { since: now, answers: 0, replace_at: now + REPLACE_AFTER, congested: false });
+            self.stall = Some(Stall {
+                since: now,
+                answers: 0,
+                replace_at: now + REPLACE_AFTER,
+                congested: false,
+            });
             actions.stalled_now = true;
         }
         if let Some(stall) = &mut self.stall {
@@ -241,7 +257,9 @@ impl Health {
             ASK_INTERVAL * (1 << self.probes.len().min(4))
         } else if now < self.made_at + IS_NEW_FOR {
             FIRST_PROBES
-        } else if self.asked_since.is_some() || self.speech_at.is_some_and(|at| now >= at + BROKEN_OFF) {
+        } else if self.asked_since.is_some()
+            || self.speech_at.is_some_and(|at| now >= at + BROKEN_OFF)
+        {
             REPEAT_PROBE
         } else {
             IDLE_PROBE + self.turn
@@ -295,8 +313,9 @@ pub(super) struct Received {
     pub at: Duration,
 }
 
-/// A packet that arrives this long after the first that is not acknowledged is acknowledged at once, with all before it: an
-/// acknowledgement in 80 ms of 20 ms packets, or in 120 ms of longer ones.
+/// A packet that arrives this long after the first that is not acknowledged is acknowledged at
+/// once, with all before it: an acknowledgement in 80 ms of 20 ms packets, or in 120 ms of longer
+/// ones.
 const ACK_INTERVAL: Duration = Duration::from_millis(60);
 /// When no packet follows, an acknowledgement goes so long after the first that waits.
 const ACK_DELAY: Duration = Duration::from_millis(110);
@@ -308,7 +327,8 @@ impl AckDue {
             Some(newest) => {
                 let ahead = sequence.wrapping_sub(newest) as i16;
                 if ahead > 0 {
-                    let shifted = u64::from(self.earlier) << ahead.min(63) | 1 << (ahead.min(63) - 1);
+                    let shifted =
+                        u64::from(self.earlier) << ahead.min(63) | 1 << (ahead.min(63) - 1);
                     self.earlier = if ahead <= 32 { shifted as u32 } else { 0 };
                     (self.newest, self.newest_at) = (Some(sequence), now);
                 } else if (-32..0).contains(&ahead) {
@@ -316,7 +336,8 @@ impl AckDue {
                 }
             }
         }
-        self.waiting = Some(Waiting { since: self.waiting.map_or(now, |waiting| waiting.since), until: now });
+        self.waiting =
+            Some(Waiting { since: self.waiting.map_or(now, |waiting| waiting.since), until: now });
     }
 
     /// What to acknowledge, when it is time to.
@@ -433,7 +454,10 @@ mod tests {
                 }
             }
             assert_eq!(stalled_at.is_some(), expected.is_some(), "{stalled_at:?}");
-            assert!(expected.is_none_or(|range| stalled_at.is_some_and(|at| range.contains(&at))), "{stalled_at:?}");
+            assert!(
+                expected.is_none_or(|range| stalled_at.is_some_and(|at| range.contains(&at))),
+                "{stalled_at:?}"
+            );
         }
     }
 
@@ -460,8 +484,12 @@ mod tests {
     #[test]
     fn a_silent_link_is_found_without_speech() {
         let mut health = Health::new(ms(0), 0);
-        let stalled_at = (0..2000).map(|step| ms(step * 5)).find(|now| health.update(*now).stalled_now);
-        assert!(stalled_at.is_some_and(|at| at > SILENT_AFTER && at < SILENT_AFTER + ms(100)), "{stalled_at:?}");
+        let stalled_at =
+            (0..2000).map(|step| ms(step * 5)).find(|now| health.update(*now).stalled_now);
+        assert!(
+            stalled_at.is_some_and(|at| at > SILENT_AFTER && at < SILENT_AFTER + ms(100)),
+            "{stalled_at:?}"
+        );
     }
 
     #[test]
@@ -489,11 +517,18 @@ mod tests {
             for at in (0..1_000).step_by(packet_ms) {
                 due.received(ms(at as u64), (at / packet_ms) as u16);
                 if let Some(received) = due.take(ms(at as u64)) {
-                    assert_eq!(received.at, ms(at as u64), "nothing waits before it is acknowledged");
+                    assert_eq!(
+                        received.at,
+                        ms(at as u64),
+                        "nothing waits before it is acknowledged"
+                    );
                     acknowledged += 1;
                 }
             }
-            assert!((expected - 2..=expected + 1).contains(&acknowledged), "{packet_ms}: {acknowledged}");
+            assert!(
+                (expected - 2..=expected + 1).contains(&acknowledged),
+                "{packet_ms}: {acknowledged}"
+            );
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 use voicemesh_wire::packet::{
-    self, ClientState, DeltaClientState, DirectionError, FromMember, FromServer, HandshakeResponse, Kind, PeerToPeer,
-    Probe, RemoveClient, Routing,
+    self, ClientState, DeltaClientState, DirectionError, FromMember, FromServer, HandshakeResponse,
+    Kind, PeerToPeer, Probe, RemoveClient, Routing,
 };
 use voicemesh_wire::{GroupId, SessionId};
 
@@ -36,12 +36,16 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn try_from_server(&mut self, now: Duration, packet: &Bytes) -> Result<(), Dropped> {
         let (header, body) = packet::open(packet)?;
         let session = header.session_id().ok_or(Dropped::WrongSession)?;
-        let names_session = matches!(header.kind, Kind::HandshakeResponse | Kind::ErrorWrongSession);
-        if !names_session && self.core.joined_view().ok_or(Dropped::Unexpected)?.session != session {
+        let names_session =
+            matches!(header.kind, Kind::HandshakeResponse | Kind::ErrorWrongSession);
+        if !names_session && self.core.joined_view().ok_or(Dropped::Unexpected)?.session != session
+        {
             return Err(Dropped::WrongSession);
         }
         match FromServer::decode(header.kind, body)? {
-            FromServer::HandshakeResponse(response) => self.handle_handshake_response(now, session, response),
+            FromServer::HandshakeResponse(response) => {
+                self.handle_handshake_response(now, session, response)
+            }
             FromServer::ErrorWrongSession => self.wrong_session(now, session),
             FromServer::ClientState(state) => self.client_state(now, state),
             FromServer::DeltaClientState(delta) => self.delta(delta),
@@ -90,7 +94,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
-    pub(super) fn receive_from_link(&mut self, now: Duration, link: LinkId<P>, packet: Bytes) -> Received {
+    pub(super) fn receive_from_link(
+        &mut self,
+        now: Duration,
+        link: LinkId<P>,
+        packet: Bytes,
+    ) -> Received {
         match self.try_from_link(now, link, &packet) {
             Ok(received) => received,
             Err(reason) => {
@@ -100,8 +109,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
-    /// On a link, identity is the link's peer: a packet that names another client is dropped (PROTOCOL.md, section 9).
-    fn try_from_link(&mut self, now: Duration, id: LinkId<P>, packet: &Bytes) -> Result<Received, Dropped> {
+    /// On a link, identity is the link's peer: a packet that names another client is dropped
+    /// (PROTOCOL.md, section 9).
+    fn try_from_link(
+        &mut self,
+        now: Duration,
+        id: LinkId<P>,
+        packet: &Bytes,
+    ) -> Result<Received, Dropped> {
         let (header, body) = packet::open(packet)?;
         let session = header.session_id().ok_or(Dropped::WrongSession)?;
         if header.kind != Kind::HandshakeP2P {
@@ -130,7 +145,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
             PeerToPeer::VoiceAck(ack) => {
                 let link = self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
                 link.health.acknowledged(now, ack);
-                link.path.acknowledged(now, ack.newest, ack.received_ms, |number| ack.covers(number));
+                link.path
+                    .acknowledged(now, ack.newest, ack.received_ms, |number| ack.covers(number));
             }
             PeerToPeer::BandwidthProbe(probe) => {
                 self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?.train.received(now, probe);
@@ -145,7 +161,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 }
             }
             PeerToPeer::Probe(probe) => self.answer_probe(now, id, session, probe)?,
-            PeerToPeer::Member(said) => self.said_on_link(now, id, session, header.kind, said, packet)?,
+            PeerToPeer::Member(said) => {
+                self.said_on_link(now, id, session, header.kind, said, packet)?
+            }
         }
         Ok(Received::default())
     }
@@ -167,8 +185,15 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 link.health.spoke(now, voice.ends_speech());
                 let sender = voice.header.sender;
                 let has_roster = self.core.roster.peer_of(session, sender).is_some()
-                    || !matches!(self.core.roster.client_of(session, id.peer), ClientLookup::NoRoster);
-                let from = if has_roster { Participant::Peer(id.peer) } else { Participant::Client(session, sender) };
+                    || !matches!(
+                        self.core.roster.client_of(session, id.peer),
+                        ClientLookup::NoRoster
+                    );
+                let from = if has_roster {
+                    Participant::Peer(id.peer)
+                } else {
+                    Participant::Client(session, sender)
+                };
                 self.core.check_permission(Participant::Peer(id.peer), kind)?;
                 self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Direct)
             }
@@ -179,7 +204,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
-    fn answer_probe(&mut self, now: Duration, id: LinkId<P>, session: SessionId, probe: Probe) -> Result<(), Dropped> {
+    fn answer_probe(
+        &mut self,
+        now: Duration,
+        id: LinkId<P>,
+        session: SessionId,
+        probe: Probe,
+    ) -> Result<(), Dropped> {
         let you = self.core.view_of(session).ok_or(Dropped::WrongSession)?.you;
         let link = self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
         if link.echoed_at.is_some_and(|at| now < at + ECHO_INTERVAL) {
@@ -200,16 +231,23 @@ impl<P: Copy + Ord + Debug> Client<P> {
         response: HandshakeResponse,
     ) -> Result<(), Dropped> {
         if (self.core.resuming || matches!(self.core.phase, Phase::Joined))
-            && self.core.current.as_ref().is_some_and(|view| (view.session, view.you) == (session, response.you))
+            && self
+                .core
+                .current
+                .as_ref()
+                .is_some_and(|view| (view.session, view.you) == (session, response.you))
         {
             return self.resync(now, session, response);
         }
-        let Phase::Handshaking { asked_at } = self.core.phase else { return Err(Dropped::Unexpected) };
+        let Phase::Handshaking { asked_at } = self.core.phase else {
+            return Err(Dropped::Unexpected);
+        };
         if !self.core.handshake_was_repeated {
             self.core.relay_path.shook_hands(now, asked_at);
         }
         let you = response.you;
-        let mut view = View::new(session, self.core.own_info(you), self.core.groups.values().cloned());
+        let mut view =
+            View::new(session, self.core.own_info(you), self.core.groups.values().cloned());
         view.fill(response);
         self.core.phase = Phase::Joined;
         self.receiver.interrupt_streams();
@@ -225,13 +263,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Ok(())
     }
 
-    /// The state after another connection has taken over, or in place of updates that a slow connection was not sent:
-    /// only what differs from the known one is an event. A member that
-    /// the response does not list either follows as ClientState or is gone, which the roster knows.
-    fn resync(&mut self, now: Duration, session: SessionId, response: HandshakeResponse) -> Result<(), Dropped> {
+    /// The state after another connection has taken over, or in place of updates that a slow
+    /// connection was not sent: only what differs from the known one is an event. A member that the
+    /// response does not list either follows as ClientState or is gone, which the roster knows.
+    fn resync(
+        &mut self,
+        now: Duration,
+        session: SessionId,
+        response: HandshakeResponse,
+    ) -> Result<(), Dropped> {
         self.core.resuming = false;
         let you = response.you;
-        let mut fresh = View::new(session, self.core.own_info(you), self.core.groups.values().cloned());
+        let mut fresh =
+            View::new(session, self.core.own_info(you), self.core.groups.values().cloned());
         fresh.fill(response);
         let Some(view) = &self.core.current else { return Err(Dropped::Unexpected) };
         let listed = fresh.table.members().filter(|member| member.info.id != you);
@@ -286,7 +330,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         joined
     }
 
-    /// Who came back to the same session finds those who are lost to the server but bound to it still kept.
+    /// Who came back to the same session finds those who are lost to the server but bound to it
+    /// still kept.
     fn keep_bound(&mut self, now: Duration, mut old: View) {
         let until = now + self.core.config.keep_lost;
         let Some(view) = &mut self.core.current else { return };
@@ -296,17 +341,22 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 old.keep(client, until);
             }
         }
-        for member in old.kept.members().filter(|member| view.table.member(member.info.id).is_none()) {
+        for member in
+            old.kept.members().filter(|member| view.table.member(member.info.id).is_none())
+        {
             let client = member.info.id;
             if client != view.you {
                 view.kept.insert(member.info.clone(), member.groups.values().cloned());
-                view.kept_until.insert(client, old.kept_until.get(&client).copied().unwrap_or(until));
+                view.kept_until
+                    .insert(client, old.kept_until.get(&client).copied().unwrap_or(until));
             }
         }
     }
 
     fn wrong_session(&mut self, now: Duration, session: SessionId) -> Result<(), Dropped> {
-        if self.core.phase != Phase::Joined || self.core.current.as_ref().is_some_and(|view| view.session == session) {
+        if self.core.phase != Phase::Joined
+            || self.core.current.as_ref().is_some_and(|view| view.session == session)
+        {
             return Err(Dropped::Unexpected);
         }
         self.core.push(ClientEvent::Rejoining { session: Some(session) });
@@ -349,8 +399,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if delta.joins && member.groups.len() >= GROUPS_PER_CLIENT {
             return Err(Dropped::Unexpected);
         }
-        let changed =
-            if delta.joins { view.table.join(client, &delta.group) } else { view.table.leave(client, &delta.group) };
+        let changed = if delta.joins {
+            view.table.join(client, &delta.group)
+        } else {
+            view.table.leave(client, &delta.group)
+        };
         if changed {
             self.core.push(ClientEvent::GroupsChanged { client });
         }
@@ -372,14 +425,22 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Ok(())
     }
 
-    fn remove_client(&mut self, now: Duration, RemoveClient { client }: RemoveClient) -> Result<(), Dropped> {
+    fn remove_client(
+        &mut self,
+        now: Duration,
+        RemoveClient { client }: RemoveClient,
+    ) -> Result<(), Dropped> {
         let keep_until = now + self.core.config.keep_lost;
-        let Some(session) = self.core.current.as_ref().filter(|view| view.you != client).map(View::session) else {
+        let Some(session) =
+            self.core.current.as_ref().filter(|view| view.you != client).map(View::session)
+        else {
             return Err(Dropped::Unexpected);
         };
         let who = self.core.who(session, client);
         let kept = self.core.pairs.peer_bound_as(session, client).is_some();
-        let Some(view) = self.core.current.as_mut().filter(|view| view.table.member(client).is_some()) else {
+        let Some(view) =
+            self.core.current.as_mut().filter(|view| view.table.member(client).is_some())
+        else {
             return Err(Dropped::Unexpected);
         };
         if kept {
@@ -401,13 +462,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
         packet: &Bytes,
     ) -> Result<(), Dropped> {
         self.core.push(match said {
-            FromMember::Data(data) => return self.data.receive(&mut self.core, now, from, data, packet),
-            FromMember::ReceptionReport(report) => ClientEvent::Report { from, report },
-            FromMember::ClockProbe(probe) => ClientEvent::ClockAsked { from, asked_us: probe.asked_us },
-            FromMember::ClockEcho(echo) => ClientEvent::ClockTold { from, echo },
-            FromMember::Unassigned(number) => {
-                ClientEvent::Extension { from, kind: Kind::Unassigned(number), packet: packet.clone() }
+            FromMember::Data(data) => {
+                return self.data.receive(&mut self.core, now, from, data, packet);
             }
+            FromMember::ReceptionReport(report) => ClientEvent::Report { from, report },
+            FromMember::ClockProbe(probe) => {
+                ClientEvent::ClockAsked { from, asked_us: probe.asked_us }
+            }
+            FromMember::ClockEcho(echo) => ClientEvent::ClockTold { from, echo },
+            FromMember::Unassigned(number) => ClientEvent::Extension {
+                from,
+                kind: Kind::Unassigned(number),
+                packet: packet.clone(),
+            },
             FromMember::VoiceData(_) => return Err(Dropped::Misplaced(Kind::VoiceData)),
             FromMember::VoiceCopies(_) => return Err(Dropped::Misplaced(Kind::VoiceCopies)),
         });

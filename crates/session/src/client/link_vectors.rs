@@ -9,7 +9,8 @@ use voicemesh_wire::packet::{BandwidthProbe, VoiceAck};
 use super::bandwidth::TrainReceiver;
 use super::health::{AckDue, Health};
 
-/// Runs every case of one part: `run` gets what is given at each millisecond and returns what is due then.
+/// Runs every case of one part: `run` gets what is given at each millisecond and returns what is
+/// due then.
 fn check<R: FnMut(u64, &[Value]) -> Vec<Value>>(part: &str, mut start: impl FnMut() -> R) {
     let vectors: Value = serde_json::from_str(voicemesh_vectors::LINKS).unwrap();
     for case in vectors[part].as_array().unwrap() {
@@ -37,7 +38,8 @@ fn acknowledgements_are_due_as_the_vectors_say() {
                 due.received(Duration::from_millis(now), number(&packet[1]));
             }
             let received = due.take(Duration::from_millis(now));
-            let ack = received.map(|ack| json!([now, ack.newest, ack.earlier, ack.at.as_millis() as u64]));
+            let ack = received
+                .map(|ack| json!([now, ack.newest, ack.earlier, ack.at.as_millis() as u64]));
             ack.into_iter().collect()
         }
     });
@@ -54,7 +56,10 @@ fn trains_are_reported_as_the_vectors_say() {
                 receiver.received(Duration::from_millis(now), probe);
             }
             let report = receiver.report(Duration::from_millis(now), ClientId(2));
-            report.map(|report| json!([now, report.train, report.received, report.span_us])).into_iter().collect()
+            report
+                .map(|report| json!([now, report.train, report.received, report.span_us]))
+                .into_iter()
+                .collect()
         }
     });
 }
@@ -73,8 +78,10 @@ fn links_are_probed_and_found_stalled_as_the_vectors_say() {
                     "sent" => health.sent(now, number(&given[2])),
                     "acknowledged" => {
                         let newest = number(&given[2]);
-                        health
-                            .acknowledged(now, VoiceAck { sender: ClientId(1), newest, earlier: 0, received_ms: None });
+                        health.acknowledged(
+                            now,
+                            VoiceAck { sender: ClientId(1), newest, earlier: 0, received_ms: None },
+                        );
                     }
                     "answered" => {
                         health.answered(now, number(&given[2]));
@@ -83,7 +90,9 @@ fn links_are_probed_and_found_stalled_as_the_vectors_say() {
                     other => panic!("{other}"),
                 }
             }
-            if let Some((_, next)) = speaks.as_mut().filter(|(since, _)| (now_ms - *since).is_multiple_of(20)) {
+            if let Some((_, next)) =
+                speaks.as_mut().filter(|(since, _)| (now_ms - *since).is_multiple_of(20))
+            {
                 health.sent(now, *next);
                 *next += 1;
             }

@@ -68,9 +68,14 @@ impl Link {
 
     /// The peer's client id in a session, as far as this link knows it.
     pub(super) fn remote_in(&self, session: SessionId) -> Option<ClientId> {
-        let received = self.received.filter(|received| received.session == session).map(|received| received.client);
+        let received = self
+            .received
+            .filter(|received| received.session == session)
+            .map(|received| received.client);
         let spoken = [self.binding, self.former].into_iter().flatten();
-        received.or_else(|| spoken.filter(|binding| binding.session == session).map(|binding| binding.remote).next())
+        received.or_else(|| {
+            spoken.filter(|binding| binding.session == session).map(|binding| binding.remote).next()
+        })
     }
 
     /// Binds when HandshakeP2P of one session has gone both ways. True if that is new.
@@ -87,7 +92,10 @@ impl Link {
     /// The last HandshakeP2P was not sent.
     pub(super) fn unbind(&mut self) {
         let Some(sent) = self.sent.take() else { return };
-        if self.binding.is_some_and(|binding| (binding.session, binding.you) == (sent.session, sent.client)) {
+        if self
+            .binding
+            .is_some_and(|binding| (binding.session, binding.you) == (sent.session, sent.client))
+        {
             self.binding = self.former.take();
         }
     }
@@ -126,13 +134,17 @@ impl<P: Copy + Ord> Pairs<P> {
 
     /// The peer whose bound link says that it is this client.
     pub(super) fn peer_bound_as(&self, session: SessionId, client: ClientId) -> Option<P> {
-        let is_it =
-            |link: &Link| link.binding.is_some_and(|binding| binding.session == session && binding.remote == client);
+        let is_it = |link: &Link| {
+            link.binding
+                .is_some_and(|binding| binding.session == session && binding.remote == client)
+        };
         self.links.iter().find(|(_, link)| is_it(link)).map(|(id, _)| id.peer)
     }
 
     pub(super) fn speaks(&self, session: SessionId) -> bool {
-        self.links.values().any(|link| link.binding.is_some_and(|binding| binding.session == session))
+        self.links
+            .values()
+            .any(|link| link.binding.is_some_and(|binding| binding.session == session))
     }
 
     pub(super) fn to(&self, peer: P) -> impl DoubleEndedIterator<Item = (&LinkId<P>, &Link)> {

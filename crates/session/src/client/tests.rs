@@ -6,7 +6,8 @@ use crate::roster::{Abilities, RosterEntry};
 use crate::server::{Server, ServerConfig, ServerOutput};
 use crate::transport::Delivery;
 
-const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+const CODEC: CodecSettings =
+    CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
 const NOW: Duration = Duration::from_secs(1);
 /// When speech no longer goes both ways.
 const LATER: Duration = Duration::from_millis(1_500);
@@ -42,7 +43,12 @@ fn join(ada: &mut Client<u16>, server: &mut Server<u16>, others: &[u16]) {
             let mut roster = crate::Roster::of_session(Some(server.session()));
             for peer in others.iter().copied() {
                 let (client, permissions) = (server.client_of(peer), Permissions::default());
-                let entry = RosterEntry { client, abilities: Abilities::ALL, permissions, held_in: Vec::new() };
+                let entry = RosterEntry {
+                    client,
+                    abilities: Abilities::ALL,
+                    permissions,
+                    held_in: Vec::new(),
+                };
                 roster.insert(peer, entry);
             }
             ada.set_roster(NOW, roster);
@@ -65,7 +71,8 @@ fn linked(others: &[u16]) -> Client<u16> {
     join(&mut ada, &mut server, others);
     for peer in others.iter().copied() {
         ada.network_event(NOW, NetworkEvent::LinkUp(link(peer)));
-        let packet = HandshakeP2P { client: server.client_of(peer).unwrap() }.encode(server.session());
+        let packet =
+            HandshakeP2P { client: server.client_of(peer).unwrap() }.encode(server.session());
         ada.network_event(NOW, NetworkEvent::FromLink { link: link(peer), packet: packet.into() });
     }
     ada.update(LATER);
@@ -85,7 +92,8 @@ fn speak(ada: &mut Client<u16>) -> LinkPacket<u16> {
     for frame in [b"one".as_slice(), b"two"] {
         let frames_per_packet = |_| 2;
         let frame = Bytes::copy_from_slice(frame);
-        let spoken = OutgoingFrame { frames_per_packet: &frames_per_packet, ..OutgoingFrame::plain(frame) };
+        let spoken =
+            OutgoingFrame { frames_per_packet: &frames_per_packet, ..OutgoingFrame::plain(frame) };
         assert_eq!(ada.send_spoken(LATER, &spoken).listeners, 2);
     }
     match outputs(ada).as_slice() {
@@ -96,7 +104,9 @@ fn speak(ada: &mut Client<u16>) -> LinkPacket<u16> {
 
 /// The packet inside of the only relay packet, and to how many it goes.
 fn relayed(outputs: &[Output<u16>]) -> (Bytes, usize) {
-    let [Output::ToServer { reliability: Reliability::Unreliable, packet }] = outputs else { panic!("{outputs:?}") };
+    let [Output::ToServer { reliability: Reliability::Unreliable, packet }] = outputs else {
+        panic!("{outputs:?}")
+    };
     let (header, body) = packet::open(packet).unwrap();
     assert_eq!(header.kind, Kind::ServerRelayUnreliable);
     let relay = Relay::decode(body).unwrap();
@@ -119,7 +129,9 @@ fn speech_that_goes_both_ways_is_not_relayed_again_when_links_refuse_it() {
     ada.open_target(VoiceTarget::Peer(2), TargetOptions::default()).unwrap();
     assert_eq!(ada.send_voice(LATER, Bytes::from_static(b"one")), 1);
     let sent = outputs(&mut ada);
-    let [Output::ToLinks(refused), Output::ToServer { .. }] = sent.as_slice() else { panic!("{sent:?}") };
+    let [Output::ToLinks(refused), Output::ToServer { .. }] = sent.as_slice() else {
+        panic!("{sent:?}")
+    };
     ada.refused(LATER, refused.clone());
     assert_eq!(outputs(&mut ada), []);
 }
@@ -132,7 +144,10 @@ fn speech_that_links_of_a_former_session_refuse_is_relayed_in_the_present_one() 
     ada.refused(LATER, refused.clone());
     let (packet, listeners) = relayed(&outputs(&mut ada));
     let session = |packet: &Bytes| packet::open(packet).unwrap().0.session_id();
-    assert_eq!((session(&refused.packet), session(&packet)), (SessionId::new(77), SessionId::new(78)));
+    assert_eq!(
+        (session(&refused.packet), session(&packet)),
+        (SessionId::new(77), SessionId::new(78))
+    );
     assert_eq!(listeners, 2);
     assert_eq!(packet.len(), refused.packet.len(), "both frames are in it");
 }
@@ -142,7 +157,9 @@ fn what_else_links_of_a_former_session_refuse_is_dropped() {
     let mut ada = linked(&OTHERS);
     let report = |session, sender| packet::ClockProbe { sender, asked_us: 1 }.encode(session);
     assert!(ada.send_to(Participant::Peer(2), report));
-    let Some(Output::ToLinks(refused)) = ada.poll_output() else { panic!("it does not go to the link") };
+    let Some(Output::ToLinks(refused)) = ada.poll_output() else {
+        panic!("it does not go to the link")
+    };
     ada.refused(LATER, refused.clone());
     assert_eq!(relayed(&outputs(&mut ada)).0, refused.packet);
     join(&mut ada, &mut serve(78, &OTHERS), &OTHERS);
@@ -171,7 +188,8 @@ fn a_turn_of_as_many_full_pipes_as_there_can_be_loses_no_output() {
         }
     }
     ada.update(LATER);
-    let sent = outputs(&mut ada).into_iter().filter(|output| matches!(output, Output::ToLinks(_))).count();
+    let sent =
+        outputs(&mut ada).into_iter().filter(|output| matches!(output, Output::ToLinks(_))).count();
     assert!(sent >= data::PIPES * data::PACKETS_PER_TURN, "{sent}");
     assert_eq!(ada.outputs_dropped(), 0);
 }

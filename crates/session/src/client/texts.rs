@@ -60,7 +60,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         let is_for_us = match text.recipient {
             Recipient::Client(client) => client == view.you,
-            Recipient::Group(group) => self.core.groups.contains_key(&group) && !view.table.is_ambiguous(group),
+            Recipient::Group(group) => {
+                self.core.groups.contains_key(&group) && !view.table.is_ambiguous(group)
+            }
         };
         if !is_for_us {
             return Err(Dropped::NotAddressed);

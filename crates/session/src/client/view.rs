@@ -14,7 +14,8 @@ pub struct View {
     pub(super) session: SessionId,
     pub(super) you: ClientId,
     pub(super) table: Table,
-    /// Clients that the server lost but a link still reaches, with the groups they had (PROTOCOL.md, section 10).
+    /// Clients that the server lost but a link still reaches, with the groups they had
+    /// (PROTOCOL.md, section 10).
     pub(super) kept: Table,
     pub(super) kept_until: BTreeMap<ClientId, Duration>,
     /// When another session took this one's place.
@@ -22,22 +23,34 @@ pub struct View {
 }
 
 impl View {
-    pub(super) fn new(session: SessionId, own: ClientInfo, groups: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn new(
+        session: SessionId,
+        own: ClientInfo,
+        groups: impl IntoIterator<Item = String>,
+    ) -> Self {
         let you = own.id;
         let mut table = Table::default();
         table.insert(own, groups);
-        Self { session, you, table, kept: Table::default(), kept_until: BTreeMap::new(), retired_at: None }
+        Self {
+            session,
+            you,
+            table,
+            kept: Table::default(),
+            kept_until: BTreeMap::new(),
+            retired_at: None,
+        }
     }
 
-    /// Fills the table from the server's answer. Names that the answer does not list for a group id are unknown, and
-    /// their listeners wait for the ClientState that tells them.
+    /// Fills the table from the server's answer. Names that the answer does not list for a group id
+    /// are unknown, and their listeners wait for the ClientState that tells them.
     pub(super) fn fill(&mut self, response: HandshakeResponse) {
         for client in response.clients {
             if client.id != self.you {
                 self.table.insert(client, []);
             }
         }
-        let names: BTreeMap<GroupId, &String> = response.groups.iter().map(|name| (GroupId::of(name), name)).collect();
+        let names: BTreeMap<GroupId, &String> =
+            response.groups.iter().map(|name| (GroupId::of(name), name)).collect();
         for listeners in &response.listeners {
             if let Some(name) = names.get(&listeners.group) {
                 for client in listeners.clients.iter().filter(|client| **client != self.you) {
@@ -62,8 +75,8 @@ impl View {
         &self.table
     }
 
-    /// Whether a client listens to a group of this name, or did when the server lost it. Another name with the same id is
-    /// another group.
+    /// Whether a client listens to a group of this name, or did when the server lost it. Another
+    /// name with the same id is another group.
     pub(super) fn listens(&self, client: ClientId, group: GroupId, name: &str) -> bool {
         let member = self.table.member(client).or_else(|| self.kept.member(client));
         member.is_some_and(|member| member.groups.get(&group).is_some_and(|own| own == name))

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{
-    Copy, CopyList, FromMember, Priority, Target, TargetKind, TargetList, VoiceCopies, VoiceData, VoiceHeader,
+    Copy, CopyList, FromMember, Priority, Target, TargetKind, TargetList, VoiceCopies, VoiceData,
+    VoiceHeader,
 };
 
 use super::core::Core;
@@ -31,12 +32,31 @@ impl<'a> VoicePacket<'a> {
     /// The speech that a member says, if it is that.
     pub(super) fn of(session: SessionId, said: FromMember<'a>) -> Result<Self, FromMember<'a>> {
         Ok(match said {
-            FromMember::VoiceData(VoiceData { header, targets, frame }) => {
-                Self { session, header, targets, copies: None, bundled: 0, pause_follows: false, frame }
-            }
-            FromMember::VoiceCopies(VoiceCopies { header, targets, pause_follows, bundled, copies, frame }) => {
-                Self { session, header, targets, copies: Some(copies), bundled, pause_follows, frame }
-            }
+            FromMember::VoiceData(VoiceData { header, targets, frame }) => Self {
+                session,
+                header,
+                targets,
+                copies: None,
+                bundled: 0,
+                pause_follows: false,
+                frame,
+            },
+            FromMember::VoiceCopies(VoiceCopies {
+                header,
+                targets,
+                pause_follows,
+                bundled,
+                copies,
+                frame,
+            }) => Self {
+                session,
+                header,
+                targets,
+                copies: Some(copies),
+                bundled,
+                pause_follows,
+                frame,
+            },
             FromMember::ReceptionReport(_)
             | FromMember::ClockProbe(_)
             | FromMember::ClockEcho(_)
@@ -58,7 +78,8 @@ impl<'a> VoicePacket<'a> {
 
     /// The frame this far behind the newest, which is sent in this packet for the first time.
     fn bundled(&self, behind: u8) -> Option<&'a [u8]> {
-        let found = self.copies.into_iter().flat_map(CopyList::iter).find(|copy| copy.behind == behind);
+        let found =
+            self.copies.into_iter().flat_map(CopyList::iter).find(|copy| copy.behind == behind);
         found.map(|copy| copy.frame)
     }
 }
@@ -86,9 +107,10 @@ impl<P> Default for VoiceReceiver<P> {
 }
 
 impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
-    /// Frames whose sender has been established. They are heard if one of the targets is this client or a group that it
-    /// listens to, and if they are new. A copy does not count as its frame's coming: should that come as well, it is
-    /// heard of, so that what was lost can be told from what was late.
+    /// Frames whose sender has been established. They are heard if one of the targets is this
+    /// client or a group that it listens to, and if they are new. A copy does not count as its
+    /// frame's coming: should that come as well, it is heard of, so that what was lost can be told
+    /// from what was late.
     pub(super) fn voice(
         &mut self,
         core: &mut Core<P>,
@@ -98,7 +120,8 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         from: Participant<P>,
         route: Route,
     ) -> Result<(), Dropped> {
-        let (mut heard, reached_by) = self.addressed(core, voice.session, voice.targets, from, route)?;
+        let (mut heard, reached_by) =
+            self.addressed(core, voice.session, voice.targets, from, route)?;
         let last_of_talkspurt = heard.last_of_talkspurt;
         let stream = self.streams.entry(from).or_default();
         // What comes late, or twice by both routes, says nothing of what is addressed now.
@@ -111,7 +134,9 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
             let Some(frame) = voice.bundled(behind) else { continue };
             let number = voice.header.sequence.wrapping_sub(u16::from(behind));
             let stream = self.streams.entry(from).or_default();
-            let Ok(Accepted { sequence, talkspurt }) = stream.window.accept(now, number, voice.header.talkspurt) else {
+            let Ok(Accepted { sequence, talkspurt }) =
+                stream.window.accept(now, number, voice.header.talkspurt)
+            else {
                 continue;
             };
             let frame = packet.slice_ref(frame);
@@ -133,26 +158,41 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         heard.talkspurt = talkspurt;
         for copy in voice.copies() {
             let Some(earlier) = sequence.checked_sub(u64::from(copy.behind)) else { continue };
-            let is_new = self.streams.get(&from).is_some_and(|stream| !stream.window.has_seen(earlier));
+            let is_new =
+                self.streams.get(&from).is_some_and(|stream| !stream.window.has_seen(earlier));
             if is_new && !copy.frame.is_empty() {
                 let frame = packet.slice_ref(copy.frame);
-                let copied =
-                    Voice { sequence: earlier, behind: copy.behind, last_of_talkspurt: false, frame, ..heard.clone() };
+                let copied = Voice {
+                    sequence: earlier,
+                    behind: copy.behind,
+                    last_of_talkspurt: false,
+                    frame,
+                    ..heard.clone()
+                };
                 core.push(ClientEvent::Voice(copied));
             }
         }
         let (pause_follows, frame) = (voice.pause_follows, packet.slice_ref(voice.frame));
-        core.push(ClientEvent::Voice(Voice { sequence, last_of_talkspurt, pause_follows, frame, ..heard }));
+        core.push(ClientEvent::Voice(Voice {
+            sequence,
+            last_of_talkspurt,
+            pause_follows,
+            frame,
+            ..heard
+        }));
         Ok(())
     }
 
-    /// Takes the permissions of all members anew. What was said while it could not be heard is no loss.
+    /// Takes the permissions of all members anew. What was said while it could not be heard is no
+    /// loss.
     pub(super) fn follow_permissions(&mut self, core: &mut Core<P>) {
         let former = std::mem::replace(&mut core.permissions, core.roster.own_permissions);
         let listens_anew = former.listen != core.permissions.listen;
         for (who, heard) in &mut self.streams {
-            let is_silenced = !core.roster.permissions(who.peer()).speak || core.is_held_elsewhere(*who);
-            if std::mem::replace(&mut heard.is_silenced, is_silenced) != is_silenced || listens_anew {
+            let is_silenced =
+                !core.roster.permissions(who.peer()).speak || core.is_held_elsewhere(*who);
+            if std::mem::replace(&mut heard.is_silenced, is_silenced) != is_silenced || listens_anew
+            {
                 heard.window.interrupt(Interruption::ByListener);
             }
         }
@@ -167,10 +207,13 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
 
     /// Speakers may have had other listeners than this client for a while.
     pub(super) fn interrupt_streams(&mut self) {
-        self.streams.values_mut().for_each(|heard| heard.window.interrupt(Interruption::ByListener));
+        self.streams
+            .values_mut()
+            .for_each(|heard| heard.window.interrupt(Interruption::ByListener));
     }
 
-    /// What of a packet is the same for all its frames, and the first target by which it reaches this client.
+    /// What of a packet is the same for all its frames, and the first target by which it reaches
+    /// this client.
     fn addressed(
         &self,
         core: &Core<P>,

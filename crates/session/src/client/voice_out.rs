@@ -18,7 +18,8 @@ use crate::output::Fallback;
 use crate::transport::{Destination, LinkId, Reliability};
 use crate::voice_targets::{FrameAddress, VoiceTarget, VoiceTargets};
 
-/// Frames kept to be sent again when a link stalls; the oldest is forgotten first. 1.28 s of 20 ms frames.
+/// Frames kept to be sent again when a link stalls; the oldest is forgotten first. 1.28 s of 20 ms
+/// frames.
 pub(super) const RECENT_FRAMES: usize = 64;
 /// What is older than this is not worth hearing any more.
 const RESEND_AGE: Duration = Duration::from_millis(1000);
@@ -53,15 +54,22 @@ pub struct OutgoingFrame<'a, P> {
     pub copies: &'a [u8],
     /// Who is sent them.
     pub wants_copies: &'a dyn Fn(Participant<P>) -> bool,
-    /// How many frames share a packet to this listener (1 to [`FRAMES_PER_PACKET`](super::FRAMES_PER_PACKET)). Listeners that do not read bundles get
-    /// one frame in each packet; a bundle carries no copies.
+    /// How many frames share a packet to this listener (1 to
+    /// [`FRAMES_PER_PACKET`](super::FRAMES_PER_PACKET)). Listeners that do not read bundles get one
+    /// frame in each packet; a bundle carries no copies.
     pub frames_per_packet: &'a dyn Fn(Participant<P>) -> u8,
 }
 
 impl<P> OutgoingFrame<'_, P> {
     /// A frame alone.
     pub fn plain(frame: Bytes) -> Self {
-        Self { frame, pause_follows: false, copies: &[], wants_copies: &|_| false, frames_per_packet: &|_| 1 }
+        Self {
+            frame,
+            pause_follows: false,
+            copies: &[],
+            wants_copies: &|_| false,
+            frames_per_packet: &|_| 1,
+        }
     }
 }
 
@@ -141,9 +149,11 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         }
     }
 
-    /// Sends one encoded frame to everyone whom the open targets address, each by its route. Says how many those are.
+    /// Sends one encoded frame to everyone whom the open targets address, each by its route. Says
+    /// how many those are.
     ///
-    /// With no open target the frame is not sent and takes no number. A frame larger than a packet is not sent.
+    /// With no open target the frame is not sent and takes no number. A frame larger than a packet
+    /// is not sent.
     pub(super) fn send_voice(&mut self, core: &mut Core<P>, now: Duration, frame: Bytes) -> usize {
         self.send_spoken(core, now, &OutgoingFrame::plain(frame)).listeners
     }
@@ -169,21 +179,33 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             // What is sent to no listener is no loss of those who listen next.
             self.speaker.end_talkspurt();
         }
-        let must_leave =
-            spoken.pause_follows || spoken.frame.is_empty() || address.targets.iter().any(|(_, target)| target.closing);
+        let must_leave = spoken.pause_follows
+            || spoken.frame.is_empty()
+            || address.targets.iter().any(|(_, target)| target.closing);
         let earlier = self.earlier(&address, spoken.copies);
-        let speech = AddressedFrame { frame: &spoken.frame, pause_follows: spoken.pause_follows, earlier, address };
+        let speech = AddressedFrame {
+            frame: &spoken.frame,
+            pause_follows: spoken.pause_follows,
+            earlier,
+            address,
+        };
         let mut to = Vec::with_capacity(audience.len());
         for remote in audience {
             let peer = remote.who.peer();
             let reads_bundles = core.roster.abilities(peer).reads_bundles;
-            let frames_per_packet = if reads_bundles { (spoken.frames_per_packet)(remote.who) } else { 1 };
-            let Some(waiting) = self.bundling.next(remote.who, speech.address.sequence, frames_per_packet, must_leave)
-            else {
+            let frames_per_packet =
+                if reads_bundles { (spoken.frames_per_packet)(remote.who) } else { 1 };
+            let Some(waiting) = self.bundling.next(
+                remote.who,
+                speech.address.sequence,
+                frames_per_packet,
+                must_leave,
+            ) else {
                 continue;
             };
             let wants_copies = frames_per_packet <= 1 && (spoken.wants_copies)(remote.who);
-            let encoding = speech.encoding(core.roster.abilities(peer).reads_copies, wants_copies, waiting);
+            let encoding =
+                speech.encoding(core.roster.abilities(peer).reads_copies, wants_copies, waiting);
             to.push((remote, encoding));
         }
         let listeners = self.audience.len();
@@ -200,7 +222,8 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         reached
     }
 
-    /// Sends frames that wait for others to share a packet with: no other comes, or to other listeners.
+    /// Sends frames that wait for others to share a packet with: no other comes, or to other
+    /// listeners.
     pub(super) fn flush_bundles(&mut self, core: &mut Core<P>, now: Duration) {
         let waiting = self.bundling.take();
         let Some(Recent { address, frame, .. }) = self.recent.back().cloned() else { return };
@@ -210,17 +233,21 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         let audience = self.audience(core, &address.targets).into_iter();
         let to = audience.filter_map(|remote| {
             let frames = *waiting.get(&remote.who)?;
-            let encoding = if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
+            let encoding =
+                if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
             Some((remote, encoding))
         });
         let to = to.collect();
-        let speech = AddressedFrame { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
+        let speech =
+            AddressedFrame { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
         self.transmit(core, now, to, &speech);
     }
 
     /// Sends frames that have waited for the next one for too long.
     pub(super) fn flush_late_bundles(&mut self, core: &mut Core<P>, now: Duration) {
-        if !self.bundling.is_empty() && self.recent.back().is_none_or(|recent| now >= recent.at + LONGEST_BUNDLE_WAIT) {
+        if !self.bundling.is_empty()
+            && self.recent.back().is_none_or(|recent| now >= recent.at + LONGEST_BUNDLE_WAIT)
+        {
             self.flush_bundles(core, now);
         }
     }
@@ -260,12 +287,17 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             if let Some((link, binding)) = remote.link.filter(|_| route.uses_link()) {
                 let destination = Destination { client: binding.remote, link };
                 let session = binding.session;
-                match direct.iter_mut().find(|batch| (batch.session, batch.encoding) == (session, encoding)) {
+                match direct
+                    .iter_mut()
+                    .find(|batch| (batch.session, batch.encoding) == (session, encoding))
+                {
                     Some(batch) => batch.to.push(destination),
                     None => direct.push(Batch { session, encoding, to: vec![destination] }),
                 }
             }
-            if let Some(client) = remote.relay.filter(|_| route.uses_relay() || remote.link.is_none()) {
+            if let Some(client) =
+                remote.relay.filter(|_| route.uses_relay() || remote.link.is_none())
+            {
                 relayed.push((encoding, client));
                 if let Participant::Peer(peer) = remote.who {
                     core.answering.used(now, peer);
@@ -274,7 +306,8 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         }
         let sequence = speech.address.sequence;
         for Batch { session, encoding, mut to } in direct {
-            // A full queue on the way drops the last packets of a burst: it is another listener's turn each time.
+            // A full queue on the way drops the last packets of a burst: it is another listener's
+            // turn each time.
             let first = usize::from(sequence) % to.len().max(1);
             to.rotate_left(first);
             if let Some(packet) = packets.get(self, core, session, encoding, speech) {
@@ -307,7 +340,8 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         count
     }
 
-    /// Earlier frames of the same talkspurt and to the same targets: frames to other targets are not for these listeners.
+    /// Earlier frames of the same talkspurt and to the same targets: frames to other targets are
+    /// not for these listeners.
     fn earlier(&self, address: &FrameAddress<P>, behind: &[u8]) -> Vec<(u8, Bytes)> {
         let behind = behind.iter().copied().filter(|behind| *behind > 0).take(VOICE_COPIES);
         let find = |behind: u8| {
@@ -342,15 +376,28 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
                 }
             }
         }
-        core.out.send_to_links(to, Reliability::Unreliable, packet, Fallback::Speech { sequence, frames });
+        core.out.send_to_links(
+            to,
+            Reliability::Unreliable,
+            packet,
+            Fallback::Speech { sequence, frames },
+        );
     }
 
     /// A link to a peer did not deliver these frames: they go through the relay, if there is one.
-    pub(super) fn resend_via_relay(&mut self, core: &mut Core<P>, now: Duration, peer: P, sequences: Vec<u16>) {
+    pub(super) fn resend_via_relay(
+        &mut self,
+        core: &mut Core<P>,
+        now: Duration,
+        peer: P,
+        sequences: Vec<u16>,
+    ) {
         if sequences.is_empty() {
             return;
         }
-        let (Some(client), Some(session)) = (core.relay_address(peer), core.joined_view().map(View::session)) else {
+        let (Some(client), Some(session)) =
+            (core.relay_address(peer), core.joined_view().map(View::session))
+        else {
             return;
         };
         let lost: Vec<_> = self
@@ -359,16 +406,24 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             .cloned()
             .collect();
         for Recent { address, frame, .. } in lost {
-            let speech = AddressedFrame { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
-            if let Some(packet) = PacketCache::default().get(self, core, session, VoiceEncoding::Plain, &speech) {
+            let speech = AddressedFrame {
+                frame: &frame,
+                pause_follows: false,
+                earlier: Vec::new(),
+                address,
+            };
+            if let Some(packet) =
+                PacketCache::default().get(self, core, session, VoiceEncoding::Plain, &speech)
+            {
                 core.relay(Reliability::Unreliable, &[client], &packet);
             }
         }
     }
 
-    /// Links to these peers did not take a packet with so many frames, of which `sequence` is the last: it goes through the
-    /// relay to those who are in the current session. A packet of a former session is made anew for the current one, if its
-    /// frames are not too old and are not addressed to clients of the former one.
+    /// Links to these peers did not take a packet with so many frames, of which `sequence` is the
+    /// last: it goes through the relay to those who are in the current session. A packet of a
+    /// former session is made anew for the current one, if its frames are not too old and are not
+    /// addressed to clients of the former one.
     pub(super) fn relay_refused(
         &mut self,
         core: &mut Core<P>,
@@ -379,24 +434,34 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         frames: u8,
     ) {
         let clients = core.relay_addresses(peers);
-        let Some(session) = core.joined_view().map(View::session).filter(|_| !clients.is_empty()) else { return };
+        let Some(session) = core.joined_view().map(View::session).filter(|_| !clients.is_empty())
+        else {
+            return;
+        };
         if core.is_of_current_session(&packet) {
             return relay_voice(core, &clients, &packet);
         }
         let mut recent = self.worth_sending_again(now, session);
-        let Some(Recent { address, frame, .. }) = recent.find(|recent| recent.address.sequence == sequence).cloned()
+        let Some(Recent { address, frame, .. }) =
+            recent.find(|recent| recent.address.sequence == sequence).cloned()
         else {
             return;
         };
-        let encoding = if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
-        let speech = AddressedFrame { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
+        let encoding =
+            if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
+        let speech =
+            AddressedFrame { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
         if let Some(packet) = PacketCache::default().get(self, core, session, encoding, &speech) {
             relay_voice(core, &clients, &packet);
         }
     }
 
     /// Frames that someone may still hear in this session.
-    fn worth_sending_again(&self, now: Duration, session: SessionId) -> impl Iterator<Item = &Recent<P>> {
+    fn worth_sending_again(
+        &self,
+        now: Duration,
+        session: SessionId,
+    ) -> impl Iterator<Item = &Recent<P>> {
         let recent = self.recent.iter().filter(move |recent| now <= recent.at + RESEND_AGE);
         recent.filter(move |recent| recent.session == Some(session) || !recent.names_clients())
     }
@@ -409,7 +474,8 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         }
     }
 
-    /// Everyone whom these targets address and who may listen, once each; no one if this client may not speak.
+    /// Everyone whom these targets address and who may listen, once each; no one if this client may
+    /// not speak.
     fn audience(&self, core: &Core<P>, targets: &[(VoiceTarget<P>, Target)]) -> Vec<Remote<P>> {
         if !core.permissions.speak {
             return Vec::new();
@@ -423,11 +489,15 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         let mut remotes = Vec::new();
         let mut present = BTreeSet::new();
         if let Some(view) = core.joined_view() {
-            for client in view.table.members().map(|member| member.info.id).filter(|id| *id != view.you) {
+            for client in
+                view.table.members().map(|member| member.info.id).filter(|id| *id != view.you)
+            {
                 let who = core.who(view.session, client);
                 present.insert(who);
                 let link = match who {
-                    Participant::Peer(peer) => core.pairs.bound(peer).map(|(id, _, binding)| (id, binding)),
+                    Participant::Peer(peer) => {
+                        core.pairs.bound(peer).map(|(id, _, binding)| (id, binding))
+                    }
                     Participant::Client(..) => None,
                 };
                 let listens = |group, name: &str| view.listens(client, group, name);
@@ -441,7 +511,10 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         }
         for (id, _, binding) in core.pairs.all_bound() {
             let who = Participant::Peer(id.peer);
-            let Some(view) = core.view_of(binding.session).filter(|_| !present.contains(&who)) else { continue };
+            let Some(view) = core.view_of(binding.session).filter(|_| !present.contains(&who))
+            else {
+                continue;
+            };
             if !core.roster.permissions(Some(id.peer)).listen || !hears(view, binding.remote) {
                 continue;
             }
@@ -469,13 +542,16 @@ fn addresses<P: Copy + Ord>(
     listens: &impl Fn(GroupId, &str) -> bool,
 ) -> bool {
     match target {
-        VoiceTarget::Group(name) => matches!(wire.kind, TargetKind::Group(group) if listens(group, name)),
+        VoiceTarget::Group(name) => {
+            matches!(wire.kind, TargetKind::Group(group) if listens(group, name))
+        }
         VoiceTarget::Peer(peer) => who == Participant::Peer(*peer),
         VoiceTarget::Client(target) => client == Some(*target),
     }
 }
 
-/// Whether two frames are said to the same people in one talkspurt, so that they may share a packet.
+/// Whether two frames are said to the same people in one talkspurt, so that they may share a
+/// packet.
 fn same_address<P: PartialEq>(a: &FrameAddress<P>, b: &FrameAddress<P>) -> bool {
     a.talkspurt == b.talkspurt && a.targets == b.targets
 }
@@ -515,7 +591,9 @@ impl PacketCache {
         encoding: VoiceEncoding,
         speech: &AddressedFrame<'_, P>,
     ) -> Option<Bytes> {
-        if let Some((.., packet)) = self.0.iter().find(|(to, made, _)| (*to, *made) == (session, encoding)) {
+        if let Some((.., packet)) =
+            self.0.iter().find(|(to, made, _)| (*to, *made) == (session, encoding))
+        {
             return Some(packet.clone());
         }
         let view = core.view_of(session)?;
@@ -529,13 +607,19 @@ impl PacketCache {
             };
             targets.extend(kind.map(|kind| Target { kind, ..*wire }));
         }
-        let header = VoiceHeader { sender: view.you, talkspurt: address.talkspurt, sequence: address.sequence };
+        let header = VoiceHeader {
+            sender: view.you,
+            talkspurt: address.talkspurt,
+            sequence: address.sequence,
+        };
         // With one destination around it, it has to fit into what the network carries.
         let room = core.config.limits.unreliable_bytes.saturating_sub(Relay::overhead(1));
         let earlier = match encoding {
             VoiceEncoding::Plain | VoiceEncoding::Marked => Vec::new(),
             VoiceEncoding::Copies => speech.earlier.clone(),
-            VoiceEncoding::Bundle(frames) => sender.earlier(address, &[1, 2, 3][..usize::from(frames).min(3)]),
+            VoiceEncoding::Bundle(frames) => {
+                sender.earlier(address, &[1, 2, 3][..usize::from(frames).min(3)])
+            }
         };
         let packet = write(header, session, &targets, encoding, speech, earlier, room)?;
         self.0.push((session, encoding, packet.clone()));
@@ -543,7 +627,8 @@ impl PacketCache {
     }
 }
 
-/// Writes a packet of at most `room` bytes: where earlier frames make it too large, the last of them stay away.
+/// Writes a packet of at most `room` bytes: where earlier frames make it too large, the last of
+/// them stay away.
 fn write<P>(
     header: VoiceHeader,
     session: SessionId,
@@ -553,16 +638,27 @@ fn write<P>(
     earlier: Vec<(u8, Bytes)>,
     room: usize,
 ) -> Option<Bytes> {
-    let mut copies: Vec<_> = earlier.iter().map(|(behind, frame)| packet::Copy { behind: *behind, frame }).collect();
+    let mut copies: Vec<_> =
+        earlier.iter().map(|(behind, frame)| packet::Copy { behind: *behind, frame }).collect();
     loop {
         let bytes: usize = copies.iter().map(|copy| copy.frame.len() + 3).sum();
         let mut packet = Vec::with_capacity(32 + 4 * targets.len() + speech.frame.len() + bytes);
-        let bundled = if matches!(encoding, VoiceEncoding::Bundle(_)) { copies.len() as u8 } else { 0 };
+        let bundled =
+            if matches!(encoding, VoiceEncoding::Bundle(_)) { copies.len() as u8 } else { 0 };
         match encoding {
-            VoiceEncoding::Plain => header.encode_packet(session, targets, speech.frame, &mut packet),
+            VoiceEncoding::Plain => {
+                header.encode_packet(session, targets, speech.frame, &mut packet)
+            }
             VoiceEncoding::Marked | VoiceEncoding::Copies | VoiceEncoding::Bundle(_) => {
                 let marks = CopiesMarks { pause_follows: speech.pause_follows, bundled };
-                header.encode_copies_packet(session, targets, marks, &copies, speech.frame, &mut packet);
+                header.encode_copies_packet(
+                    session,
+                    targets,
+                    marks,
+                    &copies,
+                    speech.frame,
+                    &mut packet,
+                );
             }
         }
         if packet.len() <= room {

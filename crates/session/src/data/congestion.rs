@@ -1,8 +1,8 @@
 //! How many segments may be on their way: as many as the path carries without making anything wait.
 //!
-//! Speech travels beside the data, so that a queue on the path is speech that comes late. The window therefore follows the
-//! delay above the lowest seen (as LEDBAT does, RFC 6817), and only steps back a little for losses, which on a wireless path
-//! say nothing about its load.
+//! Speech travels beside the data, so that a queue on the path is speech that comes late. The
+//! window therefore follows the delay above the lowest seen (as LEDBAT does, RFC 6817), and only
+//! steps back a little for losses, which on a wireless path say nothing about its load.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ const LOSSY_WINDOW: f64 = 8.0;
 /// However slow the path.
 const LEAST_WINDOW: f64 = 2.0;
 const MOST_WINDOW: f64 = FLIGHT_SEGMENTS as f64;
-/// Up to this much above the lowest round trip the window grows. An acknowledgement may be held back for a while.
+/// Up to this much above the lowest round trip the window grows. An acknowledgement may be held
+/// back for a while.
 const CALM: Duration = Duration::from_millis(40);
 /// Beyond this much it shrinks.
 const CROWDED: Duration = Duration::from_millis(80);
@@ -86,9 +87,15 @@ impl Congestion {
         self.smoothed
     }
 
-    /// Segments were acknowledged for the first time; `sample` is the round trip of one that was sent once. The window
-    /// grows only where it was what held data back.
-    pub(super) fn acknowledged(&mut self, now: Duration, count: usize, sample: Option<Duration>, was_full: bool) {
+    /// Segments were acknowledged for the first time; `sample` is the round trip of one that was
+    /// sent once. The window grows only where it was what held data back.
+    pub(super) fn acknowledged(
+        &mut self,
+        now: Duration,
+        count: usize,
+        sample: Option<Duration>,
+        was_full: bool,
+    ) {
         self.timeouts = 0;
         if let Some(sample) = sample {
             self.measured(sample);
@@ -126,7 +133,9 @@ impl Congestion {
 
     /// A segment sent so long ago without an answer is sent again.
     pub(super) fn timeout(&self) -> Duration {
-        let first = self.smoothed.map_or(FIRST_TIMEOUT, |smoothed| (smoothed + 4 * self.variation).max(LEAST_TIMEOUT));
+        let first = self
+            .smoothed
+            .map_or(FIRST_TIMEOUT, |smoothed| (smoothed + 4 * self.variation).max(LEAST_TIMEOUT));
         first.saturating_mul(1 << self.timeouts).min(MOST_TIMEOUT)
     }
 

@@ -10,7 +10,10 @@ use voicemesh_wire::{ClientId, SessionId};
 pub use super::receiving::Violation;
 use super::receiving::{Complete, Receiving};
 use super::sending::{Segment, Sending};
-use super::{DataError, HELD_LOSSY, HELD_SEGMENTS, MESSAGE_COST, QUEUE_BYTES, WAITING_LOSSY, check_size, earlier};
+use super::{
+    DataError, HELD_LOSSY, HELD_SEGMENTS, MESSAGE_COST, QUEUE_BYTES, WAITING_LOSSY, check_size,
+    earlier,
+};
 use crate::transport::Reliability;
 
 /// What a pipe tells its holder, in order.
@@ -32,7 +35,8 @@ pub enum PipeEvent {
         /// In which way.
         reliability: Reliability,
     },
-    /// Both sides have opened a channel, each in another way. Nothing flows on it until one closes it and opens it again.
+    /// Both sides have opened a channel, each in another way. Nothing flows on it until one closes
+    /// it and opens it again.
     Mismatch {
         /// Which.
         channel: u8,
@@ -204,7 +208,8 @@ impl Pipe {
         Ok(())
     }
 
-    /// Opens a channel from this side. Opening it again in the same way does nothing; in another way, it is closed first.
+    /// Opens a channel from this side. Opening it again in the same way does nothing; in another
+    /// way, it is closed first.
     pub fn open(&mut self, number: u8, reliability: Reliability) -> Result<(), DataError> {
         match self.channels.get(&number).and_then(|channel| channel.ours) {
             Some(ours) if ours == reliability => return Ok(()),
@@ -222,10 +227,11 @@ impl Pipe {
         Ok(())
     }
 
-    /// Closes a channel from this side; what waits on it for the other side to open it is gone. Harmless when it is not
-    /// open.
+    /// Closes a channel from this side; what waits on it for the other side to open it is gone.
+    /// Harmless when it is not open.
     pub fn close(&mut self, number: u8) -> Result<(), DataError> {
-        let Some(channel) = self.channels.get_mut(&number).filter(|channel| channel.ours.is_some()) else {
+        let Some(channel) = self.channels.get_mut(&number).filter(|channel| channel.ours.is_some())
+        else {
             return Ok(());
         };
         if channel.ours == Some(Reliability::Reliable) {
@@ -265,7 +271,9 @@ impl Pipe {
             }
             Reliability::Unreliable => {}
         }
-        let Some(channel) = self.channels.get_mut(&number) else { return Err(DataError::ChannelClosed) };
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return Err(DataError::ChannelClosed);
+        };
         if ours == Reliability::Unreliable && channel.waiting.len() >= WAITING_LOSSY {
             channel.waiting.pop_front();
             self.lossy_dropped += 1;
@@ -288,7 +296,9 @@ impl Pipe {
             }
             Incoming::Lossy(channel, bytes) => {
                 let is_open = channel.is_none_or(|number| {
-                    self.channels.get(&number).is_some_and(|channel| channel.is_open_as(Reliability::Unreliable))
+                    self.channels
+                        .get(&number)
+                        .is_some_and(|channel| channel.is_open_as(Reliability::Unreliable))
                 });
                 if is_open {
                     if self.lossy_in.len() >= HELD_LOSSY {
@@ -317,19 +327,29 @@ impl Pipe {
         !self.events.is_empty() || !self.lossy_in.is_empty()
     }
 
-    /// The next packet to send now. Acknowledgements come first, lossy messages before what must arrive.
+    /// The next packet to send now. Acknowledgements come first, lossy messages before what must
+    /// arrive.
     pub fn poll_outward(&mut self, now: Duration) -> Option<Outgoing> {
         if let Some(remote) = self.remote
             && self.receiving.ack_due().is_some_and(|due| now >= due)
         {
             let (next, later, window) = self.receiving.acknowledge();
             let sender = ClientId(0);
-            return Some(Outgoing::Ack(DataAck { sender, from: self.end, to: remote, next, later, window }));
+            return Some(Outgoing::Ack(DataAck {
+                sender,
+                from: self.end,
+                to: remote,
+                next,
+                later,
+                window,
+            }));
         }
         while let Some((channel, bytes)) = self.lossy_out.pop_front() {
             match (channel, self.remote) {
                 (None, _) => return Some(Outgoing::Lossy(None, bytes)),
-                (Some(channel), Some(remote)) => return Some(Outgoing::Lossy(Some((remote, channel)), bytes)),
+                (Some(channel), Some(remote)) => {
+                    return Some(Outgoing::Lossy(Some((remote, channel)), bytes));
+                }
                 (Some(_), None) => {}
             }
         }
@@ -339,7 +359,9 @@ impl Pipe {
 
     /// Nothing is to be sent, nor waited for.
     pub fn is_idle(&self) -> bool {
-        self.sending.queued_bytes() == 0 && self.lossy_out.is_empty() && self.receiving.ack_due().is_none()
+        self.sending.queued_bytes() == 0
+            && self.lossy_out.is_empty()
+            && self.receiving.ack_due().is_none()
     }
 
     /// When [`poll_outward`](Self::poll_outward) may give something although nothing happened.
@@ -352,7 +374,8 @@ impl Pipe {
         self.sending.update(now);
     }
 
-    /// Another way to the other end is in use; what was on the former one may be gone, and is sent again.
+    /// Another way to the other end is in use; what was on the former one may be gone, and is sent
+    /// again.
     pub fn on_route_change(&mut self) {
         self.sending.give_up_flight();
     }
@@ -382,24 +405,38 @@ impl Pipe {
         let reliability = Reliability::Reliable;
         match record {
             Record::Message => {
-                self.events.push_back((PipeEvent::Message { channel: None, reliability, bytes }, segments));
+                self.events.push_back((
+                    PipeEvent::Message { channel: None, reliability, bytes },
+                    segments,
+                ));
             }
             Record::OnChannel(number) => {
                 // A message that was on its way when this side closed the channel is dropped.
-                if self.channels.get(&number).is_some_and(|channel| channel.is_open_as(reliability)) {
+                if self.channels.get(&number).is_some_and(|channel| channel.is_open_as(reliability))
+                {
                     let event = PipeEvent::Message { channel: Some(number), reliability, bytes };
                     self.events.push_back((event, segments));
                 } else {
                     self.receiving.taken(now, segments);
                 }
             }
-            Record::OpenReliable(number) => self.opened_by_remote(now, number, Reliability::Reliable, segments),
-            Record::OpenUnreliable(number) => self.opened_by_remote(now, number, Reliability::Unreliable, segments),
+            Record::OpenReliable(number) => {
+                self.opened_by_remote(now, number, Reliability::Reliable, segments)
+            }
+            Record::OpenUnreliable(number) => {
+                self.opened_by_remote(now, number, Reliability::Unreliable, segments)
+            }
             Record::Close(number) => self.closed_by_remote(now, number, segments),
         }
     }
 
-    fn opened_by_remote(&mut self, now: Duration, number: u8, theirs: Reliability, segments: usize) {
+    fn opened_by_remote(
+        &mut self,
+        now: Duration,
+        number: u8,
+        theirs: Reliability,
+        segments: usize,
+    ) {
         let channel = self.channels.entry(number).or_default();
         if channel.theirs.replace(theirs) == Some(theirs) || channel.ours.is_none() {
             self.receiving.taken(now, segments);
@@ -409,7 +446,9 @@ impl Pipe {
     }
 
     fn closed_by_remote(&mut self, now: Duration, number: u8, segments: usize) {
-        let Some(channel) = self.channels.get_mut(&number) else { return self.receiving.taken(now, segments) };
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return self.receiving.taken(now, segments);
+        };
         let was_theirs = channel.theirs.take();
         match channel.ours {
             Some(ours) if was_theirs == Some(ours) => {
@@ -423,7 +462,8 @@ impl Pipe {
         }
     }
 
-    /// One side has opened a channel: if both have, an event says how that went, and what waited is sent.
+    /// One side has opened a channel: if both have, an event says how that went, and what waited is
+    /// sent.
     fn settle(&mut self, number: u8, segments: usize) {
         let Some(channel) = self.channels.get_mut(&number) else { return };
         let (Some(ours), Some(theirs)) = (channel.ours, channel.theirs) else { return };
@@ -433,7 +473,8 @@ impl Pipe {
             self.waiting_bytes -= bytes;
         }
         if ours != theirs {
-            self.events.push_back((PipeEvent::Mismatch { channel: number, ours, theirs }, segments));
+            self.events
+                .push_back((PipeEvent::Mismatch { channel: number, ours, theirs }, segments));
             return;
         }
         self.events.push_back((PipeEvent::Opened { channel: number, reliability: ours }, segments));

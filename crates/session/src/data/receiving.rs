@@ -79,8 +79,8 @@ impl Receiving {
         out: &mut VecDeque<Complete>,
     ) -> Result<(), Violation> {
         let ahead = segment.number.wrapping_sub(self.next);
-        let is_new =
-            (ahead as usize) < self.room().min(FLIGHT_SEGMENTS + 1) && !self.later.contains_key(&segment.number);
+        let is_new = (ahead as usize) < self.room().min(FLIGHT_SEGMENTS + 1)
+            && !self.later.contains_key(&segment.number);
         self.ack.unacknowledged += 1;
         self.ack.since.get_or_insert(now);
         if !is_new {
@@ -118,10 +118,13 @@ impl Receiving {
         Some(if is_due { since } else { since + ACKNOWLEDGED_AFTER })
     }
 
-    /// What an acknowledgement says now: the next, what is there beyond it, and the room. It is not due any more.
+    /// What an acknowledgement says now: the next, what is there beyond it, and the room. It is not
+    /// due any more.
     pub(super) fn acknowledge(&mut self) -> (u32, u64, u16) {
         let later = self.later.keys().map(|number| number.wrapping_sub(self.next));
-        let mask = later.filter(|ahead| (1..=64).contains(ahead)).fold(0, |mask, ahead| mask | 1 << (ahead - 1));
+        let mask = later
+            .filter(|ahead| (1..=64).contains(ahead))
+            .fold(0, |mask, ahead| mask | 1 << (ahead - 1));
         let room = self.room();
         self.ack = Ack { room_told: room, ..Ack::default() };
         (self.next, mask, room as u16)
@@ -138,7 +141,8 @@ impl Receiving {
         match (self.partial.take(), is_first) {
             (None, true) if is_last => Ok(Some(Complete { record, bytes: payload, segments: 1 })),
             (None, true) => {
-                self.partial = Some(Partial { record, bytes: BytesMut::from(&payload[..]), segments: 1 });
+                self.partial =
+                    Some(Partial { record, bytes: BytesMut::from(&payload[..]), segments: 1 });
                 Ok(None)
             }
             (Some(mut partial), false) if partial.record == record => {

@@ -121,10 +121,16 @@ impl Sending {
         Some(segment)
     }
 
-    /// When the time-out of something on its way passes, or the receiver is to be asked after its room.
+    /// When the time-out of something on its way passes, or the receiver is to be asked after its
+    /// room.
     pub(super) fn due(&self) -> Option<Duration> {
         let timeout = self.congestion.timeout();
-        let oldest = self.flight.iter().filter(|sent| sent.state == State::OnItsWay).map(|sent| sent.sent_at).min();
+        let oldest = self
+            .flight
+            .iter()
+            .filter(|sent| sent.state == State::OnItsWay)
+            .map(|sent| sent.sent_at)
+            .min();
         earlier(oldest.map(|at| at + timeout), self.full_since.map(|at| at + timeout))
     }
 
@@ -182,7 +188,8 @@ impl Sending {
         for _ in 0..behind {
             if let Some(done) = self.flight.pop_front() {
                 let cost = if done.segment.is_last { MESSAGE_COST } else { 0 };
-                self.queued_bytes = self.queued_bytes.saturating_sub(done.segment.payload.len() + cost);
+                self.queued_bytes =
+                    self.queued_bytes.saturating_sub(done.segment.payload.len() + cost);
             }
             self.first = self.first.wrapping_add(1);
         }
@@ -216,8 +223,8 @@ impl Sending {
         self.flight.iter().filter(|sent| sent.state == State::OnItsWay).count()
     }
 
-    /// Whether the receiver has room for one more; where it has said that it has none, one goes now and then all the same,
-    /// so that an answer tells.
+    /// Whether the receiver has room for one more; where it has said that it has none, one goes now
+    /// and then all the same, so that an answer tells.
     fn has_room(&mut self, now: Duration) -> bool {
         let number = self.first.wrapping_add(self.flight.len() as u32);
         if (self.room_ends.wrapping_sub(number) as i32) > 0 {

@@ -38,7 +38,8 @@ struct Path {
     is_cut: bool,
 }
 
-const CALM: Path = Path { delay_ms: 20, jitter_ms: 0, loss_percent: 0, double_percent: 0, is_cut: false };
+const CALM: Path =
+    Path { delay_ms: 20, jitter_ms: 0, loss_percent: 0, double_percent: 0, is_cut: false };
 
 struct World {
     now: Duration,
@@ -81,7 +82,9 @@ impl World {
 
     fn step(&mut self) {
         self.now += Duration::from_millis(1);
-        while let Some(entry) = self.under_way.first_entry().filter(|entry| entry.key().0 <= self.now) {
+        while let Some(entry) =
+            self.under_way.first_entry().filter(|entry| entry.key().0 <= self.now)
+        {
             let (to, bytes) = entry.remove();
             self.deliver(to, &bytes);
         }
@@ -106,7 +109,10 @@ impl World {
                 continue;
             }
             let delay = self.path.delay_ms + self.random.below(self.path.jitter_ms + 1);
-            self.under_way.insert((self.now + Duration::from_millis(delay), self.packets), (to, bytes.to_vec()));
+            self.under_way.insert(
+                (self.now + Duration::from_millis(delay), self.packets),
+                (to, bytes.to_vec()),
+            );
         }
     }
 
@@ -126,7 +132,10 @@ impl World {
             }
             Kind::DataMessage => {
                 let message = DataMessage::decode(body).unwrap();
-                Incoming::Lossy(message.on.map(|(_, channel)| channel), Bytes::copy_from_slice(message.payload))
+                Incoming::Lossy(
+                    message.on.map(|(_, channel)| channel),
+                    Bytes::copy_from_slice(message.payload),
+                )
             }
             other => panic!("{other:?}"),
         };
@@ -151,11 +160,17 @@ fn message(random: &mut Random, most: u64) -> Bytes {
     (0..length).map(|index| first.wrapping_add((index % 251) as u8)).collect()
 }
 
-/// Sends so many messages of random sizes both ways as fast as the queue takes them, and compares what arrives. Gives how
-/// long that took, and how many packets.
-fn exchange(mut world: World, count: usize, most: u64, mut each_ms: impl FnMut(&mut World)) -> (Duration, u64) {
+/// Sends so many messages of random sizes both ways as fast as the queue takes them, and compares
+/// what arrives. Gives how long that took, and how many packets.
+fn exchange(
+    mut world: World,
+    count: usize,
+    most: u64,
+    mut each_ms: impl FnMut(&mut World),
+) -> (Duration, u64) {
     let mut random = Random(7);
-    let mut left: [VecDeque<Bytes>; 2] = [0, 1].map(|_| (0..count).map(|_| message(&mut random, most)).collect());
+    let mut left: [VecDeque<Bytes>; 2] =
+        [0, 1].map(|_| (0..count).map(|_| message(&mut random, most)).collect());
     let mut expected = left.clone();
     let limit = Duration::from_secs(600);
     while expected.iter().any(|expected| !expected.is_empty()) {
@@ -247,10 +262,16 @@ fn a_program_that_takes_nothing_holds_the_sender_back_and_then_gets_everything()
         world.run(2);
     }
     let blocked = world.ends[0].send(Reliability::Reliable, Bytes::from(vec![0; 900]));
-    assert!(matches!(blocked, Err(DataError::WouldBlock { queued_bytes }) if queued_bytes > QUEUE_BYTES - 1_000));
+    assert!(
+        matches!(blocked, Err(DataError::WouldBlock { queued_bytes }) if queued_bytes > QUEUE_BYTES - 1_000)
+    );
     let asked = world.packets;
     world.run(10_000);
-    assert!(world.packets - asked < 40, "a full receiver is asked now and then: {}", world.packets - asked);
+    assert!(
+        world.packets - asked < 40,
+        "a full receiver is asked now and then: {}",
+        world.packets - asked
+    );
     world.takes = true;
     world.run(60_000);
     assert_eq!(world.messages(1), sent);
@@ -332,9 +353,11 @@ fn a_channel_opened_again_in_another_way_is_mended() {
 /// proves: U-14
 #[test]
 fn lossy_messages_come_whole_or_not_at_all() {
-    let mut world = World::new(Path { loss_percent: 20, double_percent: 20, jitter_ms: 30, ..CALM }, 4);
+    let mut world =
+        World::new(Path { loss_percent: 20, double_percent: 20, jitter_ms: 30, ..CALM }, 4);
     let mut random = Random(1);
-    let sent: Vec<Bytes> = (0..500).map(|_| message(&mut random, UNRELIABLE_DATA_BYTES as u64)).collect();
+    let sent: Vec<Bytes> =
+        (0..500).map(|_| message(&mut random, UNRELIABLE_DATA_BYTES as u64)).collect();
     for bytes in &sent {
         world.ends[0].send(Reliability::Unreliable, bytes.clone()).unwrap();
         world.run(3);
@@ -383,9 +406,10 @@ fn whatever_comes_nothing_grows_and_nothing_breaks() {
                     later: random.next(),
                     window: random.next() as u16,
                 }),
-                1 => {
-                    Incoming::Lossy(Some(random.below(256) as u8).filter(|_| random.chance(50)), payload.clone().into())
-                }
+                1 => Incoming::Lossy(
+                    Some(random.below(256) as u8).filter(|_| random.chance(50)),
+                    payload.clone().into(),
+                ),
                 _ => Incoming::Segment(segment, Bytes::copy_from_slice(segment.payload)),
             };
             if pipe.receive(now, inward).is_err() {

@@ -1,4 +1,5 @@
-//! Client ids: unique while in use, and not given to another client for a while after (PROTOCOL.md, section 7).
+//! Client ids: unique while in use, and not given to another client for a while after (PROTOCOL.md,
+//! section 7).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,7 +29,10 @@ impl IdPool {
     pub(super) fn allocate(&mut self, now: Duration, owner: Option<u128>) -> Option<ClientId> {
         self.resting.retain(|_, rest| rest.until > now);
         let returning = owner.and_then(|owner| {
-            self.resting.iter().find(|(_, rest)| rest.owner == Some(owner)).map(|(client, _)| *client)
+            self.resting
+                .iter()
+                .find(|(_, rest)| rest.owner == Some(owner))
+                .map(|(client, _)| *client)
         });
         let client = match returning {
             Some(client) => client,
@@ -45,7 +49,8 @@ impl IdPool {
         }
     }
 
-    /// Ids are handed out in turn, so that one is used again as late as possible. Zero is never used.
+    /// Ids are handed out in turn, so that one is used again as late as possible. Zero is never
+    /// used.
     fn unused(&mut self) -> Option<ClientId> {
         for _ in 0..=u16::MAX {
             let client = ClientId(self.next);

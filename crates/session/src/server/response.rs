@@ -1,5 +1,5 @@
-//! What a joining client receives: a HandshakeResponse, and ClientState messages for all that does not fit into it
-//! (PROTOCOL.md, section 7).
+//! What a joining client receives: a HandshakeResponse, and ClientState messages for all that does
+//! not fit into it (PROTOCOL.md, section 7).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,12 @@ use crate::table::{Member, Table};
 const FIXED_BYTES: usize = Header::BYTES + 8;
 
 /// The response for `you`, at most `most_bytes` long, and the members whose ClientState follows it.
-pub(super) fn first(table: &Table, you: ClientId, session: SessionId, most_bytes: usize) -> (Vec<u8>, Vec<ClientId>) {
+pub(super) fn first(
+    table: &Table,
+    you: ClientId,
+    session: SessionId,
+    most_bytes: usize,
+) -> (Vec<u8>, Vec<ClientId>) {
     let mut inside = Inside::default();
     let mut outside = Vec::new();
     for member in table.members().filter(|member| member.info.id != you) {
@@ -61,7 +66,11 @@ impl<'a> Inside<'a> {
             you,
             clients: self.members.iter().map(|member| member.info.clone()).collect(),
             groups: self.names.into_iter().map(str::to_owned).collect(),
-            listeners: self.listeners.into_iter().map(|(group, clients)| GroupListeners { group, clients }).collect(),
+            listeners: self
+                .listeners
+                .into_iter()
+                .map(|(group, clients)| GroupListeners { group, clients })
+                .collect(),
         }
     }
 }

@@ -1,9 +1,11 @@
 use super::*;
 use voicemesh_wire::packet::{
-    ClientInfo, CodecSettings, GroupText, HandshakeP2P, HandshakeResponse, Probe, Recipient, TextData,
+    ClientInfo, CodecSettings, GroupText, HandshakeP2P, HandshakeResponse, Probe, Recipient,
+    TextData,
 };
 
-const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+const CODEC: CodecSettings =
+    CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
 const NOW: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -34,14 +36,20 @@ impl Room {
         assert_eq!(self.receive(peer, request.encode()), Verdict::Applied);
         let client = self.server.client_of(peer).unwrap();
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        let state = ClientState { client: ClientInfo { name: format!("p{peer}"), id: client, codec: CODEC }, groups };
+        let state = ClientState {
+            client: ClientInfo { name: format!("p{peer}"), id: client, codec: CODEC },
+            groups,
+        };
         assert_eq!(self.receive(peer, state.encode(session())), Verdict::Applied);
         client
     }
 
     /// What was sent since the last look: receiver and kind.
     fn sent(&mut self) -> Vec<(u8, Kind)> {
-        self.packets().iter().map(|(to, packet)| (*to, packet::open(packet).unwrap().0.kind)).collect()
+        self.packets()
+            .iter()
+            .map(|(to, packet)| (*to, packet::open(packet).unwrap().0.kind))
+            .collect()
     }
 
     fn packets(&mut self) -> Vec<(u8, Bytes)> {
@@ -102,7 +110,8 @@ fn a_joiner_is_told_who_is_here_and_who_listens_to_what() {
     assert_ne!(response.you, bob);
     assert_eq!(response.clients.iter().map(|client| client.id).collect::<Vec<_>>(), [ada, bob]);
     assert_eq!(response.groups, ["Lobby", "Voice"]);
-    let listeners: BTreeMap<_, _> = response.listeners.into_iter().map(|l| (l.group, l.clients)).collect();
+    let listeners: BTreeMap<_, _> =
+        response.listeners.into_iter().map(|l| (l.group, l.clients)).collect();
     assert_eq!(listeners[&GroupId::of("Lobby")], [ada, bob]);
     assert_eq!(listeners[&GroupId::of("Voice")], [bob]);
 }
@@ -122,7 +131,10 @@ fn a_joiner_is_listed_in_the_global_group_before_it_says_so_itself() {
     room.receive(2, ClientState { client, groups: vec![GLOBAL_GROUP.into()] }.encode(session()));
     assert_eq!(room.sent(), [], "what everyone knows is not told again");
     assert!(room.server.table().listens(bob, GroupId::of(GLOBAL_GROUP)));
-    assert!(!room.server.table().listens(ada, GroupId::of(GLOBAL_GROUP)), "a client that leaves it is out");
+    assert!(
+        !room.server.table().listens(ada, GroupId::of(GLOBAL_GROUP)),
+        "a client that leaves it is out"
+    );
 }
 
 /// proves: D-09, D-10
@@ -131,8 +143,13 @@ fn state_and_deltas_go_to_everyone_else_and_only_about_oneself() {
     let mut room = Room::new();
     let ada = room.join(1, &[]);
     let bob = room.join(2, &[]);
-    assert_eq!(room.sent().last(), Some(&(1, Kind::ClientState)), "Bob's state goes to Ada, not back to Bob");
-    let delta = |client, joins| DeltaClientState { joins, client, group: "g".into() }.encode(session());
+    assert_eq!(
+        room.sent().last(),
+        Some(&(1, Kind::ClientState)),
+        "Bob's state goes to Ada, not back to Bob"
+    );
+    let delta =
+        |client, joins| DeltaClientState { joins, client, group: "g".into() }.encode(session());
     assert_eq!(room.receive(1, delta(ada, true)), Verdict::Applied);
     assert_eq!(room.sent(), [(2, Kind::DeltaClientState)]);
     assert_eq!(room.receive(1, delta(ada, true)), Verdict::Applied);
@@ -183,7 +200,10 @@ fn the_loss_of_a_connection_removes_its_client_everywhere_and_once() {
     let packets = room.packets();
     assert_eq!(packets.len(), 1);
     assert_eq!(packets[0].0, 2);
-    assert_eq!(RemoveClient::decode(packet::open(&packets[0].1).unwrap().1), Ok(RemoveClient { client: ada }));
+    assert_eq!(
+        RemoveClient::decode(packet::open(&packets[0].1).unwrap().1),
+        Ok(RemoveClient { client: ada })
+    );
     assert!(room.server.table().member(ada).is_none());
     assert!(!room.server.table().listens(ada, GroupId::of("g")));
 }
@@ -198,9 +218,10 @@ fn a_relayed_packet_arrives_unchanged_once_at_each_known_destination() {
     room.packets();
     let inside = unassigned(ada);
     let to = [cyd, ClientId(999), bob, cyd, ada];
-    for (kind, delivery) in
-        [(Kind::ServerRelayReliable, Delivery::Reliable), (Kind::ServerRelayUnreliable, Delivery::Voice)]
-    {
+    for (kind, delivery) in [
+        (Kind::ServerRelayReliable, Delivery::Reliable),
+        (Kind::ServerRelayUnreliable, Delivery::Voice),
+    ] {
         assert_eq!(room.receive(1, relay(kind, &to, &inside)), Verdict::Relayed { copies: 2 });
         let sent = std::mem::take(&mut room.sent.0);
         assert_eq!(sent.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [3, 2]);
@@ -244,7 +265,10 @@ fn text_reaches_its_addressees_only() {
     let to_group = room.receive(1, text(ada, Recipient::Group(GroupId::of("g"))));
     assert_eq!(to_group, Verdict::Relayed { copies: 1 });
     assert_eq!(room.sent(), [(2, Kind::TextData)], "never back to the sender");
-    assert_eq!(room.receive(3, text(bob, Recipient::Client(ada))), Verdict::Dropped(DropReason::ForgedSender));
+    assert_eq!(
+        room.receive(3, text(bob, Recipient::Client(ada))),
+        Verdict::Dropped(DropReason::ForgedSender)
+    );
     assert_eq!(room.receive(2, text(bob, Recipient::Client(ada))), Verdict::Relayed { copies: 1 });
     assert_eq!(room.sent(), [(1, Kind::TextData)]);
 }
@@ -267,8 +291,9 @@ fn two_group_names_with_one_id_are_never_merged() {
     room.packets();
     let bob = room.join(2, &[&second, "other"]);
     let packets = room.packets();
-    let leave =
-        packets.iter().find(|(to, packet)| *to == 2 && packet::open(packet).unwrap().0.kind == Kind::DeltaClientState);
+    let leave = packets.iter().find(|(to, packet)| {
+        *to == 2 && packet::open(packet).unwrap().0.kind == Kind::DeltaClientState
+    });
     let leave = DeltaClientState::decode(packet::open(&leave.unwrap().1).unwrap().1).unwrap();
     assert_eq!(leave, DeltaClientState { joins: false, client: bob, group: second.clone() });
     let told = packets.iter().rfind(|(to, _)| *to == 1).unwrap();
@@ -287,7 +312,8 @@ fn names_with_one_id_are_told_apart_by_those_who_know_names() {
     let ids: Vec<ClientId> = (1..=4).map(|peer| room.join(peer, &[])).collect();
     (1..=3).for_each(|peer| room.server.set_takes_group_text(peer, true));
     let listen = |room: &mut Room, peer: u8, joins, group: &String| {
-        let delta = DeltaClientState { joins, client: ids[usize::from(peer) - 1], group: group.clone() };
+        let delta =
+            DeltaClientState { joins, client: ids[usize::from(peer) - 1], group: group.clone() };
         room.receive(peer, delta.encode(session()));
     };
     listen(&mut room, 4, true, &first);
@@ -297,10 +323,16 @@ fn names_with_one_id_are_told_apart_by_those_who_know_names() {
     listen(&mut room, 2, true, &first);
     assert_eq!(room.sent(), [(2, Kind::DeltaClientState)], "no client listens to both");
 
-    let by_name = |name: &str| GroupText { sender: ids[2], group: name, text: "hi" }.encode(session());
-    let by_id = TextData { sender: ids[2], recipient: Recipient::Group(GroupId::of(&first)), text: "hi" };
+    let by_name =
+        |name: &str| GroupText { sender: ids[2], group: name, text: "hi" }.encode(session());
+    let by_id =
+        TextData { sender: ids[2], recipient: Recipient::Group(GroupId::of(&first)), text: "hi" };
     assert_eq!(room.receive(3, by_name(&first)), Verdict::Relayed { copies: 1 });
-    assert_eq!(room.sent(), [(1, Kind::GroupText)], "4 knows groups by id, and the id has two names");
+    assert_eq!(
+        room.sent(),
+        [(1, Kind::GroupText)],
+        "4 knows groups by id, and the id has two names"
+    );
     room.receive(3, by_name(&second));
     assert_eq!(room.sent(), [(2, Kind::GroupText)]);
     room.receive(3, by_id.encode(session()));
@@ -308,7 +340,8 @@ fn names_with_one_id_are_told_apart_by_those_who_know_names() {
 
     room.receive(9, HandshakeRequest { codec: CODEC, name: "late".into() }.encode());
     let told = room.packets().into_iter().filter(|(to, _)| *to == 9).map(|(_, packet)| packet);
-    let states = told.filter(|packet| packet::open(packet).unwrap().0.kind == Kind::ClientState).count();
+    let states =
+        told.filter(|packet| packet::open(packet).unwrap().0.kind == Kind::ClientState).count();
     assert_eq!(states, 1, "who listens to the second name does not fit into a list by ids");
 
     listen(&mut room, 2, false, &second);
@@ -349,7 +382,10 @@ fn a_client_listens_to_at_most_so_many_groups() {
     let mut room = Room::new();
     let ada = room.join(1, &[]);
     for n in 0..GROUPS_PER_CLIENT + 5 {
-        room.receive(1, DeltaClientState { joins: true, client: ada, group: format!("g{n}") }.encode(session()));
+        room.receive(
+            1,
+            DeltaClientState { joins: true, client: ada, group: format!("g{n}") }.encode(session()),
+        );
     }
     assert_eq!(room.server.table().member(ada).unwrap().groups.len(), GROUPS_PER_CLIENT);
     assert_eq!(room.sent().iter().filter(|sent| **sent == (1, Kind::DeltaClientState)).count(), 5);
@@ -360,10 +396,21 @@ fn packets_before_the_handshake_have_no_effect() {
     let mut room = Room::new();
     let client = room.server.admit(NOW, 1, 42, "a".into()).unwrap();
     assert_eq!(room.receive(1, unassigned(client)), Verdict::Dropped(DropReason::NotJoined));
-    assert_eq!(room.receive(1, HandshakeRequest { codec: CODEC, name: String::new() }.encode()), Verdict::Applied);
-    assert_eq!(response(&room.packets()[0].1).you, client, "the handshake gets the id that was reserved");
+    assert_eq!(
+        room.receive(1, HandshakeRequest { codec: CODEC, name: String::new() }.encode()),
+        Verdict::Applied
+    );
+    assert_eq!(
+        response(&room.packets()[0].1).you,
+        client,
+        "the handshake gets the id that was reserved"
+    );
     room.server.disconnected(NOW, 1, &mut room.sent);
-    assert_eq!(room.server.admit(NOW, 2, 42, "a".into()), Ok(client), "and so does its owner's next connection");
+    assert_eq!(
+        room.server.admit(NOW, 2, 42, "a".into()),
+        Ok(client),
+        "and so does its owner's next connection"
+    );
 }
 
 #[test]
@@ -381,7 +428,8 @@ fn permissions_decide_what_is_passed_on_and_to_whom() {
     let kind_at_2 = packet::open(&voice(Kind::VoiceData.number())).unwrap().0.kind;
     assert_eq!(kind_at_2, Kind::VoiceData);
     let spoken = |room: &mut Room, kind: Kind| {
-        let verdict = room.receive(1, relay(Kind::ServerRelayUnreliable, &[bob, eve], &voice(kind.number())));
+        let verdict =
+            room.receive(1, relay(Kind::ServerRelayUnreliable, &[bob, eve], &voice(kind.number())));
         (verdict, room.sent().into_iter().map(|(to, _)| to).collect::<Vec<_>>())
     };
     let passed = |copies| Verdict::Relayed { copies };
@@ -399,14 +447,20 @@ fn permissions_decide_what_is_passed_on_and_to_whom() {
     for kind in [Kind::DataMessage, Kind::DataSegment, Kind::Unassigned(60)] {
         assert_eq!(spoken(&mut room, kind), refused(), "{kind:?}");
     }
-    let text = TextData { sender: ada, recipient: Recipient::Client(bob), text: "hi" }.encode(session());
+    let text =
+        TextData { sender: ada, recipient: Recipient::Client(bob), text: "hi" }.encode(session());
     assert_eq!(room.receive(1, text), Verdict::Dropped(DropReason::NotPermitted));
-    assert_eq!(spoken(&mut room, Kind::DataAck), (passed(2), vec![2, 3]), "what it was sent is acknowledged");
+    assert_eq!(
+        spoken(&mut room, Kind::DataAck),
+        (passed(2), vec![2, 3]),
+        "what it was sent is acknowledged"
+    );
     // They hold for a new handshake, and for the connection that takes over.
     room.receive(2, HandshakeRequest { codec: CODEC, name: "b".into() }.encode());
     assert!(room.server.hand_over(1, 4));
     room.packets();
-    let packet = relay(Kind::ServerRelayUnreliable, &[bob, eve], &voice(Kind::DataMessage.number()));
+    let packet =
+        relay(Kind::ServerRelayUnreliable, &[bob, eve], &voice(Kind::DataMessage.number()));
     assert_eq!(room.receive(4, packet), Verdict::Dropped(DropReason::NotPermitted));
     let packet = relay(Kind::ServerRelayUnreliable, &[bob, eve], &voice(Kind::VoiceData.number()));
     assert_eq!(room.receive(4, packet), passed(1));
@@ -421,7 +475,11 @@ fn who_is_held_in_groups_is_heard_by_their_listeners_only_and_listens_to_no_othe
     room.packets();
     room.server.set_held_in(1, &["Red".to_owned()], &mut room.sent);
     let deltas = room.packets();
-    assert_eq!(deltas.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [2, 3], "the others are sent what it left");
+    assert_eq!(
+        deltas.iter().map(|(to, _)| *to).collect::<Vec<_>>(),
+        [2, 3],
+        "the others are sent what it left"
+    );
     let speak = |room: &mut Room, kind: Kind| {
         let mut packet = unassigned(ada);
         packet[2] = kind.number();
@@ -434,10 +492,14 @@ fn who_is_held_in_groups_is_heard_by_their_listeners_only_and_listens_to_no_othe
     assert!(listens(&room, "Red") && !listens(&room, "Global"));
     let state = |groups: &[&str]| {
         let client = ClientInfo { name: String::new(), id: ada, codec: CODEC };
-        ClientState { client, groups: groups.iter().map(|group| (*group).to_owned()).collect() }.encode(session())
+        ClientState { client, groups: groups.iter().map(|group| (*group).to_owned()).collect() }
+            .encode(session())
     };
     room.receive(1, state(&["Global", "Blue"]));
-    room.receive(1, DeltaClientState { joins: true, client: ada, group: "Blue".to_owned() }.encode(session()));
+    room.receive(
+        1,
+        DeltaClientState { joins: true, client: ada, group: "Blue".to_owned() }.encode(session()),
+    );
     room.receive(1, HandshakeRequest { codec: CODEC, name: String::new() }.encode());
     assert!(!listens(&room, "Global") && !listens(&room, "Blue"));
     room.receive(1, state(&["Red"]));
@@ -480,13 +542,20 @@ fn who_is_held_in_groups_writes_to_their_listeners_and_to_moderators_only() {
     let global = Recipient::Group(GroupId::of("Global"));
     assert_eq!(written(&mut room, text(global)), passed(&[2, 3, 4]));
     room.server.set_held_in(1, &["Red".to_owned()], &mut room.sent);
-    for packet in [text(global), to_group("Global"), to_group("Blue"), text(Recipient::Client(bob))] {
+    for packet in [text(global), to_group("Global"), to_group("Blue"), text(Recipient::Client(bob))]
+    {
         assert_eq!(written(&mut room, packet), kept());
     }
-    for packet in [text(Recipient::Group(GroupId::of("Red"))), to_group("Red"), text(Recipient::Client(eve))] {
+    for packet in
+        [text(Recipient::Group(GroupId::of("Red"))), to_group("Red"), text(Recipient::Client(eve))]
+    {
         assert_eq!(written(&mut room, packet), passed(&[3]));
     }
-    assert_eq!(written(&mut room, text(Recipient::Client(mia))), passed(&[4]), "who may moderate can be asked");
+    assert_eq!(
+        written(&mut room, text(Recipient::Client(mia))),
+        passed(&[4]),
+        "who may moderate can be asked"
+    );
     room.server.set_held_in(1, &[], &mut room.sent);
     assert_eq!(written(&mut room, text(Recipient::Client(bob))), passed(&[2]));
 }
@@ -505,7 +574,10 @@ fn a_peer_is_identified_by_any_small_type() {
     fn joins<P: Copy + Ord + std::fmt::Debug>(peer: P) {
         let (mut server, mut last) = (Server::new(ServerConfig::default(), session()), Last(None));
         let request = HandshakeRequest { codec: CODEC, name: "p".into() };
-        assert_eq!(server.receive(NOW, peer, &request.encode().into(), &mut last), Verdict::Applied);
+        assert_eq!(
+            server.receive(NOW, peer, &request.encode().into(), &mut last),
+            Verdict::Applied
+        );
         assert!(last.0 == Some(peer) && server.client_of(peer).is_some(), "{peer:?}");
     }
 

@@ -37,11 +37,18 @@ impl Link {
 }
 
 /// Sends what may be sent, at most `wanted`, for so long; tests halve it.
-fn run(estimate: &mut UplinkEstimate, link: &mut Link, from: Duration, seconds: u64, wanted: f64) -> (f64, f32) {
+fn run(
+    estimate: &mut UplinkEstimate,
+    link: &mut Link,
+    from: Duration,
+    seconds: u64,
+    wanted: f64,
+) -> (f64, f32) {
     let (mut sent, mut loss) = (0.0, 0.0);
     let ticks = seconds * 10;
     for tick in 0..ticks {
-        let budget = f64::from(estimate.budget_bps()) * if estimate.is_testing() { 0.5 } else { 1.0 };
+        let budget =
+            f64::from(estimate.budget_bps()) * if estimate.is_testing() { 0.5 } else { 1.0 };
         let seen = link.carry(budget.min(wanted));
         estimate.update(from + TICK * tick as u32, seen);
         if tick >= ticks / 2 {
@@ -64,7 +71,8 @@ fn a_wide_uplink_is_found_within_a_second_and_a_narrow_one_is_not_overfilled() {
             let mut link = Link { rate_bps, queue_bits: 0.0, longest_queue, path_loss: 0.0 };
             let mut estimate = UplinkEstimate::new();
             run(&mut estimate, &mut link, Duration::ZERO, 5, 1_200_000.0);
-            let (sent, loss) = run(&mut estimate, &mut link, Duration::from_secs(5), 20, 1_200_000.0);
+            let (sent, loss) =
+                run(&mut estimate, &mut link, Duration::from_secs(5), 20, 1_200_000.0);
             let case = format!("{rate_bps} bit/s, {queue_ms} ms: {sent} bit/s, loss {loss}");
             assert!((0.55 * rate_bps..1.05 * rate_bps).contains(&sent) && loss < 0.02, "{case}");
         }
@@ -115,7 +123,11 @@ fn a_test_whose_links_are_all_gone_says_nothing() {
         estimate.update(TICK * tick, if estimate.is_testing() { gone } else { seen });
         tests += u32::from(estimate.test.is_some_and(|test| test.spoken.is_zero()));
     }
-    assert_eq!((tests, estimate.path_loss.is_none(), estimate.is_starting()), (3, true, true), "each ended at once");
+    assert_eq!(
+        (tests, estimate.path_loss.is_none(), estimate.is_starting()),
+        (3, true, true),
+        "each ended at once"
+    );
 }
 
 #[test]
@@ -128,18 +140,24 @@ fn a_test_that_decides_nothing_takes_nothing_back() {
         for tick in 20..80 {
             let mut seen = link.carry(if estimate.is_testing() { 50_000.0 } else { 80_000.0 });
             let (settled, lost) = if estimate.is_testing() { (50, lost_in_test) } else { (24, 1) };
-            (seen.packets, seen.loss) = (PacketLoss { settled, lost }, Some(lost as f32 / settled as f32));
+            (seen.packets, seen.loss) =
+                (PacketLoss { settled, lost }, Some(lost as f32 / settled as f32));
             estimate.update(TICK * tick, seen);
         }
         assert!(estimate.path_loss.is_some(), "it was tested, and is not tested again soon");
-        assert_eq!((estimate.bps() > 100_000, estimate.ceiling_bps.is_none()), (is_decided, is_decided), "{ceiling:?}");
+        assert_eq!(
+            (estimate.bps() > 100_000, estimate.ceiling_bps.is_none()),
+            (is_decided, is_decided),
+            "{ceiling:?}"
+        );
     }
 }
 
 #[test]
 fn loss_is_not_tested_where_less_cannot_be_sent() {
     for can_send_less in [true, false] {
-        let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.13 };
+        let mut link =
+            Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.13 };
         let mut estimate = UplinkEstimate::new();
         let mut was_tested = false;
         for tick in 0..60 {
@@ -162,8 +180,13 @@ fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
         let mut estimate = UplinkEstimate::new();
         estimate.estimate_bps = 400_000.0;
         let packets = PacketLoss { settled: 60, lost: 3 };
-        estimate.path_loss =
-            Some(PathLoss { share: 0.05, sent_bps: 100_000.0, packets, counted_at: Duration::ZERO, until: 600 * TICK });
+        estimate.path_loss = Some(PathLoss {
+            share: 0.05,
+            sent_bps: 100_000.0,
+            packets,
+            counted_at: Duration::ZERO,
+            until: 600 * TICK,
+        });
         let loss = Some(0.2);
         let seen = Observation {
             is_sending: true,
@@ -196,7 +219,11 @@ fn what_opening_links_send_is_not_taken_for_a_narrow_uplink() {
         };
         estimate.update(TICK * tick, seen);
     }
-    assert!(!estimate.is_starting() && estimate.bps() == FIRST_ESTIMATE_BPS as u32, "{}", estimate.bps());
+    assert!(
+        !estimate.is_starting() && estimate.bps() == FIRST_ESTIMATE_BPS as u32,
+        "{}",
+        estimate.bps()
+    );
 }
 
 #[test]
@@ -204,7 +231,8 @@ fn a_wrong_estimate_recovers_while_only_the_relay_is_used() {
     for (rate_bps, expected) in [(200_000.0, 45_000..=60_000), (40_000.0, 22_000..=44_000)] {
         let mut link = Link { rate_bps, queue_bits: 0.0, longest_queue: 4 * TICK, path_loss: 0.0 };
         let mut estimate = UplinkEstimate::new();
-        estimate.lower(Duration::ZERO, Observation { sent_bps: 20_000.0, ..Observation::default() });
+        estimate
+            .lower(Duration::ZERO, Observation { sent_bps: 20_000.0, ..Observation::default() });
         assert_eq!(estimate.bps(), LOWEST_ESTIMATE_BPS as u32);
         let mut most_queue_bits: f64 = 0.0;
         for tick in 1..250 {
@@ -225,21 +253,27 @@ fn silence_does_not_count_as_time_without_a_queue() {
     let mut speak = |from: u32, looks: u32| {
         let before = f64::from(estimate.bps());
         for tick in from..from + looks {
-            let mut wide = Link { rate_bps: 1e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
+            let mut wide =
+                Link { rate_bps: 1e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
             estimate.update(TICK * tick, Observation { has_links: false, ..wide.carry(28_000.0) });
         }
         f64::from(estimate.bps()) / before
     };
     assert!((1.01..1.06).contains(&speak(50, 10)));
-    // Five percent in each of the first two seconds of speech, however long the pause between them is.
+    // Five percent in each of the first two seconds of speech, however long the pause between them
+    // is.
     let growth = speak(150, 10);
     assert!((1.04..1.07).contains(&growth), "{growth}");
 }
 
 #[test]
 fn a_train_finds_an_uplink_that_became_wider() {
-    let mut link =
-        Link { rate_bps: 64_000.0, queue_bits: 0.0, longest_queue: Duration::from_millis(400), path_loss: 0.0 };
+    let mut link = Link {
+        rate_bps: 64_000.0,
+        queue_bits: 0.0,
+        longest_queue: Duration::from_millis(400),
+        path_loss: 0.0,
+    };
     let mut estimate = UplinkEstimate::new();
     run(&mut estimate, &mut link, Duration::ZERO, 5, 600_000.0);
     assert!(estimate.bps() < 64_000);
@@ -247,7 +281,10 @@ fn a_train_finds_an_uplink_that_became_wider() {
     for second in 10..30 {
         let now = Duration::from_secs(second);
         let Some(train) = estimate.train(now, 900_000) else { continue };
-        assert!(f64::from(train.padding) * 3.0 * 8.0 <= f64::from(estimate.bps()) * 0.11 || train.padding <= 120);
+        assert!(
+            f64::from(train.padding) * 3.0 * 8.0 <= f64::from(estimate.bps()) * 0.11
+                || train.padding <= 120
+        );
         estimate.train_sent(train, u32::from(train.padding) + 100);
         let span = Duration::from_secs_f64(3.0 * f64::from(train.padding + 100) * 8.0 / 2e6);
         estimate.train_arrived(now, train.number, train.packets, span);
@@ -262,14 +299,20 @@ fn a_train_finds_an_uplink_that_became_wider() {
 #[test]
 fn a_train_that_a_busy_machine_received_at_once_is_believed_when_the_next_one_confirms_it() {
     let mut estimate = UplinkEstimate::new();
-    let known = Observation { sent_bps: 100_000.0, delivered_bps: 100_000.0, ..Observation::default() };
+    let known =
+        Observation { sent_bps: 100_000.0, delivered_bps: 100_000.0, ..Observation::default() };
     estimate.lower(Duration::ZERO, Observation { queueing: Some(TICK), ..known });
     estimate.update(8 * TICK, Observation { queueing: Some(Duration::ZERO), ..known });
     let mut arrives = |second: u64, rate_bps: f64| {
         let (now, before) = (Duration::from_secs(second), f64::from(estimate.bps()));
         let train = estimate.train(now, 900_000).unwrap();
         estimate.train_sent(train, 500);
-        estimate.train_arrived(now, train.number, train.packets, Duration::from_secs_f64(3.0 * 500.0 * 8.0 / rate_bps));
+        estimate.train_arrived(
+            now,
+            train.number,
+            train.packets,
+            Duration::from_secs_f64(3.0 * 500.0 * 8.0 / rate_bps),
+        );
         f64::from(estimate.bps()) / before
     };
     let by = |share: f64| share - 0.001..share + 0.001;
@@ -285,15 +328,22 @@ fn a_train_that_a_busy_machine_received_at_once_is_believed_when_the_next_one_co
 
 #[test]
 fn trains_that_pass_a_policer_are_disbelieved_for_longer_each_time() {
-    let mut link = Link { rate_bps: 200_000.0, queue_bits: 0.0, longest_queue: Duration::ZERO, path_loss: 0.0 };
+    let mut link = Link {
+        rate_bps: 200_000.0,
+        queue_bits: 0.0,
+        longest_queue: Duration::ZERO,
+        path_loss: 0.0,
+    };
     let mut estimate = UplinkEstimate::new();
     let (mut lossy_ticks, mut first_half) = (0, 0);
     for tick in 0..4_800_u32 {
         let now = TICK * tick;
-        let budget = f64::from(estimate.budget_bps()) * if estimate.is_testing() { 0.5 } else { 1.0 };
+        let budget =
+            f64::from(estimate.budget_bps()) * if estimate.is_testing() { 0.5 } else { 1.0 };
         let seen = link.carry(budget.min(400_000.0));
         estimate.update(now, seen);
-        lossy_ticks += u32::from(seen.loss.unwrap() >= LOSS_TESTED && now > Duration::from_secs(10));
+        lossy_ticks +=
+            u32::from(seen.loss.unwrap() >= LOSS_TESTED && now > Duration::from_secs(10));
         if let Some(train) = estimate.train(now, 400_000) {
             let bytes = u32::from(train.padding) + 90;
             estimate.train_sent(train, bytes);
@@ -310,14 +360,19 @@ fn trains_that_pass_a_policer_are_disbelieved_for_longer_each_time() {
     assert!((120_000..210_000).contains(&estimate.bps()), "{}", estimate.bps());
 }
 
-/// What goes over a policer's limit by much takes several packets of TCP at once, and relayed speech is silent for half a second.
+/// What goes over a policer's limit by much takes several packets of TCP at once, and relayed
+/// speech is silent for half a second.
 #[test]
 fn where_packets_were_lost_without_a_queue_a_train_raises_the_estimate_by_a_small_step() {
     for (lowered_with, most) in [(Duration::ZERO, 1.08), (Duration::from_millis(300), 1.3)] {
         let mut estimate = UplinkEstimate::new();
         let is_relaying = true;
-        let known =
-            Observation { sent_bps: 200_000.0, delivered_bps: 200_000.0, is_relaying, ..Observation::default() };
+        let known = Observation {
+            sent_bps: 200_000.0,
+            delivered_bps: 200_000.0,
+            is_relaying,
+            ..Observation::default()
+        };
         estimate.lower(Duration::ZERO, Observation { queueing: Some(lowered_with), ..known });
         let lowered_bps = f64::from(estimate.bps());
         for tick in 5..600_u32 {
@@ -337,7 +392,8 @@ fn where_packets_were_lost_without_a_queue_a_train_raises_the_estimate_by_a_smal
 
 #[test]
 fn an_uplink_that_was_policed_and_became_wide_is_found() {
-    let mut link = Link { rate_bps: 64_000.0, queue_bits: 0.0, longest_queue: Duration::ZERO, path_loss: 0.0 };
+    let mut link =
+        Link { rate_bps: 64_000.0, queue_bits: 0.0, longest_queue: Duration::ZERO, path_loss: 0.0 };
     let mut estimate = UplinkEstimate::new();
     let mut found_at = None;
     for tick in 0..6_000_u32 {
@@ -345,7 +401,8 @@ fn an_uplink_that_was_policed_and_became_wide_is_found() {
         if tick == 600 {
             link.rate_bps = 2e6;
         }
-        // In the end all listeners are relayed, and there is one copy of speech to send, whatever is estimated.
+        // In the end all listeners are relayed, and there is one copy of speech to send, whatever
+        // is estimated.
         let most_bps = if tick < 100 { 300_000.0 } else { 69_600.0 };
         let seen = link.carry(f64::from(estimate.budget_bps()).min(most_bps));
         estimate.update(now, seen);
@@ -375,7 +432,8 @@ fn relayed_speech_that_starves_is_spared_and_a_server_that_pauses_costs_nothing(
         let before_bps = estimate.bps();
         assert!(estimate.is_starting());
         for tick in 0..waits_for {
-            let seen = Observation { relay_waits: Duration::from_millis(600), ..link.carry(300_000.0) };
+            let seen =
+                Observation { relay_waits: Duration::from_millis(600), ..link.carry(300_000.0) };
             estimate.update(Duration::from_secs(5) + TICK * tick, seen);
         }
         assert_eq!(estimate.bps() < before_bps, is_lowered, "{waits_for}");

@@ -37,7 +37,9 @@ struct Link {
 
 impl Link {
     fn settle(&mut self, now_ms: u64) {
-        while let Some((_, bytes, is_lost)) = self.in_flight.pop_front_if(|(at_ms, ..)| *at_ms <= now_ms) {
+        while let Some((_, bytes, is_lost)) =
+            self.in_flight.pop_front_if(|(at_ms, ..)| *at_ms <= now_ms)
+        {
             if is_lost {
                 self.counts.lost_packets += 1;
             } else {
@@ -88,8 +90,8 @@ impl Paths<usize> for Links {
     }
 }
 
-/// Whether a limit is met within so many seconds of speech over links that lose this share of what is sent, usually and
-/// in a test.
+/// Whether a limit is met within so many seconds of speech over links that lose this share of what
+/// is sent, usually and in a test.
 fn meets_a_limit(
     seed: u64,
     links: usize,
@@ -99,7 +101,12 @@ fn meets_a_limit(
 ) -> bool {
     let frame = crate::FrameDuration::Ms20;
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let mut feedback = Feedback::new(RateLimits { bitrate_bps: 32_000, frame, uplink_bps: None, redundancy: true });
+    let mut feedback = Feedback::new(RateLimits {
+        bitrate_bps: 32_000,
+        frame,
+        uplink_bps: None,
+        redundancy: true,
+    });
     let mut paths = Links::new(links);
     let (mut spoken_ms, mut now_ms) = (0, 1_000);
     while spoken_ms < seconds * 1_000 {
@@ -116,7 +123,8 @@ fn meets_a_limit(
             for (who, link) in paths.links.iter_mut().enumerate() {
                 link.waiting += 1;
                 if link.waiting >= feedback.frames_per_packet(who) {
-                    let bytes = 20 + (frame_bytes + 3) * u64::from(std::mem::take(&mut link.waiting));
+                    let bytes =
+                        20 + (frame_bytes + 3) * u64::from(std::mem::take(&mut link.waiting));
                     link.send(now_ms, bytes, random.share() < share);
                 }
             }
@@ -132,7 +140,8 @@ fn meets_a_limit(
 
 /// In percent.
 fn how_often(links: usize, seconds: u64, phrases: (u64, u64), loss: impl Fn(bool) -> f64) -> f64 {
-    let times = (1..=SEEDS).filter(|seed| meets_a_limit(*seed, links, seconds, phrases, &loss)).count();
+    let times =
+        (1..=SEEDS).filter(|seed| meets_a_limit(*seed, links, seconds, phrases, &loss)).count();
     times as f64 * 100.0 / SEEDS as f64
 }
 
@@ -159,7 +168,9 @@ fn loss_that_ends_when_less_is_sent_is_taken_for_congestion() {
 #[test]
 fn pauses_of_speech_decide_no_test() {
     for phrases in PHRASES {
-        for (percent, at_most, at_least) in [(1, 8.0, 0.0), (5, 8.0, 60.0), (10, 8.0, 90.0), (15, 8.0, 97.0)] {
+        for (percent, at_most, at_least) in
+            [(1, 8.0, 0.0), (5, 8.0, 60.0), (10, 8.0, 90.0), (15, 8.0, 97.0)]
+        {
             let share = f64::from(percent) / 100.0;
             let wrong = how_often(1, 10, phrases, |_| share);
             let found = how_often(1, 8, phrases, |is_test| if is_test { 0.0 } else { share });
@@ -184,12 +195,18 @@ fn random_loss_of_many_links_is_seldom_taken_for_congestion_and_loss_from_sendin
     }
 }
 
-/// Speech to the first of two links ended, after one of 13 packets was lost; the second one loses every fifth.
+/// Speech to the first of two links ended, after one of 13 packets was lost; the second one loses
+/// every fifth.
 #[test]
 fn a_link_that_loses_more_than_one_that_is_not_used_any_more_is_counted() {
     for (is_relayed, settled, lost) in [(true, 63, 11), (false, 13, 1)] {
         let frame = crate::FrameDuration::Ms20;
-        let mut feedback = Feedback::new(RateLimits { bitrate_bps: 32_000, frame, uplink_bps: None, redundancy: true });
+        let mut feedback = Feedback::new(RateLimits {
+            bitrate_bps: 32_000,
+            frame,
+            uplink_bps: None,
+            redundancy: true,
+        });
         if is_relayed {
             feedback.relayed.insert(0);
         }

@@ -1,5 +1,5 @@
-//! A link that loses at random, from many seeds: for how long is speech on it without redundancy, and how much of it stays
-//! lost?
+//! A link that loses at random, from many seeds: for how long is speech on it without redundancy,
+//! and how much of it stays lost?
 
 use std::collections::VecDeque;
 use std::mem;
@@ -127,7 +127,12 @@ impl Room {
             conditions,
             random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             now_ms: BEGINS_MS,
-            feedback: Feedback::new(RateLimits { bitrate_bps: 32_000, frame, uplink_bps: None, redundancy: true }),
+            feedback: Feedback::new(RateLimits {
+                bitrate_bps: 32_000,
+                frame,
+                uplink_bps: None,
+                redundancy: true,
+            }),
             paths,
             packets: Wire::new(),
             acks: Wire::new(),
@@ -189,7 +194,8 @@ impl Room {
                 self.frames[*frame].heard_ms.get_or_insert(now_ms);
             }
         }
-        let is_due = |since_ms: u64| now_ms >= since_ms + 110 || has_come && now_ms >= since_ms + 60;
+        let is_due =
+            |since_ms: u64| now_ms >= since_ms + 110 || has_come && now_ms >= since_ms + 60;
         if self.unacknowledged_since_ms.take_if(|since_ms| is_due(*since_ms)).is_some() {
             let arrives_ms = self.arrives_ms(1);
             if let Some(ack) = self.newest.filter(|_| !self.is_lost()) {
@@ -221,24 +227,33 @@ impl Room {
         if frames.is_empty() || self.is_lost() {
             return;
         }
-        let lost = frames.clone().filter(|frame| !self.frames[*frame].own_packet_came).count() as u16;
+        let lost =
+            frames.clone().filter(|frame| !self.frames[*frame].own_packet_came).count() as u16;
         let unrepaired = frames.clone().filter(|frame| self.stays_lost(*frame)).count() as u16;
         let (expected, buffer) = (frames.len() as u16, Duration::from_millis(60));
         let mean_run = 1.0 + self.conditions.loss as f32;
-        self.feedback.report(self.now(), 0, LossReport { expected, lost, unrepaired, mean_run, buffer });
+        self.feedback.report(
+            self.now(),
+            0,
+            LossReport { expected, lost, unrepaired, mean_run, buffer },
+        );
     }
 
     fn stays_lost(&self, frame: usize) -> bool {
         let Conditions { round_trip_ms, jitter_ms, .. } = self.conditions;
         let Frame { spoken_ms, heard_ms, is_in_next, .. } = self.frames[frame];
         let latest_ms = spoken_ms + round_trip_ms / 2 + jitter_ms + PLAYED_AFTER_MS;
-        let is_repaired_by_next = is_in_next && self.frames.get(frame + 1).is_some_and(|next| next.own_packet_came);
+        let is_repaired_by_next =
+            is_in_next && self.frames.get(frame + 1).is_some_and(|next| next.own_packet_came);
         heard_ms.is_none_or(|heard_ms| heard_ms > latest_ms) && !is_repaired_by_next
     }
 
     fn decide(&mut self) {
         let now = self.now();
-        let Some(Decision { train: Some((_, train)), .. }) = self.feedback.update(now, &self.paths) else { return };
+        let Some(Decision { train: Some((_, train)), .. }) = self.feedback.update(now, &self.paths)
+        else {
+            return;
+        };
         self.feedback.train_sent(train, u32::from(train.padding) + 10);
         let received = (0..train.packets).filter(|_| !self.is_lost()).count() as u8;
         let (first_ms, last_ms) = (self.arrives_ms(1), self.arrives_ms(1));
@@ -264,14 +279,20 @@ impl Room {
         self.feedback.sent(now);
         let (plan, newest) = (self.feedback.plan(), self.frames.len());
         let is_in_next = plan.expected_loss_percent > 0;
-        self.frames.push(Frame { spoken_ms: self.now_ms, heard_ms: None, own_packet_came: false, is_in_next });
+        self.frames.push(Frame {
+            spoken_ms: self.now_ms,
+            heard_ms: None,
+            own_packet_came: false,
+            is_in_next,
+        });
         self.waiting.push(newest);
         if self.waiting.len() < usize::from(self.feedback.frames_per_packet(0)) {
             return;
         }
         let frames = mem::take(&mut self.waiting);
         let copies = if self.is_repeated() { plan.copies } else { &[] };
-        let copies: Vec<_> = copies.iter().filter_map(|behind| newest.checked_sub(usize::from(*behind))).collect();
+        let copies: Vec<_> =
+            copies.iter().filter_map(|behind| newest.checked_sub(usize::from(*behind))).collect();
         let frame_bytes = plan.bitrate_bps as usize * FRAME_MS as usize / 8_000;
         let bytes = 20 + (frame_bytes + 3) * (frames.len() + copies.len());
         if self.is_relayed() {
@@ -315,7 +336,8 @@ fn hear(seed: u64, conditions: Conditions) -> Heard {
             continue;
         }
         heard.spoken_ms += FRAME_MS;
-        stretch_ms = if room.is_repeated() || room.is_relayed() { 0 } else { stretch_ms + FRAME_MS };
+        stretch_ms =
+            if room.is_repeated() || room.is_relayed() { 0 } else { stretch_ms + FRAME_MS };
         heard.bare_ms += if stretch_ms > 0 { FRAME_MS } else { 0 };
         heard.longest_bare_ms = heard.longest_bare_ms.max(stretch_ms);
     }
@@ -326,20 +348,26 @@ fn hear(seed: u64, conditions: Conditions) -> Heard {
     heard
 }
 
-/// A test of what the loss comes from, in which nothing is repeated, takes 2 to 4 s and is repeated; one that is wrong is
-/// taken back.
+/// A test of what the loss comes from, in which nothing is repeated, takes 2 to 4 s and is
+/// repeated; one that is wrong is taken back.
 #[test]
 fn speech_over_a_link_that_loses_at_random_is_seldom_without_redundancy_and_never_for_long() {
     let mut failed = Vec::new();
     for (jitter_ms, round_trip_ms) in [(0, 1), (0, 60), (40, 1), (40, 60)] {
         for (percent, unrepaired_at_most) in [(5, 0.008), (10, 0.018), (20, 0.016)] {
             for phrases in [(u64::MAX, 0), (2_500, 1_000)] {
-                let conditions = Conditions { loss: f64::from(percent) / 100.0, round_trip_ms, jitter_ms, phrases };
+                let conditions = Conditions {
+                    loss: f64::from(percent) / 100.0,
+                    round_trip_ms,
+                    jitter_ms,
+                    phrases,
+                };
                 let all: Vec<_> = (1..=SEEDS).map(|seed| hear(seed, conditions)).collect();
                 let mean = |of: fn(&Heard) -> f64| all.iter().map(of).sum::<f64>() / SEEDS as f64;
                 let bare = mean(|heard| heard.bare_ms as f64 / heard.spoken_ms as f64);
                 let unrepaired = mean(|heard| heard.unrepaired);
-                let longest_ms = all.iter().map(|heard| heard.longest_bare_ms).max().unwrap_or_default();
+                let longest_ms =
+                    all.iter().map(|heard| heard.longest_bare_ms).max().unwrap_or_default();
                 let case = format!(
                     "{percent} %, round trip {round_trip_ms} ms, jitter {jitter_ms} ms, pauses of {} ms: {:.1} % of speech without \
                      redundancy, {longest_ms} ms at most, {:.2} % unrepaired",

@@ -1,5 +1,5 @@
-//! Voice with earlier frames in it again, against losses that come in bursts. The layout is RFC 2198's idea: short headers
-//! for what is repeated first, then the bytes, the newest frame last.
+//! Voice with earlier frames in it again, against losses that come in bursts. The layout is RFC
+//! 2198's idea: short headers for what is repeated first, then the bytes, the newest frame last.
 
 use super::voice::{TARGET_BYTES, TalkspurtCounter, Target, TargetList, VoiceHeader};
 use super::{DecodeError, Kind, write_header};
@@ -29,8 +29,8 @@ pub struct Copy<'a> {
 pub struct CopiesMarks {
     /// After the newest frame the speaker pauses.
     pub pause_follows: bool,
-    /// How many frames right before the newest one are sent for the first time (0 to 3). Only for peers whose
-    /// capabilities say `bundles`.
+    /// How many frames right before the newest one are sent for the first time (0 to 3). Only for
+    /// peers whose capabilities say `bundles`.
     pub bundled: u8,
 }
 
@@ -62,8 +62,9 @@ pub struct VoiceCopies<'a> {
     pub targets: TargetList<'a>,
     /// After this frame the speaker pauses; what would come next is not lost.
     pub pause_follows: bool,
-    /// How many of the frames right before the newest one are no repetition: they are sent in this packet for the first
-    /// time, so that several frames share one packet's headers. At most 3; each is among `copies`, as 1 to `bundled` behind.
+    /// How many of the frames right before the newest one are no repetition: they are sent in this
+    /// packet for the first time, so that several frames share one packet's headers. At most 3;
+    /// each is among `copies`, as 1 to `bundled` behind.
     pub bundled: u8,
     /// Earlier frames.
     pub copies: CopyList<'a>,
@@ -88,14 +89,17 @@ impl<'a> VoiceCopies<'a> {
         if copy_count > VOICE_COPIES {
             return Err(DecodeError::TooLong);
         }
-        let (headers, _) = reader.bytes(copy_count * COPY_HEADER_BYTES)?.as_chunks::<COPY_HEADER_BYTES>();
+        let (headers, _) =
+            reader.bytes(copy_count * COPY_HEADER_BYTES)?.as_chunks::<COPY_HEADER_BYTES>();
         let bundled = (marks >> BUNDLED_SHIFT) & BUNDLED_MASK;
         let has = |behind: u8| headers.iter().any(|header| header[0] == behind);
         if has(0) || !(1..=bundled).all(has) {
             return Err(DecodeError::BadValue);
         }
         let length = usize::from(reader.u16()?);
-        if length > VOICE_FRAME_BYTES || headers.iter().any(|header| frame_bytes(*header) > VOICE_FRAME_BYTES) {
+        if length > VOICE_FRAME_BYTES
+            || headers.iter().any(|header| frame_bytes(*header) > VOICE_FRAME_BYTES)
+        {
             return Err(DecodeError::TooLong);
         }
         let frames = reader.bytes(headers.iter().map(|header| frame_bytes(*header)).sum())?;
@@ -113,8 +117,9 @@ impl<'a> VoiceCopies<'a> {
 }
 
 impl VoiceHeader {
-    /// Appends a whole VoiceCopies packet to `packet`. At most [`VOICE_TARGETS`] targets, [`VOICE_COPIES`] copies and
-    /// [`VOICE_FRAME_BYTES`] of each frame are written; callers hold all three.
+    /// Appends a whole VoiceCopies packet to `packet`. At most [`VOICE_TARGETS`] targets,
+    /// [`VOICE_COPIES`] copies and [`VOICE_FRAME_BYTES`] of each frame are written; callers hold
+    /// all three.
     pub fn encode_copies_packet(
         self,
         session: SessionId,
@@ -159,8 +164,11 @@ mod tests {
     use super::*;
     use crate::packet::open;
 
-    const HEADER: VoiceHeader =
-        VoiceHeader { sender: ClientId(0x0102), talkspurt: TalkspurtCounter::SevenBit(5), sequence: 0xFFFE };
+    const HEADER: VoiceHeader = VoiceHeader {
+        sender: ClientId(0x0102),
+        talkspurt: TalkspurtCounter::SevenBit(5),
+        sequence: 0xFFFE,
+    };
 
     /// Assembled by hand from the table in PROTOCOL §6.
     #[test]
@@ -200,8 +208,15 @@ mod tests {
         assert_eq!(refused(&[0x01, 1, 0xFF, 0xFF, 0, 0]), DecodeError::TooLong);
         assert_eq!(refused(&[0x01, 1, 0, 2, 0, 0, 9]), DecodeError::Truncated);
         assert_eq!(refused(&[0x00, 0, 1, 9, 9]), DecodeError::TrailingBytes);
-        assert!(VoiceCopies::decode(&body(&[0x60, 0, 1, 9])).is_ok(), "marks of later versions are ignored");
-        assert_eq!(refused(&[0x10, 0, 1, 9]), DecodeError::BadValue, "a bundled frame that is not there");
+        assert!(
+            VoiceCopies::decode(&body(&[0x60, 0, 1, 9])).is_ok(),
+            "marks of later versions are ignored"
+        );
+        assert_eq!(
+            refused(&[0x10, 0, 1, 9]),
+            DecodeError::BadValue,
+            "a bundled frame that is not there"
+        );
         let bundle = body(&[0x12, 2, 0, 1, 1, 0, 1, 0, 1, 7, 8, 9]);
         assert_eq!(VoiceCopies::decode(&bundle).unwrap().bundled, 2);
     }

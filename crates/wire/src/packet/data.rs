@@ -1,8 +1,9 @@
-//! The game's own bytes between two peers: reliable data in numbered segments, whatever carries them, and messages that
-//! may be lost (PROTOCOL.md, section 16).
+//! The game's own bytes between two peers: reliable data in numbered segments, whatever carries
+//! them, and messages that may be lost (PROTOCOL.md, section 16).
 //!
-//! Both ends of a pair name their end of the *pipe* between them by a number that they draw anew whenever they begin one.
-//! A packet names both ends, so that what is left of an earlier pipe is never taken for the present one's.
+//! Both ends of a pair name their end of the *pipe* between them by a number that they draw anew
+//! whenever they begin one. A packet names both ends, so that what is left of an earlier pipe is
+//! never taken for the present one's.
 
 use std::num::NonZeroU32;
 
@@ -109,7 +110,8 @@ impl<'a> DataSegment<'a> {
 
     /// The whole packet.
     pub fn encode(&self, session: SessionId) -> Vec<u8> {
-        let mut packet = begin(Kind::DataSegment, Some(session), Self::OVERHEAD + self.payload.len());
+        let mut packet =
+            begin(Kind::DataSegment, Some(session), Self::OVERHEAD + self.payload.len());
         let (code, channel) = self.record.code();
         let mut writer = Writer(&mut packet);
         writer.u16(self.sender.0);
@@ -175,7 +177,8 @@ impl DataAck {
 pub struct DataMessage<'a> {
     /// Who sends it.
     pub sender: ClientId,
-    /// On a channel: the receiver's end of the pipe in which both opened it. `None` outside of channels.
+    /// On a channel: the receiver's end of the pipe in which both opened it. `None` outside of
+    /// channels.
     pub on: Option<(PipeEnd, u8)>,
     /// The message; what fits into a packet that may be lost.
     pub payload: &'a [u8],
@@ -201,7 +204,8 @@ impl<'a> DataMessage<'a> {
 
     /// The whole packet.
     pub fn encode(&self, session: SessionId) -> Vec<u8> {
-        let mut packet = begin(Kind::DataMessage, Some(session), Self::OVERHEAD + self.payload.len());
+        let mut packet =
+            begin(Kind::DataMessage, Some(session), Self::OVERHEAD + self.payload.len());
         let (to, channel) = self.on.map_or((0, 0), |(to, channel)| (to.get(), channel));
         let mut writer = Writer(&mut packet);
         writer.u16(self.sender.0);
@@ -243,8 +247,10 @@ impl DataReset {
 
 /// A segment is at most as large as a message of the reliable stream (PROTOCOL.md, section 9).
 const _: () = assert!(DataSegment::OVERHEAD + DATA_PAYLOAD_BYTES <= 1023);
-const _: () =
-    assert!(DataMessage::OVERHEAD + UNRELIABLE_DATA_BYTES + super::Relay::overhead(1) <= UNRELIABLE_PACKET_BYTES);
+const _: () = assert!(
+    DataMessage::OVERHEAD + UNRELIABLE_DATA_BYTES + super::Relay::overhead(1)
+        <= UNRELIABLE_PACKET_BYTES
+);
 
 #[cfg(test)]
 mod tests {
@@ -275,9 +281,19 @@ mod tests {
             DataSegment { is_last: false, ..segment },
             DataSegment { is_first: false, ..segment },
         ] {
-            assert_eq!(DataSegment::decode(open(&wrong.encode(session)).unwrap().1), Err(DecodeError::BadValue));
+            assert_eq!(
+                DataSegment::decode(open(&wrong.encode(session)).unwrap().1),
+                Err(DecodeError::BadValue)
+            );
         }
-        let long = DataSegment { record: Record::Message, payload: &[0; DATA_PAYLOAD_BYTES + 1], ..segment };
-        assert_eq!(DataSegment::decode(open(&long.encode(session)).unwrap().1), Err(DecodeError::TooLong));
+        let long = DataSegment {
+            record: Record::Message,
+            payload: &[0; DATA_PAYLOAD_BYTES + 1],
+            ..segment
+        };
+        assert_eq!(
+            DataSegment::decode(open(&long.encode(session)).unwrap().1),
+            Err(DecodeError::TooLong)
+        );
     }
 }

@@ -1,10 +1,12 @@
-//! Packets by direction (PROTOCOL.md, sections 6 to 9): what a client says to the server, the server to a client, and members
-//! to each other. A packet that does not belong on the way it came is none of these.
+//! Packets by direction (PROTOCOL.md, sections 6 to 9): what a client says to the server, the
+//! server to a client, and members to each other. A packet that does not belong on the way it came
+//! is none of these.
 
 use super::{
-    BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, DataAck, DataMessage, DataReset, DataSegment,
-    DecodeError, DeltaClientState, GroupText, HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, Probe,
-    ReceptionReport, Relay, RemoveClient, TextData, VoiceAck, VoiceCopies, VoiceData,
+    BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, DataAck, DataMessage,
+    DataReset, DataSegment, DecodeError, DeltaClientState, GroupText, HandshakeP2P,
+    HandshakeRequest, HandshakeResponse, Kind, Probe, ReceptionReport, Relay, RemoveClient,
+    TextData, VoiceAck, VoiceCopies, VoiceData,
 };
 
 /// Why a packet is none of a direction.

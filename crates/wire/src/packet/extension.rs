@@ -1,11 +1,12 @@
-//! The types from 32 on that are ours. They travel on links, and every body begins with the sender's client id.
+//! The types from 32 on that are ours. They travel on links, and every body begins with the
+//! sender's client id.
 
 use super::{DecodeError, Kind, begin};
 use crate::cursor::{Reader, Writer};
 use crate::{ClientId, SessionId};
 
-/// What the sender has received of the other's voice on this link, so that a speaker learns within moments that a link
-/// carries nothing any more, and how long packets take on it (PROTOCOL.md §9).
+/// What the sender has received of the other's voice on this link, so that a speaker learns within
+/// moments that a link carries nothing any more, and how long packets take on it (PROTOCOL.md §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VoiceAck {
     /// Who received.
@@ -14,8 +15,8 @@ pub struct VoiceAck {
     pub newest: u16,
     /// Bit n: `newest - 1 - n` was received too.
     pub earlier: u32,
-    /// When `newest` arrived, in milliseconds since any moment that stays the same for this link, modulo 2^32. Only for
-    /// peers whose capabilities say `path_feedback`.
+    /// When `newest` arrived, in milliseconds since any moment that stays the same for this link,
+    /// modulo 2^32. Only for peers whose capabilities say `path_feedback`.
     pub received_ms: Option<u32>,
 }
 
@@ -89,8 +90,8 @@ impl Probe {
     }
 }
 
-/// One of a few padded packets sent back to back over a link, so that the time between their arrivals shows how fast the
-/// path carries them (PROTOCOL.md §9).
+/// One of a few padded packets sent back to back over a link, so that the time between their
+/// arrivals shows how fast the path carries them (PROTOCOL.md §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BandwidthProbe {
     /// Who asks.
@@ -186,7 +187,8 @@ mod tests {
     #[test]
     fn acknowledgements_and_probes_are_the_bytes_of_the_table() {
         let session = SessionId::new(1).unwrap();
-        let ack = VoiceAck { sender: ClientId(2), newest: 3, earlier: 0x8000_0001, received_ms: None };
+        let ack =
+            VoiceAck { sender: ClientId(2), newest: 3, earlier: 0x8000_0001, received_ms: None };
         let packet = ack.encode(session);
         assert_eq!(packet, [0x8B, 0xC7, 32, 0, 0, 0, 1, 0, 2, 0, 3, 0x80, 0, 0, 1]);
         assert_eq!(VoiceAck::decode(open(&packet).unwrap().1), Ok(ack));
@@ -211,8 +213,17 @@ mod tests {
         assert_eq!(BandwidthProbe::decode(&packet[7..]), Ok(probe));
         assert_eq!(BandwidthProbe::decode(&[0, 2, 0, 7, 1]), Err(DecodeError::BadValue));
         assert_eq!(BandwidthProbe::decode(&[0, 2, 0, 7, 9]), Err(DecodeError::BadValue));
-        assert_eq!(BandwidthProbe::decode(&[&[0, 2, 0, 7, 4][..], &[0; 1_101]].concat()), Err(DecodeError::TooLong));
-        assert_eq!(BandwidthReport::decode(&[0, 2, 0, 7, 0, 0, 0, 0, 1]), Err(DecodeError::BadValue));
-        assert_eq!(BandwidthReport::decode(&[0, 2, 0, 7, 9, 0, 0, 0, 1]), Err(DecodeError::BadValue));
+        assert_eq!(
+            BandwidthProbe::decode(&[&[0, 2, 0, 7, 4][..], &[0; 1_101]].concat()),
+            Err(DecodeError::TooLong)
+        );
+        assert_eq!(
+            BandwidthReport::decode(&[0, 2, 0, 7, 0, 0, 0, 0, 1]),
+            Err(DecodeError::BadValue)
+        );
+        assert_eq!(
+            BandwidthReport::decode(&[0, 2, 0, 7, 9, 0, 0, 0, 1]),
+            Err(DecodeError::BadValue)
+        );
     }
 }

@@ -48,9 +48,14 @@ impl ReceptionReport {
         let mut packet = begin(Kind::ReceptionReport, Some(session), 14);
         let mut writer = Writer(&mut packet);
         writer.u16(self.sender.0);
-        for field in
-            [self.expected, self.lost, self.unrepaired, self.loss_run_sixteenths, self.jitter_ms, self.buffer_ms]
-        {
+        for field in [
+            self.expected,
+            self.lost,
+            self.unrepaired,
+            self.loss_run_sixteenths,
+            self.jitter_ms,
+            self.buffer_ms,
+        ] {
             writer.u16(field);
         }
         packet
@@ -85,8 +90,8 @@ impl ClockProbe {
     }
 }
 
-/// The answer to a [`ClockProbe`] (RFC 5905 §8's four times, the last of which the asker has itself), and when one of the
-/// answerer's frames was captured.
+/// The answer to a [`ClockProbe`] (RFC 5905 §8's four times, the last of which the asker has
+/// itself), and when one of the answerer's frames was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockEcho {
     /// Who answers.
@@ -152,8 +157,15 @@ mod tests {
         let report = |lost, unrepaired| {
             let sender = ClientId(1);
             let (expected, loss_run_sixteenths, jitter_ms, buffer_ms) = (10, 0, 0, 0);
-            let report =
-                ReceptionReport { sender, expected, lost, unrepaired, loss_run_sixteenths, jitter_ms, buffer_ms };
+            let report = ReceptionReport {
+                sender,
+                expected,
+                lost,
+                unrepaired,
+                loss_run_sixteenths,
+                jitter_ms,
+                buffer_ms,
+            };
             ReceptionReport::decode(&report.encode(SessionId::new(1).unwrap())[7..])
         };
         assert_eq!(report(11, 0), Err(DecodeError::BadValue));
@@ -163,7 +175,16 @@ mod tests {
 
     #[test]
     fn an_answer_that_left_before_the_question_came_is_refused() {
-        let echo = ClockEcho { sender: ClientId(1), asked_us: 5, received_us: 8, sent_us: 7, captured: None };
-        assert_eq!(ClockEcho::decode(&echo.encode(SessionId::new(1).unwrap())[7..]), Err(DecodeError::BadValue));
+        let echo = ClockEcho {
+            sender: ClientId(1),
+            asked_us: 5,
+            received_us: 8,
+            sent_us: 7,
+            captured: None,
+        };
+        assert_eq!(
+            ClockEcho::decode(&echo.encode(SessionId::new(1).unwrap())[7..]),
+            Err(DecodeError::BadValue)
+        );
     }
 }

@@ -7,7 +7,8 @@ use crate::decode_error::DecodeError;
 /// The first two bytes of every packet.
 pub const MAGIC: u16 = 0x8BC7;
 
-/// The first of the types that are ours; from here on every body begins with the sender's client id.
+/// The first of the types that are ours; from here on every body begins with the sender's client
+/// id.
 pub const FIRST_EXTENSION: u8 = 32;
 /// The last of the types that are ours.
 pub const LAST_EXTENSION: u8 = 63;
@@ -137,11 +138,19 @@ impl Kind {
 
     /// Whether it says something about one link, so that it has no meaning elsewhere.
     pub const fn is_for_links(self) -> bool {
-        matches!(self, Self::VoiceAck | Self::Probe | Self::ProbeEcho | Self::BandwidthProbe | Self::BandwidthReport)
+        matches!(
+            self,
+            Self::VoiceAck
+                | Self::Probe
+                | Self::ProbeEcho
+                | Self::BandwidthProbe
+                | Self::BandwidthReport
+        )
     }
 
-    /// Whether it may be relayed, and travel on links: the body begins with the sender's client id, so that a relay can hold it
-    /// against the connection it came by (PROTOCOL.md, section 6). GroupText is for the server, which knows who listens.
+    /// Whether it may be relayed, and travel on links: the body begins with the sender's client id,
+    /// so that a relay can hold it against the connection it came by (PROTOCOL.md, section 6).
+    /// GroupText is for the server, which knows who listens.
     pub const fn names_its_sender(self) -> bool {
         match self {
             Self::VoiceData
@@ -183,7 +192,8 @@ impl Kind {
         matches!(self, Self::VoiceData | Self::VoiceCopies)
     }
 
-    /// Whether it belongs to the game's own bytes: what of it must arrive is sent again by the peers themselves.
+    /// Whether it belongs to the game's own bytes: what of it must arrive is sent again by the
+    /// peers themselves.
     pub const fn is_data(self) -> bool {
         matches!(self, Self::DataSegment | Self::DataAck | Self::DataMessage | Self::DataReset)
     }
@@ -254,7 +264,9 @@ mod tests {
         for number in 0..=255 {
             match Kind::from_number(number) {
                 Some(kind) => assert_eq!(kind.number(), number),
-                None => assert!(number == 0 || (12..32).contains(&number) || number > 63, "{number}"),
+                None => {
+                    assert!(number == 0 || (12..32).contains(&number) || number > 63, "{number}")
+                }
             }
         }
     }
@@ -266,11 +278,18 @@ mod tests {
         assert_eq!(open(&[0x8B]), Err(DecodeError::NotOurs));
         for magic in (0..=u16::MAX).filter(|magic| *magic != MAGIC) {
             let [high, low] = magic.to_be_bytes();
-            assert_eq!(open(&[high, low, 6, 0, 0, 0, 1]), Err(DecodeError::NotOurs), "{magic:#06x}");
+            assert_eq!(
+                open(&[high, low, 6, 0, 0, 0, 1]),
+                Err(DecodeError::NotOurs),
+                "{magic:#06x}"
+            );
         }
         assert_eq!(open(&[0x8B, 0xC7, 12, 0, 0, 0, 1]), Err(DecodeError::UnknownKind(12)));
         assert_eq!(open(&[0x8B, 0xC7, 6, 0, 0, 1]), Err(DecodeError::Truncated));
         let (header, body) = open(&[0x8B, 0xC7, 6, 0, 0, 0, 1]).unwrap();
-        assert_eq!((header.kind, header.session_id(), body), (Kind::ErrorWrongSession, SessionId::new(1), &[][..]));
+        assert_eq!(
+            (header.kind, header.session_id(), body),
+            (Kind::ErrorWrongSession, SessionId::new(1), &[][..])
+        );
     }
 }

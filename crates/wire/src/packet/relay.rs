@@ -1,4 +1,5 @@
-//! ServerRelayReliable and ServerRelayUnreliable, and what a relay may look at (PROTOCOL.md, section 6).
+//! ServerRelayReliable and ServerRelayUnreliable, and what a relay may look at (PROTOCOL.md,
+//! section 6).
 
 use super::{DecodeError, Header, Kind, open, write_header};
 use crate::cursor::{Reader, Writer};
@@ -42,9 +43,15 @@ impl<'a> Relay<'a> {
         Ok(Self { destinations: DestinationList(destinations), packet })
     }
 
-    /// Appends a whole relay packet to `out`. `kind` is one of the two relay types; at most [`RELAY_DESTINATIONS`] are
-    /// written.
-    pub fn encode_packet(kind: Kind, session: SessionId, destinations: &[ClientId], packet: &[u8], out: &mut Vec<u8>) {
+    /// Appends a whole relay packet to `out`. `kind` is one of the two relay types; at most
+    /// [`RELAY_DESTINATIONS`] are written.
+    pub fn encode_packet(
+        kind: Kind,
+        session: SessionId,
+        destinations: &[ClientId],
+        packet: &[u8],
+        out: &mut Vec<u8>,
+    ) {
         debug_assert!(matches!(kind, Kind::ServerRelayReliable | Kind::ServerRelayUnreliable));
         let destinations = &destinations[..destinations.len().min(RELAY_DESTINATIONS)];
         out.reserve(Self::overhead(destinations.len()) + packet.len());
@@ -61,12 +68,15 @@ impl<'a> Relay<'a> {
 
 /// Whether a relay packet holds a game's own bytes, which its sender may lose where much waits.
 pub fn is_relayed_data(packet: &[u8]) -> bool {
-    let Ok((Header { kind: Kind::ServerRelayUnreliable, .. }, body)) = open(packet) else { return false };
+    let Ok((Header { kind: Kind::ServerRelayUnreliable, .. }, body)) = open(packet) else {
+        return false;
+    };
     let inside = Relay::decode(body).and_then(|relay| open(relay.packet));
     inside.is_ok_and(|(header, _)| header.kind.is_data())
 }
 
-/// What a relay or a link looks at in a packet that is not for itself: nothing behind the sender's id.
+/// What a relay or a link looks at in a packet that is not for itself: nothing behind the sender's
+/// id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routing {
     /// The packet's type.
@@ -78,10 +88,14 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// `BadValue` for a type that does not begin with its sender's id and so may not be relayed. The server relays no type that is for one link only, either.
+    /// `BadValue` for a type that does not begin with its sender's id and so may not be relayed.
+    /// The server relays no type that is for one link only, either.
     pub fn read(packet: &[u8]) -> Result<Self, DecodeError> {
         let (header, body) = open(packet)?;
-        let session = header.session.filter(|_| header.kind.names_its_sender()).ok_or(DecodeError::BadValue)?;
+        let session = header
+            .session
+            .filter(|_| header.kind.names_its_sender())
+            .ok_or(DecodeError::BadValue)?;
         let sender = ClientId(Reader::new(body).u16()?);
         Ok(Self { kind: header.kind, session, sender })
     }
@@ -97,7 +111,13 @@ mod tests {
         let inside = [0x8B, 0xC7, 33, 0, 0, 0, 1, 0, 5, 0, 0, 0, 9];
         let mut packet = Vec::new();
         let session = SessionId::new(1).unwrap();
-        Relay::encode_packet(Kind::ServerRelayReliable, session, &[ClientId(2), ClientId(258)], &inside, &mut packet);
+        Relay::encode_packet(
+            Kind::ServerRelayReliable,
+            session,
+            &[ClientId(2), ClientId(258)],
+            &inside,
+            &mut packet,
+        );
         let mut expected = vec![0x8B, 0xC7, 7, 0, 0, 0, 1, 2, 0, 2, 1, 2, 0, 13];
         expected.extend_from_slice(&inside);
         assert_eq!(packet, expected);
@@ -106,7 +126,10 @@ mod tests {
         let relay = Relay::decode(open(&packet).unwrap().1).unwrap();
         assert_eq!(relay.destinations.iter().collect::<Vec<_>>(), [ClientId(2), ClientId(258)]);
         assert_eq!(relay.packet, inside);
-        assert_eq!(Routing::read(relay.packet), Ok(Routing { kind: Kind::Probe, session: 1, sender: ClientId(5) }));
+        assert_eq!(
+            Routing::read(relay.packet),
+            Ok(Routing { kind: Kind::Probe, session: 1, sender: ClientId(5) })
+        );
     }
 
     /// proves: D-25

@@ -22,7 +22,11 @@ impl CodecSettings {
     const BYTES: usize = 9;
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { codec: reader.u8()?, frame_samples: reader.u32()?, sample_rate_hz: reader.u32()? })
+        Ok(Self {
+            codec: reader.u8()?,
+            frame_samples: reader.u32()?,
+            sample_rate_hz: reader.u32()?,
+        })
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
@@ -77,7 +81,10 @@ impl HandshakeRequest {
     /// Reads a HandshakeRequest body.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
-        let request = Self { codec: CodecSettings::read(&mut reader)?, name: reader.text(NAME_BYTES)?.to_owned() };
+        let request = Self {
+            codec: CodecSettings::read(&mut reader)?,
+            name: reader.text(NAME_BYTES)?.to_owned(),
+        };
         reader.end()?;
         Ok(request)
     }
@@ -125,7 +132,10 @@ impl HandshakeResponse {
             let group = GroupId(reader.u16()?);
             let count = usize::from(reader.u8()?);
             let (ids, _) = reader.bytes(2 * count)?.as_chunks::<2>();
-            Ok(GroupListeners { group, clients: ids.iter().map(|id| ClientId(u16::from_be_bytes(*id))).collect() })
+            Ok(GroupListeners {
+                group,
+                clients: ids.iter().map(|id| ClientId(u16::from_be_bytes(*id))).collect(),
+            })
         })?;
         reader.end()?;
         Ok(Self { you, clients, groups, listeners })
@@ -172,8 +182,8 @@ impl ClientState {
         Self::decode_at_most(body, GROUPS_PER_CLIENT)
     }
 
-    /// Reads what a client asks of its server: up to twice as many groups as it may listen to, so that the server can
-    /// answer which of them it does not accept.
+    /// Reads what a client asks of its server: up to twice as many groups as it may listen to, so
+    /// that the server can answer which of them it does not accept.
     pub fn decode_request(body: &[u8]) -> Result<Self, DecodeError> {
         Self::decode_at_most(body, 2 * GROUPS_PER_CLIENT)
     }

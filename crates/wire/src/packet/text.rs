@@ -82,7 +82,8 @@ impl<'a> GroupText<'a> {
 
     /// The whole packet.
     pub fn encode(&self, session: SessionId) -> Vec<u8> {
-        let mut packet = begin(Kind::GroupText, Some(session), 6 + self.group.len() + self.text.len());
+        let mut packet =
+            begin(Kind::GroupText, Some(session), 6 + self.group.len() + self.text.len());
         let mut writer = Writer(&mut packet);
         writer.u16(self.sender.0);
         writer.text(self.group, GROUP_NAME_BYTES);
@@ -92,7 +93,11 @@ impl<'a> GroupText<'a> {
 
     /// The same for clients that know groups by their ids.
     pub fn by_id(&self) -> TextData<'a> {
-        TextData { sender: self.sender, recipient: Recipient::Group(GroupId::of(self.group)), text: self.text }
+        TextData {
+            sender: self.sender,
+            recipient: Recipient::Group(GroupId::of(self.group)),
+            text: self.text,
+        }
     }
 }
 
@@ -104,7 +109,10 @@ mod tests {
     /// proves: D-35
     #[test]
     fn a_text_packet_is_the_bytes_of_the_table() {
-        let text = TextData { sender: ClientId(3), recipient: Recipient::Client(ClientId(4)), text: "hé" };
+        let text =
+            TextData {
+                sender: ClientId(3), recipient: Recipient::Client(ClientId(4)), text: "hé"
+            };
         let packet = text.encode(SessionId::new(1).unwrap());
         assert_eq!(packet, [0x8B, 0xC7, 3, 0, 0, 0, 1, 1, 0, 3, 0, 4, 0, 4, b'h', 0xC3, 0xA9]);
         assert_eq!(TextData::decode(open(&packet).unwrap().1), Ok(text));
@@ -123,7 +131,8 @@ mod tests {
     #[test]
     fn text_over_the_limit_is_cut_at_a_character_when_sent_and_refused_when_received() {
         let long = "é".repeat(TEXT_BYTES);
-        let text = TextData { sender: ClientId(1), recipient: Recipient::Group(GroupId(2)), text: &long };
+        let text =
+            TextData { sender: ClientId(1), recipient: Recipient::Group(GroupId(2)), text: &long };
         let packet = text.encode(SessionId::new(1).unwrap());
         let read = TextData::decode(open(&packet).unwrap().1).unwrap();
         assert_eq!(read.text.len(), TEXT_BYTES);

@@ -8,7 +8,8 @@ use crate::{ClientId, GroupId, SessionId};
 pub(super) const TARGET_BYTES: usize = 4;
 const SEVEN_BIT_MARK: u8 = 0x80;
 
-/// Which talkspurt a frame belongs to, as its sender counts them. Steps when every target of the speaker has closed.
+/// Which talkspurt a frame belongs to, as its sender counts them. Steps when every target of the
+/// speaker has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TalkspurtCounter {
     /// Ours: 7 bits, wrapping.
@@ -34,7 +35,11 @@ impl TalkspurtCounter {
     }
 
     pub(super) const fn from_options(options: u8) -> Self {
-        if options & SEVEN_BIT_MARK != 0 { Self::SevenBit(options & 0x7F) } else { Self::TwoBit(options & 0x03) }
+        if options & SEVEN_BIT_MARK != 0 {
+            Self::SevenBit(options & 0x7F)
+        } else {
+            Self::TwoBit(options & 0x03)
+        }
     }
 
     pub(super) const fn to_options(self) -> u8 {
@@ -108,7 +113,14 @@ pub struct Target {
 impl Target {
     /// Speech without a position, at default priority and volume, in the target's first opening.
     pub const fn plain(kind: TargetKind) -> Self {
-        Self { kind, positional: false, closing: false, priority: Priority::Default, session: 0, volume: 128 }
+        Self {
+            kind,
+            positional: false,
+            closing: false,
+            priority: Priority::Default,
+            session: 0,
+            volume: 128,
+        }
     }
 }
 
@@ -143,7 +155,11 @@ impl Target {
         let bits = u16::from_be_bytes([b0, b1]);
         let id = u16::from_be_bytes([i0, i1]);
         Self {
-            kind: if bits & 1 == 0 { TargetKind::Group(GroupId(id)) } else { TargetKind::Client(ClientId(id)) },
+            kind: if bits & 1 == 0 {
+                TargetKind::Group(GroupId(id))
+            } else {
+                TargetKind::Client(ClientId(id))
+            },
             positional: bits & 2 != 0,
             closing: bits & 4 != 0,
             priority: Priority::from_bits(bits >> 3),
@@ -204,14 +220,24 @@ impl<'a> VoiceData<'a> {
         }
         let frame = reader.bytes(frame_bytes)?;
         reader.end()?;
-        Ok(Self { header: VoiceHeader { sender, talkspurt, sequence }, targets: TargetList(targets), frame })
+        Ok(Self {
+            header: VoiceHeader { sender, talkspurt, sequence },
+            targets: TargetList(targets),
+            frame,
+        })
     }
 }
 
 impl VoiceHeader {
-    /// Appends a whole VoiceData packet to `packet`. At most [`VOICE_TARGETS`] targets and [`VOICE_FRAME_BYTES`] of frame
-    /// are written; callers hold both.
-    pub fn encode_packet(self, session: SessionId, targets: &[Target], frame: &[u8], packet: &mut Vec<u8>) {
+    /// Appends a whole VoiceData packet to `packet`. At most [`VOICE_TARGETS`] targets and
+    /// [`VOICE_FRAME_BYTES`] of frame are written; callers hold both.
+    pub fn encode_packet(
+        self,
+        session: SessionId,
+        targets: &[Target],
+        frame: &[u8],
+        packet: &mut Vec<u8>,
+    ) {
         let targets = &targets[..targets.len().min(VOICE_TARGETS)];
         let frame = &frame[..frame.len().min(VOICE_FRAME_BYTES)];
         write_header(packet, Kind::VoiceData, Some(session));
@@ -234,7 +260,14 @@ mod tests {
     use crate::packet::open;
 
     fn target(kind: TargetKind) -> Target {
-        Target { kind, positional: true, closing: true, priority: Priority::High, session: 2, volume: 255 }
+        Target {
+            kind,
+            positional: true,
+            closing: true,
+            priority: Priority::High,
+            session: 2,
+            volume: 255,
+        }
     }
 
     /// Assembled by hand from the table in PROTOCOL.md, section 6.
@@ -252,10 +285,18 @@ mod tests {
                 volume: 127,
             }
         }];
-        let header =
-            VoiceHeader { sender: ClientId(0x0102), talkspurt: TalkspurtCounter::SevenBit(5), sequence: 0xFFFE };
+        let header = VoiceHeader {
+            sender: ClientId(0x0102),
+            talkspurt: TalkspurtCounter::SevenBit(5),
+            sequence: 0xFFFE,
+        };
         let mut packet = Vec::new();
-        header.encode_packet(SessionId::new(0xAABBCCDD).unwrap(), &targets, &[7, 8, 9], &mut packet);
+        header.encode_packet(
+            SessionId::new(0xAABBCCDD).unwrap(),
+            &targets,
+            &[7, 8, 9],
+            &mut packet,
+        );
         #[rustfmt::skip]
         let expected = [
             0x8B, 0xC7, 2, 0xAA, 0xBB, 0xCC, 0xDD,
@@ -287,8 +328,14 @@ mod tests {
     fn lists_and_frames_that_lie_about_their_length_are_refused() {
         assert_eq!(VoiceData::decode(&[0, 1, 0x80, 0, 0, 0, 200, 0, 0]), Err(DecodeError::TooLong));
         assert_eq!(VoiceData::decode(&[0, 1, 0x80, 0, 0, 0, 1, 0, 0]), Err(DecodeError::Truncated));
-        assert_eq!(VoiceData::decode(&[0, 1, 0x80, 0, 0, 0, 0, 0xFF, 0xFF]), Err(DecodeError::TooLong));
-        assert_eq!(VoiceData::decode(&[0, 1, 0x80, 0, 0, 0, 0, 0, 0, 1]), Err(DecodeError::TrailingBytes));
+        assert_eq!(
+            VoiceData::decode(&[0, 1, 0x80, 0, 0, 0, 0, 0xFF, 0xFF]),
+            Err(DecodeError::TooLong)
+        );
+        assert_eq!(
+            VoiceData::decode(&[0, 1, 0x80, 0, 0, 0, 0, 0, 0, 1]),
+            Err(DecodeError::TrailingBytes)
+        );
     }
 
     #[test]

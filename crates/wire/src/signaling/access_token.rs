@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A token by which an issuer whom the server trusts lets a member in (PROTOCOL.md, "Access tokens"). Opaque to peers.
-/// Nothing prints it.
+/// A token by which an issuer whom the server trusts lets a member in (PROTOCOL.md, "Access
+/// tokens"). Opaque to peers. Nothing prints it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AccessToken(String);

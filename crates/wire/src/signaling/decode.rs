@@ -1,15 +1,28 @@
-//! From text to messages, with errors that say what was wrong and bounds that hold before anything is kept.
+//! From text to messages, with errors that say what was wrong and bounds that hold before anything
+//! is kept.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 
-use super::{Capabilities, ClientMessage, Join, MessageError, Metadata, MetadataChanges, ServerMessage, Signal};
+use super::{
+    Capabilities, ClientMessage, Join, MessageError, Metadata, MetadataChanges, ServerMessage,
+    Signal,
+};
 use crate::limits;
 use crate::names::{DisplayName, NameError, RoomName};
 
-const CLIENT_TYPES: [&str; 9] =
-    ["join", "signal", "set-metadata", "set-room-metadata", "moderate", "status", "roster", "ping", "leave"];
+const CLIENT_TYPES: [&str; 9] = [
+    "join",
+    "signal",
+    "set-metadata",
+    "set-room-metadata",
+    "moderate",
+    "status",
+    "roster",
+    "ping",
+    "leave",
+];
 const SERVER_TYPES: [&str; 21] = [
     "joined",
     "peer-joined",
@@ -34,7 +47,8 @@ const SERVER_TYPES: [&str; 21] = [
     "pong",
 ];
 
-/// Reads what a peer sent and checks it against [`limits`]. The names in a join are as they are shown then.
+/// Reads what a peer sent and checks it against [`limits`]. The names in a join are as they are
+/// shown then.
 pub fn decode_client(text: &str) -> Result<ClientMessage, MessageError> {
     if text.len() > limits::JSON_MESSAGE_BYTES {
         return Err(MessageError::TooLarge { bytes: text.len() });
@@ -48,7 +62,8 @@ pub fn decode_client(text: &str) -> Result<ClientMessage, MessageError> {
     Ok(message)
 }
 
-/// Reads what the server sent. [`MessageError::UnknownType`] is no fault: a client skips that message.
+/// Reads what the server sent. [`MessageError::UnknownType`] is no fault: a client skips that
+/// message.
 pub fn decode_server(text: &str) -> Result<ServerMessage, MessageError> {
     decode(text, &SERVER_TYPES)
 }
@@ -102,9 +117,12 @@ impl ClientMessage {
             Self::SetMetadata { request, .. }
             | Self::SetRoomMetadata { request, .. }
             | Self::Moderate { request, .. } => *request,
-            Self::Join(_) | Self::Signal { .. } | Self::Status(_) | Self::Roster | Self::Ping { .. } | Self::Leave => {
-                None
-            }
+            Self::Join(_)
+            | Self::Signal { .. }
+            | Self::Status(_)
+            | Self::Roster
+            | Self::Ping { .. }
+            | Self::Leave => None,
         }
     }
 
@@ -115,8 +133,11 @@ impl ClientMessage {
             Self::Signal { signal, .. } => signal.validate(),
             Self::Moderate { action, .. } => action.validate(),
             Self::SetMetadata { set, .. } | Self::SetRoomMetadata { set, .. } => {
-                let bytes = set.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len));
-                let fits = set.len() <= 2 * limits::METADATA_KEYS && bytes.sum::<usize>() <= 2 * limits::METADATA_BYTES;
+                let bytes = set
+                    .iter()
+                    .map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len));
+                let fits = set.len() <= 2 * limits::METADATA_KEYS
+                    && bytes.sum::<usize>() <= 2 * limits::METADATA_BYTES;
                 if fits { Ok(()) } else { Err(MessageError::BadMetadata) }
             }
             Self::Status(_) | Self::Roster | Self::Ping { .. } | Self::Leave => Ok(()),
@@ -150,7 +171,9 @@ impl Join {
             return Err(MessageError::BadPassword);
         }
         if self.token.as_ref().is_some_and(|token| token.len() > limits::TOKEN_BYTES) {
-            return Err(MessageError::BadField("an access token has at most 4096 bytes".to_owned()));
+            return Err(MessageError::BadField(
+                "an access token has at most 4096 bytes".to_owned(),
+            ));
         }
         if self.ticket.as_ref().is_some_and(|ticket| ticket.len() > limits::TICKET_BYTES) {
             return Err(MessageError::BadField("a ticket has at most 2048 bytes".to_owned()));
@@ -201,10 +224,16 @@ pub fn apply_metadata(current: &Metadata, set: MetadataChanges) -> Result<Metada
 }
 
 fn check_metadata(metadata: &Metadata) -> Result<(), MessageError> {
-    let sum =
-        |length: fn(&str) -> usize| -> usize { metadata.iter().map(|(key, value)| length(key) + length(value)).sum() };
-    let fits = sum(str::len) <= limits::METADATA_BYTES && sum(json_length) <= limits::METADATA_JSON_BYTES;
-    if fits && metadata.len() <= limits::METADATA_KEYS { Ok(()) } else { Err(MessageError::BadMetadata) }
+    let sum = |length: fn(&str) -> usize| -> usize {
+        metadata.iter().map(|(key, value)| length(key) + length(value)).sum()
+    };
+    let fits =
+        sum(str::len) <= limits::METADATA_BYTES && sum(json_length) <= limits::METADATA_JSON_BYTES;
+    if fits && metadata.len() <= limits::METADATA_KEYS {
+        Ok(())
+    } else {
+        Err(MessageError::BadMetadata)
+    }
 }
 
 /// Bytes of a text in JSON (RFC 8259 §7): a control character is six times as long there.

@@ -67,11 +67,13 @@ error_codes! {
     PasswordRequired = "password-required",
     /// It is another password, or the room has none.
     PasswordWrong = "password-wrong",
-    /// The password is not looked at until the time given is over: this peer named a wrong one, or too many wait.
+    /// The password is not looked at until the time given is over: this peer named a wrong one, or
+    /// too many wait.
     PasswordWait = "password-wait",
     /// The server asks for an access token, and the join has none.
     TokenRequired = "token-required",
-    /// The access token is not for this room and server, or not signed by an issuer that the server trusts.
+    /// The access token is not for this room and server, or not signed by an issuer that the server
+    /// trusts.
     TokenInvalid = "token-invalid",
     /// The access token was valid once; join with a new one.
     TokenExpired = "token-expired",
@@ -79,7 +81,8 @@ error_codes! {
     NotOwner = "not-owner",
     /// Only members with the permission to moderate may.
     NotModerator = "not-moderator",
-    /// The sender may not write that: it lacks the permission, or a moderator holds it in other talk groups.
+    /// The sender may not write that: it lacks the permission, or a moderator holds it in other
+    /// talk groups.
     NotPermitted = "not-permitted",
     /// A moderator has put this member out of the room.
     Kicked = "kicked",
@@ -89,7 +92,8 @@ error_codes! {
     RoomLocked = "room-locked",
     /// More than the budget allows; what was sent is dropped, and going on ends the connection.
     TooManyMessages = "too-many-messages",
-    /// Too much of the sender waits for this receiver already; what was sent to it is dropped, the connection stays.
+    /// Too much of the sender waits for this receiver already; what was sent to it is dropped, the
+    /// connection stays.
     ReceiverBusy = "receiver-busy",
     /// More joins from this address than the budget allows; try again later.
     TooManyJoins = "too-many-joins",

@@ -36,8 +36,9 @@ pub enum Moderation {
         /// The peer id that was banned.
         peer: PeerId,
     },
-    /// Moves the member to these talk groups and holds it there: it listens to no other, and only those who listen to one of
-    /// them hear it. A list with the group in which everyone begins (`Global`), or an empty one, holds it nowhere.
+    /// Moves the member to these talk groups and holds it there: it listens to no other, and only
+    /// those who listen to one of them hear it. A list with the group in which everyone begins
+    /// (`Global`), or an empty one, holds it nowhere.
     Move {
         /// The member.
         peer: PeerId,
@@ -64,9 +65,9 @@ pub enum Moderation {
 impl Moderation {
     pub(super) fn validate(&self) -> Result<(), MessageError> {
         match self {
-            Self::Ban { seconds, .. } if *seconds == 0 || *seconds > limits::BAN_SECONDS => {
-                Err(MessageError::BadField(format!("a ban lasts 1 to {} seconds", limits::BAN_SECONDS)))
-            }
+            Self::Ban { seconds, .. } if *seconds == 0 || *seconds > limits::BAN_SECONDS => Err(
+                MessageError::BadField(format!("a ban lasts 1 to {} seconds", limits::BAN_SECONDS)),
+            ),
             Self::Move { groups, .. }
                 if groups.len() > limits::GROUPS_PER_CLIENT
                     || groups.iter().any(|group| group.len() > limits::GROUP_NAME_BYTES) =>
@@ -74,10 +75,14 @@ impl Moderation {
                 Err(MessageError::BadField("too many groups, or too long a name".to_owned()))
             }
             // A member would read that it is held in a group whose name it cannot see.
-            Self::Move { groups, .. } if groups.iter().any(|group| RoomName::parse(group).is_err()) => {
+            Self::Move { groups, .. }
+                if groups.iter().any(|group| RoomName::parse(group).is_err()) =>
+            {
                 Err(MessageError::BadField("a group's name cannot be blank".to_owned()))
             }
-            Self::SetPassword { password: Some(password) } if password.len() > limits::PASSWORD_BYTES => {
+            Self::SetPassword { password: Some(password) }
+                if password.len() > limits::PASSWORD_BYTES =>
+            {
                 Err(MessageError::BadPassword)
             }
             Self::Mute { .. }
@@ -101,8 +106,13 @@ mod tests {
     #[test]
     fn no_member_is_held_in_a_group_whose_name_cannot_be_seen() {
         let peer = PeerId(uuid::Uuid::nil());
-        let move_to = |group: &str| Moderation::Move { peer, groups: vec![group.to_owned()] }.validate();
-        assert!(["Red", "café", "\u{1f469}\u{200d}\u{1f680}"].iter().all(|group| move_to(group).is_ok()));
+        let move_to =
+            |group: &str| Moderation::Move { peer, groups: vec![group.to_owned()] }.validate();
+        assert!(
+            ["Red", "café", "\u{1f469}\u{200d}\u{1f680}"]
+                .iter()
+                .all(|group| move_to(group).is_ok())
+        );
         assert!(["", " ", "\u{200b}", "\u{3164}"].iter().all(|group| move_to(group).is_err()));
         assert!(Moderation::Move { peer, groups: Vec::new() }.validate().is_ok());
     }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The roster at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterMark {
-    /// Steps by one with each `peer-joined`, `peer-left`, `metadata`, `permissions` and `status` of the room; below 2^53.
+    /// Steps by one with each `peer-joined`, `peer-left`, `metadata`, `permissions` and `status` of
+    /// the room; below 2^53.
     pub version: u64,
     /// See [`roster_hash`].
     pub hash: RosterHash,

@@ -2,8 +2,9 @@
 
 use super::{PeerInfo, RosterHash};
 
-/// FNV-1a (64 bit, offset basis 0xcbf29ce484222325, prime 0x100000001b3) over, for each peer of the room, the receiver
-/// included, in ascending order of arrival: the 16 bytes of its peer id, u16 client id, u32 run, u64 order, big-endian.
+/// FNV-1a (64 bit, offset basis 0xcbf29ce484222325, prime 0x100000001b3) over, for each peer of the
+/// room, the receiver included, in ascending order of arrival: the 16 bytes of its peer id, u16
+/// client id, u32 run, u64 order, big-endian.
 pub fn roster_hash<'a>(peers: impl IntoIterator<Item = &'a PeerInfo>) -> RosterHash {
     let mut peers: Vec<&PeerInfo> = peers.into_iter().collect();
     peers.sort_unstable_by_key(|peer| peer.order);

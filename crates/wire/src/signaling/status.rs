@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a member takes part in the room, as its program says. It is shown to the others and decides nothing:
-/// whether a moderator has muted the member, its [`Permissions`](crate::Permissions) say. A missing field is `false`.
+/// How a member takes part in the room, as its program says. It is shown to the others and decides
+/// nothing: whether a moderator has muted the member, its [`Permissions`](crate::Permissions) say.
+/// A missing field is `false`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemberStatus {

@@ -8,8 +8,8 @@ use voicemesh_rooms::{AddressTag, Sender};
 
 /// What may wait of one sender.
 const OF_ONE: usize = 64 * 1024;
-/// What may wait of all senders together, besides [`OWN`] of each. The first state of a connection that joins counts in
-/// it as well.
+/// What may wait of all senders together, besides [`OWN`] of each. The first state of a connection
+/// that joins counts in it as well.
 pub(super) const SHARED: usize = 80 * 1024;
 /// What may wait of a sender although others have filled the rest.
 const OWN: usize = 1024;
@@ -18,9 +18,10 @@ const OTHERS: usize = 63;
 /// A bound that holds for any number of senders, those included that have left again.
 pub(super) const ALL: usize = SHARED + OTHERS * OWN;
 
-/// Bytes that wait for one receiver, by sender and by address. While several senders' bytes wait, each may take four fifths of
-/// what the others leave of [`SHARED`], and each address as much of [`ALL`], so that there is always something left for one
-/// more, however many peers one address has.
+/// Bytes that wait for one receiver, by sender and by address. While several senders' bytes wait,
+/// each may take four fifths of what the others leave of [`SHARED`], and each address as much of
+/// [`ALL`], so that there is always something left for one more, however many peers one address
+/// has.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
     waiting: BTreeMap<PeerId, usize>,
@@ -29,12 +30,19 @@ pub(super) struct Senders {
 }
 
 impl Senders {
-    /// Counts a message of this size, or refuses it. So many bytes of the shared ones are taken by the receiver's state.
-    pub(super) fn reserve(&mut self, Sender { peer, address }: Sender, bytes: usize, state: usize) -> bool {
+    /// Counts a message of this size, or refuses it. So many bytes of the shared ones are taken by
+    /// the receiver's state.
+    pub(super) fn reserve(
+        &mut self,
+        Sender { peer, address }: Sender,
+        bytes: usize,
+        state: usize,
+    ) -> bool {
         let part = |most: usize, taken: usize| most.saturating_sub(taken) / 5 * 4;
         let all = self.bytes + state;
         let own = self.waiting.get(&peer).copied().unwrap_or(0);
-        let of_address = address.and_then(|address| self.addresses.get(&address).copied()).unwrap_or(0);
+        let of_address =
+            address.and_then(|address| self.addresses.get(&address).copied()).unwrap_or(0);
         if own + bytes > part(SHARED, all - own).clamp(OWN, OF_ONE)
             || address.is_some() && of_address + bytes > part(ALL, all - of_address).max(OWN)
             || all + bytes > ALL
@@ -144,8 +152,9 @@ mod tests {
     #[test]
     fn the_state_that_waits_takes_of_what_is_shared_and_not_of_what_each_has() {
         let mut senders = Senders::default();
-        let fits =
-            |senders: &mut Senders, sender| (0..).take_while(|_| senders.reserve(peer(sender), 256, SHARED)).count();
+        let fits = |senders: &mut Senders, sender| {
+            (0..).take_while(|_| senders.reserve(peer(sender), 256, SHARED)).count()
+        };
         for sender in 1..=OTHERS as u128 {
             assert_eq!(fits(&mut senders, sender) * 256, OWN);
         }

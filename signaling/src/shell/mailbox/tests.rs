@@ -57,7 +57,10 @@ fn late_voice_is_dropped_oldest_first() {
 fn data_for_a_slow_receiver_is_refused_and_waits_behind_nothing() {
     let mailbox = Mailbox::new(ms(0));
     let put = |number: u8| mailbox.packet(ms(0), Bytes::from(vec![number]), Delivery::Data, SENDER);
-    assert_eq!((0..DATA_PACKETS).map(|_| put(1)).filter(|put| *put == Enqueue::Queued).count(), DATA_PACKETS);
+    assert_eq!(
+        (0..DATA_PACKETS).map(|_| put(1)).filter(|put| *put == Enqueue::Queued).count(),
+        DATA_PACKETS
+    );
     assert_eq!(put(1), Enqueue::Refused);
     voice(&mailbox, ms(0), 2);
     reliable(&mailbox, vec![3], SENDER);
@@ -84,7 +87,8 @@ fn voice_and_reliable_messages_take_turns() {
         reliable(&mailbox, vec![100 + number], SENDER);
         voice(&mailbox, ms(0), number);
     }
-    let mut order: Vec<u8> = drain(&mailbox, ms(0)).into_iter().map(|message| message.into_data()[0]).collect();
+    let mut order: Vec<u8> =
+        drain(&mailbox, ms(0)).into_iter().map(|message| message.into_data()[0]).collect();
     assert!(order.windows(2).all(|pair| (pair[0] < 100) != (pair[1] < 100)), "{order:?}");
     order.sort_unstable();
     assert_eq!(order, [0, 1, 2, 100, 101, 102]);
@@ -93,9 +97,11 @@ fn voice_and_reliable_messages_take_turns() {
 #[test]
 fn large_voice_and_data_packets_are_bounded_by_their_bytes() {
     let mailbox = Mailbox::new(ms(0));
-    let puts = (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Voice, SENDER));
+    let puts =
+        (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Voice, SENDER));
     assert_eq!(puts.filter(|put| *put == Enqueue::VoiceDropped(1)).count(), 99);
-    let puts = (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Data, SENDER));
+    let puts =
+        (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Data, SENDER));
     assert_eq!(puts.filter(|put| *put == Enqueue::Queued).count(), 2);
     assert_eq!(drain(&mailbox, ms(0)).len(), 1 + 2);
     assert_eq!(
@@ -122,14 +128,23 @@ fn a_large_message_is_followed_by_as_many_bytes_of_speech() {
 #[test]
 fn one_sender_has_its_share_and_ends_no_other() {
     let mailbox = Mailbox::new(ms(0));
-    let puts: Vec<Enqueue> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 1_000], SENDER)).collect();
+    let puts: Vec<Enqueue> =
+        (0..1_000).map(|_| reliable(&mailbox, vec![0; 1_000], SENDER)).collect();
     let queued = puts.iter().filter(|put| **put == Enqueue::Queued).count();
     assert_eq!(queued, 64 * 1024 / (1_000 + OVERHEAD_BYTES));
     assert_eq!(puts.iter().filter(|put| **put == Enqueue::Busy).count(), 1_000 - queued);
-    assert_eq!(reliable(&mailbox, vec![0; 4_000], OTHER), Enqueue::Queued, "another sender is not affected");
+    assert_eq!(
+        reliable(&mailbox, vec![0; 4_000], OTHER),
+        Enqueue::Queued,
+        "another sender is not affected"
+    );
     assert_eq!(mailbox.ending(), None);
     (0..4).for_each(|_| drop(next(&mailbox, ms(0))));
-    assert_eq!(reliable(&mailbox, vec![0; 1_000], SENDER), Enqueue::Queued, "what was written makes room");
+    assert_eq!(
+        reliable(&mailbox, vec![0; 1_000], SENDER),
+        Enqueue::Queued,
+        "what was written makes room"
+    );
 }
 
 #[test]
@@ -182,7 +197,8 @@ fn what_a_member_sends_does_not_come_before_the_state_that_announces_it() {
     reliable(&mailbox, vec![1], Purpose::Update);
     reliable(&mailbox, vec![8], OTHER);
     reliable(&mailbox, vec![7], Purpose::Answer);
-    let puts: Vec<Enqueue> = (0..UPDATES).map(|_| reliable(&mailbox, vec![1], Purpose::Update)).collect();
+    let puts: Vec<Enqueue> =
+        (0..UPDATES).map(|_| reliable(&mailbox, vec![1], Purpose::Update)).collect();
     assert_eq!(puts.last(), Some(&Enqueue::Covered));
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![9])));
     assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
@@ -216,9 +232,16 @@ fn a_pong_in_order_waits_behind_neither_voice_nor_data() {
         mailbox.packet(ms(0), Bytes::from(vec![2; 1_000]), Delivery::Voice, SENDER);
         mailbox.packet(ms(0), Bytes::from(vec![3; 1_000]), Delivery::Data, OTHER);
     }
-    assert_eq!(mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })), Enqueue::Queued);
+    assert_eq!(
+        mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })),
+        Enqueue::Queued
+    );
     let taken = first_bytes(&mailbox);
-    assert_eq!(taken.iter().position(|first| *first == b'{'), Some(small), "behind what was there, and only that");
+    assert_eq!(
+        taken.iter().position(|first| *first == b'{'),
+        Some(small),
+        "behind what was there, and only that"
+    );
     assert_eq!(taken.len(), small + 1 + 40);
 }
 
@@ -226,7 +249,10 @@ fn a_pong_in_order_waits_behind_neither_voice_nor_data() {
 fn a_pong_in_order_does_not_wait_for_a_snapshot_that_comes_in_between() {
     let mailbox = Mailbox::new(ms(0));
     reliable(&mailbox, vec![1], Purpose::Update);
-    assert_eq!(mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })), Enqueue::Queued);
+    assert_eq!(
+        mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })),
+        Enqueue::Queued
+    );
     assert!(mailbox.defer_snapshot());
     assert!(matches!(mailbox.take(ms(0)).0, Next::Message(Message::Text(_))));
     assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
@@ -235,8 +261,12 @@ fn a_pong_in_order_does_not_wait_for_a_snapshot_that_comes_in_between() {
 #[test]
 fn a_joiner_of_a_large_room_gets_what_is_left_as_a_snapshot() {
     let mailbox = Mailbox::new(ms(0));
-    let puts: Vec<Enqueue> = (0..100).map(|_| reliable(&mailbox, vec![1; 16_000], Purpose::Snapshot)).collect();
-    assert_eq!(puts.iter().filter(|put| **put == Enqueue::Queued).count(), 1 + senders::SHARED / cost(16_000));
+    let puts: Vec<Enqueue> =
+        (0..100).map(|_| reliable(&mailbox, vec![1; 16_000], Purpose::Snapshot)).collect();
+    assert_eq!(
+        puts.iter().filter(|put| **put == Enqueue::Queued).count(),
+        1 + senders::SHARED / cost(16_000)
+    );
     assert_eq!(mailbox.ending(), None);
     while mailbox.take(ms(0)).0 != Next::Snapshot(Part::Roster) {}
     assert_eq!(mailbox.take(ms(0)).0, Next::Nothing);
@@ -245,19 +275,25 @@ fn a_joiner_of_a_large_room_gets_what_is_left_as_a_snapshot() {
 #[test]
 fn of_notices_only_the_newest_waits() {
     let mailbox = Mailbox::new(ms(0));
-    (0..100).for_each(|number| assert_eq!(reliable(&mailbox, vec![number], Purpose::Notice), Enqueue::Queued));
+    (0..100).for_each(|number| {
+        assert_eq!(reliable(&mailbox, vec![number], Purpose::Notice), Enqueue::Queued)
+    });
     assert_eq!(drain(&mailbox, ms(0)), [Message::binary(vec![99])]);
 }
 
 #[test]
 fn who_asks_and_does_not_read_the_answers_is_told_so_and_ends() {
     let mailbox = Mailbox::new(ms(0));
-    let puts: Vec<Enqueue> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 36], Purpose::Answer)).collect();
+    let puts: Vec<Enqueue> =
+        (0..1_000).map(|_| reliable(&mailbox, vec![0; 36], Purpose::Answer)).collect();
     assert_eq!(puts.iter().filter(|put| **put == Enqueue::Queued).count(), ANSWER_BYTES / 100);
     assert_eq!(puts.iter().filter(|put| **put == Enqueue::Overflow).count(), 1);
     assert_eq!(mailbox.ending(), Some(CloseReason::SlowConsumer));
     let words = drain(&mailbox, ms(0));
-    assert!(matches!(&words[..], [Message::Text(text)] if text.contains("slow-consumer")), "{words:?}");
+    assert!(
+        matches!(&words[..], [Message::Text(text)] if text.contains("slow-consumer")),
+        "{words:?}"
+    );
 }
 
 #[test]
@@ -288,11 +324,19 @@ fn who_takes_a_large_message_slowly_is_not_silent() {
     // It sees no ping before it has all of the message, and sends nothing by itself.
     for second in 0..300 {
         mailbox.wrote(ms(second * 1_000), true, true);
-        assert_eq!(mailbox.check(ms(second * 1_000), PING, JOIN), Liveness::Well, "after {second} s");
+        assert_eq!(
+            mailbox.check(ms(second * 1_000), PING, JOIN),
+            Liveness::Well,
+            "after {second} s"
+        );
     }
     mailbox.wrote(ms(300_000), true, false);
     assert_eq!(mailbox.check(ms(329_999), PING, JOIN), Liveness::Well);
-    assert_eq!(mailbox.check(ms(330_000), PING, JOIN), Liveness::Lost, "what a socket takes at once says nothing");
+    assert_eq!(
+        mailbox.check(ms(330_000), PING, JOIN),
+        Liveness::Lost,
+        "what a socket takes at once says nothing"
+    );
 }
 
 #[test]
@@ -302,7 +346,9 @@ fn who_does_not_join_in_time_is_told_so() {
     assert_eq!(mailbox.ending(), None);
     mailbox.check(ms(10_000), PING, JOIN);
     assert_eq!(mailbox.ending(), Some(CloseReason::Refused));
-    assert!(matches!(&drain(&mailbox, ms(10_000))[..], [Message::Text(text)] if text.contains("join-timeout")));
+    assert!(
+        matches!(&drain(&mailbox, ms(10_000))[..], [Message::Text(text)] if text.contains("join-timeout"))
+    );
 }
 
 #[test]
@@ -341,11 +387,16 @@ fn who_does_not_say_goodbye_is_not_waited_for() {
     assert_eq!(mailbox.ending(), Some(CloseReason::GoingAway));
 }
 
-/// Everything is put in that can be, by all others of a full room, to a receiver that takes nothing.
+/// Everything is put in that can be, by all others of a full room, to a receiver that takes
+/// nothing.
 #[test]
 fn all_that_waits_is_bounded_whatever_is_sent() {
     let mailbox = Mailbox::new(ms(0));
-    assert_eq!(reliable(&mailbox, vec![0; 1_000_000], Purpose::Snapshot), Enqueue::Queued, "the answer to the join");
+    assert_eq!(
+        reliable(&mailbox, vec![0; 1_000_000], Purpose::Snapshot),
+        Enqueue::Queued,
+        "the answer to the join"
+    );
     for size in [16_000, 1_000, 36] {
         for number in 0..10_000_u128 {
             let sender = sent_by(number);

@@ -13,12 +13,14 @@ pub(super) const PACKETS: usize = 32;
 pub(super) const BYTES: usize = 24 * 1024;
 /// Voice that waited longer than this is not sent.
 pub(super) const AGE: Duration = Duration::from_millis(400);
-/// Where the sender's client id stands: behind the magic number (2), the type (1) and the session (4).
+/// Where the sender's client id stands: behind the magic number (2), the type (1) and the session
+/// (4).
 const SENDER: std::ops::Range<usize> = 7..9;
 
-/// Start-time fair queueing: of the senders with packets waiting, the one that has been sent the fewest bytes is next. Of
-/// too many packets one of the sender with the most packets is dropped, of too many bytes one of the sender with the most
-/// bytes, its oldest first. So one that sends much takes nothing from others, in whatever packets. Packets of one sender stay in order.
+/// Start-time fair queueing: of the senders with packets waiting, the one that has been sent the
+/// fewest bytes is next. Of too many packets one of the sender with the most packets is dropped, of
+/// too many bytes one of the sender with the most bytes, its oldest first. So one that sends much
+/// takes nothing from others, in whatever packets. Packets of one sender stay in order.
 #[derive(Debug, Default)]
 pub(super) struct Voice {
     /// In order of arrival.
@@ -28,7 +30,8 @@ pub(super) struct Voice {
     shares: Vec<Share>,
     /// Where a sender begins that had nothing waiting.
     served: u64,
-    /// Senders with nothing waiting that were sent more than that: where they begin. At most as many as packets.
+    /// Senders with nothing waiting that were sent more than that: where they begin. At most as
+    /// many as packets.
     ahead: Vec<([u8; 2], u64)>,
 }
 
@@ -101,7 +104,10 @@ impl Voice {
 
     fn drop_one(&mut self) {
         let too_many = self.packets.len() > PACKETS;
-        let most = self.shares.iter().max_by_key(|share| if too_many { share.packets } else { share.bytes });
+        let most = self
+            .shares
+            .iter()
+            .max_by_key(|share| if too_many { share.packets } else { share.bytes });
         let Some(most) = most.map(|share| share.sender) else { return };
         if let Some(index) = self.packets.iter().position(|(_, packet)| sender_of(packet) == most) {
             self.remove(index);
@@ -160,8 +166,9 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// Of `speakers`, of which the first sends `loud` packets where the others send one, how many bytes of each pass within
-    /// 10 s through a receiver that takes one packet each so many milliseconds.
+    /// Of `speakers`, of which the first sends `loud` packets where the others send one, how many
+    /// bytes of each pass within 10 s through a receiver that takes one packet each so many
+    /// milliseconds.
     fn shares(speakers: u8, loud: usize, one_each_ms: u64, bytes: usize) -> Vec<usize> {
         let mut voice = Voice::default();
         let mut passed = vec![0; usize::from(speakers)];
@@ -179,7 +186,11 @@ mod tests {
                     passed[usize::from(packet[8])] += packet.len();
                 }
             }
-            assert!(voice.packets.len() <= PACKETS && voice.bytes <= BYTES && voice.shares.len() <= PACKETS);
+            assert!(
+                voice.packets.len() <= PACKETS
+                    && voice.bytes <= BYTES
+                    && voice.shares.len() <= PACKETS
+            );
         }
         passed
     }
@@ -187,7 +198,8 @@ mod tests {
     #[test]
     fn one_who_sends_much_gets_no_more_of_a_slow_receiver_than_others() {
         for loud in [1, 2, 5, 20] {
-            // 160 bytes each 32 ms: 40 kbit/s for five speakers of 64 kbit/s each, and more of the first.
+            // 160 bytes each 32 ms: 40 kbit/s for five speakers of 64 kbit/s each, and more of the
+            // first.
             let passed = shares(5, loud, 32, 160);
             let (least, most) = (passed.iter().min().unwrap(), passed.iter().max().unwrap());
             assert!(least * 10 >= most * 9, "{loud}: {passed:?}");
@@ -233,10 +245,14 @@ mod tests {
     fn packets_of_one_stay_in_order_and_old_ones_go() {
         let mut voice = Voice::default();
         for number in 0..40 {
-            assert_eq!(voice.push(ms(number.into()), packet(1, number, 100)), usize::from(number >= 32));
+            assert_eq!(
+                voice.push(ms(number.into()), packet(1, number, 100)),
+                usize::from(number >= 32)
+            );
         }
         voice.push(ms(300), packet(2, 0, 100));
-        let numbers: Vec<u8> = std::iter::from_fn(|| voice.pop()).map(|(_, packet)| packet[9]).collect();
+        let numbers: Vec<u8> =
+            std::iter::from_fn(|| voice.pop()).map(|(_, packet)| packet[9]).collect();
         let mut own = numbers.clone();
         own.remove(numbers.iter().position(|number| *number == 0).expect("the other's"));
         assert_eq!(own, (9..40).collect::<Vec<_>>());
@@ -245,7 +261,12 @@ mod tests {
         voice.push(ms(1_300), packet(1, 1, 100));
         assert_eq!(voice.drop_old(ms(1_401)), 1);
         assert_eq!(voice.pop().map(|(at, _)| at), Some(ms(1_300)));
-        assert!(voice.pop().is_none() && voice.packets.is_empty() && voice.shares.is_empty() && voice.bytes == 0);
+        assert!(
+            voice.pop().is_none()
+                && voice.packets.is_empty()
+                && voice.shares.is_empty()
+                && voice.bytes == 0
+        );
     }
 
     #[test]

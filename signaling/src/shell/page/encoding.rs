@@ -27,15 +27,17 @@ impl Encoding {
 }
 
 impl Accepted {
-    /// Reads the values of `Accept-Encoding`. What is not named is taken if `*` is, unless a weight of 0 forbids it; other
-    /// weights do not matter, since the client takes each of these.
+    /// Reads the values of `Accept-Encoding`. What is not named is taken if `*` is, unless a weight
+    /// of 0 forbids it; other weights do not matter, since the client takes each of these.
     pub(super) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut gzip, mut brotli, mut any) = (None, None, None);
         for item in values.into_iter().flat_map(|value| value.split(',')) {
             let mut parts = item.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
-            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-            let takes = weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0));
+            let weight =
+                parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            let takes =
+                weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0));
             if name.eq_ignore_ascii_case("br") {
                 brotli = Some(takes);
             } else if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
@@ -66,15 +68,25 @@ mod tests {
     fn what_a_client_takes_is_read_with_its_weights() {
         let taken = |values: &[&str]| {
             let accepted = Accepted::of(values.iter().copied());
-            (accepted.has(Encoding::Gzip), accepted.has(Encoding::Brotli), accepted.has(Encoding::Identity))
+            (
+                accepted.has(Encoding::Gzip),
+                accepted.has(Encoding::Brotli),
+                accepted.has(Encoding::Identity),
+            )
         };
         assert_eq!(taken(&["gzip, deflate, br, zstd"]), (true, true, true));
         assert_eq!(taken(&["gzip;q=1.0, br;q=0.5"]), (true, true, true));
-        assert_eq!(taken(&["gzip", " BR ; q=1"]), (true, true, true), "several headers are one list");
+        assert_eq!(
+            taken(&["gzip", " BR ; q=1"]),
+            (true, true, true),
+            "several headers are one list"
+        );
         assert_eq!(taken(&["br;q=0, gzip; Q=0.000, *"]), (false, false, true));
         assert_eq!(taken(&["*"]), (true, true, true));
         assert_eq!(taken(&["*;q=0, br"]), (false, true, true));
-        for none in [&[] as &[&str], &[""], &["identity"], &["brotli, gz"], &["br;q=no"], &[";;,,q=1"]] {
+        for none in
+            [&[] as &[&str], &[""], &["identity"], &["brotli, gz"], &["br;q=no"], &[";;,,q=1"]]
+        {
             assert_eq!(taken(none), (false, false, true), "{none:?}");
         }
     }

@@ -32,8 +32,9 @@ pub(super) enum Files {
 fn smallest(stored: &Stored, accepted: Accepted) -> Contents {
     let forms = [(Encoding::Brotli, stored.brotli), (Encoding::Gzip, stored.gzip)];
     let compressed = forms.into_iter().filter(|(encoding, _)| accepted.has(*encoding));
-    let smallest =
-        compressed.filter_map(|(encoding, bytes)| Some((encoding, bytes?))).min_by_key(|(_, bytes)| bytes.len());
+    let smallest = compressed
+        .filter_map(|(encoding, bytes)| Some((encoding, bytes?)))
+        .min_by_key(|(_, bytes)| bytes.len());
     let (encoding, bytes) = smallest.unwrap_or((Encoding::Identity, stored.plain));
     Contents { bytes: Bytes::from_static(bytes), encoding }
 }
@@ -56,24 +57,35 @@ impl Files {
     }
 
     /// The page, for an address from which `up` leads to the lobby.
-    pub(super) async fn index(&self, up: Cow<'static, str>, accepted: Accepted) -> Option<Contents> {
+    pub(super) async fn index(
+        &self,
+        up: Cow<'static, str>,
+        accepted: Accepted,
+    ) -> Option<Contents> {
         match self {
             Self::Embedded => Some(smallest(INDEX_PAGES.get(up.len() / "../".len())?, accepted)),
             Self::Folder(folder) => {
                 let text = read(folder.join(INDEX)).await?;
-                let page = String::from_utf8_lossy(&text).replace(ASSETS_MARK, &format!("{up}assets/{UNVERSIONED}"));
+                let page = String::from_utf8_lossy(&text)
+                    .replace(ASSETS_MARK, &format!("{up}assets/{UNVERSIONED}"));
                 Some(Contents { bytes: page.into(), encoding: Encoding::Identity })
             }
         }
     }
 
     /// The contents of an asset and their media type, if there is one of this name.
-    pub(super) async fn asset(&self, name: &str, accepted: Accepted) -> Option<(Contents, &'static str)> {
+    pub(super) async fn asset(
+        &self,
+        name: &str,
+        accepted: Accepted,
+    ) -> Option<(Contents, &'static str)> {
         let media_type = media_type(name)?;
         let contents = match self {
             Self::Embedded => smallest(find(name)?, accepted),
             Self::Folder(_) if name == INDEX => return None,
-            Self::Folder(folder) => Contents { bytes: read(below(folder, name)?).await?, encoding: Encoding::Identity },
+            Self::Folder(folder) => {
+                Contents { bytes: read(below(folder, name)?).await?, encoding: Encoding::Identity }
+            }
         };
         Some((contents, media_type))
     }
@@ -147,7 +159,8 @@ mod tests {
     #[test]
     fn the_smallest_form_that_is_taken_is_sent() {
         let stored = Stored { plain: b"plain", brotli: Some(b"b"), gzip: Some(b"gz") };
-        let sent = |accepted: &str, stored: &Stored| smallest(stored, Accepted::of([accepted])).encoding;
+        let sent =
+            |accepted: &str, stored: &Stored| smallest(stored, Accepted::of([accepted])).encoding;
         assert_eq!(sent("gzip, deflate, br, zstd", &stored), Encoding::Brotli);
         assert_eq!(sent("gzip", &stored), Encoding::Gzip);
         assert_eq!(sent("zstd", &stored), Encoding::Identity);
@@ -159,13 +172,20 @@ mod tests {
     async fn nothing_outside_the_folder_is_read() {
         let folder = std::env::temp_dir().join(format!("voicemesh-page-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("src/view")).expect("a folder");
-        for name in ["secret.js", "src/.hidden.js", "src/main.js", "src/view/room.js", "src/index.html", "src/notes.md"]
-        {
+        for name in [
+            "secret.js",
+            "src/.hidden.js",
+            "src/main.js",
+            "src/view/room.js",
+            "src/index.html",
+            "src/notes.md",
+        ] {
             std::fs::write(folder.join(name), name).expect("a file");
         }
         let files = Files::Folder(folder.join("src"));
         let any = Accepted::of(["br"]);
-        let asset = async |name: &str| files.asset(name, any).await.map(|(contents, _)| contents.bytes);
+        let asset =
+            async |name: &str| files.asset(name, any).await.map(|(contents, _)| contents.bytes);
         assert_eq!(asset("main.js").await.as_deref(), Some(&b"src/main.js"[..]));
         assert_eq!(asset("view/room.js").await.as_deref(), Some(&b"src/view/room.js"[..]));
         let secret = folder.join("secret.js").display().to_string();

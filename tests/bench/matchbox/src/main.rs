@@ -1,4 +1,5 @@
-//! The messages benchmark with `matchbox_socket`: its own signaling server, two sockets, one reliable channel.
+//! The messages benchmark with `matchbox_socket`: its own signaling server, two sockets, one
+//! reliable channel.
 //!
 //! ```text
 //! voicemesh-bench-matchbox [--quick]

@@ -1,4 +1,5 @@
-//! The voice pipeline's figures, each beside its target: `voicemesh-quality [--quick] [--only NAME]…`.
+//! The voice pipeline's figures, each beside its target: `voicemesh-quality [--quick] [--only
+//! NAME]…`.
 
 use std::process::ExitCode;
 
@@ -33,16 +34,21 @@ fn main() -> ExitCode {
         }
     }
     let mut all = Vec::new();
-    for (name, figures) in GROUPS.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|one| one == name)) {
+    for (name, figures) in
+        GROUPS.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|one| one == name))
+    {
         println!("\n== {name}");
         let rows = figures(&options);
         print!("{}", table(&rows));
         all.extend(rows);
     }
     let missed = all.iter().filter(|row| row.met == Some(false)).count();
-    println!("\n{} figures with a target, {missed} missed", all.iter().filter(|row| row.met.is_some()).count());
-    let written =
-        std::fs::create_dir_all("out").and_then(|()| std::fs::write("out/quality.json", json(&all).to_string()));
+    println!(
+        "\n{} figures with a target, {missed} missed",
+        all.iter().filter(|row| row.met.is_some()).count()
+    );
+    let written = std::fs::create_dir_all("out")
+        .and_then(|()| std::fs::write("out/quality.json", json(&all).to_string()));
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

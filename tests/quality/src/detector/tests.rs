@@ -23,11 +23,19 @@ fn the_first_syllable_of_every_voice_is_whole_and_what_comes_long_before_it_is_n
         let onset = begins + speech.iter().position(|speech| *speech).expect("there is speech");
         for processing in [Processing::OFF, Processing::default()] {
             let sent = sent_blocks(&sound, processing);
-            let first = (begins.saturating_sub(20)..sent.len()).find(|frame| sent[*frame]).expect("something is sent");
+            let first = (begins.saturating_sub(20)..sent.len())
+                .find(|frame| sent[*frame])
+                .expect("something is sent");
             assert!(first <= onset, "{voice}: speech begins at {onset}, sending at {first}");
             // A breath before the first word may open it.
-            assert!(onset - first <= 20, "{voice}: sending begins at {first}, speech at {onset} only");
-            assert!(sent[first..first + 30].iter().all(|sent| *sent), "{voice}: no hole behind the look-back");
+            assert!(
+                onset - first <= 20,
+                "{voice}: sending begins at {first}, speech at {onset} only"
+            );
+            assert!(
+                sent[first..first + 30].iter().all(|sent| *sent),
+                "{voice}: no hole behind the look-back"
+            );
         }
     }
 }
@@ -63,7 +71,8 @@ fn the_microphone_closes_after_the_hang_over_and_not_before() {
     sound.extend(quiet_room(6, 2 * 48_000));
     let sent = sent_blocks(&sound, Processing::default());
     let last = sent.iter().rposition(|sent| *sent).expect("something is sent");
-    let speech_ends = (begins..ends).rfind(|frame| speech_frames(&sound)[*frame]).expect("there is speech");
+    let speech_ends =
+        (begins..ends).rfind(|frame| speech_frames(&sound)[*frame]).expect("there is speech");
     let after_ms = (last - speech_ends) * 10;
     assert!((200..=500).contains(&after_ms), "sending ends {after_ms} ms after the last word");
 }

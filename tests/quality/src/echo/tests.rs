@@ -10,7 +10,10 @@ fn echo_is_removed_and_again_after_its_delay_has_changed() {
     let found = removal(&scene, &scene.process(ECHO_ONLY), &delays);
     assert!(found.settled_db >= 25.0, "{found:?}");
     let (start, change) = found.converged_ms;
-    assert!(start.is_some_and(|time| time < 5_000) && change.is_some_and(|time| time < 5_000), "{found:?}");
+    assert!(
+        start.is_some_and(|time| time < 5_000) && change.is_some_and(|time| time < 5_000),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -61,9 +64,14 @@ fn switching_suppression_in_mid_call_lets_no_echo_through() {
     let config = MicrophoneConfig { processing: ECHO_ONLY, activation: Activation::Always };
     let mut microphone = Microphone::new(config).expect("valid settings");
     let (mut echo_energy, mut out_energy) = (0.0, 0.0);
-    for (index, (heard, played)) in blocks(&scene.echo).iter().zip(blocks(&scene.played)).enumerate() {
+    for (index, (heard, played)) in
+        blocks(&scene.echo).iter().zip(blocks(&scene.played)).enumerate()
+    {
         if index == 1_000 {
-            microphone.set_processing(Processing { noise_suppression: NoiseSuppression::Low, ..ECHO_ONLY });
+            microphone.set_processing(Processing {
+                noise_suppression: NoiseSuppression::Low,
+                ..ECHO_ONLY
+            });
         }
         microphone.played(played);
         microphone.push(heard);

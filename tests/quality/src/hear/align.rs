@@ -1,10 +1,12 @@
 //! Where in the recording each part of the speech is.
 //!
-//! Envelopes are compared, not waveforms: a codec keeps the first and not the second. One lag for the whole recording comes
-//! from the correlation of both envelopes. Around it every 100 ms block of speech gets its own lag, in steps of 1 ms:
-//! the path through all blocks with the best sum of local correlations (over 800 ms) minus a price for every change of lag.
-//! So a clock that drifts, a jitter buffer that adapts, or a route with another delay is followed, and a hole, which no
-//! other lag can explain, is not. How far a block may stray from the one lag is the caller's choice.
+//! Envelopes are compared, not waveforms: a codec keeps the first and not the second. One lag for
+//! the whole recording comes from the correlation of both envelopes. Around it every 100 ms block
+//! of speech gets its own lag, in steps of 1 ms: the path through all blocks with the best sum of
+//! local correlations (over 800 ms) minus a price for every change of lag. So a clock that drifts,
+//! a jitter buffer that adapts, or a route with another delay is followed, and a hole, which no
+//! other lag can explain, is not. How far a block may stray from the one lag is the caller's
+//! choice.
 
 use super::SAMPLES_PER_MS;
 use super::stoi::correlation;
@@ -15,7 +17,8 @@ const BLOCK_MS: usize = 100;
 const WINDOW_MS: usize = 800;
 /// Step of the search for the one lag.
 const COARSE_MS: usize = 5;
-/// Envelope values, as parts of the loudest, over which speech is active (−21 dB) and under which the recording is silent (−33 dB).
+/// Envelope values, as parts of the loudest, over which speech is active (−21 dB) and under which
+/// the recording is silent (−33 dB).
 const ACTIVE_PART: f64 = 0.3;
 const SILENT_PART: f64 = 0.15;
 /// Crossfade where one block's lag differs from the last one's.
@@ -41,7 +44,8 @@ impl Aligned {
         sorted.get(sorted.len() / 2).copied().unwrap_or(0)
     }
 
-    /// Parts of the speech that the recording jumps over: position and length, in milliseconds of speech.
+    /// Parts of the speech that the recording jumps over: position and length, in milliseconds of
+    /// speech.
     pub fn skipped_ms(&self) -> impl Iterator<Item = (usize, usize)> {
         self.lags_ms.windows(2).enumerate().filter_map(|(block, pair)| {
             let fall = usize::try_from(pair[0] - pair[1]).ok()?;
@@ -75,17 +79,21 @@ fn envelope(samples: &[f32]) -> Vec<f64> {
         .collect()
 }
 
-/// The lag with the best correlation over the whole speech; silence is assumed around the recording.
+/// The lag with the best correlation over the whole speech; silence is assumed around the
+/// recording.
 fn one_lag_ms(spoken: &[f64], heard: &[f64]) -> i32 {
     let thin = |values: &[f64]| values.iter().step_by(COARSE_MS).copied().collect::<Vec<f64>>();
     let (spoken, heard) = (thin(spoken), thin(heard));
     // The recording may begin after up to half of the speech.
     let earliest = -(spoken.len() as i32 / 2);
     let score = |lag: i32| {
-        let piece: Vec<f64> = (0..spoken.len() as i32).map(|at| at_or_zero(&heard, at + lag)).collect();
+        let piece: Vec<f64> =
+            (0..spoken.len() as i32).map(|at| at_or_zero(&heard, at + lag)).collect();
         correlation(&spoken, &piece)
     };
-    let best = (earliest..heard.len() as i32).map(|lag| (lag, score(lag))).max_by(|a, b| a.1.total_cmp(&b.1));
+    let best = (earliest..heard.len() as i32)
+        .map(|lag| (lag, score(lag)))
+        .max_by(|a, b| a.1.total_cmp(&b.1));
     best.map_or(0, |(lag, _)| lag * COARSE_MS as i32)
 }
 
@@ -120,10 +128,12 @@ fn lag_path_ms(spoken: &[f64], heard: &[f64], lag_ms: i32, wander_ms: i32) -> Ve
     path
 }
 
-/// Correlation of the window around a block with the recording at every lag, weighted by how much happens in the window.
+/// Correlation of the window around a block with the recording at every lag, weighted by how much
+/// happens in the window.
 ///
-/// Where speech meets silence there is a hole or a wrong lag. Such places are left out of the correlation and lower the score
-/// by their share only: a hole must not make a wrong lag, which puts a pause of the speech there, look better than the right one.
+/// Where speech meets silence there is a hole or a wrong lag. Such places are left out of the
+/// correlation and lower the score by their share only: a hole must not make a wrong lag, which
+/// puts a pause of the speech there, look better than the right one.
 fn window_scores(spoken: &[f64], heard: &[f64], block: usize, lags: &[i32]) -> Vec<f64> {
     let centre = block * BLOCK_MS + BLOCK_MS / 2;
     let first = centre.saturating_sub(WINDOW_MS / 2);
@@ -136,7 +146,8 @@ fn window_scores(spoken: &[f64], heard: &[f64], block: usize, lags: &[i32]) -> V
     let window = &spoken[first..last];
     let least = window.iter().copied().fold(f64::INFINITY, f64::min);
     let weight = (loudest(window) - least) / loudest_spoken;
-    let (mut left, mut right) = (Vec::with_capacity(window.len()), Vec::with_capacity(window.len()));
+    let (mut left, mut right) =
+        (Vec::with_capacity(window.len()), Vec::with_capacity(window.len()));
     lags.iter()
         .map(|lag| {
             left.clear();

@@ -1,4 +1,5 @@
-//! The measure must pass what is fine and fail what is not; each way of being wrong fails by the figure that is about it.
+//! The measure must pass what is fine and fail what is not; each way of being wrong fails by the
+//! figure that is about it.
 
 use super::*;
 use crate::speech::{VOICES, load};
@@ -8,7 +9,8 @@ struct Noise(u64);
 
 impl Noise {
     fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 40) as f64 / f64::from(1 << 24) * 2.0 - 1.0) as f32
     }
 
@@ -51,7 +53,8 @@ fn moving_average(samples: &[f32], taps: usize) -> Vec<f32> {
 
 fn refused(spoken: &[f32], heard: &[f32], complaint: &str) -> Hearing {
     let hearing = compare(spoken, heard);
-    let sentence = hearing.verdict(&Floor::default()).expect_err(&format!("must be refused: {hearing}"));
+    let sentence =
+        hearing.verdict(&Floor::default()).expect_err(&format!("must be refused: {hearing}"));
     assert!(sentence.contains(complaint), "refused for another reason: {sentence}");
     hearing
 }
@@ -62,7 +65,10 @@ fn the_same_again_is_perfect() {
     let hearing = compare(&spoken, &spoken);
     assert!(hearing.envelope_correlation > 0.9999 && hearing.stoi > 0.9999, "{hearing}");
     assert_eq!((hearing.delay_ms, hearing.unheard_total_ms), (0.0, 0.0));
-    assert!(hearing.level_difference_db.abs() < 1e-6 && hearing.spectral_distance_db < 1e-6, "{hearing}");
+    assert!(
+        hearing.level_difference_db.abs() < 1e-6 && hearing.spectral_distance_db < 1e-6,
+        "{hearing}"
+    );
 }
 
 #[test]
@@ -99,9 +105,12 @@ fn a_jitter_buffer_that_adapts_by_40_ms_and_a_drifting_clock_pass() {
         // 40 ms more from a quiet moment in the first third, 40 ms less from one in the last.
         let (grow, shrink) = (quietest(&spoken, 0.3), quietest(&spoken, 0.7));
         let shrunk = &spoken[shrink + 40 * SAMPLES_PER_MS..];
-        let heard = [&spoken[..grow], &[0.0; 40 * SAMPLES_PER_MS][..], &spoken[grow..shrink], shrunk].concat();
+        let heard =
+            [&spoken[..grow], &[0.0; 40 * SAMPLES_PER_MS][..], &spoken[grow..shrink], shrunk]
+                .concat();
         // 200 ppm fast.
-        let drifted: Vec<f32> = (0..heard.len()).filter(|at| at % 5_000 != 4_999).map(|at| heard[at]).collect();
+        let drifted: Vec<f32> =
+            (0..heard.len()).filter(|at| at % 5_000 != 4_999).map(|at| heard[at]).collect();
         let hearing = compare(&spoken, &delayed(&drifted, 40));
         hearing.verdict(&Floor::default()).unwrap_or_else(|sentence| panic!("{voice}: {sentence}"));
         assert!(hearing.delay_range_ms.1 - hearing.delay_range_ms.0 >= 30.0, "{voice}: {hearing}");
@@ -111,7 +120,9 @@ fn a_jitter_buffer_that_adapts_by_40_ms_and_a_drifting_clock_pass() {
 /// Position of the quietest 60 ms near a part of the signal.
 fn quietest(samples: &[f32], part: f64) -> usize {
     let centre = (samples.len() as f64 * part) as usize;
-    let energy = |at: &usize| samples[*at..*at + 60 * SAMPLES_PER_MS].iter().map(|sample| sample * sample).sum::<f32>();
+    let energy = |at: &usize| {
+        samples[*at..*at + 60 * SAMPLES_PER_MS].iter().map(|sample| sample * sample).sum::<f32>()
+    };
     let candidates = (centre - 48_000..centre + 48_000).step_by(240);
     candidates.min_by(|a, b| energy(a).total_cmp(&energy(b))).unwrap_or(centre)
 }
@@ -133,11 +144,14 @@ fn shuffled_frames_are_refused() {
 fn a_mirrored_spectrum_is_refused() {
     for voice in VOICES {
         let spoken = load(voice);
-        // Ring modulation at 4 kHz turns the lower half of the speech band upside down and keeps the envelope.
+        // Ring modulation at 4 kHz turns the lower half of the speech band upside down and keeps
+        // the envelope.
         let heard: Vec<f32> = moving_average(&spoken, 6)
             .iter()
             .enumerate()
-            .map(|(at, sample)| 1.4 * sample * (at as f32 * std::f32::consts::TAU * 4_000.0 / 48_000.0).cos())
+            .map(|(at, sample)| {
+                1.4 * sample * (at as f32 * std::f32::consts::TAU * 4_000.0 / 48_000.0).cos()
+            })
             .collect();
         refused(&spoken, &heard, "unintelligible");
     }
@@ -151,12 +165,17 @@ fn noise_with_the_envelope_of_the_speech_is_refused() {
         let heard: Vec<f32> = spoken
             .chunks(5 * SAMPLES_PER_MS)
             .flat_map(|frame| {
-                let rms = (frame.iter().map(|sample| sample * sample).sum::<f32>() / frame.len() as f32).sqrt();
+                let rms = (frame.iter().map(|sample| sample * sample).sum::<f32>()
+                    / frame.len() as f32)
+                    .sqrt();
                 frame.iter().map(|_| 1.73 * rms * noise.next()).collect::<Vec<f32>>()
             })
             .collect();
         let hearing = refused(&spoken, &heard, "unintelligible");
-        assert!(hearing.envelope_correlation > 0.95, "the envelope alone would have passed: {hearing}");
+        assert!(
+            hearing.envelope_correlation > 0.95,
+            "the envelope alone would have passed: {hearing}"
+        );
     }
 }
 
@@ -174,7 +193,10 @@ fn a_hole_of_100_ms_in_speech_is_refused_wherever_it_is() {
             heard[start * FRAME_SAMPLES..(start + 20) * FRAME_SAMPLES].fill(0.0);
             let hearing = compare(&spoken, &delayed(&heard, 40));
             assert!(hearing.verdict(&Floor::default()).is_err(), "{voice} at {start}: {hearing}");
-            assert!((75.0..=125.0).contains(&hearing.longest_unheard_ms), "{voice} at {start}: {hearing}");
+            assert!(
+                (75.0..=125.0).contains(&hearing.longest_unheard_ms),
+                "{voice} at {start}: {hearing}"
+            );
             tried += 1;
         }
         assert!(tried >= 3, "{voice}: {tried} places only");
@@ -206,11 +228,15 @@ fn a_stated_cut_is_excused_and_a_longer_one_is_not() {
         let mut heard = lightly_degraded(&spoken);
         heard[48 * 1_000..48 * 1_400].fill(0.0);
         // The other route is 90 ms slower.
-        let heard = [&heard[..48 * 1_400], &[0.0; 90 * SAMPLES_PER_MS][..], &heard[48 * 1_400..]].concat();
+        let heard =
+            [&heard[..48 * 1_400], &[0.0; 90 * SAMPLES_PER_MS][..], &heard[48 * 1_400..]].concat();
         let excused = compare_with_cut(&spoken, &heard, 500.0);
         excused.verdict(&Floor::default()).unwrap_or_else(|sentence| panic!("{voice}: {sentence}"));
         assert!((200.0..=450.0).contains(&excused.cut_found_ms), "{voice}: {excused}");
-        assert!(compare_with_cut(&spoken, &heard, 200.0).verdict(&Floor::default()).is_err(), "{voice}");
+        assert!(
+            compare_with_cut(&spoken, &heard, 200.0).verdict(&Floor::default()).is_err(),
+            "{voice}"
+        );
         assert!(compare(&spoken, &heard).verdict(&Floor::default()).is_err(), "{voice}");
     }
 }
@@ -270,7 +296,8 @@ fn two_speakers_at_once_are_not_one() {
     refused(&spoken[..other.len()], &both, "the envelope differs");
 }
 
-/// References: pystoi 0.4.1 on the same files with the same noise and the same moving average of 16.
+/// References: pystoi 0.4.1 on the same files with the same noise and the same moving average of
+/// 16.
 #[test]
 fn stoi_agrees_with_the_reference_implementation() {
     let references = [
@@ -282,9 +309,11 @@ fn stoi_agrees_with_the_reference_implementation() {
     ];
     for (voice, expected) in references {
         let clean = load(voice);
-        let smoothed: Vec<f32> =
-            (0..clean.len()).map(|at| clean[at.saturating_sub(15)..=at].iter().sum::<f32>() / 16.0).collect();
-        let processed = [with_noise(&clean, 0.02), with_noise(&clean, 0.1), with_noise(&clean, 0.3), smoothed];
+        let smoothed: Vec<f32> = (0..clean.len())
+            .map(|at| clean[at.saturating_sub(15)..=at].iter().sum::<f32>() / 16.0)
+            .collect();
+        let processed =
+            [with_noise(&clean, 0.02), with_noise(&clean, 0.1), with_noise(&clean, 0.3), smoothed];
         for (processed, expected) in processed.iter().zip(expected) {
             let stoi = stoi::compare(&clean, processed).stoi;
             assert!((stoi - expected).abs() < 0.002, "{voice}: {stoi:.5}, reference {expected}");

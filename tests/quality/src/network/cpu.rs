@@ -22,7 +22,8 @@ pub fn figures() -> Vec<Row> {
     ]
     .into_iter()
     .map(|(name, conditions)| {
-        Row::new("one heard speaker", name, percent_of_a_core(conditions), "% of a core").at_most(0.5)
+        Row::new("one heard speaker", name, percent_of_a_core(conditions), "% of a core")
+            .at_most(0.5)
     })
     .collect()
 }
@@ -30,7 +31,8 @@ pub fn figures() -> Vec<Row> {
 fn percent_of_a_core(conditions: PathConditions) -> f64 {
     let (once, _) = repeated("reader", 1);
     let (_, spoken) = repeated("reader", (SECONDS * 48_000).div_ceil(once));
-    let sending = Sending { offsets: vec![2], ..Sending::plain(FrameDuration::Ms20, PLAIN_BPS / 2, 10) };
+    let sending =
+        Sending { offsets: vec![2], ..Sending::plain(FrameDuration::Ms20, PLAIN_BPS / 2, 10) };
     let arrivals = arrivals(&sending.packets(&spoken), conditions);
     let mut ours = Ours::new(&sending);
     let mut out = [0.0; BLOCK_SAMPLES];
@@ -65,8 +67,14 @@ fn arrivals(packets: &[Packet], conditions: PathConditions) -> Vec<Vec<(Duration
 
 /// The processor time of this process, in the kernel's steps of 10 ms.
 fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_else(|error| panic!("/proc/self/stat: {error}"));
+    let stat = std::fs::read_to_string("/proc/self/stat")
+        .unwrap_or_else(|error| panic!("/proc/self/stat: {error}"));
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
     Duration::from_millis(ticks * 10)
 }

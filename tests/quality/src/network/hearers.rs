@@ -71,9 +71,10 @@ pub fn converse(
         }
         let said = hearer.render(now, &mut out);
         if let Some(said) = said.filter(|_| now >= judged_from) {
-            outcome
-                .delays
-                .push((now.as_secs_f64(), (now.as_secs_f64() - said.as_secs_f64() - LATENCY.as_secs_f64()) * 1e3));
+            outcome.delays.push((
+                now.as_secs_f64(),
+                (now.as_secs_f64() - said.as_secs_f64() - LATENCY.as_secs_f64()) * 1e3,
+            ));
         }
         outcome.heard.extend_from_slice(&out);
         now += Duration::from_millis(10);
@@ -86,7 +87,8 @@ pub fn converse(
     outcome.concealed_percent = outcome.concealed_ms / 10.0 / judged.as_secs_f64();
     let frames = judged.as_secs_f64() / frame.as_secs_f64();
     outcome.unheard_percent = 100.0 * (hearer.frames_unheard() - unheard_before) as f64 / frames;
-    outcome.delay_ms = outcome.delays.iter().map(|(_, ms)| ms).sum::<f64>() / outcome.delays.len().max(1) as f64;
+    outcome.delay_ms =
+        outcome.delays.iter().map(|(_, ms)| ms).sum::<f64>() / outcome.delays.len().max(1) as f64;
     outcome
 }
 
@@ -120,7 +122,9 @@ impl Hearer for Ours {
         for carried in packet {
             match carried.behind {
                 0 => self.listener.receive(now, carried.sequence, 0, false, &carried.payload),
-                behind => self.listener.receive_copy(now, carried.sequence, 0, behind, &carried.payload),
+                behind => {
+                    self.listener.receive_copy(now, carried.sequence, 0, behind, &carried.payload)
+                }
             }
         }
     }
@@ -140,8 +144,8 @@ impl Hearer for Ours {
     }
 }
 
-/// The plain one: each frame is played a fixed time after the fastest packet of its number would have come; what is not
-/// there is repaired in band if the next frame is, else concealed.
+/// The plain one: each frame is played a fixed time after the fastest packet of its number would
+/// have come; what is not there is repaired in band if the next frame is, else concealed.
 #[derive(Debug)]
 pub struct Plain {
     decoder: Decoder,
@@ -181,7 +185,8 @@ impl Plain {
             (None, _) => (None, false),
         };
         self.concealed_frames += u64::from(payload.is_none());
-        let packet = payload.map(|payload| payload.as_slice().try_into().expect("frames are not empty"));
+        let packet =
+            payload.map(|payload| payload.as_slice().try_into().expect("frames are not empty"));
         let signals = MutSignals::try_from(&mut pcm[..]).expect("a frame is not too long");
         self.decoder.decode_float(packet, signals, fec).expect("frames decode");
         self.next += 1;
@@ -205,7 +210,8 @@ impl Hearer for Plain {
         if self.pcm.is_empty() {
             self.decode_next();
         }
-        let into = self.frame * self.next as u32 - Duration::from_micros(self.pcm.len() as u64 * 1_000 / 48);
+        let into = self.frame * self.next as u32
+            - Duration::from_micros(self.pcm.len() as u64 * 1_000 / 48);
         out.copy_from_slice(&self.pcm[..BLOCK_SAMPLES]);
         self.pcm.drain(..BLOCK_SAMPLES);
         // The codec hands out what it was given 6.5 ms late.
@@ -221,7 +227,9 @@ impl Hearer for Plain {
     }
 }
 
-/// Whether a packet carries the frame before it in band (RFC 6716 §4.2.4), for mono packets of one frame up to 20 ms.
+/// Whether a packet carries the frame before it in band (RFC 6716 §4.2.4), for mono packets of one
+/// frame up to 20 ms.
 fn carries_repair(payload: &[u8]) -> bool {
-    payload.first().is_some_and(|contents| contents >> 3 < 16) && payload.get(1).is_some_and(|first| first & 0x40 != 0)
+    payload.first().is_some_and(|contents| contents >> 3 < 16)
+        && payload.get(1).is_some_and(|first| first & 0x40 != 0)
 }

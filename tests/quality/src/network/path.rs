@@ -16,7 +16,8 @@ pub enum PathConditions {
     Perfect,
     /// Packets are lost.
     Lossy(Loss),
-    /// Each packet takes longer by an exponentially distributed time with this mean, in milliseconds.
+    /// Each packet takes longer by an exponentially distributed time with this mean, in
+    /// milliseconds.
     Jitter(f64),
     /// That mean changes between two values every 20 seconds.
     Alternating(f64, f64),
@@ -93,14 +94,21 @@ impl Path {
     fn extra(&mut self, now: Duration) -> Duration {
         // Always drawn, so that the dice fall alike in all weathers.
         let share: f64 = self.rng.random();
-        let exponential = |mean_ms: f64| Duration::from_secs_f64(-mean_ms * (1.0 - share).ln() / 1_000.0);
+        let exponential =
+            |mean_ms: f64| Duration::from_secs_f64(-mean_ms * (1.0 - share).ln() / 1_000.0);
         match self.conditions {
             PathConditions::Perfect | PathConditions::Lossy(_) => Duration::ZERO,
             PathConditions::Jitter(mean_ms) => exponential(mean_ms),
             PathConditions::Alternating(first_ms, second_ms) => {
-                exponential(if (now.as_secs() / 20).is_multiple_of(2) { first_ms } else { second_ms })
+                exponential(if (now.as_secs() / 20).is_multiple_of(2) {
+                    first_ms
+                } else {
+                    second_ms
+                })
             }
-            PathConditions::Detour(from, to) if (from..to).contains(&now) => Duration::from_millis(200),
+            PathConditions::Detour(from, to) if (from..to).contains(&now) => {
+                Duration::from_millis(200)
+            }
             PathConditions::Detour(..) => Duration::ZERO,
         }
     }

@@ -16,7 +16,14 @@ impl Scores {
     ///
     /// # Panics
     /// If the pairs cannot be written.
-    pub fn add(&mut self, pairs: &mut Pairs, spoken: &[f32], heard: &[f32], from: usize, delay_ms: f64) {
+    pub fn add(
+        &mut self,
+        pairs: &mut Pairs,
+        spoken: &[f32],
+        heard: &[f32],
+        from: usize,
+        delay_ms: f64,
+    ) {
         let shift = (delay_ms * 48.0) as usize;
         let spoken = &spoken[from.min(spoken.len())..];
         let heard = &heard[(from + shift).min(heard.len())..];
@@ -43,7 +50,13 @@ impl Scores {
     /// The mean of those pairs' PESQ.
     #[must_use]
     pub fn pesq(&self, all: &std::collections::BTreeMap<usize, f64>) -> f64 {
-        mean(self.pesq.iter().filter_map(|number| all.get(number)).copied().filter(|score| score.is_finite()))
+        mean(
+            self.pesq
+                .iter()
+                .filter_map(|number| all.get(number))
+                .copied()
+                .filter(|score| score.is_finite()),
+        )
     }
 }
 

@@ -7,10 +7,12 @@ use voicemesh_audio::{
 
 use super::path::{Carried, Packet};
 
-/// Bytes of a voice packet besides its frames: header, sender, options, sequence, one target, length.
+/// Bytes of a voice packet besides its frames: header, sender, options, sequence, one target,
+/// length.
 const HEADER_BYTES: usize = 20;
 
-/// Bytes that copies cost besides themselves: their number, and of each how far behind it is and its length.
+/// Bytes that copies cost besides themselves: their number, and of each how far behind it is and
+/// its length.
 const COPIES_BYTES: usize = 1;
 const COPY_BYTES: usize = 3;
 

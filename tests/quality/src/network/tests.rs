@@ -1,4 +1,5 @@
-//! The direction of each row, on one voice: what the benchmark measures at length must not turn round unnoticed.
+//! The direction of each row, on one voice: what the benchmark measures at length must not turn
+//! round unnoticed.
 
 use std::time::Duration;
 
@@ -6,8 +7,8 @@ use voicemesh_audio::FrameDuration;
 
 use super::hearers::{Ours, Outcome, Plain, converse};
 use super::{
-    AGAINST_A_FIFTH, AGAINST_A_TENTH, AGAINST_A_TENTH_IN_BURSTS, PLAIN_BPS, PLAIN_BUFFER, PathConditions, repeated,
-    speaker::Sending,
+    AGAINST_A_FIFTH, AGAINST_A_TENTH, AGAINST_A_TENTH_IN_BURSTS, PLAIN_BPS, PLAIN_BUFFER,
+    PathConditions, repeated, speaker::Sending,
 };
 use crate::hear;
 
@@ -23,7 +24,14 @@ fn heard(conditions: PathConditions, sending: &Sending, plain: bool) -> Heard {
     let packets = sending.packets(&spoken);
     let judged_from = Duration::from_secs_f64(once as f64 / 48_000.0);
     let outcome = if plain {
-        converse(&mut Plain::new(sending, PLAIN_BUFFER), &packets, sending, conditions, 1, judged_from)
+        converse(
+            &mut Plain::new(sending, PLAIN_BUFFER),
+            &packets,
+            sending,
+            conditions,
+            1,
+            judged_from,
+        )
     } else {
         converse(&mut Ours::new(sending), &packets, sending, conditions, 1, judged_from)
     };
@@ -47,8 +55,16 @@ fn under_loss_ours_loses_less_and_is_understood_better_than_a_plain_pipeline_of_
         assert!(ours.wire_bps(&spoken) <= 1.03 * plain.wire_bps(&spoken), "no more on the wire");
         let (ours, plain) = (heard(conditions, &ours, false), heard(conditions, &plain, true));
         let unheard = (ours.outcome.unheard_percent, plain.outcome.unheard_percent);
-        assert!(unheard.0 <= limit && unheard.0 < unheard.1 / 2.0, "{conditions:?}: {unheard:?} % never heard");
-        assert!(ours.stoi > plain.stoi - 0.01 && ours.stoi > 0.85, "{conditions:?}: {} and {}", ours.stoi, plain.stoi);
+        assert!(
+            unheard.0 <= limit && unheard.0 < unheard.1 / 2.0,
+            "{conditions:?}: {unheard:?} % never heard"
+        );
+        assert!(
+            ours.stoi > plain.stoi - 0.01 && ours.stoi > 0.85,
+            "{conditions:?}: {} and {}",
+            ours.stoi,
+            plain.stoi
+        );
         assert!(ours.outcome.delay_ms <= 140.0, "{conditions:?}: {} ms", ours.outcome.delay_ms);
     }
 }
@@ -56,7 +72,8 @@ fn under_loss_ours_loses_less_and_is_understood_better_than_a_plain_pipeline_of_
 #[test]
 fn on_a_perfect_network_nothing_is_concealed_and_little_is_waited() {
     for (frame, limit_ms) in [(FrameDuration::Ms20, 45.0), (FrameDuration::Ms10, 35.0)] {
-        let Heard { outcome, stoi } = heard(PathConditions::Perfect, &Sending::plain(frame, PLAIN_BPS, 0), false);
+        let Heard { outcome, stoi } =
+            heard(PathConditions::Perfect, &Sending::plain(frame, PLAIN_BPS, 0), false);
         assert_eq!((outcome.concealed_ms, outcome.stretched_ms), (0.0, 0.0));
         assert!(outcome.delay_ms <= limit_ms, "{frame:?}: {} ms", outcome.delay_ms);
         assert!(stoi > 0.98, "{frame:?}: {stoi}");
@@ -87,8 +104,19 @@ fn what_begins_to_play_is_as_late_as_it_sounds() {
     let sending = Sending::plain(FrameDuration::Ms20, PLAIN_BPS, 0);
     let (once, spoken) = repeated(VOICE, 2);
     let packets = sending.packets(&spoken);
-    let outcome = converse(&mut Ours::new(&sending), &packets, &sending, PathConditions::Perfect, 0, Duration::ZERO);
+    let outcome = converse(
+        &mut Ours::new(&sending),
+        &packets,
+        &sending,
+        PathConditions::Perfect,
+        0,
+        Duration::ZERO,
+    );
     let found_ms = hear::compare(&spoken[once..], &outcome.heard[once..]).delay_ms;
     // The first block is rendered at seed 0's phase, which is 0, and the network takes 30 ms.
-    assert!((found_ms - outcome.delay_ms - 30.0).abs() <= 2.0, "{found_ms} and {} + 30", outcome.delay_ms);
+    assert!(
+        (found_ms - outcome.delay_ms - 30.0).abs() <= 2.0,
+        "{found_ms} and {} + 30",
+        outcome.delay_ms
+    );
 }

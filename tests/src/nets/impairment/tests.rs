@@ -5,7 +5,12 @@ fn ms(millis: u64) -> Duration {
 }
 
 /// Offers a frame of this many bytes every `every`, and returns when each that passed came out.
-fn run(impairment: Impairment, frames: usize, bytes: usize, every: Duration) -> (Vec<Duration>, Counts) {
+fn run(
+    impairment: Impairment,
+    frames: usize,
+    bytes: usize,
+    every: Duration,
+) -> (Vec<Duration>, Counts) {
     let mut way = OneWay::new(7, 0);
     way.set(Duration::ZERO, impairment);
     for number in 0..frames {
@@ -20,7 +25,8 @@ fn run(impairment: Impairment, frames: usize, bytes: usize, every: Duration) -> 
 
 #[test]
 fn every_frame_is_delayed_by_the_delay_and_at_most_the_jitter() {
-    let (arrivals, counts) = run(Impairment { jitter: ms(5), ..Impairment::delay(ms(40)) }, 200, 100, ms(20));
+    let (arrivals, counts) =
+        run(Impairment { jitter: ms(5), ..Impairment::delay(ms(40)) }, 200, 100, ms(20));
     assert_eq!((arrivals.len(), counts.lost, counts.dropped), (200, 0, 0));
     let delays = arrivals.iter().zip(0_u32..).map(|(at, number)| *at - ms(20) * number);
     assert!(delays.clone().all(|delay| (ms(40)..=ms(45)).contains(&delay)));
@@ -52,7 +58,8 @@ fn a_policer_drops_without_delaying() {
 
 #[test]
 fn burst_loss_loses_the_share_in_bursts_of_the_mean_length() {
-    let (arrivals, counts) = run(Impairment::default().with_burst_loss(0.05, 3.0), 8_000, 100, ms(1));
+    let (arrivals, counts) =
+        run(Impairment::default().with_burst_loss(0.05, 3.0), 8_000, 100, ms(1));
     assert!((0.04..0.06).contains(&(counts.lost as f64 / 8_000.0)), "{counts:?}");
     let bursts = arrivals.windows(2).filter(|pair| pair[1] - pair[0] > ms(1)).count();
     let mean = counts.lost as f64 / bursts as f64;
@@ -80,11 +87,17 @@ fn settings_survive_the_way_to_the_program() {
         Limit::Policer { rate_bps: 64_000, burst_bytes: 3_000 },
     ];
     for limit in limits {
-        let impairment = Impairment { limit, jitter: ms(3), ..Impairment::delay(ms(20)) }.with_burst_loss(0.05, 3.0);
+        let impairment = Impairment { limit, jitter: ms(3), ..Impairment::delay(ms(20)) }
+            .with_burst_loss(0.05, 3.0);
         assert_eq!(Impairment::from_json(&impairment.to_json()), Ok(impairment));
     }
     assert_eq!(Impairment::from_json(&json!({})), Ok(Impairment::default()));
-    for wrong in [json!({ "loss": 2 }), json!({ "loss": [0, 1] }), json!({ "delay_ms": -1 }), json!({ "limit": {} })] {
+    for wrong in [
+        json!({ "loss": 2 }),
+        json!({ "loss": [0, 1] }),
+        json!({ "delay_ms": -1 }),
+        json!({ "limit": {} }),
+    ] {
         assert!(Impairment::from_json(&wrong).is_err(), "{wrong}");
     }
 }

@@ -22,7 +22,11 @@ fn the_delay_of_a_clean_call_is_found_all_the_time() {
     assert!((result.first_at.unwrap() - 100.12).abs() < 0.2, "{:?}", result.first_at);
     assert!(result.gaps.is_empty(), "{:?}", result.gaps);
     assert!(result.delays.len() > 100);
-    assert!(result.delays.iter().all(|delay| (delay.ms - 130.0).abs() <= 5.0), "{:?}", result.delays);
+    assert!(
+        result.delays.iter().all(|delay| (delay.ms - 130.0).abs() <= 5.0),
+        "{:?}",
+        result.delays
+    );
 }
 
 #[test]
@@ -34,8 +38,13 @@ fn gaps_are_found_where_they_are() {
     let result = listen(&spoken, &heard, 99.0, 130.0);
     let found: Vec<(f64, f64)> = result.gaps.iter().map(|gap| (gap.at, gap.seconds)).collect();
     assert_eq!(found.len(), 2, "{found:?}");
-    for ((at, seconds), (true_at, true_seconds)) in found.into_iter().zip([(110.0, 0.5), (120.0, 2.0)]) {
-        assert!((at - true_at).abs() < 0.05 && (seconds - true_seconds).abs() < 0.08, "{at} {seconds}");
+    for ((at, seconds), (true_at, true_seconds)) in
+        found.into_iter().zip([(110.0, 0.5), (120.0, 2.0)])
+    {
+        assert!(
+            (at - true_at).abs() < 0.05 && (seconds - true_seconds).abs() < 0.08,
+            "{at} {seconds}"
+        );
     }
     assert!((result.lost_after(115.0) - 2.0).abs() < 0.08);
     assert!((result.lost_after(121.0) - 1.0).abs() < 0.08);

@@ -1,5 +1,5 @@
-//! Captures of whole views at several sizes, kept as text in `target/terminal` for people to look at. The tests compare what
-//! must be there, not whole screens.
+//! Captures of whole views at several sizes, kept as text in `target/terminal` for people to look
+//! at. The tests compare what must be there, not whole screens.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,8 @@ fn capture(name: &str, screen: &Screen, unicode: bool) -> Vec<String> {
     let captured = SIZES.map(|(columns, height)| {
         let palette = Palette { coloured: false, unicode };
         let lines = lines_of(&super::tests::terminal(screen, columns, height, palette)).join("\n");
-        fs::write(folder.join(format!("{name}-{columns}x{height}.txt")), format!("{lines}\n")).expect("written");
+        fs::write(folder.join(format!("{name}-{columns}x{height}.txt")), format!("{lines}\n"))
+            .expect("written");
         lines
     });
     captured.to_vec()
@@ -36,11 +37,15 @@ fn speech(person: &mut Person, level_dbfs: i32) {
 }
 
 fn silent(screen: &mut Screen) {
-    screen.people.iter_mut().for_each(|person| (person.speaking, person.level_dbfs) = (false, None));
+    screen
+        .people
+        .iter_mut()
+        .for_each(|person| (person.speaking, person.level_dbfs) = (false, None));
 }
 
 fn three() -> Screen {
-    let mut screen = screen(&[(1, "Ben"), (2, "Cleo"), (3, "Karl-Theodor von Guttenplag zu Sandhausen")]);
+    let mut screen =
+        screen(&[(1, "Ben"), (2, "Cleo"), (3, "Karl-Theodor von Guttenplag zu Sandhausen")]);
     silent(&mut screen);
     speech(&mut screen.people[0], -18);
     screen.people[0].delay_ms = Some(84);
@@ -74,8 +79,16 @@ fn alone_one_sees_how_the_server_is_and_what_to_type() {
 fn with_three_people_the_first_screen_answers_what_people_ask() {
     let captured = capture("three", &three(), true);
     // Who speaks, who is muted, whether the user is heard, how the server is, what was written.
-    assert_each("three", &captured, &["● Ben", "· Cleo", "muted", "SENDING", "connected", "You: hello Ben", "F2 mute"]);
-    assert_each("three", &captured[..2], &["clear", "direct", "deafened", "reaches 2 of 3", "loss", "delay"]);
+    assert_each(
+        "three",
+        &captured,
+        &["● Ben", "· Cleo", "muted", "SENDING", "connected", "You: hello Ben", "F2 mute"],
+    );
+    assert_each(
+        "three",
+        &captured[..2],
+        &["clear", "direct", "deafened", "reaches 2 of 3", "loss", "delay"],
+    );
     let ascii = capture("three-ascii", &three(), false);
     assert!(ascii.iter().all(|capture| capture.is_ascii()));
     assert_each("three-ascii", &ascii, &["* Ben", "SENDING", "You: hello Ben"]);
@@ -84,7 +97,8 @@ fn with_three_people_the_first_screen_answers_what_people_ask() {
 #[test]
 fn of_twenty_people_the_speakers_are_named_at_any_size() {
     let names: Vec<String> = (1..=20).map(|number| format!("Guest {number:02}")).collect();
-    let named: Vec<(u16, &str)> = names.iter().enumerate().map(|(id, name)| (id as u16 + 1, name.as_str())).collect();
+    let named: Vec<(u16, &str)> =
+        names.iter().enumerate().map(|(id, name)| (id as u16 + 1, name.as_str())).collect();
     let mut twenty = screen(&named);
     silent(&mut twenty);
     speech(&mut twenty.people[0], -30);
@@ -92,7 +106,10 @@ fn of_twenty_people_the_speakers_are_named_at_any_size() {
     twenty.people[18].loudest = true;
     let captured = capture("twenty", &twenty, true);
     assert_each("twenty", &captured, &["● Guest 01", "Guest 19"]);
-    let has_rest = captured.iter().map(|capture| capture.contains(" more (↑↓) ● Guest 19")).collect::<Vec<_>>();
+    let has_rest = captured
+        .iter()
+        .map(|capture| capture.contains(" more (↑↓) ● Guest 19"))
+        .collect::<Vec<_>>();
     assert_eq!(has_rest, [true, false, true, true], "a large screen has a row for each");
 }
 
@@ -102,7 +119,8 @@ fn without_a_sound_card_and_a_server_both_are_said_with_the_next_step() {
     without.link = Link::Away { retry_s: 3 };
     without.own.sending = false;
     (without.own.listening_only, without.own.without_speaker) = (true, true);
-    without.problems = vec!["No sound card works: you and the others cannot hear each other. Plug one in.".into()];
+    without.problems =
+        vec!["No sound card works: you and the others cannot hear each other. Plug one in.".into()];
     let captured = capture("no-sound-card", &without, true);
     assert_each(
         "no-sound-card",

@@ -11,7 +11,13 @@ use crate::live::overlay::{BORDER_COLUMNS, BORDER_ROWS, inner_size, lines, rows}
 use crate::live::overlay_state::Overlay;
 use crate::live::screen::Screen;
 
-pub(super) fn draw(frame: &mut Frame, area: Rect, overlay: &Overlay, screen: &Screen, palette: Palette) {
+pub(super) fn draw(
+    frame: &mut Frame,
+    area: Rect,
+    overlay: &Overlay,
+    screen: &Screen,
+    palette: Palette,
+) {
     let (title, lines) = lines(&overlay.content, screen);
     let (columns, height) = inner_size(&lines, area.width.into(), area.height.into());
     let rows = rows(&lines, columns);
@@ -27,7 +33,8 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, overlay: &Overlay, screen: &Sc
     frame.render_widget(Block::bordered().title(title).border_style(palette.quiet()), area);
     for (y, text) in (inner.y..inner.bottom()).zip(rows.iter().skip(offset)) {
         let text = cut(text, usize::from(inner.width));
-        let is_heading = !text.is_empty() && text.chars().all(|letter| letter.is_uppercase() || letter == ' ');
+        let is_heading =
+            !text.is_empty() && text.chars().all(|letter| letter.is_uppercase() || letter == ' ');
         let style = if is_heading { palette.strong() } else { ratatui::style::Style::new() };
         frame.render_widget(Line::styled(text, style), Rect { y, height: 1, ..inner });
     }
@@ -36,5 +43,10 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, overlay: &Overlay, screen: &Sc
 fn middle(area: Rect, columns: usize, rows: usize) -> Rect {
     let width = area.width.min(u16::try_from(columns).unwrap_or(u16::MAX));
     let height = area.height.min(u16::try_from(rows).unwrap_or(u16::MAX));
-    Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height }
+    Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y + (area.height - height) / 2,
+        width,
+        height,
+    }
 }

@@ -22,7 +22,9 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, screen: &Screen, palette: Pale
     let own = &screen.own;
     let columns = usize::from(area.width).saturating_sub(1);
     let states = states(own, screen.talk_key, palette);
-    let mut left = columns.saturating_sub(states.iter().map(|(text, _)| width(text) + 2).sum::<usize>() + LEAST_METER);
+    let mut left = columns.saturating_sub(
+        states.iter().map(|(text, _)| width(text) + 2).sum::<usize>() + LEAST_METER,
+    );
     let mut details = Vec::new();
     for (text, style) in details_of(own, palette) {
         if width(&text) + 2 <= left {
@@ -36,7 +38,11 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, screen: &Screen, palette: Pale
     let spaced = |(text, style)| [Span::styled(text, style), Span::raw("  ")];
     spans.extend(states.into_iter().flat_map(spaced));
     let sends = if own.sending && !own.muted { palette.voice() } else { palette.quiet() };
-    spans.extend([Span::styled(full, sends), Span::styled(empty, palette.quiet()), Span::raw("  ")]);
+    spans.extend([
+        Span::styled(full, sends),
+        Span::styled(empty, palette.quiet()),
+        Span::raw("  "),
+    ]);
     spans.extend(details.into_iter().flat_map(spaced));
     frame.render_widget(Line::from(spans), area);
 }
@@ -95,7 +101,9 @@ fn reaches(own: &Own, palette: Palette) -> Option<(String, Style)> {
         (_, 0) => None,
         (0, _) => Some(("reaches none".to_owned(), palette.alarm())),
         (reached, all) if reached == all => Some(("reaches all".to_owned(), Style::new())),
-        (reached, all) => Some((format!("reaches {reached} of {all}"), palette.mood(Mood::Trouble))),
+        (reached, all) => {
+            Some((format!("reaches {reached} of {all}"), palette.mood(Mood::Trouble)))
+        }
     }
 }
 

@@ -50,7 +50,8 @@ impl Palette {
 /// A meter of so many columns: how loud, and where it is quiet (`╎`).
 pub(crate) fn meter(level_dbfs: i32, floor_dbfs: Option<i32>, columns: usize) -> [String; 2] {
     let place = |level: i32| {
-        let above = usize::try_from(level.clamp(QUIETEST_DBFS, 0) - QUIETEST_DBFS).unwrap_or_default();
+        let above =
+            usize::try_from(level.clamp(QUIETEST_DBFS, 0) - QUIETEST_DBFS).unwrap_or_default();
         (above * columns).div_ceil(usize::try_from(-QUIETEST_DBFS).unwrap_or(1))
     };
     let filled = place(level_dbfs);

@@ -32,10 +32,24 @@ enum Column {
     RoundTrip,
 }
 
-const IMPORTANCE: [Column; 7] =
-    [Column::Notes, Column::Quality, Column::Groups, Column::Route, Column::Delay, Column::Loss, Column::RoundTrip];
-const ORDER: [Column; 7] =
-    [Column::Quality, Column::Route, Column::RoundTrip, Column::Loss, Column::Delay, Column::Groups, Column::Notes];
+const IMPORTANCE: [Column; 7] = [
+    Column::Notes,
+    Column::Quality,
+    Column::Groups,
+    Column::Route,
+    Column::Delay,
+    Column::Loss,
+    Column::RoundTrip,
+];
+const ORDER: [Column; 7] = [
+    Column::Quality,
+    Column::Route,
+    Column::RoundTrip,
+    Column::Loss,
+    Column::Delay,
+    Column::Groups,
+    Column::Notes,
+];
 /// The names grow before this column gets a place.
 const AFTER_NAMES: Column = Column::Loss;
 
@@ -53,7 +67,8 @@ struct Columns {
 pub(super) fn draw(frame: &mut Frame, rule: Rect, area: Rect, screen: &Screen, palette: Palette) {
     let rows = usize::from(area.height);
     if screen.people.is_empty() {
-        frame.render_widget(Span::styled("    No other person is here yet.", palette.quiet()), area);
+        frame
+            .render_widget(Span::styled("    No other person is here yet.", palette.quiet()), area);
         return;
     }
     let headed = rule.height > 0;
@@ -64,9 +79,12 @@ pub(super) fn draw(frame: &mut Frame, rule: Rect, area: Rect, screen: &Screen, p
     let chosen = screen.people.iter().position(|person| Some(person.peer) == screen.chosen);
     let (first, end) = window(screen.people.len(), rows, chosen);
     let shown = screen.people.get(first..end).unwrap_or_default();
-    let lines = shown.iter().map(|person| row(person, &columns, Some(person.peer) == screen.chosen, palette));
+    let lines = shown
+        .iter()
+        .map(|person| row(person, &columns, Some(person.peer) == screen.chosen, palette));
     let hidden = screen.people.iter().take(first).chain(screen.people.iter().skip(end));
-    let rest = (shown.len() < screen.people.len()).then(|| Line::styled(rest(hidden), palette.quiet()));
+    let rest =
+        (shown.len() < screen.people.len()).then(|| Line::styled(rest(hidden), palette.quiet()));
     for (y, line) in (area.y..area.bottom()).zip(lines.chain(rest)) {
         frame.render_widget(line, Rect { y, height: 1, ..area });
     }
@@ -84,7 +102,8 @@ fn window(people: usize, rows: usize, chosen: Option<usize>) -> (usize, usize) {
 
 fn rest<'a>(hidden: impl Iterator<Item = &'a Person> + Clone) -> String {
     let more = hidden.clone().count();
-    let speaking: Vec<&str> = hidden.filter(|one| one.speaking).map(|one| one.label.as_str()).collect();
+    let speaking: Vec<&str> =
+        hidden.filter(|one| one.speaking).map(|one| one.label.as_str()).collect();
     match speaking.as_slice() {
         [] => format!("    … and {more} more (↑↓)"),
         some => format!("    … and {more} more (↑↓) ● {}", some.join(", ")),
@@ -93,7 +112,11 @@ fn rest<'a>(hidden: impl Iterator<Item = &'a Person> + Clone) -> String {
 
 fn columns(people: &[Person], room: usize, headed: bool) -> Columns {
     let widest = |column: Column| {
-        let widest = people.iter().map(|person| width(&text(person, column, headed))).max().unwrap_or_default();
+        let widest = people
+            .iter()
+            .map(|person| width(&text(person, column, headed)))
+            .max()
+            .unwrap_or_default();
         // A heading needs its room, but no column.
         if headed && widest > 0 { widest.max(width(heading(column))) } else { widest }
     };
@@ -115,7 +138,9 @@ fn columns(people: &[Person], room: usize, headed: bool) -> Columns {
     let more = names.saturating_sub(name).min(left);
     (name, left) = (name + more, left - more);
     let meter = (LEAST_METER + left).min(MOST_METER);
-    let shown = ORDER.into_iter().filter_map(|column| kept.iter().copied().find(|(kept, _)| *kept == column));
+    let shown = ORDER
+        .into_iter()
+        .filter_map(|column| kept.iter().copied().find(|(kept, _)| *kept == column));
     Columns { name, meter, shown: shown.collect(), headed }
 }
 
@@ -126,8 +151,12 @@ fn headings(frame: &mut Frame, rule: Rect, columns: &Columns, palette: Palette) 
         let heading = heading(*column);
         if !heading.is_empty() {
             let x = rule.x + u16::try_from(x + 1 + columns - width(heading)).unwrap_or(u16::MAX);
-            let area = Rect { x, width: u16::try_from(width(heading) + 2).unwrap_or(u16::MAX), ..rule };
-            frame.render_widget(Span::styled(format!(" {heading} "), palette.quiet()), area.intersection(rule));
+            let area =
+                Rect { x, width: u16::try_from(width(heading) + 2).unwrap_or(u16::MAX), ..rule };
+            frame.render_widget(
+                Span::styled(format!(" {heading} "), palette.quiet()),
+                area.intersection(rule),
+            );
         }
         x += 2 + columns;
     }
@@ -166,7 +195,9 @@ fn row(person: &Person, columns: &Columns, chosen: bool, palette: Palette) -> Li
             Column::Quality => (fit(&text, *columns), quality_style(person.quality, palette)),
             Column::Route | Column::Groups => (fit(&text, *columns), palette.quiet()),
             Column::Notes => (fit(&text, *columns), palette.alarm()),
-            Column::Delay | Column::Loss | Column::RoundTrip => (fit_right(&text, *columns), palette.quiet()),
+            Column::Delay | Column::Loss | Column::RoundTrip => {
+                (fit_right(&text, *columns), palette.quiet())
+            }
         };
         spans.extend([Span::raw("  "), Span::styled(fitted, style)]);
     }
@@ -183,7 +214,9 @@ fn text(person: &Person, column: Column, headed: bool) -> String {
             Route::Relayed => "relayed".to_owned(),
             Route::None => String::new(),
         },
-        Column::RoundTrip => person.round_trip_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default(),
+        Column::RoundTrip => {
+            person.round_trip_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default()
+        }
         Column::Loss => named(format!("{} %", tenths(person.loss_permille))),
         Column::Delay => person.delay_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default(),
         Column::Groups => person.groups.clone().unwrap_or_default(),
@@ -220,7 +253,8 @@ fn notes(person: &Person) -> String {
         (person.muted, "off"),
         (person.gain_percent != 100 && !person.muted, gain.as_str()),
     ];
-    let notes: Vec<&str> = notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect();
+    let notes: Vec<&str> =
+        notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect();
     notes.join(" ")
 }
 
@@ -243,7 +277,10 @@ mod tests {
             for rows in 2..12 {
                 for chosen in 0..people {
                     let (first, end) = window(people, rows, Some(chosen));
-                    assert!((first..end).contains(&chosen), "{chosen} of {people} in {rows} rows: {first}..{end}");
+                    assert!(
+                        (first..end).contains(&chosen),
+                        "{chosen} of {people} in {rows} rows: {first}..{end}"
+                    );
                     assert!(end - first <= rows && end <= people);
                 }
             }

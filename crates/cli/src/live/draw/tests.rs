@@ -16,7 +16,12 @@ pub(super) const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (60, 15), (40, 1
 const PLAIN: Palette = Palette { coloured: false, unicode: true };
 const COLOURED: Palette = Palette { coloured: true, unicode: true };
 
-pub(super) fn terminal(screen: &Screen, columns: u16, rows: u16, palette: Palette) -> Terminal<TestBackend> {
+pub(super) fn terminal(
+    screen: &Screen,
+    columns: u16,
+    rows: u16,
+    palette: Palette,
+) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).expect("a terminal");
     terminal.draw(|frame| draw(frame, screen, palette)).expect("drawn");
     terminal
@@ -69,7 +74,10 @@ fn busy() -> Screen {
 #[test]
 fn eighty_columns_show_everything() {
     let rows = rows(&busy(), 80, 24);
-    assert!(rows[0].starts_with(" lobby  ws://127.0.0.1:8080") && rows[0].ends_with("connected  12:34"), "{rows:#?}");
+    assert!(
+        rows[0].starts_with(" lobby  ws://127.0.0.1:8080") && rows[0].ends_with("connected  12:34"),
+        "{rows:#?}"
+    );
     assert!(rows[0].contains("REC by Cleo"), "{rows:#?}");
     assert!(rows[2].starts_with("  ● Ben ") && rows[2].contains("━━"), "{rows:#?}");
     for heading in ["loss", "delay"] {
@@ -81,8 +89,14 @@ fn eighty_columns_show_everything() {
     for part in ["  · Cleo the Long-Named of", "clear", "relayed", "REC 50 %"] {
         assert!(rows[3].contains(part), "{part}: {rows:#?}");
     }
-    assert_eq!([rows[16].as_str(), rows[18].as_str()], ["14:09  Ben: good evening", "14:03  Ben is here."]);
-    assert!(rows[21].starts_with(" SENDING  ") && rows[21].contains("reaches all  -20 dB  32 kbit/s"), "{rows:#?}");
+    assert_eq!(
+        [rows[16].as_str(), rows[18].as_str()],
+        ["14:09  Ben: good evening", "14:03  Ben is here."]
+    );
+    assert!(
+        rows[21].starts_with(" SENDING  ") && rows[21].contains("reaches all  -20 dB  32 kbit/s"),
+        "{rows:#?}"
+    );
     assert!(rows[22].starts_with("> write to everyone"));
     assert!(rows[23].contains("F1 help") && rows[23].contains("^C leave"));
 }
@@ -93,7 +107,10 @@ fn forty_by_ten_shows_what_matters() {
     assert!(rows[0].contains("lobby") && rows[0].contains("connected  12:34"), "{rows:#?}");
     assert!(rows[1].contains("Ben") && rows[1].contains("clear"), "{rows:#?}");
     assert!(rows[2].contains("clear") && rows[2].contains("REC"), "{rows:#?}");
-    assert_eq!([rows[5].as_str(), rows[6].as_str()], ["14:09  Ben: good evening", "» 14:03  Ben is here."]);
+    assert_eq!(
+        [rows[5].as_str(), rows[6].as_str()],
+        ["14:09  Ben: good evening", "» 14:03  Ben is here."]
+    );
     assert!(rows[7].contains("SENDING"), "{rows:#?}");
     assert!(rows[9].contains("F1 help") && rows[9].contains("^C leave"), "{rows:#?}");
 }
@@ -102,12 +119,17 @@ fn forty_by_ten_shows_what_matters() {
 fn any_size_is_drawn_and_nothing_runs_over_its_edge() {
     let mut screen = busy();
     screen.chosen = Some(peer(1));
-    let answer = Content::Answer { title: "T".into(), lines: vec!["x".repeat(300), "日本語".into()] };
+    let answer =
+        Content::Answer { title: "T".into(), lines: vec!["x".repeat(300), "日本語".into()] };
     let contents = [None, Some(Content::Help), Some(Content::Events), Some(answer)];
     screen.problems = vec!["p".repeat(300), "q q".repeat(50)];
-    for (content, offset) in contents.into_iter().flat_map(|content| [0, 500].map(|offset| (content.clone(), offset))) {
+    for (content, offset) in
+        contents.into_iter().flat_map(|content| [0, 500].map(|offset| (content.clone(), offset)))
+    {
         screen.overlay = content.map(|content| Overlay { content, offset });
-        for (columns, height) in [(1, 1), (2, 3), (7, 5), (20, 4), (40, 10), (80, 24), (133, 50), (500, 200)] {
+        for (columns, height) in
+            [(1, 1), (2, 3), (7, 5), (20, 4), (40, 10), (80, 24), (133, 50), (500, 200)]
+        {
             assert_eq!(rows(&screen, columns, height).len(), usize::from(height));
         }
     }
@@ -118,14 +140,22 @@ fn a_server_that_is_away_is_in_the_header_with_the_next_try() {
     let mut screen = busy();
     screen.link = Link::Away { retry_s: 3 };
     assert!(rows(&screen, 80, 24)[0].contains("server away, trying again in 3 s"));
-    assert!(rows(&screen, 40, 10)[0].contains("server away, trying again in"), "{:#?}", rows(&screen, 40, 10));
+    assert!(
+        rows(&screen, 40, 10)[0].contains("server away, trying again in"),
+        "{:#?}",
+        rows(&screen, 40, 10)
+    );
 }
 
 #[test]
 fn a_server_that_does_not_answer_is_in_the_header() {
     let mut screen = busy();
     screen.is_server_silent = true;
-    assert!(rows(&screen, 80, 24)[0].contains("server does not answer"), "{:#?}", rows(&screen, 80, 24));
+    assert!(
+        rows(&screen, 80, 24)[0].contains("server does not answer"),
+        "{:#?}",
+        rows(&screen, 80, 24)
+    );
 }
 
 #[test]
@@ -151,12 +181,14 @@ fn a_connection_that_others_can_read_is_in_the_header_all_the_time() {
 #[test]
 fn of_many_people_those_who_do_not_fit_are_counted_and_speakers_among_them_named() {
     let names: Vec<String> = (0..50).map(|number| format!("Guest {number}")).collect();
-    let named: Vec<(u16, &str)> = names.iter().enumerate().map(|(id, name)| (id as u16 + 1, name.as_str())).collect();
+    let named: Vec<(u16, &str)> =
+        names.iter().enumerate().map(|(id, name)| (id as u16 + 1, name.as_str())).collect();
     let mut screen = screen(&named);
     screen.people.iter_mut().for_each(|person| person.speaking = person.label == "Guest 49");
     let shown = text(&screen, 80, 24);
     assert!(
-        shown.contains("You: Ada, and 50 other people") && shown.contains("… and 42 more (↑↓) ● Guest 49"),
+        shown.contains("You: Ada, and 50 other people")
+            && shown.contains("… and 42 more (↑↓) ● Guest 49"),
         "{shown}"
     );
     screen.chosen = Some(peer(50));
@@ -167,13 +199,21 @@ fn of_many_people_those_who_do_not_fit_are_counted_and_speakers_among_them_named
 #[test]
 fn wide_and_marked_letters_leave_the_columns_where_they_are() {
     let heap = format!("Zo{}", "\u{334}".repeat(300));
-    let screen = screen(&[(1, "Ben"), (2, "日本語のとても長い名前です"), (3, &heap), (4, "👩\u{200d}🚀 Sally")]);
+    let screen = screen(&[
+        (1, "Ben"),
+        (2, "日本語のとても長い名前です"),
+        (3, &heap),
+        (4, "👩\u{200d}🚀 Sally"),
+    ]);
     let terminal = terminal(&screen, 60, 20, PLAIN);
     let buffer = terminal.backend().buffer();
     let meter_begins = |y| (0..60_u16).find(|x| ["━", "─"].contains(&buffer[(*x, y)].symbol()));
     assert!(meter_begins(2).is_some());
     assert_eq!([3, 4, 5].map(meter_begins), [meter_begins(2); 3]);
-    assert!(buffer.content().iter().all(|cell| cell.symbol().chars().count() <= 12), "heaps of marks are cut");
+    assert!(
+        buffer.content().iter().all(|cell| cell.symbol().chars().count() <= 12),
+        "heaps of marks are cut"
+    );
 }
 
 #[test]
@@ -182,7 +222,8 @@ fn nothing_that_others_send_reaches_the_terminal_raw() {
     screen.say("14:00", &plain(crate::text::harmless("\u{1b}]0;title\u{7}\r\n")));
     screen.editor.insert("\u{1b}[2J");
     let terminal = terminal(&screen, 80, 24, COLOURED);
-    let hostile = |symbol: &str| symbol.chars().any(|letter| letter.is_control() || letter == '\u{202e}');
+    let hostile =
+        |symbol: &str| symbol.chars().any(|letter| letter.is_control() || letter == '\u{202e}');
     assert!(!terminal.backend().buffer().content().iter().any(|cell| hostile(cell.symbol())));
     assert!(text(&screen, 80, 24).contains("␛[31mEve␇"));
 }
@@ -195,7 +236,14 @@ fn without_colours_no_cell_has_one_and_states_are_still_words() {
     screen.people[1].may_speak = false;
     let terminal = terminal(&screen, 80, 24, PLAIN);
     let colourless = |colour| colour == Color::Reset;
-    assert!(terminal.backend().buffer().content().iter().all(|cell| colourless(cell.fg) && colourless(cell.bg)));
+    assert!(
+        terminal
+            .backend()
+            .buffer()
+            .content()
+            .iter()
+            .all(|cell| colourless(cell.fg) && colourless(cell.bg))
+    );
     let shown = text(&screen, 80, 24);
     for word in ["MUTED", "DEAFENED", "off", "may not speak", "F2 unmute"] {
         assert!(shown.contains(word), "{word}: {shown}");
@@ -206,11 +254,17 @@ fn without_colours_no_cell_has_one_and_states_are_still_words() {
 fn the_key_to_talk_says_what_it_does_on_this_terminal() {
     let mut screen = busy();
     screen.talk_key = TalkKey::Hold;
-    assert!(text(&screen, 80, 24).contains("F4 hold to talk") && text(&screen, 80, 24).contains("KEY UP"));
+    assert!(
+        text(&screen, 80, 24).contains("F4 hold to talk")
+            && text(&screen, 80, 24).contains("KEY UP")
+    );
     screen.talk_key = TalkKey::HoldByRepeats;
     screen.own.talking = true;
     let shown = text(&screen, 80, 24);
-    assert!(shown.contains("TALKING") && shown.contains("F4 hold to talk (short press: 1 s)"), "{shown}");
+    assert!(
+        shown.contains("TALKING") && shown.contains("F4 hold to talk (short press: 1 s)"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -242,7 +296,10 @@ fn help_lies_over_the_rest_and_scrolls_on_a_small_screen() {
     let top = text(&screen, 40, 10);
     screen.overlay = Some(Overlay { content: Content::Help, offset: 1000 });
     let bottom = text(&screen, 40, 10);
-    assert!(top.contains("F2  ") && top.contains("scroll, Esc closes") && !top.contains("/quit"), "{top}");
+    assert!(
+        top.contains("F2  ") && top.contains("scroll, Esc closes") && !top.contains("/quit"),
+        "{top}"
+    );
     assert!(bottom.contains("/quit"), "{bottom}");
 }
 
@@ -252,20 +309,27 @@ fn events_never_push_messages_out() {
     (0..500).for_each(|number| screen.say("14:10", &plain(format!("event {number}"))));
     for (columns, height) in SIZES {
         let shown = text(&screen, columns, height);
-        assert!(shown.contains("Ben: good evening") && shown.contains("event 499"), "{columns}x{height}: {shown}");
+        assert!(
+            shown.contains("Ben: good evening") && shown.contains("event 499"),
+            "{columns}x{height}: {shown}"
+        );
     }
 }
 
 #[test]
 fn what_does_not_work_stands_above_the_events_as_long_as_it_lasts() {
     let mut screen = busy();
-    screen.problems = vec!["No sound card works: you and the others cannot hear each other. Plug one in.".into()];
+    screen.problems =
+        vec!["No sound card works: you and the others cannot hear each other. Plug one in.".into()];
     for (columns, height) in SIZES {
         let shown = text(&screen, columns, height);
         assert!(shown.contains("No sound card works"), "{columns}x{height}: {shown}");
     }
     let shown = rows(&screen, 80, 24);
-    assert!(shown[18].starts_with(" No sound card works") && shown[19].contains("Ben is here."), "{shown:#?}");
+    assert!(
+        shown[18].starts_with(" No sound card works") && shown[19].contains("Ben is here."),
+        "{shown:#?}"
+    );
 }
 
 #[test]
@@ -280,7 +344,10 @@ fn a_terminal_without_utf8_gets_ascii() {
         assert!(terminal.backend().buffer().content().iter().all(|cell| cell.symbol().is_ascii()));
     }
     let ascii = lines_of(&terminal(&screen, 80, 24, Palette { coloured: false, unicode: false }));
-    assert!(ascii[2].contains("* Ben") && ascii[2].contains("==") && ascii[3].contains("Zoe ? ?"), "{ascii:#?}");
+    assert!(
+        ascii[2].contains("* Ben") && ascii[2].contains("==") && ascii[3].contains("Zoe ? ?"),
+        "{ascii:#?}"
+    );
 }
 
 #[test]
@@ -290,18 +357,26 @@ fn names_use_the_columns_there_are() {
     assert!(text(&screen, 120, 40).contains(long), "{}", text(&screen, 120, 40));
     screen.people[0].muted_itself = true;
     let narrow = text(&screen, 80, 24);
-    assert!(narrow.contains(&long[..26]) && narrow.contains("muted") && narrow.contains("direct"), "{narrow}");
+    assert!(
+        narrow.contains(&long[..26]) && narrow.contains("muted") && narrow.contains("direct"),
+        "{narrow}"
+    );
 }
 
 #[test]
 fn of_several_who_speak_the_loudest_is_marked() {
-    let mut people = [(1, "Ben"), (2, "Cleo"), (3, "Dan")].map(|(id, name)| state(id, name)).to_vec();
+    let mut people =
+        [(1, "Ben"), (2, "Cleo"), (3, "Dan")].map(|(id, name)| state(id, name)).to_vec();
     people[1].level_dbfs = Some(-6.0);
     people[2].speaking = false;
     let mut screen = screen(&[]);
-    screen.observe(&voicemesh::Snapshot { peers: people, ..Default::default() }, &People::default());
+    screen
+        .observe(&voicemesh::Snapshot { peers: people, ..Default::default() }, &People::default());
     let shown = rows(&screen, 80, 24);
-    assert!(shown[2].contains("● Ben") && shown[3].contains("◉ Cleo") && shown[4].contains("· Dan"), "{shown:#?}");
+    assert!(
+        shown[2].contains("● Ben") && shown[3].contains("◉ Cleo") && shown[4].contains("· Dan"),
+        "{shown:#?}"
+    );
 }
 
 #[test]
@@ -317,7 +392,11 @@ fn talk_groups_and_missing_devices_are_in_the_own_row() {
     screen.own.reaches = (1, 2);
     assert!(own(&screen).contains("reaches 1 of 2"), "{}", own(&screen));
     (screen.own.listening_only, screen.own.without_speaker) = (true, true);
-    assert!(own(&screen).starts_with(" LISTENING ONLY  NO SPEAKER") && !own(&screen).contains("━"), "{}", own(&screen));
+    assert!(
+        own(&screen).starts_with(" LISTENING ONLY  NO SPEAKER") && !own(&screen).contains("━"),
+        "{}",
+        own(&screen)
+    );
 }
 
 #[test]
@@ -341,8 +420,7 @@ fn a_meter_is_empty_in_silence_and_full_at_full_scale() {
 #[test]
 fn what_needs_action_is_whole_on_the_smallest_screen() {
     let mut screen = busy();
-    let problem =
-        "The server is not reached: it refuses the connection. Is the address right, and does the server run?";
+    let problem = "The server is not reached: it refuses the connection. Is the address right, and does the server run?";
     screen.problems = vec![problem.to_owned()];
     let shown = text(&screen, 40, 10);
     assert!(shown.contains("run?") && shown.contains("Ben"), "{shown}");

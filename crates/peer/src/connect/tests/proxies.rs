@@ -84,7 +84,9 @@ async fn connect(stream: &mut TcpStream, asks: Asks) -> Option<String> {
     let scheme = if asks == Asks::Ntlm { "NTLM" } else { "Basic realm=\"x\"" };
     let answer = match may {
         true => "HTTP/1.1 200 Connection established\r\n\r\n".to_owned(),
-        false => format!("HTTP/1.1 407 Who are you\r\nProxy-Authenticate: {scheme}\r\nContent-Length: 0\r\n\r\n"),
+        false => format!(
+            "HTTP/1.1 407 Who are you\r\nProxy-Authenticate: {scheme}\r\nContent-Length: 0\r\n\r\n"
+        ),
     };
     stream.write_all(answer.as_bytes()).await.expect("written");
     let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next());
@@ -153,8 +155,13 @@ fn both_kinds_of_proxy_lead_to_the_server_and_look_its_name_up() {
         let server = World::start(Answer::WebSocket).await;
         let proxy = ProxyWorld::start(Asks::Nothing, server.address).await;
         for scheme in ["http", "socks5h"] {
-            let connection = through("ws://voice.example:81/tea", proxy.proxy(scheme, "")).await.expect("a connection");
-            assert_eq!(connection, ServerConnection::new(false, false, Some(proxy.address.to_string())));
+            let connection = through("ws://voice.example:81/tea", proxy.proxy(scheme, ""))
+                .await
+                .expect("a connection");
+            assert_eq!(
+                connection,
+                ServerConnection::new(false, false, Some(proxy.address.to_string()))
+            );
         }
         assert_eq!(proxy.asked(), ["voice.example:81", "voice.example:81"]);
         assert_eq!(server.requests(), ["GET /tea/ws HTTP/1.1", "GET /tea/ws HTTP/1.1"]);
@@ -173,7 +180,8 @@ fn tls_through_a_proxy_is_between_this_peer_and_the_server() {
             given.ca = Some(certified.file());
             given.proxy = Some(proxy.proxy("http", ""));
         });
-        let (_, connection) = connector.connect(WebSocketConfig::default(), &|_| {}).await.expect("a connection");
+        let (_, connection) =
+            connector.connect(WebSocketConfig::default(), &|_| {}).await.expect("a connection");
         assert!(connection.encrypted);
         assert_eq!(proxy.asked(), ["voice.example:443"]);
     });
@@ -188,7 +196,11 @@ fn a_user_and_a_password_are_given_to_a_proxy_that_asks() {
             let to = |user: &str| through("ws://voice.example", proxy.proxy(scheme, user));
             to("ann:p%3Aw@").await.expect("a connection");
             assert_eq!(failed(to("").await), ProxyFailure::AuthenticationRequired, "{scheme}");
-            assert_eq!(failed(to("ann:wrong@").await), ProxyFailure::AuthenticationRefused, "{scheme}");
+            assert_eq!(
+                failed(to("ann:wrong@").await),
+                ProxyFailure::AuthenticationRefused,
+                "{scheme}"
+            );
         }
         let proxy = ProxyWorld::start(Asks::Ntlm, server.address).await;
         let refused = failed(through("ws://voice.example", proxy.proxy("http", "ann:x@")).await);
@@ -206,11 +218,18 @@ fn what_is_wrong_with_a_proxy_is_said_of_the_proxy() {
         let gone = proxy.proxy("http", "");
         drop(proxy);
         let web_server = Proxy::parse(&format!("socks5h://{}", server.address)).expect("a proxy");
-        assert!(matches!(failed(through("ws://voice.example", web_server).await), ProxyFailure::NotAProxy(_)));
+        assert!(matches!(
+            failed(through("ws://voice.example", web_server).await),
+            ProxyFailure::NotAProxy(_)
+        ));
         while TcpStream::connect(("127.0.0.1", gone.port)).await.is_ok() {}
         let failure = through("ws://voice.example", gone).await.expect_err("no proxy");
         let text = failure.to_string();
-        assert!(text.starts_with("the proxy 127.0.0.1:") && text.contains("cannot be reached: it refuses"), "{text}");
+        assert!(
+            text.starts_with("the proxy 127.0.0.1:")
+                && text.contains("cannot be reached: it refuses"),
+            "{text}"
+        );
     });
 }
 
@@ -224,7 +243,9 @@ fn a_bare_address_never_goes_without_tls_through_a_proxy() {
             given.proxy = Some(proxy.proxy("http", ""));
         });
         match connector.connect(WebSocketConfig::default(), &|_| {}).await.map(|_| ()) {
-            Err(ConnectFailure::NotTls { plain_not_tried, .. }) => assert_eq!(plain_not_tried, PlainNotTried::Proxy),
+            Err(ConnectFailure::NotTls { plain_not_tried, .. }) => {
+                assert_eq!(plain_not_tried, PlainNotTried::Proxy)
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!(server.requests(), [""; 0]);

@@ -18,7 +18,8 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use super::*;
 
 pub(super) fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     // A test that hangs is a test that fails.
     runtime.block_on(async { timeout(Duration::from_secs(60), test).await.expect("in a minute") });
 }
@@ -111,7 +112,10 @@ impl World {
         ca: Option<&Path>,
     ) -> Result<ServerConnection, ConnectFailure> {
         let connector = Self::connector(url, |given| given.ca = ca.map(Path::to_owned));
-        connector.connect(WebSocketConfig::default(), &|_| {}).await.map(|(_, connection)| connection)
+        connector
+            .connect(WebSocketConfig::default(), &|_| {})
+            .await
+            .map(|(_, connection)| connection)
     }
 
     /// The first lines of the requests for WebSockets that came.
@@ -173,7 +177,9 @@ async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(stream: S, seen: &Seen) {
     let upgrade = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         let line = format!("{} {} {:?}", request.method(), request.uri(), request.version());
         seen.requests.lock().expect("no panic").push(line);
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         Ok(response)
     };
     if let Ok(mut websocket) = accept_hdr_async(stream, upgrade).await {
@@ -189,7 +195,8 @@ async fn tell<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, text: &str) {
     let _ = stream.shutdown().await;
 }
 
-/// A certificate that signed itself and says that it signs others, as `openssl req -x509` makes it; and its key.
+/// A certificate that signed itself and says that it signs others, as `openssl req -x509` makes it;
+/// and its key.
 pub(super) struct Certified {
     certificate: rcgen::Certificate,
     key: KeyPair,
@@ -207,8 +214,9 @@ impl Certified {
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
         let config = ServerConfig::builder().with_no_client_auth();
-        let config =
-            config.with_single_cert(vec![self.certificate.der().clone()], key).expect("a certificate with its key");
+        let config = config
+            .with_single_cert(vec![self.certificate.der().clone()], key)
+            .expect("a certificate with its key");
         TlsAcceptor::from(Arc::new(config))
     }
 
@@ -216,7 +224,8 @@ impl Certified {
     pub(super) fn file(&self) -> PathBuf {
         static FILES: AtomicUsize = AtomicUsize::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("voicemesh-connect-{}-{number}.pem", std::process::id()));
+        let path = std::env::temp_dir()
+            .join(format!("voicemesh-connect-{}-{number}.pem", std::process::id()));
         fs::write(&path, self.certificate.pem()).expect("a file");
         path
     }

@@ -60,7 +60,8 @@ fn two_sides_stay_apart_at_any_rate() {
             source.stereo(&both);
             frames += reader.read(&mut out);
             if number > 20 {
-                let is_right = |frame: &[f32]| (frame[0] - 0.5).abs() < 0.01 && (frame[1] + 0.25).abs() < 0.01;
+                let is_right =
+                    |frame: &[f32]| (frame[0] - 0.5).abs() < 0.01 && (frame[1] + 0.25).abs() < 0.01;
                 assert!(out.chunks_exact(2).all(is_right), "{rate_hz}: {:?}", &out[..4]);
             }
         }
@@ -92,13 +93,20 @@ fn the_first_that_reads_sets_the_pace_until_it_stays_away() {
         }
         assert!(taps.lead());
     }
-    assert!(heard >= 98 * 1_024 && rendered - heard <= 1_024 + 2 * BLOCK_SAMPLES, "{heard} of {rendered}");
+    assert!(
+        heard >= 98 * 1_024 && rendered - heard <= 1_024 + 2 * BLOCK_SAMPLES,
+        "{heard} of {rendered}"
+    );
     assert_eq!(taps.wants_block(ms(21 * 99 + 50)), Some(false));
     assert_eq!(taps.wants_block(ms(21 * 99 + 150)), None, "it stays away");
     drop(reader);
     taps.finish(None);
     assert!(taps.voices.is_empty());
-    assert_eq!(taps.speaker(Participant::Peer(peer), &block(0), false), Mixing::In, "and the peer is in the mix again");
+    assert_eq!(
+        taps.speaker(Participant::Peer(peer), &block(0), false),
+        Mixing::In,
+        "and the peer is in the mix again"
+    );
 }
 
 /// proves: B-11

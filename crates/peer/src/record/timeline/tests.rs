@@ -19,14 +19,27 @@ impl Room {
     }
 
     fn push(&mut self, at_ms: u64, sequence: u64) {
-        self.timeline.push(Duration::from_millis(at_ms), sequence, false, &frame(sequence as u8), &mut self.out);
+        self.timeline.push(
+            Duration::from_millis(at_ms),
+            sequence,
+            false,
+            &frame(sequence as u8),
+            &mut self.out,
+        );
     }
 
     fn push_last(&mut self, at_ms: u64, sequence: u64) {
-        self.timeline.push(Duration::from_millis(at_ms), sequence, true, &frame(sequence as u8), &mut self.out);
+        self.timeline.push(
+            Duration::from_millis(at_ms),
+            sequence,
+            true,
+            &frame(sequence as u8),
+            &mut self.out,
+        );
     }
 
-    /// What was written: the marks of frames, `x` for a lost one, `_N` for N milliseconds of silence.
+    /// What was written: the marks of frames, `x` for a lost one, `_N` for N milliseconds of
+    /// silence.
     fn written(&mut self) -> String {
         self.timeline.finish(&mut self.out);
         let words = self.out.iter().map(|piece| match piece {
@@ -52,7 +65,11 @@ fn a_talkspurt_begins_when_its_first_frame_was_spoken() {
 fn frames_of_a_running_talkspurt_are_written_at_once() {
     let mut room = Room::new();
     (0..20).for_each(|number| room.push(20 + 20 * number, number));
-    assert_eq!(room.out.len(), 20, "the first ones waited for the window, the last one for nothing");
+    assert_eq!(
+        room.out.len(),
+        20,
+        "the first ones waited for the window, the last one for nothing"
+    );
 }
 
 #[test]
@@ -61,7 +78,11 @@ fn of_the_first_frames_the_one_least_delayed_tells_the_place() {
     for (at_ms, number) in [(1_100, 0), (1_101, 1), (1_102, 2), (1_080 + 10, 3)] {
         room.push(at_ms, number);
     }
-    assert_eq!(room.written(), "_1010 0 1 2 3", "the fourth frame came 10 ms after it was spoken, the first 80 ms");
+    assert_eq!(
+        room.written(),
+        "_1010 0 1 2 3",
+        "the fourth frame came 10 ms after it was spoken, the first 80 ms"
+    );
 }
 
 #[test]
@@ -76,7 +97,9 @@ fn jitter_inside_a_talkspurt_is_not_heard() {
 #[test]
 fn frames_that_overtook_each_other_are_put_in_order_and_doubles_are_written_once() {
     let mut room = Room::new();
-    for (at_ms, number) in [(20, 0), (42, 2), (43, 1), (80, 3), (80, 3), (100, 5), (130, 4), (131, 5), (140, 6)] {
+    for (at_ms, number) in
+        [(20, 0), (42, 2), (43, 1), (80, 3), (80, 3), (100, 5), (130, 4), (131, 5), (140, 6)]
+    {
         room.push(at_ms, number);
     }
     assert_eq!(room.written(), "0 1 2 3 4 5 6");
@@ -90,7 +113,8 @@ fn the_copy_of_a_lost_frame_takes_its_place_within_the_window_and_not_after() {
     room.push(175, 3);
     (8..30).filter(|number| *number != 10).for_each(|number| room.push(20 + 20 * number, number));
     room.push(640, 10);
-    let expected = (0..30).map(|number| if number == 10 { "x".to_owned() } else { number.to_string() });
+    let expected =
+        (0..30).map(|number| if number == 10 { "x".to_owned() } else { number.to_string() });
     assert_eq!(room.written(), expected.collect::<Vec<_>>().join(" "));
 }
 
@@ -141,7 +165,10 @@ fn a_clock_that_is_too_fast_is_set_right_in_the_pause_and_only_there() {
     room.push_last(980, 49);
     room.push(2_000, 50);
     let written = room.written();
-    assert!(written.ends_with("48 49 _980 50"), "the talkspurt ended at 1000 by its own clock: {written}");
+    assert!(
+        written.ends_with("48 49 _980 50"),
+        "the talkspurt ended at 1000 by its own clock: {written}"
+    );
     assert_eq!(written.matches('_').count(), 1);
 }
 
@@ -191,7 +218,10 @@ fn a_speaker_that_counts_anew_is_recorded_again() {
     (1000..1010).for_each(|number| room.push(20 + 20 * (number - 1000), number));
     (0..30).for_each(|number| room.push(5_000 + 20 * number, number));
     assert!(room.written().ends_with("27 28 29"), "{}", room.written());
-    assert_eq!(room.out.iter().filter(|piece| matches!(piece, Piece::Packet { .. })).count(), 10 + 30 - 9);
+    assert_eq!(
+        room.out.iter().filter(|piece| matches!(piece, Piece::Packet { .. })).count(),
+        10 + 30 - 9
+    );
 }
 
 #[test]
@@ -209,7 +239,8 @@ fn what_is_no_opus_is_not_there_and_memory_is_bounded() {
 fn any_arrivals_give_a_stream_as_long_as_its_pieces() {
     let mut state = 1_u64;
     let mut random = |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
     for _ in 0..200 {
@@ -222,7 +253,13 @@ fn any_arrivals_give_a_stream_as_long_as_its_pieces() {
                 _ => at_ms / 20 + random(6),
             };
             let packet: Vec<u8> = (0..random(4)).map(|_| random(256) as u8).collect();
-            room.timeline.push(Duration::from_millis(at_ms), sequence, random(9) == 0, &packet, &mut room.out);
+            room.timeline.push(
+                Duration::from_millis(at_ms),
+                sequence,
+                random(9) == 0,
+                &packet,
+                &mut room.out,
+            );
         }
         room.timeline.finish(&mut room.out);
         let length = room.out.iter().map(|piece| match piece {

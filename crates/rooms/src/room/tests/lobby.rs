@@ -14,7 +14,8 @@ fn fresh(number: u8) -> Salt {
 }
 
 impl World {
-    /// Checks a join, hashes what is asked for, and gives what it presents; as the shell does, without another in between.
+    /// Checks a join, hashes what is asked for, and gives what it presents; as the shell does,
+    /// without another in between.
     pub(super) fn presented(&self, join: &Join, salt: Salt) -> Result<Option<Digest>, ErrorCode> {
         match self.room.check_join(join, None, salt).map_err(|refusal| refusal.code)? {
             JoinCheck::Enter => Ok(None),
@@ -25,7 +26,11 @@ impl World {
         }
     }
 
-    pub(super) fn join_with(&mut self, connection: ConnectionId, join: Join) -> Result<Joined, ErrorCode> {
+    pub(super) fn join_with(
+        &mut self,
+        connection: ConnectionId,
+        join: Join,
+    ) -> Result<Joined, ErrorCode> {
         let presented = self.presented(&join, fresh(connection.0 as u8))?;
         self.enter(connection, join, presented)
     }
@@ -36,7 +41,9 @@ impl World {
         join: Join,
         presented: Option<Digest>,
     ) -> Result<Joined, ErrorCode> {
-        self.room.join(self.now, connection, join, presented, &mut self.sent).map_err(|refusal| refusal.code)?;
+        self.room
+            .join(self.now, connection, join, presented, &mut self.sent)
+            .map_err(|refusal| refusal.code)?;
         let received = self.received(connection).into_iter().find_map(|message| match message {
             ServerMessage::Joined(joined) => Some(joined),
             _ => None,
@@ -47,7 +54,9 @@ impl World {
     fn requests(&mut self, connection: ConnectionId) -> Vec<(u32, Option<ErrorCode>)> {
         let received = self.received(connection).into_iter().filter_map(|message| match message {
             ServerMessage::MetadataSet { request } => Some((request, None)),
-            ServerMessage::Error { code, request: Some(request), .. } => Some((request, Some(code))),
+            ServerMessage::Error { code, request: Some(request), .. } => {
+                Some((request, Some(code)))
+            }
             _ => None,
         });
         received.collect()
@@ -61,15 +70,24 @@ fn the_first_member_decides_the_password_and_a_wrong_one_or_none_is_refused() {
     world.join_with(A, with_password(1, "sesame")).expect("the first decides");
     assert_eq!(world.join_with(B, join_of(2)).unwrap_err(), ErrorCode::PasswordRequired);
     assert_eq!(world.join_with(B, with_password(2, "")).unwrap_err(), ErrorCode::PasswordRequired);
-    assert_eq!(world.join_with(B, with_password(2, "Sesame")).unwrap_err(), ErrorCode::PasswordWrong);
+    assert_eq!(
+        world.join_with(B, with_password(2, "Sesame")).unwrap_err(),
+        ErrorCode::PasswordWrong
+    );
     assert!(world.received(A).is_empty(), "the refused were never here");
     assert_eq!(world.join_with(B, with_password(2, "sesame")).expect("it is right").peers.len(), 1);
 
     world.leave(A, LeaveReason::Left);
-    assert_eq!(world.join_with(C, with_password(3, "other")).unwrap_err(), ErrorCode::PasswordWrong);
+    assert_eq!(
+        world.join_with(C, with_password(3, "other")).unwrap_err(),
+        ErrorCode::PasswordWrong
+    );
     world.leave(B, LeaveReason::Lost);
     world.join_with(C, with_password(3, "other")).expect("an empty room is anybody's");
-    assert_eq!(world.join_with(A, with_password(1, "sesame")).unwrap_err(), ErrorCode::PasswordWrong);
+    assert_eq!(
+        world.join_with(A, with_password(1, "sesame")).unwrap_err(),
+        ErrorCode::PasswordWrong
+    );
 }
 
 /// proves: S-16
@@ -78,7 +96,10 @@ fn a_room_without_a_password_hashes_nothing_and_takes_none() {
     let mut world = World::new();
     world.join(A, 1);
     assert_eq!(world.room.check_join(&join_of(2), None, fresh(1)), Ok(JoinCheck::Enter));
-    assert_eq!(world.join_with(B, with_password(2, "sesame")).unwrap_err(), ErrorCode::PasswordWrong);
+    assert_eq!(
+        world.join_with(B, with_password(2, "sesame")).unwrap_err(),
+        ErrorCode::PasswordWrong
+    );
     world.join(B, 2);
 }
 
@@ -87,19 +108,27 @@ fn a_room_without_a_password_hashes_nothing_and_takes_none() {
 fn of_two_first_joiners_with_different_passwords_one_wins() {
     let mut world = World::new();
     let (one, other) = (with_password(1, "one"), with_password(2, "other"));
-    let both = [world.presented(&one, fresh(1)).unwrap(), world.presented(&other, fresh(2)).unwrap()];
+    let both =
+        [world.presented(&one, fresh(1)).unwrap(), world.presented(&other, fresh(2)).unwrap()];
     world.enter(A, one, both[0]).expect("the first to be ready");
-    let Ok(JoinCheck::Hash(again)) = world.room.check_join(&other, both[1].as_ref(), fresh(3)) else { panic!() };
+    let Ok(JoinCheck::Hash(again)) = world.room.check_join(&other, both[1].as_ref(), fresh(3))
+    else {
+        panic!()
+    };
     assert!(again.expected.is_some(), "its password is held against the winner's");
     let presented = digest(other.password.as_ref().unwrap(), again.salt);
-    assert_eq!(world.room.check_join(&other, presented.as_ref(), fresh(3)).unwrap_err().code, ErrorCode::PasswordWrong);
+    assert_eq!(
+        world.room.check_join(&other, presented.as_ref(), fresh(3)).unwrap_err().code,
+        ErrorCode::PasswordWrong
+    );
     assert_eq!(
         world.enter(B, other.clone(), both[1]).unwrap_err(),
         ErrorCode::PasswordRequired,
         "no join without the password"
     );
 
-    // Had it named the same, it would be in; and a room that became empty meanwhile takes what was hashed for another.
+    // Had it named the same, it would be in; and a room that became empty meanwhile takes what was
+    // hashed for another.
     let late = world.presented(&with_password(2, "one"), fresh(2)).unwrap();
     world.leave(A, LeaveReason::Left);
     world.enter(B, with_password(2, "one"), late).expect("now it is the first");
@@ -116,7 +145,10 @@ fn who_is_here_on_another_connection_is_known_and_a_lone_ghost_decides_anew() {
     world.leave(B, LeaveReason::Left);
     let another_run = Join { run: 99, ..with_password(1, "changed") };
     world.join_with(C, another_run).expect("no other member is here");
-    assert_eq!(world.join_with(B, with_password(2, "sesame")).unwrap_err(), ErrorCode::PasswordWrong);
+    assert_eq!(
+        world.join_with(B, with_password(2, "sesame")).unwrap_err(),
+        ErrorCode::PasswordWrong
+    );
     world.join_with(B, with_password(2, "changed")).expect("it is right");
 }
 
@@ -148,7 +180,10 @@ fn a_numbered_change_is_answered_after_everyone_was_told() {
     let received = ServerMessage::Metadata { peer: peer_of(2), metadata };
     assert_eq!(world.received(B), [received.clone(), ServerMessage::MetadataSet { request: 7 }]);
     assert_eq!(world.received(A).last(), Some(&received));
-    world.say(B, ClientMessage::SetMetadata { request: Some(8), set: set("long", Some(&"v".repeat(8192))) });
+    world.say(
+        B,
+        ClientMessage::SetMetadata { request: Some(8), set: set("long", Some(&"v".repeat(8192))) },
+    );
     assert_eq!(world.requests(B), [(8, Some(ErrorCode::BadMetadata))]);
 }
 
@@ -158,7 +193,10 @@ fn only_the_owner_changes_what_the_room_publishes_and_it_outlasts_the_owner() {
     let mut world = World::new();
     world.join(A, 1);
     world.join(B, 2);
-    let change = |request, value| ClientMessage::SetRoomMetadata { request: Some(request), set: set("map", value) };
+    let change = |request, value| ClientMessage::SetRoomMetadata {
+        request: Some(request),
+        set: set("map", value),
+    };
     world.say(B, change(1, Some("castle")));
     assert_eq!(world.requests(B), [(1, Some(ErrorCode::NotOwner))]);
     world.received(A);
@@ -176,7 +214,11 @@ fn only_the_owner_changes_what_the_room_publishes_and_it_outlasts_the_owner() {
     assert_eq!(world.requests(B), [(3, Some(ErrorCode::BadMetadata))]);
     world.say(B, change(4, None));
     assert_eq!(world.requests(B), [(4, None)], "the owner is now the next member");
-    assert_eq!(world.room.mark().version, mark.version + 2, "the room's words are no part of the roster");
+    assert_eq!(
+        world.room.mark().version,
+        mark.version + 2,
+        "the room's words are no part of the roster"
+    );
 }
 
 /// proves: S-17
@@ -215,5 +257,8 @@ fn everyone_is_told_what_a_member_may_do_and_a_later_joiner_finds_it() {
     assert!(world.sent.texts.is_empty(), "nothing has changed");
     let joined = world.join(C, 3);
     assert_eq!(joined.peers[0].permissions, muted);
-    assert!(!world.room.set_permissions(peer_of(9), muted, &mut world.sent), "that peer is not here");
+    assert!(
+        !world.room.set_permissions(peer_of(9), muted, &mut world.sent),
+        "that peer is not here"
+    );
 }

@@ -11,9 +11,14 @@ use crate::room::{AddressTag, Digest, Salt};
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl World {
-    /// A room of the `run`th run of a server whose tickets outlast restarts, or do not, at this time after its start.
+    /// A room of the `run`th run of a server whose tickets outlast restarts, or do not, at this
+    /// time after its start.
     fn of_server(run: u8, outlasts: bool, now: Duration) -> Self {
-        let rules = RoomRules { tickets_outlast_restarts: outlasts, owner_after: 2 * MINUTE, ..RoomRules::default() };
+        let rules = RoomRules {
+            tickets_outlast_restarts: outlasts,
+            owner_after: 2 * MINUTE,
+            ..RoomRules::default()
+        };
         let mut world = Self::with(rules);
         world.issue_tickets(run, u64::from(run) * 1_000);
         world.now = now;
@@ -32,7 +37,10 @@ impl World {
     }
 
     fn may_moderate(&self, person: u8) -> bool {
-        self.room.members.iter().any(|(_, member)| member.peer == peer_of(person) && member.permissions.moderate)
+        self.room
+            .members
+            .iter()
+            .any(|(_, member)| member.peer == peer_of(person) && member.permissions.moderate)
     }
 
     fn tick(&mut self, now: Duration) {
@@ -61,7 +69,10 @@ fn the_member_who_makes_a_room_may_moderate_it_and_no_other() {
     assert!(!world.join(B, 2).permissions.moderate);
     assert_eq!(world.decide(B, mute(1)), Some(ErrorCode::NotModerator));
     assert_eq!(world.decide(A, mute(2)), None);
-    let muted = ServerMessage::Permissions { peer: peer_of(2), permissions: Permissions::default().without_speak() };
+    let muted = ServerMessage::Permissions {
+        peer: peer_of(2),
+        permissions: Permissions::default().without_speak(),
+    };
     assert!(world.received(B).contains(&muted), "the muted member gets it as well");
     let again = world.join_as(C, Join { run: 77, ..join_of(2) });
     assert!(!again.permissions.speak, "it stays muted when it comes back");
@@ -116,7 +127,8 @@ fn a_stranger_who_polls_during_a_restart_can_moderate_nothing() {
 }
 
 #[test]
-fn after_two_minutes_without_the_former_owner_the_first_gets_the_right_and_a_ticket_takes_it_back() {
+fn after_two_minutes_without_the_former_owner_the_first_gets_the_right_and_a_ticket_takes_it_back()
+{
     let mut before = World::of_server(1, true, 10 * MINUTE);
     let owner = before.join(A, 1);
     let mut world = World::of_server(2, true, Duration::ZERO);
@@ -165,7 +177,10 @@ fn for_a_day_a_ticket_takes_the_right_back_from_who_made_the_emptied_room_anew()
         assert_eq!(world.decide(B, mute(3)), None);
         assert_eq!(world.decide(B, Moderation::Lock), None);
         let returned = world.join_as(A, back(1, &owner));
-        assert!(returned.permissions.moderate && !returned.locked, "what the other decided has ended");
+        assert!(
+            returned.permissions.moderate && !returned.locked,
+            "what the other decided has ended"
+        );
         assert!(world.room.members.iter().all(|(_, member)| member.permissions.speak));
         assert_eq!(world.decide(B, mute(1)), Some(ErrorCode::NotModerator));
         world.leave(A, LeaveReason::Left);
@@ -189,11 +204,20 @@ fn after_a_restart_a_newcomer_keeps_the_former_owner_out_neither_by_a_ban_nor_by
     assert!(world.room.check_ban(world.now, &returns, None).is_ok());
     world.received(B);
     let joined = world.join_as(A, returns);
-    assert!(joined.permissions.moderate && joined.peers.is_empty(), "who was behind the password is not heard");
+    assert!(
+        joined.permissions.moderate && joined.peers.is_empty(),
+        "who was behind the password is not heard"
+    );
     let last = world.received(B).pop();
-    assert!(matches!(last, Some(ServerMessage::Error { code: ErrorCode::Kicked, fatal: true, .. })), "{last:?}");
+    assert!(
+        matches!(last, Some(ServerMessage::Error { code: ErrorCode::Kicked, fatal: true, .. })),
+        "{last:?}"
+    );
     world.join(B, 2);
-    assert!(world.room.check_ban(world.now, &join_of(1), None).is_ok(), "the newcomer's bans have ended");
+    assert!(
+        world.room.check_ban(world.now, &join_of(1), None).is_ok(),
+        "the newcomer's bans have ended"
+    );
 }
 
 #[test]
@@ -307,7 +331,9 @@ fn the_right_is_handed_on_and_the_newer_ticket_counts() {
 #[test]
 fn one_whose_connection_was_lost_is_put_out_of_the_others_links_as_well() {
     let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
-    for action in [Moderation::Kick { peer: peer_of(2) }, Moderation::Ban { peer: peer_of(2), seconds: 600 }] {
+    for action in
+        [Moderation::Kick { peer: peer_of(2) }, Moderation::Ban { peer: peer_of(2), seconds: 600 }]
+    {
         let mut world = World::of_server(1, true, 10 * MINUTE);
         world.join(A, 1);
         world.join(B, 2);
@@ -322,7 +348,8 @@ fn one_whose_connection_was_lost_is_put_out_of_the_others_links_as_well() {
 }
 
 #[test]
-fn what_is_decided_about_a_member_whose_connection_was_lost_is_sent_to_the_others_and_holds_when_it_comes_back() {
+fn what_is_decided_about_a_member_whose_connection_was_lost_is_sent_to_the_others_and_holds_when_it_comes_back()
+ {
     let mut world = World::of_server(1, true, 10 * MINUTE);
     world.join(A, 1);
     world.join(B, 2);
@@ -332,7 +359,8 @@ fn what_is_decided_about_a_member_whose_connection_was_lost_is_sent_to_the_other
     let (peer, red) = (peer_of(2), vec!["Red".to_owned()]);
     let before = world.room.mark();
     assert_eq!(world.decide(A, mute(2)), None);
-    let muted = ServerMessage::Permissions { peer, permissions: Permissions::default().without_speak() };
+    let muted =
+        ServerMessage::Permissions { peer, permissions: Permissions::default().without_speak() };
     assert_eq!(world.received(C), std::slice::from_ref(&muted));
     assert_eq!(world.room.mark().version, before.version + 1, "as each `permissions`");
     assert_eq!(world.decide(A, Moderation::Move { peer, groups: red.clone() }), None);
@@ -348,19 +376,27 @@ fn what_is_decided_about_a_member_whose_connection_was_lost_is_sent_to_the_other
     world.received(B);
     world.try_join(B, join_of(2)).expect("it comes back");
     let received = world.received(B);
-    let [ServerMessage::Joined(joined), ServerMessage::Move { groups, number: Some(1) }] = received.as_slice() else {
+    let [ServerMessage::Joined(joined), ServerMessage::Move { groups, number: Some(1) }] =
+        received.as_slice()
+    else {
         panic!("{received:?}")
     };
     assert!(!joined.permissions.speak && joined.held_in == red && *groups == red);
     world.received(C);
     world.refresh(C);
-    assert!(matches!(world.received(C)[0], ServerMessage::Roster { .. }), "it is in the roster again");
+    assert!(
+        matches!(world.received(C)[0], ServerMessage::Roster { .. }),
+        "it is in the roster again"
+    );
 
     // What is taken back while it is away is news as well.
     world.leave(B, LeaveReason::Lost);
     world.received(C);
     assert_eq!(world.decide(A, Moderation::Unmute { peer }), None);
-    assert_eq!(world.received(C), [ServerMessage::Permissions { peer, permissions: Permissions::default() }]);
+    assert_eq!(
+        world.received(C),
+        [ServerMessage::Permissions { peer, permissions: Permissions::default() }]
+    );
     world.now += 6 * MINUTE;
     assert_eq!(world.decide(A, mute(2)), Some(ErrorCode::UnknownPeer), "no link lives so long");
 }
@@ -374,15 +410,19 @@ fn one_who_is_behind_closes_its_link_to_a_member_that_was_put_out() {
     assert_eq!(world.decide(A, kick(2)), None);
     world.received(C);
     world.refresh(C);
-    assert_eq!(world.received(C)[0], ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked });
+    assert_eq!(
+        world.received(C)[0],
+        ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked }
+    );
 }
 
 #[test]
 fn only_a_run_that_was_in_the_room_before_is_sent_what_was_decided_about_members_who_have_left() {
     let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
     let rosters = |received: &[ServerMessage]| {
-        let is_state =
-            |message: &&ServerMessage| matches!(message, ServerMessage::Joined(_) | ServerMessage::Roster { .. });
+        let is_state = |message: &&ServerMessage| {
+            matches!(message, ServerMessage::Joined(_) | ServerMessage::Roster { .. })
+        };
         received.iter().filter(is_state).count()
     };
     let mut world = World::of_server(1, true, 10 * MINUTE);
@@ -395,7 +435,10 @@ fn only_a_run_that_was_in_the_room_before_is_sent_what_was_decided_about_members
     world.received(C);
     world.try_join(C, join_of(3)).expect("it comes back");
     let received = world.received(C);
-    assert!(received.contains(&left) && rosters(&received) == 2, "it may have a link: {received:?}");
+    assert!(
+        received.contains(&left) && rosters(&received) == 2,
+        "it may have a link: {received:?}"
+    );
 
     let newcomer = ConnectionId(4);
     world.try_join(newcomer, join_of(4)).expect("it is new");
@@ -429,14 +472,26 @@ fn a_member_who_is_put_out_is_told_so_and_the_others_close_their_links() {
     let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
     assert_eq!(world.received(C), [left]);
     let last = world.received(B).pop();
-    assert!(matches!(last, Some(ServerMessage::Error { code: ErrorCode::Banned, fatal: true, .. })), "{last:?}");
+    assert!(
+        matches!(last, Some(ServerMessage::Error { code: ErrorCode::Banned, fatal: true, .. })),
+        "{last:?}"
+    );
     assert_eq!(world.sent.closed, [(B, CloseReason::Refused)]);
 
-    let banned = |world: &World, join: &Join, address| world.room.check_ban(world.now, join, address).err();
+    let banned =
+        |world: &World, join: &Join, address| world.room.check_ban(world.now, join, address).err();
     let code = |refusal: Option<Refusal>| refusal.map(|refusal| refusal.code);
     let elsewhere = Some(AddressTag(8));
-    assert_eq!(code(banned(&world, &back(2, &second), elsewhere)), Some(ErrorCode::Banned), "with its ticket as well");
-    assert_eq!(code(banned(&world, &join_of(5), Some(AddressTag(7)))), Some(ErrorCode::Banned), "from its address");
+    assert_eq!(
+        code(banned(&world, &back(2, &second), elsewhere)),
+        Some(ErrorCode::Banned),
+        "with its ticket as well"
+    );
+    assert_eq!(
+        code(banned(&world, &join_of(5), Some(AddressTag(7)))),
+        Some(ErrorCode::Banned),
+        "from its address"
+    );
     assert_eq!(banned(&world, &join_of(5), elsewhere), None);
     world.now += Duration::from_secs(601);
     assert_eq!(banned(&world, &join_of(2), Some(AddressTag(7))), None, "it has ended");
@@ -472,9 +527,16 @@ fn a_password_that_a_moderator_sets_holds_for_newcomers_and_raises_the_epoch() {
         ServerMessage::Ticket { ticket } => Some(ticket),
         _ => None,
     });
-    assert_eq!(world.join_with(C, with_password(3, "sesame")).unwrap_err(), ErrorCode::PasswordWrong);
+    assert_eq!(
+        world.join_with(C, with_password(3, "sesame")).unwrap_err(),
+        ErrorCode::PasswordWrong
+    );
     world.leave(B, LeaveReason::Lost);
-    assert_eq!(world.join_with(B, back(2, &old)).unwrap_err(), ErrorCode::PasswordRequired, "an old ticket");
+    assert_eq!(
+        world.join_with(B, back(2, &old)).unwrap_err(),
+        ErrorCode::PasswordRequired,
+        "an old ticket"
+    );
     world.join_with(C, with_password(3, "other")).expect("it is right");
 
     let mut after = World::of_server(2, true, Duration::ZERO);
@@ -496,10 +558,14 @@ fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
     let action = Moderation::Move { peer, groups: red.clone() };
     world.say(A, ClientMessage::Moderate { request: Some(7), action });
     let held = |groups: &Vec<String>| ServerMessage::Held { peer, groups: groups.clone() };
-    assert_eq!(world.received(B), [ServerMessage::Move { groups: red.clone(), number: Some(1) }, held(&red)]);
+    assert_eq!(
+        world.received(B),
+        [ServerMessage::Move { groups: red.clone(), number: Some(1) }, held(&red)]
+    );
     let received = world.received(A);
     assert!(
-        received.contains(&held(&red)) && received.contains(&ServerMessage::Moderated { request: 7 }),
+        received.contains(&held(&red))
+            && received.contains(&ServerMessage::Moderated { request: 7 }),
         "{received:?}"
     );
     // It is so for newcomers, and when it comes back.
@@ -510,7 +576,9 @@ fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
     assert_eq!(again.held_in, red);
     world.refresh(C);
     let is_held = |message: &ServerMessage| match message {
-        ServerMessage::Roster { peers, .. } => peers.iter().any(|info| info.peer == peer && info.held_in == red),
+        ServerMessage::Roster { peers, .. } => {
+            peers.iter().any(|info| info.peer == peer && info.held_in == red)
+        }
         _ => false,
     };
     assert!(world.received(C).iter().any(is_held));
@@ -521,8 +589,13 @@ fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
         world.received(C);
         assert_eq!(world.decide(A, Moderation::Move { peer, groups: free.clone() }), None);
         assert!(world.received(C).contains(&held(&Vec::new())));
-        let asked = world.received(B).iter().any(|message| matches!(message, ServerMessage::Move { .. }));
-        assert_eq!(asked, !free.is_empty(), "a member who may choose again is not asked to leave everything");
+        let asked =
+            world.received(B).iter().any(|message| matches!(message, ServerMessage::Move { .. }));
+        assert_eq!(
+            asked,
+            !free.is_empty(),
+            "a member who may choose again is not asked to leave everything"
+        );
     }
 }
 
@@ -573,20 +646,24 @@ fn a_move_that_frees_is_never_refused_and_those_who_are_free_leave_room_for_othe
         let names = (10..72).map(|group| format!("{group}{}", "x".repeat(250)));
         [first.to_owned()].into_iter().chain(names).collect()
     };
-    let move_to =
-        |world: &mut World, person, groups| world.decide(A, Moderation::Move { peer: peer_of(person), groups });
+    let move_to = |world: &mut World, person, groups| {
+        world.decide(A, Moderation::Move { peer: peer_of(person), groups })
+    };
     for person in 2..6 {
         world.join(ConnectionId(u64::from(person)), person);
         assert_eq!(move_to(&mut world, person, long("Global")), None, "{person}");
     }
-    assert_eq!(move_to(&mut world, 2, long("Red")), None, "in place of what was kept of the free ones");
+    assert_eq!(
+        move_to(&mut world, 2, long("Red")),
+        None,
+        "in place of what was kept of the free ones"
+    );
     assert_eq!(move_to(&mut world, 3, long("Red")), Some(ErrorCode::TooManyMessages));
     assert_eq!(move_to(&mut world, 3, long("Global")), None);
     // The one that is held is still moved on its next connection.
     world.leave(B, LeaveReason::Lost);
     world.try_join(B, join_of(2)).expect("it comes back");
-    let moved =
-        |message: &ServerMessage| matches!(message, ServerMessage::Move { groups, .. } if *groups == long("Red"));
+    let moved = |message: &ServerMessage| matches!(message, ServerMessage::Move { groups, .. } if *groups == long("Red"));
     assert!(world.received(B).iter().any(moved));
     assert_eq!(move_to(&mut world, 2, long("Global")), None);
     assert_eq!(move_to(&mut world, 3, long("Red")), None);
@@ -598,7 +675,8 @@ fn what_was_decided_about_members_who_are_long_gone_leaves_room_for_others() {
     world.join(A, 1);
     let groups: Vec<String> = (0..8).map(|group| format!("{group}{}", "x".repeat(250))).collect();
     let decide = |world: &mut World, person: u16| {
-        let secret = InstallationSecret(std::array::from_fn(|at| person.to_be_bytes()[at % 2] ^ 0xA0));
+        let secret =
+            InstallationSecret(std::array::from_fn(|at| person.to_be_bytes()[at % 2] ^ 0xA0));
         let join = Join { proof: prove(&secret, "wss://voice.example", "lobby", 0), ..join_of(2) };
         let peer = join.proof.peer_id();
         world.join_as(B, join);

@@ -1,7 +1,8 @@
 //! A second connection of the same peer and run.
 
 use voicemesh_wire::packet::{
-    self, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, HandshakeResponse, Kind, Relay,
+    self, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, HandshakeResponse, Kind,
+    Relay,
 };
 use voicemesh_wire::signaling::Moderation;
 use voicemesh_wire::{ClientId, GroupId};
@@ -9,7 +10,8 @@ use voicemesh_wire::{ClientId, GroupId};
 use super::*;
 
 const D: ConnectionId = ConnectionId(4);
-const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+const CODEC: CodecSettings =
+    CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
 
 impl World {
     fn shake_hands(&mut self, connection: ConnectionId, person: u8) {
@@ -27,7 +29,9 @@ impl World {
 
     /// The packets that a connection got since the last time.
     fn got(&mut self, connection: ConnectionId) -> Vec<Bytes> {
-        let (its, others) = std::mem::take(&mut self.sent.packets).into_iter().partition(|(to, ..)| *to == connection);
+        let (its, others) = std::mem::take(&mut self.sent.packets)
+            .into_iter()
+            .partition(|(to, ..)| *to == connection);
         self.sent.packets = others;
         let its: Vec<_> = its;
         its.into_iter().map(|(_, packet, _)| packet).collect()
@@ -37,8 +41,11 @@ impl World {
     fn speak(&mut self, from: ConnectionId, client: ClientId, to: ClientId) -> Verdict {
         let session = self.session();
         let mut voice = Vec::new();
-        let header =
-            packet::VoiceHeader { sender: client, talkspurt: packet::TalkspurtCounter::TwoBit(0), sequence: 7 };
+        let header = packet::VoiceHeader {
+            sender: client,
+            talkspurt: packet::TalkspurtCounter::TwoBit(0),
+            sequence: 7,
+        };
         header.encode_packet(session, &[], &[1, 2, 3], &mut voice);
         let mut relay = Vec::new();
         Relay::encode_packet(Kind::ServerRelayUnreliable, session, &[to], &voice, &mut relay);
@@ -49,7 +56,8 @@ impl World {
 /// Two people in a room, with a session.
 fn room() -> (World, Joined, Joined) {
     let mut world = World::new();
-    let first = world.join_as(A, Join { metadata: [("seat".to_owned(), "3".to_owned())].into(), ..join_of(1) });
+    let first = world
+        .join_as(A, Join { metadata: [("seat".to_owned(), "3".to_owned())].into(), ..join_of(1) });
     let second = world.join(B, 2);
     world.shake_hands(A, 1);
     world.shake_hands(B, 2);
@@ -72,11 +80,16 @@ fn the_same_run_takes_over_and_the_others_are_sent_nothing() {
     assert_eq!((again.you, again.client, again.order), (first.you, first.client, first.order));
     assert_eq!(again.session, first.session);
     let metadata = again.taken_over.map(|taken_over| taken_over.metadata);
-    assert_eq!(metadata, Some([("seat".to_owned(), "3".to_owned())].into()), "what it published stays");
+    assert_eq!(
+        metadata,
+        Some([("seat".to_owned(), "3".to_owned())].into()),
+        "what it published stays"
+    );
     assert_eq!(again.roster, mark);
     assert_eq!(world.room.owner(), Some(peer_of(1)));
 
-    // Its handshake asks for the state and changes none: neither the groups nor what the others know.
+    // Its handshake asks for the state and changes none: neither the groups nor what the others
+    // know.
     world.shake_hands(C, 1);
     assert!(world.received(B).is_empty() && world.got(B).is_empty());
     let got = world.got(C);
@@ -108,14 +121,22 @@ fn what_is_on_its_way_on_the_old_connection_is_still_taken_and_answers_go_to_the
     assert_eq!(world.speak(C, first.client, second.client), Verdict::Relayed { copies: 1 });
     world.now += Duration::from_millis(500);
     let dropped = Verdict::Dropped(voicemesh_session::server::DropReason::Outdated);
-    assert_eq!(world.speak(A, first.client, second.client), dropped, "speech that comes so late is old");
+    assert_eq!(
+        world.speak(A, first.client, second.client),
+        dropped,
+        "speech that comes so late is old"
+    );
     world.sent.packets.clear();
     world.speak(B, second.client, first.client);
     assert!(world.got(A).is_empty());
     assert_eq!(world.got(C).len(), 1, "speech to the peer takes the new connection");
     world.received(A);
     world.say(A, ClientMessage::Ping { token: 9 });
-    assert_eq!(world.received(A), [ServerMessage::Pong { token: 9 }], "a probe is answered where it was asked");
+    assert_eq!(
+        world.received(A),
+        [ServerMessage::Pong { token: 9 }],
+        "a probe is answered where it was asked"
+    );
 }
 
 #[test]
@@ -134,7 +155,11 @@ fn a_written_message_is_passed_on_once_whichever_connection_brings_it() {
     assert_eq!(world.packet(A, text("three")), dropped, "it was on its way on the old one");
     world.packet(C, text("three"));
     let again = world.join(D, 1);
-    assert_eq!(again.taken_over.and_then(|taken_over| taken_over.texts), Some(1), "of the connection before");
+    assert_eq!(
+        again.taken_over.and_then(|taken_over| taken_over.texts),
+        Some(1),
+        "of the connection before"
+    );
 }
 
 #[test]
@@ -223,7 +248,10 @@ fn a_chain_of_connections_is_one_member_and_leaves_once() {
     }
     world.received(B);
     world.leave(D, LeaveReason::Lost);
-    assert_eq!(world.received(B), [ServerMessage::PeerLeft { peer: peer_of(1), reason: LeaveReason::Lost }]);
+    assert_eq!(
+        world.received(B),
+        [ServerMessage::PeerLeft { peer: peer_of(1), reason: LeaveReason::Lost }]
+    );
     assert_eq!(world.sent.closed, [(A, CloseReason::TakenOver), (C, CloseReason::TakenOver)]);
     assert_eq!(
         world.speak(C, first.client, second.client),
@@ -242,14 +270,22 @@ fn a_connection_that_takes_over_needs_no_password() {
     assert_eq!(world.join(C, 1).client, first.client);
 }
 
-/// Packets of 200 bytes that come, one each millisecond, from the first person to the second. `again` is called each 100 ms,
-/// and says by which connection the first speaks from then on.
-fn spoken(world: &mut World, seconds: u64, mut again: impl FnMut(&mut World, u64) -> ConnectionId) -> (usize, usize) {
+/// Packets of 200 bytes that come, one each millisecond, from the first person to the second.
+/// `again` is called each 100 ms, and says by which connection the first speaks from then on.
+fn spoken(
+    world: &mut World,
+    seconds: u64,
+    mut again: impl FnMut(&mut World, u64) -> ConnectionId,
+) -> (usize, usize) {
     let (first, second) = (world.room.session().client_of(A), world.room.session().client_of(B));
     let (first, second) = (first.expect("it is here"), second.expect("it is here"));
     let session = world.session();
     let mut voice = Vec::new();
-    let header = packet::VoiceHeader { sender: first, talkspurt: packet::TalkspurtCounter::TwoBit(0), sequence: 7 };
+    let header = packet::VoiceHeader {
+        sender: first,
+        talkspurt: packet::TalkspurtCounter::TwoBit(0),
+        sequence: 7,
+    };
     header.encode_packet(session, &[], &[0; 200], &mut voice);
     let mut relay = Vec::new();
     Relay::encode_packet(Kind::ServerRelayUnreliable, session, &[second], &voice, &mut relay);
@@ -282,7 +318,10 @@ fn who_takes_over_again_and_again_speaks_no_more_than_others() {
         world.join(connection, 1);
         connection
     });
-    assert!(packets <= 1_105 && (200_000..=240_500).contains(&bytes), "{packets} packets, {bytes} bytes in 10 s");
+    assert!(
+        packets <= 1_105 && (200_000..=240_500).contains(&bytes),
+        "{packets} packets, {bytes} bytes in 10 s"
+    );
 }
 
 /// proves: D-24
@@ -296,7 +335,10 @@ fn who_comes_again_as_another_run_speaks_no_more_than_others() {
         world.shake_hands(connection, 1);
         connection
     });
-    assert!(packets <= 1_105 && (200_000..=240_500).contains(&bytes), "{packets} packets, {bytes} bytes in 10 s");
+    assert!(
+        packets <= 1_105 && (200_000..=240_500).contains(&bytes),
+        "{packets} packets, {bytes} bytes in 10 s"
+    );
 }
 
 #[test]
@@ -307,8 +349,12 @@ fn a_snapshot_comes_in_parts_and_each_is_of_its_own_time() {
     world.shake_hands(D, 4);
     let session = world.session();
     let info = |client| packet::ClientInfo { name: String::new(), id: client, codec: CODEC };
-    let long = |of: u8| (0..60).map(|number| format!("{of}.{number}.{}", "x".repeat(240))).collect::<Vec<_>>();
-    for (connection, client, of) in [(A, first.client, 1), (C, third.client, 3), (D, fourth.client, 4)] {
+    let long = |of: u8| {
+        (0..60).map(|number| format!("{of}.{number}.{}", "x".repeat(240))).collect::<Vec<_>>()
+    };
+    for (connection, client, of) in
+        [(A, first.client, 1), (C, third.client, 3), (D, fourth.client, 4)]
+    {
         let state = ClientState { client: info(client), groups: long(of) };
         world.packet(connection, state.encode(session));
     }
@@ -332,7 +378,8 @@ fn a_snapshot_comes_in_parts_and_each_is_of_its_own_time() {
         }
         if parts == 3 {
             // Between two parts one member ceases to listen to a group, and another leaves.
-            let leaves = DeltaClientState { joins: false, client: third.client, group: long(3)[0].clone() };
+            let leaves =
+                DeltaClientState { joins: false, client: third.client, group: long(3)[0].clone() };
             world.packet(C, leaves.encode(session));
             world.leave(D, LeaveReason::Left);
             world.got(B);
@@ -341,7 +388,11 @@ fn a_snapshot_comes_in_parts_and_each_is_of_its_own_time() {
     assert!(largest < 17_408, "{largest}");
     assert!(parts <= 5, "{parts}");
     assert_eq!(states.len(), 1, "the one that has left is not listed");
-    assert_eq!((states[0].client.id, states[0].groups.len()), (third.client, 59), "as it is when it is sent");
+    assert_eq!(
+        (states[0].client.id, states[0].groups.len()),
+        (third.client, 59),
+        "as it is when it is sent"
+    );
     assert_eq!(world.room.session().client_of(B), Some(second.client));
 }
 
@@ -352,7 +403,8 @@ enum Learns {
     FromJoined,
     /// Sent anew behind `joined`, as the state is now.
     FromRepeat,
-    /// Its own question or change has no answer: the client asks or sends again, or reports that there was no answer.
+    /// Its own question or change has no answer: the client asks or sends again, or reports that
+    /// there was no answer.
     AsksAgain,
     /// It concerns the connection that ends, and nothing else.
     ConcernsTheOldConnection,
@@ -363,7 +415,10 @@ fn learns(message: &ServerMessage) -> Learns {
     match message {
         ServerMessage::Joined(_)
         | ServerMessage::PeerJoined { .. }
-        | ServerMessage::PeerLeft { reason: LeaveReason::Left | LeaveReason::Lost | LeaveReason::Replaced, .. }
+        | ServerMessage::PeerLeft {
+            reason: LeaveReason::Left | LeaveReason::Lost | LeaveReason::Replaced,
+            ..
+        }
         | ServerMessage::Metadata { .. }
         | ServerMessage::Status { .. }
         | ServerMessage::Locked { .. }
@@ -377,9 +432,10 @@ fn learns(message: &ServerMessage) -> Learns {
         | ServerMessage::Permissions { .. }
         | ServerMessage::Held { .. }
         | ServerMessage::Move { .. } => Learns::FromRepeat,
-        // Metadata is compared with `taken_over` and sent again; a decision without an answer fails after 10 s; a signal that
-        // does not come is asked for again (PROTOCOL.md, section 7); refused texts at the end are not counted as read, so that
-        // they are sent and answered again.
+        // Metadata is compared with `taken_over` and sent again; a decision without an answer fails
+        // after 10 s; a signal that does not come is asked for again (PROTOCOL.md, section 7);
+        // refused texts at the end are not counted as read, so that they are sent and answered
+        // again.
         ServerMessage::MetadataSet { .. }
         | ServerMessage::Moderated { .. }
         | ServerMessage::Signal { .. }
@@ -392,7 +448,8 @@ fn learns(message: &ServerMessage) -> Learns {
     }
 }
 
-/// Nothing of what waits on a connection reaches its member, from the third message on; then it takes over.
+/// Nothing of what waits on a connection reaches its member, from the third message on; then it
+/// takes over.
 fn taken_over_after(decide: impl FnOnce(&mut World)) -> (Vec<ServerMessage>, Vec<ServerMessage>) {
     let rules = RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() };
     let mut world = World::with(rules);
@@ -424,26 +481,56 @@ fn what_waits_on_a_dying_connection_is_known_after_the_takeover() {
         moderate(world, Moderation::Lock);
         world.say(
             A,
-            ClientMessage::SetRoomMetadata { request: None, set: [("map".to_owned(), Some("two".to_owned()))].into() },
+            ClientMessage::SetRoomMetadata {
+                request: None,
+                set: [("map".to_owned(), Some("two".to_owned()))].into(),
+            },
         );
         world.say(
             A,
-            ClientMessage::SetMetadata { request: None, set: [("seat".to_owned(), Some("4".to_owned()))].into() },
+            ClientMessage::SetMetadata {
+                request: None,
+                set: [("seat".to_owned(), Some("4".to_owned()))].into(),
+            },
         );
         moderate(world, Moderation::MakeOwner { peer: you });
         world.leave(C, LeaveReason::Lost);
-        world.say(B, ClientMessage::Moderate { request: None, action: Moderation::Mute { peer: third } });
         world.say(
             B,
-            ClientMessage::Moderate { request: None, action: Moderation::Move { peer: third, groups: groups("Red") } },
+            ClientMessage::Moderate { request: None, action: Moderation::Mute { peer: third } },
         );
-        world.say(B, ClientMessage::Moderate { request: None, action: Moderation::Kick { peer: peer_of(4) } });
         world.say(
             B,
-            ClientMessage::SetMetadata { request: Some(1), set: [("a".to_owned(), Some("b".to_owned()))].into() },
+            ClientMessage::Moderate {
+                request: None,
+                action: Moderation::Move { peer: third, groups: groups("Red") },
+            },
         );
-        world.say(B, ClientMessage::Moderate { request: Some(2), action: Moderation::Unmute { peer: third } });
-        world.say(B, ClientMessage::Moderate { request: Some(3), action: Moderation::Mute { peer: third } });
+        world.say(
+            B,
+            ClientMessage::Moderate {
+                request: None,
+                action: Moderation::Kick { peer: peer_of(4) },
+            },
+        );
+        world.say(
+            B,
+            ClientMessage::SetMetadata {
+                request: Some(1),
+                set: [("a".to_owned(), Some("b".to_owned()))].into(),
+            },
+        );
+        world.say(
+            B,
+            ClientMessage::Moderate {
+                request: Some(2),
+                action: Moderation::Unmute { peer: third },
+            },
+        );
+        world.say(
+            B,
+            ClientMessage::Moderate { request: Some(3), action: Moderation::Mute { peer: third } },
+        );
         world.say(B, ClientMessage::SetRoomMetadata { request: Some(4), set: BTreeMap::new() });
         world.signal(A, you);
     });
@@ -451,19 +538,35 @@ fn what_waits_on_a_dying_connection_is_known_after_the_takeover() {
     for how in [Learns::FromJoined, Learns::FromRepeat, Learns::AsksAgain] {
         assert!(lost_and(how) >= 3, "{how:?}: {lost:?}");
     }
-    let [ServerMessage::Joined(joined), behind @ ..] = received.as_slice() else { panic!("{received:?}") };
-    assert!(joined.permissions.moderate && !joined.permissions.speak && joined.held_in.is_empty() && joined.locked);
+    let [ServerMessage::Joined(joined), behind @ ..] = received.as_slice() else {
+        panic!("{received:?}")
+    };
+    assert!(
+        joined.permissions.moderate
+            && !joined.permissions.speak
+            && joined.held_in.is_empty()
+            && joined.locked
+    );
     assert!(joined.ticket.is_some() && joined.owner_right.is_held());
     assert_eq!(joined.room_metadata, [("map".to_owned(), "two".to_owned())].into());
-    assert_eq!(joined.peers.iter().map(|info| info.peer).collect::<Vec<_>>(), [peer_of(1)], "two have left");
+    assert_eq!(
+        joined.peers.iter().map(|info| info.peer).collect::<Vec<_>>(),
+        [peer_of(1)],
+        "two have left"
+    );
     assert_eq!(joined.peers[0].metadata, [("seat".to_owned(), "4".to_owned())].into());
     let own = joined.taken_over.as_ref().expect("it takes over");
     assert_eq!(own.metadata, [("a".to_owned(), "b".to_owned())].into());
-    let [left_lost @ .., ServerMessage::Roster { mark, .. }, moved] = behind else { panic!("{behind:?}") };
+    let [left_lost @ .., ServerMessage::Roster { mark, .. }, moved] = behind else {
+        panic!("{behind:?}")
+    };
     assert_eq!(
         left_lost,
         [
-            ServerMessage::Permissions { peer: third, permissions: Permissions::default().without_speak() },
+            ServerMessage::Permissions {
+                peer: third,
+                permissions: Permissions::default().without_speak()
+            },
             ServerMessage::Held { peer: third, groups: groups("Red") },
             ServerMessage::PeerLeft { peer: peer_of(4), reason: LeaveReason::Kicked },
         ]
@@ -473,23 +576,30 @@ fn what_waits_on_a_dying_connection_is_known_after_the_takeover() {
 }
 
 #[test]
-fn a_move_is_repeated_to_the_same_run_also_when_the_server_had_lost_it_and_not_to_another_program() {
+fn a_move_is_repeated_to_the_same_run_also_when_the_server_had_lost_it_and_not_to_another_program()
+{
     for (run, reason, repeated) in [
         (2, LeaveReason::Lost, true),
         (2, LeaveReason::Left, false),
         (77, LeaveReason::Lost, false),
         (77, LeaveReason::Replaced, false),
     ] {
-        let mut world = World::with(RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() });
+        let mut world =
+            World::with(RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() });
         world.issue_tickets(1, 0);
         world.join(A, 1);
         world.join(B, 2);
-        moderate(&mut world, Moderation::Move { peer: peer_of(2), groups: vec!["Global".to_owned()] });
+        moderate(
+            &mut world,
+            Moderation::Move { peer: peer_of(2), groups: vec!["Global".to_owned()] },
+        );
         if reason != LeaveReason::Replaced {
             world.leave(B, reason);
         }
         world.try_join(C, Join { run, ..join_of(2) }).expect("it comes back");
-        let moves = |message: &ServerMessage| matches!(message, ServerMessage::Move { number: Some(1), .. });
+        let moves = |message: &ServerMessage| {
+            matches!(message, ServerMessage::Move { number: Some(1), .. })
+        };
         assert_eq!(world.received(C).iter().any(moves), repeated, "{run}, {reason:?}");
     }
 }

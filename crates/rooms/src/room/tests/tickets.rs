@@ -1,4 +1,5 @@
-//! Tickets: what a member was in a room counts again when it comes back, also after a restart of the server.
+//! Tickets: what a member was in a room counts again when it comes back, also after a restart of
+//! the server.
 
 use voicemesh_wire::signaling::Ticket;
 
@@ -24,10 +25,11 @@ impl World {
     }
 
     fn newest_ticket(&mut self, connection: ConnectionId) -> Option<Ticket> {
-        let mut received = self.received(connection).into_iter().filter_map(|message| match message {
-            ServerMessage::Ticket { ticket } => Some(ticket),
-            _ => None,
-        });
+        let mut received =
+            self.received(connection).into_iter().filter_map(|message| match message {
+                ServerMessage::Ticket { ticket } => Some(ticket),
+                _ => None,
+            });
         received.next_back()
     }
 
@@ -67,7 +69,8 @@ fn after_a_restart_a_friend_who_comes_second_gets_the_room_back_from_a_stranger(
         let met = world.join_with(B, with_ticket(2, &second)).expect("the other's counts as well");
         assert_eq!(met.peers.len(), 1);
         assert!(world.join_with(C, stranger).is_err());
-        let third = world.join_with(C, with_password(3, "sesame")).expect("the password is what it was");
+        let third =
+            world.join_with(C, with_password(3, "sesame")).expect("the password is what it was");
         assert_eq!(third.peers.len(), 2);
     }
 }
@@ -79,7 +82,10 @@ fn a_stranger_who_has_a_ticket_of_its_own_room_does_not_take_the_friends_back() 
     let mut world = World::of_run(2, 60);
     let stranger = world.join_with(C, with_password(9, "mine")).expect("a stranger comes first");
     world.join_with(A, with_ticket(1, &first)).expect("the friend's ticket counts");
-    assert_eq!(world.join_with(C, with_ticket(9, &stranger)).unwrap_err(), ErrorCode::PasswordRequired);
+    assert_eq!(
+        world.join_with(C, with_ticket(9, &stranger)).unwrap_err(),
+        ErrorCode::PasswordRequired
+    );
     world.room.set_unix_time(UNIX + 60 + RENEWAL);
     world.room.tick(world.now, &mut world.sent);
     let first = Joined { ticket: world.newest_ticket(A), ..first };
@@ -89,7 +95,10 @@ fn a_stranger_who_has_a_ticket_of_its_own_room_does_not_take_the_friends_back() 
     world.join_with(A, with_ticket(1, &first)).expect("the friends' room was there last");
     assert_eq!(world.farewell(C), Some(ErrorCode::PasswordRequired));
     world.join_with(B, with_ticket(2, &second)).expect("of the same password");
-    assert_eq!(world.join_with(C, with_ticket(9, &stranger)).unwrap_err(), ErrorCode::PasswordRequired);
+    assert_eq!(
+        world.join_with(C, with_ticket(9, &stranger)).unwrap_err(),
+        ErrorCode::PasswordRequired
+    );
 }
 
 /// proves: S-16
@@ -120,7 +129,10 @@ fn in_a_room_that_goes_on_a_member_with_a_ticket_is_let_in_without_a_hash() {
     let (_, second) = friends(&mut world);
     world.leave(B, LeaveReason::Lost);
     let join = Join { password: Some("sesame".into()), ..with_ticket(2, &second) };
-    assert_eq!(world.room.check_join(&join, None, crate::room::Salt([7; 16])), Ok(crate::room::JoinCheck::Enter));
+    assert_eq!(
+        world.room.check_join(&join, None, crate::room::Salt([7; 16])),
+        Ok(crate::room::JoinCheck::Enter)
+    );
     assert_eq!(world.join_with(B, join).expect("the ticket counts").peers.len(), 1);
 }
 
@@ -132,7 +144,10 @@ fn a_room_that_was_left_is_whose_it_is_now_and_no_ticket_of_the_same_run_takes_i
     world.leave(A, LeaveReason::Left);
     world.leave(B, LeaveReason::Left);
     world.join_with(C, with_password(3, "other")).expect("an empty room is anybody's");
-    assert_eq!(world.join_with(A, with_ticket(1, &first)).unwrap_err(), ErrorCode::PasswordRequired);
+    assert_eq!(
+        world.join_with(A, with_ticket(1, &first)).unwrap_err(),
+        ErrorCode::PasswordRequired
+    );
     world.leave(C, LeaveReason::Left);
     world.join_with(A, with_ticket(1, &first)).expect("an empty room is anybody's");
     world.join_with(B, with_password(2, "sesame")).expect("with the password of the ticket");

@@ -20,10 +20,12 @@ impl TokenVerifier for Unsigned {
 
 /// A room whose server asks for tokens.
 fn world() -> World {
-    let mut world = World::with(RoomRules { tokens: Some(Arc::new(Unsigned)), ..RoomRules::default() });
-    world
-        .room
-        .set_ticket_issuer(TicketIssuer::new(TestCipher::key(b"of the operator", 1), [1; 32]), "lobby".to_owned());
+    let mut world =
+        World::with(RoomRules { tokens: Some(Arc::new(Unsigned)), ..RoomRules::default() });
+    world.room.set_ticket_issuer(
+        TicketIssuer::new(TestCipher::key(b"of the operator", 1), [1; 32]),
+        "lobby".to_owned(),
+    );
     world.room.set_unix_time(UNIX);
     world
 }
@@ -31,7 +33,16 @@ fn world() -> World {
 fn request() -> Claims {
     let exp = (UNIX + 60).into();
     let room = Some("lobby".to_owned());
-    Claims { room, room_pattern: None, name: None, permissions: None, sub: None, aud: None, exp, nbf: None }
+    Claims {
+        room,
+        room_pattern: None,
+        name: None,
+        permissions: None,
+        sub: None,
+        aud: None,
+        exp,
+        nbf: None,
+    }
 }
 
 fn token(request: Claims) -> Option<AccessToken> {
@@ -63,19 +74,32 @@ fn without_a_valid_token_no_one_is_let_in() {
     // The owner of the room is not asked for less.
     assert_eq!(refused(&mut world, B, Join { run: 9, ..join_of(1) }), ErrorCode::TokenRequired);
     let resumed = world.join_as(B, join_of(1));
-    assert!(resumed.taken_over.is_some(), "who is in the room may take over from its own connection");
+    assert!(
+        resumed.taken_over.is_some(),
+        "who is in the room may take over from its own connection"
+    );
 }
 
 #[test]
 fn the_token_decides_name_and_permissions() {
     let mut world = world();
     let permissions = Permissions { listen: true, ..Permissions::NONE };
-    let named = Claims { name: Some("Ana of the game".into()), permissions: Some(permissions), ..request() };
+    let named = Claims {
+        name: Some("Ana of the game".into()),
+        permissions: Some(permissions),
+        ..request()
+    };
     let joined = world.join_as(A, with_token(1, named));
-    assert_eq!((joined.permissions, joined.name.as_deref()), (permissions, Some("Ana of the game")));
+    assert_eq!(
+        (joined.permissions, joined.name.as_deref()),
+        (permissions, Some("Ana of the game"))
+    );
     let second = world.join_as(B, with_token(2, request()));
     assert_eq!(second.name, Some(join_of(2).name), "without a name in the token it is the join's");
-    assert_eq!((&*second.peers[0].name, second.peers[0].permissions), ("Ana of the game", permissions));
+    assert_eq!(
+        (&*second.peers[0].name, second.peers[0].permissions),
+        ("Ana of the game", permissions)
+    );
     assert_eq!(second.permissions, Permissions::default());
     for name in ["a\u{7}b".to_owned(), "\u{3164}".to_owned(), "x".repeat(65)] {
         let join = with_token(3, Claims { name: Some(name), ..request() });
@@ -86,7 +110,11 @@ fn the_token_decides_name_and_permissions() {
     let moderator = Claims { permissions: Some(Permissions::ALL), ..request() };
     let taken_over = world.join_as(C, with_token(1, moderator));
     assert!(taken_over.taken_over.is_some());
-    assert_eq!(taken_over.name.as_deref(), Some("Ana of the game"), "who takes over keeps the name");
+    assert_eq!(
+        taken_over.name.as_deref(),
+        Some("Ana of the game"),
+        "who takes over keeps the name"
+    );
     let received = ServerMessage::Permissions { peer: peer_of(1), permissions: Permissions::ALL };
     assert!(world.received(B).contains(&received));
 }
@@ -130,7 +158,9 @@ fn after_expiry_a_member_comes_back_by_its_ticket_for_ten_minutes() {
     let with = Join { ticket: ticket.clone(), ..join.clone() };
     let without_token = Join { token: None, ..with.clone() };
     assert_eq!(again(61, &join).map(|_| ()), Err(ErrorCode::TokenExpired));
-    for (join, code) in [(&with, ErrorCode::TokenExpired), (&without_token, ErrorCode::TokenRequired)] {
+    for (join, code) in
+        [(&with, ErrorCode::TokenExpired), (&without_token, ErrorCode::TokenRequired)]
+    {
         let (same, newer) = again(600, join).expect("the ticket lets in");
         assert_eq!(same, permissions, "and with nothing more than before");
         assert_eq!(again(601, join).map(|_| ()), Err(code.clone()));
