@@ -3,14 +3,12 @@ use voicemesh::{Event, JoinOptions, Room, RoomEvent};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let options = match &arguments[..] {
-        [server, room] => JoinOptions::new(server, room),
-        [server, room, input, output] => {
-            JoinOptions::new(server, room).input(input.parse()?).output(output.parse()?)
-        }
-        _ => return Err("usage: minimal SERVER ROOM [INPUT OUTPUT]".into()),
-    };
-    let (_room, mut events) = Room::join(options.name("Ada"))?;
+    let [server, room, sound @ ..] = &arguments[..] else { return Err("SERVER ROOM".into()) };
+    let mut options = JoinOptions::new(server, room).name("Ada");
+    if let [input, output] = sound {
+        options = options.input(input.parse()?).output(output.parse()?);
+    }
+    let (_room, mut events) = Room::join(options)?;
     loop {
         events.wait(std::time::Duration::from_secs(1));
         match events.poll() {

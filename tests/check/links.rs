@@ -123,6 +123,12 @@ fn the_readme_is_one_page() {
 }
 
 #[test]
+fn the_shortest_example_has_at_most_twenty_lines() {
+    let text = std::fs::read_to_string(root().join("examples/minimal.rs")).unwrap();
+    assert!(text.lines().count() <= 20, "{} lines", text.lines().count());
+}
+
+#[test]
 fn planted_links_are_caught() {
     let of = |text: &str| {
         let documents = [("docs/a.md", text), ("docs/b.md", "# One, *two* `three`\n")];
