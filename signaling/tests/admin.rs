@@ -147,6 +147,35 @@ async fn a_member_that_is_kicked_is_gone_and_told_why() {
 }
 
 #[tokio::test]
+async fn the_operator_decides_who_moderates_a_room() {
+    let operated = Operated::start("owner").await;
+    let (mut ana, first) = Person::join(&operated.server, "tea room", "ana").await;
+    let (_bo, second) = Person::join(&operated.server, "tea room", "bo").await;
+    ana.expect_joined().await;
+    let moderators = async || {
+        let members = operated.act("GET /rooms/tea%20room/members", "").await.1;
+        let may = |member: &serde_json::Value| {
+            member["permissions"].as_array().is_some_and(|all| all.contains(&"moderate".into()))
+        };
+        let members = members["members"].as_array().expect("members").clone();
+        members
+            .iter()
+            .filter(|member| may(member))
+            .map(|member| member["peer"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for owner in [second.you, first.you, first.you] {
+        let body = format!(r#"{{"peer":"{owner}"}}"#);
+        assert_eq!(operated.act("POST /rooms/tea%20room/make-owner", &body).await.0, 200);
+        assert_eq!(moderators().await, [owner.to_string()]);
+    }
+    let absent = r#"{"peer":"00000000-0000-8000-8000-000000000000"}"#;
+    assert_eq!(operated.act("POST /rooms/tea%20room/make-owner", absent).await.0, 404);
+    assert_eq!(operated.act("POST /rooms/other/make-owner", absent).await.0, 404);
+    operated.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_no_request_is_answered_with_a_sentence() {
     let operated = Operated::start("unknown").await;
     for (line, status) in [

@@ -5,11 +5,19 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::budget::{Bucket, Budget, Budgets};
+use voicemesh_wire::PeerId;
+
+use crate::budget::{Bucket, Budget, Budgets, Rate};
 use crate::sync::lock;
 
 /// An address without connections is forgotten after this time; by then its buckets are full again.
 const FORGET: Duration = Duration::from_secs(60);
+
+/// So often a member comes back without drawing on what it shares with others of its address.
+const RETURNS: Rate = Rate { burst: 4.0, per_second: 0.1 };
+/// Members of one address whose returns are remembered; beyond them the one that has most left is
+/// forgotten.
+const RETURNING: usize = 128;
 
 /// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,17 +59,43 @@ impl From<AddressKey> for AddressTag {
 pub struct Address {
     pub(crate) budget: Arc<Mutex<Budget>>,
     joins: Mutex<(Bucket, Duration)>,
-    /// Of members who come back.
-    ticket_joins: Mutex<Bucket>,
+    returns: Mutex<Returns>,
+}
+
+/// Joins of members who come back: a few of each for itself, and the others out of what all of the
+/// address share, so that one that comes again and again keeps out no other.
+#[derive(Debug)]
+struct Returns {
+    shared: Bucket,
+    members: BTreeMap<PeerId, Bucket>,
+}
+
+impl Returns {
+    fn take(&mut self, now: Duration, shared: Rate, member: PeerId) -> bool {
+        self.members.retain(|_, bucket| bucket.has(now, RETURNS) < RETURNS.burst);
+        if self.members.len() >= RETURNING && !self.members.contains_key(&member) {
+            let left = |bucket: &Bucket| bucket.has(now, RETURNS);
+            let most = self.members.iter().max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b)));
+            let most = most.map(|(member, _)| *member);
+            most.and_then(|member| self.members.remove(&member));
+        }
+        let own = self.members.entry(member).or_insert_with(|| Bucket::full(now, RETURNS));
+        own.take(now, RETURNS, 1.0) || self.shared.take(now, shared, 1.0)
+    }
 }
 
 impl Address {
-    /// Whether one more join is within the budget.
-    pub(crate) fn may_join(&self, now: Duration, budgets: &Budgets, has_ticket: bool) -> bool {
+    /// Whether one more join is within the budget; `member` is who comes back.
+    pub(crate) fn may_join(
+        &self,
+        now: Duration,
+        budgets: &Budgets,
+        member: Option<PeerId>,
+    ) -> bool {
         let mut joins = lock(&self.joins);
         joins.1 = now;
-        if has_ticket {
-            return lock(&self.ticket_joins).take(now, budgets.address_joins, 1.0);
+        if let Some(member) = member {
+            return lock(&self.returns).take(now, budgets.address_joins, member);
         }
         joins.0.take(now, budgets.address_joins, 1.0)
     }
@@ -111,7 +145,10 @@ impl Addresses {
             Arc::new(Address {
                 budget: Arc::new(Mutex::new(Budget::of_address(now, budgets))),
                 joins: Mutex::new((Bucket::full(now, budgets.address_joins), now)),
-                ticket_joins: Mutex::new(Bucket::full(now, budgets.address_joins)),
+                returns: Mutex::new(Returns {
+                    shared: Bucket::full(now, budgets.address_joins),
+                    members: BTreeMap::new(),
+                }),
             })
         });
         // One reference is the table's own.
@@ -127,6 +164,10 @@ impl Addresses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn peer(number: u128) -> PeerId {
+        PeerId(uuid::Uuid::from_u128(number))
+    }
 
     #[test]
     fn a_whole_ipv6_subnet_shares_a_budget() {
@@ -145,14 +186,35 @@ mod tests {
         let address =
             addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
         for _ in 0..budgets.address_joins.burst as usize {
-            assert!(address.may_join(Duration::ZERO, &budgets, false));
+            assert!(address.may_join(Duration::ZERO, &budgets, None));
         }
-        assert!(!address.may_join(Duration::ZERO, &budgets, false));
+        assert!(!address.may_join(Duration::ZERO, &budgets, None));
         assert!(
-            address.may_join(Duration::ZERO, &budgets, true),
+            address.may_join(Duration::ZERO, &budgets, Some(peer(1))),
             "members come back whatever strangers do"
         );
-        assert!(address.may_join(Duration::from_secs(1), &budgets, false));
+        assert!(address.may_join(Duration::from_secs(1), &budgets, None));
+    }
+
+    #[test]
+    fn a_member_that_comes_back_again_and_again_keeps_out_no_other_of_its_address() {
+        let budgets = Budgets::default();
+        let addresses = Addresses::default();
+        let address =
+            addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
+        let mut refused = 0;
+        for step in 0..1_200_u64 {
+            let now = Duration::from_millis(100 * step);
+            refused += u32::from(!address.may_join(now, &budgets, Some(peer(1))));
+            if step % 100 == 0 {
+                assert!(address.may_join(now, &budgets, Some(peer(2))), "after {now:?}");
+            }
+        }
+        assert!(refused > 300, "{refused} of 1,200");
+        for number in 3..3 + 10 * RETURNING as u128 {
+            address.may_join(Duration::from_secs(200), &budgets, Some(peer(number)));
+        }
+        assert!(lock(&address.returns).members.len() <= RETURNING);
     }
 
     #[test]

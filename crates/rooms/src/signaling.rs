@@ -349,6 +349,12 @@ impl<L: Line> Signaling<L> {
         Some(self.room(room)?.with(now, |room, out| room.kick(now, peer, out)))
     }
 
+    /// Gives a member the right to moderate; false if it is not there. `None` if there is no such
+    /// room.
+    pub fn make_owner(&self, now: Duration, room: &str, peer: PeerId) -> Option<bool> {
+        Some(self.room(room)?.with(now, |room, out| room.make_owner(peer, out)))
+    }
+
     /// The bans that hold in a room; `None` if there is no such room.
     pub fn bans_of(&self, now: Duration, room: &str) -> Option<Vec<BanInfo>> {
         match self.room(room) {

@@ -271,12 +271,13 @@ impl<L: Line> Visit<L> {
         // those with a ticket are bounded by a budget that strangers cannot use up.
         let is_named = join.password.as_ref().is_some_and(|password| !password.is_empty());
         let has_ticket = signaling.has_ticket(&join);
+        let peer = join.proof.peer_id();
         if is_named && !has_ticket {
             let address = self.address.clone();
             self.enter(now, join, (None, 0), signaling, &|is_member| {
-                may_join(now, address.as_ref(), is_member, signaling)
+                may_join(now, address.as_ref(), is_member.then_some(peer), signaling)
             });
-        } else if may_join(now, self.address.as_ref(), has_ticket, signaling) {
+        } else if may_join(now, self.address.as_ref(), has_ticket.then_some(peer), signaling) {
             self.enter(now, join, (None, 0), signaling, &|_| true);
         } else {
             self.refuse(now, Refusal::of(ErrorCode::TooManyJoins), signaling);
@@ -434,10 +435,10 @@ impl<L: Line> Visit<L> {
 fn may_join<L: Line>(
     now: Duration,
     address: Option<&Arc<Address>>,
-    is_member: bool,
+    member: Option<PeerId>,
     signaling: &Signaling<L>,
 ) -> bool {
-    address.is_none_or(|address| address.may_join(now, signaling.budgets(), is_member))
+    address.is_none_or(|address| address.may_join(now, signaling.budgets(), member))
 }
 
 impl Held {

@@ -129,6 +129,9 @@ pub(super) async fn accept(
                         }
                         drop(permit);
                     });
+                } else if acceptor.is_none() {
+                    // Too many are being turned away to wait for this one: it fits into its buffer.
+                    let _ = socket.try_write(why.answer());
                 }
                 continue;
             }

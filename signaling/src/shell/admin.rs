@@ -134,6 +134,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/rooms", get(rooms))
         .route("/rooms/{room}/members", get(members))
         .route("/rooms/{room}/kick", post(kick))
+        .route("/rooms/{room}/make-owner", post(make_owner))
         .route("/rooms/{room}/bans", get(bans))
         .route("/rooms/{room}/unban", post(unban))
         .route("/drain", post(drain))
@@ -319,6 +320,21 @@ async fn kick(
     tracing::info!(target: "voicemesh_signaling::audit", "admin: kick {peer}: {}", if done == Some(true) { "done" } else { "not there" });
     match done {
         Some(true) => answer(StatusCode::OK, &json!({ "kicked": peer })),
+        Some(false) => refusal(StatusCode::NOT_FOUND, "No such peer is in the room."),
+        None => no_room(),
+    }
+}
+
+async fn make_owner(
+    State(admin): State<Arc<Admin>>,
+    RoomInPath(room): RoomInPath,
+    body: Bytes,
+) -> Response {
+    let Some(peer) = peer_in(&body) else { return no_peer_named() };
+    let done = admin.hub.signaling.make_owner(admin.hub.now(), &room, peer);
+    tracing::info!(target: "voicemesh_signaling::audit", "admin: make-owner {peer}: {}", if done == Some(true) { "done" } else { "not there" });
+    match done {
+        Some(true) => answer(StatusCode::OK, &json!({ "owner": peer })),
         Some(false) => refusal(StatusCode::NOT_FOUND, "No such peer is in the room."),
         None => no_room(),
     }

@@ -109,6 +109,9 @@ impl Room {
         }
         if let Some(ticket) = ticket {
             let was_locked = self.moderation.is_locked();
+            if self.tickets.is_of_earlier_run(ticket) {
+                self.moderation.was_there_before();
+            }
             if self.moderation.bring(ticket).is_some() {
                 // What the former moderator decided ends with the right.
                 if was_locked {
@@ -554,6 +557,30 @@ impl Room {
     /// Ends a ban. False if there is none.
     pub fn unban(&mut self, now: Duration, peer: PeerId) -> bool {
         self.moderation.bans.end(now, peer)
+    }
+
+    /// Gives a member the right to moderate, which passes from the member who has it. False if it
+    /// is not here, or no tickets are issued.
+    pub fn make_owner(&mut self, peer: PeerId, out: &mut impl RoomOutput) -> bool {
+        if self.members.connection_of(peer).is_none() {
+            return false;
+        }
+        let former = self.moderation.owner();
+        match former {
+            Some(former) if former == peer => return true,
+            Some(former) => {
+                self.moderation.hand_on(former, peer);
+            }
+            None => {
+                let Some(lineage) = self.tickets.begin_right() else { return false };
+                self.moderation.give(peer, lineage);
+            }
+        }
+        for peer in former.into_iter().chain([peer]) {
+            self.renew_permissions(peer, out);
+            self.renew_ticket(peer, out);
+        }
+        true
     }
 
     /// Puts a member out. False if it is not here.

@@ -68,6 +68,11 @@ impl Moderation {
         Permissions { moderate, speak: base.speak && self.muted.get(peer).is_none(), ..base }
     }
 
+    /// Who has the owner's right.
+    pub(super) fn owner(&self) -> Option<PeerId> {
+        self.owner.map(|owner| owner.peer)
+    }
+
     pub(super) fn is_owner(&self, peer: PeerId) -> bool {
         self.owner.is_some_and(|owner| owner.peer == peer)
     }
@@ -112,6 +117,12 @@ impl Moderation {
         } else {
             None
         }
+    }
+
+    /// The room is one of before the server's start: its first newcomer gets no right, since those
+    /// who come back did not come to be moderated by it.
+    pub(super) fn was_there_before(&mut self) {
+        self.pending = None;
     }
 
     pub(super) fn give(&mut self, peer: PeerId, lineage: u64) {

@@ -11,7 +11,7 @@ pub struct RosterMark {
     /// Steps by one with each `peer-joined`, `peer-left`, `metadata`, `permissions` and `status` of
     /// the room; below 2^53.
     pub version: u64,
-    /// See [`roster_hash`].
+    /// See [`roster_hash`](super::roster_hash).
     pub hash: RosterHash,
 }
 

@@ -127,6 +127,28 @@ fn a_stranger_who_polls_during_a_restart_can_moderate_nothing() {
 }
 
 #[test]
+fn a_stranger_who_was_first_after_a_restart_never_moderates_those_who_come_back() {
+    let mut before = World::of_server(1, true, 10 * MINUTE);
+    before.join(A, 1);
+    let friend = before.join(B, 2);
+    let mut world = World::of_server(2, true, Duration::ZERO);
+    assert_eq!(world.join(C, 9).owner_right, OwnerRightState::Later);
+    world.now = MINUTE;
+    let returned = world.join_as(B, back(2, &friend));
+    assert_eq!(
+        (returned.permissions.moderate, returned.owner_right),
+        (false, OwnerRightState::None)
+    );
+    world.tick(3 * MINUTE);
+    assert!(!world.may_moderate(9));
+    assert_eq!(world.decide(C, kick(2)), Some(ErrorCode::NotModerator));
+    world.leave(B, LeaveReason::Left);
+    world.leave(C, LeaveReason::Left);
+    world.now += 11 * MINUTE;
+    assert!(world.join(C, 9).permissions.moderate, "it was empty: it is another room");
+}
+
+#[test]
 fn after_two_minutes_without_the_former_owner_the_first_gets_the_right_and_a_ticket_takes_it_back()
 {
     let mut before = World::of_server(1, true, 10 * MINUTE);
