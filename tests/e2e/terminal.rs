@@ -283,22 +283,24 @@ fn a_terminal_is_given_back_when_the_program_is_told_to_end_and_a_dumb_one_gets_
 }
 
 #[test]
-fn a_refused_command_leaves_the_line_and_one_who_is_held_reads_what_is_possible() {
+fn a_refused_command_stays_in_the_line_and_one_who_is_held_reads_what_is_possible() {
     let _alone = alone();
-    let Some(tmux) = Tmux::start("a_refused_command_leaves_the_line") else { return };
+    let Some(tmux) = Tmux::start("a_refused_command_stays_in_the_line") else { return };
     let (server, folder) = (Server::start(&["--owner-after", "0"]), Folder::create("terminal"));
     let ada = tmux.open("ada", USUAL, &join_silent(&server, "held", "Ada", &folder));
     ada.wait_until("the room", |text| is_whole(text, "held", USUAL.size));
     let ben = tmux.open("ben", USUAL, &join_silent(&server, "held", "Ben", &folder));
     ada.wait_until("the other", |text| text.contains("· Ben"));
-    let typed = |window: &Window<'_>, line: &str| window.write(format!("{line}\r").as_bytes());
+    // Ctrl-U takes away what was refused before.
+    let typed = |window: &Window<'_>, line: &str| window.write(format!("\x15{line}\r").as_bytes());
     typed(&ada, "/kick Zoe");
-    ada.wait_until("an empty line", |text| {
-        text.contains("called “Zoe”") && text.contains(NOTHING_TYPED)
+    ada.wait_until("what was typed, and why not", |text| {
+        text.contains("called “Zoe”") && text.contains("> /kick Zoe")
     });
     typed(&ada, "/gain Ben");
     ada.wait_until("what was typed", |text| text.contains("> /gain Ben"));
     ada.write(b"\x15");
+    ada.wait_until("an empty line", |text| text.contains(NOTHING_TYPED));
     typed(&ada, "/ban Ben -5");
     ada.wait_until("why", |text| text.contains("“-5” is no time for a ban"));
     typed(&ada, "/move Ben red,blue");
