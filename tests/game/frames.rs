@@ -103,7 +103,8 @@ fn polls_at_the_start_of_a_frame_take_what_has_arrived_and_do_not_wait() {
     assert_eq!(numbers, (0..20).collect::<Vec<u8>>(), "after {frames} frames");
     let begun = Instant::now();
     for _ in 0..1_000 {
-        assert_eq!(ben.incoming.poll(), None);
+        // A link may open meanwhile, which is no message.
+        assert!(!matches!(ben.incoming.poll(), Some(Event::Data(_))));
     }
     assert!(
         begun.elapsed() < Duration::from_secs(1),

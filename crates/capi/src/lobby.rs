@@ -153,7 +153,7 @@ pub unsafe extern "C" fn vmesh_get_room_metadata(
         let key = unsafe { memory::text(key, key_length, "key")? };
         // SAFETY: the header's promise.
         unsafe {
-            tell(peer, MetadataScope::Room, |metadata| metadata.get(key), buffer, capacity, needed)
+            tell(peer, MetadataOf::Room, |metadata| metadata.get(key), buffer, capacity, needed)
         }
     })
 }
@@ -193,7 +193,7 @@ pub unsafe extern "C" fn vmesh_get_room_metadata_key(
         unsafe {
             tell(
                 peer,
-                MetadataScope::Room,
+                MetadataOf::Room,
                 |metadata| metadata.keys().nth(number),
                 buffer,
                 capacity,
@@ -203,9 +203,9 @@ pub unsafe extern "C" fn vmesh_get_room_metadata_key(
     })
 }
 
-/// MetadataScope metadata is read.
+/// Whose metadata is read.
 #[derive(Clone, Copy)]
-enum MetadataScope {
+enum MetadataOf {
     Own,
     Peer(vmesh_peer_id),
     Room,
@@ -214,12 +214,12 @@ enum MetadataScope {
 /// # Safety
 ///
 /// `of` is null or points to an id.
-unsafe fn of_peer(of: *const vmesh_peer_id) -> Result<MetadataScope, Fault> {
+unsafe fn of_peer(of: *const vmesh_peer_id) -> Result<MetadataOf, Fault> {
     if of.is_null() {
-        return Ok(MetadataScope::Own);
+        return Ok(MetadataOf::Own);
     }
     // SAFETY: our caller's promise.
-    unsafe { memory::read(of, "of") }.map(MetadataScope::Peer)
+    unsafe { memory::read(of, "of") }.map(MetadataOf::Peer)
 }
 
 /// # Safety
@@ -227,16 +227,16 @@ unsafe fn of_peer(of: *const vmesh_peer_id) -> Result<MetadataScope, Fault> {
 /// As [`memory::copy_out`].
 unsafe fn tell(
     peer: vmesh_peer,
-    scope: MetadataScope,
+    scope: MetadataOf,
     which: impl FnOnce(&Metadata) -> Option<&String>,
     buffer: *mut c_char,
     capacity: usize,
     needed: *mut usize,
 ) -> Outcome {
     let found = |now: &Snapshot| match scope {
-        MetadataScope::Own => Some(which(&now.metadata).cloned()),
-        MetadataScope::Room => Some(which(&now.room_metadata).cloned()),
-        MetadataScope::Peer(of) => {
+        MetadataOf::Own => Some(which(&now.metadata).cloned()),
+        MetadataOf::Room => Some(which(&now.room_metadata).cloned()),
+        MetadataOf::Peer(of) => {
             let state = now.peers.iter().find(|state| vmesh_peer_id::from(state.peer) == of)?;
             Some(which(&state.metadata).cloned())
         }

@@ -114,7 +114,7 @@ mod tests {
     use crate::vmesh_result::*;
 
     #[test]
-    fn a_seat_is_taken_again_under_another_number() {
+    fn a_slot_is_taken_again_under_another_number() {
         let handles = RealtimeHandles::<u32, 2>::new(9);
         let (first, second) = (handles.open(1).unwrap(), handles.open(2).unwrap());
         assert_eq!(handles.open(3).unwrap_err().result, VMESH_ERROR_TOO_MANY);

@@ -360,9 +360,10 @@ impl TextOutput {
                 let room = harmless(&self.stay.room);
                 self.has_joined.then(|| plain(format!("You have left “{room}”.")))
             }
-            // The session being complete is no news to a person. The others end the command with a
-            // sentence of their own. Where it goes and why it ended, other lines say.
+            // Where it goes and why it ended, other lines say.
             Event::Voice(VoiceEvent::Recording { .. }) => None,
+            // The session being complete is no news to a person. The others end the command with a
+            // sentence of their own.
             Event::Room(RoomEvent::Connected | RoomEvent::Refused { .. } | RoomEvent::Replaced) => {
                 None
             }

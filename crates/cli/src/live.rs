@@ -97,6 +97,12 @@ impl Live {
         self.stale = true;
     }
 
+    /// Whether the microphone is open to talk.
+    pub(crate) fn set_talking(&mut self, talking: bool) {
+        self.screen.own.talking = talking;
+        self.stale = true;
+    }
+
     /// A line for the messages, or for the events.
     pub(crate) fn say(&mut self, line: &Line) {
         self.screen.say(&time_of_day(), line);

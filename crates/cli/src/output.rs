@@ -133,6 +133,13 @@ impl Output {
         }
     }
 
+    /// Whether the microphone is open to talk, by a command instead of a key.
+    pub(crate) fn set_talking(&mut self, talking: bool) {
+        if let Some(live) = self.live() {
+            live.set_talking(talking);
+        }
+    }
+
     /// What the keys ask for, where there is a view.
     pub(crate) fn wishes(&mut self, now: Duration) -> Vec<Action> {
         self.live().map(|live| live.wishes(now)).unwrap_or_default()

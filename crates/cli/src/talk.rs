@@ -49,6 +49,8 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(1500);
 const RECORDS_WITHIN: Duration = Duration::from_secs(1);
 /// A snapshot is a little old: after this one surely holds all that was told and asked for before.
 const SNAPSHOT_AGE: Duration = Duration::from_millis(50);
+/// The situation is looked at this often in any case.
+const LONGEST_UNOBSERVED: Duration = Duration::from_millis(250);
 
 /// Joins as a person.
 pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
@@ -277,6 +279,7 @@ struct Talk {
     people: People,
     summary: Summary,
     observe_at: Duration,
+    observed_at: Duration,
     status_at: Duration,
     /// When the last `/who` is to be answered.
     who_at: Option<Duration>,
@@ -320,6 +323,7 @@ impl Talk {
             decisions: Decisions::default(),
             summary: Summary::new(),
             observe_at: Duration::ZERO,
+            observed_at: Duration::ZERO,
             status_at: Duration::ZERO,
             who_at: None,
             trouble: None,
@@ -495,7 +499,7 @@ impl Talk {
 
     fn look(&mut self, now: Duration) {
         if now >= self.observe_at {
-            self.observe_at = now + OBSERVE_EVERY;
+            (self.observe_at, self.observed_at) = (now + OBSERVE_EVERY, now);
             let was_too_slow = self.summary.snapshot.sending.upload_too_slow;
             self.summary.observe(self.voice.snapshot());
             let is_too_slow = self.summary.snapshot.sending.upload_too_slow;

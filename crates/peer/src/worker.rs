@@ -159,11 +159,14 @@ impl Worker {
         let now = self.started.elapsed();
         self.engine.stop(now);
         self.take_events(now);
-        if self.recording.is_on() {
+        let ended = self.recording.take();
+        if ended.is_on() {
             self.report(now, Event::Voice(VoiceEvent::Recording { recording: false }));
         }
         self.report(now, Event::Room(RoomEvent::Left));
         self.publish(now);
+        // Its files are finished last: that waits for the disk.
+        drop(ended);
     }
 
     fn take_commands(&mut self, now: Duration) -> ControlFlow<()> {

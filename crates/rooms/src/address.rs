@@ -15,8 +15,8 @@ const FORGET: Duration = Duration::from_secs(60);
 
 /// So often a member comes back without drawing on what it shares with others of its address.
 const RETURNS: Rate = Rate { burst: 4.0, per_second: 0.1 };
-/// Members of one address whose returns are remembered; beyond them the one that has most left is
-/// forgotten.
+/// Members of one address who have joins for themselves at a time; further ones draw on what all
+/// share.
 const RETURNING: usize = 128;
 
 /// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
@@ -74,10 +74,7 @@ impl Returns {
     fn take(&mut self, now: Duration, shared: Rate, member: PeerId) -> bool {
         self.members.retain(|_, bucket| bucket.has(now, RETURNS) < RETURNS.burst);
         if self.members.len() >= RETURNING && !self.members.contains_key(&member) {
-            let left = |bucket: &Bucket| bucket.has(now, RETURNS);
-            let most = self.members.iter().max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b)));
-            let most = most.map(|(member, _)| *member);
-            most.and_then(|member| self.members.remove(&member));
+            return self.shared.take(now, shared, 1.0);
         }
         let own = self.members.entry(member).or_insert_with(|| Bucket::full(now, RETURNS));
         own.take(now, RETURNS, 1.0) || self.shared.take(now, shared, 1.0)
@@ -211,9 +208,13 @@ mod tests {
             }
         }
         assert!(refused > 300, "{refused} of 1,200");
-        for number in 3..3 + 10 * RETURNING as u128 {
-            address.may_join(Duration::from_secs(200), &budgets, Some(peer(number)));
-        }
+        let now = Duration::from_secs(200);
+        let all = 0..10 * RETURNING as u128;
+        let rotation =
+            || all.clone().filter(|number| address.may_join(now, &budgets, Some(peer(3 + number))));
+        let admitted: usize = (0..8).map(|_| rotation().count()).sum();
+        let most = RETURNING * RETURNS.burst as usize + budgets.address_joins.burst as usize;
+        assert!(admitted <= most, "{admitted} joins in turn");
         assert!(lock(&address.returns).members.len() <= RETURNING);
     }
 

@@ -131,6 +131,8 @@ pub(super) async fn accept(
                     });
                 } else if acceptor.is_none() {
                     // Too many are being turned away to wait for this one: it fits into its buffer.
+                    // Its request is read first: closing over unread bytes destroys the answer.
+                    let _ = socket.try_read(&mut [0; 2048]);
                     let _ = socket.try_write(why.answer());
                 }
                 continue;

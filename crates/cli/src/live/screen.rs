@@ -141,7 +141,7 @@ pub(crate) struct Own {
     pub reaches: (usize, usize),
     pub muted: bool,
     pub deafened: bool,
-    /// Whether the key to talk counts as held: keys alone change it, and a snapshot may be older
+    /// Whether the key to talk counts as held: keys and `/talk` change it, and a snapshot may be older
     /// than they are.
     pub talking: bool,
     pub sending: bool,

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
 use super::pending::Request;
-use super::{End, Kept, SNAPSHOT_AGE, Talk, beside_earlier};
+use super::{End, Kept, LONGEST_UNOBSERVED, SNAPSHOT_AGE, Talk, beside_earlier};
 use crate::command_arguments;
 use crate::decisions::{Change as Decided, in_minutes};
 use crate::format::EVERYONE;
@@ -82,11 +82,13 @@ impl Talk {
             Action::MutePeer(peer, muted) => self.voice.participant(peer).set_muted(muted),
             Action::Gain(peer, factor) => self.voice.participant(peer).set_gain(factor),
             // The view does these itself.
-            Action::Redraw | Action::Suspend => {}
+            Action::Redraw | Action::Suspend => return None,
         }
         // The view shows it already: an older snapshot would take it back, and the next key would
-        // start from that.
-        self.observe_at = self.observe_at.max(self.started.elapsed() + SNAPSHOT_AGE);
+        // start from that. A key that repeats holds up the view for a while only.
+        let now = self.started.elapsed();
+        let later = (now + SNAPSHOT_AGE).min(self.observed_at + LONGEST_UNOBSERVED);
+        self.observe_at = self.observe_at.max(later);
         None
     }
 
@@ -256,6 +258,7 @@ impl Talk {
             }
             Change::Talk(held) => {
                 self.voice.microphone().set_talking(held);
+                self.output.set_talking(held);
                 self.answer(talking(held, self.activation));
             }
             Change::Input(input) => {

@@ -37,7 +37,7 @@ impl Worker {
             };
             // The ledger has checked it; an event reports what has changed since then.
             if let Err(error) = done {
-                tracing::debug!(%error, "an order came too late");
+                tracing::debug!(%error, "a command came too late");
             }
         }
     }

@@ -50,6 +50,11 @@ pub(super) enum Announcement {
 }
 
 impl Recording {
+    /// What was kept until now; nothing is from here on.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
     /// As the options say, announced by the join.
     pub(super) fn from_the_beginning(recorder: Option<Recorder>) -> Self {
         let announced = |recorder| State::Announced { recorder, by: Announcement::Join };

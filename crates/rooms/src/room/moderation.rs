@@ -27,6 +27,8 @@ pub(super) struct Moderation {
     owner: Option<Owner>,
     /// Gets the right when the server has run long enough.
     pending: Option<PeerId>,
+    /// Members of before the server's start are back, and the holder of the right is not.
+    waits_for_holder: bool,
     muted: PeerRecords<()>,
     /// The groups in which members are held.
     held: PeerRecords<Vec<String>>,
@@ -88,6 +90,9 @@ impl Moderation {
         if rules.tokens.is_some() {
             return OwnerRightState::Held;
         }
+        if self.waits_for_holder {
+            return OwnerRightState::Held;
+        }
         match (self.owner, self.pending) {
             (Some(_), _) => OwnerRightState::Held,
             (None, Some(_)) => OwnerRightState::Later,
@@ -100,6 +105,7 @@ impl Moderation {
         if self.owner.is_some_and(|owner| owner.lost_at.is_none_or(|at| now >= at + RIGHT_WAITS)) {
             self.forget_decisions();
         }
+        self.waits_for_holder = false;
         if self.owner.is_some() {
             return;
         }
@@ -119,14 +125,15 @@ impl Moderation {
         }
     }
 
-    /// The room is one of before the server's start: its first newcomer gets no right, since those
-    /// who come back did not come to be moderated by it.
+    /// The room is one of before the server's start, and its right is with a member of then,
+    /// present or not: the first newcomer gets none.
     pub(super) fn was_there_before(&mut self) {
         self.pending = None;
+        self.waits_for_holder = self.owner.is_none();
     }
 
     pub(super) fn give(&mut self, peer: PeerId, lineage: u64) {
-        self.pending = None;
+        (self.pending, self.waits_for_holder) = (None, false);
         let epoch = Epoch { lineage, number: 1 };
         self.owner = Some(Owner { peer, epoch, lost_at: None });
     }
@@ -168,7 +175,7 @@ impl Moderation {
             self.forget_decisions();
         }
         self.bans.end_those_of_later_rights(right.epoch.lineage);
-        self.pending = None;
+        (self.pending, self.waits_for_holder) = (None, false);
         self.owner = Some(Owner { peer: ticket.peer, epoch: right.epoch, lost_at: None });
         former
     }

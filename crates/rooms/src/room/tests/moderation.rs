@@ -137,7 +137,7 @@ fn a_stranger_who_was_first_after_a_restart_never_moderates_those_who_come_back(
     let returned = world.join_as(B, back(2, &friend));
     assert_eq!(
         (returned.permissions.moderate, returned.owner_right),
-        (false, OwnerRightState::None)
+        (false, OwnerRightState::Held)
     );
     world.tick(3 * MINUTE);
     assert!(!world.may_moderate(9));
