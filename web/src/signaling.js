@@ -28,6 +28,8 @@ const BESIDE_SPREAD_MS = 500;
 const RENEWAL = 0.7;
 const RENEWAL_SPREAD = 0.2;
 const SHORTEST_LIFE_MS = 10_000;
+/** A server that does not take the next connection is well, and is asked again after this only. */
+const RENEWAL_AGAIN_MS = 10_000;
 const BESIDE_JOIN_LIMIT_MS = 4000;
 const TEXTS = 128;
 /** Tokens of pings that measure the way to the server begin here. */
@@ -77,6 +79,8 @@ export class Signaling {
   #joinLimitMs = JOIN_LIMIT_MS;
   /** When the connection in use is replaced, before the host ends it. */
   #renewalAt = Infinity;
+  /** An attempt that was begun for that alone may be under way. */
+  #isRenewing = false;
   #silenceLimitMs = 16_000;
   /** The connection in use. */
   #generation = 0;
@@ -446,12 +450,21 @@ export class Signaling {
     ) {
       this.#besideClosed(beside.joining.generation);
     }
-    if (!silent && !this.isUrgent && now < this.#renewalAt) {
+    const isDue = now >= this.#renewalAt;
+    this.#isRenewing &&= beside.opening.length > 0;
+    if (!silent && !this.isUrgent && !isDue) {
+      if (this.#isRenewing) return;
       this.#closeOpening();
       beside.nextAt = null;
       return;
     }
     if (beside.joining) return;
+    if (!silent && !this.isUrgent) {
+      [this.#renewalAt, this.#isRenewing] = [now + RENEWAL_AGAIN_MS, true];
+      beside.opening.push(++this.#generations);
+      this.mesh.carrier.openSocket(this.#generations);
+      return;
+    }
     beside.nextAt ??= now + BESIDE_SPREAD_MS * this.mesh.random();
     if (now < beside.nextAt) return;
     const interval = Math.max(ATTEMPT_INTERVAL_MS, 2 * liveness.roundTripMs);
@@ -550,6 +563,7 @@ export class Signaling {
     this.#silenceLimitMs = MARKS_MISSED * markMs + 1000;
     const lifeMs = joined.limits.connection_lifetime_ms;
     const share = RENEWAL + RENEWAL_SPREAD * this.mesh.random();
+    this.#isRenewing = false;
     this.#renewalAt = lifeMs > 0 ? now + Math.max(lifeMs, SHORTEST_LIFE_MS) * share : Infinity;
     this.#heard(now);
     const { mesh } = this;

@@ -61,6 +61,10 @@ impl Beside {
         }
     }
 
+    pub(super) fn has_opening(&self) -> bool {
+        !self.opening.is_empty()
+    }
+
     pub(super) fn has_joining(&self) -> bool {
         self.joining.is_some()
     }

@@ -40,6 +40,8 @@ const RENEWAL: f64 = 0.7;
 const RENEWAL_SPREAD: f64 = 0.2;
 /// However short a life the server names.
 const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+/// A server that does not take the next connection is well, and is asked again after this only.
+const RENEWAL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Every connection to the server, and what is known of the way to it.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(super) struct Connection {
     texts: Texts,
     /// When the connection in use is replaced, before the host ends it.
     renewal_at: Option<Duration>,
+    /// An attempt that was begun for that alone may be under way.
+    is_renewing: bool,
     random: Random,
 }
 
@@ -104,6 +108,7 @@ impl Connection {
             path: Path::default(),
             texts: Texts::default(),
             renewal_at: None,
+            is_renewing: false,
             random: Random::new(seed),
         }
     }
@@ -381,6 +386,7 @@ impl Connection {
 
     /// Another connection has taken over: whatever waited for the former one is over.
     fn renewed(&mut self, now: Duration, limits: &ServerLimits, queues: &mut Queues) {
+        self.is_renewing = false;
         self.renewal_at = match limits.connection_lifetime_ms {
             0 => None,
             life => {
@@ -628,21 +634,32 @@ impl Connection {
             ConnectionState::Joined { liveness, .. } => {
                 liveness.tick(now);
                 round_trip = liveness.round_trip().unwrap_or_default();
-                let is_due = self.renewal_at.is_some_and(|at| now >= at);
-                is_due || self.beside.is_urgent() || liveness.wants_another(now)
+                self.beside.is_urgent() || liveness.wants_another(now)
             }
         };
+        let is_due = self.state.is_joined() && self.renewal_at.is_some_and(|at| now >= at);
         if let ConnectionState::Joined { liveness, .. } = &self.state
             && liveness.wants_question(now)
         {
             self.ask_server(now, queues);
         }
         self.beside.close_late_join(now, round_trip, &mut queues.out);
-        if !is_wanted {
-            return self.beside.rest(&mut queues.out);
+        if self.is_renewing {
+            self.beside.close_late(now, round_trip, &mut queues.out);
+            self.is_renewing = self.beside.has_opening();
+        }
+        if !is_wanted && !is_due {
+            if !self.is_renewing {
+                self.beside.rest(&mut queues.out);
+            }
+            return;
         }
         if self.beside.has_joining() {
             return;
+        }
+        if !is_wanted {
+            (self.renewal_at, self.is_renewing) = (Some(now + RENEWAL_AGAIN), true);
+            return self.open_beside(now, round_trip, queues);
         }
         self.beside.close_late(now, round_trip, &mut queues.out);
         let due = match self.beside.next_at() {
@@ -651,10 +668,14 @@ impl Connection {
         };
         self.beside.settle_next(due);
         if now >= due {
-            let (generation, fraction) = (self.next_generation(), self.random.fraction());
-            let is_joined = self.state.is_joined();
-            self.beside.open(now, generation, is_joined, round_trip, fraction, &mut queues.out);
+            self.open_beside(now, round_trip, queues);
         }
+    }
+
+    fn open_beside(&mut self, now: Duration, round_trip: Duration, queues: &mut Queues) {
+        let (generation, fraction) = (self.next_generation(), self.random.fraction());
+        let is_joined = self.state.is_joined();
+        self.beside.open(now, generation, is_joined, round_trip, fraction, &mut queues.out);
     }
 
     fn first_attempt_after(&mut self) -> Duration {
