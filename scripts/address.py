@@ -26,7 +26,7 @@ ALSO_READ = {"VOICEMESH_ADMIN_TOKEN"}
 
 IMAGE = re.compile(r"(ghcr(?:\.io)?)/[\w.-]+/voicemesh-signaling:[\w.-]+")
 ADDRESS = re.compile(r"https://github\.com/[^/\s`\"')]+/[^/\s`\"')]+")
-OF_REPOSITORY = re.compile(r"--repo \S+")
+OF_REPOSITORY = re.compile(r"--repo [\w.-]+/[\w.-]+")
 OF_WORKFLOW = re.compile(r"--signer-workflow [^/\s]+/[^/\s]+/")
 NUMBER = re.compile(r"\b\d+\.\d+\.\d+\b")
 REGION = re.compile(r"(<!-- address: [^>]*-->\n).*?(<!-- end -->)", re.S)
