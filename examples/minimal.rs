@@ -4,7 +4,7 @@ use voicemesh::{Event, JoinOptions, Room, RoomEvent};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [server, room, sound @ ..] = &arguments[..] else {
-        return Err("usage: SERVER ROOM".into());
+        return Err("SERVER ROOM?".into());
     };
     let mut options = JoinOptions::new(server, room).name("Ada");
     if let [input, output] = sound {
