@@ -3,9 +3,7 @@ use voicemesh::{Event, JoinOptions, Room, RoomEvent};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [server, room, sound @ ..] = &arguments[..] else {
-        return Err("SERVER ROOM?".into());
-    };
+    let [server, room, sound @ ..] = &arguments[..] else { return Err("SERVER ROOM".into()) };
     let mut options = JoinOptions::new(server, room).name("Ada");
     if let [input, output] = sound {
         options = options.input(input.parse()?).output(output.parse()?);
