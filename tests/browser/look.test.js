@@ -145,10 +145,16 @@ test(
     );
     const options = await ada.page.locator('select option').allInnerTexts();
     for (const ben of bens) assert.ok(options.includes(`Only to ${ben}`), ben);
-    const heights = await people.evaluateAll((cards) =>
-      cards.map((card) => card.getBoundingClientRect().height),
+    // What is wrong with somebody's voice may have a second line.
+    const tall = await people.evaluateAll((cards) =>
+      cards
+        .filter((card) => {
+          const isGrave = /** @type {HTMLElement} */ (card).dataset.grave === 'true';
+          return card.getBoundingClientRect().height > (isGrave ? 84 : 60);
+        })
+        .map((card) => /** @type {HTMLElement} */ (card).innerText),
     );
-    assert.ok(Math.max(...heights) <= 60, `${Math.max(...heights)}`);
+    assert.deepEqual(tall, []);
     await look(ada, 'twenty');
     await ada.page.setViewportSize({ width: 390, height: 844 });
     await look(ada, 'twenty-phone');
