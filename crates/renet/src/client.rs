@@ -1,19 +1,20 @@
 //! The client side: one socket, one connection.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use renet::RenetClient;
-use renet_netcode::{
-    ClientAuthentication, ConnectToken, NetcodeClientTransport, NetcodeDisconnectReason,
+use renetcode::{
+    ClientAuthentication, ConnectToken, DisconnectReason as NetcodeReason, NetcodeClient,
     generate_random_bytes,
 };
 use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent};
 
-use crate::parameters::{ClientParameters, PROTOCOL, RELIABLE, RenetPeer, UNRELIABLE};
-use crate::socket_errors::SocketErrors;
+use crate::parameters::{ClientParameters, PROTOCOL, RenetPeer};
+use crate::payload::{PayloadCheck, Verdict};
+use crate::socket::Socket;
 
 /// For how long a token is good: long enough for clocks that are wrong by hours.
 const TOKEN_SECONDS: u64 = 48 * 60 * 60;
@@ -23,10 +24,11 @@ const PACKETS_PER_LOOK: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct ClientSide {
-    transport: NetcodeClientTransport,
+    socket: Socket,
+    netcode: NetcodeClient,
     connection: RenetClient,
+    check: PayloadCheck,
     is_reported: bool,
-    errors: SocketErrors,
 }
 
 impl ClientSide {
@@ -49,8 +51,8 @@ impl ClientSide {
         } else {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         };
-        let socket =
-            UdpSocket::bind((any, 0)).map_err(|error| format!("no UDP socket: {error}"))?;
+        let socket = Socket::bind(SocketAddr::from((any, 0)))
+            .map_err(|error| format!("no UDP socket: {error}"))?;
         let now = crate::connection::since_1970();
         let timeout = i32::try_from(parameters.timeout.as_secs().max(1)).unwrap_or(i32::MAX);
         let connect_token = ConnectToken::generate(
@@ -64,19 +66,16 @@ impl ClientSide {
             &parameters.key,
         )
         .map_err(|error| format!("no connection can be asked for: {error}"))?;
-        let transport = NetcodeClientTransport::new(
-            now,
-            ClientAuthentication::Secure { connect_token },
-            socket,
-        )
-        .map_err(|error| format!("no connection can be asked for: {error}"))?;
+        let netcode = NetcodeClient::new(now, ClientAuthentication::Secure { connect_token })
+            .map_err(|error| format!("no connection can be asked for: {error}"))?;
         let connection = RenetClient::new(crate::connection::connection());
-        Ok(Self { transport, connection, is_reported: false, errors: SocketErrors::default() })
+        let check = PayloadCheck::default();
+        Ok(Self { socket, netcode, connection, check, is_reported: false })
     }
 
     /// Errors of the socket so far.
     pub(crate) fn socket_errors(&self) -> u64 {
-        self.errors.count()
+        self.socket.error_count()
     }
 
     /// Takes what has arrived.
@@ -90,54 +89,55 @@ impl ClientSide {
         events: &mut VecDeque<NetworkEvent<RenetPeer>>,
     ) -> Result<(), DisconnectReason> {
         self.connection.update(passed);
-        // Netcode's clock goes on only after the socket was read without an error.
-        let updated =
-            self.errors.look(passed, || self.transport.update(passed, &mut self.connection));
-        if !self.is_reported && self.connection.is_connected() {
-            self.is_reported = true;
-            events.push_back(NetworkEvent::Connected);
+        let received = self.receive(passed);
+        if let Some((datagram, server)) = self.netcode.update(passed) {
+            self.socket.send(server, datagram);
+        }
+        if self.netcode.is_connected() {
+            self.connection.set_connected();
+            if !self.is_reported {
+                self.is_reported = true;
+                events.push_back(NetworkEvent::Connected);
+            }
         }
         if self.is_reported {
-            for _ in 0..PACKETS_PER_LOOK {
-                let packet = crate::connection::next_packet(|| {
-                    let reliable = self.connection.receive_message(RELIABLE);
-                    reliable.or_else(|| self.connection.receive_message(UNRELIABLE))
-                });
-                let Some(packet) = packet else { break };
-                if !crate::connection::is_too_large(&packet) {
-                    events.push_back(NetworkEvent::FromServer(packet));
-                }
-            }
+            self.take_packets(events);
         }
-        match (self.transport.disconnect_reason(), self.connection.disconnect_reason()) {
-            (Some(reason), _) => Err(self.reason_of(reason)),
-            (None, Some(reason)) => {
-                self.transport.disconnect();
-                Err(crate::connection::reason_of(reason))
-            }
-            (None, None) => updated.map_err(|error| match error {
-                renet_netcode::NetcodeTransportError::IO(error) => {
-                    DisconnectReason::Refused(error.to_string())
-                }
-                _ => DisconnectReason::Lost,
-            }),
+        if let Some(reason) = self.netcode.disconnect_reason() {
+            return Err(reason_of(reason));
         }
+        if let Some(reason) = self.connection.disconnect_reason() {
+            self.disconnect();
+            return Err(crate::connection::reason_of(reason));
+        }
+        received.map_err(|error| DisconnectReason::Refused(error.to_string()))
     }
 
-    fn reason_of(&self, reason: NetcodeDisconnectReason) -> DisconnectReason {
-        match reason {
-            NetcodeDisconnectReason::ConnectionDenied => {
-                DisconnectReason::Refused("the host is full".to_owned())
+    fn receive(&mut self, passed: Duration) -> Result<(), std::io::Error> {
+        let Self { socket, netcode, connection, check, .. } = self;
+        socket.receive(passed, |from, datagram| {
+            if from != netcode.server_addr() {
+                return;
             }
-            // Netcode does not answer a token that it cannot decrypt.
-            NetcodeDisconnectReason::ConnectionRequestTimedOut
-            | NetcodeDisconnectReason::ConnectionResponseTimedOut
-            | NetcodeDisconnectReason::ConnectTokenExpired => DisconnectReason::Refused(
-                "no answer: the link may be old, the host gone, or a firewall between".to_owned(),
-            ),
-            NetcodeDisconnectReason::ConnectionTimedOut
-            | NetcodeDisconnectReason::DisconnectedByServer
-            | NetcodeDisconnectReason::DisconnectedByClient => DisconnectReason::Lost,
+            let Some(payload) = netcode.process_packet(datagram) else { return };
+            match check.check(payload) {
+                Verdict::Pass => connection.process_packet(payload),
+                Verdict::Drop => {}
+                Verdict::Violation => connection.disconnect(),
+            }
+        })
+    }
+
+    fn take_packets(&mut self, events: &mut VecDeque<NetworkEvent<RenetPeer>>) {
+        let Self { connection, check, .. } = self;
+        for _ in 0..PACKETS_PER_LOOK {
+            let next = crate::connection::next_packet(check, |channel| {
+                connection.receive_message(channel)
+            });
+            let Some(packet) = next else { break };
+            if !crate::connection::is_too_large(&packet) {
+                events.push_back(NetworkEvent::FromServer(packet));
+            }
         }
     }
 
@@ -154,14 +154,38 @@ impl ClientSide {
     }
 
     pub(crate) fn flush(&mut self) {
-        if self.connection.is_connected() {
-            // A connection that cannot send is found to be gone when it is next looked at.
-            let _ = self.transport.send_packets(&mut self.connection);
+        if !self.is_reported || !self.netcode.is_connected() {
+            return;
+        }
+        for payload in self.connection.get_packets_to_send() {
+            if let Ok((server, datagram)) = self.netcode.generate_payload_packet(&payload) {
+                self.socket.send(server, datagram);
+            }
         }
     }
 
     pub(crate) fn disconnect(&mut self) {
         self.flush();
-        self.transport.disconnect();
+        if self.netcode.is_disconnected() {
+            return;
+        }
+        if let Ok((server, datagram)) = self.netcode.disconnect() {
+            self.socket.send(server, datagram);
+        }
+    }
+}
+
+fn reason_of(reason: NetcodeReason) -> DisconnectReason {
+    match reason {
+        NetcodeReason::ConnectionDenied => DisconnectReason::Refused("the host is full".to_owned()),
+        // Netcode does not answer a token that it cannot decrypt.
+        NetcodeReason::ConnectionRequestTimedOut
+        | NetcodeReason::ConnectionResponseTimedOut
+        | NetcodeReason::ConnectTokenExpired => DisconnectReason::Refused(
+            "no answer: the link may be old, the host gone, or a firewall between".to_owned(),
+        ),
+        NetcodeReason::ConnectionTimedOut
+        | NetcodeReason::DisconnectedByServer
+        | NetcodeReason::DisconnectedByClient => DisconnectReason::Lost,
     }
 }

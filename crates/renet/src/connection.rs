@@ -7,6 +7,7 @@ use renet::{ChannelConfig, ConnectionConfig, SendType};
 use voicemesh_session::network::{DisconnectReason, PacketLimits};
 
 use crate::parameters::{RELIABLE, UNRELIABLE};
+use crate::payload::PayloadCheck;
 
 /// A reliable packet without an acknowledgement is sent again after this. Zero would send it at
 /// every flush.
@@ -66,11 +67,18 @@ pub(crate) fn is_too_large(packet: &Bytes) -> bool {
     packet.len() > PacketLimits::default().reliable_bytes
 }
 
-/// The next of the messages that `next` gives, without those that are too short for a packet. Those
-/// cost a sender one byte, and nothing of the memory that bounds renet's queues: they are taken out
-/// at once, however many there are.
-pub(crate) fn next_packet(next: impl FnMut() -> Option<Bytes>) -> Option<Bytes> {
-    std::iter::from_fn(next).find(|message| message.len() >= SHORTEST_PACKET_BYTES)
+/// The next of the messages that `receive` gives for a channel, without those that are too short
+/// for a packet. Those cost a sender one byte, and nothing of the memory that bounds renet's queues:
+/// they are taken out at once, however many there are.
+pub(crate) fn next_packet(
+    check: &mut PayloadCheck,
+    mut receive: impl FnMut(u8) -> Option<Bytes>,
+) -> Option<Bytes> {
+    std::iter::from_fn(|| {
+        let reliable = receive(RELIABLE).inspect(|_| check.delivered());
+        reliable.or_else(|| receive(UNRELIABLE))
+    })
+    .find(|message| message.len() >= SHORTEST_PACKET_BYTES)
 }
 
 /// Renet ends a connection on which something reliable is lost.

@@ -14,7 +14,9 @@
 mod client;
 mod connection;
 mod parameters;
+mod payload;
 mod server;
+mod socket;
 mod socket_errors;
 
 use std::collections::VecDeque;
@@ -135,15 +137,14 @@ impl Network for RenetNetwork {
 
     fn poll(&mut self, now: Duration) -> Option<NetworkEvent<RenetPeer>> {
         if !self.is_polling {
+            // What a caller without `flush` has sent, or acknowledgements.
+            if self.is_queued || now.saturating_sub(self.flushed_at) >= IDLE_FLUSH {
+                self.send_queued(now);
+            }
             self.look(now);
         }
         let event = self.events.pop_front();
         self.is_polling = event.is_some();
-        // What a caller without `flush` has sent, or acknowledgements.
-        if event.is_none() && (self.is_queued || now.saturating_sub(self.flushed_at) >= IDLE_FLUSH)
-        {
-            self.send_queued(now);
-        }
         event
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Bytes of a netcode key.
-pub const KEY_BYTES: usize = renet_netcode::NETCODE_KEY_BYTES;
+pub const KEY_BYTES: usize = renetcode::NETCODE_KEY_BYTES;
 
 /// Tells this from other programs that speak netcode; a change of the channels changes it.
 pub(crate) const PROTOCOL: u64 = 0x766d_7265_6e65_7401;

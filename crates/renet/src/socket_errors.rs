@@ -3,8 +3,6 @@
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
-use renet_netcode::NetcodeTransportError;
-
 /// A socket that gave nothing but errors for this long is of no more use.
 const FAILS_AFTER: Duration = Duration::from_secs(5);
 /// Time between two looks at the socket counts no more than this: a program that stood still has
@@ -40,29 +38,33 @@ impl SocketErrors {
         self.count
     }
 
+    /// An error that decides nothing.
+    pub(crate) fn count_one(&mut self) {
+        self.count += 1;
+    }
+
     /// Runs `update` until the socket is empty, and past errors that concern one datagram.
     /// `passed`: the time since the last look.
     ///
     /// # Errors
     ///
-    /// What is no error of the socket, and an error of the socket that lasts.
+    /// One that lasts.
     pub(crate) fn look(
         &mut self,
         passed: Duration,
-        mut update: impl FnMut() -> Result<(), NetcodeTransportError>,
-    ) -> Result<(), NetcodeTransportError> {
+        mut update: impl FnMut() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         for _ in 0..SKIPPED_PER_LOOK {
             match update() {
                 Ok(()) => {
                     self.failing_for = None;
                     break;
                 }
-                Err(NetcodeTransportError::IO(error)) => match self.failed(passed, &error) {
+                Err(error) => match self.failed(passed, &error) {
                     Verdict::Skip => {}
                     Verdict::Wait => break,
-                    Verdict::Fatal => return Err(NetcodeTransportError::IO(error)),
+                    Verdict::Fatal => return Err(error),
                 },
-                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -94,12 +96,8 @@ mod tests {
 
     const TICK: Duration = Duration::from_millis(5);
 
-    fn io(error: Error) -> Result<(), NetcodeTransportError> {
-        Err(NetcodeTransportError::IO(error))
-    }
-
-    fn network_down() -> Result<(), NetcodeTransportError> {
-        io(Error::from(ErrorKind::NetworkDown))
+    fn network_down() -> Result<(), Error> {
+        Err(Error::from(ErrorKind::NetworkDown))
     }
 
     /// How many looks a socket outlives that fails at each of them, `step` apart; `limit` if it
@@ -107,7 +105,7 @@ mod tests {
     fn outlives(
         step: Duration,
         limit: usize,
-        mut update: impl FnMut(usize) -> Result<(), NetcodeTransportError>,
+        mut update: impl FnMut(usize) -> Result<(), Error>,
     ) -> usize {
         let mut errors = SocketErrors::default();
         (0..limit).find(|look| errors.look(step, || update(*look)).is_err()).unwrap_or(limit)
@@ -134,7 +132,7 @@ mod tests {
                             return Ok(());
                         }
                         waiting -= 1;
-                        io(again())
+                        Err(again())
                     })
                     .unwrap();
             }
@@ -149,7 +147,7 @@ mod tests {
             errors
                 .look(TICK, || {
                     calls += 1;
-                    io(Error::from_raw_os_error(TOO_LARGE))
+                    Err(Error::from_raw_os_error(TOO_LARGE))
                 })
                 .unwrap();
         }
@@ -172,13 +170,5 @@ mod tests {
     #[test]
     fn a_program_that_stood_still_for_a_minute_has_not_seen_a_minute_of_errors() {
         assert_eq!(outlives(60 * Duration::from_secs(1), 100, |_| network_down()), 20);
-    }
-
-    #[test]
-    fn what_is_no_error_of_the_socket_is_given_at_once() {
-        let mut errors = SocketErrors::default();
-        let gone = || Err(NetcodeTransportError::Renet(renet::DisconnectReason::Transport));
-        assert!(errors.look(TICK, gone).is_err());
-        assert_eq!(errors.count(), 0);
     }
 }
