@@ -39,11 +39,14 @@ start_server() {
 
 # call HOW OPTION…
 call() {
-    local how=$1
+    local how=$1 route
     shift
     "$PROGRAM" join lobby --server "ws://127.0.0.1:$PORT" --state-dir "$WORK/$how" --input tone --output "$WORK/$how.wav" --duration 8 --json "$@" \
         >"$WORK/$how.log" 2>&1 || die "$(cat "$WORK/$how.log" "$WORK/server.log")"
     is_heard "$WORK/$how.wav" || die "Nothing was heard ($how): $(tail -n 5 "$WORK/$how.log")"
+    # The last route to the echo peer.
+    route=$(sed -n 's/.*"event":"route-changed".*"route":"\([a-z-]*\)".*/\1/p' "$WORK/$how.log" | tail -n 1)
+    [ "$route" = "$how" ] || die "A $how call was ${route:-without a route}: $(tail -n 5 "$WORK/$how.log")"
     say "A $how call: heard."
 }
 

@@ -291,12 +291,13 @@ fn is_module(module: &Module, name: &str) -> bool {
 fn paths(tokens: TokenStream, into: &mut Vec<Vec<String>>) {
     let mut path: Vec<String> = Vec::new();
     let mut colons = 0;
-    // After a dot, a name is a field or a method.
-    let mut is_member = false;
+    // After one dot, a name is a field or a method; after two, it ends a range or begins a base.
+    let mut dots = 0;
     for token in tokens {
         match token {
-            TokenTree::Ident(_) if is_member => is_member = false,
+            TokenTree::Ident(_) if dots == 1 => dots = 0,
             TokenTree::Ident(name) => {
+                dots = 0;
                 if colons != 2 {
                     into.push(std::mem::take(&mut path));
                 }
@@ -307,7 +308,8 @@ fn paths(tokens: TokenStream, into: &mut Vec<Vec<String>>) {
             other => {
                 into.push(std::mem::take(&mut path));
                 colons = 0;
-                is_member = matches!(&other, TokenTree::Punct(mark) if mark.as_char() == '.');
+                let is_dot = matches!(&other, TokenTree::Punct(mark) if mark.as_char() == '.');
+                dots = if is_dot { dots + 1 } else { 0 };
                 if let TokenTree::Group(group) = other {
                     paths(group.stream(), into);
                 }
@@ -468,6 +470,16 @@ fn a_planted_circle_is_seen_through_a_reexport() {
         ("src/c.rs", "#[cfg(test)] use crate::a::A; pub struct C;"),
     ];
     assert!(planted(&of_tests).circles(CIRCLE).is_empty());
+    let of_bases = [
+        circle[0],
+        circle[1],
+        circle[2],
+        ("src/c.rs", "pub struct C; pub fn c() -> C { C { ..crate::a::base().parts } }"),
+    ];
+    let of_bases = of_bases.map(|(path, text)| {
+        (path, if path == "src/a.rs" { "use crate::b::B; pub fn base() -> B {}" } else { text })
+    });
+    assert_eq!(planted(&of_bases).circles(CIRCLE).len(), 1, "after two dots");
     let two = [
         lib,
         ("src/a.rs", "pub struct A(crate::b::B);"),
