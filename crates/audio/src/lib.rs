@@ -3,7 +3,7 @@
 //! **Does.** Takes and gives blocks of 10 ms ([`Block`]), 48 kHz, one channel, `f32` in ±1. One
 //! [`encode::VoiceEncoder`] per microphone makes Opus frames; one [`decode::VoiceDecoder`] per
 //! remote speaker takes frames as they arrive, in any order and any number of times, and renders a
-//! block whenever asked; one [`mix::Mixer`] adds the listeners up.
+//! block whenever asked; one [`mix::Mixer`] adds the speakers up.
 //!
 //! **Never does.** It has no clock, device, thread or socket: every call that depends on time takes
 //! `now`, the [`Duration`](std::time::Duration) since an epoch of the caller's choice that never

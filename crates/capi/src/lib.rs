@@ -14,9 +14,9 @@
 //!   never block.
 //! - [`memory`]: the only place that reads and writes the caller's memory.
 //! - [`options`], [`event`], [`peer`], [`data`], [`lobby`], [`places`], [`speak`], [`pcm`],
-//!   [`state`], [`devices`]: the functions.
+//!   [`state`], [`devices`], [`moderation`]: the functions.
 //!
-//! `unsafe` of this house is here alone. Each block rests on one promise, which is the header's: a
+//! But for the attributes of `crates/page`'s exports, `unsafe` of this house is here alone. Each block rests on one promise, which is the header's: a
 //! pointer is null or points to as much as its function says.
 
 #![deny(missing_docs)]

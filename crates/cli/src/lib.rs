@@ -1,5 +1,5 @@
 //! The `voicemesh` command: talk in a room from a terminal, let an echo answer, try microphone and
-//! network, list devices, run the server.
+//! network, list devices, make access tokens, run the server.
 //!
 //! **Does.** Turns a command line into [`voicemesh::JoinOptions`], events into lines for people
 //! ([`human`]) or programs ([`json`]) or a view of the whole terminal (`live`), and typed lines

@@ -2,7 +2,7 @@
 //!
 //! **Does**: gives [`Capture`] (mono) and [`Playback`] (mono, or stereo on demand), 48 kHz f32
 //! whatever the device behind them takes, and tells by [`DeviceEvent`] when a device is lost and
-//! when it is back. **Never does**: speech processing, coding, mixing; it imports nothing of ours.
+//! when it is back. **Never does**: speech processing, coding, mixing.
 //!
 //! ```text
 //! microphone ─ callback ─→ ring ─→ Capture::read (conversion to 48 kHz) ─→ the caller's thread

@@ -1,5 +1,4 @@
-//! The network over signaling and links: the network of a peer in a room (PROTOCOL.md, sections 4
-//! and 5).
+//! A peer's part in a room over signaling and links (PROTOCOL.md, sections 4 and 5).
 //!
 //! Without I/O: [`Mesh::handle`] takes what sockets and links did, [`Mesh::poll_output`] gives what
 //! is to be done with them, and time is handed in. So the same mesh runs over real sockets and

@@ -31,8 +31,8 @@
 //! until the others know, at most a second and a half, unless [`Room::leave_and_wait`] has done so
 //! before. Call back into the program from another thread. Give up on a server that may come back.
 //!
-//! Inside: [`voicemesh_mesh::Mesh`] is the [`Network`](voicemesh_session::Network) over signaling
-//! and links, without I/O; one engine thread owns it together with the sound; the runtime's tasks
+//! Inside: [`voicemesh_mesh::Carried`] is the [`Network`](voicemesh_session::Network) over signaling
+//! and links, its [`Mesh`](voicemesh_mesh::Mesh) without I/O; one engine thread owns it together with the sound; the runtime's tasks
 //! only move bytes into bounded queues.
 
 mod carrier;

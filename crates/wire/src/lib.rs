@@ -5,7 +5,7 @@
 //! randomness.
 //!
 //! - [`packet`]: the binary session packets of PROTOCOL.md, "Session packets".
-//! - [`signaling`]: the JSON messages of PROTOCOL.md, "Signaling".
+//! - [`signaling`]: the JSON messages of PROTOCOL.md, "Signaling messages".
 //! - [`ids`], [`identity`]: who is who, and the proof behind a peer id.
 //! - [`names`]: what rooms and people are called, in one normal form.
 //! - [`limits`]: every bound that both ends must agree on.

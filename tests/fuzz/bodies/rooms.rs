@@ -22,7 +22,8 @@ use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, Join, LeaveReason, MemberStatus, Metadata, Moderation,
-    PROTOCOL_VERSION, Password, Presence, ServerLimits, ServerMessage, Ticket, decode_server,
+    PROTOCOL_VERSION, Password, Presence, ServerLimits, ServerMessage, Signal, Ticket,
+    decode_server,
 };
 
 use super::input::{Input, with_header};
@@ -322,7 +323,17 @@ impl World {
         let text = |input: &mut Input<'_>| String::from_utf8_lossy(input.block()).into_owned();
         let message = match number % 16 {
             0 => ClientMessage::Leave,
+            1 if number >= 128 => ClientMessage::Status(MemberStatus {
+                muted: number & 16 != 0,
+                recording: number & 32 != 0,
+                ..MemberStatus::default()
+            }),
             1 => ClientMessage::Roster,
+            2 if number >= 128 => ClientMessage::Signal {
+                to: peer,
+                attempt: 1,
+                signal: Signal::Offer { sdp: text(input) },
+            },
             2 => ClientMessage::Ping { token: number.into() },
             3 => ClientMessage::SetMetadata {
                 request,

@@ -148,8 +148,9 @@ impl Kind {
         )
     }
 
-    /// Whether it may be relayed, and travel on links: the body begins with the sender's client id,
-    /// so that a relay can hold it against the connection it came by (PROTOCOL.md, section 6).
+    /// Whether the body begins with the sender's client id, so that a relay can hold it against the
+    /// connection it came by (PROTOCOL.md, section 6). Such packets travel on links; those that are
+    /// not [`is_for_links`](Self::is_for_links) may be relayed.
     /// GroupText is for the server, which knows who listens.
     pub const fn names_its_sender(self) -> bool {
         match self {
