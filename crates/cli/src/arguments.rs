@@ -47,6 +47,9 @@ pub enum Command {
     Devices(DevicesArguments),
     /// Make an access token, for a server that was started with --auth-secret.
     Token(TokenArguments),
+    /// Try it on this machine alone: a server, its page in your browser, and an echo to talk to.
+    #[command(after_help = EXIT_CODES)]
+    Try(TryArguments),
     /// Run the signaling server: rooms, introductions, relay.
     Serve(Box<voicemesh_signaling::Config>),
 }
@@ -221,6 +224,14 @@ pub struct LoopbackArguments {
     /// One JSON object a line, one a second, for programs.
     #[arg(long)]
     pub json: bool,
+}
+
+/// For `try`.
+#[derive(Args, Debug)]
+pub struct TryArguments {
+    /// Only say where the page is.
+    #[arg(long)]
+    pub no_browser: bool,
 }
 
 /// For `devices`.

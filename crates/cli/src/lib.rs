@@ -1,5 +1,5 @@
-//! The `voicemesh` command: talk in a room from a terminal, let an echo answer, try microphone and
-//! network, list devices, make access tokens, run the server.
+//! The `voicemesh` command: talk in a room from a terminal, let an echo answer, try everything on one
+//! machine, try microphone and network, list devices, make access tokens, run the server.
 //!
 //! **Does.** Turns a command line into [`voicemesh::JoinOptions`], events into lines for people
 //! ([`human`]) or programs ([`json`]) or a view of the whole terminal (`live`), and typed lines
@@ -46,6 +46,7 @@ pub mod summary;
 pub mod talk;
 pub mod text;
 mod token;
+mod trial;
 mod who;
 
 use arguments::{Arguments, Command};
@@ -64,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Loopback(loopback) => loopback::run(&loopback),
         Command::Devices(devices) => devices::list(&devices),
         Command::Token(token) => token::make(token),
+        Command::Try(arguments) => trial::run(&arguments),
         Command::Serve(config) => serve::serve(*config),
     };
     drop(redirect);

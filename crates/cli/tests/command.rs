@@ -88,7 +88,9 @@ fn is(event: &str) -> impl Fn(&Value) -> bool {
 fn help_names_commands_and_exit_codes() {
     let help = output(&["--help"]);
     assert_eq!(code(&help), Some(0));
-    for word in ["join", "echo", "mic", "loopback", "devices", "serve", "Exit codes", "room full"] {
+    for word in
+        ["join", "echo", "try", "mic", "loopback", "devices", "serve", "Exit codes", "room full"]
+    {
         assert!(stdout(&help).contains(word), "{word}");
     }
     for word in ["--server", "--relay-only", "--json", "ws://127.0.0.1:8080", "Exit codes"] {
