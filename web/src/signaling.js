@@ -339,6 +339,8 @@ export class Signaling {
         return undefined;
       case 'move':
         return this.#moved(message);
+      case 'password':
+        return this.mesh.moderation.passwordIs(message);
       case 'locked':
         return this.#lockChanged(message.locked);
       case 'moderated':
@@ -591,6 +593,7 @@ export class Signaling {
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
     mesh.moderation.joined(now, joined.session);
+    mesh.moderation.passwordIs(joined.password ?? { set: false, number: 0 });
   }
 
   /** @param {boolean} locked */

@@ -53,7 +53,7 @@ use voicemesh_session::{Roster as SessionRoster, ServerHealth};
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::signaling::{
     AccessToken, ClientMessage, MemberStatus, Metadata, MetadataChanges, Moderation, Password,
-    Presence, Ticket,
+    Presence, RoomPassword, Ticket,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
@@ -68,7 +68,7 @@ use status::OwnStatus;
 pub use carried::{Carried, Carrier};
 pub use choice::{ChoiceError, Connections};
 pub use connect_failure::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
-pub use event::{MeshEvent, PeerLeftReason};
+pub use event::{MeshEvent, PasswordChange, PeerLeftReason};
 pub use input::{CarrierEvent, MeshLink, PathChange, SocketEvent};
 pub use member::Member;
 pub use output::MeshOutput;
@@ -133,6 +133,8 @@ pub struct Mesh {
     server_takes_status: bool,
     /// As the program knows it.
     room_locked: bool,
+    /// And in which session that is so; `None` before the first join.
+    room_password: Option<(SessionId, RoomPassword)>,
     /// The session and number of the move that was carried out last.
     last_move: Option<(SessionId, u32)>,
     ticked_at: Option<Duration>,
@@ -154,6 +156,7 @@ impl Mesh {
             server_takes_group_text: false,
             server_takes_status: false,
             room_locked: false,
+            room_password: None,
             last_move: None,
             ticked_at: None,
             config,

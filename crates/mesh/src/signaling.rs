@@ -8,14 +8,14 @@ use voicemesh_session::network::{DisconnectReason, NetworkEvent};
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, MemberStatus, Metadata,
-    PROTOCOL_VERSION, PeerInfo, Presence, ServerMessage, Ticket, decode_server,
+    PROTOCOL_VERSION, PeerInfo, Presence, RoomPassword, ServerMessage, Ticket, decode_server,
 };
 use voicemesh_wire::{DisplayName, PeerId, SessionId};
 
 use crate::Mesh;
 use crate::connect_failure::ConnectFailure;
 use crate::connection::{AfterClose, BesideOpened, SocketRole};
-use crate::event::MeshEvent;
+use crate::event::{MeshEvent, PasswordChange};
 use crate::input::SocketEvent;
 use crate::refused::{asks_for_token, is_final};
 use crate::server_connection::ServerConnection;
@@ -158,6 +158,7 @@ impl Mesh {
         self.status.joined();
         self.tick_status(now);
         self.set_locked(joined.locked);
+        self.set_password(joined.password);
         let (lobby, mut outlet) = self.publishing(now);
         lobby.resumed(taken_over.metadata, joined.room_metadata, &mut outlet);
         self.queues.tell_network(NetworkEvent::Resumed);
@@ -300,6 +301,7 @@ impl Mesh {
             ServerMessage::Moderated { request } => self.request_done(now, request, Ok(())),
             ServerMessage::Move { groups, number } => self.moved(groups, number),
             ServerMessage::Locked { locked } => self.set_locked(locked),
+            ServerMessage::Password(password) => self.set_password(password),
             ServerMessage::Ticket { ticket } => self.keep_ticket(Some(ticket)),
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
@@ -385,6 +387,7 @@ impl Mesh {
         }
         self.room_locked = false;
         self.set_locked(joined.locked);
+        self.set_password(joined.password);
         self.status.joined();
         self.tick_status(now);
         self.links.renew_unsettled(now);
@@ -409,6 +412,23 @@ impl Mesh {
         if locked != self.room_locked {
             self.room_locked = locked;
             self.tell(MeshEvent::RoomLocked { locked });
+        }
+    }
+
+    /// What a connection that was lost did not bring shows at the next join.
+    fn set_password(&mut self, password: RoomPassword) {
+        let Some((_, session)) = self.connection.joined_as() else { return };
+        let known = self.room_password.replace((session, password));
+        let change = match known {
+            None => password.set.then_some(PasswordChange::Present),
+            Some((_, known)) if known.set != password.set => {
+                Some(if password.set { PasswordChange::Set } else { PasswordChange::Removed })
+            }
+            Some((of, known)) => (password.set && of == session && known.number != password.number)
+                .then_some(PasswordChange::Changed),
+        };
+        if let Some(change) = change {
+            self.tell(MeshEvent::RoomPassword { change });
         }
     }
 

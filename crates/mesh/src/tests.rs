@@ -93,6 +93,34 @@ fn that_a_link_was_offered_to_a_member_that_has_left_is_no_warning() {
 }
 
 #[test]
+fn what_became_of_the_rooms_password_is_told_once_and_also_after_a_lost_connection() {
+    let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+    let mut said = |generation, text: &str| {
+        let event = SocketEvent::Text(text.to_owned());
+        mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event });
+        std::iter::from_fn(|| mesh.poll_event())
+            .filter_map(|event| match event {
+                MeshEvent::RoomPassword { change } => Some(change.name()),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let joined = |session: u32, password: &str| {
+        let you = proof("wss://192.168.1.5:8080").peer_id();
+        format!(
+            r#"{{"type":"joined","you":"{you}","client":1,"session":{session},"room":"room","peers":[],"order":1,"roster":{{"version":1,"hash":"cbf29ce484222325"}},"password":{password}}}"#
+        )
+    };
+    let password =
+        |set: bool, number: u32| format!(r#"{{"type":"password","set":{set},"number":{number}}}"#);
+    assert_eq!(said(generation, &joined(5, r#"{"set":true,"number":1}"#)), ["present"]);
+    assert_eq!(said(generation, &password(true, 1)), [""; 0], "repeated");
+    assert_eq!(said(generation, &password(true, 2)), ["changed"]);
+    assert_eq!(said(generation, &password(false, 3)), ["removed"]);
+    assert_eq!(said(generation, &password(true, 4)), ["set"]);
+}
+
+#[test]
 fn a_failure_to_connect_is_told_with_its_kind() {
     let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
     let failure = ConnectFailure::CertificateNotTrusted;

@@ -537,6 +537,34 @@ fn a_room_that_is_locked_lets_in_members_with_tickets_only() {
 }
 
 #[test]
+fn everyone_learns_that_a_password_was_set_changed_or_removed_and_never_which() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    assert_eq!(world.join(B, 2).password, RoomPassword::default());
+    let another = || {
+        let salt = Salt([9; 16]);
+        crate::room::digest(&"another".into(), salt).expect("memory")
+    };
+    let said = |world: &mut World| {
+        let of_a_password = |message: &ServerMessage| matches!(message, ServerMessage::Password(_));
+        let messages = world.received(B).into_iter();
+        messages.filter(of_a_password).collect::<Vec<_>>()
+    };
+    for number in 1..=2 {
+        world.room.change_password(A, Some(7), another(), &mut world.sent).expect("it may");
+        let password = RoomPassword { set: true, number };
+        assert_eq!(said(&mut world), [ServerMessage::Password(password)]);
+        world.refresh(B);
+        assert_eq!(said(&mut world), [ServerMessage::Password(password)], "brought up to date");
+    }
+    let ticket = world.join(C, 3).ticket;
+    assert!(ticket.is_some());
+    assert_eq!(world.decide(A, Moderation::SetPassword { password: None }), None);
+    assert_eq!(said(&mut world), [ServerMessage::Password(RoomPassword { set: false, number: 3 })]);
+    assert_eq!(world.join(ConnectionId(4), 4).password, RoomPassword { set: false, number: 3 });
+}
+
+#[test]
 fn a_password_that_a_moderator_sets_holds_for_newcomers_and_raises_the_epoch() {
     let mut world = World::of_server(1, true, 10 * MINUTE);
     world.join_with(A, with_password(1, "sesame")).expect("the first decides");
