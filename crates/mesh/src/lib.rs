@@ -127,6 +127,8 @@ pub struct Mesh {
     server_connection: Option<ServerConnection>,
     /// Nothing is tried before the program gives another access token.
     awaits_token: bool,
+    /// The program was asked for a token for the next connection, while one is in use.
+    asked_for_token: bool,
     /// The newest that the server gave this peer for this room.
     ticket: Option<Ticket>,
     server_takes_group_text: bool,
@@ -152,6 +154,7 @@ impl Mesh {
             status: OwnStatus::default(),
             server_connection: None,
             awaits_token: false,
+            asked_for_token: false,
             ticket: config.ticket.clone(),
             server_takes_group_text: false,
             server_takes_status: false,
@@ -231,6 +234,10 @@ impl Mesh {
         self.config.token = Some(token);
         if std::mem::take(&mut self.awaits_token) {
             self.connection.reconnect_now(now);
+            self.tick_connection(now);
+        }
+        if std::mem::take(&mut self.asked_for_token) {
+            self.connection.renew_now(now);
             self.tick_connection(now);
         }
     }

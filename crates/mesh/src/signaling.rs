@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::network::{DisconnectReason, NetworkEvent};
-use voicemesh_wire::packet;
+use voicemesh_wire::packet::{self, Header};
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, MemberStatus, Metadata,
     PROTOCOL_VERSION, PeerInfo, Presence, RoomPassword, ServerMessage, Ticket, decode_server,
@@ -60,6 +60,7 @@ impl Mesh {
         match self.connection.role_of(generation) {
             Some(SocketRole::InUse) => self.primary_event(now, event),
             Some(SocketRole::Joining) => self.joining_event(now, generation, event),
+            Some(SocketRole::Former) => self.former_event(now, event),
             Some(SocketRole::Opening) => match event {
                 SocketEvent::Connected(connection) => self.server_connected(connection),
                 SocketEvent::Open => self.open_beside_first(now, generation),
@@ -109,11 +110,50 @@ impl Mesh {
             }
             SocketEvent::Text(text) => match decode_server(&text) {
                 Ok(ServerMessage::Joined(joined)) => self.joined_beside(now, generation, joined),
-                Ok(ServerMessage::Error { fatal: true, .. } | ServerMessage::GoingAway { .. }) => {
+                Ok(ServerMessage::Error { fatal: true, code, message, .. }) => {
+                    self.connection.beside_closed(generation, &mut self.queues);
+                    self.refused_beside(code, message);
+                }
+                Ok(ServerMessage::GoingAway { .. }) => {
                     self.connection.beside_closed(generation, &mut self.queues);
                 }
                 Ok(_) | Err(_) => {}
             },
+        }
+    }
+
+    /// The next connection needs another token, while the one in use goes on: the program is asked
+    /// for it at once, and not again before it has answered.
+    fn refused_beside(&mut self, code: ErrorCode, message: String) {
+        if self.config.renews_token
+            && asks_for_token(&code)
+            && !std::mem::replace(&mut self.asked_for_token, true)
+        {
+            self.tell(MeshEvent::TokenNeeded { code, message });
+        }
+    }
+
+    /// The connection from which another has taken over: what members sent is still taken. What the
+    /// server says of the room there is older than the answer to the join.
+    fn former_event(&mut self, now: Duration, event: SocketEvent) {
+        match event {
+            SocketEvent::Packet(packet) => {
+                let is_taken = packet::open(&packet).is_ok_and(|(Header { kind, .. }, _)| {
+                    (kind.is_text() || kind.names_its_sender())
+                        && (!kind.is_voice() || self.connection.takes_former_voice(now))
+                });
+                if is_taken {
+                    self.packet(now, packet);
+                }
+            }
+            SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
+                self.connection.close_former(&mut self.queues);
+            }
+            SocketEvent::Receiving
+            | SocketEvent::Connected(_)
+            | SocketEvent::Open
+            | SocketEvent::Text(_)
+            | SocketEvent::Pong(_) => {}
         }
     }
 
