@@ -464,6 +464,7 @@ test('another network costs a few round trips, and no peer is reported gone', ()
     bo.heard.length - before >= said - 5,
     `${said - (bo.heard.length - before)} frames were lost`,
   );
+  world.run(1500);
   assert.equal(ada.sockets.size, 1, 'the former connection is closed');
   assertUnnoticed([ada, bo]);
 });

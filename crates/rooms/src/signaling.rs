@@ -6,10 +6,10 @@
 //! `Visit` belongs to its connection's owner, which hands it what arrives ([`Signaling::handle`]);
 //! what is sent goes into the connections' [`Line`]s.
 //!
-//! Lock order: the rooms, then one room, then the kept bans or the passwords; last, one line. The
-//! table of addresses comes before one address's joins, and those before its returns; an address's
-//! budget may be locked in a room, before its lines. The subjects of access tokens are locked while
-//! no other lock is held. Nothing waits while it holds one.
+//! Lock order: the rooms, then one room, then the kept bans, the passwords, or the joins of one
+//! address and behind them its returns; last, one line. The table of addresses is locked before the
+//! joins of one of them and under no other lock; an address's budget, and the subjects of access
+//! tokens, are locked alone. Nothing waits while it holds one.
 
 use std::collections::BTreeMap;
 use std::fmt;

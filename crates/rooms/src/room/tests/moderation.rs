@@ -439,6 +439,19 @@ fn one_who_is_behind_closes_its_link_to_a_member_that_was_put_out() {
 }
 
 #[test]
+fn the_operator_puts_out_a_member_that_has_lost_its_connection_and_may_have_links() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    world.join(B, 2);
+    world.leave(B, LeaveReason::Lost);
+    world.received(A);
+    assert!(world.room.kick(world.now, peer_of(2), &mut world.sent));
+    let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
+    assert_eq!(world.received(A), [left]);
+    assert!(!world.room.kick(world.now, peer_of(9), &mut world.sent), "it was never here");
+}
+
+#[test]
 fn only_a_run_that_was_in_the_room_before_is_sent_what_was_decided_about_members_who_have_left() {
     let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
     let rosters = |received: &[ServerMessage]| {
