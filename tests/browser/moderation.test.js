@@ -114,6 +114,7 @@ test(
     await ada.at('new-password').fill('open sesame');
     await ada.page.keyboard.press('Enter');
     await reads(ada, 'Newcomers need the password from now on.');
+    await reads(bob, 'A moderator has given the room a password: newcomers need it.');
     await dora.at('rejoin').click();
     await dora.at('password').fill('open sesame');
     await dora.page.keyboard.press('Enter');

@@ -9,7 +9,7 @@ use voicemesh_wire::packet::{Kind, Recipient, TextData};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, ServerMessage, Signal};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, patiently, run};
-use crate::memory::Watch;
+use crate::memory::{Watch, WatchedServer};
 
 /// Questions on the first connection, nearly all that may be asked at once.
 const ASKED_FIRST: u32 = 180;
@@ -117,7 +117,7 @@ const TEXTS: u32 = 260;
 /// sends those again, and no others.
 #[test]
 fn refused_texts_count_among_those_that_were_read_but_for_the_last() {
-    let server = Server::start(&[]);
+    let server = WatchedServer::start(&[]);
     run(async {
         let _witness = Member::join(&server, "texts", "witness").await;
         let mut first = Member::join(&server, "texts", "writer").await;

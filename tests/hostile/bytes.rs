@@ -276,6 +276,32 @@ fn groups_beyond_the_limit_are_refused_by_name_and_names_are_those_of_the_join()
             (state.client.id == greedy.joined.client && state.groups.len() == 64).then_some(state)
         });
         assert_eq!(patiently("the groups", state).await.client.name, "greedy");
+
+        // Beyond 64 answers one more says how many were refused besides.
+        let names: Vec<String> = (0..900).map(|number| format!("more {number}")).collect();
+        let client = ClientInfo { name: String::new(), id: greedy.joined.client, codec: CODEC };
+        let state = ClientState { client, groups: names.clone() }.encode(greedy.session);
+        greedy.client.packet(&state).await;
+        let mut refused = Vec::new();
+        let last = loop {
+            let received = greedy.client.next().await;
+            match &received {
+                Received::Packet(packet)
+                    if is_kind(&received, Kind::DeltaClientState).is_some() =>
+                {
+                    let body = open(packet).expect("a packet").1;
+                    refused.push(DeltaClientState::decode(body).expect("a delta").group);
+                }
+                Received::Message(ServerMessage::Error { code, message, fatal: false, .. }) => {
+                    break (code.clone(), message.clone());
+                }
+                Received::Closed(_) | Received::Cut => panic!("{received:?}"),
+                _ => {}
+            }
+        };
+        assert_eq!(refused, names[64..128]);
+        assert_eq!(last.0, ErrorCode::BadField);
+        assert!(last.1.contains("772"), "{}", last.1);
     });
 }
 

@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use voicemesh_tests::room::{Folder, Joining};
-use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
+use voicemesh_wire::{GroupId, PeerId};
 
 use crate::client::{Client, Member, PATIENCE, Received, is_kind, join_of, patiently, run};
 use crate::memory::{Watch, WatchedServer as Server};
@@ -142,6 +142,92 @@ fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
         drop((stops, stopped));
     });
     watch.held();
+}
+
+/// Members who write to everyone, and how much: within their budgets.
+const AUTHORS: usize = 25;
+const TEXT_BYTES: usize = 400;
+const TEXTS_AT_ONCE: usize = 2;
+/// Rounds, a tenth of a second apart.
+const ROUNDS: usize = 120;
+
+/// proves: D-24
+#[test]
+fn what_twenty_five_members_write_throws_no_slow_reader_out() {
+    let server = Server::start(&[]);
+    let watch = Watch::start("25 authors", &server);
+    run(async {
+        let mut witness = Member::join(&server, "texts", "witness").await;
+        let mut authors = Vec::new();
+        for number in 0..AUTHORS {
+            authors.push(Member::join(&server, "texts", &format!("author {number}")).await);
+        }
+        let enter = async |name| {
+            Member::enter(Client::connect_narrow(&server).await, join_of("texts", name)).await
+        };
+        let (slow, stuck) = (enter("5 kB/s").await, enter("0").await);
+        let (slow_id, stuck_id) = (slow.joined.you, stuck.joined.you);
+        let (stop, stopped) = mpsc::channel(1);
+        let reader = tokio::spawn(read_slowly(slow.client, 5_000, stopped));
+        let begun = Instant::now();
+        let mut left = BTreeMap::new();
+        let mut refused: BTreeMap<PeerId, usize> = BTreeMap::new();
+        let mut interval = tokio::time::interval(Duration::from_millis(100));
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let recipient = Recipient::Group(GroupId::of("Global"));
+        let text = "x".repeat(TEXT_BYTES);
+        for round in 0..ROUNDS {
+            interval.tick().await;
+            for author in &mut authors {
+                let packet = TextData { sender: author.joined.client, recipient, text: &text }
+                    .encode(author.session);
+                let mut frames = Vec::new();
+                for _ in 0..TEXTS_AT_ONCE {
+                    crate::socket::frame(crate::socket::BINARY, &packet, &mut frames);
+                }
+                assert!(author.client.try_send(&frames).await, "round {round}: an author stays");
+            }
+            // Who is not slow gets everything.
+            let mut texts = 0;
+            while texts < AUTHORS * TEXTS_AT_ONCE {
+                let received = witness.client.next().await;
+                texts += usize::from(is_kind(&received, Kind::TextData).is_some());
+                note_leaver(&received, begun, &mut left);
+            }
+            for author in &mut authors {
+                author.client.say(&ClientMessage::Ping { token: round as u32 }).await;
+                loop {
+                    match author.client.next().await {
+                        Received::Message(ServerMessage::Error { code, fatal, peer, .. }) => {
+                            assert_eq!((code, fatal), (ErrorCode::ReceiverBusy, false));
+                            *refused.entry(peer.expect("it is named")).or_default() += 1;
+                        }
+                        Received::Message(ServerMessage::Pong { token })
+                            if token == round as u32 =>
+                        {
+                            break;
+                        }
+                        Received::Closed(_) | Received::Cut => panic!("an author is put out"),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        while !left.contains_key(&stuck_id) {
+            let received = witness.client.next().await;
+            note_leaver(&received, begun, &mut left);
+        }
+        println!("refused {refused:?}, left {left:?}");
+        assert!(refused.contains_key(&slow_id), "nothing to the slow reader was refused");
+        assert!(!left.contains_key(&slow_id), "the slow reader was put out");
+        assert!(!reader.is_finished(), "the slow reader is cut off");
+        let (reason, after) = left[&stuck_id];
+        assert_eq!((reason, left.len()), (LeaveReason::Lost, 1));
+        assert!(after >= Duration::from_secs(9), "after {after:?}");
+        drop((stop, stuck));
+    });
+    let held = watch.held();
+    assert!(held.growth() < 4 * 1024, "{held}");
 }
 
 fn note_leaver(

@@ -8,7 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use voicemesh_signaling::token::{TokenRequest, sign};
 use voicemesh_wire::Permissions;
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
-use voicemesh_wire::signaling::{AccessToken, ClientMessage, ErrorCode, Join, Moderation};
+use voicemesh_wire::signaling::{
+    AccessToken, ClientMessage, ErrorCode, Join, Moderation, ServerMessage,
+};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, run};
 use crate::memory::WatchedServer as Server;
@@ -190,6 +192,42 @@ fn account(subject: &str, room: &str) -> AccessToken {
         SECRET,
     )
     .expect("a token")
+}
+
+/// proves: B-19
+#[test]
+fn an_account_is_one_peer_at_a_time_in_all_rooms() {
+    let guarded = Guarded::start();
+    run(async {
+        let enter = async |room: &str, join: Join| {
+            let token = Some(account("ada", room));
+            let join = Join { token, room: room.to_owned(), ..join };
+            Member::enter(Client::connect(&guarded.server).await, join).await
+        };
+        let replaced = async |member: &mut Member| {
+            let picked = member.client.until("that it is replaced", |received| {
+                matches!(received, Received::Message(ServerMessage::Replaced)).then_some(())
+            });
+            picked.await;
+            member.client.end().await.1
+        };
+        let mut red = enter("red", join_of("red", "ada")).await;
+        let mut blue = enter("blue", join_of("blue", "ada")).await;
+        assert_ne!(red.joined.you, blue.joined.you);
+        assert_eq!(replaced(&mut red).await, Some(1008));
+        // One peer id in two rooms is one peer.
+        let mut green = enter("green", join_of("blue", "ada")).await;
+        assert_eq!(green.joined.you, blue.joined.you);
+        blue.client.handled(1).await;
+        // Back in the first room, it leaves both others.
+        let mut red = enter("red", join_of("red", "ada")).await;
+        for former in [&mut blue, &mut green] {
+            assert_eq!(replaced(former).await, Some(1008));
+        }
+        red.client.handled(1).await;
+        drop(red);
+        enter("blue", join_of("blue", "ada")).await;
+    });
 }
 
 async fn refused(guarded: &Guarded, address: &str, join: Join) -> Option<ErrorCode> {

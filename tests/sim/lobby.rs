@@ -198,6 +198,28 @@ fn a_protected_room_is_protected_again_after_a_restart() {
 
 /// proves: S-16
 #[test]
+fn a_newcomer_whose_password_is_not_looked_at_yet_tries_again_by_itself_and_gets_in() {
+    let mut world = World::new(4);
+    world.add_peer_with(|config| config.password = Some("sesame".into()));
+    world.run(SECOND);
+    world.let_passwords_wait(3);
+    let newcomer = world.add_peer_with(|config| config.password = Some("sesame".into()));
+    world.run_until(10 * SECOND, "the newcomer is in", |world| {
+        world.peers[newcomer].comms.status().members.len() == 2
+    });
+    let said = events(&world, newcomer, |event| match event {
+        MeshEvent::ServerAway { failure, .. } => {
+            Some(failure.as_ref().map_or_else(String::new, |failure| failure.code().to_owned()))
+        }
+        MeshEvent::Joined { .. } => Some("joined".to_owned()),
+        MeshEvent::Refused { code, .. } => Some(format!("refused: {code}")),
+        _ => None,
+    });
+    assert_eq!(said, ["password-wait", "password-wait", "password-wait", "joined"]);
+}
+
+/// proves: S-16
+#[test]
 fn with_tickets_friends_take_their_room_back_from_a_stranger_who_was_quicker() {
     let with = |password: &'static str| {
         move |config: &mut MeshConfig| config.password = Some(password.into())

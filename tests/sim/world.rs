@@ -27,7 +27,7 @@ use voicemesh_session::client::Participant;
 use voicemesh_signaling::ticket_key;
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{
-    ClientMessage, LeaveReason, Metadata, Moderation, Presence, ServerLimits,
+    ClientMessage, ErrorCode, LeaveReason, Metadata, Moderation, Presence, ServerLimits,
 };
 use voicemesh_wire::{PeerId, Permissions};
 
@@ -87,6 +87,8 @@ struct Server {
     heard: BTreeMap<(usize, u32), Duration>,
     /// When they were opened.
     opened: BTreeMap<(usize, u32), Duration>,
+    /// So many passwords more are answered with `password-wait`.
+    password_waits: usize,
 }
 
 /// What one peer got of another's speech.
@@ -148,8 +150,16 @@ impl World {
             visits: BTreeMap::new(),
             heard: BTreeMap::new(),
             opened: BTreeMap::new(),
+            password_waits: 0,
         });
         self.wires.borrow_mut().server_up = true;
+    }
+
+    /// The server looks at none of the next passwords, so many times.
+    pub fn let_passwords_wait(&mut self, times: usize) {
+        if let Some(server) = &mut self.server {
+            server.password_waits = times;
+        }
     }
 
     /// The server is gone at once, and every socket with it.
@@ -529,7 +539,11 @@ impl Server {
         while asks_hash && let (Some(job), _) = self.signaling.next_hash(now) {
             let shown = digest(job.password(), job.salt());
             self.signaling.hashed(now, job, shown);
-            let Some(answer) = visit.line().take_hashed() else { break };
+            let Some(mut answer) = visit.line().take_hashed() else { break };
+            if self.password_waits > 0 {
+                self.password_waits -= 1;
+                answer = Err(Refusal::of(ErrorCode::PasswordWait));
+            }
             asks_hash = self.signaling.handle(now, visit, Input::Hashed(answer));
         }
         // What it still says is not listened to.

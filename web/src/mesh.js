@@ -21,7 +21,7 @@
  *
  * @typedef {{type: 'joined', again: boolean, others: number} | {type: 'server-away', why: string, retryInMs: number}
  *   | {type: 'refused', code: string, message: string, retryAfterMs: number} | {type: 'warned', code: string, message: string, text?: number}
- *   | {type: 'remark', text: string} | {type: 'replaced'} | {type: 'members'} | {type: 'group-refused', group: string}
+ *   | {type: 'remark', text: string} | {type: 'replaced'} | {type: 'members'} | {type: 'token-needed', code: string} | {type: 'group-refused', group: string}
  *   | {type: 'peer-joined', peer: string} | {type: 'metadata', peer: string}
  *   | {type: 'peer-left', peer: string, name: string, reason: string}
  *   | {type: 'route', peer: string, route: import('./route.js').Route}

@@ -8,6 +8,7 @@
  *   capabilities: Capabilities, order: number, status?: Status, permissions?: Permission[], held_in?: string[]}} PeerInfo
  *   `held_in`: the talk groups in which a moderator holds it
  * @typedef {{muted?: true, deafened?: true, listening_only?: true, recording?: true}} Status only what is true
+ * @typedef {{set: boolean, number: number}} RoomPassword `number`: how often moderators have decided about it in this session
  * @typedef {'speak' | 'listen' | 'data' | 'moderate'} Permission
  * @typedef {{kind: 'offer' | 'answer', sdp: string} | {kind: 'end-of-candidates' | 'request-offer'}
  *   | {kind: 'candidate', candidate: string, sdpMid: string | null, sdpMLineIndex: number | null}} Signal
@@ -140,6 +141,12 @@ function mark(value) {
   return { version: integer(value.version), hash: /** @type {string} */ (value.hash) };
 }
 
+/** What everyone is sent of the room's password. @param {any} m @returns {RoomPassword} */
+const password = (m) => ({
+  set: m.set === true,
+  number: m.number === undefined ? 0 : integer(m.number, 0xffffffff),
+});
+
 /** @param {any} value @returns {Signal} */
 function signal(value) {
   const { kind, ...rest } = object(value);
@@ -203,6 +210,7 @@ const READ = {
     ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
     ...(m.ticket !== undefined && { ticket: text(m.ticket) }),
     ...(m.locked === true && { locked: true }),
+    ...(m.password !== undefined && { password: password(object(m.password)) }),
     ...(m.owner_right !== undefined && { owner_right: text(m.owner_right) }),
     ...(m.taken_over && {
       taken_over: {
@@ -224,6 +232,7 @@ const READ = {
   }),
   held: (m) => ({ peer: peerId(m.peer), groups: groups(m.groups ?? []) }),
   locked: (m) => ({ locked: m.locked === true }),
+  password,
   'room-metadata': (m) => ({ metadata: metadata(m.metadata) }),
   signal: (m) => ({
     from: peerId(m.from),

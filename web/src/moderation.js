@@ -33,6 +33,13 @@ const DONE = {
   'make-owner': (name) => `${name} moderates this room now.`,
 };
 
+/** What others are told of the room's password. */
+const PASSWORD = {
+  set: 'A moderator has given the room a password: newcomers need it.',
+  changed: 'A moderator has changed the room’s password.',
+  removed: 'The room has no password any more.',
+};
+
 /** Why it was not done. @type {Record<string, string>} */
 const REFUSED = {
   'not-moderator': 'You may not moderate this room.',
@@ -44,6 +51,8 @@ const REFUSED = {
 export class Moderation {
   /** Whether the room is closed to newcomers. */
   locked = false;
+  /** What is known of the room's password, and in which session. @type {{set: boolean, number: number, session: number | null} | null} */
+  #password = null;
   #request = 0;
   /** Whom this page has banned: they are gone from the roster. `until`: by the page's clock. @type {Map<string, {name: string, until: number}>} */
   #banned = new Map();
@@ -185,6 +194,22 @@ export class Moderation {
     const isLate = code === 'unknown-peer' && decision.about.hasLeft;
     this.#notDone(REFUSED[isLate ? 'too-late' : code] ?? `The server said: “${message}”.`);
     return true;
+  }
+
+  /**
+   * The room has this password now, or none; what a lost connection did not bring shows at the next join. Who decides it reads
+   * the answer to that. @param {{set: boolean, number: number}} password
+   */
+  passwordIs({ set, number }) {
+    const known = this.#password;
+    const session = this.mesh.roster.session;
+    this.#password = { set, number, session };
+    if (!known) return;
+    const isOther = set && known.session === session && known.number !== number;
+    if (known.set === set && !isOther) return;
+    if ([...this.#open.values()].some(({ action }) => action === 'set-password')) return;
+    const text = !set ? PASSWORD.removed : known.set ? PASSWORD.changed : PASSWORD.set;
+    this.mesh.emit({ type: 'remark', text });
   }
 
   /** The connection has ended, and answers on their way with it. */

@@ -13,7 +13,7 @@ import { Mesh } from './mesh.js';
 import { isolated } from './moderation.js';
 import { displayName, roomKey, roomName, shownName } from './names.js';
 import { watchNetwork } from './network.js';
-import { currentToken } from './invitation.js';
+import { askForToken, currentToken } from './invitation.js';
 import { PageError, hasWebRtc, locks } from './optional.js';
 import { BASE, socketUrl } from './place.js';
 import { Reports } from './reports.js';
@@ -304,6 +304,10 @@ export class Peer extends EventTarget {
         return this.#refuse(event.code, event.message, event.retryAfterMs);
       case 'replaced':
         return this.#end('replaced');
+      case 'token-needed':
+        return askForToken({ room: this.#room, code: event.code }, (token) =>
+          this.#mesh?.signaling.tokenGiven(clock(), token),
+        );
       case 'peer-joined':
         // Who was there already is no news.
         if (this.#phase !== 'joining')

@@ -8,6 +8,7 @@
 import { Liveness } from './liveness.js';
 import { join, leave, ping, readServer, roster } from './messages.js';
 import { GLOBAL } from './session.js';
+import { KINDS } from './wire.js';
 
 const FIRST_RETRY_MS = 1500;
 const NEXT_RETRY_MS = 250;
@@ -34,8 +35,23 @@ const BESIDE_JOIN_LIMIT_MS = 4000;
 const TEXTS = 128;
 /** Tokens of pings that measure the way to the server begin here. */
 const PATH_PINGS = 2 ** 31;
-/** VoiceData and VoiceCopies. */
-const VOICE_KINDS = [2, 35];
+/** @type {readonly number[]} */
+const VOICE_KINDS = [KINDS.VoiceData, KINDS.VoiceCopies];
+/** What the server itself says of the session. @type {readonly number[]} */
+const SERVER_KINDS = [
+  KINDS.ClientState,
+  KINDS.HandshakeResponse,
+  KINDS.ErrorWrongSession,
+  KINDS.DeltaClientState,
+  KINDS.RemoveClient,
+];
+/** What was on its way on a connection from which another has taken over is read for so long, … */
+const FORMER_READ_MS = 2000;
+/** … and speech only for so long: later it has waited in a connection that was dead. */
+const FORMER_VOICE_MS = 500;
+
+/** The server asks for another access token. */
+const TOKEN_CODES = ['token-required', 'token-invalid', 'token-expired'];
 
 /** Refusals that trying again does not change, and those that do not matter to who has been in the room before. */
 const FINAL = [
@@ -45,9 +61,7 @@ const FINAL = [
   'bad-field',
   'bad-json',
   'unsupported-protocol',
-  'token-required',
-  'token-invalid',
-  'token-expired',
+  ...TOKEN_CODES,
   'kicked',
   'banned',
   'room-locked',
@@ -81,6 +95,12 @@ export class Signaling {
   #renewalAt = Infinity;
   /** An attempt that was begun for that alone may be under way. */
   #isRenewing = false;
+  /** When each connection began to be opened: a host in front of the server counts from then. @type {Map<number, number>} */
+  #begunAt = new Map();
+  /** The connection from which the one in use has taken over. @type {{generation: number, since: number} | null} */
+  #former = null;
+  /** The page was asked for a token for the next connection, while one is in use. */
+  #askedForToken = false;
   #silenceLimitMs = 16_000;
   /** The connection in use. */
   #generation = 0;
@@ -151,13 +171,13 @@ export class Signaling {
   /** @param {number} now */
   tick(now) {
     this.#now = now;
+    if (this.#former && now >= this.#former.since + FORMER_READ_MS) this.#closeFormer();
     this.#tickLiveness(now);
     if (this.phase === 'stopped' || now < this.#until) return;
     if (this.phase === 'waiting') {
-      this.#generation = ++this.#generations;
       this.phase = 'opening';
       this.#until = now + OPEN_LIMIT_MS;
-      this.mesh.carrier.openSocket(this.#generation);
+      this.#generation = this.#openNext(now);
     } else if (this.phase === 'opening') {
       this.lost(now, 'it does not answer');
     } else if (this.phase === 'joining') {
@@ -283,6 +303,10 @@ export class Signaling {
       this.#besideClosed(generation);
       return;
     }
+    if (generation === this.#former?.generation) {
+      this.#closeFormer();
+      return;
+    }
     // The answer to the join that took over is on its way on the other connection.
     if (takenOver && beside.joining) return;
     if (generation === this.#generation && this.phase !== 'stopped' && this.phase !== 'waiting')
@@ -291,6 +315,10 @@ export class Signaling {
 
   /** @param {number} now @param {number} generation @param {Uint8Array} packet */
   packet(now, generation, packet) {
+    if (generation === this.#former?.generation) {
+      this.#formerPacket(now, packet, this.#former.since);
+      return;
+    }
     if (generation !== this.#generation || !this.isOpen) return;
     this.#heard(now);
     if (VOICE_KINDS.includes(packet[2])) {
@@ -298,6 +326,17 @@ export class Signaling {
       if (this.#wokeAt !== null) return;
       this.#liveness?.used(now);
     }
+    this.mesh.session.fromServer(now, packet);
+  }
+
+  /**
+   * On the connection from which another has taken over: what members sent is still taken. What the server says of the room there
+   * is older than the answer to the join. @param {number} now @param {Uint8Array} packet @param {number} since
+   */
+  #formerPacket(now, packet, since) {
+    const kind = packet[2];
+    if (SERVER_KINDS.includes(kind)) return;
+    if (VOICE_KINDS.includes(kind) && now >= since + FORMER_VOICE_MS) return;
     this.mesh.session.fromServer(now, packet);
   }
 
@@ -339,6 +378,8 @@ export class Signaling {
         return undefined;
       case 'move':
         return this.#moved(message);
+      case 'password':
+        return this.mesh.moderation.passwordIs(message);
       case 'locked':
         return this.#lockChanged(message.locked);
       case 'moderated':
@@ -409,7 +450,12 @@ export class Signaling {
   /** Everything that is open, and all that was known of it. */
   #closeAll() {
     this.#closeBeside();
+    this.#closeFormer();
     if (this.#generation !== 0) this.mesh.carrier.closeSocket(this.#generation);
+    this.#forgetConnection();
+  }
+
+  #forgetConnection() {
     this.#liveness = null;
     this.#wokeAt = null;
     this.#texts = [];
@@ -434,6 +480,7 @@ export class Signaling {
     const beside = this.#beside;
     beside.opening = beside.opening.filter((other) => other !== generation);
     if (beside.joining?.generation === generation) beside.joining = null;
+    this.#begunAt.delete(generation);
     this.mesh.carrier.closeSocket(generation);
   }
 
@@ -461,8 +508,7 @@ export class Signaling {
     if (beside.joining) return;
     if (!silent && !this.isUrgent) {
       [this.#renewalAt, this.#isRenewing] = [now + RENEWAL_AGAIN_MS, true];
-      beside.opening.push(++this.#generations);
-      this.mesh.carrier.openSocket(this.#generations);
+      beside.opening.push(this.#openNext(now));
       return;
     }
     beside.nextAt ??= now + BESIDE_SPREAD_MS * this.mesh.random();
@@ -470,8 +516,28 @@ export class Signaling {
     const interval = Math.max(ATTEMPT_INTERVAL_MS, 2 * liveness.roundTripMs);
     beside.nextAt = now + interval * (0.5 + 0.5 * this.mesh.random());
     if (beside.opening.length >= ATTEMPTS) this.#besideClosed(beside.opening[0]);
-    beside.opening.push(++this.#generations);
+    beside.opening.push(this.#openNext(now));
+  }
+
+  /** @param {number} now @returns {number} the number of another connection */
+  #openNext(now) {
+    this.#generations += 1;
+    this.#begunAt.set(this.#generations, now);
     this.mesh.carrier.openSocket(this.#generations);
+    return this.#generations;
+  }
+
+  #closeFormer() {
+    if (this.#former) this.mesh.carrier.closeSocket(this.#former.generation);
+    this.#former = null;
+  }
+
+  /** The page has another token: the next connection is opened with it at once, if one waits for it. @param {number} now @param {string} token */
+  tokenGiven(now, token) {
+    this.mesh.config.token = token;
+    if (this.#askedForToken && this.#renewalAt < Infinity) this.#renewalAt = now;
+    this.#askedForToken = false;
+    this.tick(now);
   }
 
   /** @param {number} now @param {number} token */
@@ -494,8 +560,13 @@ export class Signaling {
   #textBeside(now, generation, json) {
     const message = readServer(json);
     if (message?.type === 'joined') return this.#joinedBeside(now, generation, message);
-    if ((message?.type === 'error' && message.fatal) || message?.type === 'going-away')
-      this.#besideClosed(generation);
+    const isRefused = message?.type === 'error' && message.fatal;
+    if (isRefused || message?.type === 'going-away') this.#besideClosed(generation);
+    // The connection in use goes on; the token is asked for at once, and not again before there is one.
+    if (isRefused && TOKEN_CODES.includes(message.code) && !this.#askedForToken) {
+      this.#askedForToken = true;
+      this.mesh.emit({ type: 'token-needed', code: message.code });
+    }
     return undefined;
   }
 
@@ -510,7 +581,14 @@ export class Signaling {
       mesh.session.disconnected(now);
       this.#textsLost();
     }
-    this.#closeAll();
+    if (joined.taken_over && isSame) {
+      this.#closeBeside();
+      this.#closeFormer();
+      this.#former = { generation: this.#generation, since: now };
+      this.#forgetConnection();
+    } else {
+      this.#closeAll();
+    }
     this.#generation = generation;
     this.phase = 'joining';
     if (!joined.taken_over || !isSame) {
@@ -564,7 +642,15 @@ export class Signaling {
     const lifeMs = joined.limits.connection_lifetime_ms;
     const share = RENEWAL + RENEWAL_SPREAD * this.mesh.random();
     this.#isRenewing = false;
-    this.#renewalAt = lifeMs > 0 ? now + Math.max(lifeMs, SHORTEST_LIFE_MS) * share : Infinity;
+    const begunAt = this.#begunAt.get(this.#generation) ?? now;
+    this.#begunAt = new Map([[this.#generation, begunAt]]);
+    this.#renewalAt =
+      lifeMs > 0
+        ? Math.max(
+            begunAt + Math.max(lifeMs, SHORTEST_LIFE_MS) * share,
+            now + SHORTEST_LIFE_MS * RENEWAL,
+          )
+        : Infinity;
     this.#heard(now);
     const { mesh } = this;
     this.#keepTicket(joined.ticket);
@@ -591,6 +677,7 @@ export class Signaling {
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
     mesh.moderation.joined(now, joined.session);
+    mesh.moderation.passwordIs(joined.password ?? { set: false, number: 0 });
   }
 
   /** @param {boolean} locked */

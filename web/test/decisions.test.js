@@ -106,6 +106,25 @@ test('who is put out by a decision of this page is said once', () => {
   );
 });
 
+test('others read that a password was set, changed or removed, and who decides it reads the answer', () => {
+  const { said, moderation } = moderator();
+  moderation.passwordIs({ set: true, number: 0 });
+  assert.deepEqual(said, [], 'at the join it is no news');
+  moderation.passwordIs({ set: true, number: 1 });
+  moderation.passwordIs({ set: true, number: 1 });
+  moderation.passwordIs({ set: false, number: 2 });
+  moderation.passwordIs({ set: true, number: 3 });
+  assert.deepEqual(said, [
+    'A moderator has changed the room’s password.',
+    'The room has no password any more.',
+    'A moderator has given the room a password: newcomers need it.',
+  ]);
+  moderation.decide('set-password', { password: 'open' });
+  moderation.passwordIs({ set: true, number: 4 });
+  moderation.done(0, 1);
+  assert.deepEqual(said.slice(3), ['Newcomers need the password from now on.']);
+});
+
 test('a decision is sent with its own number, and its answer says what was done', () => {
   const { sent, said, config, moderation } = moderator();
   moderation.decide('ban', { peer: 'bo-id' });

@@ -464,6 +464,7 @@ test('another network costs a few round trips, and no peer is reported gone', ()
     bo.heard.length - before >= said - 5,
     `${said - (bo.heard.length - before)} frames were lost`,
   );
+  world.run(1500);
   assert.equal(ada.sockets.size, 1, 'the former connection is closed');
   assertUnnoticed([ada, bo]);
 });
@@ -493,6 +494,71 @@ test('a connection that the host will end is replaced before, and no frame is lo
   const times = ada.generation - opened;
   assert.ok(times >= 3 && times <= 5, `${times} times in a minute`);
   assertUnnoticed([ada, bo]);
+});
+
+test('the life of a connection counts from when it was begun and not from the join', () => {
+  const world = new World();
+  [world.server.lifetimeMs, world.server.joinMs] = [20_000, 8_000];
+  const ada = world.join('Ada', { relay_only: true });
+  world.run(8500);
+  assert.ok(ada.mesh.signaling.isJoined);
+  const [opened, begun] = [ada.generation, world.now];
+  while (ada.generation === opened && world.now < begun + 20_000) world.run(100);
+  const after = world.now - begun + 8500;
+  assert.ok(after >= 15_000 && after <= 18_200, `after ${after} ms`);
+});
+
+test('a token that the next connection needs is asked for at once and once', () => {
+  const world = new World();
+  world.server.lifetimeMs = 20_000;
+  const ada = world.join('Ada', { relay_only: true });
+  world.run(2000);
+  world.server.refuses = 'token-expired';
+  world.run(38_000);
+  assert.ok(world.server.joins.length >= 3, `${world.server.joins.length} joins`);
+  assert.deepEqual(
+    ada.events.filter(({ type }) => type === 'token-needed'),
+    [{ type: 'token-needed', code: 'token-expired' }],
+  );
+  assert.equal(ada.count('server-away'), 0);
+  const joins = world.server.joins.length;
+  world.server.refuses = null;
+  ada.mesh.signaling.tokenGiven(world.now, 'another');
+  world.run(500);
+  assert.deepEqual(
+    world.server.joins.slice(joins).map(({ token }) => token),
+    ['another'],
+  );
+  assert.equal(ada.count('server-away'), 0);
+});
+
+test('what members sent on the former connection is still taken for a while', () => {
+  const world = new World();
+  world.server.lifetimeMs = 20_000;
+  const ada = world.join('Ada', { relay_only: true });
+  const bo = world.join('Bo', { relay_only: true });
+  talk(world, [bo], 2000);
+  const former = ada.generation;
+  const isOther = () => world.server.members.get(ada)?.generation !== former;
+  while (!isOther()) world.run(20);
+  world.run(300);
+  const { mesh } = ada;
+  assert.equal(mesh.roster.session, world.server.session);
+  const sender = bo.mesh.roster.own?.client ?? 0;
+  const recipient = { kind: 'group', id: groupId('Global') };
+  const late = (/** @type {string} */ text) =>
+    encode('TextData', world.server.session, { sender, recipient, text });
+  const gone = encode('RemoveClient', world.server.session, { client: sender });
+  mesh.signaling.packet(world.now, former, late('on its way'));
+  mesh.signaling.packet(world.now, former, gone);
+  assert.deepEqual(ada.texts, [['Global', 'on its way']]);
+  assert.ok(ada.sockets.has(former));
+  const before = ada.heard.length;
+  const said = talk(world, [bo], 1900);
+  assert.ok(ada.heard.length > before + said - 10, 'the other is no member that has gone');
+  assert.ok(!ada.sockets.has(former));
+  mesh.signaling.packet(world.now, former, late('too late'));
+  assert.equal(ada.texts.length, 1);
 });
 
 // proves: B-16
@@ -582,7 +648,7 @@ test('a machine that woke does not wait for the silence to be noticed', () => {
   ada.socketsDie();
   ada.mesh.pathChanged(world.now, true);
   assert.equal(ada.sockets.size, 2, 'at once');
-  world.run(200);
+  world.run(2200);
   assert.equal(ada.sockets.size, 1);
   assertUnnoticed([ada, bo]);
 });

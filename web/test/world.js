@@ -331,10 +331,16 @@ export class FakePeer {
 class FakeServer {
   isUp = true;
   locked = false;
+  /** @type {any[]} what joins said */
+  joins = [];
   /** Where a moderator holds who joins. @type {string[]} */
   heldIn = [];
   /** When the host in front of it ends a connection; 0: never. */
   lifetimeMs = 0;
+  /** How long it takes to answer a join. */
+  joinMs = 0;
+  /** With what it refuses the next joins of those who are here already. @type {string | null} */
+  refuses = null;
   /** Who may moderate, as `joined` says it. @type {string | undefined} */
   ownerRight;
   version = 0;
@@ -414,6 +420,20 @@ class FakeServer {
   text(peer, message, generation) {
     if (!this.isUp) return;
     const present = this.members.get(peer);
+    if (message.type === 'join' && this.joinMs > 0 && !message.waited) {
+      this.world.later(
+        () => this.text(peer, { ...message, waited: true }, generation),
+        this.joinMs,
+      );
+      return;
+    }
+    if (message.type === 'join') this.joins.push(message);
+    if (message.type === 'join' && present && this.refuses) {
+      const refused = { code: this.refuses, message: 'No.', fatal: true };
+      const error = JSON.stringify({ type: 'error', ...refused });
+      this.world.later(() => peer.mesh.signaling.text(this.world.now, generation, error));
+      return;
+    }
     if (message.type === 'join' && present && present.info.run === message.run) {
       present.generation = generation;
       present.resumed = present.member;

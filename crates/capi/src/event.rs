@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use voicemesh::{
     Bytes, DataEvent, DeviceEvent, DeviceRole, ErrorCode, Event, MemberStatus, Metadata,
-    OwnerRightState, PeerId, PeerLeftReason, Permissions, Reliability, RoomEvent, Route,
-    TimedEvent, VoiceEvent,
+    OwnerRightState, PasswordChange, PeerId, PeerLeftReason, Permissions, Reliability, RoomEvent,
+    Route, TimedEvent, VoiceEvent,
 };
 
 use crate::memory::{Plain, Sized32};
@@ -231,6 +231,11 @@ impl Current {
             Event::Room(RoomEvent::RoomLocked { locked }) => {
                 vmesh_event { on: locked.into(), ..blank }
             }
+            Event::Room(RoomEvent::RoomPassword { change }) => vmesh_event {
+                on: (change != PasswordChange::Removed).into(),
+                code: hold(&mut self.code, change.name()),
+                ..blank
+            },
             Event::Room(RoomEvent::OwnerRight { state }) => {
                 vmesh_event { code: hold(&mut self.code, right_name(state)), ..blank }
             }

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char};
 use std::mem::size_of;
 use std::ptr::{null, null_mut};
 
-use voicemesh::{DataEvent, Event, Metadata, RoomEvent, TimedEvent};
+use voicemesh::{DataEvent, Event, Metadata, PasswordChange, RoomEvent, TimedEvent};
 
 use crate::data::*;
 use crate::devices::*;
@@ -348,6 +348,13 @@ fn what_moderators_and_members_do_is_an_event_of_its_own() {
     let event = keep(Event::Room(RoomEvent::RoomLocked { locked: true }));
     assert_eq!((event.r#type, event.on), (vmesh_event_type::VMESH_EVENT_ROOM_LOCKED as i32, 1));
     assert_eq!(groups(event), Vec::<String>::new());
+    for (change, on) in [(PasswordChange::Changed, 1), (PasswordChange::Removed, 0)] {
+        let event = keep(Event::Room(RoomEvent::RoomPassword { change }));
+        assert_eq!(
+            (event.r#type, event.on, read(event.code).as_str()),
+            (vmesh_event_type::VMESH_EVENT_ROOM_PASSWORD as i32, on, change.name())
+        );
+    }
     let event =
         keep(Event::Room(RoomEvent::OwnerRight { state: voicemesh::OwnerRightState::Later }));
     assert_eq!(

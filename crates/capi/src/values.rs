@@ -234,6 +234,10 @@ pub enum vmesh_event_type {
     /// The recording that this peer keeps has begun, and everyone in the room can see that (on), or
     /// has ended, for whatever reason.
     VMESH_EVENT_RECORDING = 39,
+    /// A moderator has decided about the room's password, which itself is not told: on (the room
+    /// has one), code ("set", "changed" or "removed"; "present" at the first join, if the room has
+    /// one).
+    VMESH_EVENT_ROOM_PASSWORD = 40,
     /// Something that this library knows and this header does not.
     VMESH_EVENT_OTHER = 1000,
 }

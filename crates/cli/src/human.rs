@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use voicemesh::{
-    ConnectFailure, DeviceEvent, DeviceRole, ErrorCode, Event, OwnerRightState, PeerId,
-    PeerLeftReason, Permissions, RoomEvent, Route, ServerConnection, TimedEvent, VoiceEvent,
+    ConnectFailure, DeviceEvent, DeviceRole, ErrorCode, Event, OwnerRightState, PasswordChange,
+    PeerId, PeerLeftReason, Permissions, RoomEvent, Route, ServerConnection, TimedEvent,
+    VoiceEvent,
 };
 
 use crate::decisions::in_minutes;
@@ -320,6 +321,16 @@ impl TextOutput {
             Event::Room(RoomEvent::RoomLocked { locked: false }) => {
                 Some(plain("Newcomers are let in again."))
             }
+            Event::Room(RoomEvent::RoomPassword { change }) => match change {
+                PasswordChange::Set => {
+                    Some(plain("A moderator has given the room a password: newcomers need it."))
+                }
+                PasswordChange::Changed => {
+                    Some(plain("A moderator has changed the room’s password."))
+                }
+                PasswordChange::Removed => Some(plain("The room has no password any more.")),
+                _ => None,
+            },
             Event::Room(RoomEvent::OwnerRight { state: OwnerRightState::Later }) => Some(plain(
                 "The server has just started: who may moderate this room is decided within two minutes.",
             )),

@@ -21,6 +21,7 @@
 //! | `moved` | `groups` | a moderator has moved this peer to these talk groups |
 //! | `held` | `peer`, `name`, `groups` | a moderator holds a member, or this peer itself, in these talk groups; an empty list: no longer |
 //! | `room-locked` | `locked` | newcomers are not let in, or are again |
+//! | `room-password` | `change` | the room's password was `set`, `changed` or `removed`; `present`: it has one at the join |
 //! | `owner-right` | `state` | no member has the owner's right yet: `later` or `none` |
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
@@ -231,6 +232,7 @@ fn said(event: &Event, people: &People) -> Value {
             };
             json!({ "code": code, "message": message })
         }
+        Event::Room(RoomEvent::RoomPassword { change }) => json!({ "change": change.name() }),
         Event::Room(RoomEvent::OwnerRight { state }) => json!({ "state": state_name(*state) }),
         Event::Voice(VoiceEvent::GroupRefused { group }) => json!({ "group": group }),
         Event::Device(DeviceEvent::Lost { which, why }) => {

@@ -39,6 +39,8 @@ pub(super) struct Beside {
 pub(super) struct Attempt {
     pub(super) generation: u32,
     pub(super) since: Duration,
+    /// When it began to be opened.
+    pub(super) began_at: Duration,
     /// When something came on it last, or it began.
     heard_at: Duration,
     /// It has the time of several attempts.
@@ -67,6 +69,11 @@ impl Beside {
 
     pub(super) fn has_joining(&self) -> bool {
         self.joining.is_some()
+    }
+
+    /// When the attempt began that joins.
+    pub(super) fn joining_began_at(&self) -> Option<Duration> {
+        self.joining.map(|attempt| attempt.began_at)
     }
 
     pub(super) fn take_joining(&mut self) -> Option<Attempt> {
@@ -140,15 +147,24 @@ impl Beside {
             out.close_socket(oldest.generation);
         }
         let is_long = !is_joined || self.attempts.is_multiple_of(LONG_ATTEMPT_EVERY);
-        self.opening.push_back(Attempt { generation, since: now, heard_at: now, is_long });
+        self.opening.push_back(Attempt {
+            generation,
+            since: now,
+            began_at: now,
+            heard_at: now,
+            is_long,
+        });
         out.open_socket(generation);
     }
 
     /// One of the attempts is open: it alone goes on.
     pub(super) fn opened(&mut self, now: Duration, generation: u32, out: &mut Outputs) {
+        let of_it = self.opening.iter().find(|attempt| attempt.generation == generation);
+        let began_at = of_it.map_or(now, |attempt| attempt.began_at);
         self.opening.retain(|attempt| attempt.generation != generation);
         self.close_opening(out);
-        self.joining = Some(Attempt { generation, since: now, heard_at: now, is_long: false });
+        self.joining =
+            Some(Attempt { generation, since: now, began_at, heard_at: now, is_long: false });
     }
 
     /// An attempt has failed. The next one begins at its time.

@@ -40,6 +40,11 @@ const RENEWAL: f64 = 0.7;
 const RENEWAL_SPREAD: f64 = 0.2;
 /// However short a life the server names.
 const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+/// What was on its way on the connection from which another has taken over is still read for this
+/// long; by then the server closes it.
+const FORMER_READ: Duration = Duration::from_secs(2);
+/// Speech for this long: later it has waited in a connection that was dead.
+const FORMER_VOICE: Duration = Duration::from_millis(500);
 /// A server that does not take the next connection is well, and is asked again after this only.
 const RENEWAL_AGAIN: Duration = Duration::from_secs(10);
 
@@ -47,6 +52,10 @@ const RENEWAL_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Connection {
     state: ConnectionState,
+    /// When the connection in use was begun: a host in front of the server counts from then.
+    began_at: Duration,
+    /// The one from which it has taken over, and until when that is read.
+    former: Option<(u32, Duration)>,
     beside: Beside,
     /// Of connections; see [`MeshOutput::OpenSocket`](crate::output::MeshOutput::OpenSocket).
     generations: u32,
@@ -67,6 +76,8 @@ pub(super) enum SocketRole {
     Joining,
     /// It is being opened, beside the one in use or in its place.
     Opening,
+    /// Another has taken over from it.
+    Former,
 }
 
 /// Time has run out for the connection in use.
@@ -103,6 +114,8 @@ impl Connection {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             state: ConnectionState::Stopped,
+            began_at: Duration::ZERO,
+            former: None,
             beside: Beside::default(),
             generations: 0,
             path: Path::default(),
@@ -167,6 +180,8 @@ impl Connection {
             Some(SocketRole::Joining)
         } else if self.beside.is_opening(generation) {
             Some(SocketRole::Opening)
+        } else if self.former.is_some_and(|(former, _)| former == generation) {
+            Some(SocketRole::Former)
         } else {
             None
         }
@@ -194,6 +209,7 @@ impl Connection {
                 let memory = *memory;
                 let memory = ReconnectState { generation: self.next_generation(), ..memory };
                 self.state = ConnectionState::Opening { since: now, memory };
+                self.began_at = now;
                 queues.out.open_socket(memory.generation);
                 None
             }
@@ -302,9 +318,11 @@ impl Connection {
         queues: &mut Queues,
     ) -> BesideOpened {
         self.beside.opened(now, generation, &mut queues.out);
+        let began_at = self.beside.joining_began_at();
         match &self.state {
             ConnectionState::Opening { since, memory } => {
                 let (since, memory) = (*since, *memory);
+                self.began_at = began_at.unwrap_or(now);
                 queues.out.close_socket(memory.generation);
                 self.beside.close_but_joining(&mut queues.out);
                 self.state = ConnectionState::Opening {
@@ -355,6 +373,8 @@ impl Connection {
         self.end(DisconnectReason::Lost, queues);
         self.lose_texts(queues);
         queues.out.close_socket(memory.generation);
+        self.close_former(queues);
+        self.began_at = self.beside.joining_began_at().unwrap_or(now);
         self.beside.close_but_joining(&mut queues.out);
         let memory = ReconnectState { generation, away_since: now, ..memory };
         self.state = ConnectionState::Joining { since: now, heard_at: now, memory };
@@ -372,7 +392,9 @@ impl Connection {
     ) {
         let ConnectionState::Joined { session, memory, .. } = &self.state else { return };
         let (session, memory) = (*session, *memory);
-        queues.out.close_socket(memory.generation);
+        self.close_former(queues);
+        self.former = Some((memory.generation, now + FORMER_READ));
+        self.began_at = self.beside.joining_began_at().unwrap_or(now);
         self.beside.close_but_joining(&mut queues.out);
         self.renewed(now, limits, queues);
         self.state = ConnectionState::Joined {
@@ -391,11 +413,32 @@ impl Connection {
             0 => None,
             life => {
                 let life = Duration::from_millis(life.into()).max(SHORTEST_LIFE);
-                Some(now + life.mul_f64(RENEWAL + RENEWAL_SPREAD * self.random.fraction()))
+                let share = RENEWAL + RENEWAL_SPREAD * self.random.fraction();
+                let earliest = now + SHORTEST_LIFE.mul_f64(RENEWAL);
+                Some((self.began_at + life.mul_f64(share)).max(earliest))
             }
         };
         self.beside.close(&mut queues.out);
         self.path.renewed();
+    }
+
+    /// A connection that is to be replaced at some time is replaced now.
+    pub(super) fn renew_now(&mut self, now: Duration) {
+        if self.renewal_at.is_some() {
+            self.renewal_at = Some(now);
+        }
+    }
+
+    /// Whether speech on the former connection is still taken.
+    pub(super) fn takes_former_voice(&self, now: Duration) -> bool {
+        self.former.is_some_and(|(_, until)| now + FORMER_READ < until + FORMER_VOICE)
+    }
+
+    /// What was on its way on the former connection is not read any longer.
+    pub(super) fn close_former(&mut self, queues: &mut Queues) {
+        if let Some((generation, _)) = self.former.take() {
+            queues.out.close_socket(generation);
+        }
     }
 
     /// Sends again what was written on the former connection and the server has not read there.
@@ -443,9 +486,10 @@ impl Connection {
                 | ConnectionState::Joining { .. },
             ) => None,
         };
-        let Some((Attempt { generation, since, .. }, joins)) = next else {
+        let Some((Attempt { generation, since, began_at, .. }, joins)) = next else {
             return AfterClose::TryAgain;
         };
+        self.began_at = began_at;
         let was_open = self.state.is_open();
         self.end(DisconnectReason::Lost, queues);
         self.lose_texts(queues);
@@ -513,6 +557,7 @@ impl Connection {
 
     /// No connection is wanted any more.
     pub(super) fn stop(&mut self, queues: &mut Queues) {
+        self.close_former(queues);
         self.beside.close(&mut queues.out);
         self.texts = Texts::default();
         if let Some(generation) = self.state.generation() {
@@ -621,6 +666,9 @@ impl Connection {
     /// Asks where it is due, and opens connections beside one that does not answer or does not
     /// open.
     pub(super) fn tick_liveness(&mut self, now: Duration, queues: &mut Queues) {
+        if self.former.is_some_and(|(_, until)| now >= until) {
+            self.close_former(queues);
+        }
         let mut round_trip = Duration::ZERO;
         let is_wanted = match &mut self.state {
             ConnectionState::Stopped

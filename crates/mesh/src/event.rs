@@ -133,6 +133,11 @@ pub enum MeshEvent {
         /// The former.
         locked: bool,
     },
+    /// The room's password, of which nothing else is known.
+    RoomPassword {
+        /// What became of it.
+        change: PasswordChange,
+    },
     /// Whether a member has the owner's right to moderate; after every [`MeshEvent::Joined`] where
     /// it is not the usual.
     OwnerRight {
@@ -155,6 +160,32 @@ pub enum MeshEvent {
         /// The written message that it refused, where that is what it refused and it says which.
         text: Option<String>,
     },
+}
+
+/// What a member learns of its room's password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PasswordChange {
+    /// The room that was joined has one.
+    Present,
+    /// The room has got one.
+    Set,
+    /// The room has another one.
+    Changed,
+    /// The room has none any more.
+    Removed,
+}
+
+impl PasswordChange {
+    /// `present`, `set`, `changed` or `removed`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Set => "set",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 /// Why a peer is gone.

@@ -52,7 +52,7 @@ use voicemesh_session::{Roster as SessionRoster, ServerHealth};
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::signaling::{
     AccessToken, ClientMessage, MemberStatus, Metadata, MetadataChanges, Moderation, Password,
-    Presence, Ticket,
+    Presence, RoomPassword, Ticket,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
@@ -67,7 +67,7 @@ use status::OwnStatus;
 pub use carried::{Carried, Carrier};
 pub use choice::{ChoiceError, Connections};
 pub use connect_failure::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
-pub use event::{MeshEvent, PeerLeftReason};
+pub use event::{MeshEvent, PasswordChange, PeerLeftReason};
 pub use input::{CarrierEvent, MeshLink, PathChange, SocketEvent};
 pub use member::Member;
 pub use output::MeshOutput;
@@ -126,12 +126,16 @@ pub struct Mesh {
     server_connection: Option<ServerConnection>,
     /// Nothing is tried before the program gives another access token.
     awaits_token: bool,
+    /// The program was asked for a token for the next connection, while one is in use.
+    asked_for_token: bool,
     /// The newest that the server gave this peer for this room.
     ticket: Option<Ticket>,
     server_takes_group_text: bool,
     server_takes_status: bool,
     /// As the program knows it.
     room_locked: bool,
+    /// And in which session that is so; `None` before the first join.
+    room_password: Option<(SessionId, RoomPassword)>,
     /// The session and number of the move that was carried out last.
     last_move: Option<(SessionId, u32)>,
     ticked_at: Option<Duration>,
@@ -149,10 +153,12 @@ impl Mesh {
             status: OwnStatus::default(),
             server_connection: None,
             awaits_token: false,
+            asked_for_token: false,
             ticket: config.ticket.clone(),
             server_takes_group_text: false,
             server_takes_status: false,
             room_locked: false,
+            room_password: None,
             last_move: None,
             ticked_at: None,
             config,
@@ -227,6 +233,10 @@ impl Mesh {
         self.config.token = Some(token);
         if std::mem::take(&mut self.awaits_token) {
             self.connection.reconnect_now(now);
+            self.tick_connection(now);
+        }
+        if std::mem::take(&mut self.asked_for_token) {
+            self.connection.renew_now(now);
             self.tick_connection(now);
         }
     }

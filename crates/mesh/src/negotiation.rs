@@ -421,9 +421,6 @@ impl Links {
             LinkEvent::Open => {
                 *state = LinkState::Open;
                 pair.failures = 0;
-                if on.roster.you() > link.peer {
-                    self.answered_offers.opened(link.peer);
-                }
                 // A request that crossed the offer is answered by it.
                 pair.wants_newer_attempt = false;
                 on.queues.tell_network(NetworkEvent::LinkUp(link));

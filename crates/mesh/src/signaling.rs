@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::network::{DisconnectReason, NetworkEvent};
-use voicemesh_wire::packet;
+use voicemesh_wire::packet::{self, Header};
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, MemberStatus, Metadata,
-    PROTOCOL_VERSION, PeerInfo, Presence, ServerMessage, Ticket, decode_server,
+    PROTOCOL_VERSION, PeerInfo, Presence, RoomPassword, ServerMessage, Ticket, decode_server,
 };
 use voicemesh_wire::{DisplayName, PeerId, SessionId};
 
 use crate::Mesh;
 use crate::connect_failure::ConnectFailure;
 use crate::connection::{AfterClose, BesideOpened, SocketRole};
-use crate::event::MeshEvent;
+use crate::event::{MeshEvent, PasswordChange};
 use crate::input::SocketEvent;
 use crate::refused::{asks_for_token, is_final};
 use crate::server_connection::ServerConnection;
@@ -60,6 +60,7 @@ impl Mesh {
         match self.connection.role_of(generation) {
             Some(SocketRole::InUse) => self.primary_event(now, event),
             Some(SocketRole::Joining) => self.joining_event(now, generation, event),
+            Some(SocketRole::Former) => self.former_event(now, event),
             Some(SocketRole::Opening) => match event {
                 SocketEvent::Connected(connection) => self.server_connected(connection),
                 SocketEvent::Open => self.open_beside_first(now, generation),
@@ -109,11 +110,50 @@ impl Mesh {
             }
             SocketEvent::Text(text) => match decode_server(&text) {
                 Ok(ServerMessage::Joined(joined)) => self.joined_beside(now, generation, joined),
-                Ok(ServerMessage::Error { fatal: true, .. } | ServerMessage::GoingAway { .. }) => {
+                Ok(ServerMessage::Error { fatal: true, code, message, .. }) => {
+                    self.connection.beside_closed(generation, &mut self.queues);
+                    self.refused_beside(code, message);
+                }
+                Ok(ServerMessage::GoingAway { .. }) => {
                     self.connection.beside_closed(generation, &mut self.queues);
                 }
                 Ok(_) | Err(_) => {}
             },
+        }
+    }
+
+    /// The next connection needs another token, while the one in use goes on: the program is asked
+    /// for it at once, and not again before it has answered.
+    fn refused_beside(&mut self, code: ErrorCode, message: String) {
+        if self.config.renews_token
+            && asks_for_token(&code)
+            && !std::mem::replace(&mut self.asked_for_token, true)
+        {
+            self.tell(MeshEvent::TokenNeeded { code, message });
+        }
+    }
+
+    /// The connection from which another has taken over: what members sent is still taken. What the
+    /// server says of the room there is older than the answer to the join.
+    fn former_event(&mut self, now: Duration, event: SocketEvent) {
+        match event {
+            SocketEvent::Packet(packet) => {
+                let is_taken = packet::open(&packet).is_ok_and(|(Header { kind, .. }, _)| {
+                    (kind.is_text() || kind.names_its_sender())
+                        && (!kind.is_voice() || self.connection.takes_former_voice(now))
+                });
+                if is_taken {
+                    self.packet(now, packet);
+                }
+            }
+            SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
+                self.connection.close_former(&mut self.queues);
+            }
+            SocketEvent::Receiving
+            | SocketEvent::Connected(_)
+            | SocketEvent::Open
+            | SocketEvent::Text(_)
+            | SocketEvent::Pong(_) => {}
         }
     }
 
@@ -158,6 +198,7 @@ impl Mesh {
         self.status.joined();
         self.tick_status(now);
         self.set_locked(joined.locked);
+        self.set_password(joined.password);
         let (lobby, mut outlet) = self.publishing(now);
         lobby.resumed(taken_over.metadata, joined.room_metadata, &mut outlet);
         self.queues.tell_network(NetworkEvent::Resumed);
@@ -300,6 +341,7 @@ impl Mesh {
             ServerMessage::Moderated { request } => self.request_done(now, request, Ok(())),
             ServerMessage::Move { groups, number } => self.moved(groups, number),
             ServerMessage::Locked { locked } => self.set_locked(locked),
+            ServerMessage::Password(password) => self.set_password(password),
             ServerMessage::Ticket { ticket } => self.keep_ticket(Some(ticket)),
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
@@ -385,6 +427,7 @@ impl Mesh {
         }
         self.room_locked = false;
         self.set_locked(joined.locked);
+        self.set_password(joined.password);
         self.status.joined();
         self.tick_status(now);
         self.links.renew_unsettled(now);
@@ -409,6 +452,23 @@ impl Mesh {
         if locked != self.room_locked {
             self.room_locked = locked;
             self.tell(MeshEvent::RoomLocked { locked });
+        }
+    }
+
+    /// What a connection that was lost did not bring shows at the next join.
+    fn set_password(&mut self, password: RoomPassword) {
+        let Some((_, session)) = self.connection.joined_as() else { return };
+        let known = self.room_password.replace((session, password));
+        let change = match known {
+            None => password.set.then_some(PasswordChange::Present),
+            Some((_, known)) if known.set != password.set => {
+                Some(if password.set { PasswordChange::Set } else { PasswordChange::Removed })
+            }
+            Some((of, known)) => (password.set && of == session && known.number != password.number)
+                .then_some(PasswordChange::Changed),
+        };
+        if let Some(change) = change {
+            self.tell(MeshEvent::RoomPassword { change });
         }
     }
 

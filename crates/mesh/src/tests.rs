@@ -10,7 +10,11 @@ fn proof(origin: &str) -> IdentityProof {
 
 /// A mesh that may go without TLS, connected in this way.
 fn connected(connection: &ServerConnection) -> (Mesh, u32) {
-    let config = MeshConfig {
+    connected_as(config(), connection)
+}
+
+fn config() -> MeshConfig {
+    MeshConfig {
         room: "room".to_owned(),
         name: "Ada".to_owned(),
         proof: proof("wss://192.168.1.5:8080"),
@@ -27,7 +31,10 @@ fn connected(connection: &ServerConnection) -> (Mesh, u32) {
         frame_ms: vec![20],
         redundancy: true,
         seed: 1,
-    };
+    }
+}
+
+fn connected_as(config: MeshConfig, connection: &ServerConnection) -> (Mesh, u32) {
     let mut mesh = Mesh::new(config);
     mesh.connect(Duration::ZERO);
     let Some(MeshOutput::OpenSocket { generation }) = mesh.poll_output() else {
@@ -90,6 +97,34 @@ fn that_a_link_was_offered_to_a_member_that_has_left_is_no_warning() {
             .count()
     };
     assert_eq!((told("unknown-peer"), told("over-budget")), (0, 1));
+}
+
+#[test]
+fn what_became_of_the_rooms_password_is_told_once_and_also_after_a_lost_connection() {
+    let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+    let mut said = |generation, text: &str| {
+        let event = SocketEvent::Text(text.to_owned());
+        mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event });
+        std::iter::from_fn(|| mesh.poll_event())
+            .filter_map(|event| match event {
+                MeshEvent::RoomPassword { change } => Some(change.name()),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let joined = |session: u32, password: &str| {
+        let you = proof("wss://192.168.1.5:8080").peer_id();
+        format!(
+            r#"{{"type":"joined","you":"{you}","client":1,"session":{session},"room":"room","peers":[],"order":1,"roster":{{"version":1,"hash":"cbf29ce484222325"}},"password":{password}}}"#
+        )
+    };
+    let password =
+        |set: bool, number: u32| format!(r#"{{"type":"password","set":{set},"number":{number}}}"#);
+    assert_eq!(said(generation, &joined(5, r#"{"set":true,"number":1}"#)), ["present"]);
+    assert_eq!(said(generation, &password(true, 1)), [""; 0], "repeated");
+    assert_eq!(said(generation, &password(true, 2)), ["changed"]);
+    assert_eq!(said(generation, &password(false, 3)), ["removed"]);
+    assert_eq!(said(generation, &password(true, 4)), ["set"]);
 }
 
 #[test]
@@ -290,4 +325,122 @@ fn a_change_that_waits_can_be_taken_back() {
     mesh.tick(Duration::from_secs(100));
     let is_done = |event| matches!(event, MeshEvent::TransactionDone { .. });
     assert!(!std::iter::from_fn(|| mesh.poll_event()).any(is_done));
+}
+
+/// Its connection lives for 20 s, of which 8 have passed when the server lets it in.
+fn with_a_lifetime() -> (Mesh, u32) {
+    let config = MeshConfig { renews_token: true, relay_only: true, ..config() };
+    let (mut mesh, generation) = connected_as(config, &ServerConnection::new(true, false, None));
+    let answer = joined(&mesh, "");
+    say(&mut mesh, 8_000, generation, &answer);
+    assert!(mesh.connection.has_joined());
+    (mesh, generation)
+}
+
+fn joined(mesh: &Mesh, more: &str) -> String {
+    let roster = r#"{"version":1,"hash":"0000000000000000"}"#;
+    let limits = r#"{"connection_lifetime_ms":20000}"#;
+    format!(
+        r#"{{"type":"joined","you":"{}","client":1,"session":7,"room":"room","peers":[],"order":1,"roster":{roster},"limits":{limits}{more}}}"#,
+        mesh.you(),
+    )
+}
+
+fn say(mesh: &mut Mesh, at_ms: u64, generation: u32, text: &str) {
+    let event = SocketEvent::Text(text.to_owned());
+    let now = Duration::from_millis(at_ms);
+    mesh.handle(now, CarrierEvent::Socket { generation, event });
+}
+
+/// Moves on until another connection is opened, with something from the server all the time. Gives
+/// when, and its number.
+fn next_opening(mesh: &mut Mesh, from_ms: u64, in_use: u32) -> (u64, u32) {
+    while mesh.poll_output().is_some() {}
+    for at_ms in (from_ms..from_ms + 60_000).step_by(100) {
+        let now = Duration::from_millis(at_ms);
+        let event = SocketEvent::Receiving;
+        mesh.handle(now, CarrierEvent::Socket { generation: in_use, event });
+        mesh.tick(now);
+        while let Some(output) = mesh.poll_output() {
+            match output {
+                MeshOutput::OpenSocket { generation } => return (at_ms, generation),
+                // What it asks is answered.
+                MeshOutput::SendText { generation, text } if text.contains("ping") => {
+                    say(mesh, at_ms, generation, &text.replace("ping", "pong"));
+                }
+                _ => {}
+            }
+        }
+    }
+    panic!("no other connection is opened");
+}
+
+fn open(mesh: &mut Mesh, at_ms: u64, generation: u32) {
+    let now = Duration::from_millis(at_ms);
+    mesh.handle(now, CarrierEvent::Socket { generation, event: SocketEvent::Open });
+}
+
+#[test]
+fn the_life_of_a_connection_counts_from_when_it_was_begun_and_not_from_the_join() {
+    let (mut mesh, generation) = with_a_lifetime();
+    let (at_ms, _) = next_opening(&mut mesh, 8_000, generation);
+    assert!((15_000..=18_000).contains(&at_ms), "after {at_ms} ms");
+}
+
+#[test]
+fn a_token_that_the_next_connection_needs_is_asked_for_at_once_and_once() {
+    let (mut mesh, generation) = with_a_lifetime();
+    let expired =
+        r#"{"type":"error","code":"token-expired","message":"It has expired.","fatal":true}"#;
+    let mut from_ms = 8_000;
+    for asked in [1, 0] {
+        let (at_ms, next) = next_opening(&mut mesh, from_ms, generation);
+        open(&mut mesh, at_ms, next);
+        while mesh.poll_event().is_some() {}
+        say(&mut mesh, at_ms, next, expired);
+        let events: Vec<_> = std::iter::from_fn(|| mesh.poll_event()).collect();
+        let is_question = |event: &&MeshEvent| matches!(event, MeshEvent::TokenNeeded { .. });
+        assert_eq!(events.iter().filter(is_question).count(), asked, "{events:?}");
+        assert_eq!(events.len(), asked, "the connection in use goes on: {events:?}");
+        from_ms = at_ms;
+    }
+    while mesh.poll_output().is_some() {}
+    mesh.set_token(Duration::from_millis(from_ms), "another".into());
+    let opened = std::iter::from_fn(|| mesh.poll_output()).find_map(|output| match output {
+        MeshOutput::OpenSocket { generation } => Some(generation),
+        _ => None,
+    });
+    open(&mut mesh, from_ms, opened.expect("another attempt"));
+    let said = texts_sent(&mut mesh).join(" ");
+    assert!(said.contains(r#""token":"another""#), "{said}");
+}
+
+#[test]
+fn what_members_sent_on_the_former_connection_is_still_taken_for_a_while() {
+    let (mut mesh, former) = with_a_lifetime();
+    let (at_ms, next) = next_opening(&mut mesh, 8_000, former);
+    open(&mut mesh, at_ms, next);
+    let taken_over = joined(&mesh, r#","taken_over":{"metadata":{}}"#);
+    say(&mut mesh, at_ms, next, &taken_over);
+    let session = SessionId::new(7).expect("not zero");
+    let text =
+        TextData { sender: ClientId(2), recipient: Recipient::Client(ClientId(1)), text: "hi" };
+    let removed = voicemesh_wire::packet::RemoveClient { client: ClientId(2) }.encode(session);
+    let text: Vec<u8> = text.encode(session);
+    let voice = [&[0x8b, 0xc7, 2][..], &7u32.to_be_bytes(), &[0, 2]].concat();
+    let mut takes = |after_ms: u64, packet: &[u8]| {
+        let now = Duration::from_millis(at_ms + after_ms);
+        while mesh.poll_network_event(now).is_some() {}
+        let event = SocketEvent::Packet(packet.to_vec().into());
+        mesh.handle(now, CarrierEvent::Socket { generation: former, event });
+        std::iter::from_fn(|| mesh.poll_network_event(now))
+            .any(|event| matches!(event, NetworkEvent::FromServer(_)))
+    };
+    assert!(takes(100, &text) && takes(100, &voice));
+    assert!(!takes(100, &removed), "what the server says of the session is older");
+    assert!(takes(600, &text) && !takes(600, &voice), "it has waited");
+    assert!(!takes(2_000, &text));
+    let closed = std::iter::from_fn(|| mesh.poll_output())
+        .filter(|output| *output == MeshOutput::CloseSocket { generation: former });
+    assert_eq!(closed.count(), 1);
 }

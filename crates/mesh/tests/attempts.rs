@@ -186,6 +186,7 @@ impl World {
             held_in: Vec::new(),
             ticket: None,
             locked: false,
+            password: Default::default(),
             owner_right: Default::default(),
         };
         self.socket(SocketEvent::Text(ServerMessage::Joined(joined).to_json()));

@@ -9,7 +9,8 @@ use voicemesh_wire::signaling::{MemberStatus, Metadata, OwnerRightState};
 use voicemesh_wire::{PeerId, Permissions};
 
 use voicemesh_mesh::{
-    ConnectFailure, PeerLeftReason, ServerConnection, TransactionError, TransactionId,
+    ConnectFailure, PasswordChange, PeerLeftReason, ServerConnection, TransactionError,
+    TransactionId,
 };
 
 pub use voicemesh_session::route::Route;
@@ -222,6 +223,12 @@ pub enum RoomEvent {
     RoomLocked {
         /// It is closed.
         locked: bool,
+    },
+    /// A moderator has given the room a password, has changed it or has taken it away; the password
+    /// itself is not told. Also told at the first join if the room has one.
+    RoomPassword {
+        /// What became of it.
+        change: PasswordChange,
     },
     /// After a join, if no member has the owner's right to moderate the room.
     OwnerRight {
@@ -466,6 +473,7 @@ event_kinds! {
         DeviceChanged = 37, "device-changed", Event::Device(DeviceEvent::Changed { .. }),
         Held = 38, "held", Event::Room(RoomEvent::Held { .. }),
         Recording = 39, "recording", Event::Voice(VoiceEvent::Recording { .. }),
+        RoomPassword = 40, "room-password", Event::Room(RoomEvent::RoomPassword { .. }),
     }
 }
 

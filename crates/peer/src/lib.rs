@@ -76,8 +76,8 @@ pub use room::{
     Channel, Events, Group, Lobby, Microphone, Participant, PreparedJoin, Room, Speaker,
 };
 pub use voicemesh_mesh::{
-    ChoiceError, Connections, PeerLeftReason, REACHABILITY_KEY, ServerConnection, TokenError,
-    TransactionError, TransactionId,
+    ChoiceError, Connections, PasswordChange, PeerLeftReason, REACHABILITY_KEY, ServerConnection,
+    TokenError, TransactionError, TransactionId,
 };
 
 pub use bytes::Bytes;

@@ -520,6 +520,7 @@ impl Worker {
                 Event::Room(RoomEvent::Moved { groups })
             }
             MeshEvent::RoomLocked { locked } => Event::Room(RoomEvent::RoomLocked { locked }),
+            MeshEvent::RoomPassword { change } => Event::Room(RoomEvent::RoomPassword { change }),
             MeshEvent::OwnerRight { state } => Event::Room(RoomEvent::OwnerRight { state }),
             MeshEvent::TicketRenewed { ticket } => return self.tickets.keep(&ticket),
         };

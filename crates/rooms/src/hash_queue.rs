@@ -117,7 +117,9 @@ impl<K: Ord + Clone> HashQueue<K> {
         }
         let hashes_left = self.bucket(now, key, rate).bucket.has(now, rate);
         let waiting = self.waiting.iter().filter(|waiting| waiting.key == *key).count();
-        if self.waiting.len() >= WAITING && !self.make_room(now, waiting) {
+        // Where its own part is full, one of its own goes in any case.
+        let fills_its_part = waiting >= QUEUE_SLOTS + hashes_left as usize;
+        if !fills_its_part && self.waiting.len() >= WAITING && !self.make_room(now, waiting) {
             self.defer(now, key, peer);
             return Asked::Refused(COME_BACK);
         }
@@ -125,7 +127,7 @@ impl<K: Ord + Clone> HashQueue<K> {
         let id = HashId(self.asked);
         let returned = self.returned(now, key, peer);
         self.waiting.push(Waiting { id, key: key.clone(), peer, since: now, returned });
-        if waiting >= QUEUE_SLOTS + hashes_left as usize {
+        if fills_its_part {
             self.refuse_one_of(now, key);
         }
         Asked::Waits(id)
@@ -291,7 +293,7 @@ impl<K: Ord + Clone> HashQueue<K> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use uuid::Uuid;
@@ -299,18 +301,18 @@ mod tests {
     use super::*;
 
     /// How long a hash takes.
-    const HASH: Duration = Duration::from_millis(60);
+    pub(crate) const HASH: Duration = Duration::from_millis(60);
     /// How long a refusal and the next join of a client take on their way.
-    const ROUND_TRIP: Duration = Duration::from_millis(80);
-    const STEP: Duration = Duration::from_millis(5);
+    pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(80);
+    pub(crate) const STEP: Duration = Duration::from_millis(5);
     /// How long strangers have guessed when the newcomer comes.
-    const BEFORE: Duration = Duration::from_secs(90);
+    pub(crate) const BEFORE: Duration = Duration::from_secs(90);
 
     /// Random numbers from a seed (splitmix64).
-    struct Random(u64);
+    pub(crate) struct Random(pub(crate) u64);
 
     impl Random {
-        fn number(&mut self) -> u64 {
+        pub(crate) fn number(&mut self) -> u64 {
             self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
             let mut mixed = self.0;
             mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -318,7 +320,7 @@ mod tests {
             mixed ^ (mixed >> 31)
         }
 
-        fn fraction(&mut self) -> f64 {
+        pub(crate) fn fraction(&mut self) -> f64 {
             (self.number() >> 11) as f64 / (1u64 << 53) as f64
         }
 
@@ -401,6 +403,34 @@ mod tests {
         };
         assert_eq!(queue.waiting.len(), WAITING);
         assert!((0..21).any(|_| queue.next(now) == Some(id)), "addresses take turns");
+    }
+
+    #[test]
+    fn an_address_that_has_filled_its_part_takes_no_place_of_another() {
+        let mut random = Random(5);
+        let mut queue = HashQueue::<u16>::default();
+        let now = Duration::from_secs(1);
+        let of = |queue: &HashQueue<u16>, address| {
+            queue.waiting.iter().filter(|waiting| waiting.key == address).count()
+        };
+        // The first has used its hashes, the second none: it may wait more often.
+        for _ in 0..ADDRESS_HASHES.burst as usize {
+            queue.ask(now, &1, random.peer(), ADDRESS_HASHES);
+            queue.next(now).expect("a hash");
+        }
+        for address in [1, 2] {
+            (0..100).for_each(|_| _ = queue.ask(now, &address, random.peer(), ADDRESS_HASHES));
+        }
+        let (part, of_other) = (of(&queue, 1), of(&queue, 2));
+        assert!(part < of_other);
+        for address in (3..).take(WAITING - part - of_other) {
+            queue.ask(now, &address, random.peer(), ADDRESS_HASHES);
+        }
+        assert_eq!(queue.waiting.len(), WAITING);
+        for _ in 0..10 {
+            queue.ask(now, &1, random.peer(), ADDRESS_HASHES);
+            assert_eq!((of(&queue, 1), of(&queue, 2)), (part, of_other));
+        }
     }
 
     /// proves: S-16

@@ -29,6 +29,7 @@ mod refusal;
 mod room;
 mod room_entry;
 mod signaling;
+mod subjects;
 mod sync;
 pub mod ticket;
 mod unfinished;

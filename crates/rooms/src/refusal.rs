@@ -120,6 +120,12 @@ impl Refusal {
         Self { message, retry_after_ms: Some(10_000), ..Self::of(ErrorCode::TooLarge) }
     }
 
+    /// A ClientState lists too many groups; so many refused ones have no answer of their own.
+    pub fn too_many_groups(unanswered: usize) -> Self {
+        let message = format!("Too many talk groups: you do not listen to the last {unanswered}.");
+        Self { message, ..Self::of(ErrorCode::BadField) }
+    }
+
     /// Of one change of metadata.
     #[must_use]
     pub fn of_request(self, request: Option<u32>) -> Self {

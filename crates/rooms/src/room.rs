@@ -31,7 +31,7 @@ use std::time::Duration;
 use voicemesh_session::Server;
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges,
-    PeerInfo, RosterMark, ServerMessage, Signal, TakenOver, apply_metadata,
+    PeerInfo, RoomPassword, RosterMark, ServerMessage, Signal, TakenOver, apply_metadata,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
@@ -72,6 +72,8 @@ pub struct Room {
     emptied_at: Option<Duration>,
     /// The password, if there is one.
     lock: Option<Lock>,
+    /// How often moderators have decided about the password in this session.
+    passwords_decided: u32,
     tickets: Tickets,
     moderation: moderation::Moderation,
     metadata: Metadata,
@@ -101,7 +103,7 @@ pub enum Part {
     /// The roster.
     #[default]
     Roster,
-    /// The room's metadata, and whether it is locked.
+    /// The room's metadata, whether it is locked, and whether it has a password.
     Room,
     /// The response to a handshake.
     Session,
@@ -122,6 +124,7 @@ impl Room {
             mark_due: now,
             emptied_at: Some(now),
             lock: None,
+            passwords_decided: 0,
             tickets: Tickets::default(),
             moderation: moderation::Moderation::default(),
             metadata: Metadata::new(),
@@ -435,6 +438,7 @@ impl Room {
             permissions: info.permissions,
             held_in: info.held_in.clone(),
             locked: self.moderation.is_locked(),
+            password: self.password(),
             owner_right: self.moderation.right(&self.rules),
             taken_over,
             ticket: self.ticket_for(connection, info.peer),
@@ -585,6 +589,10 @@ impl Room {
         ServerMessage::RoomMetadata { metadata: self.metadata.clone() }
     }
 
+    fn password(&self) -> RoomPassword {
+        RoomPassword { set: self.lock.is_some(), number: self.passwords_decided }
+    }
+
     fn forget_busy(&mut self, connection: ConnectionId) {
         self.busy_notified.retain(|(from, to), _| *from != connection && *to != connection);
     }
@@ -650,6 +658,8 @@ impl Room {
                 out.text(to, &Text::from(&self.room_metadata()), Purpose::Snapshot);
                 let locked = self.moderation.is_locked();
                 out.text(to, &Text::from(&ServerMessage::Locked { locked }), Purpose::Snapshot);
+                let password = ServerMessage::Password(self.password());
+                out.text(to, &Text::from(&password), Purpose::Snapshot);
                 Some(Part::Session)
             }
             Part::Session => {

@@ -6,8 +6,10 @@
 //! `Visit` belongs to its connection's owner, which hands it what arrives ([`Signaling::handle`]);
 //! what is sent goes into the connections' [`Line`]s.
 //!
-//! Lock order: the rooms, then one room, then the kept bans or the passwords; last, one line.
-//! Nothing waits while it holds one.
+//! Lock order: the rooms, then one room, then the kept bans, the passwords, or the joins of one
+//! address and behind them its returns; last, one line. The table of addresses is locked before the
+//! joins of one of them and under no other lock; an address's budget, and the subjects of access
+//! tokens, are locked alone. Nothing waits while it holds one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +31,7 @@ use crate::passwords::{HashJob, Passwords};
 use crate::refusal::Refusal;
 use crate::room::{BanInfo, Digest, HashRequest, Room, RoomRules, Salt};
 use crate::room_entry::{JoinOrigin, RoomEntry};
+use crate::subjects::Subjects;
 use crate::sync::lock;
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::visit::{Input, Visit};
@@ -72,6 +75,7 @@ pub struct Signaling<L> {
     rooms: Mutex<BTreeMap<RoomName, Arc<RoomEntry<L>>>>,
     kept_bans: Mutex<KeptBans<RoomName, AddressKey>>,
     passwords: Mutex<Passwords<L>>,
+    subjects: Mutex<Subjects>,
     /// Seconds since 1970.
     unix: AtomicU64,
     /// No more joins.
@@ -80,8 +84,8 @@ pub struct Signaling<L> {
 
 /// What became of a join.
 pub(crate) enum JoinOutcome<L> {
-    /// It is in.
-    Inside(Arc<RoomEntry<L>>),
+    /// It is in, by an access token with this subject.
+    Inside(Arc<RoomEntry<L>>, Option<String>),
     /// Its password has to be hashed first.
     Hash(Box<Join>, HashRequest),
     /// The server is about to stop, and takes no more.
@@ -109,6 +113,7 @@ impl<L: Line> Signaling<L> {
             rooms: Mutex::default(),
             kept_bans: Mutex::default(),
             passwords: Mutex::default(),
+            subjects: Mutex::default(),
             unix: AtomicU64::new(0),
             draining: AtomicBool::new(false),
         }
@@ -216,10 +221,40 @@ impl<L: Line> Signaling<L> {
         // Only a join that names a password may need one.
         let fresh = if join.password.is_some() { self.fresh_salt()? } else { Salt([0; 16]) };
         let entry = self.room_for(now, &join, origin)?;
+        let peer = join.proof.peer_id();
         Ok(match entry.join(now, self.unix(), connection, join, (presented, fresh), origin)? {
             Some((join, request)) => JoinOutcome::Hash(join, request),
-            None => JoinOutcome::Inside(entry),
+            None => {
+                let subject = self.rules.tokens.is_some().then(|| {
+                    let subject = entry.with(now, |room, _| room.subject_of(connection.0))?;
+                    self.bind_subject(now, &subject, (peer, connection.0), entry.name());
+                    Some(subject)
+                });
+                JoinOutcome::Inside(entry, subject.flatten())
+            }
         })
+    }
+
+    /// A subject is one peer at a time: another one, in whichever room, is replaced.
+    fn bind_subject(
+        &self,
+        now: Duration,
+        subject: &str,
+        (peer, connection): (PeerId, ConnectionId),
+        room: &RoomName,
+    ) {
+        let gone = lock(&self.subjects).entered(subject, peer, connection, room.clone());
+        for (connection, room) in gone {
+            let entry = lock(&self.rooms).get(&room).map(Arc::clone);
+            if let Some(entry) = entry {
+                entry.with(now, |room, out| room.put_out_replaced(now, connection, out));
+            }
+        }
+    }
+
+    /// A connection with this subject has left its room.
+    pub(crate) fn unbind_subject(&self, subject: &str, connection: ConnectionId) {
+        lock(&self.subjects).left(subject, connection);
     }
 
     fn room_for(

@@ -60,6 +60,8 @@ pub struct Visit<L> {
     address: Option<Arc<Address>>,
     key: Option<AddressKey>,
     stage: Stage<L>,
+    /// Of the access token that let it in.
+    subject: Option<String>,
     opened_at: Duration,
     /// A roster was asked for, and is sent later as a snapshot: that one is charged.
     owes_roster: bool,
@@ -125,6 +127,7 @@ impl<L: Line> Visit<L> {
             address,
             key,
             stage: Stage::Outside,
+            subject: None,
             opened_at: now,
             owes_roster: false,
             pays_snapshot: false,
@@ -301,7 +304,8 @@ impl<L: Line> Visit<L> {
     ) {
         let origin = JoinOrigin { address: self.key, may_join };
         match signaling.join(now, (self.id, &self.line), join, presented, &origin) {
-            Ok(JoinOutcome::Inside(room)) => {
+            Ok(JoinOutcome::Inside(room, subject)) => {
+                self.subject = subject;
                 self.guard.take_allowance(|own| room.allowance(self.id, own));
                 self.stage = Stage::Inside { room, changing: None };
                 signaling.metrics.join_time.observe(now.saturating_sub(self.opened_at));
@@ -425,6 +429,9 @@ impl<L: Line> Visit<L> {
                     signaling.passwords().withdraw(change.hash);
                 }
                 room.leave(now, self.id, reason);
+                if let Some(subject) = &self.subject {
+                    signaling.unbind_subject(subject, self.id);
+                }
             }
         }
         self.stage = Stage::Gone;

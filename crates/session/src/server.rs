@@ -82,11 +82,21 @@ pub enum Purpose<P> {
     From(P),
 }
 
+/// Of the groups of one ClientState that are refused, so many are answered one by one: as many
+/// answers as wait for a client at once.
+const REFUSALS_ANSWERED: usize = GROUPS_PER_CLIENT;
+
 /// What became of a received packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It was for the server, and applied.
     Applied,
+    /// It was a ClientState, and applied, but so many groups were refused without an answer of
+    /// their own (PROTOCOL.md, section 7).
+    GroupsRefused {
+        /// How many, besides those that were answered.
+        unanswered: usize,
+    },
     /// It was passed on in so many copies.
     Relayed {
         /// How many receivers there were.
@@ -466,19 +476,26 @@ impl<P: Copy + Ord> Server<P> {
             return Err(DropReason::ForgedSender);
         }
         state.client.name = self.name_of(peer, state.client.name);
-        self.set_state(peer, state, out);
-        Ok(Verdict::Applied)
+        Ok(match self.set_state(peer, state, out).saturating_sub(REFUSALS_ANSWERED) {
+            0 => Verdict::Applied,
+            unanswered => Verdict::GroupsRefused { unanswered },
+        })
     }
 
-    /// Replaces all that is known of a client and tells the others, if that changes anything.
-    fn set_state(&mut self, peer: P, state: ClientState, out: &mut impl ServerOutput<P>) {
+    /// Replaces all that is known of a client and tells the others, if that changes anything. Gives
+    /// how many groups were refused; the first [`REFUSALS_ANSWERED`] of them are answered.
+    fn set_state(&mut self, peer: P, state: ClientState, out: &mut impl ServerOutput<P>) -> usize {
         let client = state.client.id;
         let before = self.table.remove(client);
         self.table.insert(state.client, []);
+        let mut refused = 0;
         for group in state.groups {
             if self.may_join(peer, client, &group) {
                 self.table.join(client, &group);
-            } else {
+                continue;
+            }
+            refused += 1;
+            if refused <= REFUSALS_ANSWERED {
                 self.refuse_group(client, group, out);
             }
         }
@@ -488,6 +505,7 @@ impl<P: Copy + Ord> Server<P> {
             let accepted = member.to_state().encode(self.session);
             self.broadcast(Some(client), accepted, out);
         }
+        refused
     }
 
     fn delta(

@@ -266,6 +266,8 @@ pub enum ServerMessage {
         /// They are not.
         locked: bool,
     },
+    /// The room's password is now this one, or there is none.
+    Password(RoomPassword),
     /// The room's metadata is now this.
     RoomMetadata {
         /// All of it.
@@ -387,6 +389,9 @@ pub struct Joined {
     /// Only members with tickets are let in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub locked: bool,
+    /// Whether the room has a password.
+    #[serde(default, skip_serializing_if = "RoomPassword::is_default")]
+    pub password: RoomPassword,
     /// Whether a member has the owner's right to moderate. Whether that is the joiner, its
     /// permissions say.
     #[serde(default, skip_serializing_if = "OwnerRightState::is_held")]
@@ -398,6 +403,24 @@ pub struct Joined {
     /// Shows the server at the next join what the joiner was here; see [`ServerMessage::Ticket`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Ticket>,
+}
+
+/// What everyone in a room is sent of its password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomPassword {
+    /// The room has one.
+    #[serde(default)]
+    pub set: bool,
+    /// How often moderators have decided about it in this session: a higher number with a password
+    /// is another password.
+    #[serde(default)]
+    pub number: u32,
+}
+
+impl RoomPassword {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Whether a member of a room has the owner's right to moderate it.

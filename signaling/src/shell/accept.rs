@@ -25,8 +25,9 @@ use super::page::Page;
 use crate::config::key_file::without_number;
 use voicemesh_rooms::AddressKey;
 
-/// Why a connection is beyond a limit. As many at a time as there are spare connections get an
-/// answer; the rest are closed without one.
+/// Why a connection is beyond a limit. For as many at a time as there are spare connections it is
+/// waited until they have read the answer; the rest get it without TLS only, and are closed at
+/// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TurnedAway {
     /// There are as many connections as the server takes.

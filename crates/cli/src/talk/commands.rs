@@ -219,11 +219,7 @@ impl Talk {
             }
             Decision::SetPassword(text) => {
                 change = Some(Decided::Password(!text.is_empty()));
-                let done = match text.as_str() {
-                    "" => "The room has no password any more.",
-                    _ => "Newcomers need the password from now on.",
-                };
-                (Moderation::SetPassword { password: Some(text.as_str().into()) }, done.to_owned())
+                (Moderation::SetPassword { password: Some(text.as_str().into()) }, String::new())
             }
             Decision::MakeOwner(name) => {
                 let peer = find(&name)?;

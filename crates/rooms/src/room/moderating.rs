@@ -159,19 +159,14 @@ impl Room {
                 self.moderation.unmute(peer);
                 self.renew_permissions(peer, out);
             }
-            Moderation::Kick { peer } => match self.connection_of(peer) {
-                Ok(connection) => {
-                    self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out)
+            Moderation::Kick { peer } => {
+                if !self.kick(now, peer, out) {
+                    return Err(Refusal::of(ErrorCode::UnknownPeer));
                 }
-                Err(unknown) if self.moderation.departed.get(now, peer).is_none() => {
-                    return Err(unknown);
-                }
-                Err(_) => self.put_out_departed(peer, out),
-            },
+            }
             Moderation::Ban { peer, seconds } => match self.connection_of(peer) {
                 Ok(connection) => {
-                    let subject =
-                        self.grants.get(&connection).and_then(|grant| grant.subject.clone());
+                    let subject = self.subject_of(connection);
                     if let Some(member) = self.members.get(connection) {
                         self.moderation.ban(now, connection, member, subject, seconds);
                     }
@@ -295,6 +290,9 @@ impl Room {
             Some(lock) => lock.changed(digest),
             None => Lock::decided(digest),
         });
+        self.passwords_decided = self.passwords_decided.wrapping_add(1);
+        let password = ServerMessage::Password(self.password());
+        self.members.broadcast(&password, Purpose::Update, out);
         let peers = self.members.peers();
         peers.into_iter().for_each(|peer| self.renew_ticket(peer, out));
     }
@@ -465,11 +463,29 @@ impl Room {
         let same = self.grants.iter().filter(|(_, other)| other.subject.as_ref() == Some(subject));
         let others: Vec<ConnectionId> =
             same.map(|(connection, _)| *connection).filter(is_it).collect();
-        for connection in others {
-            self.leave(now, connection, LeaveReason::Left, out);
-            out.text(connection, &Text::from(&ServerMessage::Replaced), Purpose::Answer);
-            out.close(connection, CloseReason::Replaced);
+        others.into_iter().for_each(|connection| self.put_out_replaced(now, connection, out));
+    }
+
+    /// The subject of the access token of a member.
+    pub fn subject_of(&self, connection: ConnectionId) -> Option<String> {
+        self.grants.get(&connection).and_then(|grant| grant.subject.clone())
+    }
+
+    /// A member goes because the subject of its access token is another peer now, here or in
+    /// another room.
+    pub fn put_out_replaced(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        out: &mut impl RoomOutput,
+    ) {
+        let connection = self.present(connection);
+        if !self.members.contains(connection) {
+            return;
         }
+        self.leave(now, connection, LeaveReason::Left, out);
+        out.text(connection, &Text::from(&ServerMessage::Replaced), Purpose::Answer);
+        out.close(connection, CloseReason::Replaced);
     }
 }
 
@@ -538,12 +554,10 @@ impl Room {
 impl Room {
     /// Everyone in the room, in order of arrival, with the subject of its access token.
     pub fn members(&self) -> Vec<(PeerInfo, Option<String>)> {
-        let subject =
-            |connection| self.grants.get(&connection).and_then(|grant| grant.subject.clone());
         let mut members: Vec<_> = self
             .members
             .iter()
-            .map(|(connection, member)| (member.clone(), subject(connection)))
+            .map(|(connection, member)| (member.clone(), self.subject_of(connection)))
             .collect();
         members.sort_unstable_by_key(|(member, _)| member.order);
         members
@@ -583,10 +597,14 @@ impl Room {
         true
     }
 
-    /// Puts a member out. False if it is not here.
+    /// Puts a member out, also one that has left lately and may still have links. False if it is
+    /// neither.
     pub fn kick(&mut self, now: Duration, peer: PeerId, out: &mut impl RoomOutput) -> bool {
-        let Some(connection) = self.members.connection_of(peer) else { return false };
-        self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out);
+        match self.members.connection_of(peer) {
+            Some(connection) => self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out),
+            None if self.moderation.departed.get(now, peer).is_none() => return false,
+            None => self.put_out_departed(peer, out),
+        }
         true
     }
 }

@@ -89,6 +89,9 @@ impl Room {
                 self.text_refused(from, text);
                 answer(from, Refusal::of(ErrorCode::NotPermitted).of_text(text), out);
             }
+            Verdict::GroupsRefused { unanswered } => {
+                answer(from, Refusal::too_many_groups(unanswered), out);
+            }
             Verdict::Applied | Verdict::Relayed { .. } | Verdict::Dropped(_) => {}
         }
         verdict

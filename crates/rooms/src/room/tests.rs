@@ -20,7 +20,7 @@ use voicemesh_wire::packet::{
 };
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, MemberStatus,
-    PROTOCOL_VERSION, Presence, ServerMessage, Signal, decode_server, roster_hash,
+    PROTOCOL_VERSION, Presence, RoomPassword, ServerMessage, Signal, decode_server, roster_hash,
 };
 use voicemesh_wire::{GroupId, PeerId, Permissions, SessionId};
 
@@ -455,6 +455,7 @@ fn a_snapshot_holds_the_roster_the_metadata_and_the_session() {
         ServerMessage::Roster { peers, .. },
         ServerMessage::RoomMetadata { .. },
         ServerMessage::Locked { locked: false },
+        ServerMessage::Password(RoomPassword { set: false, number: 0 }),
     ] = &received[..]
     else {
         panic!("{received:?}");

@@ -1,5 +1,7 @@
 //! Joins of one address, as connections bring them.
 
+mod guessers;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -19,18 +21,21 @@ const JOINS: u32 = 5;
 const RETURNS: u32 = 4;
 const HERE: AddressKey = AddressKey::V4(7);
 
-/// Keeps the errors that were sent, and why the connection ends.
+/// Keeps the errors that were sent, when trying again may work, and why the connection ends.
 #[derive(Clone, Default)]
 struct TestLine {
     errors: Rc<RefCell<Vec<ErrorCode>>>,
+    retry_after: Rc<RefCell<Option<Duration>>>,
+    hashed: Rc<RefCell<Option<Result<Digest, Refusal>>>>,
     ending: Rc<RefCell<Option<CloseReason>>>,
 }
 
 impl Line for TestLine {
     fn text(&self, _: Duration, message: &Text, _: Purpose) -> Enqueue {
         let text = std::str::from_utf8(message.bytes()).expect("messages are UTF-8");
-        if let Ok(ServerMessage::Error { code, .. }) = decode_server(text) {
+        if let Ok(ServerMessage::Error { code, retry_after_ms, .. }) = decode_server(text) {
             self.errors.borrow_mut().push(code);
+            self.retry_after.replace(retry_after_ms.map(Duration::from_millis));
         }
         Enqueue::Queued
     }
@@ -57,7 +62,9 @@ impl Line for TestLine {
 
     fn joined(&self) {}
 
-    fn hashed(&self, _: Result<Digest, Refusal>) {}
+    fn hashed(&self, answer: Result<Digest, Refusal>) {
+        self.hashed.replace(Some(answer));
+    }
 
     fn end(&self, _: Duration, reason: CloseReason) {
         self.ending.replace(Some(reason));

@@ -392,6 +392,29 @@ fn a_client_listens_to_at_most_so_many_groups() {
 }
 
 #[test]
+fn each_group_that_is_too_many_is_refused_in_an_answer_or_in_the_verdict() {
+    for asked in [GROUPS_PER_CLIENT, 100, 2 * GROUPS_PER_CLIENT, 2 * GROUPS_PER_CLIENT + 1, 900] {
+        let mut room = Room::new();
+        let ada = room.join(1, &[]);
+        let groups = (0..asked).map(|n| format!("g{n}")).collect();
+        let client = ClientInfo { id: ada, codec: CODEC, name: String::new() };
+        room.sent();
+        let verdict = room.receive(1, ClientState { client, groups }.encode(session()));
+        let is_delta = |sent: &&(u8, Kind)| sent.1 == Kind::DeltaClientState;
+        let answered = room.sent().iter().filter(is_delta).count();
+        let unanswered = match verdict {
+            Verdict::GroupsRefused { unanswered } => unanswered,
+            verdict => {
+                assert_eq!(verdict, Verdict::Applied);
+                0
+            }
+        };
+        assert_eq!(GROUPS_PER_CLIENT + answered + unanswered, asked);
+        assert_eq!(answered, (asked - GROUPS_PER_CLIENT).min(GROUPS_PER_CLIENT));
+    }
+}
+
+#[test]
 fn packets_before_the_handshake_have_no_effect() {
     let mut room = Room::new();
     let client = room.server.admit(NOW, 1, 42, "a".into()).unwrap();

@@ -182,10 +182,10 @@ impl ClientState {
         Self::decode_at_most(body, GROUPS_PER_CLIENT)
     }
 
-    /// Reads what a client asks of its server: up to twice as many groups as it may listen to, so
-    /// that the server can answer which of them it does not accept.
+    /// Reads what a client asks of its server: any number of groups, so that the server can answer
+    /// which of them it does not accept.
     pub fn decode_request(body: &[u8]) -> Result<Self, DecodeError> {
-        Self::decode_at_most(body, 2 * GROUPS_PER_CLIENT)
+        Self::decode_at_most(body, usize::MAX)
     }
 
     fn decode_at_most(body: &[u8], groups_at_most: usize) -> Result<Self, DecodeError> {

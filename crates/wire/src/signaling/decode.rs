@@ -23,7 +23,7 @@ const CLIENT_TYPES: [&str; 9] = [
     "ping",
     "leave",
 ];
-const SERVER_TYPES: [&str; 21] = [
+const SERVER_TYPES: [&str; 22] = [
     "joined",
     "peer-joined",
     "peer-left",
@@ -35,6 +35,7 @@ const SERVER_TYPES: [&str; 21] = [
     "move",
     "held",
     "locked",
+    "password",
     "room-metadata",
     "signal",
     "roster-mark",

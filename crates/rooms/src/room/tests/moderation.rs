@@ -439,6 +439,19 @@ fn one_who_is_behind_closes_its_link_to_a_member_that_was_put_out() {
 }
 
 #[test]
+fn the_operator_puts_out_a_member_that_has_lost_its_connection_and_may_have_links() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    world.join(B, 2);
+    world.leave(B, LeaveReason::Lost);
+    world.received(A);
+    assert!(world.room.kick(world.now, peer_of(2), &mut world.sent));
+    let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
+    assert_eq!(world.received(A), [left]);
+    assert!(!world.room.kick(world.now, peer_of(9), &mut world.sent), "it was never here");
+}
+
+#[test]
 fn only_a_run_that_was_in_the_room_before_is_sent_what_was_decided_about_members_who_have_left() {
     let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
     let rosters = |received: &[ServerMessage]| {
@@ -534,6 +547,32 @@ fn a_room_that_is_locked_lets_in_members_with_tickets_only() {
     assert!(world.join_as(C, back(2, &second)).locked);
     assert_eq!(world.decide(A, Moderation::Unlock), None);
     world.join(ConnectionId(4), 3);
+}
+
+#[test]
+fn everyone_learns_that_a_password_was_set_changed_or_removed_and_never_which() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    assert_eq!(world.join(B, 2).password, RoomPassword::default());
+    let another = || {
+        let salt = Salt([9; 16]);
+        crate::room::digest(&"another".into(), salt).expect("memory")
+    };
+    let said = |world: &mut World| {
+        let of_a_password = |message: &ServerMessage| matches!(message, ServerMessage::Password(_));
+        let messages = world.received(B).into_iter();
+        messages.filter(of_a_password).collect::<Vec<_>>()
+    };
+    for number in 1..=2 {
+        world.room.change_password(A, Some(7), another(), &mut world.sent).expect("it may");
+        let password = RoomPassword { set: true, number };
+        assert_eq!(said(&mut world), [ServerMessage::Password(password)]);
+        world.refresh(B);
+        assert_eq!(said(&mut world), [ServerMessage::Password(password)], "brought up to date");
+    }
+    assert_eq!(world.decide(A, Moderation::SetPassword { password: None }), None);
+    assert_eq!(said(&mut world), [ServerMessage::Password(RoomPassword { set: false, number: 3 })]);
+    assert_eq!(world.join(ConnectionId(4), 4).password, RoomPassword { set: false, number: 3 });
 }
 
 #[test]

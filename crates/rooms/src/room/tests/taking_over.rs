@@ -422,6 +422,7 @@ fn learns(message: &ServerMessage) -> Learns {
         | ServerMessage::Metadata { .. }
         | ServerMessage::Status { .. }
         | ServerMessage::Locked { .. }
+        | ServerMessage::Password(_)
         | ServerMessage::RoomMetadata { .. }
         | ServerMessage::RosterMark(_)
         | ServerMessage::Roster { .. }
