@@ -291,3 +291,25 @@ fn a_change_that_waits_can_be_taken_back() {
     let is_done = |event| matches!(event, MeshEvent::TransactionDone { .. });
     assert!(!std::iter::from_fn(|| mesh.poll_event()).any(is_done));
 }
+
+#[test]
+fn a_machine_that_slept_counts_the_silence_of_the_server_from_its_waking() {
+    let lost_after = |sleeps: bool| {
+        let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+        join(&mut mesh, generation);
+        while mesh.poll_event().is_some() {}
+        let woke = Duration::from_secs(600);
+        if sleeps {
+            mesh.handle(woke, CarrierEvent::Path(PathChange::Woke));
+        }
+        let why = "Connection reset by peer".to_owned();
+        mesh.handle(woke, CarrierEvent::Socket { generation, event: SocketEvent::Closed(why) });
+        let away = std::iter::from_fn(|| mesh.poll_event()).find_map(|event| match event {
+            MeshEvent::ServerAway { silent_for, .. } => Some(silent_for),
+            _ => None,
+        });
+        away.expect("it is told")
+    };
+    assert_eq!(lost_after(false), Duration::from_secs(600));
+    assert_eq!(lost_after(true), Duration::ZERO);
+}

@@ -91,6 +91,11 @@ export class Pulse {
     await this.#control('unload-module', String(this.#modules.get(name)));
   }
 
+  /** It is plugged in again. @param {string} name */
+  async plug(name) {
+    await this.#control(...nullSink(name).split(' '));
+  }
+
   /** Runs `pactl`. @param {string[]} parameters */
   async #control(...parameters) {
     const program = new Program('pactl', 'pactl', parameters, this.env);

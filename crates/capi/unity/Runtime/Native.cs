@@ -84,7 +84,9 @@ namespace Voicemesh
         /// <summary>A moderator holds a member, perhaps oneself, in Event.Groups; null: it is held no longer.</summary>
         Held = 38,
         /// <summary>The recording that this peer keeps has begun, and everyone can see that (Event.On), or has ended.</summary>
-        Recording = 39
+        Recording = 39,
+        /// <summary>The device that was asked for cannot be used, and the one in use stays: Event.Device, and why in Event.Text.</summary>
+        DeviceRefused = 40
     }
 
     /// <summary>How a member takes part, as its own program says.</summary>
