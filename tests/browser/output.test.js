@@ -113,7 +113,8 @@ test(
       await ada.page.innerText('body'),
       /No speaker works|waits for a click|Poor connection|microphone is gone/,
     );
-    // It is used again when it is back, and nothing is said any more.
+    // It is used again when it is back, and nothing is said any more. The stream that the sound system moved must be closed.
+    await pulse.waitUntilOneStream();
     await pulse.plug('second');
     await said.waitFor({ state: 'detached' });
     await pulse.waitUntilPlayed('second');
