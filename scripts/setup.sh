@@ -59,6 +59,9 @@ check_for_testing() {
     have pulseaudio || want "PulseAudio (virtual sound devices)" pulseaudio ""
     have pactl || want "pactl (steers PulseAudio)" pulseaudio-utils ""
     have ip || want "ip (network namespaces)" iproute2 ""
+    if ! have ssh || { [ ! -x /usr/sbin/sshd ] && ! have sshd; }; then
+        want "OpenSSH with its server (the live view over a line)" "openssh-server openssh-client" ""
+    fi
     have tmux || want "tmux (a terminal for the live view)" tmux ""
     have valgrind || want "valgrind (watches the C example)" valgrind ""
     { have mono && have mcs; } || want "Mono (the C# package for Unity)" "mono-runtime mono-mcs" ""

@@ -89,7 +89,7 @@ test(
 );
 
 test(
-  'when the chosen speaker is unplugged, the default one plays',
+  'when the chosen speaker is unplugged, the page says so and the default one plays, until it is back',
   withSound(90),
   Stage.for(async (stage) => {
     const server = await stage.server();
@@ -105,10 +105,18 @@ test(
     await ada.page.keyboard.press('Escape');
     await pulse.waitUntilPlayed('second');
     await pulse.unplug('second');
+    const said = ada.page.getByText('Your speaker is gone. Sound comes from the default one.');
+    await said.waitFor();
     await pulse.waitUntilPlayed();
+    await look(ada, 'speaker-default');
     assert.doesNotMatch(
       await ada.page.innerText('body'),
       /No speaker works|waits for a click|Poor connection|microphone is gone/,
     );
+    // It is used again when it is back, and nothing is said any more. The stream that the sound system moved must be closed.
+    await pulse.waitUntilOneStream();
+    await pulse.plug('second');
+    await said.waitFor({ state: 'detached' });
+    await pulse.waitUntilPlayed('second');
   }),
 );

@@ -6,9 +6,11 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 
 use voicemesh_tests::process::{Program, binary};
-use voicemesh_tests::room::{Folder, Joining, Server, wait_for, wait_for_peer};
+use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, wait_for, wait_for_peer};
+use voicemesh_tests::ssh::Ssh;
 use voicemesh_tests::tmux::{Kind, Tmux, Window};
 
 use super::alone;
@@ -176,6 +178,66 @@ fn without_a_sound_system_the_view_is_whole_and_says_so_in_one_line() {
 }
 
 #[test]
+fn a_damaged_identity_is_said_once_with_its_path_and_the_room_goes_on() {
+    let _alone = alone();
+    let Some(tmux) = Tmux::start("a_damaged_identity_is_said_once") else { return };
+    let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
+    fs::create_dir_all(folder.file("Ada")).unwrap();
+    fs::write(folder.file("Ada").join("identity"), "abc").unwrap();
+    let command = join_silent(&server, "identity", "Ada", &folder);
+    let window = tmux.open("damaged", LARGE, &command);
+    let text = window.wait_until("what became of it", |text| {
+        is_whole(text, "identity", LARGE.size) && text.contains("was damaged")
+    });
+    keep("damaged-identity-120x40", &window);
+    // Paths are broken over lines.
+    let flat = text.split_whitespace().collect::<String>();
+    assert!(flat.contains("identity.broken-") && flat.matches("wasdamaged").count() == 1, "{text}");
+    window.write(b"\x03");
+    assert_given_back(&window, "0");
+    let again = tmux.open("mended", LARGE, &command);
+    let text = again.wait_until("the room", |text| is_whole(text, "identity", LARGE.size));
+    assert!(!text.contains("damaged"), "{text}");
+}
+
+#[test]
+fn a_key_to_talk_that_is_held_in_a_terminal_without_releases_opens_and_then_closes() {
+    let _alone = alone();
+    let Some(tmux) = Tmux::start("a_key_to_talk_that_is_held") else { return };
+    let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
+    let mut bob = Joining::new(&server.url(), "held-key", "Bob").start(&folder);
+    wait_for(&mut bob, "connected");
+    let mut command = join(&server, "held-key", "Ada", &folder);
+    command.args(["--input", "tone", "--output", "null", "--activation", "push-to-talk"]);
+    let window = tmux.open("held-key", USUAL, &command);
+    window.wait_until("the other", |text| {
+        is_whole(text, "held-key", USUAL.size) && text.contains("· Bob")
+    });
+    bob.forget();
+    let speaks = |bob: &mut Program, speaking: bool| {
+        bob.events()
+            .iter()
+            .any(|event| event.json["event"] == "speaking" && event.json["speaking"] == speaking)
+    };
+    // A repeat of the keyboard for each turn.
+    let deadline = Instant::now() + PATIENCE;
+    while !speaks(&mut bob, true) {
+        window.write(b"\x1bOS");
+        assert!(Instant::now() < deadline, "nothing is heard:\n{}", window.text());
+    }
+    window.wait_until("an open microphone", |text| {
+        window.write(b"\x1bOS");
+        row_has(text, " TALKING", "noise")
+    });
+    keep("held-key-80x24", &window);
+    wait_for_peer(&mut bob, "speaking", "Ada");
+    bob.wait_for("that Ada is quiet", PATIENCE, |json| {
+        json["event"] == "speaking" && json["speaking"] == false
+    });
+    window.wait_until("a closed microphone", |text| !row_has(text, " TALKING", "noise"));
+}
+
+#[test]
 fn of_twenty_people_the_speaker_is_named_and_another_size_draws_everything_anew() {
     let _alone = alone();
     let Some(tmux) = Tmux::start("of_twenty_people_the_speaker_is_named") else { return };
@@ -249,6 +311,44 @@ fn keys_that_arrive_in_pieces_and_answers_of_the_terminal_type_no_letters_and_it
     window.write(b"\x03");
     assert_given_back(&window, "0");
     keep("given-back", &window);
+}
+
+#[test]
+fn over_ssh_the_view_is_the_same_keys_do_the_same_and_another_size_arrives() {
+    let _alone = alone();
+    let test = "over_ssh_the_view_is_the_same";
+    let Some(tmux) = Tmux::start(test) else { return };
+    let Some(ssh) = Ssh::start(test) else { return };
+    let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
+    let mut speaker = speaker(&server, "ssh", "Toni", &folder);
+    for (name, kind) in [("Ada", USUAL), ("Ben", LARGE)] {
+        let command = ssh.over_line(&join_silent(&server, "ssh", name, &folder));
+        let window = tmux.open(name, kind, &command);
+        wait_for_peer(&mut speaker, "peer-joined", name);
+        wait_for(&mut speaker, "connected");
+        let (columns, rows) = kind.size;
+        let seen = |window: &Window<'_>, size| {
+            window.wait_until("who speaks", |text| {
+                is_whole(text, "ssh", size) && row_has(text, "  ● Toni", " ms")
+            })
+        };
+        seen(&window, kind.size);
+        keep(&format!("ssh-{name}-{columns}x{rows}-{}", kind.term), &window);
+        assert_sixteen_colours(&window);
+        // A line that lags brings a key in pieces, or with the next one.
+        press(&window, &["\u{1b}OQ"], true);
+        press(&window, &["\u{1b}O", "Q"], false);
+        press(&window, &["\u{1b}\u{1b}OQ"], true);
+        window.write("Grüße\r".as_bytes());
+        window.wait_until("the line as a message", |text| {
+            text.contains("You: Grüße") && text.contains(NOTHING_TYPED)
+        });
+        let other = if kind.size == USUAL.size { LARGE.size } else { USUAL.size };
+        window.resize(other.0, other.1);
+        seen(&window, other);
+        window.write(b"\x03");
+        assert_given_back(&window, "0");
+    }
 }
 
 #[test]

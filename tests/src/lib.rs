@@ -9,6 +9,7 @@
 //! - [`pulse`]: a sound server for a test with a virtual microphone and a virtual speaker.
 //! - [`room`]: a server and peers as people start them.
 //! - [`tmux`]: a terminal for a test, in tmux.
+//! - [`ssh`]: a line over ssh to this machine, for a program in such a terminal.
 //! - [`skip`]: what to do where the machine lacks root or a program.
 //!
 //! Nothing here waits for a fixed time: it waits for a line, a number of samples or the end of a
@@ -23,6 +24,8 @@ pub mod process;
 pub mod pulse;
 pub mod room;
 pub mod skip;
+#[cfg(unix)]
+pub mod ssh;
 #[cfg(unix)]
 pub mod tmux;
 

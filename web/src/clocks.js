@@ -12,6 +12,8 @@ const ENOUGH_SAMPLES = 4;
 const ASK_AGAIN_MS = 500;
 const SMOOTHING = 0.05;
 const LONGEST_DELAY_MS = 10_000;
+/** So many looks at what is played make a delay that says something of the way: about two seconds of speech. */
+const ENOUGH_LOOKS = 100;
 
 export class Clock {
   /** @type {{at: number, offsetMs: number, roundTripMs: number}[]} */
@@ -21,8 +23,14 @@ export class Clock {
   #answered = true;
   /** @type {{place: Place, atMs: number, toldAt: number} | null} by their clock */
   #captured = null;
+  #looks = 0;
   /** @type {number | null} */
   delayMs = null;
+
+  /** The delay, once one late burst at the beginning no longer makes it. @type {number | null} */
+  get settledMs() {
+    return this.#looks < ENOUGH_LOOKS ? null : this.delayMs;
+  }
 
   /**
    * Whether to ask now, while they are heard at `place`. Counts as asked.
@@ -85,6 +93,7 @@ export class Clock {
       this.#offsetMs;
     const delayMs = playsAt - saidAt;
     if (delayMs < 0 || delayMs > LONGEST_DELAY_MS) return;
+    this.#looks += 1;
     this.delayMs =
       this.delayMs === null ? delayMs : this.delayMs + SMOOTHING * (delayMs - this.delayMs);
   }

@@ -18,6 +18,8 @@ const RETRY_MS = 2000;
 const LASTS_MS = 2500;
 /** So many turns of the page's timer without one of the sound's thread: it stands still, though no error says so. */
 const STALLED_TURNS = 200;
+/** A chosen speaker is looked for so often: no event says that it is gone where the sound system plays on elsewhere. */
+const WATCH_MS = 3000;
 /** One that ends again within this time is gone. */
 const AGAIN_MS = 5000;
 
@@ -51,6 +53,8 @@ export class Output {
   #turns = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #watch;
 
   /** @param {() => void} changed another `state` */
   constructor(changed) {
@@ -80,6 +84,7 @@ export class Output {
       throw new PageError('no-sound');
     });
     if (!this.#isGone) start(context);
+    this.#watchChosen();
     return context;
   }
 
@@ -99,7 +104,17 @@ export class Output {
   async choose(id) {
     this.#sink = id === 'default' ? '' : id;
     if (this.context) await this.#setSink(this.context);
+    this.#watchChosen();
     this.changed();
+  }
+
+  #watchChosen() {
+    clearTimeout(this.#watch);
+    if (this.#sink === '' || !this.#wanted) return;
+    this.#watch = setTimeout(async () => {
+      if (this.state === 'on') await this.devicesChanged();
+      this.#watchChosen();
+    }, WATCH_MS);
   }
 
   /** A click allows sound. */
@@ -111,6 +126,7 @@ export class Output {
   suspend() {
     this.#wanted = this.#isGone = false;
     clearTimeout(this.#timer);
+    clearTimeout(this.#watch);
     if (this.context) void Promise.resolve(this.context.suspend()).catch(() => {});
   }
 
@@ -136,6 +152,12 @@ export class Output {
     const isListed = outputs.some(({ id }) => id === this.#sink);
     if (!isListed) this.#wasAway = true;
     else if (this.#isReplaced && this.#wasAway) await this.#setSink(context);
+    // Some sound systems play on by themselves on the default one, and the context goes on.
+    const isMoved = this.#sink !== '' && !isListed && outputs.length > 0 && !this.#isReplaced;
+    if (isMoved && context.state === 'running') {
+      this.#isReplaced = true;
+      await chooseSpeaker(context, '').catch(() => {});
+    }
     if (this.#isGone) this.#tryAgain(context);
     else await this.#look();
     if (this.#isReplaced && !this.#isGone) this.#later(() => this.devicesChanged(), RETRY_MS);

@@ -15,6 +15,8 @@ const SPEAKS_FOR_MS = 250;
 const REPORT_EVERY_MS = 1000;
 const PAUSES = 8;
 const LOSS_SMOOTHING = 0.2;
+/** Frames after which a loss is told: two seconds of speech. */
+const ENOUGH_FRAMES = 100;
 
 /** How long an Opus packet lasts, in ms (RFC 6716, section 3.1). @param {Uint8Array} packet */
 export function opusMs(packet) {
@@ -49,8 +51,9 @@ export class RemoteAudio {
   level = 0;
   bufferedMs = 0;
   concealedMs = 0;
-  /** @type {number | null} 0 to 1, smoothed */
+  /** @type {number | null} 0 to 1, smoothed; null until there is enough to tell */
   loss = null;
+  #first = { lost: 0, expected: 0 };
   /** @type {Playing | null} */
   playing = null;
 
@@ -104,9 +107,19 @@ export class RemoteAudio {
     this.#reportedAt = now;
     const report = this.#jitter.takeReport();
     if (report.expected === 0) return null;
-    const loss = report.lost / report.expected;
-    this.loss = this.loss === null ? loss : this.loss + LOSS_SMOOTHING * (loss - this.loss);
+    this.#tellLoss(report);
     return { ...report, bufferMs: Math.round(Math.min(this.bufferedMs, 65_535)) };
+  }
+
+  /** Of the first frames, a few that are lost say nothing of the way. @param {{lost: number, expected: number}} report */
+  #tellLoss({ lost, expected }) {
+    if (this.loss !== null) {
+      this.loss += LOSS_SMOOTHING * (lost / expected - this.loss);
+      return;
+    }
+    this.#first.lost += lost;
+    this.#first.expected += expected;
+    if (this.#first.expected >= ENOUGH_FRAMES) this.loss = this.#first.lost / this.#first.expected;
   }
 
   /** @param {number} sequence @returns {import('./clocks.js').Place} */

@@ -38,7 +38,7 @@ export function people(
       route: session.route(info.peer),
       roundTripMs: rounded(pairs.bound(info.peer)?.health.roundTripMs),
       lossPercent: loss === null ? null : Math.round(loss * 1000) / 10,
-      delayMs: rounded(clocks.get(info.peer)?.delayMs),
+      delayMs: rounded(clocks.get(info.peer)?.settledMs),
       ...volumes.get(info.peer),
       recording: info.metadata.recording !== undefined || info.status?.recording === true,
       groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])],

@@ -121,6 +121,29 @@ test('a chosen speaker that ends gives way to the default one, and is used again
   assert.deepEqual([output.state, context.sinkId], ['on', 'headset']);
 });
 
+test('a chosen speaker that is gone is said where the sound system plays on by itself as well', async () => {
+  const output = new Output(() => {});
+  await output.choose('headset');
+  await output.open();
+  speakers = [];
+  await output.devicesChanged();
+  assert.equal(context.sinkId, 'headset', 'a browser that names no speaker says nothing of it');
+  await pass(10_000);
+  speakers = ['desk', 'headset'];
+  await output.devicesChanged();
+  await pass(10_000);
+  assert.deepEqual([output.state, context.sinkId], ['on', 'headset']);
+  // No event says so.
+  speakers = ['desk'];
+  await pass(3100);
+  assert.deepEqual([output.state, context.sinkId], ['default', '']);
+  await pass(10_000);
+  assert.equal(output.state, 'default');
+  speakers = ['desk', 'headset'];
+  await pass(5000);
+  assert.deepEqual([output.state, context.sinkId], ['on', 'headset']);
+});
+
 test('a chosen speaker that is not there is replaced from the beginning, and another choice ends that', async () => {
   const output = new Output(() => {});
   await output.choose('gone');

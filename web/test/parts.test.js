@@ -201,6 +201,22 @@ test('the measured delay is the true one, though the clocks differ and answers t
     clock.handleEcho(now + there + back, echo, (low) => ({ sequence: low, talkspurt: 0 }));
   }
   assert.ok(Math.abs((clock.delayMs ?? NaN) - delayMs) <= 5, `${clock.delayMs} ms`);
+  assert.equal(clock.settledMs, clock.delayMs);
+});
+
+test('a late burst at the beginning makes no delay that is told', () => {
+  const clock = new Clock();
+  const place = (/** @type {number} */ sequence) => ({ sequence, talkspurt: 0 });
+  const askedUs = clock.pollProbe(1000, place(0)) ?? 0;
+  const captured = { sequence: 0, agoUs: 0 };
+  const echo = { sender: 1, askedUs, receivedUs: 1_000_000, sentUs: 1_000_000, captured };
+  clock.handleEcho(1000, echo, (low) => place(low));
+  for (let look = 0; look < 100; look++) {
+    assert.equal(clock.settledMs, null);
+    const late = look < 10 ? 800 : 90;
+    clock.observePlayout(1000 + 20 * look + late, place(look), 0, 20);
+  }
+  assert.ok((clock.settledMs ?? Infinity) < 120, `${clock.settledMs} ms`);
 });
 
 test('copies follow what listeners report, and the bitrate pays for them', () => {

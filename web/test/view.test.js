@@ -519,6 +519,11 @@ test('while the server is away, the page shows who still hears you', () => {
       'no one hears who says nothing',
     );
   }
+  for (const kind of /** @type {const} */ (['protocol', 'redirect'])) {
+    const problem = { kind, host: 'h', status: 301 };
+    const said = serverWords(state({ phase, problem, people: [] }));
+    assert.match(said, /Reload( the page| it)?\. Until then, the others do not hear you\.$/);
+  }
   assert.match(serverWords(state({ phase, waking: true })), /minute/);
   assert.match(serverWords(state({ phase: 'joining', waking: true })), /waking up/);
   assert.equal(serverWords(state({})), '');

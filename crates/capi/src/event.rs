@@ -264,7 +264,9 @@ impl Current {
             Event::Voice(VoiceEvent::GroupRefused { group }) => {
                 vmesh_event { name: hold(&mut self.name, &group), ..blank }
             }
-            Event::Device(DeviceEvent::Lost { which, why }) => vmesh_event {
+            Event::Device(
+                DeviceEvent::Lost { which, why } | DeviceEvent::Refused { which, why },
+            ) => vmesh_event {
                 device: device_number(which) as i32,
                 text: hold(&mut self.text, &why),
                 ..blank

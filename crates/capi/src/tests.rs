@@ -217,6 +217,9 @@ fn what_stands_for_no_choice_is_refused() {
         (vmesh_options { room: not_utf8, ..good }, VMESH_ERROR_BAD_TEXT),
         (vmesh_options { room: too_long, ..good }, VMESH_ERROR_BAD_NAME),
         (vmesh_options { name: in_c(c"a\nb"), ..good }, VMESH_ERROR_BAD_NAME),
+        // A link is followed, and not taken for a name.
+        (vmesh_options { room: in_c(c"https://a.example/"), ..good }, VMESH_ERROR_BAD_NAME),
+        (vmesh_options { room: in_c(c"https://a.example/r/.."), ..good }, VMESH_ERROR_BAD_NAME),
         (vmesh_options { server: in_c(c"ftp://x"), ..good }, VMESH_ERROR_BAD_SERVER),
         (
             vmesh_options { server: vmesh_string { data: null(), length: 3 }, ..good },

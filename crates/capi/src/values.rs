@@ -238,6 +238,9 @@ pub enum vmesh_event_type {
     /// has one), code ("set", "changed" or "removed"; "present" at the first join, if the room has
     /// one).
     VMESH_EVENT_ROOM_PASSWORD = 40,
+    /// The device that was chosen (vmesh_set_input, vmesh_set_output) cannot be used, and the one
+    /// in use stays: device, text.
+    VMESH_EVENT_DEVICE_REFUSED = 41,
     /// Something that this library knows and this header does not.
     VMESH_EVENT_OTHER = 1000,
 }

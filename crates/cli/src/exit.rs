@@ -202,7 +202,10 @@ mod tests {
 
     #[test]
     fn a_machine_that_refuses_has_no_number_of_its_own() {
-        assert_eq!(Failure::from(JoinError::System("no threads".into())).exit, Exit::Other);
+        assert_eq!(
+            Failure::from(JoinError::System { what: "a thread", why: "no threads".into() }).exit,
+            Exit::Other
+        );
         assert_eq!(Failure::from(JoinError::Certificate("no such file".into())).exit, Exit::Usage);
     }
 }

@@ -364,6 +364,11 @@ impl TextOutput {
             Event::Device(DeviceEvent::Changed { which }) => {
                 Some(plain(format!("Your {} has changed.", device(*which))))
             }
+            Event::Device(DeviceEvent::Refused { which, why }) => Some(trouble(format!(
+                "That did not work: the {} stays as it is: {}",
+                device(*which),
+                sentence(why)
+            ))),
             Event::Voice(VoiceEvent::RecordingFailed { why }) => {
                 Some(trouble(format!("Nothing more is recorded: {}", sentence(why))))
             }
@@ -656,7 +661,10 @@ pub fn refusal_step(code: &ErrorCode) -> Option<&'static str> {
         ErrorCode::BadName => "Choose another with --name.",
         ErrorCode::BadRoom => "Choose a shorter one.",
         ErrorCode::UnsupportedProtocol => "Update the older one.",
-        _ => return None,
+        ErrorCode::SlowConsumer | ErrorCode::JoinTimeout => {
+            "Join again; if it stays, this network is too slow or too busy."
+        }
+        _ => "Join again; if it stays, update this program, or ask the people who run the server.",
     })
 }
 

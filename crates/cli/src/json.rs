@@ -36,6 +36,7 @@
 //! | `device-lost` | `device`, `why` | `device`: `input`, `output`; it is looked for by itself |
 //! | `device-recovered` | `device` | it works again |
 //! | `device-changed` | `device` | the microphone or speaker asked for is in use from now on |
+//! | `device-refused` | `device`, `why` | the microphone or speaker asked for cannot be used; the one in use stays |
 //! | `recording` | `recording` | the recording that this peer keeps has begun, and everyone can see that (`true`), or has ended (`false`) |
 //! | `recording-failed` | `why` | a recording could not be begun, because the others could not see it, or has ended; the stay goes on |
 //! | `left` | | this peer has left |
@@ -235,7 +236,7 @@ fn said(event: &Event, people: &People) -> Value {
         Event::Room(RoomEvent::RoomPassword { change }) => json!({ "change": change.name() }),
         Event::Room(RoomEvent::OwnerRight { state }) => json!({ "state": state_name(*state) }),
         Event::Voice(VoiceEvent::GroupRefused { group }) => json!({ "group": group }),
-        Event::Device(DeviceEvent::Lost { which, why }) => {
+        Event::Device(DeviceEvent::Lost { which, why } | DeviceEvent::Refused { which, why }) => {
             json!({ "device": device_name(*which), "why": why })
         }
         Event::Device(DeviceEvent::Recovered { which }) => json!({ "device": device_name(*which) }),
@@ -561,6 +562,14 @@ mod tests {
         assert_eq!(rest("recording-failed", failed), json!({ "why": "disk full" }));
         let back = Event::Device(DeviceEvent::Recovered { which: DeviceRole::Output });
         assert_eq!(rest("device-recovered", back), json!({ "device": "output" }));
+        let refused = Event::Device(DeviceEvent::Refused {
+            which: DeviceRole::Output,
+            why: "it is in use".into(),
+        });
+        assert_eq!(
+            rest("device-refused", refused),
+            json!({ "device": "output", "why": "it is in use" })
+        );
     }
 
     #[test]

@@ -142,7 +142,10 @@ impl Live {
         }
         self.stale = true;
         if let Event::Device(
-            DeviceEvent::Lost { .. } | DeviceEvent::Recovered { .. } | DeviceEvent::Changed { .. },
+            DeviceEvent::Lost { .. }
+            | DeviceEvent::Recovered { .. }
+            | DeviceEvent::Changed { .. }
+            | DeviceEvent::Refused { .. },
         ) = stamped.event
         {
             // Where standard error cannot be read, sound systems write over the view when a device

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use voicemesh::{
     AddressFailure, ConnectFailure, DeviceError, DeviceEvent, ErrorCode, Event, InputSpec,
-    JoinError, OutputSpec, Permissions, PlainNotTried, ProxyFailure, RoomEvent, Unreached,
+    JoinError, OutputSpec, Permissions, PlainNotTried, ProxyFailure, Recorder, RoomEvent,
+    Unreached,
 };
-use voicemesh_device::{Capture, Playback};
+use voicemesh_device::{Capture, Playback, system_words};
 
 use crate::exit::Failure;
 use crate::human::{Part, SessionInfo, TextOutput, refusal, replaced};
@@ -163,6 +164,15 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
             "it redirects to wss://b",
             "write --server wss://b",
         ),
+        (
+            ConnectFailure::Refused {
+                code: ErrorCode::RoomFull,
+                message: "the room is full".into(),
+            },
+            "The server does not let you in for now: the room is full",
+            "The next try is in",
+        ),
+        (ConnectFailure::Status(500), "HTTP status 500", "Is the address right"),
         (ConnectFailure::Status(400), "(400)", "reason in its log"),
         (ConnectFailure::Status(401), "(401)", "password"),
         (
@@ -323,6 +333,57 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
             "a.pem",
             "Name a PEM file with --ca",
         ),
+        (JoinError::RoomBlank, "a room's name cannot be blank", "Choose another name"),
+        (
+            JoinError::BadProxy { variable: Some("https_proxy"), why: "it has no host" },
+            "the variable https_proxy is not usable: it has no host",
+            "--proxy none",
+        ),
+        (
+            JoinError::Recording(Recorder::start(&no_wav).expect_err("it is a file")),
+            "is a file, and a recording needs a folder",
+            "--record",
+        ),
+        (
+            JoinError::Recording(Recorder::start(&no_wav.join("x")).expect_err("no folder")),
+            "nothing can be written to",
+            "--record",
+        ),
+        (
+            JoinError::System {
+                what: "a thread for the voices",
+                why: system_words(&std::io::ErrorKind::WouldBlock.into()),
+            },
+            "does not give a thread for the voices: it allows this user, or this program, no more",
+            "end other programs",
+        ),
+        (
+            JoinError::Input("tone:high".parse::<InputSpec>().expect_err("no tone")),
+            "`tone:high` names no device",
+            "`voicemesh devices` lists",
+        ),
+        (
+            JoinError::Input(DeviceError::NoSoundSystem { why: "it has failed".into() }),
+            "the sound system of this machine does not answer",
+            "start it, or use files",
+        ),
+        (
+            JoinError::Output(DeviceError::Refused { name: "Mic".into(), why: "denied".into() }),
+            "does not let this program use `Mic`",
+            "allow it in the system's privacy",
+        ),
+        (
+            JoinError::Output(DeviceError::NoThread(system_words(
+                &std::io::ErrorKind::OutOfMemory.into(),
+            ))),
+            "no thread could be started for the device: it has no memory left",
+            "end other programs",
+        ),
+        (
+            JoinError::Output(DeviceError::SameFile { path: "a.wav".into() }),
+            "a.wav is the file that is played as the microphone",
+            "name another file for what is heard",
+        ),
     ];
     std::fs::remove_file(&no_wav).expect("removed");
     found
@@ -346,6 +407,11 @@ fn refusals() -> Vec<(ErrorCode, &'static str)> {
         (ErrorCode::BadName, "--name"),
         (ErrorCode::BadRoom, "Choose"),
         (ErrorCode::UnsupportedProtocol, "Update the older one"),
+        (ErrorCode::TokenInvalid, "Get a new link"),
+        (ErrorCode::SlowConsumer, "too slow or too busy"),
+        (ErrorCode::JoinTimeout, "too slow or too busy"),
+        (ErrorCode::BadMetadata, "update this program"),
+        (ErrorCode::Other("a-later-code".into()), "update this program"),
     ]
 }
 
@@ -409,31 +475,57 @@ fn in_repository(path: &str) -> Option<String> {
 
 #[test]
 fn no_cause_on_the_way_to_the_server_is_left_out() {
-    let Some(source) = in_repository("crates/mesh/src/connect_failure.rs") else { return };
-    let enumerated = |name: &str| {
-        let (_, variants) = source.split_once(&format!("pub enum {name} {{")).expect(name);
-        let (variants, _) = variants.split_once("\n}\n").expect("its end");
-        let variants = variants
-            .lines()
-            .filter_map(|line| line.strip_prefix("    "))
-            .filter(|line| !line.starts_with(' '));
-        let named =
-            variants.map(|line| line.split(['(', ' ', ',']).next().unwrap_or_default().to_owned());
-        named.filter(|variant| variant.starts_with(char::is_uppercase)).collect::<Vec<_>>()
-    };
-    let written = connections()
-        .iter()
-        .map(|(failure, ..)| format!("{failure:?}"))
-        .collect::<Vec<_>>()
-        .join("\n");
-    for name in ["ConnectFailure", "AddressFailure", "ProxyFailure", "PlainNotTried"] {
-        let variants = enumerated(name);
-        assert!(variants.len() > 3, "{variants:?}");
-        for variant in variants {
-            let is_there =
-                written.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == variant);
-            assert!(is_there, "{name}::{variant}");
-        }
+    const FILE: &str = "crates/mesh/src/connect_failure.rs";
+    let failures: Vec<ConnectFailure> = connections().into_iter().map(|(one, ..)| one).collect();
+    assert_complete(FILE, "ConnectFailure", failures.iter().map(named));
+    let addresses = failures.iter().filter_map(|failure| match failure {
+        ConnectFailure::Unreached(Unreached(attempts)) => Some(attempts),
+        _ => None,
+    });
+    assert_complete(FILE, "AddressFailure", addresses.flatten().map(|(_, one)| named(one)));
+    let proxies = failures.iter().filter_map(|failure| match failure {
+        ConnectFailure::Proxy { failure, .. } => Some(named(failure)),
+        _ => None,
+    });
+    assert_complete(FILE, "ProxyFailure", proxies);
+    let plain = failures.iter().filter_map(|failure| match failure {
+        ConnectFailure::NotTls { plain_not_tried, .. } => Some(named(plain_not_tried)),
+        _ => None,
+    });
+    assert_complete(FILE, "PlainNotTried", plain);
+}
+
+#[test]
+fn no_cause_at_the_start_is_left_out() {
+    let errors: Vec<JoinError> = beginnings().into_iter().map(|(error, ..)| error).collect();
+    assert_complete("crates/peer/src/join_error.rs", "JoinError", errors.iter().map(named));
+    let devices = errors.iter().filter_map(|error| match error {
+        JoinError::Input(error) | JoinError::Output(error) => Some(named(error)),
+        _ => None,
+    });
+    assert_complete("crates/device/src/error.rs", "DeviceError", devices);
+}
+
+/// The name of a variant.
+fn named(variant: &impl std::fmt::Debug) -> String {
+    format!("{variant:?}").split(['(', ' ']).next().unwrap_or_default().to_owned()
+}
+
+/// Each variant of the enum in that file is among these.
+fn assert_complete(file: &str, name: &str, written: impl Iterator<Item = String>) {
+    let Some(source) = in_repository(file) else { return };
+    let (_, variants) = source.split_once(&format!("pub enum {name} {{")).expect(name);
+    let (variants, _) = variants.split_once("\n}\n").expect("its end");
+    let variants = variants
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with(char::is_uppercase))
+        .map(|line| line.split(['(', ' ', ',']).next().unwrap_or_default());
+    let variants: Vec<&str> = variants.collect();
+    assert!(variants.len() > 3, "{variants:?}");
+    let written: Vec<String> = written.collect();
+    for variant in variants {
+        assert!(written.iter().any(|one| one == variant), "{name}::{variant}");
     }
 }
 
@@ -467,7 +559,12 @@ fn the_troubleshooting_guide_quotes_what_the_command_says() {
         terminal.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     assert!(quoted.len() > 20, "{quoted:?}");
     let said = all();
-    for words in quoted {
+    for words in &quoted {
         assert!(said.iter().any(|sentence| sentence.contains(words)), "nothing says: {words}");
     }
+    let unexplained: Vec<&String> = said
+        .iter()
+        .filter(|sentence| !quoted.iter().any(|words| sentence.contains(words)))
+        .collect();
+    assert!(unexplained.is_empty(), "no row explains: {unexplained:#?}");
 }

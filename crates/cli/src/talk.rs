@@ -1,5 +1,6 @@
 //! `voicemesh join` and `voicemesh echo`: one stay in a room, from joining to the summary.
 
+mod away;
 mod commands;
 mod pending;
 mod written;
@@ -35,6 +36,7 @@ use crate::reach::next_step;
 use crate::signals::Stop;
 use crate::summary::Summary;
 use crate::text::harmless;
+use away::AwayTime;
 use pending::{PendingCommands, Request};
 use written::LastWritten;
 
@@ -283,6 +285,7 @@ struct Talk {
     status_at: Duration,
     /// When the last `/who` is to be answered.
     who_at: Option<Duration>,
+    away_time: AwayTime,
     /// Why the server was out of reach the last time, and what would help.
     trouble: Option<Trouble>,
     /// The sentence that goes with the end, if it is not what was wanted.
@@ -326,6 +329,7 @@ impl Talk {
             observed_at: Duration::ZERO,
             status_at: Duration::ZERO,
             who_at: None,
+            away_time: AwayTime::default(),
             trouble: None,
             failure: None,
         }
@@ -406,12 +410,17 @@ impl Talk {
             }
             Event::Room(RoomEvent::Joined { name, .. }) => self.name.clone_from(name),
             Event::Voice(VoiceEvent::RecordingFailed { .. }) => self.kept = Kept::Nothing,
+            Event::Voice(VoiceEvent::Recording { recording: true }) => {
+                self.recording_begins(stamped.at);
+            }
             Event::Room(RoomEvent::Warned { code, text, .. }) => {
                 if let Some(line) = self.written.refused(stamped.at, code, text.as_deref()) {
                     self.output.put_back(&line);
                 }
             }
-            Event::Device(DeviceEvent::Changed { .. }) => self.pending.done(&Request::Device),
+            Event::Device(DeviceEvent::Changed { which }) => {
+                self.pending.done(&Request::Device(*which));
+            }
             Event::Voice(VoiceEvent::GroupRefused { group }) => {
                 let groups = self.groups.iter().filter(|one| *one != group).cloned().collect();
                 self.set_groups(groups);
@@ -477,13 +486,15 @@ impl Talk {
     }
 
     fn end_by_clock(&mut self, now: Duration) -> Option<End> {
-        let is_over = |since: Option<Duration>, limit: Option<Duration>| {
-            since.zip(limit).is_some_and(|(since, limit)| now.saturating_sub(since) >= limit)
+        let is_over = |lasts: Option<Duration>, limit: Option<Duration>| {
+            lasts.zip(limit).is_some_and(|(lasts, limit)| lasts >= limit)
         };
-        if is_over(self.summary.joined_at, self.arguments.duration) {
+        let stayed = self.summary.joined_at.map(|since| now.saturating_sub(since));
+        if is_over(stayed, self.arguments.duration) {
             return Some(End::Duration);
         }
-        if is_over(self.summary.away_since, self.arguments.give_up_after) {
+        let away = self.away_time.so_far(now, self.summary.away_since);
+        if is_over(away, self.arguments.give_up_after) {
             let limit = short(self.arguments.give_up_after.unwrap_or_default());
             let trouble = self.trouble.take();
             let why = trouble.as_ref().map(|(what, why, _)| (*what, why.as_str()));
@@ -524,17 +535,18 @@ impl Talk {
 }
 
 impl Talk {
-    /// That a recording has begun is said once it has, or else that it waits.
+    /// Everyone in the room can see it, and what is said from here on is in it.
+    fn recording_begins(&mut self, at: Duration) {
+        let Kept::Soon { folder, .. } = &self.kept else { return };
+        self.output.notice(at, &plain(recording_into(folder)));
+        self.pending.done(&Request::Recording);
+        self.kept = Kept::Recording;
+    }
+
+    /// That a recording waits is said once.
     fn look_at_recording(&mut self, now: Duration) {
-        let Kept::Soon { folder, since, is_late } = &mut self.kept else { return };
-        if now < *since + SNAPSHOT_AGE {
-            return;
-        }
-        if self.summary.snapshot.recording {
-            self.output.notice(now, &plain(recording_into(folder)));
-            self.pending.done(&Request::Recording);
-            self.kept = Kept::Recording;
-        } else if !*is_late && now >= *since + RECORDS_WITHIN {
+        let Kept::Soon { since, is_late, .. } = &mut self.kept else { return };
+        if !*is_late && now >= *since + RECORDS_WITHIN {
             *is_late = true;
             self.output.notice(now, &plain("The recording begins when everyone can see it …"));
         }
@@ -547,9 +559,7 @@ fn refused_by(event: &Event) -> Option<Request> {
         Event::Room(RoomEvent::TransactionDone { transaction, result: Err(_) }) => {
             Some(Request::Decision(*transaction))
         }
-        Event::Room(RoomEvent::Warned { code, .. }) if code.as_str() == "device" => {
-            Some(Request::Device)
-        }
+        Event::Device(DeviceEvent::Refused { which, .. }) => Some(Request::Device(*which)),
         Event::Voice(VoiceEvent::GroupRefused { group }) => Some(Request::Group(group.clone())),
         Event::Voice(VoiceEvent::RecordingFailed { .. }) => Some(Request::Recording),
         _ => None,

@@ -330,8 +330,11 @@ mod tests {
 
         /// The voice at these levels in the channels.
         fn hear(&mut self, seconds: usize, levels: &[f32]) -> Vec<f32> {
-            let frames = seconds * RATE as usize;
-            (0..frames)
+            self.hear_ms(1000 * seconds, levels)
+        }
+
+        fn hear_ms(&mut self, ms: usize, levels: &[f32]) -> Vec<f32> {
+            (0..ms * RATE as usize / 1000)
                 .map(|_| {
                     self.at += 1;
                     let at = self.at;
@@ -423,6 +426,43 @@ mod tests {
         let steepest = heard.windows(2).map(|two| (two[1] - two[0]).abs()).fold(0.0, f32::max);
         assert!(steepest < 0.02, "{steepest}");
         assert!(gain_db(&room, &heard, 0.5).abs() < 0.2);
+    }
+
+    #[test]
+    fn half_a_second_of_another_channel_changes_nothing() {
+        let mut room = Room::new(2, None);
+        room.hear(3, &[0.5, 0.0]);
+        room.hear_ms(500, &[0.1, 0.5]);
+        assert_eq!(room.mix(), ChannelMix::One(1));
+    }
+
+    /// The same voice in both channels, with noise of which each has a part of its own.
+    #[test]
+    fn channels_agree_that_have_more_than_seven_tenths_in_common() {
+        let length = 4 * RATE as usize;
+        let spoken: Vec<f32> = (0..length).map(|at| voice(at, 0.5)).collect();
+        for (correlation, expected) in [(0.8, true), (0.6, false)] {
+            // The hiss has a third of the square of its peak as its power.
+            let peak = (3.0 * power(&spoken) * (1.0 / correlation - 1.0)).sqrt();
+            let both =
+                |at: usize| [0, 1].map(|channel| spoken[at] + hiss(at, channel) * 1000.0 * peak);
+            let clip: Vec<f32> = (0..length).flat_map(both).collect();
+            let is_mean = choose_for_clip(&clip, 2, RATE) == ChannelMix::Mean;
+            assert_eq!(is_mean, expected, "{correlation}");
+        }
+    }
+
+    #[test]
+    fn of_a_file_only_the_first_ten_seconds_decide() {
+        let clip: Vec<f32> = (0..25 * RATE as usize)
+            .flat_map(|at| {
+                let voice = voice(at, 0.5);
+                if at < 10 * RATE as usize { [voice, 0.0] } else { [0.0, 2.0 * voice] }
+            })
+            .collect();
+        let heard = of_clip(clip, 2, RATE, None);
+        let (first, rest) = heard.split_at(10 * RATE as usize);
+        assert!(power(first) > 0.01 && power(rest) == 0.0);
     }
 
     #[test]

@@ -141,6 +141,31 @@ impl DeviceError {
     }
 }
 
+/// Why the system gives this program no thread, socket or runtime. Its own words go to the log.
+#[must_use]
+pub fn system_words(error: &io::Error) -> String {
+    tracing::debug!(%error, "the system refused");
+    let words = match error.kind() {
+        ErrorKind::WouldBlock => "it allows this user, or this program, no more threads",
+        ErrorKind::OutOfMemory => "it has no memory left",
+        ErrorKind::PermissionDenied => "it does not allow it",
+        ErrorKind::Unsupported => "it is not able to",
+        _ => match error.raw_os_error() {
+            Some(number) if is_out_of_files(number) => {
+                "this program has too many files and connections open"
+            }
+            Some(number) => return format!("it reports error {number}"),
+            None => "the reason is not known",
+        },
+    };
+    words.to_owned()
+}
+
+/// EMFILE and ENFILE, the same on all Unix systems; WSAEMFILE.
+const fn is_out_of_files(number: i32) -> bool {
+    if cfg!(windows) { number == 10_024 } else { matches!(number, 23 | 24) }
+}
+
 /// What is wrong with a file, without the system's error number where a sentence says it.
 #[must_use]
 pub fn file_words(error: &io::Error) -> String {

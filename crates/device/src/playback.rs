@@ -84,7 +84,7 @@ impl Playback {
             OutputSpec::Device(name) => return Self::real(name.clone(), channels, waker, waits),
             OutputSpec::Wav(path) => {
                 let speaker = WavSpeaker::create(path, channels.count())?;
-                Some((speaker.path().to_owned(), speaker))
+                Some((speaker.written().to_owned(), speaker))
             }
             OutputSpec::Null | OutputSpec::Program => None,
         };

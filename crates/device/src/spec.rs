@@ -66,8 +66,8 @@ pub enum OutputSpec {
     /// default.
     Device(Option<String>),
     /// A WAV file, 48 kHz mono 16 bit. A file of that name stays as it is: the new one gets a
-    /// number, [`unused_wav`](crate::unused_wav) says which. It is readable at any time, also after
-    /// the process was killed.
+    /// number, [`unused_wav`](crate::unused_wav) says which. While it is written its name ends in
+    /// `.wav.part`; it is readable at any time, also after the process was killed.
     Wav(PathBuf),
     /// Takes samples at pace and plays nothing.
     Null,

@@ -15,7 +15,7 @@ use crate::pace::{Pace, Pacer};
 use crate::stream::Running;
 use crate::system_log::with_messages_logged;
 use crate::worker::{Stop, Worker};
-use crate::{DeviceError, DeviceEvent, Waker};
+use crate::{DeviceError, DeviceEvent, Waker, system_words};
 
 /// A sound system that has not opened a device by then does not answer.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
@@ -273,7 +273,7 @@ fn in_thread<T: Send + 'static>(
     thread::Builder::new()
         .name("device opener".into())
         .spawn(work)
-        .map_err(|error| DeviceError::NoThread(error.to_string()))?;
+        .map_err(|error| DeviceError::NoThread(system_words(&error)))?;
     Ok(answered)
 }
 

@@ -48,7 +48,7 @@ fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
 }
 
 /// A file that is played as a microphone would be destroyed by writing what is heard into it; also
-/// under another name.
+/// under another name. No file is opened: to open a pipe waits for who writes to it.
 ///
 /// # Errors
 ///
@@ -57,42 +57,77 @@ pub fn refuse_same_file(input: &InputSpec, output: &OutputSpec) -> Result<(), De
     let (InputSpec::Wav { path, .. }, OutputSpec::Wav(written)) = (input, output) else {
         return Ok(());
     };
-    match same_file::is_same_file(path, written) {
-        Ok(true) => Err(DeviceError::SameFile { path: written.clone() }),
-        Ok(false) | Err(_) => Ok(()),
+    if is_same_file(path, written) || is_same_file(path, &unfinished(written)) {
+        return Err(DeviceError::SameFile { path: written.clone() });
     }
+    Ok(())
+}
+
+/// Also where a name is a link. What is not there yet is the same under the same name.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        #[cfg(unix)]
+        (Ok(about), Ok(about_other)) => {
+            use std::os::unix::fs::MetadataExt as _;
+            (about.dev(), about.ino()) == (about_other.dev(), about_other.ino())
+        }
+        // Files only: here their numbers are known of open ones alone.
+        #[cfg(not(unix))]
+        (Ok(about), Ok(about_other)) => {
+            about.is_file()
+                && about_other.is_file()
+                && same_file::is_same_file(one, other).unwrap_or(false)
+        }
+        (Err(_), Err(_)) => {
+            let absolute = [one, other].map(|path| std::path::absolute(path).ok());
+            absolute[0].is_some() && absolute[0] == absolute[1]
+        }
+        _ => false,
+    }
+}
+
+/// The name of a file while it is written.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
 }
 
 /// A speaker that writes what it plays.
 pub(crate) struct WavSpeaker {
+    /// What it is called when it is finished.
     path: PathBuf,
+    /// What it is called until then.
+    unfinished: PathBuf,
     writer: WavWriter<BufWriter<File>>,
     steps_unflushed: u32,
 }
 
 impl WavSpeaker {
-    /// Creates the file; it is a valid, empty WAV file from then on. A file of that name stays as
-    /// it is: the new one has a number then ([`unused_wav`]).
+    /// Creates the file under the name that it has until it is finished, which ends in `.part`; it
+    /// is a valid, empty WAV file from then on. A file of the other name stays as it is: the new
+    /// one has a number then ([`unused_wav`]).
     pub(crate) fn create(path: &Path, channels: usize) -> Result<Self, DeviceError> {
         let (channels, sample_format) = (channels as u16, SampleFormat::Int);
         let spec =
             WavSpec { channels, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format };
         let failed = |why| DeviceError::CannotWriteWav { path: path.into(), why };
-        let (created, file) = create_unused(path).map_err(|error| failed(file_words(&error)))?;
+        let (path, file) = create_unused(path).map_err(|error| failed(file_words(&error)))?;
+        let unfinished = unfinished(&path);
         let begun = WavWriter::new(BufWriter::new(file), spec).and_then(|mut writer| {
             writer.flush()?;
             Ok(writer)
         });
         let writer = begun.map_err(|error| {
-            let _ = fs::remove_file(&created);
+            let _ = fs::remove_file(&unfinished);
             failed(plain(&error))
         })?;
-        Ok(Self { path: created, writer, steps_unflushed: 0 })
+        Ok(Self { path, unfinished, writer, steps_unflushed: 0 })
     }
 
-    /// The file that is written.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// The file that is written, as it is called meanwhile.
+    pub(crate) fn written(&self) -> &Path {
+        &self.unfinished
     }
 
     /// Writes 10 ms of all channels. After an error the speaker is to be dropped.
@@ -111,9 +146,10 @@ impl WavSpeaker {
         Ok(())
     }
 
-    /// Ends the file. (Dropping does too, without a word about failure.)
+    /// Ends the file and gives it its name. (Dropping leaves it under the other one.)
     pub(crate) fn finish(self) -> Result<(), String> {
-        self.writer.finalize().map_err(|error| plain(&error))
+        self.writer.finalize().map_err(|error| plain(&error))?;
+        rename_unused(&self.unfinished, &self.path).map_err(|error| file_words(&error))
     }
 }
 
@@ -121,18 +157,41 @@ impl WavSpeaker {
 /// `name-2.wav`, `name-3.wav`, … that is not there yet.
 #[must_use]
 pub fn unused_wav(path: &Path) -> PathBuf {
-    names(path).find(|name| fs::symlink_metadata(name).is_err()).unwrap_or_else(|| path.to_owned())
+    names(path).find(|name| is_unused(name)).unwrap_or_else(|| path.to_owned())
+}
+
+/// Neither a file of that name is there, nor one that is to get it.
+fn is_unused(path: &Path) -> bool {
+    [path, &unfinished(path)].iter().all(|name| fs::symlink_metadata(name).is_err())
 }
 
 fn create_unused(path: &Path) -> io::Result<(PathBuf, File)> {
-    for name in names(path) {
-        match OpenOptions::new().write(true).create_new(true).open(&name) {
+    for name in names(path).filter(|name| is_unused(name)) {
+        match OpenOptions::new().write(true).create_new(true).open(unfinished(&name)) {
             Ok(file) => return Ok((name, file)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other("too many files of this name are there already"))
+    Err(too_many())
+}
+
+/// Never over a file that has come meanwhile.
+fn rename_unused(from: &Path, to: &Path) -> io::Result<()> {
+    for name in names(to) {
+        match fs::hard_link(from, &name) {
+            Ok(()) => return fs::remove_file(from),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // Not every file system has links.
+            Err(_) if fs::symlink_metadata(&name).is_err() => return fs::rename(from, &name),
+            Err(_) => {}
+        }
+    }
+    Err(too_many())
+}
+
+fn too_many() -> io::Error {
+    io::Error::other("too many files of this name are there already")
 }
 
 fn names(path: &Path) -> impl Iterator<Item = PathBuf> {

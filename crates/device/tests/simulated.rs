@@ -103,6 +103,7 @@ fn a_file_that_is_there_already_stays_as_it_is() {
         assert_eq!(voicemesh_device::unused_wav(&earlier.0), expected.0);
         drop(Playback::open(&earlier.as_speaker(), std::sync::Arc::new(|| ())).unwrap());
         assert!(WavReader::open(&expected.0).is_ok(), "{}", expected.0.display());
+        assert!(!unfinished(expected).exists(), "{}", expected.0.display());
     }
     assert!(std::fs::read(&earlier.0).unwrap() == before);
 }
@@ -263,14 +264,53 @@ fn a_wav_speaker_holds_what_was_played() {
 }
 
 #[test]
-fn a_wav_speaker_s_file_is_readable_before_it_is_finished() {
+fn a_wav_speaker_s_file_is_readable_before_it_is_finished_and_has_its_name_afterwards() {
     let file = File::named("unfinished");
+    let part = unfinished(&file);
     let wakes = Arc::new(Wakes::default());
     let speaker = Playback::open(&file.as_speaker(), wakes.waker()).unwrap();
-    assert_eq!(spoken(&file.0).len(), 0);
-    wakes.wait_until("half a second in the file", || !spoken(&file.0).is_empty());
-    assert_eq!(spoken(&file.0).len() % STEP_SAMPLES, 0);
+    assert_eq!(spoken(&part).len(), 0);
+    wakes.wait_until("half a second in the file", || !spoken(&part).is_empty());
+    assert_eq!(spoken(&part).len() % STEP_SAMPLES, 0);
+    assert!(!file.0.exists(), "what has the name is whole");
     drop(speaker);
+    assert!(!part.exists() && !spoken(&file.0).is_empty());
+}
+
+/// As it is called while it is written.
+fn unfinished(file: &File) -> PathBuf {
+    file.0.with_extension("wav.part")
+}
+
+#[test]
+fn what_a_killed_program_left_behind_stays_and_a_file_that_came_meanwhile_too() {
+    let left = File(unfinished(&File::write("killed", MONO, [])));
+    let file = File(left.0.with_extension(""));
+    std::fs::write(&left.0, "left behind").unwrap();
+    let second = numbered(&file, 2);
+    assert_eq!(voicemesh_device::unused_wav(&file.0), second.0);
+    let speaker = Playback::open(&file.as_speaker(), Arc::new(|| ())).unwrap();
+    std::fs::write(&second.0, "meanwhile").unwrap();
+    drop(speaker);
+    assert_eq!(std::fs::read(&left.0).unwrap(), b"left behind");
+    assert_eq!(std::fs::read(&second.0).unwrap(), b"meanwhile");
+    let third = numbered(&second, 2);
+    assert!(WavReader::open(&third.0).is_ok(), "{}", third.0.display());
+}
+
+/// To open a pipe waits for a writer, who may never come.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_as_a_microphone_and_nothing_waits_for_who_writes_to_it() {
+    let pipe = File::named("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe.0).status().unwrap();
+    assert!(made.success());
+    let heard = File::named("heard-beside-a-pipe");
+    voicemesh_device::refuse_same_file(&pipe.as_microphone(false), &heard.as_speaker()).unwrap();
+    let itself = voicemesh_device::refuse_same_file(&pipe.as_microphone(false), &pipe.as_speaker());
+    assert!(itself.is_err());
+    let refused = Capture::open(&pipe.as_microphone(false), None, Arc::new(|| ()));
+    assert!(refused.err().unwrap().to_string().contains("pipe"));
 }
 
 #[test]

@@ -247,10 +247,13 @@ impl Connection {
         }
     }
 
-    /// How long nothing has come on the connection in use; zero if it has not joined.
+    /// How long nothing has come on the connection in use while this machine was awake; zero if it
+    /// has not joined.
     pub(super) fn silence(&self, now: Duration) -> Duration {
         match &self.state {
-            ConnectionState::Joined { liveness, .. } => now.saturating_sub(liveness.heard_at()),
+            ConnectionState::Joined { liveness, .. } => {
+                now.saturating_sub(self.path.awake_since(liveness.heard_at()))
+            }
             ConnectionState::Stopped
             | ConnectionState::Waiting { .. }
             | ConnectionState::Opening { .. }

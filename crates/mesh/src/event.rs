@@ -72,8 +72,8 @@ pub enum MeshEvent {
         /// The same for programs, if it could not be connected to or does not let this peer in for
         /// now.
         failure: Option<ConnectFailure>,
-        /// How long nothing had come on the connection that is lost. Zero if its end was seen, or
-        /// if there was none.
+        /// How long nothing had come on the connection that is lost while this machine was awake.
+        /// Zero if there was none.
         silent_for: Duration,
         /// When it is tried again.
         retry_in: Duration,

@@ -263,6 +263,11 @@ impl Path {
         self.woke_at = None;
     }
 
+    /// This moment, or that of a waking after it.
+    pub(super) fn awake_since(&self, moment: Duration) -> Duration {
+        self.woke_at.map_or(moment, |woke_at| moment.max(woke_at))
+    }
+
     pub(super) fn is_stale_from_server(&self) -> bool {
         self.woke_at.is_some()
     }

@@ -444,3 +444,25 @@ fn what_members_sent_on_the_former_connection_is_still_taken_for_a_while() {
         .filter(|output| *output == MeshOutput::CloseSocket { generation: former });
     assert_eq!(closed.count(), 1);
 }
+
+#[test]
+fn a_machine_that_slept_counts_the_silence_of_the_server_from_its_waking() {
+    let lost_after = |sleeps: bool| {
+        let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+        join(&mut mesh, generation);
+        while mesh.poll_event().is_some() {}
+        let woke = Duration::from_secs(600);
+        if sleeps {
+            mesh.handle(woke, CarrierEvent::Path(PathChange::Woke));
+        }
+        let why = "Connection reset by peer".to_owned();
+        mesh.handle(woke, CarrierEvent::Socket { generation, event: SocketEvent::Closed(why) });
+        let away = std::iter::from_fn(|| mesh.poll_event()).find_map(|event| match event {
+            MeshEvent::ServerAway { silent_for, .. } => Some(silent_for),
+            _ => None,
+        });
+        away.expect("it is told")
+    };
+    assert_eq!(lost_after(false), Duration::from_secs(600));
+    assert_eq!(lost_after(true), Duration::ZERO);
+}

@@ -153,8 +153,8 @@ pub enum RoomEvent {
         /// The same for programs, if it could not even be connected to or does not let this peer in
         /// for now.
         failure: Option<ConnectFailure>,
-        /// How long nothing had come on the connection that is lost. Zero if its end was seen, or
-        /// if there was none.
+        /// How long nothing had come on the connection that is lost while this machine was awake.
+        /// Zero if there was none.
         silent_for: Duration,
         /// When it is tried again.
         retry_in: Duration,
@@ -380,6 +380,13 @@ pub enum DeviceEvent {
         /// Which.
         which: DeviceRole,
     },
+    /// The device that was asked for cannot be used; the one in use stays.
+    Refused {
+        /// Which.
+        which: DeviceRole,
+        /// Why, in a sentence with the next step.
+        why: String,
+    },
 }
 
 impl From<DeviceEvent> for Event {
@@ -474,6 +481,7 @@ event_kinds! {
         Held = 38, "held", Event::Room(RoomEvent::Held { .. }),
         Recording = 39, "recording", Event::Voice(VoiceEvent::Recording { .. }),
         RoomPassword = 40, "room-password", Event::Room(RoomEvent::RoomPassword { .. }),
+        DeviceRefused = 41, "device-refused", Event::Device(DeviceEvent::Refused { .. }),
     }
 }
 

@@ -71,8 +71,15 @@ pub enum JoinError {
     #[error("the certificate cannot be used: {0}")]
     Certificate(String),
     /// The operating system refuses a thread, a socket or randomness.
-    #[error("this machine refuses what is needed: {0}")]
-    System(String),
+    #[error(
+        "this machine does not give {what}: {why}; end other programs, or raise the limits of this user"
+    )]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Why, without the system's own words.
+        why: String,
+    },
 }
 
 fn proxy_setting(variable: Option<&'static str>) -> String {

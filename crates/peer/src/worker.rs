@@ -261,19 +261,7 @@ impl Worker {
     }
 
     fn device_refused(&self, now: Duration, which: DeviceRole, why: String) {
-        let what = match which {
-            DeviceRole::Input => "microphone",
-            DeviceRole::Output => "speaker",
-        };
-        let code = crate::ErrorCode::Other("device".to_owned());
-        self.report(
-            now,
-            Event::Room(RoomEvent::Warned {
-                code,
-                message: format!("the {what} stays as it is: {why}"),
-                text: None,
-            }),
-        );
+        self.report(now, Event::Device(DeviceEvent::Refused { which, why }));
     }
 
     fn command(&mut self, now: Duration, command: Command) {

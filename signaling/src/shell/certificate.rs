@@ -130,9 +130,30 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
             rustls::Error::InconsistentKeys(_) => {
                 wrong_key(&format!("it is not the key of the certificate in {}", cert.display()))
             }
-            error => wrong_cert(&format!("no certificate and key that can be used: {error}")),
+            error => {
+                tracing::debug!(%error, "the TLS library refuses the pair");
+                let (words, is_key) = pair_words(&error);
+                if is_key { wrong_key(words) } else { wrong_cert(words) }
+            }
         })?;
     Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+/// Why a certificate and its key cannot be used, and whether the key is what is wrong.
+fn pair_words(error: &rustls::Error) -> (&'static str, bool) {
+    match error {
+        rustls::Error::InvalidCertificate(_) => (
+            "it is damaged, or of a kind that no browser takes; get it anew from its issuer",
+            false,
+        ),
+        rustls::Error::NoCertificatesPresented => {
+            ("it has no certificate; name the file with the whole chain", false)
+        }
+        _ => (
+            "no key of a kind that is supported; use RSA with 2048 to 8192 bits, ECDSA P-256 or P-384, or Ed25519",
+            true,
+        ),
+    }
 }
 
 /// Why a PEM file is none. Nothing of its contents is shown: it may be the key.
@@ -141,5 +162,30 @@ fn pem_words(error: pem::Error, what: &str) -> String {
         pem::Error::Io(error) => file_words(&error),
         pem::Error::NoItemsFound => format!("it has no {what} in the form PEM (-----BEGIN …)"),
         _ => format!("its PEM (-----BEGIN …) is damaged, or it holds something else than a {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CertificateError, Error};
+
+    use super::*;
+
+    #[test]
+    fn what_the_library_refuses_is_said_in_our_words_with_the_next_step() {
+        for (error, words, step, key) in [
+            (
+                Error::InvalidCertificate(CertificateError::BadEncoding),
+                "it is damaged",
+                "get it anew",
+                false,
+            ),
+            (Error::NoCertificatesPresented, "it has no certificate", "name the file", false),
+            (Error::General("failed to parse private key".into()), "no key of a kind", "use", true),
+        ] {
+            let (said, is_key) = pair_words(&error);
+            assert!(said.contains(words) && said.contains(step), "{said}");
+            assert_eq!(is_key, key, "{said}");
+        }
     }
 }

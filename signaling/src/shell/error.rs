@@ -27,7 +27,10 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// The runtime or signal handlers could not be set up.
-    #[error("the system refused: {0}")]
+    #[error(
+        "the system does not let the server start: {}; end other programs, or raise the limits of this user",
+        without_number(.0)
+    )]
     System(#[from] std::io::Error),
 }
 

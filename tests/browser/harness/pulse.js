@@ -91,11 +91,24 @@ export class Pulse {
     await this.#control('unload-module', String(this.#modules.get(name)));
   }
 
-  /** Runs `pactl`. @param {string[]} parameters */
+  /** It is plugged in again. @param {string} name */
+  async plug(name) {
+    await this.#control(...nullSink(name).split(' '));
+  }
+
+  /** Until no more than one stream is open: browsers keep those that they used for some seconds, and play to them again. */
+  async waitUntilOneStream() {
+    const until = Date.now() + PATIENCE_MS;
+    while ((await this.#control('list', 'short', 'sink-inputs')).length > 1)
+      if (Date.now() > until) throw new Error('several streams stay open');
+  }
+
+  /** Runs `pactl`, and gives the lines that it prints. @param {string[]} parameters */
   async #control(...parameters) {
     const program = new Program('pactl', 'pactl', parameters, this.env);
     await program.ended;
     if (program.child.exitCode !== 0) throw new Error(program.transcript);
+    return program.transcript.split('\n').slice(1);
   }
 
   /** Plays a file into the microphone, to its end. @param {string} file */

@@ -4,7 +4,7 @@ import { button, h, icon, meter, setAttribute, setText, toggle } from './dom.js'
 import { closeDialog, keepScreenOn, openDialog } from '../optional.js';
 import { avatar, paint } from './person.js';
 import { devices, voice } from './sound.js';
-import { ownWords } from './words.js';
+import { initials, ownWords } from './words.js';
 
 /** @import { App } from './view.js' */
 
@@ -115,7 +115,7 @@ export function bar(app) {
 
   // An access token may name another than the one that was asked for.
   let { name } = peer.state;
-  let face = avatar(name);
+  const face = avatar(name);
   const shownName = h('strong', { dir: 'auto', test: 'own-name' }, name);
   const me = h(
     'div',
@@ -142,9 +142,7 @@ export function bar(app) {
       if (peer.state.name !== name) {
         ({ name } = peer.state);
         setText(shownName, name);
-        const other = avatar(name);
-        face.replaceWith(other);
-        face = other;
+        setText(face, initials(name));
       }
       setText(tag, doing);
       tag.hidden = doing === '';

@@ -47,6 +47,7 @@ export function personCard(app, first) {
   const recording = h('span', 'tag recording', 'recording');
   const word = h('span', 'word');
   const about = ['reason', 'route', 'hearing'].map(() => h('span'));
+  const summary = h('summary', {}, word, h('span', 'about-quality', ...about));
   const numbers = figures(first).map(([term]) => h('div', {}, h('dt', {}, term), h('dd')));
   const mute = button(
     'icon',
@@ -72,7 +73,7 @@ export function personCard(app, first) {
     h(
       'details',
       'quality',
-      h('summary', {}, word, h('span', 'about-quality', ...about)),
+      summary,
       h('dl', {}, ...numbers),
       h('div', 'controls', mute, volume, percent),
       moderation.element,
@@ -112,6 +113,8 @@ export function personCard(app, first) {
       const said = [reasonWords(person, peer.state), ROUTE[person.route], hearingWords(person)];
       // What is wrong stands in a row as well, where the rest is folded.
       const isGrave = [how === 'poor', false, person.hearsMe === false];
+      // A row may cut it off.
+      summary.title = [QUALITY[how], ...said].filter(Boolean).join(' · ');
       said.forEach((part, at) => {
         setText(about[at], part && ` · ${part}`);
         setAttribute(about[at], 'data-grave', isGrave[at] && part !== '');

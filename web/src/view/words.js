@@ -190,9 +190,14 @@ export function serverWords({ phase, waking, people, problem, microphone, muted,
         : 'Joining…';
   if (phase !== 'reconnecting') return '';
   const speaks = microphone === 'on' && !muted && !mayNot.includes('speak');
+  // Trying again helps only where the page is not what has to change.
+  const reloads = why.includes('Reload');
   const who = people.some((person) => person.route === 'direct')
     ? `People you are directly connected to ${speaks ? 'still hear you' : 'are still heard'}.`
-    : 'Until the server answers, the others do not hear you.';
+    : reloads
+      ? 'Until then, the others do not hear you.'
+      : 'Until the server answers, the others do not hear you.';
+  if (reloads) return `${why} ${who}`;
   return `${why || 'The server is away.'} ${who} The page keeps trying${waking ? '; a server that was asleep takes a minute to wake' : ''}.`;
 }
 

@@ -86,7 +86,9 @@ namespace Voicemesh
         /// <summary>The recording that this peer keeps has begun, and everyone can see that (Event.On), or has ended.</summary>
         Recording = 39,
         /// <summary>The room has a password (Event.On) or none. Event.Code: "set", "changed", "removed"; "present" at the first join.</summary>
-        RoomPassword = 40
+        RoomPassword = 40,
+        /// <summary>The device that was asked for cannot be used, and the one in use stays: Event.Device, and why in Event.Text.</summary>
+        DeviceRefused = 41
     }
 
     /// <summary>How a member takes part, as its own program says.</summary>

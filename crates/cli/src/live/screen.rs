@@ -28,6 +28,9 @@ const CLEAR: (u32, u128) = (30, 200);
 const POOR: (u32, u128) = (120, 400);
 /// Until the delay is measured: what both ends take beside the network.
 const ENDS_MS: u128 = 80;
+/// Frames of a person that must have been heard or concealed before losses and delay say something of the way:
+/// two seconds of speech. Before that, one late burst would.
+const ENOUGH_FRAMES: u64 = 100;
 
 /// The whole view.
 #[derive(Clone, Debug, PartialEq)]
@@ -301,8 +304,10 @@ impl Person {
 impl Quality {
     fn of(state: &PeerState) -> Self {
         let estimated = || state.round_trip.unwrap_or_default().as_millis() / 2 + ENDS_MS;
-        let (loss, delay) =
-            (permille(state.loss), state.delay.map_or_else(estimated, |delay| delay.as_millis()));
+        let is_known = state.frames_heard + state.frames_concealed >= ENOUGH_FRAMES;
+        let loss = if is_known { permille(state.loss) } else { 0 };
+        let delay = state.delay.filter(|_| is_known);
+        let delay = delay.map_or_else(estimated, |delay| delay.as_millis());
         match state.route {
             Route::None => Self::Gone,
             _ if loss < CLEAR.0 && delay < CLEAR.1 => Self::Clear,

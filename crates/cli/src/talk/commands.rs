@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
+use voicemesh::{DeviceRole, GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
 use super::pending::Request;
 use super::{End, Kept, LONGEST_UNOBSERVED, SNAPSHOT_AGE, Talk, beside_earlier};
@@ -262,7 +262,7 @@ impl Talk {
                     "Changing the microphone to {} …",
                     harmless(&input.to_string())
                 ));
-                self.pending.asked(self.started.elapsed(), Request::Device, &self.line);
+                self.asked_for_device(DeviceRole::Input);
                 self.voice.microphone().set_input(input);
             }
             Change::Output(output) => {
@@ -273,10 +273,17 @@ impl Talk {
                     "Changing the speaker to {} …{beside}",
                     harmless(&output.to_string())
                 ));
-                self.pending.asked(self.started.elapsed(), Request::Device, &self.line);
+                self.asked_for_device(DeviceRole::Output);
                 self.voice.speaker().set_output(output);
             }
         }
+    }
+
+    /// Of a device that was asked for before, no answer comes any more.
+    fn asked_for_device(&mut self, which: DeviceRole) {
+        let request = Request::Device(which);
+        self.pending.done(&request);
+        self.pending.asked(self.started.elapsed(), request, &self.line);
     }
 
     fn join_group(&mut self, group: String) -> Result<(), String> {

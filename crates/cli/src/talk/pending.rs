@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use voicemesh::TransactionId;
+use voicemesh::{DeviceRole, TransactionId};
 
 /// What is refused later than that is no answer any more to what was typed.
 const REFUSED_WITHIN: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ pub(super) enum Request {
     /// To begin a recording.
     Recording,
     /// Another microphone or speaker.
-    Device,
+    Device(DeviceRole),
 }
 
 /// The lines of such commands, oldest first.
@@ -58,11 +58,12 @@ mod tests {
         let mut pending = PendingCommands::default();
         let red = Request::Group("Red".to_owned());
         pending.asked(Duration::ZERO, red.clone(), "/join Red");
-        pending.asked(Duration::from_secs(5), Request::Device, "/input x.wav");
+        let microphone = Request::Device(DeviceRole::Input);
+        pending.asked(Duration::from_secs(5), microphone.clone(), "/input x.wav");
         assert_eq!(pending.refused(Duration::from_secs(6), &Request::Recording), None);
         assert_eq!(pending.refused(Duration::from_secs(6), &red).as_deref(), Some("/join Red"));
         assert_eq!(pending.refused(Duration::from_secs(6), &red), None, "once");
-        assert_eq!(pending.refused(Duration::from_secs(15), &Request::Device), None, "too late");
+        assert_eq!(pending.refused(Duration::from_secs(15), &microphone), None, "too late");
         pending.asked(Duration::from_secs(20), Request::Recording, "/record calls");
         pending.done(&Request::Recording);
         assert_eq!(

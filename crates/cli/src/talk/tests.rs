@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use clap::Parser as _;
 use voicemesh::{
-    ErrorCode, GROUP_NAME_BYTES, Permissions, TEXT_BYTES, TransactionError, TransactionId,
+    DeviceRole, ErrorCode, GROUP_NAME_BYTES, Permissions, TEXT_BYTES, TransactionError,
+    TransactionId,
 };
 
 use super::*;
@@ -213,16 +214,45 @@ fn what_the_server_or_a_device_refuses_later_comes_back() {
     assert!(!world.stays("/join Red"), "another group was refused");
     world.happens(Event::Voice(VoiceEvent::GroupRefused { group: "Red".to_owned() }));
     assert!(world.stays("/join Red"));
-    for line in ["/input missing.wav", "/output nowhere"] {
+    let devices =
+        [("/input missing.wav", DeviceRole::Input), ("/output nowhere", DeviceRole::Output)];
+    for (line, _) in devices {
         assert!(!world.types(line).1);
-        let code = ErrorCode::Other("device".to_owned());
-        world.happens(Event::Room(RoomEvent::Warned {
-            code,
-            message: "it stays as it is".to_owned(),
-            text: None,
-        }));
+    }
+    for (line, which) in devices {
+        let why = "it is not there".to_owned();
+        world.happens(Event::Device(DeviceEvent::Refused { which, why }));
         assert!(world.stays(line), "{line}");
     }
+}
+
+#[test]
+fn a_device_that_is_refused_after_another_was_asked_for_gives_back_the_later_line() {
+    let mut world = World::new("devices");
+    for line in ["/input one.wav", "/output nowhere", "/input two.wav"] {
+        assert!(!world.types(line).1);
+    }
+    world.happens(Event::Device(DeviceEvent::Changed { which: DeviceRole::Output }));
+    let why = "it is not there".to_owned();
+    let refused = Event::Device(DeviceEvent::Refused { which: DeviceRole::Input, why });
+    world.happens(refused.clone());
+    assert!(world.stays("/input two.wav"));
+    world.happens(refused);
+    assert!(!world.stays("/input one.wav"), "the engine no longer opens that one");
+}
+
+#[test]
+fn that_a_recording_runs_is_said_at_the_event_and_once() {
+    let mut world = World::new("recording");
+    world.talk.kept = Kept::Soon { folder: "/calls".into(), since: Duration::ZERO, is_late: true };
+    world.talk.summary.snapshot.recording = true;
+    world.printed.take();
+    world.talk.look_at_recording(Duration::from_secs(9));
+    assert_eq!(world.printed.take(), "", "a snapshot may be of the recording before");
+    world.happens(Event::Voice(VoiceEvent::Recording { recording: true }));
+    assert_eq!(world.printed.take().matches("/calls").count(), 1);
+    world.happens(Event::Voice(VoiceEvent::Recording { recording: true }));
+    assert!(!world.printed.take().contains("/calls"));
 }
 
 #[test]

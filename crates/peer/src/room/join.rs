@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use tokio::sync::Notify;
+use voicemesh_device::system_words;
 use voicemesh_engine::{EngineConfig, EngineOnNetwork, VoiceEngine};
 use voicemesh_mesh::{Carried, Mesh, MeshConfig};
 use voicemesh_wire::signaling::ErrorCode;
@@ -55,7 +56,7 @@ pub(super) fn prepare(options: JoinOptions) -> Result<PreparedJoin, JoinError> {
     let connector = Connector::new(url.clone(), tls, proxy, options.has_secret(), state_dir);
     let load = |url: &ServerUrl| {
         Identity::load(options.state_dir.as_deref(), &url.origin(), room.key())
-            .map_err(refused_by_system)
+            .map_err(|error| refused("what an identity is made of", &error))
     };
     let identity = load(&url)?;
     let without_tls =
@@ -76,7 +77,7 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
         .thread_name("voicemesh-io")
         .enable_all()
         .build()
-        .map_err(refused_by_system)?;
+        .map_err(|error| refused("what connections are run by", &error))?;
     let (inbox, arrivals) = queues(wake.clone());
     let (farewell, farewells) = sync_channel(0);
     let carrier = RealCarrier::new(runtime.handle().clone(), Arc::new(connector), inbox, farewell);
@@ -87,10 +88,10 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
         uplink_bps: options.uplink_bps,
         ..EngineConfig::new(options.name.clone(), random()?)
     };
-    let engine = VoiceEngine::new(config).map_err(refused_by_system)?;
+    let engine = VoiceEngine::new(config).map_err(|error| no_engine(&error))?;
     let mut engine = EngineOnNetwork::new(engine, Carried::new(mesh, carrier));
     engine.set_muted(options.muted);
-    engine.run_as_client(started.elapsed(), ()).map_err(refused_by_system)?;
+    engine.run_as_client(started.elapsed(), ()).map_err(|error| no_engine(&error))?;
     let (commands, command_queue) = sync_channel(COMMANDS);
     let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
     let shared = Arc::new(Shared::default());
@@ -124,7 +125,7 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
     let thread = std::thread::Builder::new()
         .name("voicemesh-engine".to_owned())
         .spawn(move || worker.run(&worker_wake))
-        .map_err(refused_by_system)?;
+        .map_err(|error| refused("a thread for the voices", &error))?;
     let core = Arc::new(Core {
         commands,
         outbox: Outbox::new(ledger, wake.clone(), options.manual_flush),
@@ -177,9 +178,21 @@ fn mesh_config(
 }
 
 fn random() -> Result<u64, JoinError> {
-    getrandom::u64().map_err(refused_by_system)
+    getrandom::u64().map_err(|error| {
+        tracing::debug!(%error, "no random number");
+        JoinError::System { what: "random numbers", why: "their source does not answer".to_owned() }
+    })
 }
 
-fn refused_by_system(error: impl std::fmt::Display) -> JoinError {
-    JoinError::System(error.to_string())
+fn refused(what: &'static str, error: &std::io::Error) -> JoinError {
+    JoinError::System { what, why: system_words(error) }
+}
+
+/// What the options can ask for is checked before.
+fn no_engine(error: &dyn std::fmt::Display) -> JoinError {
+    tracing::error!(%error, "the engine does not start");
+    JoinError::System {
+        what: "what the voices are processed with",
+        why: "the reason is not known".to_owned(),
+    }
 }
