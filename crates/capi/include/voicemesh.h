@@ -216,6 +216,9 @@ enum vmesh_event_type
   // The recording that this peer keeps has begun, and everyone in the room can see that (on), or
   // has ended, for whatever reason.
   VMESH_EVENT_RECORDING = 39,
+  // The device that was chosen (vmesh_set_input, vmesh_set_output) cannot be used, and the one
+  // in use stays: device, text.
+  VMESH_EVENT_DEVICE_REFUSED = 40,
   // Something that this library knows and this header does not.
   VMESH_EVENT_OTHER = 1000,
 };
