@@ -15,6 +15,8 @@ const END_S: f64 = 4.0;
 /// Numbers of the homes to which people move.
 const ADAS_SECOND: u8 = 5;
 const BOBS_SECOND: u8 = 6;
+/// Last byte of the address of a second gateway.
+const SECOND_GATEWAY: u8 = 254;
 
 /// What happens in a call, and what it may cost.
 pub struct Change {
@@ -23,6 +25,8 @@ pub struct Change {
     relay_only: bool,
     /// Whether Ada and Bob have a second network.
     second: bool,
+    /// Whether Ada's LAN has a second gateway.
+    second_gateway: bool,
     /// The change; the speaker lets time pass.
     act: fn(&mut TwoHomes, &mut Speaker),
     /// Most speech lost by the worse direction, in seconds; the outage of the network itself
@@ -35,7 +39,15 @@ pub struct Change {
 
 const fn change(act: fn(&mut TwoHomes, &mut Speaker), lost_s: f64, direct_s: f64) -> Change {
     let nats = (Nat::PortRestricted, Nat::PortRestricted);
-    Change { nats, relay_only: false, second: false, act, lost_s, direct_s: Some(direct_s) }
+    Change {
+        nats,
+        relay_only: false,
+        second: false,
+        second_gateway: false,
+        act,
+        lost_s,
+        direct_s: Some(direct_s),
+    }
 }
 
 const fn relayed(act: fn(&mut TwoHomes, &mut Speaker), lost_s: f64) -> Change {
@@ -67,6 +79,10 @@ const CASES: Table<Change> = Table {
                 direct_s: None,
                 ..change(move_ada, 2.0, 0.0)
             },
+        ),
+        (
+            "another gateway, the address stays",
+            Change { second_gateway: true, ..change(change_gateway, 1.0, 5.0) },
         ),
         ("router forgets its mappings", change(|lab, _| lab.ada_home.forget_mappings(), 2.0, 5.0)),
         (
@@ -104,6 +120,11 @@ fn a_router_that_forgets_its_mappings_costs_little() {
 }
 
 #[test]
+fn another_gateway_costs_little_though_no_address_changes() {
+    CASES.run_one("another gateway, the address stays");
+}
+
+#[test]
 #[ignore = "the whole table: make test-long PART=nets-changes"]
 fn changes_table() {
     CASES.run_all();
@@ -112,6 +133,11 @@ fn changes_table() {
 fn run(name: &str, case: &Change) -> Option<Outcome> {
     let mut lab = TwoHomes::new(name, case.nats)?;
     let _second = case.second.then(|| second_networks(&lab));
+    let _gateway = case.second_gateway.then(|| {
+        let other = lab.internet.home(ADAS_SECOND, Nat::PortRestricted);
+        lab.ada_home.join_as_gateway(&other, SECOND_GATEWAY);
+        other
+    });
     lab.serve(&[]);
     let (mut ada, mut bob) = lab.join(if case.relay_only { &["--relay-only"] } else { &[] });
     if case.direct_s.is_some() {
@@ -189,6 +215,12 @@ fn renumber(lab: &mut TwoHomes, _: &mut Speaker) {
     lab.ada.run("ip address delete 192.168.1.2/24 dev eth0");
     lab.ada.run("ip address replace 192.168.1.77/24 dev eth0");
     lab.ada.run("ip route replace default via 192.168.1.1");
+}
+
+/// The other gateway translates to another public address; no address of Ada's changes.
+fn change_gateway(lab: &mut TwoHomes, _: &mut Speaker) {
+    let gateway = lab.ada_home.address(SECOND_GATEWAY);
+    lab.ada.run(&format!("ip route replace default via {gateway}"));
 }
 
 /// Leaves the first network half a second before the second one is there.

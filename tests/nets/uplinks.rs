@@ -19,6 +19,8 @@ const MAX_GAP_S: f64 = 0.15;
 const MAX_DELAY_MS: f64 = 300.0;
 /// A delay that the narrow link has anyway, one way.
 const LINK_DELAY: Duration = Duration::from_millis(5);
+/// The probes of a new link end.
+const SETTLED_S: f64 = 4.5;
 /// Bucket of a policer.
 const POLICER_BURST: u32 = 4_000;
 
@@ -160,10 +162,6 @@ fn a_link_of_40_ms_each_way_delays_speech_by_40_ms_and_answers_by_80() {
 #[test]
 fn a_listener_sends_back_at_most_16_kbit_per_s_and_the_plan_counts_what_the_wire_carries() {
     const COUNTED_S: f64 = 8.0;
-    /// The probes of a new link end.
-    const SETTLED_S: f64 = 4.5;
-    /// The lab counts whole frames.
-    const ETHERNET_BYTES: u64 = 14;
     /// A listener reports what it received once a second, in so many bytes.
     const REPORTS_KBIT: f64 = 109.0 * 8.0 / 1e3;
     let _alone = alone();
@@ -191,9 +189,7 @@ fn a_listener_sends_back_at_most_16_kbit_per_s_and_the_plan_counts_what_the_wire
         let (ended_at, after) = (now(), link.counts());
         let ada = ada.leave();
         let kbit = |before: Counts, after: Counts| {
-            let bytes =
-                (after.bytes - before.bytes) - ETHERNET_BYTES * (after.frames - before.frames);
-            bytes as f64 * 8.0 / 1e3 / (ended_at - began_at)
+            after.ip_bytes_since(before) as f64 * 8.0 / 1e3 / (ended_at - began_at)
         };
         let (speaker, listener) = (kbit(before.0, after.0), kbit(before.1, after.1));
         let planned: Vec<f64> = ada
@@ -214,6 +210,36 @@ fn a_listener_sends_back_at_most_16_kbit_per_s_and_the_plan_counts_what_the_wire
             (speaker / planned - 1.0).abs() <= 0.05,
             "{route}: {speaker:.1} kbit/s, {planned:.1} by the plan"
         );
+    }
+}
+
+/// Two people who say nothing: everything that they send and receive, the connection to the server
+/// included.
+#[test]
+fn a_link_without_speech_costs_at_most_1_kbit_per_s_each_way() {
+    const COUNTED_S: f64 = 30.0;
+    let _alone = alone();
+    let nats = (Nat::PortRestricted, Nat::PortRestricted);
+    let test = "a_link_without_speech";
+    let Some(mut lab) = TwoHomes::with_uplink(test, nats, Some(1)) else { return };
+    lab.serve(&[]);
+    let url = server_url();
+    let join =
+        |host, name| Speaker::join(host, name, &lab.folder, &Joining::new(&url, "lab", None));
+    let (_ada, mut bob) = (join(&lab.ada, "ada"), join(&lab.bob, "bob"));
+    bob.wait_for_route("ada", "direct", Duration::from_secs(10));
+    bob.go_on_for(SETTLED_S);
+    let link = lab.uplink.as_mut().unwrap_or_else(|| unreachable!("asked for"));
+    let before = link.counts();
+    let began_at = now();
+    bob.go_on_for(COUNTED_S);
+    let after = link.counts();
+    let seconds = now() - began_at;
+    for (way, before, after) in [("up", before.0, after.0), ("down", before.1, after.1)] {
+        let kbit = after.ip_bytes_since(before) as f64 * 8.0 / 1e3 / seconds;
+        let frames = after.frames - before.frames;
+        println!("{way}: {kbit:.2} kbit/s in {frames} packets in {seconds:.1} s");
+        assert!(kbit <= 1.0, "{way}: {kbit:.2} kbit/s");
     }
 }
 

@@ -8,6 +8,8 @@ use voicemesh_engine::EngineEvent;
 use voicemesh_mesh::{MeshEvent, PathChange};
 use voicemesh_session::client::ClientEvent;
 
+use voicemesh_tests::{hear, speech};
+
 use crate::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -246,6 +248,26 @@ fn a_peer_whose_network_is_gone_is_shown_as_such_at_both_ends() {
     }
 }
 
+/// The same without a word from anyone: the server may take half a minute to notice.
+///
+/// proves: B-16
+#[test]
+fn among_relayed_people_who_say_nothing_a_lost_network_is_shown_within_eleven_seconds() {
+    for seed in 0..4 {
+        let mut world = room(470 + seed, true);
+        world.peers[0].speaking = false;
+        world.run(12 * SECOND + ms(seed * 900));
+        assert!(world.all_routes_are(Route::Relayed), "silence is no fault");
+        world.wires.borrow_mut().peers_cut.insert(0);
+        let shown = |world: &World| (1..3).all(|other| world.route(other, 0) == Route::None);
+        let after = world.run_until(11 * SECOND, "shown to the others", shown);
+        println!("shown to the others after {after:?}");
+        assert_eq!(world.route(1, 2), Route::Relayed, "the others reach each other");
+        let shown = |world: &World| world.route(0, 1) == Route::None;
+        world.run_until(4 * SECOND, "shown to the one", shown);
+    }
+}
+
 /// proves: B-16
 #[test]
 fn a_hiccup_of_a_link_while_the_server_is_dark_costs_little_more_than_itself() {
@@ -386,6 +408,9 @@ fn a_laptop_that_wakes_is_heard_soon_and_plays_nothing_old() {
     for (seed, asleep) in [(1, 30), (2, 600), (3, 28_800)] {
         for relay_only in [true, false] {
             let mut world = room(1000 + seed, relay_only);
+            world.peers[0].speech = speech::load("reader");
+            world.peers[0].recorded = true;
+            world.run(SECOND);
             world.peers[1].frozen = true;
             world.wires.borrow_mut().peers_cut.insert(1);
             // Eight hours of a room are not simulated second by second: only what the server
@@ -408,6 +433,38 @@ fn a_laptop_that_wakes_is_heard_soon_and_plays_nothing_old() {
             });
             println!("asleep for {asleep} s, relay only {relay_only}: heard again after {back:?}");
             assert!(world.now() - slept <= 3 * SECOND);
+            // What is played from now on was said just before.
+            world.peers[1].recorded = true;
+            world.peers[1].played.clear();
+            world.peers[0].said.clear();
+            world.run(6 * SECOND);
+            let hearing = hear::compare(&world.peers[0].said, &world.peers[1].played);
+            assert!(hearing.delay_ms < 500.0, "{} ms late", hearing.delay_ms);
         }
+    }
+}
+
+/// What came for a laptop while it slept waited in its system's buffers. It wakes a second after
+/// the speaker has stopped: whatever it plays then is old.
+///
+/// proves: B-16
+#[test]
+fn what_waited_for_a_laptop_that_slept_is_not_played_when_it_wakes() {
+    for relay_only in [true, false] {
+        let mut world = room(1100, relay_only);
+        let asleep = 5 * SECOND;
+        world.peers[1].frozen = true;
+        world.peers[1].waiting = Some(Vec::new());
+        world.run(asleep - SECOND);
+        world.peers[0].speaking = false;
+        world.run(SECOND);
+        world.peers[1].recorded = true;
+        assert!(world.wake(1, asleep) > 150, "speech waited");
+        world.run(2 * SECOND);
+        let loudest = world.peers[1].played.iter().fold(0.0_f32, |most, at| most.max(at.abs()));
+        assert!(loudest < 0.001, "relay only {relay_only}: old speech is played, {loudest}");
+        world.peers[0].speaking = true;
+        let before = world.heard(1, 0).heard;
+        world.run_until(SECOND, "heard again", |world| world.heard(1, 0).heard > before + 10);
     }
 }

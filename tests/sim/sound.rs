@@ -31,7 +31,8 @@ fn talking(seed: u64, voice: &str, conditions: Conditions, route: Route) -> Worl
 }
 
 /// The delay from the first peer's microphone to the second's speaker over so many seconds, in
-/// milliseconds: as measured by the second, and as it truly was, each the median.
+/// milliseconds: as measured by the second, and as it truly was, each the median. What is measured
+/// does not jump meanwhile.
 fn delays(world: &mut World, seconds: u32) -> (f64, f64) {
     for peer in &mut world.peers {
         peer.recorded = true;
@@ -43,6 +44,8 @@ fn delays(world: &mut World, seconds: u32) -> (f64, f64) {
         measured.push(delay.as_secs_f64() * 1_000.0);
     }
     measured.sort_by(f64::total_cmp);
+    let jump = measured[measured.len() - 1] - measured[0];
+    assert!(jump <= 60.0, "the measured delay jumps by {jump} ms");
     let hearing = hear::compare(&world.peers[0].said, &world.peers[1].played);
     // A block is handed over when its last sample has been captured, 10 ms after its first; the
     // block that is rendered at the same moment begins to play then.

@@ -33,6 +33,9 @@ use voicemesh_wire::{PeerId, Permissions};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
 
+/// Of what comes for a peer that sleeps, its system keeps the first of these.
+const SYSTEM_BUFFERS: usize = 300;
+
 /// The world moves in steps of this.
 pub const STEP: Duration = Duration::from_millis(5);
 
@@ -60,6 +63,8 @@ pub struct SimPeer {
     pub mesh_events: Vec<MeshEvent>,
     pub events: Vec<(Duration, EngineEvent<PeerId>)>,
     pub frozen: bool,
+    /// What comes while it is frozen and waits for it to wake; none if that is lost.
+    pub waiting: Option<Vec<CarrierEvent>>,
     /// Its clock shows this much more than the world's.
     pub clock: Duration,
     /// What it says instead of the tone, again and again.
@@ -224,6 +229,7 @@ impl World {
             mesh_events: Vec::new(),
             events: Vec::new(),
             frozen: false,
+            waiting: None,
             clock,
             speech: Vec::new(),
             recorded: false,
@@ -275,6 +281,10 @@ impl World {
                     if !peer.frozen {
                         peer.comms.network_mut().handle(now + peer.clock, event);
                         peer.comms.update(now + peer.clock);
+                    } else if let Some(waiting) = &mut peer.waiting
+                        && waiting.len() < SYSTEM_BUFFERS
+                    {
+                        waiting.push(event);
                     }
                 }
                 Arrival::OpenLimit { at, link } => self.wires.borrow_mut().open_limit(at, link),
@@ -367,6 +377,23 @@ impl World {
     }
 
     /// The system of a peer notices that its network is another one.
+    /// A peer wakes whose clock stood still for so long, and takes what waited for it; how much that
+    /// was.
+    pub fn wake(&mut self, peer: usize, asleep: Duration) -> usize {
+        let sleeper = &mut self.peers[peer];
+        sleeper.frozen = false;
+        sleeper.clock = sleeper.clock.saturating_sub(asleep);
+        let waiting = sleeper.waiting.take().unwrap_or_default();
+        let waited = waiting.len();
+        self.path_changes(peer, PathChange::Woke);
+        let now = self.now() + self.peers[peer].clock;
+        for event in waiting {
+            self.peers[peer].comms.network_mut().handle(now, event);
+            self.peers[peer].comms.update(now);
+        }
+        waited
+    }
+
     pub fn path_changes(&mut self, peer: usize, change: PathChange) {
         let now = self.now();
         let peer = &mut self.peers[peer];

@@ -15,6 +15,8 @@ const RELIABLE_BUFFERED = 1024 * 1024;
 const OPENING_BYTES = 3000;
 /** IPv4, TCP with timestamps, and WebSocket. */
 const TEXT_HEADER_BYTES = 58;
+/** Of a TLS 1.3 record: its header, the type of its content, and the tag. */
+const TLS_RECORD_BYTES = 22;
 
 /** @typedef {import('./mesh.js').Carrier} Carrier */
 
@@ -44,6 +46,7 @@ export class BrowserCarrier {
    */
   constructor(url, clock, check) {
     this.url = url;
+    this.serverHeaderBytes = url.startsWith('wss:') ? TLS_RECORD_BYTES : 0;
     this.clock = clock;
     this.check = check;
     /** @type {import('./mesh.js').Mesh | null} told what is seen here; set by the owner */

@@ -18,6 +18,7 @@
  * @property {(peer: string, generation: number, stream: 'voice' | 'reliable' | 'unreliable', packet: Uint8Array) => boolean} sendLink
  * @property {(peer: string, generation: number) => void} closeLink
  * @property {number} backgroundBytes sent so far for other things than packets
+ * @property {number} [serverHeaderBytes] what TLS adds to a packet to the server
  *
  * @typedef {{type: 'joined', again: boolean, others: number} | {type: 'server-away', why: string, retryInMs: number}
  *   | {type: 'refused', code: string, message: string, retryAfterMs: number} | {type: 'warned', code: string, message: string, text?: number}

@@ -78,6 +78,7 @@ export class Speech {
       return;
     }
     uplink.backgroundSent(this.mesh.carrier.backgroundBytes);
+    uplink.relayHeaders(this.mesh.carrier.serverHeaderBytes ?? 0);
     const decision = uplink.update(now, this.#listeners);
     if (decision) this.#follow(now, decision);
   }

@@ -9,7 +9,7 @@
  * @typedef {{buffer(): number, start(bitrate: number): void, report(...fields: number[]): void,
  *   sent(now: number, who: number, generation: number, sequence: number, bytes: number): void,
  *   acknowledged(now: number, who: number, generation: number, newest: number, earlier: number, receivedMs: number): void,
- *   probed(now: number, who: number, generation: number, roundTripMs: number): void, background_sent(bytes: number): void,
+ *   probed(now: number, who: number, generation: number, roundTripMs: number): void, background_sent(bytes: number): void, relay_headers(further: number): void,
  *   relay_sent(bytes: number): void, relay_changed(): void, ping_due(now: number): number,
  *   answered(now: number, number: number): void, shook_hands(now: number, askedAt: number): void, train_arrived(...fields: number[]): void, train_sent(bytes: number): void,
  *   frame_sent(now: number): void, is_silent(now: number): number, network_changed(): void, forget(who: number): void,
@@ -126,6 +126,11 @@ export class Uplink {
   /** What was sent so far for other things than speech. @param {number} bytes */
   backgroundSent(bytes) {
     this.#wasm.background_sent(bytes);
+  }
+
+  /** What the headers of a packet to the server take beyond a WebSocket on IPv4 without TLS. @param {number} further bytes */
+  relayHeaders(further) {
+    this.#wasm.relay_headers(further);
   }
 
   /** Speech was given to the relay. @param {number} bytes */

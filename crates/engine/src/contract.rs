@@ -200,6 +200,11 @@ impl<P: Copy + Ord + Debug> ContractWatch<P> {
                     return Err(self.unknown_link());
                 }
             }
+            NetworkEvent::LinkAnswered { link, .. } => {
+                if !self.links.contains(link) {
+                    return Err(self.unknown_link());
+                }
+            }
             NetworkEvent::FromLink { link, packet } => {
                 if !self.links.contains(link) {
                     return Err(self.unknown_link());

@@ -141,6 +141,7 @@ impl<N: Network> EngineOnNetwork<N> {
         self.engine.update(now);
         self.transmit(now);
         self.engine.set_background_bytes(self.network.background_bytes());
+        self.engine.set_server_header_bytes(self.network.server_header_bytes());
         self.engine.follow(now);
         self.transmit(now);
         self.settle(now);

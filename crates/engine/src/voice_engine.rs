@@ -221,6 +221,14 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.background_bytes = bytes;
     }
 
+    /// What the headers of a packet to the server take beyond those of a WebSocket on IPv4 without
+    /// TLS, in bytes. Owners say so before [`follow`](Self::follow).
+    pub fn set_server_header_bytes(&mut self, further: u32) {
+        if let Some(client) = self.role.client_mut() {
+            client.set_server_header_bytes(further);
+        }
+    }
+
     /// These links did not take a packet: see [`Client::refused`].
     pub fn refused(&mut self, now: Duration, refused: LinkPacket<P>) {
         if let Some(client) = self.role.client_mut() {
@@ -588,6 +596,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             | NetworkEvent::FromServer(_)
             | NetworkEvent::LinkUp(_)
             | NetworkEvent::LinkDown(_)
+            | NetworkEvent::LinkAnswered { .. }
             | NetworkEvent::FromLink { .. }
             | NetworkEvent::RosterChanged(_)
             | NetworkEvent::ServerPong(_)

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use crate::limits::LOCAL_ADDRESSES_PER_FAMILY;
 
 /// Addresses that a default route covers, one of each family. Nothing is sent to them.
-const FAR_AWAY: [IpAddr; 2] = [
+pub const FAR_AWAY: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30)),
 ];
@@ -74,7 +74,7 @@ pub(crate) fn of_interfaces(server: Option<IpAddr>) -> Vec<SocketAddr> {
         })
         .collect();
     let preferred: Vec<IpAddr> =
-        server.iter().chain(&FAR_AWAY).filter_map(|&to| source_address(to)).collect();
+        server.iter().chain(&FAR_AWAY).filter_map(|&to| source_address((to, 9).into())).collect();
     let ranked = rank(found, &preferred);
     choose(ranked, |ip| can_bind(SocketAddr::new(ip, 0)))
         .into_iter()
@@ -82,14 +82,15 @@ pub(crate) fn of_interfaces(server: Option<IpAddr>) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// The address that packets to `to` leave from. Connecting a UDP socket looks the route up and
-/// sends nothing.
-fn source_address(to: IpAddr) -> Option<IpAddr> {
+/// The address that packets to `to` leave from now; none without a route. Connecting a UDP socket
+/// looks the route up and sends nothing.
+pub fn source_address(to: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr =
         if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
-    socket.connect(SocketAddr::new(to, 9)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+    socket.connect(to).ok()?;
+    let source = socket.local_addr().ok()?.ip();
+    (!source.is_unspecified()).then_some(source)
 }
 
 /// Orders addresses: `preferred` first, in their order, then by kind of interface. Leaves out what

@@ -86,6 +86,7 @@ mod stack;
 mod stand_in;
 mod task;
 
+pub use addresses::{FAR_AWAY, source_address};
 pub use stack::WebRtc;
 pub use voicemesh_mesh::link::{CloseReason, LinkEvent, Role, SendError, Stream};
 
@@ -142,6 +143,9 @@ pub struct LinkStats {
     pub wire_received_packets: u64,
     /// Bytes of these, IP and UDP headers included.
     pub wire_received_bytes: u64,
+    /// What IP, UDP and TURN add to each datagram of the link, in bytes: 28 on IPv4, 48 on IPv6, 4
+    /// more through a TURN server.
+    pub header_bytes: u32,
     /// Messages of the remote that were too large or malformed: dropped.
     pub messages_refused: u64,
     /// Signals of the remote that were too many, too large, malformed or out of place: dropped.

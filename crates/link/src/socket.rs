@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
@@ -27,6 +27,9 @@ const fn header_bytes(is_ipv4: bool) -> u64 {
     if is_ipv4 { 20 + 8 } else { 40 + 8 }
 }
 
+/// ChannelData of TURN (RFC 8656 §12.4).
+const CHANNEL_HEADER_BYTES: u32 = 4;
+
 /// What all sockets of a link put on the wire, IP and UDP headers included: STUN, DTLS and SCTP
 /// together.
 #[derive(Debug, Default)]
@@ -35,9 +38,28 @@ pub(crate) struct WireCounters {
     sent_bytes: AtomicU64,
     received_packets: AtomicU64,
     received_bytes: AtomicU64,
+    /// Before the latest DTLS record.
+    header_bytes: AtomicU32,
 }
 
 impl WireCounters {
+    /// The pair of addresses in use carries DTLS; connectivity checks go by others as well.
+    fn carries(&self, to: SocketAddr, datagram: &[u8]) {
+        // The first byte tells what it is (RFC 7983 §7).
+        let turn_bytes = match datagram.first() {
+            Some(20..=63) => 0,
+            Some(64..=79) => CHANNEL_HEADER_BYTES,
+            _ => return,
+        };
+        let bytes = header_bytes(to.is_ipv4()) as u32 + turn_bytes;
+        self.header_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What headers take of each datagram beyond IPv4 and UDP.
+    pub(crate) fn further_header_bytes(&self) -> u32 {
+        self.header_bytes.load(Ordering::Relaxed).saturating_sub(header_bytes(true) as u32)
+    }
+
     /// Returns the bytes that were counted.
     fn sent(&self, to: SocketAddr, payload_bytes: usize) -> u64 {
         let bytes = payload_bytes as u64 + header_bytes(to.is_ipv4());
@@ -58,6 +80,7 @@ impl WireCounters {
         stats.wire_sent_bytes = self.sent_bytes.load(Ordering::Relaxed);
         stats.wire_received_packets = self.received_packets.load(Ordering::Relaxed);
         stats.wire_received_bytes = self.received_bytes.load(Ordering::Relaxed);
+        stats.header_bytes = self.header_bytes.load(Ordering::Relaxed);
     }
 }
 
@@ -246,6 +269,7 @@ impl AsyncUdpSocket for SocketHandle {
         if !shared.checks().admits(Instant::now(), socket.local, to, datagram) {
             return Poll::Ready(Ok(datagram.len()));
         }
+        shared.counters.carries(to, datagram);
         shared.expansion.observe(datagram);
         // An ABORT is as long as a FORWARD TSN.
         if !shared.is_closing.load(Ordering::Acquire) {

@@ -276,8 +276,10 @@ impl<'a> LinkTask<'a> {
                 Ok(())
             }
             Progress::Open { next_round_trip } => {
-                if now >= next_round_trip {
-                    self.measure_round_trip(now).await;
+                if now >= next_round_trip
+                    && let Some(round_trip) = self.measure_round_trip(now).await
+                {
+                    self.answered(round_trip);
                 }
                 self.send_waiting().await
             }
@@ -285,11 +287,13 @@ impl<'a> LinkTask<'a> {
     }
 
     /// STUN measures with every keep-alive; in between, the acknowledgements of voice bound the
-    /// round trip from above.
-    async fn measure_round_trip(&mut self, now: Instant) {
+    /// round trip from above. Gives the round trip of a keep-alive that was answered since the last
+    /// call.
+    async fn measure_round_trip(&mut self, now: Instant) -> Option<Duration> {
         self.progress = Progress::Open { next_round_trip: now + ROUND_TRIP_INTERVAL };
         let last = self.connection.round_trip().await;
-        if last.is_some() && last != self.last_stun_round_trip {
+        let answered = last.filter(|_| last != self.last_stun_round_trip);
+        if answered.is_some() {
             self.last_stun_round_trip = last;
             self.round_trip = smoothed(self.round_trip, last);
         }
@@ -302,6 +306,7 @@ impl<'a> LinkTask<'a> {
         }
         let round_trip = self.round_trip;
         self.queues.count(|stats| stats.round_trip = round_trip);
+        answered
     }
 
     async fn send_queued(&mut self) -> Result<(), CloseReason> {
@@ -441,12 +446,20 @@ impl<'a> LinkTask<'a> {
         if let Some(turn) = self.turn.take() {
             turn.opened();
         }
-        self.measure_round_trip(now).await;
+        let answered = self.measure_round_trip(now).await;
         let low = FRAGMENT_BYTES as u32;
         let _ = self.connection.reliable.set_buffered_amount_low_threshold(low).await;
         self.queues.count(|stats| stats.opened_after = Some(opened_after));
         self.queues.open();
         self.sink.event(LinkEvent::Open);
+        if let Some(round_trip) = answered {
+            self.answered(round_trip);
+        }
+    }
+
+    fn answered(&self, round_trip: Duration) {
+        let further_header_bytes = self.queues.wire().further_header_bytes();
+        self.sink.event(LinkEvent::Answered { round_trip, further_header_bytes });
     }
 
     fn received(&mut self, stream: Stream, message: BytesMut) {

@@ -142,7 +142,7 @@ async fn a_silent_listener_acknowledges_with_less_than_12_kbit_per_s() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_carries_nothing_costs_less_than_500_bit_per_s() {
     const IDLE: Duration = Duration::from_secs(20);
-    let (a, b, wire) = Wire::open_pair().await;
+    let (mut a, mut b, wire) = Wire::open_pair().await;
     let before = settled(&wire).await;
     let mut over = tokio::time::interval(IDLE);
     over.tick().await;
@@ -153,7 +153,11 @@ async fn a_link_that_carries_nothing_costs_less_than_500_bit_per_s() {
         println!("idle: {:.2} kbit/s {idle:?}", idle.kbit_per_s(IDLE));
         assert!(idle.kbit_per_s(IDLE) <= 0.5, "{idle:?}");
     }
-    drop((a, b));
+    // By them the session knows that it need not probe.
+    for end in [&mut a, &mut b] {
+        let answered = end.events.keep_alives();
+        assert!((2..=4).contains(&answered.len()), "in 20 s: {answered:?}");
+    }
 }
 
 /// What became of a stream of voice.

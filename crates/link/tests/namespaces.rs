@@ -89,12 +89,16 @@ fn servers_whose_names_are_not_found_do_not_delay_a_link() {
         std::fs::write(format!("{directory}/resolv.conf"), "nameserver 10.77.0.99\n").unwrap();
     }
     let servers = "stun:one.test:3478 stun:two.test:3478 stun:three.test stun:10.77.0.98:3478 stun:192.0.2.1:3478";
-    let linked = link_processes(a, b, servers);
+    let fastest = |opened: Vec<u64>| opened.into_iter().min().unwrap();
+    let opened_ms = |servers| link_processes(a, b, servers).opened_after_ms;
+    // In turns, so that what else the machine does delays both kinds alike.
+    let (with, without) = (0..4).map(|_| (opened_ms(servers), opened_ms(""))).unzip();
+    println!("opened after {with:?} ms with the servers, {without:?} ms without");
+    let (with, without) = (fastest(with), fastest(without));
     for directory in &directories {
         std::fs::remove_dir_all(directory).unwrap();
     }
-    println!("opened after {} ms", linked.opened_after_ms);
-    assert!(linked.opened_after_ms < 900, "{} ms", linked.opened_after_ms);
+    assert!(with <= without + 150, "{with} ms with the servers, {without} ms without");
 }
 
 /// A cable between two namespaces.
@@ -175,6 +179,7 @@ impl LinkSink for EndOfLink {
                 assert_eq!((stream, &packet[..]), (Stream::Reliable, GREETING));
                 self.heard.lock().unwrap().take().unwrap().send(()).unwrap();
             }
+            LinkEvent::Answered { .. } => {}
             other => panic!("{other:?}"),
         }
     }

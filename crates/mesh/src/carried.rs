@@ -48,6 +48,10 @@ pub trait Carrier {
     fn background_bytes(&self) -> u64 {
         0
     }
+    /// What IPv6 and TLS add to a packet to the server, in bytes. Zero where that is not known.
+    fn server_header_bytes(&self) -> u32 {
+        0
+    }
 }
 
 /// A mesh and its carrier.
@@ -165,6 +169,10 @@ impl<C: Carrier> Network for Carried<C> {
 
     fn background_bytes(&self) -> u64 {
         self.carrier.background_bytes()
+    }
+
+    fn server_header_bytes(&self) -> u32 {
+        self.carrier.server_header_bytes()
     }
 
     fn link_stalled(&mut self, now: Duration, _link: MeshLink) {

@@ -1,5 +1,7 @@
 //! What a link to one peer takes and gives, whatever connection is under it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use voicemesh_wire::signaling::Signal;
 
@@ -33,6 +35,14 @@ pub enum LinkEvent {
     TurnFailed,
     /// Packets can be sent now.
     Open,
+    /// The remote answered a keep-alive (RFC 7675), or the check by which the link opened: the way
+    /// works in both directions. Follows [`LinkEvent::Open`] at once, then each few seconds.
+    Answered {
+        /// How long that took.
+        round_trip: Duration,
+        /// What IP, UDP and TURN add to a datagram beyond IPv4 and UDP, in bytes.
+        further_header_bytes: u32,
+    },
     /// The remote sent a packet.
     Received {
         /// What it was sent on.

@@ -281,6 +281,38 @@ impl Path {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_the_server_sends_after_a_sleep_is_old_until_it_answers_a_question_of_then() {
+        let mut path = Path::default();
+        assert!(!path.is_stale_from_server());
+        path.changed(10 * SECOND, PathChange::Woke);
+        assert!(path.is_stale_from_server());
+        path.answered(9 * SECOND);
+        assert!(path.is_stale_from_server(), "asked before the sleep");
+        path.changed(11 * SECOND, PathChange::Changed);
+        assert!(path.is_stale_from_server(), "another network makes nothing new of it");
+        path.answered(10 * SECOND);
+        assert!(!path.is_stale_from_server());
+        path.changed(20 * SECOND, PathChange::Woke);
+        path.renewed();
+        assert!(!path.is_stale_from_server(), "another connection");
+    }
+
+    #[test]
+    fn what_comes_on_links_right_after_a_sleep_is_old() {
+        let mut path = Path::default();
+        assert!(!path.is_stale_on_links(Duration::ZERO));
+        for change in [PathChange::Changed, PathChange::Lost] {
+            path.changed(5 * SECOND, change);
+            assert!(!path.is_stale_on_links(5 * SECOND), "{change:?}");
+        }
+        path.changed(10 * SECOND, PathChange::Woke);
+        assert!(path.is_stale_on_links(10 * SECOND + STALE_ON_LINKS / 2));
+        assert!(!path.is_stale_on_links(10 * SECOND + STALE_ON_LINKS));
+    }
+
     #[test]
     fn who_takes_over_sends_what_the_server_has_not_read_once_more_and_keeps_it() {
         let ms = Duration::from_millis;

@@ -426,6 +426,15 @@ impl Links {
                 on.queues.tell_network(NetworkEvent::LinkUp(link));
             }
             LinkEvent::TurnFailed => self.turn_failed(on.queues),
+            LinkEvent::Answered { round_trip, further_header_bytes } => {
+                if matches!(state, LinkState::Open) {
+                    on.queues.tell_network(NetworkEvent::LinkAnswered {
+                        link,
+                        round_trip,
+                        further_header_bytes,
+                    });
+                }
+            }
             LinkEvent::Received { stream: Stream::Voice, .. } if is_stale => {}
             LinkEvent::Received { packet, .. } => {
                 on.queues.tell_network(NetworkEvent::FromLink { link, packet })

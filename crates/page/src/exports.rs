@@ -82,6 +82,11 @@ extern "C" fn background_sent(bytes: f64) {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn relay_headers(further: u32) {
+    with(|sender| sender.relay_headers(further));
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn relay_sent(bytes: u32) {
     with(|sender| sender.relay_sent(bytes));
 }

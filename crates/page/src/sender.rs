@@ -126,6 +126,11 @@ impl Sender {
         self.background_bytes = bytes;
     }
 
+    /// What the headers of a packet to the server take beyond a WebSocket on IPv4 without TLS.
+    pub fn relay_headers(&mut self, further: u32) {
+        self.relay.set_further_header_bytes(further);
+    }
+
     /// A VoiceAck came on a link.
     pub fn acknowledged(
         &mut self,

@@ -140,6 +140,10 @@ impl Carrier for RealCarrier {
         self.links.remove(&link);
     }
 
+    fn server_header_bytes(&self) -> u32 {
+        self.sockets.values().map(Socket::further_header_bytes).max().unwrap_or(0)
+    }
+
     fn background_bytes(&self) -> u64 {
         self.text_bytes + self.stack.as_ref().map_or(0, WebRtc::opening_bytes)
     }

@@ -438,6 +438,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_join_with_a_token_or_a_password_carries_a_secret() {
+        let plain = || JoinOptions::new("192.168.1.5:8080", "lobby");
+        assert!(!plain().name("Ada").has_secret());
+        assert!(plain().token("eyJ").has_secret());
+        assert!(plain().password("tea").has_secret());
+    }
+
+    #[test]
     fn a_pasted_link_is_followed_and_a_name_is_not() {
         let followed = |room: &str| {
             JoinOptions::new("wss://other", room)

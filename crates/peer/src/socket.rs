@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +43,14 @@ const RELIABLE_BYTES: usize = 1024 * 1024;
 /// What the server's machine has not acknowledged after this ends the connection.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
+/// About two packets of speech.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_BYTES: u32 = 512;
+/// What a TLS 1.3 record adds to a message: its header, the type of its content, and the tag of
+/// AES-GCM or ChaCha20-Poly1305 (RFC 8446 §5.2).
+const TLS_RECORD_BYTES: u32 = 5 + 1 + 16;
+/// By how much the header of IPv6 is longer than that of IPv4.
+const IPV6_BYTES: u32 = 20;
 /// What waits when the socket is closed is still written, for so long.
 const LEAVE_TIMEOUT: Duration = Duration::from_millis(700);
 /// A message from the server: a roster of a full room with everyone's metadata is the largest.
@@ -63,6 +72,7 @@ pub(crate) struct Socket {
 struct Outgoing {
     queue: Mutex<Queue>,
     changed: Notify,
+    further_header_bytes: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +127,11 @@ impl Socket {
             }
             Reliability::Unreliable => self.send_voice(Message::binary(packet)),
         }
+    }
+
+    /// What IPv6 and TLS add to a packet, in bytes; zero until it is connected.
+    pub(crate) fn further_header_bytes(&self) -> u32 {
+        self.outgoing.further_header_bytes.load(Ordering::Relaxed)
     }
 
     /// Asks the server for an answer behind the voice that waits.
@@ -210,11 +225,11 @@ impl Task {
     fn connected(&self, tcp: &TcpStream) {
         if let Ok(server) = tcp.peer_addr() {
             self.watch.reached(server);
+            let is_v6 = server.is_ipv6() && !server.ip().to_canonical().is_ipv4();
+            let bytes = if is_v6 { IPV6_BYTES } else { 0 };
+            self.outgoing.further_header_bytes.store(bytes, Ordering::Relaxed);
         }
-        limit_unsent(tcp);
-        // Not needed for correctness: whether the server answers is asked of it.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
+        set_options(tcp);
     }
 
     async fn connect_and_serve(&self) -> Result<(), SocketEvent> {
@@ -228,6 +243,9 @@ impl Task {
             .connect(config, &|tcp| self.connected(tcp))
             .await
             .map_err(SocketEvent::Failed)?;
+        if connection.encrypted {
+            self.outgoing.further_header_bytes.fetch_add(TLS_RECORD_BYTES, Ordering::Relaxed);
+        }
         for event in [SocketEvent::Connected(connection), SocketEvent::Open] {
             self.tell(event).await.map_err(|EngineGone| SocketEvent::Closed(String::new()))?;
         }
@@ -335,18 +353,20 @@ impl Task {
 }
 
 /// What the kernel takes before it has sent it goes out however old it is by then; what waits here
-/// is dropped when it is too old to be heard, and its age shows that the way is full.
+/// is dropped when it is too old to be heard, and its age shows that the way is full. The limit of
+/// what is not acknowledged is not needed for correctness: whether the server answers is asked of
+/// it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn limit_unsent(tcp: &TcpStream) {
-    /// About two packets of speech.
-    const UNSENT_BYTES: u32 = 512;
-    if let Err(error) = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES) {
+fn set_options(tcp: &TcpStream) {
+    let socket = socket2::SockRef::from(tcp);
+    if let Err(error) = socket.set_tcp_notsent_lowat(UNSENT_BYTES) {
         tracing::debug!(%error, "the kernel keeps its own limit of unsent bytes");
     }
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn limit_unsent(_tcp: &TcpStream) {}
+fn set_options(_tcp: &TcpStream) {}
 
 fn ended(error: &Error) -> String {
     match error {
@@ -368,3 +388,24 @@ fn ended(error: &Error) -> String {
 }
 
 const _: () = assert!(JSON_MESSAGE_BYTES < MESSAGE_BYTES);
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_to_the_server_keeps_little_unsent_and_gives_up_after_15_s() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let tcp = TcpStream::connect(address).await.expect("it listens");
+        set_options(&tcp);
+        let socket = socket2::SockRef::from(&tcp);
+        assert_eq!(socket.tcp_notsent_lowat().expect("it is known"), 512);
+        let limit = socket.tcp_user_timeout().expect("it is known");
+        assert_eq!(limit, Some(Duration::from_secs(15)));
+    }
+}

@@ -144,6 +144,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.relay_path.monitor().state(now, 0)
     }
 
+    /// What the headers of a packet to the server take beyond those of a WebSocket on IPv4 without
+    /// TLS, in bytes.
+    pub fn set_server_header_bytes(&mut self, further: u32) {
+        self.core.relay_path.set_further_header_bytes(further);
+    }
+
     /// Says whether the uplink is congested. A link that stalls meanwhile is taken to be full
     /// rather than dead: nothing is sent a second time on its account.
     pub fn set_congested(&mut self, is_congested: bool) {
@@ -241,6 +247,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
             NetworkEvent::FromServer(packet) => return self.receive_from_server(now, packet),
             NetworkEvent::FromLink { link, packet } => {
                 return self.receive_from_link(now, link, packet);
+            }
+            NetworkEvent::LinkAnswered { link, round_trip, further_header_bytes } => {
+                if let Some(link) = self.core.pairs.link_mut(link) {
+                    link.path.set_further_header_bytes(further_header_bytes);
+                    if link.health.kept_alive(now, round_trip) {
+                        link.path.probed(now, round_trip);
+                    }
+                }
             }
             NetworkEvent::LinkUp(link) => self.core.link_up(now, link),
             NetworkEvent::LinkDown(link) => self.link_down(now, link),

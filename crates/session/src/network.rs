@@ -133,6 +133,12 @@ pub trait Network {
         0
     }
 
+    /// Client side: what the headers of a packet to the server take beyond those of a WebSocket on
+    /// IPv4 without TLS, in bytes. Zero where that is not known.
+    fn server_header_bytes(&self) -> u32 {
+        0
+    }
+
     /// The session uses another link to this peer now; this one may be closed.
     fn release_link(&mut self, _now: Duration, _link: LinkId<Self::Peer>) {}
 

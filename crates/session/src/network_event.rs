@@ -1,5 +1,7 @@
 //! What a network reports.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::roster::Roster;
@@ -40,6 +42,17 @@ pub enum NetworkEvent<P> {
     LinkUp(LinkId<P>),
     /// A link is gone.
     LinkDown(LinkId<P>),
+    /// The other end of a link has answered something of the network's own, so that the client need
+    /// not ask; a network that asks at all does so before the link comes up as well. A network that
+    /// asks nothing reports it never.
+    LinkAnswered {
+        /// Which link.
+        link: LinkId<P>,
+        /// From the question to the answer.
+        round_trip: Duration,
+        /// What the headers of a packet take on this link beyond those of UDP on IPv4, in bytes.
+        further_header_bytes: u32,
+    },
     /// A packet on a link.
     FromLink {
         /// Which link: this says who sent it.
@@ -75,7 +88,10 @@ impl<P> NetworkEvent<P> {
             | Self::HostingFailed(_)
             | Self::FromClient { .. }
             | Self::ClientGone { .. } => Side::Server,
-            Self::LinkUp(_) | Self::LinkDown(_) | Self::FromLink { .. } => Side::Links,
+            Self::LinkUp(_)
+            | Self::LinkDown(_)
+            | Self::LinkAnswered { .. }
+            | Self::FromLink { .. } => Side::Links,
             Self::Connected
             | Self::Disconnected(_)
             | Self::Resumed

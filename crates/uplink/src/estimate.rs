@@ -357,6 +357,12 @@ impl UplinkEstimate {
         }
     }
 
+    /// A limit was met, and later this much was carried.
+    #[cfg(test)]
+    pub(crate) fn known(bps: u32) -> Self {
+        Self { estimate_bps: bps.into(), is_starting: false, ..Self::new() }
+    }
+
     /// What the uplink carries, in bits per second.
     pub(crate) fn bps(&self) -> u32 {
         self.estimate_bps as u32

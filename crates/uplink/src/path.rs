@@ -37,6 +37,8 @@ const JITTER_IS_LESS: u32 = 3;
 const MOST_JITTER: Duration = Duration::from_millis(60);
 /// What a probe measured says something for this long.
 const PROBED: Duration = Duration::from_secs(3);
+/// Further headers never count for more than this.
+const FURTHER_HEADER_BYTES: u32 = 128;
 /// Samples kept of the last moments.
 const SAMPLES: usize = 32;
 
@@ -73,6 +75,9 @@ pub struct PathState {
     pub overdue: Duration,
     /// The shortest round trip of the last 30 to 60 s in which one was measured.
     pub least_round_trip: Option<Duration>,
+    /// What the headers of a packet take beyond [`LINK_HEADER_BYTES`](crate::LINK_HEADER_BYTES) or
+    /// [`RELAY_HEADER_BYTES`](crate::RELAY_HEADER_BYTES), in bytes: IPv6, TURN, TLS.
+    pub further_header_bytes: u32,
 }
 
 /// One path's delays and losses, measured at its sending end.
@@ -86,6 +91,7 @@ pub struct PathMonitor {
     clock: ReceiverClock,
     round_trip: Least<Duration>,
     probes: Probes,
+    further_header_bytes: u32,
 }
 
 /// Round trips of probes, which nothing holds back at the other end.
@@ -148,13 +154,20 @@ impl PathMonitor {
             clock: ReceiverClock::default(),
             round_trip: Least::default(),
             probes: Probes::default(),
+            further_header_bytes: 0,
         }
+    }
+
+    /// What the headers of a packet take on this path beyond those of IPv4 without TURN or TLS.
+    pub fn set_further_header_bytes(&mut self, bytes: u32) {
+        self.further_header_bytes = bytes.min(FURTHER_HEADER_BYTES);
     }
 
     /// What became of the last packets says nothing about the path; its shortest round trip is
     /// still known.
     pub fn restart(&mut self) {
-        *self = Self { probes: self.probes, ..Self::new() };
+        let Self { probes, further_header_bytes, .. } = *self;
+        *self = Self { probes, further_header_bytes, ..Self::new() };
     }
 
     /// A probe of the link was answered.
@@ -177,6 +190,7 @@ impl PathMonitor {
                 .map_or(Duration::ZERO, |began| now.saturating_sub(began)),
             overdue: self.overdue(now),
             least_round_trip,
+            further_header_bytes: self.further_header_bytes,
         }
     }
 
@@ -295,6 +309,11 @@ impl RelayPath {
     /// A connection on which nothing was sent yet.
     pub fn new() -> Self {
         Self { monitor: PathMonitor::new(), packets: 0, bytes: 0, next_ping: 0, pinged_at: None }
+    }
+
+    /// What the headers of a packet take beyond IPv4, TCP and WebSocket: IPv6, TLS.
+    pub fn set_further_header_bytes(&mut self, bytes: u32) {
+        self.monitor.set_further_header_bytes(bytes);
     }
 
     /// Speech was given to the connection to the server; its bytes.

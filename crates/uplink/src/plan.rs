@@ -14,7 +14,9 @@ use crate::FrameDuration;
 /// no difference is heard.
 pub const RECOMMENDED_BITRATE_BPS: RangeInclusive<u32> = 16_000..=64_000;
 
-/// What a link adds to a session packet, in bytes: IPv4, UDP, DTLS and SCTP with its padding.
+/// What a link adds to a session packet, in bytes: IPv4, UDP, DTLS and SCTP with its padding. What
+/// a path takes beyond that, it says itself
+/// ([`PathState::further_header_bytes`](crate::PathState::further_header_bytes)).
 pub const LINK_HEADER_BYTES: u32 = 87;
 /// The same on the relay's WebSocket: IPv4, TCP with timestamps, and WebSocket.
 pub const RELAY_HEADER_BYTES: u32 = 60;
@@ -170,6 +172,9 @@ pub struct AudienceStats {
     pub loss_run: f32,
     /// How many of the packets carry copies if there are any.
     pub with_copies: u32,
+    /// What the packets of all of them together, one each, take beyond [`LINK_OVERHEAD_BYTES`] and
+    /// [`RELAY_OVERHEAD_BYTES`]: IPv6, TURN, TLS.
+    pub further_header_bytes: u32,
 }
 
 /// What the user, and the uplink, allow.
@@ -369,6 +374,7 @@ fn uplink(
     let bundled = packets * u32::from(form.frames_per_packet - 1);
     let headers = packets_per_second(audience.direct) * LINK_OVERHEAD_BYTES
         + packets_per_second(u32::from(audience.relayed)) * RELAY_OVERHEAD_BYTES
+        + packets_per_second(audience.further_header_bytes)
         + packets_per_second(copied + bundled) * COPY_HEADER_BYTES;
     payload
         .saturating_add(headers.saturating_mul(8))
@@ -393,6 +399,7 @@ mod tests {
             worst_loss: Some(worst_loss),
             loss_run: 1.1,
             with_copies,
+            further_header_bytes: 0,
         }
     }
 
@@ -539,6 +546,23 @@ mod tests {
         let relayed =
             AudienceStats { relayed: true, worst_loss: Some(0.0), ..AudienceStats::default() };
         assert_eq!(SendPlan::choose(FREE, relayed).uplink_bps, 32_000 + 50 * 94 * 8);
+    }
+
+    #[test]
+    fn longer_headers_are_paid_for_and_saved_by_longer_packets() {
+        let ipv6 = AudienceStats { further_header_bytes: 3 * 20, ..listeners(3, 0.0, 0) };
+        let (v4, v6) = (SendPlan::choose(FREE, listeners(3, 0.0, 0)), SendPlan::choose(FREE, ipv6));
+        assert_eq!(v6.uplink_bps - v4.uplink_bps, 3 * 20 * 8 * 50);
+        let limits = RateLimits { uplink_bps: Some(v4.uplink_bps), ..FREE };
+        let within = SendPlan::choose(limits, ipv6);
+        assert!(within.uplink_bps <= v4.uplink_bps && within.bitrate_bps < 32_000, "{within:?}");
+        let relayed = |further_header_bytes, limit| {
+            let audience =
+                AudienceStats { relayed: true, further_header_bytes, ..AudienceStats::default() };
+            SendPlan::choose(RateLimits { uplink_bps: Some(limit), ..FREE }, audience)
+        };
+        assert_eq!(relayed(0, 62_000).frames_per_packet, 1);
+        assert_eq!(relayed(22, 62_000).frames_per_packet, 2, "with TLS a packet more is too much");
     }
 
     #[test]

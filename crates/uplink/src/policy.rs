@@ -65,6 +65,7 @@ pub struct Feedback<P> {
     plan: SendPlan,
     uplink: UplinkEstimate,
     relay: PathHistory,
+    relay_further_header_bytes: u32,
     background: Background,
     /// Listeners to whom speech is relayed although they have a link, or if they get one: for want
     /// of room, or because of the path.
@@ -99,6 +100,8 @@ struct Listener {
     latest: Option<(Duration, bool)>,
     path: ListenerPath,
     returned_at: Option<Duration>,
+    /// Of its link; zero until that is known.
+    further_header_bytes: u32,
 }
 
 impl Listener {
@@ -111,6 +114,7 @@ impl Listener {
             latest: None,
             path: ListenerPath::default(),
             returned_at: None,
+            further_header_bytes: 0,
         }
     }
 
@@ -129,6 +133,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             plan,
             uplink: UplinkEstimate::new(),
             relay: PathHistory::default(),
+            relay_further_header_bytes: 0,
             background: Background::default(),
             relayed: BTreeSet::new(),
             unlinked: BTreeSet::new(),
@@ -180,7 +185,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
 
     /// A train was sent whole; `packet_bytes` is the size of each packet without the link's header.
     pub fn train_sent(&mut self, train: Train, packet_bytes: u32) {
-        self.uplink.train_sent(train, packet_bytes + LINK_HEADER_BYTES);
+        let further = self.probed.map_or(0, |who| self.further_header_bytes(who));
+        self.uplink.train_sent(train, packet_bytes + LINK_HEADER_BYTES + further);
     }
 
     /// Another network: nothing is known of its uplink.
@@ -266,11 +272,17 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             measured_for,
             overdue,
             least_round_trip,
+            further_header_bytes,
             ..
         } = paths.relay(now);
+        self.relay_further_header_bytes = further_header_bytes;
         let mut overdues: Vec<Duration> = relay_queueing.map(|_| overdue).into_iter().collect();
         let mut round_trips: Vec<Duration> = least_round_trip.into_iter().collect();
-        let relay = self.relay.read(now, counts).over(now, RATE_SPAN, RELAY_HEADER_BYTES);
+        let relay = self.relay.read(now, counts).over(
+            now,
+            RATE_SPAN,
+            RELAY_HEADER_BYTES + further_header_bytes,
+        );
         let (mut sent_bps, mut delivered_bps) = (relay.sent_bps, relay.delivered_bps);
         let mut queues: Vec<_> =
             relay_queueing.map(|queueing| (measured_for, queueing)).into_iter().collect();
@@ -282,8 +294,10 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
                 continue;
             }
             let listener = self.listeners.entry(member.who).or_insert_with(|| Listener::new(now));
+            listener.further_header_bytes = path.further_header_bytes;
             let history = listener.path.read(now, path.generation, path.counts);
-            let traffic = history.over(now, RATE_SPAN, LINK_HEADER_BYTES);
+            let headers = LINK_HEADER_BYTES + path.further_header_bytes;
+            let traffic = history.over(now, RATE_SPAN, headers);
             (sent_bps, delivered_bps) =
                 (sent_bps + traffic.sent_bps, delivered_bps + traffic.delivered_bps);
             let recent = history.over(now, loss_span, 0);
@@ -440,7 +454,13 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             };
             let counts = self.counts(audience);
             let relayed = self.counts_relayed(audience) > 1;
-            let after = AudienceStats { direct: counts.direct + 1, relayed, ..counts };
+            let after = AudienceStats {
+                direct: counts.direct + 1,
+                relayed,
+                further_header_bytes: counts.further_header_bytes + self.further_header_bytes(best)
+                    - if relayed { 0 } else { self.relay_further_header_bytes },
+                ..counts
+            };
             let (before_bps, after_bps) = (full(counts), full(after));
             if self.uplink.is_starting() {
                 if after_bps > f64::from(limit_bps) {
@@ -539,13 +559,29 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let with_copies =
             self.listeners.values().filter(|listener| listener.wants_copies()).count();
         let worst = self.worst_to_repair();
+        let links = audience.iter().filter(|member| {
+            member.has_link && !(member.has_relay && self.relayed.contains(&member.who))
+        });
+        let of_links: u32 = links.map(|member| self.further_header_bytes(member.who)).sum();
+        let of_relay = if relayed > 0 { self.relay_further_header_bytes } else { 0 };
         AudienceStats {
             direct: direct as u32,
             relayed: relayed > 0,
             worst_loss: worst.and_then(|loss| loss.loss()),
             loss_run: worst.map_or(0.0, |loss| loss.run()),
             with_copies: with_copies.min(direct + usize::from(relayed > 0)) as u32,
+            further_header_bytes: of_links + of_relay,
         }
+    }
+
+    fn further_header_bytes(&self, who: P) -> u32 {
+        self.listeners.get(&who).map_or(0, |listener| listener.further_header_bytes)
+    }
+
+    /// The most that the headers of a packet on a link take, beyond the least: assumed of links
+    /// that are not open yet.
+    fn most_further_header_bytes(&self) -> u32 {
+        self.listeners.values().map(|listener| listener.further_header_bytes).max().unwrap_or(0)
     }
 
     /// Whether links that are not open yet should stay so for now: while this peer speaks, another
@@ -561,8 +597,10 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let limit_bps =
             if known { self.limit_bps(self.uplink.bps()) } else { self.limit_bps(u32::MAX) };
         let full = |direct| {
-            SendPlan::choose(self.allowed(u32::MAX, false), AudienceStats { direct, ..counts })
-                .uplink_bps
+            let further = (direct - counts.direct) * self.most_further_header_bytes();
+            let further_header_bytes = counts.further_header_bytes + further;
+            let counts = AudienceStats { direct, further_header_bytes, ..counts };
+            SendPlan::choose(self.allowed(u32::MAX, false), counts).uplink_bps
         };
         let (before_bps, after_bps) = (full(counts.direct), full(counts.direct + 1));
         let needed_bps = f64::from(before_bps) + f64::from(after_bps - before_bps) * ROOM;
@@ -578,6 +616,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let all = AudienceStats {
             direct,
             relayed: self.counts_relayed(audience) > direct as usize,
+            further_header_bytes: direct * self.most_further_header_bytes(),
             ..AudienceStats::default()
         };
         let full = SendPlan::choose(self.allowed(u32::MAX, false), all).uplink_bps;
@@ -669,3 +708,5 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
 mod chance;
 #[cfg(test)]
 mod lossy;
+#[cfg(test)]
+mod returning;

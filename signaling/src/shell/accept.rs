@@ -299,6 +299,22 @@ mod tests {
         }
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[tokio::test]
+    async fn a_connection_keeps_little_unsent_and_gives_up_after_15_s() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let _client = TcpStream::connect(address).await.expect("it listens");
+        let (accepted, _) = listener.accept().await.expect("a connection");
+        set_options(&accepted);
+        let socket = socket2::SockRef::from(&accepted);
+        let unsent = socket.tcp_notsent_lowat().expect("it is known");
+        assert!((512..=4_096).contains(&unsent), "{unsent}");
+        let limit = socket.tcp_user_timeout().expect("it is known");
+        assert_eq!(limit, Some(Duration::from_secs(15)));
+        assert!(accepted.nodelay().expect("it is known"));
+    }
+
     #[test]
     fn errors_of_accepting_are_one_line_a_minute() {
         let mut complaint = Complaint::default();

@@ -91,6 +91,19 @@ impl Home {
         self.router.run(&format!("ip link set {port} master lan"));
     }
 
+    /// Joins the LAN of another home to this one, in which that home's router has the address that
+    /// ends in `last`: a second gateway. It takes no TCP connection over that began elsewhere.
+    pub fn join_as_gateway(&self, other: &Self, last: u8) {
+        let port = format!("to-gate{last}");
+        self.router.connect(&port, &other.router, "to-lan");
+        self.router.run(&format!("ip link set {port} master lan"));
+        other.router.run("ip link set to-lan master lan");
+        other.router.run(&format!("ip address add {}/24 dev lan", self.address(last)));
+        other.router.run("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0");
+        let strict = "table ip strict {\n chain forward {\n  type filter hook forward priority -5;\n  ct state invalid drop\n }\n}\n";
+        other.set_nat_and(Nat::PortRestricted, strict);
+    }
+
     /// Keeps the machines of the LAN apart, as "client isolation" of an access point does.
     pub fn isolate(&self, host: &Host) {
         self.router.run(&format!("ip link set to-{} type bridge_slave isolated on", host.name()));

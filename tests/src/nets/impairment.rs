@@ -69,6 +69,15 @@ pub struct Counts {
     pub dropped: u64,
 }
 
+impl Counts {
+    /// Bytes of the IP packets that arrived since: the link counts Ethernet's header, too.
+    #[must_use]
+    pub fn ip_bytes_since(&self, before: Self) -> u64 {
+        const ETHERNET_BYTES: u64 = 14;
+        (self.bytes - before.bytes) - ETHERNET_BYTES * (self.frames - before.frames)
+    }
+}
+
 /// One direction of a link.
 pub struct OneWay {
     limit: Limit,

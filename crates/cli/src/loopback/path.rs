@@ -391,6 +391,7 @@ fn plan(settings: &Settings, loss: ListenerLoss) -> SendPlan {
             worst_loss: loss.loss(),
             loss_run: loss.run(),
             with_copies,
+            further_header_bytes: 0,
         },
     )
 }

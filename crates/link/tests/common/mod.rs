@@ -25,7 +25,7 @@ pub struct End {
     pub events: Events,
 }
 
-/// What a link tells, but for signals that are handed on.
+/// What a link tells, but for signals that are handed on and keep-alives that were answered.
 pub struct Events(mpsc::UnboundedReceiver<LinkEvent>);
 
 /// Hands signals to the other link, or keeps them as events where there is none.
@@ -163,7 +163,25 @@ impl Events {
     }
 
     async fn last_or_next(&mut self) -> Option<LinkEvent> {
-        tokio::time::timeout(PATIENCE, self.0.recv()).await.expect("nothing happened")
+        let next = async {
+            loop {
+                match self.0.recv().await {
+                    Some(LinkEvent::Answered { .. }) => {}
+                    event => return event,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("nothing happened")
+    }
+
+    /// The round trips of keep-alives that were answered; what else was told is passed over.
+    pub fn keep_alives(&mut self) -> Vec<Duration> {
+        let told = std::iter::from_fn(|| self.0.try_recv().ok());
+        told.filter_map(|event| match event {
+            LinkEvent::Answered { round_trip, .. } => Some(round_trip),
+            _ => None,
+        })
+        .collect()
     }
 }
 

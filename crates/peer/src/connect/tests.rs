@@ -159,6 +159,25 @@ fn each_fault_of_a_certificate_has_its_name() {
     });
 }
 
+/// What is public is the certificate; only the server has its key.
+#[test]
+fn a_named_certificate_is_not_accepted_from_one_without_its_key() {
+    run(async {
+        let own = Certified::new("127.0.0.1", |_| {});
+        let thief = Certified::new("127.0.0.1", |_| {});
+        let world = World::start(Answer::Tls(own.acceptor_with_the_key_of(&thief))).await;
+        let url = world.url("wss", "");
+        let failure = world.connect_trusting(&url, Some(&own.file())).await;
+        let failure = failure.map(|_| ()).expect_err("it cannot sign");
+        println!("{failure:?}");
+        assert_eq!(world.accepted(), 1);
+        assert_eq!(world.requests(), [""; 0], "nothing is asked of it");
+        let world = World::start(Answer::Tls(own.acceptor())).await;
+        let url = world.url("wss", "");
+        world.connect_trusting(&url, Some(&own.file())).await.expect("the same with its key");
+    });
+}
+
 #[test]
 fn a_server_without_tls_is_named_with_the_address_to_write() {
     run(async {
@@ -228,6 +247,16 @@ fn no_secret_and_no_public_name_goes_without_tls_by_itself() {
         assert_eq!(why(&scheme, &|_| {}).await, PlainNotTried::SchemeGiven);
         assert_eq!(world.requests(), [""; 0], "nothing was sent that could be read");
     });
+}
+
+#[test]
+fn a_public_host_is_never_tried_without_tls() {
+    let folder = std::env::temp_dir();
+    for url in ["voice.example:8080", "voice.example", "203.0.113.5:8080", "[2001:db8::5]:8080"] {
+        let connector = World::connector(url, |given| given.state_dir = Some(folder.clone()));
+        assert!(!connector.may_go_without_tls(), "{url}");
+        assert_eq!(connector.plain_not_tried(), Some(PlainNotTried::PublicHost), "{url}");
+    }
 }
 
 #[test]

@@ -3,13 +3,20 @@
 //! Up to half a minute passes before the server finds that a peer's network is gone; what is
 //! relayed to that peer until then is lost without a notice. So a peer from which nothing comes
 //! while speech is relayed to it, while its link is stalled, or before its relayed speech has
-//! ended, is sent a clock probe (PROTOCOL.md §9, "Routes").
+//! ended, is sent a clock probe (PROTOCOL.md §9, "Routes"). So is one that only the relay reaches
+//! and that says nothing for longer: what is shown of it is to be true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A peer from which nothing has come for this long is asked.
 const QUIET: Duration = Duration::from_secs(2);
+/// Without speech a peer that only the relay reaches is asked after this, as a silent link is …
+const QUIET_WITHOUT_SPEECH: Duration = Duration::from_secs(8);
+/// … one at a time: a large room is not to fill a narrow uplink with questions.
+const WITHOUT_SPEECH_APART: Duration = Duration::from_millis(250);
+/// How often it is looked who is reached by the relay alone.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// The first questions follow each other after this, later ones after twice as long.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 const FIRST_QUESTIONS: u32 = 4;
@@ -27,6 +34,9 @@ pub(super) struct Answering<P> {
     /// Who has answered before. From others silence means nothing: a client without an engine
     /// answers no questions.
     answer: BTreeSet<P>,
+    looked_at: Option<Duration>,
+    /// When a peer was last asked without speech.
+    asked_idle_at: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +45,8 @@ struct Relayed {
     /// When speech last came from it through the relay, if it did not say that a pause follows.
     speech_at: Option<Duration>,
     heard_at: Duration,
+    /// No link reaches it.
+    is_only_way: bool,
     asked: Option<Asked>,
 }
 
@@ -47,7 +59,26 @@ struct Asked {
 
 impl<P: Copy + Ord> Answering<P> {
     pub(super) fn new() -> Self {
-        Self { relayed: BTreeMap::new(), answer: BTreeSet::new() }
+        Self {
+            relayed: BTreeMap::new(),
+            answer: BTreeSet::new(),
+            looked_at: None,
+            asked_idle_at: None,
+        }
+    }
+
+    /// Whether [`Answering::only_ways`] is due.
+    pub(super) fn is_to_look(&self, now: Duration) -> bool {
+        self.looked_at.is_none_or(|at| now >= at + LOOK_INTERVAL)
+    }
+
+    /// Only the relay reaches these.
+    pub(super) fn only_ways(&mut self, now: Duration, peers: impl Iterator<Item = P>) {
+        self.looked_at = Some(now);
+        self.relayed.values_mut().for_each(|relayed| relayed.is_only_way = false);
+        for peer in peers {
+            self.entry(now, peer).is_only_way = true;
+        }
     }
 
     /// Speech is relayed to a peer.
@@ -93,11 +124,33 @@ impl<P: Copy + Ord> Answering<P> {
     pub(super) fn questions(&mut self, now: Duration, present: impl Fn(P) -> bool) -> Vec<P> {
         self.answer.retain(|peer| present(*peer));
         self.relayed.retain(|peer, relayed| {
-            present(*peer) && (relayed.asked.is_some() || relayed.is_in_use(now))
+            present(*peer)
+                && (relayed.asked.is_some() || relayed.is_in_use(now) || relayed.is_only_way)
         });
-        let due =
-            self.relayed.iter_mut().filter_map(|(peer, relayed)| relayed.ask(now).then_some(*peer));
-        due.collect()
+        let mut due = Vec::new();
+        let mut quietest: Option<(Duration, P)> = None;
+        for (peer, relayed) in &mut self.relayed {
+            if relayed.is_in_use(now) || relayed.asked.is_some() && self.answer.contains(peer) {
+                if relayed.is_due(now, QUIET, 2 * ASK_INTERVAL) {
+                    relayed.ask(now);
+                    due.push(*peer);
+                }
+            } else if relayed.is_due(now, QUIET_WITHOUT_SPEECH, QUIET_WITHOUT_SPEECH) {
+                let since = relayed.asked.map_or(relayed.heard_at, |asked| asked.last_at);
+                if quietest.is_none_or(|(least, _)| since < least) {
+                    quietest = Some((since, *peer));
+                }
+            }
+        }
+        if let Some((_, peer)) = quietest
+            && self.asked_idle_at.is_none_or(|at| now >= at + WITHOUT_SPEECH_APART)
+            && let Some(relayed) = self.relayed.get_mut(&peer)
+        {
+            relayed.ask(now);
+            self.asked_idle_at = Some(now);
+            due.push(peer);
+        }
+        due
     }
 
     /// A peer was asked and does not answer.
@@ -113,12 +166,13 @@ impl<P: Copy + Ord> Answering<P> {
     pub(super) fn clear(&mut self) {
         self.relayed.clear();
         self.answer.clear();
+        self.looked_at = None;
     }
 }
 
 impl Relayed {
     fn new(now: Duration) -> Self {
-        Self { used_at: None, speech_at: None, heard_at: now, asked: None }
+        Self { used_at: None, speech_at: None, heard_at: now, is_only_way: false, asked: None }
     }
 
     fn is_in_use(&self, now: Duration) -> bool {
@@ -126,19 +180,19 @@ impl Relayed {
             || self.speech_at.is_some_and(|at| now < at + BROKEN_OFF)
     }
 
-    fn ask(&mut self, now: Duration) -> bool {
-        let Some(asked) = &mut self.asked else {
-            let is_due = now >= self.heard_at + QUIET;
-            self.asked = is_due.then_some(Asked { since: now, last_at: now, questions: 1 });
-            return is_due;
-        };
-        let interval =
-            if asked.questions < FIRST_QUESTIONS { ASK_INTERVAL } else { 2 * ASK_INTERVAL };
-        let is_due = now >= asked.last_at + interval;
-        if is_due {
-            (asked.last_at, asked.questions) = (now, asked.questions.saturating_add(1));
+    /// Whether a question is due, if the peer is first asked when it has been quiet for so long, and
+    /// after some questions no sooner than `later`.
+    fn is_due(&self, now: Duration, quiet: Duration, later: Duration) -> bool {
+        match self.asked {
+            None => now >= self.heard_at + quiet,
+            Some(asked) if asked.questions < FIRST_QUESTIONS => now >= asked.last_at + ASK_INTERVAL,
+            Some(asked) => now >= asked.last_at + later,
         }
-        is_due
+    }
+
+    fn ask(&mut self, now: Duration) {
+        let asked = self.asked.get_or_insert(Asked { since: now, last_at: now, questions: 0 });
+        (asked.last_at, asked.questions) = (now, asked.questions.saturating_add(1));
     }
 }
 
@@ -235,6 +289,54 @@ mod tests {
         }
         assert!(answering.is_silent(ms(60_000), 7));
         assert!(answering.questions(ms(61_000), |_| false).is_empty());
+        assert!(answering.relayed.is_empty());
+    }
+
+    /// Peers 1 to `peers` are reached by the relay alone; those of `answering` answer at once.
+    /// Returns how many questions each was asked in a minute, and who is found silent at its end.
+    fn without_speech(peers: u32, answering: impl Fn(u32, u64) -> bool) -> (Vec<usize>, Vec<u32>) {
+        let mut asks = Answering::new();
+        let mut questions = vec![0; peers as usize];
+        for now in (0..60_000).step_by(20) {
+            if asks.is_to_look(ms(now)) {
+                asks.only_ways(ms(now), 1..=peers);
+            }
+            let asked = asks.questions(ms(now), |_| true);
+            assert!(asked.len() <= 1 || peers == 1, "{asked:?}");
+            for peer in asked {
+                questions[peer as usize - 1] += 1;
+                if answering(peer, now) {
+                    asks.heard(ms(now), peer, true);
+                }
+            }
+        }
+        (questions, (1..=peers).filter(|peer| asks.is_silent(ms(60_000), *peer)).collect())
+    }
+
+    #[test]
+    fn who_is_silent_and_reached_by_the_relay_alone_is_asked_each_eight_seconds() {
+        assert_eq!(without_speech(1, |_, _| true), (vec![7], vec![]));
+        let (questions, silent) = without_speech(1, |_, now| now < 30_000);
+        assert!(questions[0] > 10, "{questions:?}");
+        assert_eq!(silent, [1], "its network is gone");
+        let (questions, silent) = without_speech(1, |_, _| false);
+        assert!(questions[0] <= 12, "{questions:?}");
+        assert_eq!(silent, [0; 0], "it may be unable to answer");
+    }
+
+    #[test]
+    fn a_large_room_is_asked_one_peer_at_a_time() {
+        let (questions, silent) = without_speech(60, |_, _| true);
+        assert_eq!(silent, [0; 0]);
+        assert!(questions.iter().all(|asked| (3..=5).contains(asked)), "{questions:?}");
+    }
+
+    #[test]
+    fn a_peer_that_a_link_reaches_is_not_asked_without_speech() {
+        let mut answering = Answering::new();
+        answering.only_ways(ms(0), std::iter::once(7));
+        answering.only_ways(ms(1_000), std::iter::empty());
+        assert!(answering.questions(ms(20_000), |_| true).is_empty());
         assert!(answering.relayed.is_empty());
     }
 

@@ -18,7 +18,8 @@ const ASK_AFTER: Duration = Duration::from_millis(150);
 /// While unacknowledged voice is asked after, it is asked this often at first, and half as often
 /// after each question that is not answered: a full queue is not to be filled with questions.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
-/// A link on which nothing is said is asked this often: seldom enough to cost next to nothing,
+/// A link on which nothing is said is asked this often, unless the network's own keep-alives are
+/// answered meanwhile: seldom enough to cost next to nothing,
 /// often enough to keep a NAT's binding (RFC 4787 REQ-5 allows no less than two minutes, many boxes
 /// 30 s).
 const IDLE_PROBE: Duration = Duration::from_secs(8);
@@ -201,6 +202,21 @@ impl Health {
             }
         }
         Some(now.saturating_sub(asked_at))
+    }
+
+    /// A keep-alive of the network was answered, as a probe would have been; the next probe is due
+    /// later. False if only a probe's answer counts: the link is new or stalled, was asked, or its
+    /// speech broke off.
+    pub(super) fn kept_alive(&mut self, now: Duration, round_trip: Duration) -> bool {
+        let is_quiet = self.stall.is_none()
+            && self.asked_since.is_none()
+            && self.speech_at.is_none()
+            && now >= self.made_at + IS_NEW_FOR;
+        if is_quiet {
+            self.last_probe_at = Some(now);
+            self.measured(round_trip);
+        }
+        is_quiet
     }
 
     /// The link did not take the frame that was sent last.
@@ -490,6 +506,59 @@ mod tests {
             stalled_at.is_some_and(|at| at > SILENT_AFTER && at < SILENT_AFTER + ms(100)),
             "{stalled_at:?}"
         );
+    }
+
+    /// Probes of a link whose network answers keep-alives every 6 s until `until`, and when it is
+    /// found stalled. Probes are not answered after that either.
+    fn kept_alive(until: u64) -> (Vec<u64>, Option<u64>) {
+        let mut health = Health::new(ms(0), 0);
+        let (mut probes, mut stalled_at) = (Vec::new(), None);
+        for now in (0..60_000).step_by(20) {
+            if now < until && now % 6_000 == 0 {
+                health.kept_alive(ms(now), ms(40));
+            }
+            let actions = health.update(ms(now));
+            if let Some(token) = actions.probe {
+                probes.push(now);
+                if now < until {
+                    health.heard(ms(now));
+                    health.answered(ms(now), token);
+                }
+            }
+            if actions.stalled_now {
+                stalled_at.get_or_insert(now);
+            }
+        }
+        (probes, stalled_at)
+    }
+
+    #[test]
+    fn a_link_whose_keep_alives_are_answered_is_not_probed() {
+        let (probes, stalled_at) = kept_alive(60_000);
+        assert_eq!(probes, [0, 1_000, 2_000, 3_000], "while it is new");
+        assert_eq!(stalled_at, None);
+    }
+
+    #[test]
+    fn a_link_whose_keep_alives_end_is_found_dead_as_soon_as_by_probes_alone() {
+        let (probes, stalled_at) = kept_alive(30_000);
+        assert_eq!(probes[4], 24_000 + 8_000);
+        assert_eq!(stalled_at, Some(36_020));
+    }
+
+    #[test]
+    fn a_keep_alive_does_not_stand_in_for_an_answer_that_is_awaited() {
+        let mut health = Health::new(ms(0), 0);
+        health.update(ms(0));
+        assert!(!health.kept_alive(ms(5_000), ms(40)), "the probe has no answer");
+        health.heard(ms(5_000));
+        assert!(health.kept_alive(ms(5_000), ms(40)));
+        assert_eq!(health.round_trip(), Some(ms(40)));
+        health.spoke(ms(5_000), false);
+        assert!(!health.kept_alive(ms(6_500), ms(40)), "speech broke off");
+        health.spoke(ms(6_500), true);
+        health.doubt(ms(7_000));
+        assert!(!health.kept_alive(ms(7_000), ms(40)), "stalled");
     }
 
     #[test]

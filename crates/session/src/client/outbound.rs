@@ -176,6 +176,15 @@ impl<P: Copy + Ord + Debug> Core<P> {
         {
             self.answering.stalled(now, peer, heard_at);
         }
+        if self.answering.is_to_look(now)
+            && let Some(view) = self.joined_view()
+        {
+            let linked: BTreeSet<P> = self.pairs.all_bound().map(|(id, ..)| id.peer).collect();
+            let others = view.table.members().filter(|member| member.info.id != view.you);
+            let peers = others.filter_map(|member| self.who(view.session, member.info.id).peer());
+            let only: Vec<P> = peers.filter(|peer| !linked.contains(peer)).collect();
+            self.answering.only_ways(now, only.into_iter());
+        }
         let asked_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
         for peer in
             self.answering.questions(now, |peer| self.roster.abilities(Some(peer)).takes_reports)

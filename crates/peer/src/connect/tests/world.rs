@@ -11,7 +11,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
@@ -218,6 +220,16 @@ impl Certified {
             .with_single_cert(vec![self.certificate.der().clone()], key)
             .expect("a certificate with its key");
         TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// Shows this certificate, and signs by another one's key.
+    pub(super) fn acceptor_with_the_key_of(&self, other: &Self) -> TlsAcceptor {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(other.key.serialize_der()));
+        let key = ring::sign::any_supported_type(&key).expect("a key");
+        let certified = CertifiedKey::new(vec![self.certificate.der().clone()], key);
+        let resolver = SingleCertAndKey::from(certified);
+        let config = ServerConfig::builder().with_no_client_auth();
+        TlsAcceptor::from(Arc::new(config.with_cert_resolver(Arc::new(resolver))))
     }
 
     /// The certificate as a file for `--ca`.

@@ -1,0 +1,198 @@
+//! When listeners move to the relay and back: which of them, with how much room, and how often.
+
+use super::*;
+use crate::path::PathCounts;
+
+const FRAME_MS: u64 = 20;
+/// Far more than anyone is sent.
+const WIDE_BPS: u32 = 10_000_000;
+
+/// Links without a queue or loss, all with the relay beside them.
+struct Still {
+    audience: Vec<AudienceMember<usize>>,
+    packets: u64,
+}
+
+impl Paths<usize> for Still {
+    fn audience(&self) -> &[AudienceMember<usize>] {
+        &self.audience
+    }
+
+    fn link(&self, now: Duration, _who: usize) -> Option<PathState> {
+        let (packets, bytes) = (self.packets, self.packets * 100);
+        Some(PathState {
+            generation: 1,
+            counts: PathCounts {
+                sent_packets: packets,
+                sent_bytes: bytes,
+                delivered_packets: packets,
+                delivered_bytes: bytes,
+                lost_packets: 0,
+            },
+            queueing: Some(Duration::ZERO),
+            measured_for: now,
+            least_round_trip: Some(Duration::from_millis(40)),
+            ..PathState::default()
+        })
+    }
+
+    fn relay(&self, _now: Duration) -> PathState {
+        PathState::default()
+    }
+}
+
+/// A speaker whose uplink is known to be wide, and who allows less for a while.
+struct Speaker {
+    paths: Still,
+    feedback: Feedback<usize>,
+    now: Duration,
+    relayed: BTreeSet<usize>,
+}
+
+impl Speaker {
+    fn to(listeners: usize) -> Self {
+        let member = |who| AudienceMember { who, has_link: true, has_relay: true };
+        let mut feedback = Feedback::new(limits(WIDE_BPS));
+        feedback.uplink = UplinkEstimate::known(WIDE_BPS);
+        let paths = Still { audience: (0..listeners).map(member).collect(), packets: 0 };
+        // Time has passed: no interval is still running from the beginning.
+        let now = Duration::from_secs(1_000);
+        let mut speaker = Self { paths, feedback, now, relayed: BTreeSet::new() };
+        speaker.speak_for(1_000);
+        speaker
+    }
+
+    /// One frame; how many listeners changed their way.
+    fn speak(&mut self) -> usize {
+        self.paths.packets += 1;
+        self.feedback.sent(self.now);
+        let decision = self.feedback.update(self.now, &self.paths);
+        self.now += Duration::from_millis(FRAME_MS);
+        let Some(decision) = decision else { return 0 };
+        let before = std::mem::replace(&mut self.relayed, decision.relayed);
+        before.symmetric_difference(&self.relayed).count()
+    }
+
+    fn speak_for(&mut self, ms: u64) -> usize {
+        (0..ms / FRAME_MS).map(|_| self.speak()).sum()
+    }
+
+    /// Speaks until somebody changes the way; for how long, in ms.
+    fn speak_until_a_move(&mut self, at_most_ms: u64) -> Option<u64> {
+        (0..at_most_ms / FRAME_MS).find(|_| self.speak() > 0).map(|frames| frames * FRAME_MS)
+    }
+
+    fn allow(&mut self, bps: u32) {
+        self.feedback.allow(limits(bps));
+    }
+
+    fn reports(&mut self, who: usize, lost: u16) {
+        let report = LossReport { expected: 50, lost, mean_run: 1.0, ..LossReport::default() };
+        self.feedback.report(self.now, who, report);
+    }
+}
+
+fn limits(uplink_bps: u32) -> RateLimits {
+    RateLimits {
+        bitrate_bps: 32_000,
+        frame: crate::FrameDuration::Ms20,
+        uplink_bps: Some(uplink_bps),
+        redundancy: true,
+    }
+}
+
+/// What `direct` copies take at the usual setting, and one for the relay if some are relayed.
+fn full_bps(direct: u32, relayed: bool) -> u32 {
+    let audience = AudienceStats { direct, relayed, ..AudienceStats::default() };
+    SendPlan::choose(limits(WIDE_BPS), audience).uplink_bps
+}
+
+/// The least that the same takes in packets that still sound good.
+fn least_bps(direct: u32, relayed: bool) -> u32 {
+    let fits = |bps: &u32| {
+        let audience = AudienceStats { direct, relayed, ..AudienceStats::default() };
+        let plan = SendPlan::choose(limits(*bps), audience);
+        plan.is_within(Some(*bps)) && plan.is_good(crate::FrameDuration::Ms20)
+    };
+    (10_000..WIDE_BPS).step_by(500).find(fits).expect("they fit into what is wide")
+}
+
+/// proves: D-33
+#[test]
+fn a_listener_returns_when_there_has_been_half_again_the_needed_room_for_five_seconds() {
+    let mut speaker = Speaker::to(5);
+    assert_eq!(speaker.relayed.len(), 0, "there is room");
+    speaker.allow(least_bps(1, true));
+    speaker.speak_for(1_000);
+    assert_eq!(speaker.relayed.len(), 4);
+    let (before, after) = (full_bps(1, true), full_bps(2, true));
+    let needed = before + (after - before) * 3 / 2;
+    assert!(after < needed - 20_000);
+    speaker.allow(needed - 2_000);
+    assert_eq!(speaker.speak_for(20_000), 0, "enough for it, and not for what may follow");
+    speaker.allow(needed + 2_000);
+    let moved_after = speaker.speak_until_a_move(20_000);
+    assert!(moved_after.is_some_and(|ms| (5_000..5_300).contains(&ms)), "{moved_after:?}");
+    assert_eq!(speaker.relayed.len(), 3, "one at a time");
+    assert_eq!(speaker.speak_for(20_000), 0);
+}
+
+/// proves: D-33
+#[test]
+fn room_that_is_there_for_a_moment_brings_no_listener_back() {
+    let mut speaker = Speaker::to(5);
+    speaker.allow(least_bps(1, true));
+    speaker.speak_for(1_000);
+    let moved: usize = (0..10)
+        .map(|_| {
+            speaker.allow(WIDE_BPS);
+            let moved = speaker.speak_for(4_500);
+            speaker.allow(least_bps(1, true));
+            moved + speaker.speak_for(500)
+        })
+        .sum();
+    assert_eq!(moved, 0);
+}
+
+/// proves: D-33
+#[test]
+fn a_listener_moves_back_and_forth_at_most_once_a_minute() {
+    let mut speaker = Speaker::to(2);
+    // Room comes and goes each ten seconds, for five minutes.
+    let narrow = least_bps(1, true);
+    let mut back = Vec::new();
+    for second in 0..300 {
+        speaker.allow(if second % 20 < 10 { narrow } else { WIDE_BPS });
+        let before = speaker.relayed.len();
+        speaker.speak_for(1_000);
+        if speaker.relayed.len() < before {
+            back.push(second);
+        }
+    }
+    assert!((3..=5).contains(&back.len()), "back at {back:?}");
+    assert!(back.windows(2).all(|pair| pair[1] - pair[0] >= 60), "back at {back:?}");
+}
+
+/// proves: D-33
+#[test]
+fn the_listener_with_the_worst_path_moves_first_and_returns_last() {
+    for worst in 0..3 {
+        let mut speaker = Speaker::to(3);
+        for second in 0..3 {
+            for who in 0..3 {
+                speaker.reports(who, if who == worst { 2 } else { 0 });
+            }
+            speaker.speak_for(1_000);
+            assert_eq!(speaker.relayed.len(), 0, "second {second}");
+        }
+        speaker.allow(least_bps(2, true));
+        speaker.speak_for(1_000);
+        assert_eq!(speaker.relayed, BTreeSet::from([worst]));
+        speaker.allow(least_bps(1, true));
+        speaker.speak_for(1_000);
+        assert_eq!(speaker.relayed.len(), 2);
+        speaker.allow(WIDE_BPS);
+        speaker.speak_until_a_move(10_000).expect("there is room");
+        assert_eq!(speaker.relayed, BTreeSet::from([worst]));
+    }
+}
