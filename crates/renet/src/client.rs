@@ -12,12 +12,11 @@ use renetcode::{
 };
 use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent};
 
-use crate::parameters::{ClientParameters, PROTOCOL, RenetPeer};
+use crate::datagram::is_well_formed;
+use crate::parameters::{ClientParameters, PROTOCOL, RenetPeer, TOKEN_SECONDS};
 use crate::payload::{PayloadCheck, Verdict};
 use crate::socket::Socket;
 
-/// For how long a token is good: long enough for clocks that are wrong by hours.
-const TOKEN_SECONDS: u64 = 48 * 60 * 60;
 /// Packets that one look takes; what is more waits for the next. A host passes on what all others
 /// say.
 const PACKETS_PER_LOOK: usize = 1024;
@@ -78,7 +77,12 @@ impl ClientSide {
         self.socket.error_count()
     }
 
-    /// Takes what has arrived.
+    /// Time passes for what is sent.
+    pub(crate) fn advance(&mut self, passed: Duration) {
+        self.connection.update(passed);
+    }
+
+    /// Takes what has arrived. Time has passed since the last look.
     ///
     /// # Errors
     ///
@@ -88,7 +92,6 @@ impl ClientSide {
         passed: Duration,
         events: &mut VecDeque<NetworkEvent<RenetPeer>>,
     ) -> Result<(), DisconnectReason> {
-        self.connection.update(passed);
         let received = self.receive(passed);
         if let Some((datagram, server)) = self.netcode.update(passed) {
             self.socket.send(server, datagram);
@@ -116,7 +119,7 @@ impl ClientSide {
     fn receive(&mut self, passed: Duration) -> Result<(), std::io::Error> {
         let Self { socket, netcode, connection, check, .. } = self;
         socket.receive(passed, |from, datagram| {
-            if from != netcode.server_addr() {
+            if from != netcode.server_addr() || !is_well_formed(datagram) {
                 return;
             }
             let Some(payload) = netcode.process_packet(datagram) else { return };

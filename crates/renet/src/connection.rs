@@ -21,7 +21,7 @@ const UNRELIABLE_WAITING_BYTES: Waiting =
 const RELIABLE_WAITING_BYTES: Waiting =
     Waiting { to_clients: 8 * 1024 * 1024, to_servers: 2 * 1024 * 1024 };
 /// The header that each packet of a session begins with: magic number and type.
-const SHORTEST_PACKET_BYTES: usize = 3;
+pub(crate) const SHORTEST_PACKET_BYTES: usize = 3;
 /// Between two flushes in which nothing new is sent: for acknowledgements, and for what is sent
 /// again. Each peer answers an acknowledgement with one of its own, so that this is what two silent
 /// peers send. Well below [`RESEND_AFTER`].
@@ -67,18 +67,13 @@ pub(crate) fn is_too_large(packet: &Bytes) -> bool {
     packet.len() > PacketLimits::default().reliable_bytes
 }
 
-/// The next of the messages that `receive` gives for a channel, without those that are too short
-/// for a packet. Those cost a sender one byte, and nothing of the memory that bounds renet's queues:
-/// they are taken out at once, however many there are.
+/// The next message that `receive` gives for a channel, reliable ones first.
 pub(crate) fn next_packet(
     check: &mut PayloadCheck,
     mut receive: impl FnMut(u8) -> Option<Bytes>,
 ) -> Option<Bytes> {
-    std::iter::from_fn(|| {
-        let reliable = receive(RELIABLE).inspect(|_| check.delivered());
-        reliable.or_else(|| receive(UNRELIABLE))
-    })
-    .find(|message| message.len() >= SHORTEST_PACKET_BYTES)
+    let reliable = receive(RELIABLE).inspect(|_| check.delivered());
+    reliable.or_else(|| receive(UNRELIABLE))
 }
 
 /// Renet ends a connection on which something reliable is lost.

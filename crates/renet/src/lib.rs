@@ -13,8 +13,10 @@
 
 mod client;
 mod connection;
+mod datagram;
 mod parameters;
 mod payload;
+mod requests;
 mod server;
 mod socket;
 mod socket_errors;
@@ -81,6 +83,16 @@ impl RenetNetwork {
     fn look(&mut self, now: Duration) {
         let passed = now.saturating_sub(self.looked_at);
         self.looked_at = now;
+        if let Some(server) = &mut self.server {
+            server.advance(passed);
+        }
+        if let Some(client) = &mut self.client {
+            client.advance(passed);
+        }
+        // What a caller without `flush` has sent, or acknowledgements.
+        if self.is_queued || now.saturating_sub(self.flushed_at) >= IDLE_FLUSH {
+            self.send_queued(now);
+        }
         if let Some(server) = &mut self.server
             && let Err(why) = server.look(passed, &mut self.events)
         {
@@ -137,10 +149,6 @@ impl Network for RenetNetwork {
 
     fn poll(&mut self, now: Duration) -> Option<NetworkEvent<RenetPeer>> {
         if !self.is_polling {
-            // What a caller without `flush` has sent, or acknowledgements.
-            if self.is_queued || now.saturating_sub(self.flushed_at) >= IDLE_FLUSH {
-                self.send_queued(now);
-            }
             self.look(now);
         }
         let event = self.events.pop_front();

@@ -9,6 +9,9 @@ pub const KEY_BYTES: usize = renetcode::NETCODE_KEY_BYTES;
 /// Tells this from other programs that speak netcode; a change of the channels changes it.
 pub(crate) const PROTOCOL: u64 = 0x766d_7265_6e65_7401;
 
+/// For how long a token is good: long enough for clocks that are wrong by hours.
+pub(crate) const TOKEN_SECONDS: u64 = 48 * 60 * 60;
+
 /// Speech and data. First, so that it has the room when there is little.
 pub(crate) const UNRELIABLE: u8 = 0;
 
@@ -41,6 +44,6 @@ pub struct ClientParameters {
     /// The server's secret.
     pub key: [u8; KEY_BYTES],
     /// How long each address is tried, and after how long a silence a connection is lost. Whole
-    /// seconds, at least one.
+    /// seconds, at least one. The server ends a silence after a minute in any case.
     pub timeout: Duration,
 }

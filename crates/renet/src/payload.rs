@@ -2,7 +2,7 @@
 //!
 //! Renet 2.0.1 takes the numbers of a remote as they come: a slice beyond the end of its message,
 //! or two slices that differ in how many there are, make it panic, and empty reliable messages far
-//! ahead of the next one fill its map without counting as memory. Its wire format is that of
+//! ahead of the next one, or any empty ones, fill its memory without counting. Its wire format is that of
 //! `renet::packet`: a type, a sequence number, a channel, then messages, a slice, or ranges of
 //! acknowledgements; numbers are variable-length integers (RFC 9000 §16).
 
@@ -10,13 +10,18 @@ use std::collections::BTreeMap;
 
 use voicemesh_session::network::PacketLimits;
 
+use crate::connection::SHORTEST_PACKET_BYTES;
 use crate::parameters::{RELIABLE, UNRELIABLE};
 
 /// Bytes of a slice, all but the last of a message. What is longer than this is sliced.
 const SLICE_BYTES: usize = 1_200;
-/// Reliable messages that may be ahead of the next one to be delivered. One that is further ahead
-/// is not acknowledged, and its sender sends it again.
-const WINDOW: u64 = 4_096;
+/// Reliable messages that may have arrived, wholly or in part, before the next one to be delivered.
+/// What is more is not acknowledged, and its sender sends it again.
+const AHEAD: usize = 4_096;
+/// Over that if a payload brings the next one to be delivered too: it would never be acknowledged
+/// otherwise, since renet sends again by the same payload what is due at the same time. More than
+/// one payload holds.
+const AHEAD_BESIDE_THE_NEXT: usize = AHEAD + 512;
 
 const SMALL_RELIABLE: u8 = 0;
 const SMALL_UNRELIABLE: u8 = 1;
@@ -27,7 +32,7 @@ const ACKNOWLEDGEMENT: u8 = 4;
 pub(crate) enum Verdict {
     /// Renet may have it.
     Pass,
-    /// Too far ahead. Its sender sends it again.
+    /// Too much is ahead. Its sender sends it again.
     Drop,
     /// No peer of ours sends this: the connection ends.
     Violation,
@@ -38,45 +43,54 @@ pub(crate) enum Verdict {
 pub(crate) struct PayloadCheck {
     /// Reliable messages that renet has given, which is the number of the next one.
     delivered: u64,
-    /// How many slices each message has that begins to arrive in slices. Within [`WINDOW`].
-    slices: BTreeMap<u64, u64>,
+    /// Messages that have arrived and were not delivered, with their number of slices; none of
+    /// those that came whole. At most [`AHEAD_BESIDE_THE_NEXT`].
+    ahead: BTreeMap<u64, u64>,
 }
 
 impl PayloadCheck {
     /// Renet has given the next reliable message.
     pub(crate) fn delivered(&mut self) {
+        self.ahead.remove(&self.delivered);
         self.delivered += 1;
-        self.slices = self.slices.split_off(&self.delivered);
     }
 
     pub(crate) fn check(&mut self, payload: &[u8]) -> Verdict {
         self.read(payload).unwrap_or(Verdict::Violation)
     }
 
-    /// Nothing if it is cut short.
+    /// Nothing if it is cut short, or what no peer of ours sends.
     fn read(&mut self, payload: &[u8]) -> Option<Verdict> {
         let mut reader = Reader(payload);
         let kind = reader.byte()?;
         let _sequence = reader.number()?;
-        let channel = if kind == ACKNOWLEDGEMENT { None } else { Some(reader.byte()?) };
-        match (kind, channel) {
-            (SMALL_RELIABLE, Some(RELIABLE)) => self.read_messages(&mut reader),
-            (RELIABLE_SLICE, Some(RELIABLE)) => self.read_slice(&mut reader),
+        if kind == ACKNOWLEDGEMENT {
+            return Some(Verdict::Pass);
+        }
+        match (kind, reader.byte()?) {
+            (SMALL_RELIABLE, RELIABLE) => self.read_messages(&mut reader),
+            (SMALL_UNRELIABLE, UNRELIABLE) => {
+                for _ in 0..reader.length()? {
+                    reader.skip_message()?;
+                }
+                Some(Verdict::Pass)
+            }
+            (RELIABLE_SLICE, RELIABLE) => self.read_slice(&mut reader),
             // Unreliable ones are never longer than a slice.
-            (SMALL_UNRELIABLE, Some(UNRELIABLE)) | (ACKNOWLEDGEMENT, None) => Some(Verdict::Pass),
             _ => None,
         }
     }
 
-    fn read_messages(&self, reader: &mut Reader<'_>) -> Option<Verdict> {
+    fn read_messages(&mut self, reader: &mut Reader<'_>) -> Option<Verdict> {
+        let mut new = Vec::new();
         for _ in 0..reader.length()? {
-            if self.is_far_ahead(reader.number()?) {
-                return Some(Verdict::Drop);
+            let message = reader.number()?;
+            reader.skip_message()?;
+            if message >= self.delivered && !self.ahead.contains_key(&message) {
+                new.push((message, WHOLE));
             }
-            let bytes = reader.number()?;
-            reader.skip(bytes)?;
         }
-        Some(Verdict::Pass)
+        Some(self.admit(&new))
     }
 
     fn read_slice(&mut self, reader: &mut Reader<'_>) -> Option<Verdict> {
@@ -85,19 +99,30 @@ impl PayloadCheck {
         if count > longest || index >= count {
             return None;
         }
+        // Renet knows which it has delivered, and which have arrived whole.
         if message < self.delivered {
             return Some(Verdict::Pass);
         }
-        if self.is_far_ahead(message) {
-            return Some(Verdict::Drop);
+        match self.ahead.get(&message) {
+            None => Some(self.admit(&[(message, count)])),
+            Some(earlier) => (*earlier == WHOLE || *earlier == count).then_some(Verdict::Pass),
         }
-        (*self.slices.entry(message).or_insert(count) == count).then_some(Verdict::Pass)
     }
 
-    fn is_far_ahead(&self, message: u64) -> bool {
-        message >= self.delivered + WINDOW
+    fn admit(&mut self, new: &[(u64, u64)]) -> Verdict {
+        let brings_next = new.iter().any(|(message, _)| *message == self.delivered);
+        let limit = if brings_next { AHEAD_BESIDE_THE_NEXT } else { AHEAD };
+        // One that brings nothing new is to be acknowledged again.
+        if !new.is_empty() && self.ahead.len() + new.len() > limit {
+            return Verdict::Drop;
+        }
+        self.ahead.extend(new.iter().copied());
+        Verdict::Pass
     }
 }
+
+/// In place of a number of slices.
+const WHOLE: u64 = 0;
 
 /// The bytes that are left to read.
 struct Reader<'a>(&'a [u8]);
@@ -124,9 +149,12 @@ impl Reader<'_> {
         Some(number)
     }
 
-    fn skip(&mut self, bytes: u64) -> Option<()> {
-        self.0 = self.0.get(usize::try_from(bytes).ok()?..)?;
-        Some(())
+    /// A length and as many bytes, if it can be a packet of a session: renet keeps those of no
+    /// bytes without counting them.
+    fn skip_message(&mut self) -> Option<()> {
+        let bytes = usize::try_from(self.number()?).ok()?;
+        self.0 = self.0.get(bytes..)?;
+        (bytes >= SHORTEST_PACKET_BYTES).then_some(())
     }
 }
 
@@ -172,15 +200,43 @@ mod tests {
     }
 
     #[test]
-    fn a_message_far_ahead_waits_until_those_before_it_are_delivered() {
+    fn too_many_messages_ahead_wait_until_the_next_is_delivered() {
         let mut check = PayloadCheck::default();
-        assert_eq!(check.check(&small(WINDOW - 1, b"abc")), Verdict::Pass);
-        assert_eq!(check.check(&small(WINDOW, b"abc")), Verdict::Drop);
-        assert_eq!(check.check(&slice(WINDOW, 0, 2)), Verdict::Drop);
-        assert_eq!(check.check(&small(1 << 61, b"")), Verdict::Drop);
+        for message in 1..=AHEAD as u64 {
+            assert_eq!(check.check(&small(3 * message, b"abc")), Verdict::Pass);
+        }
+        assert_eq!(check.check(&small(3, b"abc")), Verdict::Pass, "it has come before");
+        assert_eq!(check.check(&small(1, b"abc")), Verdict::Drop);
+        assert_eq!(check.check(&slice(1, 0, 2)), Verdict::Drop);
+        assert_eq!(check.check(&small(1 << 61, b"abc")), Verdict::Drop);
+        let with_the_next = payload(
+            SMALL_RELIABLE,
+            RELIABLE,
+            &[&[0, 2], &number(1 << 61), &number(3), b"abc", &number(0), &number(3), b"abc"],
+        );
+        assert_eq!(check.check(&with_the_next), Verdict::Pass);
+        // It is not delivered, and so brings nothing more with it.
+        assert_eq!(check.check(&with_the_next), Verdict::Pass, "all of it has come before");
+        assert_eq!(check.check(&small(1, b"abc")), Verdict::Drop);
         check.delivered();
-        assert_eq!(check.check(&small(WINDOW, b"abc")), Verdict::Pass);
-        assert_eq!(check.check(&slice(WINDOW, 0, 2)), Verdict::Pass);
+        assert_eq!(check.check(&small(1, b"abc")), Verdict::Pass, "now it is the next");
+    }
+
+    #[test]
+    fn what_is_ahead_is_bounded_whatever_comes_with_the_next_one() {
+        let mut check = PayloadCheck::default();
+        for message in 0..2 * AHEAD as u64 {
+            let far: Vec<u8> = (0..100)
+                .flat_map(|at| [number((message + 2) * 1_000 + at), number(3), b"abc".to_vec()])
+                .flatten()
+                .collect();
+            let next = [number(message), number(3), b"abc".to_vec()].concat();
+            check.check(&payload(SMALL_RELIABLE, RELIABLE, &[&[0, 101], &next, &far]));
+            if check.ahead.contains_key(&message) {
+                check.delivered();
+            }
+            assert!(check.ahead.len() <= AHEAD_BESIDE_THE_NEXT);
+        }
     }
 
     #[test]
@@ -191,39 +247,33 @@ mod tests {
         for (index, count) in
             [(2, 2), (0, 3), (0, 1), (0, 0), (14, 14), (0, 15), (1 << 60, 1 << 61)]
         {
-            assert_eq!(
-                check.check(&slice(0, index, count)),
-                Verdict::Violation,
-                "{index} of {count}"
-            );
+            let bad = slice(0, index, count);
+            assert_eq!(check.check(&bad), Verdict::Violation, "{index} of {count}");
         }
         assert_eq!(check.check(&slice(1, 13, 14)), Verdict::Pass, "the longest message");
-    }
-
-    #[test]
-    fn what_is_kept_of_slices_goes_with_the_messages() {
-        let mut check = PayloadCheck::default();
-        for message in 0..WINDOW + 100 {
-            check.check(&slice(message, 0, 2));
-        }
-        assert_eq!(check.slices.len() as u64, WINDOW);
-        for _ in 0..WINDOW {
-            check.delivered();
-        }
-        assert!(check.slices.is_empty());
+        assert_eq!(check.check(&small(0, b"abc")), Verdict::Pass);
+        assert_eq!(check.check(&slice(0, 0, 3)), Verdict::Violation, "renet has slices of it");
+        check.delivered();
         // Renet knows that it has been delivered.
         assert_eq!(check.check(&slice(0, 0, 3)), Verdict::Pass);
-        assert!(check.slices.is_empty());
+        assert!(!check.ahead.contains_key(&0));
     }
 
     #[test]
     fn what_no_peer_sends_is_a_violation() {
         let mut check = PayloadCheck::default();
-        assert_eq!(check.check(&payload(SMALL_UNRELIABLE, UNRELIABLE, &[&[0, 0]])), Verdict::Pass);
+        let unreliable = |body: &[u8]| {
+            payload(SMALL_UNRELIABLE, UNRELIABLE, &[&[0, 1], &number(body.len() as u64), body])
+        };
+        assert_eq!(check.check(&unreliable(b"abc")), Verdict::Pass);
         assert_eq!(check.check(&[ACKNOWLEDGEMENT, 7, 7, 0, 0]), Verdict::Pass);
         for bad in [
             Vec::new(),
             vec![9; 20],
+            unreliable(b""),
+            unreliable(b"ab"),
+            unreliable(b"abc")[..7].to_vec(),
+            small(0, b""),
             payload(3, UNRELIABLE, &[&slice(0, 0, 2)[4..]]),
             payload(RELIABLE_SLICE, UNRELIABLE, &[&slice(0, 0, 2)[4..]]),
             payload(SMALL_RELIABLE, 7, &[&[0, 0]]),

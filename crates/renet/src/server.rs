@@ -9,8 +9,10 @@ use renet::RenetServer;
 use renetcode::{NetcodeServer, ServerAuthentication, ServerConfig, ServerResult};
 use voicemesh_session::network::{NetworkError, NetworkEvent};
 
+use crate::datagram::{is_challenge, is_well_formed, request_expires_at};
 use crate::parameters::{PROTOCOL, RenetPeer, ServerParameters};
 use crate::payload::{PayloadCheck, Verdict};
+use crate::requests::Requests;
 use crate::socket::Socket;
 
 /// Netcode's own limit.
@@ -29,6 +31,7 @@ pub(crate) struct ServerSide {
     netcode: NetcodeServer,
     connections: RenetServer,
     clients: Clients,
+    requests: Requests,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +65,7 @@ impl ServerSide {
             netcode: NetcodeServer::new(config),
             connections: RenetServer::new(crate::connection::connection()),
             clients: Clients::default(),
+            requests: Requests::default(),
         })
     }
 
@@ -74,7 +78,13 @@ impl ServerSide {
         self.socket.error_count()
     }
 
-    /// Takes what has arrived.
+    /// Time passes for what is sent.
+    pub(crate) fn advance(&mut self, passed: Duration) {
+        self.connections.update(passed);
+        self.netcode.update(passed);
+    }
+
+    /// Takes what has arrived. Time has passed since the last look.
     ///
     /// # Errors
     ///
@@ -84,8 +94,6 @@ impl ServerSide {
         passed: Duration,
         events: &mut VecDeque<NetworkEvent<RenetPeer>>,
     ) -> Result<(), String> {
-        self.connections.update(passed);
-        self.netcode.update(passed);
         self.receive(passed).map_err(|error| error.to_string())?;
         self.update_clients();
         // What renet says of clients was said to it by `handle`.
@@ -97,10 +105,26 @@ impl ServerSide {
     }
 
     fn receive(&mut self, passed: Duration) -> Result<(), std::io::Error> {
-        let Self { socket, netcode, connections, clients, .. } = self;
+        let Self { socket, netcode, connections, clients, requests, .. } = self;
+        let now_s = netcode.current_time().as_secs();
+        requests.forget_expired(now_s);
         let mut answers = Vec::new();
         let received = socket.receive(passed, |from, datagram| {
+            let expires_at_s = request_expires_at(datagram);
+            let is_admitted = expires_at_s.is_none_or(|at_s| requests.admit(now_s, from, at_s));
+            if !is_admitted || !is_well_formed(datagram) {
+                return;
+            }
             let result = netcode.process_packet(from, datagram);
+            match (&result, expires_at_s) {
+                (ServerResult::PacketToSend { payload, .. }, Some(at_s))
+                    if is_challenge(payload) =>
+                {
+                    requests.note(from, at_s);
+                }
+                (ServerResult::ClientConnected { .. }, _) => requests.forget(from),
+                _ => {}
+            }
             answers.extend(handle(result, connections, clients));
         });
         for (to, datagram) in answers {
@@ -123,7 +147,11 @@ impl ServerSide {
                 socket.send(to, &datagram);
             }
         }
-        for client in connections.disconnections_id() {
+        let of_renet = connections.disconnections_id();
+        // A second connection under an id that netcode has taken for the same.
+        let of_netcode = netcode.clients_id().into_iter();
+        let unknown = of_netcode.filter(|client| !clients.checks.contains_key(client));
+        for client in of_renet.into_iter().chain(unknown.collect::<Vec<_>>()) {
             if let Some((to, datagram)) = handle(netcode.disconnect(client), connections, clients) {
                 socket.send(to, &datagram);
             }
@@ -205,8 +233,13 @@ fn handle(
             None
         }
         ServerResult::ClientConnected { client_id, addr, payload, .. } => {
-            connections.add_connection(client_id);
-            clients.checks.insert(client_id, PayloadCheck::default());
+            // Netcode does not see that an id is in use when two requests of one address have it.
+            if clients.checks.contains_key(&client_id) {
+                connections.disconnect(client_id);
+            } else {
+                connections.add_connection(client_id);
+                clients.checks.insert(client_id, PayloadCheck::default());
+            }
             Some((addr, payload.to_vec()))
         }
         ServerResult::ClientDisconnected { client_id, addr, payload } => {
@@ -216,5 +249,31 @@ fn handle(
             }
             payload.map(|payload| (addr, payload.to_vec()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_connection_under_one_id_ends_the_first_and_keeps_its_checks() {
+        let mut connections = RenetServer::new(crate::connection::connection());
+        let mut clients = Clients::default();
+        let address = "192.0.2.1:1".parse().unwrap();
+        let mut connected = |clients: &mut Clients| {
+            let (mut user_data, mut payload) = (Box::new([0; 256]), [7; 3]);
+            user_data[0] = 1;
+            let payload = &mut payload;
+            let result =
+                ServerResult::ClientConnected { client_id: 5, addr: address, user_data, payload };
+            assert_eq!(handle(result, &mut connections, clients), Some((address, vec![7; 3])));
+            connections.is_connected(5)
+        };
+        assert!(connected(&mut clients));
+        clients.checks.get_mut(&5).unwrap().delivered();
+        let before = format!("{:?}", clients.checks);
+        assert!(!connected(&mut clients), "it is ended with the next update");
+        assert_eq!(format!("{:?}", clients.checks), before);
     }
 }

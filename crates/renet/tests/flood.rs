@@ -141,24 +141,3 @@ fn a_flood_of_small_packets_is_taken_in_portions_between_which_others_are_served
     }
     assert!(waited <= WAITING_BYTES / GARBAGE.len(), "{waited} packets waited");
 }
-
-#[test]
-fn messages_that_are_too_short_for_a_packet_reach_nothing_and_hold_up_nothing() {
-    const LAST: Bytes = Bytes::from_static(b"abc");
-    let mut lan = Lan::new();
-    let mut served = 0;
-    for _ in 0..100 {
-        let short = (0..FLOOD).map(|number| Bytes::from_static(&b"xy"[..number % 3]));
-        let (hostile, honest) = lan.flood(short);
-        assert_eq!(hostile, Vec::<Bytes>::new());
-        served += honest;
-    }
-    lan.hostile.send_to_server(lan.now, Reliability::Reliable, LAST).unwrap();
-    let mut last = Vec::new();
-    for _ in 0..200 {
-        let (hostile, honest) = lan.round();
-        last.extend(hostile);
-        served += honest;
-    }
-    assert_eq!((last, served), (vec![LAST], 100));
-}

@@ -74,6 +74,8 @@ struct Lan {
     hostile: HostileClient,
     /// Hostile clients whom the host has lost.
     gone: usize,
+    /// What the host has had from anyone but the honest client.
+    packets: Vec<Bytes>,
 }
 
 impl Lan {
@@ -88,8 +90,14 @@ impl Lan {
         honest
             .connect(TICK, ClientParameters { servers, key: KEY, timeout: Duration::from_secs(5) })
             .unwrap();
-        let mut lan =
-            Self { now: TICK, host, honest, hostile: HostileClient::new(address, 5), gone: 0 };
+        let mut lan = Self {
+            now: TICK,
+            host,
+            honest,
+            hostile: HostileClient::new(address, 5),
+            gone: 0,
+            packets: Vec::new(),
+        };
         lan.connect(5);
         lan
     }
@@ -115,7 +123,8 @@ impl Lan {
         self.hostile.update();
         while let Some(event) = self.host.poll(self.now) {
             match event {
-                NetworkEvent::FromClient { packet, .. } => is_served |= packet == HONEST,
+                NetworkEvent::FromClient { packet, .. } if packet == HONEST => is_served = true,
+                NetworkEvent::FromClient { packet, .. } => self.packets.push(packet),
                 NetworkEvent::ClientGone { .. } => self.gone += 1,
                 NetworkEvent::Hosting => {}
                 event => panic!("{event:?}"),
@@ -134,6 +143,16 @@ impl Lan {
         assert!((0..400).any(|_| self.is_served()), "the honest client is served");
         self.gone > before
     }
+}
+
+/// Unreliable messages.
+fn unreliable(messages: &[&[u8]]) -> Vec<u8> {
+    let mut unreliable = vec![1, 1, UNRELIABLE, 0, messages.len() as u8];
+    for message in messages {
+        unreliable.push(message.len() as u8);
+        unreliable.extend_from_slice(message);
+    }
+    unreliable
 }
 
 /// Of renet's format: type, sequence number, channel, and these numbers, each in two bytes.
@@ -171,16 +190,60 @@ fn a_client_with_the_key_cannot_end_the_host_with_slices_that_renet_does_not_che
 }
 
 #[test]
-fn messages_far_ahead_are_not_kept_and_come_again_in_their_turn() {
+fn messages_too_short_for_a_packet_are_not_kept_whatever_comes_before_them() {
     let mut lan = Lan::new();
-    for message in (4_096..16_384).rev() {
-        lan.hostile.send(&small(message, b""));
-        if message % 64 == 0 {
+    for (name, hostile) in [
+        ("unreliable ones of no bytes", unreliable(&[b"", b"", b""])),
+        ("behind a good one", unreliable(&[b"abc", b""])),
+        ("of two bytes", unreliable(&[b"ab"])),
+        ("a reliable one of no bytes", small(7, b"")),
+    ] {
+        assert!(lan.throws_out(&hostile), "{name}");
+        lan.connect(5);
+    }
+    assert!(!lan.throws_out(&unreliable(&[b"abc", b"abcd"])), "good ones");
+}
+
+#[test]
+fn messages_that_are_too_far_ahead_are_not_kept_and_are_taken_when_they_come_again() {
+    const AHEAD: u16 = 4_096;
+    let mut lan = Lan::new();
+    lan.packets.clear();
+    for message in 1..=AHEAD {
+        lan.hostile.send(&small(message, b"early"));
+        if message % 32 == 0 {
             lan.is_served();
         }
     }
-    assert!(!lan.throws_out(&small(0, b"abc")), "it is not thrown out");
-    assert!(!lan.throws_out(&small(1, b"abc")), "nor for the next");
+    // One too many, and its message is another when it comes again: renet keeps what came first.
+    assert!(!lan.throws_out(&small(AHEAD + 1, b"dropped")));
+    assert!(!lan.throws_out(&small(0, b"first")));
+    for _ in 0..2 * usize::from(AHEAD) / 64 {
+        lan.is_served();
+    }
+    assert!(!lan.throws_out(&small(AHEAD + 1, b"again")));
+    let packets: Vec<&[u8]> = lan.packets.iter().map(|packet| &packet[..]).collect();
+    assert_eq!((packets.len(), packets[0]), (usize::from(AHEAD) + 2, b"first".as_slice()));
+    assert_eq!(packets[packets.len() - 1], b"again");
+}
+
+#[test]
+fn datagrams_that_netcode_does_not_survive_do_not_reach_it() {
+    let mut lan = Lan::new();
+    for datagram in [
+        vec![0xf5; 40],
+        [&[0x85][..], &[1; 17]].concat(),
+        [&[0x85][..], &[0xff; 60]].concat(),
+        vec![0; 18],
+        Vec::new(),
+    ] {
+        let host = lan.host.serves_at().unwrap();
+        lan.hostile.socket.send_to(&datagram, host).unwrap();
+        // From where no client is.
+        socket().send_to(&datagram, host).unwrap();
+        lan.is_served();
+    }
+    assert!((0..400).any(|_| lan.is_served()), "the honest client is served");
 }
 
 #[test]
