@@ -1,5 +1,6 @@
 //! The server side: one socket, a connection for each client.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -234,11 +235,12 @@ fn handle(
         }
         ServerResult::ClientConnected { client_id, addr, payload, .. } => {
             // Netcode does not see that an id is in use when two requests of one address have it.
-            if clients.checks.contains_key(&client_id) {
-                connections.disconnect(client_id);
-            } else {
-                connections.add_connection(client_id);
-                clients.checks.insert(client_id, PayloadCheck::default());
+            match clients.checks.entry(client_id) {
+                Entry::Occupied(_) => connections.disconnect(client_id),
+                Entry::Vacant(entry) => {
+                    connections.add_connection(client_id);
+                    entry.insert(PayloadCheck::default());
+                }
             }
             Some((addr, payload.to_vec()))
         }
