@@ -73,7 +73,7 @@ pub enum MeshEvent {
         /// now.
         failure: Option<ConnectFailure>,
         /// How long nothing had come on the connection that is lost while this machine was awake.
-        /// Zero if there was none.
+        /// Zero if its end was seen, or if there was none.
         silent_for: Duration,
         /// When it is tried again.
         retry_in: Duration,

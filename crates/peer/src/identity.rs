@@ -65,8 +65,7 @@ impl Identity {
         }
         let path = self.replaced.as_ref()?.display();
         let sentence = format!(
-            "The file with this installation's identity was damaged: it is kept as {path}, and you are a new person in every \
-             room."
+            "You are a new person in every room: the file with this installation's identity was damaged. It is kept as {path}."
         );
         Some(("identity-replaced", sentence))
     }
