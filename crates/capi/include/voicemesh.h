@@ -996,7 +996,7 @@ vmesh_result vmesh_set_processing(vmesh_peer peer,
                                   int32_t high_pass);
 
 // Changes the microphone, named as in vmesh_options; the one in use goes on until the new one is
-// open. VMESH_EVENT_WARNED reports one that cannot be opened.
+// open. VMESH_EVENT_DEVICE_REFUSED reports one that cannot be opened.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_DEVICE, VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.

@@ -36,7 +36,7 @@ use crate::reach::next_step;
 use crate::signals::Stop;
 use crate::summary::Summary;
 use crate::text::harmless;
-use away::AwayTime;
+use away::{AwayTime, time_of_day};
 use pending::{PendingCommands, Request};
 use written::LastWritten;
 
@@ -113,6 +113,8 @@ pub(crate) fn beside_earlier(output: OutputSpec) -> (OutputSpec, Option<String>)
     let OutputSpec::Wav(path) = output else { return (output, None) };
     let unused = unused_wav(&path);
     let sentence = (unused != path).then(|| {
+        // What an earlier run has left that did not end by itself.
+        let path = if path.exists() { path } else { voicemesh_device::unfinished(&path) };
         let (path, unused) = (path.display().to_string(), unused.display().to_string());
         format!(
             "{} is there already; what is heard goes to {}.",
@@ -493,7 +495,7 @@ impl Talk {
         if is_over(stayed, self.arguments.duration) {
             return Some(End::Duration);
         }
-        let away = self.away_time.so_far(now, self.summary.away_since);
+        let away = self.away_time.so_far(now, time_of_day(), self.summary.away_since);
         if is_over(away, self.arguments.give_up_after) {
             let limit = short(self.arguments.give_up_after.unwrap_or_default());
             let trouble = self.trouble.take();

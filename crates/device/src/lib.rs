@@ -56,7 +56,7 @@ pub use error::{DeviceError, file_words, system_words};
 pub use playback::Playback;
 pub use sound::{Channels, DeviceEvent, DeviceInfo, Direction, SAMPLE_RATE, STEP_SAMPLES, Waker};
 pub use spec::{InputSpec, OutputSpec};
-pub use wav::{refuse_same_file, unused_wav};
+pub use wav::{refuse_same_file, unfinished, unused_wav};
 
 /// The microphones and speakers of this machine, defaults first.
 ///

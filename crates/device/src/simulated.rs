@@ -100,7 +100,8 @@ pub(crate) fn speaker(
             outlet.take(block);
             counter.moved(STEP_SAMPLES);
             if let Some(Err(why)) = file.as_mut().map(|file| file.play(block)) {
-                file = None;
+                // As much as there is gets its name; on a full disk it may not.
+                let _ = file.take().map(WavSpeaker::finish);
                 lost(why);
             }
             waker();

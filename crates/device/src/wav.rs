@@ -87,7 +87,8 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 }
 
 /// The name of a file while it is written.
-fn unfinished(path: &Path) -> PathBuf {
+#[must_use]
+pub fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     name.into()

@@ -41,7 +41,7 @@ impl<'a> Microphone<'a> {
     }
 
     /// Changes the device. The one in use goes on until the new one is open;
-    /// [`RoomEvent::Warned`](crate::RoomEvent::Warned) reports one that cannot be opened.
+    /// [`DeviceEvent::Refused`](crate::DeviceEvent::Refused) reports one that cannot be opened.
     pub fn set_input(&self, input: InputSpec) {
         self.core.command(Command::SetInput(input));
     }
