@@ -216,7 +216,7 @@ fn a_listener_sends_back_at_most_16_kbit_per_s_and_the_plan_counts_what_the_wire
 /// Two people who say nothing: everything that they send and receive, the connection to the server
 /// included.
 #[test]
-fn a_link_without_speech_costs_at_most_1_kbit_per_s_each_way() {
+fn a_link_without_speech_costs_less_than_1_kbit_per_s_each_way() {
     const COUNTED_S: f64 = 30.0;
     let _alone = alone();
     let nats = (Nat::PortRestricted, Nat::PortRestricted);
@@ -239,7 +239,8 @@ fn a_link_without_speech_costs_at_most_1_kbit_per_s_each_way() {
         let kbit = after.ip_bytes_since(before) as f64 * 8.0 / 1e3 / seconds;
         let frames = after.frames - before.frames;
         println!("{way}: {kbit:.2} kbit/s in {frames} packets in {seconds:.1} s");
-        assert!(kbit <= 1.0, "{way}: {kbit:.2} kbit/s");
+        // Probes beside answered keep-alives would make it 0.75 and 0.95.
+        assert!(kbit <= 0.7, "{way}: {kbit:.2} kbit/s");
     }
 }
 
