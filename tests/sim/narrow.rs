@@ -33,6 +33,8 @@ const SEGMENT_BYTES: usize = 536;
 #[derive(Debug)]
 pub struct Stream<T> {
     waiting: VecDeque<Waiting<T>>,
+    /// Bytes of voice that go before anything else, if there are so many.
+    voice_turn: usize,
     /// `None` where TCP is ideal.
     tcp: Option<(Tcp<T>, usize)>,
 }
@@ -47,7 +49,7 @@ struct Waiting<T> {
 
 impl<T> Default for Stream<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), tcp: None }
+        Self { waiting: VecDeque::new(), voice_turn: 0, tcp: None }
     }
 }
 
@@ -101,9 +103,20 @@ impl<T> Stream<T> {
         leaving
     }
 
+    /// Voice takes turns with the rest: each other message is followed by as many bytes of it.
     fn next(&mut self, now: Duration) -> Option<Waiting<T>> {
-        self.next_mut(now)?;
-        self.waiting.pop_front()
+        self.waiting.retain(|waiting| !waiting.is_voice || now <= waiting.since + VOICE_AGE);
+        let first = |is_voice| self.waiting.iter().position(|waiting| waiting.is_voice == is_voice);
+        let at = match (first(true), first(false)) {
+            (Some(voice), other) if self.voice_turn > 0 || other.is_none() => voice,
+            (_, other) => other?,
+        };
+        let next = self.waiting.remove(at)?;
+        self.voice_turn = match next.is_voice {
+            true => self.voice_turn.saturating_sub(next.bytes),
+            false => next.bytes,
+        };
+        Some(next)
     }
 
     /// The first that is not too old.

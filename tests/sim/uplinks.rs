@@ -154,7 +154,10 @@ fn check_listening(seed: u64, rate_kbps: u32, listeners: usize, excess: Excess) 
         world.add_peer();
     }
     settle(&mut world);
-    let heard = listen(&mut world, 25);
+    let heard = listen(&mut world, 60);
+    for other in 2..world.peers.len() {
+        assert_eq!(world.route(0, other), Route::Direct, "{other} (seed {seed})");
+    }
     judge(
         &world,
         format!("seed {seed}: behind {rate_kbps} kbit/s, {listeners} listeners, {excess:?}"),
@@ -244,25 +247,21 @@ fn calls_that_begin_on_a_narrow_uplink_carry_speech_whole_while_their_links_open
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// Not yet with 64 kbit/s: what links send to open fills the queue or uses up the bucket, and the
-/// relay's TCP needs longer than five seconds to repair what was dropped (with a queue gaps of up
-/// to 0.6 s and 4 to 5 % concealed, with a policer up to 0.2 s and 2 %). These cases run only when
-/// they are named.
+/// Not yet with 7 or 15 listeners, nor with a queue of 30 ms, which holds two packets of speech, at 64
+/// kbit/s: gaps of 0.5 to 3.7 s; with a queue of 2 s gaps of up to 0.25 s in some runs.
 #[test]
-fn a_call_that_begins_behind_a_downlink_of_100_kilobits_or_more_is_whole() {
+fn a_call_that_begins_behind_a_narrow_downlink_is_whole() {
     let from: u64 =
         std::env::var(ANOTHER_SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_default();
     let only = std::env::var(ONE_CASE).ok();
     let mut failed = Vec::new();
     for (queue, excess) in BEHIND.into_iter().enumerate() {
         for rate_kbps in [64, 100, 128, 200, 512] {
+            let case = format!("{rate_kbps} 4 {queue}");
+            if only.as_ref().is_some_and(|only| *only != case) {
+                continue;
+            }
             for seed in from..from + SEEDS_BEHIND {
-                if only
-                    .as_ref()
-                    .map_or(rate_kbps == 64, |only| *only != format!("{rate_kbps} 4 {queue}"))
-                {
-                    continue;
-                }
                 failed.extend(check_listening(seed, rate_kbps, 4, excess));
             }
         }

@@ -43,8 +43,10 @@ pub(crate) struct Playout<P> {
     late: Option<(Duration, Duration)>,
 }
 
-/// Interval of reports to a speaker about how well it is received.
+/// Interval of reports to a speaker about how well it is received …
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// … and of the first one that says that speech comes late.
+const FIRST_LATE_REPORT: Duration = Duration::from_millis(200);
 /// Frames that must wait this long show a full way here: links that open would fill it further.
 const LATE: Duration = Duration::from_millis(250);
 /// That was so this lately: between two stalls of TCP little waits for moments.
@@ -81,6 +83,8 @@ struct RemoteVoice {
     clock: Clock,
     loss: ListenerLoss,
     reported_at: Duration,
+    /// The last report said that speech comes late.
+    reported_late: bool,
 }
 
 impl RemoteVoice {
@@ -102,7 +106,32 @@ impl RemoteVoice {
             clock: Clock::default(),
             loss: ListenerLoss::default(),
             reported_at: now,
+            reported_late: false,
         })
+    }
+
+    /// How long nothing has come of relayed speech that goes on; `None` for a short while, and for
+    /// so long that the speaker may be gone.
+    fn stalled_for(&self, now: Duration) -> Option<Duration> {
+        let silent_for = now.saturating_sub(self.heard_at);
+        (self.relay_goes_on && (STALLED..SILENT).contains(&silent_for)).then_some(silent_for)
+    }
+
+    /// How late speech comes: so long do frames wait, or is the next one missing.
+    fn late_by(&self, now: Duration) -> Duration {
+        let waits = Duration::from_secs_f32(self.listener.stats().buffer_ms.max(0.0) / 1e3);
+        waits.max(self.stalled_for(now).unwrap_or_default())
+    }
+
+    /// What to tell the speaker about how it is received. Speech that has stalled comes so late at
+    /// least: a report that waited for the next frame would say so when it is over.
+    fn report(&mut self, now: Duration) -> Option<Reception> {
+        let stalled_for = self.stalled_for(now);
+        let missing = Reception { expected: 1, ..Reception::default() };
+        let mut reception = self.listener.take_reception().or(stalled_for.map(|_| missing))?;
+        let stalled_ms = stalled_for.unwrap_or_default().as_secs_f32() * 1e3;
+        reception.buffer_ms = reception.buffer_ms.max(stalled_ms);
+        Some(reception)
     }
 
     /// The place of a frame by the low bits of its number, near the newest.
@@ -321,11 +350,14 @@ impl<P: Copy + Ord> Playout<P> {
     pub(crate) fn reports(&mut self, now: Duration) -> Vec<(Participant<P>, Reception)> {
         let mut due = Vec::new();
         for (who, speaker) in &mut self.speakers {
-            if now < speaker.reported_at + REPORT_INTERVAL {
+            let is_late = now < speaker.heard_at + SILENT && speaker.late_by(now) >= LATE;
+            let interval =
+                if is_late > speaker.reported_late { FIRST_LATE_REPORT } else { REPORT_INTERVAL };
+            if now < speaker.reported_at + interval {
                 continue;
             }
-            speaker.reported_at = now;
-            if let Some(reception) = speaker.listener.take_reception() {
+            (speaker.reported_at, speaker.reported_late) = (now, is_late);
+            if let Some(reception) = speaker.report(now) {
                 speaker.loss.report(reception.expected, reception.lost, reception.mean_loss_run);
                 due.push((*who, reception));
             } else if now >= speaker.heard_at + LOSS_LIFE {
@@ -338,9 +370,8 @@ impl<P: Copy + Ord> Playout<P> {
     /// Whether links should not open now, because speech comes late.
     pub(crate) fn links_wait(&mut self, now: Duration) -> bool {
         let is_late = self.speakers.values().any(|speaker| {
-            let waits = speaker.listener.stats().buffer_ms >= LATE.as_secs_f32() * 1e3;
-            let is_stalled = speaker.relay_goes_on && now >= speaker.heard_at + STALLED;
-            now < speaker.heard_at + SILENT && (waits || is_stalled)
+            let is_late = speaker.late_by(now) >= LATE || speaker.stalled_for(now).is_some();
+            now < speaker.heard_at + SILENT && is_late
         });
         let (since, lately) = match self.late {
             Some((since, lately)) if now < lately + LATELY => {

@@ -40,6 +40,10 @@ const ASK_AFTER: Duration = Duration::from_secs(5);
 const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
 /// … and each sends much for so long, if it takes longer to open.
 const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
+/// Then they rest for so long: a queue is to drain, or a bucket to fill.
+const REST: Duration = Duration::from_secs(3);
+/// An offer that is asked for comes within this time, if it comes soon.
+const OFFER_COMES_WITHIN: Duration = Duration::from_millis(1_500);
 /// A link that was replaced is closed after this, for what is still under way on it.
 const LINGER: Duration = Duration::from_secs(2);
 /// Links to one peer at a time; a further attempt closes the oldest.
@@ -63,6 +67,8 @@ pub(super) struct Links {
     links_wait: bool,
     /// When they last waited.
     waited_at: Option<Duration>,
+    /// After one that has opened, others wait until then.
+    rests_until: Duration,
 }
 
 /// What links are negotiated with: the others, as the roster knows them, over the connection to the
@@ -138,6 +144,7 @@ impl Links {
             turn_has_failed: false,
             links_wait: false,
             waited_at: None,
+            rests_until: Duration::ZERO,
         }
     }
 
@@ -164,11 +171,15 @@ impl Links {
         self.links_wait = wait;
     }
 
-    /// Whether another link is not to open now. After they have waited, links open one after
-    /// another: what several send at once is more than a narrow way holds.
-    fn waits(&self, now: Duration) -> bool {
+    /// Whether a link to this peer is not to open now. After they have waited, links open one after
+    /// another, beginning with what is asked for: what several send at once is more than a narrow
+    /// way holds.
+    fn waits(&self, now: Duration, peer: PeerId) -> bool {
         let is_lately = self.waited_at.is_some_and(|at| now < at + ONE_BY_ONE_FOR);
-        self.links_wait || is_lately && self.pairs.values().any(|pair| pair.is_newly_opening(now))
+        let is_busy = |pair: &Pair| pair.is_newly_opening(now) || pair.has_newly_asked(now);
+        let mut others = self.pairs.iter().filter(|(other, _)| **other != peer);
+        self.links_wait
+            || is_lately && (now < self.rests_until || others.any(|(_, pair)| is_busy(pair)))
     }
 
     /// Wants a link to a peer, from now on.
@@ -260,7 +271,7 @@ impl Links {
             if !self.may_link(peer, on.roster) {
                 continue;
             }
-            let waits = self.waits(now);
+            let waits = self.waits(now, peer);
             let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
             if std::mem::take(&mut pair.renew) {
                 self.renew(peer, on);
@@ -338,7 +349,7 @@ impl Links {
             return;
         }
         let offers = on.roster.you() < from;
-        let waits = self.waits(now);
+        let waits = self.waits(now, from);
         let pair = self.pairs.entry(from).or_insert_with(|| Pair::new(now));
         let link = LinkId { peer: from, generation: attempt };
         match signal {
@@ -420,6 +431,7 @@ impl Links {
             LinkEvent::Signal(signal) => on.send_signal(link.peer, link.generation, signal),
             LinkEvent::Open => {
                 *state = LinkState::Open;
+                self.rests_until = now + REST;
                 pair.failures = 0;
                 // A request that crossed the offer is answered by it.
                 pair.wants_newer_attempt = false;
@@ -698,6 +710,11 @@ impl Pair {
     /// An attempt is under way that began so short a time ago that it is sending much.
     fn is_newly_opening(&self, now: Duration) -> bool {
         self.is_opening() && !self.may_negotiate(now, OPENING_SENDS_FOR)
+    }
+
+    /// An offer was asked for so short a time ago that it may come yet.
+    fn has_newly_asked(&self, now: Duration) -> bool {
+        self.requested.is_some() && now < self.asked_at + OFFER_COMES_WITHIN
     }
 
     /// Another link is in use already.

@@ -32,6 +32,9 @@ const RELAYED_BUFFER: Duration = Duration::from_millis(250);
 /// reason than its amount: the link may be better.
 const RELAY_IS_WORSE: Duration = Duration::from_secs(10);
 const STAYS_LATE: Duration = Duration::from_millis(900);
+/// Until then speech that came late through the relay stays there for so long: on a full way, a link
+/// that opens and TCP that repeats what it lost have too little room as it is.
+const LATE_FOR: Duration = Duration::from_secs(3);
 /// Loss this much higher than the path's own, as a factor and a share, is judged anew.
 const OWN_LOSS_GREW: (f32, f32) = (1.5, 0.05);
 /// A path that loses by itself delivers less in proportion when less is sent, up to this factor for
@@ -102,6 +105,8 @@ pub(crate) struct ListenerPath {
     step_at: Duration,
     /// Relayed speech was more than the way to this listener carries.
     is_narrow: bool,
+    /// Relayed speech came late, or with losses, up to a short while before this.
+    is_late_until: Duration,
     /// Since when each report has shown trouble.
     reported_since: Option<Duration>,
     trouble_since: Option<Duration>,
@@ -125,6 +130,7 @@ impl Default for ListenerPath {
             step: Step::Usual,
             step_at: Duration::ZERO,
             is_narrow: false,
+            is_late_until: Duration::ZERO,
             reported_since: None,
             trouble_since: None,
             troubled_at: Duration::ZERO,
@@ -232,6 +238,8 @@ impl ListenerPath {
             let since = *self.reported_since.get_or_insert(now);
             self.is_narrow = (self.is_narrow || is_own && now >= since + STAYS_LATE)
                 && now < since + RELAY_IS_WORSE;
+            self.is_late_until =
+                if now < since + RELAY_IS_WORSE { now + LATE_FOR } else { Duration::ZERO };
         } else if reported.is_some() {
             self.reported_since = None;
         }
@@ -274,6 +282,11 @@ impl ListenerPath {
     /// Its link carries less than is sent even so, or would.
     pub(crate) fn wants_relay(&self) -> bool {
         self.step == Step::Relayed || self.step == Step::LongPackets && self.is_narrow
+    }
+
+    /// Whether relayed speech has been late a short while ago, and may yet be in time again.
+    pub(crate) fn is_late(&self, now: Duration) -> bool {
+        now < self.is_late_until
     }
 
     /// What it loses, it loses because more is sent than its path carries: repeating frames would

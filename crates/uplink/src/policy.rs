@@ -402,7 +402,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let is_free = |member: &&AudienceMember<P>| member.has_link && member.has_relay;
         // Who has no link yet is not to be direct for a moment when one opens.
         for member in audience.iter().filter(|member| member.has_relay) {
-            if self.listeners.get(&member.who).is_some_and(|listener| listener.path.wants_relay()) {
+            let is_relayed = self.is_relayed(member.who);
+            let stays = |path: &ListenerPath| path.wants_relay() || is_relayed && path.is_late(now);
+            if self.listeners.get(&member.who).is_some_and(|listener| stays(&listener.path)) {
                 self.relayed.insert(member.who);
             }
         }
@@ -439,6 +441,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
                 audience.iter().any(|member| member.who == **who && member.has_link)
                     && self.listeners.get(who).is_none_or(|listener| {
                         !listener.path.wants_relay()
+                            && !listener.path.is_late(now)
                             && listener.returned_at.is_none_or(|at| now >= at + RETURN_INTERVAL)
                     })
             });
