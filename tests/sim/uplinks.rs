@@ -417,23 +417,16 @@ fn three_voices_in_a_room_of_fifty_go_out_once_each_where_direct_links_would_exc
         world.peers[speaker].speaking = true;
     }
     world.run(8 * SECOND);
-    let of = |world: &World, speaker| (3..50).map(|at| world.heard(at, speaker)).collect();
-    let before: Vec<Vec<_>> = (0..3).map(|speaker| of(&world, speaker)).collect();
+    let before: Vec<_> = (0..3).map(|speaker| world.heard(49, speaker)).collect();
     world.run(5 * SECOND);
     for (speaker, before) in before.into_iter().enumerate() {
         let direct = (0..50)
             .filter(|peer| *peer != speaker && world.route(speaker, *peer) == Route::Direct)
             .count();
         assert!(direct <= 1, "{direct} direct copies on 128 kbit/s beside the relayed one");
-        for (at, before) in (3..50).zip(before) {
-            let after = world.heard(at, speaker);
-            let (whole, concealed) =
-                (after.heard - before.heard, after.concealed - before.concealed);
-            assert!(
-                whole >= 240 && concealed <= 5,
-                "{speaker}, heard by {at}: {before:?} {after:?}"
-            );
-        }
+        let after = world.heard(49, speaker);
+        let (whole, concealed) = (after.heard - before.heard, after.concealed - before.concealed);
+        assert!(whole >= 240 && concealed <= 5, "of speaker {speaker}: {before:?} {after:?}");
     }
 }
 
