@@ -247,8 +247,9 @@ fn calls_that_begin_on_a_narrow_uplink_carry_speech_whole_while_their_links_open
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// Not yet with 7 or 15 listeners, nor with a queue of 30 ms, which holds two packets of speech, at 64
-/// kbit/s: gaps of 0.5 to 3.7 s; with a queue of 2 s gaps of up to 0.25 s in some runs.
+/// Not yet at 64 kbit/s with 15 listeners, nor with a queue of 30 ms, which holds two packets of
+/// speech: gaps of 0.5 to 3.7 s. With a queue of 2 s, and with one listener and a policer, there are
+/// gaps of 0.2 to 0.5 s in some runs.
 #[test]
 fn a_call_that_begins_behind_a_narrow_downlink_is_whole() {
     let from: u64 =

@@ -352,7 +352,7 @@ impl<P: Copy + Ord> Playout<P> {
         for (who, speaker) in &mut self.speakers {
             let is_late = now < speaker.heard_at + SILENT && speaker.late_by(now) >= LATE;
             let interval =
-                if is_late > speaker.reported_late { FIRST_LATE_REPORT } else { REPORT_INTERVAL };
+                if is_late && !speaker.reported_late { FIRST_LATE_REPORT } else { REPORT_INTERVAL };
             if now < speaker.reported_at + interval {
                 continue;
             }
