@@ -13,6 +13,13 @@ const MOST_REMOTES = 64;
 const MOST_DECODING = 64;
 const SPEAKS_FOR_MS = 250;
 const REPORT_EVERY_MS = 1000;
+/** The first report that says that speech comes late (PROTOCOL.md, section 8). */
+const FIRST_LATE_REPORT_MS = 200;
+const LATE_MS = 250;
+/** Relayed speech that goes on and of which nothing has come for this long has stopped … */
+const STALLED_MS = 200;
+/** … until its speaker may be gone. */
+const SILENT_MS = 2000;
 const PAUSES = 8;
 const LOSS_SMOOTHING = 0.2;
 /** Frames after which a loss is told: two seconds of speech. */
@@ -43,6 +50,9 @@ export class RemoteAudio {
   #talkspurt = 0;
   #targetMs = 0;
   #reportedAt = 0;
+  #reportedLate = false;
+  #newest = -1;
+  #goesOnRelayed = false;
   heardAt = -Infinity;
   /** The listener's wish, and the speaker's. */
   gain = 1;
@@ -73,7 +83,11 @@ export class RemoteAudio {
   }
 
   /** @param {number} now @param {Heard} heard */
-  receive(now, { sequence, talkspurt, behind, pauseFollows, frame }) {
+  receive(now, { sequence, talkspurt, behind, pauseFollows, frame, goesOnRelayed = false }) {
+    if (behind === 0 && sequence >= this.#newest) {
+      this.#newest = sequence;
+      this.#goesOnRelayed = goesOnRelayed && (frame.length > 0 || this.#goesOnRelayed);
+    }
     if (behind === 0 && frame.length > 0) {
       this.frameMs = opusMs(frame);
       this.heardAt = pauseFollows ? -Infinity : now;
@@ -101,14 +115,31 @@ export class RemoteAudio {
     }
   }
 
-  /** How well they are received, about every second while they are heard. @param {number} now */
+  /** For how long relayed speech has stopped in the middle. @param {number} now */
+  #stalledMs(now) {
+    const silentMs = now - this.heardAt;
+    return this.#goesOnRelayed && silentMs >= STALLED_MS && silentMs < SILENT_MS ? silentMs : 0;
+  }
+
+  /**
+   * How well they are received, about every second while they are heard, and at once when their speech begins to come late:
+   * a report that waited for the next frame would say so when it is over.
+   * @param {number} now
+   */
   report(now) {
-    if (now < this.#reportedAt + REPORT_EVERY_MS) return null;
+    const stalledMs = this.#stalledMs(now);
+    const isLate =
+      now < this.heardAt + SILENT_MS && Math.max(this.bufferedMs, stalledMs) >= LATE_MS;
+    const every = isLate && !this.#reportedLate ? FIRST_LATE_REPORT_MS : REPORT_EVERY_MS;
+    if (now < this.#reportedAt + every) return null;
     this.#reportedAt = now;
+    this.#reportedLate = isLate;
     const report = this.#jitter.takeReport();
-    if (report.expected === 0) return null;
-    this.#tellLoss(report);
-    return { ...report, bufferMs: Math.round(Math.min(this.bufferedMs, 65_535)) };
+    const bufferMs = Math.round(Math.min(Math.max(this.bufferedMs, stalledMs), 65_535));
+    if (report.expected > 0) this.#tellLoss(report);
+    else if (stalledMs > 0) report.expected = 1;
+    else return null;
+    return { ...report, bufferMs };
   }
 
   /** Of the first frames, a few that are lost say nothing of the way. @param {{lost: number, expected: number}} report */

@@ -6,7 +6,7 @@
  * @typedef {import('./wire.js').ClientInfo} ClientInfo
  * @typedef {import('./route.js').RouteState} RouteState
  * @typedef {{peer: string, sequence: number, talkspurt: number, behind: number, pauseFollows: boolean, frame: Uint8Array,
- *   volume: number, priority: number}} Heard
+ *   volume: number, priority: number, goesOnRelayed?: boolean}} Heard `goesOnRelayed`: it came through the server, and more is to follow
  */
 
 import { isDark, NO_ROUTE, nextRoute, shown } from './route.js';
@@ -322,7 +322,7 @@ export class Session {
         const peer = this.mesh.roster.peerOf(session, fields.sender);
         if (peer === null || fields.sender === view.you || !view.members.has(fields.sender))
           return 'WrongSender';
-        return this.#fromPeer(now, peer, view, kind, fields);
+        return this.#fromPeer(now, peer, view, kind, fields, true);
       }
     }
   }
@@ -377,16 +377,16 @@ export class Session {
 
   /**
    * A packet from an established peer.
-   * @param {number} now @param {string} peer @param {View} view @param {string} kind @param {any} fields @returns {string | void}
+   * @param {number} now @param {string} peer @param {View} view @param {string} kind @param {any} fields @param {boolean} [isRelayed] @returns {string | void}
    */
-  #fromPeer(now, peer, view, kind, fields) {
+  #fromPeer(now, peer, view, kind, fields, isRelayed = false) {
     switch (kind) {
       case 'VoiceData':
       case 'VoiceCopies':
         if (!this.mesh.roster.may(peer, 'speak')) return 'NotPermitted';
         if (this.mesh.roster.isHeldElsewhere(peer, (group) => this.groups.has(group)))
           return 'NotPermitted';
-        return this.#voice(now, peer, view, fields);
+        return this.#voice(now, peer, view, fields, isRelayed);
       case 'ReceptionReport':
         this.mesh.uplink?.reported(now, peer, fields);
         return this.mesh.emit({ type: 'report', peer, report: fields });
@@ -401,9 +401,9 @@ export class Session {
 
   /**
    * Heard if one of the targets is this client or a group that it listens to, and if it is new.
-   * @param {number} now @param {string} peer @param {View} view @param {any} fields @returns {string | void}
+   * @param {number} now @param {string} peer @param {View} view @param {any} fields @param {boolean} isRelayed @returns {string | void}
    */
-  #voice(now, peer, view, fields) {
+  #voice(now, peer, view, fields, isRelayed) {
     const reaches = fields.targets.filter((/** @type {import('./wire.js').Target} */ target) =>
       target.kind === 'client' ? target.id === view.you : this.#groupIds.has(target.id),
     );
@@ -428,8 +428,8 @@ export class Session {
     }
     const place = stream.accept(now, fields.sequence, fields.talkspurt);
     if (!place) return 'Stale';
-    if (reaches.every((/** @type {any} */ target) => target.closing))
-      stream.interrupt('by-speaker');
+    const isLast = reaches.every((/** @type {any} */ target) => target.closing);
+    if (isLast) stream.interrupt('by-speaker');
     const common = { peer, talkspurt: place.talkspurt, volume, priority };
     for (const { behind, frame } of copies) {
       const sequence = place.sequence - behind;
@@ -443,7 +443,14 @@ export class Session {
     const pauseFollows = fields.pauseFollows ?? false;
     this.mesh.emit({
       type: 'voice',
-      heard: { ...common, sequence: place.sequence, behind: 0, pauseFollows, frame: fields.frame },
+      heard: {
+        ...common,
+        sequence: place.sequence,
+        behind: 0,
+        pauseFollows,
+        frame: fields.frame,
+        goesOnRelayed: isRelayed && !isLast && !pauseFollows,
+      },
     });
     return undefined;
   }

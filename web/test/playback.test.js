@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Playback } from '../src/playback.js';
+import { Playback, RemoteAudio } from '../src/playback.js';
 
 /** A context that counts how often the slow question is asked. */
 class FakeContext extends EventTarget {
@@ -73,4 +73,59 @@ test('Firefox is never asked for it: the answer can wait for good', () => {
       assert.equal(playback.outputLatencyMs, 10);
     },
   );
+});
+
+/** A speaker who is heard for a second, 20 ms at a time. @param {boolean} goesOnRelayed @param {(remote: RemoteAudio, reports: Array<{at: number, report: any}>) => void} act */
+function heardFor(goesOnRelayed, act) {
+  const decoder = class {
+    state = 'configured';
+    configure() {}
+    decode() {}
+    close() {}
+  };
+  Object.assign(globalThis, { AudioDecoder: decoder, EncodedAudioChunk: class {} });
+  try {
+    const remote = new RemoteAudio('ada', () => {});
+    const frame = new Uint8Array([0x48, 1, 2, 3]);
+    /** @type {Array<{at: number, report: any}>} */
+    const reports = [];
+    for (let at = 1000; at < 6000; at += 20) {
+      if (at < 2000)
+        remote.receive(at, {
+          peer: 'ada',
+          sequence: (at - 1000) / 20,
+          talkspurt: 0,
+          behind: 0,
+          pauseFollows: false,
+          frame,
+          volume: 1,
+          priority: 0,
+          goesOnRelayed,
+        });
+      const report = remote.report(at);
+      if (report) reports.push({ at, report });
+    }
+    act(remote, reports);
+  } finally {
+    delete (/** @type {any} */ (globalThis).AudioDecoder);
+    delete (/** @type {any} */ (globalThis).EncodedAudioChunk);
+  }
+}
+
+test('relayed speech that stops in the middle is reported at once, and while it may go on', () => {
+  heardFor(true, (_, reports) => {
+    const [first, ...later] = reports.filter(({ at }) => at > 2000);
+    // The last frame came at 1980.
+    assert.ok(first.at >= 2200 && first.at <= 2260, `${first.at}`);
+    assert.ok(first.report.bufferMs >= 200 && first.report.expected >= 1, `${first.report}`);
+    assert.ok(later.length >= 1 && later.every(({ report }) => report.bufferMs >= 1000));
+    assert.ok(later.every(({ at }) => at < 1980 + 2000));
+  });
+});
+
+test('speech that comes by a link, or has ended, is reported as it was received', () => {
+  heardFor(false, (_, reports) => {
+    const late = reports.filter(({ at }) => at >= 2000);
+    assert.ok(late.length <= 1 && late.every(({ report }) => report.bufferMs < 200));
+  });
 });
