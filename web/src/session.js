@@ -9,6 +9,7 @@
  *   volume: number, priority: number, goesOnRelayed?: boolean}} Heard `goesOnRelayed`: it came through the server, and more is to follow
  */
 
+import { Answering } from './answering.js';
 import { isDark, NO_ROUTE, nextRoute, shown } from './route.js';
 import { Speech } from './speech.js';
 import { Streams } from './stream.js';
@@ -31,6 +32,13 @@ const CODEC = { codec: 1, frameSamples: 960, sampleRateHz: 48000 };
 const RELAYED_KINDS = ['VoiceData', 'VoiceCopies', 'ReceptionReport', 'ClockProbe', 'ClockEcho'];
 const PRIORITIES = ['low', 'default', 'medium', 'high'];
 
+/** Only peers that answer questions send these. @param {string} kind */
+const isAnswer = (kind) => kind === 'ClockEcho' || kind === 'ReceptionReport';
+
+/** After a packet of speech nothing follows for a while. @param {any} fields */
+const endsSpeech = ({ pauseFollows = false, targets }) =>
+  pauseFollows || targets.every((/** @type {any} */ target) => target.closing);
+
 export class Session {
   /** @type {'offline' | 'handshaking' | 'joined'} */
   phase = 'offline';
@@ -46,6 +54,7 @@ export class Session {
   /** Their ids: asked for with every packet. */
   #groupIds = new Set([groupId(GLOBAL)]);
   #streams = new Streams();
+  #answering = new Answering();
   /** @type {Map<string, RouteState>} by peer */
   #routes = new Map();
   /** Since when the shown route is what it is, by peer. @type {Map<string, number>} */
@@ -135,7 +144,37 @@ export class Session {
     );
     for (const [client, { until }] of this.current?.kept ?? [])
       if (now >= until) this.current?.kept.delete(client);
+    this.#askRelayed(now);
     this.refreshRoutes(now);
+  }
+
+  /** Speech is relayed to a peer. @param {number} now @param {string} peer */
+  relayed(now, peer) {
+    this.#answering.used(now, peer);
+  }
+
+  /** Asks those whom the relay alone reaches, and from whom nothing comes. @param {number} now */
+  #askRelayed(now) {
+    const { pairs, roster, signaling } = this.mesh;
+    if (!this.isJoined || !this.current || !signaling.reachesServer) {
+      this.#answering.excuseAll(now);
+      return;
+    }
+    const { session, you } = this.current;
+    const only = [];
+    for (const peer of roster.members.keys()) {
+      if (this.relayAddress(peer) === null) continue;
+      const link = pairs.bound(peer);
+      if (!link) only.push(peer);
+      else if (link.health.stalled) this.#answering.used(now, peer);
+    }
+    this.#answering.onlyWays(now, only);
+    for (const peer of this.#answering.questions(now)) {
+      const client = this.relayAddress(peer);
+      if (client === null || !roster.capabilities(peer)?.reports) continue;
+      const askedUs = Math.round(now * 1000);
+      this.speech.relay(session, [client], encode('ClockProbe', session, { sender: you, askedUs }));
+    }
   }
 
   // --- what one does ------------------------------------------------------------------------------------------------
@@ -254,6 +293,7 @@ export class Session {
     this.#streams.forget(peer);
     this.#routes.delete(peer);
     this.#shownSince.delete(peer);
+    this.#answering.forget(peer);
     this.mesh.uplink?.forget(peer);
     this.speaker.close('peer', peer);
   }
@@ -269,7 +309,7 @@ export class Session {
       if (!this.#shownSince.has(peer)) this.#shownSince.set(peer, now);
       const after = nextRoute(before, now, {
         relay: this.relayAddress(peer) !== null,
-        serverAnswers: signaling.reachesServer,
+        serverAnswers: signaling.reachesServer && !this.#answering.isSilent(now, peer),
         both:
           (link?.health.deadSince ?? null) !== null &&
           !signaling.answeredSince(link?.health.deadSince ?? 0),
@@ -322,6 +362,7 @@ export class Session {
         const peer = this.mesh.roster.peerOf(session, fields.sender);
         if (peer === null || fields.sender === view.you || !view.members.has(fields.sender))
           return 'WrongSender';
+        this.#answering.heard(now, peer, isAnswer(kind));
         return this.#fromPeer(now, peer, view, kind, fields, true);
       }
     }
@@ -347,6 +388,7 @@ export class Session {
     const speaker = link.remoteIn(session) ?? this.mesh.roster.clientOf(session, peer);
     if (fields.sender === view.you || fields.sender !== speaker) return 'WrongSender';
     link.health.heard();
+    this.#answering.heard(now, peer, isAnswer(kind));
     switch (kind) {
       case 'VoiceAck':
         this.mesh.uplink?.acknowledged(now, peer, generation, fields);
@@ -386,6 +428,7 @@ export class Session {
         if (!this.mesh.roster.may(peer, 'speak')) return 'NotPermitted';
         if (this.mesh.roster.isHeldElsewhere(peer, (group) => this.groups.has(group)))
           return 'NotPermitted';
+        if (isRelayed) this.#answering.spoke(now, peer, endsSpeech(fields));
         return this.#voice(now, peer, view, fields, isRelayed);
       case 'ReceptionReport':
         this.mesh.uplink?.reported(now, peer, fields);

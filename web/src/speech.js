@@ -241,6 +241,7 @@ export class Speech {
       }
       if (relay !== null && (uses(state, 'relayed') || !served)) {
         relayed.set(form, [...(relayed.get(form) ?? []), relay]);
+        this.session.relayed(now, peer);
       }
     }
     const session = this.session.isJoined ? this.session.current?.session : undefined;

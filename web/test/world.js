@@ -171,7 +171,17 @@ export class FakePeer {
     this.mesh = new Mesh(
       config,
       this,
-      (event) => this.events.push(event),
+      (event) => {
+        this.events.push(event);
+        // As the page does.
+        if (event.type === 'clock-asked')
+          this.mesh.session.sendTo(event.peer, 'ClockEcho', {
+            askedUs: event.askedUs,
+            receivedUs: 0,
+            sentUs: 0,
+            captured: null,
+          });
+      },
       () => world.random(),
     );
   }
