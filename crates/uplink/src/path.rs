@@ -75,8 +75,8 @@ pub struct PathState {
     pub overdue: Duration,
     /// The shortest round trip of the last 30 to 60 s in which one was measured.
     pub least_round_trip: Option<Duration>,
-    /// What the headers of a packet take beyond [`LINK_HEADER_BYTES`](crate::LINK_HEADER_BYTES) or
-    /// [`RELAY_HEADER_BYTES`](crate::RELAY_HEADER_BYTES), in bytes: IPv6, TURN, TLS.
+    /// What the headers of a packet take beyond `LINK_HEADER_BYTES` or
+    /// `RELAY_HEADER_BYTES`, in bytes: IPv6, TURN, TLS.
     pub further_header_bytes: u32,
 }
 

@@ -16,7 +16,7 @@ pub const RECOMMENDED_BITRATE_BPS: RangeInclusive<u32> = 16_000..=64_000;
 
 /// What a link adds to a session packet, in bytes: IPv4, UDP, DTLS and SCTP with its padding. What
 /// a path takes beyond that, it says itself
-/// ([`PathState::further_header_bytes`](crate::PathState::further_header_bytes)).
+/// (`PathState::further_header_bytes`).
 pub const LINK_HEADER_BYTES: u32 = 87;
 /// The same on the relay's WebSocket: IPv4, TCP with timestamps, and WebSocket.
 pub const RELAY_HEADER_BYTES: u32 = 60;
