@@ -15,6 +15,8 @@ const MOST_LEFT = 64;
 const MOST_BANNED = 256;
 /** Decisions that wait for an answer; the oldest is forgotten first. */
 const MOST_OPEN = 32;
+/** A decision that is not answered by then has failed. */
+const ANSWER_LIMIT_MS = 10_000;
 
 /** What has been done, said by its name. @type {Record<Action, (name: string, about: About & {hasLeft?: boolean}) => string>} */
 const DONE = {
@@ -58,7 +60,7 @@ export class Moderation {
   #banned = new Map();
   /** Who has left, and when the server knew it; the latest last. @type {Map<string, {name: string, at: number}>} */
   #left = new Map();
-  /** @type {Map<number, {action: Action, about: About & {hasLeft?: boolean}, name: string}>} by request */
+  /** @type {Map<number, {action: Action, about: About & {hasLeft?: boolean}, name: string, at: number}>} by request */
   #open = new Map();
   /** What else was decided here, in this session. @type {{muted: Set<string>, moved: Set<string>, locked: boolean, password: boolean}} */
   #held = { muted: new Set(), moved: new Set(), locked: false, password: false };
@@ -127,6 +129,7 @@ export class Moderation {
       action,
       about: { ...about, ...(action === 'ban' && !member && { hasLeft: true }) },
       name,
+      at: this.mesh.signaling.now,
     });
     if (this.#open.size > MOST_OPEN) this.#open.delete(this.#open.keys().next().value ?? 0);
     this.mesh.signaling.send(
@@ -210,6 +213,15 @@ export class Moderation {
     if ([...this.#open.values()].some(({ action }) => action === 'set-password')) return;
     const text = !set ? PASSWORD.removed : known.set ? PASSWORD.changed : PASSWORD.set;
     this.mesh.emit({ type: 'remark', text });
+  }
+
+  /** Gives up decisions that are not answered. @param {number} now */
+  tick(now) {
+    for (const [request, { at }] of this.#open) {
+      if (now < at + ANSWER_LIMIT_MS) continue;
+      this.#open.delete(request);
+      this.#notDone('The server did not answer in time.');
+    }
   }
 
   /** The connection has ended, and answers on their way with it. */

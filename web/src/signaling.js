@@ -50,6 +50,11 @@ const FORMER_READ_MS = 2000;
 /** … and speech only for so long: later it has waited in a connection that was dead. */
 const FORMER_VOICE_MS = 500;
 
+/** After the second refused token in a row the next join waits so long from the refusal; after each further one twice as long, … */
+const TOKEN_WAIT_MS = 1000;
+/** … up to this. */
+const LONGEST_TOKEN_WAIT_MS = 60_000;
+
 /** The server asks for another access token. */
 const TOKEN_CODES = ['token-required', 'token-invalid', 'token-expired'];
 
@@ -97,10 +102,15 @@ export class Signaling {
   #isRenewing = false;
   /** When each connection began to be opened: a host in front of the server counts from then. @type {Map<number, number>} */
   #begunAt = new Map();
-  /** The connection from which the one in use has taken over. @type {{generation: number, since: number} | null} */
+  /**
+   * The connection from which the one in use has taken over. `wasStale`: the machine slept, and the server had not answered since.
+   * @type {{generation: number, since: number, wasStale: boolean} | null}
+   */
   #former = null;
   /** The page was asked for a token for the next connection, while one is in use. */
   #askedForToken = false;
+  /** The token of the latest join, the latest that was refused, how many in a row, and when the last of them. @type {{joined?: string | undefined, refused?: string | undefined, refusals: number, at: number}} */
+  #tokens = { refusals: 0, at: 0 };
   #silenceLimitMs = 16_000;
   /** The connection in use. */
   #generation = 0;
@@ -133,6 +143,11 @@ export class Signaling {
 
   get isOpen() {
     return this.phase === 'joining' || this.phase === 'joined';
+  }
+
+  /** As of the last tick. */
+  get now() {
+    return this.#now;
   }
 
   get isJoined() {
@@ -171,6 +186,7 @@ export class Signaling {
   /** @param {number} now */
   tick(now) {
     this.#now = now;
+    this.mesh.moderation.tick(now);
     if (this.#former && now >= this.#former.since + FORMER_READ_MS) this.#closeFormer();
     this.#tickLiveness(now);
     if (this.phase === 'stopped' || now < this.#until) return;
@@ -270,6 +286,7 @@ export class Signaling {
     const { room, name, proof, run, capabilities, metadata, password, ticket, token, status } =
       this.mesh.config;
     this.mesh.ownStatus.joining();
+    this.#tokens.joined = token ?? undefined;
     const about = {
       room,
       name,
@@ -316,7 +333,7 @@ export class Signaling {
   /** @param {number} now @param {number} generation @param {Uint8Array} packet */
   packet(now, generation, packet) {
     if (generation === this.#former?.generation) {
-      this.#formerPacket(now, packet, this.#former.since);
+      this.#formerPacket(now, packet, this.#former);
       return;
     }
     if (generation !== this.#generation || !this.isOpen) return;
@@ -331,19 +348,27 @@ export class Signaling {
 
   /**
    * On the connection from which another has taken over: what members sent is still taken. What the server says of the room there
-   * is older than the answer to the join. @param {number} now @param {Uint8Array} packet @param {number} since
+   * is older than the answer to the join. @param {number} now @param {Uint8Array} packet @param {{since: number, wasStale: boolean}} former
    */
-  #formerPacket(now, packet, since) {
+  #formerPacket(now, packet, { since, wasStale }) {
     const kind = packet[2];
     if (SERVER_KINDS.includes(kind)) return;
-    if (VOICE_KINDS.includes(kind) && now >= since + FORMER_VOICE_MS) return;
+    if (VOICE_KINDS.includes(kind) && (wasStale || now >= since + FORMER_VOICE_MS)) return;
     this.mesh.session.fromServer(now, packet);
+  }
+
+  /** Answers to decisions that were sent before another connection took over. @param {number} now @param {string} json */
+  #formerText(now, json) {
+    const message = readServer(json);
+    if (message?.type === 'moderated') this.mesh.moderation.done(now, message.request);
+    else if (message?.type === 'error' && !message.fatal) this.mesh.moderation.refused(message);
   }
 
   /** @param {number} now @param {number} generation @param {string} json */
   text(now, generation, json) {
     if (this.#beside.joining?.generation === generation)
       return this.#textBeside(now, generation, json);
+    if (generation === this.#former?.generation) return this.#formerText(now, json);
     if (generation !== this.#generation || !this.isOpen) return undefined;
     this.#heard(now);
     const message = readServer(json);
@@ -452,7 +477,9 @@ export class Signaling {
     this.#closeBeside();
     this.#closeFormer();
     if (this.#generation !== 0) this.mesh.carrier.closeSocket(this.#generation);
+    this.#begunAt.clear();
     this.#forgetConnection();
+    this.mesh.moderation.disconnected();
   }
 
   #forgetConnection() {
@@ -460,12 +487,13 @@ export class Signaling {
     this.#wokeAt = null;
     this.#texts = [];
     this.#textsSent = 0;
-    this.mesh.moderation.disconnected();
   }
 
   #closeOpening() {
-    for (const generation of this.#beside.opening.splice(0))
+    for (const generation of this.#beside.opening.splice(0)) {
+      this.#begunAt.delete(generation);
       this.mesh.carrier.closeSocket(generation);
+    }
   }
 
   #closeBeside() {
@@ -532,10 +560,18 @@ export class Signaling {
     this.#former = null;
   }
 
-  /** The page has another token: the next connection is opened with it at once, if one waits for it. @param {number} now @param {string} token */
+  /**
+   * The page has another token: the next connection is opened with it at once, if one waits for it; after more refusals in a row than
+   * one, later each time. The token that was refused changes nothing. @param {number} now @param {string} token
+   */
   tokenGiven(now, token) {
+    const { refused, refusals, at } = this.#tokens;
+    if (this.#askedForToken && token === refused) return;
     this.mesh.config.token = token;
-    if (this.#askedForToken && this.#renewalAt < Infinity) this.#renewalAt = now;
+    const waitMs =
+      refusals > 1 ? Math.min(TOKEN_WAIT_MS * 2 ** (refusals - 2), LONGEST_TOKEN_WAIT_MS) : 0;
+    if (this.#askedForToken && this.#renewalAt < Infinity)
+      this.#renewalAt = Math.max(now, at + waitMs);
     this.#askedForToken = false;
     this.tick(now);
   }
@@ -563,9 +599,11 @@ export class Signaling {
     const isRefused = message?.type === 'error' && message.fatal;
     if (isRefused || message?.type === 'going-away') this.#besideClosed(generation);
     // The connection in use goes on; the token is asked for at once, and not again before there is one.
-    if (isRefused && TOKEN_CODES.includes(message.code) && !this.#askedForToken) {
+    if (isRefused && TOKEN_CODES.includes(message.code)) {
+      const { joined, refusals } = this.#tokens;
+      this.#tokens = { refused: joined, refusals: refusals + 1, at: now };
+      if (!this.#askedForToken) this.mesh.emit({ type: 'token-needed', code: message.code });
       this.#askedForToken = true;
-      this.mesh.emit({ type: 'token-needed', code: message.code });
     }
     return undefined;
   }
@@ -584,10 +622,13 @@ export class Signaling {
     if (joined.taken_over && isSame) {
       this.#closeBeside();
       this.#closeFormer();
-      this.#former = { generation: this.#generation, since: now };
+      const wasStale = this.#wokeAt !== null;
+      this.#former = { generation: this.#generation, since: now, wasStale };
       this.#forgetConnection();
     } else {
+      const begunAt = this.#begunAt.get(generation) ?? now;
       this.#closeAll();
+      this.#begunAt.set(generation, begunAt);
     }
     this.#generation = generation;
     this.phase = 'joining';
@@ -631,6 +672,7 @@ export class Signaling {
   /** What a join's answer says is so from now on. @param {number} now @param {any} joined */
   #enter(now, joined) {
     this.#liveness = new Liveness(now);
+    [this.#askedForToken, this.#tokens] = [false, { refusals: 0, at: 0 }];
     this.mesh.ownStatus.joined();
     this.phase = 'joined';
     this.#joinLimitMs = JOIN_LIMIT_MS;

@@ -206,23 +206,59 @@ test('a decision without a connection is not sent, one that the end of a connect
   assert.match(said[1], /may not have been done/);
 });
 
-test('a lost connection and one that was taken over from end the wait for answers to decisions', () => {
-  for (const end of /** @type {const} */ (['socketEnds', 'socketsDie'])) {
-    const world = new World();
-    const ada = world.join('Ada');
-    world.run(1000);
-    ada.mesh.moderation.decide('lock');
-    ada[end]();
-    ada.mesh.pathChanged(world.now);
-    world.run(1000);
-    assert.deepEqual(
-      ada.events
-        .filter(({ type }) => type === 'remark')
-        .map(({ text }) => /may not have been done/.test(text)),
-      [true],
-      end,
-    );
-  }
+/** What a page said. @param {import('./world.js').FakePeer} peer */
+const remarks = (peer) =>
+  peer.events.filter(({ type }) => type === 'remark').map(({ text }) => text);
+
+test('a lost connection ends the wait for answers to decisions', () => {
+  const world = new World();
+  const ada = world.join('Ada');
+  world.run(1000);
+  ada.mesh.moderation.decide('lock');
+  ada.socketEnds();
+  world.run(1000);
+  assert.equal(remarks(ada).length, 1);
+  assert.match(remarks(ada)[0], /may not have been done/);
+});
+
+test('the answer to a decision comes on the connection from which another has taken over', () => {
+  const world = new World();
+  const ada = world.join('Ada', { relay_only: true });
+  world.run(1000);
+  const former = ada.generation;
+  const { mesh } = ada;
+  mesh.moderation.decide('lock');
+  mesh.moderation.decide('kick', { peer: 'no one' });
+  ada.socketsDie();
+  mesh.pathChanged(world.now);
+  world.run(500);
+  assert.ok(world.server.members.get(ada)?.generation !== former);
+  assert.deepEqual(remarks(ada), []);
+  const refused = { code: 'unknown-peer', message: 'No.', fatal: false, request: 2 };
+  for (const answer of [
+    { type: 'moderated', request: 1 },
+    { type: 'error', ...refused },
+    { type: 'locked', locked: true },
+  ])
+    mesh.signaling.text(world.now, former, JSON.stringify(answer));
+  assert.deepEqual(remarks(ada), [
+    'The room is closed to newcomers.',
+    'That was not done. This person has left.',
+  ]);
+  assert.equal(mesh.moderation.locked, false, 'what the server says of the room there is older');
+});
+
+test('a decision that is not answered within ten seconds was not done, on whichever connection', () => {
+  const world = new World();
+  const ada = world.join('Ada', { relay_only: true });
+  world.run(1000);
+  ada.mesh.moderation.decide('lock');
+  ada.socketsDie();
+  ada.mesh.pathChanged(world.now);
+  world.run(9900);
+  assert.deepEqual(remarks(ada), []);
+  world.run(300);
+  assert.deepEqual(remarks(ada), ['That was not done. The server did not answer in time.']);
 });
 
 test('one\u2019s own state is sent when it changes, at most four times a second, to a server that takes it', () => {

@@ -13,7 +13,7 @@ import {
   status,
 } from '../src/messages.js';
 import { rosterHash } from '../src/roster.js';
-import { encode, groupId } from '../src/wire.js';
+import { encode, groupId, KINDS } from '../src/wire.js';
 import { World } from './world.js';
 
 const vectors = JSON.parse(
@@ -530,6 +530,100 @@ test('a token that the next connection needs is asked for at once and once', () 
     ['another'],
   );
   assert.equal(ada.count('server-away'), 0);
+});
+
+test('the life of a renewed connection counts from when that one was begun', () => {
+  const world = new World();
+  world.server.lifetimeMs = 20_000;
+  const ada = world.join('Ada', { relay_only: true });
+  world.run(1000);
+  const first = ada.generation;
+  world.server.joinMs = 3_500;
+  const isOther = (/** @type {number} */ than) =>
+    world.server.members.get(ada)?.generation !== than;
+  while (!isOther(first)) world.run(100);
+  const [second, joined] = [ada.generation, world.now];
+  world.server.joinMs = 0;
+  while (ada.generation === second && world.now < joined + 20_000) world.run(100);
+  const after = world.now - joined + 3_500;
+  assert.ok(after >= 13_500 && after <= 18_200, `after ${after} ms`);
+});
+
+test('a refused token is not tried again, and others wait longer with each refusal', () => {
+  const world = new World();
+  world.server.lifetimeMs = 20_000;
+  const ada = world.join('Ada', { relay_only: true });
+  world.run(2000);
+  world.server.refuses = 'token-invalid';
+  const asked = () => ada.count('token-needed');
+  while (asked() === 0) world.run(100);
+  ada.mesh.signaling.tokenGiven(world.now, 'token 1');
+  const waits = [];
+  for (let number = 1; number <= 4; number++) {
+    while (asked() === number) world.run(20);
+    const [from, joins] = [world.now, world.server.joins.length];
+    ada.mesh.signaling.tokenGiven(world.now, `token ${number}`);
+    world.run(50);
+    assert.equal(world.server.joins.length, joins, 'it was refused');
+    ada.mesh.signaling.tokenGiven(world.now, `token ${number + 1}`);
+    while (world.server.joins.length === joins) world.run(20);
+    waits.push(Math.round((world.now - from) / 1000));
+  }
+  assert.deepEqual(waits, [1, 2, 4, 8]);
+  assert.equal(ada.count('server-away'), 0);
+  world.server.refuses = null;
+  ada.mesh.signaling.tokenGiven(world.now, 'good');
+  world.run(30_000);
+  assert.ok(world.server.joins.at(-1)?.token === 'good');
+  world.server.refuses = 'token-expired';
+  const before = asked();
+  while (asked() === before) world.run(100);
+});
+
+test('a token that is needed again after a join with the one in use is asked for again', () => {
+  const world = new World();
+  world.server.lifetimeMs = 20_000;
+  const ada = world.join('Ada', { relay_only: true });
+  world.run(2000);
+  for (const times of [1, 2]) {
+    world.server.refuses = 'token-expired';
+    while (ada.count('token-needed') < times && world.now < 120_000) world.run(100);
+    assert.equal(ada.count('token-needed'), times);
+    world.server.refuses = null;
+    const joins = world.server.joins.length;
+    while (world.server.joins.length === joins) world.run(100);
+    world.run(500);
+  }
+});
+
+test('speech on the former connection is taken for half a second, and after a sleep not at all', () => {
+  for (const slept of [false, true]) {
+    const world = new World();
+    const ada = world.join('Ada', { relay_only: true });
+    world.run(2000);
+    const [former, { mesh }] = [ada.generation, ada];
+    ada.socketsDie();
+    mesh.pathChanged(world.now, slept);
+    const isOther = () => world.server.members.get(ada)?.resumed;
+    while (!isOther()) world.run(10);
+    const since = world.now;
+    /** @type {number[]} */
+    const taken = [];
+    mesh.session.fromServer = (_, packet) => void taken.push(packet[2] ?? 0);
+    const takes = (/** @type {number} */ kind) => {
+      taken.length = 0;
+      mesh.signaling.packet(world.now, former, new Uint8Array([0x8b, 0xc7, kind]));
+      return taken.includes(kind);
+    };
+    world.run(100);
+    assert.equal(takes(KINDS.VoiceData), !slept);
+    assert.equal(takes(KINDS.VoiceCopies), !slept);
+    world.run(since + 450 - world.now);
+    assert.equal(takes(KINDS.VoiceData), !slept);
+    world.run(since + 600 - world.now);
+    assert.ok(!takes(KINDS.VoiceData), 'it has waited');
+    assert.ok(takes(KINDS.TextData), 'what was written is taken');
+  }
 });
 
 test('what members sent on the former connection is still taken for a while', () => {

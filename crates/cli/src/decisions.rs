@@ -97,6 +97,15 @@ impl Decisions {
         self.asked.push_back(Asked { transaction, done, change });
     }
 
+    /// An event has said what became of the room's password.
+    pub fn password_said(&mut self) {
+        for asked in &mut self.asked {
+            if matches!(asked.change, Some(Change::Password(_))) {
+                asked.done = None;
+            }
+        }
+    }
+
     /// What was asked last.
     #[cfg(test)]
     pub(crate) fn asked_last(&self) -> Option<TransactionId> {

@@ -448,6 +448,9 @@ impl Talk {
             self.decisions.left(stamped.at, *peer, self.people.label_as(*peer, name));
         }
         self.output.event(stamped, &self.people, is_said);
+        if matches!(&stamped.event, Event::Room(RoomEvent::RoomPassword { .. })) {
+            self.decisions.password_said();
+        }
         if let Event::Room(RoomEvent::TransactionDone { transaction, result }) = &stamped.event
             && let Some(done) = self.decisions.decided(*transaction, result.is_ok())
         {

@@ -54,8 +54,8 @@ pub(super) struct Connection {
     state: ConnectionState,
     /// When the connection in use was begun: a host in front of the server counts from then.
     began_at: Duration,
-    /// The one from which it has taken over, and until when that is read.
-    former: Option<(u32, Duration)>,
+    /// The one from which it has taken over.
+    former: Option<Former>,
     beside: Beside,
     /// Of connections; see [`MeshOutput::OpenSocket`](crate::output::MeshOutput::OpenSocket).
     generations: u32,
@@ -66,6 +66,16 @@ pub(super) struct Connection {
     /// An attempt that was begun for that alone may be under way.
     is_renewing: bool,
     random: Random,
+}
+
+/// A connection from which another has taken over.
+#[derive(Clone, Copy, Debug)]
+struct Former {
+    generation: u32,
+    taken_over_at: Duration,
+    /// The machine slept, and the server had not answered since: what was on its way may have
+    /// waited since before.
+    was_stale: bool,
 }
 
 /// Which of the connections one is.
@@ -180,7 +190,7 @@ impl Connection {
             Some(SocketRole::Joining)
         } else if self.beside.is_opening(generation) {
             Some(SocketRole::Opening)
-        } else if self.former.is_some_and(|(former, _)| former == generation) {
+        } else if self.former.is_some_and(|former| former.generation == generation) {
             Some(SocketRole::Former)
         } else {
             None
@@ -192,9 +202,9 @@ impl Connection {
         self.state = ConnectionState::waiting(now);
     }
 
-    /// A retry that waits begins at once.
-    pub(super) fn reconnect_now(&mut self, now: Duration) {
-        self.state.reconnect_now(now);
+    /// A retry that waits begins then.
+    pub(super) fn reconnect_at(&mut self, at: Duration) {
+        self.state.reconnect_now(at);
     }
 
     /// Opens what is due if `may_open`, and finds what is overdue.
@@ -396,7 +406,11 @@ impl Connection {
         let ConnectionState::Joined { session, memory, .. } = &self.state else { return };
         let (session, memory) = (*session, *memory);
         self.close_former(queues);
-        self.former = Some((memory.generation, now + FORMER_READ));
+        self.former = Some(Former {
+            generation: memory.generation,
+            taken_over_at: now,
+            was_stale: self.path.is_stale_from_server(),
+        });
         self.began_at = self.beside.joining_began_at().unwrap_or(now);
         self.beside.close_but_joining(&mut queues.out);
         self.renewed(now, limits, queues);
@@ -425,21 +439,22 @@ impl Connection {
         self.path.renewed();
     }
 
-    /// A connection that is to be replaced at some time is replaced now.
-    pub(super) fn renew_now(&mut self, now: Duration) {
+    /// A connection that is to be replaced at some time is replaced then.
+    pub(super) fn renew_at(&mut self, at: Duration) {
         if self.renewal_at.is_some() {
-            self.renewal_at = Some(now);
+            self.renewal_at = Some(at);
         }
     }
 
     /// Whether speech on the former connection is still taken.
     pub(super) fn takes_former_voice(&self, now: Duration) -> bool {
-        self.former.is_some_and(|(_, until)| now + FORMER_READ < until + FORMER_VOICE)
+        self.former
+            .is_some_and(|former| !former.was_stale && now < former.taken_over_at + FORMER_VOICE)
     }
 
     /// What was on its way on the former connection is not read any longer.
     pub(super) fn close_former(&mut self, queues: &mut Queues) {
-        if let Some((generation, _)) = self.former.take() {
+        if let Some(Former { generation, .. }) = self.former.take() {
             queues.out.close_socket(generation);
         }
     }
@@ -669,7 +684,7 @@ impl Connection {
     /// Asks where it is due, and opens connections beside one that does not answer or does not
     /// open.
     pub(super) fn tick_liveness(&mut self, now: Duration, queues: &mut Queues) {
-        if self.former.is_some_and(|(_, until)| now >= until) {
+        if self.former.is_some_and(|former| now >= former.taken_over_at + FORMER_READ) {
             self.close_former(queues);
         }
         let mut round_trip = Duration::ZERO;

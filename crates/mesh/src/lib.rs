@@ -42,6 +42,7 @@ mod roster_changes;
 mod server_connection;
 mod signaling;
 mod status;
+mod token_renewal;
 mod transaction;
 
 use std::time::Duration;
@@ -63,6 +64,7 @@ use queues::Queues;
 use roster::Roster;
 use roster_changes::Membership;
 use status::OwnStatus;
+use token_renewal::{NextJoin, TokenRenewal};
 
 pub use carried::{Carried, Carrier};
 pub use choice::{ChoiceError, Connections};
@@ -124,10 +126,7 @@ pub struct Mesh {
     lobby: Lobby,
     status: OwnStatus,
     server_connection: Option<ServerConnection>,
-    /// Nothing is tried before the program gives another access token.
-    awaits_token: bool,
-    /// The program was asked for a token for the next connection, while one is in use.
-    asked_for_token: bool,
+    token_renewal: TokenRenewal,
     /// The newest that the server gave this peer for this room.
     ticket: Option<Ticket>,
     server_takes_group_text: bool,
@@ -152,8 +151,7 @@ impl Mesh {
             lobby: Lobby::new(config.metadata.clone(), config.run),
             status: OwnStatus::default(),
             server_connection: None,
-            awaits_token: false,
-            asked_for_token: false,
+            token_renewal: TokenRenewal::default(),
             ticket: config.ticket.clone(),
             server_takes_group_text: false,
             server_takes_status: false,
@@ -228,17 +226,18 @@ impl Mesh {
         self.status.get()
     }
 
-    /// The access token from now on. A server that asked for another one is joined at once.
+    /// The access token from now on. A server that asked for another one is joined at once; after
+    /// more refusals in a row than one, 1 s after the last, then 2 s, up to a minute. The token that
+    /// was refused last changes nothing.
     pub fn set_token(&mut self, now: Duration, token: AccessToken) {
+        let Some(next) = self.token_renewal.given(now, &token) else { return };
         self.config.token = Some(token);
-        if std::mem::take(&mut self.awaits_token) {
-            self.connection.reconnect_now(now);
-            self.tick_connection(now);
+        match next {
+            NextJoin::AsPlanned => return,
+            NextJoin::Reconnects(at) => self.connection.reconnect_at(at),
+            NextJoin::Renews(at) => self.connection.renew_at(at),
         }
-        if std::mem::take(&mut self.asked_for_token) {
-            self.connection.renew_now(now);
-            self.tick_connection(now);
-        }
+        self.tick_connection(now);
     }
 
     /// Runs timers, and gives the next thing that the session has to know.
@@ -437,7 +436,7 @@ impl Mesh {
     }
 
     fn tick_connection(&mut self, now: Duration) {
-        match self.connection.tick(now, !self.awaits_token, &mut self.queues) {
+        match self.connection.tick(now, !self.token_renewal.holds_back(), &mut self.queues) {
             Some(Overdue::Lost(why)) => self.connection_lost(now, why.to_owned(), Duration::ZERO),
             Some(Overdue::Closed(why)) => self.connection_closed(now, why.to_owned(), None),
             None => {}

@@ -39,7 +39,7 @@ impl Mesh {
         } else if !fatal {
             self.tell(MeshEvent::Warned { code, message, text: None });
         } else if self.config.renews_token && asks_for_token(&code) {
-            self.awaits_token = true;
+            self.token_renewal.refused(now);
             self.refused_for_now(now, code.clone(), message.clone(), Duration::ZERO);
             self.tell(MeshEvent::TokenNeeded { code, message });
         } else if code == ErrorCode::PasswordWait {
@@ -112,7 +112,7 @@ impl Mesh {
                 Ok(ServerMessage::Joined(joined)) => self.joined_beside(now, generation, joined),
                 Ok(ServerMessage::Error { fatal: true, code, message, .. }) => {
                     self.connection.beside_closed(generation, &mut self.queues);
-                    self.refused_beside(code, message);
+                    self.refused_beside(now, code, message);
                 }
                 Ok(ServerMessage::GoingAway { .. }) => {
                     self.connection.beside_closed(generation, &mut self.queues);
@@ -124,17 +124,18 @@ impl Mesh {
 
     /// The next connection needs another token, while the one in use goes on: the program is asked
     /// for it at once, and not again before it has answered.
-    fn refused_beside(&mut self, code: ErrorCode, message: String) {
+    fn refused_beside(&mut self, now: Duration, code: ErrorCode, message: String) {
         if self.config.renews_token
             && asks_for_token(&code)
-            && !std::mem::replace(&mut self.asked_for_token, true)
+            && self.token_renewal.refused_beside(now)
         {
             self.tell(MeshEvent::TokenNeeded { code, message });
         }
     }
 
-    /// The connection from which another has taken over: what members sent is still taken. What the
-    /// server says of the room there is older than the answer to the join.
+    /// The connection from which another has taken over: what members sent is still taken, and the
+    /// answers to requests. What the server says of the room there is older than the answer to the
+    /// join.
     fn former_event(&mut self, now: Duration, event: SocketEvent) {
         match event {
             SocketEvent::Packet(packet) => {
@@ -149,10 +150,24 @@ impl Mesh {
             SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
                 self.connection.close_former(&mut self.queues);
             }
+            SocketEvent::Text(text) => match decode_server(&text) {
+                Ok(
+                    ServerMessage::Moderated { request } | ServerMessage::MetadataSet { request },
+                ) => {
+                    self.request_done(now, request, Ok(()));
+                }
+                Ok(ServerMessage::Error {
+                    code,
+                    message,
+                    fatal: false,
+                    request: Some(request),
+                    ..
+                }) => self.request_done(now, request, Err(TransactionError { code, message })),
+                Ok(_) | Err(_) => {}
+            },
             SocketEvent::Receiving
             | SocketEvent::Connected(_)
             | SocketEvent::Open
-            | SocketEvent::Text(_)
             | SocketEvent::Pong(_) => {}
         }
     }
@@ -185,6 +200,7 @@ impl Mesh {
         let (order, permissions, held_in) = (joined.order, joined.permissions, joined.held_in);
         let own = PeerInfo { order, permissions, held_in, ..you.clone() };
         self.connection.take_over(now, generation, own.clone(), &joined.limits, &mut self.queues);
+        self.token_renewal.joined();
         self.keep_ticket(joined.ticket);
         self.server_takes_group_text = joined.group_text;
         self.roster.mark_changed();
@@ -227,6 +243,7 @@ impl Mesh {
 
     fn join_message(&mut self, metadata: Metadata) -> String {
         let status = self.status.join();
+        self.token_renewal.joins(self.config.token.clone());
         let has_joined = self.connection.has_joined();
         let join = Join {
             protocol: PROTOCOL_VERSION,
@@ -410,6 +427,7 @@ impl Mesh {
             held_in: joined.held_in.clone(),
         };
         self.connection.joined(now, own.clone(), session, &joined.limits, &mut self.queues);
+        self.token_renewal.joined();
         self.keep_ticket(joined.ticket);
         self.server_takes_group_text = joined.group_text;
         self.roster.mark_changed();

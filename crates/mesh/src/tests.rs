@@ -445,6 +445,146 @@ fn what_members_sent_on_the_former_connection_is_still_taken_for_a_while() {
     assert_eq!(closed.count(), 1);
 }
 
+/// Something comes on a connection in use until then, so that nothing but time changes.
+fn stay(mesh: &mut Mesh, from_ms: u64, until_ms: u64, in_use: u32) {
+    for at_ms in (from_ms..until_ms).step_by(100) {
+        let now = Duration::from_millis(at_ms);
+        let event = SocketEvent::Receiving;
+        mesh.handle(now, CarrierEvent::Socket { generation: in_use, event });
+        mesh.tick(now);
+        while let Some(output) = mesh.poll_output() {
+            if let MeshOutput::SendText { generation, text } = output
+                && text.contains("ping")
+            {
+                say(mesh, at_ms, generation, &text.replace("ping", "pong"));
+            }
+        }
+    }
+}
+
+/// Lets the next connection take over; gives when, and both numbers.
+fn taken_over(mesh: &mut Mesh, from_ms: u64, former: u32) -> (u64, u32) {
+    let (at_ms, next) = next_opening(mesh, from_ms, former);
+    open(mesh, at_ms, next);
+    let answer = joined(mesh, r#","taken_over":{"metadata":{}}"#);
+    say(mesh, at_ms, next, &answer);
+    (at_ms, next)
+}
+
+#[test]
+fn the_life_of_a_renewed_connection_counts_from_when_that_one_was_begun() {
+    let (mut mesh, first) = with_a_lifetime();
+    let (begun_ms, second) = next_opening(&mut mesh, 8_000, first);
+    stay(&mut mesh, begun_ms, begun_ms + 5_000, first);
+    let at_ms = begun_ms + 5_000;
+    open(&mut mesh, at_ms, second);
+    let answer = joined(&mesh, r#","taken_over":{"metadata":{}}"#);
+    say(&mut mesh, at_ms, second, &answer);
+    let (next_ms, _) = next_opening(&mut mesh, at_ms, second);
+    let after_ms = next_ms - begun_ms;
+    assert!((14_000..=18_100).contains(&after_ms), "after {after_ms} ms");
+}
+
+#[test]
+fn after_a_sleep_no_speech_is_taken_from_the_former_connection() {
+    for slept in [false, true] {
+        let (mut mesh, former) = with_a_lifetime();
+        let change = if slept { PathChange::Woke } else { PathChange::Changed };
+        mesh.handle(Duration::from_millis(8_000), CarrierEvent::Path(change));
+        let opened = std::iter::from_fn(|| mesh.poll_output()).find_map(|output| match output {
+            MeshOutput::OpenSocket { generation } => Some(generation),
+            _ => None,
+        });
+        let next = opened.expect("another connection at once");
+        open(&mut mesh, 8_000, next);
+        let answer = joined(&mesh, r#","taken_over":{"metadata":{}}"#);
+        say(&mut mesh, 8_000, next, &answer);
+        let now = Duration::from_millis(8_100);
+        while mesh.poll_network_event(now).is_some() {}
+        let voice = [&[0x8b, 0xc7, 2][..], &7u32.to_be_bytes(), &[0, 2]].concat();
+        let event = SocketEvent::Packet(voice.into());
+        mesh.handle(now, CarrierEvent::Socket { generation: former, event });
+        let is_taken = std::iter::from_fn(|| mesh.poll_network_event(now))
+            .any(|event| matches!(event, NetworkEvent::FromServer(_)));
+        assert_eq!(is_taken, !slept);
+    }
+}
+
+#[test]
+fn answers_to_requests_are_taken_from_the_former_connection() {
+    let (mut mesh, former) = with_a_lifetime();
+    let now = Duration::from_millis(8_000);
+    for id in [1, 2] {
+        mesh.moderate(now, TransactionId(id), Moderation::Lock);
+    }
+    let (at_ms, _) = taken_over(&mut mesh, 8_000, former);
+    while mesh.poll_event().is_some() {}
+    say(&mut mesh, at_ms, former, r#"{"type":"moderated","request":1}"#);
+    let refused =
+        r#"{"type":"error","code":"not-moderator","message":"No.","fatal":false,"request":2}"#;
+    say(&mut mesh, at_ms, former, refused);
+    say(&mut mesh, at_ms, former, r#"{"type":"locked","locked":true}"#);
+    let events: Vec<_> = std::iter::from_fn(|| mesh.poll_event()).collect();
+    let results: Vec<_> = events
+        .iter()
+        .map(|event| match event {
+            MeshEvent::TransactionDone { transaction, result } => (transaction.0, result.is_ok()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(results, [(1, true), (2, false)]);
+}
+
+#[test]
+fn a_refused_token_is_not_tried_again_and_others_wait_longer_with_each_refusal() {
+    let config = MeshConfig { renews_token: true, token: Some("0".into()), ..config() };
+    let (mut mesh, mut generation) =
+        connected_as(config, &ServerConnection::new(true, false, None));
+    let refused = r#"{"type":"error","code":"token-invalid","message":"No.","fatal":true}"#;
+    let mut at_ms = 0;
+    let mut waits = Vec::new();
+    for number in 0..5 {
+        say(&mut mesh, at_ms, generation, refused);
+        mesh.set_token(Duration::from_millis(at_ms), number.to_string().as_str().into());
+        mesh.set_token(Duration::from_millis(at_ms), (number + 1).to_string().as_str().into());
+        let from_ms = at_ms;
+        generation = loop {
+            mesh.tick(Duration::from_millis(at_ms));
+            let opened =
+                std::iter::from_fn(|| mesh.poll_output()).find_map(|output| match output {
+                    MeshOutput::OpenSocket { generation } => Some(generation),
+                    _ => None,
+                });
+            if let Some(generation) = opened {
+                break generation;
+            }
+            at_ms += 100;
+            assert!(at_ms < from_ms + 60_000);
+        };
+        waits.push((at_ms - from_ms) / 1000);
+        open(&mut mesh, at_ms, generation);
+    }
+    assert_eq!(waits, [0, 1, 2, 4, 8]);
+}
+
+#[test]
+fn a_token_that_is_needed_again_after_a_join_with_the_one_in_use_is_asked_for_again() {
+    let (mut mesh, mut in_use) = with_a_lifetime();
+    let expired =
+        r#"{"type":"error","code":"token-expired","message":"It has expired.","fatal":true}"#;
+    let mut at_ms = 8_000;
+    for _ in 0..2 {
+        let (refused_ms, next) = next_opening(&mut mesh, at_ms, in_use);
+        open(&mut mesh, refused_ms, next);
+        while mesh.poll_event().is_some() {}
+        say(&mut mesh, refused_ms, next, expired);
+        let asks = std::iter::from_fn(|| mesh.poll_event())
+            .any(|event| matches!(event, MeshEvent::TokenNeeded { .. }));
+        assert!(asks);
+        (at_ms, in_use) = taken_over(&mut mesh, refused_ms, in_use);
+    }
+}
+
 #[test]
 fn a_machine_that_slept_counts_the_silence_of_the_server_from_its_waking() {
     let lost_after = |sleeps: bool| {

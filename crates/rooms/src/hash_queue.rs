@@ -115,6 +115,24 @@ impl<K: Ord + Clone> HashQueue<K> {
         if let Some(wait) = self.backoff.wait(now, &(key.clone(), peer)) {
             return Asked::Refused(wait);
         }
+        let returned = self.returned(now, key, peer);
+        self.put_in(now, key, peer, rate, returned)
+    }
+
+    /// A member asks for a hash, who need not guess: as a join that has come back.
+    pub fn ask_as_member(&mut self, now: Duration, key: &K, peer: PeerId, rate: Rate) -> Asked {
+        let returned = self.returned(now, key, peer).unwrap_or(now);
+        self.put_in(now, key, peer, rate, Some(returned))
+    }
+
+    fn put_in(
+        &mut self,
+        now: Duration,
+        key: &K,
+        peer: PeerId,
+        rate: Rate,
+        returned: Option<Duration>,
+    ) -> Asked {
         let hashes_left = self.bucket(now, key, rate).bucket.has(now, rate);
         let waiting = self.waiting.iter().filter(|waiting| waiting.key == *key).count();
         // Where its own part is full, one of its own goes in any case.
@@ -125,7 +143,6 @@ impl<K: Ord + Clone> HashQueue<K> {
         }
         self.asked += 1;
         let id = HashId(self.asked);
-        let returned = self.returned(now, key, peer);
         self.waiting.push(Waiting { id, key: key.clone(), peer, since: now, returned });
         if fills_its_part {
             self.refuse_one_of(now, key);
@@ -387,6 +404,32 @@ pub(crate) mod tests {
             queue.wrong(now, &1, peers[&id]);
         }
         outcome
+    }
+
+    #[test]
+    fn a_member_that_sets_a_password_does_not_wait_behind_guessers_of_its_address() {
+        for is_member in [false, true] {
+            let mut random = Random(5);
+            let mut queue = HashQueue::<u16>::default();
+            let now = Duration::from_secs(1);
+            while queue.next(now).is_some() || queue.asked < 20 {
+                queue.ask(now, &1, random.peer(), ADDRESS_HASHES);
+            }
+            let member = random.peer();
+            let asked = if is_member {
+                queue.ask_as_member(now, &1, member, ADDRESS_HASHES)
+            } else {
+                queue.ask(now, &1, member, ADDRESS_HASHES)
+            };
+            let Asked::Waits(id) = asked else { panic!("it waits") };
+            let mut served = Vec::new();
+            for second in 2..12 {
+                let now = Duration::from_secs(second);
+                (0..100).for_each(|_| _ = queue.ask(now, &1, random.peer(), ADDRESS_HASHES));
+                served.extend(queue.next(now));
+            }
+            assert_eq!(served.contains(&id), is_member);
+        }
     }
 
     #[test]

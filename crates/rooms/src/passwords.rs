@@ -94,9 +94,29 @@ impl<L: Line> Passwords<L> {
         request: HashRequest,
         line: &L,
     ) -> Result<HashId, Refusal> {
-        match self.queue.ask(now, &key, peer, key.rate()) {
+        let asked = self.queue.ask(now, &key, peer, key.rate());
+        self.wait(asked, HashJob { key, peer, password, request, line: line.clone() })
+    }
+
+    /// The same for the password that a moderator sets: strangers of its address who guess do not
+    /// delay it.
+    pub(crate) fn ask_to_set(
+        &mut self,
+        now: Duration,
+        key: BackoffKey,
+        peer: PeerId,
+        password: Password,
+        request: HashRequest,
+        line: &L,
+    ) -> Result<HashId, Refusal> {
+        let asked = self.queue.ask_as_member(now, &key, peer, key.rate());
+        self.wait(asked, HashJob { key, peer, password, request, line: line.clone() })
+    }
+
+    fn wait(&mut self, asked: Asked, job: HashJob<L>) -> Result<HashId, Refusal> {
+        match asked {
             Asked::Waits(id) => {
-                self.jobs.insert(id, HashJob { key, peer, password, request, line: line.clone() });
+                self.jobs.insert(id, job);
                 Ok(id)
             }
             Asked::Refused(after) => Err(Refusal::retry_after(ErrorCode::PasswordWait, after)),

@@ -122,7 +122,7 @@ impl Refusal {
 
     /// A ClientState lists too many groups; so many refused ones have no answer of their own.
     pub fn too_many_groups(unanswered: usize) -> Self {
-        let message = format!("Too many talk groups: you do not listen to the last {unanswered}.");
+        let message = format!("Too many talk groups: {unanswered} more of these were refused.");
         Self { message, ..Self::of(ErrorCode::BadField) }
     }
 

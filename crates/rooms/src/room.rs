@@ -72,6 +72,8 @@ pub struct Room {
     emptied_at: Option<Duration>,
     /// The password, if there is one.
     lock: Option<Lock>,
+    /// A member decided `lock` in the emptied room while the right to moderate waited for another.
+    is_lock_beside_right: bool,
     /// How often moderators have decided about the password in this session.
     passwords_decided: u32,
     tickets: Tickets,
@@ -124,6 +126,7 @@ impl Room {
             mark_due: now,
             emptied_at: Some(now),
             lock: None,
+            is_lock_beside_right: false,
             passwords_decided: 0,
             tickets: Tickets::default(),
             moderation: moderation::Moderation::default(),
@@ -265,6 +268,7 @@ impl Room {
         let is_first = others == 0;
         let by_ticket = self.presented_by_ticket(&join, others);
         let ticket = self.tickets.open(&join);
+        let lock_before = self.lock.map(|lock| lock.lineage());
         self.take_password(now, peer, by_ticket, out);
         let is_anew = self.members.is_empty();
         let order = match old.and_then(|old| self.replace(now, old, out)) {
@@ -300,6 +304,9 @@ impl Room {
         let base = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
         // Where access tokens decide who may moderate, coming first does not.
         self.take_rights(now, peer, is_anew && grant.is_none(), ticket.as_ref(), out);
+        if self.lock.map(|lock| lock.lineage()) != lock_before {
+            self.is_lock_beside_right = self.moderation.owner().is_some_and(|owner| owner != peer);
+        }
         let permissions = self.moderation.permissions(peer, base);
         if let Some(grant) = grant {
             self.grants.insert(connection, grant);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use uuid::Uuid;
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, Join, LeaveReason, Moderation, Password, ServerMessage,
 };
@@ -354,16 +353,14 @@ impl<L: Line> Visit<L> {
             Some(_) => Err(Refusal::of(ErrorCode::TooManyMessages)),
             None => {
                 let hash_request =
-                    room.with(now, |room, _| room.check_moderator(self.id)).and_then(|()| {
+                    room.with(now, |room, _| room.check_moderator(self.id)).and_then(|peer| {
                         let salt = signaling.fresh_salt()?;
-                        Ok(crate::room::HashRequest { salt, expected: None })
+                        Ok((peer, crate::room::HashRequest { salt, expected: None }))
                     });
-                hash_request.and_then(|hash_request| {
-                    let (key, peer) = (
-                        BackoffKey::of_moderator(self.key, room.name().key()),
-                        PeerId(Uuid::nil()),
-                    );
-                    signaling.passwords().ask(now, key, peer, password, hash_request, &self.line)
+                hash_request.and_then(|(peer, hash_request)| {
+                    let key = BackoffKey::of_moderator(self.key, room.name().key());
+                    let mut passwords = signaling.passwords();
+                    passwords.ask_to_set(now, key, peer, password, hash_request, &self.line)
                 })
             }
         };

@@ -219,7 +219,10 @@ impl Talk {
             }
             Decision::SetPassword(text) => {
                 change = Some(Decided::Password(!text.is_empty()));
-                (Moderation::SetPassword { password: Some(text.as_str().into()) }, String::new())
+                // An event says it to everyone, unless there was none to take away.
+                let done = if text.is_empty() { "The room has no password." } else { "" };
+                let password = Some(text.as_str().into());
+                (Moderation::SetPassword { password }, done.to_owned())
             }
             Decision::MakeOwner(name) => {
                 let peer = find(&name)?;

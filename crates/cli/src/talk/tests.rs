@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use clap::Parser as _;
 use voicemesh::{
-    DeviceRole, ErrorCode, GROUP_NAME_BYTES, Permissions, TEXT_BYTES, TransactionError,
-    TransactionId,
+    DeviceRole, ErrorCode, GROUP_NAME_BYTES, PasswordChange, Permissions, TEXT_BYTES,
+    TransactionError, TransactionId,
 };
 
 use super::*;
@@ -281,4 +281,23 @@ fn what_was_done_does_not_come_back() {
         result: Err(error),
     }));
     assert!(!world.stays("/lock"));
+}
+
+#[test]
+fn taking_away_a_password_is_answered_whether_there_was_one_or_not() {
+    for had_one in [true, false] {
+        let mut world = World::new("no-password");
+        let (said, stays) = world.types("/set-password");
+        assert!(!stays, "{said}");
+        let transaction = world.talk.decisions.asked_last().expect("the password");
+        world.printed.take();
+        if had_one {
+            let change = PasswordChange::Removed;
+            world.happens(Event::Room(RoomEvent::RoomPassword { change }));
+        }
+        world.happens(Event::Room(RoomEvent::TransactionDone { transaction, result: Ok(()) }));
+        let said = world.printed.take();
+        assert_eq!(said.matches("The room has no password").count(), 1, "{said}");
+        assert_eq!(said.contains("any more"), had_one, "{said}");
+    }
 }

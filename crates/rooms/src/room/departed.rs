@@ -31,6 +31,8 @@ pub(super) struct DepartedMember {
     pub(super) of: Banned,
     pub(super) name: String,
     pub(super) run: u32,
+    /// Its connection was lost: its links may live.
+    is_lost: bool,
     /// What it may do unless a moderator decides otherwise.
     base: Permissions,
     /// What the others know of it.
@@ -67,6 +69,7 @@ impl Departed {
             of,
             name: member.name.clone(),
             run: member.run,
+            is_lost: reason == LeaveReason::Lost,
             base,
             permissions: member.permissions,
             held_in: member.held_in.clone(),
@@ -102,6 +105,23 @@ impl Departed {
 
     pub(super) fn peers(&self) -> Vec<PeerId> {
         self.members.iter().map(DepartedMember::peer).collect()
+    }
+
+    /// Other peers than this one with the same subject of an access token whose links may live.
+    pub(super) fn lost_of_subject(
+        &self,
+        now: Duration,
+        subject: &str,
+        than: PeerId,
+    ) -> Vec<PeerId> {
+        let lost = self.members.iter().filter(|departed| {
+            departed.is_lost
+                && !departed.is_put_out
+                && now < departed.left_at + WAIT
+                && departed.peer() != than
+                && departed.of.subject.as_deref() == Some(subject)
+        });
+        lost.map(DepartedMember::peer).collect()
     }
 
     /// What it may do. Gives the message for the others, if that is news to them.

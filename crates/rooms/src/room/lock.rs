@@ -41,6 +41,17 @@ impl Lock {
         self.restored_from.is_none()
     }
 
+    /// Shared by the passwords that were set one after the other.
+    pub(super) fn lineage(&self) -> u64 {
+        self.epoch.lineage
+    }
+
+    /// What is restored from a ticket that this server issued in this run.
+    pub(super) fn restored(record: &PasswordRecord) -> Self {
+        let digest = Digest::from_parts(Salt(record.salt), record.hash);
+        Self { digest, epoch: record.epoch, restored_from: None }
+    }
+
     /// Another password after this one.
     pub(super) fn changed(&self, digest: Digest) -> Self {
         Self { digest, epoch: self.epoch.next(), ..*self }

@@ -72,7 +72,25 @@ impl Room {
             {
                 Presented::Ends
             }
+            Presented::Nothing if others > 0 => self.presented_by_right(&record),
             presented => presented,
+        }
+    }
+
+    /// What the ticket of the member who has the right shows of a password that another member
+    /// decided meanwhile in the emptied room: the one of the ticket holds again.
+    fn presented_by_right(&self, record: &TicketRecord) -> Presented {
+        let right = self.moderation.right_of(record.peer);
+        if !self.is_lock_beside_right || right.is_none() || right != record.owner {
+            return Presented::Nothing;
+        }
+        match (record.password, self.lock) {
+            (Some(password), Some(lock)) if password.epoch.lineage == lock.lineage() => {
+                Presented::Nothing
+            }
+            (Some(password), _) => Presented::Restores(Lock::restored(&password)),
+            (None, Some(_)) => Presented::Ends,
+            (None, None) => Presented::Nothing,
         }
     }
 
@@ -83,15 +101,17 @@ impl Room {
         }
     }
 
-    /// Whether a member may moderate.
+    /// The member of a connection, which may moderate.
     ///
     /// # Errors
     ///
     /// When it may not.
-    pub fn check_moderator(&self, connection: ConnectionId) -> Result<(), Refusal> {
-        let member = self.members.get(self.present(connection));
-        let may = member.is_some_and(|member| member.permissions.moderate);
-        if may { Ok(()) } else { Err(Refusal::of(ErrorCode::NotModerator)) }
+    pub fn check_moderator(&self, connection: ConnectionId) -> Result<PeerId, Refusal> {
+        self.members
+            .get(self.present(connection))
+            .filter(|member| member.permissions.moderate)
+            .map(|member| member.peer)
+            .ok_or_else(|| Refusal::of(ErrorCode::NotModerator))
     }
 
     /// What a joiner gets or brings of the right to moderate.
@@ -290,6 +310,7 @@ impl Room {
             Some(lock) => lock.changed(digest),
             None => Lock::decided(digest),
         });
+        self.is_lock_beside_right = false;
         self.passwords_decided = self.passwords_decided.wrapping_add(1);
         let password = ServerMessage::Password(self.password());
         self.members.broadcast(&password, Purpose::Update, out);
@@ -464,6 +485,8 @@ impl Room {
         let others: Vec<ConnectionId> =
             same.map(|(connection, _)| *connection).filter(is_it).collect();
         others.into_iter().for_each(|connection| self.put_out_replaced(now, connection, out));
+        let lost = self.moderation.departed.lost_of_subject(now, subject, than);
+        lost.into_iter().for_each(|peer| self.put_out_departed(peer, out));
     }
 
     /// The subject of the access token of a member.

@@ -8,6 +8,7 @@ use super::tickets::UNIX;
 use super::*;
 use crate::room::{AddressTag, Digest, Salt};
 
+const D: ConnectionId = ConnectionId(4);
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl World {
@@ -92,6 +93,52 @@ fn a_member_who_waits_for_the_owner_to_go_gets_nothing() {
         assert_eq!(world.room.owner(), Some(peer_of(2)), "it decides what the room publishes");
         assert_eq!(world.decide(B, Moderation::Lock), Some(ErrorCode::NotModerator));
         assert!(world.join_as(C, back(1, &owner)).permissions.moderate);
+    }
+}
+
+/// Leaves a member alone in the room of an owner who is lost, with this password or none, and lets
+/// the owner come back with its ticket.
+fn a_stranger_decides_the_password_while_the_right_waits(
+    of_room: Option<&str>,
+    of_stranger: Option<&str>,
+    comes_by_another_run: bool,
+) {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    let named = |person, password: Option<&str>| Join {
+        password: password.map(Into::into),
+        ..join_of(person)
+    };
+    let owner = world.join_with(A, named(1, of_room)).expect("it makes the room");
+    world.join_with(B, named(2, of_room)).expect("it is right");
+    world.leave(A, LeaveReason::Lost);
+    if !comes_by_another_run {
+        world.leave(B, LeaveReason::Left);
+    }
+    let alone = Join { run: 50, ..named(2, of_stranger) };
+    let stranger = world.join_with(C, alone).expect("it is alone");
+    assert!(!stranger.permissions.moderate);
+    world.now += 5 * MINUTE;
+    let returns = Join { password: of_room.map(Into::into), ..back(1, &owner) };
+    let returned = world.join_with(D, returns).expect("the right is its own");
+    assert!(returned.permissions.moderate);
+    assert_eq!(returned.password.set, of_room.is_some());
+    assert!(returned.peers.is_empty(), "who was behind another password is not heard");
+    let code = if of_room.is_some() { ErrorCode::PasswordRequired } else { ErrorCode::Kicked };
+    let last = world.received(C).pop();
+    assert!(
+        matches!(&last, Some(ServerMessage::Error { code: last, fatal: true, .. }) if *last == code),
+        "{last:?}"
+    );
+    let again = Join { run: 51, ticket: stranger.ticket, ..named(2, of_stranger) };
+    assert!(world.join_with(B, again).is_err() || of_stranger.is_none());
+}
+
+#[test]
+fn while_the_right_waits_a_member_alone_keeps_its_holder_out_by_no_password() {
+    for by_run in [false, true] {
+        a_stranger_decides_the_password_while_the_right_waits(None, Some("mine"), by_run);
+        a_stranger_decides_the_password_while_the_right_waits(Some("ours"), Some("mine"), by_run);
+        a_stranger_decides_the_password_while_the_right_waits(Some("ours"), None, by_run);
     }
 }
 

@@ -136,6 +136,25 @@ fn a_subject_is_one_peer_at_a_time_in_a_room() {
     assert_eq!(world.room.len(), 2);
 }
 
+#[test]
+fn a_subject_that_comes_as_another_peer_ends_the_links_of_the_one_whose_connection_was_lost() {
+    for reason in [LeaveReason::Lost, LeaveReason::Left] {
+        let mut world = world();
+        let of = |subject: &str| Claims { sub: Some(subject.to_owned()), ..request() };
+        world.join_as(A, with_token(1, of("user-7")));
+        world.join_as(B, with_token(2, of("user-8")));
+        world.leave(A, reason);
+        world.received(B);
+        world.join_as(C, with_token(3, of("user-7")));
+        let ended = ServerMessage::PeerLeft { peer: peer_of(1), reason: LeaveReason::Kicked };
+        let was_lost = reason == LeaveReason::Lost;
+        assert_eq!(world.received(B).contains(&ended), was_lost, "{reason:?}");
+        world.leave(C, LeaveReason::Left);
+        world.join_as(C, with_token(4, of("user-7")));
+        assert!(!world.received(B).contains(&ended), "once");
+    }
+}
+
 /// The server's own ticket stands in for a token that has expired, for ten minutes.
 #[test]
 fn after_expiry_a_member_comes_back_by_its_ticket_for_ten_minutes() {
