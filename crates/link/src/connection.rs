@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -66,9 +65,8 @@ pub(crate) struct Reports {
     pub(crate) signals: mpsc::Receiver<Signal>,
     /// Turns into a reason when the connection is beyond repair.
     pub(crate) fate: watch::Receiver<Option<CloseReason>>,
-    /// Turns true when the gathering has ended and no TURN server has given an address, though
-    /// there are such servers.
-    pub(crate) turn_failed: watch::Receiver<bool>,
+    /// Whether one of the TURN servers has given an address.
+    pub(crate) turn: watch::Receiver<TurnServers>,
     /// Turns true when the connection's driver has ended.
     pub(crate) driver_ended: watch::Receiver<bool>,
 }
@@ -187,20 +185,24 @@ async fn build(
 ) -> Result<(Box<dyn PeerConnection>, Reports), Error> {
     let (signal_sender, signals) = mpsc::channel(LOCAL_CANDIDATE_QUEUE);
     let (fate_sender, fate) = watch::channel(None);
-    let (turn_sender, turn_failed) = watch::channel(false);
     let servers: Vec<_> = ice_servers.iter().filter_map(usable_server).collect();
     let has_turn = servers.iter().any(|server| server.urls.iter().any(|url| is_turn_over_udp(url)));
-    let turn = TurnWatch { has_turn, has_address: AtomicBool::new(false), failed: turn_sender };
+    let (turn_sender, turn) =
+        watch::channel(if has_turn { TurnServers::Asked } else { TurnServers::None });
     let configuration = RTCConfigurationBuilder::default().with_ice_servers(servers).build();
     let peer = PeerConnectionBuilder::new()
         .with_configuration(configuration)
         .with_setting_engine(settings(mdns))
         .with_runtime(Arc::new(runtime))
-        .with_handler(Arc::new(Handler { signals: signal_sender, fate: fate_sender, turn }))
+        .with_handler(Arc::new(Handler {
+            signals: signal_sender,
+            fate: fate_sender,
+            turn: turn_sender,
+        }))
         .with_udp_addrs(addresses.to_vec())
         .build()
         .await?;
-    Ok((Box::new(peer), Reports { signals, fate, turn_failed, driver_ended }))
+    Ok((Box::new(peer), Reports { signals, fate, turn, driver_ended }))
 }
 
 fn settings(mdns: MulticastDnsMode) -> SettingEngine {
@@ -272,29 +274,21 @@ fn is_turn_over_udp(url: &str) -> bool {
 struct Handler {
     signals: mpsc::Sender<Signal>,
     fate: watch::Sender<Option<CloseReason>>,
-    turn: TurnWatch,
+    turn: watch::Sender<TurnServers>,
 }
 
-/// Sees whether TURN works: the crate reports no `icecandidateerror`, only candidates and the end
-/// of the gathering, which waits for every TURN server's answer or silence (7.8 s).
-struct TurnWatch {
-    has_turn: bool,
-    has_address: AtomicBool,
-    failed: watch::Sender<bool>,
-}
-
-impl TurnWatch {
-    fn candidate(&self, candidate: &str) {
-        if candidate.contains(" typ relay") {
-            self.has_address.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn gathered(&self) {
-        if self.has_turn && !self.has_address.load(Ordering::Relaxed) {
-            self.failed.send_replace(true);
-        }
-    }
+/// What has become of the TURN servers. The crate reports no `icecandidateerror`, only candidates
+/// and the end of the gathering; and that does not come while a server is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnServers {
+    /// There are none.
+    None,
+    /// None has answered.
+    Asked,
+    /// One has given an address.
+    Works,
+    /// All have refused.
+    Failed,
 }
 
 impl Handler {
@@ -312,7 +306,9 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         match event.candidate.to_json() {
             Ok(json) if !json.candidate.is_empty() => {
-                self.turn.candidate(&json.candidate);
+                if json.candidate.contains(" typ relay") {
+                    self.turn.send_replace(TurnServers::Works);
+                }
                 let signal = Signal::Candidate {
                     candidate: json.candidate,
                     // The crate leaves it empty, which browsers refuse.
@@ -328,7 +324,13 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.turn.gathered();
+            self.turn.send_if_modified(|turn| {
+                let has_failed = *turn == TurnServers::Asked;
+                if has_failed {
+                    *turn = TurnServers::Failed;
+                }
+                has_failed
+            });
             let _ = self.signals.try_send(Signal::EndOfCandidates);
         }
     }

@@ -1,20 +1,21 @@
 //! A link's task: owns the connection, empties the queues, and is the only caller of the sink.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
 use voicemesh_wire::signaling::Signal;
 use webrtc::data_channel::DataChannelEvent;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
 use crate::addresses::Addresses;
 use crate::check_budget::CheckBudget;
-use crate::connection::{Connection, ROUNDS_TO_FLUSH, Reports};
+use crate::connection::{Connection, ROUNDS_TO_FLUSH, Reports, TurnServers};
 use crate::fragment::{self, Fragmenter, Joined, Reassembler};
 use crate::in_flight::{InFlight, chunk_bytes};
 use crate::limits::{
@@ -37,6 +38,9 @@ pub(crate) struct Setup {
     pub(crate) checks: Arc<CheckBudget>,
     pub(crate) openings: Arc<Openings>,
 }
+
+/// TURN servers that have not answered by then are reported. They are asked seven times, for 7.8 s.
+const TURN_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The whole life of a link. Says that it is over even if it is never polled, as on a runtime that
 /// has ended.
@@ -220,6 +224,8 @@ impl<'a> LinkTask<'a> {
             return reason;
         }
         let mut timer = pin!(tokio::time::sleep_until(self.wake_at()));
+        let mut turn_is_late = pin!(tokio::time::sleep(TURN_ANSWERS_WITHIN));
+        let mut looks_at_turn = true;
         loop {
             let step = tokio::select! {
                 biased;
@@ -235,8 +241,12 @@ impl<'a> LinkTask<'a> {
                     self.sink.event(LinkEvent::Signal(signal));
                     Ok(())
                 }
-                Ok(()) = reports.turn_failed.changed() => {
-                    self.sink.event(LinkEvent::TurnFailed);
+                // Once: a server that answers later is used all the same.
+                has_failed = turn_failed(&mut reports.turn, turn_is_late.as_mut()), if looks_at_turn => {
+                    looks_at_turn = false;
+                    if has_failed {
+                        self.sink.event(LinkEvent::TurnFailed);
+                    }
                     Ok(())
                 }
                 Some((stream, event)) = channels.next() => self.channel_event(stream, event).await,
@@ -651,4 +661,14 @@ fn negotiation(error: webrtc::error::Error) -> CloseReason {
 fn gone(error: webrtc::error::Error) -> CloseReason {
     tracing::debug!(%error, "a channel is gone");
     CloseReason::Remote
+}
+
+/// Whether all TURN servers have failed, once it is known: they have refused, or said nothing.
+async fn turn_failed(servers: &mut watch::Receiver<TurnServers>, late: Pin<&mut Sleep>) -> bool {
+    tokio::select! {
+        known = servers.wait_for(|servers| *servers != TurnServers::Asked) => {
+            known.is_ok_and(|servers| *servers == TurnServers::Failed)
+        }
+        () = late => true,
+    }
 }

@@ -406,6 +406,8 @@ fn a_token_that_the_next_connection_needs_is_asked_for_at_once_and_once() {
     }
     while mesh.poll_output().is_some() {}
     mesh.set_token(Duration::from_millis(from_ms), "another".into());
+    // It was refused twice.
+    mesh.tick(Duration::from_millis(from_ms + 1_000));
     let opened = std::iter::from_fn(|| mesh.poll_output()).find_map(|output| match output {
         MeshOutput::OpenSocket { generation } => Some(generation),
         _ => None,

@@ -294,7 +294,8 @@ impl Room {
         let full = |_| Refusal::of(ErrorCode::RoomFull);
         let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
         self.session.set_takes_group_text(connection, capabilities.group_text);
-        if is_first && by_ticket == Presented::Nothing {
+        let decides_lock = is_first && by_ticket == Presented::Nothing;
+        if decides_lock {
             let named = password.is_some_and(|password| !password.is_empty());
             self.lock = presented.filter(|_| named).map(Lock::decided);
         }
@@ -304,7 +305,7 @@ impl Room {
         let base = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
         // Where access tokens decide who may moderate, coming first does not.
         self.take_rights(now, peer, is_anew && grant.is_none(), ticket.as_ref(), out);
-        if self.lock.map(|lock| lock.lineage()) != lock_before {
+        if decides_lock || self.lock.map(|lock| lock.lineage()) != lock_before {
             self.is_lock_beside_right = self.moderation.owner().is_some_and(|owner| owner != peer);
         }
         let permissions = self.moderation.permissions(peer, base);

@@ -119,7 +119,10 @@ fn a_stranger_decides_the_password_while_the_right_waits(
     assert!(!stranger.permissions.moderate);
     world.now += 5 * MINUTE;
     let returns = Join { password: of_room.map(Into::into), ..back(1, &owner) };
-    let returned = world.join_with(D, returns).expect("the right is its own");
+    let returned = world.join_with(D, returns);
+    let returned = returned.unwrap_or_else(|code| {
+        panic!("{of_room:?} {of_stranger:?} {comes_by_another_run}: {code:?}")
+    });
     assert!(returned.permissions.moderate);
     assert_eq!(returned.password.set, of_room.is_some());
     assert!(returned.peers.is_empty(), "who was behind another password is not heard");
