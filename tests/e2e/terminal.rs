@@ -326,11 +326,11 @@ fn over_ssh_the_view_is_the_same_keys_do_the_same_and_another_size_arrives() {
     let Some(ssh) = Ssh::start(test) else { return };
     let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
     let mut speaker = speaker(&server, "ssh", "Toni", &folder);
+    wait_for(&mut speaker, "connected");
     for (name, kind) in [("Ada", USUAL), ("Ben", LARGE)] {
         let command = ssh.over_line(&join_silent(&server, "ssh", name, &folder));
         let window = tmux.open(name, kind, &command);
         wait_for_peer(&mut speaker, "peer-joined", name);
-        wait_for(&mut speaker, "connected");
         let (columns, rows) = kind.size;
         let seen = |window: &Window<'_>, size| {
             window.wait_until("who speaks", |text| {

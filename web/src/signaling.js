@@ -600,8 +600,14 @@ export class Signaling {
     if (isRefused || message?.type === 'going-away') this.#besideClosed(generation);
     // The connection in use goes on; the token is asked for at once, and not again before there is one.
     if (isRefused && TOKEN_CODES.includes(message.code)) {
-      const { joined, refusals } = this.#tokens;
-      this.#tokens = { refused: joined, refusals: refusals + 1, at: now };
+      const { joined, refused, refusals, at } = this.#tokens;
+      // The same one again is no further answer of the page.
+      const isNew = refusals === 0 || joined !== refused;
+      this.#tokens = {
+        refused: joined,
+        refusals: isNew ? refusals + 1 : refusals,
+        at: isNew ? now : at,
+      };
       if (!this.#askedForToken) this.mesh.emit({ type: 'token-needed', code: message.code });
       this.#askedForToken = true;
     }

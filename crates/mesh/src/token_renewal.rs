@@ -72,9 +72,12 @@ impl TokenRenewal {
     }
 
     fn count(&mut self, now: Duration) {
+        // The same one again is no further answer of the program.
+        if self.refusals == 0 || self.joined_with != self.refused {
+            self.refusals = self.refusals.saturating_add(1);
+            self.refused_at = now;
+        }
         self.refused = self.joined_with.take();
-        self.refusals = self.refusals.saturating_add(1);
-        self.refused_at = now;
     }
 
     /// The program gives a token. `None` if it was asked for another one than this.
