@@ -224,7 +224,7 @@ impl<'a> LinkTask<'a> {
             return reason;
         }
         let mut timer = pin!(tokio::time::sleep_until(self.wake_at()));
-        let mut turn_is_late = pin!(tokio::time::sleep(TURN_ANSWERS_WITHIN));
+        let mut turn_is_late = pin!(tokio::time::sleep_until(Instant::now() + TURN_ANSWERS_WITHIN));
         let mut looks_at_turn = true;
         loop {
             let step = tokio::select! {
