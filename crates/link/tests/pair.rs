@@ -232,6 +232,8 @@ async fn a_turn_server_that_never_answers_is_told_once_and_the_link_is_open_mean
     for end in [&mut a, &mut b] {
         assert_eq!(end.events.next().await, LinkEvent::Open);
         assert_eq!(end.events.next().await, LinkEvent::TurnFailed);
+    }
+    for end in [&mut a, &mut b] {
         end.link().send(Stream::Reliable, Bytes::from_static(b"still here")).unwrap();
     }
     for end in [&mut a, &mut b] {
