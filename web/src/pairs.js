@@ -20,7 +20,7 @@ const REQUEST_INTERVAL_MS = 2000;
 /** A request for an offer is repeated so many times, until an offer comes. */
 const REQUEST_REPEATS = 3;
 const OFFER_INTERVAL_MS = 500;
-/** Offers of one peer that are answered within a minute, whether links come of them or not. */
+/** Offers of one peer that are answered within a minute although no link comes of them. */
 const OFFERS = 6;
 const OFFERS_MS = 60_000;
 const ASK_AFTER_MS = 5000;
@@ -216,7 +216,8 @@ export class Pairs {
       }
       this.#answered.set(from, [...answered, now]);
       for (const [peer, times] of this.#answered)
-        if (now >= times[times.length - 1] + OFFERS_MS) this.#answered.delete(peer);
+        if (now >= times[times.length - 1] + OFFERS_MS || times.length === 0)
+          this.#answered.delete(peer);
       pair.attempt = attempt;
       pair.ignored = null;
       pair.requested = null;
@@ -244,6 +245,8 @@ export class Pairs {
     link.health = new Health(now, this.#turns++);
     const pair = this.#pair(now, peer);
     pair.failures = 0;
+    // The offer of a link that opens does not count.
+    if (this.mesh.config.peer > peer) this.#answered.get(peer)?.pop();
     // A request that crossed the offer is answered by it.
     pair.askedBeyond = false;
     this.#sendHandshake(now, link);

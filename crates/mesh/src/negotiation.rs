@@ -433,6 +433,9 @@ impl Links {
                 *state = LinkState::Open;
                 self.rests_until = now + REST;
                 pair.failures = 0;
+                if on.roster.you() > link.peer {
+                    self.answered_offers.opened(link.peer);
+                }
                 // A request that crossed the offer is answered by it.
                 pair.wants_newer_attempt = false;
                 on.queues.tell_network(NetworkEvent::LinkUp(link));

@@ -1,5 +1,5 @@
-//! How often offers are answered: at most so many of one peer in a minute, whether links come of them
-//! or not, and whatever it gives up and begins anew meanwhile.
+//! How often offers are answered of which no link comes: at most so many of one peer in a minute,
+//! whatever it gives up and begins anew meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use voicemesh_wire::PeerId;
 
 /// Offers of one peer that are answered within [`INTERVAL`]. An honest offerer waits longer after
-/// each that fails; where links open and break so often, what they would carry is relayed.
+/// each that fails.
 const MOST: usize = 6;
 const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -20,6 +20,13 @@ impl AnsweredOffers {
     pub(super) fn waits_until(&self, now: Duration, peer: PeerId) -> Option<Duration> {
         let times = self.0.get(&peer).filter(|times| times.len() >= MOST)?;
         times.front().map(|first| *first + INTERVAL).filter(|next| now < *next)
+    }
+
+    /// The link of the last offer is open: that offer does not count.
+    pub(super) fn opened(&mut self, peer: PeerId) {
+        if let Some(times) = self.0.get_mut(&peer) {
+            times.pop_back();
+        }
     }
 
     pub(super) fn answered(&mut self, now: Duration, peer: PeerId) {
@@ -57,6 +64,12 @@ mod tests {
             .max();
         assert_eq!((most, answered.len()), (Some(6), 18));
         assert_eq!(offers.waits_until(Duration::from_secs(179), ben), None);
+        for second in 200..400 {
+            let now = Duration::from_secs(second);
+            assert_eq!(offers.waits_until(now, ben), None, "its links open");
+            offers.answered(now, ben);
+            offers.opened(ben);
+        }
         offers.answered(Duration::from_secs(400), ben);
         assert_eq!(offers.0.len(), 1, "what is long ago is forgotten");
     }
