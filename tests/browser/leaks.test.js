@@ -41,13 +41,8 @@ test(
       const { metrics } = await devtools.send('Performance.getMetrics');
       return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
     }
-    // A link that follows another at once may wait for its turn: the relay will do meanwhile.
-    const hears = () =>
-      ada.page
-        .locator('[data-name="bob"]:is([data-route="direct"], [data-route="relayed"])')
-        .waitFor();
     async function visit() {
-      await hears();
+      await ada.waitForRoute('bob', 'direct');
       await ada.at('leave').click();
       await ada.waitForPhase('left');
       await ada.at('rejoin').click();
@@ -75,6 +70,6 @@ test(
       after.JSHeapUsedSize <= before.JSHeapUsedSize + MOST_MORE_HEAP,
       `heap: ${before.JSHeapUsedSize}, then ${after.JSHeapUsedSize}`,
     );
-    await hears();
+    await ada.waitForRoute('bob', 'direct');
   }),
 );

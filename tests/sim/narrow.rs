@@ -33,7 +33,7 @@ const SEGMENT_BYTES: usize = 536;
 #[derive(Debug)]
 pub struct Stream<T> {
     waiting: VecDeque<Waiting<T>>,
-    /// Bytes of voice that go before anything else, if there are so many.
+    /// Bytes of voice that may go before other messages.
     voice_turn: usize,
     /// `None` where TCP is ideal.
     tcp: Option<(Tcp<T>, usize)>,

@@ -92,7 +92,7 @@ struct Server {
     heard: BTreeMap<(usize, u32), Duration>,
     /// When they were opened.
     opened: BTreeMap<(usize, u32), Duration>,
-    /// So many passwords more are answered with `password-wait`.
+    /// Passwords that are still to be answered with `password-wait`.
     password_waits: usize,
 }
 
@@ -160,7 +160,7 @@ impl World {
         self.wires.borrow_mut().server_up = true;
     }
 
-    /// The server looks at none of the next passwords, so many times.
+    /// The server answers the next `times` passwords with `password-wait`.
     pub fn let_passwords_wait(&mut self, times: usize) {
         if let Some(server) = &mut self.server {
             server.password_waits = times;
@@ -377,8 +377,8 @@ impl World {
     }
 
     /// The system of a peer notices that its network is another one.
-    /// A peer wakes whose clock stood still for so long, and takes what waited for it; how much that
-    /// was.
+    /// Wakes a peer whose clock stood still for `asleep`, and gives it the packets that waited.
+    /// Returns their number.
     pub fn wake(&mut self, peer: usize, asleep: Duration) -> usize {
         let sleeper = &mut self.peers[peer];
         sleeper.frozen = false;

@@ -1,4 +1,4 @@
-//! A line to this machine over ssh, for a test: a real sshd on loopback with keys of its own.
+//! A connection to this machine over ssh, for a test: a real sshd on loopback with new keys.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -62,7 +62,7 @@ impl Ssh {
         Some(Self { port, folder, _daemon: daemon })
     }
 
-    /// The same command at the other end of the line, in a terminal of its own. The variables TERM
+    /// The same command at the other end of the connection, in another terminal. The variables TERM
     /// and LANG go with it, as usual systems have it.
     #[must_use]
     pub fn over_line(&self, command: &Command) -> Command {

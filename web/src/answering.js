@@ -8,18 +8,18 @@
  * `usedAt`: when something was relayed to it last; `speechAt`: when speech came from it without an announced pause.
  */
 
-/** A peer to whom speech is relayed is asked when nothing has come from it for so long … */
+/** Silence after which a peer is asked to whom speech is relayed … */
 const QUIET_MS = 2000;
-/** … and one that only the relay reaches, without speech, when so long, … */
+/** … and, without speech, one that only the relay reaches, … */
 const QUIET_WITHOUT_SPEECH_MS = 8000;
 /** … one at a time. */
 const WITHOUT_SPEECH_APART_MS = 250;
 const ASK_INTERVAL_MS = 1000;
-/** So many questions follow each other quickly, later ones more slowly. */
+/** Questions at `ASK_INTERVAL_MS`; later ones are further apart. */
 const FIRST_QUESTIONS = 4;
-/** A peer that has not answered for so long since it was asked is not reached. */
+/** A peer that has not answered within this time of the first question is out of reach. */
 const ANSWER_LIMIT_MS = 2000;
-/** A peer counts as one to whom speech is relayed for so long after it was. */
+/** A peer counts as one to whom speech is relayed for this long after a relayed packet. */
 const IN_USE_MS = 3000;
 /** Relayed speech that has stopped without an announced pause is asked after within this time. */
 const BROKEN_OFF_MS = 4000;

@@ -12,7 +12,7 @@ const ENOUGH_SAMPLES = 4;
 const ASK_AGAIN_MS = 500;
 const SMOOTHING = 0.05;
 const LONGEST_DELAY_MS = 10_000;
-/** So many looks at what is played make a delay that says something of the way: about two seconds of speech. */
+/** Observations of the playout after which a delay is shown: about two seconds of speech. */
 const ENOUGH_LOOKS = 100;
 
 export class Clock {

@@ -35,7 +35,7 @@ const DONE = {
   'make-owner': (name) => `${name} moderates this room now.`,
 };
 
-/** What others are told of the room's password. */
+/** What a `password` message says. */
 const PASSWORD = {
   set: 'A moderator has given the room a password: newcomers need it.',
   changed: 'A moderator has changed the room’s password.',

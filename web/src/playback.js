@@ -22,7 +22,7 @@ const STALLED_MS = 200;
 const SILENT_MS = 2000;
 const PAUSES = 8;
 const LOSS_SMOOTHING = 0.2;
-/** Frames after which a loss is told: two seconds of speech. */
+/** Frames after which a loss is shown: two seconds of speech. */
 const ENOUGH_FRAMES = 100;
 
 /** How long an Opus packet lasts, in ms (RFC 6716, section 3.1). @param {Uint8Array} packet */

@@ -45,12 +45,12 @@ const SERVER_KINDS = [
   KINDS.DeltaClientState,
   KINDS.RemoveClient,
 ];
-/** What was on its way on a connection from which another has taken over is read for so long, … */
+/** For how long a connection is read from which another has taken over, … */
 const FORMER_READ_MS = 2000;
-/** … and speech only for so long: later it has waited in a connection that was dead. */
+/** … and for how long speech is taken from it: later it has waited in a connection that was dead. */
 const FORMER_VOICE_MS = 500;
 
-/** After the second refused token in a row the next join waits so long from the refusal; after each further one twice as long, … */
+/** Wait between the second refusal of a token in a row and the next join; it doubles with each further one, … */
 const TOKEN_WAIT_MS = 1000;
 /** … up to this. */
 const LONGEST_TOKEN_WAIT_MS = 60_000;

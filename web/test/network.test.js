@@ -59,7 +59,7 @@ const watch = () =>
     shown: () => told.push('shown'),
   });
 
-/** What is told of this event. @param {EventTarget} target @param {string} type */
+/** The changes that an event causes. @param {EventTarget} target @param {string} type */
 function after(target, type) {
   told = [];
   target.dispatchEvent(new Event(type));

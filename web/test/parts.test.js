@@ -204,7 +204,7 @@ test('the measured delay is the true one, though the clocks differ and answers t
   assert.equal(clock.settledMs, clock.delayMs);
 });
 
-test('a late burst at the beginning makes no delay that is told', () => {
+test('a late burst at the beginning makes no delay that is shown', () => {
   const clock = new Clock();
   const place = (/** @type {number} */ sequence) => ({ sequence, talkspurt: 0 });
   const askedUs = clock.pollProbe(1000, place(0)) ?? 0;

@@ -378,8 +378,8 @@ impl TextOutput {
             }
             // Where it goes and why it ended, other lines say.
             Event::Voice(VoiceEvent::Recording { .. }) => None,
-            // The session being complete is no news to a person. The others end the command with a
-            // sentence of their own.
+            // The session being complete is no news to a person. The others end the command with
+            // another sentence.
             Event::Room(RoomEvent::Connected | RoomEvent::Refused { .. } | RoomEvent::Replaced) => {
                 None
             }

@@ -436,7 +436,7 @@ mod tests {
         assert_eq!(room.mix(), ChannelMix::One(1));
     }
 
-    /// The same voice in both channels, with noise of which each has a part of its own.
+    /// The same voice in both channels, with noise that differs between them.
     #[test]
     fn channels_agree_that_have_more_than_seven_tenths_in_common() {
         let length = 4 * RATE as usize;

@@ -110,14 +110,14 @@ impl RemoteVoice {
         })
     }
 
-    /// How long nothing has come of relayed speech that goes on; `None` for a short while, and for
-    /// so long that the speaker may be gone.
+    /// How long relayed speech has stopped without a pause; `None` below `STALLED`, and from `SILENT`
+    /// on, when the speaker may be gone.
     fn stalled_for(&self, now: Duration) -> Option<Duration> {
         let silent_for = now.saturating_sub(self.heard_at);
         (self.relay_goes_on && (STALLED..SILENT).contains(&silent_for)).then_some(silent_for)
     }
 
-    /// How late speech comes: so long do frames wait, or is the next one missing.
+    /// How late speech comes: the time that frames wait, or that the next one is missing.
     fn late_by(&self, now: Duration) -> Duration {
         let waits = Duration::from_secs_f32(self.listener.stats().buffer_ms.max(0.0) / 1e3);
         waits.max(self.stalled_for(now).unwrap_or_default())

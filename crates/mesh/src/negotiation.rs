@@ -40,7 +40,7 @@ const ASK_AFTER: Duration = Duration::from_secs(5);
 const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
 /// … and each sends much for so long, if it takes longer to open.
 const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
-/// Then they rest for so long: a queue is to drain, or a bucket to fill.
+/// After one that has opened, the next waits this long: a queue must drain, or a bucket fill.
 const REST: Duration = Duration::from_secs(3);
 /// An offer that is asked for comes within this time, if it comes soon.
 const OFFER_COMES_WITHIN: Duration = Duration::from_millis(1_500);
@@ -67,8 +67,8 @@ pub(super) struct Links {
     links_wait: bool,
     /// When they last waited.
     waited_at: Option<Duration>,
-    /// After one that has opened, others wait until then.
-    rests_until: Duration,
+    /// Whose link has opened last, and until when those of others wait.
+    rest: Option<(PeerId, Duration)>,
 }
 
 /// What links are negotiated with: the others, as the roster knows them, over the connection to the
@@ -144,7 +144,7 @@ impl Links {
             turn_has_failed: false,
             links_wait: false,
             waited_at: None,
-            rests_until: Duration::ZERO,
+            rest: None,
         }
     }
 
@@ -177,9 +177,10 @@ impl Links {
     fn waits(&self, now: Duration, peer: PeerId) -> bool {
         let is_lately = self.waited_at.is_some_and(|at| now < at + ONE_BY_ONE_FOR);
         let is_busy = |pair: &Pair| pair.is_newly_opening(now) || pair.has_newly_asked(now);
+        // A peer whose link has just opened, and who comes again, has room for another.
+        let rests = self.rest.is_some_and(|(opened, until)| opened != peer && now < until);
         let mut others = self.pairs.iter().filter(|(other, _)| **other != peer);
-        self.links_wait
-            || is_lately && (now < self.rests_until || others.any(|(_, pair)| is_busy(pair)))
+        self.links_wait || is_lately && (rests || others.any(|(_, pair)| is_busy(pair)))
     }
 
     /// Wants a link to a peer, from now on.
@@ -431,7 +432,7 @@ impl Links {
             LinkEvent::Signal(signal) => on.send_signal(link.peer, link.generation, signal),
             LinkEvent::Open => {
                 *state = LinkState::Open;
-                self.rests_until = now + REST;
+                self.rest = Some((link.peer, now + REST));
                 pair.failures = 0;
                 if on.roster.you() > link.peer {
                     self.answered_offers.opened(link.peer);

@@ -282,6 +282,36 @@ fn links_that_have_waited_open_one_after_another() {
     assert!(second >= 6_000 && third >= second + 3_000, "{opened_at:?}");
 }
 
+/// A page that is reloaded has room for another link: the rest is for the links of others.
+#[test]
+fn a_peer_whose_link_has_just_opened_does_not_wait_for_its_next_one() {
+    let mut world = World::new("offers");
+    world.mesh.mesh.set_links_wait(true);
+    world.given("closed", 0);
+    let mut offered_at = Vec::new();
+    for at in (0..12_000).step_by(TICK as usize) {
+        world.log.borrow_mut().now = at;
+        let now = world.now();
+        while world.mesh.poll(now).is_some() {}
+        if world.log.borrow().socket != world.socket {
+            world.join();
+        }
+        world.answer();
+        world.mesh.mesh.set_links_wait(at < 6_000);
+        let offers = world.log.borrow().noted.iter().filter(|(_, what, _)| what == "offer").count();
+        if offers == offered_at.len() + 1 {
+            offered_at.push(at);
+            if offers < 3 {
+                let attempt = world.log.borrow().noted.last().expect("the offer").2;
+                world.given("open", attempt);
+                world.given("broken", attempt);
+            }
+        }
+    }
+    let [_, waited, next] = offered_at[..] else { panic!("{offered_at:?}") };
+    assert!(waited >= 6_000 && next < waited + 3_000, "{offered_at:?}");
+}
+
 /// proves: B-16
 #[test]
 fn attempts_follow_the_scripted_cases() {

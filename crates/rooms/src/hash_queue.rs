@@ -135,7 +135,7 @@ impl<K: Ord + Clone> HashQueue<K> {
     ) -> Asked {
         let hashes_left = self.bucket(now, key, rate).bucket.has(now, rate);
         let waiting = self.waiting.iter().filter(|waiting| waiting.key == *key).count();
-        // Where its own part is full, one of its own goes in any case.
+        // An address that has filled its part loses one of its waiting hashes, not another address.
         let fills_its_part = waiting >= QUEUE_SLOTS + hashes_left as usize;
         if !fills_its_part && self.waiting.len() >= WAITING && !self.make_room(now, waiting) {
             self.defer(now, key, peer);

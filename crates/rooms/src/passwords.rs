@@ -47,11 +47,11 @@ impl BackoffKey {
 /// [`Signaling::next_hash`](crate::Signaling::next_hash) does it.
 #[derive(Debug)]
 pub struct HashJob<L> {
-    key: BackoffKey,
-    peer: PeerId,
-    password: Password,
-    request: HashRequest,
-    line: L,
+    pub(crate) key: BackoffKey,
+    pub(crate) peer: PeerId,
+    pub(crate) password: Password,
+    pub(crate) request: HashRequest,
+    pub(crate) line: L,
 }
 
 impl<L> HashJob<L> {
@@ -84,33 +84,17 @@ impl<L: Line> Passwords<L> {
         self.jobs.len()
     }
 
-    /// Puts a password into the queue, or says when to come back. `line` gets the answer.
-    pub(crate) fn ask(
-        &mut self,
-        now: Duration,
-        key: BackoffKey,
-        peer: PeerId,
-        password: Password,
-        request: HashRequest,
-        line: &L,
-    ) -> Result<HashId, Refusal> {
-        let asked = self.queue.ask(now, &key, peer, key.rate());
-        self.wait(asked, HashJob { key, peer, password, request, line: line.clone() })
+    /// Puts a password into the queue, or says when to come back. The job's line gets the answer.
+    pub(crate) fn ask(&mut self, now: Duration, job: HashJob<L>) -> Result<HashId, Refusal> {
+        let asked = self.queue.ask(now, &job.key, job.peer, job.key.rate());
+        self.wait(asked, job)
     }
 
     /// The same for the password that a moderator sets: strangers of its address who guess do not
     /// delay it.
-    pub(crate) fn ask_to_set(
-        &mut self,
-        now: Duration,
-        key: BackoffKey,
-        peer: PeerId,
-        password: Password,
-        request: HashRequest,
-        line: &L,
-    ) -> Result<HashId, Refusal> {
-        let asked = self.queue.ask_as_member(now, &key, peer, key.rate());
-        self.wait(asked, HashJob { key, peer, password, request, line: line.clone() })
+    pub(crate) fn ask_to_set(&mut self, now: Duration, job: HashJob<L>) -> Result<HashId, Refusal> {
+        let asked = self.queue.ask_as_member(now, &job.key, job.peer, job.key.rate());
+        self.wait(asked, job)
     }
 
     fn wait(&mut self, asked: Asked, job: HashJob<L>) -> Result<HashId, Refusal> {

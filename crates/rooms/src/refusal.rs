@@ -120,7 +120,7 @@ impl Refusal {
         Self { message, retry_after_ms: Some(10_000), ..Self::of(ErrorCode::TooLarge) }
     }
 
-    /// A ClientState lists too many groups; so many refused ones have no answer of their own.
+    /// A ClientState lists too many groups: `unanswered` refused ones are not answered singly.
     pub fn too_many_groups(unanswered: usize) -> Self {
         let message = format!("Too many talk groups: {unanswered} more of these were refused.");
         Self { message, ..Self::of(ErrorCode::BadField) }

@@ -15,7 +15,7 @@ use crate::guard::{ConnectionGuard, GuardVerdict};
 use crate::hash_queue::HashId;
 use crate::line::{Enqueue, Line};
 use crate::output::{CloseReason, ConnectionId, Malformed, Purpose, Text};
-use crate::passwords::BackoffKey;
+use crate::passwords::{BackoffKey, HashJob};
 use crate::refusal::Refusal;
 use crate::room::{Digest, Part};
 use crate::room_entry::{JoinOrigin, RoomEntry};
@@ -320,8 +320,10 @@ impl<L: Line> Visit<L> {
                 let key = BackoffKey::of(self.key, &RoomName::key_of(&join.room));
                 let password = join.password.clone().unwrap_or_else(|| "".into());
                 let peer = join.proof.peer_id();
-                let asked =
-                    signaling.passwords().ask(now, key, peer, password, hash_request, &self.line);
+                let asked = signaling.passwords().ask(
+                    now,
+                    HashJob { key, peer, password, request: hash_request, line: self.line.clone() },
+                );
                 match asked {
                     Ok(hash) => {
                         self.line.joined();
@@ -359,8 +361,9 @@ impl<L: Line> Visit<L> {
                     });
                 hash_request.and_then(|(peer, hash_request)| {
                     let key = BackoffKey::of_moderator(self.key, room.name().key());
-                    let mut passwords = signaling.passwords();
-                    passwords.ask_to_set(now, key, peer, password, hash_request, &self.line)
+                    let line = self.line.clone();
+                    let job = HashJob { key, peer, password, request: hash_request, line };
+                    signaling.passwords().ask_to_set(now, job)
                 })
             }
         };

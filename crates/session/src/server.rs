@@ -82,8 +82,8 @@ pub enum Purpose<P> {
     From(P),
 }
 
-/// Of the groups of one ClientState that are refused, so many are answered one by one: as many
-/// answers as wait for a client at once.
+/// Refused groups of one ClientState that are answered singly: as many answers as wait for a client
+/// at once.
 const REFUSALS_ANSWERED: usize = GROUPS_PER_CLIENT;
 
 /// What became of a received packet.
@@ -91,10 +91,10 @@ const REFUSALS_ANSWERED: usize = GROUPS_PER_CLIENT;
 pub enum Verdict {
     /// It was for the server, and applied.
     Applied,
-    /// It was a ClientState, and applied, but so many groups were refused without an answer of
-    /// their own (PROTOCOL.md, section 7).
+    /// It was a ClientState, and applied; more groups were refused than are answered singly
+    /// (PROTOCOL.md, section 7).
     GroupsRefused {
-        /// How many, besides those that were answered.
+        /// Refused groups without an answer.
         unanswered: usize,
     },
     /// It was passed on in so many copies.

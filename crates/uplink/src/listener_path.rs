@@ -32,8 +32,8 @@ const RELAYED_BUFFER: Duration = Duration::from_millis(250);
 /// reason than its amount: the link may be better.
 const RELAY_IS_WORSE: Duration = Duration::from_secs(10);
 const STAYS_LATE: Duration = Duration::from_millis(900);
-/// Until then speech that came late through the relay stays there for so long: on a full way, a link
-/// that opens and TCP that repeats what it lost have too little room as it is.
+/// Until then a listener stays relayed for this long after its relayed speech came late: on a full
+/// path, a link that opens and TCP that repeats what it lost have too little room already.
 const LATE_FOR: Duration = Duration::from_secs(3);
 /// Loss this much higher than the path's own, as a factor and a share, is judged anew.
 const OWN_LOSS_GREW: (f32, f32) = (1.5, 0.05);

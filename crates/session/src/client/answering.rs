@@ -180,8 +180,8 @@ impl Relayed {
             || self.speech_at.is_some_and(|at| now < at + BROKEN_OFF)
     }
 
-    /// Whether a question is due, if the peer is first asked when it has been quiet for so long, and
-    /// after some questions no sooner than `later`.
+    /// Whether a question is due: the first after `quiet` without a packet, those after
+    /// `FIRST_QUESTIONS` at intervals of `later`.
     fn is_due(&self, now: Duration, quiet: Duration, later: Duration) -> bool {
         match self.asked {
             None => now >= self.heard_at + quiet,

@@ -77,7 +77,7 @@ impl Speaker {
         (0..ms / FRAME_MS).map(|_| self.speak()).sum()
     }
 
-    /// Speaks until somebody changes the way; for how long, in ms.
+    /// Speaks until the route of a listener changes. Returns the time until then in ms.
     fn speak_until_a_move(&mut self, at_most_ms: u64) -> Option<u64> {
         (0..at_most_ms / FRAME_MS).find(|_| self.speak() > 0).map(|frames| frames * FRAME_MS)
     }

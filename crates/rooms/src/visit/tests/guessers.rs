@@ -102,7 +102,7 @@ impl Machine {
 }
 
 /// How long a newcomer with the password takes while a stranger of the same address guesses under
-/// ever new peer ids, so many times a second.
+/// ever new peer ids, `per_second` times a second.
 fn newcomer_among_guessers(seed: u64, per_second: f64, within: Duration) -> Option<Duration> {
     let mut random = Random(seed);
     let mut machine = Machine::new();
