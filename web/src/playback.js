@@ -20,6 +20,8 @@ const LATE_MS = 250;
 const STALLED_MS = 200;
 /** … until its speaker may be gone. */
 const SILENT_MS = 2000;
+/** Speech that stopped in the middle for so long met an outage: what queued meanwhile makes frames wait for this long. */
+const CATCHES_UP_MS = 4000;
 const PAUSES = 8;
 const LOSS_SMOOTHING = 0.2;
 /** Frames after which a loss is shown: two seconds of speech. */
@@ -53,6 +55,7 @@ export class RemoteAudio {
   #reportedLate = false;
   #newest = -1;
   #goesOnRelayed = false;
+  #catchesUpUntil = -Infinity;
   heardAt = -Infinity;
   /** The listener's wish, and the speaker's. */
   gain = 1;
@@ -90,6 +93,9 @@ export class RemoteAudio {
     }
     if (behind === 0 && frame.length > 0) {
       this.frameMs = opusMs(frame);
+      // -Infinity after a pause that was announced.
+      const outage = Number.isFinite(this.heardAt) && now >= this.heardAt + SILENT_MS;
+      if (outage) this.#catchesUpUntil = now + CATCHES_UP_MS;
       this.heardAt = pauseFollows ? -Infinity : now;
       if (pauseFollows && !this.#pauses.includes(sequence)) {
         this.#pauses.push(sequence);
@@ -118,7 +124,13 @@ export class RemoteAudio {
   /** For how long relayed speech has stopped in the middle. @param {number} now */
   #stalledMs(now) {
     const silentMs = now - this.heardAt;
-    return this.#goesOnRelayed && silentMs >= STALLED_MS && silentMs < SILENT_MS ? silentMs : 0;
+    const mayStall = this.#goesOnRelayed && !this.#catchesUp(now);
+    return mayStall && silentMs >= STALLED_MS && silentMs < SILENT_MS ? silentMs : 0;
+  }
+
+  /** After an outage, what waits to be played says nothing of the way. @param {number} now */
+  #catchesUp(now) {
+    return now < this.#catchesUpUntil;
   }
 
   /**
@@ -128,14 +140,14 @@ export class RemoteAudio {
    */
   report(now) {
     const stalledMs = this.#stalledMs(now);
-    const isLate =
-      now < this.heardAt + SILENT_MS && Math.max(this.bufferedMs, stalledMs) >= LATE_MS;
+    const lateMs = this.#catchesUp(now) ? 0 : Math.max(this.bufferedMs, stalledMs);
+    const isLate = now < this.heardAt + SILENT_MS && lateMs >= LATE_MS;
     const every = isLate && !this.#reportedLate ? FIRST_LATE_REPORT_MS : REPORT_EVERY_MS;
     if (now < this.#reportedAt + every) return null;
     this.#reportedAt = now;
     this.#reportedLate = isLate;
     const report = this.#jitter.takeReport();
-    const bufferMs = Math.round(Math.min(Math.max(this.bufferedMs, stalledMs), 65_535));
+    const bufferMs = Math.round(Math.min(lateMs, 65_535));
     if (report.expected > 0) this.#tellLoss(report);
     else if (stalledMs > 0) report.expected = 1;
     else return null;

@@ -75,8 +75,8 @@ test('Firefox is never asked for it: the answer can wait for good', () => {
   );
 });
 
-/** A speaker who is heard for a second, 20 ms at a time. @param {boolean} goesOnRelayed @param {(remote: RemoteAudio, reports: Array<{at: number, report: any}>) => void} act */
-function heardFor(goesOnRelayed, act) {
+/** A speaker who is heard for a second, or while it comes, 20 ms at a time. @param {boolean} goesOnRelayed @param {(remote: RemoteAudio, reports: Array<{at: number, report: any}>) => void} act @param {(at: number) => boolean} [comes] */
+function heardFor(goesOnRelayed, act, comes = (at) => at < 2000) {
   const decoder = class {
     state = 'configured';
     configure() {}
@@ -90,7 +90,7 @@ function heardFor(goesOnRelayed, act) {
     /** @type {Array<{at: number, report: any}>} */
     const reports = [];
     for (let at = 1000; at < 6000; at += 20) {
-      if (at < 2000)
+      if (comes(at))
         remote.receive(at, {
           peer: 'ada',
           sequence: (at - 1000) / 20,
@@ -128,4 +128,25 @@ test('speech that comes by a link, or has ended, is reported as it was received'
     const late = reports.filter(({ at }) => at >= 2000);
     assert.ok(late.length <= 1 && late.every(({ report }) => report.bufferMs < 200));
   });
+});
+
+test('what waits after an outage is not reported as a full way', () => {
+  /** @param {number} backAt */
+  const reportsOf = (backAt) => {
+    /** @type {number[]} */
+    let reported = [];
+    const comes = (/** @type {number} */ at) => at < 2000 || at >= backAt;
+    heardFor(
+      true,
+      (remote) => {
+        // What queued meanwhile.
+        remote.bufferedMs = 600;
+        reported = [5990, 6990].map((at) => remote.report(at)?.bufferMs ?? 0);
+      },
+      comes,
+    );
+    return Math.max(...reported);
+  };
+  assert.equal(reportsOf(4500), 0, 'an outage');
+  assert.ok(reportsOf(3500) >= 600, 'a stop that a full way explains');
 });

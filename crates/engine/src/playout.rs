@@ -54,6 +54,9 @@ const LATELY: Duration = Duration::from_millis(1_500);
 /// Relayed speech that goes on and of which nothing has come for this long is late, though nothing
 /// waits: TCP is silent until it has repaired a loss, and opening links would cost it more of them.
 const STALLED: Duration = Duration::from_millis(200);
+/// Speech that stopped in the middle for [`SILENT`] or longer met an outage, not a narrow way: for
+/// this long, what queued meanwhile may make frames wait.
+const CATCHES_UP_FOR: Duration = Duration::from_secs(4);
 /// While speech is late, links wait at most this long, and then have this long to open.
 const LINKS_WAIT_AT_MOST: Duration = Duration::from_secs(10);
 const LINKS_MAY_OPEN_FOR: Duration = Duration::from_secs(2);
@@ -67,8 +70,12 @@ const PAUSES: usize = 8;
 struct RemoteVoice {
     listener: VoiceDecoder,
     heard_at: Duration,
-    /// The newest frame came through the relay, and no pause was announced with it.
-    relay_goes_on: bool,
+    /// No pause was announced with the newest frame.
+    goes_on: bool,
+    /// The newest frame came through the relay.
+    is_relayed: bool,
+    /// Until then, what waits to be played says nothing of the way here.
+    catches_up_until: Duration,
     volume: f32,
     priority: Priority,
     ducking: Ducking,
@@ -92,7 +99,9 @@ impl RemoteVoice {
         Ok(Self {
             listener: VoiceDecoder::new()?,
             heard_at: now,
-            relay_goes_on: false,
+            goes_on: false,
+            is_relayed: false,
+            catches_up_until: Duration::ZERO,
             volume: 1.0,
             priority: Priority::Default,
             ducking: Ducking::default(),
@@ -114,11 +123,15 @@ impl RemoteVoice {
     /// on, when the speaker may be gone.
     fn stalled_for(&self, now: Duration) -> Option<Duration> {
         let silent_for = now.saturating_sub(self.heard_at);
-        (self.relay_goes_on && (STALLED..SILENT).contains(&silent_for)).then_some(silent_for)
+        let relay_goes_on = self.goes_on && self.is_relayed && now >= self.catches_up_until;
+        (relay_goes_on && (STALLED..SILENT).contains(&silent_for)).then_some(silent_for)
     }
 
     /// How late speech comes: the time that frames wait, or that the next one is missing.
     fn late_by(&self, now: Duration) -> Duration {
+        if now < self.catches_up_until {
+            return Duration::ZERO;
+        }
         let waits = Duration::from_secs_f32(self.listener.stats().buffer_ms.max(0.0) / 1e3);
         waits.max(self.stalled_for(now).unwrap_or_default())
     }
@@ -130,7 +143,8 @@ impl RemoteVoice {
         let missing = Reception { expected: 1, ..Reception::default() };
         let mut reception = self.listener.take_reception().or(stalled_for.map(|_| missing))?;
         let stalled_ms = stalled_for.unwrap_or_default().as_secs_f32() * 1e3;
-        reception.buffer_ms = reception.buffer_ms.max(stalled_ms);
+        let catches_up = now < self.catches_up_until;
+        reception.buffer_ms = if catches_up { 0.0 } else { reception.buffer_ms.max(stalled_ms) };
         Some(reception)
     }
 
@@ -237,9 +251,12 @@ impl<P: Copy + Ord> Playout<P> {
                 entry.insert(RemoteVoice::new(now)?)
             }
         };
+        if speaker.goes_on && now >= speaker.heard_at + SILENT {
+            speaker.catches_up_until = now + CATCHES_UP_FOR;
+        }
         speaker.heard_at = now;
         if voice.frame.is_empty() {
-            speaker.relay_goes_on &= !voice.last_of_talkspurt;
+            speaker.goes_on &= !voice.last_of_talkspurt;
             return Ok(());
         }
         let talkspurt =
@@ -259,7 +276,7 @@ impl<P: Copy + Ord> Playout<P> {
         speaker.positional = voice.positional;
         let last = voice.last_of_talkspurt || voice.pause_follows;
         if voice.sequence >= speaker.newest {
-            speaker.relay_goes_on = voice.route == Route::Relayed && !last;
+            (speaker.goes_on, speaker.is_relayed) = (!last, voice.route == Route::Relayed);
         }
         speaker.newest = speaker.newest.max(voice.sequence);
         speaker.frame = voicemesh_audio::packet_duration(&voice.frame).unwrap_or(speaker.frame);
@@ -517,5 +534,53 @@ mod tests {
         }
         assert!(talkspurts.pauses.len() <= PAUSES);
         assert_eq!(last, 7 + 32, "a pause after each third of them");
+    }
+
+    /// 20 ms of silence, as Opus encodes it.
+    const SILENCE: &[u8] = &[0xf8, 0xff, 0xfe];
+
+    /// Speech that is relayed, stops in the middle and comes back, with what queued meanwhile at
+    /// once. Says whether links wait 100 ms after that.
+    fn links_wait_after_a_stop(stop: Duration) -> bool {
+        let mut playout = Playout::<u32>::new();
+        let mut voice = Voice {
+            from: Participant::Peer(1),
+            sequence: 0,
+            talkspurt: 1,
+            last_of_talkspurt: false,
+            volume: 1.0,
+            priority: Priority::Default,
+            positional: false,
+            route: Route::Relayed,
+            behind: 0,
+            pause_follows: false,
+            frame: bytes::Bytes::from_static(SILENCE),
+        };
+        let mut now = Duration::from_secs(1);
+        let mut go_on = |playout: &mut Playout<u32>, span: Duration, comes: bool, waiting: u64| {
+            let mut waiting = waiting;
+            for ms in (0..span.as_millis()).step_by(10) {
+                if comes && ms % 20 == 0 {
+                    for _ in 0..=std::mem::take(&mut waiting) {
+                        playout.receive(now, &voice).expect("a decoder");
+                        voice.sequence += 1;
+                    }
+                }
+                playout.render(now, now, &mut Vec::new(), |_, _| Mixing::In);
+                now += Duration::from_millis(10);
+            }
+            playout.links_wait(now)
+        };
+        assert!(!go_on(&mut playout, Duration::from_secs(2), true, 0));
+        go_on(&mut playout, stop, false, 0);
+        // Long enough for what the stop itself says to be over.
+        go_on(&mut playout, LATELY, false, 0);
+        go_on(&mut playout, Duration::from_millis(100), true, 40)
+    }
+
+    #[test]
+    fn what_queued_in_an_outage_does_not_keep_links_from_opening() {
+        assert!(links_wait_after_a_stop(Duration::ZERO), "a full way");
+        assert!(!links_wait_after_a_stop(Duration::from_secs(3)), "an outage");
     }
 }
