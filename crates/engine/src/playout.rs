@@ -405,6 +405,11 @@ impl<P: Copy + Ord> Playout<P> {
         late_for < LINKS_WAIT_AT_MOST
     }
 
+    /// Relayed speech comes another way from now on: that it was late says nothing of this one.
+    pub(crate) fn relay_renewed(&mut self) {
+        self.late = None;
+    }
+
     /// Whose clock to ask now, and with which time.
     pub(crate) fn poll_probes(&mut self, now: Duration) -> Vec<(Participant<P>, u64)> {
         let playing = self.speakers.iter_mut().filter_map(|(who, speaker)| {

@@ -539,8 +539,13 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     }
 
     fn handle_client(&mut self, now: Duration, event: NetworkEvent<P>) {
-        if event == NetworkEvent::PathChanged {
-            self.feedback.network_changed();
+        match event {
+            NetworkEvent::PathChanged => self.feedback.network_changed(),
+            NetworkEvent::Resumed => {
+                self.playout.relay_renewed();
+                self.feedback.relay_renewed(now);
+            }
+            _ => {}
         }
         match &mut self.role {
             Role::None | Role::DedicatedServer(_) => {}

@@ -258,9 +258,10 @@ impl Path {
         }
     }
 
-    /// Another connection has taken over: nothing on it is from before the sleep.
+    /// There is another connection: the server is reached, and nothing on it is from before a
+    /// sleep.
     pub(super) fn renewed(&mut self) {
-        self.woke_at = None;
+        (self.is_lost, self.woke_at) = (false, None);
     }
 
     /// This moment, or that of a waking after it.
@@ -298,6 +299,15 @@ mod tests {
         path.changed(20 * SECOND, PathChange::Woke);
         path.renewed();
         assert!(!path.is_stale_from_server(), "another connection");
+    }
+
+    #[test]
+    fn a_connection_shows_that_the_server_is_reached() {
+        let mut path = Path::default();
+        path.changed(SECOND, PathChange::Lost);
+        assert!(path.is_lost());
+        path.renewed();
+        assert!(!path.is_lost(), "also where no change of the way was noticed");
     }
 
     #[test]

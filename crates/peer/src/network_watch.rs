@@ -81,6 +81,10 @@ impl Ways {
                 None => PathChange::Lost,
             });
         }
+        // Without any way left, links have nowhere to go: the way that comes next is the change.
+        if now.server.is_none() && now.far_away.iter().all(Option::is_none) {
+            return None;
+        }
         // A further family that comes beside one that stays breaks no link.
         let had_none = self.far_away.iter().all(Option::is_none);
         let ways = self.far_away.iter().zip(&now.far_away);
@@ -217,6 +221,16 @@ mod tests {
         assert_eq!(look(None, None), Some(PathChange::Changed));
         assert_eq!(look(None, None), None);
         assert_eq!(look(way(3), None), Some(PathChange::Changed), "the first way again");
+    }
+
+    #[test]
+    fn what_goes_while_the_server_is_out_of_reach_is_no_change_until_there_is_a_way_again() {
+        let watch = watch([way(1), way(1), way(6)]);
+        let look = |server, v4, v6| watch.look(choose([server, v4, v6]));
+        assert_eq!(look(None, None, way(6)), Some(PathChange::Lost), "IPv4 goes first");
+        assert_eq!(look(None, None, None), None, "then IPv6");
+        assert_eq!(look(None, None, way(6)), Some(PathChange::Changed));
+        assert_eq!(look(way(1), way(1), way(6)), Some(PathChange::Changed));
     }
 
     #[cfg(target_os = "linux")]

@@ -41,6 +41,9 @@ const ROOM_FOR: Duration = Duration::from_secs(5);
 const MOVE_INTERVAL: Duration = Duration::from_millis(500);
 /// A listener's speech goes directly again at most once in this time.
 const RETURN_INTERVAL: Duration = Duration::from_secs(60);
+/// What comes late for so long after another connection to the server took over was sent by the
+/// former one.
+const RELAY_RENEWED_FOR: Duration = Duration::from_millis(1_500);
 /// What does not fit for this long is said.
 const TOO_SLOW_AFTER: Duration = Duration::from_secs(3);
 
@@ -66,6 +69,7 @@ pub struct Feedback<P> {
     uplink: UplinkEstimate,
     relay: PathHistory,
     relay_further_header_bytes: u32,
+    relay_renewed_at: Option<Duration>,
     background: Background,
     /// Listeners to whom speech is relayed although they have a link, or if they get one: for want
     /// of room, or because of the path.
@@ -134,6 +138,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             uplink: UplinkEstimate::new(),
             relay: PathHistory::default(),
             relay_further_header_bytes: 0,
+            relay_renewed_at: None,
             background: Background::default(),
             relayed: BTreeSet::new(),
             unlinked: BTreeSet::new(),
@@ -162,7 +167,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         listener.loss.report(report.expected.into(), report.lost.into(), report.mean_run);
         if report.expected > 0 {
             let share = |frames: u16| f32::from(frames) / f32::from(report.expected);
-            let news = Reported { lost: share(report.lost), buffer: report.buffer };
+            let is_renewed = self.relay_renewed_at.is_some_and(|at| now < at + RELAY_RENEWED_FOR);
+            let buffer = if is_renewed { Duration::ZERO } else { report.buffer };
+            let news = Reported { lost: share(report.lost), buffer };
             (listener.news, listener.latest) = (Some(news), Some((now, news.is_trouble())));
             listener.unrepaired += (share(report.unrepaired) - listener.unrepaired) * 0.4;
         }
@@ -198,6 +205,11 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         for listener in self.listeners.values_mut() {
             (listener.path, listener.returned_at) = (ListenerPath::default(), None);
         }
+    }
+
+    /// Relayed speech goes over another connection to the server, because the former one was dead.
+    pub fn relay_renewed(&mut self, now: Duration) {
+        self.relay_renewed_at = Some(now);
     }
 
     /// Changes what is allowed, from the next decision on.
@@ -457,11 +469,14 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             };
             let counts = self.counts(audience);
             let relayed = self.counts_relayed(audience) > 1;
+            // The relayed copy ends, if this was the last who was sent it.
+            let relay_ends = counts.relayed && !relayed;
+            let ended = if relay_ends { self.relay_further_header_bytes } else { 0 };
             let after = AudienceStats {
                 direct: counts.direct + 1,
                 relayed,
                 further_header_bytes: counts.further_header_bytes + self.further_header_bytes(best)
-                    - if relayed { 0 } else { self.relay_further_header_bytes },
+                    - ended,
                 ..counts
             };
             let (before_bps, after_bps) = (full(counts), full(after));

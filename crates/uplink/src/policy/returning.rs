@@ -11,6 +11,8 @@ const WIDE_BPS: u32 = 10_000_000;
 struct Still {
     audience: Vec<AudienceMember<usize>>,
     packets: u64,
+    /// Of each relayed packet, beyond the least.
+    relay_header_bytes: u32,
 }
 
 impl Paths<usize> for Still {
@@ -37,7 +39,7 @@ impl Paths<usize> for Still {
     }
 
     fn relay(&self, _now: Duration) -> PathState {
-        PathState::default()
+        PathState { further_header_bytes: self.relay_header_bytes, ..PathState::default() }
     }
 }
 
@@ -54,7 +56,8 @@ impl Speaker {
         let member = |who| AudienceMember { who, has_link: true, has_relay: true };
         let mut feedback = Feedback::new(limits(WIDE_BPS));
         feedback.uplink = UplinkEstimate::known(WIDE_BPS);
-        let paths = Still { audience: (0..listeners).map(member).collect(), packets: 0 };
+        let audience = (0..listeners).map(member).collect();
+        let paths = Still { audience, packets: 0, relay_header_bytes: 0 };
         // Time has passed: no interval is still running from the beginning.
         let now = Duration::from_secs(1_000);
         let mut speaker = Self { paths, feedback, now, relayed: BTreeSet::new() };
@@ -80,6 +83,11 @@ impl Speaker {
     /// Speaks until the route of a listener changes. Returns the time until then in ms.
     fn speak_until_a_move(&mut self, at_most_ms: u64) -> Option<u64> {
         (0..at_most_ms / FRAME_MS).find(|_| self.speak() > 0).map(|frames| frames * FRAME_MS)
+    }
+
+    /// The server does not answer, or answers again.
+    fn set_relay(&mut self, has_relay: bool) {
+        self.paths.audience.iter_mut().for_each(|member| member.has_relay = has_relay);
     }
 
     fn allow(&mut self, bps: u32) {
@@ -195,4 +203,19 @@ fn the_listener_with_the_worst_path_moves_first_and_returns_last() {
         speaker.speak_until_a_move(10_000).expect("there is room");
         assert_eq!(speaker.relayed, BTreeSet::from([worst]));
     }
+}
+
+#[test]
+fn listeners_return_as_before_though_the_server_was_dark_meanwhile() {
+    let mut speaker = Speaker::to(3);
+    speaker.paths.relay_header_bytes = 22;
+    speaker.allow(least_bps(1, true) + 10_000);
+    speaker.speak_for(1_000);
+    assert_eq!(speaker.relayed.len(), 2);
+    speaker.set_relay(false);
+    speaker.allow(WIDE_BPS);
+    speaker.speak_for(20_000);
+    speaker.set_relay(true);
+    speaker.speak_for(20_000);
+    assert_eq!(speaker.relayed.len(), 0);
 }
