@@ -58,6 +58,17 @@ export class Answering {
     this.#of(now, peer).usedAt = now;
   }
 
+  /**
+   * Speech to a peer could only be relayed, since its link is stalled, from which something came last at `heardAt`.
+   * @param {number} now @param {string} peer @param {number} heardAt
+   */
+  stalled(now, peer, heardAt) {
+    const isKnown = this.#relayed.has(peer);
+    const relayed = this.#of(now, peer);
+    if (!isKnown) relayed.heardAt = heardAt;
+    relayed.usedAt = now;
+  }
+
   /** Speech came from a peer through the relay. @param {number} now @param {string} peer @param {boolean} ends */
   spoke(now, peer, ends) {
     this.#of(now, peer).speechAt = ends ? -Infinity : now;

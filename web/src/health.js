@@ -44,7 +44,7 @@ export class Health {
 
   /** @param {number} now @param {number} turn links with different ones are not all probed at the same moment */
   constructor(now, turn = 0) {
-    this.#madeAt = this.#progressedAt = now;
+    this.#madeAt = this.#progressedAt = this.heardAt = now;
     this.#turnMs = TURN_MS * (turn % TURNS);
   }
 
@@ -68,8 +68,9 @@ export class Health {
     this.#lastProbeAt = -Infinity;
   }
 
-  /** Anything came from the other end. */
-  heard() {
+  /** Anything came from the other end. @param {number} now */
+  heard(now) {
+    this.heardAt = now;
     this.#askedSince = null;
   }
 

@@ -74,7 +74,7 @@ export const isTokenCode = (code) =>
 
 /**
  * Asks the window that opened or frames this page for a token, and hands over what it answers. Nothing secret is asked, so
- * that it may be anybody; only from that window is an answer taken.
+ * that it may be anybody; only from that window is an answer taken, and only another token than the page has.
  * @param {{room: string, code: string}} about @param {(token: string) => void} answered
  */
 export function askForToken({ room, code }, answered) {
@@ -92,6 +92,8 @@ export function askForToken({ room, code }, answered) {
     )
       return;
     if (data.token === '' || data.token.length > TOKEN_BYTES) return;
+    // The one that was refused is no answer: another may follow.
+    if (data.token === token) return;
     removeEventListener('message', listen);
     setToken(data.token);
     answered(data.token);

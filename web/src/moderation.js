@@ -55,6 +55,8 @@ export class Moderation {
   locked = false;
   /** What is known of the room's password, and in which session. @type {{set: boolean, number: number, session: number | null} | null} */
   #password = null;
+  /** What is said of it, should one's own decision not have been the cause. */
+  #passwordNews = '';
   #request = 0;
   /** Whom this page has banned: they are gone from the roster. `until`: by the page's clock. @type {Map<string, {name: string, until: number}>} */
   #banned = new Map();
@@ -155,6 +157,7 @@ export class Moderation {
     else if (action === 'move' && held.moved.size < MOST_BANNED) held.moved.add(peer);
     if (action === 'lock' || action === 'unlock') held.locked = action === 'lock';
     if (action === 'set-password') held.password = Boolean(about.password);
+    if (action === 'set-password') this.#passwordNews = '';
     // The next join brings it along, should the server have forgotten it.
     if (action === 'set-password') this.mesh.config.password = about.password ?? '';
     this.mesh.emit({ type: 'remark', text: DONE[action](name, about) });
@@ -210,9 +213,20 @@ export class Moderation {
     if (!known) return;
     const isOther = set && known.session === session && known.number !== number;
     if (known.set === set && !isOther) return;
-    if ([...this.#open.values()].some(({ action }) => action === 'set-password')) return;
     const text = !set ? PASSWORD.removed : known.set ? PASSWORD.changed : PASSWORD.set;
-    this.mesh.emit({ type: 'remark', text });
+    if (this.#decidesPassword) this.#passwordNews = text;
+    else this.mesh.emit({ type: 'remark', text });
+  }
+
+  get #decidesPassword() {
+    return [...this.#open.values()].some(({ action }) => action === 'set-password');
+  }
+
+  /** What was not said of the password because it could have been one's own doing, and was not. */
+  #tellPassword() {
+    if (this.#passwordNews === '' || this.#decidesPassword) return;
+    this.mesh.emit({ type: 'remark', text: this.#passwordNews });
+    this.#passwordNews = '';
   }
 
   /** Gives up decisions that are not answered. @param {number} now */
@@ -232,11 +246,13 @@ export class Moderation {
       type: 'remark',
       text: 'The connection ended before the server answered: what you decided last may not have been done.',
     });
+    this.#tellPassword();
   }
 
   /** @param {string} why */
   #notDone(why) {
     this.mesh.emit({ type: 'remark', text: `That was not done. ${why}` });
+    this.#tellPassword();
   }
 
   /** @param {number} request */

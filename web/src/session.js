@@ -166,7 +166,7 @@ export class Session {
       if (this.relayAddress(peer) === null) continue;
       const link = pairs.bound(peer);
       if (!link) only.push(peer);
-      else if (link.health.stalled) this.#answering.used(now, peer);
+      else if (link.health.stalled) this.#answering.stalled(now, peer, link.health.heardAt);
     }
     this.#answering.onlyWays(now, only);
     for (const peer of this.#answering.questions(now)) {
@@ -378,7 +378,7 @@ export class Session {
     const { kind, session, fields } = decode(bytes);
     if (session === null) return 'WrongSession';
     if (kind === 'HandshakeP2P') {
-      link.health.heard();
+      link.health.heard(now);
       return this.mesh.pairs.handshake(now, link, session, fields.client);
     }
     if (fields.sender === undefined || kind === 'TextData' || kind === 'GroupText')
@@ -387,7 +387,7 @@ export class Session {
     if (!view) return 'WrongSession';
     const speaker = link.remoteIn(session) ?? this.mesh.roster.clientOf(session, peer);
     if (fields.sender === view.you || fields.sender !== speaker) return 'WrongSender';
-    link.health.heard();
+    link.health.heard(now);
     this.#answering.heard(now, peer, isAnswer(kind));
     switch (kind) {
       case 'VoiceAck':

@@ -90,6 +90,10 @@ const NO_OWNER = new Map(
   }),
 );
 
+/** How long after a refusal another token is tried, by the refusals in a row (PROTOCOL.md, section 4). @param {number} refusals */
+export const tokenWaitMs = (refusals) =>
+  refusals > 1 ? Math.min(TOKEN_WAIT_MS * 2 ** (refusals - 2), LONGEST_TOKEN_WAIT_MS) : 0;
+
 export class Signaling {
   /** @type {'stopped' | 'waiting' | 'opening' | 'joining' | 'joined'} */
   phase = 'stopped';
@@ -568,8 +572,7 @@ export class Signaling {
     const { refused, refusals, at } = this.#tokens;
     if (this.#askedForToken && token === refused) return;
     this.mesh.config.token = token;
-    const waitMs =
-      refusals > 1 ? Math.min(TOKEN_WAIT_MS * 2 ** (refusals - 2), LONGEST_TOKEN_WAIT_MS) : 0;
+    const waitMs = tokenWaitMs(refusals);
     if (this.#askedForToken && this.#renewalAt < Infinity)
       this.#renewalAt = Math.max(now, at + waitMs);
     this.#askedForToken = false;

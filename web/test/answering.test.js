@@ -112,3 +112,14 @@ test('a listener whose network is gone is shown as gone within five seconds of r
   });
   assert.equal(ada.route(bo), 'none');
 });
+
+test('a peer behind a stalled link has been silent since that link was', () => {
+  const answering = new Answering();
+  answering.heard(0, 'bo', true);
+  answering.stalled(5000, 'bo', 3000);
+  assert.deepEqual(answering.questions(5000), ['bo']);
+  answering.heard(5100, 'bo', false);
+  answering.stalled(5200, 'bo', 3000);
+  assert.deepEqual(answering.questions(7000), [], 'it was heard since');
+  assert.deepEqual(answering.questions(7100), ['bo']);
+});

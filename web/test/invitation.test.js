@@ -112,5 +112,11 @@ test('a token is taken from the window that was asked, and from no other', () =>
   send(scope.opener, { type: 'voicemesh-token', token: 'good' });
   send(scope.opener, { type: 'voicemesh-token', token: 'late' });
   assert.deepEqual(answers, ['good']);
+  // That one is refused as well.
+  askForToken({ room: 'lobby', code: 'token-invalid' }, (token) => answers.push(token));
+  send(scope.opener, { type: 'voicemesh-token', token: 'good' });
+  assert.deepEqual(answers, ['good'], 'the refused one is no answer');
+  send(scope.opener, { type: 'voicemesh-token', token: 'better' });
+  assert.deepEqual(answers, ['good', 'better']);
   [scope.opener, scope.parent, scope.addEventListener, scope.removeEventListener] = saved;
 });

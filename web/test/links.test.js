@@ -66,7 +66,7 @@ for (const scripted of vectors.health) {
         else if (what === 'sent') health.sent(at, number);
         else if (what === 'acknowledged') health.acknowledged(at, number);
         else if (what === 'answered') health.answered(at, number);
-        else health.heard();
+        else health.heard(at);
       },
       (now) => {
         if (now >= speaksSince && (now - speaksSince) % 20 === 0) health.sent(now, next++);

@@ -141,7 +141,7 @@ test('a lost tail of speech is no stall where the link answers, and answers make
     const care = health.update(now);
     assert.ok(!care.stalledNow);
     if (care.probe !== null) {
-      health.heard();
+      health.heard(now);
       health.answered(now + 30, care.probe);
     }
   }
@@ -151,7 +151,7 @@ test('a lost tail of speech is no stall where the link answers, and answers make
   let answers = 0;
   for (let now = 305; stalled.stalled; now += 5) {
     const { probe } = stalled.update(now);
-    stalled.heard();
+    stalled.heard(now);
     if (probe !== null) {
       stalled.answered(now, probe);
       answers += 1;

@@ -2,6 +2,7 @@
 
 import { askForToken, isTokenCode } from '../invitation.js';
 import { abilities } from '../optional.js';
+import { tokenWaitMs } from '../signaling.js';
 import { button, h, logo, setText } from './dom.js';
 import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
@@ -71,6 +72,8 @@ function run(peer, root, room, storage, lasts) {
   /** @type {Screen | null} */
   let screen = null;
   let shown = '';
+  /** Access tokens that were refused one after another. */
+  let refusedTokens = 0;
 
   function update() {
     const { phase } = peer.state;
@@ -97,7 +100,10 @@ function run(peer, root, room, storage, lasts) {
     const { state } = peer;
     document.title = kind === 'room' ? `${state.room} · voicemesh` : 'voicemesh';
     if (kind === 'lobby') return lobby(app, state.room || room, isFirst && room !== '');
-    if (kind === 'room') return roomScreen(app);
+    if (kind === 'room') {
+      refusedTokens = 0;
+      return roomScreen(app);
+    }
     const asks = kind !== 'replaced' && state.refusal?.code.startsWith('password');
     const secret = asks
       ? h('input', {
@@ -117,7 +123,14 @@ function run(peer, root, room, storage, lasts) {
         ...(secret && { password: secret.value }),
       });
     const { code = '' } = state.refusal ?? {};
-    if (isTokenCode(code)) askForToken({ room: state.room, code }, again);
+    if (isTokenCode(code)) {
+      refusedTokens += 1;
+      const waitMs = tokenWaitMs(refusedTokens);
+      const { refusal } = state;
+      askForToken({ room: state.room, code }, () =>
+        setTimeout(() => peer.state.refusal === refusal && again(), waitMs),
+      );
+    }
     const helps = remedy(code);
     const look = (/** @type {string} */ what) => (what === helps ? 'primary' : 'quiet');
     const join = h(
