@@ -8,7 +8,8 @@ use super::files::root;
 use super::imports::metadata;
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
+    "crates/common/",
     "crates/wire/",
     "crates/e2ee/",
     "crates/uplink/",

@@ -13,9 +13,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use voicemesh_common::{Rate, TokenBucket};
 use voicemesh_wire::PeerId;
 
-use crate::budget::{Bucket, Rate};
 use crate::password_backoff::PasswordBackoff;
 
 /// Hashes of one address: at most 30 in any minute.
@@ -89,7 +89,7 @@ struct Waiting<K> {
 
 #[derive(Debug)]
 struct HashBucket {
-    bucket: Bucket,
+    bucket: TokenBucket,
     rate: Rate,
     used_at: Duration,
 }
@@ -133,7 +133,7 @@ impl<K: Ord + Clone> HashQueue<K> {
         rate: Rate,
         returned: Option<Duration>,
     ) -> Asked {
-        let hashes_left = self.bucket(now, key, rate).bucket.has(now, rate);
+        let hashes_left = self.bucket(now, key, rate).bucket.tokens_at(now, rate);
         let waiting = self.waiting.iter().filter(|waiting| waiting.key == *key).count();
         // An address that has filled its part loses one of its waiting hashes, not another address.
         let fills_its_part = waiting >= QUEUE_SLOTS + hashes_left as usize;
@@ -156,7 +156,7 @@ impl<K: Ord + Clone> HashQueue<K> {
             let left = queue
                 .buckets
                 .get(&waiting.key)
-                .map(|left| (left.bucket.has(now, left.rate), left.used_at));
+                .map(|left| (left.bucket.tokens_at(now, left.rate), left.used_at));
             left.filter(|(hashes, _)| *hashes >= 1.0).map(|(_, used_at)| used_at)
         };
         let candidates = self.waiting.iter().enumerate();
@@ -200,8 +200,7 @@ impl<K: Ord + Clone> HashQueue<K> {
     pub fn next_at(&self, now: Duration) -> Option<Duration> {
         let times = self.waiting.iter().filter_map(|waiting| {
             let left = self.buckets.get(&waiting.key)?;
-            let missing = (1.0 - left.bucket.has(now, left.rate)).max(0.0);
-            let filled_at = now + Duration::from_secs_f64(missing / left.rate.per_second);
+            let filled_at = now.saturating_add(left.bucket.time_until(now, left.rate, 1.0));
             Some(self.ends_at(now, waiting).map_or(filled_at, |at| at.min(filled_at)))
         });
         times.min()
@@ -222,7 +221,7 @@ impl<K: Ord + Clone> HashQueue<K> {
         let has_hash = self
             .buckets
             .get(&waiting.key)
-            .is_some_and(|left| left.bucket.has(now, left.rate) >= 1.0);
+            .is_some_and(|left| left.bucket.tokens_at(now, left.rate) >= 1.0);
         let hold = if waiting.returned.is_some() { HOLD_RETURNED } else { HOLD };
         (!has_hash).then_some(waiting.since + hold)
     }
@@ -237,7 +236,7 @@ impl<K: Ord + Clone> HashQueue<K> {
             rested.and_then(|key| self.buckets.remove(&key));
         }
         let fresh =
-            || HashBucket { bucket: Bucket::full(now, rate), rate, used_at: Duration::ZERO };
+            || HashBucket { bucket: TokenBucket::full(now, rate), rate, used_at: Duration::ZERO };
         self.buckets.entry(key.clone()).or_insert_with(fresh)
     }
 

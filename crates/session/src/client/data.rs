@@ -9,6 +9,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_common::{Rate, TokenBucket};
 use voicemesh_wire::packet::{DataPacket, DataSegment, PipeEnd};
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -24,11 +25,8 @@ pub(super) const PIPES: usize = 256;
 /// Ends of former pipes that are remembered, so that what is left of one does not begin another;
 /// the oldest is forgotten first.
 const FORMER_ENDS: usize = 128;
-/// What all pipes together send through the relay: so much a second, a quarter of the server's
-/// limit, …
-const RELAYED_BYTES_PER_S: f64 = 1_000_000.0;
-/// … and so much at once.
-const RELAYED_BURST_BYTES: f64 = 64_000.0;
+/// What all pipes together send through the relay, in bytes: a quarter of the server's limit.
+const RELAYED_BYTES: Rate = Rate::new(64_000.0, 1_000_000.0);
 /// Packets of one pipe in a row, before the next has its turn.
 pub(super) const PACKETS_PER_TURN: usize = 64;
 
@@ -53,7 +51,7 @@ pub(super) struct Pipes<P> {
     ended: VecDeque<(P, usize)>,
     resets: VecDeque<(P, PipeEnd)>,
     random: u64,
-    relayed: Budget,
+    relayed: TokenBucket,
     /// Whose turn it is to be asked for events.
     polled: Option<P>,
 }
@@ -71,21 +69,6 @@ enum Path {
     Relay { session: SessionId },
 }
 
-/// A token bucket.
-#[derive(Debug)]
-struct Budget {
-    bytes: f64,
-    at: Duration,
-}
-
-impl Budget {
-    fn fill(&mut self, now: Duration) {
-        let seconds = now.saturating_sub(self.at).as_secs_f64();
-        self.bytes = (self.bytes + seconds * RELAYED_BYTES_PER_S).min(RELAYED_BURST_BYTES);
-        self.at = now;
-    }
-}
-
 impl<P: Copy + Ord> Pipes<P> {
     pub(super) fn new(seed: u64) -> Self {
         Self {
@@ -94,7 +77,7 @@ impl<P: Copy + Ord> Pipes<P> {
             ended: VecDeque::new(),
             resets: VecDeque::new(),
             random: seed,
-            relayed: Budget { bytes: RELAYED_BURST_BYTES, at: Duration::ZERO },
+            relayed: TokenBucket::full(Duration::ZERO, RELAYED_BYTES),
             polled: None,
         }
     }
@@ -290,7 +273,7 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
         if self.pipes.is_empty() {
             return;
         }
-        self.relayed.fill(now);
+        self.relayed.fill(now, RELAYED_BYTES);
         let busy = self.pipes.iter().filter(|(_, carried)| !carried.pipe.is_idle());
         let ways: Vec<_> = busy.map(|(peer, _)| (*peer, self.way_of(core, *peer))).collect();
         for (peer, way) in ways {
@@ -308,7 +291,7 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
             let Some(way) = way else { continue };
             carried.pipe.update(now);
             for _ in 0..PACKETS_PER_TURN {
-                if matches!(way, OutgoingPath::Relay { .. }) && self.relayed.bytes <= 0.0 {
+                if matches!(way, OutgoingPath::Relay { .. }) && self.relayed.tokens() <= 0.0 {
                     break;
                 }
                 let Some(carried) = self.pipes.get_mut(&peer) else { break };
@@ -421,7 +404,7 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
             }
             OutgoingPath::Relay { session, you, client } => {
                 let packet: Bytes = outward.encode(session, you).into();
-                self.relayed.bytes -= packet.len() as f64;
+                self.relayed.charge(packet.len() as f64);
                 core.relay(Reliability::Unreliable, &[client], &packet);
             }
         }
