@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use voicemesh_common::RoundTrip;
 use voicemesh_wire::packet::VoiceAck;
 
 /// Frames remembered as sent and not acknowledged: 1.28 s of 20 ms frames. The oldest is forgotten
@@ -61,7 +62,7 @@ pub(super) struct LinkActions {
 pub(super) struct Health {
     turn: Duration,
     unacked: VecDeque<Sent>,
-    round_trip: Option<Duration>,
+    round_trip: RoundTrip,
     probes: VecDeque<ProbeSent>,
     next_token: u32,
     last_probe_at: Option<Duration>,
@@ -106,7 +107,7 @@ impl Health {
         Self {
             turn: TURN * (turn % TURNS),
             unacked: VecDeque::with_capacity(UNACKED_FRAMES),
-            round_trip: None,
+            round_trip: RoundTrip::default(),
             probes: VecDeque::with_capacity(PROBES),
             next_token: 1,
             last_probe_at: None,
@@ -150,7 +151,7 @@ impl Health {
 
     /// Smoothed; `None` until measured.
     pub(super) fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+        self.round_trip.smoothed()
     }
 
     pub(super) fn heard_at(&self) -> Duration {
@@ -178,7 +179,7 @@ impl Health {
     /// the way, which is not a stall.
     pub(super) fn acknowledged(&mut self, now: Duration, ack: VoiceAck) {
         if let Some(newest) = self.unacked.iter().rposition(|sent| sent.sequence == ack.newest) {
-            self.measured(now.saturating_sub(self.unacked[newest].at));
+            self.round_trip.measured(now.saturating_sub(self.unacked[newest].at));
             self.unacked.drain(..=newest);
             self.progressed_at = now;
         }
@@ -190,7 +191,7 @@ impl Health {
         let index = self.probes.iter().position(|probe| probe.token == token)?;
         let asked_at = self.probes[index].at;
         self.probes.drain(..=index);
-        self.measured(now.saturating_sub(asked_at));
+        self.round_trip.measured(now.saturating_sub(asked_at));
         self.unacked.retain(|sent| sent.at > asked_at);
         self.progressed_at = now;
         // The link works, so the speaker has stopped.
@@ -214,7 +215,7 @@ impl Health {
             && now >= self.made_at + IS_NEW_FOR;
         if is_quiet {
             self.last_probe_at = Some(now);
-            self.measured(round_trip);
+            self.round_trip.measured(round_trip);
         }
         is_quiet
     }
@@ -263,13 +264,13 @@ impl Health {
     }
 
     fn stall_threshold(&self) -> Duration {
-        STALL_AFTER.max(3 * self.round_trip.unwrap_or(FIRST_ROUND_TRIP))
+        STALL_AFTER.max(3 * self.round_trip().unwrap_or(FIRST_ROUND_TRIP))
     }
 
     fn probe_interval(&self, now: Duration, oldest_unacked: Duration) -> Duration {
         if self.stall.is_some() {
             STALLED_PROBE * (1 + self.probes.len().min(2) as u32)
-        } else if oldest_unacked > ASK_AFTER + self.round_trip.unwrap_or_default() {
+        } else if oldest_unacked > ASK_AFTER + self.round_trip().unwrap_or_default() {
             ASK_INTERVAL * (1 << self.probes.len().min(4))
         } else if now < self.made_at + IS_NEW_FOR {
             FIRST_PROBES
@@ -292,14 +293,6 @@ impl Health {
         }
         self.probes.push_back(ProbeSent { token, at: now });
         token
-    }
-
-    /// RFC 6298 §2's smoothing.
-    fn measured(&mut self, sample: Duration) {
-        self.round_trip = Some(match self.round_trip {
-            Some(smoothed) => (smoothed * 7 + sample) / 8,
-            None => sample,
-        });
     }
 }
 
