@@ -72,6 +72,7 @@ const TABLE: [(&str, &[&str]); 27] = [
     (
         "voicemesh-tests",
         &[
+            "voicemesh-common",
             "voicemesh-wire",
             "voicemesh-quality",
             "voicemesh-netsim",
