@@ -24,7 +24,7 @@ const PURE: [&str; 12] = [
 ];
 
 /// The libraries that their products may stand on; each is without I/O as these crates use it.
-const LIBRARIES: [&str; 30] = [
+const LIBRARIES: [&str; 31] = [
     "bytes",
     "serde",
     "serde_json",
@@ -41,6 +41,7 @@ const LIBRARIES: [&str; 30] = [
     "sha2",
     "thiserror",
     "tracing",
+    "fastrand",
     "rand",
     "rand_chacha",
     "audiopus",

@@ -9,6 +9,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fastrand::Rng;
 use voicemesh_common::{Rate, TokenBucket};
 use voicemesh_wire::packet::{DataPacket, DataSegment, PipeEnd};
 use voicemesh_wire::{ClientId, SessionId};
@@ -50,7 +51,7 @@ pub(super) struct Pipes<P> {
     former: VecDeque<(P, PipeEnd)>,
     ended: VecDeque<(P, usize)>,
     resets: VecDeque<(P, PipeEnd)>,
-    random: u64,
+    random: Rng,
     relayed: TokenBucket,
     /// Whose turn it is to be asked for events.
     polled: Option<P>,
@@ -70,13 +71,18 @@ enum Path {
 }
 
 impl<P: Copy + Ord> Pipes<P> {
+    /// `seed` names the ends of the pipes, which need only differ.
     pub(super) fn new(seed: u64) -> Self {
+        Self::with_random(Rng::with_seed(seed))
+    }
+
+    fn with_random(random: Rng) -> Self {
         Self {
             pipes: BTreeMap::new(),
             former: VecDeque::new(),
             ended: VecDeque::new(),
             resets: VecDeque::new(),
-            random: seed,
+            random,
             relayed: TokenBucket::full(Duration::ZERO, RELAYED_BYTES),
             polled: None,
         }
@@ -84,17 +90,12 @@ impl<P: Copy + Ord> Pipes<P> {
 
     /// Everything is over at once.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.random);
+        *self = Self::with_random(self.random.clone());
     }
 
-    /// SplitMix64: names of ends need only differ.
     fn draw(&mut self) -> PipeEnd {
         loop {
-            self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut mixed = self.random;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            if let Some(end) = PipeEnd::new((mixed >> 32) as u32) {
+            if let Some(end) = PipeEnd::new(self.random.u32(..)) {
                 return end;
             }
         }
