@@ -191,7 +191,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 self.drain_client(now);
             }
         }
-        if let Some(client) = self.role.client_mut() {
+        if let Some(client) = self.role.client_mut()
+            && client.poll_timeout().is_some_and(|at| at <= now)
+        {
             client.update(now);
         }
     }

@@ -19,6 +19,7 @@ use super::event::{Dropped, Participant};
 use crate::data::{DataError, Incoming, Outgoing, Pipe, PipeEvent};
 use crate::output::Fallback;
 use crate::route::Route;
+use crate::timers::NextTimer;
 use crate::transport::{Destination, LinkId, Reliability};
 
 /// Pipes at a time: more peers than a room takes.
@@ -28,6 +29,8 @@ pub(super) const PIPES: usize = 256;
 const FORMER_ENDS: usize = 128;
 /// What all pipes together send through the relay, in bytes: a quarter of the server's limit.
 const RELAYED_BYTES: Rate = Rate::new(64_000.0, 1_000_000.0);
+/// Something is left of that when this much is.
+const LEAST_BYTES: f64 = 1e-9;
 /// Packets of one pipe in a row, before the next has its turn.
 pub(super) const PACKETS_PER_TURN: usize = 64;
 
@@ -53,6 +56,8 @@ pub(super) struct Pipes<P> {
     resets: VecDeque<(P, PipeEnd)>,
     random: Rng,
     relayed: TokenBucket,
+    /// What may not all have left when it was last let leave, and what stopped it.
+    stopped: Stopped,
     /// Whose turn it is to be asked for events.
     polled: Option<P>,
 }
@@ -61,6 +66,15 @@ pub(super) struct Pipes<P> {
 struct PipeSlot {
     pipe: Pipe,
     way: Option<Path>,
+}
+
+/// What kept packets of the pipes from leaving.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stopped {
+    /// One pipe has had its turn.
+    by_turn: bool,
+    /// The relay takes no more for now.
+    by_rate: bool,
 }
 
 /// By what a pipe's packets travel.
@@ -84,6 +98,7 @@ impl<P: Copy + Ord> Pipes<P> {
             resets: VecDeque::new(),
             random,
             relayed: TokenBucket::full(Duration::ZERO, RELAYED_BYTES),
+            stopped: Stopped::default(),
             polled: None,
         }
     }
@@ -271,6 +286,7 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
     /// Lets what waits leave, as far as there is a way and the other side has room.
     /// [`update`](Self::update) does it too.
     pub(super) fn flush(&mut self, core: &mut Core<P>, now: Duration) {
+        self.stopped = Stopped::default();
         if self.pipes.is_empty() {
             return;
         }
@@ -291,16 +307,30 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
             }
             let Some(way) = way else { continue };
             carried.pipe.update(now);
-            for _ in 0..PACKETS_PER_TURN {
+            for packets in 1..=PACKETS_PER_TURN {
                 if matches!(way, OutgoingPath::Relay { .. }) && self.relayed.tokens() <= 0.0 {
+                    self.stopped.by_rate = true;
                     break;
                 }
                 let Some(carried) = self.pipes.get_mut(&peer) else { break };
                 let Some(outward) = carried.pipe.poll_outward(now) else { break };
                 self.send_by(core, way, &outward);
+                self.stopped.by_turn |= packets == PACKETS_PER_TURN;
             }
         }
         self.send_resets(core);
+    }
+
+    /// When something may leave, or is to be sent again, if nothing happens before.
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        self.pipes.values().for_each(|carried| next.at(carried.pipe.due()));
+        if self.stopped.by_turn {
+            next.soon();
+        }
+        if self.stopped.by_rate {
+            let wait = self.relayed.time_until(next.now(), RELAYED_BYTES, LEAST_BYTES);
+            next.at(next.now().saturating_add(wait));
+        }
     }
 
     /// A packet of the game's own bytes, from an established peer.

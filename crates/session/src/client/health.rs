@@ -7,6 +7,8 @@ use std::time::Duration;
 use voicemesh_common::RoundTrip;
 use voicemesh_wire::packet::VoiceAck;
 
+use crate::timers::NextTimer;
+
 /// Frames remembered as sent and not acknowledged: 1.28 s of 20 ms frames. The oldest is forgotten
 /// first; by then the link has long been found stalled.
 const UNACKED_FRAMES: usize = 64;
@@ -263,6 +265,24 @@ impl Health {
         actions
     }
 
+    /// When [`update`](Self::update) has something to do, if nothing happens before.
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        let now = next.now();
+        let mut oldest_unacked = Duration::ZERO;
+        if let Some(oldest) = self.unacked.front() {
+            next.past(oldest.at.max(self.progressed_at) + self.stall_threshold());
+            next.past(oldest.at + ASK_AFTER + self.round_trip().unwrap_or_default());
+            oldest_unacked = now.saturating_sub(oldest.at);
+        }
+        next.past(self.asked_since.map(|since| since + SILENT_AFTER));
+        next.past(self.probes.front().map(|probe| probe.at + SILENT_AFTER));
+        next.at(self.stall.map(|stall| stall.replace_at));
+        next.at(self.made_at + IS_NEW_FOR);
+        next.at(self.speech_at.map(|at| at + BROKEN_OFF));
+        // The interval changes at the moments above only.
+        next.at(self.last_probe_at.map(|at| at + self.probe_interval(now, oldest_unacked)));
+    }
+
     fn stall_threshold(&self) -> Duration {
         STALL_AFTER.max(3 * self.round_trip().unwrap_or(FIRST_ROUND_TRIP))
     }
@@ -347,6 +367,11 @@ impl AckDue {
         }
         self.waiting =
             Some(Waiting { since: self.waiting.map_or(now, |waiting| waiting.since), until: now });
+    }
+
+    /// When an acknowledgement is due, if no packet comes before.
+    pub(super) fn timer(&self) -> Option<Duration> {
+        self.waiting.map(|waiting| waiting.since + ACK_DELAY)
     }
 
     /// What to acknowledge, when it is time to.
