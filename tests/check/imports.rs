@@ -6,22 +6,23 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 26] = [
+const TABLE: [(&str, &[&str]); 27] = [
+    ("voicemesh-common", &[]),
     ("voicemesh-wire", &[]),
     ("voicemesh-resample", &[]),
     ("voicemesh-device", &["voicemesh-resample"]),
     ("voicemesh-netsim", &[]),
     ("voicemesh-uplink", &[]),
     ("voicemesh-e2ee", &["voicemesh-wire"]),
-    ("voicemesh-session", &["voicemesh-wire", "voicemesh-uplink"]),
+    ("voicemesh-session", &["voicemesh-common", "voicemesh-wire", "voicemesh-uplink"]),
     ("voicemesh-audio", &["voicemesh-wire", "voicemesh-uplink"]),
-    ("voicemesh-mesh", &["voicemesh-wire", "voicemesh-session"]),
-    ("voicemesh-link", &["voicemesh-wire", "voicemesh-mesh"]),
+    ("voicemesh-mesh", &["voicemesh-common", "voicemesh-wire", "voicemesh-session"]),
+    ("voicemesh-link", &["voicemesh-common", "voicemesh-wire", "voicemesh-mesh"]),
     (
         "voicemesh-engine",
         &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-uplink"],
     ),
-    ("voicemesh-networks", &["voicemesh-wire", "voicemesh-session"]),
+    ("voicemesh-networks", &["voicemesh-common", "voicemesh-wire", "voicemesh-session"]),
     ("voicemesh-renet", &["voicemesh-session"]),
     (
         "voicemesh-conformance",
@@ -30,6 +31,7 @@ const TABLE: [(&str, &[&str]); 26] = [
     (
         "voicemesh",
         &[
+            "voicemesh-common",
             "voicemesh-wire",
             "voicemesh-session",
             "voicemesh-mesh",
@@ -40,12 +42,13 @@ const TABLE: [(&str, &[&str]); 26] = [
         ],
     ),
     ("voicemesh-page", &["voicemesh-uplink"]),
-    ("voicemesh-capi", &["voicemesh"]),
+    ("voicemesh-capi", &["voicemesh-common", "voicemesh"]),
     ("voicemesh-bevy", &["voicemesh"]),
     // Sound and devices: `voicemesh mic` and `voicemesh loopback` run them without a room.
     (
         "voicemesh-cli",
         &[
+            "voicemesh-common",
             "voicemesh",
             "voicemesh-signaling",
             "voicemesh-netsim",
@@ -55,7 +58,7 @@ const TABLE: [(&str, &[&str]); 26] = [
         ],
     ),
     ("voicemesh-web", &[]),
-    ("voicemesh-rooms", &["voicemesh-wire", "voicemesh-session"]),
+    ("voicemesh-rooms", &["voicemesh-common", "voicemesh-wire", "voicemesh-session"]),
     (
         "voicemesh-signaling",
         &["voicemesh-wire", "voicemesh-session", "voicemesh-rooms", "voicemesh-web"],
@@ -69,6 +72,7 @@ const TABLE: [(&str, &[&str]); 26] = [
     (
         "voicemesh-tests",
         &[
+            "voicemesh-common",
             "voicemesh-wire",
             "voicemesh-quality",
             "voicemesh-netsim",

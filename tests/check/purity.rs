@@ -8,7 +8,8 @@ use super::files::root;
 use super::imports::metadata;
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
+    "crates/common/",
     "crates/wire/",
     "crates/e2ee/",
     "crates/uplink/",
@@ -23,7 +24,7 @@ const PURE: [&str; 11] = [
 ];
 
 /// The libraries that their products may stand on; each is without I/O as these crates use it.
-const LIBRARIES: [&str; 30] = [
+const LIBRARIES: [&str; 31] = [
     "bytes",
     "serde",
     "serde_json",
@@ -40,6 +41,7 @@ const LIBRARIES: [&str; 30] = [
     "sha2",
     "thiserror",
     "tracing",
+    "fastrand",
     "rand",
     "rand_chacha",
     "audiopus",

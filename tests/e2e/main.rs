@@ -25,10 +25,11 @@ mod text;
 mod turn;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use serde_json::Value;
+use voicemesh_common::lock;
 use voicemesh_tests::hear::{Floor, Hearing, compare, compare_with_cut};
 use voicemesh_tests::process::Program;
 use voicemesh_tests::{room, speech};
@@ -36,7 +37,7 @@ use voicemesh_tests::{room, speech};
 /// Held by each test that runs a room.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&ONE_AT_A_TIME)
 }
 
 /// What was heard into `file` is what `voice` says.

@@ -3,8 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
+
+use voicemesh_common::lock;
 
 /// Most that is kept of one direction of one connection; a test that needs more would prove
 /// nothing, so it fails.
@@ -41,12 +43,12 @@ impl Tap {
 
     /// How often this has passed, in either direction.
     pub fn count(&self, what: &[u8]) -> usize {
-        let wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        let wires = lock(&self.wires);
         assert!(!wires.is_empty(), "nothing was sent over this wire");
         wires
             .iter()
             .map(|wire| {
-                let bytes = wire.lock().unwrap_or_else(PoisonError::into_inner);
+                let bytes = lock(wire);
                 assert!(bytes.len() < MOST_BYTES, "more has passed than was kept");
                 bytes.windows(what.len()).filter(|window| *window == what).count()
             })
@@ -68,7 +70,7 @@ fn pass_on(peer: &TcpStream, server: &TcpStream, wires: &Mutex<Vec<Wire>>) {
         to.set_nodelay(true).unwrap();
         let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
         let wire = Wire::default();
-        wires.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&wire));
+        lock(wires).push(Arc::clone(&wire));
         thread::spawn(move || copy(from, to, &wire));
     }
 }
@@ -77,7 +79,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, wire: &Mutex<Vec<u8>>) {
     let mut piece = [0; 4_096];
     while let Ok(length @ 1..) = from.read(&mut piece) {
         {
-            let mut kept = wire.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = lock(wire);
             let room = MOST_BYTES - kept.len();
             kept.extend(&piece[..length.min(room)]);
         }

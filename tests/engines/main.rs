@@ -9,15 +9,16 @@ mod places;
 mod prefix;
 mod rust;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use voicemesh_common::lock;
 use voicemesh_tests::process::Program;
 use voicemesh_tests::room::{PATIENCE, wait_for, wait_for_peer, wait_for_route};
 
 /// Held by each test that runs a room.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&ONE_AT_A_TIME)
 }
 
 /// A peer of ours, "ada", meets a program, "bob": they hear each other, it answers what she writes,

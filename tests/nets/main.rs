@@ -22,10 +22,12 @@ mod table;
 mod two_homes;
 mod uplinks;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use voicemesh_common::lock;
 
 /// Held by each test that runs a lab: several at once would measure how busy the machine is.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&ONE_AT_A_TIME)
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fastrand::Rng;
 use voicemesh_engine::EngineOnNetwork;
 use voicemesh_rooms::RoomRules;
 use voicemesh_session::Reliability;
@@ -16,29 +17,12 @@ use crate::world::{STEP, SimPeer, World};
 const SECOND: Duration = Duration::from_secs(1);
 const MESSAGES: usize = 10_000;
 
-/// Repeats itself from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// 1 B to 256 KiB: most are small, as in games; each size class has its share.
-    fn message(&mut self) -> Bytes {
-        let exponent = 18.0 * self.fraction().powi(3);
-        let length = (exponent.exp2() as usize).clamp(1, RELIABLE_DATA_BYTES);
-        let first = self.next() as u8;
-        (0..length).map(|index| first.wrapping_add((index % 253) as u8)).collect()
-    }
+/// 1 B to 256 KiB: most are small, as in games; each size class has its share.
+fn message(random: &mut Rng) -> Bytes {
+    let exponent = 18.0 * random.f64().powi(3);
+    let length = (exponent.exp2() as usize).clamp(1, RELIABLE_DATA_BYTES);
+    let first = random.u8(..);
+    (0..length).map(|index| first.wrapping_add((index % 253) as u8)).collect()
 }
 
 /// What one side still has to send to the other, and what the other has to get.
@@ -49,8 +33,8 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(random: &mut Random, messages: usize) -> Self {
-        let mut to_send: VecDeque<_> = (0..messages).map(|_| random.message()).collect();
+    fn new(random: &mut Rng, messages: usize) -> Self {
+        let mut to_send: VecDeque<_> = (0..messages).map(|_| message(random)).collect();
         // The ends of the range are in it for certain.
         to_send[messages / 3] = vec![1; RELIABLE_DATA_BYTES].into();
         to_send[messages / 2] = vec![2; 1].into();
@@ -149,7 +133,7 @@ fn exchange(
         peer.speaking = true;
     }
     world.run_until(3 * SECOND, "direct", |world| world.all_routes_are(voicemesh::Route::Direct));
-    let mut random = Random(seed);
+    let mut random = Rng::with_seed(seed);
     let mut streams = [Stream::new(&mut random, messages), Stream::new(&mut random, messages)];
     let bytes = streams.iter().flat_map(|stream| &stream.to_send).map(Bytes::len).sum();
     let ids = [world.peers[0].id, world.peers[1].id];

@@ -1,7 +1,9 @@
 //! Handles: numbers for open objects. A number is used only once, so a call with a closed object's
 //! number fails.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
+
+use voicemesh_common::{read, write};
 
 use crate::guard::Fault;
 use crate::vmesh_result;
@@ -30,7 +32,7 @@ impl<T> Table<T> {
 
     pub(crate) fn open(&self, entry: T) -> Result<u64, Fault> {
         let entry = Some(Arc::new(entry));
-        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = write(&self.slots);
         if slots.iter().filter(|slot| slot.entry.is_some()).count() >= MOST_OPEN {
             return Err(Fault::new(
                 vmesh_result::VMESH_ERROR_TOO_MANY,
@@ -55,7 +57,7 @@ impl<T> Table<T> {
 
     pub(crate) fn find(&self, handle: u64) -> Result<Arc<T>, Fault> {
         let (generation, index) = self.parts(handle)?;
-        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let slots = read(&self.slots);
         match slots.get(index) {
             Some(Slot { generation: used, entry: Some(entry) }) if *used == generation => {
                 Ok(entry.clone())
@@ -70,7 +72,7 @@ impl<T> Table<T> {
     /// Takes it out of the table; `None` if that was done before.
     pub(crate) fn close(&self, handle: u64) -> Result<Option<Arc<T>>, Fault> {
         let (generation, index) = self.parts(handle)?;
-        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = write(&self.slots);
         match slots.get_mut(index) {
             Some(slot) if slot.generation == generation => Ok(slot.entry.take()),
             Some(slot) if (1..slot.generation).contains(&generation) => Ok(None),

@@ -1,11 +1,12 @@
 //! A place in a room: joining, polling, and what is said to it.
 
 use std::ffi::c_char;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use voicemesh::{Events, Group, RecordError, Room, TimedEvent};
+use voicemesh_common::lock;
 
 use crate::event::{self, Current, vmesh_event};
 use crate::guard::{Fault, Outcome, guarded};
@@ -41,7 +42,7 @@ struct PeerSlot {
 
 impl OpenPeer {
     fn lock(&self) -> MutexGuard<'_, PeerSlot> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.place)
     }
 }
 
@@ -129,7 +130,7 @@ pub unsafe extern "C" fn vmesh_poll(peer: vmesh_peer, event: *mut vmesh_event) -
                 None => place.open.as_mut().ok_or_else(closed)?.1.poll_timed(),
             }
         };
-        let mut current = open.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&open.current);
         let Some(stamped) = stamped else {
             current.clear();
             return Ok(vmesh_result::VMESH_EMPTY);

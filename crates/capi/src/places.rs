@@ -1,9 +1,10 @@
 //! Where everybody stands, how far voices carry, and who is near.
 
 use std::ffi::c_char;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use voicemesh::{Attenuation, Curve, GridAxes, Pose, ProximityGrid, Room};
+use voicemesh_common::lock;
 
 use crate::guard::{Fault, guarded};
 use crate::handles::Table;
@@ -235,7 +236,7 @@ fn with_grid(
     call: impl FnOnce(&Room, &mut ProximityGrid),
 ) -> Result<vmesh_result, Fault> {
     let grid = GRIDS.find(grid)?;
-    let mut grid = grid.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut grid = lock(&grid);
     done(peer, |room| call(room, &mut grid))
 }
 

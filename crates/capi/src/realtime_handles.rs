@@ -2,7 +2,9 @@
 //! ever take.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, TryLockError};
+
+use voicemesh_common::lock;
 
 use crate::guard::Fault;
 use crate::handles::{LAST_GENERATION, handle, never_given, parts};
@@ -102,10 +104,6 @@ impl<T, const N: usize> RealtimeHandles<T, N> {
         (kind == self.kind && generation != 0).then_some(())?;
         Some((self.handles.get(index)?, generation))
     }
-}
-
-fn lock<T>(inside: &Mutex<SlotState<T>>) -> MutexGuard<'_, SlotState<T>> {
-    inside.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

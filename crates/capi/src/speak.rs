@@ -1,9 +1,10 @@
 //! Handles to speak by: as long as one is open, its audience is spoken to.
 
 use std::ffi::c_char;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use voicemesh::{Priority, Transmission, TransmitOptions, VoiceAudience};
+use voicemesh_common::lock;
 
 use crate::guard::{Fault, guarded};
 use crate::handles::Table;
@@ -90,7 +91,7 @@ pub extern "C" fn vmesh_set_speaking(
     guarded(|| {
         let options = chosen(volume, priority, positional)?;
         let open = SPEAKING.find(speaking)?;
-        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&open);
         open.set_volume(options.volume);
         open.set_priority(options.priority);
         open.set_positional(options.positional);

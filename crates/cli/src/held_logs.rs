@@ -1,8 +1,10 @@
 //! Lines of the log that wait for the view that has the terminal.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use voicemesh_common::lock;
 
 /// Lines that the view has not taken. When there are more, the oldest goes.
 const MOST_HELD: usize = 256;
@@ -15,7 +17,7 @@ static FOREIGN: AtomicUsize = AtomicUsize::new(0);
 
 /// What has been logged while a view has the terminal.
 pub(crate) fn take() -> Vec<String> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    lock(&HELD).drain(..).collect()
 }
 
 /// Keeps a line that a library wrote to standard error for the view to show.
@@ -28,7 +30,7 @@ pub(crate) fn hold_foreign(line: &str) {
 
 /// Keeps a line for the view to show.
 pub(crate) fn hold(line: String) {
-    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut held = lock(&HELD);
     if held.len() >= MOST_HELD {
         held.pop_front();
     }

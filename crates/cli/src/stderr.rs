@@ -9,10 +9,12 @@
 mod redirect {
     use std::io::{self, IsTerminal, PipeReader, Read, Write};
     use std::os::fd::{AsFd, OwnedFd};
+    use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, sync_channel};
-    use std::sync::{Mutex, PoisonError};
     use std::thread;
     use std::time::Duration;
+
+    use voicemesh_common::lock;
 
     use super::{Lines, take_line};
 
@@ -53,7 +55,7 @@ mod redirect {
             follow(reader);
             let _ = done.send(());
         })?;
-        *TERMINAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(terminal);
+        *lock(&TERMINAL) = Some(terminal);
         rustix::stdio::dup2_stderr(writer)?;
         Ok(drained)
     }
@@ -72,21 +74,21 @@ mod redirect {
 
     /// Gives standard error back, if the pipe is in its place.
     pub(crate) fn restore() {
-        if let Some(terminal) = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(terminal) = lock(&TERMINAL).take() {
             let _ = rustix::stdio::dup2_stderr(terminal);
         }
     }
 
     /// Whether what is written to standard error would reach a terminal.
     pub(crate) fn is_terminal() -> bool {
-        let own = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = lock(&TERMINAL);
         own.as_ref().map_or_else(|| io::stderr().is_terminal(), |own| own.is_terminal())
     }
 
     /// Writes where standard error led, past the pipe.
     pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
         let terminal = {
-            let terminal = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+            let terminal = lock(&TERMINAL);
             terminal.as_ref().map(|terminal| terminal.try_clone()).transpose()?
         };
         match terminal {

@@ -35,7 +35,6 @@ mod mode;
 mod on_network;
 mod output;
 mod playout;
-mod random;
 mod recording_tap;
 mod role;
 mod settings;

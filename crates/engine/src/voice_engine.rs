@@ -21,6 +21,7 @@ use voicemesh_uplink::Train;
 use voicemesh_uplink::path::PathState;
 use voicemesh_uplink::plan::RateLimits;
 use voicemesh_uplink::policy::{Feedback, LossReport, Paths};
+use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{CodecSettings, ReceptionReport, Recipient};
 
 use crate::answers::Answers;
@@ -28,7 +29,6 @@ use crate::capture::CapturePipeline;
 use crate::mode::Mode;
 use crate::output::EngineOutput;
 use crate::playout::{Heard, HearingStats, Mixing, Playout};
-use crate::random::SplitMix64;
 use crate::recording_tap::{Frames, RecordedFrame};
 use crate::role::{Connection, Host, Role, Serving};
 use crate::status::{EngineConfig, EngineError, EngineEvent, PeerStatus, Status};
@@ -44,7 +44,7 @@ const EVENTS: usize = 4096;
 #[derive(Debug)]
 pub struct VoiceEngine<P> {
     config: EngineConfig,
-    random: SplitMix64,
+    random: fastrand::Rng,
     pub(crate) role: Role<P>,
     background_bytes: u64,
     pub(crate) capture: CapturePipeline,
@@ -73,7 +73,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// A peer that does nothing yet.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
         Ok(Self {
-            random: SplitMix64(config.seed),
+            random: fastrand::Rng::with_seed(config.seed),
             capture: CapturePipeline::new(config.speech, config.microphone)?,
             feedback: Feedback::new(RateLimits {
                 bitrate_bps: config.speech.bitrate_bps,
@@ -116,7 +116,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// When it runs already.
     pub fn run_as_dedicated_server(&mut self, limits: PacketLimits) -> Result<(), EngineError> {
         self.check_idle()?;
-        self.role = Role::DedicatedServer(Box::new(Serving::new(limits, self.random.session())));
+        self.role = Role::DedicatedServer(Box::new(Serving::new(limits, self.draw_session())));
         Ok(())
     }
 
@@ -130,10 +130,18 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// When it runs already.
     pub fn run_as_host(&mut self, limits: PacketLimits) -> Result<(), EngineError> {
         self.check_idle()?;
-        let serving = Serving::new(limits, self.random.session());
+        let serving = Serving::new(limits, self.draw_session());
         let client = self.make_client(limits)?;
         self.role = Role::Host(Box::new(Host::new(serving, client)));
         Ok(())
+    }
+
+    fn draw_session(&mut self) -> SessionId {
+        loop {
+            if let Some(session) = SessionId::new(self.random.u32(..)) {
+                return session;
+            }
+        }
     }
 
     fn make_client(&mut self, limits: PacketLimits) -> Result<Client<P>, EngineError> {
@@ -143,8 +151,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             frame_samples: samples,
             sample_rate_hz: SAMPLE_RATE_HZ,
         };
-        let first_sequence = self.random.next() as u16;
-        let data_seed = self.random.next();
+        let first_sequence = self.random.u16(..);
+        let data_seed = self.random.u64(..);
         let config = ClientConfig {
             data_seed,
             limits,
@@ -183,7 +191,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 self.drain_client(now);
             }
         }
-        if let Some(client) = self.role.client_mut() {
+        if let Some(client) = self.role.client_mut()
+            && client.poll_timeout().is_some_and(|at| at <= now)
+        {
             client.update(now);
         }
     }

@@ -293,16 +293,13 @@ fn a_hundred_starts_and_stops_in_any_order_leave_nothing_behind() {
     let hub = Hub::new();
     let mut peers = [engine(&hub, "a", 1), engine(&hub, "b", 2), engine(&hub, "c", 3)];
     let mut now = Duration::ZERO;
-    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = fastrand::Rng::with_seed(1);
     let mut rounds = |peers: &mut [EngineOnNetwork<Endpoint>; 3], rounds: usize| {
         for _ in 0..rounds {
             for peer in peers.iter_mut() {
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
                 // Refused by an engine that runs already or finds the address taken: neither leaves
                 // anything behind.
-                let _ = match (random >> 33) % 5 {
+                let _ = match random.u8(..5) {
                     0 => peer.run_as_host(now, serve()),
                     1 => peer.run_as_dedicated_server(now, serve()),
                     2 => peer.run_as_client(now, join()),

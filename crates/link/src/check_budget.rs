@@ -12,9 +12,11 @@
 //!   sent fewest.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::time::Instant;
+use voicemesh_common::{Rate, TokenBucket, lock};
 
 /// Checks of all links together.
 const OF_ALL_LINKS: Rate = Rate { burst: 300.0, per_second: 100.0 };
@@ -35,96 +37,75 @@ const LEFT_FOR_EACH_FURTHER: f64 = 3.0;
 /// forgotten.
 const REMOTES: usize = 1_024;
 
-#[derive(Clone, Copy)]
-struct Rate {
-    burst: f64,
-    per_second: f64,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    tokens: f64,
-    filled_at: Instant,
-}
-
-impl Bucket {
-    fn new(now: Instant, rate: Rate) -> Self {
-        Self { tokens: rate.burst, filled_at: now }
-    }
-
-    fn refill(&mut self, now: Instant, rate: Rate) {
-        let elapsed = now.saturating_duration_since(self.filled_at);
-        self.tokens = (self.tokens + elapsed.as_secs_f64() * rate.per_second).min(rate.burst);
-        self.filled_at = self.filled_at.max(now);
-    }
-
-    /// Takes a token, or what there is of one.
-    fn take(&mut self) {
-        self.tokens = (self.tokens - 1.0).max(0.0);
-    }
-}
-
 /// The checks that all links of a peer may send.
 #[derive(Debug, Default)]
 pub(crate) struct CheckBudget(Mutex<Option<Buckets>>);
 
 #[derive(Debug)]
 struct Buckets {
-    all: Bucket,
+    /// From which the buckets count their time.
+    began: Instant,
+    all: TokenBucket,
     /// Never more than `all` has, but for [`ALWAYS_RESERVED`].
-    reserved: Bucket,
+    reserved: TokenBucket,
     remotes: BTreeMap<u128, OfRemote>,
 }
 
 #[derive(Debug)]
 struct OfRemote {
-    all: Bucket,
-    first: Bucket,
-    further: Bucket,
+    all: TokenBucket,
+    first: TokenBucket,
+    further: TokenBucket,
 }
 
 impl CheckBudget {
     /// Takes a check of this remote, if one may be sent now.
     pub(crate) fn take(&self, now: Instant, remote: u128) -> bool {
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = lock(&self.0);
         buckets.get_or_insert_with(|| Buckets::new(now)).take(now, remote)
     }
 }
 
 impl Buckets {
     fn new(now: Instant) -> Self {
-        let (all, reserved) = (Bucket::new(now, OF_ALL_LINKS), Bucket::new(now, RESERVED));
-        Self { all, reserved, remotes: BTreeMap::new() }
+        Self {
+            began: now,
+            all: TokenBucket::full(Duration::ZERO, OF_ALL_LINKS),
+            reserved: TokenBucket::full(Duration::ZERO, RESERVED),
+            remotes: BTreeMap::new(),
+        }
     }
 
     fn take(&mut self, now: Instant, remote: u128) -> bool {
+        let now = now.saturating_duration_since(self.began);
         self.make_room_for(remote);
-        self.all.refill(now, OF_ALL_LINKS);
-        self.reserved.refill(now, RESERVED);
+        self.all.fill(now, OF_ALL_LINKS);
+        self.reserved.fill(now, RESERVED);
         let own = self.remotes.entry(remote).or_insert_with(|| OfRemote::new(now));
-        own.refill(now);
-        if self.all.tokens < 1.0 || own.all.tokens < 1.0 {
+        own.fill(now);
+        if self.all.tokens() < 1.0 || own.all.tokens() < 1.0 {
             return false;
         }
-        if own.first.tokens >= 1.0 {
-            own.first.take();
-            self.reserved.take();
+        if own.first.tokens() >= 1.0 {
+            own.first.take_up_to(1.0);
+            self.reserved.take_up_to(1.0);
         } else {
-            let further = FURTHER_OF_A_REMOTE.burst - own.further.tokens;
-            let left = self.reserved.tokens.max(ALWAYS_RESERVED) + LEFT_FOR_EACH_FURTHER * further;
-            if self.all.tokens < 1.0 + left {
+            let further = FURTHER_OF_A_REMOTE.burst - own.further.tokens();
+            let left =
+                self.reserved.tokens().max(ALWAYS_RESERVED) + LEFT_FOR_EACH_FURTHER * further;
+            if self.all.tokens() < 1.0 + left {
                 return false;
             }
-            own.further.take();
+            own.further.take_up_to(1.0);
         }
-        self.all.take();
-        own.all.take();
+        self.all.take_up_to(1.0);
+        own.all.take_up_to(1.0);
         true
     }
 
     fn make_room_for(&mut self, remote: u128) {
         if self.remotes.len() >= REMOTES && !self.remotes.contains_key(&remote) {
-            let longest_ago = self.remotes.iter().min_by_key(|(_, own)| own.all.filled_at);
+            let longest_ago = self.remotes.iter().min_by_key(|(_, own)| own.all.filled_at());
             let forgotten = longest_ago.map(|(remote, _)| *remote);
             forgotten.and_then(|remote| self.remotes.remove(&remote));
         }
@@ -132,25 +113,23 @@ impl Buckets {
 }
 
 impl OfRemote {
-    fn new(now: Instant) -> Self {
+    fn new(now: Duration) -> Self {
         Self {
-            all: Bucket::new(now, OF_A_REMOTE),
-            first: Bucket::new(now, FIRST_OF_A_REMOTE),
-            further: Bucket::new(now, FURTHER_OF_A_REMOTE),
+            all: TokenBucket::full(now, OF_A_REMOTE),
+            first: TokenBucket::full(now, FIRST_OF_A_REMOTE),
+            further: TokenBucket::full(now, FURTHER_OF_A_REMOTE),
         }
     }
 
-    fn refill(&mut self, now: Instant) {
-        self.all.refill(now, OF_A_REMOTE);
-        self.first.refill(now, FIRST_OF_A_REMOTE);
-        self.further.refill(now, FURTHER_OF_A_REMOTE);
+    fn fill(&mut self, now: Duration) {
+        self.all.fill(now, OF_A_REMOTE);
+        self.first.fill(now, FIRST_OF_A_REMOTE);
+        self.further.fill(now, FURTHER_OF_A_REMOTE);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// How often the stack asks.

@@ -11,12 +11,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::oneshot::{self, error::RecvError};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
+use voicemesh_common::lock;
 
 use crate::Role;
 
@@ -147,7 +148,7 @@ impl Openings {
     }
 
     fn distance(&self) -> MutexGuard<'_, Distance> {
-        self.distance.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.distance)
     }
 }
 
@@ -191,7 +192,7 @@ impl Default for Turns {
 
 impl Turns {
     fn state(&self) -> MutexGuard<'_, TurnState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn request(self: &Arc<Self>, remote: u128) -> oneshot::Receiver<Permit> {

@@ -2,11 +2,12 @@
 //! close; and the figures that the handle shows.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use voicemesh_common::lock;
 use voicemesh_wire::signaling::Signal;
 
 use crate::limits::{
@@ -197,7 +198,7 @@ impl LinkQueues {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing that holds the lock can leave it half changed.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

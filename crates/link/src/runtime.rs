@@ -14,10 +14,11 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OnceCell, watch};
+use voicemesh_common::lock;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime,
     TokioRuntime,
@@ -173,7 +174,7 @@ impl Lookups {
     }
 
     fn addresses(&self, host: &str) -> Arc<OnceCell<Vec<SocketAddr>>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if let Some(lookup) = known.get(host).filter(|lookup| lookup.is_believed()) {
             return Arc::clone(&lookup.addresses);
         }

@@ -6,13 +6,14 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use voicemesh_common::lock;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use crate::LinkStats;
@@ -148,7 +149,7 @@ impl LinkSockets {
     }
 
     fn checks(&self) -> MutexGuard<'_, CheckLimiter> {
-        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.checks)
     }
 
     pub(crate) fn throttle(&self) -> &StartupThrottle {
@@ -223,7 +224,7 @@ impl LinkSocket {
     }
 
     fn acks(&self) -> MutexGuard<'_, AckThinner> {
-        self.acks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.acks)
     }
 
     /// Sends the held acknowledgement when its time has come.

@@ -8,7 +8,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use voicemesh_common::lock;
 
 /// Names of one link; a link has few servers, and each is asked for once for STUN or TURN.
 const STAND_INS: usize = 32;
@@ -165,7 +167,7 @@ impl<S> StandIns<S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Entry<S>>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 }
 

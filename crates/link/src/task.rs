@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
+use voicemesh_common::RoundTrip;
 use voicemesh_wire::signaling::Signal;
 use webrtc::data_channel::DataChannelEvent;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
@@ -41,6 +42,9 @@ pub(crate) struct Setup {
 
 /// TURN servers that have not answered by then are reported. They are asked seven times, for 7.8 s.
 const TURN_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// A new sample of the round trip counts for a half: with one every few seconds, more smoothing
+/// would show the path of a minute ago.
+const ROUND_TRIP_PARTS: u32 = 2;
 
 /// The whole life of a link. Says that it is over even if it is never polled, as on a runtime that
 /// has ended.
@@ -145,7 +149,7 @@ struct LinkTask<'a> {
     datagram: Datagram,
     fragmenter: Option<Fragmenter>,
     reassembler: Reassembler,
-    round_trip: Option<Duration>,
+    round_trip: RoundTrip,
     /// The stack's latest measurement, to know a new one by.
     last_stun_round_trip: Option<Duration>,
     /// When to look again at what is in flight or waits.
@@ -205,7 +209,7 @@ impl<'a> LinkTask<'a> {
             datagram: Datagram::default(),
             fragmenter: None,
             reassembler: Reassembler::default(),
-            round_trip: None,
+            round_trip: RoundTrip::with_parts(ROUND_TRIP_PARTS),
             last_stun_round_trip: None,
             look_again: None,
         }
@@ -303,18 +307,18 @@ impl<'a> LinkTask<'a> {
         self.progress = Progress::Open { next_round_trip: now + ROUND_TRIP_INTERVAL };
         let last = self.connection.round_trip().await;
         let answered = last.filter(|_| last != self.last_stun_round_trip);
-        if answered.is_some() {
+        if let Some(sample) = answered {
             self.last_stun_round_trip = last;
-            self.round_trip = smoothed(self.round_trip, last);
+            self.round_trip.measured(sample);
         }
         if let Some(acknowledged) = self.voice.take_fastest_acknowledgement()
-            && self.round_trip.is_none_or(|known| {
+            && self.round_trip.smoothed().is_none_or(|known| {
                 acknowledged < known || acknowledged > known + ACKNOWLEDGEMENT_DELAY
             })
         {
-            self.round_trip = Some(acknowledged);
+            self.round_trip.replace(acknowledged);
         }
-        let round_trip = self.round_trip;
+        let round_trip = self.round_trip.smoothed();
         self.queues.count(|stats| stats.round_trip = round_trip);
         answered
     }
@@ -534,7 +538,7 @@ impl<'a> LinkTask<'a> {
         }
         while let Some(bytes) = waiting
             && self.has_room(stream.into(), bytes)
-            && let round_trip = self.round_trip
+            && let round_trip = self.round_trip.smoothed()
             && self.pacer(stream).admits(now, bytes, round_trip)
         {
             let Some(packet) = self.queues.next_lossy(stream) else { break };
@@ -631,15 +635,6 @@ impl<'a> LinkTask<'a> {
 
     fn next_fragmenter(&mut self) -> Option<Fragmenter> {
         self.fragmenter.take().or_else(|| self.queues.next_reliable().map(Fragmenter::new))
-    }
-}
-
-/// A new sample counts for a half: with one every few seconds, more smoothing would show the path
-/// of a minute ago.
-fn smoothed(known: Option<Duration>, sample: Option<Duration>) -> Option<Duration> {
-    match (known, sample) {
-        (Some(known), Some(sample)) => Some((known + sample) / 2),
-        (known, sample) => sample.or(known),
     }
 }
 

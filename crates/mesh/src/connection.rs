@@ -15,7 +15,6 @@ use crate::event::MeshEvent;
 use crate::input::PathChange;
 use crate::liveness::{Liveness, Path, Texts};
 use crate::queues::Queues;
-use crate::random::Random;
 
 /// The first reconnection waits up to this long, so that not everyone comes back at the same moment
 /// after a common outage; the next ones wait longer each time …
@@ -65,7 +64,7 @@ pub(super) struct Connection {
     renewal_at: Option<Duration>,
     /// An attempt that was begun for that alone may be under way.
     is_renewing: bool,
-    random: Random,
+    random: fastrand::Rng,
 }
 
 /// A connection from which another has taken over.
@@ -132,7 +131,7 @@ impl Connection {
             texts: Texts::default(),
             renewal_at: None,
             is_renewing: false,
-            random: Random::new(seed),
+            random: fastrand::Rng::with_seed(seed),
         }
     }
 
@@ -430,7 +429,7 @@ impl Connection {
             0 => None,
             life => {
                 let life = Duration::from_millis(life.into()).max(SHORTEST_LIFE);
-                let share = RENEWAL + RENEWAL_SPREAD * self.random.fraction();
+                let share = RENEWAL + RENEWAL_SPREAD * self.random.f64();
                 let earliest = now + SHORTEST_LIFE.mul_f64(RENEWAL);
                 Some((self.began_at + life.mul_f64(share)).max(earliest))
             }
@@ -539,10 +538,10 @@ impl Connection {
         self.beside.close(&mut queues.out);
         queues.out.close_socket(memory.generation);
         let retry_in = match memory.failures {
-            0 => FIRST_RETRY.mul_f64(self.random.fraction()),
+            0 => FIRST_RETRY.mul_f64(self.random.f64()),
             failures => {
                 let longest = NEXT_RETRY.saturating_mul(1 << failures.min(8)).min(LONGEST_RETRY);
-                longest.mul_f64(0.5 + 0.5 * self.random.fraction())
+                longest.mul_f64(0.5 + 0.5 * self.random.f64())
             }
         };
         let retry_in = retry_in.max(at_least);
@@ -559,7 +558,7 @@ impl Connection {
     /// The server said when to come back: the wait after a refusal is that, and no failure that
     /// makes the next one longer.
     pub(super) fn come_back(&mut self, now: Duration, after: Duration, failures: u32) {
-        let spread = after.mul_f64(0.5 * self.random.fraction());
+        let spread = after.mul_f64(0.5 * self.random.f64());
         if let ConnectionState::Waiting { until, memory } = &mut self.state {
             *until = now + after + spread;
             memory.failures = failures;
@@ -739,18 +738,18 @@ impl Connection {
     }
 
     fn open_beside(&mut self, now: Duration, round_trip: Duration, queues: &mut Queues) {
-        let (generation, fraction) = (self.next_generation(), self.random.fraction());
+        let (generation, fraction) = (self.next_generation(), self.random.f64());
         let is_joined = self.state.is_joined();
         self.beside.open(now, generation, is_joined, round_trip, fraction, &mut queues.out);
     }
 
     fn first_attempt_after(&mut self) -> Duration {
         match self.state {
-            ConnectionState::Opening { .. } => Beside::first_interval(self.random.fraction()),
+            ConnectionState::Opening { .. } => Beside::first_interval(self.random.f64()),
             ConnectionState::Stopped
             | ConnectionState::Waiting { .. }
             | ConnectionState::Joining { .. }
-            | ConnectionState::Joined { .. } => BESIDE_SPREAD.mul_f64(self.random.fraction()),
+            | ConnectionState::Joined { .. } => BESIDE_SPREAD.mul_f64(self.random.f64()),
         }
     }
 }

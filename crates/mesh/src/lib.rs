@@ -34,7 +34,6 @@ mod negotiation;
 mod offers;
 mod output;
 mod queues;
-mod random;
 mod reachability;
 mod refused;
 mod roster;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_common::RoundTrip;
 
 use crate::input::PathChange;
 
@@ -47,7 +48,7 @@ pub(super) struct Liveness {
     asked_at: Duration,
     /// When the newest question was sent that has been answered.
     answered: Option<Duration>,
-    round_trip: Option<Duration>,
+    round_trip: RoundTrip,
     in_use_until: Duration,
     /// The server does not know the question.
     is_unsupported: bool,
@@ -95,9 +96,7 @@ impl Liveness {
         let asked_at = self.pings[index].at;
         self.pings.drain(..=index);
         self.answered = Some(asked_at);
-        let sample = now.saturating_sub(asked_at);
-        self.round_trip =
-            Some(self.round_trip.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));
+        self.round_trip.measured(now.saturating_sub(asked_at));
         Some(asked_at)
     }
 
@@ -144,7 +143,7 @@ impl Liveness {
     }
 
     pub(super) fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+        self.round_trip.smoothed()
     }
 
     pub(super) fn is_silent(&self) -> bool {

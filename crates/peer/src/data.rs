@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
+use voicemesh_common::lock;
 use voicemesh_session::Reliability;
 use voicemesh_session::data::{MESSAGE_COST, QUEUE_BYTES, message_limit};
 use voicemesh_wire::PeerId;
@@ -324,7 +325,7 @@ impl SendLedger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use voicemesh_device::file_words;
 use voicemesh_wire::identity::{IdentityProof, InstallationSecret, prove};
 use voicemesh_wire::limits::TICKET_BYTES;
@@ -229,16 +230,10 @@ pub(crate) fn state_dir_or_default(state_dir: Option<&Path>) -> Option<PathBuf> 
 }
 
 fn default_dir() -> Option<PathBuf> {
-    let variable =
-        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if cfg!(windows) {
-        return Some(variable("APPDATA")?.join("voicemesh"));
-    }
-    if cfg!(target_os = "macos") {
-        return Some(variable("HOME")?.join("Library/Application Support/voicemesh"));
-    }
-    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
-    Some(config?.join("voicemesh"))
+    let folders = choose_native_strategy().ok()?;
+    // On macOS preferences are property lists, and other files of a program stand with its data.
+    let folder = if cfg!(target_os = "macos") { folders.data_dir() } else { folders.config_dir() };
+    Some(folder.join("voicemesh"))
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@
 //! same address is another one for everyone else.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use voicemesh_common::lock;
 
 use crate::inbox::WorkerSender;
 use voicemesh_link::{FAR_AWAY, source_address};
@@ -146,7 +147,7 @@ impl NetworkWatch {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Watched>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

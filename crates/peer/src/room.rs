@@ -13,10 +13,11 @@ mod proximity;
 mod recording;
 mod sound;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use voicemesh_common::lock;
 use voicemesh_session::{GLOBAL_GROUP, Reliability};
 use voicemesh_wire::PeerId;
 
@@ -107,7 +108,7 @@ impl Room {
     /// round trip. False if the time was too short; leaving then goes on.
     pub fn leave_and_wait(&self, at_most: Duration) -> bool {
         self.leave();
-        self.core.ending.lock().unwrap_or_else(PoisonError::into_inner).wait(at_most)
+        lock(&self.core.ending).wait(at_most)
     }
 
     /// The situation as of a few milliseconds ago. It includes everyone whom an event has named

@@ -1,7 +1,9 @@
 //! The situation, shared between the engine thread and the handle.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use voicemesh_common::lock;
 
 use crate::event::Snapshot;
 
@@ -24,15 +26,12 @@ impl Shared {
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.snapshot).clone()
     }
 
     pub(crate) fn put(&self, snapshot: Snapshot) {
         let snapshot = Arc::new(snapshot);
-        let before = std::mem::replace(
-            &mut *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner),
-            snapshot,
-        );
+        let before = std::mem::replace(&mut *lock(&self.snapshot), snapshot);
         drop(before);
     }
 }

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
+use voicemesh_common::lock;
 use voicemesh_session::network::Reliability;
 use voicemesh_wire::limits::{JSON_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{self, Kind};
@@ -175,7 +176,7 @@ impl Drop for Socket {
 
 impl Outgoing {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// Everything to be written now, and whether that is the end.

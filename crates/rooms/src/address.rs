@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use voicemesh_common::{Rate, TokenBucket, lock};
 use voicemesh_wire::PeerId;
 
-use crate::budget::{Bucket, Budget, Budgets, Rate};
-use crate::sync::lock;
+use crate::budget::{Budget, Budgets};
 
 /// An address without connections is forgotten after this time; by then its buckets are full again.
 const FORGET: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ impl From<AddressKey> for AddressTag {
 #[derive(Debug)]
 pub struct Address {
     pub(crate) budget: Arc<Mutex<Budget>>,
-    joins: Mutex<(Bucket, Duration)>,
+    joins: Mutex<(TokenBucket, Duration)>,
     returns: Mutex<Returns>,
 }
 
@@ -66,17 +66,17 @@ pub struct Address {
 /// address share, so that one that comes again and again keeps out no other.
 #[derive(Debug)]
 struct Returns {
-    shared: Bucket,
-    members: BTreeMap<PeerId, Bucket>,
+    shared: TokenBucket,
+    members: BTreeMap<PeerId, TokenBucket>,
 }
 
 impl Returns {
     fn take(&mut self, now: Duration, shared: Rate, member: PeerId) -> bool {
-        self.members.retain(|_, bucket| bucket.has(now, RETURNS) < RETURNS.burst);
+        self.members.retain(|_, bucket| bucket.tokens_at(now, RETURNS) < RETURNS.burst);
         if self.members.len() >= RETURNING && !self.members.contains_key(&member) {
             return self.shared.take(now, shared, 1.0);
         }
-        let own = self.members.entry(member).or_insert_with(|| Bucket::full(now, RETURNS));
+        let own = self.members.entry(member).or_insert_with(|| TokenBucket::full(now, RETURNS));
         own.take(now, RETURNS, 1.0) || self.shared.take(now, shared, 1.0)
     }
 }
@@ -141,9 +141,9 @@ impl Addresses {
         let address = table.entries.entry(key).or_insert_with(|| {
             Arc::new(Address {
                 budget: Arc::new(Mutex::new(Budget::of_address(now, budgets))),
-                joins: Mutex::new((Bucket::full(now, budgets.address_joins), now)),
+                joins: Mutex::new((TokenBucket::full(now, budgets.address_joins), now)),
                 returns: Mutex::new(Returns {
-                    shared: Bucket::full(now, budgets.address_joins),
+                    shared: TokenBucket::full(now, budgets.address_joins),
                     members: BTreeMap::new(),
                 }),
             })

@@ -1,25 +1,8 @@
-//! Token buckets: how much one connection, or one address, may ask of the server.
+//! How much one connection, or one address, may ask of the server.
 
 use std::time::Duration;
 
-/// So much at once, and so much per second after that.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
-    /// What a rested bucket holds.
-    pub burst: f64,
-    /// What flows in each second.
-    pub per_second: f64,
-}
-
-impl Rate {
-    const fn new(burst: f64, per_second: f64) -> Self {
-        Self { burst, per_second }
-    }
-
-    fn times(self, factor: f64) -> Self {
-        Self { burst: self.burst * factor, per_second: self.per_second * factor }
-    }
-}
+use voicemesh_common::{Rate, TokenBucket};
 
 /// The rates of one connection. A room of 50 in normal use stays below a fifth of each.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,54 +49,6 @@ impl Default for Budgets {
     }
 }
 
-/// A bucket that begins full.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bucket {
-    tokens: f64,
-    filled_at: Duration,
-}
-
-impl Bucket {
-    pub(crate) fn full(now: Duration, rate: Rate) -> Self {
-        Self { tokens: rate.burst, filled_at: now }
-    }
-
-    fn fill(&mut self, now: Duration, rate: Rate) {
-        let passed = now.saturating_sub(self.filled_at).as_secs_f64();
-        self.tokens = (self.tokens + passed * rate.per_second).min(rate.burst);
-        self.filled_at = now.max(self.filled_at);
-    }
-
-    /// Takes what was spent already, even if there is less in it: then it holds less than nothing
-    /// for a while.
-    pub(crate) fn charge(&mut self, amount: f64) {
-        self.tokens -= amount;
-    }
-
-    /// Whether anything is in it.
-    pub(crate) fn has_any(&mut self, now: Duration, rate: Rate) -> bool {
-        self.fill(now, rate);
-        self.tokens > 0.0
-    }
-
-    /// What will be in it at `now`.
-    pub(crate) fn has(&self, now: Duration, rate: Rate) -> f64 {
-        let mut then = *self;
-        then.fill(now, rate);
-        then.tokens
-    }
-
-    /// Takes `amount`, or nothing.
-    pub(crate) fn take(&mut self, now: Duration, rate: Rate, amount: f64) -> bool {
-        self.fill(now, rate);
-        let enough = self.tokens >= amount;
-        if enough {
-            self.tokens -= amount;
-        }
-        enough
-    }
-}
-
 /// What is about to be spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cost {
@@ -140,11 +75,11 @@ pub(crate) enum Cost {
 /// The buckets of one connection or one address.
 #[derive(Debug)]
 pub struct Budget {
-    messages: Bucket,
-    answers: Bucket,
-    signals: Bucket,
-    copies: Bucket,
-    bytes: Bucket,
+    messages: TokenBucket,
+    answers: TokenBucket,
+    signals: TokenBucket,
+    copies: TokenBucket,
+    bytes: TokenBucket,
     rates: SpentRates,
 }
 
@@ -177,11 +112,11 @@ impl Budget {
             bytes: budgets.bytes.times(factor),
         };
         Self {
-            messages: Bucket::full(now, rates.messages),
-            answers: Bucket::full(now, rates.answers),
-            signals: Bucket::full(now, rates.signals),
-            copies: Bucket::full(now, rates.copies),
-            bytes: Bucket::full(now, rates.bytes),
+            messages: TokenBucket::full(now, rates.messages),
+            answers: TokenBucket::full(now, rates.answers),
+            signals: TokenBucket::full(now, rates.signals),
+            copies: TokenBucket::full(now, rates.copies),
+            bytes: TokenBucket::full(now, rates.bytes),
             rates,
         }
     }
@@ -223,40 +158,6 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let rate = Rate::new(3.0, 2.0);
-        let mut bucket = Bucket::full(Duration::ZERO, rate);
-        let mut take = |ms| bucket.take(Duration::from_millis(ms), rate, 1.0);
-        assert!(take(0) && take(0) && take(0));
-        assert!(!take(0) && !take(499));
-        assert!(take(500) && !take(500));
-        assert!(
-            take(60_000) && take(60_000) && take(60_000) && !take(60_000),
-            "it holds no more than its burst"
-        );
-    }
-
-    #[test]
-    fn a_bucket_that_was_overcharged_gives_nothing_until_it_is_filled_again() {
-        let rate = Rate::new(10.0, 2.0);
-        let mut bucket = Bucket::full(Duration::ZERO, rate);
-        assert!(bucket.has_any(Duration::ZERO, rate));
-        bucket.charge(14.0);
-        assert!(!bucket.has_any(Duration::from_millis(1_990), rate));
-        assert!(bucket.has_any(Duration::from_millis(2_010), rate));
-    }
-
-    #[test]
-    fn time_that_goes_backwards_fills_nothing() {
-        let rate = Rate::new(1.0, 1.0);
-        let mut bucket = Bucket::full(Duration::from_secs(10), rate);
-        assert!(bucket.take(Duration::from_secs(10), rate, 1.0));
-        assert!(!bucket.take(Duration::from_secs(5), rate, 1.0));
-        assert!(!bucket.take(Duration::from_secs(10), rate, 1.0));
-        assert!(bucket.take(Duration::from_secs(11), rate, 1.0));
-    }
 
     #[test]
     fn a_room_of_fifty_stays_within_its_budget() {

@@ -1,8 +1,9 @@
 //! What stands before one connection: budgets, what may come when, and the words of a refusal.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use voicemesh_common::{Rate, TokenBucket, lock};
 use voicemesh_wire::limits::BINARY_MESSAGE_BYTES;
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
@@ -10,7 +11,7 @@ use voicemesh_wire::signaling::{
     request_of,
 };
 
-use crate::budget::{Bucket, Budget, Budgets, Cost, Rate};
+use crate::budget::{Budget, Budgets, Cost};
 use crate::output::CloseReason;
 use crate::refusal::Refusal;
 
@@ -34,7 +35,7 @@ pub struct Allowance(Arc<Mutex<Remaining>>);
 #[derive(Debug)]
 struct Remaining {
     budget: Budget,
-    violations: Bucket,
+    violations: TokenBucket,
 }
 
 impl Allowance {
@@ -44,7 +45,7 @@ impl Allowance {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Remaining) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.0))
     }
 }
 
@@ -85,7 +86,7 @@ impl ConnectionGuard {
         Self {
             own: Allowance(Arc::new(Mutex::new(Remaining {
                 budget: Budget::of_connection(now, budgets),
-                violations: Bucket::full(now, budgets.violations),
+                violations: TokenBucket::full(now, budgets.violations),
             }))),
             address,
             violation_rate: budgets.violations,
@@ -166,7 +167,7 @@ impl ConnectionGuard {
     pub fn charge_answer(&mut self, bytes: usize) {
         self.own.with(|remaining| remaining.budget.charge_answer(bytes));
         if let Some(address) = &self.address {
-            address.lock().unwrap_or_else(PoisonError::into_inner).charge_answer(bytes);
+            lock(address).charge_answer(bytes);
         }
     }
 
@@ -176,9 +177,7 @@ impl ConnectionGuard {
     }
 
     fn spend(&mut self, now: Duration, cost: Cost) -> bool {
-        let shared = |budget: &Arc<Mutex<Budget>>| {
-            budget.lock().unwrap_or_else(PoisonError::into_inner).spend(now, cost)
-        };
+        let shared = |budget: &Arc<Mutex<Budget>>| lock(budget).spend(now, cost);
         self.own.with(|remaining| remaining.budget.spend(now, cost))
             && self.address.as_ref().is_none_or(shared)
     }

@@ -13,9 +13,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use voicemesh_common::{Rate, TokenBucket};
 use voicemesh_wire::PeerId;
 
-use crate::budget::{Bucket, Rate};
 use crate::password_backoff::PasswordBackoff;
 
 /// Hashes of one address: at most 30 in any minute.
@@ -89,7 +89,7 @@ struct Waiting<K> {
 
 #[derive(Debug)]
 struct HashBucket {
-    bucket: Bucket,
+    bucket: TokenBucket,
     rate: Rate,
     used_at: Duration,
 }
@@ -133,7 +133,7 @@ impl<K: Ord + Clone> HashQueue<K> {
         rate: Rate,
         returned: Option<Duration>,
     ) -> Asked {
-        let hashes_left = self.bucket(now, key, rate).bucket.has(now, rate);
+        let hashes_left = self.bucket(now, key, rate).bucket.tokens_at(now, rate);
         let waiting = self.waiting.iter().filter(|waiting| waiting.key == *key).count();
         // An address that has filled its part loses one of its waiting hashes, not another address.
         let fills_its_part = waiting >= QUEUE_SLOTS + hashes_left as usize;
@@ -156,7 +156,7 @@ impl<K: Ord + Clone> HashQueue<K> {
             let left = queue
                 .buckets
                 .get(&waiting.key)
-                .map(|left| (left.bucket.has(now, left.rate), left.used_at));
+                .map(|left| (left.bucket.tokens_at(now, left.rate), left.used_at));
             left.filter(|(hashes, _)| *hashes >= 1.0).map(|(_, used_at)| used_at)
         };
         let candidates = self.waiting.iter().enumerate();
@@ -200,8 +200,7 @@ impl<K: Ord + Clone> HashQueue<K> {
     pub fn next_at(&self, now: Duration) -> Option<Duration> {
         let times = self.waiting.iter().filter_map(|waiting| {
             let left = self.buckets.get(&waiting.key)?;
-            let missing = (1.0 - left.bucket.has(now, left.rate)).max(0.0);
-            let filled_at = now + Duration::from_secs_f64(missing / left.rate.per_second);
+            let filled_at = now.saturating_add(left.bucket.time_until(now, left.rate, 1.0));
             Some(self.ends_at(now, waiting).map_or(filled_at, |at| at.min(filled_at)))
         });
         times.min()
@@ -222,7 +221,7 @@ impl<K: Ord + Clone> HashQueue<K> {
         let has_hash = self
             .buckets
             .get(&waiting.key)
-            .is_some_and(|left| left.bucket.has(now, left.rate) >= 1.0);
+            .is_some_and(|left| left.bucket.tokens_at(now, left.rate) >= 1.0);
         let hold = if waiting.returned.is_some() { HOLD_RETURNED } else { HOLD };
         (!has_hash).then_some(waiting.since + hold)
     }
@@ -237,7 +236,7 @@ impl<K: Ord + Clone> HashQueue<K> {
             rested.and_then(|key| self.buckets.remove(&key));
         }
         let fresh =
-            || HashBucket { bucket: Bucket::full(now, rate), rate, used_at: Duration::ZERO };
+            || HashBucket { bucket: TokenBucket::full(now, rate), rate, used_at: Duration::ZERO };
         self.buckets.entry(key.clone()).or_insert_with(fresh)
     }
 
@@ -313,6 +312,7 @@ impl<K: Ord + Clone> HashQueue<K> {
 pub(crate) mod tests {
     use std::collections::BTreeSet;
 
+    use fastrand::Rng;
     use uuid::Uuid;
 
     use super::*;
@@ -325,25 +325,8 @@ pub(crate) mod tests {
     /// How long strangers have guessed when the newcomer comes.
     pub(crate) const BEFORE: Duration = Duration::from_secs(90);
 
-    /// Random numbers from a seed (splitmix64).
-    pub(crate) struct Random(pub(crate) u64);
-
-    impl Random {
-        pub(crate) fn number(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut mixed = self.0;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            mixed ^ (mixed >> 31)
-        }
-
-        pub(crate) fn fraction(&mut self) -> f64 {
-            (self.number() >> 11) as f64 / (1u64 << 53) as f64
-        }
-
-        fn peer(&mut self) -> PeerId {
-            PeerId(Uuid::from_u64_pair(self.number(), self.number()))
-        }
+    pub(crate) fn draw_peer(random: &mut Rng) -> PeerId {
+        PeerId(Uuid::from_u64_pair(random.u64(..), random.u64(..)))
     }
 
     struct Outcome {
@@ -357,10 +340,10 @@ pub(crate) mod tests {
     /// Strangers of one address guess under ever new peer ids, so many a second; a newcomer of the
     /// same address, who knows the password, comes back after each refusal.
     fn newcomer_among_guessers(seed: u64, per_second: f64, until: Duration) -> Outcome {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let mut queue = HashQueue::<u8>::default();
-        let newcomer = random.peer();
-        let begins = BEFORE + Duration::from_secs_f64(3.0 * random.fraction());
+        let newcomer = draw_peer(&mut random);
+        let begins = BEFORE + Duration::from_secs_f64(3.0 * random.f64());
         let (mut next_guess, mut next_try, mut free_at) = (Duration::ZERO, begins, Duration::ZERO);
         let mut own = None;
         let mut peers: BTreeMap<HashId, PeerId> = BTreeMap::new();
@@ -369,14 +352,14 @@ pub(crate) mod tests {
         while now < begins + until {
             now += STEP;
             while next_guess <= now {
-                next_guess += Duration::from_secs_f64(2.0 * random.fraction() / per_second);
-                let peer = random.peer();
+                next_guess += Duration::from_secs_f64(2.0 * random.f64() / per_second);
+                let peer = draw_peer(&mut random);
                 if let Asked::Waits(id) = queue.ask(now, &1, peer, ADDRESS_HASHES) {
                     peers.insert(id, peer);
                 }
             }
-            let comes_back = |after: Duration, random: &mut Random| {
-                now + ROUND_TRIP + after.mul_f64(1.0 + 0.5 * random.fraction())
+            let comes_back = |after: Duration, random: &mut Rng| {
+                now + ROUND_TRIP + after.mul_f64(1.0 + 0.5 * random.f64())
             };
             if own.is_none() && now >= next_try {
                 match queue.ask(now, &1, newcomer, ADDRESS_HASHES) {
@@ -409,13 +392,13 @@ pub(crate) mod tests {
     #[test]
     fn a_member_that_sets_a_password_does_not_wait_behind_guessers_of_its_address() {
         for is_member in [false, true] {
-            let mut random = Random(5);
+            let mut random = Rng::with_seed(5);
             let mut queue = HashQueue::<u16>::default();
             let now = Duration::from_secs(1);
             while queue.next(now).is_some() || queue.asked < 20 {
-                queue.ask(now, &1, random.peer(), ADDRESS_HASHES);
+                queue.ask(now, &1, draw_peer(&mut random), ADDRESS_HASHES);
             }
-            let member = random.peer();
+            let member = draw_peer(&mut random);
             let asked = if is_member {
                 queue.ask_as_member(now, &1, member, ADDRESS_HASHES)
             } else {
@@ -425,7 +408,8 @@ pub(crate) mod tests {
             let mut served = Vec::new();
             for second in 2..12 {
                 let now = Duration::from_secs(second);
-                (0..100).for_each(|_| _ = queue.ask(now, &1, random.peer(), ADDRESS_HASHES));
+                (0..100)
+                    .for_each(|_| _ = queue.ask(now, &1, draw_peer(&mut random), ADDRESS_HASHES));
                 served.extend(queue.next(now));
             }
             assert_eq!(served.contains(&id), is_member);
@@ -434,14 +418,14 @@ pub(crate) mod tests {
 
     #[test]
     fn addresses_that_fill_the_queue_keep_no_other_address_out() {
-        let mut random = Random(5);
+        let mut random = Rng::with_seed(5);
         let mut queue = HashQueue::<u16>::default();
         let now = Duration::from_secs(1);
         for address in (1..=20).cycle().take(40 * 20) {
-            queue.ask(now, &address, random.peer(), ADDRESS_HASHES);
+            queue.ask(now, &address, draw_peer(&mut random), ADDRESS_HASHES);
         }
         assert_eq!(queue.waiting.len(), WAITING);
-        let Asked::Waits(id) = queue.ask(now, &99, random.peer(), ADDRESS_HASHES) else {
+        let Asked::Waits(id) = queue.ask(now, &99, draw_peer(&mut random), ADDRESS_HASHES) else {
             panic!("it waits as well")
         };
         assert_eq!(queue.waiting.len(), WAITING);
@@ -450,7 +434,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_address_that_has_filled_its_part_takes_no_place_of_another() {
-        let mut random = Random(5);
+        let mut random = Rng::with_seed(5);
         let mut queue = HashQueue::<u16>::default();
         let now = Duration::from_secs(1);
         let of = |queue: &HashQueue<u16>, address| {
@@ -458,20 +442,21 @@ pub(crate) mod tests {
         };
         // The first has used its hashes, the second none: it may wait more often.
         for _ in 0..ADDRESS_HASHES.burst as usize {
-            queue.ask(now, &1, random.peer(), ADDRESS_HASHES);
+            queue.ask(now, &1, draw_peer(&mut random), ADDRESS_HASHES);
             queue.next(now).expect("a hash");
         }
         for address in [1, 2] {
-            (0..100).for_each(|_| _ = queue.ask(now, &address, random.peer(), ADDRESS_HASHES));
+            (0..100)
+                .for_each(|_| _ = queue.ask(now, &address, draw_peer(&mut random), ADDRESS_HASHES));
         }
         let (part, of_other) = (of(&queue, 1), of(&queue, 2));
         assert!(part < of_other);
         for address in (3..).take(WAITING - part - of_other) {
-            queue.ask(now, &address, random.peer(), ADDRESS_HASHES);
+            queue.ask(now, &address, draw_peer(&mut random), ADDRESS_HASHES);
         }
         assert_eq!(queue.waiting.len(), WAITING);
         for _ in 0..10 {
-            queue.ask(now, &1, random.peer(), ADDRESS_HASHES);
+            queue.ask(now, &1, draw_peer(&mut random), ADDRESS_HASHES);
             assert_eq!((of(&queue, 1), of(&queue, 2)), (part, of_other));
         }
     }
@@ -512,12 +497,12 @@ pub(crate) mod tests {
 
     #[test]
     fn addresses_take_turns_and_no_more_than_a_bounded_number_waits() {
-        let mut random = Random(1);
+        let mut random = Rng::with_seed(1);
         let mut queue = HashQueue::<u32>::default();
         let mut waits = BTreeMap::new();
         let mut refused = 0;
         for key in (0..40).flat_map(|_| 0..20) {
-            match queue.ask(Duration::ZERO, &key, random.peer(), ADDRESS_HASHES) {
+            match queue.ask(Duration::ZERO, &key, draw_peer(&mut random), ADDRESS_HASHES) {
                 Asked::Waits(id) => {
                     waits.insert(id, key);
                 }
@@ -539,8 +524,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_wrong_password_costs_its_peer_a_wait_and_no_other() {
-        let mut random = Random(1);
-        let (guesser, friend) = (random.peer(), random.peer());
+        let mut random = Rng::with_seed(1);
+        let (guesser, friend) = (draw_peer(&mut random), draw_peer(&mut random));
         let mut queue = HashQueue::<u8>::default();
         let now = Duration::from_secs(1);
         assert_eq!(queue.wrong(now, &1, guesser), Duration::from_secs(1));
@@ -554,13 +539,13 @@ pub(crate) mod tests {
 
     #[test]
     fn a_join_that_has_gone_is_not_served() {
-        let mut random = Random(1);
+        let mut random = Rng::with_seed(1);
         let mut queue = HashQueue::<u8>::default();
         let now = Duration::from_secs(1);
-        let Asked::Waits(gone) = queue.ask(now, &1, random.peer(), ADDRESS_HASHES) else {
+        let Asked::Waits(gone) = queue.ask(now, &1, draw_peer(&mut random), ADDRESS_HASHES) else {
             panic!("it waits")
         };
-        let Asked::Waits(stays) = queue.ask(now, &1, random.peer(), ADDRESS_HASHES) else {
+        let Asked::Waits(stays) = queue.ask(now, &1, draw_peer(&mut random), ADDRESS_HASHES) else {
             panic!("it waits")
         };
         queue.withdraw(gone);

@@ -30,13 +30,12 @@ mod room;
 mod room_entry;
 mod signaling;
 mod subjects;
-mod sync;
 pub mod ticket;
 mod unfinished;
 mod visit;
 
 pub use address::{Address, AddressKey};
-pub use budget::{Budget, Budgets, Rate};
+pub use budget::{Budget, Budgets};
 pub use guard::{Allowance, ConnectionGuard, GuardVerdict};
 pub use hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
 pub use kept_bans::KeptBans;
@@ -52,6 +51,6 @@ pub use room::{
 };
 pub use room_entry::{LineOutput, RoomEntry};
 pub use signaling::{Draw, Settings, Signaling};
-pub use sync::lock;
 pub use unfinished::{Most, Unfinished};
 pub use visit::{Input, Visit, send_away};
+pub use voicemesh_common::{Rate, lock};

@@ -1,13 +1,13 @@
 //! What `/metrics` shows. The only labels are bounds of histograms and the server's own error
 //! codes, so nothing about rooms or peers leaves by them.
 
-use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use voicemesh_common::lock;
 use voicemesh_wire::signaling::ErrorCode;
 
 /// A number that only grows.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_common::lock;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason};
@@ -17,7 +18,6 @@ use crate::metrics::Metrics;
 use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
 use crate::room::{AddressTag, Digest, HashRequest, JoinCheck, Part, Room, Salt};
-use crate::sync::lock;
 
 /// Peers of one room of which it is remembered what is left to them; beyond that, those that have
 /// gone are forgotten.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use voicemesh_common::lock;
 use voicemesh_wire::signaling::{ErrorCode, Join, PeerInfo};
 use voicemesh_wire::{PeerId, RoomName, SessionId};
 
@@ -32,7 +33,6 @@ use crate::refusal::Refusal;
 use crate::room::{BanInfo, Digest, HashRequest, Room, RoomRules, Salt};
 use crate::room_entry::{JoinOrigin, RoomEntry};
 use crate::subjects::Subjects;
-use crate::sync::lock;
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::visit::{Input, Visit};
 

@@ -22,6 +22,8 @@ mod pairs;
 #[cfg(test)]
 mod tests;
 mod texts;
+#[cfg(test)]
+mod timeout_tests;
 mod view;
 mod voice_in;
 mod voice_out;
@@ -41,10 +43,11 @@ use crate::network_event::NetworkEvent;
 use crate::output::{Fallback, LinkPacket, Output};
 use crate::roster::{Roster, ServerHealth};
 use crate::route::Route;
+use crate::timers::NextTimer;
 use crate::transport::{DisconnectReason, LinkId, Reliability};
 use crate::voice_targets::{TargetOptions, VoiceTarget};
 use bundling::Bundling;
-use core::Core;
+use core::{Core, RETIRED_FOR};
 use pairs::Pairs;
 use voice_in::VoiceReceiver;
 use voice_out::VoiceSender;
@@ -70,9 +73,6 @@ const OUTPUTS_PER_LINK: usize = 8;
 const OUTPUTS_OF_OWNER: usize = 4;
 /// Speakers remembered. When there are more, those that have been silent longest are forgotten.
 const STREAMS: usize = 1024;
-/// A former session is remembered this long even when no pair speaks it, for what is still under
-/// way.
-const RETIRED_FOR: Duration = Duration::from_secs(10);
 
 /// One member of a session: routes between its parts, each of which owns its state.
 #[derive(Debug)]
@@ -81,6 +81,10 @@ pub struct Client<P> {
     sender: VoiceSender<P>,
     receiver: VoiceReceiver<P>,
     data: data::Pipes<P>,
+    /// Something has happened since the last update.
+    changed: bool,
+    /// When the next timer runs out, by the last update.
+    next_timer: Option<Duration>,
 }
 
 impl<P: Copy + Ord + Debug> Client<P> {
@@ -91,6 +95,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
             receiver: VoiceReceiver::default(),
             data: data::Pipes::new(config.data_seed),
             core: Core::new(config, OUTPUTS),
+            changed: true,
+            next_timer: None,
         }
     }
 
@@ -153,6 +159,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// Says whether the uplink is congested. A link that stalls meanwhile is taken to be full
     /// rather than dead: nothing is sent a second time on its account.
     pub fn set_congested(&mut self, is_congested: bool) {
+        self.changed |= self.core.is_congested != is_congested;
         self.core.is_congested = is_congested;
     }
 
@@ -160,6 +167,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// one relayed copy costs the uplink less than several direct ones. Nothing else changes its
     /// way.
     pub fn relay_speech_to(&mut self, now: Duration, relayed: BTreeSet<Participant<P>>) {
+        self.changed = true;
         if self.core.relayed_by_choice != relayed {
             self.core.relayed_by_choice = relayed;
             self.core.refresh_routes(now);
@@ -168,11 +176,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Whether the server passes on what it is sent. Owners say so whenever it may have changed.
     pub fn set_server_health(&mut self, server: ServerHealth) {
+        self.changed |= self.core.server != server;
         self.core.server = server;
     }
 
     /// What is known of the others from now on.
     pub fn set_roster(&mut self, now: Duration, roster: Roster<P>) {
+        self.changed = true;
         self.core.roster = roster;
         self.receiver.follow_permissions(&mut self.core);
         self.core.retry_pending_handshakes(now);
@@ -196,6 +206,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// only: speech of a former one is encoded again for the current one, and anything else of a
     /// former one is dropped. That is reports and clock probes, whose timers send the next.
     pub fn refused(&mut self, now: Duration, refused: LinkPacket<P>) {
+        self.changed = true;
         let LinkPacket { to, reliability, packet, fallback } = refused;
         match fallback {
             Fallback::None => {}
@@ -236,6 +247,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// Something that the network reported. Events of a server's side are not for a client and have
     /// no effect.
     pub fn network_event(&mut self, now: Duration, event: NetworkEvent<P>) -> Received {
+        self.changed = true;
         match event {
             NetworkEvent::Connected => {
                 self.core.relay_path = RelayPath::new();
@@ -271,8 +283,15 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Received::default()
     }
 
-    /// Runs timers: handshake retry, link probes, closing targets. Call at least every few
-    /// milliseconds.
+    /// When [`update`](Self::update) is to be called, in the time of its argument: at once if that
+    /// has passed, and `None` if not before something else is called. A call before that moment has
+    /// no effect; it is said anew after each call.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        if self.changed { Some(Duration::ZERO) } else { self.next_timer }
+    }
+
+    /// Runs timers: handshake retry, link probes, closing targets. Call it when
+    /// [`poll_timeout`](Self::poll_timeout) says so.
     pub fn update(&mut self, now: Duration) {
         if let Phase::Handshaking { asked_at } = self.core.phase
             && now >= asked_at + self.core.config.handshake_retry
@@ -287,16 +306,22 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.ask_relayed(now);
         self.sender.close_targets(&mut self.core, now);
         self.sender.flush_late_bundles(&mut self.core, now);
-        if let Some(number) = self.core.relay_path.ping_due(now) {
+        if let Some(number) = self.core.ping_due(now) {
             self.core.out.push(Output::PingServer(number));
         }
         self.forget(now);
         self.core.refresh_routes(now);
         self.data.flush(&mut self.core, now);
+        let mut next = NextTimer::after(now);
+        self.core.timers(&mut next);
+        self.sender.timers(&mut next);
+        self.data.timers(&mut next);
+        (self.changed, self.next_timer) = (false, next.earliest());
     }
 
     /// Begins to listen to a group, now and in every later session.
     pub fn join_group(&mut self, name: &str) -> Result<(), ClientError> {
+        self.changed = true;
         let id = GroupId::of(name);
         if name.len() > GROUP_NAME_BYTES {
             return Err(ClientError::GroupNameTooLong);
@@ -322,6 +347,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Ceases to listen to a group.
     pub fn leave_group(&mut self, name: &str) {
+        self.changed = true;
         let id = GroupId::of(name);
         if self.core.groups.get(&id).is_some_and(|own| own == name) {
             self.core.groups.remove(&id);
@@ -342,12 +368,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
         target: VoiceTarget<P>,
         options: TargetOptions,
     ) -> Result<(), ClientError> {
+        self.changed = true;
         self.sender.speaker.open(target, options)?;
         Ok(())
     }
 
     /// Ceases to speak to a target: the next frame is its last.
     pub fn close_target(&mut self, now: Duration, target: &VoiceTarget<P>) {
+        self.changed = true;
         self.sender.speaker.close(target);
         if self.sender.speaker.is_closing() {
             self.sender.closing_since.get_or_insert(now);
@@ -363,6 +391,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// has not taken are gone. Groups and targets stay for the next time, but for targets that were
     /// clients of this session.
     pub fn leave(&mut self) {
+        self.changed = true;
         if self.core.phase != Phase::Offline {
             self.core.push(ClientEvent::SessionEnded(DisconnectReason::Requested));
         }
@@ -395,6 +424,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// The same, with what goes with it.
     pub fn send_spoken(&mut self, now: Duration, spoken: &OutgoingFrame<'_, P>) -> SendSummary {
+        self.changed = true;
         self.sender.send_spoken(&mut self.core, now, spoken)
     }
 
@@ -426,6 +456,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         reliability: Reliability,
         packet: &Bytes,
     ) -> Result<(), ClientError> {
+        self.changed = true;
         self.core.send_to_clients(clients, reliability, packet)
     }
 
@@ -437,6 +468,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         who: Participant<P>,
         packet: impl Fn(SessionId, ClientId) -> Vec<u8>,
     ) -> bool {
+        self.changed = true;
         self.core.send_to(who, packet)
     }
 
@@ -444,6 +476,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// what arrives of it comes back as [`ClientEvent::Bandwidth`]. Says whether there is a link to
     /// a peer that answers.
     pub fn probe_bandwidth(&mut self, peer: P, train: u16, packets: u8, padding: u16) -> bool {
+        self.changed = true;
         self.core.probe_bandwidth(peer, train, packets, padding)
     }
 
@@ -459,6 +492,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         reliability: Reliability,
         bytes: Bytes,
     ) -> Result<(), DataError> {
+        self.changed = true;
         self.data.send(&self.core, peer, reliability, bytes)
     }
 
@@ -473,11 +507,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
         channel: u8,
         reliability: Reliability,
     ) -> Result<(), DataError> {
+        self.changed = true;
         self.data.open_channel(&self.core, peer, channel, reliability)
     }
 
     /// Closes a channel from this side.
     pub fn close_channel(&mut self, peer: P, channel: u8) {
+        self.changed = true;
         self.data.close_channel(peer, channel);
     }
 
@@ -487,16 +523,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
     ///
     /// See [`DataError`].
     pub fn send_on(&mut self, peer: P, channel: u8, bytes: Bytes) -> Result<(), DataError> {
+        self.changed = true;
         self.data.send_on(&self.core, peer, channel, bytes)
     }
 
     /// Closes everything that is open to a peer, on both sides.
     pub fn disconnect_data(&mut self, peer: P) {
+        self.changed = true;
         self.data.disconnect(&mut self.core, peer);
     }
 
     /// Forgets what is open to a peer that is gone. What it had sent was polled before.
     pub fn forget_data(&mut self, peer: P) {
+        self.changed = true;
         self.data.forget(peer);
     }
 
@@ -512,12 +551,16 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// The next message, or event of a channel, of any peer; each peer in its turn.
     pub fn poll_data(&mut self, now: Duration) -> Option<(P, DataEvent)> {
-        self.data.poll(now)
+        let event = self.data.poll(now);
+        self.changed |= event.is_some();
+        event
     }
 
     /// The next message, or event of a channel, of one peer.
     pub fn poll_data_of(&mut self, now: Duration, peer: P) -> Option<DataEvent> {
-        self.data.poll_of(now, peer)
+        let event = self.data.poll_of(now, peer);
+        self.changed |= event.is_some();
+        event
     }
 
     fn link_down(&mut self, now: Duration, link: LinkId<P>) {

@@ -8,8 +8,8 @@
 //!   [`network::carry_out`] does with one what a client wants.
 //!
 //! The shape of the loop: hand every event of the network to [`Client::network_event`], call
-//! [`Client::update`] at least every few milliseconds, take the outputs after each call, then the
-//! events. Time is a [`std::time::Duration`] since an epoch that the caller chooses once; nothing
+//! [`Client::update`] when [`Client::poll_timeout`] says so, take the outputs after each call, then
+//! the events. Time is a [`std::time::Duration`] since an epoch that the caller chooses once; nothing
 //! here reads a clock, and the same inputs give the same outputs.
 
 pub mod client;
@@ -22,6 +22,7 @@ pub mod route;
 pub mod server;
 pub mod stream;
 pub mod table;
+mod timers;
 mod transport;
 pub mod voice_targets;
 

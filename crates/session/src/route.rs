@@ -96,6 +96,11 @@ impl RouteState {
         self.uses(Route::Relayed)
     }
 
+    /// When the route that is being left is used no more.
+    pub(crate) fn timer(self) -> Option<Duration> {
+        self.leaving.map(|leaving| leaving.until)
+    }
+
     fn uses(self, route: Route) -> bool {
         self.route == route || self.leaving.is_some_and(|leaving| leaving.route == route)
     }

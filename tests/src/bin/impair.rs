@@ -40,6 +40,7 @@ mod linux {
 
     use serde_json::{Value, json};
     use tappers::{Interface, Tap};
+    use voicemesh_common::lock;
     use voicemesh_tests::nets::{Impairment, OneWay};
 
     /// Longest sleep without a frame.
@@ -149,7 +150,7 @@ mod linux {
         }
 
         fn lock(&self) -> MutexGuard<'_, OneWay> {
-            self.way.lock().unwrap_or_else(PoisonError::into_inner)
+            lock(&self.way)
         }
     }
 

@@ -1,9 +1,10 @@
 //! What all endpoints share: who serves where, who is connected to whom, and what waits for each.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use voicemesh_common::lock;
 use voicemesh_session::network::{
     Delivery, DisconnectReason, LinkId, NetworkError, NetworkEvent, Reliability, Side,
 };
@@ -71,7 +72,7 @@ impl Hub {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is whole before anything in it could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub(super) fn remove(&self, key: PeerKey) {

@@ -4,10 +4,11 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use voicemesh_common::lock;
 
 /// More is never kept.
 const MAX_BYTES: usize = 8 * 1024;
@@ -50,7 +51,7 @@ impl<S> FirstBytes<S> {
 impl Kept {
     /// What arrived so far. From here on nothing more is kept.
     pub(super) fn take(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+        lock(&self.0).take().unwrap_or_default()
     }
 }
 
@@ -64,7 +65,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstBytes<S> {
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         self.received.0.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
         if self.is_keeping {
-            let mut kept = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = lock(&self.kept.0);
             let is_keeping = kept.as_mut().is_some_and(|kept| {
                 let new = &buffer.filled()[before..];
                 let room = MAX_BYTES.saturating_sub(kept.len()).min(new.len());

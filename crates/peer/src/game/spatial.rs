@@ -1,8 +1,9 @@
 //! Positions of the listener and the speakers, from the game's frames to the engine.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use voicemesh_audio::space::{Attenuation, Placement, Pose};
+use voicemesh_common::lock;
 use voicemesh_wire::PeerId;
 
 /// Speakers that moved since the engine last looked, which it does every 10 ms. When there are
@@ -40,7 +41,7 @@ impl MovedPositions {
 
 impl PendingPositions {
     pub(crate) fn lock(&self) -> MutexGuard<'_, MovedPositions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

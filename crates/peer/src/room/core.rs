@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
+
+use voicemesh_common::get_mut;
 
 use super::leaving::Ending;
 use super::outbox::Outbox;
@@ -76,6 +78,6 @@ impl Drop for Core {
         self.outbox.flush();
         self.shared.request_leave();
         self.wake.wake();
-        self.ending.get_mut().unwrap_or_else(PoisonError::into_inner).wait_and_close();
+        get_mut(&mut self.ending).wait_and_close();
     }
 }

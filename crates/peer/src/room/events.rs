@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use voicemesh_common::get_mut;
 
 use super::core::Core;
 use crate::event::{Event, RoomEvent, TimedEvent};
@@ -101,6 +102,6 @@ impl Events {
     }
 
     fn queue(&mut self) -> &mut Receiver<TimedEvent> {
-        self.queue.get_mut().unwrap_or_else(PoisonError::into_inner)
+        get_mut(&mut self.queue)
     }
 }

@@ -1,7 +1,9 @@
 //! The program's messages on their way to the engine.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use voicemesh_common::lock;
 
 use crate::data::{DataCommand, SendError, SendLedger};
 use crate::inbox::Wake;
@@ -51,6 +53,6 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<DataCommand>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 }

@@ -1,8 +1,10 @@
 //! The recording that this program keeps of the room.
 
 use std::path::Path;
+use std::sync::Weak;
 use std::sync::mpsc::TrySendError;
-use std::sync::{PoisonError, Weak};
+
+use voicemesh_common::lock;
 
 use super::Room;
 use crate::command::Command;
@@ -31,7 +33,7 @@ impl Room {
         if self.core.is_gone() {
             return Err(RecordError::Left);
         }
-        let mut recording = self.core.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recording = lock(&self.core.recording);
         if recording.strong_count() > 0 {
             return Err(RecordError::AlreadyRecording);
         }
@@ -60,7 +62,7 @@ impl Room {
     /// Ends the recording, if one is kept. Another may begin at once. Waits a few milliseconds if
     /// 1024 commands wait for the engine: a recording must not go on unseen by this program.
     pub fn stop_recording(&self) {
-        let mut recording = self.core.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recording = lock(&self.core.recording);
         // The engine empties the queue every few milliseconds, or has ended.
         let _ = self.core.commands.send(Command::Record(None));
         *recording = Weak::new();

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use voicemesh_common::{Rate, TokenBucket};
 use voicemesh_wire::PeerId;
 
 use super::AddressTag;
-use crate::budget::{Bucket, Rate};
 
 /// A program that crashes again and again, or a page that is reloaded, stays below this.
 const PEER: Rate = Rate { burst: 20.0, per_second: 0.5 };
@@ -19,8 +19,8 @@ const REMEMBERED: usize = 512;
 /// The joins of one room.
 #[derive(Debug, Default)]
 pub(super) struct JoinRates {
-    peers: BTreeMap<PeerId, Bucket>,
-    addresses: BTreeMap<AddressTag, Bucket>,
+    peers: BTreeMap<PeerId, TokenBucket>,
+    addresses: BTreeMap<AddressTag, TokenBucket>,
 }
 
 impl JoinRates {
@@ -34,30 +34,30 @@ impl JoinRates {
 
     /// Forgets those who may do all that a new one may.
     pub(super) fn tidy(&mut self, now: Duration) {
-        self.peers.retain(|_, bucket| bucket.has(now, PEER) < PEER.burst);
-        self.addresses.retain(|_, bucket| bucket.has(now, ADDRESS) < ADDRESS.burst);
+        self.peers.retain(|_, bucket| bucket.tokens_at(now, PEER) < PEER.burst);
+        self.addresses.retain(|_, bucket| bucket.tokens_at(now, ADDRESS) < ADDRESS.burst);
     }
 }
 
-fn is_left<K: Ord>(buckets: &BTreeMap<K, Bucket>, now: Duration, rate: Rate, key: &K) -> bool {
-    buckets.get(key).is_none_or(|bucket| bucket.has(now, rate) >= 1.0)
+fn is_left<K: Ord>(buckets: &BTreeMap<K, TokenBucket>, now: Duration, rate: Rate, key: &K) -> bool {
+    buckets.get(key).is_none_or(|bucket| bucket.tokens_at(now, rate) >= 1.0)
 }
 
 fn take<K: Ord + Copy>(
-    buckets: &mut BTreeMap<K, Bucket>,
+    buckets: &mut BTreeMap<K, TokenBucket>,
     now: Duration,
     rate: Rate,
     key: K,
 ) -> bool {
     if buckets.len() >= REMEMBERED && !buckets.contains_key(&key) {
-        let left = |bucket: &Bucket| bucket.has(now, rate);
+        let left = |bucket: &TokenBucket| bucket.tokens_at(now, rate);
         let most = buckets
             .iter()
             .max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b)))
             .map(|(key, _)| *key);
         most.and_then(|key| buckets.remove(&key));
     }
-    buckets.entry(key).or_insert_with(|| Bucket::full(now, rate)).take(now, rate, 1.0)
+    buckets.entry(key).or_insert_with(|| TokenBucket::full(now, rate)).take(now, rate, 1.0)
 }
 
 #[cfg(test)]

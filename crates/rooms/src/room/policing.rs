@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use voicemesh_common::{Rate, TokenBucket};
 use voicemesh_wire::PeerId;
-
-use crate::budget::{Bucket, Rate};
 
 /// So long after its first packet a pair may speak twice as much: a frame is one packet in each of
 /// two sessions while the pair changes from one to the other.
@@ -69,8 +68,8 @@ pub(super) struct Policing {
 #[derive(Clone, Copy, Debug)]
 struct Pair {
     since: Duration,
-    packets: Bucket,
-    bytes: Bucket,
+    packets: TokenBucket,
+    bytes: TokenBucket,
 }
 
 impl Policing {
@@ -90,8 +89,8 @@ impl Policing {
         };
         let pair = self.pairs.entry((from, to, class)).or_insert_with(|| Pair {
             since: now,
-            packets: Bucket::full(now, rates.packets),
-            bytes: Bucket::full(now, rates.bytes),
+            packets: TokenBucket::full(now, rates.packets),
+            bytes: TokenBucket::full(now, rates.bytes),
         });
         let factor =
             if class == TrafficClass::Voice && now < pair.since + DOUBLED { 2.0 } else { 1.0 };

@@ -12,7 +12,8 @@ use voicemesh_wire::signaling::{
 };
 
 use super::*;
-use crate::budget::{Budgets, Rate};
+use crate::Rate;
+use crate::budget::Budgets;
 use crate::signaling::Settings;
 
 const NOW: Duration = Duration::from_secs(1);

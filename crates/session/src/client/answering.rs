@@ -9,6 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::timers::NextTimer;
+
 /// A peer from which nothing has come for this long is asked.
 const QUIET: Duration = Duration::from_secs(2);
 /// Without speech a peer that only the relay reaches is asked after this, as a silent link is …
@@ -37,11 +39,15 @@ pub(super) struct Answering<P> {
     looked_at: Option<Duration>,
     /// When a peer was last asked without speech.
     asked_idle_at: Option<Duration>,
+    /// The server is not known to pass anything on.
+    all_excused: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Relayed {
     used_at: Option<Duration>,
+    /// Its link is stalled, so that speech to it could only be relayed.
+    is_stalled: bool,
     /// When speech last came from it through the relay, if it did not say that a pause follows.
     speech_at: Option<Duration>,
     heard_at: Duration,
@@ -64,6 +70,7 @@ impl<P: Copy + Ord> Answering<P> {
             answer: BTreeSet::new(),
             looked_at: None,
             asked_idle_at: None,
+            all_excused: false,
         }
     }
 
@@ -86,10 +93,18 @@ impl<P: Copy + Ord> Answering<P> {
         self.entry(now, peer).used_at = Some(now);
     }
 
-    /// Speech to a peer could only be relayed, since its link is stalled.
-    pub(super) fn stalled(&mut self, now: Duration, peer: P, heard_at: Duration) {
-        let relayed = self.relayed.entry(peer).or_insert(Relayed { heard_at, ..Relayed::new(now) });
-        relayed.used_at = Some(now);
+    /// The links to these are stalled, and something last came from them then: speech to them could
+    /// only be relayed.
+    pub(super) fn stalled(&mut self, now: Duration, stalled: &BTreeMap<P, Duration>) {
+        for (peer, relayed) in &mut self.relayed {
+            if relayed.is_stalled && !stalled.contains_key(peer) {
+                (relayed.is_stalled, relayed.used_at) = (false, Some(now));
+            }
+        }
+        for (peer, heard_at) in stalled {
+            let new = Relayed { heard_at: *heard_at, ..Relayed::new(now) };
+            self.relayed.entry(*peer).or_insert(new).is_stalled = true;
+        }
     }
 
     /// Speech came from a peer through the relay.
@@ -112,8 +127,15 @@ impl<P: Copy + Ord> Answering<P> {
         }
     }
 
-    /// The server is not known to pass anything on: the peers cannot be blamed.
-    pub(super) fn excuse_all(&mut self, now: Duration) {
+    /// Whether the server is known to pass anything on. While it is not, and until the moment in
+    /// which it is again, the peers cannot be blamed.
+    pub(super) fn set_excused(&mut self, now: Duration, excused: bool) {
+        if std::mem::replace(&mut self.all_excused, excused) || excused {
+            self.excuse_all(now);
+        }
+    }
+
+    fn excuse_all(&mut self, now: Duration) {
         for relayed in self.relayed.values_mut() {
             (relayed.heard_at, relayed.asked) = (now, None);
         }
@@ -153,6 +175,28 @@ impl<P: Copy + Ord> Answering<P> {
         due
     }
 
+    /// When the next question is due, or a peer counts as one that does not answer, if nothing
+    /// happens before.
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        if self.all_excused {
+            return;
+        }
+        next.at(self.looked_at.map(|at| at + LOOK_INTERVAL));
+        next.at(self.asked_idle_at.map(|at| at + WITHOUT_SPEECH_APART));
+        for relayed in self.relayed.values() {
+            next.at(relayed.used_at.map(|at| at + IN_USE));
+            next.at(relayed.speech_at.map(|at| at + BROKEN_OFF));
+            next.at(relayed.heard_at + QUIET);
+            next.at(relayed.heard_at + QUIET_WITHOUT_SPEECH);
+            if let Some(asked) = relayed.asked {
+                next.at(asked.since + ANSWER_LIMIT);
+                next.at(asked.last_at + ASK_INTERVAL);
+                next.at(asked.last_at + 2 * ASK_INTERVAL);
+                next.at(asked.last_at + QUIET_WITHOUT_SPEECH);
+            }
+        }
+    }
+
     /// A peer was asked and does not answer.
     pub(super) fn is_silent(&self, now: Duration, peer: P) -> bool {
         let asked = self
@@ -172,11 +216,19 @@ impl<P: Copy + Ord> Answering<P> {
 
 impl Relayed {
     fn new(now: Duration) -> Self {
-        Self { used_at: None, speech_at: None, heard_at: now, is_only_way: false, asked: None }
+        Self {
+            used_at: None,
+            is_stalled: false,
+            speech_at: None,
+            heard_at: now,
+            is_only_way: false,
+            asked: None,
+        }
     }
 
     fn is_in_use(&self, now: Duration) -> bool {
-        self.used_at.is_some_and(|at| now < at + IN_USE)
+        self.is_stalled
+            || self.used_at.is_some_and(|at| now < at + IN_USE)
             || self.speech_at.is_some_and(|at| now < at + BROKEN_OFF)
     }
 
@@ -345,7 +397,7 @@ mod tests {
         let mut answering = Answering::new();
         answering.used(ms(0), 7);
         assert_eq!(answering.questions(ms(2_000), |_| true), [7]);
-        answering.excuse_all(ms(3_900));
+        answering.set_excused(ms(3_900), true);
         assert!(!answering.is_silent(ms(5_000), 7));
     }
 }

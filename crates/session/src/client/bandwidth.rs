@@ -42,6 +42,11 @@ impl TrainReceiver {
         }
     }
 
+    /// When the train is late.
+    pub(super) fn timer(&self) -> Option<Duration> {
+        self.train.map(|train| train.first_at + TRAIN_TIMEOUT)
+    }
+
     /// The answer, when the train is complete or late.
     pub(super) fn report(&mut self, now: Duration, sender: ClientId) -> Option<BandwidthReport> {
         let train = self.train?;

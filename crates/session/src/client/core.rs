@@ -13,16 +13,22 @@ use voicemesh_wire::packet::{
 use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
 
 use super::answering::Answering;
-use super::pairs::Pairs;
+use super::pairs::{Link, Pairs};
 use super::{ClientConfig, ClientEvent, DropCounts, Dropped, Participant, Phase, View};
 use crate::output::{Fallback, Outputs};
 use crate::permits;
 use crate::roster::{Roster, ServerHealth};
-use crate::route::{LinkQuality, Route, RouteInputs, RouteState, is_dark};
+use crate::route::{DARK_AFTER, LinkQuality, Route, RouteInputs, RouteState, is_dark};
+use crate::timers::NextTimer;
 use crate::transport::{ClientLookup, Destination, DisconnectReason, Reliability};
 
 /// Events that were not polled yet, at most. When there are more, new ones are dropped and counted.
 const EVENTS: usize = 4096;
+/// The least time between two pings to the server that [`RelayPath`] asks for.
+pub(super) const PING_INTERVAL: Duration = Duration::from_millis(200);
+/// A former session is remembered this long even when no pair speaks it, for what is still under
+/// way.
+pub(super) const RETIRED_FOR: Duration = Duration::from_secs(10);
 
 /// Membership, links and routes of one client.
 #[derive(Debug)]
@@ -36,6 +42,7 @@ pub(super) struct Core<P> {
     pub pairs: Pairs<P>,
     pub routes: BTreeMap<Participant<P>, RouteState>,
     pub relay_path: RelayPath,
+    pinged_at: Option<Duration>,
     /// Which of several requests an answer belongs to is not known, so that its round trip is not
     /// either.
     pub handshake_was_repeated: bool,
@@ -70,6 +77,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
             pairs: Pairs::new(),
             routes: BTreeMap::new(),
             relay_path: RelayPath::new(),
+            pinged_at: None,
             handshake_was_repeated: false,
             answering: Answering::new(),
             relayed_by_choice: BTreeSet::new(),
@@ -151,6 +159,41 @@ impl<P: Copy + Ord + Debug> Core<P> {
         self.resuming = false;
         self.push(ClientEvent::SessionEnded(reason));
         self.refresh_routes(now);
+    }
+
+    /// When a handshake, a link, a question, a ping, a route or what is remembered is due.
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        if let Phase::Handshaking { asked_at } = self.phase {
+            next.at(asked_at + self.config.handshake_retry);
+        }
+        for link in self.acknowledging_links() {
+            next.at(link.ack_due.timer());
+            next.at(link.train.timer());
+            link.health.timers(next);
+        }
+        self.answering.timers(next);
+        next.at(self.pinged_at.map(|at| at + PING_INTERVAL));
+        for view in self.previous.iter().chain(&self.current) {
+            next.at(view.retired_at.map(|at| at + RETIRED_FOR));
+            view.kept_until.values().for_each(|until| next.at(*until));
+        }
+        next.at(self.dark_since.map(|since| since + DARK_AFTER));
+        self.routes.values().for_each(|route| next.at(route.timer()));
+    }
+
+    /// The bound links to peers that acknowledge voice.
+    fn acknowledging_links(&self) -> impl Iterator<Item = &Link> {
+        let links = self.pairs.links.iter().filter(|(id, link)| {
+            link.binding.is_some() && self.roster.abilities(Some(id.peer)).acknowledges_voice
+        });
+        links.map(|(_, link)| link)
+    }
+
+    /// The number of a ping to the server that is to be sent now.
+    pub(super) fn ping_due(&mut self, now: Duration) -> Option<u16> {
+        let number = self.relay_path.ping_due(now)?;
+        self.pinged_at = Some(now);
+        Some(number)
     }
 
     /// Chooses every pair's route anew and reports what changed.

@@ -9,6 +9,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fastrand::Rng;
+use voicemesh_common::{Rate, TokenBucket};
 use voicemesh_wire::packet::{DataPacket, DataSegment, PipeEnd};
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -17,6 +19,7 @@ use super::event::{Dropped, Participant};
 use crate::data::{DataError, Incoming, Outgoing, Pipe, PipeEvent};
 use crate::output::Fallback;
 use crate::route::Route;
+use crate::timers::NextTimer;
 use crate::transport::{Destination, LinkId, Reliability};
 
 /// Pipes at a time: more peers than a room takes.
@@ -24,11 +27,10 @@ pub(super) const PIPES: usize = 256;
 /// Ends of former pipes that are remembered, so that what is left of one does not begin another;
 /// the oldest is forgotten first.
 const FORMER_ENDS: usize = 128;
-/// What all pipes together send through the relay: so much a second, a quarter of the server's
-/// limit, …
-const RELAYED_BYTES_PER_S: f64 = 1_000_000.0;
-/// … and so much at once.
-const RELAYED_BURST_BYTES: f64 = 64_000.0;
+/// What all pipes together send through the relay, in bytes: a quarter of the server's limit.
+const RELAYED_BYTES: Rate = Rate::new(64_000.0, 1_000_000.0);
+/// Something is left of that when this much is.
+const LEAST_BYTES: f64 = 1e-9;
 /// Packets of one pipe in a row, before the next has its turn.
 pub(super) const PACKETS_PER_TURN: usize = 64;
 
@@ -52,8 +54,10 @@ pub(super) struct Pipes<P> {
     former: VecDeque<(P, PipeEnd)>,
     ended: VecDeque<(P, usize)>,
     resets: VecDeque<(P, PipeEnd)>,
-    random: u64,
-    relayed: Budget,
+    random: Rng,
+    relayed: TokenBucket,
+    /// What may not all have left when it was last let leave, and what stopped it.
+    stopped: Stopped,
     /// Whose turn it is to be asked for events.
     polled: Option<P>,
 }
@@ -64,6 +68,15 @@ struct PipeSlot {
     way: Option<Path>,
 }
 
+/// What kept packets of the pipes from leaving.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stopped {
+    /// One pipe has had its turn.
+    by_turn: bool,
+    /// The relay takes no more for now.
+    by_rate: bool,
+}
+
 /// By what a pipe's packets travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Path {
@@ -71,47 +84,33 @@ enum Path {
     Relay { session: SessionId },
 }
 
-/// A token bucket.
-#[derive(Debug)]
-struct Budget {
-    bytes: f64,
-    at: Duration,
-}
-
-impl Budget {
-    fn fill(&mut self, now: Duration) {
-        let seconds = now.saturating_sub(self.at).as_secs_f64();
-        self.bytes = (self.bytes + seconds * RELAYED_BYTES_PER_S).min(RELAYED_BURST_BYTES);
-        self.at = now;
-    }
-}
-
 impl<P: Copy + Ord> Pipes<P> {
+    /// `seed` names the ends of the pipes, which need only differ.
     pub(super) fn new(seed: u64) -> Self {
+        Self::with_random(Rng::with_seed(seed))
+    }
+
+    fn with_random(random: Rng) -> Self {
         Self {
             pipes: BTreeMap::new(),
             former: VecDeque::new(),
             ended: VecDeque::new(),
             resets: VecDeque::new(),
-            random: seed,
-            relayed: Budget { bytes: RELAYED_BURST_BYTES, at: Duration::ZERO },
+            random,
+            relayed: TokenBucket::full(Duration::ZERO, RELAYED_BYTES),
+            stopped: Stopped::default(),
             polled: None,
         }
     }
 
     /// Everything is over at once.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.random);
+        *self = Self::with_random(self.random.clone());
     }
 
-    /// SplitMix64: names of ends need only differ.
     fn draw(&mut self) -> PipeEnd {
         loop {
-            self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut mixed = self.random;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            if let Some(end) = PipeEnd::new((mixed >> 32) as u32) {
+            if let Some(end) = PipeEnd::new(self.random.u32(..)) {
                 return end;
             }
         }
@@ -287,10 +286,11 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
     /// Lets what waits leave, as far as there is a way and the other side has room.
     /// [`update`](Self::update) does it too.
     pub(super) fn flush(&mut self, core: &mut Core<P>, now: Duration) {
+        self.stopped = Stopped::default();
         if self.pipes.is_empty() {
             return;
         }
-        self.relayed.fill(now);
+        self.relayed.fill(now, RELAYED_BYTES);
         let busy = self.pipes.iter().filter(|(_, carried)| !carried.pipe.is_idle());
         let ways: Vec<_> = busy.map(|(peer, _)| (*peer, self.way_of(core, *peer))).collect();
         for (peer, way) in ways {
@@ -307,16 +307,30 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
             }
             let Some(way) = way else { continue };
             carried.pipe.update(now);
-            for _ in 0..PACKETS_PER_TURN {
-                if matches!(way, OutgoingPath::Relay { .. }) && self.relayed.bytes <= 0.0 {
+            for packets in 1..=PACKETS_PER_TURN {
+                if matches!(way, OutgoingPath::Relay { .. }) && self.relayed.tokens() <= 0.0 {
+                    self.stopped.by_rate = true;
                     break;
                 }
                 let Some(carried) = self.pipes.get_mut(&peer) else { break };
                 let Some(outward) = carried.pipe.poll_outward(now) else { break };
                 self.send_by(core, way, &outward);
+                self.stopped.by_turn |= packets == PACKETS_PER_TURN;
             }
         }
         self.send_resets(core);
+    }
+
+    /// When something may leave, or is to be sent again, if nothing happens before.
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        self.pipes.values().for_each(|carried| next.at(carried.pipe.due()));
+        if self.stopped.by_turn {
+            next.soon();
+        }
+        if self.stopped.by_rate {
+            let wait = self.relayed.time_until(next.now(), RELAYED_BYTES, LEAST_BYTES);
+            next.at(next.now().saturating_add(wait));
+        }
     }
 
     /// A packet of the game's own bytes, from an established peer.
@@ -421,7 +435,7 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
             }
             OutgoingPath::Relay { session, you, client } => {
                 let packet: Bytes = outward.encode(session, you).into();
-                self.relayed.bytes -= packet.len() as f64;
+                self.relayed.charge(packet.len() as f64);
                 core.relay(Reliability::Unreliable, &[client], &packet);
             }
         }

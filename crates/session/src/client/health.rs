@@ -4,7 +4,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use voicemesh_common::RoundTrip;
 use voicemesh_wire::packet::VoiceAck;
+
+use crate::timers::NextTimer;
 
 /// Frames remembered as sent and not acknowledged: 1.28 s of 20 ms frames. The oldest is forgotten
 /// first; by then the link has long been found stalled.
@@ -61,7 +64,7 @@ pub(super) struct LinkActions {
 pub(super) struct Health {
     turn: Duration,
     unacked: VecDeque<Sent>,
-    round_trip: Option<Duration>,
+    round_trip: RoundTrip,
     probes: VecDeque<ProbeSent>,
     next_token: u32,
     last_probe_at: Option<Duration>,
@@ -106,7 +109,7 @@ impl Health {
         Self {
             turn: TURN * (turn % TURNS),
             unacked: VecDeque::with_capacity(UNACKED_FRAMES),
-            round_trip: None,
+            round_trip: RoundTrip::default(),
             probes: VecDeque::with_capacity(PROBES),
             next_token: 1,
             last_probe_at: None,
@@ -150,7 +153,7 @@ impl Health {
 
     /// Smoothed; `None` until measured.
     pub(super) fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+        self.round_trip.smoothed()
     }
 
     pub(super) fn heard_at(&self) -> Duration {
@@ -178,7 +181,7 @@ impl Health {
     /// the way, which is not a stall.
     pub(super) fn acknowledged(&mut self, now: Duration, ack: VoiceAck) {
         if let Some(newest) = self.unacked.iter().rposition(|sent| sent.sequence == ack.newest) {
-            self.measured(now.saturating_sub(self.unacked[newest].at));
+            self.round_trip.measured(now.saturating_sub(self.unacked[newest].at));
             self.unacked.drain(..=newest);
             self.progressed_at = now;
         }
@@ -190,7 +193,7 @@ impl Health {
         let index = self.probes.iter().position(|probe| probe.token == token)?;
         let asked_at = self.probes[index].at;
         self.probes.drain(..=index);
-        self.measured(now.saturating_sub(asked_at));
+        self.round_trip.measured(now.saturating_sub(asked_at));
         self.unacked.retain(|sent| sent.at > asked_at);
         self.progressed_at = now;
         // The link works, so the speaker has stopped.
@@ -214,7 +217,7 @@ impl Health {
             && now >= self.made_at + IS_NEW_FOR;
         if is_quiet {
             self.last_probe_at = Some(now);
-            self.measured(round_trip);
+            self.round_trip.measured(round_trip);
         }
         is_quiet
     }
@@ -262,14 +265,32 @@ impl Health {
         actions
     }
 
+    /// When [`update`](Self::update) has something to do, if nothing happens before.
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        let now = next.now();
+        let mut oldest_unacked = Duration::ZERO;
+        if let Some(oldest) = self.unacked.front() {
+            next.past(oldest.at.max(self.progressed_at) + self.stall_threshold());
+            next.past(oldest.at + ASK_AFTER + self.round_trip().unwrap_or_default());
+            oldest_unacked = now.saturating_sub(oldest.at);
+        }
+        next.past(self.asked_since.map(|since| since + SILENT_AFTER));
+        next.past(self.probes.front().map(|probe| probe.at + SILENT_AFTER));
+        next.at(self.stall.map(|stall| stall.replace_at));
+        next.at(self.made_at + IS_NEW_FOR);
+        next.at(self.speech_at.map(|at| at + BROKEN_OFF));
+        // The interval changes at the moments above only.
+        next.at(self.last_probe_at.map(|at| at + self.probe_interval(now, oldest_unacked)));
+    }
+
     fn stall_threshold(&self) -> Duration {
-        STALL_AFTER.max(3 * self.round_trip.unwrap_or(FIRST_ROUND_TRIP))
+        STALL_AFTER.max(3 * self.round_trip().unwrap_or(FIRST_ROUND_TRIP))
     }
 
     fn probe_interval(&self, now: Duration, oldest_unacked: Duration) -> Duration {
         if self.stall.is_some() {
             STALLED_PROBE * (1 + self.probes.len().min(2) as u32)
-        } else if oldest_unacked > ASK_AFTER + self.round_trip.unwrap_or_default() {
+        } else if oldest_unacked > ASK_AFTER + self.round_trip().unwrap_or_default() {
             ASK_INTERVAL * (1 << self.probes.len().min(4))
         } else if now < self.made_at + IS_NEW_FOR {
             FIRST_PROBES
@@ -292,14 +313,6 @@ impl Health {
         }
         self.probes.push_back(ProbeSent { token, at: now });
         token
-    }
-
-    /// RFC 6298 §2's smoothing.
-    fn measured(&mut self, sample: Duration) {
-        self.round_trip = Some(match self.round_trip {
-            Some(smoothed) => (smoothed * 7 + sample) / 8,
-            None => sample,
-        });
     }
 }
 
@@ -354,6 +367,11 @@ impl AckDue {
         }
         self.waiting =
             Some(Waiting { since: self.waiting.map_or(now, |waiting| waiting.since), until: now });
+    }
+
+    /// When an acknowledgement is due, if no packet comes before.
+    pub(super) fn timer(&self) -> Option<Duration> {
+        self.waiting.map(|waiting| waiting.since + ACK_DELAY)
     }
 
     /// What to acknowledge, when it is time to.

@@ -166,16 +166,14 @@ impl<P: Copy + Ord + Debug> Core<P> {
     /// Asks those to whom speech is relayed, or could only be relayed, and from whom nothing comes.
     /// The answers count when they arrive, as everything does that comes from a peer.
     pub(super) fn ask_relayed(&mut self, now: Duration) {
-        if self.phase != Phase::Joined || !self.server.is_reached {
-            self.answering.excuse_all(now);
+        let excused = self.phase != Phase::Joined || !self.server.is_reached;
+        self.answering.set_excused(now, excused);
+        if excused {
             return;
         }
         let stalled = self.pairs.all_bound().filter(|(_, link, _)| link.health.is_stalled());
-        for (peer, heard_at) in
-            stalled.map(|(id, link, _)| (id.peer, link.health.heard_at())).collect::<Vec<_>>()
-        {
-            self.answering.stalled(now, peer, heard_at);
-        }
+        let stalled = stalled.map(|(id, link, _)| (id.peer, link.health.heard_at())).collect();
+        self.answering.stalled(now, &stalled);
         if self.answering.is_to_look(now)
             && let Some(view) = self.joined_view()
         {

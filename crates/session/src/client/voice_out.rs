@@ -15,6 +15,7 @@ use super::event::Participant;
 use super::pairs::Binding;
 use super::view::View;
 use crate::output::Fallback;
+use crate::timers::NextTimer;
 use crate::transport::{Destination, LinkId, Reliability};
 use crate::voice_targets::{FrameAddress, VoiceTarget, VoiceTargets};
 
@@ -249,6 +250,15 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             && self.recent.back().is_none_or(|recent| now >= recent.at + LONGEST_BUNDLE_WAIT)
         {
             self.flush_bundles(core, now);
+        }
+    }
+
+    /// When a target is to be closed without a frame, or a frame has waited for the next for too
+    /// long.
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        next.at(self.closing_since.map(|since| since + CLOSE_WITHOUT_FRAME));
+        if !self.bundling.is_empty() {
+            next.at(self.recent.back().map(|recent| recent.at + LONGEST_BUNDLE_WAIT));
         }
     }
 

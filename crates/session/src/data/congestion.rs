@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use voicemesh_common::RoundTrip;
+
 use super::FLIGHT_SEGMENTS;
 
 /// To begin with, and after a break.
@@ -38,8 +40,7 @@ pub(super) struct Congestion {
     window: f64,
     /// Below it the window doubles each round trip.
     threshold: f64,
-    smoothed: Option<Duration>,
-    variation: Duration,
+    round_trip: RoundTrip,
     base: Base,
     reduced_at: Duration,
     timeouts: u32,
@@ -69,8 +70,7 @@ impl Congestion {
         Self {
             window: FIRST_WINDOW,
             threshold: MOST_WINDOW,
-            smoothed: None,
-            variation: Duration::ZERO,
+            round_trip: RoundTrip::default(),
             base: Base::default(),
             reduced_at: Duration::ZERO,
             timeouts: 0,
@@ -84,7 +84,7 @@ impl Congestion {
 
     /// The smoothed round trip, acknowledgements' delay included.
     pub(super) fn round_trip(&self) -> Option<Duration> {
-        self.smoothed
+        self.round_trip.smoothed()
     }
 
     /// Segments were acknowledged for the first time; `sample` is the round trip of one that was
@@ -98,7 +98,7 @@ impl Congestion {
     ) {
         self.timeouts = 0;
         if let Some(sample) = sample {
-            self.measured(sample);
+            self.round_trip.measured(sample);
             let lowest = self.base.observe(now, sample);
             let queueing = sample.saturating_sub(lowest);
             if queueing > CROWDED {
@@ -133,25 +133,14 @@ impl Congestion {
 
     /// A segment sent so long ago without an answer is sent again.
     pub(super) fn timeout(&self) -> Duration {
-        let first = self
-            .smoothed
-            .map_or(FIRST_TIMEOUT, |smoothed| (smoothed + 4 * self.variation).max(LEAST_TIMEOUT));
+        let first = self.round_trip().map_or(FIRST_TIMEOUT, |smoothed| {
+            (smoothed + 4 * self.round_trip.variation()).max(LEAST_TIMEOUT)
+        });
         first.saturating_mul(1 << self.timeouts).min(MOST_TIMEOUT)
     }
 
-    /// RFC 6298 §2.
-    fn measured(&mut self, sample: Duration) {
-        match self.smoothed {
-            None => (self.smoothed, self.variation) = (Some(sample), sample / 2),
-            Some(smoothed) => {
-                self.variation = (3 * self.variation + smoothed.abs_diff(sample)) / 4;
-                self.smoothed = Some((7 * smoothed + sample) / 8);
-            }
-        }
-    }
-
     fn reduce(&mut self, now: Duration, factor: f64, least: f64) {
-        let round_trip = self.smoothed.unwrap_or(FIRST_TIMEOUT);
+        let round_trip = self.round_trip().unwrap_or(FIRST_TIMEOUT);
         if now < self.reduced_at + round_trip && self.reduced_at > Duration::ZERO {
             return;
         }

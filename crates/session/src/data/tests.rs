@@ -4,30 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fastrand::Rng;
 use voicemesh_wire::packet::{self, DataAck, DataMessage, DataSegment, Kind, PipeEnd, Record};
 use voicemesh_wire::{ClientId, SessionId};
 
 use super::*;
 
-/// Repeats itself from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
+fn chance(random: &mut Rng, percent: u64) -> bool {
+    random.u64(..100) < percent
 }
 
 struct Path {
@@ -45,7 +29,7 @@ struct World {
     now: Duration,
     ends: [Pipe; 2],
     path: Path,
-    random: Random,
+    random: Rng,
     under_way: BTreeMap<(Duration, u64), (usize, Vec<u8>)>,
     packets: u64,
     got: [VecDeque<PipeEvent>; 2],
@@ -66,7 +50,7 @@ impl World {
             now: Duration::ZERO,
             ends: [Pipe::new(end(1), None), Pipe::new(end(2), None)],
             path,
-            random: Random(seed),
+            random: Rng::with_seed(seed),
             under_way: BTreeMap::new(),
             packets: 0,
             got: Default::default(),
@@ -102,13 +86,13 @@ impl World {
     }
 
     fn send(&mut self, to: usize, bytes: &[u8]) {
-        let copies = 1 + u64::from(self.random.chance(self.path.double_percent));
+        let copies = 1 + u64::from(chance(&mut self.random, self.path.double_percent));
         for _ in 0..copies {
             self.packets += 1;
-            if self.path.is_cut || self.random.chance(self.path.loss_percent) {
+            if self.path.is_cut || chance(&mut self.random, self.path.loss_percent) {
                 continue;
             }
-            let delay = self.path.delay_ms + self.random.below(self.path.jitter_ms + 1);
+            let delay = self.path.delay_ms + self.random.u64(..self.path.jitter_ms + 1);
             self.under_way.insert(
                 (self.now + Duration::from_millis(delay), self.packets),
                 (to, bytes.to_vec()),
@@ -154,9 +138,9 @@ impl World {
     }
 }
 
-fn message(random: &mut Random, most: u64) -> Bytes {
-    let length = 1 + random.below(most);
-    let first = random.next() as u8;
+fn message(random: &mut Rng, most: u64) -> Bytes {
+    let length = 1 + random.u64(..most);
+    let first = random.u8(..);
     (0..length).map(|index| first.wrapping_add((index % 251) as u8)).collect()
 }
 
@@ -168,7 +152,7 @@ fn exchange(
     most: u64,
     mut each_ms: impl FnMut(&mut World),
 ) -> (Duration, u64) {
-    let mut random = Random(7);
+    let mut random = Rng::with_seed(7);
     let mut left: [VecDeque<Bytes>; 2] =
         [0, 1].map(|_| (0..count).map(|_| message(&mut random, most)).collect());
     let mut expected = left.clone();
@@ -355,7 +339,7 @@ fn a_channel_opened_again_in_another_way_is_mended() {
 fn lossy_messages_come_whole_or_not_at_all() {
     let mut world =
         World::new(Path { loss_percent: 20, double_percent: 20, jitter_ms: 30, ..CALM }, 4);
-    let mut random = Random(1);
+    let mut random = Rng::with_seed(1);
     let sent: Vec<Bytes> =
         (0..500).map(|_| message(&mut random, UNRELIABLE_DATA_BYTES as u64)).collect();
     for bytes in &sent {
@@ -373,17 +357,17 @@ fn lossy_messages_come_whole_or_not_at_all() {
 
 #[test]
 fn whatever_comes_nothing_grows_and_nothing_breaks() {
-    let mut random = Random(11);
+    let mut random = Rng::with_seed(11);
     for _ in 0..40 {
         let mut pipe = Pipe::new(end(1), Some(end(2)));
         for index in 0..20_000u64 {
             let now = Duration::from_millis(index);
-            let payload = vec![0; random.below(1_001) as usize];
-            let record = match random.below(6) {
-                0 => Record::Close(random.below(256) as u8),
-                1 => Record::OpenReliable(random.below(256) as u8),
-                2 => Record::OpenUnreliable(random.below(256) as u8),
-                3 => Record::OnChannel(random.below(256) as u8),
+            let payload = vec![0; random.u64(..1_001) as usize];
+            let record = match random.u64(..6) {
+                0 => Record::Close(random.u8(..)),
+                1 => Record::OpenReliable(random.u8(..)),
+                2 => Record::OpenUnreliable(random.u8(..)),
+                3 => Record::OnChannel(random.u8(..)),
                 _ => Record::Message,
             };
             let whole = !record.is_message();
@@ -391,23 +375,23 @@ fn whatever_comes_nothing_grows_and_nothing_breaks() {
                 sender: ClientId(2),
                 from: end(2),
                 to: Some(end(1)),
-                number: if random.chance(80) { index as u32 } else { random.next() as u32 },
+                number: if chance(&mut random, 80) { index as u32 } else { random.u32(..) },
                 record,
-                is_first: whole || random.chance(90),
-                is_last: whole || random.chance(90),
+                is_first: whole || chance(&mut random, 90),
+                is_last: whole || chance(&mut random, 90),
                 payload: if whole { &[][..] } else { &payload },
             };
-            let inward = match random.below(4) {
+            let inward = match random.u64(..4) {
                 0 => Incoming::Ack(DataAck {
                     sender: ClientId(2),
                     from: end(2),
                     to: end(1),
-                    next: random.below(200) as u32,
-                    later: random.next(),
-                    window: random.next() as u16,
+                    next: random.u64(..200) as u32,
+                    later: random.u64(..),
+                    window: random.u16(..),
                 }),
                 1 => Incoming::Lossy(
-                    Some(random.below(256) as u8).filter(|_| random.chance(50)),
+                    Some(random.u8(..)).filter(|_| chance(&mut random, 50)),
                     payload.clone().into(),
                 ),
                 _ => Incoming::Segment(segment, Bytes::copy_from_slice(segment.payload)),

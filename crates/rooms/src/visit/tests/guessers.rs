@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use fastrand::Rng;
+
 use super::*;
-use crate::hash_queue::tests::{BEFORE, HASH, ROUND_TRIP, Random, STEP};
+use crate::hash_queue::tests::{BEFORE, HASH, ROUND_TRIP, STEP};
 use crate::passwords::HashJob;
 
 const ROOM: &str = "lobby";
@@ -104,11 +106,11 @@ impl Machine {
 /// How long a newcomer with the password takes while a stranger of the same address guesses under
 /// ever new peer ids, `per_second` times a second.
 fn newcomer_among_guessers(seed: u64, per_second: f64, within: Duration) -> Option<Duration> {
-    let mut random = Random(seed);
+    let mut random = Rng::with_seed(seed);
     let mut machine = Machine::new();
-    let proof = |random: &mut Random| {
+    let proof = |random: &mut Rng| {
         let mut proof = [0; 32];
-        proof[..8].copy_from_slice(&random.number().to_be_bytes());
+        proof[..8].copy_from_slice(&random.u64(..).to_be_bytes());
         IdentityProof(proof)
     };
     let owner = machine.join(ELSEWHERE, proof(&mut random), PASSWORD);
@@ -116,13 +118,13 @@ fn newcomer_among_guessers(seed: u64, per_second: f64, within: Duration) -> Opti
         machine.step();
     }
     let newcomer = proof(&mut random);
-    let begins = BEFORE + Duration::from_secs_f64(3.0 * random.fraction());
+    let begins = BEFORE + Duration::from_secs_f64(3.0 * random.f64());
     let (mut next_guess, mut next_try) = (Duration::ZERO, begins);
     let mut own = None;
     while machine.now < begins + within {
         machine.step();
         while next_guess <= machine.now {
-            next_guess += Duration::from_secs_f64(2.0 * random.fraction() / per_second);
+            next_guess += Duration::from_secs_f64(2.0 * random.f64() / per_second);
             machine.join(HERE, proof(&mut random), GUESS);
         }
         if own.is_none() && machine.now >= next_try {
@@ -134,7 +136,7 @@ fn newcomer_among_guessers(seed: u64, per_second: f64, within: Duration) -> Opti
         if let Some((code, after)) = machine.ended(own) {
             assert_eq!(code, ErrorCode::PasswordWait);
             own = None;
-            next_try = machine.now + ROUND_TRIP + after.mul_f64(1.0 + 0.5 * random.fraction());
+            next_try = machine.now + ROUND_TRIP + after.mul_f64(1.0 + 0.5 * random.f64());
         }
     }
     None
