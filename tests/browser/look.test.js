@@ -260,5 +260,18 @@ test(
       .map(([url]) => url);
     assert.deepEqual(plain, []);
     assert.ok(bytes <= MOST_BYTES, `${bytes} bytes`);
+    // What letters look like is no part of that. Two scripts, and no letter that both have.
+    const first = new Set(loaded.keys());
+    for (const name of ['ПОРТ', 'ΠΟΡΤ']) stage.cli(server, name);
+    for (const name of ['ПОРТ', 'ΠΟΡΤ'])
+      await ada.page
+        .getByText(new RegExp(`^${name}#[0-9a-f]{4}$`))
+        .first()
+        .waitFor();
+    const later = [...(await transfers()).keys()].filter((url) => !first.has(url));
+    assert.deepEqual(
+      later.map((url) => url.replace(/.*\//, '')),
+      ['look-alikes.js'],
+    );
   }),
 );
