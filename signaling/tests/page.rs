@@ -267,7 +267,10 @@ async fn every_file_comes_in_the_smallest_form_that_is_taken_and_is_the_same_in_
         }
         let (later, most) = LATER;
         if path.ends_with(&format!("/{later}")) {
-            println!("{later}: {} bytes, {} with gzip, {} with brotli", sizes[0], sizes[1], sizes[2]);
+            println!(
+                "{later}: {} bytes, {} with gzip, {} with brotli",
+                sizes[0], sizes[1], sizes[2]
+            );
             assert!(sizes[2] <= most, "{later}: {} with brotli", sizes[2]);
         } else {
             for (sum, size) in sent.iter_mut().zip(sizes) {
