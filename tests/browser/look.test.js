@@ -264,14 +264,11 @@ test(
     const first = new Set(loaded.keys());
     for (const name of ['ПОРТ', 'ΠΟΡΤ']) stage.cli(server, name);
     for (const name of ['ПОРТ', 'ΠΟΡΤ'])
-      await ada.page
-        .getByText(new RegExp(`^${name}#[0-9a-f]{4}$`))
-        .first()
-        .waitFor();
+      await ada.page.locator(`[data-test="person"][data-name^="${name}#"]`).waitFor();
     const later = [...(await transfers()).keys()].filter((url) => !first.has(url));
-    assert.deepEqual(
-      later.map((url) => url.replace(/.*\//, '')),
-      ['look-alikes.js'],
+    assert.ok(
+      later.some((url) => url.endsWith('/look-alikes.js')),
+      later.join('\n'),
     );
   }),
 );
