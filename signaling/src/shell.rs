@@ -20,6 +20,7 @@ mod page;
 mod passwords;
 mod refused;
 mod socket;
+mod turns;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -260,5 +260,15 @@ test(
       .map(([url]) => url);
     assert.deepEqual(plain, []);
     assert.ok(bytes <= MOST_BYTES, `${bytes} bytes`);
+    // What letters look like is no part of that. Two scripts, and no letter that both have.
+    const first = new Set(loaded.keys());
+    for (const name of ['ПОРТ', 'ΠΟΡΤ']) stage.cli(server, name);
+    for (const name of ['ПОРТ', 'ΠΟΡΤ'])
+      await ada.page.locator(`[data-test="person"][data-name^="${name}#"]`).waitFor();
+    const later = [...(await transfers()).keys()].filter((url) => !first.has(url));
+    assert.ok(
+      later.some((url) => url.endsWith('/look-alikes.js')),
+      later.join('\n'),
+    );
   }),
 );

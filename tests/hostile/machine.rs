@@ -171,18 +171,62 @@ fn beyond_all_connections_the_answer_is_503_with_a_time_to_come_back() {
             let mut answer = String::new();
             let mut last = TcpStream::connect(server.address).await.expect("the server listens");
             last.write_all(b"GET /ws HTTP/1.1\r\nHost: here\r\n\r\n").await.expect("it is sent");
-            // What was sent is not waited for beyond those: the connection may be reset behind the
-            // answer.
-            let mut part = [0; 1024];
-            while let Ok(bytes @ 1..) = patiently("an answer", last.read(&mut part)).await {
-                answer.push_str(std::str::from_utf8(&part[..bytes]).expect("text"));
-            }
+            // To its end, and not to a reset, which may destroy what has not been read.
+            patiently("an answer", last.read_to_string(&mut answer)).await.expect("an answer");
             assert!(
                 answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 10"),
                 "{answer:?}"
             );
         }
         drop(held);
+    });
+}
+
+/// How many are told at a time that there is no room, and as many connections beyond the limit are
+/// taken so that they can be told in other ways.
+const TOLD_AT_ONCE: usize = 64;
+
+/// Each of them, although those before it never read.
+#[test]
+fn beyond_all_connections_everyone_in_a_crowd_gets_the_answer() {
+    let server = Server::start(&["--max-connections", "1"]);
+    run(async {
+        let mut crowd = Vec::new();
+        for _ in 0..(1 + 4 * TOLD_AT_ONCE) {
+            crowd.push(TcpStream::connect(server.address).await.expect("the server listens"));
+        }
+        for (number, refused) in crowd.iter_mut().enumerate().skip(1 + TOLD_AT_ONCE) {
+            let mut answer = [0; 12];
+            patiently("an answer", refused.read_exact(&mut answer)).await.expect("an answer");
+            assert_eq!(&answer, b"HTTP/1.1 503", "connection {number}");
+        }
+    });
+}
+
+/// Those that begin no handshake do not keep the newest from its answer.
+#[test]
+fn beyond_all_connections_the_answer_comes_over_tls_as_well() {
+    let folder = Folder::create("full");
+    let (cert, key) = (folder.file("cert.pem"), folder.file("key.pem"));
+    let (trusted, private) = certificate();
+    std::fs::write(&cert, &trusted).expect("a file");
+    std::fs::write(&key, private).expect("a file");
+    let paths = [cert.display().to_string(), key.display().to_string()];
+    let server =
+        Server::start(&["--max-connections", "1", "--tls-cert", &paths[0], "--tls-key", &paths[1]]);
+    run(async {
+        let mut silent = Vec::new();
+        while silent.len() < 1 + 3 * TOLD_AT_ONCE {
+            silent.push(TcpStream::connect(server.address).await.expect("the server listens"));
+        }
+        for _ in 0..3 {
+            let answer = ask_by_tls(&server, &trusted, "/ws").await.expect("a handshake");
+            assert!(
+                answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 10"),
+                "{answer:?}"
+            );
+        }
+        drop(silent);
     });
 }
 

@@ -1,16 +1,15 @@
 /**
  * What rooms and people are called: the same normal form as every other end computes (PROTOCOL.md, section 2, "Names").
- * Rooms are compared by `key`. Whether two names look alike is known here for ASCII letters and digits and what looks like
- * them; the native peer has the whole table of UTS 39.
+ * Rooms are compared by `key`. What letters look like (UTS 39) is loaded when a name is met that is not ASCII.
  */
 
 /** @typedef {{shown?: string, key?: string, refused?: 'too-long' | 'blank' | 'control'}} Name shown, or why not */
 
 import {
+  ASCII_LOOK_ALIKES,
   DUAL,
   FOLDINGS,
   LEFT,
-  LOOK_ALIKES,
   NOT_TRANSPARENT,
   RIGHT,
   VIRAMA,
@@ -22,7 +21,9 @@ const PASSES = 3;
 /** Of the names that were told apart last, which are almost those of the next time. @type {Map<string, string>} */
 let skeletons = new Map();
 
+const ASCII = /^\p{ASCII}*$/u;
 const CONTROL = /[\p{Cc}\u2028\u2029]/u;
+const UNSEEN = /\p{Default_Ignorable_Code_Point}/u;
 const IGNORABLE = /[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb\p{Noncharacter_Code_Point}]/u;
 const OUTER = /^[\p{White_Space}\p{Cc}]+|[\p{White_Space}\p{Cc}]+$/gu;
 const TRIMMED = /^\p{White_Space}+|\p{White_Space}+$/gu;
@@ -53,11 +54,40 @@ const [isVirama, isDual, isRight, isLeft, isException] = [
   NOT_TRANSPARENT,
 ].map(table);
 const foldings = pairs([...FOLDINGS]);
-/** @type {Map<string, string>} */
+/** Letters and what they look like. @type {Map<string, string>} */
 const prototypes = new Map();
-for (const group of LOOK_ALIKES.split(' ')) {
-  const [prototype, letters] = group.split('=');
-  for (const letter of letters) prototypes.set(letter, prototype);
+learn(ASCII_LOOK_ALIKES);
+/** How much of the table of look-alikes is there. @type {'ascii' | 'loading' | 'whole' | 'unavailable'} */
+let known = 'ascii';
+/** Called when that has changed. @type {Set<() => void>} */
+const waiting = new Set();
+
+/** Entries: the distance from the letter before in base 36 (none for 1), what it looks like. @param {string} text */
+function learn(text) {
+  let point = 0;
+  for (const entry of text.split('|')) {
+    const [distance, prototype] = entry.split('%');
+    point += distance ? parseInt(distance, 36) : 1;
+    prototypes.set(String.fromCodePoint(point), prototype);
+  }
+}
+
+/** @param {() => void} changed */
+async function load(changed) {
+  waiting.add(changed);
+  if (known === 'loading') return;
+  known = 'loading';
+  try {
+    const { LOOK_ALIKES } = await import('./look-alikes.js');
+    learn(LOOK_ALIKES);
+    known = 'whole';
+    skeletons = new Map();
+  } catch {
+    known = 'unavailable';
+  }
+  const calls = [...waiting];
+  waiting.clear();
+  for (const call of calls) call();
 }
 
 /** @param {string[]} letters */
@@ -107,23 +137,30 @@ export function receivedName(text, peer) {
 }
 
 /**
- * The beginning of the peer id of those whose names look like another's.
- * @param {[peer: string, name: string][]} names @returns {Map<string, string>}
+ * The beginning of the peer id of those whose names look like another's. As long as the table cannot be loaded, of all whose
+ * names are not ASCII.
+ * @param {[peer: string, name: string][]} names
+ * @param {() => void} [changed] called when the table has been loaded, and the answer may be another one
+ * @returns {Map<string, string>}
  */
-export function shortIds(names) {
-  /** @type {Map<string, Set<string>>} */
+export function shortIds(names, changed = () => {}) {
+  /** @type {Map<string | null, Set<string>>} */
   const bySkeleton = new Map();
   const former = skeletons;
   skeletons = new Map();
   for (const [peer, name] of names) {
-    const key = skeletons.get(name) ?? former.get(name) ?? skeleton(name);
-    skeletons.set(name, key);
+    const earlier = skeletons.get(name) ?? former.get(name);
+    const isLacking = known !== 'whole' && !ASCII.test(name);
+    if (isLacking && (earlier === undefined || known === 'loading')) void load(changed);
+    const computed = earlier ?? skeleton(name);
+    skeletons.set(name, computed);
+    const key = isLacking && known === 'unavailable' ? null : computed;
     bySkeleton.set(key, (bySkeleton.get(key) ?? new Set()).add(peer));
   }
   /** @type {Map<string, string>} */
   const found = new Map();
-  for (const peers of bySkeleton.values()) {
-    if (peers.size < 2) continue;
+  for (const [key, peers] of bySkeleton) {
+    if (peers.size < 2 && key !== null) continue;
     const all = [...peers];
     let letters = SHORT_ID;
     while (new Set(all.map((peer) => peer.slice(0, letters))).size < all.length) letters += 1;
@@ -132,15 +169,11 @@ export function shortIds(names) {
   return found;
 }
 
-/** The same for names that look alike. @param {string} name */
+/** The same for names that look alike (UTS 39, section 4), as far as the table is there. @param {string} name */
 export function skeleton(name) {
-  const letters = [...name.normalize('NFD')].filter((letter) => !IGNORABLE.test(letter));
-  const one = (/** @type {string} */ letter) => prototypes.get(letter);
-  return letters
-    .map(
-      (letter) =>
-        one(letter) ?? [...letter.normalize('NFKD')].map((part) => one(part) ?? part).join(''),
-    )
+  return [...name.normalize('NFD')]
+    .filter((letter) => !UNSEEN.test(letter))
+    .map((letter) => prototypes.get(letter) ?? letter)
     .join('')
     .normalize('NFD');
 }

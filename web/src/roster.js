@@ -262,12 +262,20 @@ export class Roster {
   #label() {
     const own = this.#own ? [this.#own] : [];
     const infos = [...own, ...[...this.members.values()].map((member) => member.info)];
-    const ids = shortIds(infos.map(({ peer, name }) => [peer, name]));
+    const ids = shortIds(
+      infos.map(({ peer, name }) => [peer, name]),
+      this.#relabel,
+    );
     for (const [peer, member] of this.members) {
       const id = ids.get(peer);
       member.label = member.info.name + (id === undefined ? '' : `#${id}`);
     }
   }
+
+  #relabel = () => {
+    this.#label();
+    this.mesh.emit({ type: 'members' });
+  };
 
   /** @param {number} now @param {PeerInfo[]} infos */
   #arrive(now, infos) {

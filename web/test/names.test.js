@@ -28,6 +28,31 @@ test('display names match the vectors', () => {
     assert.equal(receivedName(text, peer), shown, JSON.stringify(text));
 });
 
+test('what letters look like is loaded when a name is not ASCII, and then tells names apart', async () => {
+  const [ada, bo] = [
+    '3f2a81c0-0d70-8b40-bec8-f6e3e43ba7a8',
+    '81c0ea20-0d70-8b40-bec8-f6e3e43ba7a8',
+  ];
+  /** @type {[string, string][]} */
+  const plain = [
+    [ada, 'O'],
+    [bo, '0'],
+  ];
+  assert.equal(shortIds(plain, () => assert.fail('it is not needed')).size, 2);
+  /** @type {[string, string][]} */
+  const names = [
+    [ada, 'ПОРТ'],
+    [bo, 'ΠΟΡΤ'],
+  ];
+  /** @type {number[]} */
+  const sizes = [];
+  await new Promise((loaded) => {
+    sizes.push(shortIds(names, () => loaded(undefined)).size);
+  });
+  sizes.push(shortIds(names, () => assert.fail('it is there')).size);
+  assert.deepEqual(sizes, [0, 2]);
+});
+
 test('names that look alike match the vectors', () => {
   for (const names of vectors.alike)
     assert.equal(new Set(names.map(skeleton)).size, 1, names.join());

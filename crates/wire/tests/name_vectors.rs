@@ -1,5 +1,5 @@
-//! The golden vectors of `tests/vectors/names.json`, and the tables of `web/src/name-tables.js`,
-//! which are made here: `WRITE_VECTORS=1 cargo test --workspace --test name_vectors`.
+//! The golden vectors of `tests/vectors/names.json`, and the tables of `web/src/name-tables.js` and
+//! `web/src/look-alikes.js`, which are made here: `WRITE_VECTORS=1 cargo test --workspace --test name_vectors`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -189,29 +189,29 @@ fn base36(mut number: u32) -> String {
     }
 }
 
-/// Letters and digits that look like ones of ASCII, and are not of the same compatibility form.
-/// Each group begins with what they look like.
-fn look_alikes() -> String {
-    let mut found: BTreeMap<String, String> = BTreeMap::new();
-    let compatible = icu_normalizer::DecomposingNormalizer::new_nfkd();
-    for letter in all() {
+/// Letters that look like others (UTS 39, section 4): each as its distance from the one before in
+/// base 36, which is left out if it is 1, `%`, and what it looks like. `|` stands between two. Both
+/// are letters that look like others, and so no part of what any looks like.
+fn look_alikes(belongs: impl Fn(char) -> bool) -> String {
+    let canonical = icu_normalizer::DecomposingNormalizer::new_nfd();
+    let mut entries = Vec::new();
+    let mut last = 0;
+    for letter in all().filter(|letter| belongs(*letter)) {
         let one = letter.to_string();
-        let skeleton: String = unicode_security::skeleton(&one).collect();
-        if skeleton.is_empty()
-            || skeleton == one
-            || !skeleton.chars().all(|letter| letter.is_ascii_alphanumeric())
-        {
+        let prototype: String = unicode_security::skeleton(&one).collect();
+        // A skeleton is made of decomposed letters, and without those that are not seen.
+        if prototype.is_empty() || prototype == one || *canonical.normalize(&one) != *one {
             continue;
         }
-        let decomposed = compatible.normalize(&one);
-        if *decomposed != *one
-            && unicode_security::skeleton(&decomposed).collect::<String>() == skeleton
-        {
-            continue;
-        }
-        found.entry(skeleton).or_default().push(letter);
+        assert!(!prototype.contains(['%', '|']), "{one:?}");
+        let distance = match u32::from(letter) - last {
+            1 => String::new(),
+            distance => base36(distance),
+        };
+        entries.push(format!("{distance}%{prototype}"));
+        last = letter.into();
     }
-    found.iter().map(|(to, from)| format!("{to}={from}")).collect::<Vec<_>>().join(" ")
+    entries.join("|")
 }
 
 /// Where simple case folding gives something else than the lower-case letter.
@@ -226,7 +226,6 @@ fn foldings() -> String {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the vectors are files of the repository")]
 fn the_tables_of_the_page_are_of_this_version_of_unicode() {
     let joining = CodePointMapData::<JoiningType>::new();
     let class = CodePointMapData::<CanonicalCombiningClass>::new();
@@ -244,18 +243,29 @@ fn the_tables_of_the_page_are_of_this_version_of_unicode() {
         ("LEFT", ranges(is(&[JoiningType::LeftJoining]))),
         ("NOT_TRANSPARENT", ranges(|letter| by_category(letter) != is_transparent(letter))),
         ("FOLDINGS", foldings()),
-        ("LOOK_ALIKES", look_alikes()),
+        ("ASCII_LOOK_ALIKES", look_alikes(|letter| letter.is_ascii())),
     ];
-    let mut text =
-        "/** What names.js knows of Unicode. Written by crates/wire/tests/name_vectors.rs. */\n"
-            .to_owned();
+    check_file("name-tables.js", "What names.js knows of Unicode.", &tables);
+    let table = look_alikes(|letter| !letter.is_ascii());
+    check_file(
+        "look-alikes.js",
+        "What letters look like by UTS 39, for names.js.",
+        &[("LOOK_ALIKES", table)],
+    );
+}
+
+#[expect(clippy::disallowed_methods, reason = "the vectors are files of the repository")]
+fn check_file(name: &str, about: &str, tables: &[(&str, String)]) {
+    let mut text = format!("/** {about} Written by crates/wire/tests/name_vectors.rs. */\n");
     for (name, table) in tables {
-        assert!(!table.contains(['\'', '\\', '\n']), "{name}");
+        let table = table.replace('\\', "\\u005c").replace('\'', "\\u0027");
+        assert!(!table.contains(['\n', '\r', '\u{2028}', '\u{2029}']), "{name}");
         write!(text, "\nexport const {name} = '{table}';\n").expect("it is text");
     }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/src/name-tables.js");
+    let path = format!("web/src/{name}");
     if std::env::var_os("WRITE_VECTORS").is_some() {
+        let path = format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"));
         std::fs::write(path, &text).expect("it can be written");
     }
-    assert!(read("web/src/name-tables.js") == text, "WRITE_VECTORS=1 writes it anew");
+    assert!(read(&path) == text, "{path}: WRITE_VECTORS=1 writes it anew");
 }

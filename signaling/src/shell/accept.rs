@@ -1,5 +1,6 @@
 //! From a listening socket to HTTP: bounds, socket options, TLS.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificate::Certificate;
@@ -22,12 +24,14 @@ use super::head::Head;
 use super::http::{Site, SocketAddress};
 use super::hub::Hub;
 use super::page::Page;
+use super::turns::Turns;
 use crate::config::key_file::without_number;
 use voicemesh_rooms::AddressKey;
 
-/// Why a connection is beyond a limit. For as many at a time as there are spare connections it is
-/// waited until they have read the answer; the rest get it without TLS only, and are closed at
-/// once.
+/// What a handshake needs.
+type Tls = (TlsAcceptor, Turns);
+
+/// Why a connection is beyond a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TurnedAway {
     /// There are as many connections as the server takes.
@@ -75,6 +79,8 @@ const HTTP: Duration = Duration::from_secs(30);
 const ADDRESS_SLOTS: usize = 2;
 /// After an error that is the machine's (no more descriptors), before accepting again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Handshakes that are answered before everything else on the server has its turn.
+const HANDSHAKES_PER_TURN: usize = 2;
 /// The head of a request: browsers send the cookies of every application on the same host, which
 /// can be 16 KiB and more. A longer one is answered with 431.
 const REQUEST_HEAD_BYTES: usize = 32 * 1024;
@@ -91,20 +97,24 @@ pub(super) async fn accept(
     certificate: Option<Arc<Certificate>>,
 ) {
     let site = Site::new(Arc::clone(&hub), page);
-    let turned_away = Arc::new(Semaphore::new(hub.config.spare_connections));
+    let turns = Turns::new(HANDSHAKES_PER_TURN);
+    let mut refusals = Refusals::new(hub.config.spare_connections);
     let mut complaint = Complaint::default();
     let mut reserve = reserve();
     loop {
         let (socket, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
+                let acceptor =
+                    certificate.as_ref().map(|certificate| (certificate.acceptor(), turns.clone()));
                 complaint.note(Instant::now(), &error);
                 if descriptors::are_exhausted(&error) && reserve.take().is_some() {
                     // The descriptor kept in reserve answers one waiting connection.
                     let accepted = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await;
                     if let Ok(Ok((socket, _))) = accepted {
-                        let stream = CountedIo::plain(socket, None, ConnectionSlot::default());
-                        turn_away(stream, TurnedAway::ServerFull, MOMENT).await;
+                        let unsaid = begin_answer(&acceptor, &socket, TurnedAway::ServerFull);
+                        let refusing = refuse(acceptor, socket, unsaid);
+                        let _ = tokio::time::timeout(MOMENT, refusing).await;
                     }
                     reserve = self::reserve();
                 } else {
@@ -114,28 +124,15 @@ pub(super) async fn accept(
             }
         };
         hub.metrics.accepted.add(1);
-        let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
+        let acceptor =
+            certificate.as_ref().map(|certificate| (certificate.acceptor(), turns.clone()));
         let key = key_of(&hub, address.ip());
         // Taken here and not in the task, which runs when all that wait have been accepted.
         let slot = match slot_for(&hub, key) {
             Ok(slot) => slot,
             Err(why) => {
                 hub.metrics.turned_away.add(1);
-                if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
-                    tokio::spawn(async move {
-                        if let Some(stream) =
-                            open(acceptor, socket, None, ConnectionSlot::default()).await
-                        {
-                            turn_away(stream, why, TURNING_AWAY).await;
-                        }
-                        drop(permit);
-                    });
-                } else if acceptor.is_none() {
-                    // Too many are being turned away to wait for this one: it fits into its buffer.
-                    // Its request is read first: closing over unread bytes destroys the answer.
-                    let _ = socket.try_read(&mut [0; 2048]);
-                    let _ = socket.try_write(why.answer());
-                }
+                refusals.begin(acceptor, socket, why).await;
                 continue;
             }
         };
@@ -169,17 +166,72 @@ fn reserve() -> Option<std::net::UdpSocket> {
     std::net::UdpSocket::bind("127.0.0.1:0").ok()
 }
 
-/// Says over HTTP why there is no slot. What the client sends is read for a while: closing over
-/// unread bytes would destroy the answer.
-async fn turn_away(mut stream: CountedIo, why: TurnedAway, limit: Duration) {
+/// Connections that read why there is no slot for them: as many at a time as there are spare
+/// connections. A newer one takes the place of the oldest, so that those that never read keep no
+/// other from its answer.
+struct Refusals {
+    most: usize,
+    places: Arc<Semaphore>,
+    /// The oldest first.
+    tasks: VecDeque<AbortHandle>,
+}
+
+impl Refusals {
+    fn new(most: usize) -> Self {
+        Self { most, places: Arc::new(Semaphore::new(most)), tasks: VecDeque::new() }
+    }
+
+    async fn begin(&mut self, acceptor: Option<Tls>, socket: TcpStream, why: TurnedAway) {
+        // Before it is waited for a place, and whatever becomes of that.
+        let unsaid = begin_answer(&acceptor, &socket, why);
+        let place = self.place().await;
+        let task = tokio::spawn(async move {
+            refuse(acceptor, socket, unsaid).await;
+            drop(place);
+        });
+        self.tasks.push_back(task.abort_handle());
+    }
+
+    /// One that is free, else that of the oldest.
+    async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
+        if self.tasks.len() >= self.most {
+            self.tasks.retain(|task| !task.is_finished());
+        }
+        let free = Arc::clone(&self.places).try_acquire_owned().ok();
+        if free.is_none()
+            && let Some(oldest) = self.tasks.pop_front()
+        {
+            oldest.abort();
+            return Arc::clone(&self.places).acquire_owned().await.ok();
+        }
+        free
+    }
+}
+
+/// Without TLS, what a connection reads fits into its socket's buffer. Returns the rest. Not by way
+/// of the runtime, which does not know yet whether a new socket can be written to.
+fn begin_answer(acceptor: &Option<Tls>, socket: &TcpStream, why: TurnedAway) -> &'static [u8] {
+    let sent = match acceptor {
+        None => socket2::SockRef::from(socket).send(why.answer()).unwrap_or_default(),
+        Some(_) => 0,
+    };
+    why.answer().get(sent..).unwrap_or_default()
+}
+
+/// Says the rest, and reads for a while what the client sends: closing over unread bytes would
+/// destroy the answer.
+async fn refuse(acceptor: Option<Tls>, socket: TcpStream, unsaid: &[u8]) {
+    let Some(mut stream) = open(acceptor, socket, None, ConnectionSlot::default()).await else {
+        return;
+    };
     let answering = async {
-        stream.write_all(why.answer()).await?;
+        stream.write_all(unsaid).await?;
         stream.shutdown().await?;
         let mut bytes = [0; 1024];
         while stream.read(&mut bytes).await? > 0 {}
         std::io::Result::Ok(())
     };
-    let _ = tokio::time::timeout(limit, answering).await;
+    let _ = tokio::time::timeout(TURNING_AWAY, answering).await;
 }
 
 /// Errors of accepting, one line a minute.
@@ -216,7 +268,7 @@ async fn serve(
     slot: ConnectionSlot,
     head: Arc<Head>,
     site: Site,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     socket: TcpStream,
     address: SocketAddr,
 ) {
@@ -232,17 +284,16 @@ async fn serve(
 }
 
 async fn open(
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     socket: TcpStream,
     head: Option<Arc<Head>>,
     slot: ConnectionSlot,
 ) -> Option<CountedIo> {
     match tls {
         None => Some(CountedIo::plain(socket, head, slot)),
-        Some(acceptor) => {
-            let opened =
-                tokio::time::timeout(OPENING, CountedIo::tls(acceptor, socket, head, slot)).await;
-            opened.ok()?.ok()
+        Some((acceptor, turns)) => {
+            let opening = CountedIo::tls((acceptor, &turns), socket, head, slot);
+            tokio::time::timeout(OPENING, opening).await.ok()?.ok()
         }
     }
 }

@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::connection_slots::ConnectionSlot;
 use super::head::{Head, READ_BYTES};
+use super::turns::Turns;
 
 /// An accepted connection. Holds its slot among the connections for as long as it lives.
 pub(super) struct CountedIo {
@@ -39,12 +41,19 @@ impl CountedIo {
 
     /// After a handshake.
     pub(super) async fn tls(
-        acceptor: TlsAcceptor,
+        (acceptor, turns): (TlsAcceptor, &Turns),
         socket: TcpStream,
         head: Option<Arc<Head>>,
         slot: ConnectionSlot,
     ) -> io::Result<Self> {
-        let mut stream = acceptor.accept(HandshakeIo { socket, handshake: head.clone() }).await?;
+        let io = HandshakeIo { socket, handshake: head.clone() };
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+        let accepting = {
+            let _turn = turns.next().await;
+            // Key exchange and signature.
+            begun.into_stream(Arc::clone(acceptor.config()))
+        };
+        let mut stream = accepting.await?;
         stream.get_mut().0.handshake = None;
         if let Some(head) = &head {
             head.finish();

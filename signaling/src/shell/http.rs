@@ -8,13 +8,13 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -36,6 +36,7 @@ pub(super) struct SocketAddress(pub(super) IpAddr);
 const NO_PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>voicemesh</title>\
 <h1>voicemesh</h1><p>This is a voicemesh signaling server: people meet here in rooms by name and talk to each other. \
 Join with <code>voicemesh join ROOM --server THIS-ADDRESS</code>.</p></html>\n";
+const NO_CONTENT: &str = "Requests have no content here.\n";
 /// Longest path that is looked at for a base path that the operator may have forgotten.
 const HINT_BYTES: usize = 64;
 
@@ -65,6 +66,13 @@ impl Site {
         &self,
         mut request: hyper::Request<Incoming>,
     ) -> Result<Response, std::convert::Infallible> {
+        // No request here has content, and where it ends is something that a proxy may see
+        // otherwise: a hidden request would be answered to another client.
+        if !request.body().is_end_stream() || request.headers().contains_key(TRANSFER_ENCODING) {
+            return Ok(
+                (StatusCode::BAD_REQUEST, [(CONNECTION, "close")], NO_CONTENT).into_response()
+            );
+        }
         if !host::is_named(request.version(), request.headers()) {
             return Ok((StatusCode::BAD_REQUEST, host::MISSING).into_response());
         }
