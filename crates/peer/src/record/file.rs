@@ -268,7 +268,7 @@ mod tests {
             let mut taken = self.0.lock().expect("not poisoned");
             let length = bytes.len().min(self.1 - taken.len());
             taken.extend(&bytes[..length]);
-            if length == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(length) }
+            if length == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(length) }
         }
 
         fn flush(&mut self) -> io::Result<()> {
