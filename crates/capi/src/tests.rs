@@ -234,7 +234,7 @@ fn what_stands_for_no_choice_is_refused() {
         assert_eq!(join(&options), expected, "{}", last_error());
         let sentence = last_error();
         assert!(
-            ["; ", ". Use "].iter().any(|step| sentence.contains(step))
+            ["; ", ". Use ", " is written "].iter().any(|step| sentence.contains(step))
                 && !sentence.contains("os error"),
             "no next step: {sentence}"
         );
