@@ -61,9 +61,9 @@ function alwaysHeard() {
     localStorage.setItem('voicemesh.settings', JSON.stringify({ activation: 'always' }));
 }
 
-// Firefox tells a page nothing of it: the context goes on, and the speakers stay in the list.
+// Firefox says nothing of it by the sound context, which goes on: an audio element that plays silence tells it.
 test(
-  'in Firefox one is heard on when the sound server ends, nothing else is blamed, and sound comes back',
+  'in Firefox, too, it is said that no speaker works when the sound server ends, one is heard on, and sound comes back',
   withSound(90, { firefox: true }),
   Stage.for(async (stage) => {
     const server = await stage.server();
@@ -77,6 +77,7 @@ test(
     await pulse.waitUntilPlayed();
     await waitUntilHeard(bob, 'fox');
     await pulse.kill();
+    await fox.reads('No speaker works: you hear nothing');
     await waitUntilHeard(bob, 'fox');
     await waitUntilHeard(bob, 'fox');
     const text = await fox.evaluate(() => document.body.innerText);
@@ -84,6 +85,7 @@ test(
     await fox.picture('firefox-speaker-none');
     await pulse.start();
     await pulse.waitUntilPlayed();
+    await fox.reads('No speaker works', false);
     await waitUntilHeard(bob, 'fox');
   }),
 );

@@ -42,6 +42,25 @@ fn a_peer_that_leaves_is_gone_at_once_and_once() {
     leave_and_count(ada, 1);
 }
 
+#[test]
+fn of_one_who_leaves_in_mid_speech_no_event_is_without_a_name() {
+    let _alone = alone();
+    let folder = Folder::create("leaves-speaking");
+    let server = Server::start(&[]);
+    let mut ada = Joining::new(&server.url(), "leaving", "ada").start(&folder);
+    let mut bob =
+        Joining::new(&server.url(), "leaving", "bob").speaking_on("reader").start(&folder);
+    wait_for_route(&mut ada, "bob", "direct");
+    wait_for_peer(&mut ada, "speaking", "bob");
+    bob.terminate();
+    wait_for_peer(&mut ada, "peer-left", "bob");
+    bob.wait_for_exit(PATIENCE);
+    ada.interrupt();
+    wait_for(&mut ada, "summary");
+    ada.wait_for_exit(PATIENCE);
+    assert!(!ada.transcript().contains("\"name\":\"\""), "{}", ada.transcript());
+}
+
 /// proves: D-14, U-09
 #[test]
 fn a_relayed_peer_that_is_stopped_is_gone_after_two_pings() {

@@ -10,6 +10,7 @@
 
 import { soundDevices } from './devices.js';
 import { PageError, chooseSpeaker } from './optional.js';
+import { Silence } from './silence.js';
 
 const RATE = 48_000;
 /** A speaker that is gone is tried again so often. */
@@ -56,6 +57,9 @@ export class Output {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #watch;
 
+  /** For browsers that say nothing of a speaker that is gone. */
+  #silence = new Silence(() => this.changed());
+
   /** @param {() => void} changed another `state` */
   constructor(changed) {
     this.changed = changed;
@@ -64,19 +68,25 @@ export class Output {
   /** @returns {OutputState} */
   get state() {
     if (!this.context || !this.#wanted) return 'off';
-    if (this.#isGone) return 'none';
+    if (this.#isGone || this.#silence.fails) return 'none';
     if (this.context.state !== 'running') return this.#hasPlayed ? 'starting' : 'waits';
     return this.#isReplaced ? 'default' : 'on';
   }
 
   /** Whether what is played can be heard now. */
   get plays() {
+    return this.goesOn && !this.#silence.fails;
+  }
+
+  /** Whether the sound's clock runs, also where nothing is heard of it. */
+  get goesOn() {
     return this.context?.state === 'running' && !this.#isGone && this.#turns < STALLED_TURNS / 8;
   }
 
   /** The context, made at the first need, playing. One for the page's whole life: a browser keeps some of each that is closed. */
   async open() {
     this.#wanted = true;
+    this.#silence.begin();
     this.#opening ??= this.#make();
     const context = await this.#opening.catch(() => {
       // Tried anew the next time; what is gone with an older version of the page is not.
@@ -120,6 +130,7 @@ export class Output {
   /** A click allows sound. */
   resume() {
     if (this.context) start(this.context);
+    this.#silence.begin();
   }
 
   /** Nothing is to be heard until the next `open`. */
@@ -127,6 +138,7 @@ export class Output {
     this.#wanted = this.#isGone = false;
     clearTimeout(this.#timer);
     clearTimeout(this.#watch);
+    this.#silence.end();
     if (this.context) void Promise.resolve(this.context.suspend()).catch(() => {});
   }
 
@@ -274,11 +286,12 @@ export class CaptureContext {
   /** After each change of the output. @returns {boolean} whether the microphone has moved back to it */
   follow() {
     const { output, capture } = this;
-    if (output.state === 'none') {
+    // A clock that goes on is one for the microphone as well.
+    if (output.state === 'none' && !output.goesOn) {
       this.#silent ??= silentContext();
       this.#silent.then(
         (silent) => {
-          if (output.state !== 'none') return;
+          if (output.state !== 'none' || output.goesOn) return;
           capture.moveTo(silent);
           start(silent);
         },

@@ -84,6 +84,7 @@ afterEach(() => {
   if (former) Object.defineProperty(globalThis, 'navigator', former);
   else delete (/** @type {any} */ (globalThis).navigator);
   delete (/** @type {any} */ (globalThis).AudioContext);
+  delete (/** @type {any} */ (globalThis).Audio);
 });
 
 test('only before it has ever played, a click is what is missing', async () => {
@@ -213,4 +214,84 @@ test('after the room is left nothing is tried', async () => {
   output.suspend();
   await pass(10_000);
   assert.deepEqual([output.state, context.state], ['off', 'suspended']);
+});
+
+/** As Firefox has it: what it plays fails where there is no speaker. */
+class FakeAudio {
+  /** @type {FakeAudio[]} */
+  static all = [];
+  static works = true;
+  /** @type {{code: number} | null} */
+  error = null;
+  onerror = () => {};
+  onplaying = () => {};
+  paused = true;
+
+  constructor() {
+    FakeAudio.all.push(this);
+  }
+
+  async play() {
+    this.paused = false;
+    this.onplaying();
+    if (!FakeAudio.works) setTimeout(() => this.fail(3), 1000);
+  }
+
+  pause() {
+    this.paused = true;
+  }
+
+  /** @param {number} code */
+  fail(code) {
+    if (this.paused) return;
+    this.error = { code };
+    this.onerror();
+  }
+}
+
+/** @param {string} userAgent */
+function withElements(userAgent) {
+  Object.assign(/** @type {any} */ (globalThis).navigator, { userAgent });
+  Object.assign(globalThis, { Audio: FakeAudio });
+  FakeAudio.all = [];
+  FakeAudio.works = true;
+}
+
+test('where only an audio element tells that no speaker works, it is said while it lasts, and the clock goes on', async () => {
+  withElements('Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0');
+  let changes = 0;
+  const output = new Output(() => (changes += 1));
+  await output.open();
+  assert.equal(output.state, 'on');
+  assert.equal(FakeAudio.all.length, 1);
+  const before = changes;
+  FakeAudio.all[0].fail(3);
+  await pass(500);
+  assert.deepEqual([output.state, changes], ['on', before], 'one failure alone is a hiccup');
+  await pass(3000);
+  FakeAudio.works = false;
+  FakeAudio.all.at(-1)?.fail(3);
+  await pass(1500);
+  assert.deepEqual([output.state, output.plays, output.goesOn], ['none', false, true]);
+  await pass(60_000);
+  assert.equal(output.state, 'none');
+  assert.ok(FakeAudio.all.length < 30, 'it is tried again, not all the time');
+  FakeAudio.works = true;
+  await pass(6000);
+  assert.deepEqual([output.state, output.plays], ['on', true]);
+  output.suspend();
+  assert.ok(FakeAudio.all.every(({ paused }) => paused));
+});
+
+test('an element that the browser refuses says nothing of the speaker, and others need none', async () => {
+  withElements('Mozilla/5.0 Gecko/20100101 Firefox/153.0');
+  const output = new Output(() => {});
+  await output.open();
+  for (let time = 0; time < 3; time += 1) FakeAudio.all.at(-1)?.fail(4);
+  await pass(5000);
+  assert.equal(output.state, 'on');
+  output.suspend();
+  withElements('Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0');
+  await new Output(() => {}).open();
+  assert.equal(FakeAudio.all.length, 0);
 });

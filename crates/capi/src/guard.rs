@@ -2,7 +2,7 @@
 //! sentence.
 
 use std::cell::RefCell;
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::vmesh_result;
@@ -20,15 +20,24 @@ impl Fault {
     }
 
     pub(crate) fn null(what: &str) -> Self {
-        Self::new(vmesh_result::VMESH_ERROR_NULL, format!("{what} is a null pointer"))
+        Self::new(
+            vmesh_result::VMESH_ERROR_NULL,
+            format!("{what} is a null pointer; hand in what it is to point to"),
+        )
     }
 
     pub(crate) fn unknown_peer() -> Self {
-        Self::new(vmesh_result::VMESH_ERROR_UNKNOWN_PEER, "there is no such peer in the room")
+        Self::new(
+            vmesh_result::VMESH_ERROR_UNKNOWN_PEER,
+            "there is no such peer in the room; take the id from vmesh_get_peers",
+        )
     }
 
     pub(crate) fn value(what: &str, value: impl std::fmt::Display) -> Self {
-        Self::new(vmesh_result::VMESH_ERROR_BAD_VALUE, format!("{what} cannot be {value}"))
+        Self::new(
+            vmesh_result::VMESH_ERROR_BAD_VALUE,
+            format!("{what} cannot be {value}; the header says what it can be"),
+        )
     }
 }
 
@@ -54,7 +63,9 @@ pub(crate) fn guarded(body: impl FnOnce() -> Outcome) -> vmesh_result {
                 text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
             // Whatever else it is could panic again as it is dropped.
             std::mem::forget(payload);
-            remember(format!("a fault of voicemesh: {text}"));
+            remember(format!(
+                "a fault of voicemesh: {text}; close the handle, and report this sentence"
+            ));
             vmesh_result::VMESH_ERROR_INTERNAL
         }
     }
@@ -91,36 +102,134 @@ pub extern "C" fn vmesh_last_error() -> *const c_char {
 /// Takes any number; one that is no vmesh_result is said to be unknown.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_result_text(result: i32) -> *const c_char {
-    let text = match result {
-        0 => c"it worked",
-        1 => c"there is nothing more",
-        -1 => c"a pointer is null that must not be",
-        -2 => c"the handle was never given out, or is of another kind",
-        -3 => c"the handle was closed",
-        -4 => c"a structure's size is none that is known",
-        -5 => c"a text is not UTF-8",
-        -6 => c"a number stands for no choice, or is out of bounds",
-        -7 => c"the address is not one of a server",
-        -8 => c"a name is too long or blank, or has control characters",
-        -9 => c"a microphone or speaker cannot be opened",
-        -10 => c"a recording cannot be begun",
-        -11 => c"a certificate cannot be read",
-        -12 => c"the operating system refuses what is needed",
-        -13 => c"too many handles are open",
-        -14 => c"there is no such peer in the room",
-        -15 => c"a buffer is too small",
-        -16 => c"so much waits to be sent that no more is taken",
-        -17 => c"a message of this kind cannot be that large",
-        -18 => c"that peer takes no messages",
-        -19 => c"the channel is not open",
-        -20 => c"the other side opened the channel as another kind",
-        -21 => c"this peer has left the room",
-        -22 => c"the reachability token is none of that peer's",
-        -23 => c"the password is too long",
-        -24 => c"a recording is kept already",
-        -25 => c"the server is out of reach, so that the others cannot see it",
-        -100 => c"a fault of voicemesh",
-        _ => c"an unknown result",
-    };
-    text.as_ptr()
+    let known = ALL.into_iter().find(|one| *one as i32 == result).map_or(
+        c"an unknown result; the library is newer than the program, or the number is none of its",
+        meaning,
+    );
+    known.as_ptr()
+}
+
+/// Every result.
+const ALL: [vmesh_result; 28] = {
+    use vmesh_result::*;
+    [
+        VMESH_OK,
+        VMESH_EMPTY,
+        VMESH_ERROR_NULL,
+        VMESH_ERROR_BAD_HANDLE,
+        VMESH_ERROR_CLOSED,
+        VMESH_ERROR_BAD_SIZE,
+        VMESH_ERROR_BAD_TEXT,
+        VMESH_ERROR_BAD_VALUE,
+        VMESH_ERROR_BAD_SERVER,
+        VMESH_ERROR_BAD_NAME,
+        VMESH_ERROR_DEVICE,
+        VMESH_ERROR_RECORDING,
+        VMESH_ERROR_CERTIFICATE,
+        VMESH_ERROR_SYSTEM,
+        VMESH_ERROR_TOO_MANY,
+        VMESH_ERROR_UNKNOWN_PEER,
+        VMESH_ERROR_BUFFER,
+        VMESH_ERROR_WOULD_BLOCK,
+        VMESH_ERROR_TOO_LARGE,
+        VMESH_ERROR_UNSUPPORTED,
+        VMESH_ERROR_CHANNEL_CLOSED,
+        VMESH_ERROR_CHANNEL_MISMATCH,
+        VMESH_ERROR_LEFT,
+        VMESH_ERROR_BAD_TOKEN,
+        VMESH_ERROR_BAD_PASSWORD,
+        VMESH_ERROR_ALREADY_RECORDING,
+        VMESH_ERROR_SERVER_AWAY,
+        VMESH_ERROR_INTERNAL,
+    ]
+};
+
+/// What happened and, if it is an error, what to do.
+const fn meaning(result: vmesh_result) -> &'static CStr {
+    use vmesh_result::*;
+    match result {
+        VMESH_OK => c"it worked",
+        VMESH_EMPTY => c"there is nothing more",
+        VMESH_ERROR_NULL => c"a pointer is null that must not be; hand in what it is to point to",
+        VMESH_ERROR_BAD_HANDLE => {
+            c"the handle was never given out, or is of another kind; use one that a call gave"
+        }
+        VMESH_ERROR_CLOSED => c"the handle was closed; open a new one",
+        VMESH_ERROR_BAD_SIZE => c"a structure's size is none that is known; set it to sizeof first",
+        VMESH_ERROR_BAD_TEXT => c"a text is not UTF-8; convert it",
+        VMESH_ERROR_BAD_VALUE => {
+            c"a number stands for no choice, or is out of bounds; the header says what it can be"
+        }
+        VMESH_ERROR_BAD_SERVER => {
+            c"the address is not one of a server; use wss://host, or ws://host:port on your own machine"
+        }
+        VMESH_ERROR_BAD_NAME => {
+            c"a name is too long or blank, or has control characters; choose another"
+        }
+        VMESH_ERROR_DEVICE => {
+            c"a microphone or speaker cannot be opened; choose one that vmesh_get_devices lists"
+        }
+        VMESH_ERROR_RECORDING => c"a recording cannot be begun; name another folder",
+        VMESH_ERROR_CERTIFICATE => c"a certificate cannot be read; name a PEM file",
+        VMESH_ERROR_SYSTEM => {
+            c"the operating system refuses what is needed; end other programs, or raise the limits"
+        }
+        VMESH_ERROR_TOO_MANY => c"too many handles are open; close those that are not used",
+        VMESH_ERROR_UNKNOWN_PEER => {
+            c"there is no such peer in the room; take the id from vmesh_get_peers"
+        }
+        VMESH_ERROR_BUFFER => c"a buffer is too small; make it as large as the call says",
+        VMESH_ERROR_WOULD_BLOCK => {
+            c"so much waits to be sent that no more is taken; try again in a later frame"
+        }
+        VMESH_ERROR_TOO_LARGE => {
+            c"a message of this kind cannot be that large; send it in parts"
+        }
+        VMESH_ERROR_UNSUPPORTED => c"that peer takes no messages; write it a text instead",
+        VMESH_ERROR_CHANNEL_CLOSED => c"the channel is not open; open it first",
+        VMESH_ERROR_CHANNEL_MISMATCH => {
+            c"the other side opened the channel as another kind; close it, and open it in the same way"
+        }
+        VMESH_ERROR_LEFT => c"this peer has left the room; join it again",
+        VMESH_ERROR_BAD_TOKEN => {
+            c"the reachability token is none of that peer's; take its newest one"
+        }
+        VMESH_ERROR_BAD_PASSWORD => c"the password, or the access token, is too long; shorten it",
+        VMESH_ERROR_ALREADY_RECORDING => c"a recording is kept already; end that one first",
+        VMESH_ERROR_SERVER_AWAY => {
+            c"the server is out of reach, so that the others cannot see it; try again once it answers"
+        }
+        VMESH_ERROR_INTERNAL => {
+            c"a fault of voicemesh; close the handle, and report what vmesh_last_error says"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, meaning};
+    use crate::vmesh_result;
+
+    #[test]
+    fn each_result_has_a_sentence_and_each_error_its_next_step() {
+        let written = include_str!("values.rs").lines().filter_map(|line| {
+            let (name, number) = line.trim().strip_suffix(',')?.split_once(" = ")?;
+            name.starts_with("VMESH_").then(|| number.parse::<i32>().ok())?
+        });
+        // The results come first; an enum that begins again at 0 is another one.
+        let mut numbers: Vec<i32> = Vec::new();
+        for number in written {
+            if number == 0 && !numbers.is_empty() {
+                break;
+            }
+            numbers.push(number);
+        }
+        assert_eq!(numbers, ALL.map(|result| result as i32), "each result is listed");
+        for result in ALL {
+            let text = meaning(result).to_str().expect("UTF-8");
+            let is_error = !matches!(result, vmesh_result::VMESH_OK | vmesh_result::VMESH_EMPTY);
+            assert_eq!(text.contains("; "), is_error, "{result:?}: {text}");
+            assert!(!text.contains("os error"), "{text}");
+        }
+    }
 }

@@ -36,7 +36,7 @@ impl<T> Table<T> {
         if slots.iter().filter(|slot| slot.entry.is_some()).count() >= MOST_OPEN {
             return Err(Fault::new(
                 vmesh_result::VMESH_ERROR_TOO_MANY,
-                format!("{MOST_OPEN} handles of this kind are open"),
+                format!("{MOST_OPEN} handles of this kind are open; close those that are not used"),
             ));
         }
         let free =
@@ -62,9 +62,10 @@ impl<T> Table<T> {
             Some(Slot { generation: used, entry: Some(entry) }) if *used == generation => {
                 Ok(entry.clone())
             }
-            Some(slot) if (1..=slot.generation).contains(&generation) => {
-                Err(Fault::new(vmesh_result::VMESH_ERROR_CLOSED, "the handle was closed"))
-            }
+            Some(slot) if (1..=slot.generation).contains(&generation) => Err(Fault::new(
+                vmesh_result::VMESH_ERROR_CLOSED,
+                "the handle was closed; open a new one",
+            )),
             Some(_) | None => Err(never_given(handle)),
         }
     }
@@ -104,7 +105,7 @@ pub(crate) fn parts(handle: u64) -> (u8, u32, usize) {
 pub(crate) fn never_given(handle: u64) -> Fault {
     Fault::new(
         vmesh_result::VMESH_ERROR_BAD_HANDLE,
-        format!("{handle:#x} is no handle of this kind"),
+        format!("{handle:#x} is no handle of this kind; use one that a call gave"),
     )
 }
 

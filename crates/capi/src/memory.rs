@@ -120,7 +120,9 @@ pub(crate) unsafe fn read_sized<T: Sized32>(
         if unsafe { pointer.cast::<u8>().add(at).read() } != 0 {
             return Err(Fault::new(
                 vmesh_result::VMESH_ERROR_BAD_SIZE,
-                format!("{what} asks for something that this version of the library does not have"),
+                format!(
+                    "{what} asks for something that this version of the library does not have; leave it zero, or use a newer library"
+                ),
             ));
         }
     }
@@ -181,8 +183,9 @@ pub(crate) unsafe fn text<'a>(
         // SAFETY: our caller's promise.
         unsafe { bytes(data.cast(), length, what)? }
     };
-    std::str::from_utf8(bytes)
-        .map_err(|_| Fault::new(vmesh_result::VMESH_ERROR_BAD_TEXT, format!("{what} is not UTF-8")))
+    std::str::from_utf8(bytes).map_err(|_| {
+        Fault::new(vmesh_result::VMESH_ERROR_BAD_TEXT, format!("{what} is not UTF-8; convert it"))
+    })
 }
 
 /// A caller's bytes, or other plain things one after the other.
@@ -306,7 +309,7 @@ pub(crate) unsafe fn copy_out(
     if buffer.is_null() || capacity < size {
         return Err(Fault::new(
             vmesh_result::VMESH_ERROR_BUFFER,
-            format!("the buffer needs {size} bytes"),
+            format!("the buffer is too small; make it {size} bytes"),
         ));
     }
     // SAFETY: the buffer has room for the text and one byte more.

@@ -77,6 +77,9 @@ fn decision_of(number: i32) -> Result<vmesh_decision, Fault> {
     ];
     let found = all.into_iter().find(|decision| *decision as i32 == number);
     found.ok_or_else(|| {
-        Fault::new(vmesh_result::VMESH_ERROR_BAD_VALUE, format!("{number} is no vmesh_decision"))
+        Fault::new(
+            vmesh_result::VMESH_ERROR_BAD_VALUE,
+            format!("{number} is no vmesh_decision; the header lists them"),
+        )
     })
 }

@@ -58,7 +58,7 @@ pub(crate) fn with<T>(
 }
 
 fn closed() -> Fault {
-    Fault::new(vmesh_result::VMESH_ERROR_CLOSED, "the handle was closed")
+    Fault::new(vmesh_result::VMESH_ERROR_CLOSED, "the handle was closed; open a new one")
 }
 
 /// A call that can only fail by its handle.

@@ -54,7 +54,7 @@ impl<T, const N: usize> RealtimeHandles<T, N> {
         }
         Err(Fault::new(
             vmesh_result::VMESH_ERROR_TOO_MANY,
-            format!("{N} handles of this kind are open"),
+            format!("{N} handles of this kind are open; close those that are not used"),
         ))
     }
 

@@ -120,7 +120,7 @@ fn a_handle_is_of_use_until_it_is_closed_and_harmless_after() {
         (vmesh_set_muted(peer, 0), vmesh_wait(peer, 0)),
         (VMESH_ERROR_CLOSED, VMESH_ERROR_CLOSED)
     );
-    assert_eq!(last_error(), "the handle was closed");
+    assert_eq!(last_error(), "the handle was closed; open a new one");
     assert_eq!(
         vmesh_close(peer | u64::from(u32::MAX)),
         VMESH_ERROR_BAD_HANDLE,
@@ -165,7 +165,7 @@ fn null_is_an_error_wherever_it_is_none() {
             vmesh_peer_id_text(&raw const id, null_mut(), 37),
         ] {
             assert_eq!(result, VMESH_ERROR_NULL);
-            assert!(last_error().ends_with("is a null pointer"), "{}", last_error());
+            assert!(last_error().contains(" is a null pointer; "), "{}", last_error());
         }
         assert_eq!(
             vmesh_get_peers(peer, null_mut(), size_of::<vmesh_remote>() as u32, 0, &raw mut count),
@@ -232,7 +232,12 @@ fn what_stands_for_no_choice_is_refused() {
         (vmesh_options { size: u32::MAX, ..good }, VMESH_ERROR_BAD_SIZE),
     ] {
         assert_eq!(join(&options), expected, "{}", last_error());
-        assert!(!last_error().is_empty());
+        let sentence = last_error();
+        assert!(
+            ["; ", ". Use ", " is written "].iter().any(|step| sentence.contains(step))
+                && !sentence.contains("os error"),
+            "no next step: {sentence}"
+        );
     }
 }
 
@@ -414,12 +419,19 @@ fn texts_fit_the_buffer_or_say_what_they_need() {
 #[test]
 fn a_panic_stays_inside() {
     let result = guarded(|| panic!("number {}", 5));
-    assert_eq!((result, last_error()), (VMESH_ERROR_INTERNAL, "a fault of voicemesh: number 5"));
+    assert_eq!(
+        (result, last_error()),
+        (
+            VMESH_ERROR_INTERNAL,
+            "a fault of voicemesh: number 5; close the handle, and report this sentence"
+        )
+    );
     let meaning = |result| {
         // SAFETY: a constant text that ends in a NUL.
         unsafe { CStr::from_ptr(vmesh_result_text(result)) }.to_str().unwrap()
     };
-    assert_eq!((meaning(-3), meaning(77)), ("the handle was closed", "an unknown result"));
+    assert_eq!(meaning(-3), "the handle was closed; open a new one");
+    assert!(meaning(77).starts_with("an unknown result"), "{}", meaning(77));
     let last = vmesh_result::VMESH_ERROR_SERVER_AWAY as i32;
     assert!((last..=1).all(|result| meaning(result) != meaning(77)));
     assert_eq!(meaning(last - 1), meaning(77), "another was added");

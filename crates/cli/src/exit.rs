@@ -93,23 +93,16 @@ impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         let (exit, next) = match &error {
             JoinError::BadServer { .. } => (Exit::Usage, ""),
-            JoinError::RoomTooLong | JoinError::RoomBlank => {
-                (Exit::Usage, "Choose another name for the room.")
+            JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::RoomUnlinkable => {
+                (Exit::Usage, "")
             }
-            JoinError::RoomUnlinkable => (Exit::Usage, "Choose another name."),
-            JoinError::BadName => (Exit::Usage, "Choose another with --name."),
-            JoinError::TokenTooLong => {
-                (Exit::Usage, "Copy the link or the token again, whole and alone.")
-            }
-            JoinError::PasswordTooLong => {
-                (Exit::Usage, "Ask for the room's password, or choose a shorter one.")
-            }
+            JoinError::BadName => (Exit::Usage, "Name it with --name."),
+            JoinError::TokenTooLong | JoinError::PasswordTooLong => (Exit::Usage, ""),
             JoinError::BadProxy { .. } => (Exit::Usage, "--proxy none does without."),
-            JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => (
-                Exit::Usage,
-                "Copy the link again, or name the room, and the server with --server.",
-            ),
-            JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
+            JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
+                (Exit::Usage, "Or name the room, and the server with --server.")
+            }
+            JoinError::Certificate(_) => (Exit::Usage, "Name it with --ca."),
             JoinError::Input(why) if why.is_about_a_file() => {
                 (Exit::Device, "--input silence does without.")
             }
@@ -124,16 +117,27 @@ impl From<JoinError> for Failure {
                 Exit::Device,
                 "`voicemesh devices` lists what there is; --output null does without.",
             ),
-            JoinError::Recording(_) => (Exit::Other, "Name another folder with --record."),
+            JoinError::Recording(_) => (Exit::Other, "Name it with --record."),
             _ => (Exit::Other, ""),
         };
+        // The error's own sentence has it as well, without this command's options.
         let next_step = match &error {
-            // Its own sentence has it.
-            JoinError::BadServer { .. } => {
-                Some("Use wss://host, or ws://host:port on your own machine.".to_owned())
+            JoinError::BadServer { .. } => "Use wss://host, or ws://host:port on your own machine.",
+            JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::RoomUnlinkable => {
+                "Choose another name for the room."
             }
-            _ => (!next.is_empty()).then(|| next.to_owned()),
+            JoinError::BadName => "Choose another with --name.",
+            JoinError::TokenTooLong => "Copy the link or the token again, whole and alone.",
+            JoinError::PasswordTooLong => "Ask for the room's password, or choose a shorter one.",
+            JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
+                "Copy the link again, or name the room, and the server with --server."
+            }
+            JoinError::Certificate(_) => "Name a PEM file with --ca.",
+            JoinError::Recording(_) => "Name another folder with --record.",
+            JoinError::System { .. } => "End other programs, or raise the limits of this user.",
+            _ => next,
         };
+        let next_step = (!next_step.is_empty()).then(|| next_step.to_owned());
         Self { exit, message: two_sentences(&error.to_string(), next), next_step }
     }
 }

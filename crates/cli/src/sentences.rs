@@ -305,14 +305,14 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
         ),
         (JoinError::Input(DeviceError::NoMicrophone), "no microphone was found", "plug one in"),
         (JoinError::Output(DeviceError::NoSpeaker), "no speaker was found", "plug one in"),
-        (JoinError::RoomUnlinkable, "a room cannot be called . or ..", "Choose another name"),
-        (JoinError::RoomTooLong, "a room's name can have at most", "Choose another name"),
+        (JoinError::RoomUnlinkable, "a room cannot be called . or ..", "; choose another name"),
+        (JoinError::RoomTooLong, "a room's name can have at most", "; choose a shorter one"),
         (JoinError::BadName, "a name can have at most", "--name"),
         (JoinError::PasswordTooLong, "a password can have at most", "choose a shorter one"),
         (
             JoinError::TokenTooLong,
             "an access token can have at most",
-            "Copy the link or the token again",
+            "; copy the link or the token again",
         ),
         (
             JoinError::BadRoomInLink {
@@ -320,7 +320,7 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
                 why: "a room cannot be called . or ..",
             },
             "is not a link to a room: a room cannot be called",
-            "Copy the link again",
+            "; copy the link again",
         ),
         (JoinError::NoRoomInLink("https://a".into()), "is not a link to a room", "/r/ROOM"),
         (
@@ -331,9 +331,9 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
         (
             JoinError::Certificate("a.pem: there is no such file or folder".into()),
             "a.pem",
-            "Name a PEM file with --ca",
+            "; name a PEM file that can be read. Name it with --ca",
         ),
-        (JoinError::RoomBlank, "a room's name cannot be blank", "Choose another name"),
+        (JoinError::RoomBlank, "a room's name cannot be blank", "; choose one that can be seen"),
         (
             JoinError::BadProxy { variable: Some("https_proxy"), why: "it has no host" },
             "the variable https_proxy is not usable: it has no host",
@@ -504,6 +504,45 @@ fn no_cause_at_the_start_is_left_out() {
         _ => None,
     });
     assert_complete("crates/device/src/error.rs", "DeviceError", devices);
+}
+
+/// Codes with which no server refuses a join: they answer a broken message, or what a member wants.
+/// A program that breaks the protocol is refused with them all the same.
+const OF_OTHER_MESSAGES: [&str; 13] = [
+    "bad-json",
+    "unknown-type",
+    "bad-field",
+    "too-large",
+    "not-joined",
+    "already-joined",
+    "not-owner",
+    "not-moderator",
+    "not-permitted",
+    "too-many-messages",
+    "receiver-busy",
+    "unknown-peer",
+    "relay-only",
+];
+
+#[test]
+fn no_refusal_is_left_out() {
+    let Some(source) = in_repository("crates/wire/src/signaling/error_code.rs") else { return };
+    let (_, codes) = source.split_once("error_codes! {\n").expect("its codes");
+    let (codes, _) = codes.split_once("\n}\n").expect("their end");
+    let codes = codes.lines().filter_map(|line| line.split_once(" = \"")?.1.strip_suffix("\","));
+    let codes: Vec<ErrorCode> = codes.map(|code| ErrorCode::from(code.to_owned())).collect();
+    assert!(codes.len() > 30, "{codes:?}");
+    let refusals = refusals();
+    for code in &codes {
+        assert!(!matches!(code, ErrorCode::Other(_)), "{code}");
+        let own = refusals.iter().find(|(one, _)| one == code).map(|(_, step)| *step);
+        let general = OF_OTHER_MESSAGES.contains(&code.as_str()).then_some("update this program");
+        let step = own.or(general).unwrap_or_else(|| panic!("{code} has no sentence"));
+        let sentence = refusal(code, "No.", "lobby", None);
+        assert!(sentence.contains(step), "{code}: {step}: {sentence}");
+    }
+    let known = |code: &str| codes.iter().any(|one| one.as_str() == code);
+    assert!(OF_OTHER_MESSAGES.iter().all(|code| known(code)));
 }
 
 /// The name of a variant.

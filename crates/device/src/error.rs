@@ -20,7 +20,7 @@ pub enum DeviceError {
         "the sound system of this machine does not answer: {why}; start it, or use files or silence as devices"
     )]
     NoSoundSystem {
-        /// The sound system's own words.
+        /// What the sound system reports, in our words.
         why: String,
     },
     /// No device was named and there is no default microphone.
@@ -30,13 +30,13 @@ pub enum DeviceError {
     #[error("no speaker was found; plug one in, or use the output `null` to speak only")]
     NoSpeaker,
     /// No device has that name.
-    #[error("there is no {direction} called `{name}`; there are: {present}")]
+    #[error("there is no {direction} called `{name}`; {}", choice(present))]
     NotFound {
         /// `microphone` or `speaker`.
         direction: &'static str,
         /// The name asked for.
         name: String,
-        /// The names there are, separated by commas, or `none`.
+        /// The names there are, separated by commas, or `none` if there is none to choose.
         present: String,
     },
     /// The operating system refuses.
@@ -46,7 +46,7 @@ pub enum DeviceError {
     Refused {
         /// The device.
         name: String,
-        /// The sound system's own words.
+        /// What the sound system reports, in our words.
         why: String,
     },
     /// The device is not connected, or belongs to a sound server that does not run.
@@ -69,7 +69,7 @@ pub enum DeviceError {
         step: &'static str,
     },
     /// A WAV file that cannot be read.
-    #[error("{} cannot be played as a microphone: {why}", path.display())]
+    #[error("{} cannot be played as a microphone: {why}; choose another file", path.display())]
     BadWav {
         /// The file.
         path: PathBuf,
@@ -81,11 +81,11 @@ pub enum DeviceError {
     CannotWriteWav {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// What is wrong, in our words.
         why: String,
     },
     /// What is to be written as a speaker is no WAV file by its name.
-    #[error("{} cannot be written as a speaker: its name must end in .wav", path.display())]
+    #[error("{} cannot be written as a speaker: its name must end in .wav; name it so", path.display())]
     NotNamedWav {
         /// The file.
         path: PathBuf,
@@ -141,6 +141,10 @@ impl DeviceError {
     }
 }
 
+fn choice(present: &str) -> String {
+    if present == "none" { "plug it in".to_owned() } else { format!("choose one of: {present}") }
+}
+
 /// Why the system gives this program no thread, socket or runtime. Its own words go to the log.
 #[must_use]
 pub fn system_words(error: &io::Error) -> String {
@@ -154,8 +158,7 @@ pub fn system_words(error: &io::Error) -> String {
             Some(number) if is_out_of_files(number) => {
                 "this program has too many files and connections open"
             }
-            Some(number) => return format!("it reports error {number}"),
-            None => "the reason is not known",
+            Some(_) | None => "the reason is not known here; the log at level debug has it",
         },
     };
     words.to_owned()
@@ -166,21 +169,127 @@ const fn is_out_of_files(number: i32) -> bool {
     if cfg!(windows) { number == 10_024 } else { matches!(number, 23 | 24) }
 }
 
-/// What is wrong with a file, without the system's error number where a sentence says it.
+/// What is wrong with a file. The system's own words go to the log.
 #[must_use]
 pub fn file_words(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "there is no such file or folder".to_owned(),
-        ErrorKind::PermissionDenied => "this user has no permission for it".to_owned(),
-        ErrorKind::IsADirectory => "it is a folder".to_owned(),
-        ErrorKind::NotADirectory => "a part of its path is not a folder".to_owned(),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
-        ErrorKind::ReadOnlyFilesystem => "the disk is read-only".to_owned(),
-        ErrorKind::ResourceBusy | ErrorKind::ExecutableFileBusy => {
-            "another program has locked it".to_owned()
+    tracing::debug!(%error, "a file was refused");
+    let words = match error.kind() {
+        ErrorKind::NotFound => "there is no such file or folder",
+        ErrorKind::PermissionDenied => "this user has no permission for it",
+        ErrorKind::IsADirectory => "it is a folder",
+        ErrorKind::NotADirectory => "a part of its path is not a folder",
+        ErrorKind::DirectoryNotEmpty => "there are files in the folder",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full",
+        ErrorKind::FileTooLarge => "no file can be that large there",
+        ErrorKind::ReadOnlyFilesystem => "the disk is read-only",
+        ErrorKind::ResourceBusy | ErrorKind::ExecutableFileBusy | ErrorKind::WouldBlock => {
+            "another program has locked it"
         }
-        ErrorKind::AlreadyExists => "it is there already".to_owned(),
-        // The system's own words, which end with the number.
-        _ => error.to_string().split(" (os error").next().unwrap_or_default().to_owned(),
+        ErrorKind::AlreadyExists => "it is there already",
+        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => "no file can have this name",
+        ErrorKind::BrokenPipe => "the program that read it has ended",
+        ErrorKind::NetworkDown | ErrorKind::StaleNetworkFileHandle | ErrorKind::TimedOut => {
+            "the disk is on the network, and does not answer"
+        }
+        ErrorKind::OutOfMemory => "there is no memory left",
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData => "its content is damaged",
+        ErrorKind::Unsupported => "this system, or this disk, is not able to",
+        _ => match error.raw_os_error() {
+            Some(number) if is_out_of_files(number) => {
+                "this program has too many files and connections open"
+            }
+            Some(EIO) if cfg!(unix) => "the disk fails to read or write it",
+            Some(ELOOP) if cfg!(target_os = "linux") => "its links lead in a circle",
+            // A sentence of this program.
+            None if error.get_ref().is_some() => return error.to_string(),
+            Some(_) | None => "the system does not say what is wrong with it in words",
+        },
+    };
+    words.to_owned()
+}
+
+/// A disk that fails, on all Unix systems.
+const EIO: i32 = 5;
+/// Symbolic links that lead in a circle, on Linux.
+const ELOOP: i32 = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOREIGN: [&str; 6] =
+        ["os error", "ALSA", "snd_", "No such file", "Permission denied", "reports error"];
+
+    /// All errors, one after the other: the compiler wants each here.
+    fn after(error: Option<&DeviceError>) -> Option<DeviceError> {
+        use DeviceError as E;
+        let (name, path) = (|| "Mic".to_owned(), || PathBuf::from("a.wav"));
+        let missing = || io::Error::from_raw_os_error(5);
+        Some(match error {
+            None => "tone:high".parse::<crate::InputSpec>().expect_err("no tone"),
+            Some(E::BadSpec { .. }) => E::NoSoundSystem { why: "it has failed".into() },
+            Some(E::NoSoundSystem { .. }) => E::NoMicrophone,
+            Some(E::NoMicrophone) => E::NoSpeaker,
+            Some(E::NoSpeaker) => {
+                E::NotFound { direction: "microphone", name: name(), present: "Mic, Line".into() }
+            }
+            Some(E::NotFound { .. }) => E::Refused { name: name(), why: "not allowed".into() },
+            Some(E::Refused { .. }) => E::NotAnswering { name: name() },
+            Some(E::NotAnswering { .. }) => E::CannotOpen {
+                name: name(),
+                why: "another program uses it".into(),
+                step: "choose another device",
+            },
+            Some(E::CannotOpen { .. }) => E::BadWav { path: path(), why: file_words(&missing()) },
+            Some(E::BadWav { .. }) => {
+                E::CannotWriteWav { path: path(), why: file_words(&missing()) }
+            }
+            Some(E::CannotWriteWav { .. }) => E::NotNamedWav { path: path() },
+            Some(E::NotNamedWav { .. }) => E::SameFile { path: path() },
+            Some(E::SameFile { .. }) => E::WrittenFile { path: path() },
+            Some(E::WrittenFile { .. }) => E::NoThread(system_words(&missing())),
+            Some(E::NoThread(_)) => return None,
+        })
+    }
+
+    #[test]
+    fn each_error_has_a_sentence_with_the_next_step() {
+        for error in std::iter::successors(after(None), |error| after(Some(error))) {
+            let step = match &error {
+                DeviceError::BadSpec { .. } => "a tone is written `tone`",
+                DeviceError::NoSoundSystem { .. } => "; start it, or use files or silence",
+                DeviceError::NoMicrophone | DeviceError::NoSpeaker => "; plug one in",
+                DeviceError::NotFound { .. } => "; choose one of: Mic, Line",
+                DeviceError::Refused { .. } => "; allow it in",
+                DeviceError::NotAnswering { .. } => "; connect or start it",
+                DeviceError::CannotOpen { .. } => "; choose another device",
+                DeviceError::BadWav { .. } => "; choose another file",
+                DeviceError::CannotWriteWav { .. } => "; check the folder",
+                DeviceError::NotNamedWav { .. } => "; name it so",
+                DeviceError::SameFile { .. } => "; name another file for what is heard",
+                DeviceError::WrittenFile { .. } => "; name another file as the microphone",
+                DeviceError::NoThread(_) => "; end other programs",
+            };
+            let sentence = error.to_string();
+            assert!(sentence.contains(step), "{step}: {sentence}");
+            assert!(!FOREIGN.iter().any(|word| sentence.contains(word)), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn no_number_and_no_words_of_the_system_stand_for_a_cause() {
+        for number in 1..140 {
+            let error = io::Error::from_raw_os_error(number);
+            let own = error.to_string();
+            let (own, _) = own.split_once(" (os error").expect("the system's words");
+            for words in [file_words(&error), system_words(&error)] {
+                assert!(
+                    !words.contains(own) && !words.contains(|letter: char| letter.is_ascii_digit()),
+                    "{number}: {words}"
+                );
+            }
+        }
+        let sentence = "too many files of this name are there already";
+        assert_eq!(file_words(&io::Error::other(sentence)), sentence);
     }
 }

@@ -29,6 +29,7 @@
 //! # Ok::<(), voicemesh_device::DeviceError>(())
 //! ```
 
+mod beside;
 mod capture;
 mod convert;
 mod count;
@@ -48,6 +49,7 @@ mod system_log;
 mod wav;
 mod worker;
 
+pub use beside::{create_beside, rename_finished, unfinished};
 pub use capture::{Capture, MicrophoneFeed};
 pub use convert::Resampler;
 pub use downmix::{ChannelMix, MicrophoneChannels};
@@ -56,7 +58,7 @@ pub use error::{DeviceError, file_words, system_words};
 pub use playback::Playback;
 pub use sound::{Channels, DeviceEvent, DeviceInfo, Direction, SAMPLE_RATE, STEP_SAMPLES, Waker};
 pub use spec::{InputSpec, OutputSpec};
-pub use wav::{refuse_same_file, unfinished, unused_wav};
+pub use wav::{refuse_same_file, unused_wav};
 
 /// The microphones and speakers of this machine, defaults first.
 ///

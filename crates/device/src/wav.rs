@@ -1,11 +1,12 @@
 //! WAV files as microphone and as speaker.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Read as _};
+use std::fs::{self, File};
+use std::io::{BufWriter, Read as _};
 use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 
+use crate::beside::{create_beside, is_unused, rename_finished, unfinished};
 use crate::{DeviceError, InputSpec, OutputSpec, SAMPLE_RATE, downmix, file_words, riff};
 
 /// The longest file that is played; it is held in memory, 11.5 MB a minute. A longer one is
@@ -45,6 +46,10 @@ fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
         clip.rate_hz,
         SAMPLE_RATE,
     )
+    .map_err(|error| {
+        tracing::debug!(%error, "a WAV file was not resampled");
+        format!("its {} samples a second cannot be converted", clip.rate_hz)
+    })
 }
 
 /// A file that is played as a microphone would be destroyed by writing what is heard into it; also
@@ -86,14 +91,6 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// The name of a file while it is written.
-#[must_use]
-pub fn unfinished(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
 /// A speaker that writes what it plays.
 pub(crate) struct WavSpeaker {
     /// What it is called when it is finished.
@@ -113,7 +110,8 @@ impl WavSpeaker {
         let spec =
             WavSpec { channels, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format };
         let failed = |why| DeviceError::CannotWriteWav { path: path.into(), why };
-        let (path, file) = create_unused(path).map_err(|error| failed(file_words(&error)))?;
+        let (path, file) =
+            create_beside(names(path)).map_err(|error| failed(file_words(&error)))?;
         let unfinished = unfinished(&path);
         let begun = WavWriter::new(BufWriter::new(file), spec).and_then(|mut writer| {
             writer.flush()?;
@@ -150,7 +148,7 @@ impl WavSpeaker {
     /// Ends the file and gives it its name. (Dropping leaves it under the other one.)
     pub(crate) fn finish(self) -> Result<(), String> {
         self.writer.finalize().map_err(|error| plain(&error))?;
-        rename_unused(&self.unfinished, &self.path).map_err(|error| file_words(&error))
+        rename_finished(&self.unfinished, names(&self.path)).map_err(|error| file_words(&error))
     }
 }
 
@@ -159,40 +157,6 @@ impl WavSpeaker {
 #[must_use]
 pub fn unused_wav(path: &Path) -> PathBuf {
     names(path).find(|name| is_unused(name)).unwrap_or_else(|| path.to_owned())
-}
-
-/// Neither a file of that name is there, nor one that is to get it.
-fn is_unused(path: &Path) -> bool {
-    [path, &unfinished(path)].iter().all(|name| fs::symlink_metadata(name).is_err())
-}
-
-fn create_unused(path: &Path) -> io::Result<(PathBuf, File)> {
-    for name in names(path).filter(|name| is_unused(name)) {
-        match OpenOptions::new().write(true).create_new(true).open(unfinished(&name)) {
-            Ok(file) => return Ok((name, file)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(too_many())
-}
-
-/// Never over a file that has come meanwhile.
-fn rename_unused(from: &Path, to: &Path) -> io::Result<()> {
-    for name in names(to) {
-        match fs::hard_link(from, &name) {
-            Ok(()) => return fs::remove_file(from),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            // Not every file system has links.
-            Err(_) if fs::symlink_metadata(&name).is_err() => return fs::rename(from, &name),
-            Err(_) => {}
-        }
-    }
-    Err(too_many())
-}
-
-fn too_many() -> io::Error {
-    io::Error::other("too many files of this name are there already")
 }
 
 fn names(path: &Path) -> impl Iterator<Item = PathBuf> {
@@ -215,6 +179,9 @@ fn to_i16(sample: f32) -> i16 {
 fn plain(error: &hound::Error) -> String {
     match error {
         hound::Error::IoError(error) => file_words(error),
-        other => other.to_string(),
+        other => {
+            tracing::debug!(error = %other, "a WAV file was refused");
+            "this sound does not fit into a WAV file".to_owned()
+        }
     }
 }

@@ -35,29 +35,31 @@ pub enum SendError {
         queued_bytes: usize,
     },
     /// A message of this kind cannot be that large.
-    #[error("a message of this kind can have at most {limit} bytes")]
+    #[error("a message of this kind can have at most {limit} bytes; send it in parts")]
     TooLarge {
         /// The largest, in bytes.
         limit: usize,
     },
     /// No peer with that id is in the room.
-    #[error("no peer of that id is in the room")]
+    #[error("no peer of that id is in the room; it may have left: look who is there")]
     UnknownPeer,
     /// That peer takes no messages: a browser, or a program of an older version.
-    #[error("that peer takes no messages")]
+    #[error("that peer takes no messages; write it a text instead")]
     Unsupported,
     /// The channel is not open on this side; open it first.
-    #[error("the channel is not open")]
+    #[error("the channel is not open; open it first")]
     ChannelClosed,
     /// The two sides have opened the channel in different ways. One of them has to close it and
     /// open it like the other.
-    #[error("the other side opened the channel as {theirs:?}")]
+    #[error(
+        "the other side opened the channel as {theirs:?}; close it, and open it in the same way"
+    )]
     ChannelMismatch {
         /// How the other side did.
         theirs: Reliability,
     },
     /// This peer has left the room.
-    #[error("this peer has left the room")]
+    #[error("this peer has left the room; join it again")]
     Left,
 }
 
@@ -358,5 +360,41 @@ impl Inner {
     fn quota(&mut self, peer: PeerId) -> Result<&mut PeerQuota, SendError> {
         let quota = self.peers.get_mut(&peer).ok_or(SendError::UnknownPeer)?;
         if quota.takes_data { Ok(quota) } else { Err(SendError::Unsupported) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::assert_says_what_next;
+
+    #[test]
+    fn each_cause_has_a_sentence_with_the_next_step() {
+        let after = |error: Option<SendError>| {
+            Some(match error {
+                None => SendError::WouldBlock { queued_bytes: 70_000 },
+                Some(SendError::WouldBlock { .. }) => SendError::TooLarge { limit: 1_100 },
+                Some(SendError::TooLarge { .. }) => SendError::UnknownPeer,
+                Some(SendError::UnknownPeer) => SendError::Unsupported,
+                Some(SendError::Unsupported) => SendError::ChannelClosed,
+                Some(SendError::ChannelClosed) => {
+                    SendError::ChannelMismatch { theirs: Reliability::Reliable }
+                }
+                Some(SendError::ChannelMismatch { .. }) => SendError::Left,
+                Some(SendError::Left) => return None,
+            })
+        };
+        for error in std::iter::successors(after(None), |error| after(Some(*error))) {
+            let step = match error {
+                SendError::WouldBlock { .. } => "; try again later",
+                SendError::TooLarge { .. } => "; send it in parts",
+                SendError::UnknownPeer => ": look who is there",
+                SendError::Unsupported => "; write it a text instead",
+                SendError::ChannelClosed => "; open it first",
+                SendError::ChannelMismatch { .. } => "; close it",
+                SendError::Left => "; join it again",
+            };
+            assert_says_what_next(&error, step);
+        }
     }
 }

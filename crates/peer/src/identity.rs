@@ -2,7 +2,7 @@
 //! section 2).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
@@ -27,26 +27,26 @@ pub(crate) struct Identity {
     pub replaced: Option<PathBuf>,
     /// Why the secret cannot be kept: this peer is a new one each time.
     unkept: Option<String>,
-    /// Locked while this process is this peer; keeps its ticket for the room.
-    instance: Option<File>,
+    /// Locked while this process is this peer, and where its ticket for the room is kept.
+    instance: Option<(PathBuf, File)>,
 }
 
 /// Where a peer's newest ticket is kept, so that it counts after the program was started again as
 /// well.
 #[derive(Debug)]
 pub(crate) struct TicketFile {
-    file: Option<File>,
+    /// With the lock of the instance: no other process writes it meanwhile.
+    file: Option<(PathBuf, File)>,
     password: String,
 }
 
 impl TicketFile {
     pub(crate) fn keep(&mut self, ticket: &Ticket) {
-        let Some(file) = &mut self.file else { return };
+        let Some((path, _)) = &self.file else { return };
         let text = format!("{} {}", self.password, ticket.as_str());
-        let written = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(text.as_bytes()));
+        // Beside the former one, which counts until the new one is whole.
+        let new = path.with_extension("ticket.new");
+        let written = write_private(&new, text.as_bytes()).and_then(|_| fs::rename(&new, path));
         if let Err(error) = written {
             tracing::debug!(%error, "the ticket cannot be kept");
             self.file = None;
@@ -88,16 +88,19 @@ impl Identity {
 
     /// The ticket that was kept for a join with this password, if there is one.
     pub(crate) fn ticket(&self, password: Option<&Password>) -> Option<Ticket> {
-        let mut file = self.instance.as_ref()?;
+        let (path, _) = self.instance.as_ref()?;
         let mut text = String::new();
-        file.rewind().and_then(|()| file.take(TICKET_FILE_BYTES).read_to_string(&mut text)).ok()?;
+        File::open(path).ok()?.take(TICKET_FILE_BYTES).read_to_string(&mut text).ok()?;
         let (kept_for, ticket) = text.split_once(' ')?;
         (kept_for == self.fingerprint(password)).then(|| Ticket::from(ticket.to_owned()))
     }
 
     /// Where further tickets are kept.
     pub(crate) fn ticket_file(&self, password: Option<&Password>) -> TicketFile {
-        let file = self.instance.as_ref().and_then(|file| file.try_clone().ok());
+        let file = self
+            .instance
+            .as_ref()
+            .and_then(|(path, lock)| Some((path.clone(), lock.try_clone().ok()?)));
         TicketFile { file, password: self.fingerprint(password) }
     }
 
@@ -119,7 +122,8 @@ impl Identity {
             options.create(true).truncate(false).read(true).write(true);
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let lock = options.open(locks.join(format!("{place}-{instance}")))?;
+            let path = locks.join(format!("{place}-{instance}"));
+            let lock = options.open(&path)?;
             match lock.try_lock() {
                 Ok(()) => {
                     let proof = prove(&secret, origin, room, instance);
@@ -128,7 +132,7 @@ impl Identity {
                         secret,
                         replaced,
                         unkept: None,
-                        instance: Some(lock),
+                        instance: Some((path.with_extension("ticket"), lock)),
                     });
                 }
                 Err(TryLockError::WouldBlock) => {}
@@ -169,7 +173,7 @@ fn read_or_make_secret(path: &Path) -> io::Result<(InstallationSecret, Option<Pa
     }
     let secret = random_secret()?;
     let own = path.with_extension(format!("{}.new", std::process::id()));
-    write_private(&own, &secret.0)?;
+    write_private(&own, &secret.0)?.sync_all()?;
     let linked = fs::hard_link(&own, path);
     fs::remove_file(&own)?;
     match linked {
@@ -208,14 +212,14 @@ fn read_secret(path: &Path) -> io::Result<Stored> {
     })
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn random_secret() -> io::Result<InstallationSecret> {
@@ -277,6 +281,9 @@ mod tests {
         let ticket = |text: &str| Ticket::from(text.to_owned());
         let first = load("lobby");
         assert!(first.ticket(Some(&password)).is_none());
+        // What a process that was killed while it wrote has left.
+        let place = first.instance.as_ref().expect("an instance").0.clone();
+        fs::write(place.with_extension("ticket.new"), "hal").unwrap();
         let mut file = first.ticket_file(Some(&password));
         file.keep(&ticket("a longer one"));
         file.keep(&ticket("AAEC"));
@@ -285,6 +292,7 @@ mod tests {
         drop((first, file));
         let again = load("lobby");
         assert_eq!(again.ticket(Some(&password)), Some(ticket("AAEC")));
+        assert!(place.is_file() && !place.with_extension("ticket.new").exists());
         assert!(again.ticket(Some(&other)).is_none() && again.ticket(None).is_none());
         assert!(load("other").ticket(Some(&password)).is_none());
         drop((again, second));

@@ -28,10 +28,10 @@ pub enum JoinError {
         why: &'static str,
     },
     /// The link names no room.
-    #[error("“{0}” is not a link to a room: it has no /r/ROOM at its end")]
+    #[error("“{0}” is not a link to a room: it has no /r/ROOM at its end; copy the link again")]
     NoRoomInLink(String),
     /// What the link has after `/r/` is no room's name.
-    #[error("“{link}” is not a link to a room: {why}")]
+    #[error("“{link}” is not a link to a room: {why}; copy the link again")]
     BadRoomInLink {
         /// What was given.
         link: String,
@@ -39,24 +39,30 @@ pub enum JoinError {
         why: &'static str,
     },
     /// The room's name is too long.
-    #[error("a room's name can have at most {ROOM_NAME_BYTES} bytes")]
+    #[error("a room's name can have at most {ROOM_NAME_BYTES} bytes; choose a shorter one")]
     RoomTooLong,
     /// The room's name is `.` or `..`, which no link can name.
-    #[error("a room cannot be called . or .., because no web address can name it")]
+    #[error(
+        "a room cannot be called . or .., because no web address can name it; choose another name"
+    )]
     RoomUnlinkable,
     /// Nothing of the room's name can be seen.
-    #[error("a room's name cannot be blank")]
+    #[error("a room's name cannot be blank; choose one that can be seen")]
     RoomBlank,
     /// The display name is too long, blank, or has control characters.
     #[error(
-        "a name can have at most {NAME_BYTES} bytes and no control characters, and cannot be blank"
+        "a name can have at most {NAME_BYTES} bytes and no control characters, and cannot be blank; choose another"
     )]
     BadName,
     /// The access token is too long.
-    #[error("an access token can have at most {TOKEN_BYTES} bytes")]
+    #[error(
+        "an access token can have at most {TOKEN_BYTES} bytes; copy the link or the token again, whole and alone"
+    )]
     TokenTooLong,
     /// The password is too long.
-    #[error("a password can have at most {PASSWORD_BYTES} bytes")]
+    #[error(
+        "a password can have at most {PASSWORD_BYTES} bytes; choose a shorter one, or ask for the right one"
+    )]
     PasswordTooLong,
     /// The microphone cannot be opened.
     #[error("{0}")]
@@ -68,7 +74,7 @@ pub enum JoinError {
     #[error("{0}")]
     Recording(String),
     /// A certificate that was named cannot be read.
-    #[error("the certificate cannot be used: {0}")]
+    #[error("the certificate cannot be used: {0}; name a PEM file that can be read")]
     Certificate(String),
     /// The operating system refuses a thread, a socket or randomness.
     #[error(
@@ -86,5 +92,70 @@ fn proxy_setting(variable: Option<&'static str>) -> String {
     match variable {
         Some(variable) => format!("the proxy in the variable {variable}"),
         None => "the proxy that was named".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::assert_says_what_next;
+
+    /// All causes, one after the other: the compiler wants each here.
+    fn after(error: Option<&JoinError>) -> Option<JoinError> {
+        let device = || DeviceError::NoMicrophone;
+        Some(match error {
+            None => JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with ws" },
+            Some(JoinError::BadServer { .. }) => {
+                JoinError::BadProxy { variable: Some("all_proxy"), why: "it has no host" }
+            }
+            Some(JoinError::BadProxy { .. }) => JoinError::NoRoomInLink("https://a".into()),
+            Some(JoinError::NoRoomInLink(_)) => {
+                JoinError::BadRoomInLink { link: "https://a/r/ ".into(), why: "it is blank" }
+            }
+            Some(JoinError::BadRoomInLink { .. }) => JoinError::RoomTooLong,
+            Some(JoinError::RoomTooLong) => JoinError::RoomUnlinkable,
+            Some(JoinError::RoomUnlinkable) => JoinError::RoomBlank,
+            Some(JoinError::RoomBlank) => JoinError::BadName,
+            Some(JoinError::BadName) => JoinError::TokenTooLong,
+            Some(JoinError::TokenTooLong) => JoinError::PasswordTooLong,
+            Some(JoinError::PasswordTooLong) => JoinError::Input(device()),
+            Some(JoinError::Input(_)) => JoinError::Output(device()),
+            Some(JoinError::Output(_)) => {
+                let folder = std::env::current_exe().expect("this program's file");
+                JoinError::Recording(crate::Recorder::start(&folder).expect_err("it is a file"))
+            }
+            Some(JoinError::Recording(_)) => {
+                JoinError::Certificate("a.pem: there is no such file or folder".into())
+            }
+            Some(JoinError::Certificate(_)) => {
+                JoinError::System { what: "a socket", why: "it has no memory left".into() }
+            }
+            Some(JoinError::System { .. }) => return None,
+        })
+    }
+
+    #[test]
+    fn each_cause_has_a_sentence_with_the_next_step() {
+        let all = std::iter::successors(after(None), |error| after(Some(error)));
+        for error in all {
+            let step = match &error {
+                JoinError::BadServer { .. } => "Use wss://host",
+                JoinError::BadProxy { .. } => "Use http://host:port",
+                JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
+                    "; copy the link again"
+                }
+                JoinError::RoomTooLong => "; choose a shorter one",
+                JoinError::RoomUnlinkable => "; choose another name",
+                JoinError::RoomBlank => "; choose one that can be seen",
+                JoinError::BadName => "; choose another",
+                JoinError::TokenTooLong => "; copy the link or the token again",
+                JoinError::PasswordTooLong => "; choose a shorter one",
+                JoinError::Input(_) | JoinError::Output(_) => "; plug one in",
+                JoinError::Recording(_) => "; name a folder",
+                JoinError::Certificate(_) => "; name a PEM file",
+                JoinError::System { .. } => "; end other programs",
+            };
+            assert_says_what_next(&error, step);
+        }
     }
 }

@@ -56,6 +56,8 @@ mod socket;
 mod sound;
 mod switch;
 mod tls;
+#[cfg(test)]
+mod words;
 mod worker;
 
 pub use connect::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};

@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use voicemesh_device::file_words;
+use voicemesh_device::{DeviceError, file_words, system_words};
 
 use timeline::{Piece, Timeline};
 use writer::{Job, Writer};
@@ -49,19 +49,21 @@ pub struct RecordedSpeaker {
 pub enum RecordError {
     /// The server is out of reach, and the others could not see that they are recorded. Try again
     /// once it answers.
-    #[error("the server is out of reach, and the others could not see that they are recorded")]
+    #[error(
+        "the server is out of reach, and the others could not see that they are recorded; try again once it answers"
+    )]
     ServerAway,
     /// Nothing can be written to the folder; the sentence says why. Name another.
     #[error("{0}")]
     Folder(String),
     /// A recording is kept already. End that one first.
-    #[error("a recording is kept already")]
+    #[error("a recording is kept already; end that one first")]
     AlreadyRecording,
     /// The engine has more to do than it manages; try again in the next frame.
-    #[error("too many commands wait")]
+    #[error("too many commands wait; try again in a moment")]
     Busy,
     /// This peer has left.
-    #[error("this peer has left the room")]
+    #[error("this peer has left the room; join it again")]
     Left,
 }
 
@@ -105,10 +107,17 @@ impl Recorder {
     /// A sentence, when nothing can be written there.
     pub fn start(folder: &Path) -> Result<Self, String> {
         let sentence = |error: std::io::Error| {
-            format!("nothing can be written to {}: {}", folder.display(), file_words(&error))
+            format!(
+                "nothing can be written to {}: {}; name another folder",
+                folder.display(),
+                file_words(&error)
+            )
         };
         if folder.is_file() {
-            return Err(format!("{} is a file, and a recording needs a folder", folder.display()));
+            return Err(format!(
+                "{} is a file, and a recording needs a folder; name a folder",
+                folder.display()
+            ));
         }
         std::fs::create_dir_all(folder).map_err(sentence)?;
         writer::try_out(folder).map_err(sentence)?;
@@ -123,7 +132,7 @@ impl Recorder {
         std::thread::Builder::new()
             .name("voicemesh-recorder".to_owned())
             .spawn(thread)
-            .map_err(sentence)?;
+            .map_err(|error| DeviceError::NoThread(system_words(&error)).to_string())?;
         Ok(Self::over(jobs, failures, done))
     }
 

@@ -279,13 +279,13 @@ export class FirefoxPage {
     );
   }
 
-  /** Until a text stands somewhere in the page. @param {string} text */
-  async reads(text) {
+  /** Until a text stands somewhere in the page, or no more. @param {string} text @param {boolean} [there] */
+  async reads(text, there = true) {
     await this.evaluate(
-      (wanted) =>
+      (wanted, there) =>
         new Promise((found) => {
           const look = () => {
-            if (!document.body.innerText.includes(wanted)) return;
+            if (document.body.innerText.includes(wanted) !== there) return;
             clearInterval(timer);
             found(true);
           };
@@ -293,6 +293,7 @@ export class FirefoxPage {
           look();
         }),
       text,
+      there,
     );
   }
 

@@ -108,12 +108,15 @@ export const logo = (size) =>
     onerror: (/** @type {any} */ event) => event.target.remove(),
   });
 
-/** Does what may not be possible, and tells why it is not. @param {(problem: string) => void} tell @param {() => void} act */
+/** Does what may not be possible, and tells why it is not: in a sentence of this page's, never in the browser's words. @param {(problem: string) => void} tell @param {() => void} act */
 export function trying(tell, act) {
   try {
     act();
   } catch (error) {
-    tell(error instanceof Error ? error.message : String(error));
+    // The page throws plain errors with a sentence, the browser others.
+    if (error instanceof Error && error.constructor === Error) return tell(error.message);
+    console.error(error);
+    tell('That did not work. Try again. If it stays, reload the page.');
   }
 }
 

@@ -72,6 +72,10 @@ export function devices({ peer, settings }, preview) {
     else peer.sound.preferInput(device);
   }
 
+  // Until the browser has named what there is.
+  if (settings.input === '') fill(input, [], '', 'Default microphone');
+  if (settings.output === '') fill(output, [], '', 'Default speaker');
+
   async function list() {
     const found = await peer.sound.devices();
     const now = JSON.stringify(found);

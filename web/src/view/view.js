@@ -8,7 +8,7 @@ import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
 import { Settings } from './settings.js';
 import { chime } from './sounds.js';
-import { ending, failureWords, remedy, unsupported, waitWords } from './words.js';
+import { ending, FAILURE, remedy, unsupported, waitWords } from './words.js';
 
 /** @import { Peer } from '../peer.js' */
 /** @typedef {{peer: Peer, settings: Settings, able: import('../optional.js').Abilities, tell: (text: string, kind?: string) => void}} App `tell`: says something for a moment */
@@ -38,8 +38,9 @@ export function showFailure(root, error) {
   root.setAttribute('data-phase', 'unsupported');
   root.replaceChildren(
     message(
-      failureWords(error),
+      FAILURE,
       button('primary', () => location.reload(), {}, 'Reload'),
+      error instanceof Error ? error.message : String(error),
     ).element,
   );
 }
@@ -161,7 +162,9 @@ function run(peer, root, room, storage, lasts) {
           ? [reload, join, back]
           : [join, back]),
     );
-    const screen = message(ending(state), form);
+    // The browser's own words about what the page could not do.
+    const details = state.refusal?.code === 'failed' ? state.refusal.message : '';
+    const screen = message(ending(state), form, details);
     // What is left of a ban.
     if (!secret) return { ...screen, frame: () => screen.say(ending(state)[1]) };
     return {
@@ -193,12 +196,17 @@ function run(peer, root, room, storage, lasts) {
   update();
 }
 
-/** @param {[string, string]} words @param {HTMLElement | null} actions @returns {Screen & {say: (text: string) => void}} */
-function message([title, text], actions) {
+/**
+ * @param {[string, string]} words @param {HTMLElement | null} actions
+ * @param {string} [details] for a report, folded
+ * @returns {Screen & {say: (text: string) => void}}
+ */
+function message([title, text], actions, details = '') {
   const heading = h('h1', { tabIndex: -1 }, title);
   const why = h('p', {}, text);
+  const folded = details && h('details', {}, h('summary', {}, 'Details'), h('p', {}, details));
   return {
-    element: h('main', 'lobby', h('div', 'card ending', logo(48), heading, why, actions)),
+    element: h('main', 'lobby', h('div', 'card ending', logo(48), heading, why, actions, folded)),
     say: (words) => setText(why, words),
     focus: () => heading.focus(),
     update: () => {},

@@ -20,10 +20,10 @@ export const unsupported = (support) =>
     `It lacks ${support === 'no-webcodecs' ? 'WebCodecs' : 'AudioWorklet'}. Open this page in a current Chrome, Edge, Safari (26) or Firefox (130, on a computer).`,
   ];
 
-/** The page itself failed. @param {unknown} error @returns {[string, string]} */
-export const failureWords = (error) => [
+/** The page itself failed. @type {[string, string]} */
+export const FAILURE = [
   'This page could not start',
-  `Reload it, or use another browser. The browser said: “${error instanceof Error ? error.message : String(error)}”.`,
+  'Reload it. If it stays, use another browser, and report what is behind “Details”.',
 ];
 
 /** What this browser lacks or refuses that the page can do without. @param {import('../optional.js').Abilities} able */
@@ -125,7 +125,7 @@ export function ending({ phase, refusal, joinedAt }, now = performance.now()) {
   if (refusal?.code === 'failed' && phase === 'refused') {
     return [
       'You could not join',
-      `Something in this browser stopped the page. Reload it, or use another browser. The browser said: “${refusal.message}”.`,
+      'Something in this browser stopped the page. Reload it. If it stays, use another browser, and report what is behind “Details”.',
     ];
   }
   if (phase === 'refused' && refusal?.code === 'banned') {

@@ -5,6 +5,11 @@
 //! repeat on, the microphone closes when no repeat has arrived for three repeat intervals. Over a
 //! slow line repeats arrive late and in groups, so the interval is the longest one seen, which
 //! decays with each repeat.
+//!
+//! A second press closes the microphone. By itself it looks like a first repeat, whose delay lies
+//! between 0.2 and 1 s: what comes then is a second press if no repeat follows. The repeats of a key
+//! that was held tell how long this keyboard's delay is, and how exactly this line keeps time. From
+//! then on only what comes at that time is in doubt, and every other press closes at once.
 
 use std::time::Duration;
 
@@ -12,11 +17,20 @@ use std::time::Duration;
 const FIRST_PRESS: Duration = Duration::from_millis(1_100);
 /// No keyboard repeats earlier than this after the press, so what comes earlier is a second press.
 const SHORTEST_REPEAT_DELAY: Duration = Duration::from_millis(200);
-/// A press that may be the first repeat is one if another follows within this time.
+/// A press that may be the first repeat is one if another follows within this time. After a first
+/// press has run out, what follows within this time may be a late first repeat.
 const SECOND_REPEAT: Duration = Duration::from_millis(300);
-/// How far a repeat delay may differ from the one measured before: a slow line delays each key
-/// differently.
-const DELAY_TOLERANCE: Duration = Duration::from_millis(200);
+/// A late first repeat opens for this long: with the 200 ms that it was late, no longer than a
+/// press that was not late.
+const LATE_REPEAT: Duration = Duration::from_millis(1_000);
+/// How far a repeat delay may differ from the one measured before: a keyboard that is read every
+/// 20 ms.
+const SMALLEST_TOLERANCE: Duration = Duration::from_millis(50);
+/// The same for a line that delays each key by up to 200 ms, and as long as few repeats tell how
+/// exactly they come.
+const LARGEST_TOLERANCE: Duration = Duration::from_millis(400);
+/// So many repeats tell it: about a second.
+const TELLING_REPEATS: u32 = 20;
 /// Without a repeat for this many intervals the key is up, within the limits below.
 const INTERVALS: u32 = 3;
 const SHORTEST_WAIT: Duration = Duration::from_millis(150);
@@ -28,8 +42,26 @@ const DECAY: f64 = 0.97;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct HeldKey {
     state: State,
+    /// What the keys that were held told; `None` before, and after it was wrong.
+    keyboard: Option<Keyboard>,
+}
+
+/// The keyboard and the line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Keyboard {
     /// Time from a press to its first repeat, as measured last.
-    repeat_delay: Option<Duration>,
+    delay: Duration,
+    /// What many repeats told; `None` while there were few.
+    rhythm: Option<Rhythm>,
+}
+
+/// How repeats come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rhythm {
+    /// The longest time between two.
+    interval: Duration,
+    /// How far the next repeat delay may differ from the one that was measured.
+    tolerance: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -41,9 +73,24 @@ enum State {
     /// Pressed, and once more after what may be the repeat delay.
     PressedTwice { at: Duration, delay: Duration },
     /// Held: repeats arrive.
-    Repeating { at: Duration, interval: Duration },
-    /// A second press closed the microphone.
-    ClosedByPress { at: Duration },
+    Repeating(Repeats),
+    /// A second press closed the microphone, so long after the first one.
+    ClosedByPress { at: Duration, delay: Duration },
+    /// No repeat came in time for a press.
+    RanOut { at: Duration, pressed_at: Duration },
+    /// Pressed after that: a first repeat that came late, or another press.
+    PressedLate { at: Duration, delay: Duration },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Repeats {
+    at: Duration,
+    /// The longest time between two, which decays.
+    interval: Duration,
+    /// When the first of them came, how many followed, and the longest time between two.
+    since: Duration,
+    count: u32,
+    longest: Duration,
 }
 
 impl HeldKey {
@@ -56,21 +103,38 @@ impl HeldKey {
             State::Pressed { at } if self.can_be_repeat(since(at)) => {
                 (State::PressedTwice { at: now, delay: since(at) }, None)
             }
-            State::Pressed { .. } => (State::ClosedByPress { at: now }, Some(false)),
-            State::PressedTwice { delay, .. } => {
-                self.repeat_delay = Some(delay);
-                (State::Repeating { at: now, interval: LONGEST_WAIT / INTERVALS }, None)
+            State::Pressed { at } => {
+                (State::ClosedByPress { at: now, delay: since(at) }, Some(false))
             }
-            State::Repeating { at, interval } => {
-                let interval = interval.mul_f64(DECAY).max(since(at));
-                (State::Repeating { at: now, interval }, None)
+            State::PressedTwice { at, delay } => (self.repeats(now, since(at), delay), None),
+            State::PressedLate { at, delay } if since(at) < SECOND_REPEAT => {
+                (self.repeats(now, since(at), delay), None)
+            }
+            State::PressedLate { at, .. } if self.can_be_repeat(since(at)) => {
+                (State::PressedTwice { at: now, delay: since(at) }, None)
+            }
+            State::PressedLate { at, .. } => {
+                (State::ClosedByPress { at: now, delay: since(at) }, Some(false))
+            }
+            State::Repeating(repeats) => {
+                let repeats = repeats.and(now);
+                if let (Some(keyboard), Some(rhythm)) = (&mut self.keyboard, repeats.rhythm()) {
+                    keyboard.rhythm = Some(rhythm);
+                }
+                (State::Repeating(repeats), None)
             }
             // That was no second press but a repeat: the key is held.
-            State::ClosedByPress { at } if since(at) < SECOND_REPEAT => {
-                self.repeat_delay = None;
-                (State::Repeating { at: now, interval: LONGEST_WAIT / INTERVALS }, Some(true))
+            State::ClosedByPress { at, delay } if since(at) < SECOND_REPEAT => {
+                self.keyboard = None;
+                (self.repeats(now, since(at), delay), Some(true))
             }
             State::ClosedByPress { .. } => (State::Pressed { at: now }, Some(true)),
+            State::RanOut { at, pressed_at }
+                if since(at) < SECOND_REPEAT && self.can_be_repeat(since(pressed_at)) =>
+            {
+                (State::PressedLate { at: now, delay: since(pressed_at) }, Some(true))
+            }
+            State::RanOut { .. } => (State::Pressed { at: now }, Some(true)),
         };
         self.state = state;
         // What closed a moment ago and opens now has not changed.
@@ -80,31 +144,97 @@ impl HeldKey {
     /// Time has passed. `Some(false)` if the microphone closes.
     pub(crate) fn poll(&mut self, now: Duration) -> Option<bool> {
         let closes_at = match self.state {
-            State::Up | State::ClosedByPress { .. } => return None,
+            State::Up | State::ClosedByPress { .. } | State::RanOut { .. } => return None,
             State::Pressed { at } => at + FIRST_PRESS,
-            State::PressedTwice { at, .. } => at + SECOND_REPEAT,
-            State::Repeating { at, interval } => {
-                at + (interval * INTERVALS).clamp(SHORTEST_WAIT, LONGEST_WAIT)
-            }
+            State::PressedLate { at, .. } => at + LATE_REPEAT,
+            State::PressedTwice { at, .. } => at + self.second_repeat(),
+            State::Repeating(repeats) => repeats.at + wait(repeats.interval, LONGEST_WAIT),
         };
         if now < closes_at {
             return None;
         }
-        self.release()
+        self.state = match self.state {
+            State::Pressed { at } | State::PressedLate { at, .. } => {
+                State::RanOut { at: closes_at, pressed_at: at }
+            }
+            _ => State::Up,
+        };
+        Some(false)
     }
 
     /// Closes the microphone, whatever the key does: its repeats go elsewhere. `Some(false)` if it
     /// was open.
     pub(crate) fn release(&mut self) -> Option<bool> {
-        let was_open = !matches!(self.state, State::Up | State::ClosedByPress { .. });
+        let is_closed =
+            matches!(self.state, State::Up | State::ClosedByPress { .. } | State::RanOut { .. });
         self.state = State::Up;
-        was_open.then_some(false)
+        (!is_closed).then_some(false)
     }
 
     fn can_be_repeat(&self, delay: Duration) -> bool {
-        delay >= SHORTEST_REPEAT_DELAY
-            && self.repeat_delay.is_none_or(|measured| measured.abs_diff(delay) <= DELAY_TOLERANCE)
+        match self.keyboard {
+            Some(Keyboard { delay: measured, rhythm: Some(rhythm) }) => {
+                measured.abs_diff(delay) <= rhythm.tolerance
+            }
+            Some(Keyboard { delay: measured, rhythm: None }) => {
+                delay >= SHORTEST_REPEAT_DELAY && measured.abs_diff(delay) <= LARGEST_TOLERANCE
+            }
+            None => delay >= SHORTEST_REPEAT_DELAY,
+        }
     }
+
+    /// How long after what may be the first repeat the second one must come.
+    fn second_repeat(&self) -> Duration {
+        self.rhythm().map_or(SECOND_REPEAT, |rhythm| wait(rhythm.interval, SECOND_REPEAT))
+    }
+
+    fn rhythm(&self) -> Option<Rhythm> {
+        self.keyboard.and_then(|keyboard| keyboard.rhythm)
+    }
+
+    /// The key is held: a second repeat came, so long after the first one, and that one `delay`
+    /// after the press.
+    fn repeats(&mut self, now: Duration, interval: Duration, delay: Duration) -> State {
+        let rhythm = self.rhythm();
+        self.keyboard = Some(Keyboard { delay, rhythm });
+        let expected = rhythm.map_or(LONGEST_WAIT / INTERVALS, |rhythm| rhythm.interval);
+        State::Repeating(Repeats {
+            at: now,
+            interval: expected.max(interval),
+            since: now,
+            count: 0,
+            longest: Duration::ZERO,
+        })
+    }
+}
+
+impl Repeats {
+    fn and(self, now: Duration) -> Self {
+        let interval = now.saturating_sub(self.at);
+        Self {
+            at: now,
+            interval: self.interval.mul_f64(DECAY).max(interval),
+            since: self.since,
+            count: self.count + 1,
+            longest: self.longest.max(interval),
+        }
+    }
+
+    fn rhythm(&self) -> Option<Rhythm> {
+        if self.count < TELLING_REPEATS {
+            return None;
+        }
+        let usual = self.at.saturating_sub(self.since) / self.count;
+        // A press and its repeat may both be as late as the latest of these, and a little later.
+        let tolerance =
+            (self.longest.saturating_sub(usual) * 3).clamp(SMALLEST_TOLERANCE, LARGEST_TOLERANCE);
+        Some(Rhythm { interval: self.longest, tolerance })
+    }
+}
+
+/// How long no repeat may come before the key is up.
+fn wait(interval: Duration, longest: Duration) -> Duration {
+    (interval * INTERVALS).clamp(SHORTEST_WAIT, longest)
 }
 
 #[cfg(test)]
@@ -163,8 +293,7 @@ mod tests {
     fn a_held_key_opens_without_a_hole_and_closes_soon_after_its_release() {
         let mut seed = 1;
         for keyboard in KEYBOARDS {
-            // A first repeat after 1.2 s would come too late for any press.
-            for jitter in if keyboard.0 < 1_000 { vec![0, 200] } else { vec![0, 100] } {
+            for jitter in [0, 100, 200] {
                 let mut key = HeldKey::default();
                 for round in 0..50 {
                     let (start, length) = (round * 20_000, 100 + round * 173);
@@ -206,28 +335,55 @@ mod tests {
         }
     }
 
+    /// Presses of a key whose keyboard is not known yet, or is by the press before.
+    fn assert_second_press(key: HeldKey, after: u64, closes_after: u64) {
+        let presses = [100_000, 100_000 + after];
+        let seen = changes(&mut { key }, &presses);
+        let closes = (100_000 + after + closes_after, false);
+        assert_eq!(seen, [(100_000, true), closes], "the second press after {after} ms");
+    }
+
     #[test]
-    fn a_single_press_opens_for_a_second_and_a_second_one_closes() {
+    fn a_single_press_opens_for_a_second() {
         let mut key = HeldKey::default();
         assert_eq!(changes(&mut key, &[0]), [(0, true), (1_100, false)]);
-        assert_eq!(
-            changes(&mut key, &[5_000, 5_150]),
-            [(5_000, true), (5_150, false)],
-            "too early for a repeat"
-        );
-        assert_eq!(
-            changes(&mut key, &[9_000, 9_600]),
-            [(9_000, true), (9_900, false)],
-            "could be a repeat"
-        );
-        // The keyboard's repeat delay is known from here on.
-        changes(&mut key, &held(20_000, 2_000, (300, 33), 0, &mut 1));
-        assert_eq!(changes(&mut key, &[30_000, 30_600]), [(30_000, true), (30_600, false)]);
-        assert_eq!(
-            changes(&mut key, &[40_000, 40_600, 41_000])[2],
-            (41_000, true),
-            "the next press opens again"
-        );
+        assert_eq!(changes(&mut key, &[5_000]), [(5_000, true), (6_100, false)]);
+    }
+
+    #[test]
+    fn a_second_press_closes_at_once_or_when_no_repeat_follows_on_a_keyboard_that_is_not_known() {
+        for after in [20, 100, 180] {
+            assert_second_press(HeldKey::default(), after, 0);
+        }
+        for after in [200, 300, 500, 660, 1_000, 1_080] {
+            assert_second_press(HeldKey::default(), after, 300);
+        }
+    }
+
+    #[test]
+    fn a_second_press_closes_at_once_where_a_key_was_held_before_unless_it_comes_as_a_repeat_would()
+    {
+        for keyboard in KEYBOARDS {
+            let (delay, interval) = keyboard;
+            let mut key = HeldKey::default();
+            changes(&mut key, &held(0, delay + 25 * interval, keyboard, 0, &mut 1));
+            for after in (20..1_100_u64).step_by(20) {
+                if after.abs_diff(delay) > 50 {
+                    assert_second_press(key, after, 0);
+                }
+            }
+            // As a first repeat would: until no second one has come. Polled every 20 ms.
+            let closes = (delay + (3 * interval).max(150)).next_multiple_of(20);
+            assert_second_press(key, delay, closes - delay);
+        }
+    }
+
+    #[test]
+    fn the_press_after_a_second_one_opens_again() {
+        for after in [100, 600] {
+            let seen = changes(&mut HeldKey::default(), &[0, after, after + 400]);
+            assert_eq!(seen[2], (after + 400, true), "{seen:?}");
+        }
     }
 
     #[test]
@@ -238,5 +394,25 @@ mod tests {
         assert_eq!(seen[1..3], [(10_700, false), (10_733, true)], "{seen:?}");
         let again = changes(&mut key, &held(20_000, 2_000, (700, 33), 0, &mut 1));
         assert_eq!(again.len(), 2, "the longer delay is known now: {again:?}");
+    }
+
+    #[test]
+    fn a_first_repeat_that_comes_when_the_press_has_run_out_leaves_no_hole_that_is_heard() {
+        for late in [0, 50, 99] {
+            let mut key = HeldKey::default();
+            // Then every repeat as late.
+            let repeats = (0..30).map(|n| 1_100 + late + n * 83);
+            let presses: Vec<u64> = std::iter::once(0).chain(repeats).collect();
+            let seen = changes(&mut key, &presses);
+            let opened_again = (1_100 + late, true);
+            let expected = if late == 0 { 2 } else { 4 };
+            assert_eq!(seen.len(), expected, "{seen:?}");
+            assert!(late == 0 || seen[1..3] == [(1_100, false), opened_again], "{seen:?}");
+        }
+        // A single late repeat, or another press: no longer than 1.2 s after it was let go.
+        assert_eq!(
+            changes(&mut HeldKey::default(), &[0, 1_200]),
+            [(0, true), (1_100, false), (1_200, true), (2_200, false)]
+        );
     }
 }

@@ -501,3 +501,20 @@ fn activated(choice: ActivationChoice) -> &'static str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_key_to_talk_does_follows_when_one_is_heard() {
+        use ActivationChoice::{Always, PushToTalk, Voice};
+        assert_eq!(talking(true, PushToTalk), "Your microphone is open until /talk off.");
+        assert_eq!(talking(false, PushToTalk), "Your microphone is closed.");
+        for choice in [Voice, Always] {
+            assert!(talking(true, choice).starts_with("No change: "));
+            assert!(!activated(choice).contains("F4"));
+        }
+        assert!(activated(PushToTalk).contains("while you hold F4"));
+    }
+}

@@ -1,11 +1,12 @@
 //! One Ogg/Opus file (RFC 7845): packets in, pages out.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ogg::{PacketWriteEndInfo, PacketWriter};
+use voicemesh_device::{create_beside, rename_finished, unfinished};
 
 use super::opus::{self, RATE, SILENCE_LONGEST};
 
@@ -208,21 +209,24 @@ fn checksum(page: &[u8]) -> u32 {
     })
 }
 
-/// A new file in the folder for a speaker; a file that exists already stays as it is.
+/// A new file in the folder for a speaker, and the name that it gets when it is finished; a file
+/// that exists already stays as it is.
 pub(super) fn create(folder: &Path, name: &str, key: &str) -> io::Result<(PathBuf, File)> {
-    let stem = stem(name, key);
-    for number in 1..=MOST_OF_ONE {
-        let path = match number {
-            1 => folder.join(format!("{stem}.opus")),
-            more => folder.join(format!("{stem}-{more}.opus")),
-        };
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((path, file)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::new(ErrorKind::AlreadyExists, "there are too many recordings of one speaker"))
+    create_beside(names(folder, &stem(name, key)))
+}
+
+/// Gives the finished file its name, or the next if a file of that name has come meanwhile.
+pub(super) fn rename(path: &Path) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    rename_finished(&unfinished(path), names(folder, &stem))
+}
+
+fn names(folder: &Path, stem: &str) -> impl Iterator<Item = PathBuf> {
+    (1..=MOST_OF_ONE).map(move |number| match number {
+        1 => folder.join(format!("{stem}.opus")),
+        more => folder.join(format!("{stem}-{more}.opus")),
+    })
 }
 
 /// The display name with everything replaced that means something to a file system, and the
@@ -264,7 +268,7 @@ mod tests {
             let mut taken = self.0.lock().expect("not poisoned");
             let length = bytes.len().min(self.1 - taken.len());
             taken.extend(&bytes[..length]);
-            if length == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(length) }
+            if length == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(length) }
         }
 
         fn flush(&mut self) -> io::Result<()> {

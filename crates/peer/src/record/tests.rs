@@ -168,6 +168,25 @@ fn files_begin_together_and_pauses_and_losses_keep_their_length() {
 }
 
 #[test]
+fn a_file_gets_its_name_when_it_is_finished() {
+    let folder = Folder::new("part");
+    let mut recorder = Recorder::start(&folder.0).expect("a folder");
+    recorder.frame(Duration::from_secs(1), speaker(1, "Ada"), 0, true, &tone(1)[0]);
+    let begun = std::time::Instant::now();
+    let names = || folder.files().into_keys().collect::<Vec<String>>();
+    while names() != ["Ada-00000001.opus.part"] {
+        assert!(begun.elapsed() < LEAVE_TIMEOUT, "{:?}", names());
+        std::thread::yield_now();
+    }
+    // One that comes meanwhile keeps its name and its content.
+    fs::write(folder.0.join("Ada-00000001.opus"), "another").expect("written");
+    drop(recorder);
+    assert_eq!(names(), ["Ada-00000001-2.opus", "Ada-00000001.opus"]);
+    assert_eq!(folder.files()["Ada-00000001.opus"], b"another");
+    assert!(!played(&folder.files()["Ada-00000001-2.opus"]).is_empty());
+}
+
+#[test]
 fn what_is_there_already_stays_as_it_is() {
     let folder = Folder::new("again");
     for _ in 0..3 {
@@ -178,6 +197,34 @@ fn what_is_there_already_stays_as_it_is() {
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert_eq!(names, ["Ada-00000001-2.opus", "Ada-00000001-3.opus", "Ada-00000001.opus"]);
     assert!(files.values().all(|file| played(file).len() == 2 * 960 - 312));
+}
+
+/// All causes, one after the other: the compiler wants each here.
+fn after(error: Option<&RecordError>) -> Option<RecordError> {
+    Some(match error {
+        None => RecordError::ServerAway,
+        Some(RecordError::ServerAway) => RecordError::Folder(
+            Recorder::start(std::path::Path::new("/dev/null/x")).expect_err("no folder"),
+        ),
+        Some(RecordError::Folder(_)) => RecordError::AlreadyRecording,
+        Some(RecordError::AlreadyRecording) => RecordError::Busy,
+        Some(RecordError::Busy) => RecordError::Left,
+        Some(RecordError::Left) => return None,
+    })
+}
+
+#[test]
+fn each_cause_that_keeps_a_recording_from_beginning_says_what_next() {
+    for error in std::iter::successors(after(None), |error| after(Some(error))) {
+        let step = match &error {
+            RecordError::ServerAway => "; try again once it answers",
+            RecordError::Folder(_) => "; name another folder",
+            RecordError::AlreadyRecording => "; end that one first",
+            RecordError::Busy => "; try again in a moment",
+            RecordError::Left => "; join it again",
+        };
+        crate::words::assert_says_what_next(&error, step);
+    }
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use voicemesh_device::file_words;
+use voicemesh_device::{file_words, unfinished};
 
-use super::file::{OggOpus, create};
+use super::file::{OggOpus, create, rename};
 use super::timeline::Piece;
 
 /// Files are looked at this often for what has waited long enough.
@@ -41,6 +41,7 @@ pub(super) struct Writer {
 }
 
 struct Open {
+    /// What it is called when it is finished.
     path: PathBuf,
     stream: OggOpus<File>,
 }
@@ -74,10 +75,8 @@ impl Writer {
                 self.open.values_mut().try_for_each(|file| file.stream.flush(now))?;
             }
         }
-        while let Some((file, open)) = self.open.iter_mut().next() {
-            open.stream.finish()?;
-            let file = *file;
-            self.open.remove(&file);
+        while let Some(file) = self.open.keys().next().copied() {
+            self.end(file)?;
         }
         Ok(())
     }
@@ -91,7 +90,7 @@ impl Writer {
                 match OggOpus::begin(sink, file, &name) {
                     Ok(stream) => drop(self.open.insert(file, Open { path, stream })),
                     Err(error) => {
-                        remove(&path);
+                        remove(&unfinished(&path));
                         return Err(error);
                     }
                 }
@@ -104,22 +103,29 @@ impl Writer {
                     }
                 }
             }
-            Job::End { file } => {
-                if let Some(Open { stream, .. }) = self.open.get_mut(&file) {
-                    stream.finish()?;
-                    self.open.remove(&file);
-                }
-            }
+            Job::End { file } => self.end(file)?,
         }
         Ok(())
+    }
+
+    fn end(&mut self, file: u32) -> io::Result<()> {
+        let Some(open) = self.open.get_mut(&file) else { return Ok(()) };
+        open.stream.finish()?;
+        // Closed before it is renamed.
+        let Some(Open { path, stream }) = self.open.remove(&file) else { return Ok(()) };
+        drop(stream);
+        rename(&path)
     }
 
     /// Leaves files that players can play to the end, and none without sound.
     fn end_as_it_is(&mut self) {
         for Open { path, mut stream } in std::mem::take(&mut self.open).into_values() {
-            if stream.finish().is_err() && !stream.end_as_it_is() {
-                drop(stream);
-                remove(&path);
+            let is_playable = stream.finish().is_ok() || stream.end_as_it_is();
+            drop(stream);
+            if !is_playable {
+                remove(&unfinished(&path));
+            } else if let Err(error) = rename(&path) {
+                tracing::debug!(?path, %error, "a recording keeps the name of one that is written");
             }
         }
     }
@@ -137,5 +143,5 @@ pub(super) fn try_out(folder: &Path) -> io::Result<()> {
     let (path, mut file) = create(folder, "voicemesh", "writable")?;
     let written = file.write_all(&[0; TRIAL_BYTES]);
     drop(file);
-    std::fs::remove_file(path).and(written)
+    std::fs::remove_file(unfinished(&path)).and(written)
 }
