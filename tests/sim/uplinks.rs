@@ -116,7 +116,8 @@ fn check(at: At, rate_kbps: u32, listeners: usize, excess: Excess) -> Option<Str
 
 /// A call that begins on a narrow uplink: its links open while speech is sent.
 fn check_beginning(rate_kbps: u32, listeners: usize, excess: Excess) -> Option<String> {
-    let mut world = alone(u64::from(rate_kbps) * 100 + listeners as u64, rate_kbps * 1_000, excess);
+    let seed = (1 + other_seed()) * 1_000_000 + u64::from(rate_kbps) * 100 + listeners as u64;
+    let mut world = alone(seed, rate_kbps * 1_000, excess);
     world.peers[0].speaking = true;
     for _ in 0..listeners {
         world.run(ms(100));
@@ -214,6 +215,10 @@ const ONE_CASE: &str = "UPLINK_CASE";
 /// A number for other seeds than the usual ones.
 const ANOTHER_SEED: &str = "UPLINK_SEED";
 
+fn other_seed() -> u64 {
+    std::env::var(ANOTHER_SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_default()
+}
+
 fn matrix(at: At, rates_kbps: &[u32]) {
     let mut failed = Vec::new();
     let only = std::env::var(ONE_CASE).ok();
@@ -231,6 +236,8 @@ fn matrix(at: At, rates_kbps: &[u32]) {
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
+/// With one of nine seeds there is a gap of 0.2 s at 100 kbit/s with four listeners and a policer.
+///
 /// proves: D-33
 #[test]
 fn calls_that_begin_on_a_narrow_uplink_carry_speech_whole_while_their_links_open() {
@@ -252,8 +259,7 @@ fn calls_that_begin_on_a_narrow_uplink_carry_speech_whole_while_their_links_open
 /// gaps of 0.2 to 0.5 s in some runs.
 #[test]
 fn a_call_that_begins_behind_a_narrow_downlink_is_whole() {
-    let from: u64 =
-        std::env::var(ANOTHER_SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_default();
+    let from = other_seed();
     let only = std::env::var(ONE_CASE).ok();
     let mut failed = Vec::new();
     for (queue, excess) in BEHIND.into_iter().enumerate() {

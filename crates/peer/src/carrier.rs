@@ -62,6 +62,11 @@ impl RealCarrier {
 }
 
 impl RealCarrier {
+    /// Joins carry from now on what must not be read on the way to the server.
+    pub(crate) fn keeps_secret(&self) {
+        self.connector.keeps_secret();
+    }
+
     /// What the uplink is known to carry, in bits per second, and whether it lacks room for further
     /// links.
     pub(crate) fn set_uplink(&self, bps: Option<u32>, lacks_room: bool) {

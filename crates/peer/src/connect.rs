@@ -24,6 +24,7 @@ mod words;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -85,8 +86,8 @@ pub(crate) struct Connector {
     url: ServerUrl,
     tls: Tls,
     proxy: Option<Proxy>,
-    /// The join carries what must not be read on the way.
-    has_secret: bool,
+    /// Joins carry what must not be read on the way.
+    has_secret: AtomicBool,
     tls_servers: TlsServers,
     learnt: Mutex<Learnt>,
 }
@@ -113,7 +114,18 @@ impl Connector {
         state_dir: Option<PathBuf>,
     ) -> Self {
         let tls_servers = TlsServers::new(state_dir);
+        let has_secret = AtomicBool::new(has_secret);
         Self { url, tls, proxy, has_secret, tls_servers, learnt: Mutex::default() }
+    }
+
+    /// From now on joins carry what must not be read on the way: no further connection goes without
+    /// TLS unless the address asks for that.
+    pub(crate) fn keeps_secret(&self) {
+        self.has_secret.store(true, Ordering::Relaxed);
+    }
+
+    fn has_secret(&self) -> bool {
+        self.has_secret.load(Ordering::Relaxed)
     }
 
     /// Whether a server without TLS may be connected to although the address does not ask for that.
@@ -132,7 +144,7 @@ impl Connector {
             return Err(ConnectFailure::ZoneMissing);
         }
         let plain = self.url.without_tls();
-        if self.learnt().without_tls {
+        if self.learnt().without_tls && !self.has_secret() {
             return self.open(&plain, config, on_tcp).await;
         }
         match self.open(&self.url, config, on_tcp).await {
@@ -152,7 +164,7 @@ impl Connector {
             Some(PlainNotTried::SchemeGiven)
         } else if !is_local {
             Some(PlainNotTried::PublicHost)
-        } else if self.has_secret {
+        } else if self.has_secret() {
             Some(PlainNotTried::Secret)
         } else if self.proxy.is_some() {
             Some(PlainNotTried::Proxy)

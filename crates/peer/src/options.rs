@@ -335,9 +335,9 @@ impl JoinOptions {
         Proxy::choose(self.proxy.as_deref(), url, variable).map_err(bad)
     }
 
-    /// Whether the join carries what must not be read on the way to the server.
+    /// Whether this join, or a later one, carries what must not be read on the way to the server.
     pub(crate) fn has_secret(&self) -> bool {
-        self.password.is_some() || self.token.is_some()
+        self.password.is_some() || self.token.is_some() || self.renews_token
     }
 
     /// The names in the form that is shown.
@@ -443,6 +443,7 @@ mod tests {
         assert!(!plain().name("Ada").has_secret());
         assert!(plain().token("eyJ").has_secret());
         assert!(plain().password("tea").has_secret());
+        assert!(plain().renews_token(true).has_secret());
     }
 
     #[test]

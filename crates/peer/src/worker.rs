@@ -294,7 +294,9 @@ impl Worker {
             Command::JoinGroup(name) => self.join_group(now, name),
             Command::LeaveGroup(name) => self.leave_group(now, name),
             Command::SetToken(token) => {
-                self.engine.network_mut().mesh.set_token(now, token);
+                let network = self.engine.network_mut();
+                network.carrier.keeps_secret();
+                network.mesh.set_token(now, token);
                 Ok(())
             }
             Command::SetTalking(talking) => {

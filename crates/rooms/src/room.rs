@@ -204,13 +204,16 @@ impl Room {
         let returns = self.members.connection_of(join.proof.peer_id()).is_some();
         let others = self.members.len() - usize::from(returns);
         check_presence(join.presence, others)?;
-        if others >= self.rules.limits.peers_per_room as usize {
+        let by_ticket = self.presented_by_ticket(join, others);
+        // Those who have not shown the password that holds again leave first.
+        let puts_out_others = matches!(by_ticket, Presented::Restores(_) | Presented::Ends);
+        if others >= self.rules.limits.peers_per_room as usize && !puts_out_others {
             return Err(Refusal::of(ErrorCode::RoomFull));
         }
         if self.moderation.is_locked() && !returns && self.tickets.open(join).is_none() {
             return Err(Refusal::of(ErrorCode::RoomLocked));
         }
-        if self.presented_by_ticket(join, others) != Presented::Nothing {
+        if by_ticket != Presented::Nothing {
             return Ok(JoinCheck::Enter);
         }
         let named = join.password.as_ref().is_some_and(|password| !password.is_empty());

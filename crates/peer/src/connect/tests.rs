@@ -216,6 +216,16 @@ fn a_bare_local_address_falls_back_to_plain_and_keeps_to_it() {
         }
         assert_eq!(world.requests(), ["GET /ws HTTP/1.1", "GET /ws HTTP/1.1"]);
         assert_eq!(world.accepted(), 3, "TLS was tried once");
+        // A token that the program gives later is not to be read on the way.
+        connector.keeps_secret();
+        let requests = world.requests().len();
+        match connector.connect(WebSocketConfig::default(), &|_| {}).await.map(|_| ()) {
+            Err(ConnectFailure::NotTls { plain_not_tried, .. }) => {
+                assert_eq!(plain_not_tried, PlainNotTried::Secret);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(world.requests().len(), requests, "nothing more was sent that could be read");
     });
 }
 

@@ -75,6 +75,21 @@ fn after_a_restart_a_friend_who_comes_second_gets_the_room_back_from_a_stranger(
     }
 }
 
+#[test]
+fn strangers_who_fill_the_room_after_a_restart_do_not_keep_friends_out() {
+    let (first, _) = friends(&mut World::of_run(1, 0));
+    let mut rules = RoomRules::default();
+    rules.limits.peers_per_room = 2;
+    let mut world = World::with(rules);
+    world.issue_tickets(2, 60);
+    world.join_with(B, join_of(8)).expect("a stranger comes first");
+    world.join_with(C, join_of(9)).expect("and fills the room");
+    let full = world.join_with(A, join_of(1)).map(drop);
+    assert_eq!(full, Err(ErrorCode::RoomFull), "without a ticket");
+    let back = world.join_with(A, with_ticket(1, &first)).expect("the ticket counts");
+    assert!(back.peers.is_empty());
+}
+
 /// proves: S-16
 #[test]
 fn a_stranger_who_has_a_ticket_of_its_own_room_does_not_take_the_friends_back() {
