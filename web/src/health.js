@@ -1,9 +1,12 @@
 /**
  * Whether a link carries what it is given: voice is acknowledged, and silence is probed (PROTOCOL.md, section 9). Pure: told
  * the time in ms. The same as `Health` of the Rust session; both run the cases of tests/vectors/links.json.
+ *
+ * @typedef {{sequence: number, frames: number}} SpeechPacket a packet that was sent: the number of its newest frame, and how
+ *   many it carries for the first time, this one and those right before it
  */
 
-const UNACKED_FRAMES = 64;
+const UNACKED_PACKETS = 64;
 const STALL_AFTER_MS = 300;
 /** Unacknowledged voice of this age, beyond a round trip, is asked after. */
 const ASK_AFTER_MS = 150;
@@ -25,7 +28,7 @@ const FIRST_ROUND_TRIP_MS = 100;
 const PROBES = 8;
 
 export class Health {
-  /** @type {{sequence: number, at: number}[]} */
+  /** @type {(SpeechPacket & {at: number})[]} */
   #unacked = [];
   /** @type {{token: number, at: number}[]} */
   #probes = [];
@@ -77,10 +80,11 @@ export class Health {
   /**
    * @param {number} now
    * @param {number} sequence
+   * @param {number} frames
    */
-  sent(now, sequence) {
-    if (this.#unacked.length === UNACKED_FRAMES) this.#unacked.shift();
-    this.#unacked.push({ sequence, at: now });
+  sent(now, sequence, frames = 1) {
+    if (this.#unacked.length === UNACKED_PACKETS) this.#unacked.shift();
+    this.#unacked.push({ sequence, frames, at: now });
   }
 
   /**
@@ -114,9 +118,9 @@ export class Health {
     return now - askedAt;
   }
 
-  /** The frames that were never acknowledged; they are no longer waited for. */
+  /** The packets that were never acknowledged; they are no longer waited for. @returns {SpeechPacket[]} */
   takeUnacknowledged() {
-    return this.#unacked.splice(0).map((sent) => sent.sequence);
+    return this.#unacked.splice(0).map(({ sequence, frames }) => ({ sequence, frames }));
   }
 
   /**

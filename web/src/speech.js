@@ -132,14 +132,16 @@ export class Speech {
     return audience.length;
   }
 
-  /** A link did not deliver these frames: they go through the relay. @param {number} now @param {string} peer @param {number[]} sequences */
-  rescue(now, peer, sequences) {
+  /** A link did not deliver these packets: their frames go through the relay. @param {number} now @param {string} peer @param {import('./health.js').SpeechPacket[]} packets */
+  rescue(now, peer, packets) {
     const client = this.session.relayAddress(peer);
     const { current } = this.session;
-    if (client === null || !current || sequences.length === 0) return;
+    if (client === null || !current || packets.length === 0) return;
     for (const { at, address, frame } of this.#recent) {
-      if (now > at + RESCUE_AGE_MS || !sequences.includes(address.sequence)) continue;
-      const packet = this.#packet(new Map(), current.session, '', address, frame, false);
+      const lost = packets.find(({ sequence }) => sequence === address.sequence);
+      if (now > at + RESCUE_AGE_MS || !lost) continue;
+      const form = this.#form(peer, false, [], lost.frames - 1);
+      const packet = this.#packet(new Map(), current.session, form, address, frame, false);
       if (packet) this.relay(current.session, [client], packet);
     }
   }
@@ -234,7 +236,8 @@ export class Speech {
         if (packet && carrier.sendLink(peer, link.generation, 'voice', packet)) {
           served = true;
           if (roster.capabilities(peer)?.voice_ack) {
-            link.health.sent(now, address.sequence);
+            const frames = form.endsWith('+') ? form.split(',').length + 1 : 1;
+            link.health.sent(now, address.sequence, frames);
             uplink?.sent(now, peer, link.generation, address.sequence, packet.length);
           }
         }

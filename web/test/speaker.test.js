@@ -167,6 +167,29 @@ test('an uplink that carries not even one relayed copy is said to be too slow, a
   assert.equal(uplink?.isTooSlow, false);
 });
 
+test('all frames of the packets that a link swallowed come by the relay', () => {
+  for (const frames of [2, 3]) {
+    const { world, ada, others } = room(10e6, 1);
+    const { uplink, session } = ada.mesh;
+    assert.ok(uplink && session.route(others[0].id) === 'direct');
+    uplink.framesPerPacket = () => frames;
+    world.linksWork = false;
+    const first = session.speaker.nextSequence;
+    let spoken = 0;
+    world.run(1000, () => {
+      if (world.now % FRAME_MS === 0) session.speak(world.now, Uint8Array.of(spoken++));
+    });
+    world.run(200);
+    const heard = others[0].events.flatMap((event) =>
+      event.type === 'voice' ? [(event.heard.sequence - first) & 0xffff] : [],
+    );
+    assert.deepEqual(
+      heard.sort((a, b) => a - b),
+      Array.from({ length: spoken }, (_, n) => n),
+    );
+  }
+});
+
 test('another network is learned anew', () => {
   const place = room(128_000, 3);
   speak(place, 8000);

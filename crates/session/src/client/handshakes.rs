@@ -10,6 +10,7 @@ use voicemesh_wire::{ClientId, SessionId};
 use super::Phase;
 use super::core::Core;
 use super::event::{ClientEvent, Dropped, Participant};
+use super::health::SpeechPacket;
 use super::pairs::{Link, Membership};
 use crate::output::{Fallback, Output};
 use crate::route::Route;
@@ -47,8 +48,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
         self.refresh_routes(now);
     }
 
-    /// Frames that were sent on a link and are not known to have arrived.
-    pub(super) fn take_unacknowledged(&mut self, id: LinkId<P>) -> Vec<u16> {
+    /// Packets of speech that were sent on a link and are not known to have arrived.
+    pub(super) fn take_unacknowledged(&mut self, id: LinkId<P>) -> Vec<SpeechPacket> {
         let link = self.pairs.links.get_mut(&id);
         link.map(|link| link.health.take_unacknowledged().collect()).unwrap_or_default()
     }

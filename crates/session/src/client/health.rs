@@ -9,9 +9,9 @@ use voicemesh_wire::packet::VoiceAck;
 
 use crate::timers::NextTimer;
 
-/// Frames remembered as sent and not acknowledged: 1.28 s of 20 ms frames. The oldest is forgotten
+/// Packets remembered as sent and not acknowledged: at least 1.28 s of 20 ms frames. The oldest is forgotten
 /// first; by then the link has long been found stalled.
-const UNACKED_FRAMES: usize = 64;
+const UNACKED_PACKETS: usize = 64;
 /// A link is stalled when its oldest unacknowledged voice is older than this, or than three round
 /// trips.
 const STALL_AFTER: Duration = Duration::from_millis(300);
@@ -82,8 +82,17 @@ pub(super) struct Health {
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
-    sequence: u16,
+    packet: SpeechPacket,
     at: Duration,
+}
+
+/// A packet of speech that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SpeechPacket {
+    /// Of its newest frame.
+    pub sequence: u16,
+    /// How many it carries for the first time: this one and those right before it.
+    pub frames: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +117,7 @@ impl Health {
     pub(super) fn new(now: Duration, turn: u32) -> Self {
         Self {
             turn: TURN * (turn % TURNS),
-            unacked: VecDeque::with_capacity(UNACKED_FRAMES),
+            unacked: VecDeque::with_capacity(UNACKED_PACKETS),
             round_trip: RoundTrip::default(),
             probes: VecDeque::with_capacity(PROBES),
             next_token: 1,
@@ -160,11 +169,11 @@ impl Health {
         self.heard_at
     }
 
-    pub(super) fn sent(&mut self, now: Duration, sequence: u16) {
-        if self.unacked.len() == UNACKED_FRAMES {
+    pub(super) fn sent(&mut self, now: Duration, packet: SpeechPacket) {
+        if self.unacked.len() == UNACKED_PACKETS {
             self.unacked.pop_front();
         }
-        self.unacked.push_back(Sent { sequence, at: now });
+        self.unacked.push_back(Sent { packet, at: now });
     }
 
     pub(super) fn heard(&mut self, now: Duration) {
@@ -180,7 +189,9 @@ impl Health {
     /// Everything up to the newest acknowledged frame is settled: what is missing in it was lost on
     /// the way, which is not a stall.
     pub(super) fn acknowledged(&mut self, now: Duration, ack: VoiceAck) {
-        if let Some(newest) = self.unacked.iter().rposition(|sent| sent.sequence == ack.newest) {
+        if let Some(newest) =
+            self.unacked.iter().rposition(|sent| sent.packet.sequence == ack.newest)
+        {
             self.round_trip.measured(now.saturating_sub(self.unacked[newest].at));
             self.unacked.drain(..=newest);
             self.progressed_at = now;
@@ -224,14 +235,14 @@ impl Health {
 
     /// The link did not take the frame that was sent last.
     pub(super) fn unsent(&mut self, sequence: u16) {
-        if self.unacked.back().is_some_and(|sent| sent.sequence == sequence) {
+        if self.unacked.back().is_some_and(|sent| sent.packet.sequence == sequence) {
             self.unacked.pop_back();
         }
     }
 
-    /// The frames that were sent and never acknowledged; they are no longer waited for.
-    pub(super) fn take_unacknowledged(&mut self) -> impl Iterator<Item = u16> + '_ {
-        self.unacked.drain(..).map(|sent| sent.sequence)
+    /// The packets that were sent and never acknowledged; they are no longer waited for.
+    pub(super) fn take_unacknowledged(&mut self) -> impl Iterator<Item = SpeechPacket> + '_ {
+        self.unacked.drain(..).map(|sent| sent.packet)
     }
 
     pub(super) fn update(&mut self, now: Duration) -> LinkActions {
@@ -394,6 +405,10 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    fn frame(sequence: u16) -> SpeechPacket {
+        SpeechPacket { sequence, frames: 1 }
+    }
+
     fn ack(newest: u16) -> VoiceAck {
         VoiceAck { sender: ClientId(1), newest, earlier: 0, received_ms: None }
     }
@@ -403,7 +418,7 @@ mod tests {
         let mut health = Health::new(ms(0), 0);
         for n in 0..500u16 {
             let now = ms(u64::from(n) * 20);
-            health.sent(now, n);
+            health.sent(now, frame(n));
             if n >= 5 && n % 3 == 0 {
                 health.acknowledged(now, ack(n - 5));
                 health.heard(now);
@@ -418,7 +433,7 @@ mod tests {
         let mut health = Health::new(ms(0), 0);
         for n in 0..500u64 {
             let now = ms(n * 20);
-            health.sent(now, n as u16);
+            health.sent(now, frame(n as u16));
             // The delay grows by 4 ms in each 20 ms, up to two seconds.
             let delay = 100.min(n / 6);
             if n % 4 == 0 && n > delay {
@@ -437,7 +452,7 @@ mod tests {
         for step in 0..600u64 {
             let now = ms(step * 5);
             if step % 4 == 0 {
-                health.sent(now, step as u16);
+                health.sent(now, frame(step as u16));
             }
             let actions = health.update(now);
             if actions.stalled_now {
@@ -456,7 +471,7 @@ mod tests {
     #[test]
     fn the_lost_tail_of_speech_is_not_a_stall_when_the_link_answers() {
         let mut health = Health::new(ms(0), 0);
-        health.sent(ms(0), 1);
+        health.sent(ms(0), frame(1));
         for step in 1..400 {
             let now = ms(step * 5);
             let actions = health.update(now);
@@ -498,7 +513,7 @@ mod tests {
     #[test]
     fn a_stalled_link_is_sound_again_after_some_answers() {
         let mut health = Health::new(ms(0), 0);
-        health.sent(ms(0), 1);
+        health.sent(ms(0), frame(1));
         assert!(health.update(ms(301)).stalled_now);
         let mut answers = 0;
         for step in 0..400 {

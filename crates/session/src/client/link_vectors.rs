@@ -7,7 +7,7 @@ use voicemesh_wire::ClientId;
 use voicemesh_wire::packet::{BandwidthProbe, VoiceAck};
 
 use super::bandwidth::TrainReceiver;
-use super::health::{AckDue, Health};
+use super::health::{AckDue, Health, SpeechPacket};
 
 /// Runs every case of one part: `run` gets what is given at each millisecond and returns what is
 /// due then.
@@ -75,7 +75,9 @@ fn links_are_probed_and_found_stalled_as_the_vectors_say() {
                 match given[1].as_str().unwrap() {
                     "speaks" => speaks = Some((now_ms, number(&given[2]))),
                     "silent" => speaks = None,
-                    "sent" => health.sent(now, number(&given[2])),
+                    "sent" => {
+                        health.sent(now, SpeechPacket { sequence: number(&given[2]), frames: 1 });
+                    }
                     "acknowledged" => {
                         let newest = number(&given[2]);
                         health.acknowledged(
@@ -93,7 +95,7 @@ fn links_are_probed_and_found_stalled_as_the_vectors_say() {
             if let Some((_, next)) =
                 speaks.as_mut().filter(|(since, _)| (now_ms - *since).is_multiple_of(20))
             {
-                health.sent(now, *next);
+                health.sent(now, SpeechPacket { sequence: *next, frames: 1 });
                 *next += 1;
             }
             let is_sound = was_stalled && !health.is_stalled();

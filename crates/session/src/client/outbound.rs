@@ -12,7 +12,7 @@ use voicemesh_wire::{ClientId, SessionId};
 
 use super::core::Core;
 use super::event::Participant;
-use super::health::Received;
+use super::health::{Received, SpeechPacket};
 use super::view::View;
 use super::{ClientError, Phase};
 use crate::output::{Fallback, Output};
@@ -112,8 +112,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
     }
 
     /// Acknowledges, probes, and leaves what has stalled. Gives the peers whose link has, and the
-    /// frames to be sent again.
-    pub(super) fn poll_links(&mut self, now: Duration) -> Vec<(P, Vec<u16>)> {
+    /// packets to be sent again.
+    pub(super) fn poll_links(&mut self, now: Duration) -> Vec<(P, Vec<SpeechPacket>)> {
         let mut stalled = Vec::new();
         let is_congested = self.is_congested;
         for (id, link) in self.pairs.iter_mut() {

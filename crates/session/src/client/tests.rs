@@ -152,6 +152,27 @@ fn speech_that_links_of_a_former_session_refuse_is_relayed_in_the_present_one() 
     assert_eq!(packet.len(), refused.packet.len(), "both frames are in it");
 }
 
+/// proves: D-32
+#[test]
+fn all_frames_of_a_packet_that_a_link_did_not_deliver_are_relayed() {
+    let mut ada = linked(&OTHERS);
+    let lost = speak(&mut ada).packet;
+    ada.network_event(LATER, NetworkEvent::LinkDown(link(OTHERS[0])));
+    assert_eq!(relayed(&outputs(&mut ada)), (lost.clone(), 1), "its link is gone");
+    ada.update(LATER + Duration::from_secs(1));
+    let outputs = outputs(&mut ada);
+    assert!(outputs.contains(&Output::LinkStalled(link(OTHERS[1]))));
+    let is_speech = |packet: &Bytes| packet::open(packet).unwrap().0.kind.is_voice();
+    let to_server = outputs.iter().filter_map(|output| match output {
+        Output::ToServer { packet, .. } => {
+            let (_, body) = packet::open(packet).unwrap();
+            Some(packet.slice_ref(Relay::decode(body).ok()?.packet)).filter(is_speech)
+        }
+        _ => None,
+    });
+    assert_eq!(to_server.collect::<Vec<_>>(), [lost], "its link has stalled");
+}
+
 #[test]
 fn what_else_links_of_a_former_session_refuse_is_dropped() {
     let mut ada = linked(&OTHERS);

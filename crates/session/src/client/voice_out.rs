@@ -12,6 +12,7 @@ use voicemesh_wire::{ClientId, GroupId, SessionId};
 use super::bundling::Bundling;
 use super::core::Core;
 use super::event::Participant;
+use super::health::SpeechPacket;
 use super::pairs::Binding;
 use super::view::View;
 use crate::output::Fallback;
@@ -102,6 +103,11 @@ enum VoiceEncoding {
 }
 
 impl VoiceEncoding {
+    /// So many frames for the first time, and nothing else.
+    fn of(frames: u8) -> Self {
+        if frames > 1 { Self::Bundle(frames - 1) } else { Self::Plain }
+    }
+
     /// How many frames the packet carries for the first time.
     fn frames(self) -> u8 {
         match self {
@@ -234,9 +240,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         let audience = self.audience(core, &address.targets).into_iter();
         let to = audience.filter_map(|remote| {
             let frames = *waiting.get(&remote.who)?;
-            let encoding =
-                if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
-            Some((remote, encoding))
+            Some((remote, VoiceEncoding::of(frames)))
         });
         let to = to.collect();
         let speech =
@@ -379,7 +383,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             if core.roster.abilities(Some(destination.link.peer)).acknowledges_voice
                 && let Some(link) = core.pairs.link_mut(destination.link)
             {
-                link.health.sent(now, sequence);
+                link.health.sent(now, SpeechPacket { sequence, frames });
                 // What a dead link loses is no congestion.
                 if link.health.dead_since().is_none() {
                     link.path.sent(now, sequence, packet.len());
@@ -394,15 +398,16 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         );
     }
 
-    /// A link to a peer did not deliver these frames: they go through the relay, if there is one.
+    /// A link to a peer did not deliver these packets: their frames go through the relay, if there
+    /// is one.
     pub(super) fn resend_via_relay(
         &mut self,
         core: &mut Core<P>,
         now: Duration,
         peer: P,
-        sequences: Vec<u16>,
+        packets: Vec<SpeechPacket>,
     ) {
-        if sequences.is_empty() {
+        if packets.is_empty() {
             return;
         }
         let (Some(client), Some(session)) =
@@ -412,18 +417,20 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         };
         let lost: Vec<_> = self
             .worth_sending_again(now, session)
-            .filter(|recent| sequences.contains(&recent.address.sequence))
-            .cloned()
+            .filter_map(|recent| {
+                let is_its = |packet: &&SpeechPacket| packet.sequence == recent.address.sequence;
+                packets.iter().find(is_its).map(|packet| (recent.clone(), packet.frames))
+            })
             .collect();
-        for Recent { address, frame, .. } in lost {
+        for (Recent { address, frame, .. }, frames) in lost {
             let speech = AddressedFrame {
                 frame: &frame,
                 pause_follows: false,
                 earlier: Vec::new(),
                 address,
             };
-            if let Some(packet) =
-                PacketCache::default().get(self, core, session, VoiceEncoding::Plain, &speech)
+            let encoding = VoiceEncoding::of(frames);
+            if let Some(packet) = PacketCache::default().get(self, core, session, encoding, &speech)
             {
                 core.relay(Reliability::Unreliable, &[client], &packet);
             }
@@ -457,8 +464,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         else {
             return;
         };
-        let encoding =
-            if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
+        let encoding = VoiceEncoding::of(frames);
         let speech =
             AddressedFrame { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
         if let Some(packet) = PacketCache::default().get(self, core, session, encoding, &speech) {
