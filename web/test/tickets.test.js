@@ -134,7 +134,7 @@ test('a password that is not looked at yet is named again when the server says',
   assert.equal(world.events.filter((event) => event.type === 'refused').length, 0);
 });
 
-test('the own name is the one under which the server has entered this page', () => {
+test('the own name is the one under which the server has entered this page', async () => {
   const world = page();
   assert.equal(world.mesh.roster.ownName, 'me', 'before it is said');
   world.join({ name: 'Dr. Ada\u0007' });
@@ -147,7 +147,10 @@ test('the own name is the one under which the server has entered this page', () 
     order: 3,
   };
   world.say({ type: 'peer-joined', peer: other });
-  assert.equal(world.mesh.roster.members.get(other.peer)?.label, `${other.name}#8888`);
+  const label = () => world.mesh.roster.members.get(other.peer)?.label;
+  // When the table of look-alikes has been loaded.
+  while (label() === other.name) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(label(), `${other.name}#8888`);
   world.say({ type: 'going-away', retry_after_ms: 1000 });
   world.untilOpened();
   assert.equal(world.open().name, 'me', 'it is asked for as before');
