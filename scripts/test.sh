@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is taken: format, lints, licences, docs, all tests. Cheap checks first.
+# Everything that must hold before a change is taken: format, lints, licences, docs, all tests. Cheap checks first; what takes
+# long and only computes is done beside the tests in real time.
 # Every step runs even where an earlier one failed, except that nothing is tested which does not build.
 # What this machine cannot run says SKIPPED and why; with CI=true it fails instead.
 
@@ -7,43 +8,57 @@
 
 FAILED=""
 LOG=$(mktemp)    # what all tests said, to be counted at the end
-# Tests that compute much on a virtual clock. They take what the tests in real time leave: see start_virtual_tests.
-VIRTUAL="sim cost"
-VIRTUAL_LOG=$(mktemp)
-VIRTUAL_PID=""
-trap 'rm -f "$LOG" "$VIRTUAL_LOG"; [ -z "$VIRTUAL_PID" ] || kill -- "-$VIRTUAL_PID" 2>/dev/null || true' EXIT
+# Run beside the tests in real time: see start_beside. The first are tests on a virtual clock.
+VIRTUAL="sim"
+BESIDE_LOG=$(mktemp)
+BESIDE_PID=""
+trap 'rm -f "$LOG" "$BESIDE_LOG"; [ -z "$BESIDE_PID" ] || kill -- "-$BESIDE_PID" 2>/dev/null || true' EXIT
 
 main() {
-    scripts/setup.sh test
     # Nothing is rebuilt on such a machine: what incremental builds write would only cost time.
     if in_ci; then export CARGO_INCREMENTAL=0 CARGO_NET_RETRY=5; fi
+    if [ "${1:-}" = beside ]; then
+        beside
+    else
+        scripts/setup.sh test
+        in_front
+        sum_up
+    fi
+    [ -z "$FAILED" ] || die "FAILED:$FAILED"
+}
 
+in_front() {
     step "format" check_format
     step "shell scripts" check_scripts
     step "licences and bans" check_dependencies
     step "workflows and hosts" check_workflows
     step "release files" release_files
-    step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
-    # Only libraries: the command and the crate to embed are both called voicemesh.
-    step "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps --locked
-    # All targets at once, so that the binaries that tests start share one set of features, and one build, with the tests.
-    step "build" cargo build --workspace --all-targets --locked
-    case "$FAILED" in *build*) ;; *) start_virtual_tests; step "tests" cargo_tests ;; esac
-
     step "web packages" web_packages
     step "web format" web_format
     step "web types" web_types
+    # All targets at once, so that the binaries that tests start share one set of features, and one build, with the tests.
+    step "build" cargo build --workspace --all-targets --locked
+    case "$FAILED" in *build*) return ;; esac
+
+    start_beside
+    step "tests" cargo_tests
+    step "Debian packages" debian_packages
+    step "container image" container_image
+    # These start the server and the command that were built above.
+    step "browser tests" browser_tests
+    step "beside the tests" finish_beside
+}
+
+# What only computes, in any time it likes.
+beside() {
+    step "tests on a virtual clock" virtual_tests
     step "web tests" web_tests
     step "web module" web_module
     step "pure crates" pure_crates
     step "packages" scripts/packages.sh quick
-    case "$FAILED" in *build*) ;; *) step "Debian packages" debian_packages; step "container image" container_image ;; esac
-    # These start the server and the command that were built above.
-    case "$FAILED" in *build*) ;; *) step "browser tests" browser_tests ;; esac
-    [ -z "$VIRTUAL_PID" ] || step "tests on a virtual clock" finish_virtual_tests
-
-    sum_up
-    [ -z "$FAILED" ] || die "FAILED:$FAILED"
+    step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+    # Only libraries: the command and the crate to embed are both called voicemesh.
+    step "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps --locked
 }
 
 # step NAME COMMAND…
@@ -107,26 +122,30 @@ cargo_tests() {
         cargo test --workspace --locked --no-fail-fast
 }
 
-# What happens on a virtual clock is the same however slowly it is computed. So these tests run from here to the end, in a
-# session of their own and at the lowest priority: most tests in real time wait rather than compute.
-start_virtual_tests() {
+virtual_tests() {
     local name wanted=()
     for name in $VIRTUAL; do wanted+=(--test "$name"); done
-    say "== tests on a virtual clock ($VIRTUAL): begun"
+    counted cargo test --workspace --locked --no-fail-fast "${wanted[@]}"
+}
+
+# What happens on a virtual clock is the same however slowly it is computed, and so are lints. So these run from here to the
+# end, in a session of their own and at the lowest priority: most tests in real time wait rather than compute.
+start_beside() {
+    say "== beside the tests: begun"
     # shellcheck disable=SC2016
     setsid bash -c '
         # The kernel shares the processor between sessions first, then between the processes of each.
         echo 19 2>/dev/null >/proc/self/autogroup || true
         exec nice -n 19 "$@"
-    ' - cargo test --workspace --locked --no-fail-fast "${wanted[@]}" >"$VIRTUAL_LOG" 2>&1 &
-    VIRTUAL_PID=$!
+    ' - scripts/test.sh beside >"$BESIDE_LOG" 2>&1 &
+    BESIDE_PID=$!
 }
 
-finish_virtual_tests() {
+finish_beside() {
     local result=0
-    wait "$VIRTUAL_PID" || result=$?
-    VIRTUAL_PID=""
-    counted cat "$VIRTUAL_LOG"
+    wait "$BESIDE_PID" || result=$?
+    BESIDE_PID=""
+    counted cat "$BESIDE_LOG"
     return "$result"
 }
 
@@ -229,4 +248,4 @@ sum_up() {
     ' "$LOG"
 }
 
-main
+main "$@"
