@@ -184,24 +184,31 @@ fn a_damaged_identity_is_said_once_with_its_path_and_the_room_goes_on() {
     let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
     fs::create_dir_all(folder.file("Ada")).unwrap();
     fs::write(folder.file("Ada").join("identity"), "abc").unwrap();
+    let _bob = Joining::new(&server.url(), "identity", "Bob").start(&folder);
     let command = join_silent(&server, "identity", "Ada", &folder);
-    let window = tmux.open("damaged", LARGE, &command);
-    let text = window.wait_until("what became of it", |text| {
-        is_whole(text, "identity", LARGE.size) && text.contains("You are a new person")
+    // Paths are broken over lines.
+    let has_path =
+        |text: &str| text.split_whitespace().collect::<String>().contains("Ada/identity.broken-");
+    let window = tmux.open("damaged", USUAL, &command);
+    let text = window.wait_until("what became of it, beside who is there", |text| {
+        is_whole(text, "identity", USUAL.size) && text.contains("· Bob") && has_path(text)
     });
     assert_eq!(text.matches("You are a new person").count(), 1, "{text}");
-    // F8 shows events whole; paths are broken over lines.
+    keep("damaged-identity-80x24", &window);
+    window.write(b"\x1b");
+    // F8 shows the events, and it is one now.
+    window.wait_until("the room", |text| is_whole(text, "identity", USUAL.size) && !has_path(text));
     window.write(b"\x1b[19~");
-    window.wait_until("the path", |text| {
-        text.split_whitespace().collect::<String>().contains("Ada/identity.broken-")
-    });
-    keep("damaged-identity-120x40", &window);
+    window.wait_until("the event", has_path);
     window.write(b"\x1b[19~");
-    window.wait_until("the room", |text| is_whole(text, "identity", LARGE.size));
+    window.wait_until("the room", |text| is_whole(text, "identity", USUAL.size));
     window.write(b"\x03");
     assert_given_back(&window, "0");
+    assert!(has_path(&window.text()), "after the call:\n{}", window.text());
     let again = tmux.open("mended", LARGE, &command);
-    let text = again.wait_until("the room", |text| text.contains("no one else is there"));
+    let text = again.wait_until("the room", |text| {
+        is_whole(text, "identity", LARGE.size) && text.contains("· Bob")
+    });
     assert!(!text.contains("damaged") && !text.contains("You are a new person"), "{text}");
 }
 

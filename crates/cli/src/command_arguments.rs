@@ -51,6 +51,9 @@ pub(crate) fn group(typed: &str) -> Result<String, String> {
     if NAMES_OF_EVERYONE.contains(&name.to_lowercase().as_str()) {
         return Ok(EVERYONE.to_owned());
     }
+    if name.contains("://") {
+        return Err("That is a link to a room. /quit, then `voicemesh join LINK`.".to_owned());
+    }
     let beginning: String = name.chars().take(LOOKED_AT).collect();
     match RoomName::parse(&beginning) {
         Ok(_) => Ok(name.to_owned()),
@@ -95,6 +98,7 @@ mod tests {
             assert_eq!(group(typed).as_deref(), Ok(EVERYONE), "{typed}");
         }
         assert_eq!(group("'Red Team'").as_deref(), Ok("Red Team"));
+        assert!(group("https://example.org/r/lobby").unwrap_err().contains("a link to a room"));
         assert_eq!(
             group(&"x".repeat(300)).map(|name| name.len()),
             Ok(300),

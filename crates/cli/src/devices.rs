@@ -1,6 +1,5 @@
 //! `voicemesh devices`: microphones and speakers, and what to do where there are none.
 
-use std::io::Write;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -10,6 +9,7 @@ use crate::arguments::DevicesArguments;
 use crate::exit::{Exit, Failure};
 use crate::json;
 use crate::logs;
+use crate::mic::print_line;
 use crate::text::harmless;
 
 const NO_MICROPHONE: &str = "join with --input silence to listen only, or --input tone to be heard";
@@ -52,14 +52,7 @@ pub(crate) fn list(arguments: &DevicesArguments) -> Result<Exit, Failure> {
             NO_SOUND_SYSTEM.to_owned(),
         ],
     };
-    let mut stdout = std::io::stdout().lock();
-    for line in lines {
-        // The reader of the pipe is gone, which is no failure of the list.
-        if writeln!(stdout, "{line}").is_err() {
-            break;
-        }
-    }
-    Ok(Exit::Done)
+    lines.iter().try_fold(Exit::Done, |_, line| print_line(line))
 }
 
 fn for_programs(all: &Result<Vec<DeviceInfo>, DeviceError>) -> Value {

@@ -13,6 +13,7 @@
 //! The shape of its loop: events are waited for on the main thread ([`talk`]); standard input is
 //! read on a separate thread, and so are the signals that ask to end.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -72,7 +73,16 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("voicemesh: {}", failure.message);
+            let message = format!("voicemesh: {}", failure.message);
+            // Standard error may be full or gone, too; the exit code still says it.
+            let _ = match format::is_unicode() {
+                true => writeln!(std::io::stderr(), "{message}"),
+                false => writeln!(
+                    std::io::stderr(),
+                    "{}",
+                    message.chars().map(text::ascii).collect::<String>()
+                ),
+            };
             failure.exit.into()
         }
     }

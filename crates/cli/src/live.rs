@@ -25,12 +25,12 @@ pub(crate) mod taken;
 use std::io;
 use std::time::{Duration, Instant};
 
-use ratatui::crossterm::event::{self, Event as Told};
+use ratatui::crossterm::event::{self, Event as Told, KeyCode};
 use voicemesh::{DeviceEvent, Event, RoomEvent, Snapshot, TimedEvent};
 
 use crate::format::{is_unicode, time_of_day};
 use crate::held_logs;
-use crate::human::{Line, Mood};
+use crate::human::{Line, trouble};
 use crate::people::People;
 use crate::text::harmless;
 use console::Console;
@@ -117,6 +117,11 @@ impl Live {
         }
     }
 
+    /// What the user should know after the call as well.
+    pub(crate) fn warning(&self) -> Option<Line> {
+        self.problems.warning().map(trouble)
+    }
+
     /// The list of commands, over the rest.
     pub(crate) fn show_help(&mut self) {
         self.screen.open(Content::Help);
@@ -194,6 +199,10 @@ impl Live {
 
     fn take_event(&mut self, now: Duration, event: Told, wishes: &mut Vec<Action>) {
         self.stale = true;
+        if event.as_key_press_event().is_some_and(|key| key.code == KeyCode::Esc) {
+            let seen = self.problems.dismiss().map(trouble);
+            seen.iter().for_each(|line| self.say(line));
+        }
         let size = self.console.terminal.size().unwrap_or_default();
         match keys::take(&mut self.screen, now, event, size) {
             Some(Action::Redraw) => self.redraw(),
@@ -205,8 +214,10 @@ impl Live {
     /// Draws, if something has changed and it is time.
     pub(crate) fn tick(&mut self, now: Duration) -> io::Result<()> {
         for text in held_logs::take() {
-            self.say(&Line { mood: Mood::Trouble, text: harmless(text.trim_end()).into_owned() });
+            self.say(&trouble(harmless(text.trim_end())));
         }
+        let passed = self.problems.pass(now).map(trouble);
+        passed.iter().for_each(|line| self.say(line));
         let shown = (self.screen.link, self.screen.seconds);
         (self.screen.link, self.screen.seconds) = (self.watch.link(now), self.watch.seconds(now));
         self.stale |= shown != (self.screen.link, self.screen.seconds);

@@ -20,8 +20,10 @@ pub(crate) fn init(default: &str) {
     let asked = std::env::var(VARIABLE).unwrap_or_default();
     let filter = match asked.trim() {
         "" => EnvFilter::new(default),
-        asked => EnvFilter::try_new(asked).unwrap_or_else(|error| {
-            eprintln!("voicemesh: {VARIABLE} is not understood ({error}); logging at {default}");
+        asked => EnvFilter::try_new(asked).unwrap_or_else(|_| {
+            eprintln!(
+                "voicemesh: {VARIABLE} is not understood, so the log is at {default}; write debug, or voicemesh=trace,warn"
+            );
             EnvFilter::new(default)
         }),
     };

@@ -16,7 +16,7 @@ use crate::arguments::LoopbackArguments;
 use crate::exit::{Exit, Failure};
 use crate::json;
 use crate::logs;
-use crate::mic::println;
+use crate::mic::{print_line, println};
 use crate::signals::Stop;
 use crate::talk::beside_earlier;
 use crate::text::harmless;
@@ -52,9 +52,10 @@ fn loop_back(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
     let device = |error: DeviceError| Failure::device(&error);
     refuse_same_file(&arguments.input, &arguments.output).map_err(device)?;
     let (output, earlier) = beside_earlier(arguments.output.clone());
-    let playback = Playback::open(&output, waker()).map_err(device)?;
+    // A file that cannot be played leaves no empty one behind.
     let capture =
         Capture::open(&arguments.input, arguments.microphone.channel, waker()).map_err(device)?;
+    let playback = Playback::open(&output, waker()).map_err(device)?;
     let microphone = MicrophoneConfig {
         processing: arguments.microphone.processing(&arguments.input),
         activation: arguments.microphone.activation(&arguments.input).setting(),
@@ -81,13 +82,10 @@ fn loop_back(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
     let mut devices = Devices { capture, playback, least_queued: LEAST_QUEUED, underruns: 0, show };
     let totals = devices.run(path, started, arguments.seconds, &stop);
     if arguments.json {
-        println(&json::own_line("summary", started.elapsed(), totals.json()));
+        print_line(&json::own_line("summary", started.elapsed(), totals.json()))
     } else {
-        totals.lines().iter().for_each(|line| {
-            println(line);
-        });
+        totals.lines().iter().try_fold(Exit::Done, |_, line| print_line(line))
     }
-    Ok(Exit::Done)
 }
 
 fn waker() -> Waker {

@@ -1,6 +1,7 @@
 //! `voicemesh mic`: what the microphone gives, what the detector thinks of it, and what to do about
 //! it.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,16 +11,17 @@ use serde_json::json;
 use voicemesh::{InputSpec, MicrophoneState};
 use voicemesh_audio::process::{Microphone, MicrophoneConfig};
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_device::{Capture, ChannelMix, DeviceEvent, MicrophoneChannels};
+use voicemesh_device::{Capture, ChannelMix, DeviceEvent, MicrophoneChannels, file_words};
 
 use crate::arguments::MicArguments;
 use crate::exit::{Exit, Failure};
+use crate::format::is_unicode;
 use crate::json;
 use crate::live::cells::cut;
 use crate::live::meter;
 use crate::logs;
 use crate::signals::Stop;
-use crate::text::harmless;
+use crate::text::{ascii, harmless};
 
 /// The microphone is asked at least this often.
 const NAP: Duration = Duration::from_millis(20);
@@ -53,10 +55,35 @@ pub(crate) fn run(arguments: &MicArguments) -> Result<Exit, Failure> {
     })
 }
 
-/// False if the output's reader is gone.
+/// False if nothing more can be printed.
 pub(crate) fn println(line: &str) -> bool {
+    print(line).is_ok()
+}
+
+/// The same for a line without which the command has not done what it should. That its reader is
+/// gone is no failure.
+pub(crate) fn print_line(line: &str) -> Result<Exit, Failure> {
+    match print(line) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(format!(
+            "nothing can be printed: {}. Free some room, or print elsewhere.",
+            file_words(&error)
+        ))),
+        Ok(()) | Err(_) => Ok(Exit::Done),
+    }
+}
+
+fn print(line: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok()
+    writeln!(stdout, "{}", showable(line, stdout.is_terminal())).and_then(|()| stdout.flush())
+}
+
+/// What a terminal without UTF-8 can show of it.
+fn showable(text: &str, is_terminal: bool) -> Cow<'_, str> {
+    if is_unicode() || !is_terminal {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.chars().map(ascii).collect())
+    }
 }
 
 fn show(arguments: &MicArguments) -> Result<Exit, Failure> {
@@ -287,6 +314,7 @@ impl Show {
 
     fn put(&mut self, text: &str) {
         let mut stdout = io::stdout().lock();
+        let text = showable(text, stdout.is_terminal());
         self.closed |= stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err();
     }
 }

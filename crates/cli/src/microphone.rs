@@ -13,6 +13,11 @@ pub(crate) const RELEASE: Duration = Duration::from_millis(200);
 const NO_CHANNEL: &str = "--channel is for microphones and files. Leave it out.";
 const NO_KEY: &str = "Use --activation voice or --activation always.";
 
+fn channel(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "write the number of the channel: 1 is the first".to_owned())
+}
+
 /// What was said on the command line. Nothing said means: all of it for a microphone, nothing for a
 /// file or a tone.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub struct MicrophoneArguments {
 
     /// The channel of the microphone or file to hear [default: their mean, or the loudest where
     /// they differ].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = channel)]
     pub channel: Option<u16>,
 
     /// How much steady noise is removed [default: high].

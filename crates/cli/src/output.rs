@@ -13,6 +13,7 @@ use crate::human::{Line, Mood, TextOutput, plain};
 use crate::json;
 use crate::live::Live;
 use crate::live::keys::Action;
+use crate::live::problems::is_about_identity;
 use crate::people::People;
 use crate::slash::HELP;
 use crate::summary::Summary;
@@ -99,8 +100,10 @@ impl Output {
 
     /// Gives the screen back; what follows is lines again.
     pub(crate) fn end_live(&mut self) {
-        if let OutputFormat::Live { view, .. } = &self.form {
+        if let OutputFormat::Live { view, live } = &self.form {
+            let warning = live.warning();
             self.form = OutputFormat::TextOutput { view: view.clone(), coloured: takes_colours() };
+            warning.iter().for_each(|line| self.say(line));
         }
     }
 
@@ -304,7 +307,7 @@ fn is_shown_all_the_time(event: &Event) -> bool {
             | Event::Voice(VoiceEvent::FirstHeard { .. } | VoiceEvent::Speaking { .. })
             | Event::Room(RoomEvent::ServerAway { .. })
             | Event::Device(DeviceEvent::Lost { .. })
-    )
+    ) || matches!(event, Event::Room(RoomEvent::Warned { code, .. }) if is_about_identity(code.as_str()))
 }
 
 /// Whether standard input and output are one terminal that a view can be drawn on.

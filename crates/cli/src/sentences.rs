@@ -8,7 +8,7 @@ use std::time::Duration;
 use voicemesh::{
     AddressFailure, ConnectFailure, DeviceError, DeviceEvent, ErrorCode, Event, InputSpec,
     JoinError, OutputSpec, Permissions, PlainNotTried, ProxyFailure, Recorder, RoomEvent,
-    Unreached,
+    Unreached, VoiceEvent,
 };
 use voicemesh_device::{Capture, Playback, system_words};
 
@@ -36,7 +36,7 @@ const FOREIGN: [&str; 14] = [
     "ECONN",
 ];
 
-fn connecting(failure: ConnectFailure) -> String {
+fn view() -> TextOutput {
     let (server, room, name) =
         ("wss://voice.example.org".to_owned(), "lobby".to_owned(), "Ada".to_owned());
     let stay = SessionInfo {
@@ -51,15 +51,17 @@ fn connecting(failure: ConnectFailure) -> String {
         record: None,
         part: Part::Talk,
     };
+    TextOutput::new(stay)
+}
+
+fn connecting(failure: ConnectFailure) -> String {
     let away = Event::Room(RoomEvent::ServerAway {
         why: failure.to_string(),
         failure: Some(failure),
         silent_for: Duration::ZERO,
         retry_in: Duration::from_secs(1),
     });
-    TextOutput::new(stay)
-        .event(&at(0, away), &People::default())
-        .map_or(String::new(), |line| line.text)
+    view().event(&at(0, away), &People::default()).map_or(String::new(), |line| line.text)
 }
 
 fn unreached(failure: AddressFailure) -> ConnectFailure {
@@ -433,14 +435,45 @@ fn problems() -> Vec<String> {
     };
     let conditions = [
         Condition { permissions: Permissions::ALL.without_speak(), ..fine },
+        Condition { permissions: Permissions { listen: false, ..Permissions::ALL }, ..fine },
         Condition { permissions: Permissions::NONE, ..fine },
         Condition { upload_too_slow: true, in_no_group: true, ..fine },
     ];
-    let devices = [lost(&[Input, Output]), lost(&[Input]), lost(&[Output])];
-    let of_devices = devices.iter().flat_map(|problems| problems.lines(fine));
+    let mut held = Problems::default();
+    held.held_in(&["Red".to_owned()]);
+    let mut renewed = Problems::default();
+    for (code, message) in [
+        ("identity-replaced", "You are a new person in every room: the file was damaged."),
+        ("identity-not-kept", "You are a new person in every room each time: it is read-only."),
+    ] {
+        let code = ErrorCode::Other(code.to_owned());
+        renewed.event(&Event::Room(RoomEvent::Warned {
+            code,
+            message: message.into(),
+            text: None,
+        }));
+    }
+    let lasting = [lost(&[Input, Output]), lost(&[Input]), lost(&[Output]), held, renewed];
+    let of_devices = lasting.iter().flat_map(|problems| problems.lines(fine));
     of_devices
         .chain(conditions.into_iter().flat_map(|condition| Problems::default().lines(condition)))
         .collect()
+}
+
+/// What is said of events that need something of the person.
+fn events() -> Vec<String> {
+    let events = [
+        Event::Voice(VoiceEvent::GroupRefused { group: "Red".into() }),
+        Event::Voice(VoiceEvent::RecordingFailed { why: "the disk is full".into() }),
+        Event::Room(RoomEvent::Warned {
+            code: ErrorCode::BadField,
+            message: "too long".into(),
+            text: None,
+        }),
+    ];
+    let mut view = view();
+    let lines = events.into_iter().map(|event| view.event(&at(0, event), &People::default()));
+    lines.map(|line| line.map_or(String::new(), |line| line.text)).collect()
 }
 
 fn all() -> Vec<String> {
@@ -452,6 +485,7 @@ fn all() -> Vec<String> {
         .chain(refusals)
         .chain(problems())
         .chain([replaced("lobby")])
+        .chain(events())
         .collect()
 }
 

@@ -3,17 +3,18 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use voicemesh::JoinOptions;
-use voicemesh_device::file_words;
+use voicemesh_device::{file_words, read_file};
 use voicemesh_signaling::token::{TokenRequest, sign};
 
 use crate::arguments::TokenArguments;
 use crate::exit::{Exit, Failure};
+use crate::mic::print_line;
 
 /// Prints one line, the token.
 pub(crate) fn make(arguments: TokenArguments) -> Result<Exit, Failure> {
     let path = arguments.secret.display();
     let usage = |message: String| Failure::new(Exit::Usage, message);
-    let secret = std::fs::read(&arguments.secret).map_err(|error| {
+    let secret = read_file(&arguments.secret).map_err(|error| {
         usage(format!(
             "{path}: {}. Name the file of the server's --auth-secret with --secret.",
             file_words(&error)
@@ -45,6 +46,5 @@ pub(crate) fn make(arguments: TokenArguments) -> Result<Exit, Failure> {
     };
     request.check().map_err(|error| usage(format!("{error}.")))?;
     let token = sign(request, &secret).map_err(|error| usage(format!("{path}: {error}.")))?;
-    println!("{}", token.as_str());
-    Ok(Exit::Done)
+    print_line(token.as_str())
 }

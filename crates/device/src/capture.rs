@@ -271,13 +271,21 @@ struct Microphone {
     channels: Arc<SharedChannels>,
 }
 
+/// What a microphone or a file has instead of that channel.
+pub(crate) fn no_such_channel(count: usize, channel: u16) -> String {
+    match count {
+        1 => format!("it has one channel, and no channel {channel}"),
+        several => format!("it has {several} channels, and no channel {channel}"),
+    }
+}
+
 impl Kind for Microphone {
     type Feed = Feed;
 
     fn open(&self, earlier: Option<HostId>) -> Result<(Running, Feed), DeviceError> {
         self.options.open(earlier, |rate_hz, count| {
             if let Some(channel) = self.channel.filter(|channel| usize::from(*channel) > count) {
-                return Err(format!("it has {count} channels, so there is no channel {channel}"));
+                return Err(no_such_channel(count, channel));
             }
             let (ring, feed) = Feed::new(rate_hz)?;
             let downmix = Downmix::new(count, rate_hz, self.channel, Arc::clone(&self.channels));

@@ -1,7 +1,7 @@
 //! What can go wrong when a device is opened, in sentences that say what to do next.
 
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a device could not be opened or listed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -206,6 +206,21 @@ pub fn file_words(error: &io::Error) -> String {
         },
     };
     words.to_owned()
+}
+
+/// The content of a small file, such as a key. A pipe is refused, because one that has no writer is
+/// waited for without end; one that a shell has opened (`<(COMMAND)`) is read.
+///
+/// # Errors
+///
+/// As the system says it; what is no file is refused in our words.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let is_opened = path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd");
+    let found = std::fs::metadata(path)?;
+    if found.is_file() || found.is_dir() || is_opened {
+        return std::fs::read(path);
+    }
+    Err(io::Error::other("it is a pipe or a device, not a file"))
 }
 
 /// A disk that fails, on all Unix systems.

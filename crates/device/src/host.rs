@@ -157,13 +157,11 @@ pub(crate) fn find(
         // The name of a file, as people write it.
         let path = Path::new(wanted);
         match direction {
-            Direction::Input if path.is_file() => DeviceError::BadWav {
+            Direction::Input if names_a_file(path) => DeviceError::BadWav {
                 path: path.into(),
                 why: "only files whose names end in .wav are played; `ffmpeg -i FILE FILE.wav` makes one".to_owned(),
             },
-            Direction::Output
-                if path.parent().is_some_and(|folder| folder.file_name().is_some() && folder.is_dir()) =>
-            {
+            Direction::Output if names_a_file(path) => {
                 DeviceError::NotNamedWav { path: path.into() }
             }
             Direction::Input | Direction::Output => {
@@ -171,6 +169,23 @@ pub(crate) fn find(
             }
         }
     })
+}
+
+/// Whether people mean a file or folder by it. Names of devices can have slashes and dots as well.
+fn names_a_file(path: &Path) -> bool {
+    const SOUND: [&str; 16] = [
+        "wave", "mp3", "ogg", "oga", "opus", "flac", "m4a", "aac", "wma", "aif", "aiff", "mp4",
+        "webm", "mkv", "raw", "pcm",
+    ];
+    let text = path.to_string_lossy();
+    let begins_as_one =
+        ["/", "./", "../", "~/"].iter().any(|beginning| text.starts_with(beginning));
+    let is_sound = path
+        .extension()
+        .is_some_and(|extension| SOUND.iter().any(|known| extension.eq_ignore_ascii_case(known)));
+    let in_a_folder =
+        path.parent().is_some_and(|folder| folder.file_name().is_some() && folder.is_dir());
+    text == "-" || begins_as_one || is_sound || in_a_folder || path.exists()
 }
 
 /// What to ask of a device that should have so many channels, the best first; the next when it
@@ -366,6 +381,19 @@ mod tests {
         let names = |count: usize| (0..count).map(|number| format!("D{number}")).collect();
         assert_eq!([0, 2].map(|count| short_list(names(count))), ["none", "`D0`, `D1`"]);
         assert_eq!(short_list(names(12)), "`D0`, `D1`, `D2`, `D3` and 8 more");
+    }
+
+    #[test]
+    fn names_of_files_are_told_from_names_of_devices() {
+        for file in
+            ["/tmp/none.mp3", "none.OGG", "-", "/dev/stdin", ".", "./a", "~/speech", "src/a"]
+        {
+            assert!(names_a_file(Path::new(file)), "{file}");
+        }
+        for device in ["pulse", "hw:CARD=PCH,DEV=0", "Family 17h/19h Audio", "USB Audio 2.0", "Ogg"]
+        {
+            assert!(!names_a_file(Path::new(device)), "{device}");
+        }
     }
 
     #[test]

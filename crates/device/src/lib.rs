@@ -54,7 +54,7 @@ pub use capture::{Capture, MicrophoneFeed};
 pub use convert::Resampler;
 pub use downmix::{ChannelMix, MicrophoneChannels};
 pub use drift::DriftEstimator;
-pub use error::{DeviceError, file_words, system_words};
+pub use error::{DeviceError, file_words, read_file, system_words};
 pub use playback::Playback;
 pub use sound::{Channels, DeviceEvent, DeviceInfo, Direction, SAMPLE_RATE, STEP_SAMPLES, Waker};
 pub use spec::{InputSpec, OutputSpec};

@@ -34,7 +34,8 @@ struct Format {
     encoding: Encoding,
     channels: usize,
     rate_hz: u32,
-    bytes_per_frame: usize,
+    /// Bytes from one sample to the next; more than it has where it is stored in a wider number.
+    container: usize,
 }
 
 /// Decodes a whole file of at most so many seconds.
@@ -71,7 +72,7 @@ pub(crate) fn decode(file: &[u8], most_seconds: u32) -> Result<Clip, String> {
                 };
                 let told = if size == OPEN_SIZE { data_bytes.unwrap_or(0) } else { size as usize };
                 // A size of 0 or beyond the end was never filled in, or the file was cut off.
-                let is_true = told > 0 && told <= body.len();
+                let is_true = told <= body.len() && (told > 0 || is_chunks(body));
                 return format.decode(if is_true { &body[..told] } else { body }, most_seconds);
             }
             _ => {}
@@ -79,6 +80,19 @@ pub(crate) fn decode(file: &[u8], most_seconds: u32) -> Result<Clip, String> {
         // Chunks begin at even places.
         at = (at + 8).saturating_add(size as usize).saturating_add(size as usize % 2);
     }
+}
+
+/// Whether these bytes are chunks and no sound: they end where the last one does.
+fn is_chunks(mut bytes: &[u8]) -> bool {
+    while let [a, b, c, d, s0, s1, s2, s3, rest @ ..] = bytes {
+        let size = u32::from_le_bytes([*s0, *s1, *s2, *s3]) as usize;
+        let is_name = [a, b, c, d].iter().all(|letter| matches!(letter, b' '..=b'~'));
+        match rest.get(size + size % 2..).or_else(|| rest.get(size..)) {
+            Some(next) if is_name => bytes = next,
+            _ => return false,
+        }
+    }
+    bytes.is_empty()
 }
 
 fn read_format(body: &[u8], at: usize) -> Result<Format, String> {
@@ -109,7 +123,14 @@ fn read_format(body: &[u8], at: usize) -> Result<Format, String> {
             "its format at byte {at} has {channels} channels and a rate of {rate_hz} Hz"
         ));
     }
-    Ok(Format { encoding, channels, rate_hz, bytes_per_frame: channels * encoding.bytes() })
+    // Some programs leave the size of a frame open.
+    let container = usize::from(field(12)?) / channels;
+    let container = if matches!(encoding, Encoding::Integer { .. }) && container <= 8 {
+        container.max(encoding.bytes())
+    } else {
+        encoding.bytes()
+    };
+    Ok(Format { encoding, channels, rate_hz, container })
 }
 
 impl Encoding {
@@ -140,14 +161,22 @@ impl Encoding {
 
 impl Format {
     fn decode(self, data: &[u8], most_seconds: u32) -> Result<Clip, String> {
-        let frames = data.len() / self.bytes_per_frame;
+        let bytes_per_frame = self.channels * self.container;
+        let frames = data.len() / bytes_per_frame;
         if frames / self.rate_hz as usize >= most_seconds as usize {
             return Err(format!("it is longer than {} minutes; cut it", most_seconds / 60));
         }
-        let whole = &data[..frames * self.bytes_per_frame];
+        let whole = &data[..frames * bytes_per_frame];
+        let bytes = self.encoding.bytes();
+        // At the lower end, as ALSA stores 24 bits in 32, the rest of each number is its sign.
+        let is_low = whole.chunks_exact(self.container).all(|number| {
+            let sign = if number[bytes - 1] & 0x80 == 0 { 0 } else { 0xff };
+            number[bytes..].iter().all(|byte| *byte == sign)
+        });
+        let from = if is_low { 0 } else { self.container - bytes };
         let samples = whole
-            .chunks_exact(self.encoding.bytes())
-            .map(|sample| self.encoding.sample(sample))
+            .chunks_exact(self.container)
+            .map(|number| self.encoding.sample(&number[from..from + bytes]))
             .collect();
         Ok(Clip { samples, channels: self.channels, rate_hz: self.rate_hz })
     }
@@ -205,6 +234,24 @@ mod tests {
             .flat_map(|sample| sample.to_le_bytes())
             .collect();
         assert_eq!(samples(&wav(b"RIFF", FLOAT, 1, 32, 12, &numbers)), [0.0, 0.0, 0.25]);
+    }
+
+    /// `arecord -f S24_LE` writes the first, programs that write to the upper end the second.
+    #[test]
+    fn samples_of_24_bits_in_numbers_of_32_are_read_at_either_end() {
+        for data in [[0, 0, 0x40, 0, 0, 0, 0xc0, 0xff], [0, 0, 0, 0x40, 0, 0, 0, 0xc0]] {
+            let mut file = wav(b"RIFF", PCM, 1, 24, 8, &data);
+            let format = file.windows(4).position(|four| four == b"fmt ").expect("a format");
+            file[format + 8 + 12] = 4;
+            assert_eq!(samples(&file), [0.5, -0.5], "{data:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_sound_does_not_play_the_chunks_behind_it() {
+        let behind = b"LIST\x04\0\0\0INFOid3 \x01\0\0\0a\0";
+        assert_eq!(samples(&wav(b"RIFF", PCM, 1, 16, 0, behind)), [0.0; 0]);
+        assert_eq!(samples(&wav(b"RIFF", PCM, 1, 16, 0, &behind[..11])).len(), 5);
     }
 
     /// As ffmpeg, sox and arecord leave the size when they write to a pipe, and as a full disk

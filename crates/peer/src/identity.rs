@@ -60,7 +60,7 @@ impl Identity {
     pub(crate) fn warning(&self) -> Option<(&'static str, String)> {
         if let Some(why) = &self.unkept {
             let sentence = format!(
-                "You are a new person in every room each time: your identity cannot be kept ({why})."
+                "You are a new person in every room each time: your identity cannot be kept ({why}). Choose a folder in which this program may write."
             );
             return Some(("identity-not-kept", sentence));
         }
@@ -80,7 +80,13 @@ impl Identity {
         match Self::from_dir(&dir, origin, room) {
             Ok(identity) => Ok(identity),
             Err(error) => {
-                let unkept = Some(format!("{}: {}", dir.display(), file_words(&error)));
+                let why = match error.kind() {
+                    io::ErrorKind::AlreadyExists => {
+                        "a file stands where a folder should be".to_owned()
+                    }
+                    _ => file_words(&error),
+                };
+                let unkept = Some(format!("{}: {why}", dir.display()));
                 Ok(Self { unkept, ..Self::ephemeral(origin, room)? })
             }
         }
@@ -190,13 +196,18 @@ fn read_or_make_secret(path: &Path) -> io::Result<(InstallationSecret, Option<Pa
 
 enum Stored {
     Whole(InstallationSecret),
-    /// Not as long as a secret, or one byte over and over: a full disk, or a machine that lost
-    /// power.
+    /// Not as long as a secret, or one byte over and over (a full disk, or a machine that lost
+    /// power), or no file.
     Damaged,
     Missing,
 }
 
 fn read_secret(path: &Path) -> io::Result<Stored> {
+    // A folder, a pipe that would be waited for, a link to nothing.
+    let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
+    if !is_file && fs::symlink_metadata(path).is_ok() {
+        return Ok(Stored::Damaged);
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Missing),
@@ -317,6 +328,29 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_moved_aside_as_well() {
+        type Make = fn(&Path) -> bool;
+        let makes: [Make; 3] = [
+            |path| fs::create_dir(path).is_ok(),
+            |path| std::os::unix::fs::symlink("/nowhere", path).is_ok(),
+            |path| std::process::Command::new("mkfifo").arg(path).status().unwrap().success(),
+        ];
+        for make in makes {
+            let dir = folder("no-file");
+            fs::create_dir_all(&dir).unwrap();
+            assert!(make(&dir.join(SECRET_FILE)));
+            let load = || Identity::load(Some(&dir), "wss://a:443", "lobby").unwrap();
+            let renewed = load();
+            assert!(renewed.replaced.is_some() && renewed.unkept.is_none(), "{renewed:?}");
+            let id = renewed.proof.peer_id();
+            drop(renewed);
+            assert_eq!(load().proof.peer_id(), id);
+            fs::remove_dir_all(dir).unwrap();
+        }
+    }
+
     #[test]
     fn a_folder_that_cannot_be_written_still_gives_an_identity() {
         let dir = folder("file");
@@ -327,6 +361,8 @@ mod tests {
             code == "identity-not-kept" && sentence.contains(dir.to_str().unwrap()),
             "{sentence}"
         );
+        assert!(sentence.contains("a file stands where a folder should be"), "{sentence}");
+        assert!(sentence.ends_with("Choose a folder in which this program may write."));
         fs::remove_file(dir).unwrap();
     }
 }

@@ -105,10 +105,18 @@ impl Sound {
         refuse_same_file(&options.input, &options.output).map_err(JoinError::Output)?;
         let channels = if options.positional { Channels::Stereo } else { Channels::Mono };
         let output = as_written(options.output.clone());
+        let open_input = || {
+            Capture::open_or_wait(&options.input, options.input_channel, waker(wake))
+                .map_err(JoinError::Input)
+        };
+        // A file that cannot be played leaves no empty one behind.
+        let file = match options.input {
+            InputSpec::Wav { .. } => Some(open_input()?),
+            _ => None,
+        };
         let playback =
             Playback::open_or_wait(&output, channels, waker(wake)).map_err(JoinError::Output)?;
-        let capture = Capture::open_or_wait(&options.input, options.input_channel, waker(wake))
-            .map_err(JoinError::Input)?;
+        let capture = file.map_or_else(open_input, Ok)?;
         let devices = Devices {
             capture,
             channel: options.input_channel,

@@ -39,6 +39,18 @@ fn pem_words(error: &pem::Error) -> String {
     }
 }
 
+/// Why a file has none. DER begins with a sequence of more than 127 bytes (X.690 §8.1.3.5).
+fn without_certificate(read: &[u8]) -> &'static str {
+    let has = |text: &[u8]| read.windows(text.len()).any(|part| part == text);
+    if read.starts_with(&[0x30, 0x82]) {
+        "it is in the form DER; `openssl x509 -inform der -in FILE -out FILE.pem` makes it one in the form PEM"
+    } else if has(b"PRIVATE KEY-----") {
+        "it holds a key and no certificate; the certificate is another file"
+    } else {
+        "it holds no certificate in the form PEM (it begins with -----BEGIN CERTIFICATE-----)"
+    }
+}
+
 /// What was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Trust {
@@ -53,13 +65,13 @@ impl Tls {
         if let Some(path) = extra_root_pem {
             let unusable =
                 |why: String| JoinError::Certificate(format!("{}: {why}", path.display()));
-            let certificates =
-                CertificateDer::pem_file_iter(path).map_err(|error| unusable(pem_words(&error)))?;
-            for certificate in certificates {
+            let read =
+                voicemesh_device::read_file(path).map_err(|error| unusable(file_words(&error)))?;
+            for certificate in CertificateDer::pem_slice_iter(&read) {
                 extra.push(certificate.map_err(|error| unusable(pem_words(&error)))?);
             }
             if extra.is_empty() {
-                return Err(unusable("it holds no certificate".to_owned()));
+                return Err(unusable(without_certificate(&read).to_owned()));
             }
         }
         Ok(Self { extra, read: Arc::default() })

@@ -120,8 +120,14 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
     if chain.is_empty() {
         return Err(wrong_cert(&pem_words(pem::Error::NoItemsFound, "certificate")));
     }
-    let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| wrong_key(&pem_words(error, "private key")))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
+        match error {
+            pem::Error::NoItemsFound if is_encrypted(key) => wrong_key(
+                "it is protected by a password, which cannot be typed at a restart; `openssl pkey -in FILE -out FILE.pem` takes it off",
+            ),
+            error => wrong_key(&pem_words(error, "private key")),
+        }
+    })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -137,6 +143,10 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
             }
         })?;
     Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+fn is_encrypted(key: &Path) -> bool {
+    std::fs::read_to_string(key).is_ok_and(|text| text.contains("ENCRYPTED"))
 }
 
 /// Why a certificate and its key cannot be used, and whether the key is what is wrong.

@@ -102,14 +102,13 @@ pub(crate) fn layout(screen: &Screen, area: Rect) -> Sections {
         _ => 1,
     };
     let problems = u16::try_from(problem_rows(screen, area.width).len()).unwrap_or(u16::MAX);
-    // What calls for an action is shown whole, before messages and people, where the screen is
-    // small.
+    // What calls for an action is shown whole, before messages and people.
     let most = if rule == 0 { free.saturating_sub(1) } else { free / 3 };
     let urgent = problems.saturating_add(urgent_rows(screen, area.width));
     let events = if rule == 0 {
         events.min(free / 3).max(urgent.min(most))
     } else {
-        events.max(problems + 1).min(most)
+        events.max(problems.saturating_add(1)).max(urgent).min(most)
     };
     let free = free.saturating_sub(events);
     let wanted = u16::try_from(screen.people.len().max(1)).unwrap_or(u16::MAX);

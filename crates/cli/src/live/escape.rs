@@ -93,6 +93,10 @@ impl Escapes {
             // A key without a meaning, if nothing follows.
             *self = Self::ControlString { at: now, letters: 0 };
             return;
+        } else if let Some(letter) = pressed(&event, KeyModifiers::ALT) {
+            // Esc and a letter in one read, as a line with lag brings them, are the same bytes.
+            events.extend([key(KeyCode::Esc), key(KeyCode::Char(letter))]);
+            return;
         }
         events.push(event);
     }
@@ -203,6 +207,7 @@ fn tilde(rest: &str) -> Option<KeyCode> {
         "15~" => KeyCode::F(5),
         "17~" => KeyCode::F(6),
         "18~" => KeyCode::F(7),
+        "19~" => KeyCode::F(8),
         _ => return None,
     })
 }
@@ -431,6 +436,17 @@ mod tests {
             [ESC],
             "it was the key Esc after all"
         );
+    }
+
+    #[test]
+    fn a_letter_that_comes_in_one_read_with_escape_is_not_lost() {
+        let mut escapes = Escapes::default();
+        let now = Duration::ZERO;
+        assert_eq!(escapes.take(now, held(ALT, '/')), [ESC, key(KeyCode::Char('/'))]);
+        assert_eq!(typed(&mut escapes, now, "msg Ben"), "msg Ben");
+        let shifted = escapes.take(now, held(ALT | KeyModifiers::SHIFT, 'A'));
+        assert_eq!(shifted, [ESC, key(KeyCode::Char('A'))]);
+        assert_eq!(after_escape("[19~"), [KeyCode::Esc, KeyCode::F(8)]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What does not work now, one line each for as long as it lasts.
 
+use std::time::Duration;
+
 use voicemesh::{DeviceEvent, DeviceRole, Event, Permissions, RoomEvent};
 
 use crate::human::Heard;
@@ -17,7 +19,14 @@ pub(crate) struct Problems {
     held_in: Vec<String>,
     microphone_lost: bool,
     speaker_lost: bool,
+    /// That the user is a new person.
+    identity: Option<String>,
+    /// Whether it is shown, and since when.
+    identity_shown: Option<Option<Duration>>,
 }
+
+/// What became of the identity is shown this long, unless the user takes it away before.
+const IDENTITY_SHOWN: Duration = Duration::from_secs(60);
 
 /// What the snapshot and the permissions add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +54,34 @@ impl Problems {
             Event::Device(DeviceEvent::Recovered { which } | DeviceEvent::Changed { which }) => {
                 *self.lost(*which) = false
             }
+            Event::Room(RoomEvent::Warned { code, message, .. })
+                if is_about_identity(code.as_str()) =>
+            {
+                self.identity = Some(harmless(message).into_owned());
+                self.identity_shown = Some(None);
+            }
             _ => {}
         }
+    }
+
+    /// What was shown long enough, and is no longer.
+    pub(crate) fn pass(&mut self, now: Duration) -> Option<&str> {
+        let since = self.identity_shown.as_mut()?.get_or_insert(now);
+        if now.saturating_sub(*since) < IDENTITY_SHOWN {
+            return None;
+        }
+        self.dismiss()
+    }
+
+    /// What is shown only until the user has seen it, and is no longer.
+    pub(crate) fn dismiss(&mut self) -> Option<&str> {
+        self.identity_shown.take()?;
+        self.warning()
+    }
+
+    /// What the user should know after the call as well.
+    pub(crate) fn warning(&self) -> Option<&str> {
+        self.identity.as_deref()
     }
 
     /// The talk groups in which a moderator holds the user; none if held nowhere.
@@ -94,6 +129,7 @@ impl Problems {
         let group = if in_no_group { Some(self.in_no_group()) } else { self.held() };
         server
             .chain([fixed(sound), fixed(may), group, fixed(upload)].into_iter().flatten())
+            .chain(self.identity.clone().filter(|_| self.identity_shown.is_some()))
             .collect()
     }
 
@@ -124,12 +160,16 @@ impl Problems {
     }
 }
 
+/// Whether it says that the user is a new person in every room.
+pub(crate) fn is_about_identity(code: &str) -> bool {
+    matches!(code, "identity-replaced" | "identity-not-kept")
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::summary::tests::joined;
+    use voicemesh::ErrorCode;
 
     const FINE: Condition = Condition {
         permissions: Permissions::ALL,
@@ -170,6 +210,25 @@ mod tests {
         assert!(problems.lines(relayed)[0].ends_with("you and the others cannot hear each other."));
         problems.event(&joined());
         assert!(problems.lines(FINE).is_empty());
+    }
+
+    #[test]
+    fn that_the_user_is_a_new_person_is_shown_for_a_minute_or_until_it_was_read() {
+        let seconds = Duration::from_secs;
+        let mut problems = Problems::default();
+        let warned = Event::Room(RoomEvent::Warned {
+            code: ErrorCode::Other("identity-replaced".into()),
+            message: "You are a new person. It is kept as /a.".into(),
+            text: None,
+        });
+        problems.event(&warned);
+        assert_eq!(problems.lines(FINE), ["You are a new person. It is kept as /a."]);
+        assert!(problems.pass(seconds(5)).is_none() && problems.pass(seconds(64)).is_none());
+        assert_eq!(problems.lines(FINE).len(), 1);
+        assert!(problems.pass(seconds(65)).is_some() && problems.lines(FINE).is_empty());
+        problems.event(&warned);
+        assert!(problems.dismiss().is_some() && problems.lines(FINE).is_empty());
+        assert!(problems.dismiss().is_none() && problems.warning().is_some());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) const QUIETEST_DBFS: i32 = -60;
 
 /// Below both of these a person comes through clearly; above either of the second two, poorly. As
 /// the page judges.
-const CLEAR: (u32, u128) = (30, 200);
+pub(crate) const CLEAR: (u32, u128) = (30, 200);
 const POOR: (u32, u128) = (120, 400);
 /// Until the delay is measured: what both ends take beside the network.
 const ENDS_MS: u128 = 80;

@@ -190,7 +190,7 @@ impl Path {
             self.sums.lately.map_or("–".to_owned(), |delay| format!("{} ms", delay.as_millis()));
         let (moment, loss) = (clock(self.now), self.loss.loss().unwrap_or_default() * 100.0);
         format!(
-            "{moment}  {:>4.0} dB  {sent:<8}  lost {loss:.1} %  buffer {:.0} ms  mouth to ear {delay}  {} kbit/s, {} copies",
+            "{moment}  {:>4.0} dB  {sent:<8}  lost {loss:.1} %  buffer {:.0} ms  delay {delay}  {} kbit/s, {} copies",
             level.level_dbfs,
             stats.buffer_ms,
             self.plan.bitrate_bps / 1000,

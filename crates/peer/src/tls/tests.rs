@@ -103,3 +103,32 @@ fn a_named_certificate_of_an_unknown_issuer_is_accepted_with_its_dates_and_name(
     let past = issued(past);
     assert!(verify(&[&past], &past, "voice.lan").is_err());
 }
+
+/// What is said of a file with this content as `--ca`.
+fn refused(content: &[u8]) -> String {
+    let path = std::env::temp_dir().join(format!("voicemesh-ca-{}.pem", std::process::id()));
+    std::fs::write(&path, content).expect("a file");
+    let error = Tls::new(Some(&path)).err().map(|error| error.to_string());
+    std::fs::remove_file(path).expect("its end");
+    error.expect("refused")
+}
+
+#[test]
+fn a_file_without_a_certificate_is_told_by_what_it_holds() {
+    let own = self_signed(&params("server", true));
+    assert!(refused(own.der()).contains("openssl x509 -inform der"));
+    let key = KeyPair::generate().expect("a key").serialize_pem();
+    assert!(refused(key.as_bytes()).contains("a key and no certificate"));
+    assert!(refused(b"hello").contains("-----BEGIN CERTIFICATE-----"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_that_nothing_is_written_to_is_not_waited_for() {
+    let path = std::env::temp_dir().join(format!("voicemesh-ca-{}.pipe", std::process::id()));
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+    assert!(made.success());
+    let error = Tls::new(Some(&path)).err().map(|error| error.to_string());
+    std::fs::remove_file(path).expect("its end");
+    assert!(error.is_some_and(|error| error.contains("it is a pipe or a device")));
+}

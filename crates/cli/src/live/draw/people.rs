@@ -9,7 +9,7 @@ use voicemesh::Route;
 use super::palette::{Palette, meter};
 use crate::human::Mood;
 use crate::live::cells::{fit, fit_right, width};
-use crate::live::screen::{Person, QUIETEST_DBFS, Quality, Screen};
+use crate::live::screen::{CLEAR, Person, QUIETEST_DBFS, Quality, Screen};
 
 const LEAST_NAME: usize = 8;
 /// Names grow to this before the less important columns get their place.
@@ -253,9 +253,19 @@ fn notes(person: &Person) -> String {
         (person.muted, "off"),
         (person.gain_percent != 100 && !person.muted, gain.as_str()),
     ];
-    let notes: Vec<&str> =
-        notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect();
-    notes.join(" ")
+    let notes = notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note);
+    notes.chain(reason(person)).collect::<Vec<_>>().join(" ")
+}
+
+/// Why a person does not come through clearly, as far as it can be told.
+fn reason(person: &Person) -> Option<&'static str> {
+    let is_far = person.round_trip_ms.is_some_and(|ms| ms >= CLEAR.1);
+    match person.quality {
+        Quality::Clear | Quality::Gone => None,
+        Quality::Fair | Quality::Poor if person.loss_permille >= CLEAR.0 => Some("loses speech"),
+        Quality::Fair | Quality::Poor if is_far => Some("long way"),
+        Quality::Fair | Quality::Poor => Some("arrives late"),
+    }
 }
 
 /// Per cent with one digit below ten, without above.

@@ -5,6 +5,7 @@ use ratatui::style::Color;
 use super::*;
 use crate::human::{Line as Said, plain};
 use crate::live::overlay_state::{Content, Overlay};
+use crate::live::screen::Quality;
 use crate::live::screen::tests::screen;
 use crate::people::People;
 use crate::people::tests::peer;
@@ -432,6 +433,37 @@ fn what_needs_action_is_whole_on_the_smallest_screen() {
     screen.problems = vec![problem.to_owned()];
     let shown = text(&screen, 40, 10);
     assert!(shown.contains("run?") && shown.contains("Not sent"), "{shown}");
+}
+
+#[test]
+fn a_refusal_is_whole_beside_what_does_not_work() {
+    let mut screen = busy();
+    screen.problems =
+        vec!["No sound card works: you and the others cannot hear each other. Plug one in.".into()];
+    let refusal = "That did not work: the speaker stays as it is: /nowhere/heard.wav cannot be written as a speaker: there is no such folder; check the folder and its permissions.";
+    screen.say("12:00", &crate::human::trouble(refusal));
+    let shown = text(&screen, 80, 24).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("Plug one in.") && shown.contains("its permissions."), "{shown}");
+    screen.say("12:01", &plain("Ben is here."));
+    assert!(text(&screen, 80, 24).contains("Ben is here."));
+}
+
+#[test]
+fn a_person_who_does_not_come_through_clearly_has_a_reason_in_words() {
+    let mut screen = busy();
+    screen.people.truncate(1);
+    for (quality, loss, round_trip, reason) in [
+        (Quality::Poor, 150, 20, "loses speech"),
+        (Quality::Fair, 0, 300, "long way"),
+        (Quality::Poor, 0, 20, "arrives late"),
+    ] {
+        let person = &mut screen.people[0];
+        (person.quality, person.loss_permille) = (quality, loss);
+        person.round_trip_ms = Some(round_trip);
+        assert!(text(&screen, 80, 24).contains(reason), "{reason}");
+    }
+    screen.people[0].quality = Quality::Clear;
+    assert!(!text(&screen, 80, 24).contains("arrives late"));
 }
 
 #[test]
