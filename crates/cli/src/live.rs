@@ -30,7 +30,7 @@ use voicemesh::{DeviceEvent, Event, RoomEvent, Snapshot, TimedEvent};
 
 use crate::format::{is_unicode, time_of_day};
 use crate::held_logs;
-use crate::human::{Line, trouble};
+use crate::human::{Line, plain, trouble};
 use crate::people::People;
 use crate::text::harmless;
 use console::Console;
@@ -200,7 +200,7 @@ impl Live {
     fn take_event(&mut self, now: Duration, event: Told, wishes: &mut Vec<Action>) {
         self.stale = true;
         if event.as_key_press_event().is_some_and(|key| key.code == KeyCode::Esc) {
-            let seen = self.problems.dismiss().map(trouble);
+            let seen = self.problems.dismiss().map(plain);
             seen.iter().for_each(|line| self.say(line));
         }
         let size = self.console.terminal.size().unwrap_or_default();
@@ -216,7 +216,7 @@ impl Live {
         for text in held_logs::take() {
             self.say(&trouble(harmless(text.trim_end())));
         }
-        let passed = self.problems.pass(now).map(trouble);
+        let passed = self.problems.pass(now).map(plain);
         passed.iter().for_each(|line| self.say(line));
         let shown = (self.screen.link, self.screen.seconds);
         (self.screen.link, self.screen.seconds) = (self.watch.link(now), self.watch.seconds(now));
