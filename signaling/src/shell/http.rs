@@ -95,6 +95,9 @@ impl Site {
         if !host::is_named(request.version(), request.headers()) {
             return Ok((StatusCode::BAD_REQUEST, host::MISSING).into_response());
         }
+        if self.hub.config.only_as_this_machine && !host::is_this_machine(request.headers()) {
+            return Ok((StatusCode::MISDIRECTED_REQUEST, host::ELSEWHERE).into_response());
+        }
         let path = request.uri().path();
         match path.strip_prefix(&*self.base) {
             _ if self.base.is_empty() => {}
