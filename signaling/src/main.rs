@@ -17,9 +17,12 @@ struct Arguments {
 fn main() -> ExitCode {
     let matches = without_empty_variables(Arguments::command()).get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|error| {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|filter| !filter.is_empty()) {
-            eprintln!("voicemesh-signaling: {} is not used: {error}", EnvFilter::DEFAULT_ENV);
+            eprintln!(
+                "voicemesh-signaling: {} is not used: it is no level or list of levels; set it to info, or to debug to see more",
+                EnvFilter::DEFAULT_ENV
+            );
         }
         EnvFilter::new("info")
     });

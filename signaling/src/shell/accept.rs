@@ -19,14 +19,14 @@ use tokio_rustls::TlsAcceptor;
 use super::certificate::Certificate;
 use super::connection_slots::ConnectionSlot;
 use super::counted_io::CountedIo;
-use super::descriptors;
+use super::error::system_words;
 use super::head::Head;
 use super::http::{Site, SocketAddress};
 use super::hub::Hub;
 use super::page::Page;
 use super::request_limits::ConnectionRequests;
 use super::turns::Turns;
-use crate::config::key_file::without_number;
+use crate::config::key_file::is_out_of_files;
 use voicemesh_rooms::AddressKey;
 
 /// What a handshake needs.
@@ -109,7 +109,7 @@ pub(super) async fn accept(
                 let acceptor =
                     certificate.as_ref().map(|certificate| (certificate.acceptor(), turns.clone()));
                 complaint.note(Instant::now(), &error);
-                if descriptors::are_exhausted(&error) && reserve.take().is_some() {
+                if is_out_of_files(&error) && reserve.take().is_some() {
                     // The descriptor kept in reserve answers one waiting connection.
                     let accepted = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await;
                     if let Ok(Ok((socket, _))) = accepted {
@@ -248,7 +248,7 @@ impl Complaint {
             self.unsaid += 1;
             return;
         }
-        let (why, unsaid) = (without_number(error), self.unsaid);
+        let (why, unsaid) = (system_words(error), self.unsaid);
         tracing::warn!("cannot accept: {why} ({unsaid} more since the last line)");
         *self = Self { said_at: Some(now), unsaid: 0 };
     }
