@@ -25,7 +25,7 @@ const AHEAD: usize = 4_096;
 const AHEAD_BESIDE_THE_NEXT: usize = AHEAD + 512;
 
 /// What an unreliable message takes in renet beside its bytes: a place in a queue that doubles when
-/// it is full (64 bytes), and a piece of memory of its own (32).
+/// it is full (64 bytes), and an allocation (32).
 const SURROUNDING_BYTES: usize = 96;
 
 const SMALL_RELIABLE: u8 = 0;
