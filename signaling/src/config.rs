@@ -199,6 +199,12 @@ pub struct Config {
     /// How much one connection or address may ask of the server.
     #[arg(skip)]
     pub budgets: Budgets,
+
+    /// Answer only requests that name this machine itself as their host (`localhost`, or an address
+    /// such as 127.0.0.1): a web page of another name that DNS leads here is refused. Not behind a
+    /// reverse proxy.
+    #[arg(skip)]
+    pub only_as_this_machine: bool,
 }
 
 impl Default for Config {
@@ -239,6 +245,7 @@ impl Default for Config {
             admin_listen: None,
             admin_token_file: None,
             budgets: Budgets::default(),
+            only_as_this_machine: false,
         }
     }
 }

@@ -19,6 +19,7 @@ mod origin;
 mod page;
 mod passwords;
 mod refused;
+mod request_limits;
 mod socket;
 mod turns;
 

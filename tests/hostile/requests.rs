@@ -3,7 +3,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,9 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 use voicemesh_tests::process::binary;
 use voicemesh_tests::room::Folder;
+use voicemesh_wire::packet::Kind;
 
-use crate::client::{patiently, run};
+use crate::client::{Member, is_kind, patiently, run};
 use crate::machine::certificate;
 use crate::memory::WatchedServer as Server;
 
@@ -77,6 +79,8 @@ fn a_request_with_content_is_refused_and_nothing_behind_it_is_answered() {
     });
 }
 
+/// One attack at a time: each takes what a processor has.
+static ATTACKED: Mutex<()> = Mutex::new(());
 /// Connections of an attack.
 const ATTACKING: usize = 256;
 /// What is measured beside it.
@@ -119,12 +123,77 @@ impl Drop for Attack {
     }
 }
 
+/// What an attack was answered.
+#[derive(Debug, Default)]
+struct Answers {
+    wanted: AtomicUsize,
+    /// Of requests: that there were too many.
+    refused: AtomicUsize,
+    /// Neither, or the server was not reached.
+    others: AtomicUsize,
+}
+
+impl Answers {
+    /// Wanted ones, refusals and others so far.
+    fn counts(&self) -> [usize; 3] {
+        [&self.wanted, &self.refused, &self.others].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// The first byte of a record with a handshake, here the ServerHello.
+const HANDSHAKE_RECORD: u8 = 22;
+
 /// Begins handshakes as fast as the server answers, and finishes none: that costs no computing
 /// here.
-async fn shake_again_and_again(server: SocketAddr, hello: Vec<u8>) {
-    while let Ok(mut stream) = TcpStream::connect(server).await {
-        let _ = stream.write_all(&hello).await;
-        let _ = stream.read(&mut [0; 64]).await;
+async fn shake_again_and_again(server: SocketAddr, hello: Vec<u8>, answers: Arc<Answers>) {
+    loop {
+        let answer = async {
+            let mut stream = TcpStream::connect(server).await?;
+            stream.write_all(&hello).await?;
+            let mut first = [0; 64];
+            let read = stream.read(&mut first).await?;
+            std::io::Result::Ok(read > 0 && first[0] == HANDSHAKE_RECORD)
+        };
+        let count = if answer.await.is_ok_and(|is_hello| is_hello) {
+            &answers.wanted
+        } else {
+            &answers.others
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Requests that are sent at once on one connection.
+const PIPELINED: usize = 500;
+
+/// Asks for the metrics as often as the server lets it, many times on one connection without
+/// waiting for answers.
+async fn ask_again_and_again(server: SocketAddr, headers: &str, answers: Arc<Answers>) {
+    let requests = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{headers}\r\n").repeat(PIPELINED);
+    loop {
+        let Ok(mut stream) = TcpStream::connect(server).await else {
+            answers.others.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
+        let (mut reader, mut writer) = stream.split();
+        let asking = async { drop(writer.write_all(requests.as_bytes()).await) };
+        let reading = async {
+            let mut bytes = vec![0; 64 * 1024];
+            let mut carried = 0;
+            while let Ok(read @ 1..) = reader.read(&mut bytes[carried..]).await {
+                let all = &bytes[..carried + read];
+                let times = |status: &[u8]| {
+                    all.windows(status.len()).filter(|window| *window == status).count()
+                };
+                answers.wanted.fetch_add(times(b"HTTP/1.1 200 "), Ordering::Relaxed);
+                answers.refused.fetch_add(times(b"HTTP/1.1 429 "), Ordering::Relaxed);
+                // A status may be cut between two reads, and is shorter than that.
+                let (from, kept) = (all.len().saturating_sub(12), all.len().min(12));
+                bytes.copy_within(from..from + kept, 0);
+                carried = kept;
+            }
+        };
+        tokio::join!(asking, reading);
     }
 }
 
@@ -154,6 +223,7 @@ fn judge(what: &str, mut delays: Vec<Duration>) {
 
 #[test]
 fn handshakes_that_come_together_delay_nothing_else() {
+    let _alone = ATTACKED.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Folder::create("crowd");
     let (cert, key) = (folder.file("cert.pem"), folder.file("key.pem"));
     let (certificate, private) = certificate();
@@ -170,7 +240,11 @@ fn handshakes_that_come_together_delay_nothing_else() {
     let server = Server::start_by(command, Ipv4Addr::LOCALHOST, 0, &arguments);
     run(async {
         let (address, hello) = (server.address, client_hello());
-        let attack = Attack::start(move || shake_again_and_again(address, hello.clone()));
+        let answers = Arc::new(Answers::default());
+        let counted = Arc::clone(&answers);
+        let attack = Attack::start(move || {
+            shake_again_and_again(address, hello.clone(), Arc::clone(&counted))
+        });
         let request = format!(
             "GET /rooms HTTP/1.1\r\nHost: {admin}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         );
@@ -187,7 +261,55 @@ fn handshakes_that_come_together_delay_nothing_else() {
             assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
             delays.push(asked.elapsed());
         }
+        let [hellos, _, others] = answers.counts();
         drop(attack);
+        println!("{hellos} handshakes were answered, {others} not");
+        assert!(hellos >= ATTACKING && others == 0, "{hellos} answered, {others} not");
         judge("answers while others begin handshakes", delays);
     });
 }
+
+/// Both as everyone on this machine, whose addresses have no budget, and as one address.
+#[test]
+fn requests_for_the_metrics_that_come_together_delay_no_speech() {
+    let _alone = ATTACKED.lock().unwrap_or_else(PoisonError::into_inner);
+    for (headers, arguments) in [
+        ("", [].as_slice()),
+        ("X-Forwarded-For: 203.0.113.9\r\n", &["--trusted-proxy", "127.0.0.1"]),
+    ] {
+        let server = Server::start(arguments);
+        run(async {
+            let mut rooms = Vec::new();
+            for room in 0..ROOMS {
+                rooms.push(Member::join(&server, &format!("room {room}"), "member").await);
+            }
+            let mut speaker = Member::join(&server, "room 0", "speaker").await;
+            let listener = &mut rooms[0];
+            let inside = speaker.inner(Kind::VoiceData, 60);
+            let speech =
+                speaker.relay(Kind::ServerRelayUnreliable, &[listener.joined.client], &inside);
+            let answers = Arc::new(Answers::default());
+            let (address, counted) = (server.address, Arc::clone(&answers));
+            let attack =
+                Attack::start(move || ask_again_and_again(address, headers, Arc::clone(&counted)));
+            let mut ticks = interval(MEASURE_INTERVAL);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut delays = Vec::new();
+            for _ in 0..MEASURED {
+                ticks.tick().await;
+                let spoken = Instant::now();
+                speaker.client.packet(&speech).await;
+                listener.client.until("speech", |got| is_kind(got, Kind::VoiceData)).await;
+                delays.push(spoken.elapsed());
+            }
+            let [answered, refused, unreached] = answers.counts();
+            drop(attack);
+            println!("{answered} requests answered, {refused} refused, {unreached} lost");
+            assert!(answered >= 100 && refused >= ATTACKING, "{answered}, {refused}");
+            judge("speech while others ask for the metrics", delays);
+        });
+    }
+}
+
+/// Rooms on the server, each of which the metrics look at.
+const ROOMS: usize = 100;

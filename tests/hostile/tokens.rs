@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use voicemesh_signaling::token::{TokenRequest, sign};
-use voicemesh_wire::Permissions;
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
 use voicemesh_wire::signaling::{
-    AccessToken, ClientMessage, ErrorCode, Join, Moderation, ServerMessage,
+    AccessToken, ClientMessage, ErrorCode, Join, LeaveReason, Moderation, ServerMessage,
 };
+use voicemesh_wire::{PeerId, Permissions};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, run};
 use crate::memory::WatchedServer as Server;
@@ -227,6 +227,38 @@ fn an_account_is_one_peer_at_a_time_in_all_rooms() {
         red.client.handled(1).await;
         drop(red);
         enter("blue", join_of("blue", "ada")).await;
+    });
+}
+
+/// Over its links it would be heard in two rooms.
+#[test]
+fn an_account_that_was_lost_in_one_room_has_no_links_there_once_it_is_in_another() {
+    let guarded = Guarded::start();
+    run(async {
+        let enter = async |subject: &str, room: &str| {
+            let join = Join { token: Some(account(subject, room)), ..join_of(room, subject) };
+            Member::enter(Client::connect(&guarded.server).await, join).await
+        };
+        let leaves = async |member: &mut Member, who: PeerId| {
+            let left = member.client.until("that it leaves", |received| match received {
+                Received::Message(ServerMessage::PeerLeft { peer, reason }) if *peer == who => {
+                    Some(*reason)
+                }
+                _ => None,
+            });
+            left.await
+        };
+        let mut ben = enter("ben", "red").await;
+        let ada = enter("ada", "red").await;
+        let peer = ada.joined.you;
+        drop(ada);
+        assert_eq!(leaves(&mut ben, peer).await, LeaveReason::Lost);
+        let mut ada = enter("ada", "blue").await;
+        assert_eq!(leaves(&mut ben, peer).await, LeaveReason::Kicked);
+        ada.client.handled(1).await;
+        // It may come back.
+        let ada = enter("ada", "red").await;
+        assert_eq!(ada.joined.you, peer);
     });
 }
 

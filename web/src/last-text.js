@@ -16,16 +16,17 @@ export class LastText {
 
   /**
    * @param {number} now @param {string} text @param {string | null} to the id of the person, null: the room
-   * @param {[number, number]} numbers of the written messages on this connection (PROTOCOL.md, section 4): the first, and the one after the last
+   * @param {[number, number]} numbers the serials of the written messages: the first, and the one after the last
    */
   sent(now, text, to, [first, past]) {
     this.#texts.push({ text, to, at: now, first, past });
     if (this.#texts.length > KEPT) this.#texts.shift();
   }
 
-  /** The text that the server has refused with this code, and for whom it was, so that it can be sent again; null if it was none. @param {number} now @param {string} code @param {number} [number] of the refused message, if the server says so */
+  /** The text that the server has refused with this code, and for whom it was, so that it can be sent again; null if it was none. @param {number} now @param {string} code @param {number} [number] the serial of the refused message, if the server says which */
   refused(now, code, number) {
-    this.#texts = this.#texts.filter(({ at }) => now <= at + REFUSED_WITHIN_MS);
+    if (number === undefined)
+      this.#texts = this.#texts.filter(({ at }) => now <= at + REFUSED_WITHIN_MS);
     this.#isNumbered ||= number !== undefined;
     const index =
       number === undefined

@@ -7,6 +7,7 @@
 
 import { Liveness } from './liveness.js';
 import { join, leave, ping, readServer, roster } from './messages.js';
+import { SentTexts } from './sent-texts.js';
 import { GLOBAL } from './session.js';
 import { KINDS } from './wire.js';
 
@@ -32,7 +33,6 @@ const SHORTEST_LIFE_MS = 10_000;
 /** A server that does not take the next connection is well, and is asked again after this only. */
 const RENEWAL_AGAIN_MS = 10_000;
 const BESIDE_JOIN_LIMIT_MS = 4000;
-const TEXTS = 128;
 /** Tokens of pings that measure the way to the server begin here. */
 const PATH_PINGS = 2 ** 31;
 /** @type {readonly number[]} */
@@ -108,7 +108,8 @@ export class Signaling {
   #begunAt = new Map();
   /**
    * The connection from which the one in use has taken over. `wasStale`: the machine slept, and the server had not answered since.
-   * @type {{generation: number, since: number, wasStale: boolean} | null}
+   * `texts` and `read`: what was written there, and how many of these the server has read.
+   * @type {{generation: number, since: number, wasStale: boolean, texts: SentTexts, read: number} | null}
    */
   #former = null;
   /** The page was asked for a token for the next connection, while one is in use. */
@@ -136,9 +137,9 @@ export class Signaling {
   #wokeAt = null;
   /** As of the last tick. */
   #now = 0;
-  /** @type {{at: number, number: number, packet: Uint8Array}[]} written messages of which it is not known that they arrived; `number`: among those of the connection */
-  #texts = [];
-  #textsSent = 0;
+  #texts = new SentTexts();
+  /** Of the message that was written last. */
+  #textSerial = 0;
 
   /** @param {Mesh} mesh */
   constructor(mesh) {
@@ -247,18 +248,17 @@ export class Signaling {
     if (this.isJoined && !this.#liveness?.unsupported) this.send(ping(PATH_PINGS + number));
   }
 
-  /** The number of the next written message on this connection, from 1 on. */
+  /** The serial of the next written message, from 1 on, whichever connection it takes. */
   get nextText() {
-    return this.#textsSent + 1;
+    return this.#textSerial + 1;
   }
 
   /** A written message: kept until it is known to have arrived. @param {number} now @param {Uint8Array} packet */
   sendText(now, packet) {
     this.sendPacket(packet, true);
     if (!this.isJoined) return;
-    this.#texts.push({ at: now, number: this.#textsSent, packet });
-    this.#textsSent += 1;
-    if (this.#texts.length > TEXTS) this.#texts.shift();
+    this.#textSerial += 1;
+    this.#texts.push(now, this.#textSerial, packet);
     this.ask(now);
   }
 
@@ -361,11 +361,20 @@ export class Signaling {
     this.mesh.session.fromServer(now, packet);
   }
 
-  /** Answers to decisions that were sent before another connection took over. @param {number} now @param {string} json */
+  /** Answers to decisions and written messages that were sent before another connection took over. @param {number} now @param {string} json */
   #formerText(now, json) {
     const message = readServer(json);
     if (message?.type === 'moderated') this.mesh.moderation.done(now, message.request);
-    else if (message?.type === 'error' && !message.fatal) this.mesh.moderation.refused(message);
+    if (message?.type !== 'error' || message.fatal || this.mesh.moderation.refused(message)) return;
+    const { code, message: why, text } = message;
+    // What the server has not read was sent again, and is refused again.
+    if (text === undefined || !this.#former || text > this.#former.read) return;
+    this.mesh.emit({
+      type: 'warned',
+      code,
+      message: why,
+      text: this.#former.texts.refused(text),
+    });
   }
 
   /** @param {number} now @param {number} generation @param {string} json */
@@ -473,7 +482,7 @@ export class Signaling {
 
   /** The connection is gone, and whether what was written last has arrived is not known. */
   #textsLost() {
-    if (this.#texts.length > 0) this.mesh.emit({ type: 'remark', text: UNCONFIRMED });
+    if (this.#texts.isUnconfirmed) this.mesh.emit({ type: 'remark', text: UNCONFIRMED });
   }
 
   /** Everything that is open, and all that was known of it. */
@@ -489,8 +498,7 @@ export class Signaling {
   #forgetConnection() {
     this.#liveness = null;
     this.#wokeAt = null;
-    this.#texts = [];
-    this.#textsSent = 0;
+    this.#texts = new SentTexts();
   }
 
   #closeOpening() {
@@ -587,7 +595,7 @@ export class Signaling {
     }
     const askedAt = this.#liveness?.answer(now, token) ?? null;
     if (askedAt === null) return;
-    this.#texts = this.#texts.filter(({ at }) => at > askedAt);
+    this.#texts.confirmed(askedAt);
     if (this.#urgentSince !== null && askedAt >= this.#urgentSince) this.#urgentSince = null;
     if (this.#wokeAt !== null && askedAt >= this.#wokeAt) this.#wokeAt = null;
   }
@@ -623,6 +631,7 @@ export class Signaling {
     const isSame =
       joined.session === mesh.roster.session && joined.client === mesh.roster.own?.client;
     const texts = this.#texts;
+    const read = joined.taken_over?.texts ?? 0;
     this.#beside.joining = null;
     if (!joined.taken_over || !isSame) {
       mesh.session.disconnected(now);
@@ -632,7 +641,7 @@ export class Signaling {
       this.#closeBeside();
       this.#closeFormer();
       const wasStale = this.#wokeAt !== null;
-      this.#former = { generation: this.#generation, since: now, wasStale };
+      this.#former = { generation: this.#generation, since: now, wasStale, texts, read };
       this.#forgetConnection();
     } else {
       const begunAt = this.#begunAt.get(generation) ?? now;
@@ -649,8 +658,11 @@ export class Signaling {
     }
     this.#enter(now, joined);
     // What the server has read of the former connection it has passed on.
-    for (const { number, packet } of texts)
-      if (number >= (joined.taken_over.texts ?? 0)) this.sendText(now, packet);
+    for (const { serial, packet } of texts.unread(read)) {
+      this.sendPacket(packet, true);
+      this.#texts.push(now, serial, packet);
+    }
+    if (this.#texts.isUnconfirmed) this.ask(now);
     mesh.session.resumed();
     mesh.pairs.renewUnsettled(now);
     mesh.pairs.tick(now);
@@ -771,9 +783,8 @@ export class Signaling {
     if (!fatal && code === 'unknown-type' && this.#liveness?.refused()) return;
     if (!fatal && this.mesh.moderation.refused({ request, code, message })) return;
     if (!fatal) {
-      // A text that was answered is not sent again on another connection.
-      if (text !== undefined) this.#texts = this.#texts.filter(({ number }) => number + 1 !== text);
-      this.mesh.emit({ type: 'warned', code, message, text });
+      const serial = text === undefined ? undefined : this.#texts.refused(text);
+      this.mesh.emit({ type: 'warned', code, message, text: serial });
       if (code === 'receiver-busy' && now >= this.#toldBusyAt + BUSY_TOLD_MS) {
         this.#toldBusyAt = now;
         this.mesh.emit({

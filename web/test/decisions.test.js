@@ -248,6 +248,40 @@ test('the answer to a decision comes on the connection from which another has ta
   assert.equal(mesh.moderation.locked, false, 'what the server says of the room there is older');
 });
 
+test('a message is known to be refused while another connection takes over, whichever of the two says so', () => {
+  const world = new World();
+  const ada = world.join('Ada', { relay_only: true });
+  world.run(1000);
+  const former = ada.generation;
+  world.server.textsRead = 2;
+  const { mesh } = ada;
+  const texts = ['one', 'two', 'three'];
+  const first = mesh.signaling.nextText;
+  for (const text of texts.slice(0, 2)) mesh.session.sendText(world.now, text, { group: 'Global' });
+  ada.socketsDie();
+  // This one does not reach the server on that connection.
+  mesh.session.sendText(world.now, texts[2], { group: 'Global' });
+  mesh.pathChanged(world.now);
+  world.run(500);
+  const generation = world.server.members.get(ada)?.generation ?? former;
+  assert.notEqual(generation, former);
+  assert.equal(mesh.signaling.nextText, first + 3, 'what is sent again is none more');
+  const refused = () =>
+    ada.events.flatMap((event) => (event.type === 'warned' ? [event.text ?? 0] : []));
+  const answer = (/** @type {number} */ on, /** @type {number} */ text) =>
+    mesh.signaling.text(
+      world.now,
+      on,
+      JSON.stringify({ type: 'error', code: 'not-permitted', message: 'No.', fatal: false, text }),
+    );
+  answer(former, 2);
+  assert.deepEqual(refused(), [first + 1]);
+  answer(former, 3);
+  assert.deepEqual(refused(), [first + 1], 'it was sent again, and is refused again');
+  answer(generation, 1);
+  assert.deepEqual(refused(), [first + 1, first + 2]);
+});
+
 test('a decision that is not answered within ten seconds was not done, on whichever connection', () => {
   const world = new World();
   const ada = world.join('Ada', { relay_only: true });
@@ -455,4 +489,10 @@ test('of several messages the one comes back whose number the server names', () 
   assert.equal(last.refused(100, 'too-many-messages'), null, 'this was about something else');
   assert.equal(last.refused(100, 'too-many-messages', 3), null, 'not one of these');
   assert.deepEqual(last.refused(100, 'too-many-messages', 5), { text: 'to two groups', to: null });
+  assert.deepEqual(
+    last.refused(9000, 'not-permitted', 7),
+    { text: 'fine', to: null },
+    'a connection may take over meanwhile',
+  );
+  assert.equal(last.refused(9000, 'not-permitted', -1), null);
 });

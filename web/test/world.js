@@ -347,6 +347,8 @@ class FakeServer {
   heldIn = [];
   /** When the host in front of it ends a connection; 0: never. */
   lifetimeMs = 0;
+  /** How many written messages it says to have read on a connection that is taken over. @type {number | undefined} */
+  textsRead;
   /** How long it takes to answer a join. */
   joinMs = 0;
   /** With what it refuses the next joins of those who are here already. @type {string | null} */
@@ -463,7 +465,7 @@ class FakeServer {
         ...joined,
         locked: this.locked,
         roster: this.#roster(),
-        taken_over: { metadata },
+        taken_over: { metadata, texts: this.textsRead },
       });
     } else if (message.type === 'ping') {
       this.tell(peer, { type: 'pong', token: message.token });

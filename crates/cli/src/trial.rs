@@ -1,16 +1,22 @@
 //! `voicemesh try`: server, page, and two peers to hear, in one process on this machine alone.
+//!
+//! Web pages and other users of this machine can reach the server's port. A page that a name leads
+//! here is refused by its host, and none can guess the room or the folder.
 
+use std::fmt::Display;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use tokio::sync::oneshot;
 use voicemesh::{
     Activation, Event, Events, InputSpec, JoinOptions, OutputSpec, Processing, Room, RoomEvent,
 };
+use voicemesh_device::file_words;
 use voicemesh_signaling::{Config, ServeError};
 
 use crate::arguments::TryArguments;
@@ -19,7 +25,6 @@ use crate::logs;
 use crate::signals::Stop;
 use crate::text::harmless;
 
-const ROOM: &str = "try";
 const ECHO: &str = "echo";
 const CHIME: &str = "chime";
 /// The chime waits for the route to a member to be known, and for their sound to have begun.
@@ -36,7 +41,8 @@ pub(crate) fn run(arguments: &TryArguments) -> Result<Exit, Failure> {
     logs::init("warn");
     let stop = Stop::listen();
     let server = LocalServer::start()?;
-    let folder = IdentityFolder::new();
+    let folder = IdentityFolder::create()
+        .map_err(|error| failed(&format!("no temporary folder: {}", file_words(&error))))?;
     let echo = peer(&server, &folder, ECHO).input(InputSpec::Silence).echo(true);
     let (echo, _) = Room::join(echo)?;
     let chime = peer(&server, &folder, CHIME)
@@ -47,7 +53,7 @@ pub(crate) fn run(arguments: &TryArguments) -> Result<Exit, Failure> {
     let (chime, events) = Room::join(chime)?;
     let link = server.link();
     say(&format!(
-        "A server on this machine alone, and in its room \"{ROOM}\":
+        "A server on this machine alone, and in its room \"{}\":
 
     {ECHO}    says back what you say (wear headphones)
     {CHIME}   rings once you are there, so that you hear something without a microphone
@@ -55,7 +61,8 @@ pub(crate) fn run(arguments: &TryArguments) -> Result<Exit, Failure> {
     {link}
 
     voicemesh join {link}
-"
+",
+        server.room
     ));
     if !arguments.no_browser {
         say(if open_browser(&link) {
@@ -72,6 +79,7 @@ pub(crate) fn run(arguments: &TryArguments) -> Result<Exit, Failure> {
 /// The server's thread.
 struct LocalServer {
     address: SocketAddr,
+    room: String,
     end: oneshot::Sender<()>,
     thread: JoinHandle<Result<(), ServeError>>,
 }
@@ -82,8 +90,10 @@ impl LocalServer {
         let config = Config {
             listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             stun: vec!["none".to_owned()],
+            only_as_this_machine: true,
             ..Config::default()
         };
+        let room = format!("try-{}", random_name().map_err(|error| failed(&error))?);
         let (end, ended) = oneshot::channel();
         let (tell, told) = mpsc::channel();
         let serve = move || {
@@ -101,7 +111,7 @@ impl LocalServer {
             .spawn(serve)
             .map_err(|error| failed(&ServeError::from(error)))?;
         match told.recv() {
-            Ok(address) => Ok(Self { address, end, thread }),
+            Ok(address) => Ok(Self { address, room, end, thread }),
             Err(mpsc::RecvError) => Err(match thread.join() {
                 Ok(Err(error)) => failed(&error),
                 _ => Failure::other("the server did not start".to_owned()),
@@ -110,7 +120,7 @@ impl LocalServer {
     }
 
     fn link(&self) -> String {
-        format!("http://{}/r/{ROOM}", self.address)
+        format!("http://{}/r/{}", self.address, self.room)
     }
 
     fn end(self) -> Result<Exit, Failure> {
@@ -124,16 +134,30 @@ impl LocalServer {
     }
 }
 
-fn failed(error: &ServeError) -> Failure {
+fn failed(error: &impl Display) -> Failure {
     Failure::other(format!("no server can be started here: {error}"))
+}
+
+/// 80 bits.
+fn random_name() -> Result<String, &'static str> {
+    let mut bytes = [0; 10];
+    getrandom::fill(&mut bytes).map_err(|_| "the system has no random numbers; try again later")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Identities for this run alone: the user's own is for the user, who joins as well.
 struct IdentityFolder(PathBuf);
 
 impl IdentityFolder {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("voicemesh-try-{}", std::process::id())))
+    /// New, and for this user alone: what was put there before is not taken.
+    fn create() -> io::Result<Self> {
+        let name = random_name().map_err(io::Error::other)?;
+        let path = std::env::temp_dir().join(format!("voicemesh-try-{name}"));
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path)?;
+        Ok(Self(path))
     }
 
     fn of(&self, name: &str) -> PathBuf {
@@ -143,12 +167,12 @@ impl IdentityFolder {
 
 impl Drop for IdentityFolder {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(Path::new(&self.0));
+        let _ = fs::remove_dir_all(Path::new(&self.0));
     }
 }
 
 fn peer(server: &LocalServer, folder: &IdentityFolder, name: &str) -> JoinOptions {
-    JoinOptions::new(format!("ws://{}", server.address), ROOM)
+    JoinOptions::new(format!("ws://{}", server.address), server.room.as_str())
         .name(name)
         .output(OutputSpec::Null)
         .state_dir(folder.of(name))

@@ -20,7 +20,11 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("voicemesh-trial-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!(
+            "voicemesh-trial-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         fs::create_dir_all(&folder).unwrap();
         Self(folder)
     }
@@ -52,10 +56,21 @@ fn voicemesh(arguments: &[&str]) -> Command {
     command
 }
 
+/// Host with port, and path without its slash.
+fn parts(link: &str) -> (&str, &str) {
+    link.strip_prefix("http://").unwrap().split_once('/').unwrap()
+}
+
 fn get(link: &str) -> String {
-    let (host, path) = link.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let (host, path) = parts(link);
+    get_as(host, path, host, "")
+}
+
+/// The answer to a request that names its host so.
+fn get_as(address: &str, path: &str, host: &str, headers: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n")
+        .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     String::from_utf8_lossy(&answer).into_owned()
@@ -103,6 +118,49 @@ fn trying_it_opens_the_page_and_without_a_microphone_one_hears_a_chime_and_its_e
     assert!(trial.wait_for_exit(PATIENCE).success(), "{}", trial.transcript());
     let host = link.strip_prefix("http://").unwrap().split_once('/').unwrap().0;
     assert!(TcpStream::connect(host).is_err(), "the server has ended");
+}
+
+/// A page of another site can have its name lead to this machine, and asks as if it were its own.
+#[test]
+fn a_page_that_a_name_leads_here_is_refused_and_guesses_neither_room_nor_folder() {
+    let temporary = Folder::new();
+    let mut rooms = Vec::new();
+    for _ in 0..2 {
+        let mut command = voicemesh(&["try", "--no-browser"]);
+        command.env("TMPDIR", temporary.path());
+        let mut trial = Program::start("try", command);
+        let link = trial.wait_for_text("the link", PATIENCE, |line| {
+            line.trim().strip_prefix("voicemesh join ").map(str::to_owned)
+        });
+        let (address, path) = parts(&link);
+        let port = address.split_once(':').unwrap().1;
+        let room = path.strip_prefix("r/try-").unwrap().to_owned();
+        assert!(room.len() == 20, "{link}");
+        let folders: Vec<_> = fs::read_dir(temporary.path()).unwrap().map(Result::unwrap).collect();
+        assert_eq!(folders.len(), 1);
+        assert_eq!(folders[0].metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        let folder = folders[0].file_name().into_string().unwrap();
+        assert!(!folder.ends_with(&trial.id().to_string()) && !folder.ends_with(&room), "{folder}");
+        for name in ["evil.example", "localhost.evil.example"] {
+            let upgrade = format!(
+                "Origin: http://{name}:{port}\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            );
+            let host = format!("{name}:{port}");
+            for (path, headers) in [(path, ""), ("metrics", ""), ("ws", upgrade.as_str())] {
+                let answer = get_as(address, path, &host, headers);
+                assert!(answer.starts_with("HTTP/1.1 421"), "{path}: {answer}");
+            }
+        }
+        assert!(
+            get_as(address, path, &format!("localhost:{port}"), "").starts_with("HTTP/1.1 200")
+        );
+        rooms.push(room);
+        trial.interrupt();
+        assert!(trial.wait_for_exit(PATIENCE).success(), "{}", trial.transcript());
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "it is removed");
+    }
+    assert_ne!(rooms[0], rooms[1]);
 }
 
 #[test]

@@ -6,15 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::network::{DisconnectReason, NetworkEvent, Reliability};
 use voicemesh_wire::SessionId;
-use voicemesh_wire::packet::{self, GroupText, Kind, TextData};
+use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, PeerInfo, ServerLimits};
 
 use crate::beside::{Attempt, Beside};
 use crate::connection_state::{ConnectionState, JOIN_LIMIT_IN_ALL, ReconnectState};
 use crate::event::MeshEvent;
 use crate::input::PathChange;
-use crate::liveness::{Liveness, Path, Texts};
+use crate::liveness::{Liveness, Path};
 use crate::queues::Queues;
+use crate::texts::{ReadTexts, Texts};
 
 /// The first reconnection waits up to this long, so that not everyone comes back at the same moment
 /// after a common outage; the next ones wait longer each time …
@@ -68,13 +69,15 @@ pub(super) struct Connection {
 }
 
 /// A connection from which another has taken over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Former {
     generation: u32,
     taken_over_at: Duration,
     /// The machine slept, and the server had not answered since: what was on its way may have
     /// waited since before.
     was_stale: bool,
+    /// What the server may still refuse there.
+    texts: ReadTexts,
 }
 
 /// Which of the connections one is.
@@ -189,7 +192,7 @@ impl Connection {
             Some(SocketRole::Joining)
         } else if self.beside.is_opening(generation) {
             Some(SocketRole::Opening)
-        } else if self.former.is_some_and(|former| former.generation == generation) {
+        } else if self.former.as_ref().is_some_and(|former| former.generation == generation) {
             Some(SocketRole::Former)
         } else {
             None
@@ -409,6 +412,7 @@ impl Connection {
             generation: memory.generation,
             taken_over_at: now,
             was_stale: self.path.is_stale_from_server(),
+            texts: ReadTexts::default(),
         });
         self.began_at = self.beside.joining_began_at().unwrap_or(now);
         self.beside.close_but_joining(&mut queues.out);
@@ -448,6 +452,7 @@ impl Connection {
     /// Whether speech on the former connection is still taken.
     pub(super) fn takes_former_voice(&self, now: Duration) -> bool {
         self.former
+            .as_ref()
             .is_some_and(|former| !former.was_stale && now < former.taken_over_at + FORMER_VOICE)
     }
 
@@ -466,6 +471,9 @@ impl Connection {
         queues: &mut Queues,
     ) {
         let Some(generation) = self.state.generation() else { return };
+        if let Some(former) = &mut self.former {
+            former.texts = self.texts.read_by_server(read);
+        }
         for packet in self.texts.taken_over(now, read) {
             queues.out.send_packet(generation, Reliability::Reliable, packet);
         }
@@ -478,12 +486,12 @@ impl Connection {
     /// is not sent again.
     pub(super) fn refused_text(&mut self, number: u32) -> Option<String> {
         self.texts.refused(number);
-        let (header, body) = packet::open(self.texts.numbered(number)?).ok()?;
-        match header.kind {
-            Kind::TextData => TextData::decode(body).ok().map(|text| text.text.to_owned()),
-            Kind::GroupText => GroupText::decode(body).ok().map(|text| text.text.to_owned()),
-            _ => None,
-        }
+        self.texts.numbered(number)
+    }
+
+    /// The same on the former connection, of a message that is not sent again.
+    pub(super) fn refused_on_former(&self, number: u32) -> Option<String> {
+        self.former.as_ref()?.texts.numbered(number)
     }
 
     /// The connection in use has ended. A further one that is being opened or joins already goes on
@@ -683,7 +691,7 @@ impl Connection {
     /// Asks where it is due, and opens connections beside one that does not answer or does not
     /// open.
     pub(super) fn tick_liveness(&mut self, now: Duration, queues: &mut Queues) {
-        if self.former.is_some_and(|former| now >= former.taken_over_at + FORMER_READ) {
+        if self.former.as_ref().is_some_and(|former| now >= former.taken_over_at + FORMER_READ) {
             self.close_former(queues);
         }
         let mut round_trip = Duration::ZERO;

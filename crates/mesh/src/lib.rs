@@ -41,6 +41,7 @@ mod roster_changes;
 mod server_connection;
 mod signaling;
 mod status;
+mod texts;
 mod token_renewal;
 mod transaction;
 

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
 use voicemesh_common::RoundTrip;
 
 use crate::input::PathChange;
@@ -29,13 +28,6 @@ const ASK_INTERVAL: Duration = Duration::from_millis(100);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Questions whose answers are awaited; the oldest is forgotten first.
 const PINGS: usize = 16;
-/// Written messages of which it is not known that they arrived: so many …
-const TEXTS: usize = 128;
-/// The server may refuse them after they have arrived; far more than anyone writes within a round
-/// trip.
-const NEWEST: usize = 16;
-/// … and so many bytes. The oldest is forgotten first.
-const TEXT_BYTES: usize = 256 * 1024;
 /// For so long after the machine woke, speech that comes on links may have waited since before.
 const STALE_ON_LINKS: Duration = Duration::from_millis(250);
 
@@ -155,78 +147,6 @@ impl Liveness {
     }
 }
 
-/// What was written to others and may have to be sent again on another connection.
-#[derive(Debug, Default)]
-pub(super) struct Texts {
-    waiting: VecDeque<Written>,
-    bytes: usize,
-    /// How many were sent on this connection.
-    sent: u32,
-    /// The newest of them, oldest first: the server may refuse them after it has read them.
-    newest: VecDeque<Bytes>,
-}
-
-#[derive(Debug)]
-struct Written {
-    at: Duration,
-    /// Its place among those of its connection, from 0.
-    number: u32,
-    packet: Bytes,
-}
-
-impl Texts {
-    pub(super) fn push(&mut self, now: Duration, packet: Bytes) {
-        self.bytes += packet.len();
-        self.waiting.push_back(Written { at: now, number: self.sent, packet: packet.clone() });
-        self.sent += 1;
-        self.newest.push_back(packet);
-        if self.newest.len() > NEWEST {
-            self.newest.pop_front();
-        }
-        while self.waiting.len() > TEXTS || self.bytes > TEXT_BYTES {
-            let Some(oldest) = self.waiting.pop_front() else { return };
-            self.bytes -= oldest.packet.len();
-        }
-    }
-
-    /// What was sent until then has arrived.
-    pub(super) fn confirmed(&mut self, until: Duration) {
-        while let Some(written) = self.waiting.pop_front_if(|written| written.at <= until) {
-            self.bytes -= written.packet.len();
-        }
-    }
-
-    /// The server has refused the one of this number, counted from 1 on this connection.
-    pub(super) fn refused(&mut self, number: u32) {
-        self.waiting.retain(|written| written.number + 1 != number);
-        self.bytes = self.waiting.iter().map(|written| written.packet.len()).sum();
-    }
-
-    /// The packet of this number, counted from 1 on this connection (PROTOCOL.md, section 5), if it
-    /// is among the newest.
-    pub(super) fn numbered(&self, number: u32) -> Option<&Bytes> {
-        let from_newest = self.sent.checked_sub(number)? as usize;
-        self.newest.iter().rev().nth(from_newest)
-    }
-
-    /// Whether any is not known to have arrived.
-    pub(super) fn is_unconfirmed(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    /// Another connection took over from that on which the server has read so many: the others are
-    /// to be sent on it.
-    pub(super) fn taken_over(&mut self, now: Duration, read: Option<u32>) -> Vec<Bytes> {
-        let former = std::mem::take(self);
-        let unread = former
-            .waiting
-            .into_iter()
-            .filter(|written| read.is_none_or(|read| written.number >= read));
-        unread.for_each(|written| self.push(now, written.packet));
-        self.waiting.iter().map(|written| written.packet.clone()).collect()
-    }
-}
-
 /// What is known of the way to the network.
 #[derive(Debug, Default)]
 pub(super) struct Path {
@@ -320,46 +240,5 @@ mod tests {
         path.changed(10 * SECOND, PathChange::Woke);
         assert!(path.is_stale_on_links(10 * SECOND + STALE_ON_LINKS / 2));
         assert!(!path.is_stale_on_links(10 * SECOND + STALE_ON_LINKS));
-    }
-
-    #[test]
-    fn who_takes_over_sends_what_the_server_has_not_read_once_more_and_keeps_it() {
-        let ms = Duration::from_millis;
-        let mut texts = Texts::default();
-        for (at, text) in [(0, "one"), (10, "two"), (20, "three")] {
-            texts.push(ms(at), Bytes::from_static(text.as_bytes()));
-        }
-        assert_eq!(texts.numbered(2).map(AsRef::as_ref), Some(b"two".as_slice()));
-        assert_eq!((texts.numbered(0), texts.numbered(4)), (None, None));
-        texts.confirmed(ms(5));
-        assert_eq!(
-            texts.numbered(1).map(AsRef::as_ref),
-            Some(b"one".as_slice()),
-            "read, and perhaps refused"
-        );
-        assert_eq!(texts.taken_over(ms(30), Some(2)), ["three"], "the server has read one and two");
-        assert_eq!(
-            texts.numbered(1).map(AsRef::as_ref),
-            Some(b"three".as_slice()),
-            "the first of this connection"
-        );
-        assert!(texts.is_unconfirmed());
-        assert_eq!(texts.taken_over(ms(40), Some(0)), ["three"], "that connection died, too");
-        assert_eq!(texts.taken_over(ms(50), None), ["three"], "a server that does not count");
-        assert_eq!(texts.taken_over(ms(60), Some(1)), Vec::<Bytes>::new());
-        assert!(!texts.is_unconfirmed() && texts.bytes == 0);
-        texts.push(ms(70), Bytes::from_static(b"four"));
-        texts.push(ms(70), Bytes::from_static(b"five"));
-        texts.refused(1);
-        assert_eq!(
-            texts.numbered(1).map(AsRef::as_ref),
-            Some(b"four".as_slice()),
-            "its words are shown"
-        );
-        assert_eq!(
-            texts.taken_over(ms(80), Some(0)),
-            ["five"],
-            "what is known to be refused is not sent again"
-        );
     }
 }

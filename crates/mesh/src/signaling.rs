@@ -163,6 +163,18 @@ impl Mesh {
                     request: Some(request),
                     ..
                 }) => self.request_done(now, request, Err(TransactionError { code, message })),
+                Ok(ServerMessage::Error {
+                    code,
+                    message,
+                    fatal: false,
+                    text: Some(number),
+                    ..
+                }) => {
+                    let text = self.connection.refused_on_former(number);
+                    if text.is_some() {
+                        self.tell(MeshEvent::Warned { code, message, text });
+                    }
+                }
                 Ok(_) | Err(_) => {}
             },
             SocketEvent::Receiving

@@ -4,6 +4,8 @@ use voicemesh_wire::{ClientId, SessionId};
 
 use super::*;
 
+mod refused_texts;
+
 fn proof(origin: &str) -> IdentityProof {
     prove(&InstallationSecret([7; 32]), origin, "room", 0)
 }

@@ -12,6 +12,7 @@ use renetcode::{
 };
 use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent};
 
+use crate::connection::WAITING_OF_SERVER;
 use crate::datagram::is_well_formed;
 use crate::parameters::{ClientParameters, PROTOCOL, RenetPeer, TOKEN_SECONDS};
 use crate::payload::{PayloadCheck, Verdict};
@@ -68,7 +69,7 @@ impl ClientSide {
         let netcode = NetcodeClient::new(now, ClientAuthentication::Secure { connect_token })
             .map_err(|error| format!("no connection can be asked for: {error}"))?;
         let connection = RenetClient::new(crate::connection::connection());
-        let check = PayloadCheck::default();
+        let check = PayloadCheck::new(WAITING_OF_SERVER);
         Ok(Self { socket, netcode, connection, check, is_reported: false })
     }
 

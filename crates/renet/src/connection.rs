@@ -13,9 +13,14 @@ use crate::payload::PayloadCheck;
 /// every flush.
 const RESEND_AFTER: Duration = Duration::from_millis(300);
 /// Packets of speech and data that wait at one end of a connection, for a flush or for a poll. What
-/// is more is lost.
+/// is more is lost. Of those that wait for a poll, what surrounds each packet in memory counts too
+/// ([`PayloadCheck`]).
 const UNRELIABLE_WAITING_BYTES: Waiting =
-    Waiting { to_clients: 1024 * 1024, to_servers: 256 * 1024 };
+    Waiting { to_clients: WAITING_OF_SERVER, to_servers: WAITING_OF_CLIENTS };
+/// Those of a server that wait at its client, …
+pub(crate) const WAITING_OF_SERVER: usize = 1024 * 1024;
+/// … and those of each client at the server.
+pub(crate) const WAITING_OF_CLIENTS: usize = 256 * 1024;
 /// Reliable packets that wait for their acknowledgement, or for a poll. To a client: the state of
 /// some 50,000 others. What is more ends the connection.
 const RELIABLE_WAITING_BYTES: Waiting =
@@ -73,7 +78,7 @@ pub(crate) fn next_packet(
     mut receive: impl FnMut(u8) -> Option<Bytes>,
 ) -> Option<Bytes> {
     let reliable = receive(RELIABLE).inspect(|_| check.delivered());
-    reliable.or_else(|| receive(UNRELIABLE))
+    reliable.or_else(|| receive(UNRELIABLE).inspect(|packet| check.taken(packet.len())))
 }
 
 /// Renet ends a connection on which something reliable is lost.

@@ -2,7 +2,8 @@
 //!
 //! Renet 2.0.1 takes the numbers of a remote as they come: a slice beyond the end of its message,
 //! or two slices that differ in how many there are, make it panic, and empty reliable messages far
-//! ahead of the next one, or any empty ones, fill its memory without counting. Its wire format is that of
+//! ahead of the next one, or any empty ones, fill its memory without counting. Of unreliable ones it
+//! counts the bytes alone, and a short one takes thirty times as many. Its wire format is that of
 //! `renet::packet`: a type, a sequence number, a channel, then messages, a slice, or ranges of
 //! acknowledgements; numbers are variable-length integers (RFC 9000 §16).
 
@@ -23,6 +24,10 @@ const AHEAD: usize = 4_096;
 /// one payload holds.
 const AHEAD_BESIDE_THE_NEXT: usize = AHEAD + 512;
 
+/// What an unreliable message takes in renet beside its bytes: a place in a queue that doubles when
+/// it is full (64 bytes), and an allocation (32).
+const SURROUNDING_BYTES: usize = 96;
+
 const SMALL_RELIABLE: u8 = 0;
 const SMALL_UNRELIABLE: u8 = 1;
 const RELIABLE_SLICE: u8 = 2;
@@ -32,23 +37,38 @@ const ACKNOWLEDGEMENT: u8 = 4;
 pub(crate) enum Verdict {
     /// Renet may have it.
     Pass,
-    /// Too much is ahead. Its sender sends it again.
+    /// Too much is ahead, and its sender sends it again; or too much unreliable waits.
     Drop,
     /// No peer of ours sends this: the connection ends.
     Violation,
 }
 
 /// The state of one connection's checks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PayloadCheck {
     /// Reliable messages that renet has given, which is the number of the next one.
     delivered: u64,
     /// Messages that have arrived and were not delivered, with their number of slices; none of
     /// those that came whole. At most [`AHEAD_BESIDE_THE_NEXT`].
     ahead: BTreeMap<u64, u64>,
+    /// Memory of the unreliable messages that have arrived and were not taken, and the most that it
+    /// may be.
+    waiting: usize,
+    most_waiting: usize,
 }
 
 impl PayloadCheck {
+    /// Of a connection on which unreliable messages may wait in so much memory; renet's own limit
+    /// for their bytes must not be less.
+    pub(crate) fn new(most_waiting: usize) -> Self {
+        Self { delivered: 0, ahead: BTreeMap::new(), waiting: 0, most_waiting }
+    }
+
+    /// Renet has given an unreliable message of this length.
+    pub(crate) fn taken(&mut self, bytes: usize) {
+        self.waiting = self.waiting.saturating_sub(bytes + SURROUNDING_BYTES);
+    }
+
     /// Renet has given the next reliable message.
     pub(crate) fn delivered(&mut self) {
         self.ahead.remove(&self.delivered);
@@ -70,9 +90,14 @@ impl PayloadCheck {
         match (kind, reader.byte()?) {
             (SMALL_RELIABLE, RELIABLE) => self.read_messages(&mut reader),
             (SMALL_UNRELIABLE, UNRELIABLE) => {
+                let mut waiting = self.waiting;
                 for _ in 0..reader.length()? {
-                    reader.skip_message()?;
+                    waiting += reader.skip_message()? + SURROUNDING_BYTES;
                 }
+                if waiting > self.most_waiting {
+                    return Some(Verdict::Drop);
+                }
+                self.waiting = waiting;
                 Some(Verdict::Pass)
             }
             (RELIABLE_SLICE, RELIABLE) => self.read_slice(&mut reader),
@@ -149,12 +174,12 @@ impl Reader<'_> {
         Some(number)
     }
 
-    /// A length and as many bytes, if it can be a packet of a session: renet keeps those of no
-    /// bytes without counting them.
-    fn skip_message(&mut self) -> Option<()> {
+    /// A length, which it gives, and as many bytes, if it can be a packet of a session: renet keeps
+    /// those of no bytes without counting them.
+    fn skip_message(&mut self) -> Option<usize> {
         let bytes = usize::try_from(self.number()?).ok()?;
         self.0 = self.0.get(bytes..)?;
-        (bytes >= SHORTEST_PACKET_BYTES).then_some(())
+        (bytes >= SHORTEST_PACKET_BYTES).then_some(bytes)
     }
 }
 
@@ -201,7 +226,7 @@ mod tests {
 
     #[test]
     fn too_many_messages_ahead_wait_until_the_next_is_delivered() {
-        let mut check = PayloadCheck::default();
+        let mut check = PayloadCheck::new(1024);
         for message in 1..=AHEAD as u64 {
             assert_eq!(check.check(&small(3 * message, b"abc")), Verdict::Pass);
         }
@@ -223,8 +248,27 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_unreliably_is_bounded_with_all_the_memory_that_it_takes() {
+        let message = [number(3), b"abc".to_vec()].concat();
+        let of = |count: u8| {
+            payload(SMALL_UNRELIABLE, UNRELIABLE, &[&[0, count], &message.repeat(count.into())])
+        };
+        let each = 3 + SURROUNDING_BYTES;
+        let mut check = PayloadCheck::new(100 * each);
+        assert_eq!(check.check(&of(60)), Verdict::Pass);
+        assert_eq!(check.check(&of(41)), Verdict::Drop);
+        assert_eq!(check.check(&of(40)), Verdict::Pass);
+        assert_eq!(check.check(&of(1)), Verdict::Drop);
+        check.taken(3);
+        assert_eq!(check.check(&of(2)), Verdict::Drop);
+        assert_eq!(check.check(&of(1)), Verdict::Pass);
+        (0..100).for_each(|_| check.taken(3));
+        assert_eq!(check.check(&of(100)), Verdict::Pass);
+    }
+
+    #[test]
     fn what_is_ahead_is_bounded_whatever_comes_with_the_next_one() {
-        let mut check = PayloadCheck::default();
+        let mut check = PayloadCheck::new(1024);
         for message in 0..2 * AHEAD as u64 {
             let far: Vec<u8> = (0..100)
                 .flat_map(|at| [number((message + 2) * 1_000 + at), number(3), b"abc".to_vec()])
@@ -241,7 +285,7 @@ mod tests {
 
     #[test]
     fn slices_have_numbers_within_their_message_and_always_the_same_message() {
-        let mut check = PayloadCheck::default();
+        let mut check = PayloadCheck::new(1024);
         assert_eq!(check.check(&slice(0, 0, 2)), Verdict::Pass);
         assert_eq!(check.check(&slice(0, 1, 2)), Verdict::Pass);
         for (index, count) in
@@ -261,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_no_peer_sends_is_a_violation() {
-        let mut check = PayloadCheck::default();
+        let mut check = PayloadCheck::new(1024);
         let unreliable = |body: &[u8]| {
             payload(SMALL_UNRELIABLE, UNRELIABLE, &[&[0, 1], &number(body.len() as u64), body])
         };

@@ -1,7 +1,7 @@
 //! The server side: one socket, a connection for each client.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use renet::RenetServer;
 use renetcode::{NetcodeServer, ServerAuthentication, ServerConfig, ServerResult};
 use voicemesh_session::network::{NetworkError, NetworkEvent};
 
-use crate::datagram::{is_challenge, is_well_formed, request_expires_at};
-use crate::parameters::{PROTOCOL, RenetPeer, ServerParameters};
+use crate::connection::WAITING_OF_CLIENTS;
+use crate::datagram::{is_challenge, is_request, is_well_formed, only_connects, open_request};
+use crate::parameters::{KEY_BYTES, PROTOCOL, RenetPeer, ServerParameters};
 use crate::payload::{PayloadCheck, Verdict};
 use crate::requests::Requests;
 use crate::socket::Socket;
@@ -33,12 +34,14 @@ pub(crate) struct ServerSide {
     connections: RenetServer,
     clients: Clients,
     requests: Requests,
+    key: [u8; KEY_BYTES],
 }
 
 #[derive(Debug, Default)]
 struct Clients {
     /// Those who are connected, with what is known of their payloads.
     checks: BTreeMap<u64, PayloadCheck>,
+    addresses: BTreeSet<SocketAddr>,
     /// Those who are gone since the last look.
     gone: Vec<u64>,
 }
@@ -67,6 +70,7 @@ impl ServerSide {
             connections: RenetServer::new(crate::connection::connection()),
             clients: Clients::default(),
             requests: Requests::default(),
+            key: parameters.key,
         })
     }
 
@@ -106,25 +110,37 @@ impl ServerSide {
     }
 
     fn receive(&mut self, passed: Duration) -> Result<(), std::io::Error> {
-        let Self { socket, netcode, connections, clients, requests, .. } = self;
-        let now_s = netcode.current_time().as_secs();
-        requests.forget_expired(now_s);
+        let Self { socket, netcode, connections, clients, requests, key, .. } = self;
+        let now = netcode.current_time();
+        while let Some((from, request)) = requests.next_expired(now) {
+            refuse(netcode, from, request);
+        }
         let mut answers = Vec::new();
         let received = socket.receive(passed, |from, datagram| {
-            let expires_at_s = request_expires_at(datagram);
-            let is_admitted = expires_at_s.is_none_or(|at_s| requests.admit(now_s, from, at_s));
-            if !is_admitted || !is_well_formed(datagram) {
+            if !is_well_formed(datagram)
+                || only_connects(datagram) && clients.addresses.contains(&from)
+            {
                 return;
             }
-            let result = netcode.process_packet(from, datagram);
-            match (&result, expires_at_s) {
-                (ServerResult::PacketToSend { payload, .. }, Some(at_s))
-                    if is_challenge(payload) =>
-                {
-                    requests.note(from, at_s);
+            if !is_request(datagram) {
+                let result = netcode.process_packet(from, datagram);
+                if matches!(result, ServerResult::ClientConnected { .. }) {
+                    requests.forget(from);
                 }
-                (ServerResult::ClientConnected { .. }, _) => requests.forget(from),
-                _ => {}
+                answers.extend(handle(result, connections, clients));
+                return;
+            }
+            let request = open_request(datagram, key)
+                .filter(|request| Requests::admits(now.as_secs(), request));
+            let Some(request) = request else { return };
+            while let Some((from, former)) = requests.next_replaced(from, &request) {
+                refuse(netcode, from, former);
+            }
+            let copy = datagram.to_vec();
+            let result = netcode.process_packet(from, datagram);
+            if matches!(&result, ServerResult::PacketToSend { payload, .. } if is_challenge(payload))
+            {
+                requests.note(now, from, &request, &copy);
             }
             answers.extend(handle(result, connections, clients));
         });
@@ -215,6 +231,15 @@ impl ServerSide {
     }
 }
 
+/// Netcode forgets a request that it keeps when it comes once more and there is no place for a
+/// client. Who asked is sent nothing, and may ask again.
+fn refuse(netcode: &mut NetcodeServer, from: SocketAddr, mut request: Box<[u8]>) {
+    let clients = netcode.max_clients();
+    netcode.set_max_clients(0);
+    let _ = netcode.process_packet(from, &mut request);
+    netcode.set_max_clients(clients);
+}
+
 /// Tells renet what netcode has found. What is to be sent, and where to.
 fn handle(
     result: ServerResult<'_, '_>,
@@ -234,18 +259,20 @@ fn handle(
             None
         }
         ServerResult::ClientConnected { client_id, addr, payload, .. } => {
+            clients.addresses.insert(addr);
             // Netcode does not see that an id is in use when two requests of one address have it.
             match clients.checks.entry(client_id) {
                 Entry::Occupied(_) => connections.disconnect(client_id),
                 Entry::Vacant(entry) => {
                     connections.add_connection(client_id);
-                    entry.insert(PayloadCheck::default());
+                    entry.insert(PayloadCheck::new(WAITING_OF_CLIENTS));
                 }
             }
             Some((addr, payload.to_vec()))
         }
         ServerResult::ClientDisconnected { client_id, addr, payload } => {
             connections.remove_connection(client_id);
+            clients.addresses.remove(&addr);
             if clients.checks.remove(&client_id).is_some() {
                 clients.gone.push(client_id);
             }

@@ -18,6 +18,8 @@ const PROTOCOL: u64 = 0x766d_7265_6e65_7401;
 const HONEST: Bytes = Bytes::from_static(b"honest");
 const UNRELIABLE: u8 = 0;
 const RELIABLE: u8 = 1;
+/// The kind of a datagram that answers a challenge.
+const RESPONSE: u8 = 3;
 /// A whole slice, with its length before it.
 fn slice_body() -> Vec<u8> {
     [[0x44, 0xb0].as_slice(), &[0; 1_200]].concat()
@@ -37,17 +39,24 @@ fn socket() -> UdpSocket {
 struct HostileClient {
     socket: UdpSocket,
     netcode: NetcodeClient,
+    /// What it has answered to the host's challenge.
+    response: Vec<u8>,
 }
 
 impl HostileClient {
     /// `timeout_s`: what its token says; without a limit if it is below 1.
     fn new(host: SocketAddr, timeout_s: i32) -> Self {
+        Self::with_id(42, host, timeout_s)
+    }
+
+    fn with_id(id: u64, host: SocketAddr, timeout_s: i32) -> Self {
         let now = since_1970();
         let connect_token =
-            ConnectToken::generate(now, PROTOCOL, 600, 42, timeout_s, vec![host], None, &KEY)
+            ConnectToken::generate(now, PROTOCOL, 600, id, timeout_s, vec![host], None, &KEY)
                 .unwrap();
         let authentication = ClientAuthentication::Secure { connect_token };
-        Self { socket: socket(), netcode: NetcodeClient::new(now, authentication).unwrap() }
+        let netcode = NetcodeClient::new(now, authentication).unwrap();
+        Self { socket: socket(), netcode, response: Vec::new() }
     }
 
     fn update(&mut self) {
@@ -56,6 +65,9 @@ impl HostileClient {
             self.netcode.process_packet(&mut buffer[..bytes]);
         }
         if let Some((datagram, host)) = self.netcode.update(TICK) {
+            if datagram[0] & 0xf == RESPONSE {
+                self.response = datagram.to_vec();
+            }
             self.socket.send_to(datagram, host).unwrap();
         }
     }
@@ -276,17 +288,69 @@ fn payloads_at_random_end_no_host() {
 
 #[test]
 fn a_client_whose_token_says_that_it_is_never_lost_is_lost_after_a_minute_of_silence() {
-    let mut lan = Lan::new();
-    lan.connect(-1);
-    let before = lan.gone;
-    // It says nothing more, not even that it is there.
-    lan.hostile.netcode.disconnect().unwrap();
-    let since = lan.now;
-    while lan.gone == before {
-        lan.is_served();
-        assert!(lan.now - since < Duration::from_secs(61), "it is lost");
+    for what in ["nothing", "a request without the key", "what it said once"] {
+        let mut lan = Lan::new();
+        lan.connect(-1);
+        let (before, host) = (lan.gone, lan.host.serves_at().unwrap());
+        let datagram = match what {
+            "nothing" => None,
+            "what it said once" => Some(lan.hostile.response.clone()),
+            _ => Some(vec![0; 1_078]),
+        };
+        assert!(datagram.as_ref().is_none_or(|datagram| datagram.len() > 300));
+        // It says nothing more, not even that it is there; others may send this as if they were it.
+        lan.hostile.netcode.disconnect().unwrap();
+        let since = lan.now;
+        while lan.gone == before {
+            if let Some(datagram) = &datagram {
+                lan.hostile.socket.send_to(datagram, host).unwrap();
+            }
+            lan.is_served();
+            assert!(lan.now - since < Duration::from_secs(61), "it is lost that sends {what}");
+        }
+        assert!(lan.now - since > Duration::from_secs(55), "it sends {what}");
     }
-    assert!(lan.now - since > Duration::from_secs(55));
+}
+
+/// Requests of one address, twice as many as may wait.
+const UNCONFIRMED: u64 = 128;
+
+#[test]
+fn requests_that_are_never_confirmed_keep_no_other_client_of_the_address_out() {
+    let mut lan = Lan::new();
+    let host = lan.host.serves_at().unwrap();
+    let mut silent = Vec::new();
+    for id in 1_000..1_000 + UNCONFIRMED {
+        let mut client = HostileClient::with_id(id, host, -1);
+        // Its request; the challenge is not read.
+        let (request, to) = client.netcode.update(TICK).unwrap();
+        client.socket.send_to(request, to).unwrap();
+        silent.push(client);
+        lan.is_served();
+    }
+    let before = lan.now;
+    lan.hostile = HostileClient::with_id(43, host, 5);
+    while !lan.hostile.netcode.is_connected() {
+        lan.is_served();
+        assert!(lan.now - before < Duration::from_secs(2), "the newcomer connects");
+    }
+
+    // Each has a place for seconds only: the last of them answers its challenge too late.
+    let last = silent.last_mut().unwrap();
+    let until = lan.now + Duration::from_secs(11);
+    while lan.now < until {
+        lan.is_served();
+    }
+    let mut buffer = [0; 1_400];
+    let (bytes, _) = last.socket.recv_from(&mut buffer).unwrap();
+    last.netcode.process_packet(&mut buffer[..bytes]);
+    for _ in 0..200 {
+        let Some((response, to)) = last.netcode.update(TICK) else { continue };
+        assert_eq!(response[0] & 0xf, RESPONSE);
+        last.socket.send_to(response, to).unwrap();
+        lan.is_served();
+    }
+    assert!(last.socket.recv_from(&mut buffer).is_err(), "it has no answer");
 }
 
 /// Answers a client as netcode does, and sends it one payload of the test's.

@@ -53,4 +53,4 @@ pub use room_entry::{LineOutput, RoomEntry};
 pub use signaling::{Draw, Settings, Signaling};
 pub use unfinished::{Most, Unfinished};
 pub use visit::{Input, Visit, send_away};
-pub use voicemesh_common::{Rate, lock};
+pub use voicemesh_common::{Rate, TokenBucket, lock};

@@ -144,6 +144,8 @@ pub struct Metrics {
     pub unfinished_ended: Counter,
     /// Connections beyond the limit that were answered over HTTP: the server is full.
     pub turned_away: Counter,
+    /// Requests over HTTP that were refused because their connection or address makes too many.
+    pub requests_over_budget: Counter,
 }
 
 impl Default for Metrics {
@@ -174,6 +176,7 @@ impl Default for Metrics {
             voice_over_rate: Counter::default(),
             unfinished_ended: Counter::default(),
             turned_away: Counter::default(),
+            requests_over_budget: Counter::default(),
         }
     }
 }
@@ -242,6 +245,11 @@ impl Metrics {
                 "turned_away",
                 "Connections beyond the limit that were answered over HTTP: the server is full.",
                 &self.turned_away,
+            ),
+            (
+                "requests_over_budget",
+                "Requests over HTTP refused because their connection or address makes too many.",
+                &self.requests_over_budget,
             ),
         ];
         let mut text = String::new();

@@ -90,10 +90,9 @@ impl<L: Line> Passwords<L> {
         self.wait(asked, job)
     }
 
-    /// The same for the password that a moderator sets: strangers of its address who guess do not
-    /// delay it.
+    /// The same for the password that a moderator sets.
     pub(crate) fn ask_to_set(&mut self, now: Duration, job: HashJob<L>) -> Result<HashId, Refusal> {
-        let asked = self.queue.ask_as_member(now, &job.key, job.peer, job.key.rate());
+        let asked = self.queue.ask_to_set(now, &job.key, job.peer, job.key.rate());
         self.wait(asked, job)
     }
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use voicemesh_common::lock;
-use voicemesh_wire::signaling::{ErrorCode, Join, PeerInfo};
+use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, PeerInfo};
 use voicemesh_wire::{PeerId, RoomName, SessionId};
 
 use crate::address::{Address, AddressKey, Addresses};
@@ -235,7 +235,8 @@ impl<L: Line> Signaling<L> {
         })
     }
 
-    /// A subject is one peer at a time: another one, in whichever room, is replaced.
+    /// A subject is one peer at a time: another one, in whichever room, is replaced, and where its
+    /// connection was lost the others close their links to it.
     fn bind_subject(
         &self,
         now: Duration,
@@ -243,18 +244,34 @@ impl<L: Line> Signaling<L> {
         (peer, connection): (PeerId, ConnectionId),
         room: &RoomName,
     ) {
-        let gone = lock(&self.subjects).entered(subject, peer, connection, room.clone());
-        for (connection, room) in gone {
-            let entry = lock(&self.rooms).get(&room).map(Arc::clone);
-            if let Some(entry) = entry {
+        let displaced = lock(&self.subjects).entered(now, subject, peer, connection, room.clone());
+        let entry_of = |room: &RoomName| lock(&self.rooms).get(room).map(Arc::clone);
+        for (connection, room) in displaced.connections {
+            if let Some(entry) = entry_of(&room) {
                 entry.with(now, |room, out| room.put_out_replaced(now, connection, out));
+            }
+        }
+        for room in displaced.lost_in {
+            if let Some(entry) = entry_of(&room) {
+                entry.with(now, |room, out| room.put_out_lost(now, subject, peer, out));
             }
         }
     }
 
     /// A connection with this subject has left its room.
-    pub(crate) fn unbind_subject(&self, subject: &str, connection: ConnectionId) {
-        lock(&self.subjects).left(subject, connection);
+    pub(crate) fn unbind_subject(
+        &self,
+        now: Duration,
+        subject: &str,
+        connection: ConnectionId,
+        room: &RoomName,
+        reason: LeaveReason,
+    ) {
+        let mut subjects = lock(&self.subjects);
+        subjects.left(subject, connection);
+        if reason == LeaveReason::Lost {
+            subjects.lost(now, subject, room);
+        }
     }
 
     fn room_for(

@@ -430,7 +430,7 @@ impl<L: Line> Visit<L> {
                 }
                 room.leave(now, self.id, reason);
                 if let Some(subject) = &self.subject {
-                    signaling.unbind_subject(subject, self.id);
+                    signaling.unbind_subject(now, subject, self.id, room.name(), reason);
                 }
             }
         }

@@ -41,21 +41,55 @@ pub(crate) fn named(path: &Path, problem: &dyn fmt::Display) -> String {
     format!("{}: {problem}", path.display())
 }
 
-/// Why the system refused a file, without its error number.
+/// What is wrong with a file, and what to do about it. The system's own words go to the log.
 pub(crate) fn file_words(error: &io::Error) -> String {
+    let (why, next) = file_problem(error);
+    format!("{why}; {next}")
+}
+
+/// What is wrong with a file, for a sentence that goes on with what to do about it.
+pub(crate) fn file_fault(error: &io::Error) -> &'static str {
+    file_problem(error).0
+}
+
+fn file_problem(error: &io::Error) -> (&'static str, &'static str) {
+    tracing::debug!(%error, "a file was refused");
     match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        ErrorKind::NotADirectory => "a part of its path is not a folder".to_owned(),
-        ErrorKind::PermissionDenied => "this user has no permission for it".to_owned(),
-        ErrorKind::IsADirectory => "it is a folder".to_owned(),
-        _ => without_number(error),
+        ErrorKind::NotFound => ("there is no such file", "check the path"),
+        ErrorKind::NotADirectory => ("a part of its path is not a folder", "check the path"),
+        ErrorKind::IsADirectory => ("it is a folder", "name the file in it"),
+        ErrorKind::PermissionDenied => {
+            ("this user has no permission for it", "let the server's user read it")
+        }
+        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => {
+            ("no file can have this name", "name another")
+        }
+        ErrorKind::OutOfMemory | ErrorKind::FileTooLarge => {
+            ("there is no memory for it", "name another file, or end other programs")
+        }
+        ErrorKind::NetworkDown | ErrorKind::StaleNetworkFileHandle | ErrorKind::TimedOut => {
+            ("its disk is on the network, and does not answer", "copy it to a disk of this machine")
+        }
+        _ if is_out_of_files(error) => (
+            "this program has too many files and connections open",
+            "raise the limit (systemd: LimitNOFILE, Docker: --ulimit nofile)",
+        ),
+        _ => ("it cannot be read", "copy it to another place, or look at what the disk reports"),
     }
 }
 
-/// An error of the system in its own words, which end with its number.
-pub(crate) fn without_number(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+/// Whether an error means that no more files can be opened.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        let code = error.raw_os_error().map(nix::errno::Errno::from_raw);
+        matches!(code, Some(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +116,25 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         let missing = read_private(&path).unwrap_err();
-        assert!(missing.contains("no such file") && !missing.contains("os error"), "{missing}");
+        let expected = format!("{}: there is no such file; check the path", path.display());
+        assert_eq!(missing, expected);
+    }
+
+    /// Some errors have a kind of their own, others only a number.
+    #[test]
+    fn whatever_is_wrong_with_a_file_is_said_in_our_words_with_the_next_step() {
+        let mut said = std::collections::BTreeSet::new();
+        for number in 1..200 {
+            let error = io::Error::from_raw_os_error(number);
+            let words = file_words(&error);
+            let of_system = error.to_string();
+            let of_system = of_system.split(" (os error").next().unwrap();
+            assert!(!words.to_lowercase().contains(&of_system.to_lowercase()), "{words}");
+            assert!(!words.contains(&number.to_string()), "{words}");
+            let (why, next) = words.split_once("; ").expect("a next step");
+            assert!(!why.is_empty() && !next.is_empty());
+            said.insert(words);
+        }
+        assert!(cfg!(windows) || said.len() >= 8, "{said:#?}");
     }
 }

@@ -19,13 +19,14 @@ use tokio_rustls::TlsAcceptor;
 use super::certificate::Certificate;
 use super::connection_slots::ConnectionSlot;
 use super::counted_io::CountedIo;
-use super::descriptors;
+use super::error::system_words;
 use super::head::Head;
 use super::http::{Site, SocketAddress};
 use super::hub::Hub;
 use super::page::Page;
+use super::request_limits::ConnectionRequests;
 use super::turns::Turns;
-use crate::config::key_file::without_number;
+use crate::config::key_file::is_out_of_files;
 use voicemesh_rooms::AddressKey;
 
 /// What a handshake needs.
@@ -108,7 +109,7 @@ pub(super) async fn accept(
                 let acceptor =
                     certificate.as_ref().map(|certificate| (certificate.acceptor(), turns.clone()));
                 complaint.note(Instant::now(), &error);
-                if descriptors::are_exhausted(&error) && reserve.take().is_some() {
+                if is_out_of_files(&error) && reserve.take().is_some() {
                     // The descriptor kept in reserve answers one waiting connection.
                     let accepted = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await;
                     if let Ok(Ok((socket, _))) = accepted {
@@ -247,7 +248,7 @@ impl Complaint {
             self.unsaid += 1;
             return;
         }
-        let (why, unsaid) = (without_number(error), self.unsaid);
+        let (why, unsaid) = (system_words(error), self.unsaid);
         tracing::warn!("cannot accept: {why} ({unsaid} more since the last line)");
         *self = Self { said_at: Some(now), unsaid: 0 };
     }
@@ -306,11 +307,12 @@ async fn speak_http(
     client: IpAddr,
     limit: Duration,
 ) {
+    let requests = Arc::new(ConnectionRequests::new(site.now()));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         head.finish();
         request.extensions_mut().insert(SocketAddress(client));
-        let site = site.clone();
-        async move { site.answer(request).await }
+        let (site, requests) = (site.clone(), Arc::clone(&requests));
+        async move { site.answer(&requests, client, request).await }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -383,7 +385,9 @@ mod tests {
     async fn who_does_not_read_an_answer_loses_its_slot() {
         // More than the system keeps between the two ends.
         let large = Bytes::from(vec![0; 64 << 20]);
-        let site = Site::of(Router::new().route("/", get(async move || large)));
+        let hub = Arc::new(Hub::new(Config::default(), None).expect("random numbers"));
+        let router = Router::new().route("/", get(async move || large));
+        let site = Site::of(Arc::clone(&hub), router);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let mut client = TcpStream::connect(listener.local_addr().expect("an address"))
             .await
@@ -391,8 +395,7 @@ mod tests {
         let (socket, address) = listener.accept().await.expect("a connection");
         let slots = ConnectionSlots::default();
         let stream = CountedIo::plain(socket, None, slots.take(None, 1).expect("a slot"));
-        let head =
-            Head::new(Arc::new(Hub::new(Config::default(), None).expect("random numbers")), None);
+        let head = Head::new(hub, None);
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it fits");
         let served = speak_http(stream, head, site, address.ip(), Duration::from_millis(100));
         tokio::time::timeout(OPENING, served).await.expect("it ends by itself");

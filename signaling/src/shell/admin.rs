@@ -34,6 +34,7 @@ use voicemesh_wire::PeerId;
 
 use super::host;
 use super::hub::Hub;
+use super::turns::Turns;
 use crate::config::AdminToken;
 use voicemesh_rooms::lock;
 
@@ -47,6 +48,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const HEAD_LIMIT: Duration = Duration::from_secs(2);
 /// Between two answers to wrong tokens, and the line about them in the log.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
+/// Requests that are looked at before everything else on the server has its turn.
+const REQUESTS_PER_TURN: usize = 2;
 /// A drain sends its peers away within this.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -89,6 +92,7 @@ struct Admin {
     address: SocketAddr,
     /// One wrong token at a time is answered.
     wrong_tokens: tokio::sync::Mutex<()>,
+    turns: Turns,
 }
 
 /// Serves until it is dropped.
@@ -98,8 +102,13 @@ struct Admin {
 )]
 pub(super) async fn serve(hub: Arc<Hub>, token: AdminToken, listener: TcpListener) {
     let Ok(address) = listener.local_addr() else { return };
-    let admin =
-        Arc::new(Admin { hub, token, address, wrong_tokens: tokio::sync::Mutex::default() });
+    let admin = Arc::new(Admin {
+        hub,
+        token,
+        address,
+        wrong_tokens: tokio::sync::Mutex::default(),
+        turns: Turns::new(REQUESTS_PER_TURN),
+    });
     let router = router(admin);
     let open = Arc::new(Mutex::new(Open::default()));
     loop {
@@ -161,6 +170,8 @@ async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
+    // Given back at once: who has waited for it yields before it is used.
+    drop(admin.turns.next().await);
     let headers = request.headers();
     if !host::is_named(request.version(), headers) {
         return refusal(StatusCode::BAD_REQUEST, host::MISSING.trim_end());

@@ -50,20 +50,6 @@ fn raised() -> Option<usize> {
     None
 }
 
-/// Whether an error means that no more files can be opened.
-pub(super) fn are_exhausted(error: &std::io::Error) -> bool {
-    #[cfg(unix)]
-    {
-        let code = error.raw_os_error().map(nix::errno::Errno::from_raw);
-        matches!(code, Some(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = error;
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -26,6 +27,7 @@ use super::host;
 use super::hub::Hub;
 use super::page::{Page, no_room};
 use super::refused::{Asker, Outcome, connect_check};
+use super::request_limits::{ConnectionRequests, RequestLimits};
 use voicemesh_rooms::{AddressKey, Refusal};
 
 /// Where a request's connection comes from.
@@ -43,6 +45,8 @@ const HINT_BYTES: usize = 64;
 /// Everything that is answered, at the root and under the base path.
 #[derive(Clone)]
 pub(super) struct Site {
+    hub: Arc<Hub>,
+    limits: Arc<RequestLimits>,
     router: Router,
     /// Without a slash at its end; empty for none.
     base: Arc<str>,
@@ -51,21 +55,36 @@ pub(super) struct Site {
 impl Site {
     pub(super) fn new(hub: Arc<Hub>, page: Option<Page>) -> Self {
         let base = hub.config.base().into();
-        Self { router: router(hub, page), base }
+        let router = router(Arc::clone(&hub), page);
+        Self { hub, limits: Arc::default(), router, base }
     }
 
     /// A site of these routes alone.
     #[cfg(test)]
-    pub(super) fn of(router: Router) -> Self {
-        Self { router, base: "".into() }
+    pub(super) fn of(hub: Arc<Hub>, router: Router) -> Self {
+        Self { hub, limits: Arc::default(), router, base: "".into() }
     }
 
-    /// Answers a request; a base path in front of its path is taken off before anything else looks
-    /// at it.
+    /// The server's time.
+    pub(super) fn now(&self) -> Duration {
+        self.hub.now()
+    }
+
+    /// Answers a request of a connection from `socket`; a base path in front of its path is taken
+    /// off before anything else looks at it.
     pub(super) async fn answer(
         &self,
+        requests: &ConnectionRequests,
+        socket: IpAddr,
         mut request: hyper::Request<Incoming>,
     ) -> Result<Response, std::convert::Infallible> {
+        let proxies = &self.hub.config.trusted_proxies;
+        let key = AddressKey::of(client_address(socket, request.headers(), proxies));
+        let admitted = self.limits.admit(self.now(), requests, key, request.uri().path()).await;
+        if let Err(refusal) = admitted {
+            self.hub.metrics.requests_over_budget.add(1);
+            return Ok(refusal);
+        }
         // No request here has content, and where it ends is something that a proxy may see
         // otherwise: a hidden request would be answered to another client.
         if !request.body().is_end_stream() || request.headers().contains_key(TRANSFER_ENCODING) {
@@ -75,6 +94,9 @@ impl Site {
         }
         if !host::is_named(request.version(), request.headers()) {
             return Ok((StatusCode::BAD_REQUEST, host::MISSING).into_response());
+        }
+        if self.hub.config.only_as_this_machine && !host::is_this_machine(request.headers()) {
+            return Ok((StatusCode::MISDIRECTED_REQUEST, host::ELSEWHERE).into_response());
         }
         let path = request.uri().path();
         match path.strip_prefix(&*self.base) {

@@ -244,7 +244,10 @@ fn key_of_tickets(config: &Config) -> Result<TicketKey, getrandom::Error> {
 fn draw(bytes: &mut [u8]) -> bool {
     let drawn = getrandom::fill(bytes);
     if let Err(error) = &drawn {
-        tracing::error!("no random numbers: {error}");
+        tracing::debug!(%error, "no random numbers");
+        tracing::error!(
+            "the system has no random numbers, so no peer can join; start the machine anew"
+        );
     }
     drawn.is_ok()
 }

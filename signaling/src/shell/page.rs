@@ -30,7 +30,7 @@ use axum::middleware::map_response_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
-use crate::config::key_file::{file_words, named};
+use crate::config::key_file::{file_fault, named};
 use crate::config::{Config, ConfigError};
 use encoding::{Accepted, Encoding};
 use files::{Contents, Files, INDEX};
@@ -93,7 +93,7 @@ impl Page {
                     variable: "VOICEMESH_WEB_DIR",
                     problem: format!(
                         "{}; name the folder of the page",
-                        named(&index, &file_words(&error))
+                        named(&index, &file_fault(&error))
                     ),
                 })?;
                 Files::Folder(folder.clone())

@@ -485,6 +485,18 @@ impl Room {
         let others: Vec<ConnectionId> =
             same.map(|(connection, _)| *connection).filter(is_it).collect();
         others.into_iter().for_each(|connection| self.put_out_replaced(now, connection, out));
+        self.put_out_lost(now, subject, than, out);
+    }
+
+    /// The others close their links to peers of this subject whose connections were lost: it is
+    /// `than` now, here or in another room.
+    pub fn put_out_lost(
+        &mut self,
+        now: Duration,
+        subject: &str,
+        than: PeerId,
+        out: &mut impl RoomOutput,
+    ) {
         let lost = self.moderation.departed.lost_of_subject(now, subject, than);
         lost.into_iter().for_each(|peer| self.put_out_departed(peer, out));
     }

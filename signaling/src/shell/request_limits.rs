@@ -1,0 +1,143 @@
+//! How many requests over HTTP are answered: on one connection, of one address, and before
+//! everything else on the server's thread has its turn.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use axum::http::header::{CONNECTION, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use voicemesh_rooms::{AddressKey, Rate, TokenBucket, lock};
+
+use super::turns::Turns;
+
+/// Requests of one address: a class that opens the page at once makes some thousands.
+const OF_ADDRESS: Rate = Rate::new(4_000.0, 100.0);
+/// Requests on one connection. What an address has does not count for connections of this machine,
+/// and for those of a proxy on it that is not named.
+const OF_CONNECTION: Rate = Rate::new(400.0, 20.0);
+/// What the metrics count as: they look at every room.
+const METRICS: f64 = 20.0;
+/// Answered before everything else has its turn.
+const PER_TURN: usize = 2;
+/// Addresses whose requests are counted. When there are more, those that have rested are forgotten,
+/// and else the one that was counted longest ago.
+const ADDRESSES: usize = 8192;
+
+/// All requests of a server.
+#[derive(Debug)]
+pub(super) struct RequestLimits {
+    addresses: Mutex<HashMap<AddressKey, TokenBucket>>,
+    turns: Turns,
+}
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub(super) struct ConnectionRequests(Mutex<TokenBucket>);
+
+impl ConnectionRequests {
+    pub(super) fn new(now: Duration) -> Self {
+        Self(Mutex::new(TokenBucket::full(now, OF_CONNECTION)))
+    }
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self { addresses: Mutex::default(), turns: Turns::new(PER_TURN) }
+    }
+}
+
+impl RequestLimits {
+    /// Waits until a request may be answered; the answer if it is one too many.
+    pub(super) async fn admit(
+        &self,
+        now: Duration,
+        connection: &ConnectionRequests,
+        address: Option<AddressKey>,
+        path: &str,
+    ) -> Result<(), Response> {
+        let cost = if path.ends_with("/metrics") { METRICS } else { 1.0 };
+        self.take(now, connection, address, cost).map_err(too_many)?;
+        // Given back at once: who has waited for it yields before it is used.
+        drop(self.turns.next().await);
+        Ok(())
+    }
+
+    /// Else the time until it is within what connection and address may have.
+    fn take(
+        &self,
+        now: Duration,
+        connection: &ConnectionRequests,
+        address: Option<AddressKey>,
+        cost: f64,
+    ) -> Result<(), Duration> {
+        let take = |bucket: &mut TokenBucket, rate: Rate| {
+            let taken = bucket.take(now, rate, cost);
+            if taken { Ok(()) } else { Err(bucket.time_until(now, rate, cost)) }
+        };
+        take(&mut lock(&connection.0), OF_CONNECTION)?;
+        let Some(address) = address else { return Ok(()) };
+        let mut addresses = lock(&self.addresses);
+        if addresses.len() >= ADDRESSES && !addresses.contains_key(&address) {
+            forget(now, &mut addresses);
+        }
+        let fresh = || TokenBucket::full(now, OF_ADDRESS);
+        take(addresses.entry(address).or_insert_with(fresh), OF_ADDRESS)
+    }
+}
+
+fn forget(now: Duration, addresses: &mut HashMap<AddressKey, TokenBucket>) {
+    addresses.retain(|_, bucket| bucket.tokens_at(now, OF_ADDRESS) < OF_ADDRESS.burst);
+    if addresses.len() >= ADDRESSES {
+        let oldest = addresses.iter().min_by_key(|(_, bucket)| bucket.filled_at());
+        let oldest = oldest.map(|(address, _)| *address);
+        oldest.and_then(|address| addresses.remove(&address));
+    }
+}
+
+/// The connection ends with it: nothing that was sent behind this request is answered.
+fn too_many(wait: Duration) -> Response {
+    let seconds = wait.as_secs().saturating_add(1);
+    let headers = [
+        (RETRY_AFTER, HeaderValue::from(seconds)),
+        (CONNECTION, HeaderValue::from_static("close")),
+    ];
+    (StatusCode::TOO_MANY_REQUESTS, headers, "Too many requests.\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(9);
+
+    #[test]
+    fn connections_share_what_their_address_may_have_and_each_has_its_own_part() {
+        let limits = RequestLimits::default();
+        let (here, there) = (Some(AddressKey::V4(1)), Some(AddressKey::V4(2)));
+        let fill = |address| {
+            let connection = ConnectionRequests::new(NOW);
+            (0..10_000).take_while(|_| limits.take(NOW, &connection, address, 1.0).is_ok()).count()
+        };
+        let taken: Vec<usize> = (0..12).map(|_| fill(here)).collect();
+        assert_eq!((taken[0], taken.iter().sum()), (400, 4_000));
+        assert_eq!((fill(there), fill(None)), (400, 400));
+        let connection = ConnectionRequests::new(NOW);
+        let wait = limits.take(NOW, &connection, here, METRICS).unwrap_err();
+        assert_eq!(wait, Duration::from_millis(200));
+        assert_eq!(limits.take(NOW + wait, &connection, here, METRICS), Ok(()));
+    }
+
+    #[test]
+    fn any_number_of_addresses_takes_no_more_than_a_few_thousand_places() {
+        let limits = RequestLimits::default();
+        let connection = || ConnectionRequests::new(NOW);
+        let spend =
+            |address, cost| limits.take(NOW, &connection(), Some(AddressKey::V6(address)), cost);
+        for address in 0..3 * ADDRESSES as u64 {
+            assert_eq!(spend(address, 1.0), Ok(()));
+        }
+        assert_eq!(lock(&limits.addresses).len(), ADDRESSES);
+    }
+}
