@@ -33,7 +33,18 @@ pub(crate) fn open_to_others(path: &Path) -> Option<u32> {
 
 /// Reads a file that others may read as well.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| named(path, &file_words(&error)))
+    content(path).map_err(|problem| named(path, &problem))
+}
+
+/// The content of a file, or what is wrong with it. A pipe without a writer would be waited for
+/// without end; one that a shell has opened (`<(COMMAND)`) is read.
+pub(crate) fn content(path: &Path) -> Result<Vec<u8>, String> {
+    let is_opened = path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd");
+    let found = std::fs::metadata(path).map_err(|error| file_words(&error))?;
+    if !found.is_file() && !found.is_dir() && !is_opened {
+        return Err("it is a pipe or a device; name a file".to_owned());
+    }
+    std::fs::read(path).map_err(|error| file_words(&error))
 }
 
 /// A problem with the file that it is about.
@@ -95,6 +106,18 @@ pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nothing_is_written_to_is_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("voicemesh-pipe-{}", std::process::id()));
+        let made = std::process::Command::new("mkfifo").arg("-m").arg("600").arg(&path).status();
+        assert!(made.unwrap().success());
+        let (private, other) = (read_private(&path), read(&path));
+        std::fs::remove_file(&path).unwrap();
+        assert!(private.unwrap_err().contains("it is a pipe"));
+        assert!(other.unwrap_err().contains("it is a pipe"));
+    }
 
     #[cfg(unix)]
     #[test]

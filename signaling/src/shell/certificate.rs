@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::key_file::{file_words, named};
+use crate::config::key_file::{content, named};
 use crate::config::{Config, ConfigError};
 use voicemesh_rooms::lock;
 
@@ -115,18 +115,16 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
         variable: "VOICEMESH_TLS_KEY",
         problem: named(key, &problem),
     };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
-    let chain = chain.map_err(|error| wrong_cert(&pem_words(error, "certificate")))?;
+    let read = content(cert).map_err(|problem| wrong_cert(&problem))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read).collect();
+    let chain = chain.map_err(|error| wrong_cert(&pem_words(&error, "certificate")))?;
     if chain.is_empty() {
-        return Err(wrong_cert(&pem_words(pem::Error::NoItemsFound, "certificate")));
+        return Err(wrong_cert(&pem_words(&pem::Error::NoItemsFound, "certificate")));
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
-        match error {
-            pem::Error::NoItemsFound if is_encrypted(key) => wrong_key(
-                "it is protected by a password, which cannot be typed at a restart; `openssl pkey -in FILE -out FILE.pem` takes it off",
-            ),
-            error => wrong_key(&pem_words(error, "private key")),
-        }
+    let read = content(key).map_err(|problem| wrong_key(&problem))?;
+    let private = PrivateKeyDer::from_pem_slice(&read).map_err(|error| match error {
+        pem::Error::NoItemsFound if is_encrypted(&read) => wrong_key(ENCRYPTED),
+        error => wrong_key(&pem_words(&error, "private key")),
     })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
@@ -145,8 +143,11 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
     Ok(TlsAcceptor::from(Arc::new(server)))
 }
 
-fn is_encrypted(key: &Path) -> bool {
-    std::fs::read_to_string(key).is_ok_and(|text| text.contains("ENCRYPTED"))
+const ENCRYPTED: &str = "it is protected by a password, which cannot be typed at a restart; `openssl pkey -in FILE -out FILE.pem` takes it off";
+
+/// Whether a key is written in one of the forms with a password (PKCS #8; RFC 1421 §4.6.1.1).
+fn is_encrypted(key: &[u8]) -> bool {
+    String::from_utf8_lossy(key).contains("ENCRYPTED")
 }
 
 /// Why a certificate and its key cannot be used, and whether the key is what is wrong.
@@ -167,9 +168,8 @@ fn pair_words(error: &rustls::Error) -> (&'static str, bool) {
 }
 
 /// Why a PEM file is none. Nothing of its contents is shown: it may be the key.
-fn pem_words(error: pem::Error, what: &str) -> String {
+fn pem_words(error: &pem::Error, what: &str) -> String {
     match error {
-        pem::Error::Io(error) => file_words(&error),
         pem::Error::NoItemsFound => format!("it has no {what} in the form PEM (-----BEGIN …)"),
         _ => format!("its PEM (-----BEGIN …) is damaged, or it holds something else than a {what}"),
     }
@@ -180,6 +180,13 @@ mod tests {
     use rustls::{CertificateError, Error};
 
     use super::*;
+
+    #[test]
+    fn a_key_with_a_password_is_not_taken_for_none() {
+        let pem = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        assert!(is_encrypted(pem("ENCRYPTED PRIVATE KEY").as_bytes()));
+        assert!(!is_encrypted(pem("PRIVATE KEY").as_bytes()) && !is_encrypted(b""));
+    }
 
     #[test]
     fn what_the_library_refuses_is_said_in_our_words_with_the_next_step() {
