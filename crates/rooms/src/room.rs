@@ -70,7 +70,7 @@ pub struct Room {
     arrivals: u64,
     mark_due: Duration,
     emptied_at: Option<Duration>,
-    /// The password, if there is one.
+    /// What was decided about the password; `None` in an empty room.
     lock: Option<Lock>,
     /// A member decided `lock` in the emptied room while the right to moderate waited for another.
     is_lock_beside_right: bool,
@@ -206,7 +206,7 @@ impl Room {
         check_presence(join.presence, others)?;
         let by_ticket = self.presented_by_ticket(join, others);
         // Those who have not shown the password that holds again leave first.
-        let puts_out_others = matches!(by_ticket, Presented::Restores(_) | Presented::Ends);
+        let puts_out_others = matches!(by_ticket, Presented::Restores(_) | Presented::Ends(_));
         if others >= self.rules.limits.peers_per_room as usize && !puts_out_others {
             return Err(Refusal::of(ErrorCode::RoomFull));
         }
@@ -225,7 +225,7 @@ impl Room {
                 JoinCheck::Hash(HashRequest { salt: fresh, expected: None })
             });
         }
-        match (self.lock.map(|lock| lock.digest), named, presented) {
+        match (self.lock.and_then(|lock| lock.digest), named, presented) {
             _ if returns => Ok(JoinCheck::Enter),
             (None, false, _) => Ok(JoinCheck::Enter),
             (None, true, _) => Err(Refusal::no_password()),
@@ -300,7 +300,11 @@ impl Room {
         let decides_lock = is_first && by_ticket == Presented::Nothing;
         if decides_lock {
             let named = password.is_some_and(|password| !password.is_empty());
-            self.lock = presented.filter(|_| named).map(Lock::decided);
+            self.lock = Some(Lock::decided(presented.filter(|_| named), self.tickets.draw()));
+        }
+        let earlier = ticket.as_ref().filter(|ticket| self.tickets.is_of_earlier_run(ticket));
+        if let (Some(lock), Some(earlier)) = (&mut self.lock, earlier) {
+            lock.held_until(earlier);
         }
         if is_anew {
             self.metadata = room_metadata;
@@ -601,7 +605,10 @@ impl Room {
     }
 
     fn password(&self) -> RoomPassword {
-        RoomPassword { set: self.lock.is_some(), number: self.passwords_decided }
+        RoomPassword {
+            set: self.lock.is_some_and(|lock| lock.digest.is_some()),
+            number: self.passwords_decided,
+        }
     }
 
     fn forget_busy(&mut self, connection: ConnectionId) {

@@ -2,6 +2,7 @@
 
 mod lobby;
 mod moderation;
+mod removed_password;
 mod status;
 mod taking_over;
 mod tickets;
