@@ -708,7 +708,10 @@ impl Room {
         let Some(address) = address.filter(|_| self.taken_over_by(join).is_none()) else {
             return Ok(());
         };
-        let allowed = self.join_rates.take(now, join.proof.peer_id(), address);
+        let peer = join.proof.peer_id();
+        let is_return =
+            self.members.connection_of(peer).is_some() || self.tickets.open(join).is_some();
+        let allowed = self.join_rates.take(now, peer, address, is_return);
         if allowed { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyJoins)) }
     }
 
