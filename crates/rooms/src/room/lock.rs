@@ -68,19 +68,24 @@ impl Lock {
         Self {
             digest,
             epoch: self.epoch.next(),
-            is_new: self.is_new || self.digest.is_none(),
+            is_new: true,
             counts_since: counts_since.or(self.counts_since),
         }
     }
 
-    /// That there is no password from now on, as the ticket of the member says to whom the room
-    /// belongs.
-    pub(super) fn ended_by(&self, ticket: &TicketRecord, counts_since: Option<u64>) -> Self {
-        match &ticket.password {
+    /// What the ticket of the member says to whom the room belongs, in place of what another one
+    /// decided.
+    pub(super) fn superseded(&self, ticket: &TicketRecord, counts_since: Option<u64>) -> Presented {
+        let lock = match &ticket.password {
             Some(record) if record.epoch.lineage != self.epoch.lineage => {
                 Self { counts_since, ..Self::restored(record) }
             }
-            _ => self.changed(None, counts_since),
+            Some(record) => self.changed(Self::restored(record).digest, counts_since),
+            None => self.changed(None, counts_since),
+        };
+        match lock.digest {
+            Some(_) => Presented::Restores(lock),
+            None => Presented::Ends(lock),
         }
     }
 

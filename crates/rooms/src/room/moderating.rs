@@ -60,17 +60,19 @@ impl Room {
     /// What a join's ticket shows of the room's password.
     pub(super) fn presented_by_ticket(&self, join: &Join, others: usize) -> Presented {
         let Some(record) = self.tickets.open(join) else { return Presented::Nothing };
-        let is_taken =
-            record.owner.is_some_and(|right| self.moderation.is_taken_from_newcomer_by(right));
+        let is_taken = record.owner.is_some_and(|right| self.moderation.is_taken_by(right));
         let is_back = others > 0 && is_taken && self.tickets.is_of_earlier_run(&record);
+        let was_handed_on = record.owner.is_some_and(|right| self.moderation.is_of_right(right));
         let names_password = join.password.as_ref().is_some_and(|password| !password.is_empty());
         let lock = self.lock.as_ref();
         match (lock::presented(lock, others, &record, names_password, &self.tickets), lock) {
             // A password that was decided since the restart ends with the right of who decided it.
             (Presented::Nothing, Some(lock))
-                if is_back && !record.had_password() && lock.is_new_password() =>
+                if is_back
+                    && lock.is_new_password()
+                    && (was_handed_on || !record.had_password()) =>
             {
-                Presented::Ends(lock.ended_by(&record, Some(record.issued_at)))
+                lock.superseded(&record, Some(record.issued_at))
             }
             (Presented::Nothing, Some(lock)) if others > 0 => {
                 self.presented_by_right(&record, lock)
@@ -91,7 +93,7 @@ impl Room {
             Some(password) if password.hash.is_some() => {
                 Presented::Restores(Lock::restored(&password))
             }
-            _ if lock.digest.is_some() => Presented::Ends(lock.ended_by(record, None)),
+            _ if lock.digest.is_some() => lock.superseded(record, None),
             _ => Presented::Nothing,
         }
     }

@@ -166,11 +166,14 @@ impl Moderation {
         }
     }
 
-    /// Whether a ticket with this right takes the room from a newcomer, and not from one who has
-    /// handed the right on.
-    pub(super) fn is_taken_from_newcomer_by(&self, right: OwnerRight) -> bool {
-        self.is_taken_by(right)
-            && self.owner.is_none_or(|owner| owner.epoch.lineage != right.epoch.lineage)
+    /// Whether this is the right of the member who has it now, or was handed on by it.
+    pub(super) fn is_of_right(&self, right: OwnerRight) -> bool {
+        self.owner.is_some_and(|owner| owner.epoch.lineage == right.epoch.lineage)
+    }
+
+    /// Whether a member's ticket with this right is that of the right's holder, or takes it.
+    pub(super) fn has_or_takes(&self, peer: PeerId, right: OwnerRight) -> bool {
+        self.right_of(peer) == Some(right) || self.is_taken_by(right)
     }
 
     /// A member comes with a valid ticket. Gives the member who had the right until now, if the

@@ -190,3 +190,29 @@ fn a_newcomer_that_comes_back_by_its_ticket_does_not_keep_the_friends_of_before_
         assert_eq!(world.farewell(C), Some(ErrorCode::PasswordRequired));
     }
 }
+
+/// Who handed the right on keeps its ticket of before, and is first after a restart.
+#[test]
+fn a_former_holder_of_the_right_keeps_its_holder_out_by_no_password() {
+    for has_password in [false, true] {
+        let join =
+            |person| if has_password { with_password(person, "sesame") } else { join_of(person) };
+        let mut before = World::of_server(1, true, 10 * MINUTE);
+        let former = before.join_with(A, join(1)).expect("it is first");
+        let holder = before.join_with(B, join(2)).expect("it is right");
+        before.received(B);
+        assert_eq!(before.decide(A, Moderation::MakeOwner { peer: peer_of(2) }), None);
+        let holder = newest(&mut before, B, holder);
+        let mut world = World::of_server(2, true, Duration::ZERO);
+        assert!(world.join_as(A, with_ticket(1, &former)).permissions.moderate);
+        set_password(&mut world, A, "mine");
+        let back = world.join_as(B, with_ticket(2, &holder));
+        assert!(back.permissions.moderate && back.password.set == has_password, "{back:?}");
+        assert_eq!(present(&world), [B], "who was behind the password is out");
+        if has_password {
+            world.join_with(C, with_password(3, "sesame")).expect("it is what it was");
+            let refused = world.join_with(A, with_ticket(1, &former)).map(drop);
+            assert_eq!(refused, Err(ErrorCode::PasswordRequired), "its ticket is older");
+        }
+    }
+}
