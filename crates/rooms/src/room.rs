@@ -18,7 +18,9 @@ mod packets;
 mod password;
 mod peer_records;
 mod policing;
+mod publishing;
 mod rules;
+mod seats;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -30,8 +32,8 @@ use std::time::Duration;
 
 use voicemesh_session::Server;
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges,
-    PeerInfo, RoomPassword, RosterMark, ServerMessage, Signal, TakenOver, apply_metadata,
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo,
+    RoomPassword, RosterMark, ServerMessage, Signal, TakenOver,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
@@ -82,7 +84,9 @@ pub struct Room {
     credentials: ice::IssuedCredentials,
     policing: Policing,
     join_rates: join_rates::JoinRates,
+    seats: seats::Seats,
     statuses: status::Statuses,
+    publishing: publishing::Publishing,
     /// What the tokens of members allow, where the server asks for tokens.
     grants: BTreeMap<ConnectionId, Grant>,
     /// When which sender got an error that which receiver is busy.
@@ -134,8 +138,10 @@ impl Room {
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
             join_rates: join_rates::JoinRates::default(),
+            seats: seats::Seats::new(now),
             grants: BTreeMap::new(),
             statuses: status::Statuses::default(),
+            publishing: publishing::Publishing::default(),
             busy_notified: BTreeMap::new(),
         }
     }
@@ -207,7 +213,7 @@ impl Room {
         let by_ticket = self.presented_by_ticket(join, others);
         // Those who have not shown the password that holds again leave first.
         let puts_out_others = matches!(by_ticket, Presented::Restores(_) | Presented::Ends(_));
-        if others >= self.rules.limits.peers_per_room as usize && !puts_out_others {
+        if !puts_out_others && !self.has_seat(join, others) {
             return Err(Refusal::of(ErrorCode::RoomFull));
         }
         if self.moderation.is_locked() && !returns && self.tickets.open(join).is_none() {
@@ -273,6 +279,8 @@ impl Room {
         let ticket = self.tickets.open(&join);
         let lock_before = self.lock.map(|lock| lock.lineage());
         self.take_password(now, peer, by_ticket, out);
+        let others = self.members.len() - usize::from(old.is_some());
+        self.make_seat(now, &join, others, out);
         let is_anew = self.members.is_empty();
         let order = match old.and_then(|old| self.replace(now, old, out)) {
             Some(order) => order,
@@ -306,6 +314,7 @@ impl Room {
         if let (Some(lock), Some(earlier)) = (&mut self.lock, earlier) {
             lock.held_until(earlier);
         }
+        self.seats.entered(peer, earlier.is_some());
         if is_anew {
             self.metadata = room_metadata;
         }
@@ -518,12 +527,10 @@ impl Room {
                 self.signal(from, to, attempt, signal, out)
             }
             ClientMessage::SetMetadata { request, set } => {
-                let set = self.members.set_metadata(from, set, out);
-                confirmed(from, request, set, out)
+                self.set_metadata(now, from, (request, set), out)
             }
             ClientMessage::SetRoomMetadata { request, set } => {
-                let set = self.set_room_metadata(from, set, out);
-                confirmed(from, request, set, out)
+                self.set_room_metadata(now, from, (request, set), out)
             }
             ClientMessage::Moderate { request, action } => self
                 .moderate(now, from, request, action, out)
@@ -585,21 +592,6 @@ impl Room {
         Ok(())
     }
 
-    fn set_room_metadata(
-        &mut self,
-        from: ConnectionId,
-        set: MetadataChanges,
-        out: &mut impl RoomOutput,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get(from) else { return Ok(()) };
-        if self.owner() != Some(member.peer) {
-            return Err(Refusal::of(ErrorCode::NotOwner));
-        }
-        self.metadata = apply_metadata(&self.metadata, set)?;
-        self.members.broadcast(&self.room_metadata(), Purpose::Update, out);
-        Ok(())
-    }
-
     fn room_metadata(&self) -> ServerMessage {
         ServerMessage::RoomMetadata { metadata: self.metadata.clone() }
     }
@@ -629,11 +621,13 @@ impl Room {
         let Some(member) = self.members.remove(connection) else { return };
         self.close_former(out, |former| former.now == connection);
         self.statuses.forget(member.peer);
+        self.publishing.forget(member.peer);
         self.credentials.forget(connection);
         let grant = self.grants.remove(&connection);
         self.tickets.forget(connection);
         self.moderation.left(now, connection, &member, grant, reason);
         self.policing.left(now, member.peer);
+        self.seats.left(now, member.peer, reason, self.arrivals);
         self.forget_busy(connection);
         self.texts_read.remove(&connection);
         self.session.disconnected(now, connection, &mut Packets::of_server(out));
@@ -645,6 +639,7 @@ impl Room {
             // An empty room keeps no secret but its bans and says nothing; who comes next decides.
             self.lock = None;
             self.metadata = Metadata::new();
+            self.publishing.emptied();
             self.moderation.emptied();
         }
         self.members.broadcast(
@@ -719,6 +714,7 @@ impl Room {
     /// renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl RoomOutput) {
         self.statuses.send_due(now, &mut self.members, out);
+        self.publish_due(now, out);
         self.renew_credentials(out);
         self.give_due_right(now, out);
         self.renew_tickets(out);
@@ -729,6 +725,8 @@ impl Room {
         self.mark_due =
             now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
         self.join_rates.tidy(now);
+        self.seats.tidy(now);
+        self.publishing.tidy(now);
         self.policing.tidy(now);
         if !self.members.is_empty() {
             self.members.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
@@ -754,20 +752,6 @@ impl Room {
     pub fn mark(&self) -> RosterMark {
         self.members.mark()
     }
-}
-
-/// Answers a change of metadata, by its request.
-fn confirmed(
-    to: ConnectionId,
-    request: Option<u32>,
-    set: Result<(), Refusal>,
-    out: &mut impl RoomOutput,
-) -> Result<(), Refusal> {
-    set.map_err(|refusal| refusal.of_request(request))?;
-    if let Some(request) = request {
-        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }), Purpose::Answer);
-    }
-    Ok(())
 }
 
 /// Answers a member with an error; its connection goes on.
