@@ -18,7 +18,9 @@ mod packets;
 mod password;
 mod peer_records;
 mod policing;
+mod publishing;
 mod rules;
+mod seats;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -30,8 +32,8 @@ use std::time::Duration;
 
 use voicemesh_session::Server;
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges,
-    PeerInfo, RoomPassword, RosterMark, ServerMessage, Signal, TakenOver, apply_metadata,
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo,
+    RoomPassword, RosterMark, ServerMessage, Signal, TakenOver,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
@@ -70,7 +72,7 @@ pub struct Room {
     arrivals: u64,
     mark_due: Duration,
     emptied_at: Option<Duration>,
-    /// The password, if there is one.
+    /// What was decided about the password; `None` in an empty room.
     lock: Option<Lock>,
     /// A member decided `lock` in the emptied room while the right to moderate waited for another.
     is_lock_beside_right: bool,
@@ -82,7 +84,9 @@ pub struct Room {
     credentials: ice::IssuedCredentials,
     policing: Policing,
     join_rates: join_rates::JoinRates,
+    seats: seats::Seats,
     statuses: status::Statuses,
+    publishing: publishing::Publishing,
     /// What the tokens of members allow, where the server asks for tokens.
     grants: BTreeMap<ConnectionId, Grant>,
     /// When which sender got an error that which receiver is busy.
@@ -134,8 +138,10 @@ impl Room {
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
             join_rates: join_rates::JoinRates::default(),
+            seats: seats::Seats::new(now),
             grants: BTreeMap::new(),
             statuses: status::Statuses::default(),
+            publishing: publishing::Publishing::default(),
             busy_notified: BTreeMap::new(),
         }
     }
@@ -206,8 +212,8 @@ impl Room {
         check_presence(join.presence, others)?;
         let by_ticket = self.presented_by_ticket(join, others);
         // Those who have not shown the password that holds again leave first.
-        let puts_out_others = matches!(by_ticket, Presented::Restores(_) | Presented::Ends);
-        if others >= self.rules.limits.peers_per_room as usize && !puts_out_others {
+        let puts_out_others = matches!(by_ticket, Presented::Restores(_) | Presented::Ends(_));
+        if !puts_out_others && !self.has_seat(join, others) {
             return Err(Refusal::of(ErrorCode::RoomFull));
         }
         if self.moderation.is_locked() && !returns && self.tickets.open(join).is_none() {
@@ -225,7 +231,7 @@ impl Room {
                 JoinCheck::Hash(HashRequest { salt: fresh, expected: None })
             });
         }
-        match (self.lock.map(|lock| lock.digest), named, presented) {
+        match (self.lock.and_then(|lock| lock.digest), named, presented) {
             _ if returns => Ok(JoinCheck::Enter),
             (None, false, _) => Ok(JoinCheck::Enter),
             (None, true, _) => Err(Refusal::no_password()),
@@ -273,6 +279,8 @@ impl Room {
         let ticket = self.tickets.open(&join);
         let lock_before = self.lock.map(|lock| lock.lineage());
         self.take_password(now, peer, by_ticket, out);
+        let others = self.members.len() - usize::from(old.is_some());
+        self.make_seat(now, &join, others, out);
         let is_anew = self.members.is_empty();
         let order = match old.and_then(|old| self.replace(now, old, out)) {
             Some(order) => order,
@@ -300,8 +308,13 @@ impl Room {
         let decides_lock = is_first && by_ticket == Presented::Nothing;
         if decides_lock {
             let named = password.is_some_and(|password| !password.is_empty());
-            self.lock = presented.filter(|_| named).map(Lock::decided);
+            self.lock = Some(Lock::decided(presented.filter(|_| named), self.tickets.draw()));
         }
+        let earlier = ticket.as_ref().filter(|ticket| self.tickets.is_of_earlier_run(ticket));
+        if let (Some(lock), Some(earlier)) = (&mut self.lock, earlier) {
+            lock.held_until(earlier);
+        }
+        self.seats.entered(peer, earlier.is_some());
         if is_anew {
             self.metadata = room_metadata;
         }
@@ -514,12 +527,10 @@ impl Room {
                 self.signal(from, to, attempt, signal, out)
             }
             ClientMessage::SetMetadata { request, set } => {
-                let set = self.members.set_metadata(from, set, out);
-                confirmed(from, request, set, out)
+                self.set_metadata(now, from, (request, set), out)
             }
             ClientMessage::SetRoomMetadata { request, set } => {
-                let set = self.set_room_metadata(from, set, out);
-                confirmed(from, request, set, out)
+                self.set_room_metadata(now, from, (request, set), out)
             }
             ClientMessage::Moderate { request, action } => self
                 .moderate(now, from, request, action, out)
@@ -581,27 +592,15 @@ impl Room {
         Ok(())
     }
 
-    fn set_room_metadata(
-        &mut self,
-        from: ConnectionId,
-        set: MetadataChanges,
-        out: &mut impl RoomOutput,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get(from) else { return Ok(()) };
-        if self.owner() != Some(member.peer) {
-            return Err(Refusal::of(ErrorCode::NotOwner));
-        }
-        self.metadata = apply_metadata(&self.metadata, set)?;
-        self.members.broadcast(&self.room_metadata(), Purpose::Update, out);
-        Ok(())
-    }
-
     fn room_metadata(&self) -> ServerMessage {
         ServerMessage::RoomMetadata { metadata: self.metadata.clone() }
     }
 
     fn password(&self) -> RoomPassword {
-        RoomPassword { set: self.lock.is_some(), number: self.passwords_decided }
+        RoomPassword {
+            set: self.lock.is_some_and(|lock| lock.digest.is_some()),
+            number: self.passwords_decided,
+        }
     }
 
     fn forget_busy(&mut self, connection: ConnectionId) {
@@ -622,11 +621,13 @@ impl Room {
         let Some(member) = self.members.remove(connection) else { return };
         self.close_former(out, |former| former.now == connection);
         self.statuses.forget(member.peer);
+        self.publishing.forget(member.peer);
         self.credentials.forget(connection);
         let grant = self.grants.remove(&connection);
         self.tickets.forget(connection);
         self.moderation.left(now, connection, &member, grant, reason);
         self.policing.left(now, member.peer);
+        self.seats.left(now, member.peer, reason, self.arrivals);
         self.forget_busy(connection);
         self.texts_read.remove(&connection);
         self.session.disconnected(now, connection, &mut Packets::of_server(out));
@@ -638,6 +639,7 @@ impl Room {
             // An empty room keeps no secret but its bans and says nothing; who comes next decides.
             self.lock = None;
             self.metadata = Metadata::new();
+            self.publishing.emptied();
             self.moderation.emptied();
         }
         self.members.broadcast(
@@ -701,7 +703,10 @@ impl Room {
         let Some(address) = address.filter(|_| self.taken_over_by(join).is_none()) else {
             return Ok(());
         };
-        let allowed = self.join_rates.take(now, join.proof.peer_id(), address);
+        let peer = join.proof.peer_id();
+        let is_return =
+            self.members.connection_of(peer).is_some() || self.tickets.open(join).is_some();
+        let allowed = self.join_rates.take(now, peer, address, is_return);
         if allowed { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyJoins)) }
     }
 
@@ -709,6 +714,7 @@ impl Room {
     /// renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl RoomOutput) {
         self.statuses.send_due(now, &mut self.members, out);
+        self.publish_due(now, out);
         self.renew_credentials(out);
         self.give_due_right(now, out);
         self.renew_tickets(out);
@@ -719,6 +725,8 @@ impl Room {
         self.mark_due =
             now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
         self.join_rates.tidy(now);
+        self.seats.tidy(now);
+        self.publishing.tidy(now);
         self.policing.tidy(now);
         if !self.members.is_empty() {
             self.members.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
@@ -744,20 +752,6 @@ impl Room {
     pub fn mark(&self) -> RosterMark {
         self.members.mark()
     }
-}
-
-/// Answers a change of metadata, by its request.
-fn confirmed(
-    to: ConnectionId,
-    request: Option<u32>,
-    set: Result<(), Refusal>,
-    out: &mut impl RoomOutput,
-) -> Result<(), Refusal> {
-    set.map_err(|refusal| refusal.of_request(request))?;
-    if let Some(request) = request {
-        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }), Purpose::Answer);
-    }
-    Ok(())
 }
 
 /// Answers a member with an error; its connection goes on.

@@ -34,6 +34,9 @@ const VERSION: u8 = 1;
 const HAS_PASSWORD: u8 = 1;
 const HAS_OWNER: u8 = 2;
 const HAS_GRANT: u8 = 4;
+/// The room had no password.
+const IS_OPEN: u8 = 8;
+const COUNTS_SINCE: u8 = 16;
 /// Stands for the length of a text that is not there.
 const NO_TEXT: u8 = 255;
 
@@ -48,7 +51,7 @@ pub struct TicketRecord {
     pub issued_at: u64,
     /// The run of the server that sealed it, drawn at random at its start.
     pub server_run: u64,
-    /// The room's password as it was then.
+    /// The room's password as it was then, or that it had none.
     pub password: Option<PasswordRecord>,
     /// The right to moderate the room.
     pub owner: Option<OwnerRight>,
@@ -56,15 +59,25 @@ pub struct TicketRecord {
     pub grant: Option<Grant>,
 }
 
-/// A room's password, as a slow salted hash.
+/// What was decided about a room's password.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PasswordRecord {
+    /// The password; `None` if the room had none.
+    pub hash: Option<SaltedHash>,
+    /// Which decision this is among those about a room one after the other.
+    pub epoch: Epoch,
+    /// In seconds since 1970: tickets of earlier runs of the server that were issued until then, and
+    /// show a decision about another room of this name, do not count against this one.
+    pub counts_since: Option<u64>,
+}
+
+/// A slow salted hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SaltedHash {
     /// The salt of the hash.
     pub salt: [u8; 16],
     /// Argon2id.
     pub hash: [u8; 32],
-    /// Which password this is among those that a room had one after the other.
-    pub epoch: Epoch,
 }
 
 /// The right to moderate a room, given to one member.
@@ -190,9 +203,16 @@ impl TicketIssuer {
 }
 
 impl TicketRecord {
+    /// Whether the room had a password.
+    pub(crate) fn had_password(&self) -> bool {
+        self.password.is_some_and(|password| password.hash.is_some())
+    }
+
     fn write(&self) -> Vec<u8> {
         let parts = [
-            (self.password.is_some(), HAS_PASSWORD),
+            (self.had_password(), HAS_PASSWORD),
+            (self.password.is_some_and(|password| password.hash.is_none()), IS_OPEN),
+            (self.password.is_some_and(|password| password.counts_since.is_some()), COUNTS_SINCE),
             (self.owner.is_some(), HAS_OWNER),
             (self.grant.is_some(), HAS_GRANT),
         ];
@@ -206,9 +226,12 @@ impl TicketRecord {
         bytes.extend_from_slice(&(room.len() as u16).to_be_bytes());
         bytes.extend_from_slice(room);
         if let Some(password) = &self.password {
-            bytes.extend_from_slice(&password.salt);
-            bytes.extend_from_slice(&password.hash);
+            if let Some(SaltedHash { salt, hash }) = &password.hash {
+                bytes.extend_from_slice(salt);
+                bytes.extend_from_slice(hash);
+            }
             password.epoch.write(&mut bytes);
+            bytes.extend(password.counts_since.into_iter().flat_map(u64::to_be_bytes));
         }
         if let Some(owner) = &self.owner {
             owner.epoch.write(&mut bytes);
@@ -222,7 +245,11 @@ impl TicketRecord {
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let [version, flags] = reader.take::<2>()?;
-        if version != VERSION || flags & !(HAS_PASSWORD | HAS_OWNER | HAS_GRANT) != 0 {
+        let known = HAS_PASSWORD | HAS_OWNER | HAS_GRANT | IS_OPEN | COUNTS_SINCE;
+        let of_password = flags & (HAS_PASSWORD | IS_OPEN | COUNTS_SINCE);
+        let is_possible =
+            of_password != COUNTS_SINCE && of_password & !COUNTS_SINCE != HAS_PASSWORD | IS_OPEN;
+        if version != VERSION || flags & !known != 0 || !is_possible {
             return None;
         }
         let issued_at = u64::from_be_bytes(reader.take()?);
@@ -230,14 +257,21 @@ impl TicketRecord {
         let peer = PeerId(Uuid::from_bytes(reader.take()?));
         let room_bytes = usize::from(u16::from_be_bytes(reader.take()?));
         let room = std::str::from_utf8(reader.slice(room_bytes)?).ok()?.to_owned();
-        let password = if flags & HAS_PASSWORD == 0 {
+        let password = if of_password == 0 {
             None
         } else {
-            Some(PasswordRecord {
-                salt: reader.take()?,
-                hash: reader.take()?,
-                epoch: reader.epoch()?,
-            })
+            let hash = if flags & HAS_PASSWORD == 0 {
+                None
+            } else {
+                Some(SaltedHash { salt: reader.take()?, hash: reader.take()? })
+            };
+            let epoch = reader.epoch()?;
+            let counts_since = if flags & COUNTS_SINCE == 0 {
+                None
+            } else {
+                Some(u64::from_be_bytes(reader.take()?))
+            };
+            Some(PasswordRecord { hash, epoch, counts_since })
         };
         let owner =
             if flags & HAS_OWNER == 0 { None } else { Some(OwnerRight { epoch: reader.epoch()? }) };
@@ -339,6 +373,12 @@ impl fmt::Debug for PasswordRecord {
     }
 }
 
+impl fmt::Debug for SaltedHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SaltedHash")
+    }
+}
+
 impl fmt::Debug for TicketKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TicketKey")
@@ -415,7 +455,11 @@ mod tests {
             peer: peer(1),
             issued_at: NOW,
             server_run: 7,
-            password: Some(PasswordRecord { salt: [4; 16], hash: [5; 32], epoch }),
+            password: Some(PasswordRecord {
+                hash: Some(SaltedHash { salt: [4; 16], hash: [5; 32] }),
+                epoch,
+                counts_since: Some(NOW - 1),
+            }),
             owner: Some(OwnerRight { epoch: epoch.next() }),
             grant: Some(Grant {
                 name: Some("Ana".to_owned()),
@@ -429,9 +473,14 @@ mod tests {
     #[test]
     fn a_ticket_says_what_was_sealed() {
         let longest = "x".repeat(FOLDED_ROOM_NAME_BYTES);
+        let open = |counts_since| {
+            record().password.map(|of| PasswordRecord { hash: None, counts_since, ..of })
+        };
         for record in [
             record(),
             TicketRecord { password: None, ..record() },
+            TicketRecord { password: open(None), ..record() },
+            TicketRecord { password: open(Some(NOW)), owner: None, ..record() },
             TicketRecord { grant: None, ..record() },
             TicketRecord { owner: None, room: String::new(), ..record() },
             TicketRecord { password: None, owner: None, grant: None, room: longest, ..record() },
@@ -492,7 +541,8 @@ mod tests {
     fn a_record_of_another_version_or_with_more_than_is_known_is_none() {
         let bytes = record().write();
         assert!(TicketRecord::read(&bytes) == Some(record()));
-        for (index, value) in [(0, VERSION + 1), (1, 4)] {
+        for (index, value) in [(0, VERSION + 1), (1, 4), (1, bytes[1] | IS_OPEN), (1, 16), (1, 32)]
+        {
             let mut changed = bytes.clone();
             changed[index] = value;
             assert!(TicketRecord::read(&changed).is_none());

@@ -1,4 +1,4 @@
-//! What has arrived of a request's head, or of a TLS handshake, that is not whole: counted among
+//! What has arrived of a request's head, or of a TLS handshake or record, that is not whole: counted among
 //! the unfinished messages of its address.
 
 use std::sync::{Arc, Mutex};
@@ -19,8 +19,22 @@ pub(super) struct Head {
     hub: Arc<Hub>,
     id: ConnectionId,
     address: Option<AddressKey>,
-    bytes: Mutex<usize>,
+    bytes: Mutex<Unfinished>,
     given_up: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Unfinished {
+    read: usize,
+    /// Of a record of TLS, out of which nothing has been read yet.
+    undecrypted: usize,
+}
+
+impl Unfinished {
+    fn all(self) -> usize {
+        let all = self.read + self.undecrypted;
+        if all > UNCOUNTED_BYTES { all } else { 0 }
+    }
 }
 
 impl Head {
@@ -35,18 +49,25 @@ impl Head {
 
     /// More of it has arrived.
     pub(super) fn read(&self, bytes: usize) {
-        let mut all = lock(&self.bytes);
-        *all += bytes;
-        if *all > UNCOUNTED_BYTES {
-            self.hub.count_unfinished(self.hub.now(), self.id, self.address, *all);
-        }
+        self.change(|unfinished| unfinished.read += bytes);
+    }
+
+    /// So many bytes have arrived of a record of TLS that is not whole.
+    pub(super) fn hold(&self, undecrypted: usize) {
+        self.change(|unfinished| unfinished.undecrypted = undecrypted);
     }
 
     /// It is whole.
     pub(super) fn finish(&self) {
-        let all = std::mem::take(&mut *lock(&self.bytes));
-        if all > UNCOUNTED_BYTES {
-            self.hub.count_unfinished(self.hub.now(), self.id, self.address, 0);
+        self.change(|unfinished| *unfinished = Unfinished::default());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Unfinished)) {
+        let mut bytes = lock(&self.bytes);
+        let before = bytes.all();
+        change(&mut bytes);
+        if bytes.all() != before {
+            self.hub.count_unfinished(self.hub.now(), self.id, self.address, bytes.all());
         }
     }
 

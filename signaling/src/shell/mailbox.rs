@@ -5,8 +5,9 @@
 //! its position only: one part is made when the one before has been taken.
 
 mod cost;
+mod fair_queue;
 mod senders;
-mod voice;
+mod snapshot_pause;
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -22,15 +23,11 @@ use voicemesh_wire::packet;
 use voicemesh_wire::signaling::ErrorCode;
 
 use cost::cost;
+use fair_queue::{DATA, FairQueue, VOICE};
 use senders::Senders;
-use voice::Voice;
+use snapshot_pause::SnapshotPause;
 use voicemesh_rooms::{CloseReason, Digest, Enqueue, Line, Part, Purpose, Refusal, Text, lock};
 
-/// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send
-/// again what must arrive.
-const DATA_PACKETS: usize = 128;
-/// Bytes of these packets together, with the same rule.
-const DATA_BYTES: usize = 40 * 1024;
 /// Changes of the room's and the session's state that wait for one receiver. When there are more,
 /// none of them is sent, but one snapshot in their place.
 const UPDATES: usize = 128;
@@ -42,7 +39,7 @@ const ANSWER_BYTES: usize = 24 * 1024;
 /// Everything that waits, by the bounds above.
 const BYTES: usize = 256 * 1024;
 const _: () =
-    assert!(senders::ALL + UPDATE_BYTES + ANSWER_BYTES + voice::BYTES + DATA_BYTES < BYTES);
+    assert!(senders::ALL + UPDATE_BYTES + ANSWER_BYTES + VOICE.bytes + DATA.bytes < BYTES);
 /// A pong waits behind at most this many bytes of other messages.
 const BEFORE_PONG_BYTES: usize = 4096;
 /// A queue that was longer than this gives its memory back once it is empty.
@@ -87,20 +84,20 @@ struct Queues {
     reliable: VecDeque<Entry>,
     /// [`Entry::Snapshot`] waits in `reliable`, so that updates need not.
     snapshot_due: bool,
+    snapshot_pause: SnapshotPause,
     updates: usize,
     update_bytes: usize,
     snapshot_bytes: usize,
     answer_bytes: usize,
     senders: Senders,
     ping_due: bool,
-    voice: Voice,
+    voice: FairQueue,
     /// When the voice packet was put in that was taken last.
     voice_since: Option<Duration>,
     /// Bytes of voice that go before the next other message: as many as the last one had, so that
     /// no sender of large messages keeps speech from a receiver.
     voice_turn: usize,
-    data: VecDeque<Bytes>,
-    data_bytes: usize,
+    data: FairQueue,
     data_next: bool,
     phase: Phase,
     pinged_at: Duration,
@@ -175,17 +172,17 @@ impl Mailbox {
                 takes_snapshot: false,
                 reliable: VecDeque::new(),
                 snapshot_due: false,
+                snapshot_pause: SnapshotPause::default(),
                 updates: 0,
                 update_bytes: 0,
                 snapshot_bytes: 0,
                 answer_bytes: 0,
                 senders: Senders::default(),
                 ping_due: false,
-                voice: Voice::default(),
+                voice: FairQueue::new(VOICE),
                 voice_since: None,
                 voice_turn: 0,
-                data: VecDeque::new(),
-                data_bytes: 0,
+                data: FairQueue::new(DATA),
                 data_next: false,
                 phase: Phase::Waiting { since: now },
                 pinged_at: now,
@@ -232,16 +229,11 @@ impl Mailbox {
         })
     }
 
-    fn put_data(&self, packet: Bytes) -> Enqueue {
-        self.put(|queues| {
-            if queues.data.len() >= DATA_PACKETS
-                || queues.data_bytes + cost(packet.len()) > DATA_BYTES
-            {
-                return Enqueue::Refused;
-            }
-            queues.data_bytes += cost(packet.len());
-            queues.data.push_back(packet);
-            Enqueue::Queued
+    /// The peers send again what must arrive.
+    fn put_data(&self, now: Duration, packet: Bytes) -> Enqueue {
+        self.put(|queues| match queues.data.push(now, packet) {
+            0 => Enqueue::Queued,
+            _ => Enqueue::Refused,
         })
     }
 
@@ -270,7 +262,7 @@ impl Mailbox {
     pub(super) fn take(&self, now: Duration) -> (Next, usize, Option<Duration>) {
         let mut queues = lock(&self.queues);
         let dropped = queues.voice.drop_old(now);
-        let next = queues.next();
+        let next = queues.next(now);
         let age = queues.voice_since.take().map(|at| now.saturating_sub(at));
         (next, dropped, age)
     }
@@ -317,6 +309,7 @@ impl Mailbox {
                 Phase::Ending { reason, since } if now >= since + LINGER => {
                     queues.phase = Phase::Abandoned { reason };
                 }
+                Phase::Joined if queues.snapshot_pause.is_over_since_asked(now) => {}
                 Phase::Waiting { .. } | Phase::Joined | Phase::Ending { .. } => return liveness,
                 // Woken again, in case that it is still there.
                 Phase::Abandoned { .. } => {}
@@ -355,7 +348,7 @@ impl Line for Mailbox {
         match delivery {
             Delivery::Reliable => self.put_reliable(now, Message::Binary(packet), purpose),
             Delivery::Voice => self.put_voice(now, packet),
-            Delivery::Data => self.put_data(packet),
+            Delivery::Data => self.put_data(now, packet),
         }
     }
 
@@ -535,7 +528,10 @@ impl Queues {
         }
     }
 
-    fn next(&mut self) -> Next {
+    fn next(&mut self, now: Duration) -> Next {
+        if !self.is_in_snapshot() {
+            self.snapshot_pause.written(now);
+        }
         if std::mem::take(&mut self.ping_due) && !self.is_ending() {
             return Next::Message(Message::Ping(Bytes::new()));
         }
@@ -544,9 +540,10 @@ impl Queues {
             return Next::Message(pong);
         }
         if self.pongs_in_order > 0 {
-            return self.next_reliable();
+            return self.next_reliable(now);
         }
-        let reliable_waits = !self.reliable.is_empty() || self.is_in_snapshot();
+        let reliable_waits =
+            !self.reliable.is_empty() && !self.pauses(now) || self.is_in_snapshot();
         if (self.voice_turn > 0 || !reliable_waits && self.data.is_empty())
             && let Some((since, packet)) = self.voice.pop()
         {
@@ -554,7 +551,7 @@ impl Queues {
             self.voice_turn = self.voice_turn.saturating_sub(cost(packet.len()));
             return Next::Message(Message::Binary(packet));
         }
-        let next = self.next_other(reliable_waits);
+        let next = self.next_other(now, reliable_waits);
         if let Next::Message(message) = &next {
             self.voice_turn = cost(message.len());
         }
@@ -562,11 +559,10 @@ impl Queues {
     }
 
     /// What is to be written next besides voice.
-    fn next_other(&mut self, reliable_waits: bool) -> Next {
+    fn next_other(&mut self, now: Duration, reliable_waits: bool) -> Next {
         let data_next = !self.data.is_empty() && (self.data_next || !reliable_waits);
         self.data_next = !data_next;
-        if data_next && let Some(packet) = self.data.pop_front() {
-            self.data_bytes = self.data_bytes.saturating_sub(cost(packet.len()));
+        if data_next && let Some((_, packet)) = self.data.pop() {
             return Next::Message(Message::Binary(packet));
         }
         if let Some(message) = self.snapshot.pop_front() {
@@ -576,10 +572,22 @@ impl Queues {
         if let Some(part) = self.next_part.take().filter(|_| !self.is_ending()) {
             return Next::Snapshot(part);
         }
-        self.next_reliable()
+        if self.pauses(now) {
+            return Next::Nothing;
+        }
+        self.next_reliable(now)
     }
 
-    fn next_reliable(&mut self) -> Next {
+    /// The next message is a snapshot whose time has not come, so that one after the other keeps no
+    /// speech from the receiver. Not while it waits for many answers.
+    fn pauses(&mut self, now: Duration) -> bool {
+        matches!(self.reliable.front(), Some(Entry::Snapshot))
+            && !self.is_ending()
+            && self.answer_bytes <= ANSWER_BYTES / 4
+            && self.snapshot_pause.holds(now)
+    }
+
+    fn next_reliable(&mut self, now: Duration) -> Next {
         loop {
             match self.reliable.pop_front() {
                 Some(Entry::Pong(pong)) => {
@@ -595,6 +603,7 @@ impl Queues {
                 Some(Entry::Snapshot) => {
                     self.snapshot_due = false;
                     if !self.is_ending() {
+                        self.snapshot_pause.begins(now);
                         return Next::Snapshot(Part::default());
                     }
                 }
@@ -642,9 +651,7 @@ impl Queues {
             self.pongs = VecDeque::new();
         }
         self.voice.give_memory_back(KEPT_CAPACITY);
-        if self.data.capacity() > KEPT_CAPACITY {
-            self.data = VecDeque::new();
-        }
+        self.data.give_memory_back(KEPT_CAPACITY);
     }
 }
 
@@ -656,5 +663,7 @@ fn to_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+#[cfg(test)]
+mod snapshot_pause_tests;
 #[cfg(test)]
 mod tests;

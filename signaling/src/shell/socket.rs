@@ -104,9 +104,9 @@ impl Socket {
         });
     }
 
-    /// How much of a message has arrived that is not whole.
+    /// How much of a message, or of a record of TLS, has arrived that is not whole.
     pub(super) fn unfinished(&self) -> usize {
-        self.unfinished
+        self.unfinished + self.stream.undecrypted()
     }
 
     /// The next message, pings and pongs included.

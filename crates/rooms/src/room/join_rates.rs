@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use uuid::Uuid;
 use voicemesh_common::{Rate, TokenBucket};
 use voicemesh_wire::PeerId;
 
@@ -13,29 +14,69 @@ use super::AddressTag;
 const PEER: Rate = Rate { burst: 20.0, per_second: 0.5 };
 /// A full room whose members share a router may come back at once.
 const ADDRESS: Rate = Rate { burst: 128.0, per_second: 2.0 };
+/// So often one that was in the room before comes back without drawing on what those share that come
+/// back from its address.
+const RETURN: Rate = Rate { burst: 3.0, per_second: 1.0 / 30.0 };
+/// Peers of one address that have returns for themselves at a time.
+const RETURNING: usize = 128;
+/// Those of all addresses.
+const ALL_RETURNING: usize = 2_048;
 /// Peers, and addresses, that are remembered; beyond them the one that has most left is forgotten.
 const REMEMBERED: usize = 512;
+
+const FIRST: PeerId = PeerId(Uuid::nil());
+const LAST: PeerId = PeerId(Uuid::max());
 
 /// The joins of one room.
 #[derive(Debug, Default)]
 pub(super) struct JoinRates {
     peers: BTreeMap<PeerId, TokenBucket>,
+    /// Joins of newcomers.
     addresses: BTreeMap<AddressTag, TokenBucket>,
+    /// Joins of those who come back, beyond what each has for itself.
+    returns: BTreeMap<AddressTag, TokenBucket>,
+    own_returns: BTreeMap<(AddressTag, PeerId), TokenBucket>,
 }
 
 impl JoinRates {
-    /// Counts a join, if it is not one too many.
-    pub(super) fn take(&mut self, now: Duration, peer: PeerId, address: AddressTag) -> bool {
+    /// Counts a join, if it is not one too many. Those of peers that were in the room before are
+    /// counted apart from those of newcomers.
+    pub(super) fn take(
+        &mut self,
+        now: Duration,
+        peer: PeerId,
+        address: AddressTag,
+        is_return: bool,
+    ) -> bool {
         // A peer that enters too often takes nothing from the others behind its address.
         is_left(&self.peers, now, PEER, &peer)
-            && take(&mut self.addresses, now, ADDRESS, address)
+            && if is_return {
+                self.take_own_return(now, (address, peer))
+                    || take(&mut self.returns, now, ADDRESS, address)
+            } else {
+                take(&mut self.addresses, now, ADDRESS, address)
+            }
             && take(&mut self.peers, now, PEER, peer)
+    }
+
+    fn take_own_return(&mut self, now: Duration, key: (AddressTag, PeerId)) -> bool {
+        if !self.own_returns.contains_key(&key) {
+            let (address, all) = (key.0, &self.own_returns);
+            let of_address = all.range((address, FIRST)..=(address, LAST)).count();
+            if of_address >= RETURNING || all.len() >= ALL_RETURNING {
+                return false;
+            }
+        }
+        let own = self.own_returns.entry(key).or_insert_with(|| TokenBucket::full(now, RETURN));
+        own.take(now, RETURN, 1.0)
     }
 
     /// Forgets those who may do all that a new one may.
     pub(super) fn tidy(&mut self, now: Duration) {
         self.peers.retain(|_, bucket| bucket.tokens_at(now, PEER) < PEER.burst);
         self.addresses.retain(|_, bucket| bucket.tokens_at(now, ADDRESS) < ADDRESS.burst);
+        self.returns.retain(|_, bucket| bucket.tokens_at(now, ADDRESS) < ADDRESS.burst);
+        self.own_returns.retain(|_, bucket| bucket.tokens_at(now, RETURN) < RETURN.burst);
     }
 }
 
@@ -62,8 +103,6 @@ fn take<K: Ord + Copy>(
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     fn peer(number: u64) -> PeerId {
@@ -77,19 +116,20 @@ mod tests {
         let mut rates = JoinRates::default();
         let entered = |rates: &mut JoinRates, seconds: u64, number: u64| {
             (0..1_000)
-                .take_while(|_| rates.take(Duration::from_secs(seconds), peer(number), HERE))
+                .take_while(|_| rates.take(Duration::from_secs(seconds), peer(number), HERE, false))
                 .count()
         };
         assert_eq!(entered(&mut rates, 0, 1), 20);
         assert_eq!(entered(&mut rates, 0, 2), 20);
         assert_eq!(entered(&mut rates, 10, 1), 5, "one in two seconds");
-        assert!(rates.take(Duration::from_secs(10), peer(3), HERE));
+        assert!(rates.take(Duration::from_secs(10), peer(3), HERE, false));
         let seconds =
             |tries: u64| Duration::from_secs(20) + Duration::from_millis(100) * tries as u32;
-        let entered = (0..600).filter(|tries| rates.take(seconds(*tries), peer(1), HERE)).count();
+        let entered =
+            (0..600).filter(|tries| rates.take(seconds(*tries), peer(1), HERE, false)).count();
         assert!((30..=60).contains(&entered), "{entered} of 600 in a minute");
         assert!(
-            rates.take(Duration::from_secs(80), peer(4), HERE),
+            rates.take(Duration::from_secs(80), peer(4), HERE, false),
             "what is refused takes nothing from its neighbours"
         );
     }
@@ -97,25 +137,72 @@ mod tests {
     #[test]
     fn an_address_with_ever_new_peers_has_a_bound_and_another_address_is_not_affected() {
         let mut rates = JoinRates::default();
-        let entered =
-            (0..1_000).take_while(|number| rates.take(Duration::ZERO, peer(*number), HERE)).count();
+        let entered = (0..1_000)
+            .take_while(|number| rates.take(Duration::ZERO, peer(*number), HERE, false))
+            .count();
         assert_eq!(entered, 128);
-        assert!(rates.take(Duration::ZERO, peer(2_000), AddressTag(8)));
+        assert!(rates.take(Duration::ZERO, peer(2_000), AddressTag(8), false));
     }
 
     #[test]
     fn a_bounded_number_is_remembered_and_who_is_rested_is_forgotten() {
         let mut rates = JoinRates::default();
-        (0..20).for_each(|_| assert!(rates.take(Duration::ZERO, peer(0), HERE)));
+        (0..20).for_each(|_| assert!(rates.take(Duration::ZERO, peer(0), HERE, false)));
         for number in 1..2_000 {
-            assert!(rates.take(Duration::ZERO, peer(number), AddressTag(100 + u128::from(number))));
+            assert!(rates.take(
+                Duration::ZERO,
+                peer(number),
+                AddressTag(100 + u128::from(number)),
+                false
+            ));
         }
         assert_eq!((rates.peers.len(), rates.addresses.len()), (REMEMBERED, REMEMBERED));
         assert!(
-            !rates.take(Duration::ZERO, peer(0), HERE),
+            !rates.take(Duration::ZERO, peer(0), HERE, false),
             "the one that has come most is remembered"
         );
         rates.tidy(Duration::from_secs(64));
         assert_eq!((rates.peers.len(), rates.addresses.len()), (0, 0));
+    }
+
+    #[test]
+    fn newcomers_of_an_address_take_nothing_from_those_who_come_back_and_these_not_from_each_other()
+    {
+        let mut rates = JoinRates::default();
+        let newcomers = (0..1_000_u64)
+            .filter(|number| rates.take(Duration::ZERO, peer(10_000 + number), HERE, false));
+        assert_eq!(newcomers.count(), 128);
+        for number in 0..64 {
+            assert!(rates.take(Duration::ZERO, peer(number), HERE, true), "{number} comes back");
+        }
+        // One that comes again and again has no more than each, and what all share.
+        let again = |rates: &mut JoinRates, number| {
+            (0..1_000).take_while(|_| rates.take(Duration::ZERO, peer(number), HERE, true)).count()
+        };
+        assert_eq!(
+            (0..9).map(|number| again(&mut rates, 100 + number)).sum::<usize>(),
+            128 + 9 * 3
+        );
+        assert!(rates.take(Duration::ZERO, peer(200), HERE, true));
+    }
+
+    #[test]
+    fn what_is_remembered_of_those_who_come_back_is_bounded_and_so_is_how_often_all_of_them_do() {
+        let mut rates = JoinRates::default();
+        let mut entered = 0;
+        for step in 0..60_000_u64 {
+            let now = Duration::from_millis(10 * step);
+            entered += usize::from(rates.take(now, peer(step % 300), HERE, true));
+            if step % 500 == 0 {
+                rates.tidy(now);
+            }
+            assert!(rates.own_returns.len() <= RETURNING);
+        }
+        // Within ten minutes: bursts, two each second that all share, and 128 each half a minute.
+        assert!(entered <= 128 * 4 + 600 * 2 + 20 * 128, "{entered} of 60,000");
+        for number in 0..2 * ALL_RETURNING as u64 {
+            rates.take(Duration::ZERO, peer(number), AddressTag(u128::from(number)), true);
+        }
+        assert!(rates.own_returns.len() <= ALL_RETURNING && rates.returns.len() <= REMEMBERED);
     }
 }

@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{
-    MetadataChanges, PeerInfo, RosterMark, ServerMessage, apply_metadata, roster_hash,
-};
+use voicemesh_wire::signaling::{PeerInfo, RosterMark, ServerMessage, roster_hash};
 
 use crate::output::{ConnectionId, Purpose, RoomOutput, Text};
-use crate::refusal::Refusal;
 
 /// All members. Each has one connection, and each peer is one member.
 #[derive(Debug, Default)]
@@ -114,21 +111,5 @@ impl Members {
     pub(super) fn send_roster(&self, to: ConnectionId, out: &mut impl RoomOutput) {
         let roster = ServerMessage::Roster { mark: self.mark(), peers: self.roster() };
         out.text(to, &Text::from(&roster), Purpose::Snapshot);
-    }
-
-    /// A member changes what it publishes.
-    pub(super) fn set_metadata(
-        &mut self,
-        from: ConnectionId,
-        set: MetadataChanges,
-        out: &mut impl RoomOutput,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get_mut(&from) else { return Ok(()) };
-        member.metadata = apply_metadata(&member.metadata, set)?;
-        let message =
-            ServerMessage::Metadata { peer: member.peer, metadata: member.metadata.clone() };
-        self.changed();
-        self.broadcast(&message, Purpose::Update, out);
-        Ok(())
     }
 }

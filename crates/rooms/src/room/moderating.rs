@@ -60,37 +60,41 @@ impl Room {
     /// What a join's ticket shows of the room's password.
     pub(super) fn presented_by_ticket(&self, join: &Join, others: usize) -> Presented {
         let Some(record) = self.tickets.open(join) else { return Presented::Nothing };
-        let is_taken =
-            record.owner.is_some_and(|right| self.moderation.is_taken_from_newcomer_by(right));
+        let is_taken = record.owner.is_some_and(|right| self.moderation.is_taken_by(right));
         let is_back = others > 0 && is_taken && self.tickets.is_of_earlier_run(&record);
-        match lock::presented(self.lock.as_ref(), others, &record, &self.tickets) {
+        let was_handed_on = record.owner.is_some_and(|right| self.moderation.is_of_right(right));
+        let names_password = join.password.as_ref().is_some_and(|password| !password.is_empty());
+        let lock = self.lock.as_ref();
+        match (lock::presented(lock, others, &record, names_password, &self.tickets), lock) {
             // A password that was decided since the restart ends with the right of who decided it.
-            Presented::Nothing
+            (Presented::Nothing, Some(lock))
                 if is_back
-                    && record.password.is_none()
-                    && self.lock.is_some_and(|lock| lock.is_new()) =>
+                    && lock.is_new_password()
+                    && (was_handed_on || !record.had_password()) =>
             {
-                Presented::Ends
+                lock.superseded(&record, Some(record.issued_at))
             }
-            Presented::Nothing if others > 0 => self.presented_by_right(&record),
-            presented => presented,
+            (Presented::Nothing, Some(lock)) if others > 0 => {
+                self.presented_by_right(&record, lock)
+            }
+            (presented, _) => presented,
         }
     }
 
     /// What the ticket of the member who has the right shows of a password that another member
     /// decided meanwhile in the emptied room: the one of the ticket holds again.
-    fn presented_by_right(&self, record: &TicketRecord) -> Presented {
+    fn presented_by_right(&self, record: &TicketRecord, lock: &Lock) -> Presented {
         let right = self.moderation.right_of(record.peer);
         if !self.is_lock_beside_right || right.is_none() || right != record.owner {
             return Presented::Nothing;
         }
-        match (record.password, self.lock) {
-            (Some(password), Some(lock)) if password.epoch.lineage == lock.lineage() => {
-                Presented::Nothing
+        match record.password {
+            Some(password) if password.epoch.lineage == lock.lineage() => Presented::Nothing,
+            Some(password) if password.hash.is_some() => {
+                Presented::Restores(Lock::restored(&password))
             }
-            (Some(password), _) => Presented::Restores(Lock::restored(&password)),
-            (None, Some(_)) => Presented::Ends,
-            (None, None) => Presented::Nothing,
+            _ if lock.digest.is_some() => lock.superseded(record, None),
+            _ => Presented::Nothing,
         }
     }
 
@@ -129,10 +133,11 @@ impl Room {
         }
         if let Some(ticket) = ticket {
             let was_locked = self.moderation.is_locked();
-            if self.tickets.is_of_earlier_run(ticket) {
+            let is_earlier = self.tickets.is_of_earlier_run(ticket);
+            if is_earlier {
                 self.moderation.was_there_before();
             }
-            if self.moderation.bring(ticket).is_some() {
+            if self.moderation.bring(ticket, is_earlier).is_some() {
                 // What the former moderator decided ends with the right.
                 if was_locked {
                     self.members.broadcast(
@@ -212,7 +217,7 @@ impl Room {
             Moderation::Lock => self.set_locked(true, out),
             Moderation::Unlock => self.set_locked(false, out),
             // The shell hashes a password first, and then sets it.
-            Moderation::SetPassword { .. } => self.set_password(None, out),
+            Moderation::SetPassword { .. } => self.set_password(from, None, out),
             Moderation::MakeOwner { peer } => {
                 self.connection_of(peer)?;
                 if !self.moderation.hand_on(you, peer) {
@@ -300,17 +305,39 @@ impl Room {
         out: &mut impl RoomOutput,
     ) -> Result<(), Refusal> {
         self.check_moderator(from)?;
-        self.set_password(Some(digest), out);
+        self.set_password(from, Some(digest), out);
         confirm(self.present(from), request, out);
         Ok(())
     }
 
-    fn set_password(&mut self, digest: Option<Digest>, out: &mut impl RoomOutput) {
-        self.lock = digest.map(|digest| match &self.lock {
-            Some(lock) => lock.changed(digest),
-            None => Lock::decided(digest),
-        });
+    fn set_password(
+        &mut self,
+        from: ConnectionId,
+        digest: Option<Digest>,
+        out: &mut impl RoomOutput,
+    ) {
+        let counts_since = self.may_moderate_since_before(from).then(|| self.tickets.unix_time());
+        let lock = match &self.lock {
+            Some(lock) => lock.changed(digest, counts_since),
+            None => Lock::decided(digest, self.tickets.draw()),
+        };
+        self.lock = Some(lock);
         self.is_lock_beside_right = false;
+        self.password_decided(out);
+    }
+
+    /// Whether the right of a member to moderate is older than this run of the server, or of an
+    /// access token.
+    fn may_moderate_since_before(&self, from: ConnectionId) -> bool {
+        let connection = self.present(from);
+        let is_granted =
+            self.grants.get(&connection).is_some_and(|grant| grant.permissions.moderate);
+        let peer = self.members.peer_of(connection);
+        is_granted || peer.is_some_and(|peer| self.moderation.is_owner_since_before(peer))
+    }
+
+    /// All who are in learn of a decision about the password.
+    fn password_decided(&mut self, out: &mut impl RoomOutput) {
         self.passwords_decided = self.passwords_decided.wrapping_add(1);
         let password = ServerMessage::Password(self.password());
         self.members.broadcast(&password, Purpose::Update, out);
@@ -558,12 +585,19 @@ impl Room {
         out: &mut impl RoomOutput,
     ) {
         let (code, lock) = match presented {
-            Presented::Restores(lock) => (ErrorCode::PasswordRequired, Some(lock)),
-            Presented::Ends => (ErrorCode::Kicked, None),
+            Presented::Restores(lock) => (Some(ErrorCode::PasswordRequired), lock),
+            Presented::Opens(lock) => (None, lock),
+            Presented::Ends(lock) => (Some(ErrorCode::Kicked), lock),
             Presented::Nothing | Presented::Current => return,
         };
-        self.put_out_others(now, joiner, &code, out);
-        self.lock = lock;
+        if let Some(code) = code {
+            self.put_out_others(now, joiner, &code, out);
+        }
+        let had_password = self.lock.is_some_and(|lock| lock.digest.is_some());
+        self.lock = Some(lock);
+        if had_password && lock.digest.is_none() {
+            self.password_decided(out);
+        }
     }
 
     fn put_out_others(

@@ -43,6 +43,8 @@ pub(super) struct Moderation {
 struct Owner {
     peer: PeerId,
     epoch: Epoch,
+    /// Its ticket was issued by an earlier run of the server.
+    is_since_before: bool,
     lost_at: Option<Duration>,
 }
 
@@ -73,6 +75,11 @@ impl Moderation {
     /// Who has the owner's right.
     pub(super) fn owner(&self) -> Option<PeerId> {
         self.owner.map(|owner| owner.peer)
+    }
+
+    /// Whether it has a right that is older than this run of the server.
+    pub(super) fn is_owner_since_before(&self, peer: PeerId) -> bool {
+        self.owner.is_some_and(|owner| owner.peer == peer && owner.is_since_before)
     }
 
     pub(super) fn is_owner(&self, peer: PeerId) -> bool {
@@ -135,7 +142,7 @@ impl Moderation {
     pub(super) fn give(&mut self, peer: PeerId, lineage: u64) {
         (self.pending, self.waits_for_holder) = (None, false);
         let epoch = Epoch { lineage, number: 1 };
-        self.owner = Some(Owner { peer, epoch, lost_at: None });
+        self.owner = Some(Owner { peer, epoch, is_since_before: false, lost_at: None });
     }
 
     /// The right passes on. False if `from` does not have it.
@@ -159,16 +166,19 @@ impl Moderation {
         }
     }
 
-    /// Whether a ticket with this right takes the room from a newcomer, and not from one who has
-    /// handed the right on.
-    pub(super) fn is_taken_from_newcomer_by(&self, right: OwnerRight) -> bool {
-        self.is_taken_by(right)
-            && self.owner.is_none_or(|owner| owner.epoch.lineage != right.epoch.lineage)
+    /// Whether this is the right of the member who has it now, or was handed on by it.
+    pub(super) fn is_of_right(&self, right: OwnerRight) -> bool {
+        self.owner.is_some_and(|owner| owner.epoch.lineage == right.epoch.lineage)
+    }
+
+    /// Whether a member's ticket with this right is that of the right's holder, or takes it.
+    pub(super) fn has_or_takes(&self, peer: PeerId, right: OwnerRight) -> bool {
+        self.right_of(peer) == Some(right) || self.is_taken_by(right)
     }
 
     /// A member comes with a valid ticket. Gives the member who had the right until now, if the
     /// ticket takes it.
-    pub(super) fn bring(&mut self, ticket: &TicketRecord) -> Option<PeerId> {
+    pub(super) fn bring(&mut self, ticket: &TicketRecord, is_earlier: bool) -> Option<PeerId> {
         let right = ticket.owner.filter(|right| self.is_taken_by(*right))?;
         let former = self.owner.map(|owner| owner.peer);
         if former.is_some() {
@@ -176,7 +186,12 @@ impl Moderation {
         }
         self.bans.end_those_of_later_rights(right.epoch.lineage);
         (self.pending, self.waits_for_holder) = (None, false);
-        self.owner = Some(Owner { peer: ticket.peer, epoch: right.epoch, lost_at: None });
+        self.owner = Some(Owner {
+            peer: ticket.peer,
+            epoch: right.epoch,
+            is_since_before: is_earlier,
+            lost_at: None,
+        });
         former
     }
 

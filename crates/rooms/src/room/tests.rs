@@ -2,6 +2,9 @@
 
 mod lobby;
 mod moderation;
+mod publishing;
+mod removed_password;
+mod seats;
 mod status;
 mod taking_over;
 mod tickets;

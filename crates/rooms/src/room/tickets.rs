@@ -88,6 +88,12 @@ impl Tickets {
         Some(self.unix.min(u32::MAX.into()) << 32 | u64::from(self.begun.1) << 24 | random)
     }
 
+    /// A number that tells what began here from what began elsewhere; 0 if the room issues no
+    /// tickets.
+    pub(super) fn draw(&mut self) -> u64 {
+        self.issuer.as_mut().map_or(0, TicketIssuer::draw)
+    }
+
     /// Members whose tickets are to be renewed.
     pub(super) fn due(&self) -> Vec<ConnectionId> {
         let due = self.issued_at.iter().filter(|(_, at)| self.unix >= at.saturating_add(RENEWAL));

@@ -43,14 +43,14 @@ fn drain(mailbox: &Mailbox, now: Duration) -> Vec<Message> {
 #[test]
 fn late_voice_is_dropped_oldest_first() {
     let mailbox = Mailbox::new(ms(0));
-    for number in 0..voice::PACKETS as u8 {
+    for number in 0..VOICE.packets as u8 {
         assert_eq!(voice(&mailbox, ms(0), number), Enqueue::Queued);
     }
     assert_eq!(voice(&mailbox, ms(0), 99), Enqueue::VoiceDropped(1));
     let taken = drain(&mailbox, ms(0));
-    assert_eq!(taken.len(), voice::PACKETS);
+    assert_eq!(taken.len(), VOICE.packets);
     assert_eq!(taken[0], Message::binary(vec![1]));
-    assert_eq!(taken[voice::PACKETS - 1], Message::binary(vec![99]));
+    assert_eq!(taken[VOICE.packets - 1], Message::binary(vec![99]));
 }
 
 #[test]
@@ -58,8 +58,8 @@ fn data_for_a_slow_receiver_is_refused_and_waits_behind_nothing() {
     let mailbox = Mailbox::new(ms(0));
     let put = |number: u8| mailbox.packet(ms(0), Bytes::from(vec![number]), Delivery::Data, SENDER);
     assert_eq!(
-        (0..DATA_PACKETS).map(|_| put(1)).filter(|put| *put == Enqueue::Queued).count(),
-        DATA_PACKETS
+        (0..DATA.packets).map(|_| put(1)).filter(|put| *put == Enqueue::Queued).count(),
+        DATA.packets
     );
     assert_eq!(put(1), Enqueue::Refused);
     voice(&mailbox, ms(0), 2);

@@ -14,7 +14,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 impl World {
     /// A room of the `run`th run of a server whose tickets outlast restarts, or do not, at this
     /// time after its start.
-    fn of_server(run: u8, outlasts: bool, now: Duration) -> Self {
+    pub(super) fn of_server(run: u8, outlasts: bool, now: Duration) -> Self {
         let rules = RoomRules {
             tickets_outlast_restarts: outlasts,
             owner_after: 2 * MINUTE,
@@ -26,7 +26,7 @@ impl World {
         world
     }
 
-    fn decide(&mut self, from: ConnectionId, action: Moderation) -> Option<ErrorCode> {
+    pub(super) fn decide(&mut self, from: ConnectionId, action: Moderation) -> Option<ErrorCode> {
         self.received(from);
         self.say(from, ClientMessage::Moderate { request: Some(7), action });
         let answer = self.received(from).into_iter().find_map(|message| match message {

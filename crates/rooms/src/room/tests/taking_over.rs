@@ -266,7 +266,7 @@ fn a_chain_of_connections_is_one_member_and_leaves_once() {
 fn a_connection_that_takes_over_needs_no_password() {
     let (mut world, first, _) = room();
     let digest = crate::room::digest(&"sesame".into(), crate::room::Salt([1; 16])).expect("memory");
-    world.room.lock = Some(crate::room::Lock::decided(digest));
+    world.room.lock = Some(crate::room::Lock::decided(Some(digest), 0));
     assert_eq!(world.join(C, 1).client, first.client);
 }
 

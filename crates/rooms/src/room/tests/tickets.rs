@@ -12,7 +12,7 @@ pub(super) const UNIX: u64 = 1_800_000_000;
 
 impl World {
     /// A room of the `run`th run of one server, `seconds` after the first began.
-    fn of_run(run: u8, seconds: u64) -> Self {
+    pub(super) fn of_run(run: u8, seconds: u64) -> Self {
         let mut world = Self::new();
         world.issue_tickets(run, seconds);
         world
@@ -24,7 +24,7 @@ impl World {
         self.room.set_unix_time(UNIX + seconds);
     }
 
-    fn newest_ticket(&mut self, connection: ConnectionId) -> Option<Ticket> {
+    pub(super) fn newest_ticket(&mut self, connection: ConnectionId) -> Option<Ticket> {
         let mut received =
             self.received(connection).into_iter().filter_map(|message| match message {
                 ServerMessage::Ticket { ticket } => Some(ticket),
@@ -34,7 +34,7 @@ impl World {
     }
 
     /// Whether a connection was ended, and with which last words.
-    fn farewell(&mut self, connection: ConnectionId) -> Option<ErrorCode> {
+    pub(super) fn farewell(&mut self, connection: ConnectionId) -> Option<ErrorCode> {
         let is_closed = self.sent.closed.iter().any(|(closed, _)| *closed == connection);
         let last = self.received(connection).into_iter().rev().find_map(|message| match message {
             ServerMessage::Error { code, fatal: true, .. } => Some(code),
@@ -44,7 +44,7 @@ impl World {
     }
 }
 
-fn with_ticket(person: u8, joined: &Joined) -> Join {
+pub(super) fn with_ticket(person: u8, joined: &Joined) -> Join {
     Join { ticket: joined.ticket.clone(), run: 99, ..join_of(person) }
 }
 

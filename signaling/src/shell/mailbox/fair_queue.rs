@@ -1,4 +1,4 @@
-//! Voice packets that wait for one receiver, shared among their senders.
+//! Packets that wait for one receiver, shared among their senders: voice, and games' own bytes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,10 +7,29 @@ use bytes::Bytes;
 
 use super::cost::cost;
 
-/// Packets that wait; one more, and one goes.
-pub(super) const PACKETS: usize = 32;
-/// Bytes of these packets and their headers together, with the same rule.
-pub(super) const BYTES: usize = 24 * 1024;
+/// What may wait in a queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Packets that wait; one more, and one goes.
+    pub(super) packets: usize,
+    /// Bytes of these packets and their headers together, with the same rule.
+    pub(super) bytes: usize,
+    /// Which packet of a sender goes.
+    pub(super) goes: Goes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goes {
+    /// What was said last is worth most.
+    Oldest,
+    /// What is sent again must arrive in order.
+    Newest,
+}
+
+/// Of voice.
+pub(super) const VOICE: Bounds = Bounds { packets: 32, bytes: 24 * 1024, goes: Goes::Oldest };
+/// Of games' own bytes.
+pub(super) const DATA: Bounds = Bounds { packets: 128, bytes: 40 * 1024, goes: Goes::Newest };
 /// Voice that waited longer than this is not sent.
 pub(super) const AGE: Duration = Duration::from_millis(400);
 /// Where the sender's client id stands: behind the magic number (2), the type (1) and the session
@@ -19,10 +38,11 @@ const SENDER: std::ops::Range<usize> = 7..9;
 
 /// Start-time fair queueing: of the senders with packets waiting, the one that has been sent the
 /// fewest bytes is next. Of too many packets one of the sender with the most packets is dropped, of
-/// too many bytes one of the sender with the most bytes, its oldest first. So one that sends much
+/// too many bytes one of the sender with the most bytes. So one that sends much
 /// takes nothing from others, in whatever packets. Packets of one sender stay in order.
-#[derive(Debug, Default)]
-pub(super) struct Voice {
+#[derive(Debug)]
+pub(super) struct FairQueue {
+    bounds: Bounds,
     /// In order of arrival.
     packets: VecDeque<(Duration, Bytes)>,
     bytes: usize,
@@ -44,7 +64,22 @@ struct Share {
     served: u64,
 }
 
-impl Voice {
+impl FairQueue {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            packets: VecDeque::new(),
+            bytes: 0,
+            shares: Vec::new(),
+            served: 0,
+            ahead: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
     /// Appends a packet. Gives how many had to go, this one perhaps among them.
     pub(super) fn push(&mut self, now: Duration, packet: Bytes) -> usize {
         let (sender, bytes) = (sender_of(&packet), cost(packet.len()));
@@ -62,7 +97,7 @@ impl Voice {
         self.bytes += bytes;
         self.packets.push_back((now, packet));
         let mut dropped = 0;
-        while self.packets.len() > PACKETS || self.bytes > BYTES {
+        while self.packets.len() > self.bounds.packets || self.bytes > self.bounds.bytes {
             self.drop_one();
             dropped += 1;
         }
@@ -91,7 +126,7 @@ impl Voice {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.bounds);
     }
 
     /// Memory that is held although nothing waits.
@@ -103,13 +138,19 @@ impl Voice {
     }
 
     fn drop_one(&mut self) {
-        let too_many = self.packets.len() > PACKETS;
+        let too_many = self.packets.len() > self.bounds.packets;
         let most = self
             .shares
             .iter()
             .max_by_key(|share| if too_many { share.packets } else { share.bytes });
         let Some(most) = most.map(|share| share.sender) else { return };
-        if let Some(index) = self.packets.iter().position(|(_, packet)| sender_of(packet) == most) {
+        let mut packets = self.packets.iter();
+        let is_of_most = |(_, packet): &(Duration, Bytes)| sender_of(packet) == most;
+        let index = match self.bounds.goes {
+            Goes::Oldest => packets.position(is_of_most),
+            Goes::Newest => packets.rposition(is_of_most),
+        };
+        if let Some(index) = index {
             self.remove(index);
         }
     }
@@ -139,7 +180,7 @@ impl Voice {
             return;
         }
         self.ahead.retain(|(_, ahead)| *ahead > self.served);
-        if self.ahead.len() >= PACKETS
+        if self.ahead.len() >= self.bounds.packets
             && let Some(least) = (0..self.ahead.len()).min_by_key(|at| self.ahead[*at].1)
         {
             self.ahead.swap_remove(least);
@@ -170,7 +211,7 @@ mod tests {
     /// bytes of each pass within 10 s through a receiver that takes one packet each so many
     /// milliseconds.
     fn shares(speakers: u8, loud: usize, one_each_ms: u64, bytes: usize) -> Vec<usize> {
-        let mut voice = Voice::default();
+        let mut voice = FairQueue::new(VOICE);
         let mut passed = vec![0; usize::from(speakers)];
         for now in 0..10_000 {
             if now % 20 == 0 {
@@ -187,9 +228,9 @@ mod tests {
                 }
             }
             assert!(
-                voice.packets.len() <= PACKETS
-                    && voice.bytes <= BYTES
-                    && voice.shares.len() <= PACKETS
+                voice.packets.len() <= VOICE.packets
+                    && voice.bytes <= VOICE.bytes
+                    && voice.shares.len() <= VOICE.packets
             );
         }
         passed
@@ -208,7 +249,7 @@ mod tests {
 
     #[test]
     fn one_that_sends_large_packets_now_and_then_gets_no_more_than_others() {
-        let mut voice = Voice::default();
+        let mut voice = FairQueue::new(VOICE);
         let (mut passed, mut budget) = ([0_usize; 5], 0.0);
         for now in 0..20_000_u64 {
             if now % 130 == 0 {
@@ -227,7 +268,7 @@ mod tests {
                 passed[usize::from(packet[8])] += cost(packet.len());
                 budget -= packet.len() as f64;
             }
-            assert!(voice.ahead.len() <= PACKETS);
+            assert!(voice.ahead.len() <= VOICE.packets);
         }
         let (least, most) = (passed.iter().min().unwrap(), passed.iter().max().unwrap());
         assert!(least * 10 >= most * 8, "{passed:?}");
@@ -243,7 +284,7 @@ mod tests {
 
     #[test]
     fn packets_of_one_stay_in_order_and_old_ones_go() {
-        let mut voice = Voice::default();
+        let mut voice = FairQueue::new(VOICE);
         for number in 0..40 {
             assert_eq!(
                 voice.push(ms(number.into()), packet(1, number, 100)),
@@ -271,7 +312,7 @@ mod tests {
 
     #[test]
     fn large_packets_count_by_their_bytes() {
-        let mut voice = Voice::default();
+        let mut voice = FairQueue::new(VOICE);
         for number in 0..40 {
             voice.push(ms(0), packet(1, number, 1_200));
             voice.push(ms(0), packet(2, number, 120));
@@ -285,7 +326,7 @@ mod tests {
 
     #[test]
     fn many_small_packets_of_one_take_nothing_from_another() {
-        let mut voice = Voice::default();
+        let mut voice = FairQueue::new(VOICE);
         let mut passed = [0; 3];
         // A receiver of 24 kbit/s, that is 3 bytes each millisecond.
         let mut credit = 0;
@@ -307,5 +348,38 @@ mod tests {
         }
         // The first one needs 4,400 bytes a second, more than its half of 3,000.
         assert!(passed[1].abs_diff(passed[2]) < passed[1] / 5, "{passed:?}");
+    }
+
+    /// An honest member sends 10 packets a second, another as many as pass: 1,000 bytes each, to a
+    /// receiver of 100 kB/s.
+    #[test]
+    fn a_games_bytes_of_one_arrive_in_order_beside_a_flood_of_another() {
+        let mut data = FairQueue::new(DATA);
+        let (mut arrived, mut flooded, mut sent) = (Vec::new(), 0, 0);
+        for now in 0..10_000 {
+            data.push(ms(now), packet(2, 0, 1_000));
+            if now % 100 == 0 {
+                data.push(ms(now), packet(1, sent, 1_000));
+                sent += 1;
+            }
+            if now % 10 == 0
+                && let Some((_, packet)) = data.pop()
+            {
+                if packet[8] == 1 { arrived.push(packet[9]) } else { flooded += 1 }
+            }
+            assert!(data.packets.len() <= DATA.packets && data.bytes <= DATA.bytes);
+        }
+        assert_eq!(arrived, (0..100).collect::<Vec<_>>());
+        assert_eq!(flooded, 900, "what one does not use is for the other");
+    }
+
+    #[test]
+    fn of_too_many_of_a_games_bytes_the_newest_goes() {
+        let mut data = FairQueue::new(DATA);
+        let dropped: usize = (0..200).map(|number| data.push(ms(0), packet(1, number, 100))).sum();
+        assert_eq!(dropped, 200 - 128);
+        let numbers: Vec<u8> =
+            std::iter::from_fn(|| data.pop()).map(|(_, packet)| packet[9]).collect();
+        assert_eq!(numbers, (0..128).collect::<Vec<_>>());
     }
 }

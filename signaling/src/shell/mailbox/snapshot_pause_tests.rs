@@ -1,0 +1,115 @@
+//! Speech to a receiver that is always behind.
+
+use super::*;
+use voicemesh_rooms::Sender;
+use voicemesh_wire::PeerId;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// What a receiver of 100 kB/s gets in 20 s, 50 packets of speech in each, while so many bytes of
+/// changes come to it each 10 ms: packets of speech, snapshots, and the longest time for which a text
+/// waited.
+fn received(change: usize) -> (usize, usize, Duration) {
+    const BYTES_PER_MS: usize = 100;
+    let mailbox = Mailbox::new(ms(0));
+    mailbox.joined();
+    let speaker = Purpose::From(Sender { peer: PeerId(uuid::Uuid::from_u128(1)), address: None });
+    let (mut voice, mut snapshots, mut longest) = (0, 0, Duration::ZERO);
+    let (mut free_at, mut texts) = (0, VecDeque::new());
+    for now in 0..20_000 {
+        if now % 20 == 0 {
+            mailbox.packet(ms(now), vec![2; 90].into(), Delivery::Voice, speaker);
+        }
+        if now % 10 == 0 {
+            mailbox.packet(ms(now), vec![3; change].into(), Delivery::Reliable, Purpose::Update);
+        }
+        if now % 1_000 == 0 {
+            mailbox.packet(ms(now), vec![4; 50].into(), Delivery::Reliable, speaker);
+            texts.push_back(now);
+        }
+        while free_at <= now {
+            match mailbox.take(ms(now)).0 {
+                Next::Nothing => break,
+                Next::Snapshot(_) => {
+                    snapshots += 1;
+                    mailbox.begin_part();
+                    let roster = vec![5; 80_000].into();
+                    mailbox.packet(ms(now), roster, Delivery::Reliable, Purpose::Snapshot);
+                    mailbox.end_part(None);
+                }
+                Next::Message(message) => {
+                    let bytes = message.into_data();
+                    free_at = now.max(free_at) + (bytes.len() / BYTES_PER_MS) as u64;
+                    voice += usize::from(bytes[0] == 2);
+                    if bytes[0] == 4 {
+                        let put = texts.pop_front().expect("it was put in");
+                        longest = longest.max(ms(now - put));
+                    }
+                }
+            }
+        }
+    }
+    (voice, snapshots, longest)
+}
+
+#[test]
+fn snapshots_one_after_the_other_keep_no_speech_from_a_receiver_that_is_behind() {
+    let (voice, snapshots, longest) = received(8_000);
+    assert!(
+        voice >= 850 && (4..=8).contains(&snapshots),
+        "{voice} of 1,000, {snapshots} snapshots"
+    );
+    assert!(longest <= ms(5_000), "a text waited for {longest:?}");
+    let (voice, snapshots, _) = received(100);
+    assert!(voice >= 990 && snapshots == 0, "{voice} of 1,000, {snapshots} snapshots");
+}
+
+#[test]
+fn the_connection_is_woken_when_the_pause_is_over_and_many_answers_end_it() {
+    let demand = |mailbox: &Mailbox| {
+        (0..UPDATES + 1).for_each(|_| {
+            mailbox.packet(ms(0), vec![3; 10].into(), Delivery::Reliable, Purpose::Update);
+        });
+    };
+    let paused = || {
+        let mailbox = Mailbox::new(ms(0));
+        mailbox.joined();
+        demand(&mailbox);
+        assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
+        demand(&mailbox);
+        assert_eq!(mailbox.take(ms(500)).0, Next::Nothing, "the first took half a second");
+        mailbox
+    };
+    let mailbox = paused();
+    let flag = std::sync::Arc::new(Flag::default());
+    mailbox.waker.register(&std::task::Waker::from(std::sync::Arc::clone(&flag)));
+    let check = |now| mailbox.check(ms(now), ms(100_000), ms(100_000));
+    check(2_400);
+    assert!(!flag.is_set());
+    check(2_500);
+    assert!(flag.is_set());
+    assert_eq!(mailbox.take(ms(2_500)).0, Next::Snapshot(Part::Roster));
+
+    let mailbox = paused();
+    for _ in 0..10 {
+        mailbox.packet(ms(500), vec![6; 1_000].into(), Delivery::Reliable, Purpose::Answer);
+    }
+    assert_eq!(mailbox.take(ms(600)).0, Next::Snapshot(Part::Roster));
+}
+
+#[derive(Default)]
+struct Flag(std::sync::atomic::AtomicBool);
+
+impl Flag {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl std::task::Wake for Flag {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
