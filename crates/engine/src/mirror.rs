@@ -48,6 +48,11 @@ impl ModeMirror {
         Self::default()
     }
 
+    /// How long until what did not start, or was lost, is tried again.
+    pub fn retry_in(&self, now: Duration) -> Duration {
+        if self.tries == 0 { Duration::ZERO } else { self.next_try.saturating_sub(now) }
+    }
+
     /// Call it at each update of the game. `outer`: what the game's network is now. `server` and
     /// `client` give what it takes to start, and are called only then.
     ///

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use voicemesh_audio::Block;
 use voicemesh_session::Network;
+use voicemesh_session::client::Phase;
 use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent, Refusal, perform};
 use voicemesh_wire::packet::Recipient;
 
@@ -133,6 +134,12 @@ impl<N: Network> EngineOnNetwork<N> {
                 continue;
             }
             self.engine.set_server_health(self.network.server_health());
+            // The session has nothing to say of what never began.
+            if let NetworkEvent::Disconnected(reason) = &event
+                && self.engine.client().is_some_and(|client| client.phase() == Phase::Offline)
+            {
+                self.engine.push(EngineEvent::ConnectFailed(reason.clone()));
+            }
             self.engine.handle(now, event);
             self.transmit(now);
             self.settle(now);

@@ -7,6 +7,7 @@ use voicemesh_audio::decode::VoiceDecoderStats;
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, MicrophoneLevel, Processing};
 use voicemesh_session::client::{ClientError, ClientEvent, Participant};
+use voicemesh_session::network::DisconnectReason;
 use voicemesh_session::route::Route;
 use voicemesh_uplink::policy::UplinkStatus;
 use voicemesh_wire::{ClientId, SessionId};
@@ -90,6 +91,8 @@ pub enum EngineEvent<P> {
         /// Which.
         speaking: bool,
     },
+    /// The network did not connect, and is asked for no other connection.
+    ConnectFailed(DisconnectReason),
     /// The server side serves.
     Hosting(SessionId),
     /// The server side has ended by itself.

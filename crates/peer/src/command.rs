@@ -18,6 +18,15 @@ pub(crate) const COMMANDS: usize = 1024;
 /// What a program wants of its peer.
 #[derive(Debug)]
 pub(crate) enum Command {
+    Voice(VoiceCommand),
+    SetToken(AccessToken),
+    /// A new recording, or none.
+    Record(Option<Box<Recorder>>),
+    Lobby(LobbyCommand),
+}
+
+/// What a program wants of its sound and its talk groups, over whatever network.
+pub(crate) enum VoiceCommand {
     SetMuted(bool),
     SetDeafened(bool),
     SetGain(PeerId, f32),
@@ -25,16 +34,27 @@ pub(crate) enum Command {
     SendText(TextTo, String),
     JoinGroup(String),
     LeaveGroup(String),
+    /// Without speaking to it.
+    Listen(String),
+    Unlisten(String),
     SetTalking(bool),
-    SetToken(AccessToken),
     SetProcessing(Processing),
     SetActivation(Activation),
     SetInput(InputSpec),
     SetOutput(OutputSpec),
-    /// A new recording, or none.
-    Record(Option<Box<Recorder>>),
-    Lobby(LobbyCommand),
-    Game(GameCommand),
+    UseMicrophone(Box<Capture>),
+    /// The options are in the token.
+    Speak(u64, VoiceTarget<PeerId>, Arc<SharedOptions>),
+    /// A handle was dropped.
+    SweepHandles,
+    OpenVoice(PeerId, Box<Source>),
+    OpenMix(Box<Source>),
+}
+
+impl std::fmt::Debug for VoiceCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("VoiceCommand")
+    }
 }
 
 /// Whom a text is for.
@@ -53,23 +73,4 @@ pub(crate) enum LobbyCommand {
     Update(Reachability),
     Disconnect(PeerId),
     NetworkChanged,
-}
-
-/// What a game wants of its peer, and what changes too seldom for the shared table.
-pub(crate) enum GameCommand {
-    /// The options are in the token.
-    Speak(u64, VoiceTarget<PeerId>, Arc<SharedOptions>),
-    Listen(String),
-    Unlisten(String),
-    OpenVoice(PeerId, Box<Source>),
-    OpenMix(Box<Source>),
-    UseMicrophone(Box<Capture>),
-    /// A handle was dropped.
-    SweepHandles,
-}
-
-impl std::fmt::Debug for GameCommand {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("GameCommand")
-    }
 }

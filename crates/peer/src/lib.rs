@@ -41,12 +41,14 @@ mod connect;
 mod data;
 mod event;
 mod game;
+mod handles;
 mod identity;
 mod inbox;
 mod join_error;
 mod lobby;
 mod network_watch;
 mod options;
+pub mod over;
 mod record;
 mod room;
 mod server_url;
@@ -56,6 +58,7 @@ mod socket;
 mod sound;
 mod switch;
 mod tls;
+mod voice_loop;
 #[cfg(test)]
 mod words;
 mod worker;
@@ -70,13 +73,12 @@ pub use game::{
     GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, Transmission, TransmitOptions,
     VoiceAudience,
 };
+pub use handles::{Group, Member, Microphone, Speaker};
 pub use join_error::JoinError;
 pub use lobby::{ConnectError, MetadataTransaction};
 pub use options::JoinOptions;
 pub use record::{RecordError, RecordedSpeaker, Recorder};
-pub use room::{
-    Channel, Events, Group, Lobby, Microphone, Participant, PreparedJoin, Room, Speaker,
-};
+pub use room::{Channel, Events, Lobby, Participant, PreparedJoin, Room};
 pub use voicemesh_mesh::{
     ChoiceError, Connections, PasswordChange, PeerLeftReason, REACHABILITY_KEY, ServerConnection,
     TokenError, TransactionError, TransactionId,

@@ -6,6 +6,7 @@ use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
 use voicemesh_audio::space::Handedness;
 use voicemesh_device::{InputSpec, OutputSpec};
+use voicemesh_engine::{EngineConfig, EngineError, VoiceEngine};
 use voicemesh_wire::invitation::Invitation;
 use voicemesh_wire::limits::{PASSWORD_BYTES, TOKEN_BYTES};
 use voicemesh_wire::names::NameError;
@@ -27,10 +28,7 @@ pub struct JoinOptions {
     pub(crate) server: String,
     pub(crate) room: String,
     pub(crate) name: String,
-    pub(crate) input: InputSpec,
-    pub(crate) input_channel: Option<u16>,
-    pub(crate) output: OutputSpec,
-    pub(crate) speech: SpeechConfig,
+    pub(crate) sound: SoundOptions,
     pub(crate) relay_only: bool,
     pub(crate) presence: Presence,
     pub(crate) password: Option<Password>,
@@ -38,18 +36,11 @@ pub struct JoinOptions {
     pub(crate) renews_token: bool,
     pub(crate) connections: Connections,
     pub(crate) metadata: Metadata,
-    pub(crate) muted: bool,
-    pub(crate) echo: bool,
     pub(crate) record: Option<PathBuf>,
-    pub(crate) processing: Option<Processing>,
-    pub(crate) activation: Option<Activation>,
-    pub(crate) uplink_bps: Option<u32>,
     pub(crate) manual_flush: bool,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) extra_root_pem: Option<PathBuf>,
     pub(crate) proxy: Option<String>,
-    pub(crate) positional: bool,
-    pub(crate) handedness: Handedness,
 }
 
 impl JoinOptions {
@@ -60,10 +51,7 @@ impl JoinOptions {
             server: server.into(),
             room: room.into(),
             name: "somebody".to_owned(),
-            input: InputSpec::Device(None),
-            input_channel: None,
-            output: OutputSpec::Device(None),
-            speech: SpeechConfig::default(),
+            sound: SoundOptions::default(),
             relay_only: false,
             presence: Presence::Either,
             password: None,
@@ -71,18 +59,11 @@ impl JoinOptions {
             renews_token: false,
             connections: Connections::default(),
             metadata: Metadata::new(),
-            muted: false,
-            echo: false,
             record: None,
-            processing: None,
-            activation: None,
-            uplink_bps: None,
             manual_flush: false,
             state_dir: None,
             extra_root_pem: None,
             proxy: None,
-            positional: false,
-            handedness: Handedness::default(),
         }
     }
 
@@ -169,26 +150,26 @@ impl JoinOptions {
     /// The microphone.
     #[must_use]
     pub fn input(self, input: InputSpec) -> Self {
-        Self { input, ..self }
+        Self { sound: SoundOptions { input, ..self.sound }, ..self }
     }
 
     /// The channel of the microphone or file to hear, counted from 1. Without it channels that
     /// carry the same are mixed, and of others the loudest is heard.
     #[must_use]
     pub fn input_channel(self, channel: u16) -> Self {
-        Self { input_channel: Some(channel), ..self }
+        Self { sound: SoundOptions { input_channel: Some(channel), ..self.sound }, ..self }
     }
 
     /// The speaker.
     #[must_use]
     pub fn output(self, output: OutputSpec) -> Self {
-        Self { output, ..self }
+        Self { sound: SoundOptions { output, ..self.sound }, ..self }
     }
 
     /// How speech is encoded.
     #[must_use]
     pub fn speech(self, speech: SpeechConfig) -> Self {
-        Self { speech, ..self }
+        Self { sound: SoundOptions { speech, ..self.sound }, ..self }
     }
 
     /// No direct links, so that no other peer in the room sees this machine's address; all goes
@@ -240,34 +221,34 @@ impl JoinOptions {
     /// Joins muted.
     #[must_use]
     pub fn muted(self, muted: bool) -> Self {
-        Self { muted, ..self }
+        Self { sound: SoundOptions { muted, ..self.sound }, ..self }
     }
 
     /// Says back what it hears, instead of what a microphone gives.
     #[must_use]
     pub fn echo(self, echo: bool) -> Self {
-        Self { echo, ..self }
+        Self { sound: SoundOptions { echo, ..self.sound }, ..self }
     }
 
     /// What is done to the microphone's sound. Without this: everything that helps for a
     /// microphone, and nothing for a file or a tone.
     #[must_use]
     pub fn processing(self, processing: Processing) -> Self {
-        Self { processing: Some(processing), ..self }
+        Self { sound: SoundOptions { processing: Some(processing), ..self.sound }, ..self }
     }
 
     /// When the microphone's sound is sent. Without this: during speech for a microphone, and
     /// always for a file or a tone.
     #[must_use]
     pub fn activation(self, activation: Activation) -> Self {
-        Self { activation: Some(activation), ..self }
+        Self { sound: SoundOptions { activation: Some(activation), ..self.sound }, ..self }
     }
 
     /// What all that is sent may take of the uplink, in bits per second: near it, speech is sent
     /// with fewer bits.
     #[must_use]
     pub fn uplink_bps(self, uplink_bps: u32) -> Self {
-        Self { uplink_bps: Some(uplink_bps), ..self }
+        Self { sound: SoundOptions { uplink_bps: Some(uplink_bps), ..self.sound }, ..self }
     }
 
     /// Keeps a recording of the room in this folder, one file per speaker, from the moment when the
@@ -311,21 +292,17 @@ impl JoinOptions {
 
     /// A game with places: the own speech to groups is to be heard from where this peer stands, and
     /// the speaker plays two sides. See
-    /// [`Participant::set_position`](crate::Participant::set_position).
+    /// [`Member::set_position`](crate::Member::set_position).
     #[must_use]
     pub fn positional(self, positional: bool) -> Self {
-        Self { positional, ..self }
+        Self { sound: SoundOptions { positional, ..self.sound }, ..self }
     }
 
     /// Which way the game's axes lie: [`Handedness::Left`] for Unity; [`Handedness::Right`], which
     /// is the default, for Godot and Bevy.
     #[must_use]
     pub fn handedness(self, handedness: Handedness) -> Self {
-        Self { handedness, ..self }
-    }
-
-    pub(crate) fn microphone(&self) -> MicrophoneChoice {
-        MicrophoneChoice { processing: self.processing, activation: self.activation }
+        Self { sound: SoundOptions { handedness, ..self.sound }, ..self }
     }
 
     /// The proxy to the server, if one is to be used.
@@ -404,6 +381,68 @@ fn is_host(text: &str) -> bool {
     let has_port = port
         .is_some_and(|port| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()));
     text.trim_matches('.').contains('.') || has_port || text.eq_ignore_ascii_case("localhost")
+}
+
+/// The devices, and what happens to the sound of both.
+#[derive(Clone, Debug)]
+pub(crate) struct SoundOptions {
+    pub(crate) input: InputSpec,
+    pub(crate) input_channel: Option<u16>,
+    pub(crate) output: OutputSpec,
+    pub(crate) speech: SpeechConfig,
+    pub(crate) muted: bool,
+    /// What is heard is said, instead of what a microphone gives.
+    pub(crate) echo: bool,
+    pub(crate) processing: Option<Processing>,
+    pub(crate) activation: Option<Activation>,
+    pub(crate) uplink_bps: Option<u32>,
+    pub(crate) positional: bool,
+    pub(crate) handedness: Handedness,
+}
+
+impl Default for SoundOptions {
+    fn default() -> Self {
+        Self {
+            input: InputSpec::Device(None),
+            input_channel: None,
+            output: OutputSpec::Device(None),
+            speech: SpeechConfig::default(),
+            muted: false,
+            echo: false,
+            processing: None,
+            activation: None,
+            uplink_bps: None,
+            positional: false,
+            handedness: Handedness::default(),
+        }
+    }
+}
+
+impl SoundOptions {
+    pub(crate) fn microphone(&self) -> MicrophoneChoice {
+        MicrophoneChoice { processing: self.processing, activation: self.activation }
+    }
+
+    /// An engine of this name. `seed` is drawn at random.
+    ///
+    /// # Errors
+    ///
+    /// When the codec cannot.
+    pub(crate) fn engine<P: Copy + Ord + std::fmt::Debug>(
+        &self,
+        name: &str,
+        is_simulated_input: bool,
+        seed: u64,
+    ) -> Result<VoiceEngine<P>, EngineError> {
+        let mut engine = VoiceEngine::new(EngineConfig {
+            speech: self.speech,
+            microphone: self.microphone().config(is_simulated_input),
+            uplink_bps: self.uplink_bps,
+            ..EngineConfig::new(name, seed)
+        })?;
+        engine.set_muted(self.muted);
+        Ok(engine)
+    }
 }
 
 /// What the program has set of the microphone's sound; the rest follows from the kind of

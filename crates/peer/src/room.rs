@@ -3,7 +3,6 @@
 mod channel;
 mod core;
 mod events;
-mod group;
 mod join;
 mod leaving;
 mod lobby;
@@ -11,10 +10,8 @@ mod outbox;
 mod participant;
 mod proximity;
 mod recording;
-mod sound;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use voicemesh_common::lock;
@@ -25,6 +22,7 @@ use crate::command::{Command, LobbyCommand};
 use crate::data::SendError;
 use crate::event::Snapshot;
 use crate::game::{Transmission, TransmitOptions, VoiceAudience};
+use crate::handles::{Group, Microphone, Speaker};
 use crate::join_error::JoinError;
 use crate::lobby::ConnectError;
 use crate::options::JoinOptions;
@@ -32,11 +30,11 @@ use core::Core;
 
 pub use channel::Channel;
 pub use events::Events;
-pub use group::Group;
 pub use join::PreparedJoin;
+
+pub(crate) use join::{no_engine, random, refused};
 pub use lobby::Lobby;
 pub use participant::Participant;
-pub use sound::{Microphone, Speaker};
 
 /// This program's place in a room.
 ///
@@ -99,8 +97,8 @@ impl Room {
     /// [`RoomEvent::Left`]: crate::RoomEvent::Left
     pub fn leave(&self) {
         self.flush();
-        self.core.shared.request_leave();
-        self.core.wake.wake();
+        self.core.controls.shared.request_leave();
+        self.core.controls.wake.wake();
     }
 
     /// Leaves, and blocks until the others know and have taken what must arrive, at most for this
@@ -114,23 +112,23 @@ impl Room {
     /// The situation as of a few milliseconds ago. It includes everyone whom an event has named
     /// before.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::clone(&self.core.shared.snapshot())
+        Snapshot::clone(&self.core.controls.shared.snapshot())
     }
 
     /// Reads the situation as of a few milliseconds ago, without a copy of it. Reading it blocks no
     /// other thread.
     pub fn read_snapshot<R>(&self, read: impl FnOnce(&Snapshot) -> R) -> R {
-        self.core.read_snapshot(read)
+        self.core.controls.read_snapshot(read)
     }
 
     /// What this program sends: mute, push to talk, devices, processing.
     pub fn microphone(&self) -> Microphone<'_> {
-        Microphone::new(&self.core)
+        Microphone::new(&self.core.controls)
     }
 
     /// What this program plays: deafening, devices, the listener's place, the mix as samples.
     pub fn speaker(&self) -> Speaker<'_> {
-        Speaker::new(&self.core)
+        Speaker::new(&self.core.controls)
     }
 
     /// Another peer: how it is heard, where it is, and what is sent to it alone. Calls about a peer
@@ -146,7 +144,7 @@ impl Room {
 
     /// A talk group: at most 256 bytes of name. All begin in `Global`, and may leave it.
     pub fn group<'a>(&'a self, name: &'a str) -> Group<'a> {
-        Group::new(&self.core, name)
+        Group::new(&self.core.controls, name)
     }
 
     /// Metadata, moderation, access token and owner.
@@ -159,14 +157,7 @@ impl Room {
     /// (more than 64 audiences at a time).
     #[must_use = "dropping the handle ends the transmission"]
     pub fn transmit_to(&self, audience: VoiceAudience, options: TransmitOptions) -> Transmission {
-        let handle = self.core.transmissions.fetch_add(1, Ordering::Relaxed);
-        Transmission::new(
-            audience,
-            options,
-            handle,
-            self.core.commands.clone(),
-            self.core.wake.clone(),
-        )
+        self.core.controls.transmit_to(audience, options)
     }
 
     /// Writes to everyone who listens to the group `Global`, in which all begin. A text that cannot

@@ -15,7 +15,7 @@ use voicemesh_device::{
 use crate::event::{DeviceRole, Event};
 use crate::inbox::Wake;
 use crate::join_error::JoinError;
-use crate::options::JoinOptions;
+use crate::options::SoundOptions;
 use crate::switch::{DeviceSwap, close};
 
 /// What the speaker's queue holds at least, in samples: one block that it is about to take.
@@ -94,7 +94,7 @@ fn as_written(output: OutputSpec) -> OutputSpec {
 }
 
 impl Sound {
-    pub(crate) fn open(options: &JoinOptions, wake: &Wake) -> Result<Self, JoinError> {
+    pub(crate) fn open(options: &SoundOptions, wake: &Wake) -> Result<Self, JoinError> {
         if options.echo {
             return Ok(Self::EchoBot(EchoBot {
                 due: Duration::ZERO,

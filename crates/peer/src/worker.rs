@@ -4,52 +4,50 @@
 //! It runs when something has arrived, when a device wants something, and at least every 5 ms.
 
 mod data;
-mod game;
-mod publish;
+mod directory;
 mod recording;
 mod recording_state;
+mod situation;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineEvent, EngineOnNetwork};
 use voicemesh_mesh::{Carried, CarrierEvent, MeshEvent, PathChange, SocketEvent};
 use voicemesh_session::client::{ClientEvent, Participant};
 use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::PeerId;
-use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::signaling::MemberStatus;
 
 use crate::carrier::RealCarrier;
-use crate::command::{Command, GameCommand, LobbyCommand, TextTo};
+use crate::command::{Command, LobbyCommand};
 use crate::data::{DataCommand, SendLedger};
-use crate::event::{DeviceEvent, DeviceRole, Event, RoomEvent, TimedEvent, VoiceEvent};
-use crate::game::{JOINED, PendingPositions};
+use crate::event::{Event, RoomEvent, TimedEvent, VoiceEvent};
+use crate::game::PendingPositions;
 use crate::identity::TicketFile;
 use crate::inbox::{Wake, WorkerReceiver};
-use crate::options::{JoinOptions, MicrophoneChoice};
+use crate::options::JoinOptions;
 use crate::record::Recorder;
 use crate::shared::Shared;
 use crate::sleep_watch::SleepWatch;
-use crate::sound::{Sound, SwapResult};
-use game::GameAudio;
-use publish::{Publisher, Situation};
+use crate::sound::Sound;
+use crate::voice_loop::{Publisher, VoiceLoop};
+use directory::RoomDirectory;
 use recording_state::Recording;
+use situation::Situation;
 
-pub(crate) use publish::{EVENTS, RECORDING};
+/// The metadata by which everyone sees that a peer records.
+pub(crate) const RECORDING: &str = "recording";
 
 /// The thread sleeps at most this long.
 const MAX_PARK: Duration = Duration::from_millis(5);
 /// Arrivals handled before sound gets its turn.
 const ARRIVALS_PER_TURN: usize = 512;
-/// Blocks of sound handled before the network gets its turn: half a second. A program may write its
-/// microphone faster than they can be.
-const BLOCKS_PER_TURN: usize = 50;
+
 /// Everything that the thread owns.
 pub(crate) struct Worker {
     engine: EngineOnNetwork<Carried<RealCarrier>>,
@@ -57,25 +55,17 @@ pub(crate) struct Worker {
     arrivals: WorkerReceiver,
     commands: Receiver<Command>,
     shared: Arc<Shared>,
-    publisher: Publisher,
-    sound: Sound,
+    voice: VoiceLoop,
     started: Instant,
     room: String,
     /// The own name: the one that was asked for, and once joined the one that the others see.
     name: String,
-    /// Peers that have been heard since they joined.
-    heard: BTreeSet<PeerId>,
-    talking: bool,
-    /// What was set of the microphone's sound.
-    microphone: MicrophoneChoice,
     recording: Recording,
-    microphone_lost: bool,
     ledger: Arc<SendLedger>,
     /// Empty between turns.
     data_commands: VecDeque<DataCommand>,
     leaving_since: Option<Duration>,
     sleep: SleepWatch,
-    game: GameAudio,
 }
 
 /// The engine's ends of what it shares with the handle and the runtime.
@@ -102,34 +92,29 @@ impl Worker {
         options: &JoinOptions,
     ) -> Self {
         let Ends { arrivals, commands, events, shared, ledger, event_wake, positions } = ends;
+        let publisher = Publisher::new(events, shared.clone(), ledger.clone(), event_wake);
         Self {
             engine,
             tickets,
             arrivals,
             commands,
-            publisher: Publisher::new(events, shared.clone(), ledger.clone(), event_wake),
+            voice: VoiceLoop::new(sound, &options.sound, publisher, positions),
             shared,
-            sound,
             started,
             room: options.room.clone(),
             name: options.name.clone(),
-            heard: BTreeSet::new(),
-            talking: false,
-            microphone: options.microphone(),
             recording: Recording::from_the_beginning(recorder),
-            microphone_lost: false,
             ledger,
             data_commands: VecDeque::new(),
             leaving_since: None,
             sleep: SleepWatch::start(),
-            game: GameAudio::new(options.handedness, options.positional, positions),
         }
     }
 
     /// Works until the program leaves, or until the handle is gone.
     pub(crate) fn run(mut self, wake: &Wake) {
         wake.is_this_thread();
-        self.game.begin(self.started.elapsed(), &mut self.engine);
+        self.voice.begin(self.started.elapsed(), &mut self.engine, &RoomDirectory);
         self.update_status(self.started.elapsed());
         loop {
             let now = self.started.elapsed();
@@ -142,7 +127,7 @@ impl Worker {
             let links_wait = self.engine.links_wait(now);
             self.engine.network_mut().carrier.set_uplink(uplink_bps, links_wait);
             self.engine.network_mut().mesh.set_links_wait(links_wait);
-            self.sound(now);
+            self.voice.run_sound(now, &mut self.engine, &RoomDirectory);
             self.record(now);
             self.update_status(now);
             self.take_events(now);
@@ -187,7 +172,7 @@ impl Worker {
         if self.sleep.has_woken() {
             tracing::info!("the machine slept, or this process stood still");
             self.arrivals.drop_voice();
-            self.sound.drop_captured();
+            self.voice.sound.drop_captured();
             self.engine.network_mut().handle(now, CarrierEvent::Path(PathChange::Woke));
         }
     }
@@ -205,188 +190,20 @@ impl Worker {
         }
     }
 
-    fn sound(&mut self, now: Duration) {
-        let mut block: Block = [0.0; BLOCK_SAMPLES];
-        self.sound.begin(now);
-        for _ in 0..BLOCKS_PER_TURN {
-            let plays = self.game.wants_block(now, &mut self.sound);
-            if plays {
-                self.engine.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
-                self.game.render(now, &mut self.engine, &mut self.sound);
-            }
-            let speaks = self.sound.read_block(&mut block);
-            if speaks {
-                self.engine.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
-            }
-            if speaks && let Err(error) = self.engine.capture(now, &block) {
-                tracing::warn!(%error, "a block of speech was not sent");
-            }
-            if !plays && !speaks {
-                break;
-            }
-        }
-        while let Some(event) = self.sound.poll_event() {
-            self.device_event(now, event);
-        }
-        while let Some(SwapResult { which, result }) = self.sound.poll_switch() {
-            match result {
-                Ok(()) if which == DeviceRole::Input => {
-                    self.microphone_lost = false;
-                    self.follow_input();
-                    self.report(now, Event::Device(DeviceEvent::Changed { which }));
-                }
-                Ok(()) => self.report(now, Event::Device(DeviceEvent::Changed { which })),
-                Err(why) => self.device_refused(now, which, why),
-            }
-        }
-    }
-
-    /// Another microphone is in use: what the program has not set follows from its kind.
-    pub(crate) fn follow_input(&mut self) {
-        let wanted = self.microphone.config(self.sound.is_simulated_input());
-        self.engine.set_processing(wanted.processing);
-        // It was valid when it was set.
-        let _ = self.engine.set_activation(wanted.activation);
-    }
-
-    fn begun(
-        &mut self,
-        now: Duration,
-        which: DeviceRole,
-        begin: impl FnOnce(&mut Sound) -> Result<(), String>,
-    ) {
-        if let Err(why) = begin(&mut self.sound) {
-            self.device_refused(now, which, why);
-        }
-    }
-
-    fn device_refused(&self, now: Duration, which: DeviceRole, why: String) {
-        self.report(now, Event::Device(DeviceEvent::Refused { which, why }));
-    }
-
     fn command(&mut self, now: Duration, command: Command) {
-        let done = match command {
-            Command::SetMuted(muted) => {
-                self.engine.set_muted(muted);
-                Ok(())
+        match command {
+            Command::Voice(command) => {
+                self.voice.command(now, &mut self.engine, &RoomDirectory, command)
             }
-            Command::SetDeafened(deafened) => {
-                self.engine.set_deafened(deafened);
-                Ok(())
-            }
-            Command::SetGain(peer, gain) => {
-                self.engine.set_gain(Participant::Peer(peer), gain);
-                Ok(())
-            }
-            Command::SetPeerMuted(peer, muted) => {
-                self.engine.set_peer_muted(Participant::Peer(peer), muted);
-                Ok(())
-            }
-            Command::SendText(TextTo::Group(group), text) => {
-                self.engine.send_group_text(now, &group, &text)
-            }
-            Command::SendText(TextTo::Peer(peer), text) => {
-                match self.engine.network().mesh.client(peer) {
-                    Some(client) => self.engine.send_text(now, Recipient::Client(client), &text),
-                    None => Ok(()),
-                }
-            }
-            Command::JoinGroup(name) => self.join_group(now, name),
-            Command::LeaveGroup(name) => self.leave_group(now, name),
             Command::SetToken(token) => {
                 let network = self.engine.network_mut();
                 network.carrier.keeps_secret();
                 network.mesh.set_token(now, token);
-                Ok(())
             }
-            Command::SetTalking(talking) => {
-                self.engine.set_talking(talking);
-                self.talking = talking;
-                Ok(())
-            }
-            Command::SetProcessing(processing) => {
-                self.microphone.processing = Some(processing);
-                self.engine.set_processing(processing);
-                Ok(())
-            }
-            Command::SetActivation(activation) => {
-                let done = self.engine.set_activation(activation);
-                if done.is_ok() {
-                    self.microphone.activation = Some(activation);
-                }
-                done
-            }
-            Command::SetInput(input) => {
-                self.begun(now, DeviceRole::Input, |sound| sound.set_input(input));
-                Ok(())
-            }
-            Command::SetOutput(output) => {
-                self.begun(now, DeviceRole::Output, |sound| sound.set_output(output));
-                Ok(())
-            }
-            Command::Record(Some(recorder)) => {
-                self.start_recording(now, *recorder);
-                Ok(())
-            }
-            Command::Record(None) => {
-                self.stop_recording(now);
-                Ok(())
-            }
-            Command::Lobby(command) => {
-                self.lobby(now, command);
-                Ok(())
-            }
-            Command::Game(command) => self.game_command(now, command),
-        };
-        if let Err(error) = done {
-            let code = crate::ErrorCode::Other("command".to_owned());
-            self.report(
-                now,
-                Event::Room(RoomEvent::Warned { code, message: error.to_string(), text: None }),
-            );
+            Command::Record(Some(recorder)) => self.start_recording(now, *recorder),
+            Command::Record(None) => self.stop_recording(now),
+            Command::Lobby(command) => self.lobby(now, command),
         }
-    }
-
-    fn game_command(
-        &mut self,
-        now: Duration,
-        command: GameCommand,
-    ) -> Result<(), voicemesh_engine::EngineError> {
-        let Self { game, engine, .. } = self;
-        match command {
-            GameCommand::Speak(handle, target, options) => {
-                return game.speak_with(now, engine, handle, target, options);
-            }
-            GameCommand::Listen(group) => return engine.join_group(now, &group),
-            GameCommand::Unlisten(group) => return engine.leave_group(now, &group),
-            GameCommand::SweepHandles => return game.sweep(now, engine),
-            GameCommand::OpenVoice(peer, source) => game.open_voice(peer, *source),
-            GameCommand::OpenMix(source) => game.open_mix(*source),
-            GameCommand::UseMicrophone(capture) => {
-                self.sound.use_input(*capture);
-                self.microphone_lost = false;
-                self.follow_input();
-            }
-        }
-        Ok(())
-    }
-
-    fn join_group(
-        &mut self,
-        now: Duration,
-        name: String,
-    ) -> Result<(), voicemesh_engine::EngineError> {
-        self.engine.join_group(now, &name)?;
-        self.game.speak(now, &mut self.engine, JOINED, VoiceTarget::Group(name))
-    }
-
-    fn leave_group(
-        &mut self,
-        now: Duration,
-        name: String,
-    ) -> Result<(), voicemesh_engine::EngineError> {
-        self.engine.leave_group(now, &name)?;
-        self.game.hush(now, &mut self.engine, JOINED, &VoiceTarget::Group(name))
     }
 
     /// Listens and speaks to these groups only.
@@ -397,16 +214,21 @@ impl Worker {
             .filter(|group| !groups.iter().any(|wanted| wanted == group))
             .map(str::to_owned)
             .collect();
-        let steps = left.into_iter().map(|group| self.leave_group(now, group)).collect::<Vec<_>>();
+        let Self { voice, engine, .. } = self;
+        let mut steps = Vec::new();
+        for group in left {
+            steps.push(voice.leave_group(now, engine, &RoomDirectory, group));
+        }
         // A group that the server has refused meanwhile is only spoken to.
-        for target in self.game.targets_of(JOINED) {
+        for target in voice.joined() {
             if !groups.iter().any(|wanted| target == VoiceTarget::Group(wanted.clone())) {
-                let _ = self.game.hush(now, &mut self.engine, JOINED, &target);
+                let _ = voice.hush(now, engine, &RoomDirectory, &target);
             }
         }
-        let joined =
-            groups.iter().map(|group| self.join_group(now, group.clone())).collect::<Vec<_>>();
-        for error in steps.into_iter().chain(joined).filter_map(Result::err) {
+        for group in groups {
+            steps.push(voice.join_group(now, engine, &RoomDirectory, group.clone()));
+        }
+        for error in steps.into_iter().filter_map(Result::err) {
             tracing::debug!(%error, "a move to other groups was not made whole");
         }
     }
@@ -442,7 +264,7 @@ impl Worker {
                 return self.joined_with_recording(now);
             }
             MeshEvent::PeerJoined(member) => {
-                if self.sound.echoes()
+                if self.voice.sound.echoes()
                     && member.metadata.get("kind").is_some_and(|kind| kind == "echo")
                 {
                     // Two that say back what they hear would never stop.
@@ -456,7 +278,7 @@ impl Worker {
                 })
             }
             MeshEvent::PeerLeft { member, reason } => {
-                self.heard.remove(&member.peer);
+                self.voice.left(member.peer);
                 self.last_data_of(now, member.peer);
                 self.engine.set_placement(Participant::Peer(member.peer), None);
                 Event::Room(RoomEvent::PeerLeft { peer: member.peer, name: member.name, reason })
@@ -518,52 +340,13 @@ impl Worker {
     }
 
     fn engine_event(&mut self, now: Duration, event: EngineEvent<PeerId>) {
-        let event = match event {
-            EngineEvent::Speaking { who: Participant::Peer(peer), speaking } => {
-                Event::Voice(VoiceEvent::Speaking { peer, speaking })
-            }
-            EngineEvent::FirstHeard { who: Participant::Peer(peer) } if self.heard.insert(peer) => {
-                Event::Voice(VoiceEvent::FirstHeard { peer })
-            }
-            EngineEvent::Session(ClientEvent::Joined { .. }) => Event::Room(RoomEvent::Connected),
-            EngineEvent::Session(ClientEvent::RouteChanged {
-                who: Participant::Peer(peer),
-                route,
-            }) if self.engine.network().mesh.member(peer).is_some() => {
-                Event::Room(RoomEvent::RouteChanged { peer, route })
-            }
-            EngineEvent::Session(ClientEvent::GroupRefused { group }) => {
-                // What is not listened to after a join is not spoken to by it, either.
-                let _ = self.game.hush(
-                    now,
-                    &mut self.engine,
-                    JOINED,
-                    &VoiceTarget::Group(group.clone()),
-                );
-                Event::Voice(VoiceEvent::GroupRefused { group })
-            }
-            EngineEvent::Session(ClientEvent::Text {
-                from: Participant::Peer(from),
-                recipient,
-                group,
-                text,
-                ..
-            }) => {
-                let name =
-                    self.engine.network().mesh.member(from).map(|member| member.name.clone());
-                let private = matches!(recipient, Recipient::Client(_));
-                Event::Room(RoomEvent::Text {
-                    from,
-                    name: name.unwrap_or_default(),
-                    private,
-                    group,
-                    text,
-                })
-            }
-            // The application does not know clients that are not in the roster.
-            _ => return,
-        };
-        self.report(now, event);
+        let Self { voice, engine, .. } = self;
+        // What else there is, the mesh reports.
+        if let Some(EngineEvent::Session(ClientEvent::Joined { .. })) =
+            voice.engine_event(now, engine, &RoomDirectory, event)
+        {
+            self.report(now, Event::Room(RoomEvent::Connected));
+        }
     }
 
     /// Cheap enough for every turn: the mesh says it only when it has changed.
@@ -571,23 +354,10 @@ impl Worker {
         let status = MemberStatus {
             muted: self.engine.is_muted(),
             deafened: self.engine.is_deafened(),
-            listening_only: self.microphone_lost || !self.sound.has_input(),
+            listening_only: self.voice.is_listening_only(),
             recording: self.recording.is_announced(),
         };
         self.engine.network_mut().mesh.set_status(now, status);
-    }
-
-    fn device_event(&mut self, now: Duration, event: Event) {
-        match event {
-            Event::Device(DeviceEvent::Lost { which: DeviceRole::Input, .. }) => {
-                self.microphone_lost = true
-            }
-            Event::Device(DeviceEvent::Recovered { which: DeviceRole::Input }) => {
-                self.microphone_lost = false
-            }
-            _ => {}
-        }
-        self.report(now, event);
     }
 
     fn lobby(&mut self, now: Duration, command: LobbyCommand) {
@@ -625,15 +395,14 @@ impl Worker {
     }
 
     fn report(&self, at: Duration, event: Event) {
-        self.publisher.add(at, event);
+        self.voice.report(at, event);
     }
 
     /// Lets the program see what happened in this turn, and the situation after it.
     fn publish(&mut self, now: Duration) {
-        let Self { publisher, engine, name, talking, recording, .. } = self;
-        publisher.publish(
-            now,
-            &Situation { engine, name, talking: *talking, recording: recording.is_on() },
-        );
+        let Self { voice, engine, name, recording, .. } = self;
+        let situation =
+            Situation { engine, name, talking: voice.is_talking(), recording: recording.is_on() };
+        voice.publish(now, |known_groups| situation.snapshot(known_groups));
     }
 }

@@ -22,8 +22,13 @@ use crate::socket::Socket;
 /// say.
 const PACKETS_PER_LOOK: usize = 1024;
 
+/// An address is given up when the system has said so often that no program listens there. Netcode
+/// asks ten times a second; machines answer that no more than once a second.
+const REFUSALS: u32 = 3;
+
 #[derive(Debug)]
 pub(crate) struct ClientSide {
+    parameters: ClientParameters,
     socket: Socket,
     netcode: NetcodeClient,
     connection: RenetClient,
@@ -40,12 +45,7 @@ impl ClientSide {
             return Err("there is no address of the server to connect to".to_owned());
         };
         // One socket reaches one family of addresses.
-        let servers: Vec<SocketAddr> = parameters
-            .servers
-            .iter()
-            .copied()
-            .filter(|server| server.is_ipv4() == first.is_ipv4())
-            .collect();
+        let is_reached = |server: &SocketAddr| server.is_ipv4() == first.is_ipv4();
         let any = if first.is_ipv4() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED)
         } else {
@@ -53,24 +53,12 @@ impl ClientSide {
         };
         let socket = Socket::bind(SocketAddr::from((any, 0)))
             .map_err(|error| format!("no UDP socket: {error}"))?;
-        let now = crate::connection::since_1970();
-        let timeout = i32::try_from(parameters.timeout.as_secs().max(1)).unwrap_or(i32::MAX);
-        let connect_token = ConnectToken::generate(
-            now,
-            PROTOCOL,
-            TOKEN_SECONDS,
-            u64::from_le_bytes(generate_random_bytes()),
-            timeout,
-            servers,
-            None,
-            &parameters.key,
-        )
-        .map_err(|error| format!("no connection can be asked for: {error}"))?;
-        let netcode = NetcodeClient::new(now, ClientAuthentication::Secure { connect_token })
-            .map_err(|error| format!("no connection can be asked for: {error}"))?;
+        let mut parameters = parameters.clone();
+        parameters.servers.retain(is_reached);
+        let netcode = ask(&parameters)?;
         let connection = RenetClient::new(crate::connection::connection());
         let check = PayloadCheck::new(WAITING_OF_SERVER);
-        Ok(Self { socket, netcode, connection, check, is_reported: false })
+        Ok(Self { parameters, socket, netcode, connection, check, is_reported: false })
     }
 
     /// Errors of the socket so far.
@@ -94,7 +82,9 @@ impl ClientSide {
         events: &mut VecDeque<NetworkEvent<RenetPeer>>,
     ) -> Result<(), DisconnectReason> {
         let received = self.receive(passed);
+        self.give_up_where_no_program_listens()?;
         if let Some((datagram, server)) = self.netcode.update(passed) {
+            self.socket.connect(server);
             self.socket.send(server, datagram);
         }
         if self.netcode.is_connected() {
@@ -130,6 +120,25 @@ impl ClientSide {
                 Verdict::Violation => connection.disconnect(),
             }
         })
+    }
+
+    /// The next address is tried at once, instead of after the timeout. Once connected, only silence
+    /// ends a connection: anyone can forge what says that no program listens.
+    ///
+    /// # Errors
+    ///
+    /// When there is no other address.
+    fn give_up_where_no_program_listens(&mut self) -> Result<(), DisconnectReason> {
+        if self.socket.refusals() < REFUSALS || !self.netcode.is_connecting() {
+            return Ok(());
+        }
+        let refused = self.netcode.server_addr();
+        self.parameters.servers.retain(|server| *server != refused);
+        if self.parameters.servers.is_empty() {
+            return Err(DisconnectReason::Refused(format!("no program listens at {refused}")));
+        }
+        self.netcode = ask(&self.parameters).map_err(DisconnectReason::Refused)?;
+        Ok(())
     }
 
     fn take_packets(&mut self, events: &mut VecDeque<NetworkEvent<RenetPeer>>) {
@@ -177,6 +186,29 @@ impl ClientSide {
             self.socket.send(server, datagram);
         }
     }
+}
+
+/// Begins to ask for a connection.
+///
+/// # Errors
+///
+/// In words for a person.
+fn ask(parameters: &ClientParameters) -> Result<NetcodeClient, String> {
+    let now = crate::connection::since_1970();
+    let timeout = i32::try_from(parameters.timeout.as_secs().max(1)).unwrap_or(i32::MAX);
+    let connect_token = ConnectToken::generate(
+        now,
+        PROTOCOL,
+        TOKEN_SECONDS,
+        u64::from_le_bytes(generate_random_bytes()),
+        timeout,
+        parameters.servers.clone(),
+        None,
+        &parameters.key,
+    )
+    .map_err(|error| format!("no connection can be asked for: {error}"))?;
+    NetcodeClient::new(now, ClientAuthentication::Secure { connect_token })
+        .map_err(|error| format!("no connection can be asked for: {error}"))
 }
 
 fn reason_of(reason: NetcodeReason) -> DisconnectReason {

@@ -49,6 +49,27 @@ impl fmt::Debug for ClientId {
 #[serde(transparent)]
 pub struct PeerId(pub Uuid);
 
+/// What the ids begin with that are made of a session and a client: a UUID of version 8.
+const OF_CLIENT: [u8; 10] = *b"vmesh:\x80\0\x80\0";
+
+impl PeerId {
+    /// What stands for a machine where there is no room to name it: a client of one session.
+    pub const fn of_client(session: SessionId, client: ClientId) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j] = OF_CLIENT;
+        let [k, l, m, n] = session.number().to_be_bytes();
+        let [o, p] = client.0.to_be_bytes();
+        Self(Uuid::from_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]))
+    }
+
+    /// The session and the client, if it stands for one.
+    pub fn as_client(self) -> Option<(SessionId, ClientId)> {
+        let bytes = self.0.as_bytes().strip_prefix(&OF_CLIENT)?;
+        let [session @ .., high, low] = <[u8; 6]>::try_from(bytes).ok()?;
+        let session = SessionId::new(u32::from_be_bytes(session))?;
+        Some((session, ClientId(u16::from_be_bytes([high, low]))))
+    }
+}
+
 impl fmt::Debug for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "peer {}", self.0)
@@ -127,5 +148,16 @@ mod tests {
     fn no_session_has_number_zero() {
         assert_eq!(SessionId::new(0), None);
         assert_eq!(SessionId::new(7).map(SessionId::number), Some(7));
+    }
+
+    #[test]
+    fn an_id_made_of_a_session_and_a_client_gives_both_back() {
+        let session = SessionId::new(0x0102_0304).unwrap();
+        let peer = PeerId::of_client(session, ClientId(0x0506));
+        assert_eq!(peer.to_string(), "766d6573-683a-8000-8000-010203040506");
+        assert_eq!(peer.as_client(), Some((session, ClientId(0x0506))));
+        for other in [Uuid::nil(), Uuid::from_u128(peer.0.as_u128() ^ 1 << 127)] {
+            assert_eq!(PeerId(other).as_client(), None);
+        }
     }
 }

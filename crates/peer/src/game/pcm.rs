@@ -16,7 +16,6 @@ use voicemesh_audio::Block;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_device::{DeviceError, Resampler};
 use voicemesh_engine::Mixing;
-use voicemesh_session::client::Participant;
 use voicemesh_wire::PeerId;
 
 use crate::inbox::Wake;
@@ -250,11 +249,11 @@ impl PcmOutputs {
     /// One speaker's 10 ms. Who is read apart is not mixed.
     pub(crate) fn speaker(
         &mut self,
-        who: Participant<PeerId>,
+        peer: Option<PeerId>,
         block: &Block,
         is_deafened: bool,
     ) -> Mixing {
-        let open = self.voices.iter_mut().find(|(peer, _)| who == Participant::Peer(*peer));
+        let open = self.voices.iter_mut().find(|(open, _)| peer == Some(*open));
         let Some((_, source)) = open else { return Mixing::In };
         match is_deafened {
             true => source.mono(&SILENCE),

@@ -9,7 +9,7 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::Priority;
 
 use super::transmit_options::{SharedOptions, TransmitOptions, VoiceAudience};
-use crate::command::{Command, GameCommand};
+use crate::command::{Command, VoiceCommand};
 use crate::inbox::Wake;
 
 /// The handle of groups that were joined; it is let go of by name.
@@ -82,8 +82,8 @@ impl Transmission {
 
     fn tell(&self) {
         if let Some(token) = self.token.clone() {
-            let command = GameCommand::Speak(self.handle, self.audience.clone().into(), token);
-            let _ = self.commands.try_send(Command::Game(command));
+            let command = VoiceCommand::Speak(self.handle, self.audience.clone().into(), token);
+            let _ = self.commands.try_send(Command::Voice(command));
             self.wake.wake();
         }
     }
@@ -93,7 +93,7 @@ impl Drop for Transmission {
     fn drop(&mut self) {
         self.token = None;
         // If the queue is full, the engine finds at its next look that no handle holds the token.
-        let _ = self.commands.try_send(Command::Game(GameCommand::SweepHandles));
+        let _ = self.commands.try_send(Command::Voice(VoiceCommand::SweepHandles));
         self.wake.wake();
     }
 }
@@ -151,6 +151,11 @@ impl Audiences {
     pub(crate) fn held_by(&self, handle: u64) -> Vec<VoiceTarget<PeerId>> {
         let held = self.0.iter().filter(|(_, handles)| handles.contains_key(&handle));
         held.map(|(target, _)| target.clone()).collect()
+    }
+
+    /// All that is spoken to.
+    pub(crate) fn targets(&self) -> Vec<VoiceTarget<PeerId>> {
+        self.0.keys().cloned().collect()
     }
 
     /// How a target is to be spoken to, if it is.

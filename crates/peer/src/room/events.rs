@@ -54,7 +54,7 @@ impl Events {
             Err(TryRecvError::Disconnected) if !self.has_left => {
                 self.end();
                 Some(TimedEvent {
-                    at: self.core.started.elapsed(),
+                    at: self.core.controls.started.elapsed(),
                     event: Event::Room(RoomEvent::Left),
                 })
             }

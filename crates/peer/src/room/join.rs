@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 use voicemesh_device::system_words;
-use voicemesh_engine::{EngineConfig, EngineOnNetwork, VoiceEngine};
+use voicemesh_engine::EngineOnNetwork;
 use voicemesh_mesh::{Carried, Mesh, MeshConfig};
 use voicemesh_wire::signaling::ErrorCode;
 
@@ -20,7 +20,8 @@ use crate::command::COMMANDS;
 use crate::connect::Connector;
 use crate::data::{MESSAGES, SendLedger};
 use crate::event::{Event, RoomEvent, TimedEvent};
-use crate::game::{JOINED, PendingPositions};
+use crate::game::PendingPositions;
+use crate::handles::Controls;
 use crate::identity::{Identity, state_dir_or_default};
 use crate::inbox::{Wake, queues};
 use crate::join_error::JoinError;
@@ -30,7 +31,8 @@ use crate::server_url::ServerUrl;
 use crate::shared::Shared;
 use crate::sound::Sound;
 use crate::tls::Tls;
-use crate::worker::{EVENTS, Ends, RECORDING, Worker};
+use crate::voice_loop::EVENTS;
+use crate::worker::{Ends, RECORDING, Worker};
 
 /// A join whose address, names, files and options are in order. No device is open yet, and nothing
 /// is connected. Made by [`JoinOptions::prepare`].
@@ -71,7 +73,7 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
     let started = Instant::now();
     let PreparedJoin { options, connector, identity, without_tls, recorder } = prepared;
     let wake = Wake::default();
-    let sound = Sound::open(&options, &wake)?;
+    let sound = Sound::open(&options.sound, &wake)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("voicemesh-io")
@@ -82,15 +84,11 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
     let (farewell, farewells) = sync_channel(0);
     let carrier = RealCarrier::new(runtime.handle().clone(), Arc::new(connector), inbox, farewell);
     let mesh = Mesh::new(mesh_config(&options, &identity, without_tls.as_ref())?);
-    let config = EngineConfig {
-        speech: options.speech,
-        microphone: options.microphone().config(sound.is_simulated_input()),
-        uplink_bps: options.uplink_bps,
-        ..EngineConfig::new(options.name.clone(), random()?)
-    };
-    let engine = VoiceEngine::new(config).map_err(|error| no_engine(&error))?;
+    let engine = options
+        .sound
+        .engine(&options.name, sound.is_simulated_input(), random()?)
+        .map_err(|error| no_engine(&error))?;
     let mut engine = EngineOnNetwork::new(engine, Carried::new(mesh, carrier));
-    engine.set_muted(options.muted);
     engine.run_as_client(started.elapsed(), ()).map_err(|error| no_engine(&error))?;
     let (commands, command_queue) = sync_channel(COMMANDS);
     let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
@@ -127,14 +125,9 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
         .spawn(move || worker.run(&worker_wake))
         .map_err(|error| refused("a thread for the voices", &error))?;
     let core = Arc::new(Core {
-        commands,
-        outbox: Outbox::new(ledger, wake.clone(), options.manual_flush),
+        controls: Controls::new(commands, started, shared, wake.clone(), positions),
+        outbox: Outbox::new(ledger, wake, options.manual_flush),
         has_left: AtomicBool::new(false),
-        started,
-        shared,
-        wake,
-        positions,
-        transmissions: AtomicU64::new(JOINED + 1),
         transactions: AtomicU64::new(1),
         recording,
         ending: Mutex::new(Ending::new(thread, runtime, farewells, (identity, without_tls))),
@@ -148,7 +141,7 @@ fn mesh_config(
     without_tls: Option<&Identity>,
 ) -> Result<MeshConfig, JoinError> {
     let mut metadata = options.metadata.clone();
-    if options.echo {
+    if options.sound.echo {
         metadata.insert("kind".to_owned(), "echo".to_owned());
     }
     if options.record.is_some() {
@@ -177,19 +170,19 @@ fn mesh_config(
     })
 }
 
-fn random() -> Result<u64, JoinError> {
+pub(crate) fn random() -> Result<u64, JoinError> {
     getrandom::u64().map_err(|error| {
         tracing::debug!(%error, "no random number");
         JoinError::System { what: "random numbers", why: "their source does not answer".to_owned() }
     })
 }
 
-fn refused(what: &'static str, error: &std::io::Error) -> JoinError {
+pub(crate) fn refused(what: &'static str, error: &std::io::Error) -> JoinError {
     JoinError::System { what, why: system_words(error) }
 }
 
 /// What the options can ask for is checked before.
-fn no_engine(error: &dyn std::fmt::Display) -> JoinError {
+pub(crate) fn no_engine(error: &dyn std::fmt::Display) -> JoinError {
     tracing::error!(%error, "the engine does not start");
     JoinError::System {
         what: "what the voices are processed with",

@@ -23,13 +23,13 @@ impl<'a> Lobby<'a> {
 
     /// The peer that has been in the room longest, once known; perhaps this one.
     pub fn owner(&self) -> Option<PeerId> {
-        self.core.read_snapshot(|snapshot| snapshot.owner)
+        self.core.controls.read_snapshot(|snapshot| snapshot.owner)
     }
 
     /// The access token from now on; answers
     /// [`RoomEvent::TokenNeeded`](crate::RoomEvent::TokenNeeded).
     pub fn set_token(&self, token: impl Into<AccessToken>) {
-        self.core.command(Command::SetToken(token.into()));
+        self.core.controls.send(Command::SetToken(token.into()));
     }
 
     /// Changes what this peer publishes about itself: at most 31 keys and 8 KiB, beside its token.

@@ -1,113 +1,36 @@
 //! Another peer in the room.
 
-use voicemesh_audio::space::Placement;
-use voicemesh_device::{DeviceError, SAMPLE_RATE};
+use std::ops::Deref;
+
 use voicemesh_mesh::Reachability;
 use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
 
 use super::core::Core;
-use crate::command::{Command, GameCommand, LobbyCommand, TextTo};
+use crate::command::{Command, LobbyCommand};
 use crate::data::SendError;
-use crate::game::{PeerVoice, ring};
+use crate::handles::Member;
 use crate::lobby::ConnectError;
 
-/// Another peer; see [`Room::participant`](super::Room::participant).
+/// Another peer; see [`Room::participant`](super::Room::participant). How it is heard and where it
+/// stands is set by what it has of a [`Member`].
 #[derive(Clone, Copy, Debug)]
 pub struct Participant<'a> {
     core: &'a Core,
-    peer: PeerId,
+    member: Member<'a>,
 }
 
 impl<'a> Participant<'a> {
     pub(super) fn new(core: &'a Core, peer: PeerId) -> Self {
-        Self { core, peer }
-    }
-
-    /// Its id.
-    pub fn peer(&self) -> PeerId {
-        self.peer
-    }
-
-    /// How loud it is heard: a factor, 1.0 as spoken, at most 4.0.
-    pub fn set_gain(&self, gain: f32) {
-        self.core.command(Command::SetGain(self.peer, gain));
-    }
-
-    /// Whether it is not heard here. For all, a moderator mutes it:
-    /// [`Lobby::moderate`](super::Lobby::moderate).
-    pub fn set_muted(&self, muted: bool) {
-        self.core.command(Command::SetPeerMuted(self.peer, muted));
-    }
-
-    /// How loud it speaks, in dBFS from −120 (silence) to 0; −50 is where speech begins. `None` if
-    /// nothing was heard lately, or it is not here. At most 20 ms old; allocates nothing.
-    pub fn level(&self) -> Option<f32> {
-        self.core.read_snapshot(|snapshot| {
-            snapshot.peers.iter().find(|state| state.peer == self.peer)?.level_dbfs
-        })
-    }
-
-    /// Whether it speaks. At most 20 ms old; allocates nothing.
-    pub fn is_speaking(&self) -> bool {
-        self.core.read_snapshot(|snapshot| {
-            snapshot.peers.iter().any(|state| state.peer == self.peer && state.speaking)
-        })
-    }
-
-    /// Writes to it. A text that cannot be sent raises
-    /// [`RoomEvent::Warned`](crate::RoomEvent::Warned).
-    pub fn send_text(&self, text: &str) {
-        self.core.command(Command::SendText(TextTo::Peer(self.peer), text.to_owned()));
+        Self { core, member: Member::new(&core.controls, peer) }
     }
 }
 
-/// # Its place
-///
-/// For a game that joined with [`JoinOptions::positional`](crate::JoinOptions::positional). A peer
-/// is heard from its place if both hold: the game has set its position here, and what it says is
-/// positional, which its own program decides, with that option or with
-/// [`TransmitOptions::positional`](crate::TransmitOptions::positional). So a radio or an announcer
-/// can be heard as it is, beside those who stand around. Speech that reaches this peer in both ways
-/// is heard from its place.
-///
-/// All of it may be called each frame for each peer: it never blocks for longer than another such
-/// call takes, allocates nothing, and only the latest counts. Units are metres and metres a second.
-impl Participant<'_> {
-    /// Where its mouth is, and how it moves; between two calls it is assumed to go on moving for at
-    /// most a quarter of a second. Ignored for a peer that is not in the room, and if a component
-    /// is not a number. A peer that leaves the room loses its position.
-    pub fn set_position(&self, position: [f32; 3], velocity: [f32; 3]) {
-        if let Some(placement) = Placement::new(self.core.started.elapsed(), position, velocity) {
-            self.core.positions.lock().put(self.peer, Some(placement));
-        }
-    }
+impl<'a> Deref for Participant<'a> {
+    type Target = Member<'a>;
 
-    /// It stands nowhere: it is heard as it is.
-    pub fn clear_position(&self) {
-        self.core.positions.lock().put(self.peer, None);
-    }
-}
-
-/// # Its voice for the game's own audio engine
-impl Participant<'_> {
-    /// Its voice at 48 kHz.
-    pub fn open_voice(&self) -> PeerVoice {
-        match self.open_voice_at(SAMPLE_RATE) {
-            Ok(voice) => voice,
-            Err(error) => unreachable!("48 kHz needs no conversion: {error}"),
-        }
-    }
-
-    /// Its voice at another rate, 8,000 to 192,000; the engine converts it.
-    ///
-    /// # Errors
-    ///
-    /// A rate outside of the range.
-    pub fn open_voice_at(&self, rate_hz: u32) -> Result<PeerVoice, DeviceError> {
-        let (source, reader) = ring(rate_hz, 1, &self.core.wake)?;
-        self.core.game(GameCommand::OpenVoice(self.peer, Box::new(source)));
-        Ok(PeerVoice::new(reader, self.peer, rate_hz))
+    fn deref(&self) -> &Self::Target {
+        &self.member
     }
 }
 
@@ -124,7 +47,7 @@ impl Participant<'_> {
     pub fn send(&self, data: &[u8], how: Reliability) -> Result<(), SendError> {
         self.core.check_here()?;
         self.core.outbox.queue(|ledger, into| {
-            into.push_back(ledger.send(self.peer, how, data)?);
+            into.push_back(ledger.send(self.peer(), how, data)?);
             Ok(())
         })
     }
@@ -133,7 +56,7 @@ impl Participant<'_> {
     /// room, and is heard; it receives [`DataEvent::Disconnected`](crate::DataEvent::Disconnected).
     pub fn close_channels(&self) {
         let ordered = self.core.outbox.queue(|ledger, into| {
-            into.extend(ledger.disconnect(self.peer));
+            into.extend(ledger.disconnect(self.peer()));
             Ok(())
         });
         debug_assert_eq!(ordered, Ok(()), "nothing is refused");
@@ -142,7 +65,7 @@ impl Participant<'_> {
     /// Reliable bytes that wait to be sent to it, or of which it has not said that they arrived.
     /// Each message counts 64 more.
     pub fn queued_bytes(&self) -> usize {
-        self.core.outbox.ledger().queued_bytes(self.peer)
+        self.core.outbox.ledger().queued_bytes(self.peer())
     }
 }
 
@@ -161,7 +84,7 @@ impl Participant<'_> {
     /// [`RoomEvent::ConnectionRequested`]: crate::RoomEvent::ConnectionRequested
     /// [`RoomEvent::Warned`]: crate::RoomEvent::Warned
     pub fn connect(&self, token: &str) -> Result<(), ConnectError> {
-        self.lobby(LobbyCommand::Connect(Reachability::parse(token, self.peer)?))
+        self.lobby(LobbyCommand::Connect(Reachability::parse(token, self.peer())?))
     }
 
     /// A newer token of a connected peer. A link that works goes on; without one, it is tried at
@@ -171,7 +94,7 @@ impl Participant<'_> {
     ///
     /// As for [`connect`](Self::connect).
     pub fn update(&self, token: &str) -> Result<(), ConnectError> {
-        self.lobby(LobbyCommand::Update(Reachability::parse(token, self.peer)?))
+        self.lobby(LobbyCommand::Update(Reachability::parse(token, self.peer())?))
     }
 
     /// Closes the link; there is none until [`connect`](Self::connect). Speech goes on, through the
@@ -181,7 +104,7 @@ impl Participant<'_> {
     ///
     /// When the engine does not take it.
     pub fn disconnect(&self) -> Result<(), ConnectError> {
-        self.lobby(LobbyCommand::Disconnect(self.peer))
+        self.lobby(LobbyCommand::Disconnect(self.peer()))
     }
 
     fn lobby(&self, command: LobbyCommand) -> Result<(), ConnectError> {

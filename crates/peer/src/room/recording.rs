@@ -29,7 +29,7 @@ impl Room {
     /// [`Snapshot::recording`]: crate::Snapshot::recording
     /// [`VoiceEvent::RecordingFailed`]: crate::VoiceEvent::RecordingFailed
     pub fn start_recording(&self, folder: impl AsRef<Path>) -> Result<(), RecordError> {
-        let snapshot = self.core.shared.snapshot();
+        let snapshot = self.core.controls.shared.snapshot();
         if self.core.is_gone() {
             return Err(RecordError::Left);
         }
@@ -42,8 +42,8 @@ impl Room {
         }
         let recorder = Recorder::start(folder.as_ref()).map_err(RecordError::Folder)?;
         let lease = recorder.lease();
-        let sent = self.core.commands.try_send(Command::Record(Some(Box::new(recorder))));
-        self.core.wake.wake();
+        let sent = self.core.controls.commands.try_send(Command::Record(Some(Box::new(recorder))));
+        self.core.controls.wake.wake();
         let (error, refused) = match sent {
             Ok(()) => {
                 *recording = lease;
@@ -64,8 +64,8 @@ impl Room {
     pub fn stop_recording(&self) {
         let mut recording = lock(&self.core.recording);
         // The engine empties the queue every few milliseconds, or has ended.
-        let _ = self.core.commands.send(Command::Record(None));
+        let _ = self.core.controls.commands.send(Command::Record(None));
         *recording = Weak::new();
-        self.core.wake.wake();
+        self.core.controls.wake.wake();
     }
 }

@@ -9,7 +9,7 @@ use voicemesh_wire::packet::{
     self, ClientState, DeltaClientState, DirectionError, FromMember, FromServer, HandshakeResponse,
     Kind, PeerToPeer, Probe, RemoveClient, Routing,
 };
-use voicemesh_wire::{GroupId, SessionId};
+use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use super::event::{ClientEvent, Dropped, Participant, Received};
 use super::view::View;
@@ -26,6 +26,13 @@ const ECHO_INTERVAL: Duration = Duration::from_millis(20);
 const PREVIOUS_VIEWS: usize = 3;
 
 impl<P: Copy + Ord + Debug> Client<P> {
+    /// What a member of the current session is called in events and routes. Without a roster that
+    /// changes when a link to it is bound.
+    pub fn who(&self, client: ClientId) -> Option<Participant<P>> {
+        let view = self.core.current.as_ref()?;
+        view.table.member(client).map(|_| self.core.who(view.session, client))
+    }
+
     pub(super) fn receive_from_server(&mut self, now: Duration, packet: Bytes) -> Received {
         if let Err(reason) = self.try_from_server(now, &packet) {
             self.core.count(reason);

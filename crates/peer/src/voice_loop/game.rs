@@ -7,23 +7,19 @@ use std::time::Duration;
 use voicemesh_audio::space::{Handedness, StereoBlock};
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineError, EngineOnNetwork};
-use voicemesh_mesh::Carried;
-use voicemesh_session::GLOBAL_GROUP;
-use voicemesh_session::client::Participant;
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
+use voicemesh_session::{GLOBAL_GROUP, Network};
 use voicemesh_wire::PeerId;
 
-use crate::carrier::RealCarrier;
 use crate::game::{
     Audiences, JOINED, MovedPositions, PcmOutputs, PendingPositions, SharedOptions, Source,
     TransmitOptions,
 };
 use crate::sound::Sound;
+use crate::voice_loop::Directory;
 
 /// Handles that were dropped while the queue of commands was full are found after this many blocks.
 const SWEEP_INTERVAL_BLOCKS: u32 = 100;
-
-type Engine = EngineOnNetwork<Carried<RealCarrier>>;
 
 /// The handles that speak, the positions that wait, and the program's readers of sound.
 pub(super) struct GameAudio {
@@ -57,10 +53,16 @@ impl GameAudio {
     }
 
     /// Before the first turn.
-    pub(super) fn begin(&mut self, now: Duration, engine: &mut Engine) {
+    pub(super) fn begin<N: Network>(
+        &mut self,
+        now: Duration,
+        engine: &mut EngineOnNetwork<N>,
+        directory: &impl Directory<N>,
+    ) {
         engine.set_handedness(self.handedness);
         // The session has opened it already, as speech without a position.
-        let _ = self.speak(now, engine, JOINED, VoiceTarget::Group(GLOBAL_GROUP.to_owned()));
+        let global = VoiceTarget::Group(GLOBAL_GROUP.to_owned());
+        let _ = self.speak(now, engine, directory, JOINED, global);
     }
 
     /// Whether the speaker wants another block now, or, if the program plays everything itself,
@@ -71,18 +73,24 @@ impl GameAudio {
     }
 
     /// The next 10 ms, for the speaker and for the program if it reads them.
-    pub(super) fn render(&mut self, now: Duration, engine: &mut Engine, sound: &mut Sound) {
-        self.take_positions(engine);
+    pub(super) fn render<N: Network>(
+        &mut self,
+        now: Duration,
+        engine: &mut EngineOnNetwork<N>,
+        directory: &impl Directory<N>,
+        sound: &mut Sound,
+    ) {
+        self.take_positions(engine, directory);
         self.blocks = self.blocks.wrapping_add(1);
         if self.blocks.is_multiple_of(SWEEP_INTERVAL_BLOCKS) {
-            let _ = self.sweep(now, engine);
+            let _ = self.sweep(now, engine, directory);
         }
         let outputs = &mut self.outputs;
         let is_deafened = engine.is_deafened();
         if self.is_positional || outputs.has_mix() {
             let mut out = StereoBlock::SILENCE;
             let width = engine.render_stereo_apart(now, &mut out, |who, block| {
-                outputs.speaker(who, block, is_deafened)
+                outputs.speaker(directory.peer(who), block, is_deafened)
             });
             outputs.finish(Some(&out));
             if !outputs.lead() {
@@ -90,8 +98,9 @@ impl GameAudio {
             }
         } else {
             let mut out: Block = [0.0; BLOCK_SAMPLES];
-            engine
-                .render_apart(now, &mut out, |who, block| outputs.speaker(who, block, is_deafened));
+            engine.render_apart(now, &mut out, |who, block| {
+                outputs.speaker(directory.peer(who), block, is_deafened)
+            });
             outputs.finish(None);
             if !outputs.lead() {
                 sound.play(&out);
@@ -110,44 +119,47 @@ impl GameAudio {
     }
 
     /// Speaks to a target until [`hush`](Self::hush) is called, in addition to all handles.
-    pub(super) fn speak(
+    pub(super) fn speak<N: Network>(
         &mut self,
         now: Duration,
-        engine: &mut Engine,
+        engine: &mut EngineOnNetwork<N>,
+        directory: &impl Directory<N>,
         handle: u64,
         target: VoiceTarget<PeerId>,
     ) -> Result<(), EngineError> {
         let options =
             TransmitOptions { positional: self.is_positional, ..TransmitOptions::default() };
         self.audiences.put(handle, target.clone(), Arc::new(SharedOptions::new(options)));
-        self.apply(now, engine, &target)
+        self.apply(now, engine, directory, &target)
     }
 
     /// A handle speaks to a target, with options that it may change.
-    pub(super) fn speak_with(
+    pub(super) fn speak_with<N: Network>(
         &mut self,
         now: Duration,
-        engine: &mut Engine,
+        engine: &mut EngineOnNetwork<N>,
+        directory: &impl Directory<N>,
         handle: u64,
         target: VoiceTarget<PeerId>,
         options: Arc<SharedOptions>,
     ) -> Result<(), EngineError> {
         if self.audiences.put(handle, target.clone(), options) {
-            self.apply(now, engine, &target)
+            self.apply(now, engine, directory, &target)
         } else {
             Ok(())
         }
     }
 
-    pub(super) fn hush(
+    pub(super) fn hush<N: Network>(
         &mut self,
         now: Duration,
-        engine: &mut Engine,
+        engine: &mut EngineOnNetwork<N>,
+        directory: &impl Directory<N>,
         handle: u64,
         target: &VoiceTarget<PeerId>,
     ) -> Result<(), EngineError> {
         self.audiences.remove(handle, target);
-        self.apply(now, engine, target)
+        self.apply(now, engine, directory, target)
     }
 
     /// The targets that a handle speaks to.
@@ -156,26 +168,53 @@ impl GameAudio {
     }
 
     /// Stops speaking for handles that were dropped.
-    pub(super) fn sweep(&mut self, now: Duration, engine: &mut Engine) -> Result<(), EngineError> {
-        self.audiences.sweep().iter().try_for_each(|target| self.apply(now, engine, target))
-    }
-
-    /// Opens or closes a target as its handles together want it.
-    fn apply(
+    pub(super) fn sweep<N: Network>(
         &mut self,
         now: Duration,
-        engine: &mut Engine,
+        engine: &mut EngineOnNetwork<N>,
+        directory: &impl Directory<N>,
+    ) -> Result<(), EngineError> {
+        let changed = self.audiences.sweep();
+        changed.iter().try_for_each(|target| self.apply(now, engine, directory, target))
+    }
+
+    /// Another session, or one after none: opens all that is spoken to.
+    pub(super) fn open_all<N: Network>(
+        &mut self,
+        now: Duration,
+        engine: &mut EngineOnNetwork<N>,
+        directory: &impl Directory<N>,
+    ) -> Result<(), EngineError> {
+        let targets = self.audiences.targets();
+        targets.iter().try_for_each(|target| self.apply(now, engine, directory, target))
+    }
+
+    /// Opens or closes a target as its handles together want it. One that is not there waits for
+    /// [`open_all`](Self::open_all).
+    fn apply<N: Network>(
+        &mut self,
+        now: Duration,
+        engine: &mut EngineOnNetwork<N>,
+        directory: &impl Directory<N>,
         target: &VoiceTarget<PeerId>,
     ) -> Result<(), EngineError> {
-        match self.audiences.wanted(target) {
+        let wanted = self.audiences.wanted(target);
+        let Some(target) = directory.target(target).filter(|_| engine.client().is_some()) else {
+            return Ok(());
+        };
+        match wanted {
             Some(TransmitOptions { volume, priority, positional }) => {
-                engine.open_target(target.clone(), TargetOptions { priority, positional, volume })
+                engine.open_target(target, TargetOptions { priority, positional, volume })
             }
-            None => engine.close_target(now, target),
+            None => engine.close_target(now, &target),
         }
     }
 
-    fn take_positions(&mut self, engine: &mut Engine) {
+    fn take_positions<N: Network>(
+        &mut self,
+        engine: &mut EngineOnNetwork<N>,
+        directory: &impl Directory<N>,
+    ) {
         let Self { pending, moved, .. } = self;
         std::mem::swap(&mut *pending.lock(), moved);
         if let Some(pose) = moved.listener.take() {
@@ -185,8 +224,8 @@ impl GameAudio {
             engine.set_attenuation(attenuation);
         }
         for (peer, placement) in moved.speakers.drain(..) {
-            if engine.network().mesh.member(peer).is_some() {
-                engine.set_placement(Participant::Peer(peer), placement);
+            if let Some(who) = directory.member(engine, peer) {
+                engine.set_placement(who, placement);
             }
         }
     }

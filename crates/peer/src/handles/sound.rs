@@ -4,52 +4,52 @@ use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::space::{Attenuation, Pose};
 use voicemesh_device::{Capture, DeviceError, InputSpec, MicrophoneFeed, OutputSpec};
 
-use super::core::Core;
-use crate::command::{Command, GameCommand};
+use super::controls::Controls;
+use crate::command::VoiceCommand;
 use crate::game::{MixVoice, ring};
 use crate::sound::waker;
 
-/// What this program sends; see [`Room::microphone`](super::Room::microphone).
+/// What this program sends; see [`Room::microphone`](crate::Room::microphone).
 #[derive(Clone, Copy, Debug)]
 pub struct Microphone<'a> {
-    core: &'a Core,
+    controls: &'a Controls,
 }
 
 impl<'a> Microphone<'a> {
-    pub(super) fn new(core: &'a Core) -> Self {
-        Self { core }
+    pub(crate) fn new(controls: &'a Controls) -> Self {
+        Self { controls }
     }
 
     /// Muted, nothing is sent.
     pub fn set_muted(&self, muted: bool) {
-        self.core.command(Command::SetMuted(muted));
+        self.controls.command(VoiceCommand::SetMuted(muted));
     }
 
     /// Whether the key to talk is held. It matters with push-to-talk only.
     pub fn set_talking(&self, talking: bool) {
-        self.core.command(Command::SetTalking(talking));
+        self.controls.command(VoiceCommand::SetTalking(talking));
     }
 
     /// When the sound is sent, from now on.
     pub fn set_activation(&self, activation: Activation) {
-        self.core.command(Command::SetActivation(activation));
+        self.controls.command(VoiceCommand::SetActivation(activation));
     }
 
     /// What is done to the sound, from now on.
     pub fn set_processing(&self, processing: Processing) {
-        self.core.command(Command::SetProcessing(processing));
+        self.controls.command(VoiceCommand::SetProcessing(processing));
     }
 
     /// Changes the device. The one in use goes on until the new one is open;
     /// [`DeviceEvent::Refused`](crate::DeviceEvent::Refused) reports one that cannot be opened.
     pub fn set_input(&self, input: InputSpec) {
-        self.core.command(Command::SetInput(input));
+        self.controls.command(VoiceCommand::SetInput(input));
     }
 
     /// How loud it is, in dBFS, after processing; also while nothing is sent. At most 20 ms old;
     /// allocates nothing.
     pub fn level(&self) -> f32 {
-        self.core.read_snapshot(|snapshot| snapshot.microphone.level_dbfs)
+        self.controls.read_snapshot(|snapshot| snapshot.microphone.level_dbfs)
     }
 
     /// A microphone whose samples the program writes itself: mono, `rate_hz` of 8,000 to 192,000.
@@ -63,42 +63,42 @@ impl<'a> Microphone<'a> {
     ///
     /// A rate outside of the range.
     pub fn open_feed(&self, rate_hz: u32) -> Result<MicrophoneFeed, DeviceError> {
-        let (capture, feed) = Capture::of_program(rate_hz, waker(&self.core.wake))?;
-        self.core.game(GameCommand::UseMicrophone(Box::new(capture)));
+        let (capture, feed) = Capture::of_program(rate_hz, waker(&self.controls.wake))?;
+        self.controls.command(VoiceCommand::UseMicrophone(Box::new(capture)));
         Ok(feed)
     }
 }
 
-/// What this program plays; see [`Room::speaker`](super::Room::speaker).
+/// What this program plays; see [`Room::speaker`](crate::Room::speaker).
 #[derive(Clone, Copy, Debug)]
 pub struct Speaker<'a> {
-    core: &'a Core,
+    controls: &'a Controls,
 }
 
 impl<'a> Speaker<'a> {
-    pub(super) fn new(core: &'a Core) -> Self {
-        Self { core }
+    pub(crate) fn new(controls: &'a Controls) -> Self {
+        Self { controls }
     }
 
     /// Deafened, nothing is heard.
     pub fn set_deafened(&self, deafened: bool) {
-        self.core.command(Command::SetDeafened(deafened));
+        self.controls.command(VoiceCommand::SetDeafened(deafened));
     }
 
     /// Changes the device; otherwise as [`Microphone::set_input`].
     pub fn set_output(&self, output: OutputSpec) {
-        self.core.command(Command::SetOutput(output));
+        self.controls.command(VoiceCommand::SetOutput(output));
     }
 
     /// Where this peer's ears are, each frame if they move. A pose with a number that is none has
     /// no effect.
     pub fn set_listener(&self, pose: Pose) {
-        self.core.positions.lock().listener = Some(pose);
+        self.controls.positions.lock().listener = Some(pose);
     }
 
     /// How voices get softer with distance. At first [`Attenuation::default`].
     pub fn set_attenuation(&self, attenuation: Attenuation) {
-        self.core.positions.lock().attenuation = Some(attenuation);
+        self.controls.positions.lock().attenuation = Some(attenuation);
     }
 
     /// Everyone together, two sides, at `rate_hz` of 8,000 to 192,000. One at a time: another takes
@@ -108,8 +108,8 @@ impl<'a> Speaker<'a> {
     ///
     /// A rate outside of the range.
     pub fn open_mix(&self, rate_hz: u32) -> Result<MixVoice, DeviceError> {
-        let (source, reader) = ring(rate_hz, 2, &self.core.wake)?;
-        self.core.game(GameCommand::OpenMix(Box::new(source)));
+        let (source, reader) = ring(rate_hz, 2, &self.controls.wake)?;
+        self.controls.command(VoiceCommand::OpenMix(Box::new(source)));
         Ok(MixVoice::new(reader, rate_hz))
     }
 }

@@ -1,0 +1,294 @@
+//! Voices over a network that the game has, here one in memory: no server, no WebRTC.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use voicemesh::over::{Mode, Options, Voice};
+use voicemesh::{
+    Event, InputSpec, OutputSpec, PeerId, PeerState, RoomEvent, TransmitOptions, VoiceAudience,
+};
+use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, ServerParameters};
+use voicemesh_quality::hear::{Floor, compare};
+use voicemesh_quality::{speech, wav};
+
+/// How long anything may take that should take moments, on a machine that does other things as
+/// well.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Frames of speech, 20 ms each, in three seconds.
+const FRAMES_IN_A_STALL: u64 = 150;
+
+/// A game with a voice.
+struct Game {
+    voice: Voice<Endpoint>,
+    /// What its network is.
+    mode: Mode,
+    events: Vec<Event>,
+}
+
+impl Game {
+    fn new(hub: &Hub, name: &str, with: impl FnOnce(Options) -> Options) -> Self {
+        let options = Options::new(name).input(InputSpec::Silence).output(OutputSpec::Null);
+        let voice = Voice::new(with(options), hub.endpoint()).unwrap();
+        Self { voice, mode: Mode::None, events: Vec::new() }
+    }
+
+    fn frame(&mut self) {
+        let server = || ServerParameters { address: "game".to_owned() };
+        let client = || ClientParameters { address: "game".to_owned() };
+        self.voice.follow(self.mode, server, client);
+        self.poll();
+    }
+
+    fn poll(&mut self) {
+        self.voice.update();
+        self.events.extend(std::iter::from_fn(|| self.voice.poll_event()));
+    }
+
+    fn peer(&self, name: &str) -> Option<&PeerState> {
+        self.voice.snapshot().peers.iter().find(|peer| peer.name == name)
+    }
+
+    fn id(&self, name: &str) -> PeerId {
+        self.peer(name).unwrap().peer
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.peer(name).is_some()
+    }
+
+    fn frames_from(&self, name: &str) -> u64 {
+        self.peer(name).map_or(0, |peer| peer.frames_heard)
+    }
+
+    fn take(&mut self, wanted: impl Fn(&RoomEvent) -> bool) -> Option<RoomEvent> {
+        let is_wanted = |event: &Event| matches!(event, Event::Room(event) if wanted(event));
+        let at = self.events.iter().position(is_wanted)?;
+        match self.events.remove(at) {
+            Event::Room(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    fn has_text(&mut self, wanted: &str) -> bool {
+        self.take(|event| matches!(event, RoomEvent::Text { text, .. } if text == wanted)).is_some()
+    }
+}
+
+/// Frames of all games until it is so.
+#[expect(clippy::disallowed_methods, reason = "the frames of a game follow a clock")]
+fn play<const GAMES: usize>(
+    games: &mut [Game; GAMES],
+    what: &str,
+    mut is_so: impl FnMut(&mut [Game; GAMES]) -> bool,
+) {
+    let began = Instant::now();
+    loop {
+        games.iter_mut().for_each(Game::frame);
+        if is_so(games) {
+            return;
+        }
+        let situations = games.each_ref().map(|game| (&game.events, game.voice.snapshot()));
+        assert!(began.elapsed() < PATIENCE, "{what}: {situations:?}");
+        std::thread::sleep(Duration::from_millis(4));
+    }
+}
+
+/// A host and a client, who see each other.
+fn two(ada: impl FnOnce(Options) -> Options, ben: impl FnOnce(Options) -> Options) -> [Game; 2] {
+    let hub = Hub::new();
+    let mut games = [Game::new(&hub, "Ada", ada), Game::new(&hub, "Ben", ben)];
+    [games[0].mode, games[1].mode] = [Mode::Host, Mode::Client];
+    play(&mut games, "they meet", |[ada, ben]| ada.has("Ben") && ben.has("Ada"));
+    games
+}
+
+/// proves: D-36
+#[test]
+fn a_host_and_a_client_hear_what_the_other_says() {
+    let files = ["ada.wav", "ben.wav"]
+        .map(|name| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("over-{name}")));
+    for file in &files {
+        // What an earlier run has left: the new one would get a number.
+        let _ = std::fs::remove_file(file);
+    }
+    let mut games = two(
+        |options| options.output(OutputSpec::Wav(files[0].clone())),
+        |options| options.output(OutputSpec::Wav(files[1].clone())),
+    );
+    assert_eq!(
+        games.each_ref().map(|game| game.voice.snapshot().mode),
+        ["server & client", "client"]
+    );
+    let voices = ["reader", "cards"];
+    let frames = voices.map(|voice| speech::load(voice).len() as u64 / 960);
+    for (game, voice) in games.iter().zip(voices) {
+        game.voice
+            .microphone()
+            .set_input(InputSpec::Wav { path: speech::path(voice), looped: true });
+    }
+    // Pauses are not sent: in so many frames, all of it was said at least once.
+    play(&mut games, "each has heard all of it", |[ada, ben]| {
+        ada.frames_from("Ben") > frames[1] && ben.frames_from("Ada") > frames[0]
+    });
+    drop(games);
+    for (file, voice) in files.iter().zip(["cards", "reader"]) {
+        compare(&speech::load(voice), &wav::read(file).unwrap())
+            .verdict(&Floor::default())
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_game_that_stalls_for_three_seconds_is_heard_all_the_time() {
+    let tone = |options: Options| options.input(InputSpec::Tone { hz: 300.0 });
+    for stalls in [0, 1] {
+        let mut games = two(tone, tone);
+        let names = ["Ada", "Ben"];
+        let (stalled, other) = (names[stalls], 1 - stalls);
+        play(&mut games, "it is heard", |games| games[other].frames_from(stalled) > 0);
+        let before = games[other].frames_from(stalled);
+        let snapshot = games[stalls].voice.snapshot().clone();
+        let began = Instant::now();
+        // No call at all to the one that stalls: neither `follow` nor `update`.
+        while games[other].frames_from(stalled) < before + FRAMES_IN_A_STALL {
+            assert!(began.elapsed() < PATIENCE, "{stalled} is not heard while it stalls");
+            games[other].frame();
+            std::thread::yield_now();
+        }
+        assert!(began.elapsed() > Duration::from_millis(2_500), "{:?}", began.elapsed());
+        assert_eq!(*games[stalls].voice.snapshot(), snapshot, "its frame is the old one");
+        let lost = games[other].peer(stalled).unwrap().frames_concealed;
+        assert!(lost < FRAMES_IN_A_STALL / 10, "{lost} frames were concealed");
+        games[stalls].frame();
+        assert!(games[stalls].frames_from(names[other]) > 0, "and it has heard all the time");
+    }
+}
+
+/// proves: D-39, D-40
+#[test]
+fn groups_and_handles_stay_when_the_game_starts_its_network_again() {
+    let hub = Hub::new();
+    let quiet = |options: Options| options;
+    let mut games = [Game::new(&hub, "Ada", quiet), Game::new(&hub, "Ben", quiet)];
+    // Before anything runs.
+    for game in &games {
+        game.voice.group("Global").leave();
+        game.voice.group("team").join();
+    }
+    for round in 0..3 {
+        // Each is the host in turn; who joins first tries again.
+        let host = round % 2;
+        games[1 - host].mode = Mode::Client;
+        play(&mut games, "the client waits", |games| {
+            games[1 - host].take(|event| matches!(event, RoomEvent::ServerAway { .. })).is_some()
+        });
+        games[host].mode = Mode::Host;
+        play(&mut games, "they meet", |[ada, ben]| ada.has("Ben") && ben.has("Ada"));
+        play(&mut games, "both listen to the team alone", |games| {
+            games.iter().all(|game| game.voice.snapshot().peers[0].groups[..] == ["team"])
+        });
+        games[0].voice.send_text("nobody listens to Global");
+        games[0].voice.group("team").send_text("hello");
+        let ada = games[1].id("Ada");
+        games[1].voice.member(ada).send_text("for you alone");
+        play(&mut games, "texts arrive", {
+            let mut arrived = [false; 2];
+            move |[ada, ben]| {
+                arrived[0] |= ben.has_text("hello");
+                arrived[1] |= ada.has_text("for you alone");
+                arrived == [true; 2]
+            }
+        });
+        assert!(!games[1].has_text("nobody listens to Global"));
+
+        games[host].mode = Mode::None;
+        play(&mut games, "all are gone", |games| {
+            games.iter().all(|game| game.voice.snapshot().peers.is_empty())
+        });
+        games[1 - host].mode = Mode::None;
+        play(&mut games, "nothing runs", |games| {
+            games.iter().all(|game| game.voice.snapshot().mode == "none")
+        });
+        for game in &mut games {
+            assert!(game.take(|event| matches!(event, RoomEvent::PeerLeft { .. })).is_some());
+            game.events.clear();
+        }
+    }
+}
+
+#[test]
+fn a_member_is_spoken_to_alone_heard_louder_or_not_at_all() {
+    let tone = |options: Options| options.input(InputSpec::Tone { hz: 300.0 });
+    let hub = Hub::new();
+    let mut games = ["Ada", "Ben", "Cleo"].map(|name| Game::new(&hub, name, tone));
+    for (game, mode) in games.iter_mut().zip([Mode::Host, Mode::Client, Mode::Client]) {
+        game.mode = mode;
+        // Only handles are spoken by.
+        game.voice.group("Global").leave();
+    }
+    play(&mut games, "they meet", |games| {
+        games.iter().all(|game| game.voice.snapshot().peers.len() == 2)
+    });
+    let ben = games[0].id("Ben");
+    let to_ben = games[0].voice.transmit_to(VoiceAudience::Peer(ben), TransmitOptions::default());
+    let is_heard = |game: &Game| game.peer("Ada").is_some_and(|peer| peer.speaking);
+    play(&mut games, "Ben hears Ada", |[_, ben, _]| is_heard(ben));
+    assert_eq!(games[2].frames_from("Ada"), 0, "Cleo does not");
+
+    let ada = games[1].id("Ada");
+    let level = |game: &Game| game.peer("Ada").and_then(|peer| peer.level_dbfs);
+    let spoken = level(&games[1]).unwrap();
+    games[1].voice.member(ada).set_gain(2.0);
+    play(&mut games, "it is louder", |[_, ben, _]| {
+        let peer = ben.peer("Ada").unwrap();
+        peer.gain == 2.0 && peer.level_dbfs.is_some()
+    });
+    assert!(spoken < 0.0 && games[1].voice.member(ada).level().is_some());
+    games[1].voice.member(ada).set_muted(true);
+    play(&mut games, "it is muted", |[_, ben, _]| ben.peer("Ada").unwrap().muted);
+    drop(to_ben);
+    play(&mut games, "Ada is silent", |[_, ben, _]| !is_heard(ben));
+}
+
+#[test]
+fn what_does_not_start_by_hand_says_why_and_is_not_tried_again() {
+    let hub = Hub::new();
+    let quiet = |options: Options| options.without_devices();
+    let mut games = ["first", "second", "third"].map(|name| Game::new(&hub, name, quiet));
+    let server = || ServerParameters { address: "here".to_owned() };
+    let client = |address: &str| ClientParameters { address: address.to_owned() };
+    let wait = |game: &mut Game, what: &str, is_so: &dyn Fn(&mut Game) -> bool| {
+        let began = Instant::now();
+        loop {
+            game.poll();
+            if is_so(game) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}: {:?}", game.events);
+            std::thread::yield_now();
+        }
+    };
+    let refused = |wanted: &'static str| {
+        move |game: &mut Game| {
+            let is = |event: &RoomEvent| matches!(event, RoomEvent::Refused { code, .. } if code.to_string() == wanted);
+            game.take(is).is_some()
+        }
+    };
+    let [first, second, third] = &mut games;
+    first.voice.run_as_dedicated_server(server());
+    wait(first, "it serves", &|game| {
+        let snapshot = game.voice.snapshot();
+        snapshot.mode == "server" && snapshot.connected
+    });
+    second.voice.run_as_host(server());
+    wait(second, "the address is taken", &refused("not-started"));
+    second.voice.run_as_client(client("nowhere"));
+    wait(second, "there is no host", &refused("not-connected"));
+    second.voice.run_as_client(client("here"));
+    third.voice.run_as_client(client("here"));
+    wait(second, "it joins", &|game| game.has("third"));
+    wait(first, "the server sees both", &|game| game.voice.snapshot().peers.len() == 2);
+    first.voice.stop();
+    wait(second, "the session is gone", &refused("session-ended"));
+    wait(second, "nobody is there", &|game| !game.has("third"));
+}
