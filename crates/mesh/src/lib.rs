@@ -33,6 +33,7 @@ mod moderation;
 mod negotiation;
 mod offers;
 mod output;
+mod pair;
 mod queues;
 mod reachability;
 mod refused;
@@ -405,6 +406,8 @@ impl Mesh {
     fn path_changed(&mut self, now: Duration, change: PathChange) {
         tracing::info!(?change, "the network path changed");
         self.queues.tell_network(NetworkEvent::PathChanged);
+        // What is overdue by now is lost first: the next connection does not wait then either.
+        self.tick_connection(now);
         self.connection.path_changed(now, change, &mut self.queues);
         match change {
             PathChange::Lost => {}
@@ -440,7 +443,8 @@ impl Mesh {
             Some(Overdue::Closed(why)) => self.connection_closed(now, why.to_owned(), None),
             None => {}
         }
-        self.connection.tick_liveness(now, &mut self.queues);
+        let others = self.roster.members().count();
+        self.connection.tick_liveness(now, others, &mut self.queues);
     }
 
     fn tick_links(&mut self, now: Duration) {
