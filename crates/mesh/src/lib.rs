@@ -406,8 +406,6 @@ impl Mesh {
     fn path_changed(&mut self, now: Duration, change: PathChange) {
         tracing::info!(?change, "the network path changed");
         self.queues.tell_network(NetworkEvent::PathChanged);
-        // What is overdue by now is lost first: the next connection does not wait then either.
-        self.tick_connection(now);
         self.connection.path_changed(now, change, &mut self.queues);
         match change {
             PathChange::Lost => {}
