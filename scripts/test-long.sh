@@ -5,6 +5,7 @@
 #   CASES="a; b"    of the nets tables, only these cases
 #   SOAK_MINUTES=10 length of the soak; 20 for the server's
 #   SOAK_ROOMS=250  rooms of eight in the server's soak; 250 take a processor core for the server and one for the clients
+#   UPLINK_SEEDS=5  seeds by which each case of the simulated uplinks is judged
 #   FIREFOX_CALLS=10 calls of four with Firefox
 #
 # Each part writes its result to docs/measured/YYYY-MM-DD-PART.md, where it belongs into the repository. Ends with 1 if a
@@ -12,7 +13,7 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching firefox hosts windows packages debian image soak server-soak"
+PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching uplinks firefox hosts windows packages debian image soak server-soak"
 MEASURED=$REPO/docs/measured
 
 main() {
@@ -46,6 +47,7 @@ run_part() {
         nets-uplinks) nets uplinks::uplinks_table ;;
         nets-changes) nets moving::changes_table ;;
         nets-reaching) nets reaching::reaching_table ;;
+        uplinks) uplinks ;;
         firefox) firefox ;;
         hosts) hosts ;;
         windows) windows ;;
@@ -63,6 +65,13 @@ nets() {
     # All targets of the workspace, so that its features, and what `make test` has built, stay the same.
     cargo build --locked --workspace --all-targets &&
         CI=true VOICEMESH_REPORT=$REPORT cargo test --locked --workspace --test nets -- --ignored --exact --nocapture "$1"
+}
+
+# Every case of the matrix of narrow ways by several seeds, under the virtual clock.
+uplinks() {
+    cargo build --locked --workspace --all-targets &&
+        UPLINK_SEEDS=${UPLINK_SEEDS:-5} VOICEMESH_REPORT=$REPORT \
+            cargo test --locked --workspace --test sim -- --ignored --exact --nocapture uplink_seeds::every_case_of_the_matrix_by_several_seeds
 }
 
 # Calls of four with one in Firefox, every other one with a slowed sound thread: in none may its page stop.

@@ -111,6 +111,9 @@ test(
     await ada.picture('reach-gateway');
     proxy.change({ status: 503 });
     await reads(ada, /not available right now \(503\)/);
+    proxy.change({ status: 301, location: '/voice/' });
+    await reads(ada, /has moved to another address/);
+    await ada.picture('reach-moved');
     proxy.change({});
     await ada.waitForPhase('joined');
     proxy.close();

@@ -20,4 +20,5 @@ mod routes;
 mod sound;
 mod status;
 mod tokens;
+mod uplink_seeds;
 mod uplinks;

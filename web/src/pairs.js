@@ -17,6 +17,8 @@ const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
 const REPLACE_INTERVAL_MS = 5000;
 const REQUEST_INTERVAL_MS = 2000;
+/** Once within this time an offer is made sooner, if the last one was not answered. */
+const HURRY_INTERVAL_MS = 10_000;
 /** A request for an offer is repeated so many times, until an offer comes. */
 const REQUEST_REPEATS = 3;
 const OFFER_INTERVAL_MS = 500;
@@ -84,6 +86,7 @@ class Pair {
   links = new Map();
   failures = 0;
   offeredAt = -Infinity;
+  hurriedAt = -Infinity;
   /** The other side will not answer the attempt under way, and wants the next. */
   askedBeyond = false;
   /** A new attempt is due: this machine's path has changed, or what was said of the last one may not have arrived. */
@@ -105,6 +108,17 @@ class Pair {
 
   get isOpening() {
     return [...this.links.values()].some((link) => link.state === 'opening');
+  }
+
+  /** A request that comes a while after an offer has not crossed it: that offer was lost. @param {number} now */
+  mayAnswerRequest(now) {
+    if (now >= this.offeredAt + REQUEST_INTERVAL_MS) return true;
+    const mayHurry =
+      this.askedBeyond &&
+      now >= this.offeredAt + OFFER_INTERVAL_MS &&
+      now >= this.hurriedAt + HURRY_INTERVAL_MS;
+    if (mayHurry) this.hurriedAt = now;
+    return mayHurry;
   }
 }
 
@@ -196,8 +210,7 @@ export class Pairs {
         pair.askedBeyond = true;
       pair.attempt = Math.max(pair.attempt, attempt);
       const isFree = pair.askedBeyond || !pair.isOpening;
-      if (offers && isNew && isFree && now >= pair.offeredAt + REQUEST_INTERVAL_MS)
-        this.#offer(now, from, pair);
+      if (offers && isNew && isFree && pair.mayAnswerRequest(now)) this.#offer(now, from, pair);
     } else if (signal.kind === 'offer') {
       if (offers) return;
       if (attempt <= pair.attempt) {

@@ -22,6 +22,9 @@ const MARKS_MISSED = 3;
 const LONGEST_WAIT_ASKED_MS = 60_000;
 /** Attempts beside a connection that does not answer: the next begins after this, or up to half of it earlier. */
 const ATTEMPT_INTERVAL_MS = 1000;
+/** With so many others in the room it is longer: they come back after the same outage. */
+const CROWD = 8;
+const CROWDS_INTERVAL_MS = 1500;
 const ATTEMPTS = 3;
 /** Least time between two remarks that a receiver is behind. */
 const BUSY_TOLD_MS = 10_000;
@@ -229,6 +232,8 @@ export class Signaling {
 
   /** Another network, or a machine that slept: another connection is opened at once. @param {number} now @param {boolean} slept */
   pathChanged(now, slept) {
+    // What is overdue by now is lost first: the next connection does not wait then either.
+    this.tick(now);
     this.reconnectNow(now);
     if (!this.isJoined) return;
     this.#urgentSince = now;
@@ -553,7 +558,9 @@ export class Signaling {
     }
     beside.nextAt ??= now + BESIDE_SPREAD_MS * this.mesh.random();
     if (now < beside.nextAt) return;
-    const interval = Math.max(ATTEMPT_INTERVAL_MS, 2 * liveness.roundTripMs);
+    const isCrowd = this.mesh.roster.members.size >= CROWD;
+    const usual = isCrowd ? CROWDS_INTERVAL_MS : ATTEMPT_INTERVAL_MS;
+    const interval = Math.max(usual, 2 * liveness.roundTripMs);
     beside.nextAt = now + interval * (0.5 + 0.5 * this.mesh.random());
     if (beside.opening.length >= ATTEMPTS) this.#besideClosed(beside.opening[0]);
     beside.opening.push(this.#openNext(now));

@@ -716,37 +716,6 @@ test('who is replaced stays away', () => {
   assert.equal(ada.mesh.signaling.phase, 'stopped');
 });
 
-test('a machine that slept for ten minutes is back within seconds, as who it was', () => {
-  const { world, ada, bo } = pair();
-  world.run(1000);
-  bo.asleep = true;
-  world.run(35_000);
-  world.server.gone(bo, 'lost');
-  world.run(600_000);
-  assert.equal(ada.count('peer-left'), 1);
-  bo.asleep = false;
-  world.run(3000);
-  assert.equal(bo.mesh.signaling.phase, 'joined');
-  ada.say(1);
-  bo.say(2);
-  world.run(200);
-  assert.deepEqual([bo.heard.at(-1), ada.heard.at(-1)], [1, 2]);
-  // The one counts attempts anew, the other does not: the first new one is not answered.
-  world.run(20_000);
-  assert.equal(ada.route(bo), 'direct');
-});
-
-test('a machine that woke does not wait for the silence to be noticed', () => {
-  const { world, ada, bo } = pair();
-  world.run(1000);
-  ada.socketsDie();
-  ada.mesh.pathChanged(world.now, true);
-  assert.equal(ada.sockets.size, 2, 'at once');
-  world.run(2200);
-  assert.equal(ada.sockets.size, 1);
-  assertUnnoticed([ada, bo]);
-});
-
 test('members who are present are reported before the join is, and later ones after it', () => {
   const world = new World();
   world.join('Ada');

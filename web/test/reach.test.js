@@ -181,6 +181,28 @@ test('an answer that comes after the socket has opened is nothing any more', asy
   assert.equal(broken.problem?.kind, 'unreachable');
 });
 
+test('a server that answers with a redirect has moved, and the page does not follow it', async () => {
+  /** @type {(RequestInit | undefined)[]} */
+  const asked = [];
+  // What a browser gives of a redirect that it must not follow (Fetch, §3.2.6).
+  const opaque = { type: 'opaqueredirect', status: 0, json: () => Promise.reject(new TypeError()) };
+  const check = new ConnectCheck(ROOT, {
+    changed: () => {},
+    clock: () => 0,
+    fetch: /** @type {typeof fetch} */ (
+      async (_, init) => {
+        asked.push(init);
+        return /** @type {Response} */ (/** @type {unknown} */ (opaque));
+      }
+    ),
+    isOffline: () => false,
+  });
+  await check.failed();
+  assert.equal(asked[0]?.redirect, 'manual');
+  assert.deepEqual(check.problem, { kind: 'redirect' });
+  assert.match(problemWords({ kind: 'redirect' }, ROOT.origin), /has moved to another address/);
+});
+
 test('one entry that a browser refuses does not cost the others', () => {
   const attempt = (/** @type {RTCIceServer[]} */ servers) => {
     for (const { urls } of servers)

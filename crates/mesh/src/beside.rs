@@ -11,6 +11,9 @@ use crate::output::Outputs;
 /// found soon, and not by everyone at the same moment. An attempt has the time of several
 /// intervals, for the sake of long round trips.
 const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
+/// With so many others in the room it is longer: they come back after the same outage.
+const CROWD: usize = 8;
+const CROWDS_INTERVAL: Duration = Duration::from_millis(1_500);
 /// Where there is no connection in use, the intervals grow up to this.
 const LONGEST_ATTEMPT_INTERVAL: Duration = Duration::from_secs(5);
 /// Most attempts are given up after this and four round trips, before the system repeats what it
@@ -31,6 +34,7 @@ pub(super) struct Beside {
     joining: Option<Attempt>,
     next_at: Option<Duration>,
     attempts: u32,
+    is_crowd: bool,
     /// When the path changed: until the connection in use has answered since, it is taken for dead.
     urgent_since: Option<Duration>,
 }
@@ -109,6 +113,11 @@ impl Beside {
         self.urgent_since = None;
     }
 
+    /// How many others are in the room.
+    pub(super) fn set_others(&mut self, others: usize) {
+        self.is_crowd = others >= CROWD;
+    }
+
     /// When the next attempt begins, if that is settled.
     pub(super) fn next_at(&self) -> Option<Duration> {
         self.next_at
@@ -137,7 +146,8 @@ impl Beside {
         // A first connection that does not open may be waited for by others: it is tried again more
         // and more rarely.
         let slower = if is_joined { 0 } else { self.attempts.min(4) };
-        let interval = ATTEMPT_INTERVAL.max(2 * round_trip).saturating_mul(1 << slower);
+        let usual = if self.is_crowd { CROWDS_INTERVAL } else { ATTEMPT_INTERVAL };
+        let interval = usual.max(2 * round_trip).saturating_mul(1 << slower);
         let interval = interval.min(LONGEST_ATTEMPT_INTERVAL).mul_f64(0.5 + 0.5 * fraction);
         self.attempts = self.attempts.saturating_add(1);
         self.next_at = Some(now + interval);

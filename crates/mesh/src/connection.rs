@@ -690,7 +690,8 @@ impl Connection {
 
     /// Asks where it is due, and opens connections beside one that does not answer or does not
     /// open.
-    pub(super) fn tick_liveness(&mut self, now: Duration, queues: &mut Queues) {
+    pub(super) fn tick_liveness(&mut self, now: Duration, others: usize, queues: &mut Queues) {
+        self.beside.set_others(others);
         if self.former.as_ref().is_some_and(|former| now >= former.taken_over_at + FORMER_READ) {
             self.close_former(queues);
         }

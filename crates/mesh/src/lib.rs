@@ -33,6 +33,7 @@ mod moderation;
 mod negotiation;
 mod offers;
 mod output;
+mod pair;
 mod queues;
 mod reachability;
 mod refused;
@@ -441,7 +442,8 @@ impl Mesh {
             Some(Overdue::Closed(why)) => self.connection_closed(now, why.to_owned(), None),
             None => {}
         }
-        self.connection.tick_liveness(now, &mut self.queues);
+        let others = self.roster.members().count();
+        self.connection.tick_liveness(now, others, &mut self.queues);
     }
 
     fn tick_links(&mut self, now: Duration) {

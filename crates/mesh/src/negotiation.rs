@@ -17,33 +17,24 @@ use crate::event::MeshEvent;
 use crate::input::MeshLink;
 use crate::link::{CloseReason, LinkEvent, Role, Stream};
 use crate::offers::AnsweredOffers;
+use crate::pair::{
+    FIRST_RETRY, IgnoredOffer, LinkState, OFFER_INTERVAL, Pair, REQUEST_INTERVAL, Requested,
+};
 use crate::queues::Queues;
 use crate::reachability::Reachability;
 use crate::roster::Roster;
 
-/// After a failed attempt the next one waits this long, twice as long each time …
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// … up to this.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// A link is replaced, or asked to be, at most this often.
 const REPLACE_INTERVAL: Duration = Duration::from_secs(5);
-/// An offer that is asked for is made at most this often.
-const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
-/// An offer is answered at most this often; an honest offerer waits longer between two.
-const OFFER_INTERVAL: Duration = Duration::from_millis(500);
 /// A request for an offer is repeated after [`REQUEST_INTERVAL`] so many times, until an offer
 /// comes.
 const REQUEST_REPEATS: u32 = 3;
 /// An answerer without a link asks for an offer after this.
 const ASK_AFTER: Duration = Duration::from_secs(5);
-/// For so long after links have waited, one opens after another …
+/// For so long after links have waited, one opens after another.
 const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
-/// … and each sends much for so long, if it takes longer to open.
-const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
 /// After one that has opened, the next waits this long: a queue must drain, or a bucket fill.
 const REST: Duration = Duration::from_secs(3);
-/// An offer that is asked for comes within this time, if it comes soon.
-const OFFER_COMES_WITHIN: Duration = Duration::from_millis(1_500);
 /// A link that was replaced is closed after this, for what is still under way on it.
 const LINGER: Duration = Duration::from_secs(2);
 /// Links to one peer at a time; a further attempt closes the oldest.
@@ -78,57 +69,6 @@ pub(super) struct Negotiation<'a> {
     pub(super) roster: &'a Roster,
     pub(super) connection: &'a mut Connection,
     pub(super) queues: &'a mut Queues,
-}
-
-/// What is known of the links to one peer.
-#[derive(Debug)]
-struct Pair {
-    attempt: u32,
-    links: BTreeMap<u32, LinkState>,
-    failures: u32,
-    next_attempt_at: Duration,
-    /// When the last offer was made or answered.
-    offered_at: Option<Duration>,
-    asked_at: Duration,
-    /// An offer that was asked for and has not come.
-    requested: Option<Requested>,
-    /// The other side will not answer the attempt under way, and wants the next.
-    wants_newer_attempt: bool,
-    /// A new attempt is due as soon as the server can be spoken to: this machine's path has
-    /// changed, or what was said of the last attempt may not have arrived.
-    renew: bool,
-    /// An offer that came too soon after the last, or after many: it is asked for again.
-    ignored: Option<IgnoredOffer>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Requested {
-    /// The newest attempt that will not be answered any more.
-    attempt: u32,
-    repeats: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct IgnoredOffer {
-    attempt: u32,
-    ask_at: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LinkState {
-    Opening,
-    Open,
-    Lingering { until: Duration },
-}
-
-impl LinkState {
-    /// Whether the session knows of the link, and must learn of its end.
-    fn is_announced(&self) -> bool {
-        match self {
-            Self::Opening => false,
-            Self::Open | Self::Lingering { .. } => true,
-        }
-    }
 }
 
 impl Links {
@@ -365,12 +305,7 @@ impl Links {
                 pair.attempt = pair.attempt.max(attempt);
                 let is_free = pair.wants_newer_attempt || !pair.is_opening();
                 let waits = waits && !pair.is_linked();
-                if offers
-                    && is_new
-                    && is_free
-                    && !waits
-                    && pair.may_negotiate(now, REQUEST_INTERVAL)
-                {
+                if offers && is_new && is_free && !waits && pair.may_answer_request(now) {
                     self.offer(from, on);
                 }
             }
@@ -684,57 +619,6 @@ impl Negotiation<'_> {
         if self.connection.is_joined() {
             self.connection.say(&ClientMessage::Signal { to, attempt, signal }, self.queues);
         }
-    }
-}
-
-impl Pair {
-    fn new(now: Duration) -> Self {
-        Self {
-            attempt: 0,
-            links: BTreeMap::new(),
-            failures: 0,
-            next_attempt_at: now,
-            offered_at: None,
-            asked_at: now,
-            requested: None,
-            wants_newer_attempt: false,
-            renew: false,
-            ignored: None,
-        }
-    }
-
-    fn is_linked(&self) -> bool {
-        self.links.values().any(|state| matches!(state, LinkState::Opening | LinkState::Open))
-    }
-
-    fn is_opening(&self) -> bool {
-        self.links.values().any(|state| *state == LinkState::Opening)
-    }
-
-    /// An attempt is under way that began so short a time ago that it is sending much.
-    fn is_newly_opening(&self, now: Duration) -> bool {
-        self.is_opening() && !self.may_negotiate(now, OPENING_SENDS_FOR)
-    }
-
-    /// An offer was asked for so short a time ago that it may come yet.
-    fn has_newly_asked(&self, now: Duration) -> bool {
-        self.requested.is_some() && now < self.asked_at + OFFER_COMES_WITHIN
-    }
-
-    /// Another link is in use already.
-    fn is_superseded(&self, attempt: u32) -> bool {
-        let later = self.links.iter().filter(|(number, _)| **number > attempt);
-        later.into_iter().any(|(_, state)| *state == LinkState::Open)
-    }
-
-    fn may_negotiate(&self, now: Duration, interval: Duration) -> bool {
-        self.offered_at.is_none_or(|at| now >= at + interval)
-    }
-
-    fn failed(&mut self, now: Duration) {
-        let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(6)).min(LONGEST_RETRY);
-        self.failures += 1;
-        self.next_attempt_at = now + wait;
     }
 }
 

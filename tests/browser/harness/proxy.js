@@ -10,6 +10,7 @@ import { connect } from 'node:net';
  * @property {string} [host] the Host that the server gets; the browser's own if not said
  * @property {boolean} [upgrade] whether WebSockets are passed on
  * @property {number} [status] answered by the proxy itself
+ * @property {string} [location] where that sends the browser
  */
 
 export class Proxy {
@@ -67,7 +68,8 @@ export class Proxy {
   /** @param {import('node:http').IncomingMessage} from @param {import('node:http').ServerResponse} to */
   #pass(from, to) {
     if (this.behaviour.status) {
-      to.writeHead(this.behaviour.status).end('proxy\n');
+      const { location } = this.behaviour;
+      to.writeHead(this.behaviour.status, location ? { location } : {}).end('proxy\n');
       return;
     }
     const { path, headers } = this.#head(from);

@@ -1,0 +1,140 @@
+//! What is known of the links to one peer, and when the next attempt may be made.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// After a failed attempt the next one waits this long, twice as long each time …
+pub(super) const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// … up to this.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// An offer that is asked for is made at most this often …
+pub(super) const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
+/// … but once within this time as soon as [`OFFER_INTERVAL`] allows, if the last one was not
+/// answered.
+const HURRY_INTERVAL: Duration = Duration::from_secs(10);
+/// An offer is answered at most this often; an honest offerer waits longer between two.
+pub(super) const OFFER_INTERVAL: Duration = Duration::from_millis(500);
+/// A link that opens sends much for so long, if it takes longer to open.
+const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
+/// An offer that is asked for comes within this time, if it comes soon.
+const OFFER_COMES_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// What is known of the links to one peer.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) attempt: u32,
+    pub(super) links: BTreeMap<u32, LinkState>,
+    pub(super) failures: u32,
+    pub(super) next_attempt_at: Duration,
+    /// When the last offer was made or answered.
+    pub(super) offered_at: Option<Duration>,
+    /// When an offer was last made sooner than [`REQUEST_INTERVAL`] after another.
+    pub(super) hurried_at: Option<Duration>,
+    pub(super) asked_at: Duration,
+    /// An offer that was asked for and has not come.
+    pub(super) requested: Option<Requested>,
+    /// The other side will not answer the attempt under way, and wants the next.
+    pub(super) wants_newer_attempt: bool,
+    /// A new attempt is due as soon as the server can be spoken to: this machine's path has
+    /// changed, or what was said of the last attempt may not have arrived.
+    pub(super) renew: bool,
+    /// An offer that came too soon after the last, or after many: it is asked for again.
+    pub(super) ignored: Option<IgnoredOffer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Requested {
+    /// The newest attempt that will not be answered any more.
+    pub(super) attempt: u32,
+    pub(super) repeats: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IgnoredOffer {
+    pub(super) attempt: u32,
+    pub(super) ask_at: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LinkState {
+    Opening,
+    Open,
+    Lingering { until: Duration },
+}
+
+impl LinkState {
+    /// Whether the session knows of the link, and must learn of its end.
+    pub(super) fn is_announced(&self) -> bool {
+        match self {
+            Self::Opening => false,
+            Self::Open | Self::Lingering { .. } => true,
+        }
+    }
+}
+
+impl Pair {
+    pub(super) fn new(now: Duration) -> Self {
+        Self {
+            attempt: 0,
+            links: BTreeMap::new(),
+            failures: 0,
+            next_attempt_at: now,
+            offered_at: None,
+            hurried_at: None,
+            asked_at: now,
+            requested: None,
+            wants_newer_attempt: false,
+            renew: false,
+            ignored: None,
+        }
+    }
+
+    pub(super) fn is_linked(&self) -> bool {
+        self.links.values().any(|state| matches!(state, LinkState::Opening | LinkState::Open))
+    }
+
+    pub(super) fn is_opening(&self) -> bool {
+        self.links.values().any(|state| *state == LinkState::Opening)
+    }
+
+    /// An attempt is under way that began so short a time ago that it is sending much.
+    pub(super) fn is_newly_opening(&self, now: Duration) -> bool {
+        self.is_opening() && !self.may_negotiate(now, OPENING_SENDS_FOR)
+    }
+
+    /// An offer was asked for so short a time ago that it may come yet.
+    pub(super) fn has_newly_asked(&self, now: Duration) -> bool {
+        self.requested.is_some() && now < self.asked_at + OFFER_COMES_WITHIN
+    }
+
+    /// Another link is in use already.
+    pub(super) fn is_superseded(&self, attempt: u32) -> bool {
+        let later = self.links.iter().filter(|(number, _)| **number > attempt);
+        later.into_iter().any(|(_, state)| *state == LinkState::Open)
+    }
+
+    pub(super) fn may_negotiate(&self, now: Duration, interval: Duration) -> bool {
+        self.offered_at.is_none_or(|at| now >= at + interval)
+    }
+
+    /// Whether a request that comes now may be answered by an offer at once. One that comes a while
+    /// after an offer has not crossed it: that offer was lost.
+    pub(super) fn may_answer_request(&mut self, now: Duration) -> bool {
+        if self.may_negotiate(now, REQUEST_INTERVAL) {
+            return true;
+        }
+        let may_hurry = self.wants_newer_attempt
+            && self.may_negotiate(now, OFFER_INTERVAL)
+            && self.hurried_at.is_none_or(|at| now >= at + HURRY_INTERVAL);
+        if may_hurry {
+            self.hurried_at = Some(now);
+        }
+        may_hurry
+    }
+
+    pub(super) fn failed(&mut self, now: Duration) {
+        let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(6)).min(LONGEST_RETRY);
+        self.failures += 1;
+        self.next_attempt_at = now + wait;
+    }
+}
