@@ -213,18 +213,6 @@ export const timeOfDay = (at) =>
     new Date(at).toTimeString().slice(0, 5),
   );
 
-/** A browser that shows no such box answers at once. */
-const NO_BOX_MS = 50;
-
-/** Shows a text in a box, to be copied by hand. @param {string} words @param {string} text @returns {boolean} whether it was seen */
-export function showToCopy(words, text) {
-  const asked = performance.now();
-  return optional(() => {
-    prompt(words, text);
-    return performance.now() > asked + NO_BOX_MS;
-  }, false);
-}
-
 /** Another text each time, of hexadecimal digits in five groups. */
 export function randomId() {
   const digits = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>

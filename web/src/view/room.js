@@ -1,7 +1,7 @@
 /** In the room: people, chat, talk groups, and what one has to know or do. */
 
 import { isolated } from '../moderation.js';
-import { copy, mediaQuery, showToCopy } from '../optional.js';
+import { copy, mediaQuery } from '../optional.js';
 import { BASE, roomUrl } from '../place.js';
 import { bar } from './bar.js';
 import { chat } from './chat.js';
@@ -93,7 +93,30 @@ export function room(app) {
   const microphone = alert(again, choose, ownTab);
   const [encoding, decoding] = [alert(reload()), alert(reload())];
 
-  const said = [server, silence, permission, held, upload, sound, decoding, microphone, encoding];
+  const byHand = h('input', {
+    readOnly: true,
+    value: roomUrl(roomName),
+    ariaLabel: 'Invite link',
+    test: 'link-by-hand',
+  });
+  const copying = alert(
+    byHand,
+    button('quiet', () => copying.say(''), {}, 'Done'),
+  );
+  copying.calm(true);
+
+  const said = [
+    copying,
+    server,
+    silence,
+    encoding,
+    decoding,
+    permission,
+    held,
+    upload,
+    sound,
+    microphone,
+  ];
   const alerts = h(
     'div',
     { className: 'alerts', role: 'group', ariaLabel: 'Not as it should be' },
@@ -181,9 +204,13 @@ export function room(app) {
   }
 
   async function copyLink() {
-    const link = roomUrl(roomName);
-    if (await copy(link)) tell('The invite link is copied. Everyone who opens it is in this room.');
-    else if (!showToCopy('Copy this invite link:', link)) tell(`Copy this invite link: ${link}`);
+    if (await copy(byHand.value)) {
+      copying.say('');
+      tell('The invite link is copied. Everyone who opens it is in this room.');
+    } else {
+      copying.say('This browser does not let the page copy. Copy the invite link from here:');
+      byHand.select();
+    }
   }
 
   return {

@@ -28,12 +28,12 @@ export const FAILURE = [
 
 /** The page met an exception after its start. */
 export const OWN_ERROR =
-  'This page met an error of its own: what it shows may be wrong. Reload it; if that does not help, use another browser.';
+  'A part of this page has failed: what it shows may be wrong. Reload it; if that does not help, use another browser.';
 
 /** The same where a screen cannot be shown at all. @type {[string, string]} */
 export const OWN_FAILURE = [
   'This page cannot be shown',
-  'It met an error of its own, and the microphone is closed. Reload it. If it stays, use another browser, and report what is behind “Details”.',
+  'A part of it has failed, and the microphone is closed. Reload it. If it stays, use another browser, and report what is behind “Details”.',
 ];
 
 /** What this browser lacks or refuses that the page can do without. @param {import('../optional.js').Abilities} able */
@@ -276,7 +276,7 @@ export function microphoneWords(state) {
 /** That the browser's own encoder fails. @param {PeerState} state */
 export const encodingWords = ({ cannotEncode }) =>
   cannotEncode
-    ? 'Your browser cannot encode your voice: the others cannot hear you. It is tried again; if it stays so, reload the page or use another browser. You can listen and write.'
+    ? 'Your browser cannot encode your voice: the others cannot hear you. It is tried again. If it stays, reload the page or use another browser.'
     : '';
 
 /** Whom the browser's own decoder does not let one hear. @param {PeerState} state */
@@ -284,7 +284,7 @@ export function decodingWords({ phase, people }) {
   if (phase !== 'joined' && phase !== 'reconnecting') return '';
   const names = people.filter((person) => person.cannotDecode).map((person) => person.name);
   return names.length > 0
-    ? `Your browser cannot decode the voice of ${listed(names)}: you do not hear them. It is tried again; if it stays so, reload the page or use another browser.`
+    ? `Your browser cannot decode the voice of ${listed(names)}: you do not hear them. It is tried again. If it stays, reload the page or use another browser.`
     : '';
 }
 
