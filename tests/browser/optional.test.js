@@ -7,7 +7,7 @@ import { PATIENCE_MS } from './harness/program.js';
 import { speechFile } from './harness/sound.js';
 import { Stage, within, withSound } from './harness/stage.js';
 
-/** Where each is found, with its name there, and what the page says without it. @type {[path: string, said: string][]} */
+/** Where each is found, with its name there, what the page says without it, and what it says in the room. @type {[path: string, said: string, inRoom?: RegExp][]} */
 const OPTIONAL = [
   ['localStorage', 'stores nothing for this page'],
   ['sessionStorage', 'keeps nothing for this tab'],
@@ -15,10 +15,16 @@ const OPTIONAL = [
   ['RTCPeerConnection', 'does not allow WebRTC'],
   // The screen goes dark, as it does for any page.
   ['navigator.wakeLock', ''],
-  // The link is shown, to be copied by hand.
+  // The link stands in a field, to be copied by hand.
   ['navigator.clipboard', ''],
-  // Said in the room: see below.
-  ['navigator.mediaDevices', ''],
+  ['navigator.mediaDevices', '', /gives this page no microphone|microphone is not allowed/],
+  ['AudioEncoder', '', /cannot encode your voice: the others cannot hear you/],
+  ['AudioEncoder.prototype.configure', '', /cannot encode your voice: the others cannot hear you/],
+  // The layout follows the style sheet alone, and meters move by a timer.
+  ['matchMedia', ''],
+  ['requestAnimationFrame', ''],
+  ['Intl', ''],
+  ['Element.prototype.setPointerCapture', ''],
   ['navigator.connection', ''],
   // The choice of a speaker is greyed out.
   ['AudioContext.prototype.setSinkId', ''],
@@ -55,17 +61,16 @@ function takeAway({ path, way }) {
 
 /**
  * Joins and leaves without something.
- * @param {import('playwright-core').Browser} browser @param {string} url @param {{path: string, way: string}} what @param {string} said
+ * @param {import('playwright-core').Browser} browser @param {string} url @param {{path: string, way: string}} what @param {string} said @param {RegExp} [inRoom]
  * @returns {Promise<string | null>} what went wrong
  */
-async function visitWithout(browser, url, what, said) {
+async function visitWithout(browser, url, what, said, inRoom) {
   const context = await browser.newContext({ permissions: ['microphone'] });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   /** @type {string[]} */
   const faults = [];
   page.on('pageerror', (error) => faults.push(error.stack ?? error.message));
-  page.on('dialog', (dialog) => dialog.dismiss());
   await page.addInitScript(takeAway, what);
   try {
     await page.goto(url);
@@ -74,9 +79,20 @@ async function visitWithout(browser, url, what, said) {
     await page.fill('[data-test="name"]', 'ada');
     await page.click('[data-test="join"]');
     await page.waitForSelector('[data-phase="joined"]');
-    if (what.path === 'navigator.mediaDevices')
-      await page.getByText(/gives this page no microphone|microphone is not allowed/).waitFor();
+    if (inRoom) await page.getByText(inRoom).first().waitFor();
+    await page.fill('[data-test="chat-input"]', 'hello');
+    await page.click('[data-test="chat-send"]');
+    await page.getByText('hello').first().waitFor();
+    if (what.path === 'Element.prototype.setPointerCapture') {
+      await page.click('[data-test="push-to-talk"]');
+      await page.hover('[data-test="ptt"]');
+      await page.mouse.down();
+      await page.getByText('Talking…').waitFor();
+      await page.mouse.up();
+    }
     await page.click('[data-test="invite"]');
+    if (what.path === 'navigator.clipboard')
+      assert.match(await page.inputValue('[data-test="link-by-hand"]:visible'), /\/r\//);
     await page.click('[data-test="settings"]');
     await page.click('dialog >> text=Done');
     await page.click('[data-test="leave"]');
@@ -90,17 +106,17 @@ async function visitWithout(browser, url, what, said) {
 
 test(
   'the page joins where a thing it can do without is gone, throws or refuses',
-  within(240),
+  within(300),
   Stage.for(async (stage) => {
     const server = await stage.server();
     const browser = await stage.browserSpeakingOn();
     const failed = [];
-    for (const [path, said] of OPTIONAL) {
+    for (const [path, said, inRoom] of OPTIONAL) {
       // Each in a separate room, all ways at once.
       failed.push(
         ...(await Promise.all(
           WAYS.map((way) =>
-            visitWithout(browser, `${server.url}/r/${way}#t=unused`, { path, way }, said),
+            visitWithout(browser, `${server.url}/r/${way}#t=unused`, { path, way }, said, inRoom),
           ),
         )),
       );
@@ -132,6 +148,131 @@ test(
     await broken.goto(server.url);
     await broken.getByText('This page has not started').waitFor();
     await broken.context().close();
+  }),
+);
+
+test(
+  'an encoder or a decoder that fails is said to the one whom it concerns and to the others, until it works again',
+  within(90),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn();
+    const bob = stage.cli(server, 'bob', {
+      input: `${speechFile('cards')}:loop`,
+      more: ['--status-interval', '1'],
+    });
+    await bob.waitFor('connected');
+    const ada = await stage.person(browser, server, 'ada', { recorded: false });
+    const ben = await stage.person(browser, server, 'ben', { recorded: false });
+    await ada.sees('bob', '[data-quality="good"]').waitFor();
+    /** @param {boolean} on */
+    const breaks = (on) =>
+      ada.page.evaluate((isBroken) => {
+        const all = /** @type {any} */ (globalThis);
+        all.former ??= [AudioEncoder.prototype.encode, AudioDecoder.prototype.decode];
+        const refuse = () => {
+          throw new DOMException('refused by the test', 'EncodingError');
+        };
+        AudioEncoder.prototype.encode = isBroken ? refuse : all.former[0];
+        AudioDecoder.prototype.decode = isBroken ? refuse : all.former[1];
+      }, on);
+    await breaks(true);
+    const [encoding, decoding] = [
+      ada.page.getByText('cannot encode your voice: the others cannot hear you'),
+      ada.page.getByText('cannot decode the voice of bob: you do not hear them'),
+    ];
+    await Promise.all([encoding.waitFor(), decoding.waitFor()]);
+    await ada.sees('bob', '[data-quality="unheard"]').waitFor();
+    await ben.sees('ada').getByText('listening only').waitFor();
+    await ada.picture('codecs-fail');
+    await ada.page.setViewportSize({ width: 320, height: 640 });
+    await ada.picture('codecs-fail-320');
+    await breaks(false);
+    await Promise.all([encoding, decoding].map((line) => line.waitFor({ state: 'hidden' })));
+    await ben.sees('ada').getByText('listening only').waitFor({ state: 'hidden' });
+    await ada.sees('bob', '[data-quality="good"]').waitFor();
+  }),
+);
+
+/** Parts of the page that throw: the one as soon as a room is shown, the other when the test wants it. */
+const BROKEN = {
+  'bar.js': `export function bar() { throw new Error('broken by the test'); }`,
+  'groups.js': `export const groups = () => ({
+    element: Object.assign(document.createElement('button'), {
+      textContent: 'Break',
+      onclick() { throw new Error('broken by a click'); },
+    }),
+    update() { if (globalThis.isBroken) throw new Error('broken by the test'); },
+  });`,
+};
+
+/** @param {Stage} stage @param {import('playwright-core').Browser} browser @param {string} url @param {keyof typeof BROKEN} part */
+async function withBroken(stage, browser, url, part) {
+  const person = await stage.open(browser, url, 'ada', {
+    recorded: false,
+    before: (page) =>
+      page.route(`**/view/${part}`, (route) =>
+        route.fulfill({ contentType: 'text/javascript', body: BROKEN[part] }),
+      ),
+  });
+  await person.join();
+  return person;
+}
+
+test(
+  'a room that cannot be shown leaves words, with the microphone closed and a way out',
+  within(),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn();
+    const ben = await stage.person(browser, server, 'ben', { recorded: false, silent: true });
+    const ada = await withBroken(stage, browser, server.url, 'bar.js');
+    await ada.page.getByText('This page cannot be shown').waitFor();
+    await ada.waitForPhase('joined');
+    await ben.sees('ada').getByText('listening only').waitFor();
+    await ada.picture('own-failure');
+    await ada.page.setViewportSize({ width: 320, height: 640 });
+    await ada.picture('own-failure-320');
+    await ada.page.locator('details > summary').click();
+    await ada.page.getByText('broken by the test').waitFor();
+    assert.equal(ada.faults.length, 1, ada.faults.join('\n'));
+    await ada.at('leave').click();
+    await ada.waitForPhase('left');
+    await ben.waitUntilGone('ada');
+    ada.faults.length = 0;
+  }),
+);
+
+test(
+  'an exception while a room is shown leaves one line, and the call goes on',
+  within(),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn();
+    const ada = await withBroken(stage, browser, server.url, 'groups.js');
+    await ada.waitForPhase('joined');
+    assert.equal(await ada.at('own-error').isVisible(), false);
+    await ada.page.getByText('Break').click();
+    await ada.at('own-error').waitFor();
+    await ada.at('own-error').locator('summary').click();
+    await ada.at('own-error').getByText('broken by a click').waitFor();
+    ada.faults.length = 0;
+    await ada.page.evaluate(() => {
+      /** @type {any} */ (globalThis).isBroken = true;
+    });
+    await ada.at('own-error').getByText('broken by the test').waitFor();
+    // Those that follow are the same.
+    const ben = await stage.person(browser, server, 'ben', { recorded: false, silent: true });
+    await ada.sees('ben').waitFor();
+    assert.equal(ada.faults.length, 1, ada.faults.join('\n'));
+    await ada.picture('own-error');
+    await ada.page.setViewportSize({ width: 320, height: 640 });
+    await ada.picture('own-error-320');
+    await ada.at('own-error-leave').click();
+    await ada.waitForPhase('left');
+    assert.equal(await ada.at('own-error').isVisible(), false);
+    await ben.waitUntilGone('ada');
+    ada.faults.length = 0;
   }),
 );
 

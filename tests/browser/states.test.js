@@ -38,6 +38,7 @@ const person = (name, more = {}) => ({
   status: {},
   hearsMe: true,
   silentMs: 0,
+  cannotDecode: false,
   ...more,
 });
 
@@ -58,6 +59,7 @@ const IN_ROOM = {
   relayOnly: false,
   serverRelayOnly: false,
   microphone: 'on',
+  cannotEncode: false,
   microphoneLabel: 'Headset',
   channels: { count: 1, heard: 0 },
   monitored: false,

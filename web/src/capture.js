@@ -7,7 +7,8 @@
  */
 
 import { Activity, levelDb } from './activity.js';
-import { openMicrophone } from './optional.js';
+import { openMicrophone, optional } from './optional.js';
+import { Trials } from './trials.js';
 
 const FRAME = 960;
 const RELEASE_MS = 200;
@@ -16,23 +17,38 @@ const MOST_CHANNELS = 8;
 const MOST_PROCESSED_CHANNELS = 2;
 /** One hears oneself so much later: at once, it would be taken for an echo and removed. */
 const MONITOR_DELAY_S = 1;
-/** More than the encoder ever has before it; then it has stopped, and frames are dropped. */
-const MOST_ENCODING = 25;
+/** More than the encoder ever has before it; then frames are dropped, and after this time it has stopped. */
+const [MOST_ENCODING, STUCK_MS] = [25, 1000];
+/** An encoder may fail in the middle of a call without being heard: another goes on. */
+const HICCUPS = 1;
 /** Steps of the encoder's settings, and the lowest bitrate that sounds good. */
 const [BITRATE_STEP, LOSS_STEP, LOWEST_BITRATE, UP_EVERY_MS] = [2000, 5, 16_000, 2000];
 
 export class Encoder {
   /** @type {AudioEncoder | null} */
   #encoder = null;
-  /** @type {{capturedAt: number, pauseFollows: boolean}[]} what is being encoded, in order */
+  /** @type {({capturedAt: number, pauseFollows: boolean} | null)[]} what is being encoded, in order; null: a trial */
   #about = [];
+  /** @type {number | null} since when it takes nothing more */
+  #fullSince = null;
   #timestamp = 0;
   #changedAt = -Infinity;
 
-  /** @param {(encoded: Encoded) => void} encoded */
-  constructor(encoded) {
+  /**
+   * @param {(encoded: Encoded) => void} encoded
+   * @param {() => number} clock ms
+   * @param {() => void} changed whether it `fails`
+   */
+  constructor(encoded, clock, changed) {
     this.encoded = encoded;
+    this.clock = clock;
     this.plan = { bitrate: 32_000, loss: 10 };
+    this.trials = new Trials(HICCUPS, changed);
+  }
+
+  /** Whether this browser encodes nothing of what one says. */
+  get fails() {
+    return this.trials.fails;
   }
 
   /**
@@ -50,53 +66,103 @@ export class Encoder {
       return;
     this.plan = next;
     this.#changedAt = now;
-    if (this.#encoder?.state === 'configured') this.#encoder.configure(config(next));
+    const encoder = this.#encoder;
+    if (encoder?.state === 'configured')
+      this.#attempt(encoder, () => encoder.configure(config(next)));
+  }
+
+  /** A microphone is open: an encoder that does not work is noticed before one speaks, and another is tried. */
+  keepTrying() {
+    if (this.#encoder?.state === 'configured' || !this.trials.isDue(this.clock())) return;
+    if (this.#start()) this.#give(new Float32Array(FRAME), null);
   }
 
   /** @param {Float32Array} pcm @param {number} capturedAt @param {boolean} pauseFollows */
   encode(pcm, capturedAt, pauseFollows) {
-    if (this.#about.length >= MOST_ENCODING) return;
-    if (this.#encoder?.state !== 'configured') this.#start();
-    this.#about.push({ capturedAt, pauseFollows });
-    const data = new AudioData({
-      format: 'f32-planar',
-      sampleRate: 48_000,
-      numberOfFrames: FRAME,
-      numberOfChannels: 1,
-      timestamp: this.#timestamp,
-      data: /** @type {Float32Array<ArrayBuffer>} */ (pcm),
-    });
-    this.#timestamp += 20_000;
-    try {
-      this.#encoder?.encode(data);
-    } catch {
-      this.#about.pop();
-    } finally {
-      data.close();
+    if (this.#about.length >= MOST_ENCODING && !this.#isStuck()) return;
+    if (this.#encoder?.state !== 'configured') {
+      if (!this.trials.isDue(this.clock()) || !this.#start()) return;
     }
+    this.#give(pcm, { capturedAt, pauseFollows });
   }
 
   close() {
-    if (this.#encoder && this.#encoder.state !== 'closed') this.#encoder.close();
+    const encoder = this.#encoder;
     this.#encoder = null;
     this.#about.length = 0;
+    this.#fullSince = null;
+    if (encoder && encoder.state !== 'closed') optional(() => encoder.close(), undefined);
+  }
+
+  /** Whether the encoder has given back nothing for too long: then it is dropped. */
+  #isStuck() {
+    const now = this.clock();
+    this.#fullSince ??= now;
+    if (now < this.#fullSince + STUCK_MS) return false;
+    this.#failed(this.#encoder);
+    return true;
+  }
+
+  /** @param {AudioEncoder | null} encoder */
+  #failed(encoder) {
+    if (this.#encoder !== encoder) return;
+    this.close();
+    this.trials.failed(this.clock());
+  }
+
+  /** @param {AudioEncoder | null} encoder @param {() => void} act @returns {boolean} whether it did not throw */
+  #attempt(encoder, act) {
+    try {
+      act();
+      return true;
+    } catch {
+      this.#failed(encoder);
+      return false;
+    }
+  }
+
+  /** @param {Float32Array} pcm @param {{capturedAt: number, pauseFollows: boolean} | null} about */
+  #give(pcm, about) {
+    const encoder = this.#encoder;
+    this.#attempt(encoder, () => {
+      const data = new AudioData({
+        format: 'f32-planar',
+        sampleRate: 48_000,
+        numberOfFrames: FRAME,
+        numberOfChannels: 1,
+        timestamp: this.#timestamp,
+        data: /** @type {Float32Array<ArrayBuffer>} */ (pcm),
+      });
+      this.#timestamp += 20_000;
+      try {
+        encoder?.encode(data);
+        this.#about.push(about);
+      } finally {
+        data.close();
+      }
+    });
   }
 
   #start() {
-    this.#about.length = 0;
-    const encoder = new AudioEncoder({
-      output: (chunk) => {
-        const about = this.#about.shift();
-        if (!about || this.#encoder !== encoder) return;
-        const frame = new Uint8Array(chunk.byteLength);
-        chunk.copyTo(frame);
-        this.encoded({ frame, ...about });
-      },
-      // The next frame begins with a new one.
-      error: () => this.close(),
+    this.close();
+    return this.#attempt(null, () => {
+      const encoder = new AudioEncoder({
+        output: (chunk) => {
+          if (this.#encoder !== encoder) return;
+          const about = this.#about.shift();
+          this.#fullSince = null;
+          this.trials.succeeded();
+          if (!about) return;
+          const frame = new Uint8Array(chunk.byteLength);
+          chunk.copyTo(frame);
+          this.encoded({ frame, ...about });
+        },
+        // The next frame begins with a new one.
+        error: () => this.#failed(encoder),
+      });
+      encoder.configure(config(this.plan));
+      this.#encoder = encoder;
     });
-    encoder.configure(config(this.plan));
-    this.#encoder = encoder;
   }
 }
 
@@ -141,13 +207,13 @@ export class Capture {
   /**
    * @param {AudioContext} context with the worklet loaded
    * @param {() => number} clock ms
-   * @param {{encoded: (encoded: Encoded) => void, lost: () => void, ticked: (now: number) => void}} events
-   *   `ticked`: every 20 ms while a microphone is open, in hidden pages too
+   * @param {{encoded: (encoded: Encoded) => void, changed: () => void, lost: () => void, ticked: (now: number) => void}} events
+   *   `changed`: whether what one says can be encoded. `ticked`: every 20 ms while a microphone is open, in hidden pages too
    */
   constructor(context, clock, events) {
     this.clock = clock;
     this.events = events;
-    this.encoder = new Encoder(events.encoded);
+    this.encoder = new Encoder(events.encoded, clock, events.changed);
     this.context = context;
     this.node = this.#nodeIn(context);
   }
@@ -219,8 +285,9 @@ export class Capture {
     return this.#stream !== null;
   }
 
+  /** Whether what one says goes out. */
   get sending() {
-    return this.#sending;
+    return this.#sending && !this.encoder.fails;
   }
 
   get label() {
@@ -257,6 +324,7 @@ export class Capture {
       this.events.lost();
     };
     this.#connect(stream);
+    this.encoder.keepTrying();
   }
 
   /** Closes the microphone; what was being said ends as before a pause. */
@@ -296,6 +364,7 @@ export class Capture {
     this.level = this.muted
       ? 0
       : Math.max(this.level * 0.8, Math.min(Math.max((db + 60) / 50, 0), 1));
+    this.encoder.keepTrying();
     for (const frame of this.#wanted({ pcm, capturedAt }, now)) {
       this.#sending = true;
       this.encoder.encode(frame.pcm, frame.capturedAt, false);

@@ -190,6 +190,29 @@ export function closeDialog(dialog) {
   }
 }
 
+/** Whether a query of the style sheet's kind holds. @param {string} query @returns {{matches: boolean}} looked at each time */
+export const mediaQuery = (query) => optional(() => matchMedia(query), { matches: false });
+
+/** Once, before the page is drawn next; where the browser does not tell when, soon. @param {(now: number) => void} draw */
+export function beforeDrawing(draw) {
+  try {
+    requestAnimationFrame(draw);
+  } catch {
+    setTimeout(() => draw(performance.now()), 50);
+  }
+}
+
+/** A pointer that is held down on an element stays its own wherever it moves. @param {Element} element @param {number} pointer */
+export const keepPointer = (element, pointer) =>
+  optional(() => element.setPointerCapture(pointer), undefined);
+
+/** As people write it where they live. @param {number} at ms, as of `Date` */
+export const timeOfDay = (at) =>
+  optional(
+    () => new Date(at).toLocaleTimeString([], { timeStyle: 'short' }),
+    new Date(at).toTimeString().slice(0, 5),
+  );
+
 /** Another text each time, of hexadecimal digits in five groups. */
 export function randomId() {
   const digits = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>

@@ -7,10 +7,14 @@
  */
 
 import { JitterBuffer } from './jitter.js';
+import { optional } from './optional.js';
+import { Trials } from './trials.js';
 
 const MOST_REMOTES = 64;
 /** Frames before a decoder at most; beyond, it has stopped and is made anew. */
 const MOST_DECODING = 64;
+/** So many failures in a row may be broken frames, and one decoder that stops may have been a page that was busy. */
+const [HICCUPS, STOP_COUNTS] = [9, 5];
 const SPEAKS_FOR_MS = 250;
 const REPORT_EVERY_MS = 1000;
 /** The first report that says that speech comes late (PROTOCOL.md, section 8). */
@@ -69,11 +73,18 @@ export class RemoteAudio {
   #first = { lost: 0, expected: 0 };
   /** @type {Playing | null} */
   playing = null;
+  #trials = new Trials(HICCUPS, () => {});
+  #now = 0;
 
   /** @param {string} id @param {(message: object, transfer?: Transferable[]) => void} post to the worklet */
   constructor(id, post) {
     this.id = id;
     this.post = post;
+  }
+
+  /** Whether this browser decodes nothing of what they say. */
+  get fails() {
+    return this.#trials.fails;
   }
 
   /** @param {number} now */
@@ -113,6 +124,7 @@ export class RemoteAudio {
 
   /** @param {number} now */
   tick(now) {
+    this.#now = now;
     for (const release of this.#jitter.take(now)) this.#take(release);
     const targetMs = Math.round(this.#jitter.targetMs);
     if (targetMs !== this.#targetMs) {
@@ -181,11 +193,13 @@ export class RemoteAudio {
   /** @param {import('./jitter.js').Release} release */
   #take(release) {
     const { kind, sequence } = release;
-    if (this.#entries.length >= MOST_DECODING) this.#stop();
-    if (kind !== 'frame' || release.frame.length === 0) {
+    if (this.#entries.length >= MOST_DECODING) this.#failed(STOP_COUNTS);
+    const isSpeech = kind === 'frame' && release.frame.length > 0;
+    const isDecoded = isSpeech && this.#hasDecoder();
+    if (!isDecoded) {
       const frameMs = 'frameMs' in release ? release.frameMs : this.frameMs;
       this.#entries.push({
-        kind: kind === 'frame' ? 'pause' : kind,
+        kind: isSpeech ? 'lost' : kind === 'frame' ? 'pause' : kind,
         sequence,
         frameMs,
         heldMs: 0,
@@ -194,7 +208,6 @@ export class RemoteAudio {
       this.#flush();
       return;
     }
-    if (this.#decoder?.state !== 'configured') this.#start();
     this.#entries.push({
       kind,
       sequence,
@@ -208,28 +221,44 @@ export class RemoteAudio {
         new EncodedAudioChunk({ type: 'key', timestamp: sequence * 20_000, data }),
       );
     } catch {
-      this.#stop();
+      this.#failed();
     }
   }
 
-  #start() {
-    const decoder = new AudioDecoder({
-      output: (data) => {
-        if (this.#decoder === decoder) this.#decoded(data);
-        data.close();
-      },
-      // What cannot be decoded is concealed; the next frame begins with a new decoder.
-      error: () => {
-        if (this.#decoder === decoder) this.#stop();
-      },
-    });
-    decoder.configure({ codec: 'opus', sampleRate: 48_000, numberOfChannels: 1 });
-    this.#decoder = decoder;
+  /** Whether there is a decoder, made now if there was none. What cannot be decoded is concealed. */
+  #hasDecoder() {
+    if (this.#decoder?.state === 'configured') return true;
+    if (!this.#trials.isDue(this.#now)) return false;
+    try {
+      const decoder = new AudioDecoder({
+        output: (data) => {
+          if (this.#decoder === decoder) this.#decoded(data);
+          data.close();
+        },
+        // The next frame begins with a new one.
+        error: () => {
+          if (this.#decoder === decoder) this.#failed();
+        },
+      });
+      decoder.configure({ codec: 'opus', sampleRate: 48_000, numberOfChannels: 1 });
+      this.#decoder = decoder;
+      return true;
+    } catch {
+      this.#trials.failed(this.#now);
+      return false;
+    }
+  }
+
+  /** @param {number} [failures] as how many it counts */
+  #failed(failures) {
+    this.#trials.failed(this.#now, failures);
+    this.#stop();
   }
 
   #stop() {
-    if (this.#decoder && this.#decoder.state !== 'closed') this.#decoder.close();
+    const decoder = this.#decoder;
     this.#decoder = null;
+    if (decoder && decoder.state !== 'closed') optional(() => decoder.close(), undefined);
     for (const entry of this.#entries)
       if (entry.kind === 'frame' && !entry.pcm) entry.kind = 'lost';
     this.#flush();
@@ -240,7 +269,12 @@ export class RemoteAudio {
     const entry = this.#entries.find((waiting) => waiting.kind === 'frame' && !waiting.pcm);
     if (!entry) return;
     const pcm = new Float32Array(data.numberOfFrames);
-    data.copyTo(pcm, { planeIndex: 0, format: 'f32-planar' });
+    try {
+      data.copyTo(pcm, { planeIndex: 0, format: 'f32-planar' });
+    } catch {
+      return this.#failed();
+    }
+    this.#trials.succeeded();
     entry.pcm = pcm;
     this.#flush();
   }

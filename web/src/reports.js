@@ -46,7 +46,8 @@ export class Reports {
     for (const [id, remote] of playback.remotes) {
       const report = remote.report(now);
       if (!roster.capabilities(id)?.reports) continue;
-      if (report) session.sendTo(id, 'ReceptionReport', report);
+      // Who is received but not decoded is not heard, and is not told otherwise.
+      if (report && !remote.fails) session.sendTo(id, 'ReceptionReport', report);
       if (!remote.playing || !remote.speaks(now) || !plays) continue;
       let known = this.clocks.get(id);
       if (!known) this.clocks.set(id, (known = new Clock()));

@@ -77,7 +77,8 @@ export class Silence {
       if (audio === this.#audio) this.#later(() => this.#plays(), LASTS_MS);
     };
     // Where it may not play before a click, it is begun anew with the next.
-    Promise.resolve(audio.play()).catch(({ name }) => {
+    const play = async () => audio.play();
+    play().catch(({ name }) => {
       if (name === 'NotAllowedError' && audio === this.#audio) this.#drop();
     });
   }

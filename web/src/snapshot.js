@@ -35,6 +35,7 @@ export function people(
       id: info.peer,
       name: label,
       speaking: remote?.speaks(now) ?? false,
+      cannotDecode: remote?.fails ?? false,
       route: session.route(info.peer),
       roundTripMs: rounded(pairs.bound(info.peer)?.health.roundTripMs),
       lossPercent: loss === null ? null : Math.round(loss * 1000) / 10,
@@ -78,13 +79,12 @@ export function groups({ session, roster }, deafened) {
   }));
 }
 
-/** The status of this page that the others see. @param {import('./state.js').MicrophoneState} microphone @param {boolean} muted @param {boolean} deafened @returns {import('./messages.js').Status} */
-export function ownStatus(microphone, muted, deafened) {
-  const listeningOnly = microphone !== 'on' && microphone !== 'asking';
+/** The status of this page that the others see. @param {boolean} isHeard unless muted @param {boolean} muted @param {boolean} deafened @returns {import('./messages.js').Status} */
+export function ownStatus(isHeard, muted, deafened) {
   return {
-    ...(muted && !listeningOnly && { muted: true }),
+    ...(muted && isHeard && { muted: true }),
     ...(deafened && { deafened: true }),
-    ...(listeningOnly && { listening_only: true }),
+    ...(!isHeard && { listening_only: true }),
   };
 }
 
@@ -108,7 +108,8 @@ export function peerState(now, about, { waitsSince, pathChangedAt }, mesh, sound
   const { muted, activation, processing } = sound.controls;
   const retryAt = mesh?.signaling.retryAt ?? null;
   const clocks = output.plays ? reports.clocks : new Map();
-  const isOpen = microphone === 'on' && !muted;
+  const { cannotEncode } = sound;
+  const isOpen = microphone === 'on' && !muted && !cannotEncode;
   const isSlow = (about.problem?.kind ?? 'slow') === 'slow';
   return {
     ...about,
@@ -116,6 +117,7 @@ export function peerState(now, about, { waitsSince, pathChangedAt }, mesh, sound
     retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
     serverRelayOnly: mesh?.serverRelayOnly ?? false,
     microphone,
+    cannotEncode,
     microphoneLabel: capture?.label ?? '',
     channels: capture?.channels ?? { count: 1, heard: 0 },
     monitored: capture?.isMonitored ?? false,

@@ -50,7 +50,17 @@ export class Sound {
 
   /** The status of this page that the others see. */
   get status() {
-    return ownStatus(this.microphone, this.controls.muted, this.deafened);
+    return ownStatus(this.isHeard, this.controls.muted, this.deafened);
+  }
+
+  /** Whether the others can hear this page, or may soon. */
+  get isHeard() {
+    return (this.microphone === 'on' && !this.cannotEncode) || this.microphone === 'asking';
+  }
+
+  /** Whether the browser's encoder refuses what one says. */
+  get cannotEncode() {
+    return this.microphone === 'on' && (this.capture?.encoder.fails ?? false);
   }
 
   // --- how it is set ------------------------------------------------------------------------------
@@ -168,6 +178,7 @@ export class Sound {
     this.setOverallVolume(this.#overall);
     this.capture = new Capture(context, this.clock, {
       encoded: (encoded) => this.events.encoded(encoded),
+      changed: () => this.events.changed(),
       lost: () => this.#microphoneLost(),
       ticked: (now) => this.events.ticked(now),
     });

@@ -48,6 +48,7 @@ test('hearing oneself takes one node, which the microphone lets go of afterwards
   };
   const capture = new Capture(/** @type {any} */ (context), () => 0, {
     encoded() {},
+    changed() {},
     lost() {},
     ticked() {},
   });

@@ -11,7 +11,9 @@ import { listenerNames } from '../src/view/groups.js';
 import { Settings } from '../src/view/settings.js';
 import {
   audienceWords,
+  decodingWords,
   durationWords,
+  encodingWords,
   ending,
   FAILURE,
   figures,
@@ -24,6 +26,8 @@ import {
   lackWords,
   microphoneWords,
   outputWords,
+  OWN_ERROR,
+  OWN_FAILURE,
   ownWords,
   permissionWords,
   privacyWords,
@@ -63,6 +67,7 @@ const person = (more) => ({
   status: {},
   hearsMe: null,
   silentMs: 0,
+  cannotDecode: false,
   ...more,
 });
 
@@ -78,6 +83,7 @@ const state = (more) => ({
   relayOnly: false,
   serverRelayOnly: false,
   microphone: 'on',
+  cannotEncode: false,
   microphoneLabel: '',
   channels: { count: 1, heard: 0 },
   monitored: false,
@@ -583,6 +589,22 @@ test('a microphone that does not work has a sentence, one that does has none', (
   assert.equal(microphoneWords('on') + microphoneWords('none'), '');
 });
 
+test('a codec of the browser that fails is said, with whom it concerns', () => {
+  assert.match(encodingWords(state({ cannotEncode: true })), /cannot encode your voice.*reload/);
+  assert.equal(encodingWords(state({})) + decodingWords(state({ people: [person()] })), '');
+  assert.equal(ownWords(state({ cannotEncode: true, muted: true })), 'listening only');
+  const mute = person({ name: 'Ben', cannotDecode: true });
+  assert.match(
+    decodingWords(state({ people: [person(), mute] })),
+    /the voice of Ben: you do not hear/,
+  );
+  assert.equal(quality(mute), 'unheard');
+  assert.equal(
+    reasonWords(mute, { people: [mute], output: 'on', networkChanged: false }),
+    'your browser cannot decode it',
+  );
+});
+
 test('each state of the speaker has its own words, and one that plays has none', () => {
   const said = /** @type {const} */ (['waits', 'default', 'none']).map((output) =>
     outputWords(state({ output })),
@@ -699,6 +721,15 @@ test('each sentence of the page about what does not work has a row in the guide 
   const said = [
     ...['insecure', 'no-webcodecs', 'no-worklet'].map((lack) => unsupported(lack).join(' ')),
     FAILURE.join(' '),
+    OWN_FAILURE.join(' '),
+    OWN_ERROR,
+    encodingWords(state({ cannotEncode: true })),
+    decodingWords(state({ people: [person({ cannotDecode: true })] })),
+    reasonWords(person({ cannotDecode: true }), {
+      people: [],
+      output: 'on',
+      networkChanged: false,
+    }),
     ...Object.keys(able).map((lack) => lackWords({ ...able, [lack]: false })),
     ...[...REFUSALS.keys()].map((code) => refused(code)),
     ...['password-required', 'password-wrong', 'password-later', 'failed', 'banned', 'new'].map(

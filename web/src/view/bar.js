@@ -1,7 +1,7 @@
 /** What one does oneself: mute, deafen, hold to talk, settings, leave; by button and by key. */
 
 import { button, h, icon, meter, setAttribute, setText, toggle } from './dom.js';
-import { closeDialog, keepScreenOn, openDialog } from '../optional.js';
+import { closeDialog, keepPointer, keepScreenOn, openDialog } from '../optional.js';
 import { avatar, paint } from './person.js';
 import { devices, voice } from './sound.js';
 import { initials, ownWords } from './words.js';
@@ -56,7 +56,7 @@ export function bar(app) {
       test: 'ptt',
       onpointerdown: (event) => {
         if (event.button !== 0) return;
-        ptt.setPointerCapture(event.pointerId);
+        keepPointer(ptt, event.pointerId);
         talk('pointer');
       },
       onlostpointercapture: release,

@@ -1,5 +1,6 @@
 /** What is written, to the room or to one person. */
 
+import { timeOfDay } from '../optional.js';
 import { button, h, setAttribute, writer } from './dom.js';
 import { audienceWords } from './words.js';
 
@@ -129,13 +130,7 @@ export function chat({ peer, tell }) {
     return h(
       'li',
       `${mine ? 'mine' : ''} ${isPrivate ? 'private' : ''}`,
-      h(
-        'div',
-        'about',
-        h('bdi', {}, mine ? 'You' : from),
-        about,
-        new Date(at).toLocaleTimeString([], { timeStyle: 'short' }),
-      ),
+      h('div', 'about', h('bdi', {}, mine ? 'You' : from), about, timeOfDay(at)),
       h('p', { dir: 'auto' }, ...linked(text)),
     );
   }

@@ -112,7 +112,7 @@ export function personCard(app, first) {
       setText(word, QUALITY[how]);
       const said = [reasonWords(person, peer.state), ROUTE[person.route], hearingWords(person)];
       // What is wrong stands in a row as well, where the rest is folded.
-      const isGrave = [how === 'poor', false, person.hearsMe === false];
+      const isGrave = [how === 'poor' || person.cannotDecode, false, person.hearsMe === false];
       // A row may cut it off.
       summary.title = [QUALITY[how], ...said].filter(Boolean).join(' · ');
       said.forEach((part, at) => {

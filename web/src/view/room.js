@@ -1,7 +1,7 @@
 /** In the room: people, chat, talk groups, and what one has to know or do. */
 
 import { isolated } from '../moderation.js';
-import { copy } from '../optional.js';
+import { copy, mediaQuery } from '../optional.js';
 import { BASE, roomUrl } from '../place.js';
 import { bar } from './bar.js';
 import { chat } from './chat.js';
@@ -11,7 +11,9 @@ import { roomModeration } from './moderation.js';
 import { paint, personCard } from './person.js';
 import { chime } from './sounds.js';
 import {
+  decodingWords,
   durationWords,
+  encodingWords,
   heldWords,
   hues,
   lackWords,
@@ -43,7 +45,7 @@ export function room(app) {
   );
   /** @type {ReturnType<typeof showPeople>} */
   let cards = new Map();
-  const isShort = matchMedia('(max-height: 500px)');
+  const isShort = mediaQuery('(max-height: 500px)');
   const count = h('small');
   const copyButton = (/** @type {string} */ look, /** @type {string} */ hook) =>
     button(look, copyLink, { test: hook }, icon('link'), 'Copy invite link');
@@ -89,8 +91,32 @@ export function room(app) {
     'Open in its own tab',
   );
   const microphone = alert(again, choose, ownTab);
+  const [encoding, decoding] = [alert(reload()), alert(reload())];
 
-  const said = [server, silence, permission, held, upload, sound, microphone];
+  const byHand = h('input', {
+    readOnly: true,
+    value: roomUrl(roomName),
+    ariaLabel: 'Invite link',
+    test: 'link-by-hand',
+  });
+  const copying = alert(
+    byHand,
+    button('quiet', () => copying.say(''), {}, 'Done'),
+  );
+  copying.calm(true);
+
+  const said = [
+    copying,
+    server,
+    silence,
+    encoding,
+    decoding,
+    permission,
+    held,
+    upload,
+    sound,
+    microphone,
+  ];
   const alerts = h(
     'div',
     { className: 'alerts', role: 'group', ariaLabel: 'Not as it should be' },
@@ -178,9 +204,13 @@ export function room(app) {
   }
 
   async function copyLink() {
-    const link = roomUrl(roomName);
-    if (await copy(link)) tell('The invite link is copied. Everyone who opens it is in this room.');
-    else prompt('Copy this invite link:', link);
+    if (await copy(byHand.value)) {
+      copying.say('');
+      tell('The invite link is copied. Everyone who opens it is in this room.');
+    } else {
+      copying.say('This browser does not let the page copy. Copy the invite link from here:');
+      byHand.select();
+    }
   }
 
   return {
@@ -210,6 +240,8 @@ export function room(app) {
       sound.say(outputWords(state));
       start.hidden = state.output !== 'waits';
       chooseOutput.hidden = state.output !== 'default';
+      decoding.say(decodingWords(state));
+      encoding.say(encodingWords(state));
       microphone.say(microphoneWords(state.microphone));
       again.hidden = ['asking', 'unavailable'].includes(state.microphone);
       choose.hidden = !['missing', 'lost', 'failed'].includes(state.microphone);
@@ -236,6 +268,8 @@ export function room(app) {
 
 /** The same order for everybody, whatever the server's. @param {PersonState} a @param {PersonState} b */
 const byName = (a, b) => a.name.localeCompare(b.name) || (a.id < b.id ? -1 : 1);
+
+const reload = () => button('quiet', () => location.reload(), {}, 'Reload');
 
 /** A line that appears when there is something to say, with what one can do about it. @param {HTMLElement[]} actions */
 function alert(...actions) {

@@ -3,7 +3,7 @@
 import { onDeviceChange } from '../optional.js';
 import { button, h, meter, setAttribute, setText, toggle } from './dom.js';
 import { chime } from './sounds.js';
-import { keyName, microphoneWords } from './words.js';
+import { encodingWords, keyName, microphoneWords } from './words.js';
 
 /** @import { App } from './view.js' */
 
@@ -149,8 +149,8 @@ export function devices({ peer, settings }, preview) {
       level.set(own);
       setText(
         words,
-        !isOn()
-          ? microphoneWords(peer.state.microphone)
+        !isOn() || peer.state.cannotEncode
+          ? encodingWords(peer.state) || microphoneWords(peer.state.microphone)
           : peer.state.monitored
             ? 'You hear yourself a second later. Wear headphones.'
             : peer.state.muted

@@ -11,7 +11,12 @@ let context = null;
 /** @param {string} kind others are silent @param {string} output the speaker's id; '' is the system's */
 export async function chime(kind, output) {
   const notes = NOTES[kind];
-  if (!notes) return;
+  // Where it does not sound, the words say the same.
+  if (notes) await play(notes, output).catch(() => {});
+}
+
+/** @param {number[]} notes @param {string} output */
+async function play(notes, output) {
   const sound = (context ??= new AudioContext());
   // From the system's speaker if the chosen one is gone.
   await chooseSpeaker(sound, output).catch(() => {});

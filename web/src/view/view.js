@@ -1,14 +1,15 @@
 /** Everything that is seen: one screen for each phase, kept in step with the peer. */
 
 import { askForToken, isTokenCode } from '../invitation.js';
-import { abilities } from '../optional.js';
+import { abilities, beforeDrawing } from '../optional.js';
 import { tokenWaitMs } from '../signaling.js';
 import { button, h, logo, setText } from './dom.js';
+import { watchErrors } from './own-errors.js';
 import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
 import { Settings } from './settings.js';
 import { chime } from './sounds.js';
-import { ending, FAILURE, remedy, unsupported, waitWords } from './words.js';
+import { ending, FAILURE, OWN_FAILURE, remedy, unsupported, waitWords } from './words.js';
 
 /** @import { Peer } from '../peer.js' */
 /** @typedef {{peer: Peer, settings: Settings, able: import('../optional.js').Abilities, tell: (text: string, kind?: string) => void}} App `tell`: says something for a moment */
@@ -57,7 +58,8 @@ function run(peer, root, room, storage, lasts) {
 
   const notices = h('div', { className: 'notices', test: 'notice', role: 'status' });
   const place = h('div', 'screen');
-  root.replaceChildren(place, notices);
+  const errors = watchErrors(() => peer.leave());
+  root.replaceChildren(errors.element, place, notices);
   const tell = (/** @type {string} */ text, kind = '') => {
     const notice = h('p', {}, h('span', {}, text));
     // Many who come at once are not a list of notices.
@@ -68,7 +70,7 @@ function run(peer, root, room, storage, lasts) {
     setTimeout(() => notice.remove(), NOTICE_MS);
   };
 
-  const able = abilities(lasts, () => screen?.update());
+  const able = abilities(lasts, () => update());
   const app = { peer, settings, able, tell };
   /** @type {Screen | null} */
   let screen = null;
@@ -86,14 +88,45 @@ function run(peer, root, room, storage, lasts) {
           : phase;
     const before = shown;
     if (kind !== before) {
-      screen?.close?.();
-      screen = make(kind, before === '');
-      place.replaceChildren(screen.element);
+      errors.hide();
+      errors.guarded(() => screen?.close?.());
       shown = kind;
+      screen = begun(kind, before === '') ?? failed();
+      if (before !== '') errors.guarded(() => screen?.focus());
+    } else {
+      errors.guarded(() => screen?.update());
     }
-    screen?.update();
-    if (kind !== before && before !== '') screen?.focus();
     root.setAttribute('data-phase', phase);
+  }
+
+  /** Another screen, shown as it is now; null where that fails. @param {string} kind @param {boolean} isFirst */
+  function begun(kind, isFirst) {
+    const made = errors.guarded(() => make(kind, isFirst));
+    const isShown = errors.guarded(() => {
+      if (!made) return false;
+      place.replaceChildren(made.element);
+      made.update();
+      return true;
+    });
+    if (isShown) return made;
+    errors.guarded(() => made?.close?.());
+    return null;
+  }
+
+  /** In place of a screen that could not be made: one who cannot see the room is not heard there. @returns {Screen} */
+  function failed() {
+    peer.sound.closeMicrophone('none');
+    const reload = button('primary', () => location.reload(), { test: 'reload' }, 'Reload');
+    const leave = button('quiet', () => peer.leave(), { test: 'leave' }, 'Leave the room');
+    const isInside = peer.state.phase === 'joined' || peer.state.phase === 'reconnecting';
+    errors.hide();
+    const screen = message(
+      OWN_FAILURE,
+      h('div', 'stack tight', reload, isInside ? leave : null),
+      errors.details,
+    );
+    place.replaceChildren(screen.element);
+    return screen;
   }
 
   /** @param {string} kind @param {boolean} isFirst @returns {Screen} */
@@ -186,13 +219,12 @@ function run(peer, root, room, storage, lasts) {
   });
   let drawnAt = 0;
   const frame = (/** @type {number} */ now) => {
-    if (now >= drawnAt + METERS_EVERY_MS) {
-      drawnAt = now;
-      screen?.frame?.();
-    }
-    requestAnimationFrame(frame);
+    beforeDrawing(frame);
+    if (now < drawnAt + METERS_EVERY_MS) return;
+    drawnAt = now;
+    errors.guarded(() => screen?.frame?.());
   };
-  requestAnimationFrame(frame);
+  beforeDrawing(frame);
   update();
 }
 

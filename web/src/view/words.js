@@ -26,6 +26,16 @@ export const FAILURE = [
   'Reload it. If it stays, use another browser, and report what is behind “Details”.',
 ];
 
+/** The page met an exception after its start. */
+export const OWN_ERROR =
+  'A part of this page has failed: what it shows may be wrong. Reload it; if that does not help, use another browser.';
+
+/** The same where a screen cannot be shown at all. @type {[string, string]} */
+export const OWN_FAILURE = [
+  'This page cannot be shown',
+  'A part of it has failed, and the microphone is closed. Reload it. If it stays, use another browser, and report what is behind “Details”.',
+];
+
 /** What this browser lacks or refuses that the page can do without. @param {import('../optional.js').Abilities} able */
 export function lackWords({ storage, tabStorage, locks, webRtc, address }) {
   return [
@@ -180,7 +190,16 @@ export function problemWords({ kind, host, status }, origin = globalThis.locatio
 }
 
 /** What there is to know about the server. @param {PeerState} state */
-export function serverWords({ phase, waking, people, problem, microphone, muted, mayNot }) {
+export function serverWords({
+  phase,
+  waking,
+  people,
+  problem,
+  microphone,
+  cannotEncode,
+  muted,
+  mayNot,
+}) {
   const why = problem && problem.kind !== 'slow' ? problemWords(problem) : '';
   if (phase === 'joining')
     return why
@@ -189,7 +208,7 @@ export function serverWords({ phase, waking, people, problem, microphone, muted,
         ? 'The server was asleep and is waking up. This can take a minute.'
         : 'Joining…';
   if (phase !== 'reconnecting') return '';
-  const speaks = microphone === 'on' && !muted && !mayNot.includes('speak');
+  const speaks = microphone === 'on' && !cannotEncode && !muted && !mayNot.includes('speak');
   // Trying again helps only where the page is not what has to change.
   const reloads = why.includes('Reload');
   const who = people.some((person) => person.route === 'direct')
@@ -214,12 +233,16 @@ export function silenceWords({ phase, people }) {
   if (silent.length === 0) return '';
   if (silent.length === present.length)
     return 'Nothing comes through right now: neither what you say nor what the others say. It is tried again.';
-  const names = silent.slice(0, 3).map((person) => person.name);
-  const more = silent.length - names.length;
-  if (more > 0) names.push(`${more} more`);
-  const all =
-    names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names[names.length - 1]}` : names[0];
-  return `Nothing comes through between you and ${all} right now. It is tried again.`;
+  return `Nothing comes through between you and ${listed(silent.map((person) => person.name))} right now. It is tried again.`;
+}
+
+/** Three of them, and how many more. @param {string[]} all at least one */
+function listed(all) {
+  const names = all.slice(0, 3);
+  if (all.length > 3) names.push(`${all.length - 3} more`);
+  return names.length > 1
+    ? `${names.slice(0, -1).join(', ')} and ${names[names.length - 1]}`
+    : names[0];
 }
 
 /** @param {PeerState} state */
@@ -250,13 +273,28 @@ export function microphoneWords(state) {
   }
 }
 
+/** That the browser's own encoder fails. @param {PeerState} state */
+export const encodingWords = ({ cannotEncode }) =>
+  cannotEncode
+    ? 'Your browser cannot encode your voice: the others cannot hear you. It is tried again. If it stays, reload the page or use another browser.'
+    : '';
+
+/** Whom the browser's own decoder does not let one hear. @param {PeerState} state */
+export function decodingWords({ phase, people }) {
+  if (phase !== 'joined' && phase !== 'reconnecting') return '';
+  const names = people.filter((person) => person.cannotDecode).map((person) => person.name);
+  return names.length > 0
+    ? `Your browser cannot decode the voice of ${listed(names)}: you do not hear them. It is tried again. If it stays, reload the page or use another browser.`
+    : '';
+}
+
 /** What one's own state keeps from others, or from oneself. @param {PeerState} state */
-export function ownWords({ deafened, muted, microphone, groups, mayNot, silenced }) {
+export function ownWords({ deafened, muted, microphone, cannotEncode, groups, mayNot, silenced }) {
   const unheard = mayNot.includes('speak')
     ? silenced
       ? 'muted for all'
       : 'may not speak'
-    : microphone !== 'on'
+    : microphone !== 'on' || cannotEncode
       ? 'listening only'
       : muted
         ? 'muted'
@@ -348,10 +386,10 @@ export const ROUTE = {
 const delayOf = ({ delayMs, roundTripMs }) => delayMs ?? (roundTripMs ?? 0) / 2 + 80;
 
 /** How well one peer is heard. @param {PersonState} person @param {PeerState['output']} [output] @returns {'good' | 'fair' | 'poor' | 'gone' | 'unheard'} */
-export function quality({ route, lossPercent, delayMs, roundTripMs }, output = 'on') {
+export function quality({ route, lossPercent, delayMs, roundTripMs, cannotDecode }, output = 'on') {
   if (route === 'none') return 'gone';
   // However good the connection is.
-  if (output === 'none' || output === 'waits') return 'unheard';
+  if (output === 'none' || output === 'waits' || cannotDecode) return 'unheard';
   const loss = lossPercent ?? 0;
   const delay = delayOf({ delayMs, roundTripMs });
   if (loss < 3 && delay < 200) return 'good';
@@ -404,6 +442,7 @@ const LATE_MS = 200;
 export function reasonWords(person, { people, output, networkChanged }) {
   const how = quality(person);
   if (how !== 'gone' && output === 'none') return 'your speaker has stopped';
+  if (person.cannotDecode && how !== 'gone') return 'your browser cannot decode it';
   if (how === 'good' || how === 'gone') return '';
   // What is not played yet arrives late, whatever the network is.
   if (output !== 'on' && output !== 'default') return '';
