@@ -122,7 +122,10 @@ impl<C: Carrier> Network for Carried<C> {
     fn stop_hosting(&mut self, _now: Duration) {}
 
     fn poll(&mut self, now: Duration) -> Option<NetworkEvent<PeerId>> {
-        let event = self.mesh.poll_network_event(now);
+        if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
+            self.mesh.update(now);
+        }
+        let event = self.mesh.poll_network_event();
         self.carry_out();
         event
     }
