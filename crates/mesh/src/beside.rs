@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use voicemesh_common::NextTimer;
+
 use crate::connection_state::JOIN_LIMIT_IN_ALL;
 use crate::output::Outputs;
 
@@ -49,6 +51,19 @@ pub(super) struct Attempt {
     heard_at: Duration,
     /// It has the time of several attempts.
     is_long: bool,
+}
+
+impl Attempt {
+    /// Until when its join is waited for.
+    fn join_limit(&self, round_trip: Duration) -> Duration {
+        let in_all = self.since + JOIN_LIMIT_IN_ALL;
+        in_all.min(self.heard_at + JOIN_LIMIT + 4 * round_trip)
+    }
+
+    /// Until when it may be opened, if it does not have the time of several.
+    fn open_limit(&self, round_trip: Duration) -> Option<Duration> {
+        (!self.is_long).then(|| self.since + SHORT_ATTEMPT + 4 * round_trip)
+    }
 }
 
 impl Beside {
@@ -193,10 +208,7 @@ impl Beside {
         round_trip: Duration,
         out: &mut Outputs,
     ) {
-        let is_late = |attempt: &mut Attempt| {
-            now >= attempt.heard_at + JOIN_LIMIT + 4 * round_trip
-                || now >= attempt.since + JOIN_LIMIT_IN_ALL
-        };
+        let is_late = |attempt: &mut Attempt| now >= attempt.join_limit(round_trip);
         if let Some(attempt) = self.joining.take_if(is_late) {
             out.close_socket(attempt.generation);
         }
@@ -204,8 +216,8 @@ impl Beside {
 
     /// Closes attempts that do not open.
     pub(super) fn close_late(&mut self, now: Duration, round_trip: Duration, out: &mut Outputs) {
-        let limit = SHORT_ATTEMPT + 4 * round_trip;
-        let is_late = |attempt: &Attempt| !attempt.is_long && now >= attempt.since + limit;
+        let is_late =
+            |attempt: &Attempt| attempt.open_limit(round_trip).is_some_and(|limit| now >= limit);
         let late: Vec<u32> = self
             .opening
             .iter()
@@ -215,6 +227,12 @@ impl Beside {
         for generation in late {
             self.closed(generation, out);
         }
+    }
+
+    pub(super) fn timers(&self, round_trip: Duration, next: &mut NextTimer) {
+        next.at(self.joining.map(|attempt| attempt.join_limit(round_trip)));
+        self.opening.iter().for_each(|attempt| next.at(attempt.open_limit(round_trip)));
+        next.at(self.next_at);
     }
 
     /// No attempt is wanted for now; one that joins goes on.

@@ -122,7 +122,9 @@ impl<C: Carrier> Network for Carried<C> {
     fn stop_hosting(&mut self, _now: Duration) {}
 
     fn poll(&mut self, now: Duration) -> Option<NetworkEvent<PeerId>> {
-        let event = self.mesh.poll_network_event(now);
+        // Sooner than it asks for changes nothing.
+        self.mesh.update(now);
+        let event = self.mesh.poll_network_event();
         self.carry_out();
         event
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_common::NextTimer;
 use voicemesh_session::network::{DisconnectReason, NetworkEvent, Reliability};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet;
@@ -686,6 +687,27 @@ impl Connection {
             | ConnectionState::Opening { .. }
             | ConnectionState::Joining { .. } => None,
         }
+    }
+
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        next.at(self.former.map(|former| former.taken_over_at + FORMER_READ));
+        let mut round_trip = Duration::ZERO;
+        match &self.state {
+            ConnectionState::Stopped => {}
+            ConnectionState::Waiting { until, .. } => next.at(*until),
+            ConnectionState::Opening { since, .. } => next.at(*since + OPEN_LIMIT),
+            ConnectionState::Joining { since, heard_at, .. } => {
+                next.at(*heard_at + JOIN_LIMIT);
+                next.at(*since + JOIN_LIMIT_IN_ALL);
+            }
+            ConnectionState::Joined { liveness, silence_limit, .. } => {
+                round_trip = liveness.round_trip().unwrap_or_default();
+                next.at(liveness.heard_at() + *silence_limit);
+                next.at(self.renewal_at);
+                liveness.timers(next);
+            }
+        }
+        self.beside.timers(round_trip, next);
     }
 
     /// Asks where it is due, and opens connections beside one that does not answer or does not

@@ -1,7 +1,8 @@
 //! A peer's part in a room over signaling and links (PROTOCOL.md, sections 4 and 5).
 //!
 //! Without I/O: [`Mesh::handle`] takes what sockets and links did, [`Mesh::poll_output`] gives what
-//! is to be done with them, and time is handed in. So the same mesh runs over real sockets and
+//! is to be done with them, and time is handed in: [`Mesh::update`] runs timers when
+//! [`Mesh::poll_timeout`] says so. So the same mesh runs over real sockets and
 //! WebRTC, and in a simulated room under a virtual clock; [`Carried`] joins it to what carries its
 //! bytes.
 //!
@@ -49,6 +50,7 @@ mod transaction;
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_common::NextTimer;
 use voicemesh_session::network::{NetworkEvent, Reliability};
 use voicemesh_session::{Roster as SessionRoster, ServerHealth};
 use voicemesh_wire::identity::IdentityProof;
@@ -59,6 +61,7 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use connection::{Connection, Overdue};
+use link::LinkEvent;
 use lobby::{Lobby, Outlet};
 use negotiation::{Links, Negotiation};
 use queues::Queues;
@@ -138,7 +141,11 @@ pub struct Mesh {
     room_password: Option<(SessionId, RoomPassword)>,
     /// The session and number of the move that was carried out last.
     last_move: Option<(SessionId, u32)>,
-    ticked_at: Option<Duration>,
+    /// When timers were run last.
+    updated_at: Option<Duration>,
+    /// Something happened since then: what is due follows from the next [`update`](Self::update).
+    changed: bool,
+    next_timer: Option<Duration>,
 }
 
 impl Mesh {
@@ -159,7 +166,9 @@ impl Mesh {
             room_locked: false,
             room_password: None,
             last_move: None,
-            ticked_at: None,
+            updated_at: None,
+            changed: true,
+            next_timer: None,
             config,
         }
     }
@@ -211,13 +220,45 @@ impl Mesh {
 
     /// Begins to connect to the server, and goes on until it leaves.
     pub fn connect(&mut self, now: Duration) {
+        self.changed = true;
         self.connection.start(now);
         self.tick(now);
+    }
+
+    /// When [`update`](Self::update) is to be called, in the time of its argument: at once if that
+    /// has passed, and `None` if not before something else is called. A call before that moment has
+    /// no effect; it is said anew after each call. What was called for in the moment of an update
+    /// is dealt with by the next one after that moment.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        if self.changed { Some(Duration::ZERO) } else { self.next_timer }
+    }
+
+    /// Runs timers: the connection, links, members, and what waits for an answer. Call it when
+    /// [`poll_timeout`](Self::poll_timeout) says so, and at most once for each `now`.
+    pub fn update(&mut self, now: Duration) {
+        if self.updated_at == Some(now) {
+            return;
+        }
+        self.updated_at = Some(now);
+        let put = self.queues.put();
+        self.tick(now);
+        let mut next = NextTimer::after(now);
+        self.connection.timers(&mut next);
+        self.roster.timers(self.connection.away_since(), &mut next);
+        self.links.timers(&mut next);
+        self.status.timers(&mut next);
+        self.lobby.timers(&mut next);
+        // One part may have done what another waits for.
+        if self.queues.put() != put {
+            next.soon();
+        }
+        (self.changed, self.next_timer) = (false, next.earliest());
     }
 
     /// How this peer takes part from now on. Cheap enough for every turn: it is said when it has
     /// changed.
     pub fn set_status(&mut self, now: Duration, status: MemberStatus) {
+        self.changed |= status != self.status.get();
         self.status.set(status);
         self.tick_status(now);
     }
@@ -232,6 +273,7 @@ impl Mesh {
     /// was refused last changes nothing.
     pub fn set_token(&mut self, now: Duration, token: AccessToken) {
         let Some(next) = self.token_renewal.given(now, &token) else { return };
+        self.changed = true;
         self.config.token = Some(token);
         match next {
             NextJoin::AsPlanned => return,
@@ -241,9 +283,8 @@ impl Mesh {
         self.tick_connection(now);
     }
 
-    /// Runs timers, and gives the next thing that the session has to know.
-    pub fn poll_network_event(&mut self, now: Duration) -> Option<NetworkEvent<PeerId>> {
-        self.tick(now);
+    /// The next thing that the session has to know.
+    pub fn poll_network_event(&mut self) -> Option<NetworkEvent<PeerId>> {
         if self.roster.take_changed() {
             return Some(NetworkEvent::RosterChanged(Box::new(self.session_roster())));
         }
@@ -253,6 +294,7 @@ impl Mesh {
     /// Sends a packet of the session to the server. Without a socket it is lost, which has been
     /// reported or is about to be.
     pub fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) {
+        self.changed = true;
         self.connection.send_packet(now, reliability, packet, &mut self.queues);
     }
 
@@ -263,11 +305,13 @@ impl Mesh {
 
     /// Nothing comes back on a link: whether the server answers is asked.
     pub fn link_stalled(&mut self, now: Duration) {
+        self.changed = true;
         self.connection.ask_server(now, &mut self.queues);
     }
 
     /// The session uses another link to this peer now.
     pub fn release_link(&mut self, now: Duration, link: MeshLink) {
+        self.changed = true;
         self.links.close_link_later(now, link);
     }
 
@@ -291,8 +335,8 @@ impl Mesh {
     }
 
     /// Whether peers without a link stay so for now: opening one would take the place of speech.
-    pub fn set_links_wait(&mut self, wait: bool) {
-        self.links.set_links_wait(wait);
+    pub fn set_links_wait(&mut self, now: Duration, wait: bool) {
+        self.changed |= self.links.set_links_wait(now, wait);
     }
 
     /// Wants a link to a peer, from now on.
@@ -318,6 +362,7 @@ impl Mesh {
 
     /// Wants no link to a peer until it is connected to again, and closes what there is.
     pub fn disconnect_peer(&mut self, peer: PeerId) {
+        self.changed = true;
         self.links.disconnect_peer(peer, &self.roster, &mut self.queues);
     }
 
@@ -371,6 +416,7 @@ impl Mesh {
     /// Takes back a change of [`Mesh::transact`] that waits and was not sent yet; nothing more is
     /// said of it. False if there is none of this number.
     pub fn withdraw(&mut self, id: TransactionId) -> bool {
+        self.changed = true;
         self.lobby.withdraw(id)
     }
 
@@ -394,11 +440,19 @@ impl Mesh {
     /// Something that the carrier saw.
     pub fn handle(&mut self, now: Duration, event: CarrierEvent) {
         match event {
-            CarrierEvent::Socket { generation, event } => self.socket_event(now, generation, event),
-            CarrierEvent::Path(change) => self.path_changed(now, change),
+            CarrierEvent::Socket { generation, event } => {
+                self.changed = true;
+                self.socket_event(now, generation, event);
+            }
+            CarrierEvent::Path(change) => {
+                self.changed = true;
+                self.path_changed(now, change);
+            }
             CarrierEvent::Link { link, event } => {
+                let changed = self.changed || !is_passed_on(&event);
                 let (links, mut on) = self.negotiation(now);
                 links.link_event(link, event, &mut on);
+                self.changed = changed;
             }
         }
     }
@@ -419,12 +473,7 @@ impl Mesh {
         self.tick_connection(now);
     }
 
-    /// Runs timers: the connection, links, members, and what waits for an answer.
     fn tick(&mut self, now: Duration) {
-        if self.ticked_at == Some(now) {
-            return;
-        }
-        self.ticked_at = Some(now);
         self.tick_connection(now);
         let (roster, mut around) = self.membership(now);
         roster.tick(&mut around);
@@ -474,6 +523,7 @@ impl Mesh {
 
     /// The links, and what they are negotiated with.
     fn negotiation(&mut self, now: Duration) -> (&mut Links, Negotiation<'_>) {
+        self.changed = true;
         let Self { links, roster, connection, queues, .. } = self;
         (links, Negotiation { now, roster, connection, queues })
     }
@@ -486,10 +536,18 @@ impl Mesh {
 
     /// The lobby, and where what is published goes.
     fn publishing(&mut self, now: Duration) -> (&mut Lobby, Outlet<'_>) {
+        self.changed = true;
         let Self { lobby, roster, connection, queues, .. } = self;
         (lobby, Outlet { now, you: roster.you(), connection, queues })
     }
 }
 
+/// Whether it is for the session alone, and no timer depends on it.
+fn is_passed_on(event: &LinkEvent) -> bool {
+    matches!(event, LinkEvent::Received { .. } | LinkEvent::Answered { .. })
+}
+
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timeout_tests;

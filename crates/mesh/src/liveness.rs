@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use voicemesh_common::RoundTrip;
+use voicemesh_common::{NextTimer, RoundTrip};
 
 use crate::input::PathChange;
 
@@ -140,6 +140,21 @@ impl Liveness {
 
     pub(super) fn is_silent(&self) -> bool {
         self.is_silent
+    }
+
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        if let Some(oldest) = self.pings.front() {
+            next.at(oldest.at + ANSWER_LIMIT);
+            next.at(oldest.at + BESIDE_AFTER);
+            next.at(self.heard_at + BESIDE_AFTER);
+            next.at(self.asked_at + ASK_AGAIN);
+        } else {
+            if next.now() < self.in_use_until {
+                next.at(self.heard_at + QUIET_IN_USE);
+                next.at(self.asked_at + ASK_IN_USE);
+            }
+            next.at(self.heard_at + QUIET);
+        }
     }
 
     pub(super) fn tick(&mut self, now: Duration) {

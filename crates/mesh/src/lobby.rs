@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use voicemesh_common::NextTimer;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, Metadata, MetadataChanges, Moderation, apply_metadata,
@@ -160,6 +161,13 @@ impl Lobby {
         let Some(transaction) = self.decisions.take(request) else { return false };
         done(transaction, result, queues);
         true
+    }
+
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        next.at(self.not_before);
+        next.at(self.underway.as_ref().map(|underway| underway.sent_at + ANSWER_LIMIT));
+        self.waiting.iter().for_each(|waiting| next.at(waiting.since + TRANSACTION_LIMIT));
+        self.decisions.timers(next);
     }
 
     /// Gives up decisions that are not answered.

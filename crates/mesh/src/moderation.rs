@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use voicemesh_common::NextTimer;
+
 use crate::transaction::{ANSWER_LIMIT, TransactionId};
 
 /// Decisions that are not answered yet. One more is refused at once.
@@ -25,6 +27,10 @@ impl Decisions {
     /// The decision of this number is answered or given up.
     pub(super) fn take(&mut self, request: u32) -> Option<TransactionId> {
         self.0.remove(&request).map(|(id, _)| id)
+    }
+
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        self.0.values().for_each(|(_, at)| next.at(*at + ANSWER_LIMIT));
     }
 
     /// Those that were not answered in time; all of them if the connection has ended.

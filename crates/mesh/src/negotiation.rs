@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use voicemesh_common::NextTimer;
 use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, IceServer, Metadata, Signal};
@@ -30,7 +31,7 @@ const REPLACE_INTERVAL: Duration = Duration::from_secs(5);
 /// comes.
 const REQUEST_REPEATS: u32 = 3;
 /// An answerer without a link asks for an offer after this.
-const ASK_AFTER: Duration = Duration::from_secs(5);
+pub(super) const ASK_AFTER: Duration = Duration::from_secs(5);
 /// For so long after links have waited, one opens after another.
 const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
 /// After one that has opened, the next waits this long: a queue must drain, or a bucket fill.
@@ -56,7 +57,7 @@ pub(super) struct Links {
     turn_has_failed: bool,
     /// Peers without a link stay so for now.
     links_wait: bool,
-    /// When they last waited.
+    /// Until when they last waited.
     waited_at: Option<Duration>,
     /// Whose link has opened last, and until when those of others wait.
     rest: Option<(PeerId, Duration)>,
@@ -106,9 +107,12 @@ impl Links {
         self.ice_servers = ice_servers;
     }
 
-    /// Whether peers without a link stay so for now.
-    pub(super) fn set_links_wait(&mut self, wait: bool) {
-        self.links_wait = wait;
+    /// Whether peers without a link stay so for now. False if that was known.
+    pub(super) fn set_links_wait(&mut self, now: Duration, wait: bool) -> bool {
+        if self.links_wait && !wait {
+            self.waited_at = Some(now);
+        }
+        std::mem::replace(&mut self.links_wait, wait) != wait
     }
 
     /// Whether a link to this peer is not to open now. After they have waited, links open one after
@@ -184,6 +188,12 @@ impl Links {
             .is_some_and(|pair| pair.links.values().any(|state| *state == LinkState::Open))
     }
 
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        next.at(self.waited_at.map(|at| at + ONE_BY_ONE_FOR));
+        next.at(self.rest.map(|(_, until)| until));
+        self.pairs.values().for_each(|pair| pair.timers(next));
+    }
+
     /// Offers where it is this peer's turn, asks where it is not, and closes what has lingered.
     pub(super) fn tick(&mut self, on: &mut Negotiation<'_>) {
         let now = on.now;
@@ -203,9 +213,6 @@ impl Links {
         // next.
         if !on.connection.is_joined() || on.connection.is_urgent() {
             return;
-        }
-        if self.links_wait {
-            self.waited_at = Some(now);
         }
         let wanting: Vec<PeerId> = on.roster.members().map(|member| member.peer).collect();
         for peer in wanting {

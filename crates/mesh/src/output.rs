@@ -81,10 +81,12 @@ pub enum MeshOutput {
 pub(crate) struct Outputs {
     queue: VecDeque<MeshOutput>,
     dropped: u64,
+    put: u64,
 }
 
 impl Outputs {
     fn push(&mut self, output: MeshOutput) {
+        self.put += 1;
         if self.queue.len() < OUTPUTS {
             self.queue.push_back(output);
         } else {
@@ -94,6 +96,11 @@ impl Outputs {
 
     pub(crate) fn poll(&mut self) -> Option<MeshOutput> {
         self.queue.pop_front()
+    }
+
+    /// How many there were so far.
+    pub(crate) fn put(&self) -> u64 {
+        self.put
     }
 
     /// How many were dropped.

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use voicemesh_common::NextTimer;
+
+use super::negotiation::ASK_AFTER;
+
 /// After a failed attempt the next one waits this long, twice as long each time …
 pub(super) const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … up to this.
@@ -87,6 +91,30 @@ impl Pair {
             renew: false,
             ignored: None,
         }
+    }
+
+    /// Each moment that a condition of [`Links::tick`](super::negotiation::Links::tick) compares
+    /// with.
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        for state in self.links.values() {
+            match state {
+                LinkState::Lingering { until } => next.at(*until),
+                LinkState::Opening | LinkState::Open => {}
+            }
+        }
+        next.at(self.next_attempt_at);
+        next.at(self.asked_at + ASK_AFTER);
+        next.at(self.ignored.map(|ignored| ignored.ask_at));
+        if self.requested.is_some() {
+            next.at(self.asked_at + REQUEST_INTERVAL);
+            next.at(self.asked_at + OFFER_COMES_WITHIN);
+        }
+        if let Some(offered_at) = self.offered_at {
+            next.at(offered_at + OFFER_INTERVAL);
+            next.at(offered_at + REQUEST_INTERVAL);
+            next.at(offered_at + OPENING_SENDS_FOR);
+        }
+        next.at(self.hurried_at.map(|at| at + HURRY_INTERVAL));
     }
 
     pub(super) fn is_linked(&self) -> bool {

@@ -20,11 +20,14 @@ pub(super) struct Queues {
     network_events: VecDeque<NetworkEvent<PeerId>>,
     events: VecDeque<MeshEvent>,
     events_dropped: u64,
+    /// Of either kind, in all.
+    told: u64,
 }
 
 impl Queues {
     /// Tells the program.
     pub(super) fn tell(&mut self, event: MeshEvent) {
+        self.told += 1;
         if self.events.len() < EVENTS {
             self.events.push_back(event);
         } else {
@@ -34,6 +37,7 @@ impl Queues {
 
     /// Tells the session.
     pub(super) fn tell_network(&mut self, event: NetworkEvent<PeerId>) {
+        self.told += 1;
         if self.network_events.len() < EVENTS {
             self.network_events.push_back(event);
         } else {
@@ -47,6 +51,11 @@ impl Queues {
 
     pub(super) fn poll_network_event(&mut self) -> Option<NetworkEvent<PeerId>> {
         self.network_events.pop_front()
+    }
+
+    /// How much was put in so far: outputs, and events of either kind.
+    pub(super) fn put(&self) -> u64 {
+        self.told + self.out.put()
     }
 
     pub(super) fn events_dropped(&self) -> u64 {

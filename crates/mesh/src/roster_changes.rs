@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use voicemesh_common::NextTimer;
 use voicemesh_session::network::NetworkEvent;
 use voicemesh_wire::signaling::{LeaveReason, MemberStatus, Metadata, PeerInfo, RosterMark};
 use voicemesh_wire::{PeerId, Permissions, SessionId};
@@ -164,6 +165,16 @@ impl Roster {
             member.status = status;
             member.info.status = status;
             queues.tell(MeshEvent::StatusChanged { peer, status });
+        }
+    }
+
+    pub(super) fn timers(&self, away_since: Option<Duration>, next: &mut NextTimer) {
+        next.at(away_since.map(|since| since + KEEP_LINKED));
+        for member in self.members() {
+            match member.presence {
+                Presence::Here => {}
+                Presence::Lost { until, .. } => next.at(until),
+            }
         }
     }
 

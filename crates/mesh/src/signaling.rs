@@ -235,6 +235,7 @@ impl Mesh {
 
     /// Leaves the room for good.
     pub(super) fn leave(&mut self, _now: Duration) {
+        self.changed = true;
         if self.connection.is_open() {
             self.say(&ClientMessage::Leave);
         }

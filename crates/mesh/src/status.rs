@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use voicemesh_common::NextTimer;
 use voicemesh_wire::signaling::MemberStatus;
 
 /// The server passes no more on.
@@ -37,6 +38,12 @@ impl OwnStatus {
     /// The join was accepted. What was said on a connection before it no longer counts.
     pub(super) fn joined(&mut self) {
         self.said = self.in_join;
+    }
+
+    pub(super) fn timers(&self, next: &mut NextTimer) {
+        if self.now != self.said {
+            next.at(self.said_at.map(|at| at + INTERVAL));
+        }
     }
 
     /// What is to be said to the server now, which will be.

@@ -188,7 +188,8 @@ fn a_join_is_given_up_when_nothing_comes_and_not_while_its_answer_is_on_its_way(
                     CarrierEvent::Socket { generation, event: SocketEvent::Receiving },
                 );
             }
-            while mesh.poll_network_event(now).is_some() {}
+            mesh.update(now);
+            while mesh.poll_network_event().is_some() {}
             let told = std::iter::from_fn(|| mesh.poll_event());
             if told.into_iter().any(|event| matches!(event, MeshEvent::ServerAway { .. })) {
                 return second;
@@ -432,10 +433,11 @@ fn what_members_sent_on_the_former_connection_is_still_taken_for_a_while() {
     let voice = [&[0x8b, 0xc7, 2][..], &7u32.to_be_bytes(), &[0, 2]].concat();
     let mut takes = |after_ms: u64, packet: &[u8]| {
         let now = Duration::from_millis(at_ms + after_ms);
-        while mesh.poll_network_event(now).is_some() {}
+        mesh.update(now);
+        while mesh.poll_network_event().is_some() {}
         let event = SocketEvent::Packet(packet.to_vec().into());
         mesh.handle(now, CarrierEvent::Socket { generation: former, event });
-        std::iter::from_fn(|| mesh.poll_network_event(now))
+        std::iter::from_fn(|| mesh.poll_network_event())
             .any(|event| matches!(event, NetworkEvent::FromServer(_)))
     };
     assert!(takes(100, &text) && takes(100, &voice));
@@ -502,11 +504,12 @@ fn after_a_sleep_no_speech_is_taken_from_the_former_connection() {
         let answer = joined(&mesh, r#","taken_over":{"metadata":{}}"#);
         say(&mut mesh, 8_000, next, &answer);
         let now = Duration::from_millis(8_100);
-        while mesh.poll_network_event(now).is_some() {}
+        mesh.update(now);
+        while mesh.poll_network_event().is_some() {}
         let voice = [&[0x8b, 0xc7, 2][..], &7u32.to_be_bytes(), &[0, 2]].concat();
         let event = SocketEvent::Packet(voice.into());
         mesh.handle(now, CarrierEvent::Socket { generation: former, event });
-        let is_taken = std::iter::from_fn(|| mesh.poll_network_event(now))
+        let is_taken = std::iter::from_fn(|| mesh.poll_network_event())
             .any(|event| matches!(event, NetworkEvent::FromServer(_)));
         assert_eq!(is_taken, !slept);
     }
@@ -598,7 +601,8 @@ fn a_machine_that_slept_counts_the_silence_of_the_server_from_its_waking() {
             mesh.handle(woke, CarrierEvent::Path(PathChange::Woke));
         }
         // Timers run: nothing has come for too long.
-        while mesh.poll_network_event(woke).is_some() {}
+        mesh.update(woke);
+        while mesh.poll_network_event().is_some() {}
         let away = std::iter::from_fn(|| mesh.poll_event()).find_map(|event| match event {
             MeshEvent::ServerAway { silent_for, .. } => Some(silent_for),
             _ => None,

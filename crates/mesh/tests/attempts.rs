@@ -263,7 +263,7 @@ fn links_that_have_waited_open_one_after_another() {
     world
         .present
         .extend(more.map(|peer| serde_json::from_value::<PeerId>(peer.into()).expect("an id")));
-    world.mesh.mesh.set_links_wait(true);
+    world.mesh.mesh.set_links_wait(Duration::ZERO, true);
     world.given("closed", 0);
     let mut opened_at = Vec::new();
     for at in (0..12_000).step_by(TICK as usize) {
@@ -274,7 +274,7 @@ fn links_that_have_waited_open_one_after_another() {
             world.join();
         }
         world.answer();
-        world.mesh.mesh.set_links_wait(at < 6_000);
+        world.mesh.mesh.set_links_wait(now, at < 6_000);
         let offers = world.log.borrow().noted.len();
         opened_at.resize(offers, at);
     }
@@ -286,7 +286,7 @@ fn links_that_have_waited_open_one_after_another() {
 #[test]
 fn a_peer_whose_link_has_just_opened_does_not_wait_for_its_next_one() {
     let mut world = World::new("offers");
-    world.mesh.mesh.set_links_wait(true);
+    world.mesh.mesh.set_links_wait(Duration::ZERO, true);
     world.given("closed", 0);
     let mut offered_at = Vec::new();
     for at in (0..12_000).step_by(TICK as usize) {
@@ -297,7 +297,7 @@ fn a_peer_whose_link_has_just_opened_does_not_wait_for_its_next_one() {
             world.join();
         }
         world.answer();
-        world.mesh.mesh.set_links_wait(at < 6_000);
+        world.mesh.mesh.set_links_wait(now, at < 6_000);
         let offers = world.log.borrow().noted.iter().filter(|(_, what, _)| what == "offer").count();
         if offers == offered_at.len() + 1 {
             offered_at.push(at);

@@ -126,7 +126,7 @@ impl Worker {
             let uplink_bps = self.engine.speaking_status().uplink.estimate_bps;
             let links_wait = self.engine.links_wait(now);
             self.engine.network_mut().carrier.set_uplink(uplink_bps, links_wait);
-            self.engine.network_mut().mesh.set_links_wait(links_wait);
+            self.engine.network_mut().mesh.set_links_wait(now, links_wait);
             self.voice.run_sound(now, &mut self.engine, &RoomDirectory);
             self.record(now);
             self.update_status(now);

@@ -43,7 +43,6 @@ use crate::network_event::NetworkEvent;
 use crate::output::{Fallback, LinkPacket, Output};
 use crate::roster::{Roster, ServerHealth};
 use crate::route::Route;
-use crate::timers::NextTimer;
 use crate::transport::{DisconnectReason, LinkId, Reliability};
 use crate::voice_targets::{TargetOptions, VoiceTarget};
 use bundling::Bundling;
@@ -51,6 +50,7 @@ use core::{Core, RETIRED_FOR};
 use pairs::Pairs;
 use voice_in::VoiceReceiver;
 use voice_out::VoiceSender;
+use voicemesh_common::NextTimer;
 
 pub use bundling::FRAMES_PER_PACKET;
 pub use config::{ClientConfig, ClientError, Phase};

@@ -22,7 +22,6 @@ pub mod route;
 pub mod server;
 pub mod stream;
 pub mod table;
-mod timers;
 mod transport;
 pub mod voice_targets;
 

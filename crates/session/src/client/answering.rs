@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::timers::NextTimer;
+use voicemesh_common::NextTimer;
 
 /// A peer from which nothing has come for this long is asked.
 const QUIET: Duration = Duration::from_secs(2);

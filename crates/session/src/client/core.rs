@@ -19,8 +19,8 @@ use crate::output::{Fallback, Outputs};
 use crate::permits;
 use crate::roster::{Roster, ServerHealth};
 use crate::route::{DARK_AFTER, LinkQuality, Route, RouteInputs, RouteState, is_dark};
-use crate::timers::NextTimer;
 use crate::transport::{ClientLookup, Destination, DisconnectReason, Reliability};
+use voicemesh_common::NextTimer;
 
 /// Events that were not polled yet, at most. When there are more, new ones are dropped and counted.
 const EVENTS: usize = 4096;

@@ -19,8 +19,8 @@ use super::event::{Dropped, Participant};
 use crate::data::{DataError, Incoming, Outgoing, Pipe, PipeEvent};
 use crate::output::Fallback;
 use crate::route::Route;
-use crate::timers::NextTimer;
 use crate::transport::{Destination, LinkId, Reliability};
+use voicemesh_common::NextTimer;
 
 /// Pipes at a time: more peers than a room takes.
 pub(super) const PIPES: usize = 256;

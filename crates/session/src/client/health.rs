@@ -7,7 +7,7 @@ use std::time::Duration;
 use voicemesh_common::RoundTrip;
 use voicemesh_wire::packet::VoiceAck;
 
-use crate::timers::NextTimer;
+use voicemesh_common::NextTimer;
 
 /// Packets remembered as sent and not acknowledged: at least 1.28 s of 20 ms frames. The oldest is forgotten
 /// first; by then the link has long been found stalled.

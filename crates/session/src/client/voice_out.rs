@@ -16,9 +16,9 @@ use super::health::SpeechPacket;
 use super::pairs::Binding;
 use super::view::View;
 use crate::output::Fallback;
-use crate::timers::NextTimer;
 use crate::transport::{Destination, LinkId, Reliability};
 use crate::voice_targets::{FrameAddress, VoiceTarget, VoiceTargets};
+use voicemesh_common::NextTimer;
 
 /// Frames kept to be sent again when a link stalls; the oldest is forgotten first. 1.28 s of 20 ms
 /// frames.

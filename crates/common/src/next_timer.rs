@@ -5,23 +5,24 @@ use std::time::Duration;
 /// Finds the earliest of the moments after the present one at which something is due. Those that
 /// have passed were dealt with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct NextTimer {
+pub struct NextTimer {
     now: Duration,
     earliest: Option<Duration>,
 }
 
 impl NextTimer {
-    pub(crate) fn after(now: Duration) -> Self {
+    /// Nothing is due yet.
+    pub fn after(now: Duration) -> Self {
         Self { now, earliest: None }
     }
 
     /// What these timers are asked at.
-    pub(crate) fn now(&self) -> Duration {
+    pub fn now(&self) -> Duration {
         self.now
     }
 
     /// Something is due from this moment on.
-    pub(crate) fn at(&mut self, moment: impl Into<Option<Duration>>) {
+    pub fn at(&mut self, moment: impl Into<Option<Duration>>) {
         let moment = moment.into().filter(|moment| *moment > self.now);
         self.earliest = match (self.earliest, moment) {
             (Some(earliest), Some(moment)) => Some(earliest.min(moment)),
@@ -30,16 +31,17 @@ impl NextTimer {
     }
 
     /// Something is due after this moment, and not in it.
-    pub(crate) fn past(&mut self, moment: impl Into<Option<Duration>>) {
+    pub fn past(&mut self, moment: impl Into<Option<Duration>>) {
         self.at(moment.into().map(|moment| moment.saturating_add(Duration::from_nanos(1))));
     }
 
     /// Something is due as soon as the machine can be called again.
-    pub(crate) fn soon(&mut self) {
+    pub fn soon(&mut self) {
         self.past(self.now);
     }
 
-    pub(crate) fn earliest(self) -> Option<Duration> {
+    /// The earliest moment, if there is one.
+    pub fn earliest(self) -> Option<Duration> {
         self.earliest
     }
 }
