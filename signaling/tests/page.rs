@@ -481,7 +481,14 @@ async fn a_server_without_a_page_still_says_what_it_is_and_serves_programs() {
             && page.body.contains("voicemesh join")
             && !page.body.contains("<script")
     );
-    assert_eq!(get(&server, "/r/lobby").await.status, 404);
+    for room in ["/r/lobby", "/r/tea%20time/"] {
+        let page = get(&server, room).await;
+        assert!(page.status == 404 && page.body.contains("The link is right"), "{}", page.body);
+        assert!(page.body.contains("voicemesh join ADDRESS"), "{}", page.body);
+    }
+    for lost in ["/r/", "/r/a/b", "/lobby"] {
+        assert!(get(&server, lost).await.body.contains("There is no room at this"), "{lost}");
+    }
     assert_eq!(get(&server, "/assets/dev/main.js").await.status, 404);
     assert_eq!(get(&server, "/healthz").await.status, 200);
     let (mut ana, _) = Person::join(&server, "lobby", "ana").await;

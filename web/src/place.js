@@ -13,8 +13,18 @@ export function socketUrl(base = BASE) {
   return url.href;
 }
 
+/** @param {string} letters of ASCII */
+const escaped = (letters) =>
+  letters.replace(/./gs, (letter) => `%${letter.charCodeAt(0).toString(16).toUpperCase()}`);
+
+/** As a link has it: what a sentence may have around or behind it is written so that it cannot be taken for that. @param {string} room */
+const encoded = (room) =>
+  encodeURIComponent(room)
+    .replace(/[()]+/g, escaped)
+    .replace(/[.!']+$/, escaped);
+
 /** What an invitation to a room says. @param {string} room @param {URL} [base] */
-export const roomUrl = (room, base = BASE) => new URL(`r/${encodeURIComponent(room)}`, base).href;
+export const roomUrl = (room, base = BASE) => new URL(`r/${encoded(room)}`, base).href;
 
 /** What one writes after `--server`. @param {URL} [base] */
 export const serverUrl = (base = BASE) =>
@@ -31,47 +41,83 @@ export function roomOf(path, base = BASE) {
   }
 }
 
-/** Whether what stands before the path is a host: with a dot in it, with a port, or this machine. @param {string} text */
-const isHost = (text) =>
-  /[^.]\.+[^.]/.test(text) || /:\d+$/.test(text) || text.toLowerCase() === 'localhost';
+/** Whether what stands before any path is a host beyond doubt: it ends as names of hosts do, has a port, is an IPv4 address, or this machine. @param {string} text */
+const isAddress = (text) =>
+  /^([^.]+\.)+\p{Alphabetic}{2,}$/u.test(text) ||
+  /:\d+$/.test(text) ||
+  /^(\d+\.){3}\d+$/.test(text) ||
+  text.toLowerCase() === 'localhost';
 
-/** Whether a text is a link to a room, and not a room's name. The terminal program decides by the same vectors. @param {string} text */
-function isLink(text) {
-  if (/\s/.test(text)) return false;
-  const hasScheme = /^(https?|wss?):\/\//i.test(text);
-  const [host, ...segments] = text.split('#')[0].split('/');
-  return (
-    hasScheme ||
-    (isHost(host) &&
-      segments.some((segment, at) => segment === 'r' && (segments[at + 1] ?? '') !== ''))
+/** Whether what stands before a path with `/r/` in it is a host. @param {string} text */
+const isHost = (text) => /[^.]\.+[^.]/.test(text) || isAddress(text);
+
+const SCHEME = /(https?|wss?):\/\//i;
+
+/**
+ * What a text is that was given as a room's name. The terminal program decides by the same vectors.
+ * @param {string} text @returns {'name' | 'path' | 'link' | 'words'} `path`: of a link to this server; `words`: a link with others beside it
+ */
+function kindOf(text) {
+  const at = text.search(SCHEME);
+  if (/\s/.test(text) || at > 0) return at >= 0 ? 'words' : 'name';
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return 'link';
+  const path = text.split(/[#?]/)[0];
+  if (/^(\/(?!\/)(.*\/)?)?r\/[^/]+\/?$/.test(path)) return 'path';
+  const [host, ...segments] = path.split('/');
+  if (segments.length === 0) return 'name';
+  const namesRoom = segments.some(
+    (segment, index) => segment === 'r' && (segments[index + 1] ?? '') !== '',
   );
+  return isAddress(host) || (isHost(host) && namesRoom) ? 'link' : 'name';
 }
 
-/** As mail programs and people who quote write a link. @param {string} text */
-const bare = (text) =>
-  text
-    .trim()
-    .replace(/^(?:<(.*)>|"(.*)"|'(.*)'|`(.*)`|“(.*)”)$/s, (_, ...inside) =>
-      String(inside.slice(0, 5).find((part) => part !== undefined)).trim(),
-    );
+/** @param {string} text @param {string} letter */
+const count = (text, letter) => text.split(letter).length - 1;
 
-/** A link among other words, or of a kind that leads to no room. @param {string} text */
-const holdsLink = (text) => /(https?|wss?):\/\//i.test(text);
+/** Without the end of a sentence, unless that would leave no name. A bracket that is opened before belongs to the name. @param {string} text @param {string} ends */
+function withoutEnd(text, ends) {
+  let rest = text;
+  while (rest !== '' && ends.includes(rest[rest.length - 1])) {
+    const last = rest[rest.length - 1];
+    const opening = last === ')' ? '(' : last === ']' ? '[' : '';
+    if (opening !== '' && count(rest, last) <= count(rest, opening)) break;
+    rest = rest.slice(0, -1);
+  }
+  return rest === '' || rest.endsWith('/') ? text : rest;
+}
+
+const ENDS = '.,;:!?\u2026';
+
+/** As mail programs and people who quote write a link, and the end of a sentence behind it. @param {string} text */
+function bare(text) {
+  const inner = withoutEnd(text.trim(), ENDS).replace(
+    /^(?:<(.*)>|"(.*)"|'(.*)'|`(.*)`|\u201c(.*)\u201d|\((.*)\)|\[(.*)\])$/s,
+    (_, ...inside) => String(inside.slice(0, 7).find((part) => part !== undefined)).trim(),
+  );
+  return withoutEnd(inner, `${ENDS})]}>"'\u201d\u2019`);
+}
 
 /**
  * A link to a room, as people paste it where a room's name is asked for: with or without a scheme, a slash at its end, or
- * what follows `#`. Null for what is just a name.
+ * what follows `#`, or its path alone. Null for what is just a name.
  * @param {string} text
  * @param {URL} [base]
  * @returns {{room: string, url: string, host: string, isHere: boolean} | null} `isHere`: of the server of this page
  */
 export function invitationOf(text, base = BASE) {
-  const trimmed = bare(text);
-  if (!isLink(trimmed)) return null;
+  const pasted = bare(text);
+  const kind = kindOf(pasted);
   try {
-    const url = new URL(
-      /^\w+:\/\//.test(trimmed) ? trimmed.replace(/^ws/i, 'http') : `https://${trimmed}`,
-    );
+    if (kind === 'path') {
+      const [, path, fragment] = /^([^#?]*)[^#]*(#.*)?$/s.exec(pasted) ?? [];
+      const room = decodeURIComponent(path.replace(/\/$/, '').replace(/^.*\//, ''));
+      const url = `${roomUrl(room, base)}${fragment ?? ''}`;
+      return { room, url, host: base.host, isHere: true };
+    }
+    if (kind !== 'link') return null;
+    const hasScheme = pasted.includes('://');
+    if (hasScheme && pasted.search(SCHEME) !== 0) return null;
+    const url = new URL(hasScheme ? pasted.replace(/^ws/i, 'http') : `https://${pasted}`);
     const match = /^(.*\/)r\/([^/]+)\/?$/.exec(url.pathname);
     if (!match || url.username !== '') return null;
     const isHere = url.host === base.host && match[1] === base.pathname;
@@ -83,9 +129,9 @@ export function invitationOf(text, base = BASE) {
 
 /** What is wrong with an address that is no link to a room; empty for a link, and for what is just a name. @param {string} text */
 export const linkFault = (text) =>
-  (!isLink(bare(text)) && !holdsLink(text)) || invitationOf(text)
+  kindOf(bare(text)) === 'name' || invitationOf(text)
     ? ''
-    : 'This is not a link to a room: it must end with /r/ and the room\u2019s name.';
+    : 'This is not a link to a room: it must begin with https:// and end with /r/ and the room\u2019s name.';
 
 /** No address can name these: a path drops them. @param {string} room */
 export const isUnlinkable = (room) => room === '.' || room === '..';

@@ -65,7 +65,6 @@ test('a link to a room is understood where a name is asked for, and a name is le
   for (const name of [
     'lobby',
     'a/b',
-    'r/lobby',
     'Kitchen table',
     '',
     'https://',
@@ -254,5 +253,28 @@ test('what is pasted is a link or a name as the vectors say', () => {
   for (const { text, is, room } of texts) {
     const found = invitationOf(text, ROOT);
     assert.deepEqual([found?.room, linkFault(text) !== ''], [room, is === 'refused'], text);
+    if (is === 'path') assert.equal(found?.isHere, true, text);
   }
+});
+
+test('a link to a room is understood with whatever stands behind it in a sentence', () => {
+  for (const room of [
+    'lobby',
+    'St.',
+    'What?!',
+    "the team's'",
+    'lobby (old)',
+    'a...',
+    'x)',
+    'r/x',
+    '~',
+  ])
+    for (const after of ['', '.', ',', '!', ').', '?"']) {
+      const link = `${roomUrl(room, ROOT)}${after}`;
+      assert.deepEqual(
+        [invitationOf(link, ROOT)?.room, roomOf(new URL(roomUrl(room, ROOT)).pathname, ROOT)],
+        [room, room],
+        link,
+      );
+    }
 });

@@ -784,8 +784,15 @@ test('an address that is no link to a room is not taken for a name', () => {
     '127.0.0.1:80/r/a/b',
     'a.b/r/..',
   ])
-    assert.match(linkFault(link), /must end with/, link);
-  for (const text of ['lobby', 'r/x', 'https://a.example/r/lobby', 'localhost:8080/r/x', 'a.b/r/x'])
+    assert.match(linkFault(link), /must begin with https:.*end with \/r\//, link);
+  for (const text of [
+    'lobby',
+    'r/x',
+    'red/blue',
+    'https://a.example/r/lobby',
+    'localhost:8080/r/x',
+    'a.b/r/x',
+  ])
     assert.equal(linkFault(text), '', text);
   assert.deepEqual(
     ['localhost/r/x', '127.0.0.1:18431/r/x', 'host:8080/r/x', 'host/r/x'].map(

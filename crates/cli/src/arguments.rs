@@ -365,15 +365,16 @@ impl StayArguments {
     /// well.
     fn follow_link(&mut self, room: String) -> Result<String, JoinError> {
         let options = JoinOptions::new(self.server(), room.as_str()).follow_link()?;
-        if options.room() != room {
+        // A path alone is of the server that is given anyway.
+        if options.server() != self.server() {
             let linked = options.server().to_owned();
             self.unused_server = self.server.replace(linked).filter(|named| !options.is_at(named));
             if self.unused_server.is_some() {
                 // They are for the server that was named.
                 (self.token, self.password) = (None, None);
             }
-            self.token = options.access_token().cloned().or(self.token.take());
         }
+        self.token = options.access_token().cloned().or(self.token.take());
         Ok(options.room().to_owned())
     }
 

@@ -12,7 +12,7 @@ use voicemesh_resample::{CORRECTED_AT_A_TIME, Converter, Corrector, HISTORY};
 
 use crate::convert;
 use crate::count::Counter;
-use crate::downmix::{Downmix, MicrophoneChannels, SharedChannels};
+use crate::downmix::{Downmix, MicrophoneChannels, SharedChannels, no_such_channel};
 use crate::simulated::{self, Voice};
 use crate::stream::{Latency, Mixed, OpenOptions, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
@@ -269,14 +269,6 @@ struct Microphone {
     /// The one to hear, counted from 1.
     channel: Option<u16>,
     channels: Arc<SharedChannels>,
-}
-
-/// What a microphone or a file has instead of that channel.
-pub(crate) fn no_such_channel(count: usize, channel: u16) -> String {
-    match count {
-        1 => format!("it has one channel, and no channel {channel}"),
-        several => format!("it has {several} channels, and no channel {channel}"),
-    }
 }
 
 impl Kind for Microphone {

@@ -288,6 +288,14 @@ fn choose_for_clip(samples: &[f32], count: usize, rate_hz: u32) -> ChannelMix {
     if speech.loudest() > 0.0 { speech.best() } else { ChannelMix::Mean }
 }
 
+/// What a microphone or a file has instead of that channel.
+pub(crate) fn no_such_channel(count: usize, channel: u16) -> String {
+    match count {
+        1 => format!("it has one channel, and no channel {channel}"),
+        several => format!("it has {several} channels, and no channel {channel}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

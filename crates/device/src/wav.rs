@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::beside::{create_beside, is_unused, rename_finished, unfinished};
-use crate::capture::no_such_channel;
 use crate::{DeviceError, InputSpec, OutputSpec, SAMPLE_RATE, downmix, file_words, riff};
 
 /// The longest file that is played; it is held in memory, 11.5 MB a minute. A longer one is
@@ -40,7 +39,7 @@ fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
     opened.take(MOST_READ).read_to_end(&mut file).map_err(|error| file_words(&error))?;
     let clip = riff::decode(&file, MOST_SECONDS)?;
     if let Some(channel) = channel.filter(|channel| usize::from(*channel) > clip.channels) {
-        return Err(no_such_channel(clip.channels, channel));
+        return Err(downmix::no_such_channel(clip.channels, channel));
     }
     voicemesh_resample::clip(
         downmix::of_clip(clip.samples, clip.channels, clip.rate_hz, channel),

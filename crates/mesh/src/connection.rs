@@ -690,7 +690,7 @@ impl Connection {
     }
 
     pub(super) fn timers(&self, next: &mut NextTimer) {
-        next.at(self.former.map(|former| former.taken_over_at + FORMER_READ));
+        next.at(self.former.as_ref().map(|former| former.taken_over_at + FORMER_READ));
         let mut round_trip = Duration::ZERO;
         match &self.state {
             ConnectionState::Stopped => {}

@@ -49,6 +49,7 @@ mod lobby;
 mod network_watch;
 mod options;
 pub mod over;
+mod pasted;
 mod record;
 mod room;
 mod server_url;

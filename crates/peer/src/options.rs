@@ -1,7 +1,9 @@
 //! What it takes to join a room.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
 use voicemesh_audio::space::Handedness;
@@ -15,6 +17,7 @@ use voicemesh_wire::{DisplayName, RoomName};
 
 use crate::connect::{BadProxy, Proxy};
 use crate::join_error::JoinError;
+use crate::pasted::{self, Pasted};
 use crate::server_url::{ServerUrl, room_problem};
 use voicemesh_mesh::Connections;
 
@@ -91,7 +94,7 @@ impl JoinOptions {
     }
 
     /// If the room is a link to one, takes server, room and access token from it: an address with a
-    /// scheme, or `host.name/r/ROOM`. [`Room::join`](crate::Room::join) does this first, so that a
+    /// scheme, `host.name/r/ROOM`, or `/r/ROOM` at the server given. [`Room::join`](crate::Room::join) does this first, so that a
     /// pasted invitation is never a room's name. If the link is to another server than the one
     /// given, the access token and the password given are dropped.
     ///
@@ -99,24 +102,33 @@ impl JoinOptions {
     ///
     /// When the link is no server's address, or names no room.
     pub fn follow_link(mut self) -> Result<Self, JoinError> {
-        let pasted = unquoted(self.room.trim());
-        if is_link(pasted) {
-            if pasted.contains(char::is_whitespace) || has_other_scheme(pasted) {
+        match pasted::read(&self.room) {
+            Pasted::Name => {}
+            Pasted::Path { room, fragment } => {
+                let decoded = percent_decode_str(room).decode_utf8().map(Cow::into_owned);
+                let token = Invitation::parse(fragment).token;
+                self.room = decoded.map_err(|_| JoinError::BadRoomInLink {
+                    link: room.to_owned(),
+                    why: "what it has after /r/ is not text in UTF-8",
+                })?;
+                self.token = token.or(self.token);
+            }
+            Pasted::Words(link) => {
                 // What is behind the # is secret.
-                let link = pasted.split('#').next().unwrap_or_default().to_owned();
-                return Err(JoinError::BadRoomInLink {
-                    link,
-                    why: "other words stand beside the address",
-                });
+                let link = link.split('#').next().unwrap_or_default().to_owned();
+                let why = "other words stand beside the address";
+                return Err(JoinError::BadRoomInLink { link, why });
             }
-            let linked = Self::from_link(pasted)?;
-            // What the program gave for its own server is not for another one, which a pasted text
-            // names.
-            if !self.server.is_empty() && !is_same_server(&self.server, &linked.server) {
-                (self.token, self.password) = (None, None);
+            Pasted::Link(link) => {
+                let linked = Self::from_link(link)?;
+                // What the program gave for its own server is not for another one, which a pasted
+                // text names.
+                if !self.server.is_empty() && !is_same_server(&self.server, &linked.server) {
+                    (self.token, self.password) = (None, None);
+                }
+                (self.server, self.room) = (linked.server, linked.room);
+                self.token = linked.token.or(self.token);
             }
-            (self.server, self.room) = (linked.server, linked.room);
-            self.token = linked.token.or(self.token);
         }
         Ok(self)
     }
@@ -342,47 +354,6 @@ impl JoinOptions {
     }
 }
 
-/// Whether a text is a link to a room, and not a room's name. The page decides by the same rule.
-fn is_link(text: &str) -> bool {
-    let before_fragment = text.split('#').next().unwrap_or_default();
-    let names_room = before_fragment.split_once('/').is_some_and(|(host, path)| {
-        let segments: Vec<_> = path.split('/').collect();
-        is_host(host) && segments.windows(2).any(|pair| pair[0] == "r" && !pair[1].is_empty())
-    });
-    has_address(text) || !text.contains(char::is_whitespace) && names_room
-}
-
-const SCHEMES: [&str; 4] = ["http://", "https://", "ws://", "wss://"];
-
-/// Whether an address with one of our schemes stands anywhere in the text.
-fn has_address(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    SCHEMES.iter().any(|scheme| text.contains(scheme))
-}
-
-/// Whether something stands before the address, as in `view-source:https://…`.
-fn has_other_scheme(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    has_address(&text) && !SCHEMES.iter().any(|scheme| text.starts_with(scheme))
-}
-
-/// Without the marks that mail programs and people who quote put around a link, if the text is in
-/// such marks and a link.
-fn unquoted(text: &str) -> &str {
-    let marks = [('<', '>'), ('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”')];
-    let inner =
-        marks.iter().find_map(|(left, right)| text.strip_prefix(*left)?.strip_suffix(*right));
-    inner.map(str::trim).filter(|inner| is_link(inner)).unwrap_or(text)
-}
-
-/// Whether what stands before the path is a host: with a dot in it, with a port, or this machine.
-fn is_host(text: &str) -> bool {
-    let port = text.rsplit_once(':').map(|(_, port)| port);
-    let has_port = port
-        .is_some_and(|port| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()));
-    text.trim_matches('.').contains('.') || has_port || text.eq_ignore_ascii_case("localhost")
-}
-
 /// The devices, and what happens to the sound of both.
 #[derive(Clone, Debug)]
 pub(crate) struct SoundOptions {
@@ -502,21 +473,17 @@ mod tests {
         );
         is("wss://voice.example.org/voice/r/lobby", here("wss://voice.example.org/voice", "lobby"));
         is("voice.example.org/r/lobby#t=x", here("voice.example.org", "lobby"));
-        for name in [
-            "lobby",
-            "a/r/b",
-            "see voice.example.org/r/lobby",
-            "mailto://x",
-            "1.5",
-            "a.b/r/",
-            "./r/x",
-        ] {
+        for name in ["lobby", "a/r/b", "see voice.example.org/r/lobby", "1.5", "a.b/r/", "./r/x"] {
             is(name, here("wss://other", name));
         }
         is("voice.example.org:8080/a/r/lobby/", here("voice.example.org:8080/a", "lobby"));
+        is("r/tea%20time", here("wss://other", "tea time"));
         for link in ["https://voice.example.org/", "voice.example.org/r/a/b", "localhost:80/r/.."] {
             is(link, Err(()));
         }
+        let path = JoinOptions::new("wss://other", "/r/x#t=secret").password("sesame");
+        let path = path.follow_link().unwrap();
+        assert!(path.access_token().is_some() && path.password.is_some());
         let token = JoinOptions::new("wss://other", "https://a.example/r/x#t=secret")
             .follow_link()
             .unwrap();
@@ -528,10 +495,10 @@ mod tests {
     fn what_is_pasted_is_a_link_or_a_name_as_the_vectors_say() {
         #[derive(serde::Deserialize)]
         struct Vectors {
-            texts: Vec<Pasted>,
+            texts: Vec<Text>,
         }
         #[derive(serde::Deserialize)]
-        struct Pasted {
+        struct Text {
             text: String,
             is: String,
             room: Option<String>,
@@ -539,9 +506,10 @@ mod tests {
         let vectors: Vectors = serde_json::from_str(voicemesh_vectors::PASTED)
             .expect("the vectors are what this test expects");
         assert!(vectors.texts.len() > 20);
-        for Pasted { text, is, room } in vectors.texts {
+        for Text { text, is, room } in vectors.texts {
             let expected = match is.as_str() {
                 "name" => Some(("wss://other".to_owned(), text.clone())),
+                "path" => room.map(|room| ("wss://other".to_owned(), room)),
                 _ => room.map(|room| (String::new(), room)),
             };
             let followed = JoinOptions::new("wss://other", &text).follow_link().ok();

@@ -32,8 +32,8 @@ use std::time::Duration;
 
 use voicemesh_session::Server;
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo,
-    RoomPassword, RosterMark, ServerMessage, Signal, TakenOver,
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges,
+    PeerInfo, RoomPassword, RosterMark, ServerMessage, Signal, TakenOver, apply_metadata,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
@@ -52,6 +52,7 @@ use packets::{Packets, TextsRead};
 pub use password::{Digest, HashRequest, JoinCheck, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
+use publishing::Scope;
 pub use rules::RoomRules;
 use tickets::Tickets;
 
@@ -710,11 +711,75 @@ impl Room {
         if allowed { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyJoins)) }
     }
 
+    /// A member changes what it publishes.
+    fn set_metadata(
+        &mut self,
+        now: Duration,
+        from: ConnectionId,
+        (request, set): (Option<u32>, MetadataChanges),
+        out: &mut impl RoomOutput,
+    ) -> Result<(), Refusal> {
+        let Some(member) = self.members.get(from) else { return Ok(()) };
+        let (peer, scope) = (member.peer, Scope::Member(member.peer));
+        let next = apply_metadata(self.publishing.latest(scope, &member.metadata), set);
+        let by = (peer, self.moderation.address_of(from));
+        next.map_err(Refusal::from)
+            .and_then(|next| self.publishing.change(now, by, scope, request, next))
+            .map_err(|refusal| refusal.of_request(request))?;
+        self.publishing.send_due(now, &mut self.members, &mut self.metadata, out);
+        Ok(())
+    }
+
+    /// Its owner changes what the room publishes.
+    fn set_room_metadata(
+        &mut self,
+        now: Duration,
+        from: ConnectionId,
+        (request, set): (Option<u32>, MetadataChanges),
+        out: &mut impl RoomOutput,
+    ) -> Result<(), Refusal> {
+        let Some(member) = self.members.get(from) else { return Ok(()) };
+        let peer = member.peer;
+        if self.owner() != Some(peer) {
+            return Err(Refusal::of(ErrorCode::NotOwner).of_request(request));
+        }
+        let next = apply_metadata(self.publishing.latest(Scope::Room, &self.metadata), set);
+        let by = (peer, self.moderation.address_of(from));
+        next.map_err(Refusal::from)
+            .and_then(|next| self.publishing.change(now, by, Scope::Room, request, next))
+            .map_err(|refusal| refusal.of_request(request))?;
+        self.publishing.send_due(now, &mut self.members, &mut self.metadata, out);
+        Ok(())
+    }
+
+    /// The member of a full room that gives way to a join, if there is one.
+    fn gives_way_to(&self, join: &Join) -> Option<ConnectionId> {
+        self.seats.gives_way_to(join, &self.tickets, &self.moderation, &self.members)
+    }
+
+    /// Whether there is a place for a join besides so many others.
+    fn has_seat(&self, join: &Join, others: usize) -> bool {
+        others < self.rules.limits.peers_per_room as usize || self.gives_way_to(join).is_some()
+    }
+
+    /// A member gives way, if there is no other place.
+    fn make_seat(&mut self, now: Duration, join: &Join, others: usize, out: &mut impl RoomOutput) {
+        if others < self.rules.limits.peers_per_room as usize {
+            return;
+        }
+        let Some(connection) = self.gives_way_to(join) else { return };
+        let refusal = Refusal::of(ErrorCode::RoomFull);
+        self.leave(now, connection, LeaveReason::Left, out);
+        out.count_refusal(&refusal.code);
+        out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
+        out.close(connection, CloseReason::Refused);
+    }
+
     /// Runs timers: every few seconds each member receives the roster's mark, and credentials are
     /// renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl RoomOutput) {
         self.statuses.send_due(now, &mut self.members, out);
-        self.publish_due(now, out);
+        self.publishing.send_due(now, &mut self.members, &mut self.metadata, out);
         self.renew_credentials(out);
         self.give_due_right(now, out);
         self.renew_tickets(out);

@@ -66,6 +66,16 @@ const BOUNDS: [(HeaderName, HeaderValue); 5] = [
     ),
 ];
 
+const NO_ROOM: [&str; 2] = [
+    "There is no room at this address",
+    "An invitation ends in <code>/r/</code> and the name of a room. Perhaps a part of it got lost.",
+];
+const NO_PAGE_FOR_ROOM: [&str; 2] = [
+    "This server shows no page",
+    "The link is right, but here rooms are joined with the program: \
+     <code>voicemesh join ADDRESS</code>, with the whole address of this page.",
+];
+
 /// As far up as an address leads to the lobby.
 const DEEPEST: usize = 16;
 
@@ -187,17 +197,18 @@ fn to_lobby(path: &str) -> Cow<'static, str> {
     }
 }
 
-/// The answer for an address that is neither a room nor a file, with a way to the lobby.
+/// The answer for an address that is neither a room nor a file, with a way to the lobby; or for a
+/// room's, from a server that has no page for it.
 pub(super) fn no_room(page: Option<&Page>, path: &str) -> Response {
     let lobby = to_lobby(path);
+    let [heading, text] = if page.is_none() && is_room(path) { NO_PAGE_FOR_ROOM } else { NO_ROOM };
     let style = page.map(|page| {
         format!("<link rel=stylesheet href=\"{lobby}assets/{}/style.css\">", page.files.version())
     });
     let text = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
-         <meta name=color-scheme content=\"light dark\"><title>No room here · voicemesh</title>{}\
-         <main class=lobby><div class=\"card ending\"><h1>There is no room at this address</h1>\
-         <p>An invitation ends in <code>/r/</code> and the name of a room. Perhaps a part of it got lost.</p>\
+         <meta name=color-scheme content=\"light dark\"><title>{heading} · voicemesh</title>{}\
+         <main class=lobby><div class=\"card ending\"><h1>{heading}</h1><p>{text}</p>\
          <p><a href=\"{}\">Go to the lobby</a></p></div></main></html>\n",
         style.unwrap_or_default(),
         if lobby.is_empty() { "./" } else { &lobby },
@@ -208,6 +219,12 @@ pub(super) fn no_room(page: Option<&Page>, path: &str) -> Response {
     let policy = page.map_or_else(|| policy(&Config::default()), |page| page.policy.clone());
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     response
+}
+
+/// Whether a path is that of a room, as the page's routes know it.
+fn is_room(path: &str) -> bool {
+    let room = path.strip_prefix("/r/").map(|room| room.strip_suffix('/').unwrap_or(room));
+    room.is_some_and(|room| !room.is_empty() && !room.contains('/'))
 }
 
 fn not_found(why: &'static str) -> Response {

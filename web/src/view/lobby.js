@@ -64,7 +64,9 @@ export function lobby(app, room, invited) {
 
   /** Links are pasted where a name is asked for. @returns {boolean} whether it names a room of this server */
   function readRoom() {
-    const invitation = invitationOf(where.value);
+    // What the page's address names is a room, whatever it looks like.
+    const isGiven = room !== '' && where.value === room;
+    const invitation = isGiven ? null : invitationOf(where.value);
     if (invitation?.isHere) where.value = invitation.room;
     // What follows # belongs to the room, and is read when the page opens there.
     if (invitation?.isHere && invitation.url.includes('#')) location.assign(invitation.url);
@@ -80,7 +82,9 @@ export function lobby(app, room, invited) {
     where.setCustomValidity(
       isUnlinkable(where.value.trim())
         ? 'A room cannot be called . or .. – choose another name.'
-        : linkFault(where.value),
+        : isGiven
+          ? ''
+          : linkFault(where.value),
     );
     return elsewhere.hidden;
   }

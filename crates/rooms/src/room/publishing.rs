@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use voicemesh_common::{Rate, TokenBucket};
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{
-    ErrorCode, Metadata, MetadataChanges, ServerMessage, apply_metadata,
-};
+use voicemesh_wire::signaling::{ErrorCode, Metadata, ServerMessage};
 
-use super::Room;
+use super::members::Members;
 use crate::address::AddressTag;
-use crate::output::{ConnectionId, Purpose, RoomOutput, Text};
+use crate::output::{Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
 
 /// Bytes that one member publishes. The largest change is half of what it may at once.
@@ -28,12 +26,13 @@ pub(super) struct Publishing {
     /// One for each member at most, and one for the room.
     waiting: BTreeMap<Scope, Waiting>,
     members: BTreeMap<PeerId, TokenBucket>,
-    addresses: BTreeMap<Option<AddressTag>, TokenBucket>,
+    /// Members on the server's own machine have no address.
+    addresses: BTreeMap<AddressTag, TokenBucket>,
 }
 
 /// Whose metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Scope {
+pub(super) enum Scope {
     Member(PeerId),
     Room,
 }
@@ -75,66 +74,30 @@ impl Publishing {
         if member.tokens_at(now, MEMBER) < bytes {
             return false;
         }
-        let address = self.addresses.entry(waiting.address).or_insert_with(|| full(now, ADDRESS));
-        address.take(now, ADDRESS, bytes) && member.take(now, MEMBER, bytes)
-    }
-}
-
-impl Room {
-    /// A member changes what it publishes.
-    pub(super) fn set_metadata(
-        &mut self,
-        now: Duration,
-        from: ConnectionId,
-        (request, set): (Option<u32>, MetadataChanges),
-        out: &mut impl RoomOutput,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get(from) else { return Ok(()) };
-        let (peer, current) = (member.peer, &member.metadata);
-        let scope = Scope::Member(peer);
-        let current = self.publishing.waiting.get(&scope).map_or(current, |of| &of.metadata);
-        let next = apply_metadata(current, set).map_err(Refusal::from);
-        let published =
-            next.and_then(|metadata| self.publish(now, from, (peer, scope), request, metadata));
-        published.map_err(|refusal| refusal.of_request(request))?;
-        self.publish_due(now, out);
-        Ok(())
-    }
-
-    /// Its owner changes what the room publishes.
-    pub(super) fn set_room_metadata(
-        &mut self,
-        now: Duration,
-        from: ConnectionId,
-        (request, set): (Option<u32>, MetadataChanges),
-        out: &mut impl RoomOutput,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get(from) else { return Ok(()) };
-        let peer = member.peer;
-        let scope = Scope::Room;
-        if self.owner() != Some(peer) {
-            return Err(Refusal::of(ErrorCode::NotOwner).of_request(request));
+        if let Some(address) = waiting.address {
+            let address = self.addresses.entry(address).or_insert_with(|| full(now, ADDRESS));
+            if !address.take(now, ADDRESS, bytes) {
+                return false;
+            }
         }
-        let waiting = self.publishing.waiting.get(&scope);
-        let current = waiting.map_or(&self.metadata, |of| &of.metadata);
-        let next = apply_metadata(current, set).map_err(Refusal::from);
-        let published =
-            next.and_then(|metadata| self.publish(now, from, (peer, scope), request, metadata));
-        published.map_err(|refusal| refusal.of_request(request))?;
-        self.publish_due(now, out);
-        Ok(())
+        member.take(now, MEMBER, bytes)
     }
 
-    fn publish(
+    /// What was changed last, whether it has been sent or not.
+    pub(super) fn latest<'a>(&'a self, scope: Scope, sent: &'a Metadata) -> &'a Metadata {
+        self.waiting.get(&scope).map_or(sent, |waiting| &waiting.metadata)
+    }
+
+    /// A change that is to be sent as soon as it may be.
+    pub(super) fn change(
         &mut self,
         now: Duration,
-        from: ConnectionId,
-        (by, scope): (PeerId, Scope),
+        (by, address): (PeerId, Option<AddressTag>),
+        scope: Scope,
         request: Option<u32>,
         metadata: Metadata,
     ) -> Result<(), Refusal> {
-        let address = self.moderation.address_of(from);
-        let waiting = self.publishing.waiting.entry(scope).or_insert_with(|| Waiting {
+        let waiting = self.waiting.entry(scope).or_insert_with(|| Waiting {
             since: now,
             by,
             address,
@@ -151,13 +114,18 @@ impl Room {
 
     /// Sends the changes whose time has come: those of one address in the order in which they were
     /// made first, so that small ones keep no large one waiting.
-    pub(super) fn publish_due(&mut self, now: Duration, out: &mut impl RoomOutput) {
-        let mut order: Vec<_> =
-            self.publishing.waiting.iter().map(|(scope, of)| (of.since, *scope)).collect();
+    pub(super) fn send_due(
+        &mut self,
+        now: Duration,
+        members: &mut Members,
+        room: &mut Metadata,
+        out: &mut impl RoomOutput,
+    ) {
+        let mut order: Vec<_> = self.waiting.iter().map(|(scope, of)| (of.since, *scope)).collect();
         order.sort_unstable();
         let mut held_up = BTreeSet::new();
         for (_, scope) in order {
-            let Some(waiting) = self.publishing.waiting.remove(&scope) else { continue };
+            let Some(waiting) = self.waiting.remove(&scope) else { continue };
             let message = match scope {
                 Scope::Member(peer) => {
                     ServerMessage::Metadata { peer, metadata: waiting.metadata.clone() }
@@ -165,24 +133,25 @@ impl Room {
                 Scope::Room => ServerMessage::RoomMetadata { metadata: waiting.metadata.clone() },
             };
             let bytes = Text::from(&message).bytes().len() as f64;
-            if held_up.contains(&waiting.address) || !self.publishing.take(now, &waiting, bytes) {
-                held_up.insert(waiting.address);
-                self.publishing.waiting.insert(scope, waiting);
+            let is_held_up = waiting.address.is_some_and(|address| held_up.contains(&address));
+            if is_held_up || !self.take(now, &waiting, bytes) {
+                held_up.extend(waiting.address);
+                self.waiting.insert(scope, waiting);
                 continue;
             }
             match scope {
                 Scope::Member(peer) => {
-                    let connection = self.members.connection_of(peer);
-                    let member = connection.and_then(|of| self.members.get_mut(of));
+                    let connection = members.connection_of(peer);
+                    let member = connection.and_then(|of| members.get_mut(of));
                     let Some(member) = member else { continue };
                     member.metadata = waiting.metadata;
-                    self.members.changed();
+                    members.changed();
                 }
-                Scope::Room => self.metadata = waiting.metadata,
+                Scope::Room => *room = waiting.metadata,
             }
-            self.members.broadcast(&message, Purpose::Update, out);
+            members.broadcast(&message, Purpose::Update, out);
             for (peer, request) in waiting.requests {
-                let Some(to) = self.members.connection_of(peer) else { continue };
+                let Some(to) = members.connection_of(peer) else { continue };
                 let answer = ServerMessage::MetadataSet { request };
                 out.text(to, &Text::from(&answer), Purpose::Answer);
             }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason};
+use voicemesh_wire::signaling::{Join, LeaveReason};
 
-use super::Room;
-use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Text};
-use crate::refusal::Refusal;
+use super::members::Members;
+use super::moderation::Moderation;
+use super::tickets::Tickets;
+use crate::output::ConnectionId;
 
 /// So long the place of a member is kept that was lost, and that of all members after a restart of
 /// the server.
@@ -69,34 +70,32 @@ impl Seats {
     }
 }
 
-#[cfg(test)]
 impl Seats {
-    pub(super) fn kept(&self) -> usize {
-        self.lost.len()
-    }
-}
-
-impl Room {
     /// The member of a full room that gives way to a join, if there is one. Members who were lost
     /// take the place of one that has come since, members of before a restart that of a newcomer,
     /// and who may moderate that of any other: of the address with the most members, the one that
     /// came last. Where all addresses have few members, none gives way.
-    pub(super) fn gives_way_to(&self, join: &Join) -> Option<ConnectionId> {
+    pub(super) fn gives_way_to(
+        &self,
+        join: &Join,
+        tickets: &Tickets,
+        moderation: &Moderation,
+        members: &Members,
+    ) -> Option<ConnectionId> {
         let peer = join.proof.peer_id();
-        let ticket = self.tickets.open(join)?;
-        let may_moderate =
-            ticket.owner.is_some_and(|right| self.moderation.has_or_takes(peer, right));
-        let is_earlier = self.seats.is_after_start && self.tickets.is_of_earlier_run(&ticket);
-        let lost = self.seats.lost.iter().find(|lost| lost.peer == peer);
+        let ticket = tickets.open(join)?;
+        let may_moderate = ticket.owner.is_some_and(|right| moderation.has_or_takes(peer, right));
+        let is_earlier = self.is_after_start && tickets.is_of_earlier_run(&ticket);
+        let lost = self.lost.iter().find(|lost| lost.peer == peer);
         let mut of_addresses = BTreeMap::new();
-        for (connection, _) in self.members.iter() {
-            *of_addresses.entry(self.moderation.address_of(connection)).or_insert(0_usize) += 1;
+        for (connection, _) in members.iter() {
+            *of_addresses.entry(moderation.address_of(connection)).or_insert(0_usize) += 1;
         }
-        let crowds = self.members.iter().filter_map(|(connection, member)| {
-            let crowd = of_addresses.get(&self.moderation.address_of(connection)).copied()?;
+        let crowds = members.iter().filter_map(|(connection, member)| {
+            let crowd = of_addresses.get(&moderation.address_of(connection)).copied()?;
             let gives_way = may_moderate
                 || lost.is_some_and(|lost| member.order > lost.arrivals)
-                || is_earlier && !self.seats.were_there_before.contains(&member.peer);
+                || is_earlier && !self.were_there_before.contains(&member.peer);
             let is_possible = crowd > OF_ONE_ADDRESS
                 && gives_way
                 && member.peer != peer
@@ -106,27 +105,8 @@ impl Room {
         crowds.max().map(|(_, connection)| connection)
     }
 
-    /// Whether there is a place for a join besides so many others.
-    pub(super) fn has_seat(&self, join: &Join, others: usize) -> bool {
-        others < self.rules.limits.peers_per_room as usize || self.gives_way_to(join).is_some()
-    }
-
-    /// A member gives way, if there is no other place.
-    pub(super) fn make_seat(
-        &mut self,
-        now: Duration,
-        join: &Join,
-        others: usize,
-        out: &mut impl RoomOutput,
-    ) {
-        if others < self.rules.limits.peers_per_room as usize {
-            return;
-        }
-        let Some(connection) = self.gives_way_to(join) else { return };
-        let refusal = Refusal::of(ErrorCode::RoomFull);
-        self.leave(now, connection, LeaveReason::Left, out);
-        out.count_refusal(&refusal.code);
-        out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
-        out.close(connection, CloseReason::Refused);
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.lost.len()
     }
 }

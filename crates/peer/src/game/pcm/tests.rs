@@ -103,7 +103,7 @@ fn the_first_that_reads_sets_the_pace_until_it_stays_away() {
     taps.finish(None);
     assert!(taps.voices.is_empty());
     assert_eq!(
-        taps.speaker(Participant::Peer(peer), &block(0), false),
+        taps.speaker(Some(peer), &block(0), false),
         Mixing::In,
         "and the peer is in the mix again"
     );

@@ -1,0 +1,123 @@
+//! What stands where a room's name belongs: a name, a link to a room, or the end of one. The page
+//! decides by the same vectors.
+
+/// What a text is that was given as a room's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pasted<'a> {
+    /// A name, as it stands.
+    Name,
+    /// The path of a link, `/r/ROOM`, with what follows its `#`: a room of the server that is given
+    /// anyway.
+    Path { room: &'a str, fragment: &'a str },
+    /// A web address, whether it leads to a room or not.
+    Link(&'a str),
+    /// A web address with other words beside it.
+    Words(&'a str),
+}
+
+/// Looks at a text with the marks around it that mail programs and people who quote write, and the
+/// end of a sentence behind it.
+pub(crate) fn read(text: &str) -> Pasted<'_> {
+    let inner = without_end(unquoted(without_end(text.trim(), &ENDS)), &CLOSING);
+    kind_of(inner)
+}
+
+const ENDS: [char; 7] = ['.', ',', ';', ':', '!', '?', '…'];
+const CLOSING: [char; 15] =
+    ['.', ',', ';', ':', '!', '?', '…', ')', ']', '}', '>', '"', '\'', '”', '’'];
+const SCHEMES: [&str; 4] = ["http://", "https://", "ws://", "wss://"];
+
+fn kind_of(text: &str) -> Pasted<'_> {
+    let lower = text.to_ascii_lowercase();
+    let has_address = SCHEMES.iter().any(|scheme| lower.contains(scheme));
+    let begins = SCHEMES.iter().any(|scheme| lower.starts_with(scheme));
+    if text.contains(char::is_whitespace) || has_address && !begins {
+        return if has_address { Pasted::Words(text) } else { Pasted::Name };
+    }
+    if has_address || has_scheme(text) {
+        return Pasted::Link(text);
+    }
+    let (path, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let path = path.split('?').next().unwrap_or_default();
+    if let Some(room) = room_of_path(path) {
+        return Pasted::Path { room, fragment };
+    }
+    match path.split_once('/') {
+        Some((host, rest)) if is_address(host) || is_host(host) && names_room(rest) => {
+            Pasted::Link(text)
+        }
+        _ => Pasted::Name,
+    }
+}
+
+/// Any scheme: what has one was meant as an address.
+fn has_scheme(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+.-".contains(letter))
+    })
+}
+
+/// The room of `r/ROOM` or `/…/r/ROOM`, as it is written there.
+fn room_of_path(path: &str) -> Option<&str> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let (before, room) = path.rsplit_once('/')?;
+    let is_path = before == "r" || before.starts_with('/') && before.ends_with("/r");
+    (is_path && !path.starts_with("//") && !room.is_empty()).then_some(room)
+}
+
+fn names_room(path: &str) -> bool {
+    let segments: Vec<_> = path.split('/').collect();
+    segments.windows(2).any(|pair| pair[0] == "r" && !pair[1].is_empty())
+}
+
+/// Whether what stands before a path with `/r/` in it is a host: with a dot in it, with a port, or
+/// this machine.
+fn is_host(text: &str) -> bool {
+    text.trim_matches('.').contains('.') || is_address(text)
+}
+
+/// Whether what stands before any path is a host beyond doubt: it ends as names of hosts do, has a
+/// port, is an IPv4 address, or this machine.
+fn is_address(text: &str) -> bool {
+    let is_number =
+        |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    let labels: Vec<_> = text.split('.').collect();
+    let last = labels[labels.len() - 1];
+    let is_named = labels.len() > 1
+        && labels.iter().all(|label| !label.is_empty())
+        && last.chars().count() > 1
+        && last.chars().all(char::is_alphabetic);
+    is_named
+        || text.rsplit_once(':').is_some_and(|(_, port)| is_number(port))
+        || labels.len() == 4 && labels.iter().all(|label| is_number(label))
+        || text.eq_ignore_ascii_case("localhost")
+}
+
+/// Without the end of a sentence, unless that would leave no name. A bracket that is opened before
+/// belongs to the name.
+fn without_end<'a>(text: &'a str, ends: &[char]) -> &'a str {
+    let mut trimmed = text;
+    while let Some(last) = trimmed.chars().next_back().filter(|last| ends.contains(last)) {
+        let count = |letter: char| trimmed.matches(letter).count();
+        let is_opened = match last {
+            ')' => count(')') <= count('('),
+            ']' => count(']') <= count('['),
+            _ => false,
+        };
+        if is_opened {
+            break;
+        }
+        trimmed = &trimmed[..trimmed.len() - last.len_utf8()];
+    }
+    if trimmed.is_empty() || trimmed.ends_with('/') { text } else { trimmed }
+}
+
+/// Without the marks that mail programs and people who quote put around a link.
+fn unquoted(text: &str) -> &str {
+    let marks =
+        [('<', '>'), ('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”'), ('(', ')'), ('[', ']')];
+    let inner =
+        marks.iter().find_map(|(left, right)| text.strip_prefix(*left)?.strip_suffix(*right));
+    inner.map_or(text, str::trim)
+}
