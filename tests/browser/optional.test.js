@@ -233,8 +233,8 @@ test(
     await ada.picture('own-failure');
     await ada.page.setViewportSize({ width: 320, height: 640 });
     await ada.picture('own-failure-320');
-    await ada.page.locator('details > summary').click();
-    await ada.page.getByText('broken by the test').waitFor();
+    await ada.page.locator('.screen details > summary').click();
+    await ada.page.locator('.screen').getByText('broken by the test').waitFor();
     assert.equal(ada.faults.length, 1, ada.faults.join('\n'));
     await ada.at('leave').click();
     await ada.waitForPhase('left');
