@@ -58,6 +58,9 @@ impl RequestLimits {
         path: &str,
     ) -> Result<(), Response> {
         let cost = if path.ends_with("/metrics") { METRICS } else { 1.0 };
+        // What an address may have of WebSockets and joins is counted apart, so that neighbours who
+        // ask for much else keep no member out.
+        let address = address.filter(|_| !path.ends_with("/ws"));
         self.take(now, connection, address, cost).map_err(too_many)?;
         // Given back at once: who has waited for it yields before it is used.
         drop(self.turns.next().await);
@@ -127,6 +130,22 @@ mod tests {
         let wait = limits.take(NOW, &connection, here, METRICS).unwrap_err();
         assert_eq!(wait, Duration::from_millis(200));
         assert_eq!(limits.take(NOW + wait, &connection, here, METRICS), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn requests_of_neighbours_keep_no_one_from_a_web_socket() {
+        let (limits, here) = (RequestLimits::default(), Some(AddressKey::V4(1)));
+        for _ in 0..4_000 / 400 {
+            let connection = ConnectionRequests::new(NOW);
+            for _ in 0..400 {
+                assert!(limits.admit(NOW, &connection, here, "/healthz").await.is_ok());
+            }
+        }
+        let connection = ConnectionRequests::new(NOW);
+        assert!(limits.admit(NOW, &connection, here, "/healthz").await.is_err());
+        for path in ["/ws", "/voice/ws"] {
+            assert!(limits.admit(NOW, &connection, here, path).await.is_ok(), "{path}");
+        }
     }
 
     #[test]
