@@ -12,7 +12,8 @@ LOG=$(mktemp)    # what all tests said, to be counted at the end
 VIRTUAL="sim"
 BESIDE_LOG=$(mktemp)
 BESIDE_PID=""
-trap 'rm -f "$LOG" "$BESIDE_LOG"; [ -z "$BESIDE_PID" ] || kill -- "-$BESIDE_PID" 2>/dev/null || true' EXIT
+trap 'rm -f "$LOG" "$BESIDE_LOG"; [ -z "$BESIDE_PID" ] || kill -TERM -- "-$BESIDE_PID" 2>/dev/null || true
+    [ -z "$BESIDE_PID" ] || kill -CONT -- "-$BESIDE_PID" 2>/dev/null || true' EXIT
 
 main() {
     # Nothing is rebuilt on such a machine: what incremental builds write would only cost time.
@@ -44,8 +45,11 @@ in_front() {
     step "tests" cargo_tests
     step "Debian packages" debian_packages
     step "container image" container_image
-    # These start the server and the command that were built above.
+    # These start the server and the command that were built above. Of sound that a browser plays every late step is heard, so
+    # nothing is done beside them.
+    kill -STOP -- "-$BESIDE_PID" 2>/dev/null || true
     step "browser tests" browser_tests
+    kill -CONT -- "-$BESIDE_PID" 2>/dev/null || true
     step "beside the tests" finish_beside
 }
 
