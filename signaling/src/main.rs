@@ -1,5 +1,6 @@
 //! The signaling server as a separate program; `voicemesh serve` runs the same server.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
@@ -19,14 +20,20 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|filter| !filter.is_empty()) {
-            eprintln!(
+            let _ = writeln!(
+                std::io::stderr(),
                 "voicemesh-signaling: {} is not understood, so the log is at info; write debug, or voicemesh_signaling=trace,warn",
                 EnvFilter::DEFAULT_ENV
             );
         }
         EnvFilter::new("info")
     });
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Where the log cannot be written, the server goes on without.
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .init();
     // One thread relays tens of thousands of packets a second, and waking a task costs no system
     // call.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -37,7 +44,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("voicemesh-signaling: {error}");
+            let _ = writeln!(std::io::stderr(), "voicemesh-signaling: {error}");
             // As for an option that cannot be parsed.
             if matches!(error, ServeError::Config(_)) {
                 ExitCode::from(2)

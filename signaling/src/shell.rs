@@ -24,6 +24,7 @@ mod socket;
 mod turns;
 
 use std::future::Future;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,8 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let listener = bind(&config).await?;
     let reload = Arc::new(Notify::new());
     let signals = stop_signals(config.tls_cert.is_some().then(|| Arc::clone(&reload)))?;
-    println!("{}", banner(&config, listener.local_addr()?));
+    // A server that is read by no one goes on serving.
+    let _ = writeln!(std::io::stdout(), "{}", banner(&config, listener.local_addr()?));
     serve_prepared(config, prepared, listener, signals, reload).await
 }
 

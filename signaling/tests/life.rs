@@ -224,6 +224,20 @@ fn an_option_that_cannot_be_used_is_named_before_the_server_says_that_it_listens
     }
 }
 
+/// The disk with its log is full, or the program that read it is gone.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_whose_log_cannot_be_written_goes_on() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+    let mut program = Program::start_with(&["--listen", "127.0.0.1:0"], &[], full.into());
+    let stream = TcpStream::connect(program.address).await.expect("it listens");
+    let upgrade = tokio_tungstenite::client_async(request(program.address), stream);
+    let mut ana = Person { socket: within("an upgrade", upgrade).await.expect("a WebSocket").0 };
+    ana.enter(join_of("lobby", "ana")).await;
+    program.terminate();
+    assert_eq!(program.child.wait().expect("it ends").code(), Some(0));
+}
+
 #[tokio::test]
 async fn stun_none_names_no_server_to_peers() {
     let mut program = Program::start(&["--stun", "none", "--listen", "127.0.0.1:0"], &[]);
@@ -245,8 +259,13 @@ struct Program {
 
 impl Program {
     fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_with(arguments, environment, Stdio::inherit())
+    }
+
+    fn start_with(arguments: &[&str], environment: &[(&str, &str)], log: Stdio) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_voicemesh-signaling"));
-        command.args(arguments).envs(environment.iter().copied()).stdout(Stdio::piped());
+        command.args(arguments).envs(environment.iter().copied());
+        command.stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary was built");
         let mut banner = String::new();
         let stdout = child.stdout.take().expect("it is piped");

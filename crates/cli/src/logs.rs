@@ -21,13 +21,14 @@ pub(crate) fn init(default: &str) {
     let filter = match asked.trim() {
         "" => EnvFilter::new(default),
         asked => EnvFilter::try_new(asked).unwrap_or_else(|_| {
-            eprintln!(
+            let _ = writeln!(
+                io::stderr(),
                 "voicemesh: {VARIABLE} is not understood, so the log is at {default}; write debug, or voicemesh=trace,warn"
             );
             EnvFilter::new(default)
         }),
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(|| Sink);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Sink).log_internal_errors(false);
     let log = tracing_subscriber::registry()
         .with(filter)
         .with(filter_fn(|about| may_log(about.target())));

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use voicemesh::over::{Mode, Options, Voice};
+use bytes::Bytes;
+use voicemesh::over::network::{Delivery, NetworkError, NetworkEvent, Reliability};
+use voicemesh::over::{Mode, Network, Options, Voice};
 use voicemesh::{
     Event, InputSpec, OutputSpec, PeerId, PeerState, RoomEvent, TransmitOptions, VoiceAudience,
 };
@@ -187,7 +189,7 @@ fn groups_and_handles_stay_when_the_game_starts_its_network_again() {
         play(&mut games, "both listen to the team alone", |games| {
             games.iter().all(|game| game.voice.snapshot().peers[0].groups[..] == ["team"])
         });
-        games[0].voice.send_text("nobody listens to Global");
+        games[0].voice.send_text("to no one here");
         games[0].voice.group("team").send_text("hello");
         let ada = games[1].id("Ada");
         games[1].voice.member(ada).send_text("for you alone");
@@ -199,7 +201,7 @@ fn groups_and_handles_stay_when_the_game_starts_its_network_again() {
                 arrived == [true; 2]
             }
         });
-        assert!(!games[1].has_text("nobody listens to Global"));
+        assert!(!games[1].has_text("to no one here"));
 
         games[host].mode = Mode::None;
         play(&mut games, "all are gone", |games| {
@@ -290,5 +292,63 @@ fn what_does_not_start_by_hand_says_why_and_is_not_tried_again() {
     wait(first, "the server sees both", &|game| game.voice.snapshot().peers.len() == 2);
     first.voice.stop();
     wait(second, "the session is gone", &refused("session-ended"));
-    wait(second, "nobody is there", &|game| !game.has("third"));
+    wait(second, "all are gone", &|game| !game.has("third"));
+}
+
+/// A game's network with a fault of its author.
+struct Faulty;
+
+impl Network for Faulty {
+    type Peer = u32;
+    type ClientParameters = ();
+    type ServerParameters = ();
+
+    fn connect(&mut self, _: Duration, (): ()) -> Result<(), NetworkError> {
+        panic!("a fault of the test's network")
+    }
+
+    fn disconnect(&mut self, _: Duration) {}
+
+    fn host(&mut self, _: Duration, (): ()) -> Result<(), NetworkError> {
+        Ok(())
+    }
+
+    fn stop_hosting(&mut self, _: Duration) {}
+
+    fn poll(&mut self, _: Duration) -> Option<NetworkEvent<u32>> {
+        None
+    }
+
+    fn send_to_server(
+        &mut self,
+        _: Duration,
+        _: Reliability,
+        _: Bytes,
+    ) -> Result<(), NetworkError> {
+        Ok(())
+    }
+
+    fn send_to_client(
+        &mut self,
+        _: Duration,
+        _: u32,
+        _: Delivery,
+        _: Bytes,
+    ) -> Result<(), NetworkError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_network_that_panics_ends_the_voice_which_is_said_once() {
+    let options = Options::new("Ada").input(InputSpec::Silence).output(OutputSpec::Null);
+    let mut voice = Voice::new(options, Faulty).unwrap();
+    voice.run_as_client(());
+    let began = Instant::now();
+    while !matches!(voice.poll_event(), Some(Event::Room(RoomEvent::Left))) {
+        assert!(began.elapsed() < PATIENCE, "{:?}", voice.snapshot());
+        std::thread::yield_now();
+    }
+    assert_eq!(voice.poll_event(), None);
+    voice.microphone().set_muted(true);
 }

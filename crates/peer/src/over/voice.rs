@@ -1,7 +1,7 @@
 //! The handle that a game holds.
 
 use std::fmt;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use super::options::Options;
 use super::orders::{Follow, Order, Orders, Start};
 use super::worker::{Ends, Worker};
 use crate::command::COMMANDS;
-use crate::event::{Event, Snapshot, TimedEvent};
+use crate::event::{Event, RoomEvent, Snapshot, TimedEvent};
 use crate::game::{PendingPositions, Transmission, TransmitOptions, VoiceAudience};
 use crate::handles::{Controls, Group, Member, Microphone, Speaker};
 use crate::inbox::Wake;
@@ -45,6 +45,7 @@ use crate::voice_loop::{EVENTS, Publisher, VoiceLoop};
 /// | [`RoomEvent::ServerAway`] | while it follows the game's network: it did not start, or its session is gone, and is tried again |
 /// | [`RoomEvent::Refused`] | started by hand: the same, and nothing is tried (`not-started`, `not-connected`, `session-ended`, `hosting-failed`) |
 /// | [`RoomEvent::Warned`] | `command`: what was asked for cannot be done; `network`: the network breaks its contract, and the rule |
+/// | [`RoomEvent::Left`] | the thread has ended because the network panicked on it: nothing runs any more |
 /// | voice and devices | as in a room |
 ///
 /// [`RoomEvent::Joined`]: crate::RoomEvent::Joined
@@ -56,6 +57,7 @@ use crate::voice_loop::{EVENTS, Publisher, VoiceLoop};
 /// [`RoomEvent::ServerAway`]: crate::RoomEvent::ServerAway
 /// [`RoomEvent::Refused`]: crate::RoomEvent::Refused
 /// [`RoomEvent::Warned`]: crate::RoomEvent::Warned
+/// [`RoomEvent::Left`]: crate::RoomEvent::Left
 pub struct Voice<N: Network> {
     controls: Controls,
     orders: Arc<Orders<N>>,
@@ -65,6 +67,8 @@ pub struct Voice<N: Network> {
     snapshot: Arc<Snapshot>,
     /// What was last said of the game's network.
     followed: Option<Mode>,
+    /// The thread has ended by itself, and that was said.
+    has_ended: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -122,6 +126,7 @@ where
             orders,
             events: Mutex::new(events),
             followed: None,
+            has_ended: false,
             thread: Some(thread),
         })
     }
@@ -202,7 +207,14 @@ impl<N: Network> Voice<N> {
 
     /// The next event, if there is one. Of more than 4096 that wait, the newest are dropped.
     pub fn poll_event(&mut self) -> Option<Event> {
-        get_mut(&mut self.events).try_recv().ok().map(|timed| timed.event)
+        match get_mut(&mut self.events).try_recv() {
+            Ok(timed) => Some(timed.event),
+            Err(TryRecvError::Disconnected) if !self.has_ended => {
+                self.has_ended = true;
+                Some(RoomEvent::Left.into())
+            }
+            Err(TryRecvError::Disconnected | TryRecvError::Empty) => None,
+        }
     }
 }
 

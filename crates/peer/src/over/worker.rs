@@ -25,7 +25,7 @@ use crate::voice_loop::VoiceLoop;
 
 /// The thread sleeps at most this long.
 const MAX_PARK: Duration = Duration::from_millis(5);
-/// A server without a client of its own has no events of who comes and goes: it looks this often.
+/// A dedicated server has no events of who comes and goes: it looks this often.
 const MEMBERS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Everything that the thread owns.
