@@ -187,6 +187,8 @@ export class Capture {
   #source = null;
   /** @type {Map<AudioContext, AudioWorkletNode>} */
   #nodes = new Map();
+  /** @type {AudioContext | null} for a microphone that the browser does not give at 48 kHz, as long as it is open */
+  #atItsRate = null;
   #activity = new Activity();
   #talkedAt = -Infinity;
   #opening = 0;
@@ -209,23 +211,35 @@ export class Capture {
    * @param {() => number} clock ms
    * @param {{encoded: (encoded: Encoded) => void, changed: () => void, lost: () => void, ticked: (now: number) => void}} events
    *   `changed`: whether what one says can be encoded. `ticked`: every 20 ms while a microphone is open, in hidden pages too
+   * @param {() => Promise<AudioContext>} contextAtItsRate one at the sound card's rate, with the worklets loaded
    */
-  constructor(context, clock, events) {
+  constructor(context, clock, events, contextAtItsRate) {
     this.clock = clock;
     this.events = events;
+    this.contextAtItsRate = contextAtItsRate;
     this.encoder = new Encoder(events.encoded, clock, events.changed);
+    /** The context of 48 kHz. */
+    this.base = context;
     this.context = context;
     this.node = this.#nodeIn(context);
   }
 
   /** Takes the microphone's samples in another context, which has the worklet loaded. @param {AudioContext} context */
   moveTo(context) {
-    if (context === this.context) return;
+    if (context === this.base) return;
+    this.base = context;
+    if (this.#atItsRate) return;
+    this.#enter(context);
+    if (this.#stream) this.#connect(this.#stream).catch(() => this.#lost());
+  }
+
+  /** @param {AudioContext} context */
+  #enter(context) {
     this.monitor(false);
     this.#source?.disconnect();
+    this.#source = null;
     this.context = context;
     this.node = this.#nodeIn(context);
-    if (this.#stream) this.#connect(this.#stream);
   }
 
   /** @param {AudioContext} context */
@@ -233,7 +247,8 @@ export class Capture {
     const known = this.#nodes.get(context);
     if (known) return known;
     // One for good, as browsers keep some of each; without a microphone it hears silence, which goes nowhere.
-    const node = new AudioWorkletNode(context, 'voicemesh-capture', {
+    const name = context === this.#atItsRate ? 'voicemesh-capture-rate' : 'voicemesh-capture';
+    const node = new AudioWorkletNode(context, name, {
       numberOfInputs: 1,
       numberOfOutputs: 0,
       channelCountMode: 'max',
@@ -249,10 +264,29 @@ export class Capture {
     return node;
   }
 
-  /** @param {MediaStream} stream */
-  #connect(stream) {
-    this.#source = this.context.createMediaStreamSource(stream);
+  /**
+   * Firefox gives a microphone at the rate of the system's speaker, and to contexts of this rate only.
+   * @param {MediaStream} stream
+   */
+  async #connect(stream) {
+    if (this.#attach(stream)) return;
+    const context = await this.contextAtItsRate();
+    if (stream !== this.#stream) return void context.close();
+    this.#atItsRate = context;
+    this.#enter(context);
+    if (!this.#attach(stream)) throw new DOMException('', 'NotSupportedError');
+  }
+
+  /** @param {MediaStream} stream @returns {boolean} whether the rates agree */
+  #attach(stream) {
+    try {
+      this.#source = this.context.createMediaStreamSource(stream);
+    } catch (error) {
+      if (error instanceof DOMException && error.name === 'NotSupportedError') return false;
+      throw error;
+    }
     this.#source.connect(this.node);
+    return true;
   }
 
   /** Which channel is heard, counted from 1; 0: the one that is best. @param {number} channel */
@@ -319,12 +353,15 @@ export class Capture {
     this.#release();
     this.#stream = stream;
     stream.getAudioTracks()[0].onended = () => {
-      if (this.#stream !== stream) return;
-      this.close();
-      this.events.lost();
+      if (this.#stream === stream) this.#lost();
     };
-    this.#connect(stream);
+    await this.#connect(stream);
     this.encoder.keepTrying();
+  }
+
+  #lost() {
+    this.close();
+    this.events.lost();
   }
 
   /** Closes the microphone; what was being said ends as before a pause. */
@@ -352,6 +389,12 @@ export class Capture {
     this.#source?.disconnect();
     if (this.#stream) stop(this.#stream);
     this.#source = this.#stream = null;
+    if (this.#atItsRate) {
+      this.#nodes.delete(this.#atItsRate);
+      this.#atItsRate.close().catch(() => {});
+      this.#atItsRate = null;
+      this.#enter(this.base);
+    }
     this.#activity.reset();
   }
 

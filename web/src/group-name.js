@@ -1,7 +1,7 @@
 /** Names of talk groups as people type them, and why one does not listen to one. */
 
 import { isolated } from './moderation.js';
-import { roomName } from './names.js';
+import { roomKey, roomName } from './names.js';
 import { GLOBAL } from './session.js';
 
 /** How the group of everyone is called, by the page and by others; in any case. */
@@ -15,12 +15,16 @@ export const quotedGroups = (groups) => `“${groups.map(isolated).join('”, �
 
 /**
  * The one group that a text names. Throws what is wrong with it.
- * @param {string} text @param {readonly string[]} known groups that are there: their names may have commas
+ * @param {string} text @param {readonly string[]} known groups that are there: their names may have commas, and what is called as
+ *   one of them but for case and the like is that one. To programs these are two groups
  */
 export function groupNamed(text, known) {
   const name = text.trim();
   if (EVERYONE.includes(name.toLowerCase())) return GLOBAL;
   if (known.includes(name)) return name;
+  const key = roomKey(name);
+  const there = known.find((one) => roomKey(one) === key);
+  if (there !== undefined) return there;
   const { refused } = roomName(name);
   if (refused === 'blank') throw new Error('Type the name of a group.');
   if (refused === 'too-long') throw new Error('A group\u2019s name can have at most 256 bytes.');

@@ -299,8 +299,8 @@ export class CaptureContext {
           this.#silent = null;
         },
       );
-    } else if (output.context && output.plays && capture.context !== output.context) {
-      capture.context.suspend().catch(() => {});
+    } else if (output.context && output.plays && capture.base !== output.context) {
+      capture.base.suspend().catch(() => {});
       capture.moveTo(output.context);
       return true;
     }
@@ -316,6 +316,14 @@ function silentContext() {
     sinkId: { type: 'none' },
   };
   return load(new AudioContext(options), ['capture-worklet.js']);
+}
+
+/** A context that runs at the rate of the system's speaker, for a microphone. */
+export async function contextAtItsRate() {
+  const context = new AudioContext({ latencyHint: 'interactive' });
+  await load(context, ['capture-rate-worklet.js']);
+  start(context);
+  return context;
 }
 
 /** Some browsers play into nothing where there is no speaker: those that name speakers are asked for them. */

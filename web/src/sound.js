@@ -7,7 +7,7 @@
 import { Capture } from './capture.js';
 import { soundDevices } from './devices.js';
 import { isMicrophoneBlocked, mediaDevices, onDeviceChange } from './optional.js';
-import { CaptureContext, Output } from './output.js';
+import { CaptureContext, Output, contextAtItsRate } from './output.js';
 import { Playback } from './playback.js';
 import { ownStatus } from './snapshot.js';
 import { Volumes } from './volumes.js';
@@ -176,12 +176,15 @@ export class Sound {
     });
     this.playback.setDeafened(this.deafened);
     this.setOverallVolume(this.#overall);
-    this.capture = new Capture(context, this.clock, {
+    const events = {
+      /** @param {import('./capture.js').Encoded} encoded */
       encoded: (encoded) => this.events.encoded(encoded),
       changed: () => this.events.changed(),
       lost: () => this.#microphoneLost(),
+      /** @param {number} now */
       ticked: (now) => this.events.ticked(now),
-    });
+    };
+    this.capture = new Capture(context, this.clock, events, contextAtItsRate);
     Object.assign(this.capture, this.controls);
     this.#captureContext = new CaptureContext(this.output, this.capture);
     this.#outputChanged();

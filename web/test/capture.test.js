@@ -32,26 +32,42 @@ afterEach(() => {
   for (const name of ['AudioWorkletNode', 'DelayNode']) Reflect.deleteProperty(globalThis, name);
 });
 
-test('hearing oneself takes one node, which the microphone lets go of afterwards', async () => {
+/** @param {(rate: number) => void} [check] what a context of this rate does with a microphone */
+function graph(check = () => {}) {
+  /** @type {FakeNode[]} */
+  const sources = [];
+  /** @param {number} rate */
+  const contextOf = (rate) => ({
+    destination: new FakeNode(),
+    isClosed: false,
+    async close() {
+      this.isClosed = true;
+    },
+    createMediaStreamSource() {
+      check(rate);
+      sources.push(new FakeNode());
+      return sources[sources.length - 1];
+    },
+  });
   const stream = { getAudioTracks: () => [{}], getTracks: () => [{ stop() {} }] };
   const navigator = { mediaDevices: { getUserMedia: async () => stream } };
   Object.defineProperty(globalThis, 'navigator', { value: navigator, configurable: true });
   Object.assign(globalThis, { AudioWorkletNode: FakeNode, DelayNode: FakeDelay });
-  /** @type {FakeNode[]} */
-  const sources = [];
-  const context = {
-    destination: new FakeNode(),
-    createMediaStreamSource() {
-      sources.push(new FakeNode());
-      return sources[sources.length - 1];
-    },
+  const lost = { times: 0 };
+  const events = { encoded() {}, changed() {}, lost: () => void lost.times++, ticked() {} };
+  /** @type {ReturnType<typeof contextOf>[]} */
+  const others = [];
+  const at = (/** @type {number} */ rate) => async () => {
+    others.push(contextOf(rate));
+    return /** @type {any} */ (others[others.length - 1]);
   };
-  const capture = new Capture(/** @type {any} */ (context), () => 0, {
-    encoded() {},
-    changed() {},
-    lost() {},
-    ticked() {},
-  });
+  const base = /** @type {any} */ (contextOf(48_000));
+  return { base, contextOf, events, lost, others, sources, at };
+}
+
+test('hearing oneself takes one node, which the microphone lets go of afterwards', async () => {
+  const { base, events, sources, at } = graph();
+  const capture = new Capture(base, () => 0, events, at(48_000));
   await capture.open('');
   const [source] = sources;
   const delays = () => [...source.outputs].filter((node) => node instanceof FakeDelay);
@@ -67,4 +83,34 @@ test('hearing oneself takes one node, which the microphone lets go of afterwards
     'another microphone begins without it',
   );
   assert.equal(sources[1].outputs.size, 1);
+});
+
+test('a microphone that is given at another rate only is heard in a context of that rate', async () => {
+  let card = 44_100;
+  const { base, contextOf, events, lost, others, sources, at } = graph((rate) => {
+    if (rate !== card) throw new DOMException('', 'NotSupportedError');
+  });
+  const capture = new Capture(
+    base,
+    () => 0,
+    events,
+    () => at(card)(),
+  );
+  await capture.open('');
+  assert.deepEqual([capture.context, sources.length], [others[0], 1]);
+  // Another context of 48 kHz makes no difference to it.
+  const next = /** @type {any} */ (contextOf(48_000));
+  capture.moveTo(next);
+  assert.equal(capture.context, others[0]);
+  capture.close();
+  assert.deepEqual([capture.context, others[0].isClosed], [next, true]);
+  card = 48_000;
+  await capture.open('');
+  assert.deepEqual([capture.context, others.length], [next, 1], 'none is made without need');
+  // Nothing that the browser makes has the rate.
+  capture.contextAtItsRate = at(96_000);
+  card = 44_100;
+  await assert.rejects(capture.open(''), { name: 'NotSupportedError' });
+  capture.close();
+  assert.ok(others.every(({ isClosed }) => isClosed) && lost.times === 0);
 });

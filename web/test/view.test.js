@@ -389,6 +389,12 @@ test('one group is meant where a group is asked for, and everyone by any of its 
     [' red team ', 'Rot, Blau', 'ALLE'].map((text) => groupNamed(text, ['Rot, Blau'])),
     ['red team', 'Rot, Blau', 'ALLE'],
   );
+  // As rooms are compared, but one that is written so is that one.
+  const there = ['Red', 'RED', 'Cafe\u0301'];
+  assert.deepEqual(
+    ['red', 'RED', 'caf\u00e9', 'blue'].map((text) => groupNamed(text, there)),
+    ['Red', 'RED', 'Cafe\u0301', 'blue'],
+  );
   for (const text of ['', '  ', '\u200b\u3164'])
     assert.throws(
       () => groupNamed(text, []),

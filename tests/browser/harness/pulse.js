@@ -10,9 +10,9 @@ import { PATIENCE_MS, Program } from './program.js';
 export const SPEAKERS = ['speaker', 'second'];
 const TOOLS = ['pulseaudio', 'paplay', 'parec', 'pactl'];
 
-/** @param {string} name */
-const nullSink = (name) =>
-  `load-module module-null-sink sink_name=${name} rate=48000 channels=2 sink_properties=device.description=${name}`;
+/** @param {string} name @param {number} hz */
+const nullSink = (name, hz) =>
+  `load-module module-null-sink sink_name=${name} rate=${hz} channels=2 sink_properties=device.description=${name}`;
 
 export function pulseIsInstalled() {
   const folders = (process.env.PATH ?? '').split(delimiter);
@@ -22,9 +22,10 @@ export function pulseIsInstalled() {
 export class Pulse {
   #modules = new Map(SPEAKERS.map((name, at) => [name, at + 1]));
 
-  /** @param {string} folder is made, and must be private */
-  constructor(folder) {
+  /** @param {string} folder is made, and must be private @param {number} hz of the speakers */
+  constructor(folder, hz = 48_000) {
     this.folder = folder;
+    this.hz = hz;
     mkdirSync(folder, { mode: 0o700 });
     mkdirSync(join(folder, 'home'));
     writeFileSync(join(folder, 'cookie'), new Uint8Array(256));
@@ -32,7 +33,7 @@ export class Pulse {
       join(folder, 'setup.pa'),
       [
         `load-module module-native-protocol-unix auth-anonymous=1 socket=${folder}/native`,
-        ...SPEAKERS.map((name) => nullSink(name)),
+        ...SPEAKERS.map((name) => nullSink(name, hz)),
         'load-module module-null-sink sink_name=feed rate=48000 channels=1',
         'load-module module-remap-source source_name=microphone master=feed.monitor channels=1 remix=no',
         `set-default-sink ${SPEAKERS[0]}`,
@@ -93,7 +94,7 @@ export class Pulse {
 
   /** It is plugged in again. @param {string} name */
   async plug(name) {
-    await this.#control(...nullSink(name).split(' '));
+    await this.#control(...nullSink(name, this.hz).split(' '));
   }
 
   /** Until no more than one stream is open: browsers keep those that they used for some seconds, and play to them again. */

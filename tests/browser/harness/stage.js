@@ -192,8 +192,8 @@ export class Stage {
   }
 
   /** A sound server with a virtual speaker and microphone. */
-  async pulse() {
-    const pulse = new Pulse(this.file('pulse'));
+  async pulse(hz = 48_000) {
+    const pulse = new Pulse(this.file('pulse'), hz);
     this.#endings.push(() => pulse.kill());
     await pulse.start();
     return pulse;
