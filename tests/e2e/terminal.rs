@@ -184,7 +184,9 @@ fn a_damaged_identity_is_said_once_with_its_path_and_the_room_goes_on() {
     let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
     fs::create_dir_all(folder.file("Ada")).unwrap();
     fs::write(folder.file("Ada").join("identity"), "abc").unwrap();
-    let _bob = Joining::new(&server.url(), "identity", "Bob").start(&folder);
+    // Before her: that he comes is no event that would push hers away.
+    let mut bob = Joining::new(&server.url(), "identity", "Bob").start(&folder);
+    wait_for(&mut bob, "connected");
     let command = join_silent(&server, "identity", "Ada", &folder);
     // Paths are broken over lines.
     let has_path =
@@ -198,7 +200,9 @@ fn a_damaged_identity_is_said_once_with_its_path_and_the_room_goes_on() {
     window.write(b"\x1b");
     // It is an event like others now, cut where there is no room; F8 shows it whole.
     window.wait_until("the room", |text| {
-        is_whole(text, "identity", USUAL.size) && !text.contains("You are a new person")
+        is_whole(text, "identity", USUAL.size)
+            && text.matches("You are a new person").count() == 1
+            && !has_path(text)
     });
     window.write(b"\x1b[19~");
     window.wait_until("the event", |text| text.contains("You are a new person") && has_path(text));
