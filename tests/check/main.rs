@@ -15,3 +15,4 @@ mod module;
 mod public_api;
 mod purity;
 mod rows;
+mod sentences;

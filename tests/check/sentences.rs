@@ -36,6 +36,7 @@ fn what_the_guide_quotes_of_the_server_is_said_by_it() {
 
 #[test]
 fn a_quote_that_nothing_says_is_found() {
-    let guide = format!("{SECTION}\n| `is long` | a | b |\n| `is gone` | a | b |\n## Next\n| `x` |");
+    let guide =
+        format!("{SECTION}\n| `is long` | a | b |\n| `is gone` | a | b |\n## Next\n| `x` |");
     assert_eq!(unsaid(&guide, &[printed("\"it is \\\n    long\"")]), ["is gone"]);
 }
