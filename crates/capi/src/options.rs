@@ -21,9 +21,10 @@ pub struct vmesh_options {
     pub size: u32,
     /// No direct links, so that no other peer in the room sees this machine's address.
     pub relay_only: i32,
-    /// The server: wss://host, or ws://host:port.
+    /// The server: wss://host, or ws://host:port. A room's link in `room` comes first.
     pub server: vmesh_string,
-    /// The room's name, at most 256 bytes.
+    /// The room's name, at most 256 bytes, or its link, `https://host/r/ROOM`, which names the
+    /// server as well and may carry an access token (`#t=TOKEN`).
     pub room: vmesh_string,
     /// The name that others see, at most 64 bytes; "somebody" if empty.
     pub name: vmesh_string,

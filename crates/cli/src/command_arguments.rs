@@ -61,6 +61,19 @@ pub(crate) fn group(typed: &str) -> Result<String, String> {
     }
 }
 
+/// How the group that is meant is written: as one of those that are there, if one is called that
+/// but for case and the like, as with rooms. To programs these are two groups.
+pub(crate) fn as_written<'g>(
+    group: String,
+    mut known: impl Iterator<Item = &'g String> + Clone,
+) -> String {
+    if known.clone().any(|one| *one == group) {
+        return group;
+    }
+    let key = RoomName::key_of(&group);
+    known.find(|one| RoomName::key_of(one) == key).cloned().unwrap_or(group)
+}
+
 /// What more is to be said of a group whose name looks like a list of several.
 pub(crate) fn is_like_a_list(group: &str) -> bool {
     group.contains([',', ';', '+', '&']) || group.split_whitespace().nth(1).is_some()
@@ -90,6 +103,20 @@ mod tests {
             ["my calls", "a b", "it's", "\"", "x"]
         );
         assert!(absolute(Path::new("calls")).is_absolute());
+    }
+
+    #[test]
+    fn a_group_is_the_one_that_is_there_under_another_case_or_normal_form() {
+        let there = ["Red", "RED", "Cafe\u{301}", "blue"].map(str::to_owned);
+        for (typed, meant) in [
+            ("red", "Red"),
+            ("RED", "RED"),
+            ("café", "Cafe\u{301}"),
+            ("Blue", "blue"),
+            ("re", "re"),
+        ] {
+            assert_eq!(as_written(typed.to_owned(), there.iter()), meant, "{typed}");
+        }
     }
 
     #[test]

@@ -152,7 +152,11 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
             "its name cannot be looked up",
             "online",
         ),
-        (unreached(AddressFailure::Refused), "it refuses the connection", "does the server run?"),
+        (
+            unreached(AddressFailure::Refused { port: 80 }),
+            "it refuses the connection; nothing seems to listen on port 80.",
+            "does the server run?",
+        ),
         (unreached(AddressFailure::Silent), "it does not answer", "Is the address right"),
         (
             unreached(AddressFailure::NoRoute),

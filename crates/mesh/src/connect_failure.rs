@@ -125,8 +125,11 @@ pub enum AddressFailure {
     #[error("does not answer")]
     Silent,
     /// The host refuses connections to that port.
-    #[error("refuses the connection; nothing seems to listen on that port")]
-    Refused,
+    #[error("refuses the connection; nothing seems to listen on port {port}")]
+    Refused {
+        /// Of the address, or the default of its scheme.
+        port: u16,
+    },
     /// No route leads there.
     #[error("cannot be reached from this network")]
     NoRoute,

@@ -114,7 +114,7 @@ fn without_end<'a>(text: &'a str, ends: &[char]) -> &'a str {
 }
 
 /// Without the marks that mail programs and people who quote put around a link.
-fn unquoted(text: &str) -> &str {
+pub(crate) fn unquoted(text: &str) -> &str {
     let marks =
         [('<', '>'), ('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”'), ('(', ')'), ('[', ']')];
     let inner =

@@ -7,6 +7,8 @@ use percent_encoding::percent_decode_str;
 use url::{Host, ParseError, Url};
 use voicemesh_wire::signaling::PATH;
 
+use crate::pasted::unquoted;
+
 /// Where a signaling server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerUrl {
@@ -33,7 +35,7 @@ impl ServerUrl {
 
     /// The same, and the room named by a room's link.
     pub(crate) fn parse_link(text: &str) -> Result<(Self, Option<String>), &'static str> {
-        let text = text.trim();
+        let text = unquoted(text.trim());
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
             None => (None, text),
@@ -284,6 +286,10 @@ mod tests {
         assert_eq!(address("ws://[::1]:9000/voice/ws"), Ok("ws://[::1]:9000/voice/ws".into()));
         assert_eq!(address("192.168.1.5:8080"), Ok("wss://192.168.1.5:8080/ws".into()));
         assert_eq!(address("fd00::5"), Ok("wss://[fd00::5]/ws".into()));
+        assert_eq!(address("[fd00::5]"), Ok("wss://[fd00::5]/ws".into()));
+        for quoted in ["<wss://host>", "\"wss://host\"", " 'host' ", "“https://host”"] {
+            assert_eq!(address(quoted), Ok("wss://host/ws".into()), "{quoted}");
+        }
     }
 
     #[test]

@@ -130,6 +130,7 @@ impl Talk {
             }
             SlashCommand::JoinGroup(group) => self.join_group(group)?,
             SlashCommand::LeaveGroup(group) => {
+                let group = command_arguments::as_written(group, self.groups.iter());
                 if !self.groups.contains(&group) {
                     return Err(format!("You are not in {}.", group_label(&group)));
                 }
@@ -204,7 +205,7 @@ impl Talk {
             }
             Decision::Move { name_and_group } => {
                 let (peer, group) = self.people.addressee(&name_and_group, "/move NAME GROUP")?;
-                let group = command_arguments::group(group)?;
+                let group = self.known_as(command_arguments::group(group)?);
                 must_fit("A group's name", &group, GROUP_NAME_BYTES)?;
                 let others = self.summary.snapshot.peers.iter().filter(|other| other.peer != peer);
                 let is_alone = !self.groups.contains(&group)
@@ -289,7 +290,14 @@ impl Talk {
         self.pending.asked(self.started.elapsed(), request, &self.line);
     }
 
+    /// The group as others in the room write it.
+    fn known_as(&self, group: String) -> String {
+        let others = self.summary.snapshot.peers.iter().flat_map(|peer| &*peer.groups);
+        command_arguments::as_written(group, self.held_in.iter().chain(&self.groups).chain(others))
+    }
+
     fn join_group(&mut self, group: String) -> Result<(), String> {
+        let group = self.known_as(group);
         must_fit("A group's name", &group, GROUP_NAME_BYTES)?;
         if !self.held_in.is_empty() && !self.held_in.contains(&group) {
             // The server decides, and says so; but a program that joins anew asks for everyone by

@@ -86,14 +86,17 @@ fn is_no_route(error: &io::Error) -> bool {
 }
 
 fn unreached(failed: Vec<Attempt>) -> Unreached {
-    let why = |error: Option<io::Error>| match error {
+    let why = |port, error: Option<io::Error>| match error {
         None => AddressFailure::Silent,
         Some(error) if is_no_route(&error) => AddressFailure::NoRoute,
-        Some(error) if error.kind() == ErrorKind::ConnectionRefused => AddressFailure::Refused,
+        Some(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            AddressFailure::Refused { port }
+        }
         Some(error) if error.kind() == ErrorKind::TimedOut => AddressFailure::Silent,
         Some(error) => AddressFailure::Other(socket_words(&error)),
     };
-    Unreached(failed.into_iter().map(|(address, error)| (address.ip(), why(error))).collect())
+    let attempts = failed.into_iter();
+    Unreached(attempts.map(|(at, error)| (at.ip(), why(at.port(), error))).collect())
 }
 
 #[cfg(test)]
@@ -109,13 +112,13 @@ mod tests {
         let alike = unreached(vec![attempt("192.0.2.1", refused), attempt("2001:db8::1", refused)]);
         assert_eq!(
             alike.to_string(),
-            "it refuses the connection; nothing seems to listen on that port"
+            "it refuses the connection; nothing seems to listen on port 1"
         );
         let different =
             unreached(vec![attempt("192.0.2.1", refused), attempt("2001:db8::1", None)]);
         assert_eq!(
             different.to_string(),
-            "none of its addresses works: 192.0.2.1 refuses the connection; nothing seems to listen on that port; 2001:db8::1 does not answer"
+            "none of its addresses works: 192.0.2.1 refuses the connection; nothing seems to listen on port 1; 2001:db8::1 does not answer"
         );
     }
 }

@@ -104,7 +104,10 @@ fn where_nothing_listens_that_is_said() {
         let failure = failure.map(|_| ()).expect_err("the listener is gone");
         assert_eq!(
             failure.to_string(),
-            "it refuses the connection; nothing seems to listen on that port"
+            format!(
+                "it refuses the connection; nothing seems to listen on port {}",
+                address.port()
+            )
         );
         let failure = World::connector("ws://[fe80::1]:8080", |_| {})
             .connect(WebSocketConfig::default(), &|_| {})

@@ -127,7 +127,7 @@ fn without_a_sound_card_and_a_server_both_are_said_with_the_next_step() {
         &captured,
         &["No sound card works", "LISTENING ONLY", "server away", "You: hello Ben"],
     );
-    without.problems.insert(0, "The server is not reached: it refuses the connection; nothing seems to listen on that port. Direct connections continue.".into());
+    without.problems.insert(0, "The server is not reached: it refuses the connection; nothing seems to listen on port 443. Direct connections continue.".into());
     let captured = capture("server-away", &without, true);
     assert_each("server-away", &captured, &["The server is not reached", "server away"]);
     assert_each("server-away", &captured[..2], &["Direct connections", "No sound card works"]);
