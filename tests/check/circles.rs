@@ -446,6 +446,37 @@ fn no_type_is_implemented_in_more_than_three_files() {
     assert!(found.is_empty(), "{found}");
 }
 
+/// Fields of structures that the whole crate sees.
+fn wide_fields(path: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for item in syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}")).items {
+        let Item::Struct(syn::ItemStruct { ident, fields, .. }) = item else { continue };
+        for field in &fields {
+            let vis = field.vis.to_token_stream().to_string().replace(' ', "");
+            if matches!(vis.as_str(), "pub" | "pub(crate)") {
+                let name = field.ident.as_ref().map(ToString::to_string).unwrap_or_default();
+                found.push(format!("{path}: {ident}.{name}"));
+            }
+        }
+    }
+    found
+}
+
+/// What the thread shares with the handle goes to it in one structure.
+#[test]
+fn no_field_of_the_engine_thread_is_seen_from_elsewhere() {
+    let mut found = Vec::new();
+    for source in super::files::files(&[".rs"]) {
+        if source.path.starts_with("crates/peer/src/worker") {
+            found.extend(wide_fields(&source.path, &source.text));
+        }
+    }
+    found.retain(|field| !field.contains(": Ends."));
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let planted = "struct A { pub(crate) a: u8, b: u8, pub(super) c: u8 } pub struct B(pub u8);";
+    assert_eq!(wide_fields("a.rs", planted), ["a.rs: A.a", "a.rs: B."]);
+}
+
 /// A crate of these files.
 fn planted(files: &[(&str, &str)]) -> Crate {
     let files: BTreeMap<PathBuf, String> =

@@ -1,6 +1,6 @@
 //! Holds what a reader of this project may rely on: which crate imports which, that no circle of
-//! imports grows inside a crate, what pure crates never touch, which promises have a proof, and
-//! that links between documents work. Each check is first shown a planted offence.
+//! imports grows inside a crate, what pure crates never touch, which promises have a proof, that
+//! links between documents work and that what the architecture names is there. Each check is first shown a planted offence.
 //!
 //! What clippy can hold stands in the `clippy.toml` files and in `[workspace.lints]`: pure crates
 //! name no clock, socket, thread or random order, tests do not sleep, nothing is left `todo!`. That
@@ -16,3 +16,4 @@ mod public_api;
 mod purity;
 mod rows;
 mod sentences;
+mod words;

@@ -1,7 +1,9 @@
 //! The room as a handle: from several threads, awaited without a runtime, and left.
 
+use std::net::TcpListener;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Instant;
@@ -10,7 +12,7 @@ use voicemesh::{DataEvent, Event, Events, Reliability, Room, RoomEvent, SendErro
 
 use voicemesh_tests::room::Folder;
 
-use crate::friends::{PATIENCE, Player, two};
+use crate::friends::{PATIENCE, Player, options, two};
 use crate::server;
 
 const THREADS: u8 = 4;
@@ -145,4 +147,56 @@ fn a_peer_whose_identity_cannot_be_kept_joins_as_a_new_person() {
     ada.wait("the other", |event| {
         matches!(event, Event::Room(RoomEvent::PeerJoined { .. })).then_some(())
     });
+}
+
+/// Holds the thread that wakes it until the test lets go: the engine's thread, at its next event.
+struct Hold {
+    held: SyncSender<()>,
+    let_go: Mutex<Receiver<()>>,
+}
+
+impl Wake for Hold {
+    fn wake(self: Arc<Self>) {
+        self.held.send(()).unwrap();
+        let _ = self.let_go.lock().unwrap().recv();
+    }
+}
+
+/// The server takes connections and neither answers nor closes them, and the engine's thread stands
+/// still: leaving waits for neither.
+#[test]
+fn leaving_returns_while_the_engine_stands_and_the_server_is_silent() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("ws://{}", silent.local_addr().unwrap());
+    let folder = Folder::create("game-leaving");
+    let (room, mut incoming) = Room::join(options(&server, "silent", "Ada", &folder)).unwrap();
+    let (held_sender, held) = sync_channel(1);
+    let (let_go, wait) = sync_channel(1);
+    {
+        let hold = Waker::from(Arc::new(Hold { held: held_sender, let_go: Mutex::new(wait) }));
+        let mut next = pin!(incoming.next());
+        assert_eq!(next.as_mut().poll(&mut Context::from_waker(&hold)), Poll::Pending);
+        // The engine says that it is too long.
+        room.group(&"x".repeat(300)).join();
+        held.recv_timeout(PATIENCE).expect("the engine has an event");
+        let (returns, returned) = sync_channel(1);
+        let leaving = room.clone();
+        std::thread::spawn(move || {
+            leaving.leave();
+            returns.send(()).unwrap();
+        });
+        returned.recv_timeout(PATIENCE).expect("leaving returns although the engine is held");
+    }
+    let is_left = |event: &Event| *event == Event::Room(RoomEvent::Left);
+    let events: Vec<_> = std::iter::from_fn(|| incoming.poll()).collect();
+    assert!(!events.is_empty() && !events.iter().any(is_left), "{events:?}");
+    let_go.send(()).unwrap();
+    let last = block_on(async {
+        let mut last = None;
+        while let Some(event) = incoming.next().await {
+            last = Some(event);
+        }
+        last
+    });
+    assert!(last.as_ref().is_some_and(is_left), "{last:?}");
 }

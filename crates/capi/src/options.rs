@@ -326,7 +326,7 @@ pub(crate) fn refused(error: &JoinError) -> Fault {
         JoinError::RoomTooLong
         | JoinError::RoomBlank
         | JoinError::RoomUnlinkable
-        | JoinError::BadName => vmesh_result::VMESH_ERROR_BAD_NAME,
+        | JoinError::BadName(_) => vmesh_result::VMESH_ERROR_BAD_NAME,
         JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
             vmesh_result::VMESH_ERROR_BAD_NAME
         }

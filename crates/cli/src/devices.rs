@@ -161,9 +161,8 @@ mod tests {
             why_none(None, false, true).is_some_and(|why| why.starts_with("No microphone was"))
         );
         assert!(why_none(None, true, false).is_some_and(|why| why.starts_with("No speaker was")));
-        let none = for_programs(&Err(DeviceError::NoSoundSystem {
-            why: "there is no sound card".to_owned(),
-        }));
+        let none =
+            for_programs(&Err(DeviceError::NoSoundSystem { why: "there is no sound card".into() }));
         assert!(
             none["why"].as_str().is_some_and(|why| why.contains("no sound card; start it")),
             "{none}"

@@ -96,7 +96,7 @@ impl From<JoinError> for Failure {
             JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::RoomUnlinkable => {
                 (Exit::Usage, "")
             }
-            JoinError::BadName => (Exit::Usage, "Name it with --name."),
+            JoinError::BadName(_) => (Exit::Usage, "Name it with --name."),
             JoinError::TokenTooLong | JoinError::PasswordTooLong => (Exit::Usage, ""),
             JoinError::BadProxy { .. } => (Exit::Usage, "--proxy none does without."),
             JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
@@ -126,7 +126,7 @@ impl From<JoinError> for Failure {
             JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::RoomUnlinkable => {
                 "Choose another name for the room."
             }
-            JoinError::BadName => "Choose another with --name.",
+            JoinError::BadName(_) => "Choose another with --name.",
             JoinError::TokenTooLong => "Copy the link or the token again, whole and alone.",
             JoinError::PasswordTooLong => "Ask for the room's password, or choose a shorter one.",
             JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
@@ -176,7 +176,7 @@ mod tests {
     fn an_address_that_is_none_is_a_wrong_command_line() {
         let error = JoinError::BadServer {
             url: "ftp://x".into(),
-            why: "it must begin with wss:// or ws://",
+            why: "it must begin with wss:// or ws://".into(),
         };
         let failure = Failure::from(error);
         assert_eq!(failure.exit, Exit::Usage);

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use voicemesh::{
     AddressFailure, ConnectFailure, DeviceError, DeviceEvent, ErrorCode, Event, InputSpec,
-    JoinError, OutputSpec, Permissions, PlainNotTried, ProxyFailure, Recorder, RoomEvent,
-    Unreached, VoiceEvent,
+    JoinError, NameError, OutputSpec, Permissions, PlainNotTried, ProxyFailure, Recorder,
+    RoomEvent, Unreached, VoiceEvent,
 };
-use voicemesh_device::{Capture, Playback, system_words};
+use voicemesh_device::{Capture, Cause, Playback};
 
 use crate::exit::Failure;
 use crate::human::{Part, SessionInfo, TextOutput, refusal, replaced};
@@ -313,7 +313,7 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
         (JoinError::Output(DeviceError::NoSpeaker), "no speaker was found", "plug one in"),
         (JoinError::RoomUnlinkable, "a room cannot be called . or ..", "; choose another name"),
         (JoinError::RoomTooLong, "a room's name can have at most", "; choose a shorter one"),
-        (JoinError::BadName, "a name can have at most", "--name"),
+        (JoinError::BadName(NameError::Blank), "a name can have at most", "--name"),
         (JoinError::PasswordTooLong, "a password can have at most", "choose a shorter one"),
         (
             JoinError::TokenTooLong,
@@ -323,14 +323,14 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
         (
             JoinError::BadRoomInLink {
                 link: "https://a/r/..".into(),
-                why: "a room cannot be called . or ..",
+                why: "a room cannot be called . or ..".into(),
             },
             "is not a link to a room: a room cannot be called",
             "; copy the link again",
         ),
         (JoinError::NoRoomInLink("https://a".into()), "is not a link to a room", "/r/ROOM"),
         (
-            JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with wss://" },
+            JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with wss://".into() },
             "ftp://x",
             "Use wss://host",
         ),
@@ -341,7 +341,7 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
         ),
         (JoinError::RoomBlank, "a room's name cannot be blank", "; choose one that can be seen"),
         (
-            JoinError::BadProxy { variable: Some("https_proxy"), why: "it has no host" },
+            JoinError::BadProxy { variable: Some("https_proxy"), why: "it has no host".into() },
             "the variable https_proxy is not usable: it has no host",
             "--proxy none",
         ),
@@ -358,7 +358,7 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
         (
             JoinError::System {
                 what: "a thread for the voices",
-                why: system_words(&std::io::ErrorKind::WouldBlock.into()),
+                why: Cause::of_system(std::io::ErrorKind::WouldBlock.into()),
             },
             "does not give a thread for the voices: it allows this user, or this program, no more",
             "end other programs",
@@ -379,8 +379,8 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
             "allow it in the system's privacy",
         ),
         (
-            JoinError::Output(DeviceError::NoThread(system_words(
-                &std::io::ErrorKind::OutOfMemory.into(),
+            JoinError::Output(DeviceError::NoThread(Cause::of_system(
+                std::io::ErrorKind::OutOfMemory.into(),
             ))),
             "no thread could be started for the device: it has no memory left",
             "end other programs",

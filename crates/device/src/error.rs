@@ -1,7 +1,8 @@
 //! What can go wrong when a device is opened, in sentences that say what to do next.
 
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use crate::cause::Cause;
 
 /// Why a device could not be opened or listed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +22,8 @@ pub enum DeviceError {
     )]
     NoSoundSystem {
         /// What the sound system reports, in our words.
-        why: String,
+        #[source]
+        why: Cause,
     },
     /// No device was named and there is no default microphone.
     #[error("no microphone was found; plug one in, or use the input `silence` to listen only")]
@@ -47,7 +49,8 @@ pub enum DeviceError {
         /// The device.
         name: String,
         /// What the sound system reports, in our words.
-        why: String,
+        #[source]
+        why: Cause,
     },
     /// The device is not connected, or belongs to a sound server that does not run.
     #[error(
@@ -64,7 +67,8 @@ pub enum DeviceError {
         /// The device.
         name: String,
         /// The cause.
-        why: String,
+        #[source]
+        why: Cause,
         /// What the person can do about that cause.
         step: &'static str,
     },
@@ -74,7 +78,8 @@ pub enum DeviceError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        why: String,
+        #[source]
+        why: Cause,
     },
     /// A WAV file that cannot be written.
     #[error("{} cannot be written as a speaker: {why}; check the folder and its permissions", path.display())]
@@ -82,7 +87,8 @@ pub enum DeviceError {
         /// The file.
         path: PathBuf,
         /// What is wrong, in our words.
-        why: String,
+        #[source]
+        why: Cause,
     },
     /// What is to be written as a speaker is no WAV file by its name.
     #[error("{} cannot be written as a speaker: its name must end in .wav; name it so", path.display())]
@@ -106,7 +112,7 @@ pub enum DeviceError {
     #[error(
         "no thread could be started for the device: {0}; end other programs, or raise the limit on threads"
     )]
-    NoThread(String),
+    NoThread(#[source] Cause),
 }
 
 impl DeviceError {
@@ -145,92 +151,12 @@ fn choice(present: &str) -> String {
     if present == "none" { "plug it in".to_owned() } else { format!("choose one of: {present}") }
 }
 
-/// Why the system gives this program no thread, socket or runtime. Its own words go to the log.
-#[must_use]
-pub fn system_words(error: &io::Error) -> String {
-    tracing::debug!(%error, "the system refused");
-    let words = match error.kind() {
-        ErrorKind::WouldBlock => "it allows this user, or this program, no more threads",
-        ErrorKind::OutOfMemory => "it has no memory left",
-        ErrorKind::PermissionDenied => "it does not allow it",
-        ErrorKind::Unsupported => "it is not able to",
-        _ => match error.raw_os_error() {
-            Some(number) if is_out_of_files(number) => {
-                "this program has too many files and connections open"
-            }
-            Some(_) | None => "the reason is not known here; the log at level debug has it",
-        },
-    };
-    words.to_owned()
-}
-
-/// EMFILE and ENFILE, the same on all Unix systems; WSAEMFILE.
-const fn is_out_of_files(number: i32) -> bool {
-    if cfg!(windows) { number == 10_024 } else { matches!(number, 23 | 24) }
-}
-
-/// What is wrong with a file. The system's own words go to the log.
-#[must_use]
-pub fn file_words(error: &io::Error) -> String {
-    tracing::debug!(%error, "a file was refused");
-    let words = match error.kind() {
-        ErrorKind::NotFound => "there is no such file or folder",
-        ErrorKind::PermissionDenied => "this user has no permission for it",
-        ErrorKind::IsADirectory => "it is a folder",
-        ErrorKind::NotADirectory => "a part of its path is not a folder",
-        ErrorKind::DirectoryNotEmpty => "there are files in the folder",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full",
-        ErrorKind::FileTooLarge => "no file can be that large there",
-        ErrorKind::ReadOnlyFilesystem => "the disk is read-only",
-        ErrorKind::ResourceBusy | ErrorKind::ExecutableFileBusy | ErrorKind::WouldBlock => {
-            "another program has locked it"
-        }
-        ErrorKind::AlreadyExists => "it is there already",
-        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => "no file can have this name",
-        ErrorKind::BrokenPipe => "the program that read it has ended",
-        ErrorKind::NetworkDown | ErrorKind::StaleNetworkFileHandle | ErrorKind::TimedOut => {
-            "the disk is on the network, and does not answer"
-        }
-        ErrorKind::OutOfMemory => "there is no memory left",
-        ErrorKind::UnexpectedEof | ErrorKind::InvalidData => "its content is damaged",
-        ErrorKind::Unsupported => "this system, or this disk, is not able to",
-        _ => match error.raw_os_error() {
-            Some(number) if is_out_of_files(number) => {
-                "this program has too many files and connections open"
-            }
-            Some(EIO) if cfg!(unix) => "the disk fails to read or write it",
-            Some(ELOOP) if cfg!(target_os = "linux") => "its links lead in a circle",
-            // A sentence of this program.
-            None if error.get_ref().is_some() => return error.to_string(),
-            Some(_) | None => "the system does not say what is wrong with it in words",
-        },
-    };
-    words.to_owned()
-}
-
-/// The content of a small file, such as a key. A pipe is refused, because one that has no writer is
-/// waited for without end; one that a shell has opened (`<(COMMAND)`) is read.
-///
-/// # Errors
-///
-/// As the system says it; what is no file is refused in our words.
-pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let is_opened = path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd");
-    let found = std::fs::metadata(path)?;
-    if found.is_file() || found.is_dir() || is_opened {
-        return std::fs::read(path);
-    }
-    Err(io::Error::other("it is a pipe or a device, not a file"))
-}
-
-/// A disk that fails, on all Unix systems.
-const EIO: i32 = 5;
-/// Symbolic links that lead in a circle, on Linux.
-const ELOOP: i32 = 40;
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+    use crate::cause::{file_words, system_words};
 
     const FOREIGN: [&str; 6] =
         ["os error", "ALSA", "snd_", "No such file", "Permission denied", "reports error"];
@@ -255,14 +181,16 @@ mod tests {
                 why: "another program uses it".into(),
                 step: "choose another device",
             },
-            Some(E::CannotOpen { .. }) => E::BadWav { path: path(), why: file_words(&missing()) },
+            Some(E::CannotOpen { .. }) => {
+                E::BadWav { path: path(), why: Cause::of_file(missing()) }
+            }
             Some(E::BadWav { .. }) => {
-                E::CannotWriteWav { path: path(), why: file_words(&missing()) }
+                E::CannotWriteWav { path: path(), why: Cause::of_file(missing()) }
             }
             Some(E::CannotWriteWav { .. }) => E::NotNamedWav { path: path() },
             Some(E::NotNamedWav { .. }) => E::SameFile { path: path() },
             Some(E::SameFile { .. }) => E::WrittenFile { path: path() },
-            Some(E::WrittenFile { .. }) => E::NoThread(system_words(&missing())),
+            Some(E::WrittenFile { .. }) => E::NoThread(Cause::of_system(missing())),
             Some(E::NoThread(_)) => return None,
         })
     }

@@ -9,7 +9,7 @@ use cpal::{
     SupportedStreamConfig,
 };
 
-use crate::{DeviceError, DeviceInfo, Direction, SAMPLE_RATE};
+use crate::{Cause, DeviceError, DeviceInfo, Direction, SAMPLE_RATE};
 
 /// Asked for between two callbacks, as a part of a second: 10 ms. A default is not: it may be 2 s.
 const CALLBACKS_A_SECOND: u32 = 100;
@@ -50,7 +50,7 @@ pub(crate) fn host(earlier: Option<HostId>) -> Result<cpal::Host, DeviceError> {
     match earlier {
         None => Ok(cpal::default_host()),
         Some(id) => cpal::host_from_id(id)
-            .map_err(|error| DeviceError::NoSoundSystem { why: words(&error).to_owned() }),
+            .map_err(|error| DeviceError::NoSoundSystem { why: cause(&error) }),
     }
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn find(
         match direction {
             Direction::Input if names_a_file(path) => DeviceError::BadWav {
                 path: path.into(),
-                why: "only files whose names end in .wav are played; `ffmpeg -i FILE FILE.wav` makes one".to_owned(),
+                why: "only files whose names end in .wav are played; `ffmpeg -i FILE FILE.wav` makes one".into(),
             },
             Direction::Output if names_a_file(path) => {
                 DeviceError::NotNamedWav { path: path.into() }
@@ -259,13 +259,17 @@ pub(crate) fn words(error: &cpal::Error) -> &'static str {
     }
 }
 
+fn cause(error: &cpal::Error) -> Cause {
+    Cause::new(words(error), error.clone())
+}
+
 /// Why a device was not opened, in our words.
 pub(crate) fn cannot_open(
     error: &cpal::Error,
     direction: Direction,
     wanted: Option<&str>,
 ) -> DeviceError {
-    let why = words(error).to_owned();
+    let why = cause(error);
     let name = wanted.map_or_else(|| format!("default {}", word(direction)), String::from);
     match (error.kind(), wanted) {
         (ErrorKind::HostUnavailable, _) => DeviceError::NoSoundSystem { why },
@@ -301,7 +305,7 @@ fn present(host: &cpal::Host, direction: Direction) -> Result<Vec<cpal::Device>,
         Direction::Input => host.input_devices().map(Iterator::collect),
         Direction::Output => host.output_devices().map(Iterator::collect),
     };
-    devices.map_err(|error| DeviceError::NoSoundSystem { why: words(&error).to_owned() })
+    devices.map_err(|error| DeviceError::NoSoundSystem { why: cause(&error) })
 }
 
 fn default_device(host: &cpal::Host, direction: Direction) -> Option<cpal::Device> {

@@ -31,6 +31,7 @@
 
 mod beside;
 mod capture;
+mod cause;
 mod convert;
 mod count;
 mod downmix;
@@ -51,10 +52,11 @@ mod worker;
 
 pub use beside::{create_beside, rename_finished, unfinished};
 pub use capture::{Capture, MicrophoneFeed};
+pub use cause::{Cause, file_words, read_file, system_words};
 pub use convert::Resampler;
 pub use downmix::{ChannelMix, MicrophoneChannels};
 pub use drift::DriftEstimator;
-pub use error::{DeviceError, file_words, read_file, system_words};
+pub use error::DeviceError;
 pub use playback::Playback;
 pub use sound::{Channels, DeviceEvent, DeviceInfo, Direction, SAMPLE_RATE, STEP_SAMPLES, Waker};
 pub use spec::{InputSpec, OutputSpec};

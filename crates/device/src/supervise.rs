@@ -15,7 +15,7 @@ use crate::pace::{Pace, Pacer};
 use crate::stream::Running;
 use crate::system_log::with_messages_logged;
 use crate::worker::{Stop, Worker};
-use crate::{DeviceError, DeviceEvent, Waker, system_words};
+use crate::{Cause, DeviceError, DeviceEvent, Waker};
 
 /// A sound system that has not opened a device by then does not answer.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
@@ -273,13 +273,13 @@ fn in_thread<T: Send + 'static>(
     thread::Builder::new()
         .name("device opener".into())
         .spawn(work)
-        .map_err(|error| DeviceError::NoThread(system_words(&error)))?;
+        .map_err(|error| DeviceError::NoThread(Cause::of_system(error)))?;
     Ok(answered)
 }
 
 fn no_answer(error: RecvTimeoutError) -> DeviceError {
     let why = match error {
-        RecvTimeoutError::Timeout => format!("no answer for {} s", OPEN_PATIENCE.as_secs()),
+        RecvTimeoutError::Timeout => format!("no answer for {} s", OPEN_PATIENCE.as_secs()).into(),
         RecvTimeoutError::Disconnected => "the request failed without a reason".into(),
     };
     DeviceError::NoSoundSystem { why }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::beside::{create_beside, is_unused, rename_finished, unfinished};
-use crate::{DeviceError, InputSpec, OutputSpec, SAMPLE_RATE, downmix, file_words, riff};
+use crate::{Cause, DeviceError, InputSpec, OutputSpec, SAMPLE_RATE, downmix, file_words, riff};
 
 /// The longest file that is played; it is held in memory, 11.5 MB a minute. A longer one is
 /// refused.
@@ -29,17 +29,17 @@ pub(crate) fn load(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, Device
     read_mono(path, channel).map_err(|why| DeviceError::BadWav { path: path.into(), why })
 }
 
-fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
+fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, Cause> {
     let mut file = Vec::new();
     // To open a pipe waits for who writes to it, and to read it for the end.
     if fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
-        return Err("only whole files are played, and it is a pipe or a device".to_owned());
+        return Err("only whole files are played, and it is a pipe or a device".into());
     }
-    let opened = File::open(path).map_err(|error| file_words(&error))?;
-    opened.take(MOST_READ).read_to_end(&mut file).map_err(|error| file_words(&error))?;
+    let opened = File::open(path).map_err(Cause::of_file)?;
+    opened.take(MOST_READ).read_to_end(&mut file).map_err(Cause::of_file)?;
     let clip = riff::decode(&file, MOST_SECONDS)?;
     if let Some(channel) = channel.filter(|channel| usize::from(*channel) > clip.channels) {
-        return Err(downmix::no_such_channel(clip.channels, channel));
+        return Err(downmix::no_such_channel(clip.channels, channel).into());
     }
     voicemesh_resample::clip(
         downmix::of_clip(clip.samples, clip.channels, clip.rate_hz, channel),
@@ -48,7 +48,7 @@ fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
     )
     .map_err(|error| {
         tracing::debug!(%error, "a WAV file was not resampled");
-        format!("its {} samples a second cannot be converted", clip.rate_hz)
+        format!("its {} samples a second cannot be converted", clip.rate_hz).into()
     })
 }
 
@@ -111,7 +111,7 @@ impl WavSpeaker {
             WavSpec { channels, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format };
         let failed = |why| DeviceError::CannotWriteWav { path: path.into(), why };
         let (path, file) =
-            create_beside(names(path)).map_err(|error| failed(file_words(&error)))?;
+            create_beside(names(path)).map_err(|error| failed(Cause::of_file(error)))?;
         let unfinished = unfinished(&path);
         let begun = WavWriter::new(BufWriter::new(file), spec).and_then(|mut writer| {
             writer.flush()?;
@@ -119,7 +119,7 @@ impl WavSpeaker {
         });
         let writer = begun.map_err(|error| {
             let _ = fs::remove_file(&unfinished);
-            failed(plain(&error))
+            failed(Cause::new(plain(&error), error))
         })?;
         Ok(Self { path, unfinished, writer, steps_unflushed: 0 })
     }

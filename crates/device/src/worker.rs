@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::{DeviceError, system_words};
+use crate::{Cause, DeviceError};
 
 /// A running thread; told to stop and joined when dropped.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Worker {
         let thread = thread::Builder::new()
             .name(name.into())
             .spawn(move || work(stop))
-            .map_err(|error| DeviceError::NoThread(system_words(&error)))?;
+            .map_err(|error| DeviceError::NoThread(Cause::of_system(error)))?;
         Ok(Self { stopping, thread: Some(thread) })
     }
 }

@@ -25,7 +25,7 @@ use crate::link::{CloseReason as LinkEnd, LinkEvent, Role};
 const STEP: Duration = Duration::from_millis(5);
 const STEPS: u32 = 40_000;
 const PEERS: usize = 4;
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 24;
 /// An attempt that does not open ends after this.
 const OPEN_LIMIT: Duration = Duration::from_secs(15);
 
@@ -124,6 +124,8 @@ struct World {
     /// Calls meshes at each step, and not only when they say so.
     always: bool,
     random: Rng,
+    /// In how many steps something happens.
+    rarely: u32,
     meshes: Vec<Mesh>,
     ids: Vec<PeerId>,
     server: Option<Signaling<Wire>>,
@@ -133,6 +135,10 @@ struct World {
     sent: Sent,
     /// Between which and the server nothing passes.
     dark: BTreeSet<usize>,
+    /// Whom the server does not hear, though they hear it.
+    unheard: BTreeSet<usize>,
+    /// Who does not hear the server, though it hears them.
+    deaf: BTreeSet<usize>,
     /// Sockets that carry nothing any more, without an end.
     dead: BTreeSet<(usize, u32)>,
     sockets: BTreeSet<(usize, u32)>,
@@ -185,6 +191,7 @@ impl World {
             now: Duration::from_secs(1),
             always,
             random: Rng::with_seed(seed),
+            rarely: if seed.is_multiple_of(2) { 150 } else { 800 },
             ids: configs.iter().map(|config| config.proof.peer_id()).collect(),
             meshes: configs.into_iter().map(Mesh::new).collect(),
             server: None,
@@ -193,6 +200,8 @@ impl World {
             visits: BTreeMap::new(),
             sent: Sent::default(),
             dark: BTreeSet::new(),
+            unheard: BTreeSet::new(),
+            deaf: BTreeSet::new(),
             dead: BTreeSet::new(),
             sockets: BTreeSet::new(),
             cut: BTreeSet::new(),
@@ -252,7 +261,7 @@ impl World {
     fn deliver(&mut self) {
         let sent: Vec<_> = self.sent.borrow_mut().drain(..).collect();
         for (socket, event) in sent {
-            if self.carries(socket) {
+            if self.carries(socket) && !self.deaf.contains(&socket.0) {
                 let event = CarrierEvent::Socket { generation: socket.1, event };
                 self.put(milliseconds(20), Arrival::At(socket.0, event));
             }
@@ -422,7 +431,7 @@ impl World {
 
     fn say(&mut self, from: usize, generation: u32, said: Said) {
         let socket = (from, generation);
-        if self.carries(socket) {
+        if self.carries(socket) && !self.unheard.contains(&from) {
             self.put(milliseconds(20), Arrival::AtServer { socket, said });
         }
     }
@@ -457,10 +466,16 @@ impl World {
                 self.dead.extend(self.sockets.iter().filter(|(of, _)| *of == at && flag));
                 self.tell(at, CarrierEvent::Path(change[random as usize / 24 % 3]));
             }
-            2..=4 => {
+            2 | 3 => {
                 if !self.dark.remove(&at) {
                     self.dark.insert(at);
                     self.dead.extend(self.sockets.iter().filter(|(of, _)| *of == at));
+                }
+            }
+            4 => {
+                let way = if flag { &mut self.unheard } else { &mut self.deaf };
+                if !way.remove(&at) {
+                    way.insert(at);
                 }
             }
             5 if flag => {
@@ -512,17 +527,25 @@ impl World {
             15 => {
                 let waits = self.links_wait.insert(at) || !self.links_wait.remove(&at);
                 self.meshes[at].set_links_wait(now, waits);
+                for link in open {
+                    self.put(STEP, at_link(at, link, LinkEvent::Closed(LinkEnd::Lost)));
+                }
             }
             16 => {
-                let status = MemberStatus { muted: flag, ..MemberStatus::default() };
-                self.meshes[at].set_status(now, status);
+                for muted in [flag, !flag] {
+                    let status = MemberStatus { muted, ..MemberStatus::default() };
+                    self.meshes[at].set_status(now, status);
+                }
             }
             17 => {
-                self.transactions += 1;
-                let id = TransactionId(self.transactions);
+                // Many at once are more than the server takes.
                 let scope = if flag { MetadataScope::Own } else { MetadataScope::Room };
-                let changes = [("key".to_owned(), Some(format!("{random}")))].into();
-                self.meshes[at].transact(now, id, scope, changes);
+                for number in 0..random >> 9 & 31 {
+                    self.transactions += 1;
+                    let id = TransactionId(self.transactions);
+                    let changes = [("key".to_owned(), Some(format!("{random} {number}")))].into();
+                    self.meshes[at].transact(now, id, scope, changes);
+                }
             }
             18 => {
                 self.transactions += 1;
@@ -552,7 +575,7 @@ impl World {
     }
 
     fn step(&mut self, step: u32) {
-        if self.random.u32(..500) == 0 {
+        if self.random.u32(..self.rarely) == 0 {
             self.happen();
         }
         self.go_on(step);
@@ -573,7 +596,11 @@ impl World {
                 && self.speaks_until.get(&at).is_some_and(|until| now < *until)
             {
                 let speech = Bytes::from_static(b"speech");
-                self.meshes[at].send_to_server(now, Reliability::Unreliable, speech);
+                self.meshes[at].send_to_server(now, Reliability::Unreliable, speech.clone());
+                for visit in self.visits.iter().filter(|((of, _), _)| *of == at) {
+                    visit.1.line().send(SocketEvent::Packet(speech.clone()));
+                }
+                self.deliver();
             }
             let is_due = self.meshes[at].poll_timeout().is_some_and(|due| due <= now);
             if self.always || is_due {

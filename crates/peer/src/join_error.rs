@@ -1,7 +1,8 @@
 //! Why joining a room cannot even begin.
 
-use voicemesh_device::DeviceError;
+use voicemesh_device::{Cause, DeviceError};
 use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES, TOKEN_BYTES};
+use voicemesh_wire::names::NameError;
 
 /// Joining cannot even begin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +16,8 @@ pub enum JoinError {
         /// What was given.
         url: String,
         /// What is wrong with it.
-        why: &'static str,
+        #[source]
+        why: Cause,
     },
     /// The proxy's address makes no sense. The address itself is not repeated: it may hold a
     /// password.
@@ -25,7 +27,8 @@ pub enum JoinError {
         /// [`JoinOptions::proxy`](crate::JoinOptions::proxy).
         variable: Option<&'static str>,
         /// What is wrong with it.
-        why: &'static str,
+        #[source]
+        why: Cause,
     },
     /// The link names no room.
     #[error("“{0}” is not a link to a room: it has no /r/ROOM at its end; copy the link again")]
@@ -36,7 +39,8 @@ pub enum JoinError {
         /// What was given.
         link: String,
         /// What is wrong with it.
-        why: &'static str,
+        #[source]
+        why: Cause,
     },
     /// The room's name is too long.
     #[error("a room's name can have at most {ROOM_NAME_BYTES} bytes; choose a shorter one")]
@@ -53,7 +57,7 @@ pub enum JoinError {
     #[error(
         "a name can have at most {NAME_BYTES} bytes and no control characters, and cannot be blank; choose another"
     )]
-    BadName,
+    BadName(#[source] NameError),
     /// The access token is too long.
     #[error(
         "an access token can have at most {TOKEN_BYTES} bytes; copy the link or the token again, whole and alone"
@@ -71,11 +75,11 @@ pub enum JoinError {
     #[error("{0}")]
     Output(#[source] DeviceError),
     /// A recording cannot be begun.
-    #[error("{0}")]
-    Recording(String),
+    #[error(transparent)]
+    Recording(Cause),
     /// A certificate that was named cannot be read.
     #[error("the certificate cannot be used: {0}; name a PEM file that can be read")]
-    Certificate(String),
+    Certificate(#[source] Cause),
     /// The operating system refuses a thread, a socket or randomness.
     #[error(
         "this machine does not give {what}: {why}; end other programs, or raise the limits of this user"
@@ -83,8 +87,9 @@ pub enum JoinError {
     System {
         /// What was asked for.
         what: &'static str,
-        /// Why, without the system's own words.
-        why: String,
+        /// Why, without the system's own words, which are in the cause behind it.
+        #[source]
+        why: Cause,
     },
 }
 
@@ -97,26 +102,80 @@ fn proxy_setting(variable: Option<&'static str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use tokio_rustls::rustls::pki_types::pem;
+    use voicemesh_device::{Capture, InputSpec};
+
     use super::*;
+    use crate::JoinOptions;
     use crate::words::assert_says_what_next;
+
+    /// Whether an error of this type is among the causes.
+    fn comes_of<E: Error + 'static>(error: &JoinError) -> bool {
+        let mut cause = error.source();
+        while let Some(error) = cause.filter(|error| !error.is::<E>()) {
+            cause = error.source();
+        }
+        cause.is_some()
+    }
+
+    #[test]
+    fn what_a_library_or_the_system_has_said_stays_behind_the_sentence() {
+        let options = |server: &str| JoinOptions::new(server, "room").name("Ada");
+        let refused = |options: JoinOptions| options.prepare().expect_err("it is refused");
+        let no_address = refused(options("ws://[1::2::3]"));
+        assert!(comes_of::<url::ParseError>(&no_address), "{no_address:?}");
+        let no_name = refused(options("ws://127.0.0.1:1").name("a\u{7}"));
+        assert!(comes_of::<NameError>(&no_name), "{no_name:?}");
+        let no_proxy = refused(options("wss://voicemesh.example").proxy("http://[x"));
+        assert!(comes_of::<url::ParseError>(&no_proxy), "{no_proxy:?}");
+        assert!(comes_of::<std::str::Utf8Error>(&refused(JoinOptions::new(
+            "",
+            "https://a.example/r/%FF"
+        ))));
+        let with_certificate =
+            |file: &Path| refused(options("wss://127.0.0.1:1").extra_root_pem(file));
+        assert!(comes_of::<std::io::Error>(&with_certificate(Path::new("/nowhere/a.pem"))));
+        let this = std::env::current_exe().expect("this program's file");
+        let file = std::env::temp_dir().join(format!("voicemesh-{}-half.pem", std::process::id()));
+        std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA").expect("written");
+        let half_pem = with_certificate(&file);
+        std::fs::remove_file(&file).expect("removed");
+        assert!(comes_of::<pem::Error>(&half_pem), "{half_pem:?}");
+        let beneath_a_file = crate::Recorder::start(&this.join("x")).expect_err("no folder");
+        assert!(comes_of::<std::io::Error>(&JoinError::Recording(beneath_a_file)));
+        let spec: InputSpec = "/nowhere/none.wav".parse().expect("a file");
+        let no_file = Capture::open(&spec, None, Arc::new(|| {})).err().expect("no file");
+        assert!(comes_of::<std::io::Error>(&JoinError::Input(no_file)));
+        let system = JoinError::System {
+            what: "a thread",
+            why: Cause::of_system(std::io::ErrorKind::WouldBlock.into()),
+        };
+        assert!(comes_of::<std::io::Error>(&system) && system == system.clone());
+    }
 
     /// All causes, one after the other: the compiler wants each here.
     fn after(error: Option<&JoinError>) -> Option<JoinError> {
         let device = || DeviceError::NoMicrophone;
         Some(match error {
-            None => JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with ws" },
+            None => {
+                JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with ws".into() }
+            }
             Some(JoinError::BadServer { .. }) => {
-                JoinError::BadProxy { variable: Some("all_proxy"), why: "it has no host" }
+                JoinError::BadProxy { variable: Some("all_proxy"), why: "it has no host".into() }
             }
             Some(JoinError::BadProxy { .. }) => JoinError::NoRoomInLink("https://a".into()),
             Some(JoinError::NoRoomInLink(_)) => {
-                JoinError::BadRoomInLink { link: "https://a/r/ ".into(), why: "it is blank" }
+                JoinError::BadRoomInLink { link: "https://a/r/ ".into(), why: "it is blank".into() }
             }
             Some(JoinError::BadRoomInLink { .. }) => JoinError::RoomTooLong,
             Some(JoinError::RoomTooLong) => JoinError::RoomUnlinkable,
             Some(JoinError::RoomUnlinkable) => JoinError::RoomBlank,
-            Some(JoinError::RoomBlank) => JoinError::BadName,
-            Some(JoinError::BadName) => JoinError::TokenTooLong,
+            Some(JoinError::RoomBlank) => JoinError::BadName(NameError::Blank),
+            Some(JoinError::BadName(_)) => JoinError::TokenTooLong,
             Some(JoinError::TokenTooLong) => JoinError::PasswordTooLong,
             Some(JoinError::PasswordTooLong) => JoinError::Input(device()),
             Some(JoinError::Input(_)) => JoinError::Output(device()),
@@ -147,7 +206,7 @@ mod tests {
                 JoinError::RoomTooLong => "; choose a shorter one",
                 JoinError::RoomUnlinkable => "; choose another name",
                 JoinError::RoomBlank => "; choose one that can be seen",
-                JoinError::BadName => "; choose another",
+                JoinError::BadName(_) => "; choose another",
                 JoinError::TokenTooLong => "; copy the link or the token again",
                 JoinError::PasswordTooLong => "; choose a shorter one",
                 JoinError::Input(_) | JoinError::Output(_) => "; plug one in",

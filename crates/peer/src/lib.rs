@@ -91,11 +91,11 @@ pub use voicemesh_audio::encode::{Profile, SpeechConfig};
 pub use voicemesh_audio::process::{Activation, NoiseSuppression, Processing};
 pub use voicemesh_audio::space::{Attenuation, Curve, Handedness, Pose};
 pub use voicemesh_device::{
-    DeviceError, DeviceInfo, Direction, InputSpec, MicrophoneFeed, OutputSpec, devices,
+    Cause, DeviceError, DeviceInfo, Direction, InputSpec, MicrophoneFeed, OutputSpec, devices,
 };
 pub use voicemesh_session::Reliability;
 pub use voicemesh_wire::limits::{GROUP_NAME_BYTES, TEXT_BYTES};
-pub use voicemesh_wire::names::short_ids;
+pub use voicemesh_wire::names::{NameError, short_ids};
 pub use voicemesh_wire::packet::Priority;
 pub use voicemesh_wire::signaling::{
     AccessToken, MemberStatus, Metadata, Moderation, OwnerRightState, Password, Presence,

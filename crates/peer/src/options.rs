@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
 use voicemesh_audio::space::Handedness;
-use voicemesh_device::{InputSpec, OutputSpec};
+use voicemesh_device::{Cause, InputSpec, OutputSpec};
 use voicemesh_engine::{EngineConfig, EngineError, VoiceEngine};
 use voicemesh_wire::invitation::Invitation;
 use voicemesh_wire::limits::{PASSWORD_BYTES, TOKEN_BYTES};
@@ -107,16 +107,16 @@ impl JoinOptions {
             Pasted::Path { room, fragment } => {
                 let decoded = percent_decode_str(room).decode_utf8().map(Cow::into_owned);
                 let token = Invitation::parse(fragment).token;
-                self.room = decoded.map_err(|_| JoinError::BadRoomInLink {
+                self.room = decoded.map_err(|error| JoinError::BadRoomInLink {
                     link: room.to_owned(),
-                    why: "what it has after /r/ is not text in UTF-8",
+                    why: Cause::new("what it has after /r/ is not text in UTF-8", error),
                 })?;
                 self.token = token.or(self.token);
             }
             Pasted::Words(link) => {
                 // What is behind the # is secret.
                 let link = link.split('#').next().unwrap_or_default().to_owned();
-                let why = "other words stand beside the address";
+                let why = "other words stand beside the address".into();
                 return Err(JoinError::BadRoomInLink { link, why });
             }
             Pasted::Link(link) => {
@@ -338,7 +338,7 @@ impl JoinOptions {
         if matches!(room.as_str(), "." | "..") {
             return Err(JoinError::RoomUnlinkable);
         }
-        let name = DisplayName::parse(&self.name).map_err(|_| JoinError::BadName)?;
+        let name = DisplayName::parse(&self.name).map_err(JoinError::BadName)?;
         Ok((room, name))
     }
 

@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use voicemesh_device::{DeviceError, file_words, system_words};
+use voicemesh_device::{Cause, DeviceError};
 
 use timeline::{Piece, Timeline};
 use writer::{Job, Writer};
@@ -54,8 +54,8 @@ pub enum RecordError {
     )]
     ServerAway,
     /// Nothing can be written to the folder; the sentence says why. Name another.
-    #[error("{0}")]
-    Folder(String),
+    #[error(transparent)]
+    Folder(Cause),
     /// A recording is kept already. End that one first.
     #[error("a recording is kept already; end that one first")]
     AlreadyRecording,
@@ -105,19 +105,21 @@ impl Recorder {
     /// # Errors
     ///
     /// A sentence, when nothing can be written there.
-    pub fn start(folder: &Path) -> Result<Self, String> {
+    pub fn start(folder: &Path) -> Result<Self, Cause> {
         let sentence = |error: std::io::Error| {
-            format!(
-                "nothing can be written to {}: {}; name another folder",
-                folder.display(),
-                file_words(&error)
-            )
+            Cause::of_file(error).said_as(|why| {
+                format!(
+                    "nothing can be written to {}: {why}; name another folder",
+                    folder.display()
+                )
+            })
         };
         if folder.is_file() {
-            return Err(format!(
+            let why = format!(
                 "{} is a file, and a recording needs a folder; name a folder",
                 folder.display()
-            ));
+            );
+            return Err(why.into());
         }
         std::fs::create_dir_all(folder).map_err(sentence)?;
         writer::try_out(folder).map_err(sentence)?;
@@ -129,10 +131,12 @@ impl Recorder {
             writer.run(&queue, &failure);
             drop(finished);
         };
-        std::thread::Builder::new()
-            .name("voicemesh-recorder".to_owned())
-            .spawn(thread)
-            .map_err(|error| DeviceError::NoThread(system_words(&error)).to_string())?;
+        std::thread::Builder::new().name("voicemesh-recorder".to_owned()).spawn(thread).map_err(
+            |error| {
+                let no_thread = DeviceError::NoThread(Cause::of_system(error));
+                Cause::new(no_thread.to_string(), no_thread)
+            },
+        )?;
         Ok(Self::over(jobs, failures, done))
     }
 

@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 
 use percent_encoding::percent_decode_str;
 use url::{Host, ParseError, Url};
+use voicemesh_device::Cause;
 use voicemesh_wire::signaling::PATH;
 
 use crate::pasted::unquoted;
@@ -29,12 +30,12 @@ impl ServerUrl {
     /// Accepts `wss://host`, `ws://host:port`, `https://…` and `http://…` (what a browser's address
     /// bar shows), and a bare `host[:port]`, which means `wss` unless it is this machine. A path
     /// names the folder the server is in; `/r/ROOM` or `/ws` at its end are dropped.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Cause> {
         Self::parse_link(text).map(|(url, _)| url)
     }
 
     /// The same, and the room named by a room's link.
-    pub(crate) fn parse_link(text: &str) -> Result<(Self, Option<String>), &'static str> {
+    pub(crate) fn parse_link(text: &str) -> Result<(Self, Option<String>), Cause> {
         let text = unquoted(text.trim());
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
@@ -43,13 +44,13 @@ impl ServerUrl {
         let (authority, path) =
             rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
         if authority.contains('@') {
-            return Err("it must not contain a user name");
+            return Err("it must not contain a user name".into());
         }
         let (authority, zone) = split_zone(&bracketed(authority))?;
         let tls = match scheme.as_deref() {
             Some("wss" | "https") => true,
             Some("ws" | "http") => false,
-            Some(_) => return Err("it must begin with wss:// or ws://"),
+            Some(_) => return Err("it must begin with wss:// or ws://".into()),
             None => true,
         };
         let prefix = if tls { "wss" } else { "ws" };
@@ -57,7 +58,7 @@ impl ServerUrl {
         let host = url.host().ok_or("it names no host")?.to_owned();
         if zone.is_some() && !matches!(host, Host::Ipv6(address) if address.is_unicast_link_local())
         {
-            return Err("only a link-local address (fe80::…) has a % and an interface");
+            return Err("only a link-local address (fe80::…) has a % and an interface".into());
         }
         let tls = tls && (scheme.is_some() || !is_this_machine(&host));
         // `Url` knows the default of the scheme it was parsed with.
@@ -170,7 +171,7 @@ fn bracketed(authority: &str) -> String {
 
 /// Takes the zone out of `[fe80::1%eth0]` (RFC 9844) or `[fe80::1%25eth0]` (RFC 6874), which URL
 /// parsers refuse.
-fn split_zone(authority: &str) -> Result<(String, Option<String>), &'static str> {
+fn split_zone(authority: &str) -> Result<(String, Option<String>), Cause> {
     let bracket = authority.starts_with('[').then(|| authority.find(']')).flatten();
     let Some((percent, bracket)) =
         authority.find('%').zip(bracket).filter(|(percent, bracket)| percent < bracket)
@@ -181,14 +182,14 @@ fn split_zone(authority: &str) -> Result<(String, Option<String>), &'static str>
     let zone = match zone.strip_prefix("25").filter(|rest| !rest.is_empty()) {
         Some(escaped) => percent_decode_str(escaped)
             .decode_utf8()
-            .map_err(|_| "its interface is not text")?
+            .map_err(|error| Cause::new("its interface is not text", error))?
             .into_owned(),
         None => zone.to_owned(),
     };
     let is_name =
         |letter: char| !letter.is_whitespace() && !letter.is_control() && !"[]/%".contains(letter);
     if zone.is_empty() || zone.len() > 64 || !zone.chars().all(is_name) {
-        return Err("its interface after % makes no sense");
+        return Err("its interface after % makes no sense".into());
     }
     Ok((format!("{}{}", &authority[..percent], &authority[bracket..]), Some(zone)))
 }
@@ -206,8 +207,8 @@ fn port_of(authority: &str) -> Result<Option<u16>, &'static str> {
 
 const BAD_PORT: &str = "its port is not a number up to 65535";
 
-fn explain(error: ParseError) -> &'static str {
-    match error {
+fn explain(error: ParseError) -> Cause {
+    let words = match error {
         ParseError::InvalidPort => BAD_PORT,
         ParseError::InvalidIpv4Address | ParseError::InvalidIpv6Address => {
             "its IP address makes no sense"
@@ -216,7 +217,8 @@ fn explain(error: ParseError) -> &'static str {
             "its host's name makes no sense"
         }
         _ => "it names no host",
-    }
+    };
+    Cause::new(words, error)
 }
 
 /// The base path, and the room of a room's link.
@@ -237,15 +239,15 @@ fn split_path(path: &str) -> (String, Option<String>) {
 }
 
 /// Why what a link has after `/r/` is no room's name, if it has anything there.
-pub(crate) fn room_problem(link: &str) -> Option<&'static str> {
+pub(crate) fn room_problem(link: &str) -> Option<Cause> {
     let path = link.split(['?', '#']).next().unwrap_or_default();
     let (_, room) = path.split_once("/r/")?;
     let room = room.trim_end_matches('/');
     match percent_decode_str(room).decode_utf8() {
-        Err(_) => Some("what it has after /r/ is not text in UTF-8"),
-        Ok(room) if room == "." || room == ".." => Some("a room cannot be called . or .."),
+        Err(error) => Some(Cause::new("what it has after /r/ is not text in UTF-8", error)),
+        Ok(room) if room == "." || room == ".." => Some("a room cannot be called . or ..".into()),
         Ok(_) if room.contains('/') => {
-            Some("a room's name has no / in a link; it is written %2F there")
+            Some("a room's name has no / in a link; it is written %2F there".into())
         }
         Ok(_) => None,
     }
@@ -263,7 +265,7 @@ fn is_this_machine(host: &Host<String>) -> bool {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Result<String, &'static str> {
+    fn address(text: &str) -> Result<String, Cause> {
         ServerUrl::parse(text).map(|url| url.websocket())
     }
 
@@ -327,7 +329,7 @@ mod tests {
         ] {
             let link = format!("https://host/{path}");
             assert_eq!(ServerUrl::parse_link(&link).expect("an address").1, None, "{link}");
-            assert!(room_problem(&link).is_some_and(|why| why.contains(part)), "{link}");
+            assert!(room_problem(&link).is_some_and(|why| why.words().contains(part)), "{link}");
         }
         assert_eq!([room_problem("https://host/"), room_problem("https://host/r/")], [None, None]);
     }

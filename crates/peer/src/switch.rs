@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 
-use voicemesh_device::{DeviceError, system_words};
+use voicemesh_device::{Cause, DeviceError};
 
 /// Devices that are being opened at a time; a sound system that hangs is not asked more often.
 const MOST_OPENING: usize = 4;
@@ -47,7 +47,7 @@ impl<D: Send + 'static> DeviceSwap<D> {
         let spawned = thread::Builder::new().name("voicemesh-device".to_owned()).spawn(work);
         if let Err(error) = spawned {
             self.opening.fetch_sub(1, Ordering::Relaxed);
-            return Err(DeviceError::NoThread(system_words(&error)).to_string());
+            return Err(DeviceError::NoThread(Cause::of_system(error)).to_string());
         }
         self.pending = Some(answered);
         Ok(())

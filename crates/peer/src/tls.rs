@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{
     SignatureScheme,
 };
 
-use voicemesh_device::file_words;
+use voicemesh_device::Cause;
 
 use crate::join_error::JoinError;
 
@@ -32,10 +32,12 @@ pub(crate) struct Tls {
     read: Arc<OnceLock<Trust>>,
 }
 
-fn pem_words(error: &pem::Error) -> String {
+fn unreadable(error: pem::Error) -> Cause {
     match error {
-        pem::Error::Io(error) => file_words(error),
-        _ => "it is no PEM file (it begins with -----BEGIN CERTIFICATE-----)".to_owned(),
+        pem::Error::Io(error) => Cause::of_file(error),
+        error => {
+            Cause::new("it is no PEM file (it begins with -----BEGIN CERTIFICATE-----)", error)
+        }
     }
 }
 
@@ -63,15 +65,16 @@ impl Tls {
     pub(crate) fn new(extra_root_pem: Option<&Path>) -> Result<Self, JoinError> {
         let mut extra = Vec::new();
         if let Some(path) = extra_root_pem {
-            let unusable =
-                |why: String| JoinError::Certificate(format!("{}: {why}", path.display()));
-            let read =
-                voicemesh_device::read_file(path).map_err(|error| unusable(file_words(&error)))?;
+            let unusable = |why: Cause| {
+                JoinError::Certificate(why.said_as(|why| format!("{}: {why}", path.display())))
+            };
+            let read = voicemesh_device::read_file(path)
+                .map_err(|error| unusable(Cause::of_file(error)))?;
             for certificate in CertificateDer::pem_slice_iter(&read) {
-                extra.push(certificate.map_err(|error| unusable(pem_words(&error)))?);
+                extra.push(certificate.map_err(|error| unusable(unreadable(error)))?);
             }
             if extra.is_empty() {
-                return Err(unusable(without_certificate(&read).to_owned()));
+                return Err(unusable(without_certificate(&read).into()));
             }
         }
         Ok(Self { extra, read: Arc::default() })

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
+use voicemesh_device::Cause;
 
 use super::addresses::is_local;
 use crate::server_url::ServerUrl;
@@ -44,7 +45,7 @@ pub(super) struct User {
 pub(crate) struct BadProxy {
     /// The environment variable, if it comes from one.
     pub(crate) variable: Option<&'static str>,
-    pub(crate) why: &'static str,
+    pub(crate) why: Cause,
 }
 
 impl Proxy {
@@ -83,7 +84,7 @@ impl Proxy {
     }
 
     /// `[http|https|socks5|socks5h://][user[:password]@]host[:port]`.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Cause> {
         let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let (scheme, rest) = text.split_once("://").unwrap_or_default();
         let (kind, port) = match scheme.to_ascii_lowercase().as_str() {
@@ -92,20 +93,20 @@ impl Proxy {
             "socks5" => (ProxyKind::Socks5, 1080),
             "socks5h" => (ProxyKind::Socks5h, 1080),
             "socks4" | "socks4a" => {
-                return Err("SOCKS 4 is not supported; is it socks5h:// as well?");
+                return Err("SOCKS 4 is not supported; is it socks5h:// as well?".into());
             }
-            _ => return Err("it must begin with http://, https://, socks5:// or socks5h://"),
+            _ => return Err("it must begin with http://, https://, socks5:// or socks5h://".into()),
         };
         // With a scheme that has a default port and IDNA, whatever it is.
-        let url =
-            Url::parse(&format!("http://{rest}")).map_err(|_| "it is not a proxy's address")?;
+        let url = Url::parse(&format!("http://{rest}"))
+            .map_err(|error| Cause::new("it is not a proxy's address", error))?;
         let host = match url.host().ok_or("it names no host")? {
             Host::Domain(name) => name.to_owned(),
             Host::Ipv4(address) => address.to_string(),
             Host::Ipv6(address) => address.to_string(),
         };
         if url.port() == Some(0) {
-            return Err("its port is 0");
+            return Err("its port is 0".into());
         }
         // `Url` hides port 80, which it takes for the default.
         let says_80 = || {
@@ -117,14 +118,14 @@ impl Proxy {
         let user = match (url.username(), url.password()) {
             ("", None) => None,
             (name, password) => Some(User {
-                name: text(name).map_err(|_| "its user name is not text")?,
+                name: text(name).map_err(|error| Cause::new("its user name is not text", error))?,
                 password: text(password.unwrap_or_default())
-                    .map_err(|_| "its password is not text")?,
+                    .map_err(|error| Cause::new("its password is not text", error))?,
             }),
         };
         let is_short = |text: &str| text.len() < 256;
         if user.as_ref().is_some_and(|user| !is_short(&user.name) || !is_short(&user.password)) {
-            return Err("its user name or password is longer than 255 bytes");
+            return Err("its user name or password is longer than 255 bytes".into());
         }
         Ok(Self { kind, host, port, user })
     }

@@ -98,9 +98,8 @@ where
         let name = DisplayName::parse(&name).map_err(|_| JoinError::BadName)?.as_str().to_owned();
         let wake = Wake::default();
         let sound = Sound::open(&options, &wake)?;
-        let engine = options
-            .engine(&name, sound.is_simulated_input(), random()?)
-            .map_err(|error| no_engine(&error))?;
+        let engine =
+            options.engine(&name, sound.is_simulated_input(), random()?).map_err(no_engine)?;
         let (commands, command_queue) = sync_channel(COMMANDS);
         let (event_queue, events) = sync_channel(EVENTS);
         let (shared, positions) =
@@ -119,7 +118,7 @@ where
         let thread = std::thread::Builder::new()
             .name("voicemesh-engine".to_owned())
             .spawn(move || worker.run(&worker_wake))
-            .map_err(|error| refused("a thread for the voices", &error))?;
+            .map_err(|error| refused("a thread for the voices", error))?;
         Ok(Self {
             snapshot: shared.snapshot(),
             controls: Controls::new(commands, started, shared, wake, positions),

@@ -232,7 +232,7 @@ fn a_folder_that_cannot_be_written_to_is_told_at_once() {
     let folder = Folder::new("file");
     fs::write(&folder.0, "a file").expect("written");
     let failure = Recorder::start(&folder.0).expect_err("no folder");
-    assert!(failure.contains("voicemesh-record-"), "{failure}");
+    assert!(failure.words().contains("voicemesh-record-"), "{failure}");
     let _ = fs::remove_file(&folder.0);
 }
 

@@ -1,12 +1,13 @@
 //! Joining: everything that a room consists of is made, and the engine thread begins.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use tokio::sync::Notify;
-use voicemesh_device::system_words;
+use voicemesh_device::Cause;
 use voicemesh_engine::EngineOnNetwork;
 use voicemesh_mesh::{Carried, Mesh, MeshConfig};
 use voicemesh_wire::signaling::ErrorCode;
@@ -58,7 +59,7 @@ pub(super) fn prepare(options: JoinOptions) -> Result<PreparedJoin, JoinError> {
     let connector = Connector::new(url.clone(), tls, proxy, options.has_secret(), state_dir);
     let load = |url: &ServerUrl| {
         Identity::load(options.state_dir.as_deref(), &url.origin(), room.key())
-            .map_err(|error| refused("what an identity is made of", &error))
+            .map_err(|error| refused("what an identity is made of", error))
     };
     let identity = load(&url)?;
     let without_tls =
@@ -79,7 +80,7 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
         .thread_name("voicemesh-io")
         .enable_all()
         .build()
-        .map_err(|error| refused("what connections are run by", &error))?;
+        .map_err(|error| refused("what connections are run by", error))?;
     let (inbox, arrivals) = queues(wake.clone());
     let (farewell, farewells) = sync_channel(0);
     let carrier = RealCarrier::new(runtime.handle().clone(), Arc::new(connector), inbox, farewell);
@@ -87,9 +88,9 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
     let engine = options
         .sound
         .engine(&options.name, sound.is_simulated_input(), random()?)
-        .map_err(|error| no_engine(&error))?;
+        .map_err(no_engine)?;
     let mut engine = EngineOnNetwork::new(engine, Carried::new(mesh, carrier));
-    engine.run_as_client(started.elapsed(), ()).map_err(|error| no_engine(&error))?;
+    engine.run_as_client(started.elapsed(), ()).map_err(no_engine)?;
     let (commands, command_queue) = sync_channel(COMMANDS);
     let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
     let shared = Arc::new(Shared::default());
@@ -123,7 +124,7 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
     let thread = std::thread::Builder::new()
         .name("voicemesh-engine".to_owned())
         .spawn(move || worker.run(&worker_wake))
-        .map_err(|error| refused("a thread for the voices", &error))?;
+        .map_err(|error| refused("a thread for the voices", error))?;
     let core = Arc::new(Core {
         controls: Controls::new(commands, started, shared, wake.clone(), positions),
         outbox: Outbox::new(ledger, wake, options.manual_flush),
@@ -173,19 +174,20 @@ fn mesh_config(
 pub(crate) fn random() -> Result<u64, JoinError> {
     getrandom::u64().map_err(|error| {
         tracing::debug!(%error, "no random number");
-        JoinError::System { what: "random numbers", why: "their source does not answer".to_owned() }
+        let why = Cause::new("their source does not answer", error);
+        JoinError::System { what: "random numbers", why }
     })
 }
 
-pub(crate) fn refused(what: &'static str, error: &std::io::Error) -> JoinError {
-    JoinError::System { what, why: system_words(error) }
+pub(crate) fn refused(what: &'static str, error: std::io::Error) -> JoinError {
+    JoinError::System { what, why: Cause::of_system(error) }
 }
 
 /// What the options can ask for is checked before.
-pub(crate) fn no_engine(error: &dyn std::fmt::Display) -> JoinError {
+pub(crate) fn no_engine(error: impl Error + Send + Sync + 'static) -> JoinError {
     tracing::error!(%error, "the engine does not start");
     JoinError::System {
         what: "what the voices are processed with",
-        why: "the reason is not known".to_owned(),
+        why: Cause::new("the reason is not known", error),
     }
 }
