@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use voicemesh_netsim::State;
+use voicemesh_netsim::{Schedule, State};
 use voicemesh_session::Client;
 use voicemesh_session::client::{ClientConfig, ClientError, Participant, Phase};
 use voicemesh_session::network::{DisconnectReason, LinkId, Network, NetworkEvent};
@@ -66,8 +66,7 @@ pub struct World {
     rng: ChaCha8Rng,
     seed: u64,
     sessions: u64,
-    later: BTreeMap<(Duration, u64), Later>,
-    scheduled: u64,
+    later: Schedule<Later>,
 }
 
 /// What kind of world.
@@ -95,8 +94,7 @@ impl World {
             rng,
             seed,
             sessions: 0,
-            later: BTreeMap::new(),
-            scheduled: 0,
+            later: Schedule::default(),
         };
         world.start_server();
         world
@@ -288,8 +286,7 @@ impl World {
 
     pub fn tick(&mut self, tick: Duration) {
         self.now += tick;
-        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            let what = entry.remove();
+        while let Some(what) = self.later.pop(self.now) {
             self.happen(what);
         }
         if let Some(server) = &mut self.server {
@@ -308,8 +305,7 @@ impl World {
     }
 
     fn schedule(&mut self, after: Duration, what: Later) {
-        self.scheduled += 1;
-        self.later.insert((self.now + after, self.scheduled), what);
+        self.later.add(self.now + after, what);
     }
 
     fn schedule_in(&mut self, least_ms: u64, most_ms: u64, what: Later) {

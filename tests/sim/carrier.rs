@@ -12,7 +12,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh_mesh::link::Stream as LinkStream;
 use voicemesh_mesh::link::{CloseReason, LinkEvent, Role, SendError};
 use voicemesh_mesh::{Carrier, CarrierEvent, MeshLink, SocketEvent};
-use voicemesh_netsim::Bottleneck;
+use voicemesh_netsim::{Bottleneck, Schedule};
 use voicemesh_session::network::{LinkId, Reliability};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{self, Kind};
@@ -116,8 +116,7 @@ pub struct Wires {
     /// Packets on links since a SACK went back, and when it did, by direction.
     unsacked: BTreeMap<(usize, usize), (u32, Duration)>,
     random: ChaCha8Rng,
-    queue: BTreeMap<(Duration, u64), Arrival>,
-    queued: u64,
+    queue: Schedule<Arrival>,
     ordered: BTreeMap<(usize, usize, bool), Duration>,
     ends: BTreeMap<(usize, MeshLink), End>,
     ids: Vec<PeerId>,
@@ -150,8 +149,7 @@ impl Wires {
             from_server: BTreeMap::new(),
             unsacked: BTreeMap::new(),
             random: ChaCha8Rng::seed_from_u64(seed),
-            queue: BTreeMap::new(),
-            queued: 0,
+            queue: Schedule::default(),
             ordered: BTreeMap::new(),
             ends: BTreeMap::new(),
             ids: Vec::new(),
@@ -165,11 +163,7 @@ impl Wires {
 
     /// The next thing that is due.
     pub fn pop(&mut self) -> Option<Arrival> {
-        let (due, _) = *self.queue.keys().next()?;
-        if due > self.now {
-            return None;
-        }
-        self.queue.pop_first().map(|(_, arrival)| arrival)
+        self.queue.pop(self.now)
     }
 
     /// From the server to a peer's socket, in order.
@@ -509,13 +503,11 @@ impl Wires {
         let last = self.ordered.entry(wire).or_default();
         let due = (self.now + delay).max(*last);
         *last = due;
-        self.queued += 1;
-        self.queue.insert((due, self.queued), arrival);
+        self.queue.add(due, arrival);
     }
 
     fn put(&mut self, delay: Duration, arrival: Arrival) {
-        self.queued += 1;
-        self.queue.insert((self.now + delay, self.queued), arrival);
+        self.queue.add(self.now + delay, arrival);
     }
 
     fn jitter(&mut self) -> Duration {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
+use voicemesh_netsim::Schedule;
 use voicemesh_rooms::{
     CloseReason, ConnectionId, Digest, Enqueue, Input, Line, Part, Purpose, Refusal, RoomRules,
     Settings, Signaling, Text, Visit,
@@ -147,8 +148,7 @@ struct World {
     /// Ends of links, and whether they are open.
     links: BTreeMap<(usize, MeshLink), bool>,
     links_wait: BTreeSet<usize>,
-    under_way: BTreeMap<(Duration, u64), Arrival>,
-    arrivals: u64,
+    under_way: Schedule<Arrival>,
     /// Until when a peer sends speech through the server.
     speaks_until: BTreeMap<usize, Duration>,
     transactions: u64,
@@ -207,8 +207,7 @@ impl World {
             cut: BTreeSet::new(),
             links: BTreeMap::new(),
             links_wait: BTreeSet::new(),
-            under_way: BTreeMap::new(),
-            arrivals: 0,
+            under_way: Schedule::default(),
             speaks_until: BTreeMap::new(),
             transactions: 0,
             reached: vec![true; PEERS],
@@ -240,8 +239,7 @@ impl World {
     }
 
     fn put(&mut self, delay: Duration, arrival: Arrival) {
-        self.arrivals += 1;
-        self.under_way.insert((self.now + delay, self.arrivals), arrival);
+        self.under_way.add(self.now + delay, arrival);
     }
 
     fn index(&self, peer: PeerId) -> usize {
@@ -294,10 +292,8 @@ impl World {
     }
 
     fn arrive(&mut self) {
-        while let Some(entry) = self.under_way.first_entry()
-            && entry.key().0 <= self.now
-        {
-            match entry.remove() {
+        while let Some(arrival) = self.under_way.pop(self.now) {
+            match arrival {
                 Arrival::At(to, event) => self.arrive_at(to, event),
                 Arrival::Opens { peer, generation } => self.opens(peer, generation),
                 Arrival::AtServer { socket, said } => match said {

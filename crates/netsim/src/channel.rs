@@ -1,13 +1,12 @@
 //! One direction of one stream of packets.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
 use std::fmt;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::Schedule;
 use crate::conditions::{Conditions, chance};
 
 /// Packets on their way. When there are more, an unreliable one is lost, and a reliable one
@@ -90,16 +89,8 @@ pub struct Channel<T> {
     is_bad: bool,
     leaves_at: Duration,
     last_arrival: Duration,
-    order: u64,
-    in_flight: BinaryHeap<Reverse<InFlight<T>>>,
+    in_flight: Schedule<T>,
     counts: Counts,
-}
-
-#[derive(Debug)]
-struct InFlight<T> {
-    at: Duration,
-    order: u64,
-    payload: T,
 }
 
 impl<T: Clone> Channel<T> {
@@ -115,8 +106,7 @@ impl<T: Clone> Channel<T> {
             is_bad: false,
             leaves_at: Duration::ZERO,
             last_arrival: Duration::ZERO,
-            order: 0,
-            in_flight: BinaryHeap::new(),
+            in_flight: Schedule::default(),
             counts: Counts::default(),
         }
     }
@@ -135,18 +125,17 @@ impl<T: Clone> Channel<T> {
 
     /// The next packet that has arrived.
     pub fn poll(&mut self, now: Duration) -> Option<T> {
-        if self.next_at()? > now {
-            return None;
-        }
-        let Reverse(arrived) = self.in_flight.pop()?;
+        // `None` also while nothing moves.
+        self.next_at()?;
+        let arrived = self.in_flight.pop(now)?;
         self.counts.delivered += 1;
-        Some(arrived.payload)
+        Some(arrived)
     }
 
     /// When the next packet arrives. `None` while nothing is on its way, or nothing moves.
     pub fn next_at(&self) -> Option<Duration> {
         match self.state {
-            State::Open => self.in_flight.peek().map(|Reverse(first)| first.at),
+            State::Open => self.in_flight.next_at(),
             State::Stalled | State::Cut => None,
         }
     }
@@ -212,7 +201,7 @@ impl<T: Clone> Channel<T> {
         }
         at = at.max(self.last_arrival);
         self.last_arrival = at;
-        self.put(at, payload);
+        self.in_flight.add(at, payload);
         Ok(())
     }
 
@@ -236,9 +225,9 @@ impl<T: Clone> Channel<T> {
         }
         if is_doubled {
             let double_at = left_at + self.travel_time();
-            self.put(double_at, payload.clone());
+            self.in_flight.add(double_at, payload.clone());
         }
-        self.put(at, payload);
+        self.in_flight.add(at, payload);
     }
 
     /// When a packet has left through the rate limit, if it may wait for that.
@@ -256,38 +245,6 @@ impl<T: Clone> Channel<T> {
     fn travel_time(&mut self) -> Duration {
         let share: f64 = self.rng.random();
         self.conditions.latency + self.conditions.jitter.mul_f64(share)
-    }
-
-    fn put(&mut self, at: Duration, payload: T) {
-        self.order += 1;
-        self.in_flight.push(Reverse(InFlight { at, order: self.order, payload }));
-    }
-}
-
-impl<T> InFlight<T> {
-    /// Of packets that arrive at one time, the one sent first comes first.
-    fn key(&self) -> (Duration, u64) {
-        (self.at, self.order)
-    }
-}
-
-impl<T> PartialEq for InFlight<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<T> Eq for InFlight<T> {}
-
-impl<T> PartialOrd for InFlight<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for InFlight<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`Bottleneck`] is a rate limit with a queue or a policer, shared by all that passes it.
 //! - [`Path`] is one direction between two machines: a reliable channel and an unreliable one, cut
 //!   together.
+//! - [`Schedule`] holds what happens later, for simulations with arrivals of other kinds.
 //!
 //! The shape of the loop: `send` what leaves, `poll` until it gives `None`, sleep until `next_at`.
 //! Time is a [`Duration`] since an epoch that the caller chooses once. It never reads a clock and
@@ -15,12 +16,14 @@
 mod bottleneck;
 mod channel;
 mod conditions;
+mod schedule;
 
 use std::time::Duration;
 
 pub use bottleneck::{Bottleneck, Excess};
 pub use channel::{Channel, Counts, Mode, SendError, State};
 pub use conditions::{Conditions, Loss};
+pub use schedule::Schedule;
 
 /// One direction between two machines, for packets that must arrive and for packets that may be
 /// lost.

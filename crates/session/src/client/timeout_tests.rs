@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
+use voicemesh_netsim::Schedule;
 use voicemesh_wire::Permissions;
 use voicemesh_wire::packet::CodecSettings;
 
@@ -52,8 +53,7 @@ struct World {
     cut: BTreeSet<(u16, u16)>,
     /// The generation of the link between two, the lower one first.
     links: BTreeMap<(u16, u16), u32>,
-    under_way: BTreeMap<(Duration, u64), Arrival>,
-    packets: u64,
+    under_way: Schedule<Arrival>,
     speech: BTreeMap<u16, Speech>,
     trace: Vec<String>,
     updates: u64,
@@ -83,8 +83,7 @@ impl World {
             unreached: BTreeSet::new(),
             cut: BTreeSet::new(),
             links: BTreeMap::new(),
-            under_way: BTreeMap::new(),
-            packets: 0,
+            under_way: Schedule::default(),
             speech: BTreeMap::new(),
             trace: Vec::new(),
             updates: 0,
@@ -96,9 +95,8 @@ impl World {
     }
 
     fn send(&mut self, arrival: Arrival) {
-        self.packets += 1;
         let delay = Duration::from_micros(self.random.u64(3_000..60_000));
-        self.under_way.insert((self.now + delay, self.packets), arrival);
+        self.under_way.add(self.now + delay, arrival);
     }
 
     fn tell(&mut self, to: u16, event: NetworkEvent<u16>) {
@@ -197,10 +195,8 @@ impl World {
     }
 
     fn arrive(&mut self) {
-        while let Some(entry) = self.under_way.first_entry()
-            && entry.key().0 <= self.now
-        {
-            match entry.remove() {
+        while let Some(arrival) = self.under_way.pop(self.now) {
+            match arrival {
                 Arrival::At { to, event } => self.tell(to, event),
                 Arrival::AtServer { from, packet } => {
                     let mut sent = Sent::default();

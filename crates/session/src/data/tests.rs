@@ -1,10 +1,11 @@
 //! Two ends of a pipe over a path that loses, doubles, delays and breaks, under a virtual clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
+use voicemesh_netsim::Schedule;
 use voicemesh_wire::packet::{self, DataAck, DataMessage, DataSegment, Kind, PipeEnd, Record};
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -30,7 +31,7 @@ struct World {
     ends: [Pipe; 2],
     path: Path,
     random: Rng,
-    under_way: BTreeMap<(Duration, u64), (usize, Vec<u8>)>,
+    under_way: Schedule<(usize, Vec<u8>)>,
     packets: u64,
     got: [VecDeque<PipeEvent>; 2],
     takes: bool,
@@ -51,7 +52,7 @@ impl World {
             ends: [Pipe::new(end(1), None), Pipe::new(end(2), None)],
             path,
             random: Rng::with_seed(seed),
-            under_way: BTreeMap::new(),
+            under_way: Schedule::default(),
             packets: 0,
             got: Default::default(),
             takes: true,
@@ -66,10 +67,7 @@ impl World {
 
     fn step(&mut self) {
         self.now += Duration::from_millis(1);
-        while let Some(entry) =
-            self.under_way.first_entry().filter(|entry| entry.key().0 <= self.now)
-        {
-            let (to, bytes) = entry.remove();
+        while let Some((to, bytes)) = self.under_way.pop(self.now) {
             self.deliver(to, &bytes);
         }
         for from in 0..2 {
@@ -93,10 +91,7 @@ impl World {
                 continue;
             }
             let delay = self.path.delay_ms + self.random.u64(..self.path.jitter_ms + 1);
-            self.under_way.insert(
-                (self.now + Duration::from_millis(delay), self.packets),
-                (to, bytes.to_vec()),
-            );
+            self.under_way.add(self.now + Duration::from_millis(delay), (to, bytes.to_vec()));
         }
     }
 
