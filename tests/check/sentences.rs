@@ -28,7 +28,7 @@ fn what_the_guide_quotes_of_the_server_is_said_by_it() {
     let sources = files(&[".rs"]).into_iter();
     let code: Vec<String> = sources
         .filter(|source| source.path.starts_with("signaling/src/"))
-        .map(|source| printed(source.text.split("#[cfg(test)]\nmod tests").next().unwrap_or("")))
+        .map(|source| printed(source.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or("")))
         .collect();
     assert!(guide.contains(SECTION) && code.len() > 20, "guide and code were not found");
     assert_eq!(unsaid(&guide, &code), <[&str; 0]>::default());

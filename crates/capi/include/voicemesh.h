@@ -594,9 +594,10 @@ typedef struct vmesh_options {
   uint32_t size;
   // No direct links, so that no other peer in the room sees this machine's address.
   int32_t relay_only;
-  // The server: wss://host, or ws://host:port.
+  // The server: wss://host, or ws://host:port. A room's link in `room` comes first.
   struct vmesh_string server;
-  // The room's name, at most 256 bytes.
+  // The room's name, at most 256 bytes, or its link, `https://host/r/ROOM`, which names the
+  // server as well and may carry an access token (`#t=TOKEN`).
   struct vmesh_string room;
   // The name that others see, at most 64 bytes; "somebody" if empty.
   struct vmesh_string name;

@@ -128,7 +128,7 @@ mod tests {
         let refused = |options: JoinOptions| options.prepare().expect_err("it is refused");
         let no_address = refused(options("ws://[1::2::3]"));
         assert!(comes_of::<url::ParseError>(&no_address), "{no_address:?}");
-        let no_name = refused(options("ws://127.0.0.1:1").name("a\u{7}"));
+        let no_name = refused(options("ws://127.0.0.1:1").name("a\u{7}b"));
         assert!(comes_of::<NameError>(&no_name), "{no_name:?}");
         let no_proxy = refused(options("wss://voicemesh.example").proxy("http://[x"));
         assert!(comes_of::<url::ParseError>(&no_proxy), "{no_proxy:?}");

@@ -95,7 +95,7 @@ where
     pub fn new(options: Options, network: N) -> Result<Self, JoinError> {
         let started = Instant::now();
         let Options { name, sound: options } = options;
-        let name = DisplayName::parse(&name).map_err(|_| JoinError::BadName)?.as_str().to_owned();
+        let name = DisplayName::parse(&name).map_err(JoinError::BadName)?.as_str().to_owned();
         let wake = Wake::default();
         let sound = Sound::open(&options, &wake)?;
         let engine =

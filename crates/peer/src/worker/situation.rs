@@ -14,10 +14,10 @@ use crate::voice_loop::{KnownGroups, peer_state, voice_state};
 
 /// What a snapshot is made from.
 pub(super) struct Situation<'a> {
-    pub engine: &'a EngineOnNetwork<Carried<RealCarrier>>,
-    pub name: &'a str,
-    pub talking: bool,
-    pub recording: bool,
+    pub(super) engine: &'a EngineOnNetwork<Carried<RealCarrier>>,
+    pub(super) name: &'a str,
+    pub(super) talking: bool,
+    pub(super) recording: bool,
 }
 
 impl Situation<'_> {
