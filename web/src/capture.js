@@ -265,7 +265,7 @@ export class Capture {
   }
 
   /**
-   * Firefox gives a microphone at the rate of the system's speaker, and to contexts of this rate only.
+   * Older versions of Firefox give a microphone at the rate of the system's speaker, and to contexts of this rate only.
    * @param {MediaStream} stream
    */
   async #connect(stream) {
