@@ -13,8 +13,9 @@ use voicemesh_signaling::{Config, ServeError};
 /// Of the whole page: the three forms of its index and everything that it loads at a first visit.
 const MOST_BYTES_GZIP: usize = 161_000;
 const MOST_BYTES_BROTLI: usize = 147_000;
-/// Loaded when it is needed, and how large it may be with brotli.
-const LATER: (&str, usize) = ("look-alikes.js", 15_000);
+/// Loaded when they are needed, and how large they may be with brotli.
+const LATER: [(&str, usize); 3] =
+    [("look-alikes.js", 15_000), ("capture-rate-worklet.js", 500), ("resample.js", 1_000)];
 
 /// What a server answered.
 struct Answer {
@@ -265,8 +266,8 @@ async fn every_file_comes_in_the_smallest_form_that_is_taken_and_is_the_same_in_
             sizes[at] = compressed.len();
             tags.push(answer.header("etag").map(str::to_owned));
         }
-        let (later, most) = LATER;
-        if path.ends_with(&format!("/{later}")) {
+        let later = LATER.into_iter().find(|(name, _)| path.ends_with(&format!("/{name}")));
+        if let Some((later, most)) = later {
             println!(
                 "{later}: {} bytes, {} with gzip, {} with brotli",
                 sizes[0], sizes[1], sizes[2]
