@@ -175,8 +175,14 @@ mod linux {
         }
         let counts = |direction: &Direction| {
             let counts = direction.lock().counts();
-            let (frames, bytes) = (counts.frames, counts.bytes);
-            json!({ "frames": frames, "bytes": bytes, "lost": counts.lost, "dropped": counts.dropped })
+            json!({
+                "frames": counts.frames,
+                "bytes": counts.bytes,
+                "dtls_frames": counts.dtls_frames,
+                "dtls_bytes": counts.dtls_bytes,
+                "lost": counts.lost,
+                "dropped": counts.dropped,
+            })
         };
         Ok(json!({ "to_b": counts(to_b), "to_a": counts(to_a) }))
     }

@@ -47,6 +47,8 @@ impl ImpairedLink {
             Counts {
                 frames: number("frames"),
                 bytes: number("bytes"),
+                dtls_frames: number("dtls_frames"),
+                dtls_bytes: number("dtls_bytes"),
                 lost: number("lost"),
                 dropped: number("dropped"),
             }

@@ -63,6 +63,11 @@ pub struct Counts {
     pub frames: u64,
     /// Bytes of these.
     pub bytes: u64,
+    /// Those of them that carry DTLS over IPv4: what a direct link carries, without what ICE keeps
+    /// it open with.
+    pub dtls_frames: u64,
+    /// Bytes of these.
+    pub dtls_bytes: u64,
     /// Frames lost at random.
     pub lost: u64,
     /// Frames dropped by the rate limit.
@@ -73,9 +78,25 @@ impl Counts {
     /// Bytes of the IP packets that arrived since: the link counts Ethernet's header, too.
     #[must_use]
     pub fn ip_bytes_since(&self, before: Self) -> u64 {
-        const ETHERNET_BYTES: u64 = 14;
         (self.bytes - before.bytes) - ETHERNET_BYTES * (self.frames - before.frames)
     }
+
+    /// The same of DTLS alone.
+    #[must_use]
+    pub fn dtls_bytes_since(&self, before: Self) -> u64 {
+        (self.dtls_bytes - before.dtls_bytes)
+            - ETHERNET_BYTES * (self.dtls_frames - before.dtls_frames)
+    }
+}
+
+const ETHERNET_BYTES: u64 = 14;
+
+/// Whether an Ethernet frame carries DTLS over UDP (RFC 894, RFC 791 §3.1, RFC 7983 §7).
+fn is_dtls(frame: &[u8]) -> bool {
+    let is_udp = frame.get(12..14) == Some(&[0x08, 0x00]) && frame.get(23) == Some(&17);
+    let Some(first) = frame.get(14).filter(|_| is_udp) else { return false };
+    let payload = 14 + 4 * usize::from(first & 0x0f) + 8;
+    frame.get(payload).is_some_and(|byte| (20..=63).contains(byte))
 }
 
 /// One direction of a link.
@@ -236,6 +257,10 @@ impl OneWay {
     pub fn offer(&mut self, now: Duration, frame: Vec<u8>) {
         self.counts.frames += 1;
         self.counts.bytes += frame.len() as u64;
+        if is_dtls(&frame) {
+            self.counts.dtls_frames += 1;
+            self.counts.dtls_bytes += frame.len() as u64;
+        }
         let Some(leaves_at) = self.pass_limit(now, frame.len()) else {
             self.counts.dropped += 1;
             return;
