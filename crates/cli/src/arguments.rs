@@ -31,16 +31,16 @@ pub struct Arguments {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Join a room, speak and listen.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES, allow_negative_numbers = true)]
     Join(JoinArguments),
     /// Wait in a room and say back what is heard, so that one person alone can try everything.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES, allow_negative_numbers = true)]
     Echo(EchoArguments),
     /// Show what your microphone gives, and what would help.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES, allow_negative_numbers = true)]
     Mic(MicArguments),
     /// Hear yourself as others hear you, over a network as bad as you like.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES, allow_negative_numbers = true)]
     Loopback(LoopbackArguments),
     /// List microphones and speakers.
     #[command(after_help = EXIT_CODES)]
@@ -66,7 +66,7 @@ pub struct JoinArguments {
     pub stay: StayArguments,
 
     /// The name that others see [default: your login name].
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub name: Option<String>,
 
     /// What you speak with: a microphone's name, "default", a .wav file, "tone", "silence" or
@@ -123,7 +123,7 @@ pub struct TokenArguments {
     pub pattern: bool,
 
     /// The name that others see; without it, the member chooses.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub name: Option<String>,
 
     /// What the member may do: speak, listen, data, moderate [default: all but moderate].
@@ -154,7 +154,7 @@ pub struct EchoArguments {
     pub stay: StayArguments,
 
     /// The name that others see.
-    #[arg(long, default_value = "echo")]
+    #[arg(long, default_value = "echo", allow_hyphen_values = true)]
     pub name: String,
 }
 
@@ -255,7 +255,7 @@ pub struct StayArguments {
 
     /// The room's password, decided by its first peer. In the environment it does not show among
     /// the processes.
-    #[arg(long, env = "VOICEMESH_PASSWORD", hide_env_values = true)]
+    #[arg(long, env = "VOICEMESH_PASSWORD", hide_env_values = true, allow_hyphen_values = true)]
     pub password: Option<Password>,
 
     /// The access token, for servers that ask for one. Like the password, for the server that is

@@ -652,7 +652,9 @@ pub fn refusal_step(code: &ErrorCode) -> Option<&'static str> {
             "Name it with VOICEMESH_TOKEN, or take the link you were given."
         }
         ErrorCode::TokenInvalid | ErrorCode::TokenExpired => "Get a new link.",
-        ErrorCode::PasswordWrong => "Ask for the right one; a room without a password takes none.",
+        ErrorCode::PasswordWrong => {
+            "Ask for the right one, or leave --password out where the room has none."
+        }
         ErrorCode::PasswordWait => "Wait a while, then try again.",
         ErrorCode::Kicked => "Ask a moderator before you come back.",
         ErrorCode::Banned => "Ask a moderator to let you in.",

@@ -63,18 +63,24 @@ pub(crate) fn println(line: &str) -> bool {
 /// The same for a line without which the command has not done what it should. That its reader is
 /// gone is no failure.
 pub(crate) fn print_line(line: &str) -> Result<Exit, Failure> {
-    match print(line) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(format!(
+    print(line).or_else(unprinted)
+}
+
+/// What becomes of a command that could not print.
+fn unprinted(error: io::Error) -> Result<Exit, Failure> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        _ => Err(Failure::other(format!(
             "nothing can be printed: {}. Free some room, or print elsewhere.",
             file_words(&error)
         ))),
-        Ok(()) | Err(_) => Ok(Exit::Done),
     }
 }
 
-fn print(line: &str) -> io::Result<()> {
+fn print(line: &str) -> io::Result<Exit> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", showable(line, stdout.is_terminal())).and_then(|()| stdout.flush())
+    writeln!(stdout, "{}", showable(line, stdout.is_terminal())).and_then(|()| stdout.flush())?;
+    Ok(Exit::Done)
 }
 
 /// What a terminal without UTF-8 can show of it.
@@ -100,11 +106,14 @@ fn show(arguments: &MicArguments) -> Result<Exit, Failure> {
     let microphone = Microphone::new(MicrophoneConfig { processing, activation });
     let mut microphone = microphone.map_err(|error| Failure::other(error.to_string()))?;
     let mut show = Show::new(arguments, io::stdout().is_terminal());
+    if show.form == OutputFormat::Row {
+        show.write("Speak. Ctrl-C ends it.");
+    }
     let started = Instant::now();
     let mut block: Block = [0.0; BLOCK_SAMPLES];
     let mut heard = Heard::default();
     let is_over = |now: Duration| arguments.seconds.is_some_and(|seconds| now >= seconds);
-    while !stop.is_asked() && !is_over(started.elapsed()) && !show.closed {
+    while !stop.is_asked() && !is_over(started.elapsed()) && show.fault.is_none() {
         while capture.available() >= BLOCK_SAMPLES {
             capture.read(&mut block);
             microphone.push(&block);
@@ -120,7 +129,7 @@ fn show(arguments: &MicArguments) -> Result<Exit, Failure> {
     let channels =
         capture.channels().map(|channels| channels_line(channels, arguments.microphone.channel));
     show.end(started.elapsed(), &heard, &arguments.input, channels.as_deref());
-    Ok(Exit::Done)
+    show.fault.map_or(Ok(Exit::Done), unprinted)
 }
 
 /// Which channels of a device were heard; `named` by the person or not.
@@ -232,7 +241,8 @@ impl Heard {
 struct Show {
     form: OutputFormat,
     due: Duration,
-    closed: bool,
+    /// Why nothing more can be printed.
+    fault: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,7 +261,7 @@ impl Show {
             (false, false) => OutputFormat::Lines,
         };
         let due = if form == OutputFormat::Lines { LINE_EVERY } else { SHOW_EVERY };
-        Self { form, due, closed: false }
+        Self { form, due, fault: None }
     }
 
     fn state(&mut self, now: Duration, state: &MicrophoneState) {
@@ -284,11 +294,11 @@ impl Show {
             return;
         }
         let percent = (heard.sent_blocks * 100).checked_div(heard.blocks).unwrap_or_default();
-        let seconds = heard.blocks / 100;
+        let seconds = heard.blocks as f64 / 100.0;
         let input = harmless(&input.to_string()).into_owned();
         self.say(
             now,
-            &format!("{seconds} s of “{input}”; {percent} % of it would have been sent."),
+            &format!("{seconds:.1} s of “{input}”; {percent} % of it would have been sent."),
         );
         advice.into_iter().for_each(|line| self.say(now, line));
     }
@@ -315,7 +325,9 @@ impl Show {
     fn put(&mut self, text: &str) {
         let mut stdout = io::stdout().lock();
         let text = showable(text, stdout.is_terminal());
-        self.closed |= stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err();
+        if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            self.fault.get_or_insert(error);
+        }
     }
 }
 

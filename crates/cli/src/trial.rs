@@ -4,7 +4,6 @@
 //! here is refused by its host, and none can guess the room or the folder.
 
 use std::fmt::Display;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -22,6 +21,7 @@ use voicemesh_signaling::{Config, ServeError};
 use crate::arguments::TryArguments;
 use crate::exit::{Exit, Failure};
 use crate::logs;
+use crate::mic::{print_line, println};
 use crate::signals::Stop;
 use crate::text::harmless;
 
@@ -52,7 +52,8 @@ pub(crate) fn run(arguments: &TryArguments) -> Result<Exit, Failure> {
         .muted(true);
     let (chime, events) = Room::join(chime)?;
     let link = server.link();
-    say(&format!(
+    // Without the link there is nothing to try.
+    print_line(&format!(
         "A server on this machine alone, and in its room \"{}\":
 
     {ECHO}    says back what you say (wear headphones)
@@ -63,14 +64,14 @@ pub(crate) fn run(arguments: &TryArguments) -> Result<Exit, Failure> {
     voicemesh join {link}
 ",
         server.room
-    ));
-    if !arguments.no_browser {
-        say(if open_browser(&link) {
-            "Your browser opens the first line; the second joins from another terminal. Ctrl-C ends it."
-        } else {
-            "No browser was found: open the first line yourself, or join from another terminal with the second. Ctrl-C ends it."
-        });
-    }
+    ))?;
+    println(if arguments.no_browser {
+        "Open the first line in a browser, or join from another terminal with the second. Ctrl-C ends it."
+    } else if open_browser(&link) {
+        "Your browser opens the first line; the second joins from another terminal. Ctrl-C ends it."
+    } else {
+        "No browser was found: open the first line yourself, or join from another terminal with the second. Ctrl-C ends it."
+    });
     Chime { room: chime, events, rings: None }.run(&stop, &server);
     echo.leave_and_wait(LEAVE_WITHIN);
     server.end()
@@ -204,12 +205,12 @@ impl Chime {
     fn handle(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Room(RoomEvent::PeerJoined { name, .. }) if name != ECHO => {
-                say(&format!("{} joins", harmless(name)));
+                println(&format!("{} joins", harmless(name)));
                 let from = now + RINGS_AFTER;
                 self.rings = Some((from, from + RING));
             }
             Event::Room(RoomEvent::PeerLeft { name, .. }) if name != ECHO => {
-                say(&format!("{} leaves", harmless(name)));
+                println(&format!("{} leaves", harmless(name)));
             }
             _ => {}
         }
@@ -224,9 +225,4 @@ fn open_browser(link: &str) -> bool {
             .iter()
             .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
     has_screen && open::that_detached(link).is_ok()
-}
-
-/// Who has closed the output has heard enough.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -589,7 +589,7 @@ fn oneself_is_heard_over_a_bad_network_and_the_losses_are_counted() {
         output(&[&["loopback", "--input", READER, "--output", "null"], &network[..]].concat());
     assert_eq!(code(&heard), Some(0), "{}", stderr(&heard));
     let text = stdout(&heard);
-    for part in ["Sent: ", "Lost on the way: ", "Repaired: ", "Concealed: ", "Mouth to ear: "] {
+    for part in ["Sent: ", "Lost on the way: ", "Repaired: ", "Concealed: ", "Delay: "] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains("Lost on the way: 0 "), "{text}");

@@ -14,6 +14,7 @@ use voicemesh_wire::signaling::{Password, Ticket};
 const SECRET_FILE: &str = "identity";
 /// Processes of one installation in one room at a time; a further one joins with a new secret.
 const INSTANCES: u32 = 64;
+const INSTANCES_FOLDER: &str = "instances";
 
 /// The longest content of a file that keeps a ticket.
 const TICKET_FILE_BYTES: u64 = TICKET_BYTES as u64 + 64;
@@ -80,13 +81,15 @@ impl Identity {
         match Self::from_dir(&dir, origin, room) {
             Ok(identity) => Ok(identity),
             Err(error) => {
+                let instances = dir.join(INSTANCES_FOLDER);
+                let place = if instances.is_file() { &instances } else { &dir };
                 let why = match error.kind() {
                     io::ErrorKind::AlreadyExists => {
                         "a file stands where a folder should be".to_owned()
                     }
                     _ => file_words(&error),
                 };
-                let unkept = Some(format!("{}: {why}", dir.display()));
+                let unkept = Some(format!("{}: {why}", place.display()));
                 Ok(Self { unkept, ..Self::ephemeral(origin, room)? })
             }
         }
@@ -120,7 +123,7 @@ impl Identity {
     fn from_dir(dir: &Path, origin: &str, room: &str) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let (secret, replaced) = read_or_make_secret(&dir.join(SECRET_FILE))?;
-        let locks = dir.join("instances");
+        let locks = dir.join(INSTANCES_FOLDER);
         fs::create_dir_all(&locks)?;
         let place = prove(&InstallationSecret([0; 32]), origin, room, 0).peer_id();
         for instance in 0..INSTANCES {

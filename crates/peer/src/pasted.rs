@@ -34,8 +34,11 @@ fn kind_of(text: &str) -> Pasted<'_> {
     if text.contains(char::is_whitespace) || has_address && !begins {
         return if has_address { Pasted::Words(text) } else { Pasted::Name };
     }
-    if has_address || has_scheme(text) {
+    if has_address || has_scheme(text) || is_like_a_scheme(&lower) {
         return Pasted::Link(text);
+    }
+    if text == "/" || text == "/r/" {
+        return Pasted::Path { room: "", fragment: "" };
     }
     let (path, fragment) = text.split_once('#').unwrap_or((text, ""));
     let path = path.split('?').next().unwrap_or_default();
@@ -56,6 +59,12 @@ fn has_scheme(text: &str) -> bool {
         scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+.-".contains(letter))
     })
+}
+
+/// `https:/host/…` or `https//host/…`: a link that was typed, with a slip.
+fn is_like_a_scheme(lower: &str) -> bool {
+    let rest = ["https", "http", "wss", "ws"].iter().find_map(|scheme| lower.strip_prefix(scheme));
+    rest.is_some_and(|rest| rest.starts_with(":/") || rest.starts_with("//"))
 }
 
 /// The room of `r/ROOM` or `/…/r/ROOM`, as it is written there.

@@ -43,6 +43,15 @@ impl ServerUrl {
         };
         let (authority, path) =
             rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
+        // An address parser would take it for an IPv4 address in one number.
+        if scheme.is_none()
+            && !authority.is_empty()
+            && authority.bytes().all(|b| b.is_ascii_digit())
+        {
+            return Err(
+                "it is a port without a host; write ws://127.0.0.1:PORT for this machine".into()
+            );
+        }
         if authority.contains('@') {
             return Err("it must not contain a user name".into());
         }
@@ -289,6 +298,7 @@ mod tests {
         assert_eq!(address("192.168.1.5:8080"), Ok("wss://192.168.1.5:8080/ws".into()));
         assert_eq!(address("fd00::5"), Ok("wss://[fd00::5]/ws".into()));
         assert_eq!(address("[fd00::5]"), Ok("wss://[fd00::5]/ws".into()));
+        assert!(address("8080").is_err_and(|why| why.contains("a port without a host")));
         for quoted in ["<wss://host>", "\"wss://host\"", " 'host' ", "“https://host”"] {
             assert_eq!(address(quoted), Ok("wss://host/ws".into()), "{quoted}");
         }

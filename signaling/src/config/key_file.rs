@@ -85,7 +85,21 @@ fn file_problem(error: &io::Error) -> (&'static str, &'static str) {
             "this program has too many files and connections open",
             "raise the limit (systemd: LimitNOFILE, Docker: --ulimit nofile)",
         ),
+        _ if is_circle(error) => ("its links lead in a circle", "name the file itself"),
         _ => ("it cannot be read", "copy it to another place, or look at what the disk reports"),
+    }
+}
+
+/// Symbolic links that lead in a circle.
+fn is_circle(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        error.raw_os_error().map(nix::errno::Errno::from_raw) == Some(nix::errno::Errno::ELOOP)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
     }
 }
 

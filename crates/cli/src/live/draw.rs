@@ -17,9 +17,11 @@ use ratatui::text::{Line, Span};
 
 use super::cells::{cut, fit, width, wrap};
 use super::log::Row;
-use super::screen::{Link, Screen, TalkKey};
+use super::screen::{Link, Own, Screen, TalkKey};
+use crate::format::EVERYONE;
 use crate::human::Mood;
 use crate::reach::EXPOSED;
+use crate::who::group_names;
 pub(crate) use palette::{Palette, meter};
 
 /// With so many rows, lines part the sections.
@@ -300,13 +302,23 @@ fn input(frame: &mut Frame, area: Rect, screen: &Screen, palette: Palette) {
     let columns = usize::from(area.width).saturating_sub(PROMPT.len());
     let (text, cursor) = screen.editor.view(columns);
     let text = match screen.editor.is_empty() {
-        true => Span::styled(cut("write to everyone, or /help", columns), palette.quiet()),
+        true => Span::styled(cut(&may_write(&screen.own), columns), palette.quiet()),
         false => Span::raw(text.to_owned()),
     };
     frame.render_widget(Line::from(vec![Span::styled(PROMPT, palette.strong()), text]), area);
     let column = area.x + u16::try_from(PROMPT.len() + cursor).unwrap_or(u16::MAX);
     if area.height > 0 && column < area.right() && screen.overlay.is_none() {
         frame.set_cursor_position((column, area.y));
+    }
+}
+
+/// Where a line that is typed goes.
+fn may_write(own: &Own) -> String {
+    let groups = own.groups.as_deref();
+    match groups.filter(|groups| groups.iter().all(|group| group != EVERYONE)) {
+        None => "write to everyone, or /help".to_owned(),
+        Some([]) => "/join NAME enters a talk group; /help".to_owned(),
+        Some(groups) => format!("write to “{}”, or /help", group_names(groups)),
     }
 }
 

@@ -190,11 +190,10 @@ impl Path {
             self.sums.lately.map_or("–".to_owned(), |delay| format!("{} ms", delay.as_millis()));
         let (moment, loss) = (clock(self.now), self.loss.loss().unwrap_or_default() * 100.0);
         format!(
-            "{moment}  {:>4.0} dB  {sent:<8}  lost {loss:.1} %  buffer {:.0} ms  delay {delay}  {} kbit/s, {} copies",
-            level.level_dbfs,
+            "{moment}  {:>4.0} dB  {sent:<8}  lost {loss:.0} %  buffer {:.0} ms  delay {delay}  {} kbit/s",
+            level.level_dbfs.max(-99.0),
             stats.buffer_ms,
             self.plan.bitrate_bps / 1000,
-            self.plan.copies.len(),
         )
     }
 
@@ -368,7 +367,7 @@ impl Totals {
                 self.stretched_ms
             ),
             format!(
-                "Buffer: {:.0} ms on average. Mouth to ear: {delay}, without what the devices add.",
+                "Buffer: {:.0} ms on average. Delay: {delay}, without what the devices add.",
                 self.mean_buffer_ms
             ),
         ]
@@ -435,6 +434,8 @@ mod tests {
             });
             path.capture(now, &block);
             path.render(now, Duration::ZERO, &mut out);
+            let line = path.line();
+            assert!(line.chars().count() < 80, "{line}");
         }
         path.totals()
     }
@@ -487,7 +488,7 @@ mod tests {
             "from copies",
             "Concealed: 0 frames",
             "Buffer: ",
-            "Mouth to ear: ",
+            "Delay: ",
         ] {
             assert!(lines.contains(word), "{word}: {lines}");
         }

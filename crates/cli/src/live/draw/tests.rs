@@ -385,9 +385,14 @@ fn talk_groups_and_missing_devices_are_in_the_own_row() {
     let mut screen = busy();
     let own = |screen: &Screen| rows(screen, 80, 24)[21].clone();
     screen.set_groups(&["Global".into(), "Red".into()]);
+    let input = |screen: &Screen| rows(screen, 80, 24)[22].clone();
     assert!(own(&screen).contains("to everyone, Red"), "{}", own(&screen));
+    assert!(input(&screen).starts_with("> write to everyone"), "{}", input(&screen));
+    screen.set_groups(&["Red".into()]);
+    assert!(input(&screen).starts_with("> write to “Red”"), "{}", input(&screen));
     screen.set_groups(&[]);
     assert!(own(&screen).contains("TO NO GROUP"), "{}", own(&screen));
+    assert!(input(&screen).starts_with("> /join NAME"), "{}", input(&screen));
     screen.set_groups(&["Global".into()]);
     assert!(own(&screen).contains("reaches all"), "{}", own(&screen));
     screen.own.reaches = (1, 2);
