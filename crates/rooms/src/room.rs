@@ -7,6 +7,7 @@
 
 mod bans;
 mod departed;
+mod door;
 mod ice;
 mod join_rates;
 mod lock;
@@ -81,6 +82,7 @@ pub struct Room {
     passwords_decided: u32,
     tickets: Tickets,
     moderation: moderation::Moderation,
+    door: door::Door,
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
@@ -135,6 +137,7 @@ impl Room {
             passwords_decided: 0,
             tickets: Tickets::default(),
             moderation: moderation::Moderation::default(),
+            door: door::Door::default(),
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
@@ -217,7 +220,9 @@ impl Room {
         if !puts_out_others && !self.has_seat(join, others) {
             return Err(Refusal::of(ErrorCode::RoomFull));
         }
-        if self.moderation.is_locked() && !returns && self.tickets.open(join).is_none() {
+        let lineage = self.lock.map(|lock| lock.lineage());
+        let passes = || self.door.passes(join, &self.tickets, &self.moderation, lineage);
+        if self.moderation.is_locked() && !returns && !passes() {
             return Err(Refusal::of(ErrorCode::RoomLocked));
         }
         if by_ticket != Presented::Nothing {
@@ -318,6 +323,9 @@ impl Room {
         self.seats.entered(peer, earlier.is_some());
         if is_anew {
             self.metadata = room_metadata;
+            if self.moderation.waits_until().is_none_or(|until| now >= until) {
+                self.door.begins(self.tickets.unix_time());
+            }
         }
         let base = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
         // Where access tokens decide who may moderate, coming first does not.
@@ -638,6 +646,7 @@ impl Room {
         }
         if self.members.is_empty() && reason != LeaveReason::Replaced {
             // An empty room keeps no secret but its bans and says nothing; who comes next decides.
+            self.door.emptied(self.lock.map(|lock| lock.lineage()));
             self.lock = None;
             self.metadata = Metadata::new();
             self.publishing.emptied();
@@ -806,6 +815,13 @@ impl Room {
             }
             !closes
         });
+    }
+
+    /// Where a member's connection comes from; bans bind it.
+    pub fn set_address(&mut self, connection: ConnectionId, address: AddressTag) {
+        if self.members.contains(connection) {
+            self.moderation.set_address(connection, address);
+        }
     }
 
     /// The peer that is known by this connection.

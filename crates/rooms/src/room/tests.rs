@@ -1,6 +1,7 @@
 //! A room under a virtual clock, with an output that remembers.
 
 mod lobby;
+mod locked;
 mod moderation;
 mod publishing;
 mod removed_password;
