@@ -354,10 +354,15 @@ impl Room {
         Ok(peer)
     }
 
-    /// The connection from which a join takes over: that of the same peer and run.
+    /// The connection from which a join takes over: that of the same peer, run and account.
     fn taken_over_by(&self, join: &Join) -> Option<ConnectionId> {
         let old = self.members.connection_of(join.proof.peer_id())?;
-        self.members.get(old).filter(|member| member.run == join.run).map(|_| old)
+        let is_other_account = || {
+            let (former, grant) = (self.grants.get(&old)?, self.grant_of(join).ok()??);
+            Some(former.subject != grant.subject)
+        };
+        let is_it = self.members.get(old)?.run == join.run && !is_other_account().unwrap_or(false);
+        is_it.then_some(old)
     }
 
     fn take_over(
