@@ -34,13 +34,13 @@ use std::time::Duration;
 use voicemesh_session::Server;
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges,
-    PeerInfo, RoomPassword, RosterMark, ServerMessage, Signal, TakenOver, apply_metadata,
+    PeerInfo, RoomPassword, RosterMark, ServerMessage, TakenOver, apply_metadata,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::grant::Grant;
 use crate::guard::check_presence;
-use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Sender, Text};
+use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
 
@@ -538,7 +538,8 @@ impl Room {
         let result = match message {
             ClientMessage::Join(_) => Err(Refusal::of(ErrorCode::AlreadyJoined)),
             ClientMessage::Signal { to, attempt, signal } => {
-                self.signal(from, to, attempt, signal, out)
+                self.signal(now, from, (to, attempt, signal), out);
+                Ok(())
             }
             ClientMessage::SetMetadata { request, set } => {
                 self.set_metadata(now, from, (request, set), out)
@@ -577,33 +578,6 @@ impl Room {
         if let Err(refusal) = result {
             answer(from, refusal, out);
         }
-    }
-
-    /// Relay-only peers neither make nor take links, so nothing that leads to one passes: every
-    /// kind of signal either carries an address or asks for one.
-    fn signal(
-        &self,
-        sender: ConnectionId,
-        to: PeerId,
-        attempt: u32,
-        signal: Signal,
-        out: &mut impl RoomOutput,
-    ) -> Result<(), Refusal> {
-        let Some(from) = self.members.get(sender) else { return Ok(()) };
-        let unknown = || Refusal::of(ErrorCode::UnknownPeer);
-        let connection =
-            self.members.connection_of(to).filter(|_| to != from.peer).ok_or_else(unknown)?;
-        let receiver = self.members.get(connection).ok_or_else(unknown)?;
-        if self.rules.relay_only || from.capabilities.relay_only || receiver.capabilities.relay_only
-        {
-            return Err(Refusal::of(ErrorCode::RelayOnly));
-        }
-        let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
-        let sender = Sender { peer: from.peer, address: self.moderation.address_of(sender) };
-        if !out.text(connection, &signal, Purpose::From(sender)) {
-            return Err(Refusal::receiver_busy(to));
-        }
-        Ok(())
     }
 
     fn room_metadata(&self) -> ServerMessage {

@@ -285,7 +285,7 @@ impl<L> LineOutput<'_, L> {
                 self.metrics.refused(&ErrorCode::SlowConsumer);
             }
             Enqueue::Busy => self.busy += 1,
-            Enqueue::Queued | Enqueue::Covered | Enqueue::Ended => {}
+            Enqueue::Queued | Enqueue::Omitted | Enqueue::Covered | Enqueue::Ended => {}
         }
     }
 }

@@ -72,6 +72,8 @@ pub trait ServerOutput<P> {
 pub enum Purpose<P> {
     /// Answers the receiver itself.
     Answer,
+    /// Answers the receiver itself, which can do without: not sent where many answers wait.
+    Hint,
     /// The whole state at one moment.
     Snapshot,
     /// A change of the state: a later snapshot contains it.
