@@ -311,6 +311,7 @@ impl Room {
         let full = |_| Refusal::of(ErrorCode::RoomFull);
         let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
         self.session.set_takes_group_text(connection, capabilities.group_text);
+        self.session.set_takes_data(connection, capabilities.data);
         let decides_lock = is_first && by_ticket == Presented::Nothing;
         if decides_lock {
             let named = password.is_some_and(|password| !password.is_empty());

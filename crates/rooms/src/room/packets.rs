@@ -186,7 +186,12 @@ impl Room {
         }
         let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
         let by = Sender { peer: from.peer, address: self.moderation.address_of(sender) };
-        if !out.text(connection, &signal, Purpose::From(by))
+        let (bytes, class) = (signal.bytes().len(), TrafficClass::Signal);
+        let passes = self.policing.passes(now, &self.rules.voice, (by, to), class, bytes);
+        if !passes {
+            out.count_policed();
+        }
+        if !(passes && out.text(connection, &signal, Purpose::From(by)))
             && self.is_busy_due(now, sender, connection)
         {
             hint(sender, Refusal::receiver_busy(to), out);
@@ -254,13 +259,18 @@ impl Passing<'_> {
         let Some(receiver) = self.members.peer_of(to) else { return true };
         let kind = packet::open(packet).map(|(header, _)| header.kind);
         let class = match kind {
-            // Texts are few: each counts among its sender's messages.
-            Ok(kind) if kind.is_text() => return true,
+            Ok(kind) if kind.is_text() => TrafficClass::Text,
             Ok(kind) if delivery == Delivery::Voice || kind.is_voice() => TrafficClass::Voice,
             _ if delivery == Delivery::Data => TrafficClass::Data,
             _ => TrafficClass::Other,
         };
-        self.policing.passes(now, self.rates, (self.sender.peer, receiver), class, packet.len())
+        let passes =
+            self.policing.passes(now, self.rates, (self.sender, receiver), class, packet.len());
+        // Who writes is told of what does not arrive.
+        if !passes && class == TrafficClass::Text {
+            self.busy.push(to);
+        }
+        passes
     }
 }
 
