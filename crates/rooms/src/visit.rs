@@ -23,9 +23,9 @@ use crate::signaling::{JoinOutcome, Signaling};
 
 /// What a peer sends while its password is looked at is kept, up to so many messages …
 const HELD_MESSAGES: usize = 8;
-/// … or until there are so many bytes; then no more is read from it. A client sends one, its
-/// handshake.
-const HELD_BYTES: usize = 4096;
+/// … or until there are so many bytes; then no more is read from it, and one message may have no
+/// more. A client sends one, its handshake.
+pub const HELD_BYTES: usize = 4096;
 /// Hashes for one join: a room whose password changes after each hash is given up after this many.
 const HASHES_PER_JOIN: u32 = 3;
 /// When a join that came while the server is drained should be tried again at the earliest.
@@ -147,6 +147,11 @@ impl<L: Line> Visit<L> {
     /// Whether it is in a room.
     pub fn is_inside(&self) -> bool {
         matches!(self.stage, Stage::Inside { .. })
+    }
+
+    /// Whether its join waits for its password's hash.
+    pub fn is_hashing(&self) -> bool {
+        matches!(self.stage, Stage::Hashing(_))
     }
 
     /// Whether no more may be read from it until its password has been hashed.
