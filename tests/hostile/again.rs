@@ -1,6 +1,7 @@
 //! Peers that come again and again on other connections.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
 
 use tokio::io::AsyncReadExt as _;
 use voicemesh_tests::room::Server;
@@ -306,4 +307,72 @@ fn the_state_that_is_written_to_members_of_one_address_is_bounded() {
     });
     let held = watch.held();
     assert!(held.growth() < 28 * 1024, "{held}");
+}
+
+/// Members elsewhere that publish as much as they may, so that the answer to a join is half a
+/// megabyte; those of one address that take over from themselves; and how often.
+const PUBLISHERS: usize = 30;
+const RESTLESS: usize = 20;
+const TAKEOVERS: usize = 4;
+/// What passes of one address: at once and a second.
+const ANSWERS: f64 = 16.0 * 1024.0 * 1024.0;
+const ANSWERS_PER_SECOND: f64 = 1024.0 * 1024.0;
+const OWN_PER_SECOND: f64 = 16.0 * 1024.0;
+
+/// A question of a few hundred bytes is answered with the whole room; others get in meanwhile.
+#[test]
+fn takeovers_of_one_address_are_answered_within_a_budget_of_bytes() {
+    let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
+    let watch = Watch::start("takeovers without end", &server);
+    run(async {
+        let mut publishers = Vec::new();
+        for number in 0..PUBLISHERS {
+            let metadata = [("k".to_owned(), "\"".repeat(LARGE_METADATA))].into();
+            let join = Join { metadata, ..join_of("answers", &format!("publisher {number}")) };
+            let client = Client::connect_from(&server, &format!("198.51.100.{number}")).await;
+            publishers.push(Member::enter(client, join).await);
+        }
+        let mut restless = Vec::new();
+        for number in 0..RESTLESS {
+            let client = Client::connect_from(&server, "203.0.113.9").await;
+            let join = join_of("answers", &format!("restless {number}"));
+            restless.push((Member::enter(client, join.clone()).await, join));
+        }
+        let begun = Instant::now();
+        let (mut bytes, mut answered, mut refused, mut largest) = (0, 0, 0, 0);
+        for _ in 0..TAKEOVERS {
+            for (member, join) in &mut restless {
+                let mut client = Client::connect_from(&server, "203.0.113.9").await;
+                let join = Join { ticket: member.joined.ticket.clone(), ..join.clone() };
+                client.say(&ClientMessage::Join(join)).await;
+                let is_in = client.until("an answer", |received| match received {
+                    Received::Message(ServerMessage::Joined(joined)) => {
+                        assert!(joined.taken_over.is_some());
+                        Some(true)
+                    }
+                    Received::Message(ServerMessage::Error {
+                        code: ErrorCode::TooManyJoins,
+                        ..
+                    }) => Some(false),
+                    _ => None,
+                });
+                if is_in.await {
+                    (bytes, answered) = (bytes + client.received, answered + 1);
+                    largest = largest.max(client.received);
+                    member.client = client;
+                } else {
+                    refused += 1;
+                }
+            }
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        let friend = Client::connect_from(&server, "203.0.113.2").await;
+        Member::enter(friend, join_of("answers", "friend")).await;
+        println!("{answered} answers, {refused} refusals, {bytes} bytes in {seconds:.1} s");
+        let own = RESTLESS as f64 * (largest as f64 + OWN_PER_SECOND * seconds);
+        let most = own + ANSWERS + largest as f64 + ANSWERS_PER_SECOND * seconds;
+        assert!(bytes as f64 <= most, "{bytes} bytes, and not {most}");
+        assert!(refused > 0 && answered >= RESTLESS, "{answered} answers");
+    });
+    watch.held();
 }

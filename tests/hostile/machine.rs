@@ -14,6 +14,7 @@ use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Password, ServerMessag
 
 use crate::client::{Client, Member, Received, join_of, patiently, run};
 use crate::memory::{Held, Watch, WatchedServer as Server};
+use crate::socket::{TEXT, frame};
 
 /// Rooms that get a password one after the other, and joins that name one at the same time.
 const ROOMS: usize = 12;
@@ -79,6 +80,56 @@ fn passwords_are_hashed_in_one_work_area_that_is_given_back() {
         .saturating_sub(with.before)
         .saturating_sub(left_without.saturating_sub(without.before));
     assert!(kept <= MOST_LEFT_KIB, "{kept} KiB are kept");
+}
+
+/// Joins that wait for a hash at the same time, those of one address, and what each sends behind its
+/// join.
+const WAITING: usize = 256;
+const OF_ADDRESS: usize = 8;
+const BEHIND_BYTES: usize = 31_000;
+/// What may be held of that: a buffer of each.
+const MOST_HELD_KIB: u64 = 3 * 1024;
+
+/// How much memory joins take that wait, with so many bytes behind each.
+fn waiting_joins(name: &'static str, behind: usize) -> Held {
+    let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
+    let watch = Watch::start(name, &server);
+    run(async {
+        let (mut clients, mut too_large) = (Vec::new(), 0);
+        for number in 0..WAITING {
+            let address = format!("203.0.113.{}", number / OF_ADDRESS);
+            clients.push(Client::connect_from(&server, &address).await);
+        }
+        for (number, client) in clients.iter_mut().enumerate() {
+            let mut join = join_of(&format!("room {number}"), "waiting");
+            join.password = Some(Password::from("sesame"));
+            let mut frames = Vec::new();
+            frame(TEXT, ClientMessage::Join(join).to_json().as_bytes(), &mut frames);
+            let text = format!(r#"{{"type":"ping","token":1,"pad":"{}"}}"#, "x".repeat(behind));
+            frame(TEXT, text.as_bytes(), &mut frames);
+            assert!(client.try_send(&frames).await);
+        }
+        for client in &mut clients {
+            // One whose turn did not come in time is asked to come back.
+            let answered = client.until("an answer", |received| match received {
+                Received::Message(ServerMessage::Joined(_)) => Some(None),
+                Received::Message(ServerMessage::Error { code, .. }) => Some(Some(code.clone())),
+                _ => None,
+            });
+            let refused = answered.await.filter(|code| *code != ErrorCode::PasswordWait);
+            too_large += usize::from(refused == Some(ErrorCode::TooLarge));
+        }
+        assert_eq!(too_large > 0, behind > 4_096, "{too_large} too large");
+    });
+    watch.held()
+}
+
+#[test]
+fn what_follows_a_join_that_waits_is_small() {
+    let without = waiting_joins("joins that wait", 0);
+    let with = waiting_joins("joins that wait, with texts behind them", BEHIND_BYTES);
+    let more = with.growth().saturating_sub(without.growth());
+    assert!(more <= MOST_HELD_KIB, "{more} KiB more at the peak");
 }
 
 /// More than the server may open.

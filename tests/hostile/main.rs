@@ -13,6 +13,7 @@ mod memory;
 mod moderation;
 mod names;
 mod operator;
+mod pairs;
 mod requests;
 mod slow;
 mod status;

@@ -315,3 +315,35 @@ fn a_moderator_sets_the_password_and_newcomers_need_it() {
         );
     });
 }
+
+/// What a member shows when it comes again by its ticket.
+fn again_as(name: &str, member: &Member) -> Join {
+    Join { ticket: member.joined.ticket.clone(), run: 2, ..join_of("stage", name) }
+}
+
+#[test]
+fn a_lock_is_passed_by_members_of_this_room_who_were_not_put_out() {
+    run(async {
+        let server = Server::start(&["--owner-after", "0"]);
+        // Those who were in a room of the name before.
+        let mut former = Member::join(&server, "stage", "first").await;
+        let mut yesterday = Member::join(&server, "stage", "yesterday").await;
+        for member in [&mut former, &mut yesterday] {
+            member.client.say(&ClientMessage::Leave).await;
+            member.client.end().await;
+        }
+        let mut owner = Member::join(&server, "stage", "ana").await;
+        let friend = Member::join(&server, "stage", "bo").await;
+        let heckler = Member::join(&server, "stage", "eve").await;
+        let action = Moderation::Kick { peer: heckler.joined.you };
+        assert_eq!(decide(&mut owner, action).await, None);
+        assert_eq!(decide(&mut owner, Moderation::Lock).await, None);
+        for (name, member) in [("eve", &heckler), ("yesterday", &yesterday)] {
+            let refusal = Client::connect(&server).await.refusal(again_as(name, member)).await;
+            assert_eq!(refusal, Some(ErrorCode::RoomLocked), "{name}");
+        }
+        let join = again_as("bo", &friend);
+        drop(friend);
+        assert_eq!(Client::connect(&server).await.refusal(join).await, None);
+    });
+}

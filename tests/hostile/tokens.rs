@@ -8,7 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use voicemesh_signaling::token::{TokenRequest, sign};
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
 use voicemesh_wire::signaling::{
-    AccessToken, ClientMessage, ErrorCode, Join, LeaveReason, Moderation, ServerMessage,
+    AccessToken, Capabilities, ClientMessage, ErrorCode, Join, LeaveReason, Moderation,
+    ServerMessage,
 };
 use voicemesh_wire::{PeerId, Permissions};
 
@@ -64,7 +65,9 @@ fn with(token: AccessToken, name: &str) -> Join {
 
 async fn enter(guarded: &Guarded, name: &str, permissions: Permissions) -> Member {
     let token = sign(request(name, permissions), SECRET).expect("a token");
-    Member::enter(Client::connect(&guarded.server).await, with(token, name)).await
+    let capabilities = Capabilities { data: true, ..Capabilities::default() };
+    let join = Join { capabilities, ..with(token, name) };
+    Member::enter(Client::connect(&guarded.server).await, join).await
 }
 
 #[test]

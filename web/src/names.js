@@ -24,11 +24,16 @@ let skeletons = new Map();
 const ASCII = /^\p{ASCII}*$/u;
 const CONTROL = /[\p{Cc}\u2028\u2029]/u;
 const UNSEEN = /\p{Default_Ignorable_Code_Point}/u;
-const IGNORABLE = /[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb\p{Noncharacter_Code_Point}]/u;
+/** And the place of an object, what arranges hieroglyphs, the filler of Khitan letters. */
+const IGNORABLE =
+  /[\p{Default_Ignorable_Code_Point}\ufff9-\ufffc\u{13430}-\u{13440}\u{16fe4}\p{Noncharacter_Code_Point}]/u;
+/** What fonts draw as nothing: Braille without dots, the null notehead, the blanks among hieroglyphs. */
+const LOOKS_BLANK = /[\u2800\u{1d159}\u{13441}\u{13442}]/gu;
+const SEVERAL_SPACES = /\p{White_Space}{2,}/gu;
 const OUTER = /^[\p{White_Space}\p{Cc}]+|[\p{White_Space}\p{Cc}]+$/gu;
 const TRIMMED = /^\p{White_Space}+|\p{White_Space}+$/gu;
-/** Marks without a letter, and what fonts draw as nothing. */
-const BLANK = /^[\p{White_Space}\p{Mn}\p{Me}\u2800\u{1d159}\u200c\u200d]*$/u;
+/** Nothing but white space, joiners, and marks without a letter. */
+const BLANK = /^[\p{White_Space}\p{Mn}\p{Me}\u200c\u200d]*$/u;
 
 /** A table of ranges, read. @param {string} text @returns {(letter: string) => boolean} */
 function table(text) {
@@ -201,6 +206,8 @@ function cleanedOnce(text) {
     .map((letter) => (!CONTROL.test(letter) ? letter : /\s|\x85/.test(letter) ? ' ' : ''))
     .join('');
   return withoutIgnorables([...spaced.normalize('NFC')])
+    .replace(LOOKS_BLANK, ' ')
+    .replace(SEVERAL_SPACES, ' ')
     .replace(TRIMMED, '')
     .normalize('NFC');
 }

@@ -18,6 +18,12 @@ const RETURNS: Rate = Rate { burst: 4.0, per_second: 0.1 };
 /// Members of one address who have joins for themselves at a time; further ones draw on what all
 /// share.
 const RETURNING: usize = 128;
+/// Bytes of the answers to joins of one address: those of newcomers, and those of members who come
+/// back. A join is taken while any are left, and charged when it is known how much its answer was.
+const ANSWERS: Rate = Rate::new(16.0 * 1024.0 * 1024.0, 1024.0 * 1024.0);
+/// The same, of a member for itself: the answers of rooms in which members publish little pass as
+/// they are asked for.
+const OWN_ANSWERS: Rate = Rate::new(64.0 * 1024.0, 16.0 * 1024.0);
 
 /// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,43 +64,88 @@ impl From<AddressKey> for AddressTag {
 #[derive(Debug)]
 pub struct Address {
     pub(crate) budget: Arc<Mutex<Budget>>,
-    joins: Mutex<(TokenBucket, Duration)>,
+    joins: Mutex<(Joins, Duration)>,
     returns: Mutex<Returns>,
+}
+
+/// How many joins are left, and how many bytes of answers to them.
+#[derive(Debug)]
+struct Joins {
+    count: TokenBucket,
+    bytes: TokenBucket,
+}
+
+impl Joins {
+    fn full(now: Duration, joins: Rate, answers: Rate) -> Self {
+        Self { count: TokenBucket::full(now, joins), bytes: TokenBucket::full(now, answers) }
+    }
+
+    fn take(&mut self, now: Duration, joins: Rate, answers: Rate) -> bool {
+        self.bytes.has_any(now, answers) && self.count.take(now, joins, 1.0)
+    }
 }
 
 /// Joins of members who come back: a few of each for itself, and the others out of what all of the
 /// address share, so that one that comes again and again keeps out no other.
 #[derive(Debug)]
 struct Returns {
-    shared: TokenBucket,
-    members: BTreeMap<PeerId, TokenBucket>,
+    shared: Joins,
+    members: BTreeMap<PeerId, Joins>,
+}
+
+/// Whose joins one was taken from, and whose answers are to be charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinPayer {
+    Newcomers,
+    Returns,
+    Member(PeerId),
 }
 
 impl Returns {
-    fn take(&mut self, now: Duration, shared: Rate, member: PeerId) -> bool {
-        self.members.retain(|_, bucket| bucket.tokens_at(now, RETURNS) < RETURNS.burst);
-        if self.members.len() >= RETURNING && !self.members.contains_key(&member) {
-            return self.shared.take(now, shared, 1.0);
+    fn take(&mut self, now: Duration, shared: Rate, member: PeerId) -> Option<JoinPayer> {
+        self.members.retain(|_, own| {
+            own.count.tokens_at(now, RETURNS) < RETURNS.burst
+                || own.bytes.tokens_at(now, OWN_ANSWERS) < OWN_ANSWERS.burst
+        });
+        if self.members.len() < RETURNING || self.members.contains_key(&member) {
+            let full = || Joins::full(now, RETURNS, OWN_ANSWERS);
+            let own = self.members.entry(member).or_insert_with(full);
+            if own.take(now, RETURNS, OWN_ANSWERS) {
+                return Some(JoinPayer::Member(member));
+            }
         }
-        let own = self.members.entry(member).or_insert_with(|| TokenBucket::full(now, RETURNS));
-        own.take(now, RETURNS, 1.0) || self.shared.take(now, shared, 1.0)
+        self.shared.take(now, shared, ANSWERS).then_some(JoinPayer::Returns)
     }
 }
 
 impl Address {
-    /// Whether one more join is within the budget; `member` is who comes back.
-    pub(crate) fn may_join(
+    /// Takes one more join, if that is within the budget; `member` is who comes back.
+    pub(crate) fn take_join(
         &self,
         now: Duration,
         budgets: &Budgets,
         member: Option<PeerId>,
-    ) -> bool {
+    ) -> Option<JoinPayer> {
         let mut joins = lock(&self.joins);
         joins.1 = now;
         if let Some(member) = member {
             return lock(&self.returns).take(now, budgets.address_joins, member);
         }
-        joins.0.take(now, budgets.address_joins, 1.0)
+        joins.0.take(now, budgets.address_joins, ANSWERS).then_some(JoinPayer::Newcomers)
+    }
+
+    /// A join that was taken was answered with so many bytes.
+    pub(crate) fn charge_join(&self, payer: JoinPayer, bytes: usize) {
+        let bytes = bytes as f64;
+        match payer {
+            JoinPayer::Newcomers => lock(&self.joins).0.bytes.charge(bytes),
+            JoinPayer::Returns => lock(&self.returns).shared.bytes.charge(bytes),
+            JoinPayer::Member(member) => {
+                if let Some(own) = lock(&self.returns).members.get_mut(&member) {
+                    own.bytes.charge(bytes);
+                }
+            }
+        }
     }
 }
 
@@ -141,9 +192,9 @@ impl Addresses {
         let address = table.entries.entry(key).or_insert_with(|| {
             Arc::new(Address {
                 budget: Arc::new(Mutex::new(Budget::of_address(now, budgets))),
-                joins: Mutex::new((TokenBucket::full(now, budgets.address_joins), now)),
+                joins: Mutex::new((Joins::full(now, budgets.address_joins, ANSWERS), now)),
                 returns: Mutex::new(Returns {
-                    shared: TokenBucket::full(now, budgets.address_joins),
+                    shared: Joins::full(now, budgets.address_joins, ANSWERS),
                     members: BTreeMap::new(),
                 }),
             })
@@ -161,6 +212,15 @@ impl Addresses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn may_join(
+        address: &Address,
+        now: Duration,
+        budgets: &Budgets,
+        member: Option<PeerId>,
+    ) -> bool {
+        address.take_join(now, budgets, member).is_some()
+    }
 
     fn peer(number: u128) -> PeerId {
         PeerId(uuid::Uuid::from_u128(number))
@@ -183,14 +243,14 @@ mod tests {
         let address =
             addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
         for _ in 0..budgets.address_joins.burst as usize {
-            assert!(address.may_join(Duration::ZERO, &budgets, None));
+            assert!(may_join(&address, Duration::ZERO, &budgets, None));
         }
-        assert!(!address.may_join(Duration::ZERO, &budgets, None));
+        assert!(!may_join(&address, Duration::ZERO, &budgets, None));
         assert!(
-            address.may_join(Duration::ZERO, &budgets, Some(peer(1))),
+            may_join(&address, Duration::ZERO, &budgets, Some(peer(1))),
             "members come back whatever strangers do"
         );
-        assert!(address.may_join(Duration::from_secs(1), &budgets, None));
+        assert!(may_join(&address, Duration::from_secs(1), &budgets, None));
     }
 
     #[test]
@@ -202,20 +262,66 @@ mod tests {
         let mut refused = 0;
         for step in 0..1_200_u64 {
             let now = Duration::from_millis(100 * step);
-            refused += u32::from(!address.may_join(now, &budgets, Some(peer(1))));
+            refused += u32::from(!may_join(&address, now, &budgets, Some(peer(1))));
             if step % 100 == 0 {
-                assert!(address.may_join(now, &budgets, Some(peer(2))), "after {now:?}");
+                assert!(may_join(&address, now, &budgets, Some(peer(2))), "after {now:?}");
             }
         }
         assert!(refused > 300, "{refused} of 1,200");
         let now = Duration::from_secs(200);
         let all = 0..10 * RETURNING as u128;
-        let rotation =
-            || all.clone().filter(|number| address.may_join(now, &budgets, Some(peer(3 + number))));
+        let rotation = || {
+            all.clone().filter(|number| may_join(&address, now, &budgets, Some(peer(3 + number))))
+        };
         let admitted: usize = (0..8).map(|_| rotation().count()).sum();
         let most = RETURNING * RETURNS.burst as usize + budgets.address_joins.burst as usize;
         assert!(admitted <= most, "{admitted} joins in turn");
         assert!(lock(&address.returns).members.len() <= RETURNING);
+    }
+
+    /// The answer to a join of a full room whose members publish all that they may; and of one whose
+    /// members publish nothing.
+    const LARGE: usize = 1_000_000;
+    const USUAL: usize = 25_000;
+
+    /// Joins, one each 100 ms, of which so many are taken; and the bytes of their answers.
+    fn taken(address: &Address, members: &[Option<PeerId>], bytes: usize, steps: u64) -> usize {
+        let budgets = Budgets::default();
+        let joins = (0..steps).filter(|step| {
+            let member = members[*step as usize % members.len()];
+            let now = Duration::from_millis(100 * step);
+            let payer = address.take_join(now, &budgets, member);
+            payer.inspect(|payer| address.charge_join(*payer, bytes)).is_some()
+        });
+        joins.count()
+    }
+
+    #[test]
+    fn the_answers_to_joins_of_an_address_are_budgeted_by_their_bytes() {
+        let budgets = Budgets::default();
+        let addresses = Addresses::default();
+        let enter = |number| addresses.enter(Duration::ZERO, AddressKey::V4(number), &budgets);
+        let newcomers = enter(1).expect("the first");
+        let at_once = 17;
+        assert!((at_once..=at_once + 64).contains(&taken(&newcomers, &[None], LARGE, 600)));
+        // Each member comes back once whatever the size, and then as slowly as all together.
+        let members: Vec<_> = (0..60).map(|number| Some(peer(number))).collect();
+        let back = taken(&enter(2).expect("the second"), &members, LARGE, 600);
+        assert!((60..=60 + at_once + 64 + 60).contains(&back), "{back}");
+    }
+
+    #[test]
+    fn a_crowd_behind_one_address_gets_its_answers_at_once() {
+        let budgets = Budgets::default();
+        let addresses = Addresses::default();
+        let address =
+            addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
+        for member in (0..50).map(|number| Some(peer(number))).chain([None; 50]) {
+            for _ in 0..3 {
+                let payer = address.take_join(Duration::ZERO, &budgets, member);
+                address.charge_join(payer.expect("it is taken"), USUAL);
+            }
+        }
     }
 
     #[test]

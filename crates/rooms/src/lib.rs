@@ -52,5 +52,5 @@ pub use room::{
 pub use room_entry::{LineOutput, RoomEntry};
 pub use signaling::{Draw, Settings, Signaling};
 pub use unfinished::{Most, Unfinished};
-pub use visit::{Input, Visit, send_away};
+pub use visit::{HELD_BYTES, Input, Visit, send_away};
 pub use voicemesh_common::{Rate, TokenBucket, lock};

@@ -20,6 +20,8 @@ pub enum Enqueue {
     VoiceDropped(usize),
     /// There is no room for it.
     Refused,
+    /// Its receiver can do without it, and there is no room for it.
+    Omitted,
     /// Too much of its sender waits.
     Busy,
     /// The connection ends: slow consumer.

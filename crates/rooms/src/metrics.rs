@@ -138,7 +138,7 @@ pub struct Metrics {
     pub receiver_busy: Counter,
     /// Snapshots sent in place of updates that waited too long.
     pub snapshots: Counter,
-    /// Voice packets not passed on because their speaker sent too many.
+    /// Voice packets, data, signals and texts not passed on because their sender sent too many.
     pub voice_over_rate: Counter,
     /// Connections ended because too much of unfinished messages waited.
     pub unfinished_ended: Counter,
@@ -233,7 +233,7 @@ impl Metrics {
             ),
             (
                 "voice_over_rate",
-                "Voice packets not passed on because their speaker sent too many.",
+                "Voice packets, data, signals and texts not passed on because their sender sent too many.",
                 &self.voice_over_rate,
             ),
             (

@@ -116,8 +116,8 @@ pub trait RoomOutput {
     fn pong(&mut self, to: ConnectionId, message: &Text);
     /// An error that is sent.
     fn count_refusal(&mut self, code: &ErrorCode);
-    /// A voice packet was not passed on because its speaker sends more than
-    /// [`VoiceRates`](crate::VoiceRates) allow.
+    /// Something was not passed on because its sender, or all of its address, sends this receiver
+    /// too much.
     fn count_policed(&mut self);
     /// Another connection of the same peer takes over: what waits for `from` and is repeated by no
     /// snapshot goes to `to`.

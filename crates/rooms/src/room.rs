@@ -7,6 +7,7 @@
 
 mod bans;
 mod departed;
+mod door;
 mod ice;
 mod join_rates;
 mod lock;
@@ -33,13 +34,13 @@ use std::time::Duration;
 use voicemesh_session::Server;
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges,
-    PeerInfo, RoomPassword, RosterMark, ServerMessage, Signal, TakenOver, apply_metadata,
+    PeerInfo, RoomPassword, RosterMark, ServerMessage, TakenOver, apply_metadata,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::grant::Grant;
 use crate::guard::check_presence;
-use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Sender, Text};
+use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
 
@@ -81,6 +82,7 @@ pub struct Room {
     passwords_decided: u32,
     tickets: Tickets,
     moderation: moderation::Moderation,
+    door: door::Door,
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
@@ -135,6 +137,7 @@ impl Room {
             passwords_decided: 0,
             tickets: Tickets::default(),
             moderation: moderation::Moderation::default(),
+            door: door::Door::default(),
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
@@ -217,7 +220,9 @@ impl Room {
         if !puts_out_others && !self.has_seat(join, others) {
             return Err(Refusal::of(ErrorCode::RoomFull));
         }
-        if self.moderation.is_locked() && !returns && self.tickets.open(join).is_none() {
+        let lineage = self.lock.map(|lock| lock.lineage());
+        let passes = || self.door.passes(join, &self.tickets, &self.moderation, lineage);
+        if self.moderation.is_locked() && !returns && !passes() {
             return Err(Refusal::of(ErrorCode::RoomLocked));
         }
         if by_ticket != Presented::Nothing {
@@ -306,6 +311,7 @@ impl Room {
         let full = |_| Refusal::of(ErrorCode::RoomFull);
         let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
         self.session.set_takes_group_text(connection, capabilities.group_text);
+        self.session.set_takes_data(connection, capabilities.data);
         let decides_lock = is_first && by_ticket == Presented::Nothing;
         if decides_lock {
             let named = password.is_some_and(|password| !password.is_empty());
@@ -318,6 +324,9 @@ impl Room {
         self.seats.entered(peer, earlier.is_some());
         if is_anew {
             self.metadata = room_metadata;
+            if self.moderation.waits_until().is_none_or(|until| now >= until) {
+                self.door.begins(self.tickets.unix_time());
+            }
         }
         let base = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
         // Where access tokens decide who may moderate, coming first does not.
@@ -346,10 +355,15 @@ impl Room {
         Ok(peer)
     }
 
-    /// The connection from which a join takes over: that of the same peer and run.
+    /// The connection from which a join takes over: that of the same peer, run and account.
     fn taken_over_by(&self, join: &Join) -> Option<ConnectionId> {
         let old = self.members.connection_of(join.proof.peer_id())?;
-        self.members.get(old).filter(|member| member.run == join.run).map(|_| old)
+        let is_other_account = || {
+            let (former, grant) = (self.grants.get(&old)?, self.grant_of(join).ok()??);
+            Some(former.subject != grant.subject)
+        };
+        let is_it = self.members.get(old)?.run == join.run && !is_other_account().unwrap_or(false);
+        is_it.then_some(old)
     }
 
     fn take_over(
@@ -525,7 +539,8 @@ impl Room {
         let result = match message {
             ClientMessage::Join(_) => Err(Refusal::of(ErrorCode::AlreadyJoined)),
             ClientMessage::Signal { to, attempt, signal } => {
-                self.signal(from, to, attempt, signal, out)
+                self.signal(now, from, (to, attempt, signal), out);
+                Ok(())
             }
             ClientMessage::SetMetadata { request, set } => {
                 self.set_metadata(now, from, (request, set), out)
@@ -564,33 +579,6 @@ impl Room {
         if let Err(refusal) = result {
             answer(from, refusal, out);
         }
-    }
-
-    /// Relay-only peers neither make nor take links, so nothing that leads to one passes: every
-    /// kind of signal either carries an address or asks for one.
-    fn signal(
-        &self,
-        sender: ConnectionId,
-        to: PeerId,
-        attempt: u32,
-        signal: Signal,
-        out: &mut impl RoomOutput,
-    ) -> Result<(), Refusal> {
-        let Some(from) = self.members.get(sender) else { return Ok(()) };
-        let unknown = || Refusal::of(ErrorCode::UnknownPeer);
-        let connection =
-            self.members.connection_of(to).filter(|_| to != from.peer).ok_or_else(unknown)?;
-        let receiver = self.members.get(connection).ok_or_else(unknown)?;
-        if self.rules.relay_only || from.capabilities.relay_only || receiver.capabilities.relay_only
-        {
-            return Err(Refusal::of(ErrorCode::RelayOnly));
-        }
-        let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
-        let sender = Sender { peer: from.peer, address: self.moderation.address_of(sender) };
-        if !out.text(connection, &signal, Purpose::From(sender)) {
-            return Err(Refusal::receiver_busy(to));
-        }
-        Ok(())
     }
 
     fn room_metadata(&self) -> ServerMessage {
@@ -638,6 +626,7 @@ impl Room {
         }
         if self.members.is_empty() && reason != LeaveReason::Replaced {
             // An empty room keeps no secret but its bans and says nothing; who comes next decides.
+            self.door.emptied(self.lock.map(|lock| lock.lineage()));
             self.lock = None;
             self.metadata = Metadata::new();
             self.publishing.emptied();
@@ -806,6 +795,13 @@ impl Room {
             }
             !closes
         });
+    }
+
+    /// Where a member's connection comes from; bans bind it.
+    pub fn set_address(&mut self, connection: ConnectionId, address: AddressTag) {
+        if self.members.contains(connection) {
+            self.moderation.set_address(connection, address);
+        }
     }
 
     /// The peer that is known by this connection.

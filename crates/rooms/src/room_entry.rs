@@ -51,6 +51,14 @@ pub(crate) struct JoinOrigin<'a> {
     pub(crate) may_join: &'a dyn Fn(bool) -> bool,
 }
 
+/// What became of a join.
+pub(crate) enum EntryOutcome {
+    /// It is in, and was answered with so many bytes.
+    Inside { bytes: usize },
+    /// Its password has to be hashed first.
+    Hash(Box<Join>, HashRequest),
+}
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handled {
@@ -110,13 +118,13 @@ impl<L: Line> RoomEntry<L> {
         join: Box<Join>,
         (presented, fresh): (Option<Digest>, Salt),
         origin: &JoinOrigin<'_>,
-    ) -> Result<Option<(Box<Join>, HashRequest)>, Refusal> {
+    ) -> Result<EntryOutcome, Refusal> {
         let mut inner = lock(&self.inner);
         let tag = origin.address.map(AddressTag::from);
         inner.room.set_unix_time(unix);
         inner.room.check_ban(now, &join, tag)?;
         if let JoinCheck::Hash(request) = inner.room.check_join(&join, presented.as_ref(), fresh)? {
-            return Ok(Some((join, request)));
+            return Ok(EntryOutcome::Hash(join, request));
         }
         if presented.is_none() && !(origin.may_join)(true) {
             return Err(Refusal::of(ErrorCode::TooManyJoins));
@@ -124,8 +132,10 @@ impl<L: Line> RoomEntry<L> {
         inner.room.count_join(now, &join, tag)?;
         inner.lines.insert(id, line.clone());
         let was_empty = inner.room.is_empty();
-        let joined =
-            inner.with(&self.metrics, now, |room, out| room.join(now, id, *join, presented, out));
+        let (joined, bytes) = inner.with(&self.metrics, now, |room, out| {
+            let joined = room.join(now, id, *join, presented, out);
+            (joined, out.state_bytes(id))
+        });
         if let Err(refusal) = joined {
             inner.lines.remove(&id);
             return Err(refusal);
@@ -138,7 +148,7 @@ impl<L: Line> RoomEntry<L> {
         }
         line.joined();
         self.metrics.joins.add(1);
-        Ok(None)
+        Ok(EntryOutcome::Inside { bytes })
     }
 
     /// What is left to a peer of what one connection may send: a peer that comes again on another
@@ -285,7 +295,7 @@ impl<L> LineOutput<'_, L> {
                 self.metrics.refused(&ErrorCode::SlowConsumer);
             }
             Enqueue::Busy => self.busy += 1,
-            Enqueue::Queued | Enqueue::Covered | Enqueue::Ended => {}
+            Enqueue::Queued | Enqueue::Omitted | Enqueue::Covered | Enqueue::Ended => {}
         }
     }
 }

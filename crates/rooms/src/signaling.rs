@@ -31,7 +31,7 @@ use crate::output::ConnectionId;
 use crate::passwords::{HashJob, Passwords};
 use crate::refusal::Refusal;
 use crate::room::{BanInfo, Digest, HashRequest, Room, RoomRules, Salt};
-use crate::room_entry::{JoinOrigin, RoomEntry};
+use crate::room_entry::{EntryOutcome, JoinOrigin, RoomEntry};
 use crate::subjects::Subjects;
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::visit::{Input, Visit};
@@ -84,8 +84,8 @@ pub struct Signaling<L> {
 
 /// What became of a join.
 pub(crate) enum JoinOutcome<L> {
-    /// It is in, by an access token with this subject.
-    Inside(Arc<RoomEntry<L>>, Option<String>),
+    /// It is in, by an access token with this subject, and was answered with so many bytes.
+    Inside { room: Arc<RoomEntry<L>>, subject: Option<String>, bytes: usize },
     /// Its password has to be hashed first.
     Hash(Box<Join>, HashRequest),
     /// The server is about to stop, and takes no more.
@@ -223,14 +223,14 @@ impl<L: Line> Signaling<L> {
         let entry = self.room_for(now, &join, origin)?;
         let peer = join.proof.peer_id();
         Ok(match entry.join(now, self.unix(), connection, join, (presented, fresh), origin)? {
-            Some((join, request)) => JoinOutcome::Hash(join, request),
-            None => {
+            EntryOutcome::Hash(join, request) => JoinOutcome::Hash(join, request),
+            EntryOutcome::Inside { bytes } => {
                 let subject = self.rules.tokens.is_some().then(|| {
                     let subject = entry.with(now, |room, _| room.subject_of(connection.0))?;
                     self.bind_subject(now, &subject, (peer, connection.0), entry.name());
                     Some(subject)
                 });
-                JoinOutcome::Inside(entry, subject.flatten())
+                JoinOutcome::Inside { room: entry, subject: subject.flatten(), bytes }
             }
         })
     }

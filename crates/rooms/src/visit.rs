@@ -1,6 +1,7 @@
 //! One connection, from its upgrade to its end: what it may say when, its way into a room, and what
 //! becomes of what it sends.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use voicemesh_wire::signaling::{
 };
 use voicemesh_wire::{PeerId, RoomName};
 
-use crate::address::{Address, AddressKey};
+use crate::address::{Address, AddressKey, JoinPayer};
 use crate::guard::{ConnectionGuard, GuardVerdict};
 use crate::hash_queue::HashId;
 use crate::line::{Enqueue, Line};
@@ -23,9 +24,9 @@ use crate::signaling::{JoinOutcome, Signaling};
 
 /// What a peer sends while its password is looked at is kept, up to so many messages …
 const HELD_MESSAGES: usize = 8;
-/// … or until there are so many bytes; then no more is read from it. A client sends one, its
-/// handshake.
-const HELD_BYTES: usize = 4096;
+/// … or until there are so many bytes; then no more is read from it, and one message may have no
+/// more. A client sends one, its handshake.
+pub const HELD_BYTES: usize = 4096;
 /// Hashes for one join: a room whose password changes after each hash is given up after this many.
 const HASHES_PER_JOIN: u32 = 3;
 /// When a join that came while the server is drained should be tried again at the earliest.
@@ -147,6 +148,11 @@ impl<L: Line> Visit<L> {
     /// Whether it is in a room.
     pub fn is_inside(&self) -> bool {
         matches!(self.stage, Stage::Inside { .. })
+    }
+
+    /// Whether its join waits for its password's hash.
+    pub fn is_hashing(&self) -> bool {
+        matches!(self.stage, Stage::Hashing(_))
     }
 
     /// Whether no more may be read from it until its password has been hashed.
@@ -274,15 +280,19 @@ impl<L: Line> Visit<L> {
         let is_named = join.password.as_ref().is_some_and(|password| !password.is_empty());
         let has_ticket = signaling.has_ticket(&join);
         let peer = join.proof.peer_id();
-        if is_named && !has_ticket {
-            let address = self.address.clone();
-            self.enter(now, join, (None, 0), signaling, &|is_member| {
-                may_join(now, address.as_ref(), is_member.then_some(peer), signaling)
-            });
-        } else if may_join(now, self.address.as_ref(), has_ticket.then_some(peer), signaling) {
-            self.enter(now, join, (None, 0), signaling, &|_| true);
+        let (address, payer) = (self.address.clone(), Cell::new(None));
+        let may_join = |member| may_join(now, address.as_deref(), member, signaling, &payer);
+        let bytes = if is_named && !has_ticket {
+            let may_join = |is_member: bool| may_join(is_member.then_some(peer));
+            self.enter(now, join, (None, 0), signaling, &may_join)
+        } else if may_join(has_ticket.then_some(peer)) {
+            self.enter(now, join, (None, 0), signaling, &|_| true)
         } else {
             self.refuse(now, Refusal::of(ErrorCode::TooManyJoins), signaling);
+            0
+        };
+        if let (Some(address), Some(payer)) = (address, payer.get()) {
+            address.charge_join(payer, bytes);
         }
     }
 
@@ -292,7 +302,7 @@ impl<L: Line> Visit<L> {
     }
 
     /// Into the room, or into the queue of passwords. `presented` is what was hashed, and `hashes`
-    /// how often.
+    /// how often. Gives the bytes of the answer.
     fn enter(
         &mut self,
         now: Duration,
@@ -300,14 +310,15 @@ impl<L: Line> Visit<L> {
         (presented, hashes): (Option<Digest>, u32),
         signaling: &Signaling<L>,
         may_join: &dyn Fn(bool) -> bool,
-    ) {
+    ) -> usize {
         let origin = JoinOrigin { address: self.key, may_join };
         match signaling.join(now, (self.id, &self.line), join, presented, &origin) {
-            Ok(JoinOutcome::Inside(room, subject)) => {
+            Ok(JoinOutcome::Inside { room, subject, bytes }) => {
                 self.subject = subject;
                 self.guard.take_allowance(|own| room.allowance(self.id, own));
                 self.stage = Stage::Inside { room, changing: None };
                 signaling.metrics.join_time.observe(now.saturating_sub(self.opened_at));
+                return bytes;
             }
             Ok(JoinOutcome::GoingAway) => {
                 signaling.metrics.joins_refused.add(1);
@@ -340,6 +351,7 @@ impl<L: Line> Visit<L> {
             }
             Err(refusal) => self.refuse(now, refusal, signaling),
         }
+        0
     }
 
     /// A moderator sets the room's password: it is hashed first.
@@ -386,7 +398,8 @@ impl<L: Line> Visit<L> {
             Stage::Hashing(Hashing { join, hashes, held, .. }) => {
                 match answer {
                     Ok(presented) => {
-                        self.enter(now, join, (Some(presented), hashes), signaling, &|_| true)
+                        // Hashes are few, and so are these answers.
+                        self.enter(now, join, (Some(presented), hashes), signaling, &|_| true);
                     }
                     Err(refusal) => self.refuse(now, refusal, signaling),
                 }
@@ -438,14 +451,17 @@ impl<L: Line> Visit<L> {
     }
 }
 
-/// Whether one more join of this address is within its budget.
+/// Whether one more join of this address is within its budget; `payer` is whose it was taken from.
 fn may_join<L: Line>(
     now: Duration,
-    address: Option<&Arc<Address>>,
+    address: Option<&Address>,
     member: Option<PeerId>,
     signaling: &Signaling<L>,
+    payer: &Cell<Option<JoinPayer>>,
 ) -> bool {
-    address.is_none_or(|address| address.may_join(now, signaling.budgets(), member))
+    let Some(address) = address else { return true };
+    payer.set(address.take_join(now, signaling.budgets(), member));
+    payer.get().is_some()
 }
 
 impl Held {

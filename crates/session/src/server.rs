@@ -4,6 +4,7 @@
 //! It never looks behind the sender's id of what it relays, and never changes it.
 
 mod ids;
+mod relay;
 mod response;
 mod texts;
 
@@ -14,13 +15,13 @@ use bytes::Bytes;
 use voicemesh_wire::limits::{GROUPS_PER_CLIENT, RELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{
     self, ClientInfo, ClientState, DeltaClientState, DirectionError, HandshakeRequest, Header,
-    Kind, Relay, RemoveClient, Routing, ToServer,
+    Kind, RemoveClient, ToServer,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, Permissions, SessionId};
 
+use crate::GLOBAL_GROUP;
 use crate::table::Table;
 use crate::transport::Delivery;
-use crate::{GLOBAL_GROUP, permits};
 use ids::IdPool;
 
 /// Connections that have not been admitted are answered about their wrong session number as long as
@@ -72,6 +73,8 @@ pub trait ServerOutput<P> {
 pub enum Purpose<P> {
     /// Answers the receiver itself.
     Answer,
+    /// Answers the receiver itself, which can do without: not sent where many answers wait.
+    Hint,
     /// The whole state at one moment.
     Snapshot,
     /// A change of the state: a later snapshot contains it.
@@ -164,6 +167,8 @@ struct Connection {
     held_in: BTreeMap<GroupId, String>,
     /// It takes texts to groups by name.
     takes_group_text: bool,
+    /// It is sent the game's own bytes.
+    takes_data: bool,
     /// Its display name; `None` for a connection that was not admitted, which names itself.
     name: Option<String>,
 }
@@ -182,6 +187,8 @@ struct Receiver<P> {
     peer: P,
     /// It is sent speech.
     listens: bool,
+    /// It is sent the game's own bytes.
+    takes_data: bool,
     /// The last relay packet that was passed to it: a destination listed twice is served once.
     last_relay: u64,
 }
@@ -240,6 +247,14 @@ impl<P: Copy + Ord> Server<P> {
     pub fn set_takes_group_text(&mut self, peer: P, takes: bool) {
         if let Some(connection) = self.connections.get_mut(&peer) {
             connection.takes_group_text = takes;
+        }
+    }
+
+    /// Whether a connection that was admitted, and has not shaken hands, is sent the game's own
+    /// bytes. One of which nothing is said is.
+    pub fn set_takes_data(&mut self, peer: P, takes: bool) {
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.takes_data = takes;
         }
     }
 
@@ -407,7 +422,7 @@ impl<P: Copy + Ord> Server<P> {
             return Err(DropReason::NotJoined);
         };
         connection.joined = true;
-        let listens = connection.permissions.listen;
+        let (listens, takes_data) = (connection.permissions.listen, connection.takes_data);
         // A client that is held begins without it, if it may not join it: a refusal would say what
         // it did not ask for.
         let is_held = !connection.held_in.is_empty();
@@ -415,7 +430,7 @@ impl<P: Copy + Ord> Server<P> {
             |group: &String| !is_held || connection.held_in.get(&GroupId::of(group)) == Some(group);
         let groups =
             self.config.first_group.iter().filter(|group| may_begin(group)).cloned().collect();
-        self.clients.insert(client, Receiver { peer, listens, last_relay: 0 });
+        self.clients.insert(client, Receiver { peer, listens, takes_data, last_relay: 0 });
         let info =
             ClientInfo { name: self.name_of(peer, request.name), id: client, codec: request.codec };
         self.set_state(peer, ClientState { client: info, groups }, out);
@@ -533,58 +548,6 @@ impl<P: Copy + Ord> Server<P> {
         Ok(Verdict::Applied)
     }
 
-    /// Passes on what is inside to each listed client once: unknown ones and the sender itself are
-    /// skipped (PROTOCOL.md, section 7).
-    fn relay(
-        &mut self,
-        Sender { peer, client, permissions }: Sender<P>,
-        packet: &Bytes,
-        relay: Relay<'_>,
-        delivery: Delivery,
-        out: &mut impl ServerOutput<P>,
-    ) -> Result<Verdict, DropReason> {
-        let routing = Routing::read(relay.packet).map_err(|error| match error {
-            DecodeError::BadValue => DropReason::NotRelayable,
-            other => DropReason::Malformed(other),
-        })?;
-        if routing.session != self.session.number() {
-            return Err(DropReason::WrongSession);
-        }
-        if routing.sender != client {
-            return Err(DropReason::ForgedSender);
-        }
-        if routing.kind.is_for_links() {
-            return Err(DropReason::NotRelayable);
-        }
-        if !permits(permissions, routing.kind) {
-            return Err(DropReason::NotPermitted);
-        }
-        let is_voice = routing.kind.is_voice();
-        let delivery = if routing.kind.is_data() { Delivery::Data } else { delivery };
-        let held_in = self
-            .connections
-            .get(&peer)
-            .map(|known| &known.held_in)
-            .filter(|held| is_voice && !held.is_empty());
-        self.relays += 1;
-        let inside = packet.slice_ref(relay.packet);
-        let mut copies = 0;
-        for to in relay.destinations.iter().filter(|to| *to != client) {
-            let Some(receiver) = self.clients.get_mut(&to) else { continue };
-            let hears = held_in.is_none_or(|groups| self.table.listens_to_any(to, groups));
-            if receiver.last_relay != self.relays && (receiver.listens || !is_voice) && hears {
-                receiver.last_relay = self.relays;
-                copies += usize::from(out.deliver(
-                    receiver.peer,
-                    inside.clone(),
-                    delivery,
-                    Purpose::From(peer),
-                ));
-            }
-        }
-        Ok(Verdict::Relayed { copies })
-    }
-
     fn reserve(
         &mut self,
         now: Duration,
@@ -607,6 +570,7 @@ impl<P: Copy + Ord> Server<P> {
                 permissions: Permissions::default(),
                 held_in: BTreeMap::new(),
                 takes_group_text: false,
+                takes_data: true,
                 name: None,
             },
         );

@@ -244,7 +244,28 @@ fn cleaned_once(text: &str) -> String {
     let normalizer = ComposingNormalizer::new_nfc();
     let spaced: String = text.chars().filter_map(without_controls).collect();
     let visible = without_ignorables(&normalizer.normalize(&spaced));
-    normalizer.normalize(visible.trim()).into_owned()
+    normalizer.normalize(with_single_spaces(&visible).trim()).into_owned()
+}
+
+/// Characters that look like a space become one, and several White_Space characters in a row too.
+fn with_single_spaces(text: &str) -> String {
+    let mut spaced = String::with_capacity(text.len());
+    let letters = text.chars().map(|letter| if looks_blank(letter) { ' ' } else { letter });
+    for letter in letters {
+        if letter.is_whitespace() && spaced.ends_with(char::is_whitespace) {
+            spaced.pop();
+            spaced.push(' ');
+        } else {
+            spaced.push(letter);
+        }
+    }
+    spaced
+}
+
+/// Letters and symbols that fonts draw as nothing: the Braille pattern without dots, the null
+/// notehead, and the blanks among hieroglyphs.
+fn looks_blank(letter: char) -> bool {
+    matches!(letter, '\u{2800}' | '\u{1D159}' | '\u{13441}' | '\u{13442}')
 }
 
 fn without_controls(letter: char) -> Option<char> {
@@ -265,8 +286,12 @@ fn without_ignorables(text: &str) -> String {
             NON_JOINER => follows_virama(&kept) || joins(&kept, after),
             JOINER => follows_virama(&kept) || is_in_emoji(&kept, after),
             EMOJI_STYLE => kept.chars().next_back().is_some_and(has::<Emoji>),
-            // Interlinear annotation; noncharacters.
-            '\u{FFF9}'..='\u{FFFB}' | '\u{FDD0}'..='\u{FDEF}' => false,
+            // Interlinear annotation and the place of an object; what arranges hieroglyphs; the
+            // filler of Khitan letters; noncharacters.
+            '\u{FFF9}'..='\u{FFFC}'
+            | '\u{13430}'..='\u{13440}'
+            | '\u{16FE4}'
+            | '\u{FDD0}'..='\u{FDEF}' => false,
             _ => !ignorable.contains(letter) && u32::from(letter) & 0xFFFE != 0xFFFE,
         };
         if keeps {
@@ -307,10 +332,8 @@ fn is_in_emoji(before: &str, after: &str) -> bool {
         && after.chars().next().is_some_and(has::<ExtendedPictographic>)
 }
 
-/// Nothing but white space, marks without a letter, and characters that fonts draw as nothing.
+/// Nothing but white space, joiners, and marks without a letter.
 fn is_blank(cleaned: &str) -> bool {
-    const BRAILLE_BLANK: char = '\u{2800}';
-    const NULL_NOTEHEAD: char = '\u{1D159}';
     let category = CodePointMapData::<GeneralCategory>::new();
     cleaned.chars().all(|letter| {
         let is_mark = || {
@@ -319,9 +342,7 @@ fn is_blank(cleaned: &str) -> bool {
                 GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark
             )
         };
-        letter.is_whitespace()
-            || matches!(letter, BRAILLE_BLANK | NULL_NOTEHEAD | '\u{200C}' | '\u{200D}')
-            || is_mark()
+        letter.is_whitespace() || matches!(letter, NON_JOINER | JOINER) || is_mark()
     })
 }
 

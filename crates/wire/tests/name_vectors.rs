@@ -124,7 +124,7 @@ proptest! {
 
     /// Letters, marks, joiners, emoji and what is not seen, in any order.
     #[test]
-    fn a_name_is_its_own_normal_form(text in "[a-zA-Zé\u{301}\u{323}\u{345}ßİς\u{200c}\u{200d}\u{fe0f}\u{94d}\u{915}\u{628}\u{64e}❤👩🏽🚀\u{ad}\u{202e}\u{2800}\u{3164}\u{1f3f3}\u{1d160}\u{1100}\u{1161}\t 1#]{0,12}") {
+    fn a_name_is_its_own_normal_form(text in "[a-zA-Zé\u{301}\u{323}\u{345}ßİς\u{200c}\u{200d}\u{fe0f}\u{94d}\u{915}\u{628}\u{64e}❤👩🏽🚀\u{ad}\u{202e}\u{2800}\u{13441}\u{3164}\u{1f3f3}\u{1d160}\u{1100}\u{1161}\t 1#]{0,12}") {
         if let Ok(name) = RoomName::parse(&text) {
             let again = RoomName::parse(name.as_str()).expect("it is a name");
             prop_assert_eq!((again.as_str(), again.key()), (name.as_str(), name.key()));

@@ -44,6 +44,9 @@ pub(super) struct Connection {
     key: Option<AddressKey>,
     /// Its messages may be as large as those of members.
     is_joined: bool,
+    /// What came is no frame that could be understood, or a frame over the limit: also after the
+    /// connection's end has begun for another reason.
+    is_unreadable: bool,
     socket: Socket,
     /// What was last said of an unfinished message.
     unfinished: usize,
@@ -87,8 +90,19 @@ impl Connection {
         }
         let address = key.map(|key| (key, address));
         let visit = Visit::new(now, id, mailbox.clone(), address, &hub.signaling);
-        let (is_joined, unfinished, unwritten, stage) = (false, 0, 0, Stage::Open);
-        Some(Self { id, hub, mailbox, visit, key, is_joined, socket, unfinished, unwritten, stage })
+        Some(Self {
+            id,
+            hub,
+            mailbox,
+            visit,
+            key,
+            is_joined: false,
+            is_unreadable: false,
+            socket,
+            unfinished: 0,
+            unwritten: 0,
+            stage: Stage::Open,
+        })
     }
 
     /// Ready when the socket is at its end.
@@ -121,8 +135,14 @@ impl Connection {
                         self.take_hashed(now);
                     }
                 }
-                Err(Failure::TooLarge) => self.handle(now, Input::TooLarge),
-                Err(Failure::Malformed(how)) => self.handle(now, Input::Malformed(how)),
+                Err(Failure::TooLarge) => {
+                    self.is_unreadable = true;
+                    self.handle(now, Input::TooLarge);
+                }
+                Err(Failure::Malformed(how)) => {
+                    self.is_unreadable = true;
+                    self.handle(now, Input::Malformed(how));
+                }
                 Err(Failure::Gone) => return Poll::Ready(()),
             }
         }
@@ -133,7 +153,11 @@ impl Connection {
 
     /// What still comes is no frame that could be understood.
     fn cannot_read(&self) -> bool {
-        matches!(self.mailbox.ending(), Some(CloseReason::TooLarge | CloseReason::Malformed(_)))
+        self.is_unreadable
+            || matches!(
+                self.mailbox.ending(),
+                Some(CloseReason::TooLarge | CloseReason::Malformed(_))
+            )
     }
 
     fn count_unfinished(&mut self, now: Duration) {
@@ -183,6 +207,8 @@ impl Connection {
         if !self.is_joined && self.visit.is_inside() {
             self.is_joined = true;
             self.socket.joined();
+        } else if !self.is_joined {
+            self.socket.set_join_waits(self.visit.is_hashing());
         }
     }
 

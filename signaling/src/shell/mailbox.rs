@@ -5,6 +5,7 @@
 //! its position only: one part is made when the one before has been taken.
 
 mod cost;
+mod entry;
 mod fair_queue;
 mod senders;
 mod snapshot_pause;
@@ -23,6 +24,7 @@ use voicemesh_wire::packet;
 use voicemesh_wire::signaling::ErrorCode;
 
 use cost::cost;
+use entry::Entry;
 use fair_queue::{DATA, FairQueue, VOICE};
 use senders::Senders;
 use snapshot_pause::SnapshotPause;
@@ -36,6 +38,8 @@ const UPDATE_BYTES: usize = 24 * 1024;
 /// Answers to a connection's own messages; one more, and it ends: it asks and does not read
 /// (`slow-consumer`).
 const ANSWER_BYTES: usize = 24 * 1024;
+/// Answers that a connection can do without wait behind this much at most.
+const HINT_BYTES: usize = ANSWER_BYTES / 4;
 /// Everything that waits, by the bounds above.
 const BYTES: usize = 256 * 1024;
 const _: () =
@@ -101,19 +105,6 @@ struct Queues {
     data_next: bool,
     phase: Phase,
     pinged_at: Duration,
-}
-
-#[derive(Debug)]
-enum Entry {
-    Message(Message, Purpose),
-    /// The first of the state that is sent to a connection that joins: of any size, and counted
-    /// nowhere. One at a time.
-    First(Message),
-    /// The answer to a ping behind at most [`BEFORE_PONG_BYTES`] of other messages; it counts as an
-    /// answer.
-    Pong(Message),
-    /// A snapshot of the room's and the session's state, made when it is this one's turn.
-    Snapshot,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -426,7 +417,8 @@ impl Queues {
             Purpose::Answer if self.answer_bytes + bytes > ANSWER_BYTES => {
                 return self.overflow(now);
             }
-            Purpose::Answer => self.answer_bytes += bytes,
+            Purpose::Hint if self.answer_bytes + bytes > HINT_BYTES => return Enqueue::Omitted,
+            Purpose::Answer | Purpose::Hint => self.answer_bytes += bytes,
             Purpose::Update | Purpose::Notice if self.snapshot_due => return Enqueue::Covered,
             Purpose::Update
                 if self.updates >= UPDATES || self.update_bytes + bytes > UPDATE_BYTES =>
@@ -517,7 +509,9 @@ impl Queues {
     fn release(&mut self, bytes: usize, purpose: Purpose) {
         let bytes = cost(bytes);
         match purpose {
-            Purpose::Answer => self.answer_bytes = self.answer_bytes.saturating_sub(bytes),
+            Purpose::Answer | Purpose::Hint => {
+                self.answer_bytes = self.answer_bytes.saturating_sub(bytes)
+            }
             Purpose::Update => {
                 self.updates = self.updates.saturating_sub(1);
                 self.update_bytes = self.update_bytes.saturating_sub(bytes);

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, JOIN_BYTES, JSON_MESSAGE_BYTES};
 
 use super::counted_io::CountedIo;
-use voicemesh_rooms::Malformed;
+use voicemesh_rooms::{HELD_BYTES, Malformed};
 
 /// What an idle connection holds for reading.
 const READ_BUFFER_BYTES: usize = 1024;
@@ -97,10 +97,20 @@ impl Socket {
 
     /// The peer has joined: its messages may be larger from now on.
     pub(super) fn joined(&mut self) {
-        self.largest_message = MAX_MESSAGE_BYTES;
+        self.set_largest(MAX_MESSAGE_BYTES);
+    }
+
+    /// It has not joined. While its join waits for an answer, what follows is kept, so it has to be
+    /// small.
+    pub(super) fn set_join_waits(&mut self, waits: bool) {
+        self.set_largest(if waits { HELD_BYTES } else { JOIN_BYTES });
+    }
+
+    fn set_largest(&mut self, bytes: usize) {
+        self.largest_message = bytes;
         self.context.set_config(|config| {
-            config.max_message_size = Some(MAX_MESSAGE_BYTES);
-            config.max_frame_size = Some(MAX_MESSAGE_BYTES);
+            config.max_message_size = Some(bytes);
+            config.max_frame_size = Some(bytes);
         });
     }
 

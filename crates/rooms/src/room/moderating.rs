@@ -98,13 +98,6 @@ impl Room {
         }
     }
 
-    /// Where a member's connection comes from; bans bind it.
-    pub fn set_address(&mut self, connection: ConnectionId, address: AddressTag) {
-        if self.members.contains(connection) {
-            self.moderation.set_address(connection, address);
-        }
-    }
-
     /// The member of a connection, which may moderate.
     ///
     /// # Errors
@@ -560,6 +553,9 @@ impl Room {
         refusal: Refusal,
         out: &mut impl RoomOutput,
     ) {
+        if let Some(peer) = self.members.peer_of(connection) {
+            self.door.put_out(peer, self.tickets.unix_time());
+        }
         self.leave(now, connection, LeaveReason::Kicked, out);
         out.count_refusal(&refusal.code);
         out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
@@ -570,6 +566,7 @@ impl Room {
     /// close them.
     fn put_out_departed(&mut self, peer: PeerId, out: &mut impl RoomOutput) {
         if let Some(message) = self.moderation.departed.put_out(peer) {
+            self.door.put_out(peer, self.tickets.unix_time());
             self.members.changed();
             self.members.broadcast(&message, Purpose::Update, out);
         }

@@ -1,18 +1,19 @@
-//! Session packets: those of members on their way to the session server, and the server's on their
-//! way into the room's output.
+//! What members send each other: signals, and session packets on their way to the session server;
+//! and the server's packets on their way into the room's output.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{self as session, Delivery, ServerOutput, Verdict};
+use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{self, Kind, Recipient, TextData};
-use voicemesh_wire::signaling::ErrorCode;
+use voicemesh_wire::signaling::{ErrorCode, ServerMessage, Signal};
 
 use super::members::Members;
 use super::policing::{Policing, TrafficClass, VoiceRates};
 use super::{Room, TAKEN_OVER_GRACE, answer};
-use crate::output::{ConnectionId, Purpose, RoomOutput, Sender};
+use crate::output::{ConnectionId, Purpose, RoomOutput, Sender, Text};
 use crate::refusal::Refusal;
 
 /// What is unreliable is passed on from it for this long: later it has waited in a connection that
@@ -141,12 +142,67 @@ impl Room {
         if refused.is_private {
             self.text_refused(from, refused.text);
         }
-        let notified_at = self.busy_notified.get(&(from, receiver));
-        if refused.is_private || notified_at.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
-            self.busy_notified.insert((from, receiver), now);
-            answer(from, Refusal::receiver_busy(peer).of_text(refused.text), out);
+        let refusal = Refusal::receiver_busy(peer).of_text(refused.text);
+        if refused.is_private {
+            answer(from, refusal, out);
+        } else if self.is_busy_due(now, from, receiver) {
+            hint(from, refusal, out);
         }
     }
+
+    /// Whether a sender may get `receiver-busy` about a receiver now; then it does.
+    fn is_busy_due(&mut self, now: Duration, from: ConnectionId, receiver: ConnectionId) -> bool {
+        let notified_at = self.busy_notified.get(&(from, receiver));
+        let is_due = notified_at.is_none_or(|at| now >= *at + BUSY_INTERVAL);
+        if is_due {
+            self.busy_notified.insert((from, receiver), now);
+        }
+        is_due
+    }
+
+    /// A signal for one other member. What becomes of it is the doing of others, so a refusal never
+    /// ends the connection of its sender: it is not sent where many answers wait.
+    pub(super) fn signal(
+        &mut self,
+        now: Duration,
+        sender: ConnectionId,
+        (to, attempt, signal): (PeerId, u32, Signal),
+        out: &mut impl RoomOutput,
+    ) {
+        let Some(from) = self.members.get(sender) else { return };
+        let receiver = self
+            .members
+            .connection_of(to)
+            .filter(|_| to != from.peer)
+            .and_then(|connection| Some((connection, self.members.get(connection)?)));
+        let Some((connection, receiver)) = receiver else {
+            return hint(sender, Refusal::of(ErrorCode::UnknownPeer), out);
+        };
+        // Relay-only peers neither make nor take links, so nothing that leads to one passes: every
+        // kind of signal either carries an address or asks for one.
+        if self.rules.relay_only || from.capabilities.relay_only || receiver.capabilities.relay_only
+        {
+            return hint(sender, Refusal::of(ErrorCode::RelayOnly), out);
+        }
+        let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
+        let by = Sender { peer: from.peer, address: self.moderation.address_of(sender) };
+        let (bytes, class) = (signal.bytes().len(), TrafficClass::Signal);
+        let passes = self.policing.passes(now, &self.rules.voice, (by, to), class, bytes);
+        if !passes {
+            out.count_policed();
+        }
+        if !(passes && out.text(connection, &signal, Purpose::From(by)))
+            && self.is_busy_due(now, sender, connection)
+        {
+            hint(sender, Refusal::receiver_busy(to), out);
+        }
+    }
+}
+
+/// Answers a member with an error that it can do without.
+fn hint(to: ConnectionId, refusal: Refusal, out: &mut impl RoomOutput) {
+    out.count_refusal(&refusal.code);
+    out.text(to, &Text::from(&refusal.answer()), Purpose::Hint);
 }
 
 /// How many written messages a connection has brought, and which of the newest of them were
@@ -203,13 +259,18 @@ impl Passing<'_> {
         let Some(receiver) = self.members.peer_of(to) else { return true };
         let kind = packet::open(packet).map(|(header, _)| header.kind);
         let class = match kind {
-            // Texts are few: each counts among its sender's messages.
-            Ok(kind) if kind.is_text() => return true,
+            Ok(kind) if kind.is_text() => TrafficClass::Text,
             Ok(kind) if delivery == Delivery::Voice || kind.is_voice() => TrafficClass::Voice,
             _ if delivery == Delivery::Data => TrafficClass::Data,
             _ => TrafficClass::Other,
         };
-        self.policing.passes(now, self.rates, (self.sender.peer, receiver), class, packet.len())
+        let passes =
+            self.policing.passes(now, self.rates, (self.sender, receiver), class, packet.len());
+        // Who writes is told of what does not arrive.
+        if !passes && class == TrafficClass::Text {
+            self.busy.push(to);
+        }
+        passes
     }
 }
 
@@ -236,6 +297,7 @@ impl<O: RoomOutput> ServerOutput<ConnectionId> for Packets<'_, O> {
             // Only what a member sends is from one.
             (session::Purpose::From(_), None) => return false,
             (session::Purpose::Answer, _) => Purpose::Answer,
+            (session::Purpose::Hint, _) => Purpose::Hint,
             (session::Purpose::Snapshot, _) => Purpose::Snapshot,
             (session::Purpose::Update, _) => Purpose::Update,
             (session::Purpose::Notice, _) => Purpose::Notice,

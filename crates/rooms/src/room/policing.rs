@@ -6,6 +6,9 @@ use std::time::Duration;
 use voicemesh_common::{Rate, TokenBucket};
 use voicemesh_wire::PeerId;
 
+use crate::address::AddressTag;
+use crate::output::Sender;
+
 /// So long after its first packet a pair may speak twice as much: a frame is one packet in each of
 /// two sessions while the pair changes from one to the other.
 const DOUBLED: Duration = Duration::from_secs(10);
@@ -41,11 +44,49 @@ const DATA: VoiceRates = VoiceRates {
     packets: Rate { burst: 1_000.0, per_second: 2_000.0 },
     bytes: Rate { burst: 256_000.0, per_second: 1_100_000.0 },
 };
-/// What is neither speech nor data nor text. This project sends reports and questions about clocks,
-/// a few each second.
+/// What is neither speech nor data, text or signal. This project sends reports and questions about
+/// clocks, a few each second.
 const OTHER: VoiceRates = VoiceRates {
     packets: Rate { burst: 1_000.0, per_second: 250.0 },
     bytes: Rate { burst: 512_000.0, per_second: 256_000.0 },
+};
+/// An attempt to open a link is about a dozen signals and 4 kB; attempts follow each other at least
+/// two seconds apart, and soon much later.
+const SIGNALS: VoiceRates = VoiceRates {
+    packets: Rate { burst: 128.0, per_second: 8.0 },
+    bytes: Rate { burst: 65_536.0, per_second: 8_192.0 },
+};
+/// Each counts among its sender's messages.
+const TEXTS: VoiceRates = VoiceRates {
+    packets: Rate { burst: 200.0, per_second: 20.0 },
+    bytes: Rate { burst: 131_072.0, per_second: 16_384.0 },
+};
+
+/// What passes from all members of one address to one receiver together, so that an address with
+/// many peers is no louder than a few of them. Bytes; a packet counts 64 more.
+struct AddressRates {
+    all: Rate,
+    /// Each of them has this for itself, whatever the others send.
+    own: Rate,
+}
+
+const OVERHEAD_BYTES: usize = 64;
+const DATA_OF_ADDRESS: AddressRates = AddressRates {
+    all: Rate { burst: 512_000.0, per_second: 1_100_000.0 },
+    own: Rate { burst: 64_000.0, per_second: 16_000.0 },
+};
+const OTHER_OF_ADDRESS: AddressRates = AddressRates {
+    all: Rate { burst: 2_000_000.0, per_second: 256_000.0 },
+    own: Rate { burst: 16_000.0, per_second: 4_000.0 },
+};
+/// A full room behind one router that comes back twice.
+const SIGNALS_OF_ADDRESS: AddressRates = AddressRates {
+    all: Rate { burst: 524_288.0, per_second: 65_536.0 },
+    own: Rate { burst: 16_384.0, per_second: 2_048.0 },
+};
+const TEXTS_OF_ADDRESS: AddressRates = AddressRates {
+    all: Rate { burst: 262_144.0, per_second: 32_768.0 },
+    own: Rate { burst: 16_384.0, per_second: 2_048.0 },
 };
 
 /// What is limited apart.
@@ -53,7 +94,32 @@ const OTHER: VoiceRates = VoiceRates {
 pub(super) enum TrafficClass {
     Voice,
     Data,
+    Signal,
+    Text,
     Other,
+}
+
+impl TrafficClass {
+    fn of_pair<'a>(self, voice: &'a VoiceRates) -> &'a VoiceRates {
+        match self {
+            Self::Voice => voice,
+            Self::Data => &DATA,
+            Self::Signal => &SIGNALS,
+            Self::Text => &TEXTS,
+            Self::Other => &OTHER,
+        }
+    }
+
+    /// Many people behind one router may speak at the same time.
+    fn of_address(self) -> Option<&'static AddressRates> {
+        match self {
+            Self::Voice => None,
+            Self::Data => Some(&DATA_OF_ADDRESS),
+            Self::Signal => Some(&SIGNALS_OF_ADDRESS),
+            Self::Text => Some(&TEXTS_OF_ADDRESS),
+            Self::Other => Some(&OTHER_OF_ADDRESS),
+        }
+    }
 }
 
 /// All pairs of one room of which one has sent to the other. Peers are what is counted, so that
@@ -61,6 +127,8 @@ pub(super) enum TrafficClass {
 #[derive(Debug, Default)]
 pub(super) struct Policing {
     pairs: BTreeMap<(PeerId, PeerId, TrafficClass), Pair>,
+    /// What all members of an address have left towards a receiver; full ones are forgotten.
+    addresses: BTreeMap<(AddressTag, PeerId, TrafficClass), TokenBucket>,
     /// Peers that have left, with the time, in order.
     former: VecDeque<(PeerId, Duration)>,
 }
@@ -70,6 +138,8 @@ struct Pair {
     since: Duration,
     packets: TokenBucket,
     bytes: TokenBucket,
+    /// Bytes beside those that all members of the sender's address share.
+    own: Option<TokenBucket>,
 }
 
 impl Policing {
@@ -78,25 +148,29 @@ impl Policing {
         &mut self,
         now: Duration,
         voice: &VoiceRates,
-        (from, to): (PeerId, PeerId),
+        (from, to): (Sender, PeerId),
         class: TrafficClass,
         bytes: usize,
     ) -> bool {
-        let rates = match class {
-            TrafficClass::Voice => voice,
-            TrafficClass::Data => &DATA,
-            TrafficClass::Other => &OTHER,
-        };
-        let pair = self.pairs.entry((from, to, class)).or_insert_with(|| Pair {
+        let rates = class.of_pair(voice);
+        let of_address = from.address.zip(class.of_address());
+        let full = TokenBucket::full;
+        let pair = self.pairs.entry((from.peer, to, class)).or_insert_with(|| Pair {
             since: now,
-            packets: TokenBucket::full(now, rates.packets),
-            bytes: TokenBucket::full(now, rates.bytes),
+            packets: full(now, rates.packets),
+            bytes: full(now, rates.bytes),
+            own: of_address.map(|(_, rates)| full(now, rates.own)),
         });
         let factor =
             if class == TrafficClass::Voice && now < pair.since + DOUBLED { 2.0 } else { 1.0 };
         let steady = |rate: Rate| Rate { per_second: rate.per_second * factor, ..rate };
-        pair.packets.take(now, steady(rates.packets), 1.0)
-            && pair.bytes.take(now, steady(rates.bytes), bytes as f64)
+        let passes = pair.packets.take(now, steady(rates.packets), 1.0)
+            && pair.bytes.take(now, steady(rates.bytes), bytes as f64);
+        let Some((address, rates)) = of_address.filter(|_| passes) else { return passes };
+        let cost = (bytes + OVERHEAD_BYTES) as f64;
+        let all = self.addresses.entry((address, to, class));
+        all.or_insert_with(|| full(now, rates.all)).take(now, rates.all, cost)
+            || pair.own.as_mut().is_some_and(|own| own.take(now, rates.own, cost))
     }
 
     /// A peer has come, or come back.
@@ -119,6 +193,11 @@ impl Policing {
         while self.former.front().is_some_and(|(_, left_at)| now >= *left_at + REMEMBERED) {
             self.forget_first();
         }
+        self.addresses.retain(|(.., class), bucket| {
+            class
+                .of_address()
+                .is_some_and(|rates| bucket.tokens_at(now, rates.all) < rates.all.burst)
+        });
     }
 
     fn forget_first(&mut self) {
@@ -137,8 +216,12 @@ mod tests {
     const A: PeerId = PeerId(Uuid::from_u128(1));
     const B: PeerId = PeerId(Uuid::from_u128(2));
 
+    fn by(peer: PeerId, address: Option<u128>) -> Sender {
+        Sender { peer, address: address.map(AddressTag) }
+    }
+
     fn passes(policing: &mut Policing, now: Duration, class: TrafficClass, bytes: usize) -> bool {
-        policing.passes(now, &VoiceRates::default(), (A, B), class, bytes)
+        policing.passes(now, &VoiceRates::default(), (by(A, None), B), class, bytes)
     }
 
     fn passed(
@@ -218,7 +301,7 @@ mod tests {
             policing.passes(
                 Duration::ZERO,
                 &VoiceRates::default(),
-                (peer, B),
+                (by(peer, None), B),
                 TrafficClass::Voice,
                 100,
             );
@@ -239,5 +322,90 @@ mod tests {
         assert_eq!(passed(0, 1_020, TrafficClass::Data), 9_804, "1 MB/s");
         assert!((10_700..=11_100).contains(&passed(20_000, 300, TrafficClass::Data)));
         assert!((2_500..=3_100).contains(&passed(0, 300, TrafficClass::Other)));
+    }
+
+    /// Bytes that pass within ten seconds from so many peers of one address, each of which sends a
+    /// packet of this size every millisecond.
+    fn passed_of_crowd(class: TrafficClass, peers: u128, bytes: usize) -> usize {
+        let mut policing = Policing::default();
+        let mut passed = 0;
+        for ms in 0..10_000 {
+            let now = Duration::from_millis(ms);
+            for number in 0..peers {
+                let from = by(PeerId(Uuid::from_u128(10 + number)), Some(7));
+                let rates = VoiceRates::default();
+                passed += usize::from(policing.passes(now, &rates, (from, B), class, bytes));
+            }
+        }
+        passed * bytes
+    }
+
+    #[test]
+    fn many_peers_of_one_address_send_one_receiver_little_more_than_one_of_them() {
+        for (class, bytes, most) in [
+            (TrafficClass::Data, 1_000, 1_100_000 * 10 + 512_000),
+            (TrafficClass::Signal, 1_200, 65_536 * 10 + 524_288),
+            (TrafficClass::Text, 4_096, 32_768 * 10 + 262_144),
+            (TrafficClass::Other, 1_000, 256_000 * 10 + 2_000_000),
+        ] {
+            let rates = class.of_address().expect("it has some");
+            let own = (rates.own.burst + rates.own.per_second * 10.0) as usize;
+            let crowd = passed_of_crowd(class, 60, bytes);
+            assert!(crowd <= most + 60 * own, "{class:?}: {crowd}");
+            assert!(crowd >= most / 2, "{class:?}: {crowd}");
+        }
+    }
+
+    #[test]
+    fn what_others_of_its_address_send_leaves_a_peer_something() {
+        let mut policing = Policing::default();
+        let rates = VoiceRates::default();
+        let friend = by(A, Some(7));
+        let mut heard = 0;
+        for ms in 0..10_000 {
+            let now = Duration::from_millis(ms);
+            for number in 0..20 {
+                let hostile = by(PeerId(Uuid::from_u128(10 + number)), Some(7));
+                policing.passes(now, &rates, (hostile, B), TrafficClass::Data, 1_000);
+            }
+            let is_due = ms % 50 == 0;
+            heard += usize::from(
+                is_due && policing.passes(now, &rates, (friend, B), TrafficClass::Data, 600),
+            );
+        }
+        assert_eq!(heard, 200, "twelve kilobytes a second");
+    }
+
+    #[test]
+    fn a_room_of_fifty_behind_one_router_opens_its_links_twice_in_a_row() {
+        let mut policing = Policing::default();
+        let rates = VoiceRates::default();
+        for round in 0..2 {
+            for number in 0..49 {
+                let from = by(PeerId(Uuid::from_u128(10 + number)), Some(7));
+                // An offer, ten candidates and their end.
+                for (signal, bytes) in [1_400].into_iter().chain([280; 10]).chain([150]).enumerate()
+                {
+                    let now = Duration::from_millis(2_000 * round + signal as u64);
+                    let passes =
+                        policing.passes(now, &rates, (from, B), TrafficClass::Signal, bytes);
+                    assert!(passes, "signal {signal} of {number}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_addresses_have_left_is_forgotten_once_it_is_all() {
+        let mut policing = Policing::default();
+        let rates = VoiceRates::default();
+        for number in 0..1_000 {
+            let from = by(PeerId(Uuid::from_u128(10 + number)), Some(number));
+            policing.passes(Duration::ZERO, &rates, (from, B), TrafficClass::Text, 4_000);
+        }
+        policing.tidy(Duration::ZERO);
+        assert_eq!(policing.addresses.len(), 1_000);
+        policing.tidy(Duration::from_secs(1));
+        assert!(policing.addresses.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use voicemesh_wire::packet::{
-    ClientInfo, CodecSettings, GroupText, HandshakeP2P, HandshakeResponse, Probe, Recipient,
+    ClientInfo, CodecSettings, GroupText, HandshakeP2P, HandshakeResponse, Probe, Recipient, Relay,
     TextData,
 };
 

@@ -425,3 +425,16 @@ fn all_that_waits_is_bounded_whatever_is_sent() {
     }
     assert!((BYTES / 2..=BYTES).contains(&waiting), "{waiting}");
 }
+
+/// What others bring about ends no connection: its owner did not ask for it.
+#[test]
+fn answers_that_a_connection_can_do_without_are_left_out_where_many_wait() {
+    let mailbox = Mailbox::new(ms(0));
+    let put = |purpose| reliable(&mailbox, vec![1; 300], purpose);
+    let taken = (0..1_000).filter(|_| put(Purpose::Hint) == Enqueue::Queued).count();
+    assert_eq!(taken, HINT_BYTES / (300 + OVERHEAD_BYTES));
+    assert_eq!(put(Purpose::Hint), Enqueue::Omitted);
+    assert_eq!(put(Purpose::Answer), Enqueue::Queued, "what it asked for is another matter");
+    assert_eq!(drain(&mailbox, ms(0)).len(), taken + 1);
+    assert_eq!(put(Purpose::Hint), Enqueue::Queued);
+}

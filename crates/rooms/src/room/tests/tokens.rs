@@ -7,6 +7,7 @@ use crate::grant::{Claims, TokenError, TokenVerifier};
 use crate::ticket::{TestCipher, TicketIssuer};
 
 const UNIX: u64 = 1_800_000_000;
+const D: ConnectionId = ConnectionId(4);
 
 /// Takes claims that nothing has signed.
 #[derive(Debug)]
@@ -152,6 +153,39 @@ fn a_subject_that_comes_as_another_peer_ends_the_links_of_the_one_whose_connecti
         world.leave(C, LeaveReason::Left);
         world.join_as(C, with_token(4, of("user-7")));
         assert!(!world.received(B).contains(&ended), "once");
+    }
+}
+
+/// With the token of another account, a program of the same run is another member: it has that
+/// account's name and permissions, and its former connection goes.
+#[test]
+fn a_takeover_with_the_token_of_another_account_is_a_join_of_that_account() {
+    let of = |subject: Option<&str>, name: &str| Claims {
+        sub: subject.map(str::to_owned),
+        name: Some(name.to_owned()),
+        ..request()
+    };
+    for (former, later) in [(Some("eve"), Some("zoe")), (None, Some("zoe")), (Some("eve"), None)] {
+        let mut world = world();
+        world.join_as(A, with_token(1, of(former, "Eve")));
+        world.join_as(B, with_token(2, request()));
+        world.received(A);
+        world.received(B);
+        let joined = world.join_as(C, with_token(1, of(later, "Zoe")));
+        assert_eq!((joined.taken_over.is_none(), joined.name.as_deref()), (true, Some("Zoe")));
+        assert_eq!(world.room.subject_of(C).as_deref(), later);
+        assert!(world.received(A).contains(&ServerMessage::Replaced));
+        let left = ServerMessage::PeerLeft { peer: peer_of(1), reason: LeaveReason::Replaced };
+        let received = world.received(B);
+        assert!(received.contains(&left));
+        let name = received.iter().find_map(|message| match message {
+            ServerMessage::PeerJoined { peer } => Some(&*peer.name),
+            _ => None,
+        });
+        assert_eq!(name, Some("Zoe"));
+        // The same account takes over, by whichever of its tokens.
+        let again = world.join_as(D, with_token(1, of(later, "Zoe again")));
+        assert!(again.taken_over.is_some());
     }
 }
 
