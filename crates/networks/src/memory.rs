@@ -98,6 +98,10 @@ impl Network for Endpoint {
         self.hub.lock().send_to_client(self.key, to, delivery, packet)
     }
 
+    fn end_client(&mut self, _now: Duration, client: PeerKey) {
+        self.hub.lock().end_client(self.key, client);
+    }
+
     fn send_to_links(
         &mut self,
         _now: Duration,

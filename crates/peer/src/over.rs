@@ -45,15 +45,17 @@
 //! **Who runs the network.** The thread of the voice does, at least every 5 ms: the network is
 //! moved there, and a game that stalls for seconds, while it loads, is heard all the time. So the
 //! network must be [`Send`], and the game reaches its own networking through whatever the two
-//! share.
+//! share. A network that only the game's thread may touch is taken apart by [`polled`].
 
 mod members;
 mod options;
 mod orders;
+mod polled;
 mod voice;
 mod worker;
 
 pub use options::Options;
+pub use polled::{Polled, Pump, polled};
 pub use voice::Voice;
 pub use voicemesh_engine::Mode;
 pub use voicemesh_session::Network;

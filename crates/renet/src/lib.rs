@@ -185,6 +185,12 @@ impl Network for RenetNetwork {
         self.server.as_mut().ok_or(NetworkError::NotConnected)?.send(to, channel, packet)
     }
 
+    fn end_client(&mut self, _now: Duration, client: RenetPeer) {
+        if let Some(server) = &mut self.server {
+            server.end(client);
+        }
+    }
+
     fn flush(&mut self, now: Duration) {
         if self.is_queued {
             self.send_queued(now);

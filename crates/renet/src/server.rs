@@ -209,6 +209,11 @@ impl ServerSide {
         }
     }
 
+    /// Ends one connection, with the next look.
+    pub(crate) fn end(&mut self, client: RenetPeer) {
+        self.connections.disconnect(client.0);
+    }
+
     pub(crate) fn flush(&mut self) {
         let Self { socket, netcode, connections, .. } = self;
         for client in connections.clients_id() {

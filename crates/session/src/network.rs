@@ -97,6 +97,11 @@ pub trait Network {
         packet: Bytes,
     ) -> Result<(), NetworkError>;
 
+    /// Server side: ends one connection, which takes less than it is sent. Its client loses it;
+    /// [`NetworkEvent::ClientGone`] may follow here. Asked only by what lies between a session and
+    /// its network and keeps packets.
+    fn end_client(&mut self, _now: Duration, _client: Self::Peer) {}
+
     /// Sends to as many destinations as can be reached directly and removes those from the list;
     /// the caller relays to the rest.
     fn send_to_links(

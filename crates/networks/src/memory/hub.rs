@@ -271,6 +271,12 @@ impl State {
         }
     }
 
+    pub(super) fn end_client(&mut self, server: PeerKey, client: PeerKey) {
+        if self.server_of(client) == Some(server) {
+            self.end_connection(client, DisconnectReason::Lost);
+        }
+    }
+
     /// False if there is no such link.
     pub(super) fn send_on_link(
         &mut self,

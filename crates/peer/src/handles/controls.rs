@@ -7,7 +7,11 @@ use std::time::Instant;
 
 use crate::command::{Command, VoiceCommand};
 use crate::event::Snapshot;
-use crate::game::{JOINED, PendingPositions, Transmission, TransmitOptions, VoiceAudience};
+use crate::game::{
+    GridChange, JOINED, PendingPositions, ProximityGrid, Transmission, TransmitOptions,
+    VoiceAudience,
+};
+use crate::handles::Group;
 use crate::inbox::Wake;
 use crate::shared::Shared;
 
@@ -59,5 +63,29 @@ impl Controls {
     ) -> Transmission {
         let handle = self.transmissions.fetch_add(1, Ordering::Relaxed);
         Transmission::new(audience, options, handle, self.commands.clone(), self.wake.clone())
+    }
+
+    /// Listens to those around this position, and speaks to them.
+    pub(crate) fn move_in(&self, grid: &mut ProximityGrid, position: [f32; 3]) {
+        if let Some(change) = grid.move_to(position) {
+            self.follow_grid(grid, change);
+        }
+    }
+
+    /// Neither listens nor speaks to a grid's groups.
+    pub(crate) fn leave_grid(&self, grid: &mut ProximityGrid) {
+        let change = grid.leave();
+        self.follow_grid(grid, change);
+    }
+
+    fn follow_grid(&self, grid: &mut ProximityGrid, change: GridChange) {
+        change.stop_listening.iter().for_each(|group| Group::new(self, group).stop_listening());
+        change.listen.iter().for_each(|group| Group::new(self, group).listen());
+        // The new one is open before the old one closes, so that what is being said does not break
+        // off.
+        let options = TransmitOptions { positional: true, ..TransmitOptions::default() };
+        grid.transmit_by(
+            change.speak.map(|group| self.transmit_to(VoiceAudience::Group(group), options)),
+        );
     }
 }

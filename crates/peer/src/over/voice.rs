@@ -17,7 +17,7 @@ use super::orders::{Follow, Order, Orders, Start};
 use super::worker::{Ends, Worker};
 use crate::command::COMMANDS;
 use crate::event::{Event, RoomEvent, Snapshot, TimedEvent};
-use crate::game::{PendingPositions, Transmission, TransmitOptions, VoiceAudience};
+use crate::game::{PendingPositions, ProximityGrid, Transmission, TransmitOptions, VoiceAudience};
 use crate::handles::{Controls, Group, Member, Microphone, Speaker};
 use crate::inbox::Wake;
 use crate::join_error::JoinError;
@@ -206,11 +206,18 @@ impl<N: Network> Voice<N> {
 
     /// The next event, if there is one. Of more than 4096 that wait, the newest are dropped.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.poll_timed().map(|timed| timed.event)
+    }
+
+    /// The next event, if there is one, with the time at which it happened, since
+    /// [`new`](Self::new).
+    pub fn poll_timed(&mut self) -> Option<TimedEvent> {
         match get_mut(&mut self.events).try_recv() {
-            Ok(timed) => Some(timed.event),
+            Ok(timed) => Some(timed),
             Err(TryRecvError::Disconnected) if !self.has_ended => {
                 self.has_ended = true;
-                Some(RoomEvent::Left.into())
+                let at = self.controls.started.elapsed();
+                Some(TimedEvent { at, event: RoomEvent::Left.into() })
             }
             Err(TryRecvError::Disconnected | TryRecvError::Empty) => None,
         }
@@ -244,6 +251,17 @@ impl<N: Network> Voice<N> {
     #[must_use = "dropping the handle ends the transmission"]
     pub fn transmit_to(&self, audience: VoiceAudience, options: TransmitOptions) -> Transmission {
         self.controls.transmit_to(audience, options)
+    }
+
+    /// Listens to those around this position, and speaks to them; see
+    /// [`Room::move_in`](crate::Room::move_in).
+    pub fn move_in(&self, grid: &mut ProximityGrid, position: [f32; 3]) {
+        self.controls.move_in(grid, position);
+    }
+
+    /// Stops listening and speaking to a grid's groups.
+    pub fn leave_grid(&self, grid: &mut ProximityGrid) {
+        self.controls.leave_grid(grid);
     }
 
     /// Writes to everyone who listens to the group `Global`, in which all begin.

@@ -1,7 +1,7 @@
 //! Who is near, by a grid of talk groups.
 
 use super::Room;
-use crate::game::{GridChange, ProximityGrid, TransmitOptions, VoiceAudience};
+use crate::game::ProximityGrid;
 
 /// # Who is near
 ///
@@ -21,25 +21,11 @@ impl Room {
     /// frame: only in another cell is there anything to do. Dropping the grid ends the speaking,
     /// and [`leave_grid`](Self::leave_grid) also the listening.
     pub fn move_in(&self, grid: &mut ProximityGrid, position: [f32; 3]) {
-        if let Some(change) = grid.move_to(position) {
-            self.follow_grid(grid, change);
-        }
+        self.core.controls.move_in(grid, position);
     }
 
     /// Stops listening and speaking to a grid's groups.
     pub fn leave_grid(&self, grid: &mut ProximityGrid) {
-        let change = grid.leave();
-        self.follow_grid(grid, change);
-    }
-
-    fn follow_grid(&self, grid: &mut ProximityGrid, change: GridChange) {
-        change.stop_listening.iter().for_each(|group| self.group(group).stop_listening());
-        change.listen.iter().for_each(|group| self.group(group).listen());
-        // The new one is open before the old one closes, so that what is being said does not break
-        // off.
-        let options = TransmitOptions { positional: true, ..TransmitOptions::default() };
-        grid.transmit_by(
-            change.speak.map(|group| self.transmit_to(VoiceAudience::Group(group), options)),
-        );
+        self.core.controls.leave_grid(grid);
     }
 }
