@@ -103,6 +103,8 @@ struct Listener {
     /// When it came, and whether it showed trouble.
     latest: Option<(Duration, bool)>,
     path: ListenerPath,
+    /// It has been spoken to directly.
+    was_direct: bool,
     returned_at: Option<Duration>,
     /// Of its link; zero until that is known.
     further_header_bytes: u32,
@@ -117,6 +119,7 @@ impl Listener {
             news: None,
             latest: None,
             path: ListenerPath::default(),
+            was_direct: false,
             returned_at: None,
             further_header_bytes: 0,
         }
@@ -204,6 +207,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         (self.suspect, self.trial) = (Suspect::default(), RedundancyTrial::default());
         for listener in self.listeners.values_mut() {
             (listener.path, listener.returned_at) = (ListenerPath::default(), None);
+            listener.was_direct = false;
         }
     }
 
@@ -442,9 +446,14 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         }
         if was_dropped {
             self.room_since = None;
-            return;
+        } else {
+            self.move_back(now, audience, limit_bps);
         }
-        self.move_back(now, audience, limit_bps);
+        for member in audience.iter().filter(|member| member.has_link) {
+            if let Some(listener) = self.listeners.get_mut(&member.who) {
+                listener.was_direct |= !self.relayed.contains(&member.who);
+            }
+        }
     }
 
     fn move_back(&mut self, now: Duration, audience: &[AudienceMember<P>], limit_bps: u32) {
@@ -484,7 +493,11 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
                 if after_bps > f64::from(limit_bps) {
                     return;
                 }
+                // The first time is no return.
                 self.relayed.remove(&best);
+                if self.listeners.get(&best).is_some_and(|listener| listener.was_direct) {
+                    self.returned(now, best);
+                }
                 continue;
             }
             let needed_bps = before_bps + (after_bps - before_bps).max(0.0) * ROOM;
@@ -498,10 +511,14 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             }
             self.moved_at = now;
             self.relayed.remove(&best);
-            if let Some(listener) = self.listeners.get_mut(&best) {
-                listener.returned_at = Some(now);
-            }
+            self.returned(now, best);
             return;
+        }
+    }
+
+    fn returned(&mut self, now: Duration, who: P) {
+        if let Some(listener) = self.listeners.get_mut(&who) {
+            listener.returned_at = Some(now);
         }
     }
 

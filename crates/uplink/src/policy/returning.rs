@@ -53,16 +53,21 @@ struct Speaker {
 
 impl Speaker {
     fn to(listeners: usize) -> Self {
+        let mut speaker = Self::by_an_unknown_uplink(listeners);
+        speaker.feedback.uplink = UplinkEstimate::known(WIDE_BPS);
+        speaker.speak_for(1_000);
+        speaker
+    }
+
+    /// One that has said nothing yet.
+    fn by_an_unknown_uplink(listeners: usize) -> Self {
         let member = |who| AudienceMember { who, has_link: true, has_relay: true };
-        let mut feedback = Feedback::new(limits(WIDE_BPS));
-        feedback.uplink = UplinkEstimate::known(WIDE_BPS);
+        let feedback = Feedback::new(limits(WIDE_BPS));
         let audience = (0..listeners).map(member).collect();
         let paths = Still { audience, packets: 0, relay_header_bytes: 0 };
         // Time has passed: no interval is still running from the beginning.
         let now = Duration::from_secs(1_000);
-        let mut speaker = Self { paths, feedback, now, relayed: BTreeSet::new() };
-        speaker.speak_for(1_000);
-        speaker
+        Self { paths, feedback, now, relayed: BTreeSet::new() }
     }
 
     /// One frame; how many listeners changed their way.
@@ -162,11 +167,9 @@ fn room_that_is_there_for_a_moment_brings_no_listener_back() {
     assert_eq!(moved, 0);
 }
 
-/// proves: D-33
-#[test]
-fn a_listener_moves_back_and_forth_at_most_once_a_minute() {
-    let mut speaker = Speaker::to(2);
-    // Room comes and goes each ten seconds, for five minutes.
+/// When listeners were spoken to directly again, in seconds, while room comes and goes each ten
+/// seconds, for five minutes.
+fn returns(speaker: &mut Speaker) -> Vec<u32> {
     let narrow = least_bps(1, true);
     let mut back = Vec::new();
     for second in 0..300 {
@@ -177,8 +180,46 @@ fn a_listener_moves_back_and_forth_at_most_once_a_minute() {
             back.push(second);
         }
     }
-    assert!((3..=5).contains(&back.len()), "back at {back:?}");
-    assert!(back.windows(2).all(|pair| pair[1] - pair[0] >= 60), "back at {back:?}");
+    back
+}
+
+/// proves: D-33
+#[test]
+fn a_listener_moves_back_and_forth_at_most_once_a_minute() {
+    for is_starting in [false, true] {
+        let mut speaker = if is_starting {
+            let mut speaker = Speaker::by_an_unknown_uplink(2);
+            speaker.speak_for(5_000);
+            speaker
+        } else {
+            Speaker::to(2)
+        };
+        assert_eq!(speaker.relayed.len(), 0);
+        assert_eq!(speaker.feedback.uplink.is_starting(), is_starting);
+        let back = returns(&mut speaker);
+        assert_eq!(speaker.feedback.uplink.is_starting(), is_starting);
+        assert!((3..=5).contains(&back.len()), "starting {is_starting}: back at {back:?}");
+        assert!(
+            back.windows(2).all(|pair| pair[1] - pair[0] >= 60),
+            "starting {is_starting}: back at {back:?}"
+        );
+    }
+}
+
+/// proves: D-33
+#[test]
+fn that_listeners_are_first_spoken_to_directly_is_no_return() {
+    let mut speaker = Speaker::by_an_unknown_uplink(4);
+    speaker.speak_for(200);
+    assert_eq!(speaker.relayed.len(), 3, "one copy is assumed to fit");
+    speaker.speak_for(3_000);
+    assert_eq!(speaker.relayed.len(), 0);
+    speaker.allow(least_bps(1, true));
+    speaker.speak_for(1_000);
+    assert_eq!(speaker.relayed.len(), 3);
+    speaker.allow(WIDE_BPS);
+    speaker.speak_for(1_000);
+    assert_eq!(speaker.relayed.len(), 0, "they need not wait for a minute to pass");
 }
 
 /// proves: D-33
