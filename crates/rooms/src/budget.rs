@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use voicemesh_common::{Rate, TokenBucket};
 
+/// What goes to everyone is more than a crowd behind one address needs if each of them sends all
+/// that one may.
+const BROADCAST_FACTOR: f64 = 8.0;
+
 /// The rates of one connection. A room of 50 in normal use stays below a fifth of each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budgets {
@@ -11,6 +15,10 @@ pub struct Budgets {
     /// pongs. A message counts once, a session packet for everyone once and again for each 512
     /// bytes, a change of metadata (which may be 8 KiB) eight times.
     pub messages: Rate,
+    /// Bytes of session packets that go to everyone in the room: what a member listens to, and what
+    /// it writes. For one connection the messages are fewer; an address has this rate
+    /// [`BROADCAST_FACTOR`] times over.
+    pub broadcasts: Rate,
     /// Bytes of rosters and of session state that a connection asks for. One answer is given when
     /// any are left.
     pub answers: Rate,
@@ -37,6 +45,7 @@ impl Default for Budgets {
     fn default() -> Self {
         Self {
             messages: Rate::new(200.0, 20.0),
+            broadcasts: Rate::new(128.0 * 1024.0, 16.0 * 1024.0),
             answers: Rate::new(1024.0 * 1024.0, 128.0 * 1024.0),
             signals: Rate::new(4_000.0, 400.0),
             copies: Rate::new(50_000.0, 25_000.0),
@@ -76,6 +85,7 @@ pub(crate) enum Cost {
 #[derive(Debug)]
 pub struct Budget {
     messages: TokenBucket,
+    broadcasts: TokenBucket,
     answers: TokenBucket,
     signals: TokenBucket,
     copies: TokenBucket,
@@ -86,6 +96,7 @@ pub struct Budget {
 #[derive(Clone, Copy, Debug)]
 struct SpentRates {
     messages: Rate,
+    broadcasts: Rate,
     answers: Rate,
     signals: Rate,
     copies: Rate,
@@ -106,6 +117,7 @@ impl Budget {
     fn with_factor(now: Duration, budgets: &Budgets, factor: f64) -> Self {
         let rates = SpentRates {
             messages: budgets.messages.times(factor),
+            broadcasts: budgets.broadcasts.times(factor.min(BROADCAST_FACTOR)),
             answers: budgets.answers.times(factor),
             signals: budgets.signals.times(factor),
             copies: budgets.copies.times(factor),
@@ -113,6 +125,7 @@ impl Budget {
         };
         Self {
             messages: TokenBucket::full(now, rates.messages),
+            broadcasts: TokenBucket::full(now, rates.broadcasts),
             answers: TokenBucket::full(now, rates.answers),
             signals: TokenBucket::full(now, rates.signals),
             copies: TokenBucket::full(now, rates.copies),
@@ -141,6 +154,7 @@ impl Budget {
             }
             Cost::Broadcast { bytes } => {
                 self.messages.take(now, rates.messages, 1.0 + (bytes / 512) as f64)
+                    && self.broadcasts.take(now, rates.broadcasts, bytes as f64)
             }
             Cost::Signal { bytes } => {
                 self.signals.take(now, rates.signals, 1.0)
@@ -173,5 +187,19 @@ mod tests {
             let now = Duration::from_secs(2) + Duration::from_millis(number * 5);
             assert!(budget.spend(now, Cost::Packet { copies: 49, bytes: 150 }), "packet {number}");
         }
+    }
+
+    /// Sixteen kilobytes of groups again and again, by so many connections of one address.
+    #[test]
+    fn what_goes_to_everyone_is_bounded_in_bytes_for_an_address() {
+        let budgets = Budgets::default();
+        let taken = |budget: &mut Budget, seconds: u64| {
+            let times = (0..1_000 * seconds).map(Duration::from_millis);
+            times.filter(|now| budget.spend(*now, Cost::Broadcast { bytes: 16_000 })).count()
+        };
+        let one = taken(&mut Budget::of_connection(Duration::ZERO, &budgets), 10);
+        assert_eq!(one, 12, "by its messages");
+        let all = taken(&mut Budget::of_address(Duration::ZERO, &budgets), 10);
+        assert!((130..=150).contains(&all), "{all}");
     }
 }
