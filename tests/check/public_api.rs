@@ -1,8 +1,8 @@
 //! The public API of the crate to embed, one line per item, so that a change of it is seen in a
 //! review.
 //!
-//! Read from the sources with `syn`: what `crates/peer/src/lib.rs` exports at its root, with the
-//! fields, variants, methods and trait implementations of each type, in this crate and in those
+//! Read from the sources with `syn`: what `crates/peer/src/lib.rs` exports at its root and in its
+//! public modules, with the fields, variants, methods and trait implementations of each type, in this crate and in those
 //! that it re-exports from. A type that a macro defines stands there as the macro's call. Bodies,
 //! doc comments and private items do not.
 
@@ -15,6 +15,13 @@ use quote::ToTokens;
 use syn::{Fields, ImplItem, Item, TraitItem, Type, UseTree, Visibility};
 
 const KEPT: &str = "crates/peer/public-api.txt";
+
+/// The public modules: the name outside, the crate and its source. `over` passes on the module that
+/// says what a network is.
+const MODULES: [(&str, &str, &str); 2] = [
+    ("over", "self", "crates/peer/src/over.rs"),
+    ("over::network", "voicemesh_session", "crates/session/src/network.rs"),
+];
 
 /// The crates that the root re-exports from, as they are called in `use`, and where their sources
 /// are.
@@ -76,6 +83,42 @@ fn names(
     }
 }
 
+/// What the public modules export, their own items and what they pass on.
+fn module_exports(root: &Path, lib: &str) -> BTreeMap<String, (String, String)> {
+    for item in syn::parse_file(lib).expect("lib.rs is Rust").items {
+        if let Item::Mod(module) = item
+            && is_public(&module.vis)
+        {
+            let name = module.ident.to_string();
+            assert!(MODULES.iter().any(|(known, ..)| *known == name), "{name} is not listed");
+        }
+    }
+    let mut found = BTreeMap::new();
+    for (outside, origin, source) in MODULES {
+        let text = fs::read_to_string(root.join(source)).expect("a module");
+        let mut names: BTreeMap<_, _> = exports(&text)
+            .into_iter()
+            .map(|(name, (from, inside))| match from.as_str() {
+                "self" | "crate" => (name, (origin.to_owned(), inside)),
+                _ => (name, (from, inside)),
+            })
+            .collect();
+        for item in syn::parse_file(&text).expect("a module is Rust").items {
+            let own = match &item {
+                Item::Struct(item) if is_public(&item.vis) => &item.ident,
+                Item::Enum(item) if is_public(&item.vis) => &item.ident,
+                Item::Trait(item) if is_public(&item.vis) => &item.ident,
+                Item::Fn(item) if is_public(&item.vis) => &item.sig.ident,
+                _ => continue,
+            };
+            names.insert(own.to_string(), (origin.to_owned(), own.to_string()));
+        }
+        let names = names.into_iter().map(|(name, from)| (format!("{outside}::{name}"), from));
+        found.extend(names.filter(|(name, _)| MODULES.iter().all(|(module, ..)| module != name)));
+    }
+    found
+}
+
 /// From which other crate a crate has a name that it exports.
 fn passed_on(items: &[Item], name: &str) -> Option<(String, String)> {
     let mut found = BTreeMap::new();
@@ -95,7 +138,9 @@ fn dump(root: &Path) -> String {
     let lib = fs::read_to_string(root.join("crates/peer/src/lib.rs")).expect("lib.rs");
     let mut lines = BTreeSet::new();
     let mut sources: BTreeMap<String, Vec<Item>> = BTreeMap::new();
-    for (outside, (mut origin, mut inside)) in exports(&lib) {
+    let mut exported = exports(&lib);
+    exported.extend(module_exports(root, &lib));
+    for (outside, (mut origin, mut inside)) in exported {
         let before = lines.len();
         // From crate to crate, until one defines it.
         loop {

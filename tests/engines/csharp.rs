@@ -13,7 +13,7 @@ use crate::{alone, assert_talks};
 const PACKAGE: &str = "crates/capi/unity";
 
 /// Compiles a program of the package's examples together with the package.
-fn compile(prefix: &Prefix, example: &str) -> PathBuf {
+pub fn compile(prefix: &Prefix, example: &str) -> PathBuf {
     let program = prefix.file(&format!("{example}.exe"));
     let mut compiler = Command::new("mcs");
     // What the oldest Unity of the package compiles.

@@ -5,6 +5,7 @@
 
 mod c;
 mod csharp;
+mod over;
 mod places;
 mod prefix;
 mod rust;

@@ -2,12 +2,13 @@
  *
  * Rules that hold for every function:
  *
- * - Nothing is called back and nothing is thrown. What happens is polled.
+ * - Nothing is called back and nothing is thrown. What happens is polled. The one exception is a game's own network
+ *   (vmesh_network), whose functions are called within vmesh_over_update and vmesh_close.
  * - Every function may be called from every thread. Calls on one handle wait for each other, never long; vmesh_poll on
  *   one handle belongs to one thread at a time, because the event it fills points into the handle.
  * - A handle is a number. One that was closed, or never was one, gives VMESH_ERROR_CLOSED or VMESH_ERROR_BAD_HANDLE.
  * - A pointer is either null, which is an error unless the function says otherwise, or points to as much as the function
- *   says. Nothing that is handed in is kept after the call.
+ *   says. Nothing that is handed in is kept after the call, but the functions of a vmesh_network.
  * - Texts are UTF-8 with a length in bytes; VMESH_NUL_TERMINATED as a length stands for "up to the first NUL". Texts that are
  *   handed out end in a NUL that their length does not count.
  * - A structure that can grow begins with its size, as the program knows it: sizeof.
@@ -94,6 +95,10 @@ enum vmesh_result
   VMESH_ERROR_ALREADY_RECORDING = -24,
   // The server is out of reach, and the others would not learn of it.
   VMESH_ERROR_SERVER_AWAY = -25,
+  // The handle is a voice over the game's own network, which has no room.
+  VMESH_ERROR_NO_ROOM = -26,
+  // The handle is a place in a room, and not a voice over the game's own network.
+  VMESH_ERROR_NO_NETWORK = -27,
   // A fault of this library. The handle should be closed.
   VMESH_ERROR_INTERNAL = -100,
 };
@@ -571,6 +576,68 @@ typedef int32_t vmesh_permission;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// What a voice over a game's own network is.
+enum vmesh_mode
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Nothing runs.
+  VMESH_MODE_NONE = 0,
+  // A member of a session.
+  VMESH_MODE_CLIENT = 1,
+  // A session's server, without microphone and speaker.
+  VMESH_MODE_SERVER = 2,
+  // A session's server and a member of it in one program.
+  VMESH_MODE_HOST = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vmesh_mode vmesh_mode;
+#else
+typedef int32_t vmesh_mode;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What a game's network reports; see vmesh_network_event.
+enum vmesh_network_event_type
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Nothing.
+  VMESH_NETWORK_NONE = 0,
+  // The client has its connection to the server.
+  VMESH_NETWORK_CONNECTED = 1,
+  // The client has lost it: text (why, if the server said so).
+  VMESH_NETWORK_DISCONNECTED = 2,
+  // A packet on the reliable way was lost: the session ends.
+  VMESH_NETWORK_BROKEN = 3,
+  // A packet from the server to this client: data.
+  VMESH_NETWORK_FROM_SERVER = 4,
+  // The server serves.
+  VMESH_NETWORK_HOSTING = 5,
+  // It does not, or has stopped by itself: text (why).
+  VMESH_NETWORK_HOSTING_FAILED = 6,
+  // A packet to this server: peer (the connection it came by), data.
+  VMESH_NETWORK_FROM_CLIENT = 7,
+  // A connection to this server is gone: peer.
+  VMESH_NETWORK_CLIENT_GONE = 8,
+  // A direct link to another client is open: peer, link.
+  VMESH_NETWORK_LINK_UP = 9,
+  // It is gone: peer, link.
+  VMESH_NETWORK_LINK_DOWN = 10,
+  // A packet on a link: peer, link, data.
+  VMESH_NETWORK_FROM_LINK = 11,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vmesh_network_event_type vmesh_network_event_type;
+#else
+typedef int32_t vmesh_network_event_type;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // A text that is handed in or out.
 typedef struct vmesh_string {
   // UTF-8; null stands for the empty text.
@@ -907,6 +974,86 @@ typedef struct vmesh_device {
   // A line for people, perhaps cut off.
   char description[256];
 } vmesh_device;
+
+// What a game's network reports: filled in by its receive function. Which fields count stands at
+// the vmesh_network_event_type.
+typedef struct vmesh_network_event {
+  // sizeof(vmesh_network_event) of the library; do not write beyond it.
+  uint32_t size;
+  // A vmesh_network_event_type.
+  int32_t type;
+  // A connection or another client, by whatever number the network knows it: an index, a Steam
+  // id.
+  uint64_t peer;
+  // Which of the links there have been to this peer: a later one has a higher number.
+  uint32_t link;
+  // Zero.
+  int32_t reserved;
+  // A packet. It must stay as it is until receive is called again, or vmesh_over_update returns.
+  const uint8_t *data;
+  // Its bytes.
+  size_t length;
+  // Why, for people: UTF-8 that ends in a NUL, for as long as data. May be null.
+  const char *text;
+} vmesh_network_event;
+
+// A game's network: what it can do, as functions that begin it and return at once. Each is given
+// the context. They are called by vmesh_over_update and vmesh_close, on the thread that calls
+// those, and at no other time; they must not let exceptions out, and may call every other function
+// of this library. A result below 0 says that it failed.
+//
+// In host mode the network is asked to host, never to connect: what server and client of one
+// program send each other stays in it.
+typedef struct vmesh_network {
+  // sizeof(vmesh_network), set by the program.
+  uint32_t size;
+  // The largest unreliable packet that the network carries whole, in bytes, from 512 on; 0 is
+  // 1200, which is also the most that is used.
+  uint32_t unreliable_bytes;
+  // The largest reliable packet; 0 is 16384, which is also the most that is used.
+  uint32_t reliable_bytes;
+  // Zero.
+  int32_t reserved;
+  // Given to each function.
+  void *context;
+  // Begins to connect to the server; VMESH_NETWORK_CONNECTED reports success, however long that
+  // takes. Nothing is sent before.
+  int32_t (*connect)(void *context);
+  // Ends the client, links included. Harmless when there is none. Nothing of the client is
+  // reported from then on.
+  void (*disconnect)(void *context);
+  // Begins to serve; VMESH_NETWORK_HOSTING reports success.
+  int32_t (*host)(void *context);
+  // Ends the server: its clients lose their connection. Harmless when there is none. Nothing of
+  // the server is reported from then on.
+  void (*stop_hosting)(void *context);
+  // The client sends a packet to the server, with a vmesh_reliability: reliable, it must arrive,
+  // and in order; a failure then ends the session. Unreliable, now or not at all.
+  int32_t (*send_to_server)(void *context, int32_t reliability, const uint8_t *packet, size_t length);
+  // The server sends a packet to one connection; otherwise as send_to_server.
+  int32_t (*send_to_client)(void *context,
+                            uint64_t client,
+                            int32_t reliability,
+                            const uint8_t *packet,
+                            size_t length);
+  // Fills in the next thing that happened, each once: VMESH_OK, or VMESH_EMPTY if there is
+  // nothing more. Called until then, in each vmesh_over_update. All is zero before but the size.
+  int32_t (*receive)(void *context, struct vmesh_network_event *event);
+  // What was sent should leave now: for networks that collect packets. May be null.
+  void (*flush)(void *context);
+  // The server ends one connection, which takes less than it is sent. May be null.
+  void (*end_client)(void *context, uint64_t client);
+  // Sends a packet over a direct link that was reported with VMESH_NETWORK_LINK_UP. Null for a
+  // network without links: all goes through the server.
+  int32_t (*send_to_link)(void *context,
+                          uint64_t peer,
+                          uint32_t link,
+                          int32_t reliability,
+                          const uint8_t *packet,
+                          size_t length);
+  // A link is not used any more, and may be closed. May be null.
+  void (*release_link)(void *context, uint64_t peer, uint32_t link);
+} vmesh_network;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1460,6 +1607,51 @@ vmesh_result vmesh_peer_id_text(const struct vmesh_peer_id *id, char *buffer, si
 // `size` is sizeof(vmesh_device); devices may be null if capacity is 0. Errors: VMESH_ERROR_NULL,
 // VMESH_ERROR_BAD_SIZE, VMESH_ERROR_DEVICE (there is no sound system).
 vmesh_result vmesh_get_devices(struct vmesh_device *devices, uint32_t size, size_t capacity, size_t *count);
+
+// Opens a voice over a network that the game has, without a server of ours and without a room. The
+// network is asked nothing yet. Of the options count name, input, output, input_channel,
+// activation, release_ms, uplink_bps, muted, the processing, positional, handedness, program_input
+// and program_output.
+//
+// All functions that take a vmesh_peer take this handle; those about rooms, lobbies, moderation,
+// messages, channels and recordings give VMESH_ERROR_NO_ROOM. The handle is the program's to
+// close, with vmesh_close, on the network's thread. `network` is copied; each of its functions
+// must be there but those that may be null, and be of use until vmesh_close returns. Errors:
+// VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
+// VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is
+// then 0.
+vmesh_result vmesh_over_open(const struct vmesh_options *options,
+                             const struct vmesh_network *network,
+                             vmesh_peer *peer);
+
+// Once a frame, on the thread to which the game's network belongs: does with the network what the
+// voice wants, takes in what has come, and takes up the situation that vmesh_get_state,
+// vmesh_get_peers and vmesh_get_level show until the next call.
+//
+// While it is not called nothing is sent, and what was said is left out, but for the last 400 ms.
+// Errors: VMESH_ERROR_NO_NETWORK, VMESH_ERROR_WOULD_BLOCK (it is being called already: by another
+// thread, or by the function of the network that calls it), VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
+vmesh_result vmesh_over_update(vmesh_peer peer);
+
+// Keeps a voice in the mode of the game's own network, a vmesh_mode; call it each frame. What does
+// not start, or is lost while the game's network is not, is tried again after 1, 2, 4 and then
+// every 8 seconds; VMESH_EVENT_SERVER_AWAY reports that.
+//
+// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_NO_NETWORK, VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
+vmesh_result vmesh_over_follow(vmesh_peer peer, int32_t mode);
+
+// Starts a voice by hand, or stops it with VMESH_MODE_NONE; ends what ran before. What does not
+// start, or ends by itself, is not tried again: VMESH_EVENT_REFUSED reports it. Errors as
+// vmesh_over_follow.
+vmesh_result vmesh_over_run(vmesh_peer peer, int32_t mode);
+
+// What a voice is now: *mode becomes a vmesh_mode, as of the last vmesh_over_update. Whether it is
+// in a session says `connected` of vmesh_state.
+//
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_NO_NETWORK, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_over_mode(vmesh_peer peer, int32_t *mode);
 
 #ifdef __cplusplus
 }  // extern "C"

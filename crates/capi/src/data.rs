@@ -3,7 +3,7 @@
 use voicemesh::{Reliability, Room, SendError};
 
 use crate::guard::{Fault, guarded};
-use crate::peer::{vmesh_peer, with};
+use crate::peer::{vmesh_peer, with_room};
 use crate::{memory, vmesh_peer_id, vmesh_result};
 
 /// Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn vmesh_queued_bytes(
     guarded(|| {
         // SAFETY: the header's promise.
         let to = unsafe { memory::read(to, "to")? };
-        let queued = with(peer, |room| Ok(room.participant(to.into()).queued_bytes()))?;
+        let queued = with_room(peer, |room| Ok(room.participant(to.into()).queued_bytes()))?;
         // SAFETY: the header's promise.
         unsafe { memory::write(count, queued, "count")? };
         Ok(vmesh_result::VMESH_OK)
@@ -155,7 +155,9 @@ fn sent(
     peer: vmesh_peer,
     call: impl FnOnce(&Room) -> Result<(), SendError>,
 ) -> Result<vmesh_result, Fault> {
-    with(peer, |room| call(room).map(|()| vmesh_result::VMESH_OK).map_err(|error| refused(&error)))
+    with_room(peer, |room| {
+        call(room).map(|()| vmesh_result::VMESH_OK).map_err(|error| refused(&error))
+    })
 }
 
 fn refused(error: &SendError) -> Fault {

@@ -110,7 +110,7 @@ pub extern "C" fn vmesh_result_text(result: i32) -> *const c_char {
 }
 
 /// Every result.
-const ALL: [vmesh_result; 28] = {
+const ALL: [vmesh_result; 30] = {
     use vmesh_result::*;
     [
         VMESH_OK,
@@ -140,6 +140,8 @@ const ALL: [vmesh_result; 28] = {
         VMESH_ERROR_BAD_PASSWORD,
         VMESH_ERROR_ALREADY_RECORDING,
         VMESH_ERROR_SERVER_AWAY,
+        VMESH_ERROR_NO_ROOM,
+        VMESH_ERROR_NO_NETWORK,
         VMESH_ERROR_INTERNAL,
     ]
 };
@@ -198,6 +200,12 @@ const fn meaning(result: vmesh_result) -> &'static CStr {
         VMESH_ERROR_ALREADY_RECORDING => c"a recording is kept already; end that one first",
         VMESH_ERROR_SERVER_AWAY => {
             c"the server is out of reach, so that the others cannot see it; try again once it answers"
+        }
+        VMESH_ERROR_NO_ROOM => {
+            c"a voice over the game's own network has no room; join one with vmesh_join for that"
+        }
+        VMESH_ERROR_NO_NETWORK => {
+            c"a place in a room has no network of the game's; open a voice with vmesh_over_open for that"
         }
         VMESH_ERROR_INTERNAL => {
             c"a fault of voicemesh; close the handle, and report what vmesh_last_error says"

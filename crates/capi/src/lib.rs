@@ -1,8 +1,9 @@
 //! The C ABI: what `include/voicemesh.h` declares, for C, C++, C# and every engine that can call C.
 //!
 //! **Does.** Translates: handles into [`voicemesh::Room`]s, structures into options, events into a
-//! structure that the caller owns. **Never does.** Anything beyond the translation; call back; let
-//! a panic out; assume that the caller's structures have this library's version.
+//! structure that the caller owns. **Never does.** Anything beyond the translation; call back, but
+//! for a game's own network within the two calls that say so; let a panic out; assume that the
+//! caller's structures have this library's version.
 //!
 //! Its loop is the caller's: `vmesh_join`, then each frame `vmesh_poll` until it gives
 //! `VMESH_EMPTY`, then `vmesh_close`.
@@ -15,6 +16,7 @@
 //! - [`memory`]: the only place that reads and writes the caller's memory.
 //! - [`options`], [`event`], [`peer`], [`data`], [`lobby`], [`places`], [`speak`], [`pcm`],
 //!   [`state`], [`devices`], [`moderation`]: the functions.
+//! - [`over`], [`network`]: voice over a game's own network.
 //!
 //! But for the attributes of `crates/page`'s exports, `unsafe` of this house is here alone. Each block rests on one promise, which is the header's: a
 //! pointer is null or points to as much as its function says.
@@ -33,9 +35,12 @@ pub mod handles;
 pub mod lobby;
 pub mod memory;
 pub mod moderation;
+pub mod network;
 pub mod options;
+pub mod over;
 pub mod pcm;
 pub mod peer;
+mod place;
 pub mod places;
 pub mod realtime_handles;
 pub mod speak;

@@ -9,7 +9,7 @@ use voicemesh::{
 
 use crate::guard::{Fault, Outcome, guarded};
 use crate::memory::{self, Plain};
-use crate::peer::{vmesh_peer, with};
+use crate::peer::{vmesh_peer, with_room};
 use crate::{vmesh_peer_id, vmesh_result, vmesh_string};
 
 /// One change of metadata.
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn vmesh_get_owner(
     owner: *mut vmesh_peer_id,
 ) -> vmesh_result {
     guarded(|| {
-        let known = with(peer, |room| Ok(room.read_snapshot(|now| now.owner)))?;
+        let known = with_room(peer, |room| Ok(room.read_snapshot(|now| now.owner)))?;
         // SAFETY: the header's promise.
         unsafe {
             memory::write(owner, known.map(vmesh_peer_id::from).unwrap_or_default(), "owner")?
@@ -106,7 +106,7 @@ unsafe fn transact(
             _ => wanted.remove(key),
         };
     }
-    let number = with(peer, |room| call(&room.lobby(), wanted).map_err(refused_call))?;
+    let number = with_room(peer, |room| call(&room.lobby(), wanted).map_err(refused_call))?;
     if !transaction.is_null() {
         // SAFETY: our caller's promise.
         unsafe { memory::write(transaction, number.0, "transaction")? };
@@ -241,7 +241,7 @@ unsafe fn tell(
             Some(which(&state.metadata).cloned())
         }
     };
-    match with(peer, |room| room.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
+    match with_room(peer, |room| room.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
         // SAFETY: our caller's promise.
         Some(text) => unsafe { memory::copy_out(&text, buffer, capacity, needed) },
         None => Ok(vmesh_result::VMESH_EMPTY),
@@ -317,7 +317,7 @@ pub extern "C" fn vmesh_network_changed(peer: vmesh_peer) -> vmesh_result {
 }
 
 fn done(peer: vmesh_peer, call: impl FnOnce(&Room) -> Result<(), ConnectError>) -> Outcome {
-    with(peer, |room| call(room).map(|()| vmesh_result::VMESH_OK).map_err(refused_call))
+    with_room(peer, |room| call(room).map(|()| vmesh_result::VMESH_OK).map_err(refused_call))
 }
 
 pub(crate) fn refused_call(error: ConnectError) -> Fault {

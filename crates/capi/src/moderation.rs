@@ -7,7 +7,7 @@ use voicemesh::Moderation;
 use crate::guard::{Fault, guarded};
 use crate::lobby::refused_call;
 use crate::memory;
-use crate::peer::{vmesh_peer, with};
+use crate::peer::{vmesh_peer, with_room};
 use crate::{vmesh_decision, vmesh_peer_id, vmesh_result};
 
 /// Decides about another member or the room: `decision` is a vmesh_decision. A member that may not
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn vmesh_moderate(
             }
             vmesh_decision::VMESH_DECISION_MAKE_OWNER => Moderation::MakeOwner { peer: member()? },
         };
-        let number = with(peer, |room| room.lobby().moderate(action).map_err(refused_call))?;
+        let number = with_room(peer, |room| room.lobby().moderate(action).map_err(refused_call))?;
         if !transaction.is_null() {
             // SAFETY: the header's promise.
             unsafe { memory::write(transaction, number.0, "transaction")? };

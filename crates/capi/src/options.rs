@@ -172,6 +172,66 @@ pub unsafe extern "C" fn vmesh_options_init(
     })
 }
 
+/// What the options say of the sound, for either builder: both have these methods.
+macro_rules! sound_of {
+    ($options:expr, $given:expr, $text:expr) => {{
+        let mut options = $options
+            .muted($given.muted != 0)
+            .positional($given.positional != 0)
+            .handedness(handedness($given.handedness)?);
+        let (input, output) = ($text($given.input, "input")?, $text($given.output, "output")?);
+        if $given.program_input != 0 {
+            options = options.input(InputSpec::Program);
+        } else if !input.is_empty() {
+            options = options.input(input_spec(input)?);
+        }
+        if $given.input_channel != 0 {
+            let channel = u16::try_from($given.input_channel)
+                .map_err(|_| Fault::value("input_channel", $given.input_channel))?;
+            options = options.input_channel(channel);
+        }
+        if $given.program_output != 0 {
+            options = options.output(OutputSpec::Program);
+        } else if !output.is_empty() {
+            options = options.output(output_spec(output)?);
+        }
+        if $given.uplink_bps != 0 {
+            options = options.uplink_bps($given.uplink_bps);
+        }
+        if let Some(activation) = activation($given.activation, $given.release_ms)? {
+            options = options.activation(activation);
+        }
+        if $given.has_processing != 0 {
+            options = options.processing(processing(
+                $given.echo_cancellation,
+                $given.noise_suppression,
+                $given.automatic_gain,
+                $given.high_pass,
+            )?);
+        }
+        options
+    }};
+}
+
+/// The caller's options for a voice over the game's own network.
+///
+/// # Safety
+///
+/// As [`read`].
+pub(crate) unsafe fn read_over(
+    options: *const vmesh_options,
+) -> Result<voicemesh::over::Options, Fault> {
+    // SAFETY: our caller's promise.
+    let given = unsafe { memory::read_sized(options, DEFAULTS, "options")? };
+    // SAFETY: our caller's promise, for each of them.
+    let text = |string, what| unsafe { memory::string(string, what) };
+    let name = match text(given.name, "name")? {
+        "" => "somebody",
+        name => name,
+    };
+    Ok(sound_of!(voicemesh::over::Options::new(name), given, text))
+}
+
 /// The caller's options in our terms.
 ///
 /// # Safety
@@ -182,39 +242,20 @@ pub(crate) unsafe fn read(options: *const vmesh_options) -> Result<JoinOptions, 
     let given = unsafe { memory::read_sized(options, DEFAULTS, "options")? };
     // SAFETY: our caller's promise, for each of them.
     let text = |string, what| unsafe { memory::string(string, what) };
-    let mut options = JoinOptions::new(text(given.server, "server")?, text(given.room, "room")?)
+    let options = JoinOptions::new(text(given.server, "server")?, text(given.room, "room")?)
         .relay_only(given.relay_only != 0)
-        .muted(given.muted != 0)
         .echo(given.echo != 0)
         .manual_flush(given.manual_flush != 0)
         .presence(presence(given.presence)?)
         .connections(connections(given.connections)?)
-        .positional(given.positional != 0)
-        .handedness(handedness(given.handedness)?)
         .password(text(given.password, "password")?)
         .token(text(given.token, "token")?)
         .renews_token(given.renews_token != 0)
         // SAFETY: our caller's promise.
         .metadata(unsafe { memory::metadata(given.metadata, given.metadata_count)? });
+    let mut options = sound_of!(options, given, text);
     if let name @ [_, ..] = text(given.name, "name")?.as_bytes() {
         options = options.name(String::from_utf8_lossy(name));
-    }
-    let (input, output) = (text(given.input, "input")?, text(given.output, "output")?);
-    if given.program_input != 0 {
-        options = options.input(InputSpec::Program);
-    } else if !input.is_empty() {
-        options = options.input(input_spec(input)?);
-    }
-    if given.input_channel != 0 {
-        let channel = u16::try_from(given.input_channel);
-        options = options.input_channel(
-            channel.map_err(|_| Fault::value("input_channel", given.input_channel))?,
-        );
-    }
-    if given.program_output != 0 {
-        options = options.output(OutputSpec::Program);
-    } else if !output.is_empty() {
-        options = options.output(output_spec(output)?);
     }
     for (folder, what) in [
         (given.state_dir, "state_dir"),
@@ -231,20 +272,6 @@ pub(crate) unsafe fn read(options: *const vmesh_options) -> Result<JoinOptions, 
     }
     if let proxy @ [_, ..] = text(given.proxy, "proxy")?.as_bytes() {
         options = options.proxy(String::from_utf8_lossy(proxy));
-    }
-    if given.uplink_bps != 0 {
-        options = options.uplink_bps(given.uplink_bps);
-    }
-    if let Some(activation) = activation(given.activation, given.release_ms)? {
-        options = options.activation(activation);
-    }
-    if given.has_processing != 0 {
-        options = options.processing(processing(
-            given.echo_cancellation,
-            given.noise_suppression,
-            given.automatic_gain,
-            given.high_pass,
-        )?);
     }
     Ok(options)
 }

@@ -41,8 +41,8 @@ pub unsafe extern "C" fn vmesh_open_voice(
         unsafe { memory::write(voice, 0, "voice")? };
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        let opened = with(peer, |room| {
-            room.participant(of.into()).open_voice_at(rate_hz).map_err(|error| bad_rate(&error))
+        let opened = with(peer, |place| {
+            place.member(of.into()).open_voice_at(rate_hz).map_err(|error| bad_rate(&error))
         })?;
         // SAFETY: as above.
         unsafe { memory::write(voice, VOICES.open(opened)?, "voice")? };
@@ -63,8 +63,9 @@ pub unsafe extern "C" fn vmesh_open_mix(
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(mix, 0, "mix")? };
-        let opened =
-            with(peer, |room| room.speaker().open_mix(rate_hz).map_err(|error| bad_rate(&error)))?;
+        let opened = with(peer, |place| {
+            place.speaker().open_mix(rate_hz).map_err(|error| bad_rate(&error))
+        })?;
         // SAFETY: as above.
         unsafe { memory::write(mix, MIXES.open(opened)?, "mix")? };
         Ok(vmesh_result::VMESH_OK)
@@ -85,8 +86,8 @@ pub unsafe extern "C" fn vmesh_open_microphone(
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(microphone, 0, "microphone")? };
-        let opened = with(peer, |room| {
-            room.microphone().open_feed(rate_hz).map_err(|error| bad_rate(&error))
+        let opened = with(peer, |place| {
+            place.microphone().open_feed(rate_hz).map_err(|error| bad_rate(&error))
         })?;
         // SAFETY: as above.
         unsafe { memory::write(microphone, MICROPHONES.open(opened)?, "microphone")? };

@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use voicemesh::{Events, Group, RecordError, Room, TimedEvent};
+use voicemesh::{Group, RecordError, Room, TimedEvent};
 use voicemesh_common::lock;
 
 use crate::event::{self, Current, vmesh_event};
 use crate::guard::{Fault, Outcome, guarded};
 use crate::handles::Table;
+use crate::network::OpenNetwork;
 use crate::options::{self, vmesh_options};
+use crate::place::Place;
 use crate::{VMESH_ABI_VERSION, memory, vmesh_peer_id, vmesh_result};
 
 /// This program's own place in a room. 0 is none.
@@ -28,6 +30,9 @@ pub(crate) static PEERS: Table<OpenPeer> = Table::new(1);
 /// What a handle stands for.
 pub(crate) struct OpenPeer {
     place: Mutex<PeerSlot>,
+    /// The game's half of its own network. Under a separate lock, so that the network's functions
+    /// can call others with the handle.
+    pub(crate) network: OpenNetwork,
     /// What the last event points to. Under a separate lock, so that reading an event does not
     /// block calls from other threads.
     current: Mutex<Current>,
@@ -35,26 +40,49 @@ pub(crate) struct OpenPeer {
 
 struct PeerSlot {
     /// `None` while and after it is closed.
-    open: Option<(Room, Events)>,
+    open: Option<Place>,
     /// Taken by vmesh_wait, not yet by vmesh_poll.
     next: Option<TimedEvent>,
 }
 
 impl OpenPeer {
+    pub(crate) fn new(place: Place, network: OpenNetwork) -> Self {
+        let place = Mutex::new(PeerSlot { open: Some(place), next: None });
+        Self { place, network, current: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, PeerSlot> {
         lock(&self.place)
     }
+
+    pub(crate) fn with_mut<T>(
+        &self,
+        call: impl FnOnce(&mut Place) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        call(self.lock().open.as_mut().ok_or_else(closed)?)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().open.is_none()
+    }
 }
 
-/// Runs a call on an open handle.
+/// Runs a call on an open handle, whatever it is.
 pub(crate) fn with<T>(
     peer: vmesh_peer,
-    call: impl FnOnce(&Room) -> Result<T, Fault>,
+    call: impl FnOnce(&Place) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let open = PEERS.find(peer)?;
     let place = open.lock();
-    let (room, _) = place.open.as_ref().ok_or_else(closed)?;
-    call(room)
+    call(place.open.as_ref().ok_or_else(closed)?)
+}
+
+/// Runs a call on a place in a room.
+pub(crate) fn with_room<T>(
+    peer: vmesh_peer,
+    call: impl FnOnce(&Room) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    with(peer, |place| call(place.room()?))
 }
 
 fn closed() -> Fault {
@@ -62,10 +90,10 @@ fn closed() -> Fault {
 }
 
 /// A call that can only fail by its handle.
-fn done(peer: vmesh_peer, call: impl FnOnce(&Room)) -> vmesh_result {
+fn done(peer: vmesh_peer, call: impl FnOnce(&Place)) -> vmesh_result {
     guarded(|| {
-        with(peer, |room| {
-            call(room);
+        with(peer, |place| {
+            call(place);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -102,8 +130,9 @@ pub unsafe extern "C" fn vmesh_join(
         // SAFETY: the header's promise.
         let options = unsafe { options::read(options)? };
         let joined = Room::join(options).map_err(|error| options::refused(&error))?;
-        let place = Mutex::new(PeerSlot { open: Some(joined), next: None });
-        let handle = PEERS.open(OpenPeer { place, current: Mutex::default() })?;
+        let (room, events) = joined;
+        let handle =
+            PEERS.open(OpenPeer::new(Place::Room(room, events), OpenNetwork::default()))?;
         // SAFETY: as above.
         unsafe { memory::write(peer, handle, "peer")? };
         Ok(vmesh_result::VMESH_OK)
@@ -127,7 +156,7 @@ pub unsafe extern "C" fn vmesh_poll(peer: vmesh_peer, event: *mut vmesh_event) -
             let mut place = open.lock();
             match place.next.take() {
                 Some(stamped) => Some(stamped),
-                None => place.open.as_mut().ok_or_else(closed)?.1.poll_timed(),
+                None => place.open.as_mut().ok_or_else(closed)?.poll_timed(),
             }
         };
         let mut current = lock(&open.current);
@@ -171,9 +200,9 @@ pub extern "C" fn vmesh_wait(peer: vmesh_peer, at_most_ms: u32) -> vmesh_result 
 fn is_pending(open: &Arc<OpenPeer>) -> Result<bool, Fault> {
     let mut place = open.lock();
     let PeerSlot { open, next } = &mut *place;
-    let (_, events) = open.as_mut().ok_or_else(closed)?;
+    let place = open.as_mut().ok_or_else(closed)?;
     if next.is_none() {
-        *next = events.poll_timed();
+        *next = place.poll_timed();
     }
     Ok(next.is_some())
 }
@@ -194,6 +223,7 @@ pub extern "C" fn vmesh_close(peer: vmesh_peer) -> vmesh_result {
             // A separate statement: the lock must not be held while leaving.
             let taken = open.lock().open.take();
             drop(taken);
+            open.network.close();
         }
         Ok(vmesh_result::VMESH_OK)
     })
@@ -202,20 +232,20 @@ pub extern "C" fn vmesh_close(peer: vmesh_peer) -> vmesh_result {
 /// Muted, nothing is sent. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_set_muted(peer: vmesh_peer, muted: i32) -> vmesh_result {
-    done(peer, |room| room.microphone().set_muted(muted != 0))
+    done(peer, |place| place.microphone().set_muted(muted != 0))
 }
 
 /// Deafened, nothing is heard. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_set_deafened(peer: vmesh_peer, deafened: i32) -> vmesh_result {
-    done(peer, |room| room.speaker().set_deafened(deafened != 0))
+    done(peer, |place| place.speaker().set_deafened(deafened != 0))
 }
 
 /// Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors:
 /// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_set_talking(peer: vmesh_peer, talking: i32) -> vmesh_result {
-    done(peer, |room| room.microphone().set_talking(talking != 0))
+    done(peer, |place| place.microphone().set_talking(talking != 0))
 }
 
 /// When the microphone's sound is sent, from now on: a vmesh_activation, but not the default;
@@ -232,8 +262,8 @@ pub extern "C" fn vmesh_set_activation(
         let chosen = options::activation(activation, release_ms)?;
         let chosen = chosen
             .ok_or_else(|| Fault::value("activation", "the default once the room is joined"))?;
-        with(peer, |room| {
-            room.microphone().set_activation(chosen);
+        with(peer, |place| {
+            place.microphone().set_activation(chosen);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -253,8 +283,8 @@ pub extern "C" fn vmesh_set_processing(
     guarded(|| {
         let chosen =
             options::processing(echo_cancellation, noise_suppression, automatic_gain, high_pass)?;
-        with(peer, |room| {
-            room.microphone().set_processing(chosen);
+        with(peer, |place| {
+            place.microphone().set_processing(chosen);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -275,8 +305,8 @@ pub unsafe extern "C" fn vmesh_set_input(
     let text = || unsafe { memory::text(input, length, "input") };
     guarded(|| {
         let input = options::input_spec(or_default(text()?))?;
-        with(peer, |room| {
-            room.microphone().set_input(input);
+        with(peer, |place| {
+            place.microphone().set_input(input);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -293,8 +323,8 @@ pub unsafe extern "C" fn vmesh_set_output(
     let text = || unsafe { memory::text(output, length, "output") };
     guarded(|| {
         let output = options::output_spec(or_default(text()?))?;
-        with(peer, |room| {
-            room.speaker().set_output(output);
+        with(peer, |place| {
+            place.speaker().set_output(output);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -325,7 +355,7 @@ pub unsafe extern "C" fn vmesh_start_recording(
         if folder.is_empty() {
             return Err(Fault::value("folder", "empty"));
         }
-        with(peer, |room| {
+        with_room(peer, |room| {
             room.start_recording(folder).map(|()| vmesh_result::VMESH_OK).map_err(not_recorded)
         })
     })
@@ -334,7 +364,12 @@ pub unsafe extern "C" fn vmesh_start_recording(
 /// Ends the recording, if one is kept. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_stop_recording(peer: vmesh_peer) -> vmesh_result {
-    done(peer, Room::stop_recording)
+    guarded(|| {
+        with_room(peer, |room| {
+            room.stop_recording();
+            Ok(vmesh_result::VMESH_OK)
+        })
+    })
 }
 
 /// Whether this peer records now: *recording becomes 1 once everyone in the room can see it, and 0
@@ -344,7 +379,7 @@ pub extern "C" fn vmesh_stop_recording(peer: vmesh_peer) -> vmesh_result {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_is_recording(peer: vmesh_peer, recording: *mut i32) -> vmesh_result {
     guarded(|| {
-        let is_on = with(peer, |room| Ok(room.read_snapshot(|now| now.recording)))?;
+        let is_on = with(peer, |place| Ok(place.read_snapshot(|now| now.recording)))?;
         // SAFETY: the header's promise.
         unsafe { memory::write(recording, is_on.into(), "recording")? };
         Ok(vmesh_result::VMESH_OK)
@@ -379,8 +414,8 @@ pub unsafe extern "C" fn vmesh_set_gain(
         if !(0.0..=MOST_GAIN).contains(&gain) {
             return Err(Fault::value("gain", gain));
         }
-        with(peer, |room| {
-            room.participant(of.into()).set_gain(gain);
+        with(peer, |place| {
+            place.member(of.into()).set_gain(gain);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -398,8 +433,8 @@ pub unsafe extern "C" fn vmesh_set_peer_muted(
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        with(peer, |room| {
-            room.participant(of.into()).set_muted(muted != 0);
+        with(peer, |place| {
+            place.member(of.into()).set_muted(muted != 0);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -417,7 +452,7 @@ pub unsafe extern "C" fn vmesh_set_token(
     guarded(|| {
         // SAFETY: the header's promise.
         let token = unsafe { memory::text(token, length, "token")? };
-        with(peer, |room| {
+        with_room(peer, |room| {
             room.lobby().set_token(token);
             Ok(vmesh_result::VMESH_OK)
         })
@@ -440,10 +475,10 @@ pub unsafe extern "C" fn vmesh_send_text(
         let text = unsafe { memory::text(text, length, "text")? };
         // SAFETY: the header's promise.
         let to = if to.is_null() { None } else { Some(unsafe { memory::read(to, "to")? }) };
-        with(peer, |room| {
+        with(peer, |place| {
             match to {
-                None => room.send_text(text),
-                Some(to) => room.participant(to.into()).send_text(text),
+                None => place.send_text(text),
+                Some(to) => place.member(to.into()).send_text(text),
             }
             Ok(vmesh_result::VMESH_OK)
         })
@@ -468,8 +503,8 @@ pub unsafe extern "C" fn vmesh_send_group_text(
         let group = unsafe { memory::text(group, group_length, "group")? };
         // SAFETY: the header's promise.
         let text = unsafe { memory::text(text, length, "text")? };
-        with(peer, |room| {
-            room.group(group).send_text(text);
+        with(peer, |place| {
+            place.group(group).send_text(text);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -504,8 +539,8 @@ pub unsafe extern "C" fn vmesh_leave_group(
 
 /// A call about a talk group.
 pub(crate) fn group(peer: vmesh_peer, name: &str, call: impl FnOnce(Group<'_>)) -> Outcome {
-    with(peer, |room| {
-        call(room.group(name));
+    with(peer, |place| {
+        call(place.group(name));
         Ok(vmesh_result::VMESH_OK)
     })
 }

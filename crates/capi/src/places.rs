@@ -3,13 +3,14 @@
 use std::ffi::c_char;
 use std::sync::Mutex;
 
-use voicemesh::{Attenuation, Curve, GridAxes, Pose, ProximityGrid, Room};
+use voicemesh::{Attenuation, Curve, GridAxes, Pose, ProximityGrid};
 use voicemesh_common::lock;
 
 use crate::guard::{Fault, guarded};
 use crate::handles::Table;
 use crate::memory::{self, Plain};
 use crate::peer::{vmesh_peer, with};
+use crate::place::Place;
 use crate::{vmesh_peer_id, vmesh_result, vmesh_vector};
 
 /// A proximity grid. 0 is none.
@@ -64,7 +65,7 @@ pub unsafe extern "C" fn vmesh_set_listener(
             forward: finite(pose.forward, "forward")?,
             up: finite(pose.up, "up")?,
         };
-        done(peer, |room| room.speaker().set_listener(pose))
+        done(peer, |place| place.speaker().set_listener(pose))
     })
 }
 
@@ -90,7 +91,7 @@ pub unsafe extern "C" fn vmesh_set_position(
             false => unsafe { memory::read(velocity, "velocity")? },
         };
         let (position, velocity) = (finite(position, "position")?, finite(velocity, "velocity")?);
-        done(peer, |room| room.participant(of.into()).set_position(position, velocity))
+        done(peer, |place| place.member(of.into()).set_position(position, velocity))
     })
 }
 
@@ -104,7 +105,7 @@ pub unsafe extern "C" fn vmesh_clear_position(
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        done(peer, |room| room.participant(of.into()).clear_position())
+        done(peer, |place| place.member(of.into()).clear_position())
     })
 }
 
@@ -130,7 +131,7 @@ pub extern "C" fn vmesh_set_attenuation(
             3 => Attenuation::Exponential { reference, max, rolloff },
             _ => return Err(Fault::value("kind", kind)),
         };
-        done(peer, |room| room.speaker().set_attenuation(attenuation))
+        done(peer, |place| place.speaker().set_attenuation(attenuation))
     })
 }
 
@@ -151,7 +152,7 @@ pub unsafe extern "C" fn vmesh_set_attenuation_points(
             points.iter().map(|point| (point.distance, point.gain)).collect();
         let curve = Curve::new(&points)
             .ok_or_else(|| Fault::value("points", "no rising distances with such gains"))?;
-        done(peer, |room| room.speaker().set_attenuation(Attenuation::Points(curve)))
+        done(peer, |place| place.speaker().set_attenuation(Attenuation::Points(curve)))
     })
 }
 
@@ -207,7 +208,7 @@ pub unsafe extern "C" fn vmesh_move_in_grid(
     guarded(|| {
         // SAFETY: the header's promise.
         let position = finite(unsafe { memory::read(position, "position")? }, "position")?;
-        with_grid(peer, grid, |room, grid| room.move_in(grid, position))
+        with_grid(peer, grid, |place, grid| place.move_in(grid, position))
     })
 }
 
@@ -215,7 +216,7 @@ pub unsafe extern "C" fn vmesh_move_in_grid(
 /// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_leave_grid(peer: vmesh_peer, grid: vmesh_grid) -> vmesh_result {
-    guarded(|| with_grid(peer, grid, |room, grid| room.leave_grid(grid)))
+    guarded(|| with_grid(peer, grid, |place, grid| place.leave_grid(grid)))
 }
 
 /// Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening.
@@ -233,16 +234,16 @@ pub extern "C" fn vmesh_close_grid(grid: vmesh_grid) -> vmesh_result {
 fn with_grid(
     peer: vmesh_peer,
     grid: vmesh_grid,
-    call: impl FnOnce(&Room, &mut ProximityGrid),
+    call: impl FnOnce(&Place, &mut ProximityGrid),
 ) -> Result<vmesh_result, Fault> {
     let grid = GRIDS.find(grid)?;
     let mut grid = lock(&grid);
-    done(peer, |room| call(room, &mut grid))
+    done(peer, |place| call(place, &mut grid))
 }
 
-fn done(peer: vmesh_peer, call: impl FnOnce(&Room)) -> Result<vmesh_result, Fault> {
-    with(peer, |room| {
-        call(room);
+fn done(peer: vmesh_peer, call: impl FnOnce(&Place)) -> Result<vmesh_result, Fault> {
+    with(peer, |place| {
+        call(place);
         Ok(vmesh_result::VMESH_OK)
     })
 }

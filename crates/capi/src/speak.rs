@@ -142,7 +142,7 @@ fn open(
     audience: VoiceAudience,
     options: TransmitOptions,
 ) -> Result<vmesh_speaking, Fault> {
-    let speaking = with(peer, |room| Ok(room.transmit_to(audience, options)))?;
+    let speaking = with(peer, |place| Ok(place.transmit_to(audience, options)))?;
     SPEAKING.open(Mutex::new(speaking))
 }
 

@@ -143,7 +143,7 @@ pub unsafe extern "C" fn vmesh_get_state(
     state: *mut vmesh_state,
 ) -> vmesh_result {
     guarded(|| {
-        let snapshot = with(peer, |room| Ok(room.snapshot()))?;
+        let snapshot = with(peer, |place| Ok(place.snapshot()))?;
         // SAFETY: the header's promise.
         unsafe { memory::write_sized(state, own(&snapshot), "state")? };
         Ok(vmesh_result::VMESH_OK)
@@ -169,7 +169,7 @@ pub unsafe extern "C" fn vmesh_get_peers(
         if peers.is_null() && capacity != 0 {
             return Err(Fault::null("peers"));
         }
-        let snapshot = with(peer, |room| Ok(room.snapshot()))?;
+        let snapshot = with(peer, |place| Ok(place.snapshot()))?;
         // SAFETY: the header's promise.
         unsafe { memory::write(count, snapshot.peers.len(), "count")? };
         for (number, state) in snapshot.peers.iter().take(capacity).enumerate() {
@@ -199,8 +199,8 @@ pub unsafe extern "C" fn vmesh_get_level(
     guarded(|| {
         // SAFETY: the header's promise.
         let of = if of.is_null() { None } else { Some(unsafe { memory::read(of, "of")? }) };
-        let (level, speaks) = with(peer, |room| {
-            Ok(room.read_snapshot(|now| match of.map(voicemesh::PeerId::from) {
+        let (level, speaks) = with(peer, |place| {
+            Ok(place.read_snapshot(|now| match of.map(voicemesh::PeerId::from) {
                 None => (Some(now.microphone.level_dbfs), now.microphone.sending),
                 Some(of) => {
                     let state = now.peers.iter().find(|state| state.peer == of);
@@ -246,7 +246,7 @@ pub unsafe extern "C" fn vmesh_get_held_group(
                 Some(state.held_in.get(number).cloned())
             }
         };
-        match with(peer, |room| room.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
+        match with(peer, |place| place.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
             // SAFETY: the header's promise.
             Some(group) => unsafe { memory::copy_out(&group, buffer, capacity, needed) },
             None => Ok(vmesh_result::VMESH_EMPTY),

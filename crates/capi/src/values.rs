@@ -62,6 +62,10 @@ pub enum vmesh_result {
     VMESH_ERROR_ALREADY_RECORDING = -24,
     /// The server is out of reach, and the others would not learn of it.
     VMESH_ERROR_SERVER_AWAY = -25,
+    /// The handle is a voice over the game's own network, which has no room.
+    VMESH_ERROR_NO_ROOM = -26,
+    /// The handle is a place in a room, and not a voice over the game's own network.
+    VMESH_ERROR_NO_NETWORK = -27,
     /// A fault of this library. The handle should be closed.
     VMESH_ERROR_INTERNAL = -100,
 }
@@ -445,4 +449,48 @@ pub enum vmesh_noise {
     VMESH_NOISE_MODERATE = 2,
     /// About 18 dB.
     VMESH_NOISE_HIGH = 3,
+}
+
+/// What a voice over a game's own network is.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vmesh_mode {
+    /// Nothing runs.
+    VMESH_MODE_NONE = 0,
+    /// A member of a session.
+    VMESH_MODE_CLIENT = 1,
+    /// A session's server, without microphone and speaker.
+    VMESH_MODE_SERVER = 2,
+    /// A session's server and a member of it in one program.
+    VMESH_MODE_HOST = 3,
+}
+
+/// What a game's network reports; see vmesh_network_event.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vmesh_network_event_type {
+    /// Nothing.
+    VMESH_NETWORK_NONE = 0,
+    /// The client has its connection to the server.
+    VMESH_NETWORK_CONNECTED = 1,
+    /// The client has lost it: text (why, if the server said so).
+    VMESH_NETWORK_DISCONNECTED = 2,
+    /// A packet on the reliable way was lost: the session ends.
+    VMESH_NETWORK_BROKEN = 3,
+    /// A packet from the server to this client: data.
+    VMESH_NETWORK_FROM_SERVER = 4,
+    /// The server serves.
+    VMESH_NETWORK_HOSTING = 5,
+    /// It does not, or has stopped by itself: text (why).
+    VMESH_NETWORK_HOSTING_FAILED = 6,
+    /// A packet to this server: peer (the connection it came by), data.
+    VMESH_NETWORK_FROM_CLIENT = 7,
+    /// A connection to this server is gone: peer.
+    VMESH_NETWORK_CLIENT_GONE = 8,
+    /// A direct link to another client is open: peer, link.
+    VMESH_NETWORK_LINK_UP = 9,
+    /// It is gone: peer, link.
+    VMESH_NETWORK_LINK_DOWN = 10,
+    /// A packet on a link: peer, link, data.
+    VMESH_NETWORK_FROM_LINK = 11,
 }

@@ -27,6 +27,8 @@ fn written() -> String {
         "pcm",
         "state",
         "devices",
+        "network",
+        "over",
     ] {
         builder = builder.with_src(own(&format!("src/{source}.rs")));
     }

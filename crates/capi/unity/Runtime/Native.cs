@@ -1,5 +1,5 @@
-// The C library as C# sees it: voicemesh.h, structure by structure. Everything here is blittable, and nothing is called back, so
-// that it works the same under Mono and IL2CPP.
+// The C library as C# sees it: voicemesh.h, structure by structure. Everything here is blittable, and nothing is called back but
+// what NativeNetwork.cs has, so that it works the same under Mono and IL2CPP.
 
 using System;
 using System.Runtime.InteropServices;
@@ -37,6 +37,10 @@ namespace Voicemesh
         AlreadyRecording = -24,
         /// <summary>The others could not learn of it.</summary>
         ServerAway = -25,
+        /// <summary>A voice over the game's own network has no room.</summary>
+        NoRoom = -26,
+        /// <summary>A place in a room has no network of the game's.</summary>
+        NoNetwork = -27,
         Internal = -100
     }
 

@@ -86,39 +86,63 @@ namespace Voicemesh
         /// <summary>Begins to join. Events report whether that works.</summary>
         public Peer(JoinOptions options)
         {
+            CheckVersion();
+            using (var texts = new Texts())
+            {
+                var native = Options(options, texts);
+                Check(Native.vmesh_join(ref native, out handle));
+            }
+        }
+
+        /// Over a network of the game's own.
+        internal Peer(JoinOptions options, ref NativeNetwork network)
+        {
+            CheckVersion();
+            using (var texts = new Texts())
+            {
+                var native = Options(options, texts);
+                Check(Native.vmesh_over_open(ref native, ref network, out handle));
+            }
+        }
+
+        internal ulong Handle { get { return handle; } }
+
+        private static void CheckVersion()
+        {
             if (Native.vmesh_abi_version() != Native.AbiVersion)
             {
                 throw new VoicemeshException(Result.System, "libvoicemesh is of another version than these scripts");
             }
+        }
+
+        private static NativeOptions Options(JoinOptions options, Texts texts)
+        {
             var native = new NativeOptions();
             Check(Native.vmesh_options_init(ref native, (uint)Marshal.SizeOf(typeof(NativeOptions))));
-            using (var texts = new Texts())
-            {
-                native.Server = texts.Add(options.Server);
-                native.Room = texts.Add(options.Room);
-                native.Name = texts.Add(options.Name);
-                native.Input = texts.Add(options.Input);
-                native.Output = texts.Add(options.Output);
-                native.StateDir = texts.Add(options.StateDir);
-                native.ExtraRootPem = texts.Add(options.ExtraRootPem);
-                native.Proxy = texts.Add(options.Proxy);
-                native.Password = texts.Add(options.Password);
-                native.Token = texts.Add(options.Token);
-                native.RenewsToken = options.RenewsToken ? 1 : 0;
-                native.InputChannel = (uint)options.InputChannel;
-                native.Metadata = texts.Add(options.Metadata);
-                native.MetadataCount = (UIntPtr)options.Metadata.Count;
-                native.Presence = (int)options.Presence;
-                native.RelayOnly = options.RelayOnly ? 1 : 0;
-                native.Muted = options.Muted ? 1 : 0;
-                native.Connections = (int)options.Connections;
-                native.Positional = options.Positional ? 1 : 0;
-                native.Handedness = (int)options.Handedness;
-                native.ProgramInput = options.ProgramInput ? 1 : 0;
-                native.ProgramOutput = options.ProgramOutput ? 1 : 0;
-                native.ManualFlush = options.ManualFlush ? 1 : 0;
-                Check(Native.vmesh_join(ref native, out handle));
-            }
+            native.Server = texts.Add(options.Server);
+            native.Room = texts.Add(options.Room);
+            native.Name = texts.Add(options.Name);
+            native.Input = texts.Add(options.Input);
+            native.Output = texts.Add(options.Output);
+            native.StateDir = texts.Add(options.StateDir);
+            native.ExtraRootPem = texts.Add(options.ExtraRootPem);
+            native.Proxy = texts.Add(options.Proxy);
+            native.Password = texts.Add(options.Password);
+            native.Token = texts.Add(options.Token);
+            native.RenewsToken = options.RenewsToken ? 1 : 0;
+            native.InputChannel = (uint)options.InputChannel;
+            native.Metadata = texts.Add(options.Metadata);
+            native.MetadataCount = (UIntPtr)options.Metadata.Count;
+            native.Presence = (int)options.Presence;
+            native.RelayOnly = options.RelayOnly ? 1 : 0;
+            native.Muted = options.Muted ? 1 : 0;
+            native.Connections = (int)options.Connections;
+            native.Positional = options.Positional ? 1 : 0;
+            native.Handedness = (int)options.Handedness;
+            native.ProgramInput = options.ProgramInput ? 1 : 0;
+            native.ProgramOutput = options.ProgramOutput ? 1 : 0;
+            native.ManualFlush = options.ManualFlush ? 1 : 0;
+            return native;
         }
 
         ~Peer() { Native.vmesh_close(handle); }

@@ -1,0 +1,134 @@
+//! Voice over a network that the game has: [`crate::network`] is its table of functions.
+
+use voicemesh::over::{Mode, Voice, polled};
+
+use crate::guard::{Fault, guarded};
+use crate::memory;
+use crate::network::{NO_NETWORK, OpenNetwork, ProgramNetwork, vmesh_network};
+use crate::options::{self, vmesh_options};
+use crate::peer::{OpenPeer, PEERS, vmesh_peer};
+use crate::place::Place;
+use crate::{vmesh_mode, vmesh_result};
+
+/// Opens a voice over a network that the game has, without a server of ours and without a room. The
+/// network is asked nothing yet. Of the options count name, input, output, input_channel,
+/// activation, release_ms, uplink_bps, muted, the processing, positional, handedness, program_input
+/// and program_output.
+///
+/// All functions that take a vmesh_peer take this handle; those about rooms, lobbies, moderation,
+/// messages, channels and recordings give VMESH_ERROR_NO_ROOM. The handle is the program's to
+/// close, with vmesh_close, on the network's thread. `network` is copied; each of its functions
+/// must be there but those that may be null, and be of use until vmesh_close returns. Errors:
+/// VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
+/// VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is
+/// then 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmesh_over_open(
+    options: *const vmesh_options,
+    network: *const vmesh_network,
+    peer: *mut vmesh_peer,
+) -> vmesh_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        unsafe { memory::write(peer, 0, "peer")? };
+        // SAFETY: the header's promise.
+        let options = unsafe { options::read_over(options)? };
+        // SAFETY: the header's promise.
+        let table = unsafe { memory::read_sized(network, NO_NETWORK, "network")? };
+        let (network, pump) = polled(ProgramNetwork::new(table)?);
+        let voice = Voice::new(options, network).map_err(|error| options::refused(&error))?;
+        let network = OpenNetwork::new(pump);
+        let handle = PEERS.open(OpenPeer::new(Place::Over(Box::new(voice)), network))?;
+        // SAFETY: as above.
+        unsafe { memory::write(peer, handle, "peer")? };
+        Ok(vmesh_result::VMESH_OK)
+    })
+}
+
+/// Once a frame, on the thread to which the game's network belongs: does with the network what the
+/// voice wants, takes in what has come, and takes up the situation that vmesh_get_state,
+/// vmesh_get_peers and vmesh_get_level show until the next call.
+///
+/// While it is not called nothing is sent, and what was said is left out, but for the last 400 ms.
+/// Errors: VMESH_ERROR_NO_NETWORK, VMESH_ERROR_WOULD_BLOCK (it is being called already: by another
+/// thread, or by the function of the network that calls it), VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vmesh_over_update(peer: vmesh_peer) -> vmesh_result {
+    guarded(|| {
+        let open = PEERS.find(peer)?;
+        open.network.update()?;
+        if open.is_closed() {
+            open.network.close();
+        }
+        open.with_mut(|place| {
+            place.over()?.update();
+            Ok(vmesh_result::VMESH_OK)
+        })
+    })
+}
+
+/// Keeps a voice in the mode of the game's own network, a vmesh_mode; call it each frame. What does
+/// not start, or is lost while the game's network is not, is tried again after 1, 2, 4 and then
+/// every 8 seconds; VMESH_EVENT_SERVER_AWAY reports that.
+///
+/// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_NO_NETWORK, VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vmesh_over_follow(peer: vmesh_peer, mode: i32) -> vmesh_result {
+    guarded(|| {
+        let mode = chosen(mode)?;
+        PEERS.find(peer)?.with_mut(|place| {
+            place.over()?.follow(mode, || (), || ());
+            Ok(vmesh_result::VMESH_OK)
+        })
+    })
+}
+
+/// Starts a voice by hand, or stops it with VMESH_MODE_NONE; ends what ran before. What does not
+/// start, or ends by itself, is not tried again: VMESH_EVENT_REFUSED reports it. Errors as
+/// vmesh_over_follow.
+#[unsafe(no_mangle)]
+pub extern "C" fn vmesh_over_run(peer: vmesh_peer, mode: i32) -> vmesh_result {
+    guarded(|| {
+        let mode = chosen(mode)?;
+        PEERS.find(peer)?.with_mut(|place| {
+            let voice = place.over()?;
+            match mode {
+                Mode::None => voice.stop(),
+                Mode::Client => voice.run_as_client(()),
+                Mode::DedicatedServer => voice.run_as_dedicated_server(()),
+                Mode::Host => voice.run_as_host(()),
+            }
+            Ok(vmesh_result::VMESH_OK)
+        })
+    })
+}
+
+/// What a voice is now: *mode becomes a vmesh_mode, as of the last vmesh_over_update. Whether it is
+/// in a session says `connected` of vmesh_state.
+///
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_NO_NETWORK, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmesh_over_mode(peer: vmesh_peer, mode: *mut i32) -> vmesh_result {
+    guarded(|| {
+        let name = PEERS.find(peer)?.with_mut(|place| Ok(place.over()?.snapshot().mode))?;
+        let now = MODES.into_iter().find(|(_, one)| one.to_string() == name);
+        let number = now.map_or(vmesh_mode::VMESH_MODE_NONE, |(number, _)| number);
+        // SAFETY: the header's promise.
+        unsafe { memory::write(mode, number as i32, "mode")? };
+        Ok(vmesh_result::VMESH_OK)
+    })
+}
+
+const MODES: [(vmesh_mode, Mode); 4] = [
+    (vmesh_mode::VMESH_MODE_NONE, Mode::None),
+    (vmesh_mode::VMESH_MODE_CLIENT, Mode::Client),
+    (vmesh_mode::VMESH_MODE_SERVER, Mode::DedicatedServer),
+    (vmesh_mode::VMESH_MODE_HOST, Mode::Host),
+];
+
+fn chosen(mode: i32) -> Result<Mode, Fault> {
+    let known = MODES.into_iter().find(|(number, _)| *number as i32 == mode);
+    known.map(|(_, mode)| mode).ok_or_else(|| Fault::value("mode", mode))
+}
