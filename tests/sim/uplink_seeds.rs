@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::uplinks::{At, Cell, Heard, QUEUES, cells, is_held, play};
+use crate::uplinks::{At, Cell, Heard, QUEUES, cells, play};
 
 /// How many seeds, unless this variable says otherwise.
 const SEEDS: &str = "UPLINK_SEEDS";
@@ -61,7 +61,7 @@ fn every_case_of_the_matrix_by_several_seeds() {
             }
             let judged = Judged((0..seeds).map(|seed| play(at, cell, seed).1).collect());
             let _ = write!(row, " {} |", judged.entry());
-            if !judged.is_held() && is_held(at, cell) {
+            if !judged.is_held() {
                 failed.push(format!("{at:?} {cell:?}: {}", judged.entry()));
             }
             if queue + 1 == QUEUES.len() {

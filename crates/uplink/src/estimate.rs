@@ -32,7 +32,7 @@ const DRAIN: f64 = 0.7;
 /// The same for a queue longer than [`LONG_QUEUE`].
 const DRAIN_FAST: f64 = 0.5;
 const LONG_QUEUE: Duration = Duration::from_millis(400);
-/// Of what is sent, what is taken to arrive at least, with a long queue and without.
+/// Of what is sent, what is taken to arrive at least: with a long queue or much loss, and without.
 const SURELY_CARRIED: f64 = 0.3;
 const LIKELY_CARRIED: f64 = 0.6;
 /// What was lowered shows after this and the time that packets queue.
@@ -363,6 +363,12 @@ impl UplinkEstimate {
         Self { estimate_bps: bps.into(), is_starting: false, ..Self::new() }
     }
 
+    /// A limit is met.
+    #[cfg(test)]
+    pub(crate) fn lower_by(&mut self, now: Duration, seen: Observation) {
+        self.lower(now, seen);
+    }
+
     /// What the uplink carries, in bits per second.
     pub(crate) fn bps(&self) -> u32 {
         self.estimate_bps as u32
@@ -685,7 +691,11 @@ impl UplinkEstimate {
         }
         // What arrives within a moment is an uncertain measure; a long queue makes it a better one.
         let sent = seen.sent_bps.min(self.estimate_bps);
-        let least = if seen.queueing > Some(LONG_QUEUE) { SURELY_CARRIED } else { LIKELY_CARRIED };
+        let loses_much = seen.packets.at_least() >= SURELY_OVERWHELMING;
+        let least = match loses_much || seen.queueing > Some(LONG_QUEUE) {
+            true => SURELY_CARRIED,
+            false => LIKELY_CARRIED,
+        };
         // What opening links sent arrives as well: without it a full uplink would seem to carry
         // almost nothing.
         let carried = seen.delivered_bps.max(sent * least) + seen.background_bps;

@@ -262,6 +262,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             .is_sparser_than(usual_bps, counts);
         let seen = Observation { is_sending, can_send_less, ..self.look(now, paths, audience) };
         self.uplink.update(now, seen);
+        self.keep_relayed_what_stalls(now, audience);
         if !self.uplink.is_testing() {
             self.choose_routes(now, audience);
         }
@@ -409,6 +410,20 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             }
         }
         shared
+    }
+
+    /// A link that stalls while the uplink is full stalls for that. When it answers again, its
+    /// listener waits for room as others do: for a moment there is some, since the links that have
+    /// stalled are sent nothing.
+    fn keep_relayed_what_stalls(&mut self, now: Duration, audience: &[AudienceMember<P>]) {
+        if !self.uplink.is_congested(now) || audience.len() == 1 {
+            return;
+        }
+        for member in audience.iter().filter(|member| !member.has_link && member.has_relay) {
+            if self.listeners.get(&member.who).is_some_and(|listener| listener.was_direct) {
+                self.relayed.insert(member.who);
+            }
+        }
     }
 
     /// Who is sent speech directly: as many as the uplink has room for.

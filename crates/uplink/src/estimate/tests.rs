@@ -205,6 +205,30 @@ fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
     }
 }
 
+/// Of what is sent, 0.6 would be taken to arrive, and a queue of a few packets would stay full for
+/// seconds.
+#[test]
+fn the_first_lowering_goes_by_what_is_lost() {
+    for (lost, expected) in [(5, 200_000..=250_000), (45, 95_000..=110_000)] {
+        let mut estimate = UplinkEstimate::new();
+        estimate.estimate_bps = 400_000.0;
+        let packets = PacketLoss { settled: 60, lost };
+        // Acknowledgements lag behind.
+        estimate.lower(
+            Duration::from_secs(1),
+            Observation {
+                is_sending: true,
+                sent_bps: 400_000.0,
+                delivered_bps: 90_000.0,
+                packets,
+                loss: Some(lost as f32 / 60.0),
+                ..Observation::default()
+            },
+        );
+        assert!(expected.contains(&estimate.bps()), "{lost}: {}", estimate.bps());
+    }
+}
+
 #[test]
 fn what_opening_links_send_is_not_taken_for_a_narrow_uplink() {
     let mut estimate = UplinkEstimate::new();

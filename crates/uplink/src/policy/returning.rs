@@ -206,6 +206,37 @@ fn a_listener_moves_back_and_forth_at_most_once_a_minute() {
     }
 }
 
+/// For a moment there is room, since links that have stalled are sent nothing.
+///
+/// proves: D-33
+#[test]
+fn a_link_that_stalls_while_the_uplink_is_full_waits_for_room_when_it_answers_again() {
+    for is_full in [false, true] {
+        let mut speaker = Speaker::to(4);
+        if is_full {
+            let seen = Observation {
+                sent_bps: 200_000.0,
+                delivered_bps: 200_000.0,
+                queueing: Some(Duration::from_millis(100)),
+                ..Observation::default()
+            };
+            speaker.feedback.uplink.lower_by(speaker.now, seen);
+        }
+        let has_room = |speaker: &Speaker| full_bps(1, true) < speaker.feedback.uplink.bps();
+        assert!(has_room(&speaker));
+        speaker.speak_for(200);
+        let direct: Vec<_> = (0..4).filter(|who| !speaker.relayed.contains(who)).collect();
+        let stalled = direct[0];
+        let links = |speaker: &mut Speaker, has_link| {
+            speaker.paths.audience[stalled].has_link = has_link;
+            speaker.speak_for(300);
+            speaker.relayed.contains(&stalled)
+        };
+        assert_eq!(links(&mut speaker, false), is_full);
+        assert_eq!(links(&mut speaker, true), is_full, "it answers again");
+    }
+}
+
 /// proves: D-33
 #[test]
 fn that_listeners_are_first_spoken_to_directly_is_no_return() {
