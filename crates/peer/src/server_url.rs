@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(address("192.168.1.5:8080"), Ok("wss://192.168.1.5:8080/ws".into()));
         assert_eq!(address("fd00::5"), Ok("wss://[fd00::5]/ws".into()));
         assert_eq!(address("[fd00::5]"), Ok("wss://[fd00::5]/ws".into()));
-        assert!(address("8080").is_err_and(|why| why.contains("a port without a host")));
+        assert!(address("8080").is_err_and(|why| why.words().contains("a port without a host")));
         for quoted in ["<wss://host>", "\"wss://host\"", " 'host' ", "“https://host”"] {
             assert_eq!(address(quoted), Ok("wss://host/ws".into()), "{quoted}");
         }
