@@ -50,6 +50,16 @@ test(
       'only for you',
     ]);
     assert.equal(await ada.page.title(), 'room · voicemesh');
+    // What is too long is not cut, and what cannot be seen is no message: both are said, and stay.
+    for (const [long, why] of [
+      ['x'.repeat(5000), 'A message can have at most 4096 bytes.'],
+      ['\u200b', 'Type something that can be seen.'],
+    ]) {
+      await ada.at('chat-input').fill(long);
+      await ada.page.keyboard.press('Enter');
+      await ada.page.getByText(why).first().waitFor();
+      assert.equal(await ada.at('chat-input').inputValue(), long);
+    }
     // Shift and Enter begin a line.
     await ada.at('chat-input').fill('one');
     await ada.page.keyboard.press('Shift+Enter');

@@ -114,6 +114,8 @@ fn waiting_joins(name: &'static str, behind: usize) -> Held {
             let answered = client.until("an answer", |received| match received {
                 Received::Message(ServerMessage::Joined(_)) => Some(None),
                 Received::Message(ServerMessage::Error { code, .. }) => Some(Some(code.clone())),
+                // What was said before the end is lost where the server was sent more meanwhile.
+                Received::Closed(_) | Received::Cut if behind > 0 => Some(None),
                 _ => None,
             });
             let refused = answered.await.filter(|code| *code != ErrorCode::PasswordWait);

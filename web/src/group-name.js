@@ -2,6 +2,7 @@
 
 import { isolated } from './moderation.js';
 import { roomKey, roomName } from './names.js';
+import { invitationOf, linkFault } from './place.js';
 import { GLOBAL } from './session.js';
 
 /** How the group of everyone is called, by the page and by others; in any case. */
@@ -25,6 +26,8 @@ export function groupNamed(text, known) {
   const key = roomKey(name);
   const there = known.find((one) => roomKey(one) === key);
   if (there !== undefined) return there;
+  if (name.includes('://') && (invitationOf(name) || linkFault(name) !== ''))
+    throw new Error('That is a link to a room. Leave this room, and join that one in the lobby.');
   const { refused } = roomName(name);
   if (refused === 'blank') throw new Error('Type the name of a group.');
   if (refused === 'too-long') throw new Error('A group\u2019s name can have at most 256 bytes.');

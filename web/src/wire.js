@@ -24,6 +24,7 @@ export const LIMITS = {
   groupNameBytes: 256,
   groups: 64,
   textBytes: 4096,
+  passwordBytes: 128,
   frameBytes: 1275,
   targets: 64,
   copies: 4,

@@ -389,6 +389,7 @@ test('one group is meant where a group is asked for, and everyone by any of its 
     [' red team ', 'Rot, Blau', 'ALLE'].map((text) => groupNamed(text, ['Rot, Blau'])),
     ['red team', 'Rot, Blau', 'ALLE'],
   );
+  assert.throws(() => groupNamed('https://voice.example.org/r/lobby', []), /link to a room/);
   // As rooms are compared, but one that is written so is that one.
   const there = ['Red', 'RED', 'Cafe\u0301'];
   assert.deepEqual(

@@ -119,6 +119,11 @@ impl JoinOptions {
                 let why = "other words stand beside the address".into();
                 return Err(JoinError::BadRoomInLink { link, why });
             }
+            Pasted::Slip(link) => {
+                let link = link.split('#').next().unwrap_or_default().to_owned();
+                let why = "it does not begin with https://, http://, wss:// or ws://".into();
+                return Err(JoinError::BadRoomInLink { link, why });
+            }
             Pasted::Link(link) => {
                 let linked = Self::from_link(link)?;
                 // What the program gave for its own server is not for another one, which a pasted

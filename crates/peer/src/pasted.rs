@@ -13,6 +13,8 @@ pub(crate) enum Pasted<'a> {
     Link(&'a str),
     /// A web address with other words beside it.
     Words(&'a str),
+    /// A web address that was typed, with a slip at its beginning.
+    Slip(&'a str),
 }
 
 /// Looks at a text with the marks around it that mail programs and people who quote write, and the
@@ -34,8 +36,11 @@ fn kind_of(text: &str) -> Pasted<'_> {
     if text.contains(char::is_whitespace) || has_address && !begins {
         return if has_address { Pasted::Words(text) } else { Pasted::Name };
     }
-    if has_address || has_scheme(text) || is_like_a_scheme(&lower) {
+    if has_address || has_scheme(text) {
         return Pasted::Link(text);
+    }
+    if is_like_a_scheme(&lower) {
+        return Pasted::Slip(text);
     }
     if text == "/" || text == "/r/" {
         return Pasted::Path { room: "", fragment: "" };
@@ -61,7 +66,7 @@ fn has_scheme(text: &str) -> bool {
     })
 }
 
-/// `https:/host/…` or `https//host/…`: a link that was typed, with a slip.
+/// `https:/host/…` or `https//host/…`.
 fn is_like_a_scheme(lower: &str) -> bool {
     let rest = ["https", "http", "wss", "ws"].iter().find_map(|scheme| lower.strip_prefix(scheme));
     rest.is_some_and(|rest| rest.starts_with(":/") || rest.starts_with("//"))

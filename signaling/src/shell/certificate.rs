@@ -119,7 +119,7 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read).collect();
     let chain = chain.map_err(|error| wrong_cert(&pem_words(&error, "certificate")))?;
     if chain.is_empty() {
-        return Err(wrong_cert(&pem_words(&pem::Error::NoItemsFound, "certificate")));
+        return Err(wrong_cert(&without_certificate(&read)));
     }
     let read = content(key).map_err(|problem| wrong_key(&problem))?;
     let private = PrivateKeyDer::from_pem_slice(&read).map_err(|error| match error {
@@ -141,6 +141,18 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
             }
         })?;
     Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+/// Why a file has none. DER begins with a sequence of more than 127 bytes (X.690 §8.1.3.5).
+fn without_certificate(read: &[u8]) -> String {
+    if read.starts_with(&[0x30, 0x82]) {
+        "it is in the form DER; `openssl x509 -inform der -in FILE -out FILE.pem` makes it one in the form PEM"
+            .to_owned()
+    } else if String::from_utf8_lossy(read).contains("PRIVATE KEY-----") {
+        "it holds a key and no certificate; the certificate is another file".to_owned()
+    } else {
+        pem_words(&pem::Error::NoItemsFound, "certificate")
+    }
 }
 
 const ENCRYPTED: &str = "it is protected by a password, which cannot be typed at a restart; `openssl pkey -in FILE -out FILE.pem` takes it off";
@@ -180,6 +192,17 @@ mod tests {
     use rustls::{CertificateError, Error};
 
     use super::*;
+
+    #[test]
+    fn what_is_given_as_a_certificate_and_is_none_is_named() {
+        for (read, words) in [
+            (&[0x30, 0x82, 1, 0][..], "openssl x509 -inform der"),
+            (b"-----BEGIN PRIVATE KEY-----", "a key and no certificate"),
+            (b"hello", "in the form PEM"),
+        ] {
+            assert!(without_certificate(read).contains(words), "{words}");
+        }
+    }
 
     #[test]
     fn a_key_with_a_password_is_not_taken_for_none() {

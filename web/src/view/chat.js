@@ -1,5 +1,6 @@
 /** What is written, to the room or to one person. */
 
+import { roomName } from '../names.js';
 import { timeOfDay } from '../optional.js';
 import { button, h, setAttribute, writer } from './dom.js';
 import { audienceWords } from './words.js';
@@ -59,7 +60,6 @@ export function chat({ peer, tell }) {
     test: 'chat-input',
     rows: 1,
     autocomplete: 'off',
-    maxLength: 4096,
     placeholder: 'Write a message',
     ariaLabel: 'Message',
     enterKeyHint: 'send',
@@ -74,7 +74,12 @@ export function chat({ peer, tell }) {
   const send = h('button', { type: 'submit', className: 'primary', test: 'chat-send' }, 'Send');
   const form = writer(
     tell,
-    (text) => text === '' || peer.sendText(text, to.value || null),
+    (text) => {
+      if (text === '') return;
+      if (roomName(text.slice(0, 60)).refused === 'blank')
+        throw new Error('Type something that can be seen.');
+      peer.sendText(text, to.value || null);
+    },
     input,
     to,
     input,

@@ -5,7 +5,7 @@ import { showAddress } from '../optional.js';
 import { BASE, invitationOf, isUnlinkable, linkFault, roomUrl, serverUrl } from '../place.js';
 import { button, h, logo, setText, toggle } from './dom.js';
 import { devices, voice } from './sound.js';
-import { lackWords, microphoneWords, nameFault, serverWords } from './words.js';
+import { lackWords, microphoneWords, nameFault, passwordFault, serverWords } from './words.js';
 
 /** @import { App } from './view.js' */
 
@@ -28,7 +28,6 @@ export function lobby(app, room, invited) {
     test: 'room',
     value: room,
     required: true,
-    maxLength: 256,
     autocomplete: 'off',
     autocapitalize: 'none',
     placeholder: 'Any name that you agree on',
@@ -41,9 +40,9 @@ export function lobby(app, room, invited) {
   const secret = h('input', {
     type: 'password',
     test: 'room-password',
-    maxLength: 128,
     autocomplete: 'off',
     placeholder: 'None',
+    oninput: () => secret.setCustomValidity(passwordFault(secret.value)),
   });
   const join = h('button', { type: 'submit', className: 'primary', test: 'join' }, 'Join');
   const silent = button(

@@ -4,6 +4,7 @@ import { groupLabel, groupNamed } from '../group-name.js';
 import { isolated } from '../moderation.js';
 import { closeDialog, openDialog } from '../optional.js';
 import { button, h, keyed, setText, writer } from './dom.js';
+import { passwordFault } from './words.js';
 
 /** @import { PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
@@ -111,9 +112,9 @@ export function roomModeration({ peer }) {
     type: 'password',
     ariaLabel: 'Password',
     placeholder: 'Password',
-    maxLength: 128,
     autocomplete: 'off',
     required: true,
+    oninput: () => secret.setCustomValidity(passwordFault(secret.value)),
     test: 'new-password',
   });
   /** @param {string} password */

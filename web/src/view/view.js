@@ -9,7 +9,15 @@ import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
 import { Settings } from './settings.js';
 import { chime } from './sounds.js';
-import { ending, FAILURE, OWN_FAILURE, remedy, unsupported, waitWords } from './words.js';
+import {
+  ending,
+  FAILURE,
+  OWN_FAILURE,
+  passwordFault,
+  remedy,
+  unsupported,
+  waitWords,
+} from './words.js';
 
 /** @import { Peer } from '../peer.js' */
 /** @typedef {{peer: Peer, settings: Settings, able: import('../optional.js').Abilities, tell: (text: string, kind?: string) => void}} App `tell`: says something for a moment */
@@ -139,13 +147,14 @@ function run(peer, root, room, storage, lasts) {
       return roomScreen(app);
     }
     const asks = kind !== 'replaced' && state.refusal?.code.startsWith('password');
+    /** @type {HTMLInputElement | null} */
     const secret = asks
       ? h('input', {
           type: 'password',
           ariaLabel: 'Password',
           placeholder: 'Password',
-          maxLength: 128,
           test: 'password',
+          oninput: () => secret?.setCustomValidity(passwordFault(secret.value)),
         })
       : null;
     const again = () =>

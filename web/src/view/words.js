@@ -2,6 +2,7 @@
 
 import { quotedGroups } from '../group-name.js';
 import { GLOBAL } from '../session.js';
+import { LIMITS, utf8Length } from '../wire.js';
 
 /** @import { PeerState, PersonState } from '../state.js' */
 
@@ -93,6 +94,12 @@ export function nameFault({ refused }) {
       ? 'This is too long.'
       : 'Use one line.';
 }
+
+/** What is wrong with a password. @param {string} password */
+export const passwordFault = (password) =>
+  utf8Length(password) > LIMITS.passwordBytes
+    ? `A password can have at most ${LIMITS.passwordBytes} bytes.`
+    : '';
 
 /** What a button says while it must wait. @param {string} words @param {number} ms */
 export function waitWords(words, ms) {
