@@ -100,7 +100,7 @@ pub(super) enum TrafficClass {
 }
 
 impl TrafficClass {
-    fn of_pair<'a>(self, voice: &'a VoiceRates) -> &'a VoiceRates {
+    fn of_pair(self, voice: &VoiceRates) -> &VoiceRates {
         match self {
             Self::Voice => voice,
             Self::Data => &DATA,
