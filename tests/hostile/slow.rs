@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use voicemesh_tests::room::{Folder, Joining};
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
@@ -272,16 +273,25 @@ fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
                     .say(&ClientMessage::SetMetadata { request: Some(change as u32), set })
                     .await;
             }
-            for changer in &mut changers {
-                let confirmed = changer.client.until("a confirmation", |received| match received {
-                    Received::Message(ServerMessage::MetadataSet { request }) => Some(*request),
-                    Received::Message(ServerMessage::Error { code, message, .. }) => {
-                        panic!("{code}: {message}")
-                    }
-                    _ => None,
+            // All at once: one that waited for its turn to read would be behind as well.
+            let mut waiting = JoinSet::new();
+            for mut changer in changers.drain(..) {
+                waiting.spawn(async move {
+                    let picked =
+                        changer.client.until("a confirmation", |received| match received {
+                            Received::Message(ServerMessage::MetadataSet { request }) => {
+                                Some(*request)
+                            }
+                            Received::Message(ServerMessage::Error { code, message, .. }) => {
+                                panic!("{code}: {message}")
+                            }
+                            _ => None,
+                        });
+                    assert_eq!(picked.await, change as u32);
+                    changer
                 });
-                assert_eq!(confirmed.await, change as u32);
             }
+            changers = waiting.join_all().await;
         }
         let last = format!("{} ", CHANGES - 1);
         // What it reads now ends with the state as it is.
