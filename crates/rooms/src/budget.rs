@@ -17,7 +17,7 @@ pub struct Budgets {
     pub messages: Rate,
     /// Bytes of session packets that go to everyone in the room: what a member listens to, and what
     /// it writes. For one connection the messages are fewer; an address has this rate
-    /// [`BROADCAST_FACTOR`] times over.
+    /// eight times over.
     pub broadcasts: Rate,
     /// Bytes of rosters and of session state that a connection asks for. One answer is given when
     /// any are left.
