@@ -3,7 +3,7 @@
  *   cc over.c $(pkg-config --cflags --libs voicemesh) -o over
  *   ./over ADA-INPUT ADA-OUTPUT BEN-INPUT BEN-OUTPUT FRAMES
  *
- * Each writes to the other. It ends when each has heard as many frames of 20 ms from the other. A game with a network of its own
+ * Each writes to the other. It ends when each has heard as many frames of 20 ms from the other. A game that brings its own network
  * replaces what stands between the two lines; the rest is what it needs of this library.
  */
 #include <stdio.h>

@@ -164,7 +164,7 @@ fn functions_of_a_network_may_call_the_library_but_not_update_in_themselves() {
     assert_eq!(calls.within.get(), Some((VMESH_ERROR_WOULD_BLOCK, VMESH_OK)));
     assert_eq!(calls.stops.get(), 0);
     assert_eq!((vmesh_close(peer), vmesh_close(peer)), (VMESH_OK, VMESH_OK));
-    assert_eq!(calls.stops.get(), 1, "the network is told as the handle is closed");
+    assert_eq!(calls.stops.get(), 1, "the network is stopped as the handle is closed");
     assert_eq!(vmesh_over_update(peer), VMESH_ERROR_CLOSED);
 }
 

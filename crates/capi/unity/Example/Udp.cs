@@ -1,4 +1,4 @@
-// Voice over a plain UDP socket, as a game with networking of its own has it: an integration in three classes, and a program
+// Voice over a plain UDP socket, as a game that brings its own networking has it: an integration in three classes, and a program
 // that hosts or joins.
 //
 //   mono Udp.exe host PORT NAME INPUT OUTPUT

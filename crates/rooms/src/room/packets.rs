@@ -266,7 +266,7 @@ impl Passing<'_> {
         };
         let passes =
             self.policing.passes(now, self.rates, (self.sender, receiver), class, packet.len());
-        // Who writes is told of what does not arrive.
+        // The sender of a text learns what does not arrive.
         if !passes && class == TrafficClass::Text {
             self.busy.push(to);
         }
