@@ -61,8 +61,8 @@ function kindOf(text) {
   const at = text.search(SCHEME);
   if (/\s/.test(text) || at > 0) return at >= 0 ? 'words' : 'name';
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return 'link';
-  // A link that was typed, with a slip.
-  if (/^(https?|wss?)(:\/|\/\/)/i.test(text)) return 'words';
+  // A link that was typed, with a slip, or a path without a room.
+  if (/^(?:(?:https?|wss?)(?::\/|\/\/).*|\/(?:r\/)?$)/i.test(text)) return 'words';
   const path = text.split(/[#?]/)[0];
   if (/^(\/(?!\/)(.*\/)?)?r\/[^/]+\/?$/.test(path)) return 'path';
   const [host, ...segments] = path.split('/');

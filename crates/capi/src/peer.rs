@@ -30,8 +30,8 @@ pub(crate) static PEERS: Table<OpenPeer> = Table::new(1);
 /// What a handle stands for.
 pub(crate) struct OpenPeer {
     place: Mutex<PeerSlot>,
-    /// The half of the game's network that the game keeps. Under a separate lock, so that the network's functions
-    /// can call others with the handle.
+    /// The half of the game's network that the game keeps. Under a separate lock, so that the
+    /// network's functions can call others with the handle.
     pub(crate) network: OpenNetwork,
     /// What the last event points to. Under a separate lock, so that reading an event does not
     /// block calls from other threads.

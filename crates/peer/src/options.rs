@@ -121,7 +121,7 @@ impl JoinOptions {
             }
             Pasted::Slip(link) => {
                 let link = link.split('#').next().unwrap_or_default().to_owned();
-                let why = "it does not begin with https://, http://, wss:// or ws://".into();
+                let why = "it must begin with https:// and end with /r/ and the room's name".into();
                 return Err(JoinError::BadRoomInLink { link, why });
             }
             Pasted::Link(link) => {

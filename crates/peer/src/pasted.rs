@@ -13,7 +13,7 @@ pub(crate) enum Pasted<'a> {
     Link(&'a str),
     /// A web address with other words beside it.
     Words(&'a str),
-    /// A web address that was typed, with a slip at its beginning.
+    /// A web address that was typed, with a slip at its beginning, or a path without a room.
     Slip(&'a str),
 }
 
@@ -39,11 +39,8 @@ fn kind_of(text: &str) -> Pasted<'_> {
     if has_address || has_scheme(text) {
         return Pasted::Link(text);
     }
-    if is_like_a_scheme(&lower) {
+    if is_like_a_scheme(&lower) || matches!(text, "/" | "/r/") {
         return Pasted::Slip(text);
-    }
-    if text == "/" || text == "/r/" {
-        return Pasted::Path { room: "", fragment: "" };
     }
     let (path, fragment) = text.split_once('#').unwrap_or((text, ""));
     let path = path.split('?').next().unwrap_or_default();

@@ -10,8 +10,8 @@ pub(super) enum Entry {
     /// The first of the state that is sent to a connection that joins: of any size, and counted
     /// nowhere. One at a time.
     First(Message),
-    /// The answer to a ping behind at most [`BEFORE_PONG_BYTES`](super::BEFORE_PONG_BYTES) of other messages; it counts as an
-    /// answer.
+    /// The answer to a ping behind at most [`BEFORE_PONG_BYTES`](super::BEFORE_PONG_BYTES) of other
+    /// messages; it counts as an answer.
     Pong(Message),
     /// A snapshot of the room's and the session's state, made when it is this one's turn.
     Snapshot,
