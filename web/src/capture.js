@@ -271,7 +271,8 @@ export class Capture {
   async #connect(stream) {
     if (this.#attach(stream)) return;
     const context = await this.contextAtItsRate();
-    if (stream !== this.#stream) return void context.close();
+    // Another microphone, or another way to this one, was faster.
+    if (stream !== this.#stream || this.#atItsRate) return void context.close();
     this.#atItsRate = context;
     this.#enter(context);
     if (!this.#attach(stream)) throw new DOMException('', 'NotSupportedError');

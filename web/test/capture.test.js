@@ -107,6 +107,29 @@ test('a microphone that is given at another rate only is heard in a context of t
   card = 48_000;
   await capture.open('');
   assert.deepEqual([capture.context, others.length], [next, 1], 'none is made without need');
+  // A speaker that changes while the context is made: one of both is closed, and none is kept open.
+  capture.close();
+  card = 44_100;
+  let isAsked = () => {};
+  const asked = new Promise((resolve) => {
+    isAsked = () => resolve(undefined);
+  });
+  capture.contextAtItsRate = async () => {
+    isAsked();
+    await new Promise((resolve) => setImmediate(resolve));
+    return at(card)();
+  };
+  const opening = capture.open('');
+  await asked;
+  capture.moveTo(/** @type {any} */ (contextOf(48_000)));
+  await opening;
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(others.length, 3);
+  assert.equal(others.filter(({ isClosed }) => !isClosed).length, 1);
+  assert.ok(/** @type {any} */ (others).includes(capture.context));
+  capture.close();
+  card = 48_000;
+  await capture.open('');
   // Nothing that the browser makes has the rate.
   capture.contextAtItsRate = at(96_000);
   card = 44_100;
