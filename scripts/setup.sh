@@ -73,7 +73,7 @@ check_for_testing() {
     have caddy || want "Caddy (another reverse proxy)" caddy ""
     have openssl || want "openssl (certificates for it)" openssl ""
     have umoci || want "umoci (makes the container image)" umoci ""
-    python3 -c 'import ensurepip, venv' 2>/dev/null || want "Python with venv (linters of the workflows)" "python3 python3-venv" ""
+    python3 -c 'import ensurepip, venv' 2>/dev/null || want "Python with venv (linters of the workflows, a client of UnityP2P)" "python3 python3-venv" ""
     have dpkg-shlibdeps || ! have dpkg || want "dpkg-dev (makes the Debian packages)" dpkg-dev ""
 }
 

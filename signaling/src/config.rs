@@ -186,6 +186,11 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_NO_WEB", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub no_web: bool,
 
+    /// Do not serve clients of UnityP2P below /unityp2p. With access tokens or --relay-only they are
+    /// not served either: they have no tokens, and open direct links.
+    #[arg(long, env = "VOICEMESH_NO_UNITYP2P", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
+    pub no_unityp2p: bool,
+
     /// Address with port for the operator's own requests (rooms, members, kick, drain); without it
     /// there are none.
     #[arg(long, env = "VOICEMESH_ADMIN_LISTEN", value_name = "ADDRESS", value_parser = socket_address)]
@@ -199,6 +204,10 @@ pub struct Config {
     /// How much one connection or address may ask of the server.
     #[arg(skip)]
     pub budgets: Budgets,
+
+    /// The same, of clients of UnityP2P.
+    #[arg(skip)]
+    pub unityp2p: voicemesh_unityp2p::Limits,
 
     /// Answer only requests that name this machine itself as their host (`localhost`, or an address
     /// such as 127.0.0.1): a web page of another name that DNS leads here is refused. Not behind a
@@ -242,9 +251,11 @@ impl Default for Config {
             base_path: None,
             web_dir: None,
             no_web: false,
+            no_unityp2p: false,
             admin_listen: None,
             admin_token_file: None,
             budgets: Budgets::default(),
+            unityp2p: voicemesh_unityp2p::Limits::default(),
             only_as_this_machine: false,
         }
     }
@@ -261,6 +272,13 @@ impl Config {
     /// The TURN servers named to peers: none if peers may not open links.
     pub fn turn_servers(&self) -> &[String] {
         if self.relay_only { &[] } else { &self.turn }
+    }
+
+    /// Whether clients of UnityP2P are served: not where everyone needs a token, which they do not
+    /// have, and not where no peer may learn another's address.
+    pub fn serves_unityp2p(&self) -> bool {
+        let needs_token = self.auth_secret.is_some() || self.auth_jwks.is_some();
+        !(self.no_unityp2p || needs_token || self.relay_only)
     }
 
     /// What holds for every room.
@@ -430,5 +448,20 @@ mod tests {
         let turn = vec!["turn:turn.example".to_owned()];
         let relay_only = Config { stun, turn, relay_only: true, ..Config::default() };
         assert!(relay_only.room_rules().ice.fixed.is_empty());
+    }
+
+    #[test]
+    fn clients_of_unityp2p_are_served_unless_the_operator_wants_none_or_tokens_or_no_direct_links()
+    {
+        assert!(Config::default().serves_unityp2p());
+        let file = Some(PathBuf::from("key"));
+        for config in [
+            Config { no_unityp2p: true, ..Config::default() },
+            Config { relay_only: true, ..Config::default() },
+            Config { auth_secret: file.clone(), ..Config::default() },
+            Config { auth_jwks: file, ..Config::default() },
+        ] {
+            assert!(!config.serves_unityp2p());
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The signaling server: rooms by name, introductions between peers, and the relay for peers
 //! without a direct link. It also serves the web page with which a browser takes part.
 //!
-//! What it decides is [`voicemesh_rooms`]. This is the shell around that: sockets, TLS, HTTP, one
+//! What it decides is [`voicemesh_rooms`], and for the clients of UnityP2P
+//! [`voicemesh_unityp2p`]. This is the shell around that: sockets, TLS, HTTP, one
 //! bounded mailbox and one task per connection, hashing, one ticker for everything that happens by
 //! itself. It decides nothing about rooms. The page in it is what `web/src` held when the library
 //! was built.

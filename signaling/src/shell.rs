@@ -3,6 +3,7 @@
 mod accept;
 mod address;
 mod admin;
+mod boundaries;
 mod certificate;
 mod connection;
 mod connection_slots;
@@ -15,6 +16,7 @@ mod http;
 mod hub;
 mod listen;
 mod mailbox;
+mod member;
 mod origin;
 mod page;
 mod passwords;
@@ -22,6 +24,8 @@ mod refused;
 mod request_limits;
 mod socket;
 mod turns;
+mod unityp2p;
+mod unityp2p_client;
 
 use std::future::Future;
 use std::io::Write as _;

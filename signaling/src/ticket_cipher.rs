@@ -51,13 +51,13 @@ mod tests {
     use voicemesh_wire::signaling::Ticket;
 
     use super::*;
-    use voicemesh_rooms::ticket::{TicketIssuer, TicketRecord};
+    use voicemesh_rooms::ticket::{MemberSince, TicketIssuer, TicketRecord};
 
     const NOW: u64 = 1_800_000_000;
     const PEER: PeerId = PeerId(Uuid::from_bytes([1; 16]));
 
     fn opens(secret: &[u8], ticket: &Ticket) -> bool {
-        ticket_key(secret, 8).open(ticket, "tea room", PEER, NOW).is_some()
+        ticket_key(secret, 8).open(ticket, "tea room", PEER, NOW.into()).is_some()
     }
 
     fn ticket() -> Ticket {
@@ -65,6 +65,7 @@ mod tests {
             room: "tea room".to_owned(),
             peer: PEER,
             issued_at: NOW,
+            member_since: MemberSince::second(NOW),
             server_run: 7,
             password: None,
             owner: None,
@@ -92,7 +93,17 @@ mod tests {
     /// Made by another implementation of RFC 5869 and RFC 8439.
     #[test]
     fn a_ticket_is_sealed_as_the_standards_say() {
-        let sealed = "AkxWo39amaSPtioXrju0W5ufdGALGk40YTTHrKk30cosLShA4W15neyBRrqzPrHRMItiZc-y3lVV4m2thzZ9INvR3Mlykpqb";
+        let sealed = "AkxWo39amaSPtioXrTu0W5ufdGALGk4y1annrKkw0MstLClB4Gt5neyBRrqzPrDYRe8CRLzcsTBEbqFis_uiAv95fGLyufX8yq7U4skU8EE";
         assert_eq!(ticket().as_str(), sealed);
+    }
+
+    /// As this server's predecessors sealed it: no member is put out by a newer server.
+    #[test]
+    fn a_ticket_of_the_first_version_still_opens() {
+        let first = Ticket::from("AkxWo39amaSPtioXrju0W5ufdGALGk40YTTHrKk30cosLShA4W15neyBRrqzPrHRMItiZc-y3lVV4m2thzZ9INvR3Mlykpqb".to_owned());
+        let key = ticket_key(b"a secret of the operator", 8);
+        let record = key.open(&first, "tea room", PEER, NOW.into()).expect("it is valid");
+        assert_eq!((record.issued_at, record.server_run), (NOW, 7));
+        assert_eq!(record.member_since, MemberSince::second(NOW));
     }
 }

@@ -140,7 +140,7 @@ async fn every_room_has_the_same_page_which_names_the_version_of_its_assets() {
         "/r/lobby",
         "/r/a%2Fb",
         "/r/%3Cscript%3Ealert(1)%3C%2Fscript%3E",
-        "/r/%FF%00",
+        "/r/100%25",
         "/r/lobby?mute=1",
     ] {
         let room = get(&server, room).await;
@@ -506,7 +506,7 @@ async fn a_server_without_a_page_still_says_what_it_is_and_serves_programs() {
         assert!(page.status == 404 && page.body.contains("The link is right"), "{}", page.body);
         assert!(page.body.contains("voicemesh join ADDRESS"), "{}", page.body);
     }
-    for lost in ["/r/", "/r/a/b", "/lobby"] {
+    for lost in ["/r/", "/r/a/b", "/lobby", "/r/%ff", "/r/%E0%A4%A", "/%"] {
         assert!(get(&server, lost).await.body.contains("There is no room at this"), "{lost}");
     }
     assert_eq!(get(&server, "/assets/dev/main.js").await.status, 404);
@@ -525,6 +525,12 @@ async fn the_page_takes_nothing_from_the_servers_own_routes() {
         (200, "ok\n", None)
     );
     assert!(get(&server, "/metrics").await.body.contains("voicemesh_connections 0"));
+    for path in ["/r/%", "/r/%ff", "/r/%FF%00", "/r/%E0%A4%A/", "/r/100%"] {
+        let page = get(&server, path).await;
+        assert_eq!(page.status, 404, "{path}");
+        assert!(page.body.contains("not written as in a link"), "{path}: {}", page.body);
+        assert!(page.body.contains("Go to the lobby"), "{path}: {}", page.body);
+    }
     for path in ["/r", "/r/", "/r/a/b", "/index.html", "/assets", "/favicon.ico"] {
         assert_eq!(get(&server, path).await.status, 404, "{path}");
     }

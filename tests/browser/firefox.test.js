@@ -188,6 +188,10 @@ test(
     await fox.reads('hello, Fox');
     await pulse.waitUntilPlayed('second');
     await fox.picture('firefox-after-reload');
+
+    await fox.click('settings');
+    await fox.waitFor('dialog[open] select');
+    await fox.picture('firefox-settings');
   }),
 );
 

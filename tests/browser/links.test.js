@@ -44,6 +44,8 @@ test(
       ['/r/lobby/', /Join lobby/],
       ['/lobby', /no room at this address/],
       ['/r/', /no room at this address|voicemesh/],
+      ['/r/%ff', /no room at this address/],
+      ['/r/%E0%A4%A', /no room at this address/],
       ['/r/a/b', /no room at this address|Join a\/b/],
     ]) {
       await ada.page.goto(`${server.url}${path}`);

@@ -221,6 +221,27 @@ test(
 );
 
 test(
+  'a pasted name that is too long is refused with a sentence, and not cut',
+  within(),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const ada = await stage.open(await stage.browserSpeakingOn(), server.url, 'ada');
+    const name = ada.at('name');
+    const long = 'n'.repeat(200);
+    await name.fill('');
+    await name.focus();
+    // As a paste does, this keeps to what the field takes.
+    await ada.page.keyboard.insertText(long);
+    await ada.at('join-silent').click();
+    const fault = await name.evaluate((field) =>
+      field instanceof HTMLInputElement ? field.validationMessage : '',
+    );
+    assert.equal(fault, 'This is too long.');
+    assert.equal(await name.inputValue(), long);
+  }),
+);
+
+test(
   'a full room says so',
   within(),
   Stage.for(async (stage) => {

@@ -192,14 +192,14 @@ test(
       watch(Element.prototype, 'append');
     });
     await ada.page.goto('about:blank');
-    await ada.page.goto(`${server.url}/r/room#t=secret.token.x&k=key`);
+    await ada.page.goto(`${server.url}/r/room#t=secret.token.x&lang=de`);
     await ada.at('name').waitFor();
     const seen = /** @type {string[][]} */ (
       await ada.page.evaluate(() => /** @type {any} */ (globalThis).seen)
     );
     assert.deepEqual(
       seen[0],
-      ['replaceState', '#t=secret.token.x&k=key'],
+      ['replaceState', '#t=secret.token.x&lang=de'],
       'it is the first thing that is done',
     );
     assert.deepEqual(
@@ -207,7 +207,7 @@ test(
       [],
     );
     assert.ok(seen.length > 5, JSON.stringify(seen));
-    assert.equal(ada.page.url(), `${server.url}/r/room#k=key`);
+    assert.equal(ada.page.url(), `${server.url}/r/room#lang=de`);
     await ada.at('name').fill('ada');
     await ada.at('join-silent').click();
     await ada.waitForPhase('joined');
@@ -221,6 +221,12 @@ test(
     assert.equal(ada.page.url(), 'about:blank');
     await ada.page.goForward();
     assert.ok(!ada.page.url().includes('t='), ada.page.url());
+
+    // A link with a room's key is not entered, and its token is gone from the address all the same.
+    await ada.page.goto('about:blank');
+    await ada.page.goto(`${server.url}/r/room#t=secret.token.x&k=key`);
+    await ada.waitForPhase('unsupported');
+    assert.equal(ada.page.url(), `${server.url}/r/room#k=key`);
   }),
 );
 

@@ -22,6 +22,16 @@ async function waitUntilHeard(listener, name) {
   await listener.waitFor('status', (json) => framesOf(json, name) > before + 50);
 }
 
+/**
+ * Waits until the others see that a person hears nothing, or no longer.
+ * @param {import('./harness/program.js').Program} observer @param {string} name @param {boolean} deafened
+ */
+const isShownDeaf = (observer, name, deafened) =>
+  observer.waitFor(
+    'status-changed',
+    (json) => json.name === name && json.status.deafened === deafened,
+  );
+
 /** @param {Stage} stage @param {import('./harness/program.js').Server} server */
 function talker(stage, server) {
   return stage.cli(server, 'bob', {
@@ -44,6 +54,7 @@ test(
     await pulse.waitUntilPlayed();
     await pulse.kill();
     await ada.page.getByText('No speaker works').waitFor();
+    await isShownDeaf(bob, 'ada', true);
     await waitUntilHeard(bob, 'ada');
     const text = await ada.page.innerText('body');
     assert.doesNotMatch(text, /waits for a click|Poor connection|microphone is gone/);
@@ -51,6 +62,7 @@ test(
     await pulse.start();
     await pulse.waitUntilPlayed();
     await ada.page.getByText('No speaker works').waitFor({ state: 'detached' });
+    await isShownDeaf(bob, 'ada', false);
     await waitUntilHeard(bob, 'ada');
   }),
 );
@@ -78,6 +90,7 @@ test(
     await waitUntilHeard(bob, 'fox');
     await pulse.kill();
     await fox.reads('No speaker works: you hear nothing');
+    await isShownDeaf(bob, 'fox', true);
     await waitUntilHeard(bob, 'fox');
     await waitUntilHeard(bob, 'fox');
     const text = await fox.evaluate(() => document.body.innerText);
@@ -86,6 +99,7 @@ test(
     await pulse.start();
     await pulse.waitUntilPlayed();
     await fox.reads('No speaker works', false);
+    await isShownDeaf(bob, 'fox', false);
     await waitUntilHeard(bob, 'fox');
   }),
 );

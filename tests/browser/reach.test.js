@@ -61,6 +61,27 @@ test(
   }),
 );
 
+test(
+  'a link with a key to a room is not entered as if there were none',
+  within(),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browser('cards');
+    const ada = await stage.open(browser, server.url, 'ada');
+    await ada.page.goto(`${server.url}/r/room`);
+    await ada.at('join').waitFor();
+    // Pasted into the address of a page that is open: only what is behind the # differs.
+    await ada.page.goto(`${server.url}/r/room#k=`);
+    await ada.waitForPhase('unsupported');
+    await reads(ada, /This link has a key/);
+    await ada.picture('link-with-key');
+    assert.equal(await ada.at('join').count(), 0);
+    await ada.page.goto(`${server.url}/r/room`);
+    await ada.page.goto(`${server.url}/r/other#x=1&k=AAAAAAAAAAAAAAAAAAAAAA`);
+    await ada.waitForPhase('unsupported');
+  }),
+);
+
 // proves: B-17
 test(
   'below a path the voice is heard',

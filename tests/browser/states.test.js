@@ -76,6 +76,7 @@ const IN_ROOM = {
   uploadTooSlow: false,
   problem: null,
   networkChanged: false,
+  deviceBusy: false,
   moderates: false,
   locked: false,
   banned: [],
@@ -132,6 +133,7 @@ const STATES = [
   ['unsupported-insecure', {}, { support: 'insecure' }],
   ['unsupported-webcodecs', {}, { support: 'no-webcodecs' }],
   ['unsupported-worklet', {}, { support: 'no-worklet' }],
+  ['unsupported-key', {}, { support: 'key' }],
   ['unsupported-failure', {}, { support: 'failure' }],
   ['replaced', { phase: 'replaced' }],
   ['joining', { phase: 'joining', microphone: 'asking' }],
@@ -188,6 +190,7 @@ const STATES = [
   ['silence-all', { people: PEOPLE.map((one) => ({ ...one, route: 'none', silentMs: 5000 })) }],
   ['silence-one', { people: [PEOPLE[0], person('Cleo', { route: 'none', silentMs: 5000 })] }],
   ['upload-slow', { uploadTooSlow: true }],
+  ['device-busy', { uploadTooSlow: true, deviceBusy: true }],
   ['may-not-speak', { mayNot: ['speak'] }],
   ['may-not-write', { mayNot: ['data', 'listen'] }, { tab: 'chat' }],
   ['muted-for-all', { mayNot: ['speak'], silenced: true }],
@@ -577,6 +580,60 @@ test(
       );
       await look(ada, `rows-${width}x${height}`, { seenBefore: true });
     }
+  }),
+);
+
+test(
+  'on a phone no card moves when a reason appears on another',
+  within(),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.phone);
+    const names = ['Ben', 'Cleo', 'Dan'];
+    const places = new Set();
+    /** @type {Partial<PersonState>[]} */
+    const states = [
+      {},
+      { lossPercent: 9.8 },
+      { delayMs: 900, roundTripMs: 250, hearsMe: true, route: 'relayed' },
+    ];
+    for (const how of states) {
+      const people = names.map((name) => person(name, name === 'Ben' ? how : {}));
+      await setState(ada, { ...IN_ROOM, people });
+      const place = (await ada.sees('Dan').boundingBox())?.y;
+      assert.ok(place !== undefined);
+      places.add(place);
+      await look(ada, `cards-${JSON.stringify(how).replaceAll(/\W+/g, '-')}`, { seenBefore: true });
+    }
+    assert.equal(places.size, 1, [...places].join(' '));
+  }),
+);
+
+test(
+  'Enter on a password, pressed before one may join, joins then',
+  within(),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.phone);
+    const retryAt = await ada.page.evaluate(() => {
+      const now = performance.now.bind(performance);
+      /** @type {any} */ (globalThis).later = 0;
+      performance.now = () => now() + /** @type {any} */ (globalThis).later;
+      return now() + 3_600_000;
+    });
+    const refusal = { code: 'password-wrong', message: 'x', retryAt };
+    await setState(ada, { ...IN_ROOM, phase: 'refused', refusal });
+    assert.equal(await ada.at('rejoin').isDisabled(), true);
+    await ada.page.locator('form input').fill('open sesame');
+    await ada.page.keyboard.press('Enter');
+    const asked = await ada.page.evaluate(() => /** @type {any} */ (globalThis).asked);
+    assert.deepEqual(asked, []);
+    await ada.page.evaluate(() => {
+      /** @type {any} */ (globalThis).later = 3_600_001;
+    });
+    await ada.page.waitForFunction(() =>
+      /** @type {any} */ (globalThis).asked.some((/** @type {string} */ what) => what === 'join'),
+    );
   }),
 );
 

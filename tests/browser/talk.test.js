@@ -20,16 +20,16 @@ async function browserAndCommandLine(stage, route) {
   const server = await stage.server();
   const browser = await stage.browser('reader');
   const ada = await stage.person(browser, server, 'ada', { relayOnly: route === 'relayed' });
-  const bob = stage.cli(server, 'bob', {
-    input: speechFile('announcer'),
-    more: ['--duration', String(WHOLE_S)],
-  });
+  await ada.forget();
+  const bob = stage.cli(server, 'bob', { input: speechFile('announcer') });
   await Promise.all([
     ada.waitForRoute('bob', route),
     bob.waitFor('route-changed', (json) => json.name === 'ada' && json.route === route),
   ]);
-  await bob.waitFor('summary');
+  await ada.waitUntilRecorded(WHOLE_S);
   await ada.heard(stage.file('ada.wav'));
+  bob.type('/quit');
+  await bob.waitFor('summary');
   const toBob = await assertHeard('ada, to bob', speechFile('reader'), stage.file('bob.wav'));
   stage.tell(`browser to command line: ${toBob.line}`);
   const toAda = await assertHeard('bob, to ada', speechFile('announcer'), stage.file('ada.wav'));

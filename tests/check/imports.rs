@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 27] = [
+const TABLE: [(&str, &[&str]); 28] = [
     ("voicemesh-common", &[]),
     ("voicemesh-wire", &[]),
     ("voicemesh-resample", &[]),
@@ -16,7 +16,10 @@ const TABLE: [(&str, &[&str]); 27] = [
     ("voicemesh-e2ee", &["voicemesh-wire"]),
     ("voicemesh-session", &["voicemesh-common", "voicemesh-wire", "voicemesh-uplink"]),
     ("voicemesh-audio", &["voicemesh-wire", "voicemesh-uplink"]),
-    ("voicemesh-mesh", &["voicemesh-common", "voicemesh-wire", "voicemesh-session"]),
+    (
+        "voicemesh-mesh",
+        &["voicemesh-common", "voicemesh-wire", "voicemesh-session", "voicemesh-e2ee"],
+    ),
     ("voicemesh-link", &["voicemesh-common", "voicemesh-wire", "voicemesh-mesh"]),
     (
         "voicemesh-engine",
@@ -35,6 +38,7 @@ const TABLE: [(&str, &[&str]); 27] = [
             "voicemesh-wire",
             "voicemesh-session",
             "voicemesh-mesh",
+            "voicemesh-e2ee",
             "voicemesh-audio",
             "voicemesh-engine",
             "voicemesh-link",
@@ -59,9 +63,16 @@ const TABLE: [(&str, &[&str]); 27] = [
     ),
     ("voicemesh-web", &[]),
     ("voicemesh-rooms", &["voicemesh-common", "voicemesh-wire", "voicemesh-session"]),
+    ("voicemesh-unityp2p", &["voicemesh-common"]),
     (
         "voicemesh-signaling",
-        &["voicemesh-wire", "voicemesh-session", "voicemesh-rooms", "voicemesh-web"],
+        &[
+            "voicemesh-wire",
+            "voicemesh-session",
+            "voicemesh-rooms",
+            "voicemesh-unityp2p",
+            "voicemesh-web",
+        ],
     ),
     ("voicemesh-vectors", &[]),
     ("voicemesh-examples", &[]),

@@ -8,7 +8,7 @@ use super::files::root;
 use super::imports::metadata;
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "crates/common/",
     "crates/wire/",
     "crates/e2ee/",
@@ -21,6 +21,7 @@ const PURE: [&str; 12] = [
     "crates/resample/",
     "crates/networks/",
     "crates/rooms/",
+    "crates/unityp2p/",
 ];
 
 /// The libraries that their products may stand on; each is without I/O as these crates use it.

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use voicemesh_tests::process::Program;
+use voicemesh_tests::process::{Program, binary};
 use voicemesh_tests::room::{
     Folder, Joining, PATIENCE, Server, finish, leave, wait_for, wait_for_peer, wait_for_route,
 };
@@ -55,8 +56,8 @@ fn beginning_of_speech(program: &mut Program) -> Vec<u8> {
 
 /// Ada speaks once and writes; Bob hears and reads it. Gives the beginning of each packet of
 /// speech.
-fn converse(url: &str, folder: &Folder, more: &[&str]) -> Vec<u8> {
-    let join = |name| Joining::new(url, "secret", name).with(&["--relay-only"]).with(more);
+fn converse(url: &str, room: &str, folder: &Folder, more: &[&str]) -> Vec<u8> {
+    let join = |name| Joining::new(url, room, name).with(&["--relay-only"]).with(more);
     let mut bob = join("bob").hearing_into(&folder.file("bob.wav")).start(folder);
     let speech = beginning_of_speech(&mut bob);
     wait_for(&mut bob, "connected");
@@ -78,7 +79,8 @@ fn with_a_certificate_neither_text_nor_speech_shows_on_the_wire() {
     let certificate = Certificate::of(&folder);
     let server = certificate.serve();
     let tap = Tap::before(server.address);
-    let speech = converse(&secured(tap.address), &folder, &["--ca", text(&certificate.file)]);
+    let speech =
+        converse(&secured(tap.address), "secret", &folder, &["--ca", text(&certificate.file)]);
     assert_eq!((tap.count(TEXT.as_bytes()), tap.count(&speech)), (0, 0));
     drop(server);
 
@@ -86,12 +88,49 @@ fn with_a_certificate_neither_text_nor_speech_shows_on_the_wire() {
     let folder = Folder::create("plain");
     let server = Server::start(&[]);
     let tap = Tap::before(server.address);
-    let speech = converse(&format!("ws://{}", tap.address), &folder, &[]);
+    let speech = converse(&format!("ws://{}", tap.address), "secret", &folder, &[]);
     assert!(
         tap.count(TEXT.as_bytes()) == 1 && tap.count(&speech) > 250,
         "{} packets",
         tap.count(&speech)
     );
+}
+
+/// Of those who joined by a link with a key: the server reads no text, and who has no key gets none
+/// and hears nothing. The key is in no output.
+#[test]
+fn what_is_said_behind_a_link_with_a_key_is_for_those_who_have_it() {
+    let _alone = alone();
+    let folder = Folder::create("key");
+    let server = Server::start(&[]);
+    let tap = Tap::before(server.address);
+    let url = format!("ws://{}", tap.address);
+    let mut command = Command::new(binary("voicemesh"));
+    let made = command.args(["link", "secret", "--server", &url]).output().expect("it runs");
+    let link = String::from_utf8(made.stdout).expect("a link");
+    let (link, key) = (link.trim(), link.trim().split("#k=").last().expect("a key"));
+    assert!(link.starts_with(&format!("http://{}/r/secret#k=", tap.address)), "{link}");
+
+    let without = Joining::new(&url, "secret", "cyd").hearing_into(&folder.file("cyd.wav"));
+    let mut cyd = without.start(&folder);
+    wait_for(&mut cyd, "connected");
+    let mut dan = Joining::new(&url, link, "dan").start(&folder);
+    let left_out = dan.wait_for("who is left out", PATIENCE, |json| {
+        json["event"] == "encryption-changed" && json["encryption"] == "unable"
+    });
+    assert_eq!(left_out.json["name"], "cyd");
+
+    // The beginning of a packet of speech stays readable: the relay needs it.
+    converse(&url, link, &folder, &[]);
+    assert_eq!((tap.count(TEXT.as_bytes()), tap.count(key.as_bytes())), (0, 0));
+    dan.wait_for("the text", PATIENCE, |json| json["text"] == TEXT);
+    assert!(cyd.events().iter().all(|event| event.json["event"] != "text"), "{}", cyd.transcript());
+    for program in [dan, cyd] {
+        assert!(!program.transcript().contains(key), "{}", program.transcript());
+        leave(program);
+    }
+    let silence = voicemesh_tests::room::heard(&folder.file("cyd.wav"));
+    assert!(silence.iter().all(|sample| *sample == 0.0), "who has no key hears nothing");
 }
 
 /// proves: S-15

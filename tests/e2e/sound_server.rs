@@ -120,6 +120,15 @@ fn from_a_microphone_to_a_speaker_over_a_network_that_loses_every_tenth_packet()
     assert!(ada["frames_from_copies"].as_u64() > Some(0), "{ada}");
 }
 
+/// Waits until the others see that ada hears no one and has no microphone, or has both again.
+fn is_shown_without_sound(observer: &mut Program, is_without: bool) {
+    observer.wait_for("ada's status", PATIENCE, |json| {
+        json["event"] == "status-changed"
+            && json["name"] == "ada"
+            && ["deafened", "listening_only"].iter().all(|key| json["status"][key] == is_without)
+    });
+}
+
 /// One loss causes one event, the room goes on, and the devices come back with the sound server.
 #[test]
 fn a_dying_sound_server_does_not_end_the_stay() {
@@ -146,12 +155,14 @@ fn a_dying_sound_server_does_not_end_the_stay() {
     }
     let mut bob = joining(&server, "bob").start(&folder);
     wait_for_route(&mut bob, "ada", "direct");
+    is_shown_without_sound(&mut bob, true);
     pulse.restart();
     for device in ["input", "output"] {
         ada.wait_for(device, PATIENCE, |json| {
             json["event"] == "device-recovered" && json["device"] == device
         });
     }
+    is_shown_without_sound(&mut bob, false);
     assert_eq!(
         ada.transcript().matches("\"event\":\"device-lost\"").count(),
         2,
@@ -192,8 +203,10 @@ fn a_peer_that_finds_no_sound_system_joins_all_the_same_and_uses_it_when_it_come
     of_both(&mut ada, "device-lost");
     let mut bob = joining(&server, "bob").start(&folder);
     wait_for_route(&mut bob, "ada", "direct");
+    is_shown_without_sound(&mut bob, true);
     pulse.restart();
     of_both(&mut ada, "device-recovered");
+    is_shown_without_sound(&mut bob, false);
     assert_eq!(
         ada.transcript().matches("\"event\":\"device-lost\"").count(),
         2,

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use voicemesh_tests::process::Program;
+use voicemesh_tests::process::{Program, binary};
 use voicemesh_tests::room::{Folder, Joining, Server, leave};
 use voicemesh_tests::{skip, speech};
 
-use crate::prefix::{Prefix, root};
+use crate::prefix::{Prefix, root, run};
 use crate::{alone, assert_talks, places};
 
 const EXAMPLE: &str = "crates/capi/examples/room.c";
@@ -16,10 +16,18 @@ const PLACES: &str = "crates/capi/examples/places.c";
 fn talk(mut command: Command) -> (Program, String) {
     let folder = Folder::create("c");
     let server = Server::start(&[]);
-    let mut ada =
-        Joining::new(&server.url(), "engines", "ada").speaking_on("reader").start(&folder);
-    command.args([&server.url(), "engines", "bob"]).arg(folder.file("bob"));
-    command.arg(format!("{}:loop", speech::path("numbers").display())).arg("null");
+    let ada = Joining::new(&server.url(), "engines", "ada");
+    command.args([&server.url(), "engines", "bob"]);
+    talk_in(&folder, command, ada)
+}
+
+/// The same, in a room that both know already.
+fn talk_in(folder: &Folder, mut command: Command, ada: Joining) -> (Program, String) {
+    let mut ada = ada.speaking_on("reader").start(folder);
+    command
+        .arg(folder.file("bob"))
+        .arg(format!("{}:loop", speech::path("numbers").display()))
+        .arg("null");
     let mut bob = Program::start("bob", command);
     let reason = assert_talks(&mut ada, &mut bob);
     leave(ada);
@@ -40,6 +48,31 @@ fn the_c_example_talks_linked_either_way() {
     let with_it_inside = prefix.compile(EXAMPLE, "room-static", true);
     std::fs::remove_dir_all(prefix.libraries()).expect("the libraries are there");
     assert_eq!(talk(Command::new(with_it_inside)).1, "left");
+}
+
+/// proves: B-14
+#[test]
+fn a_program_in_c_joins_by_a_link_with_an_access_token() {
+    let _alone = alone();
+    let name = "a_program_in_c_joins_by_a_link_with_an_access_token";
+    if !skip::can_run(name, false, &["cc", "pkg-config"]) {
+        return;
+    }
+    let prefix = Prefix::install();
+    let folder = Folder::create("c-link");
+    let secret = folder.file("secret");
+    std::fs::write(&secret, "a secret of thirty-two bytes or more").expect("it is kept");
+    let secret = secret.display().to_string();
+    let server = Server::start(&["--auth-secret", &secret]);
+    let mut asked = Command::new(binary("voicemesh"));
+    let token = run(asked.args(["token", "--secret", &secret, "engines"]));
+    let (token, address) = (token.trim(), server.address);
+    let mut command = Command::new(prefix.compile(EXAMPLE, "room", false));
+    prefix.lend(&mut command);
+    // The link comes before the server, where there is none.
+    command.args(["ws://127.0.0.1:1", &format!("http://{address}/r/engines#t={token}"), "bob"]);
+    let ada = Joining::new(&server.url(), "engines", "ada").with(&["--token", token]);
+    assert_eq!(talk_in(&folder, command, ada).1, "left");
 }
 
 /// proves: B-11, B-14

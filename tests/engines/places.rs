@@ -68,7 +68,9 @@ pub fn play(mut command: Command) -> Program {
     let folder = Folder::create("places");
     let server = Server::start(&[]);
     let mut ada = Ada::join(&server, &folder);
-    command.args([&server.url(), "engines", "bob", PASSWORD]).arg(folder.file("bob"));
+    // By a link: a password given without a server goes to the link's.
+    let link = format!("http://{}/r/engines", server.address);
+    command.args(["", &link, "bob", PASSWORD]).arg(folder.file("bob"));
     let mut program = Program::start("bob", command);
     let bob = ada.bob();
 

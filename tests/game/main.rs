@@ -2,6 +2,7 @@
 //! real server, real WebRTC.
 
 mod channels;
+mod encryption;
 mod examples;
 mod frames;
 mod friends;

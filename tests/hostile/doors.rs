@@ -262,3 +262,49 @@ fn a_member_that_comes_again_and_again_waits_and_neither_its_neighbours_nor_a_re
         drop(last);
     });
 }
+
+/// Members of before, and ids under which a neighbour of theirs has collected tickets.
+const MEMBERS: usize = 12;
+const IDS: usize = 256;
+/// So many of the neighbour's joins are refused before the members come back.
+const REFUSED: usize = 3 * IDS;
+
+#[test]
+fn members_are_back_at_once_beside_a_neighbour_who_shows_later_tickets_at_full_speed() {
+    run(async {
+        let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
+        let address = server.address;
+        let from = move |from: String| async move { Client::connect_to_from(address, &from).await };
+        let _owner = Member::enter(from("192.0.2.1".into()).await, join_of("den", "owner")).await;
+        let mut tickets = Vec::new();
+        for number in 0..MEMBERS {
+            let join = join_of("den", &format!("member {number}"));
+            tickets.push(Member::enter(from(ROUTER.into()).await, join).await.joined.ticket);
+        }
+        // From several addresses, because it is not to wait.
+        let mut later = Vec::new();
+        for number in 0..IDS {
+            let join = join_of("den", &format!("eve {number}"));
+            let client = from(format!("198.51.100.{}", number % 4)).await;
+            later.push(Member::enter(client, join).await.joined.ticket);
+        }
+        let (refused, mut refusals) = tokio::sync::watch::channel(0);
+        let neighbour = tokio::spawn(async move {
+            for number in (0..IDS).cycle() {
+                let name = format!("eve {number}");
+                let join = Join { run: 3, ..with_ticket("den", &name, &later[number]) };
+                if try_join(from(ROUTER.into()).await, join).await.is_err() {
+                    refused.send_modify(|refused| *refused += 1);
+                }
+            }
+        });
+        refusals.wait_for(|refused| *refused >= REFUSED).await.expect("the neighbour goes on");
+        for (number, ticket) in tickets.iter().enumerate() {
+            let join = with_ticket("den", &format!("member {number}"), ticket);
+            let back = try_join(from(ROUTER.into()).await, join).await;
+            assert!(back.is_ok(), "member {number}: {:?}", back.err());
+        }
+        assert!(!neighbour.is_finished());
+        neighbour.abort();
+    });
+}

@@ -274,7 +274,7 @@ fn a_stranger_who_polls_during_a_restart_and_waits_moderates_nothing_once_the_fo
 }
 
 #[test]
-fn in_an_emptied_room_bans_hold_and_the_former_owner_has_the_right_again() {
+fn in_an_emptied_room_bans_hold_and_the_right_is_that_of_who_made_it_anew() {
     run(async {
         let server = Server::start(&["--owner-after", "0"]);
         let mut owner = Member::join(&server, "stage", "ana").await;
@@ -287,13 +287,13 @@ fn in_an_emptied_room_bans_hold_and_the_former_owner_has_the_right_again() {
             || Join { ticket: banned.joined.ticket.clone(), run: 2, ..join_of("stage", "eve") };
         assert_eq!(Client::connect(&server).await.refusal(again()).await, Some(ErrorCode::Banned));
 
-        let mut newcomer = Member::join(&server, "stage", "mal").await;
+        let newcomer = Member::join(&server, "stage", "mal").await;
         assert!(newcomer.joined.permissions.moderate);
         let back = Join { ticket: owner.joined.ticket.clone(), run: 2, ..join_of("stage", "ana") };
-        let owner = Member::enter(Client::connect(&server).await, back).await;
-        assert!(owner.joined.permissions.moderate);
-        let action = Moderation::Kick { peer: owner.joined.you };
-        assert_eq!(decide(&mut newcomer, action).await, Some(ErrorCode::NotModerator));
+        let mut owner = Member::enter(Client::connect(&server).await, back).await;
+        assert!(!owner.joined.permissions.moderate, "its right ended with the empty room");
+        let action = Moderation::Kick { peer: newcomer.joined.you };
+        assert_eq!(decide(&mut owner, action).await, Some(ErrorCode::NotModerator));
         assert_eq!(Client::connect(&server).await.refusal(again()).await, Some(ErrorCode::Banned));
     });
 }
@@ -313,6 +313,30 @@ fn a_moderator_sets_the_password_and_newcomers_need_it() {
             Member::enter(Client::connect(&server).await, named).await.joined.peers.len(),
             1
         );
+    });
+}
+
+#[test]
+fn after_a_restart_who_left_the_room_empty_before_takes_nothing_from_who_made_it_anew() {
+    run(async {
+        let before = Server::start(&[&SECRET[..], &["--owner-after", "0"]].concat());
+        let mut former = Member::join(&before, "stage", "mal").await;
+        assert!(former.joined.permissions.moderate);
+        former.client.say(&ClientMessage::Leave).await;
+        former.client.end().await;
+        let owner = Member::join(&before, "stage", "ana").await;
+        assert!(owner.joined.permissions.moderate);
+        let (former, owner) = (again_as("mal", &former), again_as("ana", &owner));
+        drop(before);
+
+        let after = Server::start(&SECRET);
+        let mut former = Member::enter(Client::connect(&after).await, former).await;
+        let mut owner = Member::enter(Client::connect(&after).await, owner).await;
+        assert!(owner.joined.permissions.moderate);
+        let kick = |member: &Member| Moderation::Kick { peer: member.joined.you };
+        let of_owner = kick(&owner);
+        assert_eq!(decide(&mut former, of_owner).await, Some(ErrorCode::NotModerator));
+        assert_eq!(decide(&mut owner, kick(&former)).await, None);
     });
 }
 

@@ -213,6 +213,64 @@ fn many_members_of_one_address_send_little_more_to_a_receiver_than_one() {
     watch.held();
 }
 
+/// Speakers of one address, and what each sends in a round: more than one speaker may.
+const SPEAKERS: usize = 30;
+const SPEECH: usize = 4;
+const SPEECH_BYTES: usize = 1_000;
+
+/// In the first ten seconds, in which each may speak twice as much.
+fn most_speech_of_address(seconds: f64) -> f64 {
+    1_000e3 + 256e3 * seconds + SPEAKERS as f64 * (24e3 + 18e3 * seconds)
+}
+
+#[test]
+fn many_speakers_of_one_address_fill_no_receivers_path() {
+    let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
+    let watch = Watch::start("speech of one address", &server);
+    run(async {
+        let client = Client::connect_from(&server, "203.0.113.2").await;
+        let mut receiver = Member::enter(client, join_of("choir", "receiver")).await;
+        let to = [receiver.joined.client];
+        let mut crowd = Vec::new();
+        for number in 0..SPEAKERS {
+            let client = Client::connect_from(&server, "203.0.113.9").await;
+            crowd.push(Member::enter(client, join_of("choir", &format!("{number}"))).await);
+        }
+        let begun = Instant::now();
+        let (mut came, mut sent, mut token) = (0, 0, 0);
+        let mut rounds = tokio::time::interval(ROUND);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while begun.elapsed() < FLOOD {
+            rounds.tick().await;
+            for speaker in &mut crowd {
+                let speech = speaker.inner(Kind::Unassigned(50), SPEECH_BYTES);
+                let packet = speaker.relay(Kind::ServerRelayUnreliable, &to, &speech);
+                let mut frames = Vec::new();
+                (0..SPEECH).for_each(|_| frame(BINARY, &packet, &mut frames));
+                assert!(speaker.client.try_send(&frames).await);
+                speaker.client.handled(token).await;
+                sent += SPEECH * SPEECH_BYTES;
+            }
+            token += 1;
+            receiver.client.say(&ClientMessage::Ping { token }).await;
+            let counted = receiver.client.until("a pong", |received| {
+                if let (Received::Packet(packet), Some(())) =
+                    (received, is_kind(received, Kind::Unassigned(50)))
+                {
+                    came += packet.len();
+                }
+                matches!(received, Received::Message(ServerMessage::Pong { .. })).then_some(())
+            });
+            counted.await;
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("{came} of {sent} bytes in {seconds:.1} s, {:.0} a second", came as f64 / seconds);
+        assert!(came as f64 <= SLACK * most_speech_of_address(seconds), "{came} in {seconds} s");
+        assert!(came > 1_000_000, "{came} bytes");
+    });
+    watch.held();
+}
+
 /// Offers as large as they may be, at once.
 const OFFERS: u32 = 100;
 const OFFER_BYTES: usize = 16_000;

@@ -250,7 +250,9 @@ fn each_destination_gets_one_copy_over_its_link_or_through_the_relay() {
         let copies = |event: &&ClientEvent<_>| matches!(event, ClientEvent::Extension { packet, .. } if *packet == extension);
         assert_eq!(room.guests[guest].events.iter().filter(copies).count(), 2);
     }
-    let relayed: Vec<_> = room.verdicts.iter().map(|(_, verdict)| *verdict).collect();
+    let verdicts = room.verdicts.iter().map(|(_, verdict)| *verdict);
+    // What else the server gets is a probe behind relayed speech.
+    let relayed: Vec<_> = verdicts.filter(|verdict| *verdict != Verdict::Applied).collect();
     assert_eq!(
         relayed,
         [Verdict::Relayed { copies: 1 }; 3],

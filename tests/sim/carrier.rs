@@ -99,6 +99,8 @@ pub struct Wires {
     pub links_blocked: bool,
     pub links_opened: u64,
     pub signals: Vec<(usize, Signal)>,
+    /// What peers gave to sockets and links, if it is kept: who, whether to the server, and what.
+    pub carried: Option<Vec<(usize, bool, Bytes)>>,
     pub voice_to_server: u64,
     pub voice_on_links: u64,
     /// Narrow ways of peers to and from everyone else.
@@ -138,6 +140,7 @@ impl Wires {
             links_blocked: false,
             links_opened: 0,
             signals: Vec::new(),
+            carried: None,
             voice_to_server: 0,
             voice_on_links: 0,
             uplinks: BTreeMap::new(),
@@ -345,6 +348,7 @@ impl Wires {
             return Err(SendError::NotOpen);
         }
         let to = self.index(link.peer);
+        self.keep(from, false, &packet);
         self.voice_on_links += u64::from(stream == LinkStream::Voice);
         if self.links_cut.contains(&pair(from, to))
             || self.peers_cut.contains(&from)
@@ -373,6 +377,12 @@ impl Wires {
             self.put(delay, arrival);
         }
         Ok(())
+    }
+
+    fn keep(&mut self, from: usize, to_server: bool, packet: &Bytes) {
+        if let Some(carried) = &mut self.carried {
+            carried.push((from, to_server, packet.clone()));
+        }
     }
 
     /// How many links a peer has open.
@@ -595,6 +605,7 @@ impl Carrier for SimCarrier {
     fn send_packet(&mut self, generation: u32, reliability: Reliability, packet: Bytes) {
         let mut wires = self.wires.borrow_mut();
         wires.voice_to_server += u64::from(reliability == Reliability::Unreliable);
+        wires.keep(self.peer, true, &packet);
         wires.tell_server(self.peer, generation, Word::Packet(packet));
     }
 

@@ -10,6 +10,7 @@ mod tcp;
 mod world;
 
 mod data;
+mod encryption;
 mod hosts;
 mod lobby;
 mod lost_and_found;

@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
+use voicemesh_e2ee::RoomKey;
 use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, PeerStatus, VoiceEngine};
 use voicemesh_mesh::{
     Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent,
@@ -32,6 +33,7 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{PeerId, Permissions};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
+use crate::encryption::key_ring;
 
 /// Of what comes for a peer that sleeps, its system keeps the first of these.
 const SYSTEM_BUFFERS: usize = 300;
@@ -53,6 +55,10 @@ pub struct World {
     pub opened: Vec<Duration>,
     /// What a server with a secret says of the host in front of it; 0: nothing.
     pub connection_lifetime_ms: u32,
+    /// The peers that are added from now on encrypt.
+    pub encrypts: bool,
+    /// With this key of the room.
+    pub room_key: Option<RoomKey>,
     seed: u64,
 }
 
@@ -82,7 +88,8 @@ pub struct SimPeer {
 }
 
 /// What every peer's room is called.
-const ROOM: &str = "room";
+pub const ROOM: &str = "room";
+pub const ORIGIN: &str = "ws://sim:80";
 
 struct Server {
     signaling: Signaling<SimLine>,
@@ -116,6 +123,8 @@ impl World {
             address: None,
             opened: Vec::new(),
             connection_lifetime_ms: 0,
+            encrypts: false,
+            room_key: None,
             seed,
         };
         world.start_server(RoomRules::default());
@@ -190,7 +199,8 @@ impl World {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&number.to_be_bytes());
         secret[8..16].copy_from_slice(&self.seed.to_be_bytes());
-        let proof = prove(&InstallationSecret(secret), "ws://sim:80", "room", 0);
+        let secret = InstallationSecret(secret);
+        let proof = prove(&secret, ORIGIN, ROOM, 0);
         let mut config = MeshConfig {
             room: "room".to_owned(),
             name: format!("peer {number}"),
@@ -214,7 +224,13 @@ impl World {
         let peer = self.wires.borrow_mut().add_peer(id);
         let name = config.name.clone();
         let carrier = SimCarrier { peer, wires: self.wires.clone() };
-        let mesh = Carried::new(Mesh::new(config), carrier);
+        let mesh = if self.encrypts {
+            let ring = key_ring(&secret, id, self.room_key.clone(), self.seed ^ number);
+            Mesh::encrypted(config, ring, None)
+        } else {
+            Mesh::new(config)
+        };
+        let mesh = Carried::new(mesh, carrier);
         let speech = SpeechConfig { complexity: 0, ..SpeechConfig::default() };
         let comms_config =
             EngineConfig { speech, ..EngineConfig::new(name, self.seed.wrapping_add(number)) };

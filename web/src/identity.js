@@ -1,8 +1,6 @@
 /** Who one is: a secret of this browser, and the proofs and ids made from it (PROTOCOL.md, section 2). */
 
-import { PageError } from './optional.js';
-
-export { ticketsOf } from './ticket.js';
+import { PageError, tabStorage } from './optional.js';
 
 const utf8 = new TextEncoder();
 
@@ -130,4 +128,24 @@ function tryLock(locks, name) {
       })
       .catch(reject);
   });
+}
+
+const TICKET_KEY = 'voicemesh ticket ';
+/** @type {Map<string, string>} the password that each peer's join named in this page */
+const named = new Map();
+
+/**
+ * The tab's newest ticket of a peer, so that a room is come back to after a reload or a restart of the server. It counts for
+ * the password with which it was got, or without one.
+ * @param {string} peer @param {string} password
+ */
+export function ticketsOf(peer, password) {
+  const isOther = password !== '' && named.get(peer) !== password;
+  named.set(peer, password);
+  return {
+    // Where storage is closed to this page, it lives as long as the peer.
+    ticket: isOther ? undefined : (tabStorage.getItem(TICKET_KEY + peer) ?? undefined),
+    /** @param {string} newest */
+    keepTicket: (newest) => tabStorage.setItem(TICKET_KEY + peer, newest),
+  };
 }

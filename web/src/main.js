@@ -6,8 +6,14 @@ import { Peer } from './peer.js';
 import { roomOf } from './place.js';
 import { show, showFailure } from './view/view.js';
 
+/** A room's key, damaged or not. */
+const hasKey = () => /(#|%23)(.*&)?k(=|%3d)/i.test(location.href);
+// Of an address that differs behind its # alone, the page is not loaded anew.
+addEventListener('hashchange', () => hasKey() && location.reload());
+
 /** Why this page cannot talk here, or null. */
 function support() {
+  if (hasKey()) return 'key';
   if (!isSecureContext) return 'insecure';
   if (!('AudioEncoder' in globalThis) || !('AudioDecoder' in globalThis)) return 'no-webcodecs';
   if (!('AudioWorkletNode' in globalThis)) return 'no-worklet';

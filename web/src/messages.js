@@ -3,7 +3,7 @@
  * page does not trust the server.
  *
  * @typedef {{relay_only: boolean, redundancy: boolean, voice_ack: boolean, reports: boolean, path_feedback?: boolean,
- *   bundles?: boolean, group_text?: boolean, frame_ms: number[]}} Capabilities
+ *   bundles?: boolean, group_text?: boolean, e2ee?: boolean, frame_ms: number[]}} Capabilities
  * @typedef {{peer: string, client: number, run: number, name: string, metadata: Record<string, string>,
  *   capabilities: Capabilities, order: number, status?: Status, permissions?: Permission[], held_in?: string[]}} PeerInfo
  *   `held_in`: the talk groups in which a moderator holds it
@@ -87,6 +87,7 @@ function capabilities(value) {
     ...(flag(given.path_feedback) && { path_feedback: true }),
     ...(flag(given.group_text) && { group_text: true }),
     ...(flag(given.bundles) && { bundles: true }),
+    ...(flag(given.e2ee) && { e2ee: true }),
     frame_ms: given.frame_ms.map((/** @type {any} */ ms) => integer(ms, 255)),
   };
 }

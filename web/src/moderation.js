@@ -1,5 +1,7 @@
 /** What this member decides about others and the room, and how it went (PROTOCOL.md, section 15). */
 
+import { quotedGroups } from './group-name.js';
+import { isolated } from './names.js';
 import { decide } from './messages.js';
 import { GLOBAL } from './session.js';
 
@@ -27,7 +29,7 @@ const DONE = {
     `${name} ${hasLeft ? 'has left' : 'was put out of the room'}, and is kept out for an hour.`,
   unban: (name) => `${name} may come back.`,
   move: (name, { groups = [] }) =>
-    `${name} was moved to ${groups.includes(GLOBAL) ? 'everyone' : `“${groups.map(isolated).join('”, “')}”`}.`,
+    `${name} was moved to ${groups.includes(GLOBAL) ? 'everyone' : quotedGroups(groups)}.`,
   lock: () => 'The room is closed to newcomers.',
   unlock: () => 'Newcomers are let in again.',
   'set-password': (_, { password }) =>
@@ -262,6 +264,3 @@ export class Moderation {
     return decision;
   }
 }
-
-/** A name within a sentence, whose direction it leaves alone. @param {string} name */
-export const isolated = (name) => (name === '' ? '' : `\u2068${name}\u2069`);

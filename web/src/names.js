@@ -117,6 +117,9 @@ export function roomName(text) {
     : { shown, key: fold(shown) };
 }
 
+/** A name within a sentence, whose direction it leaves alone. @param {string} name */
+export const isolated = (name) => (name === '' ? '' : `\u2068${name}\u2069`);
+
 /** @param {Name} name @param {string} otherwise */
 export const shownName = ({ shown }, otherwise) => shown ?? otherwise;
 

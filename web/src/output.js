@@ -8,8 +8,7 @@
  * @typedef {AudioContext & {setSinkId?: (sink: string) => Promise<void>, sinkId?: string}} Context newer than the types
  */
 
-import { soundDevices } from './devices.js';
-import { PageError, chooseSpeaker } from './optional.js';
+import { PageError, chooseSpeaker, soundDevices } from './optional.js';
 import { Silence } from './silence.js';
 
 const RATE = 48_000;
@@ -93,7 +92,8 @@ export class Output {
       this.#opening = null;
       throw new PageError('no-sound');
     });
-    if (!this.#isGone) start(context);
+    // The room may have been left meanwhile.
+    if (this.#wanted && !this.#isGone) start(context);
     this.#watchChosen();
     return context;
   }
@@ -178,10 +178,13 @@ export class Output {
 
   /** @param {Context} context */
   async #setSink(context) {
+    const sink = this.#sink;
     try {
-      await chooseSpeaker(context, this.#sink);
-      this.#isReplaced = false;
+      await chooseSpeaker(context, sink);
+      if (sink === this.#sink) this.#isReplaced = false;
     } catch {
+      // Another one was chosen meanwhile.
+      if (sink !== this.#sink) return;
       this.#isReplaced = this.#sink !== '';
       await chooseSpeaker(context, '').catch(() => {});
     }
@@ -305,6 +308,12 @@ export class CaptureContext {
       return true;
     }
     return false;
+  }
+
+  /** The room is left: the microphone's context, if it is another one, stands still until one is needed. */
+  end() {
+    const { base } = this.capture;
+    if (base !== this.output.context) base.suspend().catch(() => {});
   }
 }
 

@@ -9,9 +9,9 @@
 import { BrowserCarrier } from './carrier.js';
 import { ConnectCheck } from './connect-check.js';
 import { prove, secret, serverOrigin, takeInstance, ticketsOf } from './identity.js';
+import { Lateness } from './lateness.js';
 import { Mesh } from './mesh.js';
-import { isolated } from './moderation.js';
-import { displayName, roomKey, roomName, shownName } from './names.js';
+import { displayName, isolated, roomKey, roomName, shownName } from './names.js';
 import { watchNetwork } from './network.js';
 import { askForToken, currentToken } from './invitation.js';
 import { PageError, hasWebRtc, locks } from './optional.js';
@@ -64,6 +64,7 @@ export class Peer extends EventTarget {
   #relayOnly = false;
   #password = '';
   #tickedAt = 0;
+  #lateness = new Lateness();
   /** By how much the time of day is ahead of the page's clock. */
   #ahead = Infinity;
   #changedAt = 0;
@@ -238,6 +239,7 @@ export class Peer extends EventTarget {
         mesh.uplink = null;
       });
     this.#mesh = mesh;
+    this.#lateness = new Lateness();
     this.#reports.begin();
     this.texts.open(peer);
     // Beside the audio thread's ticks, which stop where sound may not play.
@@ -343,6 +345,7 @@ export class Peer extends EventTarget {
   #tick(now) {
     if (now >= this.#tickedAt + TICK_EVERY_MS - 5) {
       this.#tickedAt = now;
+      this.#lateness.ticked(now, !document.hidden);
       const ahead = Date.now() - now;
       if (ahead > this.#ahead + SLEPT_MS) this.#pathChanged(true);
       this.#ahead = ahead;
@@ -418,11 +421,13 @@ export class Peer extends EventTarget {
       messages: this.texts.messages,
       problem: busy ? this.check.problem : null,
     };
+    const now = clock();
     const times = {
       waitsSince: busy ? this.#joiningSince : null,
       pathChangedAt: this.#pathChangedAt,
+      deviceBusy: this.#lateness.isBusy(now),
     };
-    return peerState(clock(), about, times, this.#mesh, this.sound, this.#reports);
+    return peerState(now, about, times, this.#mesh, this.sound, this.#reports);
   }
 
   get #ownName() {

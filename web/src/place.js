@@ -30,12 +30,16 @@ export const roomUrl = (room, base = BASE) => new URL(`r/${encoded(room)}`, base
 export const serverUrl = (base = BASE) =>
   socketUrl(base).replace(/\/ws$/, base.pathname === '/' ? '' : '/');
 
+/** Whether a room's name has behind a `#` what a link has there, and no server may see. @param {string} room */
+const hasSecret = (room) => /#(.*&)?[kt](=|%3d)/i.test(room);
+
 /** The room that an address names, below the base: `r/ROOM`. @param {string} path @param {URL} [base] */
 export function roomOf(path, base = BASE) {
   const match =
     path.startsWith(base.pathname) && /^r\/(.+?)\/?$/.exec(path.slice(base.pathname.length));
   try {
-    return match ? decodeURIComponent(match[1]) : '';
+    const room = match ? decodeURIComponent(match[1]) : '';
+    return hasSecret(room) ? '' : room;
   } catch {
     return '';
   }
@@ -88,15 +92,30 @@ function withoutEnd(text, ends) {
   return rest === '' || rest.endsWith('/') ? text : rest;
 }
 
+const QUOTED = /^(?:<(.*)>|"(.*)"|'(.*)'|`(.*)`|\u201c(.*)\u201d|\((.*)\)|\[(.*)\])$/s;
+
+/** Without the marks that mail programs and people who quote put around a link. @param {string} text */
+const unquoted = (text) =>
+  text.replace(QUOTED, (_, ...inside) =>
+    String(inside.slice(0, 7).find((part) => part !== undefined)).trim(),
+  );
+
+/** What stands behind `voicemesh join`, as people copy a command; undefined for anything else. @param {string} text */
+const argumentOf = (text) => {
+  const match = /^(?:[$>]\s+)?(?:\S*[\\/])?voicemesh(?:\.exe)?\s+join(?:\s+(.*))?$/s.exec(
+    unquoted(text.trim()),
+  );
+  return match ? (match[1] ?? '') : undefined;
+};
+
+/** Whether an argument is no room and no link. @param {string | undefined} argument */
+const isCommand = (argument) => argument === '' || /(^|\s)-+[A-Za-z]/.test(argument ?? '');
+
 const ENDS = '.,;:!?\u2026';
 
 /** As mail programs and people who quote write a link, and the end of a sentence behind it. @param {string} text */
 function bare(text) {
-  const inner = withoutEnd(text.trim(), ENDS).replace(
-    /^(?:<(.*)>|"(.*)"|'(.*)'|`(.*)`|\u201c(.*)\u201d|\((.*)\)|\[(.*)\])$/s,
-    (_, ...inside) => String(inside.slice(0, 7).find((part) => part !== undefined)).trim(),
-  );
-  return withoutEnd(inner, `${ENDS})]}>"'\u201d\u2019`);
+  return withoutEnd(unquoted(withoutEnd(text.trim(), ENDS)), `${ENDS})]}>"'\u201d\u2019`);
 }
 
 /**
@@ -107,12 +126,19 @@ function bare(text) {
  * @returns {{room: string, url: string, host: string, isHere: boolean} | null} `isHere`: of the server of this page
  */
 export function invitationOf(text, base = BASE) {
-  const pasted = bare(text);
+  const argument = argumentOf(text);
+  if (isCommand(argument)) return null;
+  const pasted = bare(argument ?? text);
   const kind = kindOf(pasted);
+  if (kind === 'name' && argument !== undefined) {
+    const room = unquoted(argument);
+    return { room, url: roomUrl(room, base), host: base.host, isHere: true };
+  }
   try {
     if (kind === 'path') {
       const [, path, fragment] = /^([^#?]*)[^#]*(#.*)?$/s.exec(pasted) ?? [];
       const room = decodeURIComponent(path.replace(/\/$/, '').replace(/^.*\//, ''));
+      if (hasSecret(room)) return null;
       const url = `${roomUrl(room, base)}${fragment ?? ''}`;
       return { room, url, host: base.host, isHere: true };
     }
@@ -123,17 +149,23 @@ export function invitationOf(text, base = BASE) {
     const match = /^(.*\/)r\/([^/]+)\/?$/.exec(url.pathname);
     if (!match || url.username !== '') return null;
     const isHere = url.host === base.host && match[1] === base.pathname;
-    return { room: decodeURIComponent(match[2]), url: url.href, host: url.host, isHere };
+    const room = decodeURIComponent(match[2]);
+    return hasSecret(room) ? null : { room, url: url.href, host: url.host, isHere };
   } catch {
     return null;
   }
 }
 
 /** What is wrong with an address that is no link to a room; empty for a link, and for what is just a name. @param {string} text */
-export const linkFault = (text) =>
-  kindOf(bare(text)) === 'name' || invitationOf(text)
+export const linkFault = (text) => {
+  const argument = argumentOf(text);
+  if (isCommand(argument))
+    return 'This is a command. Write the room\u2019s name or the link alone.';
+  const pasted = bare(argument ?? text);
+  return (kindOf(pasted) === 'name' && !hasSecret(pasted)) || invitationOf(text)
     ? ''
     : 'This is not a link to a room: it must begin with https:// and end with /r/ and the room\u2019s name.';
+};
 
 /** No address can name these: a path drops them. @param {string} room */
 export const isUnlinkable = (room) => room === '.' || room === '..';

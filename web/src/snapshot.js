@@ -79,7 +79,7 @@ export function groups({ session, roster }, deafened) {
   }));
 }
 
-/** The status of this page that the others see. @param {boolean} isHeard unless muted @param {boolean} muted @param {boolean} deafened @returns {import('./messages.js').Status} */
+/** The status of this page that the others see. @param {boolean} isHeard unless muted @param {boolean} muted @param {boolean} deafened by choice or without a speaker @returns {import('./messages.js').Status} */
 export function ownStatus(isHeard, muted, deafened) {
   return {
     ...(muted && isHeard && { muted: true }),
@@ -97,13 +97,21 @@ const NETWORK_NEW_MS = 10_000;
  * Everything that there is to show.
  * @param {number} now
  * @param {Pick<import('./state.js').PeerState, 'phase' | 'refusal' | 'joinedAt' | 'room' | 'name' | 'relayOnly' | 'messages' | 'problem'>} about
- * @param {{waitsSince: number | null, pathChangedAt: number}} times since when the server is waited for, if it is; when the network changed
+ * @param {{waitsSince: number | null, pathChangedAt: number, deviceBusy: boolean}} times since when the server is waited for, if it is; when the
+ *   network changed; whether this device is too busy for the page
  * @param {Mesh | null} mesh
  * @param {import('./sound.js').Sound} sound
  * @param {import('./reports.js').Reports} reports
  * @returns {import('./state.js').PeerState}
  */
-export function peerState(now, about, { waitsSince, pathChangedAt }, mesh, sound, reports) {
+export function peerState(
+  now,
+  about,
+  { waitsSince, pathChangedAt, deviceBusy },
+  mesh,
+  sound,
+  reports,
+) {
   const { capture, deafened, microphone, output, playback, volumes } = sound;
   const { muted, activation, processing } = sound.controls;
   const retryAt = mesh?.signaling.retryAt ?? null;
@@ -132,6 +140,7 @@ export function peerState(now, about, { waitsSince, pathChangedAt }, mesh, sound
     output: output.state,
     uploadTooSlow: mesh?.uplink?.isTooSlow ?? false,
     networkChanged: now < pathChangedAt + NETWORK_NEW_MS,
+    deviceBusy,
     moderates: mesh?.moderation.isAllowed ?? false,
     locked: mesh?.moderation.locked ?? false,
     banned: mesh?.moderation.banned(now) ?? [],

@@ -5,8 +5,7 @@
  */
 
 import { Capture } from './capture.js';
-import { soundDevices } from './devices.js';
-import { isMicrophoneBlocked, mediaDevices, onDeviceChange } from './optional.js';
+import { isMicrophoneBlocked, mediaDevices, onDeviceChange, soundDevices } from './optional.js';
 import { CaptureContext, Output, contextAtItsRate } from './output.js';
 import { Playback } from './playback.js';
 import { ownStatus } from './snapshot.js';
@@ -33,6 +32,8 @@ export class Sound {
   #overall = 1;
   #inputId = '';
   #wantsMicrophone = false;
+  /** Counts what was asked of the microphone: an answer to an earlier question changes nothing any more. */
+  #asked = 0;
 
   /** @param {() => number} clock in ms @param {import('./optional.js').Store} storage @param {SoundEvents} events */
   constructor(clock, storage, events) {
@@ -50,7 +51,11 @@ export class Sound {
 
   /** The status of this page that the others see. */
   get status() {
-    return ownStatus(this.isHeard, this.controls.muted, this.deafened);
+    return ownStatus(
+      this.isHeard,
+      this.controls.muted,
+      this.deafened || this.output.state === 'none',
+    );
   }
 
   /** Whether the others can hear this page, or may soon. */
@@ -112,7 +117,8 @@ export class Sound {
   setProcessing(processing) {
     this.controls.processing = { ...processing };
     if (this.capture) this.capture.processing = this.controls.processing;
-    if (this.capture?.isOpen) void this.openMicrophone();
+    // What is being asked for has the former processing.
+    if (this.capture?.isOpen || this.microphone === 'asking') void this.openMicrophone();
     this.events.changed();
   }
 
@@ -202,6 +208,7 @@ export class Sound {
     this.closeMicrophone('none');
     this.playback?.end();
     this.capture?.end();
+    this.#captureContext?.end();
     this.output.suspend();
   }
 
@@ -216,13 +223,18 @@ export class Sound {
   /** @returns {Promise<void>} */
   async openMicrophone() {
     if (!mediaDevices()) return this.closeMicrophone('unavailable');
+    this.#asked += 1;
+    const asked = this.#asked;
     if (this.microphone !== 'on') this.microphone = 'asking';
     this.events.changed();
     try {
       await this.open();
+      if (asked !== this.#asked) return undefined;
       await this.capture?.open(this.#inputId);
+      if (asked !== this.#asked) return undefined;
       if (this.capture?.isOpen) this.microphone = 'on';
     } catch (error) {
+      if (asked !== this.#asked) return undefined;
       const name = error instanceof DOMException ? error.name : '';
       if (name === 'OverconstrainedError' && this.#inputId !== '') {
         // The one chosen is gone: the default will do.
@@ -237,6 +249,7 @@ export class Sound {
 
   /** @param {MicrophoneState} state */
   closeMicrophone(state) {
+    this.#asked += 1;
     this.capture?.close();
     this.microphone = state;
     this.events.changed();

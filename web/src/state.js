@@ -4,8 +4,8 @@
  * @typedef {{code: string, message: string, retryAt: number | null}} Refusal `retryAt`: by the page's clock; null where no time is known
  * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
  * @typedef {'none' | 'asking' | 'on' | 'denied' | 'blocked' | 'missing' | 'lost' | 'failed' | 'unavailable'} MicrophoneState
- * @typedef {{from: string, to: string, mine: boolean, text: string, at: number, group?: boolean}} Message
- *   `to`: 'room', 'me' (from one person to this one), or the name of a group (one's own with `group`) or person
+ * @typedef {{from: string, to: string, mine: boolean, text: string, at: number, group?: boolean, person?: boolean}} Message
+ *   `to`: 'room', 'me' (from one person to this one), or the name of a group (with `group`) or of a person (with `person`)
  * @typedef {{echo: boolean, noise: boolean, gain: boolean}} Processing
  * @typedef {'voice' | 'push-to-talk' | 'always'} Activation
  * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,
@@ -18,12 +18,13 @@
  *   microphoneLabel: string, channels: {count: number, heard: number}, monitored: boolean, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
  *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: readonly Message[],
  *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null,
- *   networkChanged: boolean, moderates: boolean, locked: boolean, banned: {id: string, name: string}[], left: {id: string, name: string}[], heldIn: readonly string[], silenced: boolean, mayNot: import('./messages.js').Permission[]}} PeerState
+ *   networkChanged: boolean, deviceBusy: boolean, moderates: boolean, locked: boolean, banned: {id: string, name: string}[], left: {id: string, name: string}[], heldIn: readonly string[], silenced: boolean, mayNot: import('./messages.js').Permission[]}} PeerState
  *   `mayNot`: what this page lacks of the usual permissions. `locked`: newcomers are not let in. `banned`: by this page.
  *   `left`: members who left lately, whom a moderator can still keep out. `heldIn`: the groups in which a moderator holds this page.
  *   `cannotEncode`: the browser's encoder refuses what the microphone hears; `cannotDecode`: its decoder refuses what a person says.
  *   `channels`: of the microphone, and the one that is heard, counted from 1; 0: the mean of all.
- *   `networkChanged`: just now, so that what was measured is not how it will be
+ *   `networkChanged`: just now, so that what was measured is not how it will be; `deviceBusy`: what was measured tells of this
+ *   device, not of networks
  */
 
 export {};

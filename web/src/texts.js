@@ -1,6 +1,7 @@
 /** What is written: to the groups that one speaks to or to one person, and what comes. */
 
 import { ChatLog } from './chat-log.js';
+import { groupLabel } from './group-name.js';
 import { LastText } from './last-text.js';
 import { GLOBAL } from './session.js';
 import { LIMITS, utf8Length } from './wire.js';
@@ -59,7 +60,7 @@ export class Texts {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
     this.#last.sent(this.clock(), text, person ? personId : null, [first, mesh.signaling.nextText]);
-    const group = person || groups.includes(GLOBAL) ? null : groups.join(', ');
+    const group = person || groups.includes(GLOBAL) ? null : groups.map(groupLabel).join(', ');
     this.#add({
       from: name,
       to: person ? person.label : (group ?? 'room'),
@@ -67,13 +68,15 @@ export class Texts {
       text,
       at: Date.now(),
       ...(group !== null && { group: true }),
+      ...(person && { person: true }),
     });
   }
 
   /** @param {string} from the writer's name @param {Extract<import('./mesh.js').MeshEvent, {type: 'text'}>} event */
   came(from, { group, text }) {
-    const to = group === null ? 'me' : group === GLOBAL || group === undefined ? 'room' : group;
-    this.#add({ from, to, mine: false, text, at: Date.now() });
+    const named = group !== null && group !== GLOBAL && group !== undefined;
+    const to = named ? groupLabel(group) : group === null ? 'me' : 'room';
+    this.#add({ from, to, mine: false, text, at: Date.now(), ...(named && { group: true }) });
   }
 
   /** What the server did not pass on, if that is why it said this. @param {string} code @param {number} [number] of the written message */

@@ -218,6 +218,29 @@ test('who cannot encode is listening only to the others', () => {
   assert.deepEqual([sound.status, sound.cannotEncode], [{}, false], 'not known yet');
 });
 
+test('who has no speaker hears nothing, to the others', () => {
+  const sound = new Sound(
+    () => now,
+    { getItem: () => null, setItem() {} },
+    {
+      encoded() {},
+      ticked() {},
+      changed() {},
+      notice() {},
+    },
+  );
+  sound.microphone = 'on';
+  /** @type {string} */
+  let state = 'on';
+  Object.defineProperty(sound.output, 'state', { get: () => state });
+  for (const plays of ['off', 'starting', 'waits', 'on', 'default']) {
+    state = plays;
+    assert.deepEqual(sound.status, {}, plays);
+  }
+  state = 'none';
+  assert.deepEqual([sound.status, sound.deafened], [{ deafened: true }, false]);
+});
+
 test('who cannot be decoded is shown so', () => {
   const world = new World();
   const [ada, bo] = [world.join('Ada'), world.join('Bo')];

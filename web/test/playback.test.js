@@ -17,7 +17,7 @@ class FakeContext extends EventTarget {
   }
 }
 
-/** @param {string} userAgent @param {(context: FakeContext, playback: Playback, tick: () => void) => void} act */
+/** @param {string} userAgent @param {(context: FakeContext, playback: Playback, tick: (people?: object[]) => void) => void} act */
 function inBrowser(userAgent, act) {
   const port = { onmessage: (/** @type {any} */ _) => {}, postMessage() {} };
   const former = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
@@ -38,7 +38,7 @@ function inBrowser(userAgent, act) {
       () => 0,
       () => {},
     );
-    act(context, playback, () => port.onmessage({ data: { type: 'tick', people: [] } }));
+    act(context, playback, (people = []) => port.onmessage({ data: { type: 'tick', people } }));
   } finally {
     if (former) Object.defineProperty(globalThis, 'navigator', former);
     else delete (/** @type {any} */ (globalThis).navigator);
@@ -73,6 +73,30 @@ test('Firefox is never asked for it: the answer can wait for good', () => {
       assert.equal(playback.outputLatencyMs, 10);
     },
   );
+});
+
+test('a meter rises with what is played, and falls when nothing more of a person is', () => {
+  inBrowser('pretended', (_, playback, tick) => {
+    const ada = new RemoteAudio('ada', () => {});
+    const bo = new RemoteAudio('bo', () => {});
+    playback.remotes.set('ada', ada).set('bo', bo);
+    const played = { id: 'ada', bufferedMs: 40, playingSequence: null, concealedMs: 0 };
+    for (const level of [0.2, 0.8]) {
+      tick([{ ...played, level }]);
+      assert.equal(ada.level, level);
+    }
+    const levels = [0, 1, 2].map(() => {
+      tick();
+      return ada.level;
+    });
+    assert.ok(
+      0.8 > levels[0] && levels[0] > levels[1] && levels[1] > levels[2] && levels[2] > 0,
+      `${levels}`,
+    );
+    tick([{ ...played, level: 0.01 }]);
+    assert.ok(ada.level < levels[2] && ada.level > 0.01, 'it falls while a person speaks softly');
+    assert.equal(bo.level, 0);
+  });
 });
 
 /** A speaker who is heard for a second, or while it comes, 20 ms at a time. @param {boolean} goesOnRelayed @param {(remote: RemoteAudio, reports: Array<{at: number, report: any}>) => void} act @param {(at: number) => boolean} [comes] */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { groupNamed, refusedGroup } from '../src/group-name.js';
+import { groupLabel, groupNamed, refusedGroup } from '../src/group-name.js';
 import { invitationOf, linkFault } from '../src/place.js';
 import { LINK, newerThan } from '../src/view/chat.js';
 import { listenerNames } from '../src/view/groups.js';
@@ -88,6 +88,7 @@ const state = (more) => ({
   channels: { count: 1, heard: 0 },
   monitored: false,
   networkChanged: false,
+  deviceBusy: false,
   moderates: false,
   locked: false,
   banned: [],
@@ -257,6 +258,12 @@ test('a connection that is not good says why, as far as it can be told from here
     'their connection loses 15 %',
   );
   assert.equal(
+    reason({ lossPercent: 40, roundTripMs: 900 }, [{ lossPercent: 0 }], { deviceBusy: true }),
+    'this device is too busy',
+  );
+  assert.equal(reason({ cannotDecode: true }, [], { deviceBusy: true }), 'this device is too busy');
+  assert.equal(reason({}, [], { deviceBusy: true }), '', 'nothing is wrong');
+  assert.equal(
     reason({ lossPercent: 40 }, [], { networkChanged: true }),
     'your network has just changed',
   );
@@ -390,6 +397,15 @@ test('one group is meant where a group is asked for, and everyone by any of its 
     ['red team', 'Rot, Blau', 'ALLE'],
   );
   assert.throws(() => groupNamed('https://voice.example.org/r/lobby', []), /link to a room/);
+  // Neither direction nor what cannot be seen is part of a name, and what a program called so is shown without.
+  assert.equal(groupNamed('Re\u202ed  Te\u200bam', []), 'Red Team');
+  assert.equal(groupNamed('red', ['R\u202eed']), 'R\u202eed');
+  assert.deepEqual(['Global', ' Re\u202ed ', 'Cafe\u0301', '\u202e'].map(groupLabel), [
+    'Everyone',
+    'Red',
+    'Caf\u00e9',
+    '#61024',
+  ]);
   // As rooms are compared, but one that is written so is that one.
   const there = ['Red', 'RED', 'Cafe\u0301'];
   assert.deepEqual(
@@ -492,8 +508,10 @@ test('what a sentence about an end advises is the first button, and what a reloa
 });
 
 test('every lack of a browser is shown with what to do', () => {
-  const said = ['insecure', 'no-webcodecs', 'no-worklet'].map((lack) => unsupported(lack)[1]);
-  assert.equal(new Set(said).size, 3);
+  const said = ['insecure', 'no-webcodecs', 'no-worklet', 'key'].map(
+    (lack) => unsupported(lack)[1],
+  );
+  assert.equal(new Set(said).size, 4);
   assert.match(said[0], /https:\/\//);
   assert.match(said[1], /WebCodecs/);
 });
@@ -576,6 +594,11 @@ test('when nothing comes through, it is said between whom, once it has lasted', 
 
 test('an upload that is too slow is said', () => {
   assert.match(uploadWords(state({ uploadTooSlow: true })), /^Your upload is too slow/);
+  assert.match(
+    uploadWords(state({ uploadTooSlow: true, deviceBusy: true })),
+    /^This device is too busy/,
+  );
+  assert.equal(uploadWords(state({ deviceBusy: true })), '', 'nothing is wrong');
   assert.equal(uploadWords(state({})), '');
 });
 
@@ -607,7 +630,7 @@ test('a codec of the browser that fails is said, with whom it concerns', () => {
   );
   assert.equal(quality(mute), 'unheard');
   assert.equal(
-    reasonWords(mute, { people: [mute], output: 'on', networkChanged: false }),
+    reasonWords(mute, { people: [mute], output: 'on', networkChanged: false, deviceBusy: false }),
     'your browser cannot decode it',
   );
 });
@@ -696,6 +719,12 @@ test('what the guide to trouble quotes is what the page says', () => {
         .filter((file) => file.endsWith('.js'))
         .map((file) => readFileSync(new URL(file, folder), 'utf8')),
     )
+    .concat(
+      // The page before its code, and what the server shows in its place.
+      ['../src/index.html', '../../signaling/src/shell/page.rs'].map((file) =>
+        readFileSync(new URL(file, import.meta.url), 'utf8'),
+      ),
+    )
     .join('\n');
   const quoted = [...guide.matchAll(/^\| “([^”]+)”/gm)].map(([, words]) => words);
   assert.ok(quoted.length > 20);
@@ -726,7 +755,7 @@ test('each sentence of the page about what does not work has a row in the guide 
   );
   const others = [[], [person({ lossPercent: 0 })], [person({ lossPercent: 30, delayMs: 900 })]];
   const said = [
-    ...['insecure', 'no-webcodecs', 'no-worklet'].map((lack) => unsupported(lack).join(' ')),
+    ...['insecure', 'no-webcodecs', 'no-worklet', 'key'].map((lack) => unsupported(lack).join(' ')),
     FAILURE.join(' '),
     OWN_FAILURE.join(' '),
     OWN_ERROR,
@@ -736,6 +765,7 @@ test('each sentence of the page about what does not work has a row in the guide 
       people: [],
       output: 'on',
       networkChanged: false,
+      deviceBusy: false,
     }),
     ...Object.keys(able).map((lack) => lackWords({ ...able, [lack]: false })),
     ...[...REFUSALS.keys()].map((code) => refused(code)),
@@ -749,6 +779,7 @@ test('each sentence of the page about what does not work has a row in the guide 
     serverWords(state({ phase, people: [person({})] })),
     silenceWords(state({ people: [person({ route: 'none', silentMs: 5000 })] })),
     uploadWords(state({ uploadTooSlow: true })),
+    uploadWords(state({ uploadTooSlow: true, deviceBusy: true })),
     ...microphones.map(microphoneWords),
     ...outputs.map((output) => outputWords(state({ output }))),
     permissionWords(state({ mayNot: ['speak'], silenced: true })),
@@ -760,11 +791,17 @@ test('each sentence of the page about what does not work has a row in the guide 
     ...bad.flatMap((one) =>
       others.flatMap((rest) =>
         [true, false].map((networkChanged) =>
-          reasonWords(one, { people: [one, ...rest], output: 'on', networkChanged }),
+          reasonWords(one, {
+            people: [one, ...rest],
+            output: 'on',
+            networkChanged,
+            deviceBusy: false,
+          }),
         ),
       ),
     ),
-    reasonWords(bad[0], { people: bad, output: 'none', networkChanged: false }),
+    reasonWords(bad[0], state({ people: bad, output: 'none' })),
+    reasonWords(bad[0], state({ people: bad, deviceBusy: true })),
   ];
   assert.deepEqual(
     said.filter((words) => words !== '' && !quoted.some((quote) => words.includes(quote))),

@@ -228,6 +228,12 @@ enum vmesh_event_type
   // The device that was chosen (vmesh_set_input, vmesh_set_output) cannot be used, and the one
   // in use stays: device, text.
   VMESH_EVENT_DEVICE_REFUSED = 41,
+  // How what passes between this peer and a member is encrypted from now on, where this peer
+  // encrypts, as it does by a link with a key: peer, code ("waiting" for its keys, "verified":
+  // encrypted, with the room's key, "encrypted": without one, "unable": its program does not
+  // encrypt, "stopped": it did before, "refused": what it announces is not genuine; the last
+  // three are sent nothing, or what only earlier genuine keys open).
+  VMESH_EVENT_ENCRYPTION_CHANGED = 42,
   // Something that this library knows and this header does not.
   VMESH_EVENT_OTHER = 1000,
 };
@@ -537,7 +543,7 @@ enum vmesh_status
  {
   // Its microphone is muted.
   VMESH_STATUS_MUTED = 1,
-  // It hears no one.
+  // It hears no one: its user chose so, or its speaker is gone.
   VMESH_STATUS_DEAFENED = 2,
   // It has no microphone.
   VMESH_STATUS_LISTENING_ONLY = 4,
@@ -664,7 +670,8 @@ typedef struct vmesh_options {
   // The server: wss://host, or ws://host:port. A room's link in `room` comes first.
   struct vmesh_string server;
   // The room's name, at most 256 bytes, or its link, `https://host/r/ROOM`, which names the
-  // server as well and may carry an access token (`#t=TOKEN`).
+  // server as well and may carry an access token (`#t=TOKEN`) and the room's key (`#k=KEY`), with
+  // which what is said is encrypted end to end.
   struct vmesh_string room;
   // The name that others see, at most 64 bytes; "somebody" if empty.
   struct vmesh_string name;
@@ -1000,7 +1007,9 @@ typedef struct vmesh_network_event {
 // A game's network: what it can do, as functions that begin it and return at once. Each is given
 // the context. They are called by vmesh_over_update and vmesh_close, on the thread that calls
 // those, and at no other time; they must not let exceptions out, and may call every other function
-// of this library. A result below 0 says that it failed.
+// of this library. Where one of them calls vmesh_close, the farewell leaves, and the functions are
+// called, until the vmesh_over_update that called it returns. A result below 0 says that it
+// failed.
 //
 // In host mode the network is asked to host, never to connect: what server and client of one
 // program send each other stays in it.
@@ -1041,7 +1050,8 @@ typedef struct vmesh_network {
   int32_t (*receive)(void *context, struct vmesh_network_event *event);
   // What was sent should leave now: for networks that collect packets. May be null.
   void (*flush)(void *context);
-  // The server ends one connection, which takes less than it is sent. May be null.
+  // The server ends one connection, which takes less than it is sent. May be null: the
+  // connection stays, and its client joins anew.
   void (*end_client)(void *context, uint64_t client);
   // Sends a packet over a direct link that was reported with VMESH_NETWORK_LINK_UP. Null for a
   // network without links: all goes through the server.
@@ -1115,7 +1125,8 @@ vmesh_result vmesh_wait(vmesh_peer peer, uint32_t at_most_ms);
 //
 // Closing it again, or closing 0, does nothing and gives VMESH_OK. Calls that other threads make
 // with the handle give VMESH_ERROR_CLOSED from now on. A program that ends without it is noticed
-// by the others after some seconds. Error: VMESH_ERROR_BAD_HANDLE.
+// by the others after some seconds. Of a voice over a game's network, a vmesh_over_update on
+// another thread is waited for. Error: VMESH_ERROR_BAD_HANDLE.
 vmesh_result vmesh_close(vmesh_peer peer);
 
 // Muted, nothing is sent. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
@@ -1616,10 +1627,10 @@ vmesh_result vmesh_get_devices(struct vmesh_device *devices, uint32_t size, size
 // All functions that take a vmesh_peer take this handle; those about rooms, lobbies, moderation,
 // messages, channels and recordings give VMESH_ERROR_NO_ROOM. The handle is the program's to
 // close, with vmesh_close, on the network's thread. `network` is copied; each of its functions
-// must be there but those that may be null, and be of use until vmesh_close returns. Errors:
-// VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
-// VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is
-// then 0.
+// must be there but those that may be null, and be of use until vmesh_close returns, or, if one of
+// them calls it, until vmesh_over_update does. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
+// VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
+// VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
 vmesh_result vmesh_over_open(const struct vmesh_options *options,
                              const struct vmesh_network *network,
                              vmesh_peer *peer);

@@ -2,7 +2,9 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::{offset_of, size_of};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, TryLockError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use voicemesh::Bytes;
@@ -11,6 +13,7 @@ use voicemesh::over::network::{
     Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent,
     PacketLimits, Reliability,
 };
+use voicemesh_common::lock;
 
 use crate::guard::Fault;
 use crate::memory::{self, Plain, Sized32};
@@ -46,7 +49,9 @@ pub struct vmesh_network_event {
 /// A game's network: what it can do, as functions that begin it and return at once. Each is given
 /// the context. They are called by vmesh_over_update and vmesh_close, on the thread that calls
 /// those, and at no other time; they must not let exceptions out, and may call every other function
-/// of this library. A result below 0 says that it failed.
+/// of this library. Where one of them calls vmesh_close, the farewell leaves, and the functions are
+/// called, until the vmesh_over_update that called it returns. A result below 0 says that it
+/// failed.
 ///
 /// In host mode the network is asked to host, never to connect: what server and client of one
 /// program send each other stays in it.
@@ -101,7 +106,8 @@ pub struct vmesh_network {
         Option<unsafe extern "C" fn(context: *mut c_void, event: *mut vmesh_network_event) -> i32>,
     /// What was sent should leave now: for networks that collect packets. May be null.
     pub flush: Option<unsafe extern "C" fn(context: *mut c_void)>,
-    /// The server ends one connection, which takes less than it is sent. May be null.
+    /// The server ends one connection, which takes less than it is sent. May be null: the
+    /// connection stays, and its client joins anew.
     pub end_client: Option<unsafe extern "C" fn(context: *mut c_void, client: u64)>,
     /// Sends a packet over a direct link that was reported with VMESH_NETWORK_LINK_UP. Null for a
     /// network without links: all goes through the server.
@@ -156,15 +162,25 @@ pub(crate) fn no_network() -> Fault {
 
 /// The game's half of its network, as long as the handle is open.
 #[derive(Default)]
-pub(crate) struct OpenNetwork(Mutex<Option<Pump<ProgramNetwork>>>);
+pub(crate) struct OpenNetwork {
+    pump: Mutex<Option<Pump<ProgramNetwork>>>,
+    /// On which thread the network's functions are being called by an update.
+    updating: Mutex<Option<ThreadId>>,
+    /// One of these functions has closed the voice.
+    closed_within: AtomicBool,
+}
 
 impl OpenNetwork {
     pub(crate) fn new(pump: Pump<ProgramNetwork>) -> Self {
-        Self(Mutex::new(Some(pump)))
+        Self {
+            pump: Mutex::new(Some(pump)),
+            updating: Mutex::default(),
+            closed_within: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn update(&self) -> Result<(), Fault> {
-        let mut pump = match self.0.try_lock() {
+        let mut pump = match self.pump.try_lock() {
             Ok(pump) => pump,
             // A panic of ours in between; what is there is whole.
             Err(TryLockError::Poisoned(pump)) => pump.into_inner(),
@@ -175,15 +191,41 @@ impl OpenNetwork {
                 ));
             }
         };
+        let _updating = Updating::begin(&self.updating);
         pump.as_mut().ok_or_else(no_network)?.update();
         Ok(())
     }
 
-    /// The voice is gone: its farewell leaves. A call of update that is under way does it instead.
+    /// The voice is gone: its farewell leaves. Within a function that update has called, update does
+    /// it; an update on another thread is waited for, so that no function is called later.
     pub(crate) fn close(&self) {
-        if let Ok(mut pump) = self.0.try_lock() {
-            drop(pump.take());
+        if *lock(&self.updating) == Some(thread::current().id()) {
+            self.closed_within.store(true, Ordering::Relaxed);
+        } else {
+            let pump = lock(&self.pump).take();
+            drop(pump);
         }
+    }
+
+    /// Whether a function that an update has called has closed the voice.
+    pub(crate) fn is_closed_within(&self) -> bool {
+        self.closed_within.load(Ordering::Relaxed)
+    }
+}
+
+/// While an update calls the network's functions.
+struct Updating<'a>(&'a Mutex<Option<ThreadId>>);
+
+impl<'a> Updating<'a> {
+    fn begin(thread: &'a Mutex<Option<ThreadId>>) -> Self {
+        *lock(thread) = Some(thread::current().id());
+        Self(thread)
+    }
+}
+
+impl Drop for Updating<'_> {
+    fn drop(&mut self) {
+        *lock(self.0) = None;
     }
 }
 

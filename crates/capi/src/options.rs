@@ -24,7 +24,8 @@ pub struct vmesh_options {
     /// The server: wss://host, or ws://host:port. A room's link in `room` comes first.
     pub server: vmesh_string,
     /// The room's name, at most 256 bytes, or its link, `https://host/r/ROOM`, which names the
-    /// server as well and may carry an access token (`#t=TOKEN`).
+    /// server as well and may carry an access token (`#t=TOKEN`) and the room's key (`#k=KEY`), with
+    /// which what is said is encrypted end to end.
     pub room: vmesh_string,
     /// The name that others see, at most 64 bytes; "somebody" if empty.
     pub name: vmesh_string,

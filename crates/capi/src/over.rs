@@ -18,10 +18,10 @@ use crate::{vmesh_mode, vmesh_result};
 /// All functions that take a vmesh_peer take this handle; those about rooms, lobbies, moderation,
 /// messages, channels and recordings give VMESH_ERROR_NO_ROOM. The handle is the program's to
 /// close, with vmesh_close, on the network's thread. `network` is copied; each of its functions
-/// must be there but those that may be null, and be of use until vmesh_close returns. Errors:
-/// VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
-/// VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is
-/// then 0.
+/// must be there but those that may be null, and be of use until vmesh_close returns, or, if one of
+/// them calls it, until vmesh_over_update does. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
+/// VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
+/// VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_over_open(
     options: *const vmesh_options,
@@ -58,7 +58,7 @@ pub extern "C" fn vmesh_over_update(peer: vmesh_peer) -> vmesh_result {
     guarded(|| {
         let open = PEERS.find(peer)?;
         open.network.update()?;
-        if open.is_closed() {
+        if open.network.is_closed_within() {
             open.network.close();
         }
         open.with_mut(|place| {

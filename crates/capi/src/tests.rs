@@ -1,6 +1,7 @@
 //! The edge as hostile or careless callers meet it.
 
 mod game;
+mod over;
 
 use std::ffi::{CStr, c_char};
 use std::mem::size_of;

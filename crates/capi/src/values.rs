@@ -245,6 +245,12 @@ pub enum vmesh_event_type {
     /// The device that was chosen (vmesh_set_input, vmesh_set_output) cannot be used, and the one
     /// in use stays: device, text.
     VMESH_EVENT_DEVICE_REFUSED = 41,
+    /// How what passes between this peer and a member is encrypted from now on, where this peer
+    /// encrypts, as it does by a link with a key: peer, code ("waiting" for its keys, "verified":
+    /// encrypted, with the room's key, "encrypted": without one, "unable": its program does not
+    /// encrypt, "stopped": it did before, "refused": what it announces is not genuine; the last
+    /// three are sent nothing, or what only earlier genuine keys open).
+    VMESH_EVENT_ENCRYPTION_CHANGED = 42,
     /// Something that this library knows and this header does not.
     VMESH_EVENT_OTHER = 1000,
 }
@@ -255,7 +261,7 @@ pub enum vmesh_event_type {
 pub enum vmesh_status {
     /// Its microphone is muted.
     VMESH_STATUS_MUTED = 1,
-    /// It hears no one.
+    /// It hears no one: its user chose so, or its speaker is gone.
     VMESH_STATUS_DEAFENED = 2,
     /// It has no microphone.
     VMESH_STATUS_LISTENING_ONLY = 4,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use voicemesh::{
     AccessToken, FrameDuration, InputSpec, JoinError, JoinOptions, OutputSpec, Password,
-    Permissions, Presence,
+    Permissions, Presence, RoomKey,
 };
 use voicemesh_netsim::{Conditions, Loss};
 
@@ -45,6 +45,10 @@ pub enum Command {
     /// List microphones and speakers.
     #[command(after_help = EXIT_CODES)]
     Devices(DevicesArguments),
+    /// Make a link with a key to a room: what is said between those who join by it is encrypted end
+    /// to end, and the server cannot listen.
+    #[command(after_help = EXIT_CODES)]
+    Link(LinkArguments),
     /// Make an access token, for a server that was started with --auth-secret.
     Token(TokenArguments),
     /// Try it on this machine alone: a server, its page in your browser, and an echo to talk to.
@@ -106,6 +110,17 @@ pub struct JoinArguments {
     /// sees that it is on.
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
+}
+
+/// For `link`.
+#[derive(Args, Debug)]
+pub struct LinkArguments {
+    /// The room's name, or a link to it [default: a new name].
+    pub room: Option<String>,
+
+    /// The server, such as wss://voice.example.org [default: ws://127.0.0.1:8080, this machine].
+    #[arg(long, env = "VOICEMESH_SERVER", value_name = "URL")]
+    pub server: Option<String>,
 }
 
 /// For `token`.
@@ -271,6 +286,16 @@ pub struct StayArguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub give_up_after: Option<Duration>,
 
+    /// Encrypt end to end what is said and written here: only programs that encrypt as well hear
+    /// it, and the server cannot. The web page does not encrypt yet. A link with a key (`voicemesh
+    /// link`) does this, too.
+    #[arg(long)]
+    pub encrypt: bool,
+
+    /// The key in the link that was followed.
+    #[arg(skip)]
+    pub room_key: Option<RoomKey>,
+
     /// No direct connections, so that no other peer sees this machine's IP address.
     #[arg(long)]
     pub relay_only: bool,
@@ -375,6 +400,7 @@ impl StayArguments {
             }
         }
         self.token = options.access_token().cloned().or(self.token.take());
+        self.room_key = options.given_room_key()?.cloned();
         Ok(options.room().to_owned())
     }
 
@@ -581,5 +607,17 @@ mod tests {
             assert_eq!(error.exit_code(), i32::from(crate::exit::Exit::Usage.code()), "{line}");
             assert!(!error.to_string().contains("invalid digit"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_link_with_a_key_brings_it_and_a_damaged_one_is_refused() {
+        let followed = |line: &str| join(line).follow_link();
+        let link = "https://voice.example.org/r/tea#k=AAAAAAAAAAAAAAAAAAAAAA";
+        let with_key = followed(&format!("voicemesh join {link}")).expect("a link");
+        assert!(with_key.stay.room_key.is_some() && !with_key.stay.encrypt);
+        let without = followed("voicemesh join tea --encrypt").expect("a name");
+        assert!(without.stay.room_key.is_none() && without.stay.encrypt);
+        let damaged = followed("voicemesh join https://voice.example.org/r/tea#k=AAAA");
+        assert!(matches!(damaged, Err(JoinError::BadRoomKey(_))), "{damaged:?}");
     }
 }

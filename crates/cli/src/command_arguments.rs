@@ -41,7 +41,7 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The talk group that is meant.
+/// The talk group that is meant, in the form in which names of rooms are shown.
 ///
 /// # Errors
 ///
@@ -53,6 +53,9 @@ pub(crate) fn group(typed: &str) -> Result<String, String> {
     }
     if name.contains("://") {
         return Err("That is a link to a room. /quit, then `voicemesh join LINK`.".to_owned());
+    }
+    if let Ok(shown) = RoomName::parse(name) {
+        return Ok(shown.as_str().to_owned());
     }
     let beginning: String = name.chars().take(LOOKED_AT).collect();
     match RoomName::parse(&beginning) {
@@ -114,6 +117,7 @@ mod tests {
             ("café", "Cafe\u{301}"),
             ("Blue", "blue"),
             ("re", "re"),
+            ("bl\u{202e}ue", "blue"),
         ] {
             assert_eq!(as_written(typed.to_owned(), there.iter()), meant, "{typed}");
         }
@@ -125,6 +129,11 @@ mod tests {
             assert_eq!(group(typed).as_deref(), Ok(EVERYONE), "{typed}");
         }
         assert_eq!(group("'Red Team'").as_deref(), Ok("Red Team"));
+        assert_eq!(
+            group("Re\u{202e}d  Te\u{200b}am").as_deref(),
+            Ok("Red Team"),
+            "neither direction nor what cannot be seen is part of it"
+        );
         assert!(group("https://example.org/r/lobby").unwrap_err().contains("a link to a room"));
         assert_eq!(
             group(&"x".repeat(300)).map(|name| name.len()),

@@ -4,8 +4,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use voicemesh::{PeerId, TransactionId};
+use voicemesh::{PasswordChange, PeerId, RoomEvent, TransactionId};
 
+use crate::format::in_minutes;
+use crate::human::room_changed;
 use crate::text::harmless;
 
 /// As many as a room has; the oldest is forgotten first.
@@ -61,9 +63,11 @@ pub enum Change {
 #[derive(Clone, Debug)]
 struct Asked {
     transaction: TransactionId,
-    /// What is said once it is done, if no event says it.
+    /// What is said once it is done.
     done: Option<String>,
     change: Option<Change>,
+    /// What is said if it is refused: another member has decided the same meanwhile.
+    if_refused: Option<&'static str>,
 }
 
 /// The decisions, and the bans by the labels that were shown of the members.
@@ -94,16 +98,25 @@ impl Decisions {
         if self.asked.len() >= MOST {
             self.asked.pop_front();
         }
-        self.asked.push_back(Asked { transaction, done, change });
+        self.asked.push_back(Asked { transaction, done, change, if_refused: None });
     }
 
-    /// An event has said what became of the room's password.
-    pub fn password_said(&mut self) {
-        for asked in &mut self.asked {
-            if matches!(asked.change, Some(Change::Password(_))) {
-                asked.done = None;
+    /// Whether an event about the room looks like the doing of a decision that waits for its
+    /// answer. What is said of it then comes with the answer.
+    pub fn answers_for(&mut self, event: &RoomEvent) -> bool {
+        let is_its_doing = |asked: &&mut Asked| match (&asked.change, event) {
+            (Some(Change::Locked(wanted)), RoomEvent::RoomLocked { locked }) => wanted == locked,
+            (Some(Change::Password(wanted)), RoomEvent::RoomPassword { change }) => {
+                *wanted == (*change != PasswordChange::Removed)
             }
+            _ => false,
+        };
+        let Some(asked) = self.asked.iter_mut().find(is_its_doing) else { return false };
+        asked.if_refused = room_changed(event);
+        if let RoomEvent::RoomPassword { change: PasswordChange::Removed } = event {
+            asked.done = asked.if_refused.map(str::to_owned);
         }
+        true
     }
 
     /// What was asked last.
@@ -115,7 +128,10 @@ impl Decisions {
     /// The server's answer to anything that it was asked; what is to be said of it.
     pub fn decided(&mut self, transaction: TransactionId, is_done: bool) -> Option<String> {
         let at = self.asked.iter().position(|asked| asked.transaction == transaction)?;
-        let Asked { done, change, .. } = self.asked.remove(at).filter(|_| is_done)?;
+        let Asked { done, change, if_refused, .. } = self.asked.remove(at)?;
+        if !is_done {
+            return if_refused.map(str::to_owned);
+        }
         match change {
             Some(Change::Banned { peer, label, until }) => {
                 self.forget(peer);
@@ -255,15 +271,6 @@ impl Decisions {
     }
 }
 
-/// How long a ban lasts, in whole minutes, or in hours.
-pub fn in_minutes(time: Duration) -> String {
-    match time.as_secs().div_ceil(60) {
-        0 | 1 => "a minute".to_owned(),
-        minutes if minutes >= 120 => format!("{} hours", minutes.div_ceil(60)),
-        minutes => format!("{minutes} minutes"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,16 +377,6 @@ mod tests {
         decide(&mut decisions, Change::Locked(true));
         decide(&mut decisions, Change::Locked(false));
         assert_eq!(decisions.joined(HOUR, 3), None, "nothing is left that could end");
-    }
-
-    #[test]
-    fn a_ban_is_said_in_minutes_or_hours() {
-        let said = [1, 60, 61, 3_600, 7_199, 7_201, 86_400]
-            .map(|seconds| in_minutes(Duration::from_secs(seconds)));
-        assert_eq!(
-            said,
-            ["a minute", "a minute", "2 minutes", "60 minutes", "2 hours", "3 hours", "24 hours"]
-        );
     }
 
     #[test]

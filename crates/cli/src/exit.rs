@@ -97,7 +97,9 @@ impl From<JoinError> for Failure {
                 (Exit::Usage, "")
             }
             JoinError::BadName(_) => (Exit::Usage, "Name it with --name."),
-            JoinError::TokenTooLong | JoinError::PasswordTooLong => (Exit::Usage, ""),
+            JoinError::TokenTooLong | JoinError::PasswordTooLong | JoinError::BadRoomKey(_) => {
+                (Exit::Usage, "")
+            }
             JoinError::BadProxy { .. } => (Exit::Usage, "--proxy none does without."),
             JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
                 (Exit::Usage, "Or name the room, and the server with --server.")
@@ -128,6 +130,7 @@ impl From<JoinError> for Failure {
             }
             JoinError::BadName(_) => "Choose another with --name.",
             JoinError::TokenTooLong => "Copy the link or the token again, whole and alone.",
+            JoinError::BadRoomKey(_) => "Copy the whole link again.",
             JoinError::PasswordTooLong => "Ask for the room's password, or choose a shorter one.",
             JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
                 "Copy the link again, or name the room, and the server with --server."

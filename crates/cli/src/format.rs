@@ -45,6 +45,15 @@ pub fn short(duration: Duration) -> String {
     }
 }
 
+/// How long a ban lasts, in whole minutes, or in hours.
+pub fn in_minutes(time: Duration) -> String {
+    match time.as_secs().div_ceil(60) {
+        0 | 1 => "a minute".to_owned(),
+        minutes if minutes >= 120 => format!("{} hours", minutes.div_ceil(60)),
+        minutes => format!("{minutes} minutes"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +61,16 @@ mod tests {
     #[test]
     fn lengths_of_time_are_minutes_and_seconds() {
         assert_eq!([0, 754, 3_725].map(clock_of), [" 0:00", "12:34", "1:02:05"]);
+    }
+
+    #[test]
+    fn a_ban_is_said_in_minutes_or_hours() {
+        let said = [1, 60, 61, 3_600, 7_199, 7_201, 86_400]
+            .map(|seconds| in_minutes(Duration::from_secs(seconds)));
+        assert_eq!(
+            said,
+            ["a minute", "a minute", "2 minutes", "60 minutes", "2 hours", "3 hours", "24 hours"]
+        );
     }
 
     #[test]

@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use voicemesh::{
-    ConnectFailure, DeviceEvent, DeviceRole, ErrorCode, Event, OwnerRightState, PasswordChange,
-    PeerId, PeerLeftReason, Permissions, RoomEvent, Route, ServerConnection, TimedEvent,
-    VoiceEvent,
+    ANNOUNCEMENT_KEY, ConnectFailure, DeviceEvent, DeviceRole, ErrorCode, Event, MemberEncryption,
+    Metadata, OwnerRightState, PeerId, PeerLeftReason, Permissions, RoomEvent, Route,
+    ServerConnection, TimedEvent, VoiceEvent,
 };
 
-use crate::decisions::in_minutes;
-use crate::format::EVERYONE;
-use crate::format::short;
+use crate::encryption::{self, EndToEnd};
+use crate::format::{EVERYONE, in_minutes, short};
 use crate::people::People;
 use crate::reach::{next_step, remarks};
-use crate::text::harmless;
+use crate::text::{group_shown, groups_quoted, harmless};
+
+mod moderation;
+pub(crate) use moderation::room_changed;
 
 /// Who speaks again after a shorter pause than this gets no new line.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -86,6 +88,8 @@ pub struct SessionInfo {
     pub has_token: bool,
     /// No direct connections.
     pub relay_only: bool,
+    /// How what is said is encrypted end to end.
+    pub end_to_end: EndToEnd,
     /// Where a recording is kept, if one is.
     pub record: Option<PathBuf>,
     /// Which file is written in place of one that is there already.
@@ -106,6 +110,8 @@ pub struct TextOutput {
     remarked: Vec<String>,
     /// Peers through to whom nothing comes.
     cut_off: BTreeSet<PeerId>,
+    /// Peers that do not hear the user, or are not heard, because of encryption.
+    left_out: BTreeSet<PeerId>,
     /// The last route to each.
     routes: BTreeMap<PeerId, Route>,
     /// Where they differ from the default.
@@ -166,6 +172,7 @@ impl TextOutput {
             away_told: None,
             remarked: Vec::new(),
             cut_off: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             routes: BTreeMap::new(),
             permissions: BTreeMap::new(),
             spoke_at: BTreeMap::new(),
@@ -187,7 +194,9 @@ impl TextOutput {
         let (room, name, server) =
             (harmless(&stay.room), harmless(&stay.name), harmless(&stay.server));
         let joining = plain(format!("Joining “{room}” at {server}{by_default} as {name} …"));
-        [plain(addresses)].into_iter().chain(self.unused_server()).chain([joining]).collect()
+        let encrypted = stay.end_to_end.opening().map(plain);
+        let before = [plain(addresses)].into_iter().chain(encrypted).chain(self.unused_server());
+        before.chain([joining]).collect()
     }
 
     /// What is said of a server that was named in vain.
@@ -240,10 +249,15 @@ impl TextOutput {
                     Some(true) => format!("{label} is here, and keeps a recording of the room."),
                     _ => format!("{label} is here."),
                 };
-                Some(line(Mood::Came, text))
+                Some(match self.only_theirs(*peer, metadata, &label) {
+                    Some(why) => trouble(format!("{text} {why}")),
+                    None => line(Mood::Came, text),
+                })
             }
             Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => {
-                self.recording_line(*peer, By::Metadata, metadata.contains_key(RECORDING), people)
+                let records = metadata.contains_key(RECORDING);
+                let encrypts = self.only_theirs(*peer, metadata, &people.label(*peer)).map(trouble);
+                self.recording_line(*peer, By::Metadata, records, people).or(encrypts)
             }
             Event::Room(RoomEvent::StatusChanged { peer, status }) => {
                 let is_own = people.is_own(*peer);
@@ -257,6 +271,7 @@ impl TextOutput {
                 self.spoke_at.remove(peer);
                 self.recorders.remove(peer);
                 self.cut_off.remove(peer);
+                self.left_out.remove(peer);
                 self.routes.remove(peer);
                 self.permissions.remove(peer);
                 let label = people.label_as(*peer, name);
@@ -277,7 +292,7 @@ impl TextOutput {
             Event::Room(RoomEvent::Text { from, name, private, group, text }) => {
                 let to = match group {
                     _ if *private => " (to you alone)".to_owned(),
-                    Some(group) if group != EVERYONE => format!(" (to {})", harmless(group)),
+                    Some(group) if group != EVERYONE => format!(" (to {})", group_shown(group)),
                     _ => String::new(),
                 };
                 Some(line(
@@ -308,54 +323,42 @@ impl TextOutput {
             {
                 Some(plain("A moderator has moved you to everyone."))
             }
-            Event::Room(RoomEvent::Moved { groups }) => Some(plain(format!(
-                "A moderator has moved you to “{}”.",
-                harmless(&groups.join("”, “"))
-            ))),
+            Event::Room(RoomEvent::Moved { groups }) => {
+                Some(plain(format!("A moderator has moved you to “{}”.", groups_quoted(groups))))
+            }
             Event::Room(RoomEvent::Held { peer, groups }) if people.is_own(*peer) => {
                 self.held(groups)
             }
-            Event::Room(RoomEvent::RoomLocked { locked: true }) => {
-                Some(plain("A moderator has closed the room to newcomers."))
-            }
-            Event::Room(RoomEvent::RoomLocked { locked: false }) => {
-                Some(plain("Newcomers are let in again."))
-            }
-            Event::Room(RoomEvent::RoomPassword { change }) => match change {
-                PasswordChange::Set => {
-                    Some(plain("A moderator has given the room a password: newcomers need it."))
-                }
-                PasswordChange::Changed => {
-                    Some(plain("A moderator has changed the room’s password."))
-                }
-                PasswordChange::Removed => Some(plain("The room has no password any more.")),
-                _ => None,
-            },
+            Event::Room(
+                event @ (RoomEvent::RoomLocked { .. } | RoomEvent::RoomPassword { .. }),
+            ) => room_changed(event).map(plain),
             Event::Room(RoomEvent::OwnerRight { state: OwnerRightState::Later }) => Some(plain(
                 "The server has just started: who may moderate this room is decided within two minutes.",
             )),
             Event::Room(RoomEvent::OwnerRight { .. }) => Some(plain(
                 "No member may moderate this room until it has been empty once: the server had just started.",
             )),
+            Event::Room(RoomEvent::EncryptionChanged { peer, encryption }) => {
+                self.encryption_changed(*peer, *encryption, people)
+            }
             // What was done is said by what asked for it.
             Event::Room(RoomEvent::TransactionDone { result: Ok(()), .. }) => None,
             Event::Room(RoomEvent::TransactionDone { result: Err(error), .. }) => {
-                Some(trouble(format!("That did not work: {}", sentence(&error.message))))
+                Some(moderation::not_done(error, &self.permissions, people))
             }
             // A program that joins anew begins with everyone.
             Event::Voice(VoiceEvent::GroupRefused { group }) if !self.held_in.is_empty() => {
                 (group != EVERYONE).then(|| {
-                    let held = self.held_in.join("”, “");
-                    let held = harmless(&held);
                     trouble(format!(
-                        "A moderator holds you in “{held}”: you cannot join “{}”.",
-                        harmless(group)
+                        "A moderator holds you in “{}”: you cannot join “{}”.",
+                        groups_quoted(&self.held_in),
+                        group_shown(group)
                     ))
                 })
             }
             Event::Voice(VoiceEvent::GroupRefused { group }) => Some(trouble(format!(
                 "The server refuses the group “{}”: another group has its number, or there are too many. Take another name.",
-                harmless(group)
+                group_shown(group)
             ))),
             Event::Device(DeviceEvent::Lost { which, why }) => Some(device_lost(*which, why)),
             Event::Device(DeviceEvent::Recovered { which }) => {
@@ -410,6 +413,37 @@ impl TextOutput {
                 line(Mood::Came, format!("Sound comes through between you and {label} again."))
             }
         })
+    }
+
+    /// What is said, once, of a member that encrypts where this peer does not.
+    fn only_theirs(&mut self, peer: PeerId, metadata: &Metadata, who: &str) -> Option<String> {
+        let is_plain = self.stay.end_to_end == EndToEnd::Off;
+        let encrypts = metadata.contains_key(ANNOUNCEMENT_KEY);
+        (is_plain && encrypts && self.left_out.insert(peer)).then(|| encryption::only_theirs(who))
+    }
+
+    /// Who is left out, and who is no longer.
+    fn encryption_changed(
+        &mut self,
+        peer: PeerId,
+        encryption: MemberEncryption,
+        people: &People,
+    ) -> Option<Line> {
+        let label = people.label(peer);
+        match encryption {
+            // The keys are on their way.
+            MemberEncryption::Waiting => None,
+            MemberEncryption::Encrypted { .. } => {
+                let was_left_out = self.left_out.remove(&peer);
+                was_left_out.then(|| line(Mood::Came, format!("{label} hears you now.")))
+            }
+            MemberEncryption::Unable | MemberEncryption::Stopped | MemberEncryption::Refused(_) => {
+                if encryption.is_left_out() {
+                    self.left_out.insert(peer);
+                }
+                encryption::sentence(encryption, &label).map(trouble)
+            }
+        }
     }
 
     fn permissions_changed(
@@ -538,7 +572,7 @@ impl TextOutput {
             [] => was_held.then(|| plain("You may choose your talk groups again.")),
             groups => Some(plain(format!(
                 "A moderator holds you in “{}”: until you are moved again you can be in no other group.",
-                harmless(&groups.join("”, “"))
+                groups_quoted(groups)
             ))),
         }
     }

@@ -9,7 +9,7 @@
 //!
 //! | `event` | further keys | when |
 //! |---|---|---|
-//! | `joining` | `server`, `room`, `name`, `relay_only` | first line, before anything happens; missing if what was asked for is refused before |
+//! | `joining` | `server`, `room`, `name`, `relay_only`, `end_to_end` (what is said is encrypted end to end) | first line, before anything happens; missing if what was asked for is refused before |
 //! | `joined` | `you`, `name`, `room`, `session`, `others`, `relay_only` | the server let this peer in; again after every rejoin. `name`: as the others see it; an access token may name another than `joining` |
 //! | `connected` | | the session is complete: speech flows, texts can be sent; again after every rejoin |
 //! | `peer-joined` | `peer`, `name`, `metadata` | another peer is in the room |
@@ -23,6 +23,7 @@
 //! | `room-locked` | `locked` | newcomers are not let in, or are again |
 //! | `room-password` | `change` | the room's password was `set`, `changed` or `removed`; `present`: it has one at the join |
 //! | `owner-right` | `state` | no member has the owner's right yet: `later` or `none` |
+//! | `encryption-changed` | `peer`, `name`, `encryption`, `message` | only where this peer encrypts: `waiting` (for its keys), `verified` (it has the room's key), `encrypted` (the room has none), `unable` (its program does not encrypt), `stopped` (it did before in this stay), `refused` (what it announces is not genuine; then with `message`); the last three are sent nothing, or what only earlier genuine keys open |
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
@@ -92,8 +93,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use voicemesh::{
-    ConnectFailure, DeviceEvent, DeviceRole, Event, MemberStatus, MicrophoneState, OwnerRightState,
-    PeerId, PeerLeftReason, RoomEvent, Route, ServerConnection, TimedEvent, VoiceEvent,
+    ConnectFailure, DeviceEvent, DeviceRole, Event, MemberEncryption, MemberStatus,
+    MicrophoneState, OwnerRightState, PeerId, PeerLeftReason, RoomEvent, Route, ServerConnection,
+    TimedEvent, VoiceEvent,
 };
 
 use crate::end::End;
@@ -124,8 +126,8 @@ pub fn event(stamped: &TimedEvent, people: &People) -> String {
 }
 
 /// The first line.
-pub fn joining(server: &str, room: &str, name: &str, relay_only: bool) -> String {
-    let rest = json!({ "server": server, "room": room, "name": name, "relay_only": relay_only });
+pub fn joining(server: &str, room: &str, name: &str, relay_only: bool, end_to_end: bool) -> String {
+    let rest = json!({ "server": server, "room": room, "name": name, "relay_only": relay_only, "end_to_end": end_to_end });
     line("joining", Duration::ZERO, rest)
 }
 
@@ -217,6 +219,15 @@ fn said(event: &Event, people: &People) -> Value {
             json!({ "code": code, "message": message, "next_step": next_step, "retry_after_ms": retry_after_ms })
         }
         Event::Room(RoomEvent::OwnerChanged { owner }) => of(owner),
+        Event::Room(RoomEvent::EncryptionChanged { peer, encryption }) => {
+            let event = with(of(peer), "encryption", encryption.name().into());
+            match encryption {
+                MemberEncryption::Refused(error) => {
+                    with(event, "message", error.to_string().into())
+                }
+                _ => event,
+            }
+        }
         Event::Room(RoomEvent::RoomMetadataChanged { metadata }) => json!({ "metadata": metadata }),
         Event::Room(RoomEvent::ReachabilityChanged { token }) => json!({ "token": token }),
         Event::Room(RoomEvent::Replaced) => json!({}),
@@ -394,7 +405,7 @@ fn device_name(which: DeviceRole) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use voicemesh::{ErrorCode, Metadata, Snapshot};
+    use voicemesh::{AnnouncementError, ErrorCode, Metadata, Snapshot};
 
     use super::*;
     use crate::exit::Exit;
@@ -443,6 +454,17 @@ mod tests {
             rest("metadata-changed", changed),
             json!({ "peer": BEN, "name": "Ben", "metadata": { "kind": "echo" } })
         );
+        let encryption = |encryption| {
+            let changed = RoomEvent::EncryptionChanged { peer: peer(1), encryption };
+            rest("encryption-changed", Event::Room(changed))
+        };
+        assert_eq!(
+            encryption(MemberEncryption::Encrypted { verified: true }),
+            json!({ "peer": BEN, "name": "Ben", "encryption": "verified" })
+        );
+        let refused = encryption(MemberEncryption::Refused(AnnouncementError::NotAuthentic));
+        assert_eq!(refused["encryption"], "refused");
+        assert_eq!(refused["message"], AnnouncementError::NotAuthentic.to_string());
         for (reason, name) in [
             (PeerLeftReason::Left, "left"),
             (PeerLeftReason::Kicked, "kicked"),
@@ -583,10 +605,10 @@ mod tests {
         assert_eq!(value(error(Duration::from_micros(1500), &failure)), expected);
         let expected = json!({ "event": "notice", "at_ms": 2000.0, "message": "Muted." });
         assert_eq!(value(notice(Duration::from_secs(2), "Muted.")), expected);
-        let first = value(joining("ws://x", "lobby", "Ada", true));
+        let first = value(joining("ws://x", "lobby", "Ada", true, false));
         assert_eq!(
-            (&first["event"], &first["at_ms"], &first["relay_only"]),
-            (&json!("joining"), &json!(0.0), &json!(true))
+            (&first["event"], &first["at_ms"], &first["relay_only"], &first["end_to_end"]),
+            (&json!("joining"), &json!(0.0), &json!(true), &json!(false))
         );
     }
 

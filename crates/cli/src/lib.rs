@@ -1,5 +1,5 @@
 //! The `voicemesh` command: talk in a room from a terminal, let an echo answer, try everything on one
-//! machine, try microphone and network, list devices, make access tokens, run the server.
+//! machine, try microphone and network, list devices, make links and access tokens, run the server.
 //!
 //! **Does.** Turns a command line into [`voicemesh::JoinOptions`], events into lines for people
 //! ([`human`]) or programs ([`json`]) or a view of the whole terminal (`live`), and typed lines
@@ -22,6 +22,7 @@ pub mod arguments;
 mod command_arguments;
 mod decisions;
 mod devices;
+pub mod encryption;
 pub mod end;
 pub mod exit;
 mod format;
@@ -29,6 +30,7 @@ mod held_logs;
 pub mod human;
 mod input;
 pub mod json;
+mod link;
 mod live;
 mod logs;
 mod loopback;
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Loopback(loopback) => loopback::run(&loopback),
         Command::Devices(devices) => devices::list(&devices),
         Command::Token(token) => token::make(token),
+        Command::Link(link) => link::make(&link),
         Command::Try(arguments) => trial::run(&arguments),
         Command::Serve(config) => serve::serve(*config),
     };

@@ -99,7 +99,7 @@ impl Live {
 
     /// Whether the microphone is open to talk.
     pub(crate) fn set_talking(&mut self, talking: bool) {
-        self.screen.own.talking = talking;
+        self.screen.set_talking(talking);
         self.stale = true;
     }
 
@@ -160,14 +160,13 @@ impl Live {
     }
 
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, people: &People) {
-        let Screen { own, chosen, exposed, problems, .. } = &self.screen;
-        let before = (own.clone(), *chosen, *exposed, problems.clone());
-        let before = (std::mem::take(&mut self.screen.people), before);
+        let shown = |Screen { own, chosen, exposed, encryption, problems, .. }: &Screen| {
+            (own.clone(), *chosen, *exposed, encryption.clone(), problems.clone())
+        };
+        let before = (std::mem::take(&mut self.screen.people), shown(&self.screen));
         self.screen.observe(snapshot, people);
         self.screen.judge(&self.problems, snapshot);
-        let Screen { people, own, chosen, exposed, problems, .. } = &self.screen;
-        self.stale |=
-            before != (people.clone(), (own.clone(), *chosen, *exposed, problems.clone()));
+        self.stale |= before != (self.screen.people.clone(), shown(&self.screen));
     }
 
     /// Actions of the keys that were pressed.
@@ -245,11 +244,8 @@ impl Live {
     }
 
     fn suspend(&mut self, wishes: &mut Vec<Action>) {
-        self.screen.held_key.release();
-        if std::mem::take(&mut self.screen.own.talking) {
-            // The shell would get the release of the key.
-            wishes.push(Action::Talk(false));
-        }
+        // The shell would get the release of the key.
+        wishes.extend(keys::let_go(&mut self.screen));
         if self.console.suspend().is_err() {
             wishes.push(Action::Leave);
         }

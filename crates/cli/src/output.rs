@@ -6,10 +6,11 @@ use std::time::Duration;
 use voicemesh::{DeviceEvent, Event, RoomEvent, Snapshot, TimedEvent, VoiceEvent};
 use voicemesh_device::file_words;
 
+use crate::encryption::EndToEnd;
 use crate::end::End;
 use crate::exit::Failure;
 use crate::format::{is_unicode, time_of_day};
-use crate::human::{Line, Mood, TextOutput, plain};
+use crate::human::{Line, Mood, SessionInfo, TextOutput, plain};
 use crate::json;
 use crate::live::Live;
 use crate::live::keys::Action;
@@ -72,6 +73,12 @@ impl Output {
     #[cfg(test)]
     pub(crate) fn for_tests(sink: Box<dyn Write>) -> Self {
         Self::new(OutputFormat::Json, sink)
+    }
+
+    /// What people would read goes to `sink`.
+    #[cfg(test)]
+    pub(crate) fn text_for_tests(view: TextOutput, sink: Box<dyn Write>) -> Self {
+        Self::new(OutputFormat::TextOutput { view, coloured: false }, sink)
     }
 
     /// What keeps from printing, other than a reader that has gone.
@@ -162,12 +169,16 @@ impl Output {
         }
     }
 
-    pub(crate) fn opening(&mut self, server: &str, room: &str, name: &str, relay_only: bool) {
+    pub(crate) fn opening(&mut self, stay: &SessionInfo) {
         match &self.form {
             OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } => {
                 view.opening().into_iter().for_each(|line| self.say(&line));
             }
-            OutputFormat::Json => self.write(&json::joining(server, room, name, relay_only)),
+            OutputFormat::Json => {
+                let SessionInfo { server, room, name, relay_only, end_to_end, .. } = stay;
+                let end_to_end = *end_to_end != EndToEnd::Off;
+                self.write(&json::joining(server, room, name, *relay_only, end_to_end));
+            }
         }
     }
 

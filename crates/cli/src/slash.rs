@@ -29,6 +29,8 @@ pub enum SlashCommand {
     Undeafen,
     /// Who is here, and how they are reached.
     Participant,
+    /// How the room is encrypted, and the code to compare.
+    Code,
     /// How loud one peer is heard.
     Gain {
         /// Whom.
@@ -116,9 +118,10 @@ pub enum Takes {
 }
 
 /// Every command, for completion.
-pub const COMMANDS: [(&str, Takes); 27] = [
+pub const COMMANDS: [(&str, Takes); 28] = [
     ("activation", Takes::OneOf(&["voice", "always", "push-to-talk"])),
     ("ban", Takes::Name),
+    ("code", Takes::Nothing),
     ("deafen", Takes::Nothing),
     ("gain", Takes::Name),
     ("help", Takes::Nothing),
@@ -147,10 +150,11 @@ pub const COMMANDS: [(&str, Takes); 27] = [
 ];
 
 /// The answer to `/help`.
-pub const HELP: [&str; 25] = [
+pub const HELP: [&str; 26] = [
     "TEXT              write to those you speak to (// begins a text with /)",
     "/msg NAME TEXT    write to one person",
     "/who              who is here, how they are reached and heard",
+    "/code             whether the server can listen, and the code to compare",
     "/mute, /unmute    turn your microphone off and on",
     "/mute NAME        turn a person's sound off; /unmute NAME turns it on",
     "/gain NAME 0.5    hear a person softer or louder, 0 to 4; 1 is as spoken",
@@ -208,6 +212,7 @@ pub fn parse(line: &str) -> Result<SlashCommand, String> {
         "deafen" => alone(SlashCommand::Deafen),
         "undeafen" => alone(SlashCommand::Undeafen),
         "who" => alone(SlashCommand::Participant),
+        "code" => alone(SlashCommand::Code),
         "gain" => gain(rest),
         "mute-all" => Ok(SlashCommand::Moderate(Decision::MuteForAll(needed("a name")?, true))),
         "unmute-all" => Ok(SlashCommand::Moderate(Decision::MuteForAll(needed("a name")?, false))),

@@ -166,6 +166,7 @@ pub(crate) mod tests {
             recording: false,
             gain: 1.0,
             muted: false,
+            encryption: None,
         }
     }
 

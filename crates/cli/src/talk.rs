@@ -20,6 +20,7 @@ use voicemesh_device::{refuse_same_file, unused_wav};
 use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
 use crate::command_arguments::absolute;
 use crate::decisions::Decisions;
+use crate::encryption::EndToEnd;
 use crate::end::End;
 use crate::exit::{Exit, Failure};
 use crate::format::{EVERYONE, short};
@@ -138,7 +139,13 @@ pub(crate) fn echo(arguments: EchoArguments) -> Result<Exit, Failure> {
 }
 
 fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
-    let mut options = JoinOptions::new(stay.server(), room).name(name).relay_only(stay.relay_only);
+    let mut options = JoinOptions::new(stay.server(), room)
+        .name(name)
+        .relay_only(stay.relay_only)
+        .encrypted(stay.encrypt);
+    if let Some(key) = &stay.room_key {
+        options = options.room_key(key.clone());
+    }
     if let Some(dir) = &stay.state_dir {
         options = options.state_dir(dir);
     }
@@ -169,6 +176,11 @@ fn described(arguments: &StayArguments, room: String, name: String, part: Part) 
         name,
         has_token: arguments.token.is_some(),
         relay_only: arguments.relay_only,
+        end_to_end: match (&arguments.room_key, arguments.encrypt) {
+            (Some(_), _) => EndToEnd::WithKey,
+            (None, true) => EndToEnd::WithoutKey,
+            (None, false) => EndToEnd::Off,
+        },
         record: None,
         written_beside: None,
         part,
@@ -191,9 +203,9 @@ fn begin(
     let mut output = if arguments.json {
         Output::for_programs()
     } else {
-        Output::for_people(TextOutput::new(stay))
+        Output::for_people(TextOutput::new(stay.clone()))
     };
-    output.opening(&server, &room, &name, arguments.relay_only);
+    output.opening(&stay);
     if let Some(line) = unused_server {
         output.notice(Duration::ZERO, &line);
     }
@@ -442,15 +454,17 @@ impl Talk {
             self.people.see(&stamped.event);
         }
         // What the server answers to this decision says more.
-        let is_said = matches!(&stamped.event, Event::Room(RoomEvent::PeerLeft { peer, reason: PeerLeftReason::Kicked, .. })
-            if self.decisions.puts_out(*peer));
+        let is_said = match &stamped.event {
+            Event::Room(RoomEvent::PeerLeft { peer, reason: PeerLeftReason::Kicked, .. }) => {
+                self.decisions.puts_out(*peer)
+            }
+            Event::Room(event) => self.decisions.answers_for(event),
+            _ => false,
+        };
         if let Event::Room(RoomEvent::PeerLeft { peer, name, .. }) = &stamped.event {
             self.decisions.left(stamped.at, *peer, self.people.label_as(*peer, name));
         }
         self.output.event(stamped, &self.people, is_said);
-        if matches!(&stamped.event, Event::Room(RoomEvent::RoomPassword { .. })) {
-            self.decisions.password_said();
-        }
         if let Event::Room(RoomEvent::TransactionDone { transaction, result }) = &stamped.event
             && let Some(done) = self.decisions.decided(*transaction, result.is_ok())
         {

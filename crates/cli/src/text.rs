@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
+use voicemesh::RoomName;
 
 /// One line in which nothing moves the cursor, changes colours, hides letters or turns their order
 /// around. Control characters become visible signs.
@@ -12,6 +13,19 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().map(sign).collect())
+}
+
+/// The name of a talk group, which a program may choose freely, as names of rooms are shown.
+pub fn group_shown(group: &str) -> String {
+    match RoomName::parse(group) {
+        Ok(name) => harmless(name.as_str()).into_owned(),
+        Err(_) => harmless(group).into_owned(),
+    }
+}
+
+/// Several such names, within quotation marks that the sentence has around them.
+pub fn groups_quoted(groups: &[String]) -> String {
+    groups.iter().map(|group| group_shown(group)).collect::<Vec<_>>().join("”, “")
 }
 
 /// The letter itself, or what stands for it.
@@ -80,6 +94,19 @@ fn is_invisible(letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_shown_as_a_room_is() {
+        for (group, shown) in [
+            ("Red Team", "Red Team"),
+            (" Re\u{202e}d\u{2066}  Team\u{200b} ", "Red Team"),
+            ("Cafe\u{301}", "Café"),
+            ("\u{202e}", "\u{fffd}"),
+            ("a\nb", "a b"),
+        ] {
+            assert_eq!(group_shown(group), shown, "{group:?}");
+        }
+    }
 
     #[test]
     fn ordinary_text_of_any_script_stays_as_it_is() {

@@ -140,7 +140,7 @@ fn failed(error: &impl Display) -> Failure {
 }
 
 /// 80 bits.
-fn random_name() -> Result<String, &'static str> {
+pub(crate) fn random_name() -> Result<String, &'static str> {
     let mut bytes = [0; 10];
     getrandom::fill(&mut bytes).map_err(|_| "the system has no random numbers; try again later")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -7,7 +7,7 @@ use crate::format::short;
 use crate::live::cells::{cut, fit, width};
 use crate::people::People;
 use crate::reach::EXPOSED;
-use crate::text::harmless;
+use crate::text::{group_shown, harmless};
 
 const COLUMNS: [&str; 5] = ["name", "route", "round trip", "lost", ""];
 /// A longer row is cut, so that it fits a terminal of 80 columns beside the time.
@@ -104,7 +104,7 @@ pub(crate) fn in_groups(groups: &[String]) -> Option<String> {
 pub(crate) fn group_names(groups: &[String]) -> String {
     let names = groups
         .iter()
-        .map(|group| if group == EVERYONE { "everyone".into() } else { harmless(group) });
+        .map(|group| if group == EVERYONE { "everyone".into() } else { group_shown(group) });
     names.collect::<Vec<_>>().join(", ")
 }
 

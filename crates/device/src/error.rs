@@ -96,6 +96,16 @@ pub enum DeviceError {
         /// The file.
         path: PathBuf,
     },
+    /// What was given as a microphone or speaker is in the file system, and no file.
+    #[error("{} is no {direction} and no file: it is {what}; choose a device from the list, a file whose name ends in .wav, or `null`", path.display())]
+    NotAFile {
+        /// What was given.
+        path: PathBuf,
+        /// `microphone` or `speaker`.
+        direction: &'static str,
+        /// What it is.
+        what: &'static str,
+    },
     /// The file that is played as a microphone would be overwritten.
     #[error("{} is the file that is played as the microphone; name another file for what is heard", path.display())]
     SameFile {
@@ -127,6 +137,7 @@ impl DeviceError {
             | Self::BadWav { .. }
             | Self::CannotWriteWav { .. }
             | Self::NotNamedWav { .. }
+            | Self::NotAFile { .. }
             | Self::SameFile { .. }
             | Self::WrittenFile { .. }
             | Self::NoThread(_) => false,
@@ -188,7 +199,10 @@ mod tests {
                 E::CannotWriteWav { path: path(), why: Cause::of_file(missing()) }
             }
             Some(E::CannotWriteWav { .. }) => E::NotNamedWav { path: path() },
-            Some(E::NotNamedWav { .. }) => E::SameFile { path: path() },
+            Some(E::NotNamedWav { .. }) => {
+                E::NotAFile { path: path(), direction: "speaker", what: "a pipe" }
+            }
+            Some(E::NotAFile { .. }) => E::SameFile { path: path() },
             Some(E::SameFile { .. }) => E::WrittenFile { path: path() },
             Some(E::WrittenFile { .. }) => E::NoThread(Cause::of_system(missing())),
             Some(E::NoThread(_)) => return None,
@@ -209,6 +223,7 @@ mod tests {
                 DeviceError::BadWav { .. } => "; choose another file",
                 DeviceError::CannotWriteWav { .. } => "; check the folder",
                 DeviceError::NotNamedWav { .. } => "; name it so",
+                DeviceError::NotAFile { .. } => "; choose a device from the list",
                 DeviceError::SameFile { .. } => "; name another file for what is heard",
                 DeviceError::WrittenFile { .. } => "; name another file as the microphone",
                 DeviceError::NoThread(_) => "; end other programs",

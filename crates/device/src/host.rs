@@ -156,6 +156,9 @@ pub(crate) fn find(
         let present = short_list(usable.map(name).collect());
         // The name of a file, as people write it.
         let path = Path::new(wanted);
+        if let Some(what) = other_than_a_file(path) {
+            return DeviceError::NotAFile { path: path.into(), direction: word(direction), what };
+        }
         match direction {
             Direction::Input if names_a_file(path) => DeviceError::BadWav {
                 path: path.into(),
@@ -169,6 +172,26 @@ pub(crate) fn find(
             }
         }
     })
+}
+
+/// What a path leads to, if that is there and is no file. It is not opened, which could wait for ever.
+fn other_than_a_file(path: &Path) -> Option<&'static str> {
+    let metadata = std::fs::metadata(path).ok().filter(|metadata| !metadata.is_file())?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        let kind = metadata.file_type();
+        if kind.is_fifo() {
+            return Some("a pipe");
+        }
+        if kind.is_socket() {
+            return Some("a socket");
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return Some("a device of the system");
+        }
+    }
+    metadata.is_dir().then_some("a folder")
 }
 
 /// Whether people mean a file or folder by it. Names of devices can have slashes and dots as well.
@@ -379,6 +402,28 @@ fn fixed_buffer(config: &SupportedStreamConfig) -> BufferSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A device of the same name is found before this is asked.
+    #[test]
+    #[cfg(unix)]
+    fn what_is_in_the_file_system_and_no_file_is_distinguished() {
+        let folder = std::env::temp_dir().join(format!("voicemesh-kinds-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = folder.join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let file = folder.join("file");
+        std::fs::write(&file, "x").unwrap();
+        for (path, what) in [
+            (Path::new("/dev/zero"), Some("a device of the system")),
+            (&folder, Some("a folder")),
+            (&socket, Some("a socket")),
+            (&file, None),
+            (Path::new("/nowhere/at/all"), None),
+        ] {
+            assert_eq!(other_than_a_file(path), what, "{}", path.display());
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn a_list_in_a_sentence_is_short() {

@@ -58,7 +58,7 @@ pub enum InputSpec {
 
 /// A speaker, or what stands in for one.
 ///
-/// As text: `default`, `NAME.wav`, `null` (or `none`), `device:TEXT`; anything else is the device
+/// As text: `default`, `NAME.wav`, `null` (or `none`, or `/dev/null`), `device:TEXT`; anything else is the device
 /// of that name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OutputSpec {
@@ -88,6 +88,9 @@ impl Default for OutputSpec {
     }
 }
 
+/// What programs are given that want a file and should have none.
+const NULL_DEVICE: &str = "/dev/null";
+
 impl FromStr for InputSpec {
     type Err = DeviceError;
 
@@ -96,7 +99,7 @@ impl FromStr for InputSpec {
             "default" => Self::Device(None),
             "tone" => Self::Tone { hz: DEFAULT_TONE_HZ },
             "silence" => Self::Silence,
-            "null" | "none" => Self::Null,
+            "null" | "none" | NULL_DEVICE => Self::Null,
             _ => {
                 if let Some(hz) = text.strip_prefix("tone:") {
                     Self::Tone { hz: tone_hz(text, hz)? }
@@ -120,7 +123,7 @@ impl FromStr for OutputSpec {
     fn from_str(text: &str) -> Result<Self, DeviceError> {
         Ok(match text {
             "default" => Self::Device(None),
-            "null" | "none" => Self::Null,
+            "null" | "none" | NULL_DEVICE => Self::Null,
             _ if is_wav(text) => Self::Wav(text.into()),
             _ => Self::Device(Some(device_name(text)?)),
         })
@@ -203,6 +206,7 @@ mod tests {
             ("silence", InputSpec::Silence),
             ("null", InputSpec::Null),
             ("none", InputSpec::Null),
+            ("/dev/null", InputSpec::Null),
             ("USB Headset: Mono", device("USB Headset: Mono")),
             ("device:tone", device("tone")),
             ("device:my.wav", device("my.wav")),
@@ -225,6 +229,7 @@ mod tests {
             ("heard.wav", OutputSpec::Wav("heard.wav".into())),
             ("null", OutputSpec::Null),
             ("none", OutputSpec::Null),
+            ("/dev/null", OutputSpec::Null),
             ("silence", device("silence")),
             ("device:null", device("null")),
         ] {

@@ -37,8 +37,13 @@ pub enum AnnouncementError {
     /// As many members as a room can have are known.
     #[error("the room is full")]
     RoomFull,
-    /// More runs were seen than can be told apart; make a new ring.
-    #[error("too many members came and went: a new key ring is needed")]
+    /// The peer's program was started again less than a second after it was before. Try again
+    /// then.
+    #[error("the member was started again a moment ago")]
+    TooSoon,
+    /// The peer's program was started again more often than can be told apart, or more members came
+    /// and went than that; a new ring takes them.
+    #[error("the member came back too often, or too many members came and went: join again")]
     TooManyRuns,
 }
 

@@ -45,7 +45,7 @@ pub use error::{
     AnnouncementError, FingerprintError, OpenError, PackageError, RoomKeyError, SealError,
 };
 pub use identity::{IDENTITY_KEY_BYTES, IdentityKey};
-pub use member::{MemberChange, PackageEffect};
+pub use member::{MemberChange, PackageEffect, RESTART_INTERVAL};
 pub use random::Seed;
 pub use rekey::{ACCEPT_OLD_KEYS, JOINT_REKEY_DELAY, REKEY_QUIET, SWITCH_DELAY};
 pub use ring::{Configuration, KeyRing, Opened};

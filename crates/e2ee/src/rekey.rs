@@ -1,4 +1,4 @@
-//! When departures bring new keys.
+//! When departures, and more arrivals than an epoch has steps, bring new keys.
 
 use std::time::Duration;
 
@@ -6,9 +6,10 @@ use std::time::Duration;
 pub const SWITCH_DELAY: Duration = Duration::from_millis(500);
 /// What was sealed with former keys is accepted this long after later ones are in use.
 pub const ACCEPT_OLD_KEYS: Duration = Duration::from_secs(10);
-/// A departure this long after the last new keys brings new ones at once.
+/// A departure this long after the last new keys brings new ones at once, and so does a member that
+/// comes when an epoch has no further step.
 pub const REKEY_QUIET: Duration = Duration::from_secs(10);
-/// Departures sooner than that bring new keys together, this long after the first of them.
+/// Those sooner than that bring new keys together, this long after the first of them.
 pub const JOINT_REKEY_DELAY: Duration = Duration::from_secs(5);
 
 /// When the next new keys are due.
@@ -19,7 +20,8 @@ pub(crate) struct RekeySchedule {
 }
 
 impl RekeySchedule {
-    pub(crate) fn departed(&mut self, now: Duration) {
+    /// New keys are needed: at once, or together with those of later requests.
+    pub(crate) fn request(&mut self, now: Duration) {
         if self.due.is_none() {
             let is_quiet = self.last.is_none_or(|last| now >= last + REKEY_QUIET);
             self.due = Some(if is_quiet { now } else { now + JOINT_REKEY_DELAY });

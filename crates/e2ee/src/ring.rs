@@ -22,8 +22,10 @@ use crate::room_key::RoomKey;
 use crate::safety_code::SafetyCode;
 use crate::suite::{Label, Opener, Sealer};
 
-/// Runs that are over and are still told from new ones. 8 bytes each.
+/// Runs that are over and are still told from new ones, of all peers. 24 bytes each.
 const OLD_RUNS: usize = 65_536;
+/// The same of one peer: its next run is refused, and no one else's.
+const OLD_RUNS_OF_PEER: usize = 256;
 /// A ring's number before what it seals for the room, in bytes.
 const RUN_BYTES: usize = 16;
 
@@ -73,7 +75,7 @@ pub struct KeyRing {
     /// first.
     departed: VecDeque<(PeerId, Member)>,
     /// Marks of runs that must not come back, since what was used of their counters is forgotten.
-    old_runs: BTreeSet<u64>,
+    old_runs: BTreeSet<(PeerId, u64)>,
     /// Where frames are sealed and opened.
     scratch: Vec<u8>,
 }
@@ -124,6 +126,7 @@ impl KeyRing {
     /// refused here.
     ///
     /// The member is sent keys as soon as its pair secret is computed ([`KeyRing::agree_next`]).
+    /// Another run of a member is accepted once in [`RESTART_INTERVAL`](crate::RESTART_INTERVAL).
     ///
     /// # Errors
     /// The announcement was refused, and what is known of the peer stays.
@@ -155,6 +158,7 @@ impl KeyRing {
         if is_known_run && is_here {
             return Ok(MemberChange::Unchanged);
         }
+        let is_too_soon = known.is_some_and(|known| !known.may_restart(now));
         if !is_here && self.members.len() >= self.max_members {
             return Err(AnnouncementError::RoomFull);
         }
@@ -162,23 +166,29 @@ impl KeyRing {
         if is_known_run && let Some(mut member) = departed {
             member.is_owed = true;
             self.members.insert(peer, member);
-            self.member_joined(now);
+            self.member_joined(now, peer);
             return Ok(MemberChange::Joined);
         }
         let member = Member::new(announcement);
-        if runs(Check::Run) && self.old_runs.contains(&member.end(peer).mark()) {
+        if runs(Check::Run) && self.old_runs.contains(&(peer, member.end(peer).mark())) {
             self.departed.extend(departed.map(|former| (peer, former)));
             return Err(AnnouncementError::OldRun);
         }
-        if self.old_runs.len() >= OLD_RUNS {
+        if is_too_soon {
+            self.departed.extend(departed.map(|former| (peer, former)));
+            return Err(AnnouncementError::TooSoon);
+        }
+        if self.old_runs.len() >= OLD_RUNS || self.old_runs_of(peer).count() >= OLD_RUNS_OF_PEER {
             self.departed.extend(departed.map(|former| (peer, former)));
             return Err(AnnouncementError::TooManyRuns);
         }
-        let former = self.members.insert(peer, member).or(departed);
-        if let Some(former) = former {
-            self.old_runs.insert(former.end(peer).mark());
+        let former = self.members.remove(&peer).or(departed);
+        if let Some(former) = &former {
+            self.old_runs.insert((peer, former.end(peer).mark()));
         }
-        self.member_joined(now);
+        let restarted_at = former.map(|_| now);
+        self.members.insert(peer, Member { restarted_at, ..member });
+        self.member_joined(now, peer);
         Ok(if is_here { MemberChange::Restarted } else { MemberChange::Joined })
     }
 
@@ -193,9 +203,9 @@ impl KeyRing {
         {
             // One mark for each member that was admitted: `set_member` admits no more when there
             // are too many.
-            self.old_runs.insert(former.end(peer).mark());
+            self.old_runs.insert((peer, former.end(peer).mark()));
         }
-        self.schedule.departed(now);
+        self.schedule.request(now);
         self.update(now);
     }
 
@@ -207,6 +217,13 @@ impl KeyRing {
     /// A member's identity key, for "known since".
     pub fn identity(&self, peer: PeerId) -> Option<IdentityKey> {
         self.members.get(&peer).map(|member| member.announcement.identity)
+    }
+
+    /// Whether an announcement of this peer was accepted, now or at any time before.
+    pub fn was_accepted(&self, peer: PeerId) -> bool {
+        self.members.contains_key(&peer)
+            || self.departed.iter().any(|(former, _)| *former == peer)
+            || self.old_runs_of(peer).next().is_some()
     }
 
     /// The own identity key.
@@ -256,7 +273,7 @@ impl KeyRing {
     pub fn poll_package(&mut self) -> Option<(PeerId, Vec<u8>)> {
         let key = self.own.newest();
         for (peer, member) in &mut self.members {
-            if !member.is_owed {
+            if !member.is_owed || member.awaits_rekey {
                 continue;
             }
             if let Some(pair) = &mut member.pair {
@@ -470,16 +487,29 @@ impl KeyRing {
         ends.chain(self.schedule.due_at()).chain(self.own.switches_at()).min()
     }
 
-    fn member_joined(&mut self, now: Duration) {
+    /// The newest keys of this member must not open what was sealed before it came. If the epoch
+    /// has no further step, the member is sent the keys of the next one.
+    fn member_joined(&mut self, now: Duration, peer: PeerId) {
         self.own.switch(now);
-        if !self.own.member_joined(Owner { room: &self.room, peer: self.peer }) {
-            self.rekey(now);
+        let has_step = self.own.member_joined(Owner { room: &self.room, peer: self.peer });
+        if let Some(member) = self.members.get_mut(&peer) {
+            member.awaits_rekey = !has_step;
         }
+        if !has_step {
+            self.schedule.request(now);
+            self.update(now);
+        }
+    }
+
+    fn old_runs_of(&self, peer: PeerId) -> impl Iterator<Item = u64> + '_ {
+        self.old_runs.range((peer, 0)..=(peer, u64::MAX)).map(|(_, mark)| *mark)
     }
 
     fn rekey(&mut self, now: Duration) {
         self.own.rekey(now, &mut self.random, Owner { room: &self.room, peer: self.peer });
-        self.members.values_mut().for_each(|member| member.is_owed = true);
+        for member in self.members.values_mut() {
+            (member.is_owed, member.awaits_rekey) = (true, false);
+        }
     }
 }
 

@@ -151,7 +151,7 @@ impl<P: Copy + Ord + Debug> Host<P> {
                 Output::ToServer { packet, .. } => {
                     self.serving.receive(self.now, Connection::OwnClient, &packet)
                 }
-                Output::PingServer(number) => {
+                Output::PingServer { number, .. } => {
                     self.serving.packets.to_own_client.push_back(NetworkEvent::ServerPong(number));
                 }
                 Output::ToLinks(_)

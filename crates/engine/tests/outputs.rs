@@ -127,7 +127,7 @@ impl Table {
                         .handle(now, NetworkEvent::FromLink { link, packet });
                 }
             }
-            Output::PingServer(number) => {
+            Output::PingServer { number, .. } => {
                 self.client(peer).handle(now, NetworkEvent::ServerPong(number))
             }
             Output::ReleaseLink(_) | Output::ReplaceLink(_) | Output::LinkStalled(_) => {}

@@ -86,6 +86,16 @@ impl Channels {
     }
 }
 
+/// What a datagram carries to or from a peer, if a TURN server passes it on.
+pub(crate) fn carried(datagram: &[u8]) -> Option<&[u8]> {
+    if let Some((_, data)) = channel_data(datagram) {
+        return Some(data);
+    }
+    let is_indication = matches!(kind(datagram), Some(SEND_INDICATION | DATA_INDICATION));
+    let mut data = attributes(datagram).filter(|(attribute, _)| *attribute == DATA);
+    data.next().map(|(_, value)| value).filter(|_| is_indication)
+}
+
 /// The number of a channel, which is in a range that no STUN, DTLS or RTP packet begins with (RFC
 /// 7983 §7), and its data.
 fn channel_data(datagram: &[u8]) -> Option<(u16, &[u8])> {

@@ -21,15 +21,16 @@ use crate::acks::{AckThinner, Outgoing, RecordExpansion};
 use crate::check_budget::CheckBudget;
 use crate::checks::CheckLimiter;
 use crate::openings::Openings;
+use crate::relayed;
 use crate::stand_in::{Destination, StandIns};
 
 /// IP and UDP headers of a datagram without options or extension headers.
-const fn header_bytes(is_ipv4: bool) -> u64 {
-    if is_ipv4 { 20 + 8 } else { 40 + 8 }
+fn header_bytes(address: SocketAddr) -> u64 {
+    if address.ip().to_canonical().is_ipv4() { IPV4_HEADER_BYTES } else { IPV6_HEADER_BYTES }
 }
 
-/// ChannelData of TURN (RFC 8656 §12.4).
-const CHANNEL_HEADER_BYTES: u32 = 4;
+const IPV4_HEADER_BYTES: u64 = 20 + 8;
+const IPV6_HEADER_BYTES: u64 = 40 + 8;
 
 /// What all sockets of a link put on the wire, IP and UDP headers included: STUN, DTLS and SCTP
 /// together.
@@ -46,24 +47,24 @@ pub(crate) struct WireCounters {
 impl WireCounters {
     /// The pair of addresses in use carries DTLS; connectivity checks go by others as well.
     fn carries(&self, to: SocketAddr, datagram: &[u8]) {
+        let carried = relayed::carried(datagram).unwrap_or(datagram);
         // The first byte tells what it is (RFC 7983 §7).
-        let turn_bytes = match datagram.first() {
-            Some(20..=63) => 0,
-            Some(64..=79) => CHANNEL_HEADER_BYTES,
-            _ => return,
-        };
-        let bytes = header_bytes(to.is_ipv4()) as u32 + turn_bytes;
+        if !matches!(carried.first(), Some(20..=63)) {
+            return;
+        }
+        let turn_bytes = datagram.len() - carried.len();
+        let bytes = header_bytes(to) as u32 + turn_bytes as u32;
         self.header_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// What headers take of each datagram beyond IPv4 and UDP.
     pub(crate) fn further_header_bytes(&self) -> u32 {
-        self.header_bytes.load(Ordering::Relaxed).saturating_sub(header_bytes(true) as u32)
+        self.header_bytes.load(Ordering::Relaxed).saturating_sub(IPV4_HEADER_BYTES as u32)
     }
 
     /// Returns the bytes that were counted.
     fn sent(&self, to: SocketAddr, payload_bytes: usize) -> u64 {
-        let bytes = payload_bytes as u64 + header_bytes(to.is_ipv4());
+        let bytes = payload_bytes as u64 + header_bytes(to);
         self.sent_packets.fetch_add(1, Ordering::Relaxed);
         self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
         bytes
@@ -71,8 +72,7 @@ impl WireCounters {
 
     fn received(&self, from: SocketAddr, payload_bytes: usize) {
         self.received_packets.fetch_add(1, Ordering::Relaxed);
-        self.received_bytes
-            .fetch_add(payload_bytes as u64 + header_bytes(from.is_ipv4()), Ordering::Relaxed);
+        self.received_bytes.fetch_add(payload_bytes as u64 + header_bytes(from), Ordering::Relaxed);
     }
 
     /// Fills the `wire_*` fields in.
@@ -318,5 +318,115 @@ impl AsyncUdpSocket for SocketHandle {
         meta.len = datagram.len();
         meta.stride = meta.len.max(1);
         Poll::Ready(Ok(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::relayed::tests::{binding, indication, through};
+
+    /// A record of DTLS, as long as one with speech in it.
+    const RECORD: [u8; 137] = [23; 137];
+    /// A message of STUN, which is no connectivity check.
+    const STUN: [u8; 20] = [0; 20];
+    const SERVER_PEER: &str = "198.51.100.7:999";
+    const SERVER_PEER_V6: &str = "[2001:db8::7]:999";
+
+    struct Sent {
+        socket: SocketHandle,
+        shared: Arc<LinkSockets>,
+        to: SocketAddr,
+        _receiver: std::net::UdpSocket,
+    }
+
+    impl Sent {
+        /// A socket of a link, and where it sends to.
+        fn on(address: &str) -> Self {
+            let shared = Arc::new(LinkSockets::default());
+            let bound = || std::net::UdpSocket::bind((address, 0)).expect("a socket");
+            let (own, receiver) = (bound(), bound());
+            let to = receiver.local_addr().expect("an address");
+            let socket = LinkSocket::new(own, shared.clone()).expect("a socket");
+            Self { socket: SocketHandle(Arc::new(socket)), shared, to, _receiver: receiver }
+        }
+
+        async fn send(&self, contents: &[u8]) {
+            let transmit = Transmit {
+                destination: self.to,
+                ecn: None,
+                contents,
+                segment_size: None,
+                src_ip: None,
+            };
+            let sent = poll_fn(|cx| self.socket.poll_send(cx, &transmit)).await;
+            assert_eq!(sent.expect("it is sent"), contents.len());
+        }
+
+        fn further_header_bytes(&self) -> u32 {
+            self.shared.counters.further_header_bytes()
+        }
+
+        fn stats(&self) -> LinkStats {
+            let mut stats = LinkStats::default();
+            self.shared.counters.fill(&mut stats);
+            stats
+        }
+    }
+
+    /// What of the headers is more than those of IPv4 and UDP: IPv6, and what TURN puts around a
+    /// record, padding included.
+    #[tokio::test]
+    async fn headers_of_ipv6_and_of_turn_are_counted_as_they_are_sent() {
+        let (v4, v6) = (SERVER_PEER.parse().unwrap(), SERVER_PEER_V6.parse().unwrap());
+        // A header of 4 bytes, and padding to a multiple of 4.
+        let channel = through(0x4001, &RECORD);
+        assert_eq!(channel.len(), 4 + RECORD.len() + 3);
+        // STUN's header, the peer's address, and the header and the padding of the data.
+        let indications = [
+            (indication(v4, &RECORD), 20 + 12 + 4 + 3),
+            (indication(v6, &RECORD), 20 + 24 + 4 + 3),
+        ];
+        for (address, of_ip) in [("127.0.0.1", 0), ("::1", 20)] {
+            let sent = Sent::on(address);
+            assert_eq!(sent.further_header_bytes(), 0, "nothing is known");
+            let mut expected_bytes = 0;
+            let mut packets = 0;
+            let mut send = async |datagram: &[u8], further: u32| {
+                sent.send(datagram).await;
+                packets += 1;
+                expected_bytes += datagram.len() as u64 + 28 + u64::from(of_ip);
+                assert_eq!(sent.further_header_bytes(), of_ip + further, "{address}: {datagram:?}");
+                let stats = sent.stats();
+                assert_eq!(stats.header_bytes, 28 + of_ip + further);
+                assert_eq!(
+                    (stats.wire_sent_packets, stats.wire_sent_bytes),
+                    (packets, expected_bytes)
+                );
+            };
+            send(&RECORD, 0).await;
+            send(&channel, 7).await;
+            for (datagram, further) in &indications {
+                send(datagram, *further).await;
+            }
+            send(&RECORD, 0).await;
+            // What is no record of DTLS goes by other pairs of addresses as well.
+            for datagram in
+                [&STUN[..], &binding(0x4001, v4), &through(0x4001, &STUN), &indication(v6, &STUN)]
+            {
+                send(datagram, 0).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn ipv4_from_a_socket_of_both_families_has_the_headers_of_ipv4() {
+        let counters = WireCounters::default();
+        let mapped = "[::ffff:192.0.2.1]:5000".parse().unwrap();
+        counters.carries(mapped, &RECORD);
+        assert_eq!(counters.further_header_bytes(), 0);
+        assert_eq!(counters.sent(mapped, 100), 128);
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::ServerHealth;
 use voicemesh_session::network::{
-    Delivery, Destination, Network, NetworkError, NetworkEvent, Reliability,
+    Delivery, Destination, Network, NetworkError, NetworkEvent, PacketLimits, Reliability,
 };
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{IceServer, Signal};
 
+use crate::encryption::Outgoing;
 use crate::link::{Role, SendError, Stream};
 use crate::{CarrierEvent, Mesh, MeshLink, MeshOutput};
 
@@ -92,6 +93,10 @@ impl<C: Carrier> Carried<C> {
                     carrier.open_link(link, role, &ice_servers)
                 }
                 MeshOutput::Signal { link, signal } => carrier.signal(link, signal),
+                MeshOutput::SendLink { link, packet } => {
+                    // Keys that do not arrive are asked for.
+                    let _ = carrier.send_link(link, Stream::Reliable, packet);
+                }
                 MeshOutput::CloseLink { link } => carrier.close_link(link),
             }
         }
@@ -103,6 +108,10 @@ impl<C: Carrier> Network for Carried<C> {
     type ClientParameters = ();
     /// A mesh cannot host: the signaling server does.
     type ServerParameters = Infallible;
+
+    fn limits(&self) -> PacketLimits {
+        self.mesh.limits()
+    }
 
     fn connect(&mut self, now: Duration, (): ()) -> Result<(), NetworkError> {
         self.mesh.connect(now);
@@ -152,7 +161,7 @@ impl<C: Carrier> Network for Carried<C> {
 
     fn send_to_links(
         &mut self,
-        _now: Duration,
+        now: Duration,
         destinations: &mut Vec<Destination<PeerId>>,
         reliability: Reliability,
         packet: &Bytes,
@@ -162,7 +171,11 @@ impl<C: Carrier> Network for Carried<C> {
             (Reliability::Unreliable, Ok((header, _))) if header.kind.is_voice() => Stream::Voice,
             (Reliability::Unreliable, _) => Stream::Unreliable,
         };
-        destinations.retain(|to| self.carrier.send_link(to.link, stream, packet.clone()).is_err());
+        let mut outgoing = Outgoing::new(packet);
+        destinations.retain(|to| {
+            let packet = self.mesh.seal_for_link(now, &mut outgoing, to.link.peer);
+            packet.is_some_and(|packet| self.carrier.send_link(to.link, stream, packet).is_err())
+        });
     }
 
     fn server_health(&self) -> ServerHealth {
@@ -174,7 +187,7 @@ impl<C: Carrier> Network for Carried<C> {
     }
 
     fn server_header_bytes(&self) -> u32 {
-        self.carrier.server_header_bytes()
+        self.carrier.server_header_bytes() + self.mesh.sealing_bytes()
     }
 
     fn link_stalled(&mut self, now: Duration, _link: MeshLink) {
@@ -182,7 +195,7 @@ impl<C: Carrier> Network for Carried<C> {
         self.carry_out();
     }
 
-    fn ping_server(&mut self, _now: Duration, number: u16) {
+    fn ping_server(&mut self, _now: Duration, number: u16, _probe: Bytes) {
         self.mesh.ping_server(number);
         self.carry_out();
     }

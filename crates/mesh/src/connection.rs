@@ -16,7 +16,7 @@ use crate::event::MeshEvent;
 use crate::input::PathChange;
 use crate::liveness::{Liveness, Path};
 use crate::queues::Queues;
-use crate::texts::{ReadTexts, Texts};
+use crate::texts::{ReadTexts, TextPacket, Texts};
 
 /// The first reconnection waits up to this long, so that not everyone comes back at the same moment
 /// after a common outage; the next ones wait longer each time …
@@ -302,13 +302,30 @@ impl Connection {
         packet: Bytes,
         queues: &mut Queues,
     ) {
+        if reliability == Reliability::Reliable
+            && packet::open(&packet).is_ok_and(|(header, _)| header.kind.is_text())
+        {
+            return self.send_text(now, packet.into(), queues);
+        }
         if let Some(generation) = self.state.generation().filter(|_| self.state.is_open()) {
-            match reliability {
-                Reliability::Reliable => self.keep_text(now, &packet, queues),
-                Reliability::Unreliable => self.relay_used(now),
+            if reliability == Reliability::Unreliable {
+                self.relay_used(now);
             }
             queues.out.send_packet(generation, reliability, packet);
         }
+    }
+
+    /// A written message to others, which is kept until it is known to have arrived.
+    pub(super) fn send_text(&mut self, now: Duration, packet: TextPacket, queues: &mut Queues) {
+        let Some(generation) = self.state.generation().filter(|_| self.state.is_open()) else {
+            return;
+        };
+        let sent = packet.sent.clone();
+        if self.state.is_joined() {
+            self.texts.push(now, packet);
+            self.ask_server(now, queues);
+        }
+        queues.out.send_packet(generation, Reliability::Reliable, sent);
     }
 
     pub(super) fn ping(&self, number: u16, queues: &mut Queues) {
@@ -642,16 +659,6 @@ impl Connection {
     pub(super) fn relay_used(&mut self, now: Duration) {
         if let ConnectionState::Joined { liveness, .. } = &mut self.state {
             liveness.relay_used(now);
-        }
-    }
-
-    /// A written message goes to the server: it is kept until it is known to have arrived.
-    fn keep_text(&mut self, now: Duration, packet: &Bytes, queues: &mut Queues) {
-        if self.state.is_joined()
-            && packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text())
-        {
-            self.texts.push(now, packet.clone());
-            self.ask_server(now, queues);
         }
     }
 

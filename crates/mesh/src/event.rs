@@ -7,6 +7,7 @@ use voicemesh_wire::{PeerId, Permissions};
 
 use crate::connect_failure::ConnectFailure;
 use crate::member::Member;
+use crate::member_encryption::MemberEncryption;
 use crate::server_connection::ServerConnection;
 use crate::transaction::{TransactionError, TransactionId};
 
@@ -42,6 +43,14 @@ pub enum MeshEvent {
         peer: PeerId,
         /// All of it.
         metadata: Metadata,
+    },
+    /// Whether what passes between this peer and a member is encrypted, from now on. Only where
+    /// this peer encrypts.
+    EncryptionChanged {
+        /// Who.
+        peer: PeerId,
+        /// How it stands.
+        encryption: MemberEncryption,
     },
     /// A member, or this peer itself, may do this from now on.
     PermissionsChanged {

@@ -16,6 +16,7 @@
 //!   all.
 //! - `lobby`: what is published and decided, and the room's owner.
 //! - `status`: the status of this peer that the others see.
+//! - `encryption`: the key ring, for members who encrypt; `sealing` is its place in the mesh.
 //! - `signaling`: what is said on the connection, and which part it is for.
 
 mod beside;
@@ -24,12 +25,14 @@ mod choice;
 mod connect_failure;
 mod connection;
 mod connection_state;
+mod encryption;
 mod event;
 mod input;
 pub mod link;
 mod liveness;
 mod lobby;
 mod member;
+mod member_encryption;
 mod moderation;
 mod negotiation;
 mod offers;
@@ -40,6 +43,7 @@ mod reachability;
 mod refused;
 mod roster;
 mod roster_changes;
+mod sealing;
 mod server_connection;
 mod signaling;
 mod status;
@@ -61,6 +65,7 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use connection::{Connection, Overdue};
+use encryption::{Encryption, ForServer};
 use link::LinkEvent;
 use lobby::{Lobby, Outlet};
 use negotiation::{Links, Negotiation};
@@ -76,6 +81,7 @@ pub use connect_failure::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFa
 pub use event::{MeshEvent, PasswordChange, PeerLeftReason};
 pub use input::{CarrierEvent, MeshLink, PathChange, SocketEvent};
 pub use member::Member;
+pub use member_encryption::{ANNOUNCEMENT_KEY, MemberEncryption};
 pub use output::MeshOutput;
 pub use reachability::{REACHABILITY_KEY, Reachability, TokenError};
 pub use server_connection::ServerConnection;
@@ -129,6 +135,8 @@ pub struct Mesh {
     links: Links,
     lobby: Lobby,
     status: OwnStatus,
+    /// None where everything is sent as it is.
+    encryption: Option<Encryption>,
     server_connection: Option<ServerConnection>,
     token_renewal: TokenRenewal,
     /// The newest that the server gave this peer for this room.
@@ -158,6 +166,7 @@ impl Mesh {
             links: Links::new(config.connections, config.relay_only),
             lobby: Lobby::new(config.metadata.clone(), config.run),
             status: OwnStatus::default(),
+            encryption: None,
             server_connection: None,
             token_renewal: TokenRenewal::default(),
             ticket: config.ticket.clone(),
@@ -248,6 +257,9 @@ impl Mesh {
         self.links.timers(&mut next);
         self.status.timers(&mut next);
         self.lobby.timers(&mut next);
+        if let Some(encryption) = &self.encryption {
+            encryption.timers(&mut next);
+        }
         // One part may have done what another waits for.
         if self.queues.put() != put {
             next.soon();
@@ -288,14 +300,29 @@ impl Mesh {
         if self.roster.take_changed() {
             return Some(NetworkEvent::RosterChanged(Box::new(self.session_roster())));
         }
-        self.queues.poll_network_event()
+        loop {
+            let event = self.queues.poll_network_event()?;
+            if let Some(event) = self.opened(event) {
+                return Some(event);
+            }
+        }
     }
 
     /// Sends a packet of the session to the server. Without a socket it is lost, which has been
     /// reported or is about to be.
     pub fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) {
         self.changed = true;
-        self.connection.send_packet(now, reliability, packet, &mut self.queues);
+        let Some(encryption) = &mut self.encryption else {
+            return self.connection.send_packet(now, reliability, packet, &mut self.queues);
+        };
+        for packet in encryption.seal_for_server(now, packet, &self.roster) {
+            match packet {
+                ForServer::Text(text) => self.connection.send_text(now, text, &mut self.queues),
+                ForServer::Packet(packet) => {
+                    self.connection.send_packet(now, reliability, packet, &mut self.queues);
+                }
+            }
+        }
     }
 
     /// Sends a ping to the server, behind all voice that was sent to it before.
@@ -483,6 +510,7 @@ impl Mesh {
         self.tick_status(now);
         let (lobby, mut outlet) = self.publishing(now);
         lobby.tick_decisions(&mut outlet);
+        self.tick_encryption(now);
     }
 
     fn tick_connection(&mut self, now: Duration) {
@@ -516,7 +544,13 @@ impl Mesh {
 
     /// What the session has to know of the members.
     fn session_roster(&self) -> SessionRoster<PeerId> {
-        let mut roster = self.roster.of_session();
+        let encryption = self.encryption.as_ref();
+        let mut roster = self.roster.of_session(|member, entry| {
+            if let Some(encryption) = encryption {
+                encryption.adapt(member, entry);
+            }
+        });
+        roster.texts_are_relayed = encryption.is_some();
         roster.server_takes_group_text = self.server_takes_group_text;
         roster
     }

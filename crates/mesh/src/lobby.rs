@@ -15,7 +15,8 @@ use voicemesh_wire::signaling::{
 
 use crate::connection::Connection;
 use crate::event::MeshEvent;
-use crate::moderation::Decisions;
+use crate::member_encryption::ANNOUNCEMENT_KEY;
+use crate::moderation::{Decision, Decisions};
 use crate::queues::Queues;
 use crate::reachability::{REACHABILITY_KEY, Reachability};
 use crate::transaction::{ANSWER_LIMIT, MetadataScope, TransactionError, TransactionId};
@@ -90,6 +91,7 @@ struct Joining {
 impl Lobby {
     pub(super) fn new(mut own: Metadata, run: u32) -> Self {
         own.remove(REACHABILITY_KEY);
+        own.remove(ANNOUNCEMENT_KEY);
         Self {
             own,
             room: Metadata::new(),
@@ -147,20 +149,20 @@ impl Lobby {
             return done(id, Err(error), outlet.queues);
         }
         let request = self.next_request();
-        self.decisions.sent(outlet.now, request, id);
-        outlet.say(&ClientMessage::Moderate { request: Some(request), action });
+        outlet.say(&ClientMessage::Moderate { request: Some(request), action: action.clone() });
+        self.decisions.sent(outlet.now, request, id, action);
     }
 
-    /// False if no decision has this number.
+    /// The decision of this number, if there is one.
     fn decided(
         &mut self,
         request: u32,
         result: Result<(), TransactionError>,
         queues: &mut Queues,
-    ) -> bool {
-        let Some(transaction) = self.decisions.take(request) else { return false };
-        done(transaction, result, queues);
-        true
+    ) -> Option<Moderation> {
+        let Decision { id, action, .. } = self.decisions.take(request)?;
+        done(id, result, queues);
+        Some(action)
     }
 
     pub(super) fn timers(&self, next: &mut NextTimer) {
@@ -214,8 +216,10 @@ impl Lobby {
         changes: MetadataChanges,
         outlet: &mut Outlet<'_>,
     ) {
-        let refusal = if whose == MetadataScope::Own && changes.contains_key(REACHABILITY_KEY) {
-            Some(TransactionError::bad(format!("“{REACHABILITY_KEY}” is published by itself")))
+        let own = [REACHABILITY_KEY, ANNOUNCEMENT_KEY];
+        let reserved = own.into_iter().find(|key| changes.contains_key(*key));
+        let refusal = if let Some(key) = reserved.filter(|_| whose == MetadataScope::Own) {
+            Some(TransactionError::bad(format!("“{key}” is published by itself")))
         } else if self.waiting.len() >= TRANSACTIONS {
             Some(TransactionError::ours("busy", "too many changes wait"))
         } else if outlet.connection.is_stopped() {
@@ -252,8 +256,11 @@ impl Lobby {
         self.serial = self.serial.saturating_add(1);
         let mut metadata = self.own.clone();
         metadata.insert(REACHABILITY_KEY.to_owned(), self.own_token(you));
+        // It is of the former session, if there is one.
+        metadata.remove(ANNOUNCEMENT_KEY);
         let mut words = std::mem::take(&mut self.words);
         words.remove(REACHABILITY_KEY);
+        words.remove(ANNOUNCEMENT_KEY);
         if let Ok(with_words) = apply_metadata(&metadata, words.clone()) {
             metadata = with_words;
         }
@@ -353,16 +360,28 @@ impl Lobby {
         queues.tell(MeshEvent::RoomMetadataChanged { metadata });
     }
 
-    /// The server has answered a request of this number.
+    /// The server has answered a request of this number. Returns the decision that it has carried
+    /// out, if the request was one.
     pub(super) fn request_done(
         &mut self,
         request: u32,
         result: Result<(), TransactionError>,
         outlet: &mut Outlet<'_>,
-    ) {
-        if self.decided(request, result.clone(), outlet.queues) {
-            return;
+    ) -> Option<Moderation> {
+        match self.decided(request, result.clone(), outlet.queues) {
+            Some(action) => return result.is_ok().then_some(action),
+            None => self.change_done(request, result, outlet),
         }
+        None
+    }
+
+    /// The server has answered a change of metadata.
+    fn change_done(
+        &mut self,
+        request: u32,
+        result: Result<(), TransactionError>,
+        outlet: &mut Outlet<'_>,
+    ) {
         let Some(underway) = self.underway.take_if(|underway| underway.request == request) else {
             return;
         };
@@ -405,7 +424,7 @@ impl Lobby {
             self.underway.as_ref().filter(|underway| now >= underway.sent_at + ANSWER_LIMIT)
         {
             let request = request.request;
-            self.request_done(request, Err(no_answer()), outlet);
+            self.change_done(request, Err(no_answer()), outlet);
         }
         while outlet.connection.is_joined() && self.underway.is_none() && now >= self.not_before {
             let Some(what) = self.next_change() else { return };

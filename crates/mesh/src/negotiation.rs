@@ -183,9 +183,13 @@ impl Links {
     }
 
     pub(super) fn has_open_link(&self, peer: PeerId) -> bool {
-        self.pairs
-            .get(&peer)
-            .is_some_and(|pair| pair.links.values().any(|state| *state == LinkState::Open))
+        self.newest_open_link(peer).is_some()
+    }
+
+    pub(super) fn newest_open_link(&self, peer: PeerId) -> Option<MeshLink> {
+        let mut links = self.pairs.get(&peer)?.links.iter().rev();
+        let (generation, _) = links.find(|(_, state)| **state == LinkState::Open)?;
+        Some(MeshLink { peer, generation: *generation })
     }
 
     pub(super) fn timers(&self, next: &mut NextTimer) {

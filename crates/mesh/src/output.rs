@@ -10,8 +10,8 @@ use crate::input::MeshLink;
 use crate::link::Role;
 
 /// Outputs that the owner has not taken. It takes them after every call, and no call makes more
-/// than five for each member (three links closed, one opened, one text), so that with up to 1,600
-/// members only a fault can fill the queue; what is more is dropped and counted.
+/// than six for each member (three links closed, one opened, one text, one package of keys), so that
+/// with up to 1,300 members only a fault can fill the queue; what is more is dropped and counted.
 const OUTPUTS: usize = 8192;
 
 /// One thing to do, in the order in which they are given.
@@ -69,6 +69,13 @@ pub enum MeshOutput {
         /// What.
         signal: Signal,
     },
+    /// Sends a packet on the reliable stream of a link. What the link does not take is lost.
+    SendLink {
+        /// Which.
+        link: MeshLink,
+        /// The packet.
+        packet: Bytes,
+    },
     /// Closes a link. Its last event may still follow.
     CloseLink {
         /// Which.
@@ -122,6 +129,7 @@ impl Outputs {
                 | MeshOutput::SendPacket { .. }
                 | MeshOutput::Ping { .. }
                 | MeshOutput::Signal { .. }
+                | MeshOutput::SendLink { .. }
                 | MeshOutput::CloseLink { .. } => {}
             }
         }
@@ -133,7 +141,9 @@ impl Outputs {
             MeshOutput::CloseSocket { generation }
             | MeshOutput::SendText { generation, .. }
             | MeshOutput::SendPacket { generation, .. } => !sockets.contains(generation),
-            MeshOutput::CloseLink { link } => !links.contains(link),
+            MeshOutput::SendLink { link, .. } | MeshOutput::CloseLink { link } => {
+                !links.contains(link)
+            }
         });
     }
 
@@ -163,6 +173,10 @@ impl Outputs {
 
     pub(crate) fn signal(&mut self, link: MeshLink, signal: Signal) {
         self.push(MeshOutput::Signal { link, signal });
+    }
+
+    pub(crate) fn send_link(&mut self, link: MeshLink, packet: Bytes) {
+        self.push(MeshOutput::SendLink { link, packet });
     }
 
     pub(crate) fn close_link(&mut self, link: MeshLink) {

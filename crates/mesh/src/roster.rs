@@ -20,6 +20,8 @@ pub(super) struct Roster {
     pub(super) version: u64,
     /// The session has not been given the present roster.
     pub(super) is_changed: bool,
+    /// Grows with each change of the members, of what they publish included.
+    pub(super) changes: u64,
 }
 
 impl Roster {
@@ -32,6 +34,7 @@ impl Roster {
             clients: BTreeMap::new(),
             version: 0,
             is_changed: true,
+            changes: 0,
         }
     }
 
@@ -41,7 +44,8 @@ impl Roster {
 
     /// Before the first join: this peer has another id.
     pub(super) fn set_you(&mut self, you: PeerId) {
-        *self = Self { is_changed: self.is_changed, ..Self::new(you) };
+        let changes = self.changes + 1;
+        *self = Self { is_changed: self.is_changed, changes, ..Self::new(you) };
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
@@ -57,7 +61,10 @@ impl Roster {
     }
 
     /// What the session has to know of it.
-    pub(super) fn of_session(&self) -> SessionRoster<PeerId> {
+    pub(super) fn of_session(
+        &self,
+        adapt: impl Fn(&Member, &mut RosterEntry),
+    ) -> SessionRoster<PeerId> {
         let mut roster = SessionRoster::of_session(self.session);
         roster.own_permissions = self.own_permissions();
         roster.own_held_in = self.own_held_in().to_vec();
@@ -75,7 +82,9 @@ impl Roster {
             };
             let (client, permissions) = (member.client, member.permissions);
             let held_in = member.held_in.clone();
-            roster.insert(member.peer, RosterEntry { client, abilities, permissions, held_in });
+            let mut entry = RosterEntry { client, abilities, permissions, held_in };
+            adapt(member, &mut entry);
+            roster.insert(member.peer, entry);
         }
         roster
     }
@@ -139,7 +148,7 @@ impl Roster {
 
     /// Clears the roster when this peer leaves; emits no event.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.you);
+        *self = Self { changes: self.changes + 1, ..Self::new(self.you) };
     }
 
     /// Whether the session has not been given the present roster; it is from now on.
@@ -150,5 +159,6 @@ impl Roster {
     /// What the session has to know besides the members has changed.
     pub(super) fn mark_changed(&mut self) {
         self.is_changed = true;
+        self.changes += 1;
     }
 }

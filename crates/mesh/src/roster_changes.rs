@@ -71,14 +71,14 @@ impl Roster {
             member.client = None;
         }
         self.version = mark.version;
-        self.is_changed = true;
+        self.mark_changed();
     }
 
     pub(super) fn peer_joined(&mut self, info: PeerInfo, around: &mut Membership<'_>) {
         self.version += 1;
         self.arrive(info, around);
         self.label();
-        self.is_changed = true;
+        self.mark_changed();
     }
 
     pub(super) fn peer_left(
@@ -112,6 +112,7 @@ impl Roster {
         if let Some(member) = self.members.get_mut(&peer) {
             let former = std::mem::replace(&mut member.metadata, metadata.clone());
             member.info.metadata = metadata.clone();
+            self.changes += 1;
             around.queues.tell(MeshEvent::MetadataChanged { peer, metadata });
             around.token_changed(self, peer, &former);
         }
@@ -135,7 +136,7 @@ impl Roster {
         } else {
             return;
         }
-        self.is_changed = true;
+        self.mark_changed();
         queues.tell(MeshEvent::PermissionsChanged { peer, permissions });
     }
 
@@ -150,7 +151,7 @@ impl Roster {
         } else {
             return;
         }
-        self.is_changed = true;
+        self.mark_changed();
         queues.tell(MeshEvent::HeldIn { peer, groups });
     }
 
@@ -275,7 +276,7 @@ impl Roster {
         if let Some(member) = self.members.remove(&peer) {
             self.clients.retain(|_, named| *named != peer);
             self.label();
-            self.is_changed = true;
+            self.mark_changed();
             around.queues.tell(MeshEvent::PeerLeft { member, reason });
         }
     }

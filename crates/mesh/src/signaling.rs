@@ -8,7 +8,8 @@ use voicemesh_session::network::{DisconnectReason, NetworkEvent};
 use voicemesh_wire::packet::{self, Header};
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, MemberStatus, Metadata,
-    PROTOCOL_VERSION, PeerInfo, Presence, RoomPassword, ServerMessage, Ticket, decode_server,
+    Moderation, PROTOCOL_VERSION, PeerInfo, Presence, RoomPassword, ServerMessage, Ticket,
+    decode_server,
 };
 use voicemesh_wire::{DisplayName, PeerId, SessionId};
 
@@ -273,6 +274,7 @@ impl Mesh {
                 group_text: true,
                 path_feedback: true,
                 bundles: self.config.redundancy,
+                e2ee: self.encrypts(),
                 frame_ms: self.config.frame_ms.clone(),
             },
             metadata,
@@ -467,6 +469,7 @@ impl Mesh {
         self.tell_owner(true);
         let (lobby, mut outlet) = self.publishing(now);
         lobby.joined(joined.room_metadata, &mut outlet);
+        self.announce(now, session);
         self.tick_links(now);
     }
 
@@ -512,6 +515,9 @@ impl Mesh {
             self.config.proof = proof;
             self.ticket = None;
             self.roster.set_you(proof.peer_id());
+            if let Some(encryption) = &mut self.encryption {
+                encryption.use_identity_without_tls();
+            }
         }
         self.server_connection = Some(connection.clone());
         self.tell(MeshEvent::ServerConnected(connection));
@@ -586,7 +592,11 @@ impl Mesh {
 
     fn request_done(&mut self, now: Duration, request: u32, result: Result<(), TransactionError>) {
         let (lobby, mut outlet) = self.publishing(now);
-        lobby.request_done(request, result, &mut outlet);
+        let decision = lobby.request_done(request, result, &mut outlet);
+        // The next join brings the password along, should the server have forgotten it.
+        if let Some(Moderation::SetPassword { password }) = decision {
+            self.config.password = password;
+        }
     }
 
     /// Tells who owns the room, if that is news; after a join, in any case.

@@ -4,6 +4,7 @@ use voicemesh_wire::{ClientId, SessionId};
 
 use super::*;
 
+mod encryption;
 mod refused_texts;
 
 fn proof(origin: &str) -> IdentityProof {
@@ -127,6 +128,66 @@ fn what_became_of_the_rooms_password_is_told_once_and_also_after_a_lost_connecti
     assert_eq!(said(generation, &password(true, 2)), ["changed"]);
     assert_eq!(said(generation, &password(false, 3)), ["removed"]);
     assert_eq!(said(generation, &password(true, 4)), ["set"]);
+}
+
+#[test]
+fn the_next_join_has_the_password_that_this_member_has_set() {
+    let config = MeshConfig { password: Some("before".into()), ..config() };
+    let (mut mesh, mut generation) =
+        connected_as(config, &ServerConnection::new(true, false, None));
+    let you = proof("wss://192.168.1.5:8080").peer_id();
+    let joined = format!(
+        r#"{{"type":"joined","you":"{you}","client":1,"session":5,"room":"room","peers":[],"order":1,"roster":{{"version":1,"hash":"cbf29ce484222325"}}}}"#
+    );
+    let refused =
+        r##"{"type":"error","code":"not-permitted","message":"No.","fatal":false,"request":#}"##;
+    let mut at = Duration::ZERO;
+    let mut next_join = |password: Option<&str>, answer: &str| {
+        let say = |mesh: &mut Mesh, event| {
+            mesh.handle(at, CarrierEvent::Socket { generation, event });
+        };
+        say(&mut mesh, SocketEvent::Text(joined.clone()));
+        let password = password.map(Into::into);
+        mesh.moderate(at, TransactionId(1), Moderation::SetPassword { password });
+        let sent: Vec<_> = std::iter::from_fn(|| mesh.poll_output()).collect();
+        let request = sent.iter().find_map(|output| match output {
+            MeshOutput::SendText { text, .. } => {
+                let number = text.split_once(r#""type":"moderate","request":"#)?.1;
+                number.split(',').next()?.parse::<u32>().ok()
+            }
+            _ => None,
+        });
+        let request = request.unwrap_or_else(|| panic!("no decision: {sent:?}"));
+        say(&mut mesh, SocketEvent::Text(answer.replace('#', &request.to_string())));
+        say(&mut mesh, SocketEvent::Closed("gone".to_owned()));
+        at += Duration::from_secs(60);
+        mesh.tick(at);
+        let mut join = None;
+        while let Some(output) = mesh.poll_output() {
+            match output {
+                MeshOutput::OpenSocket { generation: next } => {
+                    generation = next;
+                    for event in [
+                        SocketEvent::Connected(ServerConnection::new(true, false, None)),
+                        SocketEvent::Open,
+                    ] {
+                        mesh.handle(at, CarrierEvent::Socket { generation, event });
+                    }
+                }
+                MeshOutput::SendText { text, .. } if text.contains(r#""type":"join""#) => {
+                    join = Some(text);
+                }
+                _ => {}
+            }
+        }
+        join.expect("it joins again")
+    };
+    let join = next_join(Some("set"), r##"{"type":"moderated","request":#}"##);
+    assert!(join.contains(r#""password":"set""#), "{join}");
+    let join = next_join(Some("refused"), refused);
+    assert!(join.contains(r#""password":"set""#), "{join}");
+    let join = next_join(None, r##"{"type":"moderated","request":#}"##);
+    assert!(!join.contains(r#""password""#), "{join}");
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::packet::{self, GroupText, Kind, TextData};
 
-/// Written messages of which it is not known that they arrived: so many …
+/// At most this many written messages of which it is not known that they arrived.
 const TEXTS: usize = 128;
 /// The server may refuse them after they have arrived; far more than anyone writes within a round
 /// trip.
 const NEWEST: usize = 16;
-/// … and so many bytes. The oldest is forgotten first.
+/// At most this many bytes of them, as they are sent. The oldest is forgotten first.
 const TEXT_BYTES: usize = 256 * 1024;
 
 /// What was written to others and may have to be sent again on another connection.
@@ -22,7 +22,8 @@ pub(super) struct Texts {
     bytes: usize,
     /// How many were sent on this connection.
     sent: u32,
-    /// The newest of them, oldest first: the server may refuse them after it has read them.
+    /// What was written in the newest of them, oldest first: the server may refuse them after it
+    /// has read them.
     newest: VecDeque<Bytes>,
 }
 
@@ -31,15 +32,35 @@ struct Written {
     at: Duration,
     /// Its place among those of its connection, from 0.
     number: u32,
-    packet: Bytes,
+    packet: TextPacket,
+}
+
+/// A written message as it is sent, and before it was sealed.
+#[derive(Clone, Debug)]
+pub(super) struct TextPacket {
+    pub(super) sent: Bytes,
+    pub(super) plain: Bytes,
+}
+
+impl TextPacket {
+    fn len(&self) -> usize {
+        self.sent.len()
+    }
+}
+
+/// What is sent as it was written.
+impl From<Bytes> for TextPacket {
+    fn from(packet: Bytes) -> Self {
+        Self { sent: packet.clone(), plain: packet }
+    }
 }
 
 impl Texts {
-    pub(super) fn push(&mut self, now: Duration, packet: Bytes) {
+    pub(super) fn push(&mut self, now: Duration, packet: TextPacket) {
         self.bytes += packet.len();
-        self.waiting.push_back(Written { at: now, number: self.sent, packet: packet.clone() });
+        self.newest.push_back(packet.plain.clone());
+        self.waiting.push_back(Written { at: now, number: self.sent, packet });
         self.sent += 1;
-        self.newest.push_back(packet);
         if self.newest.len() > NEWEST {
             self.newest.pop_front();
         }
@@ -90,7 +111,7 @@ impl Texts {
             .into_iter()
             .filter(|written| read.is_none_or(|read| written.number >= read));
         unread.for_each(|written| self.push(now, written.packet));
-        self.waiting.iter().map(|written| written.packet.clone()).collect()
+        self.waiting.iter().map(|written| written.packet.sent.clone()).collect()
     }
 }
 
@@ -137,7 +158,7 @@ mod tests {
         let ms = Duration::from_millis;
         let mut texts = Texts::default();
         for (at, text) in [(0, "one"), (10, "two"), (20, "three")] {
-            texts.push(ms(at), packet(text));
+            texts.push(ms(at), packet(text).into());
         }
         assert_eq!(texts.numbered(2).as_deref(), Some("two"));
         assert_eq!((texts.numbered(0), texts.numbered(4)), (None, None));
@@ -162,8 +183,8 @@ mod tests {
         );
         assert_eq!(texts.taken_over(ms(60), Some(1)), Vec::<Bytes>::new());
         assert!(!texts.is_unconfirmed() && texts.bytes == 0);
-        texts.push(ms(70), packet("four"));
-        texts.push(ms(70), packet("five"));
+        texts.push(ms(70), packet("four").into());
+        texts.push(ms(70), packet("five").into());
         texts.refused(1);
         assert_eq!(texts.numbered(1).as_deref(), Some("four"), "its words are shown");
         assert_eq!(
@@ -177,7 +198,7 @@ mod tests {
     fn what_the_server_has_read_may_be_refused_after_another_connection_has_taken_over() {
         let mut texts = Texts::default();
         for text in ["one", "two", "three"] {
-            texts.push(Duration::ZERO, packet(text));
+            texts.push(Duration::ZERO, packet(text).into());
         }
         let read = texts.read_by_server(Some(2));
         texts.taken_over(Duration::ZERO, Some(2));

@@ -402,6 +402,7 @@ impl World {
                     }
                     _ => {}
                 },
+                MeshOutput::SendLink { .. } => unreachable!("these meshes do not encrypt"),
                 MeshOutput::CloseLink { link } => {
                     self.links.remove(&(of, link));
                     let (other, back) = self.there(of, link);

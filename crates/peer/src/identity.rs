@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use voicemesh_device::file_words;
+use voicemesh_e2ee::{Configuration, KeyRing, RoomKey, Seed};
 use voicemesh_wire::identity::{IdentityProof, InstallationSecret, prove};
 use voicemesh_wire::limits::TICKET_BYTES;
 use voicemesh_wire::signaling::{Password, Ticket};
@@ -15,6 +16,8 @@ const SECRET_FILE: &str = "identity";
 /// Processes of one installation in one room at a time; a further one joins with a new secret.
 const INSTANCES: u32 = 64;
 const INSTANCES_FOLDER: &str = "instances";
+/// Other members whose keys are kept at a time; more than servers let into a room.
+const MEMBERS: usize = 4096;
 
 /// The longest content of a file that keeps a ticket.
 const TICKET_FILE_BYTES: u64 = TICKET_BYTES as u64 + 64;
@@ -30,6 +33,8 @@ pub(crate) struct Identity {
     unkept: Option<String>,
     /// Locked while this process is this peer, and where its ticket for the room is kept.
     instance: Option<(PathBuf, File)>,
+    /// As in the proof.
+    number: u32,
 }
 
 /// Where a peer's newest ticket is kept, so that it counts after the program was started again as
@@ -104,6 +109,27 @@ impl Identity {
         (kept_for == self.fingerprint(password)).then(|| Ticket::from(ticket.to_owned()))
     }
 
+    /// The key ring of this peer in a room of a server, for one stay.
+    pub(crate) fn key_ring(
+        &self,
+        origin: &str,
+        room: &str,
+        room_key: Option<RoomKey>,
+    ) -> io::Result<KeyRing> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(io::Error::other)?;
+        let configuration = Configuration {
+            secret: &self.secret,
+            origin,
+            room,
+            instance: self.number,
+            peer: self.proof.peer_id(),
+            room_key,
+            max_members: MEMBERS,
+        };
+        Ok(KeyRing::new(configuration, Seed::new(seed)))
+    }
+
     /// Where further tickets are kept.
     pub(crate) fn ticket_file(&self, password: Option<&Password>) -> TicketFile {
         let file = self
@@ -142,6 +168,7 @@ impl Identity {
                         replaced,
                         unkept: None,
                         instance: Some((path.with_extension("ticket"), lock)),
+                        number: instance,
                     });
                 }
                 Err(TryLockError::WouldBlock) => {}
@@ -159,6 +186,7 @@ impl Identity {
             replaced: None,
             unkept: None,
             instance: None,
+            number: 0,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Why joining a room cannot even begin.
 
 use voicemesh_device::{Cause, DeviceError};
+use voicemesh_e2ee::RoomKeyError;
 use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES, TOKEN_BYTES};
 use voicemesh_wire::names::NameError;
 
@@ -58,6 +59,9 @@ pub enum JoinError {
         "a name can have at most {NAME_BYTES} bytes and no control characters, and cannot be blank; choose another"
     )]
     BadName(#[source] NameError),
+    /// The room's key in the link is damaged. It is not repeated.
+    #[error(transparent)]
+    BadRoomKey(#[from] RoomKeyError),
     /// The access token is too long.
     #[error(
         "an access token can have at most {TOKEN_BYTES} bytes; copy the link or the token again, whole and alone"
@@ -100,6 +104,14 @@ fn proxy_setting(variable: Option<&'static str>) -> String {
     }
 }
 
+impl JoinError {
+    pub(crate) fn no_random(error: getrandom::Error) -> Self {
+        tracing::debug!(%error, "no random number");
+        let why = Cause::new("their source does not answer", error);
+        Self::System { what: "random numbers", why }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::error::Error;
@@ -132,10 +144,6 @@ mod tests {
         assert!(comes_of::<NameError>(&no_name), "{no_name:?}");
         let no_proxy = refused(options("wss://voicemesh.example").proxy("http://[x"));
         assert!(comes_of::<url::ParseError>(&no_proxy), "{no_proxy:?}");
-        assert!(comes_of::<std::str::Utf8Error>(&refused(JoinOptions::new(
-            "",
-            "https://a.example/r/%FF"
-        ))));
         let with_certificate =
             |file: &Path| refused(options("wss://127.0.0.1:1").extra_root_pem(file));
         assert!(comes_of::<std::io::Error>(&with_certificate(Path::new("/nowhere/a.pem"))));
@@ -177,7 +185,8 @@ mod tests {
             Some(JoinError::RoomBlank) => JoinError::BadName(NameError::Blank),
             Some(JoinError::BadName(_)) => JoinError::TokenTooLong,
             Some(JoinError::TokenTooLong) => JoinError::PasswordTooLong,
-            Some(JoinError::PasswordTooLong) => JoinError::Input(device()),
+            Some(JoinError::PasswordTooLong) => JoinError::BadRoomKey(RoomKeyError),
+            Some(JoinError::BadRoomKey(_)) => JoinError::Input(device()),
             Some(JoinError::Input(_)) => JoinError::Output(device()),
             Some(JoinError::Output(_)) => {
                 let folder = std::env::current_exe().expect("this program's file");
@@ -209,6 +218,7 @@ mod tests {
                 JoinError::BadName(_) => "; choose another",
                 JoinError::TokenTooLong => "; copy the link or the token again",
                 JoinError::PasswordTooLong => "; choose a shorter one",
+                JoinError::BadRoomKey(_) => ": copy the whole link again",
                 JoinError::Input(_) | JoinError::Output(_) => "; plug one in",
                 JoinError::Recording(_) => "; name a folder",
                 JoinError::Certificate(_) => "; name a PEM file",

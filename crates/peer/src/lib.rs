@@ -55,6 +55,7 @@ mod room;
 mod server_url;
 mod shared;
 mod sleep_watch;
+mod snapshot;
 mod socket;
 mod sound;
 mod switch;
@@ -67,8 +68,8 @@ mod worker;
 pub use connect::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use data::SendError;
 pub use event::{
-    DataEvent, DeviceEvent, DeviceRole, ErrorCode, Event, EventKind, MicrophoneState, PeerState,
-    QueueDrops, RoomEvent, Route, SendingState, Snapshot, TimedEvent, VoiceEvent,
+    DataEvent, DeviceEvent, DeviceRole, ErrorCode, Event, EventKind, RoomEvent, Route, TimedEvent,
+    VoiceEvent,
 };
 pub use game::{
     GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, Transmission, TransmitOptions,
@@ -80,9 +81,10 @@ pub use lobby::{ConnectError, MetadataTransaction};
 pub use options::JoinOptions;
 pub use record::{RecordError, RecordedSpeaker, Recorder};
 pub use room::{Channel, Events, Lobby, Participant, PreparedJoin, Room};
+pub use snapshot::{MicrophoneState, PeerState, QueueDrops, SendingState, Snapshot};
 pub use voicemesh_mesh::{
-    ChoiceError, Connections, PasswordChange, PeerLeftReason, REACHABILITY_KEY, ServerConnection,
-    TokenError, TransactionError, TransactionId,
+    ANNOUNCEMENT_KEY, ChoiceError, Connections, MemberEncryption, PasswordChange, PeerLeftReason,
+    REACHABILITY_KEY, ServerConnection, TokenError, TransactionError, TransactionId,
 };
 
 pub use bytes::Bytes;
@@ -93,6 +95,7 @@ pub use voicemesh_audio::space::{Attenuation, Curve, Handedness, Pose};
 pub use voicemesh_device::{
     Cause, DeviceError, DeviceInfo, Direction, InputSpec, MicrophoneFeed, OutputSpec, devices,
 };
+pub use voicemesh_e2ee::{AnnouncementError, RoomKey, RoomKeyError, SafetyCode};
 pub use voicemesh_session::Reliability;
 pub use voicemesh_wire::limits::{GROUP_NAME_BYTES, TEXT_BYTES};
 pub use voicemesh_wire::names::{NameError, short_ids};

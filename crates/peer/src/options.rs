@@ -1,15 +1,15 @@
 //! What it takes to join a room.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
 use voicemesh_audio::space::Handedness;
-use voicemesh_device::{Cause, InputSpec, OutputSpec};
+use voicemesh_device::{InputSpec, OutputSpec};
+use voicemesh_e2ee::{RoomKey, RoomKeyError};
 use voicemesh_engine::{EngineConfig, EngineError, VoiceEngine};
-use voicemesh_wire::invitation::Invitation;
+use voicemesh_wire::invitation::{Invitation, percent_decoded};
 use voicemesh_wire::limits::{PASSWORD_BYTES, TOKEN_BYTES};
 use voicemesh_wire::names::NameError;
 use voicemesh_wire::signaling::{AccessToken, Metadata, Password, Presence};
@@ -18,8 +18,11 @@ use voicemesh_wire::{DisplayName, RoomName};
 use crate::connect::{BadProxy, Proxy};
 use crate::join_error::JoinError;
 use crate::pasted::{self, Pasted};
-use crate::server_url::{ServerUrl, room_problem};
+use crate::server_url::{NOT_ENCODED, ServerUrl, room_problem};
 use voicemesh_mesh::Connections;
+
+/// What stands in a link as it is (RFC 3986 §2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// How to join a room. A server and a room are enough; everything else has a default.
 ///
@@ -44,6 +47,9 @@ pub struct JoinOptions {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) extra_root_pem: Option<PathBuf>,
     pub(crate) proxy: Option<String>,
+    pub(crate) encrypted: bool,
+    /// Of the link; damaged ones are errors only where they are used.
+    pub(crate) room_key: Option<Result<RoomKey, RoomKeyError>>,
 }
 
 impl JoinOptions {
@@ -67,12 +73,15 @@ impl JoinOptions {
             state_dir: None,
             extra_root_pem: None,
             proxy: None,
+            encrypted: false,
+            room_key: None,
         }
     }
 
     /// Joins the room of a link, as invitations have it: `https://host/r/ROOM`, or with a path
     /// before `/r/` if the server is below one. An access token behind the `#` (`#t=TOKEN`) is
-    /// taken.
+    /// taken, and so is the room's key (`#k=KEY`), with which what is said is
+    /// [`encrypted`](Self::encrypted).
     ///
     /// # Errors
     ///
@@ -86,17 +95,19 @@ impl JoinOptions {
             Some(why) => JoinError::BadRoomInLink { link: link.to_owned(), why },
             None => JoinError::NoRoomInLink(link.to_owned()),
         })?;
-        let options = Self::new(url.given(), room);
-        Ok(match Invitation::parse(fragment).token {
+        let (invitation, room_key) = (Invitation::parse(fragment), key_in(fragment));
+        let options = Self { room_key, ..Self::new(url.given(), room) };
+        Ok(match invitation.token {
             Some(token) => options.token(token),
             None => options,
         })
     }
 
-    /// If the room is a link to one, takes server, room and access token from it: an address with a
-    /// scheme, `host.name/r/ROOM`, or `/r/ROOM` at the server given. [`Room::join`](crate::Room::join) does this first, so that a
-    /// pasted invitation is never a room's name. If the link is to another server than the one
-    /// given, the access token and the password given are dropped.
+    /// If the room is a link to one, takes server, room, access token and room key from it: an
+    /// address with a scheme, `host.name/r/ROOM`, or `/r/ROOM` at the server given.
+    /// [`Room::join`](crate::Room::join) does this first, so that a pasted invitation is never a
+    /// room's name. If the link is to another server than the one given, the access token, the
+    /// password and the room key given are dropped.
     ///
     /// # Errors
     ///
@@ -104,14 +115,21 @@ impl JoinOptions {
     pub fn follow_link(mut self) -> Result<Self, JoinError> {
         match pasted::read(&self.room) {
             Pasted::Name => {}
+            Pasted::Argument(room) => self.room = room.to_owned(),
+            Pasted::Command => {
+                // What stands behind it may be a password.
+                let link = "voicemesh join …".to_owned();
+                let why = "it is a command; give the room's name or the link alone".into();
+                return Err(JoinError::BadRoomInLink { link, why });
+            }
             Pasted::Path { room, fragment } => {
-                let decoded = percent_decode_str(room).decode_utf8().map(Cow::into_owned);
-                let token = Invitation::parse(fragment).token;
-                self.room = decoded.map_err(|error| JoinError::BadRoomInLink {
+                let (key, token) = (key_in(fragment), Invitation::parse(fragment).token);
+                self.room = percent_decoded(room).ok_or_else(|| JoinError::BadRoomInLink {
                     link: room.to_owned(),
-                    why: Cause::new("what it has after /r/ is not text in UTF-8", error),
+                    why: NOT_ENCODED.into(),
                 })?;
                 self.token = token.or(self.token);
+                self.room_key = key.or(self.room_key);
             }
             Pasted::Words(link) => {
                 // What is behind the # is secret.
@@ -129,11 +147,17 @@ impl JoinOptions {
                 // What the program gave for its own server is not for another one, which a pasted
                 // text names.
                 if !self.server.is_empty() && !is_same_server(&self.server, &linked.server) {
-                    (self.token, self.password) = (None, None);
+                    (self.token, self.password, self.room_key) = (None, None, None);
                 }
                 (self.server, self.room) = (linked.server, linked.room);
                 self.token = linked.token.or(self.token);
+                self.room_key = linked.room_key.or(self.room_key);
             }
+        }
+        if pasted::has_secret(&self.room) {
+            let link = self.room.split('#').next().unwrap_or_default().to_owned();
+            let why = "a key or token stands in the room's name, where the server would see it";
+            return Err(JoinError::BadRoomInLink { link, why: why.into() });
         }
         Ok(self)
     }
@@ -146,6 +170,49 @@ impl JoinOptions {
     /// Whether an address is that of this server, however it is written.
     pub fn is_at(&self, server: &str) -> bool {
         is_same_server(&self.server, server)
+    }
+
+    /// The same with a new key of the room, from the system's randomness: who is given the
+    /// [`invitation`](Self::invitation) has it, and no one else.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no random numbers.
+    pub fn new_room_key(self) -> Result<Self, JoinError> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).map_err(JoinError::no_random)?;
+        Ok(self.room_key(RoomKey::new(key)))
+    }
+
+    /// The link by which others join the same room: `https://voice.example.org/r/ROOM`, and the
+    /// room's key behind a `#` if there is one. That makes it a secret. It never contains the
+    /// access token or the password.
+    ///
+    /// # Errors
+    ///
+    /// When server or room make no sense, and for a room's key that was damaged.
+    pub fn invitation(&self) -> Result<String, JoinError> {
+        let (url, room) = (self.checked_server()?, self.checked_room()?);
+        let room = utf8_percent_encode(room.as_str(), UNRESERVED);
+        let link = format!("{}/r/{room}", url.page());
+        Ok(match self.given_room_key()? {
+            Some(key) => format!("{link}#k={}", key.to_text()),
+            None => link,
+        })
+    }
+
+    /// The room's key: that of the link, if it has been followed, or the one given.
+    ///
+    /// # Errors
+    ///
+    /// When the link's was damaged.
+    pub fn given_room_key(&self) -> Result<Option<&RoomKey>, JoinError> {
+        Ok(self.room_key.as_ref().map(Result::as_ref).transpose().map_err(|error| *error)?)
+    }
+
+    /// Whether what is said is encrypted end to end: it was asked for, or the room has a key.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted || self.room_key.is_some()
     }
 
     /// The access token.
@@ -290,6 +357,25 @@ impl JoinOptions {
         Self { state_dir: Some(state_dir.into()), ..self }
     }
 
+    /// Encrypts speech, texts and messages end to end: what is said here is sent to members that
+    /// encrypt as well, and to no others, and the server cannot read it. Off by default, since the
+    /// page does not encrypt yet; always on where the room has a key, with which no server can be
+    /// in between. Without one, only comparing
+    /// [`Snapshot::safety_code`](crate::Snapshot::safety_code) tells.
+    /// [`PeerState::encryption`](crate::PeerState::encryption) says how it stands with each member.
+    /// Without the room's key, plain speech and texts of members that do not encrypt are heard.
+    #[must_use]
+    pub fn encrypted(self, encrypted: bool) -> Self {
+        Self { encrypted, ..self }
+    }
+
+    /// The room's key, as a link has it. What is said is then
+    /// [`encrypted`](Self::encrypted).
+    #[must_use]
+    pub fn room_key(self, key: RoomKey) -> Self {
+        Self { room_key: Some(Ok(key)), ..self }
+    }
+
     /// Connects to the server through this proxy, whatever the environment says and wherever the
     /// server is: `http://[user:password@]host[:port]`, `https://…`, `socks5://…` or `socks5h://…`;
     /// `none` for no proxy. Without this, the environment names one (`https_proxy`, `http_proxy`,
@@ -336,6 +422,11 @@ impl JoinOptions {
 
     /// The names in the form that is shown.
     pub(crate) fn checked_names(&self) -> Result<(RoomName, DisplayName), JoinError> {
+        let room = self.checked_room()?;
+        Ok((room, DisplayName::parse(&self.name).map_err(JoinError::BadName)?))
+    }
+
+    fn checked_room(&self) -> Result<RoomName, JoinError> {
         let room = RoomName::parse(&self.room).map_err(|error| match error {
             NameError::TooLong => JoinError::RoomTooLong,
             _ => JoinError::RoomBlank,
@@ -343,8 +434,7 @@ impl JoinOptions {
         if matches!(room.as_str(), "." | "..") {
             return Err(JoinError::RoomUnlinkable);
         }
-        let name = DisplayName::parse(&self.name).map_err(JoinError::BadName)?;
-        Ok((room, name))
+        Ok(room)
     }
 
     pub(crate) fn checked_server(&self) -> Result<ServerUrl, JoinError> {
@@ -357,6 +447,15 @@ impl JoinOptions {
         ServerUrl::parse(&self.server)
             .map_err(|why| JoinError::BadServer { url: self.server.clone(), why })
     }
+}
+
+/// The room's key in the fragment of a link. One that was cut off or cannot be read is damaged, not
+/// absent.
+fn key_in(fragment: &str) -> Option<Result<RoomKey, RoomKeyError>> {
+    pasted::names_key(fragment).then(|| {
+        let key = Invitation::parse(fragment).key;
+        key.ok_or(RoomKeyError).and_then(|key| RoomKey::from_text(&key))
+    })
 }
 
 /// The devices, and what happens to the sound of both.
@@ -514,7 +613,7 @@ mod tests {
         for Text { text, is, room } in vectors.texts {
             let expected = match is.as_str() {
                 "name" => Some(("wss://other".to_owned(), text.clone())),
-                "path" => room.map(|room| ("wss://other".to_owned(), room)),
+                "path" | "command" => room.map(|room| ("wss://other".to_owned(), room)),
                 _ => room.map(|room| (String::new(), room)),
             };
             let followed = JoinOptions::new("wss://other", &text).follow_link().ok();
@@ -548,6 +647,37 @@ mod tests {
                 "{server} {link}"
             );
         }
+    }
+
+    /// A link leads back to where it was made, and gives away no more than the room's key.
+    #[test]
+    fn an_invitation_has_server_room_and_key_and_no_other_secret() {
+        for (server, room, link) in [
+            ("wss://voice.example.org", "tea", "https://voice.example.org/r/tea"),
+            ("voice.example.org", " tea ", "https://voice.example.org/r/tea"),
+            ("https://voice.example.org:444/v", "a/b", "https://voice.example.org:444/v/r/a%2Fb"),
+            ("ws://127.0.0.1:8080", "Café #1?", "http://127.0.0.1:8080/r/Caf%C3%A9%20%231%3F"),
+            ("192.168.1.5:8080", "tea", "192.168.1.5:8080/r/tea"),
+            ("[fd00::1]", "tea", "https://[fd00::1]/r/tea"),
+            ("ws://[::1]:8080", "a.b-c_d~", "http://[::1]:8080/r/a.b-c_d~"),
+        ] {
+            let options = JoinOptions::new(server, room).password("sesame");
+            let options = options.token(AccessToken::from("secret"));
+            assert!(!options.is_encrypted());
+            assert_eq!(options.invitation().ok().as_deref(), Some(link), "{server} {room}");
+            let options = options.new_room_key().expect("random numbers");
+            assert!(options.is_encrypted());
+            let with_key = options.invitation().expect("an address and a room");
+            let key = with_key.strip_prefix(link).and_then(|rest| rest.strip_prefix("#k="));
+            assert_eq!(key.map(str::len), Some(22), "{with_key}");
+            let followed = JoinOptions::from_link(&with_key).expect("a link");
+            assert!(followed.is_encrypted() && followed.room() == room.trim(), "{with_key}");
+            assert_eq!(followed.invitation().ok(), Some(with_key));
+        }
+        let damaged = JoinOptions::from_link("https://a.example/r/x#k=short").expect("a link");
+        assert!(matches!(damaged.invitation(), Err(JoinError::BadRoomKey(_))));
+        let unlinkable = JoinOptions::new("a.example", "..").invitation();
+        assert!(matches!(unlinkable, Err(JoinError::RoomUnlinkable)));
     }
 
     #[test]

@@ -6,6 +6,10 @@
 pub(crate) enum Pasted<'a> {
     /// A name, as it stands.
     Name,
+    /// What `voicemesh join` stands before, where that is a name.
+    Argument(&'a str),
+    /// `voicemesh join` with options or with nothing.
+    Command,
     /// The path of a link, `/r/ROOM`, with what follows its `#`: a room of the server that is given
     /// anyway.
     Path { room: &'a str, fragment: &'a str },
@@ -20,8 +24,57 @@ pub(crate) enum Pasted<'a> {
 /// Looks at a text with the marks around it that mail programs and people who quote write, and the
 /// end of a sentence behind it.
 pub(crate) fn read(text: &str) -> Pasted<'_> {
-    let inner = without_end(unquoted(without_end(text.trim(), &ENDS)), &CLOSING);
-    kind_of(inner)
+    let bare = |text| kind_of(without_end(unquoted(without_end(text, &ENDS)), &CLOSING));
+    let text = text.trim();
+    match argument(unquoted(text)) {
+        None => bare(text),
+        Some(argument) if argument.is_empty() || argument.split_whitespace().any(is_option) => {
+            Pasted::Command
+        }
+        Some(argument) => match bare(argument) {
+            Pasted::Name => Pasted::Argument(unquoted(argument)),
+            kind => kind,
+        },
+    }
+}
+
+/// Whether a room's name has behind a `#` what a link has there: a program has written the `#` as
+/// `%23`, or the beginning of the link is missing.
+pub(crate) fn has_secret(room: &str) -> bool {
+    let pairs = room.split_once('#').map(|(_, fragment)| fragment.split('&'));
+    pairs.is_some_and(|mut pairs| pairs.any(|pair| is_named(pair, 'k') || is_named(pair, 't')))
+}
+
+/// Whether a fragment has a room's key, or what is left of one.
+pub(crate) fn names_key(fragment: &str) -> bool {
+    fragment.trim_start_matches('#').split('&').any(|pair| is_named(pair, 'k'))
+}
+
+/// `k=…`, also in capitals or percent-encoded, as some programs change links.
+fn is_named(pair: &str, name: char) -> bool {
+    let lower = pair.to_ascii_lowercase();
+    lower.strip_prefix(name).is_some_and(|rest| rest.starts_with('=') || rest.starts_with("%3d"))
+}
+
+/// As `-h` and `--password`; a dash alone is none.
+fn is_option(word: &str) -> bool {
+    let name = word.trim_start_matches('-');
+    name.len() < word.len() && name.starts_with(|letter: char| letter.is_ascii_alphabetic())
+}
+
+/// What stands behind `voicemesh join`, as people copy a command, with the prompt or a path before.
+fn argument(text: &str) -> Option<&str> {
+    let first = |text| match str::split_once(text, char::is_whitespace) {
+        Some((word, rest)) => (word, rest.trim_start()),
+        None => (text, ""),
+    };
+    let (word, rest) = match first(text) {
+        ("$" | ">", rest) => first(rest),
+        words => words,
+    };
+    let program = word.rsplit(['/', '\\']).next().unwrap_or_default();
+    let (command, argument) = first(rest);
+    (matches!(program, "voicemesh" | "voicemesh.exe") && command == "join").then_some(argument)
 }
 
 const ENDS: [char; 7] = ['.', ',', ';', ':', '!', '?', '…'];

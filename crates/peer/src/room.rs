@@ -20,12 +20,12 @@ use voicemesh_wire::PeerId;
 
 use crate::command::{Command, LobbyCommand};
 use crate::data::SendError;
-use crate::event::Snapshot;
 use crate::game::{Transmission, TransmitOptions, VoiceAudience};
 use crate::handles::{Group, Microphone, Speaker};
 use crate::join_error::JoinError;
 use crate::lobby::ConnectError;
 use crate::options::JoinOptions;
+use crate::snapshot::Snapshot;
 use core::Core;
 
 pub use channel::Channel;

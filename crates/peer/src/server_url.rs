@@ -6,6 +6,7 @@ use std::str::FromStr as _;
 use percent_encoding::percent_decode_str;
 use url::{Host, ParseError, Url};
 use voicemesh_device::Cause;
+use voicemesh_wire::invitation::percent_decoded;
 use voicemesh_wire::signaling::PATH;
 
 use crate::pasted::unquoted;
@@ -105,6 +106,18 @@ impl ServerUrl {
     /// tried.
     pub(crate) fn given(&self) -> String {
         if self.has_scheme { self.written() } else { format!("{}{}", self.authority(), self.base) }
+    }
+
+    /// The address of the server's page. Of a server in the same network that was given without a
+    /// scheme, it is not known whether it has TLS.
+    pub(crate) fn page(&self) -> String {
+        let is_near = self.ip().is_some() || !self.host().contains('.');
+        let scheme = match self.tls {
+            true if self.is_bare() && is_near && self.port != 443 => "",
+            true => "https://",
+            false => "http://",
+        };
+        format!("{scheme}{}{}", self.authority(), self.base)
     }
 
     fn authority(&self) -> String {
@@ -236,7 +249,7 @@ fn split_path(path: &str) -> (String, Option<String>) {
     let mut room = None;
     match segments[..] {
         [.., "r", name] => {
-            room = percent_decode_str(name).decode_utf8().ok().map(std::borrow::Cow::into_owned);
+            room = percent_decoded(name);
             segments.truncate(segments.len() - 2);
         }
         [.., last] if last == &PATH[1..] => {
@@ -247,18 +260,21 @@ fn split_path(path: &str) -> (String, Option<String>) {
     (segments.iter().map(|segment| format!("/{segment}")).collect(), room)
 }
 
+pub(crate) const NOT_ENCODED: &str =
+    "what it has after /r/ is not text in UTF-8 with % as links have it (a % itself is %25)";
+
 /// Why what a link has after `/r/` is no room's name, if it has anything there.
 pub(crate) fn room_problem(link: &str) -> Option<Cause> {
     let path = link.split(['?', '#']).next().unwrap_or_default();
     let (_, room) = path.split_once("/r/")?;
     let room = room.trim_end_matches('/');
-    match percent_decode_str(room).decode_utf8() {
-        Err(error) => Some(Cause::new("what it has after /r/ is not text in UTF-8", error)),
-        Ok(room) if room == "." || room == ".." => Some("a room cannot be called . or ..".into()),
-        Ok(_) if room.contains('/') => {
+    match percent_decoded(room) {
+        None => Some(NOT_ENCODED.into()),
+        Some(room) if room == "." || room == ".." => Some("a room cannot be called . or ..".into()),
+        Some(_) if room.contains('/') => {
             Some("a room's name has no / in a link; it is written %2F there".into())
         }
-        Ok(_) => None,
+        Some(_) => None,
     }
 }
 
@@ -336,6 +352,10 @@ mod tests {
             ("r/%2e/", "called"),
             ("r/a/b", "%2F"),
             ("r/%FF%FE", "UTF-8"),
+            ("r/%", "%25"),
+            ("r/100%", "%25"),
+            ("r/%E0%A4%A", "UTF-8"),
+            ("r/%zz", "UTF-8"),
         ] {
             let link = format!("https://host/{path}");
             assert_eq!(ServerUrl::parse_link(&link).expect("an address").1, None, "{link}");

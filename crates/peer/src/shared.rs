@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use voicemesh_common::lock;
 
-use crate::event::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// What the handle and the thread share.
 #[derive(Debug, Default)]

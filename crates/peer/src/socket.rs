@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use voicemesh_common::lock;
 use voicemesh_session::network::Reliability;
-use voicemesh_wire::limits::{JSON_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
+use voicemesh_wire::limits::{SERVER_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::CLOSE_TAKEN_OVER;
 
@@ -388,7 +388,7 @@ fn ended(error: &Error) -> String {
     }
 }
 
-const _: () = assert!(JSON_MESSAGE_BYTES < MESSAGE_BYTES);
+const _: () = assert!(SERVER_MESSAGE_BYTES < MESSAGE_BYTES);
 
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 mod tests {

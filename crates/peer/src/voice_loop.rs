@@ -18,9 +18,10 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::Recipient;
 
 use crate::command::{TextTo, VoiceCommand};
-use crate::event::{DeviceEvent, DeviceRole, Event, RoomEvent, Snapshot, VoiceEvent};
+use crate::event::{DeviceEvent, DeviceRole, Event, RoomEvent, VoiceEvent};
 use crate::game::{JOINED, PendingPositions};
 use crate::options::{MicrophoneChoice, SoundOptions};
+use crate::snapshot::Snapshot;
 use crate::sound::{Sound, SwapResult};
 use game::GameAudio;
 
@@ -39,6 +40,7 @@ pub(crate) struct VoiceLoop {
     /// What was set of the microphone's sound.
     microphone: MicrophoneChoice,
     microphone_lost: bool,
+    speaker_lost: bool,
     is_talking: bool,
     /// Peers that have been heard since they joined.
     heard: BTreeSet<PeerId>,
@@ -57,6 +59,7 @@ impl VoiceLoop {
             publisher,
             microphone: options.microphone(),
             microphone_lost: false,
+            speaker_lost: false,
             is_talking: false,
             heard: BTreeSet::new(),
         }
@@ -80,6 +83,12 @@ impl VoiceLoop {
     /// Whether there is no microphone: none was chosen, or it is lost.
     pub(crate) fn is_listening_only(&self) -> bool {
         self.microphone_lost || !self.sound.has_input()
+    }
+
+    /// Whether the speaker is lost. One that was never wanted is not: the program may read the voices
+    /// by itself, or record them.
+    pub(crate) fn is_without_speaker(&self) -> bool {
+        self.speaker_lost
     }
 
     /// An event for the program, at the end of this turn.
@@ -138,7 +147,10 @@ impl VoiceLoop {
                     self.follow_input(engine);
                     self.report(now, Event::Device(DeviceEvent::Changed { which }));
                 }
-                Ok(()) => self.report(now, Event::Device(DeviceEvent::Changed { which })),
+                Ok(()) => {
+                    self.speaker_lost = false;
+                    self.report(now, Event::Device(DeviceEvent::Changed { which }));
+                }
                 Err(why) => self.device_refused(now, which, why),
             }
         }
@@ -169,15 +181,18 @@ impl VoiceLoop {
 
     fn device_event(&mut self, now: Duration, event: Event) {
         match event {
-            Event::Device(DeviceEvent::Lost { which: DeviceRole::Input, .. }) => {
-                self.microphone_lost = true
-            }
-            Event::Device(DeviceEvent::Recovered { which: DeviceRole::Input }) => {
-                self.microphone_lost = false
-            }
+            Event::Device(DeviceEvent::Lost { which, .. }) => *self.lost(which) = true,
+            Event::Device(DeviceEvent::Recovered { which }) => *self.lost(which) = false,
             _ => {}
         }
         self.report(now, event);
+    }
+
+    fn lost(&mut self, which: DeviceRole) -> &mut bool {
+        match which {
+            DeviceRole::Input => &mut self.microphone_lost,
+            DeviceRole::Output => &mut self.speaker_lost,
+        }
     }
 
     /// Does what the program wants; what cannot be done becomes an event.

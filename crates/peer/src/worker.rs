@@ -305,6 +305,9 @@ impl Worker {
             MeshEvent::Refused { code, message, retry_after } => {
                 Event::Room(RoomEvent::Refused { code, message, retry_after })
             }
+            MeshEvent::EncryptionChanged { peer, encryption } => {
+                Event::Room(RoomEvent::EncryptionChanged { peer, encryption })
+            }
             MeshEvent::Replaced => Event::Room(RoomEvent::Replaced),
             MeshEvent::Warned { code, message, text } => {
                 Event::Room(RoomEvent::Warned { code, message, text })
@@ -353,7 +356,7 @@ impl Worker {
     fn update_status(&mut self, now: Duration) {
         let status = MemberStatus {
             muted: self.engine.is_muted(),
-            deafened: self.engine.is_deafened(),
+            deafened: self.engine.is_deafened() || self.voice.is_without_speaker(),
             listening_only: self.voice.is_listening_only(),
             recording: self.recording.is_announced(),
         };

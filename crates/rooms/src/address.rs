@@ -1,55 +1,21 @@
 //! Whose connection this is: addresses that share budgets, and what is left to each.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use voicemesh_common::{Rate, TokenBucket, lock};
-use voicemesh_wire::PeerId;
+use voicemesh_common::{AddressKey, lock};
 
 use crate::budget::{Budget, Budgets};
+use crate::returns::{ANSWERS, JoinPayer, Joins, Returning, Returns};
 
-/// An address without connections is forgotten after this time; by then its buckets are full again.
-const FORGET: Duration = Duration::from_secs(60);
-
-/// So often a member comes back without drawing on what it shares with others of its address.
-const RETURNS: Rate = Rate { burst: 4.0, per_second: 0.1 };
-/// Members of one address who have joins for themselves at a time; further ones draw on what all
-/// share.
-const RETURNING: usize = 128;
-/// Bytes of the answers to joins of one address: those of newcomers, and those of members who come
-/// back. A join is taken while any are left, and charged when it is known how much its answer was.
-const ANSWERS: Rate = Rate::new(16.0 * 1024.0 * 1024.0, 1024.0 * 1024.0);
-/// The same, of a member for itself: the answers of rooms in which members publish little pass as
-/// they are asked for.
-const OWN_ANSWERS: Rate = Rate::new(64.0 * 1024.0, 16.0 * 1024.0);
+/// An address without connections is forgotten after this time; by then its buckets are full again, of
+/// which that of returns takes longest (244 owed and 200, at 4 a second).
+const FORGET: Duration = Duration::from_secs(120);
 
 /// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddressTag(pub u128);
-
-/// Addresses that share a budget: one IPv4 address, or the /64 of an IPv6 address, all of which
-/// belongs to one host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AddressKey {
-    /// One IPv4 address.
-    V4(u32),
-    /// The first 64 bits of IPv6 addresses.
-    V6(u64),
-}
-
-impl AddressKey {
-    /// `None` for this machine itself: either the operator, or a proxy that was not named as
-    /// trusted, behind which are many.
-    pub fn of(address: IpAddr) -> Option<Self> {
-        match address.to_canonical() {
-            address if address.is_loopback() => None,
-            IpAddr::V4(v4) => Some(Self::V4(v4.to_bits())),
-            IpAddr::V6(v6) => Some(Self::V6((v6.to_bits() >> 64) as u64)),
-        }
-    }
-}
 
 impl From<AddressKey> for AddressTag {
     fn from(key: AddressKey) -> Self {
@@ -68,63 +34,13 @@ pub struct Address {
     returns: Mutex<Returns>,
 }
 
-/// How many joins are left, and how many bytes of answers to them.
-#[derive(Debug)]
-struct Joins {
-    count: TokenBucket,
-    bytes: TokenBucket,
-}
-
-impl Joins {
-    fn full(now: Duration, joins: Rate, answers: Rate) -> Self {
-        Self { count: TokenBucket::full(now, joins), bytes: TokenBucket::full(now, answers) }
-    }
-
-    fn take(&mut self, now: Duration, joins: Rate, answers: Rate) -> bool {
-        self.bytes.has_any(now, answers) && self.count.take(now, joins, 1.0)
-    }
-}
-
-/// Joins of members who come back: a few of each for itself, and the others out of what all of the
-/// address share, so that one that comes again and again keeps out no other.
-#[derive(Debug)]
-struct Returns {
-    shared: Joins,
-    members: BTreeMap<PeerId, Joins>,
-}
-
-/// Whose joins one was taken from, and whose answers are to be charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JoinPayer {
-    Newcomers,
-    Returns,
-    Member(PeerId),
-}
-
-impl Returns {
-    fn take(&mut self, now: Duration, shared: Rate, member: PeerId) -> Option<JoinPayer> {
-        self.members.retain(|_, own| {
-            own.count.tokens_at(now, RETURNS) < RETURNS.burst
-                || own.bytes.tokens_at(now, OWN_ANSWERS) < OWN_ANSWERS.burst
-        });
-        if self.members.len() < RETURNING || self.members.contains_key(&member) {
-            let full = || Joins::full(now, RETURNS, OWN_ANSWERS);
-            let own = self.members.entry(member).or_insert_with(full);
-            if own.take(now, RETURNS, OWN_ANSWERS) {
-                return Some(JoinPayer::Member(member));
-            }
-        }
-        self.shared.take(now, shared, ANSWERS).then_some(JoinPayer::Returns)
-    }
-}
-
 impl Address {
     /// Takes one more join, if that is within the budget; `member` is who comes back.
     pub(crate) fn take_join(
         &self,
         now: Duration,
         budgets: &Budgets,
-        member: Option<PeerId>,
+        member: Option<Returning<'_>>,
     ) -> Option<JoinPayer> {
         let mut joins = lock(&self.joins);
         joins.1 = now;
@@ -139,12 +55,8 @@ impl Address {
         let bytes = bytes as f64;
         match payer {
             JoinPayer::Newcomers => lock(&self.joins).0.bytes.charge(bytes),
-            JoinPayer::Returns => lock(&self.returns).shared.bytes.charge(bytes),
-            JoinPayer::Member(member) => {
-                if let Some(own) = lock(&self.returns).members.get_mut(&member) {
-                    own.bytes.charge(bytes);
-                }
-            }
+            JoinPayer::Returns => lock(&self.returns).charge(None, bytes),
+            JoinPayer::Member(member) => lock(&self.returns).charge(Some(member), bytes),
         }
     }
 }
@@ -193,10 +105,7 @@ impl Addresses {
             Arc::new(Address {
                 budget: Arc::new(Mutex::new(Budget::of_address(now, budgets))),
                 joins: Mutex::new((Joins::full(now, budgets.address_joins, ANSWERS), now)),
-                returns: Mutex::new(Returns {
-                    shared: Joins::full(now, budgets.address_joins, ANSWERS),
-                    members: BTreeMap::new(),
-                }),
+                returns: Mutex::new(Returns::full(now, budgets.address_joins)),
             })
         });
         // One reference is the table's own.
@@ -211,7 +120,15 @@ impl Addresses {
 
 #[cfg(test)]
 mod tests {
+    use voicemesh_wire::PeerId;
+
     use super::*;
+    use crate::ticket::MemberSince;
+
+    /// Members of one address who have joins for themselves.
+    const RETURNING: usize = 192;
+    /// Their joins at once.
+    const AT_ONCE: usize = 4;
 
     fn may_join(
         address: &Address,
@@ -219,11 +136,31 @@ mod tests {
         budgets: &Budgets,
         member: Option<PeerId>,
     ) -> bool {
+        may_return(address, now, budgets, member.map(|peer| (peer, "lobby", 0)))
+    }
+
+    fn may_return(
+        address: &Address,
+        now: Duration,
+        budgets: &Budgets,
+        member: Option<(PeerId, &str, u64)>,
+    ) -> bool {
+        let member = member.map(|(peer, room, since)| {
+            let since = MemberSince::second(since);
+            Returning { peer, room, since }
+        });
         address.take_join(now, budgets, member).is_some()
     }
 
     fn peer(number: u128) -> PeerId {
         PeerId(uuid::Uuid::from_u128(number))
+    }
+
+    /// The first of a table.
+    fn an_address() -> (Budgets, Arc<Address>) {
+        let budgets = Budgets::default();
+        let address = Addresses::default().enter(Duration::ZERO, AddressKey::V4(7), &budgets);
+        (budgets, address.expect("the first"))
     }
 
     #[test]
@@ -238,10 +175,7 @@ mod tests {
 
     #[test]
     fn joins_of_an_address_are_limited_and_come_back_with_time() {
-        let budgets = Budgets::default();
-        let addresses = Addresses::default();
-        let address =
-            addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
+        let (budgets, address) = an_address();
         for _ in 0..budgets.address_joins.burst as usize {
             assert!(may_join(&address, Duration::ZERO, &budgets, None));
         }
@@ -255,10 +189,7 @@ mod tests {
 
     #[test]
     fn a_member_that_comes_back_again_and_again_keeps_out_no_other_of_its_address() {
-        let budgets = Budgets::default();
-        let addresses = Addresses::default();
-        let address =
-            addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
+        let (budgets, address) = an_address();
         let mut refused = 0;
         for step in 0..1_200_u64 {
             let now = Duration::from_millis(100 * step);
@@ -274,9 +205,119 @@ mod tests {
             all.clone().filter(|number| may_join(&address, now, &budgets, Some(peer(3 + number))))
         };
         let admitted: usize = (0..8).map(|_| rotation().count()).sum();
-        let most = RETURNING * RETURNS.burst as usize + budgets.address_joins.burst as usize;
+        let most = RETURNING * AT_ONCE + budgets.address_joins.burst as usize;
         assert!(admitted <= most, "{admitted} joins in turn");
-        assert!(lock(&address.returns).members.len() <= RETURNING);
+        assert!(lock(&address.returns).places() <= RETURNING);
+    }
+
+    /// One that has been in this room and in others under ever new ids, and shows all its tickets in
+    /// turn, several times a second.
+    #[test]
+    fn members_of_a_room_come_back_whatever_tickets_of_other_rooms_are_shown_beside_them() {
+        for (hostile, rooms) in [(64, 1), (200, 2), (2_000, 2), (300, 20)] {
+            let budgets = Budgets::default();
+            let addresses = Addresses::default();
+            let address =
+                addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
+            let mut admitted = 0;
+            for step in 0..60_000_u64 {
+                let now = Duration::from_millis(10 * step);
+                let number = step % hostile;
+                let room = format!("room {}", number % rooms);
+                let member = Some((peer(100 + u128::from(number)), &*room, number));
+                admitted += usize::from(may_return(&address, now, &budgets, member));
+                // A household of four comes back every two minutes, three times in a row.
+                if step % 12_000 >= 11_990 {
+                    for member in 0..4 {
+                        let member = Some((peer(member), "home", 5_000));
+                        let is_due = step % 12_000 % 4 == 3;
+                        assert!(
+                            !is_due || may_return(&address, now, &budgets, member),
+                            "{hostile} ids in {rooms} rooms, after {now:?}"
+                        );
+                    }
+                }
+                assert!(lock(&address.returns).places() <= RETURNING);
+            }
+            // Within ten minutes: what all share, what each of 192 has, and places that changed hands.
+            let most = 200 + 600 * 4 + 2 * RETURNING * (4 + 60);
+            assert!(admitted <= most, "{admitted} of {hostile} ids in {rooms} rooms");
+        }
+    }
+
+    /// A neighbour with tickets of members who came later, of the same room and of others, who shows
+    /// them all without a pause.
+    #[test]
+    fn members_come_back_at_once_whatever_tickets_of_later_members_are_shown_beside_them() {
+        for rooms in [1, 3, 400] {
+            let budgets = Budgets::default();
+            let addresses = Addresses::default();
+            let address =
+                addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
+            let names: Vec<String> = (0..rooms).map(|number| format!("room {number}")).collect();
+            for round in 0..600_u64 {
+                let now = Duration::from_millis(100 * round);
+                for number in 0..400_u64 {
+                    let room = &*names[number as usize % names.len()];
+                    let later = Some((peer(1_000 + u128::from(number)), room, 2_000 + number));
+                    may_return(&address, now, &budgets, later);
+                }
+                if round % 150 == 100 {
+                    for number in 0..60 {
+                        let earlier = Some((peer(number), "room 0", 1_000));
+                        assert!(
+                            may_return(&address, now, &budgets, earlier),
+                            "{number}, of {rooms} rooms, after {now:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Each takes the place of one that came later.
+    #[test]
+    fn members_that_come_back_in_order_the_latest_first_come_no_more_often_than_others() {
+        let (budgets, address) = an_address();
+        let admitted = (0..60_000_u64).filter(|step| {
+            let number = 400 - step % 400;
+            let member = Some((peer(number.into()), "lobby", number));
+            may_return(&address, Duration::from_millis(10 * step), &budgets, member)
+        });
+        let admitted = admitted.count();
+        // Each of the rounds between which all places may become free is one join of each.
+        let most = 200 + 600 * 4 + RETURNING * (4 + 60) + 10 * 400;
+        assert!(admitted <= most, "{admitted}");
+    }
+
+    /// As after a restart behind one router: each once, in any order, and again after a refusal.
+    #[test]
+    fn a_crowd_that_comes_back_at_once_is_in_within_seconds() {
+        let (budgets, address) = an_address();
+        let mut waiting: Vec<u64> = (0..300).map(|number| number * 7 % 300).collect();
+        for tries in 0..4 {
+            let now = Duration::from_secs(2 * tries);
+            waiting.retain(|number| {
+                let member = Some((peer(u128::from(*number)), "lobby", *number));
+                !may_return(&address, now, &budgets, member)
+            });
+        }
+        assert!(waiting.is_empty(), "{} wait", waiting.len());
+    }
+
+    #[test]
+    fn of_one_room_a_bounded_number_has_joins_for_itself_and_the_rest_what_all_share() {
+        let (budgets, address) = an_address();
+        let of = |room: &str, numbers: std::ops::Range<u128>| {
+            let admitted = numbers.filter(|number| {
+                may_return(&address, Duration::ZERO, &budgets, Some((peer(*number), room, 0)))
+            });
+            admitted.count()
+        };
+        assert_eq!(of("big", 0..1_000), RETURNING + 200);
+        assert_eq!(of("small", 2_000..2_064), 64, "half of the places of rooms");
+        assert_eq!(of("small", 2_064..2_100), 0);
+        assert_eq!(of("third", 3_000..3_100), 42, "a third");
     }
 
     /// The answer to a join of a full room whose members publish all that they may; and of one whose
@@ -284,12 +325,17 @@ mod tests {
     const LARGE: usize = 1_000_000;
     const USUAL: usize = 25_000;
 
+    fn of_lobby(peer: PeerId) -> Returning<'static> {
+        Returning { peer, room: "lobby", since: MemberSince::default() }
+    }
+
     /// Joins, one each 100 ms, of which so many are taken; and the bytes of their answers.
     fn taken(address: &Address, members: &[Option<PeerId>], bytes: usize, steps: u64) -> usize {
         let budgets = Budgets::default();
         let joins = (0..steps).filter(|step| {
             let member = members[*step as usize % members.len()];
             let now = Duration::from_millis(100 * step);
+            let member = member.map(of_lobby);
             let payer = address.take_join(now, &budgets, member);
             payer.inspect(|payer| address.charge_join(*payer, bytes)).is_some()
         });
@@ -312,12 +358,10 @@ mod tests {
 
     #[test]
     fn a_crowd_behind_one_address_gets_its_answers_at_once() {
-        let budgets = Budgets::default();
-        let addresses = Addresses::default();
-        let address =
-            addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
+        let (budgets, address) = an_address();
         for member in (0..50).map(|number| Some(peer(number))).chain([None; 50]) {
             for _ in 0..3 {
+                let member = member.map(of_lobby);
                 let payer = address.take_join(Duration::ZERO, &budgets, member);
                 address.charge_join(payer.expect("it is taken"), USUAL);
             }

@@ -136,8 +136,7 @@ impl ConnectionGuard {
         }
         let cost = cost(packet);
         if !self.spend(now, cost) {
-            let is_text = packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text());
-            return self.over_budget(now, None, is_text);
+            return self.over_budget(now, None, packet::is_written(packet));
         }
         GuardVerdict::Packet
     }
@@ -249,15 +248,16 @@ impl ConnectionGuard {
 fn cost(packet: &[u8]) -> Cost {
     let bytes = packet.len();
     let Ok((header, body)) = packet::open(packet) else { return Cost::Packet { copies: 1, bytes } };
+    if packet::is_written(packet) {
+        return Cost::Broadcast { bytes };
+    }
     match header.kind {
         Kind::ServerRelayReliable | Kind::ServerRelayUnreliable => {
             let copies = body.first().map_or(1, |count| usize::from(*count).max(1));
             Cost::Packet { copies, bytes }
         }
         Kind::HandshakeRequest => Cost::StateRequest { bytes },
-        Kind::ClientState | Kind::DeltaClientState | Kind::TextData | Kind::GroupText => {
-            Cost::Broadcast { bytes }
-        }
+        Kind::ClientState | Kind::DeltaClientState => Cost::Broadcast { bytes },
         Kind::HandshakeResponse
         | Kind::ErrorWrongSession
         | Kind::RemoveClient
@@ -276,6 +276,11 @@ fn cost(packet: &[u8]) -> Cost {
         | Kind::DataReset
         | Kind::BandwidthProbe
         | Kind::BandwidthReport
+        | Kind::KeyPackage
+        | Kind::KeyRequest
+        | Kind::TextData
+        | Kind::GroupText
+        | Kind::SealedText
         | Kind::Unassigned(_) => Cost::Packet { copies: 1, bytes },
     }
 }
@@ -292,7 +297,7 @@ pub(crate) fn check_presence(presence: Presence, others: usize) -> Result<(), Re
 #[cfg(test)]
 mod tests {
     use voicemesh_wire::identity::IdentityProof;
-    use voicemesh_wire::packet::{Recipient, Relay, TextData};
+    use voicemesh_wire::packet::{Recipient, Relay, SealedText, SealedWith, TextData};
     use voicemesh_wire::signaling::{Capabilities, MemberStatus, Metadata};
     use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -501,17 +506,34 @@ mod tests {
         let text =
             TextData { sender: ClientId(1), recipient: Recipient::Client(ClientId(2)), text: "x" }
                 .encode(session);
+        assert_texts_are_scarce_and_answered(&text);
+    }
+
+    #[test]
+    fn a_sealed_text_in_a_relay_packet_costs_what_a_text_costs() {
+        let session = SessionId::new(7).expect("not zero");
+        for kind in [Kind::ServerRelayReliable, Kind::ServerRelayUnreliable] {
+            let text =
+                SealedText { sender: ClientId(1), key: SealedWith::PairKey, sealed: &[0; 20] }
+                    .encode(session);
+            let mut packet = Vec::new();
+            Relay::encode_packet(kind, session, &[ClientId(2)], &text, &mut packet);
+            assert_texts_are_scarce_and_answered(&packet);
+        }
+    }
+
+    fn assert_texts_are_scarce_and_answered(text: &[u8]) {
         let mut guard = joined(None);
         let passed =
-            (0..1_000).take_while(|_| guard.packet(START, &text) == GuardVerdict::Packet).count();
+            (0..1_000).take_while(|_| guard.packet(START, text) == GuardVerdict::Packet).count();
         assert_eq!(passed, 199);
         for number in 1..100 {
-            let answer = guard.packet(START, &text).of_text(Some(number));
+            let answer = guard.packet(START, text).of_text(Some(number));
             let named = matches!(&answer, GuardVerdict::Answer(ServerMessage::Error { text, .. }) if *text == Some(number));
             assert!(named, "{answer:?}");
         }
         assert!((0..200).any(|_| matches!(
-            guard.packet(START, &text),
+            guard.packet(START, text),
             GuardVerdict::End(_, CloseReason::Flooding)
         )));
     }

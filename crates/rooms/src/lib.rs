@@ -25,16 +25,17 @@ mod metrics;
 mod output;
 mod password_backoff;
 mod passwords;
+mod places;
 mod refusal;
+mod returns;
 mod room;
 mod room_entry;
 mod signaling;
 mod subjects;
 pub mod ticket;
-mod unfinished;
 mod visit;
 
-pub use address::{Address, AddressKey};
+pub use address::Address;
 pub use budget::{Budget, Budgets};
 pub use guard::{Allowance, ConnectionGuard, GuardVerdict};
 pub use hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
@@ -51,6 +52,5 @@ pub use room::{
 };
 pub use room_entry::{LineOutput, RoomEntry};
 pub use signaling::{Draw, Settings, Signaling};
-pub use unfinished::{Most, Unfinished};
 pub use visit::{HELD_BYTES, Input, Visit, send_away};
-pub use voicemesh_common::{Rate, TokenBucket, lock};
+pub use voicemesh_common::{AddressKey, Most, Rate, TokenBucket, Unfinished, lock};

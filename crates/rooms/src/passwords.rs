@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use voicemesh_common::Rate;
+use voicemesh_common::{AddressKey, Rate};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, Password};
 
-use crate::address::AddressKey;
 use crate::hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
 use crate::line::Line;
 use crate::refusal::Refusal;

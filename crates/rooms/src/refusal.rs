@@ -40,7 +40,9 @@ impl Refusal {
             ErrorCode::PasswordWait => {
                 ("The password is not looked at yet; try again after a while.", Some(300))
             }
-            ErrorCode::NotModerator => ("Only those who may moderate the room may.", None),
+            ErrorCode::NotModerator => {
+                ("Only a member who may moderate this room can do that: ask one.", None)
+            }
             ErrorCode::NotPermitted => ("You may not write in this room.", None),
             ErrorCode::Kicked => ("A moderator has put you out of the room.", None),
             ErrorCode::Banned => {

@@ -42,7 +42,7 @@ use crate::grant::Grant;
 use crate::guard::check_presence;
 use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
-use crate::ticket::TicketIssuer;
+use crate::ticket::{MemberSince, TicketIssuer, TimeOfDay};
 
 pub use crate::address::AddressTag;
 pub use bans::{BanInfo, Bans};
@@ -152,9 +152,10 @@ impl Room {
 
     /// The time of day, in seconds since 1970, from which TURN credentials and tickets count. Set
     /// it before a join and before a tick.
-    pub fn set_unix_time(&mut self, seconds: u64) {
-        self.credentials.set_unix_time(seconds);
-        self.tickets.set_unix_time(seconds);
+    pub fn set_unix_time(&mut self, time: impl Into<TimeOfDay>) {
+        let time = time.into();
+        self.credentials.set_unix_time(time.seconds);
+        self.tickets.set_unix_time(time);
     }
 
     /// Gives members tickets from now on. `room` is the room's name, as joins have it.
@@ -283,6 +284,7 @@ impl Room {
         let is_first = others == 0;
         let by_ticket = self.presented_by_ticket(&join, others);
         let ticket = self.tickets.open(&join);
+        let member_since = self.tickets.member_since(ticket.as_ref(), old);
         let lock_before = self.lock.map(|lock| lock.lineage());
         self.take_password(now, peer, by_ticket, out);
         let others = self.members.len() - usize::from(old.is_some());
@@ -351,6 +353,8 @@ impl Room {
             permissions,
             held_in,
         };
+        self.tickets.entered(connection, member_since);
+        self.door.entered(peer);
         self.enter(now, connection, info, room, out);
         Ok(peer)
     }
@@ -379,7 +383,7 @@ impl Room {
         let texts = self.texts_read.remove(&old).unwrap_or_default().to_be_kept();
         let taken_over = TakenOver { metadata: info.metadata.clone(), texts: Some(texts) };
         self.credentials.forget(old);
-        self.tickets.forget(old);
+        self.tickets.handed_over(old, connection);
         self.moderation.forget(old);
         if let Some(grant) = self.grants.remove(&old) {
             self.grants.insert(connection, grant);
@@ -693,11 +697,16 @@ impl Room {
         let Some(address) = address.filter(|_| self.taken_over_by(join).is_none()) else {
             return Ok(());
         };
-        let peer = join.proof.peer_id();
-        let is_return =
-            self.members.connection_of(peer).is_some() || self.tickets.open(join).is_some();
-        let allowed = self.join_rates.take(now, peer, address, is_return);
+        let since = self.member_since(join);
+        let allowed = self.join_rates.take(now, join.proof.peer_id(), address, since);
         if allowed { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyJoins)) }
+    }
+
+    /// Since when a joiner has been a member, by its ticket or because it is here; `None` if it is a
+    /// newcomer.
+    pub(crate) fn member_since(&self, join: &Join) -> Option<MemberSince> {
+        let here = self.members.connection_of(join.proof.peer_id());
+        self.tickets.member_since(self.tickets.open(join).as_ref(), here)
     }
 
     /// A member changes what it publishes.

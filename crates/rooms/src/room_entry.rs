@@ -5,19 +5,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_common::lock;
+use voicemesh_common::{AddressKey, lock};
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason};
 use voicemesh_wire::{PeerId, RoomName};
 
-use crate::address::AddressKey;
 use crate::guard::Allowance;
 use crate::line::{Enqueue, Line};
 use crate::metrics::Metrics;
 use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
 use crate::room::{AddressTag, Digest, HashRequest, JoinCheck, Part, Room, Salt};
+use crate::ticket::{MemberSince, TimeOfDay};
 
 /// Peers of one room of which it is remembered what is left to them; beyond that, those that have
 /// gone are forgotten.
@@ -46,9 +46,9 @@ struct Inner<L> {
 pub(crate) struct JoinOrigin<'a> {
     /// `None` if the address says nothing.
     pub(crate) address: Option<AddressKey>,
-    /// Counts a join that no hash bounds, of a member who comes back or of another; false if it is
-    /// one too many.
-    pub(crate) may_join: &'a dyn Fn(bool) -> bool,
+    /// Counts a join that no hash bounds, of a member who comes back, or of a newcomer (`None`);
+    /// false if it is one too many.
+    pub(crate) may_join: &'a dyn Fn(Option<MemberSince>) -> bool,
 }
 
 /// What became of a join.
@@ -109,11 +109,11 @@ impl<L: Line> RoomEntry<L> {
 
     /// Lets a connection in, or gives what must be hashed first: bans, the room's own rules, its
     /// password, and how often one may come. `fresh` is the salt of a password that is decided now,
-    /// `unix` the time of day in seconds since 1970.
+    /// `time` the time of day.
     pub(crate) fn join(
         &self,
         now: Duration,
-        unix: u64,
+        time: TimeOfDay,
         (id, line): (ConnectionId, &L),
         join: Box<Join>,
         (presented, fresh): (Option<Digest>, Salt),
@@ -121,12 +121,12 @@ impl<L: Line> RoomEntry<L> {
     ) -> Result<EntryOutcome, Refusal> {
         let mut inner = lock(&self.inner);
         let tag = origin.address.map(AddressTag::from);
-        inner.room.set_unix_time(unix);
+        inner.room.set_unix_time(time);
         inner.room.check_ban(now, &join, tag)?;
         if let JoinCheck::Hash(request) = inner.room.check_join(&join, presented.as_ref(), fresh)? {
             return Ok(EntryOutcome::Hash(join, request));
         }
-        if presented.is_none() && !(origin.may_join)(true) {
+        if presented.is_none() && !(origin.may_join)(inner.room.member_since(&join)) {
             return Err(Refusal::of(ErrorCode::TooManyJoins));
         }
         inner.room.count_join(now, &join, tag)?;

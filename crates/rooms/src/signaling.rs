@@ -17,11 +17,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use voicemesh_common::lock;
+use voicemesh_common::{AddressKey, lock};
 use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, PeerInfo};
 use voicemesh_wire::{PeerId, RoomName, SessionId};
 
-use crate::address::{Address, AddressKey, Addresses};
+use crate::address::{Address, Addresses};
 use crate::budget::Budgets;
 use crate::guard::check_presence;
 use crate::kept_bans::KeptBans;
@@ -33,7 +33,7 @@ use crate::refusal::Refusal;
 use crate::room::{BanInfo, Digest, HashRequest, Room, RoomRules, Salt};
 use crate::room_entry::{EntryOutcome, JoinOrigin, RoomEntry};
 use crate::subjects::Subjects;
-use crate::ticket::{TicketIssuer, TicketKey};
+use crate::ticket::{MemberSince, TicketIssuer, TicketKey, TimeOfDay};
 use crate::visit::{Input, Visit};
 
 /// Fills a buffer with random bytes that cannot be guessed; false if there are none.
@@ -78,6 +78,8 @@ pub struct Signaling<L> {
     subjects: Mutex<Subjects>,
     /// Seconds since 1970.
     unix: AtomicU64,
+    /// The latest of these.
+    latest_unix: AtomicU64,
     /// No more joins.
     draining: AtomicBool,
 }
@@ -115,6 +117,7 @@ impl<L: Line> Signaling<L> {
             passwords: Mutex::default(),
             subjects: Mutex::default(),
             unix: AtomicU64::new(0),
+            latest_unix: AtomicU64::new(0),
             draining: AtomicBool::new(false),
         }
     }
@@ -123,10 +126,14 @@ impl<L: Line> Signaling<L> {
     /// count. Set it before a join is handled and before [`tick`](Self::tick).
     pub fn set_unix_time(&self, seconds: u64) {
         self.unix.store(seconds, Ordering::Relaxed);
+        self.latest_unix.fetch_max(seconds, Ordering::Relaxed);
     }
 
-    fn unix(&self) -> u64 {
-        self.unix.load(Ordering::Relaxed)
+    fn time_of_day(&self) -> TimeOfDay {
+        TimeOfDay {
+            seconds: self.unix.load(Ordering::Relaxed),
+            latest: self.latest_unix.load(Ordering::Relaxed),
+        }
     }
 
     /// Something that came on a connection. True if a password waits for its hash since then
@@ -152,10 +159,10 @@ impl<L: Line> Signaling<L> {
         });
         let entries: Vec<Weak<RoomEntry<L>>> = rooms.values().map(Arc::downgrade).collect();
         drop(rooms);
-        let unix = self.unix();
+        let time = self.time_of_day();
         for entry in entries.iter().filter_map(Weak::upgrade) {
             entry.with(now, |room, out| {
-                room.set_unix_time(unix);
+                room.set_unix_time(time);
                 room.tick(now, out);
             });
         }
@@ -196,13 +203,11 @@ impl<L: Line> Signaling<L> {
         &self.budgets
     }
 
-    /// Whether a join shows a valid ticket.
-    pub(crate) fn has_ticket(&self, join: &Join) -> bool {
-        let Some(key) = &self.tickets else { return false };
-        let opened = |ticket| {
-            key.open(ticket, &RoomName::key_of(&join.room), join.proof.peer_id(), self.unix())
-        };
-        join.ticket.as_ref().is_some_and(|ticket| opened(ticket).is_some())
+    /// Since when a joiner that shows a valid ticket has been a member.
+    pub(crate) fn ticket_since(&self, join: &Join) -> Option<MemberSince> {
+        let (key, ticket) = (self.tickets.as_ref()?, join.ticket.as_ref()?);
+        let (room, peer) = (RoomName::key_of(&join.room), join.proof.peer_id());
+        key.open(ticket, &room, peer, self.time_of_day()).map(|ticket| ticket.member_since)
     }
 
     /// Into a room, which is made if it must be. `presented` is the password's digest, if the room
@@ -222,17 +227,26 @@ impl<L: Line> Signaling<L> {
         let fresh = if join.password.is_some() { self.fresh_salt()? } else { Salt([0; 16]) };
         let entry = self.room_for(now, &join, origin)?;
         let peer = join.proof.peer_id();
-        Ok(match entry.join(now, self.unix(), connection, join, (presented, fresh), origin)? {
-            EntryOutcome::Hash(join, request) => JoinOutcome::Hash(join, request),
-            EntryOutcome::Inside { bytes } => {
-                let subject = self.rules.tokens.is_some().then(|| {
-                    let subject = entry.with(now, |room, _| room.subject_of(connection.0))?;
-                    self.bind_subject(now, &subject, (peer, connection.0), entry.name());
-                    Some(subject)
-                });
-                JoinOutcome::Inside { room: entry, subject: subject.flatten(), bytes }
-            }
-        })
+        Ok(
+            match entry.join(
+                now,
+                self.time_of_day(),
+                connection,
+                join,
+                (presented, fresh),
+                origin,
+            )? {
+                EntryOutcome::Hash(join, request) => JoinOutcome::Hash(join, request),
+                EntryOutcome::Inside { bytes } => {
+                    let subject = self.rules.tokens.is_some().then(|| {
+                        let subject = entry.with(now, |room, _| room.subject_of(connection.0))?;
+                        self.bind_subject(now, &subject, (peer, connection.0), entry.name());
+                        Some(subject)
+                    });
+                    JoinOutcome::Inside { room: entry, subject: subject.flatten(), bytes }
+                }
+            },
+        )
     }
 
     /// A subject is one peer at a time: another one, in whichever room, is replaced, and where its
@@ -286,7 +300,7 @@ impl<L: Line> Signaling<L> {
             return Ok(Arc::clone(entry));
         }
         check_presence(join.presence, 0)?;
-        if !(origin.may_join)(false) {
+        if !(origin.may_join)(None) {
             return Err(Refusal::of(ErrorCode::TooManyJoins));
         }
         if rooms.len() >= self.max_rooms && !self.make_space(now, &mut rooms) {

@@ -30,13 +30,16 @@ const CLOCK_SKEW: u64 = 60;
 /// Bytes of a nonce.
 pub const NONCE_BYTES: usize = 12;
 /// The first byte of a record.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// That of records that do not say since when their holder has been a member.
+const WITHOUT_SINCE: u8 = 1;
 const HAS_PASSWORD: u8 = 1;
 const HAS_OWNER: u8 = 2;
 const HAS_GRANT: u8 = 4;
 /// The room had no password.
 const IS_OPEN: u8 = 8;
 const COUNTS_SINCE: u8 = 16;
+const BEGUN_IN: u8 = 32;
 /// Stands for the length of a text that is not there.
 const NO_TEXT: u8 = 255;
 
@@ -49,6 +52,8 @@ pub struct TicketRecord {
     pub peer: PeerId,
     /// When it was sealed, in seconds since 1970.
     pub issued_at: u64,
+    /// Since when its holder has been a member, renewed tickets and returns included.
+    pub member_since: MemberSince,
     /// The run of the server that sealed it, drawn at random at its start.
     pub server_run: u64,
     /// The room's password as it was then, or that it had none.
@@ -57,6 +62,27 @@ pub struct TicketRecord {
     pub owner: Option<OwnerRight>,
     /// What the member's access token allowed.
     pub grant: Option<Grant>,
+}
+
+/// Since when a peer has been a member of a room: seconds since 1970, and which it was of those who
+/// came within one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemberSince(u64);
+
+/// Bits for those who came within one second.
+const NUMBER_BITS: u32 = 20;
+
+impl MemberSince {
+    /// The first of those who came in a second since 1970.
+    pub fn second(unix: u64) -> Self {
+        Self(unix.min(u64::MAX >> NUMBER_BITS) << NUMBER_BITS)
+    }
+
+    /// The one after this.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 /// What was decided about a room's password.
@@ -85,12 +111,28 @@ pub struct SaltedHash {
 pub struct OwnerRight {
     /// Rises when the right is handed on.
     pub epoch: Epoch,
+    /// The run of the server in which it began, as tickets of former versions do not say.
+    pub begun_in: Option<u64>,
+}
+
+impl OwnerRight {
+    /// Whether this counts more than another right to moderate the room, after a restart. Within one
+    /// run a right begins only after the former one has ended. One of an earlier run may not have
+    /// ended, and counts more than what began while its holder was away.
+    pub(crate) fn counts_over(self, other: Self) -> bool {
+        let (own, others) = (self.epoch.lineage, other.epoch.lineage);
+        if self.begun_in.is_some() && self.begun_in == other.begun_in {
+            own > others
+        } else {
+            own < others
+        }
+    }
 }
 
 /// A position in the history of something that a room keeps: its password, or who may moderate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
-    /// Drawn at random when that history began.
+    /// Tells histories apart. Of two rights to moderate the lower one began earlier.
     pub lineage: u64,
     /// Rises by one with each change.
     pub number: u32,
@@ -121,6 +163,34 @@ pub struct TicketIssuer {
     sealed: u64,
 }
 
+/// What time it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeOfDay {
+    /// Seconds since 1970.
+    pub seconds: u64,
+    /// The most that these have been.
+    pub latest: u64,
+}
+
+impl TimeOfDay {
+    /// A time that does not go back with the clock, so that tickets and decisions are ordered by it;
+    /// unless the clock was ahead by more than a ticket's life.
+    pub(crate) fn in_order(self) -> u64 {
+        if self.latest <= self.seconds.saturating_add(LIFETIME) {
+            self.latest
+        } else {
+            self.seconds
+        }
+    }
+}
+
+impl From<u64> for TimeOfDay {
+    /// A clock that was never set back.
+    fn from(seconds: u64) -> Self {
+        Self { seconds, latest: seconds }
+    }
+}
+
 impl TicketKey {
     /// `server_run` is drawn at random at every start of the server.
     pub fn new(cipher: Arc<dyn TicketCipher>, server_run: u64) -> Self {
@@ -133,17 +203,17 @@ impl TicketKey {
     }
 
     /// What a ticket says, if this server's secret sealed it for this member of this room and it is
-    /// valid at `unix` (seconds since 1970).
+    /// valid at `time`.
     pub fn open(
         &self,
         ticket: &Ticket,
         room: &str,
         peer: PeerId,
-        unix: u64,
+        time: TimeOfDay,
     ) -> Option<TicketRecord> {
         let record = self.unseal(ticket)?;
-        let is_fresh = record.issued_at <= unix.saturating_add(CLOCK_SKEW)
-            && unix <= record.issued_at.saturating_add(LIFETIME);
+        let is_fresh = record.issued_at <= time.latest.saturating_add(CLOCK_SKEW)
+            && time.seconds <= record.issued_at.saturating_add(LIFETIME);
         (is_fresh && record.room == room && record.peer == peer).then_some(record)
     }
 
@@ -214,12 +284,14 @@ impl TicketRecord {
             (self.password.is_some_and(|password| password.hash.is_none()), IS_OPEN),
             (self.password.is_some_and(|password| password.counts_since.is_some()), COUNTS_SINCE),
             (self.owner.is_some(), HAS_OWNER),
+            (self.owner.is_some_and(|owner| owner.begun_in.is_some()), BEGUN_IN),
             (self.grant.is_some(), HAS_GRANT),
         ];
         let flags =
             parts.into_iter().filter(|(has, _)| *has).fold(0, |flags, (_, flag)| flags | flag);
         let mut bytes = vec![VERSION, flags];
         bytes.extend_from_slice(&self.issued_at.to_be_bytes());
+        bytes.extend_from_slice(&self.member_since.0.to_be_bytes());
         bytes.extend_from_slice(&self.server_run.to_be_bytes());
         bytes.extend_from_slice(self.peer.0.as_bytes());
         let room = &self.room.as_bytes()[..self.room.len().min(FOLDED_ROOM_NAME_BYTES)];
@@ -235,6 +307,7 @@ impl TicketRecord {
         }
         if let Some(owner) = &self.owner {
             owner.epoch.write(&mut bytes);
+            bytes.extend(owner.begun_in.into_iter().flat_map(u64::to_be_bytes));
         }
         if let Some(grant) = &self.grant {
             write_grant(grant, &mut bytes);
@@ -245,14 +318,20 @@ impl TicketRecord {
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let [version, flags] = reader.take::<2>()?;
-        let known = HAS_PASSWORD | HAS_OWNER | HAS_GRANT | IS_OPEN | COUNTS_SINCE;
+        let known = HAS_PASSWORD | HAS_OWNER | HAS_GRANT | IS_OPEN | COUNTS_SINCE | BEGUN_IN;
         let of_password = flags & (HAS_PASSWORD | IS_OPEN | COUNTS_SINCE);
-        let is_possible =
-            of_password != COUNTS_SINCE && of_password & !COUNTS_SINCE != HAS_PASSWORD | IS_OPEN;
-        if version != VERSION || flags & !known != 0 || !is_possible {
+        let is_possible = of_password != COUNTS_SINCE
+            && of_password & !COUNTS_SINCE != HAS_PASSWORD | IS_OPEN
+            && flags & (HAS_OWNER | BEGUN_IN) != BEGUN_IN;
+        if !matches!(version, VERSION | WITHOUT_SINCE) || flags & !known != 0 || !is_possible {
             return None;
         }
         let issued_at = u64::from_be_bytes(reader.take()?);
+        let member_since = if version == WITHOUT_SINCE {
+            MemberSince::second(issued_at)
+        } else {
+            MemberSince(u64::from_be_bytes(reader.take()?))
+        };
         let server_run = u64::from_be_bytes(reader.take()?);
         let peer = PeerId(Uuid::from_bytes(reader.take()?));
         let room_bytes = usize::from(u16::from_be_bytes(reader.take()?));
@@ -273,13 +352,20 @@ impl TicketRecord {
             };
             Some(PasswordRecord { hash, epoch, counts_since })
         };
-        let owner =
-            if flags & HAS_OWNER == 0 { None } else { Some(OwnerRight { epoch: reader.epoch()? }) };
+        let owner = if flags & HAS_OWNER == 0 {
+            None
+        } else {
+            let epoch = reader.epoch()?;
+            let begun_in =
+                if flags & BEGUN_IN == 0 { None } else { Some(u64::from_be_bytes(reader.take()?)) };
+            Some(OwnerRight { epoch, begun_in })
+        };
         let grant = if flags & HAS_GRANT == 0 { None } else { Some(reader.grant()?) };
         reader.0.is_empty().then_some(Self {
             room,
             peer,
             issued_at,
+            member_since,
             server_run,
             password,
             owner,
@@ -434,135 +520,4 @@ impl TicketCipher for TestCipher {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: u64 = 1_800_000_000;
-    const SECRET: &[u8] = b"a secret of the operator";
-
-    fn issuer() -> TicketIssuer {
-        TicketIssuer::new(TestCipher::key(SECRET, 7), [9; 32])
-    }
-
-    fn peer(number: u8) -> PeerId {
-        PeerId(Uuid::from_bytes([number; 16]))
-    }
-
-    fn record() -> TicketRecord {
-        let epoch = Epoch { lineage: 0x0102_0304_0506_0708, number: 3 };
-        TicketRecord {
-            room: "tea room é".to_owned(),
-            peer: peer(1),
-            issued_at: NOW,
-            server_run: 7,
-            password: Some(PasswordRecord {
-                hash: Some(SaltedHash { salt: [4; 16], hash: [5; 32] }),
-                epoch,
-                counts_since: Some(NOW - 1),
-            }),
-            owner: Some(OwnerRight { epoch: epoch.next() }),
-            grant: Some(Grant {
-                name: Some("Ana".to_owned()),
-                permissions: Permissions { listen: true, moderate: true, ..Permissions::NONE },
-                subject: None,
-                expires_at: NOW + 60,
-            }),
-        }
-    }
-
-    #[test]
-    fn a_ticket_says_what_was_sealed() {
-        let longest = "x".repeat(FOLDED_ROOM_NAME_BYTES);
-        let open = |counts_since| {
-            record().password.map(|of| PasswordRecord { hash: None, counts_since, ..of })
-        };
-        for record in [
-            record(),
-            TicketRecord { password: None, ..record() },
-            TicketRecord { password: open(None), ..record() },
-            TicketRecord { password: open(Some(NOW)), owner: None, ..record() },
-            TicketRecord { grant: None, ..record() },
-            TicketRecord { owner: None, room: String::new(), ..record() },
-            TicketRecord { password: None, owner: None, grant: None, room: longest, ..record() },
-        ] {
-            let ticket = issuer().seal(&record).expect("a ticket");
-            assert!(ticket.len() <= TICKET_BYTES * 3 / 4, "{}", ticket.len());
-            let again = TestCipher::key(SECRET, 8);
-            assert!(
-                again.open(&ticket, &record.room, record.peer, NOW) == Some(record),
-                "after a restart as well"
-            );
-        }
-    }
-
-    #[test]
-    fn a_ticket_is_for_one_member_of_one_room_for_a_day() {
-        let mut issuer = issuer();
-        let ticket = issuer.seal(&record()).expect("a ticket");
-        let opens = |room: &str, peer, unix| issuer.key().open(&ticket, room, peer, unix).is_some();
-        assert!(opens("tea room é", peer(1), NOW) && opens("tea room é", peer(1), NOW + LIFETIME));
-        assert!(opens("tea room é", peer(1), NOW - CLOCK_SKEW));
-        assert!(!opens("tea room", peer(1), NOW));
-        assert!(!opens("tea room é", peer(2), NOW));
-        assert!(!opens("tea room é", peer(1), NOW + LIFETIME + 1));
-        assert!(!opens("tea room é", peer(1), NOW - CLOCK_SKEW - 1));
-        assert!(
-            TestCipher::key(b"another secret", 7)
-                .open(&ticket, "tea room é", peer(1), NOW)
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn a_ticket_that_was_changed_anywhere_is_none() {
-        let mut issuer = issuer();
-        let ticket = issuer.seal(&record()).expect("a ticket");
-        let bytes = URL_SAFE_NO_PAD.decode(ticket.as_str()).expect("base64url");
-        let opens = |bytes: &[u8]| {
-            let ticket = Ticket::from(URL_SAFE_NO_PAD.encode(bytes));
-            issuer.key().open(&ticket, "tea room é", peer(1), NOW).is_some()
-        };
-        assert!(opens(&bytes));
-        for index in 0..bytes.len() {
-            let mut changed = bytes.clone();
-            changed[index] ^= 1;
-            assert!(!opens(&changed), "byte {index}");
-            assert!(!opens(&bytes[..index]), "cut at {index}");
-        }
-        for text in ["", "A", "####", "AAAA"] {
-            assert!(
-                issuer.key().open(&Ticket::from(text.to_owned()), "", peer(1), NOW).is_none(),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_record_of_another_version_or_with_more_than_is_known_is_none() {
-        let bytes = record().write();
-        assert!(TicketRecord::read(&bytes) == Some(record()));
-        for (index, value) in [(0, VERSION + 1), (1, 4), (1, bytes[1] | IS_OPEN), (1, 16), (1, 32)]
-        {
-            let mut changed = bytes.clone();
-            changed[index] = value;
-            assert!(TicketRecord::read(&changed).is_none());
-        }
-        assert!(TicketRecord::read(&[&bytes[..], &[0]].concat()).is_none());
-        assert!((0..bytes.len()).all(|end| TicketRecord::read(&bytes[..end]).is_none()));
-    }
-
-    #[test]
-    fn no_two_tickets_share_a_nonce_and_none_prints_itself() {
-        let mut first = issuer();
-        let mut second = TicketIssuer::new(first.key().clone(), [10; 32]);
-        let tickets: Vec<Ticket> = (0..50)
-            .flat_map(|_| [first.seal(&record()), second.seal(&record())])
-            .flatten()
-            .collect();
-        let nonces: std::collections::BTreeSet<&str> =
-            tickets.iter().map(|ticket| &ticket.as_str()[..16]).collect();
-        assert_eq!(nonces.len(), 100);
-        let printed = format!("{:?} {first:?} {:?} {:?}", first.key(), record(), record().password);
-        assert_eq!(printed, "TicketKey TicketIssuer TicketRecord Some(PasswordRecord)");
-    }
-}
+mod tests;

@@ -6,21 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_common::AddressKey;
+use voicemesh_wire::RoomName;
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, Join, LeaveReason, Moderation, Password, ServerMessage,
 };
-use voicemesh_wire::{PeerId, RoomName};
 
-use crate::address::{Address, AddressKey, JoinPayer};
+use crate::address::Address;
 use crate::guard::{ConnectionGuard, GuardVerdict};
 use crate::hash_queue::HashId;
 use crate::line::{Enqueue, Line};
 use crate::output::{CloseReason, ConnectionId, Malformed, Purpose, Text};
 use crate::passwords::{BackoffKey, HashJob};
 use crate::refusal::Refusal;
+use crate::returns::{JoinPayer, Returning};
 use crate::room::{Digest, Part};
 use crate::room_entry::{JoinOrigin, RoomEntry};
 use crate::signaling::{JoinOutcome, Signaling};
+use crate::ticket::MemberSince;
 
 /// What a peer sends while its password is looked at is kept, up to so many messages …
 const HELD_MESSAGES: usize = 8;
@@ -278,14 +281,16 @@ impl<L: Line> Visit<L> {
         // Joins with a password are bounded by their hashes, and counted where they need none;
         // those with a ticket are bounded by a budget that strangers cannot use up.
         let is_named = join.password.as_ref().is_some_and(|password| !password.is_empty());
-        let has_ticket = signaling.has_ticket(&join);
-        let peer = join.proof.peer_id();
+        let by_ticket = signaling.ticket_since(&join);
+        let (peer, room) = (join.proof.peer_id(), RoomName::key_of(&join.room));
         let (address, payer) = (self.address.clone(), Cell::new(None));
-        let may_join = |member| may_join(now, address.as_deref(), member, signaling, &payer);
-        let bytes = if is_named && !has_ticket {
-            let may_join = |is_member: bool| may_join(is_member.then_some(peer));
+        let may_join = |since: Option<MemberSince>| {
+            let member = since.map(|since| Returning { peer, room: &room, since });
+            may_join(now, address.as_deref(), member, signaling, &payer)
+        };
+        let bytes = if is_named && by_ticket.is_none() {
             self.enter(now, join, (None, 0), signaling, &may_join)
-        } else if may_join(has_ticket.then_some(peer)) {
+        } else if may_join(by_ticket) {
             self.enter(now, join, (None, 0), signaling, &|_| true)
         } else {
             self.refuse(now, Refusal::of(ErrorCode::TooManyJoins), signaling);
@@ -309,7 +314,7 @@ impl<L: Line> Visit<L> {
         join: Box<Join>,
         (presented, hashes): (Option<Digest>, u32),
         signaling: &Signaling<L>,
-        may_join: &dyn Fn(bool) -> bool,
+        may_join: &dyn Fn(Option<MemberSince>) -> bool,
     ) -> usize {
         let origin = JoinOrigin { address: self.key, may_join };
         match signaling.join(now, (self.id, &self.line), join, presented, &origin) {
@@ -455,7 +460,7 @@ impl<L: Line> Visit<L> {
 fn may_join<L: Line>(
     now: Duration,
     address: Option<&Address>,
-    member: Option<PeerId>,
+    member: Option<Returning<'_>>,
     signaling: &Signaling<L>,
     payer: &Cell<Option<JoinPayer>>,
 ) -> bool {

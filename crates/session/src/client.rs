@@ -306,9 +306,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.ask_relayed(now);
         self.sender.close_targets(&mut self.core, now);
         self.sender.flush_late_bundles(&mut self.core, now);
-        if let Some(number) = self.core.ping_due(now) {
-            self.core.out.push(Output::PingServer(number));
-        }
+        self.core.ping_server(now);
         self.forget(now);
         self.core.refresh_routes(now);
         self.data.flush(&mut self.core, now);

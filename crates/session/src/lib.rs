@@ -42,7 +42,9 @@ pub const GLOBAL_GROUP: &str = "Global";
 pub(crate) fn permits(permissions: Permissions, kind: Kind) -> bool {
     match kind {
         Kind::VoiceData | Kind::VoiceCopies => permissions.speak,
-        Kind::DataSegment | Kind::DataMessage | Kind::Unassigned(_) => permissions.data,
+        Kind::DataSegment | Kind::DataMessage | Kind::SealedText | Kind::Unassigned(_) => {
+            permissions.data
+        }
         _ => true,
     }
 }

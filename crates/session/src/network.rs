@@ -128,8 +128,12 @@ pub trait Network {
     fn link_stalled(&mut self, _now: Duration, _link: LinkId<Self::Peer>) {}
 
     /// Client side: sends a ping to the server behind all voice that was sent to it before, so that
-    /// its answer tells how long that took. A network that cannot do so gives no answer.
-    fn ping_server(&mut self, _now: Duration, _number: u16) {}
+    /// its answer tells how long that took: [`NetworkEvent::ServerPong`] with this number. A network
+    /// without pings sends `probe`, which the session's server answers by a packet.
+    fn ping_server(&mut self, now: Duration, _number: u16, probe: Bytes) {
+        // What is lost is not answered, and that tells the same.
+        let _ = self.send_to_server(now, Reliability::Unreliable, probe);
+    }
 
     /// What this side put on the wire so far for other things than packets, in bytes: setting links
     /// up, above all. The estimate of the uplink takes it into account. Zero where that is not
@@ -183,7 +187,7 @@ pub fn perform<N: Network>(
                 return Some(Refusal::Links(packet));
             }
         }
-        Output::PingServer(number) => network.ping_server(now, number),
+        Output::PingServer { number, probe } => network.ping_server(now, number, probe),
         Output::ReleaseLink(link) => network.release_link(now, link),
         Output::ReplaceLink(link) => network.replace_link(now, link),
         Output::LinkStalled(link) => network.link_stalled(now, link),

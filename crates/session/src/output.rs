@@ -22,9 +22,15 @@ pub enum Output<P> {
     /// A packet over links. What they do not take comes back by
     /// [`Client::refused`](crate::Client::refused).
     ToLinks(LinkPacket<P>),
-    /// A ping to the server, behind all voice that was sent to it before;
-    /// [`ServerPong`](crate::network::NetworkEvent::ServerPong) is its answer.
-    PingServer(u16),
+    /// A ping to the server, behind all voice that was sent to it before.
+    PingServer {
+        /// Its number, in [`ServerPong`](crate::network::NetworkEvent::ServerPong) if the network
+        /// has pings.
+        number: u16,
+        /// What is sent to the server instead if it has none, unreliably: a Probe, which the
+        /// session's server answers.
+        probe: Bytes,
+    },
     /// The session uses another link to this peer now; this one may be closed.
     ReleaseLink(LinkId<P>),
     /// Nothing has come through this link for a while although something should have: replace it.

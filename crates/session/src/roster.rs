@@ -78,6 +78,8 @@ pub struct Roster<P> {
     pub own_held_in: Vec<String>,
     /// Whether the server takes texts to groups by name (GroupText).
     pub server_takes_group_text: bool,
+    /// Texts go to their recipients through the relay, so that the network can seal them.
+    pub texts_are_relayed: bool,
 }
 
 impl<P> Default for Roster<P> {
@@ -91,6 +93,7 @@ impl<P> Default for Roster<P> {
             own_permissions: Permissions::default(),
             own_held_in: Vec::new(),
             server_takes_group_text: false,
+            texts_are_relayed: false,
         }
     }
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use voicemesh_wire::limits::{GROUPS_PER_CLIENT, RELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{
     self, ClientInfo, ClientState, DeltaClientState, DirectionError, HandshakeRequest, Header,
-    Kind, RemoveClient, ToServer,
+    Kind, Probe, RemoveClient, ToServer,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, Permissions, SessionId};
 
@@ -27,6 +27,9 @@ use ids::IdPool;
 /// Connections that have not been admitted are answered about their wrong session number as long as
 /// this many are remembered; when there are more, all are forgotten, and may be answered once more.
 const STRANGERS: usize = 1024;
+
+/// A probe is answered at most once in this time, so that a flood is not.
+const ECHO_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What can be set for a server.
 #[derive(Clone, Debug)]
@@ -162,6 +165,7 @@ struct Connection {
     /// asks for the state and changes none.
     resumed: bool,
     wrong_session_told_at: Option<Duration>,
+    echoed_at: Option<Duration>,
     permissions: Permissions,
     /// It listens to these groups only, and is heard by their listeners only; none: it is free.
     held_in: BTreeMap<GroupId, String>,
@@ -371,7 +375,31 @@ impl<P: Copy + Ord> Server<P> {
             (ToServer::GroupText(text), Some(sender)) => {
                 self.group_text(peer, sender.client, packet, text, out)
             }
+            (ToServer::Probe(probe), Some(sender)) => {
+                self.answer_probe(now, peer, sender.client, probe, out)
+            }
         }
+    }
+
+    /// A client without another way asks how long it takes to the server and back.
+    fn answer_probe(
+        &mut self,
+        now: Duration,
+        peer: P,
+        client: ClientId,
+        probe: Probe,
+        out: &mut impl ServerOutput<P>,
+    ) -> Result<Verdict, DropReason> {
+        if probe.sender != client {
+            return Err(DropReason::ForgedSender);
+        }
+        let connection = self.connections.get_mut(&peer).ok_or(DropReason::NotJoined)?;
+        if connection.echoed_at.is_none_or(|at| now >= at + ECHO_INTERVAL) {
+            connection.echoed_at = Some(now);
+            let echo = probe.encode_echo(self.session).into();
+            out.deliver(peer, echo, Delivery::Voice, Purpose::Hint);
+        }
+        Ok(Verdict::Applied)
     }
 
     /// The member that sent a packet of this session.
@@ -567,6 +595,7 @@ impl<P: Copy + Ord> Server<P> {
                 joined: false,
                 resumed: false,
                 wrong_session_told_at: None,
+                echoed_at: None,
                 permissions: Permissions::default(),
                 held_in: BTreeMap::new(),
                 takes_group_text: false,

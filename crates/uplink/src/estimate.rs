@@ -184,6 +184,8 @@ pub(crate) struct Observation {
     pub round_trip: Duration,
     /// For how long an acknowledgement has been missing on every path.
     pub overdue: Duration,
+    /// There are several such paths: it is not one of them that is dead.
+    pub are_several: bool,
     /// Some of the speech is relayed.
     pub is_relaying: bool,
     /// How long relayed speech waits; zero while none is relayed.
@@ -212,6 +214,8 @@ pub(crate) struct UplinkEstimate {
     doubled_at: Duration,
     /// Until then a stall is taken for congestion.
     unproved_until: Option<Duration>,
+    /// All of several paths stalled: until then, or until one answers, the uplink is taken for full.
+    stalled_until: Option<Duration>,
     updated_at: Option<Duration>,
     /// For how long speech has been sent without a pause.
     unbroken_for: Duration,
@@ -322,6 +326,7 @@ impl UplinkEstimate {
             is_starting: true,
             doubled_at: Duration::ZERO,
             unproved_until: None,
+            stalled_until: None,
             updated_at: None,
             unbroken_for: Duration::ZERO,
             overused_since: None,
@@ -405,13 +410,14 @@ impl UplinkEstimate {
     pub(crate) fn is_congested(&self, now: Duration) -> bool {
         self.is_testing()
             || self.is_draining
+            || self.stalled_until.is_some()
             || self.relay_spared_until.is_some()
             || self.lowered_at.is_some_and(|at| now < at + 2 * FIRST_HOLD)
     }
 
     /// Whether packets queue now. A link that stalls then is full rather than dead.
     pub(crate) fn is_full(&self) -> bool {
-        self.is_draining || self.overused_since.is_some()
+        self.is_draining || self.overused_since.is_some() || self.stalled_until.is_some()
     }
 
     /// Redundancy was tried and has not helped: the loss is congestion.
@@ -473,12 +479,15 @@ impl UplinkEstimate {
         {
             (path.packets, path.counted_at) = (path.packets.and(seen.packets), now);
         }
+        let answers = seen.queueing.is_some() && seen.overdue < STALLED;
+        self.stalled_until.take_if(|until| answers || now >= *until);
         self.spare_relay(now, seen);
         let unproved_until = *self.unproved_until.get_or_insert(now + UNPROVED);
         if self.is_starting && now < unproved_until && seen.overdue >= STALLED {
-            // Not congestion for certain, so that speech may still look for another path.
             self.estimate_bps = (self.estimate_bps * STALL_BACK_OFF).max(LOWEST_ESTIMATE_BPS);
             self.unproved_until = Some(now);
+            // A single path may as well be dead, so that speech looks for another one.
+            self.stalled_until = seen.are_several.then_some(now + UNPROVED);
         } else if self.overused_since.is_some_and(|since| now >= since + OVERUSE_AFTER) {
             self.test = None;
             if now >= self.lower_again_at {

@@ -361,6 +361,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             loss: verdict.uplink,
             packets: PacketLoss::of(common),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
+            are_several: overdues.len() > 1,
             overdue: overdues.into_iter().min().unwrap_or_default(),
             is_relaying: relay.sent_bps > 0.0,
             relay_waits: if relay.sent_bps > 0.0 {

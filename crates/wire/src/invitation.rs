@@ -9,7 +9,7 @@ use crate::signaling::AccessToken;
 /// The fragment of an invitation: `k=…&t=…`. Nothing prints it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Invitation {
-    /// The room's key. Reserved: nothing uses it yet.
+    /// The room's key (PROTOCOL.md, section 18), as text.
     pub key: Option<String>,
     /// An access token.
     pub token: Option<AccessToken>,
@@ -25,7 +25,9 @@ impl Invitation {
         }
         for pair in fragment.strip_prefix('#').unwrap_or(fragment).split('&') {
             let Some((name, value)) = pair.split_once('=') else { continue };
-            let Some(value) = decoded(value).filter(|value| !value.is_empty()) else { continue };
+            let Some(value) = percent_decoded(value).filter(|value| !value.is_empty()) else {
+                continue;
+            };
             match name {
                 "k" if value.len() <= ROOM_KEY_BYTES => {
                     invitation.key.get_or_insert(value);
@@ -48,7 +50,7 @@ impl fmt::Debug for Invitation {
 
 /// Percent-decoding (RFC 3986 §2.1). A percent sign without two digits, and what is not UTF-8, are
 /// no value.
-fn decoded(text: &str) -> Option<String> {
+pub fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

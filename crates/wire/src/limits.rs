@@ -52,6 +52,9 @@ pub const RELIABLE_PACKET_BYTES: usize = 16 * 1024;
 pub const BINARY_MESSAGE_BYTES: usize = RELIABLE_PACKET_BYTES + 1024;
 /// A JSON signaling message from a peer. Metadata may double in size when it is escaped.
 pub const JSON_MESSAGE_BYTES: usize = 64 * 1024;
+/// The longest message of a server: the state of a full room whose members all publish as much as
+/// they may.
+pub const SERVER_MESSAGE_BYTES: usize = 1_250_000;
 /// A signaling message before its sender has joined.
 pub const JOIN_BYTES: usize = 32 * 1024;
 /// A session description inside a signal.

@@ -11,6 +11,7 @@ mod extension;
 mod feedback;
 mod header;
 mod relay;
+mod sealed;
 mod state;
 mod text;
 mod voice;
@@ -21,7 +22,8 @@ pub use direction::{DataPacket, DirectionError, FromMember, FromServer, PeerToPe
 pub use extension::{BandwidthProbe, BandwidthReport, Probe, VoiceAck};
 pub use feedback::{Captured, ClockEcho, ClockProbe, ReceptionReport};
 pub use header::{FIRST_EXTENSION, Header, Kind, LAST_EXTENSION, MAGIC, error_wrong_session, open};
-pub use relay::{DestinationList, Relay, Routing, is_relayed_data};
+pub use relay::{DestinationList, Relay, Routing, is_relayed_data, is_written, is_written_to_one};
+pub use sealed::{KeyPackage, KeyRequest, SealedPart, SealedText, SealedWith};
 pub use state::{
     ClientInfo, ClientState, CodecSettings, DeltaClientState, GroupListeners, HandshakeP2P,
     HandshakeRequest, HandshakeResponse, RemoveClient,

@@ -186,6 +186,9 @@ pub struct Capabilities {
     /// It reads packets that carry several new frames (the bundle mark of VoiceCopies).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub bundles: bool,
+    /// It seals what it sends and opens what is sealed (PROTOCOL.md, section 18).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub e2ee: bool,
     /// The frame lengths it can decode; empty means 20 ms only.
     pub frame_ms: Vec<u8>,
 }

@@ -5,9 +5,9 @@ use voicemesh_wire::packet::{
     self, BandwidthProbe, BandwidthReport, Captured, ClientInfo, ClientState, ClockEcho,
     ClockProbe, CodecSettings, CopiesMarks, Copy, DataAck, DataMessage, DataReset, DataSegment,
     DeltaClientState, GroupListeners, GroupText, HandshakeP2P, HandshakeRequest, HandshakeResponse,
-    Kind, PipeEnd, Priority, Probe, ReceptionReport, Recipient, Record, Relay, RemoveClient,
-    TalkspurtCounter, Target, TargetKind, TargetList, TextData, VoiceAck, VoiceCopies, VoiceData,
-    VoiceHeader,
+    KeyPackage, KeyRequest, Kind, PipeEnd, Priority, Probe, ReceptionReport, Recipient, Record,
+    Relay, RemoveClient, SealedText, SealedWith, TalkspurtCounter, Target, TargetKind, TargetList,
+    TextData, VoiceAck, VoiceCopies, VoiceData, VoiceHeader,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
 
@@ -242,6 +242,19 @@ fn read(bytes: &[u8]) -> Result<Value, DecodeError> {
             let reset = DataReset::decode(body)?;
             json!({ "sender": reset.sender.0, "to": reset.to })
         }
+        Kind::KeyPackage => {
+            let KeyPackage { sender, announcement, package } = KeyPackage::decode(body)?;
+            json!({ "sender": sender.0, "announcement": hex(announcement), "package": hex(package) })
+        }
+        Kind::KeyRequest => json!({ "sender": KeyRequest::decode(body)?.sender.0 }),
+        Kind::SealedText => {
+            let SealedText { sender, key, sealed } = SealedText::decode(body)?;
+            let key = match key {
+                SealedWith::SenderKey => "sender",
+                SealedWith::PairKey => "pair",
+            };
+            json!({ "sender": sender.0, "key": key, "sealed": hex(sealed) })
+        }
         Kind::Unassigned(number) => panic!("type {number} has no layout"),
     };
     Ok(json!({ "kind": format!("{:?}", header.kind), "session": header.session, "fields": fields }))
@@ -410,6 +423,22 @@ fn write(vector: &Value) -> Vec<u8> {
             let to = PipeEnd::new(number(fields, "to")).unwrap();
             DataReset { sender: ClientId(number(fields, "sender")), to }.encode(session())
         }
+        "KeyPackage" => KeyPackage {
+            sender: ClientId(number(fields, "sender")),
+            announcement: &bytes(text(fields, "announcement")),
+            package: &bytes(text(fields, "package")),
+        }
+        .encode(session()),
+        "KeyRequest" => KeyRequest { sender: ClientId(number(fields, "sender")) }.encode(session()),
+        "SealedText" => SealedText {
+            sender: ClientId(number(fields, "sender")),
+            key: match text(fields, "key") {
+                "pair" => SealedWith::PairKey,
+                _ => SealedWith::SenderKey,
+            },
+            sealed: &bytes(text(fields, "sealed")),
+        }
+        .encode(session()),
         kind => panic!("no such type: {kind}"),
     }
 }

@@ -182,7 +182,9 @@ fn pair_words(error: &rustls::Error) -> (&'static str, bool) {
 /// Why a PEM file is none. Nothing of its contents is shown: it may be the key.
 fn pem_words(error: &pem::Error, what: &str) -> String {
     match error {
-        pem::Error::NoItemsFound => format!("it has no {what} in the form PEM (-----BEGIN …)"),
+        pem::Error::NoItemsFound => format!(
+            "it has no {what} in the form PEM (-----BEGIN …); name the file that its issuer, or the tool that made it, has written"
+        ),
         _ => format!("its PEM (-----BEGIN …) is damaged, or it holds something else than a {what}"),
     }
 }
@@ -198,7 +200,7 @@ mod tests {
         for (read, words) in [
             (&[0x30, 0x82, 1, 0][..], "openssl x509 -inform der"),
             (b"-----BEGIN PRIVATE KEY-----", "a key and no certificate"),
-            (b"hello", "in the form PEM"),
+            (b"hello", "in the form PEM (-----BEGIN …); name the file"),
         ] {
             assert!(without_certificate(read).contains(words), "{words}");
         }

@@ -1,28 +1,25 @@
 //! One WebSocket: a hand-written future, so that reading never waits for writing, everything that
 //! waits goes out in one flush, and an idle connection costs little memory.
+//!
+//! What is said over it is a [`Conversation`]: that of a member of a room, or of a client of
+//! UnityP2P.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, LeaveReason};
+use voicemesh_rooms::Malformed;
 
 use super::counted_io::CountedIo;
-use super::hub::{Hub, unix_time};
-use super::mailbox::{Mailbox, Next};
 use super::socket::{Failure, Socket};
-use voicemesh_rooms::{
-    Address, AddressKey, CloseReason, ConnectionId, Input, Line as _, Malformed, Purpose, Refusal,
-    Text, Visit,
-};
 
 /// Messages read in one go before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
@@ -35,15 +32,50 @@ const UNFINISHED_BYTES: usize = 2 * 1024;
 /// packet is shorter.
 const UNWRITTEN_BYTES: usize = 64 * 1024;
 
+/// What is said over one WebSocket. What waits to be said wakes [`waker`](Self::waker).
+pub(super) trait Conversation: Unpin {
+    fn now(&self) -> Duration;
+    fn waker(&self) -> &AtomicWaker;
+    /// What came for it by another way than the socket. Called before messages are read, and after
+    /// each.
+    fn catch_up(&mut self, now: Duration, socket: &mut Socket);
+    /// Nothing more is read for now.
+    fn is_full(&self) -> bool;
+    /// A message came, pings and pongs included, or a part of one.
+    fn heard(&mut self, now: Duration);
+    /// A whole message came, and no end has begun.
+    fn take_in(&mut self, now: Duration, socket: &mut Socket, message: Message);
+    /// What came cannot be read: an end begins.
+    fn unreadable(&mut self, now: Duration, socket: &mut Socket, why: Unreadable);
+    /// What is to be written next.
+    fn next(&mut self, now: Duration) -> Option<Message>;
+    /// The socket was given what waits: `took` if it took a byte, `blocked` if it did not take all.
+    fn wrote(&mut self, now: Duration, took: bool, blocked: bool);
+    /// The code to close with, if an end has begun.
+    fn ending(&self) -> Option<CloseCode>;
+    /// An end has begun; called again and again.
+    fn note_end(&mut self, now: Duration, socket: &mut Socket);
+    /// The connection has to go without another word.
+    fn is_abandoned(&self) -> bool;
+    /// The socket is not there any more.
+    fn lost(&mut self, now: Duration, socket: &mut Socket);
+    /// The bytes that have arrived of an unfinished message, or that its buffer takes.
+    fn count_unfinished(&mut self, now: Duration, bytes: usize);
+    /// The bytes of a large message that wait for the socket.
+    fn count_unwritten(&mut self, now: Duration, bytes: usize);
+}
+
+/// Why nothing that follows can be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// A message over the limit.
+    TooLarge,
+    Malformed(Malformed),
+}
+
 /// One WebSocket, from its upgrade to its end.
-pub(super) struct Connection {
-    id: ConnectionId,
-    hub: Arc<Hub>,
-    mailbox: Mailbox,
-    visit: Visit<Mailbox>,
-    key: Option<AddressKey>,
-    /// Its messages may be as large as those of members.
-    is_joined: bool,
+pub(super) struct Connection<C: Conversation> {
+    conversation: C,
     /// What came is no frame that could be understood, or a frame over the limit: also after the
     /// connection's end has begun for another reason.
     is_unreadable: bool,
@@ -69,47 +101,31 @@ enum Stage {
     DrainingRaw,
 }
 
-impl Connection {
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        upgraded: hyper::upgrade::Upgraded,
-        address: Option<Arc<Address>>,
-        key: Option<AddressKey>,
-        refusal: Option<Refusal>,
-    ) -> Option<Self> {
-        let parts = upgraded.downcast::<TokioIo<CountedIo>>().ok()?;
-        let mut stream = parts.io.into_inner();
-        stream.end_heads();
-        let socket = Socket::new(stream, parts.read_buf.to_vec());
-        let now = hub.now();
-        let (id, mailbox) = hub.enter(now);
-        if let Some(refusal) = refusal {
-            hub.metrics.refused(&refusal.code);
-            mailbox.text(now, &Text::from(&refusal.farewell()), Purpose::Answer);
-            mailbox.end(now, CloseReason::Refused);
-        }
-        let address = key.map(|key| (key, address));
-        let visit = Visit::new(now, id, mailbox.clone(), address, &hub.signaling);
-        Some(Self {
-            id,
-            hub,
-            mailbox,
-            visit,
-            key,
-            is_joined: false,
+/// The socket below HTTP.
+pub(super) fn socket_of(upgraded: hyper::upgrade::Upgraded) -> Option<Socket> {
+    let parts = upgraded.downcast::<TokioIo<CountedIo>>().ok()?;
+    let mut stream = parts.io.into_inner();
+    stream.end_heads();
+    Some(Socket::new(stream, parts.read_buf.to_vec()))
+}
+
+impl<C: Conversation> Connection<C> {
+    pub(super) fn new(socket: Socket, conversation: C) -> Self {
+        Self {
+            conversation,
             is_unreadable: false,
             socket,
             unfinished: 0,
             unwritten: 0,
             stage: Stage::Open,
-        })
+        }
     }
 
     /// Ready when the socket is at its end.
     fn poll_incoming(&mut self, cx: &mut Context<'_>, now: Duration) -> Poll<()> {
-        self.take_hashed(now);
+        self.conversation.catch_up(now, &mut self.socket);
         for _ in 0..MESSAGES_PER_TURN {
-            if self.visit.is_full() {
+            if self.conversation.is_full() {
                 return Poll::Pending;
             }
             if self.stage == Stage::DrainingRaw {
@@ -124,24 +140,23 @@ impl Connection {
                 return Poll::Pending;
             }
             let Poll::Ready(next) = self.socket.poll_next(cx) else {
+                if self.socket.take_arrived() {
+                    self.conversation.heard(now);
+                }
                 self.count_unfinished(now);
                 return Poll::Pending;
             };
             match next {
                 Ok(message) => {
-                    self.mailbox.heard(now);
-                    if self.stage == Stage::Open && self.mailbox.ending().is_none() {
-                        self.take_in(now, message);
-                        self.take_hashed(now);
+                    self.conversation.heard(now);
+                    if self.stage == Stage::Open && self.conversation.ending().is_none() {
+                        self.conversation.take_in(now, &mut self.socket, message);
+                        self.conversation.catch_up(now, &mut self.socket);
                     }
                 }
-                Err(Failure::TooLarge) => {
-                    self.is_unreadable = true;
-                    self.handle(now, Input::TooLarge);
-                }
+                Err(Failure::TooLarge) => self.give_up_reading(now, Unreadable::TooLarge),
                 Err(Failure::Malformed(how)) => {
-                    self.is_unreadable = true;
-                    self.handle(now, Input::Malformed(how));
+                    self.give_up_reading(now, Unreadable::Malformed(how));
                 }
                 Err(Failure::Gone) => return Poll::Ready(()),
             }
@@ -151,12 +166,17 @@ impl Connection {
         Poll::Pending
     }
 
+    fn give_up_reading(&mut self, now: Duration, why: Unreadable) {
+        self.is_unreadable = true;
+        self.conversation.unreadable(now, &mut self.socket, why);
+    }
+
     /// What still comes is no frame that could be understood.
     fn cannot_read(&self) -> bool {
         self.is_unreadable
             || matches!(
-                self.mailbox.ending(),
-                Some(CloseReason::TooLarge | CloseReason::Malformed(_))
+                self.conversation.ending(),
+                Some(CloseCode::Size | CloseCode::Protocol | CloseCode::Invalid)
             )
     }
 
@@ -165,7 +185,7 @@ impl Connection {
             if self.socket.unfinished() > UNFINISHED_BYTES { self.socket.unfinished() } else { 0 };
         if bytes != self.unfinished {
             self.unfinished = bytes;
-            self.hub.count_unfinished(now, self.id, self.key, bytes);
+            self.conversation.count_unfinished(now, bytes);
         }
     }
 
@@ -176,39 +196,7 @@ impl Connection {
         let bytes = if waiting > UNWRITTEN_BYTES { waiting.max(self.unwritten) } else { 0 };
         if bytes != self.unwritten {
             self.unwritten = bytes;
-            self.hub.count_unwritten(now, self.id, self.key, bytes);
-        }
-    }
-
-    fn take_hashed(&mut self, now: Duration) {
-        if let Some(answer) = self.mailbox.take_hashed() {
-            self.handle(now, Input::Hashed(answer));
-        }
-    }
-
-    fn take_in(&mut self, now: Duration, message: Message) {
-        self.hub.metrics.bytes_in.add(message.len() as u64);
-        match message {
-            Message::Binary(packet) => self.handle(now, Input::Packet(packet)),
-            Message::Text(text) => self.handle(now, Input::Text(text.as_str())),
-            Message::Close(frame) => self.handle(now, Input::Left(leave_reason(frame.as_ref()))),
-            Message::Ping(_) | Message::Pong(_) => self.handle(now, Input::Control),
-            Message::Frame(_) => {}
-        }
-    }
-
-    fn handle(&mut self, now: Duration, input: Input<'_>) {
-        if !self.is_joined {
-            self.hub.signaling.set_unix_time(unix_time());
-        }
-        if self.hub.signaling.handle(now, &mut self.visit, input) {
-            self.hub.hash_wanted.notify_one();
-        }
-        if !self.is_joined && self.visit.is_inside() {
-            self.is_joined = true;
-            self.socket.joined();
-        } else if !self.is_joined {
-            self.socket.set_join_waits(self.visit.is_hashing());
+            self.conversation.count_unwritten(now, bytes);
         }
     }
 
@@ -222,7 +210,7 @@ impl Connection {
             }
         }
         let (took, blocked) = (self.socket.take_progress(), self.socket.is_blocked());
-        self.mailbox.wrote(now, took, blocked);
+        self.conversation.wrote(now, took, blocked);
         self.count_unwritten(now);
         if self.stage == Stage::Closing && !blocked {
             self.stage = Stage::Draining;
@@ -239,24 +227,11 @@ impl Connection {
     /// more.
     fn fill_socket(&mut self, now: Duration) -> bool {
         while self.socket.has_room() {
-            let (next, dropped, age) = self.mailbox.take(now);
-            if let Some(age) = age {
-                self.hub.metrics.relay_queue_age.observe(age);
-            }
-            if dropped > 0 {
-                self.hub.metrics.voice_dropped.add(dropped as u64);
-            }
-            match next {
-                Next::Message(message) => {
-                    self.hub.metrics.bytes_out.add(message.len() as u64);
-                    self.socket.put(&message);
-                }
-                Next::Snapshot(part) => self.visit.refresh(now, part),
-                Next::Nothing => {
-                    self.close_once();
-                    return true;
-                }
-            }
+            let Some(message) = self.conversation.next(now) else {
+                self.close_once();
+                return true;
+            };
+            self.socket.put(&message);
         }
         false
     }
@@ -264,10 +239,10 @@ impl Connection {
     /// The close frame, once, when the last words have been taken.
     fn close_once(&mut self) {
         if self.stage == Stage::Open
-            && let Some(reason) = self.mailbox.ending()
+            && let Some(code) = self.conversation.ending()
         {
             self.stage = Stage::Closing;
-            self.socket.close(CloseFrame { code: close_code(reason), reason: "".into() });
+            self.socket.close(CloseFrame { code, reason: "".into() });
         }
     }
 
@@ -285,60 +260,34 @@ impl Connection {
     }
 }
 
-impl Future for Connection {
+impl<C: Conversation> Future for Connection<C> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        this.mailbox.waker.register(cx.waker());
-        let now = this.hub.now();
+        this.conversation.waker().register(cx.waker());
+        let now = this.conversation.now();
         let at_end = this.poll_incoming(cx, now).is_ready();
-        if let Some(reason) = this.mailbox.ending() {
-            this.handle(now, Input::Left(reason.leave_reason()));
+        if this.conversation.ending().is_some() {
+            this.conversation.note_end(now, &mut this.socket);
         }
         if at_end {
             // The answer to the peer's close frame, if it goes at once.
             let _ = this.socket.poll_flush(cx);
         }
-        if at_end || this.mailbox.is_abandoned() || this.poll_outgoing(cx, now).is_err() {
-            this.handle(now, Input::Left(LeaveReason::Lost));
+        if at_end || this.conversation.is_abandoned() || this.poll_outgoing(cx, now).is_err() {
+            this.conversation.lost(now, &mut this.socket);
             return Poll::Ready(());
         }
         Poll::Pending
     }
 }
 
-impl Drop for Connection {
+impl<C: Conversation> Drop for Connection<C> {
     fn drop(&mut self) {
-        let now = self.hub.now();
-        self.handle(now, Input::Left(LeaveReason::Lost));
-        self.hub.count_unfinished(now, self.id, self.key, 0);
-        self.hub.count_unwritten(now, self.id, self.key, 0);
-        self.hub.exit(self.id);
-    }
-}
-
-/// A page that is closed sends 1001, a program that is done may send 1000; a client that will come
-/// back sends neither.
-fn leave_reason(frame: Option<&CloseFrame>) -> LeaveReason {
-    match frame.map(|frame| frame.code) {
-        Some(CloseCode::Normal | CloseCode::Away) => LeaveReason::Left,
-        _ => LeaveReason::Lost,
-    }
-}
-
-fn close_code(reason: CloseReason) -> CloseCode {
-    match reason {
-        CloseReason::Left => CloseCode::Normal,
-        CloseReason::TooLarge => CloseCode::Size,
-        CloseReason::Malformed(Malformed::Frame) => CloseCode::Protocol,
-        CloseReason::Malformed(Malformed::Text) => CloseCode::Invalid,
-        CloseReason::GoingAway => CloseCode::Restart,
-        CloseReason::TakenOver => CloseCode::from(CLOSE_TAKEN_OVER),
-        CloseReason::Refused
-        | CloseReason::Flooding
-        | CloseReason::SlowConsumer
-        | CloseReason::Replaced
-        | CloseReason::Silent => CloseCode::Policy,
+        let now = self.conversation.now();
+        self.conversation.lost(now, &mut self.socket);
+        self.conversation.count_unfinished(now, 0);
+        self.conversation.count_unwritten(now, 0);
     }
 }

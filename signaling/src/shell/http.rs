@@ -8,8 +8,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
@@ -22,13 +22,16 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use voicemesh_wire::signaling::{ErrorCode, PATH, SUBPROTOCOL};
 
 use super::address::client_address;
-use super::connection::Connection;
+use super::connection::{Connection, socket_of};
 use super::host;
 use super::hub::Hub;
+use super::member::Member;
 use super::page::{Page, no_room};
 use super::refused::{Asker, Outcome, connect_check};
 use super::request_limits::{ConnectionRequests, RequestLimits};
-use voicemesh_rooms::{AddressKey, Refusal};
+use super::unityp2p::{self, UnityP2P};
+use super::unityp2p_client::Client;
+use voicemesh_rooms::{Address, AddressKey, Refusal};
 
 /// Where a request's connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +146,14 @@ fn router(hub: Arc<Hub>, page: Option<Page>) -> Router {
     };
     let state = Arc::clone(&hub);
     let missing = async move |request: Request| not_found(&state, page.as_deref(), &request);
-    Router::new()
+    let unityp2p = match &hub.unityp2p {
+        Some(_) => Router::new()
+            .route(unityp2p::PREFIX, any(unityp2p_websocket))
+            .route(&format!("{}/", unityp2p::PREFIX), any(unityp2p_websocket))
+            .route(&format!("{}/{{app}}", unityp2p::PREFIX), any(unityp2p_websocket)),
+        None => Router::new(),
+    };
+    unityp2p
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/connect-check", any(check))
@@ -209,46 +219,28 @@ async fn health(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
-    let text = hub.metrics.render(hub.gauges());
+    let mut text = hub.metrics.render(hub.gauges());
+    if let Some(unityp2p) = &hub.unityp2p {
+        unityp2p.render(&mut text);
+    }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 async fn websocket(State(hub): State<Arc<Hub>>, mut request: Request) -> Response {
-    let (now, headers) = (hub.now(), request.headers());
-    let Some(SocketAddress(socket)) = request.extensions().get::<SocketAddress>().copied() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    let (key, client) = match checked_upgrade(&hub, &request) {
+        Ok(checked) => checked,
+        Err(refusal) => return *refusal,
     };
-    let asker = Asker::of(socket, headers, &hub.config);
-    if let Some(line) = asker.proxy_line() {
-        hub.upgrades.log(now, &line);
-    }
-    let refuse = |outcome, line: &str| {
-        hub.metrics.upgrades_refused.add(1);
-        hub.upgrades.note(now, request.uri(), outcome);
-        hub.upgrades.log(now, line);
-    };
-    let Some(key) = upgrade_key(request.method(), headers) else {
-        refuse(Outcome::NoUpgrade, &asker.upgrade_line());
-        return no_upgrade();
-    };
-    if !asker.is_allowed(&hub.config) {
-        refuse(Outcome::Origin, &asker.origin_line());
-        return (StatusCode::FORBIDDEN, "This page may not connect here; see --allow-origin.\n")
-            .into_response();
-    }
-    let protocol = match protocol(headers) {
+    let protocol = match protocol(request.headers()) {
         Protocol::Ours => Some(HeaderValue::from_static(SUBPROTOCOL)),
         Protocol::Unsaid => None,
         Protocol::Other => {
-            refuse(
-                Outcome::Protocol,
-                "refused a WebSocket: it offers other subprotocols than voicemesh.v1",
-            );
+            let line = "refused a WebSocket: it offers other subprotocols than voicemesh.v1";
+            refuse(&hub, request.uri(), Outcome::Protocol, line);
             return (StatusCode::BAD_REQUEST, "This server speaks voicemesh.v1.\n").into_response();
         }
     };
-    hub.upgrades.note(now, request.uri(), Outcome::Upgraded);
-    let client = client_address(socket, headers, &hub.config.trusted_proxies);
+    hub.upgrades.note(hub.now(), request.uri(), Outcome::Upgraded);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
@@ -256,6 +248,36 @@ async fn websocket(State(hub): State<Arc<Hub>>, mut request: Request) -> Respons
         }
     });
     switching(&key, protocol)
+}
+
+/// What every WebSocket has to be: an upgrade, and not of a page that may not connect. Gives the
+/// client's key, and where the client is.
+fn checked_upgrade(hub: &Hub, request: &Request) -> Result<(String, IpAddr), Box<Response>> {
+    let headers = request.headers();
+    let Some(SocketAddress(socket)) = request.extensions().get::<SocketAddress>().copied() else {
+        return Err(Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response()));
+    };
+    let asker = Asker::of(socket, headers, &hub.config);
+    if let Some(line) = asker.proxy_line() {
+        hub.upgrades.log(hub.now(), &line);
+    }
+    let Some(key) = upgrade_key(request.method(), headers) else {
+        refuse(hub, request.uri(), Outcome::NoUpgrade, &asker.upgrade_line());
+        return Err(Box::new(no_upgrade()));
+    };
+    if !asker.is_allowed(&hub.config) {
+        refuse(hub, request.uri(), Outcome::Origin, &asker.origin_line());
+        let refusal =
+            (StatusCode::FORBIDDEN, "This page may not connect here; see --allow-origin.\n");
+        return Err(Box::new(refusal.into_response()));
+    }
+    Ok((key, client_address(socket, headers, &hub.config.trusted_proxies)))
+}
+
+fn refuse(hub: &Hub, uri: &Uri, outcome: Outcome, line: &str) {
+    hub.metrics.upgrades_refused.add(1);
+    hub.upgrades.note(hub.now(), uri, outcome);
+    hub.upgrades.log(hub.now(), line);
 }
 
 /// Refusals are sent as messages of the protocol, because a browser's page cannot see why an
@@ -274,9 +296,62 @@ async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr)
         }
         None => None,
     };
-    if let Some(connection) = Connection::new(hub, upgraded, address, key, refusal) {
+    if let Some(socket) = socket_of(upgraded) {
+        let member = Member::new(hub, address, key, refusal);
         // A separate task: this one has the size of everything that an upgrade needs.
-        tokio::spawn(connection);
+        tokio::spawn(Connection::new(socket, member));
+    }
+}
+
+/// The WebSocket of a client of UnityP2P. Its protocol has no words for a refusal, so that is said
+/// over HTTP.
+async fn unityp2p_websocket(State(hub): State<Arc<Hub>>, mut request: Request) -> Response {
+    let path = unityp2p::path_of(request.uri().path());
+    let (Some(path), Some(unityp2p)) = (path, hub.unityp2p.clone()) else {
+        return (StatusCode::NOT_FOUND, "UnityP2P has no such path here.\n").into_response();
+    };
+    let (key, client) = match checked_upgrade(&hub, &request) {
+        Ok(checked) => checked,
+        Err(refusal) => return *refusal,
+    };
+    let client = AddressKey::of(client);
+    let address = client.map(|key| hub.signaling.enter_address(hub.now(), key));
+    let refusal = if hub.signaling.is_draining() {
+        Some((StatusCode::SERVICE_UNAVAILABLE, "The server is being drained.\n"))
+    } else if hub.connections() >= hub.config.max_connections {
+        Some((StatusCode::SERVICE_UNAVAILABLE, "The server is full.\n"))
+    } else if matches!(address, Some(None)) {
+        Some((StatusCode::TOO_MANY_REQUESTS, "Too many connections from this address.\n"))
+    } else {
+        None
+    };
+    if let Some(refusal) = refusal {
+        hub.metrics.upgrades_refused.add(1);
+        return (refusal.0, [(RETRY_AFTER, "10")], refusal.1).into_response();
+    }
+    // As the original: the first that is offered.
+    let protocol = tokens(request.headers(), SEC_WEBSOCKET_PROTOCOL).next();
+    let protocol = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok());
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            open_unityp2p(hub, unityp2p, path, upgraded, address.flatten(), client);
+        }
+    });
+    switching(&key, protocol)
+}
+
+fn open_unityp2p(
+    hub: Arc<Hub>,
+    unityp2p: Arc<UnityP2P>,
+    path: voicemesh_unityp2p::Path,
+    upgraded: hyper::upgrade::Upgraded,
+    address: Option<Arc<Address>>,
+    key: Option<AddressKey>,
+) {
+    if let Some(mut socket) = socket_of(upgraded) {
+        let client = Client::new(hub, unityp2p, path, address, key, &mut socket);
+        tokio::spawn(Connection::new(socket, client));
     }
 }
 

@@ -14,6 +14,7 @@ use super::connection_slots::ConnectionSlots;
 use super::head::Head;
 use super::mailbox::{Liveness, Mailbox};
 use super::refused::Upgrades;
+use super::unityp2p::UnityP2P;
 use crate::config::Config;
 use crate::ticket_cipher;
 use crate::token::TokenRules;
@@ -34,15 +35,17 @@ const RETRY_AFTER_STOP_MS: u64 = 1_000;
 pub(super) struct Hub {
     pub(super) config: Config,
     pub(super) signaling: Signaling<Mailbox>,
+    /// The clients of UnityP2P, where they are served.
+    pub(super) unityp2p: Option<Arc<UnityP2P>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) upgrades: Upgrades,
     /// A password waits for its hash.
     pub(super) hash_wanted: Notify,
     started: Instant,
     mailboxes: Mutex<HashMap<ConnectionId, Mailbox>>,
-    unfinished: Mutex<Unfinished<AddressKey>>,
+    unfinished: Mutex<Unfinished<ConnectionId, AddressKey>>,
     /// Large messages that are being written.
-    unwritten: Mutex<Unfinished<AddressKey>>,
+    unwritten: Mutex<Unfinished<ConnectionId, AddressKey>>,
     heads: Mutex<HashMap<ConnectionId, Weak<Head>>>,
     next_connection: AtomicU64,
     stopping: AtomicBool,
@@ -68,8 +71,10 @@ impl Hub {
             tickets: Some(key_of_tickets(&config)?),
         };
         let signaling = Signaling::new(settings, Box::new(draw));
+        let unityp2p = config.serves_unityp2p().then(|| Arc::new(UnityP2P::new(config.unityp2p)));
         Ok(Self {
             config,
+            unityp2p,
             metrics: Arc::clone(signaling.metrics()),
             signaling,
             upgrades: Upgrades::default(),
@@ -93,6 +98,12 @@ impl Hub {
 
     /// Open WebSockets.
     pub(super) fn connections(&self) -> usize {
+        let unityp2p = self.unityp2p.as_ref().map_or(0, |unityp2p| unityp2p.sockets());
+        self.members() + unityp2p
+    }
+
+    /// Those of them that speak the protocol of rooms.
+    pub(super) fn members(&self) -> usize {
         lock(&self.mailboxes).len()
     }
 
@@ -124,7 +135,7 @@ impl Hub {
         let mailbox = Mailbox::new(now);
         lock(&self.mailboxes).insert(id, mailbox.clone());
         // Looked at after the insertion: either we see the flag, or `say_goodbye` sees the mailbox.
-        if self.stopping.load(Ordering::SeqCst) {
+        if self.is_stopping() {
             send_away(now, &mailbox, RETRY_AFTER_STOP_MS);
         }
         (id, mailbox)
@@ -132,11 +143,20 @@ impl Hub {
 
     /// A WebSocket that is gone.
     pub(super) fn exit(&self, id: ConnectionId) {
-        let mut mailboxes = lock(&self.mailboxes);
-        mailboxes.remove(&id);
-        if mailboxes.is_empty() {
+        lock(&self.mailboxes).remove(&id);
+        self.note_exit();
+    }
+
+    /// A WebSocket of any kind is gone.
+    pub(super) fn note_exit(&self) {
+        if self.connections() == 0 {
             self.emptied.notify_one();
         }
+    }
+
+    /// Every WebSocket that is there is asked to go, or has been.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
     }
 
     /// How much of an unfinished message, or of an unfinished head, a connection holds. If there is
@@ -184,13 +204,13 @@ impl Hub {
     pub(super) fn say_goodbye(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         let now = self.now();
-        let mailboxes = lock(&self.mailboxes);
-        for mailbox in mailboxes.values() {
+        for mailbox in lock(&self.mailboxes).values() {
             send_away(now, mailbox, RETRY_AFTER_STOP_MS);
         }
-        if mailboxes.is_empty() {
-            self.emptied.notify_one();
+        if let Some(unityp2p) = &self.unityp2p {
+            unityp2p.shut_down(now);
         }
+        self.note_exit();
     }
 
     pub(super) async fn wait_until_empty(&self) {
@@ -200,17 +220,22 @@ impl Hub {
     }
 
     /// No more joins; everyone is asked to go, and to come back at times spread evenly over
-    /// `within`. Gives how many.
+    /// `within`. Gives how many. UnityP2P's clients know no such time, and go at once.
     pub(super) fn drain(&self, within: Duration) -> usize {
         self.signaling.drain();
         let now = self.now();
+        let unityp2p = self.unityp2p.as_ref().map_or(0, |unityp2p| {
+            let sockets = unityp2p.sockets();
+            unityp2p.shut_down(now);
+            sockets
+        });
         let mailboxes = lock(&self.mailboxes);
         let count = mailboxes.len();
         for (number, mailbox) in (0_u32..).zip(mailboxes.values()) {
             let retry_after = within * number / u32::try_from(count).unwrap_or(u32::MAX);
             send_away(now, mailbox, u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
         }
-        count
+        count + unityp2p
     }
 
     fn check_connections(&self, now: Duration) {
@@ -260,6 +285,9 @@ pub(super) async fn tick(hub: Arc<Hub>) {
         interval.tick().await;
         let now = hub.now();
         hub.check_connections(now);
+        if let Some(unityp2p) = &hub.unityp2p {
+            unityp2p.tick(now);
+        }
         hub.signaling.set_unix_time(unix_time());
         hub.signaling.tick(now);
         hub.connection_slots.tidy();

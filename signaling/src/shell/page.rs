@@ -30,6 +30,8 @@ use axum::middleware::map_response_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
+use voicemesh_wire::invitation::percent_decoded;
+
 use crate::config::key_file::{file_fault, named};
 use crate::config::{Config, ConfigError};
 use encoding::{Accepted, Encoding};
@@ -76,6 +78,11 @@ const BOUNDS: [(HeaderName, HeaderValue); 3] = [
 const NO_ROOM: [&str; 2] = [
     "There is no room at this address",
     "An invitation ends in <code>/r/</code> and the name of a room. Perhaps a part of it got lost.",
+];
+const NOT_ENCODED: [&str; 2] = [
+    "There is no room at this address",
+    "What stands behind <code>/r/</code> is not written as in a link: a <code>%</code> in it stands for nothing. \
+     Perhaps a part of the invitation got lost.",
 ];
 const NO_PAGE_FOR_ROOM: [&str; 2] = [
     "This server shows no page",
@@ -143,6 +150,9 @@ impl Page {
 }
 
 async fn index(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> Response {
+    if !is_encoded(uri.path()) {
+        return no_room(Some(&page), uri.path());
+    }
     let Some(contents) = page.files.index(to_lobby(uri.path()), accepted(&headers)).await else {
         return not_found("There is no page here.\n");
     };
@@ -208,7 +218,11 @@ fn to_lobby(path: &str) -> Cow<'static, str> {
 /// room's, from a server that has no page for it.
 pub(super) fn no_room(page: Option<&Page>, path: &str) -> Response {
     let lobby = to_lobby(path);
-    let [heading, text] = if page.is_none() && is_room(path) { NO_PAGE_FOR_ROOM } else { NO_ROOM };
+    let [heading, text] = match (is_room(path), is_encoded(path)) {
+        (true, false) => NOT_ENCODED,
+        (true, true) if page.is_none() => NO_PAGE_FOR_ROOM,
+        _ => NO_ROOM,
+    };
     let style = page.map(|page| {
         format!("<link rel=stylesheet href=\"{lobby}assets/{}/style.css\">", page.files.version())
     });
@@ -231,6 +245,11 @@ pub(super) fn no_room(page: Option<&Page>, path: &str) -> Response {
 fn is_room(path: &str) -> bool {
     let room = path.strip_prefix("/r/").map(|room| room.strip_suffix('/').unwrap_or(room));
     room.is_some_and(|room| !room.is_empty() && !room.contains('/'))
+}
+
+/// Whether every `%` in it stands for a byte, and they are text in UTF-8.
+fn is_encoded(path: &str) -> bool {
+    percent_decoded(path).is_some()
 }
 
 fn not_found(why: &'static str) -> Response {

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use voicemesh_rooms::{AddressKey, Rate, TokenBucket, lock};
 
 use super::turns::Turns;
+use super::unityp2p::{PREFIX, path_of};
 
 /// Requests of one address: a class that opens the page at once makes some thousands.
 const OF_ADDRESS: Rate = Rate::new(4_000.0, 100.0);
@@ -28,8 +29,16 @@ const ADDRESSES: usize = 8192;
 /// All requests of a server.
 #[derive(Debug)]
 pub(super) struct RequestLimits {
-    addresses: Mutex<HashMap<AddressKey, TokenBucket>>,
+    addresses: Mutex<HashMap<(AddressKey, Wanted), TokenBucket>>,
     turns: Turns,
+}
+
+/// What is counted apart, so that neighbours who ask for much else keep no member out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Wanted {
+    /// By its path, whether it is one or not.
+    WebSocket,
+    Other,
 }
 
 /// The requests of one connection.
@@ -58,10 +67,9 @@ impl RequestLimits {
         path: &str,
     ) -> Result<(), Response> {
         let cost = if path.ends_with("/metrics") { METRICS } else { 1.0 };
-        // What an address may have of WebSockets and joins is counted apart, so that neighbours who
-        // ask for much else keep no member out.
-        let address = address.filter(|_| !path.ends_with("/ws"));
-        self.take(now, connection, address, cost).map_err(too_many)?;
+        let wanted = if is_web_socket(path) { Wanted::WebSocket } else { Wanted::Other };
+        let counted = address.map(|address| (address, wanted));
+        self.take(now, connection, counted, cost).map_err(too_many)?;
         // Given back at once: who has waited for it yields before it is used.
         drop(self.turns.next().await);
         Ok(())
@@ -72,7 +80,7 @@ impl RequestLimits {
         &self,
         now: Duration,
         connection: &ConnectionRequests,
-        address: Option<AddressKey>,
+        address: Option<(AddressKey, Wanted)>,
         cost: f64,
     ) -> Result<(), Duration> {
         let take = |bucket: &mut TokenBucket, rate: Rate| {
@@ -90,13 +98,20 @@ impl RequestLimits {
     }
 }
 
-fn forget(now: Duration, addresses: &mut HashMap<AddressKey, TokenBucket>) {
+fn forget(now: Duration, addresses: &mut HashMap<(AddressKey, Wanted), TokenBucket>) {
     addresses.retain(|_, bucket| bucket.tokens_at(now, OF_ADDRESS) < OF_ADDRESS.burst);
     if addresses.len() >= ADDRESSES {
         let oldest = addresses.iter().min_by_key(|(_, bucket)| bucket.filled_at());
         let oldest = oldest.map(|(address, _)| *address);
         oldest.and_then(|address| addresses.remove(&address));
     }
+}
+
+/// Below any base path. A room's page is none, whatever the room's name.
+fn is_web_socket(path: &str) -> bool {
+    let unityp2p = path.find(PREFIX).map(|at| path.split_at(at));
+    path.ends_with("/ws")
+        || unityp2p.is_some_and(|(base, rest)| path_of(rest).is_some() && !base.ends_with("/r"))
 }
 
 /// The connection ends with it: nothing that was sent behind this request is answered.
@@ -118,7 +133,8 @@ mod tests {
     #[test]
     fn connections_share_what_their_address_may_have_and_each_has_its_own_part() {
         let limits = RequestLimits::default();
-        let (here, there) = (Some(AddressKey::V4(1)), Some(AddressKey::V4(2)));
+        let (here, there) =
+            [1, 2].map(|address| Some((AddressKey::V4(address), Wanted::Other))).into();
         let fill = |address| {
             let connection = ConnectionRequests::new(NOW);
             (0..10_000).take_while(|_| limits.take(NOW, &connection, address, 1.0).is_ok()).count()
@@ -143,17 +159,30 @@ mod tests {
         }
         let connection = ConnectionRequests::new(NOW);
         assert!(limits.admit(NOW, &connection, here, "/healthz").await.is_err());
-        for path in ["/ws", "/voice/ws"] {
+        for path in ["/ws", "/voice/ws", "/unityp2p", "/voice/unityp2p/callapp"] {
             assert!(limits.admit(NOW, &connection, here, path).await.is_ok(), "{path}");
         }
+        for path in ["/r/unityp2p", "/unityp2p/else"] {
+            assert!(limits.admit(NOW, &connection, here, path).await.is_err(), "{path}");
+        }
+        // Nor is a path that looks like one a way around what an address may have.
+        let mut more = 0;
+        while more < 2 * 4_000 && {
+            let connection = ConnectionRequests::new(NOW);
+            limits.admit(NOW, &connection, here, "/else/ws").await.is_ok()
+        } {
+            more += 1;
+        }
+        assert_eq!(more, 4_000 - 4);
     }
 
     #[test]
     fn any_number_of_addresses_takes_no_more_than_a_few_thousand_places() {
         let limits = RequestLimits::default();
         let connection = || ConnectionRequests::new(NOW);
-        let spend =
-            |address, cost| limits.take(NOW, &connection(), Some(AddressKey::V6(address)), cost);
+        let spend = |address, cost| {
+            limits.take(NOW, &connection(), Some((AddressKey::V6(address), Wanted::Other)), cost)
+        };
         for address in 0..3 * ADDRESSES as u64 {
             assert_eq!(spend(address, 1.0), Ok(()));
         }

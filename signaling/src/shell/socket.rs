@@ -12,11 +12,14 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketC
 use tokio_tungstenite::tungstenite::{Error, Message};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, JOIN_BYTES, JSON_MESSAGE_BYTES};
 
+use super::boundaries::Boundaries;
 use super::counted_io::CountedIo;
 use voicemesh_rooms::{HELD_BYTES, Malformed};
 
 /// What an idle connection holds for reading.
 const READ_BUFFER_BYTES: usize = 1024;
+/// After a larger frame the buffer for reading is given back as soon as it is empty.
+const GROWN_BYTES: usize = 4 * 1024;
 /// Frames are gathered up to this size before they are written.
 const WRITE_BUFFER_BYTES: usize = 4096;
 /// An idle connection keeps this much for writing.
@@ -48,6 +51,10 @@ pub(super) struct Socket {
     outgoing: Outgoing,
     /// Bytes read since the last whole message.
     unfinished: usize,
+    /// Of the frames that the present context has read.
+    boundaries: Boundaries,
+    /// Something has been read since the last whole message, and since [`Socket::take_arrived`].
+    arrived: bool,
     largest_message: usize,
 }
 
@@ -85,12 +92,16 @@ impl Socket {
             .max_message_size(Some(JOIN_BYTES))
             .max_frame_size(Some(JOIN_BYTES));
         let unfinished = early.len();
+        let mut boundaries = Boundaries::default();
+        boundaries.pass(&early);
         let context = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
         Self {
             context,
             stream,
             outgoing: Outgoing::default(),
             unfinished,
+            boundaries,
+            arrived: false,
             largest_message: JOIN_BYTES,
         }
     }
@@ -106,7 +117,8 @@ impl Socket {
         self.set_largest(if waits { HELD_BYTES } else { JOIN_BYTES });
     }
 
-    fn set_largest(&mut self, bytes: usize) {
+    /// Of messages, from now on.
+    pub(super) fn set_largest(&mut self, bytes: usize) {
         self.largest_message = bytes;
         self.context.set_config(|config| {
             config.max_message_size = Some(bytes);
@@ -114,9 +126,34 @@ impl Socket {
         });
     }
 
-    /// How much of a message, or of a record of TLS, has arrived that is not whole.
+    /// How much of a message, or of a record of TLS, has arrived that is not whole; or, if that is
+    /// more, what a frame before it has made of the buffer.
     pub(super) fn unfinished(&self) -> usize {
-        self.unfinished + self.stream.undecrypted()
+        let grown = if self.has_grown() { self.boundaries.largest() } else { 0 };
+        self.unfinished.max(grown) + self.stream.undecrypted()
+    }
+
+    /// Whether a part of a message has arrived since the last time.
+    pub(super) fn take_arrived(&mut self) -> bool {
+        std::mem::take(&mut self.arrived)
+    }
+
+    fn has_grown(&self) -> bool {
+        self.boundaries.largest() > GROWN_BYTES
+    }
+
+    /// The buffer of a large frame, which tungstenite would keep for the next one. All whole frames
+    /// have been taken from it.
+    fn give_back(&mut self) {
+        if self.has_grown() && self.boundaries.is_between_messages() && self.context.can_write() {
+            self.renew(*self.context.get_config());
+        }
+    }
+
+    fn renew(&mut self, config: WebSocketConfig) {
+        self.context = WebSocketContext::new(Role::Server, Some(config));
+        self.boundaries = Boundaries::default();
+        self.unfinished = 0;
     }
 
     /// The next message, pings and pongs included.
@@ -126,12 +163,15 @@ impl Socket {
             stream: &mut self.stream,
             outgoing: &mut self.outgoing,
             unfinished: &mut self.unfinished,
+            boundaries: &mut self.boundaries,
+            arrived: &mut self.arrived,
             turn: BYTES_PER_TURN,
             cx,
         };
         let read = self.context.read(&mut io);
         match read {
             Ok(message) => {
+                self.arrived = false;
                 self.unfinished = match &message {
                     Message::Ping(payload) | Message::Pong(payload) => {
                         self.unfinished.saturating_sub(payload.len() + CONTROL_HEADER_BYTES)
@@ -144,6 +184,7 @@ impl Socket {
                 if self.unfinished > most {
                     Poll::Ready(Err(Failure::TooLarge))
                 } else {
+                    self.give_back();
                     Poll::Pending
                 }
             }
@@ -191,9 +232,7 @@ impl Socket {
     /// Nothing more is read as frames: what has arrived of one is forgotten. A close frame can
     /// still be sent.
     pub(super) fn stop_reading(&mut self) {
-        let config = WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0);
-        self.context = WebSocketContext::new(Role::Server, Some(config));
-        self.unfinished = 0;
+        self.renew(WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0));
     }
 
     /// Gives the system what waits. Ready when it has taken everything.
@@ -312,6 +351,8 @@ struct Io<'a, 'b> {
     stream: &'a mut CountedIo,
     outgoing: &'a mut Outgoing,
     unfinished: &'a mut usize,
+    boundaries: &'a mut Boundaries,
+    arrived: &'a mut bool,
     turn: usize,
     cx: &'a mut Context<'b>,
 }
@@ -326,6 +367,8 @@ impl Read for Io<'_, '_> {
         match Pin::new(&mut *self.stream).poll_read(self.cx, &mut buffer) {
             Poll::Ready(Ok(())) => {
                 let read = buffer.filled().len();
+                self.boundaries.pass(buffer.filled());
+                *self.arrived |= read > 0;
                 *self.unfinished += read;
                 self.turn = self.turn.saturating_sub(read);
                 Ok(read)

@@ -39,7 +39,7 @@ function reasonToSkip(lack = false) {
 export const skip = reasonToSkip();
 
 /** Options of a test that takes about so long. @param {number} [seconds] */
-export const within = (seconds = 60) => ({ skip, timeout: seconds * 1000 });
+export const within = (seconds = 90) => ({ skip, timeout: seconds * 1000 });
 
 /** The same for a test with a sound server, and with Firefox where it needs that. @param {number} seconds @param {{firefox?: boolean}} [needs] */
 export function withSound(seconds, { firefox = false } = {}) {
@@ -277,19 +277,21 @@ export class Stage {
   }
 
   /**
-   * The body of a test with a separate stage. Where sound had gaps it is played once more, which is logged: two browsers fill
-   * two cores, and whatever else runs for a moment makes a gap. A fault of the project happens again.
+   * The body of a test with a separate stage. Where sound had gaps it is played again, at most twice, which is logged: two
+   * browsers fill two cores, and whatever else runs for a moment makes a gap. A fault of the project happens each time.
    * @param {(stage: Stage) => Promise<void>} play
    * @returns {(context: import('node:test').TestContext) => Promise<void>}
    */
   static for(play) {
     return async (context) => {
-      try {
-        await Stage.#once(context, play);
-      } catch (error) {
-        if (!(error instanceof UnheardError) || context.signal.aborted) throw error;
-        console.error(`=== ${context.name}: ${error.message}; once more`);
-        await Stage.#once(context, play);
+      for (let more = 2; ; more--) {
+        try {
+          return await Stage.#once(context, play);
+        } catch (error) {
+          const isGap = error instanceof UnheardError && !context.signal.aborted;
+          if (!isGap || more === 0) throw error;
+          console.error(`=== ${context.name}: ${error.message}; once more`);
+        }
       }
     };
   }

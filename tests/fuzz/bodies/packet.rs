@@ -4,8 +4,9 @@
 use voicemesh_wire::packet::{
     self, BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, CopiesMarks,
     DataAck, DataMessage, DataReset, DataSegment, DeltaClientState, GroupText, HandshakeP2P,
-    HandshakeRequest, HandshakeResponse, Header, Kind, Probe, ReceptionReport, Relay, RemoveClient,
-    Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
+    HandshakeRequest, HandshakeResponse, Header, KeyPackage, KeyRequest, Kind, Probe,
+    ReceptionReport, Relay, RemoveClient, Routing, SealedText, TextData, VoiceAck, VoiceCopies,
+    VoiceData,
 };
 use voicemesh_wire::{DecodeError, SessionId};
 
@@ -102,6 +103,9 @@ fn rewrite(
         Kind::DataReset => DataReset::decode(body)?.encode(session),
         Kind::BandwidthProbe => BandwidthProbe::decode(body)?.encode(session),
         Kind::BandwidthReport => BandwidthReport::decode(body)?.encode(session),
+        Kind::KeyPackage => KeyPackage::decode(body)?.encode(session),
+        Kind::KeyRequest => KeyRequest::decode(body)?.encode(session),
+        Kind::SealedText => SealedText::decode(body)?.encode(session),
         Kind::ErrorWrongSession | Kind::Unassigned(_) => return Ok(None),
     }))
 }
@@ -156,7 +160,10 @@ fn check_same(kind: Kind, body: &[u8], again: &[u8]) {
         | Kind::DataAck
         | Kind::DataMessage
         | Kind::DataReset
-        | Kind::BandwidthReport => assert_eq!(body, again),
+        | Kind::BandwidthReport
+        | Kind::KeyPackage
+        | Kind::KeyRequest
+        | Kind::SealedText => assert_eq!(body, again),
         Kind::ErrorWrongSession | Kind::Unassigned(_) => {}
     }
 }

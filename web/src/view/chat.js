@@ -129,9 +129,10 @@ export function chat({ peer, tell }) {
   }
 
   /** @param {Message} message */
-  function row({ from, to: whom, mine, text, at, group }) {
-    const about = whom === 'room' ? ' ' : whom === 'me' ? ' to you only, ' : ` to ${whom}, `;
-    const isPrivate = whom !== 'room' && !group && (whom === 'me' || mine);
+  function row({ from, to: whom, mine, text, at, group, person }) {
+    const isNamed = group || person || !['room', 'me'].includes(whom);
+    const isPrivate = person || (!group && (whom === 'me' || (mine && isNamed)));
+    const about = isNamed ? ` to ${whom}, ` : whom === 'me' ? ' to you only, ' : ' ';
     return h(
       'li',
       `${mine ? 'mine' : ''} ${isPrivate ? 'private' : ''}`,

@@ -1,7 +1,7 @@
 /** Talk groups: who listens to what, and to whom one speaks. */
 
 import { groupLabel, groupNamed } from '../group-name.js';
-import { isolated } from '../moderation.js';
+import { isolated } from '../names.js';
 import { GLOBAL } from '../session.js';
 import { button, h, keyed, setAttribute, setText, trying, writer } from './dom.js';
 

@@ -19,7 +19,6 @@ export function lobby(app, room, invited) {
     test: 'name',
     value: settings.name,
     required: true,
-    maxLength: 64,
     autocomplete: 'nickname',
     placeholder: 'What the others see',
     oninput: () => name.setCustomValidity(''),

@@ -1,7 +1,7 @@
 /** What a member who may moderate can decide, about one person and about the room. */
 
 import { groupLabel, groupNamed } from '../group-name.js';
-import { isolated } from '../moderation.js';
+import { isolated } from '../names.js';
 import { closeDialog, openDialog } from '../optional.js';
 import { button, h, keyed, setText, writer } from './dom.js';
 import { passwordFault } from './words.js';

@@ -1,6 +1,6 @@
 /** In the room: people, chat, talk groups, and what one has to know or do. */
 
-import { isolated } from '../moderation.js';
+import { isolated } from '../names.js';
 import { copy, mediaQuery } from '../optional.js';
 import { BASE, roomUrl } from '../place.js';
 import { bar } from './bar.js';

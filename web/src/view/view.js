@@ -188,6 +188,15 @@ function run(peer, root, room, storage, lasts) {
       'Change name or room',
     );
     const reload = button('primary', () => location.reload(), { test: 'reload' }, 'Reload');
+    // Browsers send no form whose button may not be pressed yet.
+    let joins = false;
+    secret?.addEventListener('keydown', (event) => {
+      joins ||= event.key === 'Enter' && !event.repeat && join.disabled && secret.value !== '';
+    });
+    // Typing cancels the pending join.
+    secret?.addEventListener('input', () => {
+      joins = false;
+    });
     const form = h(
       'form',
       {
@@ -215,7 +224,10 @@ function run(peer, root, room, storage, lasts) {
       frame() {
         const waitMs = (state.refusal?.retryAt ?? 0) - performance.now();
         join.disabled = waitMs > 0;
-        setText(join, waitWords('Join', waitMs));
+        setText(join, waitWords(joins ? 'Joining' : 'Join', waitMs));
+        if (!joins || join.disabled) return;
+        joins = false;
+        if (secret.reportValidity()) again();
       },
     };
   }

@@ -1,6 +1,6 @@
 /** What the page says, all in one place. */
 
-import { quotedGroups } from '../group-name.js';
+import { groupLabel, quotedGroups } from '../group-name.js';
 import { GLOBAL } from '../session.js';
 import { LIMITS, utf8Length } from '../wire.js';
 
@@ -11,6 +11,10 @@ const UNSUPPORTED = {
   insecure: [
     'This page is not secure',
     'Browsers give a microphone only to pages with https:// (or on localhost). Open this address with https:// in front, or ask for one that has it.',
+  ],
+  key: [
+    'This link has a key',
+    'Its room is encrypted end to end, which this page cannot do yet. Join with the program: voicemesh join, and the whole link.',
   ],
 };
 
@@ -253,10 +257,12 @@ function listed(all) {
 }
 
 /** @param {PeerState} state */
-export const uploadWords = ({ phase, uploadTooSlow }) =>
-  phase === 'joined' && uploadTooSlow
-    ? 'Your upload is too slow: others hear you with gaps. Something else on this network may be using it up.'
-    : '';
+export const uploadWords = ({ phase, uploadTooSlow, deviceBusy }) =>
+  phase !== 'joined' || !uploadTooSlow
+    ? ''
+    : deviceBusy
+      ? 'This device is too busy: others hear you with gaps. Close other programs and pages.'
+      : 'Your upload is too slow: others hear you with gaps. Something else on this network may be using it up.';
 
 /** @param {PeerState['microphone']} state */
 export function microphoneWords(state) {
@@ -287,8 +293,10 @@ export const encodingWords = ({ cannotEncode }) =>
     : '';
 
 /** Whom the browser's own decoder does not let one hear. @param {PeerState} state */
-export function decodingWords({ phase, people }) {
+export function decodingWords({ phase, people, deviceBusy }) {
   if (phase !== 'joined' && phase !== 'reconnecting') return '';
+  // Their cards say that. A decoder that is late is none that refuses.
+  if (deviceBusy) return '';
   const names = people.filter((person) => person.cannotDecode).map((person) => person.name);
   return names.length > 0
     ? `Your browser cannot decode the voice of ${listed(names)}: you do not hear them. It is tried again. If it stays, reload the page or use another browser.`
@@ -336,7 +344,9 @@ export function permissionWords({ phase, mayNot, silenced }) {
 export function audienceWords({ groups }) {
   const spoken = groups.filter((group) => group.speaking).map(({ name }) => name);
   if (groups.length === 0 || spoken.includes(GLOBAL)) return 'To everyone';
-  return spoken.length > 0 ? `To ${spoken.join(', ')}` : 'To no one: you speak to no group';
+  return spoken.length > 0
+    ? `To ${spoken.map(groupLabel).join(', ')}`
+    : 'To no one: you speak to no group';
 }
 
 /** Where a moderator holds one: as long as that lasts. @param {PeerState} state */
@@ -349,7 +359,7 @@ export function heldWords({ phase, heldIn }) {
 export function groupWords({ groups }) {
   const named = groups.filter((name) => name !== GLOBAL);
   if (named.length === 0) return '';
-  return `${groups.includes(GLOBAL) ? '' : 'only '}in ${named.join(', ')}`;
+  return `${groups.includes(GLOBAL) ? '' : 'only '}in ${named.map(groupLabel).join(', ')}`;
 }
 
 /** @param {PeerState} state */
@@ -444,11 +454,13 @@ const LATE_MS = 200;
 /**
  * What makes a connection less than good, as far as it can be told from here: what all the others have in common is on this
  * side, what one person alone has is on theirs.
- * @param {PersonState} person @param {Pick<PeerState, 'people' | 'output' | 'networkChanged'>} state
+ * @param {PersonState} person @param {Pick<PeerState, 'people' | 'output' | 'networkChanged' | 'deviceBusy'>} state
  */
-export function reasonWords(person, { people, output, networkChanged }) {
+export function reasonWords(person, { people, output, networkChanged, deviceBusy }) {
   const how = quality(person);
   if (how !== 'gone' && output === 'none') return 'your speaker has stopped';
+  if (deviceBusy && how !== 'gone' && (how !== 'good' || person.cannotDecode))
+    return 'this device is too busy';
   if (person.cannotDecode && how !== 'gone') return 'your browser cannot decode it';
   if (how === 'good' || how === 'gone') return '';
   // What is not played yet arrives late, whatever the network is.

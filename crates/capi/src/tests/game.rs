@@ -1,6 +1,6 @@
 //! The lobby and the voice in a game, as careless callers meet them.
 
-use voicemesh::RoomEvent;
+use voicemesh::{MemberEncryption, RoomEvent};
 
 use super::*;
 use crate::lobby::*;
@@ -285,6 +285,10 @@ fn events_of_a_lobby_carry_what_they_say() {
     let (event, _, text) =
         told(Event::Room(RoomEvent::ReachabilityChanged { token: "r1-x".to_owned() }));
     assert_eq!((event.r#type, text.as_str()), (28, "r1-x"));
+    let encryption = MemberEncryption::Encrypted { verified: true };
+    let changed = RoomEvent::EncryptionChanged { peer: ID.into(), encryption };
+    let (event, code, _) = told(Event::Room(changed));
+    assert_eq!((event.r#type, code.as_str()), (42, "verified"));
     let metadata = Metadata::from([("map".to_owned(), "ice".to_owned())]);
     assert_eq!(told(Event::Room(RoomEvent::RoomMetadataChanged { metadata })).0.metadata_count, 1);
     for (event, number) in [

@@ -4,6 +4,7 @@
 using System;
 using System.Collections.Generic;
 using System.Runtime.InteropServices;
+using System.Threading;
 
 namespace Voicemesh
 {
@@ -54,7 +55,7 @@ namespace Voicemesh
         where TClient : BaseClient<TServer, TClient, TPeer>
         where TPeer : struct, IEquatable<TPeer>
     {
-        /// Packets that wait for the next Update. With more, the connection that they came by ends.
+        /// Packets that wait for the next Update. With more, the connection by which most of them came ends.
         private const int Waiting = 16384;
 
         private readonly Peer voice;
@@ -62,6 +63,7 @@ namespace Voicemesh
         private readonly Stack<byte[]> pool = new Stack<byte[]>();
         private readonly Dictionary<TPeer, ulong> numbers = new Dictionary<TPeer, ulong>();
         private readonly Dictionary<ulong, TPeer> peers = new Dictionary<ulong, TPeer>();
+        private readonly Dictionary<ulong, int> waitingOf = new Dictionary<ulong, int>();
         private GCHandle self;
         private IntPtr lent = IntPtr.Zero;
         private int lentBytes;
@@ -72,7 +74,10 @@ namespace Voicemesh
         private NetworkMode wanted;
         private bool hasStarted;
         private bool hasRead;
-        private bool isDisposed;
+        private volatile bool isUpdating;
+        private int freed;
+        private bool isLost;
+        private volatile bool isDisposed;
         private Exception thrown;
 
         /// <summary>The voice with its devices. Of the options count those of name and sound; null or empty is the default. The
@@ -175,8 +180,20 @@ namespace Voicemesh
                 IsInitialized = true;
             }
             hasRead = false;
-            Peer.Check(Native.vmesh_over_update(voice.Handle));
-            FollowEnd();
+            // A function of the network may call Update; that one has no effect.
+            var isOutermost = !isUpdating;
+            isUpdating = true;
+            var result = Native.vmesh_over_update(voice.Handle);
+            isUpdating = !isOutermost;
+            if (isDisposed)
+            {
+                Free();
+            }
+            else
+            {
+                Peer.Check(result);
+                FollowEnd();
+            }
             if (thrown != null)
             {
                 var exception = thrown;
@@ -185,7 +202,8 @@ namespace Voicemesh
             }
         }
 
-        /// <summary>Leaves, and gives the devices back.</summary>
+        /// <summary>Leaves, and gives the devices back. Where a function of the network calls it, the farewell leaves with the
+        /// Update that called that.</summary>
         public virtual void Dispose()
         {
             if (isDisposed)
@@ -194,9 +212,21 @@ namespace Voicemesh
             }
             isDisposed = true;
             voice.Dispose();
+            Free();
+            GC.SuppressFinalize(this);
+        }
+
+        /// When the library calls nothing any more; once, although Update may be on another thread.
+        private void Free()
+        {
+            if (isUpdating || Interlocked.Exchange(ref freed, 1) != 0)
+            {
+                return;
+            }
             self.Free();
             Marshal.FreeHGlobal(lent);
-            GC.SuppressFinalize(this);
+            lent = IntPtr.Zero;
+            lentBytes = 0;
         }
 
         private void Run(NetworkMode mode, TServerParam serverParameters, TClientParam clientParameters)
@@ -227,34 +257,81 @@ namespace Voicemesh
 
         void IComms<TPeer>.Report(NetworkReport report)
         {
+            if (report.Type == NetworkEventType.Disconnected || report.Type == NetworkEventType.Broken)
+            {
+                // Once for each connection, however often its client says so.
+                if (isLost)
+                {
+                    return;
+                }
+                isLost = true;
+            }
             Add(new Incoming { Type = report.Type, Text = report.Text });
         }
 
         void IComms<TPeer>.FromServer(ArraySegment<byte> packet)
         {
-            if (incoming.Count >= Waiting)
+            if (incoming.Count < Waiting)
             {
-                Add(new Incoming { Type = NetworkEventType.Broken });
-                return;
+                Add(Copy(NetworkEventType.FromServer, 0, packet));
             }
-            Add(Copy(NetworkEventType.FromServer, 0, packet));
+            else if (!isLost)
+            {
+                isLost = true;
+                Add(new Incoming { Type = NetworkEventType.Broken });
+            }
         }
 
         void IComms<TPeer>.FromClient(TPeer source, ArraySegment<byte> packet)
         {
+            if (incoming.Count >= Waiting && !MakeRoom(source))
+            {
+                return;
+            }
             ulong number;
             if (!numbers.TryGetValue(source, out number))
             {
                 number = ++lastNumber;
                 numbers[source] = number;
                 peers[number] = source;
+                waitingOf[number] = 0;
             }
-            if (incoming.Count >= Waiting)
-            {
-                ((IComms<TPeer>)this).ClientGone(source);
-                return;
-            }
+            waitingOf[number]++;
             Add(Copy(NetworkEventType.FromClient, number, packet));
+        }
+
+        /// Ends the connection by which most packets came that wait. False if it is this one.
+        private bool MakeRoom(TPeer source)
+        {
+            // What came by connections that are gone by now is dropped first.
+            Forget(one => one.Type == NetworkEventType.FromClient && !peers.ContainsKey(one.Peer));
+            if (incoming.Count < Waiting)
+            {
+                return true;
+            }
+            ulong own;
+            numbers.TryGetValue(source, out own);
+            var most = own;
+            foreach (var one in waitingOf)
+            {
+                if (most == 0 || one.Value > waitingOf[most])
+                {
+                    most = one.Key;
+                }
+            }
+            TPeer peer;
+            if (!peers.TryGetValue(most, out peer))
+            {
+                // Reports alone wait.
+                return false;
+            }
+            Forget(one => one.Type == NetworkEventType.FromClient && one.Peer == most);
+            ((IComms<TPeer>)this).ClientGone(peer);
+            if (Server != null)
+            {
+                Server.EndOnNetwork(peer);
+            }
+            return most != own;
         }
 
         void IComms<TPeer>.ClientGone(TPeer peer)
@@ -264,6 +341,7 @@ namespace Voicemesh
             {
                 numbers.Remove(peer);
                 peers.Remove(number);
+                waitingOf.Remove(number);
                 Add(new Incoming { Type = NetworkEventType.ClientGone, Peer = number });
             }
         }
@@ -275,24 +353,31 @@ namespace Voicemesh
             return new Incoming { Type = type, Peer = peer, Bytes = bytes, Length = packet.Count };
         }
 
-        private void Add(Incoming one) { incoming.Enqueue(one); }
+        /// Twice as much as packets may take: reports are few.
+        private void Add(Incoming one)
+        {
+            if (incoming.Count < 2 * Waiting)
+            {
+                incoming.Enqueue(one);
+            }
+        }
 
-        /// What waits of a side that has ended says nothing more.
-        private void Forget(Predicate<NetworkEventType> isOfSide)
+        /// What waits of a side or a connection that has ended says nothing more.
+        private void Forget(Predicate<Incoming> isOver)
         {
             for (var left = incoming.Count; left > 0; left--)
             {
                 var one = incoming.Dequeue();
-                if (!isOfSide(one.Type))
+                if (!isOver(one))
                 {
                     incoming.Enqueue(one);
                 }
             }
         }
 
-        private static bool IsOfServer(NetworkEventType type) { return type >= NetworkEventType.Hosting; }
+        private static bool IsOfServer(Incoming one) { return one.Type >= NetworkEventType.Hosting; }
 
-        private static bool IsOfClient(NetworkEventType type) { return type < NetworkEventType.Hosting; }
+        private static bool IsOfClient(Incoming one) { return one.Type < NetworkEventType.Hosting; }
 
         // What the library asks for.
 
@@ -313,6 +398,7 @@ namespace Voicemesh
                 client.Disconnect();
             }
             Forget(IsOfClient);
+            isLost = false;
         }
 
         void INetworkFunctions.Host()
@@ -335,6 +421,7 @@ namespace Voicemesh
             Forget(IsOfServer);
             numbers.Clear();
             peers.Clear();
+            waitingOf.Clear();
         }
 
         void INetworkFunctions.SendToServer(bool isReliable, IntPtr packet, int length)
@@ -389,6 +476,10 @@ namespace Voicemesh
                 return false;
             }
             var one = incoming.Dequeue();
+            if (one.Type == NetworkEventType.FromClient && waitingOf.ContainsKey(one.Peer))
+            {
+                waitingOf[one.Peer]--;
+            }
             happened.Type = (int)one.Type;
             happened.Peer = one.Peer;
             if (one.Bytes != null)
@@ -431,6 +522,7 @@ namespace Voicemesh
             {
                 numbers.Remove(peer);
                 peers.Remove(client);
+                waitingOf.Remove(client);
                 Server.EndOnNetwork(peer);
             }
         }

@@ -92,7 +92,9 @@ namespace Voicemesh
         /// <summary>The room has a password (Event.On) or none. Event.Code: "set", "changed", "removed"; "present" at the first join.</summary>
         RoomPassword = 40,
         /// <summary>The device that was asked for cannot be used, and the one in use stays: Event.Device, and why in Event.Text.</summary>
-        DeviceRefused = 41
+        DeviceRefused = 41,
+        /// <summary>How what passes between oneself and a member is encrypted, where the link has a key: Event.Peer, Event.Code ("waiting", "verified", "encrypted", "unable", "stopped", "refused").</summary>
+        EncryptionChanged = 42
     }
 
     /// <summary>How a member takes part, as its own program says.</summary>

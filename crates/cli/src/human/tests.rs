@@ -1,6 +1,10 @@
-use voicemesh::{DeviceEvent, MemberStatus, Metadata, RoomEvent, VoiceEvent};
+use voicemesh::{
+    AnnouncementError, DeviceEvent, MemberEncryption, MemberStatus, Metadata, RoomEvent,
+    TransactionError, TransactionId, VoiceEvent,
+};
 
 use super::*;
+use crate::encryption::EndToEnd;
 use crate::people::tests::{arrival, peer, people};
 use crate::summary::tests::{at, joined};
 
@@ -13,6 +17,7 @@ fn stay(relay_only: bool, part: Part) -> SessionInfo {
         room,
         name,
         relay_only,
+        end_to_end: EndToEnd::Off,
         has_token: true,
         unused_server: None,
         record: None,
@@ -262,6 +267,33 @@ fn what_a_member_may_do_is_said_when_it_changes() {
 }
 
 #[test]
+fn who_may_not_moderate_reads_who_may() {
+    let mut people = people(&[(1, "Ben"), (2, "Cleo"), (3, "Dan")]);
+    people.see(&joined());
+    let you = people.you().expect("known");
+    let mut human = human();
+    let mut refused = |moderators: &[PeerId]| {
+        for peer in [you, peer(1), peer(2), peer(3)] {
+            let permissions = match moderators.contains(&peer) {
+                true => Permissions::ALL,
+                false => Permissions::default(),
+            };
+            let event = Event::Room(RoomEvent::PermissionsChanged { peer, permissions });
+            human.event(&at(0, event), &people);
+        }
+        let error =
+            TransactionError { code: ErrorCode::NotModerator, message: "not you".to_owned() };
+        let transaction = TransactionId(1);
+        let event = Event::Room(RoomEvent::TransactionDone { transaction, result: Err(error) });
+        human.event(&at(0, event), &people).expect("a line").text
+    };
+    let two = refused(&[peer(1), peer(3)]);
+    assert!(two.ends_with("may not moderate this room. Ask Ben or Dan, who may."), "{two}");
+    let none = refused(&[you]);
+    assert!(none.contains("no other person here may. Who enters"), "{none}");
+}
+
+#[test]
 fn speech_is_told_once_and_not_after_every_breath() {
     let (mut human, people) = (human(), people(&[(1, "Ben")]));
     let mut say = |ms, event| human.event(&at(ms, event), &people).map(|line| line.text);
@@ -454,8 +486,7 @@ fn refusals_say_what_next() {
         "That did not work: too long."
     );
     assert!(
-        said(Event::Voice(VoiceEvent::GroupRefused { group: "Red\u{7}".into() }))
-            .contains("“Red␇”")
+        said(Event::Voice(VoiceEvent::GroupRefused { group: "Red\u{7}".into() })).contains("“Red”")
     );
     assert_eq!(
         said(Event::Room(RoomEvent::Refused {
@@ -509,4 +540,69 @@ fn when_oneself_leaves_the_others_do_not() {
 fn lengths_of_time() {
     let of = |millis| short(Duration::from_millis(millis));
     assert_eq!([of(12), of(1500), of(30_000), of(600_000)], ["12 ms", "1.5 s", "30 s", "10 min"]);
+}
+
+/// Who is left out is said once, and again when it is not any more; that keys are on their way is no
+/// news.
+#[test]
+fn who_is_left_out_by_encryption_is_said_with_the_reason() {
+    let mut text = human();
+    let people = people(&[(1, "Ben")]);
+    let mut said = |encryption| {
+        let event = Event::Room(RoomEvent::EncryptionChanged { peer: peer(1), encryption });
+        text.event(&at(1000, event), &people).map(|line| line.text)
+    };
+    let encrypted = MemberEncryption::Encrypted { verified: true };
+    assert_eq!(said(MemberEncryption::Waiting), None);
+    assert_eq!(said(encrypted), None);
+    for (encryption, part) in [
+        (MemberEncryption::Unable, "does not encrypt"),
+        (
+            MemberEncryption::Refused(AnnouncementError::NotAuthentic),
+            "without the key of your link",
+        ),
+        (MemberEncryption::Refused(AnnouncementError::RoomKeyMissing), "Ask them for the link"),
+        (MemberEncryption::Refused(AnnouncementError::IdentityChanged), "another key than before"),
+        (MemberEncryption::Refused(AnnouncementError::Malformed), "their keys are refused"),
+    ] {
+        let line = said(encryption).expect("a line");
+        assert!(line.contains("Ben") && line.contains(part), "{line}");
+    }
+    assert_eq!(said(encrypted).as_deref(), Some("Ben hears you now."));
+    assert_eq!(said(encrypted), None);
+    assert!(said(MemberEncryption::Stopped).expect("a line").contains("without encryption"));
+}
+
+/// Who joined without the key reads why a member is not heard: once, and not where both encrypt.
+#[test]
+fn who_does_not_encrypt_reads_that_others_do() {
+    let metadata = Metadata::from([("e2ee".to_owned(), "AQ".to_owned())]);
+    let people = people(&[(1, "Ben")]);
+    let changed = |metadata: &Metadata| {
+        at(
+            1000,
+            Event::Room(RoomEvent::MetadataChanged { peer: peer(1), metadata: metadata.clone() }),
+        )
+    };
+    let mut plain = human();
+    assert_eq!(plain.event(&changed(&Metadata::new()), &people), None);
+    let line = plain.event(&changed(&metadata), &people).expect("a line");
+    assert!(line.text.contains("You do not hear Ben") && line.mood == Mood::Trouble, "{line:?}");
+    assert_eq!(plain.event(&changed(&metadata), &people), None);
+    let here = at(
+        1000,
+        Event::Room(RoomEvent::PeerJoined {
+            peer: peer(1),
+            name: "Ben".into(),
+            metadata: metadata.clone(),
+        }),
+    );
+    let line = human().event(&here, &people).expect("a line");
+    assert!(line.text.starts_with("Ben is here. You do not hear Ben"), "{line:?}");
+    for end_to_end in [EndToEnd::WithKey, EndToEnd::WithoutKey] {
+        let stay = SessionInfo { end_to_end, ..stay(false, Part::Talk) };
+        let mut encrypted = TextOutput::new(stay);
+        assert!(encrypted.opening()[1].text.contains("encrypted end to end"));
+        assert_eq!(encrypted.event(&changed(&metadata), &people), None);
+    }
 }

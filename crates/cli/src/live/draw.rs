@@ -209,6 +209,11 @@ fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
         (true, true) => format!("  {EXPOSED}"),
         (true, false) => "  not encrypted".to_owned(),
     };
+    let mark = screen.encryption.as_ref();
+    let exposed = mark.map_or(exposed, |mark| match columns < usize::from(COLUMNS_FOR_SERVER) {
+        true => format!("  {}", mark.short),
+        false => format!("  {}", mark.text),
+    });
     let right =
         columns.saturating_sub(8 + width(&exposed)).min(width(&status) + width(&recorded) + 1);
     let recorded = cut(&recorded, right.saturating_sub(width(&status) + 1));
@@ -220,7 +225,7 @@ fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
         false => String::new(),
     };
     let server =
-        fit(if screen.exposed { "" } else { &server }, left - width(&room) - width(&exposed));
+        fit(if exposed.is_empty() { &server } else { "" }, left - width(&room) - width(&exposed));
     let mood = if screen.link == Link::Connected && !screen.is_server_silent {
         Mood::Came
     } else {
@@ -228,7 +233,10 @@ fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
     };
     let line = Line::from(vec![
         Span::styled(room, Style::new().add_modifier(Modifier::BOLD)),
-        Span::styled(exposed, palette.alarm()),
+        match mark.is_some_and(|mark| !mark.is_alarm) {
+            true => Span::styled(exposed, palette.mood(Mood::Came)),
+            false => Span::styled(exposed, palette.alarm()),
+        },
         Span::styled(server, palette.quiet()),
         Span::styled(recorded, palette.alarm()),
         Span::styled(cut(&status, right), palette.mood(mood)),

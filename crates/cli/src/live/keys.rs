@@ -10,7 +10,7 @@ use super::complete::{Completion, complete};
 use super::draw::layout;
 use super::overlay::last_offset;
 use super::overlay_state::{Content, Overlay};
-use super::screen::{Person, Screen, TalkKey};
+use super::screen::{Person, Screen, TalkKey, Talking};
 use crate::format::time_of_day;
 use crate::human::plain;
 
@@ -53,12 +53,15 @@ pub(crate) fn take(screen: &mut Screen, now: Duration, event: Event, size: Size)
             None
         }
         // The release of the key, or its repeats, go to another window.
-        Event::FocusLost if screen.talk_key == TalkKey::Hold && screen.own.talking => {
-            talk(screen, false)
-        }
-        Event::FocusLost => screen.held_key.release().and_then(|held| talk(screen, held)),
+        Event::FocusLost => let_go(screen),
         Event::FocusGained | Event::Mouse(_) | Event::Resize(..) => None,
     }
+}
+
+/// A key to talk is no longer heard of. What a command has opened stays open.
+pub(crate) fn let_go(screen: &mut Screen) -> Option<Action> {
+    screen.held_key.release();
+    (screen.own.talking == Talking::ByKey).then(|| talk(screen, false)).flatten()
 }
 
 /// Time has passed.
@@ -179,7 +182,7 @@ fn edit(screen: &mut Screen, key: KeyEvent, control: bool) {
 fn released(screen: &mut Screen, key: KeyEvent) -> Option<Action> {
     // A space that was pressed to talk is released as one, whatever has been typed meanwhile.
     let key_to_talk = matches!(key.code, KeyCode::F(4) | KeyCode::Char(' '));
-    (key_to_talk && screen.talk_key == TalkKey::Hold && screen.own.talking)
+    (key_to_talk && screen.talk_key == TalkKey::Hold && screen.own.talking == Talking::ByKey)
         .then(|| talk(screen, false))
         .flatten()
 }
@@ -192,7 +195,7 @@ fn is_talk_key(screen: &Screen, key: KeyEvent) -> bool {
 }
 
 fn talk(screen: &mut Screen, held: bool) -> Option<Action> {
-    screen.own.talking = held;
+    screen.own.talking = if held { Talking::ByKey } else { Talking::No };
     Some(Action::Talk(held))
 }
 
@@ -348,18 +351,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_command_opened_stays_open_in_another_window_until_a_key_is_held() {
+        let lost = |screen: &mut Screen| take(screen, Duration::ZERO, Event::FocusLost, SIZE);
+        for talk_key in [TalkKey::Hold, TalkKey::HoldByRepeats] {
+            let mut screen = screen(&[]);
+            screen.talk_key = talk_key;
+            press(&mut screen, KeyCode::F(4));
+            screen.set_talking(true);
+            assert_eq!(lost(&mut screen), None, "{talk_key:?}");
+            assert_eq!(kind(&mut screen, KeyCode::F(4), KeyEventKind::Release), None);
+            assert_eq!(poll(&mut screen, Duration::from_secs(10)), None, "no key runs out");
+            assert_eq!(screen.own.talking, Talking::ByCommand);
+            assert_eq!(press(&mut screen, KeyCode::F(4)), Some(Action::Talk(true)));
+            assert_eq!(lost(&mut screen), Some(Action::Talk(false)));
+            screen.set_talking(true);
+            screen.set_talking(false);
+            assert_eq!(screen.own.talking, Talking::No);
+        }
+    }
+
+    #[test]
     fn a_release_counts_whatever_an_older_snapshot_says() {
         let mut screen = screen(&[]);
         screen.talk_key = TalkKey::Hold;
         press(&mut screen, KeyCode::F(4));
         screen.observe(&Snapshot { talking: false, ..Snapshot::default() }, &People::default());
-        assert!(screen.own.talking, "the view shows what the key does");
+        assert_eq!(screen.own.talking, Talking::ByKey, "the view shows what the key does");
         assert_eq!(
             kind(&mut screen, KeyCode::F(4), KeyEventKind::Release),
             Some(Action::Talk(false))
         );
         screen.observe(&Snapshot { talking: true, ..Snapshot::default() }, &People::default());
-        assert!(!screen.own.talking);
+        assert_eq!(screen.own.talking, Talking::No);
         press(&mut screen, KeyCode::F(4));
         screen.observe(&Snapshot { talking: false, ..Snapshot::default() }, &People::default());
         assert_eq!(

@@ -31,13 +31,15 @@ const KEYS: [&str; 16] = [
     "● ◉ ·             speaks, the loudest of several, silent",
 ];
 
-const LEGEND: [&str; 16] = [
+const LEGEND: [&str; 18] = [
     "clear, fair, poor how well a person comes through to you",
+    "loss, late, far   why not clearly: speech is lost, is late, has a long way",
     "direct, relayed   straight from their machine, or through the server",
     "ping              time of the network to them and back",
     "loss              share of their packets that did not arrive",
     "delay             from their microphone to your speaker",
     "muted, deafened   their own choice; “off” and “50 %” are yours",
+    "no key            sent nothing: does not encrypt with the same key",
     "reaches 2 of 3    persons to whom your voice gets through",
     "others miss 2 %   share of your packets that did not arrive",
     "noise -57 dB      your room when it is silent; ╎ on the bar",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use voicemesh::{
-    Event, MicrophoneState, PeerId, PeerState, RoomEvent, Route, ServerConnection, Snapshot,
-    TimedEvent,
+    Event, MemberEncryption, MicrophoneState, PeerId, PeerState, RoomEvent, Route,
+    ServerConnection, Snapshot, TimedEvent,
 };
 
 use super::editor::Editor;
@@ -12,6 +12,7 @@ use super::held_key::HeldKey;
 use super::log::Log;
 use super::overlay_state::{Content, Overlay};
 use super::problems::{Condition, Problems};
+use crate::encryption::{HeaderMark, header_mark};
 use crate::format::EVERYONE;
 use crate::human::Heard;
 use crate::human::{Line, Mood};
@@ -62,6 +63,8 @@ pub(crate) struct Screen {
     pub held_key: HeldKey,
     /// Whether others on the network can read what goes to the server.
     pub exposed: bool,
+    /// How it is encrypted end to end, if this peer encrypts.
+    pub encryption: Option<HeaderMark>,
     /// The server does not answer at the moment.
     pub is_server_silent: bool,
     /// Newcomers are not let into the room.
@@ -124,11 +127,25 @@ pub(crate) struct Person {
     pub muted_itself: bool,
     pub deafened: bool,
     pub listening_only: bool,
+    /// It is sent nothing, because it does not encrypt with the same key.
+    pub left_out: bool,
     /// Its talk groups, if it does not just listen to everyone.
     pub groups: Option<String>,
     pub gain_percent: u32,
     /// Not heard, by the choice of the user of this program.
     pub muted: bool,
+}
+
+/// What opens the microphone of push-to-talk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Talking {
+    /// Nothing: it is closed.
+    #[default]
+    No,
+    /// A key, as long as it counts as held.
+    ByKey,
+    /// `/talk on`, until `/talk off` or a key to talk.
+    ByCommand,
 }
 
 /// The user of this program.
@@ -144,9 +161,8 @@ pub(crate) struct Own {
     pub reaches: (usize, usize),
     pub muted: bool,
     pub deafened: bool,
-    /// Whether the key to talk counts as held: keys and `/talk` change it, and a snapshot may be older
-    /// than they are.
-    pub talking: bool,
+    /// Keys and `/talk` change it, and a snapshot may be older than they are.
+    pub talking: Talking,
     pub sending: bool,
     pub recording: bool,
     pub level_dbfs: i32,
@@ -177,6 +193,7 @@ impl Screen {
             talk_key,
             held_key: HeldKey::default(),
             exposed: false,
+            encryption: None,
             is_server_silent: false,
             locked: false,
         }
@@ -194,6 +211,7 @@ impl Screen {
             listens
                 && state.route != Route::None
                 && !state.status.deafened
+                && matches!(state.encryption, None | Some(MemberEncryption::Encrypted { .. }))
                 && state.permissions.listen
         };
         let reached = snapshot.peers.iter().filter(is_reached).count();
@@ -208,6 +226,9 @@ impl Screen {
         self.is_server_silent = snapshot.connected && !snapshot.server_answers;
         self.exposed =
             snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed);
+        // Without a key, who is on the way to the server can be in between.
+        let is_safe = snapshot.has_room_key || !self.exposed;
+        self.encryption = header_mark(snapshot, people).filter(|_| is_safe);
         if self.chosen.is_some_and(|chosen| !self.people.iter().any(|person| person.peer == chosen))
         {
             self.chosen = None;
@@ -229,6 +250,12 @@ impl Screen {
     /// The talk groups in which the user listens and speaks.
     pub(crate) fn set_groups(&mut self, groups: &[String]) {
         self.own.groups = (groups != [EVERYONE]).then(|| groups.to_vec());
+    }
+
+    /// A command opens the microphone to talk, or closes it. A key that is held counts no more.
+    pub(crate) fn set_talking(&mut self, talking: bool) {
+        self.held_key.release();
+        self.own.talking = if talking { Talking::ByCommand } else { Talking::No };
     }
 
     /// A text among the messages, any other line among the events.
@@ -294,6 +321,7 @@ impl Person {
             muted_itself: state.status.muted,
             deafened: state.status.deafened,
             listening_only: state.status.listening_only,
+            left_out: state.encryption.is_some_and(MemberEncryption::is_left_out),
             groups: in_groups(&state.groups),
             gain_percent: (state.gain * 100.0).round() as u32,
             muted: state.muted,
@@ -324,7 +352,7 @@ impl Own {
         Self {
             muted: snapshot.muted,
             deafened: snapshot.deafened,
-            talking: false,
+            talking: Talking::No,
             sending,
             recording: snapshot.recording,
             level_dbfs: whole_db(level_dbfs),

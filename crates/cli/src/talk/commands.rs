@@ -9,14 +9,15 @@ use voicemesh::{DeviceRole, GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 use super::pending::Request;
 use super::{End, Kept, LONGEST_UNOBSERVED, SNAPSHOT_AGE, Talk, beside_earlier};
 use crate::command_arguments;
-use crate::decisions::{Change as Decided, in_minutes};
-use crate::format::EVERYONE;
+use crate::decisions::Change as Decided;
+use crate::encryption;
+use crate::format::{EVERYONE, in_minutes};
 use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Action;
 use crate::microphone::ActivationChoice;
 use crate::slash::{Change, Decision, SlashCommand, ban, parse};
-use crate::text::harmless;
+use crate::text::{group_shown, harmless};
 use crate::who::{self, group_names};
 
 impl Talk {
@@ -119,6 +120,11 @@ impl Talk {
                 self.answer("You hear the others again.");
             }
             SlashCommand::Participant => self.who_at = Some(self.started.elapsed() + SNAPSHOT_AGE),
+            SlashCommand::Code => {
+                for line in encryption::lines(&self.summary.snapshot, &self.people) {
+                    self.answer(line);
+                }
+            }
             SlashCommand::Gain { name, factor } => {
                 let peer = self.people.find(&name)?;
                 self.voice.participant(peer).set_gain(factor);
@@ -213,15 +219,21 @@ impl Talk {
                 let done = moved(&label(peer), &group, is_alone);
                 (Moderation::Move { peer, groups: vec![group] }, done)
             }
-            // An event says it to everyone.
-            Decision::Lock(is_locked) => {
-                change = Some(Decided::Locked(is_locked));
-                (if is_locked { Moderation::Lock } else { Moderation::Unlock }, String::new())
+            Decision::Lock(true) => {
+                change = Some(Decided::Locked(true));
+                (Moderation::Lock, "The room is closed to newcomers.".to_owned())
+            }
+            Decision::Lock(false) => {
+                change = Some(Decided::Locked(false));
+                (Moderation::Unlock, "Newcomers are let in again.".to_owned())
             }
             Decision::SetPassword(text) => {
                 change = Some(Decided::Password(!text.is_empty()));
-                // An event says it to everyone, unless there was none to take away.
-                let done = if text.is_empty() { "The room has no password." } else { "" };
+                // Should there have been none to take away.
+                let done = match text.as_str() {
+                    "" => "The room has no password.",
+                    _ => "Newcomers need the password from now on.",
+                };
                 let password = Some(text.as_str().into());
                 (Moderation::SetPassword { password }, done.to_owned())
             }
@@ -239,7 +251,7 @@ impl Talk {
             .moderate(action)
             .map_err(|error| format!("That did not work: {error}."))?;
         self.pending.asked(now, Request::Decision(transaction), &self.line);
-        self.decisions.asked(transaction, Some(done).filter(|done| !done.is_empty()), change);
+        self.decisions.asked(transaction, Some(done), change);
         Ok(())
     }
 
@@ -251,15 +263,19 @@ impl Talk {
                 self.answer(format!("Noise removal: {}.", word(choice)));
             }
             Change::Activation(choice) => {
+                // The key, or /talk, was for the former activation.
+                self.set_talking(false);
                 self.voice.microphone().set_activation(choice.setting());
                 self.activation = choice;
                 self.output.set_push_to_talk(choice == ActivationChoice::PushToTalk);
                 self.answer(activated(choice));
             }
             Change::Talk(held) => {
-                self.voice.microphone().set_talking(held);
-                self.output.set_talking(held);
-                self.answer(talking(held, self.activation));
+                if self.activation == ActivationChoice::PushToTalk {
+                    self.set_talking(held);
+                }
+                let has_keys = self.output.live().is_some();
+                self.answer(talking(held, self.activation, has_keys));
             }
             Change::Input(input) => {
                 self.answer(format!(
@@ -281,6 +297,12 @@ impl Talk {
                 self.voice.speaker().set_output(output);
             }
         }
+    }
+
+    /// What the key to talk does, done by a command.
+    fn set_talking(&mut self, held: bool) {
+        self.voice.microphone().set_talking(held);
+        self.output.set_talking(held);
     }
 
     /// Of a device that was asked for before, no answer comes any more.
@@ -392,10 +414,24 @@ impl Talk {
         self.must_be_in_session()?;
         let (peer, text) = self.people.addressee(name_and_text, "/msg NAME TEXT")?;
         must_fit("A text", text, TEXT_BYTES)?;
+        self.must_not_be_left_out(peer)?;
         self.written.sent(self.started.elapsed(), &self.line, text, true);
         self.voice.participant(peer).send_text(text);
         self.own_text(format!("You (to {} alone): {}", self.people.label(peer), harmless(text)));
         Ok(())
+    }
+
+    /// What is sealed for others only does not reach a member without the key.
+    fn must_not_be_left_out(&self, peer: PeerId) -> Result<(), String> {
+        let state = self.summary.snapshot.peers.iter().find(|state| state.peer == peer);
+        match state.and_then(|state| state.encryption).filter(|encryption| encryption.is_left_out())
+        {
+            None => Ok(()),
+            Some(encryption) => Err(format!(
+                "Not sent. {}",
+                encryption::sentence(encryption, &self.people.label(peer)).unwrap_or_default()
+            )),
+        }
     }
 
     /// Texts go through the server.
@@ -449,7 +485,7 @@ fn group_label(group: &str) -> String {
     if group == EVERYONE {
         "everyone".to_owned()
     } else {
-        format!("the group “{}”", harmless(group))
+        format!("the group “{}”", group_shown(group))
     }
 }
 
@@ -460,7 +496,7 @@ fn moved(label: &str, group: &str, is_alone: bool) -> String {
     }
     let one = if command_arguments::is_like_a_list(group) { ", which is one group" } else { "" };
     let alone = if is_alone { " No one else is in it." } else { "" };
-    format!("{label} was moved to “{}”{one}.{alone}", harmless(group))
+    format!("{label} was moved to “{}”{one}.{alone}", group_shown(group))
 }
 
 /// Which of the groups that one speaks to a text goes to: to everyone, if one speaks to everyone;
@@ -490,8 +526,11 @@ fn word(choice: impl ValueEnum) -> String {
     choice.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
 }
 
-fn talking(held: bool, activation: ActivationChoice) -> &'static str {
+fn talking(held: bool, activation: ActivationChoice, has_keys: bool) -> &'static str {
     match (activation, held) {
+        (ActivationChoice::PushToTalk, true) if has_keys => {
+            "Your microphone is open until /talk off. Releasing F4 closes it as well."
+        }
         (ActivationChoice::PushToTalk, true) => "Your microphone is open until /talk off.",
         (ActivationChoice::PushToTalk, false) => "Your microphone is closed.",
         (ActivationChoice::Voice | ActivationChoice::Always, _) => {
@@ -517,10 +556,11 @@ mod tests {
     #[test]
     fn what_the_key_to_talk_does_follows_when_one_is_heard() {
         use ActivationChoice::{Always, PushToTalk, Voice};
-        assert_eq!(talking(true, PushToTalk), "Your microphone is open until /talk off.");
-        assert_eq!(talking(false, PushToTalk), "Your microphone is closed.");
+        assert_eq!(talking(true, PushToTalk, false), "Your microphone is open until /talk off.");
+        assert!(talking(true, PushToTalk, true).ends_with("Releasing F4 closes it as well."));
+        assert_eq!(talking(false, PushToTalk, true), "Your microphone is closed.");
         for choice in [Voice, Always] {
-            assert!(talking(true, choice).starts_with("No change: "));
+            assert!(talking(true, choice, true).starts_with("No change: "));
             assert!(!activated(choice).contains("F4"));
         }
         assert!(activated(PushToTalk).contains("while you hold F4"));

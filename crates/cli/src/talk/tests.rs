@@ -6,15 +6,15 @@ use std::rc::Rc;
 
 use clap::Parser as _;
 use voicemesh::{
-    DeviceRole, ErrorCode, GROUP_NAME_BYTES, PasswordChange, Permissions, TEXT_BYTES,
-    TransactionError, TransactionId,
+    DeviceRole, ErrorCode, GROUP_NAME_BYTES, MemberEncryption, PasswordChange, PeerState,
+    Permissions, TEXT_BYTES, TransactionError, TransactionId,
 };
 
 use super::*;
 use crate::arguments::{Arguments, Command};
 use crate::people::tests::arrival;
 use crate::slash::COMMANDS;
-use crate::summary::tests::joined;
+use crate::summary::tests::{joined, state};
 
 /// What was printed.
 #[derive(Clone, Default)]
@@ -73,6 +73,18 @@ impl World {
         world
     }
 
+    /// Whether the key to talk counts as held, once all that was typed so far has taken effect.
+    fn is_talking(&mut self) -> bool {
+        let muted = !self.talk.voice.snapshot().muted;
+        self.types(if muted { "/mute" } else { "/unmute" });
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.talk.voice.snapshot().muted != muted {
+            assert!(Instant::now() < deadline, "the microphone takes no command");
+            std::thread::yield_now();
+        }
+        self.talk.voice.snapshot().talking
+    }
+
     fn happens(&mut self, event: Event) {
         let at = self.talk.started.elapsed();
         self.talk.tell(&TimedEvent { at, event });
@@ -125,6 +137,7 @@ fn refused_at_once() -> Vec<(String, &'static str)> {
         ("/talk", "needs"),
         ("/unmute-all", "needs"),
         // There is too much.
+        ("/code it", "nothing more"),
         ("/deafen Ben", "nothing more"),
         ("/help me", "nothing more"),
         ("/lock it", "nothing more"),
@@ -181,6 +194,10 @@ fn every_line_that_is_refused_at_once_stays_to_be_corrected() {
         };
         assert!(refused.iter().any(is_refused), "no refusal of /{command} is tried");
     }
+    let encryption = Some(MemberEncryption::Unable);
+    world.talk.summary.snapshot.peers = vec![PeerState { encryption, ..state(1, "Ben") }];
+    let (said, stays) = world.types("/msg Ben hello");
+    assert!(said.contains("Not sent. Ben does not hear you") && stays, "{said}");
     world.talk.summary.snapshot.permissions = Permissions { data: false, ..Permissions::default() };
     for line in ["hello", "/msg Ben hello"] {
         let (said, stays) = world.types(line);
@@ -284,6 +301,21 @@ fn what_was_done_does_not_come_back() {
 }
 
 #[test]
+fn the_key_to_talk_does_nothing_for_another_activation() {
+    let mut world = World::new("talk-on");
+    for line in ["/talk on", "/activation push-to-talk"] {
+        assert!(!world.types(line).1, "{line}");
+    }
+    assert!(!world.is_talking());
+    for (line, talks) in
+        [("/talk on", true), ("/activation voice", false), ("/activation push-to-talk", false)]
+    {
+        world.types(line);
+        assert_eq!(world.is_talking(), talks, "{line}");
+    }
+}
+
+#[test]
 fn taking_away_a_password_is_answered_whether_there_was_one_or_not() {
     for had_one in [true, false] {
         let mut world = World::new("no-password");
@@ -295,6 +327,47 @@ fn taking_away_a_password_is_answered_whether_there_was_one_or_not() {
             world.happens(Event::Room(RoomEvent::RoomPassword { change }));
         }
         let answer = world.talk.decisions.decided(transaction, true);
-        assert_eq!(answer.as_deref(), (!had_one).then_some("The room has no password."));
+        let said = if had_one {
+            "The room has no password any more."
+        } else {
+            "The room has no password."
+        };
+        assert_eq!(answer.as_deref(), Some(said));
+    }
+}
+
+#[test]
+fn what_one_decides_about_the_room_is_not_said_to_be_a_moderators_doing() {
+    let lock = || Event::Room(RoomEvent::RoomLocked { locked: true });
+    let password = || Event::Room(RoomEvent::RoomPassword { change: PasswordChange::Set });
+    let mut world = World::new("own-decisions");
+    let names = ("lobby".to_owned(), "Ada".to_owned());
+    let stay = described(&world.talk.arguments, names.0, names.1, Part::Talk);
+    let printed = Box::new(world.printed.clone());
+    world.talk.output = Output::text_for_tests(TextOutput::new(stay), printed);
+    let mut decide = |line: &str, event: Event, is_done: bool| {
+        world.types(line);
+        let transaction = world.talk.decisions.asked_last().expect("a decision");
+        world.happens(event);
+        assert_eq!(world.printed.take(), "", "{line} is not answered yet");
+        let error = TransactionError { code: ErrorCode::PasswordWait, message: "later".to_owned() };
+        let result = if is_done { Ok(()) } else { Err(error) };
+        world.happens(Event::Room(RoomEvent::TransactionDone { transaction, result }));
+        assert_eq!(world.stays(line), !is_done);
+        world.printed.take()
+    };
+    let said = decide("/lock", lock(), true);
+    assert!(said.contains("The room is closed to") && !said.contains("moderator"), "{said}");
+    let said = decide("/set-password sesame", password(), true);
+    assert!(said.contains("need the password") && !said.contains("moderator"), "{said}");
+    // Another member was faster.
+    let said = decide("/set-password sesame", password(), false);
+    assert!(said.contains("later") && said.contains("A moderator has given"), "{said}");
+    // What is not what was asked for is the doing of another member.
+    world.types("/unlock");
+    for (event, by) in [(lock(), "A moderator has closed"), (password(), "A moderator has given")] {
+        world.happens(event);
+        let said = world.printed.take();
+        assert!(said.contains(by), "{said}");
     }
 }

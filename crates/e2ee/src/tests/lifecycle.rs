@@ -3,8 +3,8 @@
 use super::world::{Maker, World, open, peer, room_key, seconds, session};
 use crate::error::{AnnouncementError, FingerprintError, OpenError, RoomKeyError, SealError};
 use crate::{
-    Configuration, KeyRing, Label, MemberChange, PackageEffect, REPLAY_WINDOW, RoomKey,
-    SWITCH_DELAY, Seed,
+    Configuration, KeyRing, Label, MemberChange, PackageEffect, REPLAY_WINDOW, RESTART_INTERVAL,
+    RoomKey, SWITCH_DELAY, Seed,
 };
 use voicemesh_wire::SessionId;
 use voicemesh_wire::identity::InstallationSecret;
@@ -261,6 +261,87 @@ fn what_a_remote_sends_is_bounded() {
     }
     let (members, departed, old_runs) = ring.sizes();
     assert_eq!((members, departed, old_runs), (4, 4, 16));
+}
+
+#[test]
+fn a_member_that_is_started_again_without_end_uses_up_its_own_runs_only() {
+    let maker = Maker::without_key();
+    let mut world = World::of(&maker, 2);
+    let begun = world.now;
+    let restart = |ring: &mut KeyRing, run: u16| {
+        let mut announcement = maker.ring(2, 0).announcement(session());
+        // The last of its bytes are the run.
+        announcement.splice(80..82, (run + 1).to_be_bytes());
+        let now = begun + RESTART_INTERVAL * u32::from(run);
+        ring.set_member(now, session(), peer(2), &announcement)
+    };
+    let changes: Vec<_> = (0..300).map(|run| restart(world.ring(1), run)).collect();
+    let accepted = changes.iter().take_while(|change| **change == Ok(MemberChange::Restarted));
+    assert_eq!(accepted.count(), 256);
+    assert!(changes[256..].iter().all(|change| *change == Err(AnnouncementError::TooManyRuns)));
+    world.now += RESTART_INTERVAL * 300;
+    assert_eq!(world.ring(1).sizes(), (1, 0, 256));
+    world.rings.retain(|(number, _)| *number == 1);
+    world.join(3, maker.ring(3, 0));
+    world.assert_all_hear();
+}
+
+#[test]
+fn another_run_of_a_member_is_accepted_once_a_second() {
+    let maker = Maker::default();
+    let mut world = World::of(&maker, 2);
+    let begun = world.now;
+    let runs: Vec<_> = (1..5).map(|seed| maker.ring(2, seed).announcement(session())).collect();
+    let mut set = |after: f64, run: usize| {
+        world.ring(1).set_member(begun + seconds(after), session(), peer(2), &runs[run])
+    };
+    assert_eq!(set(0.0, 0), Ok(MemberChange::Restarted), "the first one at once");
+    assert_eq!(set(0.5, 1), Err(AnnouncementError::TooSoon));
+    assert_eq!(set(0.5, 0), Ok(MemberChange::Unchanged), "the run that is known");
+    assert_eq!(set(1.0, 1), Ok(MemberChange::Restarted));
+    world.ring(1).remove_member(begun + seconds(1.2), peer(2));
+    let mut set = |after: f64, run: usize| {
+        world.ring(1).set_member(begun + seconds(after), session(), peer(2), &runs[run])
+    };
+    assert_eq!(set(1.5, 2), Err(AnnouncementError::TooSoon), "leaving makes no difference");
+    assert_eq!(set(1.5, 1), Ok(MemberChange::Joined));
+    assert_eq!(set(2.0, 2), Ok(MemberChange::Restarted));
+}
+
+#[test]
+fn arrivals_beyond_the_steps_of_an_epoch_rekey_at_once_and_then_together() {
+    let maker = Maker { max_members: 250, ..Maker::default() };
+    let mut world = World::of(&maker, 2);
+    let mut epochs = Vec::new();
+    for number in 10..80 {
+        let before = world.seal(1, Label::Voice, b"before");
+        world.join(number, maker.ring(number, 0));
+        assert!(world.open(number, 1, Label::Voice, &before).is_err(), "{number}");
+        epochs.push(world.ring(1).newest_epoch());
+        world.pass(0.1);
+    }
+    // After 31 steps the next one is a new epoch at once; it is in use half a second later, and its
+    // 31 steps last three seconds. That is too soon for another.
+    assert_eq!((epochs[30], epochs[31], epochs[69]), (0, 1, 1), "{epochs:?}");
+    world.pass(6.0);
+    world.assert_all_hear();
+    assert_eq!(world.ring(1).newest_epoch(), 2);
+}
+
+#[test]
+fn a_peer_was_accepted_whatever_became_of_it() {
+    let maker = Maker { max_members: 1, ..Maker::without_key() };
+    let mut ring = maker.ring(1, 0);
+    let now = seconds(1000.0);
+    for number in 2..=5 {
+        assert!(!ring.was_accepted(peer(number)));
+        let announcement = maker.ring(number, 0).announcement(session());
+        ring.set_member(now, session(), peer(number), &announcement).unwrap();
+        assert!(ring.was_accepted(peer(number)));
+        ring.remove_member(now, peer(number));
+    }
+    assert_eq!(ring.sizes(), (0, 1, 3));
+    assert!((2..=5).all(|number| ring.was_accepted(peer(number))));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::sealed;
 use super::world::{Maker, World, open, peer};
-use crate::{KeyRing, Label, OpenError};
+use crate::{KeyRing, Label, OpenError, RESTART_INTERVAL};
 
 const SEEDS: u64 = 12;
 const STEPS: u32 = 160;
@@ -183,6 +183,7 @@ impl Model {
         self.world.rings.retain(|(other, _)| *other != number);
         self.runs += 1;
         let ring = self.maker.ring(number, self.runs);
+        self.world.pass(RESTART_INTERVAL.as_secs_f64());
         self.world.join(number, ring);
     }
 }

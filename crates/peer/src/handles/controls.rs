@@ -6,7 +6,6 @@ use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
 use crate::command::{Command, VoiceCommand};
-use crate::event::Snapshot;
 use crate::game::{
     GridChange, JOINED, PendingPositions, ProximityGrid, Transmission, TransmitOptions,
     VoiceAudience,
@@ -14,6 +13,7 @@ use crate::game::{
 use crate::handles::Group;
 use crate::inbox::Wake;
 use crate::shared::Shared;
+use crate::snapshot::Snapshot;
 
 /// What the handles of one voice share, over whatever network.
 #[derive(Debug)]

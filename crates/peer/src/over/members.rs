@@ -11,7 +11,7 @@ use voicemesh_session::route::Route;
 use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
-use crate::event::{PeerState, Snapshot};
+use crate::snapshot::{PeerState, Snapshot};
 use crate::voice_loop::{Directory, KnownGroups, peer_state, voice_state};
 
 /// A network without signaling knows no machines, only clients of a session: a member's id is made

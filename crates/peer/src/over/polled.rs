@@ -160,8 +160,8 @@ impl<N: Network> Network for Polled<N> {
         lock(&self.shared).send_late(now, Packet::LinkStalled(link));
     }
 
-    fn ping_server(&mut self, now: Duration, number: u16) {
-        lock(&self.shared).send_late(now, Packet::Ping(number));
+    fn ping_server(&mut self, now: Duration, number: u16, probe: Bytes) {
+        lock(&self.shared).send_late(now, Packet::Ping(number, probe));
     }
 
     fn background_bytes(&self) -> u64 {

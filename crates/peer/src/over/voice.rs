@@ -16,13 +16,14 @@ use super::options::Options;
 use super::orders::{Follow, Order, Orders, Start};
 use super::worker::{Ends, Worker};
 use crate::command::COMMANDS;
-use crate::event::{Event, RoomEvent, Snapshot, TimedEvent};
+use crate::event::{Event, RoomEvent, TimedEvent};
 use crate::game::{PendingPositions, ProximityGrid, Transmission, TransmitOptions, VoiceAudience};
 use crate::handles::{Controls, Group, Member, Microphone, Speaker};
 use crate::inbox::Wake;
 use crate::join_error::JoinError;
 use crate::room::{no_engine, random, refused};
 use crate::shared::Shared;
+use crate::snapshot::Snapshot;
 use crate::sound::Sound;
 use crate::voice_loop::{EVENTS, Publisher, VoiceLoop};
 

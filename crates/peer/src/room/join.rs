@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 use voicemesh_device::Cause;
+use voicemesh_e2ee::KeyRing;
 use voicemesh_engine::EngineOnNetwork;
 use voicemesh_mesh::{Carried, Mesh, MeshConfig};
 use voicemesh_wire::signaling::ErrorCode;
@@ -45,6 +46,8 @@ pub struct PreparedJoin {
     /// The identity on a server without TLS, if this join may go without it.
     without_tls: Option<Identity>,
     recorder: Option<Recorder>,
+    /// What seals and opens, on a server with TLS and on one without.
+    rings: Option<(KeyRing, Option<KeyRing>)>,
 }
 
 /// Checks everything that can be checked without a device and without the server.
@@ -64,15 +67,29 @@ pub(super) fn prepare(options: JoinOptions) -> Result<PreparedJoin, JoinError> {
     let identity = load(&url)?;
     let without_tls =
         connector.may_go_without_tls().then(|| load(&url.without_tls())).transpose()?;
+    let room_key = options.given_room_key()?.cloned();
+    let ring = |identity: &Identity, url: &ServerUrl| {
+        identity
+            .key_ring(&url.origin(), room.key(), room_key.clone())
+            .map_err(|error| refused("what keys are made of", error))
+    };
+    let rings = if options.is_encrypted() {
+        let plain = url.without_tls();
+        let without_tls =
+            without_tls.as_ref().map(|identity| ring(identity, &plain)).transpose()?;
+        Some((ring(&identity, &url)?, without_tls))
+    } else {
+        None
+    };
     let recorder =
         options.record.as_deref().map(Recorder::start).transpose().map_err(JoinError::Recording)?;
-    Ok(PreparedJoin { options, connector, identity, without_tls, recorder })
+    Ok(PreparedJoin { options, connector, identity, without_tls, recorder, rings })
 }
 
 /// Opens the devices and starts the engine thread.
 pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinError> {
     let started = Instant::now();
-    let PreparedJoin { options, connector, identity, without_tls, recorder } = prepared;
+    let PreparedJoin { options, connector, identity, without_tls, recorder, rings } = prepared;
     let wake = Wake::default();
     let sound = Sound::open(&options.sound, &wake)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -84,7 +101,11 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
     let (inbox, arrivals) = queues(wake.clone());
     let (farewell, farewells) = sync_channel(0);
     let carrier = RealCarrier::new(runtime.handle().clone(), Arc::new(connector), inbox, farewell);
-    let mesh = Mesh::new(mesh_config(&options, &identity, without_tls.as_ref())?);
+    let config = mesh_config(&options, &identity, without_tls.as_ref())?;
+    let mesh = match rings {
+        Some((ring, without_tls)) => Mesh::encrypted(config, ring, without_tls),
+        None => Mesh::new(config),
+    };
     let engine = options
         .sound
         .engine(&options.name, sound.is_simulated_input(), random()?)
@@ -172,11 +193,7 @@ fn mesh_config(
 }
 
 pub(crate) fn random() -> Result<u64, JoinError> {
-    getrandom::u64().map_err(|error| {
-        tracing::debug!(%error, "no random number");
-        let why = Cause::new("their source does not answer", error);
-        JoinError::System { what: "random numbers", why }
-    })
+    getrandom::u64().map_err(JoinError::no_random)
 }
 
 pub(crate) fn refused(what: &'static str, error: std::io::Error) -> JoinError {

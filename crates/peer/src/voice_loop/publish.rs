@@ -13,11 +13,9 @@ use voicemesh_wire::signaling::{MemberStatus, Metadata};
 use voicemesh_wire::{PeerId, Permissions};
 
 use crate::data::SendLedger;
-use crate::event::{
-    DataEvent, Event, MicrophoneState, PeerState, QueueDrops, RoomEvent, SendingState, Snapshot,
-    TimedEvent, VoiceEvent,
-};
+use crate::event::{DataEvent, Event, RoomEvent, TimedEvent, VoiceEvent};
 use crate::shared::Shared;
+use crate::snapshot::{MicrophoneState, PeerState, QueueDrops, SendingState, Snapshot};
 
 /// The snapshot is at most this old.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(20);
@@ -145,6 +143,7 @@ pub(crate) fn peer_state<P>(
         recording: false,
         gain: status.map_or(1.0, |status| status.gain),
         muted: status.is_some_and(|status| status.muted),
+        encryption: None,
     }
 }
 

@@ -9,7 +9,7 @@ use voicemesh_wire::PeerId;
 
 use super::RECORDING;
 use crate::carrier::RealCarrier;
-use crate::event::{PeerState, QueueDrops, Snapshot};
+use crate::snapshot::{PeerState, QueueDrops, Snapshot};
 use crate::voice_loop::{KnownGroups, peer_state, voice_state};
 
 /// What a snapshot is made from.
@@ -50,6 +50,7 @@ impl Situation<'_> {
                 permissions: member.permissions,
                 held_in: member.held_in.iter().cloned().collect(),
                 order: member.order,
+                encryption: mesh.encryption_of(member.peer),
                 recording: member.status.recording || member.metadata.contains_key(RECORDING),
                 ..state
             }
@@ -77,6 +78,8 @@ impl Situation<'_> {
 
 /// What a snapshot says of the lobby.
 fn fill_lobby(snapshot: &mut Snapshot, mesh: &Mesh) {
+    snapshot.safety_code = mesh.safety_code();
+    snapshot.has_room_key = mesh.has_room_key();
     snapshot.owner = mesh.owner();
     snapshot.permissions = mesh.own_permissions();
     snapshot.held_in = mesh.own_held_in().iter().cloned().collect();

@@ -21,15 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FRAME: Duration = Duration::from_millis(16);
 
 /// A network that cannot even be moved to another thread, as those of engines: their objects do
-/// nothing there, or the program ends.
-struct OnThisThread {
+/// nothing there, or the program ends. It cannot end the connection of one client.
+pub struct OnThisThread {
     inner: Endpoint,
     thread: ThreadId,
     is_not_send: PhantomData<Rc<()>>,
 }
 
 impl OnThisThread {
-    fn new(hub: &Hub) -> Self {
+    pub fn new(hub: &Hub) -> Self {
         let thread = std::thread::current().id();
         Self { inner: hub.endpoint(), thread, is_not_send: PhantomData }
     }

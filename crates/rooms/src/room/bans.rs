@@ -7,6 +7,7 @@ use voicemesh_wire::signaling::ErrorCode;
 
 use crate::address::AddressTag;
 use crate::refusal::Refusal;
+use crate::ticket::OwnerRight;
 
 /// Bans of a room at a time; the one that ends first is forgotten.
 const BANS: usize = 256;
@@ -21,8 +22,8 @@ struct Ban {
     /// What the member was called.
     name: String,
     until: Duration,
-    /// The lineage of the owner's right that decided it.
-    by: Option<u64>,
+    /// The owner's right that decided it.
+    by: Option<OwnerRight>,
 }
 
 /// A ban as the operator sees it.
@@ -57,23 +58,23 @@ impl Banned {
 }
 
 impl Ban {
-    fn is_of_later_right(&self, lineage: u64) -> bool {
-        self.by.is_some_and(|by| by > lineage)
+    fn is_ended_by(&self, right: OwnerRight) -> bool {
+        self.by.is_some_and(|by| right.counts_over(by))
     }
 }
 
 impl Bans {
     /// Whether a ban keeps this peer out. It binds the subject of the access token if there is one,
     /// else the peer id and its address; members with tickets who share the address are let in.
-    /// `takes` is the lineage of the right that the peer's ticket is about to take: what was
-    /// decided by rights that began later ends with that.
+    /// `takes` is the right that the peer's ticket is about to take: what was decided by rights that
+    /// count less ends with that.
     pub(super) fn check(
         &self,
         now: Duration,
         who: &Banned,
-        takes: Option<u64>,
+        takes: Option<OwnerRight>,
     ) -> Result<(), Refusal> {
-        let ends = |ban: &Ban| takes.is_some_and(|lineage| ban.is_of_later_right(lineage));
+        let ends = |ban: &Ban| takes.is_some_and(|right| ban.is_ended_by(right));
         let holds = |ban: &&Ban| now < ban.until && ban.of.covers(who) && !ends(ban);
         match self.0.iter().filter(holds).map(|ban| ban.until - now).max() {
             Some(left) => Err(Refusal::retry_after(ErrorCode::Banned, left)),
@@ -87,7 +88,7 @@ impl Bans {
         name: String,
         of: Banned,
         left: Duration,
-        by: Option<u64>,
+        by: Option<OwnerRight>,
     ) {
         self.0.retain(|ban| now < ban.until && ban.of.peer != of.peer);
         if self.0.len() >= BANS {
@@ -96,9 +97,9 @@ impl Bans {
         self.0.push(Ban { of, name, until: now + left, by });
     }
 
-    /// The holder of a right that began earlier has taken the room back.
-    pub(super) fn end_those_of_later_rights(&mut self, lineage: u64) {
-        self.0.retain(|ban| !ban.is_of_later_right(lineage));
+    /// The holder of this right has taken the room back.
+    pub(super) fn end_those_of_lesser_rights(&mut self, right: OwnerRight) {
+        self.0.retain(|ban| !ban.is_ended_by(right));
     }
 
     /// The bans that hold now; the one that ends first comes first.

@@ -9,7 +9,7 @@ use super::moderation::Moderation;
 use super::tickets::Tickets;
 use crate::ticket::TicketRecord;
 
-/// At most so many; the one that was put out first is forgotten.
+/// The most that are remembered; the one that was put out first is forgotten.
 const PUT_OUT: usize = 256;
 
 /// What is remembered for a room that is locked, or may be.
@@ -20,8 +20,8 @@ pub(super) struct Door {
     begun_at: u64,
     /// Of the password's decisions, when the last member left.
     lineage: Option<u64>,
-    /// Who was put out, and when; the latest last.
-    put_out: VecDeque<(PeerId, u64)>,
+    /// Who was put out and not let in again; the latest last.
+    put_out: VecDeque<PeerId>,
 }
 
 impl Door {
@@ -36,12 +36,17 @@ impl Door {
         self.lineage = lineage;
     }
 
-    pub(super) fn put_out(&mut self, peer: PeerId, unix: u64) {
-        self.put_out.retain(|(other, _)| *other != peer);
+    pub(super) fn put_out(&mut self, peer: PeerId) {
+        self.entered(peer);
         if self.put_out.len() >= PUT_OUT {
             self.put_out.pop_front();
         }
-        self.put_out.push_back((peer, unix));
+        self.put_out.push_back(peer);
+    }
+
+    /// A member has come: if it was put out, it was let in again.
+    pub(super) fn entered(&mut self, peer: PeerId) {
+        self.put_out.retain(|other| *other != peer);
     }
 
     /// Whether a join passes the lock: by a ticket of this room, or by a right to moderate it that
@@ -54,12 +59,14 @@ impl Door {
         lineage: Option<u64>,
     ) -> bool {
         let Some(ticket) = tickets.open(join) else { return false };
-        let moderates =
-            ticket.owner.is_some_and(|right| moderation.has_or_takes(ticket.peer, right));
-        moderates || self.admits(&ticket, tickets.is_of_earlier_run(&ticket), lineage)
+        let is_earlier = tickets.is_of_earlier_run(&ticket);
+        let moderates = ticket
+            .owner
+            .is_some_and(|right| moderation.has_or_takes(ticket.peer, right, is_earlier));
+        moderates || self.admits(&ticket, is_earlier, lineage)
     }
 
-    /// Whether the room is the one of the ticket, and its holder was not put out since. It is if
+    /// Whether the room is the one of the ticket, and its holder is not one who was put out. It is if
     /// they share the lineage of the password's decisions, or if the ticket was issued since the
     /// room began. Seconds are too coarse to tell what was first within one: such a ticket does not
     /// count.
@@ -67,8 +74,7 @@ impl Door {
         let of_password = ticket.password.map(|password| password.epoch.lineage);
         let is_of_lineage = of_password.is_some() && of_password == lineage.or(self.lineage);
         let is_since = !is_earlier_run && ticket.issued_at > self.begun_at;
-        let is_out = |(peer, at): &(PeerId, u64)| *peer == ticket.peer && ticket.issued_at <= *at;
-        (is_of_lineage || is_since) && !self.put_out.iter().any(is_out)
+        (is_of_lineage || is_since) && !self.put_out.contains(&ticket.peer)
     }
 
     #[cfg(test)]

@@ -41,10 +41,14 @@ impl Room {
             subject,
             address: address.filter(|_| ticket.is_none()),
         };
-        let right = ticket
-            .and_then(|ticket| ticket.owner)
-            .filter(|right| self.moderation.is_taken_by(*right));
-        self.moderation.bans.check(now, &who, right.map(|right| right.epoch.lineage))
+        let right = ticket.and_then(|ticket| {
+            let is_earlier = self.tickets.is_of_earlier_run(&ticket);
+            // Within one run a right ends with the emptied room, and bans do not.
+            ticket
+                .owner
+                .filter(|right| is_earlier && self.moderation.is_taken_by(*right, is_earlier))
+        });
+        self.moderation.bans.check(now, &who, right)
     }
 
     /// The room is dropped: its bans, which hold until they end.
@@ -60,8 +64,10 @@ impl Room {
     /// What a join's ticket shows of the room's password.
     pub(super) fn presented_by_ticket(&self, join: &Join, others: usize) -> Presented {
         let Some(record) = self.tickets.open(join) else { return Presented::Nothing };
-        let is_taken = record.owner.is_some_and(|right| self.moderation.is_taken_by(right));
-        let is_back = others > 0 && is_taken && self.tickets.is_of_earlier_run(&record);
+        let is_earlier = self.tickets.is_of_earlier_run(&record);
+        let is_taken =
+            record.owner.is_some_and(|right| self.moderation.is_taken_by(right, is_earlier));
+        let is_back = others > 0 && is_taken && is_earlier;
         let was_handed_on = record.owner.is_some_and(|right| self.moderation.is_of_right(right));
         let names_password = join.password.as_ref().is_some_and(|password| !password.is_empty());
         let lock = self.lock.as_ref();
@@ -121,8 +127,8 @@ impl Room {
         out: &mut impl RoomOutput,
     ) {
         if is_anew {
-            let Some(lineage) = self.tickets.begin_right() else { return };
-            self.moderation.created(now, peer, &self.rules, lineage);
+            let Some(right) = self.tickets.begin_right() else { return };
+            self.moderation.created(now, peer, &self.rules, right);
         }
         if let Some(ticket) = ticket {
             let was_locked = self.moderation.is_locked();
@@ -151,8 +157,8 @@ impl Room {
     /// The right that had to wait after the server's start.
     pub(super) fn give_due_right(&mut self, now: Duration, out: &mut impl RoomOutput) {
         let Some(peer) = self.moderation.due(now, &self.rules) else { return };
-        let Some(lineage) = self.tickets.begin_right() else { return };
-        self.moderation.give(peer, lineage);
+        let Some(right) = self.tickets.begin_right() else { return };
+        self.moderation.give(peer, right);
         self.renew_permissions(peer, out);
         self.renew_ticket(peer, out);
     }
@@ -454,7 +460,7 @@ impl Room {
     /// What lets a join in; `None` where the server asks for no tokens.
     pub(super) fn grant_of(&self, join: &Join) -> Result<Option<Grant>, Refusal> {
         let Some(rules) = &self.rules.tokens else { return Ok(None) };
-        let unix = self.tickets.unix_time();
+        let unix = self.tickets.time_of_day();
         let by_ticket = || {
             let grant = self.tickets.open(join)?.grant?;
             (unix <= grant.expires_at.saturating_add(GRACE)).then_some(grant)
@@ -554,7 +560,7 @@ impl Room {
         out: &mut impl RoomOutput,
     ) {
         if let Some(peer) = self.members.peer_of(connection) {
-            self.door.put_out(peer, self.tickets.unix_time());
+            self.door.put_out(peer);
         }
         self.leave(now, connection, LeaveReason::Kicked, out);
         out.count_refusal(&refusal.code);
@@ -566,7 +572,7 @@ impl Room {
     /// close them.
     fn put_out_departed(&mut self, peer: PeerId, out: &mut impl RoomOutput) {
         if let Some(message) = self.moderation.departed.put_out(peer) {
-            self.door.put_out(peer, self.tickets.unix_time());
+            self.door.put_out(peer);
             self.members.changed();
             self.members.broadcast(&message, Purpose::Update, out);
         }
@@ -652,8 +658,8 @@ impl Room {
                 self.moderation.hand_on(former, peer);
             }
             None => {
-                let Some(lineage) = self.tickets.begin_right() else { return false };
-                self.moderation.give(peer, lineage);
+                let Some(right) = self.tickets.begin_right() else { return false };
+                self.moderation.give(peer, right);
             }
         }
         for peer in former.into_iter().chain([peer]) {

@@ -16,7 +16,7 @@ use crate::address::AddressTag;
 use crate::grant::Grant;
 use crate::output::ConnectionId;
 use crate::refusal::Refusal;
-use crate::ticket::{Epoch, OwnerRight, TicketRecord};
+use crate::ticket::{OwnerRight, TicketRecord};
 
 /// For so long the right of a member who was lost waits in an empty room.
 const RIGHT_WAITS: Duration = Duration::from_secs(600);
@@ -42,7 +42,7 @@ pub(super) struct Moderation {
 #[derive(Clone, Copy, Debug)]
 struct Owner {
     peer: PeerId,
-    epoch: Epoch,
+    right: OwnerRight,
     /// Its ticket was issued by an earlier run of the server.
     is_since_before: bool,
     lost_at: Option<Duration>,
@@ -88,7 +88,7 @@ impl Moderation {
 
     /// What a ticket says of a member's right.
     pub(super) fn right_of(&self, peer: PeerId) -> Option<OwnerRight> {
-        self.owner.filter(|owner| owner.peer == peer).map(|owner| OwnerRight { epoch: owner.epoch })
+        self.owner.filter(|owner| owner.peer == peer).map(|owner| owner.right)
     }
 
     /// The right as a joiner sees it. Where access tokens say who may moderate, there is none that
@@ -108,7 +108,13 @@ impl Moderation {
     }
 
     /// A member has come into the empty room.
-    pub(super) fn created(&mut self, now: Duration, peer: PeerId, rules: &RoomRules, lineage: u64) {
+    pub(super) fn created(
+        &mut self,
+        now: Duration,
+        peer: PeerId,
+        rules: &RoomRules,
+        right: OwnerRight,
+    ) {
         if self.owner.is_some_and(|owner| owner.lost_at.is_none_or(|at| now >= at + RIGHT_WAITS)) {
             self.forget_decisions();
         }
@@ -117,7 +123,7 @@ impl Moderation {
             return;
         }
         if now >= rules.owner_after {
-            self.give(peer, lineage);
+            self.give(peer, right);
         } else if rules.tickets_outlast_restarts {
             self.pending = Some(peer);
         }
@@ -139,10 +145,9 @@ impl Moderation {
         self.waits_for_holder = self.owner.is_none();
     }
 
-    pub(super) fn give(&mut self, peer: PeerId, lineage: u64) {
+    pub(super) fn give(&mut self, peer: PeerId, right: OwnerRight) {
         (self.pending, self.waits_for_holder) = (None, false);
-        let epoch = Epoch { lineage, number: 1 };
-        self.owner = Some(Owner { peer, epoch, is_since_before: false, lost_at: None });
+        self.owner = Some(Owner { peer, right, is_since_before: false, lost_at: None });
     }
 
     /// The right passes on. False if `from` does not have it.
@@ -150,48 +155,54 @@ impl Moderation {
         let Some(owner) = self.owner.as_mut().filter(|owner| owner.peer == from) else {
             return false;
         };
-        *owner = Owner { peer: to, epoch: owner.epoch.next(), ..*owner };
+        owner.peer = to;
+        owner.right.epoch = owner.right.epoch.next();
         true
     }
 
     /// Whether a ticket with this right takes it from the member who has it now. Of two tickets of
-    /// one right the higher epoch counts, of different rights the one that began first.
-    pub(super) fn is_taken_by(&self, right: OwnerRight) -> bool {
+    /// one right the higher epoch counts. Of different rights one takes another only after a restart
+    /// ([`OwnerRight::counts_over`]); within one run of the server a right begins only after the
+    /// former one has ended.
+    pub(super) fn is_taken_by(&self, right: OwnerRight, is_earlier_run: bool) -> bool {
         match self.owner {
             None => true,
-            Some(owner) if owner.epoch.lineage == right.epoch.lineage => {
+            Some(Owner { right: owner, .. }) if owner.epoch.lineage == right.epoch.lineage => {
                 right.epoch.number > owner.epoch.number
             }
-            Some(owner) => right.epoch.lineage < owner.epoch.lineage,
+            Some(owner) => is_earlier_run && right.counts_over(owner.right),
         }
     }
 
     /// Whether this is the right of the member who has it now, or was handed on by it.
     pub(super) fn is_of_right(&self, right: OwnerRight) -> bool {
-        self.owner.is_some_and(|owner| owner.epoch.lineage == right.epoch.lineage)
+        self.owner.is_some_and(|owner| owner.right.epoch.lineage == right.epoch.lineage)
     }
 
     /// Whether a member's ticket with this right is that of the right's holder, or takes it.
-    pub(super) fn has_or_takes(&self, peer: PeerId, right: OwnerRight) -> bool {
-        self.right_of(peer) == Some(right) || self.is_taken_by(right)
+    pub(super) fn has_or_takes(
+        &self,
+        peer: PeerId,
+        right: OwnerRight,
+        is_earlier_run: bool,
+    ) -> bool {
+        self.right_of(peer) == Some(right) || self.is_taken_by(right, is_earlier_run)
     }
 
     /// A member comes with a valid ticket. Gives the member who had the right until now, if the
     /// ticket takes it.
     pub(super) fn bring(&mut self, ticket: &TicketRecord, is_earlier: bool) -> Option<PeerId> {
-        let right = ticket.owner.filter(|right| self.is_taken_by(*right))?;
+        let right = ticket.owner.filter(|right| self.is_taken_by(*right, is_earlier))?;
         let former = self.owner.map(|owner| owner.peer);
         if former.is_some() {
             self.forget_decisions();
         }
-        self.bans.end_those_of_later_rights(right.epoch.lineage);
+        if is_earlier {
+            self.bans.end_those_of_lesser_rights(right);
+        }
         (self.pending, self.waits_for_holder) = (None, false);
-        self.owner = Some(Owner {
-            peer: ticket.peer,
-            epoch: right.epoch,
-            is_since_before: is_earlier,
-            lost_at: None,
-        });
+        self.owner =
+            Some(Owner { peer: ticket.peer, right, is_since_before: is_earlier, lost_at: None });
         former
     }
 
@@ -340,7 +351,7 @@ impl Moderation {
     }
 
     fn add_ban(&mut self, now: Duration, name: String, of: Banned, seconds: u32) {
-        let by = self.owner.map(|owner| owner.epoch.lineage);
+        let by = self.owner.map(|owner| owner.right);
         self.bans.add(now, name, of, Duration::from_secs(u64::from(seconds)), by);
     }
 }

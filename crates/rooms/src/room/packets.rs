@@ -7,7 +7,7 @@ use bytes::Bytes;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{self as session, Delivery, ServerOutput, Verdict};
 use voicemesh_wire::PeerId;
-use voicemesh_wire::packet::{self, Kind, Recipient, TextData};
+use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{ErrorCode, ServerMessage, Signal};
 
 use super::members::Members;
@@ -49,14 +49,13 @@ impl Room {
         packet: &Bytes,
         out: &mut impl RoomOutput,
     ) -> Verdict {
-        let is = |wanted: fn(Kind) -> bool| {
-            packet::open(packet).is_ok_and(|(header, _)| wanted(header.kind))
+        let is_unreliable = || {
+            packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::ServerRelayUnreliable)
         };
-        let is_text = is(Kind::is_text);
         if let Some(former) = self.former.get(&from) {
             let is_late = now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE;
             // A written message that was not read in time comes again on the other connection.
-            if is_text || is_late && is(|kind| kind == Kind::ServerRelayUnreliable) {
+            if packet::is_written(packet) || is_late && is_unreliable() {
                 return Verdict::Dropped(DropReason::Outdated);
             }
         }
@@ -77,7 +76,7 @@ impl Room {
                 now,
                 from,
                 receiver,
-                Refused { text, is_private: is_private(packet) },
+                Refused { text, is_private: packet::is_written_to_one(packet) },
                 out,
             );
         }
@@ -110,8 +109,7 @@ impl Room {
     /// knows by the number which of them were read, and sends the rest. Gives the number of this
     /// one on its connection, from 1 on.
     fn count_text(&mut self, from: ConnectionId, packet: &[u8]) -> Option<u32> {
-        let is_text = packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text());
-        if !is_text || !self.members.contains(from) {
+        if !packet::is_written(packet) || !self.members.contains(from) {
             return None;
         }
         let texts = self.texts_read.entry(from).or_default();
@@ -234,12 +232,6 @@ struct Refused {
     is_private: bool,
 }
 
-fn is_private(packet: &[u8]) -> bool {
-    let text = packet::open(packet).ok().filter(|(header, _)| header.kind == Kind::TextData);
-    let text = text.and_then(|(_, body)| TextData::decode(body).ok());
-    text.is_some_and(|text| matches!(text.recipient, Recipient::Client(_)))
-}
-
 impl<'a, O: RoomOutput> Packets<'a, O> {
     /// For what the session server sends by itself.
     pub(super) fn of_server(out: &'a mut O) -> Self {
@@ -259,7 +251,7 @@ impl Passing<'_> {
         let Some(receiver) = self.members.peer_of(to) else { return true };
         let kind = packet::open(packet).map(|(header, _)| header.kind);
         let class = match kind {
-            Ok(kind) if kind.is_text() => TrafficClass::Text,
+            _ if packet::is_written(packet) => TrafficClass::Text,
             Ok(kind) if delivery == Delivery::Voice || kind.is_voice() => TrafficClass::Voice,
             _ if delivery == Delivery::Data => TrafficClass::Data,
             _ => TrafficClass::Other,

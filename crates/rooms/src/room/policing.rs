@@ -71,6 +71,12 @@ struct AddressRates {
 }
 
 const OVERHEAD_BYTES: usize = 64;
+/// Speech of the usual bitrate is 9 kB a second: a school whose pupils all speak at once has that for
+/// each, and as much again for the fifteen of them that send more.
+const VOICE_OF_ADDRESS: AddressRates = AddressRates {
+    all: Rate { burst: 1_000_000.0, per_second: 256_000.0 },
+    own: Rate { burst: 24_000.0, per_second: 9_000.0 },
+};
 const DATA_OF_ADDRESS: AddressRates = AddressRates {
     all: Rate { burst: 512_000.0, per_second: 1_100_000.0 },
     own: Rate { burst: 64_000.0, per_second: 16_000.0 },
@@ -110,14 +116,13 @@ impl TrafficClass {
         }
     }
 
-    /// Many people behind one router may speak at the same time.
-    fn of_address(self) -> Option<&'static AddressRates> {
+    fn of_address(self) -> &'static AddressRates {
         match self {
-            Self::Voice => None,
-            Self::Data => Some(&DATA_OF_ADDRESS),
-            Self::Signal => Some(&SIGNALS_OF_ADDRESS),
-            Self::Text => Some(&TEXTS_OF_ADDRESS),
-            Self::Other => Some(&OTHER_OF_ADDRESS),
+            Self::Voice => &VOICE_OF_ADDRESS,
+            Self::Data => &DATA_OF_ADDRESS,
+            Self::Signal => &SIGNALS_OF_ADDRESS,
+            Self::Text => &TEXTS_OF_ADDRESS,
+            Self::Other => &OTHER_OF_ADDRESS,
         }
     }
 }
@@ -153,7 +158,7 @@ impl Policing {
         bytes: usize,
     ) -> bool {
         let rates = class.of_pair(voice);
-        let of_address = from.address.zip(class.of_address());
+        let of_address = from.address.map(|address| (address, class.of_address()));
         let full = TokenBucket::full;
         let pair = self.pairs.entry((from.peer, to, class)).or_insert_with(|| Pair {
             since: now,
@@ -168,9 +173,13 @@ impl Policing {
             && pair.bytes.take(now, steady(rates.bytes), bytes as f64);
         let Some((address, rates)) = of_address.filter(|_| passes) else { return passes };
         let cost = (bytes + OVERHEAD_BYTES) as f64;
+        let own_rate = steady(rates.own);
+        // What is for all is left to those for whom their own is too little.
+        if pair.own.as_mut().is_some_and(|own| own.take(now, own_rate, cost)) {
+            return true;
+        }
         let all = self.addresses.entry((address, to, class));
         all.or_insert_with(|| full(now, rates.all)).take(now, rates.all, cost)
-            || pair.own.as_mut().is_some_and(|own| own.take(now, rates.own, cost))
     }
 
     /// A peer has come, or come back.
@@ -194,9 +203,8 @@ impl Policing {
             self.forget_first();
         }
         self.addresses.retain(|(.., class), bucket| {
-            class
-                .of_address()
-                .is_some_and(|rates| bucket.tokens_at(now, rates.all) < rates.all.burst)
+            let rate = class.of_address().all;
+            bucket.tokens_at(now, rate) < rate.burst
         });
     }
 
@@ -343,17 +351,62 @@ mod tests {
     #[test]
     fn many_peers_of_one_address_send_one_receiver_little_more_than_one_of_them() {
         for (class, bytes, most) in [
+            (TrafficClass::Voice, 1_000, 256_000 * 10 + 1_000_000),
             (TrafficClass::Data, 1_000, 1_100_000 * 10 + 512_000),
             (TrafficClass::Signal, 1_200, 65_536 * 10 + 524_288),
             (TrafficClass::Text, 4_096, 32_768 * 10 + 262_144),
             (TrafficClass::Other, 1_000, 256_000 * 10 + 2_000_000),
         ] {
-            let rates = class.of_address().expect("it has some");
-            let own = (rates.own.burst + rates.own.per_second * 10.0) as usize;
+            let rates = class.of_address();
+            let factor = if class == TrafficClass::Voice { 2.0 } else { 1.0 };
+            let own = (rates.own.burst + rates.own.per_second * 10.0 * factor) as usize;
             let crowd = passed_of_crowd(class, 60, bytes);
             assert!(crowd <= most + 60 * own, "{class:?}: {crowd}");
             assert!(crowd >= most / 2, "{class:?}: {crowd}");
         }
+    }
+
+    /// Frames of 20 ms of so many members of one address, each in turn; how many of them pass within
+    /// half a minute.
+    fn speech_passed(speakers: u128, bytes: usize) -> u32 {
+        let mut policing = Policing::default();
+        let rates = VoiceRates::default();
+        let mut passed = 0;
+        for ms in (0..30_000).step_by(20) {
+            for number in 0..speakers {
+                let from = by(PeerId(Uuid::from_u128(10 + number)), Some(7));
+                let now = Duration::from_millis(ms) + Duration::from_micros(number as u64 * 300);
+                let passes = policing.passes(now, &rates, (from, B), TrafficClass::Voice, bytes);
+                passed += u32::from(passes);
+            }
+        }
+        passed
+    }
+
+    #[test]
+    fn a_school_behind_one_router_speaks_all_at_once_and_a_choir_at_the_highest_bitrate() {
+        assert_eq!(speech_passed(63, 115), 63 * 1_500, "32 kbit/s and its headers");
+        assert_eq!(speech_passed(24, 265), 24 * 1_500, "90 kbit/s");
+    }
+
+    #[test]
+    fn crowds_that_send_all_that_speech_may_leave_a_neighbour_its_own_speech() {
+        let mut policing = Policing::default();
+        let rates = VoiceRates::default();
+        let mut heard = 0;
+        for ms in 0..30_000 {
+            let now = Duration::from_millis(ms);
+            for number in 0..62 {
+                let hostile = by(PeerId(Uuid::from_u128(10 + number)), Some(7));
+                policing.passes(now, &rates, (hostile, B), TrafficClass::Voice, 1_000);
+            }
+            let is_due = ms % 20 == 0;
+            let friend = (by(A, Some(7)), B);
+            heard += usize::from(
+                is_due && policing.passes(now, &rates, friend, TrafficClass::Voice, 115),
+            );
+        }
+        assert_eq!(heard, 1_500);
     }
 
     #[test]
@@ -401,7 +454,10 @@ mod tests {
         let rates = VoiceRates::default();
         for number in 0..1_000 {
             let from = by(PeerId(Uuid::from_u128(10 + number)), Some(number));
-            policing.passes(Duration::ZERO, &rates, (from, B), TrafficClass::Text, 4_000);
+            // More than each has for itself.
+            for _ in 0..5 {
+                policing.passes(Duration::ZERO, &rates, (from, B), TrafficClass::Text, 4_000);
+            }
         }
         policing.tidy(Duration::ZERO);
         assert_eq!(policing.addresses.len(), 1_000);

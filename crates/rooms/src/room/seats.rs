@@ -84,8 +84,10 @@ impl Seats {
     ) -> Option<ConnectionId> {
         let peer = join.proof.peer_id();
         let ticket = tickets.open(join)?;
-        let may_moderate = ticket.owner.is_some_and(|right| moderation.has_or_takes(peer, right));
-        let is_earlier = self.is_after_start && tickets.is_of_earlier_run(&ticket);
+        let is_earlier = tickets.is_of_earlier_run(&ticket);
+        let may_moderate =
+            ticket.owner.is_some_and(|right| moderation.has_or_takes(peer, right, is_earlier));
+        let is_earlier = self.is_after_start && is_earlier;
         let lost = self.lost.iter().find(|lost| lost.peer == peer);
         let mut of_addresses = BTreeMap::new();
         for (connection, _) in members.iter() {

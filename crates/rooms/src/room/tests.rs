@@ -5,6 +5,7 @@ mod locked;
 mod moderation;
 mod publishing;
 mod removed_password;
+mod rights;
 mod seats;
 mod signals;
 mod status;
@@ -21,7 +22,7 @@ use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::packet::{
     self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, Kind, Probe, Recipient, Relay,
-    TextData,
+    SealedText, SealedWith, TextData,
 };
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, MemberStatus,
@@ -393,6 +394,37 @@ fn each_written_message_that_its_receiver_did_not_take_is_named_by_its_number() 
         Some(7)
     );
     assert_eq!(world.room.packet_refused(A, &[]), None);
+}
+
+#[test]
+fn sealed_texts_have_the_rate_and_the_answers_of_texts() {
+    let mut world = World::new();
+    let sender = world.join(A, 1);
+    let session = SessionId::new(sender.session).expect("not zero");
+    let receiver = world.join(B, 2).client;
+    [A, B].into_iter().for_each(|connection| world.enter_session(connection));
+    world.received(A);
+    world.sent.packets.clear();
+    let write = |world: &mut World| {
+        let text = SealedText { sender: sender.client, key: SealedWith::PairKey, sealed: &[0; 20] };
+        let mut packet = Vec::new();
+        let kind = Kind::ServerRelayReliable;
+        Relay::encode_packet(kind, session, &[receiver], &text.encode(session), &mut packet);
+        world.room.packet(world.now, A, &packet.into(), &mut world.sent);
+    };
+    (0..203).for_each(|_| write(&mut world));
+    assert_eq!(world.sent.packets.len(), 200);
+    let refused = |number| Refusal::receiver_busy(peer_of(2)).of_text(Some(number)).answer();
+    assert_eq!(world.received(A), [refused(201), refused(202), refused(203)]);
+    assert!(world.room.set_permissions(
+        peer_of(1),
+        Permissions { data: false, ..Permissions::ALL },
+        &mut world.sent
+    ));
+    world.received(A);
+    write(&mut world);
+    let refused = Refusal::of(ErrorCode::NotPermitted).of_text(Some(204)).answer();
+    assert_eq!(world.received(A), [refused]);
 }
 
 #[test]

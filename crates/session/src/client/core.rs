@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_uplink::path::RelayPath;
 use voicemesh_wire::packet::{
-    BandwidthProbe, ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind,
+    BandwidthProbe, ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind, Probe,
 };
 use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
 
 use super::answering::Answering;
 use super::pairs::{Link, Pairs};
 use super::{ClientConfig, ClientEvent, DropCounts, Dropped, Participant, Phase, View};
-use crate::output::{Fallback, Outputs};
+use crate::output::{Fallback, Output, Outputs};
 use crate::permits;
 use crate::roster::{Roster, ServerHealth};
 use crate::route::{DARK_AFTER, LinkQuality, Route, RouteInputs, RouteState, is_dark};
@@ -189,11 +189,15 @@ impl<P: Copy + Ord + Debug> Core<P> {
         links.map(|(_, link)| link)
     }
 
-    /// The number of a ping to the server that is to be sent now.
-    pub(super) fn ping_due(&mut self, now: Duration) -> Option<u16> {
-        let number = self.relay_path.ping_due(now)?;
+    /// Sends a ping to the server behind relayed speech, if one is due.
+    pub(super) fn ping_server(&mut self, now: Duration) {
+        let Some((session, you)) = self.joined_view().map(|view| (view.session, view.you)) else {
+            return;
+        };
+        let Some(number) = self.relay_path.ping_due(now) else { return };
         self.pinged_at = Some(now);
-        Some(number)
+        let probe = Probe { sender: you, token: number.into() }.encode(session).into();
+        self.out.push(Output::PingServer { number, probe });
     }
 
     /// Chooses every pair's route anew and reports what changed.

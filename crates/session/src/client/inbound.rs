@@ -59,6 +59,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
             FromServer::RemoveClient(removed) => self.remove_client(now, removed),
             FromServer::TextData(text) => self.text(text),
             FromServer::GroupText(text) => self.group_text(text),
+            FromServer::ProbeEcho(echo) => {
+                let number = u16::try_from(echo.token).map_err(|_| Dropped::Unexpected)?;
+                self.core.relay_path.answered(now, number);
+                Ok(())
+            }
             FromServer::Relayed(said) => self.relayed(now, session, header.kind, said, packet),
         }
     }
@@ -482,6 +487,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 kind: Kind::Unassigned(number),
                 packet: packet.clone(),
             },
+            // Keys and sealed texts are for the network's own part of encryption; without one they
+            // mean nothing.
+            FromMember::KeyPackage(_) => return Err(Dropped::Misplaced(Kind::KeyPackage)),
+            FromMember::KeyRequest(_) => return Err(Dropped::Misplaced(Kind::KeyRequest)),
+            FromMember::SealedText(_) => return Err(Dropped::Misplaced(Kind::SealedText)),
             FromMember::VoiceData(_) => return Err(Dropped::Misplaced(Kind::VoiceData)),
             FromMember::VoiceCopies(_) => return Err(Dropped::Misplaced(Kind::VoiceCopies)),
         });

@@ -192,7 +192,7 @@ fn what_else_links_of_a_former_session_refuse_is_dropped() {
 fn outputs_that_are_not_taken_are_counted_when_they_are_dropped_and_gone_after_leaving() {
     let mut ada = linked(&OTHERS);
     for _ in 0..=OUTPUTS {
-        ada.core.out.push(Output::PingServer(1));
+        ada.core.out.push(Output::PingServer { number: 1, probe: Bytes::new() });
     }
     assert_eq!(ada.outputs_dropped(), 1);
     ada.leave();

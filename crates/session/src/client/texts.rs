@@ -2,15 +2,17 @@
 
 use std::fmt::Debug;
 
-use voicemesh_wire::GroupId;
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, TEXT_BYTES};
 use voicemesh_wire::packet::{GroupText, Recipient, TextData};
+use voicemesh_wire::{ClientId, GroupId};
 
 use super::event::{ClientEvent, Dropped};
-use super::{Client, ClientError};
+use super::{Client, ClientError, Participant, View};
+use crate::transport::Reliability;
 
 impl<P: Copy + Ord + Debug> Client<P> {
-    /// Writes to a group or a client; always through the server.
+    /// Writes to a group or a client; always through the server, which distributes it, or passes on
+    /// what the network has sealed.
     pub fn send_text(&mut self, recipient: Recipient, text: &str) -> Result<(), ClientError> {
         if text.len() > TEXT_BYTES {
             return Err(ClientError::TextTooLong);
@@ -24,8 +26,15 @@ impl<P: Copy + Ord + Debug> Client<P> {
         {
             return Err(ClientError::UnknownClient);
         }
+        if self.is_kept_from(view, recipient) {
+            return Err(ClientError::NotPermitted);
+        }
         let packet = TextData { sender: view.you, recipient, text }.encode(view.session);
-        self.core.tell_server(packet);
+        let to: Vec<ClientId> = match recipient {
+            Recipient::Client(client) => vec![client],
+            Recipient::Group(group) => view.table.listeners(group).collect(),
+        };
+        self.write(packet, to);
         Ok(())
     }
 
@@ -38,7 +47,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if group.len() > GROUP_NAME_BYTES {
             return Err(ClientError::GroupNameTooLong);
         }
-        if !self.core.roster.server_takes_group_text {
+        if !self.core.roster.server_takes_group_text && !self.core.roster.texts_are_relayed {
             return self.send_text(Recipient::Group(GroupId::of(group)), text);
         }
         if text.len() > TEXT_BYTES {
@@ -48,9 +57,62 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if !self.core.permissions.data {
             return Err(ClientError::NotPermitted);
         }
+        let held_in = &self.core.roster.own_held_in;
+        let is_held_elsewhere = !held_in.is_empty() && !held_in.iter().any(|held| held == group);
+        if self.core.roster.texts_are_relayed && is_held_elsewhere {
+            return Err(ClientError::NotPermitted);
+        }
         let packet = GroupText { sender: view.you, group, text }.encode(view.session);
-        self.core.tell_server(packet);
+        let to = view.table.listeners_of(group).collect();
+        self.write(packet, to);
         Ok(())
+    }
+
+    /// Whether this client is held in groups so that it may not write to this recipient. Of relayed
+    /// texts the server cannot see all that this depends on.
+    fn is_kept_from(&self, view: &View, recipient: Recipient) -> bool {
+        let roster = &self.core.roster;
+        if !roster.texts_are_relayed || roster.own_held_in.is_empty() {
+            return false;
+        }
+        let held_in = || roster.own_held_in.iter().map(|name| GroupId::of(name));
+        match recipient {
+            Recipient::Group(group) => !held_in().any(|held| held == group),
+            Recipient::Client(to) => {
+                let peer = roster.peer_of(view.session, to);
+                let moderates = peer.is_some_and(|peer| roster.permissions(Some(peer)).moderate);
+                !moderates && !held_in().any(|held| view.table.listens(to, held))
+            }
+        }
+    }
+
+    /// Drops a relayed text of a member that is held in groups, if it may not write to this
+    /// recipient: `group` by its id, and by its name where that is known.
+    fn check_held(
+        &self,
+        from: Participant<P>,
+        group: Option<(GroupId, Option<&str>)>,
+    ) -> Result<(), Dropped> {
+        let held_in = self.core.roster.held_in(from.peer());
+        if !self.core.roster.texts_are_relayed || held_in.is_empty() {
+            return Ok(());
+        }
+        let may_write = match group {
+            Some((_, Some(name))) => held_in.iter().any(|held| held == name),
+            Some((id, None)) => held_in.iter().any(|held| GroupId::of(held) == id),
+            None => self.core.permissions.moderate || !self.core.is_held_elsewhere(from),
+        };
+        if may_write { Ok(()) } else { Err(Dropped::NotPermitted) }
+    }
+
+    fn write(&mut self, packet: Vec<u8>, mut to: Vec<ClientId>) {
+        if !self.core.roster.texts_are_relayed {
+            return self.core.tell_server(packet);
+        }
+        to.retain(|client| self.core.joined_view().is_some_and(|view| view.you != *client));
+        if !to.is_empty() {
+            self.core.relay(Reliability::Reliable, &to, &packet.into());
+        }
     }
 
     pub(super) fn text(&mut self, text: TextData<'_>) -> Result<(), Dropped> {
@@ -71,6 +133,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if !self.core.roster.permissions(from.peer()).data {
             return Err(Dropped::NotPermitted);
         }
+        self.check_held(
+            from,
+            match text.recipient {
+                Recipient::Client(_) => None,
+                Recipient::Group(group) => Some((group, None)),
+            },
+        )?;
         let TextData { sender: client, recipient, text } = text;
         let group = match recipient {
             Recipient::Client(_) => None,
@@ -93,6 +162,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if !self.core.roster.permissions(from.peer()).data {
             return Err(Dropped::NotPermitted);
         }
+        self.check_held(from, Some((group, Some(text.group))))?;
         let GroupText { sender: client, group: name, text } = text;
         let recipient = Recipient::Group(group);
         self.core.push(ClientEvent::Text {

@@ -154,7 +154,7 @@ impl World {
                     }
                 }
                 Output::ToLinks(packet) => self.send_on_links(of, &packet),
-                Output::PingServer(number) => {
+                Output::PingServer { number, .. } => {
                     if !self.unreached.contains(&of) {
                         self.send(Arrival::At { to: of, event: NetworkEvent::ServerPong(number) });
                     }

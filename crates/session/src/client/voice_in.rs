@@ -61,6 +61,9 @@ impl<'a> VoicePacket<'a> {
             | FromMember::ClockProbe(_)
             | FromMember::ClockEcho(_)
             | FromMember::Data(_)
+            | FromMember::KeyPackage(_)
+            | FromMember::KeyRequest(_)
+            | FromMember::SealedText(_)
             | FromMember::Unassigned(_) => return Err(said),
         })
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use voicemesh_wire::DecodeError;
-use voicemesh_wire::packet::{Relay, Routing};
+use voicemesh_wire::packet::{Kind, Relay, Routing};
 
 use super::{DropReason, Purpose, Sender, Server, ServerOutput, Verdict};
 use crate::permits;
@@ -37,17 +37,25 @@ impl<P: Copy + Ord> Server<P> {
         }
         let (is_voice, is_data) = (routing.kind.is_voice(), routing.kind.is_data());
         let delivery = if is_data { Delivery::Data } else { delivery };
+        let is_text = routing.kind == Kind::SealedText;
         let held_in = self
             .connections
             .get(&peer)
             .map(|known| &known.held_in)
-            .filter(|held| is_voice && !held.is_empty());
+            .filter(|held| (is_voice || is_text) && !held.is_empty());
         self.relays += 1;
         let inside = packet.slice_ref(relay.packet);
         let mut copies = 0;
+        let mut is_kept_from_some = false;
         for to in relay.destinations.iter().filter(|to| *to != client) {
             let Some(receiver) = self.clients.get_mut(&to) else { continue };
-            let hears = held_in.is_none_or(|groups| self.table.listens_to_any(to, groups));
+            let may_read = || {
+                let known = self.connections.get(&receiver.peer);
+                is_text && known.is_some_and(|known| known.permissions.moderate)
+            };
+            let hears =
+                held_in.is_none_or(|groups| self.table.listens_to_any(to, groups) || may_read());
+            is_kept_from_some |= !hears;
             let takes = (receiver.listens || !is_voice) && (receiver.takes_data || !is_data);
             if receiver.last_relay != self.relays && takes && hears {
                 receiver.last_relay = self.relays;
@@ -58,6 +66,9 @@ impl<P: Copy + Ord> Server<P> {
                     Purpose::From(peer),
                 ));
             }
+        }
+        if is_text && is_kept_from_some && copies == 0 {
+            return Err(DropReason::HeldElsewhere);
         }
         Ok(Verdict::Relayed { copies })
     }

@@ -1,7 +1,7 @@
 use super::*;
 use voicemesh_wire::packet::{
     ClientInfo, CodecSettings, GroupText, HandshakeP2P, HandshakeResponse, Probe, Recipient, Relay,
-    TextData,
+    SealedText, SealedWith, TextData,
 };
 
 const CODEC: CodecSettings =
@@ -545,23 +545,36 @@ fn who_is_held_in_groups_begins_in_no_other_and_is_refused_none() {
     assert_eq!(room.sent(), [(1, Kind::HandshakeResponse)]);
 }
 
+/// The first and the third listen to Global and Red, the others to Global; the fourth may moderate.
+fn room_with_a_moderator() -> (Room, [ClientId; 4]) {
+    let mut room = Room::new();
+    let red: &[&str] = &["Global", "Red"];
+    let clients = [(1, red), (2, &["Global"]), (3, red), (4, &["Global"])]
+        .map(|(peer, groups)| room.join(peer, groups));
+    room.server.set_permissions(4, Permissions { moderate: true, ..Permissions::default() });
+    (room, clients)
+}
+
+/// The verdict on a packet of the first member, and its receivers.
+fn written(room: &mut Room, packet: Vec<u8>) -> (Verdict, Vec<u8>) {
+    room.packets();
+    let verdict = room.receive(1, packet);
+    (verdict, room.sent().into_iter().map(|(to, _)| to).collect())
+}
+
+fn kept() -> (Verdict, Vec<u8>) {
+    (Verdict::Dropped(DropReason::HeldElsewhere), Vec::new())
+}
+
+fn passed(to: &[u8]) -> (Verdict, Vec<u8>) {
+    (Verdict::Relayed { copies: to.len() }, to.to_vec())
+}
+
 #[test]
 fn who_is_held_in_groups_writes_to_their_listeners_and_to_moderators_only() {
-    let mut room = Room::new();
-    let ada = room.join(1, &["Global", "Red"]);
-    let bob = room.join(2, &["Global"]);
-    let eve = room.join(3, &["Red", "Global"]);
-    let mia = room.join(4, &["Global"]);
-    room.server.set_permissions(4, Permissions { moderate: true, ..Permissions::default() });
+    let (mut room, [ada, bob, eve, mia]) = room_with_a_moderator();
     let text = |recipient| TextData { sender: ada, recipient, text: "hi" }.encode(session());
     let to_group = |group| GroupText { sender: ada, group, text: "hi" }.encode(session());
-    let written = |room: &mut Room, packet: Vec<u8>| {
-        room.packets();
-        let verdict = room.receive(1, packet);
-        (verdict, room.sent().into_iter().map(|(to, _)| to).collect::<Vec<_>>())
-    };
-    let kept = || (Verdict::Dropped(DropReason::HeldElsewhere), Vec::new());
-    let passed = |to: &[u8]| (Verdict::Relayed { copies: to.len() }, to.to_vec());
     let global = Recipient::Group(GroupId::of("Global"));
     assert_eq!(written(&mut room, text(global)), passed(&[2, 3, 4]));
     room.server.set_held_in(1, &["Red".to_owned()], &mut room.sent);
@@ -581,6 +594,37 @@ fn who_is_held_in_groups_writes_to_their_listeners_and_to_moderators_only() {
     );
     room.server.set_held_in(1, &[], &mut room.sent);
     assert_eq!(written(&mut room, text(Recipient::Client(bob))), passed(&[2]));
+}
+
+#[test]
+fn sealed_texts_of_who_is_held_in_groups_reach_their_listeners_and_moderators_only() {
+    let (mut room, [ada, bob, eve, mia]) = room_with_a_moderator();
+    let sealed = |to: &[ClientId]| {
+        let text = SealedText { sender: ada, key: SealedWith::SenderKey, sealed: &[0; 20] };
+        relay(Kind::ServerRelayReliable, to, &text.encode(session()))
+    };
+    assert_eq!(written(&mut room, sealed(&[bob, eve, mia])), passed(&[2, 3, 4]));
+    room.server.set_held_in(1, &["Red".to_owned()], &mut room.sent);
+    assert_eq!(written(&mut room, sealed(&[bob])), kept());
+    assert_eq!(written(&mut room, sealed(&[bob, eve, mia])), passed(&[3, 4]));
+    assert_eq!(written(&mut room, sealed(&[ClientId(99)])), passed(&[]), "a member that has left");
+    room.server.set_held_in(1, &[], &mut room.sent);
+    assert_eq!(written(&mut room, sealed(&[bob])), passed(&[2]));
+}
+
+#[test]
+fn a_probe_is_answered_to_the_one_who_asks_and_not_a_flood_of_them() {
+    let mut room = Room::new();
+    let (ada, bob) = (room.join(1, &[]), room.join(2, &[]));
+    room.packets();
+    let probe = |sender, token| Probe { sender, token }.encode(session());
+    assert_eq!(room.receive(1, probe(bob, 7)), Verdict::Dropped(DropReason::ForgedSender));
+    assert_eq!(room.packets(), []);
+    for token in 7..100 {
+        assert_eq!(room.receive(1, probe(ada, token)), Verdict::Applied);
+    }
+    let echo = Probe { sender: ada, token: 7 }.encode_echo(session()).into();
+    assert_eq!(room.packets(), [(1, echo)]);
 }
 
 /// proves: D-46

@@ -104,6 +104,38 @@ fn a_stall_in_the_first_moments_halves_the_estimate_once() {
 }
 
 #[test]
+fn when_all_of_several_paths_stall_in_slow_start_the_uplink_is_full_until_one_answers() {
+    let answered = Observation {
+        is_sending: true,
+        sent_bps: 70_000.0,
+        delivered_bps: 70_000.0,
+        queueing: Some(Duration::from_millis(5)),
+        are_several: true,
+        ..Observation::default()
+    };
+    let stalled = Observation { overdue: Duration::from_millis(300), ..answered };
+    let stall = |answer: Option<Observation>| {
+        let mut estimate = UplinkEstimate::new();
+        let full = (0..40).map(|tick| {
+            let seen = match tick {
+                0..5 => answered,
+                5..10 => stalled,
+                // Nothing is known of a path that has not answered for a second.
+                _ => answer.unwrap_or(Observation { queueing: None, ..stalled }),
+            };
+            estimate.update(TICK * tick, seen);
+            (estimate.is_full(), estimate.is_congested(TICK * tick))
+        });
+        let full: Vec<_> = full.collect();
+        assert!(full.iter().all(|(is_full, is_congested)| is_full == is_congested));
+        full.into_iter().filter(|(is_full, _)| *is_full).count()
+    };
+    assert_eq!(stall(Some(answered)), 5, "until it answers");
+    let longest = UNPROVED.as_millis() / TICK.as_millis();
+    assert_eq!(stall(None), longest as usize, "all may be dead");
+}
+
+#[test]
 fn loss_of_the_path_itself_is_told_from_congestion() {
     let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.1 };
     let mut estimate = UplinkEstimate::new();

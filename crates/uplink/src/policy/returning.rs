@@ -13,6 +13,8 @@ struct Still {
     packets: u64,
     /// Of each relayed packet, beyond the least.
     relay_header_bytes: u32,
+    /// Of every link.
+    overdue: Duration,
 }
 
 impl Paths<usize> for Still {
@@ -33,6 +35,7 @@ impl Paths<usize> for Still {
             },
             queueing: Some(Duration::ZERO),
             measured_for: now,
+            overdue: self.overdue,
             least_round_trip: Some(Duration::from_millis(40)),
             ..PathState::default()
         })
@@ -49,6 +52,7 @@ struct Speaker {
     feedback: Feedback<usize>,
     now: Duration,
     relayed: BTreeSet<usize>,
+    is_full: bool,
 }
 
 impl Speaker {
@@ -64,10 +68,10 @@ impl Speaker {
         let member = |who| AudienceMember { who, has_link: true, has_relay: true };
         let feedback = Feedback::new(limits(WIDE_BPS));
         let audience = (0..listeners).map(member).collect();
-        let paths = Still { audience, packets: 0, relay_header_bytes: 0 };
+        let paths = Still { audience, packets: 0, relay_header_bytes: 0, overdue: Duration::ZERO };
         // Time has passed: no interval is still running from the beginning.
         let now = Duration::from_secs(1_000);
-        Self { paths, feedback, now, relayed: BTreeSet::new() }
+        Self { paths, feedback, now, relayed: BTreeSet::new(), is_full: false }
     }
 
     /// One frame; how many listeners changed their way.
@@ -77,6 +81,7 @@ impl Speaker {
         let decision = self.feedback.update(self.now, &self.paths);
         self.now += Duration::from_millis(FRAME_MS);
         let Some(decision) = decision else { return 0 };
+        self.is_full = decision.is_full;
         let before = std::mem::replace(&mut self.relayed, decision.relayed);
         before.symmetric_difference(&self.relayed).count()
     }
@@ -203,6 +208,22 @@ fn a_listener_moves_back_and_forth_at_most_once_a_minute() {
             back.windows(2).all(|pair| pair[1] - pair[0] >= 60),
             "starting {is_starting}: back at {back:?}"
         );
+    }
+}
+
+/// In slow start, before a limit is known.
+#[test]
+fn when_all_of_several_links_stall_at_the_beginning_the_uplink_is_full() {
+    for listeners in [1, 3] {
+        let mut speaker = Speaker::by_an_unknown_uplink(listeners);
+        speaker.speak_for(400);
+        assert!(!speaker.is_full);
+        speaker.paths.overdue = Duration::from_millis(300);
+        speaker.speak_for(200);
+        assert_eq!(speaker.is_full, listeners > 1, "a single link may as well be dead");
+        speaker.paths.overdue = Duration::ZERO;
+        speaker.speak_for(200);
+        assert!(!speaker.is_full);
     }
 }
 

@@ -5,8 +5,8 @@
 use super::{
     BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, DataAck, DataMessage,
     DataReset, DataSegment, DecodeError, DeltaClientState, GroupText, HandshakeP2P,
-    HandshakeRequest, HandshakeResponse, Kind, Probe, ReceptionReport, Relay, RemoveClient,
-    TextData, VoiceAck, VoiceCopies, VoiceData,
+    HandshakeRequest, HandshakeResponse, KeyPackage, KeyRequest, Kind, Probe, ReceptionReport,
+    Relay, RemoveClient, SealedText, TextData, VoiceAck, VoiceCopies, VoiceData,
 };
 
 /// Why a packet is none of a direction.
@@ -38,6 +38,8 @@ pub enum ToServer<'a> {
     TextData(TextData<'a>),
     /// A text to a group by its name.
     GroupText(GroupText<'a>),
+    /// How long does it take to you?
+    Probe(Probe),
 }
 
 impl<'a> ToServer<'a> {
@@ -55,13 +57,13 @@ impl<'a> ToServer<'a> {
             Kind::DeltaClientState => Self::DeltaClientState(DeltaClientState::decode(body)?),
             Kind::TextData => Self::TextData(TextData::decode(body)?),
             Kind::GroupText => Self::GroupText(GroupText::decode(body)?),
+            Kind::Probe => Self::Probe(Probe::decode(body)?),
             Kind::HandshakeResponse
             | Kind::ErrorWrongSession
             | Kind::RemoveClient
             | Kind::HandshakeP2P
             | Kind::VoiceData
             | Kind::VoiceAck
-            | Kind::Probe
             | Kind::ProbeEcho
             | Kind::VoiceCopies
             | Kind::ReceptionReport
@@ -73,6 +75,9 @@ impl<'a> ToServer<'a> {
             | Kind::DataReset
             | Kind::BandwidthProbe
             | Kind::BandwidthReport
+            | Kind::KeyPackage
+            | Kind::KeyRequest
+            | Kind::SealedText
             | Kind::Unassigned(_) => return Err(DirectionError::Misplaced(kind)),
         })
     }
@@ -95,6 +100,8 @@ pub enum FromServer<'a> {
     TextData(TextData<'a>),
     /// A text to a group by its name.
     GroupText(GroupText<'a>),
+    /// The answer to this client's probe.
+    ProbeEcho(Probe),
     /// What another member sent through the server.
     Relayed(FromMember<'a>),
 }
@@ -114,6 +121,7 @@ impl<'a> FromServer<'a> {
             Kind::RemoveClient => Self::RemoveClient(RemoveClient::decode(body)?),
             Kind::TextData => Self::TextData(TextData::decode(body)?),
             Kind::GroupText => Self::GroupText(GroupText::decode(body)?),
+            Kind::ProbeEcho => Self::ProbeEcho(Probe::decode(body)?),
             kind => Self::Relayed(FromMember::decode(kind, body)?),
         })
     }
@@ -172,6 +180,12 @@ pub enum FromMember<'a> {
     ClockEcho(ClockEcho),
     /// The game's own bytes.
     Data(DataPacket<'a>),
+    /// Its keys.
+    KeyPackage(KeyPackage<'a>),
+    /// It asks for keys.
+    KeyRequest(KeyRequest),
+    /// A sealed text.
+    SealedText(SealedText<'a>),
     /// A type of ours that this version does not know.
     Unassigned(u8),
 }
@@ -188,6 +202,9 @@ impl<'a> FromMember<'a> {
             Kind::DataAck => Self::Data(DataPacket::Ack(DataAck::decode(body)?)),
             Kind::DataMessage => Self::Data(DataPacket::Message(DataMessage::decode(body)?)),
             Kind::DataReset => Self::Data(DataPacket::Reset(DataReset::decode(body)?)),
+            Kind::KeyPackage => Self::KeyPackage(KeyPackage::decode(body)?),
+            Kind::KeyRequest => Self::KeyRequest(KeyRequest::decode(body)?),
+            Kind::SealedText => Self::SealedText(SealedText::decode(body)?),
             Kind::Unassigned(number) => Self::Unassigned(number),
             Kind::ClientState
             | Kind::TextData
@@ -235,9 +252,9 @@ mod tests {
     fn each_direction_knows_its_types_and_no_other() {
         for number in 0..=255 {
             let Some(kind) = Kind::from_number(number) else { continue };
-            let to_server = matches!(number, 1 | 3 | 4 | 7 | 8 | 9 | 43);
+            let to_server = matches!(number, 1 | 3 | 4 | 7 | 8 | 9 | 33 | 43);
             let from_member = number == 2 || matches!(number, 35..=42 | 46..=63);
-            let from_server = from_member || matches!(number, 1 | 3 | 5 | 6 | 9 | 10 | 43);
+            let from_server = from_member || matches!(number, 1 | 3 | 5 | 6 | 9 | 10 | 34 | 43);
             let on_links = from_member || matches!(number, 11 | 32..=34 | 44 | 45);
             assert_eq!(knows(&ToServer::decode(kind, &[])), to_server, "{number}");
             assert_eq!(knows(&FromServer::decode(kind, &[])), from_server, "{number}");

@@ -66,6 +66,12 @@ pub enum Kind {
     BandwidthProbe,
     /// What arrived of such a train.
     BandwidthReport,
+    /// A member's sender keys, sealed for another.
+    KeyPackage,
+    /// A member lacks the keys for what it gets.
+    KeyRequest,
+    /// A written message, sealed.
+    SealedText,
     /// A type of ours (32–63) that this version does not know.
     Unassigned(u8),
 }
@@ -99,6 +105,9 @@ impl Kind {
             Self::GroupText => 43,
             Self::BandwidthReport => 44,
             Self::BandwidthProbe => 45,
+            Self::KeyPackage => 46,
+            Self::KeyRequest => 47,
+            Self::SealedText => 48,
             Self::Unassigned(number) => number,
         }
     }
@@ -131,7 +140,10 @@ impl Kind {
             43 => Self::GroupText,
             44 => Self::BandwidthReport,
             45 => Self::BandwidthProbe,
-            46..=LAST_EXTENSION => Self::Unassigned(number),
+            46 => Self::KeyPackage,
+            47 => Self::KeyRequest,
+            48 => Self::SealedText,
+            49..=LAST_EXTENSION => Self::Unassigned(number),
             _ => return None,
         })
     }
@@ -168,6 +180,9 @@ impl Kind {
             | Self::DataReset
             | Self::BandwidthProbe
             | Self::BandwidthReport
+            | Self::KeyPackage
+            | Self::KeyRequest
+            | Self::SealedText
             | Self::Unassigned(_) => true,
             Self::ClientState
             | Self::TextData
@@ -183,7 +198,7 @@ impl Kind {
         }
     }
 
-    /// Whether it is a written message.
+    /// Whether it is a written message that the server distributes.
     pub const fn is_text(self) -> bool {
         matches!(self, Self::TextData | Self::GroupText)
     }

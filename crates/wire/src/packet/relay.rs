@@ -1,7 +1,9 @@
 //! ServerRelayReliable and ServerRelayUnreliable, and what a relay may look at (PROTOCOL.md,
 //! section 6).
 
-use super::{DecodeError, Header, Kind, open, write_header};
+use super::{
+    DecodeError, Header, Kind, Recipient, SealedText, SealedWith, TextData, open, write_header,
+};
 use crate::cursor::{Reader, Writer};
 use crate::limits::RELAY_DESTINATIONS;
 use crate::{ClientId, SessionId};
@@ -75,6 +77,38 @@ pub fn is_relayed_data(packet: &[u8]) -> bool {
     inside.is_ok_and(|(header, _)| header.kind.is_data())
 }
 
+/// Whether a packet is a written message: TextData, GroupText or SealedText, the last one also
+/// inside a relay packet.
+pub fn is_written(packet: &[u8]) -> bool {
+    let Ok((header, body)) = open(packet) else { return false };
+    match header.kind {
+        Kind::TextData | Kind::GroupText | Kind::SealedText => true,
+        Kind::ServerRelayReliable | Kind::ServerRelayUnreliable => {
+            let inside = Relay::decode(body).and_then(|relay| open(relay.packet));
+            inside.is_ok_and(|(header, _)| header.kind == Kind::SealedText)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a packet to the server is a written message to one client alone.
+pub fn is_written_to_one(packet: &[u8]) -> bool {
+    let Ok((header, body)) = open(packet) else { return false };
+    match header.kind {
+        Kind::TextData => {
+            TextData::decode(body).is_ok_and(|text| matches!(text.recipient, Recipient::Client(_)))
+        }
+        Kind::ServerRelayReliable | Kind::ServerRelayUnreliable => {
+            let Ok(relay) = Relay::decode(body) else { return false };
+            let sealed = open(relay.packet).ok().filter(|(of, _)| of.kind == Kind::SealedText);
+            let text = sealed.and_then(|(_, body)| SealedText::decode(body).ok());
+            relay.destinations.iter().len() == 1
+                && text.is_some_and(|text| text.key == SealedWith::PairKey)
+        }
+        _ => false,
+    }
+}
+
 /// What a relay or a link looks at in a packet that is not for itself: nothing behind the sender's
 /// id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +138,7 @@ impl Routing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::GroupText;
 
     /// proves: D-23
     #[test]
@@ -130,6 +165,38 @@ mod tests {
             Routing::read(relay.packet),
             Ok(Routing { kind: Kind::Probe, session: 1, sender: ClientId(5) })
         );
+    }
+
+    #[test]
+    fn a_written_message_is_known_in_every_form() {
+        let session = SessionId::new(1).unwrap();
+        let (sender, to) = (ClientId(5), [ClientId(2), ClientId(3)]);
+        let text = |recipient| TextData { sender, recipient, text: "x" }.encode(session);
+        let sealed = |key| SealedText { sender, key, sealed: &[1, 2] }.encode(session);
+        let relayed = |to: &[ClientId], packet: &[u8]| {
+            let mut relayed = Vec::new();
+            Relay::encode_packet(Kind::ServerRelayReliable, session, to, packet, &mut relayed);
+            relayed
+        };
+        let mut speech = sealed(SealedWith::PairKey);
+        speech[2] = Kind::VoiceData.number();
+        for (packet, is_text, is_to_one) in [
+            (text(Recipient::Client(to[0])), true, true),
+            (text(Recipient::Group(crate::GroupId::of("Red"))), true, false),
+            (GroupText { sender, group: "Red", text: "x" }.encode(session), true, false),
+            (sealed(SealedWith::PairKey), true, false),
+            (relayed(&to[..1], &sealed(SealedWith::PairKey)), true, true),
+            (relayed(&to[..1], &sealed(SealedWith::SenderKey)), true, false),
+            (relayed(&to, &sealed(SealedWith::PairKey)), true, false),
+            (relayed(&to[..1], &speech), false, false),
+            // Which no relay passes on.
+            (relayed(&to[..1], &text(Recipient::Client(to[0]))), false, false),
+            (speech, false, false),
+            (relayed(&to[..1], &[]), false, false),
+            (Vec::new(), false, false),
+        ] {
+            assert_eq!((is_written(&packet), is_written_to_one(&packet)), (is_text, is_to_one));
+        }
     }
 
     /// proves: D-25

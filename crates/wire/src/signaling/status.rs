@@ -11,7 +11,7 @@ pub struct MemberStatus {
     /// Its microphone is muted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub muted: bool,
-    /// It hears no one.
+    /// It hears no one: its user chose so, or its speaker is gone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deafened: bool,
     /// It has no microphone.

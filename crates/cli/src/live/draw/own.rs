@@ -9,7 +9,7 @@ use super::palette::{Palette, meter};
 use super::people::tenths;
 use crate::human::Mood;
 use crate::live::cells::{cut, width};
-use crate::live::screen::{Own, QUIETEST_DBFS, Screen, TalkKey};
+use crate::live::screen::{Own, QUIETEST_DBFS, Screen, TalkKey, Talking};
 use crate::who::group_names;
 
 const LEAST_METER: usize = 8;
@@ -52,8 +52,12 @@ fn states(own: &Own, talk_key: TalkKey, palette: Palette) -> Vec<(String, Style)
     let voice = match (own.muted, talk_key, own.talking) {
         _ if own.listening_only => ("LISTENING ONLY", palette.alarm()),
         (true, ..) => ("MUTED", palette.alarm()),
-        (false, TalkKey::Hold | TalkKey::HoldByRepeats, true) => ("TALKING", palette.voice()),
-        (false, TalkKey::Hold | TalkKey::HoldByRepeats, false) => ("KEY UP", palette.quiet()),
+        (false, TalkKey::Hold | TalkKey::HoldByRepeats, Talking::No) => {
+            ("KEY UP ", palette.quiet())
+        }
+        (false, TalkKey::Hold | TalkKey::HoldByRepeats, Talking::ByKey | Talking::ByCommand) => {
+            ("TALKING", palette.voice())
+        }
         (false, TalkKey::None, _) if own.sending => ("SENDING", palette.voice()),
         (false, TalkKey::None, _) => ("silent ", palette.quiet()),
     };

@@ -13,7 +13,7 @@ use crate::live::screen::{CLEAR, Person, QUIETEST_DBFS, Quality, Screen};
 
 const LEAST_NAME: usize = 8;
 /// Names grow to this before the less important columns get their place.
-const USUAL_NAME: usize = 28;
+const USUAL_NAME: usize = 21;
 const LEAST_METER: usize = 6;
 const MOST_METER: usize = 24;
 /// The mark of who is chosen, and the one of who speaks, each with a space.
@@ -24,6 +24,7 @@ const MARKS: usize = 4;
 enum Column {
     /// What is out of the ordinary: muted, recording, softer or louder.
     Notes,
+    /// How clearly a person comes through, and why not better.
     Quality,
     Groups,
     Route,
@@ -117,8 +118,7 @@ fn columns(people: &[Person], room: usize, headed: bool) -> Columns {
             .map(|person| width(&text(person, column, headed)))
             .max()
             .unwrap_or_default();
-        // A heading needs its room, but no column.
-        if headed && widest > 0 { widest.max(width(heading(column))) } else { widest }
+        widest.max(if people.is_empty() { 0 } else { usual_width(column, headed) })
     };
     let names = people.iter().map(|person| width(&person.label)).max().unwrap_or_default();
     let mut name = names.clamp(1, LEAST_NAME.max(room / 5));
@@ -130,7 +130,9 @@ fn columns(people: &[Person], room: usize, headed: bool) -> Columns {
             (name, left) = (name + more, left - more);
         }
         let wanted = widest(column);
-        if wanted > 0 && left > wanted + 1 {
+        let fitting = [wanted, short_width(column).min(wanted)];
+        let fitting = fitting.into_iter().find(|wanted| *wanted > 0 && left > wanted + 1);
+        if let Some(wanted) = fitting {
             left -= wanted + 2;
             kept.push((column, wanted));
         }
@@ -142,6 +144,25 @@ fn columns(people: &[Person], room: usize, headed: bool) -> Columns {
         .into_iter()
         .filter_map(|column| kept.iter().copied().find(|(kept, _)| *kept == column));
     Columns { name, meter, shown: shown.collect(), headed }
+}
+
+/// The least width of a column, so that the layout stays while values change.
+fn usual_width(column: Column, headed: bool) -> usize {
+    let longest = match column {
+        Column::Quality => "poor: loss",
+        Column::Route => "relayed",
+        Column::Delay | Column::RoundTrip => "999 ms",
+        Column::Loss => "9.9 %",
+        Column::Notes => "deafened",
+        Column::Groups => return 0,
+    };
+    let name = if headed { 0 } else { width(heading(column)) };
+    width(longest) + if name > 0 { name + 1 } else { 0 }
+}
+
+/// The width of a column without what can be left out, on a narrow screen.
+fn short_width(column: Column) -> usize {
+    if column == Column::Quality { width(quality_word(Quality::Gone)) } else { 0 }
 }
 
 /// What the numbers are, over the line above them.
@@ -190,7 +211,12 @@ fn row(person: &Person, columns: &Columns, chosen: bool, palette: Palette) -> Li
     ];
     let headed = columns.headed;
     for (column, columns) in &columns.shown {
-        let text = text(person, *column, headed);
+        let text = match column {
+            Column::Quality if *columns < usual_width(*column, headed) => {
+                quality_word(person.quality).to_owned()
+            }
+            _ => text(person, *column, headed),
+        };
         let (fitted, style) = match column {
             Column::Quality => (fit(&text, *columns), quality_style(person.quality, palette)),
             Column::Route | Column::Groups => (fit(&text, *columns), palette.quiet()),
@@ -208,20 +234,24 @@ fn row(person: &Person, columns: &Columns, chosen: bool, palette: Palette) -> Li
 fn text(person: &Person, column: Column, headed: bool) -> String {
     let named = |value: String| if headed { value } else { format!("{} {value}", heading(column)) };
     match column {
-        Column::Quality => quality_word(person.quality).to_owned(),
+        Column::Quality => quality(person),
         Column::Route => match person.route {
             Route::Direct => "direct".to_owned(),
             Route::Relayed => "relayed".to_owned(),
             Route::None => String::new(),
         },
-        Column::RoundTrip => {
-            person.round_trip_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default()
-        }
+        Column::RoundTrip => person.round_trip_ms.map(|ms| named(time(ms))).unwrap_or_default(),
         Column::Loss => named(format!("{} %", tenths(person.loss_permille))),
-        Column::Delay => person.delay_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default(),
+        Column::Delay => person.delay_ms.map(|ms| named(time(ms))).unwrap_or_default(),
         Column::Groups => person.groups.clone().unwrap_or_default(),
         Column::Notes => notes(person),
     }
+}
+
+/// Formats a time in at most six columns.
+fn time(ms: u128) -> String {
+    let ms = ms.min(99_999);
+    if ms < 1_000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1_000, ms % 1_000 / 100) }
 }
 
 fn quality_word(quality: Quality) -> &'static str {
@@ -244,6 +274,7 @@ fn quality_style(quality: Quality, palette: Palette) -> Style {
 fn notes(person: &Person) -> String {
     let gain = format!("{} %", person.gain_percent);
     let notes = [
+        (person.left_out, "no key"),
         (person.recording, "REC"),
         (person.listening_only, "listens only"),
         (person.muted_itself && !person.listening_only, "muted"),
@@ -254,17 +285,18 @@ fn notes(person: &Person) -> String {
         (person.gain_percent != 100 && !person.muted, gain.as_str()),
     ];
     let notes = notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note);
-    notes.chain(reason(person)).collect::<Vec<_>>().join(" ")
+    notes.collect::<Vec<_>>().join(" ")
 }
 
-/// Why a person does not come through clearly, as far as it can be told.
-fn reason(person: &Person) -> Option<&'static str> {
+/// How a person comes through, and why not clearly, as far as it can be told.
+fn quality(person: &Person) -> String {
+    let word = quality_word(person.quality);
     let is_far = person.round_trip_ms.is_some_and(|ms| ms >= CLEAR.1);
     match person.quality {
-        Quality::Clear | Quality::Gone => None,
-        Quality::Fair | Quality::Poor if person.loss_permille >= CLEAR.0 => Some("loses speech"),
-        Quality::Fair | Quality::Poor if is_far => Some("long way"),
-        Quality::Fair | Quality::Poor => Some("arrives late"),
+        Quality::Clear | Quality::Gone => word.to_owned(),
+        Quality::Fair | Quality::Poor if person.loss_permille >= CLEAR.0 => format!("{word}: loss"),
+        Quality::Fair | Quality::Poor if is_far => format!("{word}: far"),
+        Quality::Fair | Quality::Poor => format!("{word}: late"),
     }
 }
 

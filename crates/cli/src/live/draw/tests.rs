@@ -1,12 +1,15 @@
+use std::collections::BTreeSet;
+
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
 use super::*;
+use crate::encryption::HeaderMark;
 use crate::human::{Line as Said, plain};
 use crate::live::overlay_state::{Content, Overlay};
-use crate::live::screen::Quality;
 use crate::live::screen::tests::screen;
+use crate::live::screen::{Quality, Talking};
 use crate::people::People;
 use crate::people::tests::peer;
 use crate::summary::tests::state;
@@ -180,6 +183,26 @@ fn a_connection_that_others_can_read_is_in_the_header_all_the_time() {
 }
 
 #[test]
+fn how_it_is_encrypted_end_to_end_stands_in_the_header_in_place_of_the_server() {
+    let mut screen = busy();
+    let mark =
+        |text: &str, is_alarm| Some(HeaderMark { text: text.to_owned(), short: "short", is_alarm });
+    for (text, is_alarm) in [("encrypted", false), ("encrypted, not for Ben", true)] {
+        screen.encryption = mark(text, is_alarm);
+        for columns in [120, 80, 60] {
+            let header = &rows(&screen, columns, 24)[0];
+            assert!(header.contains(&format!("  {text}  ")), "{columns}: {header}");
+            assert!(!header.contains(&screen.server), "{columns}: {header}");
+        }
+        let narrow = &rows(&screen, 40, 24)[0];
+        assert!(narrow.contains("  short  ") && narrow.contains("connected"), "{narrow}");
+    }
+    // Whoever else reads on the way to the server reads nothing of it.
+    screen.exposed = true;
+    assert!(!rows(&screen, 80, 24)[0].contains("not encrypted"));
+}
+
+#[test]
 fn of_many_people_those_who_do_not_fit_are_counted_and_speakers_among_them_named() {
     let names: Vec<String> = (0..50).map(|number| format!("Guest {number}")).collect();
     let named: Vec<(u16, &str)> =
@@ -260,7 +283,7 @@ fn the_key_to_talk_says_what_it_does_on_this_terminal() {
             && text(&screen, 80, 24).contains("KEY UP")
     );
     screen.talk_key = TalkKey::HoldByRepeats;
-    screen.own.talking = true;
+    screen.own.talking = Talking::ByKey;
     let shown = text(&screen, 80, 24);
     assert!(
         shown.contains("TALKING") && shown.contains("F4 hold to talk (short press: 1 s)"),
@@ -359,9 +382,101 @@ fn names_use_the_columns_there_are() {
     screen.people[0].muted_itself = true;
     let narrow = text(&screen, 80, 24);
     assert!(
-        narrow.contains(&long[..26]) && narrow.contains("muted") && narrow.contains("direct"),
+        narrow.contains(&long[..22]) && narrow.contains("muted") && narrow.contains("direct"),
         "{narrow}"
     );
+}
+
+#[test]
+fn no_column_moves_when_someone_speaks_falls_silent_or_a_number_grows() {
+    let names: Vec<String> = (1..=20).map(|number| format!("Guest {number:02}")).collect();
+    let named: Vec<(u16, &str)> =
+        names.iter().enumerate().map(|(id, name)| (id as u16 + 1, name.as_str())).collect();
+    for ((columns, height), people) in
+        [(80, 24), (120, 40)].into_iter().flat_map(|size| [(size, 1), (size, 3), (size, 20)])
+    {
+        let mut screen = screen(&named[..people]);
+        let mut places = BTreeSet::new();
+        for state in states() {
+            let one = &mut screen.people[0];
+            (one.quality, one.route, one.speaking) = (state.quality, state.route, state.speaking);
+            (one.loss_permille, one.round_trip_ms) = (state.loss_permille, state.round_trip_ms);
+            (one.delay_ms, one.level_dbfs) = (state.delay_ms, state.level_dbfs);
+            (one.muted_itself, one.deafened) = (state.muted, state.deafened);
+            let rows = rows(&screen, columns, height);
+            let word = match state.quality {
+                Quality::Clear => "clear",
+                Quality::Fair => "fair: ",
+                Quality::Poor => "poor: ",
+                Quality::Gone => "no sound",
+            };
+            let at = |row: &str, what: &str| row.find(what).map(|at| row[..at].chars().count());
+            let quality = at(&rows[2], word);
+            let headings = ["loss", "delay"].map(|heading| at(&rows[1], heading));
+            // Where a number or the meter is cut, it has no room.
+            assert!(!rows[2].contains('…') && rows[2].contains(['━', '─']), "{}", rows[2]);
+            places.insert((quality, headings));
+            let places_of_others =
+                rows[3..people.min(4) + 2].iter().map(|row| (at(row, "clear"), headings));
+            places.extend(places_of_others);
+        }
+        assert_eq!(places.len(), 1, "{columns}, {people}: {places:?}");
+        assert!(
+            places.iter().all(|(quality, [loss, delay])| {
+                quality.is_some() && loss.is_some() && delay.is_some()
+            }),
+            "{columns}, {people}: {places:?}"
+        );
+    }
+}
+
+/// What changes of a person while people talk.
+#[derive(Clone, Copy, Debug)]
+struct Changing {
+    quality: Quality,
+    route: voicemesh::Route,
+    speaking: bool,
+    level_dbfs: Option<i32>,
+    loss_permille: u32,
+    round_trip_ms: Option<u128>,
+    delay_ms: Option<u128>,
+    muted: bool,
+    deafened: bool,
+}
+
+/// Each combination of them.
+fn states() -> Vec<Changing> {
+    use voicemesh::Route::{Direct, None as NoRoute, Relayed};
+    let times = [None, Some(9), Some(999), Some(1_412), Some(250_000)];
+    let qualities = [
+        (Quality::Clear, Direct),
+        (Quality::Fair, Direct),
+        (Quality::Poor, Relayed),
+        (Quality::Gone, NoRoute),
+    ];
+    let mut states = Vec::new();
+    for (quality, route) in qualities {
+        for (speaking, level_dbfs) in [(false, None), (true, Some(-40)), (true, Some(-3))] {
+            for loss_permille in [0, 4, 99, 104, 1_000] {
+                for (round_trip_ms, delay_ms) in times.into_iter().zip(times.into_iter().rev()) {
+                    for (muted, deafened) in [(false, false), (true, false), (false, true)] {
+                        states.push(Changing {
+                            quality,
+                            route,
+                            speaking,
+                            level_dbfs,
+                            loss_permille,
+                            round_trip_ms,
+                            delay_ms,
+                            muted,
+                            deafened,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    states
 }
 
 #[test]
@@ -458,9 +573,9 @@ fn a_person_who_does_not_come_through_clearly_has_a_reason_in_words() {
     let mut screen = busy();
     screen.people.truncate(1);
     for (quality, loss, round_trip, reason) in [
-        (Quality::Poor, 150, 20, "loses speech"),
-        (Quality::Fair, 0, 300, "long way"),
-        (Quality::Poor, 0, 20, "arrives late"),
+        (Quality::Poor, 150, 20, "poor: loss"),
+        (Quality::Fair, 0, 300, "fair: far"),
+        (Quality::Poor, 0, 20, "poor: late"),
     ] {
         let person = &mut screen.people[0];
         (person.quality, person.loss_permille) = (quality, loss);
@@ -468,7 +583,7 @@ fn a_person_who_does_not_come_through_clearly_has_a_reason_in_words() {
         assert!(text(&screen, 80, 24).contains(reason), "{reason}");
     }
     screen.people[0].quality = Quality::Clear;
-    assert!(!text(&screen, 80, 24).contains("arrives late"));
+    assert!(!text(&screen, 80, 24).contains(": late"));
 }
 
 #[test]

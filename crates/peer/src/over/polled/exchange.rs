@@ -17,7 +17,7 @@ const UNRELIABLE: usize = 4_096;
 /// Speech that has waited for so long is worth nothing.
 const LATE_AFTER: Duration = Duration::from_millis(400);
 /// Reliable bytes that wait for one connection.
-const RELIABLE_BYTES: usize = 1 << 20;
+pub(super) const RELIABLE_BYTES: usize = 1 << 20;
 /// Reliable bytes that wait for all clients.
 const ALL_CLIENTS_BYTES: usize = 64 << 20;
 /// What a packet takes beside its bytes, so that empty ones are bounded as well.
@@ -50,7 +50,7 @@ pub(super) enum Packet<P> {
     ToServer(Bytes),
     ToClient(P, Delivery, Bytes),
     ToLinks(Vec<Destination<P>>, Bytes),
-    Ping(u16),
+    Ping(u16, Bytes),
     LinkStalled(LinkId<P>),
     ReplaceLink(LinkId<P>),
 }
@@ -83,8 +83,7 @@ pub(super) struct Exchange<N: Network> {
     epochs: Epochs,
     /// Links that the network has reported.
     links: BTreeSet<LinkId<N::Peer>>,
-    /// Clients whose connection was ended here, and of which the network has not said that they are
-    /// gone.
+    /// Clients whose connection was ended here, and of which the network may still have events.
     ended: BTreeSet<N::Peer>,
     /// Clients that have been heard of and are not gone.
     clients: BTreeSet<N::Peer>,
@@ -182,7 +181,7 @@ impl<N: Network> Exchange<N> {
             };
             !(has_started && is_of_client)
         });
-        self.late.retain(|(_, packet)| !matches!(packet, Packet::ToServer(_) | Packet::Ping(_)));
+        self.late.retain(|(_, packet)| !matches!(packet, Packet::ToServer(_) | Packet::Ping(..)));
     }
 
     pub(super) fn host(&mut self, parameters: N::ServerParameters) -> Result<(), NetworkError> {
@@ -404,6 +403,15 @@ impl<N: Network> Exchange<N> {
         self.events.push_back(event);
     }
 
+    /// The network has ended these connections, and reported all that came before. What comes from
+    /// such a client now is of another connection, or the network has not ended it: the session's
+    /// server tells it to join again.
+    pub(super) fn are_over(&mut self, clients: Vec<N::Peer>) {
+        for client in clients {
+            self.ended.remove(&client);
+        }
+    }
+
     /// The client side has ended by what happened to it, and its links with it.
     pub(super) fn lose_server(&mut self, epochs: Epochs, reason: DisconnectReason) {
         if epochs.links == self.epochs.links {
@@ -428,7 +436,7 @@ impl<N: Network> Exchange<N> {
 
 const GONE: &str = "the game has ended its network";
 
-fn cost(packet: &Bytes) -> usize {
+pub(super) fn cost(packet: &Bytes) -> usize {
     packet.len() + ENTRY_BYTES
 }
 

@@ -7,7 +7,12 @@ use std::time::{Duration, Instant};
 use voicemesh_common::lock;
 use voicemesh_session::network::{Delivery, DisconnectReason, Network, NetworkEvent, Reliability};
 
-use super::exchange::{Epochs, Exchange, Known, Order, Packet};
+use super::exchange::{Epochs, Exchange, Known, Order, Packet, RELIABLE_BYTES, cost};
+
+/// What clients have sent is taken in up to this in one update; what is more stays with the network
+/// until the next. After a stall of the game all of it could be for one client, for which too much
+/// would wait then.
+const FROM_CLIENTS_BYTES: usize = RELIABLE_BYTES / 2;
 
 /// The game's half of a network that the voice uses; see [`polled`](super::polled).
 pub struct Pump<N: Network> {
@@ -17,6 +22,8 @@ pub struct Pump<N: Network> {
     now: Duration,
     /// A reliable packet to the server could not be kept.
     is_broken: bool,
+    /// Clients whose connection was ended, and of which there may be events still.
+    ended: Vec<N::Peer>,
 }
 
 impl<N: Network + fmt::Debug> fmt::Debug for Pump<N> {
@@ -27,7 +34,7 @@ impl<N: Network + fmt::Debug> fmt::Debug for Pump<N> {
 
 impl<N: Network> Pump<N> {
     pub(super) fn new(network: N, shared: Arc<Mutex<Exchange<N>>>) -> Self {
-        Self { network, shared, now: Duration::ZERO, is_broken: false }
+        Self { network, shared, now: Duration::ZERO, is_broken: false, ended: Vec::new() }
     }
 
     /// Does with the network what the voice has wanted since the last call, and takes to the voice
@@ -100,7 +107,10 @@ impl<N: Network> Pump<N> {
             Order::ToClient(to, packet) => {
                 let _ = self.network.send_to_client(now, to, Delivery::Reliable, packet);
             }
-            Order::EndClient(client) => self.network.end_client(now, client),
+            Order::EndClient(client) => {
+                self.network.end_client(now, client);
+                self.ended.push(client);
+            }
             Order::ToLinks(mut to, packet) => {
                 self.network.send_to_links(now, &mut to, Reliability::Reliable, &packet);
                 // The relay cannot be asked any more: a link that loses what must arrive ends.
@@ -124,18 +134,24 @@ impl<N: Network> Pump<N> {
             Packet::ToLinks(mut to, packet) => {
                 self.network.send_to_links(now, &mut to, Reliability::Unreliable, &packet);
             }
-            Packet::Ping(number) => self.network.ping_server(now, number),
+            Packet::Ping(number, probe) => self.network.ping_server(now, number, probe),
             Packet::LinkStalled(link) => self.network.link_stalled(now, link),
             Packet::ReplaceLink(link) => self.network.replace_link(now, link),
         }
     }
 
     fn receive(&mut self, epochs: Epochs, room: usize) {
-        let mut events = Vec::new();
-        while events.len() < room
-            && let Some(event) = self.network.poll(self.now)
-        {
-            events.push(event);
+        let (mut events, mut bytes, mut is_all) = (Vec::new(), 0, false);
+        while events.len() < room && bytes < FROM_CLIENTS_BYTES && !is_all {
+            match self.network.poll(self.now) {
+                Some(event) => {
+                    if let NetworkEvent::FromClient { packet, .. } = &event {
+                        bytes += cost(packet);
+                    }
+                    events.push(event);
+                }
+                None => is_all = true,
+            }
         }
         let is_told =
             |event: &NetworkEvent<N::Peer>| matches!(event, NetworkEvent::Disconnected(_));
@@ -147,6 +163,9 @@ impl<N: Network> Pump<N> {
         let mut shared = lock(&self.shared);
         for event in events {
             shared.report(epochs, event);
+        }
+        if is_all {
+            shared.are_over(std::mem::take(&mut self.ended));
         }
         if must_tell {
             shared.lose_server(epochs, DisconnectReason::ReliabilityBroken);

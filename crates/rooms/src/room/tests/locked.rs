@@ -5,13 +5,15 @@ use voicemesh_wire::signaling::Moderation;
 use super::tickets::{UNIX, with_ticket};
 use super::*;
 
+/// Later than any run of a server begins.
+const START: u64 = UNIX + 10_000;
 const MINUTE: Duration = Duration::from_secs(60);
 const D: ConnectionId = ConnectionId(4);
 
 /// A room that person 1 has made and person 2 has joined, in this run of a server.
 fn room_of_two(run: u8, seconds: u64) -> (World, Joined, Joined) {
     let mut world = World::of_server(run, true, 10 * MINUTE);
-    world.room.set_unix_time(UNIX + seconds);
+    world.room.set_unix_time(START + seconds);
     let owner = world.join(A, 1);
     at(&mut world, seconds + 1);
     let friend = world.join(B, 2);
@@ -20,7 +22,7 @@ fn room_of_two(run: u8, seconds: u64) -> (World, Joined, Joined) {
 
 /// The time of day goes on; it is at least a second between what people do.
 fn at(world: &mut World, seconds: u64) {
-    world.room.set_unix_time(UNIX + seconds);
+    world.room.set_unix_time(START + seconds);
 }
 
 fn is_kept_out(world: &mut World, connection: ConnectionId, join: Join) -> bool {
@@ -31,6 +33,53 @@ fn is_kept_out(world: &mut World, connection: ConnectionId, join: Join) -> bool 
             true
         }
     }
+}
+
+/// A machine without a battery for its clock, or one that slept.
+#[test]
+fn a_clock_that_is_set_back_keeps_no_member_out_and_lets_in_no_one_who_was_put_out() {
+    let hour = 3_600;
+    let (mut world, _, friend) = room_of_two(1, 5 * hour);
+    let outsider = world.join(C, 3);
+    at(&mut world, 5 * hour + 10);
+    assert_eq!(world.decide(A, Moderation::Kick { peer: peer_of(3) }), None);
+    assert_eq!(world.decide(A, Moderation::Lock), None);
+    at(&mut world, 2 * hour);
+    world.leave(B, LeaveReason::Lost);
+    assert!(is_kept_out(&mut world, D, with_ticket(3, &outsider)));
+    assert!(!is_kept_out(&mut world, B, with_ticket(2, &friend)));
+    // What is issued now counts as well.
+    assert_eq!(world.decide(A, Moderation::Unlock), None);
+    let late = world.join(D, 4);
+    assert_eq!(world.decide(A, Moderation::Lock), None);
+    world.leave(D, LeaveReason::Lost);
+    at(&mut world, 2 * hour + 1);
+    assert!(!is_kept_out(&mut world, D, with_ticket(4, &late)));
+}
+
+#[test]
+fn a_clock_that_is_days_ahead_for_a_moment_ends_no_ticket() {
+    let (mut world, _, friend) = room_of_two(1, 0);
+    at(&mut world, 3 * 24 * 3_600);
+    let late = world.join(C, 3);
+    at(&mut world, 10);
+    assert_eq!(world.decide(A, Moderation::Kick { peer: peer_of(3) }), None);
+    assert_eq!(world.decide(A, Moderation::Lock), None);
+    assert!(is_kept_out(&mut world, C, with_ticket(3, &late)), "it was put out");
+    world.leave(B, LeaveReason::Lost);
+    assert!(!is_kept_out(&mut world, B, with_ticket(2, &friend)));
+}
+
+#[test]
+fn who_was_let_in_again_passes_whatever_time_it_was_when_it_was_put_out() {
+    let (mut world, _, _) = room_of_two(1, 0);
+    at(&mut world, 3 * 24 * 3_600);
+    assert_eq!(world.decide(A, Moderation::Kick { peer: peer_of(2) }), None);
+    at(&mut world, 10);
+    let again = world.join(C, 2);
+    assert_eq!(world.decide(A, Moderation::Lock), None);
+    world.leave(C, LeaveReason::Lost);
+    assert!(!is_kept_out(&mut world, D, with_ticket(2, &again)));
 }
 
 #[test]
@@ -110,10 +159,9 @@ fn after_a_restart_members_of_the_same_room_pass_and_others_of_the_name_do_not()
 }
 
 #[test]
-fn a_lock_keeps_out_no_holder_of_an_earlier_right() {
-    let (mut world, owner, _) = room_of_two(1, 0);
-    world.leave(A, LeaveReason::Left);
-    world.leave(B, LeaveReason::Left);
+fn after_a_restart_a_lock_keeps_out_no_holder_of_an_earlier_right() {
+    let (_, owner, _) = room_of_two(1, 0);
+    let mut world = World::of_server(2, true, 10 * MINUTE);
     at(&mut world, 5);
     world.join(C, 3);
     assert_eq!(world.decide(C, Moderation::Lock), None);
@@ -124,8 +172,8 @@ fn a_lock_keeps_out_no_holder_of_an_earlier_right() {
 fn a_bounded_number_of_those_who_were_put_out_is_remembered() {
     let mut door = crate::room::door::Door::default();
     for number in 0..1_000 {
-        door.put_out(PeerId(uuid::Uuid::from_u128(number)), 7);
-        door.put_out(PeerId(uuid::Uuid::from_u128(number)), 8);
+        door.put_out(PeerId(uuid::Uuid::from_u128(number)));
+        door.put_out(PeerId(uuid::Uuid::from_u128(number)));
     }
     assert_eq!(door.remembered(), 256);
 }

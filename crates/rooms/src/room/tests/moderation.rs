@@ -9,7 +9,7 @@ use super::*;
 use crate::room::{AddressTag, Digest, Salt};
 
 const D: ConnectionId = ConnectionId(4);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 impl World {
     /// A room of the `run`th run of a server whose tickets outlast restarts, or do not, at this
@@ -37,7 +37,7 @@ impl World {
         answer.expect("a decision is answered")
     }
 
-    fn may_moderate(&self, person: u8) -> bool {
+    pub(super) fn may_moderate(&self, person: u8) -> bool {
         self.room
             .members
             .iter()
@@ -54,11 +54,11 @@ fn mute(person: u8) -> Moderation {
     Moderation::Mute { peer: peer_of(person) }
 }
 
-fn kick(person: u8) -> Moderation {
+pub(super) fn kick(person: u8) -> Moderation {
     Moderation::Kick { peer: peer_of(person) }
 }
 
-fn back(person: u8, joined: &Joined) -> Join {
+pub(super) fn back(person: u8, joined: &Joined) -> Join {
     Join { ticket: joined.ticket.clone(), run: 99, ..join_of(person) }
 }
 
@@ -238,25 +238,29 @@ fn for_a_day_a_ticket_takes_the_right_back_from_a_newcomer_after_a_restart() {
 }
 
 #[test]
-fn for_a_day_a_ticket_takes_the_right_back_from_who_made_the_emptied_room_anew() {
-    for reason in [LeaveReason::Left, LeaveReason::Lost] {
+fn who_left_the_room_empty_takes_nothing_back_from_who_made_it_anew() {
+    for (reason, minutes) in
+        [(LeaveReason::Left, 0), (LeaveReason::Left, 11), (LeaveReason::Lost, 11)]
+    {
         let mut world = World::of_server(1, true, 10 * MINUTE);
-        let owner = world.join(A, 1);
+        let former = world.join(A, 1);
         world.leave(A, reason);
-        world.now += 11 * MINUTE;
+        world.now += minutes * MINUTE;
+        world.room.set_unix_time(UNIX + 1_000 + 10);
         assert!(world.join(B, 2).permissions.moderate);
         world.join(C, 3);
         assert_eq!(world.decide(B, mute(3)), None);
-        assert_eq!(world.decide(B, Moderation::Lock), None);
-        let returned = world.join_as(A, back(1, &owner));
-        assert!(
-            returned.permissions.moderate && !returned.locked,
-            "what the other decided has ended"
-        );
-        assert!(world.room.members.iter().all(|(_, member)| member.permissions.speak));
-        assert_eq!(world.decide(B, mute(1)), Some(ErrorCode::NotModerator));
-        world.leave(A, LeaveReason::Left);
-        assert!(!world.join_as(B, Join { run: 5, ..join_of(2) }).permissions.moderate);
+        assert!(!world.join_as(A, back(1, &former)).permissions.moderate, "{reason:?}");
+        assert_eq!(world.decide(A, kick(2)), Some(ErrorCode::NotModerator));
+        assert!(world.may_moderate(2) && world.decide(B, Moderation::Lock).is_none());
+        let muted = world.room.members.iter().filter(|(_, member)| !member.permissions.speak);
+        assert_eq!(muted.count(), 1, "what was decided stays");
+        let ban = Moderation::Ban { peer: peer_of(1), seconds: 3_600 };
+        assert_eq!(world.decide(B, ban), None);
+        world.leave(B, LeaveReason::Left);
+        world.leave(C, LeaveReason::Left);
+        let again = world.room.check_ban(world.now, &back(1, &former), None);
+        assert!(again.is_err(), "{reason:?}: bans hold in an empty room");
     }
 }
 

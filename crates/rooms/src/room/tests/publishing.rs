@@ -1,5 +1,8 @@
 //! What members publish is passed on at a limited rate.
 
+use voicemesh_wire::limits::{METADATA_BYTES, METADATA_KEYS, NAME_BYTES, SERVER_MESSAGE_BYTES};
+use voicemesh_wire::signaling::Metadata;
+
 use super::*;
 use crate::room::AddressTag;
 
@@ -156,4 +159,31 @@ fn what_the_room_publishes_is_limited_as_well() {
     world.pass(seconds(5));
     assert!(world.changes(B).2.starts_with("59 "));
     assert!(world.join(C, 3).room_metadata["k"].starts_with("59 "));
+}
+
+/// Each character is two in JSON.
+#[test]
+fn the_state_of_a_full_room_whose_members_publish_all_they_may_has_a_bound() {
+    let metadata: Metadata = (0..METADATA_KEYS)
+        .map(|key| (format!("{key:02}"), "\"".repeat(METADATA_BYTES / METADATA_KEYS - 5)))
+        .collect();
+    let mut world = World::new();
+    let mut longest = 0;
+    for person in 1..=64 {
+        let join = Join {
+            name: "\"".repeat(NAME_BYTES),
+            metadata: metadata.clone(),
+            room_metadata: metadata.clone(),
+            status: MemberStatus {
+                muted: true,
+                deafened: true,
+                listening_only: true,
+                recording: true,
+            },
+            ..join_of(person)
+        };
+        let joined = world.join_as(ConnectionId(u64::from(person)), join);
+        longest = longest.max(ServerMessage::Joined(joined).to_json().len());
+    }
+    assert!((1_000_000..=SERVER_MESSAGE_BYTES).contains(&longest), "{longest} bytes");
 }

@@ -184,3 +184,46 @@ fn tickets_are_renewed_every_hour() {
     world.room.tick(world.now, &mut world.sent);
     assert!(world.newest_ticket(A).is_none());
 }
+
+/// Since when the tickets say that their holders have been members.
+#[test]
+fn a_ticket_says_since_when_its_holder_has_been_a_member_through_renewals_returns_and_restarts() {
+    let mut before = World::of_run(1, 0);
+    let since = |world: &World, person: u8, joined: &Joined| {
+        world.room.member_since(&with_ticket(person, joined)).expect("a valid ticket")
+    };
+    let first = before.join(A, 1);
+    let second = before.join(B, 2);
+    let of_first = since(&before, 1, &first);
+    assert!(of_first < since(&before, 2, &second), "also within one second");
+
+    before.room.set_unix_time(UNIX + RENEWAL);
+    let mut renewed = first.clone();
+    before.room.tick(Duration::from_secs(RENEWAL), &mut before.sent);
+    renewed.ticket = before.newest_ticket(A);
+    assert_ne!(renewed.ticket, first.ticket);
+    let again = before.join_with(C, join_of(2)).expect("it replaces its own connection");
+    assert_eq!(since(&before, 2, &again), since(&before, 2, &second));
+    let taken_over = before.join_with(ConnectionId(4), join_of(1)).expect("it takes over");
+    for joined in [&renewed, &taken_over] {
+        assert_eq!(since(&before, 1, joined), of_first);
+    }
+
+    let mut after = World::of_run(2, RENEWAL + 1);
+    let stranger = after.join(C, 3);
+    let back = after.join_with(A, with_ticket(1, &renewed)).expect("the ticket counts");
+    assert_eq!(since(&after, 1, &back), of_first);
+    assert!(of_first < since(&after, 3, &stranger));
+    assert_eq!(after.room.member_since(&join_of(4)), None);
+}
+
+#[test]
+fn who_comes_after_the_clock_was_set_back_is_no_earlier_member() {
+    let mut world = World::of_run(1, 3_600);
+    let first = world.join(A, 1);
+    let mut after = World::of_run(2, 3_600 - 30);
+    let back = after.join_with(A, with_ticket(1, &first)).expect("the ticket counts");
+    let late = after.join(B, 2);
+    let since = |person, joined| after.room.member_since(&with_ticket(person, joined));
+    assert!(since(1, &back) < since(2, &late));
+}

@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::output::ConnectionId;
-
 /// What may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Most {
@@ -24,11 +22,11 @@ impl Most {
     pub const WRITTEN: Self = Self { of_address: 8 * 1024 * 1024, of_all: 64 * 1024 * 1024 };
 }
 
-/// All unfinished messages of a server. `K` tells addresses apart.
+/// All unfinished messages of a server. `C` tells connections apart, and `K` addresses.
 #[derive(Debug)]
-pub struct Unfinished<K> {
+pub struct Unfinished<C, K> {
     most: Most,
-    messages: BTreeMap<ConnectionId, Message<K>>,
+    messages: BTreeMap<C, Message<K>>,
     of_addresses: BTreeMap<K, usize>,
     bytes: usize,
 }
@@ -40,7 +38,7 @@ struct Message<K> {
     address: Option<K>,
 }
 
-impl<K: Copy + Ord> Unfinished<K> {
+impl<C: Copy + Ord, K: Copy + Ord> Unfinished<C, K> {
     /// None so far.
     pub fn new(most: Most) -> Self {
         Self { most, messages: BTreeMap::new(), of_addresses: BTreeMap::new(), bytes: 0 }
@@ -52,10 +50,10 @@ impl<K: Copy + Ord> Unfinished<K> {
     pub fn set(
         &mut self,
         now: Duration,
-        connection: ConnectionId,
+        connection: C,
         address: Option<K>,
         bytes: usize,
-    ) -> Option<ConnectionId> {
+    ) -> Option<C> {
         let since = self.remove(connection).map_or(now, |message| message.since);
         if bytes == 0 {
             return None;
@@ -82,7 +80,7 @@ impl<K: Copy + Ord> Unfinished<K> {
         Some(oldest)
     }
 
-    fn remove(&mut self, connection: ConnectionId) -> Option<Message<K>> {
+    fn remove(&mut self, connection: C) -> Option<Message<K>> {
         let message = self.messages.remove(&connection)?;
         self.bytes -= message.bytes;
         if let Some(address) = message.address
@@ -111,21 +109,13 @@ mod tests {
     fn the_oldest_of_an_address_goes_first_and_finished_messages_do_not_count() {
         let mut unfinished = Unfinished::new(Most::ARRIVING);
         for number in 0..32 {
-            assert_eq!(unfinished.set(at(number), ConnectionId(number), Some(7), 32 * KIB), None);
+            assert_eq!(unfinished.set(at(number), number, Some(7), 32 * KIB), None);
         }
-        assert_eq!(
-            unfinished.set(at(40), ConnectionId(0), Some(7), 32 * KIB),
-            None,
-            "it grows no further"
-        );
-        assert_eq!(
-            unfinished.set(at(50), ConnectionId(99), Some(8), 32 * KIB),
-            None,
-            "another address"
-        );
-        assert_eq!(unfinished.set(at(60), ConnectionId(50), Some(7), KIB), Some(ConnectionId(0)));
-        assert_eq!(unfinished.set(at(70), ConnectionId(1), Some(7), 0), None);
-        assert_eq!(unfinished.set(at(80), ConnectionId(51), Some(7), 32 * KIB), None);
+        assert_eq!(unfinished.set(at(40), 0, Some(7), 32 * KIB), None, "it grows no further");
+        assert_eq!(unfinished.set(at(50), 99, Some(8), 32 * KIB), None, "another address");
+        assert_eq!(unfinished.set(at(60), 50, Some(7), KIB), Some(0));
+        assert_eq!(unfinished.set(at(70), 1, Some(7), 0), None);
+        assert_eq!(unfinished.set(at(80), 51, Some(7), 32 * KIB), None);
     }
 
     #[test]
@@ -134,14 +124,12 @@ mod tests {
         let mut ended = 0;
         for number in 0..10_000 {
             let address = Some(number % 100).filter(|number| *number != 0);
-            ended += usize::from(
-                unfinished.set(at(number), ConnectionId(number), address, 32 * KIB).is_some(),
-            );
+            ended += usize::from(unfinished.set(at(number), number, address, 32 * KIB).is_some());
         }
         assert_eq!(unfinished.bytes, Most::ARRIVING.of_all);
         assert_eq!(ended, 10_000 - Most::ARRIVING.of_all / (32 * KIB));
         for number in 0..10_000 {
-            unfinished.set(at(20_000), ConnectionId(number), None, 0);
+            unfinished.set(at(20_000), number, None, 0);
         }
         assert!(
             unfinished.messages.is_empty()

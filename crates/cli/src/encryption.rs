@@ -1,0 +1,198 @@
+//! End-to-end encryption in words: what of the room the server can hear.
+
+use voicemesh::{AnnouncementError, MemberEncryption, PeerState, Snapshot};
+
+use crate::live::cells::cut;
+use crate::people::People;
+
+/// Columns of a member's name in the header.
+const MOST_NAME: usize = 12;
+
+/// What the header of the live view shows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderMark {
+    pub text: String,
+    /// For a narrow screen.
+    pub short: &'static str,
+    /// Someone is left out.
+    pub is_alarm: bool,
+}
+
+/// `None` where this peer does not encrypt.
+pub(crate) fn header_mark(snapshot: &Snapshot, people: &People) -> Option<HeaderMark> {
+    let is_encrypted = snapshot.safety_code.is_some();
+    is_encrypted.then(|| mark_of(snapshot, people))
+}
+
+fn mark_of(snapshot: &Snapshot, people: &People) -> HeaderMark {
+    let name = |state: &PeerState| cut(&people.label_as(state.peer, &state.name), MOST_NAME);
+    let another_key = Some(MemberEncryption::Refused(AnnouncementError::IdentityChanged));
+    if let Some(one) = snapshot.peers.iter().find(|state| state.encryption == another_key) {
+        let text = format!("another key of {}, see /code", name(one));
+        return HeaderMark { text, short: "another key", is_alarm: true };
+    }
+    let mut left_out = snapshot
+        .peers
+        .iter()
+        .filter(|state| state.encryption.is_some_and(MemberEncryption::is_left_out));
+    let (text, is_alarm) = match (left_out.next(), left_out.count()) {
+        (Some(one), 0) => (format!("encrypted, not for {}", name(one)), true),
+        (Some(_), more) => (format!("encrypted, not for {} of them", more + 1), true),
+        (None, _) if snapshot.has_room_key => ("encrypted".to_owned(), false),
+        (None, _) => ("encrypted, /code compares".to_owned(), false),
+    };
+    HeaderMark { text, short: if is_alarm { "not for all" } else { "encrypted" }, is_alarm }
+}
+
+/// How a join encrypts end to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndToEnd {
+    /// Not at all.
+    Off,
+    /// A server can be in between, unless the members compare codes.
+    WithoutKey,
+    /// With the key of a link.
+    WithKey,
+}
+
+impl EndToEnd {
+    /// What is said of it before the join.
+    pub(crate) fn opening(self) -> Option<&'static str> {
+        match self {
+            Self::Off => None,
+            Self::WithoutKey => Some(
+                "What is said is encrypted end to end. /code shows what to compare with the others.",
+            ),
+            Self::WithKey => Some(
+                "What is said is encrypted end to end with the link's key: the server cannot listen.",
+            ),
+        }
+    }
+}
+
+/// What is said of a member that encrypts, where this peer does not.
+pub(crate) fn only_theirs(who: &str) -> String {
+    format!(
+        "You do not hear {who}, whose program encrypts end to end. Join as they did: by the link with the key, or with --encrypt."
+    )
+}
+
+/// The answer to `/code`.
+pub(crate) fn lines(snapshot: &Snapshot, people: &People) -> Vec<String> {
+    let code = snapshot.safety_code.map(|code| code.to_string());
+    lines_with(code.as_deref(), snapshot, people)
+}
+
+fn lines_with(code: Option<&str>, snapshot: &Snapshot, people: &People) -> Vec<String> {
+    let Some(code) = code else {
+        return vec![
+            "What you say is not encrypted end to end: the server can hear what it relays. Join by a link of `voicemesh link`, or with --encrypt."
+                .to_owned(),
+        ];
+    };
+    let mut lines = match snapshot.has_room_key {
+        true => vec!["Encrypted end to end, verified by the link's key: the server cannot listen.".to_owned()],
+        false => vec![
+            "Encrypted end to end. Compare this code with the others, best in person: if all have the same, no server is in between.".to_owned(),
+            format!("  {code}"),
+        ],
+    };
+    let others = snapshot.peers.iter();
+    let of_each = others
+        .filter_map(|state| sentence(state.encryption?, &people.label_as(state.peer, &state.name)));
+    lines.extend(of_each);
+    lines
+}
+
+/// What a person is told of one member, unless all is well.
+pub(crate) fn sentence(encryption: MemberEncryption, who: &str) -> Option<String> {
+    let why = match encryption {
+        MemberEncryption::Encrypted { .. } => return None,
+        MemberEncryption::Waiting => {
+            return Some(format!(
+                "The keys of {who} have not come yet: until then {who} does not hear you."
+            ));
+        }
+        MemberEncryption::Unable => {
+            return Some(format!(
+                "{who} does not hear you: their program does not encrypt, or was not asked to."
+            ));
+        }
+        MemberEncryption::Stopped => {
+            return Some(format!(
+                "{who} does not hear you: they are back without encryption. Ask them to join as before."
+            ));
+        }
+        MemberEncryption::Refused(error) => error,
+    };
+    Some(match why {
+        AnnouncementError::NotAuthentic => {
+            format!("{who} does not hear you: they are here without the key of your link.")
+        }
+        AnnouncementError::RoomKeyMissing => {
+            format!(
+                "{who} does not hear you: they joined by a link with a key. Ask them for the link."
+            )
+        }
+        AnnouncementError::IdentityChanged => format!(
+            "{who} shows another key than before: it may be another program, or a server in between. Ask them over another way."
+        ),
+        error => format!("{who} does not hear you: their keys are refused ({error})."),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::people::tests::people;
+    use crate::summary::tests::state;
+
+    fn room(has_room_key: bool, of_ben: MemberEncryption, of_cleo: MemberEncryption) -> Snapshot {
+        let peers = [(1, "Ben", of_ben), (2, "Cleo", of_cleo)];
+        let peers = peers.map(|(id, name, encryption)| PeerState {
+            encryption: Some(encryption),
+            ..state(id, name)
+        });
+        Snapshot { has_room_key, peers: peers.into(), ..Snapshot::default() }
+    }
+
+    const ENCRYPTED: MemberEncryption = MemberEncryption::Encrypted { verified: false };
+    const ANOTHER_KEY: MemberEncryption =
+        MemberEncryption::Refused(AnnouncementError::IdentityChanged);
+    const VERIFIED: MemberEncryption = MemberEncryption::Encrypted { verified: true };
+
+    #[test]
+    fn the_header_says_whether_it_is_verified_and_who_is_left_out() {
+        let people = people(&[(1, "Ben"), (2, "Cleo")]);
+        assert_eq!(header_mark(&Snapshot::default(), &people), None);
+        let refused = MemberEncryption::Refused(AnnouncementError::NotAuthentic);
+        for (snapshot, text, is_alarm) in [
+            (room(true, VERIFIED, VERIFIED), "encrypted", false),
+            (room(true, VERIFIED, MemberEncryption::Waiting), "encrypted", false),
+            (room(false, ENCRYPTED, ENCRYPTED), "encrypted, /code compares", false),
+            (room(true, refused, VERIFIED), "encrypted, not for Ben", true),
+            (room(true, VERIFIED, MemberEncryption::Stopped), "encrypted, not for Cleo", true),
+            (room(false, refused, MemberEncryption::Unable), "encrypted, not for 2 of them", true),
+            (room(true, refused, ANOTHER_KEY), "another key of Cleo, see /code", true),
+        ] {
+            let mark = mark_of(&snapshot, &people);
+            assert_eq!((mark.text.as_str(), mark.is_alarm), (text, is_alarm));
+        }
+    }
+
+    #[test]
+    fn the_code_is_shown_where_comparing_it_tells_something_and_who_is_left_out_always() {
+        let people = people(&[(1, "Ben"), (2, "Cleo")]);
+        assert!(lines(&Snapshot::default(), &people)[0].contains("voicemesh link"));
+        let code = "01234 56789 01234 56789 01234 56789";
+        let said = |snapshot: &Snapshot| lines_with(Some(code), snapshot, &people).join("\n");
+        let verified = said(&room(true, VERIFIED, MemberEncryption::Unable));
+        assert!(!verified.contains(code), "{verified}");
+        assert!(verified.contains("the server cannot listen"), "{verified}");
+        assert!(verified.contains("Cleo does not hear you"), "{verified}");
+        let unverified = said(&room(false, ENCRYPTED, MemberEncryption::Waiting));
+        assert!(unverified.contains(&format!("  {code}")), "{unverified}");
+        assert!(unverified.contains("keys of Cleo"), "{unverified}");
+        assert!(!unverified.contains("Ben"), "{unverified}");
+    }
+}

@@ -1,0 +1,52 @@
+//! Encryption state of one member.
+
+use voicemesh_e2ee::AnnouncementError;
+
+/// The key under which a member publishes its announcement.
+pub const ANNOUNCEMENT_KEY: &str = "e2ee";
+
+/// Whether what passes between this peer and a member is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberEncryption {
+    /// It can encrypt, and its keys have not come yet.
+    Waiting,
+    /// What it says is opened with its keys, and what is sent to it is sealed. Whether the keys of
+    /// this peer have reached it is not known.
+    Encrypted {
+        /// The member has the room's key, so that no server can be in between. Otherwise only
+        /// comparing the safety code tells.
+        verified: bool,
+    },
+    /// Its program cannot, and never did: it is sent nothing that is said here.
+    Unable,
+    /// It did in this stay, and does not now, as the server says: it is sent nothing, and what comes
+    /// from it unsealed is not taken.
+    Stopped,
+    /// What it announces was refused: it is sent nothing, unless an earlier announcement was
+    /// accepted. What was accepted then goes on, sealed with those keys.
+    Refused(AnnouncementError),
+}
+
+impl MemberEncryption {
+    /// Whether the member does not receive what is said here: it has no keys, and none are on their
+    /// way. One that shows another identity than before may still have that one's.
+    pub fn is_left_out(self) -> bool {
+        match self {
+            Self::Unable | Self::Stopped => true,
+            Self::Refused(error) => error != AnnouncementError::IdentityChanged,
+            Self::Waiting | Self::Encrypted { .. } => false,
+        }
+    }
+
+    /// For programs: `waiting`, `encrypted`, `verified`, `unable`, `stopped` or `refused`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Encrypted { verified: false } => "encrypted",
+            Self::Encrypted { verified: true } => "verified",
+            Self::Unable => "unable",
+            Self::Stopped => "stopped",
+            Self::Refused(_) => "refused",
+        }
+    }
+}

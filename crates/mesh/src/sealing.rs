@@ -1,0 +1,105 @@
+//! Where encryption has its place in the mesh: between the session and the carrier.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_e2ee::{KeyRing, SafetyCode};
+use voicemesh_session::network::{NetworkEvent, PacketLimits};
+use voicemesh_wire::{PeerId, SessionId};
+
+use crate::encryption::{Encryption, KeyRoutes, MOST_OVERHEAD_BYTES, OVERHEAD_BYTES, Outgoing};
+use crate::member_encryption::{ANNOUNCEMENT_KEY, MemberEncryption};
+use crate::{Mesh, MeshConfig};
+
+impl Mesh {
+    /// A mesh that seals what it sends and opens what it gets (PROTOCOL.md, section 18), with the
+    /// ring of its peer id in its room. `without_tls` is the ring of
+    /// [`MeshConfig::proof_without_tls`].
+    pub fn encrypted(config: MeshConfig, ring: KeyRing, without_tls: Option<KeyRing>) -> Self {
+        Self { encryption: Some(Encryption::new(ring, without_tls)), ..Self::new(config) }
+    }
+
+    /// Whether it encrypts.
+    pub fn encrypts(&self) -> bool {
+        self.encryption.is_some()
+    }
+
+    /// Whether what passes between this peer and a member is encrypted; `None` if this peer does
+    /// not encrypt, or there is no such member.
+    pub fn encryption_of(&self, peer: PeerId) -> Option<MemberEncryption> {
+        let member = self.roster.member(peer)?;
+        self.encryption.as_ref().map(|encryption| encryption.state_of(member))
+    }
+
+    /// Whether it encrypts with the room's key.
+    pub fn has_room_key(&self) -> bool {
+        self.encryption.as_ref().is_some_and(Encryption::has_room_key)
+    }
+
+    /// What the members compare to know that no server is in between.
+    pub fn safety_code(&self) -> Option<SafetyCode> {
+        self.encryption.as_ref().map(Encryption::safety_code)
+    }
+
+    /// The largest packets that the session may make.
+    pub(crate) fn limits(&self) -> PacketLimits {
+        let mut limits = PacketLimits::default();
+        if self.encrypts() {
+            limits.unreliable_bytes -= MOST_OVERHEAD_BYTES;
+            limits.reliable_bytes -= MOST_OVERHEAD_BYTES;
+        }
+        limits
+    }
+
+    /// What sealing adds to a packet, in bytes.
+    pub(crate) fn sealing_bytes(&self) -> u32 {
+        if self.encrypts() { OVERHEAD_BYTES } else { 0 }
+    }
+
+    /// What a member is sent on a link in place of a packet; `None` if it is sent nothing.
+    pub(crate) fn seal_for_link(
+        &mut self,
+        now: Duration,
+        outgoing: &mut Outgoing<'_>,
+        to: PeerId,
+    ) -> Option<Bytes> {
+        match &mut self.encryption {
+            Some(encryption) => encryption.seal(now, outgoing, to),
+            None => Some(outgoing.plain()),
+        }
+    }
+
+    /// What the session learns of an event.
+    pub(crate) fn opened(&mut self, event: NetworkEvent<PeerId>) -> Option<NetworkEvent<PeerId>> {
+        let sealing_bytes = self.sealing_bytes();
+        // Without an update nothing has come yet.
+        let now = self.updated_at.unwrap_or_default();
+        let Self { encryption, roster, connection, links, queues, .. } = self;
+        let Some(encryption) = encryption else { return Some(event) };
+        if let NetworkEvent::LinkAnswered { link, round_trip, further_header_bytes } = event {
+            let further_header_bytes = further_header_bytes + sealing_bytes;
+            return Some(NetworkEvent::LinkAnswered { link, round_trip, further_header_bytes });
+        }
+        let event =
+            encryption.open(event, &mut KeyRoutes { now, roster, connection, links, queues });
+        // Keys may have come, or are asked for.
+        self.changed |= event.is_none();
+        event
+    }
+
+    pub(crate) fn tick_encryption(&mut self, now: Duration) {
+        let Self { encryption, roster, connection, links, queues, .. } = self;
+        if let Some(encryption) = encryption {
+            encryption.tick(&mut KeyRoutes { now, roster, connection, links, queues });
+        }
+    }
+
+    /// This peer is in a session: those who are there, and who come later, must know its identity
+    /// key.
+    pub(crate) fn announce(&mut self, now: Duration, session: SessionId) {
+        let Some(encryption) = &self.encryption else { return };
+        let announcement = encryption.announcement(session);
+        self.publish(now, [(ANNOUNCEMENT_KEY.to_owned(), Some(announcement))].into());
+        self.tick_encryption(now);
+    }
+}

@@ -1,0 +1,266 @@
+//! Attacks by the server and by members against a peer that encrypts.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use voicemesh_e2ee::{Configuration, KeyRing, RoomKey, Seed};
+use voicemesh_session::Abilities;
+use voicemesh_wire::packet::{self, DataMessage, KeyPackage, Kind, Relay};
+use voicemesh_wire::signaling::{Capabilities, LeaveReason, PeerInfo, ServerMessage};
+
+use super::*;
+
+const ORIGIN: &str = "wss://192.168.1.5:8080";
+const BO: ClientId = ClientId(2);
+
+/// Ada, who encrypts, and what Bo and the server send her.
+struct Room {
+    mesh: Mesh,
+    generation: u32,
+    now: Duration,
+    /// What the session has of Bo: what he can do, and may.
+    bo: (Abilities, Permissions),
+}
+
+fn session() -> SessionId {
+    SessionId::new(7).expect("not zero")
+}
+
+fn peer(number: u8) -> PeerId {
+    prove(&InstallationSecret([number; 32]), ORIGIN, "room", 0).peer_id()
+}
+
+fn ring(number: u8, room_key: Option<RoomKey>, seed: u16) -> KeyRing {
+    let mut bytes = [number; 32];
+    bytes[..2].copy_from_slice(&seed.to_be_bytes());
+    let configuration = Configuration {
+        secret: &InstallationSecret([number; 32]),
+        origin: ORIGIN,
+        room: "room",
+        instance: 0,
+        peer: peer(number),
+        room_key,
+        max_members: 8,
+    };
+    KeyRing::new(configuration, Seed::new(bytes))
+}
+
+impl Room {
+    fn new(key: Option<RoomKey>) -> Self {
+        let config = MeshConfig { proof_without_tls: None, relay_only: true, ..config() };
+        let mut mesh = Mesh::encrypted(config, ring(7, key, 0), None);
+        mesh.connect(Duration::ZERO);
+        let Some(MeshOutput::OpenSocket { generation }) = mesh.poll_output() else {
+            panic!("it does not connect")
+        };
+        let bo = (Abilities::NONE, Permissions::default());
+        let mut room = Self { mesh, generation, now: Duration::ZERO, bo };
+        let connection = ServerConnection::new(true, false, None);
+        for event in [SocketEvent::Connected(connection), SocketEvent::Open] {
+            room.happens(event);
+        }
+        let answer = joined(&room.mesh, "");
+        room.happens(SocketEvent::Text(answer));
+        room
+    }
+
+    fn happens(&mut self, event: SocketEvent) {
+        let event = CarrierEvent::Socket { generation: self.generation, event };
+        self.mesh.handle(self.now, event);
+    }
+
+    fn says(&mut self, message: &ServerMessage) {
+        self.happens(SocketEvent::Text(message.to_json()));
+    }
+
+    /// The server says that Bo is here, with this announcement.
+    fn bo_joins(&mut self, announced: Option<&KeyRing>) {
+        self.bo_joins_as(announced, announced.is_some());
+    }
+
+    fn bo_joins_as(&mut self, announced: Option<&KeyRing>, e2ee: bool) {
+        let metadata = announced.map(|ring| {
+            (ANNOUNCEMENT_KEY.to_owned(), URL_SAFE_NO_PAD.encode(ring.announcement(session())))
+        });
+        let capabilities = Capabilities { data: true, e2ee, ..Capabilities::default() };
+        let bo = PeerInfo {
+            peer: peer(2),
+            client: BO,
+            run: 1,
+            name: "Bo".to_owned(),
+            metadata: metadata.into_iter().collect(),
+            capabilities,
+            order: 2,
+            status: MemberStatus::default(),
+            permissions: Permissions::default(),
+            held_in: Vec::new(),
+        };
+        self.says(&ServerMessage::PeerJoined { peer: bo });
+        self.turn();
+    }
+
+    fn bo_publishes(&mut self, ring: &KeyRing) {
+        let announcement = URL_SAFE_NO_PAD.encode(ring.announcement(session()));
+        self.says(&ServerMessage::Metadata {
+            peer: peer(2),
+            metadata: [(ANNOUNCEMENT_KEY.to_owned(), announcement)].into(),
+        });
+        self.turn();
+    }
+
+    fn bo_leaves(&mut self) {
+        self.says(&ServerMessage::PeerLeft { peer: peer(2), reason: LeaveReason::Left });
+        self.turn();
+    }
+
+    /// A package of keys comes from Bo, that no one can open.
+    fn bo_gives_keys(&mut self, ring: &KeyRing) {
+        let announcement = ring.announcement(session());
+        let package = KeyPackage { sender: BO, announcement: &announcement, package: &[0; 90] };
+        self.happens(SocketEvent::Packet(package.encode(session()).into()));
+    }
+
+    /// Gives the session what is there, and runs timers. Returns the packets that it gets.
+    fn turn(&mut self) -> Vec<Bytes> {
+        self.now += Duration::from_millis(1);
+        self.mesh.update(self.now);
+        let mut packets = Vec::new();
+        while let Some(event) = self.mesh.poll_network_event() {
+            match event {
+                NetworkEvent::FromServer(packet) => packets.push(packet),
+                NetworkEvent::RosterChanged(roster) => {
+                    let bo = Some(peer(2));
+                    self.bo = (roster.abilities(bo), roster.permissions(bo));
+                }
+                _ => {}
+            }
+        }
+        packets
+    }
+
+    /// Whether the session is given a plain packet that names Bo as its sender.
+    fn takes(&mut self, packet: Vec<u8>) -> bool {
+        self.happens(SocketEvent::Packet(packet.clone().into()));
+        let taken = self.turn().contains(&packet.into());
+        taken && self.bo.1.data
+    }
+
+    fn takes_text(&mut self) -> bool {
+        let recipient = Recipient::Client(ClientId(1));
+        self.takes(TextData { sender: BO, recipient, text: "it is me" }.encode(session()))
+    }
+
+    fn state(&self) -> Option<MemberEncryption> {
+        self.mesh.encryption_of(peer(2))
+    }
+
+    /// The packages of keys that were sent since the last look.
+    fn packages(&mut self) -> usize {
+        let outputs = std::iter::from_fn(|| self.mesh.poll_output());
+        let is_package = |output: MeshOutput| {
+            let MeshOutput::SendPacket { packet, .. } = output else { return false };
+            let Ok((header, body)) = packet::open(&packet) else { return false };
+            header.kind == Kind::ServerRelayReliable
+                && packet::open(Relay::decode(body).expect("a relay").packet)
+                    .is_ok_and(|(header, _)| header.kind == Kind::KeyPackage)
+        };
+        outputs.map(is_package).filter(|is| *is).count()
+    }
+}
+
+#[test]
+fn a_server_that_says_a_member_came_back_without_encryption_cannot_speak_in_its_place() {
+    for key in [None, Some(RoomKey::new([3; 16]))] {
+        let mut room = Room::new(key.clone());
+        let bo = ring(2, key, 0);
+        room.bo_joins(Some(&bo));
+        assert_eq!(room.state(), Some(MemberEncryption::Waiting));
+        assert!(!room.takes_text());
+        room.bo_leaves();
+        room.bo_joins(None);
+        assert_eq!(room.state(), Some(MemberEncryption::Stopped), "and not unable");
+        assert!(!room.takes_text() && !room.bo.1.speak && !room.bo.1.listen);
+    }
+}
+
+#[test]
+fn data_of_a_member_that_never_encrypted_is_not_taken_and_what_is_for_it_waits() {
+    let mut room = Room::new(None);
+    room.bo_joins(None);
+    assert_eq!(room.state(), Some(MemberEncryption::Unable));
+    assert!(room.takes_text(), "what it writes is");
+    let message = DataMessage { sender: BO, on: None, payload: b"x" }.encode(session());
+    assert!(!room.takes(message), "no acknowledgement could be sent");
+    assert!(!room.bo.0.takes_data);
+    let mut room = Room::new(None);
+    room.bo_joins(Some(&ring(2, None, 0)));
+    assert!(room.bo.0.takes_data);
+}
+
+#[test]
+fn a_member_that_starts_again_without_end_costs_one_agreement_a_second_and_shuts_out_no_other() {
+    let mut room = Room::new(None);
+    room.bo_joins(Some(&ring(2, None, 0)));
+    assert_eq!(room.packages(), 1);
+    let begun = room.now;
+    let mut packages = 0;
+    for seed in 1..=3_000 {
+        room.bo_gives_keys(&ring(2, None, seed));
+        room.turn();
+        packages += room.packages();
+    }
+    assert_eq!(room.now - begun, Duration::from_secs(3));
+    assert!((3..=4).contains(&packages), "{packages}");
+    // The last one is accepted as soon as it may be, from what is published.
+    let last = ring(2, None, 3_000);
+    room.bo_publishes(&last);
+    room.now += Duration::from_secs(1);
+    assert!(room.mesh.poll_timeout().is_some_and(|at| at <= room.now));
+    room.turn();
+    assert_eq!(room.packages(), 1);
+    assert_ne!(room.state(), None);
+}
+
+#[test]
+fn an_announcement_that_came_too_soon_and_was_taken_back_stops_no_timer() {
+    let mut room = Room::new(None);
+    room.bo_joins(Some(&ring(2, None, 0)));
+    for seed in [1, 2, 1] {
+        room.bo_publishes(&ring(2, None, seed));
+    }
+    for _ in 0..3 {
+        room.now += Duration::from_secs(1);
+        room.turn();
+        let mut next = NextTimer::after(room.now);
+        room.mesh.encryption.as_ref().expect("it encrypts").timers(&mut next);
+        let due = next.earliest().expect("members are checked again");
+        assert!(due <= room.now + Duration::from_secs(1), "{due:?} at {:?}", room.now);
+    }
+}
+
+#[test]
+fn an_announcement_that_comes_in_a_package_is_made_known_to_the_session() {
+    let mut room = Room::new(room_key());
+    let bo = ring(2, room_key(), 0);
+    room.bo_joins(Some(&ring(2, Some(RoomKey::new([9; 16])), 0)));
+    assert!(matches!(room.state(), Some(MemberEncryption::Refused(_))));
+    assert!(!room.bo.1.listen);
+    room.bo_gives_keys(&bo);
+    room.turn();
+    room.turn();
+    assert_eq!(room.state(), Some(MemberEncryption::Waiting), "the refusal is over");
+    assert!(room.bo.1.listen, "it is sent speech");
+
+    // It is ahead of what is published, and the state stays as it was.
+    let mut room = Room::new(room_key());
+    room.bo_joins_as(None, true);
+    assert!(room.state() == Some(MemberEncryption::Waiting) && !room.bo.1.listen);
+    room.bo_gives_keys(&bo);
+    room.turn();
+    room.turn();
+    assert_eq!(room.state(), Some(MemberEncryption::Waiting));
+    assert!(room.bo.1.listen, "it is sent speech");
+}
+
+fn room_key() -> Option<RoomKey> {
+    Some(RoomKey::new([3; 16]))
+}
