@@ -13,7 +13,7 @@ use voicemesh_wire::packet::{
 };
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, Join, Joined, MemberStatus, Metadata, PROTOCOL_VERSION,
-    Presence, ServerMessage, decode_server,
+    PeerInfo, Presence, RosterMark, ServerMessage, decode_server,
 };
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -262,6 +262,19 @@ impl Member {
         member.listen(&["Global"]).await;
         member.client.handled(0).await;
         member
+    }
+
+    /// Asks for the roster. What comes before it is passed over.
+    pub async fn roster(&mut self) -> (RosterMark, Vec<PeerInfo>) {
+        self.client.say(&ClientMessage::Roster).await;
+        self.client
+            .until("the roster", |received| match received {
+                Received::Message(ServerMessage::Roster { mark, peers }) => {
+                    Some((*mark, peers.clone()))
+                }
+                _ => None,
+            })
+            .await
     }
 
     pub async fn listen(&mut self, groups: &[&str]) {

@@ -15,7 +15,7 @@ use voicemesh_wire::packet::{Kind, Recipient, TextData};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
 use voicemesh_wire::{GroupId, PeerId};
 
-use crate::client::{Client, Member, PATIENCE, Received, is_kind, join_of, patiently, run};
+use crate::client::{Client, Member, PATIENCE, Received, is_kind, join_of, run};
 use crate::memory::{Watch, WatchedServer as Server};
 use crate::socket::PING;
 
@@ -251,7 +251,7 @@ const CHANGES: usize = 3;
 const MOST_UNREAD_BYTES: usize = 600_000;
 
 #[test]
-fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
+fn a_member_that_is_behind_gets_the_last_of_what_the_others_publish_in_place_of_each_change() {
     let server = Server::start(&[]);
     let watch = Watch::start("changes that are not read", &server);
     run(async {
@@ -261,7 +261,7 @@ fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
         for number in 0..CHANGERS {
             changers.push(Member::join(&server, "state", &format!("changer {number}")).await);
         }
-        behind.client.handled(1).await;
+        let mut version = behind.roster().await.0.version;
         behind.client.received = 0;
         // From here on `behind` reads nothing.
         for change in 0..CHANGES {
@@ -294,40 +294,79 @@ fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
             changers = waiting.join_all().await;
         }
         let last = format!("{} ", CHANGES - 1);
-        // What it reads now ends with the state as it is.
+        // What it reads now ends with the state as it is, and none of it is a whole roster.
         behind.client.say(&ClientMessage::Ping { token: 99 }).await;
         let mut known = BTreeMap::new();
-        let mut is_answered = false;
+        let (mut is_answered, mut largest) = (false, 0);
         while known.values().filter(|value: &&String| value.starts_with(&last)).count() < CHANGERS
             || !is_answered
         {
             match behind.client.next().await {
-                Received::Message(ServerMessage::Metadata { peer, metadata }) => {
+                Received::Message(ServerMessage::Metadata { peer, metadata, changes }) => {
+                    version += u64::from(changes);
+                    largest = largest.max(changes);
                     known.insert(peer, metadata["key"].clone());
                 }
-                Received::Message(ServerMessage::Roster { peers, .. }) => {
-                    for peer in peers.iter().filter(|peer| peer.metadata.contains_key("key")) {
-                        known.insert(peer.peer, peer.metadata["key"].clone());
-                    }
-                }
                 Received::Message(ServerMessage::Pong { token: 99 }) => is_answered = true,
+                Received::Message(ServerMessage::Roster { .. }) => panic!("a whole roster"),
                 Received::Closed(_) | Received::Cut => panic!("it was thrown out"),
                 _ => {}
             }
         }
+        assert!(largest > 1, "no changes waited");
         println!("read {} bytes in the end", behind.client.received);
         assert!(
             behind.client.received < MOST_UNREAD_BYTES,
             "{} bytes waited",
             behind.client.received
         );
-        let mut witness = Member::join(&server, "state", "witness").await;
-        witness.client.say(&ClientMessage::Roster).await;
-        let peers = witness.client.until("the roster", |received| match received {
-            Received::Message(ServerMessage::Roster { peers, .. }) => Some(peers.len()),
-            _ => None,
-        });
-        assert_eq!(patiently("the roster", peers).await, CHANGERS + 2);
+        assert_eq!(behind.roster().await.0.version, version, "each change is counted");
+    });
+    watch.held();
+}
+
+/// Members that come and go one after the other.
+const VISITORS: usize = 150;
+
+#[test]
+fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_who_came_and_went() {
+    let server = Server::start(&[]);
+    let watch = Watch::start("comings and goings that are not read", &server);
+    run(async {
+        let mut behind =
+            Member::enter(Client::connect_narrow(&server).await, join_of("visits", "behind")).await;
+        let mut witness = Member::join(&server, "visits", "witness").await;
+        for number in 0..VISITORS {
+            let mut visitor = Member::join(&server, "visits", &format!("visitor {number}")).await;
+            visitor.client.say(&ClientMessage::Leave).await;
+            let gone = witness.client.until("it leaves", |received| match received {
+                Received::Message(ServerMessage::PeerLeft { peer, .. }) => Some(*peer),
+                _ => None,
+            });
+            assert_eq!(gone.await, visitor.joined.you);
+        }
+        let last = Member::join(&server, "visits", "last").await;
+        let (mut rosters, mut arrivals) = (0, 0);
+        loop {
+            match behind.client.next().await {
+                Received::Message(ServerMessage::Roster { peers, .. }) => {
+                    rosters += 1;
+                    if peers.iter().any(|peer| peer.peer == last.joined.you) {
+                        break;
+                    }
+                }
+                Received::Message(ServerMessage::PeerJoined { peer }) => {
+                    arrivals += 1;
+                    if peer.peer == last.joined.you {
+                        break;
+                    }
+                }
+                Received::Closed(_) | Received::Cut => panic!("it was thrown out"),
+                _ => {}
+            }
+        }
+        println!("{rosters} rosters, {arrivals} of {VISITORS} arrivals");
+        assert!(rosters > 0 && arrivals < VISITORS);
     });
     watch.held();
 }

@@ -63,11 +63,8 @@ impl View {
                 self.roster.remove(&peer);
                 self.judge_leave(room, peer, &reason);
             }
-            ServerMessage::Metadata { .. }
-            | ServerMessage::Permissions { .. }
-            | ServerMessage::Status { .. } => {
-                self.version += 1;
-            }
+            ServerMessage::Metadata { changes, .. } => self.version += u64::from(changes),
+            ServerMessage::Permissions { .. } | ServerMessage::Status { .. } => self.version += 1,
             ServerMessage::Roster { mark, peers } => {
                 self.version = mark.version;
                 self.roster = peers.into_iter().map(|info| (info.peer, info)).collect();

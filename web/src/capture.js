@@ -31,6 +31,8 @@ export class Encoder {
   #about = [];
   /** @type {number | null} since when it takes nothing more */
   #fullSince = null;
+  /** The last failure was that it gave nothing back. */
+  #isLate = false;
   #timestamp = 0;
   #changedAt = -Infinity;
 
@@ -46,9 +48,9 @@ export class Encoder {
     this.trials = new Trials(HICCUPS, changed);
   }
 
-  /** Whether this browser encodes nothing of what one says. */
+  /** Whether this browser encodes nothing of what one says: it refuses, or is late with all of it. */
   get fails() {
-    return this.trials.fails;
+    return this.trials.fails && (this.#isLate ? 'late' : 'refused');
   }
 
   /**
@@ -99,14 +101,15 @@ export class Encoder {
     const now = this.clock();
     this.#fullSince ??= now;
     if (now < this.#fullSince + STUCK_MS) return false;
-    this.#failed(this.#encoder);
+    this.#failed(this.#encoder, true);
     return true;
   }
 
   /** @param {AudioEncoder | null} encoder */
-  #failed(encoder) {
+  #failed(encoder, isLate = false) {
     if (this.#encoder !== encoder) return;
     this.close();
+    this.#isLate = isLate;
     this.trials.failed(this.clock());
   }
 

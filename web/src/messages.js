@@ -222,7 +222,11 @@ const READ = {
   }),
   'peer-joined': (m) => ({ peer: peerInfo(m.peer) }),
   'peer-left': (m) => ({ peer: peerId(m.peer), reason: text(m.reason) }),
-  metadata: (m) => ({ peer: peerId(m.peer), metadata: metadata(m.metadata) }),
+  metadata: (m) => ({
+    peer: peerId(m.peer),
+    metadata: metadata(m.metadata),
+    ...(m.changes !== undefined && { changes: integer(m.changes) }),
+  }),
   permissions: (m) => ({ peer: peerId(m.peer), ...permissions(m.permissions ?? null) }),
   status: (m) => ({ peer: peerId(m.peer), status: memberStatus(m.status) }),
   'metadata-set': (m) => ({ request: integer(m.request, 0xffffffff) }),

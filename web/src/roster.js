@@ -215,9 +215,9 @@ export class Roster {
     else this.giveUp(now, peer, reason);
   }
 
-  /** @param {string} peer @param {Record<string, string>} metadata */
-  metadata(peer, metadata) {
-    this.#version += 1;
+  /** @param {{peer: string, metadata: Record<string, string>, changes?: number}} message */
+  metadata({ peer, metadata, changes = 1 }) {
+    this.#version += changes;
     const member = this.members.get(peer);
     if (!member) return;
     member.info.metadata = metadata;

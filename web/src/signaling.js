@@ -407,7 +407,7 @@ export class Signaling {
       case 'held':
         return this.isJoined ? mesh.roster.held(now, message.peer, message.groups) : undefined;
       case 'metadata':
-        return mesh.roster.metadata(message.peer, message.metadata);
+        return mesh.roster.metadata(message);
       case 'signal':
         return mesh.pairs.signaled(now, message.from, message.attempt, message.signal);
       case 'roster-mark':

@@ -63,7 +63,7 @@ export class Sound {
     return (this.microphone === 'on' && !this.cannotEncode) || this.microphone === 'asking';
   }
 
-  /** Whether the browser's encoder refuses what one says. */
+  /** Whether the browser's encoder refuses what one says, or gives nothing back. */
   get cannotEncode() {
     return this.microphone === 'on' && (this.capture?.encoder.fails ?? false);
   }

@@ -14,14 +14,14 @@
  *   status: import('./messages.js').Status, hearsMe: boolean | null, silentMs: number, cannotDecode: boolean}} PersonState `hearsMe`: null where it is not known. `silenced`: a moderator took the permission to speak away while this page was here. `silentMs`: for how long nothing has come through, neither from nor to this person
  * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
  * @typedef {{phase: Phase, refusal: Refusal | null, joinedAt: number, room: string, name: string, waking: boolean,
- *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState, cannotEncode: boolean,
+ *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState, cannotEncode: false | 'late' | 'refused',
  *   microphoneLabel: string, channels: {count: number, heard: number}, monitored: boolean, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
  *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: readonly Message[],
  *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null,
  *   networkChanged: boolean, deviceBusy: boolean, moderates: boolean, locked: boolean, banned: {id: string, name: string}[], left: {id: string, name: string}[], heldIn: readonly string[], silenced: boolean, mayNot: import('./messages.js').Permission[]}} PeerState
  *   `mayNot`: what this page lacks of the usual permissions. `locked`: newcomers are not let in. `banned`: by this page.
  *   `left`: members who left lately, whom a moderator can still keep out. `heldIn`: the groups in which a moderator holds this page.
- *   `cannotEncode`: the browser's encoder refuses what the microphone hears; `cannotDecode`: its decoder refuses what a person says.
+ *   `cannotEncode`: the browser's encoder refuses what the microphone hears, or gives nothing of it back; `cannotDecode`: its decoder refuses what a person says.
  *   `channels`: of the microphone, and the one that is heard, counted from 1; 0: the mean of all.
  *   `networkChanged`: just now, so that what was measured is not how it will be; `deviceBusy`: what was measured tells of this
  *   device, not of networks

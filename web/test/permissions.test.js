@@ -199,6 +199,20 @@ test('how a member takes part is known, and counts in the roster\u2019s version'
   );
 });
 
+test('several changes of what is published that come as one count as so many', () => {
+  const { world, ada, bo } = pair();
+  world.server.version += 3;
+  const metadata = { seat: '5' };
+  for (const peer of world.server.members.keys())
+    world.server.tell(peer, { type: 'metadata', peer: bo.id, metadata, changes: 3 });
+  world.run(8000);
+  assert.deepEqual(
+    ada.mesh.roster.members.get(bo.id)?.info.metadata,
+    metadata,
+    'nothing was missed, so nothing is asked for',
+  );
+});
+
 test('a missed change is found by the roster\u2019s version', () => {
   const { world, ada, bo } = pair();
   ada.dark = true;

@@ -620,9 +620,13 @@ test('a microphone that does not work has a sentence, one that does has none', (
 });
 
 test('a codec of the browser that fails is said, with whom it concerns', () => {
-  assert.match(encodingWords(state({ cannotEncode: true })), /cannot encode your voice.*reload/);
+  assert.match(
+    encodingWords(state({ cannotEncode: 'refused' })),
+    /cannot encode your voice.*reload/,
+  );
+  assert.match(encodingWords(state({ cannotEncode: 'late' })), /too late: .*Close other programs/);
   assert.equal(encodingWords(state({})) + decodingWords(state({ people: [person()] })), '');
-  assert.equal(ownWords(state({ cannotEncode: true, muted: true })), 'listening only');
+  assert.equal(ownWords(state({ cannotEncode: 'refused', muted: true })), 'listening only');
   const mute = person({ name: 'Ben', cannotDecode: true });
   assert.match(
     decodingWords(state({ people: [person(), mute] })),
@@ -759,7 +763,8 @@ test('each sentence of the page about what does not work has a row in the guide 
     FAILURE.join(' '),
     OWN_FAILURE.join(' '),
     OWN_ERROR,
-    encodingWords(state({ cannotEncode: true })),
+    encodingWords(state({ cannotEncode: 'refused' })),
+    encodingWords(state({ cannotEncode: 'late' })),
     decodingWords(state({ people: [person({ cannotDecode: true })] })),
     reasonWords(person({ cannotDecode: true }), {
       people: [],

@@ -1105,6 +1105,21 @@ const char *vmesh_version(void);
 // VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
 vmesh_result vmesh_join(const struct vmesh_options *options, vmesh_peer *peer);
 
+// Copies a link to a room with a new key, drawn from the system's randomness, with a NUL behind it,
+// into the program's buffer. Who joins by it encrypts end to end; who does not have it hears nothing
+// of what is said. `room` may be a link itself, whose server is then the one.
+//
+// *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was
+// copied, and the next call draws another key. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT,
+// VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_BUFFER, VMESH_ERROR_SYSTEM.
+vmesh_result vmesh_new_link(const char *server,
+                            size_t server_length,
+                            const char *room,
+                            size_t room_length,
+                            char *buffer,
+                            size_t capacity,
+                            size_t *needed);
+
 // The next thing that happened: VMESH_OK and an event, or VMESH_EMPTY and one of the type
 // VMESH_EVENT_NONE. Never blocks. The order is that in which things happened.
 //
@@ -1607,6 +1622,15 @@ vmesh_result vmesh_get_held_group(vmesh_peer peer,
                                   char *buffer,
                                   size_t capacity,
                                   size_t *needed);
+
+// Copies what the members of the room compare to know that no server is between them, with a NUL
+// behind it, into the program's buffer: 30 digits in groups of five, the same for all of them.
+// *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was
+// copied. VMESH_EMPTY: this peer does not encrypt end to end. Who joined by a link with a key
+// need compare nothing.
+//
+// Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_get_safety_code(vmesh_peer peer, char *buffer, size_t capacity, size_t *needed);
 
 // Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL,
 // VMESH_ERROR_BUFFER.

@@ -355,7 +355,7 @@ pub(crate) fn refused(error: &JoinError) -> Fault {
         | JoinError::RoomBlank
         | JoinError::RoomUnlinkable
         | JoinError::BadName(_) => vmesh_result::VMESH_ERROR_BAD_NAME,
-        JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
+        JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } | JoinError::BadRoomKey(_) => {
             vmesh_result::VMESH_ERROR_BAD_NAME
         }
         JoinError::PasswordTooLong | JoinError::TokenTooLong => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use voicemesh::{Group, RecordError, Room, TimedEvent};
+use voicemesh::{Group, JoinOptions, RecordError, Room, TimedEvent};
 use voicemesh_common::lock;
 
 use crate::event::{self, Current, vmesh_event};
@@ -132,6 +132,36 @@ pub unsafe extern "C" fn vmesh_join(
         // SAFETY: as above.
         unsafe { memory::write(peer, handle, "peer")? };
         Ok(vmesh_result::VMESH_OK)
+    })
+}
+
+/// Copies a link to a room with a new key, drawn from the system's randomness, with a NUL behind it,
+/// into the program's buffer. Who joins by it encrypts end to end; who does not have it hears nothing
+/// of what is said. `room` may be a link itself, whose server is then the one.
+///
+/// *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was
+/// copied, and the next call draws another key. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT,
+/// VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_BUFFER, VMESH_ERROR_SYSTEM.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmesh_new_link(
+    server: *const c_char,
+    server_length: usize,
+    room: *const c_char,
+    room_length: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> vmesh_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let server = unsafe { memory::text(server, server_length, "server")? };
+        // SAFETY: the header's promise.
+        let room = unsafe { memory::text(room, room_length, "room")? };
+        let options = JoinOptions::new(server, room).follow_link();
+        let link = options.and_then(JoinOptions::new_room_key).and_then(|with| with.invitation());
+        let link = link.map_err(|error| options::refused(&error))?;
+        // SAFETY: the header's promise.
+        unsafe { memory::copy_out(&link, buffer, capacity, needed) }
     })
 }
 

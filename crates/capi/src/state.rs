@@ -254,6 +254,30 @@ pub unsafe extern "C" fn vmesh_get_held_group(
     })
 }
 
+/// Copies what the members of the room compare to know that no server is between them, with a NUL
+/// behind it, into the program's buffer: 30 digits in groups of five, the same for all of them.
+/// *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was
+/// copied. VMESH_EMPTY: this peer does not encrypt end to end. Who joined by a link with a key
+/// need compare nothing.
+///
+/// Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmesh_get_safety_code(
+    peer: vmesh_peer,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> vmesh_result {
+    guarded(|| {
+        let found = |now: &Snapshot| now.safety_code.map(|code| code.to_string());
+        match with(peer, |place| Ok(place.read_snapshot(found)))? {
+            // SAFETY: the header's promise.
+            Some(code) => unsafe { memory::copy_out(&code, buffer, capacity, needed) },
+            None => Ok(vmesh_result::VMESH_EMPTY),
+        }
+    })
+}
+
 /// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL,
 /// VMESH_ERROR_BUFFER.
 #[unsafe(no_mangle)]

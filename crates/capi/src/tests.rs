@@ -98,6 +98,42 @@ fn read(string: vmesh_string) -> String {
 }
 
 #[test]
+fn a_link_with_a_new_key_is_made_and_what_is_none_is_refused() {
+    let mut buffer = [0; 80];
+    let mut needed = 0;
+    let mut new_link = |server: &str, room: &str, capacity: usize| {
+        // SAFETY: texts and a buffer of their lengths.
+        let result = unsafe {
+            vmesh_new_link(
+                server.as_ptr().cast(),
+                server.len(),
+                room.as_ptr().cast(),
+                room.len(),
+                buffer.as_mut_ptr(),
+                capacity.min(buffer.len()),
+                &raw mut needed,
+            )
+        };
+        // SAFETY: it is zeros, or ends with one.
+        let link = unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_str().unwrap().to_owned();
+        (result, link, needed)
+    };
+    let (result, link, needed) = new_link("wss://voice.example", "tea time", 80);
+    assert_eq!(result, VMESH_OK, "{}", last_error());
+    assert!(link.starts_with("https://voice.example/r/tea%20time#k="), "{link}");
+    assert_eq!(needed, link.len() + 1);
+    assert_ne!(new_link("wss://voice.example", "tea time", 80).1, link);
+    assert_eq!(new_link("wss://voice.example", "tea time", needed - 1).0, VMESH_ERROR_BUFFER);
+    let elsewhere = new_link("wss://voice.example", "https://other.example/r/tea", 80).1;
+    assert!(elsewhere.starts_with("https://other.example/r/tea#k="), "{elsewhere}");
+    assert_eq!(new_link("no server", "tea", 80).0, VMESH_ERROR_BAD_SERVER);
+    assert_eq!(new_link("wss://voice.example", " ", 80).0, VMESH_ERROR_BAD_NAME);
+    // Its own key is another's.
+    let former = new_link("wss://voice.example", &link, 80).1;
+    assert!(former != link && former.starts_with("https://voice.example/r/tea%20time#k="));
+}
+
+#[test]
 fn a_handle_is_of_use_until_it_is_closed_and_harmless_after() {
     let folder = Folder::new("closed");
     let peer = joined(&folder);
@@ -186,6 +222,7 @@ fn null_is_an_error_wherever_it_is_none() {
         assert_eq!(recording, 0);
         assert_eq!(vmesh_is_recording(peer, null_mut()), VMESH_ERROR_NULL);
         assert_eq!(vmesh_get_held_group(peer, null(), 0, null_mut(), 0, null_mut()), VMESH_EMPTY);
+        assert_eq!(vmesh_get_safety_code(peer, null_mut(), 0, null_mut()), VMESH_EMPTY);
         assert_eq!(
             vmesh_get_held_group(peer, &raw const id, 0, null_mut(), 0, null_mut()),
             VMESH_ERROR_UNKNOWN_PEER

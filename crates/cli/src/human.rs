@@ -162,6 +162,12 @@ pub(crate) fn recording_into(folder: &Path) -> String {
     )
 }
 
+/// That a link leads elsewhere than to the server that was named, without a full stop.
+pub fn not_used(unused: &str, server: &str) -> String {
+    let (unused, server) = (harmless(unused), harmless(server));
+    format!("The link leads to the server {server}; {unused}, which you named, is not used")
+}
+
 impl TextOutput {
     /// Nothing has been said yet.
     pub fn new(stay: SessionInfo) -> Self {
@@ -202,10 +208,8 @@ impl TextOutput {
     /// What is said of a server that was named in vain.
     pub fn unused_server(&self) -> Option<Line> {
         let (unused, server) = (self.stay.unused_server.as_deref()?, &self.stay.server);
-        let (unused, server) = (harmless(unused), harmless(server));
-        Some(trouble(format!(
-            "The link leads to the server {server}; {unused}, which you named, is not used, nor a password or token for it."
-        )))
+        let not_used = not_used(unused, server);
+        Some(trouble(format!("{not_used}, nor a password or token for it.")))
     }
 
     /// What is said once the peer works, whether or not the server has answered.

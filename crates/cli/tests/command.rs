@@ -217,6 +217,21 @@ fn a_wrong_command_line_is_code_2() {
 }
 
 #[test]
+fn a_link_with_a_new_key_leads_where_its_room_does_and_a_server_named_in_vain_is_said() {
+    let link = |room: &str| output(&["link", room, "--server", "wss://named.example"]);
+    let made = link("tea time");
+    assert_eq!((code(&made), stderr(&made)), (Some(0), String::new()));
+    let beginning = "https://named.example/r/tea%20time#k=";
+    assert!(stdout(&made).starts_with(beginning), "{}", stdout(&made));
+    assert_ne!(stdout(&made), stdout(&link("tea time")), "each has its own key");
+    let elsewhere = link("https://linked.example/r/tea");
+    assert!(stdout(&elsewhere).starts_with("https://linked.example/r/tea#k="));
+    let said = stderr(&elsewhere);
+    assert!(said.contains("wss://named.example, which you named, is not used"), "{said}");
+    assert_eq!(stderr(&link("https://named.example/r/tea")), "");
+}
+
+#[test]
 fn a_microphone_that_is_not_there_is_code_5_and_says_what_next() {
     let dir = StateDir::new("microphone");
     let file = dir.0.join("none.wav");

@@ -98,14 +98,15 @@ impl Roster {
         }
     }
 
-    /// A member publishes something else. Gives it back if that member is this peer itself.
+    /// A member publishes something else, after so many changes. Gives it back if that member is
+    /// this peer itself.
     pub(super) fn metadata_changed(
         &mut self,
-        peer: PeerId,
-        metadata: Metadata,
+        (peer, metadata): (PeerId, Metadata),
+        changes: u32,
         around: &mut Membership<'_>,
     ) -> Option<Metadata> {
-        self.version += 1;
+        self.version = self.version.wrapping_add(u64::from(changes));
         if peer == self.you {
             return Some(metadata);
         }

@@ -312,9 +312,10 @@ impl Mesh {
                     self.tell_owner(false);
                 }
             }
-            ServerMessage::Metadata { peer, metadata } => {
+            ServerMessage::Metadata { peer, metadata, changes } => {
                 let (roster, mut around) = self.membership(now);
-                if let Some(own) = roster.metadata_changed(peer, metadata, &mut around) {
+                let own = roster.metadata_changed((peer, metadata), changes, &mut around);
+                if let Some(own) = own {
                     self.lobby.set_own(own);
                 }
             }

@@ -42,7 +42,9 @@ pub use hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
 pub use kept_bans::KeptBans;
 pub use line::{Enqueue, Line};
 pub use metrics::{Counter, Gauges, Histogram, Metrics};
-pub use output::{CloseReason, ConnectionId, Malformed, Purpose, RoomOutput, Sender, Text};
+pub use output::{
+    CloseReason, ConnectionId, Malformed, Publisher, Purpose, RoomOutput, Sender, Text,
+};
 pub use password_backoff::PasswordBackoff;
 pub use passwords::HashJob;
 pub use refusal::Refusal;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::Delivery;
 
-use crate::output::{CloseReason, Purpose, Text};
+use crate::output::{CloseReason, Publisher, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::room::{Digest, Part};
 
@@ -35,6 +35,11 @@ pub enum Enqueue {
 pub trait Line: Clone {
     /// A signaling message, reliably and in order.
     fn text(&self, now: Duration, message: &Text, purpose: Purpose) -> Enqueue;
+    /// What is published now. A receiver that is behind may be sent it as it is when it is written,
+    /// in place of all changes that waited: [`Part::Published`] is asked for.
+    fn published(&self, now: Duration, _by: Publisher, message: &Text) -> Enqueue {
+        self.text(now, message, Purpose::Update)
+    }
     /// A session packet.
     fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose)
     -> Enqueue;

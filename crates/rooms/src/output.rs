@@ -80,6 +80,15 @@ impl CloseReason {
     }
 }
 
+/// Whose metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Publisher {
+    /// A member.
+    Member(PeerId),
+    /// The room itself.
+    Room,
+}
+
 /// What a message or packet is for: what a mailbox may do with it when its receiver is behind.
 pub type Purpose = voicemesh_session::Purpose<Sender>;
 
@@ -108,6 +117,11 @@ pub trait RoomOutput {
         delivery: Delivery,
         purpose: Purpose,
     ) -> bool;
+    /// What is published now, to one connection. A receiver that is behind may be sent it as it is
+    /// when it is written ([`Part::Published`](crate::Part::Published)).
+    fn published(&mut self, to: ConnectionId, _by: Publisher, message: &Text) {
+        self.text(to, message, Purpose::Update);
+    }
     /// If something waits for this connection, a snapshot ([`Room::refresh`](crate::Room::refresh))
     /// is made when that is written, in place of the updates that wait. False, and without effect,
     /// if nothing waits.

@@ -40,7 +40,7 @@ use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::grant::Grant;
 use crate::guard::check_presence;
-use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Text};
+use crate::output::{CloseReason, ConnectionId, Publisher, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
 use crate::ticket::{MemberSince, TicketIssuer, TimeOfDay};
 
@@ -53,7 +53,6 @@ use packets::{Packets, TextsRead};
 pub use password::{Digest, HashRequest, JoinCheck, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
-use publishing::Scope;
 pub use rules::RoomRules;
 use tickets::Tickets;
 
@@ -118,6 +117,8 @@ pub enum Part {
     Session,
     /// The session state of these members, the last one first.
     Members(Vec<ClientId>),
+    /// Of no snapshot: what is published now, in place of so many changes that waited.
+    Published(Publisher, u32),
 }
 
 impl Room {
@@ -679,6 +680,19 @@ impl Room {
                 self.session.refresh_member(to, next, &mut Packets::of_server(out));
                 (!members.is_empty()).then_some(Part::Members(members))
             }
+            Part::Published(Publisher::Room, _) => {
+                out.text(to, &Text::from(&self.room_metadata()), Purpose::Snapshot);
+                None
+            }
+            Part::Published(Publisher::Member(peer), changes) => {
+                // That it has left waits behind this, and the roster that its receiver asks for then
+                // repairs the version.
+                let member = self.members.get(self.members.connection_of(peer)?)?;
+                let metadata = member.metadata.clone();
+                let message = ServerMessage::Metadata { peer, metadata, changes };
+                out.text(to, &Text::from(&message), Purpose::Snapshot);
+                None
+            }
         }
     }
 
@@ -718,11 +732,11 @@ impl Room {
         out: &mut impl RoomOutput,
     ) -> Result<(), Refusal> {
         let Some(member) = self.members.get(from) else { return Ok(()) };
-        let (peer, scope) = (member.peer, Scope::Member(member.peer));
-        let next = apply_metadata(self.publishing.latest(scope, &member.metadata), set);
+        let (peer, publisher) = (member.peer, Publisher::Member(member.peer));
+        let next = apply_metadata(self.publishing.latest(publisher, &member.metadata), set);
         let by = (peer, self.moderation.address_of(from));
         next.map_err(Refusal::from)
-            .and_then(|next| self.publishing.change(now, by, scope, request, next))
+            .and_then(|next| self.publishing.change(now, by, publisher, request, next))
             .map_err(|refusal| refusal.of_request(request))?;
         self.publishing.send_due(now, &mut self.members, &mut self.metadata, out);
         Ok(())
@@ -741,10 +755,10 @@ impl Room {
         if self.owner() != Some(peer) {
             return Err(Refusal::of(ErrorCode::NotOwner).of_request(request));
         }
-        let next = apply_metadata(self.publishing.latest(Scope::Room, &self.metadata), set);
+        let next = apply_metadata(self.publishing.latest(Publisher::Room, &self.metadata), set);
         let by = (peer, self.moderation.address_of(from));
         next.map_err(Refusal::from)
-            .and_then(|next| self.publishing.change(now, by, Scope::Room, request, next))
+            .and_then(|next| self.publishing.change(now, by, Publisher::Room, request, next))
             .map_err(|refusal| refusal.of_request(request))?;
         self.publishing.send_due(now, &mut self.members, &mut self.metadata, out);
         Ok(())

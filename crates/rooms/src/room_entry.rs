@@ -14,7 +14,7 @@ use voicemesh_wire::{PeerId, RoomName};
 use crate::guard::Allowance;
 use crate::line::{Enqueue, Line};
 use crate::metrics::Metrics;
-use crate::output::{CloseReason, ConnectionId, Purpose, RoomOutput, Text};
+use crate::output::{CloseReason, ConnectionId, Publisher, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
 use crate::room::{AddressTag, Digest, HashRequest, JoinCheck, Part, Room, Salt};
 use crate::ticket::{MemberSince, TimeOfDay};
@@ -307,6 +307,13 @@ impl<L: Line> RoomOutput for LineOutput<'_, L> {
         let enqueued = line.text(self.now, message, purpose);
         self.count(enqueued);
         enqueued != Enqueue::Busy
+    }
+
+    fn published(&mut self, to: ConnectionId, by: Publisher, message: &Text) {
+        if let Some(line) = self.lines.get(&to) {
+            let enqueued = line.published(self.now, by, message);
+            self.count(enqueued);
+        }
     }
 
     fn packet(

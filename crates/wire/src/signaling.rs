@@ -212,12 +212,15 @@ pub enum ServerMessage {
         reason: LeaveReason,
     },
     /// A peer's metadata is now this; that peer receives it too. Raises the roster's version by
-    /// one.
+    /// `changes`.
     Metadata {
         /// Whose.
         peer: PeerId,
         /// All of it.
         metadata: Metadata,
+        /// How many changes this is: more than one for a receiver that was too slow to take each.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        changes: u32,
     },
     /// A member may do this from now on; also told to the member itself. Raises the roster's
     /// version by one.
@@ -611,6 +614,15 @@ impl ServerMessage {
     pub fn to_json(&self) -> String {
         to_json(self)
     }
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_one(changes: &u32) -> bool {
+    *changes == one()
 }
 
 fn to_json<T: Serialize>(message: &T) -> String {

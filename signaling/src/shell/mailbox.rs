@@ -28,13 +28,17 @@ use entry::Entry;
 use fair_queue::{DATA, FairQueue, VOICE};
 use senders::Senders;
 use snapshot_pause::SnapshotPause;
-use voicemesh_rooms::{CloseReason, Digest, Enqueue, Line, Part, Purpose, Refusal, Text, lock};
+use voicemesh_rooms::{
+    CloseReason, Digest, Enqueue, Line, Part, Publisher, Purpose, Refusal, Text, lock,
+};
 
 /// Changes of the room's and the session's state that wait for one receiver. When there are more,
 /// none of them is sent, but one snapshot in their place.
 const UPDATES: usize = 128;
 /// Bytes of these changes together, with the same rule.
 const UPDATE_BYTES: usize = 24 * 1024;
+/// Of these, bytes behind which what members publish waits itself; beyond, only that it has changed.
+const PUBLISHED_BYTES: usize = UPDATE_BYTES / 4;
 /// Answers to a connection's own messages; one more, and it ends: it asks and does not read
 /// (`slow-consumer`).
 const ANSWER_BYTES: usize = 24 * 1024;
@@ -324,6 +328,11 @@ impl Line for Mailbox {
         self.put_reliable(now, Message::Text(text), purpose)
     }
 
+    fn published(&self, now: Duration, by: Publisher, text: &Text) -> Enqueue {
+        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Enqueue::Ended };
+        self.put(|queues| queues.put_published(now, by, Message::Text(text)))
+    }
+
     fn pong(&self, now: Duration, text: &Text) -> Enqueue {
         let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Enqueue::Ended };
         self.put(|queues| queues.put_pong(now, Message::Text(text)))
@@ -442,12 +451,50 @@ impl Queues {
         Enqueue::Queued
     }
 
+    /// Small changes wait themselves, like other updates. In place of larger ones it is only noted
+    /// whose they are, so that neither they nor a roster in their place keep speech from a receiver.
+    fn put_published(&mut self, now: Duration, by: Publisher, message: Message) -> Enqueue {
+        if self.snapshot_due {
+            return Enqueue::Covered;
+        }
+        if let Some(changes) = self.waiting_changes(by) {
+            *changes = changes.saturating_add(1);
+            return Enqueue::Covered;
+        }
+        let waits = !self.reliable.is_empty() || self.is_in_snapshot();
+        if !waits || self.update_bytes + cost(message.len()) <= PUBLISHED_BYTES {
+            return self.put_reliable(now, message, Purpose::Update);
+        }
+        if self.updates >= UPDATES {
+            self.demand_snapshot();
+        } else {
+            self.updates += 1;
+            self.reliable.push_back(Entry::Published(by, 1));
+        }
+        Enqueue::Covered
+    }
+
+    /// How many changes of this publisher are noted behind which no other update waits: by one of
+    /// those it may have left and come again.
+    fn waiting_changes(&mut self, by: Publisher) -> Option<&mut u32> {
+        let behind = self
+            .reliable
+            .iter_mut()
+            .rev()
+            .take_while(|entry| !matches!(entry, Entry::Message(_, Purpose::Update)));
+        behind.into_iter().find_map(|entry| match entry {
+            Entry::Published(noted, changes) if *noted == by => Some(changes),
+            _ => None,
+        })
+    }
+
     fn put_pong(&mut self, now: Duration, pong: Message) -> Enqueue {
         let waiting =
             self.update_bytes + self.snapshot_bytes + self.answer_bytes + self.senders.bytes();
         let in_order = waiting <= BEFORE_PONG_BYTES
             && !self.is_in_snapshot()
             && !self.snapshot_due
+            && !self.has_published()
             && !self.has_first();
         let bytes = cost(pong.len());
         if self.answer_bytes + bytes > ANSWER_BYTES {
@@ -466,6 +513,11 @@ impl Queues {
     /// A snapshot is being sent.
     fn is_in_snapshot(&self) -> bool {
         !self.snapshot.is_empty() || self.next_part.is_some()
+    }
+
+    /// A change of unknown size waits.
+    fn has_published(&self) -> bool {
+        self.reliable.iter().any(|entry| matches!(entry, Entry::Published(..)))
     }
 
     fn has_first(&self) -> bool {
@@ -489,7 +541,9 @@ impl Queues {
         let mut position = None;
         for entry in std::mem::take(&mut self.reliable) {
             match entry {
-                Entry::Message(_, Purpose::Update) => position = position.or(Some(kept.len())),
+                Entry::Message(_, Purpose::Update) | Entry::Published(..) => {
+                    position = position.or(Some(kept.len()))
+                }
                 Entry::Message(_, Purpose::Notice) => {}
                 // It does not wait for a snapshot of any size.
                 Entry::Pong(pong) => self.pongs.push_back(pong),
@@ -594,6 +648,12 @@ impl Queues {
                     return Next::Message(message);
                 }
                 Some(Entry::First(message)) => return Next::Message(message),
+                Some(Entry::Published(by, changes)) => {
+                    self.updates = self.updates.saturating_sub(1);
+                    if !self.is_ending() {
+                        return Next::Snapshot(Part::Published(by, changes));
+                    }
+                }
                 Some(Entry::Snapshot) => {
                     self.snapshot_due = false;
                     if !self.is_ending() {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_rooms::ticket::{NONCE_BYTES, TicketCipher, TicketKey};
 use voicemesh_rooms::{
-    CloseReason, ConnectionId, Digest, Enqueue, Input as Arrives, Line, Malformed, Part, Purpose,
-    Refusal, RoomRules, Salt, Settings, Signaling, Text, Visit,
+    CloseReason, ConnectionId, Digest, Enqueue, Input as Arrives, Line, Malformed, Part, Publisher,
+    Purpose, Refusal, RoomRules, Salt, Settings, Signaling, Text, Visit,
 };
 use voicemesh_session::{Delivery, ServerConfig};
 use voicemesh_wire::PeerId;
@@ -121,6 +121,14 @@ impl Line for ScriptLine {
             _ => {}
         }
         self.put(purpose)
+    }
+
+    fn published(&self, now: Duration, by: Publisher, message: &Text) -> Enqueue {
+        if self.0.is_busy.get() && self.0.part.borrow().is_none() {
+            self.0.part.replace(Some(Part::Published(by, 1)));
+            return Enqueue::Covered;
+        }
+        self.text(now, message, Purpose::Update)
     }
 
     fn packet(&self, _: Duration, packet: Bytes, _: Delivery, purpose: Purpose) -> Enqueue {

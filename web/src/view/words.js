@@ -288,9 +288,11 @@ export function microphoneWords(state) {
 
 /** That the browser's own encoder fails. @param {PeerState} state */
 export const encodingWords = ({ cannotEncode }) =>
-  cannotEncode
-    ? 'Your browser cannot encode your voice: the others cannot hear you. It is tried again. If it stays, reload the page or use another browser.'
-    : '';
+  cannotEncode === 'late'
+    ? 'Your browser encodes your voice too late: the others cannot hear you. Close other programs and pages.'
+    : cannotEncode
+      ? 'Your browser cannot encode your voice: the others cannot hear you. It is tried again. If it stays, reload the page or use another browser.'
+      : '';
 
 /** Whom the browser's own decoder does not let one hear. @param {PeerState} state */
 export function decodingWords({ phase, people, deviceBusy }) {

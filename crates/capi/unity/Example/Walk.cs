@@ -89,6 +89,8 @@ internal sealed class Walk
         Require("it came as it was sent", texts.Contains("hello, server ReliableMessageReceived"));
 
         PlayGame();
+        Require("without a key there is no code", server.Voice.SafetyCode == null);
+        PlayPrivately(url, quiet);
 
         // Who leaves is gone for everyone, once.
         clients[1].Dispose();
@@ -100,6 +102,46 @@ internal sealed class Walk
         server.Dispose();
         server.Dispose();
         server.UpdateServer();
+    }
+
+    /// Two who join by a link with a key: the server cannot listen to them.
+    private void PlayPrivately(string url, Func<string, JoinOptions> quiet)
+    {
+        var link = Peer.NewLink(url, "private walk");
+        Require("each link has its own key", link.Contains("#k=") && link != Peer.NewLink(url, "private walk"));
+        var people = new List<Peer>();
+        foreach (var name in new[] { "ann", "ben" })
+        {
+            var options = quiet(name);
+            options.Room = link;
+            people.Add(new Peer(options));
+        }
+        var verified = new[] { false, false };
+        var text = "";
+        var isSaid = false;
+        Until("both have the key, and one reads the other", () =>
+        {
+            for (var number = 0; number < people.Count; number++)
+            {
+                Event happened;
+                while (people[number].Poll(out happened))
+                {
+                    verified[number] |= happened.Type == EventType.EncryptionChanged && happened.Code == "verified";
+                    text = number == 1 && happened.Type == EventType.Text ? happened.Text : text;
+                }
+            }
+            if (verified[0] && verified[1] && !isSaid)
+            {
+                isSaid = true;
+                people[0].SendTextToAll("behind the link");
+            }
+            return text == "behind the link";
+        });
+        Until("both see one code", () => people[0].SafetyCode.Length == 35 && people[0].SafetyCode == people[1].SafetyCode);
+        foreach (var person in people)
+        {
+            person.Dispose();
+        }
     }
 
     /// The server as a game: a channel, what the room publishes, where a peer stands, and its voice on a separate thread.

@@ -110,6 +110,29 @@ namespace Voicemesh
         /// <summary>The talk groups in which a moderator holds this peer; none if it is held in none.</summary>
         public IList<string> HeldIn { get { return HeldInOf(null); } }
 
+        /// <summary>What the members compare to know that no server is between them: 30 digits in groups of five, the
+        /// same for all; null where this peer does not encrypt end to end. Who joined by a link with a key need compare
+        /// nothing.</summary>
+        public string SafetyCode
+        {
+            get
+            {
+                return Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_get_safety_code(
+                    handle, buffer, (UIntPtr)buffer.Length, out needed));
+            }
+        }
+
+        /// <summary>A link to a room with a new key: who joins by it encrypts end to end, and who does not have it hears
+        /// nothing. The room may be a link itself, whose server is then the one.</summary>
+        public static string NewLink(string server, string room)
+        {
+            CheckVersion();
+            var at = Encoding.UTF8.GetBytes(server);
+            var of = Encoding.UTF8.GetBytes(room);
+            return Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_new_link(
+                at, (UIntPtr)at.Length, of, (UIntPtr)of.Length, buffer, (UIntPtr)buffer.Length, out needed));
+        }
+
         /// <summary>The talk groups in which a moderator holds a member, or oneself (null).</summary>
         public IList<string> HeldInOf(PeerId? of)
         {

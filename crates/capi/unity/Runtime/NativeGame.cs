@@ -43,6 +43,13 @@ namespace Voicemesh
             UIntPtr capacity, out UIntPtr needed);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vmesh_get_safety_code(ulong peer, byte[] buffer, UIntPtr capacity, out UIntPtr needed);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vmesh_new_link(byte[] server, UIntPtr serverLength, byte[] room, UIntPtr roomLength,
+            byte[] buffer, UIntPtr capacity, out UIntPtr needed);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern Result vmesh_get_metadata_key(ulong peer, IntPtr of, UIntPtr number, byte[] buffer,
             UIntPtr capacity, out UIntPtr needed);
 

@@ -103,6 +103,7 @@ impl Room {
         self.says(&ServerMessage::Metadata {
             peer: peer(2),
             metadata: [(ANNOUNCEMENT_KEY.to_owned(), announcement)].into(),
+            changes: 1,
         });
         self.turn();
     }

@@ -10,7 +10,7 @@ use voicemesh_wire::signaling::{ErrorCode, Metadata, ServerMessage};
 
 use super::members::Members;
 use crate::address::AddressTag;
-use crate::output::{Purpose, RoomOutput, Text};
+use crate::output::{Publisher, Purpose, RoomOutput, Text};
 use crate::refusal::Refusal;
 
 /// Bytes that one member publishes. The largest change is half of what it may at once.
@@ -24,17 +24,10 @@ const REQUESTS: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Publishing {
     /// One for each member at most, and one for the room.
-    waiting: BTreeMap<Scope, Waiting>,
+    waiting: BTreeMap<Publisher, Waiting>,
     members: BTreeMap<PeerId, TokenBucket>,
     /// Members on the server's own machine have no address.
     addresses: BTreeMap<AddressTag, TokenBucket>,
-}
-
-/// Whose metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Scope {
-    Member(PeerId),
-    Room,
 }
 
 #[derive(Debug)]
@@ -49,7 +42,7 @@ struct Waiting {
 
 impl Publishing {
     pub(super) fn forget(&mut self, peer: PeerId) {
-        self.waiting.remove(&Scope::Member(peer));
+        self.waiting.remove(&Publisher::Member(peer));
     }
 
     /// The last member has left.
@@ -84,8 +77,8 @@ impl Publishing {
     }
 
     /// What was changed last, whether it has been sent or not.
-    pub(super) fn latest<'a>(&'a self, scope: Scope, sent: &'a Metadata) -> &'a Metadata {
-        self.waiting.get(&scope).map_or(sent, |waiting| &waiting.metadata)
+    pub(super) fn latest<'a>(&'a self, publisher: Publisher, sent: &'a Metadata) -> &'a Metadata {
+        self.waiting.get(&publisher).map_or(sent, |waiting| &waiting.metadata)
     }
 
     /// A change that is to be sent as soon as it may be.
@@ -93,11 +86,11 @@ impl Publishing {
         &mut self,
         now: Duration,
         (by, address): (PeerId, Option<AddressTag>),
-        scope: Scope,
+        publisher: Publisher,
         request: Option<u32>,
         metadata: Metadata,
     ) -> Result<(), Refusal> {
-        let waiting = self.waiting.entry(scope).or_insert_with(|| Waiting {
+        let waiting = self.waiting.entry(publisher).or_insert_with(|| Waiting {
             since: now,
             by,
             address,
@@ -121,35 +114,42 @@ impl Publishing {
         room: &mut Metadata,
         out: &mut impl RoomOutput,
     ) {
-        let mut order: Vec<_> = self.waiting.iter().map(|(scope, of)| (of.since, *scope)).collect();
+        let mut order: Vec<_> =
+            self.waiting.iter().map(|(publisher, of)| (of.since, *publisher)).collect();
         order.sort_unstable();
         let mut held_up = BTreeSet::new();
-        for (_, scope) in order {
-            let Some(waiting) = self.waiting.remove(&scope) else { continue };
-            let message = match scope {
-                Scope::Member(peer) => {
-                    ServerMessage::Metadata { peer, metadata: waiting.metadata.clone() }
+        for (_, publisher) in order {
+            let Some(waiting) = self.waiting.remove(&publisher) else { continue };
+            let message = match publisher {
+                Publisher::Member(peer) => {
+                    let metadata = waiting.metadata.clone();
+                    ServerMessage::Metadata { peer, metadata, changes: 1 }
                 }
-                Scope::Room => ServerMessage::RoomMetadata { metadata: waiting.metadata.clone() },
+                Publisher::Room => {
+                    ServerMessage::RoomMetadata { metadata: waiting.metadata.clone() }
+                }
             };
-            let bytes = Text::from(&message).bytes().len() as f64;
+            let text = Text::from(&message);
+            let bytes = text.bytes().len() as f64;
             let is_held_up = waiting.address.is_some_and(|address| held_up.contains(&address));
             if is_held_up || !self.take(now, &waiting, bytes) {
                 held_up.extend(waiting.address);
-                self.waiting.insert(scope, waiting);
+                self.waiting.insert(publisher, waiting);
                 continue;
             }
-            match scope {
-                Scope::Member(peer) => {
+            match publisher {
+                Publisher::Member(peer) => {
                     let connection = members.connection_of(peer);
                     let member = connection.and_then(|of| members.get_mut(of));
                     let Some(member) = member else { continue };
                     member.metadata = waiting.metadata;
                     members.changed();
                 }
-                Scope::Room => *room = waiting.metadata,
+                Publisher::Room => *room = waiting.metadata,
             }
-            members.broadcast(&message, Purpose::Update, out);
+            for (connection, _) in members.iter() {
+                out.published(connection, publisher, &text);
+            }
             for (peer, request) in waiting.requests {
                 let Some(to) = members.connection_of(peer) else { continue };
                 let answer = ServerMessage::MetadataSet { request };

@@ -558,7 +558,8 @@ fn metadata_is_told_to_all_and_a_change_that_does_not_fit_changes_nothing() {
     };
     world.say(A, set("seat", "3"));
     let metadata: BTreeMap<String, String> = [("seat".to_owned(), "3".to_owned())].into();
-    let expected = [ServerMessage::Metadata { peer: peer_of(1), metadata: metadata.clone() }];
+    let expected =
+        [ServerMessage::Metadata { peer: peer_of(1), metadata: metadata.clone(), changes: 1 }];
     assert_eq!(world.received(A), expected);
     assert_eq!(world.received(B), expected);
     world.say(A, set("long", &"x".repeat(8190)));

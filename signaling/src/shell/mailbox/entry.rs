@@ -2,7 +2,7 @@
 
 use tokio_tungstenite::tungstenite::Message;
 
-use voicemesh_rooms::Purpose;
+use voicemesh_rooms::{Publisher, Purpose};
 
 #[derive(Debug)]
 pub(super) enum Entry {
@@ -13,6 +13,9 @@ pub(super) enum Entry {
     /// The answer to a ping behind at most [`BEFORE_PONG_BYTES`](super::BEFORE_PONG_BYTES) of other
     /// messages; it counts as an answer.
     Pong(Message),
+    /// What is published when it is this one's turn, in place of so many changes. It counts as one
+    /// update without bytes.
+    Published(Publisher, u32),
     /// A snapshot of the room's and the session's state, made when it is this one's turn.
     Snapshot,
 }

@@ -3,6 +3,7 @@
 use super::*;
 use voicemesh_rooms::Sender;
 use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::ServerMessage;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -64,6 +65,58 @@ fn snapshots_one_after_the_other_keep_no_speech_from_a_receiver_that_is_behind()
     assert!(longest <= ms(5_000), "a text waited for {longest:?}");
     let (voice, snapshots, _) = received(100);
     assert!(voice >= 990 && snapshots == 0, "{voice} of 1,000, {snapshots} snapshots");
+}
+
+/// The speech that a receiver of 100 kB/s gets in 20 s, of 1,000 packets, and the longest time
+/// without any, in milliseconds, while ten members publish 8 kB each as often as they may.
+#[test]
+fn what_ten_members_publish_keeps_no_speech_from_a_slow_receiver() {
+    const BYTES_PER_MS: u64 = 100;
+    const PUBLISHED: usize = 8_000;
+    let mailbox = Mailbox::new(ms(0));
+    mailbox.joined();
+    let speaker = Purpose::From(Sender { peer: PeerId(uuid::Uuid::from_u128(1)), address: None });
+    let metadata = [("key".to_owned(), "x".repeat(PUBLISHED))].into();
+    let text = Text::from(&ServerMessage::RoomMetadata { metadata });
+    let (mut heard, mut heard_at, mut longest, mut free_at) = (0, 0, 0, 0);
+    let (mut published, mut written) = (0, 0);
+    for now in 0..20_000 {
+        if now % 20 == 0 {
+            mailbox.packet(ms(now), vec![2; 90].into(), Delivery::Voice, speaker);
+        }
+        // 32 kB each at once, then 4 kB/s.
+        if now % 2_000 == 0 || now < 3 {
+            for number in 0..10 {
+                let by = Publisher::Member(PeerId(uuid::Uuid::from_u128(number)));
+                mailbox.published(ms(now), by, &text);
+                published += 1;
+            }
+        }
+        while free_at <= now {
+            match mailbox.take(ms(now)).0 {
+                Next::Nothing => break,
+                Next::Snapshot(Part::Published(_, changes)) => {
+                    mailbox.begin_part();
+                    mailbox.text(ms(now), &text, Purpose::Snapshot);
+                    mailbox.end_part(None);
+                    written += changes;
+                }
+                Next::Snapshot(part) => panic!("{part:?} at {now}"),
+                Next::Message(message) => {
+                    let bytes = message.into_data();
+                    free_at = now.max(free_at) + bytes.len() as u64 / BYTES_PER_MS;
+                    if bytes[0] == 2 {
+                        heard += 1;
+                        longest = longest.max(now - heard_at);
+                        heard_at = now;
+                    }
+                }
+            }
+        }
+    }
+    println!("{heard} of 1,000 packets, {longest} ms without; {written} of {published} noted");
+    assert!(heard >= 990 && longest <= 150, "{heard} of 1,000, {longest} ms without");
+    assert!(written > 50, "{written}");
 }
 
 #[test]

@@ -178,6 +178,64 @@ fn too_many_updates_become_one_snapshot_when_it_is_their_turn() {
     assert!(!mailbox.defer_snapshot(), "nothing waits");
 }
 
+/// proves: D-24
+#[test]
+fn of_what_is_published_to_a_receiver_that_is_behind_the_last_state_is_sent() {
+    let mailbox = Mailbox::new(ms(0));
+    let (ana, ben) = (Publisher::Member(PeerId(Uuid::from_u128(1))), Publisher::Room);
+    let text = |bytes: usize| {
+        Text::from(&ServerMessage::Move { groups: vec!["x".repeat(bytes)], number: None })
+    };
+    let publish = |by, bytes| mailbox.published(ms(0), by, &text(bytes));
+    let asked = || mailbox.take(ms(0)).0;
+    assert_eq!(publish(ana, 16_000), Enqueue::Queued, "nothing waits");
+    assert!(next(&mailbox, ms(0)).is_some());
+    // Small ones wait themselves.
+    reliable(&mailbox, vec![9], SENDER);
+    assert_eq!(publish(ana, 100), Enqueue::Queued);
+    assert_eq!(publish(ana, 8_000), Enqueue::Covered);
+    assert_eq!(publish(ben, 8_000), Enqueue::Covered);
+    assert_eq!(publish(ana, 100), Enqueue::Covered, "behind the large one of the same");
+    // An update may be that its publisher has left and come again.
+    reliable(&mailbox, vec![1], Purpose::Update);
+    assert_eq!(publish(ana, 8_000), Enqueue::Covered);
+    reliable(&mailbox, vec![8], SENDER);
+    let pong = Text::from(&ServerMessage::Pong { token: 1 });
+    assert_eq!(mailbox.pong(ms(0), &pong), Enqueue::Queued);
+    assert_eq!(next(&mailbox, ms(0)).expect("the pong").into_data()[0], b'{');
+    assert_eq!(asked(), Next::Message(Message::binary(vec![9])));
+    assert!(matches!(asked(), Next::Message(Message::Text(_))), "the small one");
+    assert_eq!(asked(), Next::Snapshot(Part::Published(ana, 2)));
+    part(&mailbox, 5, None);
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![5])));
+    assert_eq!(asked(), Next::Snapshot(Part::Published(ben, 1)));
+    part(&mailbox, 6, None);
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![6])));
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![1])));
+    assert_eq!(asked(), Next::Snapshot(Part::Published(ana, 1)));
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![8])), "who has left has none");
+    assert_eq!(next(&mailbox, ms(0)), None);
+}
+
+#[test]
+fn a_snapshot_covers_what_was_published_before_it() {
+    let mailbox = Mailbox::new(ms(0));
+    let text = Text::from(&ServerMessage::Move { groups: vec!["x".repeat(8_000)], number: None });
+    reliable(&mailbox, vec![9], SENDER);
+    for number in 0..UPDATES as u128 {
+        let by = Publisher::Member(PeerId(Uuid::from_u128(number)));
+        assert_eq!(mailbox.published(ms(0), by, &text), Enqueue::Covered);
+    }
+    assert!(!lock(&mailbox.queues).snapshot_due);
+    mailbox.published(ms(0), Publisher::Room, &text);
+    mailbox.published(ms(0), Publisher::Room, &text);
+    reliable(&mailbox, vec![8], SENDER);
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![9])));
+    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
+    part(&mailbox, 5, None);
+    assert_eq!(first_bytes(&mailbox), [5, 8]);
+}
+
 /// What a room does when it is asked for a part.
 fn part(mailbox: &Mailbox, byte: u8, next: Option<Part>) {
     mailbox.begin_part();
@@ -407,6 +465,8 @@ fn all_that_waits_is_bounded_whatever_is_sent() {
                 mailbox.packet(ms(0), vec![0; size].into(), Delivery::Data, sender);
             }
             reliable(&mailbox, vec![0; size / 4], Purpose::Update);
+            let by = Publisher::Member(PeerId(Uuid::from_u128(number)));
+            mailbox.published(ms(0), by, &Text::from(&ServerMessage::Pong { token: 1 }));
             reliable(&mailbox, vec![0; 36], Purpose::Notice);
         }
     }

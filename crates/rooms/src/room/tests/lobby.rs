@@ -177,7 +177,7 @@ fn a_numbered_change_is_answered_after_everyone_was_told() {
     world.join(B, 2);
     world.say(B, ClientMessage::SetMetadata { request: Some(7), set: set("seat", Some("3")) });
     let metadata: Metadata = [("seat".to_owned(), "3".to_owned())].into();
-    let received = ServerMessage::Metadata { peer: peer_of(2), metadata };
+    let received = ServerMessage::Metadata { peer: peer_of(2), metadata, changes: 1 };
     assert_eq!(world.received(B), [received.clone(), ServerMessage::MetadataSet { request: 7 }]);
     assert_eq!(world.received(A).last(), Some(&received));
     world.say(

@@ -4,6 +4,7 @@ use voicemesh_wire::limits::{METADATA_BYTES, METADATA_KEYS, NAME_BYTES, SERVER_M
 use voicemesh_wire::signaling::Metadata;
 
 use super::*;
+use crate::output::Publisher;
 use crate::room::AddressTag;
 
 impl World {
@@ -68,6 +69,28 @@ fn of_large_changes_that_come_fast_the_last_one_is_passed_on_and_each_is_answere
         _ => None,
     }));
     assert_eq!(confirmed, (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_was_behind_is_sent_what_is_published_when_it_asks_and_how_many_changes_that_are() {
+    let mut world = World::new();
+    world.join(A, 1);
+    world.join(B, 2);
+    world.publish(A, 1, "first");
+    world.publish(A, 2, "second");
+    world.pass(seconds(1));
+    world.received(B);
+    let mut ask = |by, changes| {
+        let next = world.room.refresh(world.now, B, Part::Published(by, changes), &mut world.sent);
+        assert_eq!(next, None);
+        world.received(B)
+    };
+    let metadata = Metadata::from([("k".to_owned(), "second".to_owned())]);
+    let expected = ServerMessage::Metadata { peer: peer_of(1), metadata, changes: 2 };
+    assert_eq!(ask(Publisher::Member(peer_of(1)), 2), [expected]);
+    assert_eq!(ask(Publisher::Member(peer_of(9)), 2), [], "it has left");
+    let room = ServerMessage::RoomMetadata { metadata: Metadata::new() };
+    assert_eq!(ask(Publisher::Room, 1), [room]);
 }
 
 #[test]
