@@ -205,6 +205,11 @@ test('several changes of what is published that come as one count as so many', (
   const metadata = { seat: '5' };
   for (const peer of world.server.members.keys())
     world.server.tell(peer, { type: 'metadata', peer: bo.id, metadata, changes: 3 });
+  // Of a member who has left, the number alone.
+  world.server.version += 2;
+  const gone = '00000000-0000-0000-0000-000000000000';
+  for (const peer of world.server.members.keys())
+    world.server.tell(peer, { type: 'metadata', peer: gone, metadata: {}, changes: 2 });
   world.run(8000);
   assert.deepEqual(
     ada.mesh.roster.members.get(bo.id)?.info.metadata,

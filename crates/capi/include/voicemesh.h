@@ -1107,7 +1107,7 @@ vmesh_result vmesh_join(const struct vmesh_options *options, vmesh_peer *peer);
 
 // Copies a link to a room with a new key, drawn from the system's randomness, with a NUL behind it,
 // into the program's buffer. Who joins by it encrypts end to end; who does not have it hears nothing
-// of what is said. `room` may be a link itself, whose server is then the one.
+// of what is said. `room` may be a link itself: the new one then leads to that link's server.
 //
 // *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was
 // copied, and the next call draws another key. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT,

@@ -1,5 +1,6 @@
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::packet::{GroupText, Recipient, TextData};
+use voicemesh_wire::signaling::{Capabilities, PeerInfo, RosterMark, ServerMessage, roster_hash};
 use voicemesh_wire::{ClientId, SessionId};
 
 use super::*;
@@ -399,6 +400,46 @@ fn with_a_lifetime() -> (Mesh, u32) {
     say(&mut mesh, 8_000, generation, &answer);
     assert!(mesh.connection.has_joined());
     (mesh, generation)
+}
+
+#[test]
+fn changes_that_come_as_one_count_as_so_many_also_of_a_member_that_is_not_known() {
+    let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+    let answer = joined(&mesh, "");
+    say(&mut mesh, 0, generation, &answer);
+    let own = PeerInfo {
+        peer: mesh.you(),
+        client: ClientId(1),
+        run: 1,
+        name: "Ada".to_owned(),
+        metadata: Metadata::new(),
+        capabilities: Capabilities::default(),
+        order: 1,
+        status: MemberStatus::default(),
+        permissions: Permissions::default(),
+        held_in: Vec::new(),
+    };
+    let stranger = proof("wss://elsewhere.example").peer_id();
+    let asks = |mesh: &mut Mesh, version| {
+        while mesh.poll_output().is_some() {}
+        let mark = RosterMark { version, hash: roster_hash([&own]) };
+        say(mesh, 0, generation, &ServerMessage::RosterMark(mark).to_json());
+        let said = std::iter::from_fn(|| mesh.poll_output());
+        said.filter(
+            |output| matches!(output, MeshOutput::SendText { text, .. } if text.contains("roster")),
+        )
+        .count()
+    };
+    assert_eq!(asks(&mut mesh, 1), 0, "as it was told");
+    for (peer, changes) in [(mesh.you(), 3), (stranger, 2), (mesh.you(), 1)] {
+        let message = ServerMessage::Metadata { peer, metadata: Metadata::new(), changes };
+        say(&mut mesh, 0, generation, &message.to_json());
+    }
+    assert_eq!(asks(&mut mesh, 7), 0, "nothing was missed");
+    assert_eq!(asks(&mut mesh, 8), 1);
+    assert!(std::iter::from_fn(|| mesh.poll_event()).all(
+        |event| !matches!(event, MeshEvent::MetadataChanged { peer, .. } if peer == stranger)
+    ));
 }
 
 fn joined(mesh: &Mesh, more: &str) -> String {

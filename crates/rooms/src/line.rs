@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::Delivery;
+use voicemesh_wire::PeerId;
 
 use crate::output::{CloseReason, Publisher, Purpose, Text};
 use crate::refusal::Refusal;
@@ -40,6 +41,9 @@ pub trait Line: Clone {
     fn published(&self, now: Duration, _by: Publisher, message: &Text) -> Enqueue {
         self.text(now, message, Purpose::Update)
     }
+    /// A member arrives that may have been here before: of its former metadata no more is sent than
+    /// how often it changed. [`Part::Missed`] is asked for.
+    fn arrives(&self, _peer: PeerId) {}
     /// A session packet.
     fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose)
     -> Enqueue;

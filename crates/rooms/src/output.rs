@@ -122,6 +122,9 @@ pub trait RoomOutput {
     fn published(&mut self, to: ConnectionId, _by: Publisher, message: &Text) {
         self.text(to, message, Purpose::Update);
     }
+    /// A member arrives that may have been here before: of its former metadata this connection is
+    /// sent no more ([`Part::Missed`](crate::Part::Missed)).
+    fn arrives(&mut self, _to: ConnectionId, _peer: PeerId) {}
     /// If something waits for this connection, a snapshot ([`Room::refresh`](crate::Room::refresh))
     /// is made when that is written, in place of the updates that wait. False, and without effect,
     /// if nothing waits.

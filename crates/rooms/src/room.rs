@@ -117,8 +117,10 @@ pub enum Part {
     Session,
     /// The session state of these members, the last one first.
     Members(Vec<ClientId>),
-    /// Of no snapshot: what is published now, in place of so many changes that waited.
+    /// No part of a snapshot, but what is published now, in place of so many changes that waited.
     Published(Publisher, u32),
+    /// Nor this: so many changes of members who have left.
+    Missed(u32),
 }
 
 impl Room {
@@ -440,6 +442,7 @@ impl Room {
         self.emptied_at = None;
         let joined = self.joined(connection, &info, room, None);
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
+        self.members.iter().for_each(|(to, _)| out.arrives(to, info.peer));
         self.members.broadcast(
             &ServerMessage::PeerJoined { peer: info.clone() },
             Purpose::Update,
@@ -685,11 +688,12 @@ impl Room {
                 None
             }
             Part::Published(Publisher::Member(peer), changes) => {
-                // That it has left waits behind this, and the roster that its receiver asks for then
-                // repairs the version.
-                let member = self.members.get(self.members.connection_of(peer)?)?;
-                let metadata = member.metadata.clone();
-                let message = ServerMessage::Metadata { peer, metadata, changes };
+                let message = self.members.published(Some(peer), changes);
+                out.text(to, &Text::from(&message), Purpose::Snapshot);
+                None
+            }
+            Part::Missed(changes) => {
+                let message = self.members.published(None, changes);
                 out.text(to, &Text::from(&message), Purpose::Snapshot);
                 None
             }

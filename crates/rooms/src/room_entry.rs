@@ -316,6 +316,12 @@ impl<L: Line> RoomOutput for LineOutput<'_, L> {
         }
     }
 
+    fn arrives(&mut self, to: ConnectionId, peer: PeerId) {
+        if let Some(line) = self.lines.get(&to) {
+            line.arrives(peer);
+        }
+    }
+
     fn packet(
         &mut self,
         to: ConnectionId,

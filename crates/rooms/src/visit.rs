@@ -169,16 +169,17 @@ impl<L: Line> Visit<L> {
         }
     }
 
-    /// Puts a part of a snapshot into its line, which has asked for it.
+    /// Puts what its line has asked for into it: a part of a snapshot, or what is published now.
     pub fn refresh(&mut self, now: Duration, part: Part) {
         // What is asked for while one is being sent is the next one, and charged with that.
         if part == Part::Roster {
             self.pays_snapshot = std::mem::take(&mut self.owes_roster);
         }
+        let is_published = matches!(part, Part::Published(..) | Part::Missed(_));
         if let Stage::Inside { room, .. } = &self.stage {
             let bytes = room.refresh(now, self.id, &self.line, part);
-            // One that was not asked for replaces changes that were more.
-            if self.pays_snapshot {
+            // What was not asked for replaces changes that were more.
+            if self.pays_snapshot && !is_published {
                 self.guard.charge_answer(bytes);
             }
         }

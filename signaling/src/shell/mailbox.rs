@@ -10,7 +10,7 @@ mod fair_queue;
 mod senders;
 mod snapshot_pause;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +20,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use voicemesh_session::Delivery;
+use voicemesh_wire::PeerId;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::ErrorCode;
 
@@ -95,6 +96,8 @@ struct Queues {
     snapshot_pause: SnapshotPause,
     updates: usize,
     update_bytes: usize,
+    /// How many of the updates are [`Entry::Published`] or [`Entry::Missed`].
+    notes: usize,
     snapshot_bytes: usize,
     answer_bytes: usize,
     senders: Senders,
@@ -129,11 +132,19 @@ enum Phase {
     },
 }
 
+/// Where a change is noted, seen from the roster's mark that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Noted {
+    BeforeMark,
+    /// Or there is none.
+    BehindMark,
+}
+
 /// What is to be written next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Message(Message),
-    /// The room is to be asked for this part of a snapshot ([`Line::begin_part`]).
+    /// The room is to be asked for this ([`Line::begin_part`]).
     Snapshot(Part),
     Nothing,
 }
@@ -170,6 +181,7 @@ impl Mailbox {
                 snapshot_pause: SnapshotPause::default(),
                 updates: 0,
                 update_bytes: 0,
+                notes: 0,
                 snapshot_bytes: 0,
                 answer_bytes: 0,
                 senders: Senders::default(),
@@ -333,6 +345,10 @@ impl Line for Mailbox {
         self.put(|queues| queues.put_published(now, by, Message::Text(text)))
     }
 
+    fn arrives(&self, peer: PeerId) {
+        lock(&self.queues).part_with(peer);
+    }
+
     fn pong(&self, now: Duration, text: &Text) -> Enqueue {
         let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Enqueue::Ended };
         self.put(|queues| queues.put_pong(now, Message::Text(text)))
@@ -439,9 +455,7 @@ impl Queues {
                 self.updates += 1;
                 self.update_bytes += bytes;
             }
-            Purpose::Notice => {
-                self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Notice)))
-            }
+            Purpose::Notice => self.drop_mark(),
             Purpose::From(sender) if !self.senders.reserve(sender, bytes, self.snapshot_bytes) => {
                 return Enqueue::Busy;
             }
@@ -457,35 +471,92 @@ impl Queues {
         if self.snapshot_due {
             return Enqueue::Covered;
         }
-        if let Some(changes) = self.waiting_changes(by) {
-            *changes = changes.saturating_add(1);
+        let is_noted = self.note_again(by);
+        if is_noted == Some(Noted::BehindMark) {
             return Enqueue::Covered;
         }
         let waits = !self.reliable.is_empty() || self.is_in_snapshot();
-        if !waits || self.update_bytes + cost(message.len()) <= PUBLISHED_BYTES {
+        let is_small = self.update_bytes + cost(message.len()) <= PUBLISHED_BYTES;
+        // What is noted is sent as it is then: a message of before would follow it.
+        if is_noted.is_none() && (!waits || is_small) {
             return self.put_reliable(now, message, Purpose::Update);
         }
         if self.updates >= UPDATES {
             self.demand_snapshot();
         } else {
-            self.updates += 1;
+            (self.updates, self.notes) = (self.updates + 1, self.notes + 1);
             self.reliable.push_back(Entry::Published(by, 1));
         }
         Enqueue::Covered
     }
 
-    /// How many changes of this publisher are noted behind which no other update waits: by one of
-    /// those it may have left and come again.
-    fn waiting_changes(&mut self, by: Publisher) -> Option<&mut u32> {
-        let behind = self
-            .reliable
-            .iter_mut()
-            .rev()
-            .take_while(|entry| !matches!(entry, Entry::Message(_, Purpose::Update)));
-        behind.into_iter().find_map(|entry| match entry {
-            Entry::Published(noted, changes) if *noted == by => Some(changes),
-            _ => None,
-        })
+    /// Where a change of this publisher is noted, if it is. Behind the roster's mark this is one
+    /// more.
+    fn note_again(&mut self, by: Publisher) -> Option<Noted> {
+        if self.notes == 0 {
+            return None;
+        }
+        let mut found = Noted::BehindMark;
+        for entry in self.reliable.iter_mut().rev() {
+            match entry {
+                Entry::Message(_, Purpose::Notice) => found = Noted::BeforeMark,
+                Entry::Published(noted, changes) if *noted == by => {
+                    if found == Noted::BehindMark {
+                        *changes = changes.saturating_add(1);
+                    }
+                    return Some(found);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The mark that waits is replaced: what it parted is together again.
+    fn drop_mark(&mut self) {
+        self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Notice)));
+        if self.notes < 2 {
+            return;
+        }
+        let mut sums: BTreeMap<Publisher, u32> = BTreeMap::new();
+        for entry in &self.reliable {
+            if let Entry::Published(by, changes) = entry {
+                let sum = sums.entry(*by).or_default();
+                *sum = sum.saturating_add(*changes);
+            }
+        }
+        let (updates, notes) = (&mut self.updates, &mut self.notes);
+        self.reliable.retain_mut(|entry| {
+            let Entry::Published(by, changes) = entry else { return true };
+            match sums.remove(by) {
+                Some(sum) => *changes = sum,
+                None => {
+                    (*updates, *notes) = (*updates - 1, *notes - 1);
+                    return false;
+                }
+            }
+            true
+        });
+    }
+
+    /// What is noted of this member is of a former one.
+    fn part_with(&mut self, peer: PeerId) {
+        if self.notes == 0 {
+            return;
+        }
+        for entry in &mut self.reliable {
+            if let Entry::Published(Publisher::Member(noted), changes) = entry
+                && *noted == peer
+            {
+                *entry = Entry::Missed(*changes);
+            }
+        }
+    }
+
+    /// A note is taken out.
+    fn release_note(&mut self) {
+        self.updates = self.updates.saturating_sub(1);
+        self.notes = self.notes.saturating_sub(1);
     }
 
     fn put_pong(&mut self, now: Duration, pong: Message) -> Enqueue {
@@ -494,7 +565,7 @@ impl Queues {
         let in_order = waiting <= BEFORE_PONG_BYTES
             && !self.is_in_snapshot()
             && !self.snapshot_due
-            && !self.has_published()
+            && self.notes == 0
             && !self.has_first();
         let bytes = cost(pong.len());
         if self.answer_bytes + bytes > ANSWER_BYTES {
@@ -515,18 +586,13 @@ impl Queues {
         !self.snapshot.is_empty() || self.next_part.is_some()
     }
 
-    /// A change of unknown size waits.
-    fn has_published(&self) -> bool {
-        self.reliable.iter().any(|entry| matches!(entry, Entry::Published(..)))
-    }
-
     fn has_first(&self) -> bool {
         matches!(self.reliable.front(), Some(Entry::First(_)))
     }
 
     fn overflow(&mut self, now: Duration) -> Enqueue {
         self.reliable.clear();
-        self.pongs_in_order = 0;
+        (self.pongs_in_order, self.notes) = (0, 0);
         self.end_with(now, CloseReason::SlowConsumer, ErrorCode::SlowConsumer);
         Enqueue::Overflow
     }
@@ -541,7 +607,7 @@ impl Queues {
         let mut position = None;
         for entry in std::mem::take(&mut self.reliable) {
             match entry {
-                Entry::Message(_, Purpose::Update) | Entry::Published(..) => {
+                Entry::Message(_, Purpose::Update) | Entry::Published(..) | Entry::Missed(_) => {
                     position = position.or(Some(kept.len()))
                 }
                 Entry::Message(_, Purpose::Notice) => {}
@@ -555,7 +621,7 @@ impl Queues {
         kept.insert(position.unwrap_or(kept.len()), Entry::Snapshot);
         self.reliable = kept;
         self.pongs_in_order = 0;
-        (self.updates, self.update_bytes) = (0, 0);
+        (self.updates, self.update_bytes, self.notes) = (0, 0, 0);
         self.snapshot_due = true;
     }
 
@@ -649,9 +715,15 @@ impl Queues {
                 }
                 Some(Entry::First(message)) => return Next::Message(message),
                 Some(Entry::Published(by, changes)) => {
-                    self.updates = self.updates.saturating_sub(1);
+                    self.release_note();
                     if !self.is_ending() {
                         return Next::Snapshot(Part::Published(by, changes));
+                    }
+                }
+                Some(Entry::Missed(changes)) => {
+                    self.release_note();
+                    if !self.is_ending() {
+                        return Next::Snapshot(Part::Missed(changes));
                     }
                 }
                 Some(Entry::Snapshot) => {

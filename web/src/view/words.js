@@ -289,7 +289,7 @@ export function microphoneWords(state) {
 /** That the browser's own encoder fails. @param {PeerState} state */
 export const encodingWords = ({ cannotEncode }) =>
   cannotEncode === 'late'
-    ? 'Your browser encodes your voice too late: the others cannot hear you. Close other programs and pages.'
+    ? 'Your browser encodes your voice too late: the others cannot hear you. Close other programs and pages. If it stays, reload the page.'
     : cannotEncode
       ? 'Your browser cannot encode your voice: the others cannot hear you. It is tried again. If it stays, reload the page or use another browser.'
       : '';

@@ -123,7 +123,7 @@ namespace Voicemesh
         }
 
         /// <summary>A link to a room with a new key: who joins by it encrypts end to end, and who does not have it hears
-        /// nothing. The room may be a link itself, whose server is then the one.</summary>
+        /// nothing. The room may be a link itself: the new one then leads to that link's server.</summary>
         public static string NewLink(string server, string room)
         {
             CheckVersion();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use uuid::Uuid;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{PeerInfo, RosterMark, ServerMessage, roster_hash};
 
@@ -105,6 +106,17 @@ impl Members {
         let text = Text::from(message);
         for connection in self.members.keys() {
             out.text(*connection, &text, purpose);
+        }
+    }
+
+    /// What a member publishes, in place of so many changes. Of one that has left only the number
+    /// is sent, as of a peer that no one knows: its receiver may still have a link to it.
+    pub(super) fn published(&self, by: Option<PeerId>, changes: u32) -> ServerMessage {
+        let member = by.and_then(|peer| self.connection_of(peer)).and_then(|of| self.get(of));
+        ServerMessage::Metadata {
+            peer: member.map_or(PeerId(Uuid::nil()), |member| member.peer),
+            metadata: member.map(|member| member.metadata.clone()).unwrap_or_default(),
+            changes,
         }
     }
 

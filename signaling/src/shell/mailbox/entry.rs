@@ -14,8 +14,11 @@ pub(super) enum Entry {
     /// messages; it counts as an answer.
     Pong(Message),
     /// What is published when it is this one's turn, in place of so many changes. It counts as one
-    /// update without bytes.
+    /// update without bytes. There is one at most of each before the roster's mark that waits, and
+    /// one behind it: a mark counts what came before it.
     Published(Publisher, u32),
+    /// So many changes of members who have left; counted as those.
+    Missed(u32),
     /// A snapshot of the room's and the session's state, made when it is this one's turn.
     Snapshot,
 }

@@ -79,7 +79,8 @@ fn what_ten_members_publish_keeps_no_speech_from_a_slow_receiver() {
     let metadata = [("key".to_owned(), "x".repeat(PUBLISHED))].into();
     let text = Text::from(&ServerMessage::RoomMetadata { metadata });
     let (mut heard, mut heard_at, mut longest, mut free_at) = (0, 0, 0, 0);
-    let (mut published, mut written) = (0, 0);
+    // The room's version, and what the receiver counts.
+    let (mut version, mut counted, mut marks) = (0_u32, 0, 0);
     for now in 0..20_000 {
         if now % 20 == 0 {
             mailbox.packet(ms(now), vec![2; 90].into(), Delivery::Voice, speaker);
@@ -89,8 +90,12 @@ fn what_ten_members_publish_keeps_no_speech_from_a_slow_receiver() {
             for number in 0..10 {
                 let by = Publisher::Member(PeerId(uuid::Uuid::from_u128(number)));
                 mailbox.published(ms(now), by, &text);
-                published += 1;
+                version += 1;
             }
+        }
+        if now % 5_000 == 2_100 {
+            let mark = [&[7], &version.to_be_bytes()[..]].concat();
+            mailbox.packet(ms(now), mark.into(), Delivery::Reliable, Purpose::Notice);
         }
         while free_at <= now {
             match mailbox.take(ms(now)).0 {
@@ -99,24 +104,31 @@ fn what_ten_members_publish_keeps_no_speech_from_a_slow_receiver() {
                     mailbox.begin_part();
                     mailbox.text(ms(now), &text, Purpose::Snapshot);
                     mailbox.end_part(None);
-                    written += changes;
+                    counted += changes - 1;
                 }
                 Next::Snapshot(part) => panic!("{part:?} at {now}"),
                 Next::Message(message) => {
                     let bytes = message.into_data();
                     free_at = now.max(free_at) + bytes.len() as u64 / BYTES_PER_MS;
-                    if bytes[0] == 2 {
-                        heard += 1;
-                        longest = longest.max(now - heard_at);
-                        heard_at = now;
+                    match bytes[0] {
+                        2 => {
+                            heard += 1;
+                            longest = longest.max(now - heard_at);
+                            heard_at = now;
+                        }
+                        7 => {
+                            assert_eq!(bytes[1..], counted.to_be_bytes(), "a mark at {now}");
+                            marks += 1;
+                        }
+                        _ => counted += 1,
                     }
                 }
             }
         }
     }
-    println!("{heard} of 1,000 packets, {longest} ms without; {written} of {published} noted");
+    println!("{heard} of 1,000 packets, {longest} ms without; {counted} of {version} changes");
     assert!(heard >= 990 && longest <= 150, "{heard} of 1,000, {longest} ms without");
-    assert!(written > 50, "{written}");
+    assert_eq!((counted, marks), (version, 4));
 }
 
 #[test]

@@ -196,25 +196,60 @@ fn of_what_is_published_to_a_receiver_that_is_behind_the_last_state_is_sent() {
     assert_eq!(publish(ana, 8_000), Enqueue::Covered);
     assert_eq!(publish(ben, 8_000), Enqueue::Covered);
     assert_eq!(publish(ana, 100), Enqueue::Covered, "behind the large one of the same");
-    // An update may be that its publisher has left and come again.
+    // Another update changes nothing of that, the roster's mark does: it counts what came before.
     reliable(&mailbox, vec![1], Purpose::Update);
     assert_eq!(publish(ana, 8_000), Enqueue::Covered);
+    reliable(&mailbox, vec![7], Purpose::Notice);
+    assert_eq!(publish(ana, 100), Enqueue::Covered, "what is noted is not followed by a message");
+    assert_eq!(publish(ana, 100), Enqueue::Covered);
     reliable(&mailbox, vec![8], SENDER);
     let pong = Text::from(&ServerMessage::Pong { token: 1 });
     assert_eq!(mailbox.pong(ms(0), &pong), Enqueue::Queued);
     assert_eq!(next(&mailbox, ms(0)).expect("the pong").into_data()[0], b'{');
     assert_eq!(asked(), Next::Message(Message::binary(vec![9])));
     assert!(matches!(asked(), Next::Message(Message::Text(_))), "the small one");
-    assert_eq!(asked(), Next::Snapshot(Part::Published(ana, 2)));
+    assert_eq!(asked(), Next::Snapshot(Part::Published(ana, 3)));
     part(&mailbox, 5, None);
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![5])));
     assert_eq!(asked(), Next::Snapshot(Part::Published(ben, 1)));
     part(&mailbox, 6, None);
-    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![6])));
-    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![1])));
-    assert_eq!(asked(), Next::Snapshot(Part::Published(ana, 1)));
-    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![8])), "who has left has none");
-    assert_eq!(next(&mailbox, ms(0)), None);
+    let binary = |byte| Some(Message::binary(vec![byte]));
+    assert_eq!([next(&mailbox, ms(0)), next(&mailbox, ms(0))], [binary(6), binary(1)]);
+    assert_eq!(next(&mailbox, ms(0)), binary(7));
+    assert_eq!(asked(), Next::Snapshot(Part::Published(ana, 2)));
+    assert_eq!([next(&mailbox, ms(0)), next(&mailbox, ms(0))], [binary(8), None]);
+    let queues = lock(&mailbox.queues);
+    assert_eq!((queues.notes, queues.updates), (0, 0));
+}
+
+#[test]
+fn a_new_mark_joins_what_the_former_one_parted_and_who_came_again_is_another() {
+    let mailbox = Mailbox::new(ms(0));
+    let person = |number| PeerId(Uuid::from_u128(number));
+    let text = Text::from(&ServerMessage::Move { groups: vec!["x".repeat(8_000)], number: None });
+    let publish = |number| mailbox.published(ms(0), Publisher::Member(person(number)), &text);
+    let mark = || reliable(&mailbox, vec![7], Purpose::Notice);
+    reliable(&mailbox, vec![9], SENDER);
+    for _ in 0..20 {
+        publish(1);
+        publish(2);
+        mark();
+    }
+    assert_eq!(lock(&mailbox.queues).notes, 2, "one of each, before the mark");
+    publish(1);
+    mailbox.arrives(person(1));
+    reliable(&mailbox, vec![1], Purpose::Update);
+    publish(1);
+    let asked = || mailbox.take(ms(0)).0;
+    let of = |number, changes| {
+        Next::Snapshot(Part::Published(Publisher::Member(person(number)), changes))
+    };
+    assert_eq!(asked(), Next::Message(Message::binary(vec![9])));
+    assert_eq!([asked(), asked()], [Next::Snapshot(Part::Missed(20)), of(2, 20)]);
+    assert_eq!(asked(), Next::Message(Message::binary(vec![7])));
+    assert_eq!(asked(), Next::Snapshot(Part::Missed(1)));
+    assert_eq!(asked(), Next::Message(Message::binary(vec![1])));
+    assert_eq!([asked(), asked()], [of(1, 1), Next::Nothing]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What members publish is passed on at a limited rate.
 
+use uuid::Uuid;
 use voicemesh_wire::limits::{METADATA_BYTES, METADATA_KEYS, NAME_BYTES, SERVER_MESSAGE_BYTES};
 use voicemesh_wire::signaling::Metadata;
 
@@ -80,17 +81,22 @@ fn who_was_behind_is_sent_what_is_published_when_it_asks_and_how_many_changes_th
     world.publish(A, 2, "second");
     world.pass(seconds(1));
     world.received(B);
-    let mut ask = |by, changes| {
-        let next = world.room.refresh(world.now, B, Part::Published(by, changes), &mut world.sent);
-        assert_eq!(next, None);
+    let mut ask = |part| {
+        assert_eq!(world.room.refresh(world.now, B, part, &mut world.sent), None);
         world.received(B)
     };
     let metadata = Metadata::from([("k".to_owned(), "second".to_owned())]);
     let expected = ServerMessage::Metadata { peer: peer_of(1), metadata, changes: 2 };
-    assert_eq!(ask(Publisher::Member(peer_of(1)), 2), [expected]);
-    assert_eq!(ask(Publisher::Member(peer_of(9)), 2), [], "it has left");
+    let of = |person, changes| Part::Published(Publisher::Member(peer_of(person)), changes);
+    assert_eq!(ask(of(1, 2)), [expected]);
+    let gone = |changes| {
+        let (peer, metadata) = (PeerId(Uuid::nil()), Metadata::new());
+        [ServerMessage::Metadata { peer, metadata, changes }]
+    };
+    assert_eq!(ask(of(9, 2)), gone(2), "it has left");
+    assert_eq!(ask(Part::Missed(3)), gone(3));
     let room = ServerMessage::RoomMetadata { metadata: Metadata::new() };
-    assert_eq!(ask(Publisher::Room, 1), [room]);
+    assert_eq!(ask(Part::Published(Publisher::Room, 1)), [room]);
 }
 
 #[test]
