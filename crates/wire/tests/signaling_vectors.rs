@@ -85,7 +85,7 @@ fn every_server_message_reads_and_writes_the_same() {
             decode_server(&message.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(&value(&decoded.to_json()), message, "{name}");
     }
-    assert_eq!(vectors.len(), 41);
+    assert_eq!(vectors.len(), 42);
 }
 
 #[test]
