@@ -584,6 +584,80 @@ test(
 );
 
 test(
+  'what is wrong looks otherwise than what is only said, each once and with what helps',
+  within(),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.wide);
+    const { page } = ada;
+    const again = page.getByRole('button', { name: 'Try again' });
+    const alert = page.locator('.alerts .alert:visible');
+    const looks = () => alert.evaluate((element) => getComputedStyle(element).backgroundColor);
+    await setState(ada, { ...IN_ROOM, microphone: 'asking' });
+    assert.deepEqual([await alert.count(), await again.isVisible()], [1, false]);
+    const calm = await looks();
+    await setState(ada, { ...IN_ROOM, microphone: 'denied' });
+    assert.deepEqual([await alert.count(), await again.isVisible()], [1, true]);
+    assert.notEqual(await looks(), calm);
+    // What stands in the alerts is no notice as well.
+    const notices = page.locator('.notices p');
+    const notice = (/** @type {string} */ kind) =>
+      page.evaluate((kind) => /** @type {any} */ (globalThis).notice(kind, 'Said.'), kind);
+    for (const kind of ['server-away', 'microphone-lost']) await notice(kind);
+    assert.equal(await notices.count(), 0);
+    await notice('other');
+    assert.equal(await notices.count(), 1);
+    // Alone there is one button to invite others, and so there is in company.
+    const invite = page.getByRole('button', { name: /invite link/i }).filter({ visible: true });
+    for (const people of [[], PEOPLE]) {
+      await setState(ada, { ...IN_ROOM, people });
+      assert.equal(await invite.count(), 1, `${people.length} others`);
+    }
+    // The host and the time are in the header; who sees one's address is folded.
+    const summary = page.locator('.top summary');
+    assert.match(await summary.innerText(), /^localhost · .*25 min/);
+    const folded = page.locator('.top details .hint');
+    assert.equal(await folded.isVisible(), false);
+    await summary.click();
+    assert.match(await folded.innerText(), /IP address/);
+  }),
+);
+
+test(
+  'in the chat an address is a link, and what only one person sees looks so before and after it is sent',
+  within(),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.wide);
+    const { page } = ada;
+    const messages = [
+      said('Ben', 'room', 'See https://example.org/a?b=1.'),
+      { ...said('Ada', 'Ben', 'Between us'), person: true },
+      said('Ada', 'room', 'For all'),
+    ];
+    await setState(ada, { ...IN_ROOM, messages });
+    const link = ada.at('messages').getByRole('link');
+    assert.equal(await link.getAttribute('href'), 'https://example.org/a?b=1');
+    assert.match((await link.getAttribute('rel')) ?? '', /noopener/);
+    const rows = ada.at('messages').locator('li');
+    const own = await rows.evaluateAll((all) =>
+      all.map(({ classList }) => [classList.contains('mine'), classList.contains('private')]),
+    );
+    assert.deepEqual(own, [
+      [false, false],
+      [true, true],
+      [true, false],
+    ]);
+    const field = page.locator('.chat form');
+    const marked = () => field.getAttribute('data-private');
+    assert.equal(await marked(), 'false');
+    await page.getByLabel('To whom').selectOption({ label: 'Only to Ben' });
+    assert.equal(await marked(), 'true');
+    assert.equal(await ada.at('chat-input').getAttribute('placeholder'), 'Only to Ben');
+  }),
+);
+
+test(
   'on a phone no card moves when a reason appears on another',
   within(),
   Stage.for(async (stage) => {

@@ -758,7 +758,15 @@ test('each sentence of the page about what does not work has a row in the guide 
     (how) => person({ ...how, id: 'bad' }),
   );
   const others = [[], [person({ lossPercent: 0 })], [person({ lossPercent: 30, delayMs: 900 })]];
+  // Remarks about the server that no function of words.js makes.
+  const remarks = ['carrier.js', 'signaling.js'].flatMap((file) =>
+    [
+      ...source(file).matchAll(/['`]((?:The server’s|The server names|The connection) [^'`]+)/g),
+    ].map(([, words]) => words),
+  );
+  assert.equal(remarks.length, 5, remarks.join());
   const said = [
+    ...remarks,
     ...['insecure', 'no-webcodecs', 'no-worklet', 'key'].map((lack) => unsupported(lack).join(' ')),
     FAILURE.join(' '),
     OWN_FAILURE.join(' '),

@@ -314,7 +314,7 @@ impl TextOutput {
             Event::Room(RoomEvent::Warned { code, message, .. })
                 if matches!(
                     code.as_str(),
-                    "identity-replaced" | "identity-not-kept" | "text-unconfirmed"
+                    "identity-replaced" | "identity-not-kept" | "text-unconfirmed" | "turn-failed"
                 ) =>
             {
                 Some(trouble(harmless(message)))

@@ -59,27 +59,33 @@ pub(crate) fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
     let host = host(None)?;
     let mut listed = Vec::new();
     for direction in [Direction::Input, Direction::Output] {
-        let default = default_device(&host, direction).and_then(|device| device.id().ok());
-        let of_direction = listed.len();
-        for device in present(&host, direction)? {
-            if !is_usable(&device, direction) {
-                continue;
-            }
-            let is_default = default.is_some() && device.id().ok() == default;
-            let info = DeviceInfo {
-                name: name(&device),
-                direction,
-                is_default,
-                description: description(&device),
-            };
-            listed.push(info);
-        }
-        let of_direction: &mut [DeviceInfo] = &mut listed[of_direction..];
-        // Stable: within a rank in the sound system's own order.
-        of_direction.sort_by_key(|info| (!info.is_default, rank(&info.description)));
-        name_apart(of_direction);
+        listed.extend(usable(&host, direction, present(&host, direction)?.iter()));
     }
     Ok(listed)
+}
+
+/// Those that are devices to a person, the default one first.
+fn usable<'a>(
+    host: &cpal::Host,
+    direction: Direction,
+    present: impl Iterator<Item = &'a cpal::Device>,
+) -> Vec<DeviceInfo> {
+    let default = default_device(host, direction).and_then(|device| device.id().ok());
+    let usable = present.filter(|device| is_usable(device, direction));
+    let devices = usable.map(|device| DeviceInfo {
+        name: name(device),
+        direction,
+        is_default: default.is_some() && device.id().ok() == default,
+        description: description(device),
+    });
+    in_order(devices.collect())
+}
+
+fn in_order(mut devices: Vec<DeviceInfo>) -> Vec<DeviceInfo> {
+    // Stable: within a rank in the sound system's own order.
+    devices.sort_by_key(|info| (!info.is_default, rank(&info.description)));
+    name_apart(&mut devices);
+    devices
 }
 
 /// ALSA lists its plug-ins among the devices: rate converters, mixers, bridges to other sound
@@ -152,8 +158,9 @@ pub(crate) fn find(
     let same_letters = |device: &&cpal::Device| name(device).eq_ignore_ascii_case(wanted);
     let found = devices.iter().find(same_id).or_else(|| devices.iter().find(same_name));
     found.or_else(|| devices.iter().find(same_letters)).cloned().ok_or_else(|| {
-        let usable = devices.iter().filter(|device| is_usable(device, direction));
-        let present = short_list(usable.map(name).collect());
+        // As `list` names them.
+        let usable = usable(host, direction, devices.iter());
+        let present = short_list(usable.into_iter().map(|info| info.name).collect());
         // The name of a file, as people write it.
         let path = Path::new(wanted);
         if let Some(what) = other_than_a_file(path) {
@@ -430,6 +437,24 @@ mod tests {
         let names = |count: usize| (0..count).map(|number| format!("D{number}")).collect();
         assert_eq!([0, 2].map(|count| short_list(names(count))), ["none", "`D0`, `D1`"]);
         assert_eq!(short_list(names(12)), "`D0`, `D1`, `D2`, `D3` and 8 more");
+    }
+
+    #[test]
+    fn devices_are_named_and_ordered_as_people_choose_them() {
+        let device = |name: &str, id: &str, is_default| DeviceInfo {
+            name: name.to_owned(),
+            direction: Direction::Input,
+            is_default,
+            description: format!("HDA Intel, {id}"),
+        };
+        let found = vec![
+            device("HDA Intel", "front:CARD=PCH,DEV=0", false),
+            device("HDA Intel", "sysdefault:CARD=PCH", false),
+            device("USB", "sysdefault:CARD=USB", false),
+            device("Default", "default", true),
+        ];
+        let names: Vec<String> = in_order(found).into_iter().map(|info| info.name).collect();
+        assert_eq!(names, ["Default", "sysdefault:CARD=PCH", "USB", "front:CARD=PCH,DEV=0"]);
     }
 
     #[test]

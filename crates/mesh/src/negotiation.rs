@@ -423,9 +423,8 @@ impl Links {
             return;
         }
         self.turn_has_failed = true;
-        let message = "the TURN server gives no address: it does not answer, or refuses the credentials. Peers that \
-                       only it could connect are heard through the signaling server";
-        tracing::warn!("{message}");
+        let message = "The server's TURN gives no address: it does not answer, or refuses the credentials. Those whom only \
+                       it could connect with you are heard through the signaling server.";
         queues.tell(MeshEvent::Warned {
             code: ErrorCode::Other("turn-failed".to_owned()),
             message: message.to_owned(),

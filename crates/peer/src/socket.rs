@@ -390,6 +390,30 @@ fn ended(error: &Error) -> String {
 
 const _: () = assert!(SERVER_MESSAGE_BYTES < MESSAGE_BYTES);
 
+#[cfg(test)]
+mod words_tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn why_a_connection_ended_is_said_without_the_words_of_libraries() {
+        let io = |kind| Error::Io(io::Error::new(kind, "os error 104"));
+        for (error, words) in [
+            (Error::ConnectionClosed, "it closed the connection"),
+            (Error::Protocol(ProtocolError::ResetWithoutClosingHandshake), "the connection broke"),
+            (io(ErrorKind::ConnectionReset), "the connection broke"),
+            (io(ErrorKind::TimedOut), "it does not answer any more"),
+            (
+                Error::Utf8("invalid utf-8".to_owned()),
+                "it does not keep to the protocol, or a proxy before it does not",
+            ),
+        ] {
+            assert_eq!(ended(&error), words);
+        }
+    }
+}
+
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 mod tests {
     use std::net::Ipv4Addr;

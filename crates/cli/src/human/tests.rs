@@ -485,6 +485,15 @@ fn refusals_say_what_next() {
         })),
         "That did not work: too long."
     );
+    // Nothing was asked for.
+    assert_eq!(
+        said(Event::Room(RoomEvent::Warned {
+            code: ErrorCode::Other("turn-failed".into()),
+            message: "The TURN server gives no address.".into(),
+            text: None
+        })),
+        "The TURN server gives no address."
+    );
     assert!(
         said(Event::Voice(VoiceEvent::GroupRefused { group: "Red\u{7}".into() })).contains("“Red”")
     );

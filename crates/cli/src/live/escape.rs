@@ -242,9 +242,10 @@ fn pressed(event: &Event, held: KeyModifiers) -> Option<char> {
 }
 
 /// Whether what comes so long after Esc is typed. A bracket may be the rest of an answer that was
-/// parted there: then more follows at once, faster than anybody types.
+/// parted there, and an O that of a function key: then more follows at once, faster than anybody
+/// types.
 fn is_typed_after(since: Duration, event: &Event) -> bool {
-    since > TOGETHER && letter(event) != Some('[')
+    since > TOGETHER && !matches!(letter(event), Some('[' | 'O'))
 }
 
 fn is_string_beginning(text: &str) -> bool {
@@ -297,6 +298,9 @@ mod tests {
         use KeyCode::{Char, Esc};
         assert_eq!(late(&[(600, '['), (601, '?'), (602, '6'), (602, '2'), (603, 'c')]), [Esc]);
         assert_eq!(late(&[(300, '['), (600, 'x')]), [Esc, Char('['), Char('x')]);
+        assert_eq!(late(&[(600, 'O'), (601, 'Q')]), [Esc, KeyCode::F(2)]);
+        assert_eq!(late(&[(300, 'O'), (600, 'Q')]), [Esc, Char('O'), Char('Q')]);
+        assert_eq!(late(&[(300, 'O'), (301, 'h')]), [Esc, Char('O'), Char('h')]);
         assert_eq!(late(&[(300, 'P'), (310, 'a')]), [Esc, Char('P'), Char('a')]);
         assert_eq!(late(&[(1_200, '['), (1_201, 'A')]), [Esc, Char('['), Char('A')]);
     }
@@ -336,7 +340,7 @@ mod tests {
         let mut escapes = Escapes::default();
         escapes.take(Duration::ZERO, ESC);
         let later = Duration::from_millis(200);
-        for letter in ['O', 'Q'] {
+        for letter in ['Q', 'O'] {
             let typed = key(KeyCode::Char(letter));
             assert_eq!(escapes.take(later, typed.clone()), [typed]);
         }

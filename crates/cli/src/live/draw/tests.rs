@@ -521,6 +521,15 @@ fn talk_groups_and_missing_devices_are_in_the_own_row() {
 }
 
 #[test]
+fn the_talk_groups_of_others_stand_in_their_row() {
+    let mut screen = busy();
+    screen.people[1].groups = Some("in Red".into());
+    let shown = rows(&screen, 120, 40);
+    let with_groups: Vec<&String> = shown.iter().filter(|row| row.contains("in Red")).collect();
+    assert!(matches!(with_groups[..], [row] if row.contains("Cleo")), "{shown:#?}");
+}
+
+#[test]
 fn muted_the_meter_is_empty_and_no_key_promises_speech() {
     let mut screen = busy();
     screen.talk_key = TalkKey::HoldByRepeats;
