@@ -1,4 +1,4 @@
-// What a careless game does with a network of its own: disposes of the voice within a function of the network, says every
+// What a careless game does with its network: disposes of the voice within a function of the network, says every
 // frame that it has lost its connection, and lets packets wait for an Update that does not come. Prints what became of it.
 
 using System;

@@ -1,4 +1,4 @@
-/** What the page's peer makes of its own turns, in a browser that is only pretended. */
+/** What the page's peer makes of how late it gets its turns, in a simulated browser. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

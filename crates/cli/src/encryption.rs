@@ -104,7 +104,7 @@ fn lines_with(code: Option<&str>, snapshot: &Snapshot, people: &People) -> Vec<S
     lines
 }
 
-/// What a person is told of one member, unless all is well.
+/// What is said to a person about one member, unless all is well.
 pub(crate) fn sentence(encryption: MemberEncryption, who: &str) -> Option<String> {
     let why = match encryption {
         MemberEncryption::Encrypted { .. } => return None,

@@ -197,7 +197,7 @@ fn how_it_is_encrypted_end_to_end_stands_in_the_header_in_place_of_the_server() 
         let narrow = &rows(&screen, 40, 24)[0];
         assert!(narrow.contains("  short  ") && narrow.contains("connected"), "{narrow}");
     }
-    // Whoever else reads on the way to the server reads nothing of it.
+    // Others who read on the way to the server read nothing of it.
     screen.exposed = true;
     assert!(!rows(&screen, 80, 24)[0].contains("not encrypted"));
 }
