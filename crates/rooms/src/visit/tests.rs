@@ -2,7 +2,7 @@
 
 mod guessers;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use voicemesh_session::Delivery;
@@ -14,6 +14,7 @@ use voicemesh_wire::signaling::{
 use super::*;
 use crate::Rate;
 use crate::budget::Budgets;
+use crate::output::Publisher;
 use crate::signaling::Settings;
 
 const NOW: Duration = Duration::from_secs(1);
@@ -29,6 +30,8 @@ struct TestLine {
     retry_after: Rc<RefCell<Option<Duration>>>,
     hashed: Rc<RefCell<Option<Result<Digest, Refusal>>>>,
     ending: Rc<RefCell<Option<CloseReason>>>,
+    /// Something waits, so that a snapshot does too.
+    is_behind: Rc<Cell<bool>>,
 }
 
 impl Line for TestLine {
@@ -50,7 +53,7 @@ impl Line for TestLine {
     }
 
     fn defer_snapshot(&self) -> bool {
-        false
+        self.is_behind.get()
     }
 
     fn begin_part(&self) {}
@@ -154,4 +157,37 @@ fn rooms_that_are_made_with_a_password_are_counted_and_those_who_wait_for_a_hash
     for person in 2..2 + 2 * JOINS as u8 {
         assert_eq!(refusal(&signaling, &mut visits, join_of(person, "room 1", Some("any"))), None);
     }
+}
+
+#[test]
+fn who_asked_for_a_roster_pays_for_that_and_not_for_what_others_publish() {
+    let answers = Rate { burst: 20_000.0, per_second: 0.0 };
+    let settings =
+        Settings { budgets: Budgets { answers, ..Budgets::default() }, ..Settings::default() };
+    let signaling = Signaling::new(
+        settings,
+        Box::new(|bytes| {
+            bytes.fill(7);
+            true
+        }),
+    );
+    let mut visits = Vec::new();
+    let publisher = join_of(2, "lobby", None);
+    let by = Publisher::Member(publisher.proof.peer_id());
+    let metadata = [("key".to_owned(), "x".repeat(8_000))].into();
+    assert_eq!(refusal(&signaling, &mut visits, Join { metadata, ..publisher }), None);
+    assert_eq!(refusal(&signaling, &mut visits, join_of(1, "lobby", None)), None);
+    let asker = &mut visits[1];
+    asker.line().is_behind.set(true);
+    let roster = ClientMessage::Roster.to_json();
+    let mut asks = |parts: &[Part]| {
+        signaling.handle(NOW, asker, Input::Text(&roster));
+        parts.iter().for_each(|part| asker.refresh(NOW, part.clone()));
+        asker.line().errors.borrow_mut().pop()
+    };
+    let published = vec![Part::Published(by, 1); 20];
+    assert_eq!(asks(&[&[Part::Roster], &published[..]].concat()), None);
+    assert_eq!(asks(&[Part::Roster, Part::Roster]), None, "160 kB that it did not ask for");
+    assert_eq!(asks(&[Part::Roster]), None, "and one roster that it did not ask for");
+    assert_eq!(asks(&[]), Some(ErrorCode::TooManyMessages), "three rosters that it asked for");
 }
