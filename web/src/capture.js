@@ -31,8 +31,8 @@ export class Encoder {
   #about = [];
   /** @type {number | null} since when it takes nothing more */
   #fullSince = null;
-  /** The last failure was that it gave nothing back. */
-  #isLate = false;
+  /** @type {'late' | 'refused'} why it failed the last time: it gave nothing back, or threw */
+  #why = 'refused';
   #timestamp = 0;
   #changedAt = -Infinity;
 
@@ -50,7 +50,7 @@ export class Encoder {
 
   /** Whether this browser encodes nothing of what one says: it refuses, or is late with all of it. */
   get fails() {
-    return this.trials.fails && (this.#isLate ? 'late' : 'refused');
+    return this.trials.fails && this.#why;
   }
 
   /**
@@ -101,15 +101,15 @@ export class Encoder {
     const now = this.clock();
     this.#fullSince ??= now;
     if (now < this.#fullSince + STUCK_MS) return false;
-    this.#failed(this.#encoder, true);
+    this.#failed(this.#encoder, 'late');
     return true;
   }
 
-  /** @param {AudioEncoder | null} encoder */
-  #failed(encoder, isLate = false) {
+  /** @param {AudioEncoder | null} encoder @param {'late' | 'refused'} why */
+  #failed(encoder, why = 'refused') {
     if (this.#encoder !== encoder) return;
     this.close();
-    this.#isLate = isLate;
+    this.#why = why;
     this.trials.failed(this.clock());
   }
 

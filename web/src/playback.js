@@ -302,7 +302,7 @@ export class Playback {
   outputLatencyMs = 0;
 
   /**
-   * @param {AudioContext} context with the worklet loaded
+   * @param {import('./output.js').Context} context with the worklet loaded
    * @param {() => number} clock ms
    * @param {(now: number) => void} ticked every 10 to 20 ms, in hidden pages too
    */

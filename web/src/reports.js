@@ -16,6 +16,8 @@ export class Reports {
   /** @type {Map<string, Clock>} by peer */
   clocks = new Map();
   answers = new Answers();
+  /** Through which speaker others are heard. @type {string | undefined} */
+  #speaker;
 
   /** A room is entered. */
   begin() {
@@ -43,6 +45,10 @@ export class Reports {
 
   /** Reports to speakers, and asks for their time. @param {number} now @param {Mesh} mesh @param {Playback} playback @param {boolean} plays */
   send(now, { session, roster }, playback, plays) {
+    const { sinkId } = playback.context;
+    // What was measured with another speaker holds no longer.
+    if (this.#speaker !== sinkId) this.clocks.clear();
+    this.#speaker = sinkId;
     for (const [id, remote] of playback.remotes) {
       const report = remote.report(now);
       if (!roster.capabilities(id)?.reports) continue;

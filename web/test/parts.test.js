@@ -5,6 +5,7 @@ import { Answers, Clock } from '../src/clocks.js';
 import { Feedback } from '../src/feedback.js';
 import { Health } from '../src/health.js';
 import { opusMs } from '../src/playback.js';
+import { Reports } from '../src/reports.js';
 import { nextRoute, NO_ROUTE, OVERLAP_MS, uses } from '../src/route.js';
 import { VoiceTargets, ReplayWindow } from '../src/stream.js';
 import { Volumes } from '../src/volumes.js';
@@ -204,7 +205,8 @@ test('the measured delay is the true one, though the clocks differ and answers t
   assert.equal(clock.settledMs, clock.delayMs);
 });
 
-test('a late burst at the beginning makes no delay that is shown', () => {
+/** A clock that has measured a delay: 800 ms in the first looks, then 90. @param {(clock: Clock) => void} [each] */
+function measured(each = () => {}) {
   const clock = new Clock();
   const place = (/** @type {number} */ sequence) => ({ sequence, talkspurt: 0 });
   const askedUs = clock.pollProbe(1000, place(0)) ?? 0;
@@ -212,11 +214,29 @@ test('a late burst at the beginning makes no delay that is shown', () => {
   const echo = { sender: 1, askedUs, receivedUs: 1_000_000, sentUs: 1_000_000, captured };
   clock.handleEcho(1000, echo, (low) => place(low));
   for (let look = 0; look < 100; look++) {
-    assert.equal(clock.settledMs, null);
+    each(clock);
     const late = look < 10 ? 800 : 90;
     clock.observePlayout(1000 + 20 * look + late, place(look), 0, 20);
   }
+  return clock;
+}
+
+test('a late burst at the beginning makes no delay that is shown', () => {
+  const clock = measured(({ settledMs }) => assert.equal(settledMs, null));
   assert.ok((clock.settledMs ?? Infinity) < 120, `${clock.settledMs} ms`);
+});
+
+test('a delay that was measured with another speaker is not shown', () => {
+  const reports = new Reports();
+  const mesh = /** @type {any} */ ({});
+  const through = (/** @type {string} */ sinkId) =>
+    reports.send(0, mesh, /** @type {any} */ ({ context: { sinkId }, remotes: new Map() }), true);
+  through('first');
+  reports.clocks.set('ada', measured());
+  through('first');
+  assert.ok((reports.clocks.get('ada')?.settledMs ?? null) !== null, 'it is the same one');
+  through('');
+  assert.ok(!reports.clocks.has('ada'));
 });
 
 test('copies follow what listeners report, and the bitrate pays for them', () => {

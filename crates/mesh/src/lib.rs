@@ -297,10 +297,11 @@ impl Mesh {
 
     /// The next thing that the session has to know.
     pub fn poll_network_event(&mut self) -> Option<NetworkEvent<PeerId>> {
-        if self.roster.take_changed() {
-            return Some(NetworkEvent::RosterChanged(Box::new(self.session_roster())));
-        }
         loop {
+            // Keys that have just come change it for what follows them.
+            if self.roster.take_changed() {
+                return Some(NetworkEvent::RosterChanged(Box::new(self.session_roster())));
+            }
             let event = self.queues.poll_network_event()?;
             if let Some(event) = self.opened(event) {
                 return Some(event);

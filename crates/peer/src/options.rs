@@ -113,6 +113,7 @@ impl JoinOptions {
     ///
     /// When the link is no server's address, or names no room.
     pub fn follow_link(mut self) -> Result<Self, JoinError> {
+        self.checked_fragment()?;
         match pasted::read(&self.room) {
             Pasted::Name => {}
             Pasted::Argument(room) => self.room = room.to_owned(),
@@ -444,8 +445,23 @@ impl JoinOptions {
         if self.token.as_ref().is_some_and(|token| token.len() > TOKEN_BYTES) {
             return Err(JoinError::TokenTooLong);
         }
-        ServerUrl::parse(&self.server)
-            .map_err(|why| JoinError::BadServer { url: self.server.clone(), why })
+        let server = self.checked_fragment()?;
+        ServerUrl::parse(server).map_err(|why| JoinError::BadServer { url: server.to_owned(), why })
+    }
+
+    /// The server's address, which has nothing behind a `#`, also one that a program has encoded: a
+    /// room's key or an access token there would be passed over, and shown wherever the server is
+    /// named.
+    fn checked_fragment(&self) -> Result<&str, JoinError> {
+        let end = ["#", "%23"].iter().filter_map(|mark| self.server.find(mark)).min();
+        let Some((server, fragment)) = end.map(|end| self.server.split_at(end)) else {
+            return Ok(&self.server);
+        };
+        if fragment == "#" {
+            return Ok(server);
+        }
+        let why = "what stands behind its # belongs to a link; give the whole link as the room";
+        Err(JoinError::BadServer { url: server.to_owned(), why: why.into() })
     }
 }
 
@@ -650,6 +666,24 @@ mod tests {
     }
 
     /// A link leads back to where it was made, and gives away no more than the room's key.
+    #[test]
+    fn a_link_that_is_given_as_the_server_is_refused_and_its_secrets_are_not_repeated() {
+        for fragment in ["#k=cm9vbS1rZXktNy1oaWRlcw", "#t=secret.token.x", "%23k=cm9vbQ", "#x"] {
+            let server = format!("https://voice.example.org/r/tea{fragment}");
+            let options = JoinOptions::new(&server, "tea");
+            for room in ["tea", "https://other.example/r/tea", "/r/tea"] {
+                let refused = JoinOptions::new(&server, room).follow_link().expect_err("refused");
+                let said = format!("{refused} {refused:?}");
+                assert!(said.contains("give the whole link as the room"), "{said}");
+                assert!(said.contains("voice.example.org") && !said.contains("k="), "{said}");
+                assert!(!said.contains("secret"), "{said}");
+            }
+            assert!(matches!(options.invitation(), Err(JoinError::BadServer { .. })));
+        }
+        let plain = JoinOptions::new("https://voice.example.org/r/tea#", "tea").follow_link();
+        assert!(plain.and_then(|options| options.invitation()).is_ok());
+    }
+
     #[test]
     fn an_invitation_has_server_room_and_key_and_no_other_secret() {
         for (server, room, link) in [

@@ -2,9 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use voicemesh_e2ee::{Configuration, KeyRing, RoomKey, Seed};
+use voicemesh_e2ee::{Configuration, KeyRing, Label, RoomKey, Seed};
 use voicemesh_session::Abilities;
-use voicemesh_wire::packet::{self, DataMessage, KeyPackage, Kind, Relay};
+use voicemesh_wire::packet::{self, DataMessage, KeyPackage, Kind, Relay, SealedText, SealedWith};
 use voicemesh_wire::signaling::{Capabilities, LeaveReason, PeerInfo, ServerMessage};
 
 use super::*;
@@ -236,6 +236,46 @@ fn an_announcement_that_came_too_soon_and_was_taken_back_stops_no_timer() {
         let due = next.earliest().expect("members are checked again");
         assert!(due <= room.now + Duration::from_secs(1), "{due:?} at {:?}", room.now);
     }
+}
+
+/// Keys and what is sealed with them come in one read, where a member writes as soon as it has
+/// joined.
+#[test]
+fn a_text_right_behind_the_keys_is_given_to_a_session_that_knows_of_them() {
+    let mut room = Room::new(room_key());
+    let mut bo = ring(2, room_key(), 0);
+    let ada = room.mesh.encryption.as_ref().expect("it encrypts").announcement(session());
+    let ada = URL_SAFE_NO_PAD.decode(ada).expect("as it is published");
+    bo.set_member(room.now, session(), room.mesh.you(), &ada).expect("it is genuine");
+    while bo.agree_next() {}
+    let (_, package) = bo.poll_package().expect("keys for Ada");
+    let announcement = bo.announcement(session());
+    let keys = KeyPackage { sender: BO, announcement: &announcement, package: &package };
+    let recipient = Recipient::Group(voicemesh_wire::GroupId::of("Global"));
+    let text = TextData { sender: BO, recipient, text: "at once" }.encode(session());
+    let (header, body) = packet::open(&text).expect("a packet");
+    let secret = [&[header.kind.number()], body].concat();
+    let key = SealedWith::SenderKey;
+    let clear = SealedText { sender: BO, key, sealed: &[] }.encode(session());
+    let mut sealed = clear.clone();
+    bo.seal(room.now, Label::Data, &clear, &secret, &mut sealed).expect("it is sealed");
+    room.bo_joins_as(None, true);
+    assert!(!room.bo.1.data, "Bo is not accepted yet");
+    for packet in [keys.encode(session()), sealed] {
+        room.happens(SocketEvent::Packet(packet.into()));
+    }
+    let mut may_write = false;
+    let mut is_given = None;
+    while let Some(event) = room.mesh.poll_network_event() {
+        match event {
+            NetworkEvent::RosterChanged(roster) => {
+                may_write = roster.permissions(Some(peer(2))).data
+            }
+            NetworkEvent::FromServer(packet) if packet == text => is_given = Some(may_write),
+            _ => {}
+        }
+    }
+    assert_eq!(is_given, Some(true));
 }
 
 #[test]
