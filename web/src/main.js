@@ -29,7 +29,8 @@ try {
   const lacking = support();
   const { storage, lasts } = openStorage();
   const peer = lacking === null ? new Peer({ storage }) : null;
-  show(peer, { root, room: roomOf(location.pathname), support: lacking, storage, lasts });
+  const room = roomOf(location.pathname, undefined, location.search);
+  show(peer, { root, room, support: lacking, storage, lasts });
 } catch (error) {
   showFailure(root, error);
   throw error;

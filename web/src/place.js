@@ -30,16 +30,17 @@ export const roomUrl = (room, base = BASE) => new URL(`r/${encoded(room)}`, base
 export const serverUrl = (base = BASE) =>
   socketUrl(base).replace(/\/ws$/, base.pathname === '/' ? '' : '/');
 
-/** Whether a room's name has behind a `#` what a link has there, and no server may see. @param {string} room */
-const hasSecret = (room) => /#(.*&)?[kt](=|%3d)/i.test(room);
+/** Whether a text has what belongs behind the `#` of a link, which a program has encoded or made a query of, and no server may see. @param {string} text */
+const hasSecret = (text) =>
+  /(([#\uff03]|%(25)*23)(.*&)?[kt](=|%(25)*3d)|[?&][kt]=[\w-]{16})/i.test(text);
 
-/** The room that an address names, below the base: `r/ROOM`. @param {string} path @param {URL} [base] */
-export function roomOf(path, base = BASE) {
+/** The room that an address names, below the base: `r/ROOM`. @param {string} path @param {URL} [base] @param {string} [query] */
+export function roomOf(path, base = BASE, query = '') {
   const match =
     path.startsWith(base.pathname) && /^r\/(.+?)\/?$/.exec(path.slice(base.pathname.length));
   try {
     const room = match ? decodeURIComponent(match[1]) : '';
-    return hasSecret(room) ? '' : room;
+    return hasSecret(room + query) ? '' : room;
   } catch {
     return '';
   }
@@ -130,6 +131,7 @@ export function invitationOf(text, base = BASE) {
   if (isCommand(argument)) return null;
   const pasted = bare(argument ?? text);
   const kind = kindOf(pasted);
+  if (hasSecret(kind === 'name' ? pasted : pasted.split('#')[0])) return null;
   if (kind === 'name' && argument !== undefined) {
     const room = unquoted(argument);
     return { room, url: roomUrl(room, base), host: base.host, isHere: true };

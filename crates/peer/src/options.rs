@@ -89,6 +89,7 @@ impl JoinOptions {
     pub fn from_link(link: &str) -> Result<Self, JoinError> {
         // What is behind the # is secret: no error repeats it.
         let (link, fragment) = link.split_once('#').unwrap_or((link, ""));
+        without_secret(link)?;
         let (url, room) = ServerUrl::parse_link(link)
             .map_err(|why| JoinError::BadServer { url: link.to_owned(), why })?;
         let room = room.ok_or_else(|| match room_problem(link) {
@@ -114,7 +115,11 @@ impl JoinOptions {
     /// When the link is no server's address, or names no room.
     pub fn follow_link(mut self) -> Result<Self, JoinError> {
         self.checked_fragment()?;
-        match pasted::read(&self.room) {
+        let pasted = pasted::read(&self.room);
+        if pasted != Pasted::Command {
+            without_secret(self.room.split('#').next().unwrap_or_default())?;
+        }
+        match pasted {
             Pasted::Name => {}
             Pasted::Argument(room) => self.room = room.to_owned(),
             Pasted::Command => {
@@ -155,11 +160,7 @@ impl JoinOptions {
                 self.room_key = linked.room_key.or(self.room_key);
             }
         }
-        if pasted::has_secret(&self.room) {
-            let link = self.room.split('#').next().unwrap_or_default().to_owned();
-            let why = "a key or token stands in the room's name, where the server would see it";
-            return Err(JoinError::BadRoomInLink { link, why: why.into() });
-        }
+        without_secret(&self.room)?;
         Ok(self)
     }
 
@@ -463,6 +464,13 @@ impl JoinOptions {
         let why = "what stands behind its # belongs to a link; give the whole link as the room";
         Err(JoinError::BadServer { url: server.to_owned(), why: why.into() })
     }
+}
+
+/// Refuses what has a key or token where the server would see it, and repeats none of it.
+fn without_secret(room: &str) -> Result<(), JoinError> {
+    let Some(at) = pasted::secret_at(room) else { return Ok(()) };
+    let why = "a key or token stands in the room's name, where the server would see it";
+    Err(JoinError::BadRoomInLink { link: room[..at].to_owned(), why: why.into() })
 }
 
 /// The room's key in the fragment of a link. One that was cut off or cannot be read is damaged, not

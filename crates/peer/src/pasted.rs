@@ -38,11 +38,36 @@ pub(crate) fn read(text: &str) -> Pasted<'_> {
     }
 }
 
-/// Whether a room's name has behind a `#` what a link has there: a program has written the `#` as
-/// `%23`, or the beginning of the link is missing.
-pub(crate) fn has_secret(room: &str) -> bool {
-    let pairs = room.split_once('#').map(|(_, fragment)| fragment.split('&'));
-    pairs.is_some_and(|mut pairs| pairs.any(|pair| is_named(pair, 'k') || is_named(pair, 't')))
+/// Where in a text begins what belongs behind the `#` of a link, and no server may see: a program
+/// has written the `#` as `%23`, once or more, or as a full-width letter, has made a query of it, or
+/// the beginning of the link is missing.
+pub(crate) fn secret_at(text: &str) -> Option<usize> {
+    text.char_indices().map(|(at, _)| at).find(|at| begins_secret(&text[*at..]))
+}
+
+fn begins_secret(text: &str) -> bool {
+    let is_pair = |pair| is_named(pair, 'k') || is_named(pair, 't');
+    if let Some(fragment) = text.strip_prefix(['#', '＃']).or_else(|| after_encoded(text, "23")) {
+        return fragment.split('&').any(is_pair);
+    }
+    // `?t=5` may be a name; what is as long as a key is none.
+    let value = text
+        .strip_prefix(['?', '&'])
+        .and_then(|pair| pair.strip_prefix(['k', 'K', 't', 'T'])?.strip_prefix('='));
+    value.is_some_and(|value| value.bytes().take_while(is_of_key).take(LONG).count() == LONG)
+}
+
+/// What follows a byte that is percent-encoded once or more: `%23`, `%2523`.
+fn after_encoded<'a>(text: &'a str, byte: &str) -> Option<&'a str> {
+    text.strip_prefix('%')?.trim_start_matches("25").strip_prefix(byte)
+}
+
+/// Bytes of a value in a query from which on it may be a key or a token.
+const LONG: usize = 16;
+
+/// Whether a byte is one of base64url.
+fn is_of_key(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 /// Whether a fragment has a room's key, or what is left of one.
@@ -50,10 +75,12 @@ pub(crate) fn names_key(fragment: &str) -> bool {
     fragment.trim_start_matches('#').split('&').any(|pair| is_named(pair, 'k'))
 }
 
-/// `k=…`, also in capitals or percent-encoded, as some programs change links.
+/// `k=…`, also in capitals or percent-encoded, once or more, as some programs change links.
 fn is_named(pair: &str, name: char) -> bool {
     let lower = pair.to_ascii_lowercase();
-    lower.strip_prefix(name).is_some_and(|rest| rest.starts_with('=') || rest.starts_with("%3d"))
+    lower
+        .strip_prefix(name)
+        .is_some_and(|rest| rest.starts_with('=') || after_encoded(rest, "3d").is_some())
 }
 
 /// As `-h` and `--password`; a dash alone is none.
