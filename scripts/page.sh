@@ -13,7 +13,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 TARGET=wasm32-unknown-unknown
-MODULE=web/src/uplink.wasm.gz
+MODULE=web/src/uplink.wasm
 STAMP=crates/page/stamp.txt
 # Crates without I/O. Those with sound need a C library as they stand.
 PURE=(common wire e2ee uplink session mesh netsim networks resample rooms unityp2p)
@@ -37,8 +37,7 @@ build() {
     export CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
     export CARGO_PROFILE_RELEASE_STRIP=true CARGO_PROFILE_RELEASE_PANIC=abort
     for_wasm build --locked --release --quiet --lib -p voicemesh-page
-    # The page unpacks it.
-    gzip -9 -n -c "$(wasm_dir)/$TARGET/release/voicemesh_page.wasm" >"$1"
+    cp "$(wasm_dir)/$TARGET/release/voicemesh_page.wasm" "$1"
     say "$1: $(wc -c <"$1") bytes"
 }
 

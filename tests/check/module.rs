@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::files::{files, root};
 
-const MODULE: &str = "web/src/uplink.wasm.gz";
+const MODULE: &str = "web/src/uplink.wasm";
 const STAMP: &str = "crates/page/stamp.txt";
 
 fn digits(hash: Sha256) -> String {

@@ -29,7 +29,7 @@ try {
   const lacking = support();
   const { storage, lasts } = openStorage();
   const peer = lacking === null ? new Peer({ storage }) : null;
-  const room = roomOf(location.pathname, undefined, location.search);
+  const room = roomOf(location.pathname + location.search);
   show(peer, { root, room, support: lacking, storage, lasts });
 } catch (error) {
   showFailure(root, error);

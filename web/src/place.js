@@ -34,13 +34,14 @@ export const serverUrl = (base = BASE) =>
 const hasSecret = (text) =>
   /(([#\uff03]|%(25)*23)(.*&)?[kt](=|%(25)*3d)|[?&][kt]=[\w-]{16})/i.test(text);
 
-/** The room that an address names, below the base: `r/ROOM`. @param {string} path @param {URL} [base] @param {string} [query] */
-export function roomOf(path, base = BASE, query = '') {
+/** The room that an address names, below the base: `r/ROOM`. @param {string} path with the query @param {URL} [base] */
+export function roomOf(path, base = BASE) {
   const match =
-    path.startsWith(base.pathname) && /^r\/(.+?)\/?$/.exec(path.slice(base.pathname.length));
+    path.startsWith(base.pathname) &&
+    /^r\/([^?]+?)\/?(\?.*)?$/.exec(path.slice(base.pathname.length));
   try {
     const room = match ? decodeURIComponent(match[1]) : '';
-    return hasSecret(room + query) ? '' : room;
+    return hasSecret(room + path) ? '' : room;
   } catch {
     return '';
   }
@@ -131,17 +132,17 @@ export function invitationOf(text, base = BASE) {
   if (isCommand(argument)) return null;
   const pasted = bare(argument ?? text);
   const kind = kindOf(pasted);
-  if (hasSecret(kind === 'name' ? pasted : pasted.split('#')[0])) return null;
+  const [before] = kind === 'name' ? [pasted] : pasted.split('#');
+  if (hasSecret(before)) return null;
   if (kind === 'name' && argument !== undefined) {
     const room = unquoted(argument);
     return { room, url: roomUrl(room, base), host: base.host, isHere: true };
   }
   try {
     if (kind === 'path') {
-      const [, path, fragment] = /^([^#?]*)[^#]*(#.*)?$/s.exec(pasted) ?? [];
-      const room = decodeURIComponent(path.replace(/\/$/, '').replace(/^.*\//, ''));
+      const room = decodeURIComponent(before.replace(/\/?(\?.*)?$/s, '').replace(/^.*\//s, ''));
       if (hasSecret(room)) return null;
-      const url = `${roomUrl(room, base)}${fragment ?? ''}`;
+      const url = roomUrl(room, base) + pasted.slice(before.length);
       return { room, url, host: base.host, isHere: true };
     }
     if (kind !== 'link') return null;

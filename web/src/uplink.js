@@ -30,11 +30,7 @@ let compiled = null;
 const LOAD_LIMIT_MS = 2000;
 
 async function compile() {
-  const { body } = await fetch(new URL('uplink.wasm.gz', import.meta.url));
-  if (!body) throw new Error('the module is empty');
-  return WebAssembly.compile(
-    await new Response(body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer(),
-  );
+  return WebAssembly.compileStreaming(fetch(new URL('uplink.wasm', import.meta.url)));
 }
 
 /**

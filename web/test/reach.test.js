@@ -33,8 +33,8 @@ test('every address is made from the page’s own', () => {
   for (const path of ['/', '/r/', '/r/%ff', '/x/r/lobby'])
     assert.equal(roomOf(path, ROOT), '', path);
   assert.equal(roomOf('/r/lobby', BELOW), '', 'another page of the same host');
-  assert.equal(roomOf('/r/lobby', ROOT, '?utm=1&k=2'), 'lobby');
-  assert.equal(roomOf('/r/lobby', ROOT, '?k=0123456789abcdef'), '', 'a key that was sent');
+  assert.equal(roomOf('/r/lobby?utm=1&k=2', ROOT), 'lobby');
+  assert.equal(roomOf('/r/lobby/?k=0123456789abcdef', ROOT), '', 'a key that was sent');
 });
 
 test('a link to a room is understood where a name is asked for, and a name is left as it is', () => {

@@ -3,15 +3,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
 
 import { Uplink } from '../src/uplink.js';
 import { Bottleneck, World } from './world.js';
 
 const module = new WebAssembly.Module(
-  gunzipSync(
-    readFileSync(process.env.UPLINK_WASM ?? new URL('../src/uplink.wasm.gz', import.meta.url)),
-  ),
+  readFileSync(process.env.UPLINK_WASM ?? new URL('../src/uplink.wasm', import.meta.url)),
 );
 const FRAME_MS = 20;
 

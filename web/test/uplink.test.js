@@ -4,7 +4,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
 
 import { Uplink } from '../src/uplink.js';
 
@@ -16,9 +15,7 @@ const { cases } = JSON.parse(
   readFileSync(new URL('../../tests/vectors/uplink.json', import.meta.url), 'utf8'),
 );
 const module = new WebAssembly.Module(
-  gunzipSync(
-    readFileSync(process.env.UPLINK_WASM ?? new URL('../src/uplink.wasm.gz', import.meta.url)),
-  ),
+  readFileSync(process.env.UPLINK_WASM ?? new URL('../src/uplink.wasm', import.meta.url)),
 );
 
 const STEP_MS = 20;

@@ -10,7 +10,7 @@
 //! **As a module** (`exports.rs`): plain functions over numbers, one `Sender` in each instance.
 //! Lists pass through a buffer of u32 words in the module's memory, at `buffer()`, `WORDS` long.
 //! JavaScript numbers listeners itself, below 2^32. What `scripts/page.sh` builds is
-//! `web/src/uplink.wasm.gz`.
+//! `web/src/uplink.wasm`.
 
 #[cfg(target_arch = "wasm32")]
 mod exports;

@@ -127,7 +127,6 @@ fn media_type(name: &str) -> Option<&'static str> {
         "png" => "image/png",
         "ico" => "image/x-icon",
         "wasm" => "application/wasm",
-        "gz" => "application/gzip",
         "txt" => "text/plain; charset=utf-8",
         _ => return None,
     })
