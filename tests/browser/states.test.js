@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { look } from './harness/look.js';
 import { ROOT } from './harness/program.js';
 import { Stage, within } from './harness/stage.js';
+import { REFUSALS } from '../../web/src/view/words.js';
 
 /** @import { PeerState, PersonState } from '../../web/src/state.js' */
 /** @import { Person } from './harness/browser.js' */
@@ -138,7 +139,18 @@ const STATES = [
   ['replaced', { phase: 'replaced' }],
   ['joining', { phase: 'joining', microphone: 'asking' }],
   ['joining-waking', { phase: 'joining', waking: true }],
-  ...['slow', 'busy', 'cookies', 'protocol', 'redirect', 'blocked', 'stranger', 'no-upgrade'].map(
+  ...[
+    'offline',
+    'unreachable',
+    'slow',
+    'busy',
+    'cookies',
+    'protocol',
+    'redirect',
+    'blocked',
+    'stranger',
+    'no-upgrade',
+  ].map(
     (kind) =>
       /** @type {[string, any]} */ ([
         `joining-${kind}`,
@@ -170,6 +182,7 @@ const STATES = [
   ].map((code) => /** @type {[string, Partial<PeerState>]} */ ([`refused-${code}`, refused(code)])),
   ['refused-kicked', refused('kicked')],
   ['refused-banned', refused('banned', '', 42 * 60_000)],
+  ['refused-ban-over', refused('banned', '', 1)],
   ['refused-locked', refused('room-locked')],
   ['refused-token-required', refused('token-required')],
   ['refused-token-expired', refused('token-expired')],
@@ -184,6 +197,9 @@ const STATES = [
   ['microphone-failed', { microphone: 'failed' }],
   ['microphone-unavailable', { microphone: 'unavailable' }],
   ['microphone-none', { microphone: 'none' }],
+  ['encoder-late', { cannotEncode: 'late' }],
+  ['encoder-refused', { cannotEncode: 'refused' }],
+  ['output-starting', { output: 'starting' }],
   ['output-waits', { output: 'waits' }],
   ['output-default', { output: 'default' }],
   ['output-none', { output: 'none' }],
@@ -416,6 +432,45 @@ async function openPage(stage, browser, context) {
   return ada;
 }
 
+/** The words that a type allows, as `/** @typedef` has them. @param {string} file @param {string} type */
+function wordsOf(file, type) {
+  const source = readFileSync(join(ROOT, 'web/src', file), 'utf8').replace(/\n \* +(?=\|)/g, ' ');
+  const line = source.split('\n').find((text) => text.endsWith(`} ${type}`));
+  return [...(line ?? '').matchAll(/'([^']+)'/g)].map(([, word]) => word);
+}
+
+test('every refusal, problem, and state of microphone, speaker and encoder is among the states', () => {
+  /** @param {(state: Partial<PeerState>) => unknown} of */
+  const shown = (of) => new Set(STATES.map(([, state]) => of({ ...IN_ROOM, ...state })));
+  const [problems, codes] = [shown((of) => of.problem?.kind), shown((of) => of.refusal?.code)];
+  const kinds = wordsOf('connect-check.js', 'ProblemKind');
+  assert.ok(kinds.length > 10 && REFUSALS.size > 10, `${kinds}`);
+  assert.deepEqual(
+    kinds.filter((kind) => !problems.has(kind)),
+    [],
+  );
+  assert.deepEqual(
+    [...REFUSALS.keys(), 'banned', 'failed'].filter((code) => !codes.has(code)),
+    [],
+  );
+  const microphones = shown((of) => of.microphone);
+  const wanted = wordsOf('state.js', 'MicrophoneState');
+  assert.ok(wanted.length > 5);
+  assert.deepEqual(
+    wanted.filter((word) => !microphones.has(word)),
+    [],
+  );
+  const outputs = shown((of) => of.output);
+  const heard = wordsOf('output.js', 'OutputState').filter((word) => word !== 'off');
+  assert.ok(heard.length > 3);
+  assert.deepEqual(
+    heard.filter((word) => !outputs.has(word)),
+    [],
+  );
+  const encoders = shown((of) => of.cannotEncode);
+  for (const word of [false, 'late', 'refused']) assert.ok(encoders.has(word), `${word}`);
+});
+
 test(
   'every state of the page can be used on every screen',
   within(240),
@@ -428,6 +483,13 @@ test(
           await setState(ada, { ...IN_ROOM, ...state }, how);
           await look(ada, `state-${name}-${screen}`, { seenBefore: screen === 'wide' });
         }
+        await setState(ada, IN_ROOM, { press: '[data-test="settings"]' });
+        const held = ada.page.locator('label', { hasText: 'Push-to-talk' });
+        await held.waitFor();
+        assert.match(
+          await held.innerText(),
+          screen === 'phone' ? /While I hold a button/ : /While I hold a key or a button/,
+        );
       }),
     );
   }),
@@ -451,6 +513,34 @@ const boxes = ({ page }, selector) =>
       }),
     selector,
   );
+
+test(
+  'a long name is whole where there is room, and one can write and send at every width',
+  within(60),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.wide);
+    const { page } = ada;
+    const long = 'Karl-Theodor von und zu Guttenplag';
+    const state = { ...IN_ROOM, people: [person(long), person('Ben')], messages: MESSAGES };
+    for (const width of [1600, 1280, 1100, 1040, 1000, 961, 960, 390]) {
+      await page.setViewportSize({ width, height: 800 });
+      await setState(ada, state, { tab: 'people' });
+      const cut = await page
+        .locator(`[data-test="person"][data-name="${long}"] .name > strong`)
+        .evaluate((name) => name.scrollWidth - name.clientWidth);
+      assert.ok(cut <= 0, `${width}: ${cut} pixels of the name are not seen`);
+      await setState(ada, state, { tab: 'chat' });
+      const field = await page.locator('[data-test="chat-input"]').boundingBox();
+      const send = await page.locator('[data-test="chat-send"]').boundingBox();
+      assert.ok(field && send, `${width}`);
+      assert.ok(field.width >= 160 && field.height >= 36, `${width}: ${JSON.stringify(field)}`);
+      assert.ok(send.x + send.width <= width, `${width}: ${JSON.stringify(send)}`);
+      const apart = send.x >= field.x + field.width - 1 || send.y >= field.y + field.height - 1;
+      assert.ok(apart, `${width}: ${JSON.stringify([field, send])}`);
+    }
+  }),
+);
 
 const SMALL = [
   [844, 390],
@@ -529,6 +619,47 @@ test(
     assert.equal(await page.locator('.unread').innerText(), '1 new');
     assert.equal(await page.locator('.notices p').count(), 1);
     assert.deepEqual(await boxes(ada, '.notices p'), []);
+  }),
+);
+
+test(
+  'a message sounds while the page is hidden, and not while it is seen',
+  within(),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.wide);
+    const { page } = ada;
+    await setState(ada, IN_ROOM);
+    const tones = page.evaluate(
+      async (state) => {
+        const page = /** @type {any} */ (globalThis);
+        const Oscillator = page.OscillatorNode;
+        /** @type {string[]} */
+        const begun = [];
+        const sounded = new Promise((resolve) => {
+          page.OscillatorNode = class extends Oscillator {
+            start() {
+              begun.push(document.visibilityState);
+              resolve(begun);
+            }
+
+            stop() {}
+          };
+        });
+        const { messages } = state;
+        for (const [at, visibilityState] of ['visible', 'hidden'].entries()) {
+          Object.defineProperty(document, 'visibilityState', {
+            value: visibilityState,
+            configurable: true,
+          });
+          page.changeState({ ...state, messages: messages.slice(0, at + 1) });
+        }
+        await sounded;
+        return begun;
+      },
+      { ...IN_ROOM, messages: [said('Ben', 'room', 'Seen'), said('Ben', 'room', 'Not seen')] },
+    );
+    assert.deepEqual(await tones, ['hidden']);
   }),
 );
 

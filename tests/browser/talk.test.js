@@ -86,6 +86,11 @@ test(
       stage.person(his, server, 'bob'),
     ]);
     await Promise.all([ada.waitForRoute('bob', 'direct'), bob.waitForRoute('ada', 'direct')]);
+    // As each tells the other's page.
+    for (const { page } of [ada, bob])
+      await page
+        .locator('[data-test="person"]', { hasText: '· hears you' })
+        .waitFor({ state: 'attached' });
     await Promise.all(
       [ada, bob].map(async (person) => {
         await person.waitUntilRecorded(WHOLE_S);

@@ -181,6 +181,10 @@ fn microphone_and_speaker_can_be_changed_while_talking() {
     wait_for_route(&mut bob, "ada", "direct");
     let file = folder.file("bob.wav");
     bob.type_line(&format!("/output {}", file.display()));
+    bob.type_line(&format!("/input {}", file.display()));
+    let refused = wait_for(&mut bob, "device-refused").json;
+    let why = refused["why"].as_str().unwrap();
+    assert!(why.contains("is being written with what is heard; name another file"), "{refused}");
     ada.type_line("/input no-such-folder/no-such-voice.wav");
     let refused = wait_for(&mut ada, "device-refused").json;
     assert_eq!(refused["device"], "input");

@@ -29,7 +29,14 @@ const former = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
 afterEach(() => {
   if (former) Object.defineProperty(globalThis, 'navigator', former);
   else Reflect.deleteProperty(globalThis, 'navigator');
-  for (const name of ['AudioWorkletNode', 'DelayNode']) Reflect.deleteProperty(globalThis, name);
+  for (const name of [
+    'AudioWorkletNode',
+    'AudioWorkletProcessor',
+    'DelayNode',
+    'registerProcessor',
+    'currentTime',
+  ])
+    Reflect.deleteProperty(globalThis, name);
 });
 
 /** @param {(rate: number) => void} [check] what a context of this rate does with a microphone */
@@ -83,6 +90,53 @@ test('hearing oneself takes one node, which the microphone lets go of afterwards
     'another microphone begins without it',
   );
   assert.equal(sources[1].outputs.size, 1);
+});
+
+test('the channel that is chosen is the one that the worklet hears, in every context', async () => {
+  /** @type {Map<string, new () => any>} */
+  const processors = new Map();
+  Object.assign(globalThis, {
+    AudioWorkletProcessor: class {
+      port = { onmessage: (/** @type {any} */ _) => {}, postMessage: (/** @type {any} */ _) => {} };
+    },
+    registerProcessor: (/** @type {string} */ name, /** @type {any} */ made) =>
+      processors.set(name, made),
+    currentTime: 0,
+  });
+  const worklet = '../src/capture-worklet.js';
+  await import(worklet);
+  const { base, contextOf, events, at } = graph();
+  /** @type {any[]} */
+  const working = [];
+  class WorkletNode extends FakeNode {
+    /** @override @type {any} */
+    port = {};
+
+    /** @param {unknown} _ @param {string} name */
+    constructor(_, name) {
+      super();
+      const processor = new /** @type {any} */ (processors.get(name))();
+      this.port.postMessage = (/** @type {any} */ data) => processor.port.onmessage({ data });
+      processor.port.postMessage = (/** @type {any} */ data) => this.port.onmessage({ data });
+      working.push(processor);
+    }
+  }
+  Object.assign(globalThis, { AudioWorkletNode: WorkletNode });
+  const capture = new Capture(base, () => 0, events, at(48_000));
+  capture.muted = true;
+  capture.channel = 1;
+  await capture.open('');
+  const blocks = [0.1, 0.5].map((level) => new Float32Array(960).fill(level));
+  const hears = () => {
+    working[working.length - 1].process([blocks]);
+    return capture.channels;
+  };
+  assert.deepEqual(hears(), { count: 2, heard: 1 });
+  capture.channel = 2;
+  assert.deepEqual(hears(), { count: 2, heard: 2 });
+  capture.moveTo(/** @type {any} */ (contextOf(48_000)));
+  assert.equal(working.length, 2);
+  assert.deepEqual(hears(), { count: 2, heard: 2 }, 'in another context as well');
 });
 
 test('a microphone that is given at another rate only is heard in a context of that rate', async () => {

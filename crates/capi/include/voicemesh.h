@@ -228,11 +228,11 @@ enum vmesh_event_type
   // The device that was chosen (vmesh_set_input, vmesh_set_output) cannot be used, and the one
   // in use stays: device, text.
   VMESH_EVENT_DEVICE_REFUSED = 41,
-  // How what passes between this peer and a member is encrypted from now on, where this peer
-  // encrypts, as it does by a link with a key: peer, code ("waiting" for its keys, "verified":
-  // encrypted, with the room's key, "encrypted": without one, "unable": its program does not
-  // encrypt, "stopped": it did before, "refused": what it announces is not genuine; the last
-  // three are sent nothing, or what only earlier genuine keys open).
+  // How what passes between this peer and a member is encrypted from now on: peer, code
+  // ("waiting" for its keys, "verified": encrypted, with the room's key, "encrypted": without
+  // one, "unable": its program does not encrypt, "stopped": it did before, "refused": what it
+  // announces is not genuine; these three are sent nothing, or what only earlier genuine keys
+  // open; "only-theirs": it encrypts and this peer does not, and is not heard here).
   VMESH_EVENT_ENCRYPTION_CHANGED = 42,
   // Something that this library knows and this header does not.
   VMESH_EVENT_OTHER = 1000,

@@ -70,11 +70,18 @@ impl EndToEnd {
     }
 }
 
-/// What is said of a member that encrypts, where this peer does not.
-pub(crate) fn only_theirs(who: &str) -> String {
-    format!(
-        "You do not hear {who}, whose program encrypts end to end. Join as they did: by the link with the key, or with --encrypt."
-    )
+/// What stands beside a member in lists; its sentence says the rest.
+pub(crate) fn mark(state: &PeerState) -> Option<&'static str> {
+    match state.encryption? {
+        MemberEncryption::OnlyTheirs { .. }
+        | MemberEncryption::Refused(AnnouncementError::RoomKeyMissing) => Some("encrypts"),
+        encryption => encryption.is_left_out().then_some("no key"),
+    }
+}
+
+/// Whether a member receives what is said here.
+pub(crate) fn reaches(state: &PeerState) -> bool {
+    state.encryption.is_none_or(|state| state != MemberEncryption::Waiting && !state.is_left_out())
 }
 
 /// The answer to `/code`.
@@ -84,24 +91,34 @@ pub(crate) fn lines(snapshot: &Snapshot, people: &People) -> Vec<String> {
 }
 
 fn lines_with(code: Option<&str>, snapshot: &Snapshot, people: &People) -> Vec<String> {
-    let Some(code) = code else {
-        return vec![
-            "What you say is not encrypted end to end: the server can hear what it relays. Join by a link of `voicemesh link`, or with --encrypt."
-                .to_owned(),
-        ];
-    };
-    let mut lines = match snapshot.has_room_key {
-        true => vec!["Encrypted end to end, verified by the link's key: the server cannot listen.".to_owned()],
-        false => vec![
-            "Encrypted end to end. Compare this code with the others, best in person: if all have the same, no server is in between.".to_owned(),
-            format!("  {code}"),
-        ],
-    };
     let others = snapshot.peers.iter();
     let of_each = others
         .filter_map(|state| sentence(state.encryption?, &people.label_as(state.peer, &state.name)));
-    lines.extend(of_each);
+    let mut lines: Vec<String> = of_each.collect();
+    // Last, where it stands above the line that is typed, however many are left out.
+    match code {
+        None => lines.push(
+            "What you say is not encrypted end to end: the server can hear what it relays. Join by a link of `voicemesh link`, or with --encrypt."
+                .to_owned(),
+        ),
+        Some(_) if snapshot.has_room_key => lines
+            .push("Encrypted end to end, verified by the link's key: the server cannot listen.".to_owned()),
+        Some(_) if !snapshot.peers.iter().any(is_encrypted) => lines.push(
+            "Encrypted end to end. There is no one yet to compare a code with.".to_owned(),
+        ),
+        Some(code) => lines.extend([
+            "Encrypted end to end. Compare this code with the others, best in person: if all have the same, no server is in between.".to_owned(),
+            format!("  {code}"),
+        ]),
+    }
     lines
+}
+
+fn is_encrypted(state: &PeerState) -> bool {
+    let another_key = MemberEncryption::Refused(AnnouncementError::IdentityChanged);
+    state.encryption.is_some_and(|encryption| {
+        matches!(encryption, MemberEncryption::Encrypted { .. }) || encryption == another_key
+    })
 }
 
 /// What is said to a person about one member, unless all is well.
@@ -121,6 +138,16 @@ pub(crate) fn sentence(encryption: MemberEncryption, who: &str) -> Option<String
         MemberEncryption::Stopped => {
             return Some(format!(
                 "{who} does not hear you: they are back without encryption. Ask them to join as before."
+            ));
+        }
+        MemberEncryption::OnlyTheirs { has_room_key: true } => {
+            return Some(format!(
+                "You do not hear {who}, nor they you: they joined by a link with a key. Ask them for the link."
+            ));
+        }
+        MemberEncryption::OnlyTheirs { has_room_key: false } => {
+            return Some(format!(
+                "You do not hear {who}, who encrypts end to end: join with --encrypt. They hear you."
             ));
         }
         MemberEncryption::Refused(error) => error,
@@ -159,6 +186,10 @@ mod tests {
     const ENCRYPTED: MemberEncryption = MemberEncryption::Encrypted { verified: false };
     const ANOTHER_KEY: MemberEncryption =
         MemberEncryption::Refused(AnnouncementError::IdentityChanged);
+    const ONLY_THEIRS: [MemberEncryption; 2] = [
+        MemberEncryption::OnlyTheirs { has_room_key: true },
+        MemberEncryption::OnlyTheirs { has_room_key: false },
+    ];
     const VERIFIED: MemberEncryption = MemberEncryption::Encrypted { verified: true };
 
     #[test]
@@ -194,5 +225,30 @@ mod tests {
         assert!(unverified.contains(&format!("  {code}")), "{unverified}");
         assert!(unverified.contains("keys of Cleo"), "{unverified}");
         assert!(!unverified.contains("Ben"), "{unverified}");
+        assert!(unverified.ends_with(code), "a long list does not scroll it away: {unverified}");
+        let alone = said(&room(false, MemberEncryption::Waiting, MemberEncryption::Unable));
+        assert!(!alone.contains(code) && alone.contains("no one yet to compare"), "{alone}");
+        let plain = room(false, ONLY_THEIRS[0], ONLY_THEIRS[1]);
+        let [ben, cleo, own] = &lines(&plain, &people)[..] else { panic!("three lines") };
+        assert!(ben.contains("Ben") && ben.contains("nor they you"), "{ben}");
+        assert!(cleo.contains("Cleo") && cleo.contains("They hear you"), "{cleo}");
+        assert!(own.contains("is not encrypted end to end"), "{own}");
+    }
+
+    #[test]
+    fn lists_mark_who_encrypts_otherwise_and_count_who_is_reached() {
+        let wants_key = MemberEncryption::Refused(AnnouncementError::RoomKeyMissing);
+        for (encryption, word, is_reached) in [
+            (None, None, true),
+            (Some(VERIFIED), None, true),
+            (Some(MemberEncryption::Waiting), None, false),
+            (Some(MemberEncryption::Unable), Some("no key"), false),
+            (Some(ONLY_THEIRS[0]), Some("encrypts"), false),
+            (Some(ONLY_THEIRS[1]), Some("encrypts"), true),
+            (Some(wants_key), Some("encrypts"), false),
+        ] {
+            let ben = PeerState { encryption, ..state(1, "Ben") };
+            assert_eq!((mark(&ben), reaches(&ben)), (word, is_reached), "{encryption:?}");
+        }
     }
 }

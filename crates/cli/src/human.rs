@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use voicemesh::{
-    ANNOUNCEMENT_KEY, ConnectFailure, DeviceEvent, DeviceRole, ErrorCode, Event, MemberEncryption,
-    Metadata, OwnerRightState, PeerId, PeerLeftReason, Permissions, RoomEvent, Route,
-    ServerConnection, TimedEvent, VoiceEvent,
+    ConnectFailure, DeviceEvent, DeviceRole, ErrorCode, Event, MemberEncryption, OwnerRightState,
+    PeerId, PeerLeftReason, Permissions, RoomEvent, Route, ServerConnection, TimedEvent,
+    VoiceEvent,
 };
 
 use crate::encryption::{self, EndToEnd};
@@ -21,6 +21,8 @@ pub(crate) use moderation::room_changed;
 
 /// Who speaks again after a shorter pause than this gets no new line.
 const PAUSE: Duration = Duration::from_secs(3);
+/// A way that ends is said if it is not back by then: it ends before a member that leaves has left.
+const CUT_OFF_AFTER: Duration = Duration::from_millis(500);
 /// While the server is away, tries that follow each other faster than this are not told one by one.
 const QUICK_RETRY: Duration = Duration::from_secs(1);
 
@@ -112,6 +114,9 @@ pub struct TextOutput {
     cut_off: BTreeSet<PeerId>,
     /// Peers that do not hear the user, or are not heard, because of encryption.
     left_out: BTreeSet<PeerId>,
+    /// To whom no sound comes through, which is not said yet, and since when; `None` until the next
+    /// turn.
+    cut_off_soon: BTreeMap<PeerId, Option<Duration>>,
     /// The last route to each.
     routes: BTreeMap<PeerId, Route>,
     /// Where they differ from the default.
@@ -179,6 +184,7 @@ impl TextOutput {
             remarked: Vec::new(),
             cut_off: BTreeSet::new(),
             left_out: BTreeSet::new(),
+            cut_off_soon: BTreeMap::new(),
             routes: BTreeMap::new(),
             permissions: BTreeMap::new(),
             spoke_at: BTreeMap::new(),
@@ -253,15 +259,11 @@ impl TextOutput {
                     Some(true) => format!("{label} is here, and keeps a recording of the room."),
                     _ => format!("{label} is here."),
                 };
-                Some(match self.only_theirs(*peer, metadata, &label) {
-                    Some(why) => trouble(format!("{text} {why}")),
-                    None => line(Mood::Came, text),
-                })
+                Some(line(Mood::Came, text))
             }
             Event::Room(RoomEvent::MetadataChanged { peer, metadata }) => {
                 let records = metadata.contains_key(RECORDING);
-                let encrypts = self.only_theirs(*peer, metadata, &people.label(*peer)).map(trouble);
-                self.recording_line(*peer, By::Metadata, records, people).or(encrypts)
+                self.recording_line(*peer, By::Metadata, records, people)
             }
             Event::Room(RoomEvent::StatusChanged { peer, status }) => {
                 let is_own = people.is_own(*peer);
@@ -275,6 +277,7 @@ impl TextOutput {
                 self.spoke_at.remove(peer);
                 self.recorders.remove(peer);
                 self.cut_off.remove(peer);
+                self.cut_off_soon.remove(peer);
                 self.left_out.remove(peer);
                 self.routes.remove(peer);
                 self.permissions.remove(peer);
@@ -314,7 +317,11 @@ impl TextOutput {
             Event::Room(RoomEvent::Warned { code, message, .. })
                 if matches!(
                     code.as_str(),
-                    "identity-replaced" | "identity-not-kept" | "text-unconfirmed" | "turn-failed"
+                    "identity-replaced"
+                        | "identity-not-kept"
+                        | "text-unconfirmed"
+                        | "turn-failed"
+                        | "encoder-failed"
                 ) =>
             {
                 Some(trouble(harmless(message)))
@@ -404,26 +411,33 @@ impl TextOutput {
     fn route_changed(&mut self, peer: PeerId, route: Route, people: &People) -> Option<Line> {
         let label = people.label(peer);
         self.routes.insert(peer, route);
-        let changed = if route == Route::None {
-            self.cut_off.insert(peer)
-        } else {
-            self.cut_off.remove(&peer)
-        };
-        (changed && !self.is_leaving).then(|| match route {
-            Route::None => {
-                trouble(format!("No sound comes through between you and {label} at the moment."))
+        if route == Route::None {
+            if !self.cut_off.contains(&peer) {
+                self.cut_off_soon.entry(peer).or_default();
             }
-            Route::Direct | Route::Relayed => {
-                line(Mood::Came, format!("Sound comes through between you and {label} again."))
-            }
+            return None;
+        }
+        self.cut_off_soon.remove(&peer);
+        let is_back = self.cut_off.remove(&peer) && !self.is_leaving;
+        is_back.then(|| {
+            line(Mood::Came, format!("Sound comes through between you and {label} again."))
         })
     }
 
-    /// What is said, once, of a member that encrypts where this peer does not.
-    fn only_theirs(&mut self, peer: PeerId, metadata: &Metadata, who: &str) -> Option<String> {
-        let is_plain = self.stay.end_to_end == EndToEnd::Off;
-        let encrypts = metadata.contains_key(ANNOUNCEMENT_KEY);
-        (is_plain && encrypts && self.left_out.insert(peer)).then(|| encryption::only_theirs(who))
+    /// What is said only if it lasts.
+    pub fn due(&mut self, now: Duration, people: &People) -> Vec<Line> {
+        let mut lines = Vec::new();
+        self.cut_off_soon.retain(|&peer, since| {
+            let is_due = now >= *since.get_or_insert(now) + CUT_OFF_AFTER;
+            if is_due && self.cut_off.insert(peer) && !self.is_leaving {
+                let label = people.label(peer);
+                lines.push(trouble(format!(
+                    "No sound comes through between you and {label} at the moment."
+                )));
+            }
+            !is_due
+        });
+        lines
     }
 
     /// Who is left out, and who is no longer.
@@ -441,7 +455,12 @@ impl TextOutput {
                 let was_left_out = self.left_out.remove(&peer);
                 was_left_out.then(|| line(Mood::Came, format!("{label} hears you now.")))
             }
-            MemberEncryption::Unable | MemberEncryption::Stopped | MemberEncryption::Refused(_) => {
+            // Once, also where the server is away and comes back.
+            MemberEncryption::OnlyTheirs { .. } if !self.left_out.insert(peer) => None,
+            MemberEncryption::Unable
+            | MemberEncryption::Stopped
+            | MemberEncryption::OnlyTheirs { .. }
+            | MemberEncryption::Refused(_) => {
                 if encryption.is_left_out() {
                     self.left_out.insert(peer);
                 }

@@ -23,7 +23,10 @@
 //! | `room-locked` | `locked` | newcomers are not let in, or are again |
 //! | `room-password` | `change` | the room's password was `set`, `changed` or `removed`; `present`: it has one at the join |
 //! | `owner-right` | `state` | no member has the owner's right yet: `later` or `none` |
-//! | `encryption-changed` | `peer`, `name`, `encryption`, `message` | only where this peer encrypts: `waiting` (for its keys), `verified` (it has the room's key), `encrypted` (the room has none), `unable` (its program does not encrypt), `stopped` (it did before in this stay), `refused` (what it announces is not genuine; then with `message`); the last three are sent nothing, or what only earlier genuine keys open |
+//! | `owner-changed` | `peer`, `name` | who decides about the room's metadata now |
+//! | `room-metadata-changed` | `metadata` | what the room publishes |
+//! | `reachability-changed` | `token` | how this peer can be reached from other sessions, for programs that hand it on; `null`: it cannot |
+//! | `encryption-changed` | `peer`, `name`, `encryption`, `message` | `only-theirs` (it encrypts and this peer does not: it is not heard here), else only where this peer encrypts: `waiting` (for its keys), `verified` (it has the room's key), `encrypted` (the room has none), `unable` (its program does not encrypt), `stopped` (it did before in this stay), `refused` (what it announces is not genuine; then with `message`); the last three are sent nothing, or what only earlier genuine keys open |
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |

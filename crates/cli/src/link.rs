@@ -19,9 +19,23 @@ pub(crate) fn make(arguments: &LinkArguments) -> Result<Exit, Failure> {
     };
     let options = JoinOptions::new(named.unwrap_or(DEFAULT_SERVER), room.as_str()).follow_link()?;
     let printed = print_line(&options.clone().new_room_key()?.invitation()?)?;
-    if let Some(unused) = named.filter(|named| !options.is_at(named)) {
+    for remark in remarks(&options, named) {
         // The link is made, whether or not this can be said.
-        let _ = writeln!(io::stderr(), "{}.", not_used(unused, options.server()));
+        let _ = writeln!(io::stderr(), "{remark}");
     }
     Ok(printed)
+}
+
+/// What a person may expect of the link, and it has not.
+fn remarks(options: &JoinOptions, named: Option<&str>) -> Vec<String> {
+    let unused = named.filter(|named| !options.is_at(named));
+    let unused = unused.map(|unused| format!("{}.", not_used(unused, options.server())));
+    let is_here = named.is_none() && options.is_at(DEFAULT_SERVER);
+    let only_here = is_here.then(|| {
+        "The link leads to a server on this machine; name another with --server.".to_owned()
+    });
+    let dropped = options.access_token().map(|_| {
+        "The access token of the link given is not in it: a token is for one person.".to_owned()
+    });
+    unused.into_iter().chain(only_here).chain(dropped).collect()
 }

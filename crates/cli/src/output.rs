@@ -156,7 +156,12 @@ impl Output {
     }
 
     /// Once a turn.
-    pub(crate) fn tick(&mut self, now: Duration) {
+    pub(crate) fn tick(&mut self, now: Duration, people: &People) {
+        if let OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } =
+            &mut self.form
+        {
+            view.due(now, people).iter().for_each(|line| self.say(line));
+        }
         if self.live().is_some_and(|live| live.tick(now).is_err()) {
             self.closed = true;
         }

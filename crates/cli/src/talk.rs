@@ -383,7 +383,7 @@ impl Talk {
             }
             let now = self.started.elapsed();
             self.look(now);
-            self.output.tick(now);
+            self.output.tick(now, &self.people);
             if let Some(fault) = self.output.fault() {
                 let step = "Free some room, or print elsewhere.";
                 self.failure = Some((

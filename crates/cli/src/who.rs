@@ -2,6 +2,7 @@
 
 use voicemesh::{PeerState, Route, ServerConnection, Snapshot};
 
+use crate::encryption;
 use crate::format::EVERYONE;
 use crate::format::short;
 use crate::live::cells::{cut, fit, width};
@@ -87,7 +88,8 @@ fn row(state: &PeerState, people: &People) -> [String; 5] {
         (state.muted, "off"),
         (status.recording, "REC"),
     ];
-    let states = states.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word.to_owned());
+    let states = states.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word);
+    let states = encryption::mark(state).into_iter().chain(states).map(str::to_owned);
     let states: Vec<String> = states.chain(in_groups(&state.groups)).collect();
     let states = states.join(", ");
     let label = people.label_as(state.peer, &state.name);

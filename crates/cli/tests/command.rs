@@ -229,6 +229,12 @@ fn a_link_with_a_new_key_leads_where_its_room_does_and_a_server_named_in_vain_is
     let said = stderr(&elsewhere);
     assert!(said.contains("wss://named.example, which you named, is not used"), "{said}");
     assert_eq!(stderr(&link("https://named.example/r/tea")), "");
+    let for_one = link("https://named.example/r/tea#t=a.token.x");
+    assert!(!stdout(&for_one).contains("token"), "{}", stdout(&for_one));
+    assert!(stderr(&for_one).contains("a token is for one person"), "{}", stderr(&for_one));
+    let here = output(&["link", "tea"]);
+    assert!(stdout(&here).starts_with("http://127.0.0.1:8080/r/tea#k="), "{}", stdout(&here));
+    assert!(stderr(&here).contains("a server on this machine; name another with --server"));
 }
 
 #[test]

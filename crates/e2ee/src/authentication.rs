@@ -121,6 +121,14 @@ pub(crate) fn announce(
     bytes
 }
 
+/// Whether a member that announces this encrypts with a room's key; `None` for what is no
+/// announcement. For who does not encrypt: nothing authenticates it.
+pub fn announces_room_key(announcement: &[u8]) -> Option<bool> {
+    let (plain, tag) = announcement.split_at_checked(PLAIN_BYTES)?;
+    let is_known = plain.first() == Some(&VERSION) && [0, TAG_BYTES].contains(&tag.len());
+    is_known.then_some(!tag.is_empty())
+}
+
 /// Reads what a member sent of itself; nothing of it is used before the room's key has
 /// authenticated it.
 pub(crate) fn read(

@@ -40,7 +40,7 @@ mod suite;
 #[cfg(test)]
 mod tests;
 
-pub use authentication::{FINGERPRINT_BYTES, FINGERPRINT_TAG_BYTES};
+pub use authentication::{FINGERPRINT_BYTES, FINGERPRINT_TAG_BYTES, announces_room_key};
 pub use error::{
     AnnouncementError, FingerprintError, OpenError, PackageError, RoomKeyError, SealError,
 };

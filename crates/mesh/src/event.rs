@@ -44,8 +44,8 @@ pub enum MeshEvent {
         /// All of it.
         metadata: Metadata,
     },
-    /// Whether what passes between this peer and a member is encrypted, from now on. Only where
-    /// this peer encrypts.
+    /// Whether what passes between this peer and a member is encrypted, from now on. Only where one
+    /// of them encrypts.
     EncryptionChanged {
         /// Who.
         peer: PeerId,

@@ -72,6 +72,7 @@ use negotiation::{Links, Negotiation};
 use queues::Queues;
 use roster::Roster;
 use roster_changes::Membership;
+use sealing::TheirEncryption;
 use status::OwnStatus;
 use token_renewal::{NextJoin, TokenRenewal};
 
@@ -137,6 +138,7 @@ pub struct Mesh {
     status: OwnStatus,
     /// None where everything is sent as it is.
     encryption: Option<Encryption>,
+    their_encryption: TheirEncryption,
     server_connection: Option<ServerConnection>,
     token_renewal: TokenRenewal,
     /// The newest that the server gave this peer for this room.
@@ -167,6 +169,7 @@ impl Mesh {
             lobby: Lobby::new(config.metadata.clone(), config.run),
             status: OwnStatus::default(),
             encryption: None,
+            their_encryption: TheirEncryption::default(),
             server_connection: None,
             token_renewal: TokenRenewal::default(),
             ticket: config.ticket.clone(),

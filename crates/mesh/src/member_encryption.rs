@@ -22,6 +22,12 @@ pub enum MemberEncryption {
     /// It did in this stay, and does not now, as the server says: it is sent nothing, and what comes
     /// from it unsealed is not taken.
     Stopped,
+    /// It encrypts, and this peer does not: it is not heard here.
+    OnlyTheirs {
+        /// With a room's key, and then it takes nothing that comes from here either. Otherwise it
+        /// hears this peer.
+        has_room_key: bool,
+    },
     /// What it announces was refused: it is sent nothing, unless an earlier announcement was
     /// accepted. What was accepted then goes on, sealed with those keys.
     Refused(AnnouncementError),
@@ -32,13 +38,16 @@ impl MemberEncryption {
     /// way. One that shows another identity than before may still have that one's.
     pub fn is_left_out(self) -> bool {
         match self {
-            Self::Unable | Self::Stopped => true,
+            Self::Unable | Self::Stopped | Self::OnlyTheirs { has_room_key: true } => true,
             Self::Refused(error) => error != AnnouncementError::IdentityChanged,
-            Self::Waiting | Self::Encrypted { .. } => false,
+            Self::Waiting | Self::Encrypted { .. } | Self::OnlyTheirs { has_room_key: false } => {
+                false
+            }
         }
     }
 
-    /// For programs: `waiting`, `encrypted`, `verified`, `unable`, `stopped` or `refused`.
+    /// For programs: `waiting`, `encrypted`, `verified`, `unable`, `stopped`, `only-theirs` or
+    /// `refused`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -46,6 +55,7 @@ impl MemberEncryption {
             Self::Encrypted { verified: true } => "verified",
             Self::Unable => "unable",
             Self::Stopped => "stopped",
+            Self::OnlyTheirs { .. } => "only-theirs",
             Self::Refused(_) => "refused",
         }
     }

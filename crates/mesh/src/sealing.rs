@@ -1,15 +1,53 @@
 //! Where encryption has its place in the mesh: between the session and the carrier.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use voicemesh_e2ee::{KeyRing, SafetyCode};
 use voicemesh_session::network::{NetworkEvent, PacketLimits};
 use voicemesh_wire::{PeerId, SessionId};
 
 use crate::encryption::{Encryption, KeyRoutes, MOST_OVERHEAD_BYTES, OVERHEAD_BYTES, Outgoing};
+use crate::event::MeshEvent;
+use crate::member::Member;
 use crate::member_encryption::{ANNOUNCEMENT_KEY, MemberEncryption};
+use crate::queues::Queues;
+use crate::roster::Roster;
 use crate::{Mesh, MeshConfig};
+
+/// Of a peer that does not encrypt: which members do.
+#[derive(Debug, Default)]
+pub(crate) struct TheirEncryption {
+    /// The roster's changes up to which that is known.
+    followed: Option<u64>,
+    reported: BTreeMap<PeerId, MemberEncryption>,
+}
+
+impl TheirEncryption {
+    fn follow(&mut self, roster: &Roster, queues: &mut Queues) {
+        if self.followed.replace(roster.changes) == Some(roster.changes) {
+            return;
+        }
+        let theirs = |member: &Member| Some((member.peer, only_theirs(member)?));
+        let now: BTreeMap<_, _> = roster.members().filter_map(theirs).collect();
+        for (&peer, &encryption) in &now {
+            if self.reported.get(&peer) != Some(&encryption) {
+                queues.tell(MeshEvent::EncryptionChanged { peer, encryption });
+            }
+        }
+        self.reported = now;
+    }
+}
+
+/// What a member announces to one that does not encrypt.
+fn only_theirs(member: &Member) -> Option<MemberEncryption> {
+    let announcement = URL_SAFE_NO_PAD.decode(member.metadata.get(ANNOUNCEMENT_KEY)?).ok()?;
+    let has_room_key = voicemesh_e2ee::announces_room_key(&announcement)?;
+    Some(MemberEncryption::OnlyTheirs { has_room_key })
+}
 
 impl Mesh {
     /// A mesh that seals what it sends and opens what it gets (PROTOCOL.md, section 18), with the
@@ -24,11 +62,14 @@ impl Mesh {
         self.encryption.is_some()
     }
 
-    /// Whether what passes between this peer and a member is encrypted; `None` if this peer does
-    /// not encrypt, or there is no such member.
+    /// Whether what passes between this peer and a member is encrypted; `None` if neither of them
+    /// encrypts, or there is no such member.
     pub fn encryption_of(&self, peer: PeerId) -> Option<MemberEncryption> {
         let member = self.roster.member(peer)?;
-        self.encryption.as_ref().map(|encryption| encryption.state_of(member))
+        match &self.encryption {
+            Some(encryption) => Some(encryption.state_of(member)),
+            None => only_theirs(member),
+        }
     }
 
     /// Whether it encrypts with the room's key.
@@ -88,9 +129,12 @@ impl Mesh {
     }
 
     pub(crate) fn tick_encryption(&mut self, now: Duration) {
-        let Self { encryption, roster, connection, links, queues, .. } = self;
-        if let Some(encryption) = encryption {
-            encryption.tick(&mut KeyRoutes { now, roster, connection, links, queues });
+        let Self { encryption, their_encryption, roster, connection, links, queues, .. } = self;
+        match encryption {
+            Some(encryption) => {
+                encryption.tick(&mut KeyRoutes { now, roster, connection, links, queues });
+            }
+            None => their_encryption.follow(roster, queues),
         }
     }
 

@@ -183,8 +183,8 @@ pub enum RoomEvent {
         /// How it went.
         result: Result<(), TransactionError>,
     },
-    /// Whether what passes between this peer and another is encrypted, from now on. Only where this
-    /// peer encrypts ([`JoinOptions::encrypted`](crate::JoinOptions::encrypted)).
+    /// Whether what passes between this peer and another is encrypted, from now on. Only where one
+    /// of them encrypts ([`JoinOptions::encrypted`](crate::JoinOptions::encrypted)).
     EncryptionChanged {
         /// Who.
         peer: PeerId,

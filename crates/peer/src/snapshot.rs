@@ -63,8 +63,8 @@ pub struct PeerState {
     pub gain: f32,
     /// Whether it is not heard because this peer muted it.
     pub muted: bool,
-    /// Whether what passes between this peer and it is encrypted; `None` where this peer does not
-    /// encrypt ([`JoinOptions::encrypted`](crate::JoinOptions::encrypted)).
+    /// Whether what passes between this peer and it is encrypted; `None` where neither encrypts
+    /// ([`JoinOptions::encrypted`](crate::JoinOptions::encrypted)).
     pub encryption: Option<MemberEncryption>,
 }
 

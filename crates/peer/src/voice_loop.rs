@@ -32,6 +32,25 @@ pub(crate) use publish::{EVENTS, KnownGroups, Publisher, peer_state, voice_state
 /// microphone faster than they can be.
 const BLOCKS_PER_TURN: usize = 50;
 
+/// What a program shows when speech cannot be encoded.
+const ENCODER_FAILED: &str = "What you say cannot be encoded: the others do not hear you. Leave and join again; if it stays so, try another --frame-ms or --bitrate.";
+/// After so long without a failure of the encoder the next one is said again.
+const ENCODER_WORKS_AFTER: Duration = Duration::from_secs(10);
+
+/// Speech that could not be encoded.
+#[derive(Debug, Default)]
+struct EncoderFailures {
+    last: Option<Duration>,
+}
+
+impl EncoderFailures {
+    /// Notes a failure. Whether it is to be said: not those that follow one another.
+    fn is_new(&mut self, now: Duration) -> bool {
+        let last = self.last.replace(now);
+        last.is_none_or(|last| now.saturating_sub(last) > ENCODER_WORKS_AFTER)
+    }
+}
+
 /// The devices, what the program has set of the sound, and what it learns.
 pub(crate) struct VoiceLoop {
     pub(crate) sound: Sound,
@@ -42,6 +61,7 @@ pub(crate) struct VoiceLoop {
     microphone_lost: bool,
     speaker_lost: bool,
     is_talking: bool,
+    encoder: EncoderFailures,
     /// Peers that have been heard since they joined.
     heard: BTreeSet<PeerId>,
 }
@@ -61,6 +81,7 @@ impl VoiceLoop {
             microphone_lost: false,
             speaker_lost: false,
             is_talking: false,
+            encoder: EncoderFailures::default(),
             heard: BTreeSet::new(),
         }
     }
@@ -131,7 +152,7 @@ impl VoiceLoop {
                 engine.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
             }
             if speaks && let Err(error) = engine.capture(now, &block) {
-                tracing::warn!(%error, "a block of speech was not sent");
+                self.capture_failed(now, &error);
             }
             if !plays && !speaks {
                 break;
@@ -153,6 +174,14 @@ impl VoiceLoop {
                 }
                 Err(why) => self.device_refused(now, which, why),
             }
+        }
+    }
+
+    /// What was said is lost: said once, however many frames it concerns.
+    fn capture_failed(&mut self, now: Duration, error: &EngineError) {
+        if self.encoder.is_new(now) {
+            tracing::warn!(%error, "speech cannot be encoded");
+            self.warn(now, "encoder-failed", ENCODER_FAILED.to_owned());
         }
     }
 
@@ -379,5 +408,19 @@ impl VoiceLoop {
             self.report(now, event);
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoder_that_fails_with_every_block_is_said_once_and_again_after_it_has_worked() {
+        let mut encoder = EncoderFailures::default();
+        let blocks = |from: u64| (from..from + 3000).map(|block| Duration::from_millis(10 * block));
+        assert_eq!(blocks(0).filter(|&now| encoder.is_new(now)).count(), 1);
+        let later = 3000 + 2 * ENCODER_WORKS_AFTER.as_secs() * 100;
+        assert_eq!(blocks(later).filter(|&now| encoder.is_new(now)).count(), 1);
     }
 }

@@ -178,7 +178,7 @@ function fill(select, found, chosen, first) {
 
 const ACTIVATIONS = /** @type {const} */ ([
   ['voice', 'When I speak', 'Voice activation'],
-  ['push-to-talk', 'While I hold a key or a button', 'Push-to-talk'],
+  ['push-to-talk', '', 'Push-to-talk'],
   ['always', 'Always', ''],
 ]);
 const PROCESSING = /** @type {const} */ ([
@@ -186,6 +186,9 @@ const PROCESSING = /** @type {const} */ ([
   ['noise', 'Suppress background noise'],
   ['gain', 'Even out my loudness'],
 ]);
+
+/** What is held to talk: the button alone where there are no keys. */
+const held = () => h('span', {}, 'While I hold ', h('span', 'keyboard', 'a key or '), 'a button');
 
 /** When one's voice is sent, and what is done to it before. @param {App} app @param {string} place */
 export function voice({ peer, settings }, place) {
@@ -199,7 +202,7 @@ export function voice({ peer, settings }, place) {
         peer.sound.setActivation(value);
       },
     });
-    return { radio, element: h('label', 'choice', radio, label, h('small', {}, more)) };
+    return { radio, element: h('label', 'choice', radio, label || held(), h('small', {}, more)) };
   });
   const processing = PROCESSING.map(([name, label]) =>
     toggle(label, settings.processing[name], (on) => {

@@ -217,16 +217,33 @@ fn a_person_who_joins_is_one_line_and_only_a_missing_route_is_another() {
     ] {
         assert_eq!(say(event), None);
     }
-    assert!(
-        say(route(Route::None))
-            .is_some_and(|text| text.starts_with("No sound comes through between you and Ben"))
-    );
-    assert_eq!(say(route(Route::None)), None, "told once");
-    assert_eq!(
-        say(route(Route::Relayed)).as_deref(),
-        Some("Sound comes through between you and Ben again.")
-    );
-    assert_eq!(say(route(Route::Direct)), None);
+}
+
+#[test]
+fn a_way_that_ends_is_said_if_it_stays_so_and_not_of_a_member_that_leaves() {
+    let (mut human, people) = (human(), people(&[(1, "Ben")]));
+    let route = |route| Event::Room(RoomEvent::RouteChanged { peer: peer(1), route });
+    let left = || {
+        let (name, reason) = ("Ben".to_owned(), PeerLeftReason::Left);
+        Event::Room(RoomEvent::PeerLeft { peer: peer(1), name, reason })
+    };
+    let ms = Duration::from_millis;
+    let mut after = |event, at_ms: [u64; 2]| {
+        let line = human.event(&at(0, event), &people);
+        let mut lines: Vec<Line> = line.into_iter().collect();
+        at_ms.iter().for_each(|&at| lines.extend(human.due(ms(at), &people)));
+        lines.into_iter().map(|line| line.text).collect::<Vec<_>>()
+    };
+    assert_eq!(after(arrival(1, "Ben"), [0, 1]), ["Ben is here."]);
+    assert_eq!(after(route(Route::None), [1000, 1499]), [""; 0]);
+    assert_eq!(after(route(Route::Relayed), [1500, 2500]), [""; 0], "it was short");
+    let cut_off = ["No sound comes through between you and Ben at the moment."];
+    assert_eq!(after(route(Route::None), [3000, 3500]), cut_off);
+    assert_eq!(after(route(Route::None), [3600, 5000]), [""; 0], "told once");
+    let again = ["Sound comes through between you and Ben again."];
+    assert_eq!(after(route(Route::Direct), [5001, 6000]), again);
+    assert_eq!(after(route(Route::None), [7000, 7499]), [""; 0]);
+    assert_eq!(after(left(), [7500, 8000]), ["Ben left."]);
 }
 
 #[test]
@@ -486,14 +503,14 @@ fn refusals_say_what_next() {
         "That did not work: too long."
     );
     // Nothing was asked for.
-    assert_eq!(
-        said(Event::Room(RoomEvent::Warned {
-            code: ErrorCode::Other("turn-failed".into()),
-            message: "The TURN server gives no address.".into(),
-            text: None
-        })),
-        "The TURN server gives no address."
-    );
+    for code in ["turn-failed", "encoder-failed"] {
+        let warned = RoomEvent::Warned {
+            code: ErrorCode::Other(code.into()),
+            message: "It does not work.".into(),
+            text: None,
+        };
+        assert_eq!(said(Event::Room(warned)), "It does not work.");
+    }
     assert!(
         said(Event::Voice(VoiceEvent::GroupRefused { group: "Red\u{7}".into() })).contains("“Red”")
     );
@@ -582,36 +599,23 @@ fn who_is_left_out_by_encryption_is_said_with_the_reason() {
     assert!(said(MemberEncryption::Stopped).expect("a line").contains("without encryption"));
 }
 
-/// Who joined without the key reads why a member is not heard: once, and not where both encrypt.
+/// Who joined without the key reads why a member is not heard: once.
 #[test]
 fn who_does_not_encrypt_reads_that_others_do() {
-    let metadata = Metadata::from([("e2ee".to_owned(), "AQ".to_owned())]);
-    let people = people(&[(1, "Ben")]);
-    let changed = |metadata: &Metadata| {
-        at(
-            1000,
-            Event::Room(RoomEvent::MetadataChanged { peer: peer(1), metadata: metadata.clone() }),
-        )
-    };
+    let people = people(&[(1, "Ben"), (2, "Cleo")]);
     let mut plain = human();
-    assert_eq!(plain.event(&changed(&Metadata::new()), &people), None);
-    let line = plain.event(&changed(&metadata), &people).expect("a line");
-    assert!(line.text.contains("You do not hear Ben") && line.mood == Mood::Trouble, "{line:?}");
-    assert_eq!(plain.event(&changed(&metadata), &people), None);
-    let here = at(
-        1000,
-        Event::Room(RoomEvent::PeerJoined {
-            peer: peer(1),
-            name: "Ben".into(),
-            metadata: metadata.clone(),
-        }),
-    );
-    let line = human().event(&here, &people).expect("a line");
-    assert!(line.text.starts_with("Ben is here. You do not hear Ben"), "{line:?}");
+    let mut said = |id, has_room_key| {
+        let encryption = MemberEncryption::OnlyTheirs { has_room_key };
+        let event = Event::Room(RoomEvent::EncryptionChanged { peer: peer(id), encryption });
+        plain.event(&at(1000, event), &people)
+    };
+    let line = said(1, true).expect("a line");
+    assert!(line.text.contains("You do not hear Ben, nor they you"), "{line:?}");
+    assert_eq!(line.mood, Mood::Trouble);
+    assert_eq!(said(1, true), None);
+    assert!(said(2, false).expect("a line").text.contains("They hear you"));
     for end_to_end in [EndToEnd::WithKey, EndToEnd::WithoutKey] {
-        let stay = SessionInfo { end_to_end, ..stay(false, Part::Talk) };
-        let mut encrypted = TextOutput::new(stay);
+        let encrypted = TextOutput::new(SessionInfo { end_to_end, ..stay(false, Part::Talk) });
         assert!(encrypted.opening()[1].text.contains("encrypted end to end"));
-        assert_eq!(encrypted.event(&changed(&metadata), &people), None);
     }
 }

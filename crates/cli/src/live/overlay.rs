@@ -31,7 +31,7 @@ const KEYS: [&str; 16] = [
     "● ◉ ·             speaks, the loudest of several, silent",
 ];
 
-const LEGEND: [&str; 18] = [
+const LEGEND: [&str; 19] = [
     "clear, fair, poor how well a person comes through to you",
     "loss, late, far   why not clearly: speech is lost, is late, has a long way",
     "direct, relayed   straight from their machine, or through the server",
@@ -40,6 +40,7 @@ const LEGEND: [&str; 18] = [
     "delay             from their microphone to your speaker",
     "muted, deafened   their own choice; “off” and “50 %” are yours",
     "no key            sent nothing: does not encrypt with the same key",
+    "encrypts          you lack the key: /code says who hears whom",
     "reaches 2 of 3    persons to whom your voice gets through",
     "others miss 2 %   share of your packets that did not arrive",
     "noise -57 dB      your room when it is silent; ╎ on the bar",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use voicemesh::{
-    Event, MemberEncryption, MicrophoneState, PeerId, PeerState, RoomEvent, Route,
-    ServerConnection, Snapshot, TimedEvent,
+    Event, MicrophoneState, PeerId, PeerState, RoomEvent, Route, ServerConnection, Snapshot,
+    TimedEvent,
 };
 
 use super::editor::Editor;
@@ -12,7 +12,7 @@ use super::held_key::HeldKey;
 use super::log::Log;
 use super::overlay_state::{Content, Overlay};
 use super::problems::{Condition, Problems};
-use crate::encryption::{HeaderMark, header_mark};
+use crate::encryption::{self, HeaderMark, header_mark};
 use crate::format::EVERYONE;
 use crate::human::Heard;
 use crate::human::{Line, Mood};
@@ -127,8 +127,8 @@ pub(crate) struct Person {
     pub muted_itself: bool,
     pub deafened: bool,
     pub listening_only: bool,
-    /// It is sent nothing, because it does not encrypt with the same key.
-    pub left_out: bool,
+    /// How it encrypts otherwise than this peer, in a word.
+    pub encryption: Option<&'static str>,
     /// Its talk groups, if it does not just listen to everyone.
     pub groups: Option<String>,
     pub gain_percent: u32,
@@ -211,7 +211,7 @@ impl Screen {
             listens
                 && state.route != Route::None
                 && !state.status.deafened
-                && matches!(state.encryption, None | Some(MemberEncryption::Encrypted { .. }))
+                && encryption::reaches(state)
                 && state.permissions.listen
         };
         let reached = snapshot.peers.iter().filter(is_reached).count();
@@ -321,7 +321,7 @@ impl Person {
             muted_itself: state.status.muted,
             deafened: state.status.deafened,
             listening_only: state.status.listening_only,
-            left_out: state.encryption.is_some_and(MemberEncryption::is_left_out),
+            encryption: encryption::mark(state),
             groups: in_groups(&state.groups),
             gain_percent: (state.gain * 100.0).round() as u32,
             muted: state.muted,

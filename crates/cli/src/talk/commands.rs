@@ -393,6 +393,7 @@ impl Talk {
         self.must_be_in_session()?;
         must_fit("A text", text, TEXT_BYTES)?;
         let groups = written_to(&self.groups)?;
+        self.must_be_read_by_one()?;
         self.written.sent(self.started.elapsed(), &self.line, text, false);
         for group in groups {
             self.voice.group(group).send_text(text);
@@ -419,6 +420,17 @@ impl Talk {
         self.voice.participant(peer).send_text(text);
         self.own_text(format!("You (to {} alone): {}", self.people.label(peer), harmless(text)));
         Ok(())
+    }
+
+    /// A text that no one present can read was not sent.
+    fn must_be_read_by_one(&self) -> Result<(), String> {
+        let peers = &self.summary.snapshot.peers;
+        match peers.first() {
+            Some(first) if peers.iter().all(|state| !encryption::reaches(state)) => {
+                self.must_not_be_left_out(first.peer)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What is sealed for others only does not reach a member without the key.

@@ -46,8 +46,19 @@ fn ring(number: u8, room_key: Option<RoomKey>, seed: u16) -> KeyRing {
 
 impl Room {
     fn new(key: Option<RoomKey>) -> Self {
-        let config = MeshConfig { proof_without_tls: None, relay_only: true, ..config() };
-        let mut mesh = Mesh::encrypted(config, ring(7, key, 0), None);
+        Self::with(Mesh::encrypted(Self::config(), ring(7, key, 0), None))
+    }
+
+    /// Ada does not encrypt.
+    fn plain() -> Self {
+        Self::with(Mesh::new(Self::config()))
+    }
+
+    fn config() -> MeshConfig {
+        MeshConfig { proof_without_tls: None, relay_only: true, ..config() }
+    }
+
+    fn with(mut mesh: Mesh) -> Self {
         mesh.connect(Duration::ZERO);
         let Some(MeshOutput::OpenSocket { generation }) = mesh.poll_output() else {
             panic!("it does not connect")
@@ -276,6 +287,31 @@ fn a_text_right_behind_the_keys_is_given_to_a_session_that_knows_of_them() {
         }
     }
     assert_eq!(is_given, Some(true));
+}
+
+#[test]
+fn who_does_not_encrypt_knows_which_members_do_and_who_of_them_hears_nothing() {
+    for (key, has_room_key) in [(room_key(), true), (None, false)] {
+        let mut room = Room::plain();
+        room.bo_joins(None);
+        assert_eq!(room.state(), None);
+        let bo = ring(2, key, 0);
+        room.bo_publishes(&bo);
+        let state = room.state().expect("a state");
+        assert_eq!(state, MemberEncryption::OnlyTheirs { has_room_key });
+        assert_eq!(state.is_left_out(), has_room_key);
+        let told = |room: &mut Room| {
+            let events = std::iter::from_fn(|| room.mesh.poll_event());
+            let of_encryption =
+                |event: &MeshEvent| matches!(event, MeshEvent::EncryptionChanged { .. });
+            events.filter(of_encryption).collect::<Vec<_>>()
+        };
+        let event = MeshEvent::EncryptionChanged { peer: peer(2), encryption: state };
+        assert_eq!(told(&mut room), [event]);
+        room.bo_publishes(&bo);
+        assert_eq!(told(&mut room), [], "it is the same");
+        assert!(room.takes_text());
+    }
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn quality_style(quality: Quality, palette: Palette) -> Style {
 fn notes(person: &Person) -> String {
     let gain = format!("{} %", person.gain_percent);
     let notes = [
-        (person.left_out, "no key"),
+        (person.encryption.is_some(), person.encryption.unwrap_or_default()),
         (person.recording, "REC"),
         (person.listening_only, "listens only"),
         (person.muted_itself && !person.listening_only, "muted"),
