@@ -79,15 +79,25 @@ impl Site {
         &self,
         requests: &ConnectionRequests,
         socket: IpAddr,
-        mut request: hyper::Request<Incoming>,
+        request: hyper::Request<Incoming>,
     ) -> Result<Response, std::convert::Infallible> {
         let proxies = &self.hub.config.trusted_proxies;
         let key = AddressKey::of(client_address(socket, request.headers(), proxies));
-        let admitted = self.limits.admit(self.now(), requests, key, request.uri().path()).await;
-        if let Err(refusal) = admitted {
+        let path = request.uri().path().to_owned();
+        if let Err(refusal) = self.limits.admit(self.now(), requests, key, &path).await {
             self.hub.metrics.requests_over_budget.add(1);
             return Ok(refusal);
         }
+        let answer = self.admitted(request).await?;
+        let bytes = answer.body().size_hint().lower();
+        self.limits.answered(self.now(), requests, key, &path, bytes);
+        Ok(answer)
+    }
+
+    async fn admitted(
+        &self,
+        mut request: hyper::Request<Incoming>,
+    ) -> Result<Response, std::convert::Infallible> {
         // No request here has content, and where it ends is something that a proxy may see
         // otherwise: a hidden request would be answered to another client.
         if !request.body().is_end_stream() || request.headers().contains_key(TRANSFER_ENCODING) {

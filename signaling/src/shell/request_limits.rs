@@ -18,6 +18,9 @@ const OF_ADDRESS: Rate = Rate::new(4_000.0, 100.0);
 /// Requests on one connection. What an address has does not count for connections of this machine,
 /// and for those of a proxy on it that is not named.
 const OF_CONNECTION: Rate = Rate::new(400.0, 20.0);
+/// An answer of so many bytes counts as one more request: what is asked for in a line must not cost
+/// the host more than a visit does. A whole page takes about ten.
+const BYTES_OF_ONE: f64 = 16_384.0;
 /// What the metrics count as: they look at every room.
 const METRICS: f64 = 20.0;
 /// Answered before everything else has its turn.
@@ -39,6 +42,12 @@ enum Wanted {
     /// By its path, whether it is one or not.
     WebSocket,
     Other,
+}
+
+impl Wanted {
+    fn at(path: &str) -> Self {
+        if is_web_socket(path) { Self::WebSocket } else { Self::Other }
+    }
 }
 
 /// The requests of one connection.
@@ -67,12 +76,33 @@ impl RequestLimits {
         path: &str,
     ) -> Result<(), Response> {
         let cost = if path.ends_with("/metrics") { METRICS } else { 1.0 };
-        let wanted = if is_web_socket(path) { Wanted::WebSocket } else { Wanted::Other };
-        let counted = address.map(|address| (address, wanted));
+        let counted = address.map(|address| (address, Wanted::at(path)));
         self.take(now, connection, counted, cost).map_err(too_many)?;
         // Given back at once: who has waited for it yields before it is used.
         drop(self.turns.next().await);
         Ok(())
+    }
+
+    /// Counts the bytes of an answer. Who asked for more than there is left is answered this once.
+    pub(super) fn answered(
+        &self,
+        now: Duration,
+        connection: &ConnectionRequests,
+        address: Option<AddressKey>,
+        path: &str,
+        bytes: u64,
+    ) {
+        let cost = bytes as f64 / BYTES_OF_ONE;
+        let charge = |bucket: &mut TokenBucket, rate: Rate| {
+            bucket.fill(now, rate);
+            bucket.take_up_to(cost);
+        };
+        charge(&mut lock(&connection.0), OF_CONNECTION);
+        let counted = address.map(|address| (address, Wanted::at(path)));
+        let mut addresses = lock(&self.addresses);
+        if let Some(bucket) = counted.and_then(|counted| addresses.get_mut(&counted)) {
+            charge(bucket, OF_ADDRESS);
+        }
     }
 
     /// Else the time until it is within what connection and address may have.
@@ -146,6 +176,34 @@ mod tests {
         let wait = limits.take(NOW, &connection, here, METRICS).unwrap_err();
         assert_eq!(wait, Duration::from_millis(200));
         assert_eq!(limits.take(NOW + wait, &connection, here, METRICS), Ok(()));
+    }
+
+    /// The page's module without compression is 124 kB: 16 kB of it count as a request.
+    #[tokio::test]
+    async fn large_answers_use_up_what_an_address_may_ask_for() {
+        let (limits, here) = (RequestLimits::default(), Some(AddressKey::V4(1)));
+        let asked = |now, bytes| {
+            let limits = &limits;
+            async move {
+                let connection = ConnectionRequests::new(now);
+                let mut sent = 0;
+                while limits.admit(now, &connection, here, "/a").await.is_ok() {
+                    limits.answered(now, &connection, here, "/a", bytes);
+                    sent += bytes;
+                }
+                sent
+            }
+        };
+        let mut sent = 0;
+        for _ in 0..20 {
+            sent += asked(NOW, 124_000).await;
+        }
+        assert!((55_000_000..66_000_000).contains(&sent), "{sent} bytes at once");
+        let mut sent = 0;
+        for second in 1..=10 {
+            sent += asked(NOW + Duration::from_secs(second), 124_000).await;
+        }
+        assert!((12_000_000..17_000_000).contains(&sent), "{sent} bytes in ten seconds");
     }
 
     #[tokio::test]
