@@ -254,6 +254,31 @@ fn a_link_that_was_replaced_is_not_replaced_again() {
     assert_eq!(offers, [1, 2]);
 }
 
+/// Each offer that is answered makes checks to addresses that the offerer names.
+#[test]
+fn of_offers_that_lead_nowhere_six_a_minute_are_answered() {
+    let mut world = World::new("answers");
+    let mut attempt = 0;
+    let mut answered = |world: &mut World, until: u64| {
+        let from = world.log.borrow().now;
+        let before = world.log.borrow().noted.len();
+        for at in (from..until).step_by(1_000) {
+            world.log.borrow_mut().now = at;
+            let now = world.now();
+            while world.mesh.poll(now).is_some() {}
+            world.answer();
+            attempt += 1;
+            world.given("offer", attempt);
+            world.given("failed", attempt);
+        }
+        world.log.borrow_mut().now = until;
+        let log = world.log.borrow();
+        log.noted[before..].iter().filter(|(_, what, _)| what == "answer").count()
+    };
+    assert_eq!(answered(&mut world, 60_000), 6);
+    assert_eq!(answered(&mut world, 120_000), 6);
+}
+
 /// What several links send at once while they open is more than a narrow way holds.
 #[test]
 fn links_that_have_waited_open_one_after_another() {

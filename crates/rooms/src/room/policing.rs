@@ -332,6 +332,26 @@ mod tests {
         assert!((2_500..=3_100).contains(&passed(0, 300, TrafficClass::Other)));
     }
 
+    /// A pair that moves between two sessions speaks in both for a moment.
+    #[test]
+    fn a_speaker_has_twice_the_rate_for_ten_seconds_and_then_the_rate() {
+        let mut policing = Policing::default();
+        let rates = VoiceRates::default();
+        let mut passed = |seconds: std::ops::Range<u64>| {
+            let mut passed = 0;
+            for ms in seconds.start * 1_000..seconds.end * 1_000 {
+                let now = Duration::from_millis(ms);
+                let (from, class) = (by(A, None), TrafficClass::Voice);
+                passed += u32::from(policing.passes(now, &rates, (from, B), class, 50));
+            }
+            passed
+        };
+        // The first second has the 128 that may come at once as well.
+        assert!((300..=350).contains(&passed(0..1)));
+        assert!((1_970..=1_990).contains(&passed(1..10)), "220 a second");
+        assert!((2_190..=2_210).contains(&passed(10..30)), "110 a second");
+    }
+
     /// Bytes that pass within ten seconds from so many peers of one address, each of which sends a
     /// packet of this size every millisecond.
     fn passed_of_crowd(class: TrafficClass, peers: u128, bytes: usize) -> usize {
