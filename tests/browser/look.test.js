@@ -276,9 +276,7 @@ test(
     const bytes = bytesOf(loaded);
     stage.tell(`${bytes} bytes in ${loaded.size} files`);
     assert.ok(loaded.has(`${server.url}/`) && loaded.size > 10, [...loaded.keys()].join('\n'));
-    const plain = [...loaded]
-      .filter(([, { encoding }]) => encoding !== 'br')
-      .map(([url]) => url);
+    const plain = [...loaded].filter(([, { encoding }]) => encoding !== 'br').map(([url]) => url);
     assert.deepEqual(plain, []);
     assert.ok(bytes <= MOST_BYTES, `${bytes} bytes`);
     // What letters look like is no part of that. Two scripts, and no letter that both have.
