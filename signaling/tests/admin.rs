@@ -366,5 +366,27 @@ async fn metrics_tell_how_long_things_take_and_why_they_are_refused_without_a_na
         assert!(server.metric(counter).await > 100, "{counter}");
     }
     assert!(!text.contains("secret room") && !text.contains("ana"), "{text}");
+    // What the dashboard draws and the documentation names is there.
+    let repository = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    for file in ["deploy/grafana-dashboard.json", "docs/operate.md"] {
+        // A package of the server alone has neither.
+        let Ok(document) = std::fs::read_to_string(repository.join(file)) else {
+            assert!(!repository.join("deploy").is_dir(), "{file} is missing");
+            continue;
+        };
+        let named: Vec<&str> = metric_names(&document).collect();
+        assert!(named.len() > 5, "{file} names {named:?}");
+        for name in named {
+            assert!(metric_names(&text).any(|found| found == name), "{file}: there is no {name}");
+        }
+    }
     server.stop().await.expect("a clean end");
+}
+
+/// The metrics of this server that a text names.
+fn metric_names(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+    // The crate's own name, and the metrics of another protocol, which is off here.
+    let others = ["voicemesh_signaling", "voicemesh_unityp"];
+    words.filter(move |word| word.starts_with("voicemesh_") && !others.contains(word))
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use voicemesh_wire::signaling::{PATH, SUBPROTOCOL};
@@ -68,11 +68,11 @@ impl Incoming {
     }
 
     /// Waits for more.
-    pub async fn fill(&mut self, socket: &mut OwnedReadHalf) -> io::Result<()> {
+    pub async fn fill(&mut self, source: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
         self.bytes.drain(..self.taken);
         self.taken = 0;
         self.bytes.reserve(READ_BYTES);
-        match socket.read_buf(&mut self.bytes).await? {
+        match source.read_buf(&mut self.bytes).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }

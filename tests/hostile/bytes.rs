@@ -208,7 +208,14 @@ fn state_that_is_asked_for_is_budgeted_by_its_bytes() {
     let server = Server::start(&[]);
     let watch = Watch::start("questions", &server);
     run(async {
-        let _members = large_room(&server).await;
+        let mut members = large_room(&server).await;
+        // The answer to a handshake names them all.
+        for (number, member) in members.iter_mut().enumerate() {
+            let groups: Vec<String> =
+                (0..60).map(|group| format!("{number}.{group}.{}", "x".repeat(100))).collect();
+            member.listen(&groups.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            member.client.handled(1).await;
+        }
         for question in ["roster", "handshake"] {
             let mut asker = Member::join(&server, "large", question).await;
             asker.client.received = 0;

@@ -299,6 +299,29 @@ fn in_an_emptied_room_bans_hold_and_the_right_is_that_of_who_made_it_anew() {
 }
 
 #[test]
+fn a_ban_binds_the_address_of_who_comes_back_as_another_person_in_that_room_alone() {
+    run(async {
+        let server = Server::start(&["--owner-after", "0", "--trusted-proxy", "127.0.0.1"]);
+        let from = |address| Client::connect_from(&server, address);
+        let mut owner = Member::enter(from("203.0.113.1").await, join_of("stage", "ana")).await;
+        for (name, address, same, other) in [
+            ("eve", "203.0.113.9", "203.0.113.9", "203.0.113.10"),
+            ("mal", "2001:db8:1:2::5", "2001:db8:1:2:9:8:7:6", "2001:db8:1:3::5"),
+        ] {
+            let banned = Member::enter(from(address).await, join_of("stage", name)).await;
+            let action = Moderation::Ban { peer: banned.joined.you, seconds: 600 };
+            assert_eq!(decide(&mut owner, action).await, None);
+            let renamed = |room| join_of(room, &format!("{name} the second"));
+            assert_eq!(from(same).await.refusal(renamed("stage")).await, Some(ErrorCode::Banned));
+            assert_eq!(from(same).await.refusal(renamed("pit")).await, None);
+            assert_eq!(from(other).await.refusal(renamed("stage")).await, None);
+            let back = join_of("stage", name);
+            assert_eq!(from(other).await.refusal(back).await, Some(ErrorCode::Banned), "itself");
+        }
+    });
+}
+
+#[test]
 fn a_moderator_sets_the_password_and_newcomers_need_it() {
     run(async {
         let server = Server::start(&["--owner-after", "0"]);

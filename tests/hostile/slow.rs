@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use voicemesh_tests::room::{Folder, Joining};
-use voicemesh_wire::packet::{Kind, Recipient, TextData};
+use voicemesh_wire::packet::{Kind, Recipient, TextData, open};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
-use voicemesh_wire::{GroupId, PeerId};
+use voicemesh_wire::{ClientId, GroupId, PeerId};
 
 use crate::client::{Client, Member, PATIENCE, Received, is_kind, join_of, run};
 use crate::memory::{Watch, WatchedServer as Server};
@@ -27,25 +27,54 @@ const BURSTS: usize = 24;
 /// Between two reads of a slow reader.
 const READ_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Reads so many bytes a second until it is stopped; true if the connection still was there.
+/// Reads so many bytes a second until it is stopped or cut off; the frames of speech in them.
 async fn read_slowly(
     mut client: Client,
     bytes_per_second: usize,
     mut stop: mpsc::Receiver<()>,
-) -> bool {
+) -> usize {
+    let mut speech = 0;
     let mut interval = tokio::time::interval(READ_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut buffer = vec![0; bytes_per_second / 10];
     loop {
         tokio::select! {
-            _ = stop.recv() => return true,
+            _ = stop.recv() => return speech,
             _ = interval.tick() => {}
         }
         let reading = client.socket.reader.read(&mut buffer);
-        tokio::select! {
-            _ = stop.recv() => return true,
-            read = reading => if read.unwrap_or(0) == 0 { return false },
+        let read = tokio::select! {
+            _ = stop.recv() => return speech,
+            read = reading => read.unwrap_or(0),
+        };
+        if read == 0 {
+            return speech;
         }
+        let mut arrived = &buffer[..read];
+        while !arrived.is_empty() {
+            client.socket.incoming.fill(&mut arrived).await.expect("bytes are read");
+            while let Some((opcode, payload)) = client.socket.incoming.next() {
+                let is_speech = opcode == crate::socket::BINARY
+                    && open(payload).is_ok_and(|(header, _)| header.kind == Kind::VoiceData);
+                speech += usize::from(is_speech);
+            }
+        }
+    }
+}
+
+/// Speaks to one member, a frame each 20 ms, until it is stopped; how many were sent.
+async fn speak(mut speaker: Member, to: ClientId, mut stop: mpsc::Receiver<()>) -> usize {
+    let speech = speaker.inner(Kind::VoiceData, 100);
+    let packet = speaker.relay(Kind::ServerRelayUnreliable, &[to], &speech);
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    let mut sent = 0;
+    loop {
+        tokio::select! {
+            _ = stop.recv() => return sent,
+            _ = interval.tick() => {}
+        }
+        speaker.client.packet(&packet).await;
+        sent += 1;
     }
 }
 
@@ -73,6 +102,9 @@ fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
                 running.push((name, tokio::spawn(read_slowly(member.client, rate, told))));
             }
         }
+        let speaker = Member::join(&server, "slow", "speaker").await;
+        let (stop_speaker, told) = mpsc::channel(1);
+        let speaking = tokio::spawn(speak(speaker, readers["100 kB/s"].1, told));
         let victims: Vec<_> = readers.values().map(|(_, client)| *client).collect();
         let inside = hostile.inner(Kind::Unassigned(50), PACKET_BYTES);
         let attack = hostile.relay(Kind::ServerRelayReliable, &victims, &inside);
@@ -124,12 +156,19 @@ fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
         for (name, (peer, _)) in &readers {
             println!("{name}: refused {:?} times, left {:?}", busy.get(peer), left.get(peer));
         }
-        for (name, reader) in running {
+        for (name, reader) in &running {
             let (peer, _) = readers[name];
             assert!(busy.contains_key(&peer), "nothing to {name} was refused");
             assert!(!left.contains_key(&peer), "{name} was put out: {:?}", left[&peer]);
             assert!(!reader.is_finished(), "{name} is cut off");
         }
+        drop(stop_speaker);
+        let sent = speaking.await.expect("it speaks");
+        drop(stops);
+        let mut heard = running.into_iter().map(|(_, reader)| reader);
+        let heard = heard.next().expect("100 kB/s").await.expect("it reads");
+        println!("of {sent} frames of speech {heard} came to 100 kB/s");
+        assert!(sent > 500 && heard * 100 >= sent * 95, "{heard} of {sent}");
         let (stuck, _) = readers["0"];
         if !left.contains_key(&stuck) {
             while !left.contains_key(&stuck) {
@@ -140,7 +179,7 @@ fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
         let (reason, after) = left[&stuck];
         assert_eq!(reason, LeaveReason::Lost);
         assert!(after >= Duration::from_secs(9), "after {after:?}");
-        drop((stops, stopped));
+        drop(stopped);
     });
     watch.held();
 }

@@ -10,7 +10,7 @@ import {
   DUAL,
   FOLDINGS,
   LEFT,
-  NOT_TRANSPARENT,
+  EXCEPTION,
   RIGHT,
   VIRAMA,
 } from './name-tables.js';
@@ -51,13 +51,9 @@ function table(text) {
   };
 }
 
-const [isVirama, isDual, isRight, isLeft, isException] = [
-  VIRAMA,
-  DUAL,
-  RIGHT,
-  LEFT,
-  NOT_TRANSPARENT,
-].map(table);
+const [isVirama, isDual, isRight, isLeft, isException] = [VIRAMA, DUAL, RIGHT, LEFT, EXCEPTION].map(
+  table,
+);
 const foldings = pairs([...FOLDINGS]);
 /** Letters and what they look like. @type {Map<string, string>} */
 const prototypes = new Map();

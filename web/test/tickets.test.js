@@ -1,5 +1,6 @@
 // Tickets are kept and shown, and a password that is not looked at yet is named again when the server says.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { Mesh } from '../src/mesh.js';
@@ -157,6 +158,25 @@ test('the own name is the one under which the server has entered this page', asy
   const older = page();
   older.join();
   assert.equal(older.mesh.roster.ownName, 'me', 'an older server does not say');
+});
+
+// The native peer reads the same file.
+test('of each code it is known whether the page joins again', () => {
+  const { error_codes: codes, refusals } = JSON.parse(
+    readFileSync(new URL('../../tests/vectors/signaling.json', import.meta.url), 'utf8'),
+  );
+  const { always, first_join: atFirst, never } = refusals;
+  assert.deepEqual([...always, ...atFirst, ...never].toSorted(), codes.toSorted());
+  for (const code of codes)
+    for (const isMember of [true, false]) {
+      const world = page({ password: 'sesame' });
+      if (isMember) world.join();
+      else world.open();
+      world.say({ type: 'error', code, message: 'no', fatal: true });
+      const isFinal = world.events.some(({ type }) => type === 'refused');
+      const expected = always.includes(code) || (!isMember && atFirst.includes(code));
+      assert.equal(isFinal, expected, `${code}, ${isMember ? 'a member' : 'a newcomer'}`);
+    }
 });
 
 test('what a moderator decides is final, and so is a password that this page cannot name', () => {

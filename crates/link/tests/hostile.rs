@@ -89,6 +89,31 @@ async fn a_flood_of_candidates_is_bounded_and_the_link_still_opens() {
     assert!(a.link().stats().signals_refused > 3000);
 }
 
+/// What a remote names is tried at no more addresses than an honest one has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_candidates_no_more_than_ten_are_tried() {
+    const WINDOW: Duration = Duration::from_secs(3);
+    let (mut hostile, link) = (alone(Role::Offer), alone(Role::Answer));
+    link.link().signal(hostile.signal().await);
+    let mut third = Vec::new();
+    for number in 0..40 {
+        let socket = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.expect("a socket");
+        let port = socket.local_addr().expect("an address").port();
+        link.link().signal(candidate(&format!(
+            "candidate:{number} 1 udp {} 127.0.0.1 {port} typ host",
+            900 - number
+        )));
+        third.push(socket);
+    }
+    let asked = third.iter().map(|socket| async move {
+        let mut buffer = [0; 1_500];
+        tokio::time::timeout(WINDOW, socket.recv_from(&mut buffer)).await.is_ok()
+    });
+    let asked =
+        futures_util::future::join_all(asked).await.into_iter().filter(|asked| *asked).count();
+    assert!((5..=10).contains(&asked), "{asked} of 40 were asked");
+}
+
 /// Offers that name a third machine, one after the other as fast as they are taken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn offers_that_name_a_third_machine_bring_it_few_datagrams() {

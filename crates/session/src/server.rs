@@ -84,6 +84,8 @@ pub enum Purpose<P> {
     Update,
     /// A notice that an unsent earlier one of its kind adds nothing to.
     Notice,
+    /// What the receiver keeps only the newest of: an unsent earlier one is not sent.
+    Renewal,
     /// Another client sends it.
     From(P),
 }

@@ -225,6 +225,7 @@ const PASSES: usize = 3;
 
 const NON_JOINER: char = '\u{200C}';
 const JOINER: char = '\u{200D}';
+const YPOGEGRAMMENI: char = '\u{345}';
 const EMOJI_STYLE: char = '\u{FE0F}';
 
 fn clean(text: &str) -> String {
@@ -317,9 +318,14 @@ fn follows_virama(before: &str) -> bool {
 /// RFC 5892, appendix A.1: between two letters that would otherwise be joined.
 fn joins(before: &str, after: &str) -> bool {
     let joining = CodePointMapData::<JoiningType>::new();
+    // The one mark that folds to a letter: in the key nothing joins across it.
+    let joining = |letter| match letter {
+        YPOGEGRAMMENI => JoiningType::NonJoining,
+        letter => joining.get(letter),
+    };
     let is_seen = |kind: &JoiningType| *kind != JoiningType::Transparent;
-    let left = before.chars().rev().map(|letter| joining.get(letter)).find(is_seen);
-    let right = after.chars().map(|letter| joining.get(letter)).find(is_seen);
+    let left = before.chars().rev().map(joining).find(is_seen);
+    let right = after.chars().map(joining).find(is_seen);
     matches!(left, Some(JoiningType::LeftJoining | JoiningType::DualJoining))
         && matches!(right, Some(JoiningType::RightJoining | JoiningType::DualJoining))
 }

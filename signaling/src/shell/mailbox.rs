@@ -456,6 +456,9 @@ impl Queues {
                 self.update_bytes += bytes;
             }
             Purpose::Notice => self.drop_mark(),
+            Purpose::Renewal => {
+                self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Renewal)))
+            }
             Purpose::From(sender) if !self.senders.reserve(sender, bytes, self.snapshot_bytes) => {
                 return Enqueue::Busy;
             }
@@ -638,7 +641,7 @@ impl Queues {
             }
             Purpose::From(sender) => self.senders.release(sender, bytes),
             Purpose::Snapshot => self.snapshot_bytes = self.snapshot_bytes.saturating_sub(bytes),
-            Purpose::Notice => {}
+            Purpose::Notice | Purpose::Renewal => {}
         }
     }
 

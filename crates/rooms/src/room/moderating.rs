@@ -429,7 +429,7 @@ impl Room {
     fn renew_ticket(&mut self, peer: PeerId, out: &mut impl RoomOutput) {
         let Some(connection) = self.members.connection_of(peer) else { return };
         if let Some(ticket) = self.ticket_for(connection, peer) {
-            out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
+            out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Renewal);
         }
     }
 
@@ -445,11 +445,8 @@ impl Room {
         for connection in self.tickets.due() {
             let Some(peer) = self.members.peer_of(connection) else { continue };
             if let Some(ticket) = self.ticket_for(connection, peer) {
-                out.text(
-                    connection,
-                    &Text::from(&ServerMessage::Ticket { ticket }),
-                    Purpose::Answer,
-                );
+                let message = Text::from(&ServerMessage::Ticket { ticket });
+                out.text(connection, &message, Purpose::Renewal);
             }
         }
     }

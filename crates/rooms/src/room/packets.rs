@@ -293,6 +293,7 @@ impl<O: RoomOutput> ServerOutput<ConnectionId> for Packets<'_, O> {
             (session::Purpose::Snapshot, _) => Purpose::Snapshot,
             (session::Purpose::Update, _) => Purpose::Update,
             (session::Purpose::Notice, _) => Purpose::Notice,
+            (session::Purpose::Renewal, _) => Purpose::Renewal,
         };
         let taken = self.out.packet(to, packet, delivery, purpose);
         if let Some(passing) = self.pair.as_mut().filter(|_| !taken) {

@@ -178,6 +178,26 @@ fn too_many_updates_become_one_snapshot_when_it_is_their_turn() {
     assert!(!mailbox.defer_snapshot(), "nothing waits");
 }
 
+/// A moderator who decides about the password again and again ends no one who reads slowly.
+#[test]
+fn of_tickets_that_wait_only_the_newest_is_sent() {
+    let mailbox = Mailbox::new(ms(0));
+    reliable(&mailbox, vec![9], SENDER);
+    for number in 0..200 {
+        let ticket = [vec![number], vec![0; 800]].concat();
+        assert_eq!(reliable(&mailbox, ticket, Purpose::Renewal), Enqueue::Queued);
+    }
+    // A snapshot in place of updates leaves it.
+    (0..100).for_each(|_| _ = reliable(&mailbox, vec![1; 1_000], Purpose::Update));
+    assert_eq!(reliable(&mailbox, vec![8], Purpose::Answer), Enqueue::Queued);
+    assert_eq!(mailbox.ending(), None);
+    let mut sent = Vec::new();
+    while let Next::Message(message) = mailbox.take(ms(0)).0 {
+        sent.push(message.into_data()[0]);
+    }
+    assert_eq!(sent, [9, 199]);
+}
+
 /// proves: D-24
 #[test]
 fn of_what_is_published_to_a_receiver_that_is_behind_the_last_state_is_sent() {
