@@ -29,8 +29,13 @@ try {
   const lacking = support();
   const { storage, lasts } = openStorage();
   const peer = lacking === null ? new Peer({ storage }) : null;
-  const room = roomOf(location.pathname + location.search);
-  show(peer, { root, room, support: lacking, storage, lasts });
+  show(peer, {
+    root,
+    room: roomOf(location.pathname + location.search),
+    support: lacking,
+    storage,
+    lasts,
+  });
 } catch (error) {
   showFailure(root, error);
   throw error;

@@ -8,9 +8,9 @@
 import {
   ASCII_LOOK_ALIKES,
   DUAL,
+  EXCEPTION,
   FOLDINGS,
   LEFT,
-  EXCEPTION,
   RIGHT,
   VIRAMA,
 } from './name-tables.js';

@@ -32,7 +32,7 @@ export const serverUrl = (base = BASE) =>
 
 /** Whether a text has what belongs behind the `#` of a link, which a program has encoded or made a query of, and no server may see. @param {string} text */
 const hasSecret = (text) =>
-  /(([#\uff03]|%(25)*23)(.*&)?[kt](=|%(25)*3d)|[?&][kt]=[\w-]{16})/i.test(text);
+  /(([#\uff03]|%(25)*23)(.{0,99}&)?[kt](=|%(25)*3d)|[?&][kt]=[\w-]{16})/i.test(text);
 
 /** The room that an address names, below the base: `r/ROOM`. @param {string} path with the query @param {URL} [base] */
 export function roomOf(path, base = BASE) {

@@ -68,7 +68,7 @@ impl Mesh {
         let member = self.roster.member(peer)?;
         match &self.encryption {
             Some(encryption) => Some(encryption.state_of(member)),
-            None => only_theirs(member),
+            None => self.their_encryption.reported.get(&peer).copied(),
         }
     }
 

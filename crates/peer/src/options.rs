@@ -673,7 +673,6 @@ mod tests {
         }
     }
 
-    /// A link leads back to where it was made, and gives away no more than the room's key.
     #[test]
     fn a_link_that_is_given_as_the_server_is_refused_and_its_secrets_are_not_repeated() {
         for fragment in ["#k=cm9vbS1rZXktNy1oaWRlcw", "#t=secret.token.x", "%23k=cm9vbQ", "#x"] {
@@ -692,6 +691,7 @@ mod tests {
         assert!(plain.and_then(|options| options.invitation()).is_ok());
     }
 
+    /// A link leads back to where it was made, and gives away no more than the room's key.
     #[test]
     fn an_invitation_has_server_room_and_key_and_no_other_secret() {
         for (server, room, link) in [

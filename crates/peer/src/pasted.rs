@@ -42,18 +42,31 @@ pub(crate) fn read(text: &str) -> Pasted<'_> {
 /// has written the `#` as `%23`, once or more, or as a full-width letter, has made a query of it, or
 /// the beginning of the link is missing.
 pub(crate) fn secret_at(text: &str) -> Option<usize> {
-    text.char_indices().map(|(at, _)| at).find(|at| begins_secret(&text[*at..]))
+    let is_pair = |pair| is_named(pair, 'k') || is_named(pair, 't');
+    let mut fragment = None;
+    for (at, letter) in text.char_indices() {
+        let rest = &text[at..];
+        let after = rest.strip_prefix(['#', '＃']).or_else(|| after_encoded(rest, "23"));
+        if let Some(pair) = after {
+            fragment.get_or_insert(at);
+            if is_pair(pair) {
+                return fragment;
+            }
+        } else if let Some(pair) = rest.strip_prefix(['?', '&']) {
+            if letter == '&' && fragment.is_some() && is_pair(pair) {
+                return fragment;
+            }
+            if is_long_value(pair) {
+                return Some(at);
+            }
+        }
+    }
+    None
 }
 
-fn begins_secret(text: &str) -> bool {
-    let is_pair = |pair| is_named(pair, 'k') || is_named(pair, 't');
-    if let Some(fragment) = text.strip_prefix(['#', '＃']).or_else(|| after_encoded(text, "23")) {
-        return fragment.split('&').any(is_pair);
-    }
-    // `?t=5` may be a name; what is as long as a key is none.
-    let value = text
-        .strip_prefix(['?', '&'])
-        .and_then(|pair| pair.strip_prefix(['k', 'K', 't', 'T'])?.strip_prefix('='));
+/// `?t=5` may be a name; what is as long as a key is none.
+fn is_long_value(pair: &str) -> bool {
+    let value = pair.strip_prefix(['k', 'K', 't', 'T']).and_then(|rest| rest.strip_prefix('='));
     value.is_some_and(|value| value.bytes().take_while(is_of_key).take(LONG).count() == LONG)
 }
 
@@ -77,10 +90,10 @@ pub(crate) fn names_key(fragment: &str) -> bool {
 
 /// `k=…`, also in capitals or percent-encoded, once or more, as some programs change links.
 fn is_named(pair: &str, name: char) -> bool {
-    let lower = pair.to_ascii_lowercase();
-    lower
-        .strip_prefix(name)
-        .is_some_and(|rest| rest.starts_with('=') || after_encoded(rest, "3d").is_some())
+    let is_equals = |rest: &str| {
+        rest.starts_with('=') || ["3d", "3D"].iter().any(|hex| after_encoded(rest, hex).is_some())
+    };
+    pair.strip_prefix([name, name.to_ascii_uppercase()]).is_some_and(is_equals)
 }
 
 /// As `-h` and `--password`; a dash alone is none.

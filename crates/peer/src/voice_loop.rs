@@ -33,7 +33,7 @@ pub(crate) use publish::{EVENTS, KnownGroups, Publisher, peer_state, voice_state
 const BLOCKS_PER_TURN: usize = 50;
 
 /// What a program shows when speech cannot be encoded.
-const ENCODER_FAILED: &str = "What you say cannot be encoded: the others do not hear you. Leave and join again; if it stays so, try another --frame-ms or --bitrate.";
+const ENCODER_FAILED: &str = "What you say cannot be encoded: the others do not hear you. Leave and join again; if it stays so, try another frame length or bitrate.";
 /// After so long without a failure of the encoder the next one is said again.
 const ENCODER_WORKS_AFTER: Duration = Duration::from_secs(10);
 

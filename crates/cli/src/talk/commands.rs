@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use voicemesh::{DeviceRole, GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
+use voicemesh::{
+    DeviceRole, GROUP_NAME_BYTES, MemberEncryption, Moderation, PeerId, PeerState, TEXT_BYTES,
+};
 
 use super::pending::Request;
 use super::{End, Kept, LONGEST_UNOBSERVED, SNAPSHOT_AGE, Talk, beside_earlier};
@@ -425,10 +427,10 @@ impl Talk {
     /// A text that no one present can read was not sent.
     fn must_be_read_by_one(&self) -> Result<(), String> {
         let peers = &self.summary.snapshot.peers;
+        let is_left_out =
+            |state: &PeerState| state.encryption.is_some_and(MemberEncryption::is_left_out);
         match peers.first() {
-            Some(first) if peers.iter().all(|state| !encryption::reaches(state)) => {
-                self.must_not_be_left_out(first.peer)
-            }
+            Some(first) if peers.iter().all(is_left_out) => self.must_not_be_left_out(first.peer),
             _ => Ok(()),
         }
     }

@@ -200,7 +200,10 @@ fn every_line_that_is_refused_at_once_stays_to_be_corrected() {
     assert!(said.contains("Not sent. Ben does not hear you") && stays, "{said}");
     let (said, stays) = world.types("hello");
     assert!(said.contains("Not sent. Ben does not hear you") && stays, "{said}");
-    world.talk.summary.snapshot.peers.push(state(2, "Cleo"));
+    let encryption = Some(MemberEncryption::Waiting);
+    world.talk.summary.snapshot.peers.push(PeerState { encryption, ..state(2, "Cleo") });
+    assert!(!world.types("hello").1, "keys are on their way");
+    world.talk.summary.snapshot.peers[1] = state(2, "Cleo");
     assert!(!world.types("hello").1, "one can read it");
     world.talk.summary.snapshot.permissions = Permissions { data: false, ..Permissions::default() };
     for line in ["hello", "/msg Ben hello"] {
