@@ -4,6 +4,7 @@
 //! What was seen is kept in `target/terminal/real` for people to look at, as text and with colours.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -439,4 +440,34 @@ fn a_refused_command_stays_in_the_line_and_one_who_is_held_reads_what_is_possibl
         text.contains("You may choose your talk groups again.") && !text.contains("to red")
     });
     keep("held-80x24", &ben);
+}
+
+#[test]
+fn one_to_whom_no_sound_comes_through_is_marked_in_the_row_without_a_line() {
+    let _alone = alone();
+    let Some(tmux) = Tmux::start("one_to_whom_no_sound_comes") else { return };
+    let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
+    let mut ben = speaker(&server, "cut", "Ben", &folder);
+    let mut join = join_silent(&server, "cut", "Ada", &folder);
+    let ada = tmux.open("ada", USUAL, join.arg("--relay-only"));
+    let is_row =
+        |text: &str, part| text.lines().any(|row| row.contains("Ben") && row.contains(part));
+    ada.wait_until("Ben", |text| is_row(text, "relayed"));
+    let Server { mut program, address } = server;
+    program.kill();
+    ada.wait_until("that no sound comes", |text| is_row(text, "no sound"));
+    // Longer than what is said of a way that has ended waits.
+    ben.wait_for("a try that comes later", PATIENCE, |json| {
+        json["event"] == "server-away" && json["retry_in_ms"].as_f64() > Some(1_500.0)
+    });
+    wait_for(&mut ben, "server-away");
+    assert!(!ada.text().contains("No sound comes through"), "{}", ada.text());
+    keep("cut-off-80x24", &ada);
+    let _again = Server::start_by(
+        Command::new(binary("voicemesh-signaling")),
+        Ipv4Addr::LOCALHOST,
+        address.port(),
+        &[],
+    );
+    ada.wait_until("Ben again", |text| is_row(text, "relayed"));
 }

@@ -157,10 +157,13 @@ impl Output {
 
     /// Once a turn.
     pub(crate) fn tick(&mut self, now: Duration, people: &People) {
-        if let OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } =
-            &mut self.form
-        {
-            view.due(now, people).iter().for_each(|line| self.say(line));
+        match &mut self.form {
+            OutputFormat::TextOutput { view, .. } => {
+                view.due(now, people).iter().for_each(|line| self.say(line));
+            }
+            // Its rows show that all the time.
+            OutputFormat::Live { view, .. } => drop(view.due(now, people)),
+            OutputFormat::Json => {}
         }
         if self.live().is_some_and(|live| live.tick(now).is_err()) {
             self.closed = true;

@@ -40,7 +40,7 @@ const LEGEND: [&str; 19] = [
     "delay             from their microphone to your speaker",
     "muted, deafened   their own choice; “off” and “50 %” are yours",
     "no key            sent nothing: does not encrypt with the same key",
-    "encrypts          you lack the key: /code says who hears whom",
+    "encrypts          otherwise than you: /code says who hears whom",
     "reaches 2 of 3    persons to whom your voice gets through",
     "others miss 2 %   share of your packets that did not arrive",
     "noise -57 dB      your room when it is silent; ╎ on the bar",
