@@ -190,10 +190,52 @@ test(
     await fox.picture('firefox-after-reload');
 
     await fox.click('settings');
-    await fox.waitFor('dialog[open] select');
-    await fox.picture('firefox-settings');
+    await fox.waitFor('dialog[open] input[type="range"]');
+    const picture = await fox.picture('firefox-settings');
+    const seen = await fox.evaluate(settingsIn, picture);
+    assert.deepEqual(seen.corners, [false, false, false, false], 'the dialog is round');
+    assert.equal(seen.slider, seen.accent, 'the slider has the colour of the page');
   }),
 );
+
+/**
+ * What a picture of the settings shows. Run in the page, which can read pictures.
+ * @param {string} picture a PNG in base64
+ * @returns {Promise<{corners: boolean[], slider: string, accent: string}>} `corners`: whether the dialog's colour is in them
+ */
+async function settingsIn(picture) {
+  const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
+  const image = await createImageBitmap(new Blob([bytes], { type: 'image/png' }));
+  const drawing = new OffscreenCanvas(image.width, image.height).getContext('2d');
+  if (!drawing) throw new Error('no drawing');
+  drawing.drawImage(image, 0, 0);
+  const scale = image.width / innerWidth;
+  const colour = (/** @type {number} */ x, /** @type {number} */ y) => {
+    const { data } = drawing.getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1);
+    return `rgb(${data[0]}, ${data[1]}, ${data[2]})`;
+  };
+  const [dialog, slider] = ['dialog[open]', 'dialog[open] input[type="range"]'].map(
+    (selector) => /** @type {HTMLElement} */ (document.querySelector(selector)),
+  );
+  const { left, right, top, bottom } = dialog.getBoundingClientRect();
+  const inside = colour(left + 40, top + 8);
+  const probe = document.createElement('i');
+  probe.style.color = 'var(--accent)';
+  dialog.append(probe);
+  const accent = getComputedStyle(probe).color;
+  probe.remove();
+  const track = slider.getBoundingClientRect();
+  return {
+    corners: [
+      [left + 2, top + 2],
+      [right - 3, top + 2],
+      [left + 2, bottom - 3],
+      [right - 3, bottom - 3],
+    ].map(([x, y]) => colour(x, y) === inside),
+    slider: colour(track.left + 8, (track.top + track.bottom) / 2),
+    accent,
+  };
+}
 
 /**
  * As Firefox did before it converted microphones: only a context at the sound card's rate gets one. Run in the page before its

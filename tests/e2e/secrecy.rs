@@ -133,6 +133,50 @@ fn what_is_said_behind_a_link_with_a_key_is_for_those_who_have_it() {
     assert!(silence.iter().all(|sample| *sample == 0.0), "who has no key hears nothing");
 }
 
+/// One leaves, another comes, and who is told of that writes at once. What no one can read is
+/// told to its author.
+#[test]
+fn what_is_written_as_soon_as_one_may_arrives_or_comes_back() {
+    let _alone = alone();
+    let folder = Folder::create("at-once");
+    let server = Server::start(&[]);
+    let mut command = Command::new(binary("voicemesh"));
+    let made = command.args(["link", "at-once", "--server", &server.url()]).output();
+    let link = String::from_utf8(made.expect("it runs").stdout).expect("a link");
+    let joining = |room: &str, name: &str| Joining::new(&server.url(), room, name).start(&folder);
+    let mut ada = joining(link.trim(), "ada");
+    wait_for(&mut ada, "connected");
+    ada.type_line("I am alone");
+    let unread =
+        ada.wait_for("that no one gets it", PATIENCE, |json| json["code"] == "text-unread");
+    assert_eq!(unread.json["text"], "I am alone");
+    let mut before: Option<voicemesh_tests::process::Program> = None;
+    for name in ["bob", "cyd", "dan"] {
+        if let Some(former) = before.take() {
+            leave(former);
+            wait_for(&mut ada, "peer-left");
+        }
+        let mut next = joining(link.trim(), name);
+        wait_for_peer(&mut ada, "peer-joined", name);
+        ada.type_line(&format!("hello, {name}"));
+        next.wait_for("the text", PATIENCE, |json| json["text"] == format!("hello, {name}"));
+        before = Some(next);
+    }
+    let mut dan = before.expect("the last one");
+    leave(dan);
+    wait_for(&mut ada, "peer-left");
+    // The first line of a pipe is written as soon as the room is joined.
+    dan = joining("at-once", "dan");
+    wait_for_peer(&mut ada, "peer-joined", "dan");
+    ada.type_line("can you read this?");
+    let unread = ada.wait_for("that it is not read", PATIENCE, |json| {
+        json["text"] == "can you read this?" || json["event"] == "notice"
+    });
+    assert!(unread.json.to_string().contains("Not sent"), "{}", unread.json);
+    assert!(dan.events().iter().all(|event| event.json["event"] != "text"), "{}", dan.transcript());
+    [ada, dan].into_iter().for_each(|program| drop(leave(program)));
+}
+
 /// proves: S-15
 #[test]
 fn a_certificate_without_a_trusted_issuer_is_refused() {

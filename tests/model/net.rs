@@ -9,7 +9,7 @@ use voicemesh_netsim::{Conditions, Mode, Path, State};
 use voicemesh_session::network::{
     Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability,
 };
-use voicemesh_session::{Abilities, Roster as SessionRoster, RosterEntry};
+use voicemesh_session::{Abilities, Roster as SessionRoster, RosterEntry, TextReader};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::{ClientId, Permissions, SessionId};
 
@@ -128,7 +128,13 @@ impl Net {
             let (client, permissions) = (Some(*client), Permissions::default());
             roster.insert(
                 *peer,
-                RosterEntry { client, abilities: Abilities::ALL, permissions, held_in: Vec::new() },
+                RosterEntry {
+                    client,
+                    abilities: Abilities::ALL,
+                    permissions,
+                    held_in: Vec::new(),
+                    text_reader: TextReader::Ready,
+                },
             );
         }
         roster

@@ -10,7 +10,7 @@ use voicemesh_engine::{EngineError, EngineEvent};
 use voicemesh_mesh::{MemberEncryption, MeshEvent, SocketEvent};
 use voicemesh_rooms::RoomRules;
 use voicemesh_session::Reliability;
-use voicemesh_session::client::{ClientError, ClientEvent, DataEvent};
+use voicemesh_session::client::{ClientError, ClientEvent, DataEvent, Phase, UnreadReason};
 use voicemesh_session::data::PipeEvent;
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_wire::identity::InstallationSecret;
@@ -497,4 +497,154 @@ fn a_sealed_text_whose_connection_ended_is_reported_as_unconfirmed() {
             if code == "text-unconfirmed")
     };
     assert!(world.peers[0].mesh_events.iter().any(is_reported));
+}
+
+/// The author learns of a newcomer before that one's keys have come, and, where another was put out
+/// just then, before its own new keys are in use.
+#[test]
+fn what_is_written_as_soon_as_someone_comes_is_read_by_all_once() {
+    for (seed, key, relay_only, one_goes) in [
+        (1, Some(room_key()), true, false),
+        (2, Some(room_key()), true, true),
+        (3, Some(room_key()), false, true),
+        (4, None, false, false),
+        (5, None, true, true),
+    ] {
+        let state = if key.is_some() { VERIFIED } else { UNVERIFIED };
+        let mut world = encrypted(seed, key, relay_only);
+        for _ in 0..3 {
+            world.add_peer();
+        }
+        world.run_until(3 * SECOND, "encrypted", |world| all_are(world, state));
+        // The keys in use have sealed something that who comes later may not open.
+        write_to_all(&mut world, 0, "before");
+        world.run(SECOND);
+        if one_goes {
+            world.set_permissions(1, Permissions::ALL, false);
+            let peer = world.peers[2].id;
+            world.moderate(1, Moderation::Kick { peer }, 2);
+            let is_gone = |event: &MeshEvent| matches!(event, MeshEvent::PeerLeft { .. });
+            world.run_until(SECOND, "gone", |world| world.peers[0].mesh_events.iter().any(is_gone));
+        }
+        let late = world.add_peer();
+        let id = world.peers[late].id;
+        let has_come =
+            |event: &MeshEvent| matches!(event, MeshEvent::PeerJoined(who) if who.peer == id);
+        world.run_until(SECOND, "come", |world| world.peers[0].mesh_events.iter().any(has_come));
+        for number in 0..12 {
+            write_to_all(&mut world, 0, &format!("text {number}"));
+            world.run(SECOND / 20);
+        }
+        world.run(SECOND);
+        let written: Vec<String> = (0..12).map(|number| format!("text {number}")).collect();
+        assert_eq!(texts(&world, late), written, "seed {seed}");
+        assert_eq!(texts(&world, 1)[1..], written, "seed {seed}");
+        assert_eq!(unread(&world, 0), [], "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_written_as_soon_as_the_server_is_back_waits_for_those_who_are_not() {
+    let mut world = encrypted(1, Some(room_key()), true);
+    for _ in 0..3 {
+        world.add_peer();
+    }
+    world.run_until(3 * SECOND, "encrypted", |world| all_are(world, VERIFIED));
+    world.kill_server();
+    world.run(SECOND);
+    world.start_server(RoomRules::default());
+    let times_joined = |world: &World, at: usize| {
+        let events = world.peers[at].mesh_events.iter();
+        events.filter(|event| matches!(event, MeshEvent::Joined { .. })).count()
+    };
+    world.run_until(20 * SECOND, "the first is back", |world| {
+        (0..3).any(|at| times_joined(world, at) == 2)
+    });
+    let first = (0..3).find(|at| times_joined(&world, *at) == 2).unwrap();
+    let others: Vec<usize> = (0..3).filter(|at| *at != first).collect();
+    assert!(others.iter().any(|at| times_joined(&world, *at) == 1), "not all are back");
+    world.run_until(SECOND, "in the session", |world| {
+        world.peers[first].comms.client().unwrap().phase() == Phase::Joined
+    });
+    write_to_all(&mut world, first, "I am back");
+    world.run(8 * SECOND);
+    for at in others {
+        assert_eq!(texts(&world, at), ["I am back"]);
+    }
+}
+
+#[test]
+fn what_no_one_can_read_is_told_to_its_author() {
+    let mut world = encrypted(1, Some(room_key()), true);
+    world.add_peer();
+    world.run(SECOND);
+    write_to_all(&mut world, 0, "alone");
+    assert_eq!(unread_soon(&mut world), [UnreadReason::Alone]);
+    world.encrypts = false;
+    world.add_peer();
+    world.run(SECOND);
+    write_to_all(&mut world, 0, "to one without the key");
+    assert_eq!(unread_soon(&mut world), [UnreadReason::Unreadable]);
+    write_to_all(&mut world, 1, "to one who takes nothing plain");
+    world.run(SECOND);
+    let told = ("to one who takes nothing plain".to_owned(), UnreadReason::Unreadable);
+    assert_eq!(unread(&world, 1), [told]);
+    world.encrypts = true;
+    world.add_peer();
+    world.run_until(3 * SECOND, "encrypted", |world| encryption(world, 0, 2) == VERIFIED);
+    let at = world.now() + world.peers[0].clock;
+    world.peers[0].comms.send_group_text(at, "Red", "to no one").unwrap();
+    assert_eq!(unread_soon(&mut world), [UnreadReason::NoListeners]);
+    write_to_all(&mut world, 0, "to one of two");
+    assert_eq!(unread_soon(&mut world), []);
+    assert_eq!(texts(&world, 2), ["to one of two"]);
+    assert_eq!((texts(&world, 0), texts(&world, 1)), (vec![], vec![]));
+}
+
+/// Who is lost for good is gone after a while; until then a text waits, at most for ten seconds.
+#[test]
+fn what_waits_in_vain_for_its_readers_comes_back() {
+    for encrypts in [true, false] {
+        let mut world = encrypted(1, Some(room_key()), true);
+        world.encrypts = encrypts;
+        for _ in 0..2 {
+            world.add_peer();
+        }
+        world.run(3 * SECOND);
+        world.kill_server();
+        world.peers[1].frozen = true;
+        world.run(SECOND);
+        world.start_server(RoomRules::default());
+        world.run_until(20 * SECOND, "back", |world| {
+            world.peers[0].comms.client().unwrap().phase() == Phase::Joined
+        });
+        write_to_all(&mut world, 0, "are you back?");
+        let told = world.run_until(12 * SECOND, "told", |world| !unread(world, 0).is_empty());
+        assert_eq!(unread(&world, 0), [("are you back?".to_owned(), UnreadReason::OthersAway)]);
+        assert!(encrypts || told < SECOND / 2, "in the clear the server cannot keep it: {told:?}");
+    }
+}
+
+fn write_to_all(world: &mut World, by: usize, text: &str) {
+    let at = world.now() + world.peers[by].clock;
+    world.peers[by].comms.send_group_text(at, "Global", text).unwrap();
+}
+
+fn unread(world: &World, at: usize) -> Vec<(String, UnreadReason)> {
+    let events = world.peers[at].events.iter();
+    let unread = events.filter_map(|(_, event)| match event {
+        EngineEvent::Session(ClientEvent::TextUnread { text, why }) => Some((text.clone(), *why)),
+        _ => None,
+    });
+    unread.collect()
+}
+
+/// What the first is told within a moment that it was not told before.
+fn unread_soon(world: &mut World) -> Vec<UnreadReason> {
+    let before = unread(world, 0).len();
+    world.run(SECOND / 2);
+    let reasons = unread(world, 0).into_iter().skip(before);
+    let reasons: Vec<_> = reasons.map(|(_, why)| why).collect();
+    world.peers[0].events.clear();
+    reasons
 }

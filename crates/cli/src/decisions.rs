@@ -119,6 +119,12 @@ impl Decisions {
         true
     }
 
+    /// Whether the room has become what this one asked for, which waits for its answer.
+    pub fn is_seen(&self, transaction: TransactionId) -> bool {
+        let asked = self.asked.iter().find(|asked| asked.transaction == transaction);
+        asked.is_some_and(|asked| asked.if_refused.is_some())
+    }
+
     /// What was asked last.
     #[cfg(test)]
     pub(crate) fn asked_last(&self) -> Option<TransactionId> {

@@ -101,6 +101,9 @@ fn lines_with(code: Option<&str>, snapshot: &Snapshot, people: &People) -> Vec<S
             "What you say is not encrypted end to end: the server can hear what it relays. Join by a link of `voicemesh link`, or with --encrypt."
                 .to_owned(),
         ),
+        Some(_) if !snapshot.peers.iter().any(is_encrypted) && snapshot.has_room_key => lines.push(
+            "Encrypted end to end with the link's key, which no one else here has yet.".to_owned(),
+        ),
         Some(_) if snapshot.has_room_key => lines
             .push("Encrypted end to end, verified by the link's key: the server cannot listen.".to_owned()),
         Some(_) if !snapshot.peers.iter().any(is_encrypted) => lines.push(
@@ -123,49 +126,46 @@ fn is_encrypted(state: &PeerState) -> bool {
 
 /// What is said to a person about one member, unless all is well.
 pub(crate) fn sentence(encryption: MemberEncryption, who: &str) -> Option<String> {
-    let why = match encryption {
-        MemberEncryption::Encrypted { .. } => return None,
-        MemberEncryption::Waiting => {
-            return Some(format!(
-                "The keys of {who} have not come yet: until then {who} does not hear you."
-            ));
-        }
-        MemberEncryption::Unable => {
-            return Some(format!(
-                "{who} does not hear you: their program does not encrypt, or was not asked to."
-            ));
-        }
-        MemberEncryption::Stopped => {
-            return Some(format!(
-                "{who} does not hear you: they are back without encryption. Ask them to join as before."
-            ));
-        }
+    let lacks = |why: &str| Some(format!("{who} does not hear you: {why}"));
+    match encryption {
+        MemberEncryption::Encrypted { .. } => None,
+        MemberEncryption::Waiting => Some(format!(
+            "The keys of {who} have not come yet: until then {who} does not hear you."
+        )),
         MemberEncryption::OnlyTheirs { has_room_key: true } => {
-            return Some(format!(
-                "You do not hear {who}, nor they you: they joined by a link with a key. Ask them for the link."
-            ));
+            Some(format!("You do not hear {who}, nor they you: {LINK_WITH_KEY}"))
         }
-        MemberEncryption::OnlyTheirs { has_room_key: false } => {
-            return Some(format!(
-                "You do not hear {who}, who encrypts end to end: join with --encrypt. They hear you."
-            ));
-        }
-        MemberEncryption::Refused(error) => error,
-    };
-    Some(match why {
-        AnnouncementError::NotAuthentic => {
-            format!("{who} does not hear you: they are here without the key of your link.")
-        }
-        AnnouncementError::RoomKeyMissing => {
-            format!(
-                "{who} does not hear you: they joined by a link with a key. Ask them for the link."
-            )
-        }
-        AnnouncementError::IdentityChanged => format!(
+        MemberEncryption::OnlyTheirs { has_room_key: false } => Some(format!(
+            "You do not hear {who}, who encrypts end to end: join with --encrypt. They hear you."
+        )),
+        MemberEncryption::Refused(AnnouncementError::IdentityChanged) => Some(format!(
             "{who} shows another key than before: it may be another program, or a server in between. Ask them over another way."
-        ),
-        error => format!("{who} does not hear you: their keys are refused ({error})."),
-    })
+        )),
+        left_out => lacks(&why_left_out(left_out)),
+    }
+}
+
+/// What is said of a text that one member cannot read.
+pub(crate) fn unread(encryption: MemberEncryption, who: &str) -> String {
+    format!("Not sent: {who} cannot read it: {}", why_left_out(encryption))
+}
+
+const LINK_WITH_KEY: &str = "they joined by a link with a key. Ask them for the link.";
+
+/// What a member who is [left out](MemberEncryption::is_left_out) lacks.
+fn why_left_out(encryption: MemberEncryption) -> String {
+    match encryption {
+        MemberEncryption::Stopped => {
+            "they are back without encryption. Ask them to join as before.".to_owned()
+        }
+        MemberEncryption::OnlyTheirs { .. }
+        | MemberEncryption::Refused(AnnouncementError::RoomKeyMissing) => LINK_WITH_KEY.to_owned(),
+        MemberEncryption::Refused(AnnouncementError::NotAuthentic) => {
+            "they are here without the key of your link.".to_owned()
+        }
+        MemberEncryption::Refused(error) => format!("their keys are refused ({error})."),
+        _ => "their program does not encrypt, or was not asked to.".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +228,9 @@ mod tests {
         assert!(unverified.ends_with(code), "a long list does not scroll it away: {unverified}");
         let alone = said(&room(false, MemberEncryption::Waiting, MemberEncryption::Unable));
         assert!(!alone.contains(code) && alone.contains("no one yet to compare"), "{alone}");
+        let refused = MemberEncryption::Refused(AnnouncementError::NotAuthentic);
+        let alone = said(&room(true, refused, MemberEncryption::Unable));
+        assert!(alone.contains("no one else here has") && !alone.contains("verified"), "{alone}");
         let plain = room(false, ONLY_THEIRS[0], ONLY_THEIRS[1]);
         let [ben, cleo, own] = &lines(&plain, &people)[..] else { panic!("three lines") };
         assert!(ben.contains("Ben") && ben.contains("nor they you"), "{ben}");

@@ -320,6 +320,7 @@ impl TextOutput {
                     "identity-replaced"
                         | "identity-not-kept"
                         | "text-unconfirmed"
+                        | "text-unread"
                         | "turn-failed"
                         | "encoder-failed"
                 ) =>
@@ -383,9 +384,10 @@ impl TextOutput {
                 device(*which),
                 sentence(why)
             ))),
-            Event::Voice(VoiceEvent::RecordingFailed { why }) => {
-                Some(trouble(format!("Nothing more is recorded: {}", sentence(why))))
-            }
+            Event::Voice(VoiceEvent::RecordingFailed { why }) => Some(trouble(format!(
+                "Nothing more is recorded: {} What was recorded until then is kept; /record begins again.",
+                sentence(why)
+            ))),
             Event::Room(RoomEvent::Left) => {
                 let room = harmless(&self.stay.room);
                 self.has_joined.then(|| plain(format!("You have left “{room}”.")))
@@ -418,7 +420,8 @@ impl TextOutput {
             return None;
         }
         self.cut_off_soon.remove(&peer);
-        let is_back = self.cut_off.remove(&peer) && !self.is_leaving;
+        let is_heard = !self.left_out.contains(&peer);
+        let is_back = self.cut_off.remove(&peer) && is_heard && !self.is_leaving;
         is_back.then(|| {
             line(Mood::Came, format!("Sound comes through between you and {label} again."))
         })
@@ -429,7 +432,8 @@ impl TextOutput {
         let mut lines = Vec::new();
         self.cut_off_soon.retain(|&peer, since| {
             let is_due = now >= *since.get_or_insert(now) + CUT_OFF_AFTER;
-            if is_due && self.cut_off.insert(peer) && !self.is_leaving {
+            let is_heard = !self.left_out.contains(&peer);
+            if is_due && self.cut_off.insert(peer) && is_heard && !self.is_leaving {
                 let label = people.label(peer);
                 lines.push(trouble(format!(
                     "No sound comes through between you and {label} at the moment."
@@ -631,7 +635,8 @@ impl TextOutput {
         }
         if self.has_joined {
             let step = step.map(|step| format!("{step} ")).unwrap_or_default();
-            let heard = Heard::of(self.routes.values().copied()).without_server();
+            let heard = self.routes.iter().filter(|(peer, _)| !self.left_out.contains(peer));
+            let heard = Heard::of(heard.map(|(_, route)| *route)).without_server();
             let heard = if heard.is_empty() { String::new() } else { format!("{heard} ") };
             return Some(trouble(format!("The server is away: {why}. {step}{heard}{retry}")));
         }

@@ -54,10 +54,23 @@ mod who;
 
 use arguments::{Arguments, Command};
 
+/// Prints what was asked for in place of a command, or what is wrong with the arguments.
+fn not_run(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        Ok(()) => u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// The whole program.
 pub fn main() -> ExitCode {
-    let matches = voicemesh_signaling::without_empty_variables(Arguments::command()).get_matches();
-    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let arguments = voicemesh_signaling::without_empty_variables(Arguments::command())
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match arguments {
+        Ok(arguments) => arguments,
+        Err(error) => return not_run(&error),
+    };
     // A server's log is its own affair; the other commands talk to a person.
     let redirect = (!matches!(arguments.command, Command::Serve(_))).then(stderr::Redirect::begin);
     live::console::give_back_on_panic();

@@ -52,6 +52,11 @@ impl People {
         self.you == Some(peer) || self.names.contains_key(&peer)
     }
 
+    /// How many others are here.
+    pub fn others(&self) -> usize {
+        self.names.len()
+    }
+
     /// The user's own id, once known.
     pub fn you(&self) -> Option<PeerId> {
         self.you

@@ -402,6 +402,8 @@ impl Talk {
     }
 
     fn tell(&mut self, stamped: &TimedEvent) {
+        let seen = self.done_without_answer(stamped);
+        let stamped = seen.as_ref().unwrap_or(stamped);
         self.summary.event(stamped);
         if let Event::Room(RoomEvent::ServerAway { why, failure, .. }) = &stamped.event {
             let step = failure.as_ref().and_then(next_step);
@@ -478,6 +480,21 @@ impl Talk {
         if leaves {
             self.people.see(&stamped.event);
         }
+    }
+
+    /// The answer to a decision was lost, and the room has become what was decided: it counts as
+    /// done.
+    fn done_without_answer(&self, stamped: &TimedEvent) -> Option<TimedEvent> {
+        let Event::Room(RoomEvent::TransactionDone { transaction, result: Err(error) }) =
+            &stamped.event
+        else {
+            return None;
+        };
+        let is_unanswered = error.code.as_str() == "no-answer";
+        (is_unanswered && self.decisions.is_seen(*transaction)).then(|| {
+            let done = RoomEvent::TransactionDone { transaction: *transaction, result: Ok(()) };
+            TimedEvent { event: Event::Room(done), ..stamped.clone() }
+        })
     }
 
     /// Whether nothing can follow, and the sentence about it.

@@ -398,6 +398,14 @@ fn output_that_cannot_be_written_ends_with_a_sentence_and_code_1() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn help_that_cannot_be_written_ends_with_code_1() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let output = voicemesh(&["--help"]).stdout(full).output().expect("the command starts");
+    assert_eq!(code(&output), Some(1));
+}
+
+#[test]
 fn a_room_is_called_the_same_from_the_first_line_to_the_last() {
     let dir = StateDir::new("form");
     let (_server, url) = server(&[]);

@@ -89,8 +89,8 @@ pub(crate) fn speaker(
         let (path, mut file) = file.unzip();
         let mut lost = |why: String| {
             let path = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-            let why = format!("{path} cannot be written any more: {why}");
-            tracing::warn!("{why}");
+            let why = format!("nothing more can be written to {path}: {why}");
+            tracing::debug!("{why}");
             let _ = events.push(DeviceEvent::Lost { why });
         };
         let mut block = [0.0; 2 * STEP_SAMPLES];

@@ -37,6 +37,10 @@ pub(crate) struct Member {
     pub(crate) keys: RemoteKeys,
     /// It has not been sent the newest keys of this member.
     pub(crate) is_owed: bool,
+    /// It came while newer keys than those in use were given out: it is sent those in use first.
+    pub(crate) is_owed_before_switch: bool,
+    /// The first epoch of which it was sent keys.
+    pub(crate) given: Option<u32>,
     /// It came when the epoch had no further step: it is sent keys of the next epoch.
     pub(crate) awaits_rekey: bool,
     /// When this run took the place of another.
@@ -50,6 +54,8 @@ impl Member {
             pair: None,
             keys: RemoteKeys::default(),
             is_owed: true,
+            is_owed_before_switch: false,
+            given: None,
             awaits_rekey: false,
             restarted_at: None,
         }

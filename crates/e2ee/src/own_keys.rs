@@ -109,6 +109,19 @@ impl Epoch {
         Self { key, voice, data, state, is_step_used: false }
     }
 
+    /// A member came that must not open what was sealed before. False if the epoch has no further
+    /// step.
+    fn admit(&mut self, owner: Owner<'_>) -> bool {
+        if !self.is_step_used || !runs(Check::Ratchet) {
+            return true;
+        }
+        if self.key.step + 1 == STEPS {
+            return false;
+        }
+        self.step(owner);
+        true
+    }
+
     fn step(&mut self, owner: Owner<'_>) {
         self.key = self.key.next_step();
         for (label, sealer) in [(Label::Voice, &mut self.voice), (Label::Data, &mut self.data)] {
@@ -117,6 +130,14 @@ impl Epoch {
         }
         self.is_step_used = false;
     }
+}
+
+/// Which keys a member that has just come may be given.
+pub(crate) struct Admission {
+    /// The newest. False if the epoch has no further step: new keys are needed.
+    pub(crate) takes_newest: bool,
+    /// Those in use, ahead of the newest, which are used later.
+    pub(crate) before_switch: bool,
 }
 
 /// The epoch in use, and the one that was given out and is used soon.
@@ -154,18 +175,20 @@ impl OwnKeys {
         self.next = Some((at, Epoch::new(fresh(epoch, random), owner)));
     }
 
-    /// A member came that must not open what was sealed before. False if the epoch has no further
-    /// step: new keys are needed.
-    pub(crate) fn member_joined(&mut self, owner: Owner<'_>) -> bool {
-        let newest = self.next.as_mut().map_or(&mut self.current, |(_, epoch)| epoch);
-        if !newest.is_step_used || !runs(Check::Ratchet) {
-            return true;
+    /// The keys in use, where others were given out already.
+    pub(crate) fn before_switch(&self) -> Option<&SenderKey> {
+        self.next.as_ref().map(|_| &self.current.key)
+    }
+
+    /// A member came that must not open what was sealed before it.
+    pub(crate) fn member_joined(&mut self, owner: Owner<'_>) -> Admission {
+        let takes_current = self.current.admit(owner);
+        match &mut self.next {
+            None => Admission { takes_newest: takes_current, before_switch: false },
+            Some((_, next)) => {
+                Admission { takes_newest: next.admit(owner), before_switch: takes_current }
+            }
         }
-        if newest.key.step + 1 == STEPS {
-            return false;
-        }
-        newest.step(owner);
-        true
     }
 
     pub(crate) fn switch(&mut self, now: Duration) {

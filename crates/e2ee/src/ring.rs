@@ -164,7 +164,7 @@ impl KeyRing {
         }
         let departed = departed.and_then(|at| self.departed.remove(at)).map(|(_, member)| member);
         if is_known_run && let Some(mut member) = departed {
-            member.is_owed = true;
+            (member.is_owed, member.given) = (true, None);
             self.members.insert(peer, member);
             self.member_joined(now, peer);
             return Ok(MemberChange::Joined);
@@ -271,26 +271,39 @@ impl KeyRing {
     /// The next package of sender keys to send, and to whom. Each is sent reliably, by link or
     /// relay, and again only as the same bytes.
     pub fn poll_package(&mut self) -> Option<(PeerId, Vec<u8>)> {
-        let key = self.own.newest();
         for (peer, member) in &mut self.members {
-            if !member.is_owed || member.awaits_rekey {
+            if member.awaits_rekey {
                 continue;
             }
-            if let Some(pair) = &mut member.pair {
-                member.is_owed = false;
-                // A pair key that is used up after 2⁶⁴ packages gives none.
-                if let Ok(package) = pair.seal_package(&key.write()) {
-                    return Some((*peer, package));
-                }
+            let Some(pair) = &mut member.pair else { continue };
+            let before_switch = self.own.before_switch();
+            let in_use =
+                before_switch.filter(|_| std::mem::take(&mut member.is_owed_before_switch));
+            let newest = || std::mem::take(&mut member.is_owed).then(|| self.own.newest());
+            let Some(key) = in_use.or_else(newest) else { continue };
+            member.given.get_or_insert(key.epoch);
+            // A pair key that is used up after 2⁶⁴ packages gives none.
+            if let Ok(package) = pair.seal_package(&key.write()) {
+                return Some((*peer, package));
             }
         }
         None
     }
 
+    /// Whether a member was given the keys with which this one seals now.
+    pub fn was_given_keys(&self, peer: PeerId) -> bool {
+        let given = self.members.get(&peer).and_then(|member| member.given);
+        given.is_some_and(|epoch| epoch <= self.own.epoch())
+    }
+
     /// The member did not get the keys, or asks for them: another package follows.
     pub fn send_keys_again(&mut self, peer: PeerId) {
+        let own = &self.own;
         if let Some(member) = self.members.get_mut(&peer) {
             member.is_owed = true;
+            member.is_owed_before_switch |= own
+                .before_switch()
+                .is_some_and(|key| member.given.is_some_and(|first| first <= key.epoch));
         }
     }
 
@@ -491,11 +504,12 @@ impl KeyRing {
     /// has no further step, the member is sent the keys of the next one.
     fn member_joined(&mut self, now: Duration, peer: PeerId) {
         self.own.switch(now);
-        let has_step = self.own.member_joined(Owner { room: &self.room, peer: self.peer });
+        let admission = self.own.member_joined(Owner { room: &self.room, peer: self.peer });
         if let Some(member) = self.members.get_mut(&peer) {
-            member.awaits_rekey = !has_step;
+            member.awaits_rekey = !admission.takes_newest;
+            member.is_owed_before_switch = admission.before_switch;
         }
-        if !has_step {
+        if !admission.takes_newest {
             self.schedule.request(now);
             self.update(now);
         }
@@ -506,8 +520,11 @@ impl KeyRing {
     }
 
     fn rekey(&mut self, now: Duration) {
+        let was_in_use = self.own.before_switch().is_none();
         self.own.rekey(now, &mut self.random, Owner { room: &self.room, peer: self.peer });
         for member in self.members.values_mut() {
+            // What it has not been sent yet is used until the new keys are.
+            member.is_owed_before_switch |= was_in_use && member.is_owed && !member.awaits_rekey;
             (member.is_owed, member.awaits_rekey) = (true, false);
         }
     }

@@ -14,8 +14,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use voicemesh_common::NextTimer;
 use voicemesh_e2ee::{AnnouncementError, KeyRing, MemberChange, RESTART_INTERVAL, SafetyCode};
-use voicemesh_session::RosterEntry;
 use voicemesh_session::network::Reliability;
+use voicemesh_session::{RosterEntry, TextReader};
 use voicemesh_wire::packet::{KeyPackage, KeyRequest, Kind, Relay};
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
@@ -68,6 +68,8 @@ struct Known {
     /// When an announcement that came too soon after a restart is read again.
     retry_at: Option<Duration>,
     reported: Option<MemberEncryption>,
+    /// It can open what is sealed here now, as the session knows.
+    was_given_keys: bool,
     /// There was no way for its package.
     is_undelivered: bool,
     asked_at: Option<Duration>,
@@ -165,12 +167,24 @@ impl Encryption {
     /// The session sends no speech to members who are not sent keys, on whichever way, and hears
     /// them only where plain speech is taken. The game's bytes for them wait in their pipe.
     pub(crate) fn adapt(&self, member: &Member, entry: &mut RosterEntry) {
+        entry.text_reader = self.text_reader(member);
         if !self.is_accepted(member.peer) {
             entry.permissions.listen = false;
             entry.abilities.takes_data = false;
             if !self.takes_plain(member) {
                 (entry.permissions.speak, entry.permissions.data) = (false, false);
             }
+        }
+    }
+
+    /// Texts wait for the keys that let a member read them.
+    fn text_reader(&self, member: &Member) -> TextReader {
+        if self.ring.was_given_keys(member.peer) {
+            return TextReader::Ready;
+        }
+        match self.state_of(member) {
+            MemberEncryption::Waiting | MemberEncryption::Encrypted { .. } => TextReader::Soon,
+            _ => TextReader::Never,
         }
     }
 
@@ -273,6 +287,9 @@ impl Encryption {
                 routes.queues.tell(MeshEvent::EncryptionChanged { peer, encryption });
                 has_changed = true;
             }
+            let was_given_keys = self.ring.was_given_keys(peer);
+            has_changed |=
+                std::mem::replace(&mut known.was_given_keys, was_given_keys) != was_given_keys;
         }
         if has_changed {
             routes.roster.mark_changed();

@@ -549,10 +549,9 @@ impl Mesh {
     /// What the session has to know of the members.
     fn session_roster(&self) -> SessionRoster<PeerId> {
         let encryption = self.encryption.as_ref();
-        let mut roster = self.roster.of_session(|member, entry| {
-            if let Some(encryption) = encryption {
-                encryption.adapt(member, entry);
-            }
+        let mut roster = self.roster.of_session(|member, entry| match encryption {
+            Some(encryption) => encryption.adapt(member, entry),
+            None => self.their_encryption.adapt(member, entry),
         });
         roster.texts_are_relayed = encryption.is_some();
         roster.server_takes_group_text = self.server_takes_group_text;

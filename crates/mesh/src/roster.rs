@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use voicemesh_session::{Abilities, Roster as SessionRoster, RosterEntry};
+use voicemesh_session::{Abilities, Roster as SessionRoster, RosterEntry, TextReader};
 use voicemesh_wire::signaling::{Capabilities, PeerInfo, RosterMark, roster_hash};
 use voicemesh_wire::{ClientId, DisplayName, PeerId, Permissions, SessionId, names};
 
@@ -82,7 +82,8 @@ impl Roster {
             };
             let (client, permissions) = (member.client, member.permissions);
             let held_in = member.held_in.clone();
-            let mut entry = RosterEntry { client, abilities, permissions, held_in };
+            let text_reader = TextReader::default();
+            let mut entry = RosterEntry { client, abilities, permissions, held_in, text_reader };
             adapt(member, &mut entry);
             roster.insert(member.peer, entry);
         }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use voicemesh_e2ee::{KeyRing, SafetyCode};
 use voicemesh_session::network::{NetworkEvent, PacketLimits};
+use voicemesh_session::{RosterEntry, TextReader};
 use voicemesh_wire::{PeerId, SessionId};
 
 use crate::encryption::{Encryption, KeyRoutes, MOST_OVERHEAD_BYTES, OVERHEAD_BYTES, Outgoing};
@@ -27,7 +28,15 @@ pub(crate) struct TheirEncryption {
 }
 
 impl TheirEncryption {
-    fn follow(&mut self, roster: &Roster, queues: &mut Queues) {
+    /// Texts of this peer are not taken by who has a room's key.
+    pub(crate) fn adapt(&self, member: &Member, entry: &mut RosterEntry) {
+        let takes_none = MemberEncryption::OnlyTheirs { has_room_key: true };
+        if self.reported.get(&member.peer) == Some(&takes_none) {
+            entry.text_reader = TextReader::Never;
+        }
+    }
+
+    fn follow(&mut self, roster: &mut Roster, queues: &mut Queues) {
         if self.followed.replace(roster.changes) == Some(roster.changes) {
             return;
         }
@@ -38,6 +47,7 @@ impl TheirEncryption {
                 queues.tell(MeshEvent::EncryptionChanged { peer, encryption });
             }
         }
+        roster.is_changed |= self.reported != now;
         self.reported = now;
     }
 }

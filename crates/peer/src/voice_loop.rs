@@ -12,7 +12,7 @@ use std::time::Duration;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{EngineError, EngineEvent, EngineOnNetwork};
 use voicemesh_session::Network;
-use voicemesh_session::client::ClientEvent;
+use voicemesh_session::client::{ClientEvent, UnreadReason};
 use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::Recipient;
@@ -402,12 +402,29 @@ impl VoiceLoop {
                     RoomEvent::Text { from, name, private, group, text }.into()
                 })
             }
+            EngineEvent::Session(ClientEvent::TextUnread { text, why }) => {
+                let code = crate::ErrorCode::Other("text-unread".to_owned());
+                let message = unread(why).to_owned();
+                Some(RoomEvent::Warned { code, message, text: Some(text) }.into())
+            }
             other => return Some(other),
         };
         if let Some(event) = told {
             self.report(now, event);
         }
         None
+    }
+}
+
+/// What a program shows when no one gets a text.
+fn unread(why: UnreadReason) -> &'static str {
+    match why {
+        UnreadReason::Alone => "Not sent: no one else is here.",
+        UnreadReason::NoListeners => "Not sent: no one listens to that group.",
+        UnreadReason::OthersAway => {
+            "Not sent: the others are not back yet. Send it again when they are."
+        }
+        _ => "Not sent: no one here can read it.",
     }
 }
 

@@ -28,7 +28,7 @@ mod view;
 mod voice_in;
 mod voice_out;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ use voicemesh_common::NextTimer;
 pub use bundling::FRAMES_PER_PACKET;
 pub use config::{ClientConfig, ClientError, Phase};
 pub use data::DataEvent;
-pub use event::{ClientEvent, DropCounts, Dropped, Participant, Received, Voice};
+pub use event::{ClientEvent, DropCounts, Dropped, Participant, Received, UnreadReason, Voice};
 pub use view::View;
 pub use voice_out::{AudienceMember, OutgoingFrame, SendSummary};
 
@@ -81,6 +81,8 @@ pub struct Client<P> {
     sender: VoiceSender<P>,
     receiver: VoiceReceiver<P>,
     data: data::Pipes<P>,
+    /// Oldest first.
+    waiting_texts: VecDeque<texts::WaitingText<P>>,
     /// Something has happened since the last update.
     changed: bool,
     /// When the next timer runs out, by the last update.
@@ -94,6 +96,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             sender: VoiceSender::new(config.first_sequence),
             receiver: VoiceReceiver::default(),
             data: data::Pipes::new(config.data_seed),
+            waiting_texts: VecDeque::new(),
             core: Core::new(config, OUTPUTS),
             changed: true,
             next_timer: None,
@@ -309,11 +312,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.ping_server(now);
         self.forget(now);
         self.core.refresh_routes(now);
+        self.send_waiting_texts(now);
         self.data.flush(&mut self.core, now);
         let mut next = NextTimer::after(now);
         self.core.timers(&mut next);
         self.sender.timers(&mut next);
         self.data.timers(&mut next);
+        self.text_timers(&mut next);
         (self.changed, self.next_timer) = (false, next.earliest());
     }
 
@@ -399,6 +404,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.previous.clear();
         self.core.pairs = Pairs::new();
         self.data.clear();
+        self.waiting_texts.clear();
         self.core.routes.clear();
         self.receiver.streams.clear();
         self.sender.recent.clear();

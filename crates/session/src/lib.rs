@@ -28,7 +28,7 @@ pub mod voice_targets;
 pub use client::{Client, ClientConfig, ClientEvent};
 pub use network::{Delivery, Network, Reliability};
 pub use output::{LinkPacket, Output};
-pub use roster::{Abilities, Roster, RosterEntry, ServerHealth};
+pub use roster::{Abilities, Roster, RosterEntry, ServerHealth, TextReader};
 pub use server::{Purpose, Server, ServerConfig, ServerOutput, Verdict};
 
 use voicemesh_wire::Permissions;

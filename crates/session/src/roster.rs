@@ -46,6 +46,18 @@ impl Abilities {
     };
 }
 
+/// Whether a peer can read the texts of this client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextReader {
+    /// It can.
+    #[default]
+    Ready,
+    /// It will: what it lacks is on its way. [Relayed](Roster::texts_are_relayed) texts wait for it.
+    Soon,
+    /// It cannot.
+    Never,
+}
+
 /// What is known of one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RosterEntry {
@@ -57,6 +69,8 @@ pub struct RosterEntry {
     pub permissions: Permissions,
     /// The talk groups in which a moderator holds it; none if it is held nowhere.
     pub held_in: Vec<String>,
+    /// Whether it reads this client's texts.
+    pub text_reader: TextReader,
 }
 
 /// What is known of everyone. [`Roster::default`] is that of a network without one: what a
@@ -124,6 +138,21 @@ impl<P: Copy + Ord> Roster<P> {
     /// The talk groups in which a moderator holds a member.
     pub fn held_in(&self, peer: Option<P>) -> &[String] {
         peer.and_then(|peer| self.entries.get(&peer)).map_or(&[], |entry| &entry.held_in)
+    }
+
+    /// Whether the entries name all members of the session.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Everyone who has an entry.
+    pub fn peers(&self) -> impl Iterator<Item = (P, &RosterEntry)> {
+        self.entries.iter().map(|(peer, entry)| (*peer, entry))
+    }
+
+    /// What is known of a peer.
+    pub fn entry(&self, peer: P) -> Option<&RosterEntry> {
+        self.entries.get(&peer)
     }
 
     /// Which client a peer is in a session.

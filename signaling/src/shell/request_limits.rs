@@ -83,7 +83,8 @@ impl RequestLimits {
         Ok(())
     }
 
-    /// Counts the bytes of an answer. Who asked for more than there is left is answered this once.
+    /// Counts the bytes of an answer. Who asked for more than there is left is answered, and waits
+    /// until that is made up for.
     pub(super) fn answered(
         &self,
         now: Duration,
@@ -95,7 +96,7 @@ impl RequestLimits {
         let cost = bytes as f64 / BYTES_OF_ONE;
         let charge = |bucket: &mut TokenBucket, rate: Rate| {
             bucket.fill(now, rate);
-            bucket.take_up_to(cost);
+            bucket.charge(cost);
         };
         charge(&mut lock(&connection.0), OF_CONNECTION);
         let counted = address.map(|address| (address, Wanted::at(path)));
@@ -204,6 +205,22 @@ mod tests {
             sent += asked(NOW + Duration::from_secs(second), 124_000).await;
         }
         assert!((12_000_000..17_000_000).contains(&sent), "{sent} bytes in ten seconds");
+        // On many connections at a time, of which each is let in before the others are counted.
+        let mut sent = 0;
+        for at in (11..=40).map(Duration::from_secs) {
+            let connections: Vec<_> = (0..100).map(|_| ConnectionRequests::new(NOW + at)).collect();
+            let mut let_in = Vec::new();
+            for connection in &connections {
+                if limits.admit(NOW + at, connection, here, "/a").await.is_ok() {
+                    let_in.push(connection);
+                }
+            }
+            for connection in let_in {
+                limits.answered(NOW + at, connection, here, "/a", 124_000);
+                sent += 124_000;
+            }
+        }
+        assert!(sent < 55_000_000, "{sent} bytes in thirty seconds");
     }
 
     #[tokio::test]

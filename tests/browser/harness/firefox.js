@@ -306,12 +306,13 @@ export class FirefoxPage {
     assert.deepEqual(this.faults, []);
   }
 
-  /** @param {string} name of the file */
+  /** @param {string} name of the file @returns {Promise<string>} the PNG in base64 */
   async picture(name) {
     mkdirSync(PICTURES, { recursive: true });
     const { data } = await this.firefox.send('browsingContext.captureScreenshot', {
       context: this.context,
     });
     writeFileSync(join(PICTURES, `${name}.png`), Buffer.from(data, 'base64'));
+    return data;
   }
 }

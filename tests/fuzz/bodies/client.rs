@@ -10,7 +10,7 @@ use voicemesh_session::network::{
     Reliability, carry_out,
 };
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
-use voicemesh_session::{Abilities, Client, ClientEvent, Roster, RosterEntry};
+use voicemesh_session::{Abilities, Client, ClientEvent, Roster, RosterEntry, TextReader};
 use voicemesh_wire::packet::{self, ClockProbe, CodecSettings, Kind, Recipient, Routing};
 use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
 
@@ -108,6 +108,7 @@ fn roster(session: u32) -> Roster<u8> {
                 abilities: Abilities::ALL,
                 permissions: Permissions::default(),
                 held_in: Vec::new(),
+                text_reader: TextReader::Ready,
             },
         );
     }

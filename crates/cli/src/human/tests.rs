@@ -201,7 +201,12 @@ fn everyone_is_told_who_records() {
         Some("Ben keeps a recording of the room from now on.")
     );
     let failed = Event::Voice(VoiceEvent::RecordingFailed { why: "the disk is full".into() });
-    assert_eq!(say(failed).as_deref(), Some("Nothing more is recorded: the disk is full."));
+    assert_eq!(
+        say(failed).as_deref(),
+        Some(
+            "Nothing more is recorded: the disk is full. What was recorded until then is kept; /record begins again."
+        )
+    );
 }
 
 #[test]
@@ -244,6 +249,24 @@ fn a_way_that_ends_is_said_if_it_stays_so_and_not_of_a_member_that_leaves() {
     assert_eq!(after(route(Route::Direct), [5001, 6000]), again);
     assert_eq!(after(route(Route::None), [7000, 7499]), [""; 0]);
     assert_eq!(after(left(), [7500, 8000]), ["Ben left."]);
+}
+
+#[test]
+fn of_a_member_without_the_keys_no_sound_is_said_to_come_through() {
+    let (mut human, people) = (human(), people(&[(1, "Ben"), (2, "Cleo")]));
+    let say =
+        |human: &mut TextOutput, event| human.event(&at(0, event), &people).map(|line| line.text);
+    say(&mut human, joined());
+    let encryption = MemberEncryption::Refused(AnnouncementError::NotAuthentic);
+    say(&mut human, Event::Room(RoomEvent::EncryptionChanged { peer: peer(1), encryption }));
+    for route in [Route::Direct, Route::None, Route::Direct] {
+        let changed = Event::Room(RoomEvent::RouteChanged { peer: peer(1), route });
+        assert_eq!(say(&mut human, changed), None);
+        let lines = human.due(Duration::from_secs(9), &people);
+        assert!(lines.is_empty(), "{lines:?}");
+    }
+    let outage = say(&mut human, away(200)).expect("a line");
+    assert!(!outage.contains("Direct") && !outage.contains("hear each other"), "{outage}");
 }
 
 #[test]
@@ -503,7 +526,7 @@ fn refusals_say_what_next() {
         "That did not work: too long."
     );
     // Nothing was asked for.
-    for code in ["turn-failed", "encoder-failed"] {
+    for code in ["turn-failed", "encoder-failed", "text-unread"] {
         let warned = RoomEvent::Warned {
             code: ErrorCode::Other(code.into()),
             message: "It does not work.".into(),

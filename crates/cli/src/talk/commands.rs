@@ -424,14 +424,19 @@ impl Talk {
         Ok(())
     }
 
-    /// A text that no one present can read was not sent.
+    /// A text that no one present can read is not sent. Where someone has just come, the session
+    /// knows.
     fn must_be_read_by_one(&self) -> Result<(), String> {
         let peers = &self.summary.snapshot.peers;
         let is_left_out =
             |state: &PeerState| state.encryption.is_some_and(MemberEncryption::is_left_out);
-        match peers.first() {
-            Some(first) if peers.iter().all(is_left_out) => self.must_not_be_left_out(first.peer),
-            _ => Ok(()),
+        if peers.len() < self.people.others() || !peers.iter().all(is_left_out) {
+            return Ok(());
+        }
+        match peers.as_slice() {
+            [] => Ok(()),
+            [one] => self.must_not_be_left_out(one.peer),
+            _ => Err("Not sent: no one here can read it. /code says why.".to_owned()),
         }
     }
 
@@ -441,10 +446,7 @@ impl Talk {
         match state.and_then(|state| state.encryption).filter(|encryption| encryption.is_left_out())
         {
             None => Ok(()),
-            Some(encryption) => Err(format!(
-                "Not sent. {}",
-                encryption::sentence(encryption, &self.people.label(peer)).unwrap_or_default()
-            )),
+            Some(encryption) => Err(encryption::unread(encryption, &self.people.label(peer))),
         }
     }
 

@@ -197,9 +197,13 @@ fn every_line_that_is_refused_at_once_stays_to_be_corrected() {
     let encryption = Some(MemberEncryption::Unable);
     world.talk.summary.snapshot.peers = vec![PeerState { encryption, ..state(1, "Ben") }];
     let (said, stays) = world.types("/msg Ben hello");
-    assert!(said.contains("Not sent. Ben does not hear you") && stays, "{said}");
+    assert!(said.contains("Not sent: Ben cannot read it: their program") && stays, "{said}");
+    assert!(!world.types("hello").1, "nothing is known of the others yet");
+    world.talk.summary.snapshot.peers.push(PeerState { encryption, ..state(0x2222, "Cleo") });
+    world.talk.summary.snapshot.peers.push(PeerState { encryption, ..state(0x3333, "Cleo") });
     let (said, stays) = world.types("hello");
-    assert!(said.contains("Not sent. Ben does not hear you") && stays, "{said}");
+    assert!(said.contains("Not sent: no one here can read it. /code says why.") && stays, "{said}");
+    world.talk.summary.snapshot.peers.truncate(1);
     let encryption = Some(MemberEncryption::Waiting);
     world.talk.summary.snapshot.peers.push(PeerState { encryption, ..state(2, "Cleo") });
     assert!(!world.types("hello").1, "keys are on their way");
@@ -370,6 +374,18 @@ fn what_one_decides_about_the_room_is_not_said_to_be_a_moderators_doing() {
     // Another member was faster.
     let said = decide("/set-password sesame", password(), false);
     assert!(said.contains("later") && said.contains("A moderator has given"), "{said}");
+    // The room is closed, and the answer that says so was lost.
+    world.types("/lock");
+    let transaction = world.talk.decisions.asked_last().expect("a decision");
+    world.happens(lock());
+    let lost = TransactionError {
+        code: ErrorCode::Other("no-answer".to_owned()),
+        message: "the server did not answer in time".to_owned(),
+    };
+    world.happens(Event::Room(RoomEvent::TransactionDone { transaction, result: Err(lost) }));
+    let said = world.printed.take();
+    assert!(said.contains("The room is closed to") && !said.contains("did not"), "{said}");
+    assert!(!world.stays("/lock"));
     // What is not what was asked for is the doing of another member.
     world.types("/unlock");
     for (event, by) in [(lock(), "A moderator has closed"), (password(), "A moderator has given")] {

@@ -7,6 +7,8 @@ use voicemesh::ErrorCode;
 
 /// A refusal comes one round trip after the text.
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
+/// A text waits for its readers for 10 s before it comes back unread.
+const UNREAD_WITHIN: Duration = Duration::from_secs(12);
 /// Lines that are kept; the oldest goes first.
 const KEPT: usize = 16;
 
@@ -50,8 +52,9 @@ impl LastWritten {
         code: &ErrorCode,
         text: Option<&str>,
     ) -> Option<String> {
-        self.lines.retain(|written| now < written.at + REFUSED_WITHIN);
-        self.says_which |= text.is_some();
+        let is_unread = code.as_str() == "text-unread";
+        self.lines.retain(|written| now < written.at + UNREAD_WITHIN);
+        self.says_which |= text.is_some() && !is_unread;
         let index = match text {
             Some(text) => self.lines.iter().position(|written| written.text == text)?,
             // A server that says which means something else when it names none.
@@ -61,9 +64,10 @@ impl LastWritten {
         let is_refused = match code {
             ErrorCode::TooManyMessages | ErrorCode::NotPermitted => true,
             ErrorCode::ReceiverBusy => self.lines[index].is_private,
-            _ => false,
+            _ => is_unread,
         };
-        if !is_refused {
+        let is_late = !is_unread && now >= self.lines[index].at + REFUSED_WITHIN;
+        if is_late || !is_refused {
             return None;
         }
         self.lines.remove(index).map(|written| written.line)

@@ -73,6 +73,46 @@ fn who_joins_late_cannot_open_speech_of_before_and_can_open_state() {
     world.assert_all_hear();
 }
 
+/// New keys are given out and not in use yet: who comes then is given both.
+#[test]
+fn who_joins_right_after_another_left_can_open_what_follows_at_once() {
+    let mut world = World::of(&Maker::default(), 3);
+    let before = world.seal(1, Label::Data, b"before");
+    drop(world.leave(3));
+    for number in 4..6 {
+        assert!(!world.ring(1).was_given_keys(peer(number)));
+        world.join(number, Maker::default().ring(number, 0));
+        assert!(world.ring(1).was_given_keys(peer(number)));
+        let after = world.seal(1, Label::Data, b"after");
+        for reader in [2, number] {
+            assert_eq!(world.open(reader, 1, Label::Data, &after), Ok(b"after".to_vec()));
+        }
+        assert_eq!(world.open(number, 1, Label::Data, &before), Err(OpenError::UnknownKey));
+    }
+    world.assert_all_hear();
+    world.pass(SWITCH_DELAY.as_secs_f64());
+    assert_eq!(world.ring(1).own_epoch(), 1);
+    world.assert_all_hear();
+}
+
+#[test]
+fn who_leaves_while_another_waits_for_its_keys_does_not_delay_them() {
+    let maker = Maker::default();
+    let mut world = World::of(&maker, 3);
+    let (now, mut ring) = (world.now, maker.ring(4, 0));
+    for (number, theirs) in &mut world.rings {
+        let announcement = ring.announcement(session());
+        theirs.set_member(now, session(), peer(4), &announcement).expect("an announcement");
+        let announcement = theirs.announcement(session());
+        ring.set_member(now, session(), peer(*number), &announcement).expect("an announcement");
+    }
+    world.rings.push((4, ring));
+    // The packages for 4 are not made yet.
+    drop(world.leave(3));
+    let after = world.seal(1, Label::Data, b"after");
+    assert_eq!(world.open(4, 1, Label::Data, &after), Ok(b"after".to_vec()));
+}
+
 #[test]
 fn a_crowd_that_joins_between_frames_is_heard_by_those_who_heard_nothing_meanwhile() {
     let mut world = World::of(&Maker::default(), 2);

@@ -59,6 +59,20 @@ pub struct Voice<P> {
     pub frame: Bytes,
 }
 
+/// Why no one gets a text. Where it is for several, the last of these that holds for one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum UnreadReason {
+    /// No one else is in the room.
+    Alone,
+    /// No one listens to the group.
+    NoListeners,
+    /// The others are not in the session yet, or not again.
+    OthersAway,
+    /// No one of those who would get it can read it.
+    Unreadable,
+}
+
 /// What happened, in order.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -118,6 +132,13 @@ pub enum ClientEvent<P> {
         group: Option<String>,
         /// What.
         text: String,
+    },
+    /// A text of this client was not sent, or had to wait and is not sent any more: no one gets it.
+    TextUnread {
+        /// What.
+        text: String,
+        /// Why.
+        why: UnreadReason,
     },
     /// A speech frame arrived.
     Voice(Voice<P>),

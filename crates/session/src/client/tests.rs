@@ -2,7 +2,7 @@ use voicemesh_wire::Permissions;
 use voicemesh_wire::packet::{self, CodecSettings, HandshakeP2P, Kind, Relay};
 
 use super::*;
-use crate::roster::{Abilities, RosterEntry};
+use crate::roster::{Abilities, RosterEntry, TextReader};
 use crate::server::{Server, ServerConfig, ServerOutput};
 use crate::transport::Delivery;
 
@@ -48,6 +48,7 @@ fn join(ada: &mut Client<u16>, server: &mut Server<u16>, others: &[u16]) {
                     abilities: Abilities::ALL,
                     permissions,
                     held_in: Vec::new(),
+                    text_reader: TextReader::Ready,
                 };
                 roster.insert(peer, entry);
             }

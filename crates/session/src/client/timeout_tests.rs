@@ -9,7 +9,7 @@ use voicemesh_wire::Permissions;
 use voicemesh_wire::packet::CodecSettings;
 
 use super::*;
-use crate::roster::{Abilities, RosterEntry};
+use crate::roster::{Abilities, RosterEntry, TextReader};
 use crate::server::{Server, ServerConfig, ServerOutput};
 use crate::transport::Delivery;
 
@@ -116,6 +116,7 @@ impl World {
                 abilities: Abilities::ALL,
                 permissions: Permissions::default(),
                 held_in: Vec::new(),
+                text_reader: TextReader::Ready,
             };
             roster.insert(peer, entry);
         }
