@@ -71,7 +71,7 @@ test(
     await ada.page.goto(`${server.url}/r/room`);
     await ada.at('join').waitFor();
     // Pasted into the address of a page that is open: only what is behind the # differs.
-    await ada.page.goto(`${server.url}/r/room#k=`);
+    await ada.page.goto(`${server.url}/r/room#k=AAAAAAAAAAAAAAAAAAAAAA`);
     await ada.waitForPhase('unsupported');
     await reads(ada, /This link has a key/);
     await ada.picture('link-with-key');
@@ -79,6 +79,11 @@ test(
     await ada.page.goto(`${server.url}/r/room`);
     await ada.page.goto(`${server.url}/r/other#x=1&k=AAAAAAAAAAAAAAAAAAAAAA`);
     await ada.waitForPhase('unsupported');
+    for (const rest of ['#', '#k', '#key=A', '?k=AAAAAAAAAAAAAAAAAAAAAA']) {
+      await ada.page.goto('about:blank');
+      await ada.page.goto(`${server.url}/r/room${rest}`);
+      await reads(ada, /This link is damaged/);
+    }
   }),
 );
 

@@ -7,7 +7,8 @@
  * @typedef {{kind: ProblemKind, host?: string, status?: number}} Problem
  */
 
-import { isOffline as deviceIsOffline, randomId } from './optional.js';
+import { hex } from './identity.js';
+import { isOffline as deviceIsOffline } from './optional.js';
 
 /** A server that is awake answers by then. */
 const PATIENCE_MS = 4000;
@@ -53,7 +54,7 @@ export class ConnectCheck {
 
   /** Names an attempt for the server. @param {string} socketUrl */
   begin(socketUrl) {
-    this.#attempt = randomId();
+    this.#attempt = hex(crypto.getRandomValues(new Uint8Array(16)));
     return `${socketUrl}?attempt=${this.#attempt}`;
   }
 

@@ -4,44 +4,73 @@
  */
 
 import { optional, showAddress, tabStorage } from './optional.js';
+import { utf8Length } from './wire.js';
 
 const MOST_BYTES = 8192;
 const TOKEN_BYTES = 4096;
 const ROOM_KEY_BYTES = 128;
 const STORED = 'voicemesh-token';
 
-/** @param {string} value */
-function decoded(value) {
-  if (/%(?![0-9a-f]{2})/i.test(value)) return null;
-  return optional(() => decodeURIComponent(value), null);
-}
+/** The pairs of a fragment, with or without its `#`. @param {string} fragment */
+const pairsOf = (fragment) => fragment.replace(/^#/, '').split('&');
 
 /**
  * What is not known or makes no sense is ignored; of two values of one name the first counts.
- * @param {string} fragment with or without its `#` @returns {{k: string | null, t: string | null}}
+ * @param {string} fragment with or without its `#`
  */
 export function readFragment(fragment) {
-  const read = { k: /** @type {string | null} */ (null), t: /** @type {string | null} */ (null) };
-  const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text).length;
-  if (bytes(fragment) > MOST_BYTES) return read;
-  for (const pair of fragment.replace(/^#/, '').split('&')) {
-    const at = pair.indexOf('=');
-    const name = pair.slice(0, Math.max(at, 0));
-    if (name !== 'k' && name !== 't') continue;
-    const value = decoded(pair.slice(at + 1));
-    if (!value || bytes(value) > (name === 't' ? TOKEN_BYTES : ROOM_KEY_BYTES)) continue;
-    read[name] ??= value;
-  }
-  return read;
+  const pairs = utf8Length(fragment) > MOST_BYTES ? [] : pairsOf(fragment);
+  const valueOf = (/** @type {string} */ name, /** @type {number} */ most) =>
+    pairs
+      .filter((pair) => pair.startsWith(name))
+      .map((pair) => optional(() => decodeURIComponent(pair.slice(2)), ''))
+      .find((value) => value !== '' && utf8Length(value) <= most) ?? null;
+  return { k: valueOf('k=', ROOM_KEY_BYTES), t: valueOf('t=', TOKEN_BYTES) };
 }
 
-/** The fragment without tokens. @param {string} fragment */
+/**
+ * Whether a text has what belongs behind the `#` of a link, and no server may see, also as programs change it on its way: in
+ * wide or small forms, encoded, with blanks or invisible letters. What may be a name as well counts only with a value as long
+ * as that of a key or a token. The terminal program decides by the same vectors.
+ * @param {string} text
+ */
+export function hasSecret(text) {
+  let plain = text;
+  // What was encoded more than once, too.
+  for (let pass = 0; pass < 4; pass += 1)
+    plain = plain
+      .normalize('NFKD')
+      .replace(/%[0-7].|(%[89a-f].)+/gi, (bytes) =>
+        optional(() => decodeURIComponent(bytes), bytes),
+      );
+  plain = plain.replace(/\P{ASCII}/gu, '');
+  // A mark that HTML writes as a name or a number ends with a semicolon.
+  // Each slash is escaped: what strips the comments ends an expression at one in brackets, too.
+  return (
+    /[#?&;][\s\/]*(k(ey)?|t(oken)?)\s*([=:]|&(#x3d|#61|equals);)[\w-]{16}/i.test(plain) ||
+    /[#&][\s\/]*[kt]\s*=/i.test(plain.slice(plain.indexOf('#')))
+  );
+}
+
+/** What a fragment has beside a token, if that may be a key or what is left of one. @param {string} fragment */
 export function withoutToken(fragment) {
-  const rest = fragment
-    .replace(/^#/, '')
-    .split('&')
-    .filter((pair) => pair !== '' && !/^t(=|$)/.test(pair));
-  return rest.length > 0 ? `#${rest.join('&')}` : '';
+  const others = pairsOf(fragment).filter((pair) => !/^t(=|$)/.test(pair));
+  const rest = `#${others.join('&')}`;
+  // A name without a value at the end may have lost it.
+  return hasSecret(`${rest}=`) ? rest : '';
+}
+
+/**
+ * Why no room is entered by an address: it has a key, which this page cannot use, or it was changed on its way.
+ * @param {string} address @returns {'key' | 'damaged' | null}
+ */
+export function addressFault(address) {
+  const [before] = address.split('#');
+  if (hasSecret(before)) return 'damaged';
+  const fragment = address.slice(before.length);
+  const { k, t } = readFragment(fragment);
+  if (k !== null) return 'key';
+  return fragment !== '' && (t === null || withoutToken(fragment) !== '') ? 'damaged' : null;
 }
 
 /**
@@ -69,8 +98,7 @@ export function setToken(newer) {
 }
 
 /** The codes by which a server asks for another token. @param {string} code */
-export const isTokenCode = (code) =>
-  code === 'token-required' || code === 'token-invalid' || code === 'token-expired';
+export const isTokenCode = (code) => /^token-(required|invalid|expired)$/.test(code);
 
 /**
  * Asks the window that opened or frames this page for a token, and hands over what it answers. Nothing secret is asked, so
@@ -82,21 +110,15 @@ export function askForToken({ room, code }, answered) {
     (other) => other && other !== globalThis,
   );
   if (asked.length === 0) return;
-  /** @param {MessageEvent} event */
-  const listen = (event) => {
-    const { data, source } = event;
-    if (
-      !asked.includes(source) ||
-      data?.type !== 'voicemesh-token' ||
-      typeof data.token !== 'string'
-    )
-      return;
-    if (data.token === '' || data.token.length > TOKEN_BYTES) return;
+  /** @param {MessageEvent} message */
+  const listen = ({ data, source }) => {
+    const answer = asked.includes(source) && data?.type === 'voicemesh-token' && data.token;
+    if (typeof answer !== 'string' || answer === '' || answer.length > TOKEN_BYTES) return;
     // The one that was refused is no answer: another may follow.
-    if (data.token === token) return;
+    if (answer === token) return;
     removeEventListener('message', listen);
-    setToken(data.token);
-    answered(data.token);
+    setToken(answer);
+    answered(answer);
   };
   addEventListener('message', listen);
   for (const other of asked) other.postMessage({ type: 'voicemesh-token-needed', room, code }, '*');

@@ -1,19 +1,18 @@
 /** The page's beginning: what this browser lacks is said, and the rest is shown. */
 
-import './invitation.js';
+import { addressFault } from './invitation.js';
 import { openStorage } from './optional.js';
 import { Peer } from './peer.js';
 import { roomOf } from './place.js';
 import { show, showFailure } from './view/view.js';
 
-/** A room's key, damaged or not. */
-const hasKey = () => /(#|%23)(.*&)?k(=|%3d)/i.test(location.href);
 // Of an address that differs behind its # alone, the page is not loaded anew.
-addEventListener('hashchange', () => hasKey() && location.reload());
+addEventListener('hashchange', () => addressFault(location.href) && location.reload());
 
 /** Why this page cannot talk here, or null. */
 function support() {
-  if (hasKey()) return 'key';
+  const fault = addressFault(location.href);
+  if (fault) return fault;
   if (!isSecureContext) return 'insecure';
   if (!('AudioEncoder' in globalThis) || !('AudioDecoder' in globalThis)) return 'no-webcodecs';
   if (!('AudioWorkletNode' in globalThis)) return 'no-worklet';

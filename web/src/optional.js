@@ -213,14 +213,6 @@ export const timeOfDay = (at) =>
     new Date(at).toTimeString().slice(0, 5),
   );
 
-/** Another text each time, of hexadecimal digits in five groups. */
-export function randomId() {
-  const digits = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
-    byte.toString(16).padStart(2, '0'),
-  ).join('');
-  return digits.replace(/^(.{8})(.{4}).(.{3}).(.{3})/, '$1-$2-4$3-8$4-');
-}
-
 /**
  * The microphones and speakers that this browser names.
  *

@@ -3,6 +3,8 @@
  * or below a path of it, by a proxy that the server may not know of; so every address is made from the page's own.
  */
 
+import { addressFault, hasSecret } from './invitation.js';
+
 /** The lobby's address, with a slash at its end: `BASE/assets/VERSION/place.js` is this module's. */
 export const BASE = new URL('../../', import.meta.url);
 
@@ -30,18 +32,13 @@ export const roomUrl = (room, base = BASE) => new URL(`r/${encoded(room)}`, base
 export const serverUrl = (base = BASE) =>
   socketUrl(base).replace(/\/ws$/, base.pathname === '/' ? '' : '/');
 
-/** Whether a text has what belongs behind the `#` of a link, which a program has encoded or made a query of, and no server may see. @param {string} text */
-const hasSecret = (text) =>
-  /(([#\uff03]|%(25)*23)(.{0,99}&)?[kt](=|%(25)*3d)|[?&][kt]=[\w-]{16})/i.test(text);
-
 /** The room that an address names, below the base: `r/ROOM`. @param {string} path with the query @param {URL} [base] */
 export function roomOf(path, base = BASE) {
   const match =
     path.startsWith(base.pathname) &&
     /^r\/([^?]+?)\/?(\?.*)?$/.exec(path.slice(base.pathname.length));
   try {
-    const room = match ? decodeURIComponent(match[1]) : '';
-    return hasSecret(room + path) ? '' : room;
+    return match ? decodeURIComponent(match[1]) : '';
   } catch {
     return '';
   }
@@ -49,10 +46,7 @@ export function roomOf(path, base = BASE) {
 
 /** Whether what stands before any path is a host beyond doubt: it ends as names of hosts do, has a port, is an IPv4 address, or this machine. @param {string} text */
 const isAddress = (text) =>
-  /^([^.]+\.)+\p{Alphabetic}{2,}$/u.test(text) ||
-  /:\d+$/.test(text) ||
-  /^(\d+\.){3}\d+$/.test(text) ||
-  text.toLowerCase() === 'localhost';
+  /^([^.]+\.)+\p{Alphabetic}{2,}$/u.test(text) || /^(.*:\d+|(\d+\.){3}\d+|localhost)$/i.test(text);
 
 /** Whether what stands before a path with `/r/` in it is a host. @param {string} text */
 const isHost = (text) => /[^.]\.+[^.]/.test(text) || isAddress(text);
@@ -66,58 +60,61 @@ const SCHEME = /(https?|wss?):\/\//i;
 function kindOf(text) {
   const at = text.search(SCHEME);
   if (/\s/.test(text) || at > 0) return at >= 0 ? 'words' : 'name';
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return 'link';
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return at === 0 ? 'link' : 'words';
   // A link that was typed, with a slip, or a path without a room.
   if (/^(?:(?:https?|wss?)(?::\/|\/\/).*|\/(?:r\/)?$)/i.test(text)) return 'words';
   const path = text.split(/[#?]/)[0];
   if (/^(\/(?!\/)(.*\/)?)?r\/[^/]+\/?$/.test(path)) return 'path';
-  const [host, ...segments] = path.split('/');
-  if (segments.length === 0) return 'name';
-  const namesRoom = segments.some(
-    (segment, index) => segment === 'r' && (segments[index + 1] ?? '') !== '',
-  );
-  return isAddress(host) || (isHost(host) && namesRoom) ? 'link' : 'name';
+  const [host] = path.split('/');
+  return host !== path && (isAddress(host) || (isHost(host) && /\/r\/[^/]/.test(path)))
+    ? 'link'
+    : 'name';
 }
-
-/** @param {string} text @param {string} letter */
-const count = (text, letter) => text.split(letter).length - 1;
 
 /** Without the end of a sentence, unless that would leave no name. A bracket that is opened before belongs to the name. @param {string} text @param {string} ends */
 function withoutEnd(text, ends) {
-  let rest = text;
-  while (rest !== '' && ends.includes(rest[rest.length - 1])) {
-    const last = rest[rest.length - 1];
-    const opening = last === ')' ? '(' : last === ']' ? '[' : '';
-    if (opening !== '' && count(rest, last) <= count(rest, opening)) break;
-    rest = rest.slice(0, -1);
-  }
+  const count = (/** @type {string} */ letter) => text.split(letter).length;
+  /** @type {Record<string, number>} brackets that are closed and were not opened */
+  const excess = { ')': count(')') - count('('), ']': count(']') - count('[') };
+  let end = text.length;
+  while (end > 0 && ends.includes(text[end - 1]) && !(excess[text[end - 1]]-- <= 0)) end -= 1;
+  const rest = text.slice(0, end);
   return rest === '' || rest.endsWith('/') ? text : rest;
 }
 
-const QUOTED = /^(?:<(.*)>|"(.*)"|'(.*)'|`(.*)`|\u201c(.*)\u201d|\((.*)\)|\[(.*)\])$/s;
+const QUOTES = ['<>', '""', "''", '``', '\u201c\u201d', '()', '[]'];
 
 /** Without the marks that mail programs and people who quote put around a link. @param {string} text */
 const unquoted = (text) =>
-  text.replace(QUOTED, (_, ...inside) =>
-    String(inside.slice(0, 7).find((part) => part !== undefined)).trim(),
-  );
-
-/** What stands behind `voicemesh join`, as people copy a command; undefined for anything else. @param {string} text */
-const argumentOf = (text) => {
-  const match = /^(?:[$>]\s+)?(?:\S*[\\/])?voicemesh(?:\.exe)?\s+join(?:\s+(.*))?$/s.exec(
-    unquoted(text.trim()),
-  );
-  return match ? (match[1] ?? '') : undefined;
-};
-
-/** Whether an argument is no room and no link. @param {string | undefined} argument */
-const isCommand = (argument) => argument === '' || /(^|\s)-+[A-Za-z]/.test(argument ?? '');
+  text.length > 1 && QUOTES.includes(text[0] + text[text.length - 1])
+    ? text.slice(1, -1).trim()
+    : text;
 
 const ENDS = '.,;:!?\u2026';
 
 /** As mail programs and people who quote write a link, and the end of a sentence behind it. @param {string} text */
 function bare(text) {
   return withoutEnd(unquoted(withoutEnd(text.trim(), ENDS)), `${ENDS})]}>"'\u201d\u2019`);
+}
+
+/**
+ * A text that was given as a room's name, without what stands around it.
+ * @param {string} text
+ * @returns {{kind: ReturnType<typeof kindOf> | 'command' | 'damaged', pasted: string, argument: string | undefined}} `argument`: what
+ *   stands behind `voicemesh join`, as people copy a command
+ */
+function read(text) {
+  const command = /^(?:[$>]\s+)?(?:\S*[\\/])?voicemesh(?:\.exe)?\s+join(?:\s+(.*))?$/s.exec(
+    unquoted(text.trim()),
+  );
+  const argument = command ? (command[1] ?? '') : undefined;
+  const pasted = bare(argument ?? text);
+  if (argument === '' || /(^|\s)-+[A-Za-z]/.test(argument ?? ''))
+    return { kind: 'command', pasted, argument };
+  const kind = kindOf(pasted);
+  const isDamaged =
+    kind === 'name' ? hasSecret(pasted) : kind !== 'words' && addressFault(pasted) === 'damaged';
+  return { kind: isDamaged ? 'damaged' : kind, pasted, argument };
 }
 
 /**
@@ -128,47 +125,42 @@ function bare(text) {
  * @returns {{room: string, url: string, host: string, isHere: boolean} | null} `isHere`: of the server of this page
  */
 export function invitationOf(text, base = BASE) {
-  const argument = argumentOf(text);
-  if (isCommand(argument)) return null;
-  const pasted = bare(argument ?? text);
-  const kind = kindOf(pasted);
-  const [before] = kind === 'name' ? [pasted] : pasted.split('#');
-  if (hasSecret(before)) return null;
-  if (kind === 'name' && argument !== undefined) {
-    const room = unquoted(argument);
-    return { room, url: roomUrl(room, base), host: base.host, isHere: true };
-  }
+  const { kind, pasted, argument } = read(text);
+  const here = (/** @type {string} */ room, fragment = '') => ({
+    room,
+    url: roomUrl(room, base) + fragment,
+    host: base.host,
+    isHere: true,
+  });
+  if (kind === 'name' && argument !== undefined) return here(unquoted(argument));
   try {
     if (kind === 'path') {
-      const room = decodeURIComponent(before.replace(/\/?(\?.*)?$/s, '').replace(/^.*\//s, ''));
-      if (hasSecret(room)) return null;
-      const url = roomUrl(room, base) + pasted.slice(before.length);
-      return { room, url, host: base.host, isHere: true };
+      const [before] = pasted.split('#');
+      const room = before.replace(/\/?(\?.*)?$/s, '').replace(/^.*\//s, '');
+      return here(decodeURIComponent(room), pasted.slice(before.length));
     }
     if (kind !== 'link') return null;
-    const hasScheme = pasted.includes('://');
-    if (hasScheme && pasted.search(SCHEME) !== 0) return null;
-    const url = new URL(hasScheme ? pasted.replace(/^ws/i, 'http') : `https://${pasted}`);
+    const url = new URL(
+      pasted.includes('://') ? pasted.replace(/^ws/i, 'http') : `https://${pasted}`,
+    );
     const match = /^(.*\/)r\/([^/]+)\/?$/.exec(url.pathname);
     if (!match || url.username !== '') return null;
     const isHere = url.host === base.host && match[1] === base.pathname;
-    const room = decodeURIComponent(match[2]);
-    return hasSecret(room) ? null : { room, url: url.href, host: url.host, isHere };
+    return { room: decodeURIComponent(match[2]), url: url.href, host: url.host, isHere };
   } catch {
     return null;
   }
 }
 
-/** What is wrong with an address that is no link to a room; empty for a link, and for what is just a name. @param {string} text */
-export const linkFault = (text) => {
-  const argument = argumentOf(text);
-  if (isCommand(argument))
-    return 'This is a command. Write the room\u2019s name or the link alone.';
-  const pasted = bare(argument ?? text);
-  return (kindOf(pasted) === 'name' && !hasSecret(pasted)) || invitationOf(text)
+/** Why a text neither names a room nor is a link to one, or empty. @param {string} text */
+export function linkFault(text) {
+  // A path drops them.
+  if (/^\s*\.\.?\s*$/.test(text))
+    return 'A room cannot be called . or .. \u2013 choose another name.';
+  const { kind } = read(text);
+  if (kind === 'command') return 'This is a command. Write the room\u2019s name or the link alone.';
+  if (kind === 'damaged') return 'This link is damaged. Copy the whole link again.';
+  return kind === 'name' || invitationOf(text)
     ? ''
     : 'This is not a link to a room: it must begin with https:// and end with /r/ and the room\u2019s name.';
-};
-
-/** No address can name these: a path drops them. @param {string} room */
-export const isUnlinkable = (room) => room === '.' || room === '..';
+}

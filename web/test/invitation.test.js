@@ -4,8 +4,14 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { afterEach, test } from 'node:test';
 
-import { askForToken, readFragment, takeToken, withoutToken } from '../src/invitation.js';
-import { roomUrl } from '../src/place.js';
+import {
+  addressFault,
+  askForToken,
+  readFragment,
+  takeToken,
+  withoutToken,
+} from '../src/invitation.js';
+import { linkFault, roomUrl } from '../src/place.js';
 
 const { fragments } = JSON.parse(
   readFileSync(new URL('../../tests/vectors/invitations.json', import.meta.url), 'utf8'),
@@ -18,6 +24,46 @@ test('fragments are read as the vectors say', () => {
   assert.equal(readFragment(`t=${'a'.repeat(4096)}`).t?.length, 4096);
   assert.equal(readFragment(`t=${'a'.repeat(4097)}`).t, null);
   assert.equal(readFragment(`x=${'a'.repeat(8192)}&t=b`).t, null);
+});
+
+test('an address is entered by if it has no key, and nothing of one is left or seen by the server', () => {
+  const at = 'https://voice.example/r/lobby';
+  for (const [rest, fault] of [
+    ['', null],
+    ['?utm=1&k=2', null],
+    ['#t=abc', null],
+    ['#t=abc&z=9', null],
+    ['#k=abc', 'key'],
+    ['#t=abc&k=abc', 'key'],
+    ['#', 'damaged'],
+    ['#k', 'damaged'],
+    ['#k=', 'damaged'],
+    ['#t=abc&k', 'damaged'],
+    ['#t=abc&amp;k=0123456789abcdef', 'damaged'],
+    ['#lobby', 'damaged'],
+    ['?k=0123456789abcdef', 'damaged'],
+    ['/?x=1&t=0123456789abcdef', 'damaged'],
+    ['%23k=abc', 'damaged'],
+    ['%EF%BC%83k=abc#t=abc', 'damaged'],
+  ])
+    assert.equal(addressFault(at + rest), fault, String(rest));
+  for (const { fragment, k, t } of fragments)
+    if (k === null && t === null && fragment.startsWith('#'))
+      assert.equal(addressFault(at + fragment), 'damaged', fragment);
+});
+
+test('what stands beside a token stays in the address only if it may be a key', () => {
+  assert.equal(withoutToken('#t=abc&z=9&y'), '');
+  assert.equal(withoutToken('#t=abc&k=room&z=9'), '#k=room&z=9');
+  assert.equal(withoutToken('#t=abc&k'), '#k');
+});
+
+test('a text of any length is looked through once', () => {
+  for (const part of ['#', '&', '%23', '%25', '＃', '#k', '# ', '?k=', ')', '()']) {
+    const began = performance.now();
+    linkFault(`x${part.repeat(100_000 / part.length)}`);
+    assert.ok(performance.now() - began < 2_000, part);
+  }
 });
 
 const GLOBALS = ['history', 'sessionStorage'];

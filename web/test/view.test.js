@@ -508,10 +508,10 @@ test('what a sentence about an end advises is the first button, and what a reloa
 });
 
 test('every lack of a browser is shown with what to do', () => {
-  const said = ['insecure', 'no-webcodecs', 'no-worklet', 'key'].map(
+  const said = ['insecure', 'no-webcodecs', 'no-worklet', 'key', 'damaged'].map(
     (lack) => unsupported(lack)[1],
   );
-  assert.equal(new Set(said).size, 4);
+  assert.equal(new Set(said).size, 5);
   assert.match(said[0], /https:\/\//);
   assert.match(said[1], /WebCodecs/);
 });
@@ -767,7 +767,9 @@ test('each sentence of the page about what does not work has a row in the guide 
   assert.equal(remarks.length, 5, remarks.join());
   const said = [
     ...remarks,
-    ...['insecure', 'no-webcodecs', 'no-worklet', 'key'].map((lack) => unsupported(lack).join(' ')),
+    ...['insecure', 'no-webcodecs', 'no-worklet', 'key', 'damaged'].map((lack) =>
+      unsupported(lack).join(' '),
+    ),
     FAILURE.join(' '),
     OWN_FAILURE.join(' '),
     OWN_ERROR,

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use voicemesh::{
     AccessToken, FrameDuration, InputSpec, JoinError, JoinOptions, OutputSpec, Password,
     Permissions, Presence, RoomKey,
@@ -121,6 +122,10 @@ pub struct LinkArguments {
     /// The server, such as wss://voice.example.org [default: ws://127.0.0.1:8080, this machine].
     #[arg(long, env = "VOICEMESH_SERVER", value_name = "URL")]
     pub server: Option<String>,
+
+    /// The server is that of the environment, and no one has named it for this link.
+    #[arg(skip)]
+    pub is_server_of_environment: bool,
 }
 
 /// For `token`.
@@ -264,6 +269,10 @@ pub struct StayArguments {
     #[arg(long, env = "VOICEMESH_SERVER", value_name = "URL")]
     pub server: Option<String>,
 
+    /// The server is that of the environment, and no one has named it for this room.
+    #[arg(skip)]
+    pub is_server_of_environment: bool,
+
     /// A server that was named, while the room is a link to another one.
     #[arg(skip)]
     pub unused_server: Option<String>,
@@ -332,6 +341,32 @@ pub struct StayArguments {
     pub proxy: Option<String>,
 }
 
+impl Arguments {
+    /// Takes what was found on a command line and in the environment.
+    ///
+    /// # Errors
+    ///
+    /// When that is not what this command has.
+    pub fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut arguments = Self::from_arg_matches(matches)?;
+        let mark = match &mut arguments.command {
+            Command::Join(join) => &mut join.stay.is_server_of_environment,
+            Command::Echo(echo) => &mut echo.stay.is_server_of_environment,
+            Command::Link(link) => &mut link.is_server_of_environment,
+            Command::Mic(_)
+            | Command::Loopback(_)
+            | Command::Devices(_)
+            | Command::Token(_)
+            | Command::Try(_)
+            | Command::Serve(_) => return Ok(arguments),
+        };
+        *mark = matches.subcommand().is_some_and(|(_, matches)| {
+            matches.value_source("server") == Some(ValueSource::EnvVariable)
+        });
+        Ok(arguments)
+    }
+}
+
 impl JoinArguments {
     /// If the room is a link, takes server and room from it.
     ///
@@ -393,11 +428,11 @@ impl StayArguments {
         // A path alone is of the server that is given anyway.
         if options.server() != self.server() {
             let linked = options.server().to_owned();
-            self.unused_server = self.server.replace(linked).filter(|named| !options.is_at(named));
-            if self.unused_server.is_some() {
-                // They are for the server that was named.
-                (self.token, self.password) = (None, None);
-            }
+            let unused = self.server.replace(linked).filter(|named| !options.is_at(named));
+            // They are for the server that was named.
+            let dropped = unused.as_ref().map(|_| (self.token.take(), self.password.take()));
+            let is_missed = matches!(dropped, Some((Some(_), _) | (_, Some(_))));
+            self.unused_server = unused.filter(|_| is_missed || !self.is_server_of_environment);
         }
         self.token = options.access_token().cloned().or(self.token.take());
         self.room_key = options.given_room_key()?.cloned();
@@ -476,7 +511,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Arguments, clap::Error> {
-        Arguments::try_parse_from(line.split(' '))
+        Arguments::read(&Arguments::command().try_get_matches_from(line.split(' '))?)
     }
 
     fn join(line: &str) -> JoinArguments {
@@ -553,6 +588,33 @@ mod tests {
         );
         assert_eq!(followed("wss://voice.example.org", link), (true, true));
         assert_eq!(followed("wss://game.example", "tea"), (true, true));
+    }
+
+    #[test]
+    fn a_server_that_was_named_for_a_room_elsewhere_is_said_but_not_that_of_the_environment() {
+        let unused = |room: &str, more: &str, is_of_environment: bool| {
+            let mut join = join(&format!("voicemesh join {room} --server wss://b.example{more}"));
+            assert!(!join.stay.is_server_of_environment);
+            join.stay.is_server_of_environment = is_of_environment;
+            join.follow_link().expect("a room").stay.unused_server.is_some()
+        };
+        let link = "https://a.example/r/tea";
+        assert!(unused(link, "", false) && !unused(link, "", true));
+        assert!(unused(link, " --password sesame", true), "what it was for is not used either");
+        for here in ["tea", "/r/tea", "https://b.example/r/tea"] {
+            assert!(!unused(here, "", false), "{here}");
+        }
+    }
+
+    #[test]
+    fn a_link_with_a_key_is_no_server_for_any_command() {
+        for room in ["tea", "https://a.example/r/tea"] {
+            let line = format!("voicemesh join {room} --server https://b.example/r/tea?k=");
+            let refused = join(&format!("{line}cm9vbS1rZXktNy1oaWRlcw")).follow_link();
+            let said = refused.expect_err("refused").to_string();
+            assert!(said.contains("give the whole link as the room"), "{said}");
+            assert!(!said.contains("cm9v"), "{said}");
+        }
     }
 
     #[test]

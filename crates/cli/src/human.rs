@@ -14,7 +14,7 @@ use crate::encryption::{self, EndToEnd};
 use crate::format::{EVERYONE, in_minutes, short};
 use crate::people::People;
 use crate::reach::{next_step, remarks};
-use crate::text::{group_shown, groups_quoted, harmless};
+use crate::text::{address, group_shown, groups_quoted, harmless};
 
 mod moderation;
 pub(crate) use moderation::room_changed;
@@ -169,7 +169,7 @@ pub(crate) fn recording_into(folder: &Path) -> String {
 
 /// That a link leads elsewhere than to the server that was named, without a full stop.
 pub fn not_used(unused: &str, server: &str) -> String {
-    let (unused, server) = (harmless(unused), harmless(server));
+    let (unused, server) = (address(unused), address(server));
     format!("The link leads to the server {server}; {unused}, which you named, is not used")
 }
 
@@ -204,7 +204,7 @@ impl TextOutput {
         let by_default =
             if stay.server_by_default { " (this machine; --server names another)" } else { "" };
         let (room, name, server) =
-            (harmless(&stay.room), harmless(&stay.name), harmless(&stay.server));
+            (harmless(&stay.room), harmless(&stay.name), address(&stay.server));
         let joining = plain(format!("Joining “{room}” at {server}{by_default} as {name} …"));
         let encrypted = stay.end_to_end.opening().map(plain);
         let before = [plain(addresses)].into_iter().chain(encrypted).chain(self.unused_server());
@@ -644,7 +644,7 @@ impl TextOutput {
             true => "Start one with `voicemesh serve`, or name another with --server.",
             false => "Is the address right, and does the server run?",
         };
-        let server = harmless(&self.stay.server);
+        let server = address(&self.stay.server);
         if why == ABOUT_TO_STOP {
             return Some(trouble(format!(
                 "The server at {server} lets no more people in: {why}. {retry}"

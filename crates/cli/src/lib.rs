@@ -16,7 +16,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::CommandFactory;
 
 pub mod arguments;
 mod command_arguments;
@@ -66,7 +66,7 @@ fn not_run(error: &clap::Error) -> ExitCode {
 pub fn main() -> ExitCode {
     let arguments = voicemesh_signaling::without_empty_variables(Arguments::command())
         .try_get_matches()
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
+        .and_then(|matches| Arguments::read(&matches));
     let arguments = match arguments {
         Ok(arguments) => arguments,
         Err(error) => return not_run(&error),

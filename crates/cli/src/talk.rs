@@ -36,7 +36,7 @@ use crate::people::People;
 use crate::reach::next_step;
 use crate::signals::Stop;
 use crate::summary::Summary;
-use crate::text::harmless;
+use crate::text::{address, harmless};
 use away::{AwayTime, time_of_day};
 use pending::{PendingCommands, Request};
 use written::LastWritten;
@@ -240,7 +240,7 @@ const PATIENCE: &str = "Leave out --give-up-after to wait for it.";
 type Trouble = (&'static str, String, Option<String>);
 
 fn gave_up(server: &str, limit: &str, why: Option<(&str, &str)>, step: &str) -> String {
-    let server = harmless(server);
+    let server = address(server);
     match why {
         Some((what, why)) => {
             format!("The server at {server} {what} for {limit}: {} {step}", harmless(why))

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 use voicemesh::RoomName;
+use voicemesh_common::shortened;
 
 /// One line in which nothing moves the cursor, changes colours, hides letters or turns their order
 /// around. Control characters become visible signs.
@@ -13,6 +14,11 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().map(sign).collect())
+}
+
+/// A server's address as a sentence repeats it.
+pub fn address(server: &str) -> String {
+    harmless(&shortened(server)).into_owned()
 }
 
 /// The name of a talk group, which a program may choose freely, as names of rooms are shown.
@@ -106,6 +112,12 @@ mod tests {
         ] {
             assert_eq!(group_shown(group), shown, "{group:?}");
         }
+    }
+
+    #[test]
+    fn of_a_long_address_the_beginning_is_shown() {
+        assert_eq!(address("wss://a\u{1b}"), "wss://a␛");
+        assert_eq!(address(&"&".repeat(100_000)), "&".repeat(100) + "…");
     }
 
     #[test]

@@ -216,6 +216,38 @@ fn a_wrong_command_line_is_code_2() {
     assert_eq!(code(&output(&["join", "lobby", "--must-exist", "--must-not-exist"])), Some(2));
 }
 
+/// What a program has made of a link's `#` on its way, as the server, the room or the link.
+#[test]
+fn a_key_that_a_program_has_moved_is_refused_by_every_command_and_not_printed() {
+    const KEY: &str = "cm9vbS1rZXktNy1oaWRlcw";
+    for mark in ["?k=", "%2523k=", "＃k=", "%26k=", ";k=", "&#35;k=", "# k="] {
+        let room = format!("tea{mark}{KEY}");
+        let [link, port] =
+            ["http://127.0.0.1:9/r/", "ws://127.0.0.1:9"].map(|server| format!("{server}{room}"));
+        for command in ["join", "echo", "link"] {
+            for arguments in [
+                &[command, room.as_str()][..],
+                &[command, &link],
+                &[command, "tea", "--server", &link],
+                &[command, "tea", "--server", &port],
+            ] {
+                let refused = output(arguments);
+                let said = stdout(&refused) + &stderr(&refused);
+                assert_eq!(code(&refused), Some(2), "{arguments:?}: {said}");
+                assert!(!said.contains(KEY), "{arguments:?}: {said}");
+            }
+        }
+    }
+    for fragment in ["", "k", "key=cm9vbS1rZXktNy1oaWRlcw", "\u{200b}k=cm9vbS1rZXktNy1oaWRlcw"] {
+        let refused = output(&["join", &format!("http://127.0.0.1:9/r/tea#{fragment}")]);
+        let said = stderr(&refused);
+        assert!(said.contains("the key in the link is damaged: copy the whole link again"));
+        assert!(code(&refused) == Some(2) && !said.contains(KEY), "{said}");
+    }
+    let nonsense = output(&["join", "tea", "--server", &format!("ws://h/{}", "&".repeat(100_000))]);
+    assert!(stderr(&nonsense).len() < 400 && stdout(&nonsense).is_empty());
+}
+
 #[test]
 fn a_link_with_a_new_key_leads_where_its_room_does_and_a_server_named_in_vain_is_said() {
     let link = |room: &str| output(&["link", room, "--server", "wss://named.example"]);
@@ -232,6 +264,15 @@ fn a_link_with_a_new_key_leads_where_its_room_does_and_a_server_named_in_vain_is
     let for_one = link("https://named.example/r/tea#t=a.token.x");
     assert!(!stdout(&for_one).contains("token"), "{}", stdout(&for_one));
     assert!(stderr(&for_one).contains("a token is for one person"), "{}", stderr(&for_one));
+    let again = link("https://named.example/r/tea#k=AAAAAAAAAAAAAAAAAAAAAA");
+    assert!(!stdout(&again).contains("#k=AAAA"), "{}", stdout(&again));
+    assert!(stderr(&again).starts_with("The link has a new key: "), "{}", stderr(&again));
+    assert!(stderr(&again).lines().count() == 1 && !stderr(&again).contains("AAAA"));
+    let damaged = link("https://named.example/r/tea#k");
+    assert_eq!((code(&damaged), stdout(&damaged)), (Some(2), String::new()));
+    let mut elsewhere = voicemesh(&["link", "https://linked.example/r/tea"]);
+    let quiet = elsewhere.env("VOICEMESH_SERVER", "wss://named.example").output().expect("runs");
+    assert_eq!((code(&quiet), stderr(&quiet)), (Some(0), String::new()));
     let here = output(&["link", "tea"]);
     assert!(stdout(&here).starts_with("http://127.0.0.1:8080/r/tea#k="), "{}", stdout(&here));
     assert!(stderr(&here).contains("a server on this machine; name another with --server"));

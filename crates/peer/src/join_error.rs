@@ -1,5 +1,6 @@
 //! Why joining a room cannot even begin.
 
+use voicemesh_common::shortened;
 use voicemesh_device::{Cause, DeviceError};
 use voicemesh_e2ee::RoomKeyError;
 use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES, TOKEN_BYTES};
@@ -14,7 +15,7 @@ pub enum JoinError {
         "“{url}” is not a server's address: {why}. Use wss://host (or ws://host:port on your own machine)."
     )]
     BadServer {
-        /// What was given.
+        /// What was given: of a long text the beginning, and nothing that may be secret.
         url: String,
         /// What is wrong with it.
         #[source]
@@ -37,7 +38,7 @@ pub enum JoinError {
     /// What the link has after `/r/` is no room's name.
     #[error("“{link}” is not a link to a room: {why}; copy the link again")]
     BadRoomInLink {
-        /// What was given.
+        /// What was given: of a long text the beginning, and nothing that may be secret.
         link: String,
         /// What is wrong with it.
         #[source]
@@ -105,6 +106,14 @@ fn proxy_setting(variable: Option<&'static str>) -> String {
 }
 
 impl JoinError {
+    pub(crate) fn bad_server(url: &str, why: impl Into<Cause>) -> Self {
+        Self::BadServer { url: shortened(url).into_owned(), why: why.into() }
+    }
+
+    pub(crate) fn bad_room_in_link(link: &str, why: impl Into<Cause>) -> Self {
+        Self::BadRoomInLink { link: shortened(link).into_owned(), why: why.into() }
+    }
+
     pub(crate) fn no_random(error: getrandom::Error) -> Self {
         tracing::debug!(%error, "no random number");
         let why = Cause::new("their source does not answer", error);

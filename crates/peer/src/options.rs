@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
 use voicemesh_audio::space::Handedness;
+use voicemesh_common::shortened;
 use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_e2ee::{RoomKey, RoomKeyError};
 use voicemesh_engine::{EngineConfig, EngineError, VoiceEngine};
@@ -81,27 +82,24 @@ impl JoinOptions {
     /// Joins the room of a link, as invitations have it: `https://host/r/ROOM`, or with a path
     /// before `/r/` if the server is below one. An access token behind the `#` (`#t=TOKEN`) is
     /// taken, and so is the room's key (`#k=KEY`), with which what is said is
-    /// [`encrypted`](Self::encrypted).
+    /// [`encrypted`](Self::encrypted). A `#` with neither behind it, or with what is left of a key,
+    /// is a damaged key: [`given_room_key`](Self::given_room_key) and joining refuse it.
     ///
     /// # Errors
     ///
     /// When the link is no server's address, or names no room.
     pub fn from_link(link: &str) -> Result<Self, JoinError> {
         // What is behind the # is secret: no error repeats it.
-        let (link, fragment) = link.split_once('#').unwrap_or((link, ""));
+        let (link, fragment) = pasted::split_fragment(link);
         without_secret(link)?;
-        let (url, room) = ServerUrl::parse_link(link)
-            .map_err(|why| JoinError::BadServer { url: link.to_owned(), why })?;
+        let (url, room) =
+            ServerUrl::parse_link(link).map_err(|why| JoinError::bad_server(link, why))?;
         let room = room.ok_or_else(|| match room_problem(link) {
-            Some(why) => JoinError::BadRoomInLink { link: link.to_owned(), why },
-            None => JoinError::NoRoomInLink(link.to_owned()),
+            Some(why) => JoinError::bad_room_in_link(link, why),
+            None => JoinError::NoRoomInLink(shortened(link).into_owned()),
         })?;
-        let (invitation, room_key) = (Invitation::parse(fragment), key_in(fragment));
-        let options = Self { room_key, ..Self::new(url.given(), room) };
-        Ok(match invitation.token {
-            Some(token) => options.token(token),
-            None => options,
-        })
+        let (room_key, token) = secrets_in(fragment);
+        Ok(Self { room_key, token, ..Self::new(url.given(), room) })
     }
 
     /// If the room is a link to one, takes server, room, access token and room key from it: an
@@ -114,39 +112,34 @@ impl JoinOptions {
     ///
     /// When the link is no server's address, or names no room.
     pub fn follow_link(mut self) -> Result<Self, JoinError> {
-        self.checked_fragment()?;
+        self.refuse_fragment()?;
         let pasted = pasted::read(&self.room);
         if pasted != Pasted::Command {
-            without_secret(self.room.split('#').next().unwrap_or_default())?;
+            without_secret(pasted::split_fragment(&self.room).0)?;
         }
         match pasted {
             Pasted::Name => {}
             Pasted::Argument(room) => self.room = room.to_owned(),
             Pasted::Command => {
                 // What stands behind it may be a password.
-                let link = "voicemesh join …".to_owned();
-                let why = "it is a command; give the room's name or the link alone".into();
-                return Err(JoinError::BadRoomInLink { link, why });
+                let why = "it is a command; give the room's name or the link alone";
+                return Err(JoinError::bad_room_in_link("voicemesh join …", why));
             }
             Pasted::Path { room, fragment } => {
-                let (key, token) = (key_in(fragment), Invitation::parse(fragment).token);
-                self.room = percent_decoded(room).ok_or_else(|| JoinError::BadRoomInLink {
-                    link: room.to_owned(),
-                    why: NOT_ENCODED.into(),
-                })?;
+                let (key, token) = secrets_in(fragment);
+                self.room = percent_decoded(room)
+                    .ok_or_else(|| JoinError::bad_room_in_link(room, NOT_ENCODED))?;
                 self.token = token.or(self.token);
                 self.room_key = key.or(self.room_key);
             }
+            // What is behind the # is secret.
             Pasted::Words(link) => {
-                // What is behind the # is secret.
-                let link = link.split('#').next().unwrap_or_default().to_owned();
-                let why = "other words stand beside the address".into();
-                return Err(JoinError::BadRoomInLink { link, why });
+                let why = "other words stand beside the address";
+                return Err(JoinError::bad_room_in_link(pasted::split_fragment(link).0, why));
             }
             Pasted::Slip(link) => {
-                let link = link.split('#').next().unwrap_or_default().to_owned();
-                let why = "it must begin with https:// and end with /r/ and the room's name".into();
-                return Err(JoinError::BadRoomInLink { link, why });
+                let why = "it must begin with https:// and end with /r/ and the room's name";
+                return Err(JoinError::bad_room_in_link(pasted::split_fragment(link).0, why));
             }
             Pasted::Link(link) => {
                 let linked = Self::from_link(link)?;
@@ -179,8 +172,9 @@ impl JoinOptions {
     ///
     /// # Errors
     ///
-    /// When the system has no random numbers.
+    /// When the system has no random numbers, and for a link's key that was damaged.
     pub fn new_room_key(self) -> Result<Self, JoinError> {
+        self.given_room_key()?;
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(JoinError::no_random)?;
         Ok(self.room_key(RoomKey::new(key)))
@@ -446,23 +440,21 @@ impl JoinOptions {
         if self.token.as_ref().is_some_and(|token| token.len() > TOKEN_BYTES) {
             return Err(JoinError::TokenTooLong);
         }
-        let server = self.checked_fragment()?;
-        ServerUrl::parse(server).map_err(|why| JoinError::BadServer { url: server.to_owned(), why })
+        self.refuse_fragment()?;
+        ServerUrl::parse(&self.server).map_err(|why| JoinError::bad_server(&self.server, why))
     }
 
-    /// The server's address, which has nothing behind a `#`, also one that a program has encoded: a
-    /// room's key or an access token there would be passed over, and shown wherever the server is
-    /// named.
-    fn checked_fragment(&self) -> Result<&str, JoinError> {
-        let end = ["#", "%23"].iter().filter_map(|mark| self.server.find(mark)).min();
-        let Some((server, fragment)) = end.map(|end| self.server.split_at(end)) else {
-            return Ok(&self.server);
+    /// Refuses a server's address with a fragment, or with a key or token that a program has put
+    /// elsewhere: it would be passed over, and shown wherever the server is named.
+    fn refuse_fragment(&self) -> Result<(), JoinError> {
+        let Some(at) = pasted::fragment_at(&self.server) else { return Ok(()) };
+        let why = match self.server.contains('#') {
+            true => "what stands behind its # belongs to a link; give the whole link as the room",
+            false => {
+                "a key or token stands in it, where the server would see it; copy the link again, and give the whole link as the room"
+            }
         };
-        if fragment == "#" {
-            return Ok(server);
-        }
-        let why = "what stands behind its # belongs to a link; give the whole link as the room";
-        Err(JoinError::BadServer { url: server.to_owned(), why: why.into() })
+        Err(JoinError::bad_server(&self.server[..at], why))
     }
 }
 
@@ -470,16 +462,20 @@ impl JoinOptions {
 fn without_secret(room: &str) -> Result<(), JoinError> {
     let Some(at) = pasted::secret_at(room) else { return Ok(()) };
     let why = "a key or token stands in the room's name, where the server would see it";
-    Err(JoinError::BadRoomInLink { link: room[..at].to_owned(), why: why.into() })
+    Err(JoinError::bad_room_in_link(&room[..at], why))
 }
 
-/// The room's key in the fragment of a link. One that was cut off or cannot be read is damaged, not
-/// absent.
-fn key_in(fragment: &str) -> Option<Result<RoomKey, RoomKeyError>> {
-    pasted::names_key(fragment).then(|| {
-        let key = Invitation::parse(fragment).key;
-        key.ok_or(RoomKeyError).and_then(|key| RoomKey::from_text(&key))
-    })
+/// The room's key and the access token in the fragment of a link. A key that was cut off or cannot
+/// be read is damaged, not absent, and so is one of which not even the name is left.
+fn secrets_in(fragment: &str) -> (Option<Result<RoomKey, RoomKeyError>>, Option<AccessToken>) {
+    let Invitation { key, token } = Invitation::parse(fragment);
+    let has_key = match (&key, &token) {
+        (Some(_), _) => true,
+        (None, Some(_)) => pasted::has_more_than_token(fragment),
+        (None, None) => !fragment.is_empty(),
+    };
+    let room_key = || key.ok_or(RoomKeyError).and_then(|key| RoomKey::from_text(&key));
+    (has_key.then(room_key), token)
 }
 
 /// The devices, and what happens to the sound of both.
@@ -641,6 +637,8 @@ mod tests {
                 _ => room.map(|room| (String::new(), room)),
             };
             let followed = JoinOptions::new("wss://other", &text).follow_link().ok();
+            // A damaged key is an error where it is used.
+            let followed = followed.filter(|options| options.given_room_key().is_ok());
             let found = followed.map(|options| match options.server.as_str() {
                 "wss://other" => (options.server, options.room),
                 _ => (String::new(), options.room),
@@ -675,20 +673,118 @@ mod tests {
 
     #[test]
     fn a_link_that_is_given_as_the_server_is_refused_and_its_secrets_are_not_repeated() {
-        for fragment in ["#k=cm9vbS1rZXktNy1oaWRlcw", "#t=secret.token.x", "%23k=cm9vbQ", "#x"] {
-            let server = format!("https://voice.example.org/r/tea{fragment}");
+        const KEY: &str = "cm9vbS1rZXktNy1oaWRlcw";
+        let changed = [
+            "#k=",
+            "%23k=",
+            "%2523k=",
+            "＃k=",
+            "﹟k=",
+            "?k=",
+            "&k=",
+            ";k=",
+            "%3Fk=",
+            "%26k=",
+            "&#35;k=",
+            "&num;k=",
+            "# k=",
+            "#\u{200b}k=",
+            "/#/k=",
+            "#key=",
+            "?token=",
+            "&t=",
+            "#",
+        ];
+        let fragments = changed.map(|mark| format!("{mark}{KEY}")).into_iter();
+        let of_other_kinds = ["#", "#x", "%23", "#t=secret.token.x"].map(str::to_owned);
+        let at = [
+            "https://voice.example.org/r/tea",
+            "ws://voice.example.org:80",
+            "voice.example.org/v/",
+        ];
+        let servers = fragments.chain(of_other_kinds);
+        let servers = servers.flat_map(|fragment| at.map(|at| format!("{at}{fragment}")));
+        for server in servers {
             let options = JoinOptions::new(&server, "tea");
             for room in ["tea", "https://other.example/r/tea", "/r/tea"] {
                 let refused = JoinOptions::new(&server, room).follow_link().expect_err("refused");
                 let said = format!("{refused} {refused:?}");
                 assert!(said.contains("give the whole link as the room"), "{said}");
                 assert!(said.contains("voice.example.org") && !said.contains("k="), "{said}");
-                assert!(!said.contains("secret"), "{said}");
+                assert!(!said.contains("secret") && !said.contains(KEY), "{said}");
             }
             assert!(matches!(options.invitation(), Err(JoinError::BadServer { .. })));
         }
-        let plain = JoinOptions::new("https://voice.example.org/r/tea#", "tea").follow_link();
-        assert!(plain.and_then(|options| options.invitation()).is_ok());
+        for server in
+            ["ws://[fe80::1%25eth0]:8080", "https://voice.example.org/a&b?x=1", "例え.テスト"]
+        {
+            let plain = JoinOptions::new(server, "tea").follow_link();
+            assert!(plain.and_then(|options| options.invitation()).is_ok(), "{server}");
+        }
+    }
+
+    /// Neither a link nor a name of a room with a key in it is repeated from its mark on.
+    #[test]
+    fn what_is_refused_for_a_secret_in_it_repeats_none_of_it() {
+        const KEY: &str = "cm9vbS1rZXktNy1oaWRlcw";
+        for text in [
+            "tea%3Fk=",
+            "tea﹟k=",
+            "tea;k=",
+            "tea&num;k=",
+            "tea# k=",
+            "tea#key=",
+            "tea#\u{200b}k=",
+            "127.0.0.1:8080/r/tea# k=",
+            "/r/tea%2523k=",
+            "https://voice.example.org/r/tea?token=",
+            "https://voice.example.org/r/tea%23k=",
+            "https://voice.example.org/?x=1&t=",
+            "see https://voice.example.org/r/tea?k=",
+            "https:/voice.example.org/r/tea&k=",
+        ] {
+            let text = format!("{text}{KEY}");
+            let refused = JoinOptions::new("wss://other", &text).follow_link().expect_err(&text);
+            let said = format!("{refused} {refused:?}");
+            assert!(said.contains("a key or token stands in") && !said.contains(KEY), "{said}");
+        }
+        for fragment in [
+            "",
+            "k",
+            KEY,
+            "/k=cm9vbS1rZXktNy1oaWRlcw",
+            "k:x",
+            "t=x&k",
+            "t=x&amp;k=cm9vbS1rZXktNy1oaWRlcw",
+        ] {
+            let link = format!("https://voice.example.org/r/tea#{fragment}");
+            let options = JoinOptions::from_link(&link).expect("a room");
+            assert!(options.is_encrypted(), "{link}");
+            for refused in [options.invitation().map(drop), options.new_room_key().map(drop)] {
+                assert!(matches!(refused, Err(JoinError::BadRoomKey(_))), "{link}: {refused:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_what_is_long_an_error_repeats_the_beginning() {
+        let long = |beginning: &str, part: &str| beginning.to_owned() + &part.repeat(100_000);
+        for (server, room) in [
+            (long("http://h/", "&"), "tea".to_owned()),
+            (long("http://h/", "%25"), "tea".to_owned()),
+            (long("h", "x"), "tea".to_owned()),
+            ("wss://other".to_owned(), long("https://h/r/", "%")),
+            ("wss://other".to_owned(), long("https://h/", "?")),
+            ("wss://other".to_owned(), long("/r/", "%")),
+            ("wss://other".to_owned(), long("see https://h/r/", "x")),
+            ("wss://other".to_owned(), long("tea#k=", "#")),
+            ("wss://other".to_owned(), long("tea", ")")),
+        ] {
+            let options = JoinOptions::new(&server, &room).name("Ada").follow_link();
+            let refused = options.and_then(JoinOptions::prepare).expect_err("refused");
+            let said = format!("{refused} {refused:?}");
+            assert!(said.len() < 1_000, "{} bytes: {}", said.len(), &said[..100]);
+        }
     }
 
     /// A link leads back to where it was made, and gives away no more than the room's key.

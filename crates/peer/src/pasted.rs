@@ -1,6 +1,9 @@
 //! What stands where a room's name belongs: a name, a link to a room, or the end of one. The page
 //! decides by the same vectors.
 
+use icu_normalizer::DecomposingNormalizerBorrowed;
+use percent_encoding::percent_decode_str;
+
 /// What a text is that was given as a room's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pasted<'a> {
@@ -10,8 +13,7 @@ pub(crate) enum Pasted<'a> {
     Argument(&'a str),
     /// `voicemesh join` with options or with nothing.
     Command,
-    /// The path of a link, `/r/ROOM`, with what follows its `#`: a room of the server that is given
-    /// anyway.
+    /// The path of a link, `/r/ROOM`, with its fragment: a room of the server that is given anyway.
     Path { room: &'a str, fragment: &'a str },
     /// A web address, whether it leads to a room or not.
     Link(&'a str),
@@ -19,6 +21,11 @@ pub(crate) enum Pasted<'a> {
     Words(&'a str),
     /// A web address that was typed, with a slip at its beginning, or a path without a room.
     Slip(&'a str),
+}
+
+/// What stands before the `#` of a link, and the rest with it: nothing where there is none.
+pub(crate) fn split_fragment(link: &str) -> (&str, &str) {
+    link.split_at(link.find('#').unwrap_or(link.len()))
 }
 
 /// Looks at a text with the marks around it that mail programs and people who quote write, and the
@@ -38,62 +45,90 @@ pub(crate) fn read(text: &str) -> Pasted<'_> {
     }
 }
 
-/// Where in a text begins what belongs behind the `#` of a link, and no server may see: a program
-/// has written the `#` as `%23`, once or more, or as a full-width letter, has made a query of it, or
-/// the beginning of the link is missing.
+/// Where a text may begin to hold what belongs behind the `#` of a link, and no server may see;
+/// none where it holds nothing of that. No more than what stands before is fit to be repeated.
+///
+/// Programs encode the `#`, make a query of it, put blanks or invisible letters beside it, or leave
+/// out the beginning of the link. So the text is looked at in its [`simplified`] form, and what
+/// stands before the first letter that can have become a mark is all that is known to be none.
 pub(crate) fn secret_at(text: &str) -> Option<usize> {
-    let is_pair = |pair| is_named(pair, 'k') || is_named(pair, 't');
-    let mut fragment = None;
-    for (at, letter) in text.char_indices() {
-        let rest = &text[at..];
-        let after = rest.strip_prefix(['#', '＃']).or_else(|| after_encoded(rest, "23"));
-        if let Some(pair) = after {
-            fragment.get_or_insert(at);
-            if is_pair(pair) {
-                return fragment;
-            }
-        } else if let Some(pair) = rest.strip_prefix(['?', '&']) {
-            if letter == '&' && fragment.is_some() && is_pair(pair) {
-                return fragment;
-            }
-            if is_long_value(pair) {
-                return Some(at);
-            }
+    let mark = text.find(may_be_mark)?;
+    has_secret(&simplified(text)).then_some(mark)
+}
+
+/// The same for a server's address, which has nothing at all behind a `#`.
+pub(crate) fn fragment_at(address: &str) -> Option<usize> {
+    let mark = address.find(may_be_mark)?;
+    let simple = simplified(address);
+    (simple.contains('#') || has_secret(&simple)).then_some(mark)
+}
+
+/// Whether a link's fragment has, beside an access token, a key or what is left of one.
+pub(crate) fn has_more_than_token(fragment: &str) -> bool {
+    let pairs = fragment.strip_prefix('#').unwrap_or(fragment).split('&');
+    let others: Vec<_> = pairs.filter(|pair| *pair != "t" && !pair.starts_with("t=")).collect();
+    // A name without a value at the end may have lost it.
+    secret_at(&format!("#{}=", others.join("&"))).is_some()
+}
+
+/// Whether a letter is a mark before a pair of a name and a value, or can be a part of one, or
+/// stand for one.
+fn may_be_mark(letter: char) -> bool {
+    matches!(letter, '#' | '?' | '&' | ';' | '%') || !letter.is_ascii()
+}
+
+/// What programs have encoded more than once is decoded so many times.
+const PASSES: usize = 4;
+
+/// A text without what programs do to a link: in ASCII and lower case, wide and small forms as
+/// ordinary letters, percent-encoding undone, and nothing invisible.
+fn simplified(text: &str) -> String {
+    let mut simple = text.to_owned();
+    for _ in 0..PASSES {
+        if !simple.is_ascii() {
+            simple = DecomposingNormalizerBorrowed::new_nfkd().normalize(&simple).into_owned();
         }
+        simple = percent_decode_str(&simple).decode_utf8_lossy().into_owned();
     }
-    None
+    simple.retain(|letter| letter.is_ascii());
+    simple.make_ascii_lowercase();
+    simple
 }
 
-/// `?t=5` may be a name; what is as long as a key is none.
-fn is_long_value(pair: &str) -> bool {
-    let value = pair.strip_prefix(['k', 'K', 't', 'T']).and_then(|rest| rest.strip_prefix('='));
-    value.is_some_and(|value| value.bytes().take_while(is_of_key).take(LONG).count() == LONG)
+/// Whether a simplified text has `#k=…` or the like. What may be a name as well, such as `why?k=2`
+/// and `tea#key=x`, is none: there the value must be as long as that of a key or a token. A mark
+/// that HTML writes as a name or a number, such as `&num;`, ends with a semicolon.
+fn has_secret(simple: &str) -> bool {
+    let mut is_fragment = false;
+    simple.char_indices().any(|(at, mark)| {
+        is_fragment |= mark == '#';
+        matches!(mark, '#' | '?' | '&' | ';')
+            && pair(&simple[at + 1..]).is_some_and(|(name, sign, value)| {
+                is_long(value)
+                    || is_fragment && matches!(mark, '#' | '&') && name.len() == 1 && sign == "="
+            })
+    })
 }
 
-/// What follows a byte that is percent-encoded once or more: `%23`, `%2523`.
-fn after_encoded<'a>(text: &'a str, byte: &str) -> Option<&'a str> {
-    text.strip_prefix('%')?.trim_start_matches("25").strip_prefix(byte)
+/// What may stand between name and value; HTML writes some of them.
+const SIGNS: [&str; 5] = ["=", ":", "&#x3d;", "&#61;", "&equals;"];
+
+/// Name, sign and value of a pair that may be a key or a token.
+fn pair(text: &str) -> Option<(&str, &str, &str)> {
+    let text = text.trim_start_matches(|letter: char| letter == '/' || letter.is_whitespace());
+    ["key", "k", "token", "t"].iter().find_map(|name| {
+        let rest = text.strip_prefix(name)?.trim_start();
+        let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign))?;
+        Some((*name, *sign, &rest[sign.len()..]))
+    })
 }
 
-/// Bytes of a value in a query from which on it may be a key or a token.
+/// Letters of a value from which on it may be a key or a token.
 const LONG: usize = 16;
 
-/// Whether a byte is one of base64url.
-fn is_of_key(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
-}
-
-/// Whether a fragment has a room's key, or what is left of one.
-pub(crate) fn names_key(fragment: &str) -> bool {
-    fragment.trim_start_matches('#').split('&').any(|pair| is_named(pair, 'k'))
-}
-
-/// `k=…`, also in capitals or percent-encoded, once or more, as some programs change links.
-fn is_named(pair: &str, name: char) -> bool {
-    let is_equals = |rest: &str| {
-        rest.starts_with('=') || ["3d", "3D"].iter().any(|hex| after_encoded(rest, hex).is_some())
-    };
-    pair.strip_prefix([name, name.to_ascii_uppercase()]).is_some_and(is_equals)
+fn is_long(value: &str) -> bool {
+    let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    value.bytes().take_while(is_of_key).take(LONG).count() == LONG
 }
 
 /// As `-h` and `--password`; a dash alone is none.
@@ -135,7 +170,7 @@ fn kind_of(text: &str) -> Pasted<'_> {
     if is_like_a_scheme(&lower) || matches!(text, "/" | "/r/") {
         return Pasted::Slip(text);
     }
-    let (path, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (path, fragment) = split_fragment(text);
     let path = path.split('?').next().unwrap_or_default();
     if let Some(room) = room_of_path(path) {
         return Pasted::Path { room, fragment };
@@ -201,19 +236,21 @@ fn is_address(text: &str) -> bool {
 /// Without the end of a sentence, unless that would leave no name. A bracket that is opened before
 /// belongs to the name.
 fn without_end<'a>(text: &'a str, ends: &[char]) -> &'a str {
-    let mut trimmed = text;
-    while let Some(last) = trimmed.chars().next_back().filter(|last| ends.contains(last)) {
-        let count = |letter: char| trimmed.matches(letter).count();
-        let is_opened = match last {
-            ')' => count(')') <= count('('),
-            ']' => count(']') <= count('['),
-            _ => false,
+    let count = |letter: char| text.matches(letter).count();
+    let excess = |closing, opening| count(closing).saturating_sub(count(opening));
+    // Brackets that are closed and were not opened.
+    let (mut round, mut square) = (excess(')', '('), excess(']', '['));
+    let is_behind = |letter: char| {
+        let left = match letter {
+            ')' => &mut round,
+            ']' => &mut square,
+            _ => return ends.contains(&letter),
         };
-        if is_opened {
-            break;
-        }
-        trimmed = &trimmed[..trimmed.len() - last.len_utf8()];
-    }
+        let is_left = *left > 0;
+        *left = left.saturating_sub(1);
+        is_left && ends.contains(&letter)
+    };
+    let trimmed = text.trim_end_matches(is_behind);
     if trimmed.is_empty() || trimmed.ends_with('/') { text } else { trimmed }
 }
 

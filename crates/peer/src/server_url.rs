@@ -11,6 +11,9 @@ use voicemesh_wire::signaling::PATH;
 
 use crate::pasted::unquoted;
 
+/// A link with a room's name of the greatest length, all of it encoded, has a quarter of that.
+const MOST_BYTES: usize = 4096;
+
 /// Where a signaling server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerUrl {
@@ -38,6 +41,9 @@ impl ServerUrl {
     /// The same, and the room named by a room's link.
     pub(crate) fn parse_link(text: &str) -> Result<(Self, Option<String>), Cause> {
         let text = unquoted(text.trim());
+        if text.len() > MOST_BYTES {
+            return Err("it is longer than 4,096 bytes".into());
+        }
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
             None => (None, text),
@@ -382,6 +388,7 @@ mod tests {
             "ws://[::1",
             "ws://1.2.3.4.5",
             "ws://xn--\u{0}",
+            &format!("ws://host/{}", "x".repeat(MOST_BYTES)),
         ] {
             assert!(ServerUrl::parse(text).is_err(), "{text:?}");
         }

@@ -2,7 +2,7 @@
 
 import { displayName, roomName, shownName } from '../names.js';
 import { showAddress } from '../optional.js';
-import { BASE, invitationOf, isUnlinkable, linkFault, roomUrl, serverUrl } from '../place.js';
+import { BASE, invitationOf, linkFault, roomUrl, serverUrl } from '../place.js';
 import { button, h, logo, setText, toggle } from './dom.js';
 import { devices, voice } from './sound.js';
 import { lackWords, microphoneWords, nameFault, passwordFault, serverWords } from './words.js';
@@ -63,27 +63,20 @@ export function lobby(app, room, invited) {
   /** Links are pasted where a name is asked for. @returns {boolean} whether it names a room of this server */
   function readRoom() {
     // What the page's address names is a room, whatever it looks like.
-    const isGiven = room !== '' && where.value === room;
+    const isGiven = where.value === room;
     const invitation = isGiven ? null : invitationOf(where.value);
-    if (invitation?.isHere) where.value = invitation.room;
-    // What follows # belongs to the room, and is read when the page opens there.
-    if (invitation?.isHere && invitation.url.includes('#')) location.assign(invitation.url);
-    elsewhere.hidden = !invitation || invitation.isHere;
-    elsewhere.replaceChildren(
-      ...(invitation
-        ? [
-            `This link leads to another server, ${invitation.host}. `,
-            h('a', { href: invitation.url }, 'Open it there'),
-          ]
-        : []),
-    );
-    where.setCustomValidity(
-      isUnlinkable(where.value.trim())
-        ? 'A room cannot be called . or .. – choose another name.'
-        : isGiven
-          ? ''
-          : linkFault(where.value),
-    );
+    if (invitation?.isHere) {
+      where.value = invitation.room;
+      // What follows # belongs to the room, and is read when the page opens there.
+      if (invitation.url.includes('#')) location.assign(invitation.url);
+    }
+    elsewhere.hidden = invitation?.isHere ?? true;
+    if (invitation)
+      elsewhere.replaceChildren(
+        `This link leads to another server, ${invitation.host}. `,
+        h('a', { href: invitation.url }, 'Open it there'),
+      );
+    where.setCustomValidity(isGiven ? '' : linkFault(where.value));
     return elsewhere.hidden;
   }
 

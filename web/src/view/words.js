@@ -16,6 +16,7 @@ const UNSUPPORTED = {
     'This link has a key',
     'Its room is encrypted end to end, which this page cannot do yet. Join with the program: voicemesh join, and the whole link.',
   ],
+  damaged: ['This link is damaged', 'Copy the whole link again.'],
 };
 
 /** @param {string | null} support @returns {[string, string]} */
