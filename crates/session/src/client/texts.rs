@@ -9,7 +9,6 @@ use voicemesh_wire::limits::{GROUP_NAME_BYTES, TEXT_BYTES};
 use voicemesh_wire::packet::{GroupText, Recipient, TextData};
 use voicemesh_wire::{ClientId, GroupId};
 
-use super::core::Core;
 use super::event::{ClientEvent, Dropped, UnreadReason};
 use super::{Client, ClientError, Participant, Phase, View};
 use crate::roster::TextReader;
@@ -58,14 +57,6 @@ impl<P> WaitingText<P> {
     fn is_over(&self, now: Option<Duration>) -> bool {
         let is_late = now.is_some_and(|now| self.until.is_some_and(|until| now >= until));
         self.waits_for.is_empty() || is_late
-    }
-}
-
-impl<P: Copy + Ord + Debug> Core<P> {
-    fn push_unread(&mut self, WaitingText { text, is_read, why, .. }: WaitingText<P>) {
-        if !is_read {
-            self.push(ClientEvent::TextUnread { text, why });
-        }
     }
 }
 
@@ -226,12 +217,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
             self.waiting_texts.iter().flat_map(|text| text.waits_for.iter().copied()).collect();
         self.send_waiting(&mut text, &behind);
         if text.is_over(None) {
-            return self.core.push_unread(text);
+            return self.push_unread(text);
         }
         if self.waiting_texts.len() == WAITING_TEXTS
             && let Some(oldest) = self.waiting_texts.pop_front()
         {
-            self.core.push_unread(oldest);
+            self.push_unread(oldest);
         }
         self.waiting_texts.push_back(text);
     }
@@ -255,10 +246,16 @@ impl<P: Copy + Ord + Debug> Client<P> {
         for mut text in std::mem::take(&mut self.waiting_texts) {
             text.until.get_or_insert(now + TEXT_WAITS);
             if text.is_over(Some(now)) {
-                self.core.push_unread(text);
+                self.push_unread(text);
             } else {
                 self.waiting_texts.push_back(text);
             }
+        }
+    }
+
+    fn push_unread(&mut self, WaitingText { text, is_read, why, .. }: WaitingText<P>) {
+        if !is_read {
+            self.core.push(ClientEvent::TextUnread { text, why });
         }
     }
 
