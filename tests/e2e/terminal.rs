@@ -315,11 +315,13 @@ fn keys_that_arrive_in_pieces_and_answers_of_the_terminal_type_no_letters_and_it
     }
     // What is typed after all this is a line.
     window.write("to all\r".as_bytes());
-    window.wait_until("the line as a message", |text| {
-        text.contains("You: to all") && text.contains(NOTHING_TYPED)
+    // It was refused, and stands there again, to be mended.
+    window.wait_until("why, and the line", |text| {
+        text.contains("Not sent: no one else is here.") && row_has(text, "> to all", "")
     });
     keep("keys-80x24", &window);
-    // A line that was refused stands there again, to be mended.
+    window.write(b"\x15");
+    window.wait_until("an empty line", |text| text.contains(NOTHING_TYPED));
     window.write(b"/msg Zoe hi\r");
     window.wait_until("why, and the line", |text| {
         text.contains("No person here is called “Zoe”") && row_has(text, "> /msg Zoe hi", "")

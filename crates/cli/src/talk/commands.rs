@@ -427,6 +427,9 @@ impl Talk {
     /// A text that no one present can read is not sent. Where someone has just come, the session
     /// knows.
     fn must_be_read_by_one(&self) -> Result<(), String> {
+        if self.people.others() == 0 {
+            return Err("Not sent: no one else is here.".to_owned());
+        }
         let peers = &self.summary.snapshot.peers;
         let is_left_out =
             |state: &PeerState| state.encryption.is_some_and(MemberEncryption::is_left_out);
