@@ -23,6 +23,7 @@ main() {
     else
         scripts/setup.sh test
         in_front
+        what_failed
         sum_up
     fi
     [ -z "$FAILED" ] || die "FAILED:$FAILED"
@@ -232,6 +233,18 @@ why_no_node() { say "Node.js $NODE_WANTED or newer is not installed"; }
 skip() {
     say "SKIPPED $1: $2" | tee -a "$LOG"
     ! in_ci
+}
+
+# Once more, where whoever looks at the end finds it: why tests failed.
+what_failed() {
+    awk '
+        # Of Rust: what a failed test said, after all tests of its file.
+        /^---- .* ----$/ { left = 40 }
+        # Of node --test: after a summary of the file.
+        /^✖ failing tests:/ { left = 60 }
+        left > 0 { print; left -= 1; shown += 1 }
+        shown >= 400 { exit }
+    ' "$LOG"
 }
 
 # One line for all tests together. A test that said SKIPPED counts as that, not as passed; so does a step.

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { appendFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 
 import { assertHeard, speechFile, writeWav } from './harness/sound.js';
 import { LEAD_S, Stage, withSound } from './harness/stage.js';
@@ -191,40 +192,67 @@ test(
 
     await fox.click('settings');
     await fox.waitFor('dialog[open] input[type="range"]');
-    const picture = await fox.picture('firefox-settings');
-    const seen = await fox.evaluate(settingsIn, picture);
+    const { places, picture } = await pictureAtRest(fox, 'firefox-settings');
+    const seen = await fox.evaluate(coloursIn, picture, places);
+    stage.tell(`${JSON.stringify(places)}: ${JSON.stringify(seen)}`);
     assert.deepEqual(seen.corners, [false, false, false, false], 'the dialog is round');
     assert.equal(seen.slider, seen.accent, 'the slider has the colour of the page');
   }),
 );
 
 /**
+ * Where the settings stand. Run in the page.
+ * @returns {{width: number, dialog: Box, slider: Box}} in CSS pixels, `width` that of the page
+ * @typedef {{left: number, right: number, top: number, bottom: number}} Box
+ */
+function settingsPlaces() {
+  const [dialog, slider] = ['dialog[open]', 'dialog[open] input[type="range"]'].map((selector) => {
+    const { left, right, top, bottom } = /** @type {Element} */ (
+      document.querySelector(selector)
+    ).getBoundingClientRect();
+    return { left, right, top, bottom };
+  });
+  return { width: innerWidth, dialog, slider };
+}
+
+/**
+ * A picture of the settings during which nothing moved: what a device that comes or goes says there moves the rest.
+ * @param {import('./harness/firefox.js').FirefoxPage} page
+ * @param {string} name of the file
+ * @returns {Promise<{places: ReturnType<typeof settingsPlaces>, picture: string}>} `picture`: a PNG in base64
+ */
+async function pictureAtRest(page, name) {
+  for (;;) {
+    const places = await page.evaluate(settingsPlaces);
+    const picture = await page.picture(name);
+    if (isDeepStrictEqual(places, await page.evaluate(settingsPlaces))) return { places, picture };
+  }
+}
+
+/**
  * What a picture of the settings shows. Run in the page, which can read pictures.
  * @param {string} picture a PNG in base64
+ * @param {ReturnType<typeof settingsPlaces>} places
  * @returns {Promise<{corners: boolean[], slider: string, accent: string}>} `corners`: whether the dialog's colour is in them
  */
-async function settingsIn(picture) {
+async function coloursIn(picture, { width, dialog, slider }) {
   const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
   const image = await createImageBitmap(new Blob([bytes], { type: 'image/png' }));
   const drawing = new OffscreenCanvas(image.width, image.height).getContext('2d');
   if (!drawing) throw new Error('no drawing');
   drawing.drawImage(image, 0, 0);
-  const scale = image.width / innerWidth;
+  const scale = image.width / width;
   const colour = (/** @type {number} */ x, /** @type {number} */ y) => {
     const { data } = drawing.getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1);
     return `rgb(${data[0]}, ${data[1]}, ${data[2]})`;
   };
-  const [dialog, slider] = ['dialog[open]', 'dialog[open] input[type="range"]'].map(
-    (selector) => /** @type {HTMLElement} */ (document.querySelector(selector)),
-  );
-  const { left, right, top, bottom } = dialog.getBoundingClientRect();
+  const { left, right, top, bottom } = dialog;
   const inside = colour(left + 40, top + 8);
   const probe = document.createElement('i');
   probe.style.color = 'var(--accent)';
-  dialog.append(probe);
+  document.body.append(probe);
   const accent = getComputedStyle(probe).color;
   probe.remove();
-  const track = slider.getBoundingClientRect();
   return {
     corners: [
       [left + 2, top + 2],
@@ -232,7 +260,7 @@ async function settingsIn(picture) {
       [left + 2, bottom - 3],
       [right - 3, bottom - 3],
     ].map(([x, y]) => colour(x, y) === inside),
-    slider: colour(track.left + 8, (track.top + track.bottom) / 2),
+    slider: colour(slider.left + 8, (slider.top + slider.bottom) / 2),
     accent,
   };
 }
