@@ -103,6 +103,11 @@ pub struct JoinArguments {
     #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = bitrate)]
     pub bitrate: u32,
 
+    /// Bits per second that all you send may take of your upload, headers included [default: as
+    /// much as is measured to fit].
+    #[arg(long, value_name = "BITS", value_parser = uplink)]
+    pub uplink: Option<u32>,
+
     #[command(flatten)]
     #[allow(missing_docs)]
     pub microphone: MicrophoneArguments,
@@ -490,6 +495,12 @@ fn bitrate(text: &str) -> Result<u32, String> {
     bits.ok_or_else(|| "write a whole number of bits per second from 6000 to 90000".to_owned())
 }
 
+/// One relayed copy of speech at its lowest takes 28 kbit/s.
+fn uplink(text: &str) -> Result<u32, String> {
+    let bits = text.parse().ok().filter(|bits| *bits >= 28_000);
+    bits.ok_or_else(|| "write a whole number of bits per second, at least 28000".to_owned())
+}
+
 fn between<const LEAST: u32, const MOST: u32>(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     let is_between = (f64::from(LEAST)..=f64::from(MOST)).contains(&number);
@@ -541,7 +552,7 @@ mod tests {
     #[test]
     fn all_settings_arrive() {
         let join = join(
-            "voicemesh join lobby --duration 1.5 --give-up-after 30 --json --status-interval 0.5 --must-exist --frame-ms 10 --bitrate 24000 --password sesame",
+            "voicemesh join lobby --duration 1.5 --give-up-after 30 --json --status-interval 0.5 --must-exist --frame-ms 10 --bitrate 24000 --uplink 200000 --password sesame",
         );
         assert_eq!(join.stay.password, Some("sesame".into()));
         assert!(!format!("{join:?}").contains("sesame"), "nothing prints it");
@@ -552,6 +563,7 @@ mod tests {
             (join.presence(), join.frame_ms, join.bitrate),
             (Presence::MustExist, FrameDuration::Ms10, 24_000)
         );
+        assert_eq!(join.uplink, Some(200_000));
     }
 
     #[test]
@@ -654,6 +666,7 @@ mod tests {
             "voicemesh join lobby --frame-ms 15",
             "voicemesh join lobby --bitrate 10",
             "voicemesh join lobby --bitrate loud",
+            "voicemesh join lobby --uplink 27999",
             "voicemesh join lobby --duration never",
             "voicemesh join lobby --duration -1",
             "voicemesh join lobby --duration NaN",

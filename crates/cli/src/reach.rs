@@ -73,7 +73,7 @@ fn without_tls(plain: &str, why: PlainNotTried) -> String {
     match why {
         PlainNotTried::Secret => {
             format!(
-                "A password is never sent unencrypted by itself: write --server {plain} if that is meant; {warning}."
+                "Who joins with a password, an access token or a room's key is never connected unencrypted by itself: write --server {plain} if that is meant; {warning}."
             )
         }
         PlainNotTried::SpokeTlsBefore => format!(

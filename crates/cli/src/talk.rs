@@ -80,6 +80,9 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     if let Some(channel) = arguments.microphone.channel {
         options = options.input_channel(channel);
     }
+    if let Some(uplink_bps) = arguments.uplink {
+        options = options.uplink_bps(uplink_bps);
+    }
     if let Some(folder) = &arguments.record {
         options = options.record(folder);
     }

@@ -413,7 +413,8 @@ impl JoinOptions {
 
     /// Whether this join, or a later one, carries what must not be read on the way to the server.
     pub(crate) fn has_secret(&self) -> bool {
-        self.password.is_some() || self.token.is_some() || self.renews_token
+        let has_key = self.given_room_key().is_ok_and(|key| key.is_some());
+        self.password.is_some() || self.token.is_some() || self.renews_token || has_key
     }
 
     /// The names in the form that is shown.
@@ -572,12 +573,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_join_with_a_token_or_a_password_carries_a_secret() {
+    fn a_join_with_a_token_a_password_or_a_room_key_carries_a_secret() {
         let plain = || JoinOptions::new("192.168.1.5:8080", "lobby");
         assert!(!plain().name("Ada").has_secret());
         assert!(plain().token("eyJ").has_secret());
         assert!(plain().password("tea").has_secret());
         assert!(plain().renews_token(true).has_secret());
+        let link = format!("192.168.1.5:8080/r/lobby#k={}", RoomKey::new([7; 16]).to_text());
+        let linked = JoinOptions::new("wss://other", &link).follow_link().unwrap();
+        assert!(linked.has_secret(), "who reads what is sent could join or be shown as another");
     }
 
     #[test]
