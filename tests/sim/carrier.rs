@@ -445,7 +445,7 @@ impl Wires {
             self.links_opened += 1;
             for (end, is_offer) in ends.into_iter().zip([true, false]) {
                 self.ends.get_mut(&end).expect("it is there").open = true;
-                self.openings.end((end.0, is_offer), end.1, true);
+                self.openings.end(self.now, (end.0, is_offer), end.1, true);
                 self.tell_link(end.0, end.1, Duration::ZERO, LinkEvent::Open);
             }
             return;
@@ -483,12 +483,12 @@ impl Wires {
 
     /// What a peer knows of its uplink, and whether that lacks room for further links.
     pub fn set_uplink(&mut self, peer: usize, bps: Option<u32>, lacks_room: bool) {
-        self.openings.set_uplink(peer, bps, lacks_room);
+        self.openings.set_uplink(self.now, peer, bps, lacks_room);
     }
 
     fn end_turn(&mut self, at: usize, link: MeshLink) {
         for is_offer in [true, false] {
-            self.openings.end((at, is_offer), link, false);
+            self.openings.end(self.now, (at, is_offer), link, false);
         }
     }
 

@@ -13,9 +13,9 @@ pub const DESCRIPTION_BYTES: usize = 1_300;
 /// Bytes of the datagrams of each flight, headers included; the offerer begins, both alternate.
 const FLIGHTS: [&[usize]; 10] = [
     // Checks of all candidate pairs …
-    &[130; 8],
-    &[130; 8],
-    &[130, 130, 130, 130, 280],
+    &[154; 5],
+    &[154, 154, 154, 154, 154, 106, 106, 106, 106, 106],
+    &[106, 106, 106, 106, 106, 158, 195],
     // … DTLS …
     &[650, 650],
     &[650, 450],
@@ -73,6 +73,10 @@ const LONGEST_TURN: Duration = Duration::from_millis(1_500);
 const OPENING_BITS: f64 = 80_000.0;
 const SHARE: f64 = 0.25;
 const LONGEST_DISTANCE: Duration = Duration::from_secs(10);
+const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
+const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
+const REST: u32 = 3;
+const LONGEST_REST: Duration = Duration::from_secs(3);
 
 /// The openings of all links where a way is narrow. Turns are those of a peer and a role: whether
 /// it offers.
@@ -111,15 +115,19 @@ impl Openings {
     }
 
     /// A link is open, or gone.
-    pub fn end(&mut self, of: (usize, bool), link: MeshLink, opened: bool) {
+    pub fn end(&mut self, now: Duration, of: (usize, bool), link: MeshLink, opened: bool) {
         if let Some(turns) = self.turns.get_mut(&of) {
             turns.end(link, opened);
         }
+        self.distances.entry(of.0).or_default().ended(now, link);
     }
 
     /// What a peer knows of its uplink, and whether that lacks room for further links.
-    pub fn set_uplink(&mut self, peer: usize, bps: Option<u32>, lacks_room: bool) {
+    pub fn set_uplink(&mut self, now: Duration, peer: usize, bps: Option<u32>, lacks_room: bool) {
         let distance = self.distances.entry(peer).or_default();
+        if lacks_room {
+            distance.lacked_room_at = Some(now);
+        }
         (distance.uplink_bps, distance.lacks_room) = (bps, lacks_room);
     }
 }
@@ -146,6 +154,7 @@ impl Turns {
             return None;
         }
         let link = self.waiting.pop_front()?;
+        distance.opening.push((link, now));
         self.running.push((link, now));
         Some(link)
     }
@@ -165,7 +174,10 @@ impl Turns {
 struct Distance {
     uplink_bps: Option<u32>,
     lacks_room: bool,
+    lacked_room_at: Option<Duration>,
     last: Option<Duration>,
+    opening: Vec<(MeshLink, Duration)>,
+    rest_until: Option<Duration>,
 }
 
 impl Distance {
@@ -173,10 +185,28 @@ impl Distance {
         let seconds =
             self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
         let distance = Duration::from_secs_f64(seconds).min(LONGEST_DISTANCE);
-        let may_begin = !self.lacks_room && self.last.is_none_or(|last| now >= last + distance);
+        let one_by_one = self.lacked_room_at.is_some_and(|at| now < at + ONE_BY_ONE_FOR);
+        while let Some((link, _)) =
+            self.opening.iter().find(|(_, began)| now >= *began + OPENING_SENDS_FOR)
+        {
+            self.ended(now, *link);
+        }
+        let waits_for_others =
+            !self.opening.is_empty() || self.rest_until.is_some_and(|until| now < until);
+        let may_begin = !self.lacks_room
+            && !(one_by_one && waits_for_others)
+            && self.last.is_none_or(|last| now >= last + distance);
         if may_begin {
             self.last = Some(now);
         }
         may_begin
+    }
+
+    fn ended(&mut self, now: Duration, link: MeshLink) {
+        let Some(at) = self.opening.iter().position(|(opening, _)| *opening == link) else {
+            return;
+        };
+        let (_, began) = self.opening.swap_remove(at);
+        self.rest_until = Some(now + LONGEST_REST.min(REST * (now - began)));
     }
 }

@@ -4,8 +4,9 @@
 //! would have opened them, and speech with it. Links therefore take turns: one at first in each
 //! role, one more with each that opens in good time, and one less with each that does not. Fifty
 //! links on a fast network so open in six rounds of handshakes. Where the uplink is known to be
-//! narrow, turns also keep a distance in time, and wait while it has no room for another link. An
-//! answer never waits for an offer, so that two peers never wait for each other in a circle. A
+//! narrow, turns also keep a distance in time. While there is no room for another link no turn
+//! begins, and for some time after that one link opens after another. Apart from that an answer
+//! never waits for an offer, so that two peers never wait for each other in a circle. A
 //! remote whose links did not open in time lately waits for those whose did, and does not cost them
 //! turns twice: several that offer and never open delay others by the rest of one turn.
 
@@ -36,15 +37,22 @@ const LONGEST_DISTANCE: Duration = Duration::from_secs(10);
 /// For how long a turn that was missed counts, and of how many remotes that is remembered.
 const MISSED_COUNTS: Duration = Duration::from_secs(60);
 const REMEMBERED: usize = 1_024;
-/// While there is no room, how often that is asked again.
+/// While there is no room, or another link opens, how often that is asked again.
 const ASK_FOR_ROOM: Duration = Duration::from_millis(250);
+/// For so long after there was no room, one link opens after another …
+const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
+/// … each for so long at most, if it does not open …
+const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
+/// … and then none for so many times as long as that took: what it sent may wait in a queue.
+const REST: u32 = 3;
+const LONGEST_REST: Duration = Duration::from_secs(3);
 
 /// The turns of all links of a peer.
 #[derive(Debug, Default)]
 pub(crate) struct Openings {
     offers: Arc<Turns>,
     answers: Arc<Turns>,
-    distance: Mutex<Distance>,
+    distance: Arc<Mutex<Distance>>,
     /// What links have put on the wire until they were open.
     sent_bytes: AtomicU64,
 }
@@ -54,7 +62,11 @@ pub(crate) struct Openings {
 struct Distance {
     uplink_bps: Option<u32>,
     lacks_room: bool,
+    lacked_room_at: Option<Instant>,
     last: Option<Instant>,
+    /// Links of both roles whose turn has begun and that send much.
+    opening: usize,
+    rest_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -113,10 +125,17 @@ impl Openings {
             while let Some(at) = self.wait_until() {
                 tokio::time::sleep_until(at).await;
             }
-            let turns = Arc::clone(turns);
+            let (turns, distance) = (Arc::clone(turns), Arc::clone(&self.distance));
             tokio::spawn(async move {
-                let outcome = tokio::time::timeout(LONGEST_TURN, has_opened).await;
+                let (began, mut has_opened) = (Instant::now(), has_opened);
+                let outcome = tokio::time::timeout(LONGEST_TURN, &mut has_opened).await;
+                let is_late = outcome.is_err();
                 turns.end(permit, remote, outcome);
+                if is_late {
+                    let further = OPENING_SENDS_FOR.saturating_sub(LONGEST_TURN);
+                    let _ = tokio::time::timeout(further, has_opened).await;
+                }
+                lock(&distance).ended(began, Instant::now());
             });
         }
         Turn(opened)
@@ -139,7 +158,11 @@ impl Openings {
 
     /// Whether no turn begins for now.
     pub(crate) fn set_lacks_room(&self, lacks_room: bool) {
-        self.distance().lacks_room = lacks_room;
+        let mut distance = self.distance();
+        if distance.lacks_room || lacks_room {
+            distance.lacked_room_at = Some(Instant::now());
+        }
+        distance.lacks_room = lacks_room;
     }
 
     /// Begins a turn, or says when to ask again.
@@ -158,16 +181,25 @@ impl Distance {
         let seconds =
             self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
         let distance = Duration::from_secs_f64(seconds.min(LONGEST_DISTANCE.as_secs_f64()));
-        if self.lacks_room {
+        let one_by_one = self.lacked_room_at.is_some_and(|at| now < at + ONE_BY_ONE_FOR);
+        if self.lacks_room || one_by_one && self.opening > 0 {
             return Err(now + ASK_FOR_ROOM);
         }
-        match self.last.map(|last| last + distance) {
+        let rest_until = self.rest_until.filter(|_| one_by_one);
+        match self.last.map(|last| last + distance).max(rest_until) {
             Some(next) if now < next => Err(next),
             _ => {
                 self.last = Some(now);
+                self.opening += 1;
                 Ok(())
             }
         }
+    }
+
+    /// A link is open, was given up, or does not send much any more.
+    fn ended(&mut self, began: Instant, now: Instant) {
+        self.opening -= 1;
+        self.rest_until = Some(now + LONGEST_REST.min(REST * (now - began)));
     }
 }
 
@@ -386,5 +418,29 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_secs(60), turn.as_mut()).await.is_err());
         openings.set_lacks_room(false);
         assert!(tokio::time::timeout(ASK_FOR_ROOM, turn).await.is_ok());
+    }
+
+    /// Speech comes late because links open: the first of them did not open in its time.
+    #[tokio::test(start_paused = true)]
+    async fn after_there_was_no_room_one_link_opens_after_another_and_then_all_rest() {
+        let openings = Openings::default();
+        openings.set_lacks_room(true);
+        openings.set_lacks_room(false);
+        let began = Instant::now();
+        let slow = openings.turn(Role::Offer, 1).await;
+        let answer = openings.turn(Role::Answer, 2).await;
+        assert!(began.elapsed() >= OPENING_SENDS_FOR + LONGEST_REST, "{:?}", began.elapsed());
+        drop(slow);
+        let began = Instant::now();
+        tokio::time::advance(Duration::from_millis(100)).await;
+        answer.opened();
+        settle().await;
+        openings.turn(Role::Offer, 3).await.opened();
+        let rested = began.elapsed();
+        assert!(rested >= 4 * Duration::from_millis(100), "{rested:?}");
+        assert!(rested < LONGEST_REST / 2, "who opens soon leaves no long queue: {rested:?}");
+        tokio::time::advance(ONE_BY_ONE_FOR).await;
+        let _offer = openings.turn(Role::Offer, 4).await;
+        assert!(openings.turn(Role::Answer, 5).now_or_never().is_some(), "as before");
     }
 }

@@ -34,8 +34,10 @@ const REQUEST_REPEATS: u32 = 3;
 pub(super) const ASK_AFTER: Duration = Duration::from_secs(5);
 /// For so long after links have waited, one opens after another.
 const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
-/// After one that has opened, the next waits this long: a queue must drain, or a bucket fill.
-const REST: Duration = Duration::from_secs(3);
+/// After one that has opened, the next waits so many times as long as that took, and this at most:
+/// a queue must drain, or a bucket fill.
+const REST: u32 = 3;
+const LONGEST_REST: Duration = Duration::from_secs(3);
 /// A link that was replaced is closed after this, for what is still under way on it.
 const LINGER: Duration = Duration::from_secs(2);
 /// Links to one peer at a time; a further attempt closes the oldest.
@@ -378,7 +380,8 @@ impl Links {
             LinkEvent::Signal(signal) => on.send_signal(link.peer, link.generation, signal),
             LinkEvent::Open => {
                 *state = LinkState::Open;
-                self.rest = Some((link.peer, now + REST));
+                let took = pair.offered_at.map_or(LONGEST_REST, |at| now.saturating_sub(at));
+                self.rest = Some((link.peer, now + LONGEST_REST.min(REST * took)));
                 pair.failures = 0;
                 if on.roster.you() > link.peer {
                     self.answered_offers.opened(link.peer);
