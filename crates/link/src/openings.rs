@@ -126,8 +126,8 @@ impl Openings {
                 tokio::time::sleep_until(at).await;
             }
             let (turns, distance) = (Arc::clone(turns), Arc::clone(&self.distance));
+            let (began, mut has_opened) = (Instant::now(), has_opened);
             tokio::spawn(async move {
-                let (began, mut has_opened) = (Instant::now(), has_opened);
                 let outcome = tokio::time::timeout(LONGEST_TURN, &mut has_opened).await;
                 let is_late = outcome.is_err();
                 turns.end(permit, remote, outcome);
