@@ -427,10 +427,12 @@ impl Wires {
     }
 
     fn is_narrow(&self, a: usize, b: usize) -> bool {
-        self.openings_cost
-            && [a, b]
-                .iter()
-                .any(|peer| self.uplinks.contains_key(peer) || self.downlinks.contains_key(peer))
+        self.openings_cost && [a, b].into_iter().any(|peer| self.is_behind_a_narrow_way(peer))
+    }
+
+    /// Whether a peer's own uplink or downlink is narrow.
+    pub fn is_behind_a_narrow_way(&self, peer: usize) -> bool {
+        self.uplinks.contains_key(&peer) || self.downlinks.contains_key(&peer)
     }
 
     /// Sends one flight; after the last one both ends are open.

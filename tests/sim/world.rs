@@ -330,7 +330,7 @@ impl World {
         // As the engine of a peer does.
         let links_wait = peer.comms.links_wait(clock);
         peer.comms.network_mut().mesh.set_links_wait(clock, links_wait);
-        if self.wires.borrow().uplinks.contains_key(&number) {
+        if self.wires.borrow().is_behind_a_narrow_way(number) {
             let uplink_bps = peer.comms.speaking_status().uplink.estimate_bps;
             self.wires.borrow_mut().set_uplink(number, uplink_bps, links_wait);
         }
