@@ -44,7 +44,7 @@ const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
 /// … each for so long at most, if it does not open …
 const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
 /// … and then none for so many times as long as that took: what it sent may wait in a queue.
-const REST: u32 = 3;
+const REST: u32 = 6;
 const LONGEST_REST: Duration = Duration::from_secs(3);
 
 /// The turns of all links of a peer.

@@ -36,7 +36,7 @@ pub(super) const ASK_AFTER: Duration = Duration::from_secs(5);
 const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
 /// After one that has opened, the next waits so many times as long as that took, and this at most:
 /// a queue must drain, or a bucket fill.
-const REST: u32 = 3;
+const REST: u32 = 6;
 const LONGEST_REST: Duration = Duration::from_secs(3);
 /// A link that was replaced is closed after this, for what is still under way on it.
 const LINGER: Duration = Duration::from_secs(2);
@@ -324,10 +324,13 @@ impl Links {
             }
             Signal::Offer { .. } => {
                 // A peer that offers without end would have us open links without end.
+                // One that was asked for has taken its place on a narrow way already: asked for
+                // again, it would keep that way full.
                 if !offers && attempt <= pair.attempt {
                     self.offered_again(from, on);
                 } else if !offers
-                    && (!pair.may_negotiate(now, OFFER_INTERVAL) || waits && !pair.is_linked())
+                    && (!pair.may_negotiate(now, OFFER_INTERVAL)
+                        || waits && !pair.is_linked() && pair.requested.is_none())
                 {
                     let ask_at = pair.offered_at.map_or(now, |at| at + OFFER_INTERVAL);
                     pair.ignored = Some(IgnoredOffer { attempt, ask_at });
@@ -346,6 +349,7 @@ impl Links {
                 }
             }
             Signal::Answer { .. } | Signal::Candidate { .. } | Signal::EndOfCandidates => {
+                pair.is_answered |= attempt == pair.attempt;
                 if pair.links.contains_key(&attempt) {
                     on.queues.out.signal(link, signal);
                 }
@@ -409,7 +413,7 @@ impl Links {
                 on.queues.out.close_link(link);
                 tracing::debug!(peer = %link.peer, attempt = link.generation, %reason, "link closed");
                 match state {
-                    Some(LinkState::Opening) => pair.failed(now),
+                    Some(LinkState::Opening) => pair.failed(now, on.roster.you() < link.peer),
                     Some(LinkState::Open) => pair.next_attempt_at = now + retry_after(&reason),
                     Some(LinkState::Lingering { .. }) | None => {}
                 }
@@ -591,7 +595,7 @@ impl Links {
         self.close_opening_links(peer, on.queues);
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
         pair.attempt = pair.attempt.saturating_add(1);
-        pair.offered_at = Some(now);
+        (pair.offered_at, pair.is_answered) = (Some(now), false);
         pair.wants_newer_attempt = false;
         let link = LinkId { peer, generation: pair.attempt };
         self.open_link(link, Role::Offer, on.queues);

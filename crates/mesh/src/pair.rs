@@ -11,6 +11,12 @@ use super::negotiation::ASK_AFTER;
 pub(super) const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … up to this.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// An attempt that ends without an answer after this had an answerer that waits, because links that
+/// open would take the place of speech there. It asks when it has room: what is offered meanwhile
+/// only fills its download …
+const UNANSWERED_AFTER: Duration = Duration::from_secs(10);
+/// … so that the next offer comes after this, unless it is asked for.
+const UNANSWERED_RETRY: Duration = Duration::from_secs(30);
 /// An offer that is asked for is made at most this often …
 pub(super) const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
 /// … but once within this time as soon as [`OFFER_INTERVAL`] allows, if the last one was not
@@ -32,6 +38,8 @@ pub(super) struct Pair {
     pub(super) next_attempt_at: Duration,
     /// When the last offer was made or answered.
     pub(super) offered_at: Option<Duration>,
+    /// The last offer that this side made has been answered.
+    pub(super) is_answered: bool,
     /// When an offer was last made sooner than [`REQUEST_INTERVAL`] after another.
     pub(super) hurried_at: Option<Duration>,
     pub(super) asked_at: Duration,
@@ -84,6 +92,7 @@ impl Pair {
             failures: 0,
             next_attempt_at: now,
             offered_at: None,
+            is_answered: false,
             hurried_at: None,
             asked_at: now,
             requested: None,
@@ -160,8 +169,12 @@ impl Pair {
         may_hurry
     }
 
-    pub(super) fn failed(&mut self, now: Duration) {
+    /// An attempt has failed, in which this side offered or not.
+    pub(super) fn failed(&mut self, now: Duration, offered: bool) {
         let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(6)).min(LONGEST_RETRY);
+        let is_unanswered =
+            offered && !self.is_answered && self.may_negotiate(now, UNANSWERED_AFTER);
+        let wait = if is_unanswered { wait.max(UNANSWERED_RETRY) } else { wait };
         self.failures += 1;
         self.next_attempt_at = now + wait;
     }

@@ -213,10 +213,13 @@ impl World {
             "closed" => self.socket(SocketEvent::Closed("it is gone".to_owned())),
             "joined" => self.join(),
             "path" => self.mesh.handle(now, CarrierEvent::Path(PathChange::Changed)),
-            "request-offer" | "offer" => {
+            "request-offer" | "offer" | "answer" => {
                 let sdp = "v=0".to_owned();
-                let signal =
-                    if what == "offer" { Signal::Offer { sdp } } else { Signal::RequestOffer };
+                let signal = match what {
+                    "offer" => Signal::Offer { sdp },
+                    "answer" => Signal::Answer { sdp },
+                    _ => Signal::RequestOffer,
+                };
                 self.socket(SocketEvent::Text(
                     ServerMessage::Signal { from, attempt, signal }.to_json(),
                 ));
@@ -305,6 +308,57 @@ fn links_that_have_waited_open_one_after_another() {
     }
     let [_, second, third] = opened_at[..] else { panic!("{opened_at:?}") };
     assert!(second >= 6_000 && third >= second + 3_000, "{opened_at:?}");
+}
+
+/// Its download is full: further offers would only fill it further.
+#[test]
+fn who_leaves_an_offer_without_an_answer_is_not_offered_again_until_it_asks() {
+    let offers_at = |given: &[(u64, &str)]| {
+        let mut world = World::new("offers");
+        let mut given = given.iter().peekable();
+        for at in (0..50_000).step_by(TICK as usize) {
+            world.log.borrow_mut().now = at;
+            while let Some((_, what)) = given.next_if(|(due, _)| *due <= at) {
+                world.given(what, 1);
+            }
+            let now = world.now();
+            while world.mesh.poll(now).is_some() {}
+            world.answer();
+        }
+        let log = world.log.borrow();
+        let offers = log.noted.iter().filter(|(_, what, _)| what == "offer");
+        offers.map(|(at, ..)| at / 1_000).collect::<Vec<_>>()
+    };
+    let answered = [(300, "answer"), (15_000, "failed")];
+    assert_eq!(offers_at(&answered), [0, 16], "a way that does not carry is tried again");
+    assert_eq!(offers_at(&[(15_000, "failed")]), [0, 45]);
+    let asked = [(15_000, "failed"), (20_000, "request-offer")];
+    assert_eq!(offers_at(&asked), [0, 20]);
+}
+
+/// The offer itself may be what makes speech late.
+#[test]
+fn an_offer_that_was_asked_for_is_answered_although_links_wait_again() {
+    let answers_at = |asks: bool| {
+        let mut world = World::new("answers");
+        for at in (0..8_000).step_by(TICK as usize) {
+            world.log.borrow_mut().now = at;
+            let now = world.now();
+            world.mesh.mesh.set_links_wait(now, !asks || at >= 5_500);
+            if at == 6_000 {
+                world.given("offer", 1);
+            }
+            while world.mesh.poll(now).is_some() {}
+            world.answer();
+        }
+        let log = world.log.borrow();
+        let told: Vec<_> =
+            log.noted.iter().map(|(at, what, _)| (at / 1_000, what.clone())).collect();
+        told
+    };
+    let at = |second, what: &str| (second, what.to_owned());
+    assert_eq!(answers_at(true), [at(5, "request-offer"), at(6, "answer")]);
+    assert_eq!(answers_at(false), []);
 }
 
 /// A page that is reloaded has room for another link: the rest is for the links of others.
