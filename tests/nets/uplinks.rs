@@ -111,6 +111,14 @@ const CASES: Table<Uplink> = Table {
             },
         ),
         (
+            "100 Mbit/s up, 7 listeners, queue 400 ms",
+            Uplink {
+                seconds: 10.0,
+                direct: Direct::Within(1.0),
+                ..uplink(100_000, 7, Bottleneck::Queue(400))
+            },
+        ),
+        (
             "64 kbit/s, then 2 Mbit/s up, 7 listeners, queue 400 ms",
             Uplink {
                 seconds: 80.0,

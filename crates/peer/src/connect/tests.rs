@@ -162,6 +162,16 @@ fn each_fault_of_a_certificate_has_its_name() {
     });
 }
 
+#[test]
+fn a_machine_that_trusts_no_one_is_told_apart_from_a_certificate_that_is_not_trusted() {
+    let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+    let error = io::Error::new(io::ErrorKind::InvalidData, unknown);
+    for (trust_is_empty, code) in [(true, "no-trusted-roots"), (false, "certificate-not-trusted")] {
+        let failure = not_secured("voice.example", &error, &[22, 3, 3], trust_is_empty);
+        assert_eq!(failure.code(), code);
+    }
+}
+
 /// What is public is the certificate; only the server has its key.
 #[test]
 fn a_named_certificate_is_not_accepted_from_one_without_its_key() {
