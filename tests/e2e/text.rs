@@ -79,7 +79,6 @@ fn how_a_member_takes_part_is_seen_by_all_and_by_who_comes_later() {
     [ada, bob, cyd].into_iter().for_each(|peer| drop(leave(peer)));
 }
 
-/// proves: D-52
 #[test]
 fn muting_really_stops_sending() {
     let _alone = alone();

@@ -96,7 +96,6 @@ fn after_a_restart_a_friend_takes_the_room_back_from_a_stranger_who_hears_nothin
     });
 }
 
-/// proves: S-16
 #[test]
 fn without_a_secret_one_line_at_start_says_what_does_not_survive_a_restart() {
     let mut server = Server::start(&[]);

@@ -68,7 +68,6 @@ async fn wait_until_in(client: &mut Client) {
     joined.await;
 }
 
-/// proves: S-16
 #[test]
 fn passwords_are_hashed_in_one_work_area_that_is_given_back() {
     let (without, left_without) = joins("joins without a password", None);

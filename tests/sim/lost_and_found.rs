@@ -11,7 +11,13 @@ use crate::world::World;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn three_talking(seed: u64) -> World {
+    three_talking_who(seed, false)
+}
+
+/// Three peers who encrypt end to end, or do not.
+fn three_talking_who(seed: u64, encrypts: bool) -> World {
     let mut world = World::new(seed);
+    world.encrypts = encrypts;
     for _ in 0..3 {
         world.add_peer();
     }
@@ -44,8 +50,17 @@ fn joined_ids(world: &World, at: usize) -> Vec<voicemesh::PeerId> {
 /// proves: B-03
 #[test]
 fn a_server_that_is_away_for_a_minute_costs_direct_speech_nothing() {
+    a_server_is_away_for_a_minute(false);
+}
+
+#[test]
+fn a_server_that_is_away_for_a_minute_costs_encrypted_direct_speech_nothing() {
+    a_server_is_away_for_a_minute(true);
+}
+
+fn a_server_is_away_for_a_minute(encrypted: bool) {
     for seed in [1, 2, 3, 4, 5] {
-        let mut world = three_talking(seed);
+        let mut world = three_talking_who(seed, encrypted);
         let spoken_before: Vec<u64> =
             world.peers.iter().map(|peer| peer.comms.frames_spoken()).collect();
         let before = |world: &World, at, of| world.heard(at, of);

@@ -11,7 +11,13 @@ use crate::world::World;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn two(seed: u64) -> World {
+    two_who(seed, false)
+}
+
+/// Two peers who encrypt end to end, or do not.
+fn two_who(seed: u64, encrypts: bool) -> World {
     let mut world = World::new(seed);
+    world.encrypts = encrypts;
     world.add_peer();
     world.add_peer();
     world
@@ -19,7 +25,11 @@ fn two(seed: u64) -> World {
 
 /// The first peer speaks; both are linked.
 fn talking(seed: u64) -> World {
-    let mut world = two(seed);
+    talking_who(seed, false)
+}
+
+fn talking_who(seed: u64, encrypts: bool) -> World {
+    let mut world = two_who(seed, encrypts);
     world.peers[0].speaking = true;
     world.run_until(2 * SECOND, "direct", |world| world.all_routes_are(Route::Direct));
     world.run(SECOND);
@@ -58,7 +68,16 @@ fn the_first_voice_is_heard_one_round_trip_after_the_join_and_before_any_link() 
 /// proves: B-02, D-32
 #[test]
 fn a_hundred_planned_moves_lose_no_frame() {
-    let mut world = talking(2);
+    a_hundred_planned_moves(false);
+}
+
+#[test]
+fn a_hundred_planned_moves_lose_no_frame_of_encrypted_speech() {
+    a_hundred_planned_moves(true);
+}
+
+fn a_hundred_planned_moves(encrypted: bool) {
+    let mut world = talking_who(2, encrypted);
     let spoken_before = world.peers[0].comms.frames_spoken();
     let received_before = world.heard(1, 0).received;
     for _ in 0..100 {
@@ -95,9 +114,18 @@ fn a_pair_that_cannot_link_stays_on_the_relay_and_is_heard() {
 /// proves: D-32
 #[test]
 fn a_cut_link_costs_at_most_half_a_second_of_speech() {
+    cut_links(false);
+}
+
+#[test]
+fn a_cut_link_costs_at_most_half_a_second_of_encrypted_speech() {
+    cut_links(true);
+}
+
+fn cut_links(encrypted: bool) {
     let mut lost_ms = Vec::new();
     for seed in 0..50 {
-        let mut world = two(1000 + seed);
+        let mut world = two_who(1000 + seed, encrypted);
         world.wires.borrow_mut().conditions.on_links = Duration::from_millis(5 + seed % 40);
         world.wires.borrow_mut().conditions.jitter = Duration::from_millis(seed % 10);
         world.peers[0].speaking = true;

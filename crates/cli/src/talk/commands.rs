@@ -161,6 +161,7 @@ impl Talk {
         self.decisions.expire(now);
         let label = |peer| self.people.label(peer);
         let find = |name: &str| self.people.find(name);
+        let has_key = self.arguments.room_key.is_some();
         let mut change = None;
         let (action, done) = match decision {
             Decision::MuteForAll(name, true) => {
@@ -178,7 +179,10 @@ impl Talk {
                 change = Some(Decided::PutOut(peer));
                 (
                     Moderation::Kick { peer },
-                    format!("{} was put out of the room, and may come back.", label(peer)),
+                    with_link(
+                        format!("{} was put out of the room, and may come back.", label(peer)),
+                        has_key,
+                    ),
                 )
             }
             Decision::Unban(None) => {
@@ -208,6 +212,7 @@ impl Talk {
                     }
                 };
                 let done = format!("{label} {and} is kept out for {}.", in_minutes(lasts));
+                let done = with_link(done, has_key);
                 change = Some(Decided::Banned { peer, label, until: now + lasts });
                 (Moderation::Ban { peer, seconds: 60 * minutes }, done)
             }
@@ -545,6 +550,17 @@ fn word(choice: impl ValueEnum) -> String {
     choice.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
 }
 
+/// What is said of a member who was put out, where the room's key is in its link.
+fn with_link(done: String, has_key: bool) -> String {
+    if has_key {
+        format!(
+            "{done} The room's key is still in the link that they have: `voicemesh link` makes another room, with a key of its own."
+        )
+    } else {
+        done
+    }
+}
+
 fn talking(held: bool, activation: ActivationChoice, has_keys: bool) -> &'static str {
     match (activation, held) {
         (ActivationChoice::PushToTalk, true) if has_keys => {
@@ -583,5 +599,12 @@ mod tests {
             assert!(!activated(choice).contains("F4"));
         }
         assert!(activated(PushToTalk).contains("while you hold F4"));
+    }
+
+    #[test]
+    fn of_who_was_put_out_of_a_room_with_a_key_it_is_said_that_the_link_stays_known() {
+        let done = || "Bob was put out of the room, and may come back.".to_owned();
+        assert_eq!(with_link(done(), false), done());
+        assert!(with_link(done(), true).contains("`voicemesh link` makes another room"));
     }
 }

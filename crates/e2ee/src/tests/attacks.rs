@@ -390,3 +390,30 @@ fn points_that_are_not_on_the_curve() {
     zero[2..66].fill(0);
     assert!(ring.set_member(seconds(0.0), session(), peer(2), &zero).is_err());
 }
+
+/// The server shows each of two members its own identity as that of the other, and so hears what
+/// both say; or it shows one of them a member who is not there.
+#[test]
+fn without_a_key_who_is_in_between_or_added_shows_in_the_codes() {
+    for seed in 0..SEEDS as u8 {
+        let maker = Maker { seed, ..Maker::without_key() };
+        let mut honest = World::of(&maker, 2);
+        assert_eq!(honest.ring(1).safety_code(), honest.ring(2).safety_code());
+
+        let shown = |victim: u8, as_other: u8| {
+            let mut world = World { now: seconds(1000.0), rings: Vec::new() };
+            world.join(victim, maker.ring(victim, 0));
+            world.join(as_other, maker.ring_of(as_other, 200, 1));
+            world
+        };
+        let (mut to_one, mut to_two) = (shown(1, 2), shown(2, 1));
+        let sealed = to_one.seal(1, Label::Voice, b"hello");
+        assert!(to_one.open(2, 1, Label::Voice, &sealed).is_ok(), "the server hears it");
+        assert_ne!(to_one.ring(1).safety_code(), to_two.ring(2).safety_code(), "seed {seed}");
+
+        let added = maker.ring(3, 0).announcement(session());
+        let now = honest.now;
+        honest.ring(1).set_member(now, session(), peer(3), &added).expect("an announcement");
+        assert_ne!(honest.ring(1).safety_code(), honest.ring(2).safety_code(), "seed {seed}");
+    }
+}

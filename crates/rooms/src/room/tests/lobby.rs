@@ -90,7 +90,6 @@ fn the_first_member_decides_the_password_and_a_wrong_one_or_none_is_refused() {
     );
 }
 
-/// proves: S-16
 #[test]
 fn a_room_without_a_password_hashes_nothing_and_takes_none() {
     let mut world = World::new();
