@@ -33,8 +33,8 @@ main() {
 }
 
 build() {
-    # Small rather than fast: a decision is made ten times a second.
-    export CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
+    # Small rather than fast: a decision is made ten times a second. So is the standard library, where it is built.
+    export CARGO_PROFILE_RELEASE_OPT_LEVEL=z CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
     export CARGO_PROFILE_RELEASE_STRIP=true CARGO_PROFILE_RELEASE_PANIC=abort
     for_wasm build --locked --release --quiet --lib -p voicemesh-page
     cp "$(wasm_dir)/$TARGET/release/voicemesh_page.wasm" "$1"
@@ -49,7 +49,8 @@ for_wasm() {
         debian_has_rust || die "No Rust for WebAssembly here: rustup target add $TARGET, or Debian's rustc-web and rust-web-src."
         CARGO_TARGET_DIR=$(wasm_dir) RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
             RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort" CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(linker) \
-            CARGO_PROFILE_RELEASE_PANIC=unwind cargo "$@" --target "$TARGET" -Z build-std=std,panic_abort
+            CARGO_PROFILE_RELEASE_PANIC=unwind cargo "$@" --target "$TARGET" -Z build-std=std,panic_abort \
+            -Z build-std-features=optimize_for_size
     fi
 }
 

@@ -238,8 +238,9 @@ skip() {
 # Once more, where whoever looks at the end finds it: why tests failed.
 what_failed() {
     awk '
-        # Of Rust: what a failed test said, after all tests of its file.
-        /^---- .* ----$/ { left = 40 }
+        # Of Rust: what a failed test said, after all tests of its file, and why at last.
+        /^---- .* ----$/ { left = 20 }
+        / panicked at / && left < 10 { left = 10 }
         # Of node --test: after a summary of the file.
         /^✖ failing tests:/ { left = 60 }
         left > 0 { print; left -= 1; shown += 1 }

@@ -18,9 +18,18 @@ const TABLE: [(&str, &[&str]); 28] = [
     ("voicemesh-audio", &["voicemesh-wire", "voicemesh-uplink"]),
     (
         "voicemesh-mesh",
-        &["voicemesh-common", "voicemesh-wire", "voicemesh-session", "voicemesh-e2ee"],
+        &[
+            "voicemesh-common",
+            "voicemesh-wire",
+            "voicemesh-session",
+            "voicemesh-e2ee",
+            "voicemesh-uplink",
+        ],
     ),
-    ("voicemesh-link", &["voicemesh-common", "voicemesh-wire", "voicemesh-mesh"]),
+    (
+        "voicemesh-link",
+        &["voicemesh-common", "voicemesh-wire", "voicemesh-mesh", "voicemesh-uplink"],
+    ),
     (
         "voicemesh-engine",
         &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-uplink"],

@@ -105,6 +105,41 @@ fn a_recording_holds_each_speaker_apart_and_everyone_sees_that_it_is_kept() {
     );
 }
 
+/// Who records and who echoes are members, with the keys of members.
+///
+/// proves: B-09
+#[test]
+fn behind_a_link_with_a_key_an_echo_answers_and_a_recording_holds_what_was_said() {
+    let _alone = alone();
+    let folder = Folder::create("recording-key");
+    let (kept, file) = (folder.file("kept"), folder.file("ada.wav"));
+    let server = Server::start(&[]);
+    let mut made = Command::new(binary("voicemesh"));
+    let made = made.args(["link", "kept", "--server", &server.url()]).output().expect("it runs");
+    let link = String::from_utf8(made.stdout).expect("a link");
+    let link = link.trim();
+    let mut echo = Command::new(binary("voicemesh"));
+    echo.args(["echo", link, "--json"]).arg("--state-dir").arg(folder.file("echo"));
+    let mut echo = Program::start("echo", echo);
+    wait_for(&mut echo, "connected");
+    let recording = ["--record", kept.to_str().unwrap()];
+    let mut bob = Joining::new(&server.url(), link, "bob").with(&recording).start(&folder);
+    wait_for(&mut bob, "connected");
+    let ada = Joining::new(&server.url(), link, "ada").speaking("cards").hearing_into(&file);
+    let mut ada = ada.with(&["--duration", "10"]).start(&folder);
+    wait_for_route(&mut bob, "ada", "direct");
+    assert!(sees_recording(&mut ada, "bob"));
+    finish(&mut ada);
+    leave(bob);
+    let said = speech::load("cards");
+    for (what, sound) in [("echo", heard(&file)), ("recording", played(&file_of(&kept, "ada")))] {
+        let hearing = compare(&said, &sound);
+        hearing
+            .verdict(&Floor::default())
+            .unwrap_or_else(|why| panic!("{what}: {why} ({hearing})"));
+    }
+}
+
 /// Names of what is in a folder; none if there is no folder.
 fn files_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();

@@ -113,8 +113,15 @@ const PATH_CASES: Table<Meeting> = Table {
     run: meet,
 };
 
-const COLUMNS: &[&str] =
-    &["route", "heard after", "direct after", "longest gap", "concealed", "mouth to ear"];
+const COLUMNS: &[&str] = &[
+    "route",
+    "heard after",
+    "direct after",
+    "longest gap",
+    "concealed",
+    "mouth to ear",
+    "as shown",
+];
 
 #[test]
 fn two_homes_with_common_routers_speak_directly() {
@@ -169,6 +176,7 @@ fn judge(ada: &Ended, bob: &Ended, way: Way) -> Outcome {
     });
     let concealed = each(&|exchange| exchange.concealed);
     let delay_ms = each(&|exchange| exchange.heard.median_delay_after(settled));
+    let shown_off_by_ms = each(&|exchange| exchange.shown_delay_off_by(settled));
     let routes: Vec<&str> = directions.iter().map(|exchange| exchange.route.as_str()).collect();
 
     let shown = |figure: Option<f64>, unit: &str| {
@@ -182,6 +190,7 @@ fn judge(ada: &Ended, bob: &Ended, way: Way) -> Outcome {
             shown(gap_ms, " ms"),
             concealed.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0)),
             shown(delay_ms, " ms"),
+            shown_off_by_ms.map_or("–".to_owned(), |ms| format!("± {ms:.0} ms")),
         ],
         held_up_ms: ada.held_up_ms + bob.held_up_ms,
         ..Outcome::default()

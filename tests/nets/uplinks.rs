@@ -86,6 +86,7 @@ const CASES: Table<Uplink> = Table {
         "longest gap",
         "concealed",
         "mouth to ear",
+        "as shown",
         "sent by the home",
     ],
     cases: &[
@@ -295,6 +296,10 @@ struct Worst {
     gap_s: f64,
     concealed: f64,
     delay_ms: f64,
+    /// How far what a listener's program shows is from that, where it shows something.
+    shown_off_by_ms: Option<f64>,
+    /// Share of the time in which it shows nothing.
+    unknown: f64,
     /// Listeners that heard nothing.
     silent: usize,
 }
@@ -404,12 +409,20 @@ impl Call {
                 .iter()
                 .filter_map(|exchange| exchange.heard.median_delay_after(from))
                 .fold(0.0, f64::max),
+            shown_off_by_ms: all
+                .iter()
+                .filter_map(|exchange| exchange.shown_delay_off_by(from))
+                .max_by(f64::total_cmp),
+            unknown: all
+                .iter()
+                .map(|exchange| exchange.delay_unknown_after(from))
+                .fold(0.0, f64::max),
             silent: all.iter().filter(|exchange| exchange.heard.delays.is_empty()).count(),
         }
     }
 
     fn judge(&self) -> Outcome {
-        let Worst { gap_s, concealed, delay_ms, silent } = self.worst();
+        let Worst { gap_s, concealed, delay_ms, shown_off_by_ms, unknown, silent } = self.worst();
         let direct_after = self.all_direct_after();
         let mut outcome = Outcome {
             figures: vec![
@@ -418,6 +431,11 @@ impl Call {
                 format!("{:.0} ms", gap_s * 1e3),
                 format!("{:.1} %", concealed * 100.0),
                 format!("{delay_ms:.0} ms"),
+                format!(
+                    "{}, unknown {:.0} %",
+                    shown_off_by_ms.map_or("–".to_owned(), |ms| format!("± {ms:.0} ms")),
+                    unknown * 100.0
+                ),
                 format!("{:.0} kbit/s", self.rate_kbit),
             ],
             held_up_ms: std::iter::once(&self.speaker)

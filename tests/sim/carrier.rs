@@ -22,7 +22,7 @@ use crate::narrow::{
     LINK_OVERHEAD_BYTES, SACK_BYTES, SACK_HOLD, STREAM_OVERHEAD_BYTES, Stream,
     UNSENT_BY_PEER_BYTES, UNSENT_BY_SERVER_BYTES,
 };
-use crate::opening::{DESCRIPTION_BYTES, Flight, Openings};
+use crate::opening::{CANDIDATES, DESCRIPTION_BYTES, Flight, Openings};
 
 /// What the network does to packets. Times are one way.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +97,10 @@ pub struct Wires {
     pub opened: Vec<(Duration, usize)>,
     /// No link ever opens between these.
     pub links_blocked: bool,
+    /// Descriptions of links name a certificate, as members that encrypt look at it.
+    pub names_certificates: bool,
+    /// The server puts its certificates into descriptions of links.
+    pub server_forges: bool,
     pub links_opened: u64,
     pub signals: Vec<(usize, Signal)>,
     /// What peers gave to sockets and links, if it is kept: who, whether to the server, and what.
@@ -124,6 +128,19 @@ pub struct Wires {
     ids: Vec<PeerId>,
 }
 
+/// A word of the server with another first octet in each fingerprint.
+fn with_another_certificate(text: &str) -> String {
+    const BEFORE: &str = "fingerprint:sha-256 ";
+    let mut parts = text.split(BEFORE);
+    let mut forged = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        forged += BEFORE;
+        forged += if part.starts_with("00") { "01" } else { "00" };
+        forged += &part[2..];
+    }
+    forged
+}
+
 impl Wires {
     pub fn new(seed: u64) -> Self {
         Self {
@@ -138,6 +155,8 @@ impl Wires {
             sockets: BTreeSet::new(),
             opened: Vec::new(),
             links_blocked: false,
+            names_certificates: false,
+            server_forges: false,
             links_opened: 0,
             signals: Vec::new(),
             carried: None,
@@ -191,7 +210,18 @@ impl Wires {
         }
     }
 
-    fn reach_peer(&mut self, to: usize, left_at: Duration, generation: u32, event: SocketEvent) {
+    fn reach_peer(
+        &mut self,
+        to: usize,
+        left_at: Duration,
+        generation: u32,
+        mut event: SocketEvent,
+    ) {
+        if let SocketEvent::Text(text) = &mut event
+            && self.server_forges
+        {
+            *text = with_another_certificate(text);
+        }
         let delay = left_at - self.now + self.conditions.to_server + self.jitter();
         let arrival = Arrival::Peer { to, event: CarrierEvent::Socket { generation, event } };
         self.in_order((to, server_wire(generation), true), delay, arrival);
@@ -471,13 +501,32 @@ impl Wires {
     }
 
     fn describe(&mut self, peer: usize, is_offer: bool, link: MeshLink) {
+        let is_narrow = self.is_narrow(peer, self.index(link.peer));
         let mut sdp = "an address of this peer".to_owned();
-        if self.is_narrow(peer, self.index(link.peer)) {
+        if self.names_certificates {
+            let first = u32::try_from(peer).expect("a small number") + link.generation;
+            let octet = |at: u32| format!("{:02X}", first.wrapping_mul(37 + at) & 255);
+            let certificate: Vec<_> = (0..32).map(octet).collect();
+            sdp = format!("v=0\r\na=fingerprint:sha-256 {}\r\n", certificate.join(":"));
+        }
+        if is_narrow {
             sdp.extend(std::iter::repeat_n(' ', DESCRIPTION_BYTES - sdp.len()));
         }
-        let signal = if is_offer { Signal::Offer { sdp } } else { Signal::Answer { sdp } };
-        self.signals.push((peer, signal.clone()));
-        self.tell_link(peer, link, Duration::ZERO, LinkEvent::Signal(signal));
+        let description = if is_offer { Signal::Offer { sdp } } else { Signal::Answer { sdp } };
+        self.signals.push((peer, description.clone()));
+        self.tell_link(peer, link, Duration::ZERO, LinkEvent::Signal(description));
+        if is_narrow {
+            for bytes in CANDIDATES {
+                let candidate = Signal::Candidate {
+                    candidate: " ".repeat(bytes),
+                    sdp_mid: Some("0".to_owned()),
+                    sdp_m_line_index: Some(0),
+                };
+                self.tell_link(peer, link, Duration::ZERO, LinkEvent::Signal(candidate));
+            }
+            let end = LinkEvent::Signal(Signal::EndOfCandidates);
+            self.tell_link(peer, link, Duration::ZERO, end);
+        }
         if is_offer {
             self.put(Duration::from_secs(15), Arrival::OpenLimit { at: peer, link });
         }

@@ -1,6 +1,6 @@
 //! Rooms whose members encrypt: everything arrives, and none of it can be read on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use voicemesh_wire::packet::{self, Header, Kind, Recipient, Relay, SealedPart, S
 use voicemesh_wire::signaling::{ErrorCode, Moderation};
 use voicemesh_wire::{GroupId, PeerId, Permissions};
 
+use crate::carrier::Conditions;
 use crate::world::{ORIGIN, ROOM, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,6 +59,17 @@ fn encrypted(seed: u64, key: Option<RoomKey>, relay_only: bool) -> World {
     world.room_key = key;
     world.wires.borrow_mut().links_blocked = relay_only;
     world.wires.borrow_mut().carried = Some(Vec::new());
+    world
+}
+
+/// Members with direct links who have the room's key and each other's keys.
+fn direct_and_verified(seed: u64, members: usize) -> World {
+    let mut world = encrypted(seed, Some(room_key()), false);
+    for _ in 0..members {
+        world.add_peer();
+    }
+    world.run_until(3 * SECOND, "direct", |world| world.all_routes_are(Route::Direct));
+    world.run_until(SECOND, "encrypted", |world| all_are(world, VERIFIED));
     world
 }
 
@@ -327,8 +339,16 @@ fn a_member_that_cannot_encrypt_is_sent_nothing_and_shown_so() {
         world.add_peer();
         world.encrypts = false;
         world.add_peer();
-        let route = if relay_only { Route::Relayed } else { Route::Direct };
-        world.run_until(3 * SECOND, "connected", |world| world.all_routes_are(route));
+        let route_if = |is_direct| if is_direct { Route::Direct } else { Route::Relayed };
+        // Who lacks the room's key cannot say whose end of a link it is.
+        let links = [(0, 1, !relay_only), (0, 2, !relay_only && takes_plain)];
+        world.run_until(3 * SECOND, "connected", |world| {
+            links.iter().all(|(at, of, is_direct)| {
+                [(*at, *of), (*of, *at)]
+                    .into_iter()
+                    .all(|(at, of)| world.route(at, of) == route_if(*is_direct))
+            })
+        });
         for peer in &mut world.peers {
             peer.speaking = true;
         }
@@ -365,7 +385,11 @@ fn a_member_that_cannot_encrypt_is_sent_nothing_and_shown_so() {
         }
         let theirs = MemberEncryption::OnlyTheirs { has_room_key: !takes_plain };
         assert_eq!(encryption(&world, 2, 0), Some(theirs), "it does not encrypt itself");
-        let links = if relay_only { 0 } else { 3 };
+        let links = match (relay_only, takes_plain) {
+            (true, _) => 0,
+            (false, true) => 3,
+            (false, false) => 1,
+        };
         assert_eq!(world.wires.borrow().links_opened, links, "seed {seed}: none is replaced");
         let told =
             |packet: &Bytes| packet.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
@@ -376,12 +400,7 @@ fn a_member_that_cannot_encrypt_is_sent_nothing_and_shown_so() {
 #[test]
 fn another_session_costs_encrypted_speech_nothing() {
     for seed in 1..=3 {
-        let mut world = encrypted(seed, Some(room_key()), false);
-        for _ in 0..3 {
-            world.add_peer();
-        }
-        world.run_until(3 * SECOND, "direct", |world| world.all_routes_are(Route::Direct));
-        world.run_until(SECOND, "encrypted", |world| all_are(world, VERIFIED));
+        let mut world = direct_and_verified(seed, 3);
         for peer in &mut world.peers {
             peer.speaking = true;
         }
@@ -647,4 +666,102 @@ fn unread_soon(world: &mut World) -> Vec<UnreadReason> {
     let reasons: Vec<_> = reasons.map(|(_, why)| why).collect();
     world.peers[0].events.clear();
     reasons
+}
+
+/// Copies of earlier frames are sealed with the frame that carries them.
+///
+/// proves: B-12
+#[test]
+fn encrypted_speech_over_a_lossy_link_is_repaired_with_copies() {
+    let mut world = direct_and_verified(31, 2);
+    world.peers[0].speaking = true;
+    world.wires.borrow_mut().conditions = Conditions { loss: 0.15, ..Conditions::default() };
+    world.run(10 * SECOND);
+    let before = world.status(1, 0).unwrap().heard.unwrap();
+    world.run(30 * SECOND);
+    let after = world.status(1, 0).unwrap().heard.unwrap();
+    let heard = after.frames_heard - before.frames_heard;
+    let concealed = after.frames_concealed - before.frames_concealed;
+    assert!(after.frames_from_copies > before.frames_from_copies + 50, "{after:?}");
+    assert!(concealed * 100 <= 4 * heard, "{concealed} of {heard}");
+    assert_sealed_once(&sent(&world, 0), 0);
+}
+
+/// Keys are renewed when someone is gone, and only then.
+#[test]
+fn who_is_away_for_a_moment_costs_no_one_new_keys() {
+    let mut world = direct_and_verified(32, 3);
+    for peer in &mut world.peers {
+        peer.speaking = true;
+    }
+    for _ in 0..3 {
+        world.break_socket(2);
+        world.run(3 * SECOND);
+    }
+    assert!(all_are(&world, VERIFIED));
+    for by in 0..3 {
+        let epochs: BTreeSet<_> =
+            sent(&world, by).iter().filter_map(|packet| epoch_of(packet)).collect();
+        assert_eq!(epochs, BTreeSet::from([0]), "{by}");
+    }
+}
+
+/// The second of two departures gets its keys five seconds after the first: the server is away then.
+#[test]
+fn new_keys_travel_over_links_while_the_server_is_away() {
+    let mut world = direct_and_verified(33, 4);
+    for peer in &mut world.peers {
+        peer.speaking = true;
+    }
+    world.set_permissions(0, Permissions::ALL, false);
+    for gone in [3, 2] {
+        world.run(SECOND);
+        let peer = world.peers[gone].id;
+        world.moderate(0, Moderation::Kick { peer }, usize::MAX);
+        world.peers[gone].speaking = false;
+    }
+    world.run(SECOND);
+    world.kill_server();
+    let epochs = |world: &World, by| {
+        let packets = sent(world, by);
+        packets.iter().filter_map(|packet| epoch_of(packet)).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(epochs(&world, 0), BTreeSet::from([0, 1]), "the second keys are not due yet");
+    world.run_until(10 * SECOND, "new keys", |world| {
+        [0, 1].iter().all(|by| epochs(world, *by).contains(&2))
+    });
+    let before = [world.heard(0, 1), world.heard(1, 0)];
+    world.run(10 * SECOND);
+    for (before, after) in before.into_iter().zip([world.heard(0, 1), world.heard(1, 0)]) {
+        assert!(after.heard - before.heard >= 490, "{before:?} {after:?}");
+        assert_eq!(after.concealed, before.concealed);
+    }
+}
+
+/// Instead, what is said goes through the server, sealed.
+///
+/// proves: B-04
+#[test]
+fn no_link_opens_whose_certificate_the_server_put_in_place_of_a_members() {
+    for (key, opens) in [(Some(room_key()), false), (None, true)] {
+        let mut world = encrypted(34, key, false);
+        world.wires.borrow_mut().server_forges = true;
+        for _ in 0..3 {
+            world.add_peer();
+        }
+        for peer in &mut world.peers {
+            peer.speaking = true;
+        }
+        world.run(40 * SECOND);
+        assert_eq!(
+            world.wires.borrow().links_opened > 0,
+            opens,
+            "without a key a forgery is not seen"
+        );
+        for (at, of) in [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)] {
+            let (heard, spoken) = (world.heard(at, of), world.peers[of].comms.frames_spoken());
+            assert!(heard.heard + 20 >= spoken, "{at} hears {of}: {heard:?} of {spoken}");
+        }
+        assert_nothing_can_be_read(&world);
+    }
 }

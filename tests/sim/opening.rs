@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use voicemesh_mesh::MeshLink;
+use voicemesh_uplink::opening_pace::OpeningPace;
 
-/// Bytes of a session description with its candidates. In the lab it was 1,560 in five messages; here
-/// it is one, which with its headers has to pass a policer's bucket of 1,500.
-pub const DESCRIPTION_BYTES: usize = 1_450;
+/// Bytes of a session description, with its line ends as JSON has them, and of the candidates that
+/// follow it in messages of their own.
+pub const DESCRIPTION_BYTES: usize = 500;
+pub const CANDIDATES: [usize; 3] = [65, 65, 97];
 
 /// Bytes of the datagrams of each flight, Ethernet headers included, as they were counted behind a
 /// router with a queue of 400 ms; the offerer begins, both alternate.
@@ -76,13 +78,6 @@ impl Flight {
 
 const MOST: usize = 16;
 const LONGEST_TURN: Duration = Duration::from_millis(1_500);
-const OPENING_BITS: f64 = 80_000.0;
-const SHARE: f64 = 0.25;
-const LONGEST_DISTANCE: Duration = Duration::from_secs(10);
-const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
-const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
-const REST: u32 = 6;
-const LONGEST_REST: Duration = Duration::from_secs(3);
 
 /// The openings of all links where a way is narrow. Turns are those of a peer and a role: whether
 /// it offers.
@@ -90,7 +85,9 @@ const LONGEST_REST: Duration = Duration::from_secs(3);
 pub struct Openings {
     sent_bytes: BTreeMap<usize, u64>,
     turns: BTreeMap<(usize, bool), Turns>,
-    distances: BTreeMap<usize, Distance>,
+    paces: BTreeMap<usize, OpeningPace>,
+    /// Under which numbers the paces have the links that began.
+    numbers: BTreeMap<(usize, MeshLink), u64>,
 }
 
 impl Openings {
@@ -111,11 +108,11 @@ impl Openings {
     pub fn begin(&mut self, now: Duration) -> Vec<(usize, bool, MeshLink)> {
         let mut begun = Vec::new();
         for ((peer, is_offer), turns) in &mut self.turns {
-            let distance = self.distances.entry(*peer).or_default();
-            begun.extend(
-                std::iter::from_fn(|| turns.next(now, distance))
-                    .map(|link| (*peer, *is_offer, link)),
-            );
+            let pace = self.paces.entry(*peer).or_default();
+            while let Some((link, number)) = turns.next(now, pace) {
+                self.numbers.insert((*peer, link), number);
+                begun.push((*peer, *is_offer, link));
+            }
         }
         begun
     }
@@ -125,16 +122,16 @@ impl Openings {
         if let Some(turns) = self.turns.get_mut(&of) {
             turns.end(link, opened);
         }
-        self.distances.entry(of.0).or_default().ended(now, link);
+        if let Some(number) = self.numbers.remove(&(of.0, link)) {
+            self.paces.entry(of.0).or_default().ended(now, number);
+        }
     }
 
     /// What a peer knows of its uplink, and whether that lacks room for further links.
     pub fn set_uplink(&mut self, now: Duration, peer: usize, bps: Option<u32>, lacks_room: bool) {
-        let distance = self.distances.entry(peer).or_default();
-        if lacks_room {
-            distance.lacked_room_at = Some(now);
-        }
-        (distance.uplink_bps, distance.lacks_room) = (bps, lacks_room);
+        let pace = self.paces.entry(peer).or_default();
+        pace.set_uplink(bps);
+        pace.set_lacks_room(now, lacks_room);
     }
 }
 
@@ -152,17 +149,17 @@ impl Default for Turns {
 }
 
 impl Turns {
-    fn next(&mut self, now: Duration, distance: &mut Distance) -> Option<MeshLink> {
+    fn next(&mut self, now: Duration, pace: &mut OpeningPace) -> Option<(MeshLink, u64)> {
         let before = self.running.len();
         self.running.retain(|(_, since)| now < *since + LONGEST_TURN);
         self.limit = self.limit.saturating_sub(before - self.running.len()).max(1);
-        if self.running.len() >= self.limit || self.waiting.is_empty() || !distance.keep(now) {
+        if self.running.len() >= self.limit || self.waiting.is_empty() {
             return None;
         }
+        let number = pace.begin(now).ok()?;
         let link = self.waiting.pop_front()?;
-        distance.opening.push((link, now));
         self.running.push((link, now));
-        Some(link)
+        Some((link, number))
     }
 
     fn end(&mut self, link: MeshLink, opened: bool) {
@@ -172,46 +169,5 @@ impl Turns {
         if opened && self.running.len() < before {
             self.limit = (self.limit + 1).min(MOST);
         }
-    }
-}
-
-/// The time between two turns of a peer.
-#[derive(Debug, Default)]
-struct Distance {
-    uplink_bps: Option<u32>,
-    lacks_room: bool,
-    lacked_room_at: Option<Duration>,
-    last: Option<Duration>,
-    opening: Vec<(MeshLink, Duration)>,
-    rest_until: Option<Duration>,
-}
-
-impl Distance {
-    fn keep(&mut self, now: Duration) -> bool {
-        let seconds =
-            self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
-        let distance = Duration::from_secs_f64(seconds).min(LONGEST_DISTANCE);
-        let one_by_one = self.lacked_room_at.is_some_and(|at| now < at + ONE_BY_ONE_FOR);
-        while let Some((link, _)) =
-            self.opening.iter().find(|(_, began)| now >= *began + OPENING_SENDS_FOR)
-        {
-            self.ended(now, *link);
-        }
-        let waits_for_others =
-            !self.opening.is_empty() || self.rest_until.is_some_and(|until| now < until);
-        let has_room = !(self.lacks_room || one_by_one && waits_for_others);
-        let may_begin = has_room && self.last.is_none_or(|last| now >= last + distance);
-        if may_begin {
-            self.last = Some(now);
-        }
-        may_begin
-    }
-
-    fn ended(&mut self, now: Duration, link: MeshLink) {
-        let Some(at) = self.opening.iter().position(|(opening, _)| *opening == link) else {
-            return;
-        };
-        let (_, began) = self.opening.swap_remove(at);
-        self.rest_until = Some(now + LONGEST_REST.min(REST * (now - began)));
     }
 }

@@ -352,6 +352,27 @@ fn narrow_uplinks_from_64_to_128_kilobits_carry_speech_whole() {
     matrix(At::SpeakersUplink, &[64, 100, 128]);
 }
 
+/// A second form of the speech, for the listener behind a narrow downlink, would be above the limit.
+///
+/// proves: B-10
+#[test]
+fn within_a_users_limit_one_relayed_copy_serves_all() {
+    let mut world = World::new(31);
+    world.wires.borrow_mut().links_blocked = true;
+    for _ in 0..4 {
+        world.add_peer();
+    }
+    narrow(&mut world, At::OneDownlink, 48_000, Excess::Queue(ms(400)));
+    world.peers[0].comms.set_uplink_bps(Some(64_000));
+    world.peers[0].speaking = true;
+    world.run(ms(15_000));
+    let before = world.wires.borrow().voice_to_server;
+    world.run(ms(10_000));
+    let packets = world.wires.borrow().voice_to_server - before;
+    assert!(packets <= 500, "{packets} in the time of 500 frames");
+    assert!(world.peers[0].comms.frames_spoken() > 1_000);
+}
+
 /// proves: B-15
 #[test]
 fn uplinks_of_200_and_512_kilobits_carry_speech_whole() {

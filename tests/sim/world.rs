@@ -224,6 +224,7 @@ impl World {
         let peer = self.wires.borrow_mut().add_peer(id);
         let name = config.name.clone();
         let carrier = SimCarrier { peer, wires: self.wires.clone() };
+        self.wires.borrow_mut().names_certificates |= self.encrypts;
         let mesh = if self.encrypts {
             let ring = key_ring(&secret, id, self.room_key.clone(), self.seed ^ number);
             Mesh::encrypted(config, ring, None)
@@ -331,7 +332,7 @@ impl World {
         let links_wait = peer.comms.links_wait(clock);
         peer.comms.network_mut().mesh.set_links_wait(clock, links_wait);
         if self.wires.borrow().is_behind_a_narrow_way(number) {
-            let uplink_bps = peer.comms.speaking_status().uplink.estimate_bps;
+            let uplink_bps = peer.comms.uplink_ceiling_bps();
             self.wires.borrow_mut().set_uplink(number, uplink_bps, links_wait);
         }
         if now.as_millis().is_multiple_of(10) {

@@ -26,13 +26,16 @@ export class BrowserCarrier {
   #sockets = new Map();
   /** @type {Map<string, {link: RtcLink, turn: import('./openings.js').Turn}>} */
   #links = new Map();
-  #openings = new Openings({
-    now: () => this.clock(),
-    after: (ms, act) => {
-      const timer = setTimeout(act, ms);
-      return () => clearTimeout(timer);
+  #openings = new Openings(
+    {
+      now: () => this.clock(),
+      after: (ms, act) => {
+        const timer = setTimeout(act, ms);
+        return () => clearTimeout(timer);
+      },
     },
-  });
+    () => this.mesh?.uplink,
+  );
   /** @type {{named: RTCIceServer[], usable: RTCIceServer[]} | null} */
   #ice = null;
   /** @type {Set<string>} remarks that were made */

@@ -3,7 +3,7 @@
  * once fill a narrow uplink, which then loses what would have opened them, and speech with it. Links therefore take turns: one
  * at first in each role, one more with each that opens in good time, and one less with each that does not. An answer never
  * waits for an offer, so that two peers never wait for each other in a circle. A remote whose links did not open lately waits
- * for those whose did.
+ * for those whose did. Where the uplink is followed, a turn begins when the Rust code's pace has room for it beside speech.
  */
 
 const MOST = 16;
@@ -15,12 +15,13 @@ const REMEMBERED = 1024;
 
 /** @typedef {'offer' | 'answer'} Role */
 /** @typedef {{begun: Promise<void>, end: (opened: boolean) => void}} Turn `end`: the link is open, or gone; only the first counts */
+/** @typedef {Pick<import('./uplink.js').Uplink, 'openingBegins' | 'openingEnded'>} Pace */
 /** @typedef {{now: () => number, after: (ms: number, act: () => void) => () => void}} Time `after`: gives what calls it off */
 
 export class Openings {
-  /** @param {Time} time */
-  constructor(time) {
-    this.turns = { offer: new Turns(time), answer: new Turns(time) };
+  /** @param {Time} time @param {() => Pace | null | undefined} pace */
+  constructor(time, pace = () => null) {
+    this.turns = { offer: new Turns(time, pace), answer: new Turns(time, pace) };
   }
 
   /** A turn for a link to a remote, as soon as there is one. @param {Role} role @param {string} remote @returns {Turn} */
@@ -37,15 +38,18 @@ class Turns {
   /** @type {Map<string, {turns: number, last: number}>} remotes whose links did not open in time */
   #missed = new Map();
 
-  /** @param {Time} time */
-  constructor(time) {
+  /** @param {Time} time @param {() => Pace | null | undefined} pace */
+  constructor(time, pace) {
     this.time = time;
+    this.pace = pace;
   }
 
   /** @param {string} remote @returns {Turn} */
   request(remote) {
     /** @type {'waiting' | 'running' | 'late' | 'over'} */
     let phase = 'waiting';
+    /** The pace's number of this opening; below zero while it waits for room. */
+    let number = 0;
     let callOff = () => {};
     /** @type {() => void} */
     let resolve = () => {};
@@ -57,6 +61,11 @@ class Turns {
       remote,
       begin: () => {
         phase = 'running';
+        number = this.pace()?.openingBegins(this.time.now()) ?? 0;
+        if (number < 0) {
+          callOff = this.time.after(-number, waiting.begin);
+          return;
+        }
         callOff = this.time.after(LONGEST_TURN_MS, () => {
           phase = 'late';
           // Only the first one of a remote says something about this side's uplink.
@@ -74,12 +83,13 @@ class Turns {
         const was = phase;
         phase = 'over';
         if (was === 'waiting') this.#waiting = this.#waiting.filter((other) => other !== waiting);
+        if (number > 0) this.pace()?.openingEnded(this.time.now(), number);
         if (was !== 'running') return;
         callOff();
         if (opened) {
           this.#missed.delete(remote);
           this.#limit = Math.min(this.#limit + 1, MOST);
-        } else {
+        } else if (number >= 0) {
           this.#miss(remote);
         }
         this.#free();

@@ -12,6 +12,7 @@
  *   probed(now: number, who: number, generation: number, roundTripMs: number): void, background_sent(bytes: number): void, relay_headers(further: number): void,
  *   relay_sent(bytes: number): void, relay_changed(): void, ping_due(now: number): number,
  *   answered(now: number, number: number): void, shook_hands(now: number, askedAt: number): void, train_arrived(...fields: number[]): void, train_sent(bytes: number): void,
+ *   opening_begins(now: number): number, opening_ended(now: number, opening: number): void,
  *   frame_sent(now: number): void, is_silent(now: number): number, network_changed(): void, forget(who: number): void,
  *   link_stalled(who: number, generation: number): void,
  *   begin(now: number, listeners: number): void, update(now: number, listeners: number): number,
@@ -186,6 +187,16 @@ export class Uplink {
   /** Nothing was sent for a while: `begin` comes before the next frame. @param {number} now */
   isSilent(now) {
     return this.#wasm.is_silent(now) !== 0;
+  }
+
+  /** The number of a link that begins to open now, or less than zero: none may for so many ms. @param {number} now */
+  openingBegins(now) {
+    return this.#wasm.opening_begins(now);
+  }
+
+  /** A link is open, or gone. @param {number} now @param {number} opening its number */
+  openingEnded(now, opening) {
+    this.#wasm.opening_ended(now, opening);
   }
 
   /** Another network: nothing is known of its uplink. */

@@ -707,6 +707,23 @@ test('a hiccup of a link while the server is dark costs no more than itself', ()
   assert.ok(bo.heard.length - before >= said - 1, `${bo.heard.length - before} of ${said}`);
 });
 
+// proves: D-33, B-16
+test('what a dead link loses is sent again through the relay, what a full one holds is not', () => {
+  const relayedOf50 = (/** @type {boolean} */ isFull) => {
+    const { world, ada } = pair();
+    talk(world, [ada], 2000);
+    world.linksWork = false;
+    // As the estimate of the uplink would have it.
+    Object.defineProperty(ada.mesh.session.speech, 'isFull', { get: () => isFull, set: () => {} });
+    const before = ada.sent.relay;
+    talk(world, [ada], 1000);
+    return ada.sent.relay - before;
+  };
+  const [dead, full] = [relayedOf50(false), relayedOf50(true)];
+  assert.ok(dead >= 50, `${dead}`);
+  assert.ok(full >= 25 && full <= 40, `${full}`);
+});
+
 test('who is replaced stays away', () => {
   const { world, ada } = pair();
   world.run(1000);

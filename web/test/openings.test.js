@@ -90,3 +90,75 @@ test('remotes that never open delay others by the rest of one turn', async () =>
   time.pass(1500);
   assert.equal(await begun([honest]), 1);
 });
+
+/** A pace whose answers are set: below zero, how many ms to wait. */
+class ScriptedPace {
+  answer = 0;
+  /** @type {number[]} */
+  asked = [];
+  /** @type {[number, number][]} */
+  ended = [];
+
+  /** @param {number} now */
+  openingBegins(now) {
+    this.asked.push(now);
+    return this.answer;
+  }
+
+  /** @param {number} now @param {number} number */
+  openingEnded(now, number) {
+    this.ended.push([now, number]);
+  }
+}
+
+test('a turn begins when the pace lets it, has its whole time from then on, and tells the pace of its end', async () => {
+  const [time, pace] = [new VirtualTime(), new ScriptedPace()];
+  const openings = new Openings(time, () => pace);
+  pace.answer = -2000;
+  const turns = [ask(openings, 'offer', 'a'), ask(openings, 'offer', 'b')];
+  time.pass(1999);
+  assert.equal(await begun(turns), 0);
+  pace.answer = 7;
+  time.pass(1);
+  assert.equal(await begun(turns), 1);
+  assert.deepEqual(pace.asked, [0, 2000], 'one turn at a time asks');
+  pace.answer = 8;
+  time.pass(1499);
+  assert.equal(await begun(turns), 1);
+  time.pass(1);
+  assert.equal(await begun(turns), 2);
+  turns[0].end(true);
+  time.pass(100);
+  turns[1].end(false);
+  assert.deepEqual(pace.ended, [
+    [3500, 7],
+    [3600, 8],
+  ]);
+});
+
+test('a link that is gone before the pace lets it begin makes way, asks no more and has missed nothing', async () => {
+  const [time, pace] = [new VirtualTime(), new ScriptedPace()];
+  const openings = new Openings(time, () => pace);
+  pace.answer = -250;
+  const gone = ask(openings, 'answer', 'a');
+  const next = [ask(openings, 'answer', 'a'), ask(openings, 'answer', 'b')];
+  gone.end(false);
+  pace.answer = 1;
+  time.pass(250);
+  assert.equal(await begun([gone]), 0);
+  assert.equal(await begun([next[0]]), 1, 'first come, first served');
+  assert.deepEqual([pace.asked, pace.ended], [[0, 0, 250], []]);
+});
+
+test('turns begin without a pace when the module has failed', async () => {
+  const time = new VirtualTime();
+  /** @type {ScriptedPace | null} */
+  let pace = new ScriptedPace();
+  pace.answer = -250;
+  const openings = new Openings(time, () => pace);
+  const turn = ask(openings, 'offer', 'a');
+  pace = null;
+  time.pass(250);
+  assert.equal(await begun([turn]), 1);
+  turn.end(true);
+});

@@ -163,6 +163,7 @@ function run({
       sender.estimate ?? 0,
       Number(sender.isTooSlow),
       dropped,
+      Math.round(Math.max(0, -sender.openingBegins(now))),
     ]);
   }
   return rows;

@@ -103,8 +103,8 @@ pub struct JoinArguments {
     #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = bitrate)]
     pub bitrate: u32,
 
-    /// Bits per second that all you send may take of your upload, headers included [default: as
-    /// much as is measured to fit].
+    /// Bits per second that your speech may take of your upload, headers included, from 48000 on
+    /// [default: as much as is measured to fit]. With little, several listeners hear you through the server.
     #[arg(long, value_name = "BITS", value_parser = uplink)]
     pub uplink: Option<u32>,
 
@@ -495,10 +495,18 @@ fn bitrate(text: &str) -> Result<u32, String> {
     bits.ok_or_else(|| "write a whole number of bits per second from 6000 to 90000".to_owned())
 }
 
-/// One relayed copy of speech at its lowest takes 28 kbit/s.
+/// One relayed copy of speech at its lowest takes at most this, in packets of 10 ms and encrypted
+/// end to end as well.
+const LEAST_UPLINK_BPS: u32 = 48_000;
+const MOST_UPLINK_BPS: u32 = 1_000_000_000;
+
 fn uplink(text: &str) -> Result<u32, String> {
-    let bits = text.parse().ok().filter(|bits| *bits >= 28_000);
-    bits.ok_or_else(|| "write a whole number of bits per second, at least 28000".to_owned())
+    let bits = text.parse().ok();
+    bits.filter(|bits| (LEAST_UPLINK_BPS..=MOST_UPLINK_BPS).contains(bits)).ok_or_else(|| {
+        format!(
+            "write a whole number of bits per second from {LEAST_UPLINK_BPS} to {MOST_UPLINK_BPS}"
+        )
+    })
 }
 
 fn between<const LEAST: u32, const MOST: u32>(text: &str) -> Result<f64, String> {
@@ -666,7 +674,8 @@ mod tests {
             "voicemesh join lobby --frame-ms 15",
             "voicemesh join lobby --bitrate 10",
             "voicemesh join lobby --bitrate loud",
-            "voicemesh join lobby --uplink 27999",
+            "voicemesh join lobby --uplink 47999",
+            "voicemesh join lobby --uplink 100000000000",
             "voicemesh join lobby --duration never",
             "voicemesh join lobby --duration -1",
             "voicemesh join lobby --duration NaN",

@@ -70,16 +70,18 @@ pub fn next_step(failure: &ConnectFailure) -> Option<String> {
 
 fn without_tls(plain: &str, why: PlainNotTried) -> String {
     let warning = "what you send to the server can then be read on the way";
+    // The server of a link counts more than the option.
+    let how = format!("--server {plain}, or {plain} at the beginning of the link,");
     match why {
         PlainNotTried::Secret => {
             format!(
-                "Who joins with a password, an access token or a room's key is never connected unencrypted by itself: write --server {plain} if that is meant; {warning}."
+                "With a password, an access token or a link's key there is no connection without TLS unless you ask for one: write {how} if that is meant; {warning}."
             )
         }
         PlainNotTried::SpokeTlsBefore => format!(
-            "It did before, so something else may answer in its place; write --server {plain} only if you know why; {warning}."
+            "It did before, so something else may answer in its place; write {how} only if you know why; {warning}."
         ),
-        _ => format!("Write --server {plain} if that is meant; {warning}."),
+        _ => format!("Write {how} if that is meant; {warning}."),
     }
 }
 
@@ -162,6 +164,7 @@ mod tests {
             };
             let step = next_step(&failure).expect("a step");
             assert!(step.contains("--server ws://192.168.1.5:8080"), "{step}");
+            assert!(step.contains("ws://192.168.1.5:8080 at the beginning of the link"), "{step}");
             assert!(step.contains("can then be read"), "{step}");
         }
     }

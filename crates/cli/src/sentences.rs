@@ -91,7 +91,11 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
             "Write --server ws://192.168.1.5:8080",
         ),
         (plain(PlainNotTried::PublicHost), "it speaks no TLS", "if that is meant"),
-        (plain(PlainNotTried::Secret), "it speaks no TLS", "never connected unencrypted by itself"),
+        (
+            plain(PlainNotTried::Secret),
+            "it speaks no TLS",
+            "no connection without TLS unless you ask for one",
+        ),
         (plain(PlainNotTried::SpokeTlsBefore), "it speaks no TLS", "It did before"),
         (plain(PlainNotTried::NotRemembered), "it speaks no TLS", "if that is meant"),
         (plain(PlainNotTried::Proxy), "it speaks no TLS", "if that is meant"),

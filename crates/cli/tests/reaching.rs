@@ -119,7 +119,7 @@ fn a_server_without_tls_is_named_as_such_and_no_password_goes_there_by_itself() 
     let (code, step) = failure(&format!("[::ffff:127.0.0.1]:{port}"), &["--password", "sesame"]);
     assert_eq!(code, "not-tls");
     assert!(
-        step.starts_with("Who joins with a password, an access token or a room's key is never connected unencrypted by itself: write --server ws://["),
+        step.starts_with("With a password, an access token or a link's key there is no connection without TLS unless you ask for one: write --server ws://["),
         "{step}"
     );
 }

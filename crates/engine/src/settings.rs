@@ -84,6 +84,14 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.feedback.allow(RateLimits { uplink_bps, ..limits });
     }
 
+    /// What all that is sent may take of the uplink, in bits per second: what it is measured to
+    /// carry, or what was set if that is less; `None` while no limit was met or set.
+    pub fn uplink_ceiling_bps(&self) -> Option<u32> {
+        let (measured, set) =
+            (self.feedback.uplink().estimate_bps, self.feedback.limits().uplink_bps);
+        measured.into_iter().chain(set).min()
+    }
+
     /// What the devices add to the delay: how old the newest sample of a captured block is when it
     /// is handed over, and how long after being asked for a rendered block's first sample is heard.
     /// The measured delay counts both, and the echo canceller begins its search with their sum.

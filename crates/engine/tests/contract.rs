@@ -13,6 +13,10 @@ use voicemesh_session::network::{
 use voicemesh_wire::limits::RELIABLE_PACKET_BYTES;
 use voicemesh_wire::packet::{CodecSettings, HandshakeRequest};
 
+/// What it takes to join and to serve here: types that only this network has.
+struct Seat(u16);
+struct Table(u8);
+
 /// A network that reports what it is given.
 #[derive(Default)]
 struct Scripted {
@@ -23,16 +27,24 @@ struct Scripted {
     /// Takes nothing that must arrive.
     refuses: bool,
     calls: Vec<&'static str>,
+    /// Seats that were asked for, and tables that were served at.
+    asked_for: (Vec<u16>, Vec<u8>),
     sent: usize,
     flushes: usize,
 }
 
 impl Network for Scripted {
     type Peer = u8;
-    type ClientParameters = ();
-    type ServerParameters = ();
+    type ClientParameters = Seat;
+    type ServerParameters = Table;
 
-    fn connect(&mut self, _: Duration, (): ()) -> Result<(), NetworkError> {
+    fn initialise(&mut self) {
+        self.calls.push("initialise");
+    }
+
+    fn connect(&mut self, _: Duration, Seat(seat): Seat) -> Result<(), NetworkError> {
+        self.calls.push("connect");
+        self.asked_for.0.push(seat);
         Ok(())
     }
 
@@ -40,7 +52,9 @@ impl Network for Scripted {
         self.calls.push("disconnect");
     }
 
-    fn host(&mut self, _: Duration, (): ()) -> Result<(), NetworkError> {
+    fn host(&mut self, _: Duration, Table(table): Table) -> Result<(), NetworkError> {
+        self.calls.push("host");
+        self.asked_for.1.push(table);
         Ok(())
     }
 
@@ -97,9 +111,9 @@ fn engine(mode: Mode) -> EngineOnNetwork<Scripted> {
     let mut engine = EngineOnNetwork::new(engine, Scripted::default());
     match mode {
         Mode::None => {}
-        Mode::Client => engine.run_as_client(Duration::ZERO, ()).unwrap(),
-        Mode::DedicatedServer => engine.run_as_dedicated_server(Duration::ZERO, ()).unwrap(),
-        Mode::Host => engine.run_as_host(Duration::ZERO, ()).unwrap(),
+        Mode::Client => engine.run_as_client(Duration::ZERO, Seat(1)).unwrap(),
+        Mode::DedicatedServer => engine.run_as_dedicated_server(Duration::ZERO, Table(1)).unwrap(),
+        Mode::Host => engine.run_as_host(Duration::ZERO, Table(1)).unwrap(),
     }
     engine
 }
@@ -210,9 +224,9 @@ fn a_flood_of_breaches_is_reported_once_and_does_not_hold_up_an_update() {
 
     engine.network_mut().endless = None;
     engine.stop(Duration::from_secs(1));
-    assert_eq!(engine.network().calls, ["stop_hosting", "disconnect"]);
+    assert_eq!(engine.network().calls, ["initialise", "host", "stop_hosting", "disconnect"]);
     engine.stop(Duration::from_secs(1));
-    assert_eq!(engine.network().calls.len(), 2, "what was ended is not ended again");
+    assert_eq!(engine.network().calls.len(), 4, "what was ended is not ended again");
     let error = {
         engine.network_mut().events.push_back(from_client(9));
         engine.update(Duration::from_secs(2));
@@ -223,6 +237,23 @@ fn a_flood_of_breaches_is_reported_once_and_does_not_hold_up_an_update() {
     };
     let told = "the network breaks its contract (FromClient 1, 9 bytes): a server side that was stopped reports nothing more";
     assert_eq!(error.as_deref(), Some(told));
+}
+
+/// proves: D-41, D-42
+#[test]
+fn a_network_is_initialised_once_before_all_else_and_gets_its_own_parameters() {
+    let mut engine = engine(Mode::None);
+    assert_eq!(engine.network().calls, [""; 0], "what is made asks nothing of the network");
+    let now = Duration::ZERO;
+    engine.run_as_client(now, Seat(3)).expect("a client");
+    engine.stop(now);
+    engine.run_as_client(now, Seat(4)).expect("a client");
+    engine.stop(now);
+    engine.run_as_dedicated_server(now, Table(9)).expect("a server");
+    let network = engine.network();
+    assert_eq!(network.calls[..2], ["initialise", "connect"]);
+    assert_eq!(network.calls.iter().filter(|call| **call == "initialise").count(), 1);
+    assert_eq!(network.asked_for, (vec![3, 4], vec![9]));
 }
 
 #[test]

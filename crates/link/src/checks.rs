@@ -241,9 +241,11 @@ impl Pair {
         self.checks.rest_until(now + self.patience());
     }
 
-    /// How long an answer may take.
+    /// How long an answer may take. A round trip that was measured across a stop of this process or
+    /// of the network says nothing of the next: keep-alives are checks, too.
     fn patience(&self) -> Duration {
-        self.round_trip.map_or(Duration::ZERO, |round_trip| round_trip + round_trip / 4)
+        let at_least = |round_trip: Duration| (round_trip + round_trip / 4).min(LONGEST_GAP);
+        self.round_trip.map_or(Duration::ZERO, at_least)
     }
 }
 
@@ -480,6 +482,18 @@ mod tests {
         let check = message(BINDING_REQUEST, 9, true);
         limiter.received(answered_at, local, remote, &check);
         assert!(!limiter.admits(answered_at, local, remote, &check), "its checks need no other");
+    }
+
+    #[test]
+    fn an_answer_that_came_after_half_a_minute_does_not_silence_the_keep_alives() {
+        let (mut limiter, began) = (limiter(), Instant::now());
+        let (local, remote) = (address(1, 1), address(2, 2));
+        assert!(limiter.admits(began, local, remote, &message(BINDING_REQUEST, 7, true)));
+        let woken_at = began + Duration::from_secs(30);
+        limiter.received(woken_at, local, remote, &answer(7));
+        let next = woken_at + LONGEST_GAP;
+        assert!(limiter.admits(next, local, remote, &message(BINDING_REQUEST, 8, true)));
+        assert!(!limiter.admits(next, local, remote, &message(BINDING_REQUEST, 9, true)));
     }
 
     #[test]

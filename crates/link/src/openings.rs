@@ -5,10 +5,10 @@
 //! role, one more with each that opens in good time, and one less with each that does not. Fifty
 //! links on a fast network so open in six rounds of handshakes. Where the uplink is known to be
 //! narrow, turns also keep a distance in time. While there is no room for another link no turn
-//! begins, and for some time after that one link opens after another. Apart from that an answer
-//! never waits for an offer, so that two peers never wait for each other in a circle. A
-//! remote whose links did not open in time lately waits for those whose did, and does not cost them
-//! turns twice: several that offer and never open delay others by the rest of one turn.
+//! begins, and for some time after that one link opens after another ([`OpeningPace`]). Apart from
+//! that an answer never waits for an offer, so that two peers never wait for each other in a
+//! circle. A remote whose links did not open in time lately waits for those whose did, and does not
+//! cost them turns twice: several that offer and never open delay others by the rest of one turn.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +19,7 @@ use tokio::sync::oneshot::{self, error::RecvError};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use voicemesh_common::lock;
+use voicemesh_uplink::opening_pace::{OPENING_SENDS_FOR, OpeningPace};
 
 use crate::Role;
 
@@ -28,45 +29,20 @@ const LEAST: usize = 1;
 const MOST: usize = 16;
 /// A link that is not open by then makes way for the next; it may still open.
 const LONGEST_TURN: Duration = Duration::from_millis(1_500);
-/// What opening a link sends: two descriptions with candidates through the server, checks, and two
-/// handshakes.
-const OPENING_BITS: f64 = 80_000.0;
-/// Of a narrow uplink, what opening links may take; the rest is for speech.
-const SHARE: f64 = 0.25;
-const LONGEST_DISTANCE: Duration = Duration::from_secs(10);
 /// For how long a turn that was missed counts, and of how many remotes that is remembered.
 const MISSED_COUNTS: Duration = Duration::from_secs(60);
 const REMEMBERED: usize = 1_024;
-/// While there is no room, or another link opens, how often that is asked again.
-const ASK_FOR_ROOM: Duration = Duration::from_millis(250);
-/// For so long after there was no room, one link opens after another …
-const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
-/// … each for so long at most, if it does not open …
-const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
-/// … and then none for so many times as long as that took: what it sent may wait in a queue.
-const REST: u32 = 6;
-const LONGEST_REST: Duration = Duration::from_secs(3);
 
 /// The turns of all links of a peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Openings {
+    /// From which the pace counts its time.
+    began: Instant,
     offers: Arc<Turns>,
     answers: Arc<Turns>,
-    distance: Arc<Mutex<Distance>>,
+    pace: Arc<Mutex<OpeningPace>>,
     /// What links have put on the wire until they were open.
     sent_bytes: AtomicU64,
-}
-
-/// The time between two turns.
-#[derive(Debug, Default)]
-struct Distance {
-    uplink_bps: Option<u32>,
-    lacks_room: bool,
-    lacked_room_at: Option<Instant>,
-    last: Option<Instant>,
-    /// Links of both roles whose turn has begun and that send much.
-    opening: usize,
-    rest_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -122,12 +98,10 @@ impl Openings {
         let (opened, has_opened) = oneshot::channel();
         // Who waits is granted a turn at the latest when all others have had theirs.
         if let Ok(permit) = turns.request(remote).await {
-            while let Some(at) = self.wait_until() {
-                tokio::time::sleep_until(at).await;
-            }
-            let (turns, distance) = (Arc::clone(turns), Arc::clone(&self.distance));
-            let (began, mut has_opened) = (Instant::now(), has_opened);
+            let number = self.begin().await;
+            let (turns, pace, began) = (Arc::clone(turns), Arc::clone(&self.pace), self.began);
             tokio::spawn(async move {
+                let mut has_opened = has_opened;
                 let outcome = tokio::time::timeout(LONGEST_TURN, &mut has_opened).await;
                 let is_late = outcome.is_err();
                 turns.end(permit, remote, outcome);
@@ -135,7 +109,7 @@ impl Openings {
                     let further = OPENING_SENDS_FOR.saturating_sub(LONGEST_TURN);
                     let _ = tokio::time::timeout(further, has_opened).await;
                 }
-                lock(&distance).ended(began, Instant::now());
+                lock(&pace).ended(began.elapsed(), number);
             });
         }
         Turn(opened)
@@ -143,7 +117,7 @@ impl Openings {
 
     /// What the uplink carries, in bits per second; `None` while no limit was met.
     pub(crate) fn set_uplink(&self, bps: Option<u32>) {
-        self.distance().uplink_bps = bps;
+        lock(&self.pace).set_uplink(bps);
     }
 
     /// A link that is not open yet has put so many bytes on the wire, headers included.
@@ -158,48 +132,30 @@ impl Openings {
 
     /// Whether no turn begins for now.
     pub(crate) fn set_lacks_room(&self, lacks_room: bool) {
-        let mut distance = self.distance();
-        if distance.lacks_room || lacks_room {
-            distance.lacked_room_at = Some(Instant::now());
-        }
-        distance.lacks_room = lacks_room;
+        lock(&self.pace).set_lacks_room(self.began.elapsed(), lacks_room);
     }
 
-    /// Begins a turn, or says when to ask again.
-    fn wait_until(&self) -> Option<Instant> {
-        self.distance().keep(Instant::now()).err()
-    }
-
-    fn distance(&self) -> MutexGuard<'_, Distance> {
-        lock(&self.distance)
-    }
-}
-
-impl Distance {
-    /// Begins a turn, or says when to ask again.
-    fn keep(&mut self, now: Instant) -> Result<(), Instant> {
-        let seconds =
-            self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
-        let distance = Duration::from_secs_f64(seconds.min(LONGEST_DISTANCE.as_secs_f64()));
-        let one_by_one = self.lacked_room_at.is_some_and(|at| now < at + ONE_BY_ONE_FOR);
-        if self.lacks_room || one_by_one && self.opening > 0 {
-            return Err(now + ASK_FOR_ROOM);
-        }
-        let rest_until = self.rest_until.filter(|_| one_by_one);
-        match self.last.map(|last| last + distance).max(rest_until) {
-            Some(next) if now < next => Err(next),
-            _ => {
-                self.last = Some(now);
-                self.opening += 1;
-                Ok(())
+    /// Waits until a link may begin to open, and gives its number.
+    async fn begin(&self) -> u64 {
+        loop {
+            let begun = lock(&self.pace).begin(self.began.elapsed());
+            match begun {
+                Ok(number) => return number,
+                Err(at) => tokio::time::sleep_until(self.began + at).await,
             }
         }
     }
+}
 
-    /// A link is open, was given up, or does not send much any more.
-    fn ended(&mut self, began: Instant, now: Instant) {
-        self.opening -= 1;
-        self.rest_until = Some(now + LONGEST_REST.min(REST * (now - began)));
+impl Default for Openings {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            offers: Arc::default(),
+            answers: Arc::default(),
+            pace: Arc::default(),
+            sent_bytes: AtomicU64::default(),
+        }
     }
 }
 
@@ -417,7 +373,7 @@ mod tests {
         let mut turn = std::pin::pin!(openings.turn(Role::Offer, 0));
         assert!(tokio::time::timeout(Duration::from_secs(60), turn.as_mut()).await.is_err());
         openings.set_lacks_room(false);
-        assert!(tokio::time::timeout(ASK_FOR_ROOM, turn).await.is_ok());
+        assert!(tokio::time::timeout(Duration::from_millis(250), turn).await.is_ok());
     }
 
     /// Speech comes late because links open: the first of them did not open in its time.
@@ -429,7 +385,11 @@ mod tests {
         let began = Instant::now();
         let slow = openings.turn(Role::Offer, 1).await;
         let answer = openings.turn(Role::Answer, 2).await;
-        assert!(began.elapsed() >= OPENING_SENDS_FOR + LONGEST_REST, "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() >= OPENING_SENDS_FOR + Duration::from_secs(3),
+            "{:?}",
+            began.elapsed()
+        );
         drop(slow);
         let began = Instant::now();
         tokio::time::advance(Duration::from_millis(100)).await;
@@ -438,8 +398,11 @@ mod tests {
         openings.turn(Role::Offer, 3).await.opened();
         let rested = began.elapsed();
         assert!(rested >= 4 * Duration::from_millis(100), "{rested:?}");
-        assert!(rested < LONGEST_REST / 2, "who opens soon leaves no long queue: {rested:?}");
-        tokio::time::advance(ONE_BY_ONE_FOR).await;
+        assert!(
+            rested < Duration::from_millis(1_500),
+            "who opens soon leaves no long queue: {rested:?}"
+        );
+        tokio::time::advance(Duration::from_secs(30)).await;
         let _offer = openings.turn(Role::Offer, 4).await;
         assert!(openings.turn(Role::Answer, 5).now_or_never().is_some(), "as before");
     }

@@ -21,6 +21,7 @@ use voicemesh_wire::{ClientId, PeerId, SessionId};
 
 use crate::connection::Connection;
 use crate::event::MeshEvent;
+use crate::fingerprints::LinkAuthentication;
 use crate::member::Member;
 use crate::member_encryption::{ANNOUNCEMENT_KEY, MemberEncryption};
 use crate::negotiation::Links;
@@ -361,6 +362,17 @@ impl Encryption {
         !self.ring.has_room_key()
             && !member.capabilities.e2ee
             && !self.ring.was_accepted(member.peer)
+    }
+}
+
+impl LinkAuthentication for Encryption {
+    /// A member without the room's key cannot authenticate its end, and nothing is said to it.
+    fn may_link(&self, member: &Member) -> bool {
+        !self.has_room_key() || !self.state_of(member).is_left_out()
+    }
+
+    fn authority(&self) -> Option<&KeyRing> {
+        self.has_room_key().then_some(&self.ring)
     }
 }
 

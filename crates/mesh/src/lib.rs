@@ -16,7 +16,8 @@
 //!   all.
 //! - `lobby`: what is published and decided, and the room's owner.
 //! - `status`: the status of this peer that the others see.
-//! - `encryption`: the key ring, for members who encrypt; `sealing` is its place in the mesh.
+//! - `encryption`: the key ring, for members who encrypt; `sealing` is its place in the mesh;
+//!   `fingerprints`: whose ends the links have.
 //! - `signaling`: what is said on the connection, and which part it is for.
 
 mod beside;
@@ -27,6 +28,7 @@ mod connection;
 mod connection_state;
 mod encryption;
 mod event;
+mod fingerprints;
 mod input;
 pub mod link;
 mod liveness;
@@ -66,6 +68,7 @@ use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use connection::{Connection, Overdue};
 use encryption::{Encryption, ForServer};
+use fingerprints::LinkAuthentication;
 use link::LinkEvent;
 use lobby::{Lobby, Outlet};
 use negotiation::{Links, Negotiation};
@@ -561,14 +564,16 @@ impl Mesh {
     /// The links, and what they are negotiated with.
     fn negotiation(&mut self, now: Duration) -> (&mut Links, Negotiation<'_>) {
         self.changed = true;
-        let Self { links, roster, connection, queues, .. } = self;
-        (links, Negotiation { now, roster, connection, queues })
+        let Self { links, roster, encryption, connection, queues, .. } = self;
+        let encryption = encryption.as_ref().map(|with| with as &dyn LinkAuthentication);
+        (links, Negotiation { now, roster, encryption, connection, queues })
     }
 
     /// The roster, and what its changes act on.
     fn membership(&mut self, now: Duration) -> (&mut Roster, Membership<'_>) {
-        let Self { roster, links, connection, queues, .. } = self;
-        (roster, Membership { now, links, connection, queues })
+        let Self { roster, links, encryption, connection, queues, .. } = self;
+        let encryption = encryption.as_ref().map(|with| with as &dyn LinkAuthentication);
+        (roster, Membership { now, links, encryption, connection, queues })
     }
 
     /// The lobby, and where what is published goes.

@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use voicemesh_common::NextTimer;
+use voicemesh_e2ee::KeyRing;
 use voicemesh_session::network::{LinkId, NetworkEvent};
-use voicemesh_wire::PeerId;
+use voicemesh_uplink::opening_pace::OneByOne;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, IceServer, Metadata, Signal};
+use voicemesh_wire::{PeerId, SessionId};
 
 use crate::choice::{ChoiceError, Connections, LinkPreferences, published_serial};
 use crate::connection::Connection;
 use crate::event::MeshEvent;
+use crate::fingerprints::{self, LinkAuthentication};
 use crate::input::MeshLink;
 use crate::link::{CloseReason, LinkEvent, Role, Stream};
 use crate::offers::AnsweredOffers;
@@ -32,12 +35,6 @@ const REPLACE_INTERVAL: Duration = Duration::from_secs(5);
 const REQUEST_REPEATS: u32 = 3;
 /// An answerer without a link asks for an offer after this.
 pub(super) const ASK_AFTER: Duration = Duration::from_secs(5);
-/// For so long after links have waited, one opens after another.
-const ONE_BY_ONE_FOR: Duration = Duration::from_secs(30);
-/// After one that has opened, the next waits so many times as long as that took, and this at most:
-/// a queue must drain, or a bucket fill.
-const REST: u32 = 6;
-const LONGEST_REST: Duration = Duration::from_secs(3);
 /// A link that was replaced is closed after this, for what is still under way on it.
 const LINGER: Duration = Duration::from_secs(2);
 /// Links to one peer at a time; a further attempt closes the oldest.
@@ -57,12 +54,10 @@ pub(super) struct Links {
     server_relay_only: bool,
     ice_servers: Vec<IceServer>,
     turn_has_failed: bool,
-    /// Peers without a link stay so for now.
-    links_wait: bool,
-    /// Until when they last waited.
-    waited_at: Option<Duration>,
-    /// Whose link has opened last, and until when those of others wait.
-    rest: Option<(PeerId, Duration)>,
+    /// Whether peers without a link stay so for now.
+    one_by_one: OneByOne,
+    /// Whose link has opened last.
+    last_opened: Option<PeerId>,
 }
 
 /// What links are negotiated with: the others, as the roster knows them, over the connection to the
@@ -70,6 +65,7 @@ pub(super) struct Links {
 pub(super) struct Negotiation<'a> {
     pub(super) now: Duration,
     pub(super) roster: &'a Roster,
+    pub(super) encryption: Option<&'a dyn LinkAuthentication>,
     pub(super) connection: &'a mut Connection,
     pub(super) queues: &'a mut Queues,
 }
@@ -85,9 +81,8 @@ impl Links {
             server_relay_only: false,
             ice_servers: Vec::new(),
             turn_has_failed: false,
-            links_wait: false,
-            waited_at: None,
-            rest: None,
+            one_by_one: OneByOne::default(),
+            last_opened: None,
         }
     }
 
@@ -111,22 +106,19 @@ impl Links {
 
     /// Whether peers without a link stay so for now. False if that was known.
     pub(super) fn set_links_wait(&mut self, now: Duration, wait: bool) -> bool {
-        if self.links_wait && !wait {
-            self.waited_at = Some(now);
-        }
-        std::mem::replace(&mut self.links_wait, wait) != wait
+        self.one_by_one.set_lacks_room(now, wait)
     }
 
     /// Whether a link to this peer is not to open now. After they have waited, links open one after
     /// another, beginning with what is asked for: what several send at once is more than a narrow
     /// way holds.
     fn waits(&self, now: Duration, peer: PeerId) -> bool {
-        let is_lately = self.waited_at.is_some_and(|at| now < at + ONE_BY_ONE_FOR);
         let is_busy = |pair: &Pair| pair.is_newly_opening(now) || pair.has_newly_asked(now);
         // A peer whose link has just opened, and who comes again, has room for another.
-        let rests = self.rest.is_some_and(|(opened, until)| opened != peer && now < until);
+        let rests = self.last_opened != Some(peer) && self.one_by_one.rests(now);
         let mut others = self.pairs.iter().filter(|(other, _)| **other != peer);
-        self.links_wait || is_lately && (rests || others.any(|(_, pair)| is_busy(pair)))
+        let waits_for_others = rests || others.any(|(_, pair)| is_busy(pair));
+        self.one_by_one.lacks_room() || self.one_by_one.is_on(now) && waits_for_others
     }
 
     /// Wants a link to a peer, from now on.
@@ -195,8 +187,7 @@ impl Links {
     }
 
     pub(super) fn timers(&self, next: &mut NextTimer) {
-        next.at(self.waited_at.map(|at| at + ONE_BY_ONE_FOR));
-        next.at(self.rest.map(|(_, until)| until));
+        self.one_by_one.timers().into_iter().for_each(|at| next.at(at));
         self.pairs.values().for_each(|pair| pair.timers(next));
     }
 
@@ -222,7 +213,7 @@ impl Links {
         }
         let wanting: Vec<PeerId> = on.roster.members().map(|member| member.peer).collect();
         for peer in wanting {
-            if !self.may_link(peer, on.roster) {
+            if !self.may_link(peer, on) {
                 continue;
             }
             let waits = self.waits(now, peer);
@@ -288,7 +279,7 @@ impl Links {
         on: &mut Negotiation<'_>,
     ) {
         let now = on.now;
-        if !self.may_link(from, on.roster) {
+        if !self.may_link(from, on) {
             if matches!(signal, Signal::Offer { .. } | Signal::RequestOffer) {
                 let is_here = on.roster.member(from).is_some();
                 if is_here && self.choices.requested(from, self.connections) {
@@ -305,6 +296,14 @@ impl Links {
         let offers = on.roster.you() < from;
         let waits = self.waits(now, from);
         let pair = self.pairs.entry(from).or_insert_with(|| Pair::new(now));
+        // A description with a certificate that is not the member's is one that did not come: the
+        // attempt ends by its time, as when the server withholds it.
+        let Some(signal) = on.authenticated(from, attempt, signal) else {
+            if !std::mem::replace(&mut pair.is_forged, true) {
+                tracing::warn!(peer = %from, attempt, "a link's description was not made by this member");
+            }
+            return;
+        };
         let link = LinkId { peer: from, generation: attempt };
         match signal {
             Signal::RequestOffer => {
@@ -323,9 +322,9 @@ impl Links {
                 }
             }
             Signal::Offer { .. } => {
-                // A peer that offers without end would have us open links without end.
-                // One that was asked for has taken its place on a narrow way already: asked for
-                // again, it would keep that way full.
+                // A peer that offers without end would have us open links without end. An offer
+                // that was asked for has crossed a narrow way already: asked for again, it would
+                // keep that way full.
                 if !offers && attempt <= pair.attempt {
                     self.offered_again(from, on);
                 } else if !offers
@@ -384,8 +383,9 @@ impl Links {
             LinkEvent::Signal(signal) => on.send_signal(link.peer, link.generation, signal),
             LinkEvent::Open => {
                 *state = LinkState::Open;
-                let took = pair.offered_at.map_or(LONGEST_REST, |at| now.saturating_sub(at));
-                self.rest = Some((link.peer, now + LONGEST_REST.min(REST * took)));
+                self.last_opened = Some(link.peer);
+                let took = pair.offered_at.map_or(Duration::ZERO, |at| now.saturating_sub(at));
+                self.one_by_one.ended(now, took);
                 pair.failures = 0;
                 if on.roster.you() > link.peer {
                     self.answered_offers.opened(link.peer);
@@ -457,7 +457,7 @@ impl Links {
             self.close_link(link, on.queues);
             return;
         }
-        if !on.connection.is_joined() || !self.may_link(peer, on.roster) {
+        if !on.connection.is_joined() || !self.may_link(peer, on) {
             return;
         }
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
@@ -499,13 +499,16 @@ impl Links {
         }
     }
 
-    fn may_link(&self, peer: PeerId, roster: &Roster) -> bool {
+    fn may_link(&self, peer: PeerId, on: &Negotiation<'_>) -> bool {
         let allowed = !self.relay_only
             && !self.server_relay_only
             && self.choices.is_wanted(peer, self.connections);
         allowed
-            && !roster.is_lost(peer)
-            && roster.member(peer).is_some_and(|member| !member.capabilities.relay_only)
+            && !on.roster.is_lost(peer)
+            && on.roster.member(peer).is_some_and(|member| {
+                !member.capabilities.relay_only
+                    && on.encryption.is_none_or(|encryption| encryption.may_link(member))
+            })
     }
 
     /// The way to a peer without a link may be another now: an attempt at once, unless one was made
@@ -513,8 +516,7 @@ impl Links {
     /// else now and then.
     fn restart_negotiation(&mut self, peer: PeerId, by_program: bool, on: &mut Negotiation<'_>) {
         let now = on.now;
-        if !on.connection.is_joined() || !self.may_link(peer, on.roster) || self.has_open_link(peer)
-        {
+        if !on.connection.is_joined() || !self.may_link(peer, on) || self.has_open_link(peer) {
             return;
         }
         let offers = on.roster.you() < peer;
@@ -634,8 +636,23 @@ impl Links {
 impl Negotiation<'_> {
     fn send_signal(&mut self, to: PeerId, attempt: u32, signal: Signal) {
         if self.connection.is_joined() {
+            let signal = match self.authority() {
+                Some((ring, session)) => fingerprints::tagged(ring, session, to, attempt, signal),
+                None => signal,
+            };
             self.connection.say(&ClientMessage::Signal { to, attempt, signal }, self.queues);
         }
+    }
+
+    /// What a member said; none if the room has a key and this was not made with it.
+    fn authenticated(&self, from: PeerId, attempt: u32, signal: Signal) -> Option<Signal> {
+        let Some((ring, session)) = self.authority() else { return Some(signal) };
+        fingerprints::authenticated(ring, session, from, attempt, signal)
+    }
+
+    /// What authenticates the ends of links in this session, if the room has a key.
+    fn authority(&self) -> Option<(&KeyRing, SessionId)> {
+        self.encryption?.authority().zip(self.roster.session)
     }
 }
 

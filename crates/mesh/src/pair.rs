@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use voicemesh_common::NextTimer;
+use voicemesh_uplink::opening_pace::OPENING_SENDS_FOR;
 
 use super::negotiation::ASK_AFTER;
 
@@ -24,8 +25,6 @@ pub(super) const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
 const HURRY_INTERVAL: Duration = Duration::from_secs(10);
 /// An offer is answered at most this often; an honest offerer waits longer between two.
 pub(super) const OFFER_INTERVAL: Duration = Duration::from_millis(500);
-/// A link that opens sends much for so long, if it takes longer to open.
-const OPENING_SENDS_FOR: Duration = Duration::from_secs(3);
 /// An offer that is asked for comes within this time, if it comes soon.
 const OFFER_COMES_WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -52,6 +51,8 @@ pub(super) struct Pair {
     pub(super) renew: bool,
     /// An offer that came too soon after the last, or after many: it is asked for again.
     pub(super) ignored: Option<IgnoredOffer>,
+    /// A description came that this peer did not make.
+    pub(super) is_forged: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +100,7 @@ impl Pair {
             wants_newer_attempt: false,
             renew: false,
             ignored: None,
+            is_forged: false,
         }
     }
 

@@ -10,6 +10,7 @@ use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::connection::Connection;
 use crate::event::{MeshEvent, PeerLeftReason};
+use crate::fingerprints::LinkAuthentication;
 use crate::member::{Member, Presence};
 use crate::negotiation::{Links, Negotiation};
 use crate::queues::Queues;
@@ -27,6 +28,7 @@ const KEEP_RETURNING: Duration = Duration::from_secs(10);
 pub(super) struct Membership<'a> {
     pub(super) now: Duration,
     pub(super) links: &'a mut Links,
+    pub(super) encryption: Option<&'a dyn LinkAuthentication>,
     pub(super) connection: &'a mut Connection,
     pub(super) queues: &'a mut Queues,
 }
@@ -285,16 +287,22 @@ impl Roster {
 
 impl Membership<'_> {
     fn tick_links(&mut self, roster: &Roster) {
-        let Self { now, links, connection, queues } = self;
-        links.tick(&mut Negotiation { now: *now, roster, connection, queues });
+        let Self { now, links, encryption, connection, queues } = self;
+        links.tick(&mut Negotiation {
+            now: *now,
+            roster,
+            encryption: *encryption,
+            connection,
+            queues,
+        });
     }
 
     fn token_changed(&mut self, roster: &Roster, peer: PeerId, former: &Metadata) {
-        let Self { now, links, connection, queues } = self;
+        let Self { now, links, encryption, connection, queues } = self;
         links.token_changed(
             peer,
             former,
-            &mut Negotiation { now: *now, roster, connection, queues },
+            &mut Negotiation { now: *now, roster, encryption: *encryption, connection, queues },
         );
     }
 }

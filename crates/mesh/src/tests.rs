@@ -5,7 +5,7 @@ use voicemesh_wire::{ClientId, SessionId};
 
 use super::*;
 
-mod encryption;
+pub(crate) mod encryption;
 mod refused_texts;
 
 fn proof(origin: &str) -> IdentityProof {

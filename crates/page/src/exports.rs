@@ -160,7 +160,24 @@ extern "C" fn frame_sent(now: f64) {
 
 #[unsafe(no_mangle)]
 extern "C" fn is_silent(now: f64) -> bool {
-    with(|sender| sender.is_silent(time(now)))
+    with(|sender| {
+        sender.look_for_room(time(now));
+        sender.is_silent(time(now))
+    })
+}
+
+/// The number of a link that begins to open, or less than zero: none may for so many ms.
+#[unsafe(no_mangle)]
+extern "C" fn opening_begins(now: f64) -> f64 {
+    match with(|sender| sender.opening_begins(time(now))) {
+        Ok(number) => number as f64,
+        Err(at) => now - at.as_micros() as u64 as f64 / 1_000.0,
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn opening_ended(now: f64, number: f64) {
+    with(|sender| sender.opening_ended(time(now), number as u64));
 }
 
 #[unsafe(no_mangle)]

@@ -2,7 +2,8 @@
 //! (`voicemesh-uplink`), compiled to WebAssembly. `web/src/uplink.js` calls it.
 //!
 //! **Does.** One [`Sender`] takes each packet that the page sends and each acknowledgement, report
-//! and answer that arrives, and decides every 100 ms how the next frames go and by which routes.
+//! and answer that arrives, and decides every 100 ms how the next frames go and by which routes. It
+//! also says when a link may begin to open.
 //!
 //! **Never does.** It has no clock and calls nothing of the page: every call that depends on time
 //! takes `now`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use voicemesh_uplink::opening_pace::OpeningPace;
 use voicemesh_uplink::path::{PathMonitor, PathState, RelayPath};
 use voicemesh_uplink::plan::RateLimits;
 use voicemesh_uplink::policy::{AudienceMember, Feedback, LossReport, Paths};
@@ -37,6 +38,7 @@ pub struct Sender {
     background_bytes: u64,
     audience: Vec<AudienceMember<u32>>,
     train: Option<Train>,
+    pace: OpeningPace,
 }
 
 /// The link in use to a listener.
@@ -89,6 +91,7 @@ impl Sender {
             background_bytes: 0,
             audience: Vec::new(),
             train: None,
+            pace: OpeningPace::default(),
         }
     }
 
@@ -209,6 +212,28 @@ impl Sender {
     /// Nothing was sent for a while: call [`begin`](Self::begin) before the next frame.
     pub fn is_silent(&self, now: Duration) -> bool {
         self.policy.is_silent(now)
+    }
+
+    /// Notes whether links may open: call it often, in silence as well, since a link that may open
+    /// again does not do so beside others for some time.
+    pub fn look_for_room(&mut self, now: Duration) {
+        self.pace.set_lacks_room(now, self.policy.links_wait(now));
+    }
+
+    /// Begins to open a link, under a number by which it ends.
+    ///
+    /// # Errors
+    ///
+    /// None may begin now: when to ask again.
+    pub fn opening_begins(&mut self, now: Duration) -> Result<u64, Duration> {
+        self.look_for_room(now);
+        self.pace.set_uplink(self.policy.uplink().estimate_bps);
+        self.pace.begin(now)
+    }
+
+    /// A link is open or gone.
+    pub fn opening_ended(&mut self, now: Duration, number: u64) {
+        self.pace.ended(now, number);
     }
 
     /// Another network: nothing is known of its uplink.

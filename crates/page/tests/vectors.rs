@@ -57,8 +57,8 @@ struct Listener {
     lost: u16,
 }
 
-/// One speaker without a pause; a row each second.
-fn run(case: &Value) -> Vec<Value> {
+/// One speaker without a pause; a row each second, and what decided them.
+fn run(case: &Value) -> (Vec<Value>, Sender) {
     let number = |key: &str| case[key].as_u64().unwrap();
     let (listeners, seconds, queue_ms) =
         (number("listeners"), number("seconds"), number("queue_ms"));
@@ -215,6 +215,8 @@ fn run(case: &Value) -> Vec<Value> {
             }
             let relayed = state.iter().filter(|(relayed, _)| *relayed != 0).count();
             let [copies, estimate, is_too_slow] = told;
+            let opening_waits =
+                sender.opening_begins(now).map_or_else(|at| at - now, |_| Duration::ZERO);
             rows.push(json!([
                 bitrate_bps,
                 state[0].1,
@@ -222,11 +224,12 @@ fn run(case: &Value) -> Vec<Value> {
                 copies,
                 estimate,
                 is_too_slow,
-                uplink.dropped
+                uplink.dropped,
+                (opening_waits.as_micros() as u64 + 500) / 1_000
             ]));
         }
     }
-    rows
+    (rows, sender)
 }
 
 #[test]
@@ -235,7 +238,7 @@ fn uplinks_are_followed_as_the_vectors_say() {
         serde_json::from_str(&std::fs::read_to_string(VECTORS).unwrap()).unwrap();
     let write = std::env::var_os("WRITE_VECTORS").is_some();
     for case in vectors["cases"].as_array_mut().unwrap() {
-        let rows = run(case);
+        let (rows, _) = run(case);
         if write {
             case["rows"] = Value::Array(rows);
         } else {
@@ -250,6 +253,23 @@ fn uplinks_are_followed_as_the_vectors_say() {
     if write {
         std::fs::write(VECTORS, text(&vectors)).unwrap();
     }
+}
+
+#[test]
+fn half_a_minute_after_speech_lacked_room_links_open_together_again() {
+    let case = json!({"listeners": 1, "kbps": 64, "kbps_then": 64, "changes_at_ms": 0,
+        "queue_ms": 400, "seconds": 20});
+    let (_, mut sender) = run(&case);
+    // What the estimate keeps apart is not what is tested.
+    sender.network_changed();
+    let seconds = Duration::from_secs;
+    assert!(sender.opening_begins(seconds(20)).is_err(), "speech goes on");
+    sender.look_for_room(seconds(22));
+    assert!(sender.is_silent(seconds(22)));
+    assert!(sender.opening_begins(seconds(40)).is_ok());
+    assert!(sender.opening_begins(seconds(40)).is_err(), "one after another");
+    assert!(sender.opening_begins(seconds(52)).is_ok());
+    assert!(sender.opening_begins(seconds(52)).is_ok(), "though nothing asked meanwhile");
 }
 
 /// A case on a line and its rows on the next.

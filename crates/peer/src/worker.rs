@@ -123,7 +123,7 @@ impl Worker {
             self.take_data_commands();
             self.take_arrivals(now);
             self.engine.update(now);
-            let uplink_bps = self.engine.speaking_status().uplink.estimate_bps;
+            let uplink_bps = self.engine.uplink_ceiling_bps();
             let links_wait = self.engine.links_wait(now);
             self.engine.network_mut().carrier.set_uplink(uplink_bps, links_wait);
             self.engine.network_mut().mesh.set_links_wait(now, links_wait);

@@ -4,8 +4,9 @@
 //!
 //! **Does.** [`path::PathMonitor`] and [`path::RelayPath`] watch the packets of one path;
 //! [`policy::Feedback`] reads all of them, keeps the one estimate of the uplink and decides how the
-//! next frames go. The native peer uses it through the session and the engine, the page compiled to
-//! WebAssembly (`crates/page`).
+//! next frames go; [`opening_pace`] says when links may begin to open beside speech. The native peer
+//! uses it through the session, the engine, the mesh and the links, the page compiled to WebAssembly
+//! (`crates/page`).
 //!
 //! **Never does.** It sends nothing, and has no clock: every call that depends on time takes `now`,
 //! the [`Duration`](std::time::Duration) since an epoch of the caller's choice that never runs
@@ -18,6 +19,7 @@ mod decision;
 mod estimate;
 mod frame;
 mod listener_path;
+pub mod opening_pace;
 pub mod path;
 mod path_history;
 pub mod plan;

@@ -553,7 +553,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let (least, most) =
             own.fold((u8::MAX, 1), |(least, most), frames| (least.min(frames), most.max(frames)));
         let another_bps = plan.uplink_bps / (counts.direct + 1).max(1);
-        let has_room = self.uplink.is_starting() || plan.uplink_bps + another_bps <= budget_bps;
+        let is_free = self.uplink.is_starting() && self.limits.uplink_bps.is_none();
+        let has_room = is_free || plan.uplink_bps + another_bps <= budget_bps;
         self.relayed_frames = if least < most && !has_room { most } else { 1 };
         self.plan = if self.uplink.is_testing() {
             SendPlan::sparse(self.limits, counts, plan.expected_loss_percent, plan.uplink_bps)

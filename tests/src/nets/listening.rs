@@ -241,7 +241,7 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
     both / (of_a * of_b).sqrt().max(1e-9)
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }

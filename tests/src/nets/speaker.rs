@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 use super::Host;
-use super::listening::{Heard, Track, listen};
+use super::listening::{Heard, Track, listen, median};
 use crate::process::{Event, Program, binary};
 use crate::room::{Folder, PATIENCE};
 use crate::wav;
@@ -72,6 +72,8 @@ pub struct Exchange {
     pub first_heard_at: Option<f64>,
     /// Route changes in order, in seconds on the lab's clock.
     pub routes: Vec<(f64, String)>,
+    /// The delay that the listener's program shows, in milliseconds, once a status.
+    shown_delays: Vec<(f64, Option<f64>)>,
 }
 
 impl<'a> Joining<'a> {
@@ -275,20 +277,30 @@ impl Ended {
                 .find(|event| event.json["event"] == "first-heard")
                 .map(|event| CLOCK.at(event.at)),
             routes,
+            shown_delays: self
+                .of_peer(&other.name)
+                .filter(|(at, _)| (from..=until).contains(at))
+                .map(|(at, peer)| (at, peer["delay_ms"].as_f64()))
+                .collect(),
         }
+    }
+
+    /// What the statuses say of a peer.
+    fn of_peer<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (f64, &'a Value)> {
+        self.statuses().filter_map(move |(at, status)| {
+            Some((at, status["peers"].as_array()?.iter().find(|peer| peer["name"] == name)?))
+        })
     }
 
     /// Share of the frames of a peer that were concealed between two moments.
     fn concealed(&self, name: &str, from: f64, until: f64) -> Option<f64> {
-        let frames = |status: &Value| {
-            let peer =
-                status["peers"].as_array()?.iter().find(|peer| peer["name"] == name)?.clone();
+        let frames = |peer: &Value| {
             Some((peer["frames_heard"].as_u64()?, peer["frames_concealed"].as_u64()?))
         };
         let mut within = self
-            .statuses()
+            .of_peer(name)
             .filter(|(at, _)| (from..=until).contains(at))
-            .filter_map(|(_, status)| frames(status));
+            .filter_map(|(_, peer)| frames(peer));
         let first = within.next()?;
         let last = within.last()?;
         // A peer that left and came back begins at zero.
@@ -309,6 +321,26 @@ impl Exchange {
             .iter()
             .find(|(moment, route)| *moment >= at && route == "direct")
             .map(|(moment, _)| *moment)
+    }
+
+    /// How far the median of the delays that are shown after a moment is from that of the delays
+    /// that were heard, in milliseconds; none if none is shown.
+    #[must_use]
+    pub fn shown_delay_off_by(&self, at: f64) -> Option<f64> {
+        let shown = median(self.shown_after(at).flatten().collect())?;
+        Some((shown - self.heard.median_delay_after(at)?).abs())
+    }
+
+    /// The share of the statuses after a moment that show no delay, from 0 to 1.
+    #[must_use]
+    pub fn delay_unknown_after(&self, at: f64) -> f64 {
+        let unknown = self.shown_after(at).filter(Option::is_none).count();
+        unknown as f64 / self.shown_after(at).count().max(1) as f64
+    }
+
+    fn shown_after(&self, at: f64) -> impl Iterator<Item = Option<f64>> {
+        let shown = self.shown_delays.iter().filter(move |(moment, _)| *moment >= at);
+        shown.map(|(_, delay)| *delay)
     }
 }
 

@@ -179,7 +179,7 @@ impl Talk {
                 change = Some(Decided::PutOut(peer));
                 (
                     Moderation::Kick { peer },
-                    with_link(
+                    with_link_warning(
                         format!("{} was put out of the room, and may come back.", label(peer)),
                         has_key,
                     ),
@@ -211,8 +211,10 @@ impl Talk {
                         (peer, label, "has left, and")
                     }
                 };
-                let done = format!("{label} {and} is kept out for {}.", in_minutes(lasts));
-                let done = with_link(done, has_key);
+                let done = with_link_warning(
+                    format!("{label} {and} is kept out for {}.", in_minutes(lasts)),
+                    has_key,
+                );
                 change = Some(Decided::Banned { peer, label, until: now + lasts });
                 (Moderation::Ban { peer, seconds: 60 * minutes }, done)
             }
@@ -550,11 +552,11 @@ fn word(choice: impl ValueEnum) -> String {
     choice.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
 }
 
-/// What is said of a member who was put out, where the room's key is in its link.
-fn with_link(done: String, has_key: bool) -> String {
+/// Of a member who was put out: in a room whose link has a key, that the link stays known.
+fn with_link_warning(done: String, has_key: bool) -> String {
     if has_key {
         format!(
-            "{done} The room's key is still in the link that they have: `voicemesh link` makes another room, with a key of its own."
+            "{done} They still have the link with the room's key: `voicemesh link` makes a new room with a new key."
         )
     } else {
         done
@@ -604,7 +606,7 @@ mod tests {
     #[test]
     fn of_who_was_put_out_of_a_room_with_a_key_it_is_said_that_the_link_stays_known() {
         let done = || "Bob was put out of the room, and may come back.".to_owned();
-        assert_eq!(with_link(done(), false), done());
-        assert!(with_link(done(), true).contains("`voicemesh link` makes another room"));
+        assert_eq!(with_link_warning(done(), false), done());
+        assert!(with_link_warning(done(), true).contains("`voicemesh link` makes a new room"));
     }
 }

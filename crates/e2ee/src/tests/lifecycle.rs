@@ -183,7 +183,7 @@ fn departures_cost_little() {
         }
     }
     let bits_per_second = bytes * 8 / 60;
-    assert!(bits_per_second <= 20_000, "{bits_per_second} each way");
+    assert!(bits_per_second <= 17_000, "{bits_per_second} each way");
 }
 
 #[test]

@@ -25,11 +25,11 @@ fn session() -> SessionId {
     SessionId::new(7).expect("not zero")
 }
 
-fn peer(number: u8) -> PeerId {
+pub(crate) fn peer(number: u8) -> PeerId {
     prove(&InstallationSecret([number; 32]), ORIGIN, "room", 0).peer_id()
 }
 
-fn ring(number: u8, room_key: Option<RoomKey>, seed: u16) -> KeyRing {
+pub(crate) fn ring(number: u8, room_key: Option<RoomKey>, seed: u16) -> KeyRing {
     let mut bytes = [number; 32];
     bytes[..2].copy_from_slice(&seed.to_be_bytes());
     let configuration = Configuration {

@@ -103,6 +103,77 @@ fn speak(ada: &mut Client<u16>) -> LinkPacket<u16> {
     }
 }
 
+#[test]
+fn no_listener_is_always_the_last_to_whom_a_packet_is_sent() {
+    for frames in 1..=3 {
+        let mut ada = linked(&OTHERS);
+        for peer in OTHERS {
+            ada.open_target(VoiceTarget::Peer(peer), TargetOptions::default()).unwrap();
+        }
+        let frames_per_packet = |_| frames;
+        let mut last = Vec::new();
+        for _ in 0..12 {
+            let frame = Bytes::from_static(b"frame");
+            let spoken = OutgoingFrame {
+                frames_per_packet: &frames_per_packet,
+                ..OutgoingFrame::plain(frame)
+            };
+            ada.send_spoken(LATER, &spoken);
+            for output in outputs(&mut ada) {
+                let Output::ToLinks(packet) = output else { panic!("{output:?}") };
+                last.push(packet.to.last().unwrap().link.peer);
+            }
+        }
+        assert_eq!(last.len(), 12 / usize::from(frames), "{frames} frames in a packet");
+        // The first packet may be shorter: packets end at multiples of their length.
+        assert!(last[1..].windows(2).all(|two| two[0] != two[1]), "{frames}: {last:?}");
+    }
+}
+
+/// One second of speech to a link that carries nothing from the beginning and a server that does
+/// not answer: the packets for the link, and those for the relay.
+fn speech_into_a_stall(is_congested: bool) -> (usize, usize) {
+    let mut ada = linked(&[2]);
+    ada.open_target(VoiceTarget::Peer(2), TargetOptions::default()).unwrap();
+    ada.set_server_health(ServerHealth { is_reached: true, answered: None });
+    ada.set_congested(is_congested);
+    let (mut direct, mut relayed) = (0, 0);
+    for frame in 0..50 {
+        let now = LATER + Duration::from_millis(20) * frame;
+        ada.update(now);
+        ada.send_spoken(now, &OutgoingFrame::plain(Bytes::from_static(b"frame")));
+        for output in outputs(&mut ada) {
+            match output {
+                Output::ToLinks(packet) if matches!(packet.fallback, Fallback::Speech { .. }) => {
+                    direct += 1;
+                }
+                Output::ToServer { packet, .. } => {
+                    let (header, _) = packet::open(&packet).unwrap();
+                    relayed += usize::from(header.kind == Kind::ServerRelayUnreliable);
+                }
+                _ => {}
+            }
+        }
+    }
+    (direct, relayed)
+}
+
+/// proves: B-16
+#[test]
+fn speech_that_a_dead_link_loses_is_sent_again_and_what_follows_on_both_ways() {
+    assert_eq!(speech_into_a_stall(false), (50, 50));
+}
+
+/// A full uplink would only become fuller.
+///
+/// proves: D-33
+#[test]
+fn speech_into_a_link_that_is_full_is_sent_once() {
+    let (direct, relayed) = speech_into_a_stall(true);
+    assert_eq!(direct + relayed, 50, "{direct} and {relayed}");
+    assert!(relayed > 25, "{relayed}");
+}
+
 /// The packet inside of the only relay packet, and to how many it goes.
 fn relayed(outputs: &[Output<u16>]) -> (Bytes, usize) {
     let [Output::ToServer { reliability: Reliability::Unreliable, packet }] = outputs else {

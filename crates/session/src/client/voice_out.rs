@@ -319,11 +319,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             }
         }
         let sequence = speech.address.sequence;
-        for Batch { session, encoding, mut to } in direct {
-            // A full queue on the way drops the last packets of a burst: it is another listener's
-            // turn each time.
-            let first = usize::from(sequence) % to.len().max(1);
-            to.rotate_left(first);
+        for Batch { session, encoding, to } in direct {
             if let Some(packet) = packets.get(self, core, session, encoding, speech) {
                 reached.links += to.len();
                 self.send_direct(core, now, to, packet, sequence, encoding.frames());
@@ -373,11 +369,16 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         &mut self,
         core: &mut Core<P>,
         now: Duration,
-        to: Vec<Destination<P>>,
+        mut to: Vec<Destination<P>>,
         packet: Bytes,
         sequence: u16,
         frames: u8,
     ) {
+        // A full queue on the way drops the last packets of a burst: it is another listener's turn
+        // each time.
+        let packets = sequence / u16::from(frames.max(1));
+        let first = usize::from(packets) % to.len().max(1);
+        to.rotate_left(first);
         for destination in &to {
             // Without acknowledgements, only the network can tell that a link carries nothing.
             if core.roster.abilities(Some(destination.link.peer)).acknowledges_voice
