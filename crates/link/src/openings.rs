@@ -285,6 +285,9 @@ mod tests {
         turns
     }
 
+    /// An uplink that is known, and has room for all.
+    const WIDE_BPS: u32 = 100_000_000;
+
     #[tokio::test(start_paused = true)]
     async fn every_link_that_opens_makes_room_for_another_one() {
         let openings = Openings::default();
@@ -380,6 +383,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_there_was_no_room_one_link_opens_after_another_and_then_all_rest() {
         let openings = Openings::default();
+        openings.set_uplink(Some(WIDE_BPS));
         openings.set_lacks_room(true);
         openings.set_lacks_room(false);
         let began = Instant::now();
@@ -403,6 +407,7 @@ mod tests {
             "who opens soon leaves no long queue: {rested:?}"
         );
         tokio::time::advance(Duration::from_secs(30)).await;
+        openings.set_uplink(None);
         let _offer = openings.turn(Role::Offer, 4).await;
         assert!(openings.turn(Role::Answer, 5).now_or_never().is_some(), "as before");
     }
