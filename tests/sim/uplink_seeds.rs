@@ -1,6 +1,8 @@
 //! The whole matrix of narrow uplinks and downlinks, each case by several seeds.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crate::uplinks::{At, Cell, Heard, QUEUES, cells, play};
@@ -14,6 +16,22 @@ const RATES_KBPS: [u32; 5] = [64, 100, 128, 200, 512];
 struct Judged(Vec<Heard>);
 
 impl Judged {
+    /// Plays a case by seeds 0 to `seeds`, as many at once as there are processors.
+    fn by_seeds(at: At, cell: Cell, seeds: u64) -> Self {
+        let next = AtomicU64::new(0);
+        let play_some = || {
+            std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)))
+                .take_while(|seed| *seed < seeds)
+                .map(|seed| play(at, cell, seed).1)
+                .collect::<Vec<_>>()
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            let players: Vec<_> = (0..threads).map(|_| scope.spawn(play_some)).collect();
+            Self(players.into_iter().flat_map(|player| player.join().expect("played")).collect())
+        })
+    }
+
     fn held(&self) -> usize {
         self.0.iter().filter(|heard| heard.is_well()).count()
     }
@@ -59,7 +77,7 @@ fn every_case_of_the_matrix_by_several_seeds() {
             if queue == 0 {
                 row = format!("| {rate_kbps} | {listeners} |");
             }
-            let judged = Judged((0..seeds).map(|seed| play(at, cell, seed).1).collect());
+            let judged = Judged::by_seeds(at, cell, seeds);
             let _ = write!(row, " {} |", judged.entry());
             if !judged.is_held() {
                 failed.push(format!("{at:?} {cell:?}: {}", judged.entry()));

@@ -137,7 +137,21 @@ pub fn play(at: At, cell: Cell, another_seed: u64) -> (World, Heard) {
     world.peers[0].speaking = true;
     settle(&mut world);
     let heard = listen(&mut world, 60);
+    if at == At::OneDownlink {
+        assert_rest_is_served_as_before(&world, cell);
+    }
     (world, heard)
+}
+
+/// One listener's narrow downlink changes neither the others' routes nor what they are sent.
+fn assert_rest_is_served_as_before(world: &World, cell: Cell) {
+    for other in 2..world.peers.len() {
+        assert_eq!(world.route(0, other), Route::Direct, "{other}: {cell:?}");
+    }
+    if cell.listeners > 1 {
+        let sending = world.peers[0].comms.speaking_status();
+        assert_eq!((sending.bitrate_bps, sending.frames_per_packet), (32_000, 1), "{cell:?}");
+    }
 }
 
 /// A call that begins on a narrow uplink: its links open while speech is sent.

@@ -54,9 +54,14 @@ const LATELY: Duration = Duration::from_millis(1_500);
 /// Relayed speech that goes on and of which nothing has come for this long is late, though nothing
 /// waits: TCP is silent until it has repaired a loss, and opening links would cost it more of them.
 const STALLED: Duration = Duration::from_millis(200);
-/// Speech that stopped in the middle for [`SILENT`] or longer met an outage, not a narrow way: for
-/// this long, what queued meanwhile may make frames wait.
+/// Speech that stopped in the middle for [`SILENT`] or longer, or while there was no connection to
+/// the server, met an outage, not a narrow way: for this long, what queued meanwhile may make frames
+/// wait.
 const CATCHES_UP_FOR: Duration = Duration::from_secs(4);
+/// Speech that moves from a link to the relay may do so because the link died. Then it comes late, up
+/// to a second of it at once, and for this long that says nothing of the way here either: it kept the
+/// next link from opening for two seconds more.
+const RESCUE_TAKES: Duration = Duration::from_secs(2);
 /// While speech is late, links wait at most this long, and then have this long to open.
 const LINKS_WAIT_AT_MOST: Duration = Duration::from_secs(10);
 const LINKS_MAY_OPEN_FOR: Duration = Duration::from_secs(2);
@@ -72,8 +77,8 @@ struct RemoteVoice {
     heard_at: Duration,
     /// No pause was announced with the newest frame.
     goes_on: bool,
-    /// The newest frame came through the relay.
-    is_relayed: bool,
+    /// On which the newest frame came; none yet.
+    route: Option<Route>,
     /// Until then, what waits to be played says nothing of the way here.
     catches_up_until: Duration,
     volume: f32,
@@ -100,7 +105,7 @@ impl RemoteVoice {
             listener: VoiceDecoder::new()?,
             heard_at: now,
             goes_on: false,
-            is_relayed: false,
+            route: None,
             catches_up_until: Duration::ZERO,
             volume: 1.0,
             priority: Priority::Default,
@@ -123,7 +128,8 @@ impl RemoteVoice {
     /// on, when the speaker may be gone.
     fn stalled_for(&self, now: Duration) -> Option<Duration> {
         let silent_for = now.saturating_sub(self.heard_at);
-        let relay_goes_on = self.goes_on && self.is_relayed && now >= self.catches_up_until;
+        let is_relayed = self.route == Some(Route::Relayed);
+        let relay_goes_on = self.goes_on && is_relayed && now >= self.catches_up_until;
         (relay_goes_on && (STALLED..SILENT).contains(&silent_for)).then_some(silent_for)
     }
 
@@ -276,7 +282,11 @@ impl<P: Copy + Ord> Playout<P> {
         speaker.positional = voice.positional;
         let last = voice.last_of_talkspurt || voice.pause_follows;
         if voice.sequence >= speaker.newest {
-            (speaker.goes_on, speaker.is_relayed) = (!last, voice.route == Route::Relayed);
+            let route = speaker.route.replace(voice.route);
+            if (route, voice.route) == (Some(Route::Direct), Route::Relayed) {
+                speaker.catches_up_until = speaker.catches_up_until.max(now + RESCUE_TAKES);
+            }
+            speaker.goes_on = !last;
         }
         speaker.newest = speaker.newest.max(voice.sequence);
         speaker.frame = voicemesh_audio::packet_duration(&voice.frame).unwrap_or(speaker.frame);
@@ -405,9 +415,13 @@ impl<P: Copy + Ord> Playout<P> {
         late_for < LINKS_WAIT_AT_MOST
     }
 
-    /// Relayed speech comes another way from now on: that it was late says nothing of this one.
-    pub(crate) fn relay_renewed(&mut self) {
+    /// Relayed speech comes another way from now on: that it was late says nothing of this one, nor
+    /// does what has queued meanwhile.
+    pub(crate) fn relay_renewed(&mut self, now: Duration) {
         self.late = None;
+        for speaker in self.speakers.values_mut() {
+            speaker.catches_up_until = now + CATCHES_UP_FOR;
+        }
     }
 
     /// Whose clock to ask now, and with which time.
@@ -544,9 +558,9 @@ mod tests {
     /// 20 ms of silence, as Opus encodes it.
     const SILENCE: &[u8] = &[0xf8, 0xff, 0xfe];
 
-    /// Speech that is relayed, stops in the middle and comes back, with what queued meanwhile at
-    /// once. Says whether links wait 100 ms after that.
-    fn links_wait_after_a_stop(stop: Duration) -> bool {
+    /// Speech that stops in the middle and comes back through the relay, with what queued meanwhile
+    /// at once. Says whether links wait 100 ms after that.
+    fn links_wait_after_a_stop(before: Route, stop: Duration) -> bool {
         let mut playout = Playout::<u32>::new();
         let mut voice = Voice {
             from: Participant::Peer(1),
@@ -562,30 +576,34 @@ mod tests {
             frame: bytes::Bytes::from_static(SILENCE),
         };
         let mut now = Duration::from_secs(1);
-        let mut go_on = |playout: &mut Playout<u32>, span: Duration, comes: bool, waiting: u64| {
-            let mut waiting = waiting;
-            for ms in (0..span.as_millis()).step_by(10) {
-                if comes && ms % 20 == 0 {
-                    for _ in 0..=std::mem::take(&mut waiting) {
-                        playout.receive(now, &voice).expect("a decoder");
-                        voice.sequence += 1;
+        let mut go_on =
+            |playout: &mut Playout<u32>, span: Duration, comes: Option<Route>, waiting: u64| {
+                let mut waiting = waiting;
+                for ms in (0..span.as_millis()).step_by(10) {
+                    if let Some(route) = comes.filter(|_| ms % 20 == 0) {
+                        voice.route = route;
+                        for _ in 0..=std::mem::take(&mut waiting) {
+                            playout.receive(now, &voice).expect("a decoder");
+                            voice.sequence += 1;
+                        }
                     }
+                    playout.render(now, now, &mut Vec::new(), |_, _| Mixing::In);
+                    now += Duration::from_millis(10);
                 }
-                playout.render(now, now, &mut Vec::new(), |_, _| Mixing::In);
-                now += Duration::from_millis(10);
-            }
-            playout.links_wait(now)
-        };
-        assert!(!go_on(&mut playout, Duration::from_secs(2), true, 0));
-        go_on(&mut playout, stop, false, 0);
+                playout.links_wait(now)
+            };
+        assert!(!go_on(&mut playout, Duration::from_secs(2), Some(before), 0));
+        go_on(&mut playout, stop, None, 0);
         // Long enough for what the stop itself says to be over.
-        go_on(&mut playout, LATELY, false, 0);
-        go_on(&mut playout, Duration::from_millis(100), true, 40)
+        go_on(&mut playout, LATELY, None, 0);
+        go_on(&mut playout, Duration::from_millis(100), Some(Route::Relayed), 40)
     }
 
     #[test]
     fn what_queued_in_an_outage_does_not_keep_links_from_opening() {
-        assert!(links_wait_after_a_stop(Duration::ZERO), "a full way");
-        assert!(!links_wait_after_a_stop(Duration::from_secs(3)), "an outage");
+        let relayed = Route::Relayed;
+        assert!(links_wait_after_a_stop(relayed, Duration::ZERO), "a full way");
+        assert!(!links_wait_after_a_stop(relayed, Duration::from_secs(3)), "an outage");
+        assert!(!links_wait_after_a_stop(Route::Direct, Duration::ZERO), "a link that died");
     }
 }

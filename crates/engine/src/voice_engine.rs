@@ -551,8 +551,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     fn handle_client(&mut self, now: Duration, event: NetworkEvent<P>) {
         match event {
             NetworkEvent::PathChanged => self.feedback.network_changed(),
-            NetworkEvent::Resumed => {
-                self.playout.relay_renewed();
+            NetworkEvent::Connected | NetworkEvent::Resumed => {
+                self.playout.relay_renewed(now);
                 self.feedback.relay_renewed(now);
             }
             _ => {}

@@ -152,9 +152,11 @@ const LONGEST_DISBELIEF: Duration = Duration::from_secs(240);
 const POLICED_FOR: Duration = Duration::from_secs(20);
 /// While speech is relayed, for so long …
 const RELAY_POLICED_FOR: Duration = Duration::from_secs(180);
-/// … and beyond what arrived then by steps so small that a policer drops few packets of them:
-/// relayed speech is silent for half a second when TCP loses several.
-const POLICED_STEP: f64 = 1.08;
+/// … and beyond what arrived then by steps so small that a policer drops few packets of them: of 3 %
+/// too much, TCP loses so many that relayed speech is silent for more than a second.
+const POLICED_STEP: f64 = 1.03;
+/// What is clearly more than what was proved before, of such a step.
+const BEYOND_POLICED: f64 = 1.015;
 /// A train adds at most this much queue if the estimate is right.
 const TRAIN_SECONDS: f64 = 0.1;
 /// Packets in a train: what a link's congestion window lets out at once.
@@ -269,6 +271,8 @@ pub(crate) struct UplinkEstimate {
 #[derive(Clone, Copy, Debug)]
 struct Unproved {
     proved_bps: f64,
+    /// So many times that is clearly more.
+    beyond: f64,
     /// What became of packets until then.
     packets: PacketLoss,
     /// For how long more than that was sent without loss.
@@ -835,22 +839,26 @@ impl UplinkEstimate {
                 .map_or((UNCONFIRMED_GROWTH, measured_bps), |(_, before_bps)| {
                     (2.0, measured_bps.min(before_bps))
                 });
+            let small_steps = self
+                .policed
+                .filter(|policed| self.is_relaying && now < policed.at + RELAY_POLICED_FOR);
             let unproved = Unproved {
                 proved_bps: self.estimate_bps,
+                beyond: if small_steps.is_some() { BEYOND_POLICED } else { BEYOND_PROVED },
                 packets: self.recent,
                 sent_for: Duration::ZERO,
             };
             let proved_bps = self.unproved.get_or_insert(unproved).proved_bps;
             let growth_bps = growth * self.estimate_bps;
             // Where a train may pass that speech does not, each step is to be proved.
-            let most_bps = match self.policed {
-                Some(policed) if self.is_relaying && now < policed.at + RELAY_POLICED_FOR => {
+            let most_bps = match (small_steps, self.policed) {
+                (Some(policed), _) => {
                     growth_bps.min(POLICED_STEP * proved_bps.max(policed.most_bps))
                 }
-                Some(policed) if now < policed.at + POLICED_FOR => {
+                (None, Some(policed)) if now < policed.at + POLICED_FOR => {
                     growth_bps.min(UNCONFIRMED_GROWTH * proved_bps)
                 }
-                _ => growth_bps,
+                (None, _) => growth_bps,
             };
             let most_bps = most_bps.min(HIGHEST_ESTIMATE_BPS);
             let before_bps = self.estimate_bps;
@@ -867,7 +875,7 @@ impl UplinkEstimate {
 
 impl Unproved {
     fn is_exceeded_by(self, seen: Observation) -> bool {
-        seen.sent_bps + seen.background_bps >= self.proved_bps * BEYOND_PROVED
+        seen.sent_bps + seen.background_bps >= self.proved_bps * self.beyond
     }
 }
 

@@ -53,9 +53,11 @@ impl OneByOne {
         self.lacked_room_at.is_some_and(|at| now < at + ONE_BY_ONE_FOR)
     }
 
-    /// One has opened, was given up or has had its time, after so long.
+    /// One has opened, was given up or has had its time, after so long. Does not shorten the rest
+    /// after another.
     pub fn ended(&mut self, now: Duration, took: Duration) {
-        self.rest_until = Some(now + LONGEST_REST.min(REST * took));
+        let rest_until = now + LONGEST_REST.min(REST * took);
+        self.rest_until = self.rest_until.max(Some(rest_until));
     }
 
     /// Whether what the last one sent may still wait in a queue.
@@ -223,5 +225,14 @@ mod tests {
         assert!(!one_by_one.set_lacks_room(ms(100), true));
         one_by_one.ended(ms(100), ms(200));
         assert_eq!(one_by_one.timers(), [Some(ms(30_100)), Some(ms(700))]);
+    }
+
+    #[test]
+    fn a_link_that_opened_soon_does_not_shorten_the_rest_after_one_that_took_long() {
+        let mut one_by_one = OneByOne::default();
+        one_by_one.ended(ms(1_000), ms(900));
+        one_by_one.ended(ms(1_100), ms(50));
+        assert!(one_by_one.rests(ms(3_699)));
+        assert!(!one_by_one.rests(ms(3_700)));
     }
 }

@@ -171,8 +171,11 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         if report.expected > 0 {
             let share = |frames: u16| f32::from(frames) / f32::from(report.expected);
             let is_renewed = self.relay_renewed_at.is_some_and(|at| now < at + RELAY_RENEWED_FOR);
-            let buffer = if is_renewed { Duration::ZERO } else { report.buffer };
-            let news = Reported { lost: share(report.lost), buffer };
+            // What was lost or came late while there was no connection says nothing of the path.
+            let news = match is_renewed {
+                true => Reported::default(),
+                false => Reported { lost: share(report.lost), buffer: report.buffer },
+            };
             (listener.news, listener.latest) = (Some(news), Some((now, news.is_trouble())));
             listener.unrepaired += (share(report.unrepaired) - listener.unrepaired) * 0.4;
         }

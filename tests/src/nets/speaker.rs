@@ -19,6 +19,8 @@ const TAIL_S: f64 = 0.5;
 
 /// Names a folder in which what each peer printed is kept, for a look at a case that fails.
 const KEEP: &str = "VOICEMESH_KEEP";
+/// What peers log, as of the command; it must name `voicemesh_device=debug`.
+const LOG: &str = "VOICEMESH_LOG";
 
 /// A running `voicemesh join`.
 pub struct Speaker {
@@ -112,7 +114,8 @@ impl<'a> Joining<'a> {
         let _ = std::fs::remove_file(&recording);
         command.arg("--output").arg(recording);
         command.arg("--state-dir").arg(folder.file(&format!("state-{name}"))).args(&self.arguments);
-        command.env("VOICEMESH_LOG", "info,voicemesh_device=debug");
+        let log = std::env::var(LOG).unwrap_or_else(|_| "info,voicemesh_device=debug".to_owned());
+        command.env(LOG, log);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Program::start(name, command)
     }

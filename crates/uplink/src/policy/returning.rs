@@ -13,6 +13,8 @@ struct Still {
     packets: u64,
     /// Of each relayed packet, beyond the least.
     relay_header_bytes: u32,
+    /// On the way to the server, if that is measured.
+    relay_queueing: Option<Duration>,
     /// Of every link.
     overdue: Duration,
 }
@@ -42,7 +44,11 @@ impl Paths<usize> for Still {
     }
 
     fn relay(&self, _now: Duration) -> PathState {
-        PathState { further_header_bytes: self.relay_header_bytes, ..PathState::default() }
+        PathState {
+            further_header_bytes: self.relay_header_bytes,
+            queueing: self.relay_queueing,
+            ..PathState::default()
+        }
     }
 }
 
@@ -68,7 +74,13 @@ impl Speaker {
         let member = |who| AudienceMember { who, has_link: true, has_relay: true };
         let feedback = Feedback::new(limits(WIDE_BPS));
         let audience = (0..listeners).map(member).collect();
-        let paths = Still { audience, packets: 0, relay_header_bytes: 0, overdue: Duration::ZERO };
+        let paths = Still {
+            audience,
+            packets: 0,
+            relay_header_bytes: 0,
+            relay_queueing: None,
+            overdue: Duration::ZERO,
+        };
         // Time has passed: no interval is still running from the beginning.
         let now = Duration::from_secs(1_000);
         Self { paths, feedback, now, relayed: BTreeSet::new(), is_full: false }
@@ -311,4 +323,31 @@ fn listeners_return_as_before_though_the_server_was_dark_meanwhile() {
     speaker.set_relay(true);
     speaker.speak_for(20_000);
     assert_eq!(speaker.relayed.len(), 0);
+}
+
+/// What was lost while there was no connection to the server says nothing of the relayed way.
+#[test]
+fn losses_of_an_outage_keep_no_listener_on_the_relay() {
+    let relayed_for_ms = |is_renewed: bool| {
+        let mut speaker = Speaker::by_an_unknown_uplink(1);
+        speaker.paths.audience[0].has_link = false;
+        speaker.paths.relay_queueing = Some(Duration::ZERO);
+        speaker.speak_for(1_000);
+        if is_renewed {
+            speaker.feedback.relay_renewed(speaker.now);
+        }
+        speaker.reports(0, 10);
+        speaker.speak_for(500);
+        speaker.paths.audience[0].has_link = true;
+        let since = speaker.now;
+        while speaker.now < since + Duration::from_secs(10) {
+            speaker.speak();
+            if speaker.relayed.is_empty() {
+                break;
+            }
+        }
+        (speaker.now - since).as_millis()
+    };
+    assert!(relayed_for_ms(false) > 1_000);
+    assert!(relayed_for_ms(true) < 100);
 }
