@@ -14,6 +14,7 @@ fn every_input_of_the_fuzzing_corpus_passes() {
     replay("client", bodies::client::run);
     replay("rooms", bodies::rooms::run);
     replay("jitter", bodies::jitter::run);
+    replay("send_queue", bodies::send_queue::run);
 }
 
 /// Where the fuzzer starts from, the password paths are reached: hashes, right and wrong ones, new
@@ -27,6 +28,22 @@ fn the_corpus_of_rooms_gets_past_passwords() {
         sum.iter_mut().zip(reached).for_each(|(sum, reached)| *sum += reached);
     }
     println!("hashes, let in, wrong, set, with a ticket: {sum:?}");
+    assert!(sum.iter().all(|reached| *reached > 0), "{sum:?}");
+}
+
+/// It reaches every rule of the queue of a connection: what waits too long, is too much, or ends it.
+#[test]
+fn the_corpus_of_the_send_queue_fills_it_in_every_way() {
+    let mut sum = [0; 7];
+    for (_, input) in corpus("send_queue") {
+        let reached = bodies::send_queue::reached(&input);
+        let bodies::send_queue::Reached { busy, voice_dropped, refused, snapshots, .. } = reached;
+        let bodies::send_queue::Reached { noted, overflows, stuck, .. } = reached;
+        let voice_dropped = voice_dropped as u32;
+        let reached = [busy, voice_dropped, refused, snapshots, noted, overflows, stuck];
+        sum.iter_mut().zip(reached).for_each(|(sum, reached)| *sum += reached);
+    }
+    println!("busy, voice, refused, snapshots, noted, overflows, stuck: {sum:?}");
     assert!(sum.iter().all(|reached| *reached > 0), "{sum:?}");
 }
 

@@ -3,6 +3,7 @@
 //! seed gives the same trace.
 
 mod carrier;
+mod line;
 mod narrow;
 mod opening;
 mod permissions;
@@ -18,6 +19,7 @@ mod moderation;
 mod moving;
 mod rooms;
 mod routes;
+mod slow;
 mod sound;
 mod status;
 mod tokens;

@@ -1,5 +1,5 @@
 //! A socket's stream over a narrow way: what does not fit waits, and voice that has waited too long
-//! is dropped, as in the peer's socket and in the server's mailbox. TCP is either ideal, so that it
+//! is dropped, as in the peer's socket and in the server's queue. TCP is either ideal, so that it
 //! fills the queue and loses nothing, or one that loses what the way drops.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use voicemesh_netsim::Bottleneck;
 
 use crate::tcp::Tcp;
 
-/// As `crates/peer/src/socket.rs` and `signaling/src/shell/mailbox.rs`.
+/// As `crates/peer/src/socket.rs` and `crates/rooms/src/send_queue.rs`.
 const VOICE_PACKETS: usize = 32;
 const VOICE_AGE: Duration = Duration::from_millis(400);
 /// IPv4, TCP with timestamps and a WebSocket header.

@@ -1,7 +1,7 @@
 //! A room under a virtual clock: the real signaling server, the real peers, and wires that are
 //! simulated.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use voicemesh_audio::encode::SpeechConfig;
@@ -20,10 +19,9 @@ use voicemesh_mesh::{
     Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent,
 };
 use voicemesh_rooms::{
-    AddressKey, CloseReason, ConnectionId, Digest, Enqueue, Input, Line, Part, Purpose, Refusal,
-    RoomRules, Settings, Signaling, Text, Visit, digest,
+    AddressKey, CloseReason, ConnectionId, Input, Line as _, Refusal, RoomRules, Settings,
+    Signaling, Visit, digest,
 };
-use voicemesh_session::Delivery;
 use voicemesh_session::client::Participant;
 use voicemesh_signaling::ticket_key;
 use voicemesh_wire::identity::{InstallationSecret, prove};
@@ -34,12 +32,15 @@ use voicemesh_wire::{PeerId, Permissions};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
 use crate::encryption::key_ring;
+use crate::line::SimLine;
 
 /// Of what comes for a peer that sleeps, its system keeps the first of these.
 const SYSTEM_BUFFERS: usize = 300;
 
 /// The world moves in steps of this.
 pub const STEP: Duration = Duration::from_millis(5);
+/// How often the server looks at connections that read slowly.
+const TICK: Duration = Duration::from_millis(250);
 
 pub struct World {
     pub wires: Rc<RefCell<Wires>>,
@@ -55,6 +56,11 @@ pub struct World {
     pub opened: Vec<Duration>,
     /// What a server with a secret says of the host in front of it; 0: nothing.
     pub connection_lifetime_ms: u32,
+    /// How many bytes a second peers read of what the server sends them; the others read all at
+    /// once.
+    pub reads: BTreeMap<usize, usize>,
+    /// Connections of such peers that the server ended, and when.
+    pub ended: Vec<(Duration, usize, CloseReason)>,
     /// The peers that are added from now on encrypt.
     pub encrypts: bool,
     /// With this key of the room.
@@ -123,6 +129,8 @@ impl World {
             address: None,
             opened: Vec::new(),
             connection_lifetime_ms: 0,
+            reads: BTreeMap::new(),
+            ended: Vec::new(),
             encrypts: false,
             room_key: None,
             seed,
@@ -315,6 +323,7 @@ impl World {
         }
         if let Some(server) = &mut self.server {
             server.signaling.tick(now);
+            self.ended.extend(server.run_slow_lines(now));
         }
         for number in 0..self.peers.len() {
             self.step_peer(now, number);
@@ -367,7 +376,8 @@ impl World {
         let Some(server) = &mut self.server else { return };
         if matches!(word, Word::Open) {
             self.connections += 1;
-            let line = SimLine::new(self.wires.clone(), from, generation);
+            let reads = self.reads.get(&from).copied();
+            let line = SimLine::new(now, self.wires.clone(), (from, generation), reads);
             let id = ConnectionId(self.connections);
             let key = self.address.and_then(AddressKey::of);
             let address = key.map(|key| (key, server.signaling.enter_address(now, key)));
@@ -381,12 +391,13 @@ impl World {
         }
         server.heard.insert((from, generation), now);
         let Some(visit) = server.visits.get_mut(&(from, generation)) else { return };
+        visit.line().heard(now);
         match word {
             Word::Open => {}
             Word::Text(text) => server.handle(now, (from, generation), Input::Text(&text)),
             Word::Packet(packet) => server.handle(now, (from, generation), Input::Packet(packet)),
             Word::Ping(number) => {
-                visit.line().send(SocketEvent::Pong(number));
+                visit.line().answer_ping(now, number);
                 server.handle(now, (from, generation), Input::Control);
             }
             Word::Closed => server.close(now, (from, generation)),
@@ -447,6 +458,29 @@ impl World {
         server.set_deaf(unheard, false);
     }
 
+    /// From now on a peer reads so many bytes a second of what the server sends it.
+    pub fn reads_slowly(&mut self, peer: usize, bytes_per_second: usize) {
+        self.reads.insert(peer, bytes_per_second);
+        for line in self.lines_of(peer) {
+            line.set_reads(Some(bytes_per_second));
+        }
+    }
+
+    /// The server's ends of a peer's sockets.
+    pub fn lines_of(&self, peer: usize) -> Vec<SimLine> {
+        let visits = self.server.iter().flat_map(|server| &server.visits);
+        let own = visits.filter(|((of, _), _)| *of == peer);
+        own.map(|(_, visit)| visit.line().clone()).collect()
+    }
+
+    /// Something comes from a peer, which its mesh did not send.
+    pub fn arrives_from(&mut self, peer: usize, message: &ClientMessage) {
+        let now = self.now();
+        let Some(server) = &mut self.server else { return };
+        let socket = server.visits.keys().copied().find(|(of, _)| *of == peer);
+        server.handle(now, socket.expect("it is connected"), Input::Text(&message.to_json()));
+    }
+
     /// How many connections the server has of a peer.
     pub fn connections_of(&self, peer: usize) -> usize {
         self.server
@@ -471,10 +505,8 @@ impl World {
     pub fn cut_sockets(&mut self, idle_for: Duration) -> usize {
         let now = self.now();
         self.cut(|server, socket| {
-            let sent = server
-                .visits
-                .get(socket)
-                .map_or(Duration::ZERO, |visit| visit.line().sent_at.get());
+            let sent =
+                server.visits.get(socket).map_or(Duration::ZERO, |visit| visit.line().sent_at());
             server.heard[socket].max(sent) + idle_for <= now
         })
     }
@@ -591,7 +623,8 @@ impl Server {
             asks_hash = self.signaling.handle(now, visit, Input::Hashed(answer));
         }
         // What it still says is not listened to.
-        if visit.line().ending() == Some(CloseReason::Refused) {
+        let line = visit.line();
+        if line.ending() == Some(CloseReason::Refused) && !line.is_slow() {
             self.visits.remove(&socket);
         }
     }
@@ -601,101 +634,36 @@ impl Server {
         self.visits.remove(&socket);
     }
 
+    /// What the server's tasks do for the connections of those who read slowly. Gives which of them
+    /// have ended.
+    fn run_slow_lines(&mut self, now: Duration) -> Vec<(Duration, usize, CloseReason)> {
+        let mut ended = Vec::new();
+        let slow = self.visits.iter().filter(|(_, visit)| visit.line().is_slow());
+        for socket in slow.map(|(socket, _)| *socket).collect::<Vec<_>>() {
+            let Some(visit) = self.visits.get_mut(&socket) else { continue };
+            let line = visit.line().clone();
+            let mut time = STEP;
+            while let Some(part) = line.run(now, std::mem::take(&mut time)) {
+                visit.refresh(now, part);
+            }
+            if now.as_millis().is_multiple_of(TICK.as_millis()) {
+                line.check(now);
+            }
+            if let Some(reason) = line.ending() {
+                self.signaling.handle(now, visit, Input::Left(reason.leave_reason()));
+                if line.is_gone() {
+                    self.visits.remove(&socket);
+                    ended.push((now, socket.0, reason));
+                }
+            }
+        }
+        ended
+    }
+
     /// Whether what is sent to a peer is lost.
     fn set_deaf(&self, peer: usize, is_deaf: bool) {
         for (_, visit) in self.visits.iter().filter(|((of, _), _)| *of == peer) {
-            visit.line().is_deaf.set(is_deaf);
+            visit.line().set_deaf(is_deaf);
         }
-    }
-}
-
-/// The server's end of one socket: wires back to the peer, on which nothing waits.
-#[derive(Clone)]
-struct SimLine {
-    wires: Rc<RefCell<Wires>>,
-    peer: usize,
-    generation: u32,
-    is_deaf: Rc<Cell<bool>>,
-    /// When something left on it last.
-    sent_at: Rc<Cell<Duration>>,
-    ending: Rc<Cell<Option<CloseReason>>>,
-    hashed: Rc<RefCell<Option<Result<Digest, Refusal>>>>,
-}
-
-impl SimLine {
-    fn new(wires: Rc<RefCell<Wires>>, peer: usize, generation: u32) -> Self {
-        Self {
-            wires,
-            peer,
-            generation,
-            is_deaf: Rc::default(),
-            sent_at: Rc::default(),
-            ending: Rc::default(),
-            hashed: Rc::default(),
-        }
-    }
-
-    fn send(&self, event: SocketEvent) {
-        if !self.is_deaf.get() {
-            self.sent_at.set(self.wires.borrow().now);
-            self.wires.borrow_mut().tell_peer(self.peer, self.generation, event);
-        }
-    }
-
-    fn take_hashed(&self) -> Option<Result<Digest, Refusal>> {
-        self.hashed.borrow_mut().take()
-    }
-}
-
-impl Line for SimLine {
-    fn text(&self, _now: Duration, message: &Text, _purpose: Purpose) -> Enqueue {
-        self.send(SocketEvent::Text(String::from_utf8(message.bytes().to_vec()).unwrap()));
-        Enqueue::Queued
-    }
-
-    fn packet(
-        &self,
-        _now: Duration,
-        packet: Bytes,
-        _delivery: Delivery,
-        _purpose: Purpose,
-    ) -> Enqueue {
-        self.send(SocketEvent::Packet(packet));
-        Enqueue::Queued
-    }
-
-    fn pong(&self, now: Duration, message: &Text) -> Enqueue {
-        self.text(now, message, Purpose::Answer)
-    }
-
-    fn defer_snapshot(&self) -> bool {
-        false
-    }
-
-    fn begin_part(&self) {}
-
-    fn end_part(&self, _next: Option<Part>) {}
-
-    fn take_texts(&self) -> Vec<(Bytes, Purpose)> {
-        Vec::new()
-    }
-
-    fn joined(&self) {}
-
-    fn hashed(&self, answer: Result<Digest, Refusal>) {
-        *self.hashed.borrow_mut() = Some(answer);
-    }
-
-    fn end(&self, _now: Duration, reason: CloseReason) {
-        self.ending.set(Some(reason));
-        // A refused join ends with what it is refused with.
-        self.send(match reason {
-            CloseReason::TakenOver => SocketEvent::TakenOver,
-            _ => SocketEvent::Closed("it closed the connection".to_owned()),
-        });
-    }
-
-    fn ending(&self) -> Option<CloseReason> {
-        self.ending.get()
     }
 }

@@ -9,6 +9,8 @@
 //!   a join, what is refused and with which words. What arrives goes in by [`Signaling::handle`].
 //! - [`RoomEntry`] is one room with the lines of those in it, behind a lock that is the room's own,
 //!   and [`Room`] its members, notices, introductions, and the session server that relays.
+//! - [`SendQueue`] is what waits to be written to one connection: its bounds, what is dropped when it
+//!   is full, and what ends the connection. A [`Line`] puts what it is given into one.
 //!
 //! The caller brings what needs a system or a C library: sockets, the time, [`Draw`] for
 //! randomness, memory for slow hashes ([`WorkArea`]), the cipher of tickets
@@ -30,6 +32,7 @@ mod refusal;
 mod returns;
 mod room;
 mod room_entry;
+mod send_queue;
 mod signaling;
 mod subjects;
 pub mod ticket;
@@ -53,6 +56,7 @@ pub use room::{
     Salt, SharedSecret, VoiceRates, WorkArea, digest,
 };
 pub use room_entry::{LineOutput, RoomEntry};
+pub use send_queue::{Check, Liveness, Next, OutgoingMessage, SendQueue, Taken};
 pub use signaling::{Draw, Settings, Signaling};
 pub use visit::{HELD_BYTES, Input, Visit, send_away};
 pub use voicemesh_common::{AddressKey, Most, Rate, TokenBucket, Unfinished, lock};

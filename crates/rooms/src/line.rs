@@ -31,7 +31,8 @@ pub enum Enqueue {
     Ended,
 }
 
-/// One connection's outgoing end. Clones are the same end. Must not call back into the room or the
+/// One connection's outgoing end: a [`SendQueue`](crate::SendQueue) that is reached from the room and
+/// from what writes it. Clones are the same end. Must not call back into the room or the
 /// server.
 pub trait Line: Clone {
     /// A signaling message, reliably and in order.

@@ -648,7 +648,7 @@ impl Room {
     }
 
     /// Sends a member one part of everything as it is now: the roster, the room's metadata, and who
-    /// listens to what. Gives the part that follows. A mailbox asks for it in place of updates that
+    /// listens to what. Gives the part that follows. A send queue asks for it in place of updates that
     /// waited too long.
     pub fn refresh(
         &mut self,

@@ -12,7 +12,7 @@ use voicemesh_wire::signaling::ErrorCode;
 
 use super::connection_slots::ConnectionSlots;
 use super::head::Head;
-use super::mailbox::{Liveness, Mailbox};
+use super::mailbox::Mailbox;
 use super::refused::Upgrades;
 use super::unityp2p::UnityP2P;
 use crate::config::Config;
@@ -21,8 +21,8 @@ use crate::token::TokenRules;
 use voicemesh_rooms::grant::TokenVerifier;
 use voicemesh_rooms::ticket::TicketKey;
 use voicemesh_rooms::{
-    AddressKey, CloseReason, ConnectionId, Gauges, Line as _, Metrics, Most, Purpose, Refusal,
-    RoomRules, Settings, Signaling, Text, Unfinished, lock, send_away,
+    AddressKey, CloseReason, ConnectionId, Gauges, Line as _, Liveness, Metrics, Most, Purpose,
+    Refusal, RoomRules, Settings, Signaling, Text, Unfinished, lock, send_away,
 };
 
 /// The ticker's step; shorter if pings come very often.

@@ -1,64 +1,18 @@
-//! What waits to be written to one connection. Filled under the room's lock, emptied by the
-//! connection's own task.
-//!
-//! All of it is at most [`BYTES`], and one message of any size that is next. A snapshot is kept as
-//! its position only: one part is made when the one before has been taken.
+//! The queue of one connection, filled under the room's lock, emptied by the connection's own task.
+//! What is queued and dropped, and when the connection ends, [`SendQueue`] says.
 
-mod cost;
-mod entry;
-mod fair_queue;
-mod senders;
-mod snapshot_pause;
-
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use voicemesh_session::Delivery;
 use voicemesh_wire::PeerId;
-use voicemesh_wire::packet;
-use voicemesh_wire::signaling::ErrorCode;
 
-use cost::cost;
-use entry::Entry;
-use fair_queue::{DATA, FairQueue, VOICE};
-use senders::Senders;
-use snapshot_pause::SnapshotPause;
 use voicemesh_rooms::{
-    CloseReason, Digest, Enqueue, Line, Part, Publisher, Purpose, Refusal, Text, lock,
+    CloseReason, Digest, Enqueue, Line, Liveness, Part, Publisher, Purpose, Refusal, SendQueue,
+    Taken, Text, lock,
 };
-
-/// Changes of the room's and the session's state that wait for one receiver. When there are more,
-/// none of them is sent, but one snapshot in their place.
-const UPDATES: usize = 128;
-/// Bytes of these changes together, with the same rule.
-const UPDATE_BYTES: usize = 24 * 1024;
-/// Of these, bytes behind which what members publish waits itself; beyond, only that it has changed.
-const PUBLISHED_BYTES: usize = UPDATE_BYTES / 4;
-/// Answers to a connection's own messages; one more, and it ends: it asks and does not read
-/// (`slow-consumer`).
-const ANSWER_BYTES: usize = 24 * 1024;
-/// Answers that a connection can do without wait behind this much at most.
-const HINT_BYTES: usize = ANSWER_BYTES / 4;
-/// Everything that waits, by the bounds above.
-const BYTES: usize = 256 * 1024;
-const _: () =
-    assert!(senders::ALL + UPDATE_BYTES + ANSWER_BYTES + VOICE.bytes + DATA.bytes < BYTES);
-/// A pong waits behind at most this many bytes of other messages.
-const BEFORE_PONG_BYTES: usize = 4096;
-/// A queue that was longer than this gives its memory back once it is empty.
-const KEPT_CAPACITY: usize = 8;
-/// After its last words a connection has this long to say goodbye.
-const LINGER: Duration = Duration::from_secs(2);
-/// A connection for which something has waited this long, and that took not one byte, is lost.
-const STUCK: Duration = Duration::from_secs(10);
-/// In [`Mailbox::stuck_since_ms`]: the socket takes what it is given.
-const NOT_STUCK: u64 = u64::MAX;
 
 /// One connection's mailbox. Clones are the same mailbox.
 #[derive(Clone, Debug)]
@@ -66,292 +20,101 @@ pub(super) struct Mailbox(Arc<Shared>);
 
 /// What the clones of a mailbox share.
 #[derive(Debug)]
-pub(super) struct Shared {
-    queues: Mutex<Queues>,
+struct Shared {
+    queue: Mutex<SendQueue>,
     /// The connection's task.
-    pub(super) waker: AtomicWaker,
-    heard_at_ms: AtomicU64,
-    /// When the socket last took a byte, while it does not take all.
-    stuck_since_ms: AtomicU64,
+    waker: AtomicWaker,
     /// The answer to a password that the connection has asked about.
     hashed: Mutex<Option<Result<Digest, Refusal>>>,
-}
-
-#[derive(Debug)]
-struct Queues {
-    /// A part of a snapshot that is being sent in place of updates; before everything else.
-    snapshot: VecDeque<Message>,
-    /// The part after it.
-    next_part: Option<Part>,
-    /// Pongs that would wait too long in `reliable`; they count as answers.
-    pongs: VecDeque<Message>,
-    /// How many [`Entry::Pong`] are in `reliable`: while there are any, neither voice nor data is
-    /// written.
-    pongs_in_order: usize,
-    /// What is put in with [`Purpose::Snapshot`] belongs to `snapshot`.
-    takes_snapshot: bool,
-    reliable: VecDeque<Entry>,
-    /// [`Entry::Snapshot`] waits in `reliable`, so that updates need not.
-    snapshot_due: bool,
-    snapshot_pause: SnapshotPause,
-    updates: usize,
-    update_bytes: usize,
-    /// How many of the updates are [`Entry::Published`] or [`Entry::Missed`].
-    notes: usize,
-    snapshot_bytes: usize,
-    answer_bytes: usize,
-    senders: Senders,
-    ping_due: bool,
-    voice: FairQueue,
-    /// When the voice packet was put in that was taken last.
-    voice_since: Option<Duration>,
-    /// Bytes of voice that go before the next other message: as many as the last one had, so that
-    /// no sender of large messages keeps speech from a receiver.
-    voice_turn: usize,
-    data: FairQueue,
-    data_next: bool,
-    phase: Phase,
-    pinged_at: Duration,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    /// No join yet.
-    Waiting {
-        since: Duration,
-    },
-    Joined,
-    /// What is in the reliable queue are the last words.
-    Ending {
-        reason: CloseReason,
-        since: Duration,
-    },
-    /// Not worth waiting for any longer.
-    Abandoned {
-        reason: CloseReason,
-    },
-}
-
-/// Where a change is noted, seen from the roster's mark that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Noted {
-    BeforeMark,
-    /// Or there is none.
-    BehindMark,
-}
-
-/// What is to be written next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    Message(Message),
-    /// The room is to be asked for this ([`Line::begin_part`]).
-    Snapshot(Part),
-    Nothing,
-}
-
-/// What [`Mailbox::check`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Liveness {
-    Well,
-    /// It has not joined in time.
-    Late,
-    Lost,
-    Stuck,
-}
-
-impl Deref for Mailbox {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.0
-    }
 }
 
 impl Mailbox {
     pub(super) fn new(now: Duration) -> Self {
         Self(Arc::new(Shared {
-            queues: Mutex::new(Queues {
-                snapshot: VecDeque::new(),
-                next_part: None,
-                pongs: VecDeque::new(),
-                pongs_in_order: 0,
-                takes_snapshot: false,
-                reliable: VecDeque::new(),
-                snapshot_due: false,
-                snapshot_pause: SnapshotPause::default(),
-                updates: 0,
-                update_bytes: 0,
-                notes: 0,
-                snapshot_bytes: 0,
-                answer_bytes: 0,
-                senders: Senders::default(),
-                ping_due: false,
-                voice: FairQueue::new(VOICE),
-                voice_since: None,
-                voice_turn: 0,
-                data: FairQueue::new(DATA),
-                data_next: false,
-                phase: Phase::Waiting { since: now },
-                pinged_at: now,
-            }),
+            queue: Mutex::new(SendQueue::new(now)),
             waker: AtomicWaker::new(),
-            heard_at_ms: AtomicU64::new(to_millis(now)),
-            stuck_since_ms: AtomicU64::new(NOT_STUCK),
             hashed: Mutex::default(),
         }))
     }
 
+    /// Wakes the connection's task.
+    pub(super) fn waker(&self) -> &AtomicWaker {
+        &self.0.waker
+    }
+
     /// The answer to a password that the connection has asked about, once.
     pub(super) fn take_hashed(&self) -> Option<Result<Digest, Refusal>> {
-        lock(&self.hashed).take()
+        lock(&self.0.hashed).take()
     }
 
     /// Something arrived from the peer, a pong included.
     pub(super) fn heard(&self, now: Duration) {
-        self.heard_at_ms.store(to_millis(now), Ordering::Relaxed);
+        lock(&self.0.queue).heard(now);
     }
 
     /// The socket was given what waits: `took` if it took a byte, `blocked` if it did not take all.
-    /// A full socket that takes a byte has been read from: that is a sign of the peer, which sees a
-    /// ping only behind all of the message that is being written.
     pub(super) fn wrote(&self, now: Duration, took: bool, blocked: bool) {
-        if took && self.stuck_since_ms.load(Ordering::Relaxed) != NOT_STUCK {
-            self.heard(now);
-        }
-        if !blocked {
-            self.stuck_since_ms.store(NOT_STUCK, Ordering::Relaxed);
-        } else if took || self.stuck_since_ms.load(Ordering::Relaxed) == NOT_STUCK {
-            self.stuck_since_ms.store(to_millis(now), Ordering::Relaxed);
-        }
+        lock(&self.0.queue).wrote(now, took, blocked);
     }
 
-    fn put_reliable(&self, now: Duration, message: Message, purpose: Purpose) -> Enqueue {
-        self.put(|queues| queues.put_reliable(now, message, purpose))
-    }
-
-    fn put_voice(&self, now: Duration, packet: Bytes) -> Enqueue {
-        self.put(|queues| match queues.voice.push(now, packet) {
-            0 => Enqueue::Queued,
-            dropped => Enqueue::VoiceDropped(dropped),
-        })
-    }
-
-    /// The peers send again what must arrive.
-    fn put_data(&self, now: Duration, packet: Bytes) -> Enqueue {
-        self.put(|queues| match queues.data.push(now, packet) {
-            0 => Enqueue::Queued,
-            _ => Enqueue::Refused,
-        })
-    }
-
-    fn put(&self, act: impl FnOnce(&mut Queues) -> Enqueue) -> Enqueue {
-        let enqueued = {
-            let mut queues = lock(&self.queues);
-            if queues.is_ending() {
-                return Enqueue::Ended;
-            }
-            act(&mut queues)
-        };
-        self.waker.wake();
-        enqueued
-    }
-
-    /// The connection goes at once, without a last word: that would wait behind what is being
-    /// written.
+    /// The connection goes at once, without a last word.
     pub(super) fn abandon(&self, reason: CloseReason) {
-        lock(&self.queues).phase = Phase::Abandoned { reason };
-        self.waker.wake();
+        lock(&self.0.queue).abandon(reason);
+        self.0.waker.wake();
     }
 
-    /// The next thing to write, and how many voice packets were dropped because they had become too
-    /// old. Voice takes turns with the rest, and in that reliable messages with data, so that none
-    /// waits behind a queue of another. For relayed voice, how long it has waited follows.
-    pub(super) fn take(&self, now: Duration) -> (Next, usize, Option<Duration>) {
-        let mut queues = lock(&self.queues);
-        let dropped = queues.voice.drop_old(now);
-        let next = queues.next(now);
-        let age = queues.voice_since.take().map(|at| now.saturating_sub(at));
-        (next, dropped, age)
+    /// The next thing to write.
+    pub(super) fn take(&self, now: Duration) -> Taken {
+        lock(&self.0.queue).take(now)
     }
 
     /// The connection has to go without another word.
     pub(super) fn is_abandoned(&self) -> bool {
-        matches!(lock(&self.queues).phase, Phase::Abandoned { .. })
+        lock(&self.0.queue).is_abandoned()
     }
 
-    /// What happens by itself: pings, and the ends of those that do not join, fall silent, do not
-    /// read, or do not go.
+    /// What happens by itself.
     pub(super) fn check(
         &self,
         now: Duration,
         ping_interval: Duration,
         join_timeout: Duration,
     ) -> Liveness {
-        let heard_at = Duration::from_millis(self.heard_at_ms.load(Ordering::Relaxed));
-        let stuck_since =
-            Some(self.stuck_since_ms.load(Ordering::Relaxed)).filter(|since| *since != NOT_STUCK);
-        let is_stuck = stuck_since.is_some_and(|since| now >= Duration::from_millis(since) + STUCK);
-        let mut liveness = Liveness::Well;
-        {
-            let mut queues = lock(&self.queues);
-            match queues.phase {
-                Phase::Waiting { .. } | Phase::Joined if is_stuck => {
-                    queues.phase = Phase::Abandoned { reason: CloseReason::SlowConsumer };
-                    liveness = Liveness::Stuck;
-                }
-                Phase::Waiting { since } if now >= since + join_timeout => {
-                    queues.end_with(now, CloseReason::Refused, ErrorCode::JoinTimeout);
-                    liveness = Liveness::Late;
-                }
-                Phase::Waiting { .. } | Phase::Joined if now >= heard_at + 2 * ping_interval => {
-                    queues.phase = Phase::Abandoned { reason: CloseReason::Silent };
-                    liveness = Liveness::Lost;
-                }
-                Phase::Waiting { .. } | Phase::Joined
-                    if now >= queues.pinged_at + ping_interval =>
-                {
-                    queues.pinged_at = now;
-                    queues.ping_due = true;
-                }
-                Phase::Ending { reason, since } if now >= since + LINGER => {
-                    queues.phase = Phase::Abandoned { reason };
-                }
-                Phase::Joined if queues.snapshot_pause.is_over_since_asked(now) => {}
-                Phase::Waiting { .. } | Phase::Joined | Phase::Ending { .. } => return liveness,
-                // Woken again, in case that it is still there.
-                Phase::Abandoned { .. } => {}
-            }
+        let check = lock(&self.0.queue).check(now, ping_interval, join_timeout);
+        if check.is_due {
+            self.0.waker.wake();
         }
-        self.waker.wake();
-        liveness
+        check.liveness
+    }
+
+    fn put(&self, put: impl FnOnce(&mut SendQueue) -> Enqueue) -> Enqueue {
+        let enqueued = put(&mut lock(&self.0.queue));
+        if enqueued != Enqueue::Ended {
+            self.0.waker.wake();
+        }
+        enqueued
     }
 }
 
 impl Line for Mailbox {
     fn joined(&self) {
-        let mut queues = lock(&self.queues);
-        if let Phase::Waiting { .. } = queues.phase {
-            queues.phase = Phase::Joined;
-        }
+        lock(&self.0.queue).joined();
     }
 
     fn text(&self, now: Duration, text: &Text, purpose: Purpose) -> Enqueue {
-        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Enqueue::Ended };
-        self.put_reliable(now, Message::Text(text), purpose)
+        self.put(|queue| queue.text(now, text, purpose))
     }
 
     fn published(&self, now: Duration, by: Publisher, text: &Text) -> Enqueue {
-        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Enqueue::Ended };
-        self.put(|queues| queues.put_published(now, by, Message::Text(text)))
+        self.put(|queue| queue.published(now, by, text))
     }
 
     fn arrives(&self, peer: PeerId) {
-        lock(&self.queues).part_with(peer);
+        lock(&self.0.queue).arrives(peer);
     }
 
     fn pong(&self, now: Duration, text: &Text) -> Enqueue {
-        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Enqueue::Ended };
-        self.put(|queues| queues.put_pong(now, Message::Text(text)))
+        self.put(|queue| queue.pong(now, text))
     }
 
     fn packet(
@@ -361,438 +124,77 @@ impl Line for Mailbox {
         delivery: Delivery,
         purpose: Purpose,
     ) -> Enqueue {
-        match delivery {
-            Delivery::Reliable => self.put_reliable(now, Message::Binary(packet), purpose),
-            Delivery::Voice => self.put_voice(now, packet),
-            Delivery::Data => self.put_data(now, packet),
-        }
+        self.put(|queue| queue.packet(now, packet, delivery, purpose))
     }
 
     fn take_texts(&self) -> Vec<(Bytes, Purpose)> {
-        let mut queues = lock(&self.queues);
-        let mut texts = Vec::new();
-        let mut stays = VecDeque::with_capacity(queues.reliable.len());
-        for entry in std::mem::take(&mut queues.reliable) {
-            match entry {
-                Entry::Message(Message::Binary(packet), purpose) if is_text(&packet) => {
-                    queues.release(packet.len(), purpose);
-                    texts.push((packet, purpose));
-                }
-                entry => stays.push_back(entry),
-            }
-        }
-        queues.reliable = stays;
-        texts
+        lock(&self.0.queue).take_texts()
     }
 
     fn defer_snapshot(&self) -> bool {
-        let mut queues = lock(&self.queues);
-        if queues.is_ending() || queues.reliable.is_empty() && !queues.is_in_snapshot() {
-            return false;
-        }
-        queues.demand_snapshot();
-        true
+        lock(&self.0.queue).defer_snapshot()
     }
 
     fn begin_part(&self) {
-        lock(&self.queues).takes_snapshot = true;
+        lock(&self.0.queue).begin_part();
     }
 
     fn end_part(&self, next: Option<Part>) {
-        let mut queues = lock(&self.queues);
-        queues.takes_snapshot = false;
-        queues.next_part = next;
+        lock(&self.0.queue).end_part(next);
     }
 
     fn end(&self, now: Duration, reason: CloseReason) {
-        lock(&self.queues).end(now, reason);
-        self.waker.wake();
+        lock(&self.0.queue).end(now, reason);
+        self.0.waker.wake();
     }
 
     fn ending(&self) -> Option<CloseReason> {
-        lock(&self.queues).ending()
+        lock(&self.0.queue).ending()
     }
 
     fn hashed(&self, answer: Result<Digest, Refusal>) {
-        *lock(&self.hashed) = Some(answer);
-        self.waker.wake();
+        *lock(&self.0.hashed) = Some(answer);
+        self.0.waker.wake();
     }
-}
-
-impl Queues {
-    fn put_reliable(&mut self, now: Duration, message: Message, purpose: Purpose) -> Enqueue {
-        let bytes = cost(message.len());
-        match purpose {
-            Purpose::Snapshot if self.takes_snapshot => {
-                self.snapshot.push_back(message);
-                return Enqueue::Queued;
-            }
-            Purpose::Snapshot if self.snapshot_due => return Enqueue::Covered,
-            Purpose::Snapshot if self.reliable.is_empty() && !self.is_in_snapshot() => {
-                self.reliable.push_back(Entry::First(message));
-                return Enqueue::Queued;
-            }
-            Purpose::Snapshot
-                if self.snapshot_bytes + self.senders.bytes() + bytes > senders::SHARED =>
-            {
-                self.demand_snapshot();
-                return Enqueue::Covered;
-            }
-            Purpose::Snapshot => self.snapshot_bytes += bytes,
-            Purpose::Answer if self.answer_bytes + bytes > ANSWER_BYTES => {
-                return self.overflow(now);
-            }
-            Purpose::Hint if self.answer_bytes + bytes > HINT_BYTES => return Enqueue::Omitted,
-            Purpose::Answer | Purpose::Hint => self.answer_bytes += bytes,
-            Purpose::Update | Purpose::Notice if self.snapshot_due => return Enqueue::Covered,
-            Purpose::Update
-                if self.updates >= UPDATES || self.update_bytes + bytes > UPDATE_BYTES =>
-            {
-                self.demand_snapshot();
-                return Enqueue::Covered;
-            }
-            Purpose::Update => {
-                self.updates += 1;
-                self.update_bytes += bytes;
-            }
-            Purpose::Notice => self.drop_mark(),
-            Purpose::Renewal => {
-                self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Renewal)))
-            }
-            Purpose::From(sender) if !self.senders.reserve(sender, bytes, self.snapshot_bytes) => {
-                return Enqueue::Busy;
-            }
-            Purpose::From(_) => {}
-        }
-        self.reliable.push_back(Entry::Message(message, purpose));
-        Enqueue::Queued
-    }
-
-    /// Small changes wait themselves, like other updates. In place of larger ones it is only noted
-    /// whose they are, so that neither they nor a roster in their place keep speech from a receiver.
-    fn put_published(&mut self, now: Duration, by: Publisher, message: Message) -> Enqueue {
-        if self.snapshot_due {
-            return Enqueue::Covered;
-        }
-        let is_noted = self.note_again(by);
-        if is_noted == Some(Noted::BehindMark) {
-            return Enqueue::Covered;
-        }
-        let waits = !self.reliable.is_empty() || self.is_in_snapshot();
-        let is_small = self.update_bytes + cost(message.len()) <= PUBLISHED_BYTES;
-        // What is noted is sent as it is then: a message of before would follow it.
-        if is_noted.is_none() && (!waits || is_small) {
-            return self.put_reliable(now, message, Purpose::Update);
-        }
-        if self.updates >= UPDATES {
-            self.demand_snapshot();
-        } else {
-            (self.updates, self.notes) = (self.updates + 1, self.notes + 1);
-            self.reliable.push_back(Entry::Published(by, 1));
-        }
-        Enqueue::Covered
-    }
-
-    /// Where a change of this publisher is noted, if it is. Behind the roster's mark this is one
-    /// more.
-    fn note_again(&mut self, by: Publisher) -> Option<Noted> {
-        if self.notes == 0 {
-            return None;
-        }
-        let mut found = Noted::BehindMark;
-        for entry in self.reliable.iter_mut().rev() {
-            match entry {
-                Entry::Message(_, Purpose::Notice) => found = Noted::BeforeMark,
-                Entry::Published(noted, changes) if *noted == by => {
-                    if found == Noted::BehindMark {
-                        *changes = changes.saturating_add(1);
-                    }
-                    return Some(found);
-                }
-                _ => {}
-            }
-        }
-        None
-    }
-
-    /// The mark that waits is replaced: what it parted is together again.
-    fn drop_mark(&mut self) {
-        self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Notice)));
-        if self.notes < 2 {
-            return;
-        }
-        let mut sums: BTreeMap<Publisher, u32> = BTreeMap::new();
-        for entry in &self.reliable {
-            if let Entry::Published(by, changes) = entry {
-                let sum = sums.entry(*by).or_default();
-                *sum = sum.saturating_add(*changes);
-            }
-        }
-        let (updates, notes) = (&mut self.updates, &mut self.notes);
-        self.reliable.retain_mut(|entry| {
-            let Entry::Published(by, changes) = entry else { return true };
-            match sums.remove(by) {
-                Some(sum) => *changes = sum,
-                None => {
-                    (*updates, *notes) = (*updates - 1, *notes - 1);
-                    return false;
-                }
-            }
-            true
-        });
-    }
-
-    /// What is noted of this member is of a former one.
-    fn part_with(&mut self, peer: PeerId) {
-        if self.notes == 0 {
-            return;
-        }
-        for entry in &mut self.reliable {
-            if let Entry::Published(Publisher::Member(noted), changes) = entry
-                && *noted == peer
-            {
-                *entry = Entry::Missed(*changes);
-            }
-        }
-    }
-
-    /// A note is taken out.
-    fn release_note(&mut self) {
-        self.updates = self.updates.saturating_sub(1);
-        self.notes = self.notes.saturating_sub(1);
-    }
-
-    fn put_pong(&mut self, now: Duration, pong: Message) -> Enqueue {
-        let waiting =
-            self.update_bytes + self.snapshot_bytes + self.answer_bytes + self.senders.bytes();
-        let in_order = waiting <= BEFORE_PONG_BYTES
-            && !self.is_in_snapshot()
-            && !self.snapshot_due
-            && self.notes == 0
-            && !self.has_first();
-        let bytes = cost(pong.len());
-        if self.answer_bytes + bytes > ANSWER_BYTES {
-            return self.overflow(now);
-        }
-        self.answer_bytes += bytes;
-        if in_order {
-            self.pongs_in_order += 1;
-            self.reliable.push_back(Entry::Pong(pong));
-        } else {
-            self.pongs.push_back(pong);
-        }
-        Enqueue::Queued
-    }
-
-    /// A snapshot is being sent.
-    fn is_in_snapshot(&self) -> bool {
-        !self.snapshot.is_empty() || self.next_part.is_some()
-    }
-
-    fn has_first(&self) -> bool {
-        matches!(self.reliable.front(), Some(Entry::First(_)))
-    }
-
-    fn overflow(&mut self, now: Duration) -> Enqueue {
-        self.reliable.clear();
-        (self.pongs_in_order, self.notes) = (0, 0);
-        self.end_with(now, CloseReason::SlowConsumer, ErrorCode::SlowConsumer);
-        Enqueue::Overflow
-    }
-
-    /// A snapshot in place of the updates that wait, where the first of them is: members write
-    /// after they are announced.
-    fn demand_snapshot(&mut self) {
-        if self.snapshot_due {
-            return;
-        }
-        let mut kept = VecDeque::with_capacity(self.reliable.len());
-        let mut position = None;
-        for entry in std::mem::take(&mut self.reliable) {
-            match entry {
-                Entry::Message(_, Purpose::Update) | Entry::Published(..) | Entry::Missed(_) => {
-                    position = position.or(Some(kept.len()))
-                }
-                Entry::Message(_, Purpose::Notice) => {}
-                // It does not wait for a snapshot of any size.
-                Entry::Pong(pong) => self.pongs.push_back(pong),
-                entry @ (Entry::Message(..) | Entry::First(_) | Entry::Snapshot) => {
-                    kept.push_back(entry)
-                }
-            }
-        }
-        kept.insert(position.unwrap_or(kept.len()), Entry::Snapshot);
-        self.reliable = kept;
-        self.pongs_in_order = 0;
-        (self.updates, self.update_bytes, self.notes) = (0, 0, 0);
-        self.snapshot_due = true;
-    }
-
-    /// A message of this size no longer waits.
-    fn release(&mut self, bytes: usize, purpose: Purpose) {
-        let bytes = cost(bytes);
-        match purpose {
-            Purpose::Answer | Purpose::Hint => {
-                self.answer_bytes = self.answer_bytes.saturating_sub(bytes)
-            }
-            Purpose::Update => {
-                self.updates = self.updates.saturating_sub(1);
-                self.update_bytes = self.update_bytes.saturating_sub(bytes);
-            }
-            Purpose::From(sender) => self.senders.release(sender, bytes),
-            Purpose::Snapshot => self.snapshot_bytes = self.snapshot_bytes.saturating_sub(bytes),
-            Purpose::Notice | Purpose::Renewal => {}
-        }
-    }
-
-    fn next(&mut self, now: Duration) -> Next {
-        if !self.is_in_snapshot() {
-            self.snapshot_pause.written(now);
-        }
-        if std::mem::take(&mut self.ping_due) && !self.is_ending() {
-            return Next::Message(Message::Ping(Bytes::new()));
-        }
-        if let Some(pong) = self.pongs.pop_front() {
-            self.release(pong.len(), Purpose::Answer);
-            return Next::Message(pong);
-        }
-        if self.pongs_in_order > 0 {
-            return self.next_reliable(now);
-        }
-        let reliable_waits =
-            !self.reliable.is_empty() && !self.pauses(now) || self.is_in_snapshot();
-        if (self.voice_turn > 0 || !reliable_waits && self.data.is_empty())
-            && let Some((since, packet)) = self.voice.pop()
-        {
-            self.voice_since = Some(since);
-            self.voice_turn = self.voice_turn.saturating_sub(cost(packet.len()));
-            return Next::Message(Message::Binary(packet));
-        }
-        let next = self.next_other(now, reliable_waits);
-        if let Next::Message(message) = &next {
-            self.voice_turn = cost(message.len());
-        }
-        next
-    }
-
-    /// What is to be written next besides voice.
-    fn next_other(&mut self, now: Duration, reliable_waits: bool) -> Next {
-        let data_next = !self.data.is_empty() && (self.data_next || !reliable_waits);
-        self.data_next = !data_next;
-        if data_next && let Some((_, packet)) = self.data.pop() {
-            return Next::Message(Message::Binary(packet));
-        }
-        if let Some(message) = self.snapshot.pop_front() {
-            return Next::Message(message);
-        }
-        // Last words follow no snapshot.
-        if let Some(part) = self.next_part.take().filter(|_| !self.is_ending()) {
-            return Next::Snapshot(part);
-        }
-        if self.pauses(now) {
-            return Next::Nothing;
-        }
-        self.next_reliable(now)
-    }
-
-    /// The next message is a snapshot whose time has not come, so that one after the other keeps no
-    /// speech from the receiver. Not while it waits for many answers.
-    fn pauses(&mut self, now: Duration) -> bool {
-        matches!(self.reliable.front(), Some(Entry::Snapshot))
-            && !self.is_ending()
-            && self.answer_bytes <= ANSWER_BYTES / 4
-            && self.snapshot_pause.holds(now)
-    }
-
-    fn next_reliable(&mut self, now: Duration) -> Next {
-        loop {
-            match self.reliable.pop_front() {
-                Some(Entry::Pong(pong)) => {
-                    self.pongs_in_order -= 1;
-                    self.release(pong.len(), Purpose::Answer);
-                    return Next::Message(pong);
-                }
-                Some(Entry::Message(message, purpose)) => {
-                    self.release(message.len(), purpose);
-                    return Next::Message(message);
-                }
-                Some(Entry::First(message)) => return Next::Message(message),
-                Some(Entry::Published(by, changes)) => {
-                    self.release_note();
-                    if !self.is_ending() {
-                        return Next::Snapshot(Part::Published(by, changes));
-                    }
-                }
-                Some(Entry::Missed(changes)) => {
-                    self.release_note();
-                    if !self.is_ending() {
-                        return Next::Snapshot(Part::Missed(changes));
-                    }
-                }
-                Some(Entry::Snapshot) => {
-                    self.snapshot_due = false;
-                    if !self.is_ending() {
-                        self.snapshot_pause.begins(now);
-                        return Next::Snapshot(Part::default());
-                    }
-                }
-                None => {
-                    self.give_memory_back();
-                    return Next::Nothing;
-                }
-            }
-        }
-    }
-
-    fn ending(&self) -> Option<CloseReason> {
-        match self.phase {
-            Phase::Waiting { .. } | Phase::Joined => None,
-            Phase::Ending { reason, .. } | Phase::Abandoned { reason } => Some(reason),
-        }
-    }
-
-    fn is_ending(&self) -> bool {
-        self.ending().is_some()
-    }
-
-    fn end(&mut self, now: Duration, reason: CloseReason) {
-        if !self.is_ending() {
-            self.phase = Phase::Ending { reason, since: now };
-            self.voice.clear();
-            self.data.clear();
-        }
-    }
-
-    fn end_with(&mut self, now: Duration, reason: CloseReason, code: ErrorCode) {
-        self.end(now, reason);
-        let farewell = Message::text(Refusal::of(code).farewell().to_json());
-        self.reliable.push_back(Entry::Message(farewell, Purpose::Answer));
-    }
-
-    fn give_memory_back(&mut self) {
-        if self.reliable.capacity() > KEPT_CAPACITY {
-            self.reliable = VecDeque::new();
-        }
-        if self.snapshot.capacity() > KEPT_CAPACITY {
-            self.snapshot = VecDeque::new();
-        }
-        if self.pongs.capacity() > KEPT_CAPACITY {
-            self.pongs = VecDeque::new();
-        }
-        self.voice.give_memory_back(KEPT_CAPACITY);
-        self.data.give_memory_back(KEPT_CAPACITY);
-    }
-}
-
-fn is_text(packet: &[u8]) -> bool {
-    packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text())
-}
-
-fn to_millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
-mod snapshot_pause_tests;
-#[cfg(test)]
-mod tests;
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Wake, Waker};
+
+    use voicemesh_wire::signaling::ServerMessage;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_connections_task_is_woken_by_what_is_put_in_and_by_what_is_due() {
+        let second = Duration::from_secs(1);
+        let mailbox = Mailbox::new(Duration::ZERO);
+        let woken = Arc::new(Woken::default());
+        let wakes = |act: &dyn Fn()| {
+            mailbox.waker().register(&Waker::from(Arc::clone(&woken)));
+            let before = woken.0.load(Ordering::Relaxed);
+            act();
+            woken.0.load(Ordering::Relaxed) > before
+        };
+        let text = Text::from(&ServerMessage::Pong { token: 1 });
+        let put = || _ = mailbox.text(Duration::ZERO, &text, Purpose::Answer);
+        let check = |at| _ = mailbox.check(at, 2 * second, 60 * second);
+        assert!(wakes(&put));
+        assert!(!wakes(&|| check(second)));
+        assert!(wakes(&|| check(2 * second)), "a ping is due");
+        assert!(wakes(&|| mailbox.end(3 * second, CloseReason::GoingAway)));
+        assert!(!wakes(&put), "nothing is taken in any more");
+        assert!(wakes(&|| check(6 * second)), "it has to go");
+    }
+}

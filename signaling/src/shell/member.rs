@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, LeaveReason};
 
 use super::connection::{Conversation, Unreadable};
 use super::hub::{Hub, unix_time};
-use super::mailbox::{Mailbox, Next};
+use super::mailbox::Mailbox;
 use super::socket::Socket;
 use voicemesh_rooms::{
-    Address, AddressKey, CloseReason, ConnectionId, Input, Line as _, Malformed, Purpose, Refusal,
-    Text, Visit,
+    Address, AddressKey, CloseReason, ConnectionId, Input, Line as _, Malformed, Next,
+    OutgoingMessage, Purpose, Refusal, Taken, Text, Visit,
 };
 
 /// One connection of a member, or of a peer that would join.
@@ -70,7 +71,7 @@ impl Conversation for Member {
     }
 
     fn waker(&self) -> &AtomicWaker {
-        &self.mailbox.waker
+        self.mailbox.waker()
     }
 
     fn catch_up(&mut self, now: Duration, socket: &mut Socket) {
@@ -110,15 +111,16 @@ impl Conversation for Member {
 
     fn next(&mut self, now: Duration) -> Option<Message> {
         loop {
-            let (next, dropped, age) = self.mailbox.take(now);
-            if let Some(age) = age {
+            let Taken { next, voice_dropped, voice_age } = self.mailbox.take(now);
+            if let Some(age) = voice_age {
                 self.hub.metrics.relay_queue_age.observe(age);
             }
-            if dropped > 0 {
-                self.hub.metrics.voice_dropped.add(dropped as u64);
+            if voice_dropped > 0 {
+                self.hub.metrics.voice_dropped.add(voice_dropped as u64);
             }
             match next {
-                Next::Message(message) => {
+                Next::Message(outgoing) => {
+                    let Some(message) = encode(outgoing) else { continue };
                     self.hub.metrics.bytes_out.add(message.len() as u64);
                     return Some(message);
                 }
@@ -163,6 +165,17 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.hub.exit(self.id);
     }
+}
+
+/// As a WebSocket carries it. Texts are always UTF-8.
+fn encode(outgoing: OutgoingMessage) -> Option<Message> {
+    Some(match outgoing {
+        OutgoingMessage::Text(text) => {
+            Message::Text(Utf8Bytes::try_from(text.bytes().clone()).ok()?)
+        }
+        OutgoingMessage::Packet(packet) => Message::Binary(packet),
+        OutgoingMessage::Ping => Message::Ping(Bytes::new()),
+    })
 }
 
 /// A page that is closed sends 1001, a program that is done may send 1000; a client that will come

@@ -42,7 +42,7 @@ struct Sent {
     handed_over: Vec<(ConnectionId, ConnectionId)>,
     /// Takes nothing more of other peers.
     busy: Option<ConnectionId>,
-    /// Answers that a mailbox may leave out.
+    /// Answers that a send queue may leave out.
     hints: usize,
     policed: usize,
 }

@@ -593,7 +593,7 @@ fn a_room_that_is_locked_lets_in_members_with_tickets_only() {
     let second = world.join(B, 2);
     assert_eq!(world.decide(A, Moderation::Lock), None);
     assert!(world.received(B).contains(&ServerMessage::Locked { locked: true }));
-    // A member that was sent too much for its mailbox to keep is brought up to date.
+    // A member that was sent too much for its queue to keep is brought up to date.
     world.refresh(B);
     assert!(world.received(B).contains(&ServerMessage::Locked { locked: true }));
     world.leave(B, LeaveReason::Lost);

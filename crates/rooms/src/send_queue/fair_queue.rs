@@ -80,6 +80,11 @@ impl FairQueue {
         self.packets.is_empty()
     }
 
+    /// Bytes of what waits, headers included.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Appends a packet. Gives how many had to go, this one perhaps among them.
     pub(super) fn push(&mut self, now: Duration, packet: Bytes) -> usize {
         let (sender, bytes) = (sender_of(&packet), cost(packet.len()));

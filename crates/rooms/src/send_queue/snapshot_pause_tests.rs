@@ -1,9 +1,11 @@
 //! Speech to a receiver that is always behind.
 
-use super::*;
-use voicemesh_rooms::Sender;
-use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::ServerMessage;
+
+use super::test_line::{TestLine, content};
+use super::*;
+use crate::line::Line as _;
+use crate::output::Sender;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -14,34 +16,34 @@ fn ms(ms: u64) -> Duration {
 /// waited.
 fn received(change: usize) -> (usize, usize, Duration) {
     const BYTES_PER_MS: usize = 100;
-    let mailbox = Mailbox::new(ms(0));
-    mailbox.joined();
+    let queue = TestLine::new(ms(0));
+    queue.joined();
     let speaker = Purpose::From(Sender { peer: PeerId(uuid::Uuid::from_u128(1)), address: None });
     let (mut voice, mut snapshots, mut longest) = (0, 0, Duration::ZERO);
     let (mut free_at, mut texts) = (0, VecDeque::new());
     for now in 0..20_000 {
         if now % 20 == 0 {
-            mailbox.packet(ms(now), vec![2; 90].into(), Delivery::Voice, speaker);
+            queue.packet(ms(now), vec![2; 90].into(), Delivery::Voice, speaker);
         }
         if now % 10 == 0 {
-            mailbox.packet(ms(now), vec![3; change].into(), Delivery::Reliable, Purpose::Update);
+            queue.packet(ms(now), vec![3; change].into(), Delivery::Reliable, Purpose::Update);
         }
         if now % 1_000 == 0 {
-            mailbox.packet(ms(now), vec![4; 50].into(), Delivery::Reliable, speaker);
+            queue.packet(ms(now), vec![4; 50].into(), Delivery::Reliable, speaker);
             texts.push_back(now);
         }
         while free_at <= now {
-            match mailbox.take(ms(now)).0 {
+            match queue.next(ms(now)) {
                 Next::Nothing => break,
                 Next::Snapshot(_) => {
                     snapshots += 1;
-                    mailbox.begin_part();
+                    queue.begin_part();
                     let roster = vec![5; 80_000].into();
-                    mailbox.packet(ms(now), roster, Delivery::Reliable, Purpose::Snapshot);
-                    mailbox.end_part(None);
+                    queue.packet(ms(now), roster, Delivery::Reliable, Purpose::Snapshot);
+                    queue.end_part(None);
                 }
                 Next::Message(message) => {
-                    let bytes = message.into_data();
+                    let bytes = content(&message);
                     free_at = now.max(free_at) + (bytes.len() / BYTES_PER_MS) as u64;
                     voice += usize::from(bytes[0] == 2);
                     if bytes[0] == 4 {
@@ -73,8 +75,8 @@ fn snapshots_one_after_the_other_keep_no_speech_from_a_receiver_that_is_behind()
 fn what_ten_members_publish_keeps_no_speech_from_a_slow_receiver() {
     const BYTES_PER_MS: u64 = 100;
     const PUBLISHED: usize = 8_000;
-    let mailbox = Mailbox::new(ms(0));
-    mailbox.joined();
+    let queue = TestLine::new(ms(0));
+    queue.joined();
     let speaker = Purpose::From(Sender { peer: PeerId(uuid::Uuid::from_u128(1)), address: None });
     let metadata = [("key".to_owned(), "x".repeat(PUBLISHED))].into();
     let text = Text::from(&ServerMessage::RoomMetadata { metadata });
@@ -83,32 +85,32 @@ fn what_ten_members_publish_keeps_no_speech_from_a_slow_receiver() {
     let (mut version, mut counted, mut marks) = (0_u32, 0, 0);
     for now in 0..20_000 {
         if now % 20 == 0 {
-            mailbox.packet(ms(now), vec![2; 90].into(), Delivery::Voice, speaker);
+            queue.packet(ms(now), vec![2; 90].into(), Delivery::Voice, speaker);
         }
         // 32 kB each at once, then 4 kB/s.
         if now % 2_000 == 0 || now < 3 {
             for number in 0..10 {
                 let by = Publisher::Member(PeerId(uuid::Uuid::from_u128(number)));
-                mailbox.published(ms(now), by, &text);
+                queue.published(ms(now), by, &text);
                 version += 1;
             }
         }
         if now % 5_000 == 2_100 {
             let mark = [&[7], &version.to_be_bytes()[..]].concat();
-            mailbox.packet(ms(now), mark.into(), Delivery::Reliable, Purpose::Notice);
+            queue.packet(ms(now), mark.into(), Delivery::Reliable, Purpose::Notice);
         }
         while free_at <= now {
-            match mailbox.take(ms(now)).0 {
+            match queue.next(ms(now)) {
                 Next::Nothing => break,
                 Next::Snapshot(Part::Published(_, changes)) => {
-                    mailbox.begin_part();
-                    mailbox.text(ms(now), &text, Purpose::Snapshot);
-                    mailbox.end_part(None);
+                    queue.begin_part();
+                    queue.text(ms(now), &text, Purpose::Snapshot);
+                    queue.end_part(None);
                     counted += changes - 1;
                 }
                 Next::Snapshot(part) => panic!("{part:?} at {now}"),
                 Next::Message(message) => {
-                    let bytes = message.into_data();
+                    let bytes = content(&message);
                     free_at = now.max(free_at) + bytes.len() as u64 / BYTES_PER_MS;
                     match bytes[0] {
                         2 => {
@@ -132,49 +134,30 @@ fn what_ten_members_publish_keeps_no_speech_from_a_slow_receiver() {
 }
 
 #[test]
-fn the_connection_is_woken_when_the_pause_is_over_and_many_answers_end_it() {
-    let demand = |mailbox: &Mailbox| {
+fn the_next_snapshot_is_due_when_the_pause_is_over_and_many_answers_end_it() {
+    let demand = |queue: &TestLine| {
         (0..UPDATES + 1).for_each(|_| {
-            mailbox.packet(ms(0), vec![3; 10].into(), Delivery::Reliable, Purpose::Update);
+            queue.packet(ms(0), vec![3; 10].into(), Delivery::Reliable, Purpose::Update);
         });
     };
     let paused = || {
-        let mailbox = Mailbox::new(ms(0));
-        mailbox.joined();
-        demand(&mailbox);
-        assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
-        demand(&mailbox);
-        assert_eq!(mailbox.take(ms(500)).0, Next::Nothing, "the first took half a second");
-        mailbox
+        let queue = TestLine::new(ms(0));
+        queue.joined();
+        demand(&queue);
+        assert_eq!(queue.next(ms(0)), Next::Snapshot(Part::Roster));
+        demand(&queue);
+        assert_eq!(queue.next(ms(500)), Next::Nothing, "the first took half a second");
+        queue
     };
-    let mailbox = paused();
-    let flag = std::sync::Arc::new(Flag::default());
-    mailbox.waker.register(&std::task::Waker::from(std::sync::Arc::clone(&flag)));
-    let check = |now| mailbox.check(ms(now), ms(100_000), ms(100_000));
-    check(2_400);
-    assert!(!flag.is_set());
-    check(2_500);
-    assert!(flag.is_set());
-    assert_eq!(mailbox.take(ms(2_500)).0, Next::Snapshot(Part::Roster));
+    let queue = paused();
+    let is_due = |now| queue.check(ms(now), ms(100_000), ms(100_000)).is_due;
+    assert!(!is_due(2_400));
+    assert!(is_due(2_500));
+    assert_eq!(queue.next(ms(2_500)), Next::Snapshot(Part::Roster));
 
-    let mailbox = paused();
+    let queue = paused();
     for _ in 0..10 {
-        mailbox.packet(ms(500), vec![6; 1_000].into(), Delivery::Reliable, Purpose::Answer);
+        queue.packet(ms(500), vec![6; 1_000].into(), Delivery::Reliable, Purpose::Answer);
     }
-    assert_eq!(mailbox.take(ms(600)).0, Next::Snapshot(Part::Roster));
-}
-
-#[derive(Default)]
-struct Flag(std::sync::atomic::AtomicBool);
-
-impl Flag {
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl std::task::Wake for Flag {
-    fn wake(self: std::sync::Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    assert_eq!(queue.next(ms(600)), Next::Snapshot(Part::Roster));
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use voicemesh_wire::PeerId;
 
-use voicemesh_rooms::{AddressTag, Sender};
+use crate::output::Sender;
+use crate::room::AddressTag;
 
 /// What may wait of one sender.
 const OF_ONE: usize = 64 * 1024;
