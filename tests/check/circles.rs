@@ -216,6 +216,13 @@ impl Crate {
             .collect()
     }
 
+    /// The files that one imports, and those that these import.
+    fn below(&self, file: &Path) -> Vec<&str> {
+        let from = self.files.iter().position(|known| Path::new(known).ends_with(file));
+        let reached = reached(&self.imports(), from.expect("it is a file of this crate"));
+        reached.into_iter().map(|file| self.files[file].as_str()).collect()
+    }
+
     /// Types with `impl` blocks in more than so many files.
     fn scattered(&self, most: usize) -> Vec<(String, Vec<&str>)> {
         let mut implementing: BTreeMap<(usize, String), BTreeSet<usize>> = BTreeMap::new();
@@ -433,6 +440,27 @@ fn no_imports_go_round_in_a_circle_of_more_than_two_files() {
         }
     }
     assert!(found.is_empty(), "{found}");
+}
+
+/// What the handles and the worker of a peer say to each other knows neither of them.
+#[test]
+fn commands_and_events_of_a_peer_are_leaves() {
+    let peer = Path::new("crates/peer/src");
+    let is_peer = |house: &Crate| {
+        house.files.iter().any(|file| Path::new(file).ends_with(peer.join("command.rs")))
+    };
+    let house = crates().find(is_peer).expect("the crate to embed");
+    assert_eq!(house.below(&peer.join("event.rs")), Vec::<&str>::new());
+    let below = house.below(&peer.join("command.rs"));
+    assert!(!below.is_empty(), "what is handed over");
+    let parts = ["handles", "room", "worker", "voice_loop", "over"];
+    let is_of_a_part = |file: &&str| {
+        parts.iter().any(|part| {
+            file.contains(&format!("/{part}/")) || file.ends_with(&format!("/{part}.rs"))
+        })
+    };
+    let found: Vec<&str> = below.into_iter().filter(is_of_a_part).collect();
+    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]

@@ -3,18 +3,15 @@
 //!
 //! What the game calls each frame neither blocks nor allocates in the steady state.
 
+mod audiences;
 mod pcm;
-mod proximity;
 mod spatial;
-mod speak;
 mod transmit_options;
 
+pub(crate) use audiences::{Audiences, JOINED};
 pub(crate) use pcm::{PcmOutputs, Source, ring};
 pub(crate) use spatial::{MovedPositions, PendingPositions};
-pub(crate) use speak::{Audiences, JOINED};
 pub(crate) use transmit_options::SharedOptions;
 
 pub use pcm::{MixVoice, PeerVoice};
-pub use proximity::{GridAxes, GridChange, ProximityGrid};
-pub use speak::Transmission;
 pub use transmit_options::{TransmitOptions, VoiceAudience};

@@ -71,11 +71,10 @@ pub use event::{
     DataEvent, DeviceEvent, DeviceRole, ErrorCode, Event, EventKind, RoomEvent, Route, TimedEvent,
     VoiceEvent,
 };
-pub use game::{
-    GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, Transmission, TransmitOptions,
-    VoiceAudience,
+pub use game::{MixVoice, PeerVoice, TransmitOptions, VoiceAudience};
+pub use handles::{
+    GridAxes, GridChange, Group, Member, Microphone, ProximityGrid, Speaker, Transmission,
 };
-pub use handles::{Group, Member, Microphone, Speaker};
 pub use join_error::JoinError;
 pub use lobby::{ConnectError, MetadataTransaction};
 pub use options::JoinOptions;

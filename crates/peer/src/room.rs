@@ -20,8 +20,8 @@ use voicemesh_wire::PeerId;
 
 use crate::command::{Command, LobbyCommand};
 use crate::data::SendError;
-use crate::game::{Transmission, TransmitOptions, VoiceAudience};
-use crate::handles::{Group, Microphone, Speaker};
+use crate::game::{TransmitOptions, VoiceAudience};
+use crate::handles::{Group, Microphone, Speaker, Transmission};
 use crate::join_error::JoinError;
 use crate::lobby::ConnectError;
 use crate::options::JoinOptions;

@@ -56,7 +56,7 @@ impl SharedOptions {
     }
 
     /// Volume in thousandths, then priority, then whether it has a place.
-    pub(super) fn set(&self, TransmitOptions { volume, priority, positional }: TransmitOptions) {
+    pub(crate) fn set(&self, TransmitOptions { volume, priority, positional }: TransmitOptions) {
         let volume = if volume.is_nan() { 1.0 } else { volume.clamp(0.0, 2.0) };
         let word = (volume * 1_000.0).round() as u32
             | (priority as u32) << 16

@@ -6,11 +6,8 @@ use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
 use crate::command::{Command, VoiceCommand};
-use crate::game::{
-    GridChange, JOINED, PendingPositions, ProximityGrid, Transmission, TransmitOptions,
-    VoiceAudience,
-};
-use crate::handles::Group;
+use crate::game::{JOINED, PendingPositions, TransmitOptions, VoiceAudience};
+use crate::handles::{GridChange, Group, ProximityGrid, Transmission};
 use crate::inbox::Wake;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;

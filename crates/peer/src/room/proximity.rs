@@ -1,7 +1,7 @@
 //! Who is near, by a grid of talk groups.
 
 use super::Room;
-use crate::game::ProximityGrid;
+use crate::handles::ProximityGrid;
 
 /// # Who is near
 ///

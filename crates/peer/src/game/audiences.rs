@@ -1,102 +1,18 @@
-//! Handles to speak by: as long as one is held, its audience is spoken to.
+//! Whom the engine speaks to: by the groups that it has joined, and by the handles that a program
+//! holds.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Weak};
 
 use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::PeerId;
-use voicemesh_wire::packet::Priority;
 
-use super::transmit_options::{SharedOptions, TransmitOptions, VoiceAudience};
-use crate::command::{Command, VoiceCommand};
-use crate::inbox::Wake;
+use super::transmit_options::{SharedOptions, TransmitOptions};
 
 /// The handle of groups that were joined; it is let go of by name.
 pub(crate) const JOINED: u64 = 0;
 /// The most handles at a time. Further ones are refused: no speech is sent by them.
 const HANDLES: usize = 1024;
-
-/// An audience is spoken to as long as this is held. Dropping it closes; after leaving the room it
-/// does nothing.
-#[derive(Debug)]
-pub struct Transmission {
-    audience: VoiceAudience,
-    options: TransmitOptions,
-    handle: u64,
-    /// `None` once it is being dropped.
-    token: Option<Arc<SharedOptions>>,
-    commands: SyncSender<Command>,
-    wake: Wake,
-}
-
-impl Transmission {
-    /// The handle of that number, more than [`JOINED`]; the engine receives it.
-    pub(crate) fn new(
-        audience: VoiceAudience,
-        options: TransmitOptions,
-        handle: u64,
-        commands: SyncSender<Command>,
-        wake: Wake,
-    ) -> Self {
-        let token = Some(Arc::new(SharedOptions::new(options)));
-        let speaking = Self { audience, options, handle, token, commands, wake };
-        speaking.tell();
-        speaking
-    }
-
-    /// Whom it speaks to.
-    pub fn audience(&self) -> &VoiceAudience {
-        &self.audience
-    }
-
-    /// How.
-    pub fn options(&self) -> TransmitOptions {
-        self.options
-    }
-
-    /// From the next frame on, another factor: 0.0 to 2.0.
-    pub fn set_volume(&mut self, volume: f32) {
-        self.set(TransmitOptions { volume, ..self.options });
-    }
-
-    /// From the next frame on, more or less urgent.
-    pub fn set_priority(&mut self, priority: Priority) {
-        self.set(TransmitOptions { priority, ..self.options });
-    }
-
-    /// From the next frame on, from this peer's place or not.
-    pub fn set_positional(&mut self, positional: bool) {
-        self.set(TransmitOptions { positional, ..self.options });
-    }
-
-    fn set(&mut self, options: TransmitOptions) {
-        if self.options != options {
-            self.options = options;
-            if let Some(token) = &self.token {
-                token.set(options);
-            }
-            self.tell();
-        }
-    }
-
-    fn tell(&self) {
-        if let Some(token) = self.token.clone() {
-            let command = VoiceCommand::Speak(self.handle, self.audience.clone().into(), token);
-            let _ = self.commands.try_send(Command::Voice(command));
-            self.wake.wake();
-        }
-    }
-}
-
-impl Drop for Transmission {
-    fn drop(&mut self) {
-        self.token = None;
-        // If the queue is full, the engine finds at its next look that no handle holds the token.
-        let _ = self.commands.try_send(Command::Voice(VoiceCommand::SweepHandles));
-        self.wake.wake();
-    }
-}
 
 /// Whom the handles speak to, all together.
 #[derive(Debug, Default)]
@@ -189,6 +105,8 @@ impl Audiences {
 
 #[cfg(test)]
 mod tests {
+    use voicemesh_wire::packet::Priority;
+
     use super::*;
 
     /// proves: B-11
