@@ -16,11 +16,11 @@ use syn::{Fields, ImplItem, Item, TraitItem, Type, UseTree, Visibility};
 
 const KEPT: &str = "crates/peer/public-api.txt";
 
-/// The public modules: the name outside, the crate and its source. `over` passes on the module that
-/// says what a network is.
+/// The public modules: the name outside, the crate and its source. `over::network` is what a game's
+/// network is made of.
 const MODULES: [(&str, &str, &str); 2] = [
     ("over", "self", "crates/peer/src/over.rs"),
-    ("over::network", "voicemesh_session", "crates/session/src/network.rs"),
+    ("over::network", "self", "crates/peer/src/over/network.rs"),
 ];
 
 /// The crates that the root re-exports from, as they are called in `use`, and where their sources

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh_netsim::{Conditions, Loss};
+use voicemesh_session::Table;
 use voicemesh_session::client::Dropped;
 use voicemesh_session::route::Route;
-use voicemesh_session::table::Table;
 use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::SessionId;
 

@@ -13,8 +13,8 @@ use voicemesh_rooms::{
     CloseReason, ConnectionId, Digest, Enqueue, Input, Line, Part, Purpose, Refusal, RoomRules,
     Settings, Signaling, Text, Visit,
 };
+use voicemesh_session::Table;
 use voicemesh_session::network::Delivery;
-use voicemesh_session::table::Table;
 use voicemesh_session::{Server as SessionServer, ServerConfig};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{

@@ -328,16 +328,13 @@ impl JitterBuffer {
     }
 
     /// How many frames wait.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether no frame waits.
-    pub fn is_empty(&self) -> bool {
-        self.slots.len() == 0
-    }
-
     /// Whether a talkspurt is being played or about to be.
+    #[cfg(test)]
     pub fn is_active(&self) -> bool {
         !matches!(self.state, State::Idle)
     }
@@ -495,3 +492,8 @@ fn samples_of(us: i64) -> u32 {
 fn duration_of(samples: u32) -> Duration {
     Duration::from_micros(micros_of(samples) as u64)
 }
+
+#[cfg(test)]
+mod any_arrivals_tests;
+#[cfg(test)]
+mod tests;

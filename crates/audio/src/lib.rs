@@ -38,12 +38,12 @@
 pub mod decode;
 pub mod encode;
 mod error;
-pub mod jitter;
+mod jitter;
 pub mod level;
 pub mod mix;
 pub mod process;
 pub mod space;
-pub mod stretch;
+mod stretch;
 
 pub use error::AudioError;
 pub use voicemesh_uplink::FrameDuration;

@@ -120,3 +120,6 @@ fn likeness(a: &[f32], b: &[f32]) -> f32 {
     }
     product / (energy_a * energy_b + floor * floor).sqrt()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,15 +2,15 @@
 //! machine, try microphone and network, list devices, make links and access tokens, run the server.
 //!
 //! **Does.** Turns a command line into [`voicemesh::JoinOptions`], events into lines for people
-//! ([`human`]) or programs ([`json`]) or a view of the whole terminal (`live`), and typed lines
-//! into commands ([`slash`]). Every failure is a sentence that says what happened and what next,
-//! and an exit code ([`exit`]).
+//! (`human`) or programs (`json`) or a view of the whole terminal (`live`), and typed lines
+//! into commands (`slash`). Every failure is a sentence that says what happened and what next,
+//! and an exit code (`exit`).
 //!
 //! **Never does.** Touch the sound or the network of a room: that is the business of the crate it
 //! stands on; only `mic` and `loopback`, where there is no room, run the sound themselves. Trust a
-//! terminal to what others send: everything foreign goes through [`text`] first.
+//! terminal to what others send: everything foreign goes through `text` first.
 //!
-//! The shape of its loop: events are waited for on the main thread ([`talk`]); standard input is
+//! The shape of its loop: events are waited for on the main thread (`talk`); standard input is
 //! read on a separate thread, and so are the signals that ask to end.
 
 use std::io::Write as _;
@@ -18,36 +18,36 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-pub mod arguments;
+mod arguments;
 mod command_arguments;
 mod decisions;
 mod devices;
-pub mod encryption;
-pub mod end;
-pub mod exit;
+mod encryption;
+mod end;
+mod exit;
 mod format;
 mod held_logs;
-pub mod human;
+mod human;
 mod input;
-pub mod json;
+mod json;
 mod link;
 mod live;
 mod logs;
 mod loopback;
 mod mic;
-pub mod microphone;
+mod microphone;
 mod output;
-pub mod people;
+mod people;
 mod reach;
 #[cfg(test)]
 mod sentences;
 mod serve;
 mod signals;
-pub mod slash;
+mod slash;
 mod stderr;
-pub mod summary;
-pub mod talk;
-pub mod text;
+mod summary;
+mod talk;
+mod text;
 mod token;
 mod trial;
 mod who;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use voicemesh::{
     AddressFailure, ConnectFailure, DeviceError, DeviceEvent, ErrorCode, Event, InputSpec,
-    JoinError, NameError, OutputSpec, Permissions, PlainNotTried, ProxyFailure, Recorder,
+    JoinError, JoinOptions, NameError, OutputSpec, Permissions, PlainNotTried, ProxyFailure,
     RoomEvent, Unreached, VoiceEvent,
 };
 use voicemesh_device::{Capture, Cause, Playback};
@@ -252,6 +252,15 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
 }
 
 /// Causes at the start, a part of the sentence, and a part of the next step.
+/// Why a join with a recording there cannot begin.
+fn recorded_into(folder: &std::path::Path) -> JoinError {
+    let state = std::env::temp_dir().join(format!("voicemesh-sentences-{}", std::process::id()));
+    let options = JoinOptions::new("ws://127.0.0.1:1", "room").state_dir(&state).record(folder);
+    let error = options.prepare().expect_err("nothing can be recorded there");
+    let _ = std::fs::remove_dir_all(state);
+    error
+}
+
 fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
     let input = |spec: &str| {
         let spec: InputSpec = spec.parse().expect("a microphone");
@@ -366,16 +375,8 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
             "the variable https_proxy is not usable: it has no host",
             "--proxy none",
         ),
-        (
-            JoinError::Recording(Recorder::start(&no_wav).expect_err("it is a file")),
-            "is a file, and a recording needs a folder",
-            "--record",
-        ),
-        (
-            JoinError::Recording(Recorder::start(&no_wav.join("x")).expect_err("no folder")),
-            "nothing can be written to",
-            "--record",
-        ),
+        (recorded_into(&no_wav), "is a file, and a recording needs a folder", "--record"),
+        (recorded_into(&no_wav.join("x")), "nothing can be written to", "--record"),
         (
             JoinError::System {
                 what: "a thread for the voices",

@@ -74,7 +74,7 @@ mod checks;
 mod connection;
 mod fragment;
 mod in_flight;
-pub mod limits;
+mod limits;
 mod openings;
 mod pace;
 mod queues;
@@ -87,6 +87,7 @@ mod stand_in;
 mod task;
 
 pub use addresses::{FAR_AWAY, source_address};
+pub use limits::{LOSSY_PACKET_BYTES, RELIABLE_STREAM_PACKET_BYTES, VOICE_QUEUE_PACKETS};
 pub use stack::WebRtc;
 pub use voicemesh_mesh::link::{CloseReason, LinkEvent, Role, SendError, Stream};
 

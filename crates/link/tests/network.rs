@@ -7,8 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::wire::Wire;
 use common::{End, speak};
-use voicemesh_link::limits::VOICE_QUEUE_PACKETS;
-use voicemesh_link::{CloseReason, Stream};
+use voicemesh_link::{CloseReason, Stream, VOICE_QUEUE_PACKETS};
 
 /// Acknowledgements are lost too, several in a row now and then, and speech must not stand still
 /// for that.

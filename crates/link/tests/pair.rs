@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{alone, alone_on, open_pair, pair, pair_on, pair_with, stack};
 use tokio::time::MissedTickBehavior;
-use voicemesh_link::limits::{LOSSY_PACKET_BYTES, RELIABLE_STREAM_PACKET_BYTES};
-use voicemesh_link::{CloseReason, Link, LinkEvent, Role, SendError, Stream};
+use voicemesh_link::{
+    CloseReason, LOSSY_PACKET_BYTES, Link, LinkEvent, RELIABLE_STREAM_PACKET_BYTES, Role,
+    SendError, Stream,
+};
 use voicemesh_wire::signaling::{IceServer, Signal};
 
 fn packet(bytes: usize, seed: usize) -> Bytes {

@@ -162,7 +162,8 @@ mod tests {
         let half_pem = with_certificate(&file);
         std::fs::remove_file(&file).expect("removed");
         assert!(comes_of::<pem::Error>(&half_pem), "{half_pem:?}");
-        let beneath_a_file = crate::Recorder::start(&this.join("x")).expect_err("no folder");
+        let beneath_a_file =
+            crate::record::Recorder::start(&this.join("x")).expect_err("no folder");
         assert!(comes_of::<std::io::Error>(&JoinError::Recording(beneath_a_file)));
         let spec: InputSpec = "/nowhere/none.wav".parse().expect("a file");
         let no_file = Capture::open(&spec, None, Arc::new(|| {})).err().expect("no file");
@@ -199,7 +200,9 @@ mod tests {
             Some(JoinError::Input(_)) => JoinError::Output(device()),
             Some(JoinError::Output(_)) => {
                 let folder = std::env::current_exe().expect("this program's file");
-                JoinError::Recording(crate::Recorder::start(&folder).expect_err("it is a file"))
+                JoinError::Recording(
+                    crate::record::Recorder::start(&folder).expect_err("it is a file"),
+                )
             }
             Some(JoinError::Recording(_)) => {
                 JoinError::Certificate("a.pem: there is no such file or folder".into())

@@ -78,7 +78,7 @@ pub use handles::{
 pub use join_error::JoinError;
 pub use lobby::{ConnectError, MetadataTransaction};
 pub use options::JoinOptions;
-pub use record::{RecordError, RecordedSpeaker, Recorder};
+pub use record::RecordError;
 pub use room::{Channel, Events, Lobby, Participant, PreparedJoin, Room};
 pub use snapshot::{MicrophoneState, PeerState, QueueDrops, SendingState, Snapshot};
 pub use voicemesh_mesh::{

@@ -48,6 +48,7 @@
 //! share. A network that only the game's thread may touch is taken apart by [`polled`].
 
 mod members;
+pub mod network;
 mod options;
 mod orders;
 mod polled;
@@ -59,4 +60,3 @@ pub use polled::{Polled, Pump, polled};
 pub use voice::Voice;
 pub use voicemesh_engine::Mode;
 pub use voicemesh_session::Network;
-pub use voicemesh_session::network;

@@ -17,11 +17,11 @@ pub mod data;
 pub mod network;
 mod network_event;
 pub mod output;
-pub mod roster;
+mod roster;
 pub mod route;
 pub mod server;
-pub mod stream;
-pub mod table;
+mod stream;
+mod table;
 mod transport;
 pub mod voice_targets;
 
@@ -30,6 +30,7 @@ pub use network::{Delivery, Network, Reliability};
 pub use output::{LinkPacket, Output};
 pub use roster::{Abilities, Roster, RosterEntry, ServerHealth, TextReader};
 pub use server::{Purpose, Server, ServerConfig, ServerOutput, Verdict};
+pub use table::Table;
 
 use voicemesh_wire::Permissions;
 use voicemesh_wire::packet::Kind;

@@ -6,12 +6,12 @@
 //!
 //! - [`packet`]: the binary session packets of PROTOCOL.md, "Session packets".
 //! - [`signaling`]: the JSON messages of PROTOCOL.md, "Signaling messages".
-//! - [`ids`], [`identity`]: who is who, and the proof behind a peer id.
+//! - [`PeerId`] and the like, [`identity`]: who is who, and the proof behind a peer id.
 //! - [`names`]: what rooms and people are called, in one normal form.
 //! - [`limits`]: every bound that both ends must agree on.
 
 pub mod identity;
-pub mod ids;
+mod ids;
 pub mod invitation;
 pub mod limits;
 pub mod names;

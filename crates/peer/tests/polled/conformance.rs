@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh::over::network::{
-    Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, PacketLimits, Reliability,
+    Delivery, Destination, LinkId, NetworkError, NetworkEvent, PacketLimits, Reliability,
 };
-use voicemesh::over::{Polled, Pump, polled};
+use voicemesh::over::{Network, Polled, Pump, polled};
 use voicemesh_conformance::{Testbed, conformance_tests};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, PeerKey, ServerParameters};
 

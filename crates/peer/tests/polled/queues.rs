@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh::over::network::{
-    Delivery, DisconnectReason, Network, NetworkError, NetworkEvent, Reliability,
+    Delivery, DisconnectReason, NetworkError, NetworkEvent, Reliability,
 };
-use voicemesh::over::{Polled, Pump, polled};
+use voicemesh::over::{Network, Polled, Pump, polled};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, PeerKey, ServerParameters};
 
 use crate::games::OnThisThread;

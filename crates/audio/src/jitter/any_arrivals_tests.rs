@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use voicemesh_audio::jitter::{CAPACITY, Frame, JitterBuffer, Pace, Playout};
+
+use super::*;
 
 const BLOCK: Duration = Duration::from_millis(10);
 

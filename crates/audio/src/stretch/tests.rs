@@ -3,9 +3,8 @@
 use std::f32::consts::TAU;
 
 use proptest::prelude::*;
-use voicemesh_audio::stretch::{
-    LONGEST, OVERLAP, SHORTEST, fade, find_lengthening, find_shortening,
-};
+
+use super::*;
 
 fn sine(hertz: f32, samples: usize) -> Vec<f32> {
     (0..samples).map(|index| 0.5 * (TAU * hertz * index as f32 / 48_000.0).sin()).collect()

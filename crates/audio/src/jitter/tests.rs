@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
-use voicemesh_audio::jitter::{CAPACITY, Frame, Inserted, JitterBuffer, Pace, Playout};
+
+use super::*;
 
 const BLOCK: Duration = Duration::from_millis(10);
 const FRAME: Duration = Duration::from_millis(20);
