@@ -35,7 +35,7 @@ struct player {
   struct happened *first, *last;
   /* What the library was given last; it may look at it until it asks for the next. */
   struct happened *given;
-  vmesh_peer voice;
+  vmesh_room voice;
   int has_read;
 };
 
@@ -167,7 +167,7 @@ static int open_voice(struct player *player, const char *input, const char *outp
   options.name.data = player->name;
   options.input.data = input;
   options.output.data = output;
-  return vmesh_over_open(&options, &network, &player->voice);
+  return vmesh_over_new(&options, &network, &player->voice);
 }
 
 /* A frame of one player: what its game's network is, and what has happened. */
@@ -177,11 +177,11 @@ static int frame(struct player *player, int32_t mode) {
   if (vmesh_over_follow(player->voice, mode) != VMESH_OK || vmesh_over_update(player->voice) != VMESH_OK) {
     return failed("a frame");
   }
-  while (vmesh_poll(player->voice, &event) == VMESH_OK) {
+  while (vmesh_events_poll(player->voice, &event) == VMESH_OK) {
     if (event.type == VMESH_EVENT_PEER_JOINED) {
       printf("{\"event\":\"peer-joined\",\"at\":\"%s\",\"name\":\"%s\"}\n", player->name, event.name.data);
-      if (vmesh_send_text(player->voice, &event.peer, "hello", VMESH_NUL_TERMINATED) != VMESH_OK) {
-        return failed("vmesh_send_text");
+      if (vmesh_participant_send_text(player->voice, &event.peer, "hello", VMESH_NUL_TERMINATED) != VMESH_OK) {
+        return failed("vmesh_participant_send_text");
       }
     } else if (event.type == VMESH_EVENT_TEXT) {
       printf("{\"event\":\"text\",\"at\":\"%s\",\"name\":\"%s\",\"text\":\"%s\"}\n", player->name, event.name.data,
@@ -193,14 +193,14 @@ static int frame(struct player *player, int32_t mode) {
     }
     fflush(stdout);
   }
-  vmesh_wait(player->voice, FRAME_MS / 2);
+  vmesh_events_wait(player->voice, FRAME_MS / 2);
   return 0;
 }
 
 static unsigned long long frames_heard(struct player *player) {
-  vmesh_remote other;
+  vmesh_peer_state other;
   size_t count = 0;
-  if (vmesh_get_peers(player->voice, &other, sizeof other, 1, &count) != VMESH_OK || count != 1) {
+  if (vmesh_room_peers(player->voice, &other, sizeof other, 1, &count) != VMESH_OK || count != 1) {
     return 0;
   }
   return other.frames_heard;
@@ -225,7 +225,7 @@ int main(int count, char **arguments) {
   ben.other = &ada;
   wanted = strtoull(arguments[5], NULL, 10);
   if (open_voice(&ada, arguments[1], arguments[2]) != VMESH_OK || open_voice(&ben, arguments[3], arguments[4]) != VMESH_OK) {
-    return failed("vmesh_over_open");
+    return failed("vmesh_over_new");
   }
   while (!ada.has_read || !ben.has_read || frames_heard(&ada) < wanted || frames_heard(&ben) < wanted) {
     /* Ben asks before there is a host, and is let in at a later try. */
@@ -237,20 +237,20 @@ int main(int count, char **arguments) {
     return failed("the mode");
   }
   /* What needs a room says so. */
-  if (vmesh_send_to_all(ada.voice, NULL, 0, VMESH_RELIABLE) != VMESH_ERROR_NO_ROOM ||
-      vmesh_get_held_group(ada.voice, NULL, 0, NULL, 0, &held) != VMESH_EMPTY) {
+  if (vmesh_room_send_to_all(ada.voice, NULL, 0, VMESH_RELIABLE) != VMESH_ERROR_NO_ROOM ||
+      vmesh_participant_held_group(ada.voice, NULL, 0, NULL, 0, &held) != VMESH_EMPTY) {
     return failed("a call for rooms");
   }
   /* A farewell of Ben's leaves as his handle is closed, and Ada has it in the next frame. */
-  if (vmesh_close(ben.voice) != VMESH_OK) {
-    return failed("vmesh_close");
+  if (vmesh_room_close(ben.voice) != VMESH_OK) {
+    return failed("vmesh_room_close");
   }
   while (frames_heard(&ada) != 0) {
     if (frame(&ada, VMESH_MODE_HOST) != 0) {
       return 1;
     }
   }
-  if (vmesh_close(ada.voice) != VMESH_OK || vmesh_over_update(ada.voice) != VMESH_ERROR_CLOSED) {
+  if (vmesh_room_close(ada.voice) != VMESH_OK || vmesh_over_update(ada.voice) != VMESH_ERROR_CLOSED) {
     return failed("a closed handle");
   }
   forget(&ada);

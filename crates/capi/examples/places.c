@@ -26,9 +26,9 @@
 
 /* What the audio thread works with, and the peaks of what it has heard last. */
 struct audio {
-  vmesh_mix mix;
-  vmesh_voice voice;
-  vmesh_microphone microphone;
+  vmesh_mix_voice mix;
+  vmesh_peer_voice voice;
+  vmesh_microphone_feed microphone;
   pthread_mutex_t heard;
   float left, right, mono;
 };
@@ -48,10 +48,10 @@ static void *run_audio(void *context) {
   while (result == VMESH_OK || result == VMESH_EMPTY) {
     float left = 0, right = 0, mono = 0;
     if (audio->voice != 0) {
-      result = vmesh_read_voice(audio->voice, voice, VOICE_SAMPLES, NULL);
+      result = vmesh_peer_voice_read(audio->voice, voice, VOICE_SAMPLES, NULL);
       for (at = 0; at < VOICE_SAMPLES; at++) mono = louder(mono, voice[at]);
     } else {
-      result = vmesh_read_mix(audio->mix, mix, MIX_FRAMES, NULL);
+      result = vmesh_mix_voice_read(audio->mix, mix, MIX_FRAMES, NULL);
       for (at = 0; at < MIX_FRAMES; at++) {
         left = louder(left, mix[2 * at]);
         right = louder(right, mix[2 * at + 1]);
@@ -59,7 +59,7 @@ static void *run_audio(void *context) {
     }
     /* A buzz of 200 Hz, in place of speech. */
     for (at = 0; at < MICROPHONE_SAMPLES; at++) spoken[at] = (float)(phase++ % 80) / 160.0f - 0.25f;
-    vmesh_write_microphone(audio->microphone, spoken, MICROPHONE_SAMPLES, NULL);
+    vmesh_microphone_feed_write(audio->microphone, spoken, MICROPHONE_SAMPLES, NULL);
     /* An audio thread must not block: while the lock is taken, the levels are not updated. */
     if (pthread_mutex_trylock(&audio->heard) == 0) {
       audio->left = left;
@@ -98,11 +98,11 @@ static void print_value(const char *what, const char *value) {
 
 /* What the game knows of the room. */
 struct game {
-  vmesh_peer peer;
+  vmesh_room room;
   const char *own_name;
   vmesh_peer_id other;
   int is_met, is_over;
-  vmesh_speaking speaking;
+  vmesh_transmission speaking;
 };
 
 /* A peer is in the room: opens a channel to it, sets its position, and opens a handle to speak to it. */
@@ -112,17 +112,17 @@ static int meet(struct game *game, const vmesh_event *event) {
   vmesh_peer_id owner;
   game->other = event->peer;
   game->is_met = 1;
-  MUST(vmesh_open_channel(game->peer, &game->other, CHANNEL, VMESH_RELIABLE));
-  MUST(vmesh_set_position(game->peer, &game->other, &right, &still));
-  MUST(vmesh_leave_group(game->peer, VMESH_GLOBAL_GROUP, VMESH_NUL_TERMINATED));
-  MUST(vmesh_listen(game->peer, VMESH_GLOBAL_GROUP, VMESH_NUL_TERMINATED));
-  MUST(vmesh_speak_to_peer(game->peer, &game->other, 0.5f, VMESH_PRIORITY_HIGH, 0, &game->speaking));
-  MUST(vmesh_set_speaking(game->speaking, 1.0f, VMESH_PRIORITY_DEFAULT, 0));
-  MUST(vmesh_get_metadata(game->peer, &game->other, "team", VMESH_NUL_TERMINATED, text, sizeof text, NULL));
+  MUST(vmesh_channel_open(game->room, &game->other, CHANNEL, VMESH_RELIABLE));
+  MUST(vmesh_participant_set_position(game->room, &game->other, &right, &still));
+  MUST(vmesh_group_leave(game->room, VMESH_GLOBAL_GROUP, VMESH_NUL_TERMINATED));
+  MUST(vmesh_group_listen(game->room, VMESH_GLOBAL_GROUP, VMESH_NUL_TERMINATED));
+  MUST(vmesh_room_transmit_to_peer(game->room, &game->other, 0.5f, VMESH_PRIORITY_HIGH, 0, &game->speaking));
+  MUST(vmesh_transmission_set(game->speaking, 1.0f, VMESH_PRIORITY_DEFAULT, 0));
+  MUST(vmesh_participant_metadata(game->room, &game->other, "team", VMESH_NUL_TERMINATED, text, sizeof text, NULL));
   print_value("team", text);
-  MUST(vmesh_get_metadata(game->peer, &game->other, VMESH_REACHABILITY_KEY, VMESH_NUL_TERMINATED, text, sizeof text, NULL));
-  MUST(vmesh_connect_peer(game->peer, &game->other, text, VMESH_NUL_TERMINATED));
-  if (vmesh_get_owner(game->peer, &owner) == VMESH_OK) {
+  MUST(vmesh_participant_metadata(game->room, &game->other, VMESH_REACHABILITY_KEY, VMESH_NUL_TERMINATED, text, sizeof text, NULL));
+  MUST(vmesh_participant_connect(game->room, &game->other, text, VMESH_NUL_TERMINATED));
+  if (vmesh_lobby_owner(game->room, &owner) == VMESH_OK) {
     print_value("owner", memcmp(&owner, &game->other, sizeof owner) == 0 ? "the other" : "me");
   }
   return 0;
@@ -140,8 +140,8 @@ static int publish(struct game *game) {
   changes[1].key.data = "ready";
   changes[1].key.length = VMESH_NUL_TERMINATED;
   changes[1].remove = 1;
-  MUST(vmesh_set_metadata(game->peer, changes, 2, &own));
-  MUST(vmesh_set_room_metadata(game->peer, changes, 1, &room));
+  MUST(vmesh_lobby_set_metadata(game->room, changes, 2, &own));
+  MUST(vmesh_lobby_set_room_metadata(game->room, changes, 1, &room));
   printf("{\"event\":\"asked\",\"own\":%lu,\"room\":%lu}\n", (unsigned long)own, (unsigned long)room);
   return 0;
 }
@@ -156,29 +156,29 @@ static int happened(struct game *game, const vmesh_event *event) {
   case VMESH_EVENT_TRANSACTION_DONE:
     print("transaction", event);
     if (event->on) {
-      MUST(vmesh_get_metadata(game->peer, NULL, "seat", VMESH_NUL_TERMINATED, text, sizeof text, NULL));
+      MUST(vmesh_participant_metadata(game->room, NULL, "seat", VMESH_NUL_TERMINATED, text, sizeof text, NULL));
       print_value("seat", text);
     }
     break;
   case VMESH_EVENT_ROOM_METADATA_CHANGED:
-    MUST(vmesh_get_room_metadata_key(game->peer, 0, text, sizeof text, NULL));
+    MUST(vmesh_lobby_room_metadata_key(game->room, 0, text, sizeof text, NULL));
     print_value("room", text);
     break;
   case VMESH_EVENT_CHANNEL_OPENED: print("channel-opened", event); break;
   case VMESH_EVENT_CHANNEL_MESSAGE:
     print("channel-message", event);
-    MUST(vmesh_send_on(game->peer, &event->peer, (uint8_t)event->channel, event->data, event->data_length));
+    MUST(vmesh_channel_send(game->room, &event->peer, (uint8_t)event->channel, event->data, event->data_length));
     break;
   case VMESH_EVENT_MESSAGE:
     print("message", event);
-    MUST(vmesh_send(game->peer, &event->peer, event->data, event->data_length, event->reliability));
+    MUST(vmesh_participant_send(game->room, &event->peer, event->data, event->data_length, event->reliability));
     break;
   case VMESH_EVENT_TEXT:
     snprintf(text, sizeof text, "leave, %s", game->own_name);
     game->is_over = strcmp(event->text.data, text) == 0;
     if (game->is_over) {
       /* To everyone who listens there. */
-      MUST(vmesh_send_group_text(game->peer, VMESH_GLOBAL_GROUP, VMESH_NUL_TERMINATED, "bye", VMESH_NUL_TERMINATED));
+      MUST(vmesh_group_send_text(game->room, VMESH_GLOBAL_GROUP, VMESH_NUL_TERMINATED, "bye", VMESH_NUL_TERMINATED));
     }
     break;
   case VMESH_EVENT_REFUSED:
@@ -194,12 +194,12 @@ static int frame(struct game *game) {
   static const vmesh_pose ears = {{0, 0, 0}, {0, 0, -1}, {0, 1, 0}};
   vmesh_event event;
   event.size = sizeof event;
-  MUST(vmesh_set_listener(game->peer, &ears));
-  while (vmesh_poll(game->peer, &event) == VMESH_OK) {
+  MUST(vmesh_speaker_set_listener(game->room, &ears));
+  while (vmesh_events_poll(game->room, &event) == VMESH_OK) {
     if (happened(game, &event) != 0) return 1;
   }
-  MUST(vmesh_flush(game->peer));
-  vmesh_wait(game->peer, FRAME_MS);
+  MUST(vmesh_room_flush(game->room));
+  vmesh_events_wait(game->room, FRAME_MS);
   return 0;
 }
 
@@ -222,7 +222,7 @@ static int listen_on(struct game *game, struct audio *audio, const char *what) {
     pthread_mutex_unlock(&audio->heard);
   }
   /* The thread ends when what it reads is closed. */
-  MUST(audio->voice != 0 ? vmesh_close_voice(audio->voice) : vmesh_close_mix(audio->mix));
+  MUST(audio->voice != 0 ? vmesh_peer_voice_close(audio->voice) : vmesh_mix_voice_close(audio->mix));
   pthread_join(thread, NULL);
   return result;
 }
@@ -233,19 +233,19 @@ static int play(struct game *game) {
   static const vmesh_vector field = {100, 0, 30};
   memset(&audio, 0, sizeof audio);
   pthread_mutex_init(&audio.heard, NULL);
-  MUST(vmesh_set_attenuation(game->peer, VMESH_ATTENUATION_INVERSE, 1.0f, 50.0f, 1.0f));
-  MUST(vmesh_open_microphone(game->peer, MICROPHONE_HZ, &audio.microphone));
-  MUST(vmesh_open_mix(game->peer, MIX_HZ, &audio.mix));
+  MUST(vmesh_speaker_set_attenuation(game->room, VMESH_ATTENUATION_INVERSE, 1.0f, 50.0f, 1.0f));
+  MUST(vmesh_microphone_open_feed(game->room, MICROPHONE_HZ, &audio.microphone));
+  MUST(vmesh_speaker_open_mix(game->room, MIX_HZ, &audio.mix));
   /* First the mix of all voices, each from its position; then the voice of the other peer alone. */
   if (listen_on(game, &audio, "mix") != 0) return 1;
-  MUST(vmesh_create_grid("field", VMESH_NUL_TERMINATED, 20.0f, VMESH_AXES_GROUND, &grid));
-  MUST(vmesh_move_in_grid(game->peer, grid, &field));
-  MUST(vmesh_open_voice(game->peer, &game->other, VOICE_HZ, &audio.voice));
+  MUST(vmesh_grid_new("field", VMESH_NUL_TERMINATED, 20.0f, VMESH_AXES_GROUND, &grid));
+  MUST(vmesh_room_move_in(game->room, grid, &field));
+  MUST(vmesh_participant_open_voice(game->room, &game->other, VOICE_HZ, &audio.voice));
   if (listen_on(game, &audio, "voice") != 0) return 1;
-  MUST(vmesh_leave_grid(game->peer, grid));
-  MUST(vmesh_close_grid(grid));
-  MUST(vmesh_stop_speaking(game->speaking));
-  MUST(vmesh_close_microphone(audio.microphone));
+  MUST(vmesh_room_leave_grid(game->room, grid));
+  MUST(vmesh_grid_close(grid));
+  MUST(vmesh_transmission_close(game->speaking));
+  MUST(vmesh_microphone_feed_close(audio.microphone));
   pthread_mutex_destroy(&audio.heard);
   return 0;
 }
@@ -256,17 +256,17 @@ static int knock(vmesh_options options) {
   memset(&game, 0, sizeof game);
   options.password.data = "guessed";
   options.name.data = "eve";
-  MUST(vmesh_join(&options, &game.peer));
+  MUST(vmesh_room_join(&options, &game.room));
   do {
     vmesh_event event;
     event.size = sizeof event;
-    vmesh_wait(game.peer, FRAME_MS);
-    while (vmesh_poll(game.peer, &event) == VMESH_OK) {
+    vmesh_events_wait(game.room, FRAME_MS);
+    while (vmesh_events_poll(game.room, &event) == VMESH_OK) {
       game.is_over |= event.type == VMESH_EVENT_REFUSED || event.type == VMESH_EVENT_JOINED;
       if (game.is_over) print("knocked", &event);
     }
   } while (!game.is_over);
-  return vmesh_close(game.peer) == VMESH_OK ? 0 : failed("vmesh_close");
+  return vmesh_room_close(game.room) == VMESH_OK ? 0 : failed("vmesh_room_close");
 }
 
 int main(int count, char **arguments) {
@@ -299,10 +299,10 @@ int main(int count, char **arguments) {
   team.key.length = team.value.length = VMESH_NUL_TERMINATED;
   options.metadata = &team;
   options.metadata_count = 1;
-  MUST(vmesh_join(&options, &game.peer));
+  MUST(vmesh_room_join(&options, &game.room));
   result = play(&game);
   if (result == 0) result = knock(options);
-  MUST(vmesh_close(game.peer));
+  MUST(vmesh_room_close(game.room));
   if (result == 0) printf("{\"event\":\"done\"}\n");
   return result;
 }

@@ -55,24 +55,24 @@ static int failed(const char *what) {
 }
 
 /* Answers a text. 0 means that it asks this program to leave. */
-static int answer(vmesh_peer peer, const vmesh_event *event, const char *own_name) {
+static int answer(vmesh_room room, const vmesh_event *event, const char *own_name) {
   char reply[4200];
   snprintf(reply, sizeof reply, "leave, %s", own_name);
   if (strcmp(event->text.data, reply) == 0) {
     return 0;
   }
   snprintf(reply, sizeof reply, "you said: %.4000s", event->text.data);
-  if (vmesh_send_text(peer, &event->peer, reply, VMESH_NUL_TERMINATED) != VMESH_OK) {
-    failed("vmesh_send_text");
+  if (vmesh_participant_send_text(room, &event->peer, reply, VMESH_NUL_TERMINATED) != VMESH_OK) {
+    failed("vmesh_participant_send_text");
   }
   return 1;
 }
 
 /* What happened since the last frame. 0 means that the game is over. */
-static int play(vmesh_peer peer, const char *own_name) {
+static int play(vmesh_room room, const char *own_name) {
   vmesh_event event;
   event.size = sizeof event;
-  while (vmesh_poll(peer, &event) == VMESH_OK) {
+  while (vmesh_events_poll(room, &event) == VMESH_OK) {
     switch (event.type) {
     case VMESH_EVENT_JOINED: print_event("joined", &event); break;
     case VMESH_EVENT_CONNECTED: print_event("connected", &event); break;
@@ -84,15 +84,15 @@ static int play(vmesh_peer peer, const char *own_name) {
     case VMESH_EVENT_STATUS_CHANGED: print_event("status-changed", &event); break;
     case VMESH_EVENT_TEXT:
       print_event("text", &event);
-      if (!answer(peer, &event, own_name)) {
+      if (!answer(room, &event, own_name)) {
         return 0;
       }
       break;
     case VMESH_EVENT_MESSAGE:
       print_event("message", &event);
       /* Back to where it came from, the same way. */
-      if (vmesh_send(peer, &event.peer, event.data, event.data_length, event.reliability) != VMESH_OK) {
-        failed("vmesh_send");
+      if (vmesh_participant_send(room, &event.peer, event.data, event.data_length, event.reliability) != VMESH_OK) {
+        failed("vmesh_participant_send");
       }
       break;
     case VMESH_EVENT_REFUSED: print_event("refused", &event); return 0;
@@ -105,11 +105,11 @@ static int play(vmesh_peer peer, const char *own_name) {
 }
 
 /* What a game would draw: who is here, who speaks. */
-static void print_peers(vmesh_peer peer) {
-  vmesh_remote peers[16];
+static void print_peers(vmesh_room room) {
+  vmesh_peer_state peers[16];
   size_t count, at;
-  if (vmesh_get_peers(peer, peers, sizeof peers[0], 16, &count) != VMESH_OK) {
-    failed("vmesh_get_peers");
+  if (vmesh_room_peers(room, peers, sizeof peers[0], 16, &count) != VMESH_OK) {
+    failed("vmesh_room_peers");
     return;
   }
   for (at = 0; at < count && at < 16; at++) {
@@ -120,7 +120,7 @@ static void print_peers(vmesh_peer peer) {
 
 int main(int count, char **arguments) {
   vmesh_options options;
-  vmesh_peer peer;
+  vmesh_room room;
   if (vmesh_abi_version() != VMESH_ABI_VERSION) {
     fprintf(stderr, "this program was built for another voicemesh than %s\n", vmesh_version());
     return 1;
@@ -136,18 +136,18 @@ int main(int count, char **arguments) {
   options.state_dir.data = count > 4 ? arguments[4] : NULL;
   options.input.data = count > 5 ? arguments[5] : NULL;
   options.output.data = count > 6 ? arguments[6] : NULL;
-  if (vmesh_join(&options, &peer) != VMESH_OK) {
-    return failed("vmesh_join");
+  if (vmesh_room_join(&options, &room) != VMESH_OK) {
+    return failed("vmesh_room_join");
   }
-  while (play(peer, arguments[3])) {
-    vmesh_wait(peer, FRAME_MS);
+  while (play(room, arguments[3])) {
+    vmesh_events_wait(room, FRAME_MS);
   }
-  print_peers(peer);
-  if (vmesh_close(peer) != VMESH_OK) {
-    return failed("vmesh_close");
+  print_peers(room);
+  if (vmesh_room_close(room) != VMESH_OK) {
+    return failed("vmesh_room_close");
   }
   /* Closing again does no harm, and a closed handle is an error that can be told. */
-  if (vmesh_close(peer) != VMESH_OK || vmesh_set_muted(peer, 1) != VMESH_ERROR_CLOSED) {
+  if (vmesh_room_close(room) != VMESH_OK || vmesh_microphone_set_muted(room, 1) != VMESH_ERROR_CLOSED) {
     return failed("a closed handle");
   }
   printf("{\"event\":\"done\"}\n");

@@ -3,8 +3,8 @@
  * Rules that hold for every function:
  *
  * - Nothing is called back and nothing is thrown. What happens is polled. The one exception is a game's own network
- *   (vmesh_network), whose functions are called within vmesh_over_update and vmesh_close.
- * - Every function may be called from every thread. Calls on one handle wait for each other, never long; vmesh_poll on
+ *   (vmesh_network), whose functions are called within vmesh_over_update and vmesh_room_close.
+ * - Every function may be called from every thread. Calls on one handle wait for each other, never long; vmesh_events_poll on
  *   one handle belongs to one thread at a time, because the event it fills points into the handle.
  * - A handle is a number. One that was closed, or never was one, gives VMESH_ERROR_CLOSED or VMESH_ERROR_BAD_HANDLE.
  * - A pointer is either null, which is an error unless the function says otherwise, or points to as much as the function
@@ -116,7 +116,7 @@ enum vmesh_event_type
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  // Nothing: left by a vmesh_poll that gave VMESH_EMPTY.
+  // Nothing: left by a vmesh_events_poll that gave VMESH_EMPTY.
   VMESH_EVENT_NONE = 0,
   // The server has let this peer in: peer (the own id), name (the room), text (the own name as
   // the others see it: an access token may name another than vmesh_options), count (how many
@@ -177,15 +177,16 @@ enum vmesh_event_type
   // The room's owner, the peer that has been in it longest: peer, possibly this one. Comes after
   // every VMESH_EVENT_JOINED, and when it changes.
   VMESH_EVENT_OWNER_CHANGED = 25,
-  // A change of metadata or a decision of vmesh_moderate is made, or has failed: transaction, on
-  // (it is made), else code, text.
+  // A change of metadata or a decision of vmesh_lobby_moderate is made, or has failed:
+  // transaction, on (it is made), else code, text.
   VMESH_EVENT_TRANSACTION_DONE = 26,
   // The room publishes something else now: metadata (all of it).
   VMESH_EVENT_ROOM_METADATA_CHANGED = 27,
   // The way to this peer has changed: text (the own token, which its metadata has too, as
   // VMESH_REACHABILITY_KEY).
   VMESH_EVENT_REACHABILITY_CHANGED = 28,
-  // A peer requests a direct link, and this program has not called vmesh_connect_peer: peer.
+  // A peer requests a direct link, and this program has not called vmesh_participant_connect:
+  // peer.
   VMESH_EVENT_CONNECTION_REQUESTED = 29,
   // The server is connected to: on (others on the network can read what goes there, because it
   // is not encrypted and the server not on this machine), name (the proxy it goes through, as
@@ -197,8 +198,8 @@ enum vmesh_event_type
   // may do all but "moderate".
   VMESH_EVENT_PERMISSIONS_CHANGED = 31,
   // The server asks for another access token, and the program joined with renews_token: code
-  // ("token-required", "token-invalid" or "token-expired"), text. The answer is vmesh_set_token,
-  // at any time later; links go on meanwhile.
+  // ("token-required", "token-invalid" or "token-expired"), text. The answer is
+  // vmesh_lobby_set_token, at any time later; links go on meanwhile.
   VMESH_EVENT_TOKEN_NEEDED = 32,
   // A moderator has moved this peer: it listens and speaks to these talk groups only: groups. It
   // does so already.
@@ -213,7 +214,8 @@ enum vmesh_event_type
   // How a member takes part from now on, as its own program says: peer, status. Not told at
   // first where nothing of it is so.
   VMESH_EVENT_STATUS_CHANGED = 36,
-  // The device that was chosen (vmesh_set_input, vmesh_set_output) is in use: device.
+  // The device that was chosen (vmesh_microphone_set_input, vmesh_speaker_set_output) is in use:
+  // device.
   VMESH_EVENT_DEVICE_CHANGED = 37,
   // A moderator holds a member, or this peer itself, in these talk groups from now on, and it
   // listens and speaks to no other: peer, groups. Without groups it is held no longer.
@@ -225,8 +227,8 @@ enum vmesh_event_type
   // has one), code ("set", "changed" or "removed"; "present" at the first join, if the room has
   // one).
   VMESH_EVENT_ROOM_PASSWORD = 40,
-  // The device that was chosen (vmesh_set_input, vmesh_set_output) cannot be used, and the one
-  // in use stays: device, text.
+  // The device that was chosen (vmesh_microphone_set_input, vmesh_speaker_set_output) cannot be
+  // used, and the one in use stays: device, text.
   VMESH_EVENT_DEVICE_REFUSED = 41,
   // How what passes between this peer and a member is encrypted from now on: peer, code
   // ("waiting" for its keys, "verified": encrypted, with the room's key, "encrypted": without
@@ -341,7 +343,7 @@ enum vmesh_activation
   VMESH_ACTIVATION_ALWAYS = 1,
   // During speech.
   VMESH_ACTIVATION_VOICE = 2,
-  // While vmesh_set_talking says so.
+  // While vmesh_microphone_set_talking says so.
   VMESH_ACTIVATION_PUSH_TO_TALK = 3,
 };
 #ifndef __cplusplus
@@ -402,7 +404,8 @@ enum vmesh_connections
  {
   // To everyone in the room.
   VMESH_CONNECTIONS_AUTOMATIC = 0,
-  // To those whom the program connects to with vmesh_connect_peer, if they connect as well.
+  // To those whom the program connects to with vmesh_participant_connect, if they connect as
+  // well.
   VMESH_CONNECTIONS_EXPLICIT = 1,
 };
 #ifndef __cplusplus
@@ -432,7 +435,7 @@ typedef int32_t vmesh_handedness;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// How a voice gets softer with its distance d; see vmesh_set_attenuation.
+// How a voice gets softer with its distance d; see vmesh_speaker_set_attenuation.
 enum vmesh_attenuation
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -499,7 +502,7 @@ typedef int32_t vmesh_axes;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// What vmesh_moderate decides.
+// What vmesh_lobby_moderate decides.
 enum vmesh_decision
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -721,26 +724,27 @@ typedef struct vmesh_options {
   int32_t automatic_gain;
   // Removes rumble below the voice.
   int32_t high_pass;
-  // Messages leave with vmesh_flush alone, at the end of a frame, and not by themselves.
+  // Messages leave with vmesh_room_flush alone, at the end of a frame, and not by themselves.
   int32_t manual_flush;
   // A vmesh_connections.
   int32_t connections;
   // A game with places: the own speech is heard from where this peer stands, and the speaker
-  // plays two sides. See vmesh_set_position.
+  // plays two sides. See vmesh_participant_set_position.
   int32_t positional;
   // A vmesh_handedness.
   int32_t handedness;
-  // There is no microphone but the one that vmesh_open_microphone makes; input does not count.
+  // There is no microphone but the one that vmesh_microphone_open_feed makes; input does not
+  // count.
   int32_t program_input;
-  // There is no speaker: the program plays what vmesh_open_mix or vmesh_open_voice gives; output
-  // does not count.
+  // There is no speaker: the program plays what vmesh_speaker_open_mix or
+  // vmesh_participant_open_voice gives; output does not count.
   int32_t program_output;
   // Zero.
   int32_t reserved;
   // An access token, for servers that ask for one, at most 4096 bytes. None if empty.
   struct vmesh_string token;
-  // The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_set_token; else a server that asks
-  // for another token refuses it.
+  // The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_lobby_set_token; else a server that
+  // asks for another token refuses it.
   int32_t renews_token;
   // The channel of the microphone or file to hear, counted from 1. 0: channels that carry the
   // same are mixed, and of others the loudest is heard.
@@ -748,7 +752,7 @@ typedef struct vmesh_options {
 } vmesh_options;
 
 // This program's own place in a room. 0 is none.
-typedef uint64_t vmesh_peer;
+typedef uint64_t vmesh_room;
 
 // A machine in a room: the same across reconnects. All zeros stands for no peer.
 typedef struct vmesh_peer_id {
@@ -760,13 +764,13 @@ typedef struct vmesh_peer_id {
 // null.
 //
 // The program owns the structure. What its texts and data point to belongs to the handle, and
-// stays as it is until the next vmesh_poll on that handle, or vmesh_close.
+// stays as it is until the next vmesh_events_poll on that handle, or vmesh_room_close.
 typedef struct vmesh_event {
-  // sizeof(vmesh_event), set by the program before the first vmesh_poll; it stays.
+  // sizeof(vmesh_event), set by the program before the first vmesh_events_poll; it stays.
   uint32_t size;
   // A vmesh_event_type.
   int32_t type;
-  // When, in microseconds since vmesh_join.
+  // When, in microseconds since vmesh_room_join.
   uint64_t at_us;
   // Whom it is about or from.
   struct vmesh_peer_id peer;
@@ -788,7 +792,7 @@ typedef struct vmesh_event {
   uint64_t wait_us;
   // Reliable bytes of which it is not known that they arrived.
   uint64_t undelivered_bytes;
-  // The number that vmesh_set_metadata or vmesh_set_room_metadata gave.
+  // The number that vmesh_lobby_set_metadata or vmesh_lobby_set_room_metadata gave.
   uint64_t transaction;
   // The session's number.
   uint32_t session;
@@ -860,20 +864,20 @@ typedef struct vmesh_point {
 typedef uint64_t vmesh_grid;
 
 // A talk group or a peer that is spoken to. 0 is none.
-typedef uint64_t vmesh_speaking;
+typedef uint64_t vmesh_transmission;
 
 // One peer's voice, to be read. 0 is none.
-typedef uint64_t vmesh_voice;
+typedef uint64_t vmesh_peer_voice;
 
 // Everyone together, to be read. 0 is none.
-typedef uint64_t vmesh_mix;
+typedef uint64_t vmesh_mix_voice;
 
 // A microphone that the program writes. 0 is none.
-typedef uint64_t vmesh_microphone;
+typedef uint64_t vmesh_microphone_feed;
 
 // One's own situation, as of a few milliseconds ago.
-typedef struct vmesh_state {
-  // sizeof(vmesh_state), set by the program.
+typedef struct vmesh_snapshot {
+  // sizeof(vmesh_snapshot), set by the program.
   uint32_t size;
   // Whether this peer is in the room's session.
   int32_t connected;
@@ -913,17 +917,17 @@ typedef struct vmesh_state {
   int32_t listening_only;
   // Bits of vmesh_permission: what this peer may do.
   int32_t permissions;
-  // In how many talk groups a moderator holds this peer; see vmesh_get_held_group.
+  // In how many talk groups a moderator holds this peer; see vmesh_participant_held_group.
   uint32_t held_groups;
   // Zero.
   int32_t reserved;
   // Events that the program did not take in time, and that are lost.
   uint64_t events_dropped;
-} vmesh_state;
+} vmesh_snapshot;
 
 // Another peer, as of a few milliseconds ago.
-typedef struct vmesh_remote {
-  // sizeof(vmesh_remote).
+typedef struct vmesh_peer_state {
+  // sizeof(vmesh_peer_state).
   uint32_t size;
   // A vmesh_route.
   int32_t route;
@@ -962,11 +966,11 @@ typedef struct vmesh_remote {
   int32_t status;
   // Bits of vmesh_permission: what it may do.
   int32_t permissions;
-  // In how many talk groups a moderator holds it; see vmesh_get_held_group.
+  // In how many talk groups a moderator holds it; see vmesh_participant_held_group.
   uint32_t held_groups;
   // Zero.
   int32_t reserved;
-} vmesh_remote;
+} vmesh_peer_state;
 
 // A microphone or a speaker.
 typedef struct vmesh_device {
@@ -976,7 +980,7 @@ typedef struct vmesh_device {
   int32_t role;
   // It is opened when no name is given.
   int32_t is_default;
-  // What vmesh_options and vmesh_set_input or vmesh_set_output open it by.
+  // What vmesh_options and vmesh_microphone_set_input or vmesh_speaker_set_output open it by.
   char name[256];
   // A line for people, perhaps cut off.
   char description[256];
@@ -1005,11 +1009,11 @@ typedef struct vmesh_network_event {
 } vmesh_network_event;
 
 // A game's network: what it can do, as functions that begin it and return at once. Each is given
-// the context. They are called by vmesh_over_update and vmesh_close, on the thread that calls
+// the context. They are called by vmesh_over_update and vmesh_room_close, on the thread that calls
 // those, and at no other time; they must not let exceptions out, and may call every other function
-// of this library. Where one of them calls vmesh_close, the farewell leaves, and the functions are
-// called, until the vmesh_over_update that called it returns. A result below 0 says that it
-// failed.
+// of this library. Where one of them calls vmesh_room_close, the farewell leaves, and the
+// functions are called, until the vmesh_over_update that called it returns. A result below 0 says
+// that it failed.
 //
 // In host mode the network is asked to host, never to connect: what server and client of one
 // program send each other stays in it.
@@ -1099,11 +1103,12 @@ const char *vmesh_version(void);
 // Begins to join a room, and gives the handle. Events report whether that works:
 // VMESH_EVENT_JOINED, VMESH_EVENT_SERVER_AWAY, VMESH_EVENT_REFUSED.
 //
-// The handle is the program's to close, with vmesh_close. Returns at once but for opening devices.
-// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
-// VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE, VMESH_ERROR_RECORDING,
-// VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
-vmesh_result vmesh_join(const struct vmesh_options *options, vmesh_peer *peer);
+// The handle is the program's to close, with vmesh_room_close. Returns at once but for opening
+// devices. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT,
+// VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
+// VMESH_ERROR_RECORDING, VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *room
+// is then 0.
+vmesh_result vmesh_room_join(const struct vmesh_options *options, vmesh_room *room);
 
 // Copies a link to a room with a new key, drawn from the system's randomness, with a NUL behind it,
 // into the program's buffer. Who joins by it encrypts end to end; who does not have it hears nothing
@@ -1112,28 +1117,28 @@ vmesh_result vmesh_join(const struct vmesh_options *options, vmesh_peer *peer);
 // *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was
 // copied, and the next call draws another key. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT,
 // VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_BUFFER, VMESH_ERROR_SYSTEM.
-vmesh_result vmesh_new_link(const char *server,
-                            size_t server_length,
-                            const char *room,
-                            size_t room_length,
-                            char *buffer,
-                            size_t capacity,
-                            size_t *needed);
+vmesh_result vmesh_options_new_link(const char *server,
+                                    size_t server_length,
+                                    const char *room,
+                                    size_t room_length,
+                                    char *buffer,
+                                    size_t capacity,
+                                    size_t *needed);
 
 // The next thing that happened: VMESH_OK and an event, or VMESH_EMPTY and one of the type
 // VMESH_EVENT_NONE. Never blocks. The order is that in which things happened.
 //
-// event->size must be set. What the event points to stays as it is until the next vmesh_poll on
-// this handle, or vmesh_close; so one thread at a time polls a handle. Errors: VMESH_ERROR_NULL,
-// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_poll(vmesh_peer peer, struct vmesh_event *event);
+// event->size must be set. What the event points to stays as it is until the next
+// vmesh_events_poll on this handle, or vmesh_room_close; so one thread at a time polls a handle.
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_events_poll(vmesh_room room, struct vmesh_event *event);
 
 // Waits until there is something to poll, at most so long: VMESH_OK if there is, VMESH_EMPTY if
 // not. For programs without a frame loop of their own.
 //
 // Other threads can use the handle meanwhile, and closing it ends the waiting. Errors:
 // VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_wait(vmesh_peer peer, uint32_t at_most_ms);
+vmesh_result vmesh_events_wait(vmesh_room room, uint32_t at_most_ms);
 
 // Leaves the room, waits until the others have been told (at most a second), and closes the
 // handle.
@@ -1142,94 +1147,96 @@ vmesh_result vmesh_wait(vmesh_peer peer, uint32_t at_most_ms);
 // with the handle give VMESH_ERROR_CLOSED from now on. A program that ends without it is noticed
 // by the others after some seconds. Of a voice over a game's network, a vmesh_over_update on
 // another thread is waited for. Error: VMESH_ERROR_BAD_HANDLE.
-vmesh_result vmesh_close(vmesh_peer peer);
+vmesh_result vmesh_room_close(vmesh_room room);
 
 // Muted, nothing is sent. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_muted(vmesh_peer peer, int32_t muted);
+vmesh_result vmesh_microphone_set_muted(vmesh_room room, int32_t muted);
 
 // Deafened, nothing is heard. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_deafened(vmesh_peer peer, int32_t deafened);
+vmesh_result vmesh_speaker_set_deafened(vmesh_room room, int32_t deafened);
 
 // Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors:
 // VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_talking(vmesh_peer peer, int32_t talking);
+vmesh_result vmesh_microphone_set_talking(vmesh_room room, int32_t talking);
 
 // When the microphone's sound is sent, from now on: a vmesh_activation, but not the default;
 // release_ms as in vmesh_options.
 //
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_activation(vmesh_peer peer, int32_t activation, uint32_t release_ms);
+vmesh_result vmesh_microphone_set_activation(vmesh_room room, int32_t activation, uint32_t release_ms);
 
 // What is done to the microphone's sound, from now on; the four as in vmesh_options.
 //
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_processing(vmesh_peer peer,
-                                  int32_t echo_cancellation,
-                                  int32_t noise_suppression,
-                                  int32_t automatic_gain,
-                                  int32_t high_pass);
+vmesh_result vmesh_microphone_set_processing(vmesh_room room,
+                                             int32_t echo_cancellation,
+                                             int32_t noise_suppression,
+                                             int32_t automatic_gain,
+                                             int32_t high_pass);
 
 // Changes the microphone, named as in vmesh_options; the one in use goes on until the new one is
 // open. VMESH_EVENT_DEVICE_REFUSED reports one that cannot be opened.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_DEVICE, VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_input(vmesh_peer peer, const char *input, size_t length);
+vmesh_result vmesh_microphone_set_input(vmesh_room room, const char *input, size_t length);
 
-// Changes the speaker; otherwise as vmesh_set_input.
-vmesh_result vmesh_set_output(vmesh_peer peer, const char *output, size_t length);
+// Changes the speaker; otherwise as vmesh_microphone_set_input.
+vmesh_result vmesh_speaker_set_output(vmesh_room room, const char *output, size_t length);
 
 // Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of
 // vmesh_options does at the join. VMESH_OK means that it is announced: nothing is recorded before
-// everyone in the room can see that it is on, which is when `recording` of vmesh_state says so, a
-// round trip to the server later. VMESH_EVENT_RECORDING_FAILED reports that it comes to nothing,
+// everyone in the room can see that it is on, which is when `recording` of vmesh_snapshot says so,
+// a round trip to the server later. VMESH_EVENT_RECORDING_FAILED reports that it comes to nothing,
 // or has ended early.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_RECORDING
 // (nothing can be written there), VMESH_ERROR_ALREADY_RECORDING, VMESH_ERROR_SERVER_AWAY,
 // VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_start_recording(vmesh_peer peer, const char *folder, size_t length);
+vmesh_result vmesh_room_start_recording(vmesh_room room, const char *folder, size_t length);
 
 // Ends the recording, if one is kept. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_stop_recording(vmesh_peer peer);
+vmesh_result vmesh_room_stop_recording(vmesh_room room);
 
 // Whether this peer records now: *recording becomes 1 once everyone in the room can see it, and 0
-// when the recording has ended; as `recording` of vmesh_state.
+// when the recording has ended; as `recording` of vmesh_snapshot.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_is_recording(vmesh_peer peer, int32_t *recording);
+vmesh_result vmesh_room_is_recording(vmesh_room room, int32_t *recording);
 
 // How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the
 // room is passed over.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_gain(vmesh_peer peer, const struct vmesh_peer_id *of, float gain);
+vmesh_result vmesh_participant_set_gain(vmesh_room room, const struct vmesh_peer_id *of, float gain);
 
 // Whether a peer is not heard. A peer that is not in the room is passed over.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_peer_muted(vmesh_peer peer, const struct vmesh_peer_id *of, int32_t muted);
+vmesh_result vmesh_participant_set_muted(vmesh_room room, const struct vmesh_peer_id *of, int32_t muted);
 
 // The access token from now on; answers VMESH_EVENT_TOKEN_NEEDED. At most 4096 bytes.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_token(vmesh_peer peer, const char *token, size_t length);
+vmesh_result vmesh_lobby_set_token(vmesh_room room, const char *token, size_t length);
 
-// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes.
-// VMESH_EVENT_WARNED reports what cannot be sent.
+// Writes to one peer: at most 4096 bytes. VMESH_EVENT_WARNED reports what cannot be sent.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_send_text(vmesh_peer peer,
-                             const struct vmesh_peer_id *to,
-                             const char *text,
-                             size_t length);
+vmesh_result vmesh_participant_send_text(vmesh_room room,
+                                         const struct vmesh_peer_id *to,
+                                         const char *text,
+                                         size_t length);
+
+// Writes to everyone in the room; otherwise as vmesh_participant_send_text.
+vmesh_result vmesh_room_send_text(vmesh_room room, const char *text, size_t length);
 
 // Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096
-// bytes. This peer need not listen to it. vmesh_send_text to everyone writes to "Global". A text
-// that cannot be sent raises VMESH_EVENT_WARNED.
+// bytes. This peer need not listen to it. vmesh_room_send_text writes to "Global". A text that
+// cannot be sent raises VMESH_EVENT_WARNED.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_send_group_text(vmesh_peer peer,
+vmesh_result vmesh_group_send_text(vmesh_room room,
                                    const char *group,
                                    size_t group_length,
                                    const char *text,
@@ -1239,10 +1246,10 @@ vmesh_result vmesh_send_group_text(vmesh_peer peer,
 // in "Global".
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_join_group(vmesh_peer peer, const char *name, size_t length);
+vmesh_result vmesh_group_join(vmesh_room room, const char *name, size_t length);
 
-// Ceases to listen and speak to a talk group. Errors as vmesh_join_group.
-vmesh_result vmesh_leave_group(vmesh_peer peer, const char *name, size_t length);
+// Ceases to listen and speak to a talk group. Errors as vmesh_group_join.
+vmesh_result vmesh_group_leave(vmesh_room room, const char *name, size_t length);
 
 // Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in
 // order as long as both stay in the room; an unreliable one (at most 1,100 bytes) may be lost,
@@ -1251,61 +1258,61 @@ vmesh_result vmesh_leave_group(vmesh_peer peer, const char *name, size_t length)
 // `reliability` is a vmesh_reliability; data may be null if length is 0. Errors: VMESH_ERROR_NULL,
 // VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_TOO_LARGE, VMESH_ERROR_UNKNOWN_PEER,
 // VMESH_ERROR_UNSUPPORTED, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_send(vmesh_peer peer,
-                        const struct vmesh_peer_id *to,
-                        const uint8_t *data,
-                        size_t length,
-                        int32_t reliability);
+vmesh_result vmesh_participant_send(vmesh_room room,
+                                    const struct vmesh_peer_id *to,
+                                    const uint8_t *data,
+                                    size_t length,
+                                    int32_t reliability);
 
 // Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no
-// peer. Otherwise as vmesh_send.
-vmesh_result vmesh_send_to_all(vmesh_peer peer, const uint8_t *data, size_t length, int32_t reliability);
+// peer. Otherwise as vmesh_participant_send.
+vmesh_result vmesh_room_send_to_all(vmesh_room room, const uint8_t *data, size_t length, int32_t reliability);
 
 // Opens a data channel (0 to 255) to a peer from this side. Data flows once the other side has
 // opened the same number alike, which VMESH_EVENT_CHANNEL_OPENED tells; until then it waits.
 // VMESH_EVENT_CHANNEL_MISMATCH tells that it did so otherwise.
 //
-// Errors: as vmesh_send.
-vmesh_result vmesh_open_channel(vmesh_peer peer,
+// Errors: as vmesh_participant_send.
+vmesh_result vmesh_channel_open(vmesh_room room,
                                 const struct vmesh_peer_id *with_peer,
                                 uint8_t channel,
                                 int32_t reliability);
 
 // Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as
-// vmesh_send.
-vmesh_result vmesh_close_channel(vmesh_peer peer, const struct vmesh_peer_id *with_peer, uint8_t channel);
+// vmesh_participant_send.
+vmesh_result vmesh_channel_close(vmesh_room room, const struct vmesh_peer_id *with_peer, uint8_t channel);
 
 // Sends a message on a data channel that this side has open.
 //
-// Errors: as vmesh_send, and VMESH_ERROR_CHANNEL_CLOSED, VMESH_ERROR_CHANNEL_MISMATCH.
-vmesh_result vmesh_send_on(vmesh_peer peer,
-                           const struct vmesh_peer_id *to,
-                           uint8_t channel,
-                           const uint8_t *data,
-                           size_t length);
+// Errors: as vmesh_participant_send, and VMESH_ERROR_CHANNEL_CLOSED, VMESH_ERROR_CHANNEL_MISMATCH.
+vmesh_result vmesh_channel_send(vmesh_room room,
+                                const struct vmesh_peer_id *to,
+                                uint8_t channel,
+                                const uint8_t *data,
+                                size_t length);
 
 // Closes every data channel with a peer, and drops what waits to be sent to it. It stays in the
 // room, and is heard.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_disconnect(vmesh_peer peer, const struct vmesh_peer_id *from);
+vmesh_result vmesh_participant_close_channels(vmesh_room room, const struct vmesh_peer_id *from);
 
 // How many reliable bytes wait to be sent to a peer, or are not known to have arrived.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_queued_bytes(vmesh_peer peer, const struct vmesh_peer_id *to, size_t *count);
+vmesh_result vmesh_participant_queued_bytes(vmesh_room room, const struct vmesh_peer_id *to, size_t *count);
 
 // With vmesh_options.manual_flush: lets what was sent since the last time leave, at the end of a
 // frame. Otherwise it does nothing.
 //
 // Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_flush(vmesh_peer peer);
+vmesh_result vmesh_room_flush(vmesh_room room);
 
 // Gives the room's owner: the peer that has been in it longest, possibly this one. VMESH_EMPTY: it
 // is not known yet.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_get_owner(vmesh_peer peer, struct vmesh_peer_id *owner);
+vmesh_result vmesh_lobby_owner(vmesh_room room, struct vmesh_peer_id *owner);
 
 // Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8
 // KiB, beside its token. VMESH_EVENT_TRANSACTION_DONE tells how it went, with the number that
@@ -1314,17 +1321,17 @@ vmesh_result vmesh_get_owner(vmesh_peer peer, struct vmesh_peer_id *owner);
 // Errors, after which nothing follows: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT,
 // VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_metadata(vmesh_peer peer,
-                                const struct vmesh_change *changes,
-                                size_t count,
-                                uint64_t *transaction);
+vmesh_result vmesh_lobby_set_metadata(vmesh_room room,
+                                      const struct vmesh_change *changes,
+                                      size_t count,
+                                      uint64_t *transaction);
 
-// Changes what the room publishes; otherwise as vmesh_set_metadata. Only the owner may; for any
-// other peer, the change fails with the code "not-owner".
-vmesh_result vmesh_set_room_metadata(vmesh_peer peer,
-                                     const struct vmesh_change *changes,
-                                     size_t count,
-                                     uint64_t *transaction);
+// Changes what the room publishes; otherwise as vmesh_lobby_set_metadata. Only the owner may; for
+// any other peer, the change fails with the code "not-owner".
+vmesh_result vmesh_lobby_set_room_metadata(vmesh_room room,
+                                           const struct vmesh_change *changes,
+                                           size_t count,
+                                           uint64_t *transaction);
 
 // Copies one value of what a peer publishes, oneself if `of` is null, with a NUL behind it, into
 // the program's buffer. *needed, unless it is null, becomes the bytes that takes; with
@@ -1332,72 +1339,72 @@ vmesh_result vmesh_set_room_metadata(vmesh_peer peer,
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER,
 // VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_get_metadata(vmesh_peer peer,
-                                const struct vmesh_peer_id *of,
-                                const char *key,
-                                size_t key_length,
-                                char *buffer,
-                                size_t capacity,
-                                size_t *needed);
+vmesh_result vmesh_participant_metadata(vmesh_room room,
+                                        const struct vmesh_peer_id *of,
+                                        const char *key,
+                                        size_t key_length,
+                                        char *buffer,
+                                        size_t capacity,
+                                        size_t *needed);
 
-// Copies one value of what the room publishes; otherwise as vmesh_get_metadata.
-vmesh_result vmesh_get_room_metadata(vmesh_peer peer,
-                                     const char *key,
-                                     size_t key_length,
-                                     char *buffer,
-                                     size_t capacity,
-                                     size_t *needed);
+// Copies one value of what the room publishes; otherwise as vmesh_participant_metadata.
+vmesh_result vmesh_lobby_room_metadata(vmesh_room room,
+                                       const char *key,
+                                       size_t key_length,
+                                       char *buffer,
+                                       size_t capacity,
+                                       size_t *needed);
 
 // Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as
-// vmesh_get_metadata. VMESH_EMPTY: there are not so many.
-vmesh_result vmesh_get_metadata_key(vmesh_peer peer,
-                                    const struct vmesh_peer_id *of,
-                                    size_t number,
-                                    char *buffer,
-                                    size_t capacity,
-                                    size_t *needed);
+// vmesh_participant_metadata. VMESH_EMPTY: there are not so many.
+vmesh_result vmesh_participant_metadata_key(vmesh_room room,
+                                            const struct vmesh_peer_id *of,
+                                            size_t number,
+                                            char *buffer,
+                                            size_t capacity,
+                                            size_t *needed);
 
-// Copies a key of what the room publishes; otherwise as vmesh_get_metadata_key.
-vmesh_result vmesh_get_room_metadata_key(vmesh_peer peer,
-                                         size_t number,
-                                         char *buffer,
-                                         size_t capacity,
-                                         size_t *needed);
+// Copies a key of what the room publishes; otherwise as vmesh_participant_metadata_key.
+vmesh_result vmesh_lobby_room_metadata_key(vmesh_room room,
+                                           size_t number,
+                                           char *buffer,
+                                           size_t capacity,
+                                           size_t *needed);
 
 // Requests a direct link to a peer, by the token that it publishes as VMESH_REACHABILITY_KEY. With
 // VMESH_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives
 // VMESH_EVENT_CONNECTION_REQUESTED. The request holds until the peer leaves the room or
-// vmesh_disconnect_peer. VMESH_EVENT_WARNED reports a token that is not the newest, or of a peer
-// that is not in the room.
+// vmesh_participant_disconnect. VMESH_EVENT_WARNED reports a token that is not the newest, or of a
+// peer that is not in the room.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_TOKEN, VMESH_ERROR_WOULD_BLOCK,
 // VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_connect_peer(vmesh_peer peer,
-                                const struct vmesh_peer_id *to,
-                                const char *token,
-                                size_t length);
+vmesh_result vmesh_participant_connect(vmesh_room room,
+                                       const struct vmesh_peer_id *to,
+                                       const char *token,
+                                       size_t length);
 
 // Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried
 // at once.
 //
-// Errors: as vmesh_connect_peer.
-vmesh_result vmesh_update_peer(vmesh_peer peer,
-                               const struct vmesh_peer_id *to,
-                               const char *token,
-                               size_t length);
+// Errors: as vmesh_participant_connect.
+vmesh_result vmesh_participant_update(vmesh_room room,
+                                      const struct vmesh_peer_id *to,
+                                      const char *token,
+                                      size_t length);
 
-// Closes the link to a peer; there is none until vmesh_connect_peer. Speech goes on, through the
-// server.
+// Closes the link to a peer; there is none until vmesh_participant_connect. Speech goes on,
+// through the server.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
-vmesh_result vmesh_disconnect_peer(vmesh_peer peer, const struct vmesh_peer_id *from);
+vmesh_result vmesh_participant_disconnect(vmesh_room room, const struct vmesh_peer_id *from);
 
 // Says that this machine's network is another than before. A lost connection to the server is
 // noticed without this.
 //
 // Errors: VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_network_changed(vmesh_peer peer);
+vmesh_result vmesh_room_network_changed(vmesh_room room);
 
 // Decides about another member or the room: `decision` is a vmesh_decision. A member that may not
 // moderate is answered with the code "not-moderator". `about` is the member, and may be null where
@@ -1408,35 +1415,35 @@ vmesh_result vmesh_network_changed(vmesh_peer peer);
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_WOULD_BLOCK,
 // VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_moderate(vmesh_peer peer,
-                            int32_t decision,
-                            const struct vmesh_peer_id *about,
-                            const char *text,
-                            size_t text_length,
-                            uint32_t seconds,
-                            uint64_t *transaction);
+vmesh_result vmesh_lobby_moderate(vmesh_room room,
+                                  int32_t decision,
+                                  const struct vmesh_peer_id *about,
+                                  const char *text,
+                                  size_t text_length,
+                                  uint32_t seconds,
+                                  uint64_t *transaction);
 
 // Where this peer's ears are. To be called each frame, as the next two; only the latest counts.
 //
 // Places need vmesh_options.positional. A peer is heard from its place if the program has told it,
 // and if it says itself that what it says has one: by vmesh_options.positional, or as
-// vmesh_speak_to_group and vmesh_speak_to_peer ask. Errors: VMESH_ERROR_NULL,
+// vmesh_room_transmit_to_group and vmesh_room_transmit_to_peer ask. Errors: VMESH_ERROR_NULL,
 // VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_listener(vmesh_peer peer, const struct vmesh_pose *pose);
+vmesh_result vmesh_speaker_set_listener(vmesh_room room, const struct vmesh_pose *pose);
 
 // Where another peer's mouth is, and how it moves; null for one that stands still. Between two
 // calls it is assumed to go on moving for at most a quarter of a second. A peer that is not in the
 // room is ignored; one that leaves loses its position.
 //
-// Errors: as vmesh_set_listener.
-vmesh_result vmesh_set_position(vmesh_peer peer,
-                                const struct vmesh_peer_id *of,
-                                const struct vmesh_vector *position,
-                                const struct vmesh_vector *velocity);
+// Errors: as vmesh_speaker_set_listener.
+vmesh_result vmesh_participant_set_position(vmesh_room room,
+                                            const struct vmesh_peer_id *of,
+                                            const struct vmesh_vector *position,
+                                            const struct vmesh_vector *velocity);
 
 // Another peer stands nowhere: it is heard as it is. Errors: VMESH_ERROR_NULL,
 // VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_clear_position(vmesh_peer peer, const struct vmesh_peer_id *of);
+vmesh_result vmesh_participant_clear_position(vmesh_room room, const struct vmesh_peer_id *of);
 
 // How voices get softer with distance: a vmesh_attenuation, the distance up to which they are as
 // loud as spoken, the one beyond which they are silent, and how fast. At first
@@ -1444,13 +1451,19 @@ vmesh_result vmesh_clear_position(vmesh_peer peer, const struct vmesh_peer_id *o
 // nearest that do.
 //
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_attenuation(vmesh_peer peer, int32_t kind, float reference, float max, float rolloff);
+vmesh_result vmesh_speaker_set_attenuation(vmesh_room room,
+                                           int32_t kind,
+                                           float reference,
+                                           float max,
+                                           float rolloff);
 
 // The same by straight lines between points, of which there are 1 to 16, nearest first. The first
 // gain holds before its point and the last behind; let that be 0.0 for silence.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_attenuation_points(vmesh_peer peer, const struct vmesh_point *points, size_t count);
+vmesh_result vmesh_speaker_set_attenuation_points(vmesh_room room,
+                                                  const struct vmesh_point *points,
+                                                  size_t count);
 
 // Makes a grid: who is near hears each other, by talk groups called by `prefix` (at most 128
 // bytes) and their cell. Along each of the axes that count (a vmesh_axes), two who are within
@@ -1458,96 +1471,97 @@ vmesh_result vmesh_set_attenuation_points(vmesh_peer peer, const struct vmesh_po
 // times that never do. Everyone in a room uses the same prefix, range and axes, and leaves
 // "Global".
 //
-// The grid is the program's to close, with vmesh_close_grid. Errors: VMESH_ERROR_NULL,
+// The grid is the program's to close, with vmesh_grid_close. Errors: VMESH_ERROR_NULL,
 // VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_TOO_MANY; *grid is then 0.
-vmesh_result vmesh_create_grid(const char *prefix,
-                               size_t length,
-                               float range,
-                               int32_t axes,
-                               vmesh_grid *grid);
+vmesh_result vmesh_grid_new(const char *prefix, size_t length, float range, int32_t axes, vmesh_grid *grid);
 
 // Listens to those around this position, and speaks to them, positionally. To be called each
 // frame: only in another cell is there anything to do. A grid is of one peer.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
-vmesh_result vmesh_move_in_grid(vmesh_peer peer, vmesh_grid grid, const struct vmesh_vector *position);
+vmesh_result vmesh_room_move_in(vmesh_room room, vmesh_grid grid, const struct vmesh_vector *position);
 
 // Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors:
 // VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_leave_grid(vmesh_peer peer, vmesh_grid grid);
+vmesh_result vmesh_room_leave_grid(vmesh_room room, vmesh_grid grid);
 
-// Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening.
+// Closes a grid, which ends the speaking; vmesh_room_leave_grid before it also ends the listening.
 // Closing it again, or closing 0, does nothing. Error: VMESH_ERROR_BAD_HANDLE.
-vmesh_result vmesh_close_grid(vmesh_grid grid);
+vmesh_result vmesh_grid_close(vmesh_grid grid);
 
-// Speaks to a talk group until vmesh_stop_speaking, in addition to all that is spoken to already.
-// Where several handles speak to one audience, the highest volume and the highest priority count,
-// and it is positional only if all are. VMESH_EVENT_WARNED reports what cannot be done (more than
-// 64 audiences at a time).
+// Speaks to a talk group until vmesh_transmission_close, in addition to all that is spoken to
+// already. Where several handles speak to one audience, the highest volume and the highest
+// priority count, and it is positional only if all are. VMESH_EVENT_WARNED reports what cannot be
+// done (more than 64 audiences at a time).
 //
 // `volume` is a factor of 0.0 to 2.0; `priority` a vmesh_priority; `positional` says whether those
 // who know where this peer stands hear it from there. The handle is the program's to close.
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_TOO_MANY,
-// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *speaking is then 0.
-vmesh_result vmesh_speak_to_group(vmesh_peer peer,
-                                  const char *name,
-                                  size_t length,
-                                  float volume,
-                                  int32_t priority,
-                                  int32_t positional,
-                                  vmesh_speaking *speaking);
+// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *transmission is then 0.
+vmesh_result vmesh_room_transmit_to_group(vmesh_room room,
+                                          const char *name,
+                                          size_t length,
+                                          float volume,
+                                          int32_t priority,
+                                          int32_t positional,
+                                          vmesh_transmission *transmission);
 
-// Speaks to one peer; otherwise as vmesh_speak_to_group.
-vmesh_result vmesh_speak_to_peer(vmesh_peer peer,
-                                 const struct vmesh_peer_id *to,
-                                 float volume,
-                                 int32_t priority,
-                                 int32_t positional,
-                                 vmesh_speaking *speaking);
+// Speaks to one peer; otherwise as vmesh_room_transmit_to_group.
+vmesh_result vmesh_room_transmit_to_peer(vmesh_room room,
+                                         const struct vmesh_peer_id *to,
+                                         float volume,
+                                         int32_t priority,
+                                         int32_t positional,
+                                         vmesh_transmission *transmission);
 
-// From the next frame on, otherwise; the three as in vmesh_speak_to_group.
+// From the next frame on, otherwise; the three as in vmesh_room_transmit_to_group.
 //
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_set_speaking(vmesh_speaking speaking, float volume, int32_t priority, int32_t positional);
+vmesh_result vmesh_transmission_set(vmesh_transmission transmission,
+                                    float volume,
+                                    int32_t priority,
+                                    int32_t positional);
 
 // Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error:
 // VMESH_ERROR_BAD_HANDLE.
-vmesh_result vmesh_stop_speaking(vmesh_speaking speaking);
+vmesh_result vmesh_transmission_close(vmesh_transmission transmission);
 
 // Begins to listen to a talk group, without speaking to it: at most 64 of them.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_listen(vmesh_peer peer, const char *group, size_t length);
+vmesh_result vmesh_group_listen(vmesh_room room, const char *group, size_t length);
 
-// Stops listening to a talk group; speaking to it is not affected. Errors: as vmesh_listen.
-vmesh_result vmesh_unlisten(vmesh_peer peer, const char *group, size_t length);
+// Stops listening to a talk group; speaking to it is not affected. Errors: as vmesh_group_listen.
+vmesh_result vmesh_group_stop_listening(vmesh_room room, const char *group, size_t length);
 
 // Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to
 // 192000. While it is open, the peer is in no mix and no speaker. Mute and gain of the peer count;
 // its position does not. Opened again, it goes to the new handle, and the old one reads silence;
-// so it does after vmesh_close.
+// so it does after vmesh_room_close.
 //
-// The handle is the program's to close, with vmesh_close_voice; 256 are open at most. Errors:
+// The handle is the program's to close, with vmesh_peer_voice_close; 256 are open at most. Errors:
 // VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (the rate), VMESH_ERROR_TOO_MANY,
 // VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *voice is then 0.
-vmesh_result vmesh_open_voice(vmesh_peer peer,
-                              const struct vmesh_peer_id *of,
-                              uint32_t rate_hz,
-                              vmesh_voice *voice);
+vmesh_result vmesh_participant_open_voice(vmesh_room room,
+                                          const struct vmesh_peer_id *of,
+                                          uint32_t rate_hz,
+                                          vmesh_peer_voice *voice);
 
 // Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time:
 // another takes its place.
 //
-// The handle is the program's to close, with vmesh_close_mix. Errors: as vmesh_open_voice.
-vmesh_result vmesh_open_mix(vmesh_peer peer, uint32_t rate_hz, vmesh_mix *mix);
+// The handle is the program's to close, with vmesh_mix_voice_close. Errors: as
+// vmesh_participant_open_voice.
+vmesh_result vmesh_speaker_open_mix(vmesh_room room, uint32_t rate_hz, vmesh_mix_voice *mix);
 
 // Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes
-// the place of the one in use and is processed like one; vmesh_set_input takes its place again. To
-// have no other before it, join with vmesh_options.program_input.
+// the place of the one in use and is processed like one; vmesh_microphone_set_input takes its
+// place again. To have no other before it, join with vmesh_options.program_input.
 //
-// The handle is the program's to close, with vmesh_close_microphone. Errors: as vmesh_open_voice.
-vmesh_result vmesh_open_microphone(vmesh_peer peer, uint32_t rate_hz, vmesh_microphone *microphone);
+// The handle is the program's to close, with vmesh_microphone_feed_close. Errors: as
+// vmesh_participant_open_voice.
+vmesh_result vmesh_microphone_open_feed(vmesh_room room, uint32_t rate_hz, vmesh_microphone_feed *microphone);
 
 // Fills `samples` with the next `count` of a voice. *given, unless it is null, becomes how many of
 // them are sound; silence is behind them, and all is silence after an error.
@@ -1557,46 +1571,46 @@ vmesh_result vmesh_open_microphone(vmesh_peer peer, uint32_t rate_hz, vmesh_micr
 // reads a voice. VMESH_EMPTY: another thread reads or closes it just now. Errors:
 // VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (not aligned, or too many), VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
-vmesh_result vmesh_read_voice(vmesh_voice voice, float *samples, size_t count, size_t *given);
+vmesh_result vmesh_peer_voice_read(vmesh_peer_voice voice, float *samples, size_t count, size_t *given);
 
 // Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as
-// vmesh_read_voice, but that *given counts frames as well.
-vmesh_result vmesh_read_mix(vmesh_mix mix, float *samples, size_t frames, size_t *given);
+// vmesh_peer_voice_read, but that *given counts frames as well.
+vmesh_result vmesh_mix_voice_read(vmesh_mix_voice mix, float *samples, size_t frames, size_t *given);
 
 // Hands over `count` samples. *taken, unless it is null, becomes how many there was room for:
 // fewer if a second of samples already waits unread. A sample that is not a number becomes
-// silence. Otherwise as vmesh_read_voice.
-vmesh_result vmesh_write_microphone(vmesh_microphone microphone,
-                                    const float *samples,
-                                    size_t count,
-                                    size_t *taken);
+// silence. Otherwise as vmesh_peer_voice_read.
+vmesh_result vmesh_microphone_feed_write(vmesh_microphone_feed microphone,
+                                         const float *samples,
+                                         size_t count,
+                                         size_t *taken);
 
 // Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0,
 // does nothing. Error: VMESH_ERROR_BAD_HANDLE.
-vmesh_result vmesh_close_voice(vmesh_voice voice);
+vmesh_result vmesh_peer_voice_close(vmesh_peer_voice voice);
 
-// Closes a mix; otherwise as vmesh_close_voice.
-vmesh_result vmesh_close_mix(vmesh_mix mix);
+// Closes a mix; otherwise as vmesh_peer_voice_close.
+vmesh_result vmesh_mix_voice_close(vmesh_mix_voice mix);
 
-// Closes a microphone; otherwise as vmesh_close_voice. Its sound is silence from then on, until
-// vmesh_set_input or vmesh_open_microphone.
-vmesh_result vmesh_close_microphone(vmesh_microphone microphone);
+// Closes a microphone; otherwise as vmesh_peer_voice_close. Its sound is silence from then on,
+// until vmesh_microphone_set_input or vmesh_microphone_open_feed.
+vmesh_result vmesh_microphone_feed_close(vmesh_microphone_feed microphone);
 
 // Tells one's own situation. state->size must be set.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_get_state(vmesh_peer peer, struct vmesh_state *state);
+vmesh_result vmesh_room_snapshot(vmesh_room room, struct vmesh_snapshot *state);
 
 // Tells of everyone else, in order of arrival: at most `capacity` of them, one behind the other.
 // *count becomes the number of all, which may be more.
 //
-// `size` is sizeof(vmesh_remote); peers may be null if capacity is 0. Errors: VMESH_ERROR_NULL,
-// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_get_peers(vmesh_peer peer,
-                             struct vmesh_remote *peers,
-                             uint32_t size,
-                             size_t capacity,
-                             size_t *count);
+// `size` is sizeof(vmesh_peer_state); peers may be null if capacity is 0. Errors:
+// VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_room_peers(vmesh_room room,
+                              struct vmesh_peer_state *peers,
+                              uint32_t size,
+                              size_t capacity,
+                              size_t *count);
 
 // How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost.
 // `of` null is oneself: *speaking is then whether what the microphone gives is sent. Either of the
@@ -1604,10 +1618,10 @@ vmesh_result vmesh_get_peers(vmesh_peer peer,
 //
 // *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins
 // at about -50. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_get_level(vmesh_peer peer,
-                             const struct vmesh_peer_id *of,
-                             float *level_dbfs,
-                             int32_t *speaking);
+vmesh_result vmesh_participant_level(vmesh_room room,
+                                     const struct vmesh_peer_id *of,
+                                     float *level_dbfs,
+                                     int32_t *speaking);
 
 // Copies the talk group with that number, from 0 on, in which a moderator holds a peer, oneself if
 // `of` is null, with a NUL behind it, into the program's buffer. *needed, unless it is null,
@@ -1616,12 +1630,12 @@ vmesh_result vmesh_get_level(vmesh_peer peer,
 //
 // Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
-vmesh_result vmesh_get_held_group(vmesh_peer peer,
-                                  const struct vmesh_peer_id *of,
-                                  size_t number,
-                                  char *buffer,
-                                  size_t capacity,
-                                  size_t *needed);
+vmesh_result vmesh_participant_held_group(vmesh_room room,
+                                          const struct vmesh_peer_id *of,
+                                          size_t number,
+                                          char *buffer,
+                                          size_t capacity,
+                                          size_t *needed);
 
 // Copies what the members of the room compare to know that no server is between them, with a NUL
 // behind it, into the program's buffer: 30 digits in groups of five, the same for all of them.
@@ -1630,7 +1644,7 @@ vmesh_result vmesh_get_held_group(vmesh_peer peer,
 // need compare nothing.
 //
 // Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_get_safety_code(vmesh_peer peer, char *buffer, size_t capacity, size_t *needed);
+vmesh_result vmesh_room_safety_code(vmesh_room room, char *buffer, size_t capacity, size_t *needed);
 
 // Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL,
 // VMESH_ERROR_BUFFER.
@@ -1641,33 +1655,33 @@ vmesh_result vmesh_peer_id_text(const struct vmesh_peer_id *id, char *buffer, si
 //
 // `size` is sizeof(vmesh_device); devices may be null if capacity is 0. Errors: VMESH_ERROR_NULL,
 // VMESH_ERROR_BAD_SIZE, VMESH_ERROR_DEVICE (there is no sound system).
-vmesh_result vmesh_get_devices(struct vmesh_device *devices, uint32_t size, size_t capacity, size_t *count);
+vmesh_result vmesh_devices(struct vmesh_device *devices, uint32_t size, size_t capacity, size_t *count);
 
 // Opens a voice over a network that the game has, without a server of ours and without a room. The
 // network is asked nothing yet. Of the options count name, input, output, input_channel,
 // activation, release_ms, uplink_bps, muted, the processing, positional, handedness, program_input
 // and program_output.
 //
-// All functions that take a vmesh_peer take this handle; those about rooms, lobbies, moderation,
+// All functions that take a vmesh_room take this handle; those about rooms, lobbies, moderation,
 // messages, channels and recordings give VMESH_ERROR_NO_ROOM. The handle is the program's to
-// close, with vmesh_close, on the network's thread. `network` is copied; each of its functions
-// must be there but those that may be null, and be of use until vmesh_close returns, or, if one of
-// them calls it, until vmesh_over_update does. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
-// VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
-// VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
-vmesh_result vmesh_over_open(const struct vmesh_options *options,
-                             const struct vmesh_network *network,
-                             vmesh_peer *peer);
+// close, with vmesh_room_close, on the network's thread. `network` is copied; each of its
+// functions must be there but those that may be null, and be of use until vmesh_room_close
+// returns, or, if one of them calls it, until vmesh_over_update does. Errors: VMESH_ERROR_NULL,
+// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_NAME,
+// VMESH_ERROR_DEVICE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *room is then 0.
+vmesh_result vmesh_over_new(const struct vmesh_options *options,
+                            const struct vmesh_network *network,
+                            vmesh_room *room);
 
 // Once a frame, on the thread to which the game's network belongs: does with the network what the
-// voice wants, takes in what has come, and takes up the situation that vmesh_get_state,
-// vmesh_get_peers and vmesh_get_level show until the next call.
+// voice wants, takes in what has come, and takes up the situation that vmesh_room_snapshot,
+// vmesh_room_peers and vmesh_participant_level show until the next call.
 //
 // While it is not called nothing is sent, and what was said is left out, but for the last 400 ms.
 // Errors: VMESH_ERROR_NO_NETWORK, VMESH_ERROR_WOULD_BLOCK (it is being called already: by another
 // thread, or by the function of the network that calls it), VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
-vmesh_result vmesh_over_update(vmesh_peer peer);
+vmesh_result vmesh_over_update(vmesh_room room);
 
 // Keeps a voice in the mode of the game's own network, a vmesh_mode; call it each frame. What does
 // not start, or is lost while the game's network is not, is tried again after 1, 2, 4 and then
@@ -1675,18 +1689,18 @@ vmesh_result vmesh_over_update(vmesh_peer peer);
 //
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_NO_NETWORK, VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
-vmesh_result vmesh_over_follow(vmesh_peer peer, int32_t mode);
+vmesh_result vmesh_over_follow(vmesh_room room, int32_t mode);
 
 // Starts a voice by hand, or stops it with VMESH_MODE_NONE; ends what ran before. What does not
 // start, or ends by itself, is not tried again: VMESH_EVENT_REFUSED reports it. Errors as
 // vmesh_over_follow.
-vmesh_result vmesh_over_run(vmesh_peer peer, int32_t mode);
+vmesh_result vmesh_over_run(vmesh_room room, int32_t mode);
 
 // What a voice is now: *mode becomes a vmesh_mode, as of the last vmesh_over_update. Whether it is
-// in a session says `connected` of vmesh_state.
+// in a session says `connected` of vmesh_snapshot.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_NO_NETWORK, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_over_mode(vmesh_peer peer, int32_t *mode);
+vmesh_result vmesh_over_mode(vmesh_room room, int32_t *mode);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -3,7 +3,7 @@
 use voicemesh::{Reliability, Room, SendError};
 
 use crate::guard::{Fault, guarded};
-use crate::peer::{vmesh_peer, with_room};
+use crate::peer::{vmesh_room, with_room};
 use crate::{memory, vmesh_peer_id, vmesh_result};
 
 /// Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in
@@ -14,8 +14,8 @@ use crate::{memory, vmesh_peer_id, vmesh_result};
 /// VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_TOO_LARGE, VMESH_ERROR_UNKNOWN_PEER,
 /// VMESH_ERROR_UNSUPPORTED, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_send(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_send(
+    room: vmesh_room,
     to: *const vmesh_peer_id,
     data: *const u8,
     length: usize,
@@ -25,15 +25,15 @@ pub unsafe extern "C" fn vmesh_send(
         // SAFETY: the header's promise.
         let (to, data) = unsafe { (memory::read(to, "to")?, memory::bytes(data, length, "data")?) };
         let how = chosen(reliability)?;
-        sent(peer, |room| room.participant(to.into()).send(data, how))
+        sent(room, |room| room.participant(to.into()).send(data, how))
     })
 }
 
 /// Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no
-/// peer. Otherwise as vmesh_send.
+/// peer. Otherwise as vmesh_participant_send.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_send_to_all(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_room_send_to_all(
+    room: vmesh_room,
     data: *const u8,
     length: usize,
     reliability: i32,
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn vmesh_send_to_all(
         // SAFETY: the header's promise.
         let data = unsafe { memory::bytes(data, length, "data")? };
         let how = chosen(reliability)?;
-        sent(peer, |room| room.send_to_all(data, how))
+        sent(room, |room| room.send_to_all(data, how))
     })
 }
 
@@ -50,10 +50,10 @@ pub unsafe extern "C" fn vmesh_send_to_all(
 /// opened the same number alike, which VMESH_EVENT_CHANNEL_OPENED tells; until then it waits.
 /// VMESH_EVENT_CHANNEL_MISMATCH tells that it did so otherwise.
 ///
-/// Errors: as vmesh_send.
+/// Errors: as vmesh_participant_send.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_open_channel(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_channel_open(
+    room: vmesh_room,
     with_peer: *const vmesh_peer_id,
     channel: u8,
     reliability: i32,
@@ -62,31 +62,31 @@ pub unsafe extern "C" fn vmesh_open_channel(
         // SAFETY: the header's promise.
         let other = unsafe { memory::read(with_peer, "with_peer")? };
         let how = chosen(reliability)?;
-        sent(peer, |room| room.channel(other.into(), channel).open(how))
+        sent(room, |room| room.channel(other.into(), channel).open(how))
     })
 }
 
 /// Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as
-/// vmesh_send.
+/// vmesh_participant_send.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_close_channel(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_channel_close(
+    room: vmesh_room,
     with_peer: *const vmesh_peer_id,
     channel: u8,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let other = unsafe { memory::read(with_peer, "with_peer")? };
-        sent(peer, |room| room.channel(other.into(), channel).close())
+        sent(room, |room| room.channel(other.into(), channel).close())
     })
 }
 
 /// Sends a message on a data channel that this side has open.
 ///
-/// Errors: as vmesh_send, and VMESH_ERROR_CHANNEL_CLOSED, VMESH_ERROR_CHANNEL_MISMATCH.
+/// Errors: as vmesh_participant_send, and VMESH_ERROR_CHANNEL_CLOSED, VMESH_ERROR_CHANNEL_MISMATCH.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_send_on(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_channel_send(
+    room: vmesh_room,
     to: *const vmesh_peer_id,
     channel: u8,
     data: *const u8,
@@ -95,7 +95,7 @@ pub unsafe extern "C" fn vmesh_send_on(
     guarded(|| {
         // SAFETY: the header's promise.
         let (to, data) = unsafe { (memory::read(to, "to")?, memory::bytes(data, length, "data")?) };
-        sent(peer, |room| room.channel(to.into(), channel).send(data))
+        sent(room, |room| room.channel(to.into(), channel).send(data))
     })
 }
 
@@ -104,14 +104,14 @@ pub unsafe extern "C" fn vmesh_send_on(
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_disconnect(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_close_channels(
+    room: vmesh_room,
     from: *const vmesh_peer_id,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let from = unsafe { memory::read(from, "from")? };
-        sent(peer, |room| {
+        sent(room, |room| {
             room.participant(from.into()).close_channels();
             Ok(())
         })
@@ -122,15 +122,15 @@ pub unsafe extern "C" fn vmesh_disconnect(
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_queued_bytes(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_queued_bytes(
+    room: vmesh_room,
     to: *const vmesh_peer_id,
     count: *mut usize,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let to = unsafe { memory::read(to, "to")? };
-        let queued = with_room(peer, |room| Ok(room.participant(to.into()).queued_bytes()))?;
+        let queued = with_room(room, |room| Ok(room.participant(to.into()).queued_bytes()))?;
         // SAFETY: the header's promise.
         unsafe { memory::write(count, queued, "count")? };
         Ok(vmesh_result::VMESH_OK)
@@ -142,9 +142,9 @@ pub unsafe extern "C" fn vmesh_queued_bytes(
 ///
 /// Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_flush(peer: vmesh_peer) -> vmesh_result {
+pub extern "C" fn vmesh_room_flush(room: vmesh_room) -> vmesh_result {
     guarded(|| {
-        sent(peer, |room| {
+        sent(room, |room| {
             room.flush();
             Ok(())
         })
@@ -152,10 +152,10 @@ pub extern "C" fn vmesh_flush(peer: vmesh_peer) -> vmesh_result {
 }
 
 fn sent(
-    peer: vmesh_peer,
+    room: vmesh_room,
     call: impl FnOnce(&Room) -> Result<(), SendError>,
 ) -> Result<vmesh_result, Fault> {
-    with_room(peer, |room| {
+    with_room(room, |room| {
         call(room).map(|()| vmesh_result::VMESH_OK).map_err(|error| refused(&error))
     })
 }

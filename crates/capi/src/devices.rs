@@ -22,7 +22,7 @@ pub struct vmesh_device {
     pub role: i32,
     /// It is opened when no name is given.
     pub is_default: i32,
-    /// What vmesh_options and vmesh_set_input or vmesh_set_output open it by.
+    /// What vmesh_options and vmesh_microphone_set_input or vmesh_speaker_set_output open it by.
     pub name: [c_char; 256],
     /// A line for people, perhaps cut off.
     pub description: [c_char; 256],
@@ -41,7 +41,7 @@ unsafe impl Sized32 for vmesh_device {
 /// `size` is sizeof(vmesh_device); devices may be null if capacity is 0. Errors: VMESH_ERROR_NULL,
 /// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_DEVICE (there is no sound system).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_devices(
+pub unsafe extern "C" fn vmesh_devices(
     devices: *mut vmesh_device,
     size: u32,
     capacity: usize,

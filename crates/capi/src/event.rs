@@ -22,15 +22,15 @@ use crate::{
 /// null.
 ///
 /// The program owns the structure. What its texts and data point to belongs to the handle, and
-/// stays as it is until the next vmesh_poll on that handle, or vmesh_close.
+/// stays as it is until the next vmesh_events_poll on that handle, or vmesh_room_close.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct vmesh_event {
-    /// sizeof(vmesh_event), set by the program before the first vmesh_poll; it stays.
+    /// sizeof(vmesh_event), set by the program before the first vmesh_events_poll; it stays.
     pub size: u32,
     /// A vmesh_event_type.
     pub r#type: i32,
-    /// When, in microseconds since vmesh_join.
+    /// When, in microseconds since vmesh_room_join.
     pub at_us: u64,
     /// Whom it is about or from.
     pub peer: vmesh_peer_id,
@@ -52,7 +52,7 @@ pub struct vmesh_event {
     pub wait_us: u64,
     /// Reliable bytes of which it is not known that they arrived.
     pub undelivered_bytes: u64,
-    /// The number that vmesh_set_metadata or vmesh_set_room_metadata gave.
+    /// The number that vmesh_lobby_set_metadata or vmesh_lobby_set_room_metadata gave.
     pub transaction: u64,
     /// The session's number.
     pub session: u32,

@@ -29,7 +29,7 @@ impl Fault {
     pub(crate) fn unknown_peer() -> Self {
         Self::new(
             vmesh_result::VMESH_ERROR_UNKNOWN_PEER,
-            "there is no such peer in the room; take the id from vmesh_get_peers",
+            "there is no such peer in the room; take the id from vmesh_room_peers",
         )
     }
 
@@ -169,7 +169,7 @@ const fn meaning(result: vmesh_result) -> &'static CStr {
             c"a name is too long or blank, or has control characters; choose another"
         }
         VMESH_ERROR_DEVICE => {
-            c"a microphone or speaker cannot be opened; choose one that vmesh_get_devices lists"
+            c"a microphone or speaker cannot be opened; choose one that vmesh_devices lists"
         }
         VMESH_ERROR_RECORDING => c"a recording cannot be begun; name another folder",
         VMESH_ERROR_CERTIFICATE => c"a certificate cannot be read; name a PEM file",
@@ -178,7 +178,7 @@ const fn meaning(result: vmesh_result) -> &'static CStr {
         }
         VMESH_ERROR_TOO_MANY => c"too many handles are open; close those that are not used",
         VMESH_ERROR_UNKNOWN_PEER => {
-            c"there is no such peer in the room; take the id from vmesh_get_peers"
+            c"there is no such peer in the room; take the id from vmesh_room_peers"
         }
         VMESH_ERROR_BUFFER => c"a buffer is too small; make it as large as the call says",
         VMESH_ERROR_WOULD_BLOCK => {
@@ -202,10 +202,10 @@ const fn meaning(result: vmesh_result) -> &'static CStr {
             c"the server is out of reach, so that the others cannot see it; try again once it answers"
         }
         VMESH_ERROR_NO_ROOM => {
-            c"a voice over the game's own network has no room; join one with vmesh_join for that"
+            c"a voice over the game's own network has no room; join one with vmesh_room_join for that"
         }
         VMESH_ERROR_NO_NETWORK => {
-            c"a place in a room has no network of the game's; open a voice with vmesh_over_open for that"
+            c"a place in a room has no network of the game's; open a voice with vmesh_over_new for that"
         }
         VMESH_ERROR_INTERNAL => {
             c"a fault of voicemesh; close the handle, and report what vmesh_last_error says"

@@ -5,18 +5,18 @@
 //! for a game's own network within the two calls that say so; let a panic out; assume that the
 //! caller's structures have this library's version.
 //!
-//! Its loop is the caller's: `vmesh_join`, then each frame `vmesh_poll` until it gives
-//! `VMESH_EMPTY`, then `vmesh_close`.
+//! Its loop is the caller's: `vmesh_room_join`, then each frame `vmesh_events_poll` until it gives
+//! `VMESH_EMPTY`, then `vmesh_room_close`.
 //!
-//! - [`guard`]: every function's frame: catches panics, keeps the sentence of the last error.
-//! - [`handles`]: numbers for open objects, each used only once, so that a closed one is always
+//! - `guard`: every function's frame: catches panics, keeps the sentence of the last error.
+//! - `handles`: numbers for open objects, each used only once, so that a closed one is always
 //!   recognized.
-//! - [`realtime_handles`]: the same for objects that audio threads use: calls on those threads
+//! - `realtime_handles`: the same for objects that audio threads use: calls on those threads
 //!   never block.
-//! - [`memory`]: the only place that reads and writes the caller's memory.
-//! - [`options`], [`event`], [`peer`], [`data`], [`lobby`], [`places`], [`speak`], [`pcm`],
-//!   [`state`], [`devices`], [`moderation`]: the functions.
-//! - [`over`], [`network`]: voice over a game's own network.
+//! - `memory`: the only place that reads and writes the caller's memory.
+//! - `options`, `event`, `peer`, `data`, `lobby`, `places`, `speak`, `pcm`,
+//!   `state`, `devices`, `moderation`: the functions.
+//! - `over`, `network`: voice over a game's own network.
 //!
 //! But for the attributes of `crates/page`'s exports, `unsafe` of this house is here alone. Each block rests on one promise, which is the header's: a
 //! pointer is null or points to as much as its function says.
@@ -27,24 +27,24 @@
 // One rule for all, above, and in the header's first lines.
 #![allow(clippy::missing_safety_doc)]
 
-pub mod data;
-pub mod devices;
-pub mod event;
-pub mod guard;
-pub mod handles;
-pub mod lobby;
-pub mod memory;
-pub mod moderation;
-pub mod network;
-pub mod options;
-pub mod over;
-pub mod pcm;
-pub mod peer;
+mod data;
+mod devices;
+mod event;
+mod guard;
+mod handles;
+mod lobby;
+mod memory;
+mod moderation;
+mod network;
+mod options;
+mod over;
+mod pcm;
+mod peer;
 mod place;
-pub mod places;
-pub mod realtime_handles;
-pub mod speak;
-pub mod state;
+mod places;
+mod realtime_handles;
+mod speak;
+mod state;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -9,7 +9,7 @@ use voicemesh::{
 
 use crate::guard::{Fault, Outcome, guarded};
 use crate::memory::{self, Plain};
-use crate::peer::{vmesh_peer, with_room};
+use crate::peer::{vmesh_room, with_room};
 use crate::{vmesh_peer_id, vmesh_result, vmesh_string};
 
 /// One change of metadata.
@@ -34,12 +34,12 @@ unsafe impl Plain for vmesh_change {}
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_owner(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_lobby_owner(
+    room: vmesh_room,
     owner: *mut vmesh_peer_id,
 ) -> vmesh_result {
     guarded(|| {
-        let known = with_room(peer, |room| Ok(room.read_snapshot(|now| now.owner)))?;
+        let known = with_room(room, |room| Ok(room.read_snapshot(|now| now.owner)))?;
         // SAFETY: the header's promise.
         unsafe {
             memory::write(owner, known.map(vmesh_peer_id::from).unwrap_or_default(), "owner")?
@@ -56,30 +56,30 @@ pub unsafe extern "C" fn vmesh_get_owner(
 /// VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
 /// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_metadata(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_lobby_set_metadata(
+    room: vmesh_room,
     changes: *const vmesh_change,
     count: usize,
     transaction: *mut u64,
 ) -> vmesh_result {
     // SAFETY: the header's promise.
     guarded(|| unsafe {
-        transact(peer, changes, count, transaction, |lobby, changes| lobby.set_metadata(changes))
+        transact(room, changes, count, transaction, |lobby, changes| lobby.set_metadata(changes))
     })
 }
 
-/// Changes what the room publishes; otherwise as vmesh_set_metadata. Only the owner may; for any
-/// other peer, the change fails with the code "not-owner".
+/// Changes what the room publishes; otherwise as vmesh_lobby_set_metadata. Only the owner may; for
+/// any other peer, the change fails with the code "not-owner".
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_room_metadata(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_lobby_set_room_metadata(
+    room: vmesh_room,
     changes: *const vmesh_change,
     count: usize,
     transaction: *mut u64,
 ) -> vmesh_result {
     // SAFETY: the header's promise.
     guarded(|| unsafe {
-        transact(peer, changes, count, transaction, |lobby, changes| {
+        transact(room, changes, count, transaction, |lobby, changes| {
             lobby.set_room_metadata(changes)
         })
     })
@@ -87,9 +87,9 @@ pub unsafe extern "C" fn vmesh_set_room_metadata(
 
 /// # Safety
 ///
-/// As [`vmesh_set_metadata`].
+/// As [`vmesh_lobby_set_metadata`].
 unsafe fn transact(
-    peer: vmesh_peer,
+    room: vmesh_room,
     changes: *const vmesh_change,
     count: usize,
     transaction: *mut u64,
@@ -106,7 +106,7 @@ unsafe fn transact(
             _ => wanted.remove(key),
         };
     }
-    let number = with_room(peer, |room| call(&room.lobby(), wanted).map_err(refused_call))?;
+    let number = with_room(room, |room| call(&room.lobby(), wanted).map_err(refused_call))?;
     if !transaction.is_null() {
         // SAFETY: our caller's promise.
         unsafe { memory::write(transaction, number.0, "transaction")? };
@@ -121,8 +121,8 @@ unsafe fn transact(
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER,
 /// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_metadata(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_metadata(
+    room: vmesh_room,
     of: *const vmesh_peer_id,
     key: *const c_char,
     key_length: usize,
@@ -134,14 +134,14 @@ pub unsafe extern "C" fn vmesh_get_metadata(
         // SAFETY: the header's promise.
         let (scope, key) = unsafe { (of_peer(of)?, memory::text(key, key_length, "key")?) };
         // SAFETY: the header's promise.
-        unsafe { tell(peer, scope, |metadata| metadata.get(key), buffer, capacity, needed) }
+        unsafe { tell(room, scope, |metadata| metadata.get(key), buffer, capacity, needed) }
     })
 }
 
-/// Copies one value of what the room publishes; otherwise as vmesh_get_metadata.
+/// Copies one value of what the room publishes; otherwise as vmesh_participant_metadata.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_room_metadata(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_lobby_room_metadata(
+    room: vmesh_room,
     key: *const c_char,
     key_length: usize,
     buffer: *mut c_char,
@@ -153,16 +153,16 @@ pub unsafe extern "C" fn vmesh_get_room_metadata(
         let key = unsafe { memory::text(key, key_length, "key")? };
         // SAFETY: the header's promise.
         unsafe {
-            tell(peer, MetadataOf::Room, |metadata| metadata.get(key), buffer, capacity, needed)
+            tell(room, MetadataOf::Room, |metadata| metadata.get(key), buffer, capacity, needed)
         }
     })
 }
 
 /// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as
-/// vmesh_get_metadata. VMESH_EMPTY: there are not so many.
+/// vmesh_participant_metadata. VMESH_EMPTY: there are not so many.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_metadata_key(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_metadata_key(
+    room: vmesh_room,
     of: *const vmesh_peer_id,
     number: usize,
     buffer: *mut c_char,
@@ -174,15 +174,15 @@ pub unsafe extern "C" fn vmesh_get_metadata_key(
         let scope = unsafe { of_peer(of)? };
         // SAFETY: the header's promise.
         unsafe {
-            tell(peer, scope, |metadata| metadata.keys().nth(number), buffer, capacity, needed)
+            tell(room, scope, |metadata| metadata.keys().nth(number), buffer, capacity, needed)
         }
     })
 }
 
-/// Copies a key of what the room publishes; otherwise as vmesh_get_metadata_key.
+/// Copies a key of what the room publishes; otherwise as vmesh_participant_metadata_key.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_room_metadata_key(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_lobby_room_metadata_key(
+    room: vmesh_room,
     number: usize,
     buffer: *mut c_char,
     capacity: usize,
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn vmesh_get_room_metadata_key(
         // SAFETY: the header's promise.
         unsafe {
             tell(
-                peer,
+                room,
                 MetadataOf::Room,
                 |metadata| metadata.keys().nth(number),
                 buffer,
@@ -226,7 +226,7 @@ unsafe fn of_peer(of: *const vmesh_peer_id) -> Result<MetadataOf, Fault> {
 ///
 /// As [`memory::copy_out`].
 unsafe fn tell(
-    peer: vmesh_peer,
+    room: vmesh_room,
     scope: MetadataOf,
     which: impl FnOnce(&Metadata) -> Option<&String>,
     buffer: *mut c_char,
@@ -241,7 +241,7 @@ unsafe fn tell(
             Some(which(&state.metadata).cloned())
         }
     };
-    match with_room(peer, |room| room.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
+    match with_room(room, |room| room.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
         // SAFETY: our caller's promise.
         Some(text) => unsafe { memory::copy_out(&text, buffer, capacity, needed) },
         None => Ok(vmesh_result::VMESH_EMPTY),
@@ -251,14 +251,14 @@ unsafe fn tell(
 /// Requests a direct link to a peer, by the token that it publishes as VMESH_REACHABILITY_KEY. With
 /// VMESH_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives
 /// VMESH_EVENT_CONNECTION_REQUESTED. The request holds until the peer leaves the room or
-/// vmesh_disconnect_peer. VMESH_EVENT_WARNED reports a token that is not the newest, or of a peer
-/// that is not in the room.
+/// vmesh_participant_disconnect. VMESH_EVENT_WARNED reports a token that is not the newest, or of a
+/// peer that is not in the room.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_TOKEN, VMESH_ERROR_WOULD_BLOCK,
 /// VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_connect_peer(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_connect(
+    room: vmesh_room,
     to: *const vmesh_peer_id,
     token: *const c_char,
     length: usize,
@@ -267,17 +267,17 @@ pub unsafe extern "C" fn vmesh_connect_peer(
         // SAFETY: the header's promise.
         let (to, token) =
             unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
-        done(peer, |room| room.participant(to.into()).connect(token))
+        done(room, |room| room.participant(to.into()).connect(token))
     })
 }
 
 /// Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried
 /// at once.
 ///
-/// Errors: as vmesh_connect_peer.
+/// Errors: as vmesh_participant_connect.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_update_peer(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_update(
+    room: vmesh_room,
     to: *const vmesh_peer_id,
     token: *const c_char,
     length: usize,
@@ -286,24 +286,24 @@ pub unsafe extern "C" fn vmesh_update_peer(
         // SAFETY: the header's promise.
         let (to, token) =
             unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
-        done(peer, |room| room.participant(to.into()).update(token))
+        done(room, |room| room.participant(to.into()).update(token))
     })
 }
 
-/// Closes the link to a peer; there is none until vmesh_connect_peer. Speech goes on, through the
-/// server.
+/// Closes the link to a peer; there is none until vmesh_participant_connect. Speech goes on,
+/// through the server.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
 /// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_disconnect_peer(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_disconnect(
+    room: vmesh_room,
     from: *const vmesh_peer_id,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let from = unsafe { memory::read(from, "from")? };
-        done(peer, |room| room.participant(from.into()).disconnect())
+        done(room, |room| room.participant(from.into()).disconnect())
     })
 }
 
@@ -312,12 +312,12 @@ pub unsafe extern "C" fn vmesh_disconnect_peer(
 ///
 /// Errors: VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_network_changed(peer: vmesh_peer) -> vmesh_result {
-    guarded(|| done(peer, Room::network_changed))
+pub extern "C" fn vmesh_room_network_changed(room: vmesh_room) -> vmesh_result {
+    guarded(|| done(room, Room::network_changed))
 }
 
-fn done(peer: vmesh_peer, call: impl FnOnce(&Room) -> Result<(), ConnectError>) -> Outcome {
-    with_room(peer, |room| call(room).map(|()| vmesh_result::VMESH_OK).map_err(refused_call))
+fn done(room: vmesh_room, call: impl FnOnce(&Room) -> Result<(), ConnectError>) -> Outcome {
+    with_room(room, |room| call(room).map(|()| vmesh_result::VMESH_OK).map_err(refused_call))
 }
 
 pub(crate) fn refused_call(error: ConnectError) -> Fault {

@@ -7,7 +7,7 @@ use voicemesh::Moderation;
 use crate::guard::{Fault, guarded};
 use crate::lobby::refused_call;
 use crate::memory;
-use crate::peer::{vmesh_peer, with_room};
+use crate::peer::{vmesh_room, with_room};
 use crate::{vmesh_decision, vmesh_peer_id, vmesh_result};
 
 /// Decides about another member or the room: `decision` is a vmesh_decision. A member that may not
@@ -20,8 +20,8 @@ use crate::{vmesh_decision, vmesh_peer_id, vmesh_result};
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_WOULD_BLOCK,
 /// VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_moderate(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_lobby_moderate(
+    room: vmesh_room,
     decision: i32,
     about: *const vmesh_peer_id,
     text: *const c_char,
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn vmesh_moderate(
             }
             vmesh_decision::VMESH_DECISION_MAKE_OWNER => Moderation::MakeOwner { peer: member()? },
         };
-        let number = with_room(peer, |room| room.lobby().moderate(action).map_err(refused_call))?;
+        let number = with_room(room, |room| room.lobby().moderate(action).map_err(refused_call))?;
         if !transaction.is_null() {
             // SAFETY: the header's promise.
             unsafe { memory::write(transaction, number.0, "transaction")? };

@@ -8,11 +8,11 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use voicemesh::Bytes;
-use voicemesh::over::Pump;
 use voicemesh::over::network::{
-    Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent,
-    PacketLimits, Reliability,
+    Delivery, Destination, DisconnectReason, LinkId, NetworkError, NetworkEvent, PacketLimits,
+    Reliability,
 };
+use voicemesh::over::{Network, Pump};
 use voicemesh_common::lock;
 
 use crate::guard::Fault;
@@ -47,11 +47,11 @@ pub struct vmesh_network_event {
 }
 
 /// A game's network: what it can do, as functions that begin it and return at once. Each is given
-/// the context. They are called by vmesh_over_update and vmesh_close, on the thread that calls
+/// the context. They are called by vmesh_over_update and vmesh_room_close, on the thread that calls
 /// those, and at no other time; they must not let exceptions out, and may call every other function
-/// of this library. Where one of them calls vmesh_close, the farewell leaves, and the functions are
-/// called, until the vmesh_over_update that called it returns. A result below 0 says that it
-/// failed.
+/// of this library. Where one of them calls vmesh_room_close, the farewell leaves, and the
+/// functions are called, until the vmesh_over_update that called it returns. A result below 0 says
+/// that it failed.
 ///
 /// In host mode the network is asked to host, never to connect: what server and client of one
 /// program send each other stays in it.
@@ -156,7 +156,7 @@ pub(crate) const NO_NETWORK: vmesh_network = vmesh_network {
 pub(crate) fn no_network() -> Fault {
     Fault::new(
         vmesh_result::VMESH_ERROR_NO_NETWORK,
-        "the handle is a place in a room; open a voice over the game's own network with vmesh_over_open",
+        "the handle is a place in a room; open a voice over the game's own network with vmesh_over_new",
     )
 }
 
@@ -236,7 +236,7 @@ pub(crate) struct ProgramNetwork {
 }
 
 // SAFETY: the functions are called, and the context is handed to them, on the threads on which the
-// program calls vmesh_over_update and vmesh_close, which the header leaves to it.
+// program calls vmesh_over_update and vmesh_room_close, which the header leaves to it.
 unsafe impl Send for ProgramNetwork {}
 
 impl ProgramNetwork {

@@ -75,26 +75,27 @@ pub struct vmesh_options {
     pub automatic_gain: i32,
     /// Removes rumble below the voice.
     pub high_pass: i32,
-    /// Messages leave with vmesh_flush alone, at the end of a frame, and not by themselves.
+    /// Messages leave with vmesh_room_flush alone, at the end of a frame, and not by themselves.
     pub manual_flush: i32,
     /// A vmesh_connections.
     pub connections: i32,
     /// A game with places: the own speech is heard from where this peer stands, and the speaker
-    /// plays two sides. See vmesh_set_position.
+    /// plays two sides. See vmesh_participant_set_position.
     pub positional: i32,
     /// A vmesh_handedness.
     pub handedness: i32,
-    /// There is no microphone but the one that vmesh_open_microphone makes; input does not count.
+    /// There is no microphone but the one that vmesh_microphone_open_feed makes; input does not
+    /// count.
     pub program_input: i32,
-    /// There is no speaker: the program plays what vmesh_open_mix or vmesh_open_voice gives; output
-    /// does not count.
+    /// There is no speaker: the program plays what vmesh_speaker_open_mix or
+    /// vmesh_participant_open_voice gives; output does not count.
     pub program_output: i32,
     /// Zero.
     pub reserved: i32,
     /// An access token, for servers that ask for one, at most 4096 bytes. None if empty.
     pub token: vmesh_string,
-    /// The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_set_token; else a server that asks
-    /// for another token refuses it.
+    /// The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_lobby_set_token; else a server that
+    /// asks for another token refuses it.
     pub renews_token: i32,
     /// The channel of the microphone or file to hear, counted from 1. 0: channels that carry the
     /// same are mixed, and of others the loudest is heard.

@@ -6,7 +6,7 @@ use crate::guard::{Fault, guarded};
 use crate::memory;
 use crate::network::{NO_NETWORK, OpenNetwork, ProgramNetwork, vmesh_network};
 use crate::options::{self, vmesh_options};
-use crate::peer::{OpenPeer, PEERS, vmesh_peer};
+use crate::peer::{OpenPeer, PEERS, vmesh_room};
 use crate::place::Place;
 use crate::{vmesh_mode, vmesh_result};
 
@@ -15,22 +15,22 @@ use crate::{vmesh_mode, vmesh_result};
 /// activation, release_ms, uplink_bps, muted, the processing, positional, handedness, program_input
 /// and program_output.
 ///
-/// All functions that take a vmesh_peer take this handle; those about rooms, lobbies, moderation,
+/// All functions that take a vmesh_room take this handle; those about rooms, lobbies, moderation,
 /// messages, channels and recordings give VMESH_ERROR_NO_ROOM. The handle is the program's to
-/// close, with vmesh_close, on the network's thread. `network` is copied; each of its functions
-/// must be there but those that may be null, and be of use until vmesh_close returns, or, if one of
-/// them calls it, until vmesh_over_update does. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
-/// VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
-/// VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
+/// close, with vmesh_room_close, on the network's thread. `network` is copied; each of its
+/// functions must be there but those that may be null, and be of use until vmesh_room_close
+/// returns, or, if one of them calls it, until vmesh_over_update does. Errors: VMESH_ERROR_NULL,
+/// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_NAME,
+/// VMESH_ERROR_DEVICE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *room is then 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_over_open(
+pub unsafe extern "C" fn vmesh_over_new(
     options: *const vmesh_options,
     network: *const vmesh_network,
-    peer: *mut vmesh_peer,
+    room: *mut vmesh_room,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        unsafe { memory::write(peer, 0, "peer")? };
+        unsafe { memory::write(room, 0, "room")? };
         // SAFETY: the header's promise.
         let options = unsafe { options::read_over(options)? };
         // SAFETY: the header's promise.
@@ -40,23 +40,23 @@ pub unsafe extern "C" fn vmesh_over_open(
         let network = OpenNetwork::new(pump);
         let handle = PEERS.open(OpenPeer::new(Place::Over(Box::new(voice)), network))?;
         // SAFETY: as above.
-        unsafe { memory::write(peer, handle, "peer")? };
+        unsafe { memory::write(room, handle, "room")? };
         Ok(vmesh_result::VMESH_OK)
     })
 }
 
 /// Once a frame, on the thread to which the game's network belongs: does with the network what the
-/// voice wants, takes in what has come, and takes up the situation that vmesh_get_state,
-/// vmesh_get_peers and vmesh_get_level show until the next call.
+/// voice wants, takes in what has come, and takes up the situation that vmesh_room_snapshot,
+/// vmesh_room_peers and vmesh_participant_level show until the next call.
 ///
 /// While it is not called nothing is sent, and what was said is left out, but for the last 400 ms.
 /// Errors: VMESH_ERROR_NO_NETWORK, VMESH_ERROR_WOULD_BLOCK (it is being called already: by another
 /// thread, or by the function of the network that calls it), VMESH_ERROR_BAD_HANDLE,
 /// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_over_update(peer: vmesh_peer) -> vmesh_result {
+pub extern "C" fn vmesh_over_update(room: vmesh_room) -> vmesh_result {
     guarded(|| {
-        let open = PEERS.find(peer)?;
+        let open = PEERS.find(room)?;
         open.network.update()?;
         if open.network.is_closed_within() {
             open.network.close();
@@ -75,10 +75,10 @@ pub extern "C" fn vmesh_over_update(peer: vmesh_peer) -> vmesh_result {
 /// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_NO_NETWORK, VMESH_ERROR_BAD_HANDLE,
 /// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_over_follow(peer: vmesh_peer, mode: i32) -> vmesh_result {
+pub extern "C" fn vmesh_over_follow(room: vmesh_room, mode: i32) -> vmesh_result {
     guarded(|| {
         let mode = chosen(mode)?;
-        PEERS.find(peer)?.with_mut(|place| {
+        PEERS.find(room)?.with_mut(|place| {
             place.over()?.follow(mode, || (), || ());
             Ok(vmesh_result::VMESH_OK)
         })
@@ -89,10 +89,10 @@ pub extern "C" fn vmesh_over_follow(peer: vmesh_peer, mode: i32) -> vmesh_result
 /// start, or ends by itself, is not tried again: VMESH_EVENT_REFUSED reports it. Errors as
 /// vmesh_over_follow.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_over_run(peer: vmesh_peer, mode: i32) -> vmesh_result {
+pub extern "C" fn vmesh_over_run(room: vmesh_room, mode: i32) -> vmesh_result {
     guarded(|| {
         let mode = chosen(mode)?;
-        PEERS.find(peer)?.with_mut(|place| {
+        PEERS.find(room)?.with_mut(|place| {
             let voice = place.over()?;
             match mode {
                 Mode::None => voice.stop(),
@@ -106,13 +106,13 @@ pub extern "C" fn vmesh_over_run(peer: vmesh_peer, mode: i32) -> vmesh_result {
 }
 
 /// What a voice is now: *mode becomes a vmesh_mode, as of the last vmesh_over_update. Whether it is
-/// in a session says `connected` of vmesh_state.
+/// in a session says `connected` of vmesh_snapshot.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_NO_NETWORK, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_over_mode(peer: vmesh_peer, mode: *mut i32) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_over_mode(room: vmesh_room, mode: *mut i32) -> vmesh_result {
     guarded(|| {
-        let name = PEERS.find(peer)?.with_mut(|place| Ok(place.over()?.snapshot().mode))?;
+        let name = PEERS.find(room)?.with_mut(|place| Ok(place.over()?.snapshot().mode))?;
         let now = MODES.into_iter().find(|(_, one)| one.to_string() == name);
         let number = now.map_or(vmesh_mode::VMESH_MODE_NONE, |(number, _)| number);
         // SAFETY: the header's promise.

@@ -5,16 +5,16 @@ use voicemesh::{DeviceError, MicrophoneFeed, MixVoice, PeerVoice};
 
 use crate::guard::{Fault, Outcome, guarded, guarded_quietly};
 use crate::memory;
-use crate::peer::{vmesh_peer, with};
+use crate::peer::{vmesh_room, with};
 use crate::realtime_handles::RealtimeHandles;
 use crate::{vmesh_peer_id, vmesh_result};
 
 /// One peer's voice, to be read. 0 is none.
-pub type vmesh_voice = u64;
+pub type vmesh_peer_voice = u64;
 /// Everyone together, to be read. 0 is none.
-pub type vmesh_mix = u64;
+pub type vmesh_mix_voice = u64;
 /// A microphone that the program writes. 0 is none.
-pub type vmesh_microphone = u64;
+pub type vmesh_microphone_feed = u64;
 
 /// As many as the crate below reads at a time.
 static VOICES: RealtimeHandles<PeerVoice, 256> = RealtimeHandles::new(2);
@@ -24,24 +24,24 @@ static MICROPHONES: RealtimeHandles<MicrophoneFeed, 64> = RealtimeHandles::new(4
 /// Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to
 /// 192000. While it is open, the peer is in no mix and no speaker. Mute and gain of the peer count;
 /// its position does not. Opened again, it goes to the new handle, and the old one reads silence;
-/// so it does after vmesh_close.
+/// so it does after vmesh_room_close.
 ///
-/// The handle is the program's to close, with vmesh_close_voice; 256 are open at most. Errors:
+/// The handle is the program's to close, with vmesh_peer_voice_close; 256 are open at most. Errors:
 /// VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (the rate), VMESH_ERROR_TOO_MANY,
 /// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *voice is then 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_open_voice(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_open_voice(
+    room: vmesh_room,
     of: *const vmesh_peer_id,
     rate_hz: u32,
-    voice: *mut vmesh_voice,
+    voice: *mut vmesh_peer_voice,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(voice, 0, "voice")? };
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        let opened = with(peer, |place| {
+        let opened = with(room, |place| {
             place.member(of.into()).open_voice_at(rate_hz).map_err(|error| bad_rate(&error))
         })?;
         // SAFETY: as above.
@@ -53,17 +53,18 @@ pub unsafe extern "C" fn vmesh_open_voice(
 /// Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time:
 /// another takes its place.
 ///
-/// The handle is the program's to close, with vmesh_close_mix. Errors: as vmesh_open_voice.
+/// The handle is the program's to close, with vmesh_mix_voice_close. Errors: as
+/// vmesh_participant_open_voice.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_open_mix(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_speaker_open_mix(
+    room: vmesh_room,
     rate_hz: u32,
-    mix: *mut vmesh_mix,
+    mix: *mut vmesh_mix_voice,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(mix, 0, "mix")? };
-        let opened = with(peer, |place| {
+        let opened = with(room, |place| {
             place.speaker().open_mix(rate_hz).map_err(|error| bad_rate(&error))
         })?;
         // SAFETY: as above.
@@ -73,20 +74,21 @@ pub unsafe extern "C" fn vmesh_open_mix(
 }
 
 /// Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes
-/// the place of the one in use and is processed like one; vmesh_set_input takes its place again. To
-/// have no other before it, join with vmesh_options.program_input.
+/// the place of the one in use and is processed like one; vmesh_microphone_set_input takes its
+/// place again. To have no other before it, join with vmesh_options.program_input.
 ///
-/// The handle is the program's to close, with vmesh_close_microphone. Errors: as vmesh_open_voice.
+/// The handle is the program's to close, with vmesh_microphone_feed_close. Errors: as
+/// vmesh_participant_open_voice.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_open_microphone(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_microphone_open_feed(
+    room: vmesh_room,
     rate_hz: u32,
-    microphone: *mut vmesh_microphone,
+    microphone: *mut vmesh_microphone_feed,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(microphone, 0, "microphone")? };
-        let opened = with(peer, |place| {
+        let opened = with(room, |place| {
             place.microphone().open_feed(rate_hz).map_err(|error| bad_rate(&error))
         })?;
         // SAFETY: as above.
@@ -104,8 +106,8 @@ pub unsafe extern "C" fn vmesh_open_microphone(
 /// VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (not aligned, or too many), VMESH_ERROR_BAD_HANDLE,
 /// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_read_voice(
-    voice: vmesh_voice,
+pub unsafe extern "C" fn vmesh_peer_voice_read(
+    voice: vmesh_peer_voice,
     samples: *mut f32,
     count: usize,
     given: *mut usize,
@@ -117,10 +119,10 @@ pub unsafe extern "C" fn vmesh_read_voice(
 }
 
 /// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as
-/// vmesh_read_voice, but that *given counts frames as well.
+/// vmesh_peer_voice_read, but that *given counts frames as well.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_read_mix(
-    mix: vmesh_mix,
+pub unsafe extern "C" fn vmesh_mix_voice_read(
+    mix: vmesh_mix_voice,
     samples: *mut f32,
     frames: usize,
     given: *mut usize,
@@ -134,10 +136,10 @@ pub unsafe extern "C" fn vmesh_read_mix(
 
 /// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for:
 /// fewer if a second of samples already waits unread. A sample that is not a number becomes
-/// silence. Otherwise as vmesh_read_voice.
+/// silence. Otherwise as vmesh_peer_voice_read.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_write_microphone(
-    microphone: vmesh_microphone,
+pub unsafe extern "C" fn vmesh_microphone_feed_write(
+    microphone: vmesh_microphone_feed,
     samples: *const f32,
     count: usize,
     taken: *mut usize,
@@ -155,20 +157,20 @@ pub unsafe extern "C" fn vmesh_write_microphone(
 /// Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0,
 /// does nothing. Error: VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_close_voice(voice: vmesh_voice) -> vmesh_result {
+pub extern "C" fn vmesh_peer_voice_close(voice: vmesh_peer_voice) -> vmesh_result {
     guarded(|| closed(&VOICES, voice))
 }
 
-/// Closes a mix; otherwise as vmesh_close_voice.
+/// Closes a mix; otherwise as vmesh_peer_voice_close.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_close_mix(mix: vmesh_mix) -> vmesh_result {
+pub extern "C" fn vmesh_mix_voice_close(mix: vmesh_mix_voice) -> vmesh_result {
     guarded(|| closed(&MIXES, mix))
 }
 
-/// Closes a microphone; otherwise as vmesh_close_voice. Its sound is silence from then on, until
-/// vmesh_set_input or vmesh_open_microphone.
+/// Closes a microphone; otherwise as vmesh_peer_voice_close. Its sound is silence from then on,
+/// until vmesh_microphone_set_input or vmesh_microphone_open_feed.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_close_microphone(microphone: vmesh_microphone) -> vmesh_result {
+pub extern "C" fn vmesh_microphone_feed_close(microphone: vmesh_microphone_feed) -> vmesh_result {
     guarded(|| closed(&MICROPHONES, microphone))
 }
 

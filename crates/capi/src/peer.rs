@@ -17,10 +17,10 @@ use crate::place::Place;
 use crate::{VMESH_ABI_VERSION, memory, vmesh_peer_id, vmesh_result};
 
 /// This program's own place in a room. 0 is none.
-pub type vmesh_peer = u64;
+pub type vmesh_room = u64;
 
-/// How often vmesh_wait looks. It holds no lock in between, so that other threads can use the
-/// handle.
+/// How often vmesh_events_wait looks. It holds no lock in between, so that other threads can use
+/// the handle.
 const LOOK: Duration = Duration::from_millis(2);
 /// The highest volume of a peer, as a factor.
 const MOST_GAIN: f32 = 4.0;
@@ -41,7 +41,7 @@ pub(crate) struct OpenPeer {
 struct PeerSlot {
     /// `None` while and after it is closed.
     open: Option<Place>,
-    /// Taken by vmesh_wait, not yet by vmesh_poll.
+    /// Taken by vmesh_events_wait, not yet by vmesh_events_poll.
     next: Option<TimedEvent>,
 }
 
@@ -65,20 +65,20 @@ impl OpenPeer {
 
 /// Runs a call on an open handle, whatever it is.
 pub(crate) fn with<T>(
-    peer: vmesh_peer,
+    room: vmesh_room,
     call: impl FnOnce(&Place) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let open = PEERS.find(peer)?;
+    let open = PEERS.find(room)?;
     let place = open.lock();
     call(place.open.as_ref().ok_or_else(closed)?)
 }
 
 /// Runs a call on a place in a room.
 pub(crate) fn with_room<T>(
-    peer: vmesh_peer,
+    room: vmesh_room,
     call: impl FnOnce(&Room) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    with(peer, |place| call(place.room()?))
+    with(room, |place| call(place.room()?))
 }
 
 fn closed() -> Fault {
@@ -86,9 +86,9 @@ fn closed() -> Fault {
 }
 
 /// A call that can only fail by its handle.
-fn done(peer: vmesh_peer, call: impl FnOnce(&Place)) -> vmesh_result {
+fn done(room: vmesh_room, call: impl FnOnce(&Place)) -> vmesh_result {
     guarded(|| {
-        with(peer, |place| {
+        with(room, |place| {
             call(place);
             Ok(vmesh_result::VMESH_OK)
         })
@@ -111,26 +111,26 @@ pub extern "C" fn vmesh_version() -> *const c_char {
 /// Begins to join a room, and gives the handle. Events report whether that works:
 /// VMESH_EVENT_JOINED, VMESH_EVENT_SERVER_AWAY, VMESH_EVENT_REFUSED.
 ///
-/// The handle is the program's to close, with vmesh_close. Returns at once but for opening devices.
-/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
-/// VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE, VMESH_ERROR_RECORDING,
-/// VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
+/// The handle is the program's to close, with vmesh_room_close. Returns at once but for opening
+/// devices. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT,
+/// VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
+/// VMESH_ERROR_RECORDING, VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *room
+/// is then 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_join(
+pub unsafe extern "C" fn vmesh_room_join(
     options: *const vmesh_options,
-    peer: *mut vmesh_peer,
+    room: *mut vmesh_room,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        unsafe { memory::write(peer, 0, "peer")? };
+        unsafe { memory::write(room, 0, "room")? };
         // SAFETY: the header's promise.
         let options = unsafe { options::read(options)? };
-        let joined = Room::join(options).map_err(|error| options::refused(&error))?;
-        let (room, events) = joined;
-        let handle =
-            PEERS.open(OpenPeer::new(Place::Room(room, events), OpenNetwork::default()))?;
+        let (joined, events) = Room::join(options).map_err(|error| options::refused(&error))?;
+        let place = Place::Room(joined, events);
+        let handle = PEERS.open(OpenPeer::new(place, OpenNetwork::default()))?;
         // SAFETY: as above.
-        unsafe { memory::write(peer, handle, "peer")? };
+        unsafe { memory::write(room, handle, "room")? };
         Ok(vmesh_result::VMESH_OK)
     })
 }
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn vmesh_join(
 /// copied, and the next call draws another key. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT,
 /// VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_BUFFER, VMESH_ERROR_SYSTEM.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_new_link(
+pub unsafe extern "C" fn vmesh_options_new_link(
     server: *const c_char,
     server_length: usize,
     room: *const c_char,
@@ -168,16 +168,19 @@ pub unsafe extern "C" fn vmesh_new_link(
 /// The next thing that happened: VMESH_OK and an event, or VMESH_EMPTY and one of the type
 /// VMESH_EVENT_NONE. Never blocks. The order is that in which things happened.
 ///
-/// event->size must be set. What the event points to stays as it is until the next vmesh_poll on
-/// this handle, or vmesh_close; so one thread at a time polls a handle. Errors: VMESH_ERROR_NULL,
-/// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// event->size must be set. What the event points to stays as it is until the next
+/// vmesh_events_poll on this handle, or vmesh_room_close; so one thread at a time polls a handle.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_poll(peer: vmesh_peer, event: *mut vmesh_event) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_events_poll(
+    room: vmesh_room,
+    event: *mut vmesh_event,
+) -> vmesh_result {
     guarded(|| {
         // Before anything is taken: an event must not be lost to a wrong size.
         // SAFETY: the header's promise.
         unsafe { memory::write_sized(event, event::NONE, "event")? };
-        let open = PEERS.find(peer)?;
+        let open = PEERS.find(room)?;
         let stamped = {
             let mut place = open.lock();
             match place.next.take() {
@@ -206,10 +209,10 @@ pub unsafe extern "C" fn vmesh_poll(peer: vmesh_peer, event: *mut vmesh_event) -
     clippy::disallowed_methods,
     reason = "several threads may wait for one peer, whose events one of them takes"
 )]
-pub extern "C" fn vmesh_wait(peer: vmesh_peer, at_most_ms: u32) -> vmesh_result {
+pub extern "C" fn vmesh_events_wait(room: vmesh_room, at_most_ms: u32) -> vmesh_result {
     guarded(|| {
         let deadline = Instant::now() + Duration::from_millis(at_most_ms.into());
-        let open = PEERS.find(peer)?;
+        let open = PEERS.find(room)?;
         loop {
             if is_pending(&open)? {
                 return Ok(vmesh_result::VMESH_OK);
@@ -241,12 +244,12 @@ fn is_pending(open: &Arc<OpenPeer>) -> Result<bool, Fault> {
 /// by the others after some seconds. Of a voice over a game's network, a vmesh_over_update on
 /// another thread is waited for. Error: VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_close(peer: vmesh_peer) -> vmesh_result {
+pub extern "C" fn vmesh_room_close(room: vmesh_room) -> vmesh_result {
     guarded(|| {
-        if peer == 0 {
+        if room == 0 {
             return Ok(vmesh_result::VMESH_OK);
         }
-        if let Some(open) = PEERS.close(peer)? {
+        if let Some(open) = PEERS.close(room)? {
             // A separate statement: the lock must not be held while leaving.
             let taken = open.lock().open.take();
             drop(taken);
@@ -258,21 +261,21 @@ pub extern "C" fn vmesh_close(peer: vmesh_peer) -> vmesh_result {
 
 /// Muted, nothing is sent. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_set_muted(peer: vmesh_peer, muted: i32) -> vmesh_result {
-    done(peer, |place| place.microphone().set_muted(muted != 0))
+pub extern "C" fn vmesh_microphone_set_muted(room: vmesh_room, muted: i32) -> vmesh_result {
+    done(room, |place| place.microphone().set_muted(muted != 0))
 }
 
 /// Deafened, nothing is heard. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_set_deafened(peer: vmesh_peer, deafened: i32) -> vmesh_result {
-    done(peer, |place| place.speaker().set_deafened(deafened != 0))
+pub extern "C" fn vmesh_speaker_set_deafened(room: vmesh_room, deafened: i32) -> vmesh_result {
+    done(room, |place| place.speaker().set_deafened(deafened != 0))
 }
 
 /// Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors:
 /// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_set_talking(peer: vmesh_peer, talking: i32) -> vmesh_result {
-    done(peer, |place| place.microphone().set_talking(talking != 0))
+pub extern "C" fn vmesh_microphone_set_talking(room: vmesh_room, talking: i32) -> vmesh_result {
+    done(room, |place| place.microphone().set_talking(talking != 0))
 }
 
 /// When the microphone's sound is sent, from now on: a vmesh_activation, but not the default;
@@ -280,8 +283,8 @@ pub extern "C" fn vmesh_set_talking(peer: vmesh_peer, talking: i32) -> vmesh_res
 ///
 /// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_set_activation(
-    peer: vmesh_peer,
+pub extern "C" fn vmesh_microphone_set_activation(
+    room: vmesh_room,
     activation: i32,
     release_ms: u32,
 ) -> vmesh_result {
@@ -289,7 +292,7 @@ pub extern "C" fn vmesh_set_activation(
         let chosen = options::activation(activation, release_ms)?;
         let chosen = chosen
             .ok_or_else(|| Fault::value("activation", "the default once the room is joined"))?;
-        with(peer, |place| {
+        with(room, |place| {
             place.microphone().set_activation(chosen);
             Ok(vmesh_result::VMESH_OK)
         })
@@ -300,8 +303,8 @@ pub extern "C" fn vmesh_set_activation(
 ///
 /// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_set_processing(
-    peer: vmesh_peer,
+pub extern "C" fn vmesh_microphone_set_processing(
+    room: vmesh_room,
     echo_cancellation: i32,
     noise_suppression: i32,
     automatic_gain: i32,
@@ -310,7 +313,7 @@ pub extern "C" fn vmesh_set_processing(
     guarded(|| {
         let chosen =
             options::processing(echo_cancellation, noise_suppression, automatic_gain, high_pass)?;
-        with(peer, |place| {
+        with(room, |place| {
             place.microphone().set_processing(chosen);
             Ok(vmesh_result::VMESH_OK)
         })
@@ -323,8 +326,8 @@ pub extern "C" fn vmesh_set_processing(
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_DEVICE, VMESH_ERROR_BAD_HANDLE,
 /// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_input(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_microphone_set_input(
+    room: vmesh_room,
     input: *const c_char,
     length: usize,
 ) -> vmesh_result {
@@ -332,17 +335,17 @@ pub unsafe extern "C" fn vmesh_set_input(
     let text = || unsafe { memory::text(input, length, "input") };
     guarded(|| {
         let input = options::input_spec(or_default(text()?))?;
-        with(peer, |place| {
+        with(room, |place| {
             place.microphone().set_input(input);
             Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
-/// Changes the speaker; otherwise as vmesh_set_input.
+/// Changes the speaker; otherwise as vmesh_microphone_set_input.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_output(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_speaker_set_output(
+    room: vmesh_room,
     output: *const c_char,
     length: usize,
 ) -> vmesh_result {
@@ -350,7 +353,7 @@ pub unsafe extern "C" fn vmesh_set_output(
     let text = || unsafe { memory::text(output, length, "output") };
     guarded(|| {
         let output = options::output_spec(or_default(text()?))?;
-        with(peer, |place| {
+        with(room, |place| {
             place.speaker().set_output(output);
             Ok(vmesh_result::VMESH_OK)
         })
@@ -363,16 +366,16 @@ fn or_default(text: &str) -> &str {
 
 /// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of
 /// vmesh_options does at the join. VMESH_OK means that it is announced: nothing is recorded before
-/// everyone in the room can see that it is on, which is when `recording` of vmesh_state says so, a
-/// round trip to the server later. VMESH_EVENT_RECORDING_FAILED reports that it comes to nothing,
+/// everyone in the room can see that it is on, which is when `recording` of vmesh_snapshot says so,
+/// a round trip to the server later. VMESH_EVENT_RECORDING_FAILED reports that it comes to nothing,
 /// or has ended early.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_RECORDING
 /// (nothing can be written there), VMESH_ERROR_ALREADY_RECORDING, VMESH_ERROR_SERVER_AWAY,
 /// VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_start_recording(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_room_start_recording(
+    room: vmesh_room,
     folder: *const c_char,
     length: usize,
 ) -> vmesh_result {
@@ -382,7 +385,7 @@ pub unsafe extern "C" fn vmesh_start_recording(
         if folder.is_empty() {
             return Err(Fault::value("folder", "empty"));
         }
-        with_room(peer, |room| {
+        with_room(room, |room| {
             room.start_recording(folder).map(|()| vmesh_result::VMESH_OK).map_err(not_recorded)
         })
     })
@@ -390,9 +393,9 @@ pub unsafe extern "C" fn vmesh_start_recording(
 
 /// Ends the recording, if one is kept. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_stop_recording(peer: vmesh_peer) -> vmesh_result {
+pub extern "C" fn vmesh_room_stop_recording(room: vmesh_room) -> vmesh_result {
     guarded(|| {
-        with_room(peer, |room| {
+        with_room(room, |room| {
             room.stop_recording();
             Ok(vmesh_result::VMESH_OK)
         })
@@ -400,13 +403,16 @@ pub extern "C" fn vmesh_stop_recording(peer: vmesh_peer) -> vmesh_result {
 }
 
 /// Whether this peer records now: *recording becomes 1 once everyone in the room can see it, and 0
-/// when the recording has ended; as `recording` of vmesh_state.
+/// when the recording has ended; as `recording` of vmesh_snapshot.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_is_recording(peer: vmesh_peer, recording: *mut i32) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_room_is_recording(
+    room: vmesh_room,
+    recording: *mut i32,
+) -> vmesh_result {
     guarded(|| {
-        let is_on = with(peer, |place| Ok(place.read_snapshot(|now| now.recording)))?;
+        let is_on = with(room, |place| Ok(place.read_snapshot(|now| now.recording)))?;
         // SAFETY: the header's promise.
         unsafe { memory::write(recording, is_on.into(), "recording")? };
         Ok(vmesh_result::VMESH_OK)
@@ -430,8 +436,8 @@ fn not_recorded(error: RecordError) -> Fault {
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_gain(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_set_gain(
+    room: vmesh_room,
     of: *const vmesh_peer_id,
     gain: f32,
 ) -> vmesh_result {
@@ -441,7 +447,7 @@ pub unsafe extern "C" fn vmesh_set_gain(
         if !(0.0..=MOST_GAIN).contains(&gain) {
             return Err(Fault::value("gain", gain));
         }
-        with(peer, |place| {
+        with(room, |place| {
             place.member(of.into()).set_gain(gain);
             Ok(vmesh_result::VMESH_OK)
         })
@@ -452,15 +458,15 @@ pub unsafe extern "C" fn vmesh_set_gain(
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_peer_muted(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_set_muted(
+    room: vmesh_room,
     of: *const vmesh_peer_id,
     muted: i32,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        with(peer, |place| {
+        with(room, |place| {
             place.member(of.into()).set_muted(muted != 0);
             Ok(vmesh_result::VMESH_OK)
         })
@@ -471,55 +477,68 @@ pub unsafe extern "C" fn vmesh_set_peer_muted(
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_token(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_lobby_set_token(
+    room: vmesh_room,
     token: *const c_char,
     length: usize,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let token = unsafe { memory::text(token, length, "token")? };
-        with_room(peer, |room| {
+        with_room(room, |room| {
             room.lobby().set_token(token);
             Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
-/// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes.
-/// VMESH_EVENT_WARNED reports what cannot be sent.
+/// Writes to one peer: at most 4096 bytes. VMESH_EVENT_WARNED reports what cannot be sent.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_send_text(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_send_text(
+    room: vmesh_room,
     to: *const vmesh_peer_id,
     text: *const c_char,
     length: usize,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        let text = unsafe { memory::text(text, length, "text")? };
+        let to = unsafe { memory::read(to, "to")? };
         // SAFETY: the header's promise.
-        let to = if to.is_null() { None } else { Some(unsafe { memory::read(to, "to")? }) };
-        with(peer, |place| {
-            match to {
-                None => place.send_text(text),
-                Some(to) => place.member(to.into()).send_text(text),
-            }
+        let text = unsafe { memory::text(text, length, "text")? };
+        with(room, |place| {
+            place.member(to.into()).send_text(text);
+            Ok(vmesh_result::VMESH_OK)
+        })
+    })
+}
+
+/// Writes to everyone in the room; otherwise as vmesh_participant_send_text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmesh_room_send_text(
+    room: vmesh_room,
+    text: *const c_char,
+    length: usize,
+) -> vmesh_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let text = unsafe { memory::text(text, length, "text")? };
+        with(room, |place| {
+            place.send_text(text);
             Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
 /// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096
-/// bytes. This peer need not listen to it. vmesh_send_text to everyone writes to "Global". A text
-/// that cannot be sent raises VMESH_EVENT_WARNED.
+/// bytes. This peer need not listen to it. vmesh_room_send_text writes to "Global". A text that
+/// cannot be sent raises VMESH_EVENT_WARNED.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_send_group_text(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_group_send_text(
+    room: vmesh_room,
     group: *const c_char,
     group_length: usize,
     text: *const c_char,
@@ -530,7 +549,7 @@ pub unsafe extern "C" fn vmesh_send_group_text(
         let group = unsafe { memory::text(group, group_length, "group")? };
         // SAFETY: the header's promise.
         let text = unsafe { memory::text(text, length, "text")? };
-        with(peer, |place| {
+        with(room, |place| {
             place.group(group).send_text(text);
             Ok(vmesh_result::VMESH_OK)
         })
@@ -542,31 +561,31 @@ pub unsafe extern "C" fn vmesh_send_group_text(
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_join_group(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_group_join(
+    room: vmesh_room,
     name: *const c_char,
     length: usize,
 ) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(name, length, "name") };
-    guarded(|| group(peer, name()?, |group| group.join()))
+    guarded(|| group(room, name()?, |group| group.join()))
 }
 
-/// Ceases to listen and speak to a talk group. Errors as vmesh_join_group.
+/// Ceases to listen and speak to a talk group. Errors as vmesh_group_join.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_leave_group(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_group_leave(
+    room: vmesh_room,
     name: *const c_char,
     length: usize,
 ) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(name, length, "name") };
-    guarded(|| group(peer, name()?, |group| group.leave()))
+    guarded(|| group(room, name()?, |group| group.leave()))
 }
 
 /// A call about a talk group.
-pub(crate) fn group(peer: vmesh_peer, name: &str, call: impl FnOnce(Group<'_>)) -> Outcome {
-    with(peer, |place| {
+pub(crate) fn group(room: vmesh_room, name: &str, call: impl FnOnce(Group<'_>)) -> Outcome {
+    with(room, |place| {
         call(place.group(name));
         Ok(vmesh_result::VMESH_OK)
     })

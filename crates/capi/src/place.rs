@@ -24,7 +24,7 @@ impl Place {
             Self::Room(room, _) => Ok(room),
             Self::Over(_) => Err(Fault::new(
                 vmesh_result::VMESH_ERROR_NO_ROOM,
-                "the handle is a voice over the game's own network, which has no room; join one with vmesh_join for that",
+                "the handle is a voice over the game's own network, which has no room; join one with vmesh_room_join for that",
             )),
         }
     }

@@ -9,7 +9,7 @@ use voicemesh_common::lock;
 use crate::guard::{Fault, guarded};
 use crate::handles::Table;
 use crate::memory::{self, Plain};
-use crate::peer::{vmesh_peer, with};
+use crate::peer::{vmesh_room, with};
 use crate::place::Place;
 use crate::{vmesh_peer_id, vmesh_result, vmesh_vector};
 
@@ -50,11 +50,11 @@ unsafe impl Plain for vmesh_point {}
 ///
 /// Places need vmesh_options.positional. A peer is heard from its place if the program has told it,
 /// and if it says itself that what it says has one: by vmesh_options.positional, or as
-/// vmesh_speak_to_group and vmesh_speak_to_peer ask. Errors: VMESH_ERROR_NULL,
+/// vmesh_room_transmit_to_group and vmesh_room_transmit_to_peer ask. Errors: VMESH_ERROR_NULL,
 /// VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_listener(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_speaker_set_listener(
+    room: vmesh_room,
     pose: *const vmesh_pose,
 ) -> vmesh_result {
     guarded(|| {
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn vmesh_set_listener(
             forward: finite(pose.forward, "forward")?,
             up: finite(pose.up, "up")?,
         };
-        done(peer, |place| place.speaker().set_listener(pose))
+        done(room, |place| place.speaker().set_listener(pose))
     })
 }
 
@@ -73,10 +73,10 @@ pub unsafe extern "C" fn vmesh_set_listener(
 /// calls it is assumed to go on moving for at most a quarter of a second. A peer that is not in the
 /// room is ignored; one that leaves loses its position.
 ///
-/// Errors: as vmesh_set_listener.
+/// Errors: as vmesh_speaker_set_listener.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_position(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_set_position(
+    room: vmesh_room,
     of: *const vmesh_peer_id,
     position: *const vmesh_vector,
     velocity: *const vmesh_vector,
@@ -91,21 +91,21 @@ pub unsafe extern "C" fn vmesh_set_position(
             false => unsafe { memory::read(velocity, "velocity")? },
         };
         let (position, velocity) = (finite(position, "position")?, finite(velocity, "velocity")?);
-        done(peer, |place| place.member(of.into()).set_position(position, velocity))
+        done(room, |place| place.member(of.into()).set_position(position, velocity))
     })
 }
 
 /// Another peer stands nowhere: it is heard as it is. Errors: VMESH_ERROR_NULL,
 /// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_clear_position(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_clear_position(
+    room: vmesh_room,
     of: *const vmesh_peer_id,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        done(peer, |place| place.member(of.into()).clear_position())
+        done(room, |place| place.member(of.into()).clear_position())
     })
 }
 
@@ -116,8 +116,8 @@ pub unsafe extern "C" fn vmesh_clear_position(
 ///
 /// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_set_attenuation(
-    peer: vmesh_peer,
+pub extern "C" fn vmesh_speaker_set_attenuation(
+    room: vmesh_room,
     kind: i32,
     reference: f32,
     max: f32,
@@ -131,7 +131,7 @@ pub extern "C" fn vmesh_set_attenuation(
             3 => Attenuation::Exponential { reference, max, rolloff },
             _ => return Err(Fault::value("kind", kind)),
         };
-        done(peer, |place| place.speaker().set_attenuation(attenuation))
+        done(room, |place| place.speaker().set_attenuation(attenuation))
     })
 }
 
@@ -140,8 +140,8 @@ pub extern "C" fn vmesh_set_attenuation(
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_attenuation_points(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_speaker_set_attenuation_points(
+    room: vmesh_room,
     points: *const vmesh_point,
     count: usize,
 ) -> vmesh_result {
@@ -152,7 +152,7 @@ pub unsafe extern "C" fn vmesh_set_attenuation_points(
             points.iter().map(|point| (point.distance, point.gain)).collect();
         let curve = Curve::new(&points)
             .ok_or_else(|| Fault::value("points", "no rising distances with such gains"))?;
-        done(peer, |place| place.speaker().set_attenuation(Attenuation::Points(curve)))
+        done(room, |place| place.speaker().set_attenuation(Attenuation::Points(curve)))
     })
 }
 
@@ -162,10 +162,10 @@ pub unsafe extern "C" fn vmesh_set_attenuation_points(
 /// times that never do. Everyone in a room uses the same prefix, range and axes, and leaves
 /// "Global".
 ///
-/// The grid is the program's to close, with vmesh_close_grid. Errors: VMESH_ERROR_NULL,
+/// The grid is the program's to close, with vmesh_grid_close. Errors: VMESH_ERROR_NULL,
 /// VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_TOO_MANY; *grid is then 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_create_grid(
+pub unsafe extern "C" fn vmesh_grid_new(
     prefix: *const c_char,
     length: usize,
     range: f32,
@@ -200,29 +200,29 @@ pub unsafe extern "C" fn vmesh_create_grid(
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE,
 /// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_move_in_grid(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_room_move_in(
+    room: vmesh_room,
     grid: vmesh_grid,
     position: *const vmesh_vector,
 ) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let position = finite(unsafe { memory::read(position, "position")? }, "position")?;
-        with_grid(peer, grid, |place, grid| place.move_in(grid, position))
+        with_grid(room, grid, |place, grid| place.move_in(grid, position))
     })
 }
 
 /// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors:
 /// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_leave_grid(peer: vmesh_peer, grid: vmesh_grid) -> vmesh_result {
-    guarded(|| with_grid(peer, grid, |place, grid| place.leave_grid(grid)))
+pub extern "C" fn vmesh_room_leave_grid(room: vmesh_room, grid: vmesh_grid) -> vmesh_result {
+    guarded(|| with_grid(room, grid, |place, grid| place.leave_grid(grid)))
 }
 
-/// Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening.
+/// Closes a grid, which ends the speaking; vmesh_room_leave_grid before it also ends the listening.
 /// Closing it again, or closing 0, does nothing. Error: VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_close_grid(grid: vmesh_grid) -> vmesh_result {
+pub extern "C" fn vmesh_grid_close(grid: vmesh_grid) -> vmesh_result {
     guarded(|| {
         if grid != 0 {
             GRIDS.close(grid)?;
@@ -232,17 +232,17 @@ pub extern "C" fn vmesh_close_grid(grid: vmesh_grid) -> vmesh_result {
 }
 
 fn with_grid(
-    peer: vmesh_peer,
+    room: vmesh_room,
     grid: vmesh_grid,
     call: impl FnOnce(&Place, &mut ProximityGrid),
 ) -> Result<vmesh_result, Fault> {
     let grid = GRIDS.find(grid)?;
     let mut grid = lock(&grid);
-    done(peer, |place| call(place, &mut grid))
+    done(room, |place| call(place, &mut grid))
 }
 
-fn done(peer: vmesh_peer, call: impl FnOnce(&Place)) -> Result<vmesh_result, Fault> {
-    with(peer, |place| {
+fn done(room: vmesh_room, call: impl FnOnce(&Place)) -> Result<vmesh_result, Fault> {
+    with(room, |place| {
         call(place);
         Ok(vmesh_result::VMESH_OK)
     })

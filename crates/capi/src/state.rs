@@ -10,7 +10,7 @@ use voicemesh::{PeerState, Snapshot};
 use crate::event::{permission_bits, route_number, status_bits};
 use crate::guard::{Fault, guarded};
 use crate::memory::{self, Plain, Sized32};
-use crate::peer::{vmesh_peer, with};
+use crate::peer::{vmesh_room, with};
 use crate::{vmesh_peer_id, vmesh_result};
 
 /// How quiet nothing is.
@@ -19,8 +19,8 @@ pub(crate) const SILENCE_DBFS: f32 = -120.0;
 /// One's own situation, as of a few milliseconds ago.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct vmesh_state {
-    /// sizeof(vmesh_state), set by the program.
+pub struct vmesh_snapshot {
+    /// sizeof(vmesh_snapshot), set by the program.
     pub size: u32,
     /// Whether this peer is in the room's session.
     pub connected: i32,
@@ -60,7 +60,7 @@ pub struct vmesh_state {
     pub listening_only: i32,
     /// Bits of vmesh_permission: what this peer may do.
     pub permissions: i32,
-    /// In how many talk groups a moderator holds this peer; see vmesh_get_held_group.
+    /// In how many talk groups a moderator holds this peer; see vmesh_participant_held_group.
     pub held_groups: u32,
     /// Zero.
     pub reserved: i32,
@@ -69,17 +69,17 @@ pub struct vmesh_state {
 }
 
 // SAFETY: numbers.
-unsafe impl Plain for vmesh_state {}
+unsafe impl Plain for vmesh_snapshot {}
 // SAFETY: repr(C), and size comes first.
-unsafe impl Sized32 for vmesh_state {
-    const FIRST: usize = offset_of!(vmesh_state, clipping) + size_of::<i32>();
+unsafe impl Sized32 for vmesh_snapshot {
+    const FIRST: usize = offset_of!(vmesh_snapshot, clipping) + size_of::<i32>();
 }
 
 /// Another peer, as of a few milliseconds ago.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct vmesh_remote {
-    /// sizeof(vmesh_remote).
+pub struct vmesh_peer_state {
+    /// sizeof(vmesh_peer_state).
     pub size: u32,
     /// A vmesh_route.
     pub route: i32,
@@ -118,32 +118,32 @@ pub struct vmesh_remote {
     pub status: i32,
     /// Bits of vmesh_permission: what it may do.
     pub permissions: i32,
-    /// In how many talk groups a moderator holds it; see vmesh_get_held_group.
+    /// In how many talk groups a moderator holds it; see vmesh_participant_held_group.
     pub held_groups: u32,
     /// Zero.
     pub reserved: i32,
 }
 
 // SAFETY: numbers and an array of them.
-unsafe impl Plain for vmesh_remote {}
+unsafe impl Plain for vmesh_peer_state {}
 // SAFETY: repr(C), and size comes first.
-unsafe impl Sized32 for vmesh_remote {
-    const FIRST: usize = offset_of!(vmesh_remote, order) + size_of::<u64>();
+unsafe impl Sized32 for vmesh_peer_state {
+    const FIRST: usize = offset_of!(vmesh_peer_state, order) + size_of::<u64>();
 }
 
-/// What fits into [`vmesh_remote::name`] in front of the NUL.
+/// What fits into [`vmesh_peer_state::name`] in front of the NUL.
 const LABEL_BYTES: usize = size_of::<[c_char; 72]>() - 1;
 
 /// Tells one's own situation. state->size must be set.
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_state(
-    peer: vmesh_peer,
-    state: *mut vmesh_state,
+pub unsafe extern "C" fn vmesh_room_snapshot(
+    room: vmesh_room,
+    state: *mut vmesh_snapshot,
 ) -> vmesh_result {
     guarded(|| {
-        let snapshot = with(peer, |place| Ok(place.snapshot()))?;
+        let snapshot = with(room, |place| Ok(place.snapshot()))?;
         // SAFETY: the header's promise.
         unsafe { memory::write_sized(state, own(&snapshot), "state")? };
         Ok(vmesh_result::VMESH_OK)
@@ -153,23 +153,23 @@ pub unsafe extern "C" fn vmesh_get_state(
 /// Tells of everyone else, in order of arrival: at most `capacity` of them, one behind the other.
 /// *count becomes the number of all, which may be more.
 ///
-/// `size` is sizeof(vmesh_remote); peers may be null if capacity is 0. Errors: VMESH_ERROR_NULL,
-/// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+/// `size` is sizeof(vmesh_peer_state); peers may be null if capacity is 0. Errors:
+/// VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_peers(
-    peer: vmesh_peer,
-    peers: *mut vmesh_remote,
+pub unsafe extern "C" fn vmesh_room_peers(
+    room: vmesh_room,
+    peers: *mut vmesh_peer_state,
     size: u32,
     capacity: usize,
     count: *mut usize,
 ) -> vmesh_result {
     guarded(|| {
         let size = size as usize;
-        memory::check_size::<vmesh_remote>(size, "vmesh_remote")?;
+        memory::check_size::<vmesh_peer_state>(size, "vmesh_peer_state")?;
         if peers.is_null() && capacity != 0 {
             return Err(Fault::null("peers"));
         }
-        let snapshot = with(peer, |place| Ok(place.snapshot()))?;
+        let snapshot = with(room, |place| Ok(place.snapshot()))?;
         // SAFETY: the header's promise.
         unsafe { memory::write(count, snapshot.peers.len(), "count")? };
         for (number, state) in snapshot.peers.iter().take(capacity).enumerate() {
@@ -190,8 +190,8 @@ pub unsafe extern "C" fn vmesh_get_peers(
 /// *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins
 /// at about -50. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_level(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_level(
+    room: vmesh_room,
     of: *const vmesh_peer_id,
     level_dbfs: *mut f32,
     speaking: *mut i32,
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn vmesh_get_level(
     guarded(|| {
         // SAFETY: the header's promise.
         let of = if of.is_null() { None } else { Some(unsafe { memory::read(of, "of")? }) };
-        let (level, speaks) = with(peer, |place| {
+        let (level, speaks) = with(room, |place| {
             Ok(place.read_snapshot(|now| match of.map(voicemesh::PeerId::from) {
                 None => (Some(now.microphone.level_dbfs), now.microphone.sending),
                 Some(of) => {
@@ -228,8 +228,8 @@ pub unsafe extern "C" fn vmesh_get_level(
 /// Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE,
 /// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_held_group(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_participant_held_group(
+    room: vmesh_room,
     of: *const vmesh_peer_id,
     number: usize,
     buffer: *mut c_char,
@@ -246,7 +246,7 @@ pub unsafe extern "C" fn vmesh_get_held_group(
                 Some(state.held_in.get(number).cloned())
             }
         };
-        match with(peer, |place| place.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
+        match with(room, |place| place.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
             // SAFETY: the header's promise.
             Some(group) => unsafe { memory::copy_out(&group, buffer, capacity, needed) },
             None => Ok(vmesh_result::VMESH_EMPTY),
@@ -262,15 +262,15 @@ pub unsafe extern "C" fn vmesh_get_held_group(
 ///
 /// Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_get_safety_code(
-    peer: vmesh_peer,
+pub unsafe extern "C" fn vmesh_room_safety_code(
+    room: vmesh_room,
     buffer: *mut c_char,
     capacity: usize,
     needed: *mut usize,
 ) -> vmesh_result {
     guarded(|| {
         let found = |now: &Snapshot| now.safety_code.map(|code| code.to_string());
-        match with(peer, |place| Ok(place.read_snapshot(found)))? {
+        match with(room, |place| Ok(place.read_snapshot(found)))? {
             // SAFETY: the header's promise.
             Some(code) => unsafe { memory::copy_out(&code, buffer, capacity, needed) },
             None => Ok(vmesh_result::VMESH_EMPTY),
@@ -298,8 +298,8 @@ pub unsafe extern "C" fn vmesh_peer_id_text(
     })
 }
 
-fn own(snapshot: &Snapshot) -> vmesh_state {
-    vmesh_state {
+fn own(snapshot: &Snapshot) -> vmesh_snapshot {
+    vmesh_snapshot {
         size: 0,
         connected: snapshot.connected.into(),
         you: snapshot.you.map(vmesh_peer_id::from).unwrap_or_default(),
@@ -326,8 +326,8 @@ fn own(snapshot: &Snapshot) -> vmesh_state {
     }
 }
 
-fn remote(state: &PeerState) -> vmesh_remote {
-    vmesh_remote {
+fn remote(state: &PeerState) -> vmesh_peer_state {
+    vmesh_peer_state {
         size: 0,
         route: route_number(state.route) as i32,
         peer: state.peer.into(),

@@ -1,6 +1,7 @@
 //! The edge as hostile or careless callers meet it.
 
 mod game;
+mod network;
 mod over;
 
 use std::ffi::{CStr, c_char};
@@ -59,12 +60,12 @@ fn filled() -> vmesh_options {
     }
 }
 
-fn joined(folder: &Folder) -> vmesh_peer {
+fn joined(folder: &Folder) -> vmesh_room {
     let state_dir = folder.0.to_str().unwrap();
     let state_dir = vmesh_string { data: state_dir.as_ptr().cast(), length: state_dir.len() };
     let (options, mut peer) = (vmesh_options { state_dir, ..filled() }, 0);
     // SAFETY: options as they must be, and a place for the handle.
-    let result = unsafe { vmesh_join(&raw const options, &raw mut peer) };
+    let result = unsafe { vmesh_room_join(&raw const options, &raw mut peer) };
     assert_eq!(result, VMESH_OK, "{}", last_error());
     peer
 }
@@ -72,14 +73,14 @@ fn joined(folder: &Folder) -> vmesh_peer {
 fn join(options: &vmesh_options) -> vmesh_result {
     let mut peer = 1;
     // SAFETY: a reference is a pointer, and a place for the handle.
-    let result = unsafe { vmesh_join(options, &raw mut peer) };
+    let result = unsafe { vmesh_room_join(options, &raw mut peer) };
     assert_eq!(peer, 0);
     result
 }
 
-fn poll(peer: vmesh_peer, event: &mut vmesh_event) -> vmesh_result {
+fn poll(peer: vmesh_room, event: &mut vmesh_event) -> vmesh_result {
     // SAFETY: a structure with its size.
-    unsafe { vmesh_poll(peer, event) }
+    unsafe { vmesh_events_poll(peer, event) }
 }
 
 fn last_error() -> &'static str {
@@ -104,7 +105,7 @@ fn a_link_with_a_new_key_is_made_and_what_is_none_is_refused() {
     let mut new_link = |server: &str, room: &str, capacity: usize| {
         // SAFETY: texts and a buffer of their lengths.
         let result = unsafe {
-            vmesh_new_link(
+            vmesh_options_new_link(
                 server.as_ptr().cast(),
                 server.len(),
                 room.as_ptr().cast(),
@@ -139,27 +140,27 @@ fn a_handle_is_of_use_until_it_is_closed_and_harmless_after() {
     let peer = joined(&folder);
     let mut event = NONE;
     assert_eq!(
-        vmesh_wait(peer, 10_000),
+        vmesh_events_wait(peer, 10_000),
         VMESH_OK,
         "the event that the room is empty wakes the wait"
     );
     assert_eq!(poll(peer, &mut event), VMESH_OK);
     assert_eq!(event.r#type, vmesh_event_type::VMESH_EVENT_SERVER_AWAY as i32);
     assert!(!read(event.text).is_empty() && event.wait_us > 0);
-    assert_eq!(vmesh_set_muted(peer, 1), VMESH_OK);
-    let waiting = std::thread::spawn(move || while vmesh_wait(peer, 50) as i32 >= 0 {});
-    assert_eq!(vmesh_close(peer), VMESH_OK);
+    assert_eq!(vmesh_microphone_set_muted(peer, 1), VMESH_OK);
+    let waiting = std::thread::spawn(move || while vmesh_events_wait(peer, 50) as i32 >= 0 {});
+    assert_eq!(vmesh_room_close(peer), VMESH_OK);
     waiting.join().unwrap();
-    assert_eq!((vmesh_close(peer), vmesh_close(0)), (VMESH_OK, VMESH_OK));
+    assert_eq!((vmesh_room_close(peer), vmesh_room_close(0)), (VMESH_OK, VMESH_OK));
     assert_eq!(poll(peer, &mut event), VMESH_ERROR_CLOSED);
     assert_eq!(event.r#type, vmesh_event_type::VMESH_EVENT_NONE as i32);
     assert_eq!(
-        (vmesh_set_muted(peer, 0), vmesh_wait(peer, 0)),
+        (vmesh_microphone_set_muted(peer, 0), vmesh_events_wait(peer, 0)),
         (VMESH_ERROR_CLOSED, VMESH_ERROR_CLOSED)
     );
     assert_eq!(last_error(), "the handle was closed; open a new one");
     assert_eq!(
-        vmesh_close(peer | u64::from(u32::MAX)),
+        vmesh_room_close(peer | u64::from(u32::MAX)),
         VMESH_ERROR_BAD_HANDLE,
         "no slot has this number"
     );
@@ -175,29 +176,36 @@ fn null_is_an_error_wherever_it_is_none() {
     unsafe {
         for result in [
             vmesh_options_init(null_mut(), size_of::<vmesh_options>() as u32),
-            vmesh_join(null(), &raw mut handle),
-            vmesh_join(&DEFAULTS, null_mut()),
-            vmesh_poll(peer, null_mut()),
-            vmesh_get_state(peer, null_mut()),
-            vmesh_get_peers(peer, null_mut(), size_of::<vmesh_remote>() as u32, 1, &raw mut count),
-            vmesh_get_peers(peer, null_mut(), size_of::<vmesh_remote>() as u32, 0, null_mut()),
-            vmesh_get_devices(null_mut(), size_of::<vmesh_device>() as u32, 1, &raw mut count),
-            vmesh_set_gain(peer, null(), 1.0),
-            vmesh_set_peer_muted(peer, null(), 1),
-            vmesh_send_text(peer, null(), null(), 5),
-            vmesh_start_recording(peer, null(), 5),
-            vmesh_join_group(peer, null(), 5),
-            vmesh_send_group_text(peer, null(), 5, null(), 0),
-            vmesh_send_group_text(peer, null(), 0, null(), 5),
-            vmesh_send(peer, null(), null(), 0, 1),
-            vmesh_send(peer, &raw const id, null(), 5, 1),
-            vmesh_send_to_all(peer, null(), 5, 0),
-            vmesh_send_on(peer, &raw const id, 0, null(), 5),
-            vmesh_open_channel(peer, null(), 0, 1),
-            vmesh_close_channel(peer, null(), 0),
-            vmesh_disconnect(peer, null()),
-            vmesh_queued_bytes(peer, null(), &raw mut count),
-            vmesh_queued_bytes(peer, &raw const id, null_mut()),
+            vmesh_room_join(null(), &raw mut handle),
+            vmesh_room_join(&DEFAULTS, null_mut()),
+            vmesh_events_poll(peer, null_mut()),
+            vmesh_room_snapshot(peer, null_mut()),
+            vmesh_room_peers(
+                peer,
+                null_mut(),
+                size_of::<vmesh_peer_state>() as u32,
+                1,
+                &raw mut count,
+            ),
+            vmesh_room_peers(peer, null_mut(), size_of::<vmesh_peer_state>() as u32, 0, null_mut()),
+            vmesh_devices(null_mut(), size_of::<vmesh_device>() as u32, 1, &raw mut count),
+            vmesh_participant_set_gain(peer, null(), 1.0),
+            vmesh_participant_set_muted(peer, null(), 1),
+            vmesh_participant_send_text(peer, null(), null(), 0),
+            vmesh_room_send_text(peer, null(), 5),
+            vmesh_room_start_recording(peer, null(), 5),
+            vmesh_group_join(peer, null(), 5),
+            vmesh_group_send_text(peer, null(), 5, null(), 0),
+            vmesh_group_send_text(peer, null(), 0, null(), 5),
+            vmesh_participant_send(peer, null(), null(), 0, 1),
+            vmesh_participant_send(peer, &raw const id, null(), 5, 1),
+            vmesh_room_send_to_all(peer, null(), 5, 0),
+            vmesh_channel_send(peer, &raw const id, 0, null(), 5),
+            vmesh_channel_open(peer, null(), 0, 1),
+            vmesh_channel_close(peer, null(), 0),
+            vmesh_participant_close_channels(peer, null()),
+            vmesh_participant_queued_bytes(peer, null(), &raw mut count),
+            vmesh_participant_queued_bytes(peer, &raw const id, null_mut()),
             vmesh_peer_id_text(null(), null_mut(), 0),
             vmesh_peer_id_text(&raw const id, null_mut(), 37),
         ] {
@@ -205,34 +213,49 @@ fn null_is_an_error_wherever_it_is_none() {
             assert!(last_error().contains(" is a null pointer; "), "{}", last_error());
         }
         assert_eq!(
-            vmesh_get_peers(peer, null_mut(), size_of::<vmesh_remote>() as u32, 0, &raw mut count),
+            vmesh_room_peers(
+                peer,
+                null_mut(),
+                size_of::<vmesh_peer_state>() as u32,
+                0,
+                &raw mut count
+            ),
             VMESH_OK
         );
-        assert_eq!(vmesh_start_recording(peer, null(), 0), VMESH_ERROR_BAD_VALUE);
+        assert_eq!(vmesh_room_start_recording(peer, null(), 0), VMESH_ERROR_BAD_VALUE);
         let file = folder.0.join("recording");
         let text = file.to_str().unwrap();
         assert_eq!(
-            vmesh_start_recording(peer, text.as_ptr().cast(), text.len()),
+            vmesh_room_start_recording(peer, text.as_ptr().cast(), text.len()),
             VMESH_ERROR_SERVER_AWAY
         );
         assert!(last_error().starts_with("the server is out of reach"), "{}", last_error());
-        assert_eq!(vmesh_stop_recording(peer), VMESH_OK);
+        assert_eq!(vmesh_room_stop_recording(peer), VMESH_OK);
         let mut recording = 7;
-        assert_eq!(vmesh_is_recording(peer, &raw mut recording), VMESH_OK);
+        assert_eq!(vmesh_room_is_recording(peer, &raw mut recording), VMESH_OK);
         assert_eq!(recording, 0);
-        assert_eq!(vmesh_is_recording(peer, null_mut()), VMESH_ERROR_NULL);
-        assert_eq!(vmesh_get_held_group(peer, null(), 0, null_mut(), 0, null_mut()), VMESH_EMPTY);
-        assert_eq!(vmesh_get_safety_code(peer, null_mut(), 0, null_mut()), VMESH_EMPTY);
+        assert_eq!(vmesh_room_is_recording(peer, null_mut()), VMESH_ERROR_NULL);
         assert_eq!(
-            vmesh_get_held_group(peer, &raw const id, 0, null_mut(), 0, null_mut()),
+            vmesh_participant_held_group(peer, null(), 0, null_mut(), 0, null_mut()),
+            VMESH_EMPTY
+        );
+        assert_eq!(vmesh_room_safety_code(peer, null_mut(), 0, null_mut()), VMESH_EMPTY);
+        assert_eq!(
+            vmesh_participant_held_group(peer, &raw const id, 0, null_mut(), 0, null_mut()),
             VMESH_ERROR_UNKNOWN_PEER
         );
-        assert_eq!(vmesh_send(peer, &raw const id, null(), 0, 2), VMESH_ERROR_BAD_VALUE);
-        assert_eq!(vmesh_send(peer, &raw const id, null(), 0, 1), VMESH_ERROR_UNKNOWN_PEER);
-        assert_eq!(vmesh_send_on(peer, &raw const id, 9, null(), 0), VMESH_ERROR_UNKNOWN_PEER);
+        assert_eq!(
+            vmesh_participant_send(peer, &raw const id, null(), 0, 2),
+            VMESH_ERROR_BAD_VALUE
+        );
+        assert_eq!(
+            vmesh_participant_send(peer, &raw const id, null(), 0, 1),
+            VMESH_ERROR_UNKNOWN_PEER
+        );
+        assert_eq!(vmesh_channel_send(peer, &raw const id, 9, null(), 0), VMESH_ERROR_UNKNOWN_PEER);
     }
     assert_ne!(poll(peer, &mut event), VMESH_ERROR_NULL);
-    assert_eq!(vmesh_close(peer), VMESH_OK);
+    assert_eq!(vmesh_room_close(peer), VMESH_OK);
 }
 
 #[test]
@@ -296,7 +319,7 @@ fn structures_of_other_versions_are_understood() {
     let mut peer = 0;
     // SAFETY: as above.
     let mut join =
-        |longer: &Longer| unsafe { vmesh_join((&raw const *longer).cast(), &raw mut peer) };
+        |longer: &Longer| unsafe { vmesh_room_join((&raw const *longer).cast(), &raw mut peer) };
     assert_eq!(join(&longer), VMESH_ERROR_BAD_SERVER, "it was read");
     longer.more = 1;
     assert_eq!(join(&longer), VMESH_ERROR_BAD_SIZE);
@@ -310,14 +333,14 @@ fn structures_of_other_versions_are_understood() {
     // SAFETY: bytes enough, and their first four are the size.
     unsafe { event.cast::<u32>().write_unaligned(size as u32) };
     // SAFETY: as above.
-    while unsafe { vmesh_poll(peer, event) } == VMESH_OK {}
+    while unsafe { vmesh_events_poll(peer, event) } == VMESH_OK {}
     assert!(memory[size..].iter().all(|byte| *byte == 0xAA));
     assert_eq!(memory[..4], (size as u32).to_ne_bytes());
     // SAFETY: as above, with a size that is too small.
     unsafe { event.cast::<u32>().write_unaligned(8) };
     // SAFETY: as above.
-    assert_eq!(unsafe { vmesh_poll(peer, event) }, VMESH_ERROR_BAD_SIZE);
-    assert_eq!(vmesh_close(peer), VMESH_OK);
+    assert_eq!(unsafe { vmesh_events_poll(peer, event) }, VMESH_ERROR_BAD_SIZE);
+    assert_eq!(vmesh_room_close(peer), VMESH_OK);
 }
 
 #[test]

@@ -133,7 +133,7 @@ pub const VMESH_ABI_VERSION: u32 = 0;
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum vmesh_event_type {
-    /// Nothing: left by a vmesh_poll that gave VMESH_EMPTY.
+    /// Nothing: left by a vmesh_events_poll that gave VMESH_EMPTY.
     VMESH_EVENT_NONE = 0,
     /// The server has let this peer in: peer (the own id), name (the room), text (the own name as
     /// the others see it: an access token may name another than vmesh_options), count (how many
@@ -194,15 +194,16 @@ pub enum vmesh_event_type {
     /// The room's owner, the peer that has been in it longest: peer, possibly this one. Comes after
     /// every VMESH_EVENT_JOINED, and when it changes.
     VMESH_EVENT_OWNER_CHANGED = 25,
-    /// A change of metadata or a decision of vmesh_moderate is made, or has failed: transaction, on
-    /// (it is made), else code, text.
+    /// A change of metadata or a decision of vmesh_lobby_moderate is made, or has failed:
+    /// transaction, on (it is made), else code, text.
     VMESH_EVENT_TRANSACTION_DONE = 26,
     /// The room publishes something else now: metadata (all of it).
     VMESH_EVENT_ROOM_METADATA_CHANGED = 27,
     /// The way to this peer has changed: text (the own token, which its metadata has too, as
     /// VMESH_REACHABILITY_KEY).
     VMESH_EVENT_REACHABILITY_CHANGED = 28,
-    /// A peer requests a direct link, and this program has not called vmesh_connect_peer: peer.
+    /// A peer requests a direct link, and this program has not called vmesh_participant_connect:
+    /// peer.
     VMESH_EVENT_CONNECTION_REQUESTED = 29,
     /// The server is connected to: on (others on the network can read what goes there, because it
     /// is not encrypted and the server not on this machine), name (the proxy it goes through, as
@@ -214,8 +215,8 @@ pub enum vmesh_event_type {
     /// may do all but "moderate".
     VMESH_EVENT_PERMISSIONS_CHANGED = 31,
     /// The server asks for another access token, and the program joined with renews_token: code
-    /// ("token-required", "token-invalid" or "token-expired"), text. The answer is vmesh_set_token,
-    /// at any time later; links go on meanwhile.
+    /// ("token-required", "token-invalid" or "token-expired"), text. The answer is
+    /// vmesh_lobby_set_token, at any time later; links go on meanwhile.
     VMESH_EVENT_TOKEN_NEEDED = 32,
     /// A moderator has moved this peer: it listens and speaks to these talk groups only: groups. It
     /// does so already.
@@ -230,7 +231,8 @@ pub enum vmesh_event_type {
     /// How a member takes part from now on, as its own program says: peer, status. Not told at
     /// first where nothing of it is so.
     VMESH_EVENT_STATUS_CHANGED = 36,
-    /// The device that was chosen (vmesh_set_input, vmesh_set_output) is in use: device.
+    /// The device that was chosen (vmesh_microphone_set_input, vmesh_speaker_set_output) is in use:
+    /// device.
     VMESH_EVENT_DEVICE_CHANGED = 37,
     /// A moderator holds a member, or this peer itself, in these talk groups from now on, and it
     /// listens and speaks to no other: peer, groups. Without groups it is held no longer.
@@ -242,8 +244,8 @@ pub enum vmesh_event_type {
     /// has one), code ("set", "changed" or "removed"; "present" at the first join, if the room has
     /// one).
     VMESH_EVENT_ROOM_PASSWORD = 40,
-    /// The device that was chosen (vmesh_set_input, vmesh_set_output) cannot be used, and the one
-    /// in use stays: device, text.
+    /// The device that was chosen (vmesh_microphone_set_input, vmesh_speaker_set_output) cannot be
+    /// used, and the one in use stays: device, text.
     VMESH_EVENT_DEVICE_REFUSED = 41,
     /// How what passes between this peer and a member is encrypted from now on: peer, code
     /// ("waiting" for its keys, "verified": encrypted, with the room's key, "encrypted": without
@@ -320,7 +322,7 @@ pub enum vmesh_leave_reason {
     VMESH_LEAVE_RESTARTED = 3,
 }
 
-/// What vmesh_moderate decides.
+/// What vmesh_lobby_moderate decides.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum vmesh_decision {
@@ -375,7 +377,8 @@ pub enum vmesh_presence {
 pub enum vmesh_connections {
     /// To everyone in the room.
     VMESH_CONNECTIONS_AUTOMATIC = 0,
-    /// To those whom the program connects to with vmesh_connect_peer, if they connect as well.
+    /// To those whom the program connects to with vmesh_participant_connect, if they connect as
+    /// well.
     VMESH_CONNECTIONS_EXPLICIT = 1,
 }
 
@@ -389,7 +392,7 @@ pub enum vmesh_handedness {
     VMESH_HANDEDNESS_LEFT = 1,
 }
 
-/// How a voice gets softer with its distance d; see vmesh_set_attenuation.
+/// How a voice gets softer with its distance d; see vmesh_speaker_set_attenuation.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum vmesh_attenuation {
@@ -439,7 +442,7 @@ pub enum vmesh_activation {
     VMESH_ACTIVATION_ALWAYS = 1,
     /// During speech.
     VMESH_ACTIVATION_VOICE = 2,
-    /// While vmesh_set_talking says so.
+    /// While vmesh_microphone_set_talking says so.
     VMESH_ACTIVATION_PUSH_TO_TALK = 3,
 }
 

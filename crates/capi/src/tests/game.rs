@@ -32,46 +32,46 @@ fn null_is_an_error_in_the_lobby_and_in_the_game() {
     // SAFETY: null where a pointer is asked for, and else as it must be.
     unsafe {
         for result in [
-            vmesh_get_owner(peer, null_mut()),
-            vmesh_set_metadata(peer, null(), 1, null_mut()),
-            vmesh_set_room_metadata(peer, null(), 1, null_mut()),
-            vmesh_get_metadata(peer, null(), null(), 1, null_mut(), 0, null_mut()),
-            vmesh_get_room_metadata(peer, null(), 1, null_mut(), 0, null_mut()),
-            vmesh_connect_peer(peer, null(), name, length),
-            vmesh_connect_peer(peer, id, null(), 3),
-            vmesh_update_peer(peer, null(), name, length),
-            vmesh_disconnect_peer(peer, null()),
-            vmesh_set_listener(peer, null()),
-            vmesh_set_position(peer, null(), &HERE, null()),
-            vmesh_set_position(peer, id, null(), null()),
-            vmesh_clear_position(peer, null()),
-            vmesh_set_attenuation_points(peer, null(), 1),
-            vmesh_create_grid(name, length, 20.0, 0, null_mut()),
-            vmesh_create_grid(null(), 1, 20.0, 0, &raw mut handle),
-            vmesh_move_in_grid(peer, 0, null()),
-            vmesh_speak_to_group(peer, name, length, 1.0, 0, 0, null_mut()),
-            vmesh_speak_to_group(peer, null(), 1, 1.0, 0, 0, &raw mut handle),
-            vmesh_speak_to_peer(peer, null(), 1.0, 0, 0, &raw mut handle),
-            vmesh_listen(peer, null(), 1),
-            vmesh_unlisten(peer, null(), 1),
-            vmesh_open_voice(peer, null(), 48_000, &raw mut handle),
-            vmesh_open_voice(peer, id, 48_000, null_mut()),
-            vmesh_open_mix(peer, 48_000, null_mut()),
-            vmesh_open_microphone(peer, 48_000, null_mut()),
-            vmesh_read_voice(0, null_mut(), 1, &raw mut count),
-            vmesh_read_mix(0, null_mut(), 1, null_mut()),
-            vmesh_write_microphone(0, null(), 1, null_mut()),
+            vmesh_lobby_owner(peer, null_mut()),
+            vmesh_lobby_set_metadata(peer, null(), 1, null_mut()),
+            vmesh_lobby_set_room_metadata(peer, null(), 1, null_mut()),
+            vmesh_participant_metadata(peer, null(), null(), 1, null_mut(), 0, null_mut()),
+            vmesh_lobby_room_metadata(peer, null(), 1, null_mut(), 0, null_mut()),
+            vmesh_participant_connect(peer, null(), name, length),
+            vmesh_participant_connect(peer, id, null(), 3),
+            vmesh_participant_update(peer, null(), name, length),
+            vmesh_participant_disconnect(peer, null()),
+            vmesh_speaker_set_listener(peer, null()),
+            vmesh_participant_set_position(peer, null(), &HERE, null()),
+            vmesh_participant_set_position(peer, id, null(), null()),
+            vmesh_participant_clear_position(peer, null()),
+            vmesh_speaker_set_attenuation_points(peer, null(), 1),
+            vmesh_grid_new(name, length, 20.0, 0, null_mut()),
+            vmesh_grid_new(null(), 1, 20.0, 0, &raw mut handle),
+            vmesh_room_move_in(peer, 0, null()),
+            vmesh_room_transmit_to_group(peer, name, length, 1.0, 0, 0, null_mut()),
+            vmesh_room_transmit_to_group(peer, null(), 1, 1.0, 0, 0, &raw mut handle),
+            vmesh_room_transmit_to_peer(peer, null(), 1.0, 0, 0, &raw mut handle),
+            vmesh_group_listen(peer, null(), 1),
+            vmesh_group_stop_listening(peer, null(), 1),
+            vmesh_participant_open_voice(peer, null(), 48_000, &raw mut handle),
+            vmesh_participant_open_voice(peer, id, 48_000, null_mut()),
+            vmesh_speaker_open_mix(peer, 48_000, null_mut()),
+            vmesh_microphone_open_feed(peer, 48_000, null_mut()),
+            vmesh_peer_voice_read(0, null_mut(), 1, &raw mut count),
+            vmesh_mix_voice_read(0, null_mut(), 1, null_mut()),
+            vmesh_microphone_feed_write(0, null(), 1, null_mut()),
         ] {
             assert_eq!(result, VMESH_ERROR_NULL);
         }
         assert_eq!(handle, 0);
         assert_eq!(
-            vmesh_get_level(peer, null(), null_mut(), null_mut()),
+            vmesh_participant_level(peer, null(), null_mut(), null_mut()),
             VMESH_OK,
             "neither value is wanted"
         );
     }
-    assert_eq!(vmesh_close(peer), VMESH_OK);
+    assert_eq!(vmesh_room_close(peer), VMESH_OK);
 }
 
 #[test]
@@ -88,26 +88,26 @@ fn what_makes_no_sense_in_a_game_is_refused() {
     // SAFETY: as it must be, but for the values.
     unsafe {
         for (number, result) in [
-            vmesh_set_listener(peer, &vmesh_pose { up: NOT_A_NUMBER, ..AHEAD }),
-            vmesh_set_position(peer, id, &NOT_A_NUMBER, null()),
-            vmesh_set_position(peer, id, &HERE, &NOT_A_NUMBER),
-            vmesh_set_attenuation(peer, 4, 1.0, 50.0, 1.0),
-            vmesh_set_attenuation_points(peer, null(), 0),
-            vmesh_set_attenuation_points(peer, falling.as_ptr(), 2),
-            vmesh_create_grid(name, length, f32::NAN, 0, &raw mut handle),
-            vmesh_create_grid(name, length, 20.0, 3, &raw mut handle),
-            vmesh_create_grid(long.as_ptr().cast(), long.len(), 20.0, 0, &raw mut handle),
-            vmesh_move_in_grid(peer, 0, &NOT_A_NUMBER),
-            vmesh_speak_to_group(peer, name, length, 2.1, 0, 0, &raw mut handle),
-            vmesh_speak_to_group(peer, name, length, f32::NAN, 0, 0, &raw mut handle),
-            vmesh_speak_to_peer(peer, id, 1.0, 3, 0, &raw mut handle),
-            vmesh_set_speaking(0, 1.0, -2, 0),
-            vmesh_open_voice(peer, id, 7_999, &raw mut handle),
-            vmesh_open_mix(peer, 192_001, &raw mut handle),
-            vmesh_open_microphone(peer, 0, &raw mut handle),
-            vmesh_read_voice(0, odd, 1, null_mut()),
-            vmesh_read_mix(0, odd, usize::MAX, null_mut()),
-            vmesh_write_microphone(0, odd, 1, null_mut()),
+            vmesh_speaker_set_listener(peer, &vmesh_pose { up: NOT_A_NUMBER, ..AHEAD }),
+            vmesh_participant_set_position(peer, id, &NOT_A_NUMBER, null()),
+            vmesh_participant_set_position(peer, id, &HERE, &NOT_A_NUMBER),
+            vmesh_speaker_set_attenuation(peer, 4, 1.0, 50.0, 1.0),
+            vmesh_speaker_set_attenuation_points(peer, null(), 0),
+            vmesh_speaker_set_attenuation_points(peer, falling.as_ptr(), 2),
+            vmesh_grid_new(name, length, f32::NAN, 0, &raw mut handle),
+            vmesh_grid_new(name, length, 20.0, 3, &raw mut handle),
+            vmesh_grid_new(long.as_ptr().cast(), long.len(), 20.0, 0, &raw mut handle),
+            vmesh_room_move_in(peer, 0, &NOT_A_NUMBER),
+            vmesh_room_transmit_to_group(peer, name, length, 2.1, 0, 0, &raw mut handle),
+            vmesh_room_transmit_to_group(peer, name, length, f32::NAN, 0, 0, &raw mut handle),
+            vmesh_room_transmit_to_peer(peer, id, 1.0, 3, 0, &raw mut handle),
+            vmesh_transmission_set(0, 1.0, -2, 0),
+            vmesh_participant_open_voice(peer, id, 7_999, &raw mut handle),
+            vmesh_speaker_open_mix(peer, 192_001, &raw mut handle),
+            vmesh_microphone_open_feed(peer, 0, &raw mut handle),
+            vmesh_peer_voice_read(0, odd, 1, null_mut()),
+            vmesh_mix_voice_read(0, odd, usize::MAX, null_mut()),
+            vmesh_microphone_feed_write(0, odd, 1, null_mut()),
         ]
         .into_iter()
         .enumerate()
@@ -116,26 +116,26 @@ fn what_makes_no_sense_in_a_game_is_refused() {
         }
         assert_eq!(handle, 0);
         assert_eq!(
-            vmesh_connect_peer(peer, id, c"r1-no".as_ptr(), VMESH_NUL_TERMINATED),
+            vmesh_participant_connect(peer, id, c"r1-no".as_ptr(), VMESH_NUL_TERMINATED),
             VMESH_ERROR_BAD_TOKEN
         );
         assert_eq!(
-            vmesh_get_metadata_key(peer, id, 0, null_mut(), 0, null_mut()),
+            vmesh_participant_metadata_key(peer, id, 0, null_mut(), 0, null_mut()),
             VMESH_ERROR_UNKNOWN_PEER
         );
-        assert_eq!(vmesh_get_room_metadata_key(peer, 0, null_mut(), 0, null_mut()), VMESH_EMPTY);
+        assert_eq!(vmesh_lobby_room_metadata_key(peer, 0, null_mut(), 0, null_mut()), VMESH_EMPTY);
         let mut owner = ID;
-        assert_eq!(vmesh_get_owner(peer, &raw mut owner), VMESH_EMPTY);
+        assert_eq!(vmesh_lobby_owner(peer, &raw mut owner), VMESH_EMPTY);
         assert_eq!(owner, vmesh_peer_id::default(), "no owner");
         let (mut level, mut speaking) = (1.0, 1);
-        assert_eq!(vmesh_get_level(peer, id, &raw mut level, &raw mut speaking), VMESH_OK);
+        assert_eq!(vmesh_participant_level(peer, id, &raw mut level, &raw mut speaking), VMESH_OK);
         assert_eq!(
             (level, speaking),
             (crate::state::SILENCE_DBFS, 0),
             "a peer that is not present"
         );
     }
-    assert_eq!(vmesh_close(peer), VMESH_OK);
+    assert_eq!(vmesh_room_close(peer), VMESH_OK);
 }
 
 #[test]
@@ -148,83 +148,86 @@ fn handles_in_a_game_are_harmless_after_they_or_their_peer_are_closed() {
     // SAFETY: as it must be.
     unsafe {
         for result in [
-            vmesh_speak_to_group(peer, name, length, 0.5, 2, 1, &raw mut speaking),
-            vmesh_create_grid(name, length, 20.0, 0, &raw mut grid),
-            vmesh_open_voice(peer, &ID, 44_100, &raw mut voice),
-            vmesh_open_mix(peer, 48_000, &raw mut mix),
-            vmesh_open_microphone(peer, 16_000, &raw mut microphone),
-            vmesh_set_listener(peer, &AHEAD),
-            vmesh_set_position(peer, &ID, &HERE, &HERE),
-            vmesh_clear_position(peer, &ID),
-            vmesh_set_attenuation(
+            vmesh_room_transmit_to_group(peer, name, length, 0.5, 2, 1, &raw mut speaking),
+            vmesh_grid_new(name, length, 20.0, 0, &raw mut grid),
+            vmesh_participant_open_voice(peer, &ID, 44_100, &raw mut voice),
+            vmesh_speaker_open_mix(peer, 48_000, &raw mut mix),
+            vmesh_microphone_open_feed(peer, 16_000, &raw mut microphone),
+            vmesh_speaker_set_listener(peer, &AHEAD),
+            vmesh_participant_set_position(peer, &ID, &HERE, &HERE),
+            vmesh_participant_clear_position(peer, &ID),
+            vmesh_speaker_set_attenuation(
                 peer,
                 vmesh_attenuation::VMESH_ATTENUATION_LINEAR as i32,
                 1.0,
                 9.0,
                 1.0,
             ),
-            vmesh_set_speaking(speaking, 2.0, -1, 0),
-            vmesh_move_in_grid(peer, grid, &HERE),
-            vmesh_listen(peer, name, length),
+            vmesh_transmission_set(speaking, 2.0, -1, 0),
+            vmesh_room_move_in(peer, grid, &HERE),
+            vmesh_group_listen(peer, name, length),
         ] {
             assert_eq!(result, VMESH_OK, "{}", last_error());
         }
         let wrong = [
-            vmesh_close_voice(mix),
-            vmesh_close_mix(voice),
-            vmesh_close_grid(speaking),
-            vmesh_stop_speaking(peer),
-            vmesh_close_microphone(1),
-            vmesh_read_voice(mix, samples.as_mut_ptr(), 960, null_mut()),
+            vmesh_peer_voice_close(mix),
+            vmesh_mix_voice_close(voice),
+            vmesh_grid_close(speaking),
+            vmesh_transmission_close(peer),
+            vmesh_microphone_feed_close(1),
+            vmesh_peer_voice_read(mix, samples.as_mut_ptr(), 960, null_mut()),
         ];
         assert_eq!(wrong, [VMESH_ERROR_BAD_HANDLE; 6]);
-        assert_eq!(vmesh_close(peer), VMESH_OK);
+        assert_eq!(vmesh_room_close(peer), VMESH_OK);
         // The handles outlive the peer: nothing is heard, nothing is sent, and nothing reads the
         // microphone.
         samples.fill(1.0);
-        assert_eq!(vmesh_read_voice(voice, samples.as_mut_ptr(), 960, &raw mut moved), VMESH_OK);
+        assert_eq!(
+            vmesh_peer_voice_read(voice, samples.as_mut_ptr(), 960, &raw mut moved),
+            VMESH_OK
+        );
         assert_eq!((moved, samples), (0, [0.0; 960]));
         samples.fill(1.0);
-        assert_eq!(vmesh_read_mix(mix, samples.as_mut_ptr(), 480, &raw mut moved), VMESH_OK);
+        assert_eq!(vmesh_mix_voice_read(mix, samples.as_mut_ptr(), 480, &raw mut moved), VMESH_OK);
         assert_eq!(samples, [0.0; 960]);
         assert_eq!(
-            vmesh_write_microphone(microphone, samples.as_ptr(), 160, &raw mut moved),
+            vmesh_microphone_feed_write(microphone, samples.as_ptr(), 160, &raw mut moved),
             VMESH_OK
         );
         assert_eq!(moved, 160);
-        assert_eq!(vmesh_set_speaking(speaking, 1.0, 0, 0), VMESH_OK);
+        assert_eq!(vmesh_transmission_set(speaking, 1.0, 0, 0), VMESH_OK);
         assert_eq!(
-            vmesh_move_in_grid(peer, grid, &HERE),
+            vmesh_room_move_in(peer, grid, &HERE),
             VMESH_ERROR_CLOSED,
             "a grid does need it"
         );
         for _ in 0..2 {
             let closed = [
-                vmesh_stop_speaking(speaking),
-                vmesh_close_grid(grid),
-                vmesh_close_voice(voice),
-                vmesh_close_mix(mix),
-                vmesh_close_microphone(microphone),
+                vmesh_transmission_close(speaking),
+                vmesh_grid_close(grid),
+                vmesh_peer_voice_close(voice),
+                vmesh_mix_voice_close(mix),
+                vmesh_microphone_feed_close(microphone),
             ];
             assert_eq!(closed, [VMESH_OK; 5]);
         }
         samples.fill(1.0);
         let after = [
-            vmesh_read_voice(voice, samples.as_mut_ptr(), 960, &raw mut moved),
-            vmesh_read_mix(mix, samples.as_mut_ptr(), 480, null_mut()),
-            vmesh_write_microphone(microphone, samples.as_ptr(), 960, null_mut()),
-            vmesh_set_speaking(speaking, 1.0, 0, 0),
-            vmesh_leave_grid(peer, grid),
+            vmesh_peer_voice_read(voice, samples.as_mut_ptr(), 960, &raw mut moved),
+            vmesh_mix_voice_read(mix, samples.as_mut_ptr(), 480, null_mut()),
+            vmesh_microphone_feed_write(microphone, samples.as_ptr(), 960, null_mut()),
+            vmesh_transmission_set(speaking, 1.0, 0, 0),
+            vmesh_room_leave_grid(peer, grid),
         ];
         assert_eq!(after, [VMESH_ERROR_CLOSED; 5]);
         assert_eq!((moved, samples), (0, [0.0; 960]), "silence after an error");
     }
     let none = [
-        vmesh_stop_speaking(0),
-        vmesh_close_grid(0),
-        vmesh_close_voice(0),
-        vmesh_close_mix(0),
-        vmesh_close_microphone(0),
+        vmesh_transmission_close(0),
+        vmesh_grid_close(0),
+        vmesh_peer_voice_close(0),
+        vmesh_mix_voice_close(0),
+        vmesh_microphone_feed_close(0),
     ];
     assert_eq!(none, [VMESH_OK; 5]);
 }
@@ -236,14 +239,17 @@ fn a_voice_may_be_closed_while_another_thread_reads_it() {
     for _ in 0..20 {
         let mut voice = 0;
         // SAFETY: as it must be.
-        assert_eq!(unsafe { vmesh_open_voice(peer, &ID, 48_000, &raw mut voice) }, VMESH_OK);
+        assert_eq!(
+            unsafe { vmesh_participant_open_voice(peer, &ID, 48_000, &raw mut voice) },
+            VMESH_OK
+        );
         let (begun, begins) = std::sync::mpsc::channel();
         let audio = std::thread::spawn(move || {
             let mut samples = [0.0; 480];
             loop {
                 // SAFETY: a buffer of its size.
                 let result =
-                    unsafe { vmesh_read_voice(voice, samples.as_mut_ptr(), 480, null_mut()) };
+                    unsafe { vmesh_peer_voice_read(voice, samples.as_mut_ptr(), 480, null_mut()) };
                 let _ = begun.send(());
                 match result {
                     VMESH_OK | VMESH_EMPTY => {}
@@ -252,10 +258,10 @@ fn a_voice_may_be_closed_while_another_thread_reads_it() {
             }
         });
         begins.recv().unwrap();
-        assert_eq!(vmesh_close_voice(voice), VMESH_OK);
+        assert_eq!(vmesh_peer_voice_close(voice), VMESH_OK);
         assert_eq!(audio.join().unwrap(), VMESH_ERROR_CLOSED);
     }
-    assert_eq!(vmesh_close(peer), VMESH_OK);
+    assert_eq!(vmesh_room_close(peer), VMESH_OK);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::thread;
 
 use super::*;
 use crate::network::{NO_NETWORK, vmesh_network, vmesh_network_event};
-use crate::over::{vmesh_over_open, vmesh_over_run, vmesh_over_update};
+use crate::over::{vmesh_over_new, vmesh_over_run, vmesh_over_update};
 
 /// What the functions of a network are given.
 #[derive(Default)]
@@ -66,7 +66,7 @@ unsafe extern "C" fn receive(context: *mut c_void, _: *mut vmesh_network_event) 
     }
     if game.closes && is_first {
         let before = game.calls.load(SeqCst);
-        assert_eq!(vmesh_close(game.voice.load(SeqCst)), VMESH_OK);
+        assert_eq!(vmesh_room_close(game.voice.load(SeqCst)), VMESH_OK);
         assert_eq!(game.calls.load(SeqCst), before, "no function is called within another");
         game.disconnects.store(0, SeqCst);
     }
@@ -74,7 +74,7 @@ unsafe extern "C" fn receive(context: *mut c_void, _: *mut vmesh_network_event) 
     VMESH_EMPTY as i32
 }
 
-fn open(game: &Game) -> vmesh_peer {
+fn open(game: &Game) -> vmesh_room {
     let network = vmesh_network {
         size: size_of::<vmesh_network>() as u32,
         context: std::ptr::from_ref(game).cast_mut().cast(),
@@ -89,7 +89,7 @@ fn open(game: &Game) -> vmesh_peer {
     };
     let (options, mut voice) = (filled(), 0);
     // SAFETY: structures with their sizes, and a place for the handle.
-    let opened = unsafe { vmesh_over_open(&raw const options, &raw const network, &raw mut voice) };
+    let opened = unsafe { vmesh_over_new(&raw const options, &raw const network, &raw mut voice) };
     assert_eq!(opened, VMESH_OK, "{}", last_error());
     game.voice.store(voice, SeqCst);
     assert_eq!(vmesh_over_run(voice, vmesh_mode::VMESH_MODE_CLIENT as i32), VMESH_OK);
@@ -97,7 +97,7 @@ fn open(game: &Game) -> vmesh_peer {
 }
 
 /// Calls update until `is_so`.
-fn update_until(voice: vmesh_peer, is_so: impl Fn() -> bool) -> vmesh_result {
+fn update_until(voice: vmesh_room, is_so: impl Fn() -> bool) -> vmesh_result {
     let mut last = VMESH_OK;
     while last == VMESH_OK && !is_so() {
         last = vmesh_over_update(voice);
@@ -114,7 +114,7 @@ fn a_voice_that_a_function_of_its_network_closes_takes_its_leave_within_that_upd
     assert_eq!(game.disconnects.load(SeqCst), 1, "the network was ended");
     let calls = game.calls.load(SeqCst);
     assert_eq!(vmesh_over_update(voice), VMESH_ERROR_CLOSED);
-    assert_eq!(vmesh_close(voice), VMESH_OK);
+    assert_eq!(vmesh_room_close(voice), VMESH_OK);
     assert_eq!(game.calls.load(SeqCst), calls, "no function is called any more");
 }
 
@@ -127,7 +127,7 @@ fn closing_waits_for_an_update_on_another_thread() {
         scope.spawn(|| update_until(voice, || false));
         gate.wait();
         let closing = scope.spawn(|| {
-            assert_eq!(vmesh_close(voice), VMESH_OK);
+            assert_eq!(vmesh_room_close(voice), VMESH_OK);
             assert!(!game.is_inside.load(SeqCst), "no function is under way after it");
             game.calls.load(SeqCst)
         });

@@ -6,7 +6,7 @@ using System.Text;
 using System.Threading;
 using Voicemesh;
 
-internal static class Room
+internal static class Program
 {
     /// One frame of a game that draws 60 of them a second.
     private const int FrameMs = 16;
@@ -24,21 +24,21 @@ internal static class Room
             Output = arguments[5]
         };
         options.Metadata["engine"] = "mono";
-        var peer = new Peer(options);
-        while (Play(peer, options.Name))
+        var room = new Room(options);
+        while (Play(room, options.Name))
         {
             Thread.Sleep(FrameMs);
         }
-        peer.Dispose();
-        peer.Dispose();
+        room.Dispose();
+        room.Dispose();
         Event happened;
-        if (peer.Poll(out happened))
+        if (room.Poll(out happened))
         {
             throw new Exception("something happened after the end");
         }
         try
         {
-            peer.SetMuted(true);
+            room.Microphone.SetMuted(true);
             throw new Exception("it can be muted after the end");
         }
         catch (VoicemeshException closed)
@@ -53,10 +53,10 @@ internal static class Room
     }
 
     /// What happened since the last frame; false when the game is over.
-    private static bool Play(Peer peer, string ownName)
+    private static bool Play(Room room, string ownName)
     {
         Event happened;
-        while (peer.Poll(out happened))
+        while (room.Poll(out happened))
         {
             switch (happened.Type)
             {
@@ -74,7 +74,7 @@ internal static class Room
                     {
                         return false;
                     }
-                    peer.SendText(happened.Peer, "you said: " + happened.Text);
+                    room.Participant(happened.Peer).SendText("you said: " + happened.Text);
                     break;
                 case EventType.Refused: Print("refused", happened); return false;
                 case EventType.Left: return false;

@@ -353,7 +353,7 @@ internal static class Udp
         switch (happened.Type)
         {
             case EventType.PeerJoined:
-                network.Voice.SendText(happened.Peer, "hello " + happened.Name);
+                network.Voice.Participant(happened.Peer).SendText("hello " + happened.Name);
                 Line("peer-joined", happened.Name, "");
                 break;
             case EventType.PeerLeft: Line("peer-left", happened.Name, ""); break;

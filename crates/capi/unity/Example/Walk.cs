@@ -56,7 +56,7 @@ internal sealed class Walk
         Until("the second server is refused", () => { second.UpdateServer(); return refusal == "room-exists"; });
         second.Dispose();
 
-        clients[1].Voice.SendTextToAll("hello, all");
+        clients[1].Voice.SendText("hello, all");
         Until("texts have come", () => texts.Contains("hello, all"));
 
         // Messages: a part of an array to one, a whole one to all.
@@ -107,14 +107,14 @@ internal sealed class Walk
     /// Two who join by a link with a key: the server cannot listen to them.
     private void PlayPrivately(string url, Func<string, JoinOptions> quiet)
     {
-        var link = Peer.NewLink(url, "private walk");
-        Require("each link has its own key", link.Contains("#k=") && link != Peer.NewLink(url, "private walk"));
-        var people = new List<Peer>();
+        var link = JoinOptions.NewLink(url, "private walk");
+        Require("each link has its own key", link.Contains("#k=") && link != JoinOptions.NewLink(url, "private walk"));
+        var people = new List<Room>();
         foreach (var name in new[] { "ann", "ben" })
         {
             var options = quiet(name);
             options.Room = link;
-            people.Add(new Peer(options));
+            people.Add(new Room(options));
         }
         var verified = new[] { false, false };
         var text = "";
@@ -133,7 +133,7 @@ internal sealed class Walk
             if (verified[0] && verified[1] && !isSaid)
             {
                 isSaid = true;
-                people[0].SendTextToAll("behind the link");
+                people[0].SendText("behind the link");
             }
             return text == "behind the link";
         });
@@ -151,13 +151,13 @@ internal sealed class Walk
         var late = default(PeerId);
         foreach (var connection in server.Connections)
         {
-            if (voice.Metadata(connection.Peer, "team") == "red")
+            if (voice.Participant(connection.Peer).Metadata("team") == "red")
             {
                 late = connection.Peer;
             }
         }
-        Require("the keys are listed", voice.MetadataKeys(late).Contains(Peer.ReachabilityKey));
-        Require("there is no such key", voice.Metadata(late, "nothing") == null);
+        Require("the keys are listed", voice.Participant(late).MetadataKeys.Contains(Room.ReachabilityKey));
+        Require("there is no such key", voice.Participant(late).Metadata("nothing") == null);
 
         var isMade = new Dictionary<ulong, bool>();
         var reached = "";
@@ -174,11 +174,11 @@ internal sealed class Walk
         };
         var changes = new Dictionary<string, string> { { "map", "ice" }, { "weather", null } };
         // The peer that opened the room owns it.
-        var own = voice.SetMetadata(changes);
-        var room = voice.SetRoomMetadata(changes);
+        var own = voice.Lobby.SetMetadata(changes);
+        var room = voice.Lobby.SetRoomMetadata(changes);
         Until("both are answered", () => isMade.Count == 2);
         Require("the owner publishes both", isMade[own] && isMade[room]);
-        Until("and reads them", () => voice.Metadata(null, "map") == "ice" && voice.RoomMetadata("map") == "ice");
+        Until("and reads them", () => voice.Metadata("map") == "ice" && voice.Lobby.RoomMetadata("map") == "ice");
 
         // Everyone sees that a recording is kept.
         var seen = MemberStatus.None;
@@ -204,14 +204,14 @@ internal sealed class Walk
         {
             foreach (var connection in clients[1].Connections)
             {
-                self = guest.Metadata(connection.Peer, "map") == "ice" ? connection.Peer : self;
+                self = guest.Participant(connection.Peer).Metadata("map") == "ice" ? connection.Peer : self;
             }
             return self != default(PeerId);
         });
-        Require("all know the owner", guest.Owner == self && voice.Owner == self);
-        voice.OpenChannel(late, 5, true);
-        guest.OpenChannel(self, 5, true);
-        guest.SendOn(self, 5, Encoding.UTF8.GetBytes("..over the channel"), 2, 16);
+        Require("all know the owner", guest.Lobby.Owner == self && voice.Lobby.Owner == self);
+        voice.Channel(late, 5).Open(true);
+        guest.Channel(self, 5).Open(true);
+        guest.Channel(self, 5).Send(Encoding.UTF8.GetBytes("..over the channel"), 2, 16);
         Until("it came over the channel", () => reached == "5 over the channel");
 
         var movedTo = "";
@@ -233,50 +233,50 @@ internal sealed class Walk
             }
         };
         // A text to a talk group goes to those who listen to it.
-        voice.JoinGroup("Red team");
+        voice.Group("Red team").Join();
         var waited = 0;
         Until("the group has its text", () =>
         {
             // Again now and then, until the server knows who listens.
             if (waited++ % 60 == 0)
             {
-                guest.SendGroupText("Red team", "to the red team");
+                guest.Group("Red team").SendText("to the red team");
             }
             return texts.Contains("to the red team");
         });
-        guest.SendGroupText("Blue team", "to the blue team");
-        guest.SendTextToAll("after it");
+        guest.Group("Blue team").SendText("to the blue team");
+        guest.SendText("after it");
         Until("the next text has come", () => texts.Contains("after it"));
         Require("of another group nothing comes", !texts.Contains("to the blue team"));
 
         // The peer that opened the room may moderate the others; the answers come in the order of the questions.
-        var muted = voice.Moderate(Decision.Mute, late, null, 0);
-        var moved = voice.Moderate(Decision.Move, late, "Red team", 0);
-        var heard = voice.Moderate(Decision.Unmute, late, null, 0);
+        var muted = voice.Lobby.Moderate(Decision.Mute, late, null, 0);
+        var moved = voice.Lobby.Moderate(Decision.Move, late, "Red team", 0);
+        var heard = voice.Lobby.Moderate(Decision.Unmute, late, null, 0);
         Until("the decisions are answered", () => isMade.ContainsKey(heard));
         Require("they were carried out", isMade[muted] && isMade[moved] && isMade[heard]);
-        var absent = voice.Moderate(Decision.Kick, default(PeerId), null, 0);
-        var guests = guest.Moderate(Decision.Lock, default(PeerId), null, 0);
+        var absent = voice.Lobby.Moderate(Decision.Kick, default(PeerId), null, 0);
+        var guests = guest.Lobby.Moderate(Decision.Lock, default(PeerId), null, 0);
         Until("a decision about no member is answered", () => isMade.ContainsKey(absent));
         Require("it is refused", !isMade[absent]);
         Until("the guest has moved", () => movedTo == "Red team");
         Until("the guest is held there", () => heldIn == "Red team" && guest.HeldIn.Contains("Red team"));
-        Until("the others see it", () => voice.HeldInOf(late).Contains("Red team"));
-        Require("no one else is held", voice.HeldIn.Count == 0 && guest.HeldInOf(self).Count == 0);
-        guest.JoinGroup("Global");
+        Until("the others see it", () => voice.Participant(late).HeldIn.Contains("Red team"));
+        Require("no one else is held", voice.HeldIn.Count == 0 && guest.Participant(self).HeldIn.Count == 0);
+        guest.Group(Room.GlobalGroup).Join();
         Until("the guest's own decision is answered", () => refusedOf == guests);
 
         // A server that asks for no token takes one all the same; text that is none is refused here.
-        voice.SetToken("head.claims.signature");
+        voice.Lobby.SetToken("head.claims.signature");
 
-        voice.SetListener(new Vector(0, 0, 0), new Vector(0, 0, 1), new Vector(0, 1, 0));
-        voice.SetPosition(late, new Vector(1, 0, 0), new Vector(0, 0, 0));
-        voice.SetAttenuation(Attenuation.Linear, 1, 20, 1);
+        voice.Speaker.SetListener(new Vector(0, 0, 0), new Vector(0, 0, 1), new Vector(0, 1, 0));
+        voice.Participant(late).SetPosition(new Vector(1, 0, 0), new Vector(0, 0, 0));
+        voice.Speaker.SetAttenuation(Attenuation.Linear, 1, 20, 1);
         using (var grid = new ProximityGrid("walk", 20, GridAxes.Ground))
-        using (var speaking = voice.SpeakToPeer(late, 1, Priority.High, true))
-        using (var microphone = voice.OpenMicrophone(16000))
-        using (var spoken = voice.OpenVoice(late, 44100))
-        using (var everyone = voice.OpenMix(48000))
+        using (var speaking = voice.TransmitToPeer(late, 1, Priority.High, true))
+        using (var microphone = voice.Microphone.OpenFeed(16000))
+        using (var spoken = voice.Participant(late).OpenVoice(44100))
+        using (var everyone = voice.Speaker.OpenMix(48000))
         {
             voice.MoveIn(grid, new Vector(5, 0, 5));
             speaking.Set(0.5f, Priority.Default, false);
@@ -308,7 +308,7 @@ internal sealed class Walk
             audio.Start();
             Until("the voice is heard", () => Volatile.Read(ref isHeard));
             bool isSpeaking;
-            Until("and is loud", () => voice.Level(late, out isSpeaking) > -50 && isSpeaking);
+            Until("and is loud", () => voice.Participant(late).Level(out isSpeaking) > -50 && isSpeaking);
             // It may go while it is read.
             spoken.Dispose();
             Volatile.Write(ref isOver, true);

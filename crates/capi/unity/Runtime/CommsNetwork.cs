@@ -58,7 +58,7 @@ namespace Voicemesh
         /// Packets that wait for the next Update. With more, the connection by which most of them came ends.
         private const int Waiting = 16384;
 
-        private readonly Peer voice;
+        private readonly Room voice;
         private readonly Queue<Incoming> incoming = new Queue<Incoming>();
         private readonly Stack<byte[]> pool = new Stack<byte[]>();
         private readonly Dictionary<TPeer, ulong> numbers = new Dictionary<TPeer, ulong>();
@@ -88,7 +88,7 @@ namespace Voicemesh
             try
             {
                 var table = NetworkFunctions.Table(self, unreliableBytes, reliableBytes);
-                voice = new Peer(options, ref table);
+                voice = new Room(options, ref table);
             }
             catch
             {
@@ -98,7 +98,7 @@ namespace Voicemesh
         }
 
         /// <summary>Microphone, speaker, groups, texts and events. What needs a room throws with Result.NoRoom.</summary>
-        public Peer Voice { get { return voice; } }
+        public Room Voice { get { return voice; } }
 
         /// <summary>What runs, or was asked to and has not begun yet.</summary>
         public NetworkMode Mode { get { return wanted; } }
@@ -108,7 +108,7 @@ namespace Voicemesh
             get
             {
                 var state = new NativeState { Size = (uint)Marshal.SizeOf(typeof(NativeState)) };
-                Peer.Check(Native.vmesh_get_state(voice.Handle, ref state));
+                Room.Check(Native.vmesh_room_snapshot(voice.Handle, ref state));
                 return state.Connected != 0 ? ConnectionStatus.Connected : ConnectionStatus.Disconnected;
             }
         }
@@ -167,7 +167,7 @@ namespace Voicemesh
             clientParam = clientParameters;
             wanted = mode;
             hasStarted = false;
-            Peer.Check(Native.vmesh_over_follow(voice.Handle, (int)mode));
+            Room.Check(Native.vmesh_over_follow(voice.Handle, (int)mode));
         }
 
         /// <summary>A frame: reads and sends what there is. What Connect, ReadMessages and the other functions of the network
@@ -191,7 +191,7 @@ namespace Voicemesh
             }
             else
             {
-                Peer.Check(result);
+                Room.Check(result);
                 FollowEnd();
             }
             if (thrown != null)
@@ -235,14 +235,14 @@ namespace Voicemesh
             clientParam = clientParameters;
             wanted = mode;
             hasStarted = false;
-            Peer.Check(Native.vmesh_over_run(voice.Handle, (int)mode));
+            Room.Check(Native.vmesh_over_run(voice.Handle, (int)mode));
         }
 
         /// What was started by hand and has ended by itself is over.
         private void FollowEnd()
         {
             int mode;
-            Peer.Check(Native.vmesh_over_mode(voice.Handle, out mode));
+            Room.Check(Native.vmesh_over_mode(voice.Handle, out mode));
             if (mode == (int)wanted)
             {
                 hasStarted = true;

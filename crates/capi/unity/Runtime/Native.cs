@@ -360,66 +360,66 @@ namespace Voicemesh
         public static extern Result vmesh_options_init(ref NativeOptions options, uint size);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_join(ref NativeOptions options, out ulong peer);
+        public static extern Result vmesh_room_join(ref NativeOptions options, out ulong room);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_poll(ulong peer, ref NativeEvent happened);
+        public static extern Result vmesh_events_poll(ulong room, ref NativeEvent happened);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_close(ulong peer);
+        public static extern Result vmesh_room_close(ulong room);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_muted(ulong peer, int muted);
+        public static extern Result vmesh_microphone_set_muted(ulong room, int muted);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_deafened(ulong peer, int deafened);
+        public static extern Result vmesh_speaker_set_deafened(ulong room, int deafened);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_talking(ulong peer, int talking);
+        public static extern Result vmesh_microphone_set_talking(ulong room, int talking);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_gain(ulong peer, ref PeerId of, float gain);
+        public static extern Result vmesh_participant_set_gain(ulong room, ref PeerId of, float gain);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_peer_muted(ulong peer, ref PeerId of, int muted);
+        public static extern Result vmesh_participant_set_muted(ulong room, ref PeerId of, int muted);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_start_recording(ulong peer, byte[] folder, UIntPtr length);
+        public static extern Result vmesh_room_start_recording(ulong room, byte[] folder, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_stop_recording(ulong peer);
+        public static extern Result vmesh_room_stop_recording(ulong room);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_is_recording(ulong peer, out int recording);
+        public static extern Result vmesh_room_is_recording(ulong room, out int recording);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_send_text(ulong peer, ref PeerId to, byte[] text, UIntPtr length);
-
-        [DllImport(Library, CallingConvention = CallingConvention.Cdecl, EntryPoint = "vmesh_send_text")]
-        public static extern Result vmesh_send_text_to_all(ulong peer, IntPtr to, byte[] text, UIntPtr length);
+        public static extern Result vmesh_participant_send_text(ulong room, ref PeerId to, byte[] text, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_send(ulong peer, ref PeerId to, IntPtr data, UIntPtr length, int reliability);
+        public static extern Result vmesh_room_send_text(ulong room, byte[] text, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_send_to_all(ulong peer, IntPtr data, UIntPtr length, int reliability);
+        public static extern Result vmesh_participant_send(ulong room, ref PeerId to, IntPtr data, UIntPtr length, int reliability);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_join_group(ulong peer, byte[] name, UIntPtr length);
+        public static extern Result vmesh_room_send_to_all(ulong room, IntPtr data, UIntPtr length, int reliability);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_leave_group(ulong peer, byte[] name, UIntPtr length);
+        public static extern Result vmesh_group_join(ulong room, byte[] name, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_send_group_text(
-            ulong peer, byte[] group, UIntPtr groupLength, byte[] text, UIntPtr length);
+        public static extern Result vmesh_group_leave(ulong room, byte[] name, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_token(ulong peer, byte[] token, UIntPtr length);
+        public static extern Result vmesh_group_send_text(
+            ulong room, byte[] group, UIntPtr groupLength, byte[] text, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_moderate(
-            ulong peer, int decision, ref PeerId about, byte[] text, UIntPtr length, uint seconds, out ulong transaction);
+        public static extern Result vmesh_lobby_set_token(ulong room, byte[] token, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vmesh_lobby_moderate(
+            ulong room, int decision, ref PeerId about, byte[] text, UIntPtr length, uint seconds, out ulong transaction);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern Result vmesh_peer_id_text(ref PeerId id, byte[] buffer, UIntPtr capacity);

@@ -8,140 +8,140 @@ namespace Voicemesh
     internal static partial class Native
     {
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_open_channel(ulong peer, ref PeerId to, byte channel, int reliability);
+        public static extern Result vmesh_channel_open(ulong room, ref PeerId to, byte channel, int reliability);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_close_channel(ulong peer, ref PeerId to, byte channel);
+        public static extern Result vmesh_channel_close(ulong room, ref PeerId to, byte channel);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_send_on(ulong peer, ref PeerId to, byte channel, IntPtr data, UIntPtr length);
+        public static extern Result vmesh_channel_send(ulong room, ref PeerId to, byte channel, IntPtr data, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_disconnect(ulong peer, ref PeerId from);
+        public static extern Result vmesh_participant_close_channels(ulong room, ref PeerId from);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_queued_bytes(ulong peer, ref PeerId to, out UIntPtr count);
+        public static extern Result vmesh_participant_queued_bytes(ulong room, ref PeerId to, out UIntPtr count);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_flush(ulong peer);
+        public static extern Result vmesh_room_flush(ulong room);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_get_owner(ulong peer, out PeerId owner);
+        public static extern Result vmesh_lobby_owner(ulong room, out PeerId owner);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_metadata(ulong peer, IntPtr changes, UIntPtr count, out ulong transaction);
+        public static extern Result vmesh_lobby_set_metadata(ulong room, IntPtr changes, UIntPtr count, out ulong transaction);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_room_metadata(ulong peer, IntPtr changes, UIntPtr count, out ulong transaction);
+        public static extern Result vmesh_lobby_set_room_metadata(ulong room, IntPtr changes, UIntPtr count, out ulong transaction);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_get_metadata(ulong peer, IntPtr of, byte[] key, UIntPtr length, byte[] buffer,
+        public static extern Result vmesh_participant_metadata(ulong room, IntPtr of, byte[] key, UIntPtr length, byte[] buffer,
             UIntPtr capacity, out UIntPtr needed);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_get_held_group(ulong peer, IntPtr of, UIntPtr number, byte[] buffer,
+        public static extern Result vmesh_participant_held_group(ulong room, IntPtr of, UIntPtr number, byte[] buffer,
             UIntPtr capacity, out UIntPtr needed);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_get_safety_code(ulong peer, byte[] buffer, UIntPtr capacity, out UIntPtr needed);
+        public static extern Result vmesh_room_safety_code(ulong room, byte[] buffer, UIntPtr capacity, out UIntPtr needed);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_new_link(byte[] server, UIntPtr serverLength, byte[] room, UIntPtr roomLength,
+        public static extern Result vmesh_options_new_link(byte[] server, UIntPtr serverLength, byte[] room, UIntPtr roomLength,
             byte[] buffer, UIntPtr capacity, out UIntPtr needed);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_get_metadata_key(ulong peer, IntPtr of, UIntPtr number, byte[] buffer,
+        public static extern Result vmesh_participant_metadata_key(ulong room, IntPtr of, UIntPtr number, byte[] buffer,
             UIntPtr capacity, out UIntPtr needed);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_get_room_metadata(ulong peer, byte[] key, UIntPtr length, byte[] buffer,
+        public static extern Result vmesh_lobby_room_metadata(ulong room, byte[] key, UIntPtr length, byte[] buffer,
             UIntPtr capacity, out UIntPtr needed);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_get_room_metadata_key(ulong peer, UIntPtr number, byte[] buffer,
+        public static extern Result vmesh_lobby_room_metadata_key(ulong room, UIntPtr number, byte[] buffer,
             UIntPtr capacity, out UIntPtr needed);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_connect_peer(ulong peer, ref PeerId to, byte[] token, UIntPtr length);
+        public static extern Result vmesh_participant_connect(ulong room, ref PeerId to, byte[] token, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_update_peer(ulong peer, ref PeerId to, byte[] token, UIntPtr length);
+        public static extern Result vmesh_participant_update(ulong room, ref PeerId to, byte[] token, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_disconnect_peer(ulong peer, ref PeerId from);
+        public static extern Result vmesh_participant_disconnect(ulong room, ref PeerId from);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_get_level(ulong peer, ref PeerId of, out float level, out int speaking);
+        public static extern Result vmesh_participant_level(ulong room, ref PeerId of, out float level, out int speaking);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_listener(ulong peer, ref NativePose pose);
+        public static extern Result vmesh_speaker_set_listener(ulong room, ref NativePose pose);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_position(ulong peer, ref PeerId of, ref Vector position, ref Vector velocity);
+        public static extern Result vmesh_participant_set_position(ulong room, ref PeerId of, ref Vector position, ref Vector velocity);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_clear_position(ulong peer, ref PeerId of);
+        public static extern Result vmesh_participant_clear_position(ulong room, ref PeerId of);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_attenuation(ulong peer, int kind, float reference, float max, float rolloff);
+        public static extern Result vmesh_speaker_set_attenuation(ulong room, int kind, float reference, float max, float rolloff);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_create_grid(byte[] prefix, UIntPtr length, float range, int axes, out ulong grid);
+        public static extern Result vmesh_grid_new(byte[] prefix, UIntPtr length, float range, int axes, out ulong grid);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_move_in_grid(ulong peer, ulong grid, ref Vector position);
+        public static extern Result vmesh_room_move_in(ulong room, ulong grid, ref Vector position);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_leave_grid(ulong peer, ulong grid);
+        public static extern Result vmesh_room_leave_grid(ulong room, ulong grid);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_close_grid(ulong grid);
+        public static extern Result vmesh_grid_close(ulong grid);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_speak_to_group(ulong peer, byte[] name, UIntPtr length, float volume,
-            int priority, int positional, out ulong speaking);
+        public static extern Result vmesh_room_transmit_to_group(ulong room, byte[] name, UIntPtr length, float volume,
+            int priority, int positional, out ulong transmission);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_speak_to_peer(ulong peer, ref PeerId to, float volume, int priority,
-            int positional, out ulong speaking);
+        public static extern Result vmesh_room_transmit_to_peer(ulong room, ref PeerId to, float volume, int priority,
+            int positional, out ulong transmission);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_set_speaking(ulong speaking, float volume, int priority, int positional);
+        public static extern Result vmesh_transmission_set(ulong transmission, float volume, int priority, int positional);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_stop_speaking(ulong speaking);
+        public static extern Result vmesh_transmission_close(ulong transmission);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_listen(ulong peer, byte[] group, UIntPtr length);
+        public static extern Result vmesh_group_listen(ulong room, byte[] group, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_unlisten(ulong peer, byte[] group, UIntPtr length);
+        public static extern Result vmesh_group_stop_listening(ulong room, byte[] group, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_open_voice(ulong peer, ref PeerId of, uint rate, out ulong voice);
+        public static extern Result vmesh_participant_open_voice(ulong room, ref PeerId of, uint rate, out ulong voice);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_open_mix(ulong peer, uint rate, out ulong mix);
+        public static extern Result vmesh_speaker_open_mix(ulong room, uint rate, out ulong mix);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_open_microphone(ulong peer, uint rate, out ulong microphone);
+        public static extern Result vmesh_microphone_open_feed(ulong room, uint rate, out ulong microphone);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_read_voice(ulong voice, [Out] float[] samples, UIntPtr count, out UIntPtr given);
+        public static extern Result vmesh_peer_voice_read(ulong voice, [Out] float[] samples, UIntPtr count, out UIntPtr given);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_read_mix(ulong mix, [Out] float[] samples, UIntPtr frames, out UIntPtr given);
+        public static extern Result vmesh_mix_voice_read(ulong mix, [Out] float[] samples, UIntPtr frames, out UIntPtr given);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_write_microphone(ulong microphone, float[] samples, UIntPtr count, out UIntPtr taken);
+        public static extern Result vmesh_microphone_feed_write(ulong microphone, float[] samples, UIntPtr count, out UIntPtr taken);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_close_voice(ulong voice);
+        public static extern Result vmesh_peer_voice_close(ulong voice);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_close_mix(ulong mix);
+        public static extern Result vmesh_mix_voice_close(ulong mix);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_close_microphone(ulong microphone);
+        public static extern Result vmesh_microphone_feed_close(ulong microphone);
     }
 }

@@ -1,5 +1,5 @@
 // A game's own network as the C library calls it: static functions with a number for the object, which is what IL2CPP can hand
-// over. They are called within vmesh_over_update and vmesh_close only.
+// over. They are called within vmesh_over_update and vmesh_room_close only.
 
 using System;
 using System.Runtime.InteropServices;
@@ -85,7 +85,7 @@ namespace Voicemesh
         public IntPtr ReleaseLink;
     }
 
-    /// The beginning of vmesh_state.
+    /// The beginning of vmesh_snapshot.
     [StructLayout(LayoutKind.Sequential, Size = 88)]
     internal struct NativeState
     {
@@ -260,21 +260,21 @@ namespace Voicemesh
     internal static partial class Native
     {
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_over_open(ref NativeOptions options, ref NativeNetwork network, out ulong peer);
+        public static extern Result vmesh_over_new(ref NativeOptions options, ref NativeNetwork network, out ulong room);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_over_update(ulong peer);
+        public static extern Result vmesh_over_update(ulong room);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_over_follow(ulong peer, int mode);
+        public static extern Result vmesh_over_follow(ulong room, int mode);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_over_run(ulong peer, int mode);
+        public static extern Result vmesh_over_run(ulong room, int mode);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_over_mode(ulong peer, out int mode);
+        public static extern Result vmesh_over_mode(ulong room, out int mode);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vmesh_get_state(ulong peer, ref NativeState state);
+        public static extern Result vmesh_room_snapshot(ulong room, ref NativeState state);
     }
 }

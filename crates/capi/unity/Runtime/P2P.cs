@@ -61,7 +61,7 @@ namespace Voicemesh
         private readonly JoinOptions options;
         private readonly List<ConnectionId> connections = new List<ConnectionId>();
         private readonly bool waitsForTheRoom;
-        private Peer peer;
+        private Room room;
         private bool isDisposed;
         private int waitMs = FirstWaitMs;
         private int triedAt;
@@ -70,7 +70,7 @@ namespace Voicemesh
         {
             this.options = options;
             this.waitsForTheRoom = waitsForTheRoom;
-            peer = new Peer(options);
+            room = new Room(options);
         }
 
         /// <summary>A peer is in the room: raised once for each, also for those that were there before.</summary>
@@ -95,7 +95,7 @@ namespace Voicemesh
         public IList<ConnectionId> Connections { get { return connections.AsReadOnly(); } }
 
         /// <summary>The voice: mute, volumes, groups. Null while a client waits for its room, and after Dispose.</summary>
-        public Peer Voice { get { return peer; } }
+        public Room Voice { get { return room; } }
 
         /// <summary>Sends a message to one of the connections. Throws what cannot be sent; with Result.WouldBlock, later.</summary>
         public void SendMessage(ConnectionId to, byte[] data, bool isReliable)
@@ -106,7 +106,7 @@ namespace Voicemesh
         /// <summary>The same with a part of an array.</summary>
         public void SendMessage(ConnectionId to, byte[] data, int offset, int length, bool isReliable)
         {
-            Joined().Send(to.Peer, data, offset, length, isReliable);
+            Joined().Participant(to.Peer).Send(data, offset, length, isReliable);
         }
 
         /// <summary>Sends a message to everyone in the room, once each.</summary>
@@ -129,13 +129,13 @@ namespace Voicemesh
         /// <summary>Raises what happened since the last frame. Handlers may dispose.</summary>
         protected void Update()
         {
-            if (peer == null && !isDisposed && Environment.TickCount - triedAt >= waitMs)
+            if (room == null && !isDisposed && Environment.TickCount - triedAt >= waitMs)
             {
                 waitMs = Math.Min(waitMs * 2, LongestWaitMs);
-                peer = new Peer(options);
+                room = new Room(options);
             }
             Event happened;
-            while (peer != null && peer.Poll(out happened))
+            while (room != null && room.Poll(out happened))
             {
                 Raise(happened);
             }
@@ -207,21 +207,21 @@ namespace Voicemesh
             };
         }
 
-        private Peer Joined()
+        private Room Joined()
         {
-            if (peer == null)
+            if (room == null)
             {
                 throw new VoicemeshException(Result.Closed, "it is not in a room");
             }
-            return peer;
+            return room;
         }
 
         private void Leave()
         {
-            if (peer != null)
+            if (room != null)
             {
-                peer.Dispose();
-                peer = null;
+                room.Dispose();
+                room = null;
             }
         }
 

@@ -13,7 +13,7 @@ namespace Voicemesh
 
         internal PeerVoice(ulong handle) { this.handle = handle; }
 
-        ~PeerVoice() { Native.vmesh_close_voice(handle); }
+        ~PeerVoice() { Native.vmesh_peer_voice_close(handle); }
 
         /// <summary>Fills the array with the next samples, mono; says how many are sound, behind which is silence. As a clip's
         /// PCMReaderCallback wants it.</summary>
@@ -40,14 +40,14 @@ namespace Voicemesh
 
         public void Dispose()
         {
-            Native.vmesh_close_voice(handle);
+            Native.vmesh_peer_voice_close(handle);
             GC.SuppressFinalize(this);
         }
 
         private int Read(float[] samples, int count)
         {
             UIntPtr given;
-            Native.vmesh_read_voice(handle, samples, (UIntPtr)count, out given);
+            Native.vmesh_peer_voice_read(handle, samples, (UIntPtr)count, out given);
             return (int)given;
         }
     }
@@ -60,7 +60,7 @@ namespace Voicemesh
 
         internal MixVoice(ulong handle) { this.handle = handle; }
 
-        ~MixVoice() { Native.vmesh_close_mix(handle); }
+        ~MixVoice() { Native.vmesh_mix_voice_close(handle); }
 
         /// <summary>Fills the array with the next frames, left and right in turns; says how many frames are sound.</summary>
         public int Read(float[] samples) { return Read(samples, samples.Length / 2); }
@@ -93,14 +93,14 @@ namespace Voicemesh
 
         public void Dispose()
         {
-            Native.vmesh_close_mix(handle);
+            Native.vmesh_mix_voice_close(handle);
             GC.SuppressFinalize(this);
         }
 
         private int Read(float[] samples, int frames)
         {
             UIntPtr given;
-            Native.vmesh_read_mix(handle, samples, (UIntPtr)frames, out given);
+            Native.vmesh_mix_voice_read(handle, samples, (UIntPtr)frames, out given);
             return (int)given;
         }
     }
@@ -112,7 +112,7 @@ namespace Voicemesh
 
         internal MicrophoneFeed(ulong handle) { this.handle = handle; }
 
-        ~MicrophoneFeed() { Native.vmesh_close_microphone(handle); }
+        ~MicrophoneFeed() { Native.vmesh_microphone_feed_close(handle); }
 
         /// <summary>Hands over the first samples of an array, mono; says how many there was room for.</summary>
         public int Write(float[] samples, int count)
@@ -122,13 +122,13 @@ namespace Voicemesh
                 throw new ArgumentOutOfRangeException("count", "there are not so many samples");
             }
             UIntPtr taken;
-            Native.vmesh_write_microphone(handle, samples, (UIntPtr)count, out taken);
+            Native.vmesh_microphone_feed_write(handle, samples, (UIntPtr)count, out taken);
             return (int)taken;
         }
 
         public void Dispose()
         {
-            Native.vmesh_close_microphone(handle);
+            Native.vmesh_microphone_feed_close(handle);
             GC.SuppressFinalize(this);
         }
     }

@@ -34,24 +34,35 @@ namespace Voicemesh
         public string Password = "";
         /// <summary>An access token, for servers that ask for one.</summary>
         public string Token = "";
-        /// <summary>The game answers EventType.TokenNeeded with Peer.SetToken.</summary>
+        /// <summary>The game answers EventType.TokenNeeded with Lobby.SetToken.</summary>
         public bool RenewsToken;
         /// <summary>The microphone's channel to hear, counted from 1; 0 chooses by itself.</summary>
         public int InputChannel;
         public Presence Presence = Presence.Either;
         public Connections Connections = Connections.Automatic;
-        /// <summary>A game with places; see Peer.SetPosition.</summary>
+        /// <summary>A game with places; see Participant.SetPosition.</summary>
         public bool Positional;
         public Handedness Handedness = Handedness.Left;
-        /// <summary>There is no microphone but the one of Peer.OpenMicrophone.</summary>
+        /// <summary>There is no microphone but the one of Microphone.OpenFeed.</summary>
         public bool ProgramInput;
-        /// <summary>There is no speaker: the game plays what Peer.OpenVoice or Peer.OpenMix gives.</summary>
+        /// <summary>There is no speaker: the game plays what Participant.OpenVoice or Speaker.OpenMix gives.</summary>
         public bool ProgramOutput;
-        /// <summary>Messages leave with Peer.Flush alone.</summary>
+        /// <summary>Messages leave with Room.Flush alone.</summary>
         public bool ManualFlush;
         public bool RelayOnly;
         public bool Muted;
         public readonly Dictionary<string, string> Metadata = new Dictionary<string, string>();
+
+        /// <summary>A link to a room with a new key: who joins by it encrypts end to end, and who does not have it hears
+        /// nothing. The room may be a link itself: the new one then leads to that link's server.</summary>
+        public static string NewLink(string server, string room)
+        {
+            Voicemesh.Room.CheckVersion();
+            var at = Encoding.UTF8.GetBytes(server);
+            var of = Encoding.UTF8.GetBytes(room);
+            return Voicemesh.Room.Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_options_new_link(
+                at, (UIntPtr)at.Length, of, (UIntPtr)of.Length, buffer, (UIntPtr)buffer.Length, out needed));
+        }
     }
 
     /// <summary>What happened; which properties count depends on the type, as voicemesh.h says.</summary>
@@ -79,35 +90,44 @@ namespace Voicemesh
     }
 
     /// <summary>One's own place in a room. For one thread at a time; Dispose leaves, and may be called again.</summary>
-    public sealed partial class Peer : IDisposable
+    public sealed class Room : IDisposable
     {
+        /// <summary>Under this key everybody publishes the token for Participant.Connect.</summary>
+        public const string ReachabilityKey = "reachability";
+
+        /// <summary>Everybody begins in this talk group.</summary>
+        public const string GlobalGroup = "Global";
+
+        /// Most values fit into so many bytes.
+        private const int UsualBytes = 256;
+
         private ulong handle;
 
         /// <summary>Begins to join. Events report whether that works.</summary>
-        public Peer(JoinOptions options)
+        public Room(JoinOptions options)
         {
             CheckVersion();
             using (var texts = new Texts())
             {
                 var native = Options(options, texts);
-                Check(Native.vmesh_join(ref native, out handle));
+                Check(Native.vmesh_room_join(ref native, out handle));
             }
         }
 
         /// Over a network of the game's own.
-        internal Peer(JoinOptions options, ref NativeNetwork network)
+        internal Room(JoinOptions options, ref NativeNetwork network)
         {
             CheckVersion();
             using (var texts = new Texts())
             {
                 var native = Options(options, texts);
-                Check(Native.vmesh_over_open(ref native, ref network, out handle));
+                Check(Native.vmesh_over_new(ref native, ref network, out handle));
             }
         }
 
         internal ulong Handle { get { return handle; } }
 
-        private static void CheckVersion()
+        internal static void CheckVersion()
         {
             if (Native.vmesh_abi_version() != Native.AbiVersion)
             {
@@ -145,7 +165,7 @@ namespace Voicemesh
             return native;
         }
 
-        ~Peer() { Native.vmesh_close(handle); }
+        ~Room() { Native.vmesh_room_close(handle); }
 
         /// <summary>The next thing that happened, if anything did. Never blocks; nothing comes after Dispose.</summary>
         public bool Poll(out Event happened)
@@ -177,16 +197,23 @@ namespace Voicemesh
             return true;
         }
 
-        public void SetMuted(bool muted) { Check(Native.vmesh_set_muted(handle, muted ? 1 : 0)); }
+        /// <summary>One's own microphone.</summary>
+        public Microphone Microphone { get { return new Microphone(this); } }
 
-        public void SetDeafened(bool deafened) { Check(Native.vmesh_set_deafened(handle, deafened ? 1 : 0)); }
+        /// <summary>What is heard.</summary>
+        public Speaker Speaker { get { return new Speaker(this); } }
 
-        public void SetTalking(bool talking) { Check(Native.vmesh_set_talking(handle, talking ? 1 : 0)); }
+        /// <summary>What the room and its members publish, who owns it, and what moderators decide.</summary>
+        public Lobby Lobby { get { return new Lobby(this); } }
 
-        /// <summary>How loud a peer is heard: 0 to 4, 1 as spoken.</summary>
-        public void SetGain(PeerId of, float gain) { Check(Native.vmesh_set_gain(handle, ref of, gain)); }
+        /// <summary>Another peer in the room.</summary>
+        public Participant Participant(PeerId peer) { return new Participant(this, peer); }
 
-        public void SetPeerMuted(PeerId of, bool muted) { Check(Native.vmesh_set_peer_muted(handle, ref of, muted ? 1 : 0)); }
+        /// <summary>A talk group, by its name.</summary>
+        public Group Group(string name) { return new Group(this, name); }
+
+        /// <summary>A data channel to a peer, by its number.</summary>
+        public Channel Channel(PeerId peer, byte number) { return new Channel(this, peer, number); }
 
         /// <summary>Begins a recording in a folder, one file per speaker. It is announced first: nothing is recorded before everyone
         /// in the room can see that it is on, a round trip to the server later; the event RecordingFailed says that it comes to
@@ -196,11 +223,11 @@ namespace Voicemesh
         public void StartRecording(string folder)
         {
             var bytes = Encoding.UTF8.GetBytes(folder);
-            Check(Native.vmesh_start_recording(handle, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_room_start_recording(handle, bytes, (UIntPtr)bytes.Length));
         }
 
         /// <summary>Ends the recording, if one is kept.</summary>
-        public void StopRecording() { Check(Native.vmesh_stop_recording(handle)); }
+        public void StopRecording() { Check(Native.vmesh_room_stop_recording(handle)); }
 
         /// <summary>Whether this peer records now, which everyone in the room can see.</summary>
         public bool IsRecording
@@ -208,86 +235,87 @@ namespace Voicemesh
             get
             {
                 int recording;
-                Check(Native.vmesh_is_recording(handle, out recording));
+                Check(Native.vmesh_room_is_recording(handle, out recording));
                 return recording != 0;
             }
         }
 
-        public void SendText(PeerId to, string text)
+        /// <summary>Writes to everyone in the room.</summary>
+        public void SendText(string text)
         {
             var bytes = Encoding.UTF8.GetBytes(text);
-            Check(Native.vmesh_send_text(handle, ref to, bytes, (UIntPtr)bytes.Length));
-        }
-
-        public void SendTextToAll(string text)
-        {
-            var bytes = Encoding.UTF8.GetBytes(text);
-            Check(Native.vmesh_send_text_to_all(handle, IntPtr.Zero, bytes, (UIntPtr)bytes.Length));
-        }
-
-        /// <summary>Writes to everyone who listens to a talk group.</summary>
-        public void SendGroupText(string group, string text)
-        {
-            var name = Encoding.UTF8.GetBytes(group);
-            var bytes = Encoding.UTF8.GetBytes(text);
-            Check(Native.vmesh_send_group_text(handle, name, (UIntPtr)name.Length, bytes, (UIntPtr)bytes.Length));
-        }
-
-        /// <summary>The access token from now on; answers EventType.TokenNeeded.</summary>
-        public void SetToken(string token)
-        {
-            var bytes = Encoding.UTF8.GetBytes(token);
-            Check(Native.vmesh_set_token(handle, bytes, (UIntPtr)bytes.Length));
-        }
-
-        /// <summary>Decides about another member or the room. The text is the group of Move and the password of SetPassword, the
-        /// seconds are those of Ban. Gives what TransactionDone will name.</summary>
-        public ulong Moderate(Decision decision, PeerId about, string text, int seconds)
-        {
-            var bytes = Encoding.UTF8.GetBytes(text ?? "");
-            ulong transaction;
-            Check(Native.vmesh_moderate(
-                handle, (int)decision, ref about, bytes, (UIntPtr)bytes.Length, (uint)seconds, out transaction));
-            return transaction;
-        }
-
-        /// <summary>Sends a part of an array to one peer.</summary>
-        public void Send(PeerId to, byte[] data, int offset, int length, bool isReliable)
-        {
-            WithPinned(data, offset, length, start =>
-                Native.vmesh_send(handle, ref to, start, (UIntPtr)length, isReliable ? 1 : 0));
+            Check(Native.vmesh_room_send_text(handle, bytes, (UIntPtr)bytes.Length));
         }
 
         /// <summary>Sends a part of an array to everyone, once each.</summary>
         public void SendToAll(byte[] data, int offset, int length, bool isReliable)
         {
             WithPinned(data, offset, length, start =>
-                Native.vmesh_send_to_all(handle, start, (UIntPtr)length, isReliable ? 1 : 0));
+                Native.vmesh_room_send_to_all(handle, start, (UIntPtr)length, isReliable ? 1 : 0));
         }
 
-        public void JoinGroup(string name)
+        /// <summary>With JoinOptions.ManualFlush, at the end of a frame.</summary>
+        public void Flush() { Check(Native.vmesh_room_flush(handle)); }
+
+        /// <summary>One value of what this peer publishes; null if there is no such key.</summary>
+        public string Metadata(string key) { return MetadataOf(null, key); }
+
+        /// <summary>The keys of what this peer publishes, in order.</summary>
+        public IList<string> MetadataKeys { get { return MetadataKeysOf(null); } }
+
+        /// <summary>The talk groups in which a moderator holds this peer; none if it is held in none.</summary>
+        public IList<string> HeldIn { get { return HeldInOf(null); } }
+
+        /// <summary>What the members compare to know that no server is between them: 30 digits in groups of five, the
+        /// same for all; null where this peer does not encrypt end to end. Who joined by a link with a key need compare
+        /// nothing.</summary>
+        public string SafetyCode
         {
-            var bytes = Encoding.UTF8.GetBytes(name);
-            Check(Native.vmesh_join_group(handle, bytes, (UIntPtr)bytes.Length));
+            get
+            {
+                return Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_room_safety_code(
+                    handle, buffer, (UIntPtr)buffer.Length, out needed));
+            }
         }
 
-        public void LeaveGroup(string name)
+        /// <summary>Speaks to a talk group until the handle is disposed of.</summary>
+        public Transmission TransmitToGroup(string name, float volume, Priority priority, bool isPositional)
         {
+            ulong transmission;
             var bytes = Encoding.UTF8.GetBytes(name);
-            Check(Native.vmesh_leave_group(handle, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_room_transmit_to_group(handle, bytes, (UIntPtr)bytes.Length, volume, (int)priority,
+                isPositional ? 1 : 0, out transmission));
+            return new Transmission(transmission);
         }
+
+        /// <summary>Speaks to one peer until the handle is disposed of.</summary>
+        public Transmission TransmitToPeer(PeerId to, float volume, Priority priority, bool isPositional)
+        {
+            ulong transmission;
+            Check(Native.vmesh_room_transmit_to_peer(handle, ref to, volume, (int)priority, isPositional ? 1 : 0,
+                out transmission));
+            return new Transmission(transmission);
+        }
+
+        /// <summary>Listens and speaks to those around this position; once a frame.</summary>
+        public void MoveIn(ProximityGrid grid, Vector position)
+        {
+            Check(Native.vmesh_room_move_in(handle, grid.Handle, ref position));
+        }
+
+        public void LeaveGrid(ProximityGrid grid) { Check(Native.vmesh_room_leave_grid(handle, grid.Handle)); }
 
         /// <summary>Leaves the room, and waits until the others were told, at most a second.</summary>
         public void Dispose()
         {
-            Native.vmesh_close(handle);
+            Native.vmesh_room_close(handle);
             GC.SuppressFinalize(this);
         }
 
         internal bool PollNative(out NativeEvent native)
         {
             native = new NativeEvent { Size = (uint)Marshal.SizeOf(typeof(NativeEvent)) };
-            var result = Native.vmesh_poll(handle, ref native);
+            var result = Native.vmesh_events_poll(handle, ref native);
             if (result != Result.Closed)
             {
                 Check(result);
@@ -295,7 +323,7 @@ namespace Voicemesh
             return result == Result.Ok;
         }
 
-        private static void WithPinned(byte[] data, int offset, int length, Func<IntPtr, Result> call)
+        internal static void WithPinned(byte[] data, int offset, int length, Func<IntPtr, Result> call)
         {
             if (offset < 0 || length < 0 || offset > data.Length - length)
             {
@@ -331,6 +359,82 @@ namespace Voicemesh
             return new NativeString { Data = text, Length = (UIntPtr)length }.ToString();
         }
 
+        internal string MetadataOf(PeerId? of, string key)
+        {
+            var bytes = Encoding.UTF8.GetBytes(key);
+            using (var who = new Who(of))
+            {
+                var pointer = who.Pointer;
+                return Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_participant_metadata(
+                    handle, pointer, bytes, (UIntPtr)bytes.Length, buffer, (UIntPtr)buffer.Length, out needed));
+            }
+        }
+
+        internal IList<string> MetadataKeysOf(PeerId? of)
+        {
+            using (var who = new Who(of))
+            {
+                var pointer = who.Pointer;
+                return All(number => Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_participant_metadata_key(
+                    handle, pointer, number, buffer, (UIntPtr)buffer.Length, out needed)));
+            }
+        }
+
+        internal IList<string> HeldInOf(PeerId? of)
+        {
+            using (var who = new Who(of))
+            {
+                var pointer = who.Pointer;
+                return All(number => Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_participant_held_group(
+                    handle, pointer, number, buffer, (UIntPtr)buffer.Length, out needed)));
+            }
+        }
+
+        /// Texts by their number, up to the first that there is not.
+        internal static IList<string> All(Func<UIntPtr, string> numbered)
+        {
+            var found = new List<string>();
+            for (var text = numbered(UIntPtr.Zero); text != null; text = numbered((UIntPtr)found.Count))
+            {
+                found.Add(text);
+            }
+            return found;
+        }
+
+        internal delegate Result Telling(byte[] buffer, out UIntPtr needed);
+
+        internal static string Told(Telling tell)
+        {
+            UIntPtr needed;
+            var buffer = new byte[UsualBytes];
+            var result = tell(buffer, out needed);
+            // It may grow between two calls.
+            while (result == Result.Buffer)
+            {
+                buffer = new byte[(int)needed];
+                result = tell(buffer, out needed);
+            }
+            Check(result);
+            return result == Result.Ok ? Encoding.UTF8.GetString(buffer, 0, (int)needed - 1) : null;
+        }
+
+        /// A peer's id where null stands for oneself.
+        private sealed class Who : IDisposable
+        {
+            public readonly IntPtr Pointer = IntPtr.Zero;
+
+            public Who(PeerId? of)
+            {
+                if (of.HasValue)
+                {
+                    Pointer = Marshal.AllocHGlobal(Marshal.SizeOf(typeof(PeerId)));
+                    Marshal.StructureToPtr(of.Value, Pointer, false);
+                }
+            }
+
+            public void Dispose() { Marshal.FreeHGlobal(Pointer); }
+        }
+
         private static Dictionary<string, string> Pairs(IntPtr pairs, int count)
         {
             if (count == 0)
@@ -363,7 +467,7 @@ namespace Voicemesh
         }
 
         /// Texts outside of the collector's reach, for the time of one call.
-        private sealed class Texts : IDisposable
+        internal sealed class Texts : IDisposable
         {
             private readonly List<IntPtr> taken = new List<IntPtr>();
 

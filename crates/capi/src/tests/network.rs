@@ -5,21 +5,23 @@ use std::ffi::c_void;
 use std::mem::size_of;
 use std::ptr::{null, null_mut};
 
-use voicemesh_capi::network::{vmesh_network, vmesh_network_event};
-use voicemesh_capi::options::{vmesh_options, vmesh_options_init};
-use voicemesh_capi::over::{
-    vmesh_over_follow, vmesh_over_mode, vmesh_over_open, vmesh_over_run, vmesh_over_update,
+use crate::network::{vmesh_network, vmesh_network_event};
+use crate::options::{vmesh_options, vmesh_options_init};
+use crate::over::{
+    vmesh_over_follow, vmesh_over_mode, vmesh_over_new, vmesh_over_run, vmesh_over_update,
 };
-use voicemesh_capi::peer::{vmesh_close, vmesh_peer, vmesh_set_muted, vmesh_stop_recording};
-use voicemesh_capi::vmesh_result::*;
-use voicemesh_capi::{
+use crate::peer::{
+    vmesh_microphone_set_muted, vmesh_room, vmesh_room_close, vmesh_room_stop_recording,
+};
+use crate::vmesh_result::*;
+use crate::{
     VMESH_NUL_TERMINATED, vmesh_mode, vmesh_network_event_type, vmesh_result, vmesh_string,
 };
 
 /// What a network's functions were called with, and what they do.
 #[derive(Default)]
 struct Calls {
-    peer: Cell<vmesh_peer>,
+    peer: Cell<vmesh_room>,
     hosts: Cell<u32>,
     stops: Cell<u32>,
     /// What calls from inside the network gave.
@@ -42,9 +44,9 @@ unsafe extern "C" fn host(context: *mut c_void) -> i32 {
     let calls = calls(context);
     calls.hosts.set(calls.hosts.get() + 1);
     let peer = calls.peer.get();
-    calls.within.set(Some((vmesh_over_update(peer), vmesh_set_muted(peer, 1))));
+    calls.within.set(Some((vmesh_over_update(peer), vmesh_microphone_set_muted(peer, 1))));
     if calls.closes.get() {
-        assert_eq!(vmesh_close(peer), VMESH_OK);
+        assert_eq!(vmesh_room_close(peer), VMESH_OK);
     }
     0
 }
@@ -109,10 +111,10 @@ fn options() -> vmesh_options {
     vmesh_options { input: text(c"silence"), output: text(c"null"), ..options }
 }
 
-fn open(network: &vmesh_network) -> (vmesh_result, vmesh_peer) {
+fn open(network: &vmesh_network) -> (vmesh_result, vmesh_room) {
     let mut peer = 1;
     // SAFETY: structures with their sizes, and a place for the handle.
-    let result = unsafe { vmesh_over_open(&options(), network, &raw mut peer) };
+    let result = unsafe { vmesh_over_new(&options(), network, &raw mut peer) };
     (result, peer)
 }
 
@@ -136,9 +138,9 @@ fn a_network_that_lacks_something_is_refused() {
     let mut peer = 1;
     // SAFETY: null where a pointer is asked for.
     unsafe {
-        assert_eq!(vmesh_over_open(null(), &whole, &raw mut peer), VMESH_ERROR_NULL);
-        assert_eq!(vmesh_over_open(&options(), null(), &raw mut peer), VMESH_ERROR_NULL);
-        assert_eq!(vmesh_over_open(&options(), &whole, null_mut()), VMESH_ERROR_NULL);
+        assert_eq!(vmesh_over_new(null(), &whole, &raw mut peer), VMESH_ERROR_NULL);
+        assert_eq!(vmesh_over_new(&options(), null(), &raw mut peer), VMESH_ERROR_NULL);
+        assert_eq!(vmesh_over_new(&options(), &whole, null_mut()), VMESH_ERROR_NULL);
     }
     assert_eq!((vmesh_over_update(peer), peer), (VMESH_ERROR_BAD_HANDLE, 0));
 }
@@ -150,7 +152,7 @@ fn functions_of_a_network_may_call_the_library_but_not_update_in_themselves() {
     assert_eq!(result, VMESH_OK);
     calls.peer.set(peer);
     assert_eq!(vmesh_over_follow(peer, 7), VMESH_ERROR_BAD_VALUE);
-    assert_eq!(vmesh_stop_recording(peer), VMESH_ERROR_NO_ROOM);
+    assert_eq!(vmesh_room_stop_recording(peer), VMESH_ERROR_NO_ROOM);
     assert_eq!(vmesh_over_follow(peer, vmesh_mode::VMESH_MODE_HOST as i32), VMESH_OK);
     let mut mode = 0;
     while mode != vmesh_mode::VMESH_MODE_HOST as i32 {
@@ -163,7 +165,7 @@ fn functions_of_a_network_may_call_the_library_but_not_update_in_themselves() {
     }
     assert_eq!(calls.within.get(), Some((VMESH_ERROR_WOULD_BLOCK, VMESH_OK)));
     assert_eq!(calls.stops.get(), 0);
-    assert_eq!((vmesh_close(peer), vmesh_close(peer)), (VMESH_OK, VMESH_OK));
+    assert_eq!((vmesh_room_close(peer), vmesh_room_close(peer)), (VMESH_OK, VMESH_OK));
     assert_eq!(calls.stops.get(), 1, "the network is stopped as the handle is closed");
     assert_eq!(vmesh_over_update(peer), VMESH_ERROR_CLOSED);
 }
