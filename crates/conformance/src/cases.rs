@@ -3,12 +3,14 @@
 mod clients;
 mod links;
 mod packets;
+mod reliability;
 mod servers;
 mod sessions;
 
 pub use clients::*;
 pub use links::*;
 pub use packets::*;
+pub use reliability::*;
 pub use servers::*;
 pub use sessions::*;
 
@@ -61,6 +63,9 @@ macro_rules! for_each_case {
             what_others_send_never_reaches_the_hosts_own_client
             a_packet_to_the_own_client_waits_for_the_next_frame
             a_host_that_stops_serving_loses_its_own_client
+            a_loss_on_the_reliable_path_ends_the_connection_and_says_so
+            reliable_packets_without_end_arrive_without_a_gap
+            reliable_packets_of_many_arrive_in_the_order_of_each
             a_link_is_reported_at_both_ends_and_has_one_number
             what_goes_by_links_is_taken_from_the_list_and_arrives_once
             what_no_link_reaches_stays_on_the_list
@@ -69,9 +74,12 @@ macro_rules! for_each_case {
             a_link_that_is_released_ends_at_both_ends
             a_newer_link_has_a_higher_number
             links_end_with_the_client
+            a_reliable_packet_reaches_each_once_by_its_link_or_through_the_server
+            an_unreliable_packet_reaches_none_twice_by_its_link_or_through_the_server
             a_client_enters_a_session_and_leaves_it
             a_text_reaches_whom_it_is_for
             voice_is_relayed_to_who_listens
+            voice_takes_a_link_where_there_is_one_and_the_server_elsewhere
             a_new_session_begins_when_the_server_does
             a_host_is_server_and_client
             a_host_speaks_and_hears

@@ -63,6 +63,10 @@ impl<T: Testbed> Rig<T> {
         self.testbed.cut(&mut self.peers[client].network)
     }
 
+    pub(crate) fn break_reliability(&mut self, client: usize) -> bool {
+        self.testbed.break_reliability(&mut self.peers[client].network)
+    }
+
     /// Opens a link and waits until both ends have it. None if the integration has no links.
     pub(crate) fn link(
         &mut self,

@@ -46,6 +46,12 @@ pub trait Testbed {
         false
     }
 
+    /// Makes a client's connection lose a reliable packet for good, in a way that its integration can
+    /// notice: by more than it keeps, for example. False if this testbed cannot.
+    fn break_reliability(&mut self, _client: &mut Self::Network) -> bool {
+        false
+    }
+
     /// Opens a direct link between two peers that are connected to one server. False if this
     /// integration has none.
     fn link(&mut self, _a: &mut Self::Network, _b: &mut Self::Network) -> bool {

@@ -134,6 +134,10 @@ impl Testbed for Seeded {
         self.memory.cut(&mut client.inner)
     }
 
+    fn break_reliability(&mut self, client: &mut Impaired) -> bool {
+        self.memory.break_reliability(&mut client.inner)
+    }
+
     fn link(&mut self, a: &mut Impaired, b: &mut Impaired) -> bool {
         self.memory.link(&mut a.inner, &mut b.inner)
     }

@@ -52,6 +52,15 @@ enum Fault {
     ServesOnce,
     DropsReliablePacketsOfAServer,
     LosesVoiceToAServer,
+    DeliversAReliablePacketTwice,
+    DeliversAReliablePacketLate,
+    LosesAReliablePacketOfAServer,
+    LosesReliablePacketsUnderLoad,
+    SaysLostWhereAPacketIsMissing,
+    MixesUpPeersNowAndThen,
+    SendsByLinksAndToTheServer,
+    SendsVoiceOnLinksTwice,
+    LosesVoiceOnLinks,
 }
 
 /// An endpoint with a fault.
@@ -61,7 +70,11 @@ struct Mutant {
     /// What is polled before what the endpoint has.
     extra: VecDeque<NetworkEvent<PeerKey>>,
     held: Option<(Reliability, Bytes)>,
+    held_for_a_client: Option<Bytes>,
     reliable_sent: u32,
+    /// By a server.
+    reliable_to_clients: u32,
+    from_clients: u32,
     was_connected: bool,
     own_key: PeerKey,
     /// Clients that were heard of, on the server's side.
@@ -99,6 +112,16 @@ impl Mutant {
             (Fault::MixesUpPeers, NetworkEvent::FromClient { packet, .. }) => {
                 Some(NetworkEvent::FromClient { peer: self.clients[0], packet })
             }
+            (Fault::MixesUpPeersNowAndThen, NetworkEvent::FromClient { peer, packet }) => {
+                self.from_clients += 1;
+                let is_wrong = self.from_clients.is_multiple_of(101);
+                let peer = if is_wrong { self.clients[0] } else { peer };
+                Some(NetworkEvent::FromClient { peer, packet })
+            }
+            (
+                Fault::SaysLostWhereAPacketIsMissing,
+                NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken),
+            ) => Some(NetworkEvent::Disconnected(DisconnectReason::Lost)),
             (Fault::HandsTheOwnClientWhatOthersSend, NetworkEvent::FromClient { peer, packet }) => {
                 if peer != self.own_key && self.was_connected {
                     self.extra.push_back(NetworkEvent::FromServer(packet.clone()));
@@ -236,6 +259,18 @@ impl Network for Mutant {
                 }
                 return sent;
             }
+            Fault::DeliversAReliablePacketTwice if reliability == Reliability::Reliable => {
+                self.reliable_sent += 1;
+                if self.reliable_sent == 300 {
+                    self.inner.send_to_server(now, reliability, packet.clone())?;
+                }
+            }
+            Fault::LosesReliablePacketsUnderLoad if reliability == Reliability::Reliable => {
+                self.reliable_sent += 1;
+                if self.reliable_sent > 5_000 && self.reliable_sent.is_multiple_of(2) {
+                    return Ok(());
+                }
+            }
             Fault::LosesVoiceToAServer if reliability == Reliability::Unreliable => return Ok(()),
             Fault::EchoesToTheSender => {
                 self.extra.push_back(NetworkEvent::FromServer(packet.clone()))
@@ -263,6 +298,24 @@ impl Network for Mutant {
                 self.inner.send_to_client(now, to, delivery, packet.clone())?;
             }
             (Fault::DropsReliablePacketsOfAServer, Delivery::Reliable) => return Ok(()),
+            (Fault::LosesAReliablePacketOfAServer, Delivery::Reliable) => {
+                self.reliable_to_clients += 1;
+                if self.reliable_to_clients == 300 {
+                    return Ok(());
+                }
+            }
+            (Fault::DeliversAReliablePacketLate, Delivery::Reliable) => {
+                self.reliable_to_clients += 1;
+                if self.reliable_to_clients == 300 {
+                    self.held_for_a_client = Some(packet);
+                    return Ok(());
+                }
+                if self.reliable_to_clients == 330
+                    && let Some(late) = self.held_for_a_client.take()
+                {
+                    self.inner.send_to_client(now, to, delivery, late)?;
+                }
+            }
             (Fault::LosesVoice, Delivery::Voice) | (Fault::LosesData, Delivery::Data) => {
                 return Ok(());
             }
@@ -289,8 +342,20 @@ impl Network for Mutant {
             }
         }
         let before = destinations.clone();
+        match (self.fault, reliability) {
+            (Fault::LosesVoiceOnLinks, Reliability::Unreliable) => {
+                return destinations.clear();
+            }
+            (Fault::SendsVoiceOnLinksTwice, Reliability::Unreliable) => {
+                self.inner.send_to_links(now, &mut before.clone(), reliability, packet);
+            }
+            _ => {}
+        }
         self.inner.send_to_links(now, destinations, reliability, packet);
         match self.fault {
+            Fault::SendsByLinksAndToTheServer => {
+                let _ = self.inner.send_to_server(now, reliability, packet.clone());
+            }
             Fault::EmptiesTheList => destinations.clear(),
             Fault::LeavesTheList => *destinations = before,
             _ => {}
@@ -319,7 +384,10 @@ impl Testbed for Faulty {
             fault: self.fault,
             extra: VecDeque::new(),
             held: None,
+            held_for_a_client: None,
             reliable_sent: 0,
+            reliable_to_clients: 0,
+            from_clients: 0,
             was_connected: false,
             own_key,
             clients: Vec::new(),
@@ -341,6 +409,10 @@ impl Testbed for Faulty {
         self.memory.cut(&mut client.inner)
     }
 
+    fn break_reliability(&mut self, client: &mut Mutant) -> bool {
+        self.memory.break_reliability(&mut client.inner)
+    }
+
     fn link(&mut self, a: &mut Mutant, b: &mut Mutant) -> bool {
         self.memory.link(&mut a.inner, &mut b.inner)
     }
@@ -353,7 +425,7 @@ fn rig(fault: Fault) -> Rig<Faulty> {
 type Case = fn(&mut Rig<Faulty>) -> Verdict;
 
 /// Each fault and the case that is named for it.
-const FAULTS: [(Fault, &str, Case); 33] = {
+const FAULTS: [(Fault, &str, Case); 42] = {
     macro_rules! fault {
         ($fault:ident, $case:ident) => {
             (Fault::$fault, stringify!($case), cases::$case as Case)
@@ -396,6 +468,33 @@ const FAULTS: [(Fault, &str, Case); 33] = {
         fault!(ServesOnce, a_host_starts_again_after_it_stopped),
         fault!(DropsReliablePacketsOfAServer, a_host_is_server_and_client),
         fault!(LosesVoiceToAServer, a_host_speaks_and_hears),
+        fault!(
+            DeliversAReliablePacketTwice,
+            reliable_packets_reach_the_server_whole_in_order_and_once
+        ),
+        fault!(
+            DeliversAReliablePacketLate,
+            reliable_packets_reach_the_client_whole_in_order_and_once
+        ),
+        fault!(
+            LosesAReliablePacketOfAServer,
+            reliable_packets_reach_the_client_whole_in_order_and_once
+        ),
+        fault!(LosesReliablePacketsUnderLoad, reliable_packets_without_end_arrive_without_a_gap),
+        fault!(
+            SaysLostWhereAPacketIsMissing,
+            a_loss_on_the_reliable_path_ends_the_connection_and_says_so
+        ),
+        fault!(MixesUpPeersNowAndThen, reliable_packets_of_many_arrive_in_the_order_of_each),
+        fault!(
+            SendsByLinksAndToTheServer,
+            a_reliable_packet_reaches_each_once_by_its_link_or_through_the_server
+        ),
+        fault!(
+            SendsVoiceOnLinksTwice,
+            an_unreliable_packet_reaches_none_twice_by_its_link_or_through_the_server
+        ),
+        fault!(LosesVoiceOnLinks, voice_takes_a_link_where_there_is_one_and_the_server_elsewhere),
     ]
 };
 

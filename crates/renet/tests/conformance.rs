@@ -5,8 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use voicemesh_conformance::{Testbed, conformance_tests};
 use voicemesh_renet::{ClientParameters, RenetNetwork, ServerParameters};
+use voicemesh_session::Network;
+use voicemesh_session::network::{NetworkError, Reliability};
 
 /// Addresses that no other test has.
 struct Loopback {
@@ -55,6 +58,13 @@ impl Testbed for Loopback {
         // tests have a turn.
         std::thread::yield_now();
         Duration::from_millis(10)
+    }
+
+    /// More than renet keeps for a connection.
+    fn break_reliability(&mut self, client: &mut RenetNetwork) -> bool {
+        let packet = Bytes::from_static(&[7; 16 * 1024]);
+        let send = |_| client.send_to_server(Duration::ZERO, Reliability::Reliable, packet.clone());
+        (0..1_000).map(send).any(|sent| sent == Err(NetworkError::ReliabilityBroken))
     }
 
     fn patience(&self) -> usize {

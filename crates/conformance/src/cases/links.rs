@@ -1,14 +1,16 @@
 //! Direct links between clients (HandshakeP2P and the sends to peers; PROTOCOL.md, section 8).
 //! Skipped where the integration has none.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use voicemesh_session::network::{Destination, LinkId, NetworkEvent, Reliability};
+use voicemesh_session::network::{Delivery, Destination, LinkId, NetworkEvent, Reliability};
 use voicemesh_wire::ClientId;
 
 use crate::rig::PASSED;
 use crate::{Outcome, Rig, Testbed, Verdict, Violation};
 
-const NO_LINKS: Verdict = Ok(Outcome::Skipped("this integration has no direct links"));
+pub(super) const NO_LINKS: Verdict = Ok(Outcome::Skipped("this integration has no direct links"));
 
 type Peer<T> = <<T as Testbed>::Network as voicemesh_session::network::Network>::Peer;
 
@@ -178,5 +180,131 @@ pub fn links_end_with_the_client<T: Testbed>(rig: &mut Rig<T>) -> Verdict {
     let mut destinations = vec![to(1, link)];
     rig.send_to_links(clients[0], &mut destinations, Reliability::Reliable, b"too late");
     rig.must("what no link reaches stays on the list", destinations.len() == 1)?;
+    PASSED
+}
+
+/// A server, a speaker and three listeners: one with a link, one whose link was released, one that
+/// never had one.
+struct Mixed<T: Testbed> {
+    server: usize,
+    /// The speaker comes first.
+    clients: Vec<usize>,
+    /// By what the server knows them.
+    keys: Vec<Peer<T>>,
+    links: [LinkId<Peer<T>>; 3],
+    /// Packets that the server has passed on.
+    passed_on: usize,
+}
+
+impl<T: Testbed> Mixed<T> {
+    /// None if the integration has no links.
+    fn new(rig: &mut Rig<T>) -> Result<Option<Self>, Violation> {
+        let server = rig.server(0)?;
+        let clients = (0..4).map(|_| rig.client(0)).collect::<Result<Vec<_>, _>>()?;
+        let mut keys = Vec::new();
+        for client in &clients {
+            keys.push(rig.key(server, *client)?);
+        }
+        let Some([live, _]) = rig.link(clients[0], clients[1])? else { return Ok(None) };
+        let Some([dead, _]) = rig.link(clients[0], clients[2])? else { return Ok(None) };
+        let never = LinkId { peer: dead.peer, generation: dead.generation.wrapping_add(7) };
+        rig.release_link(clients[0], dead);
+        rig.until("a link that is released ends at both ends", |rig| {
+            !downs(rig, clients[2]).is_empty()
+        })?;
+        rig.forget();
+        let links = [live, dead, never];
+        Ok(Some(Self { server, clients, keys, links, passed_on: 0 }))
+    }
+
+    /// One packet as the session sends it: by links, and for the rest once to the server, which
+    /// passes it on.
+    fn send(&mut self, rig: &mut Rig<T>, how: Reliability, packet: &[u8]) -> Result<(), Violation> {
+        let [live, dead, never] = self.links;
+        let mut rest = vec![to(1, live), to(2, dead), to(3, never)];
+        rig.send_to_links(self.clients[0], &mut rest, how, packet);
+        rig.must(
+            "what no link reaches stays on the list, and nothing else",
+            rest == [to(2, dead), to(3, never)],
+        )?;
+        let sent = rig.send_to_server(self.clients[0], how, packet);
+        rig.must("a connection that stands takes packets", sent.is_ok())?;
+        self.pass_on(rig, how)
+    }
+
+    /// One frame, in which the server passes on what it has.
+    fn pass_on(&mut self, rig: &mut Rig<T>, how: Reliability) -> Result<(), Violation> {
+        rig.frame()?;
+        let delivery = match how {
+            Reliability::Reliable => Delivery::Reliable,
+            Reliability::Unreliable => Delivery::Voice,
+        };
+        for (_, packet) in rig.at_server(self.server).split_off(self.passed_on) {
+            self.passed_on += 1;
+            for key in &self.keys[2..] {
+                let sent = rig.send_to_client(self.server, *key, delivery, &packet);
+                rig.must("a connection that stands takes packets", sent.is_ok())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const ROUNDS: u8 = 60;
+
+/// The packets that each listener got, by its link and from its server.
+fn heard<T: Testbed>(rig: &Rig<T>, clients: &[usize]) -> Vec<(Vec<Bytes>, Vec<Bytes>)> {
+    clients[1..].iter().map(|client| (packets(rig, *client), rig.at_client(*client))).collect()
+}
+
+/// A send that succeeds in part: who has a link gets its copy there, the others through the server,
+/// each in the order in which all was sent.
+pub fn a_reliable_packet_reaches_each_once_by_its_link_or_through_the_server<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
+    const RULE: &str = "each listener gets one copy, by its link or through the server, in order";
+    let Some(mut mixed) = Mixed::new(rig)? else { return NO_LINKS };
+    for round in 0..ROUNDS {
+        mixed.send(rig, Reliability::Reliable, &[round; 30])?;
+    }
+    let expected: Vec<Bytes> = (0..ROUNDS).map(|round| Bytes::from(vec![round; 30])).collect();
+    for _ in 0..rig.testbed().patience() {
+        if heard(rig, &mixed.clients).iter().all(|(a, b)| a.len() + b.len() >= expected.len()) {
+            break;
+        }
+        mixed.pass_on(rig, Reliability::Reliable)?;
+    }
+    rig.vigil()?;
+    let through_the_server = (Vec::new(), expected.clone());
+    let all = [(expected.clone(), Vec::new()), through_the_server.clone(), through_the_server];
+    rig.must(RULE, heard(rig, &mixed.clients) == all)?;
+    let at_server = rig.at_server(mixed.server);
+    let is_once = at_server.iter().map(|(_, packet)| packet).eq(&expected);
+    rig.must("what went by a link does not go to the server as well", is_once)?;
+    PASSED
+}
+
+/// As many as arrive at all, by the link [`Testbed::arrives`] of them.
+pub fn an_unreliable_packet_reaches_none_twice_by_its_link_or_through_the_server<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
+    const RULE: &str =
+        "of an unreliable packet no listener gets two copies, and most arrive by a link";
+    let Some(mut mixed) = Mixed::new(rig)? else { return NO_LINKS };
+    for round in 0..ROUNDS {
+        mixed.send(rig, Reliability::Unreliable, &[round; 30])?;
+    }
+    for _ in 0..rig.testbed().vigil() {
+        mixed.pass_on(rig, Reliability::Unreliable)?;
+    }
+    let copies = heard(rig, &mixed.clients);
+    let is_once = |packets: &[Bytes]| {
+        packets.iter().collect::<BTreeSet<_>>().len() == packets.len() && !packets.is_empty()
+    };
+    let by_link = &copies[0].0;
+    let is_most = by_link.len() as f64 >= rig.arrives() * f64::from(ROUNDS);
+    let are_apart = copies[0].1.is_empty() && copies[1..].iter().all(|(link, _)| link.is_empty());
+    let are_once = is_once(by_link) && copies[1..].iter().all(|(_, server)| is_once(server));
+    rig.must(RULE, is_most && are_apart && are_once)?;
     PASSED
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
 use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, Mode, VoiceEngine};
 use voicemesh_session::client::ClientEvent;
+use voicemesh_session::route::Route;
 use voicemesh_wire::GroupId;
 use voicemesh_wire::packet::Recipient;
 
+use super::links::NO_LINKS;
 use crate::rig::PASSED;
 use crate::{Rig, Testbed, Verdict, Violation};
 
@@ -191,6 +193,36 @@ pub fn voice_is_relayed_to_who_listens<T: Testbed>(rig: &mut Rig<T>) -> Verdict 
     let heard = room.heard.clone();
     if heard[0] > -80.0 || heard[1] < -25.0 || heard[2] < -25.0 {
         return Err(Violation { rule: RULE, seen: format!("levels in dBFS: {heard:?}") });
+    }
+    PASSED
+}
+
+/// A speaker with a link to one of two listeners: both hear it, and none hears itself.
+pub fn voice_takes_a_link_where_there_is_one_and_the_server_elsewhere<T: Testbed>(
+    rig: &mut Rig<T>,
+) -> Verdict {
+    const RULE: &str = "voice takes a link where there is one, and the server elsewhere";
+    let mut room = Room::new(rig, 3)?;
+    let (speaker, listeners) = room.clients.split_at_mut(1);
+    let (one, other) = (speaker[0].network_mut(), listeners[0].network_mut());
+    if !room.rig.testbed().link(one, other) {
+        return NO_LINKS;
+    }
+    let routes = |room: &Room<'_, T>| {
+        let mut routes: Vec<Route> =
+            room.clients[0].peers().into_iter().map(|peer| peer.route).collect();
+        routes.sort();
+        routes
+    };
+    room.until(RULE, |room| routes(room) == [Route::Relayed, Route::Direct])?;
+    for _ in 0..150 {
+        room.frame(&[0])?;
+    }
+    let (heard, routes) = (room.heard.clone(), routes(&room));
+    let are_right = heard[0] < -80.0 && heard[1] > -25.0 && heard[2] > -25.0;
+    if !are_right || routes != [Route::Relayed, Route::Direct] {
+        let seen = format!("levels in dBFS: {heard:?}, routes {routes:?}");
+        return Err(Violation { rule: RULE, seen });
     }
     PASSED
 }

@@ -25,6 +25,10 @@ impl Testbed for Memory {
         self.0.cut_server(client.key())
     }
 
+    fn break_reliability(&mut self, client: &mut Endpoint) -> bool {
+        self.0.break_reliability(client.key())
+    }
+
     fn link(&mut self, a: &mut Endpoint, b: &mut Endpoint) -> bool {
         self.0.connect_link(a.key(), b.key());
         true

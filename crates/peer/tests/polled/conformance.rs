@@ -127,6 +127,10 @@ impl Testbed for InHalves {
         self.hub.cut_server(client.key())
     }
 
+    fn break_reliability(&mut self, client: &mut Halves) -> bool {
+        self.hub.break_reliability(client.key())
+    }
+
     fn link(&mut self, a: &mut Halves, b: &mut Halves) -> bool {
         self.hub.connect_link(a.key(), b.key());
         true
