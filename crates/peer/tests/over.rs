@@ -1,13 +1,16 @@
 //! Voices over a network that the game has, here one in memory: no server, no WebRTC.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use voicemesh::over::network::{Delivery, NetworkError, NetworkEvent, Reliability};
+use voicemesh::over::network::{Delivery, LinkId, NetworkError, NetworkEvent, Reliability};
 use voicemesh::over::{Mode, Network, Options, Voice};
 use voicemesh::{
-    Event, InputSpec, OutputSpec, PeerId, PeerState, RoomEvent, TransmitOptions, VoiceAudience,
+    Event, InputSpec, MixVoice, OutputSpec, PeerId, PeerState, Pose, RoomEvent, TransmitOptions,
+    VoiceAudience,
 };
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, ServerParameters};
 use voicemesh_quality::hear::{Floor, compare};
@@ -252,6 +255,48 @@ fn a_member_is_spoken_to_alone_heard_louder_or_not_at_all() {
     play(&mut games, "Ada is silent", |[_, ben, _]| !is_heard(ben));
 }
 
+/// The share of what was heard that came to the left ear, over so many frames of the mix.
+fn left_share(mix: &mut MixVoice, games: &mut [Game; 2], what: &str, wanted: impl Fn(f32) -> bool) {
+    const FRAMES: usize = 4_800;
+    let (mut sides, mut frames) = ([0.0_f32; 2], 0);
+    play(games, what, |_| {
+        let mut block = [0.0; 960];
+        let read = mix.read(&mut block);
+        frames += read;
+        for frame in block[..2 * read].chunks(2) {
+            sides[0] += frame[0] * frame[0];
+            sides[1] += frame[1] * frame[1];
+        }
+        if frames < FRAMES {
+            return false;
+        }
+        let [left, right] = std::mem::take(&mut sides);
+        frames = 0;
+        left + right > 0.0 && wanted(left / (left + right))
+    });
+}
+
+#[test]
+fn a_member_is_heard_from_its_place_and_the_listener_may_turn_round() {
+    let mut games = two(
+        |options| options.positional(true).input(InputSpec::Tone { hz: 300.0 }),
+        |options| options.positional(true),
+    );
+    let ada = games[1].id("Ada");
+    let mut mix = games[1].voice.speaker().open_mix(48_000).unwrap();
+    left_share(&mut mix, &mut games, "without a place on both sides", |left| {
+        (0.45..0.55).contains(&left)
+    });
+    games[1].voice.member(ada).set_position([-3.0, 0.0, 0.0], [0.0; 3]);
+    left_share(&mut mix, &mut games, "to the left", |left| left > 0.9);
+    // Right behind, where the left is the right.
+    let behind = Pose { forward: [0.0, 0.0, 1.0], ..Pose::default() };
+    games[1].voice.speaker().set_listener(behind);
+    left_share(&mut mix, &mut games, "to the right of who turned round", |left| left < 0.1);
+    games[1].voice.member(ada).clear_position();
+    left_share(&mut mix, &mut games, "on both sides again", |left| (0.45..0.55).contains(&left));
+}
+
 #[test]
 fn what_does_not_start_by_hand_says_why_and_is_not_tried_again() {
     let hub = Hub::new();
@@ -293,6 +338,110 @@ fn what_does_not_start_by_hand_says_why_and_is_not_tried_again() {
     first.voice.stop();
     wait(second, "the session is gone", &refused("session-ended"));
     wait(second, "all are gone", &|game| !game.has("third"));
+}
+
+/// A network that breaks its contract when the test says so.
+#[derive(Clone, Default)]
+struct Careless(Arc<Mutex<VecDeque<NetworkEvent<u32>>>>);
+
+impl Network for Careless {
+    type Peer = u32;
+    type ClientParameters = ();
+    type ServerParameters = ();
+
+    fn connect(&mut self, _: Duration, (): ()) -> Result<(), NetworkError> {
+        Ok(())
+    }
+
+    fn disconnect(&mut self, _: Duration) {}
+
+    fn host(&mut self, _: Duration, (): ()) -> Result<(), NetworkError> {
+        Ok(())
+    }
+
+    fn stop_hosting(&mut self, _: Duration) {}
+
+    fn poll(&mut self, _: Duration) -> Option<NetworkEvent<u32>> {
+        self.0.lock().unwrap().pop_front()
+    }
+
+    fn send_to_server(
+        &mut self,
+        _: Duration,
+        _: Reliability,
+        _: Bytes,
+    ) -> Result<(), NetworkError> {
+        Ok(())
+    }
+
+    fn send_to_client(
+        &mut self,
+        _: Duration,
+        _: u32,
+        _: Delivery,
+        _: Bytes,
+    ) -> Result<(), NetworkError> {
+        Ok(())
+    }
+}
+
+/// proves: D-53
+#[test]
+fn a_network_that_breaks_its_contract_is_warned_of_with_the_rule_and_the_voice_goes_on() {
+    let reported = Careless::default();
+    let options = Options::new("Ada").input(InputSpec::Silence).output(OutputSpec::Null);
+    let mut voice = Voice::new(options, reported.clone()).unwrap();
+    voice.run_as_host(());
+    let next_warning = |voice: &mut Voice<Careless>, event: NetworkEvent<u32>| {
+        // Twice: of each rule the first breach is said.
+        reported.0.lock().unwrap().extend([event.clone(), event]);
+        let began = Instant::now();
+        loop {
+            voice.update();
+            match voice.poll_event() {
+                Some(Event::Room(RoomEvent::Warned { code, message, .. })) => {
+                    assert_eq!(code.to_string(), "network", "{message}");
+                    return message;
+                }
+                Some(event) => assert!(
+                    !matches!(event, Event::Room(RoomEvent::Left | RoomEvent::Refused { .. })),
+                    "{event:?}"
+                ),
+                None => std::thread::yield_now(),
+            }
+            assert!(began.elapsed() < PATIENCE, "{:?}", voice.snapshot());
+        }
+    };
+    let packet = |bytes: usize| Bytes::from(vec![0; bytes]);
+    let early = NetworkEvent::FromClient { peer: 7, packet: packet(9) };
+    let message = next_warning(&mut voice, early);
+    assert!(message.ends_with("nothing comes from clients before Hosting"), "{message}");
+
+    reported.0.lock().unwrap().push_back(NetworkEvent::Hosting);
+    let to_the_own_client = NetworkEvent::FromServer(packet(9));
+    let message = next_warning(&mut voice, to_the_own_client);
+    assert!(message.contains("a host has no connection to a server"), "{message}");
+
+    let too_large = NetworkEvent::FromClient { peer: 7, packet: packet(100_000) };
+    let message = next_warning(&mut voice, too_large);
+    assert!(message.ends_with("no packet is larger than the network's limits"), "{message}");
+
+    let link = LinkId { peer: 7, generation: 1 };
+    let unknown = NetworkEvent::FromLink { link, packet: packet(9) };
+    let message = next_warning(&mut voice, unknown);
+    assert!(message.contains("a link is reported with LinkUp before"), "{message}");
+
+    voice.update();
+    assert_eq!(voice.snapshot().mode, "server & client");
+    assert!(voice.snapshot().connected, "it goes on");
+    voice.stop();
+    while voice.snapshot().mode != "none" {
+        voice.update();
+        std::thread::yield_now();
+    }
+    let late = NetworkEvent::FromClient { peer: 7, packet: packet(9) };
+    let message = next_warning(&mut voice, late);
+    assert!(message.ends_with("a server side that was stopped reports nothing more"), "{message}");
 }
 
 /// A game's network with a fault of its author.
