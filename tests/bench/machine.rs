@@ -109,6 +109,17 @@ pub fn cpu_time(process: u32) -> Duration {
     Duration::from_secs_f64(ticks as f64 / per_second as f64)
 }
 
+/// CPU time that this thread has used, to the nanosecond.
+///
+/// # Panics
+/// If the kernel does not tell.
+pub fn thread_cpu_time() -> Duration {
+    let path = "/proc/thread-self/schedstat";
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let nanoseconds = text.split(' ').next().and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or_else(|| panic!("{path}: {text}")))
+}
+
 /// Memory of a process that is resident, in KiB.
 ///
 /// # Panics

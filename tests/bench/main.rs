@@ -17,6 +17,8 @@ mod idle;
 #[cfg(target_os = "linux")]
 mod joining;
 #[cfg(target_os = "linux")]
+mod lan;
+#[cfg(target_os = "linux")]
 mod links;
 #[cfg(target_os = "linux")]
 mod load;

@@ -21,6 +21,7 @@ use crate::run::Scale;
 const TARGET_MS: f64 = 80.0;
 const RATE: f64 = wav::SAMPLE_RATE as f64;
 const STEP_S: f64 = 0.010;
+const STEP_SAMPLES: usize = 480;
 
 const SPOKEN: Duration = Duration::from_secs(15);
 const SPOKEN_QUICK: Duration = Duration::from_secs(6);
@@ -135,14 +136,14 @@ fn time_of_day_s(line: &str) -> Option<f64> {
 }
 
 /// Chirps over a quiet noise.
-struct Spoken {
+pub struct Spoken {
     samples: Vec<f32>,
     chirp: Vec<f32>,
     starts: Vec<usize>,
 }
 
 impl Spoken {
-    fn new(length_s: f64) -> Self {
+    pub fn new(length_s: f64) -> Self {
         let chirp = chirp();
         let mut state = 1_u32;
         let mut noise = || {
@@ -163,14 +164,20 @@ impl Spoken {
         Self { samples, chirp, starts }
     }
 
+    /// The samples of one step of a device; `None` behind the last whole one.
+    pub fn block(&self, number: u32) -> Option<[f32; STEP_SAMPLES]> {
+        let first = number as usize * STEP_SAMPLES;
+        self.samples.get(first..first + STEP_SAMPLES)?.try_into().ok()
+    }
+
     /// The chirps that count.
-    fn counted(&self) -> impl Iterator<Item = usize> + '_ {
+    pub fn counted(&self) -> impl Iterator<Item = usize> + '_ {
         self.starts.iter().copied().filter(|start| *start as f64 / RATE >= SETTLING_S)
     }
 
     /// How old each chirp is when it is heard. The microphone's file begins `ahead_s` after the
     /// speaker's.
-    fn ages_ms(&self, heard: &[f32], ahead_s: f64) -> Vec<f64> {
+    pub fn ages_ms(&self, heard: &[f32], ahead_s: f64) -> Vec<f64> {
         let ages = self.counted().filter_map(|start| {
             // The speaker takes its first 10 ms when they have passed.
             let spoken_s = start as f64 / RATE + ahead_s - STEP_S;

@@ -13,6 +13,7 @@ use voicemesh_wire::packet::{
 };
 use voicemesh_wire::{ClientId, SessionId};
 
+use crate::lan;
 use crate::machine::{cpu_time, resident_kib};
 use crate::report::{Row, Spread};
 use crate::run::Scale;
@@ -47,13 +48,15 @@ pub fn measure(scale: Scale) -> Vec<Row> {
     rows.push(row(
         "one of 1,000 clients: memory at its server",
         "KiB",
-        crowds.iter().map(|crowd| crowd.0).collect(),
+        // Later ones take what the first has freed.
+        crowds.iter().take(1).map(|crowd| crowd.0).collect(),
     ));
     rows.push(row(
         "its join and its leave: the server's CPU",
         "ms",
         crowds.iter().map(|crowd| crowd.1).collect(),
     ));
+    rows.extend(lan::measure(scale));
     rows
 }
 

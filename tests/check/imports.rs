@@ -86,7 +86,7 @@ const TABLE: [(&str, &[&str]); 28] = [
     ("voicemesh-vectors", &[]),
     ("voicemesh-examples", &[]),
     // The harness sees programs from outside; the benchmarks' load speaks the protocol, and they
-    // time the uplink's policy beside the encoder, and a session's server; the impaired link does
+    // time the uplink's policy beside the encoder, a session's server, and hosts over renet; the impaired link does
     // to frames what the simulator does to packets; tests themselves are free (development
     // dependencies).
     (
@@ -100,6 +100,7 @@ const TABLE: [(&str, &[&str]); 28] = [
             "voicemesh-uplink",
             "voicemesh-engine",
             "voicemesh-session",
+            "voicemesh-renet",
         ],
     ),
     ("voicemesh-quality", &["voicemesh-audio", "voicemesh-netsim"]),
