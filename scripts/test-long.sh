@@ -6,6 +6,7 @@
 #   SOAK_MINUTES=10 length of the soak; 20 for the server's
 #   SOAK_ROOMS=250  rooms of eight in the server's soak; 250 take a processor core for the server and one for the clients
 #   UPLINK_SEEDS=5  seeds by which each case of the simulated uplinks is judged
+#   ATTACK_SEEDS=1000 seeds of each attack of a malicious server
 #   FIREFOX_CALLS=10 calls of four with Firefox
 #
 # Each part writes its result to docs/measured/YYYY-MM-DD-PART.md, where it belongs into the repository. Ends with 1 if a
@@ -13,7 +14,7 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching uplinks firefox hosts windows packages debian image soak server-soak"
+PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching uplinks attacks firefox hosts windows packages debian image soak server-soak"
 MEASURED=$REPO/docs/measured
 
 main() {
@@ -48,6 +49,7 @@ run_part() {
         nets-changes) nets moving::changes_table ;;
         nets-reaching) nets reaching::reaching_table ;;
         uplinks) uplinks ;;
+        attacks) attacks ;;
         firefox) firefox ;;
         hosts) hosts ;;
         windows) windows ;;
@@ -72,6 +74,13 @@ uplinks() {
     cargo build --locked --workspace --all-targets &&
         UPLINK_SEEDS=${UPLINK_SEEDS:-5} VOICEMESH_REPORT=$REPORT \
             cargo test --locked --workspace --test sim -- --ignored --exact --nocapture uplink_seeds::every_case_of_the_matrix_by_several_seeds
+}
+
+# Each attack of a malicious server on whole rooms by many seeds, under the virtual clock.
+attacks() {
+    cargo build --locked --workspace --all-targets &&
+        ATTACK_SEEDS=${ATTACK_SEEDS:-1000} VOICEMESH_REPORT=$REPORT \
+            cargo test --locked --workspace --test sim -- --ignored --exact --nocapture malicious::every_attack_by_many_seeds
 }
 
 # Calls of four with one in Firefox, every other one with a slowed sound thread: in none may its page stop.

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -76,6 +77,15 @@ struct End {
     role: Role,
 }
 
+/// A server that lies: what reaches a peer in place of each word of it.
+pub struct Attack(pub Box<dyn FnMut(Duration, usize, SocketEvent) -> Vec<SocketEvent>>);
+
+impl fmt::Debug for Attack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Attack")
+    }
+}
+
 /// All wires of a world.
 #[derive(Debug)]
 pub struct Wires {
@@ -101,6 +111,8 @@ pub struct Wires {
     pub names_certificates: bool,
     /// The server puts its certificates into descriptions of links.
     pub server_forges: bool,
+    /// Changes what the server sends.
+    pub attack: Option<Attack>,
     pub links_opened: u64,
     pub signals: Vec<(usize, Signal)>,
     /// What peers gave to sockets and links, if it is kept: who, whether to the server, and what.
@@ -157,6 +169,7 @@ impl Wires {
             links_blocked: false,
             names_certificates: false,
             server_forges: false,
+            attack: None,
             links_opened: 0,
             signals: Vec::new(),
             carried: None,
@@ -190,6 +203,16 @@ impl Wires {
 
     /// From the server to a peer's socket, in order.
     pub fn tell_peer(&mut self, to: usize, generation: u32, event: SocketEvent) {
+        let Some(Attack(attack)) = &mut self.attack else {
+            return self.carry_to_peer(to, generation, event);
+        };
+        for event in attack(self.now, to, event) {
+            self.carry_to_peer(to, generation, event);
+        }
+    }
+
+    /// The same past any [`Attack`].
+    pub fn carry_to_peer(&mut self, to: usize, generation: u32, event: SocketEvent) {
         if self.peers_cut.contains(&to) || self.is_dead(to, generation) {
             return;
         }

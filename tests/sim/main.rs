@@ -15,6 +15,7 @@ mod encryption;
 mod hosts;
 mod lobby;
 mod lost_and_found;
+mod malicious;
 mod moderation;
 mod moving;
 mod rooms;

@@ -202,12 +202,17 @@ impl World {
         self.add_peer_with(|_| {})
     }
 
-    pub fn add_peer_with(&mut self, change: impl FnOnce(&mut MeshConfig)) -> usize {
-        let number = self.peers.len() as u64 + 1;
+    /// What makes the peer that is added as this one, counted from 1.
+    pub fn secret(&self, number: u64) -> InstallationSecret {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&number.to_be_bytes());
         secret[8..16].copy_from_slice(&self.seed.to_be_bytes());
-        let secret = InstallationSecret(secret);
+        InstallationSecret(secret)
+    }
+
+    pub fn add_peer_with(&mut self, change: impl FnOnce(&mut MeshConfig)) -> usize {
+        let number = self.peers.len() as u64 + 1;
+        let secret = self.secret(number);
         let proof = prove(&secret, ORIGIN, ROOM, 0);
         let mut config = MeshConfig {
             room: "room".to_owned(),
