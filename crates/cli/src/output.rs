@@ -190,6 +190,10 @@ impl Output {
         }
     }
 
+    pub(crate) fn is_for_programs(&self) -> bool {
+        matches!(self.form, OutputFormat::Json)
+    }
+
     pub(crate) fn invitation(&mut self) {
         if let OutputFormat::TextOutput { view, .. } = &self.form
             && let Some(line) = view.invitation()

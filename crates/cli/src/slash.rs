@@ -54,6 +54,11 @@ pub enum SlashCommand {
     Record(Option<PathBuf>),
     /// Something that is decided about another member or the room.
     Moderate(Decision),
+    /// A new room with a new key, for those who stay.
+    NewLink {
+        /// Otherwise it is said what would be done.
+        is_sent: bool,
+    },
     /// What can be typed.
     Help,
     /// Leave the room.
@@ -118,7 +123,7 @@ pub enum Takes {
 }
 
 /// Every command, for completion.
-pub const COMMANDS: [(&str, Takes); 28] = [
+pub const COMMANDS: [(&str, Takes); 29] = [
     ("activation", Takes::OneOf(&["voice", "always", "push-to-talk"])),
     ("ban", Takes::Name),
     ("code", Takes::Nothing),
@@ -135,6 +140,7 @@ pub const COMMANDS: [(&str, Takes); 28] = [
     ("msg", Takes::Name),
     ("mute", Takes::Name),
     ("mute-all", Takes::Name),
+    ("new-link", Takes::OneOf(&["send"])),
     ("noise", Takes::OneOf(&["off", "low", "moderate", "high"])),
     ("output", Takes::Text),
     ("quit", Takes::Nothing),
@@ -150,7 +156,7 @@ pub const COMMANDS: [(&str, Takes); 28] = [
 ];
 
 /// The answer to `/help`.
-pub const HELP: [&str; 26] = [
+pub const HELP: [&str; 27] = [
     "TEXT              write to those you speak to (// begins a text with /)",
     "/msg NAME TEXT    write to one person",
     "/who              who is here, how they are reached and heard",
@@ -166,6 +172,7 @@ pub const HELP: [&str; 26] = [
     "/talk on, off     with push-to-talk: open or close the microphone",
     "/input NAME       change the microphone; “default” is the system's",
     "/output NAME      change the speaker; “default” is the system's",
+    "/new-link         how to invite all who stay to a new room with a new key",
     "/record FOLDER    keep a recording, as the others see; /record stop ends it",
     "/help             this list",
     "For moderators (the person who made the room, or as the server says):",
@@ -230,6 +237,11 @@ pub fn parse(line: &str) -> Result<SlashCommand, String> {
             Ok(SlashCommand::Moderate(Decision::SetPassword(rest.to_owned())))
         }
         "make-owner" => Ok(SlashCommand::Moderate(Decision::MakeOwner(needed("a name")?))),
+        "new-link" => match rest.to_lowercase().as_str() {
+            "" => Ok(SlashCommand::NewLink { is_sent: false }),
+            "send" => Ok(SlashCommand::NewLink { is_sent: true }),
+            _ => Err("/new-link takes nothing, or send.".to_owned()),
+        },
         "msg" => Ok(SlashCommand::Message {
             name_and_text: needed("a name and a text: /msg Ada hello")?,
         }),
@@ -345,6 +357,8 @@ mod tests {
             ("/undeafen", SlashCommand::Undeafen),
             ("/who", SlashCommand::Participant),
             ("/help", SlashCommand::Help),
+            ("/new-link", SlashCommand::NewLink { is_sent: false }),
+            ("/new-link Send", SlashCommand::NewLink { is_sent: true }),
             ("/quit\r\n", SlashCommand::Quit),
         ] {
             assert_eq!(parse(line), Ok(typed), "{line}");

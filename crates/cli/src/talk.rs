@@ -2,6 +2,7 @@
 
 mod away;
 mod commands;
+mod new_link;
 mod pending;
 mod written;
 

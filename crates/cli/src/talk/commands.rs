@@ -8,6 +8,7 @@ use voicemesh::{
     DeviceRole, GROUP_NAME_BYTES, MemberEncryption, Moderation, PeerId, PeerState, TEXT_BYTES,
 };
 
+use super::new_link::{self, Invited};
 use super::pending::Request;
 use super::{End, Kept, LONGEST_UNOBSERVED, SNAPSHOT_AGE, Talk, beside_earlier};
 use crate::command_arguments;
@@ -150,6 +151,7 @@ impl Talk {
             SlashCommand::Change(change) => self.change(change),
             SlashCommand::Record(folder) => self.record(folder.as_deref())?,
             SlashCommand::Moderate(decision) => self.moderate(decision)?,
+            SlashCommand::NewLink { is_sent } => self.new_link(is_sent)?,
             SlashCommand::Help => self.output.help(self.started.elapsed()),
         }
         Ok(())
@@ -431,6 +433,36 @@ impl Talk {
         Ok(())
     }
 
+    /// A new room and key, on the same server, of which those who have this room's key learn.
+    fn new_link(&mut self, is_sent: bool) -> Result<(), String> {
+        if self.arguments.room_key.is_none() {
+            return Err(
+                "This room has no key to replace: only links of `voicemesh link` have one."
+                    .to_owned(),
+            );
+        }
+        if self.output.is_for_programs() {
+            return Err("A link's key is not printed as JSON: `voicemesh link` makes a link, and /msg sends it."
+                .to_owned());
+        }
+        self.must_be_in_session()?;
+        let invited = Invited::of(&self.summary.snapshot, &self.people);
+        if !is_sent {
+            self.answer(invited.question());
+            return Ok(());
+        }
+        let link = new_link::make(self.arguments.server())?;
+        let now = self.started.elapsed();
+        for (peer, label) in &invited.staying {
+            let text = new_link::text(label, &link);
+            // What the server refuses is written again to that one alone.
+            self.written.sent(now, &format!("/msg {label} {text}"), &text, true);
+            self.voice.participant(*peer).send_text(&text);
+        }
+        self.answer(invited.answer(&link));
+        Ok(())
+    }
+
     /// A text that no one present can read is not sent. Where someone has just come, the session
     /// knows.
     fn must_be_read_by_one(&self) -> Result<(), String> {
@@ -556,7 +588,7 @@ fn word(choice: impl ValueEnum) -> String {
 fn with_link_warning(done: String, has_key: bool) -> String {
     if has_key {
         format!(
-            "{done} They still have the link with the room's key: `voicemesh link` makes a new room with a new key."
+            "{done} They still have the link with the room's key: /new-link makes a new room with a new key, for those who stay."
         )
     } else {
         done
@@ -607,6 +639,6 @@ mod tests {
     fn of_who_was_put_out_of_a_room_with_a_key_it_is_said_that_the_link_stays_known() {
         let done = || "Bob was put out of the room, and may come back.".to_owned();
         assert_eq!(with_link_warning(done(), false), done());
-        assert!(with_link_warning(done(), true).contains("`voicemesh link` makes a new room"));
+        assert!(with_link_warning(done(), true).contains("/new-link makes a new room"));
     }
 }

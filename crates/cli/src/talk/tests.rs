@@ -7,7 +7,7 @@ use std::rc::Rc;
 use clap::Parser as _;
 use voicemesh::{
     DeviceRole, ErrorCode, GROUP_NAME_BYTES, MemberEncryption, PasswordChange, PeerState,
-    Permissions, TEXT_BYTES, TransactionError, TransactionId,
+    Permissions, RoomKey, TEXT_BYTES, TransactionError, TransactionId,
 };
 
 use super::*;
@@ -131,6 +131,7 @@ fn refused_at_once() -> Vec<(String, &'static str)> {
         ("/msg", "needs"),
         ("/msg Ben", "missing"),
         ("/mute-all", "needs"),
+        ("/new-link now", "nothing, or send"),
         ("/noise", "needs"),
         ("/output", "needs"),
         ("/record", "needs"),
@@ -166,6 +167,8 @@ fn refused_at_once() -> Vec<(String, &'static str)> {
         ("/unmute Zoe", "Zoe"),
         ("/unmute-all Zoe", "Zoe"),
         // There is nothing to end, or nothing to begin it with.
+        ("/new-link", "no key to replace"),
+        ("/new-link send", "no key to replace"),
         ("/leave Red", "not in"),
         ("/record stop", "Nothing is being recorded"),
         ("/record calls", "Nothing is recorded"),
@@ -219,6 +222,32 @@ fn every_line_that_is_refused_at_once_stays_to_be_corrected() {
         let (said, stays) = world.types(line);
         assert!(said.contains("out of reach") && stays, "{line}: {said}");
     }
+}
+
+#[test]
+fn a_new_link_is_shown_to_its_maker_and_never_printed_for_programs() {
+    let mut world = World::new("new-link");
+    world.talk.arguments.room_key = Some(RoomKey::new([7; 16]));
+    let encryption = Some(MemberEncryption::Encrypted { verified: true });
+    world.talk.summary.snapshot.peers = vec![PeerState { encryption, ..state(1, "Ben") }];
+    let (said, stays) = world.types("/new-link send");
+    assert!(said.contains("not printed as JSON") && stays && !said.contains("#k="), "{said}");
+
+    let names = ("lobby".to_owned(), "Ada".to_owned());
+    let stay = described(&world.talk.arguments, names.0, names.1, Part::Talk);
+    let printed = Box::new(world.printed.clone());
+    world.talk.output = Output::text_for_tests(TextOutput::new(stay), printed);
+    let (said, stays) = world.types("/new-link");
+    assert!(said.contains("privately to Ben") && !said.contains("#k=") && !stays, "{said}");
+    let (said, stays) = world.types("/new-link send");
+    assert!(said.contains("went to Ben.") && said.contains("#k=") && !stays, "{said}");
+    // What the server refuses goes to that one again, and makes no further room.
+    let busy = world.talk.written.refused(Duration::ZERO, &ErrorCode::ReceiverBusy, None);
+    let line = busy.expect("a line");
+    assert!(line.starts_with("/msg Ben Ben, we go on") && line.contains("#k="), "{line}");
+    world.talk.summary.in_session = false;
+    let (said, stays) = world.types("/new-link send");
+    assert!(said.contains("out of reach") && stays && !said.contains("#k="), "{said}");
 }
 
 #[test]

@@ -1,0 +1,144 @@
+//! `/new-link`: a new room with a new key, for those who stay when one who has the link must not
+//! hear any more.
+
+use voicemesh::{JoinOptions, MemberEncryption, PeerId, Snapshot};
+
+use crate::people::People;
+use crate::text::harmless;
+use crate::trial::random_name;
+
+/// Who would be invited, and who could not read it.
+pub(super) struct Invited {
+    pub staying: Vec<(PeerId, String)>,
+    left_out: Vec<String>,
+}
+
+impl Invited {
+    /// Those who have this room's key get it; it is sealed for each of them alone.
+    pub(super) fn of(snapshot: &Snapshot, people: &People) -> Self {
+        let verified = Some(MemberEncryption::Encrypted { verified: true });
+        let (staying, left_out): (Vec<_>, Vec<_>) =
+            snapshot.peers.iter().partition(|state| state.encryption == verified);
+        Self {
+            staying: staying
+                .into_iter()
+                .map(|state| (state.peer, people.label_as(state.peer, &state.name)))
+                .collect(),
+            left_out: left_out
+                .into_iter()
+                .map(|state| people.label_as(state.peer, &state.name))
+                .collect(),
+        }
+    }
+
+    /// What is asked before anything is made.
+    pub(super) fn question(&self) -> String {
+        if self.staying.is_empty() {
+            return format!(
+                "/new-link send makes a link to a new room with a new key, and shows it to you alone: no one else here has this room's key.{}",
+                self.remark()
+            );
+        }
+        format!(
+            "/new-link send makes a link to a new room with a new key, and writes it privately to {}. Who is not to have it must be put out before.{}",
+            listed(self.staying.iter().map(|(_, label)| label)),
+            self.remark()
+        )
+    }
+
+    /// What is said once it is sent. The link stands alone at its end.
+    pub(super) fn answer(&self, link: &str) -> String {
+        let sent = if self.staying.is_empty() {
+            "No one was sent the link to the new room.".to_owned()
+        } else {
+            format!(
+                "The link to the new room went to {}.",
+                listed(self.staying.iter().map(|(_, label)| label))
+            )
+        };
+        format!(
+            "{sent}{} Leave this room and enter that one: voicemesh join '{link}'",
+            self.remark()
+        )
+    }
+
+    fn remark(&self) -> String {
+        if self.left_out.is_empty() {
+            return String::new();
+        }
+        format!(" Without this room's key, and so without the new one: {}.", listed(&self.left_out))
+    }
+}
+
+/// A link to a room that no one knows, on the same server.
+pub(super) fn make(server: &str) -> Result<String, String> {
+    let failed = |why: &dyn std::fmt::Display| format!("No link was made: {why}.");
+    let room = random_name().map_err(|why| failed(&why))?;
+    let options = JoinOptions::new(server, room).new_room_key().map_err(|error| failed(&error))?;
+    options.invitation().map_err(|error| failed(&error))
+}
+
+/// What one of those who stay reads. It names the reader, so that no two are the same.
+pub(super) fn text(label: &str, link: &str) -> String {
+    format!("{}, we go on in a new room, with a new key: {link}", harmless(label))
+}
+
+fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    names.into_iter().map(|name| harmless(name).into_owned()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use voicemesh::PeerState;
+
+    use super::*;
+    use crate::people::tests::people;
+    use crate::summary::tests::state;
+
+    fn room(encryption: [MemberEncryption; 2]) -> Invited {
+        let peers = [(1, "Ben"), (2, "Cleo")].into_iter().zip(encryption);
+        let peers = peers.map(|((id, name), encryption)| PeerState {
+            encryption: Some(encryption),
+            ..state(id, name)
+        });
+        let snapshot =
+            Snapshot { has_room_key: true, peers: peers.collect(), ..Snapshot::default() };
+        Invited::of(&snapshot, &people(&[(1, "Ben"), (2, "Cleo")]))
+    }
+
+    const VERIFIED: MemberEncryption = MemberEncryption::Encrypted { verified: true };
+
+    #[test]
+    fn those_who_have_the_key_are_invited_and_the_others_are_named() {
+        let both = room([VERIFIED; 2]);
+        assert!(both.question().contains("privately to Ben, Cleo. Who"), "{}", both.question());
+        assert!(!both.answer("LINK").contains("Without"));
+        for not_read in [
+            MemberEncryption::Waiting,
+            MemberEncryption::Unable,
+            MemberEncryption::Stopped,
+            MemberEncryption::Encrypted { verified: false },
+        ] {
+            let one = room([VERIFIED, not_read]);
+            assert_eq!(one.staying.len(), 1, "{not_read:?}");
+            let said = one.answer("LINK");
+            assert!(said.contains("went to Ben. Without this room's key"), "{said}");
+            assert!(said.contains(": Cleo. Leave") && said.ends_with("join 'LINK'"), "{said}");
+        }
+        let alone = room([MemberEncryption::Unable; 2]);
+        assert!(alone.question().contains("shows it to you alone"), "{}", alone.question());
+        assert!(alone.answer("LINK").starts_with("No one was sent"), "{}", alone.answer("LINK"));
+    }
+
+    #[test]
+    fn each_link_leads_to_another_room_of_the_same_server_and_has_another_key() {
+        let links = [(); 2].map(|()| make("wss://voice.example.org").expect("a link"));
+        let parts = links.each_ref().map(|link| link.split_once("#k=").expect("a key"));
+        assert!(parts[0].0 != parts[1].0 && parts[0].1 != parts[1].1, "{links:?}");
+        for (room, key) in parts {
+            assert!(room.starts_with("https://voice.example.org/r/"), "{room}");
+            assert_eq!(key.len(), 22, "128 bits");
+        }
+        assert_ne!(text("Ben", &links[0]), text("Cleo", &links[0]));
+    }
+}
