@@ -7,6 +7,8 @@ mod breaks;
 mod heard;
 mod leaving;
 mod lobby;
+#[cfg(target_os = "linux")]
+mod memory_image;
 mod moderation;
 mod moving;
 #[cfg(target_os = "linux")]
