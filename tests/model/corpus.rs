@@ -15,6 +15,7 @@ fn every_input_of_the_fuzzing_corpus_passes() {
     replay("rooms", bodies::rooms::run);
     replay("jitter", bodies::jitter::run);
     replay("send_queue", bodies::send_queue::run);
+    replay("sealed", bodies::sealed::run);
 }
 
 /// Where the fuzzer starts from, the password paths are reached: hashes, right and wrong ones, new

@@ -5,6 +5,7 @@ pub mod client;
 pub mod jitter;
 pub mod packet;
 pub mod rooms;
+pub mod sealed;
 pub mod send_queue;
 pub mod server;
 pub mod signaling;
