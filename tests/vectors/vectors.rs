@@ -15,6 +15,8 @@ pub const NAMES: &str = include_str!("names.json");
 pub const PACKETS: &str = include_str!("packets.json");
 /// What people paste where a room is asked for.
 pub const PASTED: &str = include_str!("pasted.json");
+/// Whole sealed packets, and what they stand for.
+pub const SEALED_PACKETS: &str = include_str!("sealed-packets.json");
 /// Signaling messages, proofs and keys.
 pub const SIGNALING: &str = include_str!("signaling.json");
 /// Simulated uplinks and what a speaker decides.

@@ -421,3 +421,83 @@ test('a member follows another through a join and a departure', async () => {
     assert.equal(await safetyCode(room, roomKey, identities), transcript.code);
   }
 });
+
+// --- Whole packets -----------------------------------------------------------------------------------------------
+
+const HEADER_BYTES = 7;
+const KEY_PACKAGE = 46;
+const SEALED_TEXT = 48;
+
+/** @param {Bytes} relayed What is inside of the envelope for the server. */
+function insideOf(relayed) {
+  const at = HEADER_BYTES + 1 + 2 * relayed[HEADER_BYTES];
+  return relayed.slice(at + 2, at + 2 + Number(big(relayed.subarray(at, at + 2))));
+}
+
+test('whole packets of another member are opened', async () => {
+  const { cases } = JSON.parse(
+    readFileSync(new URL('../../tests/vectors/sealed-packets.json', import.meta.url), 'utf8'),
+  );
+  assert.equal(cases.length, 2);
+  for (const { room, session, sender, receiver, packets, ...more } of cases) {
+    const roomKey = optional(more.room_key);
+    const ends = [];
+    for (const member of [sender, receiver]) {
+      const [secret, announced] = [bytes(member.secret), bytes(member.announcement)];
+      const { privateKey, publicKey } = await identity(
+        secret,
+        member.origin,
+        room,
+        member.instance,
+      );
+      const [peer, run] = [peerId(member.peer), announced.slice(66, 82)];
+      const made = await announcement({ roomKey, room, session, peer, publicKey, run });
+      assert.equal(hex(made), member.announcement);
+      ends.push({ peer, privateKey, publicKey, run });
+    }
+    const [from, to] = ends;
+    const agreed = await agree(to.privateKey, from.publicKey);
+    const secret = await pairSecret(agreed, roomKey, room, ends);
+    /** @type {SenderKey | undefined} */
+    let keys;
+    let opened = 0;
+    for (const vector of packets) {
+      const packet = bytes(vector.sealed);
+      assert.equal(hex(packet.subarray(0, 2)), '8bc7');
+      assert.equal(Number(big(packet.subarray(3, HEADER_BYTES))), session);
+      if (vector.relayed) assert.equal(hex(insideOf(bytes(vector.relayed))), vector.sealed);
+      if (packet[2] === KEY_PACKAGE) {
+        const begin = HEADER_BYTES + 3;
+        const end = begin + packet[begin - 1];
+        assert.equal(hex(packet.subarray(begin, end)), sender.announcement);
+        const key = await pairKey(secret, PACKAGE, from.peer);
+        keys = readPackage(await open(key, [], packet.slice(end)));
+      }
+      if (vector.clear_bytes === undefined) continue;
+      assert.ok(keys);
+      const [clear, sealed] = [
+        packet.slice(0, vector.clear_bytes),
+        packet.slice(vector.clear_bytes),
+      ];
+      const label = [2, 35].includes(packet[2]) ? VOICE : DATA;
+      const base =
+        vector.key === 'pair'
+          ? await pairKey(secret, label, from.peer)
+          : await senderKey(keys, label, room, from.peer);
+      const plain = await open(base, clear, sealed);
+      // Of a text the type and the body are sealed.
+      const whole =
+        packet[2] === SEALED_TEXT
+          ? join(
+              packet.subarray(0, 2),
+              plain.subarray(0, 1),
+              clear.subarray(3, HEADER_BYTES),
+              plain.subarray(1),
+            )
+          : join(clear, plain);
+      assert.equal(hex(whole), vector.plain, vector.what);
+      opened += 1;
+    }
+    assert.equal(opened, 13);
+  }
+});

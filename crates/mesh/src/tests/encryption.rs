@@ -9,6 +9,8 @@ use voicemesh_wire::signaling::{Capabilities, LeaveReason, PeerInfo, ServerMessa
 
 use super::*;
 
+mod sealed_packets;
+
 const ORIGIN: &str = "wss://192.168.1.5:8080";
 const BO: ClientId = ClientId(2);
 
