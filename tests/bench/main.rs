@@ -13,6 +13,8 @@
 #[cfg(target_os = "linux")]
 mod eight;
 #[cfg(target_os = "linux")]
+mod encryption;
+#[cfg(target_os = "linux")]
 mod idle;
 #[cfg(target_os = "linux")]
 mod joining;

@@ -6,7 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::report::{Report, Row};
-use crate::{eight, idle, joining, links, machine, messages, mouth_to_ear, policy, relay, session};
+use crate::{
+    eight, encryption, idle, joining, links, machine, messages, mouth_to_ear, policy, relay,
+    session,
+};
 
 const USAGE: &str = "usage: voicemesh-bench [--quick] [--strict] [--only NAME]…
 
@@ -57,7 +60,7 @@ struct Benchmark {
     measure: fn(Scale) -> Vec<Row>,
 }
 
-const BENCHMARKS: [Benchmark; 10] = [
+const BENCHMARKS: [Benchmark; 11] = [
     Benchmark {
         name: "join",
         about: "from joining to the first voice, and to a direct link",
@@ -102,6 +105,11 @@ const BENCHMARKS: [Benchmark; 10] = [
         name: "session",
         about: "a host that passes frames on, one client of 1,000; over renet: delays, a host of 32",
         measure: session::measure,
+    },
+    Benchmark {
+        name: "encryption",
+        about: "sealing and opening a frame, what that adds to it, and the keys of a join",
+        measure: encryption::measure,
     },
     Benchmark {
         name: "messages",

@@ -101,6 +101,7 @@ const TABLE: [(&str, &[&str]); 28] = [
             "voicemesh-engine",
             "voicemesh-session",
             "voicemesh-renet",
+            "voicemesh-e2ee",
         ],
     ),
     ("voicemesh-quality", &["voicemesh-audio", "voicemesh-netsim"]),
