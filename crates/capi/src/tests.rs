@@ -1,6 +1,7 @@
 //! The edge as hostile or careless callers meet it.
 
 mod game;
+mod links;
 mod network;
 mod over;
 

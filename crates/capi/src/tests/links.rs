@@ -8,13 +8,13 @@ use std::ffi::{CStr, c_void};
 use std::mem::size_of;
 use std::time::{Duration, Instant};
 
-use voicemesh_capi::network::{vmesh_network, vmesh_network_event};
-use voicemesh_capi::options::{vmesh_options, vmesh_options_init};
-use voicemesh_capi::over::{vmesh_over_open, vmesh_over_run, vmesh_over_update};
-use voicemesh_capi::peer::{vmesh_close, vmesh_peer};
-use voicemesh_capi::vmesh_network_event_type::{self, *};
-use voicemesh_capi::vmesh_result::*;
-use voicemesh_capi::{VMESH_NUL_TERMINATED, vmesh_mode, vmesh_string};
+use crate::network::{vmesh_network, vmesh_network_event};
+use crate::options::{vmesh_options, vmesh_options_init};
+use crate::over::{vmesh_over_new, vmesh_over_run, vmesh_over_update};
+use crate::peer::{vmesh_room, vmesh_room_close};
+use crate::vmesh_network_event_type::{self, *};
+use crate::vmesh_result::*;
+use crate::{VMESH_NUL_TERMINATED, vmesh_mode, vmesh_string};
 
 const HOST: usize = 0;
 const SPEAKER: usize = 1;
@@ -178,7 +178,7 @@ fn text(text: &'static CStr) -> vmesh_string {
     vmesh_string { data: text.as_ptr(), length: VMESH_NUL_TERMINATED }
 }
 
-fn open(number: usize, hub: &'static RefCell<Hub>) -> vmesh_peer {
+fn open(number: usize, hub: &'static RefCell<Hub>) -> vmesh_room {
     let mut options = std::mem::MaybeUninit::<vmesh_options>::uninit();
     // SAFETY: room for so many bytes, all of which are written.
     let options = unsafe {
@@ -209,7 +209,7 @@ fn open(number: usize, hub: &'static RefCell<Hub>) -> vmesh_peer {
     };
     let mut voice = 0;
     // SAFETY: structures with their sizes, and a place for the handle.
-    let opened = unsafe { vmesh_over_open(&options, &network, &raw mut voice) };
+    let opened = unsafe { vmesh_over_new(&options, &network, &raw mut voice) };
     assert_eq!(opened, VMESH_OK);
     let mode =
         if number == HOST { vmesh_mode::VMESH_MODE_HOST } else { vmesh_mode::VMESH_MODE_CLIENT };
@@ -218,7 +218,7 @@ fn open(number: usize, hub: &'static RefCell<Hub>) -> vmesh_peer {
 }
 
 /// Frames of all three games until it is so.
-fn until(voices: [vmesh_peer; 3], hub: &RefCell<Hub>, what: &str, is_so: impl Fn(&Hub) -> bool) {
+fn until(voices: [vmesh_room; 3], hub: &RefCell<Hub>, what: &str, is_so: impl Fn(&Hub) -> bool) {
     let began = Instant::now();
     while !is_so(&hub.borrow()) {
         for voice in voices {
@@ -271,6 +271,6 @@ fn speech_takes_the_links_of_a_network_of_functions_and_the_server_where_they_re
     until(voices, hub, "and goes on to", relayed(10));
     assert_eq!(hub.borrow().voice_on_link, before);
     for voice in voices {
-        assert_eq!(vmesh_close(voice), VMESH_OK);
+        assert_eq!(vmesh_room_close(voice), VMESH_OK);
     }
 }
