@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the WebAssembly module of the page from crates/page.
+# Builds the WebAssembly modules of the page from crates/page, one for each of its features: uplink and keys.
 #
-#   scripts/page.sh             puts it into web/src, with a stamp of what it was made from, and writes the expected rows of
-#                               tests/vectors/uplink.json anew
-#   scripts/page.sh build FILE  only builds it, to FILE
+#   scripts/page.sh             puts them into web/src, with a stamp of what they were made from, and writes the expected rows
+#                               of tests/vectors/uplink.json anew
+#   scripts/page.sh build DIR   only builds them, into DIR
 #   scripts/page.sh check-pure  compiles the pure crates for WebAssembly, which has no sockets, devices, threads or C libraries
 #   scripts/page.sh can-build   whether this machine can
 #
@@ -13,7 +13,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 TARGET=wasm32-unknown-unknown
-MODULE=web/src/uplink.wasm
+MODULES=(uplink keys)
 STAMP=crates/page/stamp.txt
 # Crates without I/O. Those with sound need a C library as they stand.
 PURE=(common wire e2ee uplink session mesh netsim networks resample rooms unityp2p)
@@ -24,21 +24,30 @@ main() {
         check-pure) for_wasm check --locked --quiet --lib "${PURE[@]/#/-pvoicemesh-}" ;;
         can-build) rustup_has_target || debian_has_rust ;;
         '')
-            build "$MODULE"
-            { inputs | sha256sum; sha256sum <"$MODULE"; } | cut -c 1-64 >"$STAMP"
+            build web/src
+            {
+                inputs | sha256sum
+                for module in "${MODULES[@]}"; do sha256sum <"web/src/$module.wasm"; done
+            } | cut -c 1-64 >"$STAMP"
             WRITE_VECTORS=1 cargo test --locked --quiet -p voicemesh-page --test vectors
             ;;
-        *) die "usage: scripts/page.sh [build FILE|check-pure|can-build]" ;;
+        *) die "usage: scripts/page.sh [build DIR|check-pure|can-build]" ;;
     esac
 }
 
 build() {
-    # Small rather than fast: a decision is made ten times a second. So is the standard library, where it is built.
-    export CARGO_PROFILE_RELEASE_OPT_LEVEL=z CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
+    export CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
     export CARGO_PROFILE_RELEASE_STRIP=true CARGO_PROFILE_RELEASE_PANIC=abort
-    for_wasm build --locked --release --quiet --lib -p voicemesh-page
-    cp "$(wasm_dir)/$TARGET/release/voicemesh_page.wasm" "$1"
-    say "$1: $(wc -c <"$1") bytes"
+    local module
+    for module in "${MODULES[@]}"; do
+        # Small rather than fast, as is the standard library where it is built: a decision is made ten times a second. But each
+        # frame is sealed, and opened for each speaker.
+        export CARGO_PROFILE_RELEASE_OPT_LEVEL=z
+        [ "$module" != keys ] || export CARGO_PROFILE_RELEASE_OPT_LEVEL=3
+        for_wasm build --locked --release --quiet --lib -p voicemesh-page --no-default-features --features "$module"
+        cp "$(wasm_dir)/$TARGET/release/voicemesh_page.wasm" "$1/$module.wasm"
+        say "$1/$module.wasm: $(wc -c <"$1/$module.wasm") bytes"
+    done
 }
 
 # cargo for WebAssembly, with whichever Rust is there.
@@ -68,10 +77,10 @@ linker() {
     if [ -x "$own" ]; then say "$own"; else say wasm-ld; fi
 }
 
-# What the module is made from, without comments and tests. tests/check/module.rs reads the same.
+# What the modules are made from, without comments and tests. tests/check/module.rs reads the same.
 inputs() {
     local file
-    { printf '%s\n' crates/page/Cargo.toml crates/uplink/Cargo.toml; find crates/page/src crates/uplink/src -name '*.rs'; } |
+    { printf '%s\n' crates/{page,uplink,e2ee,wire}/Cargo.toml; find crates/{page,uplink,e2ee,wire}/src -name '*.rs' ! -path '*/src/tests*'; } |
         LC_ALL=C sort | while read -r file; do
             printf '%s\n' "$file"
             awk '/^#\[cfg\(test\)\]/ { exit } !/^[[:space:]]*\/\// && NF' "$file"

@@ -196,15 +196,16 @@ web_tests() {
     counted node --test --test-reporter=spec web/test/*.test.js
 }
 
-# The module is built afresh, and must decide as the one that the page carries.
+# The modules are built afresh, and must do what those do that the page carries.
 web_module() {
     local built
     node_will_do || { skip "web module" "$(why_no_node)"; return; }
     scripts/page.sh can-build || { skip "web module" "no Rust for WebAssembly is installed"; return; }
-    built=$(mktemp) && scripts/page.sh build "$built" &&
-        UPLINK_WASM=$built counted node --test --test-reporter=spec web/test/uplink.test.js web/test/speaker.test.js
+    built=$(mktemp -d) && scripts/page.sh build "$built" &&
+        UPLINK_WASM=$built/uplink.wasm KEYS_WASM=$built/keys.wasm counted node --test --test-reporter=spec \
+            web/test/{uplink,speaker,key-ring,encryption}.test.js
     local result=$?
-    rm -f "$built"
+    rm -rf "$built"
     return $result
 }
 

@@ -40,6 +40,7 @@ const person = (name, more = {}) => ({
   hearsMe: true,
   silentMs: 0,
   cannotDecode: false,
+  encryption: null,
   ...more,
 });
 
@@ -85,6 +86,7 @@ const IN_ROOM = {
   heldIn: [],
   silenced: false,
   mayNot: [],
+  safetyCode: null,
 };
 
 /** @param {string} code @param {string} [message] @param {number | null} [retryAt] @returns {Partial<PeerState>} */

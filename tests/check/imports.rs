@@ -54,7 +54,7 @@ const TABLE: [(&str, &[&str]); 28] = [
             "voicemesh-device",
         ],
     ),
-    ("voicemesh-page", &["voicemesh-uplink"]),
+    ("voicemesh-page", &["voicemesh-wire", "voicemesh-uplink", "voicemesh-e2ee"]),
     ("voicemesh-capi", &["voicemesh-common", "voicemesh"]),
     ("voicemesh-bevy", &["voicemesh"]),
     // Sound and devices: `voicemesh mic` and `voicemesh loopback` run them without a room.

@@ -1,5 +1,5 @@
-//! The page's WebAssembly module is the one that its sources make: `scripts/page.sh` builds it and
-//! writes the stamp.
+//! The page's WebAssembly modules are those that their sources make: `scripts/page.sh` builds them
+//! and writes the stamp.
 
 use std::fs;
 
@@ -7,25 +7,26 @@ use sha2::{Digest, Sha256};
 
 use super::files::{files, root};
 
-const MODULE: &str = "web/src/uplink.wasm";
+const MODULES: [&str; 2] = ["web/src/uplink.wasm", "web/src/keys.wasm"];
 const STAMP: &str = "crates/page/stamp.txt";
 
 fn digits(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What the module is made from, without comments and tests, as `scripts/page.sh` has it.
+/// What the modules are made from, without comments and tests, as `scripts/page.sh` has it.
 fn inputs() -> Sha256 {
     let mut inputs = files(&[".rs", "Cargo.toml"]);
+    inputs.retain(|source| !source.path.contains("/src/tests"));
     inputs.retain(|source| {
         let of = |name: &str| {
             source.path.starts_with(&format!("crates/{name}/src/"))
                 || source.path == format!("crates/{name}/Cargo.toml")
         };
-        of("page") || of("uplink")
+        ["page", "uplink", "e2ee", "wire"].into_iter().any(of)
     });
     inputs.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(inputs.len() > 5, "the sources of the module were not found");
+    assert!(inputs.len() > 5, "the sources of the modules were not found");
     let mut hash = Sha256::new();
     for source in inputs {
         let lines = source.text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
@@ -40,21 +41,24 @@ fn inputs() -> Sha256 {
 }
 
 #[test]
-fn the_pages_module_is_the_one_that_its_sources_make() {
+fn the_pages_modules_are_those_that_their_sources_make() {
     let read =
         |name: &str| fs::read(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let stamp = String::from_utf8(read(STAMP)).unwrap();
-    let [sources, module] = stamp.lines().collect::<Vec<_>>()[..] else {
-        panic!("{STAMP} has two lines")
+    let [sources, built @ ..] = &stamp.lines().collect::<Vec<_>>()[..] else {
+        panic!("{STAMP} is empty")
     };
+    assert_eq!(built.len(), MODULES.len(), "{STAMP} has a line for the sources and each module");
     assert_eq!(
         digits(inputs()),
-        sources,
-        "crates/page or crates/uplink has changed: run scripts/page.sh"
+        *sources,
+        "crates/page, uplink, e2ee or wire has changed: run scripts/page.sh"
     );
-    assert_eq!(
-        digits(Sha256::new_with_prefix(read(MODULE))),
-        module,
-        "{MODULE} is not what scripts/page.sh made"
-    );
+    for (name, built) in MODULES.into_iter().zip(built) {
+        assert_eq!(
+            digits(Sha256::new_with_prefix(read(name))),
+            *built,
+            "{name} is not what scripts/page.sh made"
+        );
+    }
 }

@@ -30,9 +30,13 @@
  *   | {type: 'report', peer: string, report: import('./wire.js').Report}
  *   | {type: 'clock-asked', peer: string, askedUs: number}
  *   | {type: 'clock-told', peer: string, echo: import('./wire.js').ClockEcho}
- *   | {type: 'text', peer: string, group: string | null | undefined, text: string}} MeshEvent
+ *   | {type: 'text', peer: string, group: string | null | undefined, text: string}
+ *   | {type: 'encryption', peer: string, encryption: import('./member-encryption.js').MemberEncryption}
+ *   | {type: 'text-unread', text: string, to: import('./waiting-texts.js').Recipient, hasUnable: boolean}} MeshEvent
+ *   `encryption`: a member's is another. `text-unread`: none of those who are here could read it; `hasUnable`: some have no key
  */
 
+import { Encryption, OVERHEAD_BYTES } from './encryption.js';
 import { Moderation } from './moderation.js';
 import { OwnStatus } from './own-status.js';
 import { Pairs } from './pairs.js';
@@ -54,18 +58,38 @@ export class Mesh {
    * @param {Carrier} carrier
    * @param {(event: MeshEvent) => void} emit
    * @param {() => number} random from 0 to 1
+   * @param {import('./key-ring.js').KeyRing | null} [ring] for a room with a key: everything that is said is sealed with it
    */
-  constructor(config, carrier, emit, random) {
-    this.config = config;
+  constructor(config, carrier, emit, random, ring = null) {
+    const { capabilities } = config;
+    this.config = ring ? { ...config, capabilities: { ...capabilities, e2ee: true } } : config;
     this.carrier = carrier;
     this.emit = emit;
     this.random = random;
     this.roster = new Roster(this);
+    /** Null in a room without a key. */
+    this.encryption = ring ? new Encryption(this, ring) : null;
     this.pairs = new Pairs(this);
     this.session = new Session(this, config.firstSequence);
     this.signaling = new Signaling(this);
     this.ownStatus = new OwnStatus(this);
     this.moderation = new Moderation(this);
+  }
+
+  /**
+   * Sends a packet of the session on a link, sealed where the room is encrypted. False if the link does not take it, or nothing
+   * is sent to this peer.
+   * @param {string} peer @param {number} generation @param {'voice' | 'reliable' | 'unreliable'} stream @param {Uint8Array} packet
+   */
+  sendLink(peer, generation, stream, packet) {
+    const { carrier, encryption, signaling } = this;
+    const sent = encryption ? encryption.sealForLink(signaling.now, peer, packet) : packet;
+    return sent !== null && carrier.sendLink(peer, generation, stream, sent);
+  }
+
+  /** What sealing adds to a packet, as a rule. */
+  get sealingBytes() {
+    return this.encryption ? OVERHEAD_BYTES : 0;
   }
 
   /**
@@ -93,6 +117,7 @@ export class Mesh {
     this.signaling.tick(now);
     this.ownStatus.tick(now);
     this.roster.tick(now);
+    this.encryption?.tick(now);
     this.pairs.tick(now);
     this.pairs.care(now);
     this.session.tick(now);

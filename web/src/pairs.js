@@ -140,6 +140,12 @@ export class Pairs {
     return [...(this.#pairs.get(peer)?.links.values() ?? [])].some((link) => link.state === 'open');
   }
 
+  /** The newest link to a peer that has opened, whether or not it is bound. @param {string} peer */
+  newestOpen(peer) {
+    const links = [...(this.#pairs.get(peer)?.links.values() ?? [])];
+    return links.findLast((link) => link.state === 'open') ?? null;
+  }
+
   /** The link in use to a peer: the newest that is bound. @param {string} peer */
   bound(peer) {
     return (
@@ -198,9 +204,14 @@ export class Pairs {
     }
   }
 
-  /** @param {number} now @param {string} from @param {number} attempt @param {Signal} signal */
-  signaled(now, from, attempt, signal) {
+  /** @param {number} now @param {string} from @param {number} attempt @param {Signal} said */
+  signaled(now, from, attempt, said) {
     if (!this.#mayLink(from)) return;
+    const { encryption } = this.mesh;
+    // A description with a certificate that is not the member's is one that did not come: the attempt ends by its time, as when
+    // the server withholds it.
+    const signal = encryption ? encryption.authenticated(from, attempt, said) : said;
+    if (signal === null) return;
     const offers = this.mesh.config.peer < from;
     const pair = this.#pair(now, from);
     if (signal.kind === 'request-offer') {
@@ -245,9 +256,10 @@ export class Pairs {
 
   /** What a link wants its other end to know. @param {string} peer @param {number} generation @param {Signal} signal */
   linkSignal(peer, generation, signal) {
-    if (this.get(peer, generation) && this.mesh.signaling.isJoined) {
-      this.mesh.signaling.send(signalTo(peer, generation, signal));
-    }
+    const { encryption, signaling } = this.mesh;
+    if (!this.get(peer, generation) || !signaling.isJoined) return;
+    const said = encryption ? encryption.tagged(peer, generation, signal) : signal;
+    signaling.send(signalTo(peer, generation, said));
   }
 
   /** @param {number} now @param {string} peer @param {number} generation */
@@ -326,7 +338,7 @@ export class Pairs {
       const capabilities = mesh.roster.capabilities(peer);
       if (!common || !capabilities?.voice_ack) continue;
       const send = (/** @type {Uint8Array} */ packet) =>
-        mesh.carrier.sendLink(peer, generation, 'unreliable', packet);
+        mesh.sendLink(peer, generation, 'unreliable', packet);
       const due = link.ack.take(now);
       if (due) {
         const { newest, earlier, at } = due;
@@ -428,8 +440,9 @@ export class Pairs {
 
   /** @param {string} peer */
   #mayLink(peer) {
-    const { config, serverRelayOnly, roster } = this.mesh;
+    const { config, encryption, serverRelayOnly, roster } = this.mesh;
     return (
+      (encryption?.mayLink(peer) ?? true) &&
       !config.capabilities.relay_only &&
       !serverRelayOnly &&
       !roster.isLost(peer) &&
@@ -477,7 +490,7 @@ export class Pairs {
     const { session, you } = current;
     if (link.sent?.session === session && link.sent.client === you) return;
     const packet = encode('HandshakeP2P', session, { client: you });
-    if (!this.mesh.carrier.sendLink(link.peer, link.generation, 'reliable', packet)) return;
+    if (!this.mesh.sendLink(link.peer, link.generation, 'reliable', packet)) return;
     link.sent = { session, client: you };
     this.#tryBind(now, link);
   }

@@ -11,11 +11,13 @@ import { ConnectCheck } from './connect-check.js';
 import { prove, secret, serverOrigin, takeInstance, ticketsOf } from './identity.js';
 import { Lateness } from './lateness.js';
 import { Mesh } from './mesh.js';
+import { fromBase64Url, toBase64Url } from './base64.js';
+import { KeyRing, loadKeys } from './key-ring.js';
 import { displayName, isolated, roomKey, roomName, shownName } from './names.js';
 import { watchNetwork } from './network.js';
 import { askForToken, currentToken } from './invitation.js';
 import { PageError, hasWebRtc, locks } from './optional.js';
-import { BASE, socketUrl } from './place.js';
+import { BASE, roomUrl, socketUrl } from './place.js';
 import { Reports } from './reports.js';
 import { GROUP_PROBLEMS } from './session.js';
 import { refusedGroup } from './group-name.js';
@@ -24,9 +26,13 @@ import { Sound } from './sound.js';
 import { Texts } from './texts.js';
 import { loadUplink, startUplink } from './uplink.js';
 
+/** Of names that the page makes: 32 that cannot be taken for one another. */
+const NAME_LETTERS = 'abcdefghjkmnpqrstuvwxyz023456789';
 const CHANGE_EVERY_MS = 100;
 const TICK_EVERY_MS = 20;
 const BITRATE = 32_000;
+const UNREAD = 'No one has read your message: no one who would was here.';
+const UNREADABLE = 'No one has read your message: those who are here lack the room’s key.';
 /** How a member left, if not by itself. Not every `kicked` is a moderator's decision. @type {Record<string, string>} */
 export const LEFT = { kicked: 'was put out of the room' };
 const IDENTITY_REPLACED =
@@ -41,6 +47,13 @@ const CAPABILITIES = {
   frame_ms: [10, 20, 40, 60],
 };
 
+/** A room's key, from its form in links. @param {string} text */
+function keyBytes(text) {
+  const bytes = fromBase64Url(text);
+  if (bytes?.length !== 16) throw new PageError('no-keys');
+  return bytes;
+}
+
 /** The page's clock, in ms. It goes on while the page is frozen; while the machine sleeps it may stand still. */
 const clock = () => performance.now();
 
@@ -50,6 +63,8 @@ const SLEPT_MS = 20_000;
 export class Peer extends EventTarget {
   /** @type {Phase} */ #phase = 'lobby';
   /** @type {Mesh | null} */ #mesh = null;
+  /** The keys of rooms, as their links have them, by the key of the room's name. @type {Map<string, string>} */
+  #keys = new Map();
   #reports = new Reports();
   /** @type {import('./state.js').Refusal | null} */ #refusal = null;
   #joinedAt = 0;
@@ -74,9 +89,13 @@ export class Peer extends EventTarget {
   /** @type {PeerState | null} made anew when something changed */
   #state = null;
 
-  /** @param {{storage: import('./optional.js').Store, url?: string}} options */
-  constructor({ storage, url }) {
+  /**
+   * @param {{storage: import('./optional.js').Store, url?: string, room?: string, key?: string | null}} options
+   *   `key`: of `room`, as in the link by which this page came
+   */
+  constructor({ storage, url, room = '', key = null }) {
     super();
+    if (key !== null) this.#keys.set(roomKey(room), key);
     this.storage = storage;
     this.url = url ?? socketUrl();
     this.check = new ConnectCheck(BASE, { clock, changed: () => this.#show() });
@@ -98,6 +117,28 @@ export class Peer extends EventTarget {
   /** What there is to show. */
   get state() {
     return (this.#state ??= this.#snapshot());
+  }
+
+  /** Whether what is said in a room is encrypted end to end. @param {string} room */
+  isPrivate(room) {
+    return this.#keys.has(roomKey(room));
+  }
+
+  /** The link to a room, with its key if it has one. @param {string} room */
+  linkOf(room) {
+    const key = this.#keys.get(roomKey(room));
+    return roomUrl(room) + (key === undefined ? '' : `#k=${key}`);
+  }
+
+  /** Makes a room of a random name with a key, which no server gets to know. @returns {string} its name */
+  createPrivateRoom() {
+    const letters = Array.from(
+      crypto.getRandomValues(new Uint8Array(8)),
+      (byte) => NAME_LETTERS[byte % NAME_LETTERS.length],
+    );
+    const room = `private-${letters.join('')}`;
+    this.#keys.set(roomKey(room), toBase64Url(crypto.getRandomValues(new Uint8Array(16))));
+    return room;
   }
 
   /** @param {{room: string, name: string, relayOnly: boolean, microphone: boolean, password?: string}} options */
@@ -125,19 +166,20 @@ export class Peer extends EventTarget {
     // Sound is opened within the click, since browsers want one; the server is asked meanwhile.
     const [sound, module] = [this.sound.open(), loadUplink()];
     sound.catch(() => {}); // It is waited for below.
+    const key = this.#keys.get(roomKey(room));
+    const keys = key === undefined ? null : loadKeys();
+    keys?.catch(() => {});
     this.sound.begin(microphone);
     try {
       const taken = await takeInstance(roomKey(room), locks());
       if (joins !== this.#joins) return taken.release();
       this.#release = taken.release;
-      const { proof, peer } = await prove(
-        secret(this.storage, () => this.#notice('identity-replaced', IDENTITY_REPLACED)),
-        serverOrigin(this.url),
-        roomKey(room),
-        taken.instance,
-      );
+      const own = secret(this.storage, () => this.#notice('identity-replaced', IDENTITY_REPLACED));
+      const place = /** @type {const} */ ([serverOrigin(this.url), roomKey(room), taken.instance]);
+      const { proof, peer } = await prove(own, ...place);
       const [uplink] = await Promise.all([module, sound]);
-      if (joins === this.#joins) this.#start(proof, peer, uplink);
+      const ring = keys && key !== undefined ? await this.#ring(keys, own, place, peer, key) : null;
+      if (joins === this.#joins) this.#start(proof, peer, uplink, ring);
     } catch (error) {
       if (joins === this.#joins)
         this.#refuse(
@@ -145,6 +187,22 @@ export class Peer extends EventTarget {
           error instanceof Error ? error.message : String(error),
         );
     }
+  }
+
+  /**
+   * The keys of this page in a room. Without them nothing is said there.
+   * @param {Promise<WebAssembly.Module>} module @param {Uint8Array} own its secret
+   * @param {readonly [origin: string, room: string, instance: number]} place @param {string} peer @param {string} key
+   */
+  async #ring(module, own, [origin, room, instance], peer, key) {
+    const loaded = await module.catch(() => {
+      throw new PageError('no-keys');
+    });
+    const seed = crypto.getRandomValues(new Uint8Array(32));
+    const identity = { secret: own, origin, room, instance, peer, seed };
+    return new KeyRing(loaded, { ...identity, roomKey: keyBytes(key) }, () =>
+      this.#refuse('no-keys', ''),
+    );
   }
 
   /** One's own id in this room; '' before joining. */
@@ -214,8 +272,8 @@ export class Peer extends EventTarget {
 
   // --- the room -----------------------------------------------------------------------------------------------------
 
-  /** @param {string} proof @param {string} peer @param {WebAssembly.Module | null} uplink */
-  #start(proof, peer, uplink) {
+  /** @param {string} proof @param {string} peer @param {WebAssembly.Module | null} uplink @param {KeyRing | null} ring */
+  #start(proof, peer, uplink, ring) {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = { ...CAPABILITIES, relay_only: this.#relayOnly };
@@ -232,7 +290,8 @@ export class Peer extends EventTarget {
       ...ticketsOf(peer, this.#password),
     };
     const config = { ...about, capabilities, firstSequence: first & 0xffff };
-    const mesh = new Mesh(config, carrier, (event) => this.#onMeshEvent(event), Math.random);
+    const emit = (/** @type {MeshEvent} */ event) => this.#onMeshEvent(event);
+    const mesh = new Mesh(config, carrier, emit, Math.random, ring);
     carrier.mesh = mesh;
     if (uplink)
       mesh.uplink = startUplink(uplink, BITRATE, () => {
@@ -326,6 +385,13 @@ export class Peer extends EventTarget {
       case 'group-refused':
         this.#notice('group-refused', refusedGroup(event.group, this.#mesh?.roster.heldIn ?? []));
         return this.#show();
+      case 'text-unread': {
+        const to = 'peer' in event.to ? event.to.peer : null;
+        const why = event.hasUnable ? UNREADABLE : UNREAD;
+        const detail = { text: event.text, to, why };
+        this.dispatchEvent(new CustomEvent('text-refused', { detail }));
+        return this.#show();
+      }
       case 'remark':
         return this.#notice('remark', event.text);
       case 'warned': {

@@ -14,6 +14,7 @@ import { isDark, NO_ROUTE, nextRoute, shown } from './route.js';
 import { Speech } from './speech.js';
 import { Streams } from './stream.js';
 import { View } from './table.js';
+import { WaitingTexts } from './waiting-texts.js';
 import { decode, encode, groupId, LIMITS, utf8Length, WireError } from './wire.js';
 
 export const GLOBAL = 'Global';
@@ -65,6 +66,12 @@ export class Session {
   isDark = false;
   /** Another connection took over, and the state that was asked for on it has not come. */
   #resuming = false;
+  /** In an encrypted room. */
+  #waitingTexts = new WaitingTexts(
+    (peer, to) => this.#reader(peer, to),
+    (now, text, to, readers) => this.#relayText(now, text, to, readers),
+    (text, to, hasUnable) => this.mesh.emit({ type: 'text-unread', text, to, hasUnable }),
+  );
   /** What came without effect, by reason. @type {Record<string, number>} */
   dropped = {};
 
@@ -144,8 +151,15 @@ export class Session {
     );
     for (const [client, { until }] of this.current?.kept ?? [])
       if (now >= until) this.current?.kept.delete(client);
+    this.#waitingTexts.tick(now);
     this.#askRelayed(now);
     this.refreshRoutes(now);
+  }
+
+  /** In an encrypted room, keys have come, or were given. @param {number} now */
+  keysChanged(now) {
+    this.#waitingTexts.tick(now);
+    this.mesh.emit({ type: 'members' });
   }
 
   /** Speech is relayed to a peer. @param {number} now @param {string} peer */
@@ -235,6 +249,12 @@ export class Session {
     if (!view || !this.isJoined || !this.mesh.roster.may(null, 'data')) return false;
     const client = 'peer' in to ? this.mesh.roster.clientOf(view.session, to.peer) : null;
     if ('peer' in to && client === null) return false;
+    if (this.mesh.encryption) {
+      if (this.#isKeptFrom(view, to)) return false;
+      const members = 'peer' in to ? [to.peer] : this.mesh.roster.members.keys();
+      this.#waitingTexts.add(now, to, text, members);
+      return true;
+    }
     const recipient =
       'peer' in to ? { kind: 'client', id: client } : { kind: 'group', id: groupId(to.group) };
     const packet =
@@ -243,6 +263,47 @@ export class Session {
         : encode('TextData', view.session, { sender: view.you, recipient, text });
     this.mesh.signaling.sendText(now, packet);
     return true;
+  }
+
+  /** Whether this page is held in groups so that it may not write to someone. Of sealed texts the server cannot see all that this depends on. @param {View} view @param {import('./waiting-texts.js').Recipient} to */
+  #isKeptFrom(view, to) {
+    const { roster } = this.mesh;
+    if (roster.heldIn.length === 0) return false;
+    if ('group' in to) return !roster.heldIn.includes(to.group);
+    const client = roster.clientOf(view.session, to.peer) ?? -1;
+    return (
+      !roster.may(to.peer, 'moderate') &&
+      roster.isHeldElsewhere(null, (group) => view.listens(client, group))
+    );
+  }
+
+  /** @param {string} peer @param {import('./waiting-texts.js').Recipient} to @returns {import('./waiting-texts.js').Reader} */
+  #reader(peer, to) {
+    const { encryption, roster } = this.mesh;
+    if (!encryption || !roster.members.has(peer)) return 'gone';
+    const client = this.relayAddress(peer);
+    const isDeaf =
+      'group' in to && client !== null && !(this.current?.listens(client, to.group) ?? false);
+    if (isDeaf) return 'deaf';
+    const reader = encryption.textReader(peer);
+    return client === null && reader === 'ready' ? 'soon' : reader;
+  }
+
+  /** @param {number} now @param {string} text @param {import('./waiting-texts.js').Recipient} to @param {string[]} readers */
+  #relayText(now, text, to, readers) {
+    const { encryption, signaling } = this.mesh;
+    const view = this.current;
+    if (!encryption || !view || !this.isJoined) return;
+    const packet =
+      'group' in to
+        ? encode('GroupText', view.session, { sender: view.you, group: to.group, text })
+        : encode('TextData', view.session, {
+            sender: view.you,
+            recipient: { kind: 'client', id: this.relayAddress(to.peer) ?? 0 },
+            text,
+          });
+    for (const sealed of encryption.sealText(now, packet, readers, 'peer' in to))
+      signaling.sendText(now, sealed);
   }
 
   /** @param {number} now @param {Uint8Array} frame @param {boolean} [pauseFollows] @param {import('./speech.js').CopiesFor} [copiesFor] */
@@ -261,7 +322,7 @@ export class Session {
     if (link?.common && !link.health.stalled) {
       const { session, you } = link.common;
       const packet = encode(kind, session, { ...fields, sender: you });
-      if (this.mesh.carrier.sendLink(peer, link.generation, 'unreliable', packet)) return;
+      if (this.mesh.sendLink(peer, link.generation, 'unreliable', packet)) return;
     }
     const client = this.relayAddress(peer);
     if (client === null || !this.current) return;
@@ -273,12 +334,28 @@ export class Session {
 
   /** @param {number} now @param {Uint8Array} bytes */
   fromServer(now, bytes) {
-    this.#guarded(() => this.#fromServer(now, bytes));
+    const { encryption } = this.mesh;
+    this.#guarded(() => {
+      const packet = encryption ? encryption.openFromServer(now, bytes) : bytes;
+      return packet ? this.#fromServer(now, packet) : undefined;
+    });
   }
 
   /** @param {number} now @param {string} peer @param {number} generation @param {Uint8Array} bytes */
   fromLink(now, peer, generation, bytes) {
-    this.#guarded(() => this.#fromLink(now, peer, generation, bytes));
+    const { encryption, pairs } = this.mesh;
+    this.#guarded(() => {
+      if (!encryption) return this.#fromLink(now, peer, generation, bytes);
+      const link = pairs.get(peer, generation);
+      if (!link) return 'Unexpected';
+      const sequence = encryption.acknowledgedOnly(peer, bytes);
+      if (sequence !== null) {
+        link.health.heard(now);
+        return link.ack.received(now, sequence);
+      }
+      const packet = encryption.openFromLink(now, peer, bytes);
+      return packet ? this.#fromLink(now, peer, generation, packet) : undefined;
+    });
   }
 
   /** @param {number} now */
@@ -402,7 +479,7 @@ export class Session {
         if (now < link.echoedAt + ECHO_INTERVAL_MS) return 'TooManyProbes';
         link.echoedAt = now;
         const echo = encode('ProbeEcho', session, { sender: view.you, token: fields.token });
-        return void this.mesh.carrier.sendLink(peer, generation, 'unreliable', echo);
+        return void this.mesh.sendLink(peer, generation, 'unreliable', echo);
       }
       case 'BandwidthProbe':
         return link.train.received(now, fields);
@@ -621,6 +698,8 @@ export class Session {
     const peer = this.mesh.roster.peerOf(view.session, sender);
     if (peer === null || sender === view.you) return 'WrongSender';
     if (!this.mesh.roster.may(peer, 'data')) return 'NotPermitted';
+    if (this.#mayNotWrite(peer, recipient.kind === 'client' ? null : recipient.id))
+      return 'NotPermitted';
     const group = [...this.groups].find((name) => groupId(name) === recipient.id);
     const isForUs =
       recipient.kind === 'client'
@@ -635,11 +714,21 @@ export class Session {
     });
   }
 
+  /** Of sealed texts a server cannot see where a member that is held in groups writes. @param {string} peer @param {number | null} group its id; null: to this page alone */
+  #mayNotWrite(peer, group) {
+    const { encryption, roster } = this.mesh;
+    if (!encryption) return false;
+    return group === null
+      ? !roster.may(null, 'moderate') && roster.isHeldElsewhere(peer, (own) => this.groups.has(own))
+      : roster.isHeldElsewhere(peer, (held) => groupId(held) === group);
+  }
+
   /** @param {View} view @param {any} text @returns {string | void} */
   #groupText(view, { sender, group, text }) {
     const peer = this.mesh.roster.peerOf(view.session, sender);
     if (peer === null || sender === view.you) return 'WrongSender';
     if (!this.mesh.roster.may(peer, 'data')) return 'NotPermitted';
+    if (this.#mayNotWrite(peer, groupId(group))) return 'NotPermitted';
     if (!this.groups.has(group)) return 'NotAddressed';
     return this.mesh.emit({ type: 'text', peer, group, text });
   }

@@ -271,7 +271,9 @@ export class Signaling {
   sendPacket(packet, reliable) {
     if (!this.isOpen) return;
     if (!reliable) this.#liveness?.used(this.#now);
-    this.mesh.carrier.sendPacket(this.#generation, packet, reliable);
+    const { carrier, encryption } = this.mesh;
+    for (const sent of encryption ? encryption.sealForServer(this.#now, packet) : [packet])
+      carrier.sendPacket(this.#generation, sent, reliable);
   }
 
   /** @param {number} now @param {number} generation */
@@ -395,7 +397,9 @@ export class Signaling {
       case 'joined':
         return this.#joined(now, message);
       case 'peer-joined':
-        return this.isJoined ? mesh.roster.joined(now, message.peer) : undefined;
+        if (!this.isJoined) return undefined;
+        mesh.roster.joined(now, message.peer);
+        return mesh.encryption?.tick(now);
       case 'peer-left':
         return this.isJoined ? mesh.roster.left(now, message.peer, message.reason) : undefined;
       case 'status':
@@ -407,7 +411,8 @@ export class Signaling {
       case 'held':
         return this.isJoined ? mesh.roster.held(now, message.peer, message.groups) : undefined;
       case 'metadata':
-        return mesh.roster.metadata(message);
+        mesh.roster.metadata(message);
+        return mesh.encryption?.tick(now);
       case 'signal':
         return mesh.pairs.signaled(now, message.from, message.attempt, message.signal);
       case 'roster-mark':
@@ -664,6 +669,7 @@ export class Signaling {
       return;
     }
     this.#enter(now, joined);
+    mesh.encryption?.joined(now, joined.taken_over.metadata);
     // What the server has read of the former connection it has passed on.
     for (const { serial, packet } of texts.unread(read)) {
       this.sendPacket(packet, true);
@@ -690,6 +696,7 @@ export class Signaling {
     }
     const wasAway = this.hasJoined;
     this.#enter(now, joined);
+    this.mesh.encryption?.joined(now);
     this.mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
     const remark = NO_OWNER.get(joined.owner_right);
     if (remark) this.mesh.emit({ type: 'remark', text: remark });

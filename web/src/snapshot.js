@@ -19,7 +19,7 @@ const rounded = (ms) => (ms === null || ms === undefined ? null : Math.round(ms)
  * @returns {import('./state.js').PersonState[]}
  */
 export function people(
-  { roster, session, pairs },
+  { roster, session, pairs, encryption },
   playback,
   clocks,
   hearers,
@@ -51,6 +51,7 @@ export function people(
       status: info.status ?? {},
       mayNot: roster.lacking(info.peer),
       silenced: silenced ?? false,
+      encryption: encryption?.stateOf(info.peer) ?? null,
       silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };
   });
@@ -148,5 +149,6 @@ export function peerState(
     heldIn: mesh?.roster.heldIn ?? [],
     silenced: mesh?.roster.ownSilenced ?? false,
     mayNot: mesh?.roster.lacking(null) ?? [],
+    safetyCode: mesh?.encryption?.safetyCode ?? null,
   };
 }

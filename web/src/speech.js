@@ -9,6 +9,7 @@
  * @typedef {{peer: string, relay: number | null, link: import('./pairs.js').Link | null}} Remote
  */
 
+import { MOST_OVERHEAD_BYTES } from './encryption.js';
 import { NO_ROUTE, uses } from './route.js';
 import { earlierFrame, sameAddress, VoiceTargets } from './stream.js';
 import { encode, LIMITS } from './wire.js';
@@ -47,6 +48,11 @@ export class Speech {
     this.speaker = new VoiceTargets(firstSequence);
   }
 
+  /** Of a packet that may be lost, before it is sealed. */
+  get #mostBytes() {
+    return LIMITS.unreliableBytes - (this.mesh.encryption ? MOST_OVERHEAD_BYTES : 0);
+  }
+
   /** How many heard the last frame. */
   get listeners() {
     return this.#listeners.length;
@@ -78,7 +84,7 @@ export class Speech {
       return;
     }
     uplink.backgroundSent(this.mesh.carrier.backgroundBytes);
-    uplink.relayHeaders(this.mesh.carrier.serverHeaderBytes ?? 0);
+    uplink.relayHeaders((this.mesh.carrier.serverHeaderBytes ?? 0) + this.mesh.sealingBytes);
     const decision = uplink.update(now, this.#listeners);
     if (decision) this.#follow(now, decision);
   }
@@ -149,7 +155,7 @@ export class Speech {
   /** @param {number} session @param {number[]} clients @param {Uint8Array} packet @returns {number} bytes sent */
   relay(session, clients, packet) {
     const room = Math.min(
-      Math.max(Math.floor((LIMITS.unreliableBytes - RELAY_BYTES - packet.length) / 2), 1),
+      Math.max(Math.floor((this.#mostBytes - RELAY_BYTES - packet.length) / 2), 1),
       LIMITS.relayDestinations,
     );
     let bytes = 0;
@@ -193,7 +199,7 @@ export class Speech {
       padding,
     });
     for (let packet = 0; packet < packets; packet++) {
-      if (!this.mesh.carrier.sendLink(train.peer, link.generation, 'unreliable', probe)) return;
+      if (!this.mesh.sendLink(train.peer, link.generation, 'unreliable', probe)) return;
     }
     this.mesh.uplink?.trainSent(PROBE_HEADER_BYTES + padding);
   }
@@ -214,7 +220,8 @@ export class Speech {
 
   /** @param {number} now @param {[Remote, string][]} to @param {Address} address @param {Uint8Array} frame @param {boolean} pauseFollows */
   #transmit(now, to, address, frame, pauseFollows) {
-    const { carrier, roster, uplink } = this.mesh;
+    const { mesh } = this;
+    const { roster, uplink } = mesh;
     /** @type {Map<string, Uint8Array | null>} */
     const packets = new Map();
     /** @type {Map<string, number[]>} form → clients of the relay */
@@ -233,12 +240,13 @@ export class Speech {
           frame,
           pauseFollows,
         );
-        if (packet && carrier.sendLink(peer, link.generation, 'voice', packet)) {
+        if (packet && mesh.sendLink(peer, link.generation, 'voice', packet)) {
           served = true;
           if (roster.capabilities(peer)?.voice_ack) {
             const frames = form.endsWith('+') ? form.split(',').length + 1 : 1;
             link.health.sent(now, address.sequence, frames);
-            uplink?.sent(now, peer, link.generation, address.sequence, packet.length);
+            const bytes = packet.length + mesh.sealingBytes;
+            uplink?.sent(now, peer, link.generation, address.sequence, bytes);
           }
         }
       }
@@ -284,8 +292,9 @@ export class Speech {
 
   /** @param {string} peer @param {OpenTarget[]} targets @returns {Remote | null} */
   #addressed(peer, targets) {
-    const { roster } = this.mesh;
+    const { encryption, roster } = this.mesh;
     if (!roster.may(null, 'speak') || !roster.may(peer, 'listen')) return null;
+    if (encryption && !encryption.isAccepted(peer)) return null;
     const link = this.mesh.pairs.bound(peer);
     const relay = this.session.relayAddress(peer);
     const view =
@@ -373,8 +382,7 @@ export class Speech {
       const bundled = form.endsWith('+') ? copies.length : 0;
       const packet = encode('VoiceCopies', session, { ...voice, pauseFollows, bundled, copies });
       // With one destination around it, it has to fit into what the relay carries.
-      if (packet.length + RELAY_BYTES + 2 <= LIMITS.unreliableBytes || copies.length === 0)
-        return packet;
+      if (packet.length + RELAY_BYTES + 2 <= this.#mostBytes || copies.length === 0) return packet;
       copies = copies.slice(0, -1);
     }
   }

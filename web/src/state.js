@@ -11,14 +11,17 @@
  * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,
  *   lossPercent: number | null, delayMs: number | null, volume: number, muted: boolean, recording: boolean,
  *   groups: string[], away: boolean, mayNot: import('./messages.js').Permission[], silenced: boolean,
- *   status: import('./messages.js').Status, hearsMe: boolean | null, silentMs: number, cannotDecode: boolean}} PersonState `hearsMe`: null where it is not known. `silenced`: a moderator took the permission to speak away while this page was here. `silentMs`: for how long nothing has come through, neither from nor to this person
+ *   status: import('./messages.js').Status, hearsMe: boolean | null, silentMs: number, cannotDecode: boolean,
+ *   encryption: import('./member-encryption.js').MemberEncryption | null}} PersonState `encryption`: null in a room without a key. `hearsMe`: null where it is not known. `silenced`: a moderator took the permission to speak away while this page was here. `silentMs`: for how long nothing has come through, neither from nor to this person
  * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
  * @typedef {{phase: Phase, refusal: Refusal | null, joinedAt: number, room: string, name: string, waking: boolean,
  *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState, cannotEncode: false | 'late' | 'refused',
  *   microphoneLabel: string, channels: {count: number, heard: number}, monitored: boolean, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
  *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: readonly Message[],
  *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null,
- *   networkChanged: boolean, deviceBusy: boolean, moderates: boolean, locked: boolean, banned: {id: string, name: string}[], left: {id: string, name: string}[], heldIn: readonly string[], silenced: boolean, mayNot: import('./messages.js').Permission[]}} PeerState
+ *   networkChanged: boolean, deviceBusy: boolean, moderates: boolean, locked: boolean, banned: {id: string, name: string}[], left: {id: string, name: string}[], heldIn: readonly string[], silenced: boolean, mayNot: import('./messages.js').Permission[],
+ *   safetyCode: string | null}} PeerState
+ *   `safetyCode`: what the members of an encrypted room compare; null in a room without a key.
  *   `mayNot`: what this page lacks of the usual permissions. `locked`: newcomers are not let in. `banned`: by this page.
  *   `left`: members who left lately, whom a moderator can still keep out. `heldIn`: the groups in which a moderator holds this page.
  *   `cannotEncode`: the browser's encoder refuses what the microphone hears, or gives nothing of it back; `cannotDecode`: its decoder refuses what a person says.

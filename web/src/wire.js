@@ -56,6 +56,9 @@ export const KINDS = Object.freeze({
   GroupText: 43,
   BandwidthReport: 44,
   BandwidthProbe: 45,
+  KeyPackage: 46,
+  KeyRequest: 47,
+  SealedText: 48,
 });
 
 /** @typedef {keyof typeof KINDS} Kind */
@@ -417,6 +420,18 @@ const READ = {
     if (report.received < 1 || report.received > 8) throw new WireError('BadValue');
     return report;
   },
+  KeyPackage: (r) => ({
+    sender: r.u16(),
+    announcement: r.bytes(r.u8()),
+    package: r.bytes(r.left),
+  }),
+  KeyRequest: (r) => ({ sender: r.u16() }),
+  SealedText(r) {
+    const sender = r.u16();
+    const key = r.u8();
+    if (key > 1) throw new WireError('BadValue');
+    return { sender, key: key === 1 ? 'pair' : 'sender', sealed: r.bytes(r.left) };
+  },
   Probe: readProbe,
   ProbeEcho: readProbe,
   ReceptionReport(r) {
@@ -526,6 +541,18 @@ const WRITE = {
     w.u16(train);
     w.u8(received);
     w.u32(spanUs);
+  },
+  KeyPackage(w, { sender, announcement, package: keys }) {
+    w.u16(sender);
+    w.u8(announcement.length);
+    w.bytes(announcement);
+    w.bytes(keys);
+  },
+  KeyRequest: (w, { sender }) => w.u16(sender),
+  SealedText(w, { sender, key, sealed }) {
+    w.u16(sender);
+    w.u8(key === 'pair' ? 1 : 0);
+    w.bytes(sealed);
   },
   Probe: writeProbe,
   ProbeEcho: writeProbe,

@@ -68,6 +68,7 @@ const person = (more) => ({
   hearsMe: null,
   silentMs: 0,
   cannotDecode: false,
+  encryption: null,
   ...more,
 });
 
@@ -95,6 +96,7 @@ const state = (more) => ({
   left: [],
   heldIn: [],
   silenced: false,
+  safetyCode: null,
   mayNot: [],
   muted: false,
   activation: 'voice',

@@ -17,7 +17,11 @@ const bytesOf = (text) => unhex(text.replaceAll(' ', ''));
 
 /** The vectors' snake_case names and hexadecimal bytes as the module has them. @param {any} value @returns {any} */
 function fromVector(value, name = '') {
-  if (typeof value === 'string' && (name === 'frame' || name === 'packet')) return unhex(value);
+  if (
+    typeof value === 'string' &&
+    ['frame', 'packet', 'announcement', 'package', 'sealed'].includes(name)
+  )
+    return unhex(value);
   if (Array.isArray(value)) return value.map((item) => fromVector(item));
   if (value === null || typeof value !== 'object') return value;
   const camel = (/** @type {string} */ key) =>
@@ -27,8 +31,8 @@ function fromVector(value, name = '') {
   );
 }
 
-// A page neither sends nor reads the data of games, and does not encrypt yet.
-const isUnused = (/** @type {{hex: string}} */ { hex }) => /^8bc7 (27|28|29|2a|2e|2f|30)/.test(hex);
+// A page neither sends nor reads the data of games.
+const isUnused = (/** @type {{hex: string}} */ { hex }) => /^8bc7 (27|28|29|2a)/.test(hex);
 vectors.packets = vectors.packets.filter(
   (/** @type {{hex: string}} */ vector) => !isUnused(vector),
 );

@@ -128,6 +128,14 @@ export class Bottleneck {
   }
 }
 
+/** A peer's id, by the first letter of its name. @param {string} name */
+export const idOf = (name) =>
+  `${name.toLowerCase().codePointAt(0)?.toString(16).padStart(8, '0')}-0000-8000-8000-000000000000`;
+
+/** A description with a certificate's fingerprint. @param {string} name */
+const describe = (name) =>
+  `v=0\r\na=fingerprint:sha-256 ${Array.from({ length: 32 }, () => name.charCodeAt(0).toString(16).toUpperCase()).join(':')}\r\n`;
+
 export class FakePeer {
   /** @type {any[]} */
   events = [];
@@ -137,6 +145,8 @@ export class FakePeer {
   dark = false;
   /** A machine that sleeps: nothing runs there, and nothing arrives. */
   asleep = false;
+  /** Its links that were given the other end's description: others carry nothing. @type {Set<string>} */
+  described = new Set();
   /** Its way up, if that is narrow. @type {Bottleneck | null} */
   uplink = null;
   #sacks = 0;
@@ -144,10 +154,12 @@ export class FakePeer {
   sent = { link: 0, relay: 0 };
 
   /** @param {World} world @param {string} name @param {any} more */
-  constructor(world, name, more) {
+  constructor(world, name, { ring = null, ...more }) {
     this.world = world;
-    this.id = `${name.toLowerCase().codePointAt(0)?.toString(16).padStart(8, '0')}-0000-8000-8000-000000000000`;
+    this.id = idOf(name);
     this.name = name;
+    /** What it names in descriptions of links. */
+    this.sdp = ring ? describe(name) : '';
     const capabilities = {
       relay_only: false,
       redundancy: true,
@@ -183,6 +195,7 @@ export class FakePeer {
           });
       },
       () => world.random(),
+      ring,
     );
   }
 
@@ -293,15 +306,16 @@ export class FakePeer {
     }, 15_000);
     if (role === 'offer') {
       this.world.later(() =>
-        this.mesh.pairs.linkSignal(peer, generation, { kind: 'offer', sdp: 'offer' }),
+        this.mesh.pairs.linkSignal(peer, generation, { kind: 'offer', sdp: this.sdp || 'offer' }),
       );
     }
   }
 
   /** @param {string} peer @param {number} generation @param {import('../src/messages.js').Signal} signal */
   signalLink(peer, generation, signal) {
+    if ('sdp' in signal) this.described.add(`${peer} ${generation}`);
     if (signal.kind === 'offer')
-      this.mesh.pairs.linkSignal(peer, generation, { kind: 'answer', sdp: 'answer' });
+      this.mesh.pairs.linkSignal(peer, generation, { kind: 'answer', sdp: this.sdp || 'answer' });
     // Whether it opens is up to the network between the two.
     if (this.world.linksWork)
       this.world.later(() => this.mesh.pairs.linkOpen(this.world.now, peer, generation), 30);
@@ -322,7 +336,7 @@ export class FakePeer {
 
   /** @param {string} peer @param {number} generation @param {Uint8Array} packet */
   fromLink(peer, generation, packet) {
-    if (this.asleep) return;
+    if (this.asleep || !this.described.has(`${peer} ${generation}`)) return;
     if (this.#sacks++ % 2 === 1) this.uplink?.packet(SACK_BYTES - LINK_BYTES, () => {});
     this.mesh.session.fromLink(this.world.now, peer, generation, packet);
   }
@@ -341,6 +355,8 @@ export class FakePeer {
 class FakeServer {
   isUp = true;
   locked = false;
+  /** Every packet that came to it. @type {Uint8Array[]} */
+  seen = [];
   /** @type {any[]} what joins said */
   joins = [];
   /** Where a moderator holds who joins. @type {string[]} */
@@ -519,6 +535,12 @@ class FakeServer {
           attempt: message.attempt,
           signal: message.signal,
         });
+    } else if (message.type === 'set-metadata') {
+      if (!present) return;
+      present.info.metadata = { ...present.info.metadata, ...message.set };
+      this.version += 1;
+      for (const other of this.members.keys())
+        this.tell(other, { type: 'metadata', peer: peer.id, metadata: present.info.metadata });
     } else if (message.type === 'roster') {
       this.tell(peer, {
         type: 'roster',
@@ -534,6 +556,7 @@ class FakeServer {
   packet(peer, bytes) {
     const own = this.members.get(peer);
     if (!own || !this.isUp) return;
+    this.seen.push(bytes);
     const { kind, session, fields } = decode(bytes);
     const codec = { codec: 1, frameSamples: 960, sampleRateHz: 48000 };
     const info = { name: own.info.name, id: own.info.client, codec };
@@ -585,7 +608,7 @@ class FakeServer {
         if (this.members.get(other)?.listens.has(fields.group)) this.send(other, bytes);
     } else if (kind === 'TextData') {
       for (const other of this.others(peer)) this.send(other, bytes);
-    } else if (kind === 'ServerRelayUnreliable') {
+    } else if (kind === 'ServerRelayUnreliable' || kind === 'ServerRelayReliable') {
       for (const other of this.others(peer)) {
         if (fields.destinations.includes(this.members.get(other)?.info.client))
           this.send(other, fields.packet.slice());

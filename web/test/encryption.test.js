@@ -1,0 +1,282 @@
+// Rooms with a key, with the key ring that the page loads: what is said is sealed on every way, and no one without the key
+// hears any of it.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { encode } from '../src/wire.js';
+import { counting, ringOf } from './rings.js';
+import { idOf, World } from './world.js';
+
+const KEY = counting(0x10, 16);
+/** 24 bytes in the clear, as whoever listens would look for them. */
+const FRAME = new TextEncoder().encode('plain speech of someone!');
+const TEXT = 'a secret that no server reads';
+
+/** @param {World} world @param {string} name @param {{roomKey?: Uint8Array | null, seed?: number} & Record<string, any>} [more] */
+function joins(world, name, { roomKey = KEY, seed = 0, ...more } = {}) {
+  const first = name.charCodeAt(0);
+  const ring = ringOf({ first, peer: idOf(name), roomKey, seed: counting(first + seed, 32) });
+  return world.join(name, { ring, ...more });
+}
+
+/** @param {import('./world.js').FakePeer} peer */
+const speak = (peer) => peer.mesh.session.speak(peer.world.now, FRAME);
+/** @param {import('./world.js').FakePeer} peer */
+const framesHeard = (peer) =>
+  peer.events
+    .filter(({ type }) => type === 'voice')
+    .map(({ heard }) => Buffer.from(heard.frame).toString());
+/** @param {import('./world.js').FakePeer} peer @param {import('./world.js').FakePeer} other */
+const stateOf = (peer, other) => peer.mesh.encryption?.stateOf(other.id).state;
+/** @param {import('./world.js').FakePeer} peer @param {string} text @param {any} [to] */
+const write = (peer, text, to = { group: 'Global' }) =>
+  peer.mesh.session.sendText(peer.world.now, text, to);
+/** @param {World} world @param {Uint8Array | string} plain */
+const serverSaw = (world, plain) =>
+  world.server.seen.some((packet) => Buffer.from(packet).includes(Buffer.from(plain)));
+
+/** Everything on links passes here as well. @param {import('./world.js').FakePeer} peer */
+function watchLinks(peer) {
+  /** @type {Uint8Array[]} */
+  const seen = [];
+  const send = peer.sendLink.bind(peer);
+  peer.sendLink = (to, generation, stream, packet) => {
+    seen.push(packet);
+    return send(to, generation, stream, packet);
+  };
+  return (/** @type {Uint8Array} */ plain) =>
+    seen.some((packet) => Buffer.from(packet).includes(Buffer.from(plain)));
+}
+
+test('through the relay, members with the key hear and read each other, and the server neither', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name, { relay_only: true }));
+  world.run(500);
+  assert.deepEqual([stateOf(ada, bo), stateOf(bo, ada)], ['verified', 'verified']);
+  assert.equal(ada.mesh.encryption?.safetyCode, bo.mesh.encryption?.safetyCode);
+  for (const peer of [ada, bo]) assert.equal(speak(peer), 1);
+  assert.ok(write(ada, TEXT) && write(bo, TEXT, { peer: ada.id }));
+  world.run(200);
+  assert.deepEqual(framesHeard(bo), [Buffer.from(FRAME).toString()]);
+  assert.equal(framesHeard(ada).length, 1);
+  assert.deepEqual([bo.texts, ada.texts], [[['Global', TEXT]], [[null, TEXT]]]);
+  assert.ok(!serverSaw(world, FRAME) && !serverSaw(world, TEXT));
+});
+
+test('the search finds speech and texts where they are not sealed', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => world.join(name, { relay_only: true }));
+  world.run(500);
+  speak(ada);
+  write(ada, TEXT);
+  world.run(200);
+  assert.equal(framesHeard(bo).length, 1);
+  assert.ok(serverSaw(world, FRAME) && serverSaw(world, TEXT));
+});
+
+test('links open with authenticated fingerprints, and speech on them is sealed', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name));
+  const onLinks = watchLinks(ada);
+  world.run(2000);
+  assert.deepEqual([ada.route(bo), bo.route(ada)], ['direct', 'direct']);
+  const relayed = world.server.seen.length;
+  speak(ada);
+  speak(bo);
+  world.run(500);
+  assert.deepEqual([framesHeard(ada).length, framesHeard(bo).length], [1, 1]);
+  assert.ok(!onLinks(FRAME));
+  const since = world.server.seen.slice(relayed);
+  assert.ok(
+    since.every((packet) => ![7, 8].includes(packet[2])),
+    'nothing is relayed any more',
+  );
+});
+
+test('a server that puts another certificate into a description gets no link, and the relay serves', () => {
+  const world = new World();
+  const { server } = world;
+  const tell = server.tell.bind(server);
+  server.tell = (peer, /** @type {any} */ message) => {
+    const { signal } = message;
+    const forged = signal?.sdp?.replace(/(sha-256 )../, '$1FF');
+    tell(peer, forged ? { ...message, signal: { ...signal, sdp: forged } } : message);
+  };
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name));
+  world.run(8000);
+  assert.deepEqual([ada.route(bo), bo.route(ada)], ['relayed', 'relayed']);
+  speak(ada);
+  world.run(200);
+  assert.equal(framesHeard(bo).length, 1);
+});
+
+test('who has another key or none is sent nothing, heard by no one, and gets no link', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name));
+  const other = joins(world, 'Other', { roomKey: counting(0x40, 16) });
+  const keyless = joins(world, 'Keyless', { roomKey: null });
+  const plain = world.join('Plain');
+  const strangers = [other, keyless, plain];
+  world.run(3000);
+  assert.deepEqual(
+    strangers.map((stranger) => ada.mesh.encryption?.stateOf(stranger.id)),
+    [
+      { state: 'refused', why: 'not-authentic' },
+      { state: 'refused', why: 'not-authentic' },
+      { state: 'unable' },
+    ],
+  );
+  assert.deepEqual(
+    strangers.map((stranger) => ada.route(stranger)),
+    ['relayed', 'relayed', 'relayed'],
+  );
+  for (const peer of world.peers) {
+    speak(peer);
+    write(peer, TEXT);
+  }
+  world.run(1000);
+  assert.deepEqual([framesHeard(ada).length, framesHeard(bo).length], [1, 1]);
+  assert.deepEqual([ada.texts.length, bo.texts.length], [1, 1]);
+  for (const stranger of strangers)
+    assert.deepEqual([framesHeard(stranger), stranger.texts], [[], []]);
+});
+
+test('texts wait for keys on their way, in order, and one that no one can read comes back', () => {
+  const world = new World();
+  const ada = joins(world, 'Ada', { relay_only: true });
+  world.join('Plain', { relay_only: true });
+  world.run(500);
+  write(ada, 'to no one who has the key');
+  world.run(100);
+  const unread = ada.events.find(({ type }) => type === 'text-unread');
+  assert.deepEqual([unread?.text, unread?.hasUnable], ['to no one who has the key', true]);
+  const bo = joins(world, 'Bo', { relay_only: true });
+  let wrote = false;
+  world.run(1000, () => {
+    if (wrote || !ada.mesh.roster.members.has(bo.id)) return;
+    wrote = true;
+    for (const text of ['first', 'second']) write(ada, text);
+  });
+  assert.deepEqual(bo.texts, [
+    ['Global', 'first'],
+    ['Global', 'second'],
+  ]);
+});
+
+test('a member who has left opens nothing of what follows, and who comes late nothing of what was', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name, { relay_only: true }));
+  world.run(500);
+  speak(ada);
+  world.run(100);
+  const early = world.server.seen.findLast((packet) => packet[2] === 8);
+  bo.mesh.signaling.leave(world.now);
+  world.run(1000);
+  const cara = joins(world, 'Cara', { relay_only: true });
+  world.run(1000);
+  speak(ada);
+  world.run(100);
+  assert.equal(framesHeard(cara).length, 1);
+  const late = world.server.seen.findLast((packet) => packet[2] === 8);
+  const { session } = world.server;
+  const inside = (/** @type {Uint8Array | undefined} */ relay) =>
+    relay?.slice(7 + 1 + 2 + 2) ?? new Uint8Array();
+  // As if the server went on relaying to who is gone, and kept what was for who comes.
+  const opened = (/** @type {any} */ peer, /** @type {Uint8Array} */ packet) =>
+    peer.mesh.encryption.openFromServer(world.now, packet);
+  assert.equal(inside(late)[2], 2);
+  assert.equal(opened(bo, inside(late)), null);
+  assert.equal(opened(cara, inside(early)), null);
+  assert.ok(session > 0);
+});
+
+test('a server that sends plain speech, texts or reports of others gets none of them heard', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name, { relay_only: true }));
+  world.run(500);
+  const { session } = world.server;
+  const sender = bo.mesh.roster.own?.client;
+  const target = {
+    kind: 'group',
+    id: 22028,
+    positional: false,
+    closing: false,
+    priority: 'default',
+    session: 0,
+    volume: 128,
+  };
+  const voice = {
+    sender,
+    talkspurt: { bits: 7, value: 0 },
+    sequence: 9,
+    targets: [target],
+    frame: FRAME,
+  };
+  for (const packet of [
+    encode('VoiceData', session, voice),
+    encode('VoiceCopies', session, { ...voice, pauseFollows: false, copies: [] }),
+    encode('GroupText', session, { sender, group: 'Global', text: TEXT }),
+    encode('TextData', session, {
+      sender,
+      recipient: { kind: 'client', id: ada.mesh.roster.own?.client },
+      text: TEXT,
+    }),
+    encode('SealedText', session, { sender, key: 'sender', sealed: FRAME }),
+    encode('KeyPackage', session, { sender, announcement: FRAME, package: FRAME }),
+    new Uint8Array([0x8b, 0xc7, 2]),
+    new Uint8Array([0x8b, 0xc7, 35, 0, 0, 0, 7, 0, 2, 0, 0, 0, 255, 255]),
+    new Uint8Array(0),
+  ])
+    ada.mesh.session.fromServer(world.now, packet);
+  assert.deepEqual([framesHeard(ada), ada.texts], [[], []]);
+  speak(bo);
+  world.run(100);
+  assert.equal(framesHeard(ada).length, 1, 'and the keys are as they were');
+});
+
+test('after a restart of the server, and of a page, they hear each other again', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name, { relay_only: true }));
+  world.run(500);
+  world.restartServer(500);
+  world.run(6000);
+  speak(ada);
+  write(bo, TEXT);
+  world.run(200);
+  assert.deepEqual([framesHeard(bo).length, ada.texts.length], [1, 1]);
+  // A tab that is loaded anew is the same peer with other keys.
+  world.server.gone(bo, 'replaced');
+  world.peers = [ada];
+  const again = joins(world, 'Bo', { relay_only: true, run: 2, seed: 50 });
+  world.run(2000);
+  speak(ada);
+  speak(again);
+  world.run(200);
+  assert.deepEqual([framesHeard(again).length, framesHeard(ada).length], [1, 1]);
+  assert.equal(stateOf(ada, again), 'verified');
+});
+
+test('a module that has failed seals and opens nothing, and says so once', () => {
+  let traps = 0;
+  /** @type {any} */
+  let failing = null;
+  const ring = ringOf(
+    { peer: idOf('Ada') },
+    () => (traps += 1),
+    (exports) => (failing = exports),
+  );
+  assert.ok(ring.seal(0, 1, counting(0, 20), 4, null));
+  failing.fails = true;
+  assert.equal(ring.seal(0, 1, counting(0, 20), 4, null), null);
+  failing.fails = false;
+  assert.equal(
+    ring.seal(0, 1, counting(0, 20), 4, null),
+    null,
+    'what it would do now is not known',
+  );
+  assert.equal(ring.standing(idOf('Bo')).accepted, false);
+  assert.equal(ring.verifyFingerprint(1, idOf('Bo'), 1, counting(0, 32), counting(0, 32)), false);
+  assert.deepEqual([ring.agreeNext(), ring.pollPackage(), ring.nextTimer], [false, null, Infinity]);
+  assert.equal(traps, 1);
+});
