@@ -62,7 +62,7 @@ test(
 );
 
 test(
-  'a link with a key to a room is not entered as if there were none',
+  'a link whose key is not whole is not entered as if there were none',
   within(),
   Stage.for(async (stage) => {
     const server = await stage.server();
@@ -70,19 +70,24 @@ test(
     const ada = await stage.open(browser, server.url, 'ada');
     await ada.page.goto(`${server.url}/r/room`);
     await ada.at('join').waitFor();
+    assert.equal(await ada.at('private').count(), 0);
     // Pasted into the address of a page that is open: only what is behind the # differs.
     await ada.page.goto(`${server.url}/r/room#k=AAAAAAAAAAAAAAAAAAAAAA`);
+    await ada.at('private').waitFor();
+    await ada.page.goto(`${server.url}/r/room#k=BBBBBBBBBBBBBBBBBBBBBB`);
     await ada.waitForPhase('unsupported');
-    await reads(ada, /This link has a key/);
+    await reads(ada, /The key at its end is not whole/);
     await ada.picture('link-with-key');
     assert.equal(await ada.at('join').count(), 0);
     await ada.page.goto(`${server.url}/r/room`);
-    await ada.page.goto(`${server.url}/r/other#x=1&k=AAAAAAAAAAAAAAAAAAAAAA`);
+    await ada.page.goto(`${server.url}/r/other#x=1&k=AAAAAAAAAAAAAAAAAAAAA`);
     await ada.waitForPhase('unsupported');
-    for (const rest of ['#', '#k', '#key=A', '?k=AAAAAAAAAAAAAAAAAAAAAA']) {
+    const rests = ['/r/room#', '/r/room#k', '/r/room#key=A', '/r/room?k=AAAAAAAAAAAAAAAAAAAAAA'];
+    for (const rest of [...rests, '/#k=AAAAAAAAAAAAAAAAAAAAAA']) {
       await ada.page.goto('about:blank');
-      await ada.page.goto(`${server.url}/r/room${rest}`);
+      await ada.page.goto(`${server.url}${rest}`);
       await reads(ada, /This link is damaged/);
+      assert.equal(await ada.at('join').count(), 0);
     }
   }),
 );

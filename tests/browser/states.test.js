@@ -190,6 +190,7 @@ const STATES = [
   ['refused-token-expired', refused('token-expired')],
   ['refused-server-full', refused('server-full')],
   ['refused-name', refused('bad-name')],
+  ['refused-no-keys', refused('no-keys')],
   ['refused-failed', refused('failed', 'AudioContext is not a constructor')],
   ['microphone-asking', { microphone: 'asking' }],
   ['microphone-denied', { microphone: 'denied' }],
@@ -323,6 +324,32 @@ const STATES = [
       ],
     },
   ],
+  [
+    'encrypted',
+    {
+      safetyCode: '02702 02778 94007 47512 51951 30692',
+      people: PEOPLE.map((one) => ({ ...one, encryption: { state: 'verified' } })),
+    },
+    { press: '.info summary' },
+  ],
+  [
+    'encrypted-without-two',
+    {
+      safetyCode: '02702 02778 94007 47512 51951 30692',
+      people: [
+        person('Ben', { encryption: { state: 'verified' } }),
+        person('Cleo', {
+          route: 'relayed',
+          encryption: { state: 'refused', why: 'not-authentic' },
+          status: { muted: true },
+        }),
+        person('A member with a name that is rather long for a list', {
+          encryption: { state: 'unable' },
+        }),
+      ],
+    },
+    { press: '.info summary' },
+  ],
   ['two-alerts', { phase: 'reconnecting', retryInMs: 7000, microphone: 'denied' }],
 ];
 
@@ -357,6 +384,8 @@ async function openViews() {
   const own = {
     state: /** @type {any} */ ({ phase: 'left' }),
     ownId: '17',
+    isPrivate: (/** @type {string} */ room) => room.startsWith('private'),
+    linkOf: () => 'https://voice.example/r/room',
     sound: withActions({
       levels: () => levels,
       devices: async () => ({ inputs: [], outputs: [] }),
@@ -883,13 +912,13 @@ test(
       [390, 844],
     ]) {
       await page.setViewportSize({ width, height });
-      for (const room of ['', 'Kitchen table of the third floor'])
+      for (const room of ['', 'Kitchen table of the third floor', 'private-r08f60t4'])
         for (const lasts of [true, false]) {
           await page.evaluate(
             ([state, how]) => /** @type {any} */ (globalThis).openLobby(state, how),
             /** @type {const} */ ([lobby, { room, lasts }]),
           );
-          const size = `${width}x${height}${room && '-invited'}${lasts ? '' : '-lacking'}`;
+          const size = `${width}x${height}${room && (room.startsWith('private') ? '-private' : '-invited')}${lasts ? '' : '-lacking'}`;
           await look(ada, `lobby-${size}`, { seenBefore: true });
           for (const hook of ['name', 'join']) {
             const box = await ada.at(hook).boundingBox();

@@ -60,8 +60,18 @@ export function withoutToken(fragment) {
   return hasSecret(`${rest}=`) ? rest : '';
 }
 
+/** Whether a text is a room's key, as links have it: 128 bits in base64url. @param {string | null} text @returns {text is string} */
+const isRoomKey = (text) => text !== null && /^[\w-]{21}[AQgw]$/.test(text);
+
+/** The room's key in a fragment. @param {string} fragment */
+export function linkKey(fragment) {
+  const { k } = readFragment(fragment);
+  return isRoomKey(k) ? k : null;
+}
+
 /**
- * Why no room is entered by an address: it has a key, which this page cannot use, or it was changed on its way.
+ * Why no room is entered by an address: it was changed on its way. What has no whole key is not entered as if it had none.
+ * `key`: what it has for one is none.
  * @param {string} address @returns {'key' | 'damaged' | null}
  */
 export function addressFault(address) {
@@ -69,7 +79,7 @@ export function addressFault(address) {
   if (hasSecret(before)) return 'damaged';
   const fragment = address.slice(before.length);
   const { k, t } = readFragment(fragment);
-  if (k !== null) return 'key';
+  if (k !== null) return isRoomKey(k) ? null : 'key';
   return fragment !== '' && (t === null || withoutToken(fragment) !== '') ? 'damaged' : null;
 }
 

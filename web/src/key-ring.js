@@ -41,7 +41,7 @@ const REFUSALS = [
 ];
 const CHANGES = /** @type {const} */ (['joined', 'restarted', 'unchanged']);
 
-/** What a payload is; each has keys of its own. */
+/** What a payload is; each has separate keys. */
 export const LABELS = Object.freeze({ voice: 1, data: 2, state: 3 });
 
 const utf8 = new TextEncoder();

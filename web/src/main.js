@@ -1,18 +1,25 @@
 /** The page's beginning: what this browser lacks is said, and the rest is shown. */
 
-import { addressFault } from './invitation.js';
+import { addressFault, linkKey } from './invitation.js';
 import { openStorage } from './optional.js';
 import { Peer } from './peer.js';
 import { roomOf } from './place.js';
 import { show, showFailure } from './view/view.js';
 
+const room = roomOf(location.pathname + location.search);
+const key = linkKey(location.hash);
+
 // Of an address that differs behind its # alone, the page is not loaded anew.
-addEventListener('hashchange', () => addressFault(location.href) && location.reload());
+addEventListener('hashchange', () => {
+  if (addressFault(location.href) || linkKey(location.hash) !== key) location.reload();
+});
 
 /** Why this page cannot talk here, or null. */
 function support() {
   const fault = addressFault(location.href);
   if (fault) return fault;
+  // A key is that of a room.
+  if (key !== null && room === '') return 'damaged';
   if (!isSecureContext) return 'insecure';
   if (!('AudioEncoder' in globalThis) || !('AudioDecoder' in globalThis)) return 'no-webcodecs';
   if (!('AudioWorkletNode' in globalThis)) return 'no-worklet';
@@ -27,10 +34,10 @@ const root = document.getElementById('app') ?? document.body;
 try {
   const lacking = support();
   const { storage, lasts } = openStorage();
-  const peer = lacking === null ? new Peer({ storage }) : null;
+  const peer = lacking === null ? new Peer({ storage, room, key }) : null;
   show(peer, {
     root,
-    room: roomOf(location.pathname + location.search),
+    room,
     support: lacking,
     storage,
     lasts,

@@ -9,7 +9,7 @@ import { counting, ringOf } from './rings.js';
 import { idOf, World } from './world.js';
 
 const KEY = counting(0x10, 16);
-/** 24 bytes in the clear, as whoever listens would look for them. */
+/** 24 bytes in the clear, as one who listens would look for them. */
 const FRAME = new TextEncoder().encode('plain speech of someone!');
 const TEXT = 'a secret that no server reads';
 

@@ -7,11 +7,14 @@ import { afterEach, test } from 'node:test';
 import {
   addressFault,
   askForToken,
+  linkKey,
   readFragment,
   takeToken,
   withoutToken,
 } from '../src/invitation.js';
 import { linkFault, roomUrl } from '../src/place.js';
+
+const KEY = 'EBESExQVFhcYGRobHB0eHw';
 
 const { fragments } = JSON.parse(
   readFileSync(new URL('../../tests/vectors/invitations.json', import.meta.url), 'utf8'),
@@ -35,6 +38,10 @@ test('an address is entered by if it has no key, and nothing of one is left or s
     ['#t=abc&z=9', null],
     ['#k=abc', 'key'],
     ['#t=abc&k=abc', 'key'],
+    [`#k=${KEY}`, null],
+    [`#t=abc&k=${KEY}`, null],
+    [`#k=${KEY}A`, 'key'],
+    [`#k=${KEY.slice(1)}`, 'key'],
     ['#', 'damaged'],
     ['#k', 'damaged'],
     ['#k=', 'damaged'],
@@ -50,6 +57,15 @@ test('an address is entered by if it has no key, and nothing of one is left or s
   for (const { fragment, k, t } of fragments)
     if (k === null && t === null && fragment.startsWith('#'))
       assert.equal(addressFault(at + fragment), 'damaged', fragment);
+});
+
+test('a room\u2019s key has one form', () => {
+  const { room_keys: keys } = JSON.parse(
+    readFileSync(new URL('../../tests/vectors/e2ee.json', import.meta.url), 'utf8'),
+  );
+  for (const { text } of keys.valid) assert.equal(linkKey(`#t=abc&k=${text}`), text);
+  for (const text of [...keys.invalid, '0']) assert.equal(linkKey(`#k=${text}`), null, text);
+  assert.equal(linkKey(''), null);
 });
 
 test('what stands beside a token stays in the address only if it may be a key', () => {

@@ -1,9 +1,9 @@
 /** Before joining: who one is, which room, and whether one can be heard. */
 
 import { displayName, roomName, shownName } from '../names.js';
-import { showAddress } from '../optional.js';
-import { BASE, invitationOf, linkFault, roomUrl, serverUrl } from '../place.js';
-import { button, h, logo, setText, toggle } from './dom.js';
+import { copy, showAddress } from '../optional.js';
+import { BASE, invitationOf, linkFault, serverUrl } from '../place.js';
+import { button, h, icon, logo, setText, toggle } from './dom.js';
 import { devices, voice } from './sound.js';
 import { lackWords, microphoneWords, nameFault, passwordFault, serverWords } from './words.js';
 
@@ -57,6 +57,14 @@ export function lobby(app, room, invited) {
     { test: 'cancel', 'aria-describedby': 'wait' },
     'Cancel',
   );
+  const isPrivate = invited && peer.isPrivate(room);
+  const create = button(
+    'quiet',
+    createPrivate,
+    { test: 'create-private' },
+    icon('lock'),
+    'Create a private room',
+  );
   const words = h('p', { id: 'wait', role: 'status' });
   const lacks = h('p', { className: 'hint', test: 'lacks' });
 
@@ -80,6 +88,20 @@ export function lobby(app, room, invited) {
     return elsewhere.hidden;
   }
 
+  /** Its link is what one needs to be in it: it goes to the clipboard before anything else. */
+  async function createPrivate() {
+    const made = peer.createPrivateRoom();
+    const link = peer.linkOf(made);
+    settings.change({ name: name.value });
+    showAddress(link);
+    app.open(made);
+    app.tell(
+      (await copy(link))
+        ? 'The link is copied. Send it to the people you want to talk to.'
+        : 'Your private room is ready. Join it, then copy the invite link.',
+    );
+  }
+
   /** @param {boolean} microphone */
   function enter(microphone) {
     if (!readRoom()) return where.focus();
@@ -91,7 +113,7 @@ export function lobby(app, room, invited) {
     if (!form.reportValidity()) return undefined;
     [name.value, where.value] = [shownName(own, name.value), shownName(meant, where.value)];
     settings.change({ name: name.value, silent: !microphone });
-    showAddress(roomUrl(where.value));
+    showAddress(peer.linkOf(where.value));
     void peer.join({
       room: where.value,
       name: name.value,
@@ -178,10 +200,29 @@ export function lobby(app, room, invited) {
         'brand',
         logo(56),
         h('h1', {}, ...(invited ? ['Join ', h('bdi', {}, room)] : ['voicemesh'])),
-        h('p', {}, 'Talk to the people in a room.'),
+        isPrivate
+          ? h(
+              'p',
+              { className: 'lock', test: 'private' },
+              icon('lock'),
+              'Encrypted: only people with this link hear you',
+            )
+          : h('p', {}, 'Talk to the people in a room.'),
       ),
       form,
       lacks,
+      invited
+        ? null
+        : h(
+            'div',
+            'private stack tight',
+            create,
+            h(
+              'p',
+              'hint',
+              'Encrypted from end to end. Only people with its link get in, and the server cannot listen.',
+            ),
+          ),
       invited ? h('a', { href: BASE.href }, 'Another room') : null,
       h(
         'p',
@@ -190,10 +231,12 @@ export function lobby(app, room, invited) {
         h(
           'code',
           {},
-          ...['voicemesh', 'join', quoted(room || 'ROOM'), '--server', serverUrl()].flatMap(
-            (part) => [h('span', {}, part), ' '],
-          ),
+          ...(isPrivate
+            ? ['voicemesh', 'join', 'LINK']
+            : ['voicemesh', 'join', quoted(room || 'ROOM'), '--server', serverUrl()]
+          ).flatMap((part) => [h('span', {}, part), ' ']),
         ),
+        isPrivate ? 'with the whole link in quotes' : null,
       ),
     ),
     focus: () => (name.value ? join : name).focus(),

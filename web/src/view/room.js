@@ -2,7 +2,7 @@
 
 import { isolated } from '../names.js';
 import { copy, mediaQuery } from '../optional.js';
-import { BASE, roomUrl } from '../place.js';
+import { BASE } from '../place.js';
 import { bar } from './bar.js';
 import { chat } from './chat.js';
 import { button, h, icon, keyed, setAttribute, setText } from './dom.js';
@@ -17,6 +17,8 @@ import {
   heldWords,
   hues,
   lackWords,
+  lockMeaning,
+  lockWords,
   microphoneWords,
   outputWords,
   permissionWords,
@@ -87,7 +89,7 @@ export function room(app) {
   const again = button('primary', () => peer.sound.setInput(settings.input), {}, 'Try again');
   const ownTab = h(
     'a',
-    { href: roomUrl(roomName), target: '_blank', rel: 'noopener' },
+    { href: peer.linkOf(roomName), target: '_blank', rel: 'noopener' },
     'Open in its own tab',
   );
   const microphone = alert(again, choose, ownTab);
@@ -95,7 +97,7 @@ export function room(app) {
 
   const byHand = h('input', {
     readOnly: true,
-    value: roomUrl(roomName),
+    value: peer.linkOf(roomName),
     ariaLabel: 'Invite link',
     test: 'link-by-hand',
   });
@@ -125,7 +127,22 @@ export function room(app) {
 
   const about = h('p', 'hint');
   const since = h('span');
-  const info = h('details', 'info', h('summary', {}, BASE.host, ' · ', since), about);
+  const [lock, meaning, code] = [h('span'), h('p', 'hint'), h('code', { test: 'safety-code' })];
+  const locked = h('span', { className: 'lock', test: 'encryption' }, icon('lock'), lock);
+  const isPrivate = peer.state.safetyCode !== null;
+  const compare = h(
+    'p',
+    'hint',
+    'Code of everyone who is here now. Read it to one another: on each screen it must be the same. ',
+    code,
+  );
+  const info = h(
+    'details',
+    'info',
+    h('summary', {}, isPrivate ? locked : null, BASE.host, ' · ', since),
+    ...(isPrivate ? [meaning, compare] : []),
+    about,
+  );
   const link = copyButton('quiet', 'copy-link');
   const heading = h('h1', { tabIndex: -1, dir: 'auto' }, roomName);
   const unread = h('span', { className: 'unread', hidden: true });
@@ -251,6 +268,11 @@ export function room(app) {
       // On a small screen they scroll, and whatever scrolls must be reached by keys.
       alerts.tabIndex = said.filter(({ isShown }) => isShown()).length > 1 ? 0 : -1;
       setText(about, `${privacyWords(state)} ${lackWords(app.able)}`);
+      if (isPrivate) {
+        setText(lock, lockWords(state));
+        setText(meaning, lockMeaning(state));
+        setText(code, state.safetyCode ?? '');
+      }
       setText(since, durationWords(performance.now() - state.joinedAt));
       own.update();
     },

@@ -20,7 +20,7 @@ import {
 } from './words.js';
 
 /** @import { Peer } from '../peer.js' */
-/** @typedef {{peer: Peer, settings: Settings, able: import('../optional.js').Abilities, tell: (text: string, kind?: string) => void}} App `tell`: says something for a moment */
+/** @typedef {{peer: Peer, settings: Settings, able: import('../optional.js').Abilities, tell: (text: string, kind?: string) => void, open: (room: string) => void}} App `tell`: says something for a moment. `open`: shows the lobby of a room */
 /** @typedef {{element: HTMLElement, focus: () => void, update: () => void, frame?: () => void, close?: () => void}} Screen */
 
 const NOTICE_MS = 6000;
@@ -79,7 +79,7 @@ function run(peer, root, room, storage, lasts) {
   };
 
   const able = abilities(lasts, () => update());
-  const app = { peer, settings, able, tell };
+  const app = { peer, settings, able, tell, open };
   /** @type {Screen | null} */
   let screen = null;
   let shown = '';
@@ -119,6 +119,15 @@ function run(peer, root, room, storage, lasts) {
     if (isShown) return made;
     errors.guarded(() => made?.close?.());
     return null;
+  }
+
+  /** The lobby of another room. @param {string} named */
+  function open(named) {
+    errors.guarded(() => screen?.close?.());
+    screen = lobby(app, named, true);
+    place.replaceChildren(screen.element);
+    screen.update();
+    screen.focus();
   }
 
   /** In place of a screen that could not be made: one who cannot see the room is not heard there. @returns {Screen} */

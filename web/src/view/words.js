@@ -1,6 +1,7 @@
 /** What the page says, all in one place. */
 
 import { groupLabel, quotedGroups } from '../group-name.js';
+import { isLeftOut } from '../member-encryption.js';
 import { GLOBAL } from '../session.js';
 import { LIMITS, utf8Length } from '../wire.js';
 
@@ -13,8 +14,8 @@ const UNSUPPORTED = {
     'Browsers give a microphone only to pages with https:// (or on localhost). Open this address with https:// in front, or ask for one that has it.',
   ],
   key: [
-    'This link has a key',
-    'Its room is encrypted end to end, which this page cannot do yet. Join with the program: voicemesh join, and the whole link.',
+    'This link is damaged',
+    'The key at its end is not whole, and without it no one in the room could hear you. Copy the whole link again.',
   ],
   damaged: ['This link is damaged', 'Copy the whole link again.'],
 };
@@ -75,6 +76,8 @@ export const REFUSALS = new Map(
       'This server lets in who has a link from the site or the game that the room belongs to.',
     'token-invalid': 'Your link does not open this room. Get a new one where you got it.',
     'token-expired': 'Your link has expired. Get a new one where you got it.',
+    'no-keys':
+      'The part of this page that encrypts could not be loaded, and nothing is said in this room without it. Reload the page.',
     'no-sound':
       'The page’s sound could not be started. Reload the page; if that does not help, use another browser.',
     'too-many-tabs': 'This browser has too many tabs in this room. Close one, then try again.',
@@ -86,7 +89,7 @@ export const REFUSALS = new Map(
 
 /** What helps after a refusal, where it is not to join again as before. @param {string} code @returns {'reload' | 'change' | 'again'} */
 export function remedy(code) {
-  if (['failed', 'no-sound', 'unsupported-protocol'].includes(code)) return 'reload';
+  if (['failed', 'no-keys', 'no-sound', 'unsupported-protocol'].includes(code)) return 'reload';
   return code === 'bad-name' || code === 'bad-room' ? 'change' : 'again';
 }
 
@@ -396,6 +399,31 @@ export function privacyWords({ relayOnly, serverRelayOnly }) {
     : 'People who are connected to you directly can see your IP address.';
 }
 
+/** Whether a person is here without the key of an encrypted room: neither hears the other. @param {PersonState} person */
+const lacksKey = ({ encryption }) => encryption !== null && isLeftOut(encryption);
+
+/** Those who are. @param {PeerState} state */
+const leftOut = ({ people }) => people.filter((person) => !person.away && lacksKey(person));
+
+/** How a room is encrypted, in a few words; '' where it is not. @param {PeerState} state */
+export function lockWords(state) {
+  if (state.safetyCode === null) return '';
+  const names = leftOut(state).map(({ name }) => name);
+  return names.length > 0
+    ? `Encrypted, without ${listed(names)}`
+    : 'Encrypted and verified by the link';
+}
+
+/** What that means. @param {PeerState} state */
+export function lockMeaning(state) {
+  const names = leftOut(state).map(({ name }) => name);
+  const without =
+    names.length === 0
+      ? ''
+      : ` ${listed(names)} came without the key of this room: you do not hear each other, and they read nothing. Send them the whole link.`;
+  return `Only people who have this room\u2019s link hear you and read what you write. The server cannot: it sees who is here, and when and how much is said.${without}`;
+}
+
 export const ROUTE = {
   direct: 'direct',
   relayed: 'through the server',
@@ -406,8 +434,10 @@ export const ROUTE = {
 const delayOf = ({ delayMs, roundTripMs }) => delayMs ?? (roundTripMs ?? 0) / 2 + 80;
 
 /** How well one peer is heard. @param {PersonState} person @param {PeerState['output']} [output] @returns {'good' | 'fair' | 'poor' | 'gone' | 'unheard'} */
-export function quality({ route, lossPercent, delayMs, roundTripMs, cannotDecode }, output = 'on') {
+export function quality(person, output = 'on') {
+  const { route, lossPercent, delayMs, roundTripMs, cannotDecode } = person;
   if (route === 'none') return 'gone';
+  if (lacksKey(person)) return 'unheard';
   // However good the connection is.
   if (output === 'none' || output === 'waits' || cannotDecode) return 'unheard';
   const loss = lossPercent ?? 0;
@@ -417,14 +447,17 @@ export function quality({ route, lossPercent, delayMs, roundTripMs, cannotDecode
 }
 
 /** @param {PersonState} person */
-export function hearingWords({ hearsMe, away, route, status, mayNot }) {
+export function hearingWords(person) {
+  const { hearsMe, away, route, status, mayNot } = person;
+  if (lacksKey(person)) return 'does not hear you';
   if (hearsMe === null || away || route === 'none' || status.deafened || mayNot.includes('listen'))
     return '';
   return hearsMe ? 'hears you' : 'does not hear you';
 }
 
 /** What keeps a person from being heard or from hearing. @param {PersonState} person */
-export function statusWords({ away, mayNot, silenced, status }) {
+export function statusWords(person) {
+  const { away, mayNot, silenced, status } = person;
   if (away) return 'away';
   const unheard = mayNot.includes('speak')
     ? silenced
@@ -440,7 +473,9 @@ export function statusWords({ away, mayNot, silenced, status }) {
     : status.deafened
       ? 'hears nothing'
       : '';
-  return [unheard, deaf].filter(Boolean).join(', ');
+  return [lacksKey(person) ? 'lacks the room\u2019s key' : '', unheard, deaf]
+    .filter(Boolean)
+    .join(', ');
 }
 
 export const QUALITY = {
@@ -461,6 +496,7 @@ const LATE_MS = 200;
  */
 export function reasonWords(person, { people, output, networkChanged, deviceBusy }) {
   const how = quality(person);
+  if (lacksKey(person)) return '';
   if (how !== 'gone' && output === 'none') return 'your speaker has stopped';
   if (deviceBusy && how !== 'gone' && (how !== 'good' || person.cannotDecode))
     return 'this device is too busy';

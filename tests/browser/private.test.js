@@ -1,0 +1,202 @@
+/** Rooms with a key in their link: who has it hears and reads, who has another or none does neither, and the page says so. */
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+
+import { assertHeard, peak, readWav, speechFile } from './harness/sound.js';
+import { LEAD_S, Stage, within } from './harness/stage.js';
+
+/** The longest voice, its lead, and a moment for the last of it to arrive. */
+const WHOLE_S = LEAD_S + 7.1 + 1.5;
+/** −60 dBFS. */
+const NEARLY_NOTHING = 0.001;
+
+const newKey = () => randomBytes(16).toString('base64url');
+/** @param {import('./harness/program.js').Server} server @param {string} key */
+const linkOf = (server, key) => `${server.url}/r/den#k=${key}`;
+
+/**
+ * A person at the page of a link.
+ * @param {Stage} stage @param {import('playwright-core').Browser} browser @param {string} link @param {string} name
+ * @param {import('./harness/browser.js').Using} [using]
+ */
+async function follows(stage, browser, link, name, using = {}) {
+  const person = await stage.open(browser, new URL('/', link).href, name, using);
+  await person.page.goto(link);
+  await person.at('name').fill(name);
+  if (using.relayOnly) {
+    await person.page.locator('[data-test="settings"] > summary').click();
+    await person.at('relay-only').check();
+  }
+  await person.at(using.silent ? 'join-silent' : 'join').click();
+  await person.waitForPhase('joined');
+  return person;
+}
+
+/** @param {import('./harness/browser.js').Person} person @param {string} text */
+async function write(person, text) {
+  await person.at('chat-input').fill(text);
+  await person.at('chat-send').click();
+}
+
+for (const route of /** @type {const} */ (['direct', 'relayed']))
+  // proves: B-04
+  test(
+    `by a link with a key a page and a command line hear and read each other, ${route}`,
+    within(120),
+    Stage.for(async (stage) => {
+      const server = await stage.server();
+      const link = linkOf(server, newKey());
+      const browser = await stage.browser('reader');
+      const ada = await follows(stage, browser, link, 'ada', { relayOnly: route === 'relayed' });
+      await ada.forget();
+      const bob = stage.cli(server, 'bob', { room: link, input: speechFile('announcer') });
+      await ada.waitForRoute('bob', route);
+      await ada.at('encryption').getByText('Encrypted and verified by the link').waitFor();
+      await ada.waitUntilRecorded(WHOLE_S);
+      await ada.heard(stage.file('ada.wav'));
+      await write(ada, 'hello, Bob');
+      const text = await bob.waitFor('text');
+      assert.deepEqual([text.name, text.text], ['ada', 'hello, Bob']);
+      bob.type('hello, Ada');
+      await ada.at('messages').getByText('hello, Ada', { exact: true }).waitFor();
+      bob.type('/msg ada only for you');
+      await ada.at('messages').getByText('only for you', { exact: true }).waitFor();
+      bob.type('/quit');
+      await bob.waitFor('summary');
+      const toBob = await assertHeard('ada, to bob', speechFile('reader'), stage.file('bob.wav'));
+      stage.tell(`browser to command line: ${toBob.line}`);
+      const toAda = await assertHeard(
+        'bob, to ada',
+        speechFile('announcer'),
+        stage.file('ada.wav'),
+      );
+      stage.tell(`command line to browser: ${toAda.line}`);
+      await ada.picture(`private-${route}`);
+    }),
+  );
+
+test(
+  'who came without the key, or with another one, hears no one, reads nothing and is heard by no one',
+  within(120),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const link = linkOf(server, newKey());
+    const [speaking, quiet] = await Promise.all([
+      stage.browserSpeakingOn('reader'),
+      stage.browserSpeakingOn('announcer'),
+    ]);
+    const ada = await follows(stage, speaking, link, 'ada');
+    const bob = stage.cli(server, 'bob', { room: link, input: speechFile('announcer') });
+    await ada.waitForRoute('bob', 'direct');
+    const eve = await follows(stage, quiet, linkOf(server, newKey()), 'eve');
+    const mallory = await stage.person(quiet, server, 'mallory', { room: 'den' });
+    const oscar = stage.cli(server, 'oscar', {
+      room: linkOf(server, newKey()),
+      input: speechFile('reader'),
+    });
+    for (const name of ['eve', 'mallory', 'oscar'])
+      await ada
+        .sees(name)
+        .getByText(/lacks the room\u2019s key/)
+        .waitFor();
+    await ada
+      .at('encryption')
+      .getByText(/^Encrypted, without /)
+      .waitFor();
+    await ada.picture('private-strangers');
+    await ada.forget();
+    await Promise.all([eve.forget(), mallory.forget()]);
+    await write(ada, 'only for those with the key');
+    await write(eve, 'from eve');
+    await write(mallory, 'from mallory');
+    await bob.waitFor('text', (json) => json.text === 'only for those with the key');
+    await eve.waitUntilRecorded(3);
+    await mallory.waitUntilRecorded(3);
+    // Each is alone with what it has, or lacks.
+    for (const stranger of [eve, mallory]) {
+      const loudest = peak(await stranger.heard());
+      assert.ok(loudest < NEARLY_NOTHING, `${stranger.name} hears ${loudest}`);
+      assert.equal(await stranger.at('messages').getByText('only for those').count(), 0);
+    }
+    for (const other of [ada, eve])
+      assert.equal(await other.at('messages').getByText('from mallory').count(), 0);
+    assert.equal(await ada.at('messages').getByText('from eve').count(), 0);
+    assert.ok(peak(await ada.heard()) > NEARLY_NOTHING, 'but she hears Bob');
+    // A link to any of them would have opened by now.
+    for (const name of ['eve', 'mallory', 'oscar']) await ada.waitForRoute(name, 'relayed');
+    oscar.type('/quit');
+    await oscar.waitFor('summary');
+    const oscars = readWav(stage.file('oscar.wav'));
+    assert.ok(peak(oscars) < NEARLY_NOTHING);
+  }),
+);
+
+test(
+  'a private room is made with one click, its link is copied, and its key goes nowhere else',
+  within(90),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn('reader');
+    /** @type {string[]} whatever leaves the page */
+    const sent = [];
+    const ada = await stage.open(browser, server.url, 'ada', {
+      recorded: false,
+      before: async (page) => {
+        page.on('request', (request) =>
+          sent.push(request.url(), JSON.stringify(request.headers()), request.postData() ?? ''),
+        );
+        page.on('websocket', (socket) =>
+          socket.on('framesent', ({ payload }) => sent.push(payload.toString('latin1'))),
+        );
+      },
+    });
+    await ada.page.evaluate(() => {
+      navigator.clipboard.writeText = async (text) => {
+        document.body.dataset.copied = text;
+      };
+    });
+    await ada.at('name').fill('ada');
+    await ada.picture('private-lobby');
+    await ada.at('create-private').click();
+    await ada.at('private').waitFor();
+    const link = ada.page.url();
+    assert.match(link, /\/r\/private-[a-z0-9]{8}#k=[\w-]{21}[AQgw]$/);
+    assert.equal(await ada.page.evaluate(() => document.body.dataset.copied), link);
+    await ada.picture('private-created');
+    await ada.at('join').click();
+    await ada.waitForPhase('joined');
+    assert.equal(ada.page.url(), link);
+    // Who opens it is in the room.
+    const bob = stage.cli(server, 'bob', { room: link });
+    await ada.waitForRoute('bob', 'direct');
+    await ada.at('encryption').getByText('Encrypted and verified by the link').click();
+    const code = await ada.at('safety-code').innerText();
+    assert.match(code, /^(\d{5} ){5}\d{5}$/);
+    await ada.picture('private-room');
+    await write(ada, 'hello');
+    await bob.waitFor('text');
+    const key = link.slice(link.indexOf('k=') + 2);
+    assert.ok(sent.length > 20 && !sent.some((text) => text.includes(key)));
+    const kept = await ada.page.evaluate(() =>
+      JSON.stringify([document.title, { ...localStorage }, { ...sessionStorage }]),
+    );
+    assert.ok(!kept.includes(key), kept);
+    // After a reload the address still has it.
+    await ada.page.reload();
+    await ada.at('join').click();
+    await ada.waitForPhase('joined');
+    await ada.waitForRoute('bob', 'direct');
+    await ada.at('encryption').getByText('Encrypted and verified by the link').waitFor();
+    // Another room has no key, and its address none either.
+    await ada.at('leave').click();
+    await ada.at('back').click();
+    await ada.at('room').waitFor();
+    await ada.at('room').fill('kitchen');
+    await ada.at('join').click();
+    await ada.waitForPhase('joined');
+    assert.equal(ada.page.url(), `${server.url}/r/kitchen`);
+    assert.equal(await ada.at('encryption').count(), 0);
+  }),
+);
