@@ -88,13 +88,13 @@ test(
       stage.browserSpeakingOn('announcer'),
     ]);
     const ada = await follows(stage, speaking, link, 'ada');
-    const bob = stage.cli(server, 'bob', { room: link, input: speechFile('announcer') });
+    const bob = stage.cli(server, 'bob', { room: link, input: `${speechFile('announcer')}:loop` });
     await ada.waitForRoute('bob', 'direct');
     const eve = await follows(stage, quiet, linkOf(server, newKey()), 'eve');
     const mallory = await stage.person(quiet, server, 'mallory', { room: 'den' });
     const oscar = stage.cli(server, 'oscar', {
       room: linkOf(server, newKey()),
-      input: speechFile('reader'),
+      input: `${speechFile('reader')}:loop`,
     });
     for (const name of ['eve', 'mallory', 'oscar'])
       await ada

@@ -1,7 +1,8 @@
 /**
  * End-to-end encryption of what members say to each other (PROTOCOL.md, section 18), as crates/mesh does it: accepts
  * announcements, distributes keys, and seals and opens packets between the session and the carrier. The session handles plain
- * packets only. What is not sealed here and would have to be is not sent. Pure: told the time in ms.
+ * packets only. What is not sealed here and would have to be is not sent. Loaded where a room has a key. Pure: told the time in
+ * ms.
  *
  * @typedef {import('./mesh.js').Mesh} Mesh
  * @typedef {import('./key-ring.js').KeyRing} KeyRing
@@ -15,10 +16,6 @@ import { isLeftOut, stateOf } from './member-encryption.js';
 import { setMetadata } from './messages.js';
 import { decode, encode, KINDS, LIMITS } from './wire.js';
 
-/** What a sealed payload takes more than a plain one, in bytes, at most, … */
-export const MOST_OVERHEAD_BYTES = 22;
-/** … and as a rule: an SFrame header of three or four bytes, and the tag. */
-export const OVERHEAD_BYTES = 20;
 /** The key under which a member publishes its announcement. */
 const ANNOUNCEMENT_KEY = 'e2ee';
 /** Pair secrets computed in one turn: a few ms of work. */
@@ -63,6 +60,10 @@ class Known {
 }
 
 export class Encryption {
+  /** What a sealed payload takes more than a plain one, in bytes, at most, … */
+  mostOverheadBytes = 22;
+  /** … and as a rule: an SFrame header of three or four bytes, and the tag. */
+  overheadBytes = 20;
   #ring;
   #mesh;
   /** @type {Map<string, Known>} */

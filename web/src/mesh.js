@@ -36,7 +36,6 @@
  *   `encryption`: a member's is another. `text-unread`: none of those who are here could read it; `hasUnable`: some have no key
  */
 
-import { Encryption, OVERHEAD_BYTES } from './encryption.js';
 import { Moderation } from './moderation.js';
 import { OwnStatus } from './own-status.js';
 import { Pairs } from './pairs.js';
@@ -58,17 +57,17 @@ export class Mesh {
    * @param {Carrier} carrier
    * @param {(event: MeshEvent) => void} emit
    * @param {() => number} random from 0 to 1
-   * @param {import('./key-ring.js').KeyRing | null} [ring] for a room with a key: everything that is said is sealed with it
+   * @param {((mesh: Mesh) => import('./encryption.js').Encryption) | null} [encrypted] for a room with a key: everything that is said is sealed
    */
-  constructor(config, carrier, emit, random, ring = null) {
+  constructor(config, carrier, emit, random, encrypted = null) {
     const { capabilities } = config;
-    this.config = ring ? { ...config, capabilities: { ...capabilities, e2ee: true } } : config;
+    this.config = encrypted ? { ...config, capabilities: { ...capabilities, e2ee: true } } : config;
     this.carrier = carrier;
     this.emit = emit;
     this.random = random;
     this.roster = new Roster(this);
     /** Null in a room without a key. */
-    this.encryption = ring ? new Encryption(this, ring) : null;
+    this.encryption = encrypted ? encrypted(this) : null;
     this.pairs = new Pairs(this);
     this.session = new Session(this, config.firstSequence);
     this.signaling = new Signaling(this);
@@ -89,7 +88,7 @@ export class Mesh {
 
   /** What sealing adds to a packet, as a rule. */
   get sealingBytes() {
-    return this.encryption ? OVERHEAD_BYTES : 0;
+    return this.encryption?.overheadBytes ?? 0;
   }
 
   /**

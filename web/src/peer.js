@@ -12,7 +12,6 @@ import { prove, secret, serverOrigin, takeInstance, ticketsOf } from './identity
 import { Lateness } from './lateness.js';
 import { Mesh } from './mesh.js';
 import { fromBase64Url, toBase64Url } from './base64.js';
-import { KeyRing, loadKeys } from './key-ring.js';
 import { displayName, isolated, roomKey, roomName, shownName } from './names.js';
 import { watchNetwork } from './network.js';
 import { askForToken, currentToken } from './invitation.js';
@@ -46,6 +45,15 @@ const CAPABILITIES = {
   group_text: true,
   frame_ms: [10, 20, 40, 60],
 };
+
+/** Most rooms have no key, and need none of this. */
+async function loadEncryption() {
+  const [{ Encryption }, { KeyRing, loadKeys }] = await Promise.all([
+    import('./encryption.js'),
+    import('./key-ring.js'),
+  ]);
+  return { Encryption, KeyRing, module: await loadKeys() };
+}
 
 /** A room's key, from its form in links. @param {string} text */
 function keyBytes(text) {
@@ -167,8 +175,8 @@ export class Peer extends EventTarget {
     const [sound, module] = [this.sound.open(), loadUplink()];
     sound.catch(() => {}); // It is waited for below.
     const key = this.#keys.get(roomKey(room));
-    const keys = key === undefined ? null : loadKeys();
-    keys?.catch(() => {});
+    const encryption = key === undefined ? null : loadEncryption();
+    encryption?.catch(() => {});
     this.sound.begin(microphone);
     try {
       const taken = await takeInstance(roomKey(room), locks());
@@ -178,8 +186,11 @@ export class Peer extends EventTarget {
       const place = /** @type {const} */ ([serverOrigin(this.url), roomKey(room), taken.instance]);
       const { proof, peer } = await prove(own, ...place);
       const [uplink] = await Promise.all([module, sound]);
-      const ring = keys && key !== undefined ? await this.#ring(keys, own, place, peer, key) : null;
-      if (joins === this.#joins) this.#start(proof, peer, uplink, ring);
+      const sealed =
+        encryption && key !== undefined
+          ? await this.#encrypted(encryption, { secret: own, peer, roomKey: keyBytes(key) }, place)
+          : null;
+      if (joins === this.#joins) this.#start(proof, peer, uplink, sealed);
     } catch (error) {
       if (joins === this.#joins)
         this.#refuse(
@@ -190,19 +201,19 @@ export class Peer extends EventTarget {
   }
 
   /**
-   * The keys of this page in a room. Without them nothing is said there.
-   * @param {Promise<WebAssembly.Module>} module @param {Uint8Array} own its secret
-   * @param {readonly [origin: string, room: string, instance: number]} place @param {string} peer @param {string} key
+   * What seals in this room. Without it nothing is said there.
+   * @param {ReturnType<typeof loadEncryption>} loading
+   * @param {{secret: Uint8Array, peer: string, roomKey: Uint8Array}} own
+   * @param {readonly [origin: string, room: string, instance: number]} place
    */
-  async #ring(module, own, [origin, room, instance], peer, key) {
-    const loaded = await module.catch(() => {
+  async #encrypted(loading, own, [origin, room, instance]) {
+    const { Encryption, KeyRing, module } = await loading.catch(() => {
       throw new PageError('no-keys');
     });
     const seed = crypto.getRandomValues(new Uint8Array(32));
-    const identity = { secret: own, origin, room, instance, peer, seed };
-    return new KeyRing(loaded, { ...identity, roomKey: keyBytes(key) }, () =>
-      this.#refuse('no-keys', ''),
-    );
+    const identity = { ...own, origin, room, instance, seed };
+    const ring = new KeyRing(module, identity, () => this.#refuse('no-keys', ''));
+    return (/** @type {Mesh} */ mesh) => new Encryption(mesh, ring);
   }
 
   /** One's own id in this room; '' before joining. */
@@ -272,8 +283,8 @@ export class Peer extends EventTarget {
 
   // --- the room -----------------------------------------------------------------------------------------------------
 
-  /** @param {string} proof @param {string} peer @param {WebAssembly.Module | null} uplink @param {KeyRing | null} ring */
-  #start(proof, peer, uplink, ring) {
+  /** @param {string} proof @param {string} peer @param {WebAssembly.Module | null} uplink @param {((mesh: Mesh) => import('./encryption.js').Encryption) | null} encrypted */
+  #start(proof, peer, uplink, encrypted) {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = { ...CAPABILITIES, relay_only: this.#relayOnly };
@@ -291,7 +302,7 @@ export class Peer extends EventTarget {
     };
     const config = { ...about, capabilities, firstSequence: first & 0xffff };
     const emit = (/** @type {MeshEvent} */ event) => this.#onMeshEvent(event);
-    const mesh = new Mesh(config, carrier, emit, Math.random, ring);
+    const mesh = new Mesh(config, carrier, emit, Math.random, encrypted);
     carrier.mesh = mesh;
     if (uplink)
       mesh.uplink = startUplink(uplink, BITRATE, () => {

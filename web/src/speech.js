@@ -9,7 +9,6 @@
  * @typedef {{peer: string, relay: number | null, link: import('./pairs.js').Link | null}} Remote
  */
 
-import { MOST_OVERHEAD_BYTES } from './encryption.js';
 import { NO_ROUTE, uses } from './route.js';
 import { earlierFrame, sameAddress, VoiceTargets } from './stream.js';
 import { encode, LIMITS } from './wire.js';
@@ -50,7 +49,7 @@ export class Speech {
 
   /** Of a packet that may be lost, before it is sealed. */
   get #mostBytes() {
-    return LIMITS.unreliableBytes - (this.mesh.encryption ? MOST_OVERHEAD_BYTES : 0);
+    return LIMITS.unreliableBytes - (this.mesh.encryption?.mostOverheadBytes ?? 0);
   }
 
   /** How many heard the last frame. */

@@ -1,5 +1,6 @@
 /** A room for tests: a server that does what PROTOCOL.md says, links between meshes, and a clock that only moves when told. */
 
+import { Encryption } from '../src/encryption.js';
 import { Mesh } from '../src/mesh.js';
 import { rosterHash } from '../src/roster.js';
 import { decode, encode } from '../src/wire.js';
@@ -195,7 +196,7 @@ export class FakePeer {
           });
       },
       () => world.random(),
-      ring,
+      ring && ((mesh) => new Encryption(mesh, ring)),
     );
   }
 
