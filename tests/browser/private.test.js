@@ -106,6 +106,7 @@ test(
       .getByText(/^Encrypted, without /)
       .waitFor();
     await ada.picture('private-strangers');
+    await mallory.page.getByText(/^Your link has no key/).waitFor();
     await ada.forget();
     await Promise.all([eve.forget(), mallory.forget()]);
     await write(ada, 'only for those with the key');

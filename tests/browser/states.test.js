@@ -350,6 +350,15 @@ const STATES = [
     },
     { press: '.info summary' },
   ],
+  [
+    'keyless',
+    {
+      people: [
+        person('Ben', { encryption: { state: 'only-theirs', hasRoomKey: true } }),
+        person('Cleo', { encryption: { state: 'only-theirs', hasRoomKey: false } }),
+      ],
+    },
+  ],
   ['two-alerts', { phase: 'reconnecting', retryInMs: 7000, microphone: 'denied' }],
 ];
 

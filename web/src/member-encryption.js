@@ -2,11 +2,17 @@
  * Encryption state of one member, as crates/mesh has it.
  *
  * @typedef {import('./key-ring.js').Refusal} Refusal
- * @typedef {{state: 'waiting' | 'encrypted' | 'verified' | 'unable' | 'stopped'} | {state: 'refused', why: Refusal}} MemberEncryption
+ * @typedef {{state: 'waiting' | 'encrypted' | 'verified' | 'unable' | 'stopped'} | {state: 'refused', why: Refusal}
+ *   | {state: 'only-theirs', hasRoomKey: boolean}} MemberEncryption
  *   `waiting`: it can encrypt, and its keys have not come. `encrypted`, `verified`: what it says is opened, and what is sent to it
  *   sealed; with the room's key no server can be in between. `unable`: its program cannot. `stopped`: it did in this stay and does
- *   not now, as the server says. `refused`: its announcement was.
+ *   not now, as the server says. `refused`: its announcement was. `only-theirs`: it encrypts, and this page does not: it is not heard
+ *   here; with a room's key it takes nothing from here either.
  */
+
+import { fromBase64Url } from './base64.js';
+
+const [VERSION, PLAIN_BYTES, TAG_BYTES] = [1, 82, 32];
 
 /** @param {import('./key-ring.js').Standing} standing @param {Refusal | null} refusal @param {boolean} canEncrypt @param {boolean} hasRoomKey @returns {MemberEncryption} */
 export function stateOf(standing, refusal, canEncrypt, hasRoomKey) {
@@ -18,8 +24,19 @@ export function stateOf(standing, refusal, canEncrypt, hasRoomKey) {
   return { state: standing.wasAccepted ? 'stopped' : 'unable' };
 }
 
+/** What a member that encrypts is to a page that does not; null for any other. @param {Record<string, string>} metadata @returns {MemberEncryption | null} */
+export function onlyTheirs({ e2ee = '' }) {
+  const announcement = e2ee === '' ? null : fromBase64Url(e2ee);
+  if (announcement?.[0] !== VERSION) return null;
+  const hasRoomKey = announcement.length === PLAIN_BYTES + TAG_BYTES;
+  return hasRoomKey || announcement.length === PLAIN_BYTES
+    ? { state: 'only-theirs', hasRoomKey }
+    : null;
+}
+
 /** Whether the member receives nothing that is said here: it has no keys, and none are on their way. @param {MemberEncryption} encryption */
 export const isLeftOut = (encryption) =>
   encryption.state === 'unable' ||
   encryption.state === 'stopped' ||
+  (encryption.state === 'only-theirs' && encryption.hasRoomKey) ||
   (encryption.state === 'refused' && encryption.why !== 'identity-changed');

@@ -52,6 +52,9 @@ const REFUSED = {
   'password-wait': 'The server checks one password at a time. Try again in a few seconds.',
 };
 
+const STILL_HAS_KEY =
+  ' They still have this room\u2019s link: meet in a new private room if they must not come back.';
+
 export class Moderation {
   /** Whether the room is closed to newcomers. */
   locked = false;
@@ -162,7 +165,9 @@ export class Moderation {
     if (action === 'set-password') this.#passwordNews = '';
     // The next join brings it along, should the server have forgotten it.
     if (action === 'set-password') this.mesh.config.password = about.password ?? '';
-    this.mesh.emit({ type: 'remark', text: DONE[action](name, about) });
+    const keepsKey = this.mesh.encryption && (action === 'kick' || action === 'ban');
+    const text = DONE[action](name, about) + (keepsKey ? STILL_HAS_KEY : '');
+    this.mesh.emit({ type: 'remark', text });
   }
 
   /** Whether a member who is put out is so by such a decision, of which something is said by itself. @param {string} peer */

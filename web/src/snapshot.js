@@ -1,5 +1,6 @@
 /** What there is to show of a room, read off its parts. */
 
+import { onlyTheirs } from './member-encryption.js';
 import { GLOBAL } from './session.js';
 
 /** @typedef {import('./mesh.js').Mesh} Mesh */
@@ -51,7 +52,7 @@ export function people(
       status: info.status ?? {},
       mayNot: roster.lacking(info.peer),
       silenced: silenced ?? false,
-      encryption: encryption?.stateOf(info.peer) ?? null,
+      encryption: encryption ? encryption.stateOf(info.peer) : onlyTheirs(info.metadata),
       silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };
   });

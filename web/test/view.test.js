@@ -22,8 +22,11 @@ import {
   heldWords,
   hues,
   initials,
+  keylessWords,
   keyName,
   lackWords,
+  lockMeaning,
+  lockWords,
   microphoneWords,
   outputWords,
   OWN_ERROR,
@@ -44,6 +47,8 @@ import {
   uploadWords,
   waitWords,
 } from '../src/view/words.js';
+import { toBase64Url } from '../src/base64.js';
+import { onlyTheirs } from '../src/member-encryption.js';
 
 /** @typedef {import('../src/peer.js').PeerState} PeerState */
 /** @typedef {import('../src/state.js').PersonState} PersonState */
@@ -714,6 +719,35 @@ test('messages are shown once each, also when the oldest were dropped', () => {
   assert.deepEqual(newerThan([a, b, c], b), [c]);
   assert.deepEqual(newerThan([b, c], a), [b, c]);
   assert.deepEqual(newerThan([a], a), []);
+});
+
+test('who has a key that the other lacks is not heard, and the lock names them', () => {
+  const [ben, cleo] = ['Ben', 'Cleo'].map((name) => person({ id: name, name }));
+  const refused = { ...cleo, encryption: /** @type {const} */ ({ state: 'unable' }) };
+  const verified = { ...ben, encryption: /** @type {const} */ ({ state: 'verified' }) };
+  const room = { safetyCode: '1', people: [verified] };
+  assert.equal(lockWords(state({ people: [ben] })), '');
+  assert.equal(lockWords(state(room)), 'Encrypted and verified by the link');
+  const without = state({ ...room, people: [verified, refused] });
+  assert.equal(lockWords(without), 'Encrypted, without Cleo');
+  assert.match(lockMeaning(without), /Cleo came without the key/);
+  assert.doesNotMatch(lockMeaning(state(room)), /without/);
+  assert.deepEqual(
+    [quality(refused), statusWords(refused), hearingWords(refused)],
+    ['unheard', 'lacks the room\u2019s key', 'does not hear you'],
+  );
+  assert.deepEqual([quality(verified), statusWords(verified)], ['good', '']);
+  const theirs = onlyTheirs({ e2ee: toBase64Url(Uint8Array.of(1, ...new Uint8Array(113))) });
+  assert.deepEqual(theirs, { state: 'only-theirs', hasRoomKey: true });
+  const keyless = state({ people: [{ ...ben, encryption: theirs }] });
+  assert.match(keylessWords(keyless), /^Your link has no key, and that of Ben has one/);
+  assert.equal(lockWords(keyless), '');
+  const encrypts = onlyTheirs({ e2ee: toBase64Url(Uint8Array.of(1, ...new Uint8Array(81))) });
+  assert.deepEqual(encrypts, { state: 'only-theirs', hasRoomKey: false });
+  assert.equal(quality({ ...ben, encryption: encrypts }), 'unheard');
+  for (const e2ee of ['', 'x', 'AQ', toBase64Url(new Uint8Array(114))])
+    assert.equal(onlyTheirs({ e2ee }), null);
+  assert.equal(onlyTheirs({}), null);
 });
 
 test('what the guide to trouble quotes is what the page says', () => {

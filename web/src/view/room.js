@@ -16,6 +16,7 @@ import {
   encodingWords,
   heldWords,
   hues,
+  keylessWords,
   lackWords,
   lockMeaning,
   lockWords,
@@ -70,8 +71,9 @@ export function room(app) {
   const talking = h('p', { className: 'hint talking', hidden: true });
 
   const tryNow = button('quiet', () => peer.retryNow(), { test: 'try-now' }, 'Try now');
-  const [server, silence, upload, permission, held] = [
+  const [server, silence, keyless, upload, permission, held] = [
     alert(tryNow),
+    alert(),
     alert(),
     alert(),
     alert(),
@@ -111,6 +113,7 @@ export function room(app) {
     copying,
     server,
     silence,
+    keyless,
     encoding,
     decoding,
     permission,
@@ -250,6 +253,7 @@ export function room(app) {
       server.say(serverWords(state));
       setText(tryNow, waitWords('Try now', state.retryInMs ?? 0).replace('(', '(next '));
       silence.say(silenceWords(state));
+      keyless.say(keylessWords(state));
       permission.say(permissionWords(state));
       held.say(heldWords(state));
       held.calm(true);

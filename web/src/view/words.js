@@ -399,11 +399,25 @@ export function privacyWords({ relayOnly, serverRelayOnly }) {
     : 'People who are connected to you directly can see your IP address.';
 }
 
-/** Whether a person is here without the key of an encrypted room: neither hears the other. @param {PersonState} person */
+/** Whether one of the two has a key that the other lacks: neither hears the other. @param {PersonState} person */
 const lacksKey = ({ encryption }) => encryption !== null && isLeftOut(encryption);
 
-/** Those who are. @param {PeerState} state */
+/** Those of whom that is so. @param {PeerState} state */
 const leftOut = ({ people }) => people.filter((person) => !person.away && lacksKey(person));
+
+/** Whether a person encrypts, and this page does not: it is not heard here. @param {PersonState} person */
+const encryptsAlone = ({ encryption }) => encryption?.state === 'only-theirs';
+
+/** What a person's encryption keeps from one of the two. @param {PersonState} person */
+const keyWords = (person) =>
+  encryptsAlone(person) ? 'encrypted' : lacksKey(person) ? 'lacks the room\u2019s key' : '';
+
+/** Who is here with a key that this page came without. @param {PeerState} state */
+export function keylessWords({ phase, people }) {
+  const names = people.filter((one) => !one.away && encryptsAlone(one) && lacksKey(one));
+  if (phase !== 'joined' || names.length === 0) return '';
+  return `Your link has no key, and that of ${listed(names.map(({ name }) => name))} has one: you do not hear each other. Ask for the whole link.`;
+}
 
 /** How a room is encrypted, in a few words; '' where it is not. @param {PeerState} state */
 export function lockWords(state) {
@@ -437,7 +451,7 @@ const delayOf = ({ delayMs, roundTripMs }) => delayMs ?? (roundTripMs ?? 0) / 2 
 export function quality(person, output = 'on') {
   const { route, lossPercent, delayMs, roundTripMs, cannotDecode } = person;
   if (route === 'none') return 'gone';
-  if (lacksKey(person)) return 'unheard';
+  if (lacksKey(person) || encryptsAlone(person)) return 'unheard';
   // However good the connection is.
   if (output === 'none' || output === 'waits' || cannotDecode) return 'unheard';
   const loss = lossPercent ?? 0;
@@ -473,9 +487,7 @@ export function statusWords(person) {
     : status.deafened
       ? 'hears nothing'
       : '';
-  return [lacksKey(person) ? 'lacks the room\u2019s key' : '', unheard, deaf]
-    .filter(Boolean)
-    .join(', ');
+  return [keyWords(person), unheard, deaf].filter(Boolean).join(', ');
 }
 
 export const QUALITY = {
@@ -496,7 +508,7 @@ const LATE_MS = 200;
  */
 export function reasonWords(person, { people, output, networkChanged, deviceBusy }) {
   const how = quality(person);
-  if (lacksKey(person)) return '';
+  if (lacksKey(person) || encryptsAlone(person)) return '';
   if (how !== 'gone' && output === 'none') return 'your speaker has stopped';
   if (deviceBusy && how !== 'gone' && (how !== 'good' || person.cannotDecode))
     return 'this device is too busy';
