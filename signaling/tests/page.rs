@@ -14,7 +14,7 @@ use voicemesh_signaling::{Config, ServeError};
 const MOST_BYTES_GZIP: usize = 164_000;
 const MOST_BYTES_BROTLI: usize = 143_500;
 /// Loaded when they are needed, and how large they may be with brotli.
-const LATER: [(&str, usize); 7] = [
+const LATER: [(&str, usize); 8] = [
     ("look-alikes.js", 15_000),
     ("capture-rate-worklet.js", 500),
     ("resample.js", 1_000),
@@ -23,6 +23,7 @@ const LATER: [(&str, usize); 7] = [
     ("encryption.js", 4_000),
     ("key-ring.js", 2_000),
     ("fingerprints.js", 1_000),
+    ("known-members.js", 1_000),
 ];
 
 /// What a server answered.

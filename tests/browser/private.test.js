@@ -163,7 +163,7 @@ test(
     await ada.at('create-private').click();
     await ada.at('private').waitFor();
     const link = ada.page.url();
-    assert.match(link, /\/r\/private-[a-z0-9]{8}#k=[\w-]{21}[AQgw]$/);
+    assert.match(link, /\/r\/private-[a-z0-9]{12}#k=[\w-]{21}[AQgw]$/);
     assert.equal(await ada.page.evaluate(() => document.body.dataset.copied), link);
     await ada.picture('private-created');
     await ada.at('join').click();

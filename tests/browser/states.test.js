@@ -41,6 +41,7 @@ const person = (name, more = {}) => ({
   silentMs: 0,
   cannotDecode: false,
   encryption: null,
+  met: 'known',
   ...more,
 });
 
@@ -328,7 +329,10 @@ const STATES = [
     'encrypted',
     {
       safetyCode: '02702 02778 94007 47512 51951 30692',
-      people: PEOPLE.map((one) => ({ ...one, encryption: { state: 'verified' } })),
+      people: [
+        { ...PEOPLE[0], encryption: { state: 'verified' } },
+        { ...PEOPLE[1], encryption: { state: 'verified' }, met: 'new' },
+      ],
     },
     { press: '.info summary' },
   ],
@@ -921,7 +925,7 @@ test(
       [390, 844],
     ]) {
       await page.setViewportSize({ width, height });
-      for (const room of ['', 'Kitchen table of the third floor', 'private-r08f60t4'])
+      for (const room of ['', 'Kitchen table of the third floor', 'private-r08f60t4kq2w'])
         for (const lasts of [true, false]) {
           await page.evaluate(
             ([state, how]) => /** @type {any} */ (globalThis).openLobby(state, how),

@@ -82,11 +82,18 @@ export class Encryption {
   #announced = 0;
   /** What a packet for everyone became on links: one for all of them. @type {WeakMap<Uint8Array, Uint8Array>} */
   #sealed = new WeakMap();
+  #people;
+  /** Who is new since last time, or has another key than then. @type {Map<string, import('./known-members.js').Met>} */
+  #met = new Map();
   /** What the members compare. */
   safetyCode;
 
-  /** @param {Mesh} mesh @param {KeyRing} ring of its peer id in its room */
-  constructor(mesh, ring) {
+  /**
+   * @param {Mesh} mesh @param {KeyRing} ring of its peer id in its room
+   * @param {import('./known-members.js').KnownMembers | null} people whom this browser has met
+   */
+  constructor(mesh, ring, people = null) {
+    this.#people = people;
     this.#mesh = mesh;
     this.#ring = ring;
     this.safetyCode = ring.safetyCode();
@@ -106,9 +113,9 @@ export class Encryption {
     return this.#known.get(peer)?.encryption ?? this.#stateOf(peer);
   }
 
-  /** A member's identity key. @param {string} peer */
-  identity(peer) {
-    return this.#ring.identity(peer);
+  /** Whether this browser has met a member in this room before. @param {string} peer */
+  metAs(peer) {
+    return this.#met.get(peer) ?? 'known';
   }
 
   /** Texts wait for the keys that let a member read them. @param {string} peer @returns {'ready' | 'soon' | 'never'} */
@@ -238,6 +245,8 @@ export class Encryption {
       known.wasGivenKeys = wasGivenKeys;
       if (JSON.stringify(before) === JSON.stringify(encryption)) continue;
       hasChanged = true;
+      const identity = this.#met.has(peer) ? null : this.#ring.identity(peer);
+      if (identity && this.#people) this.#met.set(peer, this.#people.meet(peer, identity));
       this.#mesh.emit({ type: 'encryption', peer, encryption });
     }
     if (hasChanged) this.#mesh.session.keysChanged(this.#now);

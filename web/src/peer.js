@@ -48,11 +48,12 @@ const CAPABILITIES = {
 
 /** Most rooms have no key, and need none of this. */
 async function loadEncryption() {
-  const [{ Encryption }, { KeyRing, loadKeys }] = await Promise.all([
+  const [{ Encryption }, { KeyRing, loadKeys }, { KnownMembers }] = await Promise.all([
     import('./encryption.js'),
     import('./key-ring.js'),
+    import('./known-members.js'),
   ]);
-  return { Encryption, KeyRing, module: await loadKeys() };
+  return { Encryption, KeyRing, KnownMembers, module: await loadKeys() };
 }
 
 /** A room's key, from its form in links. @param {string} text */
@@ -141,7 +142,7 @@ export class Peer extends EventTarget {
   /** Makes a room of a random name with a key, which no server gets to know. @returns {string} its name */
   createPrivateRoom() {
     const letters = Array.from(
-      crypto.getRandomValues(new Uint8Array(8)),
+      crypto.getRandomValues(new Uint8Array(12)),
       (byte) => NAME_LETTERS[byte % NAME_LETTERS.length],
     );
     const room = `private-${letters.join('')}`;
@@ -207,13 +208,14 @@ export class Peer extends EventTarget {
    * @param {readonly [origin: string, room: string, instance: number]} place
    */
   async #encrypted(loading, own, [origin, room, instance]) {
-    const { Encryption, KeyRing, module } = await loading.catch(() => {
+    const { Encryption, KeyRing, KnownMembers, module } = await loading.catch(() => {
       throw new PageError('no-keys');
     });
     const seed = crypto.getRandomValues(new Uint8Array(32));
     const identity = { ...own, origin, room, instance, seed };
     const ring = new KeyRing(module, identity, () => this.#refuse('no-keys', ''));
-    return (/** @type {Mesh} */ mesh) => new Encryption(mesh, ring);
+    const people = new KnownMembers(this.storage, own.peer);
+    return (/** @type {Mesh} */ mesh) => new Encryption(mesh, ring, people);
   }
 
   /** One's own id in this room; '' before joining. */

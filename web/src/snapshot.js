@@ -53,6 +53,7 @@ export function people(
       mayNot: roster.lacking(info.peer),
       silenced: silenced ?? false,
       encryption: encryption ? encryption.stateOf(info.peer) : onlyTheirs(info.metadata),
+      met: encryption?.metAs(info.peer) ?? 'known',
       silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };
   });

@@ -12,7 +12,7 @@
  *   lossPercent: number | null, delayMs: number | null, volume: number, muted: boolean, recording: boolean,
  *   groups: string[], away: boolean, mayNot: import('./messages.js').Permission[], silenced: boolean,
  *   status: import('./messages.js').Status, hearsMe: boolean | null, silentMs: number, cannotDecode: boolean,
- *   encryption: import('./member-encryption.js').MemberEncryption | null}} PersonState `encryption`: null where neither the person nor this page encrypts. `hearsMe`: null where it is not known. `silenced`: a moderator took the permission to speak away while this page was here. `silentMs`: for how long nothing has come through, neither from nor to this person
+ *   encryption: import('./member-encryption.js').MemberEncryption | null, met: import('./known-members.js').Met}} PersonState `met`: whether this browser has met the person's key in this room. `encryption`: null where neither the person nor this page encrypts. `hearsMe`: null where it is not known. `silenced`: a moderator took the permission to speak away while this page was here. `silentMs`: for how long nothing has come through, neither from nor to this person
  * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
  * @typedef {{phase: Phase, refusal: Refusal | null, joinedAt: number, room: string, name: string, waking: boolean,
  *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState, cannotEncode: false | 'late' | 'refused',

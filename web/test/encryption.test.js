@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { encode } from '../src/wire.js';
+import { KnownMembers } from '../src/known-members.js';
 import { counting, ringOf } from './rings.js';
 import { idOf, World } from './world.js';
 
@@ -279,4 +280,41 @@ test('a module that has failed seals and opens nothing, and says so once', () =>
   assert.equal(ring.verifyFingerprint(1, idOf('Bo'), 1, counting(0, 32), counting(0, 32)), false);
   assert.deepEqual([ring.agreeNext(), ring.pollPackage(), ring.nextTimer], [false, null, Infinity]);
   assert.equal(traps, 1);
+});
+
+test('who is new since the last visit is told from who was here, and a changed key from the same one', () => {
+  /** @type {Map<string, string>} */
+  const kept = new Map();
+  const storage = {
+    getItem: (/** @type {string} */ key) => kept.get(key) ?? null,
+    setItem: (/** @type {string} */ key, /** @type {string} */ value) => void kept.set(key, value),
+  };
+  const [first, second] = [4, 5].map((byte) => Uint8Array.of(4, ...counting(byte, 64)));
+  const visit = () => new KnownMembers(storage, 'own');
+  assert.equal(visit().meet('ada', first), 'known', 'on a first visit no one is new');
+  const again = visit();
+  assert.equal(again.meet('ada', first), 'known');
+  assert.equal(again.meet('bo', first), 'new');
+  assert.equal(visit().meet('bo', first), 'known');
+  assert.equal(visit().meet('bo', second), 'changed');
+  for (let n = 0; n < 600; n++) again.meet(`peer ${n}`, first);
+  const [value = ''] = kept.values();
+  assert.equal(JSON.parse(value).length, 500);
+  for (const damaged of ['{', '7', '[[1,2],"x",["bo"]]']) {
+    kept.set([...kept.keys()][0], damaged);
+    assert.equal(visit().meet('bo', first), 'known', damaged);
+  }
+});
+
+test('in the room, who comes first while this browser knows the room is new', () => {
+  const world = new World();
+  const people = new KnownMembers(
+    { getItem: () => `[["${idOf('Ada')}",""]]`, setItem() {} },
+    idOf('Ada'),
+  );
+  const ada = joins(world, 'Ada', { relay_only: true, people });
+  const bo = joins(world, 'Bo', { relay_only: true });
+  world.run(500);
+  assert.equal(ada.mesh.encryption?.metAs(bo.id), 'new');
+  assert.equal(bo.mesh.encryption?.metAs(ada.id), 'known', 'without a memory');
 });

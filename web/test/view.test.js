@@ -74,6 +74,7 @@ const person = (more) => ({
   silentMs: 0,
   cannotDecode: false,
   encryption: null,
+  met: 'known',
   ...more,
 });
 
@@ -737,6 +738,7 @@ test('who has a key that the other lacks is not heard, and the lock names them',
     ['unheard', 'lacks the room\u2019s key', 'does not hear you'],
   );
   assert.deepEqual([quality(verified), statusWords(verified)], ['good', '']);
+  assert.equal(statusWords({ ...verified, met: 'new' }), 'new here');
   const theirs = onlyTheirs({ e2ee: toBase64Url(Uint8Array.of(1, ...new Uint8Array(113))) });
   assert.deepEqual(theirs, { state: 'only-theirs', hasRoomKey: true });
   const keyless = state({ people: [{ ...ben, encryption: theirs }] });

@@ -155,7 +155,7 @@ export class FakePeer {
   sent = { link: 0, relay: 0 };
 
   /** @param {World} world @param {string} name @param {any} more */
-  constructor(world, name, { ring = null, ...more }) {
+  constructor(world, name, { ring = null, people = null, ...more }) {
     this.world = world;
     this.id = idOf(name);
     this.name = name;
@@ -196,7 +196,7 @@ export class FakePeer {
           });
       },
       () => world.random(),
-      ring && ((mesh) => new Encryption(mesh, ring)),
+      ring && ((mesh) => new Encryption(mesh, ring, people)),
     );
   }
 

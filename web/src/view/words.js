@@ -408,9 +408,16 @@ const leftOut = ({ people }) => people.filter((person) => !person.away && lacksK
 /** Whether a person encrypts, and this page does not: it is not heard here. @param {PersonState} person */
 const encryptsAlone = ({ encryption }) => encryption?.state === 'only-theirs';
 
+/** What this browser remembers of a person. */
+const MET = { known: '', new: 'new here', changed: 'not the same as last time' };
+
 /** What a person's encryption keeps from one of the two. @param {PersonState} person */
 const keyWords = (person) =>
-  encryptsAlone(person) ? 'encrypted' : lacksKey(person) ? 'lacks the room\u2019s key' : '';
+  encryptsAlone(person)
+    ? 'encrypted'
+    : lacksKey(person)
+      ? 'lacks the room\u2019s key'
+      : MET[person.met];
 
 /** Who is here with a key that this page came without. @param {PeerState} state */
 export function keylessWords({ phase, people }) {
