@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 
 import { assertHeard, peak, readWav, speechFile } from './harness/sound.js';
-import { LEAD_S, Stage, within } from './harness/stage.js';
+import { LEAD_S, Stage, within, withSound } from './harness/stage.js';
 
 /** The longest voice, its lead, and a moment for the last of it to arrive. */
 const WHOLE_S = LEAD_S + 7.1 + 1.5;
@@ -199,5 +199,31 @@ test(
     await ada.waitForPhase('joined');
     assert.equal(ada.page.url(), `${server.url}/r/kitchen`);
     assert.equal(await ada.at('encryption').count(), 0);
+  }),
+);
+
+test(
+  'Firefox has an authenticated link to a command line, and both read each other',
+  withSound(90, { firefox: true }),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const link = linkOf(server, newKey());
+    const firefox = await stage.firefox(await stage.pulse());
+    const bob = stage.cli(server, 'bob', { room: link });
+    await bob.waitFor('connected');
+    const fox = await stage.openInFirefox(firefox, link, 'fox');
+    await fox.join({ room: 'den' });
+    await fox.waitForPhase('joined');
+    await fox.waitForRoute('bob', 'direct');
+    await bob.waitFor('route-changed', ({ name, route }) => name === 'fox' && route === 'direct');
+    await fox.reads('Encrypted and verified by the link');
+    bob.type('hello, Fox');
+    await fox.reads('hello, Fox');
+    await fox.evaluate(() => {
+      const field = /** @type {any} */ (document.querySelector('[data-test="chat-input"]'));
+      field.value = 'hello, Bob';
+    });
+    await fox.click('chat-send');
+    assert.equal((await bob.waitFor('text')).text, 'hello, Bob');
   }),
 );
