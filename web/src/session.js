@@ -250,7 +250,7 @@ export class Session {
     const client = 'peer' in to ? this.mesh.roster.clientOf(view.session, to.peer) : null;
     if ('peer' in to && client === null) return false;
     if (this.mesh.encryption) {
-      if (this.#isKeptFrom(view, to)) return false;
+      if (this.isKeptFrom(to)) return false;
       const members = 'peer' in to ? [to.peer] : this.mesh.roster.members.keys();
       this.#waitingTexts.add(now, to, text, members);
       return true;
@@ -265,10 +265,14 @@ export class Session {
     return true;
   }
 
-  /** Whether this page is held in groups so that it may not write to someone. Of sealed texts the server cannot see all that this depends on. @param {View} view @param {import('./waiting-texts.js').Recipient} to */
-  #isKeptFrom(view, to) {
-    const { roster } = this.mesh;
-    if (roster.heldIn.length === 0) return false;
+  /**
+   * Whether this page is held in groups so that it may not write to someone. Of sealed texts the server cannot see all that this
+   * depends on; of others it says so itself. @param {import('./waiting-texts.js').Recipient} to
+   */
+  isKeptFrom(to) {
+    const { encryption, roster } = this.mesh;
+    const view = this.current;
+    if (!encryption || !view || roster.heldIn.length === 0) return false;
     if ('group' in to) return !roster.heldIn.includes(to.group);
     const client = roster.clientOf(view.session, to.peer) ?? -1;
     return (

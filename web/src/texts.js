@@ -55,6 +55,8 @@ export class Texts {
         'You speak to no group, so no one would read it. Speak to a group first, or choose a person.',
       );
     const to = person ? [{ peer: person.info.peer }] : groups.map((group) => ({ group }));
+    if (session && to.some((one) => session.isKeptFrom(one)))
+      throw new Error('A moderator holds you in other groups: you can write only there.');
     const first = mesh?.signaling.nextText ?? 0;
     if (!session || !to.every((one) => session.sendText(this.clock(), text, one))) {
       throw new Error('The server is away: messages can be sent when it is back.');

@@ -318,3 +318,41 @@ test('in the room, who comes first while this browser knows the room is new', ()
   assert.equal(ada.mesh.encryption?.metAs(bo.id), 'new');
   assert.equal(bo.mesh.encryption?.metAs(ada.id), 'known', 'without a memory');
 });
+
+test('who is held in a group writes to it alone, and what comes from there all the same is not read', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name, { relay_only: true }));
+  world.run(500);
+  ada.mesh.roster.held(world.now, bo.id, ['Red']);
+  // A program that does not care, since it has not heard of it.
+  assert.ok(write(bo, TEXT) && write(bo, TEXT, { peer: ada.id }));
+  world.run(200);
+  assert.deepEqual(ada.texts, []);
+  assert.equal(ada.mesh.session.dropped.NotPermitted, 2);
+  bo.mesh.roster.held(world.now, bo.id, ['Red']);
+  assert.deepEqual([write(bo, TEXT), write(bo, TEXT, { peer: ada.id })], [false, false]);
+  ada.mesh.session.joinGroup('Red');
+  world.run(200);
+  assert.ok(write(bo, 'to Red', { group: 'Red' }) && write(bo, 'to Ada', { peer: ada.id }));
+  world.run(200);
+  assert.deepEqual(ada.texts, [
+    ['Red', 'to Red'],
+    [null, 'to Ada'],
+  ]);
+});
+
+test('who was put out of a private room is said to have its link, and of another room not', () => {
+  const world = new World();
+  const ada = joins(world, 'Ada', { relay_only: true });
+  const plain = world.join('Bo', { relay_only: true });
+  world.run(500);
+  for (const { mesh } of [ada, plain]) {
+    mesh.moderation.decide('kick', { peer: idOf('Ada') });
+    mesh.moderation.done(world.now, 1);
+  }
+  const said = [ada, plain].map(
+    ({ events }) => events.findLast(({ type }) => type === 'remark').text,
+  );
+  assert.match(said[0], /still have this room\u2019s link/);
+  assert.doesNotMatch(said[1], /link/);
+});
