@@ -356,3 +356,29 @@ test('who was put out of a private room is said to have its link, and of another
   assert.match(said[0], /still have this room\u2019s link/);
   assert.doesNotMatch(said[1], /link/);
 });
+
+test('whatever a server or a member sends, nothing is heard, written or broken by it', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name));
+  world.run(2000);
+  assert.equal(ada.route(bo), 'direct');
+  const [session, you] = [world.server.session, bo.mesh.roster.own?.client ?? 0];
+  const { generation } = /** @type {any} */ (ada.mesh.pairs.bound(bo.id));
+  const kinds = [2, 3, 7, 35, 39, 40, 43, 46, 47, 48, 49];
+  for (let round = 0; round < 4000; round += 1) {
+    const length = Math.floor(world.random() * 60);
+    const packet = Uint8Array.from({ length }, () => Math.floor(world.random() * 256));
+    const head = [0x8b, 0xc7, kinds[round % kinds.length], 0, 0, 0, session, 0, you];
+    if (round % 3 > 0) packet.set(head.slice(0, length));
+    ada.mesh.session.fromServer(world.now, packet);
+    ada.mesh.session.fromLink(world.now, bo.id, generation, packet);
+    const metadata = { e2ee: Buffer.from(packet).toString(round % 2 ? 'base64url' : 'latin1') };
+    const announced = { type: 'metadata', peer: bo.id, metadata, changes: 0 };
+    ada.mesh.signaling.text(world.now, ada.generation, JSON.stringify(announced));
+  }
+  assert.deepEqual([framesHeard(ada), ada.texts], [[], []]);
+  // Who was accepted goes on being heard with the keys of then.
+  speak(bo);
+  world.run(200);
+  assert.deepEqual([framesHeard(ada).length, stateOf(ada, bo)], [1, 'verified']);
+});
