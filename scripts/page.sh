@@ -45,19 +45,19 @@ build() {
         export CARGO_PROFILE_RELEASE_OPT_LEVEL=z
         [ "$module" != keys ] || export CARGO_PROFILE_RELEASE_OPT_LEVEL=3
         for_wasm build --locked --release --quiet --lib -p voicemesh-page --no-default-features --features "$module"
-        cp "$(wasm_dir)/$TARGET/release/voicemesh_page.wasm" "$1/$module.wasm"
+        install -m 644 "$(wasm_dir)/$TARGET/release/voicemesh_page.wasm" "$1/$module.wasm"
         say "$1/$module.wasm: $(wc -c <"$1/$module.wasm") bytes"
     done
 }
 
-# cargo for WebAssembly, with whichever Rust is there.
+# cargo for WebAssembly, with whichever Rust is there. No path of this machine stays in what it makes.
 for_wasm() {
     if rustup_has_target; then
-        CARGO_TARGET_DIR=$(wasm_dir) cargo "$@" --target "$TARGET"
+        CARGO_TARGET_DIR=$(wasm_dir) RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}= --remap-path-prefix=$REPO=" cargo "$@" --target "$TARGET"
     else
         debian_has_rust || die "No Rust for WebAssembly here: rustup target add $TARGET, or Debian's rustc-web and rust-web-src."
         CARGO_TARGET_DIR=$(wasm_dir) RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-            RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort" CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(linker) \
+            RUSTFLAGS="-Zunstable-options -Zlocation-detail=none -Cpanic=immediate-abort" CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(linker) \
             CARGO_PROFILE_RELEASE_PANIC=unwind cargo "$@" --target "$TARGET" -Z build-std=std,panic_abort \
             -Z build-std-features=optimize_for_size
     fi
