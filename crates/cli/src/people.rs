@@ -58,6 +58,7 @@ impl People {
     }
 
     /// The user's own id, once known.
+    #[cfg(test)]
     pub fn you(&self) -> Option<PeerId> {
         self.you
     }
