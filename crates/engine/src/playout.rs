@@ -58,10 +58,12 @@ const STALLED: Duration = Duration::from_millis(200);
 /// the server, met an outage, not a narrow way: for this long, what queued meanwhile may make frames
 /// wait.
 const CATCHES_UP_FOR: Duration = Duration::from_secs(4);
-/// Speech that moves from a link to the relay may do so because the link died. Then it comes late, up
-/// to a second of it at once, and for this long that says nothing of the way here either: it kept the
-/// next link from opening for two seconds more.
+/// Speech that stopped in the middle on a link and goes on through the relay was rescued from a link
+/// that died. It comes late, up to a second of it at once, and for this long that says nothing of the
+/// way here either: it kept the next link from opening for two seconds more. …
 const RESCUE_TAKES: Duration = Duration::from_secs(2);
+/// … So seldom only, so that a link that stalls again and again hides no full way.
+const RESCUES_APART: Duration = Duration::from_secs(10);
 /// While speech is late, links wait at most this long, and then have this long to open.
 const LINKS_WAIT_AT_MOST: Duration = Duration::from_secs(10);
 const LINKS_MAY_OPEN_FOR: Duration = Duration::from_secs(2);
@@ -81,6 +83,8 @@ struct RemoteVoice {
     route: Option<Route>,
     /// Until then, what waits to be played says nothing of the way here.
     catches_up_until: Duration,
+    /// When it was last rescued from a link that died.
+    rescued_at: Option<Duration>,
     volume: f32,
     priority: Priority,
     ducking: Ducking,
@@ -107,6 +111,7 @@ impl RemoteVoice {
             goes_on: false,
             route: None,
             catches_up_until: Duration::ZERO,
+            rescued_at: None,
             volume: 1.0,
             priority: Priority::Default,
             ducking: Ducking::default(),
@@ -260,6 +265,7 @@ impl<P: Copy + Ord> Playout<P> {
         if speaker.goes_on && now >= speaker.heard_at + SILENT {
             speaker.catches_up_until = now + CATCHES_UP_FOR;
         }
+        let stopped_for = now.saturating_sub(speaker.heard_at);
         speaker.heard_at = now;
         if voice.frame.is_empty() {
             speaker.goes_on &= !voice.last_of_talkspurt;
@@ -283,7 +289,10 @@ impl<P: Copy + Ord> Playout<P> {
         let last = voice.last_of_talkspurt || voice.pause_follows;
         if voice.sequence >= speaker.newest {
             let route = speaker.route.replace(voice.route);
-            if (route, voice.route) == (Some(Route::Direct), Route::Relayed) {
+            let was_direct = (route, voice.route) == (Some(Route::Direct), Route::Relayed);
+            let is_rescued = was_direct && speaker.goes_on && stopped_for >= STALLED;
+            if is_rescued && speaker.rescued_at.is_none_or(|at| now >= at + RESCUES_APART) {
+                speaker.rescued_at = Some(now);
                 speaker.catches_up_until = speaker.catches_up_until.max(now + RESCUE_TAKES);
             }
             speaker.goes_on = !last;

@@ -50,6 +50,8 @@ pub struct VoiceEngine<P> {
     pub(crate) capture: CapturePipeline,
     pub(crate) playout: Playout<P>,
     pub(crate) feedback: Feedback<Participant<P>>,
+    /// There was a connection to the server, and none since.
+    was_disconnected: bool,
     pub(crate) devices: Devices,
     /// The newest frame that was sent, and when its first sample was captured.
     pub(crate) captured: Option<(u16, Duration)>,
@@ -88,6 +90,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             config,
             role: Role::None,
             background_bytes: 0,
+            was_disconnected: false,
             playout: Playout::new(),
             found: Vec::new(),
             events: VecDeque::new(),
@@ -548,13 +551,20 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         }
     }
 
+    /// Relayed speech goes over another connection to the server.
+    fn relay_renewed(&mut self, now: Duration) {
+        self.playout.relay_renewed(now);
+        self.feedback.relay_renewed(now);
+    }
+
     fn handle_client(&mut self, now: Duration, event: NetworkEvent<P>) {
         match event {
             NetworkEvent::PathChanged => self.feedback.network_changed(),
-            NetworkEvent::Connected | NetworkEvent::Resumed => {
-                self.playout.relay_renewed(now);
-                self.feedback.relay_renewed(now);
+            NetworkEvent::Disconnected(_) => self.was_disconnected = true,
+            NetworkEvent::Connected if std::mem::take(&mut self.was_disconnected) => {
+                self.relay_renewed(now);
             }
+            NetworkEvent::Resumed => self.relay_renewed(now),
             _ => {}
         }
         match &mut self.role {

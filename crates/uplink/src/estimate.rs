@@ -152,8 +152,8 @@ const LONGEST_DISBELIEF: Duration = Duration::from_secs(240);
 const POLICED_FOR: Duration = Duration::from_secs(20);
 /// While speech is relayed, for so long …
 const RELAY_POLICED_FOR: Duration = Duration::from_secs(180);
-/// … and beyond what arrived then by steps so small that a policer drops few packets of them: of 3 %
-/// too much, TCP loses so many that relayed speech is silent for more than a second.
+/// … and beyond what arrived then by steps so small that a policer drops few packets of them: of 8 %
+/// it drops so many that TCP, and relayed speech with it, stands still for more than a second.
 const POLICED_STEP: f64 = 1.03;
 /// What is clearly more than what was proved before, of such a step.
 const BEYOND_POLICED: f64 = 1.015;
@@ -271,8 +271,6 @@ pub(crate) struct UplinkEstimate {
 #[derive(Clone, Copy, Debug)]
 struct Unproved {
     proved_bps: f64,
-    /// So many times that is clearly more.
-    beyond: f64,
     /// What became of packets until then.
     packets: PacketLoss,
     /// For how long more than that was sent without loss.
@@ -456,10 +454,11 @@ impl UplinkEstimate {
         }
         self.test = self.test.filter(|test| now < test.began + STALE_TEST);
         let loss = seen.loss.unwrap_or(0.0);
+        let beyond = self.beyond(now);
         if let Some(unproved) = &mut self.unproved
             && seen.is_sending
             && loss < LOSS_TESTED
-            && unproved.is_exceeded_by(seen)
+            && unproved.is_exceeded_by(seen, beyond)
         {
             unproved.sent_for += elapsed;
             self.unproved.take_if(|unproved| unproved.sent_for >= PROVED_AFTER);
@@ -520,7 +519,9 @@ impl UplinkEstimate {
         self.relay_spared_until = Some(now + RELAY_SPARED_FOR);
         // The server may be what is slow: only what no limit or train has proved is taken back for
         // good.
-        let is_unproved = self.unproved.is_some_and(|unproved| unproved.is_exceeded_by(seen));
+        let beyond = self.beyond(now);
+        let is_unproved =
+            self.unproved.is_some_and(|unproved| unproved.is_exceeded_by(seen, beyond));
         if let Some(unproved) = self.unproved.filter(|_| is_unproved) {
             self.disbelieve(now, unproved, seen);
         } else if self.is_starting && now >= self.lower_again_at {
@@ -546,9 +547,10 @@ impl UplinkEstimate {
             && self
                 .path_loss
                 .is_none_or(|path| seen.packets.is_more_than(path.packets, SURELY_MORE));
+        let beyond = self.beyond(now);
         if let Some(unproved) = self.unproved
             && stays
-            && unproved.is_exceeded_by(seen)
+            && unproved.is_exceeded_by(seen, beyond)
             && (unproved.packets.lost == 0 || seen.packets.is_more_than(unproved.packets, 2.0))
         {
             self.disbelieve(now, unproved, seen);
@@ -570,6 +572,16 @@ impl UplinkEstimate {
             self.take_back(now, before.seen);
             self.is_of_path(now, before.seen, loss);
         }
+    }
+
+    /// The limit by which trains count by small steps, if there is one.
+    fn small_steps(&self, now: Duration) -> Option<Policed> {
+        self.policed.filter(|policed| self.is_relaying && now < policed.at + RELAY_POLICED_FOR)
+    }
+
+    /// So many times what was proved is clearly more than that.
+    fn beyond(&self, now: Duration) -> f64 {
+        if self.small_steps(now).is_some() { BEYOND_POLICED } else { BEYOND_PROVED }
     }
 
     /// The train passed and speech does not: back to a little less than what was proved.
@@ -839,12 +851,9 @@ impl UplinkEstimate {
                 .map_or((UNCONFIRMED_GROWTH, measured_bps), |(_, before_bps)| {
                     (2.0, measured_bps.min(before_bps))
                 });
-            let small_steps = self
-                .policed
-                .filter(|policed| self.is_relaying && now < policed.at + RELAY_POLICED_FOR);
+            let small_steps = self.small_steps(now);
             let unproved = Unproved {
                 proved_bps: self.estimate_bps,
-                beyond: if small_steps.is_some() { BEYOND_POLICED } else { BEYOND_PROVED },
                 packets: self.recent,
                 sent_for: Duration::ZERO,
             };
@@ -874,8 +883,9 @@ impl UplinkEstimate {
 }
 
 impl Unproved {
-    fn is_exceeded_by(self, seen: Observation) -> bool {
-        seen.sent_bps + seen.background_bps >= self.proved_bps * self.beyond
+    /// Whether so many times what was proved is sent.
+    fn is_exceeded_by(self, seen: Observation, beyond: f64) -> bool {
+        seen.sent_bps + seen.background_bps >= self.proved_bps * beyond
     }
 }
 

@@ -70,7 +70,7 @@ impl Seen {
 }
 
 /// What a listener newly reported.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Reported {
     /// The share of frames lost.
     pub lost: f32,

@@ -41,8 +41,8 @@ const ROOM_FOR: Duration = Duration::from_secs(5);
 const MOVE_INTERVAL: Duration = Duration::from_millis(500);
 /// A listener's speech goes directly again at most once in this time.
 const RETURN_INTERVAL: Duration = Duration::from_secs(60);
-/// What comes late for so long after another connection to the server took over was sent by the
-/// former one.
+/// What comes late or is missing for so long after another connection to the server is in use, was
+/// sent by the former one or while there was none.
 const RELAY_RENEWED_FOR: Duration = Duration::from_millis(1_500);
 /// What does not fit for this long is said.
 const TOO_SLOW_AFTER: Duration = Duration::from_secs(3);
@@ -172,11 +172,10 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             let share = |frames: u16| f32::from(frames) / f32::from(report.expected);
             let is_renewed = self.relay_renewed_at.is_some_and(|at| now < at + RELAY_RENEWED_FOR);
             // What was lost or came late while there was no connection says nothing of the path.
-            let news = match is_renewed {
-                true => Reported::default(),
-                false => Reported { lost: share(report.lost), buffer: report.buffer },
-            };
-            (listener.news, listener.latest) = (Some(news), Some((now, news.is_trouble())));
+            if !is_renewed {
+                let news = Reported { lost: share(report.lost), buffer: report.buffer };
+                (listener.news, listener.latest) = (Some(news), Some((now, news.is_trouble())));
+            }
             listener.unrepaired += (share(report.unrepaired) - listener.unrepaired) * 0.4;
         }
     }
