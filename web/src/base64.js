@@ -2,7 +2,8 @@
 
 /** @param {Uint8Array} bytes */
 export const toBase64Url = (bytes) =>
-  btoa(String.fromCharCode(...bytes))
+  // Not all at once as arguments, of which there may be so many only.
+  btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''))
     .replaceAll('+', '-')
     .replaceAll('/', '_')
     .replaceAll('=', '');

@@ -301,8 +301,8 @@ pub struct StayArguments {
     pub give_up_after: Option<Duration>,
 
     /// Encrypt end to end what is said and written here: only programs that encrypt as well hear
-    /// it, and the server cannot. The web page does not encrypt yet. A link with a key (`voicemesh
-    /// link`) does this, too.
+    /// it, and the server cannot. The web page encrypts only where the link has a key, which
+    /// does this, too (`voicemesh link`).
     #[arg(long)]
     pub encrypt: bool,
 

@@ -58,6 +58,8 @@ export function lobby(app, room, invited) {
     'Cancel',
   );
   const isPrivate = invited && peer.isPrivate(room);
+  // The page is on its way to a link that was pasted.
+  let leaves = false;
   const create = button(
     'quiet',
     createPrivate,
@@ -68,15 +70,22 @@ export function lobby(app, room, invited) {
   const words = h('p', { id: 'wait', role: 'status' });
   const lacks = h('p', { className: 'hint', test: 'lacks' });
 
-  /** Links are pasted where a name is asked for. @returns {boolean} whether it names a room of this server */
+  /** Links are pasted where a name is asked for. @returns {boolean} whether it names a room to join from here */
   function readRoom() {
+    if (leaves) return false;
     // What the page's address names is a room, whatever it looks like.
     const isGiven = where.value === room;
     const invitation = isGiven ? null : invitationOf(where.value);
     if (invitation?.isHere) {
       where.value = invitation.room;
-      // What follows # belongs to the room, and is read when the page opens there.
-      if (invitation.url.includes('#')) location.assign(invitation.url);
+      // What follows # belongs to the room, and is read when the page opens there: until then
+      // there is nothing to join, least of all the room of that name without its key.
+      if (invitation.url.includes('#')) {
+        leaves = true;
+        fields.disabled = true;
+        location.assign(invitation.url);
+        return false;
+      }
     }
     elsewhere.hidden = invitation?.isHere ?? true;
     if (invitation)
@@ -90,6 +99,7 @@ export function lobby(app, room, invited) {
 
   /** Its link is what one needs to be in it: it goes to the clipboard before anything else. */
   async function createPrivate() {
+    if (peer.state.phase === 'joining') return;
     const made = peer.createPrivateRoom();
     const link = peer.linkOf(made);
     settings.change({ name: name.value });
@@ -191,6 +201,19 @@ export function lobby(app, room, invited) {
     waiting,
   );
 
+  const privately = invited
+    ? null
+    : h(
+        'div',
+        'private stack tight',
+        create,
+        h(
+          'p',
+          'hint',
+          'Encrypted from end to end. Only people with its link hear you, and the server cannot listen.',
+        ),
+      );
+
   return {
     element: h(
       'main',
@@ -211,18 +234,7 @@ export function lobby(app, room, invited) {
       ),
       form,
       lacks,
-      invited
-        ? null
-        : h(
-            'div',
-            'private stack tight',
-            create,
-            h(
-              'p',
-              'hint',
-              'Encrypted from end to end. Only people with its link get in, and the server cannot listen.',
-            ),
-          ),
+      privately,
       invited ? h('a', { href: BASE.href }, 'Another room') : null,
       h(
         'p',
@@ -250,6 +262,8 @@ export function lobby(app, room, invited) {
       if (fields.hidden === joining) return;
       fields.hidden = joining;
       waiting.hidden = !joining;
+      // Its address and lock would stand over a join that leads elsewhere.
+      if (privately) privately.hidden = joining;
       (joining ? cancel : join).focus();
     },
     frame: found.frame,

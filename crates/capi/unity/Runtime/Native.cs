@@ -145,7 +145,7 @@ namespace Voicemesh
     {
         /// <summary>To everyone in the room.</summary>
         Automatic = 0,
-        /// <summary>To those whom both sides connect to, with ConnectPeer.</summary>
+        /// <summary>To those whom both sides connect to, with Participant.Connect.</summary>
         Explicit = 1
     }
 
