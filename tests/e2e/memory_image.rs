@@ -134,7 +134,7 @@ fn call(server: &Server, room: &str, folder: &Folder) -> io::Result<Call> {
 
 /// Names of members are not among it: the server has them.
 ///
-/// proves: S-15
+/// proves: B-04
 #[test]
 fn a_server_that_relays_a_call_behind_a_link_with_a_key_has_none_of_it_in_memory() {
     let _alone = alone();

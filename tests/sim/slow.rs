@@ -100,8 +100,6 @@ fn a_slow_reader_loses_speech_and_no_message_and_harms_no_other() {
 }
 
 /// A program that stands still: its system takes what its buffers hold, and no more.
-///
-/// proves: D-24
 #[test]
 fn one_that_reads_nothing_is_lost_after_ten_seconds_and_may_come_again() {
     let mut world = room(901);
@@ -131,8 +129,6 @@ fn one_that_reads_nothing_is_lost_after_ten_seconds_and_may_come_again() {
 
 /// A member that puts more questions than it reads answers is ended with its own words and reason,
 /// and no other member is concerned.
-///
-/// proves: D-24
 #[test]
 fn one_that_asks_and_does_not_read_the_answers_is_ended_and_others_speak_on() {
     let mut world = room(902);

@@ -251,7 +251,6 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
     ]
 }
 
-/// Causes at the start, a part of the sentence, and a part of the next step.
 /// Why a join with a recording there cannot begin.
 fn recorded_into(folder: &std::path::Path) -> JoinError {
     let state = std::env::temp_dir().join(format!("voicemesh-sentences-{}", std::process::id()));
@@ -261,6 +260,7 @@ fn recorded_into(folder: &std::path::Path) -> JoinError {
     error
 }
 
+/// Causes at the start, a part of the sentence, and a part of the next step.
 fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
     let input = |spec: &str| {
         let spec: InputSpec = spec.parse().expect("a microphone");

@@ -89,7 +89,8 @@ pub enum Publisher {
     Room,
 }
 
-/// What a message or packet is for: what a [`SendQueue`](crate::SendQueue) may do with it when its receiver is behind.
+/// What a message or packet is for: what a [`SendQueue`](crate::SendQueue) may do with it when its
+/// receiver is behind.
 pub type Purpose = voicemesh_session::Purpose<Sender>;
 
 /// Who sends something to another member. It is known by its peer id, so that another connection of
