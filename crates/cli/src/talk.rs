@@ -6,6 +6,7 @@ mod new_link;
 mod pending;
 mod written;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use voicemesh::{
     ConnectFailure, DeviceEvent, DisplayName, Event, Events, InputSpec, JoinError, JoinOptions,
-    OutputSpec, PeerLeftReason, Processing, Room, RoomEvent, RoomName, SpeechConfig, TimedEvent,
-    VoiceEvent,
+    OutputSpec, PeerId, PeerLeftReason, Processing, Room, RoomEvent, RoomName, SpeechConfig,
+    TimedEvent, VoiceEvent,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -295,6 +296,8 @@ struct Talk {
     line: String,
     written: LastWritten,
     pending: PendingCommands,
+    /// Whom `/new-link` would invite, as the user was asked last.
+    asked_new_link: Option<BTreeSet<PeerId>>,
     decisions: Decisions,
     people: People,
     summary: Summary,
@@ -341,6 +344,7 @@ impl Talk {
             line: String::new(),
             written: LastWritten::default(),
             pending: PendingCommands::default(),
+            asked_new_link: None,
             decisions: Decisions::default(),
             summary: Summary::new(),
             observe_at: Duration::ZERO,

@@ -447,12 +447,18 @@ impl Talk {
         }
         self.must_be_in_session()?;
         let invited = Invited::of(&self.summary.snapshot, &self.people);
-        if !is_sent {
+        // Nothing is sent that was not asked about.
+        let Some(asked) = self.asked_new_link.take().filter(|_| is_sent) else {
+            self.asked_new_link = Some(invited.staying.iter().map(|(peer, _)| *peer).collect());
             self.answer(invited.question());
             return Ok(());
-        }
+        };
+        let invited = invited.among(&asked);
         let link = new_link::make(self.arguments.server())?;
         let now = self.started.elapsed();
+        for (_, label) in &invited.staying {
+            must_fit("The text with the link", &new_link::text(label, &link), TEXT_BYTES)?;
+        }
         for (peer, label) in &invited.staying {
             let text = new_link::text(label, &link);
             // What the server refuses is written again to that one alone.

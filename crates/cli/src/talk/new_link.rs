@@ -1,16 +1,21 @@
 //! `/new-link`: a new room with a new key, for those who stay when one who has the link must not
 //! hear any more.
 
+use std::collections::BTreeSet;
+
 use voicemesh::{JoinOptions, MemberEncryption, PeerId, Snapshot};
 
 use crate::people::People;
 use crate::text::harmless;
 use crate::trial::random_name;
 
-/// Who would be invited, and who could not read it.
+/// Who would be invited, and who not.
 pub(super) struct Invited {
     pub staying: Vec<(PeerId, String)>,
+    /// They could not read it.
     left_out: Vec<String>,
+    /// They have come since the user was asked: one of them may be who is not to have it.
+    came_since: Vec<String>,
 }
 
 impl Invited {
@@ -28,7 +33,17 @@ impl Invited {
                 .into_iter()
                 .map(|state| people.label_as(state.peer, &state.name))
                 .collect(),
+            came_since: Vec::new(),
         }
+    }
+
+    /// Of them only those whom the user was asked about.
+    pub(super) fn among(mut self, asked: &BTreeSet<PeerId>) -> Self {
+        let (staying, came): (Vec<_>, Vec<_>) =
+            self.staying.into_iter().partition(|(peer, _)| asked.contains(peer));
+        self.staying = staying;
+        self.came_since = came.into_iter().map(|(_, label)| label).collect();
+        self
     }
 
     /// What is asked before anything is made.
@@ -52,21 +67,28 @@ impl Invited {
             "No one was sent the link to the new room.".to_owned()
         } else {
             format!(
-                "The link to the new room went to {}.",
+                "The link to the new room was written to {}.",
                 listed(self.staying.iter().map(|(_, label)| label))
             )
         };
         format!(
-            "{sent}{} Leave this room and enter that one: voicemesh join '{link}'",
-            self.remark()
+            "{sent}{} Leave this room and enter that one: voicemesh join '{}'",
+            self.remark(),
+            link.replace('\'', "%27")
         )
     }
 
     fn remark(&self) -> String {
-        if self.left_out.is_empty() {
-            return String::new();
+        let mut remark = String::new();
+        if !self.left_out.is_empty() {
+            let names = listed(&self.left_out);
+            remark += &format!(" Without this room's key, and so without the new one: {names}.");
         }
-        format!(" Without this room's key, and so without the new one: {}.", listed(&self.left_out))
+        if !self.came_since.is_empty() {
+            let names = listed(&self.came_since);
+            remark += &format!(" Not written to, because they came after you were asked: {names}.");
+        }
+        remark
     }
 }
 
@@ -122,12 +144,30 @@ mod tests {
             let one = room([VERIFIED, not_read]);
             assert_eq!(one.staying.len(), 1, "{not_read:?}");
             let said = one.answer("LINK");
-            assert!(said.contains("went to Ben. Without this room's key"), "{said}");
+            assert!(said.contains("written to Ben. Without this room's key"), "{said}");
             assert!(said.contains(": Cleo. Leave") && said.ends_with("join 'LINK'"), "{said}");
         }
         let alone = room([MemberEncryption::Unable; 2]);
         assert!(alone.question().contains("shows it to you alone"), "{}", alone.question());
         assert!(alone.answer("LINK").starts_with("No one was sent"), "{}", alone.answer("LINK"));
+    }
+
+    /// Who was put out may come back by the link that it still has.
+    #[test]
+    fn who_came_after_the_question_is_named_and_not_invited() {
+        let room = room([VERIFIED; 2]);
+        let ben = room.staying[0].0;
+        let invited = room.among(&BTreeSet::from([ben]));
+        assert_eq!(invited.staying, [(ben, "Ben".to_owned())]);
+        let said = invited.answer("LINK");
+        assert!(said.contains("written to Ben. Not written to, because they came"), "{said}");
+        assert!(said.contains("asked: Cleo. Leave"), "{said}");
+    }
+
+    #[test]
+    fn the_command_that_is_shown_stays_within_its_quotes() {
+        let said = room([VERIFIED; 2]).answer("https://host/a';id;'/r/x#k=1");
+        assert!(said.ends_with("join 'https://host/a%27;id;%27/r/x#k=1'"), "{said}");
     }
 
     #[test]

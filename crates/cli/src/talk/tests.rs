@@ -239,12 +239,16 @@ fn a_new_link_is_shown_to_its_maker_and_never_printed_for_programs() {
     world.talk.output = Output::text_for_tests(TextOutput::new(stay), printed);
     let (said, stays) = world.types("/new-link");
     assert!(said.contains("privately to Ben") && !said.contains("#k=") && !stays, "{said}");
+    world.talk.summary.snapshot.peers.push(PeerState { encryption, ..state(2, "Cleo") });
     let (said, stays) = world.types("/new-link send");
-    assert!(said.contains("went to Ben.") && said.contains("#k=") && !stays, "{said}");
+    assert!(said.contains("they came after you were asked: "), "{said}");
+    assert!(said.contains("written to Ben.") && said.contains("#k=") && !stays, "{said}");
     // What the server refuses goes to that one again, and makes no further room.
     let busy = world.talk.written.refused(Duration::ZERO, &ErrorCode::ReceiverBusy, None);
     let line = busy.expect("a line");
     assert!(line.starts_with("/msg Ben Ben, we go on") && line.contains("#k="), "{line}");
+    let (said, stays) = world.types("/new-link send");
+    assert!(said.contains("privately to") && !said.contains("#k=") && !stays, "asked anew: {said}");
     world.talk.summary.in_session = false;
     let (said, stays) = world.types("/new-link send");
     assert!(said.contains("out of reach") && stays && !said.contains("#k="), "{said}");
