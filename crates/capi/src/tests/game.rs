@@ -239,10 +239,8 @@ fn a_voice_may_be_closed_while_another_thread_reads_it() {
     for _ in 0..20 {
         let mut voice = 0;
         // SAFETY: as it must be.
-        assert_eq!(
-            unsafe { vmesh_participant_open_voice(peer, &ID, 48_000, &raw mut voice) },
-            VMESH_OK
-        );
+        let opened = unsafe { vmesh_participant_open_voice(peer, &ID, 48_000, &raw mut voice) };
+        assert_eq!(opened, VMESH_OK);
         let (begun, begins) = std::sync::mpsc::channel();
         let audio = std::thread::spawn(move || {
             let mut samples = [0.0; 480];
