@@ -34,6 +34,16 @@ async function follows(stage, browser, link, name, using = {}) {
   return person;
 }
 
+/** Its page makes no sound of its own when others come and write. */
+const WITHOUT_CHIMES = {
+  /** @param {import('playwright-core').Page} page */
+  before: (page) =>
+    page.addInitScript(() => {
+      const kept = JSON.parse(localStorage.getItem('voicemesh.settings') ?? '{}');
+      localStorage.setItem('voicemesh.settings', JSON.stringify({ ...kept, sounds: false }));
+    }),
+};
+
 /** @param {import('./harness/browser.js').Person} person @param {string} text */
 async function write(person, text) {
   await person.at('chat-input').fill(text);
@@ -90,8 +100,11 @@ test(
     const ada = await follows(stage, speaking, link, 'ada');
     const bob = stage.cli(server, 'bob', { room: link, input: `${speechFile('announcer')}:loop` });
     await ada.waitForRoute('bob', 'direct');
-    const eve = await follows(stage, quiet, linkOf(server, newKey()), 'eve');
-    const mallory = await stage.person(quiet, server, 'mallory', { room: 'den' });
+    const eve = await follows(stage, quiet, linkOf(server, newKey()), 'eve', WITHOUT_CHIMES);
+    const mallory = await stage.person(quiet, server, 'mallory', {
+      room: 'den',
+      ...WITHOUT_CHIMES,
+    });
     const oscar = stage.cli(server, 'oscar', {
       room: linkOf(server, newKey()),
       input: `${speechFile('reader')}:loop`,
