@@ -158,7 +158,7 @@ begin_report() {
         # shellcheck disable=SC2016 # Markdown
         printf -- '- Command: `make test-long PART=%s%s`\n' "$1" "${CASES:+ CASES=\"$CASES\"}"
         # shellcheck disable=SC2016
-        printf -- '- Commit: `%s`\n' "$(git rev-parse --short HEAD)$(git diff --quiet HEAD || printf ' and changes')"
+        printf -- '- Commit: `%s`\n' "$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- . ':!docs/measured' || printf ' and changes')"
         printf -- '- Machine: %s cores, load %s when it began, %s\n' "$(nproc)" "$(load)" "$(uname -sm)"
     } >"$REPORT"
 }
