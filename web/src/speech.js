@@ -233,9 +233,11 @@ export class Speech {
     };
     const sendRelayed = () => {
       const session = this.session.isJoined ? this.session.current?.session : undefined;
-      for (const [form, clients] of session === undefined ? [] : relayed) {
+      if (session === undefined) return;
+      for (const [form, clients] of relayed) {
         const packet = this.#packet(packets, session, form, address, frame, pauseFollows);
-        if (packet) uplink?.relaySent(this.relay(session, clients, packet));
+        const bytes = packet && this.relay(session, clients, packet);
+        if (bytes) uplink?.relaySent(bytes);
       }
       relayed.clear();
     };
@@ -255,8 +257,7 @@ export class Speech {
       const { peer, link } = remote;
       const session = link?.common?.session;
       const packet =
-        session !== undefined &&
-        this.#packet(packets, session, form, address, frame, pauseFollows);
+        session !== undefined && this.#packet(packets, session, form, address, frame, pauseFollows);
       if (link && packet && mesh.sendLink(peer, link.generation, 'voice', packet)) {
         if (roster.capabilities(peer)?.voice_ack) {
           const frames = form.endsWith('+') ? form.split(',').length + 1 : 1;
