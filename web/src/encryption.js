@@ -28,6 +28,10 @@ const RECHECK_MS = 1000;
 const REQUEST_MS = 1000;
 /** Another run of a member is accepted at most once in this time. */
 const RESTART_MS = 1000;
+/** So many announcements in packages are refused of a member within `REQUEST_MS`; further ones are not looked at. */
+const MOST_REFUSED = 4;
+/** Packages have what they call for done at once, unless that was so within this time: then the next tick does it. */
+const TURN_MS = 20;
 
 const HEADER_BYTES = 7;
 const TEXT_CLEAR_BYTES = HEADER_BYTES + 3;
@@ -40,6 +44,27 @@ const DATA_KINDS = [39, 40, 41, 42];
 const TEXT_KINDS = [KINDS.TextData, KINDS.GroupText];
 /** @type {readonly number[]} */
 const RELAY_KINDS = [KINDS.ServerRelayReliable, KINDS.ServerRelayUnreliable];
+/** What may be read on its way, or is sealed by then. Everything else is sealed, or neither sent nor taken. @type {readonly number[]} */
+const CLEAR_KINDS = [
+  KINDS.ClientState,
+  KINDS.HandshakeRequest,
+  KINDS.HandshakeResponse,
+  KINDS.ErrorWrongSession,
+  KINDS.DeltaClientState,
+  KINDS.RemoveClient,
+  KINDS.HandshakeP2P,
+  KINDS.VoiceAck,
+  KINDS.Probe,
+  KINDS.ProbeEcho,
+  KINDS.ReceptionReport,
+  KINDS.ClockProbe,
+  KINDS.ClockEcho,
+  KINDS.BandwidthReport,
+  KINDS.BandwidthProbe,
+  KINDS.KeyPackage,
+  KINDS.KeyRequest,
+  KINDS.SealedText,
+];
 
 /** What is known of a member besides its keys. */
 class Known {
@@ -57,6 +82,9 @@ class Known {
   isUndelivered = false;
   askedAt = -Infinity;
   answeredAt = -Infinity;
+  /** Announcements in its packages that were refused since then. */
+  refused = 0;
+  refusedAt = -Infinity;
 }
 
 export class Encryption {
@@ -76,6 +104,7 @@ export class Encryption {
   #isStale = true;
   /** When the ring is looked at next, if nothing happens before. */
   #due = -Infinity;
+  #turnedAt = -Infinity;
   /** As of the newest call: the ring's time does not go back. */
   #now = 0;
   /** The session for which this page has announced itself. */
@@ -156,6 +185,7 @@ export class Encryption {
     const hasChanged = this.#follow(now, session);
     if (!hasChanged && !this.#isStale && !this.#isAgreeing && now < this.#due) return;
     this.#isStale = false;
+    this.#turnedAt = now;
     this.#ring.update(now);
     this.#isAgreeing = true;
     for (let done = 0; done < agreements && this.#isAgreeing; done++)
@@ -316,7 +346,6 @@ export class Encryption {
 
   /** What one member is sent on a link; null if it is sent nothing. @param {number} now @param {string} to @param {Uint8Array} packet */
   sealForLink(now, to, packet) {
-    if (TEXT_KINDS.includes(packet[2])) return null;
     const part = sealedPart(packet);
     if (part === 'none') return packet;
     if (part === null || !this.isAccepted(to)) return null;
@@ -330,14 +359,10 @@ export class Encryption {
 
   /** What the server is sent in place of a packet: none, one or several. @param {number} now @param {Uint8Array} packet @returns {Uint8Array[]} */
   sealForServer(now, packet) {
-    const kind = packet[2];
     // Texts are relayed, sealed: what goes to the server could be read there. Speech goes to it in a relay packet only.
-    if (TEXT_KINDS.includes(kind) || VOICE_KINDS.includes(kind) || DATA_KINDS.includes(kind))
-      return [];
-    if (!RELAY_KINDS.includes(kind)) return [packet];
+    if (!RELAY_KINDS.includes(packet[2])) return sealedPart(packet) === 'none' ? [packet] : [];
     const { kind: relay, session, fields } = decode(packet);
     const inside = /** @type {Uint8Array} */ (fields.packet);
-    if (TEXT_KINDS.includes(inside[2]) || RELAY_KINDS.includes(inside[2])) return [];
     const part = sealedPart(inside);
     if (part === 'none') return [packet];
     if (part === null || session === null) return [];
@@ -447,8 +472,6 @@ export class Encryption {
       else return this.#openText(now, packet, session ?? 0, fields, from);
       return null;
     }
-    // In the clear, where it must not be.
-    if (TEXT_KINDS.includes(kind)) return null;
     const part = sealedPart(packet);
     if (part === 'none') return packet;
     if (part === null || from === null) return null;
@@ -490,7 +513,8 @@ export class Encryption {
   /** A member gives its keys. @param {number} now @param {string} from @param {{announcement: Uint8Array, package: Uint8Array}} given */
   #takePackage(now, from, { announcement, package: keys }) {
     const known = this.#of(from);
-    this.#isStale = true;
+    if (now >= known.refusedAt + REQUEST_MS) known.refused = 0;
+    if (known.refused >= MOST_REFUSED) return;
     // It may be ahead of the announcement that the server distributes, or the answer to a question about one that is known.
     const { session } = this.#mesh.roster;
     const { change, refusal } = this.#ring.setMember(now, session, from, announcement);
@@ -500,9 +524,17 @@ export class Encryption {
       known.refusal = null;
       this.#accepted.add(from);
       if (change === 'joined') this.safetyCode = this.#ring.safetyCode();
-    } else if (!this.isAccepted(from)) known.refusal = refusal;
-    this.#ring.acceptPackage(now, from, keys);
-    this.#turn(now, AGREEMENTS_PER_TURN);
+    } else if (!this.isAccepted(from)) {
+      if (known.refused === 0) known.refusedAt = now;
+      known.refused += 1;
+      this.#isStale ||= known.refusal !== refusal;
+      known.refusal = refusal;
+      return;
+    }
+    if (!this.#ring.acceptPackage(now, from, keys) && change !== 'joined' && change !== 'restarted')
+      return;
+    this.#isStale = true;
+    if (now >= this.#turnedAt + TURN_MS) this.#turn(now, AGREEMENTS_PER_TURN);
   }
 
   /** A member lacks keys. @param {number} now @param {string} to */
@@ -530,14 +562,15 @@ export class Encryption {
 
 /**
  * How speech or a game's bytes are sealed: the bytes of the packet that stay readable, and whether the key is the pair's. 'none'
- * for types that are not sealed, null for what cannot be read.
+ * for types that are sent as they are, null for what is neither: a text, or what is not known.
  * @param {Uint8Array} packet sealed or not
  */
 function sealedPart(packet) {
-  if (packet.length < HEADER_BYTES || packet[0] !== 0x8b || packet[1] !== 0xc7) return 'none';
+  if (packet.length < HEADER_BYTES || packet[0] !== 0x8b || packet[1] !== 0xc7) return null;
+  if (CLEAR_KINDS.includes(packet[2])) return 'none';
   if (DATA_KINDS.includes(packet[2]))
     return packet.length < HEADER_BYTES + 2 ? null : { clearBytes: HEADER_BYTES + 2, forOne: true };
-  if (!VOICE_KINDS.includes(packet[2])) return 'none';
+  if (!VOICE_KINDS.includes(packet[2])) return null;
   // Sender, options, sequence; the number of targets; four bytes for each.
   const counted = HEADER_BYTES + 7;
   const count = (packet[counted - 2] << 8) | packet[counted - 1];

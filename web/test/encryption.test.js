@@ -14,12 +14,15 @@ const KEY = counting(0x10, 16);
 const FRAME = new TextEncoder().encode('plain speech of someone!');
 const TEXT = 'a secret that no server reads';
 
-/** @param {World} world @param {string} name @param {{roomKey?: Uint8Array | null, seed?: number} & Record<string, any>} [more] */
-function joins(world, name, { roomKey = KEY, seed = 0, ...more } = {}) {
+/** @param {string} name @param {Uint8Array | null} [roomKey] */
+function ringFor(name, roomKey = KEY, seed = 0) {
   const first = name.charCodeAt(0);
-  const ring = ringOf({ first, peer: idOf(name), roomKey, seed: counting(first + seed, 32) });
-  return world.join(name, { ring, ...more });
+  return ringOf({ first, peer: idOf(name), roomKey, seed: counting(first + seed, 32) });
 }
+
+/** @param {World} world @param {string} name @param {{roomKey?: Uint8Array | null, seed?: number} & Record<string, any>} [more] */
+const joins = (world, name, { roomKey = KEY, seed = 0, ...more } = {}) =>
+  world.join(name, { ring: ringFor(name, roomKey, seed), ...more });
 
 /** @param {import('./world.js').FakePeer} peer */
 const speak = (peer) => peer.mesh.session.speak(peer.world.now, FRAME);
@@ -234,6 +237,88 @@ test('a server that sends plain speech, texts or reports of others gets none of 
   speak(bo);
   world.run(100);
   assert.equal(framesHeard(ada).length, 1, 'and the keys are as they were');
+});
+
+test('a flood of packages costs a few hashes of who lacks the key, and no turn for each of who has it', () => {
+  const world = new World();
+  const ring = ringFor('Ada');
+  const calls = { update: 0, setMember: 0, acceptPackage: 0 };
+  for (const name of /** @type {(keyof typeof calls)[]} */ (Object.keys(calls))) {
+    const call = /** @type {any} */ (ring)[name].bind(ring);
+    /** @type {any} */ (ring)[name] = (/** @type {any[]} */ ...given) => {
+      calls[name] += 1;
+      return call(...given);
+    };
+  }
+  const ada = joins(world, 'Ada', { relay_only: true, ring });
+  const bosRing = ringFor('Bo');
+  const bo = joins(world, 'Bo', { relay_only: true, ring: bosRing });
+  const plain = world.join('Plain', { relay_only: true });
+  world.run(500);
+  const { session } = world.server;
+  const flood = (/** @type {import('./world.js').FakePeer} */ from, /** @type {any} */ given) => {
+    Object.assign(calls, { update: 0, setMember: 0, acceptPackage: 0 });
+    for (let n = 0; n < 1000; n += 1) {
+      const fields = { sender: from.mesh.roster.own?.client, ...given() };
+      ada.mesh.session.fromServer(world.now, encode('KeyPackage', session, fields));
+    }
+    return { ...calls };
+  };
+  const random = () => Uint8Array.from({ length: 114 }, () => Math.floor(world.random() * 256));
+  const refused = flood(plain, () => ({ announcement: random(), package: random() }));
+  assert.deepEqual(refused, { update: 0, setMember: 4, acceptPackage: 0 });
+  world.run(100);
+  assert.equal(stateOf(ada, plain), 'refused');
+  const [announcement, again] = [bosRing.announcement(session), []];
+  const unread = flood(bo, () => ({ announcement, package: random() }));
+  assert.deepEqual([unread.update, unread.acceptPackage], [0, 1000]);
+  // Keys that come again, each time sealed anew.
+  for (let n = 0; n < 1000; n += 1) {
+    bosRing.sendKeysAgain(ada.id);
+    again.push(bosRing.pollPackage()?.package);
+  }
+  world.run(40);
+  const sealed = flood(bo, () => ({ announcement, package: again.pop() }));
+  assert.equal(sealed.acceptPackage, 1000);
+  assert.ok(sealed.update <= 1, `${sealed.update} turns`);
+  // After a second the member may try again, and who was heard still is.
+  world.run(1000);
+  assert.equal(flood(plain, () => ({ announcement: random(), package: random() })).setMember, 4);
+  speak(bo);
+  world.run(100);
+  assert.equal(framesHeard(ada).length, 1);
+});
+
+test('what is not known to be sealed or public is neither sent nor taken', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name));
+  world.run(2000);
+  const { session, now } = { session: world.server.session, now: world.now };
+  const encryption = /** @type {import('../src/encryption.js').Encryption} */ (ada.mesh.encryption);
+  const client = bo.mesh.roster.own?.client ?? 0;
+  const sealedOrPublic = [];
+  for (let kind = 0; kind < 256; kind += 1) {
+    const packet = Uint8Array.of(0x8b, 0xc7, kind, 0, 0, 0, session, ...FRAME);
+    const relay = { destinations: [client], packet };
+    const ways = [
+      encryption.sealForLink(now, bo.id, packet),
+      ...encryption.sealForServer(now, encode('ServerRelayReliable', session, relay)),
+      // A relay packet that cannot be read is none.
+      ...(kind === 7 || kind === 8 ? [] : encryption.sealForServer(now, packet)),
+    ];
+    const isPlain = ways.some((sent) => sent && Buffer.from(sent).includes(Buffer.from(FRAME)));
+    const opens = [7, 8, 46, 47, 48].includes(kind)
+      ? null
+      : encryption.openFromLink(now, bo.id, packet);
+    assert.equal(opens !== null, isPlain && ![46, 47, 48].includes(kind), `${kind}`);
+    if (isPlain) sealedOrPublic.push(kind);
+  }
+  assert.deepEqual(
+    sealedOrPublic,
+    [1, 4, 5, 6, 9, 10, 11, 32, 33, 34, 36, 37, 38, 44, 45, 46, 47, 48],
+  );
+  const foreign = Uint8Array.of(0x8b, 0xc6, 11, 0, 0, 0, session, ...FRAME);
+  assert.equal(encryption.sealForLink(now, bo.id, foreign), null);
 });
 
 test('after a restart of the server, and of a page, they hear each other again', () => {
