@@ -9,17 +9,17 @@ const KEPT = 16;
 const OF_A_TEXT = ['too-many-messages', 'not-permitted'];
 
 export class LastText {
-  /** Oldest first; numbers from `first` to before `past`, one for each group. @type {{text: string, to: string | null, at: number, first: number, past: number}[]} */
+  /** Oldest first. @type {{text: string, to: string | null, at: number, serials: Set<number>}[]} */
   #texts = [];
   /** This server says which text it refuses. */
   #isNumbered = false;
 
   /**
    * @param {number} now @param {string} text @param {string | null} to the id of the person, null: the room
-   * @param {[number, number]} numbers the serials of the written messages: the first, and the one after the last
+   * @param {Set<number>} serials of the messages in which it goes: one for each group, and more when those come who it waits for
    */
-  sent(now, text, to, [first, past]) {
-    this.#texts.push({ text, to, at: now, first, past });
+  sent(now, text, to, serials) {
+    this.#texts.push({ text, to, at: now, serials });
     if (this.#texts.length > KEPT) this.#texts.shift();
   }
 
@@ -30,8 +30,8 @@ export class LastText {
     this.#isNumbered ||= number !== undefined;
     const index =
       number === undefined
-        ? this.#texts.length - 1
-        : this.#texts.findIndex(({ first, past }) => number >= first && number < past);
+        ? this.#texts.findLastIndex(({ serials }) => serials.size > 0)
+        : this.#texts.findIndex(({ serials }) => serials.has(number));
     const refused = this.#texts[index];
     // A server that numbers them means something else when it names none.
     if (!refused || (number === undefined && this.#isNumbered)) return null;

@@ -32,8 +32,8 @@
  *   | {type: 'clock-told', peer: string, echo: import('./wire.js').ClockEcho}
  *   | {type: 'text', peer: string, group: string | null | undefined, text: string}
  *   | {type: 'encryption', peer: string, encryption: import('./member-encryption.js').MemberEncryption}
- *   | {type: 'text-unread', text: string, to: import('./waiting-texts.js').Recipient, hasUnable: boolean}} MeshEvent
- *   `encryption`: a member's is another. `text-unread`: none of those who are here could read it; `hasUnable`: some have no key
+ *   | {type: 'text-unread', text: string, to: import('./waiting-texts.js').Recipient, why: import('./waiting-texts.js').Unsent}} MeshEvent
+ *   `encryption`: a member's is another. `text-unread`: it was sent to no one
  */
 
 import { Moderation } from './moderation.js';

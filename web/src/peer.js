@@ -30,8 +30,12 @@ const NAME_LETTERS = 'abcdefghjkmnpqrstuvwxyz023456789';
 const CHANGE_EVERY_MS = 100;
 const TICK_EVERY_MS = 20;
 const BITRATE = 32_000;
-const UNREAD = 'No one has read your message: no one who would was here.';
-const UNREADABLE = 'No one has read your message: those who are here lack the room’s key.';
+/** Why a text was sent to no one. */
+const UNSENT = {
+  none: 'No one has read your message: no one who would was here.',
+  unable: 'No one has read your message: those it was for have no key for it.',
+  late: 'No one has read your message: those it was for were not ready in time. Send it again.',
+};
 /** How a member left, if not by itself. Not every `kicked` is a moderator's decision. @type {Record<string, string>} */
 export const LEFT = { kicked: 'was put out of the room' };
 const IDENTITY_REPLACED =
@@ -400,8 +404,7 @@ export class Peer extends EventTarget {
         return this.#show();
       case 'text-unread': {
         const to = 'peer' in event.to ? event.to.peer : null;
-        const why = event.hasUnable ? UNREADABLE : UNREAD;
-        const detail = { text: event.text, to, why };
+        const detail = { text: event.text, to, why: UNSENT[event.why] };
         this.dispatchEvent(new CustomEvent('text-refused', { detail }));
         return this.#show();
       }

@@ -69,8 +69,8 @@ export class Session {
   /** In an encrypted room. */
   #waitingTexts = new WaitingTexts(
     (peer, to) => this.#reader(peer, to),
-    (now, text, to, readers) => this.#relayText(now, text, to, readers),
-    (text, to, hasUnable) => this.mesh.emit({ type: 'text-unread', text, to, hasUnable }),
+    (now, waiting, readers) => this.#relayText(now, waiting, readers),
+    (text, to, why) => this.mesh.emit({ type: 'text-unread', text, to, why }),
   );
   /** What came without effect, by reason. @type {Record<string, number>} */
   dropped = {};
@@ -243,8 +243,8 @@ export class Session {
     return this.speech.address(now, kind, name, open);
   }
 
-  /** False if there is no way now. @param {number} now @param {string} text @param {{group: string} | {peer: string}} to */
-  sendText(now, text, to) {
+  /** False if there is no way now. @param {number} now @param {string} text @param {{group: string} | {peer: string}} to @param {(serial: number) => void} [sent] told the number of each message in which it goes, now or later */
+  sendText(now, text, to, sent = () => {}) {
     const view = this.current;
     if (!view || !this.isJoined || !this.mesh.roster.may(null, 'data')) return false;
     const client = 'peer' in to ? this.mesh.roster.clientOf(view.session, to.peer) : null;
@@ -252,7 +252,7 @@ export class Session {
     if (this.mesh.encryption) {
       if (this.isKeptFrom(to)) return false;
       const members = 'peer' in to ? [to.peer] : this.mesh.roster.members.keys();
-      this.#waitingTexts.add(now, to, text, members);
+      this.#waitingTexts.add(now, to, text, members, sent);
       return true;
     }
     const recipient =
@@ -261,7 +261,7 @@ export class Session {
       'group' in to && this.mesh.serverTakesGroupText
         ? encode('GroupText', view.session, { sender: view.you, group: to.group, text })
         : encode('TextData', view.session, { sender: view.you, recipient, text });
-    this.mesh.signaling.sendText(now, packet);
+    this.mesh.signaling.sendText(now, packet, sent);
     return true;
   }
 
@@ -293,11 +293,11 @@ export class Session {
     return client === null && reader === 'ready' ? 'soon' : reader;
   }
 
-  /** @param {number} now @param {string} text @param {import('./waiting-texts.js').Recipient} to @param {string[]} readers */
-  #relayText(now, text, to, readers) {
+  /** @param {number} now @param {import('./waiting-texts.js').Waiting} waiting @param {string[]} readers @returns {boolean} whether it is on its way */
+  #relayText(now, { text, to, sent }, readers) {
     const { encryption, signaling } = this.mesh;
     const view = this.current;
-    if (!encryption || !view || !this.isJoined) return;
+    if (!encryption || !view || !this.isJoined) return false;
     const packet =
       'group' in to
         ? encode('GroupText', view.session, { sender: view.you, group: to.group, text })
@@ -306,8 +306,9 @@ export class Session {
             recipient: { kind: 'client', id: this.relayAddress(to.peer) ?? 0 },
             text,
           });
-    for (const sealed of encryption.sealText(now, packet, readers, 'peer' in to))
-      signaling.sendText(now, sealed);
+    const sealed = encryption.sealText(now, packet, readers, 'peer' in to);
+    for (const one of sealed) signaling.sendText(now, one, sent);
+    return sealed.length > 0;
   }
 
   /** @param {number} now @param {Uint8Array} frame @param {boolean} [pauseFollows] @param {import('./speech.js').CopiesFor} [copiesFor] */

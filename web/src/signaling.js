@@ -253,16 +253,12 @@ export class Signaling {
     if (this.isJoined && !this.#liveness?.unsupported) this.send(ping(PATH_PINGS + number));
   }
 
-  /** The serial of the next written message, from 1 on, whichever connection it takes. */
-  get nextText() {
-    return this.#textSerial + 1;
-  }
-
-  /** A written message: kept until it is known to have arrived. @param {number} now @param {Uint8Array} packet */
-  sendText(now, packet) {
+  /** A written message: kept until it is known to have arrived. @param {number} now @param {Uint8Array} packet @param {(serial: number) => void} sent told its serial, from 1 on, whichever connection it takes */
+  sendText(now, packet, sent) {
     this.sendPacket(packet, true);
     if (!this.isJoined) return;
     this.#textSerial += 1;
+    sent(this.#textSerial);
     this.#texts.push(now, this.#textSerial, packet);
     this.ask(now);
   }

@@ -57,11 +57,13 @@ export class Texts {
     const to = person ? [{ peer: person.info.peer }] : groups.map((group) => ({ group }));
     if (session && to.some((one) => session.isKeptFrom(one)))
       throw new Error('A moderator holds you in other groups: you can write only there.');
-    const first = mesh?.signaling.nextText ?? 0;
-    if (!session || !to.every((one) => session.sendText(this.clock(), text, one))) {
+    /** @type {Set<number>} */
+    const serials = new Set();
+    const sent = (/** @type {number} */ serial) => serials.add(serial);
+    if (!session || !to.every((one) => session.sendText(this.clock(), text, one, sent))) {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
-    this.#last.sent(this.clock(), text, person ? personId : null, [first, mesh.signaling.nextText]);
+    this.#last.sent(this.clock(), text, person ? personId : null, serials);
     const group = person || groups.includes(GLOBAL) ? null : groups.map(groupLabel).join(', ');
     this.#add({
       from: name,

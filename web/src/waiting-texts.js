@@ -5,7 +5,10 @@
  * @typedef {{group: string} | {peer: string}} Recipient
  * @typedef {'ready' | 'soon' | 'never' | 'deaf' | 'gone'} Reader `soon`: it will read, when its keys have come or it is back;
  *   `deaf`: it does not listen to the group; `never`: it has no key
- * @typedef {{to: Recipient, text: string, waitsFor: Set<string>, isRead: boolean, hasUnable: boolean, until: number}} Waiting
+ * @typedef {{to: Recipient, text: string, sent: (serial: number) => void, waitsFor: Set<string>, isSent: boolean,
+ *   hasUnable: boolean, until: number}} Waiting `sent`: told the number of each message in which it goes
+ * @typedef {'none' | 'unable' | 'late'} Unsent why it was sent to no one: `none`: no one who would read it was here; `unable`:
+ *   those who would have no key for it; `late`: some were not ready in time
  */
 
 /** Texts that wait; when there are more, the oldest does so no longer. */
@@ -18,8 +21,8 @@ export class WaitingTexts {
 
   /**
    * @param {(peer: string, to: Recipient) => Reader} reader
-   * @param {(now: number, text: string, to: Recipient, readers: string[]) => void} send
-   * @param {(text: string, to: Recipient, hasUnable: boolean) => void} unread told of a text that was read by no one; `hasUnable`: members are here who have no key
+   * @param {(now: number, waiting: Waiting, readers: string[]) => boolean} send false: it could not be sent now
+   * @param {(text: string, to: Recipient, why: Unsent) => void} unread told of a text that was sent to no one; never by `add` of that text
    */
   constructor(reader, send, unread) {
     this.reader = reader;
@@ -27,20 +30,21 @@ export class WaitingTexts {
     this.unread = unread;
   }
 
-  /** @param {number} now @param {Recipient} to @param {string} text @param {Iterable<string>} members whom it may be for */
-  add(now, to, text, members) {
+  /** @param {number} now @param {Recipient} to @param {string} text @param {Iterable<string>} members whom it may be for @param {(serial: number) => void} sent */
+  add(now, to, text, members, sent) {
     const waiting = {
       to,
       text,
+      sent,
       waitsFor: new Set(members),
-      isRead: false,
+      isSent: false,
       hasUnable: false,
       until: now + WAIT_MS,
     };
     // What was written to them before goes first.
     this.#deliver(now, waiting, this.#awaited(this.#texts));
-    if (waiting.waitsFor.size === 0) this.#end(waiting);
-    else this.#texts.push(waiting);
+    // What is not sent comes back with the next tick: who writes it has left the field by then.
+    if (waiting.waitsFor.size > 0 || !waiting.isSent) this.#texts.push(waiting);
     if (this.#texts.length > MOST) this.#end(/** @type {Waiting} */ (this.#texts.shift()));
   }
 
@@ -71,17 +75,17 @@ export class WaitingTexts {
     for (const peer of [...waiting.waitsFor]) {
       const reader = this.reader(peer, waiting.to);
       if (reader === 'soon' || (reader === 'ready' && behind.has(peer))) continue;
-      waiting.waitsFor.delete(peer);
       if (reader === 'ready') readers.push(peer);
+      else waiting.waitsFor.delete(peer);
       waiting.hasUnable ||= reader === 'never';
     }
-    if (readers.length === 0) return;
-    waiting.isRead = true;
-    this.send(now, waiting.text, waiting.to, readers);
+    if (readers.length === 0 || !this.send(now, waiting, readers)) return;
+    waiting.isSent = true;
+    for (const peer of readers) waiting.waitsFor.delete(peer);
   }
 
   /** @param {Waiting} waiting */
-  #end({ text, to, isRead, hasUnable, waitsFor }) {
-    if (!isRead) this.unread(text, to, hasUnable || waitsFor.size > 0);
+  #end({ text, to, isSent, hasUnable, waitsFor }) {
+    if (!isSent) this.unread(text, to, waitsFor.size > 0 ? 'late' : hasUnable ? 'unable' : 'none');
   }
 }

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 
 import { encode } from '../src/wire.js';
 import { KnownMembers } from '../src/known-members.js';
+import { Texts } from '../src/texts.js';
 import { counting, ringOf } from './rings.js';
 import { idOf, World } from './world.js';
 
@@ -152,9 +153,10 @@ test('texts wait for keys on their way, in order, and one that no one can read c
   world.join('Plain', { relay_only: true });
   world.run(500);
   write(ada, 'to no one who has the key');
-  world.run(100);
+  assert.equal(ada.count('text-unread'), 0, 'the field it comes back to still has it');
+  world.run(20);
   const unread = ada.events.find(({ type }) => type === 'text-unread');
-  assert.deepEqual([unread?.text, unread?.hasUnable], ['to no one who has the key', true]);
+  assert.deepEqual([unread?.text, unread?.why], ['to no one who has the key', 'unable']);
   const bo = joins(world, 'Bo', { relay_only: true });
   let wrote = false;
   world.run(1000, () => {
@@ -166,6 +168,49 @@ test('texts wait for keys on their way, in order, and one that no one can read c
     ['Global', 'first'],
     ['Global', 'second'],
   ]);
+});
+
+test('why a text was sent to no one is known: no one was there, or had a key, or their keys did not come', () => {
+  const world = new World();
+  const ada = joins(world, 'Ada', { relay_only: true });
+  world.run(500);
+  const whyNot = (/** @type {number} */ ms, /** @type {any} */ to) => {
+    assert.ok(write(ada, TEXT, to));
+    world.run(ms);
+    return ada.events.findLast(({ type }) => type === 'text-unread').why;
+  };
+  assert.equal(whyNot(20, undefined), 'none');
+  world.join('Plain', { relay_only: true });
+  // It says that it encrypts, and gives no keys.
+  world.join('Quiet', { relay_only: true, e2ee: true });
+  world.run(500);
+  assert.equal(whyNot(20, { peer: idOf('Plain') }), 'unable');
+  assert.equal(whyNot(11_000, undefined), 'late');
+});
+
+test('a text that waited for keys comes back when the server refuses it', (t) => {
+  Object.assign(globalThis, { addEventListener() {} });
+  t.after(() => Reflect.deleteProperty(globalThis, 'addEventListener'));
+  const world = new World();
+  const ada = joins(world, 'Ada', { relay_only: true });
+  const texts = new Texts(
+    () => world.now,
+    () => {},
+  );
+  world.run(500);
+  const bo = joins(world, 'Bo', { relay_only: true });
+  let wrote = false;
+  world.run(500, () => {
+    if (wrote || !ada.mesh.roster.members.has(bo.id)) return;
+    wrote = true;
+    texts.send(ada.mesh, 'Ada', 'too soon', null);
+    assert.equal(ada.mesh.encryption?.textReader(bo.id), 'soon');
+  });
+  assert.deepEqual(bo.texts, [['Global', 'too soon']]);
+  const error = { type: 'error', code: 'too-many-messages', message: 'No.', fatal: false, text: 1 };
+  ada.mesh.signaling.text(world.now, ada.generation, JSON.stringify(error));
+  const { code, text } = ada.events.findLast(({ type }) => type === 'warned');
+  assert.deepEqual(texts.refused(code, text), { text: 'too soon', to: null });
 });
 
 test('a member who has left opens nothing of what follows, and who comes late nothing of what was', () => {
