@@ -168,6 +168,8 @@ export class Encryption {
     if (published?.[ANNOUNCEMENT_KEY] !== announcement)
       this.#mesh.signaling.send(setMetadata({ [ANNOUNCEMENT_KEY]: announcement }));
     this.#announced = session;
+    const identity = this.#ring.identity();
+    if (identity) this.#people?.entered(identity);
     this.#isStale = true;
     this.#turn(this.#clock(now), AGREEMENTS_AT_JOIN);
   }

@@ -1,51 +1,60 @@
 /**
  * Whose identity keys this browser has met before, so that the room can show who is new since last time (trust on first use). A
- * peer id belongs to one room, so one list serves all rooms.
+ * peer id belongs to one room, so one list serves all rooms, and all tabs.
  *
  * @typedef {'known' | 'new' | 'changed'} Met `changed`: another key than before under the same peer id
  */
+
+import { hex } from './identity.js';
 
 const KEY = 'voicemesh.met';
 /** The oldest goes first. */
 const MOST = 500;
 /** Of the point's x coordinate: nothing makes another key with the same ones. */
 const MARK_BYTES = 16;
+/** Before the mark of a key that is this browser's, in whichever tab. */
+const OWN = 'own ';
+
+/** @param {Uint8Array} identity an identity key */
+const markOf = (identity) => hex(identity.subarray(1, 1 + MARK_BYTES));
 
 export class KnownMembers {
-  /** @type {Map<string, string>} peer id → the beginning of its key; of those met last, last */
-  #marks;
-  #isFirstVisit;
+  /** As of the last time: peer id → the beginning of its key. @type {Map<string, string>} */
+  #before;
+  #own;
   #storage;
 
   /** @param {import('./optional.js').Store} storage @param {string} own the own peer id in this room */
   constructor(storage, own) {
     this.#storage = storage;
-    this.#marks = read(storage);
-    this.#isFirstVisit = !this.#marks.has(own);
-    this.#keep(own, '');
+    this.#own = own;
+    this.#before = read(storage);
+  }
+
+  /** The room is entered: from the next time on, who is new there is so. @param {Uint8Array} identity the own identity key */
+  entered(identity) {
+    this.#keep(this.#own, OWN + markOf(identity));
   }
 
   /** @param {string} peer @param {Uint8Array} identity its identity key @returns {Met} on a first visit no one is new */
   meet(peer, identity) {
-    const mark = Array.from(identity.subarray(1, 1 + MARK_BYTES), (byte) =>
-      byte.toString(16).padStart(2, '0'),
-    ).join('');
-    const before = this.#marks.get(peer);
+    const mark = markOf(identity);
+    const own = OWN + mark;
+    const before = this.#before.get(peer);
+    // Another tab of this browser, which may have come to the room after this one.
+    if (before === own || read(this.#storage).get(peer) === own) return 'known';
     this.#keep(peer, mark);
-    if (before === undefined) return this.#isFirstVisit ? 'known' : 'new';
+    if (before === undefined) return this.#before.has(this.#own) ? 'new' : 'known';
     return before === mark ? 'known' : 'changed';
   }
 
-  /** @param {string} peer @param {string} mark */
+  /** With what other tabs have met meanwhile; those met last are last. @param {string} peer @param {string} mark */
   #keep(peer, mark) {
-    this.#marks.delete(peer);
-    this.#marks.set(peer, mark);
-    for (const oldest of this.#marks.keys()) {
-      if (this.#marks.size <= MOST) break;
-      this.#marks.delete(oldest);
-    }
+    const marks = read(this.#storage);
+    marks.delete(peer);
+    marks.set(peer, mark);
     try {
-      this.#storage.setItem(KEY, JSON.stringify([...this.#marks]));
+      this.#storage.setItem(KEY, JSON.stringify([...marks].slice(-MOST)));
     } catch {
       // Then everyone is known by the next visit's first look.
     }

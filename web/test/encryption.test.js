@@ -420,7 +420,14 @@ test('who is new since the last visit is told from who was here, and a changed k
     setItem: (/** @type {string} */ key, /** @type {string} */ value) => void kept.set(key, value),
   };
   const [first, second] = [4, 5].map((byte) => Uint8Array.of(4, ...counting(byte, 64)));
-  const visit = () => new KnownMembers(storage, 'own');
+  const own = Uint8Array.of(4, ...counting(90, 64));
+  const visit = () => {
+    const people = new KnownMembers(storage, 'own');
+    people.entered(own);
+    return people;
+  };
+  // A join that failed.
+  new KnownMembers(storage, 'own');
   assert.equal(visit().meet('ada', first), 'known', 'on a first visit no one is new');
   const again = visit();
   assert.equal(again.meet('ada', first), 'known');
@@ -436,10 +443,37 @@ test('who is new since the last visit is told from who was here, and a changed k
   }
 });
 
+test('tabs of one browser lose nothing that the others have met, and are not new to each other', () => {
+  let kept = '[["one","x"],["two","x"]]';
+  const storage = {
+    getItem: () => kept,
+    setItem: (/** @type {string} */ _, /** @type {string} */ value) => void (kept = value),
+  };
+  const [ofOne, ofTwo, bo, cleo] = [1, 2, 3, 4].map((byte) =>
+    Uint8Array.of(4, ...counting(byte * 20, 64)),
+  );
+  const open = () => {
+    const [one, two] = ['one', 'two'].map((own) => new KnownMembers(storage, own));
+    one.entered(ofOne);
+    two.entered(ofTwo);
+    return [one, two];
+  };
+  const [one, two] = open();
+  assert.deepEqual([one.meet('two', ofTwo), two.meet('one', ofOne)], ['known', 'known']);
+  assert.equal(one.meet('bo', bo), 'new');
+  assert.deepEqual([two.meet('cleo', cleo), two.meet('bo', bo)], ['new', 'new']);
+  const [oneAgain, twoAgain] = open();
+  for (const tab of [oneAgain, twoAgain])
+    assert.deepEqual([tab.meet('bo', bo), tab.meet('cleo', cleo)], ['known', 'known']);
+  assert.deepEqual([oneAgain.meet('two', ofTwo), twoAgain.meet('one', ofOne)], ['known', 'known']);
+  assert.equal(oneAgain.meet('two', bo), 'changed');
+});
+
 test('in the room, who comes first while this browser knows the room is new', () => {
   const world = new World();
+  let kept = `[["${idOf('Ada')}","own x"]]`;
   const people = new KnownMembers(
-    { getItem: () => `[["${idOf('Ada')}",""]]`, setItem() {} },
+    { getItem: () => kept, setItem: (_, value) => void (kept = value) },
     idOf('Ada'),
   );
   const ada = joins(world, 'Ada', { relay_only: true, people });
@@ -447,6 +481,7 @@ test('in the room, who comes first while this browser knows the room is new', ()
   world.run(500);
   assert.equal(ada.mesh.encryption?.metAs(bo.id), 'new');
   assert.equal(bo.mesh.encryption?.metAs(ada.id), 'known', 'without a memory');
+  assert.match(kept, new RegExp(`"${idOf('Ada')}","own [0-9a-f]{32}"`));
 });
 
 test('who is held in a group writes to it alone, and what comes from there all the same is not read', () => {
