@@ -57,7 +57,21 @@ export function lobby(app, room, invited) {
     { test: 'cancel', 'aria-describedby': 'wait' },
     'Cancel',
   );
-  const isPrivate = invited && peer.isPrivate(room);
+  const isPrivate = peer.isPrivate(room);
+  const lock = h(
+    'p',
+    { className: 'lock', test: 'private' },
+    icon('lock'),
+    'Encrypted: only people with this room\u2019s link hear you',
+  );
+  const open = h('p', {}, 'Talk to the people in a room.');
+  const lost = h(
+    'p',
+    { className: 'hint', role: 'status', test: 'keyless' },
+    'Another room: it is not encrypted. The key belongs to ',
+    h('bdi', {}, room),
+    '.',
+  );
   // The page is on its way to a link that was pasted.
   let leaves = false;
   const create = button(
@@ -73,6 +87,7 @@ export function lobby(app, room, invited) {
   /** Links are pasted where a name is asked for. @returns {boolean} whether it names a room to join from here */
   function readRoom() {
     if (leaves) return false;
+    showLock();
     // What the page's address names is a room, whatever it looks like.
     const isGiven = where.value === room;
     const invitation = isGiven ? null : invitationOf(where.value);
@@ -95,6 +110,13 @@ export function lobby(app, room, invited) {
       );
     where.setCustomValidity(isGiven ? '' : linkFault(where.value));
     return elsewhere.hidden;
+  }
+
+  /** Whether the named room will be entered with a key. */
+  function showLock() {
+    lock.hidden = !peer.isPrivate(where.value);
+    open.hidden = !lock.hidden;
+    lost.hidden = !lock.hidden || !isPrivate;
   }
 
   /** Its link is what one needs to be in it: it goes to the clipboard before anything else. */
@@ -186,7 +208,8 @@ export function lobby(app, room, invited) {
       ),
     ),
   );
-  place.append(h('label', {}, 'Room', where), elsewhere);
+  place.append(h('label', {}, 'Room', where), lost, elsewhere);
+  showLock();
   const waiting = h('div', { className: 'wait', hidden: true }, words, cancel);
   const form = h(
     'form',
@@ -223,14 +246,8 @@ export function lobby(app, room, invited) {
         'brand',
         logo(56),
         h('h1', {}, ...(invited ? ['Join ', h('bdi', {}, room)] : ['voicemesh'])),
-        isPrivate
-          ? h(
-              'p',
-              { className: 'lock', test: 'private' },
-              icon('lock'),
-              'Encrypted: only people with this link hear you',
-            )
-          : h('p', {}, 'Talk to the people in a room.'),
+        lock,
+        open,
       ),
       form,
       lacks,
