@@ -109,11 +109,12 @@ test(
       room: linkOf(server, newKey()),
       input: `${speechFile('reader')}:loop`,
     });
-    for (const name of ['eve', 'mallory', 'oscar'])
-      await ada
-        .sees(name)
-        .getByText(/lacks the room\u2019s key/)
-        .waitFor();
+    for (const [name, why] of Object.entries({
+      eve: 'lacks the room\u2019s key',
+      mallory: 'does not encrypt',
+      oscar: 'lacks the room\u2019s key',
+    }))
+      await ada.sees(name).getByText(why).waitFor();
     await ada
       .at('encryption')
       .getByText(/^Encrypted, without /)
@@ -207,7 +208,13 @@ test(
     await ada.at('leave').click();
     await ada.at('back').click();
     await ada.at('room').waitFor();
+    await ada.at('private').waitFor();
+    await ada.picture('private-again');
+    assert.ok(await ada.at('keyless').isHidden());
     await ada.at('room').fill('kitchen');
+    await ada.at('keyless').waitFor();
+    assert.ok(await ada.at('private').isHidden());
+    await ada.picture('private-left');
     await ada.at('join').click();
     await ada.waitForPhase('joined');
     assert.equal(ada.page.url(), `${server.url}/r/kitchen`);

@@ -24,6 +24,8 @@ const AGREEMENTS_PER_TURN = 3;
 const AGREEMENTS_AT_JOIN = 8;
 /** Members are checked at least this often. */
 const RECHECK_MS = 1000;
+/** A member without keys for so long is shown as such. */
+const LATE_MS = 3000;
 /** A member is asked for keys, and given keys that it asks for, at most once in this time. */
 const REQUEST_MS = 1000;
 /** Another run of a member is accepted at most once in this time. */
@@ -68,6 +70,8 @@ const CLEAR_KINDS = [
 
 /** What is known of a member besides its keys. */
 class Known {
+  /** Since when it has been without keys. @type {number | null} */
+  keylessSince = null;
   /** What it published last, and the session in which that was looked at. @type {{session: number, text: string} | null} */
   published = null;
   /** @type {import('./key-ring.js').Refusal | null} */
@@ -270,6 +274,8 @@ export class Encryption {
     let hasChanged = false;
     for (const [peer, known] of this.#known) {
       const encryption = this.#stateOf(peer);
+      known.keylessSince =
+        encryption.state === 'waiting' ? (known.keylessSince ?? this.#now) : null;
       const before = known.encryption;
       known.encryption = encryption;
       const { wasGivenKeys } = this.#ring.standing(peer);
@@ -286,11 +292,13 @@ export class Encryption {
 
   /** @param {string} peer */
   #stateOf(peer) {
+    const since = this.#known.get(peer)?.keylessSince ?? Infinity;
     return stateOf(
       this.#ring.standing(peer),
       this.#known.get(peer)?.refusal ?? null,
       this.#mesh.roster.capabilities(peer)?.e2ee === true,
       this.#ring.hasRoomKey,
+      this.#now >= since + LATE_MS,
     );
   }
 

@@ -50,9 +50,17 @@ const ascii = new TextDecoder();
 /** @type {Promise<WebAssembly.Module> | null} */
 let compiled = null;
 
-/** Fetches and compiles the module. Rejects where that fails: nothing is said in the room then. */
+/** Each of two tries. */
+const LOAD_LIMIT_MS = 15_000;
+
+const compile = () =>
+  WebAssembly.compileStreaming(
+    fetch(new URL('keys.wasm', import.meta.url), { signal: AbortSignal.timeout(LOAD_LIMIT_MS) }),
+  );
+
+/** Fetches and compiles the module. Rejects where that fails twice: nothing is said in the room then. The next join tries again. */
 export function loadKeys() {
-  compiled ??= WebAssembly.compileStreaming(fetch(new URL('keys.wasm', import.meta.url)));
+  compiled ??= compile().catch(compile);
   compiled.catch(() => {
     compiled = null;
   });
@@ -71,27 +79,6 @@ const peerText = (bytes) =>
 /** What a call gives after the module has trapped, as if it had failed; nothing is sealed or opened any more. */
 const TRAPPED = -1;
 
-/** @param {WebAssembly.Exports} exports @param {() => void} trapped @returns {Exports} */
-function guarded(exports, trapped) {
-  let hasTrapped = false;
-  const calls = Object.entries(exports).map(([name, value]) => [
-    name,
-    typeof value !== 'function'
-      ? value
-      : (/** @type {number[]} */ ...given) => {
-          if (hasTrapped) return TRAPPED;
-          try {
-            return value(...given);
-          } catch {
-            hasTrapped = true;
-            trapped();
-            return TRAPPED;
-          }
-        },
-  ]);
-  return Object.fromEntries(calls);
-}
-
 /** The ring of one run in one room. */
 export class KeyRing {
   /** @type {Exports} */
@@ -100,14 +87,17 @@ export class KeyRing {
   #input;
   /** @type {number} */
   #output;
+  #hasFailed = false;
+  #failed;
   hasRoomKey;
 
   /**
    * @param {WebAssembly.Module} module @param {Identity} identity its seed is overwritten
-   * @param {() => void} [trapped] the module has failed: the room is left
+   * @param {() => void} [failed] told once that the module has failed: the room is to be left. Calls under way give something
    */
-  constructor(module, { secret, origin, room, instance, peer, roomKey, seed }, trapped = () => {}) {
-    this.#wasm = guarded(new WebAssembly.Instance(module).exports, trapped);
+  constructor(module, { secret, origin, room, instance, peer, roomKey, seed }, failed = () => {}) {
+    this.#failed = failed;
+    this.#wasm = this.#guarded(new WebAssembly.Instance(module).exports);
     [this.#input, this.#output] = [this.#wasm.input(), this.#wasm.output()];
     this.hasRoomKey = roomKey !== null;
     const [from, name] = [utf8.encode(origin), utf8.encode(room)];
@@ -116,6 +106,31 @@ export class KeyRing {
     seed.fill(0);
     const given = [bytes, from.length, instance, Number(this.hasRoomKey), MAX_MEMBERS];
     if (this.#wasm.create(...given) !== 1) throw new Error('The keys of this room cannot be made.');
+  }
+
+  /** @param {WebAssembly.Exports} exports @returns {Exports} */
+  #guarded(exports) {
+    const calls = Object.entries(exports).map(([name, value]) => [
+      name,
+      typeof value !== 'function'
+        ? value
+        : (/** @type {number[]} */ ...given) => {
+            if (this.#hasFailed) return TRAPPED;
+            try {
+              return value(...given);
+            } catch {
+              this.#fail();
+              return TRAPPED;
+            }
+          },
+    ]);
+    return Object.fromEntries(calls);
+  }
+
+  #fail() {
+    if (this.#hasFailed) return;
+    this.#hasFailed = true;
+    this.#failed();
   }
 
   /** What is published in a session. @param {number} session */
@@ -253,10 +268,10 @@ export class KeyRing {
       : new Uint8Array(this.#wasm.memory.buffer, this.#output, length).slice();
   }
 
-  /** @param {number} length */
+  /** What there always is, unless the module has failed. @param {number} length */
   #read(length) {
     const bytes = this.#bytes(length);
-    if (!bytes) throw new Error('The key ring gives nothing.');
-    return bytes;
+    if (!bytes) this.#fail();
+    return bytes ?? new Uint8Array(0);
   }
 }

@@ -2,9 +2,9 @@
  * Encryption state of one member, as crates/mesh has it.
  *
  * @typedef {import('./key-ring.js').Refusal} Refusal
- * @typedef {{state: 'waiting' | 'encrypted' | 'verified' | 'unable' | 'stopped'} | {state: 'refused', why: Refusal}
- *   | {state: 'only-theirs', hasRoomKey: boolean}} MemberEncryption
- *   `waiting`: it can encrypt, and its keys have not come. `encrypted`, `verified`: what it says is opened, and what is sent to it
+ * @typedef {{state: 'encrypted' | 'verified' | 'unable' | 'stopped'} | {state: 'waiting', isLate: boolean}
+ *   | {state: 'refused', why: Refusal} | {state: 'only-theirs', hasRoomKey: boolean}} MemberEncryption
+ *   `waiting`: it can encrypt, and its keys have not come, or are late. `encrypted`, `verified`: what it says is opened, and what is sent to it
  *   sealed; with the room's key no server can be in between. `unable`: its program cannot. `stopped`: it did in this stay and does
  *   not now, as the server says. `refused`: its announcement was. `only-theirs`: it encrypts, and this page does not: it is not heard
  *   here; with a room's key it takes nothing from here either.
@@ -14,13 +14,13 @@ import { fromBase64Url } from './base64.js';
 
 const [VERSION, PLAIN_BYTES, TAG_BYTES] = [1, 82, 32];
 
-/** @param {import('./key-ring.js').Standing} standing @param {Refusal | null} refusal @param {boolean} canEncrypt @param {boolean} hasRoomKey @returns {MemberEncryption} */
-export function stateOf(standing, refusal, canEncrypt, hasRoomKey) {
+/** @param {import('./key-ring.js').Standing} standing @param {Refusal | null} refusal @param {boolean} canEncrypt @param {boolean} hasRoomKey @param {boolean} isLate @returns {MemberEncryption} */
+export function stateOf(standing, refusal, canEncrypt, hasRoomKey, isLate) {
   if (refusal !== null && (!standing.accepted || refusal === 'identity-changed'))
     return { state: 'refused', why: refusal };
   if (standing.accepted && standing.hasKeys)
     return { state: hasRoomKey ? 'verified' : 'encrypted' };
-  if (canEncrypt) return { state: 'waiting' };
+  if (canEncrypt) return { state: 'waiting', isLate };
   return { state: standing.wasAccepted ? 'stopped' : 'unable' };
 }
 

@@ -5,7 +5,7 @@
 
 /** Why the page cannot go on, under a code for which it has words. */
 export class PageError extends Error {
-  /** @param {'no-sound' | 'too-many-tabs' | 'no-keys'} code */
+  /** @param {'no-sound' | 'too-many-tabs' | 'no-keys' | 'keys-failed'} code */
   constructor(code) {
     super(code);
     this.name = code;

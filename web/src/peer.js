@@ -15,7 +15,7 @@ import { fromBase64Url, toBase64Url } from './base64.js';
 import { displayName, isolated, roomKey, roomName, shownName } from './names.js';
 import { watchNetwork } from './network.js';
 import { askForToken, currentToken } from './invitation.js';
-import { PageError, hasWebRtc, locks } from './optional.js';
+import { PageError, hasWebRtc, locks, optional } from './optional.js';
 import { BASE, roomUrl, socketUrl } from './place.js';
 import { Reports } from './reports.js';
 import { GROUP_PROBLEMS } from './session.js';
@@ -50,8 +50,17 @@ const CAPABILITIES = {
   frame_ms: [10, 20, 40, 60],
 };
 
+/** What encrypts is not waited for longer. */
+const ENCRYPTION_LIMIT_MS = 35_000;
+
 /** Most rooms have no key, and need none of this. */
-async function loadEncryption() {
+function loadEncryption() {
+  /** @type {Promise<never>} */
+  const late = new Promise((_, reject) => setTimeout(reject, ENCRYPTION_LIMIT_MS));
+  return Promise.race([encryptionModules(), late]);
+}
+
+async function encryptionModules() {
   const [{ Encryption }, { KeyRing, loadKeys }, { KnownMembers }] = await Promise.all([
     import('./encryption.js'),
     import('./key-ring.js'),
@@ -174,7 +183,7 @@ export class Peer extends EventTarget {
       relayOnly || !hasWebRtc(),
     ];
     this.#saidName = this.#name;
-    [this.#password, this.#joiningSince] = [password, clock()];
+    this.#password = password;
     this.#show();
     // Sound is opened within the click, since browsers want one; the server is asked meanwhile.
     const [sound, module] = [this.sound.open(), loadUplink()];
@@ -217,7 +226,10 @@ export class Peer extends EventTarget {
     });
     const seed = crypto.getRandomValues(new Uint8Array(32));
     const identity = { ...own, origin, room, instance, seed };
-    const ring = new KeyRing(module, identity, () => this.#refuse('no-keys', ''));
+    // When the calls under way are over: nothing is sealed or opened in them any more.
+    const failed = () => queueMicrotask(() => this.#refuse('keys-failed', ''));
+    const ring = optional(() => new KeyRing(module, identity, failed), null);
+    if (!ring) throw new PageError('keys-failed');
     const people = new KnownMembers(this.storage, own.peer);
     return (/** @type {Mesh} */ mesh) => new Encryption(mesh, ring, people);
   }
@@ -315,6 +327,7 @@ export class Peer extends EventTarget {
         mesh.uplink = null;
       });
     this.#mesh = mesh;
+    this.#joiningSince = clock();
     this.#lateness = new Lateness();
     this.#reports.begin();
     this.texts.open(peer);
@@ -505,7 +518,8 @@ export class Peer extends EventTarget {
     };
     const now = clock();
     const times = {
-      waitsSince: busy ? this.#joiningSince : null,
+      // The server is waited for when what the page itself needs is there.
+      waitsSince: busy && this.#mesh ? this.#joiningSince : null,
       pathChangedAt: this.#pathChangedAt,
       deviceBusy: this.#lateness.isBusy(now),
     };

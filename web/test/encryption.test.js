@@ -185,7 +185,10 @@ test('why a text was sent to no one is known: no one was there, or had a key, or
   world.join('Quiet', { relay_only: true, e2ee: true });
   world.run(500);
   assert.equal(whyNot(20, { peer: idOf('Plain') }), 'unable');
+  const quiet = () => ada.mesh.encryption?.stateOf(idOf('Quiet'));
+  assert.deepEqual(quiet(), { state: 'waiting', isLate: false });
   assert.equal(whyNot(11_000, undefined), 'late');
+  assert.deepEqual(quiet(), { state: 'waiting', isLate: true });
 });
 
 test('a text that waited for keys comes back when the server refuses it', (t) => {
@@ -398,18 +401,45 @@ test('a module that has failed seals and opens nothing, and says so once', () =>
     (exports) => (failing = exports),
   );
   assert.ok(ring.seal(0, 1, counting(0, 20), 4, null));
-  failing.fails = true;
+  failing.fails = 'seal';
   assert.equal(ring.seal(0, 1, counting(0, 20), 4, null), null);
-  failing.fails = false;
+  failing.fails = '';
   assert.equal(
     ring.seal(0, 1, counting(0, 20), 4, null),
     null,
     'what it would do now is not known',
   );
   assert.equal(ring.standing(idOf('Bo')).accepted, false);
+  assert.deepEqual([ring.announcement(1).length, ring.safetyCode()], [0, '']);
   assert.equal(ring.verifyFingerprint(1, idOf('Bo'), 1, counting(0, 32), counting(0, 32)), false);
   assert.deepEqual([ring.agreeNext(), ring.pollPackage(), ring.nextTimer], [false, null, Infinity]);
   assert.equal(traps, 1);
+});
+
+test('a module that fails in a call says so once, and the calls that are under way end', () => {
+  for (const fails of ['announcement', 'safety_code', 'poll_package', 'set_member', 'seal']) {
+    const world = new World();
+    let failures = 0;
+    /** @type {any} */
+    let control = null;
+    const identity = { first: 65, peer: idOf('Ada'), seed: counting(65, 32) };
+    const ring = ringOf(
+      identity,
+      () => (failures += 1),
+      (of) => (control = of),
+    );
+    const ada = joins(world, 'Ada', { relay_only: true, ring });
+    world.run(500);
+    control.fails = fails;
+    const bo = joins(world, 'Bo', { relay_only: true });
+    world.run(500);
+    speak(ada);
+    write(ada, TEXT);
+    world.run(2000);
+    assert.equal(failures, 1, fails);
+    assert.ok(!serverSaw(world, FRAME) && !serverSaw(world, TEXT), fails);
+    assert.deepEqual([framesHeard(bo), bo.texts], [[], []], fails);
+  }
 });
 
 test('who is new since the last visit is told from who was here, and a changed key from the same one', () => {

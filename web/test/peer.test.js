@@ -3,7 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { loadKeys } from '../src/key-ring.js';
 import { Peer } from '../src/peer.js';
+import { ending } from '../src/view/words.js';
+import { keysBytes, trapIn } from './rings.js';
 
 /** What a peer says of its device after turns with such pauses in ms. @param {import('node:test').TestContext} t @param {number[]} pauses @param {boolean} [hidden] */
 function afterTurns(t, pauses, hidden = false) {
@@ -23,6 +26,85 @@ function afterTurns(t, pauses, hidden = false) {
   }
   return peer.state.deviceBusy;
 }
+
+class WebSocket {
+  close() {}
+}
+
+/**
+ * A page on its way into a room with a key, whose requests are answered by `fetch`.
+ * @param {import('node:test').TestContext} t @param {(url: URL, init: RequestInit) => Promise<Response>} fetch
+ */
+function enters(t, fetch) {
+  const listens = { addEventListener() {} };
+  const names = { ...listens, document: { ...listens, hidden: false }, WebSocket, fetch };
+  const former = globalThis.fetch;
+  Object.assign(globalThis, names);
+  t.after(() => {
+    for (const name of Object.keys(names)) Reflect.deleteProperty(globalThis, name);
+    globalThis.fetch = former;
+  });
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  const storage = { getItem: () => null, setItem() {}, removeItem() {} };
+  const peer = new Peer({ storage, url: 'ws://localhost/', room: 'den', key: 'A'.repeat(22) });
+  Object.assign(peer.sound, { async open() {}, begin() {} });
+  const options = { room: 'den', name: 'Ada', relayOnly: true, microphone: false };
+  return { peer, joined: peer.join(options) };
+}
+
+/** The module that the page asks for. @param {URL} url */
+const answered = (url) =>
+  url.pathname.endsWith('keys.wasm')
+    ? Promise.resolve(new Response(keysBytes, { headers: { 'content-type': 'application/wasm' } }))
+    : Promise.reject(new TypeError('no such file'));
+
+test('keys that do not load are asked for twice within a limit, and anew with the next join', async (t) => {
+  /** @type {AbortController[]} */
+  const limits = [];
+  t.mock.method(AbortSignal, 'timeout', () => {
+    const limit = new AbortController();
+    limits.push(limit);
+    return limit.signal;
+  });
+  /** @type {Promise<void>} */
+  let asked = Promise.resolve();
+  let tellAsked = () => {};
+  const nextAsk = () => (asked = new Promise((resolve) => (tellAsked = resolve)));
+  nextAsk();
+  /** Never answered. @param {URL} url @param {RequestInit} init @returns {Promise<Response>} */
+  const stuck = (url, { signal } = {}) => {
+    if (!url.pathname.endsWith('keys.wasm')) return answered(url);
+    return new Promise((_, reject) => {
+      signal?.addEventListener('abort', () => reject(new Error('aborted')));
+      tellAsked();
+    });
+  };
+  const { peer, joined } = enters(t, stuck);
+  await asked;
+  assert.equal(peer.state.phase, 'joining');
+  nextAsk();
+  limits[0].abort();
+  await asked;
+  assert.equal(limits.length, 2);
+  // Nor is anything else waited for without a limit.
+  t.mock.timers.tick(35_000);
+  await joined;
+  assert.equal(peer.state.refusal?.code, 'no-keys');
+  limits[1].abort();
+  await assert.rejects(loadKeys());
+  globalThis.fetch = /** @type {any} */ (answered);
+  assert.ok((await loadKeys()) instanceof WebAssembly.Module);
+});
+
+test('a page whose keys fail leaves the room with one sentence', async (t) => {
+  t.after(trapIn({ fails: 'safety_code' }));
+  const { peer, joined } = enters(t, answered);
+  await joined;
+  await Promise.resolve();
+  assert.equal(peer.state.phase, 'refused');
+  assert.equal(peer.state.refusal?.code, 'keys-failed');
+  assert.match(ending(peer.state)[1], /^The part of this page that encrypts has failed/);
+});
 
 /** Turns in about four seconds. @param {number} longest the pause once a second */
 const turns = (longest) => Array.from({ length: 4 }, () => [...Array(45).fill(20), longest]).flat();

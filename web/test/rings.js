@@ -7,9 +7,10 @@ import { KeyRing } from '../src/key-ring.js';
 export const vectors = JSON.parse(
   readFileSync(new URL('../../tests/vectors/e2ee.json', import.meta.url), 'utf8'),
 );
-export const keysModule = new WebAssembly.Module(
-  readFileSync(process.env.KEYS_WASM ?? new URL('../src/keys.wasm', import.meta.url)),
+export const keysBytes = readFileSync(
+  process.env.KEYS_WASM ?? new URL('../src/keys.wasm', import.meta.url),
 );
+export const keysModule = new WebAssembly.Module(keysBytes);
 
 export const bytes = (/** @type {string} */ hex) =>
   Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
@@ -27,9 +28,9 @@ const trapping = new WebAssembly.Module(
 
 /**
  * @param {{first?: number} & Partial<import('../src/key-ring.js').Identity>} given `first`: of the bytes of its secret
- * @param {() => void} [trapped] @param {(control: {fails: boolean}) => void} [control] with `fails`, `seal` traps
+ * @param {() => void} [failed] @param {(control: {fails: string}) => void} [control] `fails`: the export that traps
  */
-export function ringOf({ first = 0, ...given }, trapped, control) {
+export function ringOf({ first = 0, ...given }, failed, control) {
   const identity = {
     secret: counting(first, 32),
     origin: 'wss://voice.example',
@@ -40,26 +41,37 @@ export function ringOf({ first = 0, ...given }, trapped, control) {
     seed: counting(first + 100, 32),
     ...given,
   };
-  if (!control) return new KeyRing(keysModule, identity, trapped);
-  const { Instance } = WebAssembly;
-  const fails = { fails: false };
+  if (!control) return new KeyRing(keysModule, identity, failed);
+  const fails = { fails: '' };
   control(fails);
+  const restore = trapIn(fails);
+  try {
+    return new KeyRing(keysModule, identity, failed);
+  } finally {
+    restore();
+  }
+}
+
+/** From now on, the named export of what is instantiated traps. @param {{fails: string}} control @returns {() => void} ends that */
+export function trapIn(control) {
+  const { Instance } = WebAssembly;
   const trap = /** @type {any} */ (new Instance(trapping).exports);
   WebAssembly.Instance = /** @type {any} */ (
     class {
       constructor(/** @type {WebAssembly.Module} */ module) {
-        const exports = /** @type {any} */ (new Instance(module).exports);
-        const seal = (/** @type {number[]} */ ...of) => {
-          if (fails.fails) trap.f();
-          return exports.seal(...of);
-        };
-        this.exports = { ...exports, seal };
+        this.exports = Object.fromEntries(
+          Object.entries(new Instance(module).exports).map(([name, value]) => [
+            name,
+            typeof value !== 'function'
+              ? value
+              : (/** @type {number[]} */ ...of) =>
+                  name === control.fails ? trap.f() : value(...of),
+          ]),
+        );
       }
     }
   );
-  try {
-    return new KeyRing(keysModule, identity, trapped);
-  } finally {
+  return () => {
     WebAssembly.Instance = Instance;
-  }
+  };
 }

@@ -731,11 +731,11 @@ test('who has a key that the other lacks is not heard, and the lock names them',
   assert.equal(lockWords(state(room)), 'Encrypted and verified by the link');
   const without = state({ ...room, people: [verified, refused] });
   assert.equal(lockWords(without), 'Encrypted, without Cleo');
-  assert.match(lockMeaning(without), /Cleo came without the key/);
+  assert.match(lockMeaning(without), /Cleo joined without encryption/);
   assert.doesNotMatch(lockMeaning(state(room)), /without/);
   assert.deepEqual(
     [quality(refused), statusWords(refused), hearingWords(refused)],
-    ['unheard', 'lacks the room\u2019s key', 'does not hear you'],
+    ['unheard', 'does not encrypt', 'does not hear you'],
   );
   assert.deepEqual([quality(verified), statusWords(verified)], ['good', '']);
   assert.equal(statusWords({ ...verified, met: 'new' }), 'new here');
@@ -750,6 +750,39 @@ test('who has a key that the other lacks is not heard, and the lock names them',
   for (const e2ee of ['', 'x', 'AQ', toBase64Url(new Uint8Array(114))])
     assert.equal(onlyTheirs({ e2ee }), null);
   assert.equal(onlyTheirs({}), null);
+});
+
+test('each reason for which a person is not encrypted has its own words, and who it is stands before them', () => {
+  const guide = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
+  /** @type {[NonNullable<PersonState['encryption']>, boolean, string][]} */
+  const states = [
+    [{ state: 'waiting', isLate: true }, false, 'may not hear'],
+    [{ state: 'unable' }, true, 'Send them the whole link'],
+    [{ state: 'stopped' }, true, 'Send them the whole link'],
+    [{ state: 'refused', why: 'not-authentic' }, true, 'Send them the whole link'],
+    [{ state: 'refused', why: 'old-run' }, true, 'reload'],
+    [{ state: 'refused', why: 'identity-changed' }, false, 'over another way'],
+  ];
+  const words = new Set();
+  for (const [encryption, isLeftOut, helps] of states) {
+    const people = ['Ben', 'Cleo'].map((name) => person({ id: name, name, encryption }));
+    const room = state({ safetyCode: '1', people });
+    const [few, meaning] = [statusWords(people[0]), lockMeaning(room)];
+    assert.ok(meaning.includes(' Ben and Cleo ') && meaning.includes(helps), meaning);
+    assert.ok(guide.includes(`\u201c${few}\u201d`), few);
+    assert.equal(/^Encrypted, without/.test(lockWords(room)), isLeftOut);
+    assert.equal(hearingWords(people[0]), isLeftOut ? 'does not hear you' : '');
+    words.add(few).add(meaning);
+  }
+  assert.equal(words.size, 2 * states.length);
+  const changed = person({ name: 'Ben', encryption: states[5][0] });
+  const room = state({ safetyCode: '1', people: [changed] });
+  assert.equal(lockWords(room), 'Another key of Ben');
+  // Keys take a moment to come, and words that flash by help no one.
+  const waits = person({ encryption: { state: 'waiting', isLate: false } });
+  assert.deepEqual([statusWords(waits), quality(waits)], ['', 'good']);
+  const late = person({ encryption: states[0][0] });
+  assert.deepEqual([quality(late), reasonWords(late, state({}))], ['unheard', '']);
 });
 
 test('what the guide to trouble quotes is what the page says', () => {

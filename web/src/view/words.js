@@ -78,6 +78,8 @@ export const REFUSALS = new Map(
     'token-expired': 'Your link has expired. Get a new one where you got it.',
     'no-keys':
       'The part of this page that encrypts could not be loaded, and nothing is said in this room without it. Reload the page.',
+    'keys-failed':
+      'The part of this page that encrypts has failed, and nothing is said in this room without it. Reload the page.',
     'no-sound':
       'The page’s sound could not be started. Reload the page; if that does not help, use another browser.',
     'too-many-tabs': 'This browser has too many tabs in this room. Close one, then try again.',
@@ -89,7 +91,8 @@ export const REFUSALS = new Map(
 
 /** What helps after a refusal, where it is not to join again as before. @param {string} code @returns {'reload' | 'change' | 'again'} */
 export function remedy(code) {
-  if (['failed', 'no-keys', 'no-sound', 'unsupported-protocol'].includes(code)) return 'reload';
+  if (['failed', 'no-keys', 'keys-failed', 'no-sound', 'unsupported-protocol'].includes(code))
+    return 'reload';
   return code === 'bad-name' || code === 'bad-room' ? 'change' : 'again';
 }
 
@@ -399,6 +402,39 @@ export function privacyWords({ relayOnly, serverRelayOnly }) {
     : 'People who are connected to you directly can see your IP address.';
 }
 
+/**
+ * What keeps a person from being encrypted with this page: in a few words; what happened, behind names; and what that means, if
+ * not that they are left out until they have the link.
+ * @typedef {[few: string, happened: string, meaning?: string]} Fault
+ * @type {Record<string, Fault>}
+ */
+const KEY_FAULTS = {
+  waiting: ['no keys yet', 'gave no keys yet', 'until they come, you may not hear each other.'],
+  unable: ['does not encrypt', 'joined without encryption'],
+  stopped: ['no longer encrypts', 'came back without encryption'],
+  'not-authentic': ['lacks the room’s key', 'came without the key of this room, or with another'],
+  'identity-changed': [
+    'shows another key',
+    'showed another key than before',
+    'it may be someone else who has the link. Ask them over another way.',
+  ],
+  refused: [
+    'keys refused',
+    'gave keys that are refused',
+    'you do not hear each other. All should reload this page, or update their program.',
+  ],
+  // Of this the room has a sentence.
+  'only-theirs': ['encrypted', ''],
+};
+const LEFT_OUT = 'you do not hear each other, and they read nothing. Send them the whole link.';
+
+/** @param {PersonState} person */
+function keyFault({ encryption }) {
+  if (encryption === null || (encryption.state === 'waiting' && !encryption.isLate)) return null;
+  const why = encryption.state === 'refused' ? encryption.why : encryption.state;
+  return KEY_FAULTS[why] ?? (encryption.state === 'refused' ? KEY_FAULTS.refused : null);
+}
+
 /** Whether one of the two has a key that the other lacks: neither hears the other. @param {PersonState} person */
 const lacksKey = ({ encryption }) => encryption !== null && isLeftOut(encryption);
 
@@ -408,16 +444,15 @@ const leftOut = ({ people }) => people.filter((person) => !person.away && lacksK
 /** Whether a person encrypts, and this page does not: it is not heard here. @param {PersonState} person */
 const encryptsAlone = ({ encryption }) => encryption?.state === 'only-theirs';
 
+/** Whether a person's speech cannot be opened here, whatever the connection. @param {PersonState} person */
+const isSealed = (person) =>
+  lacksKey(person) || encryptsAlone(person) || keyFault(person) === KEY_FAULTS.waiting;
+
 /** What this browser remembers of a person. */
 const MET = { known: '', new: 'new here', changed: 'not the same as last time' };
 
 /** What a person's encryption keeps from one of the two. @param {PersonState} person */
-const keyWords = (person) =>
-  encryptsAlone(person)
-    ? 'encrypted'
-    : lacksKey(person)
-      ? 'lacks the room\u2019s key'
-      : MET[person.met];
+const keyWords = (person) => keyFault(person)?.[0] ?? MET[person.met];
 
 /** Who is here with a key that this page came without. @param {PeerState} state */
 export function keylessWords({ phase, people }) {
@@ -429,20 +464,29 @@ export function keylessWords({ phase, people }) {
 /** How a room is encrypted, in a few words; '' where it is not. @param {PeerState} state */
 export function lockWords(state) {
   if (state.safetyCode === null) return '';
+  const other = withFault(state, KEY_FAULTS['identity-changed']);
+  if (other.length > 0) return `Another key of ${listed(other)}`;
   const names = leftOut(state).map(({ name }) => name);
   return names.length > 0
     ? `Encrypted, without ${listed(names)}`
     : 'Encrypted and verified by the link';
 }
 
+/** The names of those of whom that is so. @param {PeerState} state @param {Fault} fault */
+const withFault = ({ people }, fault) =>
+  people.filter((one) => !one.away && keyFault(one) === fault).map(({ name }) => name);
+
 /** What that means. @param {PeerState} state */
 export function lockMeaning(state) {
-  const names = leftOut(state).map(({ name }) => name);
-  const without =
-    names.length === 0
-      ? ''
-      : ` ${listed(names)} came without the key of this room: you do not hear each other, and they read nothing. Send them the whole link.`;
-  return `Only people who have this room\u2019s link hear you and read what you write. The server cannot: it sees who is here, and when and how much is said.${without}`;
+  const faults = Object.values(KEY_FAULTS).flatMap((fault) => {
+    const names = withFault(state, fault);
+    const [, happened, meaning = LEFT_OUT] = fault;
+    return names.length > 0 && happened ? `${listed(names)} ${happened}: ${meaning}` : [];
+  });
+  return [
+    'Only people who have this room\u2019s link hear you and read what you write. The server cannot: it sees who is here, and when and how much is said.',
+    ...faults,
+  ].join(' ');
 }
 
 export const ROUTE = {
@@ -458,7 +502,7 @@ const delayOf = ({ delayMs, roundTripMs }) => delayMs ?? (roundTripMs ?? 0) / 2 
 export function quality(person, output = 'on') {
   const { route, lossPercent, delayMs, roundTripMs, cannotDecode } = person;
   if (route === 'none') return 'gone';
-  if (lacksKey(person) || encryptsAlone(person)) return 'unheard';
+  if (isSealed(person)) return 'unheard';
   // However good the connection is.
   if (output === 'none' || output === 'waits' || cannotDecode) return 'unheard';
   const loss = lossPercent ?? 0;
@@ -515,7 +559,7 @@ const LATE_MS = 200;
  */
 export function reasonWords(person, { people, output, networkChanged, deviceBusy }) {
   const how = quality(person);
-  if (lacksKey(person) || encryptsAlone(person)) return '';
+  if (isSealed(person)) return '';
   if (how !== 'gone' && output === 'none') return 'your speaker has stopped';
   if (deviceBusy && how !== 'gone' && (how !== 'good' || person.cannotDecode))
     return 'this device is too busy';
