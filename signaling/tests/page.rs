@@ -14,7 +14,7 @@ use voicemesh_signaling::{Config, ServeError};
 const MOST_BYTES_GZIP: usize = 165_000;
 const MOST_BYTES_BROTLI: usize = 144_500;
 /// Loaded when they are needed, and how large they may be with brotli.
-const LATER: [(&str, usize); 8] = [
+const LATER: [(&str, usize); 10] = [
     ("look-alikes.js", 15_000),
     ("capture-rate-worklet.js", 500),
     ("resample.js", 1_000),
@@ -24,6 +24,8 @@ const LATER: [(&str, usize); 8] = [
     ("key-ring.js", 2_000),
     ("fingerprints.js", 1_000),
     ("known-members.js", 1_000),
+    ("lock.js", 1_800),
+    ("new-link.js", 1_300),
 ];
 
 /// What a server answered.

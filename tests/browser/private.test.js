@@ -223,6 +223,54 @@ test(
 );
 
 test(
+  'who is put out still has the link, and a new one goes to those who stay, whichever program they use',
+  within(90),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browser('reader');
+    const link = linkOf(server, newKey());
+    // Who comes first moderates.
+    const ada = await follows(stage, browser, link, 'ada', { silent: true });
+    const eve = await follows(stage, browser, link, 'eve', { silent: true });
+    const bob = stage.cli(server, 'bob', { room: link });
+    await ada.sees('bob').waitFor();
+    await ada.sees('eve').locator('summary').click();
+    const kick = ada.sees('eve').locator('[data-test="kick"]');
+    await kick.click();
+    await kick.click();
+    await eve.waitForPhase('refused');
+    await ada.at('renew').waitFor();
+    await ada.picture('private-put-out');
+    await ada.at('renew').click();
+    await ada
+      .at('new-link-words')
+      .getByText(/privately to \u2068bob/)
+      .waitFor();
+    await ada.picture('private-new-link');
+    await ada.at('new-link-send').click();
+    const { text, name } = await bob.waitFor('text');
+    const written =
+      /^bob, we go on in a new room, with a new key: (http\S+)$/.exec(text)?.[1] ?? '';
+    assert.equal(name, 'ada');
+    assert.match(written, /\/r\/private-[a-z0-9]{12}#k=[\w-]{21}[AQgw]$/);
+    assert.equal(await ada.at('new-link').inputValue(), written);
+    await ada.picture('private-new-link-sent');
+    const kept = await ada.page.evaluate(() =>
+      JSON.stringify([{ ...localStorage }, { ...sessionStorage }]),
+    );
+    assert.ok(!kept.includes(written.split('#k=')[1]), kept);
+    const cara = stage.cli(server, 'cara', { room: written });
+    await ada.at('new-link-go').click();
+    await ada.at('join-silent').click();
+    await ada.waitForPhase('joined');
+    await ada.sees('cara').waitFor();
+    await ada.at('encryption').getByText('Encrypted and verified by the link').waitFor();
+    cara.type('hello in the new room');
+    await ada.at('messages').getByText('hello in the new room', { exact: true }).waitFor();
+  }),
+);
+
+test(
   'Firefox has an authenticated link to a command line, and both read each other',
   withSound(90, { firefox: true }),
   Stage.for(async (stage) => {

@@ -52,8 +52,7 @@ const REFUSED = {
   'password-wait': 'The server checks one password at a time. Try again in a few seconds.',
 };
 
-const STILL_HAS_KEY =
-  ' They still have this room\u2019s link: meet in a new private room if they must not come back.';
+const STILL_HAS_KEY = ' They still have this room\u2019s link.';
 
 export class Moderation {
   /** Whether the room is closed to newcomers. */
@@ -67,12 +66,14 @@ export class Moderation {
   #banned = new Map();
   /** Who has left, and when the server knew it; the latest last. @type {Map<string, {name: string, at: number}>} */
   #left = new Map();
-  /** @type {Map<number, {action: Action, about: About & {hasLeft?: boolean}, name: string, at: number}>} by request */
+  /** @type {Map<number, {action: Action, about: About & {hasLeft?: boolean}, name: string, hasKey: boolean, at: number}>} by request; `hasKey`: of an encrypted room, as far as is known */
   #open = new Map();
   /** What else was decided here, in this session. @type {{muted: Set<string>, moved: Set<string>, locked: boolean, password: boolean}} */
   #held = { muted: new Set(), moved: new Set(), locked: false, password: false };
   /** @type {number | null} */
   #session = null;
+  /** Who was put out of an encrypted room last, and still has its link: another one is offered. @type {{name: string} | null} */
+  keyHolder = null;
   /** Who was put out last, until that one leaves. */
   #putOut = '';
 
@@ -128,7 +129,8 @@ export class Moderation {
     }
     const request = ++this.#request;
     const peer = about.peer ?? '';
-    const member = this.mesh.roster.members.get(peer);
+    const { encryption, roster } = this.mesh;
+    const member = roster.members.get(peer);
     const name =
       isolated((member?.label ?? this.#left.get(peer)?.name) || '') ||
       (this.#banned.get(peer)?.name ?? '');
@@ -136,6 +138,7 @@ export class Moderation {
       action,
       about: { ...about, ...(action === 'ban' && !member && { hasLeft: true }) },
       name,
+      hasKey: encryption ? !member || encryption.isAccepted(peer) : false,
       at: this.mesh.signaling.now,
     });
     if (this.#open.size > MOST_OPEN) this.#open.delete(this.#open.keys().next().value ?? 0);
@@ -148,7 +151,7 @@ export class Moderation {
   done(now, request) {
     const decision = this.#take(request);
     if (!decision) return;
-    const { action, about, name } = decision;
+    const { action, about, name, hasKey } = decision;
     const peer = about.peer ?? '';
     if (action === 'ban' || action === 'unban') this.#banned.delete(peer);
     if (action === 'ban') this.#banned.set(peer, { name, until: now + BAN_SECONDS * 1000 });
@@ -165,7 +168,8 @@ export class Moderation {
     if (action === 'set-password') this.#passwordNews = '';
     // The next join brings it along, should the server have forgotten it.
     if (action === 'set-password') this.mesh.config.password = about.password ?? '';
-    const keepsKey = this.mesh.encryption && (action === 'kick' || action === 'ban');
+    const keepsKey = hasKey && (action === 'kick' || action === 'ban');
+    if (keepsKey) this.keyHolder = { name };
     const text = DONE[action](name, about) + (keepsKey ? STILL_HAS_KEY : '');
     this.mesh.emit({ type: 'remark', text });
   }

@@ -61,12 +61,13 @@ function loadEncryption() {
 }
 
 async function encryptionModules() {
-  const [{ Encryption }, { KeyRing, loadKeys }, { KnownMembers }] = await Promise.all([
+  const [{ Encryption }, { KeyRing, loadKeys }, { KnownMembers }, lock] = await Promise.all([
     import('./encryption.js'),
     import('./key-ring.js'),
     import('./known-members.js'),
+    import('./view/lock.js'),
   ]);
-  return { Encryption, KeyRing, KnownMembers, module: await loadKeys() };
+  return { Encryption, KeyRing, KnownMembers, lock, module: await loadKeys() };
 }
 
 /** A room's key, from its form in links. @param {string} text */
@@ -87,6 +88,8 @@ export class Peer extends EventTarget {
   /** @type {Mesh | null} */ #mesh = null;
   /** The keys of rooms, as their links have them, by the key of the room's name. @type {Map<string, string>} */
   #keys = new Map();
+  /** What the room shows of its encryption, if it has one. @type {typeof import('./view/lock.js') | null} */
+  lock = null;
   #reports = new Reports();
   /** @type {import('./state.js').Refusal | null} */ #refusal = null;
   #joinedAt = 0;
@@ -175,7 +178,7 @@ export class Peer extends EventTarget {
       return;
     const joins = ++this.#joins;
     this.#phase = 'joining';
-    this.#refusal = null;
+    this.#refusal = this.lock = null;
     this.#joinedAt = 0;
     [this.#room, this.#name, this.#relayOnly] = [
       shownName(roomName(room), room),
@@ -221,7 +224,7 @@ export class Peer extends EventTarget {
    * @param {readonly [origin: string, room: string, instance: number]} place
    */
   async #encrypted(loading, own, [origin, room, instance]) {
-    const { Encryption, KeyRing, KnownMembers, module } = await loading.catch(() => {
+    const { Encryption, KeyRing, KnownMembers, lock, module } = await loading.catch(() => {
       throw new PageError('no-keys');
     });
     const seed = crypto.getRandomValues(new Uint8Array(32));
@@ -231,7 +234,10 @@ export class Peer extends EventTarget {
     const ring = optional(() => new KeyRing(module, identity, failed), null);
     if (!ring) throw new PageError('keys-failed');
     const people = new KnownMembers(this.storage, own.peer);
-    return (/** @type {Mesh} */ mesh) => new Encryption(mesh, ring, people);
+    return (/** @type {Mesh} */ mesh) => {
+      this.lock = lock;
+      return new Encryption(mesh, ring, people);
+    };
   }
 
   /** One's own id in this room; '' before joining. */
@@ -258,6 +264,11 @@ export class Peer extends EventTarget {
   /** @param {string} text @param {string | null} personId null: the room */
   sendText(text, personId = null) {
     this.texts.send(this.#mesh, this.#ownName, text, personId);
+  }
+
+  /** A text with a room's key: this tab does not keep it. @param {string} text @param {string} personId */
+  invite(text, personId) {
+    this.texts.send(this.#mesh, this.#ownName, text, personId, false);
   }
 
   /** @param {string} name */

@@ -151,6 +151,7 @@ export function peerState(
     heldIn: mesh?.roster.heldIn ?? [],
     silenced: mesh?.roster.ownSilenced ?? false,
     mayNot: mesh?.roster.lacking(null) ?? [],
+    keyHolder: mesh?.moderation.keyHolder ?? null,
     safetyCode: mesh?.encryption?.safetyCode ?? null,
   };
 }

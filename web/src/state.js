@@ -20,7 +20,8 @@
  *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: readonly Message[],
  *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null,
  *   networkChanged: boolean, deviceBusy: boolean, moderates: boolean, locked: boolean, banned: {id: string, name: string}[], left: {id: string, name: string}[], heldIn: readonly string[], silenced: boolean, mayNot: import('./messages.js').Permission[],
- *   safetyCode: string | null}} PeerState
+ *   keyHolder: {name: string} | null, safetyCode: string | null}} PeerState
+ *   `keyHolder`: whom this page has put out last of a private room, whose link they still have.
  *   `safetyCode`: what the members of an encrypted room compare; null in a room without a key.
  *   `mayNot`: what this page lacks of the usual permissions. `locked`: newcomers are not let in. `banned`: by this page.
  *   `left`: members who left lately, whom a moderator can still keep out. `heldIn`: the groups in which a moderator holds this page.

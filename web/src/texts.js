@@ -38,8 +38,8 @@ export class Texts {
     this.#chat.forget();
   }
 
-  /** Throws why it is not sent. @param {Mesh | null} mesh @param {string} name one's own @param {string} text @param {string | null} personId null: the room */
-  send(mesh, name, text, personId) {
+  /** Throws why it is not sent. @param {Mesh | null} mesh @param {string} name one's own @param {string} text @param {string | null} personId null: the room @param {boolean} isShown among the messages */
+  send(mesh, name, text, personId, isShown = true) {
     if (utf8Length(text) > LIMITS.textBytes)
       throw new Error(`A message can have at most ${LIMITS.textBytes} bytes.`);
     const session = mesh?.session;
@@ -64,6 +64,7 @@ export class Texts {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
     this.#last.sent(this.clock(), text, person ? personId : null, serials);
+    if (!isShown) return;
     const group = person || groups.includes(GLOBAL) ? null : groups.map(groupLabel).join(', ');
     this.#add({
       from: name,

@@ -536,20 +536,25 @@ test('who is held in a group writes to it alone, and what comes from there all t
   ]);
 });
 
-test('who was put out of a private room is said to have its link, and of another room not', () => {
+test('who was put out of a private room is said to have its link, and who had no key or was in another room not', () => {
   const world = new World();
   const ada = joins(world, 'Ada', { relay_only: true });
   const plain = world.join('Bo', { relay_only: true });
   world.run(500);
+  ada.mesh.moderation.decide('ban', { peer: plain.id });
+  ada.mesh.moderation.done(world.now, 1);
+  assert.doesNotMatch(ada.events.findLast(({ type }) => type === 'remark').text, /link/);
+  assert.equal(ada.mesh.moderation.keyHolder, null);
   for (const { mesh } of [ada, plain]) {
     mesh.moderation.decide('kick', { peer: idOf('Ada') });
-    mesh.moderation.done(world.now, 1);
+    mesh.moderation.done(world.now, mesh === ada.mesh ? 2 : 1);
   }
   const said = [ada, plain].map(
     ({ events }) => events.findLast(({ type }) => type === 'remark').text,
   );
   assert.match(said[0], /still have this room\u2019s link/);
   assert.doesNotMatch(said[1], /link/);
+  assert.ok(ada.mesh.moderation.keyHolder !== null && plain.mesh.moderation.keyHolder === null);
 });
 
 test('whatever a server or a member sends, nothing is heard, written or broken by it', () => {

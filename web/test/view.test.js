@@ -25,8 +25,6 @@ import {
   keylessWords,
   keyName,
   lackWords,
-  lockMeaning,
-  lockWords,
   microphoneWords,
   outputWords,
   OWN_ERROR,
@@ -47,6 +45,8 @@ import {
   uploadWords,
   waitWords,
 } from '../src/view/words.js';
+import { keyWords, lockMeaning, lockWords, renewalWords } from '../src/view/lock.js';
+import { answer, invited, inviteText, question } from '../src/view/new-link.js';
 import { toBase64Url } from '../src/base64.js';
 import { onlyTheirs } from '../src/member-encryption.js';
 
@@ -102,6 +102,7 @@ const state = (more) => ({
   left: [],
   heldIn: [],
   silenced: false,
+  keyHolder: null,
   safetyCode: null,
   mayNot: [],
   muted: false,
@@ -727,23 +728,22 @@ test('who has a key that the other lacks is not heard, and the lock names them',
   const refused = { ...cleo, encryption: /** @type {const} */ ({ state: 'unable' }) };
   const verified = { ...ben, encryption: /** @type {const} */ ({ state: 'verified' }) };
   const room = { safetyCode: '1', people: [verified] };
-  assert.equal(lockWords(state({ people: [ben] })), '');
   assert.equal(lockWords(state(room)), 'Encrypted and verified by the link');
   const without = state({ ...room, people: [verified, refused] });
   assert.equal(lockWords(without), 'Encrypted, without Cleo');
   assert.match(lockMeaning(without), /Cleo joined without encryption/);
   assert.doesNotMatch(lockMeaning(state(room)), /without/);
   assert.deepEqual(
-    [quality(refused), statusWords(refused), hearingWords(refused)],
+    [quality(refused), statusWords(refused, keyWords(refused)), hearingWords(refused)],
     ['unheard', 'does not encrypt', 'does not hear you'],
   );
-  assert.deepEqual([quality(verified), statusWords(verified)], ['good', '']);
-  assert.equal(statusWords({ ...verified, met: 'new' }), 'new here');
+  assert.deepEqual([quality(verified), statusWords(verified, keyWords(verified))], ['good', '']);
+  assert.equal(keyWords({ ...verified, met: 'new' }), 'new here');
   const theirs = onlyTheirs({ e2ee: toBase64Url(Uint8Array.of(1, ...new Uint8Array(113))) });
   assert.deepEqual(theirs, { state: 'only-theirs', hasRoomKey: true });
   const keyless = state({ people: [{ ...ben, encryption: theirs }] });
   assert.match(keylessWords(keyless), /^Your link has no key, and that of Ben has one/);
-  assert.equal(lockWords(keyless), '');
+  assert.equal(statusWords(keyless.people[0]), 'encrypted');
   const encrypts = onlyTheirs({ e2ee: toBase64Url(Uint8Array.of(1, ...new Uint8Array(81))) });
   assert.deepEqual(encrypts, { state: 'only-theirs', hasRoomKey: false });
   assert.equal(quality({ ...ben, encryption: encrypts }), 'unheard');
@@ -767,7 +767,7 @@ test('each reason for which a person is not encrypted has its own words, and who
   for (const [encryption, isLeftOut, helps] of states) {
     const people = ['Ben', 'Cleo'].map((name) => person({ id: name, name, encryption }));
     const room = state({ safetyCode: '1', people });
-    const [few, meaning] = [statusWords(people[0]), lockMeaning(room)];
+    const [few, meaning] = [keyWords(people[0]), lockMeaning(room)];
     assert.ok(meaning.includes(' Ben and Cleo ') && meaning.includes(helps), meaning);
     assert.ok(guide.includes(`\u201c${few}\u201d`), few);
     assert.equal(/^Encrypted, without/.test(lockWords(room)), isLeftOut);
@@ -780,9 +780,33 @@ test('each reason for which a person is not encrypted has its own words, and who
   assert.equal(lockWords(room), 'Another key of Ben');
   // Keys take a moment to come, and words that flash by help no one.
   const waits = person({ encryption: { state: 'waiting', isLate: false } });
-  assert.deepEqual([statusWords(waits), quality(waits)], ['', 'good']);
+  assert.deepEqual([keyWords(waits), quality(waits)], ['', 'good']);
   const late = person({ encryption: states[0][0] });
   assert.deepEqual([quality(late), reasonWords(late, state({}))], ['unheard', '']);
+});
+
+test('a new link goes to those who have the key and were named before, each time in another text', () => {
+  const encryption = /** @type {const} */ ({ state: 'verified' });
+  const [ben, cleo, dan] = ['Ben', 'Cleo', 'Dan'].map((name) =>
+    person({ id: name, name, encryption }),
+  );
+  const eve = person({ id: 'Eve', name: 'Eve', encryption: { state: 'unable' } });
+  const asked = invited([ben, cleo, eve]);
+  assert.match(question(asked), /privately to \u2068Ben\u2069, \u2068Cleo\u2069\. Who/);
+  assert.match(question(asked), /so without the new one: \u2068Eve\u2069/);
+  // Dan may be who was put out, and came back by the old link; Cleo has left.
+  const now = invited([ben, dan, eve], new Set(['Ben', 'Cleo']));
+  assert.deepEqual(now.staying, [ben]);
+  assert.match(answer(now), /written to \u2068Ben\u2069\. .*were asked: \u2068Dan\u2069/);
+  const unwritten = answer({ ...now, staying: [], unwritten: [ben] });
+  assert.match(unwritten, /^No one was sent .* Could not be written to: \u2068Ben\u2069/);
+  assert.match(question(invited([eve])), /to you alone/);
+  // As the command writes it.
+  assert.equal(inviteText('Ben', 'LINK'), 'Ben, we go on in a new room, with a new key: LINK');
+  const keyHolder = { name: 'Eve' };
+  assert.match(renewalWords(state({ keyHolder }), null), /^Eve still has this room’s link/);
+  assert.equal(renewalWords(state({ keyHolder }), keyHolder), '', 'once');
+  assert.equal(renewalWords(state({}), null), '');
 });
 
 test('what the guide to trouble quotes is what the page says', () => {

@@ -99,7 +99,10 @@ export function personCard(app, first) {
       setAttribute(element, 'data-route', person.route);
       setAttribute(element, 'data-speaking', person.speaking);
       setAttribute(element, 'data-quality', how);
-      const words = [statusWords(person), person.muted ? 'muted for you' : '']
+      const words = [
+        statusWords(person, peer.lock?.keyWords(person)),
+        person.muted ? 'muted for you' : '',
+      ]
         .filter(Boolean)
         .join(', ');
       setText(status, words);

@@ -18,8 +18,6 @@ import {
   hues,
   keylessWords,
   lackWords,
-  lockMeaning,
-  lockWords,
   microphoneWords,
   outputWords,
   permissionWords,
@@ -71,6 +69,7 @@ export function room(app) {
   const talking = h('p', { className: 'hint talking', hidden: true });
 
   const tryNow = button('quiet', () => peer.retryNow(), { test: 'try-now' }, 'Try now');
+  const lock = peer.lock?.lock(app, alert);
   const [server, silence, keyless, upload, permission, held] = [
     alert(tryNow),
     alert(),
@@ -111,6 +110,7 @@ export function room(app) {
 
   const said = [
     copying,
+    ...(lock ? [lock.renewal] : []),
     server,
     silence,
     keyless,
@@ -130,20 +130,11 @@ export function room(app) {
 
   const about = h('p', 'hint');
   const since = h('span');
-  const [lock, meaning, code] = [h('span'), h('p', 'hint'), h('code', { test: 'safety-code' })];
-  const locked = h('span', { className: 'lock', test: 'encryption' }, icon('lock'), lock);
-  const isPrivate = peer.state.safetyCode !== null;
-  const compare = h(
-    'p',
-    'hint',
-    'Code of everyone who is here now. Read it to one another: on each screen it must be the same. ',
-    code,
-  );
   const info = h(
     'details',
     'info',
-    h('summary', {}, isPrivate ? locked : null, BASE.host, ' · ', since),
-    ...(isPrivate ? [meaning, compare] : []),
+    h('summary', {}, lock?.mark ?? null, BASE.host, ' · ', since),
+    ...(lock?.about ?? []),
     about,
   );
   const link = copyButton('quiet', 'copy-link');
@@ -272,11 +263,7 @@ export function room(app) {
       // On a small screen they scroll, and whatever scrolls must be reached by keys.
       alerts.tabIndex = said.filter(({ isShown }) => isShown()).length > 1 ? 0 : -1;
       setText(about, `${privacyWords(state)} ${lackWords(app.able)}`);
-      if (isPrivate) {
-        setText(lock, lockWords(state));
-        setText(meaning, lockMeaning(state));
-        setText(code, state.safetyCode ?? '');
-      }
+      lock?.update(state);
       setText(since, durationWords(performance.now() - state.joinedAt));
       own.update();
     },

@@ -255,7 +255,7 @@ export function silenceWords({ phase, people }) {
 }
 
 /** Three of them, and how many more. @param {string[]} all at least one */
-function listed(all) {
+export function listed(all) {
   const names = all.slice(0, 3);
   if (all.length > 3) names.push(`${all.length - 3} more`);
   return names.length > 1
@@ -402,91 +402,23 @@ export function privacyWords({ relayOnly, serverRelayOnly }) {
     : 'People who are connected to you directly can see your IP address.';
 }
 
-/**
- * What keeps a person from being encrypted with this page: in a few words; what happened, behind names; and what that means, if
- * not that they are left out until they have the link.
- * @typedef {[few: string, happened: string, meaning?: string]} Fault
- * @type {Record<string, Fault>}
- */
-const KEY_FAULTS = {
-  waiting: ['no keys yet', 'gave no keys yet', 'until they come, you may not hear each other.'],
-  unable: ['does not encrypt', 'joined without encryption'],
-  stopped: ['no longer encrypts', 'came back without encryption'],
-  'not-authentic': ['lacks the room’s key', 'came without the key of this room, or with another'],
-  'identity-changed': [
-    'shows another key',
-    'showed another key than before',
-    'it may be someone else who has the link. Ask them over another way.',
-  ],
-  refused: [
-    'keys refused',
-    'gave keys that are refused',
-    'you do not hear each other. All should reload this page, or update their program.',
-  ],
-  // Of this the room has a sentence.
-  'only-theirs': ['encrypted', ''],
-};
-const LEFT_OUT = 'you do not hear each other, and they read nothing. Send them the whole link.';
-
-/** @param {PersonState} person */
-function keyFault({ encryption }) {
-  if (encryption === null || (encryption.state === 'waiting' && !encryption.isLate)) return null;
-  const why = encryption.state === 'refused' ? encryption.why : encryption.state;
-  return KEY_FAULTS[why] ?? (encryption.state === 'refused' ? KEY_FAULTS.refused : null);
-}
-
 /** Whether one of the two has a key that the other lacks: neither hears the other. @param {PersonState} person */
-const lacksKey = ({ encryption }) => encryption !== null && isLeftOut(encryption);
-
-/** Those of whom that is so. @param {PeerState} state */
-const leftOut = ({ people }) => people.filter((person) => !person.away && lacksKey(person));
+export const lacksKey = ({ encryption }) => encryption !== null && isLeftOut(encryption);
 
 /** Whether a person encrypts, and this page does not: it is not heard here. @param {PersonState} person */
 const encryptsAlone = ({ encryption }) => encryption?.state === 'only-theirs';
 
 /** Whether a person's speech cannot be opened here, whatever the connection. @param {PersonState} person */
 const isSealed = (person) =>
-  lacksKey(person) || encryptsAlone(person) || keyFault(person) === KEY_FAULTS.waiting;
-
-/** What this browser remembers of a person. */
-const MET = { known: '', new: 'new here', changed: 'not the same as last time' };
-
-/** What a person's encryption keeps from one of the two. @param {PersonState} person */
-const keyWords = (person) => keyFault(person)?.[0] ?? MET[person.met];
+  lacksKey(person) ||
+  encryptsAlone(person) ||
+  (person.encryption?.state === 'waiting' && person.encryption.isLate);
 
 /** Who is here with a key that this page came without. @param {PeerState} state */
 export function keylessWords({ phase, people }) {
   const names = people.filter((one) => !one.away && encryptsAlone(one) && lacksKey(one));
   if (phase !== 'joined' || names.length === 0) return '';
   return `Your link has no key, and that of ${listed(names.map(({ name }) => name))} has one: you do not hear each other. Ask for the whole link.`;
-}
-
-/** How a room is encrypted, in a few words; '' where it is not. @param {PeerState} state */
-export function lockWords(state) {
-  if (state.safetyCode === null) return '';
-  const other = withFault(state, KEY_FAULTS['identity-changed']);
-  if (other.length > 0) return `Another key of ${listed(other)}`;
-  const names = leftOut(state).map(({ name }) => name);
-  return names.length > 0
-    ? `Encrypted, without ${listed(names)}`
-    : 'Encrypted and verified by the link';
-}
-
-/** The names of those of whom that is so. @param {PeerState} state @param {Fault} fault */
-const withFault = ({ people }, fault) =>
-  people.filter((one) => !one.away && keyFault(one) === fault).map(({ name }) => name);
-
-/** What that means. @param {PeerState} state */
-export function lockMeaning(state) {
-  const faults = Object.values(KEY_FAULTS).flatMap((fault) => {
-    const names = withFault(state, fault);
-    const [, happened, meaning = LEFT_OUT] = fault;
-    return names.length > 0 && happened ? `${listed(names)} ${happened}: ${meaning}` : [];
-  });
-  return [
-    'Only people who have this room\u2019s link hear you and read what you write. The server cannot: it sees who is here, and when and how much is said.',
-    ...faults,
-  ].join(' ');
 }
 
 export const ROUTE = {
@@ -520,8 +452,8 @@ export function hearingWords(person) {
   return hearsMe ? 'hears you' : 'does not hear you';
 }
 
-/** What keeps a person from being heard or from hearing. @param {PersonState} person */
-export function statusWords(person) {
+/** What keeps a person from being heard or from hearing. @param {PersonState} person @param {string} [keyWords] what their encryption keeps from them, where this page encrypts */
+export function statusWords(person, keyWords = encryptsAlone(person) ? 'encrypted' : '') {
   const { away, mayNot, silenced, status } = person;
   if (away) return 'away';
   const unheard = mayNot.includes('speak')
@@ -538,7 +470,7 @@ export function statusWords(person) {
     : status.deafened
       ? 'hears nothing'
       : '';
-  return [keyWords(person), unheard, deaf].filter(Boolean).join(', ');
+  return [keyWords, unheard, deaf].filter(Boolean).join(', ');
 }
 
 export const QUALITY = {

@@ -1,0 +1,106 @@
+/**
+ * “New link”: a new room with a new key, for those who stay when one who has the link must not hear any more, as `/new-link` at a
+ * terminal makes it. Loaded with what encrypts.
+ */
+
+import { isolated } from '../names.js';
+import { closeDialog, copy, openDialog } from '../optional.js';
+import { button, h, setText } from './dom.js';
+
+/** @import { PersonState } from '../state.js' */
+/** @import { App } from './view.js' */
+/** @typedef {{staying: PersonState[], leftOut: PersonState[], cameSince: PersonState[], unwritten: PersonState[]}} Invited `unwritten`: the text to them was not sent */
+
+/**
+ * Those who have this room's key get it; of them only those whom the user was asked about: who was put out may have come back by
+ * the old link since.
+ * @param {PersonState[]} people @param {Set<string>} [asked] ids @returns {Invited}
+ */
+export function invited(people, asked) {
+  const readers = people.filter(({ encryption }) => encryption?.state === 'verified');
+  return {
+    staying: readers.filter(({ id }) => asked?.has(id) ?? true),
+    leftOut: people.filter((person) => !readers.includes(person)),
+    cameSince: readers.filter(({ id }) => asked && !asked.has(id)),
+    unwritten: [],
+  };
+}
+
+/** @param {PersonState[]} people */
+const names = (people) => people.map(({ name }) => isolated(name)).join(', ');
+
+/** @param {Invited} invited */
+function remark({ leftOut, cameSince, unwritten }) {
+  return [
+    leftOut.length > 0 && `Without this room’s key, and so without the new one: ${names(leftOut)}.`,
+    cameSince.length > 0 &&
+      `Not written to, because they came after you were asked: ${names(cameSince)}.`,
+    unwritten.length > 0 && `Could not be written to: ${names(unwritten)}.`,
+  ]
+    .filter(Boolean)
+    .join(' ');
+}
+
+/** What is asked before anything is made. @param {Invited} invited */
+export const question = (invited) =>
+  (invited.staying.length === 0
+    ? 'This makes a room with a new key, and shows its link to you alone: no one else here has this room’s key. '
+    : `This makes a room with a new key, and writes its link privately to ${names(invited.staying)}. Who is not to have it must be put out before. `) +
+  remark(invited);
+
+/** What is said once it is sent. @param {Invited} invited */
+export const answer = (invited) =>
+  (invited.staying.length === 0
+    ? 'No one was sent the link to the new room. '
+    : `The link to the new room was written to ${names(invited.staying)}. `) + remark(invited);
+
+/** What one of those who stay reads. It names the reader, so that no two are the same. @param {string} name @param {string} link */
+export const inviteText = (name, link) =>
+  `${name}, we go on in a new room, with a new key: ${link}`;
+
+/** @param {App} app @param {Element} room where the dialog is put */
+export function openNewLink({ peer, tell }, room) {
+  const asked = invited(peer.state.people);
+  const ids = new Set(asked.staying.map(({ id }) => id));
+  const words = h('p', { role: 'status', test: 'new-link-words' }, question(asked));
+  const make = button('primary', send, { test: 'new-link-send' }, 'Make the new link');
+  const actions = h('div', 'name', make);
+  const close = button('quiet', () => closeDialog(dialog), {}, 'Close');
+  /** @type {HTMLDialogElement} */
+  const dialog = h(
+    'dialog',
+    { ariaLabel: 'New link', onclose: () => dialog.remove() },
+    h('div', 'stack', h('div', 'check', h('h2', {}, 'New link'), close), words, actions),
+  );
+
+  function send() {
+    const link = peer.linkOf(peer.createPrivateRoom());
+    const now = invited(peer.state.people, ids);
+    const [staying, unwritten] = [[], []].map(() => /** @type {PersonState[]} */ ([]));
+    for (const person of now.staying) {
+      try {
+        peer.invite(inviteText(person.name, link), person.id);
+        staying.push(person);
+      } catch {
+        unwritten.push(person);
+      }
+    }
+    setText(words, answer({ ...now, staying, unwritten }));
+    const shown = h('input', {
+      readOnly: true,
+      value: link,
+      ariaLabel: 'New link',
+      test: 'new-link',
+    });
+    const copied = async () =>
+      (await copy(link)) ? tell('The new link is copied.') : shown.select();
+    actions.replaceChildren(
+      shown,
+      button('quiet', copied, {}, 'Copy'),
+      button('primary', () => location.assign(link), { test: 'new-link-go' }, 'Go to the new room'),
+    );
+  }
+
+  room.append(dialog);
+  openDialog(dialog);
+}
