@@ -5,8 +5,8 @@
  * @typedef {{group: string} | {peer: string}} Recipient
  * @typedef {'ready' | 'soon' | 'never' | 'deaf' | 'gone'} Reader `soon`: it will read, when its keys have come or it is back;
  *   `deaf`: it does not listen to the group; `never`: it has no key
- * @typedef {{to: Recipient, text: string, sent: (serial: number) => void, waitsFor: Set<string>, isSent: boolean,
- *   hasUnable: boolean, until: number}} Waiting `sent`: told the number of each message in which it goes
+ * @typedef {{to: Recipient, text: string, sent: (serial: number) => void, waitsFor: Set<string>, hasUnable: boolean,
+ *   until: number}} Waiting `sent`: told the number of each message in which it goes; the same for all groups of one text
  * @typedef {'none' | 'unable' | 'late'} Unsent why it was sent to no one: `none`: no one who would read it was here; `unable`:
  *   those who would have no key for it; `late`: some were not ready in time
  */
@@ -18,6 +18,8 @@ const WAIT_MS = 10_000;
 export class WaitingTexts {
   /** @type {Waiting[]} */
   #texts = [];
+  /** Texts that went to someone, in whichever group, or of which it was said that they did not. @type {WeakSet<Waiting['sent']>} */
+  #settled = new WeakSet();
 
   /**
    * @param {(peer: string, to: Recipient) => Reader} reader
@@ -37,14 +39,13 @@ export class WaitingTexts {
       text,
       sent,
       waitsFor: new Set(members),
-      isSent: false,
       hasUnable: false,
       until: now + WAIT_MS,
     };
     // What was written to them before goes first.
     this.#deliver(now, waiting, this.#awaited(this.#texts));
     // What is not sent comes back with the next tick: who writes it has left the field by then.
-    if (waiting.waitsFor.size > 0 || !waiting.isSent) this.#texts.push(waiting);
+    if (waiting.waitsFor.size > 0 || !this.#settled.has(sent)) this.#texts.push(waiting);
     if (this.#texts.length > MOST) this.#end(/** @type {Waiting} */ (this.#texts.shift()));
   }
 
@@ -80,12 +81,15 @@ export class WaitingTexts {
       waiting.hasUnable ||= reader === 'never';
     }
     if (readers.length === 0 || !this.send(now, waiting, readers)) return;
-    waiting.isSent = true;
+    this.#settled.add(waiting.sent);
     for (const peer of readers) waiting.waitsFor.delete(peer);
   }
 
   /** @param {Waiting} waiting */
-  #end({ text, to, isSent, hasUnable, waitsFor }) {
-    if (!isSent) this.unread(text, to, waitsFor.size > 0 ? 'late' : hasUnable ? 'unable' : 'none');
+  #end({ text, to, sent, hasUnable, waitsFor }) {
+    const mayStillGo = this.#texts.some((other) => other.sent === sent);
+    if (mayStillGo || this.#settled.has(sent)) return;
+    this.#settled.add(sent);
+    this.unread(text, to, waitsFor.size > 0 ? 'late' : hasUnable ? 'unable' : 'none');
   }
 }

@@ -191,6 +191,24 @@ test('why a text was sent to no one is known: no one was there, or had a key, or
   assert.deepEqual(quiet(), { state: 'waiting', isLate: true });
 });
 
+test('a text to several groups comes back only if it went to no one in any of them, and then once', () => {
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name, { relay_only: true }));
+  world.run(500);
+  bo.mesh.session.joinGroup('Red');
+  world.run(100);
+  const writeTo = (/** @type {string[]} */ ...groups) => {
+    const sent = () => {};
+    for (const group of groups) ada.mesh.session.sendText(world.now, TEXT, { group }, sent);
+    world.run(100);
+    return ada.count('text-unread');
+  };
+  assert.deepEqual([writeTo('Blue', 'Red'), writeTo('Red', 'Blue')], [0, 0]);
+  assert.equal(bo.texts.length, 2);
+  assert.equal(writeTo('Blue', 'Green'), 1);
+  assert.equal(writeTo('Blue'), 2);
+});
+
 test('a text that waited for keys comes back when the server refuses it', (t) => {
   Object.assign(globalThis, { addEventListener() {} });
   t.after(() => Reflect.deleteProperty(globalThis, 'addEventListener'));

@@ -76,7 +76,10 @@ export function openNewLink({ peer, tell }, room) {
   function send() {
     const link = peer.linkOf(peer.createPrivateRoom());
     const now = invited(peer.state.people, ids);
-    const [staying, unwritten] = [[], []].map(() => /** @type {PersonState[]} */ ([]));
+    /** @type {PersonState[]} */
+    const staying = [];
+    /** @type {PersonState[]} */
+    const unwritten = [];
     for (const person of now.staying) {
       try {
         peer.invite(inviteText(person.name, link), person.id);
