@@ -87,6 +87,7 @@ const IN_ROOM = {
   heldIn: [],
   silenced: false,
   mayNot: [],
+  keyHolder: null,
   safetyCode: null,
 };
 

@@ -335,7 +335,9 @@ test('a flood of packages costs a few hashes of who lacks the key, and no turn f
   assert.deepEqual(refused, { update: 0, setMember: 4, acceptPackage: 0 });
   world.run(100);
   assert.equal(stateOf(ada, plain), 'refused');
-  const [announcement, again] = [bosRing.announcement(session), []];
+  const announcement = bosRing.announcement(session);
+  /** @type {(Uint8Array | undefined)[]} */
+  const again = [];
   const unread = flood(bo, () => ({ announcement, package: random() }));
   assert.deepEqual([unread.update, unread.acceptPackage], [0, 1000]);
   // Keys that come again, each time sealed anew.
