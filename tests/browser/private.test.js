@@ -226,7 +226,7 @@ test(
   'who is put out still has the link, and a new one goes to those who stay, whichever program they use',
   within(90),
   Stage.for(async (stage) => {
-    const server = await stage.server();
+    const server = await stage.server('--owner-after', '0');
     const browser = await stage.browser('reader');
     const link = linkOf(server, newKey());
     // Who comes first moderates.

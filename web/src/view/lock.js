@@ -113,7 +113,7 @@ export function lock(app, alert) {
   renewal.calm(true);
   return {
     mark,
-    about: [meaning, compare, newLink('quiet', 'renew-link')],
+    about: [meaning, compare, newLink('chip', 'renew-link')],
     renewal,
     /** @param {PeerState} state */
     update(state) {
