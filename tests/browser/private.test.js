@@ -183,6 +183,10 @@ test(
     await ada.at('join').click();
     await ada.waitForPhase('joined');
     assert.equal(ada.page.url(), link);
+    // What no one is there to read stands in the field again.
+    await write(ada, 'is anyone here?');
+    await ada.page.getByText('no one who would was here').waitFor();
+    assert.equal(await ada.at('chat-input').inputValue(), 'is anyone here?');
     // Who opens it is in the room.
     const bob = stage.cli(server, 'bob', { room: link });
     await ada.waitForRoute('bob', 'direct');
