@@ -193,6 +193,7 @@ const STATES = [
   ['refused-server-full', refused('server-full')],
   ['refused-name', refused('bad-name')],
   ['refused-no-keys', refused('no-keys')],
+  ['refused-keys-failed', refused('keys-failed')],
   ['refused-failed', refused('failed', 'AudioContext is not a constructor')],
   ['microphone-asking', { microphone: 'asking' }],
   ['microphone-denied', { microphone: 'denied' }],
@@ -356,6 +357,28 @@ const STATES = [
     { press: '.info summary' },
   ],
   [
+    'encrypted-faults',
+    {
+      safetyCode: '02702 02778 94007 47512 51951 30692',
+      people: [
+        person('Ben', { encryption: { state: 'waiting', isLate: true } }),
+        person('Cleo', { encryption: { state: 'stopped' } }),
+        person('Dan', { encryption: { state: 'refused', why: 'old-run' } }),
+        person('A member with a name that is rather long for a list', {
+          encryption: { state: 'refused', why: 'identity-changed' },
+        }),
+      ],
+    },
+    { press: '.info summary' },
+  ],
+  [
+    'put-out',
+    {
+      safetyCode: '02702 02778 94007 47512 51951 30692',
+      keyHolder: { name: 'A member with a name that is rather long for a list' },
+    },
+  ],
+  [
     'keyless',
     {
       people: [
@@ -386,6 +409,7 @@ async function servePage(page) {
 async function openViews() {
   const at = '/assets/0/view/view.js';
   const { show, showFailure } = await import(at);
+  const lock = await import(at.replace('view.js', 'lock.js'));
   const root = document.getElementById('app');
   const storage = { getItem: () => null, setItem: () => {} };
   const options = { root, room: '', storage, lasts: true };
@@ -398,6 +422,9 @@ async function openViews() {
   const own = {
     state: /** @type {any} */ ({ phase: 'left' }),
     ownId: '17',
+    get lock() {
+      return this.state.safetyCode ? lock : null;
+    },
     isPrivate: (/** @type {string} */ room) => room.startsWith('private'),
     linkOf: () => 'https://voice.example/r/room',
     sound: withActions({
