@@ -768,7 +768,7 @@ test('each reason for which a person is not encrypted has its own words, and who
     const people = ['Ben', 'Cleo'].map((name) => person({ id: name, name, encryption }));
     const room = state({ safetyCode: '1', people });
     const [few, meaning] = [keyWords(people[0]), lockMeaning(room)];
-    assert.ok(meaning.includes(' Ben and Cleo ') && meaning.includes(helps), meaning);
+    assert.ok(meaning.includes('\nBen and Cleo ') && meaning.includes(helps), meaning);
     assert.ok(guide.includes(`\u201c${few}\u201d`), few);
     assert.equal(/^Encrypted, without/.test(lockWords(room)), isLeftOut);
     assert.equal(hearingWords(people[0]), isLeftOut ? 'does not hear you' : '');

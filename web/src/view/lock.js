@@ -70,7 +70,7 @@ export function lockMeaning(state) {
   return [
     'Only people who have this room\u2019s link hear you and read what you write. The server cannot: it sees who is here, and when and how much is said.',
     ...faults,
-  ].join(' ');
+  ].join('\n');
 }
 
 /** Who was put out, and can come back by the link. @param {PeerState} state @param {PeerState['keyHolder']} settled of whom it was said */
@@ -85,7 +85,8 @@ export const renewalWords = ({ keyHolder }, settled) =>
  */
 export function lock(app, alert) {
   const { peer } = app;
-  const [few, meaning, code] = [h('span'), h('p', 'hint'), h('code', { test: 'safety-code' })];
+  const [few, code] = [h('span'), h('code', { test: 'safety-code' })];
+  const meaning = h('p', { className: 'hint', style: 'white-space: pre-line' });
   const mark = h('span', { className: 'lock', test: 'encryption' }, icon('lock'), few);
   const compare = h(
     'p',
