@@ -1,12 +1,12 @@
 //! The example game, played on loopback.
 
 #[path = "../examples/lan_party.rs"]
-mod lan_party;
+mod example;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use lan_party::Game;
+use example::Game;
 use voicemesh_engine::{EngineEvent, Mode};
 
 /// Until this is so, or for 30 s at most.
