@@ -1,12 +1,10 @@
 //! The operator's own requests: who is answered, and what kick and drain do.
 
-mod common;
-
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::{Person, Server, http};
+use crate::common::{Person, Server, http, join_of};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -248,7 +246,7 @@ async fn bans_are_listed_and_lifted() {
     let config = Config { owner_after: Duration::ZERO, ..Config::default() };
     let operated = Operated::start_with("bans", config).await;
     let (mut ana, _) = Person::join(&operated.server, "tea room", "ana").await;
-    let join = common::join_of("tea room", "bo");
+    let join = join_of("tea room", "bo");
     let mut bo = Person::connect(&operated.server).await;
     let second = bo.enter(join.clone()).await;
     assert_eq!(
@@ -314,7 +312,7 @@ async fn a_drained_server_sends_its_peers_away_at_different_times_and_takes_no_m
     assert_eq!(times, (0..PEERS).map(|number| number * 10_000 / PEERS).collect::<Vec<_>>());
     assert!(operated.server.http("/healthz").await.contains("503"));
     let mut late = Person::connect(&operated.server).await;
-    late.say(&ClientMessage::Join(common::join_of("room 1", "late"))).await;
+    late.say(&ClientMessage::Join(join_of("room 1", "late"))).await;
     let pick = |message| match message {
         ServerMessage::GoingAway { retry_after_ms } => Some(retry_after_ms),
         _ => None,

@@ -1,11 +1,9 @@
 //! Clients of UnityP2P by other authors: aiortc's WebRTC and Python's `websockets`.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::{Server, within};
+use crate::common::{Server, within};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

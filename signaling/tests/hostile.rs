@@ -1,10 +1,8 @@
 //! Invalid input: that connection gets a typed error, and no other notices.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Person, Received, Server, join_of, request, within};
+use crate::common::{Person, Received, Server, join_of, request, within};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use voicemesh_signaling::{Budgets, Config, Rate};

@@ -1,14 +1,12 @@
 //! A server from its start to its end: pings, losses, certificates, signals of the system.
 
-mod common;
-
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Person, Received, Server, http, join_of, request, within};
+use crate::common::{Person, Received, Server, http, join_of, request, within};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;

@@ -1,13 +1,11 @@
 //! The web page over a real socket: what it is made of, how long it may be kept, and what bounds
 //! it.
 
-mod common;
-
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Person, Server, http, http_bytes};
+use crate::common::{Person, Server, http, http_bytes};
 use voicemesh_signaling::{Config, ServeError};
 
 /// Of the whole page: the three forms of its index and everything that it loads at a first visit.

@@ -1,10 +1,8 @@
 //! Rooms with passwords over real sockets.
 
-mod common;
-
 use std::time::Instant;
 
-use common::{PATIENCE, Person, Received, Server, join_of};
+use crate::common::{PATIENCE, Person, Received, Server, join_of, within};
 use tokio_tungstenite::tungstenite::Message;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, Joined, Password, ServerMessage};
 
@@ -206,7 +204,7 @@ async fn passwords_that_wait_for_their_hash_are_shown() {
         assert!(waiting.len() < 400, "no hash is seen to wait");
     }
     drop(waiting);
-    common::within("none waits for those who are gone", async {
+    within("none waits for those who are gone", async {
         while server.metric("voicemesh_hashes_waiting").await > 0 {}
     })
     .await;

@@ -1,11 +1,9 @@
 //! A server behind something: reverse proxies that keep or strip a path, hosts that other
 //! applications share, pages whose WebSocket does not open.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Person, Server, http, join_of, request};
+use crate::common::{Person, Server, http, join_of, request};
 use tokio_tungstenite::tungstenite;
 use voicemesh_signaling::{Config, ServeError, TrustedProxy, banner, bind};
 use voicemesh_wire::signaling::ServerMessage;

@@ -1,10 +1,8 @@
 //! Peers in rooms: who meets whom, who receives what, what the relay passes on.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::{Person, Received, Server, join_of};
+use crate::common::{Person, Received, Server, join_of};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;

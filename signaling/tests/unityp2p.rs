@@ -1,11 +1,9 @@
 //! UnityP2P's clients over real sockets: its paths, and invalid or hostile input that disturbs no
 //! one else.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Person, Server, within};
+use crate::common::{Person, Server, within};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};

@@ -1,13 +1,11 @@
 //! A healthy network that loses and delays keeps the contract, whatever its seed.
 
-mod testbed;
-
 use std::time::Duration;
 
+use crate::testbed::Memory;
 use bytes::Bytes;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use testbed::Memory;
 use voicemesh_conformance::{Outcome, Rig, Testbed, Verdict, cases};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, PeerKey, ServerParameters};
 use voicemesh_session::network::{

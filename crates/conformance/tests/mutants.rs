@@ -1,13 +1,11 @@
 //! The cases themselves are tested: networks that break one rule each fail the case named for it,
 //! and pass it without the fault.
 
-mod testbed;
-
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::testbed::Memory;
 use bytes::Bytes;
-use testbed::Memory;
 use voicemesh_conformance::{Outcome, Rig, Testbed, Verdict, cases};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, PeerKey, ServerParameters};
 use voicemesh_session::network::{

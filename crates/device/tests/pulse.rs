@@ -32,7 +32,7 @@ fn start_child(pulse: &Pulse) -> Program {
 fn start_child_with(pulse: &Pulse, microphone: &str) -> Program {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .args(["--exact", "pulse::child", "--ignored", "--nocapture"])
         .env(IS_CHILD, "1")
         .env(MICROPHONE, microphone);
     pulse.use_in(&mut command);

@@ -12,7 +12,7 @@ const IS_CHILD: &str = "VOICEMESH_DEVICE_TEST_CHILD";
 #[test]
 fn without_a_sound_system_its_library_writes_nothing_to_standard_error() {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "child", "--ignored", "--nocapture"]).env(IS_CHILD, "1");
+    child.args(["--exact", "standard_error::child", "--ignored", "--nocapture"]).env(IS_CHILD, "1");
     // libasound's own configuration names its first card, which a machine that runs tests may lack;
     // PulseAudio's is nowhere.
     let written = child.env("PULSE_SERVER", "/nowhere").output().unwrap();

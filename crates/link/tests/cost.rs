@@ -1,12 +1,10 @@
 //! What a link costs on the wire, and what it loses on a long way.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
+use crate::common::wire::{Tally, Wire};
+use crate::common::{speak, undisturbed};
 use bytes::Bytes;
-use common::speak;
-use common::wire::{Tally, Wire};
 use voicemesh_link::{LinkStats, Stream};
 
 fn sent(stats: &LinkStats) -> (u64, u64) {
@@ -103,6 +101,7 @@ async fn small_messages_that_are_all_lost_come_again_in_datagrams_of_at_most_128
 /// Keep-alives alone measure every 6 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_speech_flows_the_round_trip_is_known_within_two_seconds() {
+    let _undisturbed = undisturbed().await;
     let (a, _b, wire) = Wire::open_pair().await;
     let frame = Duration::from_millis(20);
     let round_trip = || a.link().stats().round_trip.expect("it is known");
@@ -229,6 +228,7 @@ async fn lost_over_a_long_way(bytes: usize) -> f64 {
 /// things is late at both ends, so the best of three measurements counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_300_ms_and_10_percent_loss_little_more_is_lost_than_the_wire_loses() {
+    let _undisturbed = undisturbed().await;
     for bytes in [100, 190] {
         let mut lost = lost_over_a_long_way(bytes).await;
         for _ in 0..2 {

@@ -1,13 +1,11 @@
 //! Remotes that say or send what they should not: their link ends or their message is dropped, and
 //! nothing else.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::{End, alone, alone_on, open_pair, stack};
 use bytes::{Bytes, BytesMut};
-use common::{End, alone, alone_on, open_pair, stack};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use voicemesh_link::{CloseReason, LinkEvent, Role, Stream};

@@ -1,16 +1,14 @@
 //! Links between processes in network namespaces of their own: two with a cable between them, and
 //! one with nothing but loopback. Needs root and `ip`.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use crate::common::PATIENCE;
 use bytes::Bytes;
-use common::PATIENCE;
 use tokio::runtime::Handle;
 use voicemesh_link::{LinkConfig, LinkEvent, LinkSink, LinkStack, Role, Stream, WebRtc};
 use voicemesh_wire::signaling::{IceServer, Signal};
@@ -242,7 +240,7 @@ impl Process {
         let mut child = Command::new("ip")
             .args(["netns", "exec", namespace])
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "one_end_of_a_link_in_its_own_process", "--nocapture"])
+            .args(["--exact", "namespaces::one_end_of_a_link_in_its_own_process", "--nocapture"])
             .env(ROLE, role)
             .env(SERVERS, servers)
             .stdin(Stdio::piped())

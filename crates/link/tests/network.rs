@@ -1,18 +1,17 @@
 //! Links over a network that loses packets, or all of them.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::wire::Wire;
+use crate::common::{End, speak, undisturbed};
 use bytes::Bytes;
-use common::wire::Wire;
-use common::{End, speak};
 use voicemesh_link::{CloseReason, Stream, VOICE_QUEUE_PACKETS};
 
 /// Acknowledgements are lost too, several in a row now and then, and speech must not stand still
 /// for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_lost_at_random_on_both_ways_is_all_that_is_lost() {
+    let _undisturbed = undisturbed().await;
     const SPOKEN: usize = 250;
     let mut pairs = tokio::task::JoinSet::new();
     for _ in 0..8 {

@@ -1,11 +1,11 @@
 //! Two links in one process, over loopback.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{
+    End, alone, alone_on, open_pair, pair, pair_on, pair_with, stack, undisturbed,
+};
 use bytes::Bytes;
-use common::{alone, alone_on, open_pair, pair, pair_on, pair_with, stack};
 use tokio::time::MissedTickBehavior;
 use voicemesh_link::{
     CloseReason, LOSSY_PACKET_BYTES, Link, LinkEvent, RELIABLE_STREAM_PACKET_BYTES, Role,
@@ -144,7 +144,7 @@ async fn candidates_that_come_before_the_description_are_held() {
 }
 
 /// Hands over everything one end has to say, its description last.
-async fn candidates_first(from: &mut common::End, to: &dyn Link) {
+async fn candidates_first(from: &mut End, to: &dyn Link) {
     let description = from.signal().await;
     assert!(matches!(description, Signal::Offer { .. } | Signal::Answer { .. }));
     let mut candidates = 0;
@@ -194,6 +194,7 @@ async fn closing_while_opening_is_told_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_are_unknown_malformed_or_away_do_not_keep_a_link_from_opening() {
+    let _undisturbed = undisturbed().await;
     let server =
         |url: &str| IceServer { urls: vec![url.to_owned()], username: None, credential: None };
     let servers = [

@@ -1,11 +1,9 @@
 //! Links that use a TURN server: coturn.
 
-mod common;
-
 use std::process::Command;
 use std::time::Duration;
 
-use common::{PATIENCE, alone, alone_by, stack};
+use crate::common::{PATIENCE, alone, alone_by, stack};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 use voicemesh_link::Role;

@@ -1,10 +1,8 @@
 //! What no client can do: fill the server, end another one's socket, or keep its place in silence.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{World, bytes, head, text, units, unlimited};
+use crate::common::{World, bytes, head, text, units, unlimited};
 use voicemesh_common::Rate;
 use voicemesh_unityp2p::{EndReason, Input, Limits, MESSAGE_BYTES, Next, Path, SocketId};
 

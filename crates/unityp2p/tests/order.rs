@@ -1,8 +1,6 @@
 //! What a client sees, by hand: the bytes of the original, and their order.
 
-mod common;
-
-use common::{World, bytes, head, text, units, unlimited};
+use crate::common::{World, bytes, head, text, units, unlimited};
 use voicemesh_unityp2p::Path;
 
 fn listening(world: &mut World, path: Path) {

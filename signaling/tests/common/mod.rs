@@ -1,7 +1,5 @@
 //! A real server on a free port, and clients that talk to it over real sockets.
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 

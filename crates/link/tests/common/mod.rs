@@ -1,5 +1,5 @@
 //! Two links in one process, each handing its signals to the other.
-#![allow(dead_code, reason = "every test binary uses a part")]
+#![allow(dead_code, reason = "the program that measures memory uses a part")]
 
 pub mod wire;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, mpsc};
 use tokio::time::MissedTickBehavior;
 use voicemesh_link::{
     CloseReason, Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, Stream, WebRtc,
@@ -18,6 +18,12 @@ use voicemesh_wire::signaling::{IceServer, Signal};
 
 /// Longer than anything here may take; only a failing test waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Held by a test that measures times or takes all of the processor: one of them runs at a time.
+pub async fn undisturbed() -> AsyncMutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: AsyncMutex<()> = AsyncMutex::const_new(());
+    ONE_AT_A_TIME.lock().await
+}
 
 /// One link and what it told.
 pub struct End {

@@ -9,7 +9,7 @@ use voicemesh::over::network::{
 use voicemesh::over::{Network, Polled, Pump, polled};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, PeerKey, ServerParameters};
 
-use crate::games::OnThisThread;
+use super::games::OnThisThread;
 
 /// As the documentation of [`polled`] says.
 const UNRELIABLE: usize = 4_096;

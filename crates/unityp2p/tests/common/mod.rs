@@ -1,7 +1,5 @@
 //! A server without limits that are felt, frames by hand, and what each call sends, in order.
 
-#![allow(dead_code, reason = "each suite uses a part")]
-
 use std::time::Duration;
 
 use voicemesh_common::{AddressKey, Rate};

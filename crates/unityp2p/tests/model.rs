@@ -1,11 +1,9 @@
 //! The server against a small reference, under random scripts: the same bytes to the same sockets
 //! in the same order.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod reference;
 
-use common::{World, bytes, head, text, units, unlimited};
+use crate::common::{World, bytes, head, text, units, unlimited};
 use reference::Reference;
 use voicemesh_unityp2p::Path;
 

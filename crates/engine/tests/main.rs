@@ -1,0 +1,12 @@
+//! Engines over networks in this process, under a virtual clock.
+
+mod bandwidth;
+mod contract;
+mod crowd;
+mod frames;
+mod host;
+mod mirror;
+mod modes;
+mod outputs;
+mod places;
+mod relaying;

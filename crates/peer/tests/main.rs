@@ -1,0 +1,5 @@
+//! Rooms and voices as a program has them.
+
+mod frame;
+mod over;
+mod polled;

@@ -1,0 +1,6 @@
+//! The server of UnityP2P's clients, without sockets.
+
+mod common;
+mod limits;
+mod model;
+mod order;

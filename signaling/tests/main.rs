@@ -1,0 +1,12 @@
+//! The server over real sockets.
+
+mod admin;
+mod aiortc;
+mod common;
+mod hostile;
+mod life;
+mod page;
+mod passwords;
+mod proxied;
+mod rooms;
+mod unityp2p;
