@@ -80,7 +80,7 @@ linker() {
 # What the modules are made from, without comments and tests. tests/check/module.rs reads the same.
 inputs() {
     local file
-    { printf '%s\n' crates/{page,uplink,e2ee,wire}/Cargo.toml; find crates/{page,uplink,e2ee,wire}/src -name '*.rs' ! -path '*/src/tests*'; } |
+    { printf '%s\n' crates/{page,uplink,e2ee,wire}/Cargo.toml; find crates/{page,uplink,e2ee,wire}/src -name '*.rs' ! -path '*/src/tests*' ! -path '*/tests.rs'; } |
         LC_ALL=C sort | while read -r file; do
             printf '%s\n' "$file"
             awk '/^#\[cfg\(test\)\]/ { exit } !/^[[:space:]]*\/\// && NF' "$file"

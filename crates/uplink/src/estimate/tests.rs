@@ -446,6 +446,48 @@ fn where_packets_were_lost_without_a_queue_a_train_raises_the_estimate_by_a_smal
     }
 }
 
+/// Speech proves a step by filling it, and a step is so small that little more proves nothing.
+#[test]
+fn a_small_step_beyond_a_policer_is_proved_by_speech_that_fills_it_and_then_the_next_follows() {
+    let after = |most_bps: f64| {
+        let mut estimate = UplinkEstimate::new();
+        let known = Observation {
+            is_sending: true,
+            queueing: Some(Duration::ZERO),
+            loss: Some(0.0),
+            is_relaying: true,
+            has_links: true,
+            ..Observation::default()
+        };
+        let sends = |sent_bps: f64| Observation { sent_bps, delivered_bps: sent_bps, ..known };
+        estimate.lower(Duration::ZERO, sends(200_000.0));
+        let mut steps: Vec<Duration> = Vec::new();
+        // Within a minute: without a limit for so long, it is forgotten.
+        for tick in 5..590_u32 {
+            let now = TICK * tick;
+            estimate.update(now, sends(f64::from(estimate.budget_bps()).min(most_bps)));
+            let Some(train) = estimate.train(now, 900_000) else { continue };
+            let before_bps = estimate.bps();
+            estimate.train_sent(train, 500);
+            estimate.train_arrived(now, train.number, train.packets, Duration::from_millis(1));
+            if estimate.bps() > before_bps {
+                assert!(estimate.bps() <= 200_000.max(before_bps) * 103 / 100 + 1, "{before_bps}");
+                if before_bps >= 200_000 {
+                    steps.push(now);
+                }
+            }
+        }
+        let are_apart = |steps: &[Duration]| steps[1] - steps[0] >= PROVED_AFTER;
+        assert!(steps.windows(2).all(are_apart), "{steps:?}");
+        f64::from(estimate.bps()) / 200_000.0
+    };
+    let filled = after(f64::INFINITY);
+    assert!(filled > 1.029_f64.powi(4), "{filled}");
+    // The first step goes to 206 kbit/s.
+    let one_percent_more = after(208_000.0);
+    assert!((1.03..1.07).contains(&one_percent_more), "{one_percent_more}");
+}
+
 #[test]
 fn an_uplink_that_was_policed_and_became_wide_is_found() {
     let mut link =
