@@ -32,6 +32,20 @@ fn the_corpus_of_rooms_gets_past_passwords() {
     assert!(sum.iter().all(|reached| *reached > 0), "{sum:?}");
 }
 
+/// Links open, what is said on them is heard, and they end.
+#[test]
+fn the_corpus_of_what_is_sealed_reaches_links() {
+    let mut sum = [0; 3];
+    for (_, input) in corpus("sealed") {
+        let bodies::sealed::Reached { links, heard_on_links, closed } =
+            bodies::sealed::reached(&input);
+        let reached = [links, heard_on_links, closed];
+        sum.iter_mut().zip(reached).for_each(|(sum, reached)| *sum += reached);
+    }
+    println!("links, heard on links, closed: {sum:?}");
+    assert!(sum.iter().all(|reached| *reached > 5), "{sum:?}");
+}
+
 /// It reaches every rule of the queue of a connection: what waits too long, is too much, or ends it.
 #[test]
 fn the_corpus_of_the_send_queue_fills_it_in_every_way() {

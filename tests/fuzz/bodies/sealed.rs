@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use voicemesh_e2ee::{Configuration, KeyRing, Label, RoomKey, Seed};
-use voicemesh_mesh::link::{LinkEvent, Stream};
+use voicemesh_mesh::link::{CloseReason, LinkEvent, Stream};
 use voicemesh_mesh::{
     CarrierEvent, Connections, Mesh, MeshConfig, MeshOutput, ServerConnection, SocketEvent,
 };
@@ -30,8 +30,9 @@ use super::input::{Input, with_header};
 const ORIGIN: &str = "wss://192.168.1.5:8080";
 const ROOM: &str = "room";
 const SESSION: u32 = 7;
-const ADA: (u8, ClientId) = (7, ClientId(1));
-const BO: (u8, ClientId) = (2, ClientId(2));
+/// Her id is the lower one, so that she offers links.
+const ADA: (u8, ClientId) = (2, ClientId(1));
+const BO: (u8, ClientId) = (7, ClientId(2));
 /// Answers to a script that asks for keys without end: one a second of each kind, and what a joining
 /// member gets.
 const ANSWERS_AT_ONCE: u64 = 16;
@@ -74,12 +75,29 @@ fn info(member: (u8, ClientId), metadata: Metadata) -> PeerInfo {
 
 /// One input.
 pub fn run(data: &[u8]) {
+    reached(data);
+}
+
+/// How far an input gets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reached {
+    /// Links that opened.
+    pub links: u32,
+    /// What Bo said on one and was heard.
+    pub heard_on_links: u32,
+    /// Links that ended.
+    pub closed: u32,
+}
+
+/// One input, and how far it gets.
+pub fn reached(data: &[u8]) -> Reached {
     let mut input = Input(data);
     let mut script = Script::new();
     while !input.is_over() {
         script.step(&mut input);
         script.check();
     }
+    script.reached
 }
 
 struct Script {
@@ -93,11 +111,15 @@ struct Script {
     genuine: BTreeSet<Bytes>,
     taken: BTreeSet<Bytes>,
     answers: u64,
+    /// The link that Ada opened last.
+    link: Option<LinkId<PeerId>>,
+    reached: Reached,
 }
 
 impl Script {
     /// Ada has joined, Bo is there, and each has the other's keys.
     fn new() -> Self {
+        assert!(peer(ADA) < peer(BO), "Ada offers links");
         let config = MeshConfig {
             room: ROOM.to_owned(),
             name: "Ada".to_owned(),
@@ -131,6 +153,8 @@ impl Script {
             genuine: BTreeSet::new(),
             taken: BTreeSet::new(),
             answers: 0,
+            link: None,
+            reached: Reached::default(),
         };
         script.socket(SocketEvent::Connected(ServerConnection::new(true, false, None)));
         script.socket(SocketEvent::Open);
@@ -224,9 +248,21 @@ impl Script {
                 }
             }
             8 => {
-                let link = LinkId { peer: peer(BO), generation: u32::from(input.u8() % 3) };
-                let event = match input.u8() % 3 {
+                let opened = self.link.map_or(0, |link| link.generation);
+                // Mostly the one that is open or opening.
+                let behind = u32::from(input.u8() % 4 / 3);
+                let link = LinkId { peer: peer(BO), generation: opened.saturating_sub(behind) };
+                let event = match input.u8() % 6 {
                     0 => LinkEvent::Open,
+                    3 | 4 => {
+                        let stream = if input.u8().is_multiple_of(2) {
+                            Stream::Voice
+                        } else {
+                            Stream::Reliable
+                        };
+                        LinkEvent::Received { stream, packet: self.seal(input.u8()) }
+                    }
+                    5 => LinkEvent::Closed(CloseReason::Remote),
                     1 => LinkEvent::Received {
                         stream: Stream::Reliable,
                         packet: with_header(input.u8(), SESSION, input.block()).into(),
@@ -308,15 +344,25 @@ impl Script {
 
     fn check(&mut self) {
         while let Some(event) = self.mesh.poll_network_event() {
-            let (NetworkEvent::FromServer(packet) | NetworkEvent::FromLink { packet, .. }) = event
-            else {
-                continue;
+            let is_on_link = matches!(event, NetworkEvent::FromLink { .. });
+            let packet = match event {
+                NetworkEvent::FromServer(packet) | NetworkEvent::FromLink { packet, .. } => packet,
+                NetworkEvent::LinkUp(_) => {
+                    self.reached.links += 1;
+                    continue;
+                }
+                NetworkEvent::LinkDown(_) => {
+                    self.reached.closed += 1;
+                    continue;
+                }
+                _ => continue,
             };
             let Ok((header, _)) = packet::open(&packet) else { continue };
             let is_message = header.kind == Kind::DataMessage;
             if header.kind.is_voice() || header.kind.is_text() || is_message {
                 assert!(self.genuine.contains(&packet), "Bo did not say it: {packet:?}");
                 assert!(self.taken.insert(packet.clone()), "it came again: {packet:?}");
+                self.reached.heard_on_links += u32::from(is_on_link);
             }
         }
         while let Some(output) = self.mesh.poll_output() {
@@ -327,6 +373,10 @@ impl Script {
                     Err(_) => packet,
                 },
                 MeshOutput::SendLink { packet, .. } => packet,
+                MeshOutput::OpenLink { link, .. } => {
+                    self.link = Some(link);
+                    continue;
+                }
                 _ => continue,
             };
             let opened = packet::open(&packet).map(|(header, _)| header.kind);
