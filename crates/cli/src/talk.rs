@@ -40,6 +40,7 @@ use crate::signals::Stop;
 use crate::summary::Summary;
 use crate::text::{address, harmless};
 use away::{AwayTime, time_of_day};
+use new_link::Invitations;
 use pending::{PendingCommands, Request};
 use written::LastWritten;
 
@@ -298,6 +299,7 @@ struct Talk {
     pending: PendingCommands,
     /// Whom `/new-link` would invite, as the user was asked last.
     asked_new_link: Option<BTreeSet<PeerId>>,
+    invitations: Invitations,
     decisions: Decisions,
     people: People,
     summary: Summary,
@@ -345,6 +347,7 @@ impl Talk {
             written: LastWritten::default(),
             pending: PendingCommands::default(),
             asked_new_link: None,
+            invitations: Invitations::default(),
             decisions: Decisions::default(),
             summary: Summary::new(),
             observe_at: Duration::ZERO,
@@ -475,6 +478,11 @@ impl Talk {
             self.decisions.left(stamped.at, *peer, self.people.label_as(*peer, name));
         }
         self.output.event(stamped, &self.people, is_said);
+        if let Event::Room(RoomEvent::Warned { text: Some(text), .. }) = &stamped.event
+            && let Some(refused) = self.invitations.refused(text)
+        {
+            self.output.notice(stamped.at, &plain(refused));
+        }
         if let Event::Room(RoomEvent::TransactionDone { transaction, result }) = &stamped.event
             && let Some(done) = self.decisions.decided(*transaction, result.is_ok())
         {

@@ -8,7 +8,7 @@ use voicemesh::{
     DeviceRole, GROUP_NAME_BYTES, MemberEncryption, Moderation, PeerId, PeerState, TEXT_BYTES,
 };
 
-use super::new_link::{self, Invited};
+use super::new_link::{self, Invitations, Invited};
 use super::pending::Request;
 use super::{End, Kept, LONGEST_UNOBSERVED, SNAPSHOT_AGE, Talk, beside_earlier};
 use crate::command_arguments;
@@ -465,6 +465,7 @@ impl Talk {
             self.written.sent(now, &format!("/msg {label} {text}"), &text, true);
             self.voice.participant(*peer).send_text(&text);
         }
+        self.invitations = Invitations::new(&invited, &link);
         self.answer(invited.answer(&link));
         Ok(())
     }

@@ -92,6 +92,34 @@ impl Invited {
     }
 }
 
+/// What the last `/new-link send` wrote, and to whom: one text for each who stayed.
+#[derive(Debug, Default)]
+pub(super) struct Invitations {
+    /// Label and text.
+    unrefused: Vec<(String, String)>,
+    sent: usize,
+}
+
+impl Invitations {
+    pub(super) fn new(invited: &Invited, link: &str) -> Self {
+        let unrefused: Vec<_> =
+            invited.staying.iter().map(|(_, label)| (label.clone(), text(label, link))).collect();
+        Self { sent: unrefused.len(), unrefused }
+    }
+
+    /// What is said of a text that did not reach its reader, if it is one of these.
+    pub(super) fn refused(&mut self, text: &str) -> Option<String> {
+        let at = self.unrefused.iter().position(|(_, sent)| sent == text)?;
+        let (label, _) = self.unrefused.swap_remove(at);
+        let refused = self.sent - self.unrefused.len();
+        Some(format!(
+            "{} did not get the link to the new room, which makes {refused} of {}: /msg sends it again.",
+            harmless(&label),
+            self.sent
+        ))
+    }
+}
+
 /// A link to a room that no one knows, on the same server.
 pub(super) fn make(server: &str) -> Result<String, String> {
     let failed = |why: &dyn std::fmt::Display| format!("No link was made: {why}.");

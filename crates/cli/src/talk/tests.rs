@@ -254,6 +254,45 @@ fn a_new_link_is_shown_to_its_maker_and_never_printed_for_programs() {
     assert!(said.contains("out of reach") && stays && !said.contains("#k="), "{said}");
 }
 
+/// More than the lines that are kept.
+#[test]
+fn of_a_new_link_each_member_that_did_not_get_it_is_named_and_counted() {
+    let mut world = World::new("invitations");
+    world.talk.arguments.room_key = Some(RoomKey::new([7; 16]));
+    let names = ("lobby".to_owned(), "Ada".to_owned());
+    let stay = described(&world.talk.arguments, names.0, names.1, Part::Talk);
+    let printed = Box::new(world.printed.clone());
+    world.talk.output = Output::text_for_tests(TextOutput::new(stay), printed);
+    let encryption = Some(MemberEncryption::Encrypted { verified: true });
+    let members: Vec<(u16, String)> = (100..120).map(|id| (id, format!("Guest {id}"))).collect();
+    world.talk.summary.snapshot.peers.clear();
+    for (id, name) in &members {
+        world.happens(arrival(*id, name));
+        let peer = PeerState { encryption, ..state(*id, name) };
+        world.talk.summary.snapshot.peers.push(peer);
+    }
+    world.types("/new-link");
+    let (said, _) = world.types("/new-link send");
+    let link = said.trim_end().rsplit_once('\'').and_then(|(said, _)| said.rsplit_once('\''));
+    let link = link.expect("a link in quotes").1;
+    let mut refuse = |text: String| {
+        let code = ErrorCode::ReceiverBusy;
+        let message = "it reads too slowly".to_owned();
+        world.happens(Event::Room(RoomEvent::Warned { code, message, text: Some(text) }));
+        world.printed.take()
+    };
+    for (number, (_, name)) in (1..).zip(&members) {
+        let said = refuse(new_link::text(name, link));
+        let expected =
+            format!("{name} did not get the link to the new room, which makes {number} of 20");
+        assert!(said.contains(&expected), "{said}");
+    }
+    let said = refuse(new_link::text("Guest 100", link));
+    assert!(!said.contains("did not get"), "each once: {said}");
+    let said = refuse("hello".to_owned());
+    assert!(!said.contains("did not get"), "another text: {said}");
+}
+
 #[test]
 fn what_the_server_or_a_device_refuses_later_comes_back() {
     let mut world = World::new("later");
