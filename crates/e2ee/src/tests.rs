@@ -1,7 +1,6 @@
 //! Tests of the whole ring.
 
 mod attacks;
-mod bench;
 mod fuzz;
 mod lifecycle;
 mod model;
