@@ -32,7 +32,13 @@ const TABLE: [(&str, &[&str]); 28] = [
     ),
     (
         "voicemesh-engine",
-        &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-uplink"],
+        &[
+            "voicemesh-common",
+            "voicemesh-wire",
+            "voicemesh-session",
+            "voicemesh-audio",
+            "voicemesh-uplink",
+        ],
     ),
     ("voicemesh-networks", &["voicemesh-common", "voicemesh-wire", "voicemesh-session"]),
     ("voicemesh-renet", &["voicemesh-session"]),

@@ -341,9 +341,11 @@ impl World {
             return;
         }
         let clock = now + peer.clock;
-        peer.comms.update(clock);
+        if peer.comms.poll_timeout(clock).is_some_and(|due| due <= clock) {
+            peer.comms.update(clock);
+        }
         // As the engine of a peer does.
-        let links_wait = peer.comms.links_wait(clock);
+        let links_wait = peer.comms.links_wait();
         peer.comms.network_mut().mesh.set_links_wait(clock, links_wait);
         if self.wires.borrow().is_behind_a_narrow_way(number) {
             let uplink_bps = peer.comms.uplink_ceiling_bps();

@@ -212,6 +212,11 @@ impl VoiceDecoder {
         self.speaking_blocks_left > 0
     }
 
+    /// How long frames waited lately from their arrival to being played, in milliseconds.
+    pub fn buffer_ms(&self) -> f32 {
+        self.jitter.buffer_ms()
+    }
+
     /// The counters.
     pub fn stats(&self) -> VoiceDecoderStats {
         let jitter = self.jitter.stats();

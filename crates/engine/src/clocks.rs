@@ -67,17 +67,20 @@ struct Captured {
 }
 
 impl Clock {
+    /// When to ask next while they are heard at `place`: at once if that has passed.
+    pub fn probe_due(&self, place: FramePosition) -> Duration {
+        let interval = FIRST_PROBE_INTERVAL * (1 << self.unanswered.len().min(UNANSWERED));
+        let due = self.asked_at.map_or(Duration::ZERO, |at| at + interval);
+        let knows = |captured: &Captured| {
+            captured.place.talkspurt == place.talkspurt && self.samples.len() >= ENOUGH_SAMPLES
+        };
+        let known = self.captured.filter(knows).map(|captured| captured.reported_at);
+        known.map_or(due, |at| due.max(at + PROBE_INTERVAL))
+    }
+
     /// Whether to ask now; `place` is where they are heard at the moment. Counts as sent.
     pub fn poll_probe(&mut self, now: Duration, place: FramePosition) -> Option<u64> {
-        let knows = self.captured.is_some_and(|captured| {
-            captured.place.talkspurt == place.talkspurt
-                && now < captured.reported_at + PROBE_INTERVAL
-        });
-        if knows && self.samples.len() >= ENOUGH_SAMPLES {
-            return None;
-        }
-        let interval = FIRST_PROBE_INTERVAL * (1 << self.unanswered.len().min(UNANSWERED));
-        if self.asked_at.is_some_and(|at| now < at + interval) {
+        if now < self.probe_due(place) {
             return None;
         }
         if self.unanswered.len() == UNANSWERED {

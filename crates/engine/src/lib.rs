@@ -8,7 +8,8 @@
 //! sent and done is an [`EngineOutput`].
 //!
 //! [`EngineOnNetwork`] does what an engine wants over any [`Network`](voicemesh_session::Network).
-//! **Shape of the loop** with one, whenever something has arrived and at least every 5 ms:
+//! **Shape of the loop** with one, whenever something has arrived, a device has or wants a block,
+//! or [`EngineOnNetwork::poll_timeout`] says so:
 //!
 //! ```text
 //! engine.update(now);
@@ -22,14 +23,16 @@
 //! [`EngineEvent::ContractBroken`].
 //!
 //! Without one, events of the network go in by [`VoiceEngine::handle`], and after each call that
-//! takes `&mut self` [`VoiceEngine::poll_output`] gives what is to be done; [`VoiceEngine::follow`]
-//! comes after what [`VoiceEngine::update`] wanted.
+//! takes `&mut self` [`VoiceEngine::poll_output`] gives what is to be done. Timers run when
+//! [`VoiceEngine::poll_timeout`] says so: [`VoiceEngine::update`], and after what that wanted
+//! [`VoiceEngine::follow`].
 
 mod answers;
 mod capture;
 mod clocks;
 mod contract;
 mod feedback;
+mod lateness;
 mod mirror;
 mod mode;
 mod on_network;
@@ -39,6 +42,8 @@ mod recording_tap;
 mod role;
 mod settings;
 mod status;
+#[cfg(test)]
+mod timeout_tests;
 mod voice_engine;
 
 pub use contract::{ContractError, Rule};

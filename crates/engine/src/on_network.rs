@@ -37,6 +37,8 @@ pub struct EngineOnNetwork<N: Network> {
     contract: ContractWatch<N::Peer>,
     /// The network was given something since it was flushed.
     is_unflushed: bool,
+    /// The network has more events than one update handles.
+    has_more: bool,
 }
 
 /// An engine did not start.
@@ -61,6 +63,7 @@ impl<N: Network> EngineOnNetwork<N> {
             carries: Mode::None,
             contract: ContractWatch::default(),
             is_unflushed: false,
+            has_more: false,
         }
     }
 
@@ -122,11 +125,24 @@ impl<N: Network> EngineOnNetwork<N> {
         self.settle(now);
     }
 
-    /// Handles what has arrived, and runs timers. Call whenever something may have arrived, and at
-    /// least every 5 ms.
+    /// When [`update`](Self::update) is to be called if nothing arrives before: at once if that has
+    /// passed, and `None` if not before something else is called. Said anew after each call.
+    pub fn poll_timeout(&self, now: Duration) -> Option<Duration> {
+        if self.has_more {
+            return Some(Duration::ZERO);
+        }
+        [self.engine.poll_timeout(), self.network.poll_timeout(now)].into_iter().flatten().min()
+    }
+
+    /// Handles what has arrived, and runs timers. Call it whenever something may have arrived, and
+    /// when [`poll_timeout`](Self::poll_timeout) says so.
     pub fn update(&mut self, now: Duration) {
+        self.has_more = true;
         for _ in 0..EVENTS_PER_UPDATE {
-            let Some(event) = self.network.poll(now) else { break };
+            let Some(event) = self.network.poll(now) else {
+                self.has_more = false;
+                break;
+            };
             if let Err(breach) = self.contract.check(&event, self.network.limits()) {
                 if let Some(error) = breach {
                     self.engine.push(EngineEvent::ContractBroken(error));

@@ -1,6 +1,7 @@
 //! The way in: each speaker's frames → jitter buffer → decoder → mix.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 use voicemesh_audio::decode::{Reception, Rendered, VoiceDecoder, VoiceDecoderStats};
@@ -13,6 +14,7 @@ use voicemesh_uplink::plan::ListenerLoss;
 use voicemesh_wire::packet::{ClockEcho, Priority};
 
 use crate::clocks::{Clock, FramePosition};
+use crate::lateness::Lateness;
 
 /// Speakers decoded at a time. When there are more, the one that has been silent longest makes
 /// room; if all speak, the newcomer is not heard, and counted.
@@ -39,8 +41,7 @@ pub(crate) struct Playout<P> {
     mixer: Mixer,
     scratch: Block,
     stats: HearingStats,
-    /// Since when speech has come late, and when it last did.
-    late: Option<(Duration, Duration)>,
+    lateness: Lateness,
 }
 
 /// Interval of reports to a speaker about how well it is received …
@@ -49,8 +50,6 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const FIRST_LATE_REPORT: Duration = Duration::from_millis(200);
 /// Frames that must wait this long show a full way here: links that open would fill it further.
 const LATE: Duration = Duration::from_millis(250);
-/// That was so this lately: between two stalls of TCP little waits for moments.
-const LATELY: Duration = Duration::from_millis(1_500);
 /// Relayed speech that goes on and of which nothing has come for this long is late, though nothing
 /// waits: TCP is silent until it has repaired a loss, and opening links would cost it more of them.
 const STALLED: Duration = Duration::from_millis(200);
@@ -64,9 +63,6 @@ const CATCHES_UP_FOR: Duration = Duration::from_secs(4);
 const RESCUE_TAKES: Duration = Duration::from_secs(2);
 /// … So seldom only, so that a link that stalls again and again hides no full way.
 const RESCUES_APART: Duration = Duration::from_secs(10);
-/// While speech is late, links wait at most this long, and then have this long to open.
-const LINKS_WAIT_AT_MOST: Duration = Duration::from_secs(10);
-const LINKS_MAY_OPEN_FOR: Duration = Duration::from_secs(2);
 /// What was lost before a pause of this length says nothing of the path any more.
 const LOSS_LIFE: Duration = Duration::from_secs(10);
 /// Pauses of a speaker that are remembered; the oldest is forgotten first. Frames that come late
@@ -138,13 +134,42 @@ impl RemoteVoice {
         (relay_goes_on && (STALLED..SILENT).contains(&silent_for)).then_some(silent_for)
     }
 
-    /// How late speech comes: the time that frames wait, or that the next one is missing.
-    fn late_by(&self, now: Duration) -> Duration {
-        if now < self.catches_up_until {
-            return Duration::ZERO;
-        }
-        let waits = Duration::from_secs_f32(self.listener.stats().buffer_ms.max(0.0) / 1e3);
-        waits.max(self.stalled_for(now).unwrap_or_default())
+    /// When speech comes late, if nothing more is received or rendered: because frames wait long, or
+    /// because nothing of relayed speech that goes on has come for `stall`.
+    fn late_span(&self, stall: Duration) -> Option<Range<Duration>> {
+        let waits = Duration::from_secs_f32(self.listener.buffer_ms().max(0.0) / 1e3);
+        let is_relayed = self.route == Some(Route::Relayed);
+        let start = if waits >= LATE {
+            self.catches_up_until
+        } else if self.goes_on && is_relayed {
+            self.catches_up_until.max(self.heard_at + stall)
+        } else {
+            return None;
+        };
+        let span = start..self.heard_at + SILENT;
+        (!span.is_empty()).then_some(span)
+    }
+
+    /// When the next report is due.
+    fn report_due(&self) -> Duration {
+        let usual = self.reported_at + REPORT_INTERVAL;
+        let late = self.late_span(LATE).filter(|_| !self.reported_late);
+        let first = late.and_then(|span| {
+            let first = span.start.max(self.reported_at + FIRST_LATE_REPORT);
+            (first < span.end).then_some(first)
+        });
+        first.map_or(usual, |first| first.min(usual))
+    }
+
+    /// When its clock is to be asked next; `None` if it is not heard.
+    fn probe_due(&self) -> Option<Duration> {
+        Some(self.clock.probe_due(self.playing()?))
+    }
+
+    /// Where it is heard at the moment.
+    fn playing(&self) -> Option<FramePosition> {
+        let playing = self.listener.playing()?;
+        Some(FramePosition { sequence: playing.sequence, talkspurt: playing.talkspurt })
     }
 
     /// What to tell the speaker about how it is received. Speech that has stalled comes so late at
@@ -247,11 +272,35 @@ impl<P: Copy + Ord> Playout<P> {
             mixer: Mixer::new(),
             scratch: [0.0; BLOCK_SAMPLES],
             stats: HearingStats::default(),
-            late: None,
+            lateness: Lateness::default(),
         }
     }
 
+    /// When [`settle`](Self::settle), [`reports`](Self::reports) and
+    /// [`poll_probes`](Self::poll_probes) are to be called: at once if that has passed.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        let speakers = || self.speakers.values();
+        let reports = speakers().map(RemoteVoice::report_due);
+        let probes = speakers().filter_map(RemoteVoice::probe_due);
+        let spans = speakers().filter_map(|speaker| speaker.late_span(STALLED));
+        reports.chain(probes).chain(self.lateness.timeout(spans)).min()
+    }
+
     pub(crate) fn receive(&mut self, now: Duration, voice: &Voice<P>) -> Result<(), AudioError> {
+        self.observe_lateness(now, voice.from);
+        let done = self.take(now, voice);
+        self.observe_lateness(now, voice.from);
+        done
+    }
+
+    fn observe_lateness(&mut self, now: Duration, who: Participant<P>) {
+        let span = self.speakers.get(&who).and_then(|speaker| speaker.late_span(STALLED));
+        if let Some(span) = span {
+            self.lateness.observe(now, &span);
+        }
+    }
+
+    fn take(&mut self, now: Duration, voice: &Voice<P>) -> Result<(), AudioError> {
         if !self.speakers.contains_key(&voice.from) && !self.make_room(now) {
             self.stats.frames_without_room += 1;
             return Ok(());
@@ -317,6 +366,9 @@ impl<P: Copy + Ord> Playout<P> {
             self.speakers.iter().filter(|(who, speaker)| speaker.speaking && !self.is_muted(**who));
         let highest = speaking.map(|(_, speaker)| speaker.priority).max().unwrap_or(Priority::Low);
         for (who, speaker) in &mut self.speakers {
+            if let Some(span) = speaker.late_span(STALLED) {
+                self.lateness.observe(now, &span);
+            }
             let setting = self.settings.get(who).copied().unwrap_or_default();
             let ducking = speaker.ducking.next(speaker.priority < highest);
             speaker.listener.set_gain(if setting.muted {
@@ -325,6 +377,9 @@ impl<P: Copy + Ord> Playout<P> {
                 setting.gain * speaker.volume * ducking
             });
             let rendered = speaker.listener.render(now, &mut self.scratch);
+            if let Some(span) = speaker.late_span(STALLED) {
+                self.lateness.observe(now, &span);
+            }
             if rendered == Rendered::Speech && !speaker.heard {
                 speaker.heard = true;
                 found.push(Heard::First(*who));
@@ -386,12 +441,10 @@ impl<P: Copy + Ord> Playout<P> {
     pub(crate) fn reports(&mut self, now: Duration) -> Vec<(Participant<P>, Reception)> {
         let mut due = Vec::new();
         for (who, speaker) in &mut self.speakers {
-            let is_late = now < speaker.heard_at + SILENT && speaker.late_by(now) >= LATE;
-            let interval =
-                if is_late && !speaker.reported_late { FIRST_LATE_REPORT } else { REPORT_INTERVAL };
-            if now < speaker.reported_at + interval {
+            if now < speaker.report_due() {
                 continue;
             }
+            let is_late = speaker.late_span(LATE).is_some_and(|span| span.contains(&now));
             (speaker.reported_at, speaker.reported_late) = (now, is_late);
             if let Some(reception) = speaker.report(now) {
                 speaker.loss.report(reception.expected, reception.lost, reception.mean_loss_run);
@@ -403,31 +456,28 @@ impl<P: Copy + Ord> Playout<P> {
         due
     }
 
-    /// Whether links should not open now, because speech comes late.
-    pub(crate) fn links_wait(&mut self, now: Duration) -> bool {
-        let is_late = self.speakers.values().any(|speaker| {
-            let is_late = speaker.late_by(now) >= LATE || speaker.stalled_for(now).is_some();
-            now < speaker.heard_at + SILENT && is_late
-        });
-        let (since, lately) = match self.late {
-            Some((since, lately)) if now < lately + LATELY => {
-                (since, if is_late { now } else { lately })
-            }
-            _ if is_late => (now, now),
-            _ => {
-                self.late = None;
-                return false;
-            }
-        };
-        let late_for = now.saturating_sub(since);
-        self.late = (late_for < LINKS_WAIT_AT_MOST + LINKS_MAY_OPEN_FOR).then_some((since, lately));
-        late_for < LINKS_WAIT_AT_MOST
+    /// Finds whether speech comes late.
+    pub(crate) fn settle(&mut self, now: Duration) {
+        self.observe_all(now);
+        self.lateness.settle(now);
+    }
+
+    fn observe_all(&mut self, now: Duration) {
+        for span in self.speakers.values().filter_map(|speaker| speaker.late_span(STALLED)) {
+            self.lateness.observe(now, &span);
+        }
+    }
+
+    /// Whether links should not open now, because speech comes late: as of the last
+    /// [`settle`](Self::settle).
+    pub(crate) fn links_wait(&self) -> bool {
+        self.lateness.links_wait()
     }
 
     /// Relayed speech comes another way from now on: that it was late says nothing of this one, nor
     /// does what has queued meanwhile.
     pub(crate) fn relay_renewed(&mut self, now: Duration) {
-        self.late = None;
+        self.lateness.forget();
         for speaker in self.speakers.values_mut() {
             speaker.catches_up_until = now + CATCHES_UP_FOR;
         }
@@ -436,8 +486,7 @@ impl<P: Copy + Ord> Playout<P> {
     /// Whose clock to ask now, and with which time.
     pub(crate) fn poll_probes(&mut self, now: Duration) -> Vec<(Participant<P>, u64)> {
         let playing = self.speakers.iter_mut().filter_map(|(who, speaker)| {
-            let playing = speaker.listener.playing()?;
-            let place = FramePosition { sequence: playing.sequence, talkspurt: playing.talkspurt };
+            let place = speaker.playing()?;
             Some((*who, speaker.clock.poll_probe(now, place)?))
         });
         playing.collect()
@@ -506,12 +555,14 @@ impl<P: Copy + Ord> Playout<P> {
     }
 
     /// Forgets a speaker's speech: its numbers begin anew. Says whether it was speaking.
-    pub(crate) fn forget(&mut self, who: Participant<P>) -> bool {
+    pub(crate) fn forget(&mut self, now: Duration, who: Participant<P>) -> bool {
+        self.observe_lateness(now, who);
         self.speakers.remove(&who).is_some_and(|speaker| speaker.speaking)
     }
 
     /// Forgets everyone's speech; settings stay.
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self, now: Duration) {
+        self.observe_all(now);
         self.speakers.clear();
     }
 
@@ -599,12 +650,13 @@ mod tests {
                     playout.render(now, now, &mut Vec::new(), |_, _| Mixing::In);
                     now += Duration::from_millis(10);
                 }
-                playout.links_wait(now)
+                playout.settle(now);
+                playout.links_wait()
             };
         assert!(!go_on(&mut playout, Duration::from_secs(2), Some(before), 0));
         go_on(&mut playout, stop, None, 0);
         // Long enough for what the stop itself says to be over.
-        go_on(&mut playout, LATELY, None, 0);
+        go_on(&mut playout, Duration::from_millis(1_500), None, 0);
         go_on(&mut playout, Duration::from_millis(100), Some(Route::Relayed), 40)
     }
 

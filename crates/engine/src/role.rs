@@ -68,6 +68,11 @@ impl<P> Role<P> {
         }
     }
 
+    /// Whether something waits for a host's own client.
+    pub(crate) fn has_waiting(&self) -> bool {
+        matches!(self, Self::Host(host) if !host.serving.packets.to_own_client.is_empty())
+    }
+
     pub(crate) fn serving(&self) -> Option<&Serving<P>> {
         match self {
             Self::DedicatedServer(serving) => Some(serving),

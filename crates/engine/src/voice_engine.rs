@@ -8,6 +8,7 @@ use bytes::Bytes;
 use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
+use voicemesh_common::NextTimer;
 use voicemesh_session::client::{
     AudienceMember, ClientEvent, DropCounts, Dropped, OutgoingFrame, Participant, Phase, View,
 };
@@ -60,6 +61,9 @@ pub struct VoiceEngine<P> {
     found: Vec<Heard<P>>,
     events: VecDeque<EngineEvent<P>>,
     events_dropped: u64,
+    /// When timers were last run to the end.
+    followed_at: Duration,
+    links_wait: bool,
 }
 
 /// What the devices add to the delay.
@@ -95,6 +99,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             found: Vec::new(),
             events: VecDeque::new(),
             events_dropped: 0,
+            followed_at: Duration::ZERO,
+            links_wait: false,
         })
     }
 
@@ -178,12 +184,26 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 self.take_client_event(now, event);
             }
         }
-        self.playout.clear();
+        self.playout.clear(now);
         self.feedback.forget();
     }
 
-    /// Runs timers, and hands a host's own client what its server has sent it. Call after every
-    /// arrival, and at least every 5 ms; [`follow`](Self::follow) comes after it.
+    /// When [`update`](Self::update) and [`follow`](Self::follow) are to be called, in the time of
+    /// their argument: at once if that has passed, and `None` if not before something else is
+    /// called. Calls before that moment have no effect; it is said anew after each call.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let client = self.client()?;
+        if self.role.has_waiting() {
+            return Some(Duration::ZERO);
+        }
+        let mut adapts = NextTimer::after(self.followed_at);
+        adapts.at(self.feedback.poll_timeout());
+        let timers = [client.poll_timeout(), adapts.earliest(), self.playout.poll_timeout()];
+        timers.into_iter().flatten().min()
+    }
+
+    /// Runs timers, and hands a host's own client what its server has sent it. Call it when
+    /// [`poll_timeout`](Self::poll_timeout) says so; [`follow`](Self::follow) comes after it.
     pub fn update(&mut self, now: Duration) {
         if let Role::Host(host) = &mut self.role {
             host.set_now(now);
@@ -208,6 +228,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.drain_client(now);
         self.adapt(now);
         self.send_reception_reports(now);
+        self.playout.settle(now);
+        self.links_wait = self.playout.links_wait() || self.feedback.links_wait(now);
+        self.followed_at = now;
     }
 
     /// The next thing to do with the network.
@@ -432,9 +455,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     }
 
     /// Whether links that are not open yet should stay so for now, for want of room on the uplink
-    /// or on the way here.
-    pub fn links_wait(&mut self, now: Duration) -> bool {
-        self.playout.links_wait(now) || self.feedback.links_wait(now)
+    /// or on the way here. Changes with [`follow`](Self::follow) only.
+    pub fn links_wait(&self) -> bool {
+        self.links_wait
     }
 
     /// Frames that the microphone has made.
@@ -538,7 +561,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// it is for; otherwise it has no effect.
     pub fn handle(&mut self, now: Duration, event: NetworkEvent<P>) {
         if let NetworkEvent::PeerRestarted(peer) = event
-            && self.playout.forget(Participant::Peer(peer))
+            && self.playout.forget(now, Participant::Peer(peer))
         {
             self.push(EngineEvent::Speaking { who: Participant::Peer(peer), speaking: false });
         }
@@ -663,7 +686,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken) => {
                 self.push(EngineEvent::Session(event));
                 self.role = Role::None;
-                self.playout.clear();
+                self.playout.clear(now);
             }
             other => self.push(EngineEvent::Session(other)),
         }

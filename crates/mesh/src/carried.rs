@@ -138,6 +138,11 @@ impl<C: Carrier> Network for Carried<C> {
         event
     }
 
+    /// What the carrier sees is handed over by [`handle`](Self::handle), after which the owner polls.
+    fn poll_timeout(&self, _now: Duration) -> Option<Duration> {
+        self.mesh.poll_timeout()
+    }
+
     fn send_to_server(
         &mut self,
         now: Duration,

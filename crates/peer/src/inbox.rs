@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -19,6 +20,18 @@ const LOSSY: usize = 4096;
 /// A game's own bytes, in packets of at most 1.2 KB. When it is full the newest is dropped: what
 /// must arrive comes again.
 const DATA: usize = 4096;
+
+/// The engine thread sleeps at most this long: what recordings, devices that are being changed and
+/// readers of the program's own sound want has no timer and no wake-up …
+const MAX_PARK: Duration = Duration::from_millis(5);
+/// … and at least this long if nothing wakes it, so that it never turns without rest.
+const LEAST_PARK: Duration = Duration::from_millis(1);
+
+/// Waits until something wakes this thread, or until it is `due`.
+pub(crate) fn park(now: Duration, due: Option<Duration>) {
+    let wait = due.map_or(MAX_PARK, |due| due.saturating_sub(now));
+    std::thread::park_timeout(wait.clamp(LEAST_PARK, MAX_PARK));
+}
 
 /// The tasks' end.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! The engine thread: it owns the session, the sound and the devices, and alone touches them
 //! (ARCHITECTURE.md, "Threads and queues").
 //!
-//! It runs when something has arrived, when a device wants something, and at least every 5 ms.
+//! It runs when something has arrived, when a device wants something, when the engine has a timer,
+//! and at least every 5 ms.
 
 mod data;
 mod directory;
@@ -29,7 +30,7 @@ use crate::data::{DataCommand, SendLedger};
 use crate::event::{Event, RoomEvent, TimedEvent, VoiceEvent};
 use crate::game::PendingPositions;
 use crate::identity::TicketFile;
-use crate::inbox::{Wake, WorkerReceiver};
+use crate::inbox::{Wake, WorkerReceiver, park};
 use crate::options::JoinOptions;
 use crate::record::Recorder;
 use crate::shared::Shared;
@@ -43,8 +44,6 @@ use situation::Situation;
 /// The metadata by which everyone sees that a peer records.
 pub(crate) const RECORDING: &str = "recording";
 
-/// The thread sleeps at most this long.
-const MAX_PARK: Duration = Duration::from_millis(5);
 /// Arrivals handled before sound gets its turn.
 const ARRIVALS_PER_TURN: usize = 512;
 
@@ -124,7 +123,7 @@ impl Worker {
             self.take_arrivals(now);
             self.engine.update(now);
             let uplink_bps = self.engine.uplink_ceiling_bps();
-            let links_wait = self.engine.links_wait(now);
+            let links_wait = self.engine.links_wait();
             self.engine.network_mut().carrier.set_uplink(uplink_bps, links_wait);
             self.engine.network_mut().mesh.set_links_wait(now, links_wait);
             self.voice.run_sound(now, &mut self.engine, &RoomDirectory);
@@ -135,7 +134,8 @@ impl Worker {
                 break;
             }
             self.publish(now);
-            std::thread::park_timeout(MAX_PARK);
+            let due = self.engine.poll_timeout(now);
+            park(self.started.elapsed(), due);
         }
         self.end();
     }

@@ -33,6 +33,9 @@ pub enum NetworkError {
     Failed(String),
 }
 
+/// A network that does not say when it is to be polled is polled this often.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
 /// Whatever carries packets between peers and the session server.
 ///
 /// `connect` and `host` only begin; an event reports success, however long it takes. Nothing
@@ -79,6 +82,14 @@ pub trait Network {
 
     /// The next thing that happened.
     fn poll(&mut self, now: Duration) -> Option<NetworkEvent<Self::Peer>>;
+
+    /// When [`poll`](Self::poll) is to be called next: at once if that has passed. A network that
+    /// wakes the thread that polls it (by [`unpark`](std::thread::Thread::unpark)) when something
+    /// has arrived gives the next moment at which it has to do something by itself, or `None`.
+    /// Others are polled every 5 ms.
+    fn poll_timeout(&self, now: Duration) -> Option<Duration> {
+        Some(now + POLL_INTERVAL)
+    }
 
     /// Client side: a packet to the server.
     fn send_to_server(

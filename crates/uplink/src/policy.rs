@@ -278,6 +278,15 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         Some(Decision { relayed: self.relayed.clone(), is_full: self.uplink.is_full(), train })
     }
 
+    /// When [`update`](Self::update) chooses next, or [`links_wait`](Self::links_wait) changes
+    /// because speech has ended: at once if that has passed, and `None` if not before a frame is
+    /// sent.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let silent_at = self.sent_at? + AFTER_SPEECH;
+        let next = self.updated_at.map_or(Duration::ZERO, |at| at + INTERVAL);
+        if next < silent_at { Some(next) } else { self.links_wait.then_some(silent_at) }
+    }
+
     /// Reads all paths; what concerns one of them alone is settled with it.
     fn look(
         &mut self,

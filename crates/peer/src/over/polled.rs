@@ -9,6 +9,7 @@ mod pump;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -115,8 +116,14 @@ impl<N: Network> Network for Polled<N> {
     fn poll(&mut self, now: Duration) -> Option<NetworkEvent<N::Peer>> {
         let mut shared = lock(&self.shared);
         shared.clock = Some((now, Instant::now()));
+        shared.voice.get_or_insert_with(thread::current);
         shared.drop_late(now);
         shared.events.pop_front()
+    }
+
+    /// The game's half wakes the voice when something has arrived.
+    fn poll_timeout(&self, _now: Duration) -> Option<Duration> {
+        None
     }
 
     fn send_to_server(

@@ -1,6 +1,7 @@
 //! The thread of a voice over a game's network: it owns network, session, sound and devices.
 //!
-//! It runs when a device or the program wants something, and at least every 5 ms.
+//! It runs when a device or the program wants something, when the network wakes it, when the engine
+//! has a timer, and at least every 5 ms.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,13 +19,11 @@ use super::members::{Change, Members};
 use super::orders::{Follow, Order, Orders};
 use crate::command::{Command, VoiceCommand};
 use crate::event::{ErrorCode, Event, RoomEvent};
-use crate::inbox::Wake;
+use crate::inbox::{Wake, park};
 use crate::shared::Shared;
 use crate::sleep_watch::SleepWatch;
 use crate::voice_loop::VoiceLoop;
 
-/// The thread sleeps at most this long.
-const MAX_PARK: Duration = Duration::from_millis(5);
 /// A dedicated server has no events of who comes and goes: it looks this often.
 const MEMBERS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -99,7 +98,8 @@ impl<N: Network> Worker<N> {
                 break;
             }
             self.publish(now);
-            std::thread::park_timeout(MAX_PARK);
+            let due = self.engine.poll_timeout(now);
+            park(self.started.elapsed(), due);
         }
         let now = self.started.elapsed();
         self.engine.stop(now);

@@ -13,6 +13,7 @@ use voicemesh_wire::packet::{
 use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
 
 use super::answering::Answering;
+use super::handshakes::REFUSED_AGAIN;
 use super::pairs::{Link, Pairs};
 use super::{ClientConfig, ClientEvent, DropCounts, Dropped, Participant, Phase, View};
 use crate::output::{Fallback, Output, Outputs};
@@ -165,6 +166,9 @@ impl<P: Copy + Ord + Debug> Core<P> {
     pub(super) fn timers(&self, next: &mut NextTimer) {
         if let Phase::Handshaking { asked_at } = self.phase {
             next.at(asked_at + self.config.handshake_retry);
+        }
+        for link in self.pairs.links.values() {
+            next.at(link.refused_at.map(|at| at + REFUSED_AGAIN));
         }
         for link in self.acknowledging_links() {
             next.at(link.ack_due.timer());

@@ -19,6 +19,8 @@ use crate::transport::{ClientLookup, Destination, LinkId, Reliability};
 /// Links to one peer at a time: one in use, one that is to replace it, and one on its way out. A
 /// network that reports more has its oldest released.
 const LINKS_PER_PEER: usize = 3;
+/// A HandshakeP2P that a link did not take is sent again after this.
+pub(super) const REFUSED_AGAIN: Duration = Duration::from_millis(5);
 
 impl<P: Copy + Ord + Debug> Core<P> {
     pub(super) fn link_up(&mut self, now: Duration, id: LinkId<P>) {
@@ -93,6 +95,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
     pub(super) fn handshake_refused(&mut self, now: Duration, id: LinkId<P>) {
         if let Some(link) = self.pairs.links.get_mut(&id) {
             link.unbind();
+            link.refused_at = Some(now);
             self.out.keep_links(id.peer);
             self.refresh_routes(now);
         }
@@ -107,6 +110,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
             .links
             .iter()
             .filter(|(_, link)| link.sent != own)
+            .filter(|(_, link)| link.refused_at.is_none_or(|at| now >= at + REFUSED_AGAIN))
             .map(|(id, _)| *id)
             .collect();
         for id in owing {

@@ -21,6 +21,8 @@ pub(super) struct Pairs<P> {
 pub(super) struct Link {
     /// As whom this client has said the link is its own.
     pub(super) sent: Option<Membership>,
+    /// When the network did not take that.
+    pub(super) refused_at: Option<Duration>,
     /// As whom the peer has.
     pub(super) received: Option<Membership>,
     /// A HandshakeP2P that cannot be judged yet; a newer one takes its place.
@@ -54,6 +56,7 @@ impl Link {
     pub(super) fn new(now: Duration, turn: u32) -> Self {
         Self {
             sent: None,
+            refused_at: None,
             received: None,
             waiting: None,
             binding: None,

@@ -1,6 +1,7 @@
 //! What waits between the thread of the voice and the game's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -92,6 +93,8 @@ pub(super) struct Exchange<N: Network> {
     hosts: bool,
     /// The voice's time, and when it was that.
     pub(super) clock: Option<(Duration, Instant)>,
+    /// The thread of the voice, once it has polled.
+    pub(super) voice: Option<Thread>,
     pub(super) known: Known,
     is_pump_gone: bool,
 }
@@ -123,6 +126,7 @@ impl<N: Network> Exchange<N> {
             is_connected: false,
             hosts: false,
             clock: None,
+            voice: None,
             known: Known {
                 limits,
                 health: ServerHealth::UNKNOWN,
@@ -419,6 +423,11 @@ impl<N: Network> Exchange<N> {
             self.events.extend(down);
         }
         self.report(epochs, NetworkEvent::Disconnected(reason));
+    }
+
+    /// The voice, if there is something for it.
+    pub(super) fn voice_to_wake(&self) -> Option<Thread> {
+        self.voice.clone().filter(|_| !self.events.is_empty())
     }
 
     /// The game has dropped its half.

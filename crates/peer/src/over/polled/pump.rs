@@ -66,6 +66,14 @@ impl<N: Network> Pump<N> {
             server_header_bytes: self.network.server_header_bytes(),
         };
         lock(&self.shared).known = known;
+        self.wake_voice();
+    }
+
+    fn wake_voice(&self) {
+        let voice = lock(&self.shared).voice_to_wake();
+        if let Some(voice) = voice {
+            voice.unpark();
+        }
     }
 
     /// The network, for the game.
@@ -184,5 +192,6 @@ impl<N: Network> Drop for Pump<N> {
             self.update();
         }
         lock(&self.shared).end_pump();
+        self.wake_voice();
     }
 }
