@@ -85,7 +85,6 @@ async fn a_wrong_password_is_refused_and_costs_a_wait_in_which_none_is_hashed() 
     drop(bo);
 }
 
-/// proves: S-16
 #[tokio::test]
 async fn of_many_who_come_first_with_different_passwords_one_decides() {
     let server = Server::start().await;
@@ -105,7 +104,6 @@ async fn of_many_who_come_first_with_different_passwords_one_decides() {
     }
 }
 
-/// proves: S-16
 #[tokio::test]
 async fn what_follows_a_join_waits_for_the_password_and_is_not_lost() {
     let server = Server::start().await;
@@ -130,7 +128,6 @@ async fn what_follows_a_join_waits_for_the_password_and_is_not_lost() {
     }
 }
 
-/// proves: S-16
 #[tokio::test]
 async fn who_goes_while_its_password_is_looked_at_was_never_there() {
     let server = Server::start().await;
@@ -164,7 +161,6 @@ async fn who_goes_while_its_password_is_looked_at_was_never_there() {
     assert!((14..=15).contains(&hashes), "{hashes}");
 }
 
-/// proves: S-16
 #[tokio::test]
 async fn a_room_goes_on_while_many_passwords_are_looked_at() {
     let server = Server::start().await;

@@ -83,7 +83,7 @@ fn a_server_killed_in_mid_speech_leaves_no_gap_in_direct_speech() {
     drop(server);
 }
 
-/// proves: U-20, D-06
+/// proves: D-06
 #[test]
 fn relayed_peers_come_back_by_themselves_after_the_server_did() {
     let _alone = alone();

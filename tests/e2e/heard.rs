@@ -16,7 +16,7 @@ const PAUSE_S: usize = 10;
 /// −60 dBFS.
 const NEARLY_NOTHING: f32 = 0.001;
 
-/// proves: D-15, S-14
+/// proves: D-15
 #[test]
 fn two_relayed_peers_hear_each_other() {
     two_peers(&["--relay-only"], "relayed");

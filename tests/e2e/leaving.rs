@@ -107,7 +107,7 @@ fn a_direct_peer_is_lost(by: impl Fn(&mut Program), test: &str) {
     leave_and_count(ada, 1);
 }
 
-/// proves: U-09, U-18, U-20
+/// proves: U-20
 #[test]
 fn a_server_that_is_told_to_stop_says_so_and_ends_in_time() {
     let _alone = alone();

@@ -89,7 +89,6 @@ fn who_was_held_elsewhere_is_not_heard_by_a_group_that_was_refused_meanwhile() {
     [ada, cyd, bob].into_iter().for_each(|peer| drop(leave(peer)));
 }
 
-/// proves: S-16
 #[test]
 fn after_a_restart_programs_take_their_room_back_and_one_that_was_started_again_does_as_well() {
     let _alone = alone();

@@ -91,7 +91,6 @@ fn another_interface_behind_a_nat_costs_little_and_the_pair_is_direct_again() {
     assert_a_move_costs_little("another_interface_behind_a_nat", Lab::move_behind_nat);
 }
 
-/// proves: B-16
 #[test]
 fn a_dark_server_is_shown_and_used_again_by_a_relayed_pair_soon_after() {
     let _alone = alone();

@@ -8,7 +8,7 @@ use voicemesh_tests::room::{
 
 use crate::{alone, status};
 
-/// proves: D-34, D-35
+/// proves: D-35
 #[test]
 fn text_reaches_everyone_and_a_private_one_its_addressee_only() {
     let _alone = alone();

@@ -245,7 +245,6 @@ fn state_that_is_asked_for_is_budgeted_by_its_bytes() {
     watch.held();
 }
 
-/// proves: D-08
 #[test]
 fn groups_beyond_the_limit_are_refused_by_name_and_names_are_those_of_the_join() {
     let server = Server::start(&[]);

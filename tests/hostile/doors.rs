@@ -38,7 +38,6 @@ async fn try_join(mut client: Client, join: Join) -> Result<Client, (ErrorCode, 
     outcome.await.map(|()| client)
 }
 
-/// proves: S-16
 #[test]
 fn after_a_restart_a_friend_takes_the_room_back_from_a_stranger_who_hears_nothing() {
     run(async {
@@ -122,7 +121,6 @@ async fn guess(server: SocketAddr, every: Duration) {
     }
 }
 
-/// proves: S-16
 #[test]
 fn while_strangers_of_the_same_address_guess_a_member_comes_back_at_once_and_a_newcomer_gets_in() {
     run(async {
@@ -165,7 +163,6 @@ fn while_strangers_of_the_same_address_guess_a_member_comes_back_at_once_and_a_n
 /// second.
 const NEWCOMER_IN: Duration = Duration::from_secs(15);
 
-/// proves: S-16
 #[test]
 fn while_a_stranger_of_the_same_address_guesses_once_a_second_a_newcomer_is_in_within_15_seconds() {
     run(async {

@@ -78,7 +78,6 @@ async fn speak(mut speaker: Member, to: ClientId, mut stop: mpsc::Receiver<()>) 
     }
 }
 
-/// proves: D-24
 #[test]
 fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
     let server = Server::start(&[]);
@@ -191,7 +190,6 @@ const TEXTS_AT_ONCE: usize = 2;
 /// Rounds, a tenth of a second apart.
 const ROUNDS: usize = 120;
 
-/// proves: D-24
 #[test]
 fn what_twenty_five_members_write_throws_no_slow_reader_out() {
     let server = Server::start(&[]);

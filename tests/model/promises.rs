@@ -141,7 +141,6 @@ fn speech_to_a_group_reaches_its_listeners_only_and_never_its_speaker() {
     }
 }
 
-/// proves: D-31
 #[test]
 fn a_frame_that_no_packet_of_the_network_holds_is_not_sent() {
     let mut room = Room::new(2);

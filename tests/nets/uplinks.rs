@@ -262,7 +262,6 @@ fn a_link_without_speech_costs_less_than_1_kbit_per_s_each_way() {
     }
 }
 
-/// proves: D-33
 #[test]
 fn four_links_that_open_on_200_kilobits_while_speech_is_sent_cost_it_nothing() {
     CASES.run_one(SHORT_CASE);

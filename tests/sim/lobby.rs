@@ -118,7 +118,7 @@ fn everyone_knows_the_owner_who_is_the_one_longest_there() {
     assert!(owner.is_some() && owner == world.peers[2].comms.network().mesh.owner());
 }
 
-/// proves: U-03, U-04
+/// proves: U-03
 #[test]
 fn a_claim_holds_for_the_first_join_and_coming_back_is_no_second_one() {
     let mut world = World::new(2);
@@ -196,7 +196,6 @@ fn a_protected_room_is_protected_again_after_a_restart() {
     });
 }
 
-/// proves: S-16
 #[test]
 fn a_newcomer_whose_password_is_not_looked_at_yet_tries_again_by_itself_and_gets_in() {
     let mut world = World::new(4);
@@ -218,7 +217,6 @@ fn a_newcomer_whose_password_is_not_looked_at_yet_tries_again_by_itself_and_gets
     assert_eq!(said, ["password-wait", "password-wait", "password-wait", "joined"]);
 }
 
-/// proves: S-16
 #[test]
 fn with_tickets_friends_take_their_room_back_from_a_stranger_who_was_quicker() {
     let with = |password: &'static str| {

@@ -108,7 +108,7 @@ fn a_server_is_away_for_a_minute(encrypted: bool) {
     }
 }
 
-/// proves: D-14, U-09
+/// proves: U-09
 #[test]
 fn a_peer_whose_socket_breaks_is_kept_by_its_link_and_comes_back_unnoticed() {
     let mut world = three_talking(11);

@@ -159,7 +159,6 @@ fn a_socket_that_dies_in_silence_is_found_by_asking() {
 /// A router that forgets its mappings and makes others: links and the connection to the server are
 /// dead, and no notice of the system tells so.
 ///
-/// proves: B-16
 #[test]
 fn a_pair_behind_a_router_that_forgets_is_direct_again_within_four_seconds() {
     let mut direct = Vec::new();
@@ -180,7 +179,6 @@ fn a_pair_behind_a_router_that_forgets_is_direct_again_within_four_seconds() {
     assert!(most("direct again behind a router that forgot", direct) <= 4 * SECOND);
 }
 
-/// proves: B-16
 #[test]
 fn a_server_that_was_dark_for_ten_seconds_is_used_again_within_a_second() {
     let mut after = Vec::new();
@@ -245,7 +243,6 @@ fn the_loss_of_the_server_says_how_long_it_had_been_silent() {
 /// Nothing of one peer gets anywhere any more, and no notice of the system tells it so. The server
 /// does not know yet.
 ///
-/// proves: B-16
 #[test]
 fn a_peer_whose_network_is_gone_is_shown_as_such_at_both_ends() {
     for relay_only in [true, false] {
@@ -274,7 +271,6 @@ fn a_peer_whose_network_is_gone_is_shown_as_such_at_both_ends() {
 
 /// The same without a word from anyone: the server may take half a minute to notice.
 ///
-/// proves: B-16
 #[test]
 fn among_relayed_people_who_say_nothing_a_lost_network_is_shown_within_eleven_seconds() {
     for seed in 0..4 {
@@ -292,7 +288,6 @@ fn among_relayed_people_who_say_nothing_a_lost_network_is_shown_within_eleven_se
     }
 }
 
-/// proves: B-16
 #[test]
 fn a_hiccup_of_a_link_while_the_server_is_dark_costs_little_more_than_itself() {
     let mut lost = Vec::new();
@@ -313,7 +308,6 @@ fn a_hiccup_of_a_link_while_the_server_is_dark_costs_little_more_than_itself() {
     assert!(most("speech lost by a hiccup of 0.5 s", lost) <= ms(800));
 }
 
-/// proves: B-16
 #[test]
 fn those_who_come_back_after_a_common_outage_do_not_come_at_once() {
     let mut world = World::new(600);
@@ -425,7 +419,6 @@ fn a_connection_that_takes_over_brings_the_state_up_to_date() {
 
 /// 30 s, 10 min and 8 h of sleep: the clock of the sleeper stands still.
 ///
-/// proves: B-16
 #[test]
 fn a_laptop_that_wakes_is_heard_soon_and_plays_nothing_old() {
     for (seed, asleep) in [(1, 30), (2, 600), (3, 28_800)] {
@@ -470,7 +463,6 @@ fn a_laptop_that_wakes_is_heard_soon_and_plays_nothing_old() {
 /// What came for a laptop while it slept waited in its system's buffers. It wakes a second after
 /// the speaker has stopped: whatever it plays then is old.
 ///
-/// proves: B-16
 #[test]
 fn what_waited_for_a_laptop_that_slept_is_not_played_when_it_wakes() {
     for relay_only in [true, false] {

@@ -33,7 +33,7 @@ fn fifty(seed: u64) -> World {
     world
 }
 
-/// proves: B-06, D-11
+/// proves: B-06
 #[test]
 fn fifty_peers_hear_three_speakers_and_the_same_seed_gives_the_same_trace() {
     let world = fifty(7);

@@ -297,7 +297,6 @@ pub fn cells(rates_kbps: &[u32]) -> impl Iterator<Item = Cell> {
 
 /// With one of nine seeds there is a gap of 0.2 s at 100 kbit/s with four listeners and a policer.
 ///
-/// proves: D-33
 #[test]
 fn calls_that_begin_on_a_narrow_uplink_carry_speech_whole_while_their_links_open() {
     let only = std::env::var(ONE_CASE).ok();
@@ -335,7 +334,6 @@ fn a_call_that_begins_behind_a_narrow_downlink_is_whole() {
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// proves: D-33
 #[test]
 fn links_that_open_all_at_once_do_not_make_an_uplink_seem_half_as_wide_as_it_is() {
     for (rate_kbps, listeners, excess) in
@@ -407,7 +405,6 @@ fn direct(world: &World) -> usize {
     (1..world.peers.len()).filter(|peer| world.route(0, *peer) == Route::Direct).count()
 }
 
-/// proves: D-33
 #[test]
 fn with_two_megabits_seven_listeners_are_direct_within_a_second_of_speech() {
     let mut world = room(3, 7);
@@ -539,7 +536,6 @@ fn what_is_too_slow_for_one_copy_is_said_and_taken_back() {
     world.run_until(60 * SECOND, "taken back", |world| !is_too_slow(world));
 }
 
-/// proves: D-33
 #[test]
 fn another_listeners_narrow_downlink_changes_nothing_for_the_rest() {
     let mut world = room(6, 4);

@@ -21,7 +21,6 @@ const capabilities = {
   frame_ms: [20],
 };
 
-// proves: B-16
 for (const { name, role, until, given, expected } of cases) {
   test(`attempts: ${name}`, () => {
     const other =

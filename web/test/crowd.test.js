@@ -26,7 +26,6 @@ function intervals(others) {
   return opened.slice(1).map((at, index) => at - (opened[index] ?? 0));
 }
 
-// proves: B-16
 test('in a crowd the attempts at a server that is away are spread over more than a second', () => {
   const [few, many] = [intervals(2), intervals(8)];
   assert.ok(few.length > 5 && many.length > 3, `${few} ${many}`);

@@ -175,7 +175,7 @@ test('who never could be reached directly is heard again when the server is back
   assert.equal(ada.sent.link, 0, 'relay-only peers open no link');
 });
 
-// proves: U-09, D-13
+// proves: U-09
 test('a peer that the server lost is kept while its link lives, and told as gone once', () => {
   const { world, ada, bo } = pair();
   world.run(1000);
@@ -214,7 +214,7 @@ test('a missed arrival is noticed by the roster’s mark', () => {
   assert.ok(ada.mesh.roster.members.has(bo.id));
 });
 
-// proves: D-15, D-16, D-19
+// proves: D-15, D-16
 test('speech goes to its addressees only', () => {
   const world = new World();
   const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
@@ -673,7 +673,6 @@ test('a connection that dies in silence is found by asking, and what was written
   assertUnnoticed([ada, bo]);
 });
 
-// proves: B-16
 test('a server that was dark for ten seconds is used again about a second later', () => {
   const { world, ada, bo } = relayedPair();
   for (const peer of [ada, bo]) {
@@ -689,7 +688,6 @@ test('a server that was dark for ten seconds is used again about a second later'
   assertUnnoticed([ada, bo]);
 });
 
-// proves: B-16
 test('a hiccup of a link while the server is dark costs no more than itself', () => {
   const { world, ada, bo } = pair();
   talk(world, [ada], 2000);
@@ -707,7 +705,6 @@ test('a hiccup of a link while the server is dark costs no more than itself', ()
   assert.ok(bo.heard.length - before >= said - 1, `${bo.heard.length - before} of ${said}`);
 });
 
-// proves: D-33, B-16
 test('what a dead link loses is sent again through the relay, what a full one holds is not', () => {
   const relayedOf50 = (/** @type {boolean} */ isFull) => {
     const { world, ada } = pair();

@@ -56,7 +56,6 @@ test('a machine that woke does not wait for the silence to be noticed', () => {
  * A page that the browser froze in the background, or a machine that slept: its timers do not run, what comes is lost, the server gives it up
  * after half a minute, and its sockets and links are dead when it goes on.
  */
-// proves: B-16
 for (const relayOnly of [false, true])
   for (const slept of [false, true])
     test(`forty seconds ${slept ? 'asleep' : 'frozen'} with dead sockets cost forty seconds${relayOnly ? ', relayed' : ''}`, () => {

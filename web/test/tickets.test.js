@@ -105,7 +105,6 @@ function page(more) {
   return world;
 }
 
-// proves: S-16
 test('the newest ticket is kept and shown at the next join', () => {
   const world = page({ ticket: 'old', password: 'sesame' });
   assert.equal(world.join({ ticket: 'first' }).ticket, 'old');
@@ -117,7 +116,6 @@ test('the newest ticket is kept and shown at the next join', () => {
   assert.deepEqual([again.ticket, again.password], ['second', 'sesame']);
 });
 
-// proves: S-16
 test('a password that is not looked at yet is named again when the server says', () => {
   const world = page({ password: 'sesame' });
   for (let time = 0; time < 8; time += 1) {

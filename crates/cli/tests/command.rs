@@ -380,7 +380,7 @@ fn a_full_room_is_code_4_and_a_sentence() {
     assert_eq!(ben.wait_for_exit(PATIENCE).code(), Some(4));
 }
 
-/// proves: D-35, D-52, U-06
+/// proves: D-35, U-06
 #[test]
 fn two_write_to_each_other_and_each_sees_the_other_leave() {
     let dir = StateDir::new("two");

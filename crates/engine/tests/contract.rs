@@ -147,7 +147,6 @@ fn link(generation: u32) -> LinkId<u8> {
     LinkId { peer: 9, generation }
 }
 
-/// proves: D-53
 #[test]
 fn each_breach_is_reported_with_its_rule_and_has_no_effect() {
     use NetworkEvent::{ClientGone, Connected, Hosting, HostingFailed, LinkDown, LinkUp};

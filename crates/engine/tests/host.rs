@@ -268,7 +268,6 @@ fn what_remote_peers_send_never_reaches_the_hosts_own_client_as_if_its_server_se
     assert!((0..=u8::MAX).all(|peer| server.client_of(Connection::Remote(peer)) != Some(own)));
 }
 
-/// proves: D-36
 #[test]
 fn a_host_that_cannot_serve_ends_and_says_why() {
     let hub = Hub::new();

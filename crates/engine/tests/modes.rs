@@ -92,7 +92,7 @@ fn hum(now: Duration) -> Block {
     })
 }
 
-/// proves: D-37, D-38, D-52
+/// proves: D-52
 #[test]
 fn mode_connection_and_members_can_be_read_at_any_time() {
     let mut house = House::new(2);
@@ -219,7 +219,7 @@ fn gain_mute_and_deafen_change_what_one_hears() {
     assert!(house.loudness()[1] < -80.0);
 }
 
-/// proves: D-39, D-41, D-44
+/// proves: D-39, D-44
 #[test]
 fn stopping_frees_everything_and_starting_again_works() {
     let mut house = House::new(2);

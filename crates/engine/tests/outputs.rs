@@ -205,3 +205,20 @@ fn what_a_server_did_not_come_to_send_is_gone_with_it() {
     table.server.stop(now);
     assert_eq!((table.server.mode(), table.server.poll_output()), (Mode::None, None));
 }
+
+/// proves: D-37
+#[test]
+fn a_dedicated_server_captures_and_plays_nothing() {
+    let mut server = engine(u64::from(SERVER));
+    server.run_as_dedicated_server(PacketLimits::default()).unwrap();
+    server.handle(Duration::ZERO, NetworkEvent::Hosting);
+    let hum: Block = std::array::from_fn(|sample| 0.3 * (sample as f32 * 0.1).sin());
+    for tick in 1..=20 {
+        server.capture(tick * TICK, &hum).unwrap();
+        let mut played: Block = [1.0; BLOCK_SAMPLES];
+        server.render(tick * TICK, &mut played);
+        assert!(played.iter().all(|sample| *sample == 0.0));
+        assert_eq!(server.poll_output(), None);
+    }
+    assert_eq!(server.frames_spoken(), 0);
+}

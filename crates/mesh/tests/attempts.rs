@@ -391,7 +391,6 @@ fn a_peer_whose_link_has_just_opened_does_not_wait_for_its_next_one() {
     assert!(waited >= 6_000 && next < waited + 3_000, "{offered_at:?}");
 }
 
-/// proves: B-16
 #[test]
 fn attempts_follow_the_scripted_cases() {
     let cases: Cases = serde_json::from_str(voicemesh_vectors::ATTEMPTS).expect("the cases");

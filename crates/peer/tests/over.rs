@@ -385,7 +385,6 @@ impl Network for Careless {
     }
 }
 
-/// proves: D-53
 #[test]
 fn a_network_that_breaks_its_contract_is_warned_of_with_the_rule_and_the_voice_goes_on() {
     let reported = Careless::default();

@@ -35,7 +35,7 @@ fn is_heard(game: &mut Game) -> bool {
         .any(|event| matches!(event, EngineEvent::Speaking { speaking: true, .. }))
 }
 
-/// proves: D-36, D-38, D-40
+/// proves: D-36, D-38
 #[test]
 fn a_host_and_two_who_join_hear_each_other_and_see_each_other_leave() {
     let address = free_address();

@@ -224,7 +224,6 @@ mod tests {
         assert_eq!(state.route(), Route::None);
     }
 
-    /// proves: B-16
     #[test]
     fn a_stalled_link_is_used_beside_a_relay_that_has_not_answered_yet() {
         let direct = RouteState::default().next(at(0), BOTH).next(at(300), BOTH);
@@ -235,7 +234,6 @@ mod tests {
         assert!(!state.uses_link() && state.uses_relay());
     }
 
-    /// proves: B-16
     #[test]
     fn a_relay_whose_server_does_not_answer_is_used_and_not_called_a_route() {
         let silent = RouteInputs { server_answers: false, ..RELAY_ONLY };

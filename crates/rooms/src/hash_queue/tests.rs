@@ -201,7 +201,6 @@ fn an_address_that_has_filled_its_part_takes_no_place_of_another() {
     }
 }
 
-/// proves: S-16
 #[test]
 fn a_newcomer_gets_in_while_a_stranger_of_the_same_address_guesses() {
     for (per_second, runs, needed, limit) in [(1.0, 20, 20, 15), (100.0, 10, 9, 60)] {
@@ -217,7 +216,6 @@ fn a_newcomer_gets_in_while_a_stranger_of_the_same_address_guesses() {
     }
 }
 
-/// proves: S-16
 #[test]
 fn an_address_has_at_most_30_hashes_in_any_minute_and_a_few_joins_wait() {
     for per_second in [1.0, 100.0] {

@@ -206,7 +206,6 @@ fn of_tickets_that_wait_only_the_newest_is_sent() {
     assert_eq!(sent, [9, 199]);
 }
 
-/// proves: D-24
 #[test]
 fn of_what_is_published_to_a_receiver_that_is_behind_the_last_state_is_sent() {
     let queue = TestLine::new(ms(0));

@@ -158,7 +158,6 @@ fn speech_into_a_stall(is_congested: bool) -> (usize, usize) {
     (direct, relayed)
 }
 
-/// proves: B-16
 #[test]
 fn speech_that_a_dead_link_loses_is_sent_again_and_what_follows_on_both_ways() {
     assert_eq!(speech_into_a_stall(false), (50, 50));
@@ -166,7 +165,6 @@ fn speech_that_a_dead_link_loses_is_sent_again_and_what_follows_on_both_ways() {
 
 /// A full uplink would only become fuller.
 ///
-/// proves: D-33
 #[test]
 fn speech_into_a_link_that_is_full_is_sent_once() {
     let (direct, relayed) = speech_into_a_stall(true);

@@ -208,7 +208,7 @@ fn the_loss_of_a_connection_removes_its_client_everywhere_and_once() {
     assert!(!room.server.table().listens(ada, GroupId::of("g")));
 }
 
-/// proves: D-23, D-24, D-26
+/// proves: D-23, D-26
 #[test]
 fn a_relayed_packet_arrives_unchanged_once_at_each_known_destination() {
     let mut room = Room::new();

@@ -199,7 +199,6 @@ mod tests {
         }
     }
 
-    /// proves: D-25
     #[test]
     fn only_packets_that_name_their_sender_have_a_routing() {
         for number in 0..=255 {

@@ -272,7 +272,7 @@ mod tests {
 
     /// Assembled by hand from the table in PROTOCOL.md, section 6.
     ///
-    /// proves: D-18, D-19
+    /// proves: D-18
     #[test]
     fn a_voice_packet_is_the_bytes_of_the_table() {
         let targets = [target(TargetKind::Group(GroupId(22028))), {

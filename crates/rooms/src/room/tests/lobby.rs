@@ -134,7 +134,6 @@ fn of_two_first_joiners_with_different_passwords_one_wins() {
     world.join_with(A, with_password(1, "one")).expect("and that is the password");
 }
 
-/// proves: S-16
 #[test]
 fn who_is_here_on_another_connection_is_known_and_a_lone_ghost_decides_anew() {
     let mut world = World::new();
@@ -151,7 +150,7 @@ fn who_is_here_on_another_connection_is_known_and_a_lone_ghost_decides_anew() {
     world.join_with(B, with_password(2, "changed")).expect("it is right");
 }
 
-/// proves: U-03, U-04
+/// proves: U-03
 #[test]
 fn a_claim_is_exclusive_but_not_against_ones_own_ghost() {
     let claim = |person| Join { presence: Presence::MustNotExist, ..join_of(person) };
@@ -186,7 +185,6 @@ fn a_numbered_change_is_answered_after_everyone_was_told() {
     assert_eq!(world.requests(B), [(8, Some(ErrorCode::BadMetadata))]);
 }
 
-/// proves: S-17
 #[test]
 fn only_the_owner_changes_what_the_room_publishes_and_it_outlasts_the_owner() {
     let mut world = World::new();
@@ -220,7 +218,6 @@ fn only_the_owner_changes_what_the_room_publishes_and_it_outlasts_the_owner() {
     );
 }
 
-/// proves: S-17
 #[test]
 fn the_first_member_after_a_restart_brings_what_the_room_published() {
     let mut world = World::new();

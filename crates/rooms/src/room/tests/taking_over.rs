@@ -308,7 +308,6 @@ fn spoken(
     (packets, bytes)
 }
 
-/// proves: D-24
 #[test]
 fn who_takes_over_again_and_again_speaks_no_more_than_others() {
     let (mut world, ..) = room();
@@ -324,7 +323,6 @@ fn who_takes_over_again_and_again_speaks_no_more_than_others() {
     );
 }
 
-/// proves: D-24
 #[test]
 fn who_comes_again_as_another_run_speaks_no_more_than_others() {
     let (mut world, ..) = room();

@@ -55,7 +55,6 @@ fn friends(world: &mut World) -> (Joined, Joined) {
     (first, second)
 }
 
-/// proves: S-16
 #[test]
 fn after_a_restart_a_friend_who_comes_second_gets_the_room_back_from_a_stranger() {
     let (first, second) = friends(&mut World::of_run(1, 0));
@@ -90,7 +89,6 @@ fn strangers_who_fill_the_room_after_a_restart_do_not_keep_friends_out() {
     assert!(back.peers.is_empty());
 }
 
-/// proves: S-16
 #[test]
 fn a_stranger_who_has_a_ticket_of_its_own_room_does_not_take_the_friends_back() {
     let (first, second) = friends(&mut World::of_run(1, 0));
@@ -116,7 +114,6 @@ fn a_stranger_who_has_a_ticket_of_its_own_room_does_not_take_the_friends_back() 
     );
 }
 
-/// proves: S-16
 #[test]
 fn a_ticket_counts_for_its_member_its_room_and_a_day() {
     let (first, _) = friends(&mut World::of_run(1, 0));
@@ -137,7 +134,6 @@ fn a_ticket_counts_for_its_member_its_room_and_a_day() {
     assert_eq!(refused(damaged, "lobby", 60), required, "damaged");
 }
 
-/// proves: S-16
 #[test]
 fn in_a_room_that_goes_on_a_member_with_a_ticket_is_let_in_without_a_hash() {
     let mut world = World::of_run(1, 0);
@@ -151,7 +147,6 @@ fn in_a_room_that_goes_on_a_member_with_a_ticket_is_let_in_without_a_hash() {
     assert_eq!(world.join_with(B, join).expect("the ticket counts").peers.len(), 1);
 }
 
-/// proves: S-16
 #[test]
 fn a_room_that_was_left_is_whose_it_is_now_and_no_ticket_of_the_same_run_takes_it() {
     let mut world = World::of_run(1, 0);

@@ -142,7 +142,6 @@ fn newcomer_among_guessers(seed: u64, per_second: f64, within: Duration) -> Opti
     None
 }
 
-/// proves: S-16
 #[test]
 fn a_newcomer_gets_in_while_a_stranger_of_the_same_address_guesses() {
     for (per_second, runs, needed, limit) in [(1.0, 20, 20, 15), (100.0, 10, 9, 60)] {
