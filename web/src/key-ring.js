@@ -15,11 +15,16 @@
  *   accept_package(now: number, bytes: number): number, safety_code(): number,
  *   seal(now: number, label: number, forOne: number, clear: number, bytes: number): number,
  *   open(now: number, label: number, forOne: number, clear: number, bytes: number): number,
+ *   seal_name(bytes: number): number, open_name(bytes: number): number,
  *   tag_fingerprint(session: number, attempt: number, bytes: number): number,
  *   verify_fingerprint(session: number, attempt: number, bytes: number): number}} Exports
  */
 
+import { fromBase64Url, toBase64Url } from './base64.js';
 import { unhex } from './identity.js';
+
+/** Begins a sealed value of metadata. */
+const SEALED = 'e2ee1:';
 
 /** Key exports of crates/page: the size of each of its two areas. */
 const AREA_BYTES = 20_480;
@@ -218,6 +223,18 @@ export class KeyRing {
     const bytes = this.#write(peerBytes(from), packet);
     const result = this.#wasm.open(now, label, Number(forOne), clearBytes, bytes);
     return result === -2 ? 'no-key' : this.#bytes(result);
+  }
+
+  /** The text in which a display name is published. @param {string} peer the own one @param {Uint8Array} named the name, behind a byte */
+  sealName(peer, named) {
+    const bytes = this.#write(peerBytes(peer), named);
+    return SEALED + toBase64Url(this.#read(this.#wasm.seal_name(bytes)));
+  }
+
+  /** A name, behind its byte; null: not of this member, or sealed with another key. @param {string} peer @param {string} text */
+  openName(peer, text) {
+    const sealed = text.startsWith(SEALED) ? fromBase64Url(text.slice(SEALED.length)) : null;
+    return sealed && this.#bytes(this.#wasm.open_name(this.#write(peerBytes(peer), sealed)));
   }
 
   /** @param {number} session @param {string} to @param {number} attempt @param {Uint8Array} fingerprint */

@@ -354,6 +354,20 @@ test('payloads are sealed and opened', async () => {
   }
 });
 
+test('names and metadata are opened from their text, where they stand', async () => {
+  for (const vector of vectors.published) {
+    const { room_key, room, peer, key, plain, sealed: inBytes, text: value } = vector;
+    const whose = peer === null ? Uint8Array.of(0) : join([1], peerId(peer));
+    assert.ok(value.startsWith('e2ee1:') && !/[=+/]/.test(value));
+    const sealed = Uint8Array.from(Buffer.from(value.slice(6), 'base64url'));
+    assert.equal(hex(sealed), inBytes);
+    const base = await roomStateKey(bytes(room_key), room, sealed.subarray(0, 16));
+    const opened = (/** @type {Bytes} */ associated) => open(base, associated, sealed.subarray(16));
+    assert.equal(hex(await opened(join(whose, text(key)))), plain);
+    await assert.rejects(opened(join(whose, text(`${key}s`))));
+  }
+});
+
 test('safety codes are the same', async () => {
   for (const vector of vectors.safety_codes) {
     const identities = vector.identities.map(bytes).reverse();

@@ -29,6 +29,24 @@ test('fingerprints have the tags of the vectors, and are taken by whom they are 
   }
 });
 
+test('names are those of the vectors, for whom they were sealed alone', () => {
+  const ring = ringOf({ roomKey: counting(0x10, 16) });
+  const [other, keyless] = [counting(0x11, 16), null].map((roomKey) => ringOf({ roomKey }));
+  const names = vectors.published.filter((/** @type {any} */ { key }) => key === 'e2ee-name');
+  assert.equal(names.length, 2);
+  for (const vector of names) {
+    assert.equal(hex(ring.openName(vector.peer, vector.text)), vector.plain);
+    assert.equal(ring.openName(peer(2), vector.text), null, 'another member');
+    for (const stranger of [other, keyless])
+      assert.equal(stranger.openName(vector.peer, vector.text), null);
+    const again = ring.sealName(vector.peer, bytes(vector.plain));
+    assert.notEqual(again, vector.text, 'of another run');
+    assert.equal(hex(ring.openName(vector.peer, again)), vector.plain);
+  }
+  for (const nonsense of ['', 'Ada', 'e2ee1:', 'e2ee1:AAAA', 'e2ee1:'.padEnd(30_000, 'A')])
+    assert.equal(ring.openName(peer(2), nonsense), null);
+});
+
 test('the safety code of one alone is that of the vectors', () => {
   const alone = vectors.safety_codes.find(
     (/** @type {any} */ { identities }) => identities.length === 1,

@@ -11,7 +11,9 @@
 //!    theirs come in by [`KeyRing::accept_package`].
 //! 4. [`KeyRing::seal`] and [`KeyRing::open`] are for everyone in the room, [`KeyRing::seal_to`]
 //!    and [`KeyRing::open_from`] for a pair.
-//! 5. [`KeyRing::remove_member`] when a member is *gone*: new sender keys follow by
+//! 5. [`KeyRing::seal_published`] and [`KeyRing::open_published`] are for names and metadata, in
+//!    rooms with a key.
+//! 6. [`KeyRing::remove_member`] when a member is *gone*: new sender keys follow by
 //!    [`KeyRing::poll_package`]. [`KeyRing::update`] at [`KeyRing::poll_timeout`].
 //!
 //! A ring lives in one process for one run and is never stored: counters begin anew with every
@@ -30,6 +32,7 @@ mod identity;
 mod member;
 mod own_keys;
 mod pair;
+mod published;
 mod random;
 mod rekey;
 mod remote_keys;
@@ -46,6 +49,7 @@ pub use error::{
 };
 pub use identity::{IDENTITY_KEY_BYTES, IdentityKey};
 pub use member::{MemberChange, PackageEffect, RESTART_INTERVAL};
+pub use published::Published;
 pub use random::Seed;
 pub use rekey::{ACCEPT_OLD_KEYS, JOINT_REKEY_DELAY, REKEY_QUIET, SWITCH_DELAY};
 pub use ring::{Configuration, KeyRing, Opened};

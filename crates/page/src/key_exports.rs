@@ -182,6 +182,16 @@ extern "C" fn open(
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn seal_name(input_bytes: usize) -> i32 {
+    gives(input_bytes, |keys, input, output| keys.seal_name(input, output))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn open_name(input_bytes: usize) -> i32 {
+    gives(input_bytes, |keys, input, output| keys.open_name(input, output))
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn tag_fingerprint(session: u32, attempt: u32, input_bytes: usize) -> i32 {
     gives(input_bytes, |keys, input, output| {
         output.extend(keys.tag_fingerprint(session, attempt, input)?);

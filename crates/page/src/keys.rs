@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use voicemesh_e2ee::{
-    AnnouncementError, Configuration, KeyRing, Label, MemberChange, OpenError, RoomKey, Seed,
+    AnnouncementError, Configuration, KeyRing, Label, MemberChange, OpenError, Published, RoomKey,
+    Seed,
 };
 use voicemesh_wire::identity::InstallationSecret;
+use voicemesh_wire::sealed_state::NAME_KEY;
 use voicemesh_wire::{PeerId, SessionId};
 
 /// A call had no effect.
@@ -186,6 +188,27 @@ impl Keys {
             Err(OpenError::UnknownKey | OpenError::UnknownMember) => Err(KeysError::NoKey),
             Err(_) => Err(KeysError::Refused),
         }
+    }
+
+    /// The own display name and the byte before it, behind the own id: what is published, before
+    /// base64url.
+    ///
+    /// # Errors
+    /// The room has no key.
+    pub fn seal_name(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<()> {
+        let (peer, name) = peer(input)?;
+        let place = Published::Member(peer, NAME_KEY).associated();
+        self.0.seal_room_state(&place, name, output).map_err(|_| KeysError::Refused)
+    }
+
+    /// A member's display name and the byte before it, from what it publishes, behind its id.
+    ///
+    /// # Errors
+    /// It was not sealed by a member with the room's key, for this one.
+    pub fn open_name(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<()> {
+        let (peer, sealed) = peer(input)?;
+        let place = Published::Member(peer, NAME_KEY).associated();
+        self.0.open_room_state(&place, sealed, output).map_err(|_| KeysError::Refused)
     }
 
     /// The tag of a fingerprint (32 bytes) for a member and an attempt.

@@ -107,3 +107,31 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(keys.tag_fingerprint(1, 1, &[1; 47]).err(), refused);
     assert_eq!(keys.standing(&[1; 16]), 0);
 }
+
+/// proves: S-15
+#[test]
+fn names_are_opened_for_whom_they_were_sealed() {
+    let vectors: Value = serde_json::from_str(E2EE).unwrap();
+    let transcript = &vectors["transcripts"][1];
+    let mut ring = ring(&transcript["members"][0], transcript, 7);
+    let mut open = |peer: &[u8], sealed: &[u8]| {
+        let mut name = Vec::new();
+        ring.open_name(&[peer, sealed].concat(), &mut name).map(|()| name)
+    };
+    let published = vectors["published"].as_array().unwrap();
+    let mut names = 0;
+    for vector in published.iter().filter(|vector| !vector["peer"].is_null()) {
+        let sealed = hex(&vector["sealed"]);
+        let is_name = vector["key"] == "e2ee-name";
+        let expected = if is_name { Ok(hex(&vector["plain"])) } else { Err(KeysError::Refused) };
+        assert_eq!(open(&hex(&vector["peer"]), &sealed), expected, "{vector}");
+        assert_eq!(open(&[7; 16], &sealed), Err(KeysError::Refused), "another's");
+        names += u32::from(is_name);
+    }
+    assert_eq!(names, 2);
+    let mut sealed = Vec::new();
+    ring.seal_name(&[&[9; 16][..], b"\0Ada"].concat(), &mut sealed).unwrap();
+    let mut name = Vec::new();
+    ring.open_name(&[&[9; 16], &sealed[..]].concat(), &mut name).unwrap();
+    assert_eq!(name, b"\0Ada");
+}

@@ -8,6 +8,7 @@
 //! - [`signaling`]: the JSON messages of PROTOCOL.md, "Signaling messages".
 //! - [`PeerId`] and the like, [`identity`]: who is who, and the proof behind a peer id.
 //! - [`names`]: what rooms and people are called, in one normal form.
+//! - [`sealed_state`]: the form of sealed names and metadata.
 //! - [`limits`]: every bound that both ends must agree on.
 
 pub mod identity;
@@ -16,6 +17,7 @@ pub mod invitation;
 pub mod limits;
 pub mod names;
 pub mod packet;
+pub mod sealed_state;
 pub mod signaling;
 
 mod cursor;

@@ -29,10 +29,11 @@ pub const BAN_SECONDS: u32 = 86_400;
 pub const TICKET_BYTES: usize = 2048;
 /// Metadata keys of one peer, or of a room.
 pub const METADATA_KEYS: usize = 32;
-/// Metadata of one peer or of a room, keys and values together, in bytes.
+/// Metadata of one peer or of a room, keys and values together, in bytes; of sealed values, what is
+/// sealed counts ([`value_bytes`](crate::sealed_state::value_bytes)).
 pub const METADATA_BYTES: usize = 8192;
 /// The same as JSON texts, escapes included: twice as much suffices for anything that people write,
-/// and for JSON inside.
+/// for JSON inside, and for sealed values.
 pub const METADATA_JSON_BYTES: usize = 2 * METADATA_BYTES;
 /// One encoded voice frame, in bytes: what libopus calls the largest useful packet.
 pub const VOICE_FRAME_BYTES: usize = 1275;

@@ -2,6 +2,7 @@
 //! same.
 
 use voicemesh_wire::limits::{JSON_MESSAGE_BYTES, METADATA_BYTES, METADATA_KEYS};
+use voicemesh_wire::sealed_state::{NAME_KEY, value_bytes};
 use voicemesh_wire::signaling::{
     ClientMessage, Metadata, apply_metadata, decode_client, decode_server,
 };
@@ -30,7 +31,9 @@ fn check_client(message: ClientMessage) {
         message
         && let Ok(metadata) = apply_metadata(&Metadata::new(), set)
     {
-        let bytes: usize = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
-        assert!(metadata.len() <= METADATA_KEYS && bytes <= METADATA_BYTES);
+        let bytes: usize = metadata.iter().map(|(key, value)| key.len() + value_bytes(value)).sum();
+        // A sealed name takes no place of the rest.
+        let named = usize::from(metadata.contains_key(NAME_KEY));
+        assert!(metadata.len() <= METADATA_KEYS + named && bytes <= METADATA_BYTES + 160 * named);
     }
 }

@@ -3,8 +3,8 @@
 use super::world::{Maker, World, open, peer, room_key, seconds, session};
 use crate::error::{AnnouncementError, FingerprintError, OpenError, RoomKeyError, SealError};
 use crate::{
-    Configuration, KeyRing, Label, MemberChange, PackageEffect, REPLAY_WINDOW, RESTART_INTERVAL,
-    RoomKey, SWITCH_DELAY, Seed,
+    Configuration, KeyRing, Label, MemberChange, PackageEffect, Published, REPLAY_WINDOW,
+    RESTART_INTERVAL, RoomKey, SWITCH_DELAY, Seed,
 };
 use voicemesh_wire::identity::InstallationSecret;
 use voicemesh_wire::packet::KeyPackage;
@@ -409,6 +409,54 @@ fn the_code_is_the_same_for_all_and_another_for_other_members_or_keys() {
     );
     drop(world.leave(3));
     assert_ne!(world.ring(1).safety_code(), code);
+}
+
+/// proves: S-15
+#[test]
+fn what_a_member_publishes_opens_where_it_stands_for_all_who_have_the_link_and_for_no_one_else() {
+    let mut world = World::of(&Maker::default(), 2);
+    let of = |member| Published::Member(peer(member), "seat");
+    let text = world.ring(1).seal_published(of(1), b"window").unwrap();
+    assert!(text.starts_with("e2ee1:") && text.is_ascii(), "{text}");
+    let again = world.ring(1).seal_published(of(1), b"window").unwrap();
+    assert_ne!(text, again, "each has another counter");
+    let mut late = Maker::default().ring(9, 0);
+    assert_eq!(world.ring(1).open_published(of(1), &text).unwrap(), b"window");
+    for ring in [world.ring(2), &mut late] {
+        for text in [&text, &again] {
+            assert_eq!(ring.open_published(of(1), text).unwrap(), b"window");
+        }
+        let elsewhere = [
+            of(2),
+            Published::Member(peer(1), "seat "),
+            Published::Room("seat"),
+            Published::Room(""),
+        ];
+        for place in elsewhere {
+            assert_eq!(
+                ring.open_published(place, &text),
+                Err(OpenError::NotAuthentic),
+                "{place:?}"
+            );
+        }
+    }
+    for damaged in
+        ["window", "", "e2ee1:", "e2ee1:AAAA", &text[6..], &format!("{text}="), &text[..40]]
+    {
+        assert!(world.ring(2).open_published(of(1), damaged).is_err(), "{damaged}");
+    }
+    let mut last = text.clone().into_bytes();
+    *last.last_mut().unwrap() ^= 1;
+    assert!(world.ring(2).open_published(of(1), std::str::from_utf8(&last).unwrap()).is_err());
+    let mut other_room = Maker { room: "other", ..Maker::default() }.ring(9, 0);
+    let mut other_key =
+        Maker { room_key: Some(RoomKey::new([1; 16])), ..Maker::default() }.ring(9, 0);
+    for ring in [&mut other_room, &mut other_key] {
+        assert_eq!(ring.open_published(of(1), &text), Err(OpenError::NotAuthentic));
+    }
+    let mut keyless = Maker::without_key().ring(9, 0);
+    assert_eq!(keyless.seal_published(of(9), b""), Err(SealError::NoRoomKey));
+    assert_eq!(keyless.open_published(of(1), &text), Err(OpenError::NoRoomKey));
 }
 
 #[test]

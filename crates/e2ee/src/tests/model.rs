@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::sealed;
 use super::world::{Maker, World, open, peer};
-use crate::{KeyRing, Label, OpenError, RESTART_INTERVAL};
+use crate::{KeyRing, Label, OpenError, Published, RESTART_INTERVAL};
 
 const SEEDS: u64 = 12;
 const STEPS: u32 = 160;
@@ -93,7 +93,8 @@ impl Model {
             9 => self.restart(),
             10 => {
                 let number = self.member();
-                let _ = self.world.ring(number).seal_room_state(b"topic", b"text", &mut Vec::new());
+                let place = Published::Member(peer(number), "seat");
+                let _ = self.world.ring(number).seal_published(place, b"window");
             }
             _ => {
                 let time = self.below(80) as f64 / 10.0;

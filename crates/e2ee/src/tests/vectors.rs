@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sframe::CipherSuite;
 use sframe::frame::{EncryptedFrameView, MediaFrameView, MonotonicCounter};
@@ -10,8 +12,10 @@ use sframe::header::SframeHeader;
 use sframe::key::{GenericDecryptionKey, GenericEncryptionKey};
 use uuid::Uuid;
 use voicemesh_wire::identity::{InstallationSecret, prove};
+use voicemesh_wire::sealed_state::{NAME_KEY, SEALED_VALUE_PREFIX};
 use voicemesh_wire::{PeerId, SessionId};
 
+use super::world::Maker;
 use crate::authentication::{Authority, Run, announce};
 use crate::derive::Key;
 use crate::identity::Identity;
@@ -19,7 +23,7 @@ use crate::own_keys::{Owner, SenderKey};
 use crate::pair::{End, pair_key, pair_secret};
 use crate::ring::room_state_key;
 use crate::suite::{Gcm, Kdf, Sealer};
-use crate::{Configuration, KeyRing, Label, RoomKey, SafetyCode, Seed};
+use crate::{Configuration, KeyRing, Label, Published, RoomKey, SafetyCode, Seed};
 
 const ABOUT: &str = "End-to-end encryption (PROTOCOL.md, section 18). Bytes are hexadecimal, counters and key ids of SFrame decimal text \
     where they can exceed 53 bits. `rfc9605` has the vectors of the RFC itself: all headers, and suite 4. In `transcript` everything \
@@ -243,6 +247,38 @@ fn room_states() -> Value {
         .into()
 }
 
+/// A name, and what members and the room publish.
+fn published() -> Value {
+    let ada = peer(0x40);
+    let name = |by_token: u8, name: &str| [&[by_token], name.as_bytes()].concat();
+    let case = |(counter, place, plain): (u64, Published<'_>, Vec<u8>)| {
+        let (room_key, run) = (RoomKey::new(counting(0x10)), Run(counting(0xA0)));
+        let counter = MonotonicCounter::with_start_value(counter, u64::MAX);
+        let mut sealer = Sealer::continuing(&room_state_key(&room_key, ROOM, run), 0, counter);
+        let (mut sealed, associated) = (run.0.to_vec(), place.associated());
+        sealer.seal(&associated, &plain, &mut Vec::new(), &mut sealed).expect("a counter");
+        let text = format!("{SEALED_VALUE_PREFIX}{}", URL_SAFE_NO_PAD.encode(&sealed));
+        let (peer, key) = match place {
+            Published::Room(key) => (Value::Null, key),
+            Published::Member(peer, key) => (json!(peer), key),
+        };
+        json!({
+            "room_key": hex(room_key.bytes()), "room": ROOM, "peer": peer, "key": key, "plain": hex(plain),
+            "sealed": hex(sealed), "text": text,
+        })
+    };
+    [
+        (0, Published::Member(ada, NAME_KEY), name(0, "Ada")),
+        (1, Published::Member(ada, NAME_KEY), name(1, "Ada L\u{f6}velace")),
+        (8, Published::Member(ada, "seat"), b"window".to_vec()),
+        (300, Published::Member(ada, "caf\u{e9}"), Vec::new()),
+        (70_000, Published::Room("seat"), b"harbour".to_vec()),
+    ]
+    .map(case)
+    .to_vec()
+    .into()
+}
+
 fn safety_codes() -> Value {
     let identities: Vec<_> = (0..3)
         .map(|n| Identity::derive(&InstallationSecret(counting(n)), ORIGIN, ROOM, 0).public)
@@ -357,6 +393,7 @@ fn ours() -> Value {
         "sender_keys": sender_keys(),
         "frames": frames(),
         "room_states": room_states(),
+        "published": published(),
         "safety_codes": safety_codes(),
         "transcripts": [transcript(None), transcript(Some(RoomKey::new(counting(0x10))))],
     })
@@ -382,6 +419,16 @@ fn the_vectors_are_what_this_crate_computes() {
     }
     for (part, value) in now.as_object().expect("an object") {
         assert_eq!(&kept[part], value, "{part}");
+    }
+    let room_key = Some(RoomKey::new(counting(0x10)));
+    let mut ring = Maker { room_key, ..Maker::default() }.ring(9, 0);
+    for vector in kept["published"].as_array().expect("a list") {
+        let text = |field: &str| vector[field].as_str().expect("text");
+        let place = match vector["peer"].as_str() {
+            Some(id) => Published::Member(PeerId(id.parse().expect("an id")), text("key")),
+            None => Published::Room(text("key")),
+        };
+        assert_eq!(ring.open_published(place, text("text")), Ok(bytes(&vector["plain"])));
     }
 }
 

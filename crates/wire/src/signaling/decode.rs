@@ -11,6 +11,7 @@ use super::{
 };
 use crate::limits;
 use crate::names::{DisplayName, NameError, RoomName};
+use crate::sealed_state::{is_name, value_bytes};
 
 const CLIENT_TYPES: [&str; 9] = [
     "join",
@@ -225,12 +226,11 @@ pub fn apply_metadata(current: &Metadata, set: MetadataChanges) -> Result<Metada
 }
 
 fn check_metadata(metadata: &Metadata) -> Result<(), MessageError> {
-    let sum = |length: fn(&str) -> usize| -> usize {
-        metadata.iter().map(|(key, value)| length(key) + length(value)).sum()
-    };
-    let fits =
-        sum(str::len) <= limits::METADATA_BYTES && sum(json_length) <= limits::METADATA_JSON_BYTES;
-    if fits && metadata.len() <= limits::METADATA_KEYS {
+    let counted = || metadata.iter().filter(|(key, value)| !is_name(key, value));
+    let bytes: usize = counted().map(|(key, value)| key.len() + value_bytes(value)).sum();
+    let json: usize = counted().map(|(key, value)| json_length(key) + json_length(value)).sum();
+    let fits = bytes <= limits::METADATA_BYTES && json <= limits::METADATA_JSON_BYTES;
+    if fits && counted().count() <= limits::METADATA_KEYS {
         Ok(())
     } else {
         Err(MessageError::BadMetadata)
@@ -250,6 +250,7 @@ fn json_length(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sealed_state::{NAME_KEY, SEALED_VALUE_PREFIX};
 
     #[test]
     fn metadata_is_measured_as_it_is_sent_as_well() {
@@ -261,5 +262,33 @@ mod tests {
         assert!(check_metadata(&of("\"".repeat(8_000))).is_ok(), "JSON in JSON");
         assert_eq!(check_metadata(&of("\u{1}".repeat(3_000))), Err(MessageError::BadMetadata));
         assert_eq!(check_metadata(&of("x".repeat(8_192))), Err(MessageError::BadMetadata));
+    }
+
+    /// The text of a sealed value of so many bytes of plain text.
+    fn sealed(plain_bytes: usize) -> String {
+        let bytes = 16 + 1 + plain_bytes + 16;
+        format!("{SEALED_VALUE_PREFIX}{}", "A".repeat((bytes * 8).div_ceil(6)))
+    }
+
+    #[test]
+    fn sealed_metadata_is_measured_as_what_is_sealed() {
+        let keys = limits::METADATA_KEYS;
+        let full = |plain_bytes: usize| -> Metadata {
+            (0..keys).map(|key| (format!("{key:02}"), sealed(plain_bytes))).collect()
+        };
+        let most = limits::METADATA_BYTES / keys - 2;
+        let mut metadata = full(most);
+        assert!(check_metadata(&metadata).is_ok(), "as much as without sealing");
+        assert_eq!(check_metadata(&full(most + 4)), Err(MessageError::BadMetadata));
+        let one = |bytes| Metadata::from([("k".to_owned(), sealed(bytes))]);
+        assert!(check_metadata(&one(8_191)).is_ok());
+        assert_eq!(check_metadata(&one(8_195)), Err(MessageError::BadMetadata));
+        // A name takes no place of it, but what is no name does.
+        metadata.insert(NAME_KEY.to_owned(), sealed(65));
+        assert!(check_metadata(&metadata).is_ok());
+        for no_name in [sealed(100), "Ada".to_owned()] {
+            metadata.insert(NAME_KEY.to_owned(), no_name);
+            assert_eq!(check_metadata(&metadata), Err(MessageError::BadMetadata));
+        }
     }
 }
