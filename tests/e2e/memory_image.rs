@@ -6,10 +6,12 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ogg::PacketReader;
+use voicemesh::{Event, Events, InputSpec, JoinOptions, OutputSpec, Room, RoomEvent};
 use voicemesh_tests::process::binary;
 use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, wait_for, wait_for_peer};
 use voicemesh_tests::skip::refuse;
@@ -19,6 +21,11 @@ use crate::{alone, wait_until_heard, wait_until_heard_more};
 const TEXT: &str = "the parcel lies under the third bridge, at noon";
 /// The server has it in any case.
 const ROOM: &str = "where the memory is searched";
+const ADA: &str = "ada-of-the-lighthouse-keepers";
+const BOB: &str = "bob-who-mends-the-fishing-nets";
+const CARA: &str = "cara-from-the-other-riverbank";
+const SEAT: &str = "the window seat in the second carriage";
+const MAP: &str = "an old harbour with seven jetties";
 const WINDOW_BYTES: usize = 16;
 /// What is all but one byte again and again is in every memory.
 const LEAST_DIFFERENT_BYTES: usize = 8;
@@ -117,25 +124,73 @@ fn call(server: &Server, room: &str, folder: &Folder) -> io::Result<Call> {
     let kept = folder.file("kept");
     let join = |name| Joining::new(&server.url(), room, name).with(&["--relay-only"]);
     let recording = ["--record", kept.to_str().unwrap()];
-    let mut bob = join("bob").with(&recording).start(folder);
+    let (cara, mut events) = Room::join(publisher(server, room, folder)).expect("Cara is let in");
+    let is_done = |event: Event| match event {
+        Event::Room(RoomEvent::TransactionDone { result, .. }) => Some(result),
+        _ => None,
+    };
+    let map = [("map".to_owned(), Some(MAP.to_owned()))].into();
+    cara.set_room_metadata(map).expect("it is taken");
+    wait_for_event(&mut events, is_done).expect("Cara owns the room");
+    let mut bob = join(BOB).with(&recording).start(folder);
     wait_for(&mut bob, "connected");
-    let mut ada = join("ada").speaking_on("reader").start(folder);
-    wait_until_heard(&mut bob, "ada", 25);
-    wait_for_peer(&mut ada, "peer-joined", "bob");
+    let mut ada = join(ADA).speaking_on("reader").start(folder);
+    wait_until_heard(&mut bob, ADA, 25);
+    wait_for_peer(&mut ada, "peer-joined", BOB);
+    let mut names: Vec<String> = (0..2)
+        .map(|_| {
+            wait_for_event(&mut events, |event| match event {
+                Event::Room(RoomEvent::PeerJoined { name, .. }) => Some(name),
+                _ => None,
+            })
+        })
+        .collect();
+    names.sort();
+    assert_eq!(names, [ADA, BOB], "she sees them");
     ada.type_line(TEXT);
     bob.wait_for("the text", PATIENCE, |json| json["event"] == "text" && json["text"] == TEXT);
     let mut images = Vec::new();
     for _ in 0..IMAGES {
         images.push(image_of(server.program.id())?);
-        wait_until_heard_more(&mut bob, "ada", 25);
+        wait_until_heard_more(&mut bob, ADA, 25);
     }
+    assert_eq!(cara.snapshot().room_metadata.get("map").map(String::as_str), Some(MAP));
     leave(ada);
     leave(bob);
+    drop((cara, events));
     Ok(Call { frames: recorded_frames(&kept, "ada"), images })
 }
 
-/// Names of members are not among it: the server has them.
-///
+/// Who publishes something, and has the room.
+fn publisher(server: &Server, room: &str, folder: &Folder) -> JoinOptions {
+    let options = if room.contains("#k=") {
+        JoinOptions::from_link(room).expect("a link")
+    } else {
+        JoinOptions::new(server.url(), room)
+    };
+    options
+        .name(CARA)
+        .metadata([("seat".to_owned(), SEAT.to_owned())].into())
+        .input(InputSpec::Silence)
+        .output(OutputSpec::Null)
+        .relay_only(true)
+        .state_dir(folder.join(CARA))
+}
+
+/// The first event that `pick` takes.
+fn wait_for_event<T>(events: &mut Events, pick: impl Fn(Event) -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        while let Some(event) = events.poll() {
+            if let Some(picked) = pick(event) {
+                return picked;
+            }
+        }
+        assert!(Instant::now() < deadline, "no such event");
+        events.wait(Duration::from_millis(50));
+    }
+}
+
 /// proves: B-04
 #[test]
 fn a_server_that_relays_a_call_behind_a_link_with_a_key_has_none_of_it_in_memory() {
@@ -166,13 +221,22 @@ fn a_server_that_relays_a_call_behind_a_link_with_a_key_has_none_of_it_in_memory
         let text = Wanted::new([TEXT.as_bytes()]).found_in(&call.images);
         // With a key as without, the search finds what the server has.
         assert!(Wanted::new([ROOM.as_bytes()]).found_in(&call.images) > 0, "the room's name");
+        let names = [ADA, BOB, CARA].map(|name| [name].map(str::as_bytes));
+        let names = names.map(|name| Wanted::new(name).found_in(&call.images));
+        let published = [SEAT, MAP].map(|value| [value].map(str::as_bytes));
+        let published = published.map(|value| Wanted::new(value).found_in(&call.images));
         if let Some(key) = key {
             let bytes = URL_SAFE_NO_PAD.decode(&key).expect("a key");
             let found = Wanted::new([key.as_bytes(), &bytes]).found_in(&call.images);
             assert_eq!((speech, text, found), (0, 0, 0), "of speech, of the text, of the key");
+            assert_eq!((names, published), ([0; 3], [0; 2]), "of names, of metadata");
         } else {
             // The same search finds what is there.
             assert!(speech > 100 && text > 0, "{speech} of speech, {text} of the text");
+            assert!(
+                names.iter().chain(&published).all(|found| *found > 0),
+                "{names:?} {published:?}"
+            );
         }
     }
 }

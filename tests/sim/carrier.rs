@@ -117,6 +117,8 @@ pub struct Wires {
     pub signals: Vec<(usize, Signal)>,
     /// What peers gave to sockets and links, if it is kept: who, whether to the server, and what.
     pub carried: Option<Vec<(usize, bool, Bytes)>>,
+    /// What they said to the server besides, if that is kept.
+    pub texts: Vec<String>,
     pub voice_to_server: u64,
     pub voice_on_links: u64,
     /// Narrow ways of peers to and from everyone else.
@@ -173,6 +175,7 @@ impl Wires {
             links_opened: 0,
             signals: Vec::new(),
             carried: None,
+            texts: Vec::new(),
             voice_to_server: 0,
             voice_on_links: 0,
             uplinks: BTreeMap::new(),
@@ -672,6 +675,9 @@ impl Carrier for SimCarrier {
         let mut wires = self.wires.borrow_mut();
         if wires.openings_cost {
             wires.openings.sent(self.peer, text.len() + STREAM_OVERHEAD_BYTES);
+        }
+        if wires.carried.is_some() {
+            wires.texts.push(text.clone());
         }
         wires.tell_server(self.peer, generation, Word::Text(text));
     }

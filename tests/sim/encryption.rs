@@ -7,7 +7,7 @@ use bytes::Bytes;
 use voicemesh::Route;
 use voicemesh_e2ee::{Configuration, KeyRing, RoomKey, Seed};
 use voicemesh_engine::{EngineError, EngineEvent};
-use voicemesh_mesh::{MemberEncryption, MeshEvent, SocketEvent};
+use voicemesh_mesh::{MemberEncryption, MeshEvent, MetadataScope, SocketEvent, TransactionId};
 use voicemesh_rooms::RoomRules;
 use voicemesh_session::Reliability;
 use voicemesh_session::client::{ClientError, ClientEvent, DataEvent, Phase, UnreadReason};
@@ -15,6 +15,7 @@ use voicemesh_session::data::PipeEvent;
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_wire::identity::InstallationSecret;
 use voicemesh_wire::packet::{self, Header, Kind, Recipient, Relay, SealedPart, SealedWith};
+use voicemesh_wire::sealed_state::PLACEHOLDER_NAME;
 use voicemesh_wire::signaling::{ErrorCode, Moderation};
 use voicemesh_wire::{GroupId, PeerId, Permissions};
 
@@ -245,6 +246,119 @@ fn speech_texts_and_data_arrive_and_cannot_be_read_on_the_way() {
             .collect();
         assert!(codes.iter().all(|code| *code == codes[0]), "seed {seed}: {codes:?}");
         assert_nothing_can_be_read(&world);
+    }
+}
+
+fn display_name(number: usize) -> String {
+    format!("the member with the number {number}")
+}
+
+/// A value that a member publishes; the length as of names, and as of what games publish.
+fn value(of: usize, what: &str) -> String {
+    format!("{what} of member {of}: ").repeat(1 + 9 * of)
+}
+
+fn add_named(world: &mut World) -> usize {
+    let number = world.peers.len();
+    world.add_peer_with(|config| {
+        config.name = display_name(number);
+        config.metadata = [("seat".to_owned(), value(number, "the seat"))].into();
+    })
+}
+
+fn publish(world: &mut World, at: usize, scope: MetadataScope, key: &str, value: String) {
+    let now = world.now() + world.peers[at].clock;
+    let set = [(key.to_owned(), Some(value))].into();
+    let mesh = &mut world.peers[at].comms.network_mut().mesh;
+    mesh.transact(now, TransactionId(1), scope, set);
+}
+
+/// What `at` sees of `of`: name, seat, and whether a sealed value is among the metadata.
+fn seen(world: &World, at: usize, of: usize) -> Option<(String, Option<String>)> {
+    let member = world.peers[at].comms.network().mesh.member(world.peers[of].id)?;
+    assert!(!member.metadata.values().any(|value| value.starts_with("e2ee1:")), "{member:?}");
+    Some((member.name.clone(), member.metadata.get("seat").cloned()))
+}
+
+fn map_of(world: &World, at: usize) -> Option<String> {
+    world.peers[at].comms.network().mesh.room_metadata().get("map").cloned()
+}
+
+/// proves: B-04
+#[test]
+fn names_and_metadata_are_seen_by_all_with_the_key_from_their_join_on_and_never_by_the_server() {
+    for (seed, key) in [(1, Some(room_key())), (2, Some(room_key())), (3, None)] {
+        let has_key = key.is_some();
+        let mut world = encrypted(seed, key, true);
+        for _ in 0..3 {
+            add_named(&mut world);
+        }
+        let expected = |of, seat: String| Some((display_name(of), Some(seat)));
+        world.run_until(3 * SECOND, "they see each other", |world| {
+            (0..3).all(|at| (0..3).filter(|of| *of != at).all(|of| seen(world, at, of).is_some()))
+        });
+        publish(&mut world, 1, MetadataScope::Own, "seat", value(1, "another seat"));
+        publish(&mut world, 0, MetadataScope::Room, "map", value(0, "the map"));
+        world.run(SECOND);
+        assert_eq!(seen(&world, 0, 1), expected(1, value(1, "another seat")), "seed {seed}");
+        assert_eq!(seen(&world, 1, 2), expected(2, value(2, "the seat")), "seed {seed}");
+        assert_eq!(map_of(&world, 2), Some(value(0, "the map")), "seed {seed}");
+
+        // Who comes late sees all of it as soon as it sees anyone, before it has a key of theirs.
+        let late = add_named(&mut world);
+        world.run_until(SECOND, "it has joined", |world| seen(world, late, 0).is_some());
+        assert_eq!(encryption(&world, late, 0), Some(MemberEncryption::Waiting), "seed {seed}");
+        assert_eq!(seen(&world, late, 0), expected(0, value(0, "the seat")), "seed {seed}");
+        assert_eq!(seen(&world, late, 1), expected(1, value(1, "another seat")), "seed {seed}");
+        assert_eq!(map_of(&world, late), Some(value(0, "the map")), "seed {seed}");
+        world.run_until(SECOND, "it is seen", |world| seen(world, 0, late).is_some());
+        assert_eq!(seen(&world, 0, late), expected(late, value(late, "the seat")), "seed {seed}");
+
+        // The next run of the server learns what the room publishes from who comes back first.
+        world.kill_server();
+        world.run(SECOND);
+        world.start_server(RoomRules::default());
+        world.run(8 * SECOND);
+        for at in 0..4 {
+            assert_eq!(map_of(&world, at), Some(value(0, "the map")), "seed {seed}: {at}");
+            let of = (at + 1) % 4;
+            assert_eq!(seen(&world, at, of).map(|(name, _)| name), Some(display_name(of)));
+        }
+
+        // Without the key there is neither.
+        world.encrypts = false;
+        let stranger = world.add_peer();
+        world.run(2 * SECOND);
+        if has_key {
+            let nameless = Some((PLACEHOLDER_NAME.to_owned(), None));
+            assert_eq!(seen(&world, stranger, 1), nameless, "seed {seed}");
+            assert_eq!(seen(&world, 1, stranger), nameless, "seed {seed}: no one vouches for it");
+            assert_eq!(map_of(&world, stranger), None, "seed {seed}");
+            let mesh = &world.peers[stranger].comms.network().mesh;
+            let member = mesh.member(world.peers[1].id).unwrap();
+            let [id, ..] = member.peer.0.as_bytes();
+            assert!(member.label.starts_with(&format!("Member#{id:02x}")), "{}", member.label);
+        } else {
+            assert_eq!(seen(&world, stranger, 1), expected(1, value(1, "another seat")));
+        }
+
+        let wires = world.wires.borrow();
+        let secrets: Vec<String> = (0..4)
+            .flat_map(|of| [display_name(of), value(of, "the seat")])
+            .chain([value(1, "another seat"), value(0, "the map")])
+            .collect();
+        let windows: BTreeSet<&[u8]> =
+            secrets.iter().flat_map(|secret| secret.as_bytes().windows(16)).collect();
+        let shows = |bytes: &[u8]| bytes.windows(16).any(|window| windows.contains(window));
+        let carried = wires.carried.as_ref().expect("it is kept");
+        let packets = carried.iter().filter(|(.., packet)| shows(packet)).count();
+        let texts = wires.texts.iter().filter(|text| shows(text.as_bytes())).count();
+        assert!(wires.texts.len() > 15 && carried.len() > 15, "{}", wires.texts.len());
+        if has_key {
+            assert_eq!((packets, texts), (0, 0), "seed {seed}");
+        } else {
+            assert!(packets >= 4 && texts >= 6, "the search finds them: {packets}, {texts}");
+        }
     }
 }
 

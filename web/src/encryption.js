@@ -1,6 +1,6 @@
 /**
  * End-to-end encryption of what members say to each other (PROTOCOL.md, section 18), as crates/mesh does it: accepts
- * announcements, distributes keys, and seals and opens packets between the session and the carrier. The session handles plain
+ * announcements, distributes keys, seals and opens packets between the session and the carrier, and names. The session handles plain
  * packets only. What is not sealed here and would have to be is not sent. Loaded where a room has a key. Pure: told the time in
  * ms.
  *
@@ -18,6 +18,10 @@ import { decode, encode, KINDS, LIMITS } from './wire.js';
 
 /** The key under which a member publishes its announcement. */
 const ANNOUNCEMENT_KEY = 'e2ee';
+/** The key under which a member publishes its name, sealed, … */
+const NAME_KEY = 'e2ee-name';
+/** … and what the server calls it. */
+const PLACEHOLDER_NAME = 'Member';
 /** Pair secrets computed in one turn: a few ms of work. */
 const AGREEMENTS_PER_TURN = 3;
 /** Those of who is there already, when this page comes: its first words are for them. */
@@ -134,6 +138,37 @@ export class Encryption {
 
   get hasRoomKey() {
     return this.#ring.hasRoomKey;
+  }
+
+  /** What the server is sent as this page's name; null: the name. */
+  get sentName() {
+    return this.hasRoomKey ? PLACEHOLDER_NAME : null;
+  }
+
+  /** The own name, behind a byte: 1 if an access token may have another. */
+  get #named() {
+    const { name, token } = this.#mesh.config;
+    return new TextEncoder().encode((token ? '\x01' : '\0') + name);
+  }
+
+  /** What a join says otherwise in a room with a key. */
+  get inJoin() {
+    if (!this.hasRoomKey) return {};
+    const sealed = this.#ring.sealName(this.#mesh.config.peer, this.#named);
+    return { name: PLACEHOLDER_NAME, metadata: { [NAME_KEY]: sealed } };
+  }
+
+  /**
+   * A name as those with the key read it. The server's counts only for who says to have an access token.
+   * @param {import('./messages.js').PeerInfo} info
+   */
+  nameOf({ peer, name, metadata }) {
+    if (!this.hasRoomKey) return name;
+    const isOwn = peer === this.#mesh.config.peer;
+    const named = isOwn ? this.#named : this.#ring.openName(peer, metadata[NAME_KEY] ?? '');
+    if (!named) return PLACEHOLDER_NAME;
+    const isTokens = named[0] === 1 && name !== PLACEHOLDER_NAME;
+    return isTokens ? name : new TextDecoder().decode(named.subarray(1));
   }
 
   /** @param {string} peer */

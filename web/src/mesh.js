@@ -86,6 +86,11 @@ export class Mesh {
     return sent !== null && carrier.sendLink(peer, generation, stream, sent);
   }
 
+  /** The own name, as the server is sent it. */
+  get sentName() {
+    return this.encryption?.sentName ?? this.config.name;
+  }
+
   /** What sealing adds to a packet, as a rule. */
   get sealingBytes() {
     return this.encryption?.overheadBytes ?? 0;

@@ -185,7 +185,7 @@ export class Roster {
    */
   set(now, infos, mark) {
     const [former, own] = [this.#own, infos.find((info) => info.peer === this.mesh.config.peer)];
-    this.#own = own ? { ...own, name: receivedName(own.name, own.peer) } : former;
+    this.#own = own ? { ...own, name: this.#nameOf(own) } : former;
     if (former && own) this.#permitted(null, former, own);
     if (own) this.#heldByRoster(now, former?.held_in ?? [], own.held_in ?? []);
     this.#clients.clear();
@@ -277,6 +277,11 @@ export class Roster {
     this.mesh.emit({ type: 'members' });
   };
 
+  /** @param {PeerInfo} info */
+  #nameOf(info) {
+    return receivedName(this.mesh.encryption?.nameOf(info) ?? info.name, info.peer);
+  }
+
   /** @param {number} now @param {PeerInfo[]} infos */
   #arrive(now, infos) {
     const events = infos.flatMap((info) => this.#takeIn(now, info) ?? []);
@@ -297,7 +302,7 @@ export class Roster {
     if (nameless) nameless.client = null;
     this.#clients.set(info.client, peer);
     const isNew = !this.members.has(peer);
-    const name = receivedName(info.name, peer);
+    const name = this.#nameOf(info);
     this.members.set(peer, {
       ...known,
       info: { ...info, name },

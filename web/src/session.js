@@ -117,7 +117,7 @@ export class Session {
     this.#askedAt = now;
     this.mesh.uplink?.relayChanged();
     this.mesh.signaling.sendPacket(
-      encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }),
+      encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.sentName }),
       true,
     );
   }
@@ -127,7 +127,7 @@ export class Session {
     this.#resuming = true;
     this.mesh.uplink?.relayChanged();
     this.mesh.signaling.sendPacket(
-      encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }),
+      encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.sentName }),
       true,
     );
   }
@@ -613,7 +613,7 @@ export class Session {
     if (!former) this.interrupt();
     this.#retire(now, view);
     this.phase = 'joined';
-    const client = { name: this.mesh.config.name, id: you, codec: CODEC };
+    const client = { name: this.mesh.sentName, id: you, codec: CODEC };
     this.mesh.signaling.sendPacket(
       encode('ClientState', session, { client, groups: [...this.groups] }),
       true,

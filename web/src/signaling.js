@@ -302,6 +302,7 @@ export class Signaling {
       capabilities,
       metadata,
       presence: /** @type {const} */ ('either'),
+      ...this.mesh.encryption?.inJoin,
     };
     this.mesh.carrier.sendText(
       generation,

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { encode } from '../src/wire.js';
 import { KnownMembers } from '../src/known-members.js';
 import { Texts } from '../src/texts.js';
-import { counting, ringOf } from './rings.js';
+import { counting, ringOf, vectors } from './rings.js';
 import { idOf, World } from './world.js';
 
 const KEY = counting(0x10, 16);
@@ -67,6 +67,55 @@ test('through the relay, members with the key hear and read each other, and the 
   assert.equal(framesHeard(ada).length, 1);
   assert.deepEqual([bo.texts, ada.texts], [[['Global', TEXT]], [[null, TEXT]]]);
   assert.ok(!serverSaw(world, FRAME) && !serverSaw(world, TEXT));
+});
+
+/** @param {import('./world.js').FakePeer} peer @param {import('./world.js').FakePeer} other */
+const nameOf = (peer, other) => peer.mesh.roster.members.get(other.id)?.info.name;
+
+test('members see names, those of the Rust peer as well, and the server and who has no key do not', () => {
+  const [first, second] = ['Ada of the lighthouse', 'Bo of the harbour master'];
+  const world = new World();
+  /** @type {string[]} */
+  const texts = [];
+  const listen = () => {
+    const receive = world.server.text.bind(world.server);
+    world.server.text = (...given) => {
+      texts.push(JSON.stringify(given.slice(1)));
+      return receive(...given);
+    };
+  };
+  listen();
+  const ada = joins(world, first, { relay_only: true });
+  world.run(500);
+  const bo = joins(world, second, { relay_only: true });
+  const plain = world.join('Plain', { relay_only: true });
+  world.run(500);
+  assert.deepEqual([nameOf(ada, bo), nameOf(bo, ada)], [second, first]);
+  assert.deepEqual(
+    [ada, bo].map(({ mesh }) => mesh.roster.ownName),
+    [first, second],
+  );
+  assert.deepEqual([nameOf(plain, ada), nameOf(plain, bo)], ['Member', 'Member']);
+  assert.equal(nameOf(ada, plain), 'Member', 'no one with the key says so');
+  world.restartServer(500);
+  listen();
+  world.run(6000);
+  assert.deepEqual([nameOf(ada, bo), nameOf(bo, ada)], [second, first]);
+  for (const name of [first, second]) {
+    assert.ok(!serverSaw(world, name));
+    assert.ok(texts.length > 5 && !texts.some((text) => text.includes(name)));
+  }
+  assert.ok(serverSaw(world, 'Plain') && texts.some((text) => text.includes('Plain')));
+  // As Rust sealed them: of one who names itself, and of one whom an access token may name.
+  const [itself, byToken] = vectors.published;
+  const named = (/** @type {any} */ { peer, text }, /** @type {string} */ name) =>
+    ada.mesh.encryption?.nameOf(
+      /** @type {any} */ ({ peer, name, metadata: { 'e2ee-name': text } }),
+    );
+  assert.equal(named(itself, 'Eve'), 'Ada');
+  assert.equal(named({ ...itself, peer: bo.id }, 'Eve'), 'Member', 'the name of another member');
+  assert.equal(named(byToken, 'Ada of the accounts'), 'Ada of the accounts');
+  assert.equal(named(byToken, 'Member'), 'Ada L\u00f6velace');
 });
 
 test('the search finds speech and texts where they are not sealed', () => {

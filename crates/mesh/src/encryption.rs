@@ -1,11 +1,12 @@
 //! End-to-end encryption of what members say to each other (PROTOCOL.md, section 18): accepts
-//! announcements, distributes keys, and seals and opens packets between the session and the carrier
-//! (`packets`).
+//! announcements, distributes keys, seals and opens packets between the session and the carrier
+//! (`packets`), and names and metadata between the mesh and the server (`published`).
 //!
 //! The session handles plain packets only. A member whose announcement was not accepted is not
 //! addressed by it ([`Encryption::adapt`]), and sealing leaves it out once more.
 
 mod packets;
+mod published;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::queues::Queues;
 use crate::roster::Roster;
 
 pub(crate) use packets::{ForServer, Outgoing};
+pub(crate) use published::{hide_sealed, keep_own_name};
 
 /// What a sealed payload takes more than a plain one, in bytes, at most.
 pub(crate) const MOST_OVERHEAD_BYTES: usize = 22;

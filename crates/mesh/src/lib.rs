@@ -16,7 +16,7 @@
 //!   all.
 //! - `lobby`: what is published and decided, and the room's owner.
 //! - `status`: the status of this peer that the others see.
-//! - `encryption`: the key ring, for members who encrypt; `sealing` is its place in the mesh;
+//! - `encryption`: the key ring, for members who encrypt, and what it seals; `sealing` is its place;
 //!   `fingerprints`: whose ends the links have.
 //! - `signaling`: what is said on the connection, and which part it is for.
 
@@ -579,8 +579,9 @@ impl Mesh {
     /// The lobby, and where what is published goes.
     fn publishing(&mut self, now: Duration) -> (&mut Lobby, Outlet<'_>) {
         self.changed = true;
-        let Self { lobby, roster, connection, queues, .. } = self;
-        (lobby, Outlet { now, you: roster.you(), connection, queues })
+        let Self { lobby, roster, connection, encryption, queues, .. } = self;
+        let encryption = encryption.as_mut();
+        (lobby, Outlet { now, you: roster.you(), connection, encryption, queues })
     }
 }
 

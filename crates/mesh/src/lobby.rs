@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use voicemesh_common::NextTimer;
 use voicemesh_wire::PeerId;
+use voicemesh_wire::sealed_state::NAME_KEY;
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, Metadata, MetadataChanges, Moderation, apply_metadata,
 };
 
 use crate::connection::Connection;
+use crate::encryption::Encryption;
 use crate::event::MeshEvent;
 use crate::member_encryption::ANNOUNCEMENT_KEY;
 use crate::moderation::{Decision, Decisions};
@@ -57,6 +59,7 @@ pub(super) struct Outlet<'a> {
     pub(super) now: Duration,
     pub(super) you: PeerId,
     pub(super) connection: &'a Connection,
+    pub(super) encryption: Option<&'a mut Encryption>,
     pub(super) queues: &'a mut Queues,
 }
 
@@ -92,6 +95,7 @@ impl Lobby {
     pub(super) fn new(mut own: Metadata, run: u32) -> Self {
         own.remove(REACHABILITY_KEY);
         own.remove(ANNOUNCEMENT_KEY);
+        own.remove(NAME_KEY);
         Self {
             own,
             room: Metadata::new(),
@@ -149,7 +153,7 @@ impl Lobby {
             return done(id, Err(error), outlet.queues);
         }
         let request = self.next_request();
-        outlet.say(&ClientMessage::Moderate { request: Some(request), action: action.clone() });
+        outlet.say(ClientMessage::Moderate { request: Some(request), action: action.clone() });
         self.decisions.sent(outlet.now, request, id, action);
     }
 
@@ -216,7 +220,7 @@ impl Lobby {
         changes: MetadataChanges,
         outlet: &mut Outlet<'_>,
     ) {
-        let own = [REACHABILITY_KEY, ANNOUNCEMENT_KEY];
+        let own = [REACHABILITY_KEY, ANNOUNCEMENT_KEY, NAME_KEY];
         let reserved = own.into_iter().find(|key| changes.contains_key(*key));
         let refusal = if let Some(key) = reserved.filter(|_| whose == MetadataScope::Own) {
             Some(TransactionError::bad(format!("“{key}” is published by itself")))
@@ -261,6 +265,7 @@ impl Lobby {
         let mut words = std::mem::take(&mut self.words);
         words.remove(REACHABILITY_KEY);
         words.remove(ANNOUNCEMENT_KEY);
+        words.remove(NAME_KEY);
         if let Ok(with_words) = apply_metadata(&metadata, words.clone()) {
             metadata = with_words;
         }
@@ -463,7 +468,7 @@ impl Lobby {
             MetadataScope::Own => ClientMessage::SetMetadata { request, set },
             MetadataScope::Room => ClientMessage::SetRoomMetadata { request, set },
         };
-        outlet.say(&message);
+        outlet.say(message);
     }
 
     fn next_request(&mut self) -> u32 {
@@ -481,8 +486,11 @@ impl Lobby {
 }
 
 impl Outlet<'_> {
-    fn say(&mut self, message: &ClientMessage) {
-        self.connection.say(message, self.queues);
+    fn say(&mut self, mut message: ClientMessage) {
+        if let Some(encryption) = &mut self.encryption {
+            encryption.seal_message(self.you, &mut message);
+        }
+        self.connection.say(&message, self.queues);
     }
 }
 

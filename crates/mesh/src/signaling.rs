@@ -7,15 +7,16 @@ use bytes::Bytes;
 use voicemesh_session::network::{DisconnectReason, NetworkEvent};
 use voicemesh_wire::packet::{self, Header};
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, MemberStatus, Metadata,
-    Moderation, PROTOCOL_VERSION, PeerInfo, Presence, RoomPassword, ServerMessage, Ticket,
-    decode_server,
+    Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, MemberStatus, MessageError,
+    Metadata, Moderation, PROTOCOL_VERSION, PeerInfo, Presence, RoomPassword, ServerMessage,
+    Ticket, decode_server,
 };
 use voicemesh_wire::{DisplayName, PeerId, SessionId};
 
 use crate::Mesh;
 use crate::connect_failure::ConnectFailure;
 use crate::connection::{AfterClose, BesideOpened, SocketRole};
+use crate::encryption::{hide_sealed, keep_own_name};
 use crate::event::{MeshEvent, PasswordChange};
 use crate::input::SocketEvent;
 use crate::refused::{asks_for_token, is_final};
@@ -109,7 +110,7 @@ impl Mesh {
             SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
                 self.connection.beside_closed(generation, &mut self.queues);
             }
-            SocketEvent::Text(text) => match decode_server(&text) {
+            SocketEvent::Text(text) => match self.read(&text) {
                 Ok(ServerMessage::Joined(joined)) => self.joined_beside(now, generation, joined),
                 Ok(ServerMessage::Error { fatal: true, code, message, .. }) => {
                     self.connection.beside_closed(generation, &mut self.queues);
@@ -151,7 +152,7 @@ impl Mesh {
             SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
                 self.connection.close_former(&mut self.queues);
             }
-            SocketEvent::Text(text) => match decode_server(&text) {
+            SocketEvent::Text(text) => match self.read(&text) {
                 Ok(
                     ServerMessage::Moderated { request } | ServerMessage::MetadataSet { request },
                 ) => {
@@ -259,7 +260,7 @@ impl Mesh {
         let status = self.status.join();
         self.token_renewal.joins(self.config.token.clone());
         let has_joined = self.connection.has_joined();
-        let join = Join {
+        let mut join = Join {
             protocol: PROTOCOL_VERSION,
             room: self.config.room.clone(),
             name: self.config.name.clone(),
@@ -286,11 +287,30 @@ impl Mesh {
             token: self.config.token.clone(),
             ticket: self.ticket.clone(),
         };
+        if let Some(encryption) = &mut self.encryption {
+            encryption.seal_join(self.roster.you(), &mut join);
+        }
         ClientMessage::Join(join).to_json()
     }
 
+    /// What the server says, with the names and metadata that this peer can read.
+    fn read(&mut self, text: &str) -> Result<ServerMessage, MessageError> {
+        let mut message = decode_server(text)?;
+        let Some(encryption) = &mut self.encryption else {
+            hide_sealed(&mut message);
+            return Ok(message);
+        };
+        encryption.open_message(&mut message);
+        if let ServerMessage::Joined(joined) = &mut message
+            && encryption.has_room_key()
+        {
+            keep_own_name(joined, self.config.token.is_some());
+        }
+        Ok(message)
+    }
+
     fn text(&mut self, now: Duration, text: &str) {
-        let message = match decode_server(text) {
+        let message = match self.read(text) {
             Ok(message) => message,
             Err(error) => {
                 tracing::debug!(%error, "a signaling message was ignored");

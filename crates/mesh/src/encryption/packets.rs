@@ -6,9 +6,10 @@ use bytes::Bytes;
 use voicemesh_e2ee::{Label, OpenError};
 use voicemesh_session::network::NetworkEvent;
 use voicemesh_wire::packet::{
-    self, GroupText, Header, KeyPackage, KeyRequest, Kind, Recipient, Relay, Routing, SealedPart,
-    SealedText, SealedWith, TextData,
+    self, ClientInfo, ClientState, GroupText, HandshakeRequest, Header, KeyPackage, KeyRequest,
+    Kind, Recipient, Relay, Routing, SealedPart, SealedText, SealedWith, TextData,
 };
+use voicemesh_wire::sealed_state::PLACEHOLDER_NAME;
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
 use super::{Encryption, KeyRoutes, MOST_OVERHEAD_BYTES};
@@ -76,6 +77,11 @@ impl Encryption {
         if header.kind.is_text() {
             // The session relays texts: what goes to the server could be read there.
             return Vec::new();
+        }
+        if self.has_room_key()
+            && let Some(unnamed) = unnamed(&header, body)
+        {
+            return vec![ForServer::Packet(unnamed)];
         }
         let is_relay =
             matches!(header.kind, Kind::ServerRelayReliable | Kind::ServerRelayUnreliable);
@@ -303,6 +309,23 @@ impl Text {
         };
         Some(Self { sender, key })
     }
+}
+
+/// A packet in which the session names this peer, with the name that a server has of it instead.
+fn unnamed(header: &Header, body: &[u8]) -> Option<Bytes> {
+    let name = PLACEHOLDER_NAME.to_owned();
+    let packet = match header.kind {
+        Kind::HandshakeRequest => {
+            HandshakeRequest { name, ..HandshakeRequest::decode(body).ok()? }.encode()
+        }
+        Kind::ClientState => {
+            let ClientState { client, groups } = ClientState::decode(body).ok()?;
+            let client = ClientInfo { name, ..client };
+            ClientState { client, groups }.encode(header.session_id()?)
+        }
+        _ => return None,
+    };
+    Some(packet.into())
 }
 
 /// The packet in which the server would have passed on a text, if the seal is the one that its

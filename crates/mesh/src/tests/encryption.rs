@@ -9,6 +9,7 @@ use voicemesh_wire::signaling::{Capabilities, LeaveReason, PeerInfo, ServerMessa
 
 use super::*;
 
+mod published;
 mod sealed_packets;
 
 const ORIGIN: &str = "wss://192.168.1.5:8080";
