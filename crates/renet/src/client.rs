@@ -12,7 +12,7 @@ use renetcode::{
 };
 use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent};
 
-use crate::connection::WAITING_OF_SERVER;
+use crate::connection::{HOST_IS_FULL, NO_ANSWER, WAITING_OF_SERVER};
 use crate::datagram::is_well_formed;
 use crate::parameters::{ClientParameters, PROTOCOL, RenetPeer, TOKEN_SECONDS};
 use crate::payload::{PayloadCheck, Verdict};
@@ -213,13 +213,10 @@ fn ask(parameters: &ClientParameters) -> Result<NetcodeClient, String> {
 
 fn reason_of(reason: NetcodeReason) -> DisconnectReason {
     match reason {
-        NetcodeReason::ConnectionDenied => DisconnectReason::Refused("the host is full".to_owned()),
-        // Netcode does not answer a token that it cannot decrypt.
+        NetcodeReason::ConnectionDenied => DisconnectReason::Refused(HOST_IS_FULL.to_owned()),
         NetcodeReason::ConnectionRequestTimedOut
         | NetcodeReason::ConnectionResponseTimedOut
-        | NetcodeReason::ConnectTokenExpired => DisconnectReason::Refused(
-            "no answer: the link may be old, the host gone, or a firewall between".to_owned(),
-        ),
+        | NetcodeReason::ConnectTokenExpired => DisconnectReason::Refused(NO_ANSWER.to_owned()),
         NetcodeReason::ConnectionTimedOut
         | NetcodeReason::DisconnectedByServer
         | NetcodeReason::DisconnectedByClient => DisconnectReason::Lost,

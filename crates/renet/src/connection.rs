@@ -34,6 +34,11 @@ pub(crate) const IDLE_FLUSH: Duration = Duration::from_millis(50);
 /// What one flush sends to one peer at most.
 const FLUSH_BYTES: u64 = 256 * 1024;
 
+/// Why a client does not get in, in [`DisconnectReason::Refused`]: no place is free.
+pub const HOST_IS_FULL: &str = "the host is full";
+/// The same where nothing comes back. Netcode does not answer a token that it cannot decrypt.
+pub const NO_ANSWER: &str = "no answer: the link may be old, the host gone, or a firewall between";
+
 /// What may wait, by direction: a server has many clients, and any of them may be hostile.
 struct Waiting {
     to_clients: usize,

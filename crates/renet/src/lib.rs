@@ -14,6 +14,7 @@
 mod client;
 mod connection;
 mod datagram;
+mod link;
 mod parameters;
 mod payload;
 mod requests;
@@ -30,6 +31,8 @@ use voicemesh_session::network::{
     Delivery, Network, NetworkError, NetworkEvent, Reliability, Side,
 };
 
+pub use connection::{HOST_IS_FULL, NO_ANSWER};
+pub use link::{HostKey, HostLink, LinkError, parse_place};
 pub use parameters::{ClientParameters, KEY_BYTES, RenetPeer, ServerParameters};
 
 use client::ClientSide;
