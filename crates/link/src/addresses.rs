@@ -82,6 +82,12 @@ pub(crate) fn of_interfaces(server: Option<IpAddr>) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// The addresses by which others may reach this machine, best first; those of loopback if there is
+/// no other.
+pub fn local_addresses() -> Vec<IpAddr> {
+    of_interfaces(None).iter().map(SocketAddr::ip).collect()
+}
+
 /// The address that packets to `to` leave from now; none without a route. Connecting a UDP socket
 /// looks the route up and sends nothing.
 pub fn source_address(to: SocketAddr) -> Option<IpAddr> {

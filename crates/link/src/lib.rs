@@ -86,7 +86,7 @@ mod stack;
 mod stand_in;
 mod task;
 
-pub use addresses::{FAR_AWAY, source_address};
+pub use addresses::{FAR_AWAY, local_addresses, source_address};
 pub use limits::{LOSSY_PACKET_BYTES, RELIABLE_STREAM_PACKET_BYTES, VOICE_QUEUE_PACKETS};
 pub use stack::WebRtc;
 pub use voicemesh_mesh::link::{CloseReason, LinkEvent, Role, SendError, Stream};

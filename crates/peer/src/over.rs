@@ -59,4 +59,5 @@ pub use options::Options;
 pub use polled::{Polled, Pump, polled};
 pub use voice::Voice;
 pub use voicemesh_engine::Mode;
+pub use voicemesh_link::{local_addresses, source_address};
 pub use voicemesh_session::Network;

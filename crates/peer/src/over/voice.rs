@@ -1,10 +1,10 @@
 //! The handle that a game holds.
 
 use std::fmt;
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use voicemesh_common::get_mut;
@@ -64,6 +64,8 @@ pub struct Voice<N: Network> {
     orders: Arc<Orders<N>>,
     /// `Mutex` only to make the type `Sync`; always reached through `get_mut`.
     events: Mutex<Receiver<TimedEvent>>,
+    /// Taken by `wait`, not yet by `poll_timed`.
+    next: Option<TimedEvent>,
     /// The situation in this frame.
     snapshot: Arc<Snapshot>,
     /// What was last said of the game's network.
@@ -125,6 +127,7 @@ where
             controls: Controls::new(commands, started, shared, wake, positions),
             orders,
             events: Mutex::new(events),
+            next: None,
             followed: None,
             has_ended: false,
             thread: Some(thread),
@@ -213,7 +216,8 @@ impl<N: Network> Voice<N> {
     /// The next event, if there is one, with the time at which it happened, since
     /// [`new`](Self::new).
     pub fn poll_timed(&mut self) -> Option<TimedEvent> {
-        match get_mut(&mut self.events).try_recv() {
+        let next = self.next.take();
+        match next.map_or_else(|| get_mut(&mut self.events).try_recv(), Ok) {
             Ok(timed) => Some(timed),
             Err(TryRecvError::Disconnected) if !self.has_ended => {
                 self.has_ended = true;
@@ -221,6 +225,22 @@ impl<N: Network> Voice<N> {
                 Some(TimedEvent { at, event: RoomEvent::Left.into() })
             }
             Err(TryRecvError::Disconnected | TryRecvError::Empty) => None,
+        }
+    }
+
+    /// Blocks until there is an event to poll, at most for this long. For programs without frames.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the thread has ended: no event can come any more"
+    )]
+    pub fn wait(&mut self, at_most: Duration) {
+        if self.next.is_none() {
+            match get_mut(&mut self.events).recv_timeout(at_most) {
+                Ok(timed) => self.next = Some(timed),
+                Err(RecvTimeoutError::Timeout) => {}
+                // A caller that waits in a loop must not spin.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(at_most),
+            }
         }
     }
 }

@@ -9,7 +9,8 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh_engine::{EngineEvent, EngineOnNetwork, Mode, ModeMirror};
-use voicemesh_session::client::ClientEvent;
+use voicemesh_mesh::PeerLeftReason;
+use voicemesh_session::client::{ClientEvent, Phase};
 use voicemesh_session::network::DisconnectReason;
 use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_session::{GLOBAL_GROUP, Network};
@@ -197,6 +198,9 @@ impl<N: Network> Worker<N> {
 
     fn follow_members(&mut self, now: Duration) {
         self.members_due = now + MEMBERS_INTERVAL;
+        // All go at once when the session does; none of them has left it.
+        let is_over = self.engine.client().is_some_and(|client| client.phase() != Phase::Joined);
+        let reason = if is_over { PeerLeftReason::Lost } else { PeerLeftReason::Left };
         for change in self.members.follow(&mut self.engine) {
             let event = match change {
                 Change::Came { peer, name } => {
@@ -204,7 +208,7 @@ impl<N: Network> Worker<N> {
                 }
                 Change::Left { peer, name } => {
                     self.voice.left(peer);
-                    RoomEvent::PeerLeft { peer, name, reason: crate::PeerLeftReason::Left }
+                    RoomEvent::PeerLeft { peer, name, reason }
                 }
             };
             self.voice.report(now, event.into());
