@@ -69,6 +69,7 @@ const TABLE: [(&str, &[&str]); 28] = [
         &[
             "voicemesh-common",
             "voicemesh",
+            "voicemesh-renet",
             "voicemesh-signaling",
             "voicemesh-netsim",
             "voicemesh-audio",

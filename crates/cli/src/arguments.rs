@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::microphone::MicrophoneArguments;
 
 /// The server's address unless one is named.
 pub const DEFAULT_SERVER: &str = "ws://127.0.0.1:8080";
+/// Where `host` listens unless something else is named. The port stays the same, so that a router
+/// can be told to forward it.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 7788));
 /// No session lasts longer.
 const LONGEST_SECONDS: f64 = 365.0 * 24.0 * 3600.0;
 
@@ -33,7 +37,10 @@ pub struct Arguments {
 pub enum Command {
     /// Join a room, speak and listen.
     #[command(after_help = EXIT_CODES, allow_negative_numbers = true)]
-    Join(JoinArguments),
+    Join(Box<JoinArguments>),
+    /// Let others join you without any server: prints a link for each address that they may reach.
+    #[command(after_help = EXIT_CODES, allow_negative_numbers = true)]
+    Host(Box<HostArguments>),
     /// Wait in a room and say back what is heard, so that one person alone can try everything.
     #[command(after_help = EXIT_CODES, allow_negative_numbers = true)]
     Echo(EchoArguments),
@@ -63,13 +70,73 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct JoinArguments {
     /// The room's name, or a link to it.
-    #[arg(help = "The room's name, or a link to it, such as https://voice.example.org/r/lobby")]
+    #[arg(
+        help = "The room's name, or a link to it, such as https://voice.example.org/r/lobby, or one of `voicemesh host`"
+    )]
     pub room: String,
 
     #[command(flatten)]
     #[allow(missing_docs)]
     pub stay: StayArguments,
 
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub voice: VoiceArguments,
+
+    /// Only join if another peer is in the room already.
+    #[arg(long, conflicts_with = "must_not_exist")]
+    pub must_exist: bool,
+
+    /// Only join if no other peer is in the room yet.
+    #[arg(long, visible_alias = "exclusive")]
+    pub must_not_exist: bool,
+
+    /// Keep a recording in this folder, one Ogg/Opus file for each who speaks. Everyone in the room
+    /// sees that it is on.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+}
+
+/// For `host`.
+#[derive(Args, Debug)]
+pub struct HostArguments {
+    /// The address and UDP port to listen on.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = DEFAULT_LISTEN)]
+    pub listen: SocketAddr,
+
+    /// An address by which others reach this machine, and it does not know by itself: that of your
+    /// router, which forwards the port. May be given several times.
+    #[arg(long, value_name = "HOST:PORT", value_parser = place)]
+    pub public: Vec<(String, u16)>,
+
+    /// How many others may be there at one time.
+    #[arg(long, value_name = "NUMBER", default_value_t = 31, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub most: u16,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub voice: VoiceArguments,
+
+    /// End after so long.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub duration: Option<Duration>,
+
+    /// One JSON object a line, for programs.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Lines instead of the live view of a terminal.
+    #[arg(long, conflicts_with = "json")]
+    pub plain: bool,
+
+    /// With --json: a "status" line every so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "json")]
+    pub status_interval: Option<Duration>,
+}
+
+/// Who one is to the others, and what one speaks and hears with.
+#[derive(Args, Debug)]
+pub struct VoiceArguments {
     /// The name that others see [default: your login name].
     #[arg(long, allow_hyphen_values = true)]
     pub name: Option<String>,
@@ -83,17 +150,9 @@ pub struct JoinArguments {
     #[arg(long, default_value = "default")]
     pub output: OutputSpec,
 
-    /// Join muted; /unmute speaks.
+    /// Begin muted; /unmute speaks.
     #[arg(long)]
     pub muted: bool,
-
-    /// Only join if another peer is in the room already.
-    #[arg(long, conflicts_with = "must_not_exist")]
-    pub must_exist: bool,
-
-    /// Only join if no other peer is in the room yet.
-    #[arg(long, visible_alias = "exclusive")]
-    pub must_not_exist: bool,
 
     /// Milliseconds of speech in a packet: 10 is quicker, 40 sends less.
     #[arg(long, value_name = "MS", default_value = "20", value_parser = frame)]
@@ -111,11 +170,6 @@ pub struct JoinArguments {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub microphone: MicrophoneArguments,
-
-    /// Keep a recording in this folder, one Ogg/Opus file for each who speaks. Everyone in the room
-    /// sees that it is on.
-    #[arg(long, value_name = "DIR")]
-    pub record: Option<PathBuf>,
 }
 
 /// For `link`.
@@ -268,7 +322,7 @@ pub struct DevicesArguments {
 }
 
 /// What every stay in a room needs.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct StayArguments {
     /// The server, such as wss://voice.example.org [default: ws://127.0.0.1:8080, this machine].
     #[arg(long, env = "VOICEMESH_SERVER", value_name = "URL")]
@@ -358,7 +412,8 @@ impl Arguments {
             Command::Join(join) => &mut join.stay.is_server_of_environment,
             Command::Echo(echo) => &mut echo.stay.is_server_of_environment,
             Command::Link(link) => &mut link.is_server_of_environment,
-            Command::Mic(_)
+            Command::Host(_)
+            | Command::Mic(_)
             | Command::Loopback(_)
             | Command::Devices(_)
             | Command::Token(_)
@@ -484,6 +539,12 @@ fn time_from_now(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(u64::from(count) * unit))
 }
 
+fn place(text: &str) -> Result<(String, u16), String> {
+    voicemesh_renet::parse_place(text).map_err(|_| {
+        "a name or an address, a colon, and a port, such as 203.0.113.5:7788".to_owned()
+    })
+}
+
 fn frame(text: &str) -> Result<FrameDuration, String> {
     let millis = text.parse().unwrap_or(0_u64);
     let found = FrameDuration::ALL.into_iter().find(|frame| frame.millis() == millis);
@@ -535,7 +596,7 @@ mod tests {
 
     fn join(line: &str) -> JoinArguments {
         match parse(line).expect("a command line").command {
-            Command::Join(join) => join,
+            Command::Join(join) => *join,
             other => panic!("{other:?}"),
         }
     }
@@ -551,7 +612,7 @@ mod tests {
         let join = join("voicemesh join lobby --server wss://voice.example.org");
         assert_eq!((join.room.as_str(), join.stay.server()), ("lobby", "wss://voice.example.org"));
         assert_eq!(
-            (join.presence(), join.frame_ms, join.bitrate),
+            (join.presence(), join.voice.frame_ms, join.voice.bitrate),
             (Presence::Either, FrameDuration::Ms20, 32_000)
         );
         assert_eq!((join.stay.duration, join.stay.give_up_after), (None, None));
@@ -568,10 +629,10 @@ mod tests {
         assert_eq!(join.stay.give_up_after, Some(Duration::from_secs(30)));
         assert_eq!(join.stay.status_interval, Some(Duration::from_millis(500)));
         assert_eq!(
-            (join.presence(), join.frame_ms, join.bitrate),
+            (join.presence(), join.voice.frame_ms, join.voice.bitrate),
             (Presence::MustExist, FrameDuration::Ms10, 24_000)
         );
-        assert_eq!(join.uplink, Some(200_000));
+        assert_eq!(join.voice.uplink, Some(200_000));
     }
 
     #[test]

@@ -13,9 +13,9 @@ pub enum Exit {
     Other,
     /// The command line is wrong, the server's address included.
     Usage,
-    /// The server was not reached within `--give-up-after`.
+    /// The server was not reached within `--give-up-after`, or the host of a link not at all.
     Unreachable,
-    /// The server does not let this peer into the room.
+    /// The server, or the host, does not let this peer into the room.
     Refused,
     /// There is no such microphone or speaker.
     Device,
@@ -29,8 +29,8 @@ Exit codes:
   0  done, or ended by you
   1  any other failure
   2  wrong command line or server address
-  3  the server was not reached within --give-up-after
-  4  the server refused: room full, room missing, …
+  3  the server was not reached within --give-up-after, or the host of a link not at all
+  4  the server or the host refused: room full, room missing, …
   5  no such microphone or speaker
   6  the same identity joined this room from somewhere else";
 

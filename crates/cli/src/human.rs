@@ -14,6 +14,7 @@ use crate::encryption::{self, EndToEnd};
 use crate::format::{EVERYONE, in_minutes, short};
 use crate::people::People;
 use crate::reach::{next_step, remarks};
+use crate::served_by::ServedBy;
 use crate::text::{address, group_shown, groups_quoted, harmless};
 
 mod moderation;
@@ -78,6 +79,8 @@ pub enum Part {
 pub struct SessionInfo {
     /// The server's address.
     pub server: String,
+    /// Who passes on what is said.
+    pub served_by: ServedBy,
     /// The server's address is the default.
     pub server_by_default: bool,
     /// Another server that was named, while the room is a link to this one.
@@ -196,6 +199,9 @@ impl TextOutput {
     /// What is said before anything happens.
     pub fn opening(&self) -> Vec<Line> {
         let stay = &self.stay;
+        if !stay.served_by.is_room() {
+            return self.opening_over_host();
+        }
         let addresses = if stay.relay_only {
             "Relay only: no one in the room sees this machine's IP address; all goes through the server."
         } else {
@@ -209,6 +215,29 @@ impl TextOutput {
         let encrypted = stay.end_to_end.opening().map(plain);
         let before = [plain(addresses)].into_iter().chain(encrypted).chain(self.unused_server());
         before.chain([joining]).collect()
+    }
+
+    fn opening_over_host(&self) -> Vec<Line> {
+        let (place, name) = (harmless(&self.stay.room), harmless(&self.stay.name));
+        let (heard, begins) = match self.stay.served_by {
+            ServedBy::ThisProgram => (
+                "All that is said and written passes through this program, which keeps nothing of it.",
+                format!("Hosting a call as {name} …"),
+            ),
+            ServedBy::Server | ServedBy::Host => (
+                "The host passes on all that is said and written, and can listen; who does not have the link cannot.",
+                format!("Joining the call at {place} as {name} …"),
+            ),
+        };
+        vec![plain(heard), plain(begins)]
+    }
+
+    /// The room, or the call, in a sentence.
+    fn place(&self, room: &str) -> String {
+        match self.stay.served_by {
+            ServedBy::Server => format!("“{}”", harmless(room)),
+            ServedBy::Host | ServedBy::ThisProgram => "the call".to_owned(),
+        }
     }
 
     /// What is said of a server that was named in vain.
@@ -389,8 +418,8 @@ impl TextOutput {
                 sentence(why)
             ))),
             Event::Room(RoomEvent::Left) => {
-                let room = harmless(&self.stay.room);
-                self.has_joined.then(|| plain(format!("You have left “{room}”.")))
+                let room = self.place(&self.stay.room);
+                self.has_joined.then(|| plain(format!("You have left {room}.")))
             }
             // Where it goes and why it ended, other lines say.
             Event::Voice(VoiceEvent::Recording { .. }) => None,
@@ -542,7 +571,7 @@ impl TextOutput {
     fn joined(&mut self, room: &str, others: usize, relay_only: bool) -> Line {
         let again = std::mem::replace(&mut self.has_joined, true);
         self.away_told = None;
-        let room = harmless(room);
+        let room = self.place(room);
         let others = match others {
             0 => "no one else is there".to_owned(),
             1 => "one other is there".to_owned(),
@@ -555,12 +584,12 @@ impl TextOutput {
         };
         let text = match (again, self.stay.part) {
             // Who was reached directly meanwhile is there, too, whatever the server counts.
-            (true, _) => format!("Back in “{room}”."),
-            (false, Part::Talk) => format!("You are in “{room}”; {others}.{relayed}"),
+            (true, _) => format!("Back in {room}."),
+            (false, Part::Talk) => format!("You are in {room}; {others}.{relayed}"),
             (false, Part::Echo) => {
                 let name = harmless(&self.stay.name);
                 format!(
-                    "The echo peer “{name}” is in “{room}” and says back what it hears; {others}.{relayed}"
+                    "The echo peer “{name}” is in {room} and says back what it hears; {others}.{relayed}"
                 )
             }
         };
@@ -616,6 +645,10 @@ impl TextOutput {
         // Once for each reason: its tries go on, and a line about each would push the rest out.
         if before.as_deref() == Some(&why) {
             return None;
+        }
+        if !self.stay.served_by.is_room() {
+            let still = if before.is_some() { "still " } else { "" };
+            return Some(trouble(format!("The host is {still}away: {why}. {retry}")));
         }
         // It was reached, and said when to come back.
         if let Some(ConnectFailure::Refused { code, .. }) = failure {

@@ -10,6 +10,7 @@
 //! | `event` | further keys | when |
 //! |---|---|---|
 //! | `joining` | `server`, `room`, `name`, `relay_only`, `end_to_end` (what is said is encrypted end to end) | first line, before anything happens; missing if what was asked for is refused before |
+//! | `hosting` | `port`, `links` (each with `link`, key included, and `reach`: `network`, `machine` alone, `internet`, `forwarded`) | this program hosts the call; again for `/host` |
 //! | `joined` | `you`, `name`, `room`, `session`, `others`, `relay_only` | the server let this peer in; again after every rejoin. `name`: as the others see it; an access token may name another than `joining` |
 //! | `connected` | | the session is complete: speech flows, texts can be sent; again after every rejoin |
 //! | `peer-joined` | `peer`, `name`, `metadata` | another peer is in the room |
@@ -68,6 +69,10 @@
 //! by one's own choice), `groups` (the talk groups it listens to, as far as they are known),
 //! `status` and `permissions` (as in `status-changed` and `permissions-changed`), `first_heard_ms`,
 //! `direct_ms` (the first moments of both).
+//!
+//! In a call over a host (`voicemesh host`, and `join` with a link to one) `server` and `room` of
+//! `joining`, and `room` of `joined`, are the host's address and port without the key, at the host
+//! `your call`; `server-away` is about the host; and nothing is said of what needs a server.
 //!
 //! `voicemesh mic --json` prints `microphone` with the keys of the same name above, ten times a
 //! second, `notice` when the device is lost or back, and `summary` at the end: `seconds`,

@@ -1,12 +1,13 @@
-//! The `voicemesh` command: talk in a room from a terminal, let an echo answer, try everything on one
-//! machine, try microphone and network, list devices, make links and access tokens, run the server.
+//! The `voicemesh` command: talk from a terminal, in a room or in a call that one member hosts; let
+//! an echo answer, try everything on one machine, try microphone and network, list devices, make
+//! links and access tokens, run the server.
 //!
 //! **Does.** Turns a command line into [`voicemesh::JoinOptions`], events into lines for people
 //! (`human`) or programs (`json`) or a view of the whole terminal (`live`), and typed lines
 //! into commands (`slash`). Every failure is a sentence that says what happened and what next,
 //! and an exit code (`exit`).
 //!
-//! **Never does.** Touch the sound or the network of a room: that is the business of the crate it
+//! **Never does.** Touch the sound or the network of a room: that is the business of the crates it
 //! stands on; only `mic` and `loopback`, where there is no room, run the sound themselves. Trust a
 //! terminal to what others send: everything foreign goes through `text` first.
 //!
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 mod arguments;
+mod call;
 mod command_arguments;
 mod decisions;
 mod devices;
@@ -27,6 +29,8 @@ mod end;
 mod exit;
 mod format;
 mod held_logs;
+mod host_links;
+mod hosted;
 mod human;
 mod input;
 mod json;
@@ -42,6 +46,7 @@ mod reach;
 #[cfg(test)]
 mod sentences;
 mod serve;
+mod served_by;
 mod signals;
 mod slash;
 mod stderr;
@@ -75,7 +80,8 @@ pub fn main() -> ExitCode {
     let redirect = (!matches!(arguments.command, Command::Serve(_))).then(stderr::Redirect::begin);
     live::console::give_back_on_panic();
     let result = match arguments.command {
-        Command::Join(join) => talk::join(join),
+        Command::Join(join) => talk::join(*join),
+        Command::Host(host) => talk::host(*host),
         Command::Echo(echo) => talk::echo(echo),
         Command::Mic(mic) => mic::run(&mic),
         Command::Loopback(loopback) => loopback::run(&loopback),

@@ -32,6 +32,7 @@ use crate::format::{is_unicode, time_of_day};
 use crate::held_logs;
 use crate::human::{Line, plain, trouble};
 use crate::people::People;
+use crate::served_by::ServedBy;
 use crate::text::harmless;
 use console::Console;
 use draw::Palette;
@@ -73,6 +74,20 @@ impl Live {
         let (watch, escapes, problems) =
             (LinkWatch::default(), Escapes::default(), Problems::default());
         Ok(Self { console, screen, watch, problems, escapes, palette, stale: true, drawn_at: None })
+    }
+
+    /// Who passes on what is said.
+    pub(crate) fn set_served_by(&mut self, served_by: ServedBy) {
+        self.screen.served_by = served_by;
+        self.problems.set_served_by(served_by);
+        self.stale = true;
+    }
+
+    /// What the header says of the room and of its server.
+    pub(crate) fn set_place(&mut self, room: &str, server: &str) {
+        self.screen.room = harmless(room).into_owned();
+        self.screen.server = harmless(server).into_owned();
+        self.stale = true;
     }
 
     /// The talk groups in which the user listens and speaks.

@@ -10,12 +10,14 @@ use crate::encryption::EndToEnd;
 use crate::end::End;
 use crate::exit::Failure;
 use crate::format::{is_unicode, time_of_day};
+use crate::host_links::HostLinks;
 use crate::human::{Line, Mood, SessionInfo, TextOutput, plain};
 use crate::json;
 use crate::live::Live;
 use crate::live::keys::Action;
 use crate::live::problems::is_about_identity;
 use crate::people::People;
+use crate::served_by::ServedBy;
 use crate::slash::HELP;
 use crate::summary::Summary;
 use crate::text::ascii;
@@ -91,10 +93,11 @@ impl Output {
     }
 
     /// Takes the whole screen for the view, if that can be; lines go on otherwise.
-    pub(crate) fn go_live(&mut self, server: &str, room: &str, name: &str) {
+    pub(crate) fn go_live(&mut self, server: &str, room: &str, name: &str, served_by: ServedBy) {
         let OutputFormat::TextOutput { view, coloured } = &self.form else { return };
         match Live::open(room, server, name, *coloured) {
             Ok(mut live) => {
+                live.set_served_by(served_by);
                 view.opening().iter().for_each(|line| live.say(line));
                 self.form = OutputFormat::Live { view: view.clone(), live: Box::new(live) };
             }
@@ -262,6 +265,26 @@ impl Output {
         match self.live() {
             Some(live) => live.show_help(),
             None => HELP.into_iter().for_each(|line| self.notice(at, &plain(line))),
+        }
+    }
+
+    /// The links to this program, which hosts the call.
+    pub(crate) fn links(&mut self, at: Duration, links: &HostLinks) {
+        match self.form {
+            OutputFormat::Live { ref mut live, .. } => {
+                live.show_lines("Links to this call", links.lines());
+            }
+            OutputFormat::TextOutput { .. } => {
+                links.lines().into_iter().for_each(|line| self.say(&plain(line)));
+            }
+            OutputFormat::Json => self.write(&json::own_line("hosting", at, links.json())),
+        }
+    }
+
+    /// What stands in the header from now on.
+    pub(crate) fn set_place(&mut self, room: &str, server: &str) {
+        if let Some(live) = self.live() {
+            live.set_place(room, server);
         }
     }
 

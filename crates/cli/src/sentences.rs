@@ -17,6 +17,7 @@ use crate::exit::Failure;
 use crate::human::{Part, SessionInfo, TextOutput, refusal, replaced};
 use crate::live::problems::{Condition, Problems};
 use crate::people::People;
+use crate::served_by::ServedBy;
 use crate::summary::tests::at;
 
 /// Words of libraries and of systems that no person should meet.
@@ -42,6 +43,7 @@ fn view() -> TextOutput {
         ("wss://voice.example.org".to_owned(), "lobby".to_owned(), "Ada".to_owned());
     let stay = SessionInfo {
         server,
+        served_by: ServedBy::Server,
         server_by_default: false,
         room,
         name,
@@ -662,6 +664,8 @@ fn the_troubleshooting_guide_quotes_what_the_command_says() {
     let sources = [
         "command_arguments.rs",
         "encryption.rs",
+        "host_links.rs",
+        "hosted.rs",
         "human.rs",
         "human/moderation.rs",
         "input.rs",
@@ -678,6 +682,8 @@ fn the_troubleshooting_guide_quotes_what_the_command_says() {
         "crates/mesh/src/connection.rs",
         "crates/mesh/src/negotiation.rs",
         "crates/peer/src/voice_loop.rs",
+        "crates/renet/src/client.rs",
+        "crates/renet/src/connection.rs",
     ]
     .map(str::to_owned);
     let sources = sources.iter().chain(&library).filter_map(|file| in_repository(file));

@@ -59,6 +59,8 @@ pub enum SlashCommand {
         /// Otherwise it is said what would be done.
         is_sent: bool,
     },
+    /// Show the links of the call that one hosts, or host it in place of one who is gone.
+    Host,
     /// What can be typed.
     Help,
     /// Leave the room.
@@ -123,13 +125,14 @@ pub enum Takes {
 }
 
 /// Every command, for completion.
-pub const COMMANDS: [(&str, Takes); 29] = [
+pub const COMMANDS: [(&str, Takes); 30] = [
     ("activation", Takes::OneOf(&["voice", "always", "push-to-talk"])),
     ("ban", Takes::Name),
     ("code", Takes::Nothing),
     ("deafen", Takes::Nothing),
     ("gain", Takes::Name),
     ("help", Takes::Nothing),
+    ("host", Takes::Nothing),
     ("input", Takes::Text),
     ("join", Takes::Text),
     ("kick", Takes::Name),
@@ -156,7 +159,7 @@ pub const COMMANDS: [(&str, Takes); 29] = [
 ];
 
 /// The answer to `/help`.
-pub const HELP: [&str; 27] = [
+pub const HELP: [&str; 28] = [
     "TEXT              write to those you speak to (// begins a text with /)",
     "/msg NAME TEXT    write to one person",
     "/who              who is here, how they are reached and heard",
@@ -173,6 +176,7 @@ pub const HELP: [&str; 27] = [
     "/input NAME       change the microphone; “default” is the system's",
     "/output NAME      change the speaker; “default” is the system's",
     "/new-link         how to invite all who stay to a new room with a new key",
+    "/host             in a call over a host: its links; take over if it is gone",
     "/record FOLDER    keep a recording, as the others see; /record stop ends it",
     "/help             this list",
     "For moderators (the person who made the room, or as the server says):",
@@ -220,6 +224,7 @@ pub fn parse(line: &str) -> Result<SlashCommand, String> {
         "undeafen" => alone(SlashCommand::Undeafen),
         "who" => alone(SlashCommand::Participant),
         "code" => alone(SlashCommand::Code),
+        "host" => alone(SlashCommand::Host),
         "gain" => gain(rest),
         "mute-all" => Ok(SlashCommand::Moderate(Decision::MuteForAll(needed("a name")?, true))),
         "unmute-all" => Ok(SlashCommand::Moderate(Decision::MuteForAll(needed("a name")?, false))),

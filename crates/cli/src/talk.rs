@@ -1,4 +1,5 @@
-//! `voicemesh join` and `voicemesh echo`: one stay in a room, from joining to the summary.
+//! `voicemesh join`, `host` and `echo`: one stay in a room, or in a call over a host, from joining to
+//! the summary.
 
 mod away;
 mod commands;
@@ -13,19 +14,24 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    ConnectFailure, DeviceEvent, DisplayName, Event, Events, InputSpec, JoinError, JoinOptions,
-    OutputSpec, PeerId, PeerLeftReason, Processing, Room, RoomEvent, RoomName, SpeechConfig,
-    TimedEvent, VoiceEvent,
+    ConnectFailure, DeviceEvent, DisplayName, Event, InputSpec, JoinError, JoinOptions, OutputSpec,
+    PeerId, PeerLeftReason, Processing, RoomEvent, RoomName, SpeechConfig, TimedEvent, VoiceEvent,
+    over,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
+use voicemesh_renet::HostLink;
 
-use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
+use crate::arguments::{
+    EchoArguments, HostArguments, JoinArguments, StayArguments, VoiceArguments, login_name,
+};
+use crate::call::{Call, NO_RECORDING};
 use crate::command_arguments::absolute;
 use crate::decisions::Decisions;
 use crate::encryption::EndToEnd;
 use crate::end::End;
 use crate::exit::{Exit, Failure};
 use crate::format::{EVERYONE, short};
+use crate::hosted::{Ended, HostedCall, Plan};
 use crate::human::{
     Line, Part, SessionInfo, TextOutput, plain, recording_into, refusal, refusal_step, replaced,
     trouble,
@@ -36,6 +42,7 @@ use crate::microphone::ActivationChoice;
 use crate::output::{Output, can_be_live};
 use crate::people::People;
 use crate::reach::next_step;
+use crate::served_by::ServedBy;
 use crate::signals::Stop;
 use crate::summary::Summary;
 use crate::text::{address, harmless};
@@ -61,50 +68,159 @@ const LONGEST_UNOBSERVED: Duration = Duration::from_millis(250);
 /// Joins as a person.
 pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     let for_programs = arguments.stay.json;
+    if HostLink::is_meant(&arguments.room) {
+        return join_host(arguments);
+    }
     let arguments = checked(arguments).map_err(|failure| told(for_programs, failure))?;
-    let name = arguments.name.clone().unwrap_or_else(login_name);
-    let speech = SpeechConfig {
-        frame: arguments.frame_ms,
-        bitrate_bps: arguments.bitrate,
-        ..SpeechConfig::default()
-    };
     let presence = arguments.presence();
-    let (output, written_beside) = beside_earlier(arguments.output);
-    let processing = arguments.microphone.processing(&arguments.input);
-    let activation = arguments.microphone.activation(&arguments.input);
-    let mut options = options(&arguments.stay, &arguments.room, &name)
-        .input(arguments.input)
-        .output(output)
-        .speech(speech)
+    let voice = OwnVoice::of(arguments.voice);
+    let mut options = options(&arguments.stay, &arguments.room, &voice.name)
+        .input(voice.input)
+        .output(voice.output)
+        .speech(voice.speech)
         .presence(presence)
-        .processing(processing)
-        .activation(activation.setting())
-        .muted(arguments.muted);
-    if let Some(channel) = arguments.microphone.channel {
+        .processing(voice.settings.processing)
+        .activation(voice.settings.activation.setting())
+        .muted(voice.muted);
+    if let Some(channel) = voice.channel {
         options = options.input_channel(channel);
     }
-    if let Some(uplink_bps) = arguments.uplink {
+    if let Some(uplink_bps) = voice.uplink_bps {
         options = options.uplink_bps(uplink_bps);
     }
     if let Some(folder) = &arguments.record {
         options = options.record(folder);
     }
-    let stay = described(&arguments.stay, arguments.room, name, Part::Talk);
-    begin(
-        options,
-        arguments.stay,
-        processing,
-        activation,
-        SessionInfo { record: arguments.record, written_beside, ..stay },
-    )
+    let stay = described(&arguments.stay, arguments.room, voice.name, Part::Talk);
+    let stay =
+        SessionInfo { record: arguments.record, written_beside: voice.written_beside, ..stay };
+    begin(options, arguments.stay, voice.settings, stay)
 }
 
 /// What was asked for, with the link followed, and before the output becomes another file.
 fn checked(arguments: JoinArguments) -> Result<JoinArguments, Failure> {
     let arguments = arguments.follow_link()?;
-    arguments.microphone.must_fit(&arguments.input)?;
-    refuse_same_file(&arguments.input, &arguments.output).map_err(JoinError::Output)?;
+    can_be_heard(&arguments.voice)?;
     Ok(arguments)
+}
+
+fn can_be_heard(voice: &VoiceArguments) -> Result<(), Failure> {
+    voice.microphone.must_fit(&voice.input)?;
+    refuse_same_file(&voice.input, &voice.output).map_err(JoinError::Output)?;
+    Ok(())
+}
+
+/// Joins a call over a host as a person.
+fn join_host(arguments: JoinArguments) -> Result<Exit, Failure> {
+    let plan = guest_plan(&arguments).map_err(|failure| told(arguments.stay.json, failure))?;
+    over_host(plan, arguments.stay, arguments.voice, ServedBy::Host)
+}
+
+fn guest_plan(arguments: &JoinArguments) -> Result<Plan, Failure> {
+    let JoinArguments { room, stay, must_exist, must_not_exist, record, .. } = arguments;
+    let refused = [
+        (record.is_some(), NO_RECORDING),
+        (
+            stay.relay_only,
+            "--relay-only needs a room of a server; over a host only the host sees your address.",
+        ),
+        (
+            stay.encrypt,
+            "--encrypt needs a room of a server: over a host nothing is encrypted end to end.",
+        ),
+        (
+            *must_exist || *must_not_exist,
+            "--must-exist and --must-not-exist need a room of a server.",
+        ),
+    ];
+    if let Some((_, why)) = refused.iter().find(|(is_asked, _)| *is_asked) {
+        return Err(Failure::new(Exit::Usage, *why));
+    }
+    Plan::guest(room)
+}
+
+/// Hosts a call as a person.
+pub(crate) fn host(arguments: HostArguments) -> Result<Exit, Failure> {
+    let for_programs = arguments.json;
+    let plan = Plan::host(&arguments).map_err(|failure| told(for_programs, failure))?;
+    let HostArguments { voice, duration, json, plain, status_interval, .. } = arguments;
+    let stay = StayArguments { duration, json, plain, status_interval, ..StayArguments::default() };
+    over_host(plan, stay, voice, ServedBy::ThisProgram)
+}
+
+fn over_host(
+    plan: Plan,
+    arguments: StayArguments,
+    voice: VoiceArguments,
+    served_by: ServedBy,
+) -> Result<Exit, Failure> {
+    logs::init("warn");
+    can_be_heard(&voice).map_err(|failure| told(arguments.json, failure))?;
+    let voice = OwnVoice::of(voice);
+    let mut options = over::Options::new(&voice.name)
+        .input(voice.input)
+        .output(voice.output)
+        .speech(voice.speech)
+        .processing(voice.settings.processing)
+        .activation(voice.settings.activation.setting())
+        .muted(voice.muted);
+    if let Some(channel) = voice.channel {
+        options = options.input_channel(channel);
+    }
+    if let Some(uplink_bps) = voice.uplink_bps {
+        options = options.uplink_bps(uplink_bps);
+    }
+    let place = plan.title();
+    // The server of the environment is for rooms.
+    let arguments = StayArguments { server: Some(place.clone()), ..arguments };
+    let stay = described(&arguments, place, voice.name, Part::Talk);
+    let stay = SessionInfo { served_by, written_beside: voice.written_beside, ..stay };
+    let call = || Ok(Call::Hosted(Box::new(HostedCall::begin(plan, options)?)));
+    stay_in(call, arguments, voice.settings, stay)
+}
+
+/// Who speaks, and with what: what a room and a call over a host take alike.
+struct OwnVoice {
+    name: String,
+    input: InputSpec,
+    channel: Option<u16>,
+    output: OutputSpec,
+    written_beside: Option<String>,
+    speech: SpeechConfig,
+    muted: bool,
+    uplink_bps: Option<u32>,
+    settings: VoiceSettings,
+}
+
+/// What commands change of the own voice, and must know.
+#[derive(Clone, Copy, Debug)]
+struct VoiceSettings {
+    processing: Processing,
+    activation: ActivationChoice,
+}
+
+impl OwnVoice {
+    fn of(arguments: VoiceArguments) -> Self {
+        let (output, written_beside) = beside_earlier(arguments.output);
+        Self {
+            name: arguments.name.unwrap_or_else(login_name),
+            channel: arguments.microphone.channel,
+            output,
+            written_beside,
+            speech: SpeechConfig {
+                frame: arguments.frame_ms,
+                bitrate_bps: arguments.bitrate,
+                ..SpeechConfig::default()
+            },
+            muted: arguments.muted,
+            uplink_bps: arguments.uplink,
+            settings: VoiceSettings {
+                processing: arguments.microphone.processing(&arguments.input),
+                activation: arguments.microphone.activation(&arguments.input),
+            },
+            input: arguments.input,
+        }
+    }
 }
 
 /// A failure before anything has begun, of which programs read as of any other.
@@ -135,13 +251,19 @@ pub(crate) fn beside_earlier(output: OutputSpec) -> (OutputSpec, Option<String>)
 /// Joins as an echo.
 pub(crate) fn echo(arguments: EchoArguments) -> Result<Exit, Failure> {
     let for_programs = arguments.stay.json;
+    if HostLink::is_meant(&arguments.room) {
+        let why = "An echo needs a room of a server, and no call over a host.";
+        return Err(told(for_programs, Failure::new(Exit::Usage, why)));
+    }
     let arguments = arguments.follow_link().map_err(|error| told(for_programs, error.into()))?;
     let options = options(&arguments.stay, &arguments.room, &arguments.name)
         .input(InputSpec::Silence)
         .output(OutputSpec::Null)
         .echo(true);
     let stay = described(&arguments.stay, arguments.room, arguments.name, Part::Echo);
-    begin(options, arguments.stay, Processing::OFF, ActivationChoice::Always, stay)
+    let settings =
+        VoiceSettings { processing: Processing::OFF, activation: ActivationChoice::Always };
+    begin(options, arguments.stay, settings, stay)
 }
 
 fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
@@ -176,6 +298,7 @@ fn described(arguments: &StayArguments, room: String, name: String, part: Part) 
     let name = DisplayName::parse(&name).map_or(name, |name| name.as_str().to_owned());
     SessionInfo {
         server: arguments.server().to_owned(),
+        served_by: ServedBy::Server,
         server_by_default: arguments.server.is_none(),
         unused_server: arguments.unused_server.clone(),
         room,
@@ -196,15 +319,24 @@ fn described(arguments: &StayArguments, room: String, name: String, part: Part) 
 fn begin(
     options: JoinOptions,
     arguments: StayArguments,
-    processing: Processing,
-    activation: ActivationChoice,
+    settings: VoiceSettings,
     stay: SessionInfo,
 ) -> Result<Exit, Failure> {
     logs::init("warn");
-    let stop = Stop::listen();
     // What cannot be is said first, and alone.
     let prepared = options.prepare().map_err(|error| told(arguments.json, error.into()))?;
-    let SessionInfo { server, room, name, part, written_beside, record, .. } = stay.clone();
+    stay_in(|| Ok(prepared.join()?.into()), arguments, settings, stay)
+}
+
+/// One stay, which `call` begins.
+fn stay_in(
+    call: impl FnOnce() -> Result<Call, Failure>,
+    arguments: StayArguments,
+    settings: VoiceSettings,
+    stay: SessionInfo,
+) -> Result<Exit, Failure> {
+    let stop = Stop::listen();
+    let SessionInfo { room, name, part, written_beside, record, served_by, .. } = stay.clone();
     let unused_server = TextOutput::new(stay.clone()).unused_server().filter(|_| arguments.json);
     let mut output = if arguments.json {
         Output::for_programs()
@@ -216,15 +348,11 @@ fn begin(
         output.notice(Duration::ZERO, &line);
     }
     let started = Instant::now();
-    let (voice, events) = prepared.join().map_err(|error| {
-        let failure = Failure::from(error);
-        output.failure(started.elapsed(), &failure);
-        failure
-    })?;
+    let voice = call().inspect_err(|failure| output.failure(started.elapsed(), failure))?;
     output.invitation();
     if part == Part::Talk && !arguments.plain && can_be_live() {
-        output.go_live(&server, &room, &name);
-        output.set_push_to_talk(activation == ActivationChoice::PushToTalk);
+        output.go_live(header_server(served_by, &stay.server), &room, &name, served_by);
+        output.set_push_to_talk(settings.activation == ActivationChoice::PushToTalk);
     }
     if let Some(sentence) = written_beside {
         output.notice(started.elapsed(), &plain(sentence));
@@ -236,8 +364,18 @@ fn begin(
         // That the room is not joined yet is said by itself.
         is_late: true,
     });
-    let talk = Talk::new((voice, events), output, stop, arguments, (room, name), started);
-    Talk { typed, processing, activation, kept, ..talk }.run()
+    let talk = Talk::new(voice, output, stop, arguments, (room, name), started);
+    let VoiceSettings { processing, activation } = settings;
+    Talk { typed, processing, activation, kept, served_by, ..talk }.run()
+}
+
+/// What the header of the live view says beside the room.
+fn header_server(served_by: ServedBy, server: &str) -> &str {
+    match served_by {
+        ServedBy::Server => server,
+        ServedBy::Host => "over a host, who can listen",
+        ServedBy::ThisProgram => "you are the host; /host shows the links",
+    }
 }
 
 const PATIENCE: &str = "Leave out --give-up-after to wait for it.";
@@ -245,13 +383,18 @@ const PATIENCE: &str = "Leave out --give-up-after to wait for it.";
 /// What was the matter with the server, why, and what the person can do.
 type Trouble = (&'static str, String, Option<String>);
 
-fn gave_up(server: &str, limit: &str, why: Option<(&str, &str)>, step: &str) -> String {
+fn gave_up(
+    (word, server): (&str, &str),
+    limit: &str,
+    why: Option<(&str, &str)>,
+    step: &str,
+) -> String {
     let server = address(server);
     match why {
         Some((what, why)) => {
-            format!("The server at {server} {what} for {limit}: {} {step}", harmless(why))
+            format!("The {word} at {server} {what} for {limit}: {} {step}", harmless(why))
         }
-        None => format!("The server at {server} has not answered for {limit}. {step}"),
+        None => format!("The {word} at {server} has not answered for {limit}. {step}"),
     }
 }
 
@@ -271,8 +414,9 @@ enum Kept {
 
 /// One stay.
 struct Talk {
-    voice: Room,
-    events: Events,
+    voice: Call,
+    /// Who passes on what is said.
+    served_by: ServedBy,
     output: Output,
     typed: Option<Receiver<Input>>,
     types_at_terminal: bool,
@@ -318,7 +462,7 @@ struct Talk {
 impl Talk {
     /// One who begins in the group of everyone, and types nothing. `started`: when it joined.
     fn new(
-        (voice, events): (Room, Events),
+        voice: Call,
         output: Output,
         stop: Stop,
         arguments: StayArguments,
@@ -327,7 +471,7 @@ impl Talk {
     ) -> Self {
         Self {
             voice,
-            events,
+            served_by: ServedBy::Server,
             output,
             typed: None,
             types_at_terminal: std::io::stdin().is_terminal(),
@@ -366,7 +510,7 @@ impl Talk {
         self.output.leaving();
         self.output.end_live();
         self.voice.leave_and_wait(LEAVE_WITHIN);
-        while let Some(stamped) = self.events.poll_timed() {
+        while let Some(stamped) = self.voice.poll_timed() {
             self.tell(&stamped);
         }
         let failure = self.failure.take();
@@ -382,12 +526,19 @@ impl Talk {
 
     fn until_the_end(&mut self) -> End {
         loop {
-            self.events.wait(TURN);
-            while let Some(stamped) = self.events.poll_timed() {
+            self.voice.wait(TURN);
+            while let Some(stamped) = self.voice.poll_timed() {
                 self.tell(&stamped);
                 if let Some(end) = self.end_by(&stamped.event) {
                     return end;
                 }
+            }
+            if let Some(Ended { end, message, next_step }) = self.voice.take_end() {
+                self.failure = Some((message, next_step));
+                return end;
+            }
+            if let Some(advice) = self.voice.hosted_mut().and_then(HostedCall::take_advice) {
+                self.output.notice(self.started.elapsed(), &plain(advice));
             }
             if let Some(end) = self.take_typed() {
                 return end;
@@ -488,6 +639,11 @@ impl Talk {
         {
             self.output.notice(stamped.at, &plain(done));
         }
+        if let Event::Room(RoomEvent::Joined { .. }) = &stamped.event
+            && let Some(links) = self.voice.hosted().and_then(HostedCall::links)
+        {
+            self.output.links(stamped.at, links);
+        }
         if let Event::Room(RoomEvent::Joined { session, .. }) = &stamped.event
             && let Some(ended) = self.decisions.joined(stamped.at, *session)
         {
@@ -554,7 +710,8 @@ impl Talk {
                 .as_ref()
                 .and_then(|(.., step)| step.clone())
                 .unwrap_or_else(|| PATIENCE.to_owned());
-            self.failure = Some((gave_up(self.arguments.server(), &limit, why, &step), Some(step)));
+            let (word, server) = (self.served_by.word(), self.arguments.server());
+            self.failure = Some((gave_up((word, server), &limit, why, &step), Some(step)));
             return Some(End::GaveUp);
         }
         None

@@ -8,6 +8,7 @@ use crate::format::short;
 use crate::live::cells::{cut, fit, width};
 use crate::people::People;
 use crate::reach::EXPOSED;
+use crate::served_by::ServedBy;
 use crate::text::{group_shown, harmless};
 
 const COLUMNS: [&str; 5] = ["name", "route", "round trip", "lost", ""];
@@ -18,21 +19,21 @@ const LONGEST_NAME: usize = 28;
 /// So are the names of the groups.
 const LONGEST_GROUPS: usize = 30;
 
-/// A line about oneself, then a table.
+/// A line about oneself, then a table. Of the room its name, and who passes on what is said there.
 pub fn lines(
     snapshot: &Snapshot,
     people: &People,
     name: &str,
-    room: &str,
+    (room, served_by): (&str, ServedBy),
     locked: bool,
 ) -> Vec<String> {
-    let mut lines = vec![oneself(snapshot, name, room, locked)];
+    let mut lines = vec![oneself(snapshot, name, (room, served_by), locked)];
     if snapshot.peers.is_empty() {
         lines.push("No other person is here yet.".to_owned());
         return lines;
     }
     let mut rows: Vec<[String; 5]> =
-        snapshot.peers.iter().map(|state| row(state, people)).collect();
+        snapshot.peers.iter().map(|state| row(state, people, served_by)).collect();
     rows.sort_by_cached_key(|row| row[0].to_lowercase());
     let headings = COLUMNS.map(str::to_owned);
     let table = std::iter::once(&headings).chain(&rows);
@@ -46,13 +47,18 @@ pub fn lines(
     lines
 }
 
-fn oneself(snapshot: &Snapshot, name: &str, room: &str, locked: bool) -> String {
+fn oneself(
+    snapshot: &Snapshot,
+    name: &str,
+    (room, served_by): (&str, ServedBy),
+    locked: bool,
+) -> String {
     let (name, room) = (harmless(name), harmless(room));
     let state = if snapshot.connected { "connected to" } else { "not connected to" };
     let silent = if snapshot.connected && !snapshot.server_answers {
-        ", but the server does not answer"
+        format!(", but the {} does not answer", served_by.word())
     } else {
-        ""
+        String::new()
     };
     let muted = if snapshot.muted { ", muted" } else { "" };
     let deafened = if snapshot.deafened { ", deafened" } else { "" };
@@ -65,10 +71,10 @@ fn oneself(snapshot: &Snapshot, name: &str, room: &str, locked: bool) -> String 
     format!("You are {name}{muted}{deafened}, {state} “{room}”{silent}.{locked}{exposed}")
 }
 
-fn row(state: &PeerState, people: &People) -> [String; 5] {
+fn row(state: &PeerState, people: &People, served_by: ServedBy) -> [String; 5] {
     let route = match state.route {
         Route::Direct => "direct",
-        Route::Relayed => "server",
+        Route::Relayed => served_by.word(),
         Route::None => "no sound",
     };
     let round_trip = state.round_trip.map_or("–".to_owned(), short);
@@ -116,6 +122,8 @@ mod tests {
     use crate::people::tests::people;
     use crate::summary::tests::state;
 
+    const LOBBY: (&str, ServedBy) = ("lobby", ServedBy::Server);
+
     /// proves: D-52
     #[test]
     fn mode_connection_and_everyone_are_shown() {
@@ -147,8 +155,8 @@ mod tests {
             "  Ben            direct  12 ms       1.0 %  speaks, in everyone, Red",
             "  Cleo the Long  server  –           –",
         ];
-        assert_eq!(lines(&snapshot, &people, "Ada", "lobby", false), expected);
-        let locked = lines(&snapshot, &people, "Ada", "lobby", true);
+        assert_eq!(lines(&snapshot, &people, "Ada", LOBBY, false), expected);
+        let locked = lines(&snapshot, &people, "Ada", LOBBY, true);
         assert_eq!(
             locked[0],
             "You are Ada, muted, connected to “lobby”. The room is closed to newcomers."
@@ -175,7 +183,7 @@ mod tests {
             ..state(1, long)
         };
         let snapshot = Snapshot { peers: vec![state], ..Snapshot::default() };
-        let lines = lines(&snapshot, &people(&[(1, long)]), "Ada", "lobby", false);
+        let lines = lines(&snapshot, &people(&[(1, long)]), "Ada", LOBBY, false);
         assert!(lines[1..].iter().all(|line| width(line) <= 72), "{lines:#?}");
     }
 
@@ -188,7 +196,7 @@ mod tests {
             ..state(1, "Ben")
         }];
         let snapshot = Snapshot { connected: true, mode: "client", peers, ..Snapshot::default() };
-        let lines = lines(&snapshot, &people(&[(1, "Ben")]), "Ada", "lobby", false);
+        let lines = lines(&snapshot, &people(&[(1, "Ben")]), "Ada", LOBBY, false);
         assert_eq!(lines[0], "You are Ada, connected to “lobby”, but the server does not answer.");
         assert!(lines[2].contains("no sound"), "{}", lines[2]);
     }
@@ -201,7 +209,7 @@ mod tests {
             &Snapshot { peers, ..Snapshot::default() },
             &people(&[(1, "Ben")]),
             "Ada",
-            "lobby",
+            LOBBY,
             false,
         );
         assert!(lines[2].ends_with("muted, deafened"), "{}", lines[2]);
@@ -209,7 +217,7 @@ mod tests {
 
     #[test]
     fn who_is_alone_or_not_connected_is_told_so() {
-        let lines = lines(&Snapshot::default(), &People::default(), "Ada", "lobby", false);
+        let lines = lines(&Snapshot::default(), &People::default(), "Ada", LOBBY, false);
         assert_eq!(
             lines,
             ["You are Ada, not connected to “lobby”.", "No other person is here yet."]

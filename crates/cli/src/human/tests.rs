@@ -13,6 +13,7 @@ fn stay(relay_only: bool, part: Part) -> SessionInfo {
         ("ws://127.0.0.1:8080".to_owned(), "lobby".to_owned(), "Ada".to_owned());
     SessionInfo {
         server,
+        served_by: ServedBy::Server,
         server_by_default: true,
         room,
         name,
@@ -641,4 +642,27 @@ fn who_does_not_encrypt_reads_that_others_do() {
         let encrypted = TextOutput::new(SessionInfo { end_to_end, ..stay(false, Part::Talk) });
         assert!(encrypted.opening()[1].text.contains("encrypted end to end"));
     }
+}
+
+#[test]
+fn a_call_over_a_host_speaks_of_its_host_and_of_no_server() {
+    let view = |served_by| {
+        let room = "192.0.2.1:7788".to_owned();
+        TextOutput::new(SessionInfo { served_by, room, ..stay(false, Part::Talk) })
+    };
+    let opening = |served_by| -> Vec<String> {
+        view(served_by).opening().into_iter().map(|line| line.text).collect()
+    };
+    assert_eq!(opening(ServedBy::Host)[1], "Joining the call at 192.0.2.1:7788 as Ada …");
+    assert_eq!(opening(ServedBy::ThisProgram)[1], "Hosting a call as Ada …");
+    let mut view = view(ServedBy::Host);
+    let people = people(&[(1, "Ben")]);
+    let mut said =
+        |event| view.event(&at(1000, event), &people).map_or(String::new(), |line| line.text);
+    assert_eq!(said(joined()), "You are in the call; one other is there.");
+    let retry = "The next try is in 1.0 s; more follow.";
+    assert_eq!(said(away(1000)), format!("The host is away: connection refused. {retry}"));
+    assert_eq!(said(away(1000)), "", "once");
+    assert_eq!(said(joined()), "Back in the call.");
+    assert_eq!(said(Event::Room(RoomEvent::Left)), "You have left the call.");
 }

@@ -249,12 +249,13 @@ fn status(screen: &Screen) -> String {
     let clock = screen
         .seconds
         .map(|seconds| format!("  {}", crate::format::clock_of(seconds).trim_start()));
+    let server = screen.served_by.word();
     let link = match screen.link {
         Link::Joining => "joining …".to_owned(),
-        Link::Connected if screen.is_server_silent => "server does not answer".to_owned(),
+        Link::Connected if screen.is_server_silent => format!("{server} does not answer"),
         Link::Connected => "connected".to_owned(),
-        Link::Away { retry_s: 0 } => "server away, trying again …".to_owned(),
-        Link::Away { retry_s } => format!("server away, trying again in {retry_s} s"),
+        Link::Away { retry_s: 0 } => format!("{server} away, trying again …"),
+        Link::Away { retry_s } => format!("{server} away, trying again in {retry_s} s"),
     };
     let locked = if screen.locked { "locked  " } else { "" };
     format!("{locked}{link}{}", clock.unwrap_or_default())

@@ -6,13 +6,15 @@ use voicemesh::{DeviceEvent, DeviceRole, Event, Permissions, RoomEvent};
 
 use crate::human::Heard;
 use crate::reach::next_step;
+use crate::served_by::ServedBy;
 use crate::text::harmless;
 use crate::who::group_names;
 
 /// Follows the events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Problems {
-    /// Why the server is not reached.
+    served_by: ServedBy,
+    /// Why the server, or the host, is not reached.
     server: Option<String>,
     has_joined: bool,
     /// The talk groups in which a moderator holds the user.
@@ -48,7 +50,8 @@ impl Problems {
                     .map(|step| format!(" {step}"))
                     .unwrap_or_default();
                 let why = harmless(why.trim_end_matches('.')).into_owned();
-                self.server = Some(format!("The server is not reached: {why}.{step}"));
+                let what = self.served_by.word();
+                self.server = Some(format!("The {what} is not reached: {why}.{step}"));
             }
             Event::Device(DeviceEvent::Lost { which, .. }) => *self.lost(*which) = true,
             Event::Device(DeviceEvent::Recovered { which } | DeviceEvent::Changed { which }) => {
@@ -62,6 +65,10 @@ impl Problems {
             }
             _ => {}
         }
+    }
+
+    pub(crate) fn set_served_by(&mut self, served_by: ServedBy) {
+        self.served_by = served_by;
     }
 
     /// What was shown long enough, and is no longer.

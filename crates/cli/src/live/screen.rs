@@ -17,6 +17,7 @@ use crate::format::EVERYONE;
 use crate::human::Heard;
 use crate::human::{Line, Mood};
 use crate::people::People;
+use crate::served_by::ServedBy;
 use crate::text::harmless;
 use crate::who::in_groups;
 
@@ -40,6 +41,8 @@ pub(crate) struct Screen {
     pub room: String,
     /// The server's address, as it may be shown.
     pub server: String,
+    /// Who passes on what is said.
+    pub served_by: ServedBy,
     /// The own name, as it may be shown.
     pub name: String,
     pub link: Link,
@@ -179,6 +182,7 @@ impl Screen {
         Self {
             room: harmless(room).into_owned(),
             server: harmless(server).into_owned(),
+            served_by: ServedBy::default(),
             name: harmless(name).into_owned(),
             link: Link::Joining,
             seconds: None,

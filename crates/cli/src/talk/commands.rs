@@ -10,15 +10,18 @@ use voicemesh::{
 
 use super::new_link::{self, Invitations, Invited};
 use super::pending::Request;
-use super::{End, Kept, LONGEST_UNOBSERVED, SNAPSHOT_AGE, Talk, beside_earlier};
+use super::{End, Kept, LONGEST_UNOBSERVED, SNAPSHOT_AGE, Talk, beside_earlier, header_server};
+use crate::call::NO_MODERATORS;
 use crate::command_arguments;
 use crate::decisions::Change as Decided;
 use crate::encryption;
 use crate::format::{EVERYONE, in_minutes};
+use crate::hosted::YOUR_CALL;
 use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Action;
 use crate::microphone::ActivationChoice;
+use crate::served_by::ServedBy;
 use crate::slash::{Change, Decision, SlashCommand, ban, parse};
 use crate::text::{group_shown, harmless};
 use crate::who::{self, group_names};
@@ -83,8 +86,8 @@ impl Talk {
             Action::Mute(muted) => self.voice.microphone().set_muted(muted),
             Action::Deafen(deafened) => self.voice.speaker().set_deafened(deafened),
             Action::Talk(held) => self.voice.microphone().set_talking(held),
-            Action::MutePeer(peer, muted) => self.voice.participant(peer).set_muted(muted),
-            Action::Gain(peer, factor) => self.voice.participant(peer).set_gain(factor),
+            Action::MutePeer(peer, muted) => self.voice.member(peer).set_muted(muted),
+            Action::Gain(peer, factor) => self.voice.member(peer).set_gain(factor),
             // The view does these itself.
             Action::Redraw | Action::Suspend => return None,
         }
@@ -123,6 +126,7 @@ impl Talk {
                 self.answer("You hear the others again.");
             }
             SlashCommand::Participant => self.who_at = Some(self.started.elapsed() + SNAPSHOT_AGE),
+            SlashCommand::Code if !self.served_by.is_room() => self.answer(NOT_END_TO_END),
             SlashCommand::Code => {
                 for line in encryption::lines(&self.summary.snapshot, &self.people) {
                     self.answer(line);
@@ -130,7 +134,7 @@ impl Talk {
             }
             SlashCommand::Gain { name, factor } => {
                 let peer = self.people.find(&name)?;
-                self.voice.participant(peer).set_gain(factor);
+                self.voice.member(peer).set_gain(factor);
                 self.answer(format!(
                     "You hear {} at {:.0} %.",
                     self.people.label(peer),
@@ -152,13 +156,37 @@ impl Talk {
             SlashCommand::Record(folder) => self.record(folder.as_deref())?,
             SlashCommand::Moderate(decision) => self.moderate(decision)?,
             SlashCommand::NewLink { is_sent } => self.new_link(is_sent)?,
+            SlashCommand::Host => self.host()?,
             SlashCommand::Help => self.output.help(self.started.elapsed()),
         }
         Ok(())
     }
 
+    /// Shows the links of the call that this program hosts, or hosts it in place of one who is gone.
+    fn host(&mut self) -> Result<(), String> {
+        let now = self.started.elapsed();
+        let call = self
+            .voice
+            .hosted_mut()
+            .ok_or("This is a room of a server. `voicemesh host` begins a call over a host.")?;
+        if let Some(links) = call.links() {
+            self.output.links(now, links);
+            return Ok(());
+        }
+        call.take_over()?;
+        self.served_by = ServedBy::ThisProgram;
+        self.room = YOUR_CALL.to_owned();
+        let server = header_server(self.served_by, "");
+        self.output.set_place(&self.room, server);
+        self.answer("You are the host from now on.");
+        Ok(())
+    }
+
     /// Asks the server; its answer arrives later as an event.
     fn moderate(&mut self, decision: Decision) -> Result<(), String> {
+        if !self.served_by.is_room() {
+            return Err(NO_MODERATORS.to_owned());
+        }
         let now = self.started.elapsed();
         self.decisions.expire(now);
         let label = |peer| self.people.label(peer);
@@ -256,11 +284,7 @@ impl Talk {
                 )
             }
         };
-        let transaction = self
-            .voice
-            .lobby()
-            .moderate(action)
-            .map_err(|error| format!("That did not work: {error}."))?;
+        let transaction = self.voice.moderate(action)?;
         self.pending.asked(now, Request::Decision(transaction), &self.line);
         self.decisions.asked(transaction, Some(done), change);
         Ok(())
@@ -357,9 +381,9 @@ impl Talk {
             .collect();
         self.set_groups(joined);
         let later = if self.server_answers() {
-            ""
+            String::new()
         } else {
-            " The others learn of it when the server is back."
+            format!(" The others learn of it when the {} is back.", self.served_by.word())
         };
         self.answer(format!("You listen and speak to {}.{later}", group_label(&group)));
         Ok(())
@@ -384,9 +408,7 @@ impl Talk {
             }
             (Some(folder), Kept::Nothing) => {
                 let folder = command_arguments::absolute(folder);
-                self.voice
-                    .start_recording(&folder)
-                    .map_err(|why| format!("Nothing is recorded: {why}."))?;
+                self.voice.start_recording(&folder)?;
                 let since = self.started.elapsed();
                 self.pending.asked(since, Request::Recording, &self.line);
                 self.kept = Kept::Soon { folder, since, is_late: false };
@@ -428,13 +450,19 @@ impl Talk {
         must_fit("A text", text, TEXT_BYTES)?;
         self.must_not_be_left_out(peer)?;
         self.written.sent(self.started.elapsed(), &self.line, text, true);
-        self.voice.participant(peer).send_text(text);
+        self.voice.member(peer).send_text(text);
         self.own_text(format!("You (to {} alone): {}", self.people.label(peer), harmless(text)));
         Ok(())
     }
 
     /// A new room and key, on the same server, of which those who have this room's key learn.
     fn new_link(&mut self, is_sent: bool) -> Result<(), String> {
+        if !self.served_by.is_room() {
+            return Err(
+                "A call over a host keeps its link. For another, end it and begin a new one with `voicemesh host`."
+                    .to_owned(),
+            );
+        }
         if self.arguments.room_key.is_none() {
             return Err(
                 "This room has no key to replace: only links of `voicemesh link` have one."
@@ -463,7 +491,7 @@ impl Talk {
             let text = new_link::text(label, &link);
             // What the server refuses is written again to that one alone.
             self.written.sent(now, &format!("/msg {label} {text}"), &text, true);
-            self.voice.participant(*peer).send_text(&text);
+            self.voice.member(*peer).send_text(&text);
         }
         self.invitations = Invitations::new(&invited, &link);
         self.answer(invited.answer(&link));
@@ -507,12 +535,13 @@ impl Talk {
         if self.summary.in_session {
             return Ok(());
         }
-        Err("Not sent: the server is out of reach. Send it again when you are back.".to_owned())
+        let word = self.served_by.word();
+        Err(format!("Not sent: the {word} is out of reach. Send it again when you are back."))
     }
 
     fn mute_peer(&mut self, name: &str, muted: bool) -> Result<(), String> {
         let peer: PeerId = self.people.find(name)?;
-        self.voice.participant(peer).set_muted(muted);
+        self.voice.member(peer).set_muted(muted);
         let label = self.people.label(peer);
         self.answer(if muted {
             format!("You hear {label} no more.")
@@ -525,7 +554,7 @@ impl Talk {
     pub(super) fn show_who(&mut self) {
         let snapshot = self.voice.snapshot();
         self.summary.observe(snapshot.clone());
-        let (people, name, room) = (&self.people, &self.name, &self.room);
+        let (people, name, room) = (&self.people, &self.name, (self.room.as_str(), self.served_by));
         let locked = self.summary.locked;
         let table = || who::lines(&snapshot, people, name, room, locked);
         self.output.who(self.started.elapsed(), &self.summary, table);
@@ -544,6 +573,9 @@ impl Talk {
         self.output.notice(self.started.elapsed(), &plain(text));
     }
 }
+
+/// The answer to `/code` in a call over a host.
+const NOT_END_TO_END: &str = "What you say is encrypted on its way to the host and from there to the others, for everyone who does not have the link. It is not encrypted end to end: the host can listen.";
 
 /// A talk group in a sentence.
 fn group_label(group: &str) -> String {

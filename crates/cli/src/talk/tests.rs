@@ -7,7 +7,7 @@ use std::rc::Rc;
 use clap::Parser as _;
 use voicemesh::{
     DeviceRole, ErrorCode, GROUP_NAME_BYTES, MemberEncryption, PasswordChange, PeerState,
-    Permissions, RoomKey, TEXT_BYTES, TransactionError, TransactionId,
+    Permissions, Room, RoomKey, TEXT_BYTES, TransactionError, TransactionId,
 };
 
 use super::*;
@@ -63,7 +63,8 @@ impl World {
         let printed = Printed::default();
         let output = Output::for_tests(Box::new(printed.clone()));
         let names = ("lobby".to_owned(), "Ada".to_owned());
-        let talk = Talk::new(room, output, Stop::default(), arguments.stay, names, Instant::now());
+        let talk =
+            Talk::new(room.into(), output, Stop::default(), arguments.stay, names, Instant::now());
         let mut world = Self { talk, printed, folder };
         for event in [joined(), arrival(1, "Ben"), arrival(0x2222, "Cleo"), arrival(0x3333, "Cleo")]
         {
@@ -141,6 +142,8 @@ fn refused_at_once() -> Vec<(String, &'static str)> {
         ("/code it", "nothing more"),
         ("/deafen Ben", "nothing more"),
         ("/help me", "nothing more"),
+        ("/host", "voicemesh host"),
+        ("/host now", "nothing more"),
         ("/lock it", "nothing more"),
         ("/quit now", "nothing more"),
         ("/undeafen Ben", "nothing more"),
