@@ -4,7 +4,9 @@
 //!
 //! Each attack has a twin in a room without what stops it, where it must succeed: a room without a
 //! key, one whose members do not encrypt, or the same with one thing changed (`twin`). Of two the
-//! check is inside of the key ring only; their twins are in `crates/e2ee/src/tests/attacks.rs`.
+//! check is inside of the key ring only; their twins are in `crates/e2ee/src/tests/attacks.rs`. That
+//! nothing is sent to a member who is said to be unable to encrypt is the mesh's; the twin without
+//! that is in `crates/mesh/src/tests/encryption.rs`.
 //!
 //! `ATTACK_SEEDS=1000` runs so many of each (`make test-long PART=attacks`).
 
@@ -76,6 +78,8 @@ struct Outcome {
     heard: f64,
     /// A member's safety code differs from that of these people in an honest room.
     code_changed: bool,
+    /// Whether, before the attack, no member's did; none if there was no such time.
+    honest_before: Option<bool>,
     /// Links whose certificate is the server's.
     links: u64,
     attempts: u64,
@@ -100,8 +104,9 @@ struct Scene {
     /// A member that left, and what it must not hear.
     gone: Option<usize>,
     said_without_it: BTreeSet<Bytes>,
-    /// The code in an honest room, once everyone has been added, and whose differed before a step.
-    honest_code: Option<SafetyCode>,
+    /// The codes in an honest room of those who are there, and of those who stayed; and whose
+    /// differed from both before a step.
+    honest_codes: Vec<SafetyCode>,
     differs: Vec<bool>,
     outcome: Outcome,
 }
@@ -138,7 +143,7 @@ impl Scene {
             stale: None,
             gone: None,
             said_without_it: BTreeSet::new(),
-            honest_code: None,
+            honest_codes: Vec::new(),
             differs: Vec::new(),
             outcome: Outcome::default(),
         }
@@ -156,7 +161,7 @@ impl Scene {
             self.counted.push(BTreeSet::new());
             self.written.push(BTreeSet::new());
         }
-        self.honest_code = self.code_of_an_honest_room();
+        self.honest_codes = vec![self.code_of_an_honest_room(number)];
     }
 
     fn run(&mut self, time: Duration) {
@@ -224,7 +229,9 @@ impl Scene {
                 continue;
             };
             if self.gone == Some(at) && self.said_without_it.contains(&frame) {
-                self.accepted(at, format!("{at} had left and heard {of}"));
+                // Whatever its code is: those who stayed know nothing of it.
+                self.outcome.unnoticed += 1;
+                self.outcome.foreign.push(format!("{at} had left and heard {of}"));
             }
             if !self.heard.entry((at, of)).or_default().insert(frame) {
                 self.accepted(at, format!("{at} heard {of} say something again"));
@@ -316,11 +323,19 @@ impl Scene {
             })
         });
         self.run(SECOND / 5);
+        self.note_codes();
     }
 
-    /// What these members would compare in a room without an attacker.
-    fn code_of_an_honest_room(&self) -> Option<SafetyCode> {
-        let ids: Vec<_> = self.world.peers.iter().map(|peer| peer.id).collect();
+    /// There is no attack yet that changes a code.
+    fn note_codes(&mut self) {
+        let are_honest = !self.codes_that_differ().contains(&true);
+        let before = self.outcome.honest_before.unwrap_or(true);
+        self.outcome.honest_before = Some(before && are_honest);
+    }
+
+    /// What the first so many members would compare in a room without an attacker.
+    fn code_of_an_honest_room(&self, members: usize) -> SafetyCode {
+        let ids: Vec<_> = self.world.peers.iter().take(members).map(|peer| peer.id).collect();
         let session = SessionId::new(1).expect("not zero");
         let ring = |number: usize| {
             let secret = self.world.secret(number as u64 + 1);
@@ -329,14 +344,16 @@ impl Scene {
         let mut first = ring(0);
         for (number, id) in ids.iter().enumerate().skip(1) {
             let announcement = ring(number).announcement(session);
-            first.set_member(Duration::ZERO, session, *id, &announcement).ok()?;
+            first
+                .set_member(Duration::ZERO, session, *id, &announcement)
+                .expect("an honest announcement is accepted");
         }
-        Some(first.safety_code())
+        first.safety_code()
     }
 
     fn codes_that_differ(&self) -> Vec<bool> {
         let codes = self.world.peers.iter().map(|peer| peer.comms.network().mesh.safety_code());
-        codes.map(|code| code != self.honest_code).collect()
+        codes.map(|code| !code.is_some_and(|code| self.honest_codes.contains(&code))).collect()
     }
 
     /// Whether the attack keeps what these two say from each other.
@@ -385,7 +402,7 @@ fn windows(bytes: &[u8]) -> impl Iterator<Item = [u8; WINDOW_BYTES]> + '_ {
 fn play(kind: AttackKind, protection: Protection, weakening: Weakening, seed: u64) -> Outcome {
     let mut scene = Scene::new(kind, protection, seed);
     match kind {
-        AttackKind::SwapAtJoin | AttackKind::StripOne | AttackKind::StripAll => {
+        _ if is_there_from_the_join(kind) => {
             scene.attack(true);
             scene.add_members(3);
             scene.run(2 * SECOND);
@@ -481,6 +498,7 @@ fn play_rollback(mut scene: Scene, weakening: Weakening) -> Outcome {
     // With the time that the former keys are accepted, 11 s have passed.
     let wait = if weakening == Weakening::BringsBackSoon { SECOND } else { 11 * SECOND };
     scene.run(wait);
+    scene.note_codes();
     scene.stale = Some("from before");
     scene.is_counting = true;
     scene.set_speaking(true);
@@ -492,6 +510,7 @@ fn play_rollback(mut scene: Scene, weakening: Weakening) -> Outcome {
 
 fn kick_the_fourth(scene: &mut Scene, unheard: usize) {
     let peer = scene.world.peers[3].id;
+    scene.honest_codes.push(scene.code_of_an_honest_room(3));
     scene.world.moderate(1, Moderation::Kick { peer }, unheard);
     if unheard == usize::MAX {
         // It stays away.
@@ -531,9 +550,15 @@ fn changes_identities(kind: AttackKind) -> bool {
     matches!(kind, AttackKind::Ghost | AttackKind::SwapAtJoin | AttackKind::StripAll)
 }
 
+fn is_there_from_the_join(kind: AttackKind) -> bool {
+    matches!(kind, AttackKind::SwapAtJoin | AttackKind::StripOne | AttackKind::StripAll)
+}
+
 fn judge(kind: AttackKind, protection: Protection, seed: u64) -> Outcome {
     let outcome = play(kind, protection, Weakening::None, seed);
     let what = format!("{kind:?} in a room with {protection:?}, seed {seed}: {outcome:?}");
+    // A code that always differs would excuse everything.
+    assert_eq!(outcome.honest_before, (!is_there_from_the_join(kind)).then_some(true), "{what}");
     assert_eq!(outcome.plain, 0, "{what}");
     assert!(kind == AttackKind::Honest || outcome.attempts > 0, "it did nothing: {what}");
     match protection {
@@ -564,8 +589,12 @@ fn twin(kind: AttackKind, seed: u64) -> Option<bool> {
         | AttackKind::SpliceRooms
         | AttackKind::SpliceSessions
         | AttackKind::Unsealed => accepts_foreign(outcome(Unencrypted)),
-        AttackKind::StripOne | AttackKind::StripAll | AttackKind::StripLater => {
-            outcome(Unencrypted).plain > 0
+        // Without a key a member may be one that cannot encrypt, and what is said in its name is
+        // taken …
+        AttackKind::StripOne | AttackKind::StripAll => accepts_foreign(outcome(NoRoomKey)),
+        // … unless it has encrypted before.
+        AttackKind::StripLater => {
+            accepts_foreign(play(AttackKind::StripOne, NoRoomKey, Weakening::None, seed))
         }
         // What tells the order apart from a loss is what arrives.
         AttackKind::Reorder => {
@@ -577,8 +606,10 @@ fn twin(kind: AttackKind, seed: u64) -> Option<bool> {
         AttackKind::DropRekeys => {
             accepts_foreign(play(kind, RoomKey, Weakening::DepartureUnknown, seed))
         }
+        // It is seen that packets show what they carry.
+        AttackKind::Honest => outcome(Unencrypted).plain > 0,
         // `swapped_identity_keys_of_a_known_member_without_a_room_key`.
-        AttackKind::SwapLater | AttackKind::Honest | AttackKind::Withhold => return None,
+        AttackKind::SwapLater | AttackKind::Withhold => return None,
     })
 }
 

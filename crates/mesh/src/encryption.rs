@@ -20,6 +20,7 @@ use voicemesh_session::{RosterEntry, TextReader};
 use voicemesh_wire::packet::{KeyPackage, KeyRequest, Kind, Relay};
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
+use crate::checks::{Check, runs};
 use crate::connection::Connection;
 use crate::event::MeshEvent;
 use crate::fingerprints::LinkAuthentication;
@@ -363,7 +364,7 @@ impl Encryption {
     fn takes_plain(&self, member: &Member) -> bool {
         !self.ring.has_room_key()
             && !member.capabilities.e2ee
-            && !self.ring.was_accepted(member.peer)
+            && !(self.ring.was_accepted(member.peer) && runs(Check::EncryptedBefore))
     }
 }
 

@@ -22,6 +22,7 @@
 
 mod beside;
 mod carried;
+mod checks;
 mod choice;
 mod connect_failure;
 mod connection;

@@ -4,10 +4,15 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use voicemesh_e2ee::{Configuration, KeyRing, Label, RoomKey, Seed};
 use voicemesh_session::Abilities;
-use voicemesh_wire::packet::{self, DataMessage, KeyPackage, Kind, Relay, SealedText, SealedWith};
+use voicemesh_wire::packet::{
+    self, DataMessage, KeyPackage, Kind, Relay, SealedText, SealedWith, TalkspurtCounter, Target,
+    TargetKind, VoiceHeader,
+};
 use voicemesh_wire::signaling::{Capabilities, LeaveReason, PeerInfo, ServerMessage};
 
 use super::*;
+use crate::checks::{Check, without};
+use crate::encryption::Outgoing;
 
 mod published;
 mod sealed_packets;
@@ -182,18 +187,53 @@ impl Room {
     }
 }
 
+/// Ada, and Bo who encrypted, and of whom the server says that he came back without.
+fn stripped(key: Option<RoomKey>) -> Room {
+    let mut room = Room::new(key.clone());
+    let bo = ring(2, key, 0);
+    room.bo_joins(Some(&bo));
+    assert_eq!(room.state(), Some(MemberEncryption::Waiting));
+    assert!(!room.takes_text());
+    room.bo_leaves();
+    room.bo_joins(None);
+    assert_eq!(room.state(), Some(MemberEncryption::Stopped), "and not unable");
+    room
+}
+
 #[test]
 fn a_server_that_says_a_member_came_back_without_encryption_cannot_speak_in_its_place() {
-    for key in [None, Some(RoomKey::new([3; 16]))] {
-        let mut room = Room::new(key.clone());
-        let bo = ring(2, key, 0);
-        room.bo_joins(Some(&bo));
-        assert_eq!(room.state(), Some(MemberEncryption::Waiting));
-        assert!(!room.takes_text());
-        room.bo_leaves();
-        room.bo_joins(None);
-        assert_eq!(room.state(), Some(MemberEncryption::Stopped), "and not unable");
+    for key in [None, room_key()] {
+        let mut room = stripped(key);
         assert!(!room.takes_text() && !room.bo.1.speak && !room.bo.1.listen);
+    }
+    let is_taken = without(Some(Check::EncryptedBefore), || stripped(None).takes_text());
+    assert!(is_taken, "otherwise it is stopped by something else");
+}
+
+#[test]
+fn nothing_is_sent_unsealed_to_a_member_of_whom_the_server_says_that_it_cannot_encrypt() {
+    let target = Target::plain(TargetKind::Group(voicemesh_wire::GroupId::of("Global")));
+    let header =
+        VoiceHeader { sender: ClientId(1), talkspurt: TalkspurtCounter::SevenBit(0), sequence: 1 };
+    let mut speech = Vec::new();
+    header.encode_packet(session(), &[target], &[7; 40], &mut speech);
+    let speech = Bytes::from(speech);
+    let sent = |mut room: Room, check| {
+        let mut outgoing = Outgoing::new(&speech);
+        let now = room.now;
+        without(check, || room.mesh.seal_for_link(now, &mut outgoing, peer(2)))
+    };
+    for key in [None, room_key()] {
+        let never_able = |key| {
+            let mut room = Room::new(key);
+            room.bo_joins(None);
+            room
+        };
+        assert_eq!(sent(never_able(key.clone()), None), None);
+        assert_eq!(sent(stripped(key.clone()), None), None);
+        for room in [never_able(key.clone()), stripped(key)] {
+            assert_eq!(sent(room, Some(Check::Accepted)).as_ref(), Some(&speech));
+        }
     }
 }
 
