@@ -2,6 +2,7 @@
 
 mod accounts;
 mod command;
+mod hosted;
 mod networks;
 mod reaching;
 mod trial;
