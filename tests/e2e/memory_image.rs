@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ogg::PacketReader;
-use voicemesh::{Event, Events, InputSpec, JoinOptions, OutputSpec, Room, RoomEvent};
+use voicemesh::{
+    Event, Events, InputSpec, JoinOptions, MetadataTransaction, OutputSpec, Room, RoomEvent,
+};
 use voicemesh_tests::process::binary;
 use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, wait_for, wait_for_peer};
 use voicemesh_tests::skip::refuse;
@@ -129,8 +131,8 @@ fn call(server: &Server, room: &str, folder: &Folder) -> io::Result<Call> {
         Event::Room(RoomEvent::TransactionDone { result, .. }) => Some(result),
         _ => None,
     };
-    let map = [("map".to_owned(), Some(MAP.to_owned()))].into();
-    cara.set_room_metadata(map).expect("it is taken");
+    let map = MetadataTransaction::new().set("map", MAP);
+    cara.lobby().set_room_metadata(map).expect("it is taken");
     wait_for_event(&mut events, is_done).expect("Cara owns the room");
     let mut bob = join(BOB).with(&recording).start(folder);
     wait_for(&mut bob, "connected");
@@ -174,7 +176,7 @@ fn publisher(server: &Server, room: &str, folder: &Folder) -> JoinOptions {
         .input(InputSpec::Silence)
         .output(OutputSpec::Null)
         .relay_only(true)
-        .state_dir(folder.join(CARA))
+        .state_dir(folder.file(CARA))
 }
 
 /// The first event that `pick` takes.
