@@ -362,9 +362,8 @@ impl Encryption {
     /// Whether what a member says is taken as it is. Who has encrypted before goes on doing so, or
     /// the server could put itself in its place.
     fn takes_plain(&self, member: &Member) -> bool {
-        !self.ring.has_room_key()
-            && !member.capabilities.e2ee
-            && !(self.ring.was_accepted(member.peer) && runs(Check::EncryptedBefore))
+        let has_encrypted = runs(Check::EncryptedBefore) && self.ring.was_accepted(member.peer);
+        !self.ring.has_room_key() && !member.capabilities.e2ee && !has_encrypted
     }
 }
 
