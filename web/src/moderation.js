@@ -66,13 +66,13 @@ export class Moderation {
   #banned = new Map();
   /** Who has left, and when the server knew it; the latest last. @type {Map<string, {name: string, at: number}>} */
   #left = new Map();
-  /** @type {Map<number, {action: Action, about: About & {hasLeft?: boolean}, name: string, hasKey: boolean, at: number}>} by request; `hasKey`: of an encrypted room, as far as is known */
+  /** @type {Map<number, {action: Action, about: About & {hasLeft?: boolean}, name: string, hasKey: boolean, others: ReadonlySet<string>, at: number}>} by request; `hasKey`: of an encrypted room, as far as is known; `others`: who else is here */
   #open = new Map();
   /** What else was decided here, in this session. @type {{muted: Set<string>, moved: Set<string>, locked: boolean, password: boolean}} */
   #held = { muted: new Set(), moved: new Set(), locked: false, password: false };
   /** @type {number | null} */
   #session = null;
-  /** Who was put out of an encrypted room last, and still has its link: another one is offered. @type {{name: string} | null} */
+  /** Who was put out of an encrypted room last, and still has its link: another one is offered to those who stay. @type {import('./state.js').KeyHolder | null} */
   keyHolder = null;
   /** Who was put out last, until that one leaves. */
   #putOut = '';
@@ -139,6 +139,7 @@ export class Moderation {
       about: { ...about, ...(action === 'ban' && !member && { hasLeft: true }) },
       name,
       hasKey: encryption ? !member || encryption.isAccepted(peer) : false,
+      others: new Set([...roster.members.keys()].filter((id) => id !== peer)),
       at: this.mesh.signaling.now,
     });
     if (this.#open.size > MOST_OPEN) this.#open.delete(this.#open.keys().next().value ?? 0);
@@ -151,7 +152,7 @@ export class Moderation {
   done(now, request) {
     const decision = this.#take(request);
     if (!decision) return;
-    const { action, about, name, hasKey } = decision;
+    const { action, about, name, hasKey, others } = decision;
     const peer = about.peer ?? '';
     if (action === 'ban' || action === 'unban') this.#banned.delete(peer);
     if (action === 'ban') this.#banned.set(peer, { name, until: now + BAN_SECONDS * 1000 });
@@ -169,7 +170,7 @@ export class Moderation {
     // The next join brings it along, should the server have forgotten it.
     if (action === 'set-password') this.mesh.config.password = about.password ?? '';
     const keepsKey = hasKey && (action === 'kick' || action === 'ban');
-    if (keepsKey) this.keyHolder = { name };
+    if (keepsKey) this.keyHolder = { name, staying: others };
     const text = DONE[action](name, about) + (keepsKey ? STILL_HAS_KEY : '');
     this.mesh.emit({ type: 'remark', text });
   }

@@ -266,9 +266,9 @@ export class Peer extends EventTarget {
     this.texts.send(this.#mesh, this.#ownName, text, personId);
   }
 
-  /** A text with a room's key: this tab does not keep it. @param {string} text @param {string} personId */
+  /** A text with a room's key, if it can be sent now. @param {string} text @param {string} personId */
   invite(text, personId) {
-    this.texts.send(this.#mesh, this.#ownName, text, personId, false);
+    return this.texts.invite(this.#mesh, text, personId);
   }
 
   /** @param {string} name */

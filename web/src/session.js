@@ -265,6 +265,17 @@ export class Session {
     return true;
   }
 
+  /** Sends a text to one member of an encrypted room only if it can be sealed and relayed now: it does not wait. @param {number} now @param {string} text @param {string} peer @param {(serial: number) => void} sent */
+  sendNow(now, text, peer, sent) {
+    const to = { peer };
+    return (
+      this.mesh.roster.may(null, 'data') &&
+      !this.isKeptFrom(to) &&
+      this.#reader(peer, to) === 'ready' &&
+      this.#relayText(now, { to, text, sent }, [peer])
+    );
+  }
+
   /**
    * Whether this page is held in groups so that it may not write to someone. Of sealed texts the server cannot see all that this
    * depends on; of others it says so itself. @param {import('./waiting-texts.js').Recipient} to
@@ -293,7 +304,7 @@ export class Session {
     return client === null && reader === 'ready' ? 'soon' : reader;
   }
 
-  /** @param {number} now @param {import('./waiting-texts.js').Waiting} waiting @param {string[]} readers @returns {boolean} whether it is on its way */
+  /** @param {number} now @param {Pick<import('./waiting-texts.js').Waiting, 'to' | 'text' | 'sent'>} waiting @param {string[]} readers @returns {boolean} whether it is on its way */
   #relayText(now, { text, to, sent }, readers) {
     const { encryption, signaling } = this.mesh;
     const view = this.current;

@@ -38,8 +38,8 @@ export class Texts {
     this.#chat.forget();
   }
 
-  /** Throws why it is not sent. @param {Mesh | null} mesh @param {string} name one's own @param {string} text @param {string | null} personId null: the room @param {boolean} isShown among the messages */
-  send(mesh, name, text, personId, isShown = true) {
+  /** Throws why it is not sent. @param {Mesh | null} mesh @param {string} name one's own @param {string} text @param {string | null} personId null: the room */
+  send(mesh, name, text, personId) {
     if (utf8Length(text) > LIMITS.textBytes)
       throw new Error(`A message can have at most ${LIMITS.textBytes} bytes.`);
     const session = mesh?.session;
@@ -64,7 +64,6 @@ export class Texts {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
     this.#last.sent(this.clock(), text, person ? personId : null, serials);
-    if (!isShown) return;
     const group = person || groups.includes(GLOBAL) ? null : groups.map(groupLabel).join(', ');
     this.#add({
       from: name,
@@ -75,6 +74,16 @@ export class Texts {
       ...(group !== null && { group: true }),
       ...(person && { person: true }),
     });
+  }
+
+  /** A text with a room's key: this tab does not show or keep it. @param {Mesh | null} mesh @param {string} text @param {string} person an id @returns {boolean} whether it was sent */
+  invite(mesh, text, person) {
+    /** @type {Set<number>} */
+    const serials = new Set();
+    const sent = (/** @type {number} */ serial) => serials.add(serial);
+    if (!mesh?.session.sendNow(this.clock(), text, person, sent)) return false;
+    this.#last.sent(this.clock(), text, person, serials);
+    return true;
   }
 
   /** @param {string} from the writer's name @param {Extract<import('./mesh.js').MeshEvent, {type: 'text'}>} event */

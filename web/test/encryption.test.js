@@ -626,6 +626,41 @@ test('who was put out of a private room is said to have its link, and who had no
   assert.ok(ada.mesh.moderation.keyHolder !== null && plain.mesh.moderation.keyHolder === null);
 });
 
+test('a new room is for those who were there when one was put out, and not for that one when it is back', () => {
+  const world = new World();
+  const [ada, bo, eve] = ['Ada', 'Bo', 'Eve'].map((name) =>
+    joins(world, name, { relay_only: true }),
+  );
+  world.run(500);
+  ada.mesh.moderation.decide('kick', { peer: eve.id });
+  const cara = joins(world, 'Cara', { relay_only: true });
+  world.run(500);
+  ada.mesh.moderation.done(world.now, 1);
+  assert.ok(ada.mesh.roster.members.has(eve.id) && ada.mesh.roster.members.has(cara.id));
+  assert.deepEqual([...(ada.mesh.moderation.keyHolder?.staying ?? [])], [bo.id]);
+});
+
+test('a text that must not wait is sent only to who can read it now', () => {
+  const world = new World();
+  const ada = joins(world, 'Ada', { relay_only: true });
+  world.run(500);
+  const bo = joins(world, 'Bo', { relay_only: true });
+  /** @type {boolean[]} */
+  const sent = [];
+  const send = () => ada.mesh.session.sendNow(world.now, TEXT, bo.id, () => {});
+  world.run(500, () => {
+    if (ada.mesh.encryption?.textReader(bo.id) === 'soon') sent.push(send());
+  });
+  assert.ok(sent.length > 0 && !sent.includes(true));
+  assert.deepEqual(bo.texts, []);
+  assert.ok(send());
+  world.run(200);
+  assert.deepEqual(bo.texts, [[null, TEXT]]);
+  bo.mesh.signaling.leave(world.now);
+  world.run(500);
+  assert.ok(!send());
+});
+
 test('whatever a server or a member sends, nothing is heard, written or broken by it', () => {
   const world = new World();
   const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name));

@@ -793,17 +793,32 @@ test('a new link goes to those who have the key and were named before, each time
   const eve = person({ id: 'Eve', name: 'Eve', encryption: { state: 'unable' } });
   const asked = invited([ben, cleo, eve]);
   assert.match(question(asked), /privately to \u2068Ben\u2069, \u2068Cleo\u2069\. Who/);
-  assert.match(question(asked), /so without the new one: \u2068Eve\u2069/);
+  assert.match(question(asked), /Not written to: \u2068Eve\u2069 \(does not encrypt\)\./);
   // Dan may be who was put out, and came back by the old link; Cleo has left.
   const now = invited([ben, dan, eve], new Set(['Ben', 'Cleo']));
   assert.deepEqual(now.staying, [ben]);
-  assert.match(answer(now), /written to \u2068Ben\u2069\. .*were asked: \u2068Dan\u2069/);
+  assert.match(answer(now), /written to \u2068Ben\u2069\. .*came later: \u2068Dan\u2069/);
   const unwritten = answer({ ...now, staying: [], unwritten: [ben] });
   assert.match(unwritten, /^No one was sent .* Could not be written to: \u2068Ben\u2069/);
   assert.match(question(invited([eve])), /to you alone/);
+  // What is promised, and why not, is true of each.
+  const said = question(
+    invited([
+      { ...ben, met: 'new' },
+      { ...cleo, away: true },
+      { ...dan, encryption: { state: 'waiting', isLate: false } },
+      { ...eve, encryption: { state: 'refused', why: 'identity-changed' } },
+    ]),
+  );
+  assert.match(said, /privately to \u2068Ben\u2069 \(new here\)\. Who/);
+  assert.match(
+    said,
+    /to: \u2068Dan\u2069 \(no keys yet\), \u2068Eve\u2069 \(shows another key\)\./,
+  );
+  assert.match(said, /Could not be written to: \u2068Cleo\u2069\.$/);
   // As the command writes it.
   assert.equal(inviteText('Ben', 'LINK'), 'Ben, we go on in a new room, with a new key: LINK');
-  const keyHolder = { name: 'Eve' };
+  const keyHolder = { name: 'Eve', staying: new Set(['Ben']) };
   assert.match(renewalWords(state({ keyHolder }), null), /^Eve still has this room’s link/);
   assert.equal(renewalWords(state({ keyHolder }), keyHolder), '', 'once');
   assert.equal(renewalWords(state({}), null), '');

@@ -104,8 +104,9 @@ export function lock(app, alert) {
     button(
       look,
       () => {
+        const asked = hook === 'renew' ? peer.state.keyHolder?.staying : undefined;
         settle();
-        openNewLink(app, mark.closest('.room') ?? document.body);
+        openNewLink(app, mark.closest('.room') ?? document.body, asked);
       },
       { test: hook },
       'New link…',

@@ -6,35 +6,43 @@
 import { isolated } from '../names.js';
 import { closeDialog, copy, openDialog } from '../optional.js';
 import { button, h, setText } from './dom.js';
+import { keyWords } from './lock.js';
 
 /** @import { PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
-/** @typedef {{staying: PersonState[], leftOut: PersonState[], cameSince: PersonState[], unwritten: PersonState[]}} Invited `unwritten`: the text to them was not sent */
+/** @typedef {{staying: PersonState[], leftOut: PersonState[], cameSince: PersonState[], unwritten: PersonState[]}} Invited `unwritten`: they are away, or the text to them was not sent */
 
 /**
  * Those who have this room's key get it; of them only those whom the user was asked about: who was put out may have come back by
  * the old link since.
- * @param {PersonState[]} people @param {Set<string>} [asked] ids @returns {Invited}
+ * @param {PersonState[]} people @param {ReadonlySet<string>} [asked] ids @returns {Invited}
  */
 export function invited(people, asked) {
   const readers = people.filter(({ encryption }) => encryption?.state === 'verified');
+  const wanted = readers.filter(({ id }) => asked?.has(id) ?? true);
   return {
-    staying: readers.filter(({ id }) => asked?.has(id) ?? true),
+    staying: wanted.filter(({ away }) => !away),
     leftOut: people.filter((person) => !readers.includes(person)),
     cameSince: readers.filter(({ id }) => asked && !asked.has(id)),
-    unwritten: [],
+    unwritten: wanted.filter(({ away }) => away),
   };
 }
 
-/** @param {PersonState[]} people */
-const names = (people) => people.map(({ name }) => isolated(name)).join(', ');
+/** With what one should know of each. @param {PersonState[]} people */
+const names = (people) =>
+  people
+    .map((person) => {
+      const waits = person.encryption?.state === 'waiting' ? 'no keys yet' : '';
+      const about = keyWords(person) || waits;
+      return isolated(person.name) + (about && ` (${about})`);
+    })
+    .join(', ');
 
 /** @param {Invited} invited */
 function remark({ leftOut, cameSince, unwritten }) {
   return [
-    leftOut.length > 0 && `Without this room’s key, and so without the new one: ${names(leftOut)}.`,
-    cameSince.length > 0 &&
-      `Not written to, because they came after you were asked: ${names(cameSince)}.`,
+    leftOut.length > 0 && `Not written to: ${names(leftOut)}.`,
+    cameSince.length > 0 && `Not written to, because they came later: ${names(cameSince)}.`,
     unwritten.length > 0 && `Could not be written to: ${names(unwritten)}.`,
   ]
     .filter(Boolean)
@@ -44,7 +52,7 @@ function remark({ leftOut, cameSince, unwritten }) {
 /** What is asked before anything is made. @param {Invited} invited */
 export const question = (invited) =>
   (invited.staying.length === 0
-    ? 'This makes a room with a new key, and shows its link to you alone: no one else here has this room’s key. '
+    ? 'This makes a room with a new key, and shows its link to you alone. '
     : `This makes a room with a new key, and writes its link privately to ${names(invited.staying)}. Who is not to have it must be put out before. `) +
   remark(invited);
 
@@ -58,10 +66,10 @@ export const answer = (invited) =>
 export const inviteText = (name, link) =>
   `${name}, we go on in a new room, with a new key: ${link}`;
 
-/** @param {App} app @param {Element} room where the dialog is put */
-export function openNewLink({ peer, tell }, room) {
-  const asked = invited(peer.state.people);
-  const ids = new Set(asked.staying.map(({ id }) => id));
+/** @param {App} app @param {Element} room where the dialog is put @param {ReadonlySet<string>} [present] the ids of those whom it may be for */
+export function openNewLink({ peer, tell }, room, present) {
+  const asked = invited(peer.state.people, present);
+  const ids = new Set([...asked.staying, ...asked.unwritten].map(({ id }) => id));
   const words = h('p', { role: 'status', test: 'new-link-words' }, question(asked));
   const make = button('primary', send, { test: 'new-link-send' }, 'Make the new link');
   const actions = h('div', 'name', make);
@@ -78,16 +86,9 @@ export function openNewLink({ peer, tell }, room) {
     const now = invited(peer.state.people, ids);
     /** @type {PersonState[]} */
     const staying = [];
-    /** @type {PersonState[]} */
-    const unwritten = [];
-    for (const person of now.staying) {
-      try {
-        peer.invite(inviteText(person.name, link), person.id);
-        staying.push(person);
-      } catch {
-        unwritten.push(person);
-      }
-    }
+    const unwritten = [...now.unwritten];
+    for (const person of now.staying)
+      (peer.invite(inviteText(person.name, link), person.id) ? staying : unwritten).push(person);
     setText(words, answer({ ...now, staying, unwritten }));
     const shown = h('input', {
       readOnly: true,
