@@ -8,8 +8,10 @@ const KEPT = 16;
 /** Refusals of a text. What one receiver of several did not take, the others have got. */
 const OF_A_TEXT = ['too-many-messages', 'not-permitted'];
 
+/** @typedef {{text: string, to: string | null, isInvite?: boolean}} Written */
+
 export class LastText {
-  /** Oldest first. @type {{text: string, to: string | null, at: number, serials: Set<number>}[]} */
+  /** Oldest first. @type {(Written & {at: number, serials: Set<number>})[]} */
   #texts = [];
   /** This server says which text it refuses. */
   #isNumbered = false;
@@ -17,13 +19,14 @@ export class LastText {
   /**
    * @param {number} now @param {string} text @param {string | null} to the id of the person, null: the room
    * @param {Set<number>} serials of the messages in which it goes: one for each group, and more when those come who it waits for
+   * @param {Pick<Written, 'isInvite'>} [more] what else is given back with it
    */
-  sent(now, text, to, serials) {
-    this.#texts.push({ text, to, at: now, serials });
+  sent(now, text, to, serials, more) {
+    this.#texts.push({ ...more, text, to, at: now, serials });
     if (this.#texts.length > KEPT) this.#texts.shift();
   }
 
-  /** The text that the server has refused with this code, and for whom it was, so that it can be sent again; null if it was none. @param {number} now @param {string} code @param {number} [number] the serial of the refused message, if the server says which */
+  /** The text that the server has refused with this code, and for whom it was, so that it can be sent again; null if it was none. @param {number} now @param {string} code @param {number} [number] the serial of the refused message, if the server says which @returns {Written | null} */
   refused(now, code, number) {
     if (number === undefined)
       this.#texts = this.#texts.filter(({ at }) => now <= at + REFUSED_WITHIN_MS);
@@ -38,6 +41,7 @@ export class LastText {
     if (!OF_A_TEXT.includes(code) && !(code === 'receiver-busy' && refused.to !== null))
       return null;
     this.#texts.splice(index, 1);
-    return { text: refused.text, to: refused.to };
+    const { at, serials, ...written } = refused;
+    return written;
   }
 }

@@ -438,7 +438,10 @@ export class Peer extends EventTarget {
         const refused = this.texts.refused(event.code, event.text);
         // To send it again would change nothing.
         const why = event.code === 'not-permitted' ? event.message : null;
-        if (refused)
+        // It has a key, which is not to stand in a field that anyone could be sent.
+        if (refused?.isInvite)
+          this.#notice('uninvited', `${isolated(this.#nameOf(refused.to))} did not get the link.`);
+        else if (refused)
           this.dispatchEvent(new CustomEvent('text-refused', { detail: { ...refused, why } }));
         return this.#show();
       }
@@ -550,8 +553,8 @@ export class Peer extends EventTarget {
     this.#notice('renamed', `You are here as ${isolated(name)}, as ${by} says.`);
   }
 
-  /** @param {string} peer */
+  /** @param {string | null} peer */
   #nameOf(peer) {
-    return this.#mesh?.roster.members.get(peer)?.label ?? 'A person';
+    return this.#mesh?.roster.members.get(peer ?? '')?.label ?? 'A person';
   }
 }

@@ -82,7 +82,7 @@ export class Texts {
     const serials = new Set();
     const sent = (/** @type {number} */ serial) => serials.add(serial);
     if (!mesh?.session.sendNow(this.clock(), text, person, sent)) return false;
-    this.#last.sent(this.clock(), text, person, serials);
+    this.#last.sent(this.clock(), text, person, serials, { isInvite: true });
     return true;
   }
 

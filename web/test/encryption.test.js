@@ -281,6 +281,12 @@ test('a text that waited for keys comes back when the server refuses it', (t) =>
   ada.mesh.signaling.text(world.now, ada.generation, JSON.stringify(error));
   const { code, text } = ada.events.findLast(({ type }) => type === 'warned');
   assert.deepEqual(texts.refused(code, text), { text: 'too soon', to: null });
+  // A text with a key is known as such, and not shown.
+  assert.ok(texts.invite(ada.mesh, 'LINK', bo.id));
+  assert.deepEqual(
+    [texts.refused(code, text + 1), texts.messages.length],
+    [{ text: 'LINK', to: bo.id, isInvite: true }, 1],
+  );
 });
 
 test('a member who has left opens nothing of what follows, and who comes late nothing of what was', () => {

@@ -106,6 +106,33 @@ test('a page whose keys fail leaves the room with one sentence', async (t) => {
   assert.match(ending(peer.state)[1], /^The part of this page that encrypts has failed/);
 });
 
+test('an invite that the server refuses does not come back to the field, and who did not get it is said', async (t) => {
+  const { peer, joined } = enters(t, answered);
+  await joined;
+  /** @type {any} */
+  let mesh = null;
+  t.mock.method(peer.texts, 'send', (/** @type {any} */ given) => (mesh = given));
+  peer.sendText('to find what is written with');
+  const seen = (/** @type {string} */ type) => {
+    /** @type {any[]} */
+    const events = [];
+    peer.addEventListener(type, (event) => events.push(/** @type {CustomEvent} */ (event).detail));
+    return events;
+  };
+  const [back, notices] = [seen('text-refused'), seen('notice')];
+  mesh.roster.members.set('bo', { label: 'Bo' });
+  const invite = { text: 'LINK', to: 'bo', isInvite: true };
+  t.mock.method(peer.texts, 'refused', () => invite);
+  mesh.emit({ type: 'warned', code: 'too-many-messages', message: 'No.' });
+  assert.deepEqual(back, []);
+  const text = '\u2068Bo\u2069 did not get the link.';
+  assert.deepEqual(notices, [{ kind: 'uninvited', text }]);
+  t.mock.method(peer.texts, 'refused', () => ({ ...invite, isInvite: undefined }));
+  mesh.emit({ type: 'warned', code: 'too-many-messages', message: 'No.' });
+  assert.equal(back.length, 1);
+  peer.reset();
+});
+
 /** Turns in about four seconds. @param {number} longest the pause once a second */
 const turns = (longest) => Array.from({ length: 4 }, () => [...Array(45).fill(20), longest]).flat();
 

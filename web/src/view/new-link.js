@@ -77,9 +77,20 @@ export function openNewLink({ peer, tell }, room, present) {
   /** @type {HTMLDialogElement} */
   const dialog = h(
     'dialog',
-    { ariaLabel: 'New link', onclose: () => dialog.remove() },
+    {
+      ariaLabel: 'New link',
+      onclose: () => {
+        peer.removeEventListener('notice', noticed);
+        dialog.remove();
+      },
+    },
     h('div', 'stack', h('div', 'check', h('h2', {}, 'New link'), close), words, actions),
   );
+
+  /** The server refuses an invite after it was sent. @param {any} event */
+  function noticed({ detail: { kind, text } }) {
+    if (kind === 'uninvited') words.append(` ${text}`);
+  }
 
   function send() {
     const link = peer.linkOf(peer.createPrivateRoom());
@@ -105,6 +116,7 @@ export function openNewLink({ peer, tell }, room, present) {
     );
   }
 
+  peer.addEventListener('notice', noticed);
   room.append(dialog);
   openDialog(dialog);
 }
