@@ -203,6 +203,7 @@ export class Peer extends EventTarget {
       const place = /** @type {const} */ ([serverOrigin(this.url), roomKey(room), taken.instance]);
       const { proof, peer } = await prove(own, ...place);
       const [uplink] = await Promise.all([module, sound]);
+      if (joins !== this.#joins) return;
       const sealed =
         encryption && key !== undefined
           ? await this.#encrypted(encryption, { secret: own, peer, roomKey: keyBytes(key) }, place)
@@ -224,13 +225,18 @@ export class Peer extends EventTarget {
    * @param {readonly [origin: string, room: string, instance: number]} place
    */
   async #encrypted(loading, own, [origin, room, instance]) {
+    const joins = this.#joins;
     const { Encryption, KeyRing, KnownMembers, lock, module } = await loading.catch(() => {
       throw new PageError('no-keys');
     });
     const seed = crypto.getRandomValues(new Uint8Array(32));
     const identity = { ...own, origin, room, instance, seed };
     // When the calls under way are over: nothing is sealed or opened in them any more.
-    const failed = () => queueMicrotask(() => this.#refuse('keys-failed', ''));
+    const failed = () =>
+      queueMicrotask(() => {
+        // Not another stay than its own.
+        if (joins === this.#joins) this.#refuse('keys-failed', '');
+      });
     const ring = optional(() => new KeyRing(module, identity, failed), null);
     if (!ring) throw new PageError('keys-failed');
     const people = new KnownMembers(this.storage, own.peer);

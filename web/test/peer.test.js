@@ -34,8 +34,9 @@ class WebSocket {
 /**
  * A page on its way into a room with a key, whose requests are answered by `fetch`.
  * @param {import('node:test').TestContext} t @param {(url: URL, init: RequestInit) => Promise<Response>} fetch
+ * @param {() => Promise<any>} [open] opens sound
  */
-function enters(t, fetch) {
+function enters(t, fetch, open = async () => {}) {
   const listens = { addEventListener() {} };
   const names = { ...listens, document: { ...listens, hidden: false }, WebSocket, fetch };
   const former = globalThis.fetch;
@@ -47,7 +48,7 @@ function enters(t, fetch) {
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   const storage = { getItem: () => null, setItem() {}, removeItem() {} };
   const peer = new Peer({ storage, url: 'ws://localhost/', room: 'den', key: 'A'.repeat(22) });
-  Object.assign(peer.sound, { async open() {}, begin() {} });
+  Object.assign(peer.sound, { open, begin() {} });
   const options = { room: 'den', name: 'Ada', relayOnly: true, microphone: false };
   return { peer, joined: peer.join(options) };
 }
@@ -131,6 +132,54 @@ test('an invite that the server refuses does not come back to the field, and who
   mesh.emit({ type: 'warned', code: 'too-many-messages', message: 'No.' });
   assert.equal(back.length, 1);
   peer.reset();
+});
+
+test('keys that fail when another room is being entered do not end that', async (t) => {
+  /** @type {Promise<void> | null} */
+  let other = null;
+  t.after(
+    trapIn({
+      get fails() {
+        if (!other) {
+          peer.reset();
+          other = peer.join({ room: 'open', name: 'Ada', relayOnly: true, microphone: false });
+        }
+        return 'create';
+      },
+    }),
+  );
+  const { peer, joined } = enters(t, answered);
+  await joined;
+  assert.ok(other);
+  await other;
+  assert.deepEqual([peer.state.phase, peer.state.refusal], ['joining', null]);
+  peer.reset();
+});
+
+test('keys are not made for a room that was left before sound was ready', async (t) => {
+  let made = 0;
+  const { Instance } = WebAssembly;
+  t.after(() => {
+    WebAssembly.Instance = Instance;
+  });
+  WebAssembly.Instance = /** @type {any} */ (
+    class extends Instance {
+      constructor(/** @type {WebAssembly.Module} */ module) {
+        super(module);
+        made += 1;
+      }
+    }
+  );
+  let tellReady = () => {};
+  const ready = new Promise((resolve) => (tellReady = () => resolve(undefined)));
+  const { peer, joined } = enters(t, answered, () => ready);
+  // Long enough for everything else.
+  for (let turn = 0; turn < 50; turn += 1) await new Promise((done) => setImmediate(done));
+  peer.reset();
+  tellReady();
+  await joined;
+  assert.equal(made, 0);
+  assert.equal(peer.state.phase, 'lobby');
 });
 
 /** Turns in about four seconds. @param {number} longest the pause once a second */
