@@ -1,5 +1,6 @@
-/** The messages of a room, kept in the tab so that they are there after a reload. */
+/** The messages of a room, kept in the tab so that they are there after a reload; those with what no storage may have only until then. */
 
+import { hasSecret } from './invitation.js';
 import { optional, tabStorage } from './optional.js';
 
 /** @typedef {import('./state.js').Message} Message */
@@ -47,7 +48,9 @@ export class ChatLog {
   #write() {
     if (this.#timer === undefined) return;
     this.#stop();
-    const kept = JSON.stringify(this.messages.slice(-MOST_KEPT));
+    const kept = JSON.stringify(
+      this.messages.slice(-MOST_KEPT).filter(({ text }) => !hasSecret(text)),
+    );
     tabStorage.setItem(KEY + this.#peer, kept);
   }
 

@@ -428,6 +428,21 @@ test('messages are there after a reload, and gone after leaving', () => {
   assert.deepEqual(again.messages, []);
 });
 
+test('what has a room\u2019s key is shown, and the tab does not keep it, whoever wrote it', () => {
+  counted();
+  const page = new EventTarget();
+  const log = new ChatLog(page);
+  log.open('a');
+  const link = `we go on at https://example.org/r/den#k=${'A'.repeat(22)}`;
+  log.add({ ...message(1), text: link });
+  log.add({ ...message(2), mine: true, text: link });
+  log.add(message(3));
+  assert.equal(log.messages.length, 3);
+  page.dispatchEvent(new Event('pagehide'));
+  log.open('a');
+  assert.deepEqual(log.messages, [message(3)]);
+});
+
 test('messages are written at most once a second, and when the page is hidden or the room is entered again', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const about = counted();

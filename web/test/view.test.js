@@ -25,6 +25,7 @@ import {
   keylessWords,
   keyName,
   lackWords,
+  messageWords,
   microphoneWords,
   outputWords,
   OWN_ERROR,
@@ -721,6 +722,13 @@ test('messages are shown once each, also when the oldest were dropped', () => {
   assert.deepEqual(newerThan([a, b, c], b), [c]);
   assert.deepEqual(newerThan([b, c], a), [b, c]);
   assert.deepEqual(newerThan([a], a), []);
+});
+
+test('a notice of a message does not show a key', () => {
+  const about = { to: 'me', mine: false, at: 0, from: 'Ben' };
+  assert.equal(messageWords({ ...about, text: 'hello' }), '\u2068Ben\u2069: \u2068hello\u2069');
+  const text = `x https://example.org/r/den#k=${'A'.repeat(22)}`;
+  assert.equal(messageWords({ ...about, text }), '\u2068Ben\u2069: a link');
 });
 
 test('who has a key that the other lacks is not heard, and the lock names them', () => {

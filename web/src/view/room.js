@@ -18,6 +18,7 @@ import {
   hues,
   keylessWords,
   lackWords,
+  messageWords,
   microphoneWords,
   outputWords,
   permissionWords,
@@ -194,8 +195,7 @@ export function room(app) {
     const isSeen = talk.element.offsetParent !== null && document.visibilityState === 'visible';
     const last = fresh[fresh.length - 1];
     // Screen readers say it; to the eye the number on the tab, or in the title, says so already.
-    if (last && !isSeen)
-      tell(`${isolated(last.from)}: ${isolated(last.text.slice(0, 200))}`, 'message');
+    if (last && !isSeen) tell(messageWords(last), 'message');
     if (last && settings.sounds && document.visibilityState === 'hidden')
       void chime('message', settings.output);
     missed = isSeen ? 0 : missed + fresh.length;

@@ -1,11 +1,13 @@
 /** What the page says, all in one place. */
 
 import { groupLabel, quotedGroups } from '../group-name.js';
+import { hasSecret } from '../invitation.js';
 import { isLeftOut } from '../member-encryption.js';
+import { isolated } from '../names.js';
 import { GLOBAL } from '../session.js';
 import { LIMITS, utf8Length } from '../wire.js';
 
-/** @import { PeerState, PersonState } from '../state.js' */
+/** @import { Message, PeerState, PersonState } from '../state.js' */
 
 /** Why this browser cannot talk here. @type {Record<string, [string, string]>} */
 const UNSUPPORTED = {
@@ -262,6 +264,10 @@ export function listed(all) {
     ? `${names.slice(0, -1).join(', ')} and ${names[names.length - 1]}`
     : names[0];
 }
+
+/** What a notice says of a message: keys and tokens stand in the chat only. @param {Message} message */
+export const messageWords = ({ from, text }) =>
+  `${isolated(from)}: ${hasSecret(text) ? 'a link' : isolated(text.slice(0, 200))}`;
 
 /** @param {PeerState} state */
 export const uploadWords = ({ phase, uploadTooSlow, deviceBusy }) =>
