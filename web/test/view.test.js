@@ -786,8 +786,21 @@ test('each reason for which a person is not encrypted has its own words, and who
   const changed = person({ name: 'Ben', encryption: states[5][0] });
   const room = state({ safetyCode: '1', people: [changed] });
   assert.equal(lockWords(room), 'Another key of Ben');
+  // Whoever shows another key hides nothing about others.
+  const lacks = person({ id: 'c', name: 'Cleo', encryption: states[1][0] });
+  const silent = person({ id: 'd', name: 'Dan', encryption: states[0][0] });
+  assert.equal(
+    lockWords({ ...room, people: [changed, lacks, silent] }),
+    'Another key of Ben. Encrypted, without Cleo, no keys from Dan yet',
+  );
+  assert.equal(lockWords({ ...room, people: [silent] }), 'Encrypted, no keys from Dan yet');
+  assert.equal(
+    lockWords({ ...room, people: [{ ...silent, away: true }] }),
+    'Encrypted, no one else is here yet',
+  );
   // Keys take a moment to come, and words that flash by help no one.
   const waits = person({ encryption: { state: 'waiting', isLate: false } });
+  assert.equal(lockWords({ ...room, people: [waits] }), 'Encrypted');
   assert.deepEqual([keyWords(waits), quality(waits)], ['', 'good']);
   const late = person({ encryption: states[0][0] });
   assert.deepEqual([quality(late), reasonWords(late, state({}))], ['unheard', '']);

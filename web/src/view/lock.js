@@ -46,14 +46,23 @@ export const keyWords = (person) => keyFault(person)?.[0] ?? MET[person.met];
 
 /** How a room is encrypted, in a few words. @param {PeerState} state */
 export function lockWords(state) {
-  const other = withFault(state, KEY_FAULTS['identity-changed']);
-  if (other.length > 0) return `Another key of ${listed(other)}`;
-  const names = state.people
-    .filter((person) => !person.away && lacksKey(person))
-    .map(({ name }) => name);
-  return names.length > 0
-    ? `Encrypted, without ${listed(names)}`
-    : 'Encrypted and verified by the link';
+  const people = state.people.filter(({ away }) => !away);
+  const without = people.filter(lacksKey).map(({ name }) => name);
+  const [other, late] = ['identity-changed', 'waiting'].map((why) =>
+    withFault(state, KEY_FAULTS[why]),
+  );
+  const lacks = [
+    without.length > 0 && `without ${listed(without)}`,
+    late.length > 0 && `no keys from ${listed(late)} yet`,
+  ].filter(Boolean);
+  const faults = [
+    other.length > 0 && `Another key of ${listed(other)}`,
+    lacks.length > 0 && `Encrypted, ${lacks.join(', ')}`,
+  ].filter(Boolean);
+  if (faults.length > 0) return faults.join('. ');
+  if (people.length === 0) return 'Encrypted, no one else is here yet';
+  const isVerified = people.every(({ encryption }) => encryption?.state === 'verified');
+  return isVerified ? 'Encrypted and verified by the link' : 'Encrypted';
 }
 
 /** The names of those of whom that is so. @param {PeerState} state @param {Fault} fault */
