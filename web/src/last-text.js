@@ -8,7 +8,7 @@ const KEPT = 16;
 /** Refusals of a text. What one receiver of several did not take, the others have got. */
 const OF_A_TEXT = ['too-many-messages', 'not-permitted'];
 
-/** @typedef {{text: string, to: string | null, isInvite?: boolean}} Written */
+/** @typedef {{text: string, to: string | null, isInvite?: boolean, sent?: (serial: number) => void}} Written `sent`: by which it waits for others */
 
 export class LastText {
   /** Oldest first. @type {(Written & {at: number, serials: Set<number>})[]} */
@@ -19,7 +19,7 @@ export class LastText {
   /**
    * @param {number} now @param {string} text @param {string | null} to the id of the person, null: the room
    * @param {Set<number>} serials of the messages in which it goes: one for each group, and more when those come who it waits for
-   * @param {Pick<Written, 'isInvite'>} [more] what else is given back with it
+   * @param {Pick<Written, 'isInvite' | 'sent'>} [more] what else is given back with it
    */
   sent(now, text, to, serials, more) {
     this.#texts.push({ ...more, text, to, at: now, serials });

@@ -441,7 +441,7 @@ export class Peer extends EventTarget {
       case 'remark':
         return this.#notice('remark', event.text);
       case 'warned': {
-        const refused = this.texts.refused(event.code, event.text);
+        const refused = this.texts.refused(this.#mesh, event.code, event.text);
         // To send it again would change nothing.
         const why = event.code === 'not-permitted' ? event.message : null;
         // It has a key, which is not to stand in a field that anyone could be sent.

@@ -265,6 +265,11 @@ export class Session {
     return true;
   }
 
+  /** A text comes back: to those for whom it still waits it is not sent. @param {(serial: number) => void} sent as given with it */
+  cancelText(sent) {
+    this.#waitingTexts.cancel(sent);
+  }
+
   /** Sends a text to one member of an encrypted room only if it can be sealed and relayed now: it does not wait. @param {number} now @param {string} text @param {string} peer @param {(serial: number) => void} sent */
   sendNow(now, text, peer, sent) {
     const to = { peer };

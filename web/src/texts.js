@@ -63,7 +63,7 @@ export class Texts {
     if (!session || !to.every((one) => session.sendText(this.clock(), text, one, sent))) {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
-    this.#last.sent(this.clock(), text, person ? personId : null, serials);
+    this.#last.sent(this.clock(), text, person ? personId : null, serials, { sent });
     const group = person || groups.includes(GLOBAL) ? null : groups.map(groupLabel).join(', ');
     this.#add({
       from: name,
@@ -93,9 +93,12 @@ export class Texts {
     this.#add({ from, to, mine: false, text, at: Date.now(), ...(named && { group: true }) });
   }
 
-  /** What the server did not pass on, if that is why it said this. @param {string} code @param {number} [number] of the written message */
-  refused(code, number) {
-    return this.#last.refused(this.clock(), code, number);
+  /** What the server did not pass on, if that is why it said this. @param {Mesh | null} mesh @param {string} code @param {number} [number] of the written message */
+  refused(mesh, code, number) {
+    const refused = this.#last.refused(this.clock(), code, number);
+    // Who writes it again writes it to all.
+    if (refused?.sent) mesh?.session.cancelText(refused.sent);
+    return refused;
   }
 
   /** @param {Message} message */

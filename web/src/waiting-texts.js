@@ -11,7 +11,7 @@
  *   those who would have no key for it; `late`: some were not ready in time
  */
 
-/** Texts that wait; when there are more, the oldest does so no longer. */
+/** Texts that wait, to however many groups; when there are more, the oldest does so no longer. */
 const MOST = 16;
 const WAIT_MS = 10_000;
 
@@ -46,7 +46,20 @@ export class WaitingTexts {
     this.#deliver(now, waiting, this.#awaited(this.#texts));
     // What is not sent comes back with the next tick: who writes it has left the field by then.
     if (waiting.waitsFor.size > 0 || !this.#settled.has(sent)) this.#texts.push(waiting);
-    if (this.#texts.length > MOST) this.#end(/** @type {Waiting} */ (this.#texts.shift()));
+    if (new Set(this.#texts.map((one) => one.sent)).size > MOST)
+      this.#take(this.#texts[0].sent).forEach((one) => this.#end(one));
+  }
+
+  /** A text comes back to who wrote it: it goes to no one else. @param {Waiting['sent']} sent */
+  cancel(sent) {
+    this.#take(sent);
+  }
+
+  /** @param {Waiting['sent']} sent */
+  #take(sent) {
+    const taken = this.#texts.filter((one) => one.sent === sent);
+    this.#texts = this.#texts.filter((one) => one.sent !== sent);
+    return taken;
   }
 
   /** @param {number} now */

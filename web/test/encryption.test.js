@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { encode } from '../src/wire.js';
 import { KnownMembers } from '../src/known-members.js';
 import { Texts } from '../src/texts.js';
+import { WaitingTexts } from '../src/waiting-texts.js';
 import { counting, ringOf, vectors } from './rings.js';
 import { idOf, World } from './world.js';
 
@@ -280,13 +281,55 @@ test('a text that waited for keys comes back when the server refuses it', (t) =>
   const error = { type: 'error', code: 'too-many-messages', message: 'No.', fatal: false, text: 1 };
   ada.mesh.signaling.text(world.now, ada.generation, JSON.stringify(error));
   const { code, text } = ada.events.findLast(({ type }) => type === 'warned');
-  assert.deepEqual(texts.refused(code, text), { text: 'too soon', to: null });
+  const { sent, ...refused } = texts.refused(ada.mesh, code, text) ?? {};
+  assert.deepEqual([refused, typeof sent], [{ text: 'too soon', to: null }, 'function']);
   // A text with a key is known as such, and not shown.
   assert.ok(texts.invite(ada.mesh, 'LINK', bo.id));
   assert.deepEqual(
-    [texts.refused(code, text + 1), texts.messages.length],
+    [texts.refused(ada.mesh, code, text + 1), texts.messages.length],
     [{ text: 'LINK', to: bo.id, isInvite: true }, 1],
   );
+});
+
+test('a refused text is not sent to those for whom it still waits: it comes to no one twice', (t) => {
+  Object.assign(globalThis, { addEventListener() {} });
+  t.after(() => Reflect.deleteProperty(globalThis, 'addEventListener'));
+  const world = new World();
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joins(world, name, { relay_only: true }));
+  const texts = new Texts(
+    () => world.now,
+    () => {},
+  );
+  world.run(500);
+  const cara = joins(world, 'Cara', { relay_only: true });
+  let wrote = false;
+  world.run(1000, () => {
+    if (wrote || !ada.mesh.roster.members.has(cara.id)) return;
+    wrote = true;
+    texts.send(ada.mesh, 'Ada', 'hello', null);
+    assert.equal(ada.mesh.encryption?.textReader(cara.id), 'soon');
+    assert.equal(texts.refused(ada.mesh, 'too-many-messages', 1)?.text, 'hello');
+    texts.send(ada.mesh, 'Ada', 'hello', null);
+  });
+  assert.ok(wrote);
+  assert.deepEqual(cara.texts, [['Global', 'hello']]);
+  assert.ok(bo.texts.length > 0);
+});
+
+test('as many texts wait as ever, to however many groups each is', () => {
+  /** @type {string[]} */
+  const unread = [];
+  const texts = new WaitingTexts(
+    () => 'soon',
+    () => false,
+    (text) => unread.push(text),
+  );
+  for (let at = 0; at < 18; at += 1) {
+    const sent = () => {};
+    for (const group of ['Red', 'Blue', 'Green'])
+      texts.add(0, { group }, `text ${at}`, ['bo'], sent);
+  }
+  assert.deepEqual(unread, ['text 0', 'text 1']);
 });
 
 test('a member who has left opens nothing of what follows, and who comes late nothing of what was', () => {
