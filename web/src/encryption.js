@@ -176,6 +176,11 @@ export class Encryption {
     return this.#accepted.has(peer);
   }
 
+  /** Whether a member, who may have left since, has shown to have this room's key. @param {string} peer */
+  hadKey(peer) {
+    return this.#ring.standing(peer).wasAccepted;
+  }
+
   /** A member's, as of the last turn. @param {string} peer @returns {MemberEncryption} */
   stateOf(peer) {
     return this.#known.get(peer)?.encryption ?? this.#stateOf(peer);

@@ -66,7 +66,7 @@ export class Moderation {
   #banned = new Map();
   /** Who has left, and when the server knew it; the latest last. @type {Map<string, {name: string, at: number}>} */
   #left = new Map();
-  /** @type {Map<number, {action: Action, about: About & {hasLeft?: boolean}, name: string, hasKey: boolean, others: ReadonlySet<string>, at: number}>} by request; `hasKey`: of an encrypted room, as far as is known; `others`: who else is here */
+  /** @type {Map<number, {action: Action, about: About & {hasLeft?: boolean}, name: string, hasKey: boolean, others: ReadonlySet<string>, at: number}>} by request; `hasKey`: of an encrypted room, as it has shown; `others`: who else is here */
   #open = new Map();
   /** What else was decided here, in this session. @type {{muted: Set<string>, moved: Set<string>, locked: boolean, password: boolean}} */
   #held = { muted: new Set(), moved: new Set(), locked: false, password: false };
@@ -138,7 +138,7 @@ export class Moderation {
       action,
       about: { ...about, ...(action === 'ban' && !member && { hasLeft: true }) },
       name,
-      hasKey: encryption ? !member || encryption.isAccepted(peer) : false,
+      hasKey: encryption?.hadKey(peer) ?? false,
       others: new Set([...roster.members.keys()].filter((id) => id !== peer)),
       at: this.mesh.signaling.now,
     });

@@ -663,10 +663,25 @@ test('who was put out of a private room is said to have its link, and who had no
   ada.mesh.moderation.done(world.now, 1);
   assert.doesNotMatch(ada.events.findLast(({ type }) => type === 'remark').text, /link/);
   assert.equal(ada.mesh.moderation.keyHolder, null);
-  for (const { mesh } of [ada, plain]) {
-    mesh.moderation.decide('kick', { peer: idOf('Ada') });
-    mesh.moderation.done(world.now, mesh === ada.mesh ? 2 : 1);
-  }
+  // Who has left is known as well as who is here.
+  plain.mesh.signaling.leave(world.now);
+  const cara = joins(world, 'Cara', { relay_only: true });
+  world.run(500);
+  cara.mesh.signaling.leave(world.now);
+  world.run(500);
+  assert.ok([plain, cara].every(({ id }) => !ada.mesh.roster.members.has(id)));
+  const holds = (/** @type {string} */ peer, /** @type {number} */ request) => {
+    ada.mesh.moderation.keyHolder = null;
+    ada.mesh.moderation.decide('ban', { peer });
+    ada.mesh.moderation.done(world.now, request);
+    return ada.mesh.moderation.keyHolder !== null;
+  };
+  assert.deepEqual([holds(plain.id, 2), holds(cara.id, 3)], [false, true]);
+  const dan = joins(world, 'Dan', { relay_only: true });
+  world.run(500);
+  assert.ok(holds(dan.id, 4));
+  plain.mesh.moderation.decide('kick', { peer: idOf('Ada') });
+  plain.mesh.moderation.done(world.now, 1);
   const said = [ada, plain].map(
     ({ events }) => events.findLast(({ type }) => type === 'remark').text,
   );
