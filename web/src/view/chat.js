@@ -27,6 +27,17 @@ function linked(text) {
     );
 }
 
+/** Marks the newest of the own messages with this text. @param {HTMLElement} list @param {string} text */
+export function unsent({ children }, text) {
+  const row = [...children]
+    .reverse()
+    .find(
+      ({ className, lastElementChild }) =>
+        className.includes('mine') && lastElementChild?.textContent === text,
+    );
+  row?.firstElementChild?.append(', not sent');
+}
+
 /** @param {App} app */
 export function chat({ peer, tell }) {
   /** @type {readonly Message[] | null} null: nothing yet, and what is there has been read before a reload */
@@ -89,8 +100,9 @@ export function chat({ peer, tell }) {
   const refused = (/** @type {Event} */ event) => {
     const { why } = /** @type {CustomEvent} */ (event).detail;
     tell(why ?? 'The server did not pass your message on. Send it again in a moment.');
-    if (input.value !== '') return;
     const { text, to: person } = /** @type {CustomEvent} */ (event).detail;
+    unsent(list, text);
+    if (input.value !== '') return;
     input.value = text;
     // What was meant for one must not go to everyone.
     to.value = person ?? '';

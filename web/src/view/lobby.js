@@ -87,7 +87,6 @@ export function lobby(app, room, invited) {
   /** Links are pasted where a name is asked for. @returns {boolean} whether it names a room to join from here */
   function readRoom() {
     if (leaves) return false;
-    showLock();
     // What the page's address names is a room, whatever it looks like.
     const isGiven = where.value === room;
     const invitation = isGiven ? null : invitationOf(where.value);
@@ -109,6 +108,7 @@ export function lobby(app, room, invited) {
         h('a', { href: invitation.url }, 'Open it there'),
       );
     where.setCustomValidity(isGiven ? '' : linkFault(where.value));
+    showLock();
     return elsewhere.hidden;
   }
 
@@ -116,7 +116,7 @@ export function lobby(app, room, invited) {
   function showLock() {
     lock.hidden = !peer.isPrivate(where.value);
     open.hidden = !lock.hidden;
-    lost.hidden = !lock.hidden || !isPrivate;
+    lost.hidden = !lock.hidden || !isPrivate || !elsewhere.hidden;
   }
 
   /** Its link is what one needs to be in it: it goes to the clipboard before anything else. */
