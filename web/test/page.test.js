@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { unsent } from '../src/view/chat.js';
 import { h } from '../src/view/dom.js';
 import { lobby } from '../src/view/lobby.js';
+import { lock } from '../src/view/lock.js';
 import { Settings } from '../src/view/settings.js';
 import { fakePage } from './dom.js';
 
@@ -35,9 +36,63 @@ test('a message that came back is marked as not sent, and none of others, or of 
   const row = (/** @type {string} */ look, /** @type {string} */ text) =>
     h('li', look, h('div', 'about', look), h('p', {}, text));
   const rows = [row('mine ', 'x'), row('mine ', 'x'), row('mine ', 'y'), row(' ', 'x')];
-  unsent(h('ol', {}, ...rows), 'x');
-  assert.deepEqual(
-    rows.map(({ firstElementChild }) => firstElementChild?.textContent),
-    ['mine ', 'mine , not sent', 'mine ', ' '],
-  );
+  const list = h('ol', {}, ...rows);
+  const said = () => rows.map(({ firstElementChild }) => firstElementChild?.textContent);
+  unsent(list, 'x');
+  assert.deepEqual(said(), ['mine ', 'mine , not sent', 'mine ', ' ']);
+  unsent(list, 'x');
+  assert.deepEqual(said(), ['mine , not sent', 'mine , not sent', 'mine ', ' ']);
+});
+
+test('a new link is offered until one is made, and stands in the room until it is read', (t) => {
+  const document = fakePage(t);
+  const people = ['Ben', 'Cleo'].map((name) => ({
+    id: name,
+    name,
+    away: false,
+    met: 'known',
+    encryption: { state: 'verified' },
+  }));
+  const keyHolder = { name: 'Eve', staying: new Set(['Ben']) };
+  const state = { people, keyHolder, safetyCode: '1' };
+  /** @type {string[]} */
+  const written = [];
+  const peer = Object.assign(new EventTarget(), {
+    state,
+    createPrivateRoom: () => 'new',
+    linkOf: () => 'LINK',
+    invite: (/** @type {string} */ _, /** @type {string} */ id) => written.push(id),
+  });
+  let said = '';
+  /** @type {any[]} */
+  let offers = [];
+  const alert = (/** @type {any[]} */ ...actions) => {
+    offers = actions;
+    return { say: (/** @type {string} */ text) => (said = text), calm() {} };
+  };
+  const shown = lock(/** @type {any} */ ({ peer, tell() {} }), alert);
+  const update = () => shown.update(/** @type {any} */ (state));
+  const [renew, done] = offers;
+  const dialog = () => /** @type {any} */ (document.body).lastElementChild;
+  update();
+  assert.match(said, /^Eve still has/);
+  renew.onclick();
+  assert.equal(dialog().getAttribute('aria-describedby'), dialog().at('new-link-words').id);
+  dialog().close();
+  update();
+  assert.match(said, /^Eve still has/, 'it was only looked at');
+  renew.onclick();
+  dialog().at('new-link-send').onclick();
+  // Cleo came after that.
+  assert.deepEqual(written, ['Ben']);
+  assert.equal(document.activeElement, dialog().at('new-link'));
+  const notice = { detail: { kind: 'uninvited', text: 'Ben did not get the link.' } };
+  peer.dispatchEvent(Object.assign(new Event('notice'), notice));
+  assert.match(dialog().at('new-link-words').textContent, /later: .*Cleo.*Ben did not get/);
+  dialog().close();
+  update();
+  assert.match(said, /LINK/);
+  done.onclick();
+  update();
+  assert.equal(said, '');
 });

@@ -33,9 +33,11 @@ export function unsent({ children }, text) {
     .reverse()
     .find(
       ({ className, lastElementChild }) =>
-        className.includes('mine') && lastElementChild?.textContent === text,
+        /mine(?!.*unsent)/.test(className) && lastElementChild?.textContent === text,
     );
-  row?.firstElementChild?.append(', not sent');
+  if (!row) return;
+  row.className += ' unsent';
+  row.firstElementChild?.append(', not sent');
 }
 
 /** @param {App} app */

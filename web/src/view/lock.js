@@ -105,22 +105,28 @@ export function lock(app, alert) {
   );
   /** Of whom it was said that they still have the link. @type {PeerState['keyHolder']} */
   let settled = null;
-  const settle = () => {
-    settled = peer.state.keyHolder;
-    renewal.say('');
+  /** Shown until it is read: who makes it may close the dialog before. */
+  let made = '';
+  const settle = (link = '') => {
+    [settled, made] = [peer.state.keyHolder, link];
+    sayRenewal(peer.state);
   };
+  const sayRenewal = (/** @type {PeerState} */ state) =>
+    renewal.say(made ? `The link to the new room: ${made}` : renewalWords(state, settled));
   const newLink = (/** @type {string} */ look, /** @type {string} */ hook) =>
     button(
       look,
       () => {
         const asked = hook === 'renew' ? peer.state.keyHolder?.staying : undefined;
-        settle();
-        openNewLink(app, mark.closest('.room') ?? document.body, asked);
+        openNewLink(app, mark.closest('.room') ?? document.body, settle, asked);
       },
       { test: hook },
       'New link…',
     );
-  const renewal = alert(newLink('primary', 'renew'), button('quiet', settle, {}, 'Done'));
+  const renewal = alert(
+    newLink('primary', 'renew'),
+    button('quiet', () => settle(), {}, 'Done'),
+  );
   renewal.calm(true);
   return {
     mark,
@@ -131,7 +137,7 @@ export function lock(app, alert) {
       setText(few, lockWords(state));
       setText(meaning, lockMeaning(state));
       setText(code, state.safetyCode ?? '');
-      renewal.say(renewalWords(state, settled));
+      sayRenewal(state);
     },
   };
 }

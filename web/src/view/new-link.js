@@ -66,11 +66,15 @@ export const answer = (invited) =>
 export const inviteText = (name, link) =>
   `${name}, we go on in a new room, with a new key: ${link}`;
 
-/** @param {App} app @param {Element} room where the dialog is put @param {ReadonlySet<string>} [present] the ids of those whom it may be for */
-export function openNewLink({ peer, tell }, room, present) {
+/** @param {App} app @param {Element} room where the dialog is put @param {(link: string) => void} made @param {ReadonlySet<string>} [present] the ids of those whom it may be for */
+export function openNewLink({ peer, tell }, room, made, present) {
   const asked = invited(peer.state.people, present);
   const ids = new Set([...asked.staying, ...asked.unwritten].map(({ id }) => id));
-  const words = h('p', { role: 'status', test: 'new-link-words' }, question(asked));
+  const words = h(
+    'p',
+    { role: 'status', id: 'new-link-words', test: 'new-link-words' },
+    question(asked),
+  );
   const make = button('primary', send, { test: 'new-link-send' }, 'Make the new link');
   const actions = h('div', 'name', make);
   const close = button('quiet', () => closeDialog(dialog), {}, 'Close');
@@ -79,6 +83,7 @@ export function openNewLink({ peer, tell }, room, present) {
     'dialog',
     {
       ariaLabel: 'New link',
+      'aria-describedby': words.id,
       onclose: () => {
         peer.removeEventListener('notice', noticed);
         dialog.remove();
@@ -114,6 +119,10 @@ export function openNewLink({ peer, tell }, room, present) {
       button('quiet', copied, {}, 'Copy'),
       button('primary', () => location.assign(link), { test: 'new-link-go' }, 'Go to the new room'),
     );
+    // The button that had the focus is gone.
+    shown.focus();
+    shown.select();
+    made(link);
   }
 
   peer.addEventListener('notice', noticed);
