@@ -752,6 +752,9 @@ test('who has a key that the other lacks is not heard, and the lock names them',
   const keyless = state({ people: [{ ...ben, encryption: theirs }] });
   assert.match(keylessWords(keyless), /^Your link has no key, and that of Ben has one/);
   assert.equal(statusWords(keyless.people[0]), 'encrypted');
+  // It says so itself, and may hear everything.
+  assert.equal(hearingWords(keyless.people[0]), 'you do not hear them');
+  assert.doesNotMatch(keylessWords(keyless), /each other/);
   const encrypts = onlyTheirs({ e2ee: toBase64Url(Uint8Array.of(1, ...new Uint8Array(81))) });
   assert.deepEqual(encrypts, { state: 'only-theirs', hasRoomKey: false });
   assert.equal(quality({ ...ben, encryption: encrypts }), 'unheard');

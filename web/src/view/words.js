@@ -424,7 +424,7 @@ const isSealed = (person) =>
 export function keylessWords({ phase, people }) {
   const names = people.filter((one) => !one.away && encryptsAlone(one) && lacksKey(one));
   if (phase !== 'joined' || names.length === 0) return '';
-  return `Your link has no key, and that of ${listed(names.map(({ name }) => name))} has one: you do not hear each other. Ask for the whole link.`;
+  return `Your link has no key, and that of ${listed(names.map(({ name }) => name))} has one: you do not hear them. Ask for the whole link.`;
 }
 
 export const ROUTE = {
@@ -452,7 +452,8 @@ export function quality(person, output = 'on') {
 /** @param {PersonState} person */
 export function hearingWords(person) {
   const { hearsMe, away, route, status, mayNot } = person;
-  if (lacksKey(person)) return 'does not hear you';
+  // What it publishes may not be true: it may hear all of an open room.
+  if (lacksKey(person)) return encryptsAlone(person) ? 'you do not hear them' : 'does not hear you';
   if (hearsMe === null || away || route === 'none' || status.deafened || mayNot.includes('listen'))
     return '';
   return hearsMe ? 'hears you' : 'does not hear you';
