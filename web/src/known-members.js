@@ -8,8 +8,10 @@
 import { hex } from './identity.js';
 
 const KEY = 'voicemesh.met';
-/** The oldest goes first. */
+/** Of the own marks and of those of others; the oldest goes first. */
 const MOST = 500;
+/** In one stay. Who has the link can come as someone else again and again. */
+const MOST_NEW = 64;
 /** Of the point's x coordinate: nothing makes another key with the same ones. */
 const MARK_BYTES = 16;
 /** Before the mark of a key that is this browser's, in whichever tab. */
@@ -23,6 +25,8 @@ export class KnownMembers {
   #before;
   #own;
   #storage;
+  /** Marks kept in this stay of who was not known. */
+  #new = 0;
 
   /** @param {import('./optional.js').Store} storage @param {string} own the own peer id in this room */
   constructor(storage, own) {
@@ -43,7 +47,7 @@ export class KnownMembers {
     const before = this.#before.get(peer);
     // Another tab of this browser, which may have come to the room after this one.
     if (before === own || read(this.#storage).get(peer) === own) return 'known';
-    this.#keep(peer, mark);
+    if (before !== undefined || ++this.#new <= MOST_NEW) this.#keep(peer, mark);
     if (before === undefined) return this.#before.has(this.#own) ? 'new' : 'known';
     return before === mark ? 'known' : 'changed';
   }
@@ -53,8 +57,11 @@ export class KnownMembers {
     const marks = read(this.#storage);
     marks.delete(peer);
     marks.set(peer, mark);
+    const [own, others] = [true, false].map((isOwn) =>
+      [...marks].filter(([, kept]) => kept.startsWith(OWN) === isOwn).slice(-MOST),
+    );
     try {
-      this.#storage.setItem(KEY, JSON.stringify([...marks].slice(-MOST)));
+      this.#storage.setItem(KEY, JSON.stringify([...own, ...others]));
     } catch {
       // Then everyone is known by the next visit's first look.
     }
@@ -67,7 +74,7 @@ function read(storage) {
     const kept = JSON.parse(storage.getItem(KEY) ?? '[]');
     const isMark = (/** @type {any} */ entry) =>
       Array.isArray(entry) && entry.length === 2 && entry.every((one) => typeof one === 'string');
-    return new Map(Array.isArray(kept) ? kept.filter(isMark).slice(-MOST) : []);
+    return new Map(Array.isArray(kept) ? kept.filter(isMark).slice(-2 * MOST) : []);
   } catch {
     return new Map();
   }
