@@ -428,7 +428,7 @@ test('messages are there after a reload, and gone after leaving', () => {
   assert.deepEqual(again.messages, []);
 });
 
-test('what has a room\u2019s key is shown, and the tab does not keep it, whoever wrote it', () => {
+test('what has a room\u2019s key is shown, and the tab does not keep it, of others as of oneself', () => {
   counted();
   const page = new EventTarget();
   const log = new ChatLog(page);

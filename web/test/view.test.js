@@ -789,7 +789,7 @@ test('each reason for which a person is not encrypted has its own words, and who
   const changed = person({ name: 'Ben', encryption: states[5][0] });
   const room = state({ safetyCode: '1', people: [changed] });
   assert.equal(lockWords(room), 'Another key of Ben');
-  // Whoever shows another key hides nothing about others.
+  // Who shows another key hides nothing about others.
   const lacks = person({ id: 'c', name: 'Cleo', encryption: states[1][0] });
   const silent = person({ id: 'd', name: 'Dan', encryption: states[0][0] });
   assert.equal(
