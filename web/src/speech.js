@@ -233,11 +233,9 @@ export class Speech {
     };
     const sendRelayed = () => {
       const session = this.session.isJoined ? this.session.current?.session : undefined;
-      if (session === undefined) return;
-      for (const [form, clients] of relayed) {
+      for (const [form, clients] of session === undefined ? [] : relayed) {
         const packet = this.#packet(packets, session, form, address, frame, pauseFollows);
-        const bytes = packet && this.relay(session, clients, packet);
-        if (bytes) uplink?.relaySent(bytes);
+        if (packet) uplink?.relaySent(this.relay(session, clients, packet));
       }
       relayed.clear();
     };
@@ -257,7 +255,8 @@ export class Speech {
       const { peer, link } = remote;
       const session = link?.common?.session;
       const packet =
-        session !== undefined && this.#packet(packets, session, form, address, frame, pauseFollows);
+        session !== undefined &&
+        this.#packet(packets, session, form, address, frame, pauseFollows);
       if (link && packet && mesh.sendLink(peer, link.generation, 'voice', packet)) {
         if (roster.capabilities(peer)?.voice_ack) {
           const frames = form.endsWith('+') ? form.split(',').length + 1 : 1;
