@@ -225,50 +225,43 @@ export class Speech {
     const packets = new Map();
     /** @type {Map<string, number[]>} form → clients of the relay */
     const relayed = new Map();
-    /** @param {Remote} remote @param {string} form */
-    const addRelayed = ({ peer, relay }, form) => {
-      if (relay === null) return;
-      relayed.set(form, [...(relayed.get(form) ?? []), relay]);
-      this.session.relayed(now, peer);
-    };
-    const sendRelayed = () => {
-      const session = this.session.isJoined ? this.session.current?.session : undefined;
-      for (const [form, clients] of session === undefined ? [] : relayed) {
-        const packet = this.#packet(packets, session, form, address, frame, pauseFollows);
-        if (packet) uplink?.relaySent(this.relay(session, clients, packet));
-      }
-      relayed.clear();
-    };
-    /** @type {[Remote, string][]} */
-    const direct = [];
-    for (const [remote, form] of to) {
-      const state = this.session.routeState(remote.peer) ?? NO_ROUTE;
-      const isDirect = remote.link?.common && uses(state, 'direct');
-      if (isDirect) direct.push([remote, form]);
-      if (!isDirect || uses(state, 'relayed')) addRelayed(remote, form);
-    }
-    // A policer drops the last packets of a burst. Of a link's packet that costs a frame; of the relay's stream it holds
-    // up all that follows. So what is relayed leaves first; of the links it is another listener's turn each time.
-    sendRelayed();
-    const first = direct.length > 0 ? address.sequence % direct.length : 0;
-    for (const [remote, form] of [...direct.slice(first), ...direct.slice(0, first)]) {
-      const { peer, link } = remote;
-      const session = link?.common?.session;
-      const packet =
-        session !== undefined &&
-        this.#packet(packets, session, form, address, frame, pauseFollows);
-      if (link && packet && mesh.sendLink(peer, link.generation, 'voice', packet)) {
-        if (roster.capabilities(peer)?.voice_ack) {
-          const frames = form.endsWith('+') ? form.split(',').length + 1 : 1;
-          link.health.sent(now, address.sequence, frames);
-          const bytes = packet.length + mesh.sealingBytes;
-          uplink?.sent(now, peer, link.generation, address.sequence, bytes);
+    // A full queue on the way drops the last packets of a burst: it is another listener's turn each time.
+    const first = to.length > 0 ? address.sequence % to.length : 0;
+    for (const [{ peer, relay, link }, form] of [...to.slice(first), ...to.slice(0, first)]) {
+      const state = this.session.routeState(peer) ?? NO_ROUTE;
+      let served = false;
+      if (link?.common && uses(state, 'direct')) {
+        const packet = this.#packet(
+          packets,
+          link.common.session,
+          form,
+          address,
+          frame,
+          pauseFollows,
+        );
+        if (packet && mesh.sendLink(peer, link.generation, 'voice', packet)) {
+          served = true;
+          if (roster.capabilities(peer)?.voice_ack) {
+            const frames = form.endsWith('+') ? form.split(',').length + 1 : 1;
+            link.health.sent(now, address.sequence, frames);
+            const bytes = packet.length + mesh.sealingBytes;
+            uplink?.sent(now, peer, link.generation, address.sequence, bytes);
+          }
         }
-      } else if (!uses(this.session.routeState(peer) ?? NO_ROUTE, 'relayed')) {
-        addRelayed(remote, form);
+      }
+      if (relay !== null && (uses(state, 'relayed') || !served)) {
+        relayed.set(form, [...(relayed.get(form) ?? []), relay]);
+        this.session.relayed(now, peer);
       }
     }
-    sendRelayed();
+    const session = this.session.isJoined ? this.session.current?.session : undefined;
+    if (session === undefined) return;
+    for (const [form, clients] of relayed) {
+      const packet = this.#packet(packets, session, form, address, frame, pauseFollows);
+      if (!packet) continue;
+      const bytes = this.relay(session, clients, packet);
+      uplink?.relaySent(bytes);
+    }
   }
 
   /** @param {Remote[]} audience */

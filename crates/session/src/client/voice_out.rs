@@ -318,9 +318,6 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
                 }
             }
         }
-        // A policer drops the last packets of a burst. Of a link's packet that costs a frame; of the
-        // relay's stream it holds up all that follows. So what is relayed leaves first.
-        reached.relay_packets = self.relay_speech(core, relayed, &mut packets, speech);
         let sequence = speech.address.sequence;
         for Batch { session, encoding, to } in direct {
             if let Some(packet) = packets.get(self, core, session, encoding, speech) {
@@ -328,6 +325,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
                 self.send_direct(core, now, to, packet, sequence, encoding.frames());
             }
         }
+        reached.relay_packets = self.relay_speech(core, relayed, &mut packets, speech);
         reached
     }
 
