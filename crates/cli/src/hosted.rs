@@ -29,8 +29,8 @@ const LAST_RETRY: Duration = Duration::from_secs(8);
 const MOST_GUESTS: u16 = 31;
 /// Of so many, those who have been there longest, addresses are tried when the host is gone.
 const SUCCESSORS: usize = 3;
-/// Addresses of hosts that are tried, the likeliest first.
-const MOST_SERVERS: usize = 8;
+/// Addresses of a link that are tried, the likeliest first.
+const MOST_OF_LINK: usize = 8;
 /// A private text that begins so says where its author would serve. No one can type it.
 const ADDRESS_MARK: &str = "\u{1}voicemesh host ";
 /// Codes of [`RoomEvent::Refused`] that are about serving.
@@ -145,8 +145,7 @@ impl HostedCall {
                 (links.key().clone(), Role::Host(links))
             }
             Plan::Guest(link, addresses) => {
-                let mut servers = Servers::default();
-                servers.prefer(addresses);
+                let servers = Servers::of_link(addresses);
                 let mut guest = Guest {
                     place: link.place(),
                     port: link.port(),
@@ -315,7 +314,7 @@ impl HostedCall {
         }
         if was_in {
             self.advice = self.roster.advice();
-            guest.servers.prefer(self.roster.successors_addresses());
+            guest.servers.successors = self.roster.successors_addresses();
         }
         let away =
             RoomEvent::ServerAway { why, failure: None, silent_for: Duration::ZERO, retry_in };
@@ -402,35 +401,44 @@ impl Attempts {
 /// Addresses of hosts. One socket reaches one family of addresses, so they take turns.
 #[derive(Clone, Debug, Default)]
 struct Servers {
-    /// The likeliest first.
-    known: Vec<SocketAddr>,
+    /// The likeliest first. Each round begins with them: who is in a call by a link goes to another
+    /// host only where the link's answers no more.
+    of_link: Vec<SocketAddr>,
+    /// Where those would serve who can take over. Members say that of themselves.
+    successors: Vec<SocketAddr>,
     asked_last: Option<SocketAddr>,
 }
 
 impl Servers {
-    /// These come first from now on.
-    fn prefer(&mut self, mut first: Vec<SocketAddr>) {
-        let known = std::mem::take(&mut self.known);
-        first.extend(known);
-        for address in first {
-            if self.known.len() < MOST_SERVERS && !self.known.contains(&address) {
-                self.known.push(address);
+    fn of_link(mut addresses: Vec<SocketAddr>) -> Self {
+        addresses.truncate(MOST_OF_LINK);
+        Self { of_link: addresses, ..Self::default() }
+    }
+
+    /// Each once, in the order in which they are asked.
+    fn known(&self) -> Vec<SocketAddr> {
+        let mut known = self.of_link.clone();
+        for address in &self.successors {
+            if !known.contains(address) {
+                known.push(*address);
             }
         }
+        known
     }
 
     fn has_both_families(&self) -> bool {
-        self.known.iter().any(SocketAddr::is_ipv4) && self.known.iter().any(SocketAddr::is_ipv6)
+        let known = self.known();
+        known.iter().any(SocketAddr::is_ipv4) && known.iter().any(SocketAddr::is_ipv6)
     }
 
     /// Those to try now.
     fn next(&mut self) -> Vec<SocketAddr> {
         let wants_ipv4 = match self.asked_last {
             Some(last) => self.has_both_families() != last.is_ipv4(),
-            None => self.known.iter().any(SocketAddr::is_ipv4),
+            None => self.known().iter().any(SocketAddr::is_ipv4),
         };
-        let servers: Vec<SocketAddr> =
-            self.known.iter().copied().filter(|server| server.is_ipv4() == wants_ipv4).collect();
+        let mut servers = self.known();
+        servers.retain(|server| server.is_ipv4() == wants_ipv4);
         self.asked_last = servers.first().copied();
         servers
     }

@@ -122,7 +122,11 @@ fn guest_plan(arguments: &JoinArguments) -> Result<Plan, Failure> {
         (record.is_some(), NO_RECORDING),
         (
             stay.relay_only,
-            "--relay-only needs a room of a server; over a host only the host sees your address.",
+            "--relay-only needs a room of a server. Over a host there are no direct links, but members in one network tell each other their addresses.",
+        ),
+        (
+            stay.proxy.is_some(),
+            "--proxy needs a room of a server: a host is reached by UDP, which does not go through it.",
         ),
         (
             stay.encrypt,

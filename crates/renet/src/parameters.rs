@@ -1,5 +1,6 @@
 //! Where to serve and to join, and how peers and channels are known.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(crate) const RELIABLE: u8 = 1;
 pub struct RenetPeer(pub u64);
 
 /// Where to serve.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerParameters {
     /// The address to bind, for example `0.0.0.0:7777`.
     pub listen: SocketAddr,
@@ -37,7 +38,7 @@ pub struct ServerParameters {
 }
 
 /// Where to join.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientParameters {
     /// The server's addresses, at most 32; they are tried one after the other.
     pub servers: Vec<SocketAddr>,
@@ -46,4 +47,38 @@ pub struct ClientParameters {
     /// How long each address is tried, and after how long a silence a connection is lost. Whole
     /// seconds, at least one. The server ends a silence after a minute in any case.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for ServerParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listen, public, key: _, clients } = self;
+        let mut shown = f.debug_struct("ServerParameters");
+        shown.field("listen", listen).field("public", public).field("clients", clients);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ClientParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { servers, key: _, timeout } = self;
+        let mut shown = f.debug_struct("ClientParameters");
+        shown.field("servers", servers).field("timeout", timeout).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_log_has_the_key() {
+        let address = "192.0.2.1:7".parse().unwrap();
+        let key = [171; KEY_BYTES];
+        let server = ServerParameters { listen: address, public: Vec::new(), key, clients: 1 };
+        let client =
+            ClientParameters { servers: vec![address], key, timeout: Duration::from_secs(1) };
+        for shown in [format!("{server:?}"), format!("{client:?}")] {
+            assert!(shown.contains("192.0.2.1:7") && !shown.contains("171"), "{shown}");
+        }
+    }
 }

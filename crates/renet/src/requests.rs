@@ -106,6 +106,8 @@ impl Requests {
     fn oldest_of_full(&self, address: IpAddr) -> Option<SocketAddr> {
         let (first, last) = match address {
             IpAddr::V4(_) => (address, address),
+            // IPv4 on a socket for both.
+            IpAddr::V6(mapped) if mapped.to_ipv4_mapped().is_some() => (address, address),
             IpAddr::V6(address) => {
                 let network = u128::from(address) >> 64 << 64;
                 let ip = |host: u64| IpAddr::V6(Ipv6Addr::from(network | u128::from(host)));
@@ -154,7 +156,7 @@ mod tests {
             client += 1;
             ask(&mut requests, NOW, from, client)
         };
-        for network in ["192.0.2.1:", "[2001:db8::7]:"] {
+        for network in ["192.0.2.1:", "[2001:db8::7]:", "[::ffff:192.0.2.3]:"] {
             for port in 1..=OF_ADDRESS {
                 assert_eq!(ask(&format!("{network}{port}")), [""; 0]);
             }
@@ -165,6 +167,8 @@ mod tests {
             ("192.0.2.2:9000", None),
             ("[2001:db8::8]:9000", Some("[2001:db8::7]:1")),
             ("[2001:db8:0:1::8]:9000", None),
+            ("[::ffff:192.0.2.3]:9000", Some("[::ffff:192.0.2.3]:1")),
+            ("[::ffff:192.0.2.4]:9000", None),
         ] {
             assert_eq!(ask(from), Vec::from_iter(gone), "{from}");
         }

@@ -72,25 +72,25 @@ fn a_host_that_is_gone_is_tried_without_end_and_ever_more_seldom() {
 #[test]
 fn addresses_of_both_families_take_turns() {
     let (four, six) = (address("192.0.2.1:7"), address("[2001:db8::1]:7"));
-    let mut servers = Servers::default();
-    servers.prefer(vec![six, four]);
+    let mut servers = Servers::of_link(vec![six, four]);
     assert_eq!([servers.next(), servers.next(), servers.next()], [[four], [six], [four]]);
-    let mut one = Servers::default();
-    one.prefer(vec![six]);
+    let mut one = Servers::of_link(vec![six]);
     assert_eq!([one.next(), one.next()], [[six], [six]]);
     assert!(servers.has_both_families() && !one.has_both_families());
 }
 
+/// A member names its own address: it must not come before the host whose link this is.
 #[test]
-fn the_likeliest_address_is_tried_first_and_not_more_than_a_few_are_kept() {
-    let mut servers = Servers::default();
-    servers.prefer(addresses(&["192.0.2.1:7", "192.0.2.2:7"]));
-    servers.prefer(addresses(&["192.0.2.3:7", "192.0.2.1:7"]));
-    assert_eq!(servers.next(), addresses(&["192.0.2.3:7", "192.0.2.1:7", "192.0.2.2:7"]));
-    for last in 0..100 {
-        servers.prefer(addresses(&[&format!("192.0.2.{last}:7")]));
+fn the_addresses_of_the_link_are_asked_first_however_often_members_name_theirs() {
+    let mut servers = Servers::of_link(addresses(&["192.0.2.1:7", "192.0.2.2:7"]));
+    for last in 3..100 {
+        let named = format!("192.0.2.{last}:7");
+        servers.successors = addresses(&[&named, "192.0.2.1:7"]);
+        assert_eq!(servers.next(), addresses(&["192.0.2.1:7", "192.0.2.2:7", &named]));
     }
-    assert_eq!(servers.known.len(), MOST_SERVERS);
+    let many: Vec<String> = (1..100).map(|last| format!("192.0.2.{last}:7")).collect();
+    let many = many.iter().map(|one| address(one)).collect();
+    assert_eq!(Servers::of_link(many).next().len(), MOST_OF_LINK);
 }
 
 #[test]
