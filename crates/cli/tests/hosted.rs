@@ -205,7 +205,8 @@ fn a_damaged_link_and_what_no_host_can_do_are_refused_with_code_2() {
     assert!(said.contains("its key is missing") && code == Some(2), "{code:?} {said}");
     let link = "voicemesh://127.0.0.1:7788#k=AAECAwQFBgcICQoLDA0ODw";
     for (more, part) in [
-        ("--relay-only", "only the host sees your address"),
+        ("--relay-only", "members in one network tell each other their addresses"),
+        ("--proxy=socks5h://127.0.0.1:1080", "a host is reached by UDP"),
         ("--encrypt", "nothing is encrypted end to end"),
         ("--must-exist", "need a room of a server"),
         ("--record=calls", "Recording needs a room of a server"),
