@@ -29,6 +29,8 @@ const LAST_RETRY: Duration = Duration::from_secs(8);
 const MOST_GUESTS: u16 = 31;
 /// Of so many, those who have been there longest, addresses are tried when the host is gone.
 const SUCCESSORS: usize = 3;
+/// Of those named in several outages, the newest are kept.
+const MOST_SUCCESSORS: usize = 8;
 /// Addresses of a link that are tried, the likeliest first.
 const MOST_OF_LINK: usize = 8;
 /// A private text that begins so says where its author would serve. No one can type it.
@@ -314,7 +316,7 @@ impl HostedCall {
         }
         if was_in {
             self.advice = self.roster.advice();
-            guest.servers.successors = self.roster.successors_addresses();
+            guest.servers.add_successors(&self.roster.successors_addresses());
         }
         let away =
             RoomEvent::ServerAway { why, failure: None, silent_for: Duration::ZERO, retry_in };
@@ -404,7 +406,8 @@ struct Servers {
     /// The likeliest first. Each round begins with them: who is in a call by a link goes to another
     /// host only where the link's answers no more.
     of_link: Vec<SocketAddr>,
-    /// Where those would serve who can take over. Members say that of themselves.
+    /// Where those would serve who can take over, and where those may serve who could before, newest
+    /// first. Members say that of themselves.
     successors: Vec<SocketAddr>,
     asked_last: Option<SocketAddr>,
 }
@@ -413,6 +416,13 @@ impl Servers {
     fn of_link(mut addresses: Vec<SocketAddr>) -> Self {
         addresses.truncate(MOST_OF_LINK);
         Self { of_link: addresses, ..Self::default() }
+    }
+
+    /// One of the former ones may be the host by now, and names no address as such.
+    fn add_successors(&mut self, addresses: &[SocketAddr]) {
+        self.successors.retain(|former| !addresses.contains(former));
+        self.successors.splice(..0, addresses.iter().copied());
+        self.successors.truncate(MOST_SUCCESSORS);
     }
 
     /// Each once, in the order in which they are asked.

@@ -84,13 +84,23 @@ fn addresses_of_both_families_take_turns() {
 fn the_addresses_of_the_link_are_asked_first_however_often_members_name_theirs() {
     let mut servers = Servers::of_link(addresses(&["192.0.2.1:7", "192.0.2.2:7"]));
     for last in 3..100 {
-        let named = format!("192.0.2.{last}:7");
-        servers.successors = addresses(&[&named, "192.0.2.1:7"]);
-        assert_eq!(servers.next(), addresses(&["192.0.2.1:7", "192.0.2.2:7", &named]));
+        let named = address(&format!("192.0.2.{last}:7"));
+        servers.add_successors(&[named, address("192.0.2.1:7")]);
+        let asked = servers.next();
+        assert_eq!(asked[..3], [address("192.0.2.1:7"), address("192.0.2.2:7"), named]);
+        assert!(asked.len() <= 2 + MOST_SUCCESSORS);
     }
     let many: Vec<String> = (1..100).map(|last| format!("192.0.2.{last}:7")).collect();
     let many = many.iter().map(|one| address(one)).collect();
     assert_eq!(Servers::of_link(many).next().len(), MOST_OF_LINK);
+}
+
+#[test]
+fn who_has_taken_over_is_found_again_after_a_further_outage() {
+    let mut servers = Servers::of_link(addresses(&["192.0.2.1:7"]));
+    servers.add_successors(&addresses(&["192.0.2.3:7"]));
+    servers.add_successors(&addresses(&["192.0.2.4:7"]));
+    assert_eq!(servers.next(), addresses(&["192.0.2.1:7", "192.0.2.4:7", "192.0.2.3:7"]));
 }
 
 #[test]
