@@ -155,6 +155,8 @@ const RELAY_POLICED_FOR: Duration = Duration::from_secs(180);
 /// … and beyond what arrived then by steps so small that a policer drops few packets of them: of 8 %
 /// it drops so many that TCP, and relayed speech with it, stands still for more than a second.
 const POLICED_STEP: f64 = 1.03;
+/// Up to what arrived then, the steps are larger: that is an uncertain measure.
+const POLICED_RETURN: f64 = 1.08;
 /// What is clearly more than what was proved before, of such a step.
 const BEYOND_POLICED: f64 = 1.015;
 /// A train adds at most this much queue if the estimate is right.
@@ -194,6 +196,26 @@ pub(crate) struct Observation {
     pub relay_waits: Duration,
     /// There is a link to which a train of probes can be sent.
     pub has_links: bool,
+}
+
+impl Observation {
+    /// What arrives of what is sent. Without a queue that is no more than what is sent: what seems to
+    /// be more had waited for TCP to send it again, and comes in a lump.
+    fn carried_bps(&self) -> f64 {
+        match self.queueing {
+            Some(queueing) if queueing > QUEUE_LIMIT => self.delivered_bps,
+            _ => self.delivered_bps.min(self.sent_bps),
+        }
+    }
+
+    /// Packets queue on the way. What only the relay shows while links lose packets may be TCP, which
+    /// waits for what was lost to be sent again.
+    fn is_queue_certain(&self) -> bool {
+        self.queueing.is_some_and(|queueing| {
+            let is_relays = self.is_relaying && queueing == self.relay_waits;
+            queueing > QUEUE_LIMIT && !(is_relays && self.loss >= Some(LOSS_TESTED))
+        })
+    }
 }
 
 /// A train of probes to be sent.
@@ -665,8 +687,10 @@ impl UplinkEstimate {
         }
         if was_full || evidence >= LIKELY_CONGESTION {
             self.estimate_bps = test.estimate_bps;
-            let carried = test.before.delivered_bps.max(seen.delivered_bps);
-            self.lower_for_loss(now, Observation { delivered_bps: carried, ..seen }, test.before);
+            let carried = test.before.carried_bps().max(seen.carried_bps());
+            let sent_bps = test.before.sent_bps.max(seen.sent_bps);
+            let carried = Observation { sent_bps, delivered_bps: carried, ..seen };
+            self.lower_for_loss(now, carried, test.before);
             self.is_draining = false;
         } else {
             if evidence <= SURELY_PATH || evidence < 0.0 && self.before_loss.is_some() {
@@ -723,7 +747,8 @@ impl UplinkEstimate {
         };
         // What opening links sent arrives as well: without it a full uplink would seem to carry
         // almost nothing.
-        let carried = seen.delivered_bps.max(sent * least) + seen.background_bps;
+        let arrived_bps = seen.carried_bps();
+        let carried = arrived_bps.max(sent * least) + seen.background_bps;
         // What seems to arrive may be old packets in a lump. A queue that has not become shorter
         // since the last time says that it was too much.
         let queueing = seen.queueing.unwrap_or_default();
@@ -737,8 +762,8 @@ impl UplinkEstimate {
         self.lowered_with = queueing;
         // What arrives at a moment may be less than the policer's rate, and hardly more.
         let before = self.policed.filter(|policed| now < policed.at + RELAY_POLICED_FOR);
-        let most_bps = before.map_or(0.0, |policed| policed.most_bps).max(seen.delivered_bps);
-        self.policed = (queueing <= QUEUE_LIMIT).then_some(Policed { at: now, most_bps });
+        let most_bps = before.map_or(0.0, |policed| policed.most_bps).max(arrived_bps);
+        self.policed = (!seen.is_queue_certain()).then_some(Policed { at: now, most_bps });
         self.beyond_for = Duration::ZERO;
         self.ceiling_bps = Some(carried);
         self.is_starting = false;
@@ -797,8 +822,14 @@ impl UplinkEstimate {
             && self.overused_since.is_none()
             && self.relay_spared_until.is_none();
         let train_at = self.train_at.max(self.disbelieved_until);
+        // A train would only empty the policer's bucket, and TCP would lose what comes after it.
+        let is_step_unproved =
+            self.small_steps(now).zip(self.unproved).is_some_and(|(policed, unproved)| {
+                self.estimate_bps >= policed.next_step_bps(unproved.proved_bps)
+            });
         if self.is_starting
             || !is_calm
+            || is_step_unproved
             || f64::from(wanted_bps) <= self.estimate_bps
             || now < train_at
         {
@@ -861,9 +892,7 @@ impl UplinkEstimate {
             let growth_bps = growth * self.estimate_bps;
             // Where a train may pass that speech does not, each step is to be proved.
             let most_bps = match (small_steps, self.policed) {
-                (Some(policed), _) => {
-                    growth_bps.min(POLICED_STEP * proved_bps.max(policed.most_bps))
-                }
+                (Some(policed), _) => growth_bps.min(policed.next_step_bps(proved_bps)),
                 (None, Some(policed)) if now < policed.at + POLICED_FOR => {
                     growth_bps.min(UNCONFIRMED_GROWTH * proved_bps)
                 }
@@ -879,6 +908,14 @@ impl UplinkEstimate {
                 now + if self.estimate_bps > before_bps { TRAIN_INTERVAL } else { TRAIN_RETRY };
             self.shown = Some((now, measured_bps));
         }
+    }
+}
+
+impl Policed {
+    /// Up to where one step goes from what was proved.
+    fn next_step_bps(self, proved_bps: f64) -> f64 {
+        let beyond_bps = POLICED_STEP * proved_bps.max(self.most_bps);
+        beyond_bps.min(POLICED_RETURN * proved_bps)
     }
 }
 

@@ -446,6 +446,85 @@ fn where_packets_were_lost_without_a_queue_a_train_raises_the_estimate_by_a_smal
     }
 }
 
+/// TCP hands over at once what had waited for a lost segment.
+#[test]
+fn more_than_is_sent_does_not_arrive_without_a_queue() {
+    let lowered_to = |queueing: Duration| {
+        let mut estimate = UplinkEstimate { estimate_bps: 800_000.0, ..UplinkEstimate::new() };
+        let seen =
+            Observation { sent_bps: 200_000.0, delivered_bps: 290_000.0, ..Observation::default() };
+        estimate.lower(Duration::ZERO, Observation { queueing: Some(queueing), ..seen });
+        estimate.bps()
+    };
+    assert_eq!(lowered_to(Duration::ZERO), 170_000);
+    assert_eq!(lowered_to(Duration::from_millis(300)), 246_500, "the queue drains");
+}
+
+/// While links lose packets, the relay's delay may be that of TCP behind a policer.
+#[test]
+fn trains_count_by_small_steps_where_only_the_relay_shows_a_queue_and_links_lose() {
+    let after_a_train = |loss: f32, relay_waits: u64| {
+        let mut estimate = UplinkEstimate::known(200_000);
+        let queue = Duration::from_millis(300);
+        let seen = Observation {
+            sent_bps: 200_000.0,
+            delivered_bps: 200_000.0,
+            is_relaying: true,
+            ..Observation::default()
+        };
+        estimate.lower(
+            Duration::ZERO,
+            Observation {
+                queueing: Some(queue),
+                relay_waits: Duration::from_millis(relay_waits),
+                loss: Some(loss),
+                ..seen
+            },
+        );
+        let now = Duration::from_secs(10);
+        estimate.update(now, Observation { queueing: Some(Duration::ZERO), ..seen });
+        let lowered_bps = f64::from(estimate.bps());
+        let train = estimate.train(now, 900_000).expect("it is time");
+        estimate.train_sent(train, 500);
+        estimate.train_arrived(now, train.number, train.packets, Duration::from_millis(1));
+        f64::from(estimate.bps()) / lowered_bps
+    };
+    assert!(after_a_train(0.07, 300) < 1.081);
+    assert!(after_a_train(0.0, 300) > 1.29, "nothing is lost");
+    assert!(after_a_train(0.07, 400) > 1.29, "links show a queue as well");
+}
+
+/// Each train empties the policer's bucket, and TCP loses what comes after it.
+#[test]
+fn no_train_is_sent_while_a_step_beyond_a_policer_is_not_proved() {
+    let mut estimate = UplinkEstimate::known(200_000);
+    let seen = Observation {
+        is_sending: true,
+        queueing: Some(Duration::ZERO),
+        loss: Some(0.0),
+        sent_bps: 170_000.0,
+        delivered_bps: 170_000.0,
+        is_relaying: true,
+        has_links: true,
+        ..Observation::default()
+    };
+    estimate.lower(Duration::ZERO, seen);
+    let (mut trains, mut raised) = (0, 0);
+    for tick in 5..550_u32 {
+        let now = TICK * tick;
+        // Speech does not fill the step, so it is not proved.
+        estimate.update(now, Observation { sent_bps: 140_000.0, delivered_bps: 140_000.0, ..seen });
+        let before_bps = estimate.bps();
+        if let Some(train) = estimate.train(now, 900_000) {
+            trains += 1;
+            estimate.train_sent(train, 500);
+            estimate.train_arrived(now, train.number, train.packets, Duration::from_millis(1));
+        }
+        raised += u32::from(estimate.bps() > before_bps + 5_000);
+    }
+    assert_eq!((trains, raised), (1, 1));
+}
+
 /// Speech proves a step by filling it, and a step is so small that little more proves nothing.
 #[test]
 fn a_small_step_beyond_a_policer_is_proved_by_speech_that_fills_it_and_then_the_next_follows() {
