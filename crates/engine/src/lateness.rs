@@ -65,6 +65,11 @@ impl Lateness {
         self.late.is_some_and(|late| self.settled_at < late.since + LINKS_WAIT_AT_MOST)
     }
 
+    /// Whether speech comes late, since it was last settled.
+    pub fn is_late(&self) -> bool {
+        self.late.is_some()
+    }
+
     /// Forgets what was: another way is used.
     pub fn forget(&mut self) {
         self.has_changed |= self.late.take().is_some();

@@ -474,6 +474,11 @@ impl<P: Copy + Ord> Playout<P> {
         self.lateness.links_wait()
     }
 
+    /// Whether relayed speech comes late: as of the last [`settle`](Self::settle).
+    pub(crate) fn is_late(&self) -> bool {
+        self.lateness.is_late()
+    }
+
     /// Relayed speech comes another way from now on: that it was late says nothing of this one, nor
     /// does what has queued meanwhile.
     pub(crate) fn relay_renewed(&mut self, now: Duration) {

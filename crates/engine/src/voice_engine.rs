@@ -460,6 +460,12 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.links_wait
     }
 
+    /// Whether relayed speech comes late, or did a moment ago: the way here is full. Changes with
+    /// [`follow`](Self::follow) only.
+    pub fn relayed_speech_is_late(&self) -> bool {
+        self.playout.is_late()
+    }
+
     /// Frames that the microphone has made.
     pub fn frames_spoken(&self) -> u64 {
         self.capture.frames()

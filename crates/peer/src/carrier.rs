@@ -75,6 +75,13 @@ impl RealCarrier {
             stack.set_lacks_room(lacks_room);
         }
     }
+
+    /// Relayed speech comes late: the way from the server is full.
+    pub(crate) fn set_relayed_speech_is_late(&self, is_late: bool) {
+        for socket in self.sockets.values() {
+            socket.set_relayed_speech_is_late(is_late);
+        }
+    }
 }
 
 impl fmt::Debug for RealCarrier {

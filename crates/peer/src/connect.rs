@@ -50,6 +50,7 @@ pub use voicemesh_mesh::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFai
 use crate::server_url::ServerUrl;
 use crate::tls::Tls;
 use first_bytes::FirstBytes;
+pub(crate) use first_bytes::Received;
 use proxy::ProxyKind;
 use tls_servers::TlsServers;
 use voicemesh_mesh::ServerConnection;

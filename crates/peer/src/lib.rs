@@ -50,6 +50,7 @@ mod network_watch;
 mod options;
 pub mod over;
 mod pasted;
+mod receive_window;
 mod record;
 mod room;
 mod server_url;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -24,9 +24,10 @@ use voicemesh_wire::limits::{SERVER_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::CLOSE_TAKEN_OVER;
 
-use crate::connect::{Connector, ServerSocket};
+use crate::connect::{Connector, Received, ServerSocket};
 use crate::inbox::{EngineGone, WorkerSender};
 use crate::network_watch::NetworkWatch;
+use crate::receive_window::{self, ReceiveWindow};
 use voicemesh_mesh::{CarrierEvent, SocketEvent};
 
 /// Voice waiting to be written. When there is more, the oldest is dropped.
@@ -74,6 +75,15 @@ struct Outgoing {
     queue: Mutex<Queue>,
     changed: Notify,
     further_header_bytes: AtomicU32,
+    relayed_speech_is_late: AtomicBool,
+    pings: Mutex<Pings>,
+}
+
+/// The last ping, and the shortest round trip so far.
+#[derive(Debug, Default)]
+struct Pings {
+    last: Option<(u16, Instant)>,
+    least_round_trip: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +112,8 @@ impl Socket {
         farewell: SyncSender<Infallible>,
     ) -> Self {
         let outgoing = Arc::new(Outgoing::default());
-        let task = Task { connector, generation, inbox, watch, outgoing: outgoing.clone() };
+        let tcp = Mutex::default();
+        let task = Task { connector, generation, inbox, watch, outgoing: outgoing.clone(), tcp };
         let (abandon, abandoned) = oneshot::channel();
         runtime.spawn(async move {
             task.run(abandoned).await;
@@ -137,7 +148,13 @@ impl Socket {
 
     /// Asks the server for an answer behind the voice that waits.
     pub(crate) fn ping(&self, number: u16) {
+        lock(&self.outgoing.pings).last = Some((number, Instant::now()));
         self.send_voice(Message::Ping(Bytes::copy_from_slice(&number.to_be_bytes())));
+    }
+
+    /// The way from the server is full: what is on it at once is bounded.
+    pub(crate) fn set_relayed_speech_is_late(&self, is_late: bool) {
+        self.outgoing.relayed_speech_is_late.store(is_late, Ordering::Relaxed);
     }
 
     fn send_voice(&self, message: Message) {
@@ -179,6 +196,35 @@ impl Outgoing {
         lock(&self.queue)
     }
 
+    /// The server has answered this ping.
+    fn answered(&self, number: u16) {
+        let mut pings = lock(&self.pings);
+        if let Some((_, at)) = pings.last.take_if(|(last, _)| *last == number) {
+            let least = pings.least_round_trip.unwrap_or(Duration::MAX);
+            pings.least_round_trip = Some(at.elapsed().min(least));
+        }
+    }
+
+    /// Has the receive buffer follow what arrives while relayed speech comes late.
+    async fn bound_what_comes(
+        &self,
+        received: &Received,
+        mut set_buffer: impl FnMut(usize),
+    ) -> Infallible {
+        let mut window = ReceiveWindow::new();
+        let mut interval = tokio::time::interval(receive_window::INTERVAL);
+        let began = Instant::now();
+        loop {
+            interval.tick().await;
+            let is_late = self.relayed_speech_is_late.load(Ordering::Relaxed);
+            let round_trip = lock(&self.pings).least_round_trip;
+            let size = window.update(began.elapsed(), received.bytes(), is_late, round_trip);
+            if let Some(size) = size {
+                set_buffer(size);
+            }
+        }
+    }
+
     /// Everything to be written now, and whether that is the end.
     fn take(&self, into: &mut Vec<Message>) -> Option<End> {
         let mut queue = self.lock();
@@ -204,6 +250,8 @@ struct Task {
     inbox: WorkerSender,
     watch: NetworkWatch,
     outgoing: Arc<Outgoing>,
+    /// The connection beneath, to set its options later.
+    tcp: Mutex<Option<socket2::Socket>>,
 }
 
 impl Task {
@@ -231,6 +279,8 @@ impl Task {
             self.outgoing.further_header_bytes.store(bytes, Ordering::Relaxed);
         }
         set_options(tcp);
+        // Not needed for correctness: without it the system alone chooses the window.
+        *lock(&self.tcp) = socket2::SockRef::from(tcp).try_clone().ok();
     }
 
     async fn connect_and_serve(&self) -> Result<(), SocketEvent> {
@@ -301,7 +351,9 @@ impl Task {
                     }
                     Message::Pong(payload) => match <[u8; 2]>::try_from(&payload[..]) {
                         Ok(number) => {
-                            self.tell(SocketEvent::Pong(u16::from_be_bytes(number))).await
+                            let number = u16::from_be_bytes(number);
+                            self.outgoing.answered(number);
+                            self.tell(SocketEvent::Pong(number)).await
                         }
                         Err(_) => Ok(()),
                     },
@@ -323,11 +375,20 @@ impl Task {
                 }
             }
         };
+        let bound = self.outgoing.bound_what_comes(&received, |size| self.set_receive_buffer(size));
         tokio::select! {
             () = progress => Ok(()),
+            never = bound => match never {},
             result = write => result,
             // The server's answer to this side's end is no fault.
             result = read => if self.outgoing.lock().end == Some(End::Wanted) { Ok(()) } else { result },
+        }
+    }
+
+    fn set_receive_buffer(&self, bytes: usize) {
+        if let Some(tcp) = lock(&self.tcp).as_ref() {
+            let set = tcp.set_recv_buffer_size(bytes);
+            tracing::debug!(bytes, ?set, "the receive window follows what arrives");
         }
     }
 
@@ -421,6 +482,48 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    #[tokio::test]
+    async fn while_relayed_speech_is_late_little_is_on_its_way_from_the_server() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let tcp = TcpStream::connect(address).await.expect("it listens");
+        let socket = socket2::SockRef::from(&tcp);
+        let before = socket.recv_buffer_size().expect("it is known");
+        let (outgoing, received) = (Outgoing::default(), Received::default());
+        outgoing.relayed_speech_is_late.store(true, Ordering::Relaxed);
+        let bounded = Notify::new();
+        let bound = outgoing.bound_what_comes(&received, |size| {
+            socket.set_recv_buffer_size(size).expect("it can be set");
+            bounded.notify_one();
+        });
+        tokio::select! {
+            never = bound => match never {},
+            () = bounded.notified() => {}
+        }
+        let bytes = socket.recv_buffer_size().expect("it is known");
+        // Linux takes twice what is asked for, for its own records.
+        assert!(bytes <= 8 * 1024 && bytes < before, "{bytes}, {before} before");
+    }
+
+    #[tokio::test]
+    async fn the_least_round_trip_of_pings_is_kept() {
+        let outgoing = Outgoing::default();
+        let ping = |number: u16, ago: u64| {
+            let at = Instant::now().checked_sub(Duration::from_millis(ago)).expect("a time");
+            lock(&outgoing.pings).last = Some((number, at));
+        };
+        ping(1, 8_000);
+        outgoing.answered(7);
+        assert_eq!(lock(&outgoing.pings).least_round_trip, None, "not the last one");
+        outgoing.answered(1);
+        ping(2, 4_000);
+        outgoing.answered(2);
+        ping(3, 6_000);
+        outgoing.answered(3);
+        let least = lock(&outgoing.pings).least_round_trip.expect("three have been answered");
+        assert!((4_000..6_000).contains(&least.as_millis()), "{least:?}");
+    }
 
     #[tokio::test]
     async fn a_connection_to_the_server_keeps_little_unsent_and_gives_up_after_15_s() {

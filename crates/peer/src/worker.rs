@@ -124,7 +124,10 @@ impl Worker {
             self.engine.update(now);
             let uplink_bps = self.engine.uplink_ceiling_bps();
             let links_wait = self.engine.links_wait();
-            self.engine.network_mut().carrier.set_uplink(uplink_bps, links_wait);
+            let is_late = self.engine.relayed_speech_is_late();
+            let carrier = &self.engine.network_mut().carrier;
+            carrier.set_uplink(uplink_bps, links_wait);
+            carrier.set_relayed_speech_is_late(is_late);
             self.engine.network_mut().mesh.set_links_wait(now, links_wait);
             self.voice.run_sound(now, &mut self.engine, &RoomDirectory);
             self.record(now);

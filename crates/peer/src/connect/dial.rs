@@ -12,6 +12,7 @@ use super::race::{Attempt, race};
 use super::resolve::{lookup, lookup_ipv6};
 use super::segments;
 use super::words::socket_words;
+use crate::receive_window;
 use voicemesh_mesh::{AddressFailure, ConnectFailure, Unreached};
 
 /// All attempts to connect together have this long.
@@ -43,6 +44,8 @@ pub(super) async fn dial(
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     segments::limit(&socket);
+    // Not needed for correctness: without it the system chooses the window.
+    let _ = socket.set_recv_buffer_size(receive_window::FIRST_BYTES as u32);
     socket.connect(address).await
 }
 
