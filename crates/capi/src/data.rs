@@ -3,7 +3,7 @@
 use voicemesh::{Reliability, Room, SendError};
 
 use crate::guard::{Fault, guarded};
-use crate::peer::{vmesh_room, with_room};
+use crate::room::{vmesh_room, with_room};
 use crate::{memory, vmesh_peer_id, vmesh_result};
 
 /// Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in

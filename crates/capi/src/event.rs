@@ -139,8 +139,8 @@ unsafe impl Send for Current {}
 
 impl Current {
     /// Keeps what the event consists of, and gives it as the caller shall see it.
-    pub(crate) fn keep(&mut self, stamped: TimedEvent) -> vmesh_event {
-        self.fill(stamped.event, vmesh_event { at_us: micros(stamped.at), ..NONE })
+    pub(crate) fn keep(&mut self, timed: TimedEvent) -> vmesh_event {
+        self.fill(timed.event, vmesh_event { at_us: micros(timed.at), ..NONE })
     }
 
     /// Nothing: what was kept can go.

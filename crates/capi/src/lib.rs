@@ -14,8 +14,9 @@
 //! - `realtime_handles`: the same for objects that audio threads use: calls on those threads
 //!   never block.
 //! - `memory`: the only place that reads and writes the caller's memory.
-//! - `options`, `event`, `peer`, `data`, `lobby`, `places`, `speak`, `pcm`,
+//! - `options`, `event`, `room`, `data`, `lobby`, `spatial`, `transmission`, `pcm`,
 //!   `state`, `devices`, `moderation`: the functions.
+//! - `backend`: what both kinds of handles have, a room and a voice over a game's own network.
 //! - `over`, `network`: voice over a game's own network.
 //!
 //! But for the attributes of `crates/page`'s exports, `unsafe` of this house is here alone. Each block rests on one promise, which is the header's: a
@@ -27,6 +28,7 @@
 // One rule for all, above, and in the header's first lines.
 #![allow(clippy::missing_safety_doc)]
 
+mod backend;
 mod data;
 mod devices;
 mod event;
@@ -39,14 +41,13 @@ mod network;
 mod options;
 mod over;
 mod pcm;
-mod peer;
-mod place;
-mod places;
 mod realtime_handles;
-mod speak;
+mod room;
+mod spatial;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transmission;
 mod values;
 
 pub use values::*;

@@ -9,7 +9,7 @@ use voicemesh::{
 
 use crate::guard::{Fault, Outcome, guarded};
 use crate::memory::{self, Plain};
-use crate::peer::{vmesh_room, with_room};
+use crate::room::{vmesh_room, with_room};
 use crate::{vmesh_peer_id, vmesh_result, vmesh_string};
 
 /// One change of metadata.

@@ -7,7 +7,7 @@ use voicemesh::Moderation;
 use crate::guard::{Fault, guarded};
 use crate::lobby::refused_call;
 use crate::memory;
-use crate::peer::{vmesh_room, with_room};
+use crate::room::{vmesh_room, with_room};
 use crate::{vmesh_decision, vmesh_peer_id, vmesh_result};
 
 /// Decides about another member or the room: `decision` is a vmesh_decision. A member that may not

@@ -2,12 +2,12 @@
 
 use voicemesh::over::{Mode, Voice, polled};
 
+use crate::backend::Backend;
 use crate::guard::{Fault, guarded};
 use crate::memory;
 use crate::network::{NO_NETWORK, OpenNetwork, ProgramNetwork, vmesh_network};
 use crate::options::{self, vmesh_options};
-use crate::peer::{OpenPeer, PEERS, vmesh_room};
-use crate::place::Place;
+use crate::room::{OpenRoom, ROOMS, vmesh_room};
 use crate::{vmesh_mode, vmesh_result};
 
 /// Opens a voice over a network that the game has, without a server of ours and without a room. The
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn vmesh_over_new(
         let (network, pump) = polled(ProgramNetwork::new(table)?);
         let voice = Voice::new(options, network).map_err(|error| options::refused(&error))?;
         let network = OpenNetwork::new(pump);
-        let handle = PEERS.open(OpenPeer::new(Place::Over(Box::new(voice)), network))?;
+        let handle = ROOMS.open(OpenRoom::new(Backend::Over(Box::new(voice)), network))?;
         // SAFETY: as above.
         unsafe { memory::write(room, handle, "room")? };
         Ok(vmesh_result::VMESH_OK)
@@ -56,13 +56,13 @@ pub unsafe extern "C" fn vmesh_over_new(
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_over_update(room: vmesh_room) -> vmesh_result {
     guarded(|| {
-        let open = PEERS.find(room)?;
+        let open = ROOMS.find(room)?;
         open.network.update()?;
         if open.network.is_closed_within() {
             open.network.close();
         }
-        open.with_mut(|place| {
-            place.over()?.update();
+        open.with_mut(|backend| {
+            backend.over()?.update();
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -78,8 +78,8 @@ pub extern "C" fn vmesh_over_update(room: vmesh_room) -> vmesh_result {
 pub extern "C" fn vmesh_over_follow(room: vmesh_room, mode: i32) -> vmesh_result {
     guarded(|| {
         let mode = chosen(mode)?;
-        PEERS.find(room)?.with_mut(|place| {
-            place.over()?.follow(mode, || (), || ());
+        ROOMS.find(room)?.with_mut(|backend| {
+            backend.over()?.follow(mode, || (), || ());
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -92,8 +92,8 @@ pub extern "C" fn vmesh_over_follow(room: vmesh_room, mode: i32) -> vmesh_result
 pub extern "C" fn vmesh_over_run(room: vmesh_room, mode: i32) -> vmesh_result {
     guarded(|| {
         let mode = chosen(mode)?;
-        PEERS.find(room)?.with_mut(|place| {
-            let voice = place.over()?;
+        ROOMS.find(room)?.with_mut(|backend| {
+            let voice = backend.over()?;
             match mode {
                 Mode::None => voice.stop(),
                 Mode::Client => voice.run_as_client(()),
@@ -112,7 +112,7 @@ pub extern "C" fn vmesh_over_run(room: vmesh_room, mode: i32) -> vmesh_result {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmesh_over_mode(room: vmesh_room, mode: *mut i32) -> vmesh_result {
     guarded(|| {
-        let name = PEERS.find(room)?.with_mut(|place| Ok(place.over()?.snapshot().mode))?;
+        let name = ROOMS.find(room)?.with_mut(|backend| Ok(backend.over()?.snapshot().mode))?;
         let now = MODES.into_iter().find(|(_, one)| one.to_string() == name);
         let number = now.map_or(vmesh_mode::VMESH_MODE_NONE, |(number, _)| number);
         // SAFETY: the header's promise.

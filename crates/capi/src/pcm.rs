@@ -5,8 +5,8 @@ use voicemesh::{DeviceError, MicrophoneFeed, MixVoice, PeerVoice};
 
 use crate::guard::{Fault, Outcome, guarded, guarded_quietly};
 use crate::memory;
-use crate::peer::{vmesh_room, with};
 use crate::realtime_handles::RealtimeHandles;
+use crate::room::{vmesh_room, with};
 use crate::{vmesh_peer_id, vmesh_result};
 
 /// One peer's voice, to be read. 0 is none.
@@ -41,8 +41,8 @@ pub unsafe extern "C" fn vmesh_participant_open_voice(
         unsafe { memory::write(voice, 0, "voice")? };
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        let opened = with(room, |place| {
-            place.member(of.into()).open_voice_at(rate_hz).map_err(|error| bad_rate(&error))
+        let opened = with(room, |backend| {
+            backend.member(of.into()).open_voice_at(rate_hz).map_err(|error| bad_rate(&error))
         })?;
         // SAFETY: as above.
         unsafe { memory::write(voice, VOICES.open(opened)?, "voice")? };
@@ -64,8 +64,8 @@ pub unsafe extern "C" fn vmesh_speaker_open_mix(
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(mix, 0, "mix")? };
-        let opened = with(room, |place| {
-            place.speaker().open_mix(rate_hz).map_err(|error| bad_rate(&error))
+        let opened = with(room, |backend| {
+            backend.speaker().open_mix(rate_hz).map_err(|error| bad_rate(&error))
         })?;
         // SAFETY: as above.
         unsafe { memory::write(mix, MIXES.open(opened)?, "mix")? };
@@ -88,8 +88,8 @@ pub unsafe extern "C" fn vmesh_microphone_open_feed(
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(microphone, 0, "microphone")? };
-        let opened = with(room, |place| {
-            place.microphone().open_feed(rate_hz).map_err(|error| bad_rate(&error))
+        let opened = with(room, |backend| {
+            backend.microphone().open_feed(rate_hz).map_err(|error| bad_rate(&error))
         })?;
         // SAFETY: as above.
         unsafe { memory::write(microphone, MICROPHONES.open(opened)?, "microphone")? };

@@ -10,7 +10,7 @@ use voicemesh::{PeerState, Snapshot};
 use crate::event::{permission_bits, route_number, status_bits};
 use crate::guard::{Fault, guarded};
 use crate::memory::{self, Plain, Sized32};
-use crate::peer::{vmesh_room, with};
+use crate::room::{vmesh_room, with};
 use crate::{vmesh_peer_id, vmesh_result};
 
 /// How quiet nothing is.
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn vmesh_room_snapshot(
     state: *mut vmesh_snapshot,
 ) -> vmesh_result {
     guarded(|| {
-        let snapshot = with(room, |place| Ok(place.snapshot()))?;
+        let snapshot = with(room, |backend| Ok(backend.snapshot()))?;
         // SAFETY: the header's promise.
         unsafe { memory::write_sized(state, own(&snapshot), "state")? };
         Ok(vmesh_result::VMESH_OK)
@@ -169,7 +169,7 @@ pub unsafe extern "C" fn vmesh_room_peers(
         if peers.is_null() && capacity != 0 {
             return Err(Fault::null("peers"));
         }
-        let snapshot = with(room, |place| Ok(place.snapshot()))?;
+        let snapshot = with(room, |backend| Ok(backend.snapshot()))?;
         // SAFETY: the header's promise.
         unsafe { memory::write(count, snapshot.peers.len(), "count")? };
         for (number, state) in snapshot.peers.iter().take(capacity).enumerate() {
@@ -199,8 +199,8 @@ pub unsafe extern "C" fn vmesh_participant_level(
     guarded(|| {
         // SAFETY: the header's promise.
         let of = if of.is_null() { None } else { Some(unsafe { memory::read(of, "of")? }) };
-        let (level, speaks) = with(room, |place| {
-            Ok(place.read_snapshot(|now| match of.map(voicemesh::PeerId::from) {
+        let (level, speaks) = with(room, |backend| {
+            Ok(backend.read_snapshot(|now| match of.map(voicemesh::PeerId::from) {
                 None => (Some(now.microphone.level_dbfs), now.microphone.sending),
                 Some(of) => {
                     let state = now.peers.iter().find(|state| state.peer == of);
@@ -246,7 +246,7 @@ pub unsafe extern "C" fn vmesh_participant_held_group(
                 Some(state.held_in.get(number).cloned())
             }
         };
-        match with(room, |place| place.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
+        match with(room, |backend| backend.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
             // SAFETY: the header's promise.
             Some(group) => unsafe { memory::copy_out(&group, buffer, capacity, needed) },
             None => Ok(vmesh_result::VMESH_EMPTY),
@@ -270,7 +270,7 @@ pub unsafe extern "C" fn vmesh_room_safety_code(
 ) -> vmesh_result {
     guarded(|| {
         let found = |now: &Snapshot| now.safety_code.map(|code| code.to_string());
-        match with(room, |place| Ok(place.read_snapshot(found)))? {
+        match with(room, |backend| Ok(backend.read_snapshot(found)))? {
             // SAFETY: the header's promise.
             Some(code) => unsafe { memory::copy_out(&code, buffer, capacity, needed) },
             None => Ok(vmesh_result::VMESH_EMPTY),

@@ -17,7 +17,7 @@ use crate::event::*;
 use crate::guard::*;
 use crate::memory::Sized32;
 use crate::options::*;
-use crate::peer::*;
+use crate::room::*;
 use crate::state::*;
 use crate::vmesh_result::*;
 use crate::*;

@@ -5,8 +5,8 @@ use voicemesh::{MemberEncryption, RoomEvent};
 use super::*;
 use crate::lobby::*;
 use crate::pcm::*;
-use crate::places::*;
-use crate::speak::*;
+use crate::spatial::*;
+use crate::transmission::*;
 
 static ID: vmesh_peer_id = vmesh_peer_id { bytes: [7; 16] };
 const HERE: vmesh_vector = vmesh_vector { x: 1.0, y: 0.0, z: -2.0 };

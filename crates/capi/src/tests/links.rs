@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::network::{vmesh_network, vmesh_network_event};
 use crate::options::{vmesh_options, vmesh_options_init};
 use crate::over::{vmesh_over_new, vmesh_over_run, vmesh_over_update};
-use crate::peer::{vmesh_room, vmesh_room_close};
+use crate::room::{vmesh_room, vmesh_room_close};
 use crate::vmesh_network_event_type::{self, *};
 use crate::vmesh_result::*;
 use crate::{VMESH_NUL_TERMINATED, vmesh_mode, vmesh_string};
@@ -234,7 +234,7 @@ fn until(voices: [vmesh_room; 3], hub: &RefCell<Hub>, what: &str, is_so: impl Fn
     }
 }
 
-/// proves: D-30, D-31
+/// proves: D-31
 #[test]
 fn speech_takes_the_links_of_a_network_of_functions_and_the_server_where_they_refuse() {
     let hub: &'static RefCell<Hub> = Box::leak(Box::default());

@@ -10,7 +10,7 @@ use crate::options::{vmesh_options, vmesh_options_init};
 use crate::over::{
     vmesh_over_follow, vmesh_over_mode, vmesh_over_new, vmesh_over_run, vmesh_over_update,
 };
-use crate::peer::{
+use crate::room::{
     vmesh_microphone_set_muted, vmesh_room, vmesh_room_close, vmesh_room_stop_recording,
 };
 use crate::vmesh_result::*;

@@ -1,4 +1,4 @@
-//! A place in a room: joining, polling, and what is said to it.
+//! A room, as it is joined, polled, spoken to and left.
 
 use std::ffi::c_char;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,28 +8,28 @@ use std::time::{Duration, Instant};
 use voicemesh::{Group, JoinOptions, RecordError, Room, TimedEvent};
 use voicemesh_common::lock;
 
+use crate::backend::Backend;
 use crate::event::{self, Current, vmesh_event};
 use crate::guard::{Fault, Outcome, guarded};
 use crate::handles::Table;
 use crate::network::OpenNetwork;
 use crate::options::{self, vmesh_options};
-use crate::place::Place;
 use crate::{VMESH_ABI_VERSION, memory, vmesh_peer_id, vmesh_result};
 
 /// This program's own place in a room. 0 is none.
 pub type vmesh_room = u64;
 
-/// How often vmesh_events_wait looks. It holds no lock in between, so that other threads can use
+/// How often vmesh_events_wait polls. It holds no lock in between, so that other threads can use
 /// the handle.
-const LOOK: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// The highest volume of a peer, as a factor.
 const MOST_GAIN: f32 = 4.0;
 
-pub(crate) static PEERS: Table<OpenPeer> = Table::new(1);
+pub(crate) static ROOMS: Table<OpenRoom> = Table::new(1);
 
 /// What a handle stands for.
-pub(crate) struct OpenPeer {
-    place: Mutex<PeerSlot>,
+pub(crate) struct OpenRoom {
+    slot: Mutex<RoomSlot>,
     /// The half of the game's network that the game keeps. Under a separate lock, so that the
     /// network's functions can call others with the handle.
     pub(crate) network: OpenNetwork,
@@ -38,26 +38,26 @@ pub(crate) struct OpenPeer {
     current: Mutex<Current>,
 }
 
-struct PeerSlot {
+struct RoomSlot {
     /// `None` while and after it is closed.
-    open: Option<Place>,
+    open: Option<Backend>,
     /// Taken by vmesh_events_wait, not yet by vmesh_events_poll.
     next: Option<TimedEvent>,
 }
 
-impl OpenPeer {
-    pub(crate) fn new(place: Place, network: OpenNetwork) -> Self {
-        let place = Mutex::new(PeerSlot { open: Some(place), next: None });
-        Self { place, network, current: Mutex::default() }
+impl OpenRoom {
+    pub(crate) fn new(backend: Backend, network: OpenNetwork) -> Self {
+        let slot = Mutex::new(RoomSlot { open: Some(backend), next: None });
+        Self { slot, network, current: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, PeerSlot> {
-        lock(&self.place)
+    fn lock(&self) -> MutexGuard<'_, RoomSlot> {
+        lock(&self.slot)
     }
 
     pub(crate) fn with_mut<T>(
         &self,
-        call: impl FnOnce(&mut Place) -> Result<T, Fault>,
+        call: impl FnOnce(&mut Backend) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         call(self.lock().open.as_mut().ok_or_else(closed)?)
     }
@@ -66,19 +66,19 @@ impl OpenPeer {
 /// Runs a call on an open handle, whatever it is.
 pub(crate) fn with<T>(
     room: vmesh_room,
-    call: impl FnOnce(&Place) -> Result<T, Fault>,
+    call: impl FnOnce(&Backend) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let open = PEERS.find(room)?;
-    let place = open.lock();
-    call(place.open.as_ref().ok_or_else(closed)?)
+    let open = ROOMS.find(room)?;
+    let slot = open.lock();
+    call(slot.open.as_ref().ok_or_else(closed)?)
 }
 
-/// Runs a call on a place in a room.
+/// Runs a call on a room.
 pub(crate) fn with_room<T>(
     room: vmesh_room,
     call: impl FnOnce(&Room) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    with(room, |place| call(place.room()?))
+    with(room, |backend| call(backend.room()?))
 }
 
 fn closed() -> Fault {
@@ -86,10 +86,10 @@ fn closed() -> Fault {
 }
 
 /// A call that can only fail by its handle.
-fn done(room: vmesh_room, call: impl FnOnce(&Place)) -> vmesh_result {
+fn done(room: vmesh_room, call: impl FnOnce(&Backend)) -> vmesh_result {
     guarded(|| {
-        with(room, |place| {
-            call(place);
+        with(room, |backend| {
+            call(backend);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -127,8 +127,8 @@ pub unsafe extern "C" fn vmesh_room_join(
         // SAFETY: the header's promise.
         let options = unsafe { options::read(options)? };
         let (joined, events) = Room::join(options).map_err(|error| options::refused(&error))?;
-        let place = Place::Room(joined, events);
-        let handle = PEERS.open(OpenPeer::new(place, OpenNetwork::default()))?;
+        let backend = Backend::Room(joined, events);
+        let handle = ROOMS.open(OpenRoom::new(backend, OpenNetwork::default()))?;
         // SAFETY: as above.
         unsafe { memory::write(room, handle, "room")? };
         Ok(vmesh_result::VMESH_OK)
@@ -180,21 +180,21 @@ pub unsafe extern "C" fn vmesh_events_poll(
         // Before anything is taken: an event must not be lost to a wrong size.
         // SAFETY: the header's promise.
         unsafe { memory::write_sized(event, event::NONE, "event")? };
-        let open = PEERS.find(room)?;
-        let stamped = {
-            let mut place = open.lock();
-            match place.next.take() {
-                Some(stamped) => Some(stamped),
-                None => place.open.as_mut().ok_or_else(closed)?.poll_timed(),
+        let open = ROOMS.find(room)?;
+        let timed = {
+            let mut slot = open.lock();
+            match slot.next.take() {
+                Some(timed) => Some(timed),
+                None => slot.open.as_mut().ok_or_else(closed)?.poll_timed(),
             }
         };
         let mut current = lock(&open.current);
-        let Some(stamped) = stamped else {
+        let Some(timed) = timed else {
             current.clear();
             return Ok(vmesh_result::VMESH_EMPTY);
         };
         // SAFETY: the header's promise.
-        unsafe { memory::write_sized(event, current.keep(stamped), "event")? };
+        unsafe { memory::write_sized(event, current.keep(timed), "event")? };
         Ok(vmesh_result::VMESH_OK)
     })
 }
@@ -212,7 +212,7 @@ pub unsafe extern "C" fn vmesh_events_poll(
 pub extern "C" fn vmesh_events_wait(room: vmesh_room, at_most_ms: u32) -> vmesh_result {
     guarded(|| {
         let deadline = Instant::now() + Duration::from_millis(at_most_ms.into());
-        let open = PEERS.find(room)?;
+        let open = ROOMS.find(room)?;
         loop {
             if is_pending(&open)? {
                 return Ok(vmesh_result::VMESH_OK);
@@ -221,17 +221,17 @@ pub extern "C" fn vmesh_events_wait(room: vmesh_room, at_most_ms: u32) -> vmesh_
             if left.is_zero() {
                 return Ok(vmesh_result::VMESH_EMPTY);
             }
-            thread::sleep(left.min(LOOK));
+            thread::sleep(left.min(POLL_INTERVAL));
         }
     })
 }
 
-fn is_pending(open: &Arc<OpenPeer>) -> Result<bool, Fault> {
-    let mut place = open.lock();
-    let PeerSlot { open, next } = &mut *place;
-    let place = open.as_mut().ok_or_else(closed)?;
+fn is_pending(open: &Arc<OpenRoom>) -> Result<bool, Fault> {
+    let mut slot = open.lock();
+    let RoomSlot { open, next } = &mut *slot;
+    let backend = open.as_mut().ok_or_else(closed)?;
     if next.is_none() {
-        *next = place.poll_timed();
+        *next = backend.poll_timed();
     }
     Ok(next.is_some())
 }
@@ -249,7 +249,7 @@ pub extern "C" fn vmesh_room_close(room: vmesh_room) -> vmesh_result {
         if room == 0 {
             return Ok(vmesh_result::VMESH_OK);
         }
-        if let Some(open) = PEERS.close(room)? {
+        if let Some(open) = ROOMS.close(room)? {
             // A separate statement: the lock must not be held while leaving.
             let taken = open.lock().open.take();
             drop(taken);
@@ -262,20 +262,20 @@ pub extern "C" fn vmesh_room_close(room: vmesh_room) -> vmesh_result {
 /// Muted, nothing is sent. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_microphone_set_muted(room: vmesh_room, muted: i32) -> vmesh_result {
-    done(room, |place| place.microphone().set_muted(muted != 0))
+    done(room, |backend| backend.microphone().set_muted(muted != 0))
 }
 
 /// Deafened, nothing is heard. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_speaker_set_deafened(room: vmesh_room, deafened: i32) -> vmesh_result {
-    done(room, |place| place.speaker().set_deafened(deafened != 0))
+    done(room, |backend| backend.speaker().set_deafened(deafened != 0))
 }
 
 /// Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors:
 /// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_microphone_set_talking(room: vmesh_room, talking: i32) -> vmesh_result {
-    done(room, |place| place.microphone().set_talking(talking != 0))
+    done(room, |backend| backend.microphone().set_talking(talking != 0))
 }
 
 /// When the microphone's sound is sent, from now on: a vmesh_activation, but not the default;
@@ -292,8 +292,8 @@ pub extern "C" fn vmesh_microphone_set_activation(
         let chosen = options::activation(activation, release_ms)?;
         let chosen = chosen
             .ok_or_else(|| Fault::value("activation", "the default once the room is joined"))?;
-        with(room, |place| {
-            place.microphone().set_activation(chosen);
+        with(room, |backend| {
+            backend.microphone().set_activation(chosen);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -313,8 +313,8 @@ pub extern "C" fn vmesh_microphone_set_processing(
     guarded(|| {
         let chosen =
             options::processing(echo_cancellation, noise_suppression, automatic_gain, high_pass)?;
-        with(room, |place| {
-            place.microphone().set_processing(chosen);
+        with(room, |backend| {
+            backend.microphone().set_processing(chosen);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -335,8 +335,8 @@ pub unsafe extern "C" fn vmesh_microphone_set_input(
     let text = || unsafe { memory::text(input, length, "input") };
     guarded(|| {
         let input = options::input_spec(or_default(text()?))?;
-        with(room, |place| {
-            place.microphone().set_input(input);
+        with(room, |backend| {
+            backend.microphone().set_input(input);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -353,8 +353,8 @@ pub unsafe extern "C" fn vmesh_speaker_set_output(
     let text = || unsafe { memory::text(output, length, "output") };
     guarded(|| {
         let output = options::output_spec(or_default(text()?))?;
-        with(room, |place| {
-            place.speaker().set_output(output);
+        with(room, |backend| {
+            backend.speaker().set_output(output);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -412,7 +412,7 @@ pub unsafe extern "C" fn vmesh_room_is_recording(
     recording: *mut i32,
 ) -> vmesh_result {
     guarded(|| {
-        let is_on = with(room, |place| Ok(place.read_snapshot(|now| now.recording)))?;
+        let is_on = with(room, |backend| Ok(backend.read_snapshot(|now| now.recording)))?;
         // SAFETY: the header's promise.
         unsafe { memory::write(recording, is_on.into(), "recording")? };
         Ok(vmesh_result::VMESH_OK)
@@ -447,8 +447,8 @@ pub unsafe extern "C" fn vmesh_participant_set_gain(
         if !(0.0..=MOST_GAIN).contains(&gain) {
             return Err(Fault::value("gain", gain));
         }
-        with(room, |place| {
-            place.member(of.into()).set_gain(gain);
+        with(room, |backend| {
+            backend.member(of.into()).set_gain(gain);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -466,8 +466,8 @@ pub unsafe extern "C" fn vmesh_participant_set_muted(
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        with(room, |place| {
-            place.member(of.into()).set_muted(muted != 0);
+        with(room, |backend| {
+            backend.member(of.into()).set_muted(muted != 0);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -507,8 +507,8 @@ pub unsafe extern "C" fn vmesh_participant_send_text(
         let to = unsafe { memory::read(to, "to")? };
         // SAFETY: the header's promise.
         let text = unsafe { memory::text(text, length, "text")? };
-        with(room, |place| {
-            place.member(to.into()).send_text(text);
+        with(room, |backend| {
+            backend.member(to.into()).send_text(text);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -524,8 +524,8 @@ pub unsafe extern "C" fn vmesh_room_send_text(
     guarded(|| {
         // SAFETY: the header's promise.
         let text = unsafe { memory::text(text, length, "text")? };
-        with(room, |place| {
-            place.send_text(text);
+        with(room, |backend| {
+            backend.send_text(text);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -549,8 +549,8 @@ pub unsafe extern "C" fn vmesh_group_send_text(
         let group = unsafe { memory::text(group, group_length, "group")? };
         // SAFETY: the header's promise.
         let text = unsafe { memory::text(text, length, "text")? };
-        with(room, |place| {
-            place.group(group).send_text(text);
+        with(room, |backend| {
+            backend.group(group).send_text(text);
             Ok(vmesh_result::VMESH_OK)
         })
     })
@@ -585,8 +585,8 @@ pub unsafe extern "C" fn vmesh_group_leave(
 
 /// A call about a talk group.
 pub(crate) fn group(room: vmesh_room, name: &str, call: impl FnOnce(Group<'_>)) -> Outcome {
-    with(room, |place| {
-        call(place.group(name));
+    with(room, |backend| {
+        call(backend.group(name));
         Ok(vmesh_result::VMESH_OK)
     })
 }

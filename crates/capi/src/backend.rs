@@ -1,5 +1,5 @@
-//! What a handle stands for: a place in a room, or a voice over a game's own network. What both
-//! have, the functions reach here.
+//! What a handle stands for: a room, or a voice over a game's own network. What both have, the
+//! functions reach here.
 
 use voicemesh::over::{Polled, Voice};
 use voicemesh::{
@@ -13,12 +13,12 @@ use crate::vmesh_result;
 
 pub(crate) type VoiceOver = Voice<Polled<ProgramNetwork>>;
 
-pub(crate) enum Place {
+pub(crate) enum Backend {
     Room(Room, Events),
     Over(Box<VoiceOver>),
 }
 
-impl Place {
+impl Backend {
     pub(crate) fn room(&self) -> Result<&Room, Fault> {
         match self {
             Self::Room(room, _) => Ok(room),

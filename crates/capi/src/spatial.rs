@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use voicemesh::{Attenuation, Curve, GridAxes, Pose, ProximityGrid};
 use voicemesh_common::lock;
 
+use crate::backend::Backend;
 use crate::guard::{Fault, guarded};
 use crate::handles::Table;
 use crate::memory::{self, Plain};
-use crate::peer::{vmesh_room, with};
-use crate::place::Place;
+use crate::room::{vmesh_room, with};
 use crate::{vmesh_peer_id, vmesh_result, vmesh_vector};
 
 /// A proximity grid. 0 is none.
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn vmesh_speaker_set_listener(
             forward: finite(pose.forward, "forward")?,
             up: finite(pose.up, "up")?,
         };
-        done(room, |place| place.speaker().set_listener(pose))
+        done(room, |backend| backend.speaker().set_listener(pose))
     })
 }
 
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn vmesh_participant_set_position(
             false => unsafe { memory::read(velocity, "velocity")? },
         };
         let (position, velocity) = (finite(position, "position")?, finite(velocity, "velocity")?);
-        done(room, |place| place.member(of.into()).set_position(position, velocity))
+        done(room, |backend| backend.member(of.into()).set_position(position, velocity))
     })
 }
 
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn vmesh_participant_clear_position(
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
-        done(room, |place| place.member(of.into()).clear_position())
+        done(room, |backend| backend.member(of.into()).clear_position())
     })
 }
 
@@ -131,7 +131,7 @@ pub extern "C" fn vmesh_speaker_set_attenuation(
             3 => Attenuation::Exponential { reference, max, rolloff },
             _ => return Err(Fault::value("kind", kind)),
         };
-        done(room, |place| place.speaker().set_attenuation(attenuation))
+        done(room, |backend| backend.speaker().set_attenuation(attenuation))
     })
 }
 
@@ -152,7 +152,7 @@ pub unsafe extern "C" fn vmesh_speaker_set_attenuation_points(
             points.iter().map(|point| (point.distance, point.gain)).collect();
         let curve = Curve::new(&points)
             .ok_or_else(|| Fault::value("points", "no rising distances with such gains"))?;
-        done(room, |place| place.speaker().set_attenuation(Attenuation::Points(curve)))
+        done(room, |backend| backend.speaker().set_attenuation(Attenuation::Points(curve)))
     })
 }
 
@@ -208,7 +208,7 @@ pub unsafe extern "C" fn vmesh_room_move_in(
     guarded(|| {
         // SAFETY: the header's promise.
         let position = finite(unsafe { memory::read(position, "position")? }, "position")?;
-        with_grid(room, grid, |place, grid| place.move_in(grid, position))
+        with_grid(room, grid, |backend, grid| backend.move_in(grid, position))
     })
 }
 
@@ -216,7 +216,7 @@ pub unsafe extern "C" fn vmesh_room_move_in(
 /// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_room_leave_grid(room: vmesh_room, grid: vmesh_grid) -> vmesh_result {
-    guarded(|| with_grid(room, grid, |place, grid| place.leave_grid(grid)))
+    guarded(|| with_grid(room, grid, |backend, grid| backend.leave_grid(grid)))
 }
 
 /// Closes a grid, which ends the speaking; vmesh_room_leave_grid before it also ends the listening.
@@ -234,16 +234,16 @@ pub extern "C" fn vmesh_grid_close(grid: vmesh_grid) -> vmesh_result {
 fn with_grid(
     room: vmesh_room,
     grid: vmesh_grid,
-    call: impl FnOnce(&Place, &mut ProximityGrid),
+    call: impl FnOnce(&Backend, &mut ProximityGrid),
 ) -> Result<vmesh_result, Fault> {
     let grid = GRIDS.find(grid)?;
     let mut grid = lock(&grid);
-    done(room, |place| call(place, &mut grid))
+    done(room, |backend| call(backend, &mut grid))
 }
 
-fn done(room: vmesh_room, call: impl FnOnce(&Place)) -> Result<vmesh_result, Fault> {
-    with(room, |place| {
-        call(place);
+fn done(room: vmesh_room, call: impl FnOnce(&Backend)) -> Result<vmesh_result, Fault> {
+    with(room, |backend| {
+        call(backend);
         Ok(vmesh_result::VMESH_OK)
     })
 }

@@ -8,7 +8,7 @@ use voicemesh_common::lock;
 
 use crate::guard::{Fault, guarded};
 use crate::handles::Table;
-use crate::peer::{self, vmesh_room, with};
+use crate::room::{self, vmesh_room, with};
 use crate::{memory, vmesh_peer_id, vmesh_result};
 
 /// A talk group or a peer that is spoken to. 0 is none.
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn vmesh_group_listen(
 ) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(group, length, "group") };
-    guarded(|| peer::group(room, name()?, |group| group.listen()))
+    guarded(|| room::group(room, name()?, |group| group.listen()))
 }
 
 /// Stops listening to a talk group; speaking to it is not affected. Errors: as vmesh_group_listen.
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn vmesh_group_stop_listening(
 ) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(group, length, "group") };
-    guarded(|| peer::group(room, name()?, |group| group.stop_listening()))
+    guarded(|| room::group(room, name()?, |group| group.stop_listening()))
 }
 
 fn open(
@@ -142,7 +142,7 @@ fn open(
     audience: VoiceAudience,
     options: TransmitOptions,
 ) -> Result<vmesh_transmission, Fault> {
-    let transmission = with(room, |place| Ok(place.transmit_to(audience, options)))?;
+    let transmission = with(room, |backend| Ok(backend.transmit_to(audience, options)))?;
     TRANSMISSIONS.open(Mutex::new(transmission))
 }
 
