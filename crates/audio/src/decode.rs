@@ -20,7 +20,7 @@ use self::{
 };
 use crate::{
     AudioError, BLOCK_SAMPLES, Block,
-    jitter::{self, Frame, JitterBuffer, Pace, Playout, When},
+    jitter::{self, Frame, JitterBuffer, Pace, PlayoutAction, When},
     level::{SILENCE_DBFS, rms_dbfs},
     stretch::{self, Join, SHORTEST},
 };
@@ -278,20 +278,20 @@ impl VoiceDecoder {
     /// Decodes what is to be played next into the queue; false if that is silence.
     fn decode_next(&mut self, now: Duration) -> bool {
         match self.jitter.next(now, self.queue.len() as u32) {
-            Playout::Silence => return false,
-            Playout::Conceal { samples } => {
+            PlayoutAction::Silence => return false,
+            PlayoutAction::Conceal { samples } => {
                 let pcm = self.queue.append(samples as usize, Rendered::Concealed, None);
                 conceal(&mut self.decoder, None, pcm);
                 fade_concealment(pcm, &mut self.concealed_in_a_row);
                 self.counts.concealed_samples += u64::from(samples);
             }
-            Playout::Repair { sequence, talkspurt, samples, next } => {
+            PlayoutAction::Repair { sequence, talkspurt, samples, next } => {
                 let place = place(&mut self.decoded, sequence, talkspurt, samples);
                 let pcm = self.queue.append(samples as usize, Rendered::Speech, Some(place));
                 conceal(&mut self.decoder, Some(next), pcm);
                 begin_softly(pcm, std::mem::take(&mut self.concealed_in_a_row));
             }
-            Playout::Frame(Frame { sequence, talkspurt, samples, payload, .. }) => {
+            PlayoutAction::Frame(Frame { sequence, talkspurt, samples, payload, .. }) => {
                 let place = place(&mut self.decoded, sequence, talkspurt, samples);
                 let pcm = self.queue.append(samples as usize, Rendered::Speech, Some(place));
                 if decode(&mut self.decoder, payload, pcm) {

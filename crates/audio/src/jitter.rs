@@ -78,7 +78,7 @@ pub enum Inserted {
 
 /// What to play next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Playout<'a> {
+pub enum PlayoutAction<'a> {
     /// This frame.
     Frame(Frame<'a>),
     /// The frame before `next`, which is lost, from the coarse copy that `next` carries.
@@ -249,11 +249,11 @@ impl JitterBuffer {
     }
 
     /// Says what to play next, when `left` samples are still to be played before it. Call it again
-    /// as soon as less than a block is left, or after 10 ms for [`Playout::Silence`].
-    pub fn next(&mut self, now: Duration, left: u32) -> Playout<'_> {
+    /// as soon as less than a block is left, or after 10 ms for [`PlayoutAction::Silence`].
+    pub fn next(&mut self, now: Duration, left: u32) -> PlayoutAction<'_> {
         self.arrivals.judge(now);
         match self.state {
-            State::Idle => Playout::Silence,
+            State::Idle => PlayoutAction::Silence,
             State::Filling => self.start(now, left),
             State::Playing(playing) => match self.slots.head() {
                 None => self.starve(playing),
@@ -352,10 +352,10 @@ impl JitterBuffer {
 
     /// Begins a talkspurt, or what is left of one after a stall, once its first frame has waited
     /// long enough.
-    fn start(&mut self, now: Duration, left: u32) -> Playout<'_> {
+    fn start(&mut self, now: Duration, left: u32) -> PlayoutAction<'_> {
         let Some(head) = self.slots.head() else {
             self.state = State::Idle;
-            return Playout::Silence;
+            return PlayoutAction::Silence;
         };
         let target_us = micros(self.arrivals.target());
         let waited_us = micros(now.saturating_sub(head.arrived));
@@ -364,21 +364,27 @@ impl JitterBuffer {
         if depth_us.max(waited_us) + EARLY_US >= target_us {
             self.play(now, left, head.sequence)
         } else {
-            Playout::Silence
+            PlayoutAction::Silence
         }
     }
 
     /// Nothing is here: conceal for a while, then be silent.
-    fn starve(&mut self, playing: Playing) -> Playout<'_> {
+    fn starve(&mut self, playing: Playing) -> PlayoutAction<'_> {
         if duration_of(playing.concealed) >= LONGEST_CONCEALMENT {
             self.state = State::Idle;
-            return Playout::Silence;
+            return PlayoutAction::Silence;
         }
         self.conceal(playing, BLOCK_SAMPLES as u32)
     }
 
     /// Plays the first frame in line, after filling the time of those missing before it.
-    fn bridge(&mut self, now: Duration, left: u32, head: Head, playing: Playing) -> Playout<'_> {
+    fn bridge(
+        &mut self,
+        now: Duration,
+        left: u32,
+        head: Head,
+        playing: Playing,
+    ) -> PlayoutAction<'_> {
         let missing = head.sequence - self.next_sequence;
         if missing == 0 || duration_of(playing.concealed) >= LONGEST_CONCEALMENT {
             return self.play(now, left, head.sequence);
@@ -407,21 +413,26 @@ impl JitterBuffer {
         self.arrivals.played(sequence, head.talkspurt);
         self.state = State::Playing(Playing { bridged: 0, concealed: 0, ..playing });
         let (talkspurt, samples) = (head.talkspurt, playing.frame_samples);
-        Playout::Repair { sequence, talkspurt, samples, next: self.slots.payload(head.sequence) }
+        PlayoutAction::Repair {
+            sequence,
+            talkspurt,
+            samples,
+            next: self.slots.payload(head.sequence),
+        }
     }
 
     /// Conceals 10 ms, of which `bridged` samples stand for the missing frames and the rest adds to
     /// the delay.
-    fn conceal(&mut self, playing: Playing, bridged: u32) -> Playout<'_> {
+    fn conceal(&mut self, playing: Playing, bridged: u32) -> PlayoutAction<'_> {
         let samples = BLOCK_SAMPLES as u32;
         let (bridged, concealed) =
             (playing.bridged.saturating_add(bridged), playing.concealed + samples);
         self.state = State::Playing(Playing { bridged, concealed, ..playing });
-        Playout::Conceal { samples }
+        PlayoutAction::Conceal { samples }
     }
 
-    fn play(&mut self, now: Duration, left: u32, sequence: u64) -> Playout<'_> {
-        let Some(content) = self.slots.take(sequence) else { return Playout::Silence };
+    fn play(&mut self, now: Duration, left: u32, sequence: u64) -> PlayoutAction<'_> {
+        let Some(content) = self.slots.take(sequence) else { return PlayoutAction::Silence };
         let Content { talkspurt, last_of_talkspurt, samples, arrived, is_copy, .. } = content;
         if self.played_talkspurt == Some(talkspurt) {
             self.give_up_until(sequence);
@@ -446,7 +457,7 @@ impl JitterBuffer {
             Some(_) => State::Filling,
             None => State::Idle,
         };
-        Playout::Frame(self.slots.frame(sequence, content))
+        PlayoutAction::Frame(self.slots.frame(sequence, content))
     }
 
     fn give_up_until(&mut self, sequence: u64) {

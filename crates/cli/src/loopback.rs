@@ -79,8 +79,9 @@ fn loop_back(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
         );
     }
     let started = Instant::now();
-    let mut devices = Devices { capture, playback, least_queued: LEAST_QUEUED, underruns: 0, show };
-    let totals = devices.run(path, started, arguments.seconds, &stop);
+    let mut loopback =
+        Loopback { capture, playback, least_queued: LEAST_QUEUED, underruns: 0, show };
+    let totals = loopback.run(path, started, arguments.seconds, &stop);
     if arguments.json {
         print_line(&json::own_line("summary", started.elapsed(), totals.json()))
     } else {
@@ -114,7 +115,7 @@ impl Show {
     }
 }
 
-struct Devices {
+struct Loopback {
     capture: Capture,
     playback: Playback,
     least_queued: usize,
@@ -122,7 +123,7 @@ struct Devices {
     show: Show,
 }
 
-impl Devices {
+impl Loopback {
     fn run(
         &mut self,
         mut path: Path,

@@ -12,11 +12,11 @@ use voicemesh_resample::{CORRECTED_AT_A_TIME, Converter, Corrector, HISTORY};
 
 use crate::convert;
 use crate::count::Counter;
+use crate::device_thread::DeviceThread;
 use crate::downmix::{Downmix, MicrophoneChannels, SharedChannels, no_such_channel};
 use crate::simulated::{self, Voice};
 use crate::stream::{Latency, Mixed, OpenOptions, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
-use crate::worker::Worker;
 use crate::{DeviceError, DeviceEvent, Direction, InputSpec, SAMPLE_RATE, Waker, wav};
 
 /// How much captured sound waits for its reader: 1 s. When it is full the newest is dropped,
@@ -36,7 +36,7 @@ pub struct Capture {
     captured: Arc<AtomicU64>,
     correction_ppm: f64,
     channels: Arc<SharedChannels>,
-    _device: Option<Worker>,
+    _device: Option<DeviceThread>,
 }
 
 impl Capture {
@@ -204,7 +204,11 @@ impl Capture {
         })
     }
 
-    fn simulated(ring: Consumer<f32>, captured: Arc<AtomicU64>, device: Option<Worker>) -> Self {
+    fn simulated(
+        ring: Consumer<f32>,
+        captured: Arc<AtomicU64>,
+        device: Option<DeviceThread>,
+    ) -> Self {
         let feed = RefCell::new(Newest::only(Feed::unconverted(ring)));
         let (events, latency) = (RingBuffer::new(0).1, Arc::default());
         Self {

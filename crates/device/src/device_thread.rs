@@ -9,7 +9,7 @@ use crate::{Cause, DeviceError};
 
 /// A running thread; told to stop and joined when dropped.
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub(crate) struct DeviceThread {
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 pub(crate) struct Stop(Arc<AtomicBool>);
 
-impl Worker {
+impl DeviceThread {
     pub(crate) fn spawn(
         name: &str,
         work: impl FnOnce(Stop) + Send + 'static,
@@ -33,7 +33,7 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for DeviceThread {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {

@@ -34,6 +34,7 @@ mod capture;
 mod cause;
 mod convert;
 mod count;
+mod device_thread;
 mod downmix;
 mod drift;
 mod error;
@@ -48,7 +49,6 @@ mod stream;
 mod supervise;
 mod system_log;
 mod wav;
-mod worker;
 
 pub use beside::{create_beside, rename_finished, unfinished};
 pub use capture::{Capture, MicrophoneFeed};

@@ -10,11 +10,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use voicemesh_resample::Converter;
 
 use crate::count::Counter;
+use crate::device_thread::DeviceThread;
 use crate::simulated::{self, Outlet};
 use crate::stream::{Latency, OpenOptions, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
 use crate::wav::WavSpeaker;
-use crate::worker::Worker;
 use crate::{
     Channels, DeviceError, DeviceEvent, Direction, OutputSpec, SAMPLE_RATE, STEP_SAMPLES, Waker,
 };
@@ -34,7 +34,7 @@ pub struct Playback {
     events: Consumer<DeviceEvent>,
     latency: Arc<Latency>,
     channels: Channels,
-    _device: Worker,
+    _device: DeviceThread,
 }
 
 impl Playback {

@@ -9,9 +9,9 @@ use std::time::Instant;
 use rtrb::{Consumer, Producer};
 
 use crate::count::Counter;
+use crate::device_thread::{DeviceThread, Stop};
 use crate::pace::{Pace, Pacer};
 use crate::wav::WavSpeaker;
-use crate::worker::{Stop, Worker};
 use crate::{DeviceError, DeviceEvent, SAMPLE_RATE, STEP_SAMPLES, Waker};
 
 const TONE_AMPLITUDE: f64 = 0.25;
@@ -62,8 +62,8 @@ pub(crate) fn microphone(
     mut ring: Producer<f32>,
     mut counter: Counter,
     waker: Waker,
-) -> Result<Worker, DeviceError> {
-    Worker::spawn("simulated microphone", move |stop| {
+) -> Result<DeviceThread, DeviceError> {
+    DeviceThread::spawn("simulated microphone", move |stop| {
         let mut block = [0.0; STEP_SAMPLES];
         // The benchmark of mouth to ear reads both files' moment zero from these lines.
         tracing::debug!("the simulated microphone begins");
@@ -84,8 +84,8 @@ pub(crate) fn speaker(
     mut counter: Counter,
     mut events: Producer<DeviceEvent>,
     waker: Waker,
-) -> Result<Worker, DeviceError> {
-    Worker::spawn("simulated speaker", move |stop| {
+) -> Result<DeviceThread, DeviceError> {
+    DeviceThread::spawn("simulated speaker", move |stop| {
         let (path, mut file) = file.unzip();
         let mut lost = |why: String| {
             let path = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use cpal::HostId;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
+use crate::device_thread::{DeviceThread, Stop};
 use crate::host::words;
 use crate::pace::{Pace, Pacer};
 use crate::stream::Running;
 use crate::system_log::with_messages_logged;
-use crate::worker::{Stop, Worker};
 use crate::{Cause, DeviceError, DeviceEvent, Waker};
 
 /// A sound system that has not opened a device by then does not answer.
@@ -74,7 +74,7 @@ impl<F> Newest<F> {
 pub(crate) struct Supervised<F> {
     pub(crate) feed: Newest<F>,
     pub(crate) events: Consumer<DeviceEvent>,
-    pub(crate) supervisor: Worker,
+    pub(crate) supervisor: DeviceThread,
 }
 
 /// Opens a device and watches it from then on. One that is not there is an error, or, if `waits`
@@ -98,7 +98,7 @@ pub(crate) fn open<K: Kind>(
     let (events, news) = RingBuffer::new(MOST_EVENTS);
     let supervisor = Supervisor { kind, waker, feeds, events };
     let supervisor =
-        Worker::spawn("device supervisor", move |stop| supervisor.run(&stop, beginning))?;
+        DeviceThread::spawn("device supervisor", move |stop| supervisor.run(&stop, beginning))?;
     Ok(Supervised { feed: Newest { taken_up: feed, newer }, events: news, supervisor })
 }
 

@@ -51,7 +51,7 @@ pub use mirror::{Mirrored, ModeMirror};
 pub use mode::Mode;
 pub use on_network::{EngineOnNetwork, StartError};
 pub use output::EngineOutput;
-pub use playout::{HearingStats, Mixing};
+pub use playout::{Mixing, PlayoutStats};
 pub use recording_tap::RecordedFrame;
 pub use role::Connection;
 pub use status::{EngineConfig, EngineError, EngineEvent, PeerStatus, SpeakingStatus, Status};

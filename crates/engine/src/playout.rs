@@ -26,7 +26,7 @@ const SILENT: Duration = Duration::from_secs(2);
 
 /// What was heard, of all speakers together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HearingStats {
+pub struct PlayoutStats {
     /// Frames of speakers for whom there was no room.
     pub frames_without_room: u64,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Playout<P> {
     placements: BTreeMap<Participant<P>, Placement>,
     mixer: Mixer,
     scratch: Block,
-    stats: HearingStats,
+    stats: PlayoutStats,
     lateness: Lateness,
 }
 
@@ -271,7 +271,7 @@ impl<P: Copy + Ord> Playout<P> {
             placements: BTreeMap::new(),
             mixer: Mixer::new(),
             scratch: [0.0; BLOCK_SAMPLES],
-            stats: HearingStats::default(),
+            stats: PlayoutStats::default(),
             lateness: Lateness::default(),
         }
     }
@@ -543,7 +543,7 @@ impl<P: Copy + Ord> Playout<P> {
         self.mixer.is_deafened()
     }
 
-    pub(crate) fn stats(&self) -> HearingStats {
+    pub(crate) fn stats(&self) -> PlayoutStats {
         self.stats
     }
 

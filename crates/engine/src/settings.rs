@@ -96,8 +96,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// is handed over, and how long after being asked for a rendered block's first sample is heard.
     /// The measured delay counts both, and the echo canceller begins its search with their sum.
     pub fn set_device_delays(&mut self, capture_age: Duration, playout_delay: Duration) {
-        self.devices.capture_age = capture_age;
-        self.devices.playout_delay = playout_delay;
+        self.device_delays.capture_age = capture_age;
+        self.device_delays.playout_delay = playout_delay;
         self.capture.set_echo_delay(capture_age + playout_delay);
     }
 

@@ -29,7 +29,7 @@ use crate::answers::Answers;
 use crate::capture::CapturePipeline;
 use crate::mode::Mode;
 use crate::output::EngineOutput;
-use crate::playout::{Heard, HearingStats, Mixing, Playout};
+use crate::playout::{Heard, Mixing, Playout, PlayoutStats};
 use crate::recording_tap::{Frames, RecordedFrame};
 use crate::role::{Connection, Host, Role, Serving};
 use crate::status::{EngineConfig, EngineError, EngineEvent, PeerStatus, Status};
@@ -53,7 +53,7 @@ pub struct VoiceEngine<P> {
     pub(crate) feedback: Feedback<Participant<P>>,
     /// There was a connection to the server, and none since.
     was_disconnected: bool,
-    pub(crate) devices: Devices,
+    pub(crate) device_delays: DeviceDelays,
     /// The newest frame that was sent, and when its first sample was captured.
     pub(crate) captured: Option<(u16, Duration)>,
     pub(crate) answers: Answers<P>,
@@ -68,7 +68,7 @@ pub struct VoiceEngine<P> {
 
 /// What the devices add to the delay.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Devices {
+pub(crate) struct DeviceDelays {
     /// How old the newest sample of a captured block is when it is handed over.
     pub capture_age: Duration,
     /// How long after being asked for a rendered block's first sample is heard.
@@ -87,7 +87,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 uplink_bps: config.uplink_bps,
                 redundancy: true,
             }),
-            devices: Devices::default(),
+            device_delays: DeviceDelays::default(),
             captured: None,
             answers: Answers::default(),
             frames: Frames::default(),
@@ -327,7 +327,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             sent = Some(sequence);
         })?;
         if let Some(sequence) = sent {
-            let age = self.capture.newest_frame_age(self.devices.capture_age);
+            let age = self.capture.newest_frame_age(self.device_delays.capture_age);
             self.captured = Some((sequence, now.saturating_sub(age)));
             self.feedback.sent(now);
         }
@@ -374,7 +374,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         now: Duration,
         each: impl FnMut(Participant<P>, &Block) -> Mixing,
     ) {
-        let plays_at = now + self.devices.playout_delay;
+        let plays_at = now + self.device_delays.playout_delay;
         self.playout.render(now, plays_at, &mut self.found, each);
         for found in std::mem::take(&mut self.found) {
             self.push(match found {
@@ -450,7 +450,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     }
 
     /// What was heard, of all speakers together.
-    pub fn hearing_stats(&self) -> HearingStats {
+    pub fn playout_stats(&self) -> PlayoutStats {
         self.playout.stats()
     }
 

@@ -1,8 +1,8 @@
 //! The handle that a program holds.
 
 mod channel;
-mod core;
 mod events;
+mod inner;
 mod join;
 mod leaving;
 mod lobby;
@@ -26,7 +26,7 @@ use crate::join_error::JoinError;
 use crate::lobby::ConnectError;
 use crate::options::JoinOptions;
 use crate::snapshot::Snapshot;
-use core::Core;
+use inner::RoomInner;
 
 pub use channel::Channel;
 pub use events::Events;
@@ -44,7 +44,7 @@ pub use participant::Participant;
 /// [`Events`] leaves the room, and waits until the others know, at most a second and a half.
 #[derive(Clone, Debug)]
 pub struct Room {
-    core: Arc<Core>,
+    inner: Arc<RoomInner>,
 }
 
 impl JoinOptions {
@@ -70,8 +70,8 @@ impl PreparedJoin {
     ///
     /// When microphone or speaker cannot be opened, or the system refuses a thread.
     pub fn join(self) -> Result<(Room, Events), JoinError> {
-        let (core, events) = join::begin(self)?;
-        Ok((Room { core }, events))
+        let (inner, events) = join::begin(self)?;
+        Ok((Room { inner }, events))
     }
 }
 
@@ -97,8 +97,8 @@ impl Room {
     /// [`RoomEvent::Left`]: crate::RoomEvent::Left
     pub fn leave(&self) {
         self.flush();
-        self.core.controls.shared.request_leave();
-        self.core.controls.wake.wake();
+        self.inner.controls.shared.request_leave();
+        self.inner.controls.wake.wake();
     }
 
     /// Leaves, and blocks until the others know and have taken what must arrive, at most for this
@@ -106,50 +106,50 @@ impl Room {
     /// round trip. False if the time was too short; leaving then goes on.
     pub fn leave_and_wait(&self, at_most: Duration) -> bool {
         self.leave();
-        lock(&self.core.ending).wait(at_most)
+        lock(&self.inner.ending).wait(at_most)
     }
 
     /// The situation as of a few milliseconds ago. It includes everyone whom an event has named
     /// before.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::clone(&self.core.controls.shared.snapshot())
+        Snapshot::clone(&self.inner.controls.shared.snapshot())
     }
 
     /// Reads the situation as of a few milliseconds ago, without a copy of it. Reading it blocks no
     /// other thread.
     pub fn read_snapshot<R>(&self, read: impl FnOnce(&Snapshot) -> R) -> R {
-        self.core.controls.read_snapshot(read)
+        self.inner.controls.read_snapshot(read)
     }
 
     /// What this program sends: mute, push to talk, devices, processing.
     pub fn microphone(&self) -> Microphone<'_> {
-        Microphone::new(&self.core.controls)
+        Microphone::new(&self.inner.controls)
     }
 
     /// What this program plays: deafening, devices, the listener's place, the mix as samples.
     pub fn speaker(&self) -> Speaker<'_> {
-        Speaker::new(&self.core.controls)
+        Speaker::new(&self.inner.controls)
     }
 
     /// Another peer: how it is heard, where it is, and what is sent to it alone. Calls about a peer
     /// that is not in the room do nothing, or say so.
     pub fn participant(&self, peer: PeerId) -> Participant<'_> {
-        Participant::new(&self.core, peer)
+        Participant::new(&self.inner, peer)
     }
 
     /// A data channel to a peer, one of 256; it need not be open.
     pub fn channel(&self, peer: PeerId, number: u8) -> Channel<'_> {
-        Channel::new(&self.core, peer, number)
+        Channel::new(&self.inner, peer, number)
     }
 
     /// A talk group: at most 256 bytes of name. All begin in `Global`, and may leave it.
     pub fn group<'a>(&'a self, name: &'a str) -> Group<'a> {
-        Group::new(&self.core.controls, name)
+        Group::new(&self.inner.controls, name)
     }
 
     /// Metadata, moderation, access token and owner.
     pub fn lobby(&self) -> Lobby<'_> {
-        Lobby::new(&self.core)
+        Lobby::new(&self.inner)
     }
 
     /// Speaks to an audience for as long as the handle is held, in addition to all that is spoken
@@ -157,7 +157,7 @@ impl Room {
     /// (more than 64 audiences at a time).
     #[must_use = "dropping the handle ends the transmission"]
     pub fn transmit_to(&self, audience: VoiceAudience, options: TransmitOptions) -> Transmission {
-        self.core.controls.transmit_to(audience, options)
+        self.inner.controls.transmit_to(audience, options)
     }
 
     /// Writes to everyone who listens to the group `Global`, in which all begin. A text that cannot
@@ -172,14 +172,14 @@ impl Room {
     ///
     /// As [`Participant::send`]; the message is then sent to no peer.
     pub fn send_to_all(&self, data: &[u8], how: Reliability) -> Result<(), SendError> {
-        self.core.check_here()?;
-        self.core.outbox.queue(|ledger, into| ledger.send_to_all(how, data, into))
+        self.inner.check_here()?;
+        self.inner.outbox.queue(|ledger, into| ledger.send_to_all(how, data, into))
     }
 
     /// Lets what was sent since the last time leave; see [`JoinOptions::manual_flush`]. Otherwise
     /// it does nothing.
     pub fn flush(&self) {
-        self.core.outbox.flush();
+        self.inner.outbox.flush();
     }
 
     /// Says that this machine's network is another than before. A lost connection to the server is
@@ -189,6 +189,6 @@ impl Room {
     ///
     /// When the engine does not take it.
     pub fn network_changed(&self) -> Result<(), ConnectError> {
-        self.core.try_command(Command::Lobby(LobbyCommand::NetworkChanged))
+        self.inner.try_command(Command::Lobby(LobbyCommand::NetworkChanged))
     }
 }

@@ -57,19 +57,19 @@ proptest! {
                 Step::Play => {
                     now += BLOCK;
                     match buffer.next(now, 0) {
-                        Playout::Frame(frame) => {
+                        PlayoutAction::Frame(frame) => {
                             prop_assert!(last_played < Some(frame.sequence), "{last_played:?} then {}", frame.sequence);
                             prop_assert_eq!(frame.payload, frame.sequence.to_be_bytes());
                             last_played = Some(frame.sequence);
                         }
-                        Playout::Repair { sequence, next, samples, .. } => {
+                        PlayoutAction::Repair { sequence, next, samples, .. } => {
                             prop_assert!(last_played < Some(sequence), "{last_played:?} then {sequence}, repaired");
                             prop_assert_eq!(next, (sequence + 1).to_be_bytes());
                             prop_assert!(samples > 0 && samples % 480 == 0);
                             last_played = Some(sequence);
                         }
-                        Playout::Conceal { samples } => prop_assert_eq!(samples, 480),
-                        Playout::Silence => {}
+                        PlayoutAction::Conceal { samples } => prop_assert_eq!(samples, 480),
+                        PlayoutAction::Silence => {}
                     }
                     match buffer.pace(now, 480) {
                         Pace::Keep => {}

@@ -74,7 +74,7 @@ impl Playback {
         while self.pending < 480 {
             let played_at = now + Duration::from_micros(u64::from(self.pending) * 1_000 / 48);
             match self.buffer.next(now, self.pending) {
-                Playout::Frame(Frame { sequence, samples, .. }) => {
+                PlayoutAction::Frame(Frame { sequence, samples, .. }) => {
                     self.heard.frames.push((sequence, played_at - arrivals[&sequence]));
                     if let Some(last) = self.last_real {
                         self.heard.longest_gap =
@@ -83,15 +83,15 @@ impl Playback {
                     self.pending += samples;
                     self.last_real = Some(played_at + FRAME);
                 }
-                Playout::Repair { samples, .. } => {
+                PlayoutAction::Repair { samples, .. } => {
                     self.heard.repaired += 1;
                     self.pending += samples;
                 }
-                Playout::Conceal { samples } => {
+                PlayoutAction::Conceal { samples } => {
                     self.heard.concealed += Duration::from_micros(u64::from(samples) * 1_000 / 48);
                     self.pending += samples;
                 }
-                Playout::Silence => {
+                PlayoutAction::Silence => {
                     self.pending = 0;
                     return;
                 }
@@ -493,7 +493,7 @@ fn a_full_buffer_drops_its_oldest_frames() {
     }
     assert_eq!(buffer.len(), CAPACITY);
     assert_eq!(buffer.stats().overflow, 36);
-    let Playout::Frame(frame) = buffer.next(ms(100), 0) else { panic!("plays") };
+    let PlayoutAction::Frame(frame) = buffer.next(ms(100), 0) else { panic!("plays") };
     assert_eq!(frame.sequence, 36);
 }
 

@@ -3,20 +3,20 @@
 use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
 
-use super::core::Core;
+use super::inner::RoomInner;
 use crate::data::SendError;
 
 /// A data channel; see [`Room::channel`](super::Room::channel).
 #[derive(Clone, Copy, Debug)]
 pub struct Channel<'a> {
-    core: &'a Core,
+    inner: &'a RoomInner,
     peer: PeerId,
     number: u8,
 }
 
 impl<'a> Channel<'a> {
-    pub(super) fn new(core: &'a Core, peer: PeerId, number: u8) -> Self {
-        Self { core, peer, number }
+    pub(super) fn new(inner: &'a RoomInner, peer: PeerId, number: u8) -> Self {
+        Self { inner, peer, number }
     }
 
     /// Opens it from this side. Data flows once the other side has opened the same number alike
@@ -27,8 +27,8 @@ impl<'a> Channel<'a> {
     ///
     /// See [`SendError`].
     pub fn open(&self, how: Reliability) -> Result<(), SendError> {
-        self.core.check_here()?;
-        self.core.outbox.queue(|ledger, into| {
+        self.inner.check_here()?;
+        self.inner.outbox.queue(|ledger, into| {
             into.push_back(ledger.open(self.peer, self.number, how)?);
             Ok(())
         })
@@ -40,8 +40,8 @@ impl<'a> Channel<'a> {
     ///
     /// See [`SendError`].
     pub fn send(&self, data: &[u8]) -> Result<(), SendError> {
-        self.core.check_here()?;
-        self.core.outbox.queue(|ledger, into| {
+        self.inner.check_here()?;
+        self.inner.outbox.queue(|ledger, into| {
             into.push_back(ledger.send_on(self.peer, self.number, data)?);
             Ok(())
         })
@@ -53,8 +53,8 @@ impl<'a> Channel<'a> {
     ///
     /// See [`SendError`].
     pub fn close(&self) -> Result<(), SendError> {
-        self.core.check_here()?;
-        self.core.outbox.queue(|ledger, into| {
+        self.inner.check_here()?;
+        self.inner.outbox.queue(|ledger, into| {
             into.push_back(ledger.close(self.peer, self.number)?);
             Ok(())
         })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use voicemesh_common::get_mut;
 
-use super::core::Core;
+use super::inner::RoomInner;
 use crate::event::{Event, RoomEvent, TimedEvent};
 
 /// The events of a room, in the order in which things happened.
@@ -19,7 +19,7 @@ use crate::event::{Event, RoomEvent, TimedEvent};
 /// are dropped.
 #[derive(Debug)]
 pub struct Events {
-    core: Arc<Core>,
+    inner: Arc<RoomInner>,
     /// `Mutex` only to make the type `Sync`; always reached through `get_mut`.
     queue: Mutex<Receiver<TimedEvent>>,
     /// Taken by `wait`, not yet by `poll`.
@@ -29,8 +29,12 @@ pub struct Events {
 }
 
 impl Events {
-    pub(super) fn new(core: Arc<Core>, queue: Receiver<TimedEvent>, told: Arc<Notify>) -> Self {
-        Self { core, queue: Mutex::new(queue), next: None, has_left: false, told }
+    pub(super) fn new(
+        inner: Arc<RoomInner>,
+        queue: Receiver<TimedEvent>,
+        told: Arc<Notify>,
+    ) -> Self {
+        Self { inner, queue: Mutex::new(queue), next: None, has_left: false, told }
     }
 
     /// The next event, if there is one. Never blocks.
@@ -43,7 +47,7 @@ impl Events {
         let next = self.next.take().map_or_else(|| self.queue().try_recv(), Ok);
         match next {
             Ok(timed) => {
-                self.core.outbox.ledger().polled(&timed.event);
+                self.inner.outbox.ledger().polled(&timed.event);
                 if timed.event == Event::Room(RoomEvent::Left) {
                     self.end();
                 }
@@ -54,7 +58,7 @@ impl Events {
             Err(TryRecvError::Disconnected) if !self.has_left => {
                 self.end();
                 Some(TimedEvent {
-                    at: self.core.controls.started.elapsed(),
+                    at: self.inner.controls.started.elapsed(),
                     event: Event::Room(RoomEvent::Left),
                 })
             }
@@ -98,7 +102,7 @@ impl Events {
 
     fn end(&mut self) {
         self.has_left = true;
-        self.core.has_left.store(true, Ordering::Release);
+        self.inner.has_left.store(true, Ordering::Release);
     }
 
     fn queue(&mut self) -> &mut Receiver<TimedEvent> {

@@ -15,7 +15,7 @@ use crate::lobby::ConnectError;
 
 /// What the clones of a room and its events share.
 #[derive(Debug)]
-pub(super) struct Core {
+pub(super) struct RoomInner {
     pub controls: Controls,
     pub outbox: Outbox,
     /// The program has polled the last event.
@@ -26,7 +26,7 @@ pub(super) struct Core {
     pub ending: Mutex<Ending>,
 }
 
-impl Core {
+impl RoomInner {
     pub(super) fn check_here(&self) -> Result<(), SendError> {
         if self.is_gone() { Err(SendError::Left) } else { Ok(()) }
     }
@@ -46,7 +46,7 @@ impl Core {
     }
 }
 
-impl Drop for Core {
+impl Drop for RoomInner {
     fn drop(&mut self) {
         self.outbox.flush();
         self.controls.shared.request_leave();

@@ -13,8 +13,8 @@ use voicemesh_engine::EngineOnNetwork;
 use voicemesh_mesh::{Carried, Mesh, MeshConfig};
 use voicemesh_wire::signaling::ErrorCode;
 
-use super::core::Core;
 use super::events::Events;
+use super::inner::RoomInner;
 use super::leaving::Ending;
 use super::outbox::Outbox;
 use crate::carrier::RealCarrier;
@@ -87,7 +87,7 @@ pub(super) fn prepare(options: JoinOptions) -> Result<PreparedJoin, JoinError> {
 }
 
 /// Opens the devices and starts the engine thread.
-pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinError> {
+pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<RoomInner>, Events), JoinError> {
     let started = Instant::now();
     let PreparedJoin { options, connector, identity, without_tls, recorder, rings } = prepared;
     let wake = Wake::default();
@@ -146,7 +146,7 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
         .name("voicemesh-engine".to_owned())
         .spawn(move || worker.run(&worker_wake))
         .map_err(|error| refused("a thread for the voices", error))?;
-    let core = Arc::new(Core {
+    let inner = Arc::new(RoomInner {
         controls: Controls::new(commands, started, shared, wake.clone(), positions),
         outbox: Outbox::new(ledger, wake, options.manual_flush),
         has_left: AtomicBool::new(false),
@@ -154,7 +154,7 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<Core>, Events), JoinE
         recording,
         ending: Mutex::new(Ending::new(thread, runtime, farewells, (identity, without_tls))),
     });
-    Ok((core.clone(), Events::new(core, events, event_wake)))
+    Ok((inner.clone(), Events::new(inner, events, event_wake)))
 }
 
 fn mesh_config(

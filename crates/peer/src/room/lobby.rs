@@ -6,30 +6,30 @@ use voicemesh_mesh::{MetadataScope, TransactionId};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{AccessToken, Moderation};
 
-use super::core::Core;
+use super::inner::RoomInner;
 use crate::command::{Command, LobbyCommand};
 use crate::lobby::{ConnectError, MetadataTransaction};
 
 /// What the server decides about the room and its members; see [`Room::lobby`](super::Room::lobby).
 #[derive(Clone, Copy, Debug)]
 pub struct Lobby<'a> {
-    core: &'a Core,
+    inner: &'a RoomInner,
 }
 
 impl<'a> Lobby<'a> {
-    pub(super) fn new(core: &'a Core) -> Self {
-        Self { core }
+    pub(super) fn new(inner: &'a RoomInner) -> Self {
+        Self { inner }
     }
 
     /// The peer that has been in the room longest, once known; perhaps this one.
     pub fn owner(&self) -> Option<PeerId> {
-        self.core.controls.read_snapshot(|snapshot| snapshot.owner)
+        self.inner.controls.read_snapshot(|snapshot| snapshot.owner)
     }
 
     /// The access token from now on; answers
     /// [`RoomEvent::TokenNeeded`](crate::RoomEvent::TokenNeeded).
     pub fn set_token(&self, token: impl Into<AccessToken>) {
-        self.core.controls.send(Command::SetToken(token.into()));
+        self.inner.controls.send(Command::SetToken(token.into()));
     }
 
     /// Changes what this peer publishes about itself: at most 31 keys and 8 KiB, beside its token.
@@ -73,7 +73,7 @@ impl<'a> Lobby<'a> {
     /// [`RoomEvent::TransactionDone`]: crate::RoomEvent::TransactionDone
     pub fn moderate(&self, action: Moderation) -> Result<TransactionId, ConnectError> {
         let id = self.next_transaction();
-        self.core.try_command(Command::Lobby(LobbyCommand::Moderate(id, action))).map(|()| id)
+        self.inner.try_command(Command::Lobby(LobbyCommand::Moderate(id, action))).map(|()| id)
     }
 
     fn transact(
@@ -82,12 +82,12 @@ impl<'a> Lobby<'a> {
         changes: MetadataTransaction,
     ) -> Result<TransactionId, ConnectError> {
         let id = self.next_transaction();
-        self.core
+        self.inner
             .try_command(Command::Lobby(LobbyCommand::Transact(id, scope, changes.0)))
             .map(|()| id)
     }
 
     fn next_transaction(&self) -> TransactionId {
-        TransactionId(self.core.transactions.fetch_add(1, Ordering::Relaxed))
+        TransactionId(self.inner.transactions.fetch_add(1, Ordering::Relaxed))
     }
 }

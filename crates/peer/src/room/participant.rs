@@ -6,7 +6,7 @@ use voicemesh_mesh::Reachability;
 use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
 
-use super::core::Core;
+use super::inner::RoomInner;
 use crate::command::{Command, LobbyCommand};
 use crate::data::SendError;
 use crate::handles::Member;
@@ -16,13 +16,13 @@ use crate::lobby::ConnectError;
 /// stands is set by what it has of a [`Member`].
 #[derive(Clone, Copy, Debug)]
 pub struct Participant<'a> {
-    core: &'a Core,
+    inner: &'a RoomInner,
     member: Member<'a>,
 }
 
 impl<'a> Participant<'a> {
-    pub(super) fn new(core: &'a Core, peer: PeerId) -> Self {
-        Self { core, member: Member::new(&core.controls, peer) }
+    pub(super) fn new(inner: &'a RoomInner, peer: PeerId) -> Self {
+        Self { inner, member: Member::new(&inner.controls, peer) }
     }
 }
 
@@ -45,8 +45,8 @@ impl Participant<'_> {
     ///
     /// See [`SendError`]; with [`SendError::WouldBlock`], try again in a later frame.
     pub fn send(&self, data: &[u8], how: Reliability) -> Result<(), SendError> {
-        self.core.check_here()?;
-        self.core.outbox.queue(|ledger, into| {
+        self.inner.check_here()?;
+        self.inner.outbox.queue(|ledger, into| {
             into.push_back(ledger.send(self.peer(), how, data)?);
             Ok(())
         })
@@ -55,7 +55,7 @@ impl Participant<'_> {
     /// Closes every data channel with it, and drops what waits to be sent to it. It stays in the
     /// room, and is heard; it receives [`DataEvent::Disconnected`](crate::DataEvent::Disconnected).
     pub fn close_channels(&self) {
-        let ordered = self.core.outbox.queue(|ledger, into| {
+        let ordered = self.inner.outbox.queue(|ledger, into| {
             into.extend(ledger.disconnect(self.peer()));
             Ok(())
         });
@@ -65,7 +65,7 @@ impl Participant<'_> {
     /// Reliable bytes that wait to be sent to it, or of which it has not said that they arrived.
     /// Each message counts 64 more.
     pub fn queued_bytes(&self) -> usize {
-        self.core.outbox.ledger().queued_bytes(self.peer())
+        self.inner.outbox.ledger().queued_bytes(self.peer())
     }
 }
 
@@ -108,6 +108,6 @@ impl Participant<'_> {
     }
 
     fn lobby(&self, command: LobbyCommand) -> Result<(), ConnectError> {
-        self.core.try_command(Command::Lobby(command))
+        self.inner.try_command(Command::Lobby(command))
     }
 }

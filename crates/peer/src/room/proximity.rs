@@ -21,11 +21,11 @@ impl Room {
     /// frame: only in another cell is there anything to do. Dropping the grid ends the speaking,
     /// and [`leave_grid`](Self::leave_grid) also the listening.
     pub fn move_in(&self, grid: &mut ProximityGrid, position: [f32; 3]) {
-        self.core.controls.move_in(grid, position);
+        self.inner.controls.move_in(grid, position);
     }
 
     /// Stops listening and speaking to a grid's groups.
     pub fn leave_grid(&self, grid: &mut ProximityGrid) {
-        self.core.controls.leave_grid(grid);
+        self.inner.controls.leave_grid(grid);
     }
 }

@@ -29,11 +29,11 @@ impl Room {
     /// [`Snapshot::recording`]: crate::Snapshot::recording
     /// [`VoiceEvent::RecordingFailed`]: crate::VoiceEvent::RecordingFailed
     pub fn start_recording(&self, folder: impl AsRef<Path>) -> Result<(), RecordError> {
-        let snapshot = self.core.controls.shared.snapshot();
-        if self.core.is_gone() {
+        let snapshot = self.inner.controls.shared.snapshot();
+        if self.inner.is_gone() {
             return Err(RecordError::Left);
         }
-        let mut recording = lock(&self.core.recording);
+        let mut recording = lock(&self.inner.recording);
         if recording.strong_count() > 0 {
             return Err(RecordError::AlreadyRecording);
         }
@@ -42,8 +42,8 @@ impl Room {
         }
         let recorder = Recorder::start(folder.as_ref()).map_err(RecordError::Folder)?;
         let lease = recorder.lease();
-        let sent = self.core.controls.commands.try_send(Command::Record(Some(Box::new(recorder))));
-        self.core.controls.wake.wake();
+        let sent = self.inner.controls.commands.try_send(Command::Record(Some(Box::new(recorder))));
+        self.inner.controls.wake.wake();
         let (error, refused) = match sent {
             Ok(()) => {
                 *recording = lease;
@@ -62,10 +62,10 @@ impl Room {
     /// Ends the recording, if one is kept. Another may begin at once. Waits a few milliseconds if
     /// 1024 commands wait for the engine: a recording must not go on unseen by this program.
     pub fn stop_recording(&self) {
-        let mut recording = lock(&self.core.recording);
+        let mut recording = lock(&self.inner.recording);
         // The engine empties the queue every few milliseconds, or has ended.
-        let _ = self.core.controls.commands.send(Command::Record(None));
+        let _ = self.inner.controls.commands.send(Command::Record(None));
         *recording = Weak::new();
-        self.core.controls.wake.wake();
+        self.inner.controls.wake.wake();
     }
 }
