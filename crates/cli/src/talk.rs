@@ -65,6 +65,27 @@ const SNAPSHOT_AGE: Duration = Duration::from_millis(50);
 /// The situation is looked at this often in any case.
 const LONGEST_UNOBSERVED: Duration = Duration::from_millis(250);
 
+/// Options with an [`OwnVoice`] in them. `JoinOptions` and `over::Options` take it alike, but have no
+/// trait in common.
+macro_rules! with_voice {
+    ($options:expr, $voice:ident) => {{
+        let mut options = $options
+            .input($voice.input)
+            .output($voice.output)
+            .speech($voice.speech)
+            .processing($voice.settings.processing)
+            .activation($voice.settings.activation.setting())
+            .muted($voice.muted);
+        if let Some(channel) = $voice.channel {
+            options = options.input_channel(channel);
+        }
+        if let Some(uplink_bps) = $voice.uplink_bps {
+            options = options.uplink_bps(uplink_bps);
+        }
+        options
+    }};
+}
+
 /// Joins as a person.
 pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     let for_programs = arguments.stay.json;
@@ -74,20 +95,8 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     let arguments = checked(arguments).map_err(|failure| told(for_programs, failure))?;
     let presence = arguments.presence();
     let voice = OwnVoice::of(arguments.voice);
-    let mut options = options(&arguments.stay, &arguments.room, &voice.name)
-        .input(voice.input)
-        .output(voice.output)
-        .speech(voice.speech)
-        .presence(presence)
-        .processing(voice.settings.processing)
-        .activation(voice.settings.activation.setting())
-        .muted(voice.muted);
-    if let Some(channel) = voice.channel {
-        options = options.input_channel(channel);
-    }
-    if let Some(uplink_bps) = voice.uplink_bps {
-        options = options.uplink_bps(uplink_bps);
-    }
+    let options = options(&arguments.stay, &arguments.room, &voice.name).presence(presence);
+    let mut options = with_voice!(options, voice);
     if let Some(folder) = &arguments.record {
         options = options.record(folder);
     }
@@ -161,19 +170,7 @@ fn over_host(
     logs::init("warn");
     can_be_heard(&voice).map_err(|failure| told(arguments.json, failure))?;
     let voice = OwnVoice::of(voice);
-    let mut options = over::Options::new(&voice.name)
-        .input(voice.input)
-        .output(voice.output)
-        .speech(voice.speech)
-        .processing(voice.settings.processing)
-        .activation(voice.settings.activation.setting())
-        .muted(voice.muted);
-    if let Some(channel) = voice.channel {
-        options = options.input_channel(channel);
-    }
-    if let Some(uplink_bps) = voice.uplink_bps {
-        options = options.uplink_bps(uplink_bps);
-    }
+    let options = with_voice!(over::Options::new(&voice.name), voice);
     let place = plan.title();
     // The server of the environment is for rooms.
     let arguments = StayArguments { server: Some(place.clone()), ..arguments };
