@@ -20,7 +20,7 @@ use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{IceServer, Signal};
 
 use crate::narrow::{
-    LINK_OVERHEAD_BYTES, SACK_BYTES, SACK_HOLD, STREAM_OVERHEAD_BYTES, Stream,
+    LINK_OVERHEAD_BYTES, PeerSocket, SACK_BYTES, SACK_HOLD, STREAM_OVERHEAD_BYTES, Stream,
     UNSENT_BY_PEER_BYTES, UNSENT_BY_SERVER_BYTES,
 };
 use crate::opening::{CANDIDATES, DESCRIPTION_BYTES, Flight, Openings};
@@ -130,8 +130,9 @@ pub struct Wires {
     /// TCP loses what a narrow way drops.
     pub tcp_loses: bool,
     openings: Openings,
-    /// What waits for a narrow way: of a peer's socket to the server, and the server's to the peer.
-    to_server: BTreeMap<usize, Stream<(u32, Word)>>,
+    /// What waits for a narrow way: of a peer's socket to the server, and what the server has written
+    /// to the peer's.
+    to_server: BTreeMap<usize, PeerSocket<(u32, Word)>>,
     from_server: BTreeMap<usize, Stream<(u32, SocketEvent)>>,
     /// Packets on links since a SACK went back, and when it did, by direction.
     unsacked: BTreeMap<(usize, usize), (u32, Duration)>,
@@ -219,21 +220,29 @@ impl Wires {
         if self.peers_cut.contains(&to) || self.is_dead(to, generation) {
             return;
         }
-        if self.downlinks.contains_key(&to) {
-            let (bytes, is_voice) = match &event {
-                SocketEvent::Packet(packet) => (packet.len(), is_voice(packet)),
-                SocketEvent::Text(text) => (text.len(), false),
-                _ => (2, false),
+        if self.has_narrow_downlink(to) {
+            let bytes = match &event {
+                SocketEvent::Packet(packet) => packet.len(),
+                SocketEvent::Text(text) => text.len(),
+                _ => 2,
             };
-            let now = self.now;
             self.from_server
                 .entry(to)
                 .or_insert_with(|| stream(self.tcp_loses, UNSENT_BY_SERVER_BYTES))
-                .put(now, bytes, is_voice, (generation, event));
+                .write(bytes, (generation, event));
             self.pump();
         } else {
             self.reach_peer(to, self.now, generation, event);
         }
+    }
+
+    pub fn has_narrow_downlink(&self, peer: usize) -> bool {
+        self.downlinks.contains_key(&peer)
+    }
+
+    /// Whether the server's system takes more for a peer.
+    pub fn has_room_to(&self, peer: usize) -> bool {
+        self.from_server.get(&peer).is_none_or(Stream::has_room)
     }
 
     fn reach_peer(
@@ -349,7 +358,7 @@ impl Wires {
             let now = self.now;
             self.to_server
                 .entry(from)
-                .or_insert_with(|| stream(self.tcp_loses, UNSENT_BY_PEER_BYTES))
+                .or_insert_with(|| PeerSocket::new(stream(self.tcp_loses, UNSENT_BY_PEER_BYTES)))
                 .put(now, bytes, is_voice, (generation, word));
             self.pump();
         } else {
@@ -613,10 +622,6 @@ impl Wires {
 
 /// What a reliable packet on a link costs that was lost once.
 const ONE_RETRANSMISSION: Duration = Duration::from_secs(1);
-
-fn is_voice(packet: &[u8]) -> bool {
-    packet::open(packet).is_ok_and(|(header, _)| header.kind.is_voice())
-}
 
 /// The server's end of a socket, as one end of an ordered wire.
 fn server_wire(generation: u32) -> usize {

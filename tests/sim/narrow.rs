@@ -1,6 +1,6 @@
-//! A socket's stream over a narrow way: what does not fit waits, and voice that has waited too long
-//! is dropped, as in the peer's socket and in the server's queue. TCP is either ideal, so that it
-//! fills the queue and loses nothing, or one that loses what the way drops.
+//! A socket's stream over a narrow way. TCP is either ideal, so that it fills the way's queue and
+//! loses nothing, or one that loses what the way drops. What it does not take yet waits at the peer
+//! as in the peer's socket, and at the server in the server's queue itself (`line.rs`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use voicemesh_netsim::Bottleneck;
 
 use crate::tcp::Tcp;
 
-/// As `crates/peer/src/socket.rs` and `crates/rooms/src/send_queue.rs`.
+/// As `crates/peer/src/socket.rs`.
 const VOICE_PACKETS: usize = 32;
 const VOICE_AGE: Duration = Duration::from_millis(400);
 /// IPv4, TCP with timestamps and a WebSocket header.
@@ -30,26 +30,18 @@ const TCP_BYTES: usize = 52;
 /// Longer messages pass in parts.
 const SEGMENT_BYTES: usize = 536;
 
+/// What was written to a socket and has not passed the narrow way.
 #[derive(Debug)]
 pub struct Stream<T> {
-    waiting: VecDeque<Waiting<T>>,
-    /// Bytes of voice that may go before other messages.
-    voice_turn: usize,
-    /// `None` where TCP is ideal.
+    /// Where TCP is ideal, which is given one message at a time.
+    written: VecDeque<(usize, T)>,
+    /// One that loses, and how much it is left to hold unsent.
     tcp: Option<(Tcp<T>, usize)>,
-}
-
-#[derive(Debug)]
-struct Waiting<T> {
-    since: Duration,
-    bytes: usize,
-    is_voice: bool,
-    what: T,
 }
 
 impl<T> Default for Stream<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), voice_turn: 0, tcp: None }
+        Self { written: VecDeque::new(), tcp: None }
     }
 }
 
@@ -60,6 +52,69 @@ impl<T> Stream<T> {
         Self { tcp: Some((Tcp::default(), unsent_bytes)), ..Self::default() }
     }
 
+    /// Whether it is given more.
+    pub fn has_room(&self) -> bool {
+        match &self.tcp {
+            Some((tcp, unsent_bytes)) => tcp.unsent_bytes() < *unsent_bytes,
+            None => self.written.is_empty(),
+        }
+    }
+
+    /// Whether a message would be on its way at once.
+    fn begins(&self, now: Duration, way: &mut Bottleneck, bytes: usize) -> bool {
+        let segment = (bytes + STREAM_OVERHEAD_BYTES).min(SEGMENT_BYTES);
+        self.has_room() && (self.tcp.is_some() || way.has_room(now, segment))
+    }
+
+    pub fn write(&mut self, bytes: usize, what: T) {
+        let bytes = bytes + STREAM_OVERHEAD_BYTES;
+        match &mut self.tcp {
+            Some((tcp, _)) => tcp.write(bytes - TCP_BYTES, what),
+            None => self.written.push_back((bytes, what)),
+        }
+    }
+
+    /// What leaves now, and when it has passed the narrow way.
+    pub fn pump(&mut self, now: Duration, way: &mut Bottleneck) -> Vec<(Duration, T)> {
+        if let Some((tcp, _)) = &mut self.tcp {
+            return tcp.poll(now, way);
+        }
+        let mut leaving = Vec::new();
+        while let Some((left, _)) = self.written.front_mut() {
+            let segment = (*left).min(SEGMENT_BYTES);
+            if !way.has_room(now, segment) {
+                break;
+            }
+            let passed_at = way.pass(now, segment).expect("there is room");
+            *left -= segment;
+            if *left == 0 {
+                leaving.extend(self.written.pop_front().map(|(_, what)| (passed_at, what)));
+            }
+        }
+        leaving
+    }
+}
+
+/// The peer's end of a socket: voice that has waited too long for the stream is dropped.
+#[derive(Debug)]
+pub struct PeerSocket<T> {
+    waiting: VecDeque<Waiting<T>>,
+    stream: Stream<T>,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    since: Duration,
+    bytes: usize,
+    is_voice: bool,
+    what: T,
+}
+
+impl<T> PeerSocket<T> {
+    pub fn new(stream: Stream<T>) -> Self {
+        Self { waiting: VecDeque::new(), stream }
+    }
+
     pub fn put(&mut self, now: Duration, bytes: usize, is_voice: bool, what: T) {
         if is_voice
             && self.waiting.iter().filter(|waiting| waiting.is_voice).count() == VOICE_PACKETS
@@ -67,67 +122,26 @@ impl<T> Stream<T> {
             let oldest = self.waiting.iter().position(|waiting| waiting.is_voice);
             self.waiting.remove(oldest.unwrap());
         }
-        self.waiting.push_back(Waiting {
-            since: now,
-            bytes: bytes + STREAM_OVERHEAD_BYTES,
-            is_voice,
-            what,
-        });
+        self.waiting.push_back(Waiting { since: now, bytes, is_voice, what });
     }
 
     /// What leaves now, and when it has passed the narrow way.
     pub fn pump(&mut self, now: Duration, way: &mut Bottleneck) -> Vec<(Duration, T)> {
-        let mut leaving = Vec::new();
-        if let Some((mut tcp, unsent_bytes)) = self.tcp.take() {
-            leaving.extend(tcp.poll(now, way));
-            while tcp.unsent_bytes() < unsent_bytes
-                && let Some(Waiting { bytes, what, .. }) = self.next(now)
-            {
-                tcp.write(bytes - TCP_BYTES, what);
-                leaving.extend(tcp.poll(now, way));
-            }
-            self.tcp = Some((tcp, unsent_bytes));
-            return leaving;
-        }
-        while let Some(first) = self.next_mut(now) {
-            let segment = first.bytes.min(SEGMENT_BYTES);
-            if !way.has_room(now, segment) {
-                break;
-            }
-            let passed_at = way.pass(now, segment).expect("there is room");
-            first.bytes -= segment;
-            if first.bytes == 0 {
-                leaving.extend(self.waiting.pop_front().map(|waiting| (passed_at, waiting.what)));
-            }
+        let mut leaving = self.stream.pump(now, way);
+        while let Some(bytes) = self.next_bytes(now)
+            && self.stream.begins(now, way, bytes)
+            && let Some(Waiting { what, .. }) = self.waiting.pop_front()
+        {
+            self.stream.write(bytes, what);
+            leaving.extend(self.stream.pump(now, way));
         }
         leaving
     }
 
-    /// Voice takes turns with the rest: each other message is followed by as many bytes of it.
-    fn next(&mut self, now: Duration) -> Option<Waiting<T>> {
-        self.waiting.retain(|waiting| !waiting.is_voice || now <= waiting.since + VOICE_AGE);
-        let first = |is_voice| self.waiting.iter().position(|waiting| waiting.is_voice == is_voice);
-        let at = match (first(true), first(false)) {
-            (Some(voice), other) if self.voice_turn > 0 || other.is_none() => voice,
-            (_, other) => other?,
-        };
-        let next = self.waiting.remove(at)?;
-        self.voice_turn = match next.is_voice {
-            true => self.voice_turn.saturating_sub(next.bytes),
-            false => next.bytes,
-        };
-        Some(next)
-    }
-
-    /// The first that is not too old.
-    fn next_mut(&mut self, now: Duration) -> Option<&mut Waiting<T>> {
-        while self
-            .waiting
-            .front()
-            .is_some_and(|first| first.is_voice && now > first.since + VOICE_AGE)
-        {
-            self.waiting.pop_front();
-        }
-        self.waiting.front_mut()
+    /// Of the first that is not too old.
+    fn next_bytes(&mut self, now: Duration) -> Option<usize> {
+        let is_old = |waiting: &mut Waiting<T>| waiting.is_voice && now > waiting.since + VOICE_AGE;
+        while self.waiting.pop_front_if(is_old).is_some() {}
+        self.waiting.front().map(|waiting| waiting.bytes)
     }
 }

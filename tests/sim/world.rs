@@ -328,7 +328,7 @@ impl World {
         }
         if let Some(server) = &mut self.server {
             server.signaling.tick(now);
-            self.ended.extend(server.run_slow_lines(now));
+            self.ended.extend(server.run_held_up_lines(now));
         }
         for number in 0..self.peers.len() {
             self.step_peer(now, number);
@@ -631,7 +631,7 @@ impl Server {
         }
         // What it still says is not listened to.
         let line = visit.line();
-        if line.ending() == Some(CloseReason::Refused) && !line.is_slow() {
+        if line.ending() == Some(CloseReason::Refused) && !line.is_held_up() {
             self.visits.remove(&socket);
         }
     }
@@ -641,12 +641,12 @@ impl Server {
         self.visits.remove(&socket);
     }
 
-    /// What the server's tasks do for the connections of those who read slowly. Gives which of them
-    /// have ended.
-    fn run_slow_lines(&mut self, now: Duration) -> Vec<(Duration, usize, CloseReason)> {
+    /// What the server's tasks do for the connections for which something may wait. Gives which of
+    /// them have ended.
+    fn run_held_up_lines(&mut self, now: Duration) -> Vec<(Duration, usize, CloseReason)> {
         let mut ended = Vec::new();
-        let slow = self.visits.iter().filter(|(_, visit)| visit.line().is_slow());
-        for socket in slow.map(|(socket, _)| *socket).collect::<Vec<_>>() {
+        let held_up = self.visits.iter().filter(|(_, visit)| visit.line().is_held_up());
+        for socket in held_up.map(|(socket, _)| *socket).collect::<Vec<_>>() {
             let Some(visit) = self.visits.get_mut(&socket) else { continue };
             let line = visit.line().clone();
             let mut time = STEP;
