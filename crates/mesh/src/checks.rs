@@ -1,5 +1,8 @@
 //! Which checks run: all of them. The tests of this crate switch one off to show that what the
 //! server says of a member then does harm; outside of them there is nothing to switch.
+//!
+//! `e2ee` has the same for its own checks: `cfg(test)` holds only in the crate under test, so that a
+//! switch that both share would be compiled into what ships, or be a public macro of `e2ee`.
 
 /// A check that an attack of the tests is aimed at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
