@@ -9,7 +9,7 @@ use voicemesh_engine::{EngineOnNetwork, ModeMirror, StartError};
 use voicemesh_session::Network;
 
 /// What a game wants its voice to be.
-pub(super) enum Order<N: Network> {
+pub(super) enum ModeRequest<N: Network> {
     Stop,
     /// Once. If it does not start, or ends by itself, nothing is tried.
     Run(Start<N>),
@@ -47,7 +47,7 @@ impl<N: Network> Start<N> {
 }
 
 /// The latest order that was not taken: of several, only that one counts.
-pub(super) struct Orders<N: Network>(Mutex<Option<Order<N>>>);
+pub(super) struct Orders<N: Network>(Mutex<Option<ModeRequest<N>>>);
 
 impl<N: Network> Default for Orders<N> {
     fn default() -> Self {
@@ -62,11 +62,11 @@ impl<N: Network> fmt::Debug for Orders<N> {
 }
 
 impl<N: Network> Orders<N> {
-    pub(super) fn put(&self, order: Order<N>) {
+    pub(super) fn put(&self, order: ModeRequest<N>) {
         *lock(&self.0) = Some(order);
     }
 
-    pub(super) fn take(&self) -> Option<Order<N>> {
+    pub(super) fn take(&self) -> Option<ModeRequest<N>> {
         lock(&self.0).take()
     }
 }

@@ -13,7 +13,7 @@ use voicemesh_session::{GLOBAL_GROUP, Network};
 use voicemesh_wire::{DisplayName, PeerId};
 
 use super::options::Options;
-use super::orders::{Follow, Order, Orders, Start};
+use super::orders::{Follow, ModeRequest, Orders, Start};
 use super::worker::{Ends, Worker};
 use crate::command::COMMANDS;
 use crate::event::{Event, RoomEvent, TimedEvent};
@@ -158,7 +158,7 @@ impl<N: Network> Voice<N> {
             let done = mirror.update(now, engine, mode, || server.clone(), || client.clone())?;
             Ok(matches!(done, Mirrored::Started(_)))
         });
-        self.order(Order::Follow(follow));
+        self.order(ModeRequest::Follow(follow));
     }
 
     /// Begins to join a session; ends what ran before.
@@ -181,15 +181,15 @@ impl<N: Network> Voice<N> {
     /// Ends what runs. Harmless when nothing does.
     pub fn stop(&mut self) {
         self.followed = None;
-        self.order(Order::Stop);
+        self.order(ModeRequest::Stop);
     }
 
     fn run(&mut self, start: Start<N>) {
         self.followed = None;
-        self.order(Order::Run(start));
+        self.order(ModeRequest::Run(start));
     }
 
-    fn order(&self, order: Order<N>) {
+    fn order(&self, order: ModeRequest<N>) {
         self.orders.put(order);
         self.controls.wake.wake();
     }

@@ -17,7 +17,7 @@ use voicemesh_session::{GLOBAL_GROUP, Network};
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
 use super::members::{Change, Members};
-use super::orders::{Follow, Order, Orders};
+use super::orders::{Follow, ModeRequest, Orders};
 use crate::command::{Command, VoiceCommand};
 use crate::event::{ErrorCode, Event, RoomEvent};
 use crate::inbox::{Wake, park};
@@ -111,18 +111,18 @@ impl<N: Network> Worker<N> {
     fn take_order(&mut self, now: Duration) {
         match self.ends.orders.take() {
             None => {}
-            Some(Order::Stop) => {
+            Some(ModeRequest::Stop) => {
                 self.followed = None;
                 self.engine.stop(now);
             }
-            Some(Order::Run(start)) => {
+            Some(ModeRequest::Run(start)) => {
                 self.followed = None;
                 match start.start(now, &mut self.engine) {
                     Ok(()) => self.begun(now),
                     Err(error) => self.failed(now, "not-started", error.to_string()),
                 }
             }
-            Some(Order::Follow(follow)) => self.followed = Some(follow),
+            Some(ModeRequest::Follow(follow)) => self.followed = Some(follow),
         }
     }
 
