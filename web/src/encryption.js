@@ -11,7 +11,7 @@
 
 import { fromBase64Url, toBase64Url } from './base64.js';
 import { authenticated, tagged } from './fingerprints.js';
-import { LABELS } from './key-ring.js';
+import { isSealed, LABELS } from './key-ring.js';
 import { isLeftOut, stateOf } from './member-encryption.js';
 import { setMetadata } from './messages.js';
 import { decode, encode, KINDS, LIMITS } from './wire.js';
@@ -42,6 +42,17 @@ const TURN_MS = 20;
 const HEADER_BYTES = 7;
 const TEXT_CLEAR_BYTES = HEADER_BYTES + 3;
 const MOST_ANNOUNCEMENT_TEXT = 340;
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Null if it is no text. @param {Uint8Array} bytes */
+function textOf(bytes) {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
 /** @type {readonly number[]} */
 const VOICE_KINDS = [KINDS.VoiceData, KINDS.VoiceCopies];
 /** The game's bytes: DataSegment, DataMessage, DataAck, DataReset. */
@@ -84,6 +95,8 @@ class Known {
   retryAt = -Infinity;
   /** @type {MemberEncryption | null} */
   encryption = null;
+  /** What it published of a recording, and whether that is authentic. @type {{said: string, is: boolean} | null} */
+  recording = null;
   /** It can open what is sealed here now. */
   wasGivenKeys = false;
   /** There was no way for its package. */
@@ -154,7 +167,7 @@ export class Encryption {
   /** What a join says otherwise in a room with a key. */
   get inJoin() {
     if (!this.hasRoomKey) return {};
-    const sealed = this.#ring.sealName(this.#mesh.config.peer, this.#named);
+    const sealed = this.#ring.sealValue(this.#mesh.config.peer, NAME_KEY, this.#named);
     return { name: PLACEHOLDER_NAME, metadata: { [NAME_KEY]: sealed } };
   }
 
@@ -165,10 +178,25 @@ export class Encryption {
   nameOf({ peer, name, metadata }) {
     if (!this.hasRoomKey) return name;
     const isOwn = peer === this.#mesh.config.peer;
-    const named = isOwn ? this.#named : this.#ring.openName(peer, metadata[NAME_KEY] ?? '');
+    const named = isOwn
+      ? this.#named
+      : this.#ring.openValue(peer, NAME_KEY, metadata[NAME_KEY] ?? '');
     if (!named) return PLACEHOLDER_NAME;
     const isTokens = named[0] === 1 && name !== PLACEHOLDER_NAME;
-    return isTokens ? name : new TextDecoder().decode(named.subarray(1));
+    return isTokens ? name : (textOf(named.subarray(1)) ?? PLACEHOLDER_NAME);
+  }
+
+  /** Whether a member says so in its metadata, in a room with a key under its seal. @param {import('./messages.js').PeerInfo} info */
+  isRecording({ peer, metadata }) {
+    const said = metadata.recording;
+    if (said === undefined) return false;
+    if (!this.hasRoomKey) return !isSealed(said);
+    const known = this.#of(peer);
+    if (known.recording?.said !== said) {
+      const plain = this.#ring.openValue(peer, 'recording', said);
+      known.recording = { said, is: plain !== null && textOf(plain) !== null };
+    }
+    return known.recording.is;
   }
 
   /** @param {string} peer */

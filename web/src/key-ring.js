@@ -15,7 +15,7 @@
  *   accept_package(now: number, bytes: number): number, safety_code(): number,
  *   seal(now: number, label: number, forOne: number, clear: number, bytes: number): number,
  *   open(now: number, label: number, forOne: number, clear: number, bytes: number): number,
- *   seal_name(bytes: number): number, open_name(bytes: number): number,
+ *   seal_value(keyBytes: number, bytes: number): number, open_value(keyBytes: number, bytes: number): number,
  *   tag_fingerprint(session: number, attempt: number, bytes: number): number,
  *   verify_fingerprint(session: number, attempt: number, bytes: number): number}} Exports
  */
@@ -25,6 +25,9 @@ import { unhex } from './identity.js';
 
 /** Begins a sealed value of metadata. */
 const SEALED = 'e2ee1:';
+
+/** @param {string} text */
+export const isSealed = (text) => text.startsWith(SEALED);
 
 /** Key exports of crates/page: the size of each of its two areas. */
 const AREA_BYTES = 20_480;
@@ -225,16 +228,20 @@ export class KeyRing {
     return result === -2 ? 'no-key' : this.#bytes(result);
   }
 
-  /** The text in which a display name is published. @param {string} peer the own one @param {Uint8Array} named the name, behind a byte */
-  sealName(peer, named) {
-    const bytes = this.#write(peerBytes(peer), named);
-    return SEALED + toBase64Url(this.#read(this.#wasm.seal_name(bytes)));
+  /** A value of the own metadata, as it is published. @param {string} peer the own one @param {string} key @param {Uint8Array} plain */
+  sealValue(peer, key, plain) {
+    const name = utf8.encode(key);
+    const bytes = this.#write(peerBytes(peer), name, plain);
+    return SEALED + toBase64Url(this.#read(this.#wasm.seal_value(name.length, bytes)));
   }
 
-  /** A name, behind its byte; null: not of this member, or sealed with another key. @param {string} peer @param {string} text */
-  openName(peer, text) {
-    const sealed = text.startsWith(SEALED) ? fromBase64Url(text.slice(SEALED.length)) : null;
-    return sealed && this.#bytes(this.#wasm.open_name(this.#write(peerBytes(peer), sealed)));
+  /** A value of a member's metadata; null: not sealed for this member and key, or with another room's key. @param {string} peer @param {string} key @param {string} text */
+  openValue(peer, key, text) {
+    const sealed = isSealed(text) ? fromBase64Url(text.slice(SEALED.length)) : null;
+    if (!sealed) return null;
+    const name = utf8.encode(key);
+    const bytes = this.#write(peerBytes(peer), name, sealed);
+    return this.#bytes(this.#wasm.open_value(name.length, bytes));
   }
 
   /** @param {number} session @param {string} to @param {number} attempt @param {Uint8Array} fingerprint */

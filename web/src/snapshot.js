@@ -42,7 +42,9 @@ export function people(
       lossPercent: loss === null ? null : Math.round(loss * 1000) / 10,
       delayMs: rounded(clocks.get(info.peer)?.settledMs),
       ...volumes.get(info.peer),
-      recording: info.metadata.recording !== undefined || info.status?.recording === true,
+      recording:
+        (encryption?.isRecording(info) ?? info.metadata.recording !== undefined) ||
+        info.status?.recording === true,
       groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])],
       away: lost !== null,
       hearsMe:

@@ -117,6 +117,35 @@ test('members see names, those of the Rust peer as well, and the server and who 
   assert.equal(named({ ...itself, peer: bo.id }, 'Eve'), 'Member', 'the name of another member');
   assert.equal(named(byToken, 'Ada of the accounts'), 'Ada of the accounts');
   assert.equal(named(byToken, 'Member'), 'Ada L\u00f6velace');
+  // What is no UTF-8 is no name, as in the Rust peer.
+  const damaged = ringFor(second).sealValue(bo.id, 'e2ee-name', Uint8Array.of(0, 65, 0xff));
+  assert.equal(named({ peer: bo.id, text: damaged }, 'Eve'), 'Member');
+});
+
+test('a recording is shown in a room with a key only if a member with the key says so', () => {
+  const world = new World();
+  const ada = joins(world, 'Ada', { relay_only: true });
+  const keyless = joins(world, 'Keyless', { roomKey: null });
+  const ring = ringFor('Bo');
+  world.run(500);
+  const says = (/** @type {string} */ recording, of = ada) =>
+    of.mesh.encryption?.isRecording(
+      /** @type {any} */ ({ peer: idOf('Bo'), metadata: { recording } }),
+    );
+  // As Rust seals it: a value under another key of the member is none.
+  const { text } = vectors.published.find((/** @type {any} */ { key }) => key === 'seat');
+  for (const forged of [
+    '',
+    'on',
+    'e2ee1:AAAA',
+    text,
+    ring.sealValue(idOf('Bo'), 'seat', counting(65, 2)),
+  ])
+    assert.equal(says(forged), false, forged);
+  const own = ring.sealValue(idOf('Bo'), 'recording', counting(65, 2));
+  assert.equal(says(own), true);
+  assert.equal(says('on', keyless), true);
+  assert.equal(says(own, keyless), false, 'what it cannot open is not there');
 });
 
 test('the search finds speech and texts where they are not sealed', () => {

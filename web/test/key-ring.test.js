@@ -35,16 +35,29 @@ test('names are those of the vectors, for whom they were sealed alone', () => {
   const names = vectors.published.filter((/** @type {any} */ { key }) => key === 'e2ee-name');
   assert.equal(names.length, 2);
   for (const vector of names) {
-    assert.equal(hex(ring.openName(vector.peer, vector.text)), vector.plain);
-    assert.equal(ring.openName(peer(2), vector.text), null, 'another member');
+    assert.equal(hex(ring.openValue(vector.peer, vector.key, vector.text)), vector.plain);
+    assert.equal(ring.openValue(peer(2), vector.key, vector.text), null, 'another member');
     for (const stranger of [other, keyless])
-      assert.equal(stranger.openName(vector.peer, vector.text), null);
-    const again = ring.sealName(vector.peer, bytes(vector.plain));
+      assert.equal(stranger.openValue(vector.peer, vector.key, vector.text), null);
+    const again = ring.sealValue(vector.peer, 'e2ee-name', bytes(vector.plain));
     assert.notEqual(again, vector.text, 'of another run');
-    assert.equal(hex(ring.openName(vector.peer, again)), vector.plain);
+    assert.equal(hex(ring.openValue(vector.peer, 'e2ee-name', again)), vector.plain);
   }
   for (const nonsense of ['', 'Ada', 'e2ee1:', 'e2ee1:AAAA', 'e2ee1:'.padEnd(30_000, 'A')])
-    assert.equal(ring.openName(peer(2), nonsense), null);
+    assert.equal(ring.openValue(peer(2), 'e2ee-name', nonsense), null);
+});
+
+test('a value of metadata opens under its own key alone', () => {
+  const ring = ringOf({ roomKey: counting(0x10, 16) });
+  const values = vectors.published.filter(
+    (/** @type {any} */ { key, peer: of }) => of !== null && key !== 'e2ee-name',
+  );
+  assert.equal(values.length, 2);
+  for (const { peer: of, key, text, plain } of values) {
+    assert.equal(hex(ring.openValue(of, key, text)), plain);
+    assert.equal(ring.openValue(of, `${key}s`, text), null);
+    assert.equal(ring.openValue(of, 'e2ee-name', text), null);
+  }
 });
 
 test('the safety code of one alone is that of the vectors', () => {

@@ -182,13 +182,13 @@ extern "C" fn open(
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn seal_name(input_bytes: usize) -> i32 {
-    gives(input_bytes, |keys, input, output| keys.seal_name(input, output))
+extern "C" fn seal_value(key_bytes: usize, input_bytes: usize) -> i32 {
+    gives(input_bytes, |keys, input, output| keys.seal_value(key_bytes, input, output))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn open_name(input_bytes: usize) -> i32 {
-    gives(input_bytes, |keys, input, output| keys.open_name(input, output))
+extern "C" fn open_value(key_bytes: usize, input_bytes: usize) -> i32 {
+    gives(input_bytes, |keys, input, output| keys.open_value(key_bytes, input, output))
 }
 
 #[unsafe(no_mangle)]

@@ -8,7 +8,6 @@ use voicemesh_e2ee::{
     Seed,
 };
 use voicemesh_wire::identity::InstallationSecret;
-use voicemesh_wire::sealed_state::NAME_KEY;
 use voicemesh_wire::{PeerId, SessionId};
 
 /// A call had no effect.
@@ -190,24 +189,33 @@ impl Keys {
         }
     }
 
-    /// The own display name and the byte before it, behind the own id: what is published, before
-    /// base64url.
+    /// A value of a member's metadata, from the member's id, the value's key of that many bytes and
+    /// what is to be published under it; before base64url.
     ///
     /// # Errors
     /// The room has no key.
-    pub fn seal_name(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<()> {
-        let (peer, name) = peer(input)?;
-        let place = Published::Member(peer, NAME_KEY).associated();
-        self.0.seal_room_state(&place, name, output).map_err(|_| KeysError::Refused)
+    pub fn seal_value(
+        &mut self,
+        key_bytes: usize,
+        input: &[u8],
+        output: &mut Vec<u8>,
+    ) -> Result<()> {
+        let (place, plain) = place(key_bytes, input)?;
+        self.0.seal_room_state(&place, plain, output).map_err(|_| KeysError::Refused)
     }
 
-    /// A member's display name and the byte before it, from what it publishes, behind its id.
+    /// A value of a member's metadata, from the member's id, the value's key of that many bytes and
+    /// what is published under it.
     ///
     /// # Errors
-    /// It was not sealed by a member with the room's key, for this one.
-    pub fn open_name(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<()> {
-        let (peer, sealed) = peer(input)?;
-        let place = Published::Member(peer, NAME_KEY).associated();
+    /// It was not sealed by a member with the room's key, for this member and this key.
+    pub fn open_value(
+        &mut self,
+        key_bytes: usize,
+        input: &[u8],
+        output: &mut Vec<u8>,
+    ) -> Result<()> {
+        let (place, sealed) = place(key_bytes, input)?;
         self.0.open_room_state(&place, sealed, output).map_err(|_| KeysError::Refused)
     }
 
@@ -258,6 +266,14 @@ fn take<const N: usize>(input: &[u8]) -> Result<([u8; N], &[u8])> {
 fn peer(input: &[u8]) -> Result<(PeerId, &[u8])> {
     let (bytes, rest) = take::<16>(input)?;
     Ok((PeerId(Uuid::from_bytes(bytes)), rest))
+}
+
+/// What authenticates where a value stands, and what is behind the member's id and the key.
+fn place(key_bytes: usize, input: &[u8]) -> Result<(Vec<u8>, &[u8])> {
+    let (peer, input) = peer(input)?;
+    let (key, rest) = input.split_at_checked(key_bytes).ok_or(KeysError::Refused)?;
+    let key = std::str::from_utf8(key).map_err(|_| KeysError::Refused)?;
+    Ok((Published::Member(peer, key).associated(), rest))
 }
 
 fn id(session: u32) -> Result<SessionId> {

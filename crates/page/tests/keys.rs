@@ -110,28 +110,37 @@ fn what_makes_no_sense_is_refused() {
 
 /// proves: S-15
 #[test]
-fn names_are_opened_for_whom_they_were_sealed() {
+fn names_and_values_are_opened_where_they_were_sealed() {
     let vectors: Value = serde_json::from_str(E2EE).unwrap();
     let transcript = &vectors["transcripts"][1];
     let mut ring = ring(&transcript["members"][0], transcript, 7);
-    let mut open = |peer: &[u8], sealed: &[u8]| {
-        let mut name = Vec::new();
-        ring.open_name(&[peer, sealed].concat(), &mut name).map(|()| name)
+    let mut open = |peer: &[u8], key: &str, sealed: &[u8]| {
+        let mut value = Vec::new();
+        let input = [peer, key.as_bytes(), sealed].concat();
+        ring.open_value(key.len(), &input, &mut value).map(|()| value)
     };
     let published = vectors["published"].as_array().unwrap();
-    let mut names = 0;
+    let (mut names, mut values) = (0, 0);
     for vector in published.iter().filter(|vector| !vector["peer"].is_null()) {
         let sealed = hex(&vector["sealed"]);
-        let is_name = vector["key"] == "e2ee-name";
-        let expected = if is_name { Ok(hex(&vector["plain"])) } else { Err(KeysError::Refused) };
-        assert_eq!(open(&hex(&vector["peer"]), &sealed), expected, "{vector}");
-        assert_eq!(open(&[7; 16], &sealed), Err(KeysError::Refused), "another's");
-        names += u32::from(is_name);
+        let (key, owner) = (vector["key"].as_str().unwrap(), hex(&vector["peer"]));
+        assert_eq!(open(&owner, key, &sealed), Ok(hex(&vector["plain"])), "{vector}");
+        assert_eq!(open(&owner, "another", &sealed), Err(KeysError::Refused), "another key");
+        assert_eq!(open(&[7; 16], key, &sealed), Err(KeysError::Refused), "another's");
+        names += u32::from(key == "e2ee-name");
+        values += u32::from(key != "e2ee-name");
     }
-    assert_eq!(names, 2);
+    assert_eq!((names, values), (2, 2));
     let mut sealed = Vec::new();
-    ring.seal_name(&[&[9; 16][..], b"\0Ada"].concat(), &mut sealed).unwrap();
+    ring.seal_value(9, &[&[9; 16][..], b"e2ee-name\0Ada"].concat(), &mut sealed).unwrap();
     let mut name = Vec::new();
-    ring.open_name(&[&[9; 16], &sealed[..]].concat(), &mut name).unwrap();
+    let input = [&[9; 16], &b"e2ee-name"[..], &sealed[..]].concat();
+    ring.open_value(9, &input, &mut name).unwrap();
     assert_eq!(name, b"\0Ada");
+    let beyond = input.len();
+    assert_eq!(ring.open_value(beyond, &input, &mut name), Err(KeysError::Refused));
+    assert_eq!(
+        ring.open_value(1, &[&[9; 16][..], &[0xFF]].concat(), &mut name),
+        Err(KeysError::Refused)
+    );
 }

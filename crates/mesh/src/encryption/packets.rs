@@ -79,10 +79,9 @@ impl Encryption {
             // The session relays texts: what goes to the server could be read there.
             return Vec::new();
         }
-        if self.has_room_key()
-            && let Some(unnamed) = unnamed(&header, body)
-        {
-            return vec![ForServer::Packet(unnamed)];
+        if self.has_room_key() && is_named(header.kind) {
+            // What cannot be read might have the name in it.
+            return unnamed(&header, body).map(ForServer::Packet).into_iter().collect();
         }
         let is_relay =
             matches!(header.kind, Kind::ServerRelayReliable | Kind::ServerRelayUnreliable);
@@ -310,6 +309,11 @@ impl Text {
         };
         Some(Self { sender, key })
     }
+}
+
+/// Whether the session names this peer in such a packet.
+fn is_named(kind: Kind) -> bool {
+    matches!(kind, Kind::HandshakeRequest | Kind::ClientState)
 }
 
 /// A packet in which the session names this peer, with the name that a server has of it instead.

@@ -182,3 +182,21 @@ fn the_server_is_sent_no_name_and_no_value_and_counts_what_is_sealed() {
         assert_eq!(room.mesh.own_metadata()["seat"], format!("{SECRET}, one"));
     }
 }
+
+#[test]
+fn a_packet_that_may_have_the_name_and_cannot_be_read_is_not_sent() {
+    for kind in [Kind::HandshakeRequest, Kind::ClientState] {
+        for (key, sent) in [(room_key(), 0), (None, 1)] {
+            let mut room = Room::new(key);
+            let mut packet = vec![0x8b, 0xc7, kind.number()];
+            if kind != Kind::HandshakeRequest {
+                packet.extend(session().number().to_be_bytes());
+            }
+            packet.extend(NAME.as_bytes());
+            let Mesh { encryption, roster, .. } = &mut room.mesh;
+            let encryption = encryption.as_mut().expect("it encrypts");
+            let packets = encryption.seal_for_server(room.now, packet.into(), roster);
+            assert_eq!(packets.len(), sent, "{kind:?}");
+        }
+    }
+}
