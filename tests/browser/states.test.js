@@ -40,7 +40,7 @@ const person = (name, more = {}) => ({
   hearsMe: true,
   silentMs: 0,
   cannotDecode: false,
-  encryption: null,
+  encryption: { state: 'encrypted' },
   met: 'known',
   ...more,
 });
@@ -88,7 +88,7 @@ const IN_ROOM = {
   silenced: false,
   mayNot: [],
   keyHolder: null,
-  safetyCode: null,
+  safetyCode: '02702 02778 94007 47512 51951 30692',
 };
 
 /** @param {string} code @param {string} [message] @param {number | null} [retryAt] @returns {Partial<PeerState>} */
@@ -330,7 +330,7 @@ const STATES = [
   [
     'encrypted',
     {
-      safetyCode: '02702 02778 94007 47512 51951 30692',
+      room: 'private-table',
       people: [
         { ...PEOPLE[0], encryption: { state: 'verified' } },
         { ...PEOPLE[1], encryption: { state: 'verified' }, met: 'new' },
@@ -341,7 +341,7 @@ const STATES = [
   [
     'encrypted-without-two',
     {
-      safetyCode: '02702 02778 94007 47512 51951 30692',
+      room: 'private-table',
       people: [
         person('Ben', { encryption: { state: 'verified' } }),
         person('Cleo', {
@@ -359,7 +359,7 @@ const STATES = [
   [
     'encrypted-faults',
     {
-      safetyCode: '02702 02778 94007 47512 51951 30692',
+      room: 'private-table',
       people: [
         person('Ben', { encryption: { state: 'waiting', isLate: true } }),
         person('Cleo', { encryption: { state: 'stopped' } }),
@@ -374,9 +374,44 @@ const STATES = [
   [
     'put-out',
     {
-      safetyCode: '02702 02778 94007 47512 51951 30692',
+      room: 'private-table',
       keyHolder: { name: 'A member with a name that is rather long for a list' },
     },
+  ],
+  ['code', { people: [PEOPLE[0], { ...PEOPLE[1], met: 'new' }] }, { press: '.info summary' }],
+  [
+    'plain-question',
+    {
+      people: [
+        PEOPLE[0],
+        person('A member with a name that is rather long for a list', {
+          encryption: { state: 'plain', isAllowed: false },
+        }),
+      ],
+    },
+    { press: '.info summary' },
+  ],
+  [
+    'plain-allowed',
+    {
+      people: [
+        PEOPLE[0],
+        person('Cleo', { encryption: { state: 'plain', isAllowed: true } }),
+        person('Dan', { encryption: { state: 'stopped' } }),
+      ],
+    },
+    { press: '.info summary' },
+  ],
+  [
+    'keyless-not-loaded',
+    {
+      safetyCode: null,
+      people: [
+        person('Ben', { encryption: { state: 'only-theirs', hasRoomKey: false } }),
+        person('Cleo', { encryption: null }),
+      ],
+    },
+    { press: '.info summary' },
   ],
   [
     'keyless',
@@ -422,9 +457,7 @@ async function openViews() {
   const own = {
     state: /** @type {any} */ ({ phase: 'left' }),
     ownId: '17',
-    get lock() {
-      return this.state.safetyCode ? lock : null;
-    },
+    lock,
     isPrivate: (/** @type {string} */ room) => room.startsWith('private'),
     linkOf: () => 'https://voice.example/r/room',
     sound: withActions({

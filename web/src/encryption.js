@@ -1,8 +1,8 @@
 /**
  * End-to-end encryption of what members say to each other (PROTOCOL.md, section 18), as crates/mesh does it: accepts
  * announcements, distributes keys, seals and opens packets between the session and the carrier, and names. The session handles plain
- * packets only. What is not sealed here and would have to be is not sent. Loaded where a room has a key. Pure: told the time in
- * ms.
+ * packets only. What is not sealed here and would have to be is not sent, but speech for those who were allowed it as it is.
+ * Loaded when a room is entered. Pure: told the time in ms.
  *
  * @typedef {import('./mesh.js').Mesh} Mesh
  * @typedef {import('./key-ring.js').KeyRing} KeyRing
@@ -95,6 +95,8 @@ class Known {
   retryAt = -Infinity;
   /** @type {MemberEncryption | null} */
   encryption = null;
+  /** Under which name it may hear what is said here as it is, and so may the server: a name is what the user was asked about. @type {string | null} */
+  allowedAs = null;
   /** What it published of a recording, and whether that is authentic. @type {{said: string, is: boolean} | null} */
   recording = null;
   /** It can open what is sealed here now. */
@@ -204,9 +206,49 @@ export class Encryption {
     return this.#accepted.has(peer);
   }
 
+  /** Whether speech is sent to a member. @param {string} peer */
+  isHeardBy(peer) {
+    return this.isAccepted(peer) || this.#isAllowed(peer);
+  }
+
+  /**
+   * Lets a member whose program cannot encrypt hear what is said here, and so the server, or no more; until it leaves. In rooms with
+   * a key, and for those who have encrypted, this changes nothing.
+   * @param {string} peer @param {boolean} isAllowed
+   */
+  allow(peer, isAllowed) {
+    const name = this.#mesh.roster.members.get(peer)?.info.name;
+    if (name === undefined || !this.#takesPlain(peer)) return;
+    this.#of(peer).allowedAs = isAllowed ? name : null;
+    this.#reportChanges();
+  }
+
+  /** Its announcement was not refused: then it says to encrypt. @param {string} peer */
+  #isAllowed(peer) {
+    const known = this.#known.get(peer);
+    if (!known || known.allowedAs === null || known.refusal !== null) return false;
+    const { members } = this.#mesh.roster;
+    return known.allowedAs === members.get(peer)?.info.name && this.#takesPlain(peer);
+  }
+
+  /**
+   * Whether what a member says is taken as it is. Who has encrypted before goes on doing so, or the server could put itself in its
+   * place.
+   * @param {string} peer
+   */
+  #takesPlain(peer) {
+    const { roster } = this.#mesh;
+    return (
+      !this.hasRoomKey &&
+      roster.members.has(peer) &&
+      roster.capabilities(peer)?.e2ee !== true &&
+      !this.#ring.standing(peer).wasAccepted
+    );
+  }
+
   /** Whether a member, who may have left since, has shown to have this room's key. @param {string} peer */
   hadKey(peer) {
-    return this.#ring.standing(peer).wasAccepted;
+    return this.hasRoomKey && this.#ring.standing(peer).wasAccepted;
   }
 
   /** A member's, as of the last turn. @param {string} peer @returns {MemberEncryption} */
@@ -358,16 +400,21 @@ export class Encryption {
     if (hasChanged) this.#mesh.session.keysChanged(this.#now);
   }
 
-  /** @param {string} peer */
+  /** @param {string} peer @returns {MemberEncryption} */
   #stateOf(peer) {
     const since = this.#known.get(peer)?.keylessSince ?? Infinity;
-    return stateOf(
+    const state = stateOf(
       this.#ring.standing(peer),
       this.#known.get(peer)?.refusal ?? null,
       this.#mesh.roster.capabilities(peer)?.e2ee === true,
       this.#ring.hasRoomKey,
       this.#now >= since + LATE_MS,
     );
+    if (this.hasRoomKey) return state;
+    if (state.state === 'unable') return { state: 'plain', isAllowed: this.#isAllowed(peer) };
+    return state.state === 'refused' && state.why === 'room-key-missing'
+      ? { state: 'only-theirs', hasRoomKey: true }
+      : state;
   }
 
   // --- ways for keys -------------------------------------------------------------------------------------------------
@@ -426,7 +473,8 @@ export class Encryption {
   sealForLink(now, to, packet) {
     const part = sealedPart(packet);
     if (part === 'none') return packet;
-    if (part === null || !this.isAccepted(to)) return null;
+    if (part === null) return null;
+    if (!this.isAccepted(to)) return isVoice(packet) && this.#isAllowed(to) ? packet : null;
     if (part.forOne) return this.#seal(now, packet, part.clearBytes, to);
     const made = this.#sealed.get(packet);
     if (made) return made;
@@ -446,19 +494,27 @@ export class Encryption {
     if (part === null || session === null) return [];
     const { roster } = this.#mesh;
     /** @type {{client: number, peer: string}[]} */
-    const to = fields.destinations.flatMap((/** @type {number} */ client) => {
+    const all = fields.destinations.flatMap((/** @type {number} */ client) => {
       const peer = roster.peerOf(session, client);
-      return peer !== null && this.isAccepted(peer) ? [{ client, peer }] : [];
+      return peer === null ? [] : [{ client, peer }];
     });
+    const to = all.filter(({ peer }) => this.isAccepted(peer));
+    const plain = isVoice(inside)
+      ? all.filter(({ peer }) => !this.isAccepted(peer) && this.#isAllowed(peer))
+      : [];
     const wrap = (/** @type {number[]} */ destinations, /** @type {Uint8Array | null} */ sealed) =>
       sealed ? [encode(relay, session, { destinations, packet: sealed })] : [];
+    const clients = (/** @type {typeof all} */ members) => members.map(({ client }) => client);
+    const packets = plain.length > 0 ? wrap(clients(plain), inside) : [];
     if (part.forOne)
-      return to.flatMap(({ client, peer }) =>
-        wrap([client], this.#seal(now, inside, part.clearBytes, peer)),
+      packets.push(
+        ...to.flatMap(({ client, peer }) =>
+          wrap([client], this.#seal(now, inside, part.clearBytes, peer)),
+        ),
       );
-    if (to.length === 0) return [];
-    const clients = to.map(({ client }) => client);
-    return wrap(clients, this.#seal(now, inside, part.clearBytes, null));
+    else if (to.length > 0)
+      packets.push(...wrap(clients(to), this.#seal(now, inside, part.clearBytes, null)));
+    return packets;
   }
 
   /**
@@ -497,7 +553,7 @@ export class Encryption {
 
   /** @param {number} now @param {Uint8Array} packet @param {number} clearBytes @param {string | null} to */
   #seal(now, packet, clearBytes, to) {
-    const label = VOICE_KINDS.includes(packet[2]) ? LABELS.voice : LABELS.data;
+    const label = isVoice(packet) ? LABELS.voice : LABELS.data;
     return this.#clockedSeal(now, label, packet, clearBytes, to);
   }
 
@@ -526,7 +582,7 @@ export class Encryption {
    * @param {string} peer @param {Uint8Array} packet
    */
   acknowledgedOnly(peer, packet) {
-    const isOf = VOICE_KINDS.includes(packet[2]) && !this.isAccepted(peer);
+    const isOf = isVoice(packet) && !this.isAccepted(peer) && !this.#takesPlain(peer);
     return isOf && packet.length >= HEADER_BYTES + 5 ? (packet[10] << 8) | packet[11] : null;
   }
 
@@ -552,8 +608,12 @@ export class Encryption {
     }
     const part = sealedPart(packet);
     if (part === 'none') return packet;
-    if (part === null || from === null) return null;
-    const label = VOICE_KINDS.includes(kind) ? LABELS.voice : LABELS.data;
+    if (from === null) return null;
+    if ((part !== null || TEXT_KINDS.includes(kind)) && this.#takesPlain(from))
+      // The game's bytes could not be acknowledged.
+      return DATA_KINDS.includes(kind) ? null : packet;
+    if (part === null) return null;
+    const label = isVoice(packet) ? LABELS.voice : LABELS.data;
     const { clearBytes, forOne } = part;
     const plain = this.#opened(now, label, packet, clearBytes, from, forOne);
     if (!plain) return null;
@@ -637,6 +697,9 @@ export class Encryption {
     this.#send(from, encode('KeyRequest', session, { sender: own.client }));
   }
 }
+
+/** @param {Uint8Array} packet */
+const isVoice = (packet) => VOICE_KINDS.includes(packet[2]);
 
 /**
  * How speech or a game's bytes are sealed: the bytes of the packet that stay readable, and whether the key is the pair's. 'none'

@@ -1,6 +1,6 @@
 /**
- * A member's keys in an encrypted room (PROTOCOL.md, section 18): the Rust peer's own key ring (crates/page, crates/e2ee), as
- * WebAssembly. This is only its caller: it lays bytes into the module's memory. Loaded where a room has a key.
+ * A member's keys in a room (PROTOCOL.md, section 18): the Rust peer's own key ring (crates/page, crates/e2ee), as
+ * WebAssembly. This is only its caller: it lays bytes into the module's memory. Loaded when a room is entered.
  *
  * @typedef {'malformed' | 'unknown-version' | 'own-id' | 'invalid-key' | 'not-authentic' | 'room-key-missing'
  *   | 'identity-changed' | 'old-run' | 'room-full' | 'too-soon' | 'too-many-runs'} Refusal
@@ -66,7 +66,7 @@ const compile = () =>
     fetch(new URL('keys.wasm', import.meta.url), { signal: AbortSignal.timeout(LOAD_LIMIT_MS) }),
   );
 
-/** Fetches and compiles the module. Rejects where that fails twice: nothing is said in the room then. The next join tries again. */
+/** Fetches and compiles the module. Rejects where that fails twice. The next join tries again. */
 export function loadKeys() {
   compiled ??= compile().catch(compile);
   compiled.catch(() => {

@@ -57,7 +57,7 @@ export class Mesh {
    * @param {Carrier} carrier
    * @param {(event: MeshEvent) => void} emit
    * @param {() => number} random from 0 to 1
-   * @param {((mesh: Mesh) => import('./encryption.js').Encryption) | null} [encrypted] for a room with a key: everything that is said is sealed
+   * @param {((mesh: Mesh) => import('./encryption.js').Encryption) | null} [encrypted] everything that is said is sealed
    */
   constructor(config, carrier, emit, random, encrypted = null) {
     const { capabilities } = config;
@@ -66,7 +66,7 @@ export class Mesh {
     this.emit = emit;
     this.random = random;
     this.roster = new Roster(this);
-    /** Null in a room without a key. */
+    /** Null where this browser could not load what encrypts. */
     this.encryption = encrypted ? encrypted(this) : null;
     this.pairs = new Pairs(this);
     this.session = new Session(this, config.firstSequence);

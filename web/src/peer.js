@@ -50,13 +50,13 @@ const CAPABILITIES = {
   frame_ms: [10, 20, 40, 60],
 };
 
-/** What encrypts is not waited for longer. */
-const ENCRYPTION_LIMIT_MS = 35_000;
+/** What encrypts is not waited for longer; without a key in the link, the room is entered without it then. */
+const [ENCRYPTION_LIMIT_MS, KEYLESS_LIMIT_MS] = [35_000, 10_000];
 
-/** Most rooms have no key, and need none of this. */
-function loadEncryption() {
+/** @param {number} limitMs */
+function loadEncryption(limitMs) {
   /** @type {Promise<never>} */
-  const late = new Promise((_, reject) => setTimeout(reject, ENCRYPTION_LIMIT_MS));
+  const late = new Promise((_, reject) => setTimeout(reject, limitMs));
   return Promise.race([encryptionModules(), late]);
 }
 
@@ -88,7 +88,7 @@ export class Peer extends EventTarget {
   /** @type {Mesh | null} */ #mesh = null;
   /** The keys of rooms, as their links have them, by the key of the room's name. @type {Map<string, string>} */
   #keys = new Map();
-  /** What the room shows of its encryption, if it has one. @type {typeof import('./view/lock.js') | null} */
+  /** What the room shows of its encryption, once that is loaded. @type {typeof import('./view/lock.js') | null} */
   lock = null;
   #reports = new Reports();
   /** @type {import('./state.js').Refusal | null} */ #refusal = null;
@@ -144,7 +144,7 @@ export class Peer extends EventTarget {
     return (this.#state ??= this.#snapshot());
   }
 
-  /** Whether what is said in a room is encrypted end to end. @param {string} room */
+  /** Whether a room's link has a key. @param {string} room */
   isPrivate(room) {
     return this.#keys.has(roomKey(room));
   }
@@ -192,8 +192,8 @@ export class Peer extends EventTarget {
     const [sound, module] = [this.sound.open(), loadUplink()];
     sound.catch(() => {}); // It is waited for below.
     const key = this.#keys.get(roomKey(room));
-    const encryption = key === undefined ? null : loadEncryption();
-    encryption?.catch(() => {});
+    const encryption = loadEncryption(key === undefined ? KEYLESS_LIMIT_MS : ENCRYPTION_LIMIT_MS);
+    encryption.catch(() => {});
     this.sound.begin(microphone);
     try {
       const taken = await takeInstance(roomKey(room), locks());
@@ -204,10 +204,8 @@ export class Peer extends EventTarget {
       const { proof, peer } = await prove(own, ...place);
       const [uplink] = await Promise.all([module, sound]);
       if (joins !== this.#joins) return;
-      const sealed =
-        encryption && key !== undefined
-          ? await this.#encrypted(encryption, { secret: own, peer, roomKey: keyBytes(key) }, place)
-          : null;
+      const keyed = { secret: own, peer, roomKey: key === undefined ? null : keyBytes(key) };
+      const sealed = await this.#encrypted(encryption, keyed, place);
       if (joins === this.#joins) this.#start(proof, peer, uplink, sealed);
     } catch (error) {
       if (joins === this.#joins)
@@ -219,31 +217,44 @@ export class Peer extends EventTarget {
   }
 
   /**
-   * What seals in this room. Without it nothing is said there.
+   * What seals in this room. Without it nothing is said where the room has a key; elsewhere this page is one that cannot encrypt.
    * @param {ReturnType<typeof loadEncryption>} loading
-   * @param {{secret: Uint8Array, peer: string, roomKey: Uint8Array}} own
+   * @param {{secret: Uint8Array, peer: string, roomKey: Uint8Array | null}} own
    * @param {readonly [origin: string, room: string, instance: number]} place
    */
   async #encrypted(loading, own, [origin, room, instance]) {
     const joins = this.#joins;
-    const { Encryption, KeyRing, KnownMembers, lock, module } = await loading.catch(() => {
-      throw new PageError('no-keys');
-    });
+    const loaded = await loading.catch(() => null);
     const seed = crypto.getRandomValues(new Uint8Array(32));
     const identity = { ...own, origin, room, instance, seed };
     // When the calls under way are over: nothing is sealed or opened in them any more.
     const failed = () =>
       queueMicrotask(() => {
         // Not another stay than its own.
-        if (joins === this.#joins) this.#refuse('keys-failed', '');
+        if (ring && joins === this.#joins) this.#refuse('keys-failed', '');
       });
-    const ring = optional(() => new KeyRing(module, identity, failed), null);
-    if (!ring) throw new PageError('keys-failed');
-    const people = new KnownMembers(this.storage, own.peer);
+    const ring =
+      loaded && optional(() => new loaded.KeyRing(loaded.module, identity, failed), null);
+    if (!loaded || !ring) {
+      if (own.roomKey) throw new PageError(loaded ? 'keys-failed' : 'no-keys');
+      // Which says so.
+      import('./view/lock.js').then(
+        (lock) => (this.lock = lock),
+        () => {},
+      );
+      return null;
+    }
+    const people = new loaded.KnownMembers(this.storage, own.peer);
     return (/** @type {Mesh} */ mesh) => {
-      this.lock = lock;
-      return new Encryption(mesh, ring, people);
+      this.lock = loaded.lock;
+      return new loaded.Encryption(mesh, ring, people);
     };
+  }
+
+  /** Lets a person whose program cannot encrypt hear this page, and so the server, or no more. @param {string} personId @param {boolean} isAllowed */
+  allowUnencrypted(personId, isAllowed) {
+    this.#mesh?.encryption?.allow(personId, isAllowed);
+    this.#show();
   }
 
   /** One's own id in this room; '' before joining. */

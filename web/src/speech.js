@@ -293,7 +293,7 @@ export class Speech {
   #addressed(peer, targets) {
     const { encryption, roster } = this.mesh;
     if (!roster.may(null, 'speak') || !roster.may(peer, 'listen')) return null;
-    if (encryption && !encryption.isAccepted(peer)) return null;
+    if (encryption && !encryption.isHeardBy(peer)) return null;
     const link = this.mesh.pairs.bound(peer);
     const relay = this.session.relayAddress(peer);
     const view =

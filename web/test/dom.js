@@ -72,6 +72,20 @@ export class FakeElement extends EventTarget {
     return this.attributes.get(name) ?? null;
   }
 
+  /** @param {string} name @param {boolean} on */
+  toggleAttribute(name, on) {
+    if (on) this.attributes.set(name, '');
+    else this.attributes.delete(name);
+  }
+
+  /** @param {any} node @param {any} before */
+  insertBefore(node, before) {
+    node.remove();
+    node.parent = this;
+    const at = before ? this.childNodes.indexOf(before) : this.childNodes.length;
+    this.childNodes.splice(at, 0, node);
+  }
+
   /** @param {string} text */
   setCustomValidity(text) {
     this.validationMessage = text;

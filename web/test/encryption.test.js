@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { encode } from '../src/wire.js';
+import { decode, encode, KINDS } from '../src/wire.js';
 import { KnownMembers } from '../src/known-members.js';
 import { Texts } from '../src/texts.js';
 import { WaitingTexts } from '../src/waiting-texts.js';
@@ -222,8 +222,10 @@ test('who has another key or none is sent nothing, heard by no one, and gets no 
   world.run(1000);
   assert.deepEqual([framesHeard(ada).length, framesHeard(bo).length], [1, 1]);
   assert.deepEqual([ada.texts.length, bo.texts.length], [1, 1]);
-  for (const stranger of strangers)
+  for (const stranger of [other, plain])
     assert.deepEqual([framesHeard(stranger), stranger.texts], [[], []]);
+  // In a room without a key, plain speech and texts are taken of who cannot encrypt: of that one alone.
+  assert.deepEqual([framesHeard(keyless).length, keyless.texts], [1, [['Global', TEXT]]]);
 });
 
 test('texts wait for keys on their way, in order, and one that no one can read comes back', () => {
@@ -728,6 +730,237 @@ test('who was put out of a private room is said to have its link, and who had no
   assert.match(said[0], /still have this room\u2019s link/);
   assert.doesNotMatch(said[1], /link/);
   assert.ok(ada.mesh.moderation.keyHolder !== null && plain.mesh.moderation.keyHolder === null);
+});
+
+/** @param {World} world @param {string} name @param {Record<string, any>} [more] */
+const joinsKeyless = (world, name, more) => joins(world, name, { roomKey: null, ...more });
+
+test('in a room without a key, what is said and written is sealed as well, and the codes are those that members compare', () => {
+  for (const relay_only of [true, false]) {
+    const world = new World();
+    const [ada, bo] = ['Ada', 'Bo'].map((name) => joinsKeyless(world, name, { relay_only }));
+    const onLinks = [ada, bo].map(watchLinks);
+    world.run(2000);
+    assert.equal(ada.route(bo), relay_only ? 'relayed' : 'direct');
+    assert.deepEqual([stateOf(ada, bo), stateOf(bo, ada)], ['encrypted', 'encrypted']);
+    assert.equal(ada.mesh.encryption?.safetyCode, bo.mesh.encryption?.safetyCode);
+    for (const peer of [ada, bo]) assert.equal(speak(peer), 1);
+    assert.ok(write(ada, TEXT) && write(bo, TEXT, { peer: ada.id }));
+    world.run(200);
+    assert.deepEqual([framesHeard(ada).length, framesHeard(bo).length], [1, 1]);
+    assert.deepEqual([bo.texts, ada.texts], [[['Global', TEXT]], [[null, TEXT]]]);
+    assert.ok(!serverSaw(world, FRAME) && !serverSaw(world, TEXT));
+    assert.ok(onLinks.every((saw) => !saw(FRAME)));
+    // Names and metadata are not sealed there.
+    assert.deepEqual([nameOf(ada, bo), nameOf(bo, ada)], ['Bo', 'Ada']);
+    assert.ok(world.server.joins.every(({ metadata }) => Object.keys(metadata).length === 0));
+  }
+});
+
+test('a server that puts another identity between two shows in the code', () => {
+  const world = new World();
+  const { server } = world;
+  const tell = server.tell.bind(server);
+  const eve = ringOf({ first: 200, peer: idOf('Bo'), roomKey: null, seed: counting(9, 32) });
+  server.tell = (peer, /** @type {any} */ message) => {
+    const isAboutBo = peer.id === idOf('Ada') && message.peer === idOf('Bo') && message.metadata;
+    const e2ee = Buffer.from(eve.announcement(server.session)).toString('base64url');
+    tell(peer, isAboutBo ? { ...message, metadata: { e2ee } } : message);
+  };
+  const ada = joinsKeyless(world, 'Ada', { relay_only: true });
+  const bo = joinsKeyless(world, 'Bo', { relay_only: true });
+  world.run(1000);
+  assert.notEqual(ada.mesh.encryption?.safetyCode, bo.mesh.encryption?.safetyCode);
+  speak(bo);
+  world.run(200);
+  assert.deepEqual(framesHeard(ada), [], 'nor is the real one heard');
+});
+
+/** The packets of plain speech that the server was given, by the clients they were for. @param {World} world */
+const plainRelays = (world) =>
+  world.server.seen
+    .filter((packet) => Buffer.from(packet).includes(Buffer.from(FRAME)))
+    .map((packet) => decode(packet).fields.destinations);
+
+for (const relay_only of [true, false])
+  test(`who cannot encrypt is heard, and hears, ${relay_only ? 'by the relay' : 'on a link'}, only who lets the server hear it`, () => {
+    const world = new World();
+    const [ada, bo] = ['Ada', 'Bo'].map((name) => joinsKeyless(world, name, { relay_only }));
+    const plain = world.join('Plain', { relay_only });
+    const onLinks = watchLinks(ada);
+    world.run(2000);
+    const client = plain.mesh.roster.own?.client ?? 0;
+    assert.equal(ada.route(plain), relay_only ? 'relayed' : 'direct');
+    const { encryption } = ada.mesh;
+    assert.deepEqual(encryption?.stateOf(plain.id), { state: 'plain', isAllowed: false });
+    assert.deepEqual([speak(ada), speak(bo)], [1, 1], 'each other');
+    assert.equal(speak(plain), 2);
+    assert.ok(write(plain, TEXT));
+    world.run(200);
+    assert.deepEqual([framesHeard(ada).length, framesHeard(bo).length], [2, 2]);
+    assert.deepEqual([ada.texts.length, framesHeard(plain)], [1, []]);
+    plain.sent.link = 0;
+    const before = plainRelays(world).length;
+    assert.ok(!onLinks(FRAME));
+    encryption?.allow(plain.id, true);
+    assert.deepEqual(encryption?.stateOf(plain.id), { state: 'plain', isAllowed: true });
+    assert.equal(speak(ada), 2);
+    assert.equal(speak(bo), 1, 'each member agrees for itself');
+    assert.ok(write(ada, 'for those who encrypt'));
+    world.run(200);
+    assert.deepEqual([framesHeard(bo).length, framesHeard(plain).length], [3, 1]);
+    assert.deepEqual([bo.texts.length, plain.texts], [2, []]);
+    assert.equal(onLinks(FRAME), !relay_only);
+    const after = plainRelays(world).slice(before);
+    assert.deepEqual(after, relay_only ? [[client]] : [], 'its own copy, and no other');
+    // To it alone.
+    ada.mesh.session.address(world.now, 'group', 'Global', false);
+    ada.mesh.session.address(world.now, 'peer', plain.id, true);
+    world.run(100);
+    const heard = framesHeard(plain).length;
+    assert.equal(speak(ada), 1);
+    world.run(200);
+    assert.equal(framesHeard(plain).length, heard + 1);
+    encryption?.allow(plain.id, false);
+    assert.equal(speak(ada), 0);
+  });
+
+test('that one may hear is not remembered for another, nor for the same one under another name or later', () => {
+  const world = new World();
+  const ada = joinsKeyless(world, 'Ada', { relay_only: true });
+  const plain = world.join('Plain', { relay_only: true });
+  const other = world.join('Quentin', { relay_only: true });
+  world.run(500);
+  const { encryption, roster } = ada.mesh;
+  encryption?.allow(plain.id, true);
+  encryption?.allow(idOf('Zoe'), true);
+  assert.equal(speak(ada), 1);
+  assert.deepEqual(encryption?.stateOf(other.id), { state: 'plain', isAllowed: false });
+  const member = roster.members.get(plain.id);
+  assert.ok(member);
+  const { info } = member;
+  member.info = { ...info, name: 'Someone else' };
+  assert.equal(speak(ada), 0);
+  member.info = info;
+  assert.equal(speak(ada), 1);
+  plain.mesh.signaling.leave(world.now);
+  world.run(500);
+  assert.ok(!roster.members.has(plain.id));
+  world.peers = world.peers.filter((peer) => peer !== plain);
+  world.join('Plain', { relay_only: true });
+  world.run(500);
+  assert.equal(speak(ada), 0);
+  assert.deepEqual(encryption?.stateOf(plain.id), { state: 'plain', isAllowed: false });
+});
+
+test('in a room with a key no one is allowed to hear anything unsealed', () => {
+  const world = new World();
+  const ada = joins(world, 'Ada', { relay_only: true });
+  const plain = world.join('Plain', { relay_only: true });
+  world.run(500);
+  ada.mesh.encryption?.allow(plain.id, true);
+  assert.equal(speak(ada), 0);
+  assert.deepEqual(ada.mesh.encryption?.stateOf(plain.id), { state: 'unable' });
+});
+
+/** From now on the server says of these members that they do not encrypt. @param {World} world @param {(peer: string) => boolean} strips */
+function strip(world, strips) {
+  const { server } = world;
+  const tell = server.tell.bind(server);
+  const stripped = (/** @type {any} */ info) =>
+    info && strips(info.peer)
+      ? { ...info, metadata: {}, capabilities: { ...info.capabilities, e2ee: false } }
+      : info;
+  server.tell = (peer, /** @type {any} */ message) => {
+    const { type, peers, peer: about } = message;
+    if (type === 'metadata' && strips(about)) return tell(peer, { ...message, metadata: {} });
+    const isInfo = type === 'peer-joined';
+    tell(peer, {
+      ...message,
+      ...(peers && { peers: peers.map(stripped) }),
+      ...(isInfo && { peer: stripped(about) }),
+    });
+  };
+}
+
+for (const [whom, strips] of /** @type {[string, (peer: string) => boolean][]} */ ([
+  ['one', (peer) => peer === idOf('Bo')],
+  ['all', () => true],
+]))
+  test(`a server that claims of ${whom} that they cannot encrypt is sent nothing plain without consent, nor in mid-call with it`, () => {
+    // From the beginning.
+    const world = new World();
+    strip(world, strips);
+    const names = ['Ada', 'Bo', 'Cleo'];
+    const peers = names.map((name) => joinsKeyless(world, name, { relay_only: true }));
+    world.run(1000);
+    for (let n = 0; n < 20; n += 1) {
+      for (const peer of peers) {
+        speak(peer);
+        write(peer, TEXT);
+      }
+      world.run(20);
+    }
+    assert.ok(!serverSaw(world, FRAME) && !serverSaw(world, TEXT));
+    // In mid-call: they have encrypted, and whoever says otherwise is not believed, whatever the user says.
+    const later = new World();
+    const [ada, bo, cleo] = names.map((name) => joinsKeyless(later, name, { relay_only: true }));
+    later.run(1000);
+    assert.equal(speak(ada), 2);
+    strip(later, strips);
+    for (const peer of [ada, bo, cleo])
+      later.server.text(peer, { type: 'roster' }, peer.generation);
+    later.run(500);
+    assert.notEqual(ada.mesh.roster.capabilities(bo.id)?.e2ee, true);
+    for (const peer of [ada, bo, cleo])
+      for (const other of [ada, bo, cleo]) peer.mesh.encryption?.allow(other.id, true);
+    for (let n = 0; n < 20; n += 1) {
+      for (const peer of [ada, bo, cleo]) {
+        speak(peer);
+        write(peer, TEXT);
+      }
+      later.run(20);
+    }
+    assert.ok(!serverSaw(later, FRAME) && !serverSaw(later, TEXT));
+    assert.ok(framesHeard(bo).length > 20, 'and they still hear each other');
+    // Gone and back without it, the same.
+    later.server.gone(bo, 'left');
+    later.peers = [ada, cleo];
+    later.run(500);
+    later.join('Bo', { relay_only: true, run: 2 });
+    later.run(500);
+    ada.mesh.encryption?.allow(bo.id, true);
+    assert.equal(stateOf(ada, bo), 'stopped');
+    speak(ada);
+    later.run(200);
+    assert.ok(!serverSaw(later, FRAME));
+  });
+
+test('the attack succeeds where the user lets the server hear someone whose capability was stripped from the beginning', () => {
+  const world = new World();
+  strip(world, (peer) => peer === idOf('Bo'));
+  const [ada, bo] = ['Ada', 'Bo'].map((name) => joinsKeyless(world, name, { relay_only: true }));
+  // Nor does the server pass on the keys, which would say otherwise.
+  const packet = world.server.packet.bind(world.server);
+  world.server.packet = (peer, bytes) =>
+    bytes[2] === KINDS.ServerRelayReliable ? undefined : packet(peer, bytes);
+  world.run(1000);
+  assert.deepEqual(ada.mesh.encryption?.stateOf(bo.id), { state: 'plain', isAllowed: false });
+  ada.mesh.encryption?.allow(bo.id, true);
+  speak(ada);
+  world.run(200);
+  assert.ok(plainRelays(world).length > 0);
+});
+
+test('who came by a link with a key to one without is said to have one', () => {
+  const world = new World();
+  const ada = joinsKeyless(world, 'Ada', { relay_only: true });
+  const bo = joins(world, 'Bo', { relay_only: true });
+  world.run(500);
+  const theirs = { state: 'only-theirs', hasRoomKey: true };
+  assert.deepEqual(ada.mesh.encryption?.stateOf(bo.id), theirs);
+  ada.mesh.encryption?.allow(bo.id, true);
+  assert.equal(speak(ada), 0);
 });
 
 test('a new room is for those who were there when one was put out, and not for that one when it is back', () => {

@@ -61,14 +61,16 @@ test('a new link is offered until one is made, and stands in the room until it i
     state,
     createPrivateRoom: () => 'new',
     linkOf: () => 'LINK',
+    isPrivate: () => true,
     invite: (/** @type {string} */ _, /** @type {string} */ id) => written.push(id),
   });
   let said = '';
   /** @type {any[]} */
   let offers = [];
   const alert = (/** @type {any[]} */ ...actions) => {
-    offers = actions;
-    return { say: (/** @type {string} */ text) => (said = text), calm() {} };
+    const isRenewal = actions[0].getAttribute('data-test') === 'renew';
+    if (isRenewal) offers = actions;
+    return { say: (/** @type {string} */ text) => isRenewal && (said = text), calm() {} };
   };
   const shown = lock(/** @type {any} */ ({ peer, tell() {} }), alert);
   const update = () => shown.update(/** @type {any} */ (state));
@@ -95,4 +97,77 @@ test('a new link is offered until one is made, and stands in the room until it i
   done.onclick();
   update();
   assert.equal(said, '');
+});
+
+test('it is asked once of each person whose program cannot encrypt, and behind the lock one can think again', (t) => {
+  fakePage(t);
+  const person = (/** @type {string} */ name) => ({
+    id: `id of ${name}`,
+    name,
+    away: false,
+    met: 'known',
+    encryption: { state: 'plain', isAllowed: false },
+  });
+  const state = { room: 'den', people: [person('Ben')], keyHolder: null, safetyCode: '1' };
+  /** @type {[string, boolean][]} */
+  const decided = [];
+  const peer = Object.assign(new EventTarget(), {
+    state,
+    isPrivate: () => false,
+    allowUnencrypted: (/** @type {string} */ id, /** @type {boolean} */ isAllowed) => {
+      decided.push([id, isAllowed]);
+      const one = state.people.find((other) => other.id === id);
+      if (one) one.encryption = { state: 'plain', isAllowed };
+    },
+  });
+  let said = '';
+  /** @type {any[]} */
+  let answers = [];
+  const alert = (/** @type {any[]} */ ...actions) => {
+    const isConsent = actions[0].getAttribute('data-test') === 'allow-plain';
+    if (isConsent) answers = actions;
+    return { say: (/** @type {string} */ text) => isConsent && (said = text), calm() {} };
+  };
+  const shown = lock(/** @type {any} */ ({ peer, tell() {} }), alert);
+  const update = () => shown.update(/** @type {any} */ (state));
+  update();
+  assert.equal(
+    said.replace(/[\u2068\u2069]/g, ''),
+    'Ben\u2019s program cannot encrypt. Let the server hear what you say to Ben?',
+  );
+  const [yes, no] = answers;
+  no.onclick();
+  update();
+  assert.deepEqual([said, decided], ['', [['id of Ben', false]]]);
+  assert.equal(shown.mark.textContent, 'Encrypted, without Ben');
+  // Another of the same name, and the same person under another name, are asked about anew.
+  state.people.push({ ...person('Ben'), id: 'another' });
+  update();
+  assert.notEqual(said, '');
+  yes.onclick();
+  assert.deepEqual(decided.at(-1), ['another', true]);
+  update();
+  assert.equal(said, '');
+  assert.equal(shown.mark.textContent, 'Not encrypted because of Ben');
+  state.people[0].name = 'Cleo';
+  update();
+  assert.match(said, /Cleo/);
+  no.onclick();
+  const [, , choices] = /** @type {any[]} */ (shown.about);
+  const chips = () =>
+    choices.children.map((/** @type {any} */ one) => one.getAttribute('aria-pressed'));
+  update();
+  assert.deepEqual(chips(), ['true', 'false']);
+  choices.children[0].onclick();
+  choices.children[1].onclick();
+  update();
+  assert.deepEqual(chips(), ['false', 'true']);
+  assert.deepEqual(decided.slice(-2), [
+    ['another', false],
+    ['id of Ben', true],
+  ]);
+  state.people = [];
+  update();
+  assert.deepEqual(chips(), []);
+  assert.equal(shown.about.length, 3, 'no new link where none has a key');
 });

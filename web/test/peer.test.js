@@ -97,6 +97,29 @@ test('keys that do not load are asked for twice within a limit, and anew with th
   assert.ok((await loadKeys()) instanceof WebAssembly.Module);
 });
 
+test('without a key in the link, a page whose browser cannot load what encrypts enters as one that cannot encrypt', async (t) => {
+  t.after(trapIn({ fails: 'create' }));
+  const { peer } = enters(t, answered);
+  peer.reset();
+  await peer.join({ room: 'open', name: 'Ada', relayOnly: true, microphone: false });
+  assert.deepEqual([peer.state.phase, peer.state.refusal], ['joining', null]);
+  assert.equal(peer.state.safetyCode, null);
+  await import('../src/view/lock.js');
+  assert.equal(peer.lock?.lockWords(peer.state, false), 'Not encrypted');
+  assert.match(peer.lock?.lockMeaning(peer.state, false) ?? '', /could not be loaded/);
+  peer.reset();
+});
+
+test('without a key in the link, everything is encrypted as well', async (t) => {
+  const { peer } = enters(t, answered);
+  peer.reset();
+  await peer.join({ room: 'open', name: 'Ada', relayOnly: true, microphone: false });
+  assert.equal(peer.state.phase, 'joining');
+  assert.match(peer.state.safetyCode ?? '', /^(\d{5} ){5}\d{5}$/);
+  assert.equal(peer.lock?.lockWords(peer.state, false), 'Encrypted, no one else is here yet');
+  peer.reset();
+});
+
 test('a page whose keys fail leaves the room with one sentence', async (t) => {
   t.after(trapIn({ fails: 'safety_code' }));
   const { peer, joined } = enters(t, answered);

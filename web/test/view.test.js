@@ -763,6 +763,48 @@ test('who has a key that the other lacks is not heard, and the lock names them',
   assert.equal(onlyTheirs({}), null);
 });
 
+test('in a room without a key the lock says how far it holds, and who cannot encrypt', () => {
+  const guide = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
+  const [ben, cleo] = ['Ben', 'Cleo'].map((name) =>
+    person({ id: name, name, encryption: { state: 'encrypted' } }),
+  );
+  const about = (/** @type {PersonState[]} */ ...people) => {
+    const room = state({ safetyCode: '1', people });
+    return [lockWords(room, false), lockMeaning(room, false)];
+  };
+  assert.equal(about(ben, cleo)[0], 'Encrypted, compare the code');
+  assert.match(about(ben)[1], /between/);
+  const [no, yes] = [false, true].map((isAllowed) => ({
+    ...cleo,
+    encryption: /** @type {const} */ ({ state: 'plain', isAllowed }),
+  }));
+  assert.equal(about(ben, no)[0], 'Encrypted, without Cleo');
+  assert.match(about(ben, no)[1], /\nCleo has a program that cannot encrypt: .* do not hear you/);
+  assert.equal(about(ben, yes)[0], 'Not encrypted because of Cleo');
+  assert.match(about(ben, yes)[1], /\nCleo has .* so can the server/);
+  assert.equal(about(ben, { ...yes, away: true })[0], 'Encrypted, compare the code');
+  for (const one of [no, yes]) {
+    // They are heard.
+    assert.equal(quality(one), 'good');
+    assert.ok(guide.includes(`\u201c${keyWords(one)}\u201d`), keyWords(one));
+  }
+  assert.deepEqual(
+    [keyWords(no), hearingWords(no)],
+    ['cannot hear you: not encrypted', 'does not hear you'],
+  );
+  assert.deepEqual(
+    [keyWords(yes), hearingWords({ ...yes, hearsMe: true })],
+    ['not encrypted', 'hears you'],
+  );
+  const stopped = { ...cleo, encryption: /** @type {const} */ ({ state: 'stopped' }) };
+  assert.match(about(stopped)[1], /should reload/);
+  assert.doesNotMatch(about(stopped)[1], /link/);
+  const theirs = /** @type {const} */ ({ state: 'only-theirs', hasRoomKey: true });
+  assert.equal(keyWords({ ...cleo, encryption: theirs }), 'encrypted');
+  const without = state({ safetyCode: null, people: [ben] });
+  assert.equal(lockWords(without, false), 'Not encrypted');
+});
+
 test('each reason for which a person is not encrypted has its own words, and who it is stands before them', () => {
   const guide = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
   /** @type {[NonNullable<PersonState['encryption']>, boolean, string][]} */

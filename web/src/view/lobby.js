@@ -68,7 +68,7 @@ export function lobby(app, room, invited) {
   const lost = h(
     'p',
     { className: 'hint', role: 'status', test: 'keyless' },
-    'Another room: it is not encrypted. The key belongs to ',
+    'Another room: its link has no key. The key belongs to ',
     h('bdi', {}, room),
     '.',
   );

@@ -1,6 +1,7 @@
-/** What a room whose link has a key shows of its encryption. Loaded with what encrypts. */
+/** What a room shows of its encryption. Loaded with what encrypts. */
 
-import { button, h, icon, setText } from './dom.js';
+import { isolated } from '../names.js';
+import { button, h, icon, keyed, setAttribute, setText } from './dom.js';
 import { openNewLink } from './new-link.js';
 import { lacksKey, listed } from './words.js';
 
@@ -30,6 +31,14 @@ const KEY_FAULTS = {
   ],
 };
 const LEFT_OUT = 'you do not hear each other, and they read nothing. Send them the whole link.';
+/** In a room without a key. */
+const KEYLESS_LEFT_OUT =
+  'you do not hear each other, and they read nothing. They should reload, or update their program.';
+/** People whose programs cannot encrypt, in a room without a key: those who may hear this page all the same, and the others. */
+const ALLOWED =
+  'cannot encrypt: you hear each other, and so can the server. They read nothing of what you write.';
+const NOT_ALLOWED =
+  'cannot encrypt: you hear them, and so can the server. They do not hear you, and read nothing of what you write.';
 
 /** @param {PersonState} person */
 function keyFault({ encryption }) {
@@ -42,10 +51,29 @@ function keyFault({ encryption }) {
 const MET = { known: '', new: 'new here', changed: 'not the same as last time' };
 
 /** What a person's encryption keeps from one of the two, or what is remembered of their key. @param {PersonState} person */
-export const keyWords = (person) => keyFault(person)?.[0] ?? MET[person.met];
+export function keyWords(person) {
+  const { encryption } = person;
+  if (encryption?.state === 'only-theirs') return 'encrypted';
+  if (encryption?.state === 'plain')
+    return encryption.isAllowed ? 'not encrypted' : 'cannot hear you: not encrypted';
+  return keyFault(person)?.[0] ?? MET[person.met];
+}
 
-/** How a room is encrypted, in a few words. @param {PeerState} state */
-export function lockWords(state) {
+/** Whose programs cannot encrypt, where the room has no key. @param {PeerState} state @param {boolean} isAllowed */
+const plain = ({ people }, isAllowed) =>
+  people.filter(
+    ({ away, encryption }) =>
+      !away && encryption?.state === 'plain' && encryption.isAllowed === isAllowed,
+  );
+
+/** @param {PersonState[]} people */
+const namesOf = (people) => listed(people.map(({ name }) => name));
+
+/** How a room is encrypted, in a few words. @param {PeerState} state @param {boolean} [hasKey] the room's link */
+export function lockWords(state, hasKey = true) {
+  if (state.safetyCode === null) return 'Not encrypted';
+  const allowed = plain(state, true);
+  if (allowed.length > 0) return `Not encrypted because of ${namesOf(allowed)}`;
   const people = state.people.filter(({ away }) => !away);
   const without = people.filter(lacksKey).map(({ name }) => name);
   const [other, late] = ['identity-changed', 'waiting'].map((why) =>
@@ -62,20 +90,36 @@ export function lockWords(state) {
   if (faults.length > 0) return faults.join('. ');
   if (people.length === 0) return 'Encrypted, no one else is here yet';
   const isVerified = people.every(({ encryption }) => encryption?.state === 'verified');
-  return isVerified ? 'Encrypted and verified by the link' : 'Encrypted';
+  if (isVerified) return 'Encrypted and verified by the link';
+  return hasKey ? 'Encrypted' : 'Encrypted, compare the code';
 }
 
 /** The names of those of whom that is so. @param {PeerState} state @param {Fault} fault */
 const withFault = ({ people }, fault) =>
   people.filter((one) => !one.away && keyFault(one) === fault).map(({ name }) => name);
 
-/** What that means. @param {PeerState} state */
-export function lockMeaning(state) {
+/** What that means. @param {PeerState} state @param {boolean} [hasKey] the room's link */
+export function lockMeaning(state, hasKey = true) {
+  if (state.safetyCode === null)
+    return 'What encrypts could not be loaded: the server can hear what you say and read what you write. Who encrypts hears you only, and you do not hear them. Reload the page, or use another browser.';
   const faults = Object.values(KEY_FAULTS).flatMap((fault) => {
     const names = withFault(state, fault);
-    const [, happened, meaning = LEFT_OUT] = fault;
+    const [, happened, meaning = hasKey ? LEFT_OUT : KEYLESS_LEFT_OUT] = fault;
     return names.length > 0 ? `${listed(names)} ${happened}: ${meaning}` : [];
   });
+  for (const [isAllowed, meaning] of /** @type {const} */ ([
+    [true, ALLOWED],
+    [false, NOT_ALLOWED],
+  ])) {
+    const people = plain(state, isAllowed);
+    const whose = people.length === 1 ? 'has a program that' : 'have programs that';
+    if (people.length > 0) faults.push(`${namesOf(people)} ${whose} ${meaning}`);
+  }
+  if (!hasKey)
+    return [
+      'What you say and write is sealed for the people here. A server that only listens cannot read it; one that lies could be in between: then this code is not the same for everyone.',
+      ...faults,
+    ].join('\n');
   return [
     'Only people who have this room\u2019s link hear you and read what you write. The server cannot: it sees who is here, and when and how much is said.',
     ...faults,
@@ -88,6 +132,13 @@ export const renewalWords = ({ keyHolder }, settled) =>
     ? `${keyHolder.name} still has this room’s link. A new link makes a room for those who stay.`
     : '';
 
+/** What is asked before someone who cannot encrypt, and so the server, hears this page. @param {string} name */
+export const plainQuestion = (name) =>
+  `${isolated(name)}\u2019s program cannot encrypt. Let the server hear what you say to ${isolated(name)}?`;
+
+/** A person about whom is asked: not about another one of the same name, nor under another name. @param {PersonState} person */
+const askedAs = ({ id, name }) => `${id} ${name}`;
+
 /**
  * @template {{say: (text: string) => void, calm: (on: boolean) => void}} A
  * @param {App} app @param {(...actions: HTMLElement[]) => A} alert a line of what is to be known
@@ -96,7 +147,8 @@ export function lock(app, alert) {
   const { peer } = app;
   const [few, code] = [h('span'), h('code', { test: 'safety-code' })];
   const meaning = h('p', { className: 'hint', style: 'white-space: pre-line' });
-  const mark = h('span', { className: 'lock', test: 'encryption' }, icon('lock'), few);
+  const sign = icon('lock');
+  const mark = h('span', { className: 'lock', test: 'encryption' }, sign, few);
   const compare = h(
     'p',
     'hint',
@@ -128,16 +180,71 @@ export function lock(app, alert) {
     button('quiet', () => settle(), {}, 'Done'),
   );
   renewal.calm(true);
+  const hasKey = peer.isPrivate(peer.state.room);
+  /** Each is asked about once. @type {Set<string>} */
+  const answered = new Set();
+  /** @type {PersonState | undefined} */
+  let asked;
+  const answer = (/** @type {boolean} */ isAllowed) => {
+    if (!asked) return;
+    answered.add(askedAs(asked));
+    peer.allowUnencrypted(asked.id, isAllowed);
+    ask(peer.state);
+  };
+  const ask = (/** @type {PeerState} */ state) => {
+    asked = plain(state, false).find((person) => !answered.has(askedAs(person)));
+    consent.say(asked ? plainQuestion(asked.name) : '');
+  };
+  const consent = alert(
+    button('quiet', () => answer(true), { test: 'allow-plain' }, 'Let it hear'),
+    button('primary', () => answer(false), { test: 'refuse-plain' }, 'No'),
+  );
+  consent.calm(true);
+  // Behind the lock, for who thinks again.
+  const choices = h('p', { className: 'choices' });
+  const showChoices = keyed(
+    choices,
+    (/** @type {PersonState} */ { id }) => id,
+    ({ id }) => {
+      const element = button(
+        'chip',
+        () => {
+          const person = peer.state.people.find((one) => one.id === id);
+          if (person) answered.add(askedAs(person));
+          peer.allowUnencrypted(id, element.getAttribute('aria-pressed') !== 'true');
+        },
+        {},
+      );
+      return {
+        element,
+        update: (/** @type {PersonState} */ { name, encryption }) => {
+          setAttribute(
+            element,
+            'aria-pressed',
+            encryption?.state === 'plain' && encryption.isAllowed,
+          );
+          setText(element, `${isolated(name)} hears you, and so does the server`);
+        },
+      };
+    },
+  );
+  compare.hidden = peer.state.safetyCode === null;
   return {
     mark,
-    about: [meaning, compare, newLink('chip', 'renew-link')],
-    renewal,
+    about: [meaning, compare, choices, ...(hasKey ? [newLink('chip', 'renew-link')] : [])],
+    alerts: [consent, renewal],
     /** @param {PeerState} state */
     update(state) {
-      setText(few, lockWords(state));
-      setText(meaning, lockMeaning(state));
+      setText(few, lockWords(state, hasKey));
+      sign.toggleAttribute('hidden', few.textContent?.startsWith('Not'));
+      setText(meaning, lockMeaning(state, hasKey));
       setText(code, state.safetyCode ?? '');
       sayRenewal(state);
+      ask(state);
+      showChoices([...plain(state, false), ...plain(state, true)].sort(byId));
     },
   };
 }
+
+/** @param {PersonState} a @param {PersonState} b */
+const byId = (a, b) => (a.id < b.id ? -1 : 1);

@@ -111,7 +111,7 @@ export function room(app) {
 
   const said = [
     copying,
-    ...(lock ? [lock.renewal] : []),
+    ...(lock?.alerts ?? []),
     server,
     silence,
     keyless,

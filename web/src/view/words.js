@@ -416,7 +416,7 @@ const encryptsAlone = ({ encryption }) => encryption?.state === 'only-theirs';
 
 /** Whether a person's speech cannot be opened here, whatever the connection. @param {PersonState} person */
 const isSealed = (person) =>
-  lacksKey(person) ||
+  (lacksKey(person) && person.encryption?.state !== 'plain') ||
   encryptsAlone(person) ||
   (person.encryption?.state === 'waiting' && person.encryption.isLate);
 
