@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 
 import { assertHeard, peak, readWav, speechFile } from './harness/sound.js';
+import { decode, KINDS } from '../../web/src/wire.js';
 import { LEAD_S, Stage, within, withSound } from './harness/stage.js';
 
 /** The longest voice, its lead, and a moment for the last of it to arrive. */
@@ -87,6 +88,106 @@ for (const route of /** @type {const} */ (['direct', 'relayed']))
     }),
   );
 
+/** What a page sends to the server, by its WebSockets. */
+function listensIn() {
+  /** @type {Buffer[]} */
+  const sent = [];
+  /** Where a relayed packet of speech goes, its number, and what of it is not in the clear. @param {Buffer} bytes */
+  const speechIn = (bytes) => {
+    if (bytes[0] !== 0x8b || bytes[1] !== 0xc7 || bytes[2] !== KINDS.ServerRelayUnreliable)
+      return [];
+    const { destinations, packet } = decode(new Uint8Array(bytes)).fields;
+    if (packet[2] !== KINDS.VoiceData && packet[2] !== KINDS.VoiceCopies) return [];
+    const behind = 14 + 4 * ((packet[12] << 8) | packet[13]);
+    const sequence = (packet[10] << 8) | packet[11];
+    return [{ destinations, sequence, content: Buffer.from(packet.subarray(behind)) }];
+  };
+  return {
+    /** @param {import('playwright-core').Page} page */
+    before: async (page) =>
+      page.on('websocket', (socket) =>
+        socket.on('framesent', ({ payload }) => sent.push(Buffer.from(payload))),
+      ),
+    speech: () => sent.flatMap(speechIn),
+    saw: (/** @type {string} */ text) => sent.some((bytes) => bytes.includes(text)),
+  };
+}
+
+test(
+  'in a room without a key what a page and a command line say is sealed, and who cannot encrypt hears it once that is allowed',
+  within(150),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn('reader');
+    const wires = listensIn();
+    const link = `${server.url}/r/den`;
+    const ada = await follows(stage, browser, link, 'ada', {
+      relayOnly: true,
+      before: wires.before,
+    });
+    await ada.forget();
+    const bob = stage.cli(server, 'bob', { room: 'den', input: speechFile('announcer') });
+    await ada.waitForRoute('bob', 'relayed');
+    await ada.at('encryption').getByText('Encrypted, compare the code').waitFor();
+    await ada.waitUntilRecorded(WHOLE_S);
+    await ada.heard(stage.file('ada.wav'));
+    await write(ada, 'hello, Bob, sealed');
+    assert.equal((await bob.waitFor('text')).text, 'hello, Bob, sealed');
+    bob.type('hello, Ada');
+    await ada.at('messages').getByText('hello, Ada', { exact: true }).waitFor();
+    assert.ok(!wires.saw('hello, Bob'));
+    await ada.at('encryption').click();
+    const code = await ada.at('safety-code').innerText();
+    assert.match(code, /^(\d{5} ){5}\d{5}$/);
+    await ada.picture('keyless-encrypted');
+    const oscar = stage.cli(server, 'oscar', { room: 'den', plain: true });
+    await ada.sees('oscar').getByText('cannot hear you: not encrypted').waitFor();
+    await ada.page.getByText(/oscar.*s program cannot encrypt\. Let the server hear/).waitFor();
+    await ada.picture('keyless-question');
+    await ada.forget();
+    await ada.waitUntilRecorded(3);
+    oscar.type('/quit');
+    await oscar.waitFor('summary');
+    assert.ok(peak(readWav(stage.file('oscar.wav'))) < NEARLY_NOTHING);
+    const before = wires.speech();
+    assert.ok(before.length > 50 && before.every(({ destinations }) => destinations.length === 1));
+    const [to] = before[0].destinations;
+    const nina = stage.cli(server, 'nina', { room: 'den', plain: true });
+    await ada.sees('nina').waitFor();
+    await ada.at('allow-plain').click();
+    await ada
+      .at('encryption')
+      .getByText(/^Not encrypted because of/)
+      .waitFor();
+    await ada.picture('keyless-allowed');
+    const since = before.length;
+    await ada.forget();
+    await ada.waitUntilRecorded(4);
+    for (const program of [nina, bob]) {
+      program.type('/quit');
+      await program.waitFor('summary');
+    }
+    assert.ok(peak(readWav(stage.file('nina.wav'))) > NEARLY_NOTHING);
+    // What one of them is sent as it is, the other is sent sealed.
+    const [plain, sealed] = [true, false].map((isPlain) =>
+      wires
+        .speech()
+        .slice(since)
+        .filter(({ destinations }) => (destinations[0] !== to) === isPlain),
+    );
+    let compared = 0;
+    for (const { sequence, content } of plain)
+      for (const other of sealed.filter((one) => one.sequence === sequence)) {
+        assert.ok(other.content.length >= 17 && !other.content.includes(content.subarray(-16)));
+        compared += 1;
+      }
+    assert.ok(compared > 20, `${compared} frames`);
+    assert.ok(peak(readWav(stage.file('bob.wav'))) > NEARLY_NOTHING);
+    const toAda = await assertHeard('bob, to ada', speechFile('announcer'), stage.file('ada.wav'));
+    stage.tell(`command line to browser: ${toAda.line}`);
+  }),
+);
+
 test(
   'who came without the key, or with another one, hears no one, reads nothing and is heard by no one',
   within(120),
@@ -109,11 +210,12 @@ test(
       room: linkOf(server, newKey()),
       input: `${speechFile('reader')}:loop`,
     });
+    stage.cli(server, 'paul', { room: 'den', plain: true });
     // Their names are not shown: no one with the key vouches for them.
     const strangers = (more = '') =>
       ada.page.locator(`[data-test="person"][data-name^="Member#"]${more}`);
     const lacksKey = strangers().getByText('lacks the room\u2019s key');
-    await lacksKey.nth(1).waitFor();
+    await lacksKey.nth(2).waitFor();
     await strangers().getByText('does not encrypt').waitFor();
     await ada
       .at('encryption')
@@ -121,6 +223,7 @@ test(
       .waitFor();
     await ada.picture('private-strangers');
     await mallory.page.getByText(/^Your link has no key/).waitFor();
+    await mallory.at('encryption').waitFor();
     await ada.forget();
     await Promise.all([eve.forget(), mallory.forget()]);
     await write(ada, 'only for those with the key');
@@ -140,7 +243,7 @@ test(
     assert.equal(await ada.at('messages').getByText('from eve').count(), 0);
     assert.ok(peak(await ada.heard()) > NEARLY_NOTHING, 'but she hears Bob');
     // A link to any of them would have opened by now.
-    await strangers('[data-route="relayed"]').nth(2).waitFor({ state: 'attached' });
+    await strangers('[data-route="relayed"]').nth(3).waitFor({ state: 'attached' });
     oscar.type('/quit');
     await oscar.waitFor('summary');
     const oscars = readWav(stage.file('oscar.wav'));
@@ -222,7 +325,8 @@ test(
     await ada.at('join').click();
     await ada.waitForPhase('joined');
     assert.equal(ada.page.url(), `${server.url}/r/kitchen`);
-    assert.equal(await ada.at('encryption').count(), 0);
+    await ada.at('encryption').getByText('Encrypted, no one else is here yet').waitFor();
+    assert.equal(await ada.at('renew-link').count(), 0);
   }),
 );
 

@@ -355,8 +355,8 @@ pub struct StayArguments {
     pub give_up_after: Option<Duration>,
 
     /// Encrypt end to end what is said and written here: only programs that encrypt as well hear
-    /// it, and the server cannot. The web page encrypts only where the link has a key, which
-    /// does this, too (`voicemesh link`).
+    /// it, as the web page does, and the server cannot. A link with a key does this, too
+    /// (`voicemesh link`).
     #[arg(long)]
     pub encrypt: bool,
 

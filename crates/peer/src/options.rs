@@ -354,9 +354,9 @@ impl JoinOptions {
     }
 
     /// Encrypts speech, texts and messages end to end: what is said here is sent to members that
-    /// encrypt as well, and to no others, and the server cannot read it. Off by default, since the
-    /// page encrypts only where the link has a key; always on there, where no server can be in
-    /// between. Without one, only comparing
+    /// encrypt as well, and to no others, and the server cannot read it. Off by default; always on
+    /// where the link has a key, where no server can be in between. The web page always encrypts.
+    /// Without a key, only comparing
     /// [`Snapshot::safety_code`](crate::Snapshot::safety_code) tells.
     /// [`PeerState::encryption`](crate::PeerState::encryption) says how it stands with each member.
     /// Without the room's key, plain speech and texts of members that do not encrypt are heard.

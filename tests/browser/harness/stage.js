@@ -103,12 +103,12 @@ export class Stage {
   }
 
   /**
-   * A peer run by the command line, which records what it hears into `<name>.wav`.
+   * A peer run by the command line, which records what it hears into `<name>.wav`. It encrypts, as the page does, unless it is `plain`.
    * @param {Server} server
    * @param {string} name
-   * @param {{room?: string, input?: string, more?: string[]}} [joining]
+   * @param {{room?: string, input?: string, more?: string[], plain?: boolean}} [joining]
    */
-  cli(server, name, { room = 'room', input = 'silence', more = [] } = {}) {
+  cli(server, name, { room = 'room', input = 'silence', more = [], plain = false } = {}) {
     const program = new Program(name, binary('voicemesh'), [
       'join',
       room,
@@ -123,6 +123,7 @@ export class Stage {
       this.file(`${name}.wav`),
       '--state-dir',
       this.file(`${name}.state`),
+      ...(plain ? [] : ['--encrypt']),
       ...more,
     ]);
     this.#programs.push(program);
@@ -137,6 +138,7 @@ export class Stage {
       'room',
       '--server',
       server.socketUrl,
+      '--encrypt',
       '--state-dir',
       this.file('echo.state'),
     ]);

@@ -117,7 +117,7 @@ export function lockMeaning(state, hasKey = true) {
   }
   if (!hasKey)
     return [
-      'What you say and write is sealed for the people here. A server that only listens cannot read it; one that lies could be in between: then this code is not the same for everyone.',
+      'What you say and write is sealed for the people here. A server that only listens cannot read it; one that lies could be in between: then the code below is not the same for everyone.',
       ...faults,
     ].join('\n');
   return [
