@@ -842,8 +842,8 @@ test(
     }
     // The host and the time are in the header; who sees one's address is folded.
     const summary = page.locator('.top summary');
-    assert.match(await summary.innerText(), /^localhost · .*25 min/);
-    const folded = page.locator('.top details .hint');
+    assert.match(await summary.innerText(), /^Encrypted, compare the code *localhost · .*25 min/);
+    const folded = page.locator('.top details > .hint').last();
     assert.equal(await folded.isVisible(), false);
     await summary.click();
     assert.match(await folded.innerText(), /IP address/);

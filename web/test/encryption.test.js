@@ -902,7 +902,7 @@ for (const [whom, strips] of /** @type {[string, (peer: string) => boolean][]} *
       world.run(20);
     }
     assert.ok(!serverSaw(world, FRAME) && !serverSaw(world, TEXT));
-    // In mid-call: they have encrypted, and whoever says otherwise is not believed, whatever the user says.
+    // In mid-call: they have encrypted, and a server that says otherwise is not believed, whatever the user says.
     const later = new World();
     const [ada, bo, cleo] = names.map((name) => joinsKeyless(later, name, { relay_only: true }));
     later.run(1000);
