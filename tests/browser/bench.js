@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { launch, Person } from './harness/browser.js';
 import { binary, Program, ROOT, Server } from './harness/program.js';
 import { speechFile } from './harness/sound.js';
-import { bytesOf, measureTransfers, MOST_BYTES } from './harness/transfers.js';
+import { measureTransfers, MOST_BYTES, partsOf } from './harness/transfers.js';
 
 const quick = process.argv.includes('--quick');
 const RUNS = quick ? 2 : 7;
@@ -248,10 +248,10 @@ async function size() {
   });
   await ada.join();
   await ada.waitForPhase('joined');
-  const bytes = bytesOf(await transfers());
+  const { shell } = partsOf(await transfers());
   await close();
   await server.program.kill();
-  return bytes / 1000;
+  return shell / 1000;
 }
 
 /** @param {number[]} values */
@@ -284,7 +284,7 @@ const rows = [
   },
   { name: 'page: CPU of all of the browser', unit: '% of a core', target: null, values: all },
   {
-    name: 'page: transferred at the first visit, heads included',
+    name: 'page: transferred at the first visit without what encrypts, heads included',
     unit: 'kB',
     target: MOST_BYTES / 1000,
     values: [await size()],

@@ -73,3 +73,17 @@ function transfer(url) {
 
 /** @param {Map<string, Transfer>} loaded */
 export const bytesOf = (loaded) => [...loaded.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+
+/** What encrypts, with what one sees of it. */
+const ENCRYPTION =
+  /\/(keys\.wasm|(encryption|key-ring|fingerprints|known-members|lock|new-link)\.js)$/;
+/** It comes when one joins, after the page is drawn. */
+export const MOST_ENCRYPTION_BYTES = 70_000;
+
+/** In bytes. @param {Map<string, Transfer>} loaded */
+export function partsOf(loaded) {
+  const [shell, encryption] = [false, true].map((encrypts) =>
+    bytesOf(new Map([...loaded].filter(([url]) => ENCRYPTION.test(url) === encrypts))),
+  );
+  return { shell, encryption };
+}
