@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 28] = [
+const TABLE: [(&str, &[&str]); 29] = [
     ("voicemesh-common", &[]),
     ("voicemesh-wire", &[]),
     ("voicemesh-resample", &[]),
@@ -14,6 +14,7 @@ const TABLE: [(&str, &[&str]); 28] = [
     ("voicemesh-netsim", &[]),
     ("voicemesh-uplink", &[]),
     ("voicemesh-e2ee", &["voicemesh-wire"]),
+    ("voicemesh-sealing", &["voicemesh-wire", "voicemesh-e2ee"]),
     ("voicemesh-session", &["voicemesh-common", "voicemesh-wire", "voicemesh-uplink"]),
     ("voicemesh-audio", &["voicemesh-wire", "voicemesh-uplink"]),
     (
@@ -23,6 +24,7 @@ const TABLE: [(&str, &[&str]); 28] = [
             "voicemesh-wire",
             "voicemesh-session",
             "voicemesh-e2ee",
+            "voicemesh-sealing",
             "voicemesh-uplink",
         ],
     ),

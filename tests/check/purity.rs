@@ -8,10 +8,11 @@ use super::files::root;
 use super::imports::metadata;
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "crates/common/",
     "crates/wire/",
     "crates/e2ee/",
+    "crates/sealing/",
     "crates/uplink/",
     "crates/session/",
     "crates/mesh/",

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_sealing::Outgoing;
 use voicemesh_session::ServerHealth;
 use voicemesh_session::network::{
     Delivery, Destination, Network, NetworkError, NetworkEvent, PacketLimits, Reliability,
@@ -12,7 +13,6 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{IceServer, Signal};
 
-use crate::encryption::Outgoing;
 use crate::link::{Role, SendError, Stream};
 use crate::{CarrierEvent, Mesh, MeshLink, MeshOutput};
 

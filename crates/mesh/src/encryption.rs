@@ -1,11 +1,10 @@
 //! End-to-end encryption of what members say to each other (PROTOCOL.md, section 18): accepts
-//! announcements, distributes keys, seals and opens packets between the session and the carrier
-//! (`packets`), and names and metadata between the mesh and the server (`published`).
+//! announcements, distributes keys, has packets sealed and opened between the session and the carrier
+//! (`voicemesh-sealing`), and names and metadata between the mesh and the server (`published`).
 //!
 //! The session handles plain packets only. A member whose announcement was not accepted is not
 //! addressed by it ([`Encryption::adapt`]), and sealing leaves it out once more.
 
-mod packets;
 mod published;
 
 use std::collections::BTreeMap;
@@ -13,11 +12,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use voicemesh_common::NextTimer;
 use voicemesh_e2ee::{AnnouncementError, KeyRing, MemberChange, RESTART_INTERVAL, SafetyCode};
-use voicemesh_session::network::Reliability;
+use voicemesh_sealing::{ForServer, Incoming, Outgoing};
+use voicemesh_session::network::{NetworkEvent, Reliability};
 use voicemesh_session::{RosterEntry, TextReader};
-use voicemesh_wire::packet::{KeyPackage, KeyRequest, Kind, Relay};
+use voicemesh_wire::packet::{self, KeyPackage, KeyRequest, Kind, Relay};
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
 use crate::checks::{Check, runs};
@@ -25,18 +26,13 @@ use crate::connection::Connection;
 use crate::event::MeshEvent;
 use crate::fingerprints::LinkAuthentication;
 use crate::member::Member;
-use crate::member_encryption::{ANNOUNCEMENT_KEY, MemberEncryption};
 use crate::negotiation::Links;
 use crate::queues::Queues;
 use crate::roster::Roster;
+use crate::{ANNOUNCEMENT_KEY, MemberEncryption};
 
-pub(crate) use packets::{ForServer, Outgoing};
 pub(crate) use published::{hide_sealed, keep_own_name};
 
-/// What a sealed payload takes more than a plain one, in bytes, at most.
-pub(crate) const MOST_OVERHEAD_BYTES: usize = 22;
-/// The usual overhead: an SFrame header of three or four bytes, and the tag.
-pub(crate) const OVERHEAD_BYTES: u32 = 20;
 /// Pair secrets computed in one turn: a millisecond of work.
 const AGREEMENTS_PER_TURN: usize = 8;
 /// Members are checked at least this often.
@@ -365,6 +361,92 @@ impl Encryption {
         let has_encrypted = runs(Check::EncryptedBefore) && self.ring.was_accepted(member.peer);
         !self.ring.has_room_key() && !member.capabilities.e2ee && !has_encrypted
     }
+
+    /// What one member is sent on a link; `None` if nothing is sent to it.
+    pub(crate) fn seal(
+        &mut self,
+        now: Duration,
+        outgoing: &mut Outgoing<'_>,
+        to: PeerId,
+    ) -> Option<Bytes> {
+        if !runs(Check::Accepted) && !self.is_accepted(to) {
+            return Some(outgoing.plain());
+        }
+        voicemesh_sealing::seal(&mut self.ring, now, outgoing, to)
+    }
+
+    /// What the server is sent in place of a packet.
+    pub(crate) fn seal_for_server(
+        &mut self,
+        now: Duration,
+        packet: Bytes,
+        roster: &Roster,
+    ) -> Vec<ForServer> {
+        let packet =
+            if self.has_room_key() { voicemesh_sealing::unnamed(packet) } else { Some(packet) };
+        let Some(packet) = packet else { return Vec::new() };
+        let peer_of = |client| roster.clients.get(&client).copied();
+        voicemesh_sealing::seal_for_server(&mut self.ring, now, packet, peer_of)
+    }
+
+    /// What the session learns of something that the network reports; `None` if that is nothing.
+    pub(crate) fn open(
+        &mut self,
+        event: NetworkEvent<PeerId>,
+        routes: &mut KeyRoutes<'_>,
+    ) -> Option<NetworkEvent<PeerId>> {
+        match event {
+            NetworkEvent::FromServer(packet) => {
+                let from = sender(&packet, routes.roster);
+                self.open_packet(packet, from, routes).map(NetworkEvent::FromServer)
+            }
+            NetworkEvent::FromLink { link, packet } => {
+                if self.is_only_acknowledged(link.peer, &packet) {
+                    return Some(NetworkEvent::FromLink { link, packet });
+                }
+                let packet = self.open_packet(packet, Some(link.peer), routes)?;
+                // Written messages come through the server only.
+                let is_text = packet::open(&packet).is_ok_and(|(header, _)| header.kind.is_text());
+                (!is_text).then_some(NetworkEvent::FromLink { link, packet })
+            }
+            other => Some(other),
+        }
+    }
+
+    /// Speech of a member whose announcement was not accepted: the session drops it, since it may
+    /// not speak, but acknowledges it, or the member would take the link for a stalled one.
+    fn is_only_acknowledged(&self, peer: PeerId, packet: &[u8]) -> bool {
+        !self.is_accepted(peer)
+            && packet::open(packet).is_ok_and(|(header, _)| header.kind.is_voice())
+    }
+
+    fn open_packet(
+        &mut self,
+        packet: Bytes,
+        from: Option<PeerId>,
+        routes: &mut KeyRoutes<'_>,
+    ) -> Option<Bytes> {
+        let member = from.and_then(|from| routes.roster.member(from));
+        let takes_plain = member.is_some_and(|member| self.takes_plain(member));
+        match voicemesh_sealing::open(&mut self.ring, routes.now, &packet, from, takes_plain) {
+            Incoming::Packet(packet) => return Some(packet),
+            Incoming::Keys(package) => self.take_package(from?, &package, routes),
+            Incoming::KeysWanted => self.give_again(from?, routes.now),
+            Incoming::NoKey => {
+                if member.is_some_and(|member| member.capabilities.e2ee) {
+                    self.ask(from?, routes);
+                }
+            }
+            Incoming::Nothing => {}
+        }
+        None
+    }
+}
+
+/// Who says to have sent a packet that came through the server.
+fn sender(packet: &[u8], roster: &Roster) -> Option<PeerId> {
+    let (session, client) = voicemesh_sealing::sender(packet)?;
+    roster.clients.get(&client).copied().filter(|_| Some(session) == roster.session)
 }
 
 impl LinkAuthentication for Encryption {

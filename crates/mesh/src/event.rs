@@ -5,9 +5,9 @@ use std::time::Duration;
 use voicemesh_wire::signaling::{ErrorCode, MemberStatus, Metadata, OwnerRightState, Ticket};
 use voicemesh_wire::{PeerId, Permissions};
 
+use crate::MemberEncryption;
 use crate::connect_failure::ConnectFailure;
 use crate::member::Member;
-use crate::member_encryption::MemberEncryption;
 use crate::server_connection::ServerConnection;
 use crate::transaction::{TransactionError, TransactionId};
 

@@ -35,7 +35,6 @@ pub mod link;
 mod liveness;
 mod lobby;
 mod member;
-mod member_encryption;
 mod moderation;
 mod negotiation;
 mod offers;
@@ -58,6 +57,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_common::NextTimer;
+use voicemesh_sealing::ForServer;
 use voicemesh_session::network::{NetworkEvent, Reliability};
 use voicemesh_session::{Roster as SessionRoster, ServerHealth};
 use voicemesh_wire::identity::IdentityProof;
@@ -68,7 +68,7 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use connection::{Connection, Overdue};
-use encryption::{Encryption, ForServer};
+use encryption::Encryption;
 use fingerprints::LinkAuthentication;
 use link::LinkEvent;
 use lobby::{Lobby, Outlet};
@@ -78,6 +78,7 @@ use roster::Roster;
 use roster_changes::Membership;
 use sealing::TheirEncryption;
 use status::OwnStatus;
+use texts::TextPacket;
 use token_renewal::{NextJoin, TokenRenewal};
 
 pub use carried::{Carried, Carrier};
@@ -86,11 +87,14 @@ pub use connect_failure::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFa
 pub use event::{MeshEvent, PasswordChange, PeerLeftReason};
 pub use input::{CarrierEvent, MeshLink, PathChange, SocketEvent};
 pub use member::Member;
-pub use member_encryption::{ANNOUNCEMENT_KEY, MemberEncryption};
 pub use output::MeshOutput;
 pub use reachability::{REACHABILITY_KEY, Reachability, TokenError};
 pub use server_connection::ServerConnection;
 pub use transaction::{MetadataScope, TransactionError, TransactionId};
+pub use voicemesh_sealing::MemberEncryption;
+
+/// The key under which a member publishes its announcement.
+pub const ANNOUNCEMENT_KEY: &str = "e2ee";
 
 /// What a mesh is made from.
 #[derive(Clone, Debug)]
@@ -325,7 +329,10 @@ impl Mesh {
         };
         for packet in encryption.seal_for_server(now, packet, &self.roster) {
             match packet {
-                ForServer::Text(text) => self.connection.send_text(now, text, &mut self.queues),
+                ForServer::Text { sent, plain } => {
+                    let text = TextPacket { sent, plain };
+                    self.connection.send_text(now, text, &mut self.queues);
+                }
                 ForServer::Packet(packet) => {
                     self.connection.send_packet(now, reliability, packet, &mut self.queues);
                 }

@@ -14,10 +14,10 @@ use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, Metadata, MetadataChanges, Moderation, apply_metadata,
 };
 
+use crate::ANNOUNCEMENT_KEY;
 use crate::connection::Connection;
 use crate::encryption::Encryption;
 use crate::event::MeshEvent;
-use crate::member_encryption::ANNOUNCEMENT_KEY;
 use crate::moderation::{Decision, Decisions};
 use crate::queues::Queues;
 use crate::reachability::{REACHABILITY_KEY, Reachability};

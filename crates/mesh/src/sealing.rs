@@ -7,17 +7,17 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use voicemesh_e2ee::{KeyRing, SafetyCode};
+use voicemesh_sealing::{MOST_OVERHEAD_BYTES, MemberEncryption, OVERHEAD_BYTES, Outgoing};
 use voicemesh_session::network::{NetworkEvent, PacketLimits};
 use voicemesh_session::{RosterEntry, TextReader};
 use voicemesh_wire::{PeerId, SessionId};
 
-use crate::encryption::{Encryption, KeyRoutes, MOST_OVERHEAD_BYTES, OVERHEAD_BYTES, Outgoing};
+use crate::encryption::{Encryption, KeyRoutes};
 use crate::event::MeshEvent;
 use crate::member::Member;
-use crate::member_encryption::{ANNOUNCEMENT_KEY, MemberEncryption};
 use crate::queues::Queues;
 use crate::roster::Roster;
-use crate::{Mesh, MeshConfig};
+use crate::{ANNOUNCEMENT_KEY, Mesh, MeshConfig};
 
 /// Of a peer that does not encrypt: which members do.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use voicemesh_wire::signaling::{
 };
 
 use super::Encryption;
-use crate::member_encryption::ANNOUNCEMENT_KEY;
+use crate::ANNOUNCEMENT_KEY;
 use crate::transaction::MetadataScope;
 
 /// Before a name that is the member's in any case.

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use voicemesh_e2ee::{Configuration, KeyRing, Label, RoomKey, Seed};
+use voicemesh_sealing::Outgoing;
 use voicemesh_session::Abilities;
 use voicemesh_wire::packet::{
     self, DataMessage, KeyPackage, Kind, Relay, SealedText, SealedWith, TalkspurtCounter, Target,
@@ -12,7 +13,6 @@ use voicemesh_wire::signaling::{Capabilities, LeaveReason, PeerInfo, ServerMessa
 
 use super::*;
 use crate::checks::{Check, without};
-use crate::encryption::Outgoing;
 
 mod published;
 mod sealed_packets;

@@ -11,7 +11,7 @@ use voicemesh_wire::packet::{
 };
 
 use super::*;
-use crate::encryption::{ForServer, Outgoing};
+use voicemesh_sealing::{ForServer, Outgoing};
 
 const ABOUT: &str = "Whole sealed packets (PROTOCOL.md, section 18), from `sender` to `receiver`. Bytes are hexadecimal. \
     `sealed` is what the receiver gets: in the clear up to `clear_bytes`, which are authenticated, then SFrame. `plain` is \
@@ -140,7 +140,7 @@ fn case(key: Option<RoomKey>) -> Value {
             let mut sent = encryption.seal_for_server(now, outer.into(), roster);
             let sent = match sent.pop().expect("one packet") {
                 ForServer::Packet(packet) => packet,
-                ForServer::Text(text) => text.sent,
+                ForServer::Text { sent, .. } => sent,
             };
             (inside(&sent), Some(hex(&sent)))
         } else {

@@ -2,9 +2,6 @@
 
 use voicemesh_e2ee::AnnouncementError;
 
-/// The key under which a member publishes its announcement.
-pub const ANNOUNCEMENT_KEY: &str = "e2ee";
-
 /// Whether what passes between this peer and a member is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberEncryption {
