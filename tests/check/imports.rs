@@ -37,6 +37,8 @@ const TABLE: [(&str, &[&str]); 29] = [
         &[
             "voicemesh-common",
             "voicemesh-wire",
+            "voicemesh-e2ee",
+            "voicemesh-sealing",
             "voicemesh-session",
             "voicemesh-audio",
             "voicemesh-uplink",

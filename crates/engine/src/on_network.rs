@@ -4,9 +4,12 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use voicemesh_audio::Block;
+use voicemesh_e2ee::RoomKey;
+use voicemesh_sealing::{Outgoing, Seeds};
 use voicemesh_session::Network;
 use voicemesh_session::client::Phase;
 use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent, Refusal, perform};
+use voicemesh_session::output::{LinkPacket, Output};
 use voicemesh_wire::packet::Recipient;
 
 use crate::contract::ContractWatch;
@@ -65,6 +68,19 @@ impl<N: Network> EngineOnNetwork<N> {
             is_unflushed: false,
             has_more: false,
         }
+    }
+
+    /// The same, with speech and texts encrypted end to end between members who have this key: the
+    /// session's server cannot read them. Others neither hear nor are heard. `seeds`: from
+    /// randomness of the system.
+    pub fn encrypted(
+        mut engine: VoiceEngine<N::Peer>,
+        network: N,
+        room_key: RoomKey,
+        seeds: Seeds,
+    ) -> Self {
+        engine.encrypt(room_key, seeds);
+        Self::new(engine, network)
     }
 
     /// Begins to join a session. Listens and speaks to
@@ -304,6 +320,9 @@ impl<N: Network> EngineOnNetwork<N> {
         while let Some(output) = self.engine.poll_output() {
             self.is_unflushed = true;
             match output {
+                EngineOutput::Client(Output::ToLinks(packet)) if self.engine.encrypts() => {
+                    self.send_sealed(now, packet);
+                }
                 EngineOutput::Client(output) => match perform(now, output, &mut self.network) {
                     None => {}
                     Some(Refusal::Links(packet)) => self.engine.refused(now, packet),
@@ -318,6 +337,21 @@ impl<N: Network> EngineOnNetwork<N> {
                     let _ = self.network.send_to_client(now, to, delivery, packet);
                 }
             }
+        }
+    }
+
+    fn send_sealed(&mut self, now: Duration, mut packet: LinkPacket<N::Peer>) {
+        let mut outgoing = Outgoing::new(&packet.packet);
+        let mut refused = Vec::new();
+        for to in &packet.to {
+            let Some(sealed) = self.engine.seal_for_link(&mut outgoing, to) else { continue };
+            let mut destination = vec![*to];
+            self.network.send_to_links(now, &mut destination, packet.reliability, &sealed);
+            refused.append(&mut destination);
+        }
+        if !refused.is_empty() {
+            packet.to = refused;
+            self.engine.refused(now, packet);
         }
     }
 

@@ -11,6 +11,7 @@ use voicemesh_session::{Client, Server, ServerConfig, ServerOutput};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 
+use crate::encryption::Encryption;
 use crate::mode::Mode;
 use crate::output::EngineOutput;
 
@@ -150,8 +151,11 @@ impl<P: Copy + Ord + Debug> Host<P> {
         self.serving.packets.to_own_client.push_back(NetworkEvent::Connected);
     }
 
-    pub(crate) fn poll_output(&mut self) -> Option<EngineOutput<P>> {
-        while let Some(output) = self.client.poll_output() {
+    pub(crate) fn poll_output(
+        &mut self,
+        mut encryption: Option<&mut Encryption>,
+    ) -> Option<EngineOutput<P>> {
+        while let Some(output) = poll_client(&mut self.client, encryption.as_deref_mut()) {
             match output {
                 Output::ToServer { packet, .. } => {
                     self.serving.receive(self.now, Connection::OwnClient, &packet)
@@ -177,16 +181,56 @@ impl<P: Copy + Ord + Debug> Host<P> {
     }
 
     /// Delivers the oldest of them.
-    pub(crate) fn deliver_to_client(&mut self, now: Duration) {
+    pub(crate) fn deliver_to_client(&mut self, now: Duration, encryption: Option<&mut Encryption>) {
         if std::mem::take(&mut self.serving.packets.has_lost_reliable) {
             self.client.network_event(
                 now,
                 NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken),
             );
         } else if let Some(event) = self.serving.packets.to_own_client.pop_front() {
-            self.client.network_event(now, event);
+            client_event(now, event, &mut self.client, encryption);
         }
     }
+}
+
+/// The next output of a client, what is for the server sealed.
+pub(crate) fn poll_client<P: Copy + Ord + Debug>(
+    client: &mut Client<P>,
+    encryption: Option<&mut Encryption>,
+) -> Option<Output<P>> {
+    let Some(encryption) = encryption else { return client.poll_output() };
+    loop {
+        if let Some((reliability, packet)) = encryption.poll_packet() {
+            return Some(Output::ToServer { reliability, packet });
+        }
+        match client.poll_output()? {
+            Output::ToServer { reliability, packet } => {
+                encryption.seal_for_server(reliability, packet, client);
+            }
+            output @ (Output::ToLinks(_)
+            | Output::PingServer { .. }
+            | Output::ReleaseLink(_)
+            | Output::ReplaceLink(_)
+            | Output::LinkStalled(_)) => return Some(output),
+        }
+    }
+}
+
+/// Gives a client what the network has reported, opened.
+pub(crate) fn client_event<P: Copy + Ord + Debug>(
+    now: Duration,
+    event: NetworkEvent<P>,
+    client: &mut Client<P>,
+    encryption: Option<&mut Encryption>,
+) {
+    let Some(encryption) = encryption else {
+        client.network_event(now, event);
+        return;
+    };
+    if let Some(event) = encryption.open(now, event, client) {
+        client.network_event(now, event);
+    }
+    encryption.follow(now, client);
 }
 
 /// The queues of one server.

@@ -6,6 +6,7 @@ use voicemesh_audio::AudioError;
 use voicemesh_audio::decode::VoiceDecoderStats;
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, MicrophoneLevel, Processing};
+use voicemesh_sealing::MemberEncryption;
 use voicemesh_session::client::{ClientError, ClientEvent, Participant};
 use voicemesh_session::network::DisconnectReason;
 use voicemesh_session::route::Route;
@@ -97,6 +98,15 @@ pub enum EngineEvent<P> {
     Hosting(SessionId),
     /// The server side has ended by itself.
     HostingFailed(String),
+    /// Whether what passes between this peer and a member is encrypted. Only where this peer does.
+    EncryptionChanged {
+        /// The session.
+        session: SessionId,
+        /// The member.
+        client: ClientId,
+        /// How it stands with it.
+        encryption: MemberEncryption,
+    },
     /// The network reported what it must not; that had no effect. Of each rule only the first
     /// breach after a start is reported.
     ContractBroken(ContractError),

@@ -9,11 +9,14 @@ use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
 use voicemesh_common::NextTimer;
+use voicemesh_e2ee::{RoomKey, SafetyCode};
+use voicemesh_sealing::{MemberEncryption, OVERHEAD_BYTES, Outgoing, Seeds};
 use voicemesh_session::client::{
-    AudienceMember, ClientEvent, DropCounts, Dropped, OutgoingFrame, Participant, Phase, View,
+    AudienceMember, ClientEvent, DropCounts, Dropped, OutgoingFrame, Participant, Phase,
+    UnreadReason, View,
 };
 use voicemesh_session::network::{
-    ClientLookup, DisconnectReason, NetworkEvent, PacketLimits, Side,
+    ClientLookup, Destination, DisconnectReason, NetworkEvent, PacketLimits, Side,
 };
 use voicemesh_session::output::LinkPacket;
 use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
@@ -22,16 +25,17 @@ use voicemesh_uplink::Train;
 use voicemesh_uplink::path::PathState;
 use voicemesh_uplink::plan::RateLimits;
 use voicemesh_uplink::policy::{Feedback, LossReport, Paths};
-use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{CodecSettings, ReceptionReport, Recipient};
+use voicemesh_wire::{ClientId, SessionId};
 
 use crate::answers::Answers;
 use crate::capture::CapturePipeline;
+use crate::encryption::{Encryption, EncryptionEvent};
 use crate::mode::Mode;
 use crate::output::EngineOutput;
 use crate::playout::{Heard, Mixing, Playout, PlayoutStats};
 use crate::recording_tap::{Frames, RecordedFrame};
-use crate::role::{Connection, Host, Role, Serving};
+use crate::role::{Connection, Host, Role, Serving, client_event, poll_client};
 use crate::status::{EngineConfig, EngineError, EngineEvent, PeerStatus, Status};
 
 /// Events that are not taken yet. When there are more, the oldest are dropped and counted.
@@ -64,6 +68,7 @@ pub struct VoiceEngine<P> {
     /// When timers were last run to the end.
     followed_at: Duration,
     links_wait: bool,
+    encryption: Option<Box<Encryption>>,
 }
 
 /// What the devices add to the delay.
@@ -101,7 +106,14 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             events_dropped: 0,
             followed_at: Duration::ZERO,
             links_wait: false,
+            encryption: None,
         })
+    }
+
+    /// From the next start on: what is said and written is sealed, and only what is sealed is taken.
+    /// What goes over links its owner seals ([`seal_for_link`](Self::seal_for_link)).
+    pub(crate) fn encrypt(&mut self, room_key: RoomKey, seeds: Seeds) {
+        self.encryption = Some(Box::new(Encryption::new(room_key, seeds)));
     }
 
     /// Becomes a client, which joins a session once its network is connected
@@ -162,6 +174,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         };
         let first_sequence = self.random.u16(..);
         let data_seed = self.random.u64(..);
+        let limits = if self.encrypts() { Encryption::limits(limits) } else { limits };
         let config = ClientConfig {
             data_seed,
             limits,
@@ -184,6 +197,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 self.take_client_event(now, event);
             }
         }
+        if let Some(encryption) = &mut self.encryption {
+            encryption.reset();
+        }
         self.playout.clear(now);
         self.feedback.forget();
     }
@@ -198,6 +214,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         }
         let mut adapts = NextTimer::after(self.followed_at);
         adapts.at(self.feedback.poll_timeout());
+        if let Some(encryption) = &self.encryption {
+            encryption.timers(&mut adapts);
+        }
         let timers = [client.poll_timeout(), adapts.earliest(), self.playout.poll_timeout()];
         timers.into_iter().flatten().min()
     }
@@ -210,7 +229,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             // What the client answers waits among its outputs.
             for _ in 0..host.waiting() {
                 let Role::Host(host) = &mut self.role else { break };
-                host.deliver_to_client(now);
+                host.deliver_to_client(now, self.encryption.as_deref_mut());
                 self.drain_client(now);
             }
         }
@@ -219,6 +238,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         {
             client.update(now);
         }
+        self.follow_encryption(now);
     }
 
     /// Follows what became of the outputs since [`update`](Self::update): reads the client's
@@ -226,6 +246,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// outputs were carried out, and carry out the further ones.
     pub fn follow(&mut self, now: Duration) {
         self.drain_client(now);
+        self.follow_encryption(now);
         self.adapt(now);
         self.send_reception_reports(now);
         self.playout.settle(now);
@@ -237,9 +258,11 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     pub fn poll_output(&mut self) -> Option<EngineOutput<P>> {
         match &mut self.role {
             Role::None => None,
-            Role::Client(client) => client.poll_output().map(EngineOutput::Client),
+            Role::Client(client) => {
+                poll_client(client, self.encryption.as_deref_mut()).map(EngineOutput::Client)
+            }
             Role::DedicatedServer(serving) => serving.poll_output(),
-            Role::Host(host) => host.poll_output(),
+            Role::Host(host) => host.poll_output(self.encryption.as_deref_mut()),
         }
     }
 
@@ -260,8 +283,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// What the headers of a packet to the server take beyond those of a WebSocket on IPv4 without
     /// TLS, in bytes. Owners say so before [`follow`](Self::follow).
     pub fn set_server_header_bytes(&mut self, further: u32) {
+        let sealing_bytes = if self.encrypts() { OVERHEAD_BYTES } else { 0 };
         if let Some(client) = self.role.client_mut() {
-            client.set_server_header_bytes(further);
+            client.set_server_header_bytes(further + sealing_bytes);
         }
     }
 
@@ -295,6 +319,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), EngineError> {
         if let Role::Host(host) = &mut self.role {
             host.set_now(now);
+        }
+        if let Some(encryption) = &mut self.encryption {
+            encryption.set_now(now);
         }
         let Some(client) = self.role.client_mut() else { return Ok(()) };
         let (background_bytes, feedback, frames) =
@@ -599,7 +626,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         match &mut self.role {
             Role::None | Role::DedicatedServer(_) => {}
             Role::Client(client) => {
-                client.network_event(now, event);
+                client_event(now, event, client, self.encryption.as_deref_mut());
                 self.drain_client(now);
             }
             Role::Host(host) => match event {
@@ -611,7 +638,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 | NetworkEvent::FromServer(_)
                 | NetworkEvent::ServerPong(_) => {}
                 event => {
-                    host.client.network_event(now, event);
+                    client_event(now, event, &mut host.client, self.encryption.as_deref_mut());
                     self.drain_client(now);
                 }
             },
@@ -655,6 +682,53 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             | NetworkEvent::RosterChanged(_)
             | NetworkEvent::ServerPong(_)
             | NetworkEvent::PeerRestarted(_) => {}
+        }
+    }
+
+    /// Whether what is said and written is sealed for the other members.
+    pub fn encrypts(&self) -> bool {
+        self.encryption.is_some()
+    }
+
+    /// Whether what passes between this peer and a member of the current session is encrypted;
+    /// `None` where this peer does not encrypt, or there is no such member.
+    pub fn encryption_of(&self, client: ClientId) -> Option<MemberEncryption> {
+        self.encryption.as_ref()?.state_of(client)
+    }
+
+    /// A code that all members have alike with whom this one encrypts, in a session.
+    pub fn safety_code(&self) -> Option<SafetyCode> {
+        self.encryption.as_ref()?.safety_code()
+    }
+
+    /// What goes over a link to one member in place of a packet; `None` if nothing does.
+    pub(crate) fn seal_for_link(
+        &mut self,
+        outgoing: &mut Outgoing<'_>,
+        to: &Destination<P>,
+    ) -> Option<Bytes> {
+        match &mut self.encryption {
+            Some(encryption) => encryption.seal_for_link(outgoing, to),
+            None => Some(outgoing.plain()),
+        }
+    }
+
+    /// Keys that are due, and what has become of those of the others.
+    fn follow_encryption(&mut self, now: Duration) {
+        let Some(encryption) = &mut self.encryption else { return };
+        if let Some(client) = self.role.client() {
+            encryption.follow(now, client);
+        }
+        while let Some(event) = self.encryption.as_mut().and_then(|it| it.poll_event()) {
+            self.push(match event {
+                EncryptionEvent::Changed { session, client, encryption } => {
+                    EngineEvent::EncryptionChanged { session, client, encryption }
+                }
+                EncryptionEvent::Unread { text } => {
+                    let why = UnreadReason::Unreadable;
+                    EngineEvent::Session(ClientEvent::TextUnread { text, why })
+                }
+            });
         }
     }
 

@@ -3,6 +3,7 @@
 mod bandwidth;
 mod contract;
 mod crowd;
+mod encryption;
 mod frames;
 mod host;
 mod mirror;

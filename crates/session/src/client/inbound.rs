@@ -33,6 +33,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
         view.table.member(client).map(|_| self.core.who(view.session, client))
     }
 
+    /// The only client that may speak on a link in a session, as far as that is known.
+    pub fn client_on(&self, link: LinkId<P>, session: SessionId) -> Option<ClientId> {
+        self.core.speaker_on(link, session)
+    }
+
     pub(super) fn receive_from_server(&mut self, now: Duration, packet: Bytes) -> Received {
         if let Err(reason) = self.try_from_server(now, &packet) {
             self.core.count(reason);

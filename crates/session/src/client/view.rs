@@ -75,6 +75,11 @@ impl View {
         &self.table
     }
 
+    /// Whether a client, which the server has lost, is still reached by a link.
+    pub fn keeps(&self, client: ClientId) -> bool {
+        self.kept.member(client).is_some()
+    }
+
     /// Whether a client listens to a group of this name, or did when the server lost it. Another
     /// name with the same id is another group.
     pub(super) fn listens(&self, client: ClientId, group: GroupId, name: &str) -> bool {
