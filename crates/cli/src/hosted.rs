@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use voicemesh::over::{Options, Voice, source_address};
-use voicemesh::{Event, JoinError, PeerId, RoomEvent, Snapshot, TimedEvent};
+use voicemesh::{Event, JoinError, PeerId, RoomEvent, RoomKey, Snapshot, TimedEvent};
 use voicemesh_renet::{ClientParameters, HOST_IS_FULL, HostKey, HostLink, NO_ANSWER, RenetNetwork};
 
 use crate::arguments::HostArguments;
@@ -140,6 +140,11 @@ impl HostedCall {
     /// When a device cannot be opened.
     pub(crate) fn begin(plan: Plan, options: Options) -> Result<Self, JoinError> {
         let started = Instant::now();
+        let key = match &plan {
+            Plan::Host(links, _) => links.key(),
+            Plan::Guest(link, _) => link.key(),
+        };
+        let options = options.room_key(RoomKey::new(key.room_key()));
         let mut voice = Voice::new(options, RenetNetwork::new())?;
         let (key, role) = match plan {
             Plan::Host(links, most) => {

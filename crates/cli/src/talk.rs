@@ -138,10 +138,6 @@ fn guest_plan(arguments: &JoinArguments) -> Result<Plan, Failure> {
             "--proxy needs a room of a server: a host is reached by UDP, which does not go through it.",
         ),
         (
-            stay.encrypt,
-            "--encrypt needs a room of a server: over a host nothing is encrypted end to end.",
-        ),
-        (
             *must_exist || *must_not_exist,
             "--must-exist and --must-not-exist need a room of a server.",
         ),
@@ -175,7 +171,12 @@ fn over_host(
     // The server of the environment is for rooms.
     let arguments = StayArguments { server: Some(place.clone()), ..arguments };
     let stay = described(&arguments, place, voice.name, Part::Talk);
-    let stay = SessionInfo { served_by, written_beside: voice.written_beside, ..stay };
+    let stay = SessionInfo {
+        served_by,
+        written_beside: voice.written_beside,
+        end_to_end: EndToEnd::WithKey,
+        ..stay
+    };
     let call = || Ok(Call::Hosted(Box::new(HostedCall::begin(plan, options)?)));
     stay_in(call, arguments, voice.settings, stay)
 }

@@ -176,6 +176,7 @@ impl<P: Copy + Ord + Debug> Members<P> {
             PeerState {
                 groups: Arc::clone(groups),
                 order: u64::from(member.client.0),
+                encryption: engine.encryption_of(member.client),
                 ..peer_state(*peer, member.name.clone(), member.name.clone(), status)
             }
         });
@@ -187,6 +188,8 @@ impl<P: Copy + Ord + Debug> Members<P> {
             name: name.to_owned(),
             peers,
             listening_only: is_listening_only,
+            safety_code: engine.safety_code(),
+            has_room_key: engine.encrypts(),
             ..voice
         }
     }

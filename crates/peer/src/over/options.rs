@@ -4,6 +4,7 @@ use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::space::Handedness;
 use voicemesh_device::{InputSpec, OutputSpec};
+use voicemesh_e2ee::RoomKey;
 
 use crate::options::SoundOptions;
 
@@ -16,13 +17,14 @@ use crate::options::SoundOptions;
 pub struct Options {
     pub(super) name: String,
     pub(super) sound: SoundOptions,
+    pub(super) room_key: Option<RoomKey>,
 }
 
 impl Options {
     /// The default microphone and speaker. The name is what others know this member by: a game
     /// that matches members with its players gives the player's own.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), sound: SoundOptions::default() }
+        Self { name: name.into(), sound: SoundOptions::default(), room_key: None }
     }
 
     /// Neither microphone nor speaker: for a dedicated server.
@@ -80,6 +82,16 @@ impl Options {
     #[must_use]
     pub fn uplink_bps(self, uplink_bps: u32) -> Self {
         Self { sound: SoundOptions { uplink_bps: Some(uplink_bps), ..self.sound }, ..self }
+    }
+
+    /// Encrypts speech and texts end to end, between members that have this key: who only passes
+    /// them on, a dedicated server for example, cannot read them. Others neither hear nor are heard
+    /// ([`PeerState::encryption`](crate::PeerState::encryption) says how it stands with each). Names
+    /// and groups stay readable. The key is the game's to hand out, by another way than this
+    /// network.
+    #[must_use]
+    pub fn room_key(self, key: RoomKey) -> Self {
+        Self { room_key: Some(key), ..self }
     }
 
     /// A game with places; see [`JoinOptions::positional`](crate::JoinOptions::positional).

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use voicemesh_common::get_mut;
-use voicemesh_engine::{EngineOnNetwork, Mirrored, Mode};
+use voicemesh_engine::{EngineOnNetwork, Mirrored, Mode, Seeds};
 use voicemesh_session::{GLOBAL_GROUP, Network};
 use voicemesh_wire::{DisplayName, PeerId};
 
@@ -43,6 +43,7 @@ use crate::voice_loop::{EVENTS, Publisher, VoiceLoop};
 /// |---|---|
 /// | [`RoomEvent::Joined`], [`RoomEvent::Connected`] | this program is in a session; `room` is empty |
 /// | [`RoomEvent::PeerJoined`], [`RoomEvent::PeerLeft`], [`RoomEvent::Text`], [`RoomEvent::RouteChanged`] | as in a room; all who are known leave when a session ends |
+/// | [`RoomEvent::EncryptionChanged`] | with [`Options::room_key`], as in a room with a key |
 /// | [`RoomEvent::ServerAway`] | while it follows the game's network: it did not start, or its session is gone, and is tried again |
 /// | [`RoomEvent::Refused`] | started by hand: the same, and nothing is tried (`not-started`, `not-connected`, `session-ended`, `hosting-failed`) |
 /// | [`RoomEvent::Warned`] | `command`: what was asked for cannot be done; `network`: the network breaks its contract, and the rule |
@@ -55,6 +56,7 @@ use crate::voice_loop::{EVENTS, Publisher, VoiceLoop};
 /// [`RoomEvent::PeerLeft`]: crate::RoomEvent::PeerLeft
 /// [`RoomEvent::Text`]: crate::RoomEvent::Text
 /// [`RoomEvent::RouteChanged`]: crate::RoomEvent::RouteChanged
+/// [`RoomEvent::EncryptionChanged`]: crate::RoomEvent::EncryptionChanged
 /// [`RoomEvent::ServerAway`]: crate::RoomEvent::ServerAway
 /// [`RoomEvent::Refused`]: crate::RoomEvent::Refused
 /// [`RoomEvent::Warned`]: crate::RoomEvent::Warned
@@ -97,7 +99,7 @@ where
     /// thread.
     pub fn new(options: Options, network: N) -> Result<Self, JoinError> {
         let started = Instant::now();
-        let Options { name, sound: options } = options;
+        let Options { name, sound: options, room_key } = options;
         let name = DisplayName::parse(&name).map_err(JoinError::BadName)?.as_str().to_owned();
         let wake = Wake::default();
         let sound = Sound::open(&options, &wake)?;
@@ -113,7 +115,10 @@ where
         let worker = Worker::new(
             started,
             name,
-            EngineOnNetwork::new(engine, network),
+            match room_key {
+                Some(key) => EngineOnNetwork::encrypted(engine, network, key, seeds()?),
+                None => EngineOnNetwork::new(engine, network),
+            },
             VoiceLoop::new(sound, &options, publisher, positions.clone()),
             Ends { orders: orders.clone(), commands: command_queue, shared: shared.clone() },
         );
@@ -133,6 +138,12 @@ where
             thread: Some(thread),
         })
     }
+}
+
+fn seeds() -> Result<Seeds, JoinError> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(JoinError::no_random)?;
+    Ok(Seeds::new(random))
 }
 
 /// # What it is

@@ -184,7 +184,11 @@ impl<N: Network> Worker<N> {
             Mode::Client | Mode::Host => false,
         };
         while let Some(event) = self.engine.poll_event() {
-            if matches!(event, EngineEvent::Session(_)) && !has_changed {
+            let names = matches!(
+                event,
+                EngineEvent::Session(_) | EngineEvent::EncryptionChanged { .. }
+            );
+            if names && !has_changed {
                 // Whom an event names is known by then.
                 has_changed = true;
                 self.follow_members(now);
@@ -228,6 +232,11 @@ impl<N: Network> Worker<N> {
                 if reason != DisconnectReason::Requested =>
             {
                 self.failed(now, "session-ended", words(&reason));
+            }
+            Some(EngineEvent::EncryptionChanged { session, client, encryption }) => {
+                let peer = PeerId::of_client(session, client);
+                let event = RoomEvent::EncryptionChanged { peer, encryption };
+                self.voice.report(now, event.into());
             }
             Some(EngineEvent::ConnectFailed(reason)) => {
                 self.failed(now, "not-connected", words(&reason));
