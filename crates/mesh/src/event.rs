@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use voicemesh_sealing::MemberEncryption;
 use voicemesh_wire::signaling::{ErrorCode, MemberStatus, Metadata, OwnerRightState, Ticket};
 use voicemesh_wire::{PeerId, Permissions};
 
-use crate::MemberEncryption;
 use crate::connect_failure::ConnectFailure;
 use crate::member::Member;
 use crate::server_connection::ServerConnection;

@@ -20,6 +20,7 @@
 //!   `fingerprints`: whose ends the links have.
 //! - `signaling`: what is said on the connection, and which part it is for.
 
+mod announcement;
 mod beside;
 mod carried;
 mod checks;
@@ -81,6 +82,7 @@ use status::OwnStatus;
 use texts::TextPacket;
 use token_renewal::{NextJoin, TokenRenewal};
 
+pub use announcement::ANNOUNCEMENT_KEY;
 pub use carried::{Carried, Carrier};
 pub use choice::{ChoiceError, Connections};
 pub use connect_failure::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
@@ -92,9 +94,6 @@ pub use reachability::{REACHABILITY_KEY, Reachability, TokenError};
 pub use server_connection::ServerConnection;
 pub use transaction::{MetadataScope, TransactionError, TransactionId};
 pub use voicemesh_sealing::MemberEncryption;
-
-/// The key under which a member publishes its announcement.
-pub const ANNOUNCEMENT_KEY: &str = "e2ee";
 
 /// What a mesh is made from.
 #[derive(Clone, Debug)]

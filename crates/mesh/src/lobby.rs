@@ -14,7 +14,7 @@ use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, Metadata, MetadataChanges, Moderation, apply_metadata,
 };
 
-use crate::ANNOUNCEMENT_KEY;
+use crate::announcement::ANNOUNCEMENT_KEY;
 use crate::connection::Connection;
 use crate::encryption::Encryption;
 use crate::event::MeshEvent;

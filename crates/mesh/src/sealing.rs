@@ -12,12 +12,13 @@ use voicemesh_session::network::{NetworkEvent, PacketLimits};
 use voicemesh_session::{RosterEntry, TextReader};
 use voicemesh_wire::{PeerId, SessionId};
 
+use crate::announcement::ANNOUNCEMENT_KEY;
 use crate::encryption::{Encryption, KeyRoutes};
 use crate::event::MeshEvent;
 use crate::member::Member;
 use crate::queues::Queues;
 use crate::roster::Roster;
-use crate::{ANNOUNCEMENT_KEY, Mesh, MeshConfig};
+use crate::{Mesh, MeshConfig};
 
 /// Of a peer that does not encrypt: which members do.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use voicemesh_wire::signaling::{
 };
 
 use super::Encryption;
-use crate::ANNOUNCEMENT_KEY;
+use crate::announcement::ANNOUNCEMENT_KEY;
 use crate::transaction::MetadataScope;
 
 /// Before a name that is the member's in any case.
