@@ -90,11 +90,24 @@ pub(crate) fn lines(snapshot: &Snapshot, people: &People) -> Vec<String> {
     lines_with(code.as_deref(), snapshot, people)
 }
 
-fn lines_with(code: Option<&str>, snapshot: &Snapshot, people: &People) -> Vec<String> {
+/// The same in a call over a host, which is always encrypted with the key of its link.
+pub(crate) fn lines_over_host(snapshot: &Snapshot, people: &People) -> Vec<String> {
+    let mut lines = sentences(snapshot, people);
+    lines.push(OVER_HOST.to_owned());
+    lines
+}
+
+const OVER_HOST: &str = "Encrypted end to end, verified by the link's key: who does not have the link cannot listen. The host hears what is said to all, as everyone does; what you say to one alone it passes on unread, unless its program was changed.";
+
+fn sentences(snapshot: &Snapshot, people: &People) -> Vec<String> {
     let others = snapshot.peers.iter();
-    let of_each = others
-        .filter_map(|state| sentence(state.encryption?, &people.label_as(state.peer, &state.name)));
-    let mut lines: Vec<String> = of_each.collect();
+    others
+        .filter_map(|state| sentence(state.encryption?, &people.label_as(state.peer, &state.name)))
+        .collect()
+}
+
+fn lines_with(code: Option<&str>, snapshot: &Snapshot, people: &People) -> Vec<String> {
+    let mut lines = sentences(snapshot, people);
     // Last, where it stands above the line that is typed, however many are left out.
     match code {
         None => lines.push(

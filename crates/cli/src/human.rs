@@ -221,11 +221,11 @@ impl TextOutput {
         let (place, name) = (harmless(&self.stay.room), harmless(&self.stay.name));
         let (heard, begins) = match self.stay.served_by {
             ServedBy::ThisProgram => (
-                "All that is said and written passes through this program, which keeps nothing of it.",
+                "All that is said and written passes through this program, encrypted end to end with the link's key.",
                 format!("Hosting a call as {name} …"),
             ),
             ServedBy::Server | ServedBy::Host => (
-                "The host passes on all that is said and written, and can listen; who does not have the link cannot.",
+                "The host passes on all that is said and written, encrypted end to end with the link's key; what is said to all it hears as everyone does.",
                 format!("Joining the call at {place} as {name} …"),
             ),
         };

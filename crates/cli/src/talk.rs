@@ -375,7 +375,7 @@ fn stay_in(
 fn header_server(served_by: ServedBy, server: &str) -> &str {
     match served_by {
         ServedBy::Server => server,
-        ServedBy::Host => "over a host, who can listen",
+        ServedBy::Host => "over a host",
         ServedBy::ThisProgram => "you are the host; /host shows the links",
     }
 }

@@ -128,6 +128,11 @@ fn texts_and_settings_work_as_in_a_room_and_what_needs_a_server_says_so() {
     let (mut hal, link) = host("127.0.0.1", &[]);
     let (mut ada, mut bob) = (joined("Ada", &link), joined("Bob", &link));
     wait_for_peer(&mut ada, "peer-joined", "Bob");
+    ada.wait_for("the lock", PATIENCE, |json| {
+        json["event"] == "encryption-changed"
+            && json["name"] == "Bob"
+            && json["encryption"] == "verified"
+    });
     ada.type_line("hello");
     for other in [&mut hal, &mut bob] {
         let text = text_of(other, "Ada", "hello");
@@ -147,7 +152,7 @@ fn texts_and_settings_work_as_in_a_room_and_what_needs_a_server_says_so() {
         ("/lock", "no one moderates"),
         ("/record calls", "Recording needs a room of a server"),
         ("/new-link", "keeps its link"),
-        ("/code", "the host can listen"),
+        ("/code", "verified by the link's key"),
         ("/host", "The host is there."),
     ] {
         said(&mut ada, line, part);
@@ -207,7 +212,6 @@ fn a_damaged_link_and_what_no_host_can_do_are_refused_with_code_2() {
     for (more, part) in [
         ("--relay-only", "members in one network tell each other their addresses"),
         ("--proxy=socks5h://127.0.0.1:1080", "a host is reached by UDP"),
-        ("--encrypt", "nothing is encrypted end to end"),
         ("--must-exist", "need a room of a server"),
         ("--record=calls", "Recording needs a room of a server"),
     ] {

@@ -24,6 +24,7 @@ use voicemesh_session::client::{Phase, View};
 use voicemesh_session::network::{Destination, NetworkEvent, PacketLimits, Reliability};
 use voicemesh_wire::limits::RELAY_DESTINATIONS;
 use voicemesh_wire::packet::{self, KeyPackage, KeyRequest, Kind, Relay};
+use voicemesh_wire::sealed_state::PLACEHOLDER_NAME;
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
 use texts::WaitingTexts;
@@ -41,6 +42,8 @@ const ANNOUNCES_WITHIN: Duration = Duration::from_secs(5);
 /// Packets to the server that the owner has not taken. It takes them after every call, and one makes
 /// a package for each member; what is more is dropped, and asked for again.
 const PACKETS: usize = 4 * MEMBERS;
+/// Events that the owner has not taken; it does so with each update.
+const EVENTS: usize = 4096;
 /// In place of a room's name, which is never empty.
 const NO_ROOM: &str = "";
 
@@ -49,6 +52,8 @@ const NO_ROOM: &str = "";
 pub(crate) struct Encryption {
     room_key: RoomKey,
     seeds: Seeds,
+    /// The own name, which only members with the key read.
+    name: String,
     /// The time of the latest call that said it.
     now: Duration,
     stay: Option<Stay>,
@@ -60,6 +65,7 @@ pub(crate) struct Encryption {
 #[derive(Debug)]
 pub(crate) enum EncryptionEvent {
     Changed { session: SessionId, client: ClientId, encryption: MemberEncryption },
+    Named { session: SessionId, client: ClientId },
     Unread { text: String },
 }
 
@@ -85,6 +91,10 @@ struct Stay {
 #[derive(Debug)]
 struct Known {
     since: Duration,
+    /// As it has told by itself.
+    name: Option<String>,
+    /// It was told the own name.
+    is_told: bool,
     refusal: Option<AnnouncementError>,
     reported: Option<MemberEncryption>,
     asked_at: Option<Duration>,
@@ -93,7 +103,15 @@ struct Known {
 
 impl Known {
     fn new(since: Duration) -> Self {
-        Self { since, refusal: None, reported: None, asked_at: None, answered_at: None }
+        Self {
+            since,
+            name: None,
+            is_told: false,
+            refusal: None,
+            reported: None,
+            asked_at: None,
+            answered_at: None,
+        }
     }
 }
 
@@ -107,10 +125,11 @@ fn is_due(last: &mut Option<Duration>, now: Duration) -> bool {
 }
 
 impl Encryption {
-    pub(crate) fn new(room_key: RoomKey, seeds: Seeds) -> Self {
+    pub(crate) fn new(room_key: RoomKey, seeds: Seeds, name: String) -> Self {
         Self {
             room_key,
             seeds,
+            name,
             now: Duration::ZERO,
             stay: None,
             out: VecDeque::new(),
@@ -147,6 +166,13 @@ impl Encryption {
         stay.known.get(&client).map(|known| stay.state_of(client, known, self.now))
     }
 
+    /// What a member of the current session is called; `None` while that may still come.
+    pub(crate) fn name_of(&self, client: ClientId) -> Option<&str> {
+        let known = self.stay.as_ref()?.known.get(&client)?;
+        let is_over = known.refusal.is_some() || self.now >= known.since + ANNOUNCES_WITHIN;
+        known.name.as_deref().or_else(|| is_over.then_some(PLACEHOLDER_NAME))
+    }
+
     pub(crate) fn timers(&self, next: &mut NextTimer) {
         let Some(stay) = &self.stay else { return };
         next.at(stay.due);
@@ -173,7 +199,7 @@ impl Encryption {
         if self.stay.as_ref().is_none_or(|stay| (stay.session, stay.you) != (session, you)) {
             self.begin(session, you, view);
         }
-        let Self { stay: Some(stay), out, events, .. } = self else { return };
+        let Self { stay: Some(stay), out, events, name, .. } = self else { return };
         if !stay.is_stale && !stay.is_agreeing && now < stay.due {
             return;
         }
@@ -184,6 +210,9 @@ impl Encryption {
         while let Some((peer, package)) = stay.ring.poll_package() {
             if let Some((_, client)) = peer.as_client() {
                 put(out, Reliability::Reliable, stay.keys_for(&[client], &package));
+                if let Some(named) = stay.name_for(client, name) {
+                    put(out, Reliability::Reliable, named);
+                }
             }
         }
         stay.send_texts(now, out, events);
@@ -232,6 +261,7 @@ impl Encryption {
         client: &Client<P>,
     ) {
         let Self { stay, out, events, now, .. } = self;
+        let Some(packet) = voicemesh_sealing::unnamed(packet) else { return };
         let kind = packet::open(&packet).map(|(header, _)| header.kind);
         match (stay, joined(client)) {
             (Some(stay), Some(view)) if kind.is_ok_and(Kind::is_text) => {
@@ -338,13 +368,18 @@ impl Encryption {
     }
 
     fn open_packet(&mut self, packet: Bytes, from: Option<ClientId>) -> Option<Bytes> {
-        let Self { stay: Some(stay), out, now, .. } = self else { return None };
+        let Self { stay: Some(stay), out, events, now, .. } = self else { return None };
         let peer = from.map(|from| PeerId::of_client(stay.session, from));
         match voicemesh_sealing::open(&mut stay.ring, *now, &packet, peer, false) {
             Incoming::Packet(packet) => return Some(packet),
             Incoming::Keys(package) => stay.take_keys(*now, from?, &package),
             Incoming::KeysWanted => stay.give_again(*now, from?, out),
             Incoming::NoKey => stay.ask(*now, from?, out),
+            Incoming::Name(name) => {
+                let (session, client) = (stay.session, from?);
+                stay.known.entry(client).or_insert_with(|| Known::new(*now)).name = Some(name);
+                push(events, EncryptionEvent::Named { session, client });
+            }
             Incoming::Nothing => {}
         }
         None
@@ -403,7 +438,7 @@ impl Stay {
         for (client, encryption) in states {
             let Some(known) = self.known.get_mut(&client) else { continue };
             if known.reported.replace(encryption) != Some(encryption) {
-                events.push_back(EncryptionEvent::Changed { session, client, encryption });
+                push(events, EncryptionEvent::Changed { session, client, encryption });
             }
         }
     }
@@ -413,6 +448,16 @@ impl Stay {
         let announcement = self.ring.announcement(self.session);
         let packet = KeyPackage { sender: self.you, announcement: &announcement, package };
         self.relay(clients, &packet.encode(self.session))
+    }
+
+    /// The own name, once for each member that was given keys.
+    fn name_for(&mut self, client: ClientId, name: &str) -> Option<Bytes> {
+        let peer = self.peer(client);
+        let known = self.known.get_mut(&client).filter(|known| !known.is_told)?;
+        let named =
+            voicemesh_sealing::seal_name(&mut self.ring, self.session, self.you, name, peer)?;
+        known.is_told = true;
+        Some(self.relay(&[client], &named))
     }
 
     fn relay(&self, clients: &[ClientId], packet: &[u8]) -> Bytes {
@@ -529,6 +574,12 @@ impl Stay {
             }
             readers.len()
         });
+    }
+}
+
+fn push(events: &mut VecDeque<EncryptionEvent>, event: EncryptionEvent) {
+    if events.len() < EVENTS {
+        events.push_back(event);
     }
 }
 

@@ -107,6 +107,14 @@ pub enum EngineEvent<P> {
         /// How it stands with it.
         encryption: MemberEncryption,
     },
+    /// It is known how a member is called ([`VoiceEngine::name_of`](crate::VoiceEngine::name_of)).
+    /// Only where this peer encrypts.
+    MemberNamed {
+        /// The session.
+        session: SessionId,
+        /// The member.
+        client: ClientId,
+    },
     /// The network reported what it must not; that had no effect. Of each rule only the first
     /// breach after a start is reported.
     ContractBroken(ContractError),

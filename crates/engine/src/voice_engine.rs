@@ -113,7 +113,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// From the next start on: what is said and written is sealed, and only what is sealed is taken.
     /// What goes over links its owner seals ([`seal_for_link`](Self::seal_for_link)).
     pub(crate) fn encrypt(&mut self, room_key: RoomKey, seeds: Seeds) {
-        self.encryption = Some(Box::new(Encryption::new(room_key, seeds)));
+        self.encryption =
+            Some(Box::new(Encryption::new(room_key, seeds, self.config.name.clone())));
     }
 
     /// Becomes a client, which joins a session once its network is connected
@@ -696,6 +697,18 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.encryption.as_ref()?.state_of(client)
     }
 
+    /// What a member of the current session is called: as the server says or, where this peer
+    /// encrypts, as the member does. `None` while that may still come.
+    pub fn name_of(&self, client: ClientId) -> Option<&str> {
+        match &self.encryption {
+            Some(encryption) => encryption.name_of(client),
+            None => {
+                let member = self.client()?.view()?.table().member(client)?;
+                Some(&member.info.name)
+            }
+        }
+    }
+
     /// A code that all members have alike with whom this one encrypts, in a session.
     pub fn safety_code(&self) -> Option<SafetyCode> {
         self.encryption.as_ref()?.safety_code()
@@ -723,6 +736,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             self.push(match event {
                 EncryptionEvent::Changed { session, client, encryption } => {
                     EngineEvent::EncryptionChanged { session, client, encryption }
+                }
+                EncryptionEvent::Named { session, client } => {
+                    EngineEvent::MemberNamed { session, client }
                 }
                 EncryptionEvent::Unread { text } => {
                     let why = UnreadReason::Unreadable;

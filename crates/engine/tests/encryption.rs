@@ -17,7 +17,7 @@ use voicemesh_session::client::{ClientEvent, UnreadReason};
 use voicemesh_session::network::{
     Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability,
 };
-use voicemesh_wire::packet::{self, Kind, Recipient, Relay, SealedPart};
+use voicemesh_wire::packet::{self, Kind, Recipient, Relay, SealedPart, TextData};
 use voicemesh_wire::{ClientId, GroupId};
 
 const TICK: Duration = Duration::from_millis(10);
@@ -162,7 +162,7 @@ impl Lan {
 
     fn peer(&self, key: Option<u8>) -> Peer {
         let number = self.peers.len() as u8;
-        let config = EngineConfig::new(format!("member {number}"), number.into());
+        let config = EngineConfig::new(format!("the person behind member {number}"), number.into());
         let mut engine = VoiceEngine::new(config).expect("an engine");
         engine.set_tapped(true);
         let network = Tapped { inner: self.hub.endpoint(), tape: self.tape.clone() };
@@ -251,11 +251,14 @@ fn everyone() -> Recipient {
 const VERIFIED: Option<MemberEncryption> = Some(MemberEncryption::Encrypted { verified: true });
 
 /// Two clients of a server, or a host and a client, speak and write. Says whether the network had a
-/// frame or a text of theirs.
-fn is_seen(key: Option<u8>, is_host: bool) -> (bool, bool) {
+/// frame, a text, or a name of theirs.
+fn is_seen(key: Option<u8>, is_host: bool) -> [bool; 3] {
     let mut lan = if is_host { Lan::hosted(&[key, key]) } else { Lan::dedicated(&[key, key]) };
     let (one, other) = if is_host { (0, 1) } else { (1, 2) };
-    lan.tape.take();
+    for (peer, other) in [(one, other), (other, one)] {
+        let (id, name) = (lan.id(other), format!("the person behind member {other}"));
+        assert_eq!(lan.peers[peer].name_of(id), Some(name.as_str()));
+    }
     for (speaker, listener) in [(one, other), (other, one)] {
         assert!(lan.hears(speaker)[listener], "{speaker} is heard");
         lan.write(speaker, everyone(), SECRET);
@@ -269,14 +272,15 @@ fn is_seen(key: Option<u8>, is_host: bool) -> (bool, bool) {
         sent.filter(|frame| frame.from.is_none()).map(|frame| frame.frame).collect();
     assert!(sent.len() > 40, "{} frames were sent", sent.len());
     let sent = sent.iter().filter(|frame| frame.len() >= WINDOW);
-    (sent.into_iter().any(|frame| lan.tape.finds(frame)), lan.tape.finds(SECRET.as_bytes()))
+    let is_heard = sent.into_iter().any(|frame| lan.tape.finds(frame));
+    [is_heard, lan.tape.finds(SECRET.as_bytes()), lan.tape.finds(b"the person behind")]
 }
 
 #[test]
 fn with_a_key_speech_and_texts_arrive_and_the_network_sees_none_of_them() {
     for is_host in [true, false] {
-        assert_eq!(is_seen(None, is_host), (true, true), "without a key: host {is_host}");
-        assert_eq!(is_seen(KEY, is_host), (false, false), "with a key: host {is_host}");
+        assert_eq!(is_seen(None, is_host), [true; 3], "without a key: host {is_host}");
+        assert_eq!(is_seen(KEY, is_host), [false; 3], "with a key: host {is_host}");
     }
 }
 
@@ -323,9 +327,36 @@ fn who_has_no_key_or_another_one_neither_hears_nor_is_heard() {
         event == EngineEvent::Session(ClientEvent::TextUnread { text: "by 3".to_owned(), why })
     });
     assert!(unread, "its writer learns that no one can read it");
+    let names = [1, 2, 3].map(|peer| lan.peers[0].name_of(lan.id(peer)));
+    assert_eq!(names, [Some("the person behind member 1"), Some("Member"), Some("Member")]);
     let [of_guest, of_plain, of_other] = lan.states(0)[..] else { panic!("three others") };
     assert_eq!((of_guest, of_plain), (VERIFIED, Some(MemberEncryption::Unable)));
     assert!(matches!(of_other, Some(MemberEncryption::Refused(_))), "{of_other:?}");
+}
+
+#[test]
+fn what_the_server_makes_up_or_says_again_is_not_taken() {
+    for (key, is_taken) in [(None, true), (KEY, false)] {
+        let mut lan = Lan::dedicated(&[key, key]);
+        let (ada, ben, now) = (lan.id(1), lan.id(2), lan.now);
+        let session = lan.peers[2].status().session.expect("a session");
+        let text = TextData { sender: ada, recipient: Recipient::Client(ben), text: "made up" };
+        let made_up = Bytes::from(text.encode(session));
+        lan.peers[2].handle(now, NetworkEvent::FromServer(made_up));
+        lan.run(2, &[]);
+        assert_eq!(lan.texts(2).len(), usize::from(is_taken), "made up, key {key:?}");
+
+        lan.tape.take();
+        lan.write(1, everyone(), SECRET);
+        assert_eq!(lan.texts(2), [SECRET]);
+        let kind = if is_taken { Kind::TextData } else { Kind::SealedText };
+        let is_it = |packet: &Bytes| packet::open(packet).is_ok_and(|it| it.0.kind == kind);
+        let passed_on = lan.tape.take().into_iter().filter(is_it).next_back().expect("a text");
+        let now = lan.now;
+        lan.peers[2].handle(now, NetworkEvent::FromServer(passed_on));
+        lan.run(2, &[]);
+        assert_eq!(lan.texts(2).len(), usize::from(is_taken), "again, key {key:?}");
+    }
 }
 
 /// The key ids with which the host's speech is sealed now.

@@ -15,12 +15,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use voicemesh_common::NextTimer;
 use voicemesh_e2ee::{AnnouncementError, KeyRing, MemberChange, RESTART_INTERVAL, SafetyCode};
-use voicemesh_sealing::{ForServer, Incoming, Outgoing};
+use voicemesh_sealing::{ForServer, Incoming, MemberEncryption, Outgoing};
 use voicemesh_session::network::{NetworkEvent, Reliability};
 use voicemesh_session::{RosterEntry, TextReader};
 use voicemesh_wire::packet::{self, KeyPackage, KeyRequest, Kind, Relay};
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
+use crate::announcement::ANNOUNCEMENT_KEY;
 use crate::checks::{Check, runs};
 use crate::connection::Connection;
 use crate::event::MeshEvent;
@@ -29,7 +30,6 @@ use crate::member::Member;
 use crate::negotiation::Links;
 use crate::queues::Queues;
 use crate::roster::Roster;
-use crate::{ANNOUNCEMENT_KEY, MemberEncryption};
 
 pub(crate) use published::{hide_sealed, keep_own_name};
 
@@ -437,7 +437,8 @@ impl Encryption {
                     self.ask(from?, routes);
                 }
             }
-            Incoming::Nothing => {}
+            // Names are metadata here.
+            Incoming::Name(_) | Incoming::Nothing => {}
         }
         None
     }

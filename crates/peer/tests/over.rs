@@ -9,8 +9,8 @@ use bytes::Bytes;
 use voicemesh::over::network::{Delivery, LinkId, NetworkError, NetworkEvent, Reliability};
 use voicemesh::over::{Mode, Network, Options, Voice};
 use voicemesh::{
-    Event, InputSpec, MixVoice, OutputSpec, PeerId, PeerState, Pose, RoomEvent, TransmitOptions,
-    VoiceAudience,
+    Event, InputSpec, MemberEncryption, MixVoice, OutputSpec, PeerId, PeerState, Pose, RoomEvent,
+    RoomKey, TransmitOptions, VoiceAudience,
 };
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, ServerParameters};
 use voicemesh_quality::hear::{Floor, compare};
@@ -499,4 +499,83 @@ fn a_network_that_panics_ends_the_voice_which_is_said_once() {
     }
     assert_eq!(voice.poll_event(), None);
     voice.microphone().set_muted(true);
+}
+
+/// Frames until this is so.
+fn until(games: &mut [&mut Game], what: &str, mut is_so: impl FnMut(&[&mut Game]) -> bool) {
+    let began = Instant::now();
+    while !is_so(games) {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        games.iter_mut().for_each(|game| game.frame());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn with_a_key_the_lock_is_said_as_in_a_room_and_a_server_without_it_knows_no_names() {
+    let hub = Hub::new();
+    let key = || RoomKey::new([7; 16]);
+    let mut server = Game::new(&hub, "Hal", Options::without_devices);
+    server.mode = Mode::DedicatedServer;
+    let mut ada = Game::new(&hub, "Ada", |options| options.room_key(key()));
+    let mut ben = Game::new(&hub, "Ben", |options| options.room_key(key()));
+    let mut cleo = Game::new(&hub, "Cleo", |options| options);
+    for game in [&mut ada, &mut ben, &mut cleo] {
+        game.mode = Mode::Client;
+    }
+    let verified = Some(MemberEncryption::Encrypted { verified: true });
+    let mut games = [&mut server, &mut ada, &mut ben, &mut cleo];
+    until(&mut games, "they encrypt", |games| {
+        let state = |game: &Game, name| game.peer(name).and_then(|peer| peer.encryption);
+        state(games[1], "Ben") == verified
+            && state(games[2], "Ada") == verified
+            && state(games[1], "Member") == Some(MemberEncryption::Unable)
+            && games[0].voice.snapshot().peers.len() == 3
+    });
+    let names = |game: &Game| -> Vec<String> {
+        let mut names: Vec<_> =
+            game.voice.snapshot().peers.iter().map(|peer| peer.name.clone()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&server), ["Cleo", "Member", "Member"]);
+    assert_eq!(names(&ada), ["Ben", "Member"]);
+    assert_eq!(names(&cleo), ["Member", "Member"]);
+    let (of_ada, of_ben) = (ada.voice.snapshot(), ben.voice.snapshot());
+    assert!(of_ada.has_room_key && of_ada.safety_code.is_some());
+    assert_eq!(of_ada.safety_code, of_ben.safety_code);
+    assert!(!cleo.voice.snapshot().has_room_key && cleo.voice.snapshot().safety_code.is_none());
+    let (came, locked) = (
+        ada.events.iter().position(
+            |event| matches!(event, Event::Room(RoomEvent::PeerJoined { name, .. }) if name == "Ben"),
+        ),
+        ada.events.iter().position(|event| {
+            let ben = ada.id("Ben");
+            let encryption = MemberEncryption::Encrypted { verified: true };
+            *event == Event::Room(RoomEvent::EncryptionChanged { peer: ben, encryption })
+        }),
+    );
+    assert!(came.is_some() && locked.is_some(), "{:?}", ada.events);
+
+    let ben_id = ada.id("Ben");
+    ada.voice.member(ben_id).send_text("for you alone");
+    cleo.voice.send_text("in the clear");
+    ada.voice.send_text("for all");
+    until(&mut [&mut server, &mut ada, &mut ben, &mut cleo], "Ben reads", |games| {
+        let texts = games[2]
+            .events
+            .iter()
+            .filter(|event| matches!(event, Event::Room(RoomEvent::Text { .. })));
+        texts.count() == 2
+    });
+    let read = |game: &Game| -> Vec<String> {
+        let text = |event: &Event| match event {
+            Event::Room(RoomEvent::Text { text, .. }) => Some(text.clone()),
+            _ => None,
+        };
+        game.events.iter().filter_map(text).collect()
+    };
+    assert_eq!(read(&ben), ["for you alone", "for all"]);
+    assert_eq!(read(&cleo), [""; 0]);
+    assert_eq!(read(&ada), [""; 0]);
 }

@@ -17,6 +17,6 @@ mod seeds;
 pub use member_encryption::MemberEncryption;
 pub use packets::{
     ForServer, Incoming, MOST_OVERHEAD_BYTES, OVERHEAD_BYTES, Outgoing, open, seal,
-    seal_for_server, sender, unnamed,
+    seal_for_server, seal_name, sender, unnamed,
 };
 pub use seeds::Seeds;

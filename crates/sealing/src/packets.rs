@@ -9,7 +9,7 @@ use voicemesh_wire::packet::{
     Kind, Recipient, Relay, Routing, SealedPart, SealedText, SealedWith, TextData,
 };
 use voicemesh_wire::sealed_state::PLACEHOLDER_NAME;
-use voicemesh_wire::{ClientId, PeerId, SessionId};
+use voicemesh_wire::{ClientId, DisplayName, PeerId, SessionId};
 
 /// What a sealed payload takes more than a plain one, in bytes, at most.
 pub const MOST_OVERHEAD_BYTES: usize = 22;
@@ -58,6 +58,8 @@ pub enum Incoming<'a> {
     Keys(KeyPackage<'a>),
     /// A member has no key for what it gets.
     KeysWanted,
+    /// How a member is called, which the server does not know.
+    Name(String),
     /// There is no key to open it with: its sender can be asked.
     NoKey,
     /// It has no effect.
@@ -230,7 +232,10 @@ fn read<'a>(
             let clear = &packet[..SealedText::CLEAR_BYTES];
             let part = (clear, text.sealed);
             match opened(ring, now, from?, text.key, Label::Data, part, &[]) {
-                Ok(plain) => plain_text(&header, &text, &plain).map(Incoming::Packet),
+                Ok(plain) => match name_in(&text, &plain) {
+                    Some(name) => Some(Incoming::Name(name)),
+                    None => plain_text(&header, &text, &plain).map(Incoming::Packet),
+                },
                 Err(error) => Some(unopened(error)),
             }
         }
@@ -327,6 +332,26 @@ pub fn unnamed(packet: Bytes) -> Option<Bytes> {
         }
         _ => Some(packet),
     }
+}
+
+/// Tells one member how this one is called, in a packet like a text's.
+pub fn seal_name(
+    ring: &mut KeyRing,
+    session: SessionId,
+    sender: ClientId,
+    name: &str,
+    to: PeerId,
+) -> Option<Bytes> {
+    let clear = SealedText { sender, key: SealedWith::PairKey, sealed: &[] }.encode(session);
+    let secret = [&[Kind::ClientState.number()], name.as_bytes()].concat();
+    sealed_to(ring, to, Label::Data, &clear, &secret)
+}
+
+fn name_in(text: &SealedText<'_>, plain: &[u8]) -> Option<String> {
+    let (number, name) = plain.split_first()?;
+    let is_name = *number == Kind::ClientState.number() && text.key == SealedWith::PairKey;
+    let name = std::str::from_utf8(name).ok().filter(|_| is_name)?;
+    DisplayName::parse(name).ok().map(|name| name.as_str().to_owned())
 }
 
 /// The packet in which the server would have passed on a text, if the seal is the one that its

@@ -126,9 +126,13 @@ impl Talk {
                 self.answer("You hear the others again.");
             }
             SlashCommand::Participant => self.who_at = Some(self.started.elapsed() + SNAPSHOT_AGE),
-            SlashCommand::Code if !self.served_by.is_room() => self.answer(NOT_END_TO_END),
             SlashCommand::Code => {
-                for line in encryption::lines(&self.summary.snapshot, &self.people) {
+                let lines = if self.served_by.is_room() {
+                    encryption::lines
+                } else {
+                    encryption::lines_over_host
+                };
+                for line in lines(&self.summary.snapshot, &self.people) {
                     self.answer(line);
                 }
             }
@@ -573,9 +577,6 @@ impl Talk {
         self.output.notice(self.started.elapsed(), &plain(text));
     }
 }
-
-/// The answer to `/code` in a call over a host.
-const NOT_END_TO_END: &str = "What you say is encrypted on its way to the host and from there to the others, for everyone who does not have the link. It is not encrypted end to end: the host can listen.";
 
 /// A talk group in a sentence.
 fn group_label(group: &str) -> String {

@@ -8,7 +8,7 @@ use voicemesh_session::client::View;
 use voicemesh_wire::ClientId;
 use voicemesh_wire::packet::{self, Recipient, TextData};
 
-use super::EncryptionEvent;
+use super::{EncryptionEvent, push};
 
 /// Texts that wait for their readers; when there are more, the oldest does so no longer.
 const TEXTS: usize = 16;
@@ -35,7 +35,7 @@ impl Text {
         }
         let text = packet::open(&self.packet).and_then(|(_, body)| TextData::decode(body));
         if let Ok(text) = text {
-            events.push_back(EncryptionEvent::Unread { text: text.text.to_owned() });
+            push(events, EncryptionEvent::Unread { text: text.text.to_owned() });
         }
     }
 }

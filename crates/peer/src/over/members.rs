@@ -121,11 +121,12 @@ impl<P: Copy + Ord + Debug> Members<P> {
         let Some(view) = client.view() else { return (None, None, BTreeMap::new()) };
         let session = view.session();
         let others = view.table().members().filter(|member| member.info.id != view.you());
-        let here = others.map(|member| {
+        let here = others.filter_map(|member| {
             let id = member.info.id;
             let who = client.who(id).unwrap_or(Participant::Client(session, id));
-            let name = member.info.name.clone();
-            (PeerId::of_client(session, id), Member { who, client: id, name })
+            // Sealed, it comes a moment later.
+            let name = engine.name_of(id)?.to_owned();
+            Some((PeerId::of_client(session, id), Member { who, client: id, name }))
         });
         (Some(session), Some(view.you()), here.collect())
     }

@@ -86,8 +86,9 @@ impl Options {
 
     /// Encrypts speech and texts end to end, between members that have this key: who only passes
     /// them on, a dedicated server for example, cannot read them. Others neither hear nor are heard
-    /// ([`PeerState::encryption`](crate::PeerState::encryption) says how it stands with each). Names
-    /// and groups stay readable. The key is the game's to hand out, by another way than this
+    /// ([`PeerState::encryption`](crate::PeerState::encryption) says how it stands with each). Names are
+    /// sealed as well: a member is here a moment later than its connection, and called `Member` if
+    /// it has no key. Groups stay readable. The key is the game's to hand out, by another way than this
     /// network.
     #[must_use]
     pub fn room_key(self, key: RoomKey) -> Self {

@@ -186,7 +186,9 @@ impl<N: Network> Worker<N> {
         while let Some(event) = self.engine.poll_event() {
             let names = matches!(
                 event,
-                EngineEvent::Session(_) | EngineEvent::EncryptionChanged { .. }
+                EngineEvent::Session(_)
+                    | EngineEvent::EncryptionChanged { .. }
+                    | EngineEvent::MemberNamed { .. }
             );
             if names && !has_changed {
                 // Whom an event names is known by then.
