@@ -351,7 +351,7 @@ fn what_the_server_makes_up_or_says_again_is_not_taken() {
         assert_eq!(lan.texts(2), [SECRET]);
         let kind = if is_taken { Kind::TextData } else { Kind::SealedText };
         let is_it = |packet: &Bytes| packet::open(packet).is_ok_and(|it| it.0.kind == kind);
-        let passed_on = lan.tape.take().into_iter().filter(is_it).next_back().expect("a text");
+        let passed_on = lan.tape.take().into_iter().rfind(is_it).expect("a text");
         let now = lan.now;
         lan.peers[2].handle(now, NetworkEvent::FromServer(passed_on));
         lan.run(2, &[]);
