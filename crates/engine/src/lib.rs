@@ -55,7 +55,9 @@ pub use output::EngineOutput;
 pub use playout::{Mixing, PlayoutStats};
 pub use recording_tap::RecordedFrame;
 pub use role::Connection;
-pub use status::{EngineConfig, EngineError, EngineEvent, PeerStatus, SpeakingStatus, Status};
+pub use status::{
+    ClientEndReason, EngineConfig, EngineError, EngineEvent, PeerStatus, SpeakingStatus, Status,
+};
 pub use voice_engine::VoiceEngine;
 pub use voicemesh_sealing::{MemberEncryption, Seeds};
 pub use voicemesh_uplink::policy::UplinkStatus;

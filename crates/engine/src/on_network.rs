@@ -336,6 +336,7 @@ impl<N: Network> EngineOnNetwork<N> {
                 EngineOutput::ToClient { to, delivery, packet } => {
                     let _ = self.network.send_to_client(now, to, delivery, packet);
                 }
+                EngineOutput::EndClient { to } => self.network.end_client(now, to),
             }
         }
     }

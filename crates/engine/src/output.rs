@@ -20,4 +20,10 @@ pub enum EngineOutput<P> {
         /// The packet.
         packet: Bytes,
     },
+    /// The session's server ends one connection ([`EngineEvent::ClientEnded`](crate::EngineEvent)
+    /// says why).
+    EndClient {
+        /// The connection.
+        to: P,
+    },
 }

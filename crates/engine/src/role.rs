@@ -1,19 +1,21 @@
 //! What an engine is at the moment, and what it owns for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::network::{Delivery, DisconnectReason, NetworkEvent, PacketLimits};
 use voicemesh_session::output::Output;
-use voicemesh_session::{Client, Server, ServerConfig, ServerOutput};
-use voicemesh_wire::SessionId;
+use voicemesh_session::server::DropReason;
+use voicemesh_session::{Budgets, Client, Server, ServerConfig, ServerOutput, Verdict};
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
+use voicemesh_wire::{ClientId, SessionId};
 
 use crate::encryption::Encryption;
 use crate::mode::Mode;
 use crate::output::EngineOutput;
+use crate::status::ClientEndReason;
 
 /// Packets of a server that the owner has not taken, at most. It takes them after every call, and
 /// the call that makes most is a handshake: a state of each client for the one that joins, that
@@ -25,6 +27,10 @@ const SERVER_PACKETS: usize = 2 * (1 << 16) + GROUPS_PER_CLIENT;
 /// data are no longer added: four updates' worth of the busiest network. What is more is lost, as
 /// on any unreliable path.
 const OWN_UNRELIABLE: usize = 4096;
+
+/// Connections that were ended, and whose end the network has not reported: what comes on them has
+/// no effect. When there are more, the lowest is forgotten; it may shake hands anew.
+const ENDED: usize = 1024;
 
 /// A connection of a session's server. The own client of a host is none that a network could name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,26 +96,67 @@ pub(crate) struct Serving<P> {
     /// The network has said that it serves.
     pub(crate) is_hosting: bool,
     packets: ServerPackets<P>,
+    ended: BTreeSet<P>,
+}
+
+/// A client whose connection the server has ended.
+#[derive(Debug)]
+pub(crate) struct EndedClient {
+    pub(crate) client: ClientId,
+    pub(crate) name: String,
+    pub(crate) reason: ClientEndReason,
 }
 
 impl<P: Copy + Ord> Serving<P> {
     pub(crate) fn new(limits: PacketLimits, session: SessionId) -> Self {
         let config = ServerConfig {
             reliable_packet_bytes: limits.reliable_bytes,
+            budgets: Some(Budgets::default()),
             ..ServerConfig::default()
         };
         Self {
             server: Server::new(config, session),
             is_hosting: false,
             packets: ServerPackets::default(),
+            ended: BTreeSet::new(),
         }
     }
 
-    pub(crate) fn receive(&mut self, now: Duration, from: Connection<P>, packet: &Bytes) {
-        self.server.receive(now, from, packet, &mut self.packets);
+    /// A packet of a connection of the network. Gives whom it has cost its connection.
+    pub(crate) fn receive(
+        &mut self,
+        now: Duration,
+        peer: P,
+        packet: &Bytes,
+    ) -> Option<EndedClient> {
+        if !self.ended.is_empty() && self.ended.contains(&peer) {
+            return None;
+        }
+        let from = Connection::Remote(peer);
+        let verdict = self.server.receive(now, from, packet, &mut self.packets);
+        if verdict != Verdict::Dropped(DropReason::Flooding) {
+            return None;
+        }
+        let client = self.server.client_of(from)?;
+        let name = self.server.table().member(client).map(|member| member.info.name.clone());
+        self.server.disconnected(now, from, &mut self.packets);
+        self.ended.insert(peer);
+        if self.ended.len() > ENDED {
+            self.ended.pop_first();
+        }
+        self.packets.end_client(peer);
+        let reason = ClientEndReason::OverBudget;
+        Some(EndedClient { client, name: name.unwrap_or_default(), reason })
+    }
+
+    /// A packet of the client in the same process.
+    fn receive_own(&mut self, now: Duration, packet: &Bytes) {
+        self.server.receive(now, Connection::OwnClient, packet, &mut self.packets);
+        self.server.lift_budget(Connection::OwnClient);
     }
 
     pub(crate) fn client_gone(&mut self, now: Duration, peer: P) {
+        self.ended.remove(&peer);
         self.server.disconnected(now, Connection::Remote(peer), &mut self.packets);
     }
 
@@ -157,9 +204,7 @@ impl<P: Copy + Ord + Debug> Host<P> {
     ) -> Option<EngineOutput<P>> {
         while let Some(output) = poll_client(&mut self.client, encryption.as_deref_mut()) {
             match output {
-                Output::ToServer { packet, .. } => {
-                    self.serving.receive(self.now, Connection::OwnClient, &packet)
-                }
+                Output::ToServer { packet, .. } => self.serving.receive_own(self.now, &packet),
                 Output::PingServer { number, .. } => {
                     self.serving.packets.to_own_client.push_back(NetworkEvent::ServerPong(number));
                 }
@@ -251,6 +296,15 @@ impl<P> Default for ServerPackets<P> {
             has_lost_reliable: false,
             dropped: 0,
         }
+    }
+}
+
+impl<P: Copy + Ord> ServerPackets<P> {
+    /// What waits for it is not sent any more.
+    fn end_client(&mut self, peer: P) {
+        self.to_network
+            .retain(|output| !matches!(output, EngineOutput::ToClient { to, .. } if *to == peer));
+        self.to_network.push_back(EngineOutput::EndClient { to: peer });
     }
 }
 

@@ -115,9 +115,27 @@ pub enum EngineEvent<P> {
         /// The member.
         client: ClientId,
     },
+    /// The server side has ended one connection.
+    ClientEnded {
+        /// Whose.
+        client: ClientId,
+        /// How it was called; empty before its handshake.
+        name: String,
+        /// Why.
+        reason: ClientEndReason,
+    },
     /// The network reported what it must not; that had no effect. Of each rule only the first
     /// breach after a start is reported.
     ContractBroken(ContractError),
+}
+
+/// Why a server has ended the connection of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientEndReason {
+    /// It sent more of what must not be lost than the server passes on, or more groups and texts.
+    #[error("it sent more than the server passes on")]
+    OverBudget,
 }
 
 /// Mode, connection and members, at any time.

@@ -133,6 +133,7 @@ impl World {
                 EngineOutput::ToClient { to, packet, .. } => {
                     self.send(to, NetworkEvent::FromServer(packet));
                 }
+                EngineOutput::EndClient { to } => panic!("{to} is within its budget"),
                 EngineOutput::Client(Output::ToServer { packet, .. }) => {
                     self.count(&packet);
                     self.send(HOST, NetworkEvent::FromClient { peer: of, packet });

@@ -35,7 +35,7 @@ use crate::mode::Mode;
 use crate::output::EngineOutput;
 use crate::playout::{Heard, Mixing, Playout, PlayoutStats};
 use crate::recording_tap::{Frames, RecordedFrame};
-use crate::role::{Connection, Host, Role, Serving, client_event, poll_client};
+use crate::role::{Connection, EndedClient, Host, Role, Serving, client_event, poll_client};
 use crate::status::{EngineConfig, EngineError, EngineEvent, PeerStatus, Status};
 
 /// Events that are not taken yet. When there are more, the oldest are dropped and counted.
@@ -654,7 +654,10 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         };
         match event {
             NetworkEvent::FromClient { peer, packet } => {
-                serving.receive(now, Connection::Remote(peer), &packet)
+                if let Some(ended) = serving.receive(now, peer, &packet) {
+                    let EndedClient { client, name, reason } = ended;
+                    self.push(EngineEvent::ClientEnded { client, name, reason });
+                }
             }
             NetworkEvent::ClientGone { peer } => serving.client_gone(now, peer),
             NetworkEvent::Hosting => {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
 use voicemesh_engine::{
-    Connection, EngineConfig, EngineError, EngineEvent, EngineOnNetwork, EngineOutput, Mode,
-    StartError, VoiceEngine,
+    ClientEndReason, Connection, EngineConfig, EngineError, EngineEvent, EngineOnNetwork,
+    EngineOutput, Mode, StartError, VoiceEngine,
 };
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, ServerParameters};
 use voicemesh_session::client::ClientEvent;
@@ -151,6 +151,8 @@ struct Pair {
     client: VoiceEngine<u8>,
     /// Packets that the host wanted sent.
     sent: Vec<(u8, Bytes)>,
+    /// Connections that the host wanted ended.
+    ended: Vec<u8>,
 }
 
 const REMOTE: u8 = 7;
@@ -163,7 +165,8 @@ impl Pair {
         client.run_as_client(PacketLimits::default()).unwrap();
         host.handle(Duration::ZERO, NetworkEvent::Hosting);
         client.handle(Duration::ZERO, NetworkEvent::Connected);
-        let mut pair = Self { now: Duration::ZERO, host, client, sent: Vec::new() };
+        let mut pair =
+            Self { now: Duration::ZERO, host, client, sent: Vec::new(), ended: Vec::new() };
         for _ in 0..10 {
             pair.update_client();
             pair.update_host();
@@ -200,6 +203,7 @@ impl Pair {
                     self.sent.push((to, packet.clone()));
                     self.client.handle(self.now, NetworkEvent::FromServer(packet));
                 }
+                EngineOutput::EndClient { to } => self.ended.push(to),
                 EngineOutput::Client(output) => {
                     panic!("the host's client wants of the network: {output:?}")
                 }
@@ -231,6 +235,51 @@ fn what_the_server_sends_its_own_client_waits_for_the_next_update_and_passes_no_
     pair.host.send_text(everyone, "and back").unwrap();
     pair.take_outputs();
     assert_eq!(pair.sent.len(), 1);
+}
+
+#[test]
+fn a_guest_that_writes_without_end_loses_its_connection_and_nothing_more_of_it_is_taken() {
+    let mut pair = Pair::new();
+    let (name, client) = (
+        "peer 2".to_owned(),
+        pair.host.server().unwrap().client_of(Connection::Remote(REMOTE)).unwrap(),
+    );
+    let everyone = Recipient::Group(GroupId::of(voicemesh_session::GLOBAL_GROUP));
+    for _ in 0..1_000 {
+        pair.client.send_text(everyone, "hello").unwrap();
+        pair.update_client();
+    }
+    assert_eq!(pair.ended, [REMOTE], "once, though it goes on");
+    pair.update_host();
+    let events: Vec<_> = std::iter::from_fn(|| pair.host.poll_event()).collect();
+    let ended = EngineEvent::ClientEnded { client, name, reason: ClientEndReason::OverBudget };
+    assert!(events.contains(&ended), "{events:?}");
+    let texts = events.into_iter().filter_map(text).count();
+    assert!((200..1_000).contains(&texts), "{texts}");
+    assert_eq!(pair.host.status().members.len(), 1, "the host alone");
+    // Its network reports the end; then the same connection may be another's.
+    pair.sent.clear();
+    pair.host.handle(pair.now, NetworkEvent::ClientGone { peer: REMOTE });
+    pair.client.stop(pair.now);
+    pair.client.run_as_client(PacketLimits::default()).unwrap();
+    pair.client.handle(pair.now, NetworkEvent::Connected);
+    for _ in 0..10 {
+        pair.update_client();
+        pair.update_host();
+    }
+    assert_eq!(pair.host.status().members.len(), 2);
+}
+
+/// The host's own program is not hostile to itself.
+#[test]
+fn a_host_may_write_as_much_as_it_likes() {
+    let mut pair = Pair::new();
+    let everyone = Recipient::Group(GroupId::of(voicemesh_session::GLOBAL_GROUP));
+    for _ in 0..1_000 {
+        pair.host.send_text(everyone, "hello").unwrap();
+        pair.take_outputs();
+    }
+    assert_eq!((pair.sent.len() >= 1_000, pair.ended.len()), (true, 0));
 }
 
 /// proves: D-51
@@ -354,6 +403,8 @@ fn a_host_that_is_not_updated_loses_speech_and_then_its_session() {
     let everyone = Recipient::Group(GroupId::of(voicemesh_session::GLOBAL_GROUP));
     let flood = |pair: &mut Pair, texts: usize| {
         for _ in 0..texts {
+            // As many as the budget of a client has.
+            pair.now += Duration::from_millis(50);
             pair.client.send_text(everyone, "x").unwrap();
             while let Some(output) = pair.client.poll_output() {
                 if let EngineOutput::Client(Output::ToServer {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use voicemesh_common::{AddressKey, lock};
+use voicemesh_session::budget::{Budget, Budgets};
 
-use crate::budget::{Budget, Budgets};
 use crate::returns::{ANSWERS, JoinPayer, Joins, Returning, Returns};
 
 /// An address without connections is forgotten after this time; by then its buckets are full again, of

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use voicemesh_common::{Rate, TokenBucket, lock};
+use voicemesh_session::budget::{Budget, Budgets, Cost};
 use voicemesh_wire::limits::BINARY_MESSAGE_BYTES;
-use voicemesh_wire::packet::{self, Kind};
+use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, Presence, ServerMessage, decode_client,
     request_of,
 };
 
-use crate::budget::{Budget, Budgets, Cost};
 use crate::output::CloseReason;
 use crate::refusal::Refusal;
 
@@ -134,8 +134,7 @@ impl ConnectionGuard {
         if packet.len() > BINARY_MESSAGE_BYTES {
             return Self::too_large();
         }
-        let cost = cost(packet);
-        if !self.spend(now, cost) {
+        if !self.spend(now, Cost::of_packet(packet)) {
             return self.over_budget(now, None, packet::is_written(packet));
         }
         GuardVerdict::Packet
@@ -243,48 +242,6 @@ impl ConnectionGuard {
     }
 }
 
-/// What a packet makes the server do: copies for those whom a relay packet lists, a copy for
-/// everyone of what changes the session or is written, and nothing of what it will drop.
-fn cost(packet: &[u8]) -> Cost {
-    let bytes = packet.len();
-    let Ok((header, body)) = packet::open(packet) else { return Cost::Packet { copies: 1, bytes } };
-    if packet::is_written(packet) {
-        return Cost::Broadcast { bytes };
-    }
-    match header.kind {
-        Kind::ServerRelayReliable | Kind::ServerRelayUnreliable => {
-            let copies = body.first().map_or(1, |count| usize::from(*count).max(1));
-            Cost::Packet { copies, bytes }
-        }
-        Kind::HandshakeRequest => Cost::StateRequest { bytes },
-        Kind::ClientState | Kind::DeltaClientState => Cost::Broadcast { bytes },
-        Kind::HandshakeResponse
-        | Kind::ErrorWrongSession
-        | Kind::RemoveClient
-        | Kind::HandshakeP2P
-        | Kind::VoiceData
-        | Kind::VoiceAck
-        | Kind::Probe
-        | Kind::ProbeEcho
-        | Kind::VoiceCopies
-        | Kind::ReceptionReport
-        | Kind::ClockProbe
-        | Kind::ClockEcho
-        | Kind::DataSegment
-        | Kind::DataAck
-        | Kind::DataMessage
-        | Kind::DataReset
-        | Kind::BandwidthProbe
-        | Kind::BandwidthReport
-        | Kind::KeyPackage
-        | Kind::KeyRequest
-        | Kind::TextData
-        | Kind::GroupText
-        | Kind::SealedText
-        | Kind::Unassigned(_) => Cost::Packet { copies: 1, bytes },
-    }
-}
-
 /// Whether a room with `others` in it, the joiner itself not counted, is what a join asks for.
 pub(crate) fn check_presence(presence: Presence, others: usize) -> Result<(), Refusal> {
     match presence {
@@ -297,7 +254,7 @@ pub(crate) fn check_presence(presence: Presence, others: usize) -> Result<(), Re
 #[cfg(test)]
 mod tests {
     use voicemesh_wire::identity::IdentityProof;
-    use voicemesh_wire::packet::{Recipient, Relay, SealedText, SealedWith, TextData};
+    use voicemesh_wire::packet::{Kind, Recipient, Relay, SealedText, SealedWith, TextData};
     use voicemesh_wire::signaling::{Capabilities, MemberStatus, Metadata};
     use voicemesh_wire::{ClientId, GroupId, SessionId};
 

@@ -17,7 +17,6 @@
 //! ([`ticket::TicketCipher`]) and who signs access tokens ([`grant::TokenVerifier`]).
 
 mod address;
-mod budget;
 pub mod grant;
 mod guard;
 mod hash_queue;
@@ -39,7 +38,6 @@ pub mod ticket;
 mod visit;
 
 pub use address::Address;
-pub use budget::{Budget, Budgets};
 pub use guard::{Allowance, ConnectionGuard, GuardVerdict};
 pub use hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
 pub use kept_bans::KeptBans;
@@ -60,3 +58,4 @@ pub use send_queue::{Check, Liveness, Next, OutgoingMessage, SendQueue, Taken};
 pub use signaling::{Draw, Settings, Signaling};
 pub use visit::{HELD_BYTES, Input, Visit, send_away};
 pub use voicemesh_common::{AddressKey, Most, Rate, TokenBucket, Unfinished, lock};
+pub use voicemesh_session::budget::{Budget, Budgets};

@@ -22,7 +22,6 @@ use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, PeerInfo};
 use voicemesh_wire::{PeerId, RoomName, SessionId};
 
 use crate::address::{Address, Addresses};
-use crate::budget::Budgets;
 use crate::guard::check_presence;
 use crate::kept_bans::KeptBans;
 use crate::line::Line;
@@ -35,6 +34,7 @@ use crate::room_entry::{EntryOutcome, JoinOrigin, RoomEntry};
 use crate::subjects::Subjects;
 use crate::ticket::{MemberSince, TicketIssuer, TicketKey, TimeOfDay};
 use crate::visit::{Input, Visit};
+use voicemesh_session::budget::Budgets;
 
 /// Fills a buffer with random bytes that cannot be guessed; false if there are none.
 pub type Draw = Box<dyn Fn(&mut [u8]) -> bool + Send + Sync>;

@@ -12,6 +12,7 @@
 //! the events. Time is a [`std::time::Duration`] since an epoch that the caller chooses once; nothing
 //! here reads a clock, and the same inputs give the same outputs.
 
+pub mod budget;
 pub mod client;
 pub mod data;
 pub mod network;
@@ -25,6 +26,7 @@ mod table;
 mod transport;
 pub mod voice_targets;
 
+pub use budget::Budgets;
 pub use client::{Client, ClientConfig, ClientEvent};
 pub use network::{Delivery, Network, Reliability};
 pub use output::{LinkPacket, Output};

@@ -108,9 +108,10 @@ pub trait Network {
         packet: Bytes,
     ) -> Result<(), NetworkError>;
 
-    /// Server side: ends one connection, which takes less than it is sent. Its client loses it;
-    /// [`NetworkEvent::ClientGone`] may follow here. Asked only by what lies between a session and
-    /// its network and keeps packets.
+    /// Server side: ends one connection, which takes less than it is sent or sends more than its
+    /// budget ([`DropReason::Flooding`](crate::server::DropReason)). Its client loses it;
+    /// [`NetworkEvent::ClientGone`] may follow here. What a network that cannot end connections
+    /// goes on to report of it has no effect.
     fn end_client(&mut self, _now: Duration, _client: Self::Peer) {}
 
     /// Sends to as many destinations as can be reached directly and removes those from the list;

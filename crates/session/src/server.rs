@@ -20,6 +20,7 @@ use voicemesh_wire::packet::{
 use voicemesh_wire::{ClientId, DecodeError, GroupId, Permissions, SessionId};
 
 use crate::GLOBAL_GROUP;
+use crate::budget::{Budget, Budgets, Cost, factor_of};
 use crate::table::Table;
 use crate::transport::Delivery;
 use ids::IdPool;
@@ -44,6 +45,9 @@ pub struct ServerConfig {
     /// speakers learn of a joiner at the same time as the joiner gets its response, and the first
     /// voice comes one round trip later.
     pub first_group: Option<String>,
+    /// What each client may make the server send. `None` where whoever hands in packets has charged
+    /// for them already, as a room's server does.
+    pub budgets: Option<Budgets>,
 }
 
 impl Default for ServerConfig {
@@ -53,6 +57,7 @@ impl Default for ServerConfig {
             id_quarantine: Duration::from_secs(60),
             wrong_session_interval: Duration::from_millis(250),
             first_group: Some(GLOBAL_GROUP.to_owned()),
+            budgets: None,
         }
     }
 }
@@ -138,6 +143,10 @@ pub enum DropReason {
     HeldElsewhere,
     /// It came on a connection from which another has taken over, too late to be passed on.
     Outdated,
+    /// Its sender has used up its budget ([`ServerConfig::budgets`]), and can do without it.
+    OverBudget,
+    /// Its sender has used up its budget, and it must not be lost: end the connection.
+    Flooding,
 }
 
 /// No client id is free.
@@ -177,6 +186,8 @@ struct Connection {
     takes_data: bool,
     /// Its display name; `None` for a connection that was not admitted, which names itself.
     name: Option<String>,
+    /// What it may still make the server send; `None`: no limit.
+    budget: Option<Budget>,
 }
 
 /// A joined client as a sender.
@@ -339,6 +350,28 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
+    /// A connection is the server's own, in one process with it: it has no budget.
+    pub fn lift_budget(&mut self, peer: P) {
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.budget = None;
+        }
+    }
+
+    /// Charges for what a packet makes the server do, where the server does so.
+    fn charge(&mut self, now: Duration, peer: P, packet: &[u8]) -> Result<(), DropReason> {
+        let factor = factor_of(self.clients.len());
+        let connection = self.connections.get_mut(&peer);
+        let Some(budget) = connection.and_then(|known| known.budget.as_mut()) else {
+            return Ok(());
+        };
+        let (cost, may_be_lost) = Cost::without_pairs(packet);
+        match budget.spend_among(now, cost, factor) {
+            true => Ok(()),
+            false if may_be_lost => Err(DropReason::OverBudget),
+            false => Err(DropReason::Flooding),
+        }
+    }
+
     fn try_receive(
         &mut self,
         now: Duration,
@@ -351,6 +384,7 @@ impl<P: Copy + Ord> Server<P> {
             Kind::HandshakeRequest => None,
             _ => Some(self.sender_of(now, peer, header, out)?),
         };
+        self.charge(now, peer, packet)?;
         match (ToServer::decode(header.kind, body)?, sender) {
             (ToServer::HandshakeRequest(request), _) => self.handshake(now, peer, request, out),
             (_, None) => Err(DropReason::NotJoined),
@@ -440,7 +474,12 @@ impl<P: Copy + Ord> Server<P> {
             Some(connection) => connection.client,
             None => self.reserve(now, peer, None).map_err(|SessionFull| DropReason::Full)?,
         };
-        self.send_state(client, peer, out);
+        let bytes = self.send_state(client, peer, out);
+        if let Some(budget) =
+            self.connections.get_mut(&peer).and_then(|known| known.budget.as_mut())
+        {
+            budget.charge_answer(bytes);
+        }
         if self
             .connections
             .get_mut(&peer)
@@ -473,7 +512,7 @@ impl<P: Copy + Ord> Server<P> {
     /// that has not shaken hands.
     pub fn refresh(&self, peer: P, out: &mut impl ServerOutput<P>) -> Vec<ClientId> {
         match self.connections.get(&peer).filter(|connection| connection.joined) {
-            Some(connection) => self.send_response(connection.client, peer, out),
+            Some(connection) => self.send_response(connection.client, peer, out).1,
             None => Vec::new(),
         }
     }
@@ -481,28 +520,36 @@ impl<P: Copy + Ord> Server<P> {
     /// Sends a client the state of one member as it is now. Sends nothing if that member has left:
     /// the client is sent a RemoveClient.
     pub fn refresh_member(&self, peer: P, member: ClientId, out: &mut impl ServerOutput<P>) {
-        if let Some(member) = self.table.member(member) {
-            let state = member.to_state().encode(self.session);
-            out.deliver(peer, state.into(), Delivery::Reliable, Purpose::Snapshot);
-        }
+        self.send_member(peer, member, out);
     }
 
+    /// Gives how many bytes it sends.
+    fn send_member(&self, peer: P, member: ClientId, out: &mut impl ServerOutput<P>) -> usize {
+        let Some(member) = self.table.member(member) else { return 0 };
+        let state = member.to_state().encode(self.session);
+        let bytes = state.len();
+        out.deliver(peer, state.into(), Delivery::Reliable, Purpose::Snapshot);
+        bytes
+    }
+
+    /// Gives how many bytes it sends, and the members that did not fit.
     fn send_response(
         &self,
         client: ClientId,
         peer: P,
         out: &mut impl ServerOutput<P>,
-    ) -> Vec<ClientId> {
+    ) -> (usize, Vec<ClientId>) {
         let most_bytes = self.config.reliable_packet_bytes;
         let (response, outside) = response::first(&self.table, client, self.session, most_bytes);
+        let bytes = response.len();
         out.deliver(peer, response.into(), Delivery::Reliable, Purpose::Snapshot);
-        outside
+        (bytes, outside)
     }
 
-    fn send_state(&self, client: ClientId, peer: P, out: &mut impl ServerOutput<P>) {
-        for member in self.send_response(client, peer, out) {
-            self.refresh_member(peer, member, out);
-        }
+    /// Gives how many bytes it sends.
+    fn send_state(&self, client: ClientId, peer: P, out: &mut impl ServerOutput<P>) -> usize {
+        let (bytes, outside) = self.send_response(client, peer, out);
+        outside.into_iter().fold(bytes, |sum, member| sum + self.send_member(peer, member, out))
     }
 
     /// The name that a connection was admitted with; what a client says later does not change it.
@@ -603,6 +650,11 @@ impl<P: Copy + Ord> Server<P> {
                 takes_group_text: false,
                 takes_data: true,
                 name: None,
+                budget: self
+                    .config
+                    .budgets
+                    .as_ref()
+                    .map(|budgets| Budget::of_connection(now, budgets)),
             },
         );
         Ok(client)

@@ -14,7 +14,7 @@ use voicemesh_session::client::{ClientEvent, Phase};
 use voicemesh_session::network::DisconnectReason;
 use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_session::{GLOBAL_GROUP, Network};
-use voicemesh_wire::{ClientId, PeerId, SessionId};
+use voicemesh_wire::{ClientId, DisplayName, PeerId, SessionId};
 
 use super::members::{Change, Members};
 use super::orders::{Follow, ModeRequest, Orders};
@@ -244,6 +244,12 @@ impl<N: Network> Worker<N> {
                 self.failed(now, "not-connected", words(&reason));
             }
             Some(EngineEvent::HostingFailed(why)) => self.failed(now, "hosting-failed", why),
+            Some(EngineEvent::ClientEnded { client, name, reason }) => {
+                let Some(session) = self.engine.status().session else { return };
+                let name = DisplayName::received(&name, PeerId::of_client(session, client));
+                let message = format!("{} was disconnected: {reason}", name.as_str());
+                self.voice.warn(now, "network", message);
+            }
             Some(EngineEvent::ContractBroken(error)) => {
                 self.voice.warn(now, "network", error.to_string());
             }

@@ -13,9 +13,9 @@ use voicemesh_wire::signaling::{
 
 use super::*;
 use crate::Rate;
-use crate::budget::Budgets;
 use crate::output::Publisher;
 use crate::signaling::Settings;
+use voicemesh_session::budget::Budgets;
 
 const NOW: Duration = Duration::from_secs(1);
 const JOINS: u32 = 5;

@@ -653,3 +653,143 @@ fn a_peer_is_identified_by_any_small_type() {
     joins(["name", "of", "a peer"]);
     joins(std::net::SocketAddr::from(([192, 0, 2, 1], 5)));
 }
+
+/// A session with budgets: a hostile or honest speaker, and so many listeners.
+fn budgeted(listeners: u8) -> (Room, ClientId, Vec<ClientId>) {
+    let config = ServerConfig { budgets: Some(Budgets::default()), ..ServerConfig::default() };
+    let mut room = Room { server: Server::new(config, session()), sent: Sent::default() };
+    let speaker = room.join(0, &["Global"]);
+    let others = (1..=listeners).map(|peer| room.join(peer, &["Global"])).collect();
+    room.packets();
+    (room, speaker, others)
+}
+
+/// A frame, padded to this size, and relayed to these.
+fn speech(kind: Kind, sender: ClientId, to: &[ClientId], bytes: usize) -> Bytes {
+    let mut inside = unassigned(sender);
+    inside.resize(bytes, 0);
+    relay(kind, to, &inside).into()
+}
+
+#[test]
+fn speech_to_64_listeners_in_frames_of_10_ms_that_are_sent_twice_is_within_the_budget() {
+    let (mut room, ada, others) = budgeted(64);
+    let frame = speech(Kind::ServerRelayUnreliable, ada, &others, 150);
+    for number in 0..60 * 200 {
+        let now = NOW + Duration::from_millis(5 * number);
+        let verdict = room.server.receive(now, 0, &frame, &mut room.sent);
+        assert_eq!(verdict, Verdict::Relayed { copies: 64 }, "packet {number}");
+        room.sent.0.clear();
+    }
+}
+
+#[test]
+fn a_flood_of_speech_is_dropped_and_takes_nothing_from_what_others_say() {
+    let (mut room, ada, others) = budgeted(8);
+    let bob = others[0];
+    let flood = speech(Kind::ServerRelayUnreliable, ada, &others, 1_000);
+    let honest = speech(Kind::ServerRelayUnreliable, bob, &others[1..], 100);
+    let mut copies = 0;
+    for ms in 0..10_000 {
+        let now = NOW + Duration::from_millis(ms);
+        for _ in 0..2 {
+            match room.server.receive(now, 0, &flood, &mut room.sent) {
+                Verdict::Relayed { copies: 8 } => copies += 8,
+                verdict => assert_eq!(verdict, Verdict::Dropped(DropReason::OverBudget)),
+            }
+        }
+        if ms % 20 == 0 {
+            let verdict = room.server.receive(now, 1, &honest, &mut room.sent);
+            assert_eq!(verdict, Verdict::Relayed { copies: 7 });
+        }
+        room.sent.0.clear();
+    }
+    let Budgets { bytes, .. } = Budgets::default();
+    let most = ((bytes.burst + 10.0 * bytes.per_second) / 1_000.0) as usize;
+    assert!(copies <= most && copies > most * 9 / 10, "{copies} copies, {most} at most");
+}
+
+/// Speech, texts and groups that a receiver's queue keeps until they are taken: each is scarce long
+/// before the 8 MiB that a host keeps for one guest.
+#[test]
+fn what_must_not_be_lost_never_fills_the_queue_of_a_slow_receiver() {
+    type Flood = fn(ClientId, &[ClientId], usize) -> Bytes;
+    let floods: [Flood; 3] = [
+        |ada, others, _| speech(Kind::ServerRelayReliable, ada, others, 1_000),
+        |ada, _, _| {
+            let recipient = Recipient::Group(GroupId::of("Global"));
+            let text = "x".repeat(1_000);
+            TextData { sender: ada, recipient, text: &text }.encode(session()).into()
+        },
+        |ada, _, number| {
+            let groups = (0..20).map(|group| format!("{number} {group} {}", "x".repeat(30)));
+            let client = ClientInfo { name: "p0".to_owned(), id: ada, codec: CODEC };
+            ClientState { client, groups: groups.collect() }.encode(session()).into()
+        },
+    ];
+    for (kind, flood) in floods.into_iter().enumerate() {
+        for to in [1, 8] {
+            let (mut room, ada, others) = budgeted(8);
+            let mut waiting = 0;
+            let ended = (0..10_000).find(|number| {
+                let now = NOW + Duration::from_millis(*number as u64);
+                let packet = flood(ada, &others[..to], *number);
+                let verdict = room.server.receive(now, 0, &packet, &mut room.sent);
+                let kept = room.sent.0.drain(..).filter(|(peer, ..)| *peer == 1);
+                waiting += kept.map(|(_, packet, _)| packet.len()).sum::<usize>();
+                verdict == Verdict::Dropped(DropReason::Flooding)
+            });
+            assert!(ended.is_some(), "flood {kind} to {to}");
+            assert!(waiting > 50_000 && waiting < 256 * 1024, "flood {kind} to {to}: {waiting}");
+        }
+    }
+}
+
+/// A client that gets no answer asks again, and does not know that the answer is long.
+#[test]
+fn handshakes_over_the_budget_are_dropped_and_end_no_one() {
+    let (mut room, ..) = budgeted(8);
+    let request: Bytes = HandshakeRequest { codec: CODEC, name: "p0".into() }.encode().into();
+    let verdicts: Vec<_> =
+        (0..1_000).map(|_| room.server.receive(NOW, 0, &request, &mut room.sent)).collect();
+    assert_eq!(verdicts[0], Verdict::Applied);
+    assert_eq!(verdicts.last(), Some(&Verdict::Dropped(DropReason::OverBudget)));
+    assert!(!verdicts.contains(&Verdict::Dropped(DropReason::Flooding)));
+    let later = NOW + Duration::from_secs(1);
+    assert_eq!(room.server.receive(later, 0, &request, &mut room.sent), Verdict::Applied);
+}
+
+/// The same wire, ten times as many listeners as a room has.
+#[test]
+fn a_session_larger_than_a_room_has_as_much_more_to_pass_on() {
+    let config = ServerConfig { budgets: Some(Budgets::default()), ..ServerConfig::default() };
+    let mut server = Server::<u16>::new(config, session());
+    let mut taken = Taken::default();
+    for peer in 0..=640 {
+        let request = HandshakeRequest { codec: CODEC, name: format!("p{peer}") };
+        server.receive(NOW, peer, &request.encode().into(), &mut taken);
+    }
+    let client = |peer: u16| server.client_of(peer).unwrap();
+    let ada = client(0);
+    let others: Vec<_> = (1..=640).map(client).collect();
+    let frames: Vec<_> = others
+        .chunks(128)
+        .map(|some| speech(Kind::ServerRelayUnreliable, ada, some, 150))
+        .collect();
+    for number in 0..30 * 100 {
+        let now = NOW + Duration::from_millis(10 * number);
+        for frame in &frames {
+            let verdict = server.receive(now, 0, frame, &mut taken);
+            assert_eq!(verdict, Verdict::Relayed { copies: 128 }, "frame {number}");
+        }
+    }
+}
+
+#[derive(Default)]
+struct Taken(usize);
+
+impl ServerOutput<u16> for Taken {
+    fn send(&mut self, _to: u16, _packet: Bytes, _delivery: Delivery) {
+        self.0 += 1;
+    }
+}

@@ -1,8 +1,13 @@
-//! How much one connection, or one address, may ask of the server.
+//! How much one connection, or one address, may ask of a session's server.
+//!
+//! A room's server charges before a packet reaches the session (crate `voicemesh-rooms`), and limits
+//! each pair of members beside it. Where there is none, the session's server charges by itself
+//! ([`ServerConfig::budgets`](crate::ServerConfig::budgets)).
 
 use std::time::Duration;
 
 use voicemesh_common::{Rate, TokenBucket};
+use voicemesh_wire::packet::{self, Kind, Relay, Routing};
 
 /// What goes to everyone is more than a crowd behind one address needs if each of them sends all
 /// that one may.
@@ -60,25 +65,112 @@ impl Default for Budgets {
 
 /// What is about to be spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cost {
+pub enum Cost {
+    /// A message that changes nothing for others.
     Message,
     /// A message that is answered with state, of a size that is known afterwards
     /// ([`Budget::charge_answer`]).
     RosterRequest,
+    /// A handshake, which is answered with state as well.
     StateRequest {
+        /// Of the request, which others may learn of.
         bytes: usize,
     },
+    /// A change that everyone in the room is sent.
     MetadataUpdate,
+    /// A signal for one other member.
     Signal {
+        /// Its size.
         bytes: usize,
     },
+    /// What everyone in the room is sent.
     Broadcast {
+        /// Its size.
         bytes: usize,
     },
+    /// What is passed on, and lost where a receiver is behind.
     Packet {
+        /// Receivers that it names.
         copies: usize,
+        /// The size of a copy.
         bytes: usize,
     },
+    /// What is passed on, and waits for a receiver that is behind: to each of them it is as scarce
+    /// as what goes to everyone.
+    Kept {
+        /// Receivers that it names.
+        copies: usize,
+        /// The size of a copy.
+        bytes: usize,
+    },
+}
+
+impl Cost {
+    /// What a packet makes the server do: copies for those whom a relay packet lists, a copy for
+    /// everyone of what changes the session or is written, and nothing of what it will drop.
+    pub fn of_packet(packet: &[u8]) -> Self {
+        let bytes = packet.len();
+        let one = Self::Packet { copies: 1, bytes };
+        let Ok((header, body)) = packet::open(packet) else { return one };
+        if packet::is_written(packet) {
+            return Self::Broadcast { bytes };
+        }
+        match header.kind {
+            Kind::ServerRelayReliable | Kind::ServerRelayUnreliable => {
+                let copies = body.first().map_or(1, |count| usize::from(*count).max(1));
+                Self::Packet { copies, bytes }
+            }
+            Kind::HandshakeRequest => Self::StateRequest { bytes },
+            Kind::ClientState | Kind::DeltaClientState => Self::Broadcast { bytes },
+            Kind::HandshakeResponse
+            | Kind::ErrorWrongSession
+            | Kind::RemoveClient
+            | Kind::HandshakeP2P
+            | Kind::VoiceData
+            | Kind::VoiceAck
+            | Kind::Probe
+            | Kind::ProbeEcho
+            | Kind::VoiceCopies
+            | Kind::ReceptionReport
+            | Kind::ClockProbe
+            | Kind::ClockEcho
+            | Kind::DataSegment
+            | Kind::DataAck
+            | Kind::DataMessage
+            | Kind::DataReset
+            | Kind::BandwidthProbe
+            | Kind::BandwidthReport
+            | Kind::KeyPackage
+            | Kind::KeyRequest
+            | Kind::TextData
+            | Kind::GroupText
+            | Kind::SealedText
+            | Kind::Unassigned(_) => one,
+        }
+    }
+
+    /// The same where nothing else limits what one member sends to another, and whether the packet
+    /// may be lost: speech, the game's own bytes, and a handshake, which its client repeats.
+    pub(crate) fn without_pairs(packet: &[u8]) -> (Self, bool) {
+        let cost = Self::of_packet(packet);
+        let Ok((header, body)) = packet::open(packet) else { return (cost, true) };
+        match header.kind {
+            Kind::ServerRelayReliable => {
+                let inside = Relay::decode(body).and_then(|relay| Routing::read(relay.packet));
+                match (inside.is_ok_and(|inside| inside.kind.is_data()), cost) {
+                    (true, cost) => (cost, true),
+                    (false, Self::Packet { copies, bytes }) => {
+                        (Self::Kept { copies, bytes }, false)
+                    }
+                    (false, cost) => (cost, false),
+                }
+            }
+            Kind::ClientState | Kind::DeltaClientState | Kind::TextData | Kind::GroupText => {
+                (cost, false)
+            }
+            _ => (cost, true),
+        }
+    }
 }
 
 /// The buckets of one connection or one address.
@@ -135,12 +227,23 @@ impl Budget {
     }
 
     /// State was sent in answer to a request.
-    pub(crate) fn charge_answer(&mut self, bytes: usize) {
+    pub fn charge_answer(&mut self, bytes: usize) {
         self.answers.charge(bytes as f64);
     }
 
-    pub(crate) fn spend(&mut self, now: Duration, cost: Cost) -> bool {
-        let rates = self.rates;
+    /// Takes what this costs, or refuses it.
+    pub fn spend(&mut self, now: Duration, cost: Cost) -> bool {
+        self.spend_among(now, cost, 1.0)
+    }
+
+    /// The same in a session so many times as large as a room: what is passed on may be as much
+    /// more.
+    pub(crate) fn spend_among(&mut self, now: Duration, cost: Cost, factor: f64) -> bool {
+        let rates = SpentRates {
+            copies: self.rates.copies.times(factor),
+            bytes: self.rates.bytes.times(factor),
+            ..self.rates
+        };
         match cost {
             Cost::Message => self.messages.take(now, rates.messages, 1.0),
             Cost::MetadataUpdate => self.messages.take(now, rates.messages, 8.0),
@@ -165,8 +268,20 @@ impl Budget {
                 self.copies.take(now, rates.copies, copies)
                     && self.bytes.take(now, rates.bytes, copies * bytes as f64)
             }
+            Cost::Kept { copies, bytes } => {
+                self.broadcasts.take(now, rates.broadcasts, bytes as f64)
+                    && self.spend_among(now, Cost::Packet { copies, bytes }, factor)
+            }
         }
     }
+}
+
+/// Budgets are for a room of so many.
+const MEMBERS: usize = 64;
+
+/// How many times as large as a room a session of so many clients is.
+pub(crate) fn factor_of(clients: usize) -> f64 {
+    (clients as f64 / MEMBERS as f64).max(1.0)
 }
 
 #[cfg(test)]
