@@ -5,6 +5,8 @@
 //! behind it, and, where overflow is checked, at the greatest numbers. The layout is that of the
 //! netcode standard 1.02: the first byte has the type and the number of bytes of the sequence.
 
+use std::net::{IpAddr, SocketAddr};
+
 use chacha20poly1305::aead::AeadInPlace as _;
 use chacha20poly1305::{Key, KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
 
@@ -71,6 +73,72 @@ pub(crate) fn open_request(datagram: &[u8], key: &[u8; KEY_BYTES]) -> Option<Req
     Some(Request { client: number(&token[..8])?, expires_at_s: number(&open[22..30])? })
 }
 
+/// The length of the token without its tag.
+const TOKEN_BYTES: usize = 1024 - TAG_BYTES;
+/// Of its two keys and what its client says of itself, behind the addresses.
+const BEHIND_ADDRESSES_BYTES: usize = 32 + 32 + 256;
+
+/// Puts the server's address in the place of those that the client was given: netcode refuses a
+/// token without one of the server's own, and a server on all addresses does not know all by which
+/// it is reached, nor when further ones come. What lets a client in is the key. False, and without
+/// effect, if it is none of this key.
+pub(crate) fn name_server(datagram: &mut [u8], key: &[u8; KEY_BYTES], server: SocketAddr) -> bool {
+    let Some((open, sealed)) = datagram.split_at_mut_checked(54) else { return false };
+    let Some((token, tag)) =
+        sealed.get_mut(..1024).and_then(|sealed| sealed.split_at_mut_checked(TOKEN_BYTES))
+    else {
+        return false;
+    };
+    let (cipher, nonce) = (XChaCha20Poly1305::new(Key::from_slice(key)), open[30..].to_vec());
+    let mut plain = token.to_vec();
+    let is_open = cipher.decrypt_in_place_detached(
+        XNonce::from_slice(&nonce),
+        &open[1..30],
+        &mut plain,
+        Tag::from_slice(tag),
+    );
+    if is_open.is_err() {
+        return false;
+    }
+    let Some(rest) = behind_addresses(&plain) else { return false };
+    // The client's id and its timeout stay.
+    let mut renamed = [&plain[..12], &1_u32.to_le_bytes()[..]].concat();
+    match server.ip() {
+        IpAddr::V4(ip) => renamed.extend([&[IPV4][..], &ip.octets()].concat()),
+        IpAddr::V6(ip) => renamed.extend([&[IPV6][..], &ip.octets()].concat()),
+    }
+    renamed.extend(server.port().to_le_bytes());
+    renamed.extend(rest);
+    renamed.resize(TOKEN_BYTES, 0);
+    // The text is another under the same nonce: it does not leave this process.
+    let Ok(sealed_tag) =
+        cipher.encrypt_in_place_detached(XNonce::from_slice(&nonce), &open[1..30], &mut renamed)
+    else {
+        return false;
+    };
+    token.copy_from_slice(&renamed);
+    tag.copy_from_slice(&sealed_tag);
+    true
+}
+
+/// Types of addresses in a token.
+const IPV4: u8 = 1;
+const IPV6: u8 = 2;
+
+fn behind_addresses(token: &[u8]) -> Option<&[u8]> {
+    let count = u32::from_le_bytes(token.get(12..16)?.try_into().ok()?);
+    let mut rest = token.get(16..)?;
+    for _ in 0..count.min(32) {
+        let bytes = match rest.first()? {
+            &IPV4 => 1 + 4 + 2,
+            &IPV6 => 1 + 16 + 2,
+            _ => return None,
+        };
+        rest = rest.get(bytes..)?;
+    }
+    rest.get(..BEHIND_ADDRESSES_BYTES)
+}
+
 /// Whether it is the answer to a request that netcode keeps.
 pub(crate) fn is_challenge(datagram: &[u8]) -> bool {
     kind(datagram) == Some(CHALLENGE)
@@ -78,10 +146,12 @@ pub(crate) fn is_challenge(datagram: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::time::Duration;
 
-    use renetcode::{ClientAuthentication, ConnectToken, NetcodeClient};
+    use renetcode::{
+        ClientAuthentication, ConnectToken, NetcodeClient, NetcodeServer, ServerAuthentication,
+        ServerConfig, ServerResult,
+    };
 
     use super::*;
 
@@ -102,6 +172,46 @@ mod tests {
         ] {
             assert_eq!(is_well_formed(&datagram), expected, "{datagram:?}");
         }
+    }
+
+    #[test]
+    fn a_token_names_the_server_that_it_has_reached_by_whatever_address() {
+        let (now, key) = (Duration::from_secs(1_000), [7; KEY_BYTES]);
+        let own: SocketAddr = "[2001:db8::1]:7788".parse().unwrap();
+        let mut server = NetcodeServer::new(ServerConfig {
+            current_time: now,
+            max_clients: 1,
+            protocol_id: 1,
+            public_addresses: vec![own],
+            authentication: ServerAuthentication::Secure { private_key: key },
+        });
+        let hosts =
+            vec![SocketAddr::from(([192, 0, 2, 1], 7777)), "[2001:db8::2]:1".parse().unwrap()];
+        let connect_token = ConnectToken::generate(now, 1, 600, 42, 5, hosts, None, &key).unwrap();
+        let authentication = ClientAuthentication::Secure { connect_token };
+        let mut client = NetcodeClient::new(now, authentication).unwrap();
+        let (request, _) = client.update(Duration::from_millis(250)).unwrap();
+        let from = "192.0.2.9:9".parse().unwrap();
+        let mut unchanged = request.to_vec();
+        assert!(matches!(server.process_packet(from, &mut unchanged), ServerResult::None));
+        let mut request = request.to_vec();
+        assert!(!name_server(&mut request.clone(), &[8; KEY_BYTES], own));
+        assert!(!name_server(&mut request[..1077], &key, own));
+        let expected = open_request(&request, &key);
+        assert!(name_server(&mut request, &key, own));
+        assert_eq!(open_request(&request, &key), expected);
+        let ServerResult::PacketToSend { payload, .. } = server.process_packet(from, &mut request)
+        else {
+            panic!("it is answered")
+        };
+        assert!(is_challenge(payload));
+        // The client can read it, so that the keys are as they were.
+        assert!(client.process_packet(payload).is_none());
+        assert!(
+            client
+                .update(Duration::from_millis(250))
+                .is_some_and(|(answer, _)| { kind(answer) == Some(RESPONSE) })
+        );
     }
 
     #[test]

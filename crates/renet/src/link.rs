@@ -93,6 +93,9 @@ pub enum LinkError {
     /// The host is missing, or neither a name nor an address.
     #[error("it names no host: neither a name nor an address stands behind voicemesh://")]
     BadHost,
+    /// The address begins with fe80.
+    #[error("an address that begins with fe80 belongs to another network card on each machine")]
+    LinkLocal,
     /// The port is missing, or none from 1 to 65535.
     #[error("it has no port behind the host, such as :7788")]
     BadPort,
@@ -185,7 +188,15 @@ pub fn parse_place(place: &str) -> Result<(String, u16), LinkError> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or(LinkError::BadHost)?;
-            let ip: Ipv6Addr = host.parse().map_err(|_| LinkError::BadHost)?;
+            // With or without a zone, such as %eth0.
+            let (address, _zone) = host.split_once('%').unwrap_or((host, ""));
+            let ip: Ipv6Addr = address.parse().map_err(|_| LinkError::BadHost)?;
+            if ip.is_unicast_link_local() {
+                return Err(LinkError::LinkLocal);
+            }
+            if address != host {
+                return Err(LinkError::BadHost);
+            }
             (ip.to_string(), rest.strip_prefix(':').ok_or(LinkError::BadPort)?)
         }
         None => {
@@ -267,17 +278,19 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_wrong_is_named() {
-        use LinkError::{BadHost, BadKey, BadPort, NoKey, OtherScheme, Path};
+        use LinkError::{BadHost, BadKey, BadPort, LinkLocal, NoKey, OtherScheme, Path};
         let long = "a".repeat(LONGEST_HOST_BYTES + 1);
         for (place, error) in [
             ("", BadHost),
             (":7788", BadHost),
             ("[]:7788", BadHost),
+            ("[fe80::1]:7788", LinkLocal),
+            ("[fe80::1%eth0]:7788", LinkLocal),
+            ("[2001:db8::1%eth0]:7788", BadHost),
             ("[2001:db8::5:7788", BadHost),
             ("[192.168.1.5]:7788", BadHost),
             ("2001:db8::5", BadHost),
             ("fe80::1%eth0:7788", BadHost),
-            ("[fe80::1%eth0]:7788", BadHost),
             ("user@host:7788", BadHost),
             ("-x:7788", BadHost),
             ("häuser.example:7788", BadHost),

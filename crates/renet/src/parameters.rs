@@ -28,8 +28,9 @@ pub struct RenetPeer(pub u64);
 pub struct ServerParameters {
     /// The address to bind, for example `0.0.0.0:7777`.
     pub listen: SocketAddr,
-    /// The addresses by which clients may reach it: netcode refuses a client that was given none of
-    /// these. Empty for the bound address alone.
+    /// The addresses by which clients may reach it, where it is bound to one: netcode refuses a
+    /// client that was given none of these. Empty for the bound address alone. Bound to all
+    /// addresses, it takes clients by whichever leads there.
     pub public: Vec<SocketAddr>,
     /// The secret that lets a client in.
     pub key: [u8; KEY_BYTES],

@@ -11,7 +11,9 @@ use renetcode::{NetcodeServer, ServerAuthentication, ServerConfig, ServerResult}
 use voicemesh_session::network::{NetworkError, NetworkEvent};
 
 use crate::connection::WAITING_OF_CLIENTS;
-use crate::datagram::{is_challenge, is_request, is_well_formed, only_connects, open_request};
+use crate::datagram::{
+    is_challenge, is_request, is_well_formed, name_server, only_connects, open_request,
+};
 use crate::parameters::{KEY_BYTES, PROTOCOL, RenetPeer, ServerParameters};
 use crate::payload::{PayloadCheck, Verdict};
 use crate::requests::Requests;
@@ -35,6 +37,8 @@ pub(crate) struct ServerSide {
     clients: Clients,
     requests: Requests,
     key: [u8; KEY_BYTES],
+    /// Of those that netcode takes, where the socket is on all addresses of this machine.
+    named: Option<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +67,9 @@ impl ServerSide {
             public_addresses: if public.is_empty() { vec![address] } else { public.clone() },
             authentication: ServerAuthentication::Secure { private_key: parameters.key },
         };
+        let named = listen.ip().is_unspecified().then(|| config.public_addresses.first().copied());
         Ok(Self {
+            named: named.flatten(),
             address,
             socket,
             netcode: NetcodeServer::new(config),
@@ -110,7 +116,7 @@ impl ServerSide {
     }
 
     fn receive(&mut self, passed: Duration) -> Result<(), std::io::Error> {
-        let Self { socket, netcode, connections, clients, requests, key, .. } = self;
+        let Self { socket, netcode, connections, clients, requests, key, named, .. } = self;
         let now = netcode.current_time();
         while let Some((from, request)) = requests.next_expired(now) {
             refuse(netcode, from, request);
@@ -133,6 +139,9 @@ impl ServerSide {
             let request = open_request(datagram, key)
                 .filter(|request| Requests::admits(now.as_secs(), request));
             let Some(request) = request else { return };
+            if let Some(server) = named {
+                name_server(datagram, key, *server);
+            }
             while let Some((from, former)) = requests.next_replaced(from, &request) {
                 refuse(netcode, from, former);
             }

@@ -123,3 +123,15 @@ fn a_connection_that_stands_is_not_ended_by_word_that_no_program_listens() {
     assert_eq!(gone, NetworkEvent::Disconnected(DisconnectReason::Lost));
     assert!(now >= TIMEOUT && refusals > 3, "{now:?}, {refusals} refusals");
 }
+
+/// A VPN comes up, or a router gives another address, while it serves.
+#[test]
+fn a_server_on_all_addresses_lets_in_who_comes_by_one_that_it_was_not_told() {
+    let mut host = RenetNetwork::new();
+    let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let public = vec![SocketAddr::from(([192, 0, 2, 1], 7788))];
+    host.host(Duration::ZERO, ServerParameters { listen, public, key: KEY, clients: 1 }).unwrap();
+    let port = host.serves_at().unwrap().port();
+    let mut client = client(&[SocketAddr::from((Ipv4Addr::LOCALHOST, port))], KEY);
+    assert_eq!(first_event(vec![&mut host], &mut client).1, NetworkEvent::Connected);
+}
