@@ -168,7 +168,11 @@ impl Encryption {
 
     /// What a member of the current session is called; `None` while that may still come.
     pub(crate) fn name_of(&self, client: ClientId) -> Option<&str> {
-        let known = self.stay.as_ref()?.known.get(&client)?;
+        let stay = self.stay.as_ref()?;
+        if client == stay.you {
+            return Some(&self.name);
+        }
+        let known = stay.known.get(&client)?;
         let is_over = known.refusal.is_some() || self.now >= known.since + ANNOUNCES_WITHIN;
         known.name.as_deref().or_else(|| is_over.then_some(PLACEHOLDER_NAME))
     }

@@ -1,6 +1,6 @@
 //! Who is in the session, and what the program and the engine call each of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use voicemesh_session::Network;
 use voicemesh_session::client::{Participant, Phase};
 use voicemesh_session::route::Route;
 use voicemesh_session::voice_targets::VoiceTarget;
-use voicemesh_wire::{ClientId, PeerId, SessionId};
+use voicemesh_wire::names::short_id;
+use voicemesh_wire::{ClientId, DisplayName, PeerId, SessionId};
 
 use crate::snapshot::{PeerState, Snapshot};
 use crate::voice_loop::{Directory, KnownGroups, peer_state, voice_state};
@@ -31,7 +32,55 @@ pub(super) struct Members<P> {
 struct Member<P> {
     who: Participant<P>,
     client: ClientId,
-    name: String,
+    /// As a receiver in a room makes it of what was sent.
+    name: DisplayName,
+    /// The name, told apart from others that look alike.
+    label: String,
+}
+
+impl<P> Member<P> {
+    fn new(
+        session: SessionId,
+        client: ClientId,
+        name: &str,
+        who: Participant<P>,
+    ) -> (PeerId, Self) {
+        let id = PeerId::of_client(session, client);
+        let mut name = DisplayName::received(name, id);
+        // Where a room has the beginning of an id, which is the same of all members here.
+        if name.as_str() == short_id(id)
+            && let Ok(number) = DisplayName::parse(&number(client))
+        {
+            name = number;
+        }
+        let label = name.as_str().to_owned();
+        (id, Self { who, client, name, label })
+    }
+
+    fn shown(&self) -> String {
+        self.name.as_str().to_owned()
+    }
+}
+
+/// What tells members of one session apart: ids of all of them begin alike.
+fn number(client: ClientId) -> String {
+    format!("{:04x}", client.0)
+}
+
+/// Tells apart those whose names look alike, the own name included, as a room does.
+fn label<P>(members: &mut BTreeMap<PeerId, Member<P>>, own: Option<&DisplayName>) {
+    let (mut seen, mut alike) = (BTreeSet::new(), BTreeSet::new());
+    for name in members.values().map(|member| &member.name).chain(own) {
+        let skeleton = name.skeleton();
+        if !seen.insert(skeleton.clone()) {
+            alike.insert(skeleton);
+        }
+    }
+    for member in members.values_mut() {
+        if alike.contains(&member.name.skeleton()) {
+            member.label = format!("{}#{}", member.name.as_str(), number(member.client));
+        }
+    }
 }
 
 /// What the program has set of one member.
@@ -75,13 +124,12 @@ impl<P: Copy + Ord + Debug> Members<P> {
     ) -> Vec<Change> {
         let (session, you, here) = self.look(engine);
         let left = self.here.iter().filter(|(peer, _)| !here.contains_key(peer));
-        let mut changes: Vec<_> = left
-            .map(|(peer, member)| Change::Left { peer: *peer, name: member.name.clone() })
-            .collect();
+        let mut changes: Vec<_> =
+            left.map(|(peer, member)| Change::Left { peer: *peer, name: member.shown() }).collect();
         for (peer, member) in &here {
             let before = self.here.get(peer);
             if before.is_none() {
-                changes.push(Change::Came { peer: *peer, name: member.name.clone() });
+                changes.push(Change::Came { peer: *peer, name: member.shown() });
             }
             if before.is_some_and(|before| before.who != member.who)
                 && let Some(Setting { gain, is_muted }) = self.settings.get(peer)
@@ -105,10 +153,11 @@ impl<P: Copy + Ord + Debug> Members<P> {
             let status = engine.status();
             let Some(session) = status.session else { return (None, None, BTreeMap::new()) };
             let members = status.members.into_iter().map(|(client, name)| {
-                let who = Participant::Client(session, client);
-                (PeerId::of_client(session, client), Member { who, client, name })
+                Member::new(session, client, &name, Participant::Client(session, client))
             });
-            return (Some(session), None, members.collect());
+            let mut members: BTreeMap<_, _> = members.collect();
+            label(&mut members, None);
+            return (Some(session), None, members);
         };
         if client.phase() != Phase::Joined {
             // Links go on.
@@ -125,10 +174,14 @@ impl<P: Copy + Ord + Debug> Members<P> {
             let id = member.info.id;
             let who = client.who(id).unwrap_or(Participant::Client(session, id));
             // Sealed, it comes a moment later.
-            let name = engine.name_of(id)?.to_owned();
-            Some((PeerId::of_client(session, id), Member { who, client: id, name }))
+            Some(Member::new(session, id, engine.name_of(id)?, who))
         });
-        (Some(session), Some(view.you()), here.collect())
+        let mut here: BTreeMap<_, _> = here.collect();
+        let own = engine
+            .name_of(view.you())
+            .map(|own| DisplayName::received(own, PeerId::of_client(session, view.you())));
+        label(&mut here, own.as_ref());
+        (Some(session), Some(view.you()), here)
     }
 
     /// The own id.
@@ -178,7 +231,7 @@ impl<P: Copy + Ord + Debug> Members<P> {
                 groups: Arc::clone(groups),
                 order: u64::from(member.client.0),
                 encryption: engine.encryption_of(member.client),
-                ..peer_state(*peer, member.name.clone(), member.name.clone(), status)
+                ..peer_state(*peer, member.shown(), member.label.clone(), status)
             }
         });
         let peers = peers.collect();
@@ -210,7 +263,7 @@ impl<N: Network> Directory<N> for Members<N::Peer> {
     }
 
     fn name(&self, _engine: &EngineOnNetwork<N>, peer: PeerId) -> Option<String> {
-        self.here.get(&peer).map(|member| member.name.clone())
+        self.here.get(&peer).map(Member::shown)
     }
 
     fn peer(&self, who: Participant<N::Peer>) -> Option<PeerId> {
@@ -228,5 +281,42 @@ impl<N: Network> Directory<N> for Members<N::Peer> {
             }
             VoiceTarget::Client(client) => Some(VoiceTarget::Client(*client)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(names: &[&str], own: &str) -> Vec<String> {
+        let session = SessionId::new(7).unwrap();
+        let mut members: BTreeMap<PeerId, Member<u8>> = (2..)
+            .zip(names)
+            .map(|(client, name)| {
+                let who = Participant::Client(session, ClientId(client));
+                Member::new(session, ClientId(client), name, who)
+            })
+            .collect();
+        label(&mut members, DisplayName::parse(own).ok().as_ref());
+        members.into_values().map(|member| member.label).collect()
+    }
+
+    #[test]
+    fn names_of_other_programs_are_cleaned_as_in_a_room() {
+        let long = "x".repeat(10_000);
+        let labels = members(&["B\u{1b}[31men\n", " \u{200b}\u{202e}", &long], "Ada");
+        assert_eq!(labels[0], "B[31men");
+        assert_eq!(labels[1], "0003", "its number stands for a name without letters");
+        assert!(labels[2].len() < 100, "{}", labels[2].len());
+    }
+
+    #[test]
+    fn names_that_look_alike_are_told_apart_the_own_one_included() {
+        // The second has a Cyrillic letter.
+        assert_eq!(
+            members(&["Ben", "B\u{435}n", "Cy"], "Ada"),
+            ["Ben#0002", "B\u{435}n#0003", "Cy"]
+        );
+        assert_eq!(members(&["Ada"], "Ada"), ["Ada#0002"]);
     }
 }
