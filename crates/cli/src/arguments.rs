@@ -332,6 +332,10 @@ pub struct StayArguments {
     #[arg(skip)]
     pub is_server_of_environment: bool,
 
+    /// Of the options that need a server, those that stand on the command line.
+    #[arg(skip)]
+    pub named: Vec<&'static str>,
+
     /// A server that was named, while the room is a link to another one.
     #[arg(skip)]
     pub unused_server: Option<String>,
@@ -408,6 +412,9 @@ impl Arguments {
     /// When that is not what this command has.
     pub fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut arguments = Self::from_arg_matches(matches)?;
+        if let Command::Join(join) = &mut arguments.command {
+            join.stay.named = named(matches);
+        }
         let mark = match &mut arguments.command {
             Command::Join(join) => &mut join.stay.is_server_of_environment,
             Command::Echo(echo) => &mut echo.stay.is_server_of_environment,
@@ -425,6 +432,22 @@ impl Arguments {
         });
         Ok(arguments)
     }
+}
+
+/// Options that mean something only where there is a server, by their names in [`ArgMatches`].
+const OF_SERVERS: [(&str, &str); 5] = [
+    ("server", "--server"),
+    ("password", "--password"),
+    ("token", "--token"),
+    ("state_dir", "--state-dir"),
+    ("ca", "--ca"),
+];
+
+/// Those of them that stand on the command line. In the environment they are for rooms.
+fn named(matches: &ArgMatches) -> Vec<&'static str> {
+    let Some((_, matches)) = matches.subcommand() else { return Vec::new() };
+    let is_named = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    OF_SERVERS.into_iter().filter(|(id, _)| is_named(id)).map(|(_, option)| option).collect()
 }
 
 impl JoinArguments {

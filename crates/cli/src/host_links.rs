@@ -13,6 +13,8 @@ use crate::text::harmless;
 #[derive(Clone, Debug)]
 pub(crate) struct HostLinks {
     listen: SocketAddr,
+    has_both_families: bool,
+    public: Vec<Public>,
     /// Those in the same network first.
     links: Vec<(HostLink, Reach)>,
     /// Netcode refuses a client that was given none of these.
@@ -56,6 +58,15 @@ impl HostLinks {
         public: &[(String, u16)],
         key: HostKey,
     ) -> Result<Self, NoHost> {
+        if matches!(listen.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local()) {
+            return Err(NoHost {
+                what: format!(
+                    "No call can be hosted at {}: an address that begins with fe80 belongs to another network card on each machine.",
+                    listen.ip()
+                ),
+                step: "Name another address with --listen.",
+            });
+        }
         let (listen, has_both_families) = bound(listen).map_err(|error| NoHost {
             what: format!("No call can be hosted at {listen}: {}.", bind_words(error.kind())),
             step: "Name another address or port with --listen.",
@@ -89,7 +100,22 @@ impl HostLinks {
         let mut accepted: Vec<SocketAddr> =
             own.into_iter().chain(loopback.filter(is_served)).map(at).collect();
         accepted.extend(public.iter().flat_map(|public| &public.addresses));
-        Self { listen, links, accepted, key }
+        let public = public.to_vec();
+        Self { listen, has_both_families, public, links, accepted, key }
+    }
+
+    /// This machine has these addresses now. Whether others may reach it by a link that is new.
+    pub(crate) fn follow(&mut self, local: &[IpAddr]) -> bool {
+        if !self.listen.ip().is_unspecified() {
+            return false;
+        }
+        let Self { listen, has_both_families, ref public, ref key, .. } = *self;
+        let now = Self::new(listen, has_both_families, local, public, key.clone());
+        let is_known = |place: String| self.links.iter().any(|(link, _)| link.place() == place);
+        let mut of_others = now.links.iter().filter(|(_, reach)| *reach != Reach::Machine);
+        let has_new = of_others.any(|(link, _)| !is_known(link.place()));
+        *self = now;
+        has_new
     }
 
     /// What the network takes to serve. `clients`: how many may be there at one time.
@@ -283,6 +309,26 @@ mod tests {
         let nowhere =
             HostLinks::new(([0; 4], 7788).into(), false, &[], &[], HostKey::random()).lines();
         assert!(nowhere[0].starts_with("No address was found"), "{nowhere:?}");
+    }
+
+    #[test]
+    fn an_address_that_comes_later_has_a_link_and_one_that_goes_has_none() {
+        let mut all = links("0.0.0.0:7788", false, &[]);
+        assert!(!all.follow(&ips(&["192.168.1.5", "203.0.113.9", "100.101.2.3", "2001:db8::9"])));
+        assert!(all.follow(&ips(&["192.168.1.5", "10.8.0.2"])), "a VPN");
+        assert_eq!(places(&all), ["192.168.1.5:7788", "10.8.0.2:7788"]);
+        assert!(!all.follow(&ips(&["127.0.0.1"])), "no one else comes by that");
+        assert!(all.follow(&ips(&["192.168.1.5"])), "it is back");
+        let mut one = links("192.168.1.5:7788", false, &[]);
+        assert!(!one.follow(&ips(&["10.8.0.2"])));
+        assert_eq!(places(&one), ["192.168.1.5:7788"]);
+    }
+
+    #[test]
+    fn an_address_that_each_machine_writes_otherwise_has_no_link() {
+        let listen = "[fe80::1]:7788".parse().expect("an address");
+        let why = HostLinks::find(listen, &[], HostKey::random()).expect_err("no link leads there");
+        assert!(why.what.contains("begins with fe80") && why.step.contains("--listen"), "{why:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use voicemesh::over::{Options, Voice, source_address};
+use voicemesh::over::{Options, Voice, local_addresses, source_address};
 use voicemesh::{Event, JoinError, PeerId, RoomEvent, RoomKey, Snapshot, TimedEvent};
 use voicemesh_renet::{ClientParameters, HOST_IS_FULL, HostKey, HostLink, NO_ANSWER, RenetNetwork};
 
@@ -25,6 +25,14 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … up to this.
 const LAST_RETRY: Duration = Duration::from_secs(8);
+/// How often a host looks whether this machine has other addresses.
+const LOOKS_AGAIN: Duration = Duration::from_secs(5);
+/// Before a guest takes over, the host is asked once more, for so long.
+const ASKED_ONCE_MORE: Duration = Duration::from_secs(10);
+/// A connection that is no more, and of which nothing was said for so long, is tried again.
+const UNTOLD: Duration = Duration::from_secs(2);
+/// The first client of a session is its host's own.
+const OF_HOST: u16 = 1;
 /// How many others may be there at one time, once a guest has taken over.
 const MOST_GUESTS: u16 = 31;
 /// Of so many, those who have been there longest, addresses are tried when the host is gone.
@@ -65,8 +73,16 @@ pub(crate) struct HostedCall {
     roster: Roster,
     waiting: VecDeque<TimedEvent>,
     end: Option<Ended>,
-    /// What the user may do about a host that is gone.
+    /// What the user may do about a host that is gone, or has to know of the one that is there.
     advice: Option<String>,
+    /// Who hosts the call now is to be said.
+    names_host: bool,
+    /// This program has taken over, and that is to be shown.
+    has_taken_over: bool,
+    /// Others may reach this machine by further links, and these are to be shown.
+    has_new_links: bool,
+    /// When it is looked next.
+    look_at: Duration,
 }
 
 enum Role {
@@ -81,6 +97,34 @@ struct Guest {
     servers: Servers,
     attempts: Attempts,
     retry_at: Option<Duration>,
+    /// It becomes the host, if that does not answer.
+    take_over: Option<TakeOver>,
+    /// Since then nothing runs, and nothing was said about it.
+    idle_since: Option<Duration>,
+    /// The latest session.
+    session: Option<u32>,
+}
+
+/// A guest is about to become the host, and asks the former one once more: it may be that only this
+/// machine was without a network.
+#[derive(Clone, Copy, Debug)]
+struct TakeOver {
+    until: Duration,
+    /// Further attempts, so that each family of addresses has one.
+    asks_left: u8,
+}
+
+impl TakeOver {
+    fn begin(now: Duration, asks: u8) -> Self {
+        Self { until: now + ASKED_ONCE_MORE, asks_left: asks }
+    }
+
+    /// An attempt has failed: whether another follows.
+    fn asks_again(&mut self, now: Duration) -> bool {
+        let asks = now < self.until && self.asks_left > 0;
+        self.asks_left = self.asks_left.saturating_sub(1);
+        asks
+    }
 }
 
 impl Plan {
@@ -129,6 +173,11 @@ impl Plan {
     }
 }
 
+/// The answer to `/host` while the host is away.
+pub(crate) const ASKING: &str = "The host is asked once more, for at most ten seconds. If it does not answer, you become the host.";
+const HOST_ANSWERS: &str = "The host answers: its call goes on, and you do not take over.";
+const NO_WAY: &str = "This machine has no way to the host, so that it may be there all the same. /host takes over once this machine has a network again and the host gives no answer.";
+
 /// In place of a room's name, at the host.
 pub(crate) const YOUR_CALL: &str = "your call";
 
@@ -159,6 +208,9 @@ impl HostedCall {
                     servers,
                     attempts: Attempts::default(),
                     retry_at: None,
+                    take_over: None,
+                    idle_since: None,
+                    session: None,
                 };
                 guest.ask(&mut voice, link.key());
                 (link.key().clone(), Role::Guest(guest))
@@ -173,6 +225,10 @@ impl HostedCall {
             waiting: VecDeque::new(),
             end: None,
             advice: None,
+            names_host: false,
+            has_taken_over: false,
+            has_new_links: false,
+            look_at: LOOKS_AGAIN,
         })
     }
 
@@ -193,10 +249,33 @@ impl HostedCall {
         self.voice.update();
         self.roster.observe(self.voice.snapshot());
         let now = self.started.elapsed();
-        if let Role::Guest(guest) = &mut self.role
-            && guest.retry_at.is_some_and(|at| now >= at)
+        let is_over = self.voice.snapshot().mode == "none";
+        if let Role::Guest(guest) = &mut self.role {
+            if guest.retry_at.is_some_and(|at| now >= at) {
+                guest.ask(&mut self.voice, &self.key);
+            } else if guest.is_untold(now, is_over) {
+                let why = "the connection to the host is gone".to_owned();
+                let away = self.is_over(now, "session-ended", why);
+                self.waiting.extend(away);
+            }
+        }
+        if let Role::Guest(guest) = &self.role
+            && guest.take_over.is_some_and(|take_over| now >= take_over.until)
+            && !self.voice.snapshot().connected
         {
-            guest.ask(&mut self.voice, &self.key);
+            self.become_host();
+        }
+        if let Role::Host(links) = &mut self.role
+            && now >= self.look_at
+        {
+            self.look_at = now + LOOKS_AGAIN;
+            self.has_new_links |= links.follow(&local_addresses());
+        }
+        if self.names_host
+            && let Some(name) = self.roster.host_name()
+        {
+            self.advice = Some(format!("{} hosts the call now.", harmless(name)));
+            self.names_host = false;
         }
         if self.waiting.is_empty() {
             self.voice.wait(at_most);
@@ -224,26 +303,63 @@ impl HostedCall {
         self.advice.take()
     }
 
-    /// Serves the call from now on, at the port of the link by which this program joined.
+    /// The links, if there are others than those that were shown.
+    pub(crate) fn take_new_links(&mut self) -> Option<&HostLinks> {
+        std::mem::take(&mut self.has_new_links).then(|| self.links())?
+    }
+
+    /// Whether this program has become the host since this was asked last.
+    pub(crate) fn take_role(&mut self) -> bool {
+        std::mem::take(&mut self.has_taken_over)
+    }
+
+    /// Asks the host once more, and serves the call if it does not answer. Gives what is said.
     ///
     /// # Errors
     ///
     /// Why not, in a sentence.
-    pub(crate) fn take_over(&mut self) -> Result<(), String> {
-        let Role::Guest(guest) = &self.role else { return Ok(()) };
+    pub(crate) fn take_over(&mut self) -> Result<&'static str, String> {
+        let now = self.started.elapsed();
+        let Role::Guest(guest) = &mut self.role else { return Ok(ASKING) };
         if guest.attempts.failed == 0 {
             return Err("The host is there. /host takes over once it is gone.".to_owned());
         }
+        let mut known = guest.servers.known().into_iter();
+        if known.all(|server| source_address(server).is_none()) {
+            return Err(NO_WAY.to_owned());
+        }
+        if guest.take_over.is_none() {
+            let asks = if guest.servers.has_both_families() { 2 } else { 1 };
+            // An attempt that is under way may be at its end.
+            let asks = if guest.retry_at.is_some() { asks - 1 } else { asks };
+            guest.take_over = Some(TakeOver::begin(now, asks));
+            if guest.retry_at.is_some() {
+                guest.ask(&mut self.voice, &self.key);
+            }
+        }
+        Ok(ASKING)
+    }
+
+    /// Serves the call from now on, at the port of the link by which this program joined.
+    fn become_host(&mut self) {
+        let Role::Guest(guest) = &mut self.role else { return };
+        guest.take_over = None;
         let is_ipv6 = guest.servers.asked_last.is_some_and(|server| server.is_ipv6());
         let any: IpAddr =
             if is_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         let listen = SocketAddr::new(any, guest.port);
-        let links =
-            HostLinks::find(listen, &[], self.key.clone()).map_err(|NoHost { what, .. }| what)?;
-        self.voice.run_as_host(links.server_parameters(MOST_GUESTS));
-        self.advice = None;
-        self.role = Role::Host(links);
-        Ok(())
+        match HostLinks::find(listen, &[], self.key.clone()) {
+            Ok(links) => {
+                self.voice.run_as_host(links.server_parameters(MOST_GUESTS));
+                self.advice = None;
+                self.role = Role::Host(links);
+                self.has_taken_over = true;
+            }
+            Err(NoHost { what, .. }) => {
+                guest.retry_at = Some(self.started.elapsed() + FIRST_RETRY);
+                self.advice = Some(what);
+            }
+        }
     }
 
     /// Ends the part in the call. A host's guests learn of it at once.
@@ -267,15 +383,20 @@ impl HostedCall {
         let at = timed.at;
         match timed.event {
             Event::Room(RoomEvent::Joined { you, name, session, others, relay_only, .. }) => {
+                self.advice = None;
                 let room = match &mut self.role {
                     Role::Host(_) => YOUR_CALL.to_owned(),
                     Role::Guest(guest) => {
                         guest.attempts.joined();
                         guest.retry_at = None;
+                        if guest.take_over.take().is_some() {
+                            self.advice = Some(HOST_ANSWERS.to_owned());
+                        }
+                        let former = guest.session.replace(session);
+                        self.names_host = former.is_some_and(|former| former != session);
                         guest.place.clone()
                     }
                 };
-                self.advice = None;
                 let joined = RoomEvent::Joined { you, name, room, session, others, relay_only };
                 Some(TimedEvent { at, event: joined.into() })
             }
@@ -309,6 +430,18 @@ impl HostedCall {
             }
             Role::Guest(guest) => guest,
         };
+        // That it is gone was found without being told.
+        if guest.retry_at.is_some() {
+            return None;
+        }
+        guest.idle_since = None;
+        if let Some(take_over) = &mut guest.take_over {
+            match take_over.asks_again(self.started.elapsed()) {
+                true => guest.ask(&mut self.voice, &self.key),
+                false => self.become_host(),
+            }
+            return None;
+        }
         let was_in = guest.attempts.failed == 0 && guest.attempts.has_joined;
         let may_help = why == NO_ANSWER || guest.servers.has_both_families();
         let Some(retry_in) = guest.attempts.failed(may_help) else {
@@ -342,6 +475,14 @@ impl HostedCall {
 }
 
 impl Guest {
+    /// Whether the connection is gone, and nothing was said about it: the program keeps a bounded
+    /// number of events.
+    fn is_untold(&mut self, now: Duration, is_over: bool) -> bool {
+        let is_idle = is_over && self.retry_at.is_none();
+        self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
+        self.idle_since.is_some_and(|since| now >= since + UNTOLD)
+    }
+
     /// A client id is drawn with each try: one that was not answered may wait at the host for a
     /// while.
     fn ask(&mut self, voice: &mut Voice<RenetNetwork>, key: &HostKey) {
@@ -463,8 +604,9 @@ impl Servers {
 #[derive(Clone, Debug, Default)]
 struct Roster {
     you: Option<PeerId>,
-    /// In the order in which they came.
     members: Vec<(PeerId, String)>,
+    /// They and this program, in the order in which they came: the host first.
+    order: Vec<PeerId>,
     /// Where they would serve.
     addresses: BTreeMap<PeerId, SocketAddr>,
 }
@@ -474,8 +616,12 @@ impl Roster {
         if !snapshot.connected {
             return;
         }
+        if self.you != snapshot.you {
+            self.order.clear();
+        }
         self.you = snapshot.you;
-        let is_known = self.members.len() == snapshot.peers.len()
+        let is_known = !self.order.is_empty()
+            && self.members.len() == snapshot.peers.len()
             && self
                 .members
                 .iter()
@@ -487,6 +633,31 @@ impl Roster {
         let members = snapshot.peers.iter();
         self.members = members.map(|state| (state.peer, state.name.clone())).collect();
         self.addresses.retain(|peer, _| snapshot.peers.iter().any(|state| state.peer == *peer));
+        self.put_in_order();
+    }
+
+    /// Ids are handed out in turn, and begin anew behind the last one. So those who were there
+    /// before are ordered by how far their ids are from the own one, and who comes later comes last.
+    fn put_in_order(&mut self) {
+        let others = self.members.iter().map(|(peer, _)| *peer);
+        let here: Vec<PeerId> = self.you.into_iter().chain(others).collect();
+        self.order.retain(|peer| here.contains(peer));
+        let is_first = self.order.is_empty();
+        let newest = self.order.last().copied().or(self.you).map_or(0, id_in_session);
+        let mut new: Vec<PeerId> =
+            here.into_iter().filter(|peer| !self.order.contains(peer)).collect();
+        new.sort_by_key(|peer| {
+            let id = id_in_session(*peer);
+            (!(is_first && id == OF_HOST), id.wrapping_sub(newest).cast_signed())
+        });
+        self.order.extend(new);
+    }
+
+    /// How the host is called, if it is another.
+    fn host_name(&self) -> Option<&str> {
+        let host = self.order.first()?;
+        let mut members = self.members.iter();
+        members.find(|(peer, _)| peer == host).map(|(_, name)| name.as_str())
     }
 
     /// A member says where it would serve.
@@ -503,10 +674,11 @@ impl Roster {
 
     /// Those who can take over, longest-present first: the host came before all.
     fn successors(&self) -> Vec<(PeerId, Option<&str>)> {
-        let others = self.members.iter().map(|(peer, name)| (*peer, Some(name.as_str())));
-        let mut all: Vec<_> = self.you.map(|you| (you, None)).into_iter().chain(others).collect();
-        all.sort_by_key(|(peer, _)| peer.as_client());
-        all.split_off(1.min(all.len()))
+        let name = |peer: &PeerId| {
+            let mut members = self.members.iter();
+            members.find(|(member, _)| member == peer).map(|(_, name)| name.as_str())
+        };
+        self.order.iter().skip(1).map(|peer| (*peer, name(peer))).collect()
     }
 
     fn successors_addresses(&self) -> Vec<SocketAddr> {
@@ -532,6 +704,10 @@ impl Roster {
             ),
         })
     }
+}
+
+fn id_in_session(member: PeerId) -> u16 {
+    member.as_client().map_or(0, |(_, client)| client.0)
 }
 
 /// None that many machines take, or no machine has.

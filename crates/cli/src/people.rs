@@ -112,9 +112,12 @@ impl People {
         let ids = short_ids(shown.iter().map(|(peer, name)| (*peer, name)));
         for (peer, name) in &mut written {
             *name = match ids.get(peer) {
-                Some(id) => format!("{}#{id}", harmless(name)),
+                Some(id) => {
+                    format!("{}#{}", harmless(name), number(*peer).unwrap_or_else(|| id.clone()))
+                }
                 None if imitates(name) => {
-                    format!("{}#{:.4}", harmless(name), peer.to_string())
+                    let id = number(*peer).unwrap_or_else(|| format!("{:.4}", peer.to_string()));
+                    format!("{}#{id}", harmless(name))
                 }
                 None => harmless(name).into_owned(),
             };
@@ -213,9 +216,19 @@ impl People {
 /// private one.
 fn imitates(name: &str) -> bool {
     let lower = name.trim().to_lowercase();
-    [OWN_LABEL.to_lowercase().as_str(), "everyone", "a moderator", "the server"]
-        .contains(&lower.as_str())
+    let skeleton = |name: &str| DisplayName::parse(name).map(|name| name.skeleton());
+    let looks = skeleton(&lower);
+    OF_THIS_PROGRAM.iter().any(|word| lower == *word || skeleton(word) == looks)
         || lower.contains("(to ")
+}
+
+/// In lines of this program.
+const OF_THIS_PROGRAM: [&str; 7] =
+    ["you", "everyone", "a moderator", "the server", "the host", "host", "your call"];
+
+/// Of a member of a call over a host: the beginnings of their ids are the same.
+fn number(peer: PeerId) -> Option<String> {
+    peer.as_client().map(|(_, client)| format!("{:04x}", client.0))
 }
 
 #[cfg(test)]

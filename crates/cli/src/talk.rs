@@ -145,6 +145,11 @@ fn guest_plan(arguments: &JoinArguments) -> Result<Plan, Failure> {
     if let Some((_, why)) = refused.iter().find(|(is_asked, _)| *is_asked) {
         return Err(Failure::new(Exit::Usage, *why));
     }
+    if let Some(option) = stay.named.first() {
+        let why =
+            format!("{option} needs a room of a server: a host's link has all that it takes.");
+        return Err(Failure::new(Exit::Usage, why));
+    }
     Plan::guest(room)
 }
 
@@ -541,6 +546,12 @@ impl Talk {
             }
             if let Some(advice) = self.voice.hosted_mut().and_then(HostedCall::take_advice) {
                 self.output.notice(self.started.elapsed(), &plain(advice));
+            }
+            if let Some(links) = self.voice.hosted_mut().and_then(HostedCall::take_new_links) {
+                self.output.links(self.started.elapsed(), links);
+            }
+            if self.voice.hosted_mut().is_some_and(HostedCall::take_role) {
+                self.has_taken_over();
             }
             if let Some(end) = self.take_typed() {
                 return end;

@@ -81,6 +81,12 @@ fn said(program: &mut Program, line: &str, part: &str) {
     });
 }
 
+fn said_of(program: &mut Program, part: &str) {
+    program.wait_for(part, PATIENCE, |json| {
+        json["message"].as_str().is_some_and(|text| text.contains(part))
+    });
+}
+
 fn text_of(program: &mut Program, name: &str, text: &str) -> Value {
     program
         .wait_for(text, PATIENCE, |json| {
@@ -213,6 +219,11 @@ fn a_damaged_link_and_what_no_host_can_do_are_refused_with_code_2() {
         ("--relay-only", "members in one network tell each other their addresses"),
         ("--proxy=socks5h://127.0.0.1:1080", "a host is reached by UDP"),
         ("--must-exist", "need a room of a server"),
+        ("--password=x", "--password needs a room of a server"),
+        ("--token=x", "--token needs a room of a server"),
+        ("--ca=x.pem", "--ca needs a room of a server"),
+        ("--state-dir=x", "--state-dir needs a room of a server"),
+        ("--server=ws://127.0.0.1:1", "--server needs a room of a server"),
         ("--record=calls", "Recording needs a room of a server"),
     ] {
         let output = voicemesh(&["join", link, more]).output().expect("the command starts");
@@ -255,12 +266,34 @@ fn takes_over(address: &str, end: impl FnOnce(Program)) {
     let links = hosting["links"].as_array().expect("links");
     assert!(links.iter().all(|new| port(new["link"].as_str().unwrap()) == port(&link)));
     wait_for(&mut bob, "joined");
+    bob.wait_for("who hosts it", PATIENCE, |json| json["message"] == "Ada hosts the call now.");
     wait_for_peer(&mut ada, "peer-joined", "Bob");
     wait_for_peer(&mut bob, "peer-joined", "Ada");
     bob.type_line("back");
     text_of(&mut ada, "Bob", "back");
     leave(bob);
     assert_eq!(leave(ada)["mode"], "server & client");
+}
+
+/// What a guest sees of a host that pauses is what it sees when its own network is away.
+#[cfg(unix)]
+#[test]
+fn a_guest_does_not_take_over_from_a_host_that_answers_once_more() {
+    let (mut hal, link) = host("127.0.0.1", &[]);
+    let (mut ada, mut bob) = (joined("Ada", &link), joined("Bob", &link));
+    wait_for_peer(&mut ada, "peer-joined", "Bob");
+    hal.pause();
+    wait_for(&mut ada, "server-away");
+    ada.forget();
+    ada.type_line("/host");
+    said_of(&mut ada, "The host is asked once more");
+    hal.resume();
+    wait_for(&mut ada, "joined");
+    said_of(&mut ada, "The host answers: its call goes on");
+    assert!(ada.history().all(|event| event.json["event"] != "hosting"));
+    ada.type_line("still here");
+    text_of(&mut hal, "Ada", "still here");
+    text_of(&mut bob, "Ada", "still here");
 }
 
 #[test]

@@ -14,8 +14,8 @@ fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
 }
 
 /// A member of a session, by the order in which they came.
-fn member(order: u8) -> PeerId {
-    let id = format!("766d6573-683a-8000-8000-0102030405{order:02x}");
+fn member(order: u16) -> PeerId {
+    let id = format!("766d6573-683a-8000-8000-01020304{order:04x}");
     let mut bytes = [0; 16];
     let digits: Vec<char> = id.chars().filter(|letter| *letter != '-').collect();
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
@@ -28,7 +28,7 @@ fn member(order: u8) -> PeerId {
 }
 
 /// The others, of whom the first hosts the call.
-fn snapshot(you: u8, others: &[u8]) -> Snapshot {
+fn snapshot(you: u16, others: &[u16]) -> Snapshot {
     let peers = others.iter().map(|order| PeerState {
         peer: member(*order),
         name: format!("member {order}"),
@@ -42,7 +42,7 @@ fn snapshot(you: u8, others: &[u8]) -> Snapshot {
     }
 }
 
-fn roster(you: u8, others: &[u8]) -> Roster {
+fn roster(you: u16, others: &[u16]) -> Roster {
     let mut roster = Roster::default();
     roster.observe(&snapshot(you, others));
     roster
@@ -105,11 +105,57 @@ fn who_has_taken_over_is_found_again_after_a_further_outage() {
 
 #[test]
 fn who_has_been_there_longest_after_the_host_can_take_over() {
-    let advice = |you, others: &[u8]| roster(you, others).advice().expect("it was in the call");
+    let advice = |you, others: &[u16]| roster(you, others).advice().expect("it was in the call");
     assert!(advice(2, &[1, 3]).starts_with("You have been here longest: /host"));
     assert!(advice(3, &[1, 2]).starts_with("member 2 has been here longest"));
     assert!(advice(3, &[1]).starts_with("You are the only one left"));
     assert_eq!(Roster::default().advice(), None);
+}
+
+/// Ids begin anew behind the last one, 65535.
+#[test]
+fn who_came_first_is_known_where_ids_have_begun_anew() {
+    let mut roster = roster(3, &[1, 2, 65_530, 65_535]);
+    let order = |roster: &Roster| -> Vec<u16> {
+        roster.successors().into_iter().map(|(peer, _)| id_in_session(peer)).collect()
+    };
+    assert_eq!(order(&roster), [65_530, 65_535, 2, 3]);
+    assert_eq!(roster.host_name(), Some("member 1"));
+    // Who comes later comes last, and one who goes changes nothing for the others.
+    roster.observe(&snapshot(3, &[1, 2, 4, 65_535]));
+    assert_eq!(order(&roster), [65_535, 2, 3, 4]);
+    assert!(roster.advice().expect("it is in").starts_with("member 65535 has been here longest"));
+}
+
+#[test]
+fn before_a_guest_takes_over_each_family_of_addresses_is_asked_within_a_bounded_time() {
+    let (now, late) = (Duration::from_secs(100), Duration::from_secs(100) + ASKED_ONCE_MORE);
+    let mut one = TakeOver::begin(now, 0);
+    assert!(!one.asks_again(now));
+    let mut both = TakeOver::begin(now, 1);
+    assert!(both.asks_again(now) && !both.asks_again(now));
+    assert!(!TakeOver::begin(now, 1).asks_again(late));
+}
+
+/// The program keeps a bounded number of events, so that the one that says it may be missing.
+#[test]
+fn a_connection_that_is_gone_without_a_word_is_tried_again() {
+    let mut guest = Guest {
+        place: String::new(),
+        port: 7,
+        servers: Servers::default(),
+        attempts: Attempts::default(),
+        retry_at: None,
+        take_over: None,
+        idle_since: None,
+        session: None,
+    };
+    let ms = Duration::from_millis;
+    assert!(!guest.is_untold(ms(0), true) && !guest.is_untold(ms(1_999), true));
+    assert!(!guest.is_untold(ms(2_000), false), "it runs");
+    assert!(!guest.is_untold(ms(3_000), true) && guest.is_untold(ms(5_000), true));
+    guest.retry_at = Some(ms(6_000));
+    assert!(!guest.is_untold(ms(9_000), true), "it is tried again as it is");
 }
 
 #[test]

@@ -177,13 +177,18 @@ impl Talk {
             self.output.links(now, links);
             return Ok(());
         }
-        call.take_over()?;
+        let said = call.take_over()?;
+        self.answer(said);
+        Ok(())
+    }
+
+    /// This program has taken over.
+    pub(super) fn has_taken_over(&mut self) {
         self.served_by = ServedBy::ThisProgram;
         self.room = YOUR_CALL.to_owned();
         let server = header_server(self.served_by, "");
         self.output.set_place(&self.room, server);
         self.answer("You are the host from now on.");
-        Ok(())
     }
 
     /// Asks the server; its answer arrives later as an event.
