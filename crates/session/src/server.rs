@@ -45,7 +45,7 @@ pub struct ServerConfig {
     /// speakers learn of a joiner at the same time as the joiner gets its response, and the first
     /// voice comes one round trip later.
     pub first_group: Option<String>,
-    /// What each client may make the server send. `None` where whoever hands in packets has charged
+    /// What each client may make the server send. `None` where what hands in packets has charged
     /// for them already, as a room's server does.
     pub budgets: Option<Budgets>,
 }
