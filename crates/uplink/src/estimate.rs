@@ -157,6 +157,8 @@ const RELAY_POLICED_FOR: Duration = Duration::from_secs(180);
 const POLICED_STEP: f64 = 1.03;
 /// Up to what arrived then, the steps are larger: that is an uncertain measure.
 const POLICED_RETURN: f64 = 1.08;
+/// A train that arrives this many times faster than the estimate may have fitted into a bucket.
+const WIRE_SPEED: f64 = 100.0;
 /// What is clearly more than what was proved before, of such a step.
 const BEYOND_POLICED: f64 = 1.015;
 /// A train adds at most this much queue if the estimate is right.
@@ -208,13 +210,11 @@ impl Observation {
         }
     }
 
-    /// Packets queue on the way. What only the relay shows while links lose packets may be TCP, which
-    /// waits for what was lost to be sent again.
-    fn is_queue_certain(&self) -> bool {
-        self.queueing.is_some_and(|queueing| {
-            let is_relays = self.is_relaying && queueing == self.relay_waits;
-            queueing > QUEUE_LIMIT && !(is_relays && self.loss >= Some(LOSS_TESTED))
-        })
+    /// Only the relay shows a queue, and links lose packets: it may be TCP, which waits for what a
+    /// policer dropped to be sent again.
+    fn may_be_policed(&self) -> bool {
+        let is_relays = self.is_relaying && self.queueing == Some(self.relay_waits);
+        is_relays && self.loss >= Some(LOSS_TESTED)
     }
 }
 
@@ -276,6 +276,8 @@ pub(crate) struct UplinkEstimate {
     shown: Option<(Duration, f64)>,
     /// A limit was met that lost packets without delaying them, as a policer does.
     policed: Option<Policed>,
+    /// A limit was met that may have been such a one.
+    maybe_policed: Option<Policed>,
     /// Some of the speech is relayed.
     is_relaying: bool,
     /// What a train showed and speech has not proved yet.
@@ -377,6 +379,7 @@ impl UplinkEstimate {
             train: None,
             shown: None,
             policed: None,
+            maybe_policed: None,
             is_relaying: false,
             relay_starves_since: None,
             unproved: None,
@@ -601,6 +604,16 @@ impl UplinkEstimate {
         self.policed.filter(|policed| self.is_relaying && now < policed.at + RELAY_POLICED_FOR)
     }
 
+    /// The same for a train that showed this: an uplink that became wide shows its new rate, and the
+    /// bucket of a policer that of the wire.
+    fn small_steps_after(&self, now: Duration, measured_bps: f64) -> Option<Policed> {
+        let shows_wire = measured_bps > WIRE_SPEED * self.estimate_bps;
+        let maybe = self.maybe_policed.filter(|policed| {
+            shows_wire && self.is_relaying && now < policed.at + RELAY_POLICED_FOR
+        });
+        self.small_steps(now).or(maybe)
+    }
+
     /// So many times what was proved is clearly more than that.
     fn beyond(&self, now: Duration) -> f64 {
         if self.small_steps(now).is_some() { BEYOND_POLICED } else { BEYOND_PROVED }
@@ -717,7 +730,8 @@ impl UplinkEstimate {
         if before.is_some() {
             self.disbelieved_until = now;
         }
-        (self.lowered_at, self.ceiling_bps, self.policed) = (None, None, None);
+        (self.lowered_at, self.ceiling_bps) = (None, None);
+        (self.policed, self.maybe_policed) = (None, None);
         (self.hold, self.hold_until) = (FIRST_HOLD, now);
     }
 
@@ -763,7 +777,9 @@ impl UplinkEstimate {
         // What arrives at a moment may be less than the policer's rate, and hardly more.
         let before = self.policed.filter(|policed| now < policed.at + RELAY_POLICED_FOR);
         let most_bps = before.map_or(0.0, |policed| policed.most_bps).max(arrived_bps);
-        self.policed = (!seen.is_queue_certain()).then_some(Policed { at: now, most_bps });
+        let policed = Policed { at: now, most_bps };
+        self.policed = (queueing <= QUEUE_LIMIT).then_some(policed);
+        self.maybe_policed = seen.may_be_policed().then_some(policed);
         self.beyond_for = Duration::ZERO;
         self.ceiling_bps = Some(carried);
         self.is_starting = false;
@@ -882,7 +898,7 @@ impl UplinkEstimate {
                 .map_or((UNCONFIRMED_GROWTH, measured_bps), |(_, before_bps)| {
                     (2.0, measured_bps.min(before_bps))
                 });
-            let small_steps = self.small_steps(now);
+            let small_steps = self.small_steps_after(now, measured_bps);
             let unproved = Unproved {
                 proved_bps: self.estimate_bps,
                 packets: self.recent,

@@ -463,7 +463,7 @@ fn more_than_is_sent_does_not_arrive_without_a_queue() {
 /// While links lose packets, the relay's delay may be that of TCP behind a policer.
 #[test]
 fn trains_count_by_small_steps_where_only_the_relay_shows_a_queue_and_links_lose() {
-    let after_a_train = |loss: f32, relay_waits: u64| {
+    let after_a_train = |loss: f32, relay_waits: u64, span: Duration| {
         let mut estimate = UplinkEstimate::known(200_000);
         let queue = Duration::from_millis(300);
         let seen = Observation {
@@ -485,13 +485,15 @@ fn trains_count_by_small_steps_where_only_the_relay_shows_a_queue_and_links_lose
         estimate.update(now, Observation { queueing: Some(Duration::ZERO), ..seen });
         let lowered_bps = f64::from(estimate.bps());
         let train = estimate.train(now, 900_000).expect("it is time");
-        estimate.train_sent(train, 500);
-        estimate.train_arrived(now, train.number, train.packets, Duration::from_millis(1));
+        estimate.train_sent(train, 900);
+        estimate.train_arrived(now, train.number, train.packets, span);
         f64::from(estimate.bps()) / lowered_bps
     };
-    assert!(after_a_train(0.07, 300) < 1.081);
-    assert!(after_a_train(0.0, 300) > 1.29, "nothing is lost");
-    assert!(after_a_train(0.07, 400) > 1.29, "links show a queue as well");
+    let wire = Duration::from_micros(500);
+    assert!(after_a_train(0.07, 300, wire) < 1.081);
+    assert!(after_a_train(0.07, 300, 10 * wire) > 1.29, "it became wide");
+    assert!(after_a_train(0.0, 300, wire) > 1.29, "nothing is lost");
+    assert!(after_a_train(0.07, 400, wire) > 1.29, "links show a queue as well");
 }
 
 /// Each train empties the policer's bucket, and TCP loses what comes after it.
