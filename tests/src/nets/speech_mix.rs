@@ -16,14 +16,14 @@ const OVERLAP: usize = RATE / 12;
 pub fn continuous_speech(seed: u64, seconds: usize) -> Vec<f32> {
     let voices = VOICES.map(load);
     let mut mix = vec![0.0; seconds * RATE];
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = Random(seed);
     for _ in 0..LAYERS {
         // Each layer begins within a sentence.
-        let mut skipped = random.usize(..4 * RATE);
+        let mut skipped = random.below(4 * RATE);
         let mut at = 0;
         while at < mix.len() {
-            let voice = &voices[random.usize(..voices.len())];
-            let sentence = &voice[skipped..voice.len() - random.usize(..RATE)];
+            let voice = &voices[random.below(voices.len())];
+            let sentence = &voice[skipped..voice.len() - random.below(RATE)];
             for (sum, sample) in mix[at..].iter_mut().zip(sentence) {
                 *sum += sample * LEVEL;
             }
@@ -33,6 +33,17 @@ pub fn continuous_speech(seed: u64, seconds: usize) -> Vec<f32> {
     }
     mix.iter_mut().for_each(|sample| *sample = sample.clamp(-0.98, 0.98));
     mix
+}
+
+/// A linear congruential generator (Knuth, MMIX): the mix needs variety, not quality.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % limit.max(1) as u64) as usize
+    }
 }
 
 #[cfg(test)]
