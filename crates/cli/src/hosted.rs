@@ -5,6 +5,7 @@
 //! longest: one of them can take over, and the others come by themselves. For that each guest tells
 //! every other, by a private text that is not shown, at which address it would serve.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -410,6 +411,12 @@ impl HostedCall {
                 self.roster.would_serve(from, &text[ADDRESS_MARK.len()..]);
                 None
             }
+            // Who cannot read it finds its way by the link alone.
+            Event::Room(RoomEvent::Warned { text: Some(ref text), .. })
+                if text.starts_with(ADDRESS_MARK) =>
+            {
+                None
+            }
             Event::Room(RoomEvent::Refused { code, message, .. }) => {
                 self.is_over(at, code.as_str(), message)
             }
@@ -607,6 +614,8 @@ struct Roster {
     members: Vec<(PeerId, String)>,
     /// They and this program, in the order in which they came: the host first.
     order: Vec<PeerId>,
+    /// The last id that was handed out, as far as this program has seen.
+    newest: Option<u16>,
     /// Where they would serve.
     addresses: BTreeMap<PeerId, SocketAddr>,
 }
@@ -618,6 +627,7 @@ impl Roster {
         }
         if self.you != snapshot.you {
             self.order.clear();
+            self.newest = None;
         }
         self.you = snapshot.you;
         let is_known = !self.order.is_empty()
@@ -636,21 +646,23 @@ impl Roster {
         self.put_in_order();
     }
 
-    /// Ids are handed out in turn, and begin anew behind the last one. So those who were there
-    /// before are ordered by how far their ids are from the own one, and who comes later comes last.
+    /// Ids are handed out in turn, and begin anew behind the last one. So who is here has been here
+    /// the longer, the farther its id is behind the newest one; in which order members become known
+    /// says nothing, since their names come a moment after they do.
     fn put_in_order(&mut self) {
         let others = self.members.iter().map(|(peer, _)| *peer);
-        let here: Vec<PeerId> = self.you.into_iter().chain(others).collect();
-        self.order.retain(|peer| here.contains(peer));
-        let is_first = self.order.is_empty();
-        let newest = self.order.last().copied().or(self.you).map_or(0, id_in_session);
-        let mut new: Vec<PeerId> =
-            here.into_iter().filter(|peer| !self.order.contains(peer)).collect();
-        new.sort_by_key(|peer| {
-            let id = id_in_session(*peer);
-            (!(is_first && id == OF_HOST), id.wrapping_sub(newest).cast_signed())
+        let mut here: Vec<PeerId> = self.you.into_iter().chain(others).collect();
+        let own = self.you.map_or(0, id_in_session);
+        let ids = here.iter().map(|peer| id_in_session(*peer)).filter(|id| *id != OF_HOST);
+        let newest = ids.fold(self.newest.unwrap_or(own), |newest, id| {
+            if id.wrapping_sub(newest).cast_signed() > 0 { id } else { newest }
         });
-        self.order.extend(new);
+        self.newest = Some(newest);
+        here.sort_by_key(|peer| {
+            let id = id_in_session(*peer);
+            (id != OF_HOST, Reverse(newest.wrapping_sub(id)))
+        });
+        self.order = here;
     }
 
     /// How the host is called, if it is another.

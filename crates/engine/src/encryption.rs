@@ -39,6 +39,12 @@ const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// A member that has not announced itself by then does not encrypt.
 const ANNOUNCES_WITHIN: Duration = Duration::from_secs(5);
+/// Who was not in the answer to the handshake, because that was full, takes this peer for one that
+/// has come later, and is taken for one itself. So it is asked after this, and then after twice as
+/// long each time, …
+const FIRST_QUESTION: Duration = Duration::from_secs(1);
+/// … so many times.
+const QUESTIONS: u32 = 4;
 /// Packets to the server that the owner has not taken. It takes them after every call, and one makes
 /// a package for each member; what is more is dropped, and asked for again.
 const PACKETS: usize = 4 * MEMBERS;
@@ -97,6 +103,8 @@ struct Known {
     is_told: bool,
     refusal: Option<AnnouncementError>,
     reported: Option<MemberEncryption>,
+    /// How often it was asked for keys because none came.
+    questions: u32,
     asked_at: Option<Duration>,
     answered_at: Option<Duration>,
 }
@@ -109,6 +117,7 @@ impl Known {
             is_told: false,
             refusal: None,
             reported: None,
+            questions: 0,
             asked_at: None,
             answered_at: None,
         }
@@ -210,6 +219,9 @@ impl Encryption {
         stay.is_stale = false;
         stay.ring.update(now);
         stay.follow(now, view);
+        for client in stay.unannounced(now) {
+            put(out, Reliability::Reliable, stay.keys_for(&[client], &[]));
+        }
         stay.is_agreeing = (0..AGREEMENTS_PER_TURN).all(|_| stay.ring.agree_next());
         while let Some((peer, package)) = stay.ring.poll_package() {
             if let Some((_, client)) = peer.as_client() {
@@ -430,6 +442,23 @@ impl Stay {
         for client in others(view) {
             self.known.entry(client).or_insert_with(|| Known::new(now));
         }
+    }
+
+    /// Those who are to be asked for keys now, since none came.
+    fn unannounced(&mut self, now: Duration) -> Vec<ClientId> {
+        let Self { ring, known, session, .. } = self;
+        let waits = |client: &ClientId, known: &Known| {
+            known.refusal.is_none()
+                && known.questions < QUESTIONS
+                && now >= known.since + FIRST_QUESTION * ((1 << known.questions) * 2 - 1)
+                && ring.identity(PeerId::of_client(*session, *client)).is_none()
+        };
+        let due = known.iter_mut().filter(|(client, known)| waits(client, known));
+        due.map(|(client, known)| {
+            known.questions += 1;
+            *client
+        })
+        .collect()
     }
 
     fn report(&mut self, now: Duration, events: &mut VecDeque<EncryptionEvent>) {

@@ -24,15 +24,16 @@ const LEAST_INTERVALS: usize = 2;
 const RATES: usize = 8;
 /// So much of what arrives may queue on the way.
 const QUEUE: Duration = Duration::from_millis(400);
-/// Assumed while no round trip is known.
+/// Assumed while no round trip is known, in which the window grows and does not shrink.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// In bytes: three full segments. Linux takes no buffer that is much smaller.
 const LEAST_BYTES: usize = 4 * 1024;
 /// In bytes: what TCP sends in the first round trip, and a little more. 640 kbit/s with a round trip
 /// of 200 ms.
 pub(crate) const FIRST_BYTES: usize = 16 * 1024;
-/// In bytes: 1 Mbit/s with a round trip of a second.
-const MOST_BYTES: usize = 128 * 1024;
+/// In bytes: all that a connection which begins with [`FIRST_BYTES`] can announce (RFC 7323 §2.3), as
+/// Linux scales its window by its first buffer. Before version 6.11 the window stays as it was first.
+const MOST_BYTES: usize = 64 * 1024 - 1;
 /// When this share of the window arrives in each round trip it may be what limits the connection.
 const FILLED: f64 = 0.5;
 /// A window that is right is not changed for less than this.
@@ -78,16 +79,13 @@ impl ReceiveWindow {
             let seconds = INTERVAL.as_secs_f64() * intervals as f64;
             push(&mut self.rates, received.saturating_sub(*first) as f64 / seconds, RATES);
         }
-        let round_trip = round_trip.unwrap_or(ROUND_TRIP);
         let wanted = if is_late {
             self.late_at = Some(now);
-            self.bounded(round_trip)?
-        } else if self.late_at.is_some_and(|at| now < at + BOUNDED_FOR) {
-            return None;
-        } else if self.late_at.take().is_some() {
-            FIRST_BYTES
+            self.bounded(round_trip?)?
+        } else if self.late_at.take_if(|at| now >= *at + BOUNDED_FOR).is_some() {
+            self.bytes.max(FIRST_BYTES)
         } else {
-            self.grown(round_trip)
+            self.grown(round_trip.unwrap_or(ROUND_TRIP))
         };
         (wanted != self.bytes).then(|| {
             self.bytes = wanted;
@@ -149,7 +147,7 @@ mod tests {
     fn speech_that_is_in_time_leaves_the_window_as_it_is_unless_that_is_too_small() {
         assert_eq!(changes(|_| 8_000, |_| false, NEAR, 1_000), []);
         let far = Duration::from_millis(300);
-        let grows = [(1, 2 * FIRST_BYTES), (2, 4 * FIRST_BYTES), (3, MOST_BYTES)];
+        let grows = [(1, 2 * FIRST_BYTES), (2, MOST_BYTES)];
         assert_eq!(changes(|_| 200_000, |_| false, far, 1_000), grows, "1.6 Mbit/s, far away");
     }
 

@@ -37,6 +37,8 @@ const VOICE_PACKETS: usize = 32;
 const DATA_PACKETS: usize = 128;
 /// Of these, so many are written before what else has come meanwhile.
 const DATA_PACKETS_AT_ONCE: usize = 8;
+/// Pings whose answers are waited for: 6 s of them while speech is relayed.
+const PINGS: usize = 32;
 /// Voice older than this is not written any more.
 const VOICE_AGE: Duration = Duration::from_millis(400);
 /// What must arrive and waits to be written; a server that lets more than this pile up is as good
@@ -79,10 +81,10 @@ struct Outgoing {
     pings: Mutex<Pings>,
 }
 
-/// The last ping, and the shortest round trip so far.
+/// Pings that are not answered yet, and the shortest round trip so far.
 #[derive(Debug, Default)]
 struct Pings {
-    last: Option<(u16, Instant)>,
+    sent: VecDeque<(u16, Instant)>,
     least_round_trip: Option<Duration>,
 }
 
@@ -148,7 +150,7 @@ impl Socket {
 
     /// Asks the server for an answer behind the voice that waits.
     pub(crate) fn ping(&self, number: u16) {
-        lock(&self.outgoing.pings).last = Some((number, Instant::now()));
+        lock(&self.outgoing.pings).sent(number, Instant::now());
         self.send_voice(Message::Ping(Bytes::copy_from_slice(&number.to_be_bytes())));
     }
 
@@ -191,6 +193,23 @@ impl Drop for Socket {
     }
 }
 
+impl Pings {
+    fn sent(&mut self, number: u16, at: Instant) {
+        if self.sent.len() == PINGS {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((number, at));
+    }
+
+    fn answered(&mut self, number: u16) {
+        let Some(at) = self.sent.iter().position(|(sent, _)| *sent == number) else { return };
+        if let Some((_, at)) = self.sent.drain(..=at).last() {
+            let least = self.least_round_trip.unwrap_or(Duration::MAX);
+            self.least_round_trip = Some(at.elapsed().min(least));
+        }
+    }
+}
+
 impl Outgoing {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         lock(&self.queue)
@@ -198,11 +217,7 @@ impl Outgoing {
 
     /// The server has answered this ping.
     fn answered(&self, number: u16) {
-        let mut pings = lock(&self.pings);
-        if let Some((_, at)) = pings.last.take_if(|(last, _)| *last == number) {
-            let least = pings.least_round_trip.unwrap_or(Duration::MAX);
-            pings.least_round_trip = Some(at.elapsed().min(least));
-        }
+        lock(&self.pings).answered(number);
     }
 
     /// Has the receive buffer follow what arrives while relayed speech comes late.
@@ -250,8 +265,8 @@ struct Task {
     inbox: WorkerSender,
     watch: NetworkWatch,
     outgoing: Arc<Outgoing>,
-    /// The connection beneath, to set its options later.
-    tcp: Mutex<Option<socket2::Socket>>,
+    /// The connection beneath, to set its options later, and since when it is.
+    tcp: Mutex<Option<(socket2::Socket, Instant)>>,
 }
 
 impl Task {
@@ -266,6 +281,8 @@ impl Task {
             result = self.connect_and_serve() => result,
             () = abandoned => Ok(()),
         };
+        // The server sees the end of the connection only when no copy of it is left.
+        *lock(&self.tcp) = None;
         if let Err(event) = result {
             let _ = self.tell(event).await;
         }
@@ -280,7 +297,8 @@ impl Task {
         }
         set_options(tcp);
         // Not needed for correctness: without it the system alone chooses the window.
-        *lock(&self.tcp) = socket2::SockRef::from(tcp).try_clone().ok();
+        let tcp = socket2::SockRef::from(tcp).try_clone().ok();
+        *lock(&self.tcp) = tcp.map(|tcp| (tcp, Instant::now()));
     }
 
     async fn connect_and_serve(&self) -> Result<(), SocketEvent> {
@@ -294,6 +312,10 @@ impl Task {
             .connect(config, &|tcp| self.connected(tcp))
             .await
             .map_err(SocketEvent::Failed)?;
+        // One round trip, and a few more where it is encrypted; a ping, if there is one, says it
+        // better.
+        let opened_in = lock(&self.tcp).as_ref().map(|(_, since)| since.elapsed());
+        lock(&self.outgoing.pings).least_round_trip = opened_in;
         if connection.encrypted {
             self.outgoing.further_header_bytes.fetch_add(TLS_RECORD_BYTES, Ordering::Relaxed);
         }
@@ -386,7 +408,7 @@ impl Task {
     }
 
     fn set_receive_buffer(&self, bytes: usize) {
-        if let Some(tcp) = lock(&self.tcp).as_ref() {
+        if let Some((tcp, _)) = lock(&self.tcp).as_ref() {
             let set = tcp.set_recv_buffer_size(bytes);
             tracing::debug!(bytes, ?set, "the receive window follows what arrives");
         }
@@ -507,11 +529,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_least_round_trip_of_pings_is_kept() {
+    async fn the_least_round_trip_of_pings_is_kept_however_many_are_on_their_way() {
         let outgoing = Outgoing::default();
         let ping = |number: u16, ago: u64| {
             let at = Instant::now().checked_sub(Duration::from_millis(ago)).expect("a time");
-            lock(&outgoing.pings).last = Some((number, at));
+            lock(&outgoing.pings).sent(number, at);
         };
         ping(1, 8_000);
         outgoing.answered(7);
@@ -520,7 +542,11 @@ mod tests {
         ping(2, 4_000);
         outgoing.answered(2);
         ping(3, 6_000);
-        outgoing.answered(3);
+        for number in 4..100 {
+            ping(number, 6_000);
+        }
+        outgoing.answered(98);
+        assert_eq!(lock(&outgoing.pings).sent.len(), 1, "the others were before it");
         let least = lock(&outgoing.pings).least_round_trip.expect("three have been answered");
         assert!((4_000..6_000).contains(&least.as_millis()), "{least:?}");
     }

@@ -154,7 +154,14 @@ impl Cost {
     pub(crate) fn without_pairs(packet: &[u8]) -> (Self, bool) {
         let cost = Self::of_packet(packet);
         let Ok((header, body)) = packet::open(packet) else { return (cost, true) };
+        if packet::is_written_to_one(packet) {
+            // Each member tells its name so to each that comes, and does not choose how many those
+            // are.
+            return (Self::Kept { copies: 1, bytes: packet.len() }, false);
+        }
         match header.kind {
+            // One for each group, of which a border between cells has many.
+            Kind::DeltaClientState => (Self::Kept { copies: 1, bytes: packet.len() }, false),
             Kind::ServerRelayReliable => {
                 let inside = Relay::decode(body).and_then(|relay| Routing::read(relay.packet));
                 match (inside.is_ok_and(|inside| inside.kind.is_data()), cost) {
@@ -165,9 +172,7 @@ impl Cost {
                     (false, cost) => (cost, false),
                 }
             }
-            Kind::ClientState | Kind::DeltaClientState | Kind::TextData | Kind::GroupText => {
-                (cost, false)
-            }
+            Kind::ClientState | Kind::TextData | Kind::GroupText => (cost, false),
             _ => (cost, true),
         }
     }
@@ -236,10 +241,11 @@ impl Budget {
         self.spend_among(now, cost, 1.0)
     }
 
-    /// The same in a session so many times as large as a room: what is passed on may be as much
-    /// more.
+    /// The same in a session so many times as large as a room: what is sent may be as much more.
     pub(crate) fn spend_among(&mut self, now: Duration, cost: Cost, factor: f64) -> bool {
         let rates = SpentRates {
+            messages: self.rates.messages.times(factor),
+            broadcasts: self.rates.broadcasts.times(factor),
             copies: self.rates.copies.times(factor),
             bytes: self.rates.bytes.times(factor),
             ..self.rates

@@ -182,6 +182,8 @@ pub(crate) struct Observation {
     pub background_bps: f64,
     /// The queue that all paths have in common; `None` while nothing is measured.
     pub queueing: Option<Duration>,
+    /// The shortest queue of a link; `None` while none is measured.
+    pub links_queueing: Option<Duration>,
     /// The loss that all links have in common; `None` while too little was sent.
     pub loss: Option<f32>,
     /// The packets of the links that have it in common.
@@ -214,7 +216,8 @@ impl Observation {
     /// policer dropped to be sent again.
     fn may_be_policed(&self) -> bool {
         let is_relays = self.is_relaying && self.queueing == Some(self.relay_waits);
-        is_relays && self.loss >= Some(LOSS_TESTED)
+        let links_queue = self.links_queueing.is_some_and(|queueing| queueing > QUEUE_LIMIT);
+        is_relays && !links_queue && self.loss >= Some(LOSS_TESTED)
     }
 }
 
@@ -608,15 +611,20 @@ impl UplinkEstimate {
     /// bucket of a policer that of the wire.
     fn small_steps_after(&self, now: Duration, measured_bps: f64) -> Option<Policed> {
         let shows_wire = measured_bps > WIRE_SPEED * self.estimate_bps;
-        let maybe = self.maybe_policed.filter(|policed| {
-            shows_wire && self.is_relaying && now < policed.at + RELAY_POLICED_FOR
-        });
-        self.small_steps(now).or(maybe)
+        self.small_steps(now).or_else(|| self.doubted_steps(now).filter(|_| shows_wire))
+    }
+
+    fn doubted_steps(&self, now: Duration) -> Option<Policed> {
+        self.maybe_policed
+            .filter(|policed| self.is_relaying && now < policed.at + RELAY_POLICED_FOR)
     }
 
     /// So many times what was proved is clearly more than that.
     fn beyond(&self, now: Duration) -> f64 {
-        if self.small_steps(now).is_some() { BEYOND_POLICED } else { BEYOND_PROVED }
+        match self.small_steps(now).or_else(|| self.doubted_steps(now)) {
+            Some(_) => BEYOND_POLICED,
+            None => BEYOND_PROVED,
+        }
     }
 
     /// The train passed and speech does not: back to a little less than what was proved.

@@ -362,6 +362,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let common =
             settled.iter().filter(|(who, _)| !self.lossier.contains(who)).map(|(_, path)| path);
         let queueing = shared_queue(&queues);
+        let links = queues.iter().skip(usize::from(relay_queueing.is_some()));
+        let links_queueing = links.map(|(_, queueing)| *queueing).min();
         self.background.read(now, paths.background_bytes());
         let shared = Observation {
             sent_bps,
@@ -369,6 +371,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             // What arrives now was sent as long ago as packets queue.
             background_bps: self.background.bps(now, RATE_SPAN + queueing.unwrap_or_default()),
             queueing,
+            links_queueing,
             loss: verdict.uplink,
             packets: PacketLoss::of(common),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),

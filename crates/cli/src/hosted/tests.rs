@@ -112,6 +112,19 @@ fn who_has_been_there_longest_after_the_host_can_take_over() {
     assert_eq!(Roster::default().advice(), None);
 }
 
+/// Names that are sealed come a moment later.
+#[test]
+fn who_came_first_is_known_in_whatever_order_members_become_known() {
+    let mut roster = roster(3, &[]);
+    for others in [&[4_u16] as &[u16], &[2, 4], &[1, 2, 4]] {
+        roster.observe(&snapshot(3, others));
+    }
+    let order: Vec<u16> =
+        roster.successors().into_iter().map(|(peer, _)| id_in_session(peer)).collect();
+    assert_eq!(order, [2, 3, 4]);
+    assert_eq!(roster.host_name(), Some("member 1"));
+}
+
 /// Ids begin anew behind the last one, 65535.
 #[test]
 fn who_came_first_is_known_where_ids_have_begun_anew() {

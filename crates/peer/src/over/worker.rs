@@ -265,11 +265,18 @@ impl<N: Network> Worker<N> {
             name: self.name.clone(),
             room: String::new(),
             session: session.number(),
-            others: self.members.len(),
+            // Their names may come a moment later.
+            others: self.others(),
             relay_only: false,
         };
         self.voice.report(now, joined.into());
         self.voice.report(now, RoomEvent::Connected.into());
+    }
+
+    /// How many others are in the session.
+    fn others(&self) -> usize {
+        let view = self.engine.client().and_then(|client| client.view());
+        view.map_or(0, |view| view.table().members().count().saturating_sub(1))
     }
 
     /// It did not start, or has ended by itself.

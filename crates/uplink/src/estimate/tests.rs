@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::*;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -463,6 +465,7 @@ fn more_than_is_sent_does_not_arrive_without_a_queue() {
 /// While links lose packets, the relay's delay may be that of TCP behind a policer.
 #[test]
 fn trains_count_by_small_steps_where_only_the_relay_shows_a_queue_and_links_lose() {
+    let links_queue = Cell::new(None);
     let after_a_train = |loss: f32, relay_waits: u64, span: Duration| {
         let mut estimate = UplinkEstimate::known(200_000);
         let queue = Duration::from_millis(300);
@@ -476,6 +479,7 @@ fn trains_count_by_small_steps_where_only_the_relay_shows_a_queue_and_links_lose
             Duration::ZERO,
             Observation {
                 queueing: Some(queue),
+                links_queueing: links_queue.get(),
                 relay_waits: Duration::from_millis(relay_waits),
                 loss: Some(loss),
                 ..seen
@@ -493,7 +497,10 @@ fn trains_count_by_small_steps_where_only_the_relay_shows_a_queue_and_links_lose
     assert!(after_a_train(0.07, 300, wire) < 1.081);
     assert!(after_a_train(0.07, 300, 10 * wire) > 1.29, "it became wide");
     assert!(after_a_train(0.0, 300, wire) > 1.29, "nothing is lost");
-    assert!(after_a_train(0.07, 400, wire) > 1.29, "links show a queue as well");
+    links_queue.set(Some(Duration::from_millis(350)));
+    assert!(after_a_train(0.07, 300, wire) > 1.29, "links show a queue as well");
+    links_queue.set(None);
+    assert!(after_a_train(0.07, 400, wire) > 1.29, "another path has the shorter queue");
 }
 
 /// Each train empties the policer's bucket, and TCP loses what comes after it.
