@@ -514,6 +514,7 @@ mod tests {
         let before = socket.recv_buffer_size().expect("it is known");
         let (outgoing, received) = (Outgoing::default(), Received::default());
         outgoing.relayed_speech_is_late.store(true, Ordering::Relaxed);
+        lock(&outgoing.pings).least_round_trip = Some(Duration::from_millis(20));
         let bounded = Notify::new();
         let bound = outgoing.bound_what_comes(&received, |size| {
             socket.set_recv_buffer_size(size).expect("it can be set");
