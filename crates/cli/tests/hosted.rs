@@ -290,6 +290,8 @@ fn a_guest_does_not_take_over_from_a_host_that_answers_once_more() {
     wait_for(&mut ada, "joined");
     said_of(&mut ada, "The host answers: its call goes on");
     assert!(ada.history().all(|event| event.json["event"] != "hosting"));
+    // Who is there is known when its sealed name has come.
+    wait_for_peer(&mut ada, "peer-joined", "Hal");
     ada.type_line("still here");
     text_of(&mut hal, "Ada", "still here");
 }
