@@ -203,7 +203,7 @@ impl Pings {
 
     fn answered(&mut self, number: u16) {
         let Some(at) = self.sent.iter().position(|(sent, _)| *sent == number) else { return };
-        if let Some((_, at)) = self.sent.drain(..=at).last() {
+        if let Some((_, at)) = self.sent.drain(..=at).next_back() {
             let least = self.least_round_trip.unwrap_or(Duration::MAX);
             self.least_round_trip = Some(at.elapsed().min(least));
         }

@@ -129,9 +129,9 @@ fn behind_addresses(token: &[u8]) -> Option<&[u8]> {
     let count = u32::from_le_bytes(token.get(12..16)?.try_into().ok()?);
     let mut rest = token.get(16..)?;
     for _ in 0..count.min(32) {
-        let bytes = match rest.first()? {
-            &IPV4 => 1 + 4 + 2,
-            &IPV6 => 1 + 16 + 2,
+        let bytes = match *rest.first()? {
+            IPV4 => 1 + 4 + 2,
+            IPV6 => 1 + 16 + 2,
             _ => return None,
         };
         rest = rest.get(bytes..)?;

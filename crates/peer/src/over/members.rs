@@ -189,10 +189,6 @@ impl<P: Copy + Ord + Debug> Members<P> {
         Some(PeerId::of_client(self.session?, self.you?))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.here.len()
-    }
-
     pub(super) fn set_gain(&mut self, peer: PeerId, gain: f32) {
         if self.here.contains_key(&peer) {
             self.settings.entry(peer).or_default().gain = gain;
