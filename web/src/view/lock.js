@@ -59,11 +59,14 @@ export function keyWords(person) {
   return keyFault(person)?.[0] ?? MET[person.met];
 }
 
-/** Whose programs cannot encrypt, where the room has no key. @param {PeerState} state @param {boolean} isAllowed */
+/**
+ * Whose programs cannot encrypt, where the room has no key. Who may hear this page does so over a link, too, while the server has
+ * lost them.
+ * @param {PeerState} state @param {boolean} isAllowed */
 const plain = ({ people }, isAllowed) =>
   people.filter(
     ({ away, encryption }) =>
-      !away && encryption?.state === 'plain' && encryption.isAllowed === isAllowed,
+      encryption?.state === 'plain' && encryption.isAllowed === isAllowed && (isAllowed || !away),
   );
 
 /** @param {PersonState[]} people */
@@ -101,7 +104,7 @@ const withFault = ({ people }, fault) =>
 /** What that means. @param {PeerState} state @param {boolean} [hasKey] the room's link */
 export function lockMeaning(state, hasKey = true) {
   if (state.safetyCode === null)
-    return 'What encrypts could not be loaded: the server can hear what you say and read what you write. Who encrypts hears you only, and you do not hear them. Reload the page, or use another browser.';
+    return 'What encrypts could not be loaded: the server can hear what you say and read what you write. Who encrypts may hear you, and you do not hear them. Reload the page, or use another browser.';
   const faults = Object.values(KEY_FAULTS).flatMap((fault) => {
     const names = withFault(state, fault);
     const [, happened, meaning = hasKey ? LEFT_OUT : KEYLESS_LEFT_OUT] = fault;
@@ -135,6 +138,11 @@ export const renewalWords = ({ keyHolder }, settled) =>
 /** What is asked before someone who cannot encrypt, and so the server, hears this page. @param {string} name */
 export const plainQuestion = (name) =>
   `${isolated(name)}\u2019s program cannot encrypt. Let the server hear what you say to ${isolated(name)}?`;
+
+/** After a question that has gone away by itself the next one waits. */
+const QUIET_MS = 1000;
+/** After so many a remote may be making them up: then the choices behind the lock remain. */
+const MOST_REFUSED = 8;
 
 /** A person about whom is asked: not about another one of the same name, nor under another name. @param {PersonState} person */
 const askedAs = ({ id, name }) => `${id} ${name}`;
@@ -181,18 +189,34 @@ export function lock(app, alert) {
   );
   renewal.calm(true);
   const hasKey = peer.isPrivate(peer.state.room);
-  /** Each is asked about once. @type {Set<string>} */
-  const answered = new Set();
+  /** Of whom it was said that they may not hear: they are not asked about again. @type {Set<string>} */
+  const refused = new Set();
+  /** Who was just allowed, until that is so. @type {Set<string>} */
+  const granted = new Set();
   /** @type {PersonState | undefined} */
   let asked;
+  let quietUntil = 0;
+  const decide = (/** @type {PersonState} */ person, /** @type {boolean} */ isAllowed) => {
+    const [now, before] = isAllowed ? [granted, refused] : [refused, granted];
+    now.add(askedAs(person));
+    before.delete(askedAs(person));
+    peer.allowUnencrypted(person.id, isAllowed);
+  };
   const answer = (/** @type {boolean} */ isAllowed) => {
-    if (!asked) return;
-    answered.add(askedAs(asked));
-    peer.allowUnencrypted(asked.id, isAllowed);
+    if (asked) decide(asked, isAllowed);
+    asked = undefined;
     ask(peer.state);
   };
   const ask = (/** @type {PeerState} */ state) => {
-    asked = plain(state, false).find((person) => !answered.has(askedAs(person)));
+    plain(state, true).forEach((person) => granted.delete(askedAs(person)));
+    const open = plain(state, false).filter(
+      (person) => !refused.has(askedAs(person)) && !granted.has(askedAs(person)),
+    );
+    const before = asked;
+    asked = before && open.find((person) => askedAs(person) === askedAs(before));
+    // What is pressed in the moment in which the question goes away must not answer another one.
+    if (before && !asked) quietUntil = performance.now() + QUIET_MS;
+    if (!asked && performance.now() >= quietUntil && refused.size < MOST_REFUSED) [asked] = open;
     consent.say(asked ? plainQuestion(asked.name) : '');
   };
   const consent = alert(
@@ -210,8 +234,7 @@ export function lock(app, alert) {
         'chip',
         () => {
           const person = peer.state.people.find((one) => one.id === id);
-          if (person) answered.add(askedAs(person));
-          peer.allowUnencrypted(id, element.getAttribute('aria-pressed') !== 'true');
+          if (person) decide(person, element.getAttribute('aria-pressed') !== 'true');
         },
         {},
       );

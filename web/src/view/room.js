@@ -134,7 +134,14 @@ export function room(app) {
   const info = h(
     'details',
     'info',
-    h('summary', {}, lock?.mark ?? null, BASE.host, ' · ', since),
+    h(
+      'summary',
+      {},
+      lock?.mark ?? (peer.state.safetyCode ? null : 'Not encrypted · '),
+      BASE.host,
+      ' · ',
+      since,
+    ),
     ...(lock?.about ?? []),
     about,
   );
