@@ -206,8 +206,14 @@ impl Encryption {
     /// Follows who is in the session, and sends keys to whom they are owed.
     pub(crate) fn follow<P: Copy + Ord + Debug>(&mut self, now: Duration, client: &Client<P>) {
         self.now = now;
-        // Links go on with the keys that are known.
-        let Some(view) = joined(client) else { return };
+        let Some(view) = joined(client) else {
+            // Links go on with the keys that are known.
+            if let Some(stay) = &mut self.stay {
+                (stay.is_agreeing, stay.is_stale) = (false, false);
+                stay.due = now + RECHECK_INTERVAL;
+            }
+            return;
+        };
         let (session, you) = (view.session(), view.you());
         if self.stay.as_ref().is_none_or(|stay| (stay.session, stay.you) != (session, you)) {
             self.begin(session, you, view);
@@ -261,6 +267,9 @@ impl Encryption {
             is_stale: true,
             due: self.now,
         };
+        if let Some(before) = self.stay.take() {
+            before.texts.end(&mut self.events);
+        }
         let others: Vec<ClientId> = others(view).collect();
         self.out.clear();
         for others in others.chunks(RELAY_DESTINATIONS) {
@@ -393,8 +402,12 @@ impl Encryption {
             Incoming::NoKey => stay.ask(*now, from?, out),
             Incoming::Name(name) => {
                 let (session, client) = (stay.session, from?);
-                stay.known.entry(client).or_insert_with(|| Known::new(*now)).name = Some(name);
-                push(events, EncryptionEvent::Named { session, client });
+                let known = stay.known.entry(client).or_insert_with(|| Known::new(*now));
+                // It is known by the first one.
+                if known.name.is_none() {
+                    known.name = Some(name);
+                    push(events, EncryptionEvent::Named { session, client });
+                }
             }
             Incoming::Nothing => {}
         }

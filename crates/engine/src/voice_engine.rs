@@ -656,6 +656,8 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             NetworkEvent::FromClient { peer, packet } => {
                 if let Some(ended) = serving.receive(now, peer, &packet) {
                     let EndedClient { client, name, reason } = ended;
+                    let told = self.encryption.as_ref().and_then(|it| it.name_of(client));
+                    let name = told.map_or(name, str::to_owned);
                     self.push(EngineEvent::ClientEnded { client, name, reason });
                 }
             }

@@ -41,6 +41,11 @@ impl Text {
 }
 
 impl WaitingTexts {
+    /// None of them is sent any more.
+    pub(super) fn end(self, events: &mut VecDeque<EncryptionEvent>) {
+        self.0.into_iter().for_each(|text| text.end(events));
+    }
+
     /// When the next of them waits no longer.
     pub(super) fn until(&self) -> Option<Duration> {
         self.0.iter().filter_map(|text| text.until).min()

@@ -270,7 +270,6 @@ impl<N: Network> Exchange<N> {
         let waiting = self.to_client_bytes.get(&to).copied().unwrap_or_default();
         if waiting + bytes > RELIABLE_BYTES || self.to_clients_bytes + bytes > ALL_CLIENTS_BYTES {
             self.end_client(to);
-            self.events.push_back(NetworkEvent::ClientGone { peer: to });
             return Err(NetworkError::ReliabilityBroken);
         }
         self.to_client_bytes.insert(to, waiting + bytes);
@@ -279,7 +278,7 @@ impl<N: Network> Exchange<N> {
         Ok(())
     }
 
-    /// Its connection ends; what it sends from now on has no effect.
+    /// Its connection ends, for the voice at once; what it sends from now on has no effect.
     pub(super) fn end_client(&mut self, client: N::Peer) {
         if !self.clients.remove(&client) {
             return;
@@ -291,6 +290,7 @@ impl<N: Network> Exchange<N> {
         self.events.retain(|event| client_of(event) != Some(client));
         self.to_clients_bytes -= self.to_client_bytes.remove(&client).unwrap_or_default();
         self.order(Order::EndClient(client));
+        self.events.push_back(NetworkEvent::ClientGone { peer: client });
     }
 
     pub(super) fn send_to_links(
