@@ -205,7 +205,8 @@ fn a_client_that_the_network_does_not_end_is_heard_again() {
     ben.say(START, 1);
     ben.frame();
     voice.end_client(START, ben.key());
-    assert_eq!(frame(&mut voice, &mut game), [], "it came before the end");
+    let gone = NetworkEvent::ClientGone { peer: ben.key() };
+    assert_eq!(frame(&mut voice, &mut game), [gone], "what was said came before the end");
     ben.say(START, 2);
     ben.frame();
     assert_eq!(numbers(&frame(&mut voice, &mut game)), [2]);
