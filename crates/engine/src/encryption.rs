@@ -22,6 +22,7 @@ use voicemesh_sealing::{
 use voicemesh_session::Client;
 use voicemesh_session::client::{Phase, View};
 use voicemesh_session::network::{Destination, NetworkEvent, PacketLimits, Reliability};
+use voicemesh_wire::identity::InstallationSecret;
 use voicemesh_wire::limits::RELAY_DESTINATIONS;
 use voicemesh_wire::packet::{self, KeyPackage, KeyRequest, Kind, Relay};
 use voicemesh_wire::sealed_state::PLACEHOLDER_NAME;
@@ -57,6 +58,8 @@ const NO_ROOM: &str = "";
 #[derive(Debug)]
 pub(crate) struct Encryption {
     room_key: RoomKey,
+    /// Of the identity: others know this peer by it where it comes back under the same id.
+    secret: InstallationSecret,
     seeds: Seeds,
     /// The own name, which only members with the key read.
     name: String,
@@ -134,9 +137,10 @@ fn is_due(last: &mut Option<Duration>, now: Duration) -> bool {
 }
 
 impl Encryption {
-    pub(crate) fn new(room_key: RoomKey, seeds: Seeds, name: String) -> Self {
+    pub(crate) fn new(room_key: RoomKey, mut seeds: Seeds, name: String) -> Self {
         Self {
             room_key,
+            secret: seeds.next_secret(),
             seeds,
             name,
             now: Duration::ZERO,
@@ -245,9 +249,8 @@ impl Encryption {
 
     /// A new ring, since its id is another. Those who were there before learn of it.
     fn begin(&mut self, session: SessionId, you: ClientId, view: &View) {
-        let secret = self.seeds.next_secret();
         let configuration = Configuration {
-            secret: &secret,
+            secret: &self.secret,
             origin: NO_ROOM,
             room: NO_ROOM,
             instance: 0,
@@ -530,6 +533,8 @@ impl Stay {
             }
             Ok(MemberChange::Joined | MemberChange::Restarted) => {
                 known.refusal = None;
+                // In another run it knows no name.
+                known.is_told = false;
                 self.safety_code = self.ring.safety_code();
             }
             // The package is sealed for that run, and is asked for when it is accepted.

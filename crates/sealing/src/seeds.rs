@@ -24,7 +24,7 @@ impl Seeds {
         Seed::new(*self.draw())
     }
 
-    /// The secret of a member without an installation: its identity lasts as long as its ring.
+    /// The secret of a member without an installation: its identity lasts as long as its program.
     pub fn next_secret(&mut self) -> InstallationSecret {
         InstallationSecret(*self.draw())
     }
