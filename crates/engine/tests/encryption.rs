@@ -50,6 +50,10 @@ struct Tapped {
     tape: Tape,
     /// So many of its next announcements are lost.
     loses: Cell<usize>,
+    /// Its connection stays when the voice hangs up, as a game's does, and is there at once when it
+    /// connects again.
+    keeps: Cell<bool>,
+    connects: Cell<bool>,
 }
 
 impl Tapped {
@@ -64,11 +68,17 @@ impl Network for Tapped {
     type ServerParameters = ServerParameters;
 
     fn connect(&mut self, now: Duration, to: ClientParameters) -> Result<(), NetworkError> {
+        if self.keeps.get() {
+            self.connects.set(true);
+            return Ok(());
+        }
         self.inner.connect(now, to)
     }
 
     fn disconnect(&mut self, now: Duration) {
-        self.inner.disconnect(now);
+        if !self.keeps.get() {
+            self.inner.disconnect(now);
+        }
     }
 
     fn host(&mut self, now: Duration, at: ServerParameters) -> Result<(), NetworkError> {
@@ -80,6 +90,9 @@ impl Network for Tapped {
     }
 
     fn poll(&mut self, now: Duration) -> Option<NetworkEvent<PeerKey>> {
+        if self.connects.take() {
+            return Some(NetworkEvent::Connected);
+        }
         self.inner.poll(now)
     }
 
@@ -171,8 +184,13 @@ impl Lan {
         let config = EngineConfig::new(format!("the person behind member {number}"), number.into());
         let mut engine = VoiceEngine::new(config).expect("an engine");
         engine.set_tapped(true);
-        let network =
-            Tapped { inner: self.hub.endpoint(), tape: self.tape.clone(), loses: Cell::new(0) };
+        let network = Tapped {
+            inner: self.hub.endpoint(),
+            tape: self.tape.clone(),
+            loses: Cell::new(0),
+            keeps: Cell::new(false),
+            connects: Cell::new(false),
+        };
         match key {
             Some(key) => {
                 let seeds = Seeds::new([number; 32]);
@@ -325,6 +343,25 @@ fn who_was_announced_to_no_one_is_asked_for_keys_a_second_later() {
     assert_eq!(lan.peers[1].encryption_of(lan.id(2)), VERIFIED);
     assert_eq!(lan.peers[2].encryption_of(lan.id(1)), VERIFIED);
     assert_eq!(lan.hears(2), [false, true, false]);
+}
+
+#[test]
+fn a_voice_that_starts_again_on_the_same_connection_is_heard_and_hears() {
+    let mut lan = Lan::dedicated(&[KEY, KEY]);
+    let before = lan.id(2);
+    lan.peers[2].network().keeps.set(true);
+    let now = lan.now;
+    lan.peers[2].stop(now);
+    lan.run(150, &[]);
+    let (now, to) = (lan.now, ClientParameters { address: "here".to_owned() });
+    lan.peers[2].run_as_client(now, to).expect("it begins");
+    lan.run(150, &[]);
+    assert_eq!(lan.id(2), before, "the connection is the same");
+    assert_eq!(lan.peers[1].encryption_of(before), VERIFIED);
+    assert_eq!(lan.hears(2), [false, true, false]);
+    assert_eq!(lan.hears(1), [false, false, true]);
+    let one = lan.id(1);
+    assert_eq!(lan.peers[2].name_of(one), Some("the person behind member 1"));
 }
 
 fn is_announcement(packet: &Bytes) -> bool {
