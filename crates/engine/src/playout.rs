@@ -474,9 +474,11 @@ impl<P: Copy + Ord> Playout<P> {
         self.lateness.links_wait()
     }
 
-    /// Whether relayed speech comes late: as of the last [`settle`](Self::settle).
+    /// Whether speech comes late while some of it is relayed: as of the last
+    /// [`settle`](Self::settle).
     pub(crate) fn is_late(&self) -> bool {
-        self.lateness.is_late()
+        let mut routes = self.speakers.values().map(|speaker| speaker.route);
+        self.lateness.is_late() && routes.any(|route| route == Some(Route::Relayed))
     }
 
     /// Relayed speech comes another way from now on: that it was late says nothing of this one, nor
@@ -623,11 +625,8 @@ mod tests {
     /// 20 ms of silence, as Opus encodes it.
     const SILENCE: &[u8] = &[0xf8, 0xff, 0xfe];
 
-    /// Speech that stops in the middle and comes back through the relay, with what queued meanwhile
-    /// at once. Says whether links wait 100 ms after that.
-    fn links_wait_after_a_stop(before: Route, stop: Duration) -> bool {
-        let mut playout = Playout::<u32>::new();
-        let mut voice = Voice {
+    fn silence() -> Voice<u32> {
+        Voice {
             from: Participant::Peer(1),
             sequence: 0,
             talkspurt: 1,
@@ -639,7 +638,14 @@ mod tests {
             behind: 0,
             pause_follows: false,
             frame: bytes::Bytes::from_static(SILENCE),
-        };
+        }
+    }
+
+    /// Speech that stops in the middle and comes back through the relay, with what queued meanwhile
+    /// at once. Says whether links wait 100 ms after that.
+    fn links_wait_after_a_stop(before: Route, stop: Duration) -> bool {
+        let mut playout = Playout::<u32>::new();
+        let mut voice = silence();
         let mut now = Duration::from_secs(1);
         let mut go_on =
             |playout: &mut Playout<u32>, span: Duration, comes: Option<Route>, waiting: u64| {
@@ -663,6 +669,25 @@ mod tests {
         // Long enough for what the stop itself says to be over.
         go_on(&mut playout, Duration::from_millis(1_500), None, 0);
         go_on(&mut playout, Duration::from_millis(100), Some(Route::Relayed), 40)
+    }
+
+    /// What a direct path holds up says nothing of the way from the server.
+    #[test]
+    fn relayed_speech_is_late_only_where_some_is_relayed() {
+        for (route, is_relayed) in [(Route::Relayed, true), (Route::Direct, false)] {
+            let mut playout = Playout::<u32>::new();
+            let mut now = Duration::from_secs(1);
+            for sequence in 0..40 {
+                playout.receive(now, &Voice { sequence, route, ..silence() }).expect("a decoder");
+            }
+            for _ in 0..10 {
+                playout.render(now, now, &mut Vec::new(), |_, _| Mixing::In);
+                now += Duration::from_millis(10);
+            }
+            playout.settle(now);
+            assert!(playout.links_wait(), "{route:?}: much waits");
+            assert_eq!(playout.is_late(), is_relayed, "{route:?}");
+        }
     }
 
     #[test]
