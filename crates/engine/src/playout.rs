@@ -625,8 +625,11 @@ mod tests {
     /// 20 ms of silence, as Opus encodes it.
     const SILENCE: &[u8] = &[0xf8, 0xff, 0xfe];
 
-    fn silence() -> Voice<u32> {
-        Voice {
+    /// Speech that stops in the middle and comes back another way, with what queued meanwhile at
+    /// once, 100 ms after that.
+    fn after_a_stop(before: Route, stop: Duration, after: Route) -> Playout<u32> {
+        let mut playout = Playout::<u32>::new();
+        let mut voice = Voice {
             from: Participant::Peer(1),
             sequence: 0,
             talkspurt: 1,
@@ -638,14 +641,7 @@ mod tests {
             behind: 0,
             pause_follows: false,
             frame: bytes::Bytes::from_static(SILENCE),
-        }
-    }
-
-    /// Speech that stops in the middle and comes back through the relay, with what queued meanwhile
-    /// at once. Says whether links wait 100 ms after that.
-    fn links_wait_after_a_stop(before: Route, stop: Duration) -> bool {
-        let mut playout = Playout::<u32>::new();
-        let mut voice = silence();
+        };
         let mut now = Duration::from_secs(1);
         let mut go_on =
             |playout: &mut Playout<u32>, span: Duration, comes: Option<Route>, waiting: u64| {
@@ -668,25 +664,20 @@ mod tests {
         go_on(&mut playout, stop, None, 0);
         // Long enough for what the stop itself says to be over.
         go_on(&mut playout, Duration::from_millis(1_500), None, 0);
-        go_on(&mut playout, Duration::from_millis(100), Some(Route::Relayed), 40)
+        go_on(&mut playout, Duration::from_millis(100), Some(after), 40);
+        playout
+    }
+
+    fn links_wait_after_a_stop(before: Route, stop: Duration) -> bool {
+        after_a_stop(before, stop, Route::Relayed).links_wait()
     }
 
     /// What a direct path holds up says nothing of the way from the server.
     #[test]
     fn relayed_speech_is_late_only_where_some_is_relayed() {
         for (route, is_relayed) in [(Route::Relayed, true), (Route::Direct, false)] {
-            let mut playout = Playout::<u32>::new();
-            let mut now = Duration::from_secs(1);
-            for sequence in 0..40 {
-                playout.receive(now, &Voice { sequence, route, ..silence() }).expect("a decoder");
-            }
-            for _ in 0..10 {
-                playout.render(now, now, &mut Vec::new(), |_, _| Mixing::In);
-                now += Duration::from_millis(10);
-            }
-            playout.settle(now);
-            assert!(playout.links_wait(), "{route:?}: much waits");
-            assert_eq!(playout.is_late(), is_relayed, "{route:?}");
+            let playout = after_a_stop(route, Duration::ZERO, route);
+            assert_eq!((playout.links_wait(), playout.is_late()), (true, is_relayed), "{route:?}");
         }
     }
 
