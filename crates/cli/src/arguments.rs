@@ -358,11 +358,11 @@ pub struct StayArguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub give_up_after: Option<Duration>,
 
-    /// Encrypt end to end what is said and written here: only programs that encrypt as well hear
-    /// it, as the web page does, and the server cannot. A link with a key does this, too
-    /// (`voicemesh link`).
+    /// Do not encrypt end to end what is said and written here, so that the server can hear what it
+    /// relays. Those who encrypt hear you, and are asked before you hear them. Has no effect where
+    /// the link has a key.
     #[arg(long)]
-    pub encrypt: bool,
+    pub unencrypted: bool,
 
     /// The key in the link that was followed.
     #[arg(skip)]
@@ -435,12 +435,13 @@ impl Arguments {
 }
 
 /// Options that mean something only where there is a server, by their names in [`ArgMatches`].
-const OF_SERVERS: [(&str, &str); 5] = [
+const OF_SERVERS: [(&str, &str); 6] = [
     ("server", "--server"),
     ("password", "--password"),
     ("token", "--token"),
     ("state_dir", "--state-dir"),
     ("ca", "--ca"),
+    ("unencrypted", "--unencrypted"),
 ];
 
 /// Those of them that stand on the command line. In the environment they are for rooms.
@@ -782,9 +783,9 @@ mod tests {
         let followed = |line: &str| join(line).follow_link();
         let link = "https://voice.example.org/r/tea#k=AAAAAAAAAAAAAAAAAAAAAA";
         let with_key = followed(&format!("voicemesh join {link}")).expect("a link");
-        assert!(with_key.stay.room_key.is_some() && !with_key.stay.encrypt);
-        let without = followed("voicemesh join tea --encrypt").expect("a name");
-        assert!(without.stay.room_key.is_none() && without.stay.encrypt);
+        assert!(with_key.stay.room_key.is_some() && !with_key.stay.unencrypted);
+        let without = followed("voicemesh join tea --unencrypted").expect("a name");
+        assert!(without.stay.room_key.is_none() && without.stay.unencrypted);
         let damaged = followed("voicemesh join https://voice.example.org/r/tea#k=AAAA");
         assert!(matches!(damaged, Err(JoinError::BadRoomKey(_))), "{damaged:?}");
     }

@@ -111,7 +111,7 @@ fn lines_with(code: Option<&str>, snapshot: &Snapshot, people: &People) -> Vec<S
     // Last, where it stands above the line that is typed, however many are left out.
     match code {
         None => lines.push(
-            "What you say is not encrypted end to end: the server can hear what it relays. Join by a link of `voicemesh link`, or with --encrypt."
+            "What you say is not encrypted end to end: the server can hear what it relays. Join without --unencrypted, or by a link of `voicemesh link`."
                 .to_owned(),
         ),
         Some(_) if !snapshot.peers.iter().any(is_encrypted) && snapshot.has_room_key => lines.push(
@@ -149,7 +149,7 @@ pub(crate) fn sentence(encryption: MemberEncryption, who: &str) -> Option<String
             Some(format!("You do not hear {who}, nor they you: {LINK_WITH_KEY}"))
         }
         MemberEncryption::OnlyTheirs { has_room_key: false } => Some(format!(
-            "You do not hear {who}, who encrypts end to end: join with --encrypt. They hear you."
+            "{who} encrypts end to end: you hear {who} only if {who} lets the server hear it as well. Join without --unencrypted."
         )),
         MemberEncryption::Refused(AnnouncementError::IdentityChanged) => Some(format!(
             "{who} shows another key than before: it may be another program, or a server in between. Ask them over another way."
@@ -247,7 +247,7 @@ mod tests {
         let plain = room(false, ONLY_THEIRS[0], ONLY_THEIRS[1]);
         let [ben, cleo, own] = &lines(&plain, &people)[..] else { panic!("three lines") };
         assert!(ben.contains("Ben") && ben.contains("nor they you"), "{ben}");
-        assert!(cleo.contains("Cleo") && cleo.contains("They hear you"), "{cleo}");
+        assert!(cleo.contains("Cleo") && cleo.contains("lets the server hear it"), "{cleo}");
         assert!(own.contains("is not encrypted end to end"), "{own}");
     }
 

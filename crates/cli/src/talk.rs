@@ -277,7 +277,7 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
     let mut options = JoinOptions::new(stay.server(), room)
         .name(name)
         .relay_only(stay.relay_only)
-        .encrypted(stay.encrypt);
+        .encrypted(!stay.unencrypted);
     if let Some(key) = &stay.room_key {
         options = options.room_key(key.clone());
     }
@@ -312,10 +312,10 @@ fn described(arguments: &StayArguments, room: String, name: String, part: Part) 
         name,
         has_token: arguments.token.is_some(),
         relay_only: arguments.relay_only,
-        end_to_end: match (&arguments.room_key, arguments.encrypt) {
+        end_to_end: match (&arguments.room_key, arguments.unencrypted) {
             (Some(_), _) => EndToEnd::WithKey,
-            (None, true) => EndToEnd::WithoutKey,
-            (None, false) => EndToEnd::Off,
+            (None, false) => EndToEnd::WithoutKey,
+            (None, true) => EndToEnd::Off,
         },
         record: None,
         written_beside: None,

@@ -74,7 +74,7 @@ impl JoinOptions {
             state_dir: None,
             extra_root_pem: None,
             proxy: None,
-            encrypted: false,
+            encrypted: true,
             room_key: None,
         }
     }
@@ -354,9 +354,8 @@ impl JoinOptions {
     }
 
     /// Encrypts speech, texts and messages end to end: what is said here is sent to members that
-    /// encrypt as well, and to no others, and the server cannot read it. Off by default; always on
-    /// where the link has a key, where no server can be in between. The web page always encrypts.
-    /// Without a key, only comparing
+    /// encrypt as well, and to no others, and the server cannot read it. On by default, and always
+    /// where the link has a key, where no server can be in between. Without a key, only comparing
     /// [`Snapshot::safety_code`](crate::Snapshot::safety_code) tells.
     /// [`PeerState::encryption`](crate::PeerState::encryption) says how it stands with each member.
     /// Without the room's key, plain speech and texts of members that do not encrypt are heard.

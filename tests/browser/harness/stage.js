@@ -123,7 +123,7 @@ export class Stage {
       this.file(`${name}.wav`),
       '--state-dir',
       this.file(`${name}.state`),
-      ...(plain ? [] : ['--encrypt']),
+      ...(plain ? ['--unencrypted'] : []),
       ...more,
     ]);
     this.#programs.push(program);
@@ -138,7 +138,6 @@ export class Stage {
       'room',
       '--server',
       server.socketUrl,
-      '--encrypt',
       '--state-dir',
       this.file('echo.state'),
     ]);
