@@ -307,6 +307,27 @@ pub unsafe extern "C" fn vmesh_participant_disconnect(
     })
 }
 
+/// Lets a peer whose program cannot encrypt ("unable" in VMESH_EVENT_ENCRYPTION_CHANGED) hear what
+/// is said here, and so the server that relays it, or no more: "unencrypted". Off at first, and
+/// again when the peer has left or has another name: ask the player each time. What is written, and
+/// messages, are not sent to it all the same. In a room with a key, and for a peer that has
+/// encrypted before, this changes nothing.
+///
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmesh_participant_allow_unencrypted(
+    room: vmesh_room,
+    of: *const vmesh_peer_id,
+    is_allowed: i32,
+) -> vmesh_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let of = unsafe { memory::read(of, "of")? };
+        done(room, |room| room.participant(of.into()).allow_unencrypted(is_allowed != 0))
+    })
+}
+
 /// Says that this machine's network is another than before. A lost connection to the server is
 /// noticed without this.
 ///

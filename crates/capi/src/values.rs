@@ -251,7 +251,8 @@ pub enum vmesh_event_type {
     /// ("waiting" for its keys, "verified": encrypted, with the room's key, "encrypted": without
     /// one, "unable": its program does not encrypt, "stopped": it did before, "refused": what it
     /// announces is not genuine; these three are sent nothing, or what only earlier genuine keys
-    /// open; "only-theirs": it encrypts and this peer does not, and is not heard here).
+    /// open; "unencrypted": it is sent speech as it is, vmesh_participant_allow_unencrypted;
+    /// "only-theirs": it encrypts and this peer does not, and is not heard here).
     VMESH_EVENT_ENCRYPTION_CHANGED = 42,
     /// Something that this library knows and this header does not.
     VMESH_EVENT_OTHER = 1000,

@@ -75,6 +75,21 @@ impl Call {
         }
     }
 
+    /// Whether a member that cannot encrypt may hear what is said here, and so the server.
+    ///
+    /// # Errors
+    ///
+    /// In a sentence.
+    pub(crate) fn allow_unencrypted(&self, peer: PeerId, is_allowed: bool) -> Result<(), String> {
+        match self {
+            Self::Room(room, _) => room
+                .participant(peer)
+                .allow_unencrypted(is_allowed)
+                .map_err(|error| format!("That did not work: {error}.")),
+            Self::Hosted(_) => Err(ALWAYS_ENCRYPTED.to_owned()),
+        }
+    }
+
     pub(crate) fn group<'a>(&'a self, name: &'a str) -> Group<'a> {
         match self {
             Self::Room(room, _) => room.group(name),
@@ -142,6 +157,9 @@ impl Call {
 /// A host passes on what is said, and decides about no one.
 pub(crate) const NO_MODERATORS: &str =
     "That needs a room of a server: in a call over a host no one moderates.";
+/// The key of a call's link is in every link.
+pub(crate) const ALWAYS_ENCRYPTED: &str =
+    "A call over a host is always encrypted with the key of its link: there is nothing to allow.";
 /// A recording begins once everyone can see it, and a host passes that on to no one.
 pub(crate) const NO_RECORDING: &str =
     "Nothing is recorded: the others could not see it. Recording needs a room of a server.";

@@ -31,6 +31,11 @@ fn mark_of(snapshot: &Snapshot, people: &People) -> HeaderMark {
         let text = format!("another key of {}, see /code", name(one));
         return HeaderMark { text, short: "another key", is_alarm: true };
     }
+    let is_plain = |state: &&PeerState| state.encryption == Some(MemberEncryption::Unencrypted);
+    if let Some(one) = snapshot.peers.iter().find(is_plain) {
+        let text = format!("not encrypted to {}, see /code", name(one));
+        return HeaderMark { text, short: "not for all", is_alarm: true };
+    }
     let mut left_out = snapshot
         .peers
         .iter()
@@ -75,6 +80,7 @@ pub(crate) fn mark(state: &PeerState) -> Option<&'static str> {
     match state.encryption? {
         MemberEncryption::OnlyTheirs { .. }
         | MemberEncryption::Refused(AnnouncementError::RoomKeyMissing) => Some("encrypts"),
+        MemberEncryption::Unencrypted => Some("plain"),
         encryption => encryption.is_left_out().then_some("no key"),
     }
 }
@@ -142,6 +148,7 @@ pub(crate) fn sentence(encryption: MemberEncryption, who: &str) -> Option<String
     let lacks = |why: &str| Some(format!("{who} does not hear you: {why}"));
     match encryption {
         MemberEncryption::Encrypted { .. } => None,
+        MemberEncryption::Unencrypted => Some(allowed(who)),
         MemberEncryption::Waiting => Some(format!(
             "The keys of {who} have not come yet: until then {who} does not hear you."
         )),
@@ -155,6 +162,39 @@ pub(crate) fn sentence(encryption: MemberEncryption, who: &str) -> Option<String
             "{who} shows another key than before: it may be another program, or a server in between. Ask them over another way."
         )),
         left_out => lacks(&why_left_out(left_out)),
+    }
+}
+
+/// Of one who was allowed to hear this peer in the clear.
+pub(crate) fn allowed(who: &str) -> String {
+    format!(
+        "{who} hears you unencrypted, and so can the server, until {who} leaves. What you write is not sent to {who}. /disallow {who} ends it."
+    )
+}
+
+/// What is asked of one whose program cannot encrypt, in a room without a key.
+pub(crate) fn question(who: &str) -> String {
+    format!(
+        "{who}’s program cannot encrypt. Let the server hear what you say to {who}? /allow {who} does; until then {who} does not hear you."
+    )
+}
+
+/// Why `/allow` and `/disallow` change nothing.
+pub(crate) fn not_to_be_allowed(
+    encryption: Option<MemberEncryption>,
+    has_key: bool,
+    who: &str,
+) -> String {
+    match encryption {
+        None => format!("You are here unencrypted: {who} hears you, and so can the server."),
+        Some(MemberEncryption::Encrypted { .. } | MemberEncryption::Waiting) => {
+            format!("{who} encrypts: there is nothing to allow.")
+        }
+        Some(_) if has_key => format!(
+            "In a room with a key nothing is said unencrypted. {who} needs the link with the key."
+        ),
+        Some(encryption) => sentence(encryption, who)
+            .unwrap_or_else(|| format!("{who} encrypts: there is nothing to allow.")),
     }
 }
 
@@ -217,6 +257,11 @@ mod tests {
             (room(true, refused, VERIFIED), "encrypted, not for Ben", true),
             (room(true, VERIFIED, MemberEncryption::Stopped), "encrypted, not for Cleo", true),
             (room(false, refused, MemberEncryption::Unable), "encrypted, not for 2 of them", true),
+            (
+                room(false, refused, MemberEncryption::Unencrypted),
+                "not encrypted to Cleo, see /code",
+                true,
+            ),
             (room(true, refused, ANOTHER_KEY), "another key of Cleo, see /code", true),
         ] {
             let mark = mark_of(&snapshot, &people);
@@ -252,6 +297,21 @@ mod tests {
     }
 
     #[test]
+    fn only_who_cannot_encrypt_can_be_allowed_and_never_where_there_is_a_key() {
+        for (encryption, has_key, part) in [
+            (None, false, "You are here unencrypted"),
+            (Some(VERIFIED), true, "Cleo encrypts"),
+            (Some(MemberEncryption::Waiting), false, "Cleo encrypts"),
+            (Some(MemberEncryption::Unable), true, "In a room with a key"),
+            (Some(MemberEncryption::Stopped), false, "without encryption"),
+            (Some(ANOTHER_KEY), false, "another key"),
+        ] {
+            let said = not_to_be_allowed(encryption, has_key, "Cleo");
+            assert!(said.contains(part), "{encryption:?}: {said}");
+        }
+    }
+
+    #[test]
     fn lists_mark_who_encrypts_otherwise_and_count_who_is_reached() {
         let wants_key = MemberEncryption::Refused(AnnouncementError::RoomKeyMissing);
         for (encryption, word, is_reached) in [
@@ -259,6 +319,7 @@ mod tests {
             (Some(VERIFIED), None, true),
             (Some(MemberEncryption::Waiting), None, false),
             (Some(MemberEncryption::Unable), Some("no key"), false),
+            (Some(MemberEncryption::Unencrypted), Some("plain"), true),
             (Some(ONLY_THEIRS[0]), Some("encrypts"), false),
             (Some(ONLY_THEIRS[1]), Some("encrypts"), true),
             (Some(wants_key), Some("encrypts"), false),

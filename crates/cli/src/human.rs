@@ -117,6 +117,8 @@ pub struct TextOutput {
     cut_off: BTreeSet<PeerId>,
     /// Peers that do not hear the user, or are not heard, because of encryption.
     left_out: BTreeSet<PeerId>,
+    /// Those whose program cannot encrypt, and whether the server may hear what is said to them.
+    asked_about: BTreeSet<PeerId>,
     /// To whom no sound comes through, which is not said yet, and since when; `None` until the next
     /// turn.
     cut_off_soon: BTreeMap<PeerId, Option<Duration>>,
@@ -187,6 +189,7 @@ impl TextOutput {
             remarked: Vec::new(),
             cut_off: BTreeSet::new(),
             left_out: BTreeSet::new(),
+            asked_about: BTreeSet::new(),
             cut_off_soon: BTreeMap::new(),
             routes: BTreeMap::new(),
             permissions: BTreeMap::new(),
@@ -308,6 +311,7 @@ impl TextOutput {
                 self.cut_off.remove(peer);
                 self.cut_off_soon.remove(peer);
                 self.left_out.remove(peer);
+                self.asked_about.remove(peer);
                 self.routes.remove(peer);
                 self.permissions.remove(peer);
                 let label = people.label_as(*peer, name);
@@ -487,6 +491,14 @@ impl TextOutput {
             MemberEncryption::Encrypted { .. } => {
                 let was_left_out = self.left_out.remove(&peer);
                 was_left_out.then(|| line(Mood::Came, format!("{label} hears you now.")))
+            }
+            MemberEncryption::Unencrypted => {
+                self.left_out.remove(&peer);
+                None
+            }
+            MemberEncryption::Unable if self.stay.end_to_end == EndToEnd::WithoutKey => {
+                self.left_out.insert(peer);
+                self.asked_about.insert(peer).then(|| trouble(encryption::question(&label)))
             }
             // Once, also where the server is away and comes back.
             MemberEncryption::OnlyTheirs { .. } if !self.left_out.insert(peer) => None,

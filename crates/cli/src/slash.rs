@@ -31,6 +31,13 @@ pub enum SlashCommand {
     Participant,
     /// How the room is encrypted, and the code to compare.
     Code,
+    /// Let the server hear what is said to one whose program cannot encrypt, or no more.
+    AllowUnencrypted {
+        /// Whom.
+        name: String,
+        /// Otherwise it ends.
+        is_allowed: bool,
+    },
     /// How loud one peer is heard.
     Gain {
         /// Whom.
@@ -125,11 +132,13 @@ pub enum Takes {
 }
 
 /// Every command, for completion.
-pub const COMMANDS: [(&str, Takes); 30] = [
+pub const COMMANDS: [(&str, Takes); 32] = [
     ("activation", Takes::OneOf(&["voice", "always", "push-to-talk"])),
+    ("allow", Takes::Name),
     ("ban", Takes::Name),
     ("code", Takes::Nothing),
     ("deafen", Takes::Nothing),
+    ("disallow", Takes::Name),
     ("gain", Takes::Name),
     ("help", Takes::Nothing),
     ("host", Takes::Nothing),
@@ -159,11 +168,12 @@ pub const COMMANDS: [(&str, Takes); 30] = [
 ];
 
 /// The answer to `/help`.
-pub const HELP: [&str; 28] = [
+pub const HELP: [&str; 29] = [
     "TEXT              write to those you speak to (// begins a text with /)",
     "/msg NAME TEXT    write to one person",
     "/who              who is here, how they are reached and heard",
     "/code             whether the server can listen, and the code to compare",
+    "/allow NAME       let the server hear what you say to one who cannot encrypt",
     "/mute, /unmute    turn your microphone off and on",
     "/mute NAME        turn a person's sound off; /unmute NAME turns it on",
     "/gain NAME 0.5    hear a person softer or louder, 0 to 4; 1 is as spoken",
@@ -224,6 +234,10 @@ pub fn parse(line: &str) -> Result<SlashCommand, String> {
         "undeafen" => alone(SlashCommand::Undeafen),
         "who" => alone(SlashCommand::Participant),
         "code" => alone(SlashCommand::Code),
+        "allow" => Ok(SlashCommand::AllowUnencrypted { name: needed("a name")?, is_allowed: true }),
+        "disallow" => {
+            Ok(SlashCommand::AllowUnencrypted { name: needed("a name")?, is_allowed: false })
+        }
         "host" => alone(SlashCommand::Host),
         "gain" => gain(rest),
         "mute-all" => Ok(SlashCommand::Moderate(Decision::MuteForAll(needed("a name")?, true))),
@@ -377,6 +391,12 @@ mod tests {
             parse("/gain Ada Lovelace 0.5"),
             Ok(SlashCommand::Gain { name: "Ada Lovelace".into(), factor: 0.5 })
         );
+        for (line, is_allowed) in [("/allow Ada Lovelace", true), ("/disallow Ada Lovelace", false)]
+        {
+            let name = "Ada Lovelace".into();
+            assert_eq!(parse(line), Ok(SlashCommand::AllowUnencrypted { name, is_allowed }));
+        }
+        assert!(parse("/allow").is_err());
         assert_eq!(
             parse("/mute Ada Lovelace"),
             Ok(SlashCommand::Mute(Some("Ada Lovelace".into())))

@@ -299,8 +299,13 @@ impl Encryption {
             (Some(stay), _) => {
                 let session = stay.session;
                 let peer_of = |client| Some(PeerId::of_client(session, client));
-                let sealed =
-                    voicemesh_sealing::seal_for_server(&mut stay.ring, *now, packet, peer_of);
+                let sealed = voicemesh_sealing::seal_for_server(
+                    &mut stay.ring,
+                    *now,
+                    packet,
+                    peer_of,
+                    |_| false,
+                );
                 for sealed in sealed {
                     let (ForServer::Packet(packet) | ForServer::Text { sent: packet, .. }) = sealed;
                     put(out, reliability, packet);
@@ -331,7 +336,7 @@ impl Encryption {
         }
         let stay = self.stay.as_mut().filter(|stay| header.session_id() == Some(stay.session))?;
         let peer = PeerId::of_client(stay.session, to.client);
-        voicemesh_sealing::seal(&mut stay.ring, self.now, outgoing, peer)
+        voicemesh_sealing::seal(&mut stay.ring, self.now, outgoing, peer, false)
     }
 
     /// What the session learns of something that the network reports; `None` if that is nothing.
@@ -617,7 +622,10 @@ impl Stay {
                 let mut relayed = Vec::new();
                 let kind = Kind::ServerRelayReliable;
                 Relay::encode_packet(kind, session, readers, text, &mut relayed);
-                let sealed = voicemesh_sealing::seal_for_server(ring, now, relayed.into(), peer_of);
+                let sealed =
+                    voicemesh_sealing::seal_for_server(ring, now, relayed.into(), peer_of, |_| {
+                        false
+                    });
                 for sealed in sealed {
                     let (ForServer::Packet(packet) | ForServer::Text { sent: packet, .. }) = sealed;
                     put(out, Reliability::Reliable, packet);

@@ -7,7 +7,7 @@
 
 mod published;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use base64::Engine;
@@ -74,6 +74,8 @@ struct Known {
     is_undelivered: bool,
     asked_at: Option<Duration>,
     answered_at: Option<Duration>,
+    /// The name under which this peer let the server hear what is said to it.
+    allowed_as: Option<String>,
 }
 
 /// Sends key packets through the server or a link.
@@ -160,8 +162,24 @@ impl Encryption {
     }
 
     pub(crate) fn state_of(&self, member: &Member) -> MemberEncryption {
-        let refusal = self.known.get(&member.peer).and_then(|known| known.refusal);
-        state_of(&self.ring, refusal, member)
+        state_of(&self.ring, self.known.get(&member.peer), member)
+    }
+
+    /// Lets a member that cannot encrypt hear what is said here, and so the server, or no more;
+    /// until it leaves or has another name. For members that have encrypted, and where the room has
+    /// a key, this changes nothing. Returns false then.
+    pub(crate) fn allow_unencrypted(&mut self, member: &Member, is_allowed: bool) -> bool {
+        if !takes_plain(&self.ring, member) {
+            return false;
+        }
+        let allowed_as = is_allowed.then(|| member.name.clone());
+        self.known.entry(member.peer).or_default().allowed_as = allowed_as;
+        self.is_stale = true;
+        true
+    }
+
+    fn hears_plain(&self, member: &Member) -> bool {
+        hears_plain(&self.ring, self.known.get(&member.peer), member)
     }
 
     /// The session sends no speech to members who are not sent keys, on whichever way, and hears
@@ -169,9 +187,9 @@ impl Encryption {
     pub(crate) fn adapt(&self, member: &Member, entry: &mut RosterEntry) {
         entry.text_reader = self.text_reader(member);
         if !self.is_accepted(member.peer) {
-            entry.permissions.listen = false;
+            entry.permissions.listen &= self.hears_plain(member);
             entry.abilities.takes_data = false;
-            if !self.takes_plain(member) {
+            if !takes_plain(&self.ring, member) {
                 (entry.permissions.speak, entry.permissions.data) = (false, false);
             }
         }
@@ -282,7 +300,7 @@ impl Encryption {
         for member in routes.roster.members() {
             let peer = member.peer;
             let known = self.known.entry(peer).or_default();
-            let encryption = state_of(&self.ring, known.refusal, member);
+            let encryption = state_of(&self.ring, Some(&*known), member);
             if known.reported.replace(encryption) != Some(encryption) {
                 routes.queues.tell(MeshEvent::EncryptionChanged { peer, encryption });
                 has_changed = true;
@@ -355,24 +373,19 @@ impl Encryption {
         }
     }
 
-    /// Whether what a member says is taken as it is. Who has encrypted before goes on doing so, or
-    /// the server could put itself in its place.
-    fn takes_plain(&self, member: &Member) -> bool {
-        let has_encrypted = runs(Check::EncryptedBefore) && self.ring.was_accepted(member.peer);
-        !self.ring.has_room_key() && !member.capabilities.e2ee && !has_encrypted
-    }
-
     /// What one member is sent on a link; `None` if nothing is sent to it.
     pub(crate) fn seal(
         &mut self,
         now: Duration,
         outgoing: &mut Outgoing<'_>,
         to: PeerId,
+        roster: &Roster,
     ) -> Option<Bytes> {
         if !runs(Check::Accepted) && !self.is_accepted(to) {
             return Some(outgoing.plain());
         }
-        voicemesh_sealing::seal(&mut self.ring, now, outgoing, to)
+        let hears_plain = roster.member(to).is_some_and(|member| self.hears_plain(member));
+        voicemesh_sealing::seal(&mut self.ring, now, outgoing, to, hears_plain)
     }
 
     /// What the server is sent in place of a packet.
@@ -385,8 +398,18 @@ impl Encryption {
         let packet =
             if self.has_room_key() { voicemesh_sealing::unnamed(packet) } else { Some(packet) };
         let Some(packet) = packet else { return Vec::new() };
+        let Self { ring, known, .. } = self;
         let peer_of = |client| roster.clients.get(&client).copied();
-        voicemesh_sealing::seal_for_server(&mut self.ring, now, packet, peer_of)
+        let allowed: BTreeSet<PeerId> = known
+            .iter()
+            .filter(|(_, known)| known.allowed_as.is_some())
+            .filter_map(|(peer, known)| {
+                let member = roster.member(*peer)?;
+                hears_plain(ring, Some(known), member).then_some(*peer)
+            })
+            .collect();
+        let hears_plain = |peer| allowed.contains(&peer);
+        voicemesh_sealing::seal_for_server(ring, now, packet, peer_of, hears_plain)
     }
 
     /// What the session learns of something that the network reports; `None` if that is nothing.
@@ -427,7 +450,7 @@ impl Encryption {
         routes: &mut KeyRoutes<'_>,
     ) -> Option<Bytes> {
         let member = from.and_then(|from| routes.roster.member(from));
-        let takes_plain = member.is_some_and(|member| self.takes_plain(member));
+        let takes_plain = member.is_some_and(|member| takes_plain(&self.ring, member));
         match voicemesh_sealing::open(&mut self.ring, routes.now, &packet, from, takes_plain) {
             Incoming::Packet(packet) => return Some(packet),
             Incoming::Keys(package) => self.take_package(from?, &package, routes),
@@ -461,12 +484,23 @@ impl LinkAuthentication for Encryption {
     }
 }
 
-fn state_of(
-    ring: &KeyRing,
-    refusal: Option<AnnouncementError>,
-    member: &Member,
-) -> MemberEncryption {
+/// Whether what a member says is taken as it is. Who has encrypted before goes on doing so, or the
+/// server could put itself in its place.
+fn takes_plain(ring: &KeyRing, member: &Member) -> bool {
+    let has_encrypted = runs(Check::EncryptedBefore) && ring.was_accepted(member.peer);
+    !ring.has_room_key() && !member.capabilities.e2ee && !has_encrypted
+}
+
+/// Whether speech is sent to a member as it is. One whose announcement was refused says to encrypt.
+fn hears_plain(ring: &KeyRing, known: Option<&Known>, member: &Member) -> bool {
+    known.is_some_and(|known| {
+        known.refusal.is_none() && known.allowed_as.as_ref() == Some(&member.name)
+    }) && takes_plain(ring, member)
+}
+
+fn state_of(ring: &KeyRing, known: Option<&Known>, member: &Member) -> MemberEncryption {
     let peer = member.peer;
+    let refusal = known.and_then(|known| known.refusal);
     let is_accepted = ring.identity(peer).is_some();
     match refusal {
         Some(error) if !is_accepted || error == AnnouncementError::IdentityChanged => {
@@ -477,6 +511,7 @@ fn state_of(
         }
         _ if member.capabilities.e2ee => MemberEncryption::Waiting,
         _ if ring.was_accepted(peer) => MemberEncryption::Stopped,
+        _ if hears_plain(ring, known, member) => MemberEncryption::Unencrypted,
         _ => MemberEncryption::Unable,
     }
 }

@@ -83,6 +83,20 @@ impl Mesh {
         }
     }
 
+    /// Lets a member that cannot encrypt hear what is said here, and so the server, or no more:
+    /// [`MemberEncryption::Unencrypted`]. That ends when the member leaves, has another name, or
+    /// encrypts. Returns false, and changes nothing, where the member is not
+    /// [unable](MemberEncryption::Unable), or not there.
+    pub fn allow_unencrypted(&mut self, peer: PeerId, is_allowed: bool) -> bool {
+        let (Some(encryption), Some(member)) = (&mut self.encryption, self.roster.member(peer))
+        else {
+            return false;
+        };
+        let is_changed = encryption.allow_unencrypted(member, is_allowed);
+        self.changed |= is_changed;
+        is_changed
+    }
+
     /// Whether it encrypts with the room's key.
     pub fn has_room_key(&self) -> bool {
         self.encryption.as_ref().is_some_and(Encryption::has_room_key)
@@ -116,7 +130,7 @@ impl Mesh {
         to: PeerId,
     ) -> Option<Bytes> {
         match &mut self.encryption {
-            Some(encryption) => encryption.seal(now, outgoing, to),
+            Some(encryption) => encryption.seal(now, outgoing, to, &self.roster),
             None => Some(outgoing.plain()),
         }
     }

@@ -72,5 +72,6 @@ pub(crate) enum LobbyCommand {
     Connect(Reachability),
     Update(Reachability),
     Disconnect(PeerId),
+    AllowUnencrypted(PeerId, bool),
     NetworkChanged,
 }

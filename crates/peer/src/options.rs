@@ -358,7 +358,9 @@ impl JoinOptions {
     /// where the link has a key, where no server can be in between. Without a key, only comparing
     /// [`Snapshot::safety_code`](crate::Snapshot::safety_code) tells.
     /// [`PeerState::encryption`](crate::PeerState::encryption) says how it stands with each member.
-    /// Without the room's key, plain speech and texts of members that do not encrypt are heard.
+    /// Without the room's key, plain speech and texts of members that do not encrypt are heard, and
+    /// [`Participant::allow_unencrypted`](crate::Participant::allow_unencrypted) lets one of them
+    /// hear this peer.
     #[must_use]
     pub fn encrypted(self, encrypted: bool) -> Self {
         Self { encrypted, ..self }

@@ -383,6 +383,10 @@ impl Worker {
                 mesh.disconnect_peer(peer);
                 Ok(())
             }
+            LobbyCommand::AllowUnencrypted(peer, is_allowed) => {
+                mesh.allow_unencrypted(peer, is_allowed);
+                Ok(())
+            }
             LobbyCommand::NetworkChanged => {
                 mesh.network_changed(now);
                 Ok(())

@@ -16,6 +16,9 @@ pub enum MemberEncryption {
     },
     /// Its program cannot, and never did: it is sent nothing that is said here.
     Unable,
+    /// Its program cannot, and this peer lets the server hear what is said to it: it is sent speech
+    /// as it is, and nothing else. Never in a room with a key.
+    Unencrypted,
     /// It did in this stay, and does not now, as the server says: it is sent nothing, and what comes
     /// from it unsealed is not taken.
     Stopped,
@@ -37,20 +40,22 @@ impl MemberEncryption {
         match self {
             Self::Unable | Self::Stopped | Self::OnlyTheirs { has_room_key: true } => true,
             Self::Refused(error) => error != AnnouncementError::IdentityChanged,
-            Self::Waiting | Self::Encrypted { .. } | Self::OnlyTheirs { has_room_key: false } => {
-                false
-            }
+            Self::Waiting
+            | Self::Encrypted { .. }
+            | Self::Unencrypted
+            | Self::OnlyTheirs { has_room_key: false } => false,
         }
     }
 
-    /// For programs: `waiting`, `encrypted`, `verified`, `unable`, `stopped`, `only-theirs` or
-    /// `refused`.
+    /// For programs: `waiting`, `encrypted`, `verified`, `unable`, `unencrypted`, `stopped`,
+    /// `only-theirs` or `refused`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Encrypted { verified: false } => "encrypted",
             Self::Encrypted { verified: true } => "verified",
             Self::Unable => "unable",
+            Self::Unencrypted => "unencrypted",
             Self::Stopped => "stopped",
             Self::OnlyTheirs { .. } => "only-theirs",
             Self::Refused(_) => "refused",

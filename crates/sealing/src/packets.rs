@@ -66,18 +66,22 @@ pub enum Incoming<'a> {
     Nothing,
 }
 
-/// What one member is sent on a link; `None` if nothing is sent to it.
+/// What one member is sent on a link; `None` if nothing is sent to it. `hears_plain`: speech is sent
+/// to it as it is if it cannot encrypt.
 pub fn seal(
     ring: &mut KeyRing,
     now: Duration,
     outgoing: &mut Outgoing<'_>,
     to: PeerId,
+    hears_plain: bool,
 ) -> Option<Bytes> {
     let (header, _) = packet::open(outgoing.packet).ok()?;
     let Some(part) = SealedPart::of(outgoing.packet).ok()? else {
         return Some(outgoing.plain());
     };
-    ring.identity(to)?;
+    if ring.identity(to).is_none() {
+        return (hears_plain && header.kind.is_voice()).then(|| outgoing.plain());
+    }
     let (clear, secret) = outgoing.packet.split_at(part.clear_bytes);
     match part.key {
         SealedWith::PairKey => sealed_to(ring, to, label(header.kind), clear, secret),
@@ -91,12 +95,14 @@ pub fn seal(
 }
 
 /// What the server is sent in place of a packet: what is relayed goes to those of its destinations
-/// whose announcement was accepted, and a text is sent in no other way.
+/// whose announcement was accepted, and a text is sent in no other way. Of the other destinations
+/// those that `hears_plain` names get speech as it is, in a packet of their own.
 pub fn seal_for_server(
     ring: &mut KeyRing,
     now: Duration,
     packet: Bytes,
     peer_of: impl Fn(ClientId) -> Option<PeerId>,
+    hears_plain: impl Fn(PeerId) -> bool,
 ) -> Vec<ForServer> {
     let Ok((header, body)) = packet::open(&packet) else { return Vec::new() };
     if header.kind.is_text() {
@@ -110,12 +116,11 @@ pub fn seal_for_server(
     let Ok(relay) = Relay::decode(body) else { return Vec::new() };
     let Ok((inner, inner_body)) = packet::open(relay.packet) else { return Vec::new() };
     let inside = packet.slice_ref(relay.packet);
-    let destinations: Vec<(ClientId, PeerId)> = relay
+    let (destinations, others): (Vec<_>, Vec<_>) = relay
         .destinations
         .iter()
         .filter_map(|client| Some((client, peer_of(client)?)))
-        .filter(|(_, peer)| ring.identity(*peer).is_some())
-        .collect();
+        .partition(|(_, peer)| ring.identity(*peer).is_some());
     let text = inner.kind.is_text().then(|| Text::read(inner.kind, inner_body)).flatten();
     let wrap = |clients: &[ClientId], packet: &[u8]| {
         let mut relayed = Vec::new();
@@ -135,9 +140,12 @@ pub fn seal_for_server(
     let mut outgoing = Outgoing::new(&inside);
     let mut sealed_for = |ring: &mut KeyRing, peer| match text {
         Some(text) => seal_text(ring, now, session, text, (inner, inner_body), peer),
-        None => seal(ring, now, &mut outgoing, peer),
+        None => seal(ring, now, &mut outgoing, peer, false),
     };
-    match key {
+    let clients = |members: &[(ClientId, PeerId)]| -> Vec<ClientId> {
+        members.iter().map(|(client, _)| *client).collect()
+    };
+    let mut sent: Vec<ForServer> = match key {
         SealedWith::PairKey => destinations
             .iter()
             .filter_map(|(client, peer)| {
@@ -145,12 +153,15 @@ pub fn seal_for_server(
             })
             .collect(),
         SealedWith::SenderKey => {
-            let Some((_, first)) = destinations.first() else { return Vec::new() };
-            let Some(sealed) = sealed_for(ring, *first) else { return Vec::new() };
-            let clients: Vec<ClientId> = destinations.iter().map(|(client, _)| *client).collect();
-            vec![wrap(&clients, &sealed)]
+            let sealed = destinations.first().and_then(|(_, first)| sealed_for(ring, *first));
+            sealed.map(|sealed| wrap(&clients(&destinations), &sealed)).into_iter().collect()
         }
+    };
+    if inner.kind.is_voice() {
+        let plain: Vec<_> = others.into_iter().filter(|(_, peer)| hears_plain(*peer)).collect();
+        sent.extend((!plain.is_empty()).then(|| wrap(&clients(&plain), &inside)));
     }
+    sent
 }
 
 fn seal_text(

@@ -228,6 +228,12 @@ namespace Voicemesh
         /// <summary>Closes the link to it; speech goes on through the server.</summary>
         public void Disconnect() { Room.Check(Native.vmesh_participant_disconnect(room.Handle, ref peer)); }
 
+        /// <summary>Whether one whose program cannot encrypt ("unable") may hear this player, and so the server: its speech as it is, and nothing else, until it leaves. Ask the player each time.</summary>
+        public void AllowUnencrypted(bool isAllowed)
+        {
+            Room.Check(Native.vmesh_participant_allow_unencrypted(room.Handle, ref peer, isAllowed ? 1 : 0));
+        }
+
         /// <summary>One value of what it publishes; null if there is no such key.</summary>
         public string Metadata(string key) { return room.MetadataOf(peer, key); }
 

@@ -93,7 +93,7 @@ namespace Voicemesh
         RoomPassword = 40,
         /// <summary>The device that was asked for cannot be used, and the one in use stays: Event.Device, and why in Event.Text.</summary>
         DeviceRefused = 41,
-        /// <summary>How what passes between oneself and a member is encrypted, where one of them joined by a link with a key: Event.Peer, Event.Code ("waiting", "verified", "encrypted", "unable", "stopped", "refused", "only-theirs").</summary>
+        /// <summary>How what passes between oneself and a member is encrypted, where one of them encrypts: Event.Peer, Event.Code ("waiting", "verified", "encrypted", "unable", "unencrypted", "stopped", "refused", "only-theirs").</summary>
         EncryptionChanged = 42
     }
 

@@ -71,6 +71,9 @@ namespace Voicemesh
         public static extern Result vmesh_participant_disconnect(ulong room, ref PeerId from);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vmesh_participant_allow_unencrypted(ulong room, ref PeerId of, int isAllowed);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern Result vmesh_participant_level(ulong room, ref PeerId of, out float level, out int speaking);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]

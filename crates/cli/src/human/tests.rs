@@ -623,6 +623,23 @@ fn who_is_left_out_by_encryption_is_said_with_the_reason() {
     assert!(said(MemberEncryption::Stopped).expect("a line").contains("without encryption"));
 }
 
+/// Whether the server may hear what is said to one who cannot encrypt is asked once, and in rooms
+/// without a key only.
+#[test]
+fn about_one_who_cannot_encrypt_it_asks_once_until_that_one_leaves() {
+    let stay = SessionInfo { end_to_end: EndToEnd::WithoutKey, ..stay(false, Part::Talk) };
+    let mut text = TextOutput::new(stay);
+    let people = people(&[(1, "Ben")]);
+    let mut said = |event| text.event(&at(1000, Event::Room(event)), &people).map(|line| line.text);
+    let changed = |encryption| RoomEvent::EncryptionChanged { peer: peer(1), encryption };
+    let question = said(changed(MemberEncryption::Unable)).expect("a line");
+    assert!(question.contains("Let the server hear what you say to Ben? /allow Ben"), "{question}");
+    assert_eq!(said(changed(MemberEncryption::Unencrypted)), None, "the answer says it");
+    assert_eq!(said(changed(MemberEncryption::Unable)), None);
+    said(RoomEvent::PeerLeft { peer: peer(1), name: "Ben".to_owned(), reason: LeaveReason::Left });
+    assert_eq!(said(changed(MemberEncryption::Unable)).as_deref(), Some(question.as_str()));
+}
+
 /// Who joined without the key reads why a member is not heard: once.
 #[test]
 fn who_does_not_encrypt_reads_that_others_do() {

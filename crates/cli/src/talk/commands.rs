@@ -136,6 +136,9 @@ impl Talk {
                     self.answer(line);
                 }
             }
+            SlashCommand::AllowUnencrypted { name, is_allowed } => {
+                self.allow_unencrypted(&name, is_allowed)?;
+            }
             SlashCommand::Gain { name, factor } => {
                 let peer = self.people.find(&name)?;
                 self.voice.member(peer).set_gain(factor);
@@ -546,6 +549,25 @@ impl Talk {
         }
         let word = self.served_by.word();
         Err(format!("Not sent: the {word} is out of reach. Send it again when you are back."))
+    }
+
+    fn allow_unencrypted(&mut self, name: &str, is_allowed: bool) -> Result<(), String> {
+        let peer = self.people.find(name)?;
+        let who = self.people.label(peer);
+        let has_key = self.arguments.room_key.is_some();
+        let peers = &self.voice.snapshot().peers;
+        let encryption = peers.iter().find(|state| state.peer == peer).and_then(|it| it.encryption);
+        match encryption {
+            Some(MemberEncryption::Unable | MemberEncryption::Unencrypted) if !has_key => {
+                self.voice.allow_unencrypted(peer, is_allowed)?;
+                self.answer(match is_allowed {
+                    true => encryption::allowed(&who),
+                    false => format!("{who} does not hear you any more."),
+                });
+                Ok(())
+            }
+            _ => Err(encryption::not_to_be_allowed(encryption, has_key, &who)),
+        }
     }
 
     fn mute_peer(&mut self, name: &str, muted: bool) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use voicemesh_e2ee::{Configuration, KeyRing, Label, RoomKey, Seed};
-use voicemesh_sealing::Outgoing;
+use voicemesh_sealing::{ForServer, Outgoing};
 use voicemesh_session::Abilities;
 use voicemesh_wire::packet::{
     self, DataMessage, KeyPackage, Kind, Relay, SealedText, SealedWith, TalkspurtCounter, Target,
@@ -212,12 +212,7 @@ fn a_server_that_says_a_member_came_back_without_encryption_cannot_speak_in_its_
 
 #[test]
 fn nothing_is_sent_unsealed_to_a_member_of_whom_the_server_says_that_it_cannot_encrypt() {
-    let target = Target::plain(TargetKind::Group(voicemesh_wire::GroupId::of("Global")));
-    let header =
-        VoiceHeader { sender: ClientId(1), talkspurt: TalkspurtCounter::SevenBit(0), sequence: 1 };
-    let mut speech = Vec::new();
-    header.encode_packet(session(), &[target], &[7; 40], &mut speech);
-    let speech = Bytes::from(speech);
+    let speech = Bytes::from(speech());
     let sent = |mut room: Room, check| {
         let mut outgoing = Outgoing::new(&speech);
         let now = room.now;
@@ -235,6 +230,104 @@ fn nothing_is_sent_unsealed_to_a_member_of_whom_the_server_says_that_it_cannot_e
             assert_eq!(sent(room, Some(Check::Accepted)).as_ref(), Some(&speech));
         }
     }
+}
+
+/// What Ada sends Bo on a link in place of a packet.
+fn sent_to_bo(room: &mut Room, packet: &[u8]) -> Option<Bytes> {
+    let packet = Bytes::copy_from_slice(packet);
+    let mut outgoing = Outgoing::new(&packet);
+    let now = room.now;
+    room.mesh.seal_for_link(now, &mut outgoing, peer(2))
+}
+
+/// What Ada sends the server in place of this packet for Bo.
+fn relayed_to_bo(room: &mut Room, packet: &[u8]) -> Vec<ForServer> {
+    let mut relayed = Vec::new();
+    let kind = Kind::ServerRelayUnreliable;
+    Relay::encode_packet(kind, session(), &[BO], packet, &mut relayed);
+    let Mesh { encryption: Some(encryption), roster, .. } = &mut room.mesh else {
+        panic!("she encrypts")
+    };
+    encryption.seal_for_server(room.now, relayed.into(), roster)
+}
+
+fn speech() -> Vec<u8> {
+    let target = Target::plain(TargetKind::Group(voicemesh_wire::GroupId::of("Global")));
+    let header =
+        VoiceHeader { sender: ClientId(1), talkspurt: TalkspurtCounter::SevenBit(0), sequence: 1 };
+    let mut speech = Vec::new();
+    header.encode_packet(session(), &[target], &[7; 40], &mut speech);
+    speech
+}
+
+/// The user lets the server hear what is said to Bo, who cannot encrypt.
+#[test]
+fn who_is_allowed_to_hear_unencrypted_gets_speech_and_nothing_else_until_it_leaves() {
+    let mut room = Room::new(None);
+    let speech = speech();
+    let data = DataMessage { sender: ClientId(1), on: None, payload: b"x" }.encode(session());
+    let recipient = Recipient::Client(BO);
+    let text = TextData { sender: ClientId(1), recipient, text: "hello" }.encode(session());
+    assert!(!room.mesh.allow_unencrypted(peer(2), true), "he is not there yet");
+    room.bo_joins(None);
+    room.turn();
+    assert!(!room.bo.1.listen);
+    assert!(relayed_to_bo(&mut room, &speech).is_empty());
+
+    assert!(room.mesh.allow_unencrypted(peer(2), true));
+    room.turn();
+    assert_eq!(room.state(), Some(MemberEncryption::Unencrypted));
+    assert!(room.bo.1.listen && !room.bo.0.takes_data);
+    assert_eq!(sent_to_bo(&mut room, &speech).as_deref(), Some(&speech[..]));
+    let relayed = relayed_to_bo(&mut room, &speech);
+    let [ForServer::Packet(packet)] = &relayed[..] else { panic!("{relayed:?}") };
+    let (_, body) = packet::open(packet).expect("a packet");
+    let relay = Relay::decode(body).expect("a relay");
+    assert_eq!(relay.packet, &speech[..]);
+    assert_eq!(relay.destinations.iter().collect::<Vec<_>>(), [BO]);
+    for other in [&data, &text] {
+        assert_eq!(sent_to_bo(&mut room, other), None);
+        assert!(relayed_to_bo(&mut room, other).is_empty());
+    }
+
+    assert!(room.mesh.allow_unencrypted(peer(2), false));
+    room.turn();
+    assert_eq!((room.state(), room.bo.1.listen), (Some(MemberEncryption::Unable), false));
+    assert_eq!(sent_to_bo(&mut room, &speech), None);
+
+    room.mesh.allow_unencrypted(peer(2), true);
+    room.bo_leaves();
+    room.bo_joins(None);
+    assert_eq!(room.state(), Some(MemberEncryption::Unable), "who comes back is asked about again");
+    assert_eq!(sent_to_bo(&mut room, &speech), None);
+}
+
+/// The server claims of a member, or the member shows, that the permission is no longer for it.
+#[test]
+fn a_permission_to_hear_unencrypted_ends_where_the_member_encrypts_and_holds_for_none_who_did() {
+    let speech = speech();
+    let allowed = |room: &mut Room| {
+        room.bo_joins(None);
+        assert!(room.mesh.allow_unencrypted(peer(2), true));
+        room.turn();
+    };
+    let mut with_key = Room::new(room_key());
+    with_key.bo_joins(None);
+    assert!(!with_key.mesh.allow_unencrypted(peer(2), true));
+    assert_eq!(with_key.state(), Some(MemberEncryption::Unable));
+    assert_eq!(sent_to_bo(&mut with_key, &speech), None);
+    assert!(relayed_to_bo(&mut with_key, &speech).is_empty());
+
+    let mut encrypts = Room::new(None);
+    allowed(&mut encrypts);
+    encrypts.bo_publishes(&ring(2, None, 0));
+    let sealed = sent_to_bo(&mut encrypts, &speech);
+    assert!(sealed.is_some_and(|sealed| sealed != speech), "it is sealed from now on");
+
+    let mut did = stripped(None);
+    assert!(!did.mesh.allow_unencrypted(peer(2), true));
+    assert_eq!(did.state(), Some(MemberEncryption::Stopped));
+    assert_eq!(sent_to_bo(&mut did, &speech), None);
 }
 
 #[test]

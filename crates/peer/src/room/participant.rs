@@ -69,6 +69,27 @@ impl Participant<'_> {
     }
 }
 
+/// # Encryption
+impl Participant<'_> {
+    /// Lets a peer whose program cannot encrypt ([`MemberEncryption::Unable`]) hear what is said
+    /// here, and so the server that relays it, or no more. Off at first, and again when the peer
+    /// has left or has another name: ask the player each time. What is written, and messages, are
+    /// not sent to it all the same. [`RoomEvent::EncryptionChanged`] says when it holds
+    /// ([`MemberEncryption::Unencrypted`]); in a room with a key, and for a peer that has encrypted
+    /// before, it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the engine does not take it.
+    ///
+    /// [`MemberEncryption::Unable`]: crate::MemberEncryption::Unable
+    /// [`MemberEncryption::Unencrypted`]: crate::MemberEncryption::Unencrypted
+    /// [`RoomEvent::EncryptionChanged`]: crate::RoomEvent::EncryptionChanged
+    pub fn allow_unencrypted(&self, is_allowed: bool) -> Result<(), ConnectError> {
+        self.lobby(LobbyCommand::AllowUnencrypted(self.peer(), is_allowed))
+    }
+}
+
 /// # The link to it
 impl Participant<'_> {
     /// Requests a direct link, by the token that the peer publishes ([`crate::REACHABILITY_KEY`]).
