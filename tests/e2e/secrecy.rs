@@ -79,8 +79,12 @@ fn with_a_certificate_neither_text_nor_speech_shows_on_the_wire() {
     let certificate = Certificate::of(&folder);
     let server = certificate.serve();
     let tap = Tap::before(server.address);
-    let speech =
-        converse(&secured(tap.address), "secret", &folder, &["--ca", text(&certificate.file)]);
+    let speech = converse(
+        &secured(tap.address),
+        "secret",
+        &folder,
+        &["--unencrypted", "--ca", text(&certificate.file)],
+    );
     assert_eq!((tap.count(TEXT.as_bytes()), tap.count(&speech)), (0, 0));
     drop(server);
 
@@ -88,7 +92,7 @@ fn with_a_certificate_neither_text_nor_speech_shows_on_the_wire() {
     let folder = Folder::create("plain");
     let server = Server::start(&[]);
     let tap = Tap::before(server.address);
-    let speech = converse(&format!("ws://{}", tap.address), "secret", &folder, &[]);
+    let speech = converse(&format!("ws://{}", tap.address), "secret", &folder, &["--unencrypted"]);
     assert!(
         tap.count(TEXT.as_bytes()) == 1 && tap.count(&speech) > 250,
         "{} packets",
@@ -112,7 +116,7 @@ fn what_is_said_behind_a_link_with_a_key_is_for_those_who_have_it() {
     assert!(link.starts_with(&format!("http://{}/r/secret#k=", tap.address)), "{link}");
 
     let without = Joining::new(&url, "secret", "cyd").hearing_into(&folder.file("cyd.wav"));
-    let mut cyd = without.start(&folder);
+    let mut cyd = without.with(&["--unencrypted"]).start(&folder);
     wait_for(&mut cyd, "connected");
     let mut dan = Joining::new(&url, link, "dan").start(&folder);
     let left_out = dan.wait_for("who is left out", PATIENCE, |json| {
@@ -132,6 +136,50 @@ fn what_is_said_behind_a_link_with_a_key_is_for_those_who_have_it() {
     }
     let silence = voicemesh_tests::room::heard(&folder.file("cyd.wav"));
     assert!(silence.iter().all(|sample| *sample == 0.0), "who has no key hears nothing");
+}
+
+/// In a room without a key all is encrypted, and who cannot encrypt hears those who let the server
+/// hear it.
+#[test]
+fn who_cannot_encrypt_hears_those_who_let_the_server_hear_and_reads_nothing() {
+    let _alone = alone();
+    let folder = Folder::create("consent");
+    let server = Server::start(&[]);
+    let tap = Tap::before(server.address);
+    let url = format!("ws://{}", tap.address);
+    let join = |name| Joining::new(&url, "consent", name).with(&["--relay-only"]);
+    let mut bob = join("bob").start(&folder);
+    wait_for(&mut bob, "connected");
+    let mut eve = join("eve").with(&["--unencrypted"]).speaking_on("numbers").start(&folder);
+    wait_for_peer(&mut bob, "peer-joined", "eve");
+    let mut ada = join("ada").speaking_on("reader").start(&folder);
+    let eve_is = |ada: &mut Program, encryption: &str| {
+        ada.wait_for(encryption, PATIENCE, |json| {
+            json["event"] == "encryption-changed"
+                && json["name"] == "eve"
+                && json["encryption"] == encryption
+        });
+    };
+    eve_is(&mut ada, "unable");
+    // Ada hears Eve, and has spoken for as long as Bob has heard her: to Eve she has not.
+    wait_for_peer(&mut ada, "first-heard", "eve");
+    crate::wait_until_heard(&mut bob, "ada", 50);
+    let hears_ada =
+        |event: &serde_json::Value| event["event"] == "first-heard" && event["name"] == "ada";
+    assert!(!eve.events().iter().any(|event| hears_ada(&event.json)), "{}", eve.transcript());
+
+    ada.type_line("/allow eve");
+    eve_is(&mut ada, "unencrypted");
+    crate::wait_until_heard(&mut eve, "ada", 50);
+    ada.type_line(TEXT);
+    bob.wait_for("the text", PATIENCE, |json| json["event"] == "text" && json["text"] == TEXT);
+    assert_eq!(tap.count(TEXT.as_bytes()), 0);
+    ada.type_line("/disallow eve");
+    eve_is(&mut ada, "unable");
+    leave(ada);
+    leave(bob);
+    assert!(eve.events().iter().all(|event| event.json["event"] != "text"), "{}", eve.transcript());
+    leave(eve);
 }
 
 /// One leaves, another comes, and who is told of that writes at once. What no one can read is
@@ -166,7 +214,7 @@ fn what_is_written_as_soon_as_one_may_arrives_or_comes_back() {
     let mut dan = before.expect("the last one");
     leave(dan);
     wait_for(&mut ada, "peer-left");
-    dan = joining("at-once", "dan");
+    dan = Joining::new(&server.url(), "at-once", "dan").with(&["--unencrypted"]).start(&folder);
     wait_for_peer(&mut ada, "peer-joined", "Member");
     ada.type_line("can you read this?");
     let unread = ada.wait_for("that it is not read", PATIENCE, |json| {

@@ -636,7 +636,11 @@ fn about_one_who_cannot_encrypt_it_asks_once_until_that_one_leaves() {
     assert!(question.contains("Let the server hear what you say to Ben? /allow Ben"), "{question}");
     assert_eq!(said(changed(MemberEncryption::Unencrypted)), None, "the answer says it");
     assert_eq!(said(changed(MemberEncryption::Unable)), None);
-    said(RoomEvent::PeerLeft { peer: peer(1), name: "Ben".to_owned(), reason: LeaveReason::Left });
+    said(RoomEvent::PeerLeft {
+        peer: peer(1),
+        name: "Ben".to_owned(),
+        reason: PeerLeaveReason::Left,
+    });
     assert_eq!(said(changed(MemberEncryption::Unable)).as_deref(), Some(question.as_str()));
 }
 
