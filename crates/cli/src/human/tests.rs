@@ -639,7 +639,7 @@ fn about_one_who_cannot_encrypt_it_asks_once_until_that_one_leaves() {
     said(RoomEvent::PeerLeft {
         peer: peer(1),
         name: "Ben".to_owned(),
-        reason: PeerLeaveReason::Left,
+        reason: PeerLeftReason::Left,
     });
     assert_eq!(said(changed(MemberEncryption::Unable)).as_deref(), Some(question.as_str()));
 }
