@@ -173,7 +173,7 @@ pub const HELP: [&str; 29] = [
     "/msg NAME TEXT    write to one person",
     "/who              who is here, how they are reached and heard",
     "/code             whether the server can listen, and the code to compare",
-    "/allow NAME       let the server hear what you say to one who cannot encrypt",
+    "/allow NAME       let the server hear what you say to NAME; /disallow ends it",
     "/mute, /unmute    turn your microphone off and on",
     "/mute NAME        turn a person's sound off; /unmute NAME turns it on",
     "/gain NAME 0.5    hear a person softer or louder, 0 to 4; 1 is as spoken",

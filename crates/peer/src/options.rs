@@ -806,15 +806,14 @@ mod tests {
         ] {
             let options = JoinOptions::new(server, room).password("sesame");
             let options = options.token(AccessToken::from("secret"));
-            assert!(!options.is_encrypted());
             assert_eq!(options.invitation().ok().as_deref(), Some(link), "{server} {room}");
             let options = options.new_room_key().expect("random numbers");
-            assert!(options.is_encrypted());
-            let with_key = options.invitation().expect("an address and a room");
+            let with_key = options.encrypted(false).invitation().expect("an address and a room");
             let key = with_key.strip_prefix(link).and_then(|rest| rest.strip_prefix("#k="));
             assert_eq!(key.map(str::len), Some(22), "{with_key}");
             let followed = JoinOptions::from_link(&with_key).expect("a link");
             assert!(followed.is_encrypted() && followed.room() == room.trim(), "{with_key}");
+            assert!(followed.clone().encrypted(false).is_encrypted(), "with a key always");
             assert_eq!(followed.invitation().ok(), Some(with_key));
         }
         let damaged = JoinOptions::from_link("https://a.example/r/x#k=short").expect("a link");

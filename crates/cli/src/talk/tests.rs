@@ -119,7 +119,9 @@ fn refused_at_once() -> Vec<(String, &'static str)> {
         ("/", "no command"),
         // Something is missing.
         ("/activation", "needs"),
+        ("/allow", "needs"),
         ("/ban", "needs"),
+        ("/disallow", "needs"),
         ("/gain", "needs"),
         ("/gain Ben", "needs"),
         ("/input", "needs"),
@@ -157,6 +159,7 @@ fn refused_at_once() -> Vec<(String, &'static str)> {
         ("/talk perhaps", "needs"),
         ("/join \u{200b}", "needs a name"),
         // No such person, or several.
+        ("/allow Zoe", "Zoe"),
         ("/ban Zoe", "Zoe"),
         ("/gain Zoe 1", "Zoe"),
         ("/kick Zoe", "Zoe"),
