@@ -46,8 +46,8 @@ import {
   uploadWords,
   waitWords,
 } from '../src/view/words.js';
-import { keyWords, lockMeaning, lockWords, renewalWords } from '../src/view/lock.js';
-import { answer, invited, inviteText, question } from '../src/view/new-link.js';
+import { keyWords, lockMeaning, lockWords } from '../src/view/lock.js';
+import { answer, invited, inviteText, question, renewalWords } from '../src/view/new-link.js';
 import { toBase64Url } from '../src/base64.js';
 import { onlyTheirs } from '../src/member-encryption.js';
 
@@ -779,9 +779,9 @@ test('in a room without a key the lock says how far it holds, and who cannot enc
     encryption: /** @type {const} */ ({ state: 'plain', isAllowed }),
   }));
   assert.equal(about(ben, no)[0], 'Encrypted, without Cleo');
-  assert.match(about(ben, no)[1], /\nCleo has a program that cannot encrypt: .* do not hear you/);
+  assert.match(about(ben, no)[1], /\nCleo cannot encrypt: .* do not hear you/);
   assert.equal(about(ben, yes)[0], 'Not encrypted because of Cleo');
-  assert.match(about(ben, yes)[1], /\nCleo has .* so can the server/);
+  assert.match(about(ben, yes)[1], /\nCleo cannot .* so can the server/);
   // A link may still carry speech to someone whom the server has lost.
   assert.equal(about(ben, { ...yes, away: true })[0], 'Not encrypted because of Cleo');
   assert.equal(about(ben, { ...no, away: true })[0], 'Encrypted, compare the code');

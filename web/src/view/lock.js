@@ -2,7 +2,7 @@
 
 import { isolated } from '../names.js';
 import { button, h, icon, keyed, setAttribute, setText } from './dom.js';
-import { openNewLink } from './new-link.js';
+import { openNewLink, renewalWords } from './new-link.js';
 import { lacksKey, listed } from './words.js';
 
 /** @import { PeerState, PersonState } from '../state.js' */
@@ -69,16 +69,16 @@ const plain = ({ people }, isAllowed) =>
       encryption?.state === 'plain' && encryption.isAllowed === isAllowed && (isAllowed || !away),
   );
 
-/** @param {PersonState[]} people */
-const namesOf = (people) => listed(people.map(({ name }) => name));
+/** @param {readonly PersonState[]} people */
+const namesOf = (people) => people.map(({ name }) => name);
 
 /** How a room is encrypted, in a few words. @param {PeerState} state @param {boolean} [hasKey] the room's link */
 export function lockWords(state, hasKey = true) {
   if (state.safetyCode === null) return 'Not encrypted';
   const allowed = plain(state, true);
-  if (allowed.length > 0) return `Not encrypted because of ${namesOf(allowed)}`;
+  if (allowed.length > 0) return `Not encrypted because of ${listed(namesOf(allowed))}`;
   const people = state.people.filter(({ away }) => !away);
-  const without = people.filter(lacksKey).map(({ name }) => name);
+  const without = namesOf(people.filter(lacksKey));
   const [other, late] = ['identity-changed', 'waiting'].map((why) =>
     withFault(state, KEY_FAULTS[why]),
   );
@@ -99,41 +99,28 @@ export function lockWords(state, hasKey = true) {
 
 /** The names of those of whom that is so. @param {PeerState} state @param {Fault} fault */
 const withFault = ({ people }, fault) =>
-  people.filter((one) => !one.away && keyFault(one) === fault).map(({ name }) => name);
+  namesOf(people.filter((one) => !one.away && keyFault(one) === fault));
 
 /** What that means. @param {PeerState} state @param {boolean} [hasKey] the room's link */
 export function lockMeaning(state, hasKey = true) {
   if (state.safetyCode === null)
     return 'What encrypts could not be loaded: the server can hear what you say and read what you write. Who encrypts may hear you, and you do not hear them. Reload the page, or use another browser.';
-  const faults = Object.values(KEY_FAULTS).flatMap((fault) => {
-    const names = withFault(state, fault);
+  const lines = [
+    hasKey
+      ? 'Only people who have this room\u2019s link hear you and read what you write. The server cannot: it sees who is here, and when and how much is said.'
+      : 'What you say and write is sealed for the people here. A server that only listens cannot read it; one that lies could be in between: then the code below is not the same for everyone.',
+  ];
+  const say = (/** @type {string[]} */ names, /** @type {string} */ words) =>
+    names.length > 0 && lines.push(`${listed(names)} ${words}`);
+  for (const fault of Object.values(KEY_FAULTS)) {
     const [, happened, meaning = hasKey ? LEFT_OUT : KEYLESS_LEFT_OUT] = fault;
-    return names.length > 0 ? `${listed(names)} ${happened}: ${meaning}` : [];
-  });
-  for (const [isAllowed, meaning] of /** @type {const} */ ([
-    [true, ALLOWED],
-    [false, NOT_ALLOWED],
-  ])) {
-    const people = plain(state, isAllowed);
-    const whose = people.length === 1 ? 'has a program that' : 'have programs that';
-    if (people.length > 0) faults.push(`${namesOf(people)} ${whose} ${meaning}`);
+    say(withFault(state, fault), `${happened}: ${meaning}`);
   }
-  if (!hasKey)
-    return [
-      'What you say and write is sealed for the people here. A server that only listens cannot read it; one that lies could be in between: then the code below is not the same for everyone.',
-      ...faults,
-    ].join('\n');
-  return [
-    'Only people who have this room\u2019s link hear you and read what you write. The server cannot: it sees who is here, and when and how much is said.',
-    ...faults,
-  ].join('\n');
+  for (const isAllowed of [true, false]) {
+    say(namesOf(plain(state, isAllowed)), isAllowed ? ALLOWED : NOT_ALLOWED);
+  }
+  return lines.join('\n');
 }
-
-/** Who was put out, and can come back by the link. @param {PeerState} state @param {PeerState['keyHolder']} settled of whom it was said */
-export const renewalWords = ({ keyHolder }, settled) =>
-  keyHolder && keyHolder !== settled
-    ? `${keyHolder.name} still has this room’s link. A new link makes a room for those who stay.`
-    : '';
 
 /** What is asked before someone who cannot encrypt, and so the server, hears this page. @param {string} name */
 export const plainQuestion = (name) =>
@@ -226,31 +213,23 @@ export function lock(app, alert) {
   consent.calm(true);
   // Behind the lock, for who thinks again.
   const choices = h('p', { className: 'choices' });
-  const showChoices = keyed(
-    choices,
-    (/** @type {PersonState} */ { id }) => id,
-    ({ id }) => {
-      const element = button(
-        'chip',
-        () => {
-          const person = peer.state.people.find((one) => one.id === id);
-          if (person) decide(person, element.getAttribute('aria-pressed') !== 'true');
-        },
-        {},
-      );
-      return {
-        element,
-        update: (/** @type {PersonState} */ { name, encryption }) => {
-          setAttribute(
-            element,
-            'aria-pressed',
-            encryption?.state === 'plain' && encryption.isAllowed,
-          );
-          setText(element, `${isolated(name)} hears you, and so does the server`);
-        },
-      };
-    },
-  );
+  const showChoices = keyed(choices, askedAs, (/** @type {PersonState} */ person) => {
+    const element = button(
+      'chip',
+      () => decide(person, element.getAttribute('aria-pressed') !== 'true'),
+      {},
+      `${isolated(person.name)} hears you, and so does the server`,
+    );
+    return {
+      element,
+      update: (/** @type {PersonState} */ { encryption }) =>
+        setAttribute(
+          element,
+          'aria-pressed',
+          encryption?.state === 'plain' && encryption.isAllowed,
+        ),
+    };
+  });
   compare.hidden = peer.state.safetyCode === null;
   return {
     mark,

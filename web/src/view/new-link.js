@@ -8,7 +8,7 @@ import { closeDialog, copy, openDialog } from '../optional.js';
 import { button, h, setText } from './dom.js';
 import { keyWords } from './lock.js';
 
-/** @import { PersonState } from '../state.js' */
+/** @import { PeerState, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
 /** @typedef {{staying: PersonState[], leftOut: PersonState[], cameSince: PersonState[], unwritten: PersonState[]}} Invited `unwritten`: they are away, or the text to them was not sent */
 
@@ -65,6 +65,12 @@ export const answer = (invited) =>
 /** What one of those who stay reads. It names the reader, so that no two are the same. @param {string} name @param {string} link */
 export const inviteText = (name, link) =>
   `${name}, we go on in a new room, with a new key: ${link}`;
+
+/** Who was put out, and can come back by the link. @param {PeerState} state @param {PeerState['keyHolder']} settled of whom it was said */
+export const renewalWords = ({ keyHolder }, settled) =>
+  keyHolder && keyHolder !== settled
+    ? `${keyHolder.name} still has this room’s link. A new link makes a room for those who stay.`
+    : '';
 
 /** @param {App} app @param {Element} room where the dialog is put @param {(link: string) => void} made @param {ReadonlySet<string>} [present] the ids of those whom it may be for */
 export function openNewLink({ peer, tell }, room, made, present) {
