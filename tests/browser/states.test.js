@@ -385,7 +385,7 @@ const STATES = [
       people: [
         PEOPLE[0],
         person('A member with a name that is rather long for a list', {
-          encryption: { state: 'plain', isAllowed: false },
+          encryption: { state: 'plain', isAllowed: false, encryptedBefore: false },
         }),
       ],
     },
@@ -396,7 +396,7 @@ const STATES = [
     {
       people: [
         PEOPLE[0],
-        person('Cleo', { encryption: { state: 'plain', isAllowed: true } }),
+        person('Cleo', { encryption: { state: 'plain', isAllowed: true, encryptedBefore: false } }),
         person('Dan', { encryption: { state: 'stopped' } }),
       ],
     },

@@ -411,7 +411,12 @@ export class Encryption {
       this.#now >= since + LATE_MS,
     );
     if (this.hasRoomKey) return state;
-    if (state.state === 'unable') return { state: 'plain', isAllowed: this.#isAllowed(peer) };
+    if (state.state === 'unable')
+      return {
+        state: 'plain',
+        isAllowed: this.#isAllowed(peer),
+        encryptedBefore: this.#people?.hasMet(peer) === true,
+      };
     return state.state === 'refused' && state.why === 'room-key-missing'
       ? { state: 'only-theirs', hasRoomKey: true }
       : state;

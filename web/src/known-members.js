@@ -52,6 +52,11 @@ export class KnownMembers {
     return before === mark ? 'known' : 'changed';
   }
 
+  /** Whether a member had encrypted in this room by the last visit: only of those who do is anything kept. @param {string} peer */
+  hasMet(peer) {
+    return this.#before.has(peer);
+  }
+
   /** With what other tabs have met meanwhile; those met last are last. @param {string} peer @param {string} mark */
   #keep(peer, mark) {
     const marks = read(this.#storage);

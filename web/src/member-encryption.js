@@ -3,10 +3,10 @@
  *
  * @typedef {import('./key-ring.js').Refusal} Refusal
  * @typedef {{state: 'encrypted' | 'verified' | 'unable' | 'stopped'} | {state: 'waiting', isLate: boolean}
- *   | {state: 'plain', isAllowed: boolean} | {state: 'refused', why: Refusal} | {state: 'only-theirs', hasRoomKey: boolean}} MemberEncryption
+ *   | {state: 'plain', isAllowed: boolean, encryptedBefore: boolean} | {state: 'refused', why: Refusal} | {state: 'only-theirs', hasRoomKey: boolean}} MemberEncryption
  *   `waiting`: it can encrypt, and its keys have not come, or are late. `encrypted`, `verified`: what it says is opened, and what is sent to it
  *   sealed; with the room's key no server can be in between. `unable`: its program cannot, where the room has a key; `plain`: the same where it has
- *   none: it is heard, and hears this page, as the server does, if that is allowed. `stopped`: it did in this stay and does
+ *   none: it is heard, and hears this page, as the server does, if that is allowed; `encryptedBefore`: it did by this browser's last visit, and the server may be what ended that. `stopped`: it did in this stay and does
  *   not now, as the server says. `refused`: its announcement was. `only-theirs`: it encrypts, and this page does not: it is not heard
  *   here; with a room's key it takes nothing from here either.
  */

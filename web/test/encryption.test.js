@@ -35,6 +35,12 @@ const framesHeard = (peer) =>
     .map(({ heard }) => Buffer.from(heard.frame).toString());
 /** @param {import('./world.js').FakePeer} peer @param {import('./world.js').FakePeer} other */
 const stateOf = (peer, other) => peer.mesh.encryption?.stateOf(other.id).state;
+/** Of one who cannot encrypt, in a room without a key. @param {boolean} isAllowed */
+const plainly = (isAllowed, encryptedBefore = false) => ({
+  state: 'plain',
+  isAllowed,
+  encryptedBefore,
+});
 /** @param {import('./world.js').FakePeer} peer @param {string} text @param {any} [to] */
 const write = (peer, text, to = { group: 'Global' }) =>
   peer.mesh.session.sendText(peer.world.now, text, to);
@@ -792,7 +798,7 @@ for (const relay_only of [true, false])
     const client = plain.mesh.roster.own?.client ?? 0;
     assert.equal(ada.route(plain), relay_only ? 'relayed' : 'direct');
     const { encryption } = ada.mesh;
-    assert.deepEqual(encryption?.stateOf(plain.id), { state: 'plain', isAllowed: false });
+    assert.deepEqual(encryption?.stateOf(plain.id), plainly(false));
     assert.deepEqual([speak(ada), speak(bo)], [1, 1], 'each other');
     assert.equal(speak(plain), 2);
     assert.ok(write(plain, TEXT));
@@ -803,7 +809,7 @@ for (const relay_only of [true, false])
     const before = plainRelays(world).length;
     assert.ok(!onLinks(FRAME));
     encryption?.allow(plain.id, true);
-    assert.deepEqual(encryption?.stateOf(plain.id), { state: 'plain', isAllowed: true });
+    assert.deepEqual(encryption?.stateOf(plain.id), plainly(true));
     assert.equal(speak(ada), 2);
     assert.equal(speak(bo), 1, 'each member agrees for itself');
     assert.ok(write(ada, 'for those who encrypt'));
@@ -835,7 +841,7 @@ test('that one may hear is not remembered for another, nor for the same one unde
   encryption?.allow(plain.id, true);
   encryption?.allow(idOf('Zoe'), true);
   assert.equal(speak(ada), 1);
-  assert.deepEqual(encryption?.stateOf(other.id), { state: 'plain', isAllowed: false });
+  assert.deepEqual(encryption?.stateOf(other.id), plainly(false));
   const member = roster.members.get(plain.id);
   assert.ok(member);
   const { info } = member;
@@ -850,7 +856,7 @@ test('that one may hear is not remembered for another, nor for the same one unde
   world.join('Plain', { relay_only: true });
   world.run(500);
   assert.equal(speak(ada), 0);
-  assert.deepEqual(encryption?.stateOf(plain.id), { state: 'plain', isAllowed: false });
+  assert.deepEqual(encryption?.stateOf(plain.id), plainly(false));
 });
 
 test('in a room with a key no one is allowed to hear anything unsealed', () => {
@@ -945,11 +951,58 @@ test('the attack succeeds where the user lets the server hear someone whose capa
   world.server.packet = (peer, bytes) =>
     bytes[2] === KINDS.ServerRelayReliable ? undefined : packet(peer, bytes);
   world.run(1000);
-  assert.deepEqual(ada.mesh.encryption?.stateOf(bo.id), { state: 'plain', isAllowed: false });
+  assert.deepEqual(ada.mesh.encryption?.stateOf(bo.id), plainly(false));
   ada.mesh.encryption?.allow(bo.id, true);
   speak(ada);
   world.run(200);
   assert.ok(plainRelays(world).length > 0);
+});
+
+test('who encrypted at the last visit is asked about as such at the next, when the server says that its program cannot', () => {
+  let kept = '[]';
+  const storage = {
+    getItem: () => kept,
+    setItem: (/** @type {string} */ _, /** @type {string} */ value) => void (kept = value),
+  };
+  /** @param {World} world */
+  const visit = (world) => {
+    const people = new KnownMembers(storage, idOf('Ada'));
+    return joinsKeyless(world, 'Ada', { relay_only: true, people });
+  };
+  const first = new World();
+  const before = visit(first);
+  const other = joinsKeyless(first, 'Bo', { relay_only: true });
+  const never = first.join('Cleo', { relay_only: true });
+  first.run(1000);
+  assert.equal(stateOf(before, other), 'encrypted');
+  assert.deepEqual(before.mesh.encryption?.stateOf(never.id), plainly(false));
+  // The page is loaded anew, and the server passes on no keys of Bo, which would say otherwise.
+  const world = new World();
+  strip(world, (peer) => peer === idOf('Bo'));
+  const packet = world.server.packet.bind(world.server);
+  world.server.packet = (peer, bytes) =>
+    bytes[2] === KINDS.ServerRelayReliable ? undefined : packet(peer, bytes);
+  const ada = visit(world);
+  const bo = joinsKeyless(world, 'Bo', { relay_only: true });
+  const cleo = world.join('Cleo', { relay_only: true });
+  world.run(1000);
+  assert.deepEqual(ada.mesh.encryption?.stateOf(bo.id), plainly(false, true));
+  assert.deepEqual(ada.mesh.encryption?.stateOf(cleo.id), plainly(false), 'it never encrypted');
+  speak(ada);
+  world.run(200);
+  assert.equal(plainRelays(world).length, 0);
+  // Its program may really be another one: then it is for the user to say.
+  ada.mesh.encryption?.allow(bo.id, true);
+  assert.deepEqual(ada.mesh.encryption?.stateOf(bo.id), plainly(true, true));
+  speak(ada);
+  world.run(200);
+  assert.deepEqual(plainRelays(world), [[bo.mesh.roster.own?.client]]);
+  // No answer makes it one who never encrypted.
+  const later = new World();
+  const again = visit(later);
+  const plain = later.join('Bo', { relay_only: true });
+  later.run(500);
+  assert.deepEqual(again.mesh.encryption?.stateOf(plain.id), plainly(false, true));
 });
 
 test('who came by a link with a key to one without is said to have one', () => {

@@ -106,7 +106,7 @@ test('it is asked once of each person whose program cannot encrypt, and behind t
     name,
     away: false,
     met: 'known',
-    encryption: { state: 'plain', isAllowed: false },
+    encryption: { state: 'plain', isAllowed: false, encryptedBefore: false },
   });
   const state = { room: 'den', people: [person('Ben')], keyHolder: null, safetyCode: '1' };
   /** @type {[string, boolean][]} */
@@ -117,7 +117,7 @@ test('it is asked once of each person whose program cannot encrypt, and behind t
     allowUnencrypted: (/** @type {string} */ id, /** @type {boolean} */ isAllowed) => {
       decided.push([id, isAllowed]);
       const one = state.people.find((other) => other.id === id);
-      if (one) one.encryption = { state: 'plain', isAllowed };
+      if (one) one.encryption = { ...one.encryption, isAllowed };
     },
   });
   let said = '';
@@ -166,6 +166,12 @@ test('it is asked once of each person whose program cannot encrypt, and behind t
     ['another', false],
     ['id of Ben', true],
   ]);
+  // Of one who encrypted at an earlier visit more is said.
+  const dan = person('Dan');
+  state.people = [{ ...dan, encryption: { ...dan.encryption, encryptedBefore: true } }];
+  t.mock.method(performance, 'now', () => 1e9);
+  update();
+  assert.match(said, /^.Dan. encrypted here before, but not now: .*Let the server hear.*Dan/);
   state.people = [];
   update();
   assert.deepEqual(chips(), []);

@@ -776,7 +776,7 @@ test('in a room without a key the lock says how far it holds, and who cannot enc
   assert.match(about(ben)[1], /between/);
   const [no, yes] = [false, true].map((isAllowed) => ({
     ...cleo,
-    encryption: /** @type {const} */ ({ state: 'plain', isAllowed }),
+    encryption: /** @type {const} */ ({ state: 'plain', isAllowed, encryptedBefore: false }),
   }));
   assert.equal(about(ben, no)[0], 'Encrypted, without Cleo');
   assert.match(about(ben, no)[1], /\nCleo cannot encrypt: .* do not hear you/);
@@ -798,6 +798,13 @@ test('in a room without a key the lock says how far it holds, and who cannot enc
     [keyWords(yes), hearingWords({ ...yes, hearsMe: true })],
     ['not encrypted', 'hears you'],
   );
+  for (const one of [no, yes]) {
+    const lapsed = { ...one, encryption: { ...one.encryption, encryptedBefore: true } };
+    assert.ok(guide.includes(`\u201c${keyWords(lapsed)}\u201d`), keyWords(lapsed));
+    assert.equal(keyWords(lapsed) === keyWords(one), one === yes);
+    assert.match(about(ben, lapsed)[1], /\nCleo encrypted here before, .* another way/);
+    assert.doesNotMatch(about(ben, one)[1], /before/);
+  }
   const stopped = { ...cleo, encryption: /** @type {const} */ ({ state: 'stopped' }) };
   assert.match(about(stopped)[1], /should reload/);
   assert.doesNotMatch(about(stopped)[1], /link/);

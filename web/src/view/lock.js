@@ -40,6 +40,12 @@ const ALLOWED =
 const NOT_ALLOWED =
   'cannot encrypt: you hear them, and so can the server. They do not hear you, and read nothing of what you write.';
 
+/** What is said of those whom this browser has met here as ones who encrypt, and who cannot now, as the server says. */
+const LAPSED = 'encrypted here before, but not now: the server may pretend so';
+
+/** @param {PersonState} person */
+const hasLapsed = ({ encryption }) => encryption?.state === 'plain' && encryption.encryptedBefore;
+
 /** @param {PersonState} person */
 function keyFault({ encryption }) {
   if (encryption === null || (encryption.state === 'waiting' && !encryption.isLate)) return null;
@@ -55,7 +61,11 @@ export function keyWords(person) {
   const { encryption } = person;
   if (encryption?.state === 'only-theirs') return 'encrypted';
   if (encryption?.state === 'plain')
-    return encryption.isAllowed ? 'not encrypted' : 'cannot hear you: not encrypted';
+    return encryption.isAllowed
+      ? 'not encrypted'
+      : hasLapsed(person)
+        ? 'cannot hear you: no longer encrypts'
+        : 'cannot hear you: not encrypted';
   return keyFault(person)?.[0] ?? MET[person.met];
 }
 
@@ -104,7 +114,7 @@ const withFault = ({ people }, fault) =>
 /** What that means. @param {PeerState} state @param {boolean} [hasKey] the room's link */
 export function lockMeaning(state, hasKey = true) {
   if (state.safetyCode === null)
-    return 'What encrypts could not be loaded: the server can hear what you say and read what you write. Who encrypts may hear you, and you do not hear them. Reload the page, or use another browser.';
+    return 'What encrypts could not be loaded: the server can hear what you say and read what you write. You do not hear who encrypts. Reload the page, or use another browser.';
   const lines = [
     hasKey
       ? 'Only people who have this room\u2019s link hear you and read what you write. The server cannot: it sees who is here, and when and how much is said.'
@@ -117,14 +127,16 @@ export function lockMeaning(state, hasKey = true) {
     say(withFault(state, fault), `${happened}: ${meaning}`);
   }
   for (const isAllowed of [true, false]) {
-    say(namesOf(plain(state, isAllowed)), isAllowed ? ALLOWED : NOT_ALLOWED);
+    const people = plain(state, isAllowed);
+    say(namesOf(people), isAllowed ? ALLOWED : NOT_ALLOWED);
+    say(namesOf(people.filter(hasLapsed)), `${LAPSED}. Ask them over another way.`);
   }
   return lines.join('\n');
 }
 
-/** What is asked before someone who cannot encrypt, and so the server, hears this page. @param {string} name */
-export const plainQuestion = (name) =>
-  `${isolated(name)}\u2019s program cannot encrypt. Let the server hear what you say to ${isolated(name)}?`;
+/** What is asked before someone who cannot encrypt, and so the server, hears this page. @param {PersonState} person */
+export const plainQuestion = (person) =>
+  `${isolated(person.name)}${hasLapsed(person) ? ` ${LAPSED}` : '\u2019s program cannot encrypt'}. Let the server hear what you say to ${isolated(person.name)}?`;
 
 /** After a question that has gone away by itself the next one waits. */
 const QUIET_MS = 1000;
@@ -147,7 +159,7 @@ export function lock(app, alert) {
   const compare = h(
     'p',
     'hint',
-    'Code of everyone who is here now. Read it to one another: on each screen it must be the same. ',
+    'Code of everyone here now. Read it to one another: on each screen it must be the same. ',
     code,
   );
   /** Of whom it was said that they still have the link. @type {PeerState['keyHolder']} */
@@ -159,7 +171,7 @@ export function lock(app, alert) {
     sayRenewal(peer.state);
   };
   const sayRenewal = (/** @type {PeerState} */ state) =>
-    renewal.say(made ? `The link to the new room: ${made}` : renewalWords(state, settled));
+    renewal.say(renewalWords(state, settled, made));
   const newLink = (/** @type {string} */ look, /** @type {string} */ hook) =>
     button(
       look,
@@ -204,7 +216,7 @@ export function lock(app, alert) {
     // What is pressed in the moment in which the question goes away must not answer another one.
     if (before && !asked) quietUntil = performance.now() + QUIET_MS;
     if (!asked && performance.now() >= quietUntil && refused.size < MOST_REFUSED) [asked] = open;
-    consent.say(asked ? plainQuestion(asked.name) : '');
+    consent.say(asked ? plainQuestion(asked) : '');
   };
   const consent = alert(
     button('quiet', () => answer(true), { test: 'allow-plain' }, 'Let it hear'),

@@ -66,11 +66,13 @@ export const answer = (invited) =>
 export const inviteText = (name, link) =>
   `${name}, we go on in a new room, with a new key: ${link}`;
 
-/** Who was put out, and can come back by the link. @param {PeerState} state @param {PeerState['keyHolder']} settled of whom it was said */
-export const renewalWords = ({ keyHolder }, settled) =>
-  keyHolder && keyHolder !== settled
-    ? `${keyHolder.name} still has this room’s link. A new link makes a room for those who stay.`
-    : '';
+/** Who was put out, and can come back by the link. @param {PeerState} state @param {PeerState['keyHolder']} settled of whom it was said @param {string} [made] the link that was made since */
+export const renewalWords = ({ keyHolder }, settled, made) =>
+  made
+    ? `The link to the new room: ${made}`
+    : keyHolder && keyHolder !== settled
+      ? `${keyHolder.name} still has this room’s link. A new link makes a room for those who stay.`
+      : '';
 
 /** @param {App} app @param {Element} room where the dialog is put @param {(link: string) => void} made @param {ReadonlySet<string>} [present] the ids of those whom it may be for */
 export function openNewLink({ peer, tell }, room, made, present) {
