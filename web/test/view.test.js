@@ -758,6 +758,20 @@ test('who has a key that the other lacks is not heard, and the lock names them',
   const encrypts = onlyTheirs({ e2ee: toBase64Url(Uint8Array.of(1, ...new Uint8Array(81))) });
   assert.deepEqual(encrypts, { state: 'only-theirs', hasRoomKey: false });
   assert.equal(quality({ ...ben, encryption: encrypts }), 'unheard');
+  // This page could not load what encrypts: who stayed while it was loaded anew takes nothing plain from it.
+  const alone = state({ people: [{ ...ben, encryption: encrypts }, cleo] });
+  assert.match(
+    keylessWords(alone),
+    /hear Ben only if .* and who knows you .* does not hear you\. Reload/,
+  );
+  for (const other of [
+    { people: [cleo] },
+    { people: [{ ...ben, encryption: encrypts, away: true }] },
+    { ...alone, phase: /** @type {const} */ ('joining') },
+  ])
+    assert.equal(keylessWords(state(other)), '');
+  const mixed = state({ people: [...alone.people, { ...cleo, encryption: theirs }] });
+  assert.match(keylessWords(mixed), /^Your link has no key, and that of Cleo has one/);
   for (const e2ee of ['', 'x', 'AQ', toBase64Url(new Uint8Array(114))])
     assert.equal(onlyTheirs({ e2ee }), null);
   assert.equal(onlyTheirs({}), null);

@@ -114,7 +114,7 @@ const withFault = ({ people }, fault) =>
 /** What that means. @param {PeerState} state @param {boolean} [hasKey] the room's link */
 export function lockMeaning(state, hasKey = true) {
   if (state.safetyCode === null)
-    return 'What encrypts could not be loaded: the server can hear what you say and read what you write. You do not hear who encrypts. Reload the page, or use another browser.';
+    return 'What encrypts could not be loaded: the server can hear what you say and read what you write. You hear who encrypts only if they let the server hear. Reload the page, or use another browser.';
   const lines = [
     hasKey
       ? 'Only people who have this room\u2019s link hear you and read what you write. The server cannot: it sees who is here, and when and how much is said.'

@@ -420,11 +420,15 @@ const isSealed = (person) =>
   encryptsAlone(person) ||
   (person.encryption?.state === 'waiting' && person.encryption.isLate);
 
-/** Who is here with a key that this page came without. @param {PeerState} state */
+/** Who encrypts here, and this page not: with a key that it came without, or because it could not load what encrypts. @param {PeerState} state */
 export function keylessWords({ phase, people }) {
-  const names = people.filter((one) => !one.away && encryptsAlone(one) && lacksKey(one));
-  if (phase !== 'joined' || names.length === 0) return '';
-  return `Your link has no key, and that of ${listed(names.map(({ name }) => name))} has one: you do not hear them. Ask for the whole link.`;
+  const theirs = people.filter((one) => !one.away && encryptsAlone(one));
+  const keyed = theirs.filter(lacksKey);
+  if (phase !== 'joined' || theirs.length === 0) return '';
+  const names = listed((keyed.length > 0 ? keyed : theirs).map(({ name }) => name));
+  return keyed.length > 0
+    ? `Your link has no key, and that of ${names} has one: you do not hear them. Ask for the whole link.`
+    : `What encrypts could not be loaded: you hear ${names} only if they let the server hear, and who knows you as one who encrypts does not hear you. Reload the page.`;
 }
 
 export const ROUTE = {
