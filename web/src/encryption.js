@@ -214,12 +214,12 @@ export class Encryption {
   /**
    * Lets a member whose program cannot encrypt hear what is said here, and so the server, or no more; until it leaves. In rooms with
    * a key, and for those who have encrypted, this changes nothing.
-   * @param {string} peer @param {boolean} isAllowed
+   * @param {string} peer @param {string | null} shown the name that the user was shown, which counts if it still is that; null: no more
    */
-  allow(peer, isAllowed) {
-    const name = this.#mesh.roster.members.get(peer)?.info.name;
-    if (name === undefined || !this.#takesPlain(peer)) return;
-    this.#of(peer).allowedAs = isAllowed ? name : null;
+  allow(peer, shown) {
+    const member = this.#mesh.roster.members.get(peer);
+    if (!member || !this.#takesPlain(peer)) return;
+    this.#of(peer).allowedAs = member.label === shown ? member.info.name : null;
     this.#reportChanges();
   }
 

@@ -251,9 +251,9 @@ export class Peer extends EventTarget {
     };
   }
 
-  /** Lets a person whose program cannot encrypt hear this page, and so the server, or no more. @param {string} personId @param {boolean} isAllowed */
-  allowUnencrypted(personId, isAllowed) {
-    this.#mesh?.encryption?.allow(personId, isAllowed);
+  /** Lets a person whose program cannot encrypt hear this page, and so the server, or no more. @param {string} personId @param {string | null} shown its name as the user was asked about it; null: no more */
+  allowUnencrypted(personId, shown) {
+    this.#mesh?.encryption?.allow(personId, shown);
     this.#show();
   }
 

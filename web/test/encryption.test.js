@@ -808,7 +808,7 @@ for (const relay_only of [true, false])
     plain.sent.link = 0;
     const before = plainRelays(world).length;
     assert.ok(!onLinks(FRAME));
-    encryption?.allow(plain.id, true);
+    encryption?.allow(plain.id, 'Plain');
     assert.deepEqual(encryption?.stateOf(plain.id), plainly(true));
     assert.equal(speak(ada), 2);
     assert.equal(speak(bo), 1, 'each member agrees for itself');
@@ -827,7 +827,7 @@ for (const relay_only of [true, false])
     assert.equal(speak(ada), 1);
     world.run(200);
     assert.equal(framesHeard(plain).length, heard + 1);
-    encryption?.allow(plain.id, false);
+    encryption?.allow(plain.id, null);
     assert.equal(speak(ada), 0);
   });
 
@@ -838,8 +838,8 @@ test('that one may hear is not remembered for another, nor for the same one unde
   const other = world.join('Quentin', { relay_only: true });
   world.run(500);
   const { encryption, roster } = ada.mesh;
-  encryption?.allow(plain.id, true);
-  encryption?.allow(idOf('Zoe'), true);
+  encryption?.allow(plain.id, 'Plain');
+  encryption?.allow(idOf('Zoe'), 'Zoe');
   assert.equal(speak(ada), 1);
   assert.deepEqual(encryption?.stateOf(other.id), plainly(false));
   const member = roster.members.get(plain.id);
@@ -859,12 +859,36 @@ test('that one may hear is not remembered for another, nor for the same one unde
   assert.deepEqual(encryption?.stateOf(plain.id), plainly(false));
 });
 
+test('an answer counts for the name that was shown with the question', () => {
+  const world = new World();
+  const ada = joinsKeyless(world, 'Ada', { relay_only: true });
+  const plain = world.join('Plain', { relay_only: true });
+  world.run(500);
+  const { encryption, roster } = ada.mesh;
+  const member = roster.members.get(plain.id);
+  assert.ok(member);
+  // Between the question and the click the server names the member anew.
+  Object.assign(member, { label: 'Paula', info: { ...member.info, name: 'Paula' } });
+  encryption?.allow(plain.id, 'Plain');
+  assert.deepEqual(encryption?.stateOf(plain.id), plainly(false));
+  assert.equal(speak(ada), 0);
+  encryption?.allow(plain.id, 'Paula');
+  assert.equal(speak(ada), 1);
+  // The name stays, while another's that looks like it adds to what is shown.
+  member.label = 'Paula#70';
+  assert.equal(speak(ada), 1);
+  encryption?.allow(plain.id, null);
+  assert.equal(speak(ada), 0);
+  encryption?.allow(plain.id, 'Paula');
+  assert.equal(speak(ada), 0);
+});
+
 test('in a room with a key no one is allowed to hear anything unsealed', () => {
   const world = new World();
   const ada = joins(world, 'Ada', { relay_only: true });
   const plain = world.join('Plain', { relay_only: true });
   world.run(500);
-  ada.mesh.encryption?.allow(plain.id, true);
+  ada.mesh.encryption?.allow(plain.id, 'Plain');
   assert.equal(speak(ada), 0);
   assert.deepEqual(ada.mesh.encryption?.stateOf(plain.id), { state: 'unable' });
 });
@@ -919,7 +943,8 @@ for (const [whom, strips] of /** @type {[string, (peer: string) => boolean][]} *
     later.run(500);
     assert.notEqual(ada.mesh.roster.capabilities(bo.id)?.e2ee, true);
     for (const peer of [ada, bo, cleo])
-      for (const other of [ada, bo, cleo]) peer.mesh.encryption?.allow(other.id, true);
+      for (const other of [ada, bo, cleo])
+        peer.mesh.encryption?.allow(other.id, other.mesh.config.name);
     for (let n = 0; n < 20; n += 1) {
       for (const peer of [ada, bo, cleo]) {
         speak(peer);
@@ -935,7 +960,7 @@ for (const [whom, strips] of /** @type {[string, (peer: string) => boolean][]} *
     later.run(500);
     later.join('Bo', { relay_only: true, run: 2 });
     later.run(500);
-    ada.mesh.encryption?.allow(bo.id, true);
+    ada.mesh.encryption?.allow(bo.id, 'Bo');
     assert.equal(stateOf(ada, bo), 'stopped');
     speak(ada);
     later.run(200);
@@ -952,7 +977,7 @@ test('the attack succeeds where the user lets the server hear someone whose capa
     bytes[2] === KINDS.ServerRelayReliable ? undefined : packet(peer, bytes);
   world.run(1000);
   assert.deepEqual(ada.mesh.encryption?.stateOf(bo.id), plainly(false));
-  ada.mesh.encryption?.allow(bo.id, true);
+  ada.mesh.encryption?.allow(bo.id, 'Bo');
   speak(ada);
   world.run(200);
   assert.ok(plainRelays(world).length > 0);
@@ -992,7 +1017,7 @@ test('who encrypted at the last visit is asked about as such at the next, when t
   world.run(200);
   assert.equal(plainRelays(world).length, 0);
   // Its program may really be another one: then it is for the user to say.
-  ada.mesh.encryption?.allow(bo.id, true);
+  ada.mesh.encryption?.allow(bo.id, 'Bo');
   assert.deepEqual(ada.mesh.encryption?.stateOf(bo.id), plainly(true, true));
   speak(ada);
   world.run(200);
@@ -1012,7 +1037,7 @@ test('who came by a link with a key to one without is said to have one', () => {
   world.run(500);
   const theirs = { state: 'only-theirs', hasRoomKey: true };
   assert.deepEqual(ada.mesh.encryption?.stateOf(bo.id), theirs);
-  ada.mesh.encryption?.allow(bo.id, true);
+  ada.mesh.encryption?.allow(bo.id, 'Bo');
   assert.equal(speak(ada), 0);
 });
 

@@ -111,11 +111,15 @@ test('it is asked once of each person whose program cannot encrypt, and behind t
   const state = { room: 'den', people: [person('Ben')], keyHolder: null, safetyCode: '1' };
   /** @type {[string, boolean][]} */
   const decided = [];
+  /** @type {(string | null)[]} */
+  const names = [];
   const peer = Object.assign(new EventTarget(), {
     state,
     isPrivate: () => false,
-    allowUnencrypted: (/** @type {string} */ id, /** @type {boolean} */ isAllowed) => {
+    allowUnencrypted: (/** @type {string} */ id, /** @type {string | null} */ shown) => {
+      const isAllowed = shown !== null;
       decided.push([id, isAllowed]);
+      names.push(shown);
       const one = state.people.find((other) => other.id === id);
       if (one) one.encryption = { ...one.encryption, isAllowed };
     },
@@ -166,6 +170,16 @@ test('it is asked once of each person whose program cannot encrypt, and behind t
     ['another', false],
     ['id of Ben', true],
   ]);
+  // Each answer goes with the name that was read, whatever the person is called by then.
+  state.people = [person('Eve')];
+  t.mock.method(performance, 'now', () => 1e8);
+  update();
+  assert.match(said, /Eve/);
+  const [chip] = choices.children;
+  state.people = [{ ...person('Eve'), name: 'Ada' }];
+  yes.onclick();
+  chip.onclick();
+  assert.deepEqual(names.slice(-2), ['Eve', 'Eve']);
   // Of one who encrypted at an earlier visit more is said.
   const dan = person('Dan');
   state.people = [{ ...dan, encryption: { ...dan.encryption, encryptedBefore: true } }];

@@ -199,7 +199,7 @@ export function lock(app, alert) {
     const [now, before] = isAllowed ? [granted, refused] : [refused, granted];
     now.add(askedAs(person));
     before.delete(askedAs(person));
-    peer.allowUnencrypted(person.id, isAllowed);
+    peer.allowUnencrypted(person.id, isAllowed ? person.name : null);
   };
   const answer = (/** @type {boolean} */ isAllowed) => {
     if (asked) decide(asked, isAllowed);
