@@ -134,17 +134,14 @@ test(
     const server = await stage.server();
     const browser = await stage.browser('reader');
     const ada = await stage.person(browser, server, 'ada', { processed: true });
-    // The program does not encrypt, and takes nothing sealed; nor then does Bob, who has no one to ask.
     // One after the other: Ada, then Bob, then the program.
     const [bobs, games] = [WHOLE_S, WHOLE_S + 6];
     const length = games + 8.5;
     const bob = stage.cli(server, 'bob', {
       input: stage.speech('bob-says.wav', bobs, 'announcer'),
       more: ['--duration', String(length)],
-      plain: true,
     });
     const game = stage.game(server, 'game', stage.speech('game-says.wav', games, 'cards'), length);
-    for (const _ of ['bob', 'game']) await ada.at('allow-plain').click();
     await Promise.all([ada.waitForRoute('bob', 'direct'), ada.waitForRoute('game', 'direct')]);
     await Promise.all([bob.waitFor('summary'), game.ended]);
     await Promise.all([ada.waitUntilGone('bob'), ada.waitUntilGone('game')]);

@@ -15,7 +15,7 @@ const BATCHES: u32 = 2;
 /// proves: U-13, S-08
 #[test]
 fn eight_processes_send_on_four_channels_each_and_all_is_exact_and_in_order() {
-    let start = |index| player::start(server(), "many", index, PLAYERS);
+    let start = |index| player::start(server(), "many", index, PLAYERS, true);
     let mut players: Vec<Program> = (0..PLAYERS).map(start).collect();
     for player in &mut players {
         wait_for(player, "ready");

@@ -43,11 +43,12 @@ const LENGTHS: [usize; 7] = [8, 60, 999, 1_000, 1_001, 4_000, 24_000];
 const LOSSY_LENGTHS: [usize; 3] = [8, 300, 1_100];
 
 /// Starts a player in a room of so many.
-pub fn start(server: &str, room: &str, index: usize, of: usize) -> Program {
+pub fn start(server: &str, room: &str, index: usize, of: usize, encrypts: bool) -> Program {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["player::program", "--exact", "--ignored", "--nocapture"]);
-    command
-        .env(PART, json!({ "server": server, "room": room, "index": index, "of": of }).to_string());
+    let part =
+        json!({ "server": server, "room": room, "index": index, "of": of, "encrypts": encrypts });
+    command.env(PART, part.to_string());
     Program::start(&format!("player {index}"), command)
 }
 
@@ -79,6 +80,7 @@ fn program() {
         &name,
         &folder,
     );
+    let options = options.encrypted(part["encrypts"] == true);
     let (room, incoming) = Room::join(options).unwrap();
     let play = Play {
         room,

@@ -25,7 +25,7 @@ pub struct vmesh_options {
     pub server: vmesh_string,
     /// The room's name, at most 256 bytes, or its link, `https://host/r/ROOM`, which names the
     /// server as well and may carry an access token (`#t=TOKEN`) and the room's key (`#k=KEY`), with
-    /// which what is said is encrypted end to end.
+    /// which no server can be in between what is encrypted end to end.
     pub room: vmesh_string,
     /// The name that others see, at most 64 bytes; "somebody" if empty.
     pub name: vmesh_string,
@@ -90,8 +90,9 @@ pub struct vmesh_options {
     /// There is no speaker: the program plays what vmesh_speaker_open_mix or
     /// vmesh_participant_open_voice gives; output does not count.
     pub program_output: i32,
-    /// Zero.
-    pub reserved: i32,
+    /// Does not encrypt end to end, so that the server can hear what it relays, unless the room's
+    /// link has a key. Those who encrypt are asked before this peer hears them.
+    pub unencrypted: i32,
     /// An access token, for servers that ask for one, at most 4096 bytes. None if empty.
     pub token: vmesh_string,
     /// The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_lobby_set_token; else a server that
@@ -106,7 +107,7 @@ pub struct vmesh_options {
 unsafe impl Plain for vmesh_options {}
 // SAFETY: repr(C), and size comes first.
 unsafe impl Sized32 for vmesh_options {
-    const FIRST: usize = offset_of!(vmesh_options, reserved) + size_of::<i32>();
+    const FIRST: usize = offset_of!(vmesh_options, unencrypted) + size_of::<i32>();
 }
 
 /// A text that a C program sets by its pointer alone.
@@ -144,7 +145,7 @@ pub(crate) const DEFAULTS: vmesh_options = vmesh_options {
     handedness: 0,
     program_input: 0,
     program_output: 0,
-    reserved: 0,
+    unencrypted: 0,
     token: OPEN,
     renews_token: 0,
     input_channel: 0,
@@ -247,6 +248,7 @@ pub(crate) unsafe fn read(options: *const vmesh_options) -> Result<JoinOptions, 
     let options = JoinOptions::new(text(given.server, "server")?, text(given.room, "room")?)
         .relay_only(given.relay_only != 0)
         .echo(given.echo != 0)
+        .encrypted(given.unencrypted == 0)
         .manual_flush(given.manual_flush != 0)
         .presence(presence(given.presence)?)
         .connections(connections(given.connections)?)

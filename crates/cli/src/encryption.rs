@@ -32,8 +32,12 @@ fn mark_of(snapshot: &Snapshot, people: &People) -> HeaderMark {
         return HeaderMark { text, short: "another key", is_alarm: true };
     }
     let is_plain = |state: &&PeerState| state.encryption == Some(MemberEncryption::Unencrypted);
-    if let Some(one) = snapshot.peers.iter().find(is_plain) {
-        let text = format!("not encrypted to {}, see /code", name(one));
+    let mut plain = snapshot.peers.iter().filter(is_plain);
+    if let Some(one) = plain.next() {
+        let text = match plain.count() {
+            0 => format!("not encrypted to {}, see /code", name(one)),
+            more => format!("not encrypted to {} of them, see /code", more + 1),
+        };
         return HeaderMark { text, short: "not for all", is_alarm: true };
     }
     let mut left_out = snapshot
@@ -217,7 +221,7 @@ fn why_left_out(encryption: MemberEncryption) -> String {
             "they are here without the key of your link.".to_owned()
         }
         MemberEncryption::Refused(error) => format!("their keys are refused ({error})."),
-        _ => "their program does not encrypt, or was not asked to.".to_owned(),
+        _ => "their program does not encrypt: it cannot, or was told not to.".to_owned(),
     }
 }
 

@@ -118,7 +118,8 @@ pub struct TextOutput {
     /// Peers that do not hear the user, or are not heard, because of encryption.
     left_out: BTreeSet<PeerId>,
     /// Those whose program cannot encrypt, and whether the server may hear what is said to them.
-    asked_about: BTreeSet<PeerId>,
+    /// By which name it was asked.
+    asked_about: BTreeMap<PeerId, String>,
     /// To whom no sound comes through, which is not said yet, and since when; `None` until the next
     /// turn.
     cut_off_soon: BTreeMap<PeerId, Option<Duration>>,
@@ -189,7 +190,7 @@ impl TextOutput {
             remarked: Vec::new(),
             cut_off: BTreeSet::new(),
             left_out: BTreeSet::new(),
-            asked_about: BTreeSet::new(),
+            asked_about: BTreeMap::new(),
             cut_off_soon: BTreeMap::new(),
             routes: BTreeMap::new(),
             permissions: BTreeMap::new(),
@@ -496,9 +497,11 @@ impl TextOutput {
                 self.left_out.remove(&peer);
                 None
             }
-            MemberEncryption::Unable if self.stay.end_to_end == EndToEnd::WithoutKey => {
+            MemberEncryption::Unable if self.asks() => {
                 self.left_out.insert(peer);
-                self.asked_about.insert(peer).then(|| trouble(encryption::question(&label)))
+                let name = people.raw_name(peer).to_owned();
+                let asked = self.asked_about.insert(peer, name.clone());
+                (asked != Some(name)).then(|| trouble(encryption::question(&label)))
             }
             // Once, also where the server is away and comes back.
             MemberEncryption::OnlyTheirs { .. } if !self.left_out.insert(peer) => None,
@@ -512,6 +515,11 @@ impl TextOutput {
                 encryption::sentence(encryption, &label).map(trouble)
             }
         }
+    }
+
+    /// Whether there is someone to ask, and something to ask about.
+    fn asks(&self) -> bool {
+        self.stay.end_to_end == EndToEnd::WithoutKey && self.stay.part == Part::Talk
     }
 
     fn permissions_changed(

@@ -27,7 +27,7 @@
 //! | `owner-changed` | `peer`, `name` | who decides about the room's metadata now |
 //! | `room-metadata-changed` | `metadata` | what the room publishes |
 //! | `reachability-changed` | `token` | how this peer can be reached from other sessions, for programs that hand it on; `null`: it cannot |
-//! | `encryption-changed` | `peer`, `name`, `encryption`, `message` | `only-theirs` (it encrypts and this peer does not: it is not heard here), else only where this peer encrypts: `waiting` (for its keys), `verified` (it has the room's key), `encrypted` (the room has none), `unable` (its program does not encrypt), `unencrypted` (the same, and `/allow` lets it and the server hear), `stopped` (it did before in this stay), `refused` (what it announces is not genuine; then with `message`); `unable`, `stopped` and `refused` are sent nothing, or what only earlier genuine keys open |
+//! | `encryption-changed` | `peer`, `name`, `encryption`, `message` | `only-theirs` (it encrypts and this peer does not: it is heard here only if it allows that), else only where this peer encrypts: `waiting` (for its keys), `verified` (it has the room's key), `encrypted` (the room has none), `unable` (its program does not encrypt), `unencrypted` (the same, and `/allow` lets it and the server hear), `stopped` (it did before in this stay), `refused` (what it announces is not genuine; then with `message`); `unable`, `stopped` and `refused` are sent nothing, or what only earlier genuine keys open |
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |

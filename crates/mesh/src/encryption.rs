@@ -67,15 +67,16 @@ struct Known {
     refusal: Option<AnnouncementError>,
     /// When an announcement that came too soon after a restart is read again.
     retry_at: Option<Duration>,
-    reported: Option<MemberEncryption>,
+    /// Of which run of its program.
+    reported: Option<(u32, MemberEncryption)>,
     /// It can open what is sealed here now, as the session knows.
     was_given_keys: bool,
     /// There was no way for its package.
     is_undelivered: bool,
     asked_at: Option<Duration>,
     answered_at: Option<Duration>,
-    /// The name under which this peer let the server hear what is said to it.
-    allowed_as: Option<String>,
+    /// The run and the name for which this peer let the server hear what is said to it.
+    allowed: Option<(u32, String)>,
 }
 
 /// Sends key packets through the server or a link.
@@ -165,17 +166,17 @@ impl Encryption {
         state_of(&self.ring, self.known.get(&member.peer), member)
     }
 
-    /// Lets a member that cannot encrypt hear what is said here, and so the server, or no more;
-    /// until it leaves or has another name. For members that have encrypted, and where the room has
-    /// a key, this changes nothing. Returns false then.
-    pub(crate) fn allow_unencrypted(&mut self, member: &Member, is_allowed: bool) -> bool {
-        if !takes_plain(&self.ring, member) {
+    /// See [`Mesh::allow_unencrypted`](crate::Mesh::allow_unencrypted).
+    pub(crate) fn allow_unencrypted(&mut self, member: &Member, as_name: Option<&str>) -> bool {
+        let is_unable = self.state_of(member) == MemberEncryption::Unable;
+        let is_of_another = as_name.is_some_and(|name| name != member.name);
+        let known = self.known.entry(member.peer).or_default();
+        if is_of_another || (as_name.is_some() && !is_unable) {
             return false;
         }
-        let allowed_as = is_allowed.then(|| member.name.clone());
-        self.known.entry(member.peer).or_default().allowed_as = allowed_as;
-        self.is_stale = true;
-        true
+        let allowed = as_name.map(|name| (member.run, name.to_owned()));
+        self.is_stale |= known.allowed != allowed;
+        std::mem::replace(&mut known.allowed, allowed.clone()) != allowed
     }
 
     fn hears_plain(&self, member: &Member) -> bool {
@@ -187,7 +188,8 @@ impl Encryption {
     pub(crate) fn adapt(&self, member: &Member, entry: &mut RosterEntry) {
         entry.text_reader = self.text_reader(member);
         if !self.is_accepted(member.peer) {
-            entry.permissions.listen &= self.hears_plain(member);
+            entry.hears_plain = self.hears_plain(member);
+            entry.permissions.listen &= entry.hears_plain;
             entry.abilities.takes_data = false;
             if !takes_plain(&self.ring, member) {
                 (entry.permissions.speak, entry.permissions.data) = (false, false);
@@ -300,8 +302,13 @@ impl Encryption {
         for member in routes.roster.members() {
             let peer = member.peer;
             let known = self.known.entry(peer).or_default();
+            if !hears_plain(&self.ring, Some(&*known), member) {
+                // Not if the member has its name, or no way to encrypt, once more.
+                known.allowed = None;
+            }
             let encryption = state_of(&self.ring, Some(&*known), member);
-            if known.reported.replace(encryption) != Some(encryption) {
+            let reported = (member.run, encryption);
+            if known.reported.replace(reported) != Some(reported) {
                 routes.queues.tell(MeshEvent::EncryptionChanged { peer, encryption });
                 has_changed = true;
             }
@@ -402,7 +409,7 @@ impl Encryption {
         let peer_of = |client| roster.clients.get(&client).copied();
         let allowed: BTreeSet<PeerId> = known
             .iter()
-            .filter(|(_, known)| known.allowed_as.is_some())
+            .filter(|(_, known)| known.allowed.is_some())
             .filter_map(|(peer, known)| {
                 let member = roster.member(*peer)?;
                 hears_plain(ring, Some(known), member).then_some(*peer)
@@ -494,7 +501,9 @@ fn takes_plain(ring: &KeyRing, member: &Member) -> bool {
 /// Whether speech is sent to a member as it is. One whose announcement was refused says to encrypt.
 fn hears_plain(ring: &KeyRing, known: Option<&Known>, member: &Member) -> bool {
     known.is_some_and(|known| {
-        known.refusal.is_none() && known.allowed_as.as_ref() == Some(&member.name)
+        let allowed = known.allowed.as_ref();
+        known.refusal.is_none()
+            && allowed.is_some_and(|(run, name)| (*run, name) == (member.run, &member.name))
     }) && takes_plain(ring, member)
 }
 

@@ -82,8 +82,14 @@ impl Roster {
             };
             let (client, permissions) = (member.client, member.permissions);
             let held_in = member.held_in.clone();
-            let text_reader = TextReader::default();
-            let mut entry = RosterEntry { client, abilities, permissions, held_in, text_reader };
+            let mut entry = RosterEntry {
+                client,
+                abilities,
+                permissions,
+                held_in,
+                text_reader: TextReader::default(),
+                hears_plain: false,
+            };
             adapt(member, &mut entry);
             roster.insert(member.peer, entry);
         }

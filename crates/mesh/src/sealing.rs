@@ -83,16 +83,17 @@ impl Mesh {
         }
     }
 
-    /// Lets a member that cannot encrypt hear what is said here, and so the server, or no more:
-    /// [`MemberEncryption::Unencrypted`]. That ends when the member leaves, has another name, or
-    /// encrypts. Returns false, and changes nothing, where the member is not
-    /// [unable](MemberEncryption::Unable), or not there.
-    pub fn allow_unencrypted(&mut self, peer: PeerId, is_allowed: bool) -> bool {
+    /// Lets a member of this name that cannot encrypt hear what is said here, and so the server, or
+    /// no more, without a name: [`MemberEncryption::Unencrypted`]. That ends when the member leaves
+    /// or starts again, has another name, or can encrypt. Returns whether something changed: nothing
+    /// is allowed where the member is not [unable](MemberEncryption::Unable), has another name or is
+    /// not there.
+    pub fn allow_unencrypted(&mut self, peer: PeerId, as_name: Option<&str>) -> bool {
         let (Some(encryption), Some(member)) = (&mut self.encryption, self.roster.member(peer))
         else {
             return false;
         };
-        let is_changed = encryption.allow_unencrypted(member, is_allowed);
+        let is_changed = encryption.allow_unencrypted(member, as_name);
         self.changed |= is_changed;
         is_changed
     }

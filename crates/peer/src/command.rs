@@ -72,6 +72,7 @@ pub(crate) enum LobbyCommand {
     Connect(Reachability),
     Update(Reachability),
     Disconnect(PeerId),
-    AllowUnencrypted(PeerId, bool),
+    /// Under this name; without one, no more.
+    AllowUnencrypted(PeerId, Option<String>),
     NetworkChanged,
 }

@@ -383,8 +383,8 @@ impl Worker {
                 mesh.disconnect_peer(peer);
                 Ok(())
             }
-            LobbyCommand::AllowUnencrypted(peer, is_allowed) => {
-                mesh.allow_unencrypted(peer, is_allowed);
+            LobbyCommand::AllowUnencrypted(peer, as_name) => {
+                mesh.allow_unencrypted(peer, as_name.as_deref());
                 Ok(())
             }
             LobbyCommand::NetworkChanged => {

@@ -22,7 +22,7 @@ pub enum MemberEncryption {
     /// It did in this stay, and does not now, as the server says: it is sent nothing, and what comes
     /// from it unsealed is not taken.
     Stopped,
-    /// It encrypts, and this peer does not: it is not heard here.
+    /// It encrypts, and this peer does not: it is heard here only if it allows that.
     OnlyTheirs {
         /// With a room's key, and then it takes nothing that comes from here either. Otherwise it
         /// hears this peer.
@@ -45,6 +45,11 @@ impl MemberEncryption {
             | Self::Unencrypted
             | Self::OnlyTheirs { has_room_key: false } => false,
         }
+    }
+
+    /// Whether texts of this peer reach the member now or soon.
+    pub fn reads(self) -> bool {
+        !self.is_left_out() && self != Self::Unencrypted
     }
 
     /// For programs: `waiting`, `encrypted`, `verified`, `unable`, `unencrypted`, `stopped`,

@@ -71,6 +71,8 @@ pub struct RosterEntry {
     pub held_in: Vec<String>,
     /// Whether it reads this client's texts.
     pub text_reader: TextReader,
+    /// Speech is relayed to it in packets apart from those for others, which the network seals.
+    pub hears_plain: bool,
 }
 
 /// What is known of everyone. [`Roster::default`] is that of a network without one: what a
@@ -171,6 +173,12 @@ impl<P: Copy + Ord> Roster<P> {
     /// Which peer a client of a session is.
     pub fn peer_of(&self, session: SessionId, client: ClientId) -> Option<P> {
         self.clients.get(&client).copied().filter(|_| self.session == Some(session))
+    }
+
+    /// Whether speech is relayed to a client of a session in packets apart from those for others.
+    pub fn hears_plain(&self, session: SessionId, client: ClientId) -> bool {
+        let entry = self.peer_of(session, client).and_then(|peer| self.entries.get(&peer));
+        entry.is_some_and(|entry| entry.hears_plain)
     }
 
     /// What a peer can do; `None` is a member that is known only as a client.

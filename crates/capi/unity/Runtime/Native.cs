@@ -301,7 +301,7 @@ namespace Voicemesh
         public int Handedness;
         public int ProgramInput;
         public int ProgramOutput;
-        public int Reserved;
+        public int Unencrypted;
         public NativeString Token;
         public int RenewsToken;
         public uint InputChannel;

@@ -50,6 +50,8 @@ namespace Voicemesh
         /// <summary>Messages leave with Room.Flush alone.</summary>
         public bool ManualFlush;
         public bool RelayOnly;
+        /// <summary>Does not encrypt end to end, so that the server can hear what it relays, unless the room's link has a key.</summary>
+        public bool Unencrypted;
         public bool Muted;
         public readonly Dictionary<string, string> Metadata = new Dictionary<string, string>();
 
@@ -155,6 +157,7 @@ namespace Voicemesh
             native.MetadataCount = (UIntPtr)options.Metadata.Count;
             native.Presence = (int)options.Presence;
             native.RelayOnly = options.RelayOnly ? 1 : 0;
+            native.Unencrypted = options.Unencrypted ? 1 : 0;
             native.Muted = options.Muted ? 1 : 0;
             native.Connections = (int)options.Connections;
             native.Positional = options.Positional ? 1 : 0;

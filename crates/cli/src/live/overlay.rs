@@ -31,7 +31,7 @@ const KEYS: [&str; 16] = [
     "● ◉ ·             speaks, the loudest of several, silent",
 ];
 
-const LEGEND: [&str; 19] = [
+const LEGEND: [&str; 20] = [
     "clear, fair, poor how well a person comes through to you",
     "loss, late, far   why not clearly: speech is lost, is late, has a long way",
     "direct, relayed   straight from their machine, or through the server",
@@ -39,7 +39,8 @@ const LEGEND: [&str; 19] = [
     "loss              share of their packets that did not arrive",
     "delay             from their microphone to your speaker",
     "muted, deafened   their own choice; “off” and “50 %” are yours",
-    "no key            sent nothing: does not encrypt with the same key",
+    "no key            sent nothing: cannot encrypt, or not with the same key",
+    "plain             not encrypted: the server hears what you say to them",
     "encrypts          otherwise than you: /code says who hears whom",
     "reaches 2 of 3    persons to whom your voice gets through",
     "others miss 2 %   share of your packets that did not arrive",

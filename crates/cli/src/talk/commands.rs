@@ -460,7 +460,7 @@ impl Talk {
         self.must_be_in_session()?;
         let (peer, text) = self.people.addressee(name_and_text, "/msg NAME TEXT")?;
         must_fit("A text", text, TEXT_BYTES)?;
-        self.must_not_be_left_out(peer)?;
+        self.must_read(peer)?;
         self.written.sent(self.started.elapsed(), &self.line, text, true);
         self.voice.member(peer).send_text(text);
         self.own_text(format!("You (to {} alone): {}", self.people.label(peer), harmless(text)));
@@ -517,23 +517,21 @@ impl Talk {
             return Err("Not sent: no one else is here.".to_owned());
         }
         let peers = &self.summary.snapshot.peers;
-        let is_left_out =
-            |state: &PeerState| state.encryption.is_some_and(MemberEncryption::is_left_out);
-        if peers.len() < self.people.others() || !peers.iter().all(is_left_out) {
+        let reads = |state: &PeerState| state.encryption.is_none_or(MemberEncryption::reads);
+        if peers.len() < self.people.others() || peers.iter().any(reads) {
             return Ok(());
         }
         match peers.as_slice() {
             [] => Ok(()),
-            [one] => self.must_not_be_left_out(one.peer),
+            [one] => self.must_read(one.peer),
             _ => Err("Not sent: no one here can read it. /code says why.".to_owned()),
         }
     }
 
     /// What is sealed for others only does not reach a member without the key.
-    fn must_not_be_left_out(&self, peer: PeerId) -> Result<(), String> {
+    fn must_read(&self, peer: PeerId) -> Result<(), String> {
         let state = self.summary.snapshot.peers.iter().find(|state| state.peer == peer);
-        match state.and_then(|state| state.encryption).filter(|encryption| encryption.is_left_out())
-        {
+        match state.and_then(|state| state.encryption).filter(|encryption| !encryption.reads()) {
             None => Ok(()),
             Some(encryption) => Err(encryption::unread(encryption, &self.people.label(peer))),
         }

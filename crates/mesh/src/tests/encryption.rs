@@ -52,6 +52,25 @@ pub(crate) fn ring(number: u8, room_key: Option<RoomKey>, seed: u16) -> KeyRing 
     KeyRing::new(configuration, Seed::new(bytes))
 }
 
+/// Bo, as the server has him.
+fn bo(announced: Option<&KeyRing>, e2ee: bool) -> PeerInfo {
+    let metadata = announced.map(|ring| {
+        (ANNOUNCEMENT_KEY.to_owned(), URL_SAFE_NO_PAD.encode(ring.announcement(session())))
+    });
+    PeerInfo {
+        peer: peer(2),
+        client: BO,
+        run: 1,
+        name: "Bo".to_owned(),
+        metadata: metadata.into_iter().collect(),
+        capabilities: Capabilities { data: true, e2ee, ..Capabilities::default() },
+        order: 2,
+        status: MemberStatus::default(),
+        permissions: Permissions::default(),
+        held_in: Vec::new(),
+    }
+}
+
 impl Room {
     fn new(key: Option<RoomKey>) -> Self {
         Self::with(Mesh::encrypted(Self::config(), ring(7, key, 0), None))
@@ -97,23 +116,7 @@ impl Room {
     }
 
     fn bo_joins_as(&mut self, announced: Option<&KeyRing>, e2ee: bool) {
-        let metadata = announced.map(|ring| {
-            (ANNOUNCEMENT_KEY.to_owned(), URL_SAFE_NO_PAD.encode(ring.announcement(session())))
-        });
-        let capabilities = Capabilities { data: true, e2ee, ..Capabilities::default() };
-        let bo = PeerInfo {
-            peer: peer(2),
-            client: BO,
-            run: 1,
-            name: "Bo".to_owned(),
-            metadata: metadata.into_iter().collect(),
-            capabilities,
-            order: 2,
-            status: MemberStatus::default(),
-            permissions: Permissions::default(),
-            held_in: Vec::new(),
-        };
-        self.says(&ServerMessage::PeerJoined { peer: bo });
+        self.says(&ServerMessage::PeerJoined { peer: bo(announced, e2ee) });
         self.turn();
     }
 
@@ -268,13 +271,14 @@ fn who_is_allowed_to_hear_unencrypted_gets_speech_and_nothing_else_until_it_leav
     let data = DataMessage { sender: ClientId(1), on: None, payload: b"x" }.encode(session());
     let recipient = Recipient::Client(BO);
     let text = TextData { sender: ClientId(1), recipient, text: "hello" }.encode(session());
-    assert!(!room.mesh.allow_unencrypted(peer(2), true), "he is not there yet");
+    assert!(!room.mesh.allow_unencrypted(peer(2), Some("Bo")), "he is not there yet");
     room.bo_joins(None);
     room.turn();
     assert!(!room.bo.1.listen);
     assert!(relayed_to_bo(&mut room, &speech).is_empty());
 
-    assert!(room.mesh.allow_unencrypted(peer(2), true));
+    assert!(!room.mesh.allow_unencrypted(peer(2), Some("Ben")), "that was another");
+    assert!(room.mesh.allow_unencrypted(peer(2), Some("Bo")));
     room.turn();
     assert_eq!(room.state(), Some(MemberEncryption::Unencrypted));
     assert!(room.bo.1.listen && !room.bo.0.takes_data);
@@ -290,16 +294,56 @@ fn who_is_allowed_to_hear_unencrypted_gets_speech_and_nothing_else_until_it_leav
         assert!(relayed_to_bo(&mut room, other).is_empty());
     }
 
-    assert!(room.mesh.allow_unencrypted(peer(2), false));
+    assert!(room.mesh.allow_unencrypted(peer(2), None));
     room.turn();
     assert_eq!((room.state(), room.bo.1.listen), (Some(MemberEncryption::Unable), false));
     assert_eq!(sent_to_bo(&mut room, &speech), None);
 
-    room.mesh.allow_unencrypted(peer(2), true);
+    room.mesh.allow_unencrypted(peer(2), Some("Bo"));
     room.bo_leaves();
     room.bo_joins(None);
     assert_eq!(room.state(), Some(MemberEncryption::Unable), "who comes back is asked about again");
     assert_eq!(sent_to_bo(&mut room, &speech), None);
+}
+
+/// A member that starts again is another one, also where the server tells of both at once; so is one
+/// that had another name meanwhile.
+#[test]
+fn a_permission_to_hear_unencrypted_is_for_one_stay_under_one_name() {
+    let speech = speech();
+    let allowed = || {
+        let mut room = Room::new(None);
+        room.bo_joins(None);
+        assert!(room.mesh.allow_unencrypted(peer(2), Some("Bo")));
+        room.turn();
+        std::iter::from_fn(|| room.mesh.poll_event()).for_each(drop);
+        room
+    };
+    let mut again = allowed();
+    let back = ServerMessage::PeerJoined { peer: PeerInfo { run: 2, ..bo(None, false) } };
+    again.says(&back);
+    assert_eq!(sent_to_bo(&mut again, &speech), None, "before a turn as well");
+    assert!(relayed_to_bo(&mut again, &speech).is_empty());
+    again.turn();
+    assert_eq!(again.state(), Some(MemberEncryption::Unable));
+    let said = std::iter::from_fn(|| again.mesh.poll_event()).any(|event| {
+        matches!(event, MeshEvent::EncryptionChanged { encryption: MemberEncryption::Unable, .. })
+    });
+    assert!(said, "the question comes again");
+
+    let mut renamed = allowed();
+    for name in ["Ben", "Bo"] {
+        let named = PeerInfo { name: name.to_owned(), ..bo(None, false) };
+        renamed.says(&ServerMessage::PeerJoined { peer: named });
+        renamed.turn();
+        assert_eq!(sent_to_bo(&mut renamed, &speech), None, "{name}");
+    }
+    let mut able = allowed();
+    for is_able in [true, false] {
+        able.says(&ServerMessage::PeerJoined { peer: bo(None, is_able) });
+        able.turn();
+        assert_eq!(sent_to_bo(&mut able, &speech), None, "able: {is_able}");
+    }
 }
 
 /// The server claims of a member, or the member shows, that the permission is no longer for it.
@@ -308,12 +352,12 @@ fn a_permission_to_hear_unencrypted_ends_where_the_member_encrypts_and_holds_for
     let speech = speech();
     let allowed = |room: &mut Room| {
         room.bo_joins(None);
-        assert!(room.mesh.allow_unencrypted(peer(2), true));
+        assert!(room.mesh.allow_unencrypted(peer(2), Some("Bo")));
         room.turn();
     };
     let mut with_key = Room::new(room_key());
     with_key.bo_joins(None);
-    assert!(!with_key.mesh.allow_unencrypted(peer(2), true));
+    assert!(!with_key.mesh.allow_unencrypted(peer(2), Some("Bo")));
     assert_eq!(with_key.state(), Some(MemberEncryption::Unable));
     assert_eq!(sent_to_bo(&mut with_key, &speech), None);
     assert!(relayed_to_bo(&mut with_key, &speech).is_empty());
@@ -325,7 +369,7 @@ fn a_permission_to_hear_unencrypted_ends_where_the_member_encrypts_and_holds_for
     assert!(sealed.is_some_and(|sealed| sealed != speech), "it is sealed from now on");
 
     let mut did = stripped(None);
-    assert!(!did.mesh.allow_unencrypted(peer(2), true));
+    assert!(!did.mesh.allow_unencrypted(peer(2), Some("Bo")));
     assert_eq!(did.state(), Some(MemberEncryption::Stopped));
     assert_eq!(sent_to_bo(&mut did, &speech), None);
 }

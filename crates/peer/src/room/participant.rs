@@ -73,7 +73,7 @@ impl Participant<'_> {
 impl Participant<'_> {
     /// Lets a peer whose program cannot encrypt ([`MemberEncryption::Unable`]) hear what is said
     /// here, and so the server that relays it, or no more. Off at first, and again when the peer
-    /// has left or has another name: ask the player each time. What is written, and messages, are
+    /// has left, has started again or has another name: ask the player each time. What is written, and messages, are
     /// not sent to it all the same. [`RoomEvent::EncryptionChanged`] says when it holds
     /// ([`MemberEncryption::Unencrypted`]); in a room with a key, and for a peer that has encrypted
     /// before, it changes nothing.
@@ -86,7 +86,16 @@ impl Participant<'_> {
     /// [`MemberEncryption::Unencrypted`]: crate::MemberEncryption::Unencrypted
     /// [`RoomEvent::EncryptionChanged`]: crate::RoomEvent::EncryptionChanged
     pub fn allow_unencrypted(&self, is_allowed: bool) -> Result<(), ConnectError> {
-        self.lobby(LobbyCommand::AllowUnencrypted(self.peer(), is_allowed))
+        let peer = self.peer();
+        // The one whom the program knows, not one who has come under this id meanwhile.
+        let name = self.inner.controls.read_snapshot(|snapshot| {
+            let peers = snapshot.peers.iter();
+            peers.filter(|_| is_allowed).find(|state| state.peer == peer).map(|it| it.name.clone())
+        });
+        if is_allowed && name.is_none() {
+            return Ok(());
+        }
+        self.lobby(LobbyCommand::AllowUnencrypted(peer, name))
     }
 }
 

@@ -49,6 +49,7 @@ fn join(ada: &mut Client<u16>, server: &mut Server<u16>, others: &[u16]) {
                     permissions,
                     held_in: Vec::new(),
                     text_reader: TextReader::Ready,
+                    hears_plain: false,
                 };
                 roster.insert(peer, entry);
             }

@@ -117,6 +117,7 @@ impl World {
                 permissions: Permissions::default(),
                 held_in: Vec::new(),
                 text_reader: TextReader::Ready,
+                hears_plain: false,
             };
             roster.insert(peer, entry);
         }

@@ -548,8 +548,14 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
 
 /// Passes a packet of speech of the current session to clients through the server.
 fn relay_voice<P: Copy + Ord + Debug>(core: &mut Core<P>, clients: &[ClientId], packet: &Bytes) {
-    core.relay(Reliability::Unreliable, clients, packet);
-    core.relay_path.voice_sent(packet.len() + Relay::overhead(clients.len()));
+    let session = core.joined_view().map(View::session);
+    let (apart, together): (Vec<ClientId>, Vec<ClientId>) = clients.iter().partition(|client| {
+        session.is_some_and(|session| core.roster.hears_plain(session, **client))
+    });
+    for clients in [together, apart].iter().filter(|clients| !clients.is_empty()) {
+        core.relay(Reliability::Unreliable, clients, packet);
+        core.relay_path.voice_sent(packet.len() + Relay::overhead(clients.len()));
+    }
 }
 
 fn addresses<P: Copy + Ord>(
