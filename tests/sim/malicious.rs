@@ -64,6 +64,8 @@ enum Weakening {
     BringsBackSoon,
     /// The departure of a member is not known to the others.
     DepartureUnknown,
+    /// Each member lets the server hear what it says to all who cannot encrypt.
+    EveryoneConsents,
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +110,7 @@ struct Scene {
     /// differed from both before a step.
     honest_codes: Vec<SafetyCode>,
     differs: Vec<bool>,
+    everyone_consents: bool,
     outcome: Outcome,
 }
 
@@ -145,6 +148,7 @@ impl Scene {
             said_without_it: BTreeSet::new(),
             honest_codes: Vec::new(),
             differs: Vec::new(),
+            everyone_consents: false,
             outcome: Outcome::default(),
         }
     }
@@ -182,11 +186,24 @@ impl Scene {
     fn step(&mut self) {
         self.differs = self.codes_that_differ();
         self.world.step();
+        if self.everyone_consents {
+            self.consent();
+        }
         self.attacker.borrow_mut().tick(self.world.now());
         self.deliver_pending();
         self.collect_frames();
         self.collect_texts();
         self.look_for_plain_text();
+    }
+
+    fn consent(&mut self) {
+        for peer in &mut self.world.peers {
+            let mesh = &mut peer.comms.network_mut().mesh;
+            let members: Vec<_> = mesh.members().map(|it| (it.peer, it.name.clone())).collect();
+            for (member, name) in members {
+                mesh.allow_unencrypted(member, Some(&name));
+            }
+        }
     }
 
     fn deliver_pending(&mut self) {
@@ -401,6 +418,7 @@ fn windows(bytes: &[u8]) -> impl Iterator<Item = [u8; WINDOW_BYTES]> + '_ {
 /// One attack in one room.
 fn play(kind: AttackKind, protection: Protection, weakening: Weakening, seed: u64) -> Outcome {
     let mut scene = Scene::new(kind, protection, seed);
+    scene.everyone_consents = weakening == Weakening::EveryoneConsents;
     match kind {
         _ if is_there_from_the_join(kind) => {
             scene.attack(true);
@@ -703,6 +721,22 @@ fn nothing_is_said_unsealed_because_the_server_says_that_no_member_can_encrypt()
 #[test]
 fn nothing_is_said_unsealed_because_the_server_says_that_a_member_cannot_encrypt_any_more() {
     prove(AttackKind::StripLater);
+}
+
+/// A permission is for one of whom nothing else is known. That plain speech is seen shows the twin.
+#[test]
+fn permissions_of_all_give_the_server_nothing_with_a_key_or_of_those_who_have_encrypted() {
+    let plain =
+        |kind, protection, seed| play(kind, protection, Weakening::EveryoneConsents, seed).plain;
+    for seed in 1..=seeds(USUAL_SEEDS) {
+        for kind in [AttackKind::StripOne, AttackKind::StripAll, AttackKind::StripLater] {
+            assert_eq!(plain(kind, Protection::RoomKey, seed), 0, "{kind:?}, seed {seed}");
+        }
+        for kind in [AttackKind::Honest, AttackKind::StripLater, AttackKind::SwapLater] {
+            assert_eq!(plain(kind, Protection::NoRoomKey, seed), 0, "{kind:?}, seed {seed}");
+        }
+        assert!(plain(AttackKind::StripOne, Protection::NoRoomKey, seed) > 0, "seed {seed}");
+    }
 }
 
 #[test]
