@@ -34,6 +34,7 @@ pub const QUEUES: [Excess; 4] = [
 /// One speaker and so many listeners, all linked, with rooms of 20 to 60 ms of latency.
 fn room(seed: u64, listeners: usize) -> World {
     let mut world = World::new(seed);
+    world.encrypts = true;
     world.wires.borrow_mut().conditions =
         Conditions { to_server: ms(20), on_links: ms(15), jitter: ms(5), ..Conditions::default() };
     for _ in 0..=listeners {
@@ -176,6 +177,7 @@ fn check_beginning(rate_kbps: u32, listeners: usize, excess: Excess) -> Option<S
 /// while speech is sent.
 fn check_listening(seed: u64, rate_kbps: u32, listeners: usize, excess: Excess) -> Option<String> {
     let mut world = World::new(seed * 1_000_000 + u64::from(rate_kbps) * 100 + listeners as u64);
+    world.encrypts = true;
     {
         let mut wires = world.wires.borrow_mut();
         wires.conditions = Conditions {
@@ -209,6 +211,7 @@ fn check_listening(seed: u64, rate_kbps: u32, listeners: usize, excess: Excess) 
 /// A room of one on a narrow uplink, with rooms of 20 to 60 ms of latency.
 fn alone(seed: u64, rate_bps: u32, excess: Excess) -> World {
     let mut world = World::new(seed);
+    world.encrypts = true;
     world.wires.borrow_mut().conditions =
         Conditions { to_server: ms(20), on_links: ms(15), jitter: ms(5), ..Conditions::default() };
     world.wires.borrow_mut().openings_cost = true;
@@ -370,6 +373,7 @@ fn narrow_uplinks_from_64_to_128_kilobits_carry_speech_whole() {
 #[test]
 fn within_a_users_limit_one_relayed_copy_serves_all() {
     let mut world = World::new(31);
+    world.encrypts = true;
     world.wires.borrow_mut().links_blocked = true;
     for _ in 0..4 {
         world.add_peer();

@@ -356,6 +356,7 @@ impl TextOutput {
                         | "text-unconfirmed"
                         | "text-unread"
                         | "turn-failed"
+                        | "client-ended"
                         | "encoder-failed"
                 ) =>
             {

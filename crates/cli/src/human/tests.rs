@@ -527,7 +527,7 @@ fn refusals_say_what_next() {
         "That did not work: too long."
     );
     // Nothing was asked for.
-    for code in ["turn-failed", "encoder-failed", "text-unread"] {
+    for code in ["turn-failed", "client-ended", "encoder-failed", "text-unread"] {
         let warned = RoomEvent::Warned {
             code: ErrorCode::Other(code.into()),
             message: "It does not work.".into(),

@@ -247,8 +247,8 @@ impl<N: Network> Worker<N> {
             Some(EngineEvent::ClientEnded { client, name, reason }) => {
                 let Some(session) = self.engine.status().session else { return };
                 let name = DisplayName::received(&name, PeerId::of_client(session, client));
-                let message = format!("{} was disconnected: {reason}", name.as_str());
-                self.voice.warn(now, "network", message);
+                let message = format!("{} was disconnected: {reason}.", name.as_str());
+                self.voice.warn(now, "client-ended", message);
             }
             Some(EngineEvent::ContractBroken(error)) => {
                 self.voice.warn(now, "network", error.to_string());
