@@ -134,6 +134,7 @@ impl Net {
                     permissions,
                     held_in: Vec::new(),
                     text_reader: TextReader::Ready,
+                    hears_plain: false,
                 },
             );
         }

@@ -109,6 +109,7 @@ fn roster(session: u32) -> Roster<u8> {
                 permissions: Permissions::default(),
                 held_in: Vec::new(),
                 text_reader: TextReader::Ready,
+                hears_plain: peer % 2 == 0,
             },
         );
     }
