@@ -95,7 +95,7 @@ class Known {
   retryAt = -Infinity;
   /** @type {MemberEncryption | null} */
   encryption = null;
-  /** Under which name it may hear what is said here as it is, and so may the server: a name is what the user was asked about. @type {string | null} */
+  /** In which stay, and under which name, it may hear what is said here as it is, and so may the server: that is what the user was asked about. @type {string | null} */
   allowedAs = null;
   /** What it published of a recording, and whether that is authentic. @type {{said: string, is: boolean} | null} */
   recording = null;
@@ -219,7 +219,7 @@ export class Encryption {
   allow(peer, shown) {
     const member = this.#mesh.roster.members.get(peer);
     if (!member || !this.#takesPlain(peer)) return;
-    this.#of(peer).allowedAs = member.label === shown ? member.info.name : null;
+    this.#of(peer).allowedAs = member.label === shown ? stayOf(member.info) : null;
     this.#reportChanges();
   }
 
@@ -227,8 +227,8 @@ export class Encryption {
   #isAllowed(peer) {
     const known = this.#known.get(peer);
     if (!known || known.allowedAs === null || known.refusal !== null) return false;
-    const { members } = this.#mesh.roster;
-    return known.allowedAs === members.get(peer)?.info.name && this.#takesPlain(peer);
+    const member = this.#mesh.roster.members.get(peer);
+    return !!member && known.allowedAs === stayOf(member.info) && this.#takesPlain(peer);
   }
 
   /**
@@ -332,6 +332,11 @@ export class Encryption {
       const text = info.metadata[ANNOUNCEMENT_KEY];
       const known = this.#of(peer);
       isOther ||= known.encryption === null;
+      if (known.allowedAs !== null && !this.#isAllowed(peer)) {
+        // Not if it has its name, or no way to encrypt, once more.
+        known.allowedAs = null;
+        isOther = true;
+      }
       if (text === undefined || now < known.retryAt) continue;
       if (known.published?.session === session && known.published.text === text) continue;
       const isReadable = text.length <= MOST_ANNOUNCEMENT_TEXT;
@@ -702,6 +707,9 @@ export class Encryption {
     this.#send(from, encode('KeyRequest', session, { sender: own.client }));
   }
 }
+
+/** @param {import('./messages.js').PeerInfo} info */
+const stayOf = ({ run, name }) => `${run} ${name}`;
 
 /** @param {Uint8Array} packet */
 const isVoice = (packet) => VOICE_KINDS.includes(packet[2]);

@@ -983,6 +983,40 @@ test('the attack succeeds where the user lets the server hear someone whose capa
   assert.ok(plainRelays(world).length > 0);
 });
 
+test('who is allowed to hear unencrypted is so for one stay under one name', () => {
+  const world = new World();
+  const ada = joinsKeyless(world, 'Ada', { relay_only: true });
+  const bo = world.join('Bo', { relay_only: true });
+  world.run(500);
+  const state = () => ada.mesh.encryption?.stateOf(bo.id);
+  const allow = (/** @type {boolean} */ isAllowed) => {
+    ada.mesh.encryption?.allow(bo.id, 'Bo');
+    assert.deepEqual(state(), plainly(isAllowed));
+  };
+  allow(true);
+  const info = ada.mesh.roster.members.get(bo.id)?.info;
+  const tell = (/** @type {object} */ changes) => {
+    const message = JSON.stringify({ type: 'peer-joined', peer: { ...info, ...changes } });
+    ada.mesh.signaling.text(world.now, ada.generation, message);
+    world.run(20);
+  };
+  // Another run, told of before the page has seen it go.
+  tell({ run: 2 });
+  assert.deepEqual(state(), plainly(false));
+  speak(ada);
+  world.run(100);
+  assert.deepEqual(plainRelays(world), []);
+  allow(true);
+  // Another name, and the former one again.
+  tell({ run: 2, name: 'Ben' });
+  tell({ run: 2 });
+  assert.deepEqual(state(), plainly(false));
+  allow(true);
+  for (const e2ee of [true, false]) tell({ run: 2, capabilities: { ...info?.capabilities, e2ee } });
+  world.run(1000);
+  assert.deepEqual(state(), plainly(false));
+});
+
 test('who encrypted at the last visit is asked about as such at the next, when the server says that its program cannot', () => {
   let kept = '[]';
   const storage = {
