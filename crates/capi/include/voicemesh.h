@@ -234,7 +234,8 @@ enum vmesh_event_type
   // ("waiting" for its keys, "verified": encrypted, with the room's key, "encrypted": without
   // one, "unable": its program does not encrypt, "stopped": it did before, "refused": what it
   // announces is not genuine; these three are sent nothing, or what only earlier genuine keys
-  // open; "only-theirs": it encrypts and this peer does not, and is not heard here).
+  // open; "unencrypted": it is sent speech as it is, vmesh_participant_allow_unencrypted;
+  // "only-theirs": it encrypts and this peer does not, and is heard here only if it allows that).
   VMESH_EVENT_ENCRYPTION_CHANGED = 42,
   // Something that this library knows and this header does not.
   VMESH_EVENT_OTHER = 1000,
@@ -674,7 +675,7 @@ typedef struct vmesh_options {
   struct vmesh_string server;
   // The room's name, at most 256 bytes, or its link, `https://host/r/ROOM`, which names the
   // server as well and may carry an access token (`#t=TOKEN`) and the room's key (`#k=KEY`), with
-  // which what is said is encrypted end to end.
+  // which no server can be in between what is encrypted end to end.
   struct vmesh_string room;
   // The name that others see, at most 64 bytes; "somebody" if empty.
   struct vmesh_string name;
@@ -739,8 +740,9 @@ typedef struct vmesh_options {
   // There is no speaker: the program plays what vmesh_speaker_open_mix or
   // vmesh_participant_open_voice gives; output does not count.
   int32_t program_output;
-  // Zero.
-  int32_t reserved;
+  // Does not encrypt end to end, so that the server can hear what it relays, unless the room's
+  // link has a key. Those who encrypt are asked before this peer hears them.
+  int32_t unencrypted;
   // An access token, for servers that ask for one, at most 4096 bytes. None if empty.
   struct vmesh_string token;
   // The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_lobby_set_token; else a server that
@@ -1399,6 +1401,18 @@ vmesh_result vmesh_participant_update(vmesh_room room,
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
 vmesh_result vmesh_participant_disconnect(vmesh_room room, const struct vmesh_peer_id *from);
+
+// Lets a peer whose program cannot encrypt ("unable" in VMESH_EVENT_ENCRYPTION_CHANGED) hear what
+// is said here, and so the server that relays it, or no more: "unencrypted". Off at first, and
+// again when the peer has left or has another name: ask the player each time. What is written, and
+// messages, are not sent to it all the same. In a room with a key, and for a peer that has
+// encrypted before, this changes nothing.
+//
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
+vmesh_result vmesh_participant_allow_unencrypted(vmesh_room room,
+                                                 const struct vmesh_peer_id *of,
+                                                 int32_t is_allowed);
 
 // Says that this machine's network is another than before. A lost connection to the server is
 // noticed without this.

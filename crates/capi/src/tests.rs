@@ -240,7 +240,12 @@ fn null_is_an_error_wherever_it_is_none() {
             vmesh_participant_held_group(peer, null(), 0, null_mut(), 0, null_mut()),
             VMESH_EMPTY
         );
-        assert_eq!(vmesh_room_safety_code(peer, null_mut(), 0, null_mut()), VMESH_EMPTY);
+        let mut length = 0;
+        assert_eq!(
+            vmesh_room_safety_code(peer, null_mut(), 0, &raw mut length),
+            VMESH_ERROR_BUFFER
+        );
+        assert_eq!(length, 36);
         assert_eq!(
             vmesh_participant_held_group(peer, &raw const id, 0, null_mut(), 0, null_mut()),
             VMESH_ERROR_UNKNOWN_PEER
