@@ -543,6 +543,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.data.forget(peer);
     }
 
+    /// Whether a text has yet to be sent to someone who will be able to read it.
+    pub fn has_waiting_texts(&self) -> bool {
+        !self.waiting_texts.is_empty()
+    }
+
     /// What is open to a peer.
     pub fn data_pipe(&self, peer: P) -> Option<&Pipe> {
         self.data.pipe_to(peer)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use voicemesh_session::client;
+use voicemesh_session::client::{self, Client};
 use voicemesh_session::data::PipeEvent;
 use voicemesh_wire::PeerId;
 
@@ -69,12 +69,15 @@ impl Worker {
         self.ledger.left(peer);
     }
 
-    /// Whether this peer can leave: everyone who can be reached has taken what must arrive, or had
-    /// the time.
+    /// Whether this peer can leave: everyone who can be reached has taken what must arrive and was
+    /// sent the texts that waited for keys, or had the time.
     pub(super) fn may_go(&self, now: Duration) -> bool {
         let had_time = self.leaving_since.is_none_or(|since| now >= since + FLUSH_TIMEOUT);
-        let mut pipes = self.engine.client().into_iter().flat_map(|client| client.data_pipes());
-        had_time || pipes.all(|(_, pipe)| pipe.queued_bytes() == 0)
+        let has_taken_all = |client: &Client<PeerId>| {
+            !client.has_waiting_texts()
+                && client.data_pipes().all(|(_, pipe)| pipe.queued_bytes() == 0)
+        };
+        had_time || self.engine.client().is_none_or(has_taken_all)
     }
 
     fn data_event(&mut self, now: Duration, peer: PeerId, event: client::DataEvent) {
