@@ -180,7 +180,9 @@ test(
     const [encoding, decoding] = [
       ada.page.getByText('cannot encode your voice: the others cannot hear you'),
       // Ben may speak as well; those whose ids are lower come first.
-      ada.page.getByText(/cannot decode the voice of (ben and )?bob( and ben)?: you do not hear them/),
+      ada.page.getByText(
+        /cannot decode the voice of (ben and )?bob( and ben)?: you do not hear them/,
+      ),
     ];
     await Promise.all([encoding.waitFor(), decoding.waitFor()]);
     await ada.sees('bob', '[data-quality="unheard"]').waitFor();
