@@ -117,7 +117,7 @@ test(
 
 test(
   'a frozen page that thaws hears at once what is said then, and nothing late',
-  within(90),
+  within(180),
   Stage.for(async (stage) => {
     const server = await stage.server();
     const browser = await stage.untouchedBrowser('numbers');
