@@ -1404,8 +1404,8 @@ vmesh_result vmesh_participant_disconnect(vmesh_room room, const struct vmesh_pe
 
 // Lets a peer whose program cannot encrypt ("unable" in VMESH_EVENT_ENCRYPTION_CHANGED) hear what
 // is said here, and so the server that relays it, or no more: "unencrypted". Off at first, and
-// again when the peer has left or has another name: ask the player each time. What is written, and
-// messages, are not sent to it all the same. In a room with a key, and for a peer that has
+// again when the peer has left, has started again or has another name: ask the player each time.
+// What is written, and messages, are not sent to it all the same. In a room with a key, and for a peer that has
 // encrypted before, this changes nothing.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,

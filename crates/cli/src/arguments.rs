@@ -12,6 +12,7 @@ use voicemesh::{
 };
 use voicemesh_netsim::{Conditions, Loss};
 
+use crate::encryption::EndToEnd;
 use crate::exit::EXIT_CODES;
 use crate::microphone::MicrophoneArguments;
 
@@ -521,6 +522,15 @@ impl StayArguments {
         self.token = options.access_token().cloned().or(self.token.take());
         self.room_key = options.given_room_key()?.cloned();
         Ok(options.room().to_owned())
+    }
+
+    /// How a join with them encrypts.
+    pub(crate) fn end_to_end(&self) -> EndToEnd {
+        match (&self.room_key, self.unencrypted) {
+            (Some(_), _) => EndToEnd::WithKey,
+            (None, false) => EndToEnd::WithoutKey,
+            (None, true) => EndToEnd::Off,
+        }
     }
 
     /// The server's address.

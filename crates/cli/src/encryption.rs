@@ -183,22 +183,24 @@ pub(crate) fn question(who: &str) -> String {
     )
 }
 
-/// Why `/allow` and `/disallow` change nothing.
+/// Why `/allow` and `/disallow` change nothing for a member whose encryption is this.
 pub(crate) fn not_to_be_allowed(
     encryption: Option<MemberEncryption>,
-    has_key: bool,
+    own: EndToEnd,
     who: &str,
 ) -> String {
     match encryption {
-        None => format!("You are here unencrypted: {who} hears you, and so can the server."),
+        None if own == EndToEnd::Off => {
+            format!("You are here unencrypted: {who} hears you, and so can the server.")
+        }
+        None => format!("Whether {who} encrypts is not known yet. Try again in a moment."),
         Some(MemberEncryption::Encrypted { .. } | MemberEncryption::Waiting) => {
             format!("{who} encrypts: there is nothing to allow.")
         }
-        Some(_) if has_key => format!(
+        Some(_) if own == EndToEnd::WithKey => format!(
             "In a room with a key nothing is said unencrypted. {who} needs the link with the key."
         ),
-        Some(encryption) => sentence(encryption, who)
-            .unwrap_or_else(|| format!("{who} encrypts: there is nothing to allow.")),
+        Some(encryption) => sentence(encryption, who).unwrap_or_default(),
     }
 }
 
@@ -302,15 +304,16 @@ mod tests {
 
     #[test]
     fn only_who_cannot_encrypt_can_be_allowed_and_never_where_there_is_a_key() {
-        for (encryption, has_key, part) in [
-            (None, false, "You are here unencrypted"),
-            (Some(VERIFIED), true, "Cleo encrypts"),
-            (Some(MemberEncryption::Waiting), false, "Cleo encrypts"),
-            (Some(MemberEncryption::Unable), true, "In a room with a key"),
-            (Some(MemberEncryption::Stopped), false, "without encryption"),
-            (Some(ANOTHER_KEY), false, "another key"),
+        for (encryption, own, part) in [
+            (None, EndToEnd::Off, "You are here unencrypted"),
+            (None, EndToEnd::WithoutKey, "not known yet"),
+            (Some(VERIFIED), EndToEnd::WithKey, "Cleo encrypts"),
+            (Some(MemberEncryption::Waiting), EndToEnd::WithoutKey, "Cleo encrypts"),
+            (Some(MemberEncryption::Unable), EndToEnd::WithKey, "In a room with a key"),
+            (Some(MemberEncryption::Stopped), EndToEnd::WithoutKey, "without encryption"),
+            (Some(ANOTHER_KEY), EndToEnd::WithoutKey, "another key"),
         ] {
-            let said = not_to_be_allowed(encryption, has_key, "Cleo");
+            let said = not_to_be_allowed(encryption, own, "Cleo");
             assert!(said.contains(part), "{encryption:?}: {said}");
         }
     }

@@ -312,11 +312,7 @@ fn described(arguments: &StayArguments, room: String, name: String, part: Part) 
         name,
         has_token: arguments.token.is_some(),
         relay_only: arguments.relay_only,
-        end_to_end: match (&arguments.room_key, arguments.unencrypted) {
-            (Some(_), _) => EndToEnd::WithKey,
-            (None, false) => EndToEnd::WithoutKey,
-            (None, true) => EndToEnd::Off,
-        },
+        end_to_end: arguments.end_to_end(),
         record: None,
         written_beside: None,
         part,

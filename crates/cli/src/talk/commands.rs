@@ -14,7 +14,7 @@ use super::{End, Kept, LONGEST_UNOBSERVED, SNAPSHOT_AGE, Talk, beside_earlier, h
 use crate::call::NO_MODERATORS;
 use crate::command_arguments;
 use crate::decisions::Change as Decided;
-use crate::encryption;
+use crate::encryption::{self, EndToEnd};
 use crate::format::{EVERYONE, in_minutes};
 use crate::hosted::YOUR_CALL;
 use crate::human::{Line, Mood, plain, trouble};
@@ -552,11 +552,13 @@ impl Talk {
     fn allow_unencrypted(&mut self, name: &str, is_allowed: bool) -> Result<(), String> {
         let peer = self.people.find(name)?;
         let who = self.people.label(peer);
-        let has_key = self.arguments.room_key.is_some();
-        let peers = &self.voice.snapshot().peers;
-        let encryption = peers.iter().find(|state| state.peer == peer).and_then(|it| it.encryption);
+        let snapshot = self.voice.snapshot();
+        let found = snapshot.peers.iter().find(|state| state.peer == peer);
+        let encryption = found.and_then(|state| state.encryption);
         match encryption {
-            Some(MemberEncryption::Unable | MemberEncryption::Unencrypted) if !has_key => {
+            Some(MemberEncryption::Unable | MemberEncryption::Unencrypted)
+                if self.arguments.end_to_end() == EndToEnd::WithoutKey =>
+            {
                 self.voice.allow_unencrypted(peer, is_allowed)?;
                 self.answer(match is_allowed {
                     true => encryption::allowed(&who),
@@ -564,7 +566,7 @@ impl Talk {
                 });
                 Ok(())
             }
-            _ => Err(encryption::not_to_be_allowed(encryption, has_key, &who)),
+            _ => Err(encryption::not_to_be_allowed(encryption, self.arguments.end_to_end(), &who)),
         }
     }
 
