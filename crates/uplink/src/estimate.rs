@@ -32,6 +32,9 @@ const DRAIN: f64 = 0.7;
 /// The same for a queue longer than [`LONG_QUEUE`].
 const DRAIN_FAST: f64 = 0.5;
 const LONG_QUEUE: Duration = Duration::from_millis(400);
+/// Of what arrives when the first limit is met without a queue: a policer's bucket, which was full,
+/// lets pass more than its rate for a moment.
+const WITHOUT_BUCKET: f64 = 0.85;
 /// Of what is sent, what is taken to arrive at least: with a long queue or much loss, and without.
 const SURELY_CARRIED: f64 = 0.3;
 const LIKELY_CARRIED: f64 = 0.6;
@@ -111,6 +114,12 @@ const SURELY_MORE: f64 = 2.4;
 const SAME_RATE: f64 = 1.2;
 /// Loss that grows while this much more is sent needs no test.
 const MUCH_MORE: f64 = 1.5;
+/// The same before a limit was met, for loss that links begin to have together.
+const CLEARLY_MORE: f64 = 1.25;
+/// That is more than chance in this many standard errors.
+const BEGAN_TO_LOSE: f64 = 3.0;
+/// Of so many packets that were sent before at least.
+const ENOUGH_CLEAR: u64 = 50;
 /// When a test decides nothing and the estimate had been lowered, the next one begins after this.
 const DOUBTED_FOR: Duration = Duration::from_secs(10);
 /// The path's own loss is tested again after this, and after twice as long each time that it was
@@ -132,6 +141,8 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(8);
 /// Relayed speech that waits this long while links have no queue: TCP yields to what a policer
 /// drops, and speech on links does not.
 const RELAY_STARVES: Duration = Duration::from_millis(400);
+/// The same before a limit was met, when it began after more was sent.
+const RELAY_BEGINS_TO_WAIT: Duration = Duration::from_millis(120);
 /// That lasts: after a pause of the server what waited comes at once.
 const STARVES_FOR: Duration = Duration::from_millis(500);
 /// Less is then sent for this long, …
@@ -188,6 +199,8 @@ pub(crate) struct Observation {
     pub loss: Option<f32>,
     /// The packets of the links that have it in common.
     pub packets: PacketLoss,
+    /// Several links have it in common, and each is sent speech.
+    pub is_of_several: bool,
     /// The shortest round trip of a path in use.
     pub round_trip: Duration,
     /// For how long an acknowledgement has been missing on every path.
@@ -198,6 +211,9 @@ pub(crate) struct Observation {
     pub is_relaying: bool,
     /// How long relayed speech waits; zero while none is relayed.
     pub relay_waits: Duration,
+    /// For how long an acknowledgement of relayed speech has been missing; zero while none is
+    /// relayed.
+    pub relay_overdue: Duration,
     /// There is a link to which a train of probes can be sent.
     pub has_links: bool,
 }
@@ -206,18 +222,38 @@ impl Observation {
     /// What arrives of what is sent. Without a queue that is no more than what is sent: what seems to
     /// be more had waited for TCP to send it again, and comes in a lump.
     fn carried_bps(&self) -> f64 {
-        match self.queueing {
-            Some(queueing) if queueing > QUEUE_LIMIT => self.delivered_bps,
-            _ => self.delivered_bps.min(self.sent_bps),
+        match self.is_without_queue() {
+            true => self.delivered_bps.min(self.sent_bps),
+            false => self.delivered_bps,
         }
     }
 
     /// Only the relay shows a queue, and links lose packets: it may be TCP, which waits for what a
     /// policer dropped to be sent again.
     fn may_be_policed(&self) -> bool {
-        let is_relays = self.is_relaying && self.queueing == Some(self.relay_waits);
         let links_queue = self.links_queueing.is_some_and(|queueing| queueing > QUEUE_LIMIT);
-        is_relays && !links_queue && self.loss >= Some(LOSS_TESTED)
+        self.is_relays_queue() && !links_queue && self.loss >= Some(LOSS_TESTED)
+    }
+
+    fn is_relays_queue(&self) -> bool {
+        self.is_relaying && self.queueing == Some(self.relay_waits)
+    }
+
+    /// Packets of links are on their way as shortly as ever.
+    fn are_links_quick(&self) -> bool {
+        self.links_queueing.is_some_and(|queueing| queueing <= QUEUE_DRAINED)
+    }
+
+    /// Packets are lost where they do not queue, or TCP waits for those that were.
+    fn is_without_queue(&self) -> bool {
+        self.queueing.unwrap_or_default() <= QUEUE_LIMIT
+            || self.is_relays_queue() && self.are_links_quick()
+    }
+
+    /// Links lose nothing to speak of, and relayed speech does not wait.
+    fn is_clear(&self) -> bool {
+        let loses = self.packets.lost > 1 && self.loss >= Some(LOSS_TESTED);
+        !loses && self.relay_waits.max(self.relay_overdue) <= QUEUE_LIMIT
     }
 }
 
@@ -267,6 +303,7 @@ pub(crate) struct UplinkEstimate {
     path_loss: Option<PathLoss>,
     path_loss_life: Duration,
     before_loss: Option<BeforeLoss>,
+    clear: ClearPaths,
     /// What became of the packets of the last moments, …
     packets: PacketLoss,
     /// … and of those of the last seconds, since the estimate was lowered.
@@ -302,6 +339,18 @@ struct Unproved {
     packets: PacketLoss,
     /// For how long more than that was sent without loss.
     sent_for: Duration,
+}
+
+/// Before a limit was met: paths that lose nothing to speak of, and on which nothing waits.
+#[derive(Clone, Copy, Debug, Default)]
+struct ClearPaths {
+    /// What was sent then, in bits per second; zero while that is not known.
+    sent_bps: f64,
+    /// What is sent too much may pass for a moment: this is to stay clear before it counts.
+    newest_bps: f64,
+    /// What became of the packets of links.
+    packets: PacketLoss,
+    counted_at: Duration,
 }
 
 /// A limit that lost packets without delaying them.
@@ -374,6 +423,7 @@ impl UplinkEstimate {
             path_loss: None,
             path_loss_life: FIRST_PATH_LOSS_LIFE,
             before_loss: None,
+            clear: ClearPaths::default(),
             packets: PacketLoss::default(),
             recent: PacketLoss::default(),
             recent_at: Duration::ZERO,
@@ -477,8 +527,11 @@ impl UplinkEstimate {
             self.path_loss = None;
         }
         if self.lowered_at.is_some_and(|at| now >= at + CALM) && now >= self.disbelieved_until {
-            (self.hold, self.lowered_at, self.ceiling_bps) = (FIRST_HOLD, None, None);
-            self.before_loss = None;
+            (self.hold, self.lowered_at, self.before_loss) = (FIRST_HOLD, None, None);
+        }
+        // A policer takes from relayed speech more than is gained by looking for its rate so soon.
+        if self.lowered_at.is_none() && !self.may_be_policed(now) {
+            self.ceiling_bps = None;
         }
         self.test = self.test.filter(|test| now < test.began + STALE_TEST);
         let loss = seen.loss.unwrap_or(0.0);
@@ -510,6 +563,9 @@ impl UplinkEstimate {
         {
             (path.packets, path.counted_at) = (path.packets.and(seen.packets), now);
         }
+        if self.is_starting && seen.is_sending && seen.is_clear() && self.knows_rates() {
+            self.clear.count(now, seen);
+        }
         let answers = seen.queueing.is_some() && seen.overdue < STALLED;
         self.stalled_until.take_if(|until| answers || now >= *until);
         self.spare_relay(now, seen);
@@ -537,7 +593,9 @@ impl UplinkEstimate {
     /// Sends less while relayed speech starves beside links without a queue.
     fn spare_relay(&mut self, now: Duration, seen: Observation) {
         self.relay_spared_until.take_if(|until| now >= *until);
-        if seen.relay_waits < RELAY_STARVES || !seen.has_links || self.overused_since.is_some() {
+        let starves = seen.relay_waits >= RELAY_STARVES
+            || self.is_starting && self.clear.relay_began_to_wait(seen);
+        if !starves || !seen.has_links || self.overused_since.is_some() {
             self.relay_starves_since = None;
             return;
         }
@@ -582,7 +640,10 @@ impl UplinkEstimate {
             && (unproved.packets.lost == 0 || seen.packets.is_more_than(unproved.packets, 2.0))
         {
             self.disbelieve(now, unproved, seen);
-        } else if is_overwhelming && stays || self.has_grown_with_rate(seen) {
+        } else if is_overwhelming && stays
+            || self.has_grown_with_rate(seen)
+            || self.is_starting && self.knows_rates() && self.clear.began_to_lose(seen)
+        {
             self.lower_for_loss(now, seen, seen);
         } else if lasted >= LOSS_STAYS && self.knows_rates() && seen.can_send_less {
             self.test = Some(LossTest {
@@ -619,11 +680,15 @@ impl UplinkEstimate {
             .filter(|policed| self.is_relaying && now < policed.at + RELAY_POLICED_FOR)
     }
 
+    fn may_be_policed(&self, now: Duration) -> bool {
+        self.small_steps(now).or_else(|| self.doubted_steps(now)).is_some()
+    }
+
     /// So many times what was proved is clearly more than that.
     fn beyond(&self, now: Duration) -> f64 {
-        match self.small_steps(now).or_else(|| self.doubted_steps(now)) {
-            Some(_) => BEYOND_POLICED,
-            None => BEYOND_PROVED,
+        match self.may_be_policed(now) {
+            true => BEYOND_POLICED,
+            false => BEYOND_PROVED,
         }
     }
 
@@ -770,7 +835,8 @@ impl UplinkEstimate {
         // What opening links sent arrives as well: without it a full uplink would seem to carry
         // almost nothing.
         let arrived_bps = seen.carried_bps();
-        let carried = arrived_bps.max(sent * least) + seen.background_bps;
+        let bucket = if self.is_starting && seen.is_without_queue() { WITHOUT_BUCKET } else { 1.0 };
+        let carried = (arrived_bps.max(sent * least) + seen.background_bps) * bucket;
         // What seems to arrive may be old packets in a lump. A queue that has not become shorter
         // since the last time says that it was too much.
         let queueing = seen.queueing.unwrap_or_default();
@@ -787,7 +853,8 @@ impl UplinkEstimate {
         let most_bps = before.map_or(0.0, |policed| policed.most_bps).max(arrived_bps);
         let policed = Policed { at: now, most_bps };
         self.policed = (queueing <= QUEUE_LIMIT).then_some(policed);
-        self.maybe_policed = seen.may_be_policed().then_some(policed);
+        let may_be_policed = seen.may_be_policed() || seen.is_without_queue();
+        self.maybe_policed = may_be_policed.then_some(policed);
         self.beyond_for = Duration::ZERO;
         self.ceiling_bps = Some(carried);
         self.is_starting = false;
@@ -940,6 +1007,36 @@ impl Policed {
     fn next_step_bps(self, proved_bps: f64) -> f64 {
         let beyond_bps = POLICED_STEP * proved_bps.max(self.most_bps);
         beyond_bps.min(POLICED_RETURN * proved_bps)
+    }
+}
+
+impl ClearPaths {
+    fn count(&mut self, now: Duration, seen: Observation) {
+        if now < self.counted_at + RATE_SPAN {
+            return;
+        }
+        (self.sent_bps, self.newest_bps) = (self.newest_bps, seen.sent_bps);
+        (self.packets, self.counted_at) = (self.packets.faded().and(seen.packets), now);
+    }
+
+    /// Clearly more is sent than when nothing was lost and nothing waited.
+    fn is_exceeded_by(self, seen: Observation) -> bool {
+        self.sent_bps > 0.0 && seen.sent_bps >= self.sent_bps * CLEARLY_MORE
+    }
+
+    /// Several links began to lose together after more was sent.
+    fn began_to_lose(self, seen: Observation) -> bool {
+        seen.is_of_several
+            && self.packets.settled >= ENOUGH_CLEAR
+            && self.is_exceeded_by(seen)
+            && seen.packets.is_more_than(self.packets, BEGAN_TO_LOSE)
+    }
+
+    /// Relayed speech began to wait after more was sent, and links carry what they are sent.
+    fn relay_began_to_wait(self, seen: Observation) -> bool {
+        seen.relay_waits.max(seen.relay_overdue) >= RELAY_BEGINS_TO_WAIT
+            && seen.are_links_quick()
+            && self.is_exceeded_by(seen)
     }
 }
 

@@ -374,6 +374,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             links_queueing,
             loss: verdict.uplink,
             packets: PacketLoss::of(common),
+            is_of_several: losses.len() > 1,
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             are_several: overdues.len() > 1,
             overdue: overdues.into_iter().min().unwrap_or_default(),
@@ -383,6 +384,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             } else {
                 Duration::ZERO
             },
+            relay_overdue: if relay.sent_bps > 0.0 { overdue } else { Duration::ZERO },
             has_links: linked > 0,
             ..Observation::default()
         };
@@ -622,8 +624,10 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         };
         let direct =
             audience.iter().filter(with_link).count() - audience.iter().filter(with_relay).count();
-        let with_copies =
-            self.listeners.values().filter(|listener| listener.wants_copies()).count();
+        let wants =
+            |(who, listener): &(&P, &Listener)| !self.is_relayed(**who) && listener.wants_copies();
+        let with_copies = self.listeners.iter().filter(wants).count().min(direct)
+            + usize::from(relayed > 0 && self.are_copies_relayed());
         let worst = self.worst_to_repair();
         let links = audience.iter().filter(|member| {
             member.has_link && !(member.has_relay && self.relayed.contains(&member.who))
@@ -635,7 +639,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             relayed: relayed > 0,
             worst_loss: worst.and_then(|loss| loss.loss()),
             loss_run: worst.map_or(0.0, |loss| loss.run()),
-            with_copies: with_copies.min(direct + usize::from(relayed > 0)) as u32,
+            with_copies: with_copies as u32,
             further_header_bytes: of_links + of_relay,
         }
     }
@@ -737,9 +741,19 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.relayed.contains(&who) || self.unlinked.contains(&who)
     }
 
-    /// Whether copies of earlier frames would help this listener.
+    /// Whether copies of earlier frames go to this listener: where they help it, or, of those to
+    /// whom speech is relayed, another one, since one relayed packet serves them all.
     pub fn wants_copies(&self, who: P) -> bool {
-        self.listeners.get(&who).is_some_and(Listener::wants_copies)
+        match self.is_relayed(who) {
+            true => self.are_copies_relayed(),
+            false => self.listeners.get(&who).is_some_and(Listener::wants_copies),
+        }
+    }
+
+    fn are_copies_relayed(&self) -> bool {
+        self.listeners
+            .iter()
+            .any(|(who, listener)| self.is_relayed(*who) && listener.wants_copies())
     }
 
     /// The loss that a listener reports, smoothed: 0 to 1; `None` until it has.

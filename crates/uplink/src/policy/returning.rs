@@ -351,3 +351,22 @@ fn losses_of_an_outage_keep_no_listener_on_the_relay() {
     assert!(relayed_for_ms(false) > 1_000);
     assert!(relayed_for_ms(true) < 100);
 }
+
+/// Of what the server is handed each copy takes the uplink, whoever is to hear it.
+#[test]
+fn one_relayed_packet_serves_those_whom_copies_help_and_the_others() {
+    let wants = |are_relayed: bool| {
+        let mut speaker = Speaker::to(3);
+        for member in &mut speaker.paths.audience[..2] {
+            member.has_link = !are_relayed;
+        }
+        for _ in 0..3 {
+            speaker.reports(0, 10);
+            speaker.speak_for(1_000);
+        }
+        let counts = speaker.feedback.counts(&speaker.paths.audience);
+        ([0, 1, 2].map(|who| speaker.feedback.wants_copies(who)), counts.with_copies)
+    };
+    assert_eq!(wants(true), ([true, true, false], 1));
+    assert_eq!(wants(false), ([true, false, false], 1));
+}
