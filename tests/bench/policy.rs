@@ -81,7 +81,7 @@ fn policy_ms(seconds: u64) -> f64 {
     let mut feedback = Feedback::new(limits);
     let mut paths = Listeners {
         audience: (0..LISTENERS)
-            .map(|who| AudienceMember { who, has_link: true, has_relay: true })
+            .map(|who| AudienceMember { who, has_link: true, has_relay: true, hears_plain: false })
             .collect(),
         links: (0..LISTENERS).map(|_| PathMonitor::new()).collect(),
         relay: RelayPath::new(),

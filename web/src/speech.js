@@ -73,7 +73,8 @@ export class Speech {
     if (this.#waiting.size > 0 && now >= newest.at + LONGEST_BUNDLE_WAIT_MS) this.#flush(now);
     const { uplink, signaling } = this.mesh;
     if (!uplink) {
-      this.#release(now);
+      // None is followed, or none any more.
+      this.#follow(now, { relayed: new Set(), isFull: false, train: null });
       return;
     }
     const ping = uplink.pingDue(now);
@@ -169,14 +170,6 @@ export class Speech {
     return bytes;
   }
 
-  /** No uplink is followed, or none any more. @param {number} now */
-  #release(now) {
-    this.isFull = false;
-    if (this.relayed.size === 0) return;
-    this.relayed = new Set();
-    this.session.refreshRoutes(now);
-  }
-
   /** @param {number} now @param {import('./uplink.js').Decision} decision */
   #follow(now, { relayed, isFull, train }) {
     this.isFull = isFull;
@@ -268,8 +261,9 @@ export class Speech {
   #note(audience) {
     this.#listeners = audience.map(({ peer, relay, link }) => ({
       peer,
-      hasLink: (link?.common ?? null) !== null && !link?.health.stalled,
+      hasLink: !!link?.common && !link.health.stalled,
       hasRelay: relay !== null && !this.session.isDark,
+      hearsPlain: this.mesh.encryption?.isAccepted(peer) === false,
     }));
   }
 

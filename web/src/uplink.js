@@ -2,7 +2,8 @@
  * How speech is sent over the paths there are: the Rust peer's own code (crates/page), as WebAssembly. This is only its
  * caller: it numbers peers, and lays lists into the module's memory.
  *
- * @typedef {{peer: string, hasLink: boolean, hasRelay: boolean}} Listener a listener of the last frame, and the ways to it
+ * @typedef {{peer: string, hasLink: boolean, hasRelay: boolean, hearsPlain: boolean}} Listener a listener of the last frame, and the
+ *   ways to it; `hearsPlain`: it cannot encrypt, and so is not in the relayed packet of those that can
  * @typedef {{packets: number, peer: string, number: number, padding: number}} Train probes to send to a peer
  * @typedef {{relayed: Set<string>, isFull: boolean, train: Train | null}} Decision `relayed`: whose speech goes through the
  *   relay though there is a link; `isFull`: packets queue on the uplink
@@ -21,8 +22,8 @@
 
 const LISTENERS = 256;
 const HEADER = 16;
-/** Bits of a listener's second word, there and back. */
-const [HAS_LINK, HAS_RELAY, RELAYED, WANTS_COPIES] = [1, 2, 1, 2];
+/** Bits of the second word of a listener that is decided about. */
+const [RELAYED, WANTS_COPIES] = [1, 2];
 
 /** @type {Promise<WebAssembly.Module | null> | null} */
 let compiled = null;
@@ -261,9 +262,9 @@ export class Uplink {
   #write(listeners) {
     const told = listeners
       .slice(0, LISTENERS)
-      .flatMap(({ peer, hasLink, hasRelay }) => [
+      .flatMap(({ peer, hasLink, hasRelay, hearsPlain }) => [
         this.#number(peer),
-        (hasLink ? HAS_LINK : 0) | (hasRelay ? HAS_RELAY : 0),
+        Number(hasLink) + 2 * Number(hasRelay) + 4 * Number(hearsPlain),
       ]);
     this.#words.set(told);
     return told.length / 2;
@@ -286,9 +287,7 @@ export class Uplink {
     ] = this.#words;
     this.bitrate = bitrate;
     this.expectedLossPercent = expectedLoss;
-    this.copies = [0, 8, 16, 24]
-      .map((shift) => (copies >>> shift) & 0xff)
-      .filter((behind) => behind > 0);
+    this.copies = [0, 8, 16, 24].map((shift) => (copies >>> shift) & 0xff).filter(Boolean);
     this.estimate = estimate === 0 ? null : estimate;
     this.isTooSlow = isTooSlow !== 0;
     this.#ways.clear();

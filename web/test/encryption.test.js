@@ -831,6 +831,34 @@ for (const relay_only of [true, false])
     assert.equal(speak(ada), 0);
   });
 
+test('the plan knows who is relayed packets apart from those who encrypt', () => {
+  const world = new World();
+  const ada = joinsKeyless(world, 'Ada', { relay_only: true });
+  const bo = joinsKeyless(world, 'Bo', { relay_only: true });
+  const plain = world.join('Plain', { relay_only: true });
+  world.run(500);
+  ada.mesh.encryption?.allow(plain.id, 'Plain');
+  /** @type {import('../src/uplink.js').Listener[]} */
+  let told = [];
+  const decision = { relayed: new Set(), isFull: false, train: null };
+  /** @type {any} */
+  const uplink = {
+    isSilent: () => true,
+    begin: (/** @type {number} */ _, /** @type {typeof told} */ listeners) => {
+      told = listeners;
+      return decision;
+    },
+    framesPerPacket: () => 1,
+    copiesFor: () => [],
+    relaySent() {},
+    frameSent() {},
+  };
+  ada.mesh.uplink = uplink;
+  assert.equal(speak(ada), 2);
+  const apart = Object.fromEntries(told.map(({ peer, hearsPlain }) => [peer, hearsPlain]));
+  assert.deepEqual(apart, { [bo.id]: false, [plain.id]: true });
+});
+
 test('that one may hear is not remembered for another, nor for the same one under another name or later', () => {
   const world = new World();
   const ada = joinsKeyless(world, 'Ada', { relay_only: true });

@@ -34,7 +34,12 @@ function run({
 }) {
   const sender = new Uplink(module, 32_000);
   const names = Array.from({ length: count }, (_, n) => `${n + 1}`);
-  const listeners = names.map((peer) => ({ peer, hasLink: true, hasRelay: true }));
+  const listeners = names.map((peer) => ({
+    peer,
+    hasLink: true,
+    hasRelay: true,
+    hearsPlain: false,
+  }));
   const heard = names.map(() => ({ newest: -1, earlier: 0, waiting: 0, expected: 0, lost: 0 }));
   let [freeAtUs, dropped, trainPackets, trainBeganUs, sequence, relayWaiting] = [0, 0, 0, 0, 0, 0];
   /** @type {{atUs: number, arrive: (now: number, atUs: number) => void}[]} */
@@ -181,6 +186,7 @@ test('what the page tells the module of more listeners than it takes is cut, and
     peer: `peer ${n}`,
     hasLink: n % 2 === 0,
     hasRelay: true,
+    hearsPlain: false,
   }));
   sender.forget('unknown');
   sender.acknowledged(0, 'unknown', 1, { newest: 5, earlier: 0 });
@@ -198,12 +204,33 @@ test('what the page tells the module of more listeners than it takes is cut, and
   assert.deepEqual(sender.begin(1e9, []), { relayed: new Set(), isFull: false, train: null });
 });
 
+test('the plan counts a relayed packet for those who encrypt, and one for those who cannot', () => {
+  const limit = (/** @type {boolean} */ hearsPlain) => {
+    const uplink = new Uplink(module, 32_000);
+    uplink.begin(
+      0,
+      [false, hearsPlain].map((isPlain, at) => ({
+        peer: `${at}`,
+        hasLink: false,
+        hasRelay: true,
+        hearsPlain: isPlain,
+      })),
+    );
+    return uplink.bitrate;
+  };
+  const [one, two] = [false, true].map(limit);
+  // The first estimate carries one at this bitrate.
+  assert.equal(one, 32_000);
+  assert.ok(two < one, `${two} bit/s`);
+});
+
 test('a relayed listener whose probes wait is sent longer packets', () => {
   const uplink = new Uplink(module, 32_000);
   const listeners = ['ada', 'bob', 'cyd', 'dan'].map((peer) => ({
     peer,
     hasLink: true,
     hasRelay: true,
+    hearsPlain: false,
   }));
   assert.ok(
     uplink.begin(0, listeners).relayed.has('dan'),

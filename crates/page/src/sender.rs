@@ -20,8 +20,10 @@ const LINKS: usize = 1_024;
 
 /// In the second word of a listener as input: there is a bound link to it that is not stalled …
 const HAS_LINK: u32 = 1;
-/// … and the server can relay to it.
+/// … the server can relay to it …
 const HAS_RELAY: u32 = 2;
+/// … and it cannot encrypt, and is sent speech as it is.
+const HEARS_PLAIN: u32 = 4;
 /// In the second word of a listener that is decided about: its speech goes through the relay though
 /// there is a link …
 const RELAYED: u32 = 1;
@@ -294,6 +296,7 @@ impl Sender {
             who: *who,
             has_link: ways & HAS_LINK != 0,
             has_relay: ways & HAS_RELAY != 0,
+            hears_plain: ways & HEARS_PLAIN != 0,
         }));
     }
 
@@ -322,5 +325,25 @@ impl Sender {
             *words =
                 [who, relayed | wants_copies | u32::from(self.policy.frames_per_packet(who)) << 8];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_encrypt_is_relayed_a_packet_of_its_own() {
+        let bitrate_bps = |ways: [u32; 2]| {
+            let mut sender = Sender::new(32_000);
+            let mut buffer = [0; WORDS];
+            buffer[..4].copy_from_slice(&[1, ways[0], 2, ways[1]]);
+            sender.begin(Duration::ZERO, 2, &mut buffer);
+            sender.policy.plan().bitrate_bps
+        };
+        // One packet fits into the first estimate of an uplink, and two do not.
+        assert_eq!(bitrate_bps([HAS_RELAY, HAS_RELAY]), 32_000);
+        assert_eq!(bitrate_bps([HAS_RELAY | HEARS_PLAIN; 2]), 32_000);
+        assert!(bitrate_bps([HAS_RELAY, HAS_RELAY | HEARS_PLAIN]) < 32_000);
     }
 }

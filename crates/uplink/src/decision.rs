@@ -24,6 +24,8 @@ pub struct AudienceMember<P> {
     pub has_link: bool,
     /// The server can relay to it.
     pub has_relay: bool,
+    /// It cannot encrypt, and is sent speech as it is: not in the relayed packet of those that can.
+    pub hears_plain: bool,
 }
 
 /// What a listener reports of the packets of about a second (PROTOCOL.md, section 8).

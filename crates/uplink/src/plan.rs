@@ -164,8 +164,9 @@ impl ListenerLoss {
 pub struct AudienceStats {
     /// Listeners that are sent a packet of their own, over a link.
     pub direct: u32,
-    /// Whether a packet goes to the relay, which copies it for the others.
-    pub relayed: bool,
+    /// Packets that go to the relay, which copies each for others: a member that cannot encrypt is
+    /// not sent the one of those that can.
+    pub relayed: u32,
     /// The highest loss that one of them reported.
     pub worst_loss: Option<f32>,
     /// How many frames the same one loses in a row, on average.
@@ -233,7 +234,7 @@ impl SendPlan {
             let uplink_bps = uplink(limits.frame, audience, form, bitrate_bps);
             // One copy repairs what FEC would, and FEC takes its bits from the frame (measured:
             // worse at 10 % loss, better at 20 %). It stays for those who are sent no copies.
-            let everyone = audience.with_copies >= audience.direct + u32::from(audience.relayed);
+            let everyone = audience.with_copies >= audience.direct + audience.relayed;
             let expected_loss_percent =
                 if copies.len() == 1 && everyone { 0 } else { expected_loss_percent };
             let plan = Self {
@@ -368,12 +369,12 @@ fn uplink(
 ) -> u32 {
     let packet_ms = frame.millis() as u32 * u32::from(form.frames_per_packet);
     let packets_per_second = |packets: u32| packets * 1_000 / packet_ms;
-    let packets = audience.direct + u32::from(audience.relayed);
+    let packets = audience.direct + audience.relayed;
     let copied = audience.with_copies.min(packets) * form.copies.len() as u32;
     let payload = bitrate_bps.saturating_mul(packets + copied);
     let bundled = packets * u32::from(form.frames_per_packet - 1);
     let headers = packets_per_second(audience.direct) * LINK_OVERHEAD_BYTES
-        + packets_per_second(u32::from(audience.relayed)) * RELAY_OVERHEAD_BYTES
+        + packets_per_second(audience.relayed) * RELAY_OVERHEAD_BYTES
         + packets_per_second(audience.further_header_bytes)
         + packets_per_second(copied + bundled) * COPY_HEADER_BYTES;
     payload
@@ -395,7 +396,7 @@ mod tests {
     fn listeners(direct: u32, worst_loss: f32, with_copies: u32) -> AudienceStats {
         AudienceStats {
             direct,
-            relayed: false,
+            relayed: 0,
             worst_loss: Some(worst_loss),
             loss_run: 1.1,
             with_copies,
@@ -533,7 +534,7 @@ mod tests {
 
     #[test]
     fn one_relayed_copy_goes_through_30_kilobits_a_second() {
-        let relayed = AudienceStats { relayed: true, ..AudienceStats::default() };
+        let relayed = AudienceStats { relayed: 1, ..AudienceStats::default() };
         for frame in [FrameDuration::Ms20, FrameDuration::Ms40, FrameDuration::Ms60] {
             let plan =
                 SendPlan::choose(RateLimits { uplink_bps: Some(30_000), frame, ..FREE }, relayed);
@@ -544,8 +545,19 @@ mod tests {
     #[test]
     fn a_relayed_packet_is_paid_for_once_however_many_hear_it() {
         let relayed =
-            AudienceStats { relayed: true, worst_loss: Some(0.0), ..AudienceStats::default() };
+            AudienceStats { relayed: 1, worst_loss: Some(0.0), ..AudienceStats::default() };
         assert_eq!(SendPlan::choose(FREE, relayed).uplink_bps, 32_000 + 50 * 94 * 8);
+    }
+
+    #[test]
+    fn a_second_relayed_packet_is_paid_for_as_well() {
+        let relayed =
+            |relayed| AudienceStats { relayed, worst_loss: Some(0.0), ..listeners(1, 0.0, 0) };
+        let [one, two] = [1, 2].map(|count| SendPlan::choose(FREE, relayed(count)).uplink_bps);
+        assert_eq!(two - one, 32_000 + 50 * 94 * 8);
+        let limits = RateLimits { uplink_bps: Some(one), ..FREE };
+        let within = SendPlan::choose(limits, relayed(2));
+        assert!(within.uplink_bps <= one && within.bitrate_bps < 32_000, "{within:?}");
     }
 
     #[test]
@@ -558,7 +570,7 @@ mod tests {
         assert!(within.uplink_bps <= v4.uplink_bps && within.bitrate_bps < 32_000, "{within:?}");
         let relayed = |further_header_bytes, limit| {
             let audience =
-                AudienceStats { relayed: true, further_header_bytes, ..AudienceStats::default() };
+                AudienceStats { relayed: 1, further_header_bytes, ..AudienceStats::default() };
             SendPlan::choose(RateLimits { uplink_bps: Some(limit), ..FREE }, audience)
         };
         assert_eq!(relayed(0, 62_000).frames_per_packet, 1);

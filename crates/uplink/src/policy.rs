@@ -509,10 +509,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
                 f64::from(SendPlan::choose(self.allowed(u32::MAX, false), counts).uplink_bps)
             };
             let counts = self.counts(audience);
-            let relayed = self.counts_relayed(audience) > 1;
             // The relayed copy ends, if this was the last who was sent it.
-            let relay_ends = counts.relayed && !relayed;
-            let ended = if relay_ends { self.relay_further_header_bytes } else { 0 };
+            let relayed = self.relay_packets(audience, Some(best));
+            let ended = (counts.relayed - relayed) * self.relay_further_header_bytes;
             let after = AudienceStats {
                 direct: counts.direct + 1,
                 relayed,
@@ -609,38 +608,41 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         RateLimits { uplink_bps: Some(uplink_bps), redundancy, ..self.limits }
     }
 
-    fn counts_relayed(&self, audience: &[AudienceMember<P>]) -> usize {
-        let is_relayed = |member: &&AudienceMember<P>| {
-            member.has_relay && (!member.has_link || self.relayed.contains(&member.who))
-        };
-        audience.iter().filter(is_relayed).count()
+    /// Packets of a frame that go to the relay, but for this listener.
+    fn relay_packets(&self, audience: &[AudienceMember<P>], without: Option<P>) -> u32 {
+        // A bit for those that hear plain speech, and one for the others.
+        let mut kinds = 0_u32;
+        for member in audience {
+            if Some(member.who) != without && self.is_sent_relayed(member) {
+                kinds |= 1 << u32::from(member.hears_plain);
+            }
+        }
+        kinds.count_ones()
+    }
+
+    fn is_sent_relayed(&self, member: &AudienceMember<P>) -> bool {
+        member.has_relay && (!member.has_link || self.relayed.contains(&member.who))
     }
 
     fn counts(&self, audience: &[AudienceMember<P>]) -> AudienceStats {
-        let relayed = self.counts_relayed(audience);
-        let with_link = |member: &&AudienceMember<P>| member.has_link;
-        let with_relay = |member: &&AudienceMember<P>| {
-            member.has_link && member.has_relay && self.relayed.contains(&member.who)
-        };
-        let direct =
-            audience.iter().filter(with_link).count() - audience.iter().filter(with_relay).count();
-        let wants =
-            |(who, listener): &(&P, &Listener)| !self.is_relayed(**who) && listener.wants_copies();
-        let with_copies = self.listeners.iter().filter(wants).count().min(direct)
-            + usize::from(relayed > 0 && self.are_copies_relayed());
+        let relayed = self.relay_packets(audience, None);
+        let (mut direct, mut further_header_bytes) = (0, relayed * self.relay_further_header_bytes);
+        let mut with_copies = if self.are_copies_relayed() { relayed } else { 0 };
         let worst = self.worst_to_repair();
-        let links = audience.iter().filter(|member| {
-            member.has_link && !(member.has_relay && self.relayed.contains(&member.who))
-        });
-        let of_links: u32 = links.map(|member| self.further_header_bytes(member.who)).sum();
-        let of_relay = if relayed > 0 { self.relay_further_header_bytes } else { 0 };
+        for member in audience {
+            if member.has_link && !self.is_sent_relayed(member) {
+                direct += 1;
+                with_copies += u32::from(self.wants_copies(member.who));
+                further_header_bytes += self.further_header_bytes(member.who);
+            }
+        }
         AudienceStats {
-            direct: direct as u32,
-            relayed: relayed > 0,
+            direct,
+            relayed,
             worst_loss: worst.and_then(|loss| loss.loss()),
             loss_run: worst.map_or(0.0, |loss| loss.run()),
-            with_copies: with_copies as u32,
-            further_header_bytes: of_links + of_relay,
+            with_copies,
+            further_header_bytes,
         }
     }
 
@@ -683,9 +685,10 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     fn wanted_bps(&self, audience: &[AudienceMember<P>]) -> u32 {
         let linked = audience.iter().filter(|member| member.has_link).count();
         let direct = audience.len().min(linked + 2) as u32;
+        let relayed = audience.iter().filter(|member| self.is_sent_relayed(member)).count();
         let all = AudienceStats {
             direct,
-            relayed: self.counts_relayed(audience) > direct as usize,
+            relayed: u32::from(relayed > direct as usize),
             further_header_bytes: direct * self.most_further_header_bytes(),
             ..AudienceStats::default()
         };

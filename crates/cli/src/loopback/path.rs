@@ -386,7 +386,7 @@ fn plan(settings: &Settings, loss: ListenerLoss) -> SendPlan {
         limits,
         AudienceStats {
             direct: 1,
-            relayed: false,
+            relayed: 0,
             worst_loss: loss.loss(),
             loss_run: loss.run(),
             with_copies,

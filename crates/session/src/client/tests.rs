@@ -35,6 +35,11 @@ fn serve(session: u32, others: &[u16]) -> Server<u16> {
 
 /// Brings Ada into the server's session, with a roster of these others.
 fn join(ada: &mut Client<u16>, server: &mut Server<u16>, others: &[u16]) {
+    join_with(ada, server, others, &[]);
+}
+
+/// The same; `plain` are sent speech that is not sealed.
+fn join_with(ada: &mut Client<u16>, server: &mut Server<u16>, others: &[u16], plain: &[u16]) {
     ada.network_event(NOW, NetworkEvent::Connected);
     while let Some(output) = ada.poll_output() {
         let mut sent = Sent::default();
@@ -49,7 +54,7 @@ fn join(ada: &mut Client<u16>, server: &mut Server<u16>, others: &[u16]) {
                     permissions,
                     held_in: Vec::new(),
                     text_reader: TextReader::Ready,
-                    hears_plain: false,
+                    hears_plain: plain.contains(&peer),
                 };
                 roster.insert(peer, entry);
             }
@@ -60,6 +65,25 @@ fn join(ada: &mut Client<u16>, server: &mut Server<u16>, others: &[u16]) {
         }
     }
     assert_eq!(ada.phase(), Phase::Joined);
+}
+
+#[test]
+fn the_audience_says_who_is_relayed_packets_apart_from_the_others() {
+    let mut server = serve(77, &OTHERS);
+    let mut ada = Client::new(ClientConfig::new("Ada", CODEC, 100));
+    join_with(&mut ada, &mut server, &OTHERS, &[3]);
+    for peer in OTHERS {
+        ada.open_target(VoiceTarget::Peer(peer), TargetOptions::default()).unwrap();
+    }
+    outputs(&mut ada);
+    let spoken = OutgoingFrame::plain(Bytes::from_static(b"frame"));
+    assert_eq!(ada.send_spoken(LATER, &spoken).listeners, 2);
+    let plain = ada.last_audience().iter().map(|member| (member.who, member.hears_plain));
+    let expected = [(2, false), (3, true)].map(|(peer, plain)| (Participant::Peer(peer), plain));
+    assert_eq!(plain.collect::<Vec<_>>(), expected);
+    let relayed =
+        outputs(&mut ada).iter().filter(|output| matches!(output, Output::ToServer { .. })).count();
+    assert_eq!(relayed, 2);
 }
 
 fn link(peer: u16) -> LinkId<u16> {

@@ -280,6 +280,10 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
                 who: remote.who,
                 has_link: link.is_some_and(|link| !link.health.is_stalled()),
                 has_relay: remote.relay.is_some() && !core.is_dark,
+                hears_plain: core
+                    .joined_view()
+                    .zip(remote.relay)
+                    .is_some_and(|(view, client)| core.roster.hears_plain(view.session, client)),
             });
         }
     }

@@ -64,7 +64,8 @@ struct Links {
 
 impl Links {
     fn new(number: usize) -> Self {
-        let member = |who| AudienceMember { who, has_link: true, has_relay: false };
+        let member =
+            |who| AudienceMember { who, has_link: true, has_relay: false, hears_plain: false };
         Self { audience: (0..number).map(member).collect(), links: vec![Link::default(); number] }
     }
 }

@@ -119,7 +119,12 @@ impl Room {
     fn new(seed: u64, conditions: Conditions) -> Self {
         let frame = FrameDuration::Ms20;
         let paths = OneLink {
-            audience: [AudienceMember { who: 0, has_link: true, has_relay: true }],
+            audience: [AudienceMember {
+                who: 0,
+                has_link: true,
+                has_relay: true,
+                hears_plain: false,
+            }],
             link: PathMonitor::new(),
             relay: RelayPath::new(),
         };

@@ -71,7 +71,8 @@ impl Speaker {
 
     /// One that has said nothing yet.
     fn by_an_unknown_uplink(listeners: usize) -> Self {
-        let member = |who| AudienceMember { who, has_link: true, has_relay: true };
+        let member =
+            |who| AudienceMember { who, has_link: true, has_relay: true, hears_plain: false };
         let feedback = Feedback::new(limits(WIDE_BPS));
         let audience = (0..listeners).map(member).collect();
         let paths = Still {
@@ -133,14 +134,15 @@ fn limits(uplink_bps: u32) -> RateLimits {
 
 /// What `direct` copies take at the usual setting, and one for the relay if some are relayed.
 fn full_bps(direct: u32, relayed: bool) -> u32 {
-    let audience = AudienceStats { direct, relayed, ..AudienceStats::default() };
+    let audience = AudienceStats { direct, relayed: relayed.into(), ..AudienceStats::default() };
     SendPlan::choose(limits(WIDE_BPS), audience).uplink_bps
 }
 
 /// The least that the same takes in packets that still sound good.
 fn least_bps(direct: u32, relayed: bool) -> u32 {
     let fits = |bps: &u32| {
-        let audience = AudienceStats { direct, relayed, ..AudienceStats::default() };
+        let audience =
+            AudienceStats { direct, relayed: relayed.into(), ..AudienceStats::default() };
         let plan = SendPlan::choose(limits(*bps), audience);
         plan.is_within(Some(*bps)) && plan.is_good(crate::FrameDuration::Ms20)
     };
@@ -369,4 +371,29 @@ fn one_relayed_packet_serves_those_whom_copies_help_and_the_others() {
     };
     assert_eq!(wants(true), ([true, true, false], 1));
     assert_eq!(wants(false), ([true, false, false], 1));
+}
+
+#[test]
+fn a_relayed_packet_for_who_cannot_encrypt_counts_beside_that_for_the_others() {
+    let mut speaker = Speaker::to(2);
+    let plain = AudienceMember { who: 0, has_link: false, has_relay: true, hears_plain: true };
+    speaker.paths.audience[0] = plain;
+    // Too little for a direct one and a relayed one.
+    speaker.allow(80_000);
+    speaker.speak_for(1_000);
+    assert_eq!(speaker.relayed, BTreeSet::from([1]));
+    let one = full_bps(0, true);
+    let plan = speaker.feedback.plan();
+    assert!(plan.is_within(Some(80_000)) && plan.bitrate_bps < 32_000, "{plan:?}");
+    // The packet of the other ends when it returns to its link, so that this is room enough; beside
+    // one packet for both, which would not end, it would not be.
+    let after = full_bps(1, true);
+    let (needed, needed_beside_one) =
+        (2 * one + (after - 2 * one) * 3 / 2, one + (after - one) * 3 / 2);
+    assert!(needed + 20_000 < needed_beside_one);
+    speaker.allow(needed + 10_000);
+    speaker.speak_for(1_000);
+    assert_eq!(speaker.feedback.plan().uplink_bps, 2 * one);
+    speaker.speak_until_a_move(6_000).expect("there is room");
+    assert_eq!(speaker.feedback.plan().uplink_bps, after);
 }
