@@ -479,8 +479,6 @@ fn what_a_pipe_says_before_the_room_is_joined_is_sent_when_it_is() {
     let mut ben = peer("Ben", &url, &dir, &["--plain"]);
     ben.wait_for_line("You are in", PATIENCE);
     for number in 0..5 {
-        // One who starts again so often within a second is not given keys.
-        let dir = StateDir::new(&format!("early-{number}"));
         let mut ada = peer("Ada", &url, &dir, &["--json"]);
         ada.type_line(&format!("line {number}"));
         ada.type_line("/quit");
