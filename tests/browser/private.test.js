@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 
+import { look } from './harness/look.js';
 import { assertHeard, peak, readWav, speechFile } from './harness/sound.js';
 import { decode, KINDS } from '../../web/src/wire.js';
 import { LEAD_S, Stage, within, withSound } from './harness/stage.js';
@@ -140,10 +141,24 @@ test(
     const code = await ada.at('safety-code').innerText();
     assert.match(code, /^(\d{5} ){5}\d{5}$/);
     await ada.picture('keyless-encrypted');
+    await ada.at('encryption').click();
     const oscar = stage.cli(server, 'oscar', { room: 'den', plain: true });
     await ada.sees('oscar').getByText('cannot hear you: not encrypted').waitFor();
     await ada.page.getByText(/oscar.*s program cannot encrypt\. Let the server hear/).waitFor();
-    await ada.picture('keyless-question');
+    for (const [name, size] of /** @type {const} */ ([
+      ['phone', { width: 390, height: 844 }],
+      ['320', { width: 320, height: 640 }],
+      ['landscape', { width: 844, height: 390 }],
+      ['wide', { width: 1280, height: 800 }],
+    ])) {
+      await ada.page.setViewportSize(size);
+      await look(ada, `keyless-question-${name}`);
+      // What answers is seen without scrolling.
+      for (const hook of ['allow-plain', 'refuse-plain']) {
+        const box = await ada.at(hook).boundingBox();
+        assert.ok(box && box.y >= 0 && box.y + box.height <= size.height, `${name}: ${hook}`);
+      }
+    }
     await ada.forget();
     await ada.waitUntilRecorded(3);
     oscar.type('/quit');
@@ -159,7 +174,9 @@ test(
       .at('encryption')
       .getByText(/^Not encrypted because of/)
       .waitFor();
-    await ada.picture('keyless-allowed');
+    await look(ada, 'keyless-allowed');
+    await ada.at('encryption').click();
+    await look(ada, 'keyless-allowed-why');
     const since = before.length;
     await ada.forget();
     await ada.waitUntilRecorded(4);

@@ -144,6 +144,7 @@ test('it is asked once of each person whose program cannot encrypt, and behind t
   update();
   assert.deepEqual([said, decided], ['', [['id of Ben', false]]]);
   assert.equal(shown.mark.textContent, 'Encrypted, without Ben');
+  assert.equal(String(shown.mark.style), '', 'in the colour of what is well');
   // Another of the same name, and the same person under another name, are asked about anew.
   state.people.push({ ...person('Ben'), id: 'another' });
   update();
@@ -153,6 +154,7 @@ test('it is asked once of each person whose program cannot encrypt, and behind t
   update();
   assert.equal(said, '');
   assert.equal(shown.mark.textContent, 'Not encrypted because of Ben');
+  assert.match(String(shown.mark.style), /--poor/);
   state.people[0].name = 'Cleo';
   update();
   assert.match(said, /Cleo/);

@@ -253,8 +253,9 @@ impl Current {
             Event::Room(RoomEvent::RoomMetadataChanged { metadata }) => {
                 self.with_metadata(&metadata, blank)
             }
-            Event::Room(RoomEvent::EncryptionChanged { peer, encryption }) => {
-                vmesh_event { code: hold(&mut self.code, encryption.name()), ..about(peer) }
+            Event::Room(RoomEvent::EncryptionChanged { peer, encryption, encrypted_before }) => {
+                let code = hold(&mut self.code, encryption.name());
+                vmesh_event { code, on: encrypted_before.into(), ..about(peer) }
             }
             Event::Room(RoomEvent::ReachabilityChanged { token }) => {
                 vmesh_event { text: hold(&mut self.text, &token), ..blank }

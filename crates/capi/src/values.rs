@@ -252,7 +252,8 @@ pub enum vmesh_event_type {
     /// one, "unable": its program does not encrypt, "stopped": it did before, "refused": what it
     /// announces is not genuine; these three are sent nothing, or what only earlier genuine keys
     /// open; "unencrypted": it is sent speech as it is, vmesh_participant_allow_unencrypted;
-    /// "only-theirs": it encrypts and this peer does not, and is heard here only if it allows that).
+    /// "only-theirs": it encrypts and this peer does not, and is heard here only if it allows that),
+    /// on (it encrypted here in an earlier run, as far as the identity's folder tells).
     VMESH_EVENT_ENCRYPTION_CHANGED = 42,
     /// Something that this library knows and this header does not.
     VMESH_EVENT_OTHER = 1000,

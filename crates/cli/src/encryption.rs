@@ -177,9 +177,16 @@ pub(crate) fn allowed(who: &str) -> String {
 }
 
 /// What is asked of one whose program cannot encrypt, in a room without a key.
-pub(crate) fn question(who: &str) -> String {
+pub(crate) fn question(who: &str, encrypted_before: bool) -> String {
+    let why = if encrypted_before {
+        format!(
+            "{who} encrypted when you met last, and now cannot, as the server says: it may pretend so. Ask {who} over another way."
+        )
+    } else {
+        format!("{who}’s program cannot encrypt.")
+    };
     format!(
-        "{who}’s program cannot encrypt. Let the server hear what you say to {who}? /allow {who} does; until then {who} does not hear you."
+        "{why} Let the server hear what you say to {who}? /allow {who} does; until then {who} does not hear you."
     )
 }
 

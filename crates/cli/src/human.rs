@@ -385,8 +385,8 @@ impl TextOutput {
             Event::Room(RoomEvent::OwnerRight { .. }) => Some(plain(
                 "No member may moderate this room until it has been empty once: the server had just started.",
             )),
-            Event::Room(RoomEvent::EncryptionChanged { peer, encryption }) => {
-                self.encryption_changed(*peer, *encryption, people)
+            Event::Room(RoomEvent::EncryptionChanged { peer, encryption, encrypted_before }) => {
+                self.encryption_changed(*peer, *encryption, *encrypted_before, people)
             }
             // What was done is said by what asked for it.
             Event::Room(RoomEvent::TransactionDone { result: Ok(()), .. }) => None,
@@ -484,6 +484,7 @@ impl TextOutput {
         &mut self,
         peer: PeerId,
         encryption: MemberEncryption,
+        encrypted_before: bool,
         people: &People,
     ) -> Option<Line> {
         let label = people.label(peer);
@@ -502,7 +503,8 @@ impl TextOutput {
                 self.left_out.insert(peer);
                 let name = people.raw_name(peer).to_owned();
                 let asked = self.asked_about.insert(peer, name.clone());
-                (asked != Some(name)).then(|| trouble(encryption::question(&label)))
+                (asked != Some(name))
+                    .then(|| trouble(encryption::question(&label, encrypted_before)))
             }
             // Once, also where the server is away and comes back.
             MemberEncryption::OnlyTheirs { .. } if !self.left_out.insert(peer) => None,

@@ -27,7 +27,7 @@
 //! | `owner-changed` | `peer`, `name` | who decides about the room's metadata now |
 //! | `room-metadata-changed` | `metadata` | what the room publishes |
 //! | `reachability-changed` | `token` | how this peer can be reached from other sessions, for programs that hand it on; `null`: it cannot |
-//! | `encryption-changed` | `peer`, `name`, `encryption`, `message` | `only-theirs` (it encrypts and this peer does not: it is heard here only if it allows that), else only where this peer encrypts: `waiting` (for its keys), `verified` (it has the room's key), `encrypted` (the room has none), `unable` (its program does not encrypt), `unencrypted` (the same, and `/allow` lets it and the server hear), `stopped` (it did before in this stay), `refused` (what it announces is not genuine; then with `message`); `unable`, `stopped` and `refused` are sent nothing, or what only earlier genuine keys open |
+//! | `encryption-changed` | `peer`, `name`, `encryption`, `encrypted_before` (in an earlier run, as far as it is kept), `message` | `only-theirs` (it encrypts and this peer does not: it is heard here only if it allows that), else only where this peer encrypts: `waiting` (for its keys), `verified` (it has the room's key), `encrypted` (the room has none), `unable` (its program does not encrypt), `unencrypted` (the same, and `/allow` lets it and the server hear), `stopped` (it did before in this stay), `refused` (what it announces is not genuine; then with `message`); `unable`, `stopped` and `refused` are sent nothing, or what only earlier genuine keys open |
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
@@ -227,8 +227,9 @@ fn said(event: &Event, people: &People) -> Value {
             json!({ "code": code, "message": message, "next_step": next_step, "retry_after_ms": retry_after_ms })
         }
         Event::Room(RoomEvent::OwnerChanged { owner }) => of(owner),
-        Event::Room(RoomEvent::EncryptionChanged { peer, encryption }) => {
+        Event::Room(RoomEvent::EncryptionChanged { peer, encryption, encrypted_before }) => {
             let event = with(of(peer), "encryption", encryption.name().into());
+            let event = with(event, "encrypted_before", (*encrypted_before).into());
             match encryption {
                 MemberEncryption::Refused(error) => {
                     with(event, "message", error.to_string().into())
@@ -463,12 +464,13 @@ mod tests {
             json!({ "peer": BEN, "name": "Ben", "metadata": { "kind": "echo" } })
         );
         let encryption = |encryption| {
-            let changed = RoomEvent::EncryptionChanged { peer: peer(1), encryption };
+            let changed =
+                RoomEvent::EncryptionChanged { peer: peer(1), encryption, encrypted_before: true };
             rest("encryption-changed", Event::Room(changed))
         };
         assert_eq!(
             encryption(MemberEncryption::Encrypted { verified: true }),
-            json!({ "peer": BEN, "name": "Ben", "encryption": "verified" })
+            json!({ "peer": BEN, "name": "Ben", "encryption": "verified", "encrypted_before": true })
         );
         let refused = encryption(MemberEncryption::Refused(AnnouncementError::NotAuthentic));
         assert_eq!(refused["encryption"], "refused");

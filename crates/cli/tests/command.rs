@@ -479,14 +479,37 @@ fn what_a_pipe_says_before_the_room_is_joined_is_sent_when_it_is() {
     let mut ben = peer("Ben", &url, &dir, &["--plain"]);
     ben.wait_for_line("You are in", PATIENCE);
     for number in 0..5 {
-        // One who starts again so often within a second is not given keys.
-        let dir = StateDir::new(&format!("early-{number}"));
         let mut ada = peer("Ada", &url, &dir, &["--json"]);
         ada.type_line(&format!("line {number}"));
         ada.type_line("/quit");
         ben.wait_for_line(&format!("Ada: line {number}"), PATIENCE);
         assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
     }
+}
+
+/// A server could strip what says that a member encrypts.
+#[test]
+fn of_one_who_encrypted_in_an_earlier_run_and_does_not_now_the_question_says_so() {
+    let (_server, url) = server(&[]);
+    let [of_ada, of_ben] = ["ada", "ben"].map(|name| StateDir::new(&format!("before-{name}")));
+    {
+        let mut ada = peer("Ada", &url, &of_ada, &["--json"]);
+        let mut ben = peer("Ben", &url, &of_ben, &["--json"]);
+        ada.wait_for("Ben's keys", PATIENCE, |line| line["encryption"] == "encrypted");
+        for program in [&mut ben, &mut ada] {
+            program.type_line("/quit");
+            assert_eq!(program.wait_for_exit(PATIENCE).code(), Some(0));
+        }
+    }
+    let mut ada = peer("Ada", &url, &of_ada, &["--plain"]);
+    ada.wait_for_line("You are in", PATIENCE);
+    let _ben = peer("Ben", &url, &of_ben, &["--json", "--unencrypted"]);
+    let asked = ada.wait_for_line("Let the server hear what you say to Ben?", PATIENCE);
+    assert!(asked.contains("Ben encrypted when you met last"), "{asked}");
+    let of_cleo = StateDir::new("before-cleo");
+    let _cleo = peer("Cleo", &url, &of_cleo, &["--json", "--unencrypted"]);
+    let asked = ada.wait_for_line("Let the server hear what you say to Cleo?", PATIENCE);
+    assert!(asked.contains("Cleo’s program cannot encrypt."), "{asked}");
 }
 
 /// proves: U-18

@@ -37,8 +37,9 @@ pub enum AnnouncementError {
     /// As many members as a room can have are known.
     #[error("the room is full")]
     RoomFull,
-    /// The peer's program was started again less than a second after it was before. Try again
-    /// then.
+    /// The peer's program was started again more often than it may be
+    /// ([`RESTARTS_AT_ONCE`](crate::RESTARTS_AT_ONCE)). Try again after
+    /// [`RESTART_INTERVAL`](crate::RESTART_INTERVAL).
     #[error("the member was started again a moment ago")]
     TooSoon,
     /// The peer's program was started again more often than can be told apart, or more members came

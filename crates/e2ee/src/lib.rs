@@ -48,7 +48,7 @@ pub use error::{
     AnnouncementError, FingerprintError, OpenError, PackageError, RoomKeyError, SealError,
 };
 pub use identity::{IDENTITY_KEY_BYTES, IdentityKey};
-pub use member::{MemberChange, PackageEffect, RESTART_INTERVAL};
+pub use member::{MemberChange, PackageEffect, RESTART_INTERVAL, RESTARTS_AT_ONCE};
 pub use published::Published;
 pub use random::Seed;
 pub use rekey::{ACCEPT_OLD_KEYS, JOINT_REKEY_DELAY, REKEY_QUIET, SWITCH_DELAY};

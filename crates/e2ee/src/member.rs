@@ -8,8 +8,11 @@ use crate::authentication::Announcement;
 use crate::pair::{End, Pair};
 use crate::remote_keys::RemoteKeys;
 
-/// A restart of a member is accepted at most once per interval.
+/// A restart of a member is accepted at most once per interval …
 pub const RESTART_INTERVAL: Duration = Duration::from_secs(1);
+/// … and this many of them at once: a server lets a peer join as often (PROTOCOL.md, section 11), so
+/// that programs that join for a moment are read.
+pub const RESTARTS_AT_ONCE: u32 = 20;
 
 /// What an announcement changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +46,8 @@ pub(crate) struct Member {
     pub(crate) given: Option<u32>,
     /// It came when the epoch had no further step: it is sent keys of the next epoch.
     pub(crate) awaits_rekey: bool,
-    /// When this run took the place of another.
-    pub(crate) restarted_at: Option<Duration>,
+    /// When its restarts will have had an interval each.
+    pub(crate) restarts_until: Duration,
 }
 
 impl Member {
@@ -57,13 +60,18 @@ impl Member {
             is_owed_before_switch: false,
             given: None,
             awaits_rekey: false,
-            restarted_at: None,
+            restarts_until: Duration::ZERO,
         }
     }
 
     /// Each restart costs an agreement and a step, so a member may not ask for them without end.
     pub(crate) fn may_restart(&self, now: Duration) -> bool {
-        self.restarted_at.is_none_or(|at| now >= at + RESTART_INTERVAL)
+        self.restarts_until + RESTART_INTERVAL <= now + RESTART_INTERVAL * RESTARTS_AT_ONCE
+    }
+
+    /// What [`Member::restarts_until`] is for the run that takes the place of this one.
+    pub(crate) fn restarted(&self, now: Duration) -> Duration {
+        self.restarts_until.max(now) + RESTART_INTERVAL
     }
 
     pub(crate) fn end(&self, peer: PeerId) -> End<'_> {

@@ -126,7 +126,8 @@ impl KeyRing {
     /// refused here.
     ///
     /// The member is sent keys as soon as its pair secret is computed ([`KeyRing::agree_next`]).
-    /// Another run of a member is accepted once in [`RESTART_INTERVAL`](crate::RESTART_INTERVAL).
+    /// Another run of a member is accepted [20 times](crate::RESTARTS_AT_ONCE) at once, and once in
+    /// [`RESTART_INTERVAL`](crate::RESTART_INTERVAL).
     ///
     /// # Errors
     /// The announcement was refused, and what is known of the peer stays.
@@ -186,8 +187,8 @@ impl KeyRing {
         if let Some(former) = &former {
             self.old_runs.insert((peer, former.end(peer).mark()));
         }
-        let restarted_at = former.map(|_| now);
-        self.members.insert(peer, Member { restarted_at, ..member });
+        let restarts_until = former.map_or(Duration::ZERO, |former| former.restarted(now));
+        self.members.insert(peer, Member { restarts_until, ..member });
         self.member_joined(now, peer);
         Ok(if is_here { MemberChange::Restarted } else { MemberChange::Joined })
     }

@@ -190,6 +190,10 @@ pub enum RoomEvent {
         peer: PeerId,
         /// How it stands.
         encryption: MemberEncryption,
+        /// It encrypted in this room in an earlier run of this program: if it is unable now, a
+        /// server may pretend so. Only where the identity is kept
+        /// ([`JoinOptions::state_dir`](crate::JoinOptions::state_dir)), of the last 500.
+        encrypted_before: bool,
     },
     /// The room publishes something else now.
     RoomMetadataChanged {

@@ -12,6 +12,8 @@ use voicemesh_wire::identity::{IdentityProof, InstallationSecret, prove};
 use voicemesh_wire::limits::TICKET_BYTES;
 use voicemesh_wire::signaling::{Password, Ticket};
 
+use crate::met::MetMembers;
+
 const SECRET_FILE: &str = "identity";
 /// Processes of one installation in one room at a time; a further one joins with a new secret.
 const INSTANCES: u32 = 64;
@@ -35,6 +37,13 @@ pub(crate) struct Identity {
     instance: Option<(PathBuf, File)>,
     /// As in the proof.
     number: u32,
+}
+
+/// What is kept of one room between runs.
+#[derive(Debug)]
+pub(crate) struct RoomFiles {
+    pub tickets: TicketFile,
+    pub met: MetMembers,
 }
 
 /// Where a peer's newest ticket is kept, so that it counts after the program was started again as
@@ -130,8 +139,16 @@ impl Identity {
         Ok(KeyRing::new(configuration, Seed::new(seed)))
     }
 
-    /// Where further tickets are kept.
-    pub(crate) fn ticket_file(&self, password: Option<&Password>) -> TicketFile {
+    /// What further runs in this room find.
+    pub(crate) fn room_files(&self, password: Option<&Password>) -> RoomFiles {
+        let place = self.instance.as_ref();
+        let met = place.and_then(|(ticket, lock)| {
+            Some(MetMembers::open(&ticket.with_extension("met"), lock.try_clone().ok()?))
+        });
+        RoomFiles { tickets: self.ticket_file(password), met: met.unwrap_or_default() }
+    }
+
+    fn ticket_file(&self, password: Option<&Password>) -> TicketFile {
         let file = self
             .instance
             .as_ref()
@@ -254,7 +271,7 @@ fn read_secret(path: &Path) -> io::Result<Stored> {
     })
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(true).write(true);
     #[cfg(unix)]

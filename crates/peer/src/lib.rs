@@ -46,6 +46,7 @@ mod identity;
 mod inbox;
 mod join_error;
 mod lobby;
+mod met;
 mod network_watch;
 mod options;
 pub mod over;

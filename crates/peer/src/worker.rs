@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use voicemesh_engine::{EngineEvent, EngineOnNetwork};
-use voicemesh_mesh::{Carried, CarrierEvent, MeshEvent, PathChange, SocketEvent};
+use voicemesh_mesh::{Carried, CarrierEvent, MemberEncryption, MeshEvent, PathChange, SocketEvent};
 use voicemesh_session::client::{ClientEvent, Participant};
 use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::PeerId;
@@ -29,7 +29,7 @@ use crate::command::{Command, LobbyCommand};
 use crate::data::{DataCommand, SendLedger};
 use crate::event::{Event, RoomEvent, TimedEvent, VoiceEvent};
 use crate::game::PendingPositions;
-use crate::identity::TicketFile;
+use crate::identity::RoomFiles;
 use crate::inbox::{Wake, WorkerReceiver, park};
 use crate::options::JoinOptions;
 use crate::record::Recorder;
@@ -50,7 +50,7 @@ const ARRIVALS_PER_TURN: usize = 512;
 /// Everything that the thread owns.
 pub(crate) struct Worker {
     engine: EngineOnNetwork<Carried<RealCarrier>>,
-    tickets: TicketFile,
+    files: RoomFiles,
     arrivals: WorkerReceiver,
     commands: Receiver<Command>,
     shared: Arc<Shared>,
@@ -85,7 +85,7 @@ impl Worker {
         started: Instant,
         engine: EngineOnNetwork<Carried<RealCarrier>>,
         sound: Sound,
-        tickets: TicketFile,
+        files: RoomFiles,
         recorder: Option<Recorder>,
         ends: Ends,
         options: &JoinOptions,
@@ -94,7 +94,7 @@ impl Worker {
         let publisher = Publisher::new(events, shared.clone(), ledger.clone(), event_wake);
         Self {
             engine,
-            tickets,
+            files,
             arrivals,
             commands,
             voice: VoiceLoop::new(sound, &options.sound, publisher, positions),
@@ -309,7 +309,12 @@ impl Worker {
                 Event::Room(RoomEvent::Refused { code, message, retry_after })
             }
             MeshEvent::EncryptionChanged { peer, encryption } => {
-                Event::Room(RoomEvent::EncryptionChanged { peer, encryption })
+                let met = &mut self.files.met;
+                if matches!(encryption, MemberEncryption::Encrypted { .. }) {
+                    met.encrypts(peer);
+                }
+                let encrypted_before = met.encrypted_before(peer);
+                Event::Room(RoomEvent::EncryptionChanged { peer, encryption, encrypted_before })
             }
             MeshEvent::Replaced => Event::Room(RoomEvent::Replaced),
             MeshEvent::Warned { code, message, text } => {
@@ -340,7 +345,7 @@ impl Worker {
             MeshEvent::RoomLocked { locked } => Event::Room(RoomEvent::RoomLocked { locked }),
             MeshEvent::RoomPassword { change } => Event::Room(RoomEvent::RoomPassword { change }),
             MeshEvent::OwnerRight { state } => Event::Room(RoomEvent::OwnerRight { state }),
-            MeshEvent::TicketRenewed { ticket } => return self.tickets.keep(&ticket),
+            MeshEvent::TicketRenewed { ticket } => return self.files.tickets.keep(&ticket),
         };
         self.report(now, event);
     }

@@ -552,7 +552,7 @@ fn with_a_key_the_lock_is_said_as_in_a_room_and_a_server_without_it_knows_no_nam
         ada.events.iter().position(|event| {
             let ben = ada.id("Ben");
             let encryption = MemberEncryption::Encrypted { verified: true };
-            *event == Event::Room(RoomEvent::EncryptionChanged { peer: ben, encryption })
+            *event == Event::Room(RoomEvent::EncryptionChanged { peer: ben, encryption, encrypted_before: false })
         }),
     );
     assert!(came.is_some() && locked.is_some(), "{:?}", ada.events);

@@ -50,7 +50,7 @@ const hasLapsed = ({ encryption }) => encryption?.state === 'plain' && encryptio
 function keyFault({ encryption }) {
   if (encryption === null || (encryption.state === 'waiting' && !encryption.isLate)) return null;
   const why = encryption.state === 'refused' ? encryption.why : encryption.state;
-  return KEY_FAULTS[why] ?? (encryption.state === 'refused' ? KEY_FAULTS.refused : null);
+  return KEY_FAULTS[why] ?? KEY_FAULTS[encryption.state] ?? null;
 }
 
 /** What this browser remembers of a person. */
@@ -224,7 +224,7 @@ export function lock(app, alert) {
   );
   consent.calm(true);
   // Behind the lock, for who thinks again.
-  const choices = h('p', { className: 'choices' });
+  const choices = h('p');
   const showChoices = keyed(choices, askedAs, (/** @type {PersonState} */ person) => {
     const element = button(
       'chip',
@@ -250,7 +250,9 @@ export function lock(app, alert) {
     /** @param {PeerState} state */
     update(state) {
       setText(few, lockWords(state, hasKey));
-      sign.toggleAttribute('hidden', few.textContent?.startsWith('Not'));
+      const isPlain = few.textContent?.startsWith('Not');
+      sign.toggleAttribute('hidden', isPlain);
+      mark.style = isPlain ? 'color: var(--poor)' : '';
       setText(meaning, lockMeaning(state, hasKey));
       setText(code, state.safetyCode ?? '');
       sayRenewal(state);

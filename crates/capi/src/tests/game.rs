@@ -290,9 +290,13 @@ fn events_of_a_lobby_carry_what_they_say() {
         told(Event::Room(RoomEvent::ReachabilityChanged { token: "r1-x".to_owned() }));
     assert_eq!((event.r#type, text.as_str()), (28, "r1-x"));
     let encryption = MemberEncryption::Encrypted { verified: true };
-    let changed = RoomEvent::EncryptionChanged { peer: ID.into(), encryption };
-    let (event, code, _) = told(Event::Room(changed));
-    assert_eq!((event.r#type, code.as_str()), (42, "verified"));
+    for encrypted_before in [false, true] {
+        let changed =
+            RoomEvent::EncryptionChanged { peer: ID.into(), encryption, encrypted_before };
+        let (event, code, _) = told(Event::Room(changed));
+        let on = i32::from(encrypted_before);
+        assert_eq!((event.r#type, code.as_str(), event.on), (42, "verified", on));
+    }
     let metadata = Metadata::from([("map".to_owned(), "ice".to_owned())]);
     assert_eq!(told(Event::Room(RoomEvent::RoomMetadataChanged { metadata })).0.metadata_count, 1);
     for (event, number) in [

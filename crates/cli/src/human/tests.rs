@@ -259,7 +259,14 @@ fn of_a_member_without_the_keys_no_sound_is_said_to_come_through() {
         |human: &mut TextOutput, event| human.event(&at(0, event), &people).map(|line| line.text);
     say(&mut human, joined());
     let encryption = MemberEncryption::Refused(AnnouncementError::NotAuthentic);
-    say(&mut human, Event::Room(RoomEvent::EncryptionChanged { peer: peer(1), encryption }));
+    say(
+        &mut human,
+        Event::Room(RoomEvent::EncryptionChanged {
+            peer: peer(1),
+            encryption,
+            encrypted_before: false,
+        }),
+    );
     for route in [Route::Direct, Route::None, Route::Direct] {
         let changed = Event::Room(RoomEvent::RouteChanged { peer: peer(1), route });
         assert_eq!(say(&mut human, changed), None);
@@ -599,7 +606,11 @@ fn who_is_left_out_by_encryption_is_said_with_the_reason() {
     let mut text = human();
     let people = people(&[(1, "Ben")]);
     let mut said = |encryption| {
-        let event = Event::Room(RoomEvent::EncryptionChanged { peer: peer(1), encryption });
+        let event = Event::Room(RoomEvent::EncryptionChanged {
+            peer: peer(1),
+            encryption,
+            encrypted_before: false,
+        });
         text.event(&at(1000, event), &people).map(|line| line.text)
     };
     let encrypted = MemberEncryption::Encrypted { verified: true };
@@ -631,7 +642,11 @@ fn about_one_who_cannot_encrypt_it_asks_once_until_that_one_leaves() {
     let mut text = TextOutput::new(stay);
     let people = people(&[(1, "Ben")]);
     let mut said = |event| text.event(&at(1000, Event::Room(event)), &people).map(|line| line.text);
-    let changed = |encryption| RoomEvent::EncryptionChanged { peer: peer(1), encryption };
+    let changed = |encryption| RoomEvent::EncryptionChanged {
+        peer: peer(1),
+        encryption,
+        encrypted_before: false,
+    };
     let question = said(changed(MemberEncryption::Unable)).expect("a line");
     assert!(question.contains("Let the server hear what you say to Ben? /allow Ben"), "{question}");
     assert_eq!(said(changed(MemberEncryption::Unencrypted)), None, "the answer says it");
@@ -644,6 +659,20 @@ fn about_one_who_cannot_encrypt_it_asks_once_until_that_one_leaves() {
     assert_eq!(said(changed(MemberEncryption::Unable)).as_deref(), Some(question.as_str()));
 }
 
+#[test]
+fn of_one_who_encrypted_in_an_earlier_run_the_question_says_so() {
+    let stay = SessionInfo { end_to_end: EndToEnd::WithoutKey, ..stay(false, Part::Talk) };
+    let mut text = TextOutput::new(stay);
+    let event = RoomEvent::EncryptionChanged {
+        peer: peer(1),
+        encryption: MemberEncryption::Unable,
+        encrypted_before: true,
+    };
+    let line = text.event(&at(1000, Event::Room(event)), &people(&[(1, "Ben")])).expect("a line");
+    assert!(line.text.starts_with("Ben encrypted when you met last"), "{line:?}");
+    assert!(line.text.contains("Let the server hear what you say to Ben? /allow Ben"), "{line:?}");
+}
+
 /// Who joined without the key reads why a member is not heard: once.
 #[test]
 fn who_does_not_encrypt_reads_that_others_do() {
@@ -651,7 +680,11 @@ fn who_does_not_encrypt_reads_that_others_do() {
     let mut plain = human();
     let mut said = |id, has_room_key| {
         let encryption = MemberEncryption::OnlyTheirs { has_room_key };
-        let event = Event::Room(RoomEvent::EncryptionChanged { peer: peer(id), encryption });
+        let event = Event::Room(RoomEvent::EncryptionChanged {
+            peer: peer(id),
+            encryption,
+            encrypted_before: false,
+        });
         plain.event(&at(1000, event), &people)
     };
     let line = said(1, true).expect("a line");

@@ -331,25 +331,30 @@ fn a_member_that_is_started_again_without_end_uses_up_its_own_runs_only() {
 }
 
 #[test]
-fn another_run_of_a_member_is_accepted_once_a_second() {
+fn another_run_of_a_member_is_accepted_twenty_times_at_once_and_then_once_a_second() {
     let maker = Maker::default();
     let mut world = World::of(&maker, 2);
     let begun = world.now;
-    let runs: Vec<_> = (1..5).map(|seed| maker.ring(2, seed).announcement(session())).collect();
+    let at_once = 20;
+    let runs: Vec<_> = (1..=30).map(|seed| maker.ring(2, seed).announcement(session())).collect();
     let mut set = |after: f64, run: usize| {
         world.ring(1).set_member(begun + seconds(after), session(), peer(2), &runs[run])
     };
-    assert_eq!(set(0.0, 0), Ok(MemberChange::Restarted), "the first one at once");
-    assert_eq!(set(0.5, 1), Err(AnnouncementError::TooSoon));
-    assert_eq!(set(0.5, 0), Ok(MemberChange::Unchanged), "the run that is known");
-    assert_eq!(set(1.0, 1), Ok(MemberChange::Restarted));
+    for run in 0..at_once {
+        assert_eq!(set(0.0, run), Ok(MemberChange::Restarted), "{run}");
+    }
+    assert_eq!(set(0.5, at_once), Err(AnnouncementError::TooSoon));
+    assert_eq!(set(0.5, at_once - 1), Ok(MemberChange::Unchanged), "the run that is known");
+    assert_eq!(set(1.0, at_once), Ok(MemberChange::Restarted));
     world.ring(1).remove_member(begun + seconds(1.2), peer(2));
     let mut set = |after: f64, run: usize| {
         world.ring(1).set_member(begun + seconds(after), session(), peer(2), &runs[run])
     };
-    assert_eq!(set(1.5, 2), Err(AnnouncementError::TooSoon), "leaving makes no difference");
-    assert_eq!(set(1.5, 1), Ok(MemberChange::Joined));
-    assert_eq!(set(2.0, 2), Ok(MemberChange::Restarted));
+    assert_eq!(set(1.5, at_once + 1), Err(AnnouncementError::TooSoon), "leaving changes nothing");
+    assert_eq!(set(1.5, at_once), Ok(MemberChange::Joined));
+    assert_eq!(set(2.0, at_once + 1), Ok(MemberChange::Restarted));
+    assert_eq!(set(5.0, at_once + 2), Ok(MemberChange::Restarted));
+    assert_eq!(set(5.0, at_once + 3), Ok(MemberChange::Restarted), "what was not used is kept");
 }
 
 #[test]

@@ -237,7 +237,8 @@ impl<N: Network> Worker<N> {
             }
             Some(EngineEvent::EncryptionChanged { session, client, encryption }) => {
                 let peer = PeerId::of_client(session, client);
-                let event = RoomEvent::EncryptionChanged { peer, encryption };
+                let event =
+                    RoomEvent::EncryptionChanged { peer, encryption, encrypted_before: false };
                 self.voice.report(now, event.into());
             }
             Some(EngineEvent::ConnectFailed(reason)) => {

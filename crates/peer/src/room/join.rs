@@ -138,9 +138,9 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<RoomInner>, Events), 
         event_wake: event_wake.clone(),
         positions: positions.clone(),
     };
-    let tickets = identity.ticket_file(options.password.as_ref());
+    let files = identity.room_files(options.password.as_ref());
     let recording = Mutex::new(recorder.as_ref().map_or_else(Weak::new, Recorder::lease));
-    let worker = Worker::new(started, engine, sound, tickets, recorder, ends, &options);
+    let worker = Worker::new(started, engine, sound, files, recorder, ends, &options);
     let worker_wake = wake.clone();
     let thread = std::thread::Builder::new()
         .name("voicemesh-engine".to_owned())
