@@ -668,12 +668,18 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         }
     }
 
+    /// A connection of the own server comes from where `origin` says, which is asked of one that the
+    /// server does not know.
+    pub(crate) fn set_origin(&mut self, peer: P, origin: impl FnOnce() -> Option<u64>) {
+        if let Some(serving) = self.role.serving_mut()
+            && !serving.knows(peer)
+        {
+            serving.set_origin(peer, origin());
+        }
+    }
+
     fn handle_server(&mut self, now: Duration, event: NetworkEvent<P>) {
-        let serving = match &mut self.role {
-            Role::None | Role::Client(_) => return,
-            Role::DedicatedServer(serving) => serving,
-            Role::Host(host) => &mut host.serving,
-        };
+        let Some(serving) = self.role.serving_mut() else { return };
         match event {
             NetworkEvent::FromClient { peer, packet } => {
                 if let Some(ended) = serving.receive(now, peer, &packet) {

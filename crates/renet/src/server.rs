@@ -222,6 +222,11 @@ impl ServerSide {
         }
     }
 
+    /// The address of a client, without its port; of IPv6 the network.
+    pub(crate) fn origin(&self, client: RenetPeer) -> Option<u64> {
+        self.netcode.client_addr(client.0).map(|address| crate::requests::origin(address.ip()))
+    }
+
     /// Ends one connection, with the next look.
     pub(crate) fn end(&mut self, client: RenetPeer) {
         self.connections.disconnect(client.0);
