@@ -3,7 +3,7 @@
  *   cc over.c $(pkg-config --cflags --libs voicemesh) -o over
  *   ./over ADA-INPUT ADA-OUTPUT BEN-INPUT BEN-OUTPUT FRAMES
  *
- * Each writes to the other. It ends when each has heard as many frames of 20 ms from the other. A game that brings its own network
+ * What they say and write is encrypted end to end with a key that both have. Each writes to the other. It ends when each has heard as many frames of 20 ms from the other. A game that brings its own network
  * replaces what stands between the two lines; the rest is what it needs of this library.
  */
 #include <stdio.h>
@@ -14,6 +14,10 @@
 
 /* One frame of a game that draws 60 of them a second. Here it only waits; a game would draw. */
 #define FRAME_MS 16
+
+/* A game makes 16 random bytes for each match, and hands them to its players with the invitation: who runs the server of its
+ * network does not see them. */
+static const uint8_t KEY[16] = {0x3f, 0xa2, 0x91, 0x0c, 0x77, 0x1e, 0xd4, 0x58, 0xb9, 0x60, 0x2b, 0xe3, 0x15, 0x8d, 0xcf, 0x46};
 
 /* --- the game's network --------------------------------------------------------------------------------------------------- */
 
@@ -167,6 +171,8 @@ static int open_voice(struct player *player, const char *input, const char *outp
   options.name.data = player->name;
   options.input.data = input;
   options.output.data = output;
+  options.room_key = KEY;
+  options.room_key_length = sizeof KEY;
   return vmesh_over_new(&options, &network, &player->voice);
 }
 
@@ -187,6 +193,9 @@ static int frame(struct player *player, int32_t mode) {
       printf("{\"event\":\"text\",\"at\":\"%s\",\"name\":\"%s\",\"text\":\"%s\"}\n", player->name, event.name.data,
              event.text.data);
       player->has_read = 1;
+    } else if (event.type == VMESH_EVENT_ENCRYPTION_CHANGED) {
+      /* "verified": the other has the key. "refused" or "unable": it has another, or none, and hears nothing. */
+      printf("{\"event\":\"encryption\",\"at\":\"%s\",\"code\":\"%s\"}\n", player->name, event.code.data);
     } else if (event.type == VMESH_EVENT_WARNED || event.type == VMESH_EVENT_REFUSED) {
       fprintf(stderr, "%s: %s\n", player->name, event.text.data);
       return 1;

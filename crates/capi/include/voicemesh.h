@@ -752,6 +752,15 @@ typedef struct vmesh_options {
   // The channel of the microphone or file to hear, counted from 1. 0: channels that carry the
   // same are mixed, and of others the loudest is heard.
   uint32_t input_channel;
+  // The key with which speech, texts and names are encrypted end to end: room_key_length bytes,
+  // random ones, the same for all members. It is copied. A voice over the game's own network is
+  // encrypted with a key only; hand it out by a way that the network's server does not see. A
+  // member with another key, or none, neither hears nor is heard, and is called "Member":
+  // VMESH_EVENT_ENCRYPTION_CHANGED says "refused" or "unable" of it, and "verified" of one that
+  // has the key. In a room the key of the room's link comes first. Null for none.
+  const uint8_t *room_key;
+  // 16, or 0 where room_key is null. Anything else is VMESH_ERROR_BAD_VALUE.
+  size_t room_key_length;
 } vmesh_options;
 
 // This program's own place in a room. 0 is none.
@@ -1674,8 +1683,8 @@ vmesh_result vmesh_devices(struct vmesh_device *devices, uint32_t size, size_t c
 
 // Opens a voice over a network that the game has, without a server of ours and without a room. The
 // network is asked nothing yet. Of the options count name, input, output, input_channel,
-// activation, release_ms, uplink_bps, muted, the processing, positional, handedness, program_input
-// and program_output.
+// activation, release_ms, uplink_bps, muted, the processing, positional, handedness, program_input,
+// program_output and room_key, without which nothing is encrypted.
 //
 // All functions that take a vmesh_room take this handle; those about rooms, lobbies, moderation,
 // messages, channels and recordings give VMESH_ERROR_NO_ROOM. The handle is the program's to
@@ -1707,8 +1716,10 @@ vmesh_result vmesh_over_update(vmesh_room room);
 vmesh_result vmesh_over_follow(vmesh_room room, int32_t mode);
 
 // Starts a voice by hand, or stops it with VMESH_MODE_NONE; ends what ran before. What does not
-// start, or ends by itself, is not tried again: VMESH_EVENT_REFUSED reports it. Errors as
-// vmesh_over_follow.
+// start, or ends by itself, is not tried again: VMESH_EVENT_REFUSED reports it. Where texts wait
+// for the keys of others (room_key of the options), VMESH_MODE_NONE takes effect when they are
+// sent, after 0.4 s at most, in which vmesh_over_update goes on; vmesh_over_mode says when.
+// Errors as vmesh_over_follow.
 vmesh_result vmesh_over_run(vmesh_room room, int32_t mode);
 
 // What a voice is now: *mode becomes a vmesh_mode, as of the last vmesh_over_update. Whether it is

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use voicemesh::{
     Activation, Connections, Handedness, InputSpec, JoinError, JoinOptions, NoiseSuppression,
-    OutputSpec, Presence, Processing,
+    OutputSpec, Presence, Processing, RoomKey,
 };
 
 use crate::guard::{Fault, guarded};
@@ -101,6 +101,15 @@ pub struct vmesh_options {
     /// The channel of the microphone or file to hear, counted from 1. 0: channels that carry the
     /// same are mixed, and of others the loudest is heard.
     pub input_channel: u32,
+    /// The key with which speech, texts and names are encrypted end to end: room_key_length bytes,
+    /// random ones, the same for all members. It is copied. A voice over the game's own network is
+    /// encrypted with a key only; hand it out by a way that the network's server does not see. A
+    /// member with another key, or none, neither hears nor is heard, and is called "Member":
+    /// VMESH_EVENT_ENCRYPTION_CHANGED says "refused" or "unable" of it, and "verified" of one that
+    /// has the key. In a room the key of the room's link comes first. Null for none.
+    pub room_key: *const u8,
+    /// 16, or 0 where room_key is null. Anything else is VMESH_ERROR_BAD_VALUE.
+    pub room_key_length: usize,
 }
 
 // SAFETY: numbers and raw pointers.
@@ -149,6 +158,8 @@ pub(crate) const DEFAULTS: vmesh_options = vmesh_options {
     token: OPEN,
     renews_token: 0,
     input_channel: 0,
+    room_key: std::ptr::null(),
+    room_key_length: 0,
 };
 
 /// Sets every option to its default, and every text to the empty one with the length
@@ -232,7 +243,12 @@ pub(crate) unsafe fn read_over(
         "" => "somebody",
         name => name,
     };
-    Ok(sound_of!(voicemesh::over::Options::new(name), given, text))
+    let options = sound_of!(voicemesh::over::Options::new(name), given, text);
+    // SAFETY: our caller's promise.
+    Ok(match unsafe { room_key(&given)? } {
+        Some(key) => options.room_key(key),
+        None => options,
+    })
 }
 
 /// The caller's options in our terms.
@@ -258,6 +274,10 @@ pub(crate) unsafe fn read(options: *const vmesh_options) -> Result<JoinOptions, 
         // SAFETY: our caller's promise.
         .metadata(unsafe { memory::metadata(given.metadata, given.metadata_count)? });
     let mut options = sound_of!(options, given, text);
+    // SAFETY: our caller's promise.
+    if let Some(key) = unsafe { room_key(&given)? } {
+        options = options.room_key(key);
+    }
     if let name @ [_, ..] = text(given.name, "name")?.as_bytes() {
         options = options.name(String::from_utf8_lossy(name));
     }
@@ -278,6 +298,24 @@ pub(crate) unsafe fn read(options: *const vmesh_options) -> Result<JoinOptions, 
         options = options.proxy(String::from_utf8_lossy(proxy));
     }
     Ok(options)
+}
+
+/// The key that the program hands over, if it does.
+///
+/// # Safety
+///
+/// `room_key` of the options is null or points to as many bytes as they say.
+unsafe fn room_key(given: &vmesh_options) -> Result<Option<RoomKey>, Fault> {
+    if given.room_key_length == 0 && given.room_key.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: our caller's promise.
+    let bytes = unsafe { memory::bytes(given.room_key, given.room_key_length, "room_key")? };
+    let key = bytes.try_into().map_err(|_| {
+        let why = format!("a room key has 16 bytes, and not {}", bytes.len());
+        Fault::new(vmesh_result::VMESH_ERROR_BAD_VALUE, why)
+    })?;
+    Ok(Some(RoomKey::new(key)))
 }
 
 pub(crate) fn input_spec(text: &str) -> Result<InputSpec, Fault> {

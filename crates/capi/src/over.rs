@@ -12,8 +12,8 @@ use crate::{vmesh_mode, vmesh_result};
 
 /// Opens a voice over a network that the game has, without a server of ours and without a room. The
 /// network is asked nothing yet. Of the options count name, input, output, input_channel,
-/// activation, release_ms, uplink_bps, muted, the processing, positional, handedness, program_input
-/// and program_output.
+/// activation, release_ms, uplink_bps, muted, the processing, positional, handedness, program_input,
+/// program_output and room_key, without which nothing is encrypted.
 ///
 /// All functions that take a vmesh_room take this handle; those about rooms, lobbies, moderation,
 /// messages, channels and recordings give VMESH_ERROR_NO_ROOM. The handle is the program's to
@@ -86,8 +86,10 @@ pub extern "C" fn vmesh_over_follow(room: vmesh_room, mode: i32) -> vmesh_result
 }
 
 /// Starts a voice by hand, or stops it with VMESH_MODE_NONE; ends what ran before. What does not
-/// start, or ends by itself, is not tried again: VMESH_EVENT_REFUSED reports it. Errors as
-/// vmesh_over_follow.
+/// start, or ends by itself, is not tried again: VMESH_EVENT_REFUSED reports it. Where texts wait
+/// for the keys of others (room_key of the options), VMESH_MODE_NONE takes effect when they are
+/// sent, after 0.4 s at most, in which vmesh_over_update goes on; vmesh_over_mode says when.
+/// Errors as vmesh_over_follow.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmesh_over_run(room: vmesh_room, mode: i32) -> vmesh_result {
     guarded(|| {

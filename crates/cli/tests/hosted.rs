@@ -173,6 +173,35 @@ fn texts_and_settings_work_as_in_a_room_and_what_needs_a_server_says_so() {
 }
 
 #[test]
+fn what_a_pipe_says_before_the_call_is_joined_is_read_although_it_leaves_at_once() {
+    let (mut hal, link) = host("127.0.0.1", &[]);
+    let mut bob = joined("Bob", &link);
+    for number in 0..5 {
+        let mut ada = guest("Ada", &link, &[]);
+        ada.type_line(&format!("line {number}"));
+        ada.type_line("/quit");
+        finish(&mut ada);
+        for other in [&mut hal, &mut bob] {
+            text_of(other, "Ada", &format!("line {number}"));
+        }
+    }
+}
+
+#[test]
+fn what_is_written_as_soon_as_one_is_in_is_read_by_those_whose_names_are_not_there_yet() {
+    let (mut hal, link) = host("127.0.0.1", &[]);
+    for number in 0..5 {
+        let mut ada = joined("Ada", &link);
+        ada.type_line(&format!("line {number}"));
+        text_of(&mut hal, "Ada", &format!("line {number}"));
+        leave(ada);
+    }
+    wait_for_peer(&mut hal, "peer-left", "Ada");
+    hal.type_line("to myself");
+    said_of(&mut hal, "Not sent: no one else is here.");
+}
+
+#[test]
 fn where_no_program_listens_a_guest_reads_so_at_once() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let place = socket.local_addr().expect("its address");

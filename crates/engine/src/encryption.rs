@@ -7,6 +7,7 @@
 
 mod texts;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use voicemesh_sealing::{
     ForServer, Incoming, MOST_OVERHEAD_BYTES, MemberEncryption, OVERHEAD_BYTES, Outgoing, Seeds,
 };
 use voicemesh_session::Client;
-use voicemesh_session::client::{Phase, View};
+use voicemesh_session::client::{Phase, UnreadReason, View};
 use voicemesh_session::network::{Destination, NetworkEvent, PacketLimits, Reliability};
 use voicemesh_wire::identity::InstallationSecret;
 use voicemesh_wire::limits::RELAY_DESTINATIONS;
@@ -28,7 +29,7 @@ use voicemesh_wire::packet::{self, KeyPackage, KeyRequest, Kind, Relay};
 use voicemesh_wire::sealed_state::PLACEHOLDER_NAME;
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
-use texts::WaitingTexts;
+use texts::{Reading, Sending, WaitingTexts};
 
 /// Members of a session that are given keys, at most.
 const MEMBERS: usize = 512;
@@ -75,7 +76,7 @@ pub(crate) struct Encryption {
 pub(crate) enum EncryptionEvent {
     Changed { session: SessionId, client: ClientId, encryption: MemberEncryption },
     Named { session: SessionId, client: ClientId },
-    Unread { text: String },
+    Unread { text: String, why: UnreadReason },
 }
 
 /// One membership of a session: its ring lasts as long.
@@ -173,6 +174,11 @@ impl Encryption {
         self.stay.as_ref().map(|stay| stay.safety_code)
     }
 
+    /// Whether a text may still be sent to someone who has not got it.
+    pub(crate) fn has_waiting_texts(&self) -> bool {
+        self.stay.as_ref().is_some_and(|stay| stay.texts.are_there())
+    }
+
     /// Whether what passes between this peer and a member of the current session is encrypted.
     pub(crate) fn state_of(&self, client: ClientId) -> Option<MemberEncryption> {
         let stay = self.stay.as_ref()?;
@@ -241,10 +247,10 @@ impl Encryption {
                 }
             }
         }
-        stay.send_texts(now, out, events);
+        stay.send_texts(now, view, out, events);
         stay.report(now, events);
-        let timers = stay.ring.poll_timeout().into_iter().chain(stay.texts.until());
-        stay.due = timers.fold(now + RECHECK_INTERVAL, Duration::min);
+        stay.due = stay.ring.poll_timeout().into_iter().fold(now + RECHECK_INTERVAL, Duration::min);
+        stay.mind_texts(now);
     }
 
     /// A new ring, since its id is another. Those who were there before learn of it.
@@ -265,7 +271,7 @@ impl Encryption {
             safety_code: ring.safety_code(),
             ring,
             known: BTreeMap::new(),
-            texts: WaitingTexts::default(),
+            texts: WaitingTexts::new(self.now),
             is_agreeing: false,
             is_stale: true,
             due: self.now,
@@ -294,7 +300,8 @@ impl Encryption {
         match (stay, joined(client)) {
             (Some(stay), Some(view)) if kind.is_ok_and(Kind::is_text) => {
                 stay.texts.push(&packet, view, events);
-                stay.send_texts(*now, out, events);
+                stay.send_texts(*now, view, out, events);
+                stay.mind_texts(*now);
             }
             (Some(stay), _) => {
                 let session = stay.session;
@@ -597,42 +604,50 @@ impl Stay {
     fn send_texts(
         &mut self,
         now: Duration,
+        view: &View,
         out: &mut VecDeque<(Reliability, Bytes)>,
         events: &mut VecDeque<EncryptionEvent>,
     ) {
         let Self { session, ring, known, texts, .. } = self;
         let session = *session;
-        let peer_of = |client| Some(PeerId::of_client(session, client));
-        texts.send(now, events, |text, to| {
-            let mut readers = Vec::new();
-            to.retain(|client| {
-                let peer = PeerId::of_client(session, *client);
-                let is_reader = ring.was_given_keys(peer);
-                if is_reader {
-                    readers.push(*client);
-                }
-                // Its keys are on their way.
-                let may_read = ring.identity(peer).is_some()
-                    || known.get(client).is_some_and(|known| {
-                        known.refusal.is_none() && now < known.since + ANNOUNCES_WITHIN
-                    });
-                !is_reader && may_read
-            });
+        let peer_of = |client| PeerId::of_client(session, client);
+        let ring = RefCell::new(ring);
+        let reading = |client| {
+            let (ring, peer) = (ring.borrow(), peer_of(client));
+            if ring.was_given_keys(peer) {
+                return Reading::Can;
+            }
+            let will = ring.identity(peer).is_some()
+                || known.get(&client).is_some_and(|known| {
+                    known.refusal.is_none() && now < known.since + ANNOUNCES_WITHIN
+                });
+            if will { Reading::Will } else { Reading::Never }
+        };
+        texts.send(now, view, events, reading, |Sending { packet, readers }| {
             for readers in readers.chunks(RELAY_DESTINATIONS) {
                 let mut relayed = Vec::new();
                 let kind = Kind::ServerRelayReliable;
-                Relay::encode_packet(kind, session, readers, text, &mut relayed);
-                let sealed =
-                    voicemesh_sealing::seal_for_server(ring, now, relayed.into(), peer_of, |_| {
-                        false
-                    });
+                Relay::encode_packet(kind, session, readers, packet, &mut relayed);
+                let sealed = voicemesh_sealing::seal_for_server(
+                    &mut ring.borrow_mut(),
+                    now,
+                    relayed.into(),
+                    |client| Some(peer_of(client)),
+                    |_| false,
+                );
                 for sealed in sealed {
                     let (ForServer::Packet(packet) | ForServer::Text { sent: packet, .. }) = sealed;
                     put(out, Reliability::Reliable, packet);
                 }
             }
-            readers.len()
         });
+    }
+
+    /// Looks at the texts again in time.
+    fn mind_texts(&mut self, now: Duration) {
+        let mut next = NextTimer::after(now);
+        self.texts.timers(&mut next);
+        self.due = next.earliest().map_or(self.due, |at| at.min(self.due));
     }
 }
 

@@ -172,6 +172,9 @@ impl<N: Network> EngineOnNetwork<N> {
             {
                 self.engine.push(EngineEvent::ConnectFailed(reason.clone()));
             }
+            if let NetworkEvent::FromClient { peer, .. } = event {
+                self.engine.set_origin(peer, || self.network.origin(peer));
+            }
             self.engine.handle(now, event);
             self.transmit(now);
             self.settle(now);

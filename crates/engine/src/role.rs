@@ -80,6 +80,14 @@ impl<P> Role<P> {
         matches!(self, Self::Host(host) if !host.serving.packets.to_own_client.is_empty())
     }
 
+    pub(crate) fn serving_mut(&mut self) -> Option<&mut Serving<P>> {
+        match self {
+            Self::DedicatedServer(serving) => Some(serving),
+            Self::Host(host) => Some(&mut host.serving),
+            Self::None | Self::Client(_) => None,
+        }
+    }
+
     pub(crate) fn serving(&self) -> Option<&Serving<P>> {
         match self {
             Self::DedicatedServer(serving) => Some(serving),
@@ -147,6 +155,16 @@ impl<P: Copy + Ord> Serving<P> {
         self.packets.end_client(peer);
         let reason = ClientEndReason::OverBudget;
         Some(EndedClient { client, name: name.unwrap_or_default(), reason })
+    }
+
+    /// Whether a connection has shaken hands, or has tried.
+    pub(crate) fn knows(&self, peer: P) -> bool {
+        self.server.client_of(Connection::Remote(peer)).is_some()
+    }
+
+    /// A connection that it does not know comes from there.
+    pub(crate) fn set_origin(&mut self, peer: P, origin: Option<u64>) {
+        self.server.set_origin(Connection::Remote(peer), origin);
     }
 
     /// A packet of the client in the same process.

@@ -12,8 +12,7 @@ use voicemesh_common::NextTimer;
 use voicemesh_e2ee::{RoomKey, SafetyCode};
 use voicemesh_sealing::{MemberEncryption, OVERHEAD_BYTES, Outgoing, Seeds};
 use voicemesh_session::client::{
-    AudienceMember, ClientEvent, DropCounts, Dropped, OutgoingFrame, Participant, Phase,
-    UnreadReason, View,
+    AudienceMember, ClientEvent, DropCounts, Dropped, OutgoingFrame, Participant, Phase, View,
 };
 use voicemesh_session::network::{
     ClientLookup, Destination, DisconnectReason, NetworkEvent, PacketLimits, Side,
@@ -69,7 +68,12 @@ pub struct VoiceEngine<P> {
     followed_at: Duration,
     links_wait: bool,
     encryption: Option<Box<Encryption>>,
+    /// Who wrote the newest texts, by the names that they had then.
+    authors: VecDeque<(ClientId, String)>,
 }
+
+/// Authors of texts whose names are kept until the owner has taken the texts: those of one update.
+const AUTHORS: usize = 64;
 
 /// What the devices add to the delay.
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,6 +111,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             followed_at: Duration::ZERO,
             links_wait: false,
             encryption: None,
+            authors: VecDeque::new(),
         })
     }
 
@@ -577,6 +582,23 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         Ok(self.as_client()?.send_group_text(group, text)?)
     }
 
+    /// What the author of one of the newest texts was called when it came: it may have left since.
+    pub fn author_name(&self, client: ClientId) -> Option<&str> {
+        let mut authors = self.authors.iter();
+        authors.find(|(author, _)| *author == client).map(|(_, name)| name.as_str())
+    }
+
+    /// Whether others have yet to be sent texts that wait for keys, or to take data that must arrive:
+    /// what a program that leaves may wait for.
+    pub fn has_unsent(&self) -> bool {
+        let encryption = self.encryption.as_ref();
+        encryption.is_some_and(|encryption| encryption.has_waiting_texts())
+            || self.client().is_some_and(|client| {
+                client.has_waiting_texts()
+                    || client.data_pipes().any(|(_, pipe)| pipe.queued_bytes() > 0)
+            })
+    }
+
     fn as_client(&mut self) -> Result<&mut Client<P>, EngineError> {
         self.role.client_mut().ok_or(EngineError::NotAClient)
     }
@@ -646,12 +668,18 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         }
     }
 
+    /// A connection of the own server comes from where `origin` says, which is asked of one that the
+    /// server does not know.
+    pub(crate) fn set_origin(&mut self, peer: P, origin: impl FnOnce() -> Option<u64>) {
+        if let Some(serving) = self.role.serving_mut()
+            && !serving.knows(peer)
+        {
+            serving.set_origin(peer, origin());
+        }
+    }
+
     fn handle_server(&mut self, now: Duration, event: NetworkEvent<P>) {
-        let serving = match &mut self.role {
-            Role::None | Role::Client(_) => return,
-            Role::DedicatedServer(serving) => serving,
-            Role::Host(host) => &mut host.serving,
-        };
+        let Some(serving) = self.role.serving_mut() else { return };
         match event {
             NetworkEvent::FromClient { peer, packet } => {
                 if let Some(ended) = serving.receive(now, peer, &packet) {
@@ -745,8 +773,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 EncryptionEvent::Named { session, client } => {
                     EngineEvent::MemberNamed { session, client }
                 }
-                EncryptionEvent::Unread { text } => {
-                    let why = UnreadReason::Unreadable;
+                EncryptionEvent::Unread { text, why } => {
                     EngineEvent::Session(ClientEvent::TextUnread { text, why })
                 }
             });
@@ -756,6 +783,12 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     fn drain_client(&mut self, now: Duration) {
         while let Some(client) = self.role.client_mut() {
             let Some(event) = client.poll_event() else { return };
+            if let ClientEvent::Text { client, .. } = &event
+                && let Some(name) = self.name_of(*client).map(str::to_owned)
+            {
+                self.authors.truncate(AUTHORS - 1);
+                self.authors.push_front((*client, name));
+            }
             self.take_client_event(now, event);
         }
     }

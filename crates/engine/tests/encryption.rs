@@ -13,22 +13,22 @@ use voicemesh_engine::{
 };
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, PeerKey, ServerParameters};
 use voicemesh_session::GLOBAL_GROUP;
-use voicemesh_session::client::{ClientEvent, UnreadReason};
+use voicemesh_session::client::{ClientEvent, Phase, UnreadReason};
 use voicemesh_session::network::{
-    Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability,
+    Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, PacketLimits, Reliability,
 };
 use voicemesh_wire::packet::{self, Kind, Recipient, Relay, SealedPart, TextData};
 use voicemesh_wire::{ClientId, GroupId};
 
-const TICK: Duration = Duration::from_millis(10);
+pub const TICK: Duration = Duration::from_millis(10);
 const KEY: Option<u8> = Some(1);
 /// Of a frame or a text, that must be found nowhere.
-const WINDOW: usize = 12;
+pub const WINDOW: usize = 12;
 const SECRET: &str = "meet me at the third bridge behind the mill";
 
 /// What passes the network, from whichever peer.
 #[derive(Clone, Default)]
-struct Tape(Rc<RefCell<Vec<Bytes>>>);
+pub struct Tape(Rc<RefCell<Vec<Bytes>>>);
 
 impl Tape {
     fn finds(&self, text: &[u8]) -> bool {
@@ -39,14 +39,19 @@ impl Tape {
         text.windows(WINDOW).any(|window| packets.iter().any(|packet| has(packet, window)))
     }
 
-    fn take(&self) -> Vec<Bytes> {
+    pub fn take(&self) -> Vec<Bytes> {
         std::mem::take(&mut *self.0.borrow_mut())
     }
 }
 
+/// What a server sends in place of a packet, and to whom.
+pub type Attack = Box<dyn FnMut(Duration, PeerKey, &Bytes) -> Vec<(PeerKey, Bytes)>>;
+
 /// A network that is listened to.
-struct Tapped {
-    inner: Endpoint,
+pub struct Tapped {
+    pub inner: Endpoint,
+    /// Its server attacks.
+    pub attack: RefCell<Option<Attack>>,
     tape: Tape,
     /// So many of its next announcements are lost.
     loses: Cell<usize>,
@@ -54,6 +59,11 @@ struct Tapped {
     /// connects again.
     keeps: Cell<bool>,
     connects: Cell<bool>,
+    /// It gives one event in each update.
+    is_slow: Cell<bool>,
+    has_given: Cell<bool>,
+    /// The largest reliable packet.
+    reliable_bytes: usize,
 }
 
 impl Tapped {
@@ -66,6 +76,10 @@ impl Network for Tapped {
     type Peer = PeerKey;
     type ClientParameters = ClientParameters;
     type ServerParameters = ServerParameters;
+
+    fn limits(&self) -> PacketLimits {
+        PacketLimits { reliable_bytes: self.reliable_bytes, ..self.inner.limits() }
+    }
 
     fn connect(&mut self, now: Duration, to: ClientParameters) -> Result<(), NetworkError> {
         if self.keeps.get() {
@@ -93,7 +107,12 @@ impl Network for Tapped {
         if self.connects.take() {
             return Some(NetworkEvent::Connected);
         }
-        self.inner.poll(now)
+        if self.is_slow.get() && self.has_given.take() {
+            return None;
+        }
+        let event = self.inner.poll(now);
+        self.has_given.set(event.is_some());
+        event
     }
 
     fn send_to_server(
@@ -118,7 +137,14 @@ impl Network for Tapped {
         packet: Bytes,
     ) -> Result<(), NetworkError> {
         self.note(&packet);
-        self.inner.send_to_client(now, to, delivery, packet)
+        let Some(attack) = &mut *self.attack.borrow_mut() else {
+            return self.inner.send_to_client(now, to, delivery, packet);
+        };
+        for (to, packet) in attack(now, to, &packet) {
+            // Who has not come yet gets nothing.
+            let _ = self.inner.send_to_client(now, to, delivery, packet);
+        }
+        Ok(())
     }
 
     fn send_to_links(
@@ -137,14 +163,16 @@ impl Network for Tapped {
     }
 }
 
-type Peer = EngineOnNetwork<Tapped>;
+pub type Peer = EngineOnNetwork<Tapped>;
 
 /// A server, first, and clients over memory.
-struct Lan {
-    now: Duration,
+pub struct Lan {
+    pub now: Duration,
     hub: Hub,
-    tape: Tape,
-    peers: Vec<Peer>,
+    pub tape: Tape,
+    pub peers: Vec<Peer>,
+    /// Of the networks that are made from now on.
+    reliable_bytes: usize,
 }
 
 impl Lan {
@@ -161,18 +189,28 @@ impl Lan {
     }
 
     /// A dedicated server without a key, and a client for each key.
-    fn dedicated(keys: &[Option<u8>]) -> Self {
-        let mut lan = Self::empty();
+    pub fn dedicated(keys: &[Option<u8>]) -> Self {
+        Self::empty().with_server(keys)
+    }
+
+    fn with_server(mut self, keys: &[Option<u8>]) -> Self {
+        let lan = &mut self;
         let mut server = lan.peer(None);
         server.run_as_dedicated_server(lan.now, lan.server()).expect("it serves");
         lan.peers.push(server);
         keys.iter().for_each(|key| lan.join(*key));
         lan.run(30, &[]);
-        lan
+        self
     }
 
     fn empty() -> Self {
-        Self { now: Duration::ZERO, hub: Hub::new(), tape: Tape::default(), peers: Vec::new() }
+        Self {
+            now: Duration::ZERO,
+            hub: Hub::new(),
+            tape: Tape::default(),
+            peers: Vec::new(),
+            reliable_bytes: PacketLimits::default().reliable_bytes,
+        }
     }
 
     fn server(&self) -> ServerParameters {
@@ -186,10 +224,14 @@ impl Lan {
         engine.set_tapped(true);
         let network = Tapped {
             inner: self.hub.endpoint(),
+            attack: RefCell::new(None),
             tape: self.tape.clone(),
             loses: Cell::new(0),
             keeps: Cell::new(false),
             connects: Cell::new(false),
+            is_slow: Cell::new(false),
+            has_given: Cell::new(false),
+            reliable_bytes: self.reliable_bytes,
         };
         match key {
             Some(key) => {
@@ -200,7 +242,7 @@ impl Lan {
         }
     }
 
-    fn join(&mut self, key: Option<u8>) {
+    pub fn join(&mut self, key: Option<u8>) {
         let mut client = self.peer(key);
         let to = ClientParameters { address: "here".to_owned() };
         client.run_as_client(self.now, to).expect("it begins");
@@ -208,7 +250,7 @@ impl Lan {
     }
 
     /// So many times 10 ms, in which these hum. The level that each heard, in dBFS.
-    fn run(&mut self, ticks: usize, humming: &[usize]) -> Vec<f32> {
+    pub fn run(&mut self, ticks: usize, humming: &[usize]) -> Vec<f32> {
         let mut heard = vec![Vec::new(); self.peers.len()];
         for _ in 0..ticks {
             self.now += TICK;
@@ -233,7 +275,7 @@ impl Lan {
         levels.into_iter().map(|level| level > -25.0).collect()
     }
 
-    fn id(&self, peer: usize) -> ClientId {
+    pub fn id(&self, peer: usize) -> ClientId {
         let view = self.peers[peer].client().and_then(|client| client.view());
         view.expect("it is in the session").you()
     }
@@ -248,7 +290,7 @@ impl Lan {
         std::iter::from_fn(|| self.peers[peer].poll_event()).collect()
     }
 
-    fn texts(&mut self, peer: usize) -> Vec<String> {
+    pub fn texts(&mut self, peer: usize) -> Vec<String> {
         let text = |event| match event {
             EngineEvent::Session(ClientEvent::Text { text, .. }) => Some(text),
             _ => None,
@@ -269,7 +311,7 @@ fn hum(now: Duration) -> Block {
     })
 }
 
-fn everyone() -> Recipient {
+pub fn everyone() -> Recipient {
     Recipient::Group(GroupId::of(GLOBAL_GROUP))
 }
 
@@ -491,6 +533,79 @@ fn a_text_waits_for_the_keys_of_one_who_has_just_come() {
     }
     assert_eq!(lan.texts(2), ["first", "second"]);
     assert_eq!(lan.texts(0), ["first", "second"]);
+}
+
+/// Another one joins, and writes as soon as it is in the session.
+fn join_and_write(lan: &mut Lan, text: &str, is_slow: bool) -> usize {
+    let newcomer = lan.peers.len();
+    lan.join(KEY);
+    lan.peers[newcomer].network().is_slow.set(is_slow);
+    let is_in = |peer: &Peer| peer.client().is_some_and(|it| it.phase() == Phase::Joined);
+    while !is_in(&lan.peers[newcomer]) {
+        lan.run(1, &[]);
+    }
+    let now = lan.now;
+    lan.peers[newcomer].send_text(now, everyone(), text).expect("it is taken");
+    newcomer
+}
+
+fn unread(lan: &mut Lan, peer: usize) -> Option<UnreadReason> {
+    lan.events(peer).into_iter().find_map(|event| match event {
+        EngineEvent::Session(ClientEvent::TextUnread { why, .. }) => Some(why),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_waits_for_the_keys_of_several_is_sealed_once_for_all_of_them() {
+    let mut lan = Lan::dedicated(&[KEY; 6]);
+    lan.tape.take();
+    // Longer than anything else that is sealed.
+    let text = SECRET.repeat(10);
+    let newcomer = join_and_write(&mut lan, &text, false);
+    assert!(lan.peers[newcomer].has_unsent(), "who leaves now waits for their keys");
+    lan.run(60, &[]);
+    (1..newcomer).for_each(|peer| assert_eq!(lan.texts(peer), [&*text], "{peer}"));
+    assert!(!lan.peers[newcomer].has_unsent());
+    let relayed = lan.tape.take().into_iter().filter(|packet| {
+        packet::open(packet).is_ok_and(|(header, body)| {
+            let inside = Relay::decode(body).map(|relay| relay.packet.len());
+            header.kind == Kind::ServerRelayReliable && inside.is_ok_and(|it| it > text.len())
+        })
+    });
+    assert_eq!(relayed.count(), 1, "packets with the text");
+}
+
+/// Where the answer to the handshake cannot name all who are there.
+#[test]
+fn a_text_that_is_written_before_the_roster_is_complete_reaches_all_who_are_there() {
+    let mut lan = Lan { reliable_bytes: 512, ..Lan::empty() }.with_server(&[KEY; 40]);
+    lan.run(50, &[]);
+    let newcomer = join_and_write(&mut lan, SECRET, true);
+    let known = lan.peers[newcomer].client().map_or(0, |client| client.others().len());
+    assert!(known < 40, "{known} are known when it writes");
+    lan.run(300, &[]);
+    (1..newcomer).for_each(|peer| assert_eq!(lan.texts(peer), [SECRET], "{peer}"));
+}
+
+#[test]
+fn who_writes_and_is_alone_or_to_a_group_without_listeners_reads_which() {
+    let mut lan = Lan::dedicated(&[]);
+    let newcomer = join_and_write(&mut lan, SECRET, false);
+    assert_eq!(unread(&mut lan, newcomer), None, "others may become known yet");
+    lan.run(110, &[]);
+    assert_eq!(unread(&mut lan, newcomer), Some(UnreadReason::Alone));
+    assert!(!lan.peers[newcomer].has_unsent());
+    let now = lan.now;
+    lan.peers[newcomer].send_text(now, everyone(), SECRET).expect("it is taken");
+    lan.run(1, &[]);
+    assert_eq!(unread(&mut lan, newcomer), Some(UnreadReason::Alone), "then at once");
+    lan.join(KEY);
+    lan.run(110, &[]);
+    let now = lan.now;
+    lan.peers[newcomer].send_group_text(now, "no one is here", SECRET).expect("it is taken");
+    lan.run(1, &[]);
+    assert_eq!(unread(&mut lan, newcomer), Some(UnreadReason::NoListeners));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod crowd;
 mod encryption;
 mod frames;
 mod host;
+mod malicious;
 mod mirror;
 mod modes;
 mod outputs;

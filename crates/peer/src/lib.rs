@@ -40,6 +40,7 @@ mod command;
 mod connect;
 mod data;
 mod event;
+mod flush;
 mod game;
 mod handles;
 mod identity;

@@ -14,8 +14,8 @@ use voicemesh_engine::{EngineError, EngineEvent, EngineOnNetwork};
 use voicemesh_session::Network;
 use voicemesh_session::client::{ClientEvent, UnreadReason};
 use voicemesh_session::voice_targets::VoiceTarget;
-use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::Recipient;
+use voicemesh_wire::{DisplayName, PeerId};
 
 use crate::command::{TextTo, VoiceCommand};
 use crate::event::{DeviceEvent, DeviceRole, Event, RoomEvent, VoiceEvent};
@@ -395,9 +395,14 @@ impl VoiceLoop {
                 let _ = self.hush(now, engine, directory, &VoiceTarget::Group(group.clone()));
                 Some(VoiceEvent::GroupRefused { group }.into())
             }
-            EngineEvent::Session(ClientEvent::Text { from, recipient, group, text, .. }) => {
+            EngineEvent::Session(ClientEvent::Text { from, client, recipient, group, text }) => {
                 directory.peer(from).map(|from| {
-                    let name = directory.name(engine, from).unwrap_or_default();
+                    let name = directory.name(engine, from).or_else(|| {
+                        // It has written right before it left.
+                        let name = engine.author_name(client)?;
+                        Some(DisplayName::received(name, from).as_str().to_owned())
+                    });
+                    let name = name.unwrap_or_default();
                     let private = matches!(recipient, Recipient::Client(_));
                     RoomEvent::Text { from, name, private, group, text }.into()
                 })

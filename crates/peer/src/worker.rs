@@ -28,6 +28,7 @@ use crate::carrier::RealCarrier;
 use crate::command::{Command, LobbyCommand};
 use crate::data::{DataCommand, SendLedger};
 use crate::event::{Event, RoomEvent, TimedEvent, VoiceEvent};
+use crate::flush::Flush;
 use crate::game::PendingPositions;
 use crate::identity::RoomFiles;
 use crate::inbox::{Wake, WorkerReceiver, park};
@@ -63,7 +64,7 @@ pub(crate) struct Worker {
     ledger: Arc<SendLedger>,
     /// Empty between turns.
     data_commands: VecDeque<DataCommand>,
-    leaving_since: Option<Duration>,
+    flush: Flush,
     sleep: SleepWatch,
 }
 
@@ -105,7 +106,7 @@ impl Worker {
             recording: Recording::from_the_beginning(recorder),
             ledger,
             data_commands: VecDeque::new(),
-            leaving_since: None,
+            flush: Flush::default(),
             sleep: SleepWatch::start(),
         }
     }
@@ -133,7 +134,7 @@ impl Worker {
             self.record(now);
             self.update_status(now);
             self.take_events(now);
-            if flow.is_break() && self.may_go(now) {
+            if flow.is_break() && self.flush.is_done(now, &self.engine) {
                 break;
             }
             self.publish(now);
@@ -164,7 +165,7 @@ impl Worker {
             self.command(now, command);
         }
         if is_leaving {
-            self.leaving_since.get_or_insert(now);
+            self.flush.begin(now);
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

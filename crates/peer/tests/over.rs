@@ -502,12 +502,36 @@ fn a_network_that_panics_ends_the_voice_which_is_said_once() {
 }
 
 /// Frames until this is so.
-fn until(games: &mut [&mut Game], what: &str, mut is_so: impl FnMut(&[&mut Game]) -> bool) {
+fn until(games: &mut [&mut Game], what: &str, mut is_so: impl FnMut(&mut [&mut Game]) -> bool) {
     let began = Instant::now();
     while !is_so(games) {
         assert!(began.elapsed() < PATIENCE, "{what}");
         games.iter_mut().for_each(|game| game.frame());
         std::thread::yield_now();
+    }
+}
+
+/// What is written right behind a join waits for the others' keys.
+#[test]
+fn who_writes_and_leaves_is_read_whether_it_stops_or_is_dropped() {
+    for is_stopped in [true, false] {
+        let hub = Hub::new();
+        let with_key = |options: Options| options.room_key(RoomKey::new([1; 16]));
+        let mut ada = Game::new(&hub, "Ada", with_key);
+        ada.mode = Mode::Host;
+        until(&mut [&mut ada], "she hosts", |games| games[0].voice.snapshot().connected);
+        let mut ben = Game::new(&hub, "Ben", with_key);
+        ben.mode = Mode::Client;
+        let is_in = |event: &RoomEvent| matches!(event, RoomEvent::Connected);
+        until(&mut [&mut ada, &mut ben], "he joins", |games| games[1].take(is_in).is_some());
+        ben.voice.send_text("I cannot stay");
+        if is_stopped {
+            ben.voice.stop();
+            until(&mut [&mut ada], "his words", |games| games[0].has_text("I cannot stay"));
+        } else {
+            drop(ben);
+            until(&mut [&mut ada], "his words", |games| games[0].has_text("I cannot stay"));
+        }
     }
 }
 

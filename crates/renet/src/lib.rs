@@ -143,6 +143,10 @@ impl Network for RenetNetwork {
         Ok(())
     }
 
+    fn origin(&self, client: RenetPeer) -> Option<u64> {
+        self.server.as_ref()?.origin(client)
+    }
+
     fn stop_hosting(&mut self, _now: Duration) {
         if let Some(mut server) = self.server.take() {
             server.stop();

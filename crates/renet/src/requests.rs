@@ -22,6 +22,14 @@ const LIFE: Duration = Duration::from_secs(10);
 /// Clocks may be wrong by two days.
 const LATEST_SECONDS: u64 = 2 * TOKEN_SECONDS;
 
+/// An IPv4 address, or an IPv6 network of 64 bits, as a number.
+pub(crate) fn origin(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    }
+}
+
 /// The requests that netcode keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
@@ -172,6 +180,15 @@ mod tests {
         ] {
             assert_eq!(ask(from), Vec::from_iter(gone), "{from}");
         }
+    }
+
+    #[test]
+    fn who_comes_from_one_address_or_network_of_ipv6_has_one_origin() {
+        let origin = |address: &str| origin(address.parse().unwrap());
+        assert_eq!(origin("192.0.2.1"), origin("::ffff:192.0.2.1"));
+        assert_ne!(origin("192.0.2.1"), origin("192.0.2.2"));
+        assert_eq!(origin("2001:db8::1"), origin("2001:db8::2"));
+        assert_ne!(origin("2001:db8::1"), origin("2001:db8:0:1::1"));
     }
 
     #[test]

@@ -46,8 +46,8 @@ struct Clients {
     /// Those who are connected, with what is known of their payloads.
     checks: BTreeMap<u64, PayloadCheck>,
     addresses: BTreeSet<SocketAddr>,
-    /// Those who are gone since the last look.
-    gone: Vec<u64>,
+    /// Those who are gone since the last look, and what they sent before that was not taken yet.
+    gone: Vec<(u64, Vec<Bytes>)>,
 }
 
 impl ServerSide {
@@ -109,8 +109,12 @@ impl ServerSide {
         self.update_clients();
         // What renet says of clients was said to it by `handle`.
         while self.connections.get_event().is_some() {}
-        let gone = self.clients.gone.drain(..).map(RenetPeer);
-        events.extend(gone.map(|peer| NetworkEvent::ClientGone { peer }));
+        for (client, packets) in self.clients.gone.drain(..) {
+            let peer = RenetPeer(client);
+            let last = packets.into_iter();
+            events.extend(last.map(|packet| NetworkEvent::FromClient { peer, packet }));
+            events.push_back(NetworkEvent::ClientGone { peer });
+        }
         self.take_packets(events);
         Ok(())
     }
@@ -218,6 +222,11 @@ impl ServerSide {
         }
     }
 
+    /// The address of a client, without its port; of IPv6 the network.
+    pub(crate) fn origin(&self, client: RenetPeer) -> Option<u64> {
+        self.netcode.client_addr(client.0).map(|address| crate::requests::origin(address.ip()))
+    }
+
     /// Ends one connection, with the next look.
     pub(crate) fn end(&mut self, client: RenetPeer) {
         self.connections.disconnect(client.0);
@@ -285,11 +294,19 @@ fn handle(
             Some((addr, payload.to_vec()))
         }
         ServerResult::ClientDisconnected { client_id, addr, payload } => {
-            connections.remove_connection(client_id);
             clients.addresses.remove(&addr);
-            if clients.checks.remove(&client_id).is_some() {
-                clients.gone.push(client_id);
+            if let Some(mut check) = clients.checks.remove(&client_id) {
+                // Who leaves may have written right before: as much as its channels hold.
+                let next = || {
+                    crate::connection::next_packet(&mut check, |channel| {
+                        connections.receive_message(client_id, channel)
+                    })
+                };
+                let last = std::iter::from_fn(next);
+                let last = last.take_while(|packet| !crate::connection::is_too_large(packet));
+                clients.gone.push((client_id, last.collect()));
             }
+            connections.remove_connection(client_id);
             payload.map(|payload| (addr, payload.to_vec()))
         }
     }

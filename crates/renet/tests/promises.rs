@@ -463,3 +463,35 @@ fn without_links_each_destination_gets_one_copy_through_the_server() {
         assert_eq!(arrived.len(), 2 * copies);
     }
 }
+
+#[test]
+fn what_a_client_sends_right_before_it_leaves_arrives_before_it_is_gone() {
+    let mut now = TICK;
+    let mut host = RenetNetwork::new();
+    host.host(now, at(any(), Vec::new())).unwrap();
+    let mut client = RenetNetwork::new();
+    client.connect(now, to(host.serves_at().unwrap())).unwrap();
+    while client.poll(now) != Some(NetworkEvent::Connected) {
+        now += TICK;
+        assert!(now < PATIENCE, "it connects");
+        while host.poll(now).is_some() {}
+    }
+    for words in [&b"my last words"[..], b"and one more"] {
+        client.send_to_server(now, Reliability::Reliable, Bytes::from_static(words)).unwrap();
+    }
+    client.disconnect(now);
+    let mut events = Vec::new();
+    while !matches!(events.last(), Some(NetworkEvent::ClientGone { .. })) {
+        now += TICK;
+        assert!(now < PATIENCE, "{events:?}");
+        events.extend(std::iter::from_fn(|| host.poll(now)));
+    }
+    let packets: Vec<Bytes> = events
+        .into_iter()
+        .filter_map(|event| match event {
+            NetworkEvent::FromClient { packet, .. } => Some(packet),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(packets, [&b"my last words"[..], b"and one more"]);
+}

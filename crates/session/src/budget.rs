@@ -4,6 +4,7 @@
 //! each pair of members beside it. Where there is none, the session's server charges by itself
 //! ([`ServerConfig::budgets`](crate::ServerConfig::budgets)).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use voicemesh_common::{Rate, TokenBucket};
@@ -282,6 +283,47 @@ impl Budget {
     }
 }
 
+/// By then a budget is full again, however much of it was spent.
+const REFILLED_AFTER: Duration = Duration::from_secs(10);
+/// Budgets of connections that have ended; when there are more, the oldest is forgotten.
+const KEPT: usize = 1024;
+
+/// What connections had left as they ended, until that would be full again. Who comes back within
+/// that time goes on with it, and does not begin with another.
+#[derive(Debug, Default)]
+pub(crate) struct KeptBudgets(VecDeque<KeptBudget>);
+
+#[derive(Debug)]
+struct KeptBudget {
+    origin: u64,
+    at: Duration,
+    budget: Budget,
+}
+
+impl KeptBudgets {
+    /// A connection of this origin has ended.
+    pub(crate) fn put(&mut self, now: Duration, origin: u64, budget: Budget) {
+        self.forget_full(now);
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(KeptBudget { origin, at: now, budget });
+    }
+
+    /// What one of this origin has left, for the next connection of it.
+    pub(crate) fn take(&mut self, now: Duration, origin: u64) -> Option<Budget> {
+        self.forget_full(now);
+        let at = self.0.iter().position(|kept| kept.origin == origin)?;
+        self.0.remove(at).map(|kept| kept.budget)
+    }
+
+    fn forget_full(&mut self, now: Duration) {
+        while self.0.front().is_some_and(|kept| now >= kept.at + REFILLED_AFTER) {
+            self.0.pop_front();
+        }
+    }
+}
+
 /// Budgets are for a room of so many.
 const MEMBERS: usize = 64;
 
@@ -308,6 +350,25 @@ mod tests {
             let now = Duration::from_secs(2) + Duration::from_millis(number * 5);
             assert!(budget.spend(now, Cost::Packet { copies: 49, bytes: 150 }), "packet {number}");
         }
+    }
+
+    #[test]
+    fn a_budget_that_is_kept_no_longer_was_full_again() {
+        let Budgets { messages, broadcasts, answers, signals, copies, bytes, .. } =
+            Budgets::default();
+        for rate in [messages, broadcasts, answers, signals, copies, bytes] {
+            assert!(rate.burst / rate.per_second <= REFILLED_AFTER.as_secs_f64(), "{rate:?}");
+        }
+        let mut kept = KeptBudgets::default();
+        let full = || Budget::of_connection(Duration::ZERO, &Budgets::default());
+        for origin in 0..=KEPT as u64 {
+            kept.put(Duration::ZERO, origin, full());
+        }
+        assert!(kept.take(Duration::ZERO, 0).is_none(), "more than are kept");
+        assert!(kept.take(Duration::ZERO, 1).is_some());
+        assert!(kept.take(Duration::ZERO, 1).is_none(), "once");
+        assert!(kept.take(REFILLED_AFTER, 2).is_none());
+        assert_eq!(kept.0.len(), 0);
     }
 
     /// Sixteen kilobytes of groups again and again, by so many connections of one address.

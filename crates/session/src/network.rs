@@ -130,6 +130,20 @@ pub trait Network {
     /// `poll` at the latest.
     fn flush(&mut self, _now: Duration) {}
 
+    /// What the connections of one person have in common, as far as this network knows: a number made
+    /// of the address, or of an account. By it the server's budget outlives a connection. `None`:
+    /// each connection begins with a full one.
+    fn origin(&self, _client: Self::Peer) -> Option<u64> {
+        None
+    }
+
+    /// Whether packets come and go only while the owner of this network works, as a game does in its
+    /// frames. Such an owner must not wait for a client that leaves, and the client then does not
+    /// wait for keys on their way.
+    fn needs_its_owner(&self) -> bool {
+        false
+    }
+
     /// Whether the server passes on what it is sent.
     fn server_health(&self) -> ServerHealth {
         ServerHealth::UNKNOWN

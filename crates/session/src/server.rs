@@ -20,7 +20,7 @@ use voicemesh_wire::packet::{
 use voicemesh_wire::{ClientId, DecodeError, GroupId, Permissions, SessionId};
 
 use crate::GLOBAL_GROUP;
-use crate::budget::{Budget, Budgets, Cost, factor_of};
+use crate::budget::{Budget, Budgets, Cost, KeptBudgets, factor_of};
 use crate::table::Table;
 use crate::transport::Delivery;
 use ids::IdPool;
@@ -164,6 +164,9 @@ pub struct Server<P> {
     clients: BTreeMap<ClientId, Receiver<P>>,
     table: Table,
     strangers: BTreeMap<P, Duration>,
+    kept_budgets: KeptBudgets,
+    /// A connection that has just come, and its origin.
+    newcomer: Option<(P, u64)>,
     relays: u64,
 }
 
@@ -188,6 +191,8 @@ struct Connection {
     name: Option<String>,
     /// What it may still make the server send; `None`: no limit.
     budget: Option<Budget>,
+    /// What it has in common with other connections of the same person.
+    origin: Option<u64>,
 }
 
 /// A joined client as a sender.
@@ -222,6 +227,8 @@ impl<P: Copy + Ord> Server<P> {
             clients: BTreeMap::new(),
             table: Table::default(),
             strangers: BTreeMap::new(),
+            kept_budgets: KeptBudgets::default(),
+            newcomer: None,
             relays: 0,
         }
     }
@@ -305,9 +312,11 @@ impl<P: Copy + Ord> Server<P> {
     /// A connection is gone. Sends RemoveClient to all others, once.
     pub fn disconnected(&mut self, now: Duration, peer: P, out: &mut impl ServerOutput<P>) {
         self.strangers.remove(&peer);
-        let Some(Connection { client, owner, joined, .. }) = self.connections.remove(&peer) else {
-            return;
-        };
+        let Some(connection) = self.connections.remove(&peer) else { return };
+        let Connection { client, owner, joined, budget, origin, .. } = connection;
+        if let (Some(budget), Some(origin)) = (budget, origin) {
+            self.kept_budgets.put(now, origin, budget);
+        }
         self.ids.release(now, client, owner);
         if joined {
             self.clients.remove(&client);
@@ -350,6 +359,13 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
+    /// Where a connection comes from that has not shaken hands: its address, or an account. To be said
+    /// before its first packet. Who leaves and comes back from there goes on with the budget that was
+    /// left; without it each connection begins with a full one.
+    pub fn set_origin(&mut self, peer: P, origin: Option<u64>) {
+        self.newcomer = origin.map(|origin| (peer, origin));
+    }
+
     /// A connection is the server's own, in one process with it: it has no budget.
     pub fn lift_budget(&mut self, peer: P) {
         if let Some(connection) = self.connections.get_mut(&peer) {
@@ -386,7 +402,9 @@ impl<P: Copy + Ord> Server<P> {
         };
         self.charge(now, peer, packet)?;
         match (ToServer::decode(header.kind, body)?, sender) {
-            (ToServer::HandshakeRequest(request), _) => self.handshake(now, peer, request, out),
+            (ToServer::HandshakeRequest(request), _) => {
+                self.handshake(now, peer, packet, request, out)
+            }
             (_, None) => Err(DropReason::NotJoined),
             (ToServer::RelayReliable(relay), Some(sender)) => {
                 self.relay(sender, packet, relay, Delivery::Reliable, out)
@@ -467,12 +485,19 @@ impl<P: Copy + Ord> Server<P> {
         &mut self,
         now: Duration,
         peer: P,
+        packet: &[u8],
         request: HandshakeRequest,
         out: &mut impl ServerOutput<P>,
     ) -> Result<Verdict, DropReason> {
         let client = match self.connections.get(&peer) {
             Some(connection) => connection.client,
-            None => self.reserve(now, peer, None).map_err(|SessionFull| DropReason::Full)?,
+            None => {
+                let client =
+                    self.reserve(now, peer, None).map_err(|SessionFull| DropReason::Full)?;
+                // It may have little left from before.
+                self.charge(now, peer, packet)?;
+                client
+            }
         };
         let bytes = self.send_state(client, peer, out);
         if let Some(budget) =
@@ -636,6 +661,12 @@ impl<P: Copy + Ord> Server<P> {
         }
         let client = self.ids.allocate(now, owner).ok_or(SessionFull)?;
         self.strangers.remove(&peer);
+        let newcomer = self.newcomer.take_if(|(newcomer, _)| *newcomer == peer);
+        let origin = newcomer.map(|(_, origin)| origin);
+        let budget = self.config.budgets.as_ref().map(|budgets| {
+            let left = origin.and_then(|origin| self.kept_budgets.take(now, origin));
+            left.unwrap_or_else(|| Budget::of_connection(now, budgets))
+        });
         self.connections.insert(
             peer,
             Connection {
@@ -650,11 +681,8 @@ impl<P: Copy + Ord> Server<P> {
                 takes_group_text: false,
                 takes_data: true,
                 name: None,
-                budget: self
-                    .config
-                    .budgets
-                    .as_ref()
-                    .map(|budgets| Budget::of_connection(now, budgets)),
+                budget,
+                origin,
             },
         );
         Ok(client)

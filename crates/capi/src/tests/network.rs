@@ -186,3 +186,43 @@ fn a_handle_may_be_closed_by_a_function_of_its_network() {
     assert_eq!(calls.stops.get(), 1, "and its server is ended");
     assert_eq!(vmesh_over_update(peer), VMESH_ERROR_CLOSED);
 }
+
+#[test]
+fn a_key_has_sixteen_bytes_or_is_refused() {
+    let calls = leak();
+    let network = table(calls);
+    let key = [7_u8; 17];
+    for (bytes, length, result) in [
+        (key.as_ptr(), 16, VMESH_OK),
+        (null(), 0, VMESH_OK),
+        (key.as_ptr(), 15, VMESH_ERROR_BAD_VALUE),
+        (key.as_ptr(), 17, VMESH_ERROR_BAD_VALUE),
+        // Who forgets the length does not mean to go without.
+        (key.as_ptr(), 0, VMESH_ERROR_BAD_VALUE),
+        (null(), 16, VMESH_ERROR_NULL),
+    ] {
+        let options = vmesh_options { room_key: bytes, room_key_length: length, ..options() };
+        let mut peer = 1;
+        // SAFETY: structures with their sizes, a key of so many bytes, and a place for the handle.
+        let opened = unsafe { vmesh_over_new(&options, &network, &raw mut peer) };
+        assert_eq!(opened, result, "{length} bytes");
+        if opened == VMESH_OK {
+            assert_eq!(has_room_key(peer), !bytes.is_null());
+            assert_eq!(vmesh_room_close(peer), VMESH_OK);
+        }
+    }
+}
+
+/// As the voice's situation says it, which is there from its thread's first turn on.
+fn has_room_key(peer: vmesh_room) -> bool {
+    loop {
+        assert_eq!(vmesh_over_update(peer), VMESH_OK);
+        let found = crate::room::with(peer, |backend| {
+            Ok(backend.read_snapshot(|now| (!now.name.is_empty()).then_some(now.has_room_key)))
+        });
+        if let Ok(Some(has_room_key)) = found {
+            return has_room_key;
+        }
+        std::thread::yield_now();
+    }
+}

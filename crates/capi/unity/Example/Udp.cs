@@ -1,10 +1,10 @@
 // Voice over a plain UDP socket, as a game that brings its own networking has it: an integration in three classes, and a program
 // that hosts or joins.
 //
-//   mono Udp.exe host PORT NAME INPUT OUTPUT
-//   mono Udp.exe join PORT NAME INPUT OUTPUT
+//   mono Udp.exe host PORT NAME INPUT OUTPUT [KEY]
+//   mono Udp.exe join PORT NAME INPUT OUTPUT [KEY]
 //
-// It prints what happens as lines of JSON, and ends with standard input. A reliable datagram is sent again until it is
+// KEY, 16 bytes in base64, encrypts end to end between those who have it. It prints what happens as lines of JSON, and ends with standard input. A reliable datagram is sent again until it is
 // acknowledged, which is as much as an example needs: it knows no congestion and no security.
 
 using System;
@@ -313,6 +313,11 @@ internal static class Udp
         var mode = arguments[0] == "host" ? NetworkMode.Host : NetworkMode.Client;
         var port = int.Parse(arguments[1]);
         var options = new JoinOptions { Name = arguments[2], Input = arguments[3], Output = arguments[4] };
+        if (arguments.Length > 5)
+        {
+            // 16 random bytes that the game hands to all players with the invitation.
+            options.RoomKey = Convert.FromBase64String(arguments[5]);
+        }
         var input = new Thread(() =>
         {
             Console.In.ReadLine();
@@ -359,6 +364,7 @@ internal static class Udp
             case EventType.PeerLeft: Line("peer-left", happened.Name, ""); break;
             case EventType.FirstHeard: Line("first-heard", "", ""); break;
             case EventType.Text: Line("text", happened.Name, happened.Text); break;
+            case EventType.EncryptionChanged: Line("encryption", happened.Peer.ToString(), happened.Code); break;
             case EventType.ServerAway: Line("server-away", "", happened.Text); break;
             case EventType.Warned: Line("warned", "", happened.Text); break;
         }

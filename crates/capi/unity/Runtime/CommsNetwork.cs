@@ -80,7 +80,7 @@ namespace Voicemesh
         private volatile bool isDisposed;
         private Exception thrown;
 
-        /// <summary>The voice with its devices. Of the options count those of name and sound; null or empty is the default. The
+        /// <summary>The voice with its devices. Of the options count those of name, sound and key; null or empty is the default. The
         /// sizes are those of the largest packets that the network carries whole; 0 is 1200 and 16384.</summary>
         protected BaseCommsNetwork(JoinOptions options, int unreliableBytes = 0, int reliableBytes = 0)
         {

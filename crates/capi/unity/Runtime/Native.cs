@@ -305,6 +305,8 @@ namespace Voicemesh
         public NativeString Token;
         public int RenewsToken;
         public uint InputChannel;
+        public IntPtr RoomKey;
+        public UIntPtr RoomKeyLength;
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -52,6 +52,12 @@ namespace Voicemesh
         public bool RelayOnly;
         /// <summary>Does not encrypt end to end, so that the server can hear what it relays, unless the room's link has a key.</summary>
         public bool Unencrypted;
+        /// <summary>16 random bytes, the same for all members, with which speech, texts and names are encrypted end to end; null for
+        /// none. A voice over the game's own network is encrypted with a key only: hand it out by a way that the network's server
+        /// does not see. Who has another key, or none, neither hears nor is heard, and is called "Member"; EventType.EncryptionChanged
+        /// says "refused" or "unable" of it, and "verified" of one that has the key. Another length throws with Result.BadValue. In a
+        /// room the key of the room's link comes first.</summary>
+        public byte[] RoomKey;
         public bool Muted;
         public readonly Dictionary<string, string> Metadata = new Dictionary<string, string>();
 
@@ -165,6 +171,11 @@ namespace Voicemesh
             native.ProgramInput = options.ProgramInput ? 1 : 0;
             native.ProgramOutput = options.ProgramOutput ? 1 : 0;
             native.ManualFlush = options.ManualFlush ? 1 : 0;
+            if (options.RoomKey != null)
+            {
+                native.RoomKey = texts.Add(options.RoomKey);
+                native.RoomKeyLength = (UIntPtr)options.RoomKey.Length;
+            }
             return native;
         }
 
@@ -480,6 +491,13 @@ namespace Voicemesh
                 var data = Take(bytes.Length + 1);
                 Marshal.Copy(bytes, 0, data, bytes.Length);
                 return new NativeString { Data = data, Length = (UIntPtr)bytes.Length };
+            }
+
+            public IntPtr Add(byte[] bytes)
+            {
+                var data = Take(bytes.Length + 1);
+                Marshal.Copy(bytes, 0, data, bytes.Length);
+                return data;
             }
 
             public IntPtr Add(Dictionary<string, string> pairs)

@@ -511,9 +511,10 @@ impl Talk {
     }
 
     /// A text that no one present can read is not sent. Where someone has just come, the session
-    /// knows.
+    /// knows; and over a host others are shown once they have told their names, a moment after the
+    /// session knows of them.
     fn must_be_read_by_one(&self) -> Result<(), String> {
-        if self.people.others() == 0 {
+        if self.people.others() == 0 && self.served_by.is_room() {
             return Err("Not sent: no one else is here.".to_owned());
         }
         let peers = &self.summary.snapshot.peers;

@@ -126,6 +126,10 @@ impl<N: Network> Network for Polled<N> {
         None
     }
 
+    fn needs_its_owner(&self) -> bool {
+        true
+    }
+
     fn send_to_server(
         &mut self,
         now: Duration,

@@ -33,7 +33,8 @@ use crate::voice_loop::{EVENTS, Publisher, VoiceLoop};
 /// [`run_as_host`](Self::run_as_host) and its siblings start it by hand. It may be started, stopped
 /// and started again in any order; groups, handles and what was set of the sound stay.
 ///
-/// No call blocks, but for dropping it, which waits for its thread: milliseconds. A game calls
+/// No call blocks, but for dropping it, which waits for its thread: milliseconds, or as long as
+/// [`stop`](Self::stop) if that is not done. A game calls
 /// [`update`](Self::update) once a frame, and goes on being heard when it does not.
 ///
 /// Members are known by a [`PeerId`] that is made of the session and the client in it, and by the
@@ -189,7 +190,10 @@ impl<N: Network> Voice<N> {
         self.run(Start::DedicatedServer(parameters));
     }
 
-    /// Ends what runs. Harmless when nothing does.
+    /// Ends what runs. Harmless when nothing does. Where texts wait for the keys of others
+    /// ([`Options::room_key`]) it goes on until they are sent, for at most 0.4 s; the mode of
+    /// [`snapshot`](Self::snapshot) is `none` once it has ended. Dropping a voice over a
+    /// [`polled`](super::polled) network does not wait so: stop it first.
     pub fn stop(&mut self) {
         self.followed = None;
         self.order(ModeRequest::Stop);

@@ -20,6 +20,7 @@ use super::members::{Change, Members};
 use super::orders::{Follow, ModeRequest, Orders};
 use crate::command::{Command, VoiceCommand};
 use crate::event::{ErrorCode, Event, RoomEvent};
+use crate::flush::Flush;
 use crate::inbox::{Wake, park};
 use crate::shared::Shared;
 use crate::sleep_watch::SleepWatch;
@@ -40,6 +41,8 @@ pub(super) struct Worker<N: Network> {
     groups: BTreeSet<String>,
     /// How the game's network is followed.
     followed: Option<Follow<N>>,
+    /// What runs is to end.
+    flush: Flush,
     mirror: ModeMirror,
     sleep: SleepWatch,
     ends: Ends<N>,
@@ -69,6 +72,7 @@ impl<N: Network> Worker<N> {
             members_due: Duration::ZERO,
             groups: [GLOBAL_GROUP.to_owned()].into(),
             followed: None,
+            flush: Flush::default(),
             mirror: ModeMirror::new(),
             sleep: SleepWatch::start(),
             ends,
@@ -88,14 +92,17 @@ impl<N: Network> Worker<N> {
                 self.voice.sound.drop_captured();
             }
             self.take_order(now);
-            while let Ok(command) = self.ends.commands.try_recv() {
-                self.command(now, command);
+            self.take_commands(now);
+            if is_leaving {
+                self.flush.begin(now);
+            } else {
+                self.stop_when_flushed(now);
+                self.follow(now);
             }
-            self.follow(now);
             self.engine.update(now);
             self.voice.run_sound(now, &mut self.engine, &self.members);
             self.take_events(now);
-            if is_leaving {
+            if is_leaving && self.may_go(now) {
                 break;
             }
             self.publish(now);
@@ -113,16 +120,43 @@ impl<N: Network> Worker<N> {
             None => {}
             Some(ModeRequest::Stop) => {
                 self.followed = None;
-                self.engine.stop(now);
+                self.flush.begin(now);
+                // What was written before.
+                self.take_commands(now);
             }
             Some(ModeRequest::Run(start)) => {
                 self.followed = None;
+                self.flush.end();
                 match start.start(now, &mut self.engine) {
                     Ok(()) => self.begun(now),
                     Err(error) => self.failed(now, "not-started", error.to_string()),
                 }
             }
-            Some(ModeRequest::Follow(follow)) => self.followed = Some(follow),
+            Some(ModeRequest::Follow(follow)) => {
+                if self.flush.end() {
+                    self.engine.stop(now);
+                }
+                self.followed = Some(follow);
+            }
+        }
+    }
+
+    fn stop_when_flushed(&mut self, now: Duration) {
+        if self.flush.is_done(now, &self.engine) {
+            self.flush.end();
+            self.engine.stop(now);
+        }
+    }
+
+    /// Whether the thread may end. While the game waits for that, nothing comes by a network that
+    /// only the game runs.
+    fn may_go(&self, now: Duration) -> bool {
+        self.engine.network().needs_its_owner() || self.flush.is_done(now, &self.engine)
+    }
+
+    fn take_commands(&mut self, now: Duration) {
+        while let Ok(command) = self.ends.commands.try_recv() {
+            self.command(now, command);
         }
     }
 

@@ -3,16 +3,13 @@
 
 use std::time::Duration;
 
-use voicemesh_session::client::{self, Client};
+use voicemesh_session::client;
 use voicemesh_session::data::PipeEvent;
 use voicemesh_wire::PeerId;
 
 use super::Worker;
 use crate::data::DataCommand;
 use crate::event::{DataEvent, Event};
-
-/// Who leaves stays so long at most for others to take what must arrive.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
 
 impl Worker {
     /// What the program wants sent.
@@ -67,17 +64,6 @@ impl Worker {
             client.forget_data(peer);
         }
         self.ledger.left(peer);
-    }
-
-    /// Whether this peer can leave: everyone who can be reached has taken what must arrive and was
-    /// sent the texts that waited for keys, or had the time.
-    pub(super) fn may_go(&self, now: Duration) -> bool {
-        let had_time = self.leaving_since.is_none_or(|since| now >= since + FLUSH_TIMEOUT);
-        let has_taken_all = |client: &Client<PeerId>| {
-            !client.has_waiting_texts()
-                && client.data_pipes().all(|(_, pipe)| pipe.queued_bytes() == 0)
-        };
-        had_time || self.engine.client().is_none_or(has_taken_all)
     }
 
     fn data_event(&mut self, now: Duration, peer: PeerId, event: client::DataEvent) {

@@ -163,7 +163,7 @@ impl Worker {
         if let Some(why) = why {
             self.stop_recording(now);
             // Who leaves knows that nothing more is recorded.
-            if self.leaving_since.is_none() {
+            if !self.flush.is_begun() {
                 self.report(now, Event::Voice(VoiceEvent::RecordingFailed { why }));
             }
         }

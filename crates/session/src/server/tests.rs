@@ -745,6 +745,39 @@ fn what_must_not_be_lost_never_fills_the_queue_of_a_slow_receiver() {
     }
 }
 
+/// What one person may send does not grow by leaving and coming back.
+#[test]
+fn who_comes_back_from_the_same_place_goes_on_with_the_budget_that_was_left() {
+    let copies_of = |origin: Option<u64>| {
+        let (mut room, _, others) = budgeted(8);
+        let mut copies = 0;
+        for connection in 0..20_u8 {
+            let peer = 100 + connection;
+            let now = NOW + Duration::from_millis(50 * u64::from(connection));
+            room.server.set_origin(peer, origin);
+            let request = HandshakeRequest { codec: CODEC, name: "p".into() }.encode().into();
+            let verdict = room.server.receive(now, peer, &request, &mut room.sent);
+            assert_eq!(verdict, Verdict::Applied);
+            let flooder = room.server.client_of(peer).unwrap();
+            let flood = speech(Kind::ServerRelayUnreliable, flooder, &others, 1_000);
+            while room.server.receive(now, peer, &flood, &mut room.sent)
+                == (Verdict::Relayed { copies: 8 })
+            {
+                copies += 8;
+            }
+            room.sent.0.clear();
+            room.server.disconnected(now, peer, &mut room.sent);
+        }
+        copies
+    };
+    let Budgets { bytes, .. } = Budgets::default();
+    let each = (bytes.burst / 1_000.0) as usize;
+    assert!(copies_of(None) > 19 * each, "each connection has its own");
+    let most = ((bytes.burst + bytes.per_second) / 1_000.0) as usize;
+    let copies = copies_of(Some(7));
+    assert!(copies <= most, "{copies} copies, {most} at most");
+}
+
 /// A client that gets no answer asks again, and does not know that the answer is long.
 #[test]
 fn handshakes_over_the_budget_are_dropped_and_end_no_one() {
