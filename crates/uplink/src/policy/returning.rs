@@ -354,7 +354,7 @@ fn losses_of_an_outage_keep_no_listener_on_the_relay() {
     assert!(relayed_for_ms(true) < 100);
 }
 
-/// Of what the server is handed each copy takes the uplink, whoever is to hear it.
+/// Of what the server is handed each copy takes the uplink, however many hear it.
 #[test]
 fn one_relayed_packet_serves_those_whom_copies_help_and_the_others() {
     let wants = |are_relayed: bool| {
