@@ -11,7 +11,7 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh_mesh::link::Stream as LinkStream;
-use voicemesh_mesh::link::{CloseReason, LinkEvent, Role, SendError};
+use voicemesh_mesh::link::{CloseReason, LinkEvent, LinkSendError, Role};
 use voicemesh_mesh::{Carrier, CarrierEvent, MeshLink, SocketEvent};
 use voicemesh_netsim::{Bottleneck, Schedule};
 use voicemesh_session::network::{LinkId, Reliability};
@@ -407,10 +407,10 @@ impl Wires {
         link: MeshLink,
         stream: LinkStream,
         packet: Bytes,
-    ) -> Result<(), SendError> {
-        let end = self.ends.get(&(from, link)).ok_or(SendError::Closed)?;
+    ) -> Result<(), LinkSendError> {
+        let end = self.ends.get(&(from, link)).ok_or(LinkSendError::Closed)?;
         if !end.open {
-            return Err(SendError::NotOpen);
+            return Err(LinkSendError::NotOpen);
         }
         let to = self.index(link.peer);
         self.keep(from, false, &packet);
@@ -721,7 +721,7 @@ impl Carrier for SimCarrier {
         link: MeshLink,
         stream: LinkStream,
         packet: Bytes,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), LinkSendError> {
         self.wires.borrow_mut().send_link(self.peer, link, stream, packet)
     }
 

@@ -16,7 +16,7 @@ use audiopus::{Channels, SampleRate, coder::Decoder};
 pub use self::report::{Playing, Reception, Rendered, VoiceDecoderStats};
 use self::{
     opus::{conceal, decode, packet_samples, repairs_the_one_before},
-    queue::{FramePosition, Queue},
+    queue::{Queue, SamplePosition},
 };
 use crate::{
     AudioError, BLOCK_SAMPLES, Block,
@@ -408,12 +408,12 @@ fn place(
     sequence: u64,
     talkspurt: u64,
     frame_samples: u32,
-) -> FramePosition {
+) -> SamplePosition {
     let before = decoded.replace((sequence, talkspurt));
     // A talkspurt's first frame follows nothing; after a loss within a talkspurt, what was lost was
     // spoken all the same.
     let follows = before.is_some_and(|(_, talkspurt_before)| talkspurt_before == talkspurt);
-    FramePosition { sequence, talkspurt, frame_samples, follows, offset: 0 }
+    SamplePosition { sequence, talkspurt, frame_samples, follows, offset: 0 }
 }
 
 fn is_alike(join: &Join, when: When) -> bool {

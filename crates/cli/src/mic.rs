@@ -106,7 +106,7 @@ fn show(arguments: &MicArguments) -> Result<Exit, Failure> {
     let microphone = Microphone::new(MicrophoneConfig { processing, activation });
     let mut microphone = microphone.map_err(|error| Failure::other(error.to_string()))?;
     let mut show = Show::new(arguments, io::stdout().is_terminal());
-    if show.form == OutputFormat::Row {
+    if show.form == MicView::Row {
         show.write("Speak. Ctrl-C ends it.");
     }
     let started = Instant::now();
@@ -239,14 +239,14 @@ impl Heard {
 
 /// Where it is shown.
 struct Show {
-    form: OutputFormat,
+    form: MicView,
     due: Duration,
     /// Why nothing more can be printed.
     fault: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OutputFormat {
+enum MicView {
     Json,
     Lines,
     /// One row of a terminal, again and again.
@@ -256,11 +256,11 @@ enum OutputFormat {
 impl Show {
     fn new(arguments: &MicArguments, is_terminal: bool) -> Self {
         let form = match (arguments.json, is_terminal) {
-            (true, _) => OutputFormat::Json,
-            (false, true) => OutputFormat::Row,
-            (false, false) => OutputFormat::Lines,
+            (true, _) => MicView::Json,
+            (false, true) => MicView::Row,
+            (false, false) => MicView::Lines,
         };
-        let due = if form == OutputFormat::Lines { LINE_EVERY } else { SHOW_EVERY };
+        let due = if form == MicView::Lines { LINE_EVERY } else { SHOW_EVERY };
         Self { form, due, fault: None }
     }
 
@@ -269,11 +269,11 @@ impl Show {
             return;
         }
         match self.form {
-            OutputFormat::Json => self.write(&json::microphone_line(now, state)),
-            OutputFormat::Lines => self.write(&row(state, MOST_METER)),
-            OutputFormat::Row => self.overwrite(state),
+            MicView::Json => self.write(&json::microphone_line(now, state)),
+            MicView::Lines => self.write(&row(state, MOST_METER)),
+            MicView::Row => self.overwrite(state),
         }
-        self.due = now + if self.form == OutputFormat::Lines { LINE_EVERY } else { SHOW_EVERY };
+        self.due = now + if self.form == MicView::Lines { LINE_EVERY } else { SHOW_EVERY };
     }
 
     fn device(&mut self, now: Duration, event: &DeviceEvent) {
@@ -289,7 +289,7 @@ impl Show {
     fn end(&mut self, now: Duration, heard: &Heard, input: &InputSpec, channels: Option<&str>) {
         let mut advice = heard.advice();
         advice.extend(channels);
-        if self.form == OutputFormat::Json {
+        if self.form == MicView::Json {
             self.write(&json::own_line("summary", now, summary(heard, &advice)));
             return;
         }
@@ -305,9 +305,9 @@ impl Show {
 
     fn say(&mut self, now: Duration, text: &str) {
         match self.form {
-            OutputFormat::Json => self.write(&json::notice(now, text)),
-            OutputFormat::Lines => self.write(text),
-            OutputFormat::Row => self.write(&format!("\r\u{1b}[K{text}")),
+            MicView::Json => self.write(&json::notice(now, text)),
+            MicView::Lines => self.write(text),
+            MicView::Row => self.write(&format!("\r\u{1b}[K{text}")),
         }
     }
 

@@ -89,7 +89,7 @@ mod task;
 pub use addresses::{FAR_AWAY, local_addresses, source_address};
 pub use limits::{LOSSY_PACKET_BYTES, RELIABLE_STREAM_PACKET_BYTES, VOICE_QUEUE_PACKETS};
 pub use stack::WebRtc;
-pub use voicemesh_mesh::link::{CloseReason, LinkEvent, Role, SendError, Stream};
+pub use voicemesh_mesh::link::{CloseReason, LinkEvent, LinkSendError, Role, Stream};
 
 /// How a link is to be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ pub trait Link: Send + Sync {
     ///
     /// When the packet was not taken. A taken voice or unreliable packet may still be dropped; that
     /// is counted.
-    fn send(&self, stream: Stream, packet: Bytes) -> Result<(), SendError>;
+    fn send(&self, stream: Stream, packet: Bytes) -> Result<(), LinkSendError>;
 
     /// What the link has done so far.
     fn stats(&self) -> LinkStats;

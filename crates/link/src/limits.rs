@@ -14,7 +14,7 @@ pub const LOSSY_PACKET_BYTES: usize = UNRELIABLE_PACKET_BYTES + 256;
 pub const RELIABLE_STREAM_PACKET_BYTES: usize = RELIABLE_PACKET_BYTES;
 
 /// Reliable packets waiting to be sent, in bytes; beyond it `send` says
-/// [`SendError::Full`](crate::SendError::Full).
+/// [`LinkSendError::Full`](crate::LinkSendError::Full).
 pub const RELIABLE_QUEUE_BYTES: usize = 256 * 1024;
 
 /// Voice packets waiting to be sent; beyond it the oldest is dropped and counted. As many as come

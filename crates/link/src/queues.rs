@@ -15,7 +15,7 @@ use crate::limits::{
     SIGNAL_QUEUE, SIGNAL_QUEUE_FOR_DESCRIPTIONS, UNRELIABLE_QUEUE_PACKETS, VOICE_QUEUE_PACKETS,
 };
 use crate::socket::WireCounters;
-use crate::{LinkStats, SendError, Stream};
+use crate::{LinkSendError, LinkStats, Stream};
 
 /// Shared by the handle and the task. The lock is held for a few instructions at a time.
 pub(crate) struct LinkQueues {
@@ -74,18 +74,18 @@ impl LinkQueues {
 
     // What the handle does.
 
-    pub(crate) fn send(&self, stream: Stream, packet: Bytes) -> Result<(), SendError> {
+    pub(crate) fn send(&self, stream: Stream, packet: Bytes) -> Result<(), LinkSendError> {
         let limit = match stream {
             Stream::Voice | Stream::Unreliable => LOSSY_PACKET_BYTES,
             Stream::Reliable => RELIABLE_STREAM_PACKET_BYTES,
         };
         if packet.len() > limit {
-            return Err(SendError::TooLarge { limit });
+            return Err(LinkSendError::TooLarge { limit });
         }
         let mut inner = self.lock();
         match inner.phase {
-            Phase::Opening => return Err(SendError::NotOpen),
-            Phase::Closing => return Err(SendError::Closed),
+            Phase::Opening => return Err(LinkSendError::NotOpen),
+            Phase::Closing => return Err(LinkSendError::Closed),
             Phase::Open => {}
         }
         match stream {
@@ -93,7 +93,7 @@ impl LinkQueues {
             Stream::Unreliable => inner.stats.unreliable_dropped += inner.unreliable.push(packet),
             Stream::Reliable => {
                 if inner.reliable_bytes + packet.len() > RELIABLE_QUEUE_BYTES {
-                    return Err(SendError::Full);
+                    return Err(LinkSendError::Full);
                 }
                 inner.reliable_bytes += packet.len();
                 inner.reliable.push_back(packet);
@@ -288,7 +288,7 @@ mod tests {
         for _ in 0..fitting {
             queues.send(Stream::Reliable, packet.clone()).unwrap();
         }
-        assert_eq!(queues.send(Stream::Reliable, packet.clone()), Err(SendError::Full));
+        assert_eq!(queues.send(Stream::Reliable, packet.clone()), Err(LinkSendError::Full));
         queues.next_reliable().unwrap();
         assert_eq!(queues.send(Stream::Reliable, packet), Ok(()));
     }
@@ -296,10 +296,10 @@ mod tests {
     #[test]
     fn packets_are_refused_before_a_link_opens_and_after_it_closes() {
         let queues = LinkQueues::new();
-        assert_eq!(queues.send(Stream::Voice, Bytes::new()), Err(SendError::NotOpen));
+        assert_eq!(queues.send(Stream::Voice, Bytes::new()), Err(LinkSendError::NotOpen));
         queues.close();
         queues.open();
-        assert_eq!(queues.send(Stream::Voice, Bytes::new()), Err(SendError::Closed));
+        assert_eq!(queues.send(Stream::Voice, Bytes::new()), Err(LinkSendError::Closed));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::check_budget::CheckBudget;
 use crate::openings::Openings;
 use crate::queues::LinkQueues;
 use crate::runtime::Lookups;
-use crate::{Link, LinkConfig, LinkSink, LinkStack, LinkStats, SendError, Stream, task};
+use crate::{Link, LinkConfig, LinkSendError, LinkSink, LinkStack, LinkStats, Stream, task};
 
 /// Opens links over the webrtc crate, on a tokio runtime with time and I/O enabled.
 pub struct WebRtc {
@@ -97,7 +97,7 @@ impl Link for WebRtcLink {
         self.queues.signal(signal);
     }
 
-    fn send(&self, stream: Stream, packet: Bytes) -> Result<(), SendError> {
+    fn send(&self, stream: Stream, packet: Bytes) -> Result<(), LinkSendError> {
         self.queues.send(stream, packet)
     }
 

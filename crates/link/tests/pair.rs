@@ -8,8 +8,8 @@ use crate::common::{
 use bytes::Bytes;
 use tokio::time::MissedTickBehavior;
 use voicemesh_link::{
-    CloseReason, LOSSY_PACKET_BYTES, Link, LinkEvent, RELIABLE_STREAM_PACKET_BYTES, Role,
-    SendError, Stream,
+    CloseReason, LOSSY_PACKET_BYTES, Link, LinkEvent, LinkSendError, RELIABLE_STREAM_PACKET_BYTES,
+    Role, Stream,
 };
 use voicemesh_wire::signaling::{IceServer, Signal};
 
@@ -114,7 +114,7 @@ async fn more_reliable_data_than_the_queue_holds_is_refused_and_what_was_taken_a
             Err(refusal) => break refusal,
         }
     };
-    assert_eq!(refusal, SendError::Full);
+    assert_eq!(refusal, LinkSendError::Full);
     for seed in 0..taken {
         assert_eq!(b.received().await.1, packet(RELIABLE_STREAM_PACKET_BYTES, seed));
     }
@@ -130,7 +130,10 @@ async fn packets_beyond_the_limits_are_refused_by_send() {
         (Stream::Unreliable, LOSSY_PACKET_BYTES),
         (Stream::Reliable, RELIABLE_STREAM_PACKET_BYTES),
     ] {
-        assert_eq!(a.link().send(stream, packet(limit + 1, 0)), Err(SendError::TooLarge { limit }));
+        assert_eq!(
+            a.link().send(stream, packet(limit + 1, 0)),
+            Err(LinkSendError::TooLarge { limit })
+        );
     }
 }
 
@@ -172,8 +175,8 @@ async fn closing_one_side_closes_the_other() {
     a.link().close();
     assert_eq!(a.events.closed().await, CloseReason::Local);
     assert_eq!(b.events.closed().await, CloseReason::Remote);
-    assert_eq!(a.link().send(Stream::Voice, Bytes::new()), Err(SendError::Closed));
-    assert_eq!(b.link().send(Stream::Voice, Bytes::new()), Err(SendError::Closed));
+    assert_eq!(a.link().send(Stream::Voice, Bytes::new()), Err(LinkSendError::Closed));
+    assert_eq!(b.link().send(Stream::Voice, Bytes::new()), Err(LinkSendError::Closed));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -255,7 +258,7 @@ fn the_end_of_the_runtime_is_the_end_of_its_links() {
     let elsewhere = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for end in [&mut a, &mut too_late] {
         assert!(matches!(elsewhere.block_on(end.events.closed()), CloseReason::Internal(_)));
-        assert_eq!(end.link().send(Stream::Voice, Bytes::new()), Err(SendError::Closed));
+        assert_eq!(end.link().send(Stream::Voice, Bytes::new()), Err(LinkSendError::Closed));
     }
 }
 

@@ -13,7 +13,7 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{IceServer, Signal};
 
-use crate::link::{Role, SendError, Stream};
+use crate::link::{LinkSendError, Role, Stream};
 use crate::{CarrierEvent, Mesh, MeshLink, MeshOutput};
 
 /// What moves a mesh's bytes. Nothing blocks; [`CarrierEvent`]s report what happens later.
@@ -40,8 +40,12 @@ pub trait Carrier {
     /// # Errors
     ///
     /// When the link did not take it.
-    fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes)
-    -> Result<(), SendError>;
+    fn send_link(
+        &mut self,
+        link: MeshLink,
+        stream: Stream,
+        packet: Bytes,
+    ) -> Result<(), LinkSendError>;
     /// Closes a link. Its last event may still follow.
     fn close_link(&mut self, link: MeshLink);
     /// What was put on the wire so far for other things than packets, in bytes: texts, and what

@@ -82,7 +82,7 @@ pub enum CloseReason {
 
 /// Why a packet was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
+pub enum LinkSendError {
     /// The link is still opening: use another route until [`LinkEvent::Open`].
     #[error("the link is not open yet")]
     NotOpen,

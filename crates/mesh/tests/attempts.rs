@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use voicemesh_mesh::link::{CloseReason, LinkEvent, Role, SendError, Stream};
+use voicemesh_mesh::link::{CloseReason, LinkEvent, LinkSendError, Role, Stream};
 use voicemesh_mesh::{
     Carried, Carrier, CarrierEvent, Connections, Mesh, MeshConfig, MeshLink, PathChange,
     SocketEvent,
@@ -86,7 +86,7 @@ impl Carrier for Recorder {
 
     fn signal(&mut self, _: MeshLink, _: Signal) {}
 
-    fn send_link(&mut self, _: MeshLink, _: Stream, _: Bytes) -> Result<(), SendError> {
+    fn send_link(&mut self, _: MeshLink, _: Stream, _: Bytes) -> Result<(), LinkSendError> {
         Ok(())
     }
 

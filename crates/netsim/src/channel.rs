@@ -46,7 +46,7 @@ pub enum State {
 /// A packet was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SendError {
+pub enum ChannelSendError {
     /// The channel is cut.
     Cut,
     /// More reliable packets are on their way than the channel holds: the sender must give the
@@ -54,7 +54,7 @@ pub enum SendError {
     Full,
 }
 
-impl fmt::Display for SendError {
+impl fmt::Display for ChannelSendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cut => "the channel is cut",
@@ -63,7 +63,7 @@ impl fmt::Display for SendError {
     }
 }
 
-impl std::error::Error for SendError {}
+impl std::error::Error for ChannelSendError {}
 
 /// What has happened to packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,7 +113,12 @@ impl<T: Clone> Channel<T> {
 
     /// Sends one packet of so many bytes. An error is for reliable packets only: an unreliable one
     /// is simply lost.
-    pub fn send(&mut self, now: Duration, bytes: usize, payload: T) -> Result<(), SendError> {
+    pub fn send(
+        &mut self,
+        now: Duration,
+        bytes: usize,
+        payload: T,
+    ) -> Result<(), ChannelSendError> {
         match self.mode {
             Mode::Reliable => self.send_reliable(now, bytes, payload),
             Mode::Unreliable => {
@@ -179,14 +184,19 @@ impl<T: Clone> Channel<T> {
         self.counts
     }
 
-    fn send_reliable(&mut self, now: Duration, bytes: usize, payload: T) -> Result<(), SendError> {
+    fn send_reliable(
+        &mut self,
+        now: Duration,
+        bytes: usize,
+        payload: T,
+    ) -> Result<(), ChannelSendError> {
         if self.state == State::Cut {
-            return Err(SendError::Cut);
+            return Err(ChannelSendError::Cut);
         }
         let Some(left_at) = self.leave(now, bytes).filter(|_| self.in_flight.len() < IN_FLIGHT)
         else {
             self.counts.overflowed += 1;
-            return Err(SendError::Full);
+            return Err(ChannelSendError::Full);
         };
         self.counts.sent += 1;
         let mut again_after = RETRANSMIT_AFTER.max(2 * self.conditions.latency);

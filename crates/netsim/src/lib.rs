@@ -21,7 +21,7 @@ mod schedule;
 use std::time::Duration;
 
 pub use bottleneck::{Bottleneck, Excess};
-pub use channel::{Channel, Counts, Mode, SendError, State};
+pub use channel::{Channel, ChannelSendError, Counts, Mode, State};
 pub use conditions::{Conditions, Loss};
 pub use schedule::Schedule;
 
@@ -51,7 +51,7 @@ impl<T: Clone> Path<T> {
         mode: Mode,
         bytes: usize,
         payload: T,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), ChannelSendError> {
         self.channel(mode).send(now, bytes, payload)
     }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use voicemesh_link::{
-    Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, SendError, Stream, WebRtc,
+    Link, LinkConfig, LinkEvent, LinkSendError, LinkSink, LinkStack, Role, Stream, WebRtc,
 };
 use voicemesh_session::network::Reliability;
 use voicemesh_wire::packet;
@@ -144,8 +144,8 @@ impl Carrier for RealCarrier {
         link: MeshLink,
         stream: Stream,
         packet: Bytes,
-    ) -> Result<(), SendError> {
-        self.links.get(&link).ok_or(SendError::Closed)?.send(stream, packet)
+    ) -> Result<(), LinkSendError> {
+        self.links.get(&link).ok_or(LinkSendError::Closed)?.send(stream, packet)
     }
 
     fn close_link(&mut self, link: MeshLink) {

@@ -26,7 +26,7 @@ use crate::sound::{Sound, SwapResult};
 use game::GameAudio;
 
 pub(crate) use directory::Directory;
-pub(crate) use publish::{EVENTS, KnownGroups, Publisher, peer_state, voice_state};
+pub(crate) use publish::{EVENTS, EventPublisher, KnownGroups, peer_state, voice_state};
 
 /// Blocks of sound handled before the network gets its turn: half a second. A program may write its
 /// microphone faster than they can be.
@@ -55,7 +55,7 @@ impl EncoderFailures {
 pub(crate) struct VoiceLoop {
     pub(crate) sound: Sound,
     game: GameAudio,
-    publisher: Publisher,
+    publisher: EventPublisher,
     /// What was set of the microphone's sound.
     microphone: MicrophoneChoice,
     microphone_lost: bool,
@@ -70,7 +70,7 @@ impl VoiceLoop {
     pub(crate) fn new(
         sound: Sound,
         options: &SoundOptions,
-        publisher: Publisher,
+        publisher: EventPublisher,
         positions: Arc<PendingPositions>,
     ) -> Self {
         Self {

@@ -37,7 +37,7 @@ use crate::record::Recorder;
 use crate::shared::Shared;
 use crate::sleep_watch::SleepWatch;
 use crate::sound::Sound;
-use crate::voice_loop::{Publisher, VoiceLoop};
+use crate::voice_loop::{EventPublisher, VoiceLoop};
 use directory::RoomDirectory;
 use recording_state::Recording;
 use situation::Situation;
@@ -49,7 +49,7 @@ pub(crate) const RECORDING: &str = "recording";
 const ARRIVALS_PER_TURN: usize = 512;
 
 /// Everything that the thread owns.
-pub(crate) struct Worker {
+pub(crate) struct RoomWorker {
     engine: EngineOnNetwork<Carried<RealCarrier>>,
     files: RoomFiles,
     arrivals: WorkerReceiver,
@@ -80,7 +80,7 @@ pub(crate) struct Ends {
     pub positions: Arc<PendingPositions>,
 }
 
-impl Worker {
+impl RoomWorker {
     /// A worker that has not begun.
     pub(crate) fn new(
         started: Instant,
@@ -92,7 +92,7 @@ impl Worker {
         options: &JoinOptions,
     ) -> Self {
         let Ends { arrivals, commands, events, shared, ledger, event_wake, positions } = ends;
-        let publisher = Publisher::new(events, shared.clone(), ledger.clone(), event_wake);
+        let publisher = EventPublisher::new(events, shared.clone(), ledger.clone(), event_wake);
         Self {
             engine,
             files,

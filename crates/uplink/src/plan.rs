@@ -229,7 +229,7 @@ impl SendPlan {
         if !copies.is_empty() {
             let highest = shared(limits.bitrate_bps, copies.len());
             let lowest = limits.bitrate_bps.min(*RECOMMENDED_BITRATE_BPS.start());
-            let form = VoiceEncoding { copies, frames_per_packet: 1 };
+            let form = FramePacking { copies, frames_per_packet: 1 };
             let bitrate_bps = fitting(limits, audience, form, highest.max(lowest), lowest);
             let uplink_bps = uplink(limits.frame, audience, form, bitrate_bps);
             // One copy repairs what FEC would, and FEC takes its bits from the frame (measured:
@@ -266,7 +266,7 @@ impl SendPlan {
         ];
         let mut plan = None;
         for (frames_per_packet, lowest) in steps {
-            let form = VoiceEncoding { copies: &[], frames_per_packet };
+            let form = FramePacking { copies: &[], frames_per_packet };
             let bitrate_bps = fitting(limits, audience, form, highest, highest.min(lowest));
             let uplink_bps = uplink(limits.frame, audience, form, bitrate_bps);
             let step = Self {
@@ -300,7 +300,7 @@ impl SendPlan {
             let uplink_bps = uplink(
                 limits.frame,
                 audience,
-                VoiceEncoding { copies: &[], frames_per_packet },
+                FramePacking { copies: &[], frames_per_packet },
                 bitrate_bps,
             );
             Self { bitrate_bps, expected_loss_percent, copies: &[], frames_per_packet, uplink_bps }
@@ -339,7 +339,7 @@ impl SendPlan {
 
 /// How frames are put into packets.
 #[derive(Clone, Copy)]
-struct VoiceEncoding {
+struct FramePacking {
     copies: &'static [u8],
     frames_per_packet: u8,
 }
@@ -352,7 +352,7 @@ fn frames_in(frame: FrameDuration, ms: u64) -> u8 {
 fn fitting(
     limits: RateLimits,
     audience: AudienceStats,
-    form: VoiceEncoding,
+    form: FramePacking,
     highest: u32,
     lowest: u32,
 ) -> u32 {
@@ -364,7 +364,7 @@ fn fitting(
 fn uplink(
     frame: FrameDuration,
     audience: AudienceStats,
-    form: VoiceEncoding,
+    form: FramePacking,
     bitrate_bps: u32,
 ) -> u32 {
     let packet_ms = frame.millis() as u32 * u32::from(form.frames_per_packet);

@@ -44,12 +44,12 @@ pub(super) struct Queue {
 struct Piece {
     samples: usize,
     what: Rendered,
-    place: Option<FramePosition>,
+    place: Option<SamplePosition>,
 }
 
 /// Which of the speaker's samples a piece begins with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FramePosition {
+pub(super) struct SamplePosition {
     pub sequence: u64,
     pub talkspurt: u64,
     pub frame_samples: u32,
@@ -58,7 +58,7 @@ pub(super) struct FramePosition {
     pub offset: i64,
 }
 
-impl FramePosition {
+impl SamplePosition {
     /// As told to others: without the codec's delay.
     fn playing(&self) -> Playing {
         let (mut sequence, mut offset) = (self.sequence, self.offset - CODEC_DELAY_SAMPLES);
@@ -107,7 +107,7 @@ impl Queue {
         &mut self,
         samples: usize,
         what: Rendered,
-        place: Option<FramePosition>,
+        place: Option<SamplePosition>,
     ) -> &mut [f32] {
         let kept = self.start - HISTORY..self.end;
         let waiting = self.len();

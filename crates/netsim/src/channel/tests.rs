@@ -127,7 +127,7 @@ fn a_rate_limit_spreads_packets_and_drops_what_would_wait_too_long() {
     assert_eq!(channel.counts().overflowed, 1000 - arrivals.len() as u64);
     let mut reliable = Channel::new(Mode::Reliable, conditions, 1, 0);
     let refused = (0..1000u64).find_map(|number| reliable.send(ms(0), PACKET_BYTES, number).err());
-    assert_eq!(refused, Some(SendError::Full));
+    assert_eq!(refused, Some(ChannelSendError::Full));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn what_is_on_its_way_is_bounded() {
         let mut channel =
             Channel::new(mode, Conditions { duplicate: 1.0, ..Conditions::default() }, 1, 0);
         let results = (0..2 * IN_FLIGHT).map(|number| channel.send(ms(0), 1, number));
-        let refused = results.filter(|result| *result == Err(SendError::Full)).count();
+        let refused = results.filter(|result| *result == Err(ChannelSendError::Full)).count();
         assert!(channel.in_flight() <= IN_FLIGHT);
         assert_eq!(refused > 0, mode == Mode::Reliable);
         assert!(channel.counts().overflowed > 0);

@@ -14,7 +14,7 @@ use voicemesh_wire::{DisplayName, PeerId};
 
 use super::options::Options;
 use super::orders::{Follow, ModeRequest, Orders, Start};
-use super::worker::{Ends, Worker};
+use super::worker::{Ends, VoiceWorker};
 use crate::command::COMMANDS;
 use crate::event::{Event, RoomEvent, TimedEvent};
 use crate::game::{PendingPositions, TransmitOptions, VoiceAudience};
@@ -25,7 +25,7 @@ use crate::room::{no_engine, random, refused};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::sound::Sound;
-use crate::voice_loop::{EVENTS, Publisher, VoiceLoop};
+use crate::voice_loop::{EVENTS, EventPublisher, VoiceLoop};
 
 /// A game's voice over its own network.
 ///
@@ -111,9 +111,13 @@ where
         let (shared, positions) =
             (Arc::new(Shared::default()), Arc::new(PendingPositions::default()));
         let orders = Arc::new(Orders::default());
-        let publisher =
-            Publisher::new(event_queue, shared.clone(), Arc::default(), Arc::new(Notify::new()));
-        let worker = Worker::new(
+        let publisher = EventPublisher::new(
+            event_queue,
+            shared.clone(),
+            Arc::default(),
+            Arc::new(Notify::new()),
+        );
+        let worker = VoiceWorker::new(
             started,
             name,
             match room_key {

@@ -30,7 +30,7 @@ use crate::voice_loop::VoiceLoop;
 const MEMBERS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Everything that the thread owns.
-pub(super) struct Worker<N: Network> {
+pub(super) struct VoiceWorker<N: Network> {
     started: Instant,
     name: String,
     engine: EngineOnNetwork<N>,
@@ -55,7 +55,7 @@ pub(super) struct Ends<N: Network> {
     pub(super) shared: Arc<Shared>,
 }
 
-impl<N: Network> Worker<N> {
+impl<N: Network> VoiceWorker<N> {
     pub(super) fn new(
         started: Instant,
         name: String,

@@ -34,7 +34,7 @@ use crate::shared::Shared;
 use crate::sound::Sound;
 use crate::tls::Tls;
 use crate::voice_loop::EVENTS;
-use crate::worker::{Ends, RECORDING, Worker};
+use crate::worker::{Ends, RECORDING, RoomWorker};
 
 /// A join whose address, names, files and options are in order. No device is open yet, and nothing
 /// is connected. Made by [`JoinOptions::prepare`].
@@ -140,7 +140,7 @@ pub(super) fn begin(prepared: PreparedJoin) -> Result<(Arc<RoomInner>, Events), 
     };
     let files = identity.room_files(options.password.as_ref());
     let recording = Mutex::new(recorder.as_ref().map_or_else(Weak::new, Recorder::lease));
-    let worker = Worker::new(started, engine, sound, files, recorder, ends, &options);
+    let worker = RoomWorker::new(started, engine, sound, files, recorder, ends, &options);
     let worker_wake = wake.clone();
     let thread = std::thread::Builder::new()
         .name("voicemesh-engine".to_owned())

@@ -24,7 +24,7 @@ pub(crate) const EVENTS: usize = 4096;
 
 /// Hands events and snapshots to the program.
 #[derive(Debug)]
-pub(crate) struct Publisher {
+pub(crate) struct EventPublisher {
     events: SyncSender<TimedEvent>,
     shared: Arc<Shared>,
     ledger: Arc<SendLedger>,
@@ -41,7 +41,7 @@ pub(crate) struct Publisher {
 /// they are.
 pub(crate) type KnownGroups = BTreeMap<PeerId, Arc<[String]>>;
 
-impl Publisher {
+impl EventPublisher {
     pub(crate) fn new(
         events: SyncSender<TimedEvent>,
         shared: Arc<Shared>,

@@ -7,11 +7,11 @@ use voicemesh_session::client;
 use voicemesh_session::data::PipeEvent;
 use voicemesh_wire::PeerId;
 
-use super::Worker;
+use super::RoomWorker;
 use crate::data::DataCommand;
 use crate::event::{DataEvent, Event};
 
-impl Worker {
+impl RoomWorker {
     /// What the program wants sent.
     pub(super) fn take_data_commands(&mut self) {
         self.ledger.take_commands(&mut self.data_commands);

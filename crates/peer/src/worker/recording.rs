@@ -14,11 +14,11 @@ use voicemesh_session::client::Participant;
 use voicemesh_wire::signaling::ErrorCode;
 
 use super::recording_state::{ANNOUNCED_WITHIN, Announcement, FIRST_ANNOUNCEMENT, State};
-use super::{RECORDING, Worker};
+use super::{RECORDING, RoomWorker};
 use crate::event::{Event, RoomEvent, VoiceEvent};
 use crate::record::{RecordedSpeaker, Recorder};
 
-impl Worker {
+impl RoomWorker {
     /// Hands what was sent and received to the recording. A failure is reported once, to the
     /// program and to everyone in the room.
     pub(super) fn record(&mut self, now: Duration) {

@@ -11,7 +11,7 @@ use voicemesh_wire::{PeerId, Permissions};
 use super::bans::{BanInfo, Banned, Bans};
 use super::lock::{self, Lock, Presented};
 use super::packets::Packets;
-use super::tickets::Claims;
+use super::tickets::TicketClaims;
 use super::{Digest, Room};
 use crate::address::AddressTag;
 use crate::grant::{Grant, TokenError};
@@ -436,7 +436,7 @@ impl Room {
     pub(super) fn ticket_for(&mut self, connection: ConnectionId, peer: PeerId) -> Option<Ticket> {
         let grant = self.grants.get(&connection).cloned();
         let owner = self.moderation.right_of(peer);
-        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner, grant };
+        let claims = TicketClaims { password: self.lock.as_ref().map(Lock::record), owner, grant };
         self.tickets.issue(connection, peer, claims)
     }
 

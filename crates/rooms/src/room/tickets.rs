@@ -28,7 +28,7 @@ pub(super) struct Tickets {
 
 /// What a ticket says of its holder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Claims {
+pub(super) struct TicketClaims {
     pub password: Option<PasswordRecord>,
     pub owner: Option<OwnerRight>,
     pub grant: Option<Grant>,
@@ -92,7 +92,7 @@ impl Tickets {
         &mut self,
         connection: ConnectionId,
         peer: PeerId,
-        claims: Claims,
+        claims: TicketClaims,
     ) -> Option<Ticket> {
         let issued_at = self.unix_time();
         let member_since = self.since(connection).unwrap_or(MemberSince::second(issued_at));
