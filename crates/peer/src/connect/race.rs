@@ -12,6 +12,9 @@ use tokio::time::{Instant, sleep};
 
 /// The next address is tried this long after the last one, or as soon as an attempt fails.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// When all addresses are being tried, the first of them is tried once more after this, and again:
+/// systems send a lost SYN again only after a second (RFC 6298 §2), and then wait longer each time.
+const REPEAT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// An attempt that came to nothing; `None` if it was still under way at the end.
 pub(super) type Attempt = (SocketAddr, Option<io::Error>);
@@ -65,6 +68,8 @@ struct Attempts {
     /// More addresses may come.
     is_expecting: bool,
     next_at: Duration,
+    /// When an address that is being tried is tried once more.
+    repeat_at: Duration,
     deadline: Duration,
     under_way: Vec<SocketAddr>,
     failed: Vec<Attempt>,
@@ -77,6 +82,7 @@ impl Attempts {
             untried,
             is_expecting: true,
             next_at: Duration::ZERO,
+            repeat_at: Duration::MAX,
             deadline: limit,
             under_way: Vec::new(),
             failed: Vec::new(),
@@ -100,12 +106,22 @@ impl Attempts {
 
     /// An address to try now.
     fn poll_start(&mut self, now: Duration) -> Option<SocketAddr> {
-        if now < self.next_at || now >= self.deadline {
+        if now >= self.deadline {
             return None;
         }
-        let address = self.untried.pop_front()?;
-        self.under_way.push(address);
-        self.next_at = now + ATTEMPT_DELAY;
+        if now >= self.next_at
+            && let Some(address) = self.untried.pop_front()
+        {
+            self.under_way.push(address);
+            self.next_at = now + ATTEMPT_DELAY;
+            self.repeat_at = now + REPEAT_INTERVAL;
+            return Some(address);
+        }
+        let address = *self.under_way.first()?;
+        if !self.untried.is_empty() || now < self.repeat_at {
+            return None;
+        }
+        self.repeat_at = now + REPEAT_INTERVAL;
         Some(address)
     }
 
@@ -115,13 +131,22 @@ impl Attempts {
         if now >= self.deadline || is_done {
             return None;
         }
-        Some(if self.untried.is_empty() { self.deadline } else { self.next_at.min(self.deadline) })
+        let next_at = match (self.untried.is_empty(), self.under_way.is_empty()) {
+            (false, _) => self.next_at,
+            (true, false) => self.repeat_at,
+            (true, true) => self.deadline,
+        };
+        Some(next_at.min(self.deadline))
     }
 
     fn handle_failure(&mut self, now: Duration, address: SocketAddr, error: io::Error) {
+        let under_way = self.under_way.len();
         self.under_way.retain(|other| *other != address);
-        self.failed.push((address, Some(error)));
-        self.next_at = now;
+        // Of one that was tried more than once, the first failure counts.
+        if self.under_way.len() < under_way {
+            self.failed.push((address, Some(error)));
+            self.next_at = now;
+        }
     }
 
     fn into_failed(self) -> Vec<Attempt> {
@@ -247,8 +272,51 @@ mod tests {
         let outcome = run(&[Fate::Silence, Fate::Refusal(10), Fate::Silence]);
         assert_eq!((outcome.winner, outcome.took), (None, LIMIT.as_millis()));
         assert_eq!(outcome.failed, [(1, true), (0, false), (2, false)]);
+        assert_eq!(&outcome.began[..5], [(0, 0), (1, 250), (2, 260), (0, 760), (0, 1_260)]);
         let many = run(&[Fate::Silence; 64]);
         assert_eq!((many.took, many.began.len()), (LIMIT.as_millis(), 40));
+    }
+
+    /// A network that is away for a while swallows the first SYN of a connection.
+    #[test]
+    fn a_network_that_comes_back_is_used_within_half_a_second() {
+        for back_ms in [100, 400, 900, 1_400, 3_333, 7_777] {
+            let mut attempts = Attempts::new(&[address(0)], LIMIT);
+            attempts.handle_more(&[], <[SocketAddr]>::to_vec);
+            let (mut now, mut sent, mut tried) = (Duration::ZERO, Vec::new(), 0);
+            while now < LIMIT {
+                while attempts.poll_start(now).is_some() {
+                    tried += 1;
+                    // As Linux sends them, and systems that wait twice as long each time.
+                    sent.extend([0, 1, 3, 7].map(|after| now + Duration::from_secs(after)));
+                }
+                now = attempts.poll_timeout(now).expect("it is under way");
+            }
+            let back = Duration::from_millis(back_ms);
+            let arrived = sent.into_iter().filter(|at| *at >= back).min().expect("one of them");
+            assert!(arrived <= back + REPEAT_INTERVAL, "{back:?}: {arrived:?}");
+            assert_eq!(tried, 20);
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_tried_more_than_once_fails_once() {
+        let mut attempts = Attempts::new(&[address(0), address(1)], LIMIT);
+        attempts.handle_more(&[], <[SocketAddr]>::to_vec);
+        let mut began = Vec::new();
+        let mut now = Duration::ZERO;
+        while now < Duration::from_secs(1) {
+            began.extend(attempts.poll_start(now));
+            now = attempts.poll_timeout(now).expect("it is under way");
+        }
+        assert_eq!(began, [address(0), address(1), address(0)]);
+        for _ in 0..2 {
+            attempts.handle_failure(now, address(0), io::ErrorKind::ConnectionRefused.into());
+        }
+        assert_eq!(attempts.poll_start(Duration::from_secs(2)), Some(address(1)));
+        let failed = attempts.into_failed();
+        let failed: Vec<_> = failed.iter().map(|(at, error)| (*at, error.is_some())).collect();
+        assert_eq!(failed, [(address(0), true), (address(1), false)]);
     }
 
     #[test]
