@@ -45,6 +45,9 @@ const GROWTH_PER_S: f64 = 0.05;
 /// The estimate grows by itself up to this share of what arrived when the limit was met; beyond, a
 /// train must show room.
 const BELOW_CEILING: f64 = 0.92;
+/// The same where it may be a policer, and speech is relayed beside links: its bucket let more pass
+/// than it carries, and for each packet that it drops of TCP, relayed speech stands still for 0.2 s.
+const BELOW_POLICED: f64 = 0.85;
 /// Where there is no link for a train, it grows beyond as well until one relayed copy sounds good …
 const GOOD_COPY_BPS: f64 = 45_000.0;
 /// … twice as fast after each such time without a queue …
@@ -117,7 +120,7 @@ const MUCH_MORE: f64 = 1.5;
 /// The same before a limit was met, for loss that links begin to have together.
 const CLEARLY_MORE: f64 = 1.25;
 /// That is more than chance in this many standard errors.
-const BEGAN_TO_LOSE: f64 = 3.0;
+const BEGAN_TO_LOSE: f64 = 3.3;
 /// Of so many packets that were sent before at least.
 const ENOUGH_CLEAR: u64 = 50;
 /// When a test decides nothing and the estimate had been lowered, the next one begins after this.
@@ -563,7 +566,7 @@ impl UplinkEstimate {
         {
             (path.packets, path.counted_at) = (path.packets.and(seen.packets), now);
         }
-        if self.is_starting && seen.is_sending && seen.is_clear() && self.knows_rates() {
+        if self.is_starting && seen.is_sending && self.knows_rates() {
             self.clear.count(now, seen);
         }
         let answers = seen.queueing.is_some() && seen.overdue < STALLED;
@@ -885,7 +888,9 @@ impl UplinkEstimate {
             && arrives
             && seen.sent_bps >= 0.6 * self.estimate_bps
         {
-            let most = self.ceiling_bps.map_or(f64::INFINITY, |ceiling| ceiling * BELOW_CEILING);
+            let is_policed = seen.has_links && self.may_be_policed(now);
+            let below = if is_policed { BELOW_POLICED } else { BELOW_CEILING };
+            let most = self.ceiling_bps.map_or(f64::INFINITY, |ceiling| ceiling * below);
             let growth_per_s = if self.estimate_bps < most {
                 GROWTH_PER_S
             } else if seen.has_links || self.estimate_bps >= GOOD_COPY_BPS {
@@ -991,8 +996,9 @@ impl UplinkEstimate {
             };
             let most_bps = most_bps.min(HIGHEST_ESTIMATE_BPS);
             let before_bps = self.estimate_bps;
-            self.estimate_bps =
-                (TRAIN_SHARE * least_bps).max(before_bps).min(most_bps.max(before_bps));
+            let share =
+                if self.may_be_policed(now) { TRAIN_SHARE * BELOW_POLICED } else { TRAIN_SHARE };
+            self.estimate_bps = (share * least_bps).max(before_bps).min(most_bps.max(before_bps));
             self.ceiling_bps = self.ceiling_bps.map(|ceiling| ceiling.max(self.estimate_bps));
             self.has_grown = true;
             self.train_at =
@@ -1012,10 +1018,15 @@ impl Policed {
 
 impl ClearPaths {
     fn count(&mut self, now: Duration, seen: Observation) {
-        if now < self.counted_at + RATE_SPAN {
+        // What chance takes when no more is sent than that belongs to them as well: only moments
+        // without loss would make any loss seem new.
+        let is_clear = seen.is_clear();
+        if now < self.counted_at + RATE_SPAN || !is_clear && self.is_exceeded_by(seen) {
             return;
         }
-        (self.sent_bps, self.newest_bps) = (self.newest_bps, seen.sent_bps);
+        if is_clear {
+            (self.sent_bps, self.newest_bps) = (self.newest_bps, seen.sent_bps);
+        }
         (self.packets, self.counted_at) = (self.packets.faded().and(seen.packets), now);
     }
 

@@ -64,7 +64,7 @@ impl PacketLoss {
         share - 1.5 * (share * (1.0 - share) / self.settled.max(1) as f64).sqrt()
     }
 
-    fn share(self) -> f64 {
+    pub(crate) fn share(self) -> f64 {
         self.lost as f64 / self.settled.max(1) as f64
     }
 

@@ -638,6 +638,34 @@ fn what_a_policer_let_pass_is_not_forgotten_after_a_minute_while_speech_is_relay
     }
 }
 
+/// An uplink that only links use is used almost up to its limit.
+#[test]
+fn beside_relayed_speech_what_a_policer_may_carry_is_not_used_up() {
+    for is_relaying in [true, false] {
+        let mut estimate = UplinkEstimate::new();
+        let seen = Observation {
+            is_sending: true,
+            queueing: Some(Duration::ZERO),
+            loss: Some(0.0),
+            sent_bps: 200_000.0,
+            delivered_bps: 200_000.0,
+            is_relaying,
+            has_links: true,
+            ..Observation::default()
+        };
+        estimate.lower(Duration::ZERO, seen);
+        for tick in 5..590_u32 {
+            estimate.update(TICK * tick, seen);
+        }
+        let carried = estimate.ceiling_bps.map(|ceiling| f64::from(estimate.bps()) / ceiling);
+        let expected = if is_relaying { 0.8..0.86 } else { 0.9..0.93 };
+        assert!(
+            carried.is_some_and(|share| expected.contains(&share)),
+            "{is_relaying}: {carried:?}"
+        );
+    }
+}
+
 /// Speech proves a step by filling it, and a step is so small that little more proves nothing.
 #[test]
 fn a_small_step_beyond_a_policer_is_proved_by_speech_that_fills_it_and_then_the_next_follows() {
