@@ -173,6 +173,16 @@ pub trait Link: Send + Sync {
     /// is counted.
     fn send(&self, stream: Stream, packet: Bytes) -> Result<(), LinkSendError>;
 
+    /// Sends a packet that measures the way: as [`Stream::Unreliable`], in a datagram that holds no
+    /// other message.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    fn send_probe(&self, packet: Bytes) -> Result<(), LinkSendError> {
+        self.send(Stream::Unreliable, packet)
+    }
+
     /// What the link has done so far.
     fn stats(&self) -> LinkStats;
 

@@ -42,9 +42,17 @@ enum Phase {
     Closing,
 }
 
+/// One that may be lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LossyPacket {
+    pub packet: Bytes,
+    /// It measures the way: no other message may be in its datagram.
+    pub is_probe: bool,
+}
+
 /// A few packets; the oldest gives way.
 struct LossyQueue {
-    packets: VecDeque<Bytes>,
+    packets: VecDeque<LossyPacket>,
     capacity: usize,
     offered_bytes: u64,
 }
@@ -75,6 +83,14 @@ impl LinkQueues {
     // What the handle does.
 
     pub(crate) fn send(&self, stream: Stream, packet: Bytes) -> Result<(), LinkSendError> {
+        self.push(stream, packet, false)
+    }
+
+    pub(crate) fn send_probe(&self, packet: Bytes) -> Result<(), LinkSendError> {
+        self.push(Stream::Unreliable, packet, true)
+    }
+
+    fn push(&self, stream: Stream, packet: Bytes, is_probe: bool) -> Result<(), LinkSendError> {
         let limit = match stream {
             Stream::Voice | Stream::Unreliable => LOSSY_PACKET_BYTES,
             Stream::Reliable => RELIABLE_STREAM_PACKET_BYTES,
@@ -89,8 +105,13 @@ impl LinkQueues {
             Phase::Open => {}
         }
         match stream {
-            Stream::Voice => inner.stats.voice_dropped += inner.voice.push(packet),
-            Stream::Unreliable => inner.stats.unreliable_dropped += inner.unreliable.push(packet),
+            Stream::Voice => {
+                inner.stats.voice_dropped += inner.voice.push(LossyPacket { packet, is_probe });
+            }
+            Stream::Unreliable => {
+                let packet = LossyPacket { packet, is_probe };
+                inner.stats.unreliable_dropped += inner.unreliable.push(packet);
+            }
             Stream::Reliable => {
                 if inner.reliable_bytes + packet.len() > RELIABLE_QUEUE_BYTES {
                     return Err(LinkSendError::Full);
@@ -174,10 +195,10 @@ impl LinkQueues {
     pub(crate) fn peek_lossy(&self, stream: LossyStream) -> (Option<usize>, u64) {
         let mut inner = self.lock();
         let queue = inner.lossy(stream);
-        (queue.packets.front().map(Bytes::len), queue.offered_bytes)
+        (queue.packets.front().map(|next| next.packet.len()), queue.offered_bytes)
     }
 
-    pub(crate) fn next_lossy(&self, stream: LossyStream) -> Option<Bytes> {
+    pub(crate) fn next_lossy(&self, stream: LossyStream) -> Option<LossyPacket> {
         self.lock().lossy(stream).packets.pop_front()
     }
 
@@ -233,8 +254,8 @@ impl LossyQueue {
     }
 
     /// Returns how many packets gave way.
-    fn push(&mut self, packet: Bytes) -> u64 {
-        self.offered_bytes += packet.len() as u64;
+    fn push(&mut self, packet: LossyPacket) -> u64 {
+        self.offered_bytes += packet.packet.len() as u64;
         let dropped = if self.packets.len() >= self.capacity {
             self.packets.pop_front();
             1
@@ -274,7 +295,7 @@ mod tests {
             queues.send(Stream::Voice, Bytes::from(vec![number])).unwrap();
         }
         let kept: Vec<_> = std::iter::from_fn(|| queues.next_lossy(LossyStream::Voice))
-            .map(|packet| packet[0])
+            .map(|next| next.packet[0])
             .collect();
         assert_eq!(kept, (2..queue + 2).collect::<Vec<_>>());
         assert_eq!(queues.stats(Instant::now()).voice_dropped, 2);

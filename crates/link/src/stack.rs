@@ -101,6 +101,10 @@ impl Link for WebRtcLink {
         self.queues.send(stream, packet)
     }
 
+    fn send_probe(&self, packet: Bytes) -> Result<(), LinkSendError> {
+        self.queues.send_probe(packet)
+    }
+
     fn stats(&self) -> LinkStats {
         self.queues.stats(Instant::now())
     }

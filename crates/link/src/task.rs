@@ -26,7 +26,7 @@ use crate::limits::{
 };
 use crate::openings::{Openings, Turn};
 use crate::pace::Pacer;
-use crate::queues::{LinkQueues, LossyStream};
+use crate::queues::{LinkQueues, LossyPacket, LossyStream};
 use crate::remote::{Candidate, Description, classify_candidate};
 use crate::runtime::Lookups;
 use crate::{CloseReason, LinkConfig, LinkEvent, LinkSink, Role, Stream};
@@ -160,6 +160,8 @@ struct LinkTask<'a> {
 #[derive(Default)]
 struct Datagram {
     chunk_bytes: usize,
+    /// Its only message is to stay alone.
+    is_closed: bool,
     /// The driver's rounds when the latest part was handed over.
     round: u64,
 }
@@ -541,9 +543,11 @@ impl<'a> LinkTask<'a> {
             && let round_trip = self.round_trip.smoothed()
             && self.pacer(stream).admits(now, bytes, round_trip)
         {
-            let Some(packet) = self.queues.next_lossy(stream) else { break };
+            let Some(LossyPacket { packet, is_probe }) = self.queues.next_lossy(stream) else {
+                break;
+            };
             let bytes = packet.len();
-            self.begin_chunk(bytes).await;
+            self.begin_chunk(bytes, is_probe).await;
             channel.send(writable(packet)).await.map_err(gone)?;
             self.datagram.round = connection.rounds();
             self.pacer(stream).sent(now, bytes);
@@ -583,19 +587,19 @@ impl<'a> LinkTask<'a> {
     }
 
     /// SCTP bundles what it is handed at once. Waits until it has sent that if this message would
-    /// make the datagram too large.
-    async fn begin_chunk(&mut self, bytes: usize) {
+    /// make the datagram too large, or if one of both is to be alone in it.
+    async fn begin_chunk(&mut self, bytes: usize, is_alone: bool) {
         let chunk_bytes = chunk_bytes(bytes);
         if self.connection.rounds() >= self.datagram.round + ROUNDS_TO_FLUSH {
             self.datagram.chunk_bytes = 0;
         }
-        if self.datagram.chunk_bytes > 0
-            && self.datagram.chunk_bytes + chunk_bytes > DATAGRAM_CHUNK_BYTES
-        {
+        let is_too_large = self.datagram.chunk_bytes + chunk_bytes > DATAGRAM_CHUNK_BYTES;
+        if self.datagram.chunk_bytes > 0 && (is_too_large || is_alone || self.datagram.is_closed) {
             self.connection.flushed().await;
             self.datagram.chunk_bytes = 0;
         }
         self.datagram.chunk_bytes += chunk_bytes;
+        self.datagram.is_closed = is_alone;
     }
 
     /// Sends what fits beside what is unacknowledged.
@@ -615,7 +619,7 @@ impl<'a> LinkTask<'a> {
                 // In datagrams of their own, two are acknowledged at once.
                 self.connection.flushed().await;
             }
-            self.begin_chunk(message.len()).await;
+            self.begin_chunk(message.len(), false).await;
             channel.send(message).await.map_err(gone)?;
             self.datagram.round = connection.rounds();
             self.queues.count(|stats| {

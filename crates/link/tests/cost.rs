@@ -80,6 +80,27 @@ async fn no_datagram_exceeds_1280_bytes_whatever_is_sent_at_once_and_however_oft
     assert!(from_a.largest + 40 + 8 <= 1_280, "{from_a:?}");
 }
 
+/// Otherwise they would arrive together, and say nothing of what the way carries.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_that_are_sent_at_once_have_each_a_datagram() {
+    const PROBES: u64 = 8;
+    let (a, mut b, wire) = Wire::open_pair().await;
+    settled(&wire).await;
+    let [before, _] = wire.tallies();
+    for _ in 0..PROBES {
+        a.link().send_probe(vec![1; 120].into()).unwrap();
+    }
+    a.link().send(Stream::Unreliable, vec![2; 120].into()).unwrap();
+    for _ in 0..PROBES {
+        assert_eq!(b.received().await, (Stream::Unreliable, vec![1; 120]));
+    }
+    assert_eq!(b.received().await, (Stream::Unreliable, vec![2; 120]));
+    let [after, _] = wire.tallies();
+    let sent = after.since(before);
+    let with_messages = sent.packets - sent.stun_packets - sent.control_packets;
+    assert_eq!(with_messages, PROBES + 1, "{sent:?}");
+}
+
 /// SCTP sends again in one datagram whatever it finds lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_messages_that_are_all_lost_come_again_in_datagrams_of_at_most_1280_bytes() {

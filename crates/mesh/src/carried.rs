@@ -10,7 +10,7 @@ use voicemesh_session::network::{
     Delivery, Destination, Network, NetworkError, NetworkEvent, PacketLimits, Reliability,
 };
 use voicemesh_wire::PeerId;
-use voicemesh_wire::packet;
+use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{IceServer, Signal};
 
 use crate::link::{LinkSendError, Role, Stream};
@@ -46,6 +46,15 @@ pub trait Carrier {
         stream: Stream,
         packet: Bytes,
     ) -> Result<(), LinkSendError>;
+    /// Sends a packet that measures the way, over the unreliable stream, in a datagram that holds
+    /// no other message.
+    ///
+    /// # Errors
+    ///
+    /// When the link did not take it.
+    fn send_probe(&mut self, link: MeshLink, packet: Bytes) -> Result<(), LinkSendError> {
+        self.send_link(link, Stream::Unreliable, packet)
+    }
     /// Closes a link. Its last event may still follow.
     fn close_link(&mut self, link: MeshLink);
     /// What was put on the wire so far for other things than packets, in bytes: texts, and what
@@ -175,15 +184,23 @@ impl<C: Carrier> Network for Carried<C> {
         reliability: Reliability,
         packet: &Bytes,
     ) {
-        let stream = match (reliability, packet::open(packet)) {
-            (Reliability::Reliable, _) => Stream::Reliable,
-            (Reliability::Unreliable, Ok((header, _))) if header.kind.is_voice() => Stream::Voice,
-            (Reliability::Unreliable, _) => Stream::Unreliable,
+        let kind = packet::open(packet).ok().map(|(header, _)| header.kind);
+        let is_probe = kind == Some(Kind::BandwidthProbe);
+        let stream = match reliability {
+            Reliability::Reliable => Stream::Reliable,
+            Reliability::Unreliable if kind.is_some_and(Kind::is_voice) => Stream::Voice,
+            Reliability::Unreliable => Stream::Unreliable,
         };
         let mut outgoing = Outgoing::new(packet);
         destinations.retain(|to| {
-            let packet = self.mesh.seal_for_link(now, &mut outgoing, to.link.peer);
-            packet.is_some_and(|packet| self.carrier.send_link(to.link, stream, packet).is_err())
+            let Some(packet) = self.mesh.seal_for_link(now, &mut outgoing, to.link.peer) else {
+                return false;
+            };
+            let sent = match is_probe {
+                true => self.carrier.send_probe(to.link, packet),
+                false => self.carrier.send_link(to.link, stream, packet),
+            };
+            sent.is_err()
         });
     }
 

@@ -148,6 +148,10 @@ impl Carrier for RealCarrier {
         self.links.get(&link).ok_or(LinkSendError::Closed)?.send(stream, packet)
     }
 
+    fn send_probe(&mut self, link: MeshLink, packet: Bytes) -> Result<(), LinkSendError> {
+        self.links.get(&link).ok_or(LinkSendError::Closed)?.send_probe(packet)
+    }
+
     fn close_link(&mut self, link: MeshLink) {
         self.links.remove(&link);
     }

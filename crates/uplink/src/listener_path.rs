@@ -45,6 +45,9 @@ const FIRST_RECOVERY: Duration = Duration::from_secs(20);
 const LONGEST_RECOVERY: Duration = Duration::from_secs(160);
 /// From the relay back no sooner than this.
 const FIRST_RETURN: Duration = Duration::from_secs(60);
+/// What came late or was lost for so long after a link ended, or after another one opened, says
+/// nothing of the way: the listener's network had failed.
+const OUTAGE: Duration = Duration::from_secs(5);
 /// Loss that did not change with what is sent is the path's own for this long.
 const PATH_LOSS_LIFE: Duration = Duration::from_secs(60);
 /// Speech that shares a packet, at most.
@@ -100,6 +103,10 @@ enum Step {
 #[derive(Clone, Debug)]
 pub(crate) struct ListenerPath {
     generation: Option<u32>,
+    /// When its counts were last read.
+    read_at: Duration,
+    /// When another link opened than the one before.
+    renewed_at: Option<Duration>,
     history: PathHistory,
     step: Step,
     step_at: Duration,
@@ -126,6 +133,8 @@ impl Default for ListenerPath {
     fn default() -> Self {
         Self {
             generation: None,
+            read_at: Duration::ZERO,
+            renewed_at: None,
             history: PathHistory::default(),
             step: Step::Usual,
             step_at: Duration::ZERO,
@@ -153,10 +162,25 @@ impl ListenerPath {
         counts: PathCounts,
     ) -> &PathHistory {
         if self.generation != Some(generation) {
-            self.generation = Some(generation);
+            let is_another = self.generation.replace(generation).is_some();
             self.history.clear();
+            if is_another {
+                self.renewed_at = Some(now);
+                if self.step_at.abs_diff(self.read_at) <= OUTAGE {
+                    self.forget_outage();
+                }
+            }
         }
+        self.read_at = now;
         self.history.read(now, counts)
+    }
+
+    /// What was reported while there was no link does not make the way narrow.
+    fn forget_outage(&mut self) {
+        if self.step == Step::LongPackets && self.is_narrow {
+            (self.step, self.is_narrow) = (Step::Usual, false);
+            (self.reported_since, self.is_late_until) = (None, Duration::ZERO);
+        }
     }
 
     /// Compares a direct path with what all paths have in common.
@@ -232,6 +256,8 @@ impl ListenerPath {
     ) {
         self.trouble_since = None;
         self.seen = Seen::default();
+        let reported = reported
+            .filter(|_| self.renewed_at.is_none_or(|renewed_at| now >= renewed_at + OUTAGE));
         let is_trouble = reported.is_some_and(Reported::is_trouble);
         if is_trouble {
             // One hiccup does not make a way narrow.
@@ -329,6 +355,24 @@ mod tests {
 
     fn reported(buffer_ms: u64) -> Option<Reported> {
         Some(Reported { lost: 0.0, buffer: at(buffer_ms) })
+    }
+
+    /// Speech waits for a listener whose network is gone, and is late when that comes back.
+    #[test]
+    fn what_comes_late_while_a_link_is_replaced_keeps_no_listener_on_the_relay() {
+        for (ends, opens, wants_relay) in
+            [(1_000, 3_000, false), (11_900, 12_000, true), (20_000, 20_000, true)]
+        {
+            let mut path = ListenerPath::default();
+            for ms in (0..13_000).step_by(100) {
+                if ms < ends || ms >= opens {
+                    path.read(at(ms), if ms < ends { 1 } else { 2 }, PathCounts::default());
+                }
+                let is_late = (1_000..7_000).contains(&ms);
+                path.update_relayed(at(ms), reported(if is_late { 400 } else { 0 }), at(0), true);
+            }
+            assert_eq!(path.wants_relay(), wants_relay, "from {ends} to {opens} ms");
+        }
     }
 
     /// A path that loses this share of whatever is sent.
