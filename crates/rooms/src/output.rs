@@ -22,6 +22,16 @@ impl Text {
     }
 }
 
+impl TryFrom<Bytes> for Text {
+    type Error = std::str::Utf8Error;
+
+    /// A message that another node has encoded.
+    fn try_from(bytes: Bytes) -> Result<Self, Self::Error> {
+        std::str::from_utf8(&bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
 impl From<&ServerMessage> for Text {
     fn from(message: &ServerMessage) -> Self {
         Self(message.to_json().into())

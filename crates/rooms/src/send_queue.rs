@@ -362,6 +362,15 @@ impl SendQueue {
         reliable.chain(pongs).sum::<usize>() + self.voice.bytes() + self.data.bytes()
     }
 
+    /// Whether nothing waits, not even what [`waiting_bytes`](Self::waiting_bytes) leaves out.
+    pub fn is_empty(&self) -> bool {
+        self.reliable.is_empty()
+            && self.pongs.is_empty()
+            && !self.is_in_snapshot()
+            && self.voice.is_empty()
+            && self.data.is_empty()
+    }
+
     /// Something arrived from the peer, a pong included.
     pub fn heard(&mut self, now: Duration) {
         self.heard_at = now;

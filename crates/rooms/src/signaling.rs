@@ -174,6 +174,11 @@ impl<L: Line> Signaling<L> {
         lock(&self.rooms).get(&RoomName::parse(name).ok()?).map(Arc::clone)
     }
 
+    /// Whether a room is there, or is empty and remembered.
+    pub fn has_room(&self, name: &RoomName) -> bool {
+        lock(&self.rooms).contains_key(name)
+    }
+
     /// Counters of this server; the caller counts what happens on its sockets.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
@@ -343,6 +348,13 @@ impl<L: Line> Signaling<L> {
             }),
             None => false,
         }
+    }
+
+    /// Drops a room as if this server had never had it, bans included: another server has it now, or
+    /// a new session of it begins here. Connections in it stay until they are ended, in a room that
+    /// no join finds.
+    pub fn forget_room(&self, name: &RoomName) {
+        lock(&self.rooms).remove(name);
     }
 
     /// A room is dropped.
