@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 29] = [
+const TABLE: [(&str, &[&str]); 30] = [
     ("voicemesh-common", &[]),
     ("voicemesh-wire", &[]),
     ("voicemesh-resample", &[]),
@@ -83,6 +83,10 @@ const TABLE: [(&str, &[&str]); 29] = [
     ),
     ("voicemesh-web", &[]),
     ("voicemesh-rooms", &["voicemesh-common", "voicemesh-wire", "voicemesh-session"]),
+    (
+        "voicemesh-cluster",
+        &["voicemesh-common", "voicemesh-wire", "voicemesh-session", "voicemesh-rooms"],
+    ),
     ("voicemesh-unityp2p", &["voicemesh-common"]),
     (
         "voicemesh-signaling",

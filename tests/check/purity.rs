@@ -8,7 +8,7 @@ use super::files::root;
 use super::imports::metadata;
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "crates/common/",
     "crates/wire/",
     "crates/e2ee/",
@@ -22,6 +22,7 @@ const PURE: [&str; 14] = [
     "crates/resample/",
     "crates/networks/",
     "crates/rooms/",
+    "crates/cluster/",
     "crates/unityp2p/",
 ];
 
