@@ -173,7 +173,7 @@ impl<S: SocketLine> Guests<S> {
             if guest.has_ended() {
                 let (node, connection) = guest.origin;
                 let reason = guest.line.ending().unwrap_or(CloseReason::Silent);
-                links.push(node, guest.epoch, Content::End { connection, reason });
+                links.push(now, node, guest.epoch, Content::End { connection, reason });
                 self.left(now, node, connection, reason.leave_reason(), signaling);
             }
         }
@@ -216,7 +216,7 @@ impl<S: SocketLine> Guest<S> {
             asks_hash |= self.feed(now, signaling);
         }
         if self.line.take_joined() {
-            links.push(node, self.epoch, Content::Entered { connection });
+            links.push(now, node, self.epoch, Content::Entered { connection });
         }
         loop {
             let payload = match self.line.next(now) {
@@ -229,7 +229,7 @@ impl<S: SocketLine> Guest<S> {
                 }
                 Next::Nothing => return asks_hash,
             };
-            links.deliver(node, self.epoch, connection, payload);
+            links.deliver(now, self.origin, self.epoch, payload);
         }
     }
 

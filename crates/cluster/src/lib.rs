@@ -35,8 +35,8 @@
 //!
 //! # Between two nodes
 //!
-//! Batches between two nodes are numbered. When one is lost, what depended on the link ends as after a
-//! broken connection. For each connection behind an edge the owner has the same queue as for one of its
+//! Batches between two nodes are numbered, and one that is missing is sent again. If it is no longer
+//! there, what depended on the link ends as after a broken connection. For each connection behind an edge the owner has the same queue as for one of its
 //! sockets, with the same bounds; the edge reports what its socket has written, so that little is
 //! under way.
 //!

@@ -1,21 +1,31 @@
 //! Ordered streams between pairs of nodes, over a bus that may lose messages.
 //!
-//! Batches to one node are numbered. A gap cannot be repaired: the link begins anew under a higher
-//! number, and what depended on it ends, as after a TCP connection that broke. Both ends agree on
-//! the higher number of the two that they know.
+//! Batches to one node are numbered, and kept for a while: what is missing at the other end is sent
+//! again. If it is no longer there, the link begins anew under a higher number, and what depended on
+//! it ends, as after a TCP connection that broke. Both ends agree on the higher number of the two
+//! that they know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use voicemesh_rooms::ConnectionId;
 
-use crate::message::{Batch, Content, Entry, Epoch, MAX_COPIES, NodeId, Payload};
+use crate::message::{Batch, Content, Entry, Epoch, MAX_COPIES, Message, Missing, NodeId, Payload};
 
 /// What waits for one node between two calls of
 /// [`poll_output`](crate::Node::poll_output). With more, the link begins anew.
 const PENDING_BYTES: usize = 2 * 1024 * 1024;
 /// A batch is complete with this much, a larger message for itself.
 const BATCH_BYTES: usize = 256 * 1024;
+/// Batches that were sent are kept up to this many bytes …
+const KEPT_BYTES: usize = 2 * 1024 * 1024;
+/// … and for this long: as long as another node waits for them, and its question is under way.
+const KEPT_FOR: Duration = Duration::from_secs(2);
+/// A batch that was not sent again after this long is lost.
+const REPAIR_LIMIT: Duration = Duration::from_millis(1_500);
+/// How often a missing batch is asked for.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// A link on which nothing was sent for this long is sent an empty batch, by which the other end
 /// notices that the last ones were lost.
 const KEEP_ALIVE: Duration = Duration::from_millis(250);
@@ -36,29 +46,64 @@ struct Link {
     received: u64,
     pending: Vec<Entry>,
     pending_bytes: usize,
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
     /// The other end uses an older number.
     says_number: bool,
     sent_at: Duration,
     overflowed: bool,
+    gap: Option<Gap>,
+}
+
+/// A batch that was sent.
+#[derive(Debug)]
+struct Kept {
+    position: u64,
+    at: Duration,
+    message: Bytes,
+}
+
+/// The next batch has not come, but one after it has.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    since: Duration,
+    asked_at: Duration,
 }
 
 impl Link {
+    /// A link that was forgotten has a higher number when it is used again.
+    fn first(now: Duration) -> Self {
+        let number = u32::try_from(now.as_secs()).unwrap_or(u32::MAX - 1);
+        Self { number: number.saturating_add(1), ..Self::default() }
+    }
+
     fn begin_anew(&mut self, number: u32) {
         *self = Self { number, says_number: true, sent_at: self.sent_at, ..Self::default() };
+    }
+
+    fn keep(&mut self, now: Duration, message: Bytes) {
+        self.kept_bytes += message.len();
+        self.kept.push_back(Kept { position: self.sent, at: now, message });
+        while self
+            .kept
+            .front()
+            .is_some_and(|kept| now > kept.at + KEPT_FOR || self.kept_bytes > KEPT_BYTES)
+        {
+            let gone = self.kept.pop_front();
+            self.kept_bytes -= gone.map_or(0, |kept| kept.message.len());
+        }
     }
 }
 
 /// What became of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arrival {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// The link has begun anew: what depended on the former one is lost.
+    pub is_anew: bool,
     /// Its entries are next.
-    InOrder,
-    /// The link has begun anew; its entries are the first.
-    FirstOfNew,
-    /// Something before it was lost: the link has begun anew, and its entries have no effect.
-    Gap,
-    /// It is of a link that is no more.
-    Outdated,
+    pub is_next: bool,
+    /// To be asked for.
+    pub missing: Option<Missing>,
 }
 
 impl Links {
@@ -66,27 +111,55 @@ impl Links {
         Self { own, links: BTreeMap::new() }
     }
 
-    pub(crate) fn receive(&mut self, batch: &Batch) -> Arrival {
+    pub(crate) fn receive(&mut self, now: Duration, batch: &Batch) -> Arrival {
         let link = self.links.entry(batch.from).or_default();
         if batch.link < link.number {
             link.says_number = true;
-            return Arrival::Outdated;
+            return Arrival::default();
         }
-        let is_new = batch.link > link.number;
-        if is_new {
+        let mut arrival = Arrival { is_anew: batch.link > link.number, ..Arrival::default() };
+        if arrival.is_anew {
             link.begin_anew(batch.link);
         }
-        if batch.position != link.received {
-            link.begin_anew(batch.link.saturating_add(1));
-            return Arrival::Gap;
+        if batch.position < link.received {
+            // Sent again, and not needed.
+            return arrival;
         }
-        link.received += 1;
-        if is_new { Arrival::FirstOfNew } else { Arrival::InOrder }
+        if batch.position == link.received {
+            link.received += 1;
+            link.gap = None;
+            arrival.is_next = true;
+            return arrival;
+        }
+        let gap = link.gap.get_or_insert(Gap { since: now, asked_at: Duration::ZERO });
+        if now > gap.since + REPAIR_LIMIT {
+            link.begin_anew(batch.link.saturating_add(1));
+            arrival.is_anew = true;
+        } else if gap.asked_at == Duration::ZERO || now >= gap.asked_at + ASK_AGAIN {
+            gap.asked_at = now;
+            let (from, link, position) = (self.own, link.number, link.received);
+            arrival.missing = Some(Missing { from, link, position });
+        }
+        arrival
+    }
+
+    /// What is to be sent to a node again. Without it there, the link begins anew: `None`.
+    pub(crate) fn resend(&mut self, missing: Missing) -> Option<Vec<Bytes>> {
+        let Some(link) = self.links.get_mut(&missing.from) else { return Some(Vec::new()) };
+        if missing.link != link.number || missing.position >= link.sent {
+            return Some(Vec::new());
+        }
+        if link.kept.front().is_none_or(|kept| kept.position > missing.position) {
+            link.begin_anew(link.number.saturating_add(1));
+            return None;
+        }
+        let again = link.kept.iter().filter(|kept| kept.position >= missing.position);
+        Some(again.map(|kept| kept.message.clone()).collect())
     }
 
     /// Adds an entry to the next batch for a node.
-    pub(crate) fn push(&mut self, to: NodeId, epoch: Epoch, content: Content) {
-        let link = self.links.entry(to).or_default();
+    pub(crate) fn push(&mut self, now: Duration, to: NodeId, epoch: Epoch, content: Content) {
+        let link = self.links.entry(to).or_insert_with(|| Link::first(now));
         link.pending_bytes += content.len();
         if link.pending_bytes > PENDING_BYTES {
             link.overflowed = true;
@@ -99,12 +172,13 @@ impl Links {
     /// entry.
     pub(crate) fn deliver(
         &mut self,
-        to: NodeId,
+        now: Duration,
+        to: (NodeId, ConnectionId),
         epoch: Epoch,
-        connection: ConnectionId,
         payload: Payload,
     ) {
-        let link = self.links.entry(to).or_default();
+        let (to, connection) = to;
+        let link = self.links.entry(to).or_insert_with(|| Link::first(now));
         for entry in link.pending.iter_mut().rev().take(MERGE_DEPTH) {
             let is_of_epoch = entry.epoch == epoch;
             match &mut entry.content {
@@ -129,7 +203,7 @@ impl Links {
                 _ => break,
             }
         }
-        self.push(to, epoch, Content::Deliver { connections: vec![connection], payload });
+        self.push(now, to, epoch, Content::Deliver { connections: vec![connection], payload });
     }
 
     /// The nodes for which more waited than may: their links begin anew.
@@ -149,7 +223,7 @@ impl Links {
         &mut self,
         now: Duration,
         keeps: impl Fn(NodeId) -> bool,
-    ) -> Option<(NodeId, Batch)> {
+    ) -> Option<(NodeId, Bytes)> {
         let (node, link) = self.links.iter_mut().find(|(node, link)| {
             let is_idle = now >= link.sent_at + KEEP_ALIVE;
             !link.pending.is_empty() || link.says_number || is_idle && keeps(**node)
@@ -167,8 +241,10 @@ impl Links {
         link.says_number = false;
         link.sent_at = now;
         let batch = Batch { from: self.own, link: link.number, position: link.sent, entries };
+        let message = Message::Batch(batch).encode();
+        link.keep(now, message.clone());
         link.sent += 1;
-        Some((*node, batch))
+        Some((*node, message))
     }
 
     /// Forgets the links to nodes that are gone.
@@ -179,34 +255,88 @@ impl Links {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     const ONE: NodeId = NodeId(1);
     const TWO: NodeId = NodeId(2);
     const EPOCH: Epoch = Epoch(1);
 
-    fn entered(number: u64) -> Content {
-        Content::Entered { connection: ConnectionId(number) }
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
     }
 
-    fn sent(links: &mut Links, to: NodeId, number: u64) -> Batch {
-        links.push(to, EPOCH, entered(number));
-        links.take_batch(Duration::ZERO, |_| false).expect("a batch").1
+    fn batch_of(message: &Bytes) -> Batch {
+        match Message::decode(message) {
+            Ok(Message::Batch(batch)) => batch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn sent(links: &mut Links, now: Duration, to: NodeId, number: u64) -> Batch {
+        links.push(now, to, EPOCH, Content::Entered { connection: ConnectionId(number) });
+        taken(links, now)
+    }
+
+    fn taken(links: &mut Links, now: Duration) -> Batch {
+        batch_of(&links.take_batch(now, |_| false).expect("a batch").1)
+    }
+
+    /// Two nodes, and a batch that came.
+    fn linked() -> (Links, Links) {
+        let (mut one, mut two) = (Links::new(ONE), Links::new(TWO));
+        let first = two.receive(ms(0), &sent(&mut one, ms(0), TWO, 1));
+        assert_eq!(first, Arrival { is_anew: true, is_next: true, missing: None });
+        taken(&mut two, ms(0));
+        (one, two)
     }
 
     #[test]
-    fn after_a_gap_both_ends_begin_anew_once() {
-        let (mut one, mut two) = (Links::new(ONE), Links::new(TWO));
-        assert_eq!(two.receive(&sent(&mut one, TWO, 1)), Arrival::InOrder);
-        let _lost = sent(&mut one, TWO, 2);
-        assert_eq!(two.receive(&sent(&mut one, TWO, 3)), Arrival::Gap);
-        assert_eq!(two.receive(&sent(&mut one, TWO, 4)), Arrival::Outdated);
-        let (_, new) = two.take_batch(Duration::ZERO, |_| false).expect("its number");
-        assert_eq!(one.receive(&new), Arrival::FirstOfNew);
-        assert_eq!(two.receive(&sent(&mut one, TWO, 5)), Arrival::InOrder);
-        assert_eq!(one.receive(&sent(&mut two, ONE, 6)), Arrival::InOrder);
+    fn what_is_missing_is_sent_again_in_order() {
+        let (mut one, mut two) = linked();
+        let _lost = sent(&mut one, ms(10), TWO, 2);
+        let arrival = two.receive(ms(20), &sent(&mut one, ms(20), TWO, 3));
+        assert!(!arrival.is_anew && !arrival.is_next);
+        let missing = arrival.missing.expect("it is asked for");
+        let later = two.receive(ms(30), &sent(&mut one, ms(30), TWO, 4));
+        assert_eq!(later, Arrival::default(), "it is asked for once in a while");
+        let again = one.resend(missing).expect("all is kept");
+        assert_eq!(again.len(), 3);
+        for message in again {
+            assert!(two.receive(ms(40), &batch_of(&message)).is_next);
+        }
+        assert!(two.receive(ms(50), &sent(&mut one, ms(50), TWO, 5)).is_next);
+    }
+
+    #[test]
+    fn what_is_no_longer_kept_is_a_new_link_for_both_ends_once() {
+        let (mut one, mut two) = linked();
+        let _lost = sent(&mut one, ms(10), TWO, 2);
+        let arrival = two.receive(ms(5_000), &sent(&mut one, ms(5_000), TWO, 3));
+        assert_eq!(one.resend(arrival.missing.expect("it is asked for")), None);
+        let anew = two.receive(ms(5_010), &taken(&mut one, ms(5_010)));
+        assert_eq!(anew, Arrival { is_anew: true, is_next: true, missing: None });
+        let back = one.receive(ms(5_020), &sent(&mut two, ms(5_020), ONE, 4));
+        assert_eq!(back, Arrival { is_anew: false, is_next: true, missing: None });
+    }
+
+    #[test]
+    fn a_gap_that_is_not_repaired_is_a_new_link() {
+        let (mut one, mut two) = linked();
+        let _lost = sent(&mut one, ms(10), TWO, 2);
+        assert!(!two.receive(ms(20), &sent(&mut one, ms(20), TWO, 3)).is_anew);
+        assert!(two.receive(ms(2_000), &sent(&mut one, ms(2_000), TWO, 4)).is_anew);
+        assert_eq!(two.receive(ms(2_010), &sent(&mut one, ms(2_010), TWO, 5)), Arrival::default());
+        let number = taken(&mut two, ms(2_020));
+        assert!(one.receive(ms(2_020), &number).is_anew);
+        assert!(two.receive(ms(2_030), &sent(&mut one, ms(2_030), TWO, 6)).is_next);
+    }
+
+    #[test]
+    fn a_link_that_one_end_has_forgotten_is_a_new_one() {
+        let (mut one, mut two) = linked();
+        one.retain(|_| false);
+        let arrival = two.receive(ms(70_000), &sent(&mut one, ms(70_000), TWO, 2));
+        assert!(arrival.is_anew && arrival.is_next);
     }
 
     #[test]
@@ -215,10 +345,10 @@ mod tests {
         let payload = |text: &'static str| Payload::Text(Bytes::from_static(text.as_bytes()));
         for connection in 1..=3 {
             for text in ["a", "b", "a"] {
-                links.deliver(TWO, EPOCH, ConnectionId(connection), payload(text));
+                links.deliver(ms(0), (TWO, ConnectionId(connection)), EPOCH, payload(text));
             }
         }
-        let (_, batch) = links.take_batch(Duration::ZERO, |_| false).expect("a batch");
+        let batch = taken(&mut links, ms(0));
         assert!(batch.entries.len() < 9, "{batch:?}");
         for connection in 1..=3 {
             let got: Vec<_> = batch
@@ -236,17 +366,20 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_for_one_node_is_bounded() {
+    fn queues_for_one_node_are_bounded() {
         let mut links = Links::new(ONE);
-        let large = Bytes::from(vec![0; 300 * 1024]);
         for connection in 0..20 {
-            let mut payload = large.to_vec();
-            payload[0] = connection;
-            let payload = Payload::Packet(payload.into());
-            links.deliver(TWO, EPOCH, ConnectionId(connection.into()), payload);
+            let payload = Payload::Packet(vec![connection; 300 * 1024].into());
+            links.deliver(ms(0), (TWO, ConnectionId(connection.into())), EPOCH, payload);
         }
         assert_eq!(links.take_overflowed(), [TWO]);
-        let (_, batch) = links.take_batch(Duration::ZERO, |_| false).expect("its new number");
-        assert_eq!((batch.link, batch.entries.len()), (1, 0));
+        let batch = taken(&mut links, ms(0));
+        assert_eq!((batch.link, batch.entries.len()), (2, 0));
+        for number in 0..100 {
+            let payload = Payload::Packet(vec![number; 100 * 1024].into());
+            links.deliver(ms(0), (TWO, ConnectionId(1)), EPOCH, payload);
+            taken(&mut links, ms(0));
+        }
+        assert!(links.links[&TWO].kept_bytes <= KEPT_BYTES);
     }
 }

@@ -61,6 +61,17 @@ pub(crate) enum Message {
     /// The sender knows that these rooms have these owners.
     Owned(Vec<OwnedRoom>),
     Batch(Batch),
+    Missing(Missing),
+}
+
+/// A batch has not come, but one after it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub from: NodeId,
+    /// On which link between the two.
+    pub link: u32,
+    /// Which batch.
+    pub position: u64,
 }
 
 /// A node lives.
@@ -180,6 +191,7 @@ impl Content {
 const BEAT: u8 = 1;
 const OWNED: u8 = 2;
 const BATCH: u8 = 3;
+const MISSING: u8 = 4;
 
 const OPEN: u8 = 1;
 const TEXT_FRAME: u8 = 2;
@@ -246,6 +258,12 @@ impl Message {
                     out.put_u64(owner.0);
                 }
             }
+            Self::Missing(missing) => {
+                out.put_u8(MISSING);
+                out.put_u64(missing.from.0);
+                out.put_u32(missing.link);
+                out.put_u64(missing.position);
+            }
             Self::Batch(batch) => {
                 out.reserve(
                     64 + batch.entries.iter().map(|it| 16 + it.content.len()).sum::<usize>(),
@@ -300,6 +318,12 @@ impl Message {
                     entries.push(decode_entry(&mut reader)?);
                 }
                 Ok(Self::Batch(Batch { from, link, position, entries }))
+            }
+            MISSING => {
+                let (from, link) = (NodeId(reader.u64()?), reader.u32()?);
+                let position = reader.u64()?;
+                reader.end()?;
+                Ok(Self::Missing(Missing { from, link, position }))
             }
             _ => Err(BusError::Unknown),
         }
@@ -546,6 +570,7 @@ mod tests {
             Message::Beat(Beat { from: NodeId(1), sent_at, drains: true }),
             Message::Owned(vec![OwnedRoom { room: room(), epoch: Epoch(4), owner: NodeId(2) }]),
             Message::Batch(Batch { from: NodeId(1), link: 2, position: 3, entries }),
+            Message::Missing(Missing { from: NodeId(1), link: 2, position: 3 }),
         ]
     }
 

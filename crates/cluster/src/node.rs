@@ -50,8 +50,10 @@ pub struct Counts {
     pub malformed: u64,
     /// Deliveries that were dropped because they belong to an older epoch than their connection.
     pub outdated: u64,
-    /// Links that began anew because messages were lost.
+    /// Batches that were missing and asked for.
     pub gaps: u64,
+    /// Links that began anew, the first time included.
+    pub links_lost: u64,
     /// Rooms that this node has begun to own.
     pub begun: u64,
     /// Rooms that this node owned, and no longer does.
@@ -134,11 +136,11 @@ impl<S: SocketLine> Node<S> {
             Taken::Here { asks_hash } => self.asks_hash |= asks_hash,
             Taken::Waits(name) => self.wait(now, id, name),
             Taken::Forward { owner, epoch, frame } => {
-                self.links.push(owner, epoch, Content::Frame { connection: id, frame });
+                self.links.push(now, owner, epoch, Content::Frame { connection: id, frame });
             }
             Taken::Left { room, owner } => {
                 if let Some((owner, epoch, reason)) = owner {
-                    self.links.push(owner, epoch, Content::Left { connection: id, reason });
+                    self.links.push(now, owner, epoch, Content::Left { connection: id, reason });
                 }
                 if let Some(room) = room {
                     self.ownership.remove(&room, id);
@@ -153,7 +155,7 @@ impl<S: SocketLine> Node<S> {
     /// The socket has taken some of what waited for it.
     pub fn wrote(&mut self, now: Duration, id: ConnectionId) {
         if let Some((owner, epoch, total)) = self.sockets.written(id, false) {
-            self.links.push(owner, epoch, Content::Written { connection: id, total });
+            self.links.push(now, owner, epoch, Content::Written { connection: id, total });
             self.settle(now);
         }
     }
@@ -212,6 +214,15 @@ impl<S: SocketLine> Node<S> {
             }
             Ok(Message::Batch(batch)) if batch.from == self.id => {}
             Ok(Message::Batch(batch)) => self.batch(now, batch),
+            Ok(Message::Missing(missing)) => match self.links.resend(missing) {
+                Some(again) => {
+                    for message in again {
+                        let topic = Topic::Node(missing.from);
+                        self.outputs.push_back(Output::Publish { topic, message });
+                    }
+                }
+                None => self.link_lost(now, missing.from),
+            },
             Err(error) => {
                 tracing::debug!(%error, "a message of the bus was ignored");
                 self.counts.malformed += 1;
@@ -258,7 +269,7 @@ impl<S: SocketLine> Node<S> {
             self.sockets.send_away(now, id);
         }
         for (id, owner, epoch, total) in self.sockets.all_written() {
-            self.links.push(owner, epoch, Content::Written { connection: id, total });
+            self.links.push(now, owner, epoch, Content::Written { connection: id, total });
         }
         let (names, signaling) = (&self.names, &self.signaling);
         let is_unused = |room: &str| names.get(room).is_none_or(|name| !signaling.has_room(name));
@@ -291,7 +302,7 @@ impl<S: SocketLine> Node<S> {
                 self.ownership.remove(&room, id);
             }
             if let Some((owner, epoch, reason)) = self.sockets.send_away(now, id) {
-                self.links.push(owner, epoch, Content::Left { connection: id, reason });
+                self.links.push(now, owner, epoch, Content::Left { connection: id, reason });
             }
         }
         self.ownership.update(now, &self.peers, true, |_| false);
@@ -363,15 +374,16 @@ impl<S: SocketLine> Node<S> {
 
     fn batch(&mut self, now: Duration, batch: Batch) {
         let from = batch.from;
-        match self.links.receive(&batch) {
-            Arrival::InOrder => {}
-            Arrival::FirstOfNew => self.link_lost(now, from),
-            Arrival::Gap => {
-                self.counts.gaps += 1;
-                self.link_lost(now, from);
-                return;
-            }
-            Arrival::Outdated => return,
+        let Arrival { is_anew, is_next, missing } = self.links.receive(now, &batch);
+        if is_anew {
+            self.link_lost(now, from);
+        }
+        if let Some(missing) = missing {
+            self.counts.gaps += 1;
+            self.publish(Topic::Node(from), &Message::Missing(missing));
+        }
+        if !is_next {
+            return;
         }
         for Entry { epoch, content } in batch.entries {
             self.entry(now, from, epoch, content);
@@ -380,6 +392,7 @@ impl<S: SocketLine> Node<S> {
 
     /// What was between this node and another one is lost, in both directions.
     fn link_lost(&mut self, now: Duration, node: NodeId) {
+        self.counts.links_lost += 1;
         self.ownership.link_lost(node);
         self.guests.lose_node(now, node, &self.signaling);
         self.apply_decisions(now);
@@ -391,7 +404,7 @@ impl<S: SocketLine> Node<S> {
                 let Ok(name) = RoomName::parse(&room) else { return };
                 let key = name.key().to_owned();
                 if !self.ownership.owns(&key, epoch) {
-                    self.links.push(from, epoch, Content::NotOwner { room: key });
+                    self.links.push(now, from, epoch, Content::NotOwner { room: key });
                     return;
                 }
                 self.names.insert(key.clone(), name);
@@ -431,20 +444,19 @@ impl<S: SocketLine> Node<S> {
                 break;
             }
             for node in overflowed {
-                self.counts.gaps += 1;
                 self.link_lost(now, node);
             }
         }
-        while let Some((node, batch)) = self.links.take_batch(now, |_| false) {
-            self.publish(Topic::Node(node), &Message::Batch(batch));
+        while let Some((node, message)) = self.links.take_batch(now, |_| false) {
+            self.outputs.push_back(Output::Publish { topic: Topic::Node(node), message });
         }
     }
 
     fn keep_alive(&mut self, now: Duration) {
         let mut kept: BTreeSet<NodeId> = self.guests.nodes();
         kept.extend(self.sockets.owners());
-        while let Some((node, batch)) = self.links.take_batch(now, |node| kept.contains(&node)) {
-            self.publish(Topic::Node(node), &Message::Batch(batch));
+        while let Some((node, message)) = self.links.take_batch(now, |node| kept.contains(&node)) {
+            self.outputs.push_back(Output::Publish { topic: Topic::Node(node), message });
         }
     }
 
@@ -481,7 +493,7 @@ impl<S: SocketLine> Node<S> {
                 }
                 for node in self.guests.lose_room(now, &room, &self.signaling) {
                     let room = room.clone();
-                    self.links.push(node, epoch, Content::NotOwner { room });
+                    self.links.push(now, node, epoch, Content::NotOwner { room });
                 }
                 if let Some(successor) = successor {
                     self.publish(Topic::All, &Message::Owned(vec![successor]));
@@ -494,9 +506,9 @@ impl<S: SocketLine> Node<S> {
                 let Some(name) = self.names.get(&room) else { return };
                 let room = name.as_str().to_owned();
                 if let Some((address, frames)) = self.sockets.admit_at(connection, epoch, owner) {
-                    self.links.push(owner, epoch, Content::Open { connection, address, room });
+                    self.links.push(now, owner, epoch, Content::Open { connection, address, room });
                     for frame in frames {
-                        self.links.push(owner, epoch, Content::Frame { connection, frame });
+                        self.links.push(now, owner, epoch, Content::Frame { connection, frame });
                     }
                 }
             }
@@ -508,7 +520,7 @@ impl<S: SocketLine> Node<S> {
                             let left = self.sockets.send_away(now, connection);
                             if let Some((owner, epoch, reason)) = left {
                                 let left = Content::Left { connection, reason };
-                                self.links.push(owner, epoch, left);
+                                self.links.push(now, owner, epoch, left);
                             }
                         }
                     }

@@ -150,6 +150,22 @@ fn while_the_store_has_no_leader_members_in_a_room_notice_nothing() {
 }
 
 #[test]
+fn what_the_bus_loses_for_a_moment_costs_no_member_its_connection() {
+    for seed in 0..10 {
+        let mut world = room(400 + seed, 3, &[0, 1, 2, 2]);
+        world.fault_at(ms(5_000), Fault::Unplug { node: 1, is_cut: true });
+        world.fault_at(ms(5_400), Fault::Unplug { node: 1, is_cut: false });
+        world.fault_at(ms(7_000), Fault::Loss { part: 0.1 });
+        world.fault_at(ms(9_000), Fault::Loss { part: 0.0 });
+        let gaps = |world: &World| (0..3).map(|node| world.node(node).counts().gaps).sum::<u64>();
+        world.run_until(ms(10_000));
+        assert_whole(&world);
+        assert!(gaps(&world) > 2, "seed {seed}: nothing was lost");
+        assert_eq!(interruptions(&world), 0, "seed {seed}");
+    }
+}
+
+#[test]
 fn with_the_owner_and_the_store_lost_at_once_everyone_is_back_within_twelve_seconds() {
     for seed in 0..20 {
         let mut world = room(300 + seed, 3, &[0, 1, 2, 1, 2]);
