@@ -57,4 +57,5 @@ mod store;
 pub use line::{NodeLine, RemoteLine, SocketLine};
 pub use message::{BusError, Epoch, MAX_MESSAGE_BYTES, NodeId, Topic};
 pub use node::{Counts, Node, Output};
+pub use sockets::Progress;
 pub use store::{RequestId, StoreAnswer, StoreRequest, decode_record, encode_record};

@@ -1,11 +1,12 @@
 //! One node: the sockets that it holds, the rooms that it owns, and what it says to the others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_common::AddressKey;
-use voicemesh_rooms::{ConnectionId, Digest, Draw, HashJob, Input, Part, Settings, Signaling};
+use voicemesh_rooms::{Address, ConnectionId, Input, Part, Signaling};
 use voicemesh_wire::RoomName;
 
 use crate::guests::{Guests, Origin};
@@ -14,7 +15,7 @@ use crate::link::{Arrival, Links};
 use crate::message::{Batch, Content, Entry, Epoch, MAX_ROOMS, Message, NodeId, OwnedRoom, Topic};
 use crate::ownership::{Decision, Ownership};
 use crate::peers::Peers;
-use crate::sockets::{Sockets, Taken};
+use crate::sockets::{Progress, Sockets, Taken};
 use crate::store::{RequestId, StoreAnswer, StoreRequest};
 
 /// Guests whose node was silent for this long are lost.
@@ -66,7 +67,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Node<S> {
     id: NodeId,
-    signaling: Signaling<NodeLine<S>>,
+    signaling: Arc<Signaling<NodeLine<S>>>,
     peers: Peers,
     links: Links,
     ownership: Ownership,
@@ -84,13 +85,13 @@ pub struct Node<S> {
 
 /// Sockets.
 impl<S: SocketLine> Node<S> {
-    /// A node without sockets and rooms. `id` is drawn at random for each run of a node; `draw` as in
-    /// [`Signaling::new`].
-    pub fn new(now: Duration, id: NodeId, settings: Settings, draw: Draw) -> Self {
-        let sockets = Sockets::new(&settings);
+    /// A node without sockets and rooms, around a server without rooms. `id` is drawn at random for
+    /// each run of a node.
+    pub fn new(now: Duration, id: NodeId, signaling: Arc<Signaling<NodeLine<S>>>) -> Self {
+        let sockets = Sockets::new(signaling.budgets().bytes);
         Self {
             id,
-            signaling: Signaling::new(settings, draw),
+            signaling,
             peers: Peers::new(now, id),
             links: Links::new(id),
             ownership: Ownership::new(id),
@@ -112,25 +113,25 @@ impl<S: SocketLine> Node<S> {
     }
 
     /// The rooms of this node, for what an operator sees and does.
-    pub fn signaling(&self) -> &Signaling<NodeLine<S>> {
+    pub fn signaling(&self) -> &Arc<Signaling<NodeLine<S>>> {
         &self.signaling
     }
 
-    /// The time of day, in seconds since 1970 ([`Signaling::set_unix_time`]).
-    pub fn set_unix_time(&self, seconds: u64) {
-        self.signaling.set_unix_time(seconds);
-    }
-
-    /// A socket was opened, from `address`; without one its address says nothing. `id` is lower than
-    /// 2⁶³ and not given twice.
-    pub fn open(&mut self, now: Duration, id: ConnectionId, line: S, address: Option<AddressKey>) {
+    /// A socket was opened; `address` as in [`Visit::new`](voicemesh_rooms::Visit::new). `id` is lower
+    /// than 2⁶³ and not given twice.
+    pub fn open(
+        &mut self,
+        now: Duration,
+        id: ConnectionId,
+        line: S,
+        address: Option<(AddressKey, Option<Arc<Address>>)>,
+    ) {
         self.sockets.open(now, id, line, address, &self.signaling);
         self.settle(now);
     }
 
-    /// Something that came on a socket, or about it. True if a password waits for its hash since then
-    /// ([`next_hash`](Self::next_hash)).
-    pub fn handle(&mut self, now: Duration, id: ConnectionId, input: Input<'_>) -> bool {
+    /// Something that came on a socket, or about it.
+    pub fn handle(&mut self, now: Duration, id: ConnectionId, input: Input<'_>) {
         self.fence(now);
         match self.sockets.handle(now, id, input, &self.signaling) {
             Taken::Here { asks_hash } => self.asks_hash |= asks_hash,
@@ -149,7 +150,16 @@ impl<S: SocketLine> Node<S> {
             Taken::Nothing => {}
         }
         self.settle(now);
+    }
+
+    /// Whether a password waits for its hash ([`Signaling::next_hash`]) since this was asked last.
+    pub fn take_asks_hash(&mut self) -> bool {
         std::mem::take(&mut self.asks_hash)
+    }
+
+    /// How far a connection is with joining.
+    pub fn progress(&self, id: ConnectionId) -> Progress {
+        self.sockets.progress(id)
     }
 
     /// The socket has taken some of what waited for it.
@@ -171,14 +181,9 @@ impl<S: SocketLine> Node<S> {
         self.sockets.is_full(id)
     }
 
-    /// The next password to be hashed ([`Signaling::next_hash`]).
-    pub fn next_hash(&self, now: Duration) -> (Option<HashJob<NodeLine<S>>>, Option<Duration>) {
-        self.signaling.next_hash(now)
-    }
-
-    /// A password has been hashed ([`Signaling::hashed`]).
-    pub fn hashed(&mut self, now: Duration, job: HashJob<NodeLine<S>>, presented: Option<Digest>) {
-        self.signaling.hashed(now, job, presented);
+    /// Something was done with the server itself ([`signaling`](Self::signaling)): a password was
+    /// hashed, or an operator has put a member out.
+    pub fn update(&mut self, now: Duration) {
         self.settle(now);
     }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_common::{AddressKey, Rate, TokenBucket};
 use voicemesh_rooms::{
-    Address, CloseReason, ConnectionId, Input, Purpose, Refusal, Settings, Signaling, Text, Visit,
-    send_away,
+    Address, CloseReason, ConnectionId, Input, Purpose, Refusal, Signaling, Text, Visit, send_away,
 };
 use voicemesh_session::Delivery;
 use voicemesh_wire::RoomName;
@@ -82,6 +81,17 @@ impl<S> fmt::Debug for Sockets<S> {
     }
 }
 
+/// How far a connection is with joining.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has not joined, or was refused, or has left.
+    Outside,
+    /// Its join waits for an answer.
+    Waits,
+    /// Its join was answered.
+    Joined,
+}
+
 /// What becomes of something that came.
 pub(crate) enum Taken {
     /// It was handled here.
@@ -108,13 +118,9 @@ pub(crate) enum Taken {
 pub(crate) type LeftOwner = (NodeId, Epoch, LeaveReason);
 
 impl<S: SocketLine> Sockets<S> {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        Self {
-            sockets: BTreeMap::new(),
-            forwarded: settings.budgets.bytes,
-            checks_epochs: true,
-            outdated: 0,
-        }
+    /// `forwarded`: what one socket may have forwarded, in bytes.
+    pub(crate) fn new(forwarded: Rate) -> Self {
+        Self { sockets: BTreeMap::new(), forwarded, checks_epochs: true, outdated: 0 }
     }
 
     pub(crate) fn without_epoch_check(&mut self) {
@@ -130,15 +136,11 @@ impl<S: SocketLine> Sockets<S> {
         now: Duration,
         id: ConnectionId,
         line: S,
-        key: Option<AddressKey>,
+        address: Option<(AddressKey, Option<Arc<Address>>)>,
         signaling: &Signaling<NodeLine<S>>,
     ) {
-        let address = key.and_then(|key| signaling.enter_address(now, key));
-        if key.is_some() && address.is_none() {
-            let refusal = Refusal::too_many_connections();
-            line.text(now, &Text::from(&refusal.farewell()), Purpose::Answer);
-            line.end(now, CloseReason::Refused);
-        }
+        let key = address.as_ref().map(|(key, _)| *key);
+        let address = address.and_then(|(_, address)| address);
         let forwards = TokenBucket::full(now, self.forwarded);
         let mut socket = Socket { line, key, address, forwards, stage: Stage::Gone };
         socket.stage = Stage::Here { visit: socket.visit(now, id, signaling), room: None };
@@ -191,6 +193,18 @@ impl<S: SocketLine> Sockets<S> {
             Some(Stage::Here { visit, .. }) => visit.is_full(),
             Some(Stage::Waiting { frames, .. }) => is_full(frames),
             Some(Stage::There(_) | Stage::Gone) | None => false,
+        }
+    }
+
+    /// How far it is with joining.
+    pub(crate) fn progress(&self, id: ConnectionId) -> Progress {
+        match self.sockets.get(&id).map(|socket| &socket.stage) {
+            Some(Stage::Here { visit, .. }) if visit.is_inside() => Progress::Joined,
+            Some(Stage::Here { visit, .. }) if visit.is_hashing() => Progress::Waits,
+            Some(Stage::Waiting { .. }) => Progress::Waits,
+            Some(Stage::There(there)) if there.unanswered.is_none() => Progress::Joined,
+            Some(Stage::There(_)) => Progress::Waits,
+            Some(Stage::Here { .. } | Stage::Gone) | None => Progress::Outside,
         }
     }
 

@@ -5,13 +5,14 @@
 //! [`World::violations`].
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_cluster::{Epoch, Node, NodeId, Output, RequestId, StoreAnswer, StoreRequest, Topic};
 use voicemesh_rooms::{
     CloseReason, ConnectionId, Digest, Input, Line as _, Next, OutgoingMessage, Salt, Settings,
+    Signaling,
 };
 use voicemesh_wire::signaling::{ClientMessage, LeaveReason};
 use voicemesh_wire::{ClientId, PeerId};
@@ -210,7 +211,8 @@ impl World {
             rate: 0.995 + 0.01 * self.random.f64(),
         };
         let local = clock.read(self.now);
-        let mut made = Node::new(local, run, Settings::default(), Box::new(draw));
+        let signaling = Arc::new(Signaling::new(Settings::default(), Box::new(draw)));
+        let mut made = Node::new(local, run, signaling);
         if !self.checks_epochs {
             made.without_epoch_check();
         }
@@ -569,10 +571,13 @@ impl World {
         }
         // Passwords are hashed at once, by a quick stand-in.
         while let Some((Some(job), _)) =
-            self.slots[node].node.as_ref().map(|node| node.next_hash(now))
+            self.slots[node].node.as_ref().map(|node| node.signaling().next_hash(now))
         {
             let digest = quick_digest(job.password().as_bytes(), job.salt());
-            self.with_node(node, |node| node.hashed(now, job, Some(digest)));
+            self.with_node(node, |node| {
+                node.signaling().hashed(now, job, Some(digest));
+                node.update(now);
+            });
         }
         self.settle(node);
     }
@@ -585,11 +590,9 @@ impl World {
             return;
         }
         line.heard(now);
-        self.call(node, |node, now| {
-            match said {
-                Said::Text(text) => node.handle(now, id, Input::Text(&text)),
-                Said::Packet(packet) => node.handle(now, id, Input::Packet(packet)),
-            };
+        self.call(node, |node, now| match said {
+            Said::Text(text) => node.handle(now, id, Input::Text(&text)),
+            Said::Packet(packet) => node.handle(now, id, Input::Packet(packet)),
         });
     }
 

@@ -204,7 +204,8 @@ impl<L: Line> Signaling<L> {
         (entries.len(), members)
     }
 
-    pub(crate) fn budgets(&self) -> &Budgets {
+    /// What connections may send.
+    pub fn budgets(&self) -> &Budgets {
         &self.budgets
     }
 
