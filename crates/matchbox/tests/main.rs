@@ -1,0 +1,4 @@
+//! The integration over real matchbox sockets, which meet by a signaling server of the test's own.
+
+mod conformance;
+mod signaling;
