@@ -62,6 +62,7 @@ beside() {
     step "pure crates" pure_crates
     step "packages" scripts/packages.sh quick
     step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+    step "matchbox" matchbox
     # Only libraries: the command and the crate to embed are both called voicemesh.
     step "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps --locked
 }
@@ -81,7 +82,8 @@ step() {
 
 check_format() {
     cargo fmt --all --check || return
-    # The fuzz targets are a workspace of their own.
+    # These are separate workspaces.
+    cargo fmt --manifest-path crates/matchbox/Cargo.toml --check || return
     [ ! -f tests/fuzz/Cargo.toml ] || cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 }
 
@@ -95,7 +97,9 @@ check_scripts() {
 
 check_dependencies() {
     if cargo deny --version >/dev/null 2>&1; then
-        cargo deny --locked check --allow duplicate licenses bans sources
+        cargo deny --locked check --allow duplicate licenses bans sources || return
+        cargo deny --locked --manifest-path crates/matchbox/Cargo.toml --config crates/matchbox/deny.toml \
+            check --allow duplicate licenses bans sources
     else
         skip "cargo deny" "not installed (cargo install --locked cargo-deny)"
     fi
@@ -131,6 +135,15 @@ virtual_tests() {
     local name wanted=()
     for name in $VIRTUAL; do wanted+=(--test "$name"); done
     counted cargo test --workspace --locked --no-fail-fast "${wanted[@]}"
+}
+
+# The integration over matchbox_socket: a separate workspace, which takes from the target directory what both have. Its tests
+# wait for connections more than they compute, whatever is done beside them: so they are many at a time.
+matchbox() {
+    local here=(--manifest-path crates/matchbox/Cargo.toml --target-dir "$(target_dir)" --locked)
+    cargo clippy "${here[@]}" --all-targets -- -D warnings || return
+    RUSTDOCFLAGS="-D warnings" cargo doc "${here[@]}" --lib --no-deps || return
+    counted cargo test "${here[@]}" -- --test-threads 16
 }
 
 # What happens on a virtual clock is the same however slowly it is computed, and so are lints. So these run from here to the

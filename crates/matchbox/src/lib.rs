@@ -312,3 +312,17 @@ impl Network for MatchboxNetwork {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A voice with a thread takes it there.
+    #[test]
+    fn it_may_move_to_another_thread() {
+        fn moves<T: Send + 'static>(value: T) -> T {
+            std::thread::spawn(|| value).join().unwrap()
+        }
+        assert_eq!(moves(MatchboxNetwork::new()).id(), None);
+    }
+}

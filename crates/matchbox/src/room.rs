@@ -725,3 +725,6 @@ impl Room {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

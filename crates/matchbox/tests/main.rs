@@ -1,4 +1,4 @@
-//! The integration over real matchbox sockets, which meet by a signaling server of the test's own.
+//! The integration over real matchbox sockets, which meet by a signaling server in the test.
 
 mod conformance;
 mod hostile;
