@@ -89,6 +89,12 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_CONNECTION_LIFETIME", value_name = "SECONDS", default_value = "0", value_parser = connection_lifetime)]
     pub connection_lifetime: Duration,
 
+    /// NATS server with JetStream over which several of these servers have their rooms in common
+    /// ("nats://host:4222"); several with commas between. Without it this server is alone.
+    #[cfg(feature = "nats")]
+    #[arg(long, env = "VOICEMESH_BUS", value_name = "URL")]
+    pub bus: Option<String>,
+
     /// No peer may open direct links, so that none learns another's address.
     #[arg(long, env = "VOICEMESH_RELAY_ONLY", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub relay_only: bool,
@@ -232,6 +238,8 @@ impl Default for Config {
             secret: None,
             owner_after: Duration::from_secs(120),
             connection_lifetime: Duration::ZERO,
+            #[cfg(feature = "nats")]
+            bus: None,
             relay_only: false,
             max_peers_per_room: 64,
             max_rooms: 4096,
@@ -262,6 +270,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The bus of a cluster, if this server is part of one.
+    pub(crate) fn bus(&self) -> Option<&str> {
+        #[cfg(feature = "nats")]
+        return self.bus.as_deref();
+        #[cfg(not(feature = "nats"))]
+        None
+    }
+
     /// The STUN servers named to peers: none if one of them is "none", or if peers may not open
     /// links.
     pub fn stun_servers(&self) -> &[String] {

@@ -5,6 +5,7 @@ mod address;
 mod admin;
 mod boundaries;
 mod certificate;
+mod cluster;
 mod connection;
 mod connection_slots;
 mod counted_io;
@@ -17,6 +18,8 @@ mod hub;
 mod listen;
 mod mailbox;
 mod member;
+#[cfg(feature = "nats")]
+mod nats;
 mod origin;
 mod page;
 mod passwords;
@@ -168,6 +171,9 @@ async fn serve_prepared(
     let Prepared { certificate, page, tokens, admin } = prepared;
     let hub = Arc::new(Hub::new(config, tokens).map_err(std::io::Error::from)?);
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
+    let in_cluster = tokio::spawn(hub::tick_node(Arc::clone(&hub)));
+    #[cfg(feature = "nats")]
+    let bus = hub.config.bus().map(|url| tokio::spawn(nats::run(Arc::clone(&hub), url.to_owned())));
     let hashing = {
         let hub = Arc::clone(&hub);
         tokio::spawn(async move { passwords::work(&hub).await })
@@ -187,6 +193,9 @@ async fn serve_prepared(
         fresh.abort();
     }
     tracing::info!("stopping: asking {} connections to come back", hub.connections());
+    if let Some(cluster) = &hub.cluster {
+        cluster.hand_over(hub.now()).await;
+    }
     hub.say_goodbye();
     let farewell = tokio::time::timeout(FAREWELL, hub.wait_until_empty()).await;
     if farewell.is_err() {
@@ -194,6 +203,11 @@ async fn serve_prepared(
     }
     ticker.abort();
     hashing.abort();
+    in_cluster.abort();
+    #[cfg(feature = "nats")]
+    if let Some(bus) = bus {
+        bus.abort();
+    }
     Ok(())
 }
 

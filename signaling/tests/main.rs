@@ -5,6 +5,8 @@ mod aiortc;
 mod common;
 mod hostile;
 mod life;
+#[cfg(feature = "nats")]
+mod nats;
 mod page;
 mod passwords;
 mod proxied;

@@ -94,6 +94,7 @@ const TABLE: [(&str, &[&str]); 30] = [
             "voicemesh-wire",
             "voicemesh-session",
             "voicemesh-rooms",
+            "voicemesh-cluster",
             "voicemesh-unityp2p",
             "voicemesh-web",
         ],

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
+use voicemesh_cluster::NodeLine;
 use voicemesh_wire::signaling::ErrorCode;
 
+use super::cluster::Cluster;
 use super::connection_slots::ConnectionSlots;
 use super::head::Head;
 use super::mailbox::Mailbox;
@@ -27,6 +29,8 @@ use voicemesh_rooms::{
 
 /// The ticker's step; shorter if pings come very often.
 const TICK: Duration = Duration::from_millis(250);
+/// The step of a node of a cluster.
+const NODE_TICK: Duration = Duration::from_millis(50);
 /// When the peers of a server that stops should come back at the earliest.
 const RETRY_AFTER_STOP_MS: u64 = 1_000;
 
@@ -34,13 +38,15 @@ const RETRY_AFTER_STOP_MS: u64 = 1_000;
 /// taken.
 pub(super) struct Hub {
     pub(super) config: Config,
-    pub(super) signaling: Signaling<Mailbox>,
+    pub(super) signaling: Arc<Signaling<NodeLine<Mailbox>>>,
+    /// Where several nodes have one bus.
+    pub(super) cluster: Option<Cluster>,
     /// The clients of UnityP2P, where they are served.
     pub(super) unityp2p: Option<Arc<UnityP2P>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) upgrades: Upgrades,
     /// A password waits for its hash.
-    pub(super) hash_wanted: Notify,
+    pub(super) hash_wanted: Arc<Notify>,
     started: Instant,
     mailboxes: Mutex<HashMap<ConnectionId, Mailbox>>,
     unfinished: Mutex<Unfinished<ConnectionId, AddressKey>>,
@@ -70,15 +76,24 @@ impl Hub {
             max_rooms: config.max_rooms,
             tickets: Some(key_of_tickets(&config)?),
         };
-        let signaling = Signaling::new(settings, Box::new(draw));
+        let signaling = Arc::new(Signaling::new(settings, Box::new(draw)));
+        let hash_wanted = Arc::new(Notify::new());
+        let cluster = match config.bus() {
+            Some(_) => {
+                let hash_wanted = Arc::clone(&hash_wanted);
+                Some(Cluster::new(Duration::ZERO, Arc::clone(&signaling), hash_wanted)?)
+            }
+            None => None,
+        };
         let unityp2p = config.serves_unityp2p().then(|| Arc::new(UnityP2P::new(config.unityp2p)));
         Ok(Self {
             config,
             unityp2p,
             metrics: Arc::clone(signaling.metrics()),
             signaling,
+            cluster,
             upgrades: Upgrades::default(),
-            hash_wanted: Notify::new(),
+            hash_wanted,
             started: Instant::now(),
             mailboxes: Mutex::default(),
             unfinished: Mutex::new(Unfinished::new(Most::ARRIVING)),
@@ -222,7 +237,10 @@ impl Hub {
     /// No more joins; everyone is asked to go, and to come back at times spread evenly over
     /// `within`. Gives how many. UnityP2P's clients know no such time, and go at once.
     pub(super) fn drain(&self, within: Duration) -> usize {
-        self.signaling.drain();
+        match &self.cluster {
+            Some(cluster) => cluster.with(|node| node.drain(self.now())),
+            None => self.signaling.drain(),
+        }
         let now = self.now();
         let unityp2p = self.unityp2p.as_ref().map_or(0, |unityp2p| {
             let sockets = unityp2p.sockets();
@@ -277,6 +295,17 @@ fn draw(bytes: &mut [u8]) -> bool {
     drawn.is_ok()
 }
 
+/// The timers of the node, where this server is one of several.
+pub(super) async fn tick_node(hub: Arc<Hub>) {
+    let Some(cluster) = &hub.cluster else { return };
+    let mut interval = tokio::time::interval(NODE_TICK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        cluster.with(|node| node.tick(hub.now()));
+    }
+}
+
 /// Everything that happens by itself.
 pub(super) async fn tick(hub: Arc<Hub>) {
     let mut interval = tokio::time::interval(TICK.min(hub.config.ping_interval / 4));
@@ -289,7 +318,9 @@ pub(super) async fn tick(hub: Arc<Hub>) {
             unityp2p.tick(now);
         }
         hub.signaling.set_unix_time(unix_time());
-        hub.signaling.tick(now);
+        if hub.cluster.is_none() {
+            hub.signaling.tick(now);
+        }
         hub.connection_slots.tidy();
     }
 }

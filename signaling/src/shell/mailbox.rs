@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use voicemesh_cluster::SocketLine;
 use voicemesh_session::Delivery;
 use voicemesh_wire::PeerId;
 
@@ -93,6 +94,13 @@ impl Mailbox {
             self.0.waker.wake();
         }
         enqueued
+    }
+}
+
+impl SocketLine for Mailbox {
+    fn waiting_bytes(&self) -> usize {
+        let queue = lock(&self.0.queue);
+        if queue.is_empty() { 0 } else { queue.waiting_bytes().max(1) }
     }
 }
 

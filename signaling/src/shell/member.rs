@@ -8,6 +8,7 @@ use futures_util::task::AtomicWaker;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use voicemesh_cluster::{NodeLine, Progress};
 use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, LeaveReason};
 
 use super::connection::{Conversation, Unreadable};
@@ -24,10 +25,17 @@ pub(super) struct Member {
     id: ConnectionId,
     hub: Arc<Hub>,
     mailbox: Mailbox,
-    visit: Visit<Mailbox>,
+    seat: Seat,
     key: Option<AddressKey>,
     /// Its messages may be as large as those of members.
     is_joined: bool,
+}
+
+/// Where its visit is.
+enum Seat {
+    Here(Visit<NodeLine<Mailbox>>),
+    /// The node has it, or another node.
+    InCluster,
 }
 
 impl Member {
@@ -45,22 +53,58 @@ impl Member {
             mailbox.end(now, CloseReason::Refused);
         }
         let address = key.map(|key| (key, address));
-        let visit = Visit::new(now, id, mailbox.clone(), address, &hub.signaling);
-        Self { id, hub, mailbox, visit, key, is_joined: false }
+        let seat = match &hub.cluster {
+            Some(cluster) => {
+                cluster.with(|node| node.open(now, id, mailbox.clone(), address));
+                Seat::InCluster
+            }
+            None => {
+                let line = NodeLine::Local(mailbox.clone());
+                Seat::Here(Visit::new(now, id, line, address, &hub.signaling))
+            }
+        };
+        Self { id, hub, mailbox, seat, key, is_joined: false }
     }
 
     fn handle(&mut self, now: Duration, socket: &mut Socket, input: Input<'_>) {
         if !self.is_joined {
             self.hub.signaling.set_unix_time(unix_time());
         }
-        if self.hub.signaling.handle(now, &mut self.visit, input) {
-            self.hub.hash_wanted.notify_one();
+        match (&mut self.seat, &self.hub.cluster) {
+            (Seat::Here(visit), _) => {
+                if self.hub.signaling.handle(now, visit, input) {
+                    self.hub.hash_wanted.notify_one();
+                }
+            }
+            (Seat::InCluster, Some(cluster)) => {
+                cluster.with(|node| node.handle(now, self.id, input));
+            }
+            (Seat::InCluster, None) => {}
         }
-        if !self.is_joined && self.visit.is_inside() {
-            self.is_joined = true;
-            socket.joined();
-        } else if !self.is_joined {
-            socket.set_join_waits(self.visit.is_hashing());
+        self.note_progress(socket);
+    }
+
+    /// What a peer may send depends on how far it is with joining.
+    fn note_progress(&mut self, socket: &mut Socket) {
+        if self.is_joined {
+            return;
+        }
+        match self.progress() {
+            Progress::Joined => {
+                self.is_joined = true;
+                socket.joined();
+            }
+            Progress::Waits => socket.set_join_waits(true),
+            Progress::Outside => socket.set_join_waits(false),
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        match (&self.seat, &self.hub.cluster) {
+            (Seat::Here(visit), _) if visit.is_inside() => Progress::Joined,
+            (Seat::Here(visit), _) if visit.is_hashing() => Progress::Waits,
+            (Seat::InCluster, Some(cluster)) => cluster.with(|node| node.progress(self.id)),
+            (Seat::Here(_), _) | (Seat::InCluster, None) => Progress::Outside,
         }
     }
 }
@@ -78,10 +122,18 @@ impl Conversation for Member {
         if let Some(answer) = self.mailbox.take_hashed() {
             self.handle(now, socket, Input::Hashed(answer));
         }
+        // Another node may have let it in since.
+        if matches!(self.seat, Seat::InCluster) {
+            self.note_progress(socket);
+        }
     }
 
     fn is_full(&self) -> bool {
-        self.visit.is_full()
+        match (&self.seat, &self.hub.cluster) {
+            (Seat::Here(visit), _) => visit.is_full(),
+            (Seat::InCluster, Some(cluster)) => cluster.with(|node| node.is_full(self.id)),
+            (Seat::InCluster, None) => false,
+        }
     }
 
     fn heard(&mut self, now: Duration) {
@@ -124,7 +176,13 @@ impl Conversation for Member {
                     self.hub.metrics.bytes_out.add(message.len() as u64);
                     return Some(message);
                 }
-                Next::Snapshot(part) => self.visit.refresh(now, part),
+                Next::Snapshot(part) => match (&mut self.seat, &self.hub.cluster) {
+                    (Seat::Here(visit), _) => visit.refresh(now, part),
+                    (Seat::InCluster, Some(cluster)) => {
+                        cluster.with(|node| node.refresh(now, self.id, part));
+                    }
+                    (Seat::InCluster, None) => {}
+                },
                 Next::Nothing => return None,
             }
         }
@@ -132,6 +190,12 @@ impl Conversation for Member {
 
     fn wrote(&mut self, now: Duration, took: bool, blocked: bool) {
         self.mailbox.wrote(now, took, blocked);
+        if took
+            && matches!(self.seat, Seat::InCluster)
+            && let Some(cluster) = &self.hub.cluster
+        {
+            cluster.with(|node| node.wrote(now, self.id));
+        }
     }
 
     fn ending(&self) -> Option<CloseCode> {

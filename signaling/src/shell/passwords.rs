@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::hub::Hub;
 use super::mailbox::Mailbox;
+use voicemesh_cluster::NodeLine;
 use voicemesh_rooms::{HashJob, WorkArea};
 
 /// The work area (19 MiB) is given back when no password has been hashed for this long.
@@ -44,7 +45,11 @@ pub(super) async fn work(hub: &Hub) {
     }
 }
 
-async fn hash(hub: &Hub, job: HashJob<Mailbox>, area: Option<WorkArea>) -> Option<WorkArea> {
+async fn hash(
+    hub: &Hub,
+    job: HashJob<NodeLine<Mailbox>>,
+    area: Option<WorkArea>,
+) -> Option<WorkArea> {
     let (password, salt) = (job.password().clone(), job.salt());
     let hashed = tokio::task::spawn_blocking(move || {
         let mut area = area.or_else(WorkArea::new)?;
@@ -54,5 +59,8 @@ async fn hash(hub: &Hub, job: HashJob<Mailbox>, area: Option<WorkArea>) -> Optio
     let (area, digest) =
         hashed.await.ok().flatten().map_or((None, None), |(area, digest)| (Some(area), digest));
     hub.signaling.hashed(hub.now(), job, digest);
+    if let Some(cluster) = &hub.cluster {
+        cluster.with(|node| node.update(hub.now()));
+    }
     area
 }

@@ -145,6 +145,13 @@ impl Person {
         Self::upgrade(stream, request).await
     }
 
+    /// A connection to a server in another process; `None` if there is none.
+    #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "for the nodes of a cluster"))]
+    pub async fn at(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        Self::upgrade(stream, request(address)).await.ok()
+    }
+
     /// One for which the system keeps little that was not read.
     pub async fn connect_narrow(server: &Server) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
