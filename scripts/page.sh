@@ -16,7 +16,7 @@ TARGET=wasm32-unknown-unknown
 MODULES=(uplink keys)
 STAMP=crates/page/stamp.txt
 # Crates without I/O. Those with sound need a C library as they stand.
-PURE=(common wire e2ee sealing uplink session mesh netsim networks resample rooms unityp2p)
+PURE=(common wire e2ee sealing uplink session mesh netsim networks resample rooms cluster unityp2p)
 
 main() {
     case "${1:-}" in

@@ -42,6 +42,7 @@ in_front() {
 
     start_beside
     step "tests" cargo_tests
+    step "several nodes" several_nodes
     step "Debian packages" debian_packages
     step "container image" container_image
     # These start the server and the command that were built above. Of sound that a browser plays every late step is heard, so
@@ -129,6 +130,12 @@ cargo_tests() {
     runner=CARGO_TARGET_$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER
     counted env "$runner=$REPO/scripts/run-test.sh" VOICEMESH_NOT_HERE="$VIRTUAL" \
         cargo test --workspace --locked --no-fail-fast
+}
+
+# The server with a bus, which the others build without.
+several_nodes() {
+    cargo clippy -p voicemesh-signaling --features nats --all-targets --locked -- -D warnings || return
+    counted cargo test -p voicemesh-signaling --features nats --locked --test signaling nats::
 }
 
 virtual_tests() {
