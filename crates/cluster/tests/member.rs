@@ -37,6 +37,8 @@ pub struct Member {
     pub room: String,
     pub proof: IdentityProof,
     pub password: Option<Password>,
+    /// What it publishes.
+    pub metadata: Metadata,
     /// It would be in the room.
     pub wants: bool,
     pub state: State,
@@ -72,6 +74,8 @@ pub struct Joined {
     pub session: SessionId,
     pub client: ClientId,
     pub others: BTreeMap<PeerId, ClientId>,
+    /// The bytes of the answer to its join.
+    pub answer_bytes: usize,
 }
 
 /// What a member has received that shows a session.
@@ -89,6 +93,7 @@ impl Member {
             room: room.to_owned(),
             proof: IdentityProof([number as u8 + 1; 32]),
             password: None,
+            metadata: Metadata::new(),
             wants: true,
             state: State::Away { until: Duration::ZERO },
             failures: 0,
@@ -135,7 +140,7 @@ impl Member {
             proof: self.proof,
             run: 1,
             capabilities: Capabilities { data: true, ..Capabilities::default() },
-            metadata: Metadata::new(),
+            metadata: self.metadata.clone(),
             status: MemberStatus::default(),
             presence: Presence::Either,
             password: self.password.clone(),
@@ -200,8 +205,8 @@ impl Member {
                         };
                         let others =
                             joined.peers.iter().map(|info| (info.peer, info.client)).collect();
-                        let client = joined.client;
-                        connection.joined = Some(Joined { session, client, others });
+                        let (client, answer_bytes) = (joined.client, text.len());
+                        connection.joined = Some(Joined { session, client, others, answer_bytes });
                         self.failures = 0;
                         return Some(shown);
                     }

@@ -255,6 +255,29 @@ fn a_member_behind_an_edge_that_reads_nothing_for_a_while_holds_up_no_other() {
 }
 
 #[test]
+fn an_answer_that_is_larger_than_the_window_reaches_a_member_behind_an_edge() {
+    let mut world = World::new(10, 2, &["room"; 8], true);
+    world.members.iter_mut().for_each(|member| {
+        member.wants = false;
+        let values = (0..4).map(|key| (format!("key {key}"), "x".repeat(1_000)));
+        member.metadata = values.collect();
+    });
+    for member in 0..8 {
+        world.run_until(ms(1_500 + 300 * member as u64));
+        world.members[member].wants = true;
+        world.connect(member, usize::from(member > 0));
+    }
+    world.run_until(ms(7_000));
+    assert_whole(&world);
+    let answer = world.members[7].joined().map(|joined| joined.answer_bytes);
+    assert!(answer > Some(28_000), "{answer:?}");
+    // Behind it, too, when the members come back all at once.
+    world.fault_at(ms(7_000), Fault::Crash { node: 0 });
+    world.run_until(ms(13_000));
+    assert_whole(&world);
+}
+
+#[test]
 fn messages_of_the_bus_that_are_changed_or_made_up_are_no_panic() {
     let mut world = room(9, 3, &[0, 1, 2]);
     world.run_until(ms(8_000));
