@@ -69,7 +69,7 @@ pub(crate) struct Room {
     violations: u64,
     /// It has reported its end.
     has_ended: bool,
-    /// What the others are told when it goes.
+    /// The reason that it gives the others when it leaves.
     bye: ByeReason,
     is_closing: bool,
 }
